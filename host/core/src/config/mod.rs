@@ -1,0 +1,132 @@
+//! Configuration: the text of one TOML file becomes a [`Config`], or a list of
+//! errors that each name the line and hold a hint.
+//!
+//! `file` is the shape of the text, `validate` the rules between its parts.
+//! Reading files, and finding components, is the server's part.
+
+mod file;
+mod validate;
+
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::limits::{FunctionLimits, InstancePolicy};
+use crate::name::FunctionName;
+use crate::route::Route;
+
+/// All that a host is told when it starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The host itself.
+    pub server: ServerConfig,
+    /// The functions, in the file's order. Names and routes are distinct.
+    pub functions: Vec<FunctionConfig>,
+}
+
+/// How the host listens, and its own bounds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerConfig {
+    /// Where connections are accepted.
+    pub listen: SocketAddr,
+    /// Who may open the page at `/.openline/`.
+    pub page: PageAccess,
+    /// TCP connections at once, upgraded or not; more wait to be accepted.
+    pub connections: usize,
+    /// Where compiled components are kept; none for the user's cache folder.
+    pub cache: Option<PathBuf>,
+    /// How long to wait for a request's head, and between requests.
+    pub request_timeout: Duration,
+    /// How long a peer has to answer the host's close frame.
+    pub close_timeout: Duration,
+    /// How long connections have to end after SIGTERM.
+    pub drain_timeout: Duration,
+}
+
+/// Who may open the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PageAccess {
+    /// Only peers on this machine that also address it by a loopback name.
+    Loopback,
+    /// Every peer.
+    Everyone,
+    /// Nobody.
+    Off,
+}
+
+/// One function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FunctionConfig {
+    /// Its name.
+    pub name: FunctionName,
+    /// The component's file, as written; relative to the configuration file.
+    pub component: PathBuf,
+    /// The line that names the component, to point at when it does not load.
+    pub component_line: usize,
+    /// Where it is reached.
+    pub route: Route,
+    /// How many instances and what each may hold.
+    pub instance: InstancePolicy,
+    /// What a connection or a call may use.
+    pub limit: FunctionLimits,
+}
+
+/// Something wrong in a configuration file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigError {
+    /// The line, counted from 1; 0 when it is about the whole file.
+    pub line: usize,
+    /// That line's text, trimmed: it shows the key.
+    pub source: String,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub hint: String,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            // Loopback: a host is exposed on purpose or not at all.
+            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
+            page: PageAccess::Loopback,
+            // Under the usual hard limit of open files of 2^20 and, at 6 KiB
+            // each, 400 MB when all are idle.
+            connections: 65_536,
+            cache: None,
+            // A slow mobile network needs a few seconds; a peer that trickles
+            // its head is given no more.
+            request_timeout: Duration::from_secs(10),
+            // A round trip on a bad network, several times over.
+            close_timeout: Duration::from_secs(5),
+            // Under the 30 s after which orchestrators kill.
+            drain_timeout: Duration::from_secs(20),
+        }
+    }
+}
+
+impl Config {
+    /// Reads a configuration. `Err` is never empty.
+    pub fn parse(text: &str) -> Result<Self, Vec<ConfigError>> {
+        let file = file::read(text).map_err(|error| vec![error])?;
+        validate::validate(text, file)
+    }
+}
+
+impl fmt::Display for ConfigError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.line > 0 {
+            write!(f, "line {}: ", self.line)?;
+        }
+        write!(f, "{}", self.message)?;
+        if !self.source.is_empty() {
+            write!(f, "\n  {}", self.source)?;
+        }
+        write!(f, "\n  hint: {}", self.hint)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,71 @@
+//! How a function can fail, and whose fault a failure is.
+
+/// Who caused a failure: decides how loudly the host logs it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blame {
+    /// The function did it; its author reads the log.
+    Guest,
+    /// The host did it; its operator is alerted.
+    Host,
+}
+
+/// What ended an instance. The close reason that peers see says which; the
+/// details go to the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Fault {
+    /// An `unreachable`, a bounds check, a panic of the guest.
+    Trap,
+    /// The guest's stack overflowed.
+    Stack,
+    /// `cpu_timeout`: guest code ran too long without returning or awaiting.
+    CpuTimeout,
+    /// `handler_timeout`: the call did not return in time.
+    HandlerTimeout,
+    /// `fuel_per_event` was spent.
+    Fuel,
+    /// `memory_bytes` would have been passed.
+    Memory,
+    /// The instance could not be made.
+    Start,
+    /// The host's own code failed.
+    Host,
+}
+
+impl Fault {
+    /// Whose fault it is.
+    pub fn blame(self) -> Blame {
+        match self {
+            Self::Host => Blame::Host,
+            _ => Blame::Guest,
+        }
+    }
+
+    /// A stable word for logs, metrics and headers.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::Trap => "trap",
+            Self::Stack => "stack",
+            Self::CpuTimeout => "cpu_timeout",
+            Self::HandlerTimeout => "handler_timeout",
+            Self::Fuel => "fuel_per_event",
+            Self::Memory => "memory_bytes",
+            Self::Start => "start",
+            Self::Host => "host",
+        }
+    }
+
+    /// What a peer may read: at most 123 bytes, no internals. A spent limit
+    /// is named as the configuration names it.
+    pub fn reason(self) -> &'static str {
+        match self {
+            Self::Trap => "function fault: trap",
+            Self::Stack => "function fault: stack overflow",
+            Self::CpuTimeout => "function fault: cpu_timeout",
+            Self::HandlerTimeout => "function fault: handler_timeout",
+            Self::Fuel => "function fault: fuel_per_event",
+            Self::Memory => "function fault: memory_bytes",
+            Self::Start => "function fault: it does not start",
+            Self::Host => "host fault",
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! The words and rules of Openline, shared by every other package.
+//!
+//! Plain data and pure functions: no I/O, no asynchronous code, no clock. A
+//! type that two packages exchange lives here; a type that only one package
+//! uses does not.
+
+pub mod close;
+pub mod config;
+pub mod event;
+pub mod fault;
+pub mod limits;
+pub mod message;
+pub mod name;
+pub mod route;
+pub mod units;

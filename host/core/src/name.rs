@@ -1,0 +1,159 @@
+//! Names that have been checked: what holds one of these needs no check.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Deserializer, de};
+
+use crate::limits::CHANNEL_NAME_BYTES_MAX;
+
+/// The longest function name, in bytes: it becomes a label in logs and a
+/// segment of paths.
+pub const FUNCTION_NAME_BYTES_MAX: usize = 64;
+
+/// The name of a function: 1 to 64 of `a-z`, `A-Z`, `0-9`, `-`, `_` and `.`,
+/// the first of them a letter or a digit. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct FunctionName(Arc<str>);
+
+/// The name of a channel: 1 to 256 bytes of UTF-8. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct ChannelName(Arc<str>);
+
+/// Names one connection on every node: 128 random bits, written as 32
+/// characters of `0-9a-f`. Knowing it is what allows to send to it, so it
+/// cannot be guessed.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ConnectionId(u128);
+
+/// Why a text is not a name.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NameError {
+    /// Not a function's name.
+    #[error(
+        "`{0}` is not a function name: 1 to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit"
+    )]
+    Function(String),
+    /// Not a channel's name.
+    #[error("a channel name has 1 to {CHANNEL_NAME_BYTES_MAX} bytes, this one has {0}")]
+    Channel(usize),
+}
+
+// === impl FunctionName ===
+
+impl FunctionName {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        let first = name
+            .bytes()
+            .next()
+            .is_some_and(|byte| byte.is_ascii_alphanumeric());
+        let rest = name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+        if first && rest && name.len() <= FUNCTION_NAME_BYTES_MAX {
+            Ok(Self(name.into()))
+        } else {
+            Err(NameError::Function(name.chars().take(80).collect()))
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for FunctionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for FunctionName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+// === impl ChannelName ===
+
+impl ChannelName {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        if (1..=CHANNEL_NAME_BYTES_MAX).contains(&name.len()) {
+            Ok(Self(name.into()))
+        } else {
+            Err(NameError::Channel(name.len()))
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+// === impl ConnectionId ===
+
+impl ConnectionId {
+    /// Makes an identity of random bits; the caller owns their quality.
+    pub fn from_random(bits: u128) -> Self {
+        Self(bits)
+    }
+
+    /// Reads what `Display` wrote; anything else names no connection.
+    pub fn parse(text: &str) -> Option<Self> {
+        let valid = text.len() == 32
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte));
+        if !valid {
+            return None;
+        }
+        u128::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl fmt::Display for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:032x}", self.0)
+    }
+}
+
+impl fmt::Debug for ConnectionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_function_name_at_its_length_and_past_it() {
+        assert!(FunctionName::new(&"a".repeat(FUNCTION_NAME_BYTES_MAX)).is_ok());
+        assert!(FunctionName::new(&"a".repeat(FUNCTION_NAME_BYTES_MAX + 1)).is_err());
+        for bad in ["", "-a", "a/b", "ä", "a b", "../x"] {
+            assert!(FunctionName::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_channel_name_at_its_length_and_past_it() {
+        assert!(ChannelName::new("").is_err());
+        assert!(ChannelName::new(&"c".repeat(CHANNEL_NAME_BYTES_MAX)).is_ok());
+        assert!(ChannelName::new(&"c".repeat(CHANNEL_NAME_BYTES_MAX + 1)).is_err());
+    }
+
+    #[test]
+    fn an_identity_reads_back_only_as_it_was_written() {
+        let id = ConnectionId::from_random(0xab);
+        assert_eq!(ConnectionId::parse(&id.to_string()), Some(id));
+        let upper = id.to_string().to_uppercase();
+        for bad in ["", "ab", "+0000000000000000000000000000000", upper.as_str()] {
+            assert_eq!(ConnectionId::parse(bad), None, "{bad}");
+        }
+    }
+}
