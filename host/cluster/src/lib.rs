@@ -1,0 +1,10 @@
+//! What connections share: their outboxes and the hub that finds them.
+//!
+//! Nothing here does I/O or waits. A connection's socket belongs to the
+//! gateway, its function to the engine; both hold the same
+//! [`connection::Connection`] and meet in its outbox.
+
+pub mod connection;
+pub mod hub;
+mod outbox;
+pub mod wakeups;
