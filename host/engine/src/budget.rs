@@ -1,0 +1,145 @@
+//! What one call may spend, and how it is noticed that it is spent.
+//!
+//! Computing is measured by [`RunClock`]: the driver tells when it hands the
+//! thread to guest code, the epoch callback asks how long that was ago. Memory
+//! is counted by [`MemoryLimiter`]. Fuel is wasmtime's own. How long a call
+//! takes in all is the driver's timer.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+
+use openline_core::fault::Fault;
+use openline_core::limits::EPOCH_TICK;
+use wasmtime::{ResourceLimiter, Trap, UpdateDeadline};
+
+// Not tokio's clock: a paused test clock must not stop the measuring of real
+// work. This is the only place that reads it.
+#[expect(
+    clippy::disallowed_types,
+    reason = "measures computing, which tokio's clock cannot"
+)]
+use std::time::Instant;
+
+/// Tables of one instance, in elements. A JavaScript engine has 20,000.
+pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
+
+/// A limit was passed inside of guest code; travels through wasmtime as the
+/// trap's cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Spent {
+    #[error("cpu_timeout is spent")]
+    Cpu,
+    #[error("memory_bytes would be passed")]
+    Memory,
+}
+
+/// Measures one uninterrupted run of an instance's guest code: from when the
+/// driver enters it until it returns or awaits. Yields to the thread's other
+/// tasks are not counted and do not end the run.
+#[derive(Debug)]
+pub(crate) struct RunClock {
+    #[expect(clippy::disallowed_types, reason = "see above")]
+    origin: Instant,
+    /// Nanoseconds since `origin` when the thread was handed over.
+    entered: AtomicU64,
+    /// Nanoseconds that the run computed before its last yield.
+    spent: AtomicU64,
+    yielded: AtomicBool,
+}
+
+impl RunClock {
+    #[expect(clippy::disallowed_types, reason = "see above")]
+    pub(crate) fn new() -> Self {
+        Self {
+            origin: Instant::now(),
+            entered: AtomicU64::new(0),
+            spent: AtomicU64::new(0),
+            yielded: AtomicBool::new(false),
+        }
+    }
+
+    /// Guest code gets the thread. Starts a new run, unless the last one has
+    /// only yielded.
+    pub(crate) fn enter(&self) {
+        if !self.yielded.swap(false, Ordering::Relaxed) {
+            self.spent.store(0, Ordering::Relaxed);
+        }
+        self.entered.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// An epoch has passed while guest code runs.
+    pub(crate) fn tick(&self, cpu_timeout: Duration) -> wasmtime::Result<UpdateDeadline> {
+        let slice = self
+            .now()
+            .saturating_sub(self.entered.load(Ordering::Relaxed));
+        let spent = self.spent.load(Ordering::Relaxed).saturating_add(slice);
+        if Duration::from_nanos(spent) >= cpu_timeout {
+            return Err(Spent::Cpu.into());
+        }
+        // A run that has just begun is left alone: it met the end of an epoch
+        // that passed while nothing ran.
+        if Duration::from_nanos(slice) < EPOCH_TICK / 2 {
+            return Ok(UpdateDeadline::Continue(1));
+        }
+        self.spent.store(spent, Ordering::Relaxed);
+        self.yielded.store(true, Ordering::Relaxed);
+        Ok(UpdateDeadline::Yield(1))
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// Ends an instance that would grow past its memory, instead of letting
+/// `memory.grow` fail: the guest's allocator would trap without a word.
+#[derive(Debug)]
+pub(crate) struct MemoryLimiter {
+    memory_bytes: usize,
+}
+
+impl MemoryLimiter {
+    pub(crate) fn new(memory_bytes: usize) -> Self {
+        Self { memory_bytes }
+    }
+}
+
+impl ResourceLimiter for MemoryLimiter {
+    fn memory_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        if desired > self.memory_bytes {
+            Err(Spent::Memory.into())
+        } else {
+            Ok(true)
+        }
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(desired <= TABLE_ELEMENTS_MAX)
+    }
+}
+
+/// Which limit, or what else, ended guest code.
+pub(crate) fn fault_of(error: &wasmtime::Error) -> Fault {
+    match error.downcast_ref::<Spent>() {
+        Some(Spent::Cpu) => return Fault::CpuTimeout,
+        Some(Spent::Memory) => return Fault::Memory,
+        None => {}
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => Fault::Stack,
+        Some(Trap::OutOfFuel) => Fault::Fuel,
+        // What has no trap code is a host function's refusal of what the
+        // guest passed: a full handle table, too many bytes.
+        _ => Fault::Trap,
+    }
+}

@@ -1,0 +1,297 @@
+//! From a component's bytes to something instances can be made of: which
+//! handler it exports, compiled or loaded from the cache, linked and tried.
+
+use std::sync::Arc;
+
+use openline_core::fault::Fault;
+use openline_core::limits::COMPONENT_BYTES_MAX;
+use wasmparser::{Encoding, Parser, Payload};
+use wasmtime::component::{
+    Component, ComponentExportIndex, Instance, InstancePre, Resource, TypedFunc,
+};
+use wasmtime::{Engine, Store};
+
+use crate::bindings::{MessageOwned, MessageRef, types};
+use crate::store::{Handle, StoreData};
+
+const PLAIN: &str = "openline:websocket/websocket-handler@0.1.0";
+const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.1.0";
+
+/// Which of the two handlers a component exports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HandlerKind {
+    /// `websocket-handler`: one call at a time in an instance.
+    Plain,
+    /// `async-websocket-handler`: many calls in flight.
+    Async,
+}
+
+/// What a component says about itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contract {
+    /// The handler it exports.
+    pub handler: HandlerKind,
+    /// The interfaces it imports, in its order.
+    pub imports: Vec<String>,
+}
+
+/// Why a component cannot be a function.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// Larger than [`COMPONENT_BYTES_MAX`].
+    #[error("the component has {0} bytes, more than {COMPONENT_BYTES_MAX}")]
+    TooBig(u64),
+    /// Not WebAssembly at all.
+    #[error("this is not a WebAssembly file")]
+    NotWasm,
+    /// A module that was not made into a component.
+    #[error("this is a core module, not a component")]
+    CoreModule,
+    /// Damaged or cut off.
+    #[error("the component is damaged: {0}")]
+    Damaged(String),
+    /// It exports no handler.
+    #[error("the component exports neither `{PLAIN}` nor `{ASYNCHRONOUS}`; it exports {0}")]
+    NoHandler(String),
+    /// It exports both handlers.
+    #[error("the component exports both handlers, and the host cannot tell which to call")]
+    BothHandlers,
+    /// A function of its handler has another signature than the contract's.
+    #[error("the component's handler does not have the contract's types: {0}")]
+    WrongTypes(String),
+    /// It needs something that this host does not have.
+    #[error("the component needs an import that is not there: {0}")]
+    UnknownImport(String),
+    /// The compiler refuses it.
+    #[error("the component does not compile: {0}")]
+    Compile(String),
+    /// A trial instance could not be made.
+    #[error("the component does not start: {0}")]
+    Start(String),
+    /// The host could not do its part.
+    #[error("the host cannot prepare the component: {0}")]
+    Host(String),
+}
+
+impl LoadError {
+    /// What its author can do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::TooBig(_) => "build in release mode and strip it",
+            Self::NotWasm | Self::Damaged(_) => "build it again with `openline build`",
+            Self::CoreModule => "`openline build` makes the component from it",
+            Self::NoHandler(_) => "export a handler with `openline_sdk::export!`",
+            Self::BothHandlers => "export one handler in each crate",
+            Self::WrongTypes(_) => "build it with the SDK of this release",
+            Self::UnknownImport(_) => {
+                "a function may import openline:websocket 0.1 and wasi 0.2, an asynchronous one also wasi 0.3"
+            }
+            Self::Compile(_) => "build it again; if it stays, report it with the component",
+            Self::Start(_) => "look for code that runs before the first call, and at memory_bytes",
+            Self::Host(_) => "see the host's log",
+        }
+    }
+}
+
+/// A component that instances can be made of.
+pub(crate) struct Loaded {
+    pub(crate) engine: Engine,
+    pub(crate) kind: HandlerKind,
+    pub(crate) metered: bool,
+    pre: InstancePre<StoreData>,
+    indices: Indices,
+}
+
+struct Indices {
+    upgrade: ComponentExportIndex,
+    open: ComponentExportIndex,
+    messages: ComponentExportIndex,
+    close: ComponentExportIndex,
+}
+
+type Connection = Resource<Handle>;
+pub(crate) type Decision = Result<types::Acceptance, types::Rejection>;
+
+/// The exports of one instance, `M` being how it takes messages.
+pub(crate) struct Exports<M: 'static> {
+    pub(crate) upgrade: TypedFunc<(types::UpgradeRequest,), (Decision,)>,
+    pub(crate) open: TypedFunc<(Connection,), ()>,
+    pub(crate) messages: TypedFunc<(Connection, M), ()>,
+    pub(crate) close: TypedFunc<(Connection, types::CloseInfo, types::CloseOrigin), ()>,
+}
+
+pub(crate) type PlainExports = Exports<&'static [MessageRef<'static>]>;
+pub(crate) type AsyncExports = Exports<Vec<MessageOwned>>;
+
+/// Reads what a component exports and imports, without compiling it.
+pub fn inspect(bytes: &[u8]) -> Result<Contract, LoadError> {
+    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > COMPONENT_BYTES_MAX {
+        return Err(LoadError::TooBig(
+            u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        ));
+    }
+    if !bytes.starts_with(b"\0asm") {
+        return Err(LoadError::NotWasm);
+    }
+    let (mut exports, mut imports) = (Vec::new(), Vec::new());
+    let mut depth = 0_usize;
+    let damaged = |error: wasmparser::BinaryReaderError| LoadError::Damaged(error.to_string());
+    for payload in Parser::new(0).parse_all(bytes) {
+        match payload.map_err(damaged)? {
+            Payload::Version {
+                encoding: Encoding::Module,
+                ..
+            } if depth == 0 => {
+                return Err(LoadError::CoreModule);
+            }
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth = depth.saturating_sub(1),
+            Payload::ComponentExportSection(section) if depth == 0 => {
+                for export in section {
+                    exports.push(export.map_err(damaged)?.name.name.to_owned());
+                }
+            }
+            Payload::ComponentImportSection(section) if depth == 0 => {
+                for import in section {
+                    imports.push(import.map_err(damaged)?.name.name.to_owned());
+                }
+            }
+            _ => {}
+        }
+    }
+    let has = |name: &str| exports.iter().any(|export| export == name);
+    let handler = match (has(PLAIN), has(ASYNCHRONOUS)) {
+        (true, false) => HandlerKind::Plain,
+        (false, true) => HandlerKind::Async,
+        (true, true) => return Err(LoadError::BothHandlers),
+        (false, false) => {
+            let listed: Vec<_> = exports
+                .iter()
+                .take(8)
+                .map(|name| format!("`{name}`"))
+                .collect();
+            let listed = if listed.is_empty() {
+                "nothing".into()
+            } else {
+                listed.join(", ")
+            };
+            return Err(LoadError::NoHandler(listed));
+        }
+    };
+    Ok(Contract { handler, imports })
+}
+
+impl Loaded {
+    pub(crate) fn new(
+        component: &Component,
+        pre: InstancePre<StoreData>,
+        kind: HandlerKind,
+        metered: bool,
+    ) -> Result<Self, LoadError> {
+        let interface = match kind {
+            HandlerKind::Plain => PLAIN,
+            HandlerKind::Async => ASYNCHRONOUS,
+        };
+        let find = |name: &str| {
+            component
+                .get_export_index(None, interface)
+                .and_then(|handler| component.get_export_index(Some(&handler), name))
+                .ok_or_else(|| LoadError::WrongTypes(format!("`{name}` is missing")))
+        };
+        let indices = Indices {
+            upgrade: find("upgrade")?,
+            open: find("open")?,
+            messages: find("messages")?,
+            close: find("close")?,
+        };
+        Ok(Self {
+            engine: component.engine().clone(),
+            kind,
+            metered,
+            pre,
+            indices,
+        })
+    }
+
+    pub(crate) async fn instantiate(
+        &self,
+        store: &mut Store<StoreData>,
+    ) -> wasmtime::Result<Instance> {
+        self.pre.instantiate_async(store).await
+    }
+
+    pub(crate) fn exports<M>(
+        &self,
+        store: &mut Store<StoreData>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Exports<M>>
+    where
+        (Connection, M): wasmtime::component::ComponentNamedList + wasmtime::component::Lower,
+    {
+        Ok(Exports {
+            upgrade: instance.get_typed_func(&mut *store, self.indices.upgrade)?,
+            open: instance.get_typed_func(&mut *store, self.indices.open)?,
+            messages: instance.get_typed_func(&mut *store, self.indices.messages)?,
+            close: instance.get_typed_func(&mut *store, self.indices.close)?,
+        })
+    }
+
+    /// Makes one instance and throws it away: what does not start, or has
+    /// other types, is found before a connection needs it.
+    pub(crate) async fn try_out(
+        &self,
+        shared: &Arc<crate::store::Shared>,
+    ) -> Result<(), LoadError> {
+        let host = |error: wasmtime::Error| LoadError::Host(format!("{error:#}"));
+        let (mut store, run) =
+            crate::store::new(&self.engine, shared, self.metered).map_err(host)?;
+        let instance = crate::instance::enforce(&run, &shared.limits, self.instantiate(&mut store))
+            .await
+            .map_err(|failure| LoadError::Start(failure.describe()))?;
+        let typed = match self.kind {
+            HandlerKind::Plain => {
+                let exports: wasmtime::Result<PlainExports> = self.exports(&mut store, &instance);
+                exports.map(drop)
+            }
+            HandlerKind::Async => {
+                let exports: wasmtime::Result<AsyncExports> = self.exports(&mut store, &instance);
+                exports.map(drop)
+            }
+        };
+        typed.map_err(|error| LoadError::WrongTypes(format!("{error:#}")))
+    }
+}
+
+impl std::fmt::Debug for Loaded {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}
+
+/// A call that did not return: which limit or what else, and the details for
+/// the log.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) fault: Fault,
+    pub(crate) cause: Option<wasmtime::Error>,
+}
+
+impl Failure {
+    pub(crate) fn describe(&self) -> String {
+        match &self.cause {
+            Some(cause) => format!("{} ({cause:#})", self.fault.reason()),
+            None => self.fault.reason().into(),
+        }
+    }
+}
+
+impl From<wasmtime::Error> for Failure {
+    fn from(error: wasmtime::Error) -> Self {
+        Self {
+            fault: crate::budget::fault_of(&error),
+            cause: Some(error),
+        }
+    }
+}

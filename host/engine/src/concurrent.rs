@@ -1,0 +1,385 @@
+//! The driver of an instance with an asynchronous handler: one long run of
+//! wasmtime's event loop with many calls in flight.
+//!
+//! Bounded by the instance's seats: each has at most one call. Who wakes whom
+//! is what this costs: a call that completes does so inside of the driver's
+//! own poll, so its waker only notes it and wakes nobody; measured, waking the
+//! driver's task for it cost two fifths of the whole.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Wake as TaskWake, Waker};
+
+use atomic_waker::AtomicWaker;
+use openline_core::event::Event;
+use openline_core::fault::Fault;
+use openline_core::message::Message;
+use parking_lot::Mutex;
+use tokio::time::{Instant as Moment, Sleep};
+use wasmtime::AsContextMut;
+use wasmtime::component::{Accessor, Resource};
+
+use crate::bindings::MessageOwned;
+use crate::component::{AsyncExports, Decision, Failure};
+use crate::instance::{Asker, End, Idleness, Instance, Wake, close_arguments, enforce, request};
+use crate::mailbox::Job;
+use crate::pool::Pool;
+use crate::store::{self, Handle, StoreData};
+
+pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
+    let loaded = &pool.loaded;
+    let start = async {
+        let (mut store, run) = store::new(&loaded.engine, &pool.shared, loaded.metered)?;
+        let made = enforce(&run, &pool.shared.limits, loaded.instantiate(&mut store)).await?;
+        let exports: AsyncExports = loaded.exports(&mut store, &made)?;
+        Ok::<_, Failure>((store, run, exports))
+    };
+    let (mut store, run, exports) = match start.await {
+        Ok(started) => started,
+        Err(failure) => {
+            return End::Failed(
+                Failure {
+                    fault: Fault::Start,
+                    ..failure
+                },
+                Vec::new(),
+            );
+        }
+    };
+    let flight = Arc::new(Flight::default());
+    let ended = {
+        let looping = store.run_concurrent(async |accessor| {
+            let mut calls = Calls::new(pool, instance, &flight, &exports, accessor);
+            std::future::poll_fn(|cx| calls.poll(cx)).await
+        });
+        let mut looping = pin!(looping);
+        std::future::poll_fn(|cx| {
+            run.clock.enter();
+            flight.polling.store(true, Ordering::Release);
+            let polled = looping.as_mut().poll(cx);
+            flight.polling.store(false, Ordering::Release);
+            run.wakeups.lock().flush();
+            // A call that was noted after the driver had looked for the last
+            // time is looked at in the next poll.
+            if polled.is_pending() && !flight.completed.lock().is_empty() {
+                cx.waker().wake_by_ref();
+            }
+            polled
+        })
+        .await
+    };
+    drop(store);
+    let failure = match ended {
+        Ok(Stop::Idle) => return End::Idle,
+        Ok(Stop::TimedOut) => Failure {
+            fault: Fault::HandlerTimeout,
+            cause: None,
+        },
+        Ok(Stop::Refused(error)) | Err(error) => Failure::from(error),
+    };
+    End::Failed(failure, flight.take_askers())
+}
+
+/// Why the event loop was left.
+enum Stop {
+    Idle,
+    TimedOut,
+    Refused(wasmtime::Error),
+}
+
+/// What outlives the event loop: who waits for which call, and which calls
+/// have completed.
+#[derive(Debug, Default)]
+struct Flight {
+    askers: Mutex<Vec<Option<Asker>>>,
+    completed: Mutex<Vec<usize>>,
+    /// The driver is being polled: who completes now need not wake it.
+    polling: AtomicBool,
+    driver: AtomicWaker,
+}
+
+/// The waker of one place in the table of calls.
+#[derive(Debug)]
+struct Completion {
+    place: usize,
+    flight: Arc<Flight>,
+}
+
+/// The calls in flight. The places are reused, with their wakers.
+struct Calls<'a> {
+    pool: &'a Arc<Pool>,
+    instance: &'a Arc<Instance>,
+    flight: &'a Arc<Flight>,
+    exports: &'a AsyncExports,
+    accessor: &'a Accessor<StoreData>,
+    places: Vec<Place<'a>>,
+    free: Vec<usize>,
+    in_flight: usize,
+    /// When each call was begun, the oldest first. All have the same time to
+    /// return, so the first is the first to be late.
+    begun: VecDeque<(Moment, usize, u64)>,
+    serial: u64,
+    late: Pin<Box<Sleep>>,
+    idleness: Idleness,
+}
+
+struct Place<'a> {
+    call: Option<Pin<Box<dyn Future<Output = wasmtime::Result<Returned>> + Send + 'a>>>,
+    handle: Option<u32>,
+    serial: u64,
+    waker: Waker,
+}
+
+enum Returned {
+    Nothing,
+    Decision(Decision),
+}
+
+// === impl Flight ===
+
+impl Flight {
+    fn take_askers(&self) -> Vec<Asker> {
+        self.askers.lock().drain(..).flatten().collect()
+    }
+}
+
+impl TaskWake for Completion {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.flight.completed.lock().push(self.place);
+        if !self.flight.polling.load(Ordering::Acquire) {
+            self.flight.driver.wake();
+        }
+    }
+}
+
+// === impl Calls ===
+
+impl<'a> Calls<'a> {
+    fn new(
+        pool: &'a Arc<Pool>,
+        instance: &'a Arc<Instance>,
+        flight: &'a Arc<Flight>,
+        exports: &'a AsyncExports,
+        accessor: &'a Accessor<StoreData>,
+    ) -> Self {
+        Self {
+            pool,
+            instance,
+            flight,
+            exports,
+            accessor,
+            places: Vec::new(),
+            free: Vec::new(),
+            in_flight: 0,
+            begun: VecDeque::new(),
+            serial: 0,
+            late: Box::pin(tokio::time::sleep(pool.shared.limits.handler_timeout)),
+            idleness: Idleness::new(pool.shared.policy.idle_timeout),
+        }
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
+        self.flight.driver.register(cx.waker());
+        self.collect();
+        loop {
+            let busy = self.in_flight > 0;
+            match self.idleness.poll(cx, self.pool, self.instance, busy) {
+                Poll::Ready(Wake::Job(job)) => {
+                    if let Err(error) = self.begin(job) {
+                        return Poll::Ready(Stop::Refused(error));
+                    }
+                }
+                Poll::Ready(Wake::Retired) => return Poll::Ready(Stop::Idle),
+                Poll::Pending => break,
+            }
+        }
+        self.poll_late(cx)
+    }
+
+    /// Finishes the calls that have completed.
+    fn collect(&mut self) {
+        loop {
+            let Some(place) = self.flight.completed.lock().pop() else {
+                return;
+            };
+            self.poll_place(place);
+        }
+    }
+
+    fn poll_place(&mut self, index: usize) {
+        let place = &mut self.places[index];
+        let Some(call) = place.call.as_mut() else {
+            return;
+        };
+        let Poll::Ready(result) = call.as_mut().poll(&mut Context::from_waker(&place.waker)) else {
+            return;
+        };
+        place.call = None;
+        if let Some(handle) = place.handle.take() {
+            self.accessor.with(|mut access| {
+                access.as_context_mut().data_mut().handles.take_back(handle);
+            });
+        }
+        // An error ends the whole event loop, which tells it to those who
+        // have not been told yet: they are left in the table.
+        let Ok(returned) = result else { return };
+        self.free.push(index);
+        self.in_flight -= 1;
+        let Some(asker) = self.flight.askers.lock()[index].take() else {
+            return;
+        };
+        match returned {
+            Returned::Nothing => asker.done(),
+            Returned::Decision(decision) => asker.decided(decision),
+        }
+    }
+
+    fn begin(&mut self, job: Job) -> wasmtime::Result<()> {
+        let place = self.place();
+        self.serial += 1;
+        self.in_flight += 1;
+        self.places[place].serial = self.serial;
+        self.begun.push_back((Moment::now(), place, self.serial));
+        let (asker, event) = match job {
+            Job::Upgrade(asked, reply) => {
+                self.flight.askers.lock()[place] = Some(Asker::Upgrade(reply));
+                self.refuel()?;
+                let upgrade = self.exports.upgrade;
+                let asked = (request(*asked),);
+                let call = self
+                    .accessor
+                    .with(|access| upgrade.start_call_concurrent(access, asked))?;
+                let accessor = self.accessor;
+                self.places[place].call = Some(Box::pin(async move {
+                    let (decision,) = upgrade.finish_call_concurrent(accessor, call).await?;
+                    Ok(Returned::Decision(decision))
+                }));
+                self.poll_place(place);
+                return Ok(());
+            }
+            Job::Event(event, turn) => (turn, event),
+        };
+        let Some(connection) = asker.connection().cloned() else {
+            return Ok(());
+        };
+        self.flight.askers.lock()[place] = Some(Asker::Event(asker));
+        self.refuel()?;
+        let handle = self
+            .accessor
+            .with(|mut access| access.as_context_mut().data_mut().handles.lend(connection));
+        self.places[place].handle = Some(handle);
+        self.places[place].call = Some(self.start(handle, event)?);
+        self.poll_place(place);
+        Ok(())
+    }
+
+    fn start(
+        &self,
+        handle: u32,
+        event: Event,
+    ) -> wasmtime::Result<Pin<Box<dyn Future<Output = wasmtime::Result<Returned>> + Send + 'a>>>
+    {
+        let connection = Resource::<Handle>::new_borrow(handle);
+        let accessor = self.accessor;
+        Ok(match event {
+            Event::Open => {
+                let open = self.exports.open;
+                let call =
+                    accessor.with(|access| open.start_call_concurrent(access, (connection,)))?;
+                Box::pin(async move {
+                    open.finish_call_concurrent(accessor, call).await?;
+                    Ok(Returned::Nothing)
+                })
+            }
+            Event::Messages(batch) => {
+                let messages = self.exports.messages;
+                let batch: Vec<_> = batch.into_iter().map(owned).collect();
+                let call = accessor
+                    .with(|access| messages.start_call_concurrent(access, (connection, batch)))?;
+                Box::pin(async move {
+                    messages.finish_call_concurrent(accessor, call).await?;
+                    Ok(Returned::Nothing)
+                })
+            }
+            Event::Close(reason) => {
+                let close = self.exports.close;
+                let (info, origin) = close_arguments(&reason);
+                let call = accessor.with(|access| {
+                    close.start_call_concurrent(access, (connection, info, origin))
+                })?;
+                Box::pin(async move {
+                    close.finish_call_concurrent(accessor, call).await?;
+                    Ok(Returned::Nothing)
+                })
+            }
+        })
+    }
+
+    fn place(&mut self) -> usize {
+        if let Some(place) = self.free.pop() {
+            return place;
+        }
+        let place = self.places.len();
+        let flight = Arc::clone(self.flight);
+        let waker = Waker::from(Arc::new(Completion { place, flight }));
+        self.places.push(Place {
+            call: None,
+            handle: None,
+            serial: 0,
+            waker,
+        });
+        self.flight.askers.lock().push(None);
+        place
+    }
+
+    /// The store has one tank for all calls in flight. Each call that begins
+    /// brings its share; what finished calls did not use is not hoarded.
+    fn refuel(&self) -> wasmtime::Result<()> {
+        let Some(share) = self.pool.shared.limits.fuel_per_event else {
+            return Ok(());
+        };
+        let most = share.saturating_mul(u64::try_from(self.in_flight).unwrap_or(u64::MAX));
+        self.accessor.with(|mut access| {
+            let mut store = access.as_context_mut();
+            let left = store.get_fuel()?;
+            store.set_fuel(left.saturating_add(share).min(most))
+        })
+    }
+
+    /// Whether the oldest call in flight has had its time.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
+        let timeout = self.pool.shared.limits.handler_timeout;
+        loop {
+            let Some((begun, place, serial)) = self.begun.front().copied() else {
+                return Poll::Pending;
+            };
+            let place = &self.places[place];
+            if place.serial != serial || place.call.is_none() {
+                self.begun.pop_front();
+                continue;
+            }
+            let due = begun + timeout;
+            if self.late.deadline() != due {
+                self.late.as_mut().reset(due);
+            }
+            return match self.late.as_mut().poll(cx) {
+                Poll::Ready(()) => Poll::Ready(Stop::TimedOut),
+                Poll::Pending => Poll::Pending,
+            };
+        }
+    }
+}
+
+fn owned(message: Message) -> MessageOwned {
+    match message {
+        Message::Text(text) => MessageOwned::Text(String::from(&*text)),
+        Message::Binary(bytes) => MessageOwned::Binary(bytes),
+    }
+}

@@ -1,0 +1,120 @@
+//! `openline:websocket/connections`: one connection, and finding another.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openline_cluster::hub::SubscribeError;
+use openline_core::close::{CloseInfo, CloseReason};
+use openline_core::event::SendOutcome;
+use openline_core::limits::{ATTACHMENT_BYTES_MAX, CHANNELS_PER_CONNECTION_MAX};
+use openline_core::name::{ChannelName, ConnectionId};
+use wasmtime::Result;
+use wasmtime::component::Resource;
+
+use crate::bindings::connections::{Host, HostConnection};
+use crate::bindings::types::{self, Error};
+use crate::store::{Handle, StoreData};
+
+impl Host for StoreData {
+    fn get(&mut self, id: String) -> Result<Option<Resource<Handle>>> {
+        let found = ConnectionId::parse(&id).and_then(|id| self.shared.hub.get(id));
+        let Some(connection) = found.filter(|connection| connection.is_open()) else {
+            return Ok(None);
+        };
+        Ok(Some(self.handles.keep(connection)?))
+    }
+}
+
+impl HostConnection for StoreData {
+    fn id(&mut self, handle: Resource<Handle>) -> Result<String> {
+        Ok(self.handles.get(&handle)?.id().to_string())
+    }
+
+    fn send(
+        &mut self,
+        handle: Resource<Handle>,
+        message: types::Message,
+    ) -> Result<types::SendOutcome> {
+        let connection = self.handles.get(&handle)?;
+        let outcome = connection.push(message.into());
+        if outcome != SendOutcome::Gone {
+            self.run.wakeups.lock().add(connection);
+        }
+        Ok(outcome.into())
+    }
+
+    fn close(
+        &mut self,
+        handle: Resource<Handle>,
+        info: types::CloseInfo,
+    ) -> Result<Result<(), Error>> {
+        let connection = self.handles.get(&handle)?;
+        let info = match CloseInfo::checked(info.code, info.reason) {
+            Ok(info) => info,
+            Err(error) => return Ok(Err(Error::Invalid(error.to_string()))),
+        };
+        if connection.end(CloseReason::Function(info)) {
+            self.run.wakeups.lock().add(connection);
+        }
+        Ok(Ok(()))
+    }
+
+    fn subprotocol(&mut self, handle: Resource<Handle>) -> Result<Option<String>> {
+        Ok(self.handles.get(&handle)?.facts().subprotocol.clone())
+    }
+
+    fn route_params(&mut self, handle: Resource<Handle>) -> Result<Vec<(String, String)>> {
+        Ok(self.handles.get(&handle)?.facts().route_params.clone())
+    }
+
+    fn attachment(&mut self, handle: Resource<Handle>) -> Result<Vec<u8>> {
+        Ok(self.handles.get(&handle)?.attachment().into())
+    }
+
+    fn set_attachment(
+        &mut self,
+        handle: Resource<Handle>,
+        bytes: Vec<u8>,
+    ) -> Result<Result<(), Error>> {
+        let set = self
+            .handles
+            .get(&handle)?
+            .set_attachment(Bytes::from(bytes));
+        Ok(set.map_err(|_| {
+            Error::Limit(format!(
+                "an attachment has at most {ATTACHMENT_BYTES_MAX} bytes"
+            ))
+        }))
+    }
+
+    fn subscribe(
+        &mut self,
+        handle: Resource<Handle>,
+        channel: String,
+    ) -> Result<Result<(), Error>> {
+        let connection = Arc::clone(self.handles.get(&handle)?);
+        let channel = match ChannelName::new(&channel) {
+            Ok(channel) => channel,
+            Err(error) => return Ok(Err(Error::Invalid(error.to_string()))),
+        };
+        let subscribed = self.shared.hub.subscribe(&connection, channel);
+        Ok(subscribed.map_err(|error| match error {
+            SubscribeError::TooMany => Error::Limit(format!(
+                "a connection has at most {CHANNELS_PER_CONNECTION_MAX} channels"
+            )),
+            SubscribeError::Gone => Error::Gone,
+        }))
+    }
+
+    fn unsubscribe(&mut self, handle: Resource<Handle>, channel: String) -> Result<()> {
+        let connection = self.handles.get(&handle)?;
+        if let Ok(channel) = ChannelName::new(&channel) {
+            self.shared.hub.unsubscribe(connection, &channel);
+        }
+        Ok(())
+    }
+
+    fn drop(&mut self, handle: Resource<Handle>) -> Result<()> {
+        Ok(self.handles.drop_kept(&handle)?)
+    }
+}

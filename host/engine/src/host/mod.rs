@@ -1,0 +1,45 @@
+//! What the host does for functions: one file for each imported interface.
+//!
+//! Nothing here waits. What a function passed was counted before it was copied
+//! (`set_hostcall_fuel`).
+
+mod channels;
+mod connections;
+
+use bytes::Bytes;
+use openline_core::event::SendOutcome;
+use openline_core::message::Message;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::bindings;
+use crate::bindings::types;
+use crate::store::StoreData;
+
+/// Makes the contract's imports available.
+pub(crate) fn add_to_linker(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
+    bindings::types::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
+    bindings::connections::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
+    bindings::channels::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)
+}
+
+impl types::Host for StoreData {}
+
+impl From<types::Message> for Message {
+    fn from(message: types::Message) -> Self {
+        match message {
+            types::Message::Text(text) => Self::Text(text.into()),
+            types::Message::Binary(bytes) => Self::Binary(Bytes::from(bytes)),
+        }
+    }
+}
+
+impl From<SendOutcome> for types::SendOutcome {
+    fn from(outcome: SendOutcome) -> Self {
+        match outcome {
+            SendOutcome::Sent => Self::Sent,
+            SendOutcome::Queued(bytes) => Self::Queued(bytes),
+            SendOutcome::Dropped => Self::Dropped,
+            SendOutcome::Gone => Self::Gone,
+        }
+    }
+}

@@ -1,0 +1,284 @@
+//! One live instance: its driver task owns the store and handles its jobs
+//! until it is idle for too long or a fault ends it.
+//!
+//! How calls are made is in `plain` and `concurrent`; what is common to both,
+//! and how an instance ends, is here. The order at the end matters: guest code
+//! stops, the store is dropped, the pool forgets the instance, and only then
+//! are those told who wait, so that they find room for a new one.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use openline_core::close::{CloseInfo, CloseOrigin, CloseReason};
+use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
+use openline_core::fault::{Blame, Fault};
+use openline_core::limits::{ATTACHMENT_BYTES_MAX, FunctionLimits};
+use openline_core::name::ChannelName;
+use tokio::time::{Instant, Sleep};
+
+use crate::bindings::types;
+use crate::component::{Decision, Failure, HandlerKind};
+use crate::mailbox::{EventOutcome, Job, Mailbox, Turn, UpgradeOutcome, UpgradeReply};
+use crate::pool::Pool;
+use crate::store::Run;
+use crate::{concurrent, plain};
+
+/// What the pool and the connections know of an instance.
+#[derive(Debug)]
+pub(crate) struct Instance {
+    /// The affinity value it serves, if the function has affinity.
+    pub(crate) key: Option<String>,
+    pub(crate) mailbox: Mailbox,
+    /// Seats taken. Changed under the pool's lock only.
+    pub(crate) bound: AtomicU32,
+    /// The pool has forgotten it. Changed under the pool's lock only.
+    pub(crate) retired: AtomicBool,
+}
+
+/// How a driver came to its end.
+pub(crate) enum End {
+    /// Nobody was bound to it for `idle_timeout`, and the pool has let it go.
+    Idle,
+    /// A fault, and who had a call in flight.
+    Failed(Failure, Vec<Asker>),
+}
+
+/// Whoever waits for a call that is in flight.
+#[derive(Debug)]
+pub(crate) enum Asker {
+    Upgrade(UpgradeReply),
+    Event(Turn),
+}
+
+/// The task of an instance.
+pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>) {
+    let ended = Ended {
+        pool: &pool,
+        instance: &instance,
+    };
+    let end = match pool.loaded.kind {
+        HandlerKind::Plain => plain::drive(&pool, &instance).await,
+        HandlerKind::Async => concurrent::drive(&pool, &instance).await,
+    };
+    let name = &pool.shared.name;
+    match end {
+        End::Idle => tracing::debug!(function = %name, "an idle instance is dropped"),
+        End::Failed(failure, askers) => {
+            let fault = failure.fault;
+            let cause = failure.describe();
+            match fault.blame() {
+                Blame::Guest => {
+                    tracing::warn!(function = %name, fault = fault.label(), "{cause}");
+                }
+                Blame::Host => {
+                    tracing::error!(function = %name, fault = fault.label(), "{cause}");
+                }
+            }
+            pool.retire(&instance);
+            for asker in askers {
+                asker.fail(fault);
+            }
+            if fault == Fault::Start {
+                // What waits would meet the same: it is not given to a new
+                // instance, which would not start either.
+                instance
+                    .mailbox
+                    .close()
+                    .into_iter()
+                    .for_each(|job| job.fail(fault));
+            }
+        }
+    }
+    drop(ended);
+}
+
+/// Leaves nobody waiting, however the driver ends, also by a panic.
+struct Ended<'a> {
+    pool: &'a Arc<Pool>,
+    instance: &'a Arc<Instance>,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        self.pool.retire(self.instance);
+        self.instance
+            .mailbox
+            .close()
+            .into_iter()
+            .for_each(Job::give_back);
+    }
+}
+
+/// Runs guest code under its limits of time. Whom it wrote to is told each
+/// time it pauses.
+pub(crate) async fn enforce<T>(
+    run: &Run,
+    limits: &FunctionLimits,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> Result<T, Failure> {
+    let mut call = pin!(call);
+    // Most calls return in their first poll and never see a timer.
+    let mut timeout: Option<Pin<Box<Sleep>>> = None;
+    std::future::poll_fn(|cx| {
+        run.clock.enter();
+        let polled = call.as_mut().poll(cx);
+        run.wakeups.lock().flush();
+        if let Poll::Ready(result) = polled {
+            return Poll::Ready(result.map_err(Failure::from));
+        }
+        let timeout =
+            timeout.get_or_insert_with(|| Box::pin(tokio::time::sleep(limits.handler_timeout)));
+        timeout.as_mut().poll(cx).map(|()| {
+            Err(Failure {
+                fault: Fault::HandlerTimeout,
+                cause: None,
+            })
+        })
+    })
+    .await
+}
+
+/// Waits for the next job, or for the time after which an instance without
+/// connections goes.
+#[derive(Debug)]
+pub(crate) struct Idleness {
+    timer: Pin<Box<Sleep>>,
+    armed: bool,
+    timeout: Duration,
+}
+
+/// What a driver does next.
+pub(crate) enum Wake {
+    Job(Job),
+    Retired,
+}
+
+impl Idleness {
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self {
+            timer: Box::pin(tokio::time::sleep(timeout)),
+            armed: false,
+            timeout,
+        }
+    }
+
+    /// `busy` says that calls are in flight: then nobody is idle.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        pool: &Arc<Pool>,
+        instance: &Arc<Instance>,
+        busy: bool,
+    ) -> Poll<Wake> {
+        if let Poll::Ready(job) = instance.mailbox.poll_pop(cx) {
+            self.armed = false;
+            return Poll::Ready(Wake::Job(job));
+        }
+        if busy || instance.bound.load(Ordering::Relaxed) > 0 {
+            self.armed = false;
+            return Poll::Pending;
+        }
+        if !self.armed {
+            self.armed = true;
+            self.timer.as_mut().reset(Instant::now() + self.timeout);
+        }
+        if self.timer.as_mut().poll(cx).is_ready() {
+            self.armed = false;
+            if pool.retire_idle(instance) {
+                return Poll::Ready(Wake::Retired);
+            }
+        }
+        Poll::Pending
+    }
+}
+
+// === impl Asker ===
+
+impl Asker {
+    /// The call has returned.
+    pub(crate) fn done(self) {
+        match self {
+            Self::Event(turn) => turn.finish(EventOutcome::Done),
+            // An upgrade is answered with its decision.
+            Self::Upgrade(reply) => drop(reply.send(UpgradeOutcome::Fault(Fault::Host))),
+        }
+    }
+
+    /// `upgrade` has returned.
+    pub(crate) fn decided(self, decision: Decision) {
+        match self {
+            Self::Upgrade(reply) => drop(reply.send(judge(decision))),
+            Self::Event(turn) => turn.finish(EventOutcome::Done),
+        }
+    }
+
+    pub(crate) fn fail(self, fault: Fault) {
+        match self {
+            Self::Upgrade(reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
+            Self::Event(turn) => turn.finish(EventOutcome::Fault(fault)),
+        }
+    }
+}
+
+// Between the contract's types and ours.
+
+pub(crate) fn request(request: UpgradeRequest) -> types::UpgradeRequest {
+    types::UpgradeRequest {
+        method: request.method,
+        uri: request.uri,
+        headers: request.headers,
+        peer: request.peer,
+        subprotocols: request.subprotocols,
+        route_params: request.route_params,
+    }
+}
+
+pub(crate) fn close_arguments(reason: &CloseReason) -> (types::CloseInfo, types::CloseOrigin) {
+    let CloseInfo { code, reason: text } = reason.info();
+    let origin = match reason.origin() {
+        CloseOrigin::Peer => types::CloseOrigin::Peer,
+        CloseOrigin::Function => types::CloseOrigin::Function,
+        CloseOrigin::Host => types::CloseOrigin::Host,
+        CloseOrigin::Lost => types::CloseOrigin::Lost,
+    };
+    (types::CloseInfo { code, reason: text }, origin)
+}
+
+/// Checks the parts of a decision that are the engine's; headers, status and
+/// subprotocol are the gateway's.
+fn judge(decision: Decision) -> UpgradeOutcome {
+    let acceptance = match decision {
+        Ok(acceptance) => acceptance,
+        Err(rejection) => {
+            return UpgradeOutcome::Decided(Err(Rejection {
+                status: rejection.status,
+                headers: rejection.headers,
+                body: rejection.body.into(),
+            }));
+        }
+    };
+    if acceptance.attachment.len() > ATTACHMENT_BYTES_MAX {
+        let bytes = acceptance.attachment.len();
+        return UpgradeOutcome::Invalid(format!(
+            "the attachment has {bytes} bytes, more than {ATTACHMENT_BYTES_MAX}"
+        ));
+    }
+    let channels: Result<_, _> = acceptance
+        .channels
+        .iter()
+        .map(|name| ChannelName::new(name))
+        .collect();
+    match channels {
+        Ok(channels) => UpgradeOutcome::Decided(Ok(Acceptance {
+            subprotocol: acceptance.subprotocol,
+            headers: acceptance.headers,
+            attachment: acceptance.attachment.into(),
+            channels,
+        })),
+        Err(error) => UpgradeOutcome::Invalid(error.to_string()),
+    }
+}

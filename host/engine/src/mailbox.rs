@@ -1,0 +1,181 @@
+//! What an instance is asked to do: a queue into its driver task, and the way
+//! back out of it.
+//!
+//! Bounded by the seats of the instance: who holds a seat has at most one job
+//! in it at a time. A job whose instance ends before it was begun is given
+//! back, not lost.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use atomic_waker::AtomicWaker;
+use openline_cluster::connection::Connection;
+use openline_core::event::{Acceptance, Event, Rejection, UpgradeRequest};
+use openline_core::fault::Fault;
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+/// One thing to do.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Decide about a connection.
+    Upgrade(Box<UpgradeRequest>, UpgradeReply),
+    /// Handle an event of a connection.
+    Event(Event, Turn),
+}
+
+/// How an upgrade went.
+#[derive(Debug)]
+pub(crate) enum UpgradeOutcome {
+    Decided(Result<Acceptance, Rejection>),
+    /// The answer breaks the contract; the text says how.
+    Invalid(String),
+    Fault(Fault),
+    /// The instance ended before it began; ask another one.
+    Returned(Box<UpgradeRequest>),
+}
+
+pub(crate) type UpgradeReply = oneshot::Sender<UpgradeOutcome>;
+
+/// How the handling of an event went.
+#[derive(Debug)]
+pub(crate) enum EventOutcome {
+    Done,
+    Fault(Fault),
+    /// The instance ended before it began; give it to another one.
+    Returned(Event),
+}
+
+/// A connection's side of its calls: there is at most one at a time.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) connection: Arc<Connection>,
+    outcome: Mutex<Option<EventOutcome>>,
+}
+
+/// The duty to say how a call went. Dropped without a word, by a panic of the
+/// driver, it says that the host failed.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    line: Option<Arc<Line>>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    queue: Mutex<Queue>,
+    driver: AtomicWaker,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    closed: bool,
+}
+
+// === impl Line ===
+
+impl Line {
+    pub(crate) fn new(connection: Arc<Connection>) -> Self {
+        Self {
+            connection,
+            outcome: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn take_outcome(&self) -> Option<EventOutcome> {
+        self.outcome.lock().take()
+    }
+}
+
+// === impl Turn ===
+
+impl Turn {
+    pub(crate) fn new(line: Arc<Line>) -> Self {
+        Self { line: Some(line) }
+    }
+
+    pub(crate) fn connection(&self) -> Option<&Arc<Connection>> {
+        self.line.as_ref().map(|line| &line.connection)
+    }
+
+    pub(crate) fn finish(mut self, outcome: EventOutcome) {
+        self.tell(outcome);
+    }
+
+    fn tell(&mut self, outcome: EventOutcome) {
+        if let Some(line) = self.line.take() {
+            *line.outcome.lock() = Some(outcome);
+            line.connection.wake();
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.tell(EventOutcome::Fault(Fault::Host));
+    }
+}
+
+// === impl Job ===
+
+impl Job {
+    /// Whoever asked does so again, elsewhere.
+    pub(crate) fn give_back(self) {
+        match self {
+            // Who has stopped waiting for the answer does not need it.
+            Self::Upgrade(request, reply) => drop(reply.send(UpgradeOutcome::Returned(request))),
+            Self::Event(event, turn) => turn.finish(EventOutcome::Returned(event)),
+        }
+    }
+
+    /// Whoever asked is told why it did not happen.
+    pub(crate) fn fail(self, fault: Fault) {
+        match self {
+            Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
+            Self::Event(_, turn) => turn.finish(EventOutcome::Fault(fault)),
+        }
+    }
+}
+
+// === impl Mailbox ===
+
+impl Mailbox {
+    /// Hands the job back when the instance has ended.
+    pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(job);
+        }
+        queue.jobs.push_back(job);
+        drop(queue);
+        self.driver.wake();
+        Ok(())
+    }
+
+    pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Job> {
+        if let Some(job) = self.queue.lock().jobs.pop_front() {
+            return Poll::Ready(job);
+        }
+        // Registered before the second look: a job that comes in between
+        // wakes.
+        self.driver.register(cx.waker());
+        self.queue
+            .lock()
+            .jobs
+            .pop_front()
+            .map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Makes the driver look again at what else it waits for.
+    pub(crate) fn wake(&self) {
+        self.driver.wake();
+    }
+
+    /// Takes no more jobs, and hands out those that were not begun.
+    pub(crate) fn close(&self) -> VecDeque<Job> {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        std::mem::take(&mut queue.jobs)
+    }
+}

@@ -1,0 +1,145 @@
+//! The driver of an instance with a plain handler: one call after the other.
+
+use std::sync::Arc;
+
+use openline_core::event::Event;
+use openline_core::fault::Fault;
+use openline_core::message::Message;
+use wasmtime::Store;
+use wasmtime::component::{Resource, TypedFunc};
+
+use crate::bindings::MessageRef;
+use crate::component::{Failure, PlainExports};
+use crate::instance::{Asker, End, Idleness, Instance, Wake, close_arguments, enforce, request};
+use crate::mailbox::Job;
+use crate::pool::Pool;
+use crate::store::{self, Handle, Run, StoreData};
+
+/// A store with its exports; both are dropped before anybody is told.
+struct Guest {
+    store: Store<StoreData>,
+    run: Arc<Run>,
+    exports: PlainExports,
+}
+
+pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
+    let mut guest = match start(pool).await {
+        Ok(guest) => guest,
+        Err(failure) => {
+            let failure = Failure {
+                fault: Fault::Start,
+                ..failure
+            };
+            return End::Failed(failure, Vec::new());
+        }
+    };
+    let mut idleness = Idleness::new(pool.shared.policy.idle_timeout);
+    loop {
+        let wake = std::future::poll_fn(|cx| idleness.poll(cx, pool, instance, false)).await;
+        let handled = match wake {
+            Wake::Job(job) => guest.handle(pool, job).await,
+            Wake::Retired => return End::Idle,
+        };
+        if let Err((failure, asker)) = handled {
+            return End::Failed(failure, vec![asker]);
+        }
+    }
+}
+
+async fn start(pool: &Pool) -> Result<Guest, Failure> {
+    let loaded = &pool.loaded;
+    let (mut store, run) = store::new(&loaded.engine, &pool.shared, loaded.metered)?;
+    let made = enforce(&run, &pool.shared.limits, loaded.instantiate(&mut store)).await?;
+    let exports = loaded.exports(&mut store, &made)?;
+    Ok(Guest {
+        store,
+        run,
+        exports,
+    })
+}
+
+impl Guest {
+    async fn handle(&mut self, pool: &Pool, job: Job) -> Result<(), (Failure, Asker)> {
+        let limits = &pool.shared.limits;
+        self.store.set_epoch_deadline(1);
+        if let Some(fuel) = limits.fuel_per_event
+            && let Err(error) = self.store.set_fuel(fuel)
+        {
+            return match job {
+                Job::Upgrade(_, reply) => Err((error.into(), Asker::Upgrade(reply))),
+                Job::Event(_, turn) => Err((error.into(), Asker::Event(turn))),
+            };
+        }
+        match job {
+            // The peer has gone before it was its turn.
+            Job::Upgrade(_, reply) if reply.is_closed() => Ok(()),
+            Job::Upgrade(asked, reply) => {
+                let call = self
+                    .exports
+                    .upgrade
+                    .call_async(&mut self.store, (request(*asked),));
+                match enforce(&self.run, limits, call).await {
+                    Ok((decision,)) => {
+                        Asker::Upgrade(reply).decided(decision);
+                        Ok(())
+                    }
+                    Err(failure) => Err((failure, Asker::Upgrade(reply))),
+                }
+            }
+            Job::Event(event, turn) => {
+                let Some(connection) = turn.connection().cloned() else {
+                    return Ok(());
+                };
+                let index = self.store.data_mut().handles.lend(connection);
+                let called = self.call(pool, index, &event).await;
+                self.store.data_mut().handles.take_back(index);
+                match called {
+                    Ok(()) => {
+                        Asker::Event(turn).done();
+                        Ok(())
+                    }
+                    Err(failure) => Err((failure, Asker::Event(turn))),
+                }
+            }
+        }
+    }
+
+    async fn call(&mut self, pool: &Pool, index: u32, event: &Event) -> Result<(), Failure> {
+        let limits = &pool.shared.limits;
+        let connection = Resource::<Handle>::new_borrow(index);
+        let Self {
+            store,
+            run,
+            exports,
+        } = self;
+        match event {
+            Event::Open => {
+                enforce(run, limits, exports.open.call_async(store, (connection,))).await
+            }
+            Event::Messages(batch) => {
+                let batch: Vec<MessageRef<'_>> = batch.iter().map(lowered).collect();
+                // Shortens the lifetime in the function's type to the batch's.
+                let messages: TypedFunc<(Resource<Handle>, &[MessageRef<'_>]), ()> =
+                    exports.messages;
+                enforce(
+                    run,
+                    limits,
+                    messages.call_async(store, (connection, &batch)),
+                )
+                .await
+            }
+            Event::Close(reason) => {
+                let (info, origin) = close_arguments(reason);
+                let call = exports.close.call_async(store, (connection, info, origin));
+                enforce(run, limits, call).await
+            }
+        }
+    }
+}
+
+fn lowered(message: &Message) -> MessageRef<'_> {
+    match message {
+        Message::Text(text) => MessageRef::Text(text),
+        Message::Binary(bytes) => MessageRef::Binary(bytes),
+    }
+}

@@ -1,0 +1,191 @@
+//! What belongs to one instance on the host's side: the connections it can
+//! name, its limits, its view of WASI.
+
+use std::sync::Arc;
+
+use openline_cluster::connection::Connection;
+use openline_cluster::hub::Hub;
+use openline_cluster::wakeups::Wakeups;
+use openline_core::limits::{FunctionLimits, HANDLES_PER_INSTANCE_MAX, InstancePolicy};
+use openline_core::name::FunctionName;
+use parking_lot::Mutex;
+use wasmtime::Store;
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use crate::budget::{MemoryLimiter, RunClock};
+use crate::log::Log;
+
+/// What every instance of a function shares.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) name: FunctionName,
+    pub(crate) hub: Arc<Hub>,
+    pub(crate) policy: InstancePolicy,
+    pub(crate) limits: FunctionLimits,
+}
+
+/// The state of a run that the driver needs while wasmtime borrows the store.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) clock: RunClock,
+    /// Told when the run pauses: one wake for each connection, not one for
+    /// each message.
+    pub(crate) wakeups: Mutex<Wakeups>,
+}
+
+/// The type behind the contract's `connection` resource.
+#[expect(
+    unreachable_pub,
+    reason = "generated code re-exports it within a private module"
+)]
+#[derive(Debug)]
+pub enum Handle {}
+
+/// The store's data.
+pub(crate) struct StoreData {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) run: Arc<Run>,
+    pub(crate) handles: Handles,
+    limiter: MemoryLimiter,
+    table: ResourceTable,
+    wasi: WasiCtx,
+}
+
+/// Connections that the guest can name. An index is used again once its handle
+/// is dropped. Bounded: one for each call in flight, and
+/// [`HANDLES_PER_INSTANCE_MAX`] that the guest keeps.
+#[derive(Debug, Default)]
+pub(crate) struct Handles {
+    entries: Vec<Option<Arc<Connection>>>,
+    free: Vec<u32>,
+    kept: usize,
+}
+
+/// A guest used a handle that is not there, or took too many.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum HandleError {
+    #[error("no such connection handle")]
+    Unknown,
+    #[error("more than {HANDLES_PER_INSTANCE_MAX} connection handles are held")]
+    TooMany,
+}
+
+/// Resources of WASI that one instance may hold: streams, pollables, clocks.
+const WASI_RESOURCES_MAX: usize = 10_000;
+
+pub(crate) fn new(
+    engine: &wasmtime::Engine,
+    shared: &Arc<Shared>,
+    metered: bool,
+) -> wasmtime::Result<(Store<StoreData>, Arc<Run>)> {
+    let run = Arc::new(Run {
+        clock: RunClock::new(),
+        wakeups: Mutex::default(),
+    });
+    let mut table = ResourceTable::new();
+    table.set_max_capacity(WASI_RESOURCES_MAX);
+    let wasi = WasiCtxBuilder::new()
+        .stdout(Log::new(shared.name.clone(), "stdout"))
+        .stderr(Log::new(shared.name.clone(), "stderr"))
+        .build();
+    let data = StoreData {
+        shared: Arc::clone(shared),
+        run: Arc::clone(&run),
+        handles: Handles::default(),
+        limiter: MemoryLimiter::new(shared.policy.memory_bytes),
+        table,
+        wasi,
+    };
+    let mut store = Store::new(engine, data);
+    store.limiter(|data| &mut data.limiter);
+    // What a guest passes in one call is counted before it is copied. Twice a
+    // message: one that is a little too large is dropped, not a trap.
+    store.set_hostcall_fuel(
+        shared
+            .limits
+            .message_bytes
+            .saturating_mul(2)
+            .saturating_add(64 * 1024),
+    );
+    store.set_max_component_handles(2 * HANDLES_PER_INSTANCE_MAX + WASI_RESOURCES_MAX);
+    let cpu_timeout = shared.limits.cpu_timeout;
+    store.epoch_deadline_callback(move |store| store.data().run.clock.tick(cpu_timeout));
+    store.set_epoch_deadline(1);
+    if metered {
+        // Making an instance runs guest code too; it gets what one call gets.
+        store.set_fuel(shared.limits.fuel_per_event.unwrap_or(u64::MAX))?;
+    }
+    Ok((store, run))
+}
+
+impl std::fmt::Debug for StoreData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreData")
+            .field("function", &self.shared.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WasiView for StoreData {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}
+
+// === impl Handles ===
+
+impl Handles {
+    /// Makes a handle that lives as long as a call.
+    pub(crate) fn lend(&mut self, connection: Arc<Connection>) -> u32 {
+        match self.free.pop() {
+            Some(index) => {
+                self.entries[index as usize] = Some(connection);
+                index
+            }
+            None => {
+                self.entries.push(Some(connection));
+                // Far below the range: the calls in flight and what is kept
+                // are both bounded.
+                u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
+            }
+        }
+    }
+
+    /// Makes a handle that the guest keeps until it drops it.
+    pub(crate) fn keep(
+        &mut self,
+        connection: Arc<Connection>,
+    ) -> Result<Resource<Handle>, HandleError> {
+        if self.kept == HANDLES_PER_INSTANCE_MAX {
+            return Err(HandleError::TooMany);
+        }
+        self.kept += 1;
+        Ok(Resource::new_own(self.lend(connection)))
+    }
+
+    pub(crate) fn get(&self, handle: &Resource<Handle>) -> Result<&Arc<Connection>, HandleError> {
+        let entry = self.entries.get(handle.rep() as usize);
+        entry.and_then(Option::as_ref).ok_or(HandleError::Unknown)
+    }
+
+    /// The guest dropped a handle that it kept.
+    pub(crate) fn drop_kept(&mut self, handle: &Resource<Handle>) -> Result<(), HandleError> {
+        self.get(handle)?;
+        self.kept -= 1;
+        self.take_back(handle.rep());
+        Ok(())
+    }
+
+    /// The call is over.
+    pub(crate) fn take_back(&mut self, index: u32) {
+        if let Some(entry) = self.entries.get_mut(index as usize)
+            && entry.take().is_some()
+        {
+            self.free.push(index);
+        }
+    }
+}
