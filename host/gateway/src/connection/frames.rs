@@ -1,0 +1,122 @@
+//! Between tungstenite's words and ours; the only place that knows both.
+
+use bytes::Bytes;
+use bytestring::ByteString;
+use openline_core::close::{CODE_ABSENT, CloseInfo, CloseReason};
+use openline_core::message::Message;
+use tokio_tungstenite::tungstenite::error::CapacityError;
+use tokio_tungstenite::tungstenite::protocol::frame::Utf8Bytes;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
+use tokio_tungstenite::tungstenite::{Error, Message as Frame};
+
+/// The read buffer of a connection, in bytes. It is allocated at once and is
+/// most of what an idle connection costs: 2 KiB holds sixteen small messages,
+/// 4 KiB would add a half to the cost of an idle connection.
+const READ_BUFFER_BYTES: usize = 2 * 1024;
+/// Written without waiting for the flush once this much is gathered, in bytes.
+const WRITE_BUFFER_BYTES: usize = 16 * 1024;
+/// Control frames and headers beside a message, in bytes.
+const WRITE_RESERVE_BYTES: usize = 1024;
+
+/// What a read brought.
+pub(super) enum Received {
+    Message(Message),
+    Ping,
+    Nothing,
+    End(CloseReason),
+}
+
+/// Every field is set: the defaults are made for few connections.
+pub(super) fn config(message_bytes: usize) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(READ_BUFFER_BYTES)
+        .write_buffer_size(WRITE_BUFFER_BYTES)
+        // A message is only written into it when the last write has gone, so
+        // it never holds more than a buffer and a message.
+        .max_write_buffer_size(WRITE_BUFFER_BYTES + message_bytes + WRITE_RESERVE_BYTES)
+        .max_message_size(Some(message_bytes))
+        .max_frame_size(Some(message_bytes))
+        // RFC 6455 section 5.1.
+        .accept_unmasked_frames(false)
+}
+
+pub(super) fn received(item: Option<Result<Frame, Error>>) -> Received {
+    match item {
+        Some(Ok(Frame::Text(text))) => Received::Message(Message::Text(incoming(text))),
+        Some(Ok(Frame::Binary(bytes))) => Received::Message(Message::Binary(bytes)),
+        Some(Ok(Frame::Ping(_))) => Received::Ping,
+        Some(Ok(Frame::Pong(_) | Frame::Frame(_))) => Received::Nothing,
+        Some(Ok(Frame::Close(frame))) => Received::End(closed_by_peer(frame)),
+        Some(Err(error)) => Received::End(reason_of(&error)),
+        None => Received::End(CloseReason::Lost),
+    }
+}
+
+pub(super) fn outgoing(message: Message) -> Frame {
+    match message {
+        Message::Text(text) => Frame::Text(utf8(text)),
+        Message::Binary(bytes) => Frame::Binary(bytes),
+    }
+}
+
+pub(super) fn close_frame(info: CloseInfo) -> Frame {
+    Frame::Close(Some(CloseFrame {
+        code: CloseCode::from(info.code),
+        reason: info.reason.into(),
+    }))
+}
+
+/// Why a stream that fails ends its connection.
+pub(super) fn reason_of(error: &Error) -> CloseReason {
+    use tokio_tungstenite::tungstenite::error::ProtocolError;
+    match error {
+        Error::Capacity(CapacityError::MessageTooLong { .. }) => CloseReason::MessageTooBig,
+        Error::Utf8(_) => CloseReason::InvalidText,
+        Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => CloseReason::Lost,
+        Error::Protocol(_) | Error::Capacity(_) => CloseReason::Protocol,
+        _ => CloseReason::Lost,
+    }
+}
+
+fn closed_by_peer(frame: Option<CloseFrame>) -> CloseReason {
+    match frame {
+        None => CloseReason::Peer(CloseInfo {
+            code: CODE_ABSENT,
+            reason: String::new(),
+        }),
+        // tungstenite's word for a code that may not be sent, which it has
+        // answered with 1002.
+        Some(frame)
+            if frame.code == CloseCode::Protocol && frame.reason == "Protocol violation" =>
+        {
+            CloseReason::Protocol
+        }
+        Some(frame) => CloseReason::Peer(CloseInfo {
+            code: frame.code.into(),
+            reason: frame.reason.as_str().into(),
+        }),
+    }
+}
+
+fn incoming(text: Utf8Bytes) -> ByteString {
+    #[expect(
+        unsafe_code,
+        reason = "one UTF-8 type to another, on every text message"
+    )]
+    // SAFETY: a `Utf8Bytes` is UTF-8 by construction.
+    unsafe {
+        ByteString::from_bytes_unchecked(Bytes::from(text))
+    }
+}
+
+fn utf8(text: ByteString) -> Utf8Bytes {
+    #[expect(
+        unsafe_code,
+        reason = "one UTF-8 type to another, on every text message"
+    )]
+    // SAFETY: a `ByteString` is UTF-8 by construction.
+    unsafe {
+        Utf8Bytes::from_bytes_unchecked(text.into_bytes())
+    }
+}

@@ -1,0 +1,252 @@
+//! The opening handshake, by the book: RFC 6455 section 4.2.1.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use http::header::{
+    CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
+    SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+};
+use http::request::Parts;
+use http::{HeaderMap, HeaderName, Method, Version};
+use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+
+use crate::rescue::Refusal;
+
+/// A request that may become a connection.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Handshake {
+    /// The value of `Sec-WebSocket-Accept` (section 4.2.2, 5.4).
+    pub(crate) accept: String,
+    /// The offered subprotocols, the preferred one first, each once.
+    pub(crate) subprotocols: Vec<String>,
+}
+
+/// Whether a request wants to be upgraded to WebSocket, well or badly.
+pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
+    has_token(headers, &UPGRADE, "websocket")
+}
+
+/// Checks all that section 4.2.1 demands.
+pub(crate) fn check(parts: &Parts) -> Result<Handshake, Refusal> {
+    let headers = &parts.headers;
+    if parts.method != Method::GET {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    if parts.version != Version::HTTP_11 {
+        return Err(Refusal::Handshake("it needs HTTP/1.1"));
+    }
+    if only(headers, &HOST).is_none() {
+        return Err(Refusal::Handshake("it needs one `Host` header"));
+    }
+    if !has_token(headers, &CONNECTION, "upgrade") {
+        return Err(Refusal::Handshake("`Connection` must hold `Upgrade`"));
+    }
+    match only(headers, &SEC_WEBSOCKET_VERSION) {
+        Some(b"13") => {}
+        Some(_) => return Err(Refusal::Version),
+        None => {
+            return Err(Refusal::Handshake(
+                "it needs one `Sec-WebSocket-Version` header",
+            ));
+        }
+    }
+    let key = only(headers, &SEC_WEBSOCKET_KEY).ok_or(Refusal::Handshake(
+        "it needs one `Sec-WebSocket-Key` header",
+    ))?;
+    if STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
+        return Err(Refusal::Handshake(
+            "`Sec-WebSocket-Key` must be 16 bytes in base64",
+        ));
+    }
+    // Bytes of a body would be taken for frames.
+    let empty = only(headers, &CONTENT_LENGTH).is_none_or(|length| length == b"0");
+    if !empty || headers.contains_key(TRANSFER_ENCODING) {
+        return Err(Refusal::Handshake("it has no body"));
+    }
+    Ok(Handshake {
+        accept: derive_accept_key(key),
+        subprotocols: subprotocols(headers)?,
+    })
+}
+
+/// The value of a header that must be there exactly once.
+fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
+    let mut values = headers.get_all(name).iter();
+    let value = values.next()?;
+    values
+        .next()
+        .is_none()
+        .then(|| value.as_bytes().trim_ascii())
+}
+
+/// Whether a list header has a token, in any of its lines, any place and any
+/// case (RFC 9110 section 5.6.1).
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers.get_all(name).iter().any(|value| {
+        value
+            .as_bytes()
+            .split(|byte| *byte == b',')
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    })
+}
+
+fn subprotocols(headers: &HeaderMap) -> Result<Vec<String>, Refusal> {
+    let mut offered: Vec<String> = Vec::new();
+    for value in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
+        for item in value.as_bytes().split(|byte| *byte == b',') {
+            let item = item.trim_ascii();
+            if item.is_empty() {
+                continue;
+            }
+            match std::str::from_utf8(item) {
+                Ok(name) if is_token(item) => {
+                    if !offered.iter().any(|other| other == name) {
+                        offered.push(name.into());
+                    }
+                }
+                _ => return Err(Refusal::Handshake("a subprotocol is not a token")),
+            }
+        }
+    }
+    Ok(offered)
+}
+
+/// RFC 9110 section 5.6.2.
+fn is_token(text: &[u8]) -> bool {
+    let special = b"!#$%&'*+-.^_`|~";
+    text.iter()
+        .all(|byte| byte.is_ascii_alphanumeric() || special.contains(byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+
+    fn request(change: impl FnOnce(&mut Parts)) -> Result<Handshake, Refusal> {
+        let (mut parts, ()) = Request::builder()
+            .uri("/echo")
+            .header("host", "localhost")
+            .header("upgrade", "websocket")
+            .header("connection", "Upgrade")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", KEY)
+            .body(())
+            .unwrap()
+            .into_parts();
+        change(&mut parts);
+        check(&parts)
+    }
+
+    #[test]
+    fn the_example_of_the_rfc() {
+        // RFC 6455 section 1.3.
+        assert_eq!(
+            request(|_| {}).unwrap().accept,
+            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+        );
+    }
+
+    #[test]
+    fn tokens_in_any_case_and_place() {
+        let accepted = request(|parts| {
+            parts
+                .headers
+                .insert("connection", "keep-alive , uPgRaDe".parse().unwrap());
+            parts
+                .headers
+                .insert("upgrade", "h2c, WebSocket".parse().unwrap());
+            parts
+                .headers
+                .append("sec-websocket-protocol", "b, a".parse().unwrap());
+            parts
+                .headers
+                .append("sec-websocket-protocol", "a,,c".parse().unwrap());
+        });
+        assert_eq!(accepted.unwrap().subprotocols, ["b", "a", "c"]);
+    }
+
+    #[test]
+    fn each_thing_that_is_missing_doubled_or_wrong() {
+        let bad = |change: fn(&mut Parts)| request(change).unwrap_err();
+        let handshake = |change| assert!(matches!(bad(change), Refusal::Handshake(_)));
+        for name in [
+            "host",
+            "connection",
+            "sec-websocket-version",
+            "sec-websocket-key",
+        ] {
+            let missing = request(|parts| drop(parts.headers.remove(name)));
+            assert!(matches!(missing, Err(Refusal::Handshake(_))), "{name}");
+        }
+        for name in ["host", "sec-websocket-version", "sec-websocket-key"] {
+            let doubled = request(|parts| {
+                let value = parts.headers[name].clone();
+                parts.headers.append(name, value);
+            });
+            assert!(matches!(doubled, Err(Refusal::Handshake(_))), "{name}");
+        }
+        assert_eq!(
+            bad(|parts| parts.method = Method::POST),
+            Refusal::MethodNotAllowed
+        );
+        handshake(|parts| parts.version = Version::HTTP_10);
+        handshake(|parts| {
+            drop(
+                parts
+                    .headers
+                    .insert("connection", "upgraded".parse().unwrap()),
+            )
+        });
+        handshake(|parts| drop(parts.headers.insert("content-length", "1".parse().unwrap())));
+        handshake(|parts| {
+            drop(
+                parts
+                    .headers
+                    .insert("transfer-encoding", "chunked".parse().unwrap()),
+            )
+        });
+        for version in ["12", "013", "13, 8", ""] {
+            let refused = request(|parts| {
+                parts
+                    .headers
+                    .insert("sec-websocket-version", version.parse().unwrap());
+            });
+            assert_eq!(refused, Err(Refusal::Version), "{version}");
+        }
+        for key in [
+            "",
+            "abc",
+            "dGhlIHNhbXBsZSBub25jZQ",
+            "dGhlIHNhbXBsZSBub25jZTE=",
+            "****",
+        ] {
+            let refused = request(|parts| {
+                parts
+                    .headers
+                    .insert("sec-websocket-key", key.parse().unwrap());
+            });
+            assert!(matches!(refused, Err(Refusal::Handshake(_))), "{key}");
+        }
+    }
+
+    proptest! {
+        /// Whatever bytes a header holds, the answer is a decision.
+        #[test]
+        fn any_header_value_is_decided(
+            name in prop::sample::select(vec![
+                "host", "connection", "upgrade", "sec-websocket-version", "sec-websocket-key",
+                "sec-websocket-protocol", "content-length",
+            ]),
+            value in prop::collection::vec(32u8..=255, 0..64),
+        ) {
+            if let Ok(value) = http::HeaderValue::from_bytes(&value) {
+                let _ = request(|parts| drop(parts.headers.insert(name, value)));
+            }
+        }
+    }
+}

@@ -1,0 +1,16 @@
+//! The network side: the only package that knows the hyper server and
+//! tungstenite.
+//!
+//! [`listen`] accepts, [`http`] answers requests, `admit` decides which of them
+//! may ask a function, `upgrade` asks it, and `connection` holds the line open
+//! from then on. Refusals become responses in `rescue`, in one place.
+
+mod admit;
+mod connection;
+pub mod gateway;
+mod handshake;
+pub mod http;
+pub mod listen;
+mod page;
+mod rescue;
+mod upgrade;

@@ -1,0 +1,58 @@
+//! The accept loop. It takes a permit, then accepts, and survives every error
+//! of `accept`: all it does about one is to wait a little.
+//!
+//! Bounded by `connections`: past it, peers wait in the kernel's backlog.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::{TcpListener, TcpSocket};
+
+use crate::gateway::Gateway;
+use crate::http;
+
+/// How many peers may wait in the kernel to be accepted: what a burst of
+/// reconnecting peers fills. The kernel caps it at `somaxconn`, usually 4096.
+const BACKLOG: u32 = 4096;
+/// The first wait after a failed accept, and the longest. The usual cause is a
+/// lack of file descriptors, which other connections' ends cure.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// Opens the listening socket.
+pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // A restarted host gets its port back at once.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts connections until it is dropped.
+pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
+    let mut wait = BACK_OFF.0;
+    loop {
+        let permit = gateway.permit().await;
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                wait = BACK_OFF.0;
+                // Messages are whole when they are written: waiting for more
+                // only delays them.
+                if let Err(error) = stream.set_nodelay(true) {
+                    tracing::debug!(%peer, %error, "nodelay is not set");
+                }
+                tokio::spawn(http::serve(stream, peer, permit, Arc::clone(&gateway)));
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed; trying again in {wait:?}");
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(BACK_OFF.1);
+            }
+        }
+    }
+}

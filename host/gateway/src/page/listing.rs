@@ -1,0 +1,74 @@
+//! What the page is told of the host: its version and its functions, as JSON.
+//!
+//! A snapshot, made anew for each request; as long as there are functions and
+//! no longer. It says nothing of who is connected.
+
+use serde::Serialize;
+
+/// The answer to a request for the listing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Listing {
+    /// The version of the host.
+    pub(crate) version: &'static str,
+    /// In the order in which the page shows them.
+    pub(crate) functions: Vec<FunctionEntry>,
+}
+
+/// One function, as the page shows it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct FunctionEntry {
+    /// Unique within the listing: the page keeps its forms by it.
+    pub(crate) name: String,
+    /// As configured: `{name}` for one segment, `{*name}` for the rest of the path.
+    pub(crate) route: String,
+    /// Which of the two handler interfaces it exports.
+    pub(crate) handler: HandlerForm,
+    /// The names in the route, in its order, without braces and asterisk.
+    pub(crate) parameters: Vec<String>,
+    /// Connections open now.
+    pub(crate) connections: u64,
+    /// Instances alive now.
+    pub(crate) instances: u64,
+}
+
+/// The two forms of a handler.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum HandlerForm {
+    /// `websocket-handler`: plain functions.
+    Plain,
+    /// `async-websocket-handler`: asynchronous functions.
+    Async,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{FunctionEntry, HandlerForm, Listing};
+
+    #[test]
+    fn a_listing_is_the_json_that_the_page_reads() {
+        let listing = Listing {
+            version: "0.1.0",
+            functions: vec![FunctionEntry {
+                name: "chat".to_owned(),
+                route: "/chat/{room}".to_owned(),
+                handler: HandlerForm::Async,
+                parameters: vec!["room".to_owned()],
+                connections: 3,
+                instances: 1,
+            }],
+        };
+        assert_eq!(
+            serde_json::to_string(&listing).unwrap(),
+            r#"{"version":"0.1.0","functions":[{"name":"chat","route":"/chat/{room}","handler":"async","parameters":["room"],"connections":3,"instances":1}]}"#
+        );
+    }
+
+    #[test]
+    fn the_other_form_is_called_plain() {
+        assert_eq!(
+            serde_json::to_string(&HandlerForm::Plain).unwrap(),
+            r#""plain""#
+        );
+    }
+}

@@ -1,0 +1,76 @@
+//! The page that a host shows of itself: its files, the headers they travel
+//! with, and the listing of functions that it asks for.
+//!
+//! The files are part of the binary, name no other origin, and run under a
+//! content security policy without inline script or style; the tests below
+//! hold them to that. Whether and to whom the page is shown is decided
+//! in `serve`; what is here neither reads a request nor knows a connection.
+
+mod listing;
+mod serve;
+
+pub(crate) use listing::{FunctionEntry, HandlerForm, Listing};
+pub(crate) use serve::{answer, is_below};
+
+/// The path of the page. Everything that the host serves of its own is below
+/// it; a request for it without the final slash is to be redirected here,
+/// because the page names its files relative to itself.
+pub(crate) const INDEX_PATH: &str = "/.openline/";
+
+/// The path of the [`Listing`], as `application/json`.
+pub(crate) const LISTING_PATH: &str = "/.openline/functions";
+
+/// Headers of every response below [`INDEX_PATH`], names in lower case.
+pub(crate) const HEADERS: [(&str, &str); 5] = [
+    // Only the page's own files, requests to the host, and its WebSockets: a
+    // message of a function that found its way into the markup could do
+    // nothing. `ws:` and `wss:` are named because not every browser counts
+    // them as 'self'.
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
+         img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    // A page of another origin gets neither the files nor the listing.
+    ("cross-origin-resource-policy", "same-origin"),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    // Another version of the host may answer at this address tomorrow.
+    ("cache-control", "no-cache"),
+];
+
+/// A file of the page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Asset {
+    /// The value of the `content-type` header.
+    pub(crate) content_type: &'static str,
+    /// The whole file; all of them are text.
+    pub(crate) body: &'static str,
+}
+
+const HTML: &str = "text/html; charset=utf-8";
+const STYLE: &str = "text/css; charset=utf-8";
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+const IMAGE: &str = "image/svg+xml";
+
+/// The file at `path`, the path of a request as it came (`/.openline/page.js`),
+/// or nothing when there is none.
+pub(crate) fn asset(path: &str) -> Option<Asset> {
+    let (content_type, body) = match path.strip_prefix(INDEX_PATH)? {
+        "" => (HTML, include_str!("assets/index.html")),
+        "page.css" => (STYLE, include_str!("assets/page.css")),
+        "icon.svg" => (IMAGE, include_str!("assets/icon.svg")),
+        "page.js" => (SCRIPT, include_str!("assets/page.js")),
+        "functions.js" => (SCRIPT, include_str!("assets/functions.js")),
+        "panel.js" => (SCRIPT, include_str!("assets/panel.js")),
+        "log.js" => (SCRIPT, include_str!("assets/log.js")),
+        "address.js" => (SCRIPT, include_str!("assets/address.js")),
+        "format.js" => (SCRIPT, include_str!("assets/format.js")),
+        "dom.js" => (SCRIPT, include_str!("assets/dom.js")),
+        _ => return None,
+    };
+    Some(Asset { content_type, body })
+}
+
+#[cfg(test)]
+mod tests;

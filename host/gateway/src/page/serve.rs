@@ -1,0 +1,162 @@
+//! Answers requests below `/.openline/`, to those who may see the page.
+//!
+//! By default these are peers on this machine that also address it as such. A
+//! page of another site that has its name point at 127.0.0.1, and a proxy on
+//! this machine that passes requests of others on, name another host.
+
+use std::net::{IpAddr, SocketAddr};
+
+use bytes::Bytes;
+use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, Method, Response, StatusCode};
+use http_body_util::Full;
+use openline_core::config::PageAccess;
+use openline_engine::HandlerKind;
+
+use super::{FunctionEntry, HEADERS, HandlerForm, INDEX_PATH, LISTING_PATH, Listing, asset};
+use crate::gateway::Gateway;
+use crate::rescue::{Answer, Refusal};
+
+/// Whether a path is the host's own.
+pub(crate) fn is_below(path: &str) -> bool {
+    path.starts_with(INDEX_PATH) || path == INDEX_PATH.trim_end_matches('/')
+}
+
+/// The response to a request below [`INDEX_PATH`]. Who may not see the page is
+/// told that it is not there.
+pub(crate) fn answer(
+    gateway: &Gateway,
+    parts: &Parts,
+    peer: SocketAddr,
+) -> Result<Answer, Refusal> {
+    let allowed = match gateway.config.page {
+        PageAccess::Everyone => true,
+        PageAccess::Off => false,
+        PageAccess::Loopback => {
+            peer.ip().to_canonical().is_loopback() && names_loopback(&parts.headers)
+        }
+    };
+    if !allowed {
+        return Err(Refusal::NotFound);
+    }
+    if !matches!(parts.method, Method::GET | Method::HEAD) {
+        return Err(Refusal::MethodNotAllowed);
+    }
+    let path = parts.uri.path();
+    if path == INDEX_PATH.trim_end_matches('/') {
+        let mut response = response("text/plain; charset=utf-8", Bytes::new());
+        *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+        response
+            .headers_mut()
+            .insert(LOCATION, HeaderValue::from_static(INDEX_PATH));
+        return Ok(response);
+    }
+    if path == LISTING_PATH {
+        let body =
+            serde_json::to_vec(&listing(gateway)).expect("a listing has only strings and numbers");
+        return Ok(response("application/json", body.into()));
+    }
+    let asset = asset(path).ok_or(Refusal::NotFound)?;
+    Ok(response(
+        asset.content_type,
+        Bytes::from_static(asset.body.as_bytes()),
+    ))
+}
+
+fn response(content_type: &'static str, body: Bytes) -> Answer {
+    let mut response = Response::new(Full::new(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    for (name, value) in HEADERS {
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+    }
+    response
+}
+
+fn listing(gateway: &Gateway) -> Listing {
+    let entry = |(route, function): &(
+        openline_core::route::Route,
+        std::sync::Arc<openline_engine::function::Function>,
+    )| {
+        FunctionEntry {
+            name: function.name().to_string(),
+            route: route.to_string(),
+            handler: match function.handler() {
+                HandlerKind::Plain => HandlerForm::Plain,
+                HandlerKind::Async => HandlerForm::Async,
+            },
+            parameters: route.parameters().to_vec(),
+            connections: u64::try_from(function.hub().connections()).unwrap_or(u64::MAX),
+            instances: function.instances().into(),
+        }
+    };
+    Listing {
+        version: env!("CARGO_PKG_VERSION"),
+        functions: gateway.functions.iter().map(entry).collect(),
+    }
+}
+
+/// Whether a request is addressed to this machine by name or number, and not
+/// passed on by a proxy.
+fn names_loopback(headers: &HeaderMap) -> bool {
+    if headers.contains_key("forwarded") || headers.contains_key("x-forwarded-for") {
+        return false;
+    }
+    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {
+        return false;
+    };
+    if let Ok(address) = host.parse::<SocketAddr>() {
+        return address.ip().is_loopback();
+    }
+    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
+    let number = name
+        .trim_start_matches('[')
+        .trim_end_matches(']')
+        .parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || number.is_ok_and(|number| number.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(host: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().unwrap());
+        names_loopback(&headers)
+    }
+
+    #[test]
+    fn only_this_machine_by_its_own_names() {
+        for host in [
+            "localhost",
+            "LOCALHOST:8080",
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "[::1]",
+            "[::1]:80",
+        ] {
+            assert!(names(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example:8080",
+            "10.0.0.1",
+            "",
+            "[::2]:80",
+        ] {
+            assert!(!names(host), "{host}");
+        }
+        assert!(!names_loopback(&HeaderMap::new()));
+    }
+
+    #[test]
+    fn the_prefix_is_a_whole_segment() {
+        assert!(is_below("/.openline") && is_below("/.openline/") && is_below("/.openline/x"));
+        assert!(!is_below("/.openliner") && !is_below("/") && !is_below("/x/.openline/"));
+    }
+}

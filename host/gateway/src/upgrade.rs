@@ -1,0 +1,284 @@
+//! The upgrade: the function is asked, its answer checked, and the response
+//! made. When hyper has written the 101, the connection begins.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::header::{
+    CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
+};
+use http::{HeaderMap, Response, StatusCode};
+use http_body_util::Full;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use openline_cluster::connection::{Connection, Facts};
+use openline_core::close::CloseReason;
+use openline_core::event::{Headers, Rejection};
+use openline_core::limits::{REJECTION_BODY_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX};
+use openline_engine::function::{Accepted, Binding, Function};
+use tokio::net::TcpStream;
+
+use crate::admit::Admission;
+use crate::connection::{Actor, Settings};
+use crate::gateway::{Gateway, Permit};
+use crate::handshake::Handshake;
+use crate::rescue::{Answer, Refusal};
+
+/// Headers that a function may not set: those of the handshake, and those by
+/// which HTTP frames and routes a message (RFC 9110 section 7.6.1).
+const FORBIDDEN: [&str; 11] = [
+    "connection",
+    "content-length",
+    "date",
+    "keep-alive",
+    "proxy-connection",
+    "server",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+    "host",
+];
+
+/// Asks the function and answers the request. `upgrade` is where hyper hands
+/// the stream over.
+pub(crate) async fn upgrade(
+    gateway: &Arc<Gateway>,
+    admission: Admission,
+    upgrade: OnUpgrade,
+    permit: Arc<Permit>,
+) -> Result<Answer, Refusal> {
+    let Admission {
+        function,
+        handshake,
+        request,
+    } = admission;
+    let route_params = request.route_params.clone();
+    let Accepted { acceptance, seat } = match function.upgrade(request).await? {
+        Ok(accepted) => accepted,
+        Err(rejection) => return rejected(rejection),
+    };
+    let headers = switching(
+        &handshake,
+        acceptance.headers,
+        acceptance.subprotocol.as_deref(),
+    )?;
+    let facts = Facts {
+        subprotocol: acceptance.subprotocol,
+        route_params,
+    };
+    let connection = Arc::new(Connection::new(facts, function.limits()));
+    connection
+        .set_attachment(acceptance.attachment)
+        .map_err(|_| Refusal::Answer("the attachment is too large".into()))?;
+    // From here on it can be sent to; what comes before the 101 waits in the
+    // outbox. `joined` undoes it if the 101 is never written.
+    let joined = Joined {
+        function: Arc::clone(&function),
+        connection: Arc::clone(&connection),
+    };
+    function.hub().join(&connection);
+    for channel in acceptance.channels {
+        function
+            .hub()
+            .subscribe(&connection, channel)
+            .map_err(|_| Refusal::Answer("it has too many channels".into()))?;
+    }
+    if gateway.is_draining() {
+        connection.end(CloseReason::ShuttingDown);
+    }
+    let binding = function.bind(connection, seat);
+    let settings = Settings {
+        message_bytes: function.limits().message_bytes,
+        close_timeout: gateway.config.close_timeout,
+    };
+    tokio::spawn(hold(upgrade, joined, binding, settings, permit));
+
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// The headers of the 101 response (RFC 6455 section 4.2.2).
+fn switching(
+    handshake: &Handshake,
+    headers: Headers,
+    subprotocol: Option<&str>,
+) -> Result<HeaderMap, Refusal> {
+    let mut headers = response_headers(headers)?;
+    if let Some(chosen) = subprotocol {
+        if !handshake
+            .subprotocols
+            .iter()
+            .any(|offered| offered == chosen)
+        {
+            let chosen = chosen.escape_debug();
+            return Err(Refusal::Answer(format!(
+                "the subprotocol `{chosen}` was not offered"
+            )));
+        }
+        let value = HeaderValue::from_str(chosen)
+            .map_err(|_| Refusal::Answer("the subprotocol is not a token".into()))?;
+        headers.insert(SEC_WEBSOCKET_PROTOCOL, value);
+    }
+    let accept = HeaderValue::from_str(&handshake.accept)
+        .map_err(|_| Refusal::Handshake("the key gives no answer"))?;
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    Ok(headers)
+}
+
+/// The task of a connection: waits for the stream, then serves it to its end.
+async fn hold(
+    upgrade: OnUpgrade,
+    joined: Joined,
+    binding: Binding,
+    settings: Settings,
+    _permit: Arc<Permit>,
+) {
+    let name = joined.function.name().clone();
+    match upgrade
+        .await
+        .map(hyper::upgrade::Upgraded::downcast::<TokioIo<TcpStream>>)
+    {
+        Ok(Ok(parts)) => {
+            let socket = parts.io.into_inner();
+            let connection = Arc::clone(&joined.connection);
+            let actor = Actor::new(socket, parts.read_buf, connection, binding, &settings).await;
+            let reason = actor.run(|| drop(joined)).await;
+            tracing::debug!(function = %name, %reason, "a connection ended");
+        }
+        Ok(Err(_)) => tracing::error!("hyper handed over a stream that it was not given"),
+        // The peer went away before the 101 was written: it was never open,
+        // and the function is not told.
+        Err(error) => tracing::debug!(function = %name, %error, "an upgrade was abandoned"),
+    }
+}
+
+/// A connection's membership in its function's hub.
+struct Joined {
+    function: Arc<Function>,
+    connection: Arc<Connection>,
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.connection.finish();
+        self.function.hub().leave(&self.connection);
+    }
+}
+
+fn rejected(rejection: Rejection) -> Result<Answer, Refusal> {
+    let status = StatusCode::from_u16(rejection.status)
+        .ok()
+        .filter(|status| (200..=599).contains(&status.as_u16()))
+        .ok_or_else(|| {
+            Refusal::Answer(format!(
+                "a rejection's status is 200 to 599, not {}",
+                rejection.status
+            ))
+        })?;
+    if rejection.body.len() > REJECTION_BODY_BYTES_MAX {
+        return Err(Refusal::Answer(format!(
+            "a rejection's body has at most {REJECTION_BODY_BYTES_MAX} bytes, not {}",
+            rejection.body.len()
+        )));
+    }
+    let headers = response_headers(rejection.headers)?;
+    let mut response: Response<Full<Bytes>> = Response::new(Full::new(rejection.body));
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
+
+/// Checks the headers of a function's answer.
+fn response_headers(headers: Headers) -> Result<HeaderMap, Refusal> {
+    let bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    if bytes > RESPONSE_HEADER_BYTES_MAX {
+        return Err(Refusal::Answer(format!(
+            "its headers have {bytes} bytes, more than {RESPONSE_HEADER_BYTES_MAX}"
+        )));
+    }
+    let mut checked = HeaderMap::with_capacity(headers.len() + 4);
+    for (name, value) in headers {
+        let invalid =
+            || Refusal::Answer(format!("`{}` is not a valid header", name.escape_debug()));
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| invalid())?;
+        let value = HeaderValue::from_bytes(&value).map_err(|_| invalid())?;
+        let lower = name.as_str();
+        if FORBIDDEN.contains(&lower)
+            || lower.starts_with("sec-websocket-")
+            || lower.starts_with("openline-")
+        {
+            return Err(Refusal::Answer(format!(
+                "the header `{lower}` belongs to the host"
+            )));
+        }
+        checked.append(name, value);
+    }
+    Ok(checked)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(pairs: &[(&str, usize)]) -> Headers {
+        pairs
+            .iter()
+            .map(|(name, bytes)| ((*name).into(), vec![b'v'; *bytes]))
+            .collect()
+    }
+
+    #[test]
+    fn headers_of_an_answer_at_their_bytes_and_past_them() {
+        let most = RESPONSE_HEADER_BYTES_MAX - "a".len();
+        assert!(response_headers(headers(&[("a", most)])).is_ok());
+        assert!(response_headers(headers(&[("a", most + 1)])).is_err());
+    }
+
+    #[test]
+    fn headers_that_are_not_the_functions() {
+        for name in [
+            "Connection",
+            "sec-websocket-accept",
+            "Openline-X",
+            "content-length",
+            "",
+            "a b",
+        ] {
+            assert!(response_headers(headers(&[(name, 1)])).is_err(), "{name}");
+        }
+        assert_eq!(
+            response_headers(headers(&[("Set-Cookie", 1), ("set-cookie", 1)]))
+                .unwrap()
+                .len(),
+            2
+        );
+        assert!(response_headers(vec![("x".into(), b"a\r\nb: c".to_vec())]).is_err());
+    }
+
+    #[test]
+    fn a_rejection_at_its_bounds_and_past_them() {
+        let with = |status, bytes| Rejection {
+            status,
+            headers: Vec::new(),
+            body: Bytes::from(vec![b'b'; bytes]),
+        };
+        for status in [200, 403, 599] {
+            assert!(
+                rejected(with(status, REJECTION_BODY_BYTES_MAX)).is_ok(),
+                "{status}"
+            );
+        }
+        for status in [0, 99, 101, 199, 600, 1000] {
+            assert!(rejected(with(status, 0)).is_err(), "{status}");
+        }
+        assert!(rejected(with(403, REJECTION_BODY_BYTES_MAX + 1)).is_err());
+    }
+}
