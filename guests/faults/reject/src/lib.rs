@@ -1,0 +1,47 @@
+//! Answers the request for a connection as its query says, right or wrong:
+//! `status` refuses with that status, anything else accepts. `header=NAME:VALUE`
+//! (repeatable), `body=TEXT`, `body_bytes=N`, `subprotocol=NAME`,
+//! `attachment_bytes=N`, `channel=NAME` (repeatable) fill the answer. Once
+//! accepted, messages come back.
+
+use openline_sdk::prelude::*;
+
+#[derive(Default)]
+struct Reject;
+
+impl Handler for Reject {
+    fn upgrade(&mut self, request: &UpgradeRequest) -> Result<Acceptance, Rejection> {
+        let status = request
+            .query("status")
+            .map(|status| status.parse().unwrap_or(0));
+        let mut acceptance = Acceptance::new();
+        let mut rejection = Rejection::new(status.unwrap_or(0));
+        for (key, value) in request.query_pairs() {
+            let bytes = || vec![b'x'; value.parse().unwrap_or(0)];
+            let (name, text) = value.split_once(':').unwrap_or((&value, ""));
+            match &*key {
+                "header" => {
+                    acceptance = acceptance.header(name, text);
+                    rejection = rejection.header(name, text);
+                }
+                "body" => rejection = rejection.body(value.as_bytes()),
+                "body_bytes" => rejection = rejection.body(bytes()),
+                "subprotocol" => acceptance = acceptance.subprotocol(value),
+                "attachment_bytes" => acceptance = acceptance.attachment(bytes()),
+                "channel" => acceptance = acceptance.channel(value),
+                _ => {}
+            }
+        }
+        if status.is_some() {
+            Err(rejection)
+        } else {
+            Ok(acceptance)
+        }
+    }
+
+    fn message(&mut self, connection: &Connection, message: Message) {
+        connection.send(message);
+    }
+}
+
+openline_sdk::export!(Reject);

@@ -1,0 +1,169 @@
+//! What cargo says about crates, read from its JSON.
+//!
+//! Only the few fields that are needed; whatever else a line holds, and lines
+//! that are of no interest, are passed over, as cargo asks its readers to do.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+/// A folder as cargo sees it (`cargo metadata --no-deps`).
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Workspace {
+    /// Every package of the workspace, sorted by name.
+    pub(crate) packages: Vec<Package>,
+    /// Where cargo puts what it compiles, unless told otherwise.
+    pub(crate) target_directory: PathBuf,
+}
+
+/// One package of a workspace.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Package {
+    pub(crate) name: String,
+    /// Its `Cargo.toml`.
+    pub(crate) manifest: PathBuf,
+    /// Whether it makes a library that WebAssembly can be made of.
+    pub(crate) is_cdylib: bool,
+}
+
+/// A library that cargo has compiled, or found to be up to date.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Artifact {
+    /// The `Cargo.toml` of its package.
+    pub(crate) manifest: PathBuf,
+    /// The WebAssembly file.
+    pub(crate) wasm: PathBuf,
+}
+
+// === impl Workspace ===
+
+impl Workspace {
+    /// Reads the output of `cargo metadata`; `None` if it is not that.
+    pub(crate) fn parse(json: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(json).ok()?;
+        let packages = value.get("packages")?.as_array()?;
+        let mut packages: Vec<Package> =
+            packages.iter().map(Package::parse).collect::<Option<_>>()?;
+        packages.sort_by(|one, other| one.name.cmp(&other.name));
+        Some(Self {
+            packages,
+            target_directory: value.get("target_directory")?.as_str()?.into(),
+        })
+    }
+
+    /// The package whose manifest is in a folder.
+    pub(crate) fn package_in(self, directory: &Path) -> Result<Package, Vec<String>> {
+        let names = self.packages.iter().map(|each| each.name.clone()).collect();
+        let is_here = |package: &Package| {
+            let folder = package.manifest.parent().map(Path::canonicalize);
+            matches!((folder, directory.canonicalize()), (Some(Ok(one)), Ok(other)) if one == other)
+        };
+        self.packages.into_iter().find(is_here).ok_or(names)
+    }
+}
+
+impl Package {
+    fn parse(value: &Value) -> Option<Self> {
+        let targets = value.get("targets")?.as_array()?;
+        Some(Self {
+            name: value.get("name")?.as_str()?.to_owned(),
+            manifest: value.get("manifest_path")?.as_str()?.into(),
+            is_cdylib: targets.iter().any(makes_cdylib),
+        })
+    }
+}
+
+// === impl Artifact ===
+
+impl Artifact {
+    /// Reads one line of `cargo build --message-format=json`; `None` if it
+    /// tells of anything but a WebAssembly library.
+    pub(crate) fn parse(line: &str) -> Option<Self> {
+        let value: Value = serde_json::from_str(line).ok()?;
+        if value.get("reason")? != "compiler-artifact" || !makes_cdylib(value.get("target")?) {
+            return None;
+        }
+        let files = value.get("filenames")?.as_array()?;
+        let wasm = files
+            .iter()
+            .filter_map(|file| file.as_str().map(Path::new))
+            .find(|file| {
+                file.extension()
+                    .is_some_and(|extension| extension == "wasm")
+            })?;
+        Some(Self {
+            manifest: value.get("manifest_path")?.as_str()?.into(),
+            wasm: wasm.to_owned(),
+        })
+    }
+}
+
+/// Whether a target of a package is a library of the kind `cdylib`. Examples
+/// can be of that kind too.
+fn makes_cdylib(target: &Value) -> bool {
+    let has = |field: &str| {
+        let values = target.get(field).and_then(Value::as_array);
+        values.is_some_and(|values| values.iter().any(|value| value == "cdylib"))
+    };
+    has("kind") && has("crate_types")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const METADATA: &str = r#"{"packages": [
+        {"name": "one", "manifest_path": "/w/one/Cargo.toml", "version": "0.1.0",
+         "targets": [{"kind": ["cdylib"], "crate_types": ["cdylib"], "name": "one"}]},
+        {"name": "two", "manifest_path": "/w/two/Cargo.toml",
+         "targets": [{"kind": ["example"], "crate_types": ["cdylib"]}, {"kind": ["lib"], "crate_types": ["lib"]}]}],
+        "target_directory": "/w/target", "version": 1}"#;
+
+    #[test]
+    fn a_workspace_is_read() {
+        let workspace = Workspace::parse(METADATA).unwrap();
+        assert_eq!(workspace.target_directory, Path::new("/w/target"));
+        let kinds: Vec<_> = workspace
+            .packages
+            .iter()
+            .map(|package| (package.name.as_str(), package.is_cdylib))
+            .collect();
+        assert_eq!(kinds, [("one", true), ("two", false)]);
+        assert_eq!(Workspace::parse("error: no"), None);
+    }
+
+    #[test]
+    fn a_folder_without_a_package_tells_which_there_are() {
+        let directory = tempfile::tempdir().unwrap();
+        let workspace = Workspace::parse(METADATA).unwrap();
+        assert_eq!(
+            workspace.package_in(directory.path()),
+            Err(vec!["one".to_owned(), "two".to_owned()])
+        );
+    }
+
+    #[test]
+    fn a_wasm_library_is_read_from_a_line() {
+        let line = r#"{"reason": "compiler-artifact", "manifest_path": "/w/one/Cargo.toml",
+            "target": {"kind": ["cdylib", "rlib"], "crate_types": ["cdylib", "rlib"]},
+            "filenames": ["/w/target/libone.rlib", "/w/target/one.wasm"]}"#;
+        let artifact = Artifact {
+            manifest: "/w/one/Cargo.toml".into(),
+            wasm: "/w/target/one.wasm".into(),
+        };
+        assert_eq!(Artifact::parse(line), Some(artifact));
+    }
+
+    #[test]
+    fn lines_about_anything_else_are_passed_over() {
+        for line in [
+            "",
+            "Hello from a build script",
+            r#"{"reason": "build-finished", "success": true}"#,
+            r#"{"reason": "compiler-artifact", "manifest_path": "/w/two/Cargo.toml",
+                "target": {"kind": ["lib"], "crate_types": ["lib"]}, "filenames": ["/w/libtwo.rlib"]}"#,
+        ] {
+            assert_eq!(Artifact::parse(line), None, "{line}");
+        }
+    }
+}

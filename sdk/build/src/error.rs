@@ -1,0 +1,116 @@
+//! Why a crate did not become a component, and what to do about it.
+
+use std::io;
+use std::path::PathBuf;
+
+use crate::component::ComponentError;
+
+/// Why a crate did not become a component.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    /// The folder is not a crate.
+    #[error("there is no `Cargo.toml` in `{}`", directory.display())]
+    NoManifest {
+        /// The folder.
+        directory: PathBuf,
+    },
+    /// Cargo does not understand the folder.
+    #[error("cargo cannot read the crate in `{}`\n{message}", directory.display())]
+    Unreadable {
+        /// The folder.
+        directory: PathBuf,
+        /// What cargo said.
+        message: String,
+    },
+    /// The folder is that of a workspace and has no crate of its own.
+    #[error("`{}` is a workspace, not a crate", directory.display())]
+    NoPackage {
+        /// The folder.
+        directory: PathBuf,
+        /// The packages of the workspace.
+        members: Vec<String>,
+    },
+    /// The crate makes nothing that could become a component.
+    #[error("the crate `{package}` does not make a library for WebAssembly")]
+    NoCdylib {
+        /// The crate.
+        package: String,
+        /// Its `Cargo.toml`.
+        manifest: PathBuf,
+    },
+    /// Cargo could not be started.
+    #[error("`{}` could not be run", program.display())]
+    Start {
+        /// Which cargo.
+        program: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The crate does not compile; cargo has said why.
+    #[error("the crate in `{}` does not compile for {target}", directory.display())]
+    Compile {
+        /// The folder.
+        directory: PathBuf,
+        /// What was compiled for.
+        target: &'static str,
+    },
+    /// Cargo succeeded, but told of no file for this crate.
+    #[error("cargo has compiled the crate `{package}` but made no WebAssembly file of it")]
+    NoArtifact {
+        /// The crate.
+        package: String,
+    },
+    /// What the linker made is no component and cannot become one.
+    #[error("the crate `{package}` compiles, but does not make a component")]
+    Component {
+        /// The crate.
+        package: String,
+        /// What is wrong.
+        #[source]
+        source: ComponentError,
+    },
+    /// A file could not be read or written.
+    #[error("`{}` could not be {verb}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// `read` or `written`.
+        verb: &'static str,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+}
+
+// === impl BuildError ===
+
+impl BuildError {
+    /// What a person can do about it, where that is known.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::NoManifest { .. } => {
+                "name the folder of a crate, or make one with `openline new NAME`".to_owned()
+            }
+            Self::NoPackage { members, .. } => {
+                format!(
+                    "name the folder of one of its members ({})",
+                    members.join(", ")
+                )
+            }
+            Self::NoCdylib { manifest, .. } => {
+                let manifest = manifest.display();
+                format!("add to `{manifest}`:\n  [lib]\n  crate-type = [\"cdylib\"]")
+            }
+            Self::Compile { .. } => "cargo has said why, above".to_owned(),
+            Self::Component { .. } => {
+                "the crate has to export its handler with `openline_sdk::export!`".to_owned()
+            }
+            Self::Unreadable { .. }
+            | Self::Start { .. }
+            | Self::NoArtifact { .. }
+            | Self::File { .. } => return None,
+        })
+    }
+}

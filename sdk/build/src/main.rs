@@ -1,0 +1,55 @@
+//! `openline-build setup`: makes sure that there is a compiler for
+//! WebAssembly before anything that needs one is built.
+//!
+//! Prints on standard output which one it is; what takes a while is announced
+//! on standard error. Asks nothing, and always ends: see
+//! [`openline_build::Toolchain::find_or_install`].
+
+use std::env;
+use std::io::{self, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use openline_build::{TARGET_VARIABLE, Toolchain};
+
+/// The exit status for a command line that is not understood, as shells and
+/// `sysexits.h` have it.
+const USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let (text, status) = match arguments[..] {
+        ["setup"] => return setup(),
+        ["help" | "--help" | "-h"] => (usage(), ExitCode::SUCCESS),
+        _ => (usage(), ExitCode::from(USAGE)),
+    };
+    // The text is all there is to say; a closed pipe changes nothing.
+    let _ = write!(io::stderr(), "{text}");
+    status
+}
+
+fn setup() -> ExitCode {
+    let mut report = |progress: &str| {
+        let _ = writeln!(io::stderr(), "{progress} ...");
+    };
+    match Toolchain::find_or_install(Path::new("."), &mut report) {
+        Ok(toolchain) => {
+            let _ = writeln!(io::stdout(), "{toolchain}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error}\nhint: {}", error.hint());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn usage() -> String {
+    format!(
+        "usage: openline-build setup\n\n\
+         Finds a Rust toolchain that compiles to WebAssembly, or installs one.\n\
+         The environment variable {TARGET_VARIABLE} forces a target:\n\
+         wasm32-wasip2 or wasm32-wasip1.\n"
+    )
+}

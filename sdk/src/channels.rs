@@ -1,0 +1,88 @@
+//! The broadcast helpers: one message to many connections of this function.
+//!
+//! The host shares one payload between all receivers. A slow receiver delays
+//! no other: what its outbox cannot take is dropped for it alone. One sender's
+//! messages reach each receiver in order.
+
+use crate::connection::Connection;
+use crate::message::AsMessage;
+use crate::outcome::Error;
+use crate::raw::channels::{self, PublishOptions};
+
+/// Sends to every subscriber of a channel and says how many outboxes took the
+/// message. Connections subscribe by [`Connection::subscribe`] or
+/// [`Acceptance::channel`](crate::Acceptance::channel).
+///
+/// # Errors
+///
+/// `invalid` when the channel's name has not 1 to 256 bytes, `limit` when the
+/// message is larger than `message_bytes`.
+///
+/// ```no_run
+/// # fn announce() -> Result<(), openline_sdk::Error> {
+/// let receivers = openline_sdk::publish("news", "it has begun")?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn publish(channel: &str, message: impl AsMessage) -> Result<u64, Error> {
+    publish_with(channel, &message, None)
+}
+
+/// [`publish`], but not to one connection, usually the one whose message is
+/// being handled.
+///
+/// # Errors
+///
+/// As [`publish`].
+pub fn publish_except(
+    channel: &str,
+    message: impl AsMessage,
+    except: &Connection,
+) -> Result<u64, Error> {
+    publish_with(channel, &message, Some(except))
+}
+
+/// Sends to every open connection of this function, in every instance, and
+/// says how many outboxes took the message.
+///
+/// # Errors
+///
+/// `limit` when the message is larger than `message_bytes`.
+pub fn broadcast(message: impl AsMessage) -> Result<u64, Error> {
+    broadcast_with(&message, None)
+}
+
+/// [`broadcast`], but not to one connection.
+///
+/// # Errors
+///
+/// As [`broadcast`].
+pub fn broadcast_except(message: impl AsMessage, except: &Connection) -> Result<u64, Error> {
+    broadcast_with(&message, Some(except))
+}
+
+/// How many connections are subscribed to a channel.
+#[must_use]
+pub fn subscribers(channel: &str) -> u64 {
+    channels::subscribers(channel)
+}
+
+fn publish_with(
+    channel: &str,
+    message: &impl AsMessage,
+    except: Option<&Connection>,
+) -> Result<u64, Error> {
+    let message = message.as_message().into();
+    Ok(channels::publish(channel, message, options(except))?)
+}
+
+fn broadcast_with(message: &impl AsMessage, except: Option<&Connection>) -> Result<u64, Error> {
+    let message = message.as_message().into();
+    Ok(channels::broadcast(message, options(except))?)
+}
+
+fn options(except: Option<&Connection>) -> PublishOptions<'_> {
+    PublishOptions {
+        except: except.map(Connection::raw),
+    }
+}

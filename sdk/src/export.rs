@@ -1,0 +1,207 @@
+//! Exports a handler: the two macros, and the bridges from the generated
+//! interfaces to the two traits. Here a batch becomes single messages; their
+//! payloads are moved, never copied.
+
+use crate::close::{CloseInfo, CloseOrigin};
+use crate::connection::Connection;
+use crate::handler::{AsyncHandler, Handler};
+use crate::message::Message;
+use crate::raw::asynchronous::exports::openline::websocket::async_websocket_handler;
+use crate::raw::plain::exports::openline::websocket::websocket_handler;
+use crate::raw::{connections, types};
+use crate::upgrade::UpgradeRequest;
+
+/// Exports a [`Handler`](crate::Handler): the one line that makes a crate a
+/// function.
+///
+/// The crate must be of type `cdylib`. It exports one handler, here or with
+/// [`export_async!`](crate::export_async); a second one does not compile.
+/// Built for another target than wasm, as for unit tests, it exports nothing.
+///
+/// ```
+/// use openline_sdk::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Echo;
+///
+/// impl Handler for Echo {
+///     fn message(&mut self, connection: &Connection, message: Message) {
+///         connection.send(message);
+///     }
+/// }
+///
+/// openline_sdk::export!(Echo);
+/// ```
+///
+/// ```compile_fail,E0428
+/// # use openline_sdk::prelude::*;
+/// # #[derive(Default)]
+/// # struct Echo;
+/// # impl Handler for Echo {
+/// #     fn message(&mut self, connection: &Connection, message: Message) {}
+/// # }
+/// # impl AsyncHandler for Echo {
+/// #     async fn message(&self, connection: &Connection, message: Message) {}
+/// # }
+/// openline_sdk::export!(Echo);
+/// openline_sdk::export_async!(Echo); // one too many
+/// ```
+#[macro_export]
+macro_rules! export {
+    ($handler:ty) => {
+        #[doc(hidden)]
+        const _THE_EXPORTED_HANDLER: () = {
+            struct Function;
+
+            ::std::thread_local! {
+                static HANDLER: ::std::cell::RefCell<$handler> = ::core::default::Default::default();
+            }
+
+            impl $crate::raw::PlainFunction for Function {
+                type Handler = $handler;
+
+                fn with<R>(call: impl ::core::ops::FnOnce(&mut $handler) -> R) -> R {
+                    HANDLER.with_borrow_mut(call)
+                }
+            }
+
+            #[cfg(target_family = "wasm")]
+            $crate::raw::plain::export_plain!(Function with_types_in $crate::raw::plain);
+            // Elsewhere no one calls the handler, but it is not dead code.
+            #[cfg(not(target_family = "wasm"))]
+            const _: fn() = || <Function as $crate::raw::PlainFunction>::with(|_| ());
+        };
+    };
+}
+
+/// Exports an [`AsyncHandler`](crate::AsyncHandler): the one line that makes a
+/// crate a function. Otherwise as [`export!`](crate::export).
+///
+/// ```
+/// use openline_sdk::prelude::*;
+///
+/// #[derive(Default)]
+/// struct Echo;
+///
+/// impl AsyncHandler for Echo {
+///     async fn message(&self, connection: &Connection, message: Message) {
+///         connection.send(message);
+///     }
+/// }
+///
+/// openline_sdk::export_async!(Echo);
+/// ```
+#[macro_export]
+macro_rules! export_async {
+    ($handler:ty) => {
+        #[doc(hidden)]
+        const _THE_EXPORTED_HANDLER: () = {
+            struct Function;
+
+            ::std::thread_local! {
+                // Leaked, once: it lives as long as the instance, and calls
+                // that await hold it without counting references.
+                static HANDLER: &'static $handler =
+                    ::std::boxed::Box::leak(::core::default::Default::default());
+            }
+
+            impl $crate::raw::AsyncFunction for Function {
+                type Handler = $handler;
+
+                fn handler() -> &'static $handler {
+                    HANDLER.with(|handler| *handler)
+                }
+            }
+
+            #[cfg(target_family = "wasm")]
+            $crate::raw::asynchronous::export_asynchronous!(
+                Function with_types_in $crate::raw::asynchronous
+            );
+            // Elsewhere no one calls the handler, but it is not dead code.
+            #[cfg(not(target_family = "wasm"))]
+            const _: fn() = || _ = <Function as $crate::raw::AsyncFunction>::handler();
+        };
+    };
+}
+
+/// Where the one value of a plain handler is kept. Implemented by
+/// [`crate::export!`].
+pub trait PlainFunction {
+    /// The author's type.
+    type Handler: Handler;
+
+    /// Runs one call with the handler.
+    fn with<R>(call: impl FnOnce(&mut Self::Handler) -> R) -> R;
+}
+
+impl<F: PlainFunction> websocket_handler::Guest for F {
+    fn upgrade(request: types::UpgradeRequest) -> Result<types::Acceptance, types::Rejection> {
+        let request = UpgradeRequest::from(request);
+        let answer = F::with(|handler| handler.upgrade(&request));
+        answer.map(Into::into).map_err(Into::into)
+    }
+
+    fn open(connection: &connections::Connection) {
+        F::with(|handler| handler.open(Connection::lent(connection)));
+    }
+
+    fn messages(connection: &connections::Connection, batch: Vec<types::MessageResult>) {
+        let connection = Connection::lent(connection);
+        F::with(|handler| {
+            for message in batch {
+                handler.message(connection, Message::from(message));
+            }
+        });
+    }
+
+    fn close(
+        connection: &connections::Connection,
+        info: types::CloseInfoResult,
+        origin: types::CloseOrigin,
+    ) {
+        let (info, origin) = (CloseInfo::from(info), CloseOrigin::from(origin));
+        F::with(|handler| handler.close(Connection::lent(connection), info, origin));
+    }
+}
+
+/// Where the one value of an asynchronous handler is kept. Implemented by
+/// [`crate::export_async!`].
+pub trait AsyncFunction {
+    /// The author's type.
+    type Handler: AsyncHandler;
+
+    /// The handler, for any number of calls at the same time.
+    fn handler() -> &'static Self::Handler;
+}
+
+impl<F: AsyncFunction> async_websocket_handler::Guest for F {
+    async fn upgrade(
+        request: types::UpgradeRequest,
+    ) -> Result<types::Acceptance, types::Rejection> {
+        let request = UpgradeRequest::from(request);
+        let answer = F::handler().upgrade(&request).await;
+        answer.map(Into::into).map_err(Into::into)
+    }
+
+    async fn open(connection: &connections::Connection) {
+        F::handler().open(Connection::lent(connection)).await;
+    }
+
+    async fn messages(connection: &connections::Connection, batch: Vec<types::MessageResult>) {
+        let connection = Connection::lent(connection);
+        let handler = F::handler();
+        for message in batch {
+            handler.message(connection, Message::from(message)).await;
+        }
+    }
+
+    async fn close(
+        connection: &connections::Connection,
+        info: types::CloseInfoResult,
+        origin: types::CloseOrigin,
+    ) {
+        let (info, origin) = (CloseInfo::from(info), CloseOrigin::from(origin));
+        let connection = Connection::lent(connection);
+        F::handler().close(connection, info, origin).await;
+    }
+}

@@ -1,0 +1,99 @@
+//! Write WebSocket functions for Openline in Rust.
+//!
+//! A function is a struct with a handler, exported with one line:
+//!
+//! ```
+//! use openline_sdk::prelude::*;
+//!
+//! #[derive(Default)]
+//! struct Echo;
+//!
+//! impl Handler for Echo {
+//!     fn message(&mut self, connection: &Connection, message: Message) {
+//!         connection.send(message);
+//!     }
+//! }
+//!
+//! openline_sdk::export!(Echo);
+//! ```
+//!
+//! Put it into a library crate of type `cdylib` and run `openline build`.
+//!
+//! There are two kinds, and a function is one of them:
+//!
+//! - [`Handler`], exported with [`export!`]: plain functions, one call at a
+//!   time in an instance, at the least cost.
+//! - [`AsyncHandler`], exported with [`export_async!`]: asynchronous
+//!   functions; while one call awaits, the instance serves others.
+//!
+//! Both are told of the same four events, and only `message` must be
+//! implemented. `upgrade` may refuse a connection, give it a first attachment
+//! and subscribe it to channels:
+//!
+//! ```
+//! use openline_sdk::prelude::*;
+//!
+//! /// Passes every message on to all who read the same topic.
+//! #[derive(Default)]
+//! struct Topics;
+//!
+//! impl Handler for Topics {
+//!     fn upgrade(&mut self, request: &UpgradeRequest) -> Result<Acceptance, Rejection> {
+//!         match request.query("topic") {
+//!             Some(topic) => Ok(Acceptance::new()
+//!                 .attachment(topic.as_bytes())
+//!                 .channel(topic)),
+//!             None => Err(Rejection::text(400, "the query needs a `topic`\n")),
+//!         }
+//!     }
+//!
+//!     fn message(&mut self, connection: &Connection, message: Message) {
+//!         let topic = String::from_utf8_lossy(&connection.attachment()).into_owned();
+//!         if let Err(error) = openline_sdk::publish_except(&topic, message, connection) {
+//!             connection.send(format!("not published: {error}"));
+//!         }
+//!     }
+//! }
+//!
+//! openline_sdk::export!(Topics);
+//!
+//! // What is pure can be tested without a host.
+//! let request = UpgradeRequest::new("/?topic=a+b");
+//! assert_eq!(
+//!     Topics.upgrade(&request),
+//!     Ok(Acceptance::new().attachment("a b").channel("a b")),
+//! );
+//! ```
+//!
+//! The memory of an instance is a cache: instances come and go while
+//! connections stay. What must not be lost belongs into the connection's
+//! [attachment](Connection::set_attachment).
+
+pub mod time;
+
+mod channels;
+mod close;
+mod connection;
+mod export;
+mod handler;
+mod message;
+mod outcome;
+#[doc(hidden)]
+pub mod raw;
+mod upgrade;
+
+pub use channels::{broadcast, broadcast_except, publish, publish_except, subscribers};
+pub use close::{CloseInfo, CloseOrigin};
+pub use connection::{Connection, connection};
+pub use handler::{AsyncHandler, Handler};
+pub use message::{AsMessage, Message, MessageRef};
+pub use outcome::{Error, SendOutcome};
+pub use upgrade::{Acceptance, Rejection, UpgradeRequest};
+
+/// What nearly every function uses: `use openline_sdk::prelude::*`.
+pub mod prelude {
+    pub use crate::{
+        Acceptance, AsyncHandler, CloseInfo, CloseOrigin, Connection, Handler, Message, Rejection,
+        SendOutcome, UpgradeRequest,
+    };
+}

@@ -1,0 +1,61 @@
+//! The generated bindings, and what the export macros need of them. Owns the
+//! boundary to the component model; nothing here is part of the public API.
+//!
+//! Two worlds, because a component exports exactly one of the two handler
+//! interfaces. What a world exports is written into a component only by the
+//! macro generated with it, so only by the one of [`crate::export!`] and
+//! [`crate::export_async!`] that a crate uses; imports that a crate does not
+//! call are left out by the linker. The asynchronous world shares the types
+//! and imports of the plain one.
+//!
+//! Types are generated in two forms: what a function is given owns its data,
+//! what it gives to an import borrows. So nothing is copied to be sent.
+
+pub use crate::export::{AsyncFunction, PlainFunction};
+
+/// The plain world, and the types and imports of both.
+pub mod plain {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "openline:websocket/websocket",
+        ownership: Borrowing { duplicate_if_necessary: true },
+        pub_export_macro: true,
+        export_macro_name: "export_plain",
+        default_bindings_module: "openline_sdk::raw::plain",
+    });
+}
+
+/// The asynchronous world.
+pub mod asynchronous {
+    wit_bindgen::generate!({
+        path: "wit",
+        world: "openline:websocket/async-websocket",
+        ownership: Borrowing { duplicate_if_necessary: true },
+        with: {
+            "openline:websocket/types@0.1.0": super::plain::openline::websocket::types,
+            "openline:websocket/connections@0.1.0": super::plain::openline::websocket::connections,
+            "openline:websocket/channels@0.1.0": super::plain::openline::websocket::channels,
+        },
+        pub_export_macro: true,
+        export_macro_name: "export_asynchronous",
+        default_bindings_module: "openline_sdk::raw::asynchronous",
+    });
+}
+
+/// The clock of WASI 0.3: the contract `openline:websocket` has no timer.
+/// `wit-deps/clocks.wit` is the interface as wasmtime 48 serves it.
+pub(crate) mod clock {
+    wit_bindgen::generate!({
+        path: "wit-deps/clocks.wit",
+        inline: "
+            package openline:sdk;
+            world clock {
+                import wasi:clocks/monotonic-clock@0.3.0;
+            }
+        ",
+        generate_all,
+    });
+}
+
+pub(crate) use clock::wasi::clocks::monotonic_clock;
+pub(crate) use plain::openline::websocket::{channels, connections, types};

@@ -1,0 +1,205 @@
+//! The request that asks for a connection.
+
+use std::borrow::Cow;
+
+use super::query;
+use crate::raw::types;
+
+/// A request to open a connection. The host has checked that it is a valid
+/// WebSocket handshake.
+///
+/// A function is given one; [`new`](Self::new) and the `with_` methods are for
+/// tests of one's own `upgrade`, which run without a host:
+///
+/// ```
+/// use openline_sdk::UpgradeRequest;
+///
+/// let request = UpgradeRequest::new("/chat/lobby?nick=Ada+L%C3%B6we&nick=Bob&quiet")
+///     .with_route_param("room", "lobby")
+///     .with_header("Origin", "https://example.com")
+///     .with_subprotocol("chat.v1");
+///
+/// assert_eq!(request.path(), "/chat/lobby");
+/// assert_eq!(request.route_param("room"), Some("lobby"));
+/// assert_eq!(request.query("nick").as_deref(), Some("Ada Löwe"));
+/// assert_eq!(request.query("quiet").as_deref(), Some(""));
+/// assert_eq!(request.query("colour"), None);
+/// assert_eq!(request.header("origin"), Some("https://example.com"));
+/// assert_eq!(request.subprotocols(), ["chat.v1"]);
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UpgradeRequest {
+    method: String,
+    uri: String,
+    headers: Vec<(String, Vec<u8>)>,
+    peer: String,
+    subprotocols: Vec<String>,
+    route_params: Vec<(String, String)>,
+}
+
+impl UpgradeRequest {
+    /// Always `GET`.
+    #[must_use]
+    pub fn method(&self) -> &str {
+        &self.method
+    }
+
+    /// Path and query as the peer sent them, percent-encoded.
+    #[must_use]
+    pub fn uri(&self) -> &str {
+        &self.uri
+    }
+
+    /// The path as the peer sent it, percent-encoded, without the query.
+    #[must_use]
+    pub fn path(&self) -> &str {
+        query::path(&self.uri)
+    }
+
+    /// A value of the query, decoded: `+` is a space, `%41` is `A`. The first
+    /// one where the key is repeated; empty where it has no value. Whatever is
+    /// not proper percent-encoding stands for itself, and bytes that are not
+    /// UTF-8 become U+FFFD.
+    #[must_use]
+    pub fn query(&self, key: &str) -> Option<Cow<'_, str>> {
+        self.query_pairs()
+            .find(|(candidate, _)| candidate == key)
+            .map(|(_, value)| value)
+    }
+
+    /// The whole query, decoded, in the order it was sent.
+    pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+        query::pairs(&self.uri)
+    }
+
+    /// The first header of this name, in any case, if its value is UTF-8.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers()
+            .find(|(candidate, _)| candidate.eq_ignore_ascii_case(name))
+            .and_then(|(_, value)| std::str::from_utf8(value).ok())
+    }
+
+    /// All headers in the order they were sent, names in lower case.
+    pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
+        let headers = self.headers.iter();
+        headers.map(|(name, value)| (name.as_str(), value.as_slice()))
+    }
+
+    /// Address and port of the peer.
+    #[must_use]
+    pub fn peer(&self) -> &str {
+        &self.peer
+    }
+
+    /// The subprotocols the peer offers, the preferred one first.
+    #[must_use]
+    pub fn subprotocols(&self) -> &[String] {
+        &self.subprotocols
+    }
+
+    /// A parameter of the route, percent-decoded: the `room` of
+    /// `/chat/{room}`.
+    #[must_use]
+    pub fn route_param(&self, name: &str) -> Option<&str> {
+        self.route_params()
+            .find(|(key, _)| *key == name)
+            .map(|(_, value)| value)
+    }
+
+    /// All parameters of the route, in its order, percent-decoded.
+    pub fn route_params(&self) -> impl Iterator<Item = (&str, &str)> {
+        let params = self.route_params.iter();
+        params.map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+}
+
+// === for tests of a function ===
+
+impl UpgradeRequest {
+    /// A request for this path and query, from `127.0.0.1:1`, with nothing
+    /// else in it.
+    #[must_use]
+    pub fn new(uri: impl Into<String>) -> Self {
+        Self {
+            method: "GET".to_owned(),
+            uri: uri.into(),
+            headers: Vec::new(),
+            peer: "127.0.0.1:1".to_owned(),
+            subprotocols: Vec::new(),
+            route_params: Vec::new(),
+        }
+    }
+
+    /// Adds a header; the name is put in lower case, as the host does.
+    #[must_use]
+    pub fn with_header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
+        self.headers.push((name.to_ascii_lowercase(), value.into()));
+        self
+    }
+
+    /// Adds an offered subprotocol, less preferred than those before it.
+    #[must_use]
+    pub fn with_subprotocol(mut self, subprotocol: impl Into<String>) -> Self {
+        self.subprotocols.push(subprotocol.into());
+        self
+    }
+
+    /// Adds a parameter of the route, decoded.
+    #[must_use]
+    pub fn with_route_param(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.route_params.push((name.into(), value.into()));
+        self
+    }
+
+    /// Replaces the address of the peer.
+    #[must_use]
+    pub fn with_peer(mut self, peer: impl Into<String>) -> Self {
+        self.peer = peer.into();
+        self
+    }
+}
+
+impl From<types::UpgradeRequest> for UpgradeRequest {
+    fn from(request: types::UpgradeRequest) -> Self {
+        Self {
+            method: request.method,
+            uri: request.uri,
+            headers: request.headers,
+            peer: request.peer,
+            subprotocols: request.subprotocols,
+            route_params: request.route_params,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeated_key_has_its_first_value() {
+        let request = UpgradeRequest::new("/?a=1&a=2&%61=3");
+        assert_eq!(request.query("a").as_deref(), Some("1"));
+        assert_eq!(request.query_pairs().count(), 3);
+    }
+
+    #[test]
+    fn a_header_is_found_in_any_case_and_read_only_as_text() {
+        let request = UpgradeRequest::new("/")
+            .with_header("X-Token", "first")
+            .with_header("x-token", "second")
+            .with_header("x-bytes", [0xff]);
+        assert_eq!(request.header("X-TOKEN"), Some("first"));
+        assert_eq!(request.header("x-bytes"), None);
+        assert_eq!(request.header("x-absent"), None);
+        assert_eq!(request.headers().count(), 3);
+    }
+
+    #[test]
+    fn an_absent_route_parameter_is_none() {
+        let request = UpgradeRequest::new("/").with_route_param("room", "");
+        assert_eq!(request.route_param("room"), Some(""));
+        assert_eq!(request.route_param("Room"), None);
+    }
+}
