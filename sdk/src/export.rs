@@ -51,13 +51,13 @@ macro_rules! export {
     ($handler:ty) => {
         #[doc(hidden)]
         const _THE_EXPORTED_HANDLER: () = {
-            struct Function;
+            struct OpenlineExportedFunction;
 
             ::std::thread_local! {
                 static HANDLER: ::std::cell::RefCell<$handler> = ::core::default::Default::default();
             }
 
-            impl $crate::raw::PlainFunction for Function {
+            impl $crate::raw::PlainFunction for OpenlineExportedFunction {
                 type Handler = $handler;
 
                 fn with<R>(call: impl ::core::ops::FnOnce(&mut $handler) -> R) -> R {
@@ -66,10 +66,10 @@ macro_rules! export {
             }
 
             #[cfg(target_family = "wasm")]
-            $crate::raw::plain::export_plain!(Function with_types_in $crate::raw::plain);
+            $crate::raw::plain::export_plain!(OpenlineExportedFunction with_types_in $crate::raw::plain);
             // Elsewhere no one calls the handler, but it is not dead code.
             #[cfg(not(target_family = "wasm"))]
-            const _: fn() = || <Function as $crate::raw::PlainFunction>::with(|_| ());
+            const _: fn() = || <OpenlineExportedFunction as $crate::raw::PlainFunction>::with(|_| ());
         };
     };
 }
@@ -96,7 +96,7 @@ macro_rules! export_async {
     ($handler:ty) => {
         #[doc(hidden)]
         const _THE_EXPORTED_HANDLER: () = {
-            struct Function;
+            struct OpenlineExportedFunction;
 
             ::std::thread_local! {
                 // Leaked, once: it lives as long as the instance, and calls
@@ -105,7 +105,7 @@ macro_rules! export_async {
                     ::std::boxed::Box::leak(::core::default::Default::default());
             }
 
-            impl $crate::raw::AsyncFunction for Function {
+            impl $crate::raw::AsyncFunction for OpenlineExportedFunction {
                 type Handler = $handler;
 
                 fn handler() -> &'static $handler {
@@ -115,11 +115,11 @@ macro_rules! export_async {
 
             #[cfg(target_family = "wasm")]
             $crate::raw::asynchronous::export_asynchronous!(
-                Function with_types_in $crate::raw::asynchronous
+                OpenlineExportedFunction with_types_in $crate::raw::asynchronous
             );
             // Elsewhere no one calls the handler, but it is not dead code.
             #[cfg(not(target_family = "wasm"))]
-            const _: fn() = || _ = <Function as $crate::raw::AsyncFunction>::handler();
+            const _: fn() = || _ = <OpenlineExportedFunction as $crate::raw::AsyncFunction>::handler();
         };
     };
 }

@@ -44,6 +44,8 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Finished, Ru
         source,
     };
     let mut child = command
+        // Its last words are for people.
+        .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

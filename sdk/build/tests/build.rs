@@ -3,6 +3,8 @@
 //! dependencies, so that nothing here needs a network (but for building the
 //! standard library of `wasm32-wasip1`, once).
 
+#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+
 use std::fs;
 use std::path::Path;
 

@@ -102,7 +102,9 @@ impl Toolchain {
             };
             match installed.map(|()| find_one(target, directory)) {
                 Ok(Ok(toolchain)) => return Ok(toolchain),
-                Ok(Err(reason)) => absences.push((target, reason)),
+                Ok(Err(reason)) => {
+                    absences.push((target, format!("{reason}, even after installing it")));
+                }
                 Err(failure) => absences.push((target, format!("{reason}; {failure}"))),
             }
         }

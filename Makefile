@@ -1,0 +1,58 @@
+# Everything that takes more than one command. `make run` and `make test` work
+# on a machine with git, a C compiler and a Rust toolchain; what else they need
+# they find or install (see `setup` and scripts/browser.sh). Nothing here asks
+# a question, and nothing waits for a network longer than minutes.
+
+CARGO ?= cargo
+
+.DEFAULT_GOAL := help
+.PHONY: help check-tools setup guests run browser test bench fmt lint
+
+help: ## Say what there is
+	@echo 'usage: make TARGET'
+	@echo
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@echo
+	@echo 'OPENLINE_WASM_TARGET=wasm32-wasip2 or wasm32-wasip1 chooses how functions are'
+	@echo 'compiled; OPENLINE_SKIP_BROWSER=1 leaves out the test that needs a browser.'
+
+# Said here in words, rather than by the first compiler error.
+check-tools:
+	@command -v cc >/dev/null || { \
+	    echo 'error: there is no C compiler (`cc`)' >&2; \
+	    echo 'hint: install one (Debian: `apt-get install gcc libc6-dev`, macOS: `xcode-select --install`)' >&2; \
+	    exit 1; }
+	@command -v $(CARGO) >/dev/null || { \
+	    echo 'error: there is no Rust toolchain (`$(CARGO)`)' >&2; \
+	    echo 'hint: install one with rustup (https://rustup.rs)' >&2; \
+	    exit 1; }
+
+setup: check-tools ## Find or install a toolchain for WebAssembly
+	@$(CARGO) run --quiet -p openline-build --no-default-features -- setup </dev/null
+
+guests: setup ## Build the sample functions, as target/guests/NAME.wasm
+	$(CARGO) build --release -p openline-guests
+
+run: guests ## Start the host with the sample functions on 127.0.0.1:8080
+	$(CARGO) run --release -p openline -- serve --config guests/openline.toml
+
+browser: # Find or install a browser, for `test`
+	@scripts/browser.sh
+
+test: setup browser ## Test everything, also the page in a real browser
+	$(CARGO) test --workspace
+
+bench: setup ## Measure, and print one table
+	$(CARGO) bench --workspace
+
+fmt: ## Format all sources
+	$(CARGO) fmt --all
+	$(CARGO) fmt --all --manifest-path guests/Cargo.toml
+	rustfmt --edition 2024 host/server/template/*.rs
+
+lint: setup ## Check format and lints; warnings are errors
+	$(CARGO) fmt --all --check
+	$(CARGO) fmt --all --check --manifest-path guests/Cargo.toml
+	rustfmt --edition 2024 --check host/server/template/*.rs
+	$(CARGO) clippy --workspace --all-targets -- -D warnings
+	$(CARGO) clippy --manifest-path guests/Cargo.toml --workspace -- -D warnings

@@ -1,0 +1,46 @@
+//! Fan-out: one message into the outboxes of all subscribers of a channel, and
+//! out of them. Without sockets: what the hub itself costs for each delivery.
+
+use std::sync::Arc;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use openline_cluster::connection::{Connection, Facts, Next};
+use openline_cluster::hub::Hub;
+use openline_cluster::wakeups::Wakeups;
+use openline_core::limits::FunctionLimits;
+use openline_core::message::Message;
+use openline_core::name::ChannelName;
+
+fn fan_out(criterion: &mut Criterion) {
+    let mut group = criterion.benchmark_group("fan-out");
+    for subscribers in [1_usize, 100, 1000] {
+        let hub = Hub::default();
+        let channel = ChannelName::new("room").expect("this is a name");
+        let connections: Vec<_> = (0..subscribers)
+            .map(|_| {
+                let limits = FunctionLimits::default();
+                let connection = Arc::new(Connection::new(Facts::default(), &limits));
+                hub.join(&connection);
+                hub.subscribe(&connection, channel.clone())
+                    .expect("it is its first channel");
+                connection
+            })
+            .collect();
+        let message = Message::Binary(vec![7; 125].into());
+        group.throughput(Throughput::Elements(subscribers as u64));
+        group.bench_function(BenchmarkId::from_parameter(subscribers), |bencher| {
+            bencher.iter(|| {
+                let mut wakeups = Wakeups::default();
+                let reached = hub.publish(&channel, &message, None, &mut wakeups);
+                assert_eq!(reached, subscribers as u64);
+                for connection in &connections {
+                    assert!(matches!(connection.next(), Next::Message(_)));
+                }
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, fan_out);
+criterion_main!(benches);

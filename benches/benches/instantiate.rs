@@ -1,0 +1,56 @@
+//! Instances: what a connection costs that needs a new one, beside one that
+//! finds a warm one. Both are asked for their decision (`upgrade`); the
+//! difference is the instance.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use criterion::{Criterion, criterion_group, criterion_main};
+use openline_benches::function;
+use openline_core::event::UpgradeRequest;
+use openline_core::limits::InstancePolicy;
+use tokio::runtime::Builder;
+
+fn instantiate(criterion: &mut Criterion) {
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .expect("a runtime starts");
+    let mut group = criterion.benchmark_group("instance");
+    for (name, component) in [
+        ("plain", openline_guests::ECHO),
+        ("async", openline_guests::ECHO_ASYNC),
+    ] {
+        let one = NonZeroU32::MIN;
+        let warm = InstancePolicy {
+            idle_timeout: Duration::from_secs(60),
+            ..Default::default()
+        };
+        // One connection an instance, which goes with its connection.
+        let cold = InstancePolicy {
+            concurrency: one,
+            idle_timeout: Duration::ZERO,
+            ..Default::default()
+        };
+        for (kind, policy) in [("warm", warm), ("new", cold)] {
+            let function = runtime
+                .block_on(function(component, policy))
+                .expect("the component loads");
+            group.bench_function(format!("{name}/{kind}"), |bencher| {
+                bencher.iter(|| {
+                    runtime.block_on(async {
+                        let request = UpgradeRequest::default();
+                        let accepted = function.upgrade(request).await.expect("there is room");
+                        drop(accepted);
+                        // Lets the driver of a cold one end.
+                        tokio::task::yield_now().await;
+                    });
+                });
+            });
+        }
+    }
+    group.finish();
+}
+
+criterion_group!(benches, instantiate);
+criterion_main!(benches);

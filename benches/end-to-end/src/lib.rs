@@ -1,0 +1,17 @@
+//! The end-to-end benchmark: the same load on a native echo server and on the
+//! host with the echo functions, in turns on one machine, as ratios.
+//!
+//! Every measurement has a fresh server process and a fresh load process. A
+//! round measures every setting on every server; ratios are taken within a
+//! round, so that a change of the machine's mood between rounds cancels out.
+//! Nothing here links wasmtime: the host is a program like any other.
+
+pub mod arguments;
+mod load;
+pub mod measure;
+pub mod native;
+mod pinning;
+mod server;
+mod setting;
+mod summary;
+mod table;

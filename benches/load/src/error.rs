@@ -1,0 +1,109 @@
+//! Why a run gave no report, each with a hint for the person who started it.
+//!
+//! What goes wrong on single connections while others work is no error here:
+//! the report counts it.
+
+use std::io;
+use std::time::Duration;
+
+use crate::connect::ConnectFailure;
+
+/// A run that could not be made, or that measured nothing.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    /// A setting is out of its bounds.
+    #[error("{name}: {problem}")]
+    Setting {
+        /// The setting.
+        name: &'static str,
+        /// What is wrong with its value.
+        problem: String,
+    },
+    /// The process may not open as many files as there are connections.
+    #[error("{needed} open files are needed, and the limit is {limit}")]
+    OpenFiles {
+        /// Files needed, connections and some more.
+        needed: u64,
+        /// What the system allows.
+        limit: u64,
+    },
+    /// The host's name has no address.
+    #[error("cannot find the address of `{host}`: {source}")]
+    Resolve {
+        /// The name in the URL.
+        host: String,
+        /// What the resolver said.
+        source: io::Error,
+    },
+    /// The first connection could not be opened.
+    #[error("cannot open a connection to {target}: {failure}")]
+    Connect {
+        /// Where to.
+        target: String,
+        /// What went wrong.
+        failure: ConnectFailure,
+    },
+    /// The first connection could be opened, and no other.
+    #[error("a single connection was possible, and then none: {reasons}")]
+    NoConnection {
+        /// What went wrong, with counts.
+        reasons: String,
+    },
+    /// Messages were sent, and nothing at all came back.
+    #[error("{sent} messages were sent and none was answered within {waited:?}")]
+    NoReply {
+        /// Messages sent.
+        sent: u64,
+        /// How long the answers were awaited.
+        waited: Duration,
+    },
+    /// Something came back, but not what had been sent.
+    #[error("the server does not echo: it answered {example}")]
+    NotEcho {
+        /// The start of one answer.
+        example: String,
+    },
+    /// Every connection ended before any message was answered.
+    #[error("every connection ended before a message was answered: {reasons}")]
+    Ended {
+        /// What ended them, with counts.
+        reasons: String,
+    },
+    /// The server's process cannot be observed.
+    #[error("cannot read the CPU time and memory of process {process}: {source}")]
+    Process {
+        /// Its number.
+        process: u32,
+        /// What reading said.
+        source: io::Error,
+    },
+    /// A thread of the load generator could not be started, or ended early.
+    #[error("a thread of the load generator failed: {0}")]
+    Thread(String),
+}
+
+impl LoadError {
+    /// What to do about it, where there is something to do.
+    #[must_use]
+    pub fn hint(&self) -> Option<String> {
+        let hint = match self {
+            Self::Setting { .. } | Self::Thread(_) => return None,
+            Self::OpenFiles { needed, .. } => {
+                format!("`ulimit -n {needed}`, or ask for fewer connections")
+            }
+            Self::Resolve { .. } => "check the name, or write an IP address".to_owned(),
+            Self::Connect { failure, .. } => return failure.hint(),
+            Self::NoReply { .. } | Self::NotEcho { .. } => {
+                "the function must send each message back unchanged, as the sample `echo` does"
+                    .to_owned()
+            }
+            Self::Ended { .. } | Self::NoConnection { .. } => {
+                "the server's log says why".to_owned()
+            }
+            Self::Process { .. } => {
+                "the server must run on this machine, under Linux, as the same user".to_owned()
+            }
+        };
+        Some(hint)
+    }
+}

@@ -1,0 +1,88 @@
+//! What the criterion benchmarks share: a function that is loaded, and a
+//! connection of it without a socket.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::Context;
+use openline_cluster::connection::{Connection, Facts, Next};
+use openline_core::config::FunctionConfig;
+use openline_core::event::{Event, UpgradeRequest};
+use openline_core::limits::{FunctionLimits, InstancePolicy};
+use openline_core::name::FunctionName;
+use openline_core::route::Route;
+use openline_engine::function::{Accepted, Binding, Function, Outcome};
+use openline_engine::runtime::{Runtime, RuntimeOptions};
+
+/// Loads a component as a function.
+pub async fn function(component: &str, instance: InstancePolicy) -> anyhow::Result<Function> {
+    let options = RuntimeOptions {
+        instances: instance.instances.get(),
+        cache: None,
+    };
+    let runtime = Arc::new(Runtime::new(options)?);
+    let config = FunctionConfig {
+        name: FunctionName::new("bench")?,
+        component: PathBuf::from(component),
+        component_line: 0,
+        route: Route::new("/bench")?,
+        instance,
+        limit: FunctionLimits::default(),
+    };
+    let bytes = std::fs::read(component).with_context(|| component.to_owned())?;
+    Ok(runtime.load(&config, bytes).await?)
+}
+
+/// A connection whose socket is the benchmark.
+#[derive(Debug)]
+pub struct Line {
+    /// What the function writes to.
+    pub connection: Arc<Connection>,
+    binding: Binding,
+}
+
+impl Line {
+    /// Opens a connection the way the gateway does, without a socket.
+    pub async fn open(function: &Function) -> anyhow::Result<Self> {
+        let Ok(Accepted { seat, .. }) = function.upgrade(UpgradeRequest::default()).await? else {
+            anyhow::bail!("the function refuses the connection");
+        };
+        let connection = Arc::new(Connection::new(Facts::default(), function.limits()));
+        function.hub().join(&connection);
+        let binding = function.bind(Arc::clone(&connection), seat);
+        let mut line = Self {
+            connection,
+            binding,
+        };
+        line.event(Event::Open).await?;
+        Ok(line)
+    }
+
+    /// Hands an event to the function and waits for its return.
+    pub async fn event(&mut self, event: Event) -> anyhow::Result<()> {
+        let mut outcome = self.binding.dispatch(event).err();
+        std::future::poll_fn(|cx| {
+            self.connection.register(cx.waker());
+            outcome = outcome.or_else(|| self.binding.outcome());
+            if outcome.is_some() {
+                std::task::Poll::Ready(())
+            } else {
+                std::task::Poll::Pending
+            }
+        })
+        .await;
+        match outcome {
+            Some(Outcome::Done) => Ok(()),
+            other => anyhow::bail!("the event was not handled: {other:?}"),
+        }
+    }
+
+    /// Takes what the function wrote; answers how many messages there were.
+    pub fn drain(&self) -> usize {
+        std::iter::from_fn(|| match self.connection.next() {
+            Next::Message(message) => Some(message),
+            _ => None,
+        })
+        .count()
+    }
+}

@@ -1,0 +1,43 @@
+//! The command line's shape; what the words do is in `commands`.
+
+use clap::{Parser, Subcommand};
+
+use crate::commands::bench::BenchArguments;
+use crate::commands::build::BuildArguments;
+use crate::commands::check::CheckArguments;
+use crate::commands::new::NewArguments;
+use crate::commands::run::RunArguments;
+use crate::commands::serve::ServeArguments;
+
+/// Serverless WebSockets: holds connections open and runs functions, compiled
+/// to WebAssembly components, behind them.
+#[derive(Debug, Parser)]
+#[command(
+    name = "openline",
+    version,
+    propagate_version = true,
+    arg_required_else_help = true
+)]
+pub(crate) struct Arguments {
+    /// What to log, as in `info` or `openline_gateway=debug`.
+    #[arg(long, global = true, env = "OPENLINE_LOG", value_name = "FILTER")]
+    pub(crate) log: Option<String>,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run functions without a configuration, each at /NAME.
+    Run(RunArguments),
+    /// Serve what a configuration file says.
+    Serve(ServeArguments),
+    /// Check a configuration file and its components without serving.
+    Check(CheckArguments),
+    /// Write a crate for a new function.
+    New(NewArguments),
+    /// Compile a crate to a component and check it.
+    Build(BuildArguments),
+    /// Measure an echo over WebSocket.
+    Bench(BenchArguments),
+}

@@ -1,0 +1,155 @@
+//! `openline build`: from a crate to a component that the host can run.
+//!
+//! Finds a toolchain (or installs one, with time limits, never asking), lets
+//! `openline-build` compile, and has the result checked against the contract
+//! before it is said to be good.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow};
+use clap::Args;
+use openline_build::{BuildError, Built, Options, Toolchain};
+
+use crate::telemetry::{print, tell};
+
+/// Examples:
+///   openline build
+///   openline build functions/chat --out chat.wasm
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct BuildArguments {
+    /// The folder of the crate.
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+    /// Where to put the component [default: openline/NAME.wasm in the crate's
+    /// target folder].
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+}
+
+/// Compiles a crate to a component, has `check` look at it (which answers with
+/// the handler that it exports), and prints where it is and how large.
+///
+/// # Errors
+///
+/// When there is no toolchain and none can be installed, when the crate does
+/// not become a component, and when the component is not a function.
+pub(crate) fn run(
+    arguments: &BuildArguments,
+    check: impl FnOnce(&[u8]) -> anyhow::Result<String>,
+) -> anyhow::Result<()> {
+    let built = compile(&arguments.directory)?;
+    let path = hand_over(&built, arguments.out.as_deref(), check)?;
+    let path = from_here(&path);
+    let stem = path.file_stem().unwrap_or_default().to_string_lossy();
+    tell(&format!(
+        "to serve it at /{stem}: openline run {}",
+        path.display()
+    ));
+    Ok(())
+}
+
+/// Checks a component, puts it where it is wanted, and prints where that is.
+fn hand_over(
+    built: &Built,
+    out: Option<&Path>,
+    check: impl FnOnce(&[u8]) -> anyhow::Result<String>,
+) -> anyhow::Result<PathBuf> {
+    let handler = check(&built.bytes)
+        .with_context(|| format!("`{}` is not a function for Openline", built.name))?;
+    if let Some(file) = out {
+        fs::write(file, &built.bytes)
+            .with_context(|| format!("`{}` could not be written", file.display()))?;
+    }
+    let path = out.unwrap_or(&built.path);
+    let (shown, size) = (from_here(path), built.bytes.len());
+    print(&format!("{}: {size} bytes, {handler}", shown.display()))?;
+    Ok(path.to_owned())
+}
+
+fn compile(directory: &Path) -> anyhow::Result<Built> {
+    // Before a toolchain is looked for, or even installed, for nothing.
+    if !directory.join("Cargo.toml").is_file() {
+        return Err(explained(BuildError::NoManifest {
+            directory: directory.to_owned(),
+        }));
+    }
+    let mut report = |progress: &str| tell(&format!("{progress} ..."));
+    let toolchain = Toolchain::find_or_install(directory, &mut report).map_err(|error| {
+        let hint = error.hint();
+        anyhow!("{error}\nhint: {hint}")
+    })?;
+    tell(&format!("building a component ({toolchain})"));
+    openline_build::build(directory, &toolchain, &Options::default()).map_err(explained)
+}
+
+/// The error with its causes and its hint, as all commands print it.
+fn explained(error: BuildError) -> anyhow::Error {
+    let hint = error.hint();
+    let error = anyhow::Error::new(error);
+    match hint {
+        Some(hint) => anyhow!("{error:#}\nhint: {hint}"),
+        None => error,
+    }
+}
+
+/// A path below the current folder, as a person there would write it.
+fn from_here(path: &Path) -> PathBuf {
+    let here = std::env::current_dir().unwrap_or_default();
+    path.strip_prefix(here).unwrap_or(path).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use anyhow::bail;
+
+    use super::*;
+
+    fn built() -> Built {
+        Built {
+            name: "echo".to_owned(),
+            path: "target/openline/echo.wasm".into(),
+            bytes: b"component".to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_component_that_passes_the_check_is_written_where_asked() {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path().join("there.wasm");
+        let check = |bytes: &[u8]| {
+            assert_eq!(bytes, b"component");
+            Ok("websocket-handler".to_owned())
+        };
+        assert_eq!(hand_over(&built(), Some(&out), check).unwrap(), out);
+        assert_eq!(fs::read(&out).unwrap(), b"component");
+        assert_eq!(hand_over(&built(), None, check).unwrap(), built().path);
+    }
+
+    #[test]
+    fn a_component_that_fails_the_check_is_not_handed_over() {
+        let directory = tempfile::tempdir().unwrap();
+        let out = directory.path().join("there.wasm");
+        let check = |_: &[u8]| bail!("it exports nothing");
+        let error = hand_over(&built(), Some(&out), check).unwrap_err();
+        assert_eq!(
+            format!("{error:#}"),
+            "`echo` is not a function for Openline: it exports nothing"
+        );
+        assert!(!out.exists());
+    }
+
+    #[test]
+    fn a_folder_that_is_no_crate_is_an_error_with_a_hint() {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments = BuildArguments {
+            directory: directory.path().to_owned(),
+            out: None,
+        };
+        let error = run(&arguments, |_| bail!("there is nothing to check"));
+        let text = format!("{:#}", error.unwrap_err());
+        assert!(text.starts_with("there is no `Cargo.toml` in"), "{text}");
+        assert!(text.contains("\nhint: "), "{text}");
+    }
+}

@@ -1,0 +1,55 @@
+//! `openline check`: validates without serving.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use clap::Args;
+use openline_engine::HandlerKind;
+use openline_engine::runtime::{Runtime, RuntimeOptions};
+
+use crate::assemble;
+use crate::telemetry::print;
+
+/// Examples:
+///   openline check --config openline.toml
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct CheckArguments {
+    /// The configuration file.
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
+    let config = assemble::read_config(&arguments.config)?;
+    let functions = assemble::load(&config, Some(&arguments.config)).await?;
+    print(&format!(
+        "{}: {} function(s), no errors",
+        arguments.config.display(),
+        functions.len()
+    ))?;
+    Ok(())
+}
+
+/// Checks a component against the contract, as the host would when it loads
+/// it, and says which handler it exports.
+pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    // One place is enough for the trial instance; the cache makes the first
+    // start of the host with this component instant.
+    let options = RuntimeOptions {
+        instances: 1,
+        cache: assemble::default_cache(),
+    };
+    let engine = Arc::new(Runtime::new(options)?);
+    let checked = runtime.block_on(engine.check(bytes.to_vec()));
+    match checked {
+        Ok(contract) => Ok(match contract.handler {
+            HandlerKind::Plain => "websocket-handler".into(),
+            HandlerKind::Async => "async-websocket-handler".into(),
+        }),
+        Err(error) => Err(anyhow::anyhow!("{error}\n  hint: {}", error.hint())),
+    }
+}

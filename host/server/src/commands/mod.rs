@@ -1,0 +1,8 @@
+//! One file for each word of the command line.
+
+pub(crate) mod bench;
+pub(crate) mod build;
+pub(crate) mod check;
+pub(crate) mod new;
+pub(crate) mod run;
+pub(crate) mod serve;

@@ -1,0 +1,257 @@
+//! `openline new`: a crate that builds, with a copy of the SDK.
+//!
+//! The SDK is on no registry yet, so its sources are part of this binary and
+//! are written into the crate, as a dependency by path. The folder of the
+//! crate is made anew and removed again if it cannot be filled; nothing that
+//! exists is ever touched.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use include_dir::{Dir, include_dir};
+use openline_core::name::FunctionName;
+
+use crate::telemetry::{print, tell};
+
+/// Where the copy of the SDK goes, in the new crate.
+const SDK_FOLDER: &str = "vendor/openline-sdk";
+const SDK_MANIFEST: &str = include_str!("../../../../sdk/Cargo.toml");
+const SDK_SOURCES: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../sdk/src");
+/// `sdk/wit` is a link to these.
+const SDK_CONTRACT: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../wit");
+const SDK_OTHER_CONTRACTS: Dir<'_> = include_dir!("$CARGO_MANIFEST_DIR/../../sdk/wit-deps");
+
+const MANIFEST: &str = include_str!("../../template/manifest.toml");
+const HANDLER: &str = include_str!("../../template/handler.rs");
+const ASYNC_HANDLER: &str = include_str!("../../template/async_handler.rs");
+const READ_ME: &str = include_str!("../../template/readme.md");
+const IGNORED: &str = include_str!("../../template/gitignore");
+/// What stands in the templates for the name of the crate.
+const NAME: &str = "{{name}}";
+
+/// Words that no crate can be named by: the language's own, and those it
+/// keeps for later.
+const KEYWORDS: &str = "abstract as async await become box break const continue crate do dyn else \
+    enum extern false final fn for gen if impl in let loop macro match mod move mut override priv \
+    pub ref return self static struct super trait true try type typeof unsafe unsized use virtual \
+    where while yield";
+/// Crates that a crate of the same name would hide from itself.
+const TAKEN: &str = "alloc core openline-sdk openline_sdk proc-macro proc_macro std test";
+
+/// Examples:
+///   openline new echo
+///   openline new chat --async
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct NewArguments {
+    /// The name of the crate and of its folder, made in the current one.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// Write an asynchronous handler: while one call waits, the instance
+    /// serves others.
+    #[arg(long = "async")]
+    asynchronous: bool,
+}
+
+/// Writes a crate and says what to do next.
+///
+/// # Errors
+///
+/// When the name is not one for a crate, when there is a file or folder of
+/// that name already, and when a file cannot be written.
+pub(crate) fn run(arguments: &NewArguments) -> anyhow::Result<()> {
+    let name = &arguments.name;
+    create(Path::new(""), name, arguments.asynchronous)?;
+    print(name)?;
+    tell(&format!(
+        "next: cd {name}; openline build; openline run target/openline/{name}.wasm"
+    ));
+    Ok(())
+}
+
+/// Makes the crate `name` in the folder `parent`.
+fn create(parent: &Path, name: &str, asynchronous: bool) -> anyhow::Result<()> {
+    check_name(name)?;
+    let folder = parent.join(name);
+    fs::create_dir(&folder).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => {
+            anyhow!("`{name}` exists already\nhint: choose another name, or remove it")
+        }
+        _ => anyhow::Error::new(error).context(format!("the folder `{name}` could not be made")),
+    })?;
+    fill(&folder, name, asynchronous).map_err(|error| {
+        // The first error is the one to report; it is likely the same.
+        let _ = fs::remove_dir_all(&folder);
+        anyhow::Error::new(error).context(format!("the folder `{name}` could not be filled"))
+    })
+}
+
+fn fill(folder: &Path, name: &str, asynchronous: bool) -> io::Result<()> {
+    let write = |file: &str, text: &str| fs::write(folder.join(file), text.replace(NAME, name));
+    fs::create_dir(folder.join("src"))?;
+    write("Cargo.toml", MANIFEST)?;
+    write("README.md", READ_ME)?;
+    write(".gitignore", IGNORED)?;
+    write(
+        "src/lib.rs",
+        if asynchronous { ASYNC_HANDLER } else { HANDLER },
+    )?;
+
+    let sdk = folder.join(SDK_FOLDER);
+    for (subfolder, content) in [
+        ("src", &SDK_SOURCES),
+        ("wit", &SDK_CONTRACT),
+        ("wit-deps", &SDK_OTHER_CONTRACTS),
+    ] {
+        fs::create_dir_all(sdk.join(subfolder))?;
+        content.extract(sdk.join(subfolder))?;
+    }
+    fs::write(sdk.join("Cargo.toml"), SDK_MANIFEST)
+}
+
+/// Refuses what cannot be the name of a crate, of a folder and of a function.
+fn check_name(name: &str) -> anyhow::Result<()> {
+    if name.contains(['/', '\\']) {
+        bail!("`{name}` is a path, not a name\nhint: go to the folder first, then name the crate");
+    }
+    if KEYWORDS.split_whitespace().any(|keyword| keyword == name) {
+        bail!("`{name}` is a word of the language Rust\nhint: try `my-{name}`");
+    }
+    if TAKEN.split_whitespace().any(|taken| taken == name) {
+        bail!("`{name}` is the name of a crate that this one needs\nhint: try `my-{name}`");
+    }
+    let letters = name
+        .bytes()
+        .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
+    if !letters || !name.starts_with(|first: char| first.is_ascii_lowercase()) {
+        bail!(
+            "`{name}` is not a name for a crate\n\
+             hint: use lower-case letters, digits, `-` and `_`, a letter first"
+        );
+    }
+    // The function is named like the crate, and has a longest name.
+    FunctionName::new(name)
+        .map(drop)
+        .context("the crate's name is the function's")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn files(folder: &Path, found: &mut Vec<String>, start: &Path) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                files(&path, found, start);
+            } else {
+                let path = path.strip_prefix(start).unwrap();
+                found.push(path.to_str().unwrap().replace('\\', "/"));
+            }
+        }
+    }
+
+    #[test]
+    fn a_crate_is_written_with_the_sdk() {
+        let parent = tempfile::tempdir().unwrap();
+        create(parent.path(), "my-echo", false).unwrap();
+        let folder = parent.path().join("my-echo");
+        let mut found = Vec::new();
+        files(&folder, &mut found, &folder);
+        for file in [
+            ".gitignore",
+            "Cargo.toml",
+            "README.md",
+            "src/lib.rs",
+            "vendor/openline-sdk/Cargo.toml",
+            "vendor/openline-sdk/src/lib.rs",
+            "vendor/openline-sdk/wit/world.wit",
+            "vendor/openline-sdk/wit/types.wit",
+            "vendor/openline-sdk/wit-deps/clocks.wit",
+        ] {
+            assert!(found.iter().any(|each| each == file), "{file} of {found:?}");
+        }
+        for file in ["Cargo.toml", "README.md", "src/lib.rs"] {
+            let text = fs::read_to_string(folder.join(file)).unwrap();
+            assert!(!text.contains("{{"), "{file}");
+        }
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        assert!(manifest.contains("name = \"my-echo\""));
+        assert!(manifest.contains(SDK_FOLDER));
+    }
+
+    #[test]
+    fn either_handler_can_be_had() {
+        let parent = tempfile::tempdir().unwrap();
+        for (name, asynchronous, expected) in [
+            ("plain", false, "impl Handler for"),
+            ("later", true, "impl AsyncHandler for"),
+        ] {
+            create(parent.path(), name, asynchronous).unwrap();
+            let source = parent.path().join(name).join("src/lib.rs");
+            assert!(fs::read_to_string(source).unwrap().contains(expected));
+        }
+    }
+
+    #[test]
+    fn the_sdk_stands_alone() {
+        for outside in ["workspace = true", "path = "] {
+            assert!(
+                !SDK_MANIFEST.contains(outside),
+                "only the SDK's own folder is copied"
+            );
+        }
+    }
+
+    #[test]
+    fn what_exists_is_left_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        fs::create_dir(parent.path().join("mine")).unwrap();
+        fs::write(parent.path().join("mine/file"), "kept").unwrap();
+        let error = create(parent.path(), "mine", false)
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.starts_with("`mine` exists already\nhint: "),
+            "{error}"
+        );
+        assert_eq!(
+            fs::read_to_string(parent.path().join("mine/file")).unwrap(),
+            "kept"
+        );
+        assert_eq!(fs::read_dir(parent.path().join("mine")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn names_that_cannot_be_are_refused() {
+        let parent = tempfile::tempdir().unwrap();
+        let long = "a".repeat(65);
+        for (name, reason) in [
+            ("", "is not a name for a crate"),
+            ("1st", "is not a name for a crate"),
+            ("-x", "is not a name for a crate"),
+            ("Echo", "use lower-case letters"),
+            ("caffè", "is not a name for a crate"),
+            ("a b", "is not a name for a crate"),
+            ("..", "is not a name for a crate"),
+            ("a/b", "is a path"),
+            ("..\\b", "is a path"),
+            ("async", "is a word of the language"),
+            ("gen", "is a word of the language"),
+            ("test", "of a crate that this one needs"),
+            ("core", "of a crate that this one needs"),
+            ("openline-sdk", "of a crate that this one needs"),
+            (&long, "1 to 64"),
+        ] {
+            let error = create(parent.path(), name, false).unwrap_err();
+            assert!(format!("{error:#}").contains(reason), "{name}: {error:#}");
+        }
+        assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
+        for name in ["echo", "my-echo", "a1_b"] {
+            assert!(check_name(name).is_ok(), "{name}");
+        }
+    }
+}

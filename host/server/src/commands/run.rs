@@ -1,0 +1,70 @@
+//! `openline run`: serves components without a configuration.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use openline_core::config::{Config, FunctionConfig, ServerConfig};
+use openline_core::limits::{FunctionLimits, InstancePolicy};
+use openline_core::name::FunctionName;
+use openline_core::route::Route;
+
+use crate::assemble;
+
+/// Examples:
+///   openline run echo.wasm
+///   openline run echo.wasm chat.wasm --listen 127.0.0.1:9000
+#[derive(Debug, Args)]
+#[command(verbatim_doc_comment)]
+pub(crate) struct RunArguments {
+    /// Components; each is served at /NAME, the file's name without its ending.
+    #[arg(required = true, value_name = "COMPONENT")]
+    components: Vec<PathBuf>,
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, value_name = "ADDRESS", default_value_t = ServerConfig::default().listen)]
+    listen: SocketAddr,
+}
+
+pub(crate) async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
+    let server = ServerConfig {
+        listen: arguments.listen,
+        ..ServerConfig::default()
+    };
+    let mut functions: Vec<FunctionConfig> = Vec::new();
+    for component in &arguments.components {
+        let function = function(component)?;
+        if functions.iter().any(|other| other.name == function.name) {
+            bail!(
+                "two components are named `{}`\n  hint: rename one of the files, or use a configuration with `openline serve`",
+                function.name
+            );
+        }
+        functions.push(function);
+    }
+    let config = Config { server, functions };
+    let functions = assemble::load(&config, None).await?;
+    assemble::serve(config.server, functions).await
+}
+
+fn function(component: &Path) -> anyhow::Result<FunctionConfig> {
+    let stem = component
+        .file_stem()
+        .and_then(|stem| stem.to_str())
+        .unwrap_or_default();
+    let name = FunctionName::new(stem).with_context(|| {
+        format!(
+            "{} has no name to serve it by\n  hint: rename the file",
+            component.display()
+        )
+    })?;
+    let route = Route::new(&format!("/{name}"))?;
+    Ok(FunctionConfig {
+        name,
+        component: component.into(),
+        component_line: 0,
+        route,
+        instance: InstancePolicy::default(),
+        limit: FunctionLimits::default(),
+    })
+}

@@ -1,0 +1,66 @@
+//! `openline`: the command. Parses, dispatches, and turns an error into words
+//! and an exit code: 64 for a wrong command line, 78 for a wrong
+//! configuration, 1 for everything else that fails.
+
+mod assemble;
+mod cli;
+mod commands;
+mod signal;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::cli::{Arguments, Command};
+
+// Small allocations of many threads, over and over: what it is made for.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// A wrong command line, as in BSD's sysexits.
+const EXIT_USAGE: u8 = 64;
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // Help goes to standard output and is no error.
+            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+            // Nobody is left to tell when even this cannot be written.
+            let _ = error.print();
+            return ExitCode::from(code);
+        }
+    };
+    telemetry::start(arguments.log.as_deref());
+    match execute(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            telemetry::complain(&error);
+            ExitCode::from(assemble::exit_code(&error))
+        }
+    }
+}
+
+fn execute(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::New(arguments) => return commands::new::run(&arguments),
+        Command::Build(arguments) => {
+            return commands::build::run(&arguments, commands::check::contract);
+        }
+        _ => {}
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve(arguments) => commands::serve::run(&arguments).await,
+            Command::Run(arguments) => commands::run::run(&arguments).await,
+            Command::Check(arguments) => commands::check::run(&arguments).await,
+            Command::Bench(arguments) => commands::bench::run(&arguments).await,
+            // Handled above, without a runtime.
+            Command::New(_) | Command::Build(_) => Ok(()),
+        }
+    })
+}

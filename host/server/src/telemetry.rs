@@ -1,0 +1,55 @@
+//! What the host says of itself: a log on standard error, and the last words
+//! of a command that failed.
+
+use std::io::{IsTerminal, Write};
+
+use tracing_subscriber::EnvFilter;
+
+/// What is logged without a word about it: what an operator acts on, and what
+/// functions print.
+const FILTER: &str = "info,wasmtime=warn,cranelift=warn";
+
+/// Starts the log. A filter that cannot be read is said and not used.
+pub(crate) fn start(filter: Option<&str>) {
+    let filter = filter.map_or_else(
+        || EnvFilter::new(FILTER),
+        |text| {
+            EnvFilter::try_new(text).unwrap_or_else(|error| {
+                warn(&format!("the log filter `{text}` cannot be read: {error}"));
+                EnvFilter::new(FILTER)
+            })
+        },
+    );
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+/// Says why a command failed: what, and what caused it.
+pub(crate) fn complain(error: &anyhow::Error) {
+    let (on, off) = if std::io::stderr().is_terminal() {
+        ("\x1b[1;31m", "\x1b[0m")
+    } else {
+        ("", "")
+    };
+    // A closed standard error leaves nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{on}error:{off} {error:#}");
+}
+
+fn warn(text: &str) {
+    let _ = writeln!(std::io::stderr(), "warning: {text}");
+}
+
+/// A line for a person, beside the data.
+pub(crate) fn tell(text: &str) {
+    let _ = writeln!(std::io::stderr(), "{text}");
+}
+
+/// A line of data. Fails when the reader has gone, which is no defect.
+pub(crate) fn print(text: &str) -> std::io::Result<()> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{text}")?;
+    stdout.flush()
+}

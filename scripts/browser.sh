@@ -1,0 +1,51 @@
+#!/bin/sh
+# Makes sure that there is a browser and its driver for the test of the page:
+# Chromium and chromedriver. Where they are missing and this is Debian and the
+# user is root, they are installed; else this says what to install and fails.
+# Asks nothing, and every step that uses the network has a time limit.
+#
+# OPENLINE_SKIP_BROWSER=1 does without: the test of the page is then left out.
+set -eu
+
+UPDATE_SECONDS=180   # lists of packages, some 10 MB
+INSTALL_SECONDS=900  # the packages, some 150 MB
+
+first_of() {
+    for program in "$@"; do
+        if command -v "$program"; then return 0; fi
+    done
+    return 1
+}
+
+browser() { first_of chromium chromium-browser google-chrome google-chrome-stable; }
+driver() { first_of chromedriver chromium.chromedriver; }
+
+give_up() {
+    echo "error: the test of the page needs a browser: $1" >&2
+    echo "hint: install Chromium and chromedriver (Debian: \`apt-get install chromium chromium-driver\`)," >&2
+    echo "or set OPENLINE_SKIP_BROWSER=1 to leave that test out" >&2
+    exit 1
+}
+
+apt_get() {
+    seconds=$1
+    shift
+    DEBIAN_FRONTEND=noninteractive timeout --kill-after=10 "$seconds" apt-get --quiet \
+        -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 \
+        -o Acquire::Retries=1 -o DPkg::Lock::Timeout=60 "$@" </dev/null >&2
+}
+
+if [ "${OPENLINE_SKIP_BROWSER:-}" = 1 ]; then
+    echo "the test of the page is left out (OPENLINE_SKIP_BROWSER=1)" >&2
+    exit 0
+fi
+if browser && driver; then exit 0; fi
+
+command -v apt-get >/dev/null || give_up "Chromium or chromedriver is missing"
+[ "$(id -u)" = 0 ] || give_up "Chromium or chromedriver is missing, and installing takes root"
+echo "installing chromium and chromium-driver ..." >&2
+# Lists that cannot be updated may still be good enough to install from.
+apt_get $UPDATE_SECONDS update || true
+apt_get $INSTALL_SECONDS install --yes --no-install-recommends chromium chromium-driver ||
+    give_up "\`apt-get install\` failed"
+browser && driver || give_up "Debian's packages did not bring it"
