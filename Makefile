@@ -42,8 +42,10 @@ browser: # Find or install a browser, for `test`
 test: setup browser ## Test everything, also the page in a real browser
 	$(CARGO) test --workspace
 
-bench: setup ## Measure, and print one table
-	$(CARGO) bench --workspace
+bench: guests ## Measure against a native echo, and print one table (12 minutes)
+	$(CARGO) build --release -p openline -p openline-end-to-end
+	$(CARGO) bench --quiet -p openline-benches >/dev/null
+	$(CARGO) run --release --quiet -p openline-end-to-end --bin end_to_end
 
 fmt: ## Format all sources
 	$(CARGO) fmt --all

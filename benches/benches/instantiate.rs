@@ -11,6 +11,9 @@ use openline_core::event::UpgradeRequest;
 use openline_core::limits::InstancePolicy;
 use tokio::runtime::Builder;
 
+#[expect(clippy::disallowed_types, reason = "a benchmark measures real time")]
+use std::time::Instant;
+
 fn instantiate(criterion: &mut Criterion) {
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -37,14 +40,22 @@ fn instantiate(criterion: &mut Criterion) {
                 .block_on(function(component, policy))
                 .expect("the component loads");
             group.bench_function(format!("{name}/{kind}"), |bencher| {
-                bencher.iter(|| {
+                bencher.iter_custom(|iterations| {
                     runtime.block_on(async {
-                        let request = UpgradeRequest::default();
-                        let accepted = function.upgrade(request).await.expect("there is room");
-                        drop(accepted);
-                        // Lets the driver of a cold one end.
-                        tokio::task::yield_now().await;
-                    });
+                        let mut spent = Duration::ZERO;
+                        for _ in 0..iterations {
+                            let request = UpgradeRequest::default();
+                            let started = Instant::now();
+                            let accepted = function.upgrade(request).await.expect("there is room");
+                            spent += started.elapsed();
+                            drop(accepted);
+                            // A cold one goes before the next is asked for.
+                            while kind == "new" && function.instances() > 0 {
+                                tokio::task::yield_now().await;
+                            }
+                        }
+                        spent
+                    })
                 });
             });
         }

@@ -7,6 +7,7 @@
 //! Nothing here links wasmtime: the host is a program like any other.
 
 pub mod arguments;
+mod criterion;
 mod load;
 pub mod measure;
 pub mod native;

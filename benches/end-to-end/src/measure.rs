@@ -9,6 +9,7 @@ use openline_load::Report;
 use serde::Serialize;
 
 use crate::arguments::{Arguments, Plan};
+use crate::criterion::{self, InProcess};
 use crate::load;
 use crate::pinning::Pinning;
 use crate::server::Server;
@@ -25,6 +26,7 @@ struct Results {
     warm_up_seconds: f64,
     pinning: Pinning,
     sections: Vec<Section>,
+    in_process: Vec<InProcess>,
 }
 
 /// Does what the command line says, and prints the results on stdout.
@@ -48,6 +50,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         warm_up_seconds: plan.warm_up.as_secs_f64(),
         sections: rounds(&plan).await?,
         pinning: plan.pinning,
+        in_process: criterion::folder().map_or_else(Vec::new, |folder| criterion::read(&folder)),
     };
     let mut output = io::stdout().lock();
     if arguments.json {
@@ -58,7 +61,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
             output,
             "{}\n\n{}",
             head(&results),
-            table::render(&results.sections)
+            table::render(&results.sections, &results.in_process)
         )?;
     }
     Ok(output.flush()?)

@@ -3,13 +3,15 @@
 
 use std::fmt::Write;
 
+use crate::criterion::InProcess;
+use crate::server::Server;
 use crate::summary::{Cell, Row, Section, Spread};
 
 /// Between columns.
 const GAP: &str = "   ";
 
-/// Renders all sections as one table.
-pub(crate) fn render(sections: &[Section]) -> String {
+/// Renders all sections as one table, criterion's medians at its end.
+pub(crate) fn render(sections: &[Section], in_process: &[InProcess]) -> String {
     let mut lines: Vec<Line> = Vec::new();
     for section in sections {
         if lines.is_empty() {
@@ -23,7 +25,34 @@ pub(crate) fn render(sections: &[Section]) -> String {
             lines.push(Line::Title(format!("  note: {note}")));
         }
     }
+    if let Some(section) = sections.first()
+        && !in_process.is_empty()
+    {
+        lines.push(Line::Title(
+            "\nin one process, without sockets (criterion, medians)".to_owned(),
+        ));
+        lines.extend(
+            in_process
+                .iter()
+                .map(|figure| Line::Cells(in_columns(section, figure))),
+        );
+    }
     align(&lines)
+}
+
+/// A figure of criterion's in the columns of the servers that it is about.
+fn in_columns(section: &Section, figure: &InProcess) -> Vec<String> {
+    let mut cells = vec![format!("  {}", figure.figure)];
+    for measured in &section.measured {
+        let value = match measured.server {
+            Server::Echo => figure.echo,
+            Server::EchoAsync => figure.echo_async,
+            Server::Native | Server::NativeFlushEach => None,
+        };
+        cells.push(value.map_or_else(String::new, |value| grouped(value, 2)));
+        cells.push(String::new());
+    }
+    cells
 }
 
 enum Line {

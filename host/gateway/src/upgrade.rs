@@ -146,8 +146,19 @@ async fn hold(
         Ok(Ok(parts)) => {
             let socket = parts.io.into_inner();
             let connection = Arc::clone(&joined.connection);
-            let actor = Actor::new(socket, parts.read_buf, connection, binding, &settings).await;
-            let reason = actor.run(|| drop(joined)).await;
+            // Boxed, here and at the end: an idle connection is this task, and
+            // what it needs only for a moment would be a part of it for good.
+            let mut actor = Box::pin(Actor::new(
+                socket,
+                parts.read_buf,
+                connection,
+                binding,
+                &settings,
+            ))
+            .await;
+            let reason = actor.serve().await;
+            drop(joined);
+            Box::pin(actor.end(&reason)).await;
             tracing::debug!(function = %name, %reason, "a connection ended");
         }
         Ok(Err(_)) => tracing::error!("hyper handed over a stream that it was not given"),

@@ -25,7 +25,8 @@ use super::{Actor, frames};
 const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
-    pub(super) async fn end(self, reason: CloseReason) -> CloseReason {
+    /// Ends a connection that nothing can be sent to any more.
+    pub(crate) async fn end(self, reason: &CloseReason) {
         let Self {
             stream,
             connection,
@@ -38,7 +39,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
         let deadline = ending.unwrap_or_else(|| Box::pin(tokio::time::sleep(close_timeout)));
         let handshake = async {
             tokio::select! {
-                () = close_socket(stream, &reason) => {}
+                () = close_socket(stream, reason) => {}
                 () = deadline => {}
             }
         };
@@ -46,7 +47,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             handshake,
             tell_function(binding, connection, batch, reason.clone())
         );
-        reason
     }
 }
 

@@ -82,19 +82,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
         }
     }
 
-    /// Serves the connection to its end and says why it ended. `leave` is
-    /// called when nothing can be sent to it any more.
-    pub(crate) async fn run(mut self, leave: impl FnOnce()) -> CloseReason {
+    /// Serves until the connection is to end, and says why it is. What follows
+    /// is [`Actor::end`]: apart, because the task of an idle connection should
+    /// hold no more than an open connection needs.
+    pub(crate) async fn serve(&mut self) -> CloseReason {
         if let Err(outcome) = self.binding.dispatch(Event::Open) {
             self.take_outcome(outcome);
         }
-        let reason = std::future::poll_fn(|cx| self.poll_open(cx)).await;
-        leave();
-        // Boxed: it is larger than all that an open connection needs.
-        Box::pin(self.end(reason)).await
+        std::future::poll_fn(|cx| self.poll_open(cx)).await
     }
 
-    /// Serves until the connection is to end.
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         self.connection.register(cx.waker());
         if let Some(outcome) = self.binding.outcome() {
