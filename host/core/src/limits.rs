@@ -26,9 +26,9 @@ pub const CHANNELS_PER_CONNECTION_MAX: usize = 128;
 /// Messages in one call of a function. A read of the default buffer brings
 /// fewer; a larger batch would let one connection keep an instance for long.
 pub const BATCH_MESSAGES_MAX: usize = 256;
-/// Payload bytes in one call, but for a first message that is larger alone.
-/// Two of them wait in the host at most for each connection: the batch that is
-/// being handled and the next.
+/// Payload bytes from which on a batch takes no further message; the one that
+/// passes it is still in it. Two batches wait in the host at most for each
+/// connection: the one that is being handled and the next.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 /// Connection handles that one instance may hold at once, beside those of its
 /// own calls: a handle is a few words, and who needs more should publish.
@@ -108,6 +108,10 @@ impl Default for FunctionLimits {
 /// The share of the outbox above which `send` answers `queued`: from here on
 /// the peer reads more slowly than it is written to.
 pub const OUTBOX_LOW_BYTES: usize = 64 * 1024;
+
+/// Instances of all functions together. Each has address space reserved for
+/// its memories in each engine, 8 GiB, and there are 128 TiB of it.
+pub const INSTANCES_MAX: u32 = 3_000;
 
 /// How often the epoch advances: guest code yields to its thread at the next
 /// tick, so this bounds how long one guest can keep a thread at a time. Small

@@ -96,26 +96,41 @@ impl RunClock {
 #[derive(Debug)]
 pub(crate) struct MemoryLimiter {
     memory_bytes: usize,
+    /// What all linear memories of the instance have together.
+    used: usize,
+    /// What the last growth added, in case it fails after all.
+    added: usize,
 }
 
 impl MemoryLimiter {
     pub(crate) fn new(memory_bytes: usize) -> Self {
-        Self { memory_bytes }
+        Self {
+            memory_bytes,
+            used: 0,
+            added: 0,
+        }
     }
 }
 
 impl ResourceLimiter for MemoryLimiter {
     fn memory_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        if desired > self.memory_bytes {
-            Err(Spent::Memory.into())
-        } else {
-            Ok(true)
+        self.added = desired.saturating_sub(current);
+        let used = self.used.saturating_add(self.added);
+        if used > self.memory_bytes {
+            return Err(Spent::Memory.into());
         }
+        self.used = used;
+        Ok(true)
+    }
+
+    fn memory_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.used -= self.added;
+        Ok(())
     }
 
     fn table_growing(

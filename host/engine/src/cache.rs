@@ -32,6 +32,19 @@ impl Cache {
         #[cfg(unix)]
         std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
         builder.create(folder)?;
+        // It may have been there before.
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            let others_may_write = fs::metadata(folder)?.permissions().mode() & 0o022 != 0;
+            if others_may_write {
+                let text = "other users may write to it; take that away with `chmod go-w`";
+                return Err(std::io::Error::new(
+                    std::io::ErrorKind::PermissionDenied,
+                    text,
+                ));
+            }
+        }
         Ok(Self {
             folder: folder.into(),
         })

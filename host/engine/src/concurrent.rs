@@ -242,14 +242,19 @@ impl<'a> Calls<'a> {
     }
 
     fn begin(&mut self, job: Job) -> wasmtime::Result<()> {
+        if matches!(&job, Job::Upgrade(_, _, reply) if reply.is_closed()) {
+            // The peer has gone before it was its turn.
+            return Ok(());
+        }
         let place = self.place();
         self.serial += 1;
         self.in_flight += 1;
         self.places[place].serial = self.serial;
+        self.forget_returned();
         self.begun.push_back((Moment::now(), place, self.serial));
         let (asker, event) = match job {
-            Job::Upgrade(asked, reply) => {
-                self.flight.askers.lock()[place] = Some(Asker::Upgrade(reply));
+            Job::Upgrade(asked, seat, reply) => {
+                self.flight.askers.lock()[place] = Some(Asker::Upgrade(seat, reply));
                 self.refuel()?;
                 let upgrade = self.exports.upgrade;
                 let asked = (request(*asked),);
@@ -320,6 +325,17 @@ impl<'a> Calls<'a> {
                 })
             }
         })
+    }
+
+    /// Keeps `begun` within twice the places: behind one slow call, those that
+    /// have returned since would gather.
+    fn forget_returned(&mut self) {
+        if self.begun.len() >= 2 * self.places.len() {
+            let places = &self.places;
+            self.begun.retain(|(_, place, serial)| {
+                places[*place].serial == *serial && places[*place].call.is_some()
+            });
+        }
     }
 
     fn place(&mut self) -> usize {

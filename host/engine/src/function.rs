@@ -138,12 +138,13 @@ impl Function {
                 .pool
                 .seat(key.as_deref())
                 .map_err(|Full| UpgradeError::Full)?;
+            let instance = Arc::clone(&seat.instance);
             let (reply, answer) = oneshot::channel();
-            if let Err(job) = seat.instance.mailbox.push(Job::Upgrade(request, reply)) {
+            if let Err(job) = instance.mailbox.push(Job::Upgrade(request, seat, reply)) {
                 job.give_back();
             }
             match answer.await.unwrap_or(UpgradeOutcome::Fault(Fault::Host)) {
-                UpgradeOutcome::Decided(Ok(acceptance)) => {
+                UpgradeOutcome::Decided(Ok((acceptance, seat))) => {
                     return Ok(Ok(Accepted { acceptance, seat }));
                 }
                 UpgradeOutcome::Decided(Err(rejection)) => return Ok(Err(rejection)),

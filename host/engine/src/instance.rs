@@ -23,7 +23,7 @@ use tokio::time::{Instant, Sleep};
 use crate::bindings::types;
 use crate::component::{Decision, Failure, HandlerKind};
 use crate::mailbox::{EventOutcome, Job, Mailbox, Turn, UpgradeOutcome, UpgradeReply};
-use crate::pool::Pool;
+use crate::pool::{Pool, Seat};
 use crate::store::Run;
 use crate::{concurrent, plain};
 
@@ -50,7 +50,7 @@ pub(crate) enum End {
 /// Whoever waits for a call that is in flight.
 #[derive(Debug)]
 pub(crate) enum Asker {
-    Upgrade(UpgradeReply),
+    Upgrade(Seat, UpgradeReply),
     Event(Turn),
 }
 
@@ -204,21 +204,21 @@ impl Asker {
         match self {
             Self::Event(turn) => turn.finish(EventOutcome::Done),
             // An upgrade is answered with its decision.
-            Self::Upgrade(reply) => drop(reply.send(UpgradeOutcome::Fault(Fault::Host))),
+            Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(Fault::Host))),
         }
     }
 
     /// `upgrade` has returned.
     pub(crate) fn decided(self, decision: Decision) {
         match self {
-            Self::Upgrade(reply) => drop(reply.send(judge(decision))),
+            Self::Upgrade(seat, reply) => drop(reply.send(judge(decision, seat))),
             Self::Event(turn) => turn.finish(EventOutcome::Done),
         }
     }
 
     pub(crate) fn fail(self, fault: Fault) {
         match self {
-            Self::Upgrade(reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
+            Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
             Self::Event(turn) => turn.finish(EventOutcome::Fault(fault)),
         }
     }
@@ -250,7 +250,7 @@ pub(crate) fn close_arguments(reason: &CloseReason) -> (types::CloseInfo, types:
 
 /// Checks the parts of a decision that are the engine's; headers, status and
 /// subprotocol are the gateway's.
-fn judge(decision: Decision) -> UpgradeOutcome {
+fn judge(decision: Decision, seat: Seat) -> UpgradeOutcome {
     let acceptance = match decision {
         Ok(acceptance) => acceptance,
         Err(rejection) => {
@@ -273,12 +273,15 @@ fn judge(decision: Decision) -> UpgradeOutcome {
         .map(|name| ChannelName::new(name))
         .collect();
     match channels {
-        Ok(channels) => UpgradeOutcome::Decided(Ok(Acceptance {
-            subprotocol: acceptance.subprotocol,
-            headers: acceptance.headers,
-            attachment: acceptance.attachment.into(),
-            channels,
-        })),
+        Ok(channels) => UpgradeOutcome::Decided(Ok((
+            Acceptance {
+                subprotocol: acceptance.subprotocol,
+                headers: acceptance.headers,
+                attachment: acceptance.attachment.into(),
+                channels,
+            },
+            seat,
+        ))),
         Err(error) => UpgradeOutcome::Invalid(error.to_string()),
     }
 }

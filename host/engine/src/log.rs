@@ -2,7 +2,7 @@
 //! host's log, with the function's name.
 //!
 //! Bounded: a line is cut at [`LINE_BYTES_MAX`], and an instance may write
-//! [`LINES_MAX`] lines; what comes after is counted, not kept.
+//! [`LINES_MAX`] lines to each of its two streams; what comes after is not kept.
 
 use std::io;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
 /// The longest line, in bytes; a stack trace's lines are shorter.
 const LINE_BYTES_MAX: usize = 1024;
-/// Lines of one instance; who needs more needs a logging service.
+/// Lines of one stream of an instance; who needs more needs a logging service.
 const LINES_MAX: usize = 10_000;
 
 /// One of the two streams of an instance. Clones share the line.

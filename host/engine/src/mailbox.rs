@@ -1,8 +1,9 @@
 //! What an instance is asked to do: a queue into its driver task, and the way
 //! back out of it.
 //!
-//! Bounded by the seats of the instance: who holds a seat has at most one job
-//! in it at a time. A job whose instance ends before it was begun is given
+//! Bounded by the seats of the instance: a connection holds one and has at most
+//! one job in it at a time, and an upgrade's seat travels in its job, so that a
+//! peer which goes away before its turn frees no place in the queue. A job whose instance ends before it was begun is given
 //! back, not lost.
 
 use std::collections::VecDeque;
@@ -16,11 +17,13 @@ use openline_core::fault::Fault;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::pool::Seat;
+
 /// One thing to do.
 #[derive(Debug)]
 pub(crate) enum Job {
-    /// Decide about a connection.
-    Upgrade(Box<UpgradeRequest>, UpgradeReply),
+    /// Decide about a connection that would take this seat.
+    Upgrade(Box<UpgradeRequest>, Seat, UpgradeReply),
     /// Handle an event of a connection.
     Event(Event, Turn),
 }
@@ -28,7 +31,7 @@ pub(crate) enum Job {
 /// How an upgrade went.
 #[derive(Debug)]
 pub(crate) enum UpgradeOutcome {
-    Decided(Result<Acceptance, Rejection>),
+    Decided(Result<(Acceptance, Seat), Rejection>),
     /// The answer breaks the contract; the text says how.
     Invalid(String),
     Fault(Fault),
@@ -124,7 +127,9 @@ impl Job {
     pub(crate) fn give_back(self) {
         match self {
             // Who has stopped waiting for the answer does not need it.
-            Self::Upgrade(request, reply) => drop(reply.send(UpgradeOutcome::Returned(request))),
+            Self::Upgrade(request, _, reply) => {
+                drop(reply.send(UpgradeOutcome::Returned(request)));
+            }
             Self::Event(event, turn) => turn.finish(EventOutcome::Returned(event)),
         }
     }
@@ -132,7 +137,7 @@ impl Job {
     /// Whoever asked is told why it did not happen.
     pub(crate) fn fail(self, fault: Fault) {
         match self {
-            Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
+            Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
             Self::Event(_, turn) => turn.finish(EventOutcome::Fault(fault)),
         }
     }

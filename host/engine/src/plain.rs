@@ -66,24 +66,24 @@ impl Guest {
             && let Err(error) = self.store.set_fuel(fuel)
         {
             return match job {
-                Job::Upgrade(_, reply) => Err((error.into(), Asker::Upgrade(reply))),
+                Job::Upgrade(_, seat, reply) => Err((error.into(), Asker::Upgrade(seat, reply))),
                 Job::Event(_, turn) => Err((error.into(), Asker::Event(turn))),
             };
         }
         match job {
             // The peer has gone before it was its turn.
-            Job::Upgrade(_, reply) if reply.is_closed() => Ok(()),
-            Job::Upgrade(asked, reply) => {
+            Job::Upgrade(_, _, reply) if reply.is_closed() => Ok(()),
+            Job::Upgrade(asked, seat, reply) => {
                 let call = self
                     .exports
                     .upgrade
                     .call_async(&mut self.store, (request(*asked),));
                 match enforce(&self.run, limits, call).await {
                     Ok((decision,)) => {
-                        Asker::Upgrade(reply).decided(decision);
+                        Asker::Upgrade(seat, reply).decided(decision);
                         Ok(())
                     }
-                    Err(failure) => Err((failure, Asker::Upgrade(reply))),
+                    Err(failure) => Err((failure, Asker::Upgrade(seat, reply))),
                 }
             }
             Job::Event(event, turn) => {

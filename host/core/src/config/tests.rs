@@ -105,3 +105,15 @@ fn what_is_no_toml_and_what_is_missing() {
     let found = errors("[server]\npage = \"all\"\n");
     assert!(found[0].message.contains("unknown variant"), "{found:?}");
 }
+
+#[test]
+fn instances_of_all_functions_at_their_limit_and_past_it() {
+    let with = |instances: u32| {
+        let table = format!("[function.instance]\ninstances = {instances}\n");
+        Config::parse(&function(&table))
+    };
+    let most = crate::limits::INSTANCES_MAX;
+    assert!(with(most).is_ok());
+    let found = with(most + 1).unwrap_err();
+    assert!(found[0].message.contains("together"), "{found:?}");
+}

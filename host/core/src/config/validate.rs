@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::file::{self, File, error_at, line_of};
 use super::{Config, ConfigError, FunctionConfig, ServerConfig};
-use crate::limits::{EPOCH_TICK, FunctionLimits, InstancePolicy};
+use crate::limits::{EPOCH_TICK, FunctionLimits, INSTANCES_MAX, InstancePolicy};
 use crate::route::{Route, RouteTable};
 use crate::units::{ByteSize, Period};
 
@@ -48,6 +48,19 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
             check.error(Some(span), &message, "rename one of them");
         }
         functions.extend(check.function(function, &mut routes));
+    }
+    let instances: u64 = functions
+        .iter()
+        .map(|function| u64::from(function.instance.instances.get()))
+        .sum();
+    if instances > u64::from(INSTANCES_MAX) {
+        let message =
+            format!("all functions together may have {INSTANCES_MAX} instances, not {instances}");
+        check.error(
+            None,
+            &message,
+            "lower `instances`, or raise `concurrency` to need fewer",
+        );
     }
     if check.errors.is_empty() {
         Ok(Config { server, functions })

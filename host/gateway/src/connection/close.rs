@@ -32,6 +32,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             connection,
             binding,
             batch,
+            opened,
             close_timeout,
             ending,
             ..
@@ -43,10 +44,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
                 () = deadline => {}
             }
         };
-        tokio::join!(
-            handshake,
-            tell_function(binding, connection, batch, reason.clone())
-        );
+        let telling = async {
+            // A function that was never told of the beginning is not told of
+            // the end.
+            if opened {
+                tell_function(binding, connection, batch, reason.clone()).await;
+            }
+        };
+        tokio::join!(handshake, telling);
     }
 }
 

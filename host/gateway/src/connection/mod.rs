@@ -46,6 +46,8 @@ pub(crate) struct Actor<S> {
     binding: Binding,
     batch: Vec<Message>,
     batch_bytes: usize,
+    /// The function was told of it: it will be told of the end.
+    opened: bool,
     /// Something was written that is not flushed.
     unflushed: bool,
     close_timeout: Duration,
@@ -76,6 +78,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             binding,
             batch: Vec::new(),
             batch_bytes: 0,
+            opened: false,
             unflushed: false,
             close_timeout: settings.close_timeout,
             ending: None,
@@ -86,8 +89,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
     /// is [`Actor::end`]: apart, because the task of an idle connection should
     /// hold no more than an open connection needs.
     pub(crate) async fn serve(&mut self) -> CloseReason {
-        if let Err(outcome) = self.binding.dispatch(Event::Open) {
-            self.take_outcome(outcome);
+        match self.binding.dispatch(Event::Open) {
+            Ok(()) => self.opened = true,
+            Err(outcome) => self.take_outcome(outcome),
         }
         std::future::poll_fn(|cx| self.poll_open(cx)).await
     }
