@@ -119,7 +119,8 @@ macro_rules! export_async {
             );
             // Elsewhere no one calls the handler, but it is not dead code.
             #[cfg(not(target_family = "wasm"))]
-            const _: fn() = || _ = <OpenlineExportedFunction as $crate::raw::AsyncFunction>::handler();
+            const _: fn() =
+                || _ = <OpenlineExportedFunction as $crate::raw::AsyncFunction>::handler();
         };
     };
 }

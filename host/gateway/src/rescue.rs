@@ -5,7 +5,9 @@
 //! details go to the log.
 
 use bytes::Bytes;
-use http::header::{ALLOW, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE};
+use http::header::{
+    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE,
+};
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use openline_core::fault::{Blame, Fault};
@@ -101,10 +103,12 @@ impl Refusal {
         match self {
             Self::UpgradeRequired => {
                 headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
             }
             // RFC 6455 section 4.4.
             Self::Version => {
                 headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+                headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
                 headers.insert(WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
             Self::MethodNotAllowed => {

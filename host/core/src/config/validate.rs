@@ -173,13 +173,21 @@ impl Check<'_> {
             outbox_default,
         );
         let cpu_span = limit.cpu_timeout.as_ref().map(Spanned::span);
+        let handler_span = limit.handler_timeout.as_ref().map(Spanned::span);
         let handler_timeout = self.timeout(limit.handler_timeout, default.handler_timeout);
         let cpu_timeout = self.timeout(limit.cpu_timeout, default.cpu_timeout.min(handler_timeout));
-        if cpu_timeout < EPOCH_TICK || cpu_timeout > handler_timeout {
+        let tick = EPOCH_TICK.as_millis();
+        if handler_timeout < EPOCH_TICK {
+            let message = format!("handler_timeout is at least {tick} ms");
+            self.error(
+                handler_span,
+                &message,
+                "time is measured in steps of that; the default is 10 s",
+            );
+        } else if cpu_timeout < EPOCH_TICK || cpu_timeout > handler_timeout {
             let message = format!(
-                "cpu_timeout is {} ms and must be at least {} ms and at most handler_timeout",
-                cpu_timeout.as_millis(),
-                EPOCH_TICK.as_millis()
+                "cpu_timeout is {} ms and must be at least {tick} ms and at most handler_timeout",
+                cpu_timeout.as_millis()
             );
             self.error(cpu_span, &message, "the default is 200 ms");
         }

@@ -19,6 +19,10 @@ const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// Control frames and headers beside a message, in bytes.
 const WRITE_RESERVE_BYTES: usize = 1024;
 
+/// Payload of a control frame, in bytes (RFC 6455 section 5.5); tungstenite
+/// holds it to the limit of data frames too.
+const CONTROL_BYTES_MAX: usize = 125;
+
 /// What a read brought.
 pub(super) enum Received {
     Message(Message),
@@ -36,7 +40,7 @@ pub(super) fn config(message_bytes: usize) -> WebSocketConfig {
         // it never holds more than a buffer and a message.
         .max_write_buffer_size(WRITE_BUFFER_BYTES + message_bytes + WRITE_RESERVE_BYTES)
         .max_message_size(Some(message_bytes))
-        .max_frame_size(Some(message_bytes))
+        .max_frame_size(Some(message_bytes.max(CONTROL_BYTES_MAX)))
         // RFC 6455 section 5.1.
         .accept_unmasked_frames(false)
 }

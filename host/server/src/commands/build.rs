@@ -13,11 +13,14 @@ use openline_build::{BuildError, Built, Options, Toolchain};
 
 use crate::telemetry::{print, tell};
 
-/// Examples:
-///   openline build
-///   openline build functions/chat --out chat.wasm
+const EXAMPLES: &str = "\
+Examples:
+  openline build
+  openline build functions/chat --out chat.wasm";
+
+/// The words after `openline build`.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct BuildArguments {
     /// The folder of the crate.
     #[arg(value_name = "DIR", default_value = ".")]

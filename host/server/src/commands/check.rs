@@ -10,10 +10,13 @@ use openline_engine::runtime::{Runtime, RuntimeOptions};
 use crate::assemble;
 use crate::telemetry::print;
 
-/// Examples:
-///   openline check --config openline.toml
+const EXAMPLES: &str = "\
+Examples:
+  openline check --config openline.toml";
+
+/// The words after `openline check`.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct CheckArguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]

@@ -41,11 +41,14 @@ const KEYWORDS: &str = "abstract as async await become box break const continue 
 /// Crates that a crate of the same name would hide from itself.
 const TAKEN: &str = "alloc core openline-sdk openline_sdk proc-macro proc_macro std test";
 
-/// Examples:
-///   openline new echo
-///   openline new chat --async
+const EXAMPLES: &str = "\
+Examples:
+  openline new echo
+  openline new chat --async";
+
+/// The words after `openline new`.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct NewArguments {
     /// The name of the crate and of its folder, made in the current one.
     #[arg(value_name = "NAME")]

@@ -12,11 +12,14 @@ use openline_core::route::Route;
 
 use crate::assemble;
 
-/// Examples:
-///   openline run echo.wasm
-///   openline run echo.wasm chat.wasm --listen 127.0.0.1:9000
+const EXAMPLES: &str = "\
+Examples:
+  openline run echo.wasm
+  openline run echo.wasm chat.wasm --listen 127.0.0.1:9000";
+
+/// The words after `openline run`.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct RunArguments {
     /// Components; each is served at /NAME, the file's name without its ending.
     #[arg(required = true, value_name = "COMPONENT")]

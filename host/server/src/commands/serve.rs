@@ -6,10 +6,13 @@ use clap::Args;
 
 use crate::assemble;
 
-/// Examples:
-///   openline serve --config openline.toml
+const EXAMPLES: &str = "\
+Examples:
+  openline serve --config openline.toml";
+
+/// The words after `openline serve`.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct ServeArguments {
     /// The configuration file.
     #[arg(long, value_name = "FILE")]

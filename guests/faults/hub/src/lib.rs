@@ -1,0 +1,58 @@
+//! Does with connections and channels what the message says, and answers with
+//! what came of it: a count, an outcome, or the code of an error. `fill C N`
+//! publishes N bytes; `lose` takes handles and keeps them.
+
+use openline_sdk::prelude::*;
+use openline_sdk::{broadcast, broadcast_except, connection, publish, publish_except, subscribers};
+
+#[derive(Default)]
+struct Hub {
+    held: Vec<Connection>,
+}
+
+impl Handler for Hub {
+    fn message(&mut self, here: &Connection, message: Message) {
+        let text = message.as_text().unwrap_or_default();
+        let (command, argument) = text.split_once(' ').unwrap_or((text, ""));
+        let (name, rest) = argument.split_once(' ').unwrap_or((argument, ""));
+        let number = || {
+            argument
+                .rsplit(' ')
+                .next()
+                .map_or(0, |number| number.parse().unwrap_or(0))
+        };
+        let answer = match command {
+            "id" => here.id(),
+            "send" => match connection(name) {
+                Some(other) => format!("{:?}", other.send(rest)),
+                None => "nobody".to_owned(),
+            },
+            "subscribe" => said(here.subscribe(argument).map(|()| "ok")),
+            "unsubscribe" => {
+                here.unsubscribe(argument);
+                "ok".to_owned()
+            }
+            "count" => subscribers(argument).to_string(),
+            "publish" => said(publish(name, rest)),
+            "others" => said(publish_except(name, rest, here)),
+            "fill" => said(publish(name, vec![0; number()])),
+            "broadcast" => said(broadcast(argument)),
+            "rest" => said(broadcast_except(argument, here)),
+            "attach" => said(here.set_attachment(vec![0; number()]).map(|()| "ok")),
+            "attached" => here.attachment().len().to_string(),
+            "lose" => {
+                self.held
+                    .extend((0..number()).filter_map(|_| connection(&here.id())));
+                self.held.len().to_string()
+            }
+            _ => "what?".to_owned(),
+        };
+        here.send(answer);
+    }
+}
+
+fn said(result: Result<impl ToString, openline_sdk::Error>) -> String {
+    result.map_or_else(|error| error.code().to_owned(), |value| value.to_string())
+}
+
+openline_sdk::export!(Hub);

@@ -1,0 +1,416 @@
+//! The command: what it prints where, with which code it ends, and how it
+//! stops. The real binary, in a process of its own.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+
+use crate::harness::{Client, Closed, Raw, within};
+
+/// A wrong command line and a wrong configuration, as in BSD's sysexits.
+const USAGE: i32 = 64;
+const CONFIG: i32 = 78;
+
+/// A command that has ended.
+struct Ended {
+    code: Option<i32>,
+    stdout: String,
+    stderr: String,
+}
+
+/// A host that serves in a process of its own.
+struct Serving {
+    process: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: Lines<BufReader<ChildStderr>>,
+    address: SocketAddr,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_openline"));
+    command
+        .args(arguments)
+        .env_remove("OPENLINE_LOG")
+        // Not the user's: compiled components are kept with the tests.
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs a command to its end.
+async fn openline(arguments: &[&str]) -> Ended {
+    let mut command = command(arguments);
+    let what = format!("`openline {}` to end", arguments.join(" "));
+    let output = within(&what, command.output()).await.unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+impl Ended {
+    /// It failed with a code and words, and printed no data.
+    fn failed(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        assert_eq!(self.stdout, "");
+        for word in words {
+            assert!(self.stderr.contains(word), "`{word}` in:\n{}", self.stderr);
+        }
+        // Colours are for terminals.
+        assert!(!self.stderr.contains('\x1b'), "{}", self.stderr);
+    }
+}
+
+impl Serving {
+    async fn start(arguments: &[&str]) -> Self {
+        let mut process = command(arguments).spawn().unwrap();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap()).lines();
+        let stderr = BufReader::new(process.stderr.take().unwrap()).lines();
+        let line = within("the first line of the host", stdout.next_line()).await;
+        let line = line.unwrap().expect("the host has not ended");
+        let address = line.strip_prefix("listening on http://").unwrap();
+        Self {
+            address: address.parse().unwrap(),
+            process,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Sends a signal by its name.
+    async fn signal(&self, signal: &str) {
+        let id = self.process.id().expect("it is running");
+        let mut kill = Command::new("sh");
+        kill.args(["-c", &format!("kill -{signal} {id}")]);
+        assert!(kill.status().await.unwrap().success());
+    }
+
+    /// Reads what is told to people up to a line with a word.
+    async fn told(&mut self, word: &str) {
+        let telling = async {
+            while let Some(line) = self.stderr.next_line().await.unwrap() {
+                if line.contains(word) {
+                    return;
+                }
+            }
+            panic!("it ended without `{word}`");
+        };
+        within(&format!("`{word}` to be told"), telling).await;
+    }
+
+    /// Waits for the end; whatever is left on standard output comes with it.
+    async fn ended(mut self) -> (ExitStatus, String) {
+        let status = within("the host to end", self.process.wait()).await;
+        let mut rest = String::new();
+        let mut stdout = self.stdout.into_inner();
+        within("its output", stdout.read_to_string(&mut rest))
+            .await
+            .unwrap();
+        (status.unwrap(), rest)
+    }
+}
+
+fn shutting_down() -> Closed {
+    Closed {
+        code: 1001,
+        reason: "host is shutting down".into(),
+    }
+}
+
+/// Writes a file and answers with its path.
+fn file(folder: &TempDir, name: &str, content: impl AsRef<[u8]>) -> String {
+    let path = folder.path().join(name);
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::fs::write(&path, content).unwrap();
+    path.to_str().unwrap().into()
+}
+
+/// A configuration of the echo function on a free port, with more keys for it.
+fn echo_config(folder: &TempDir, more: &str) -> String {
+    let content = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n\n[[function]]\nname = \"echo\"\n\
+         component = {:?}\nroute = \"/e\"\n{more}",
+        openline_guests::ECHO
+    );
+    file(folder, "openline.toml", content)
+}
+
+// === help and usage ===
+
+#[tokio::test]
+async fn help_is_printed_as_data_and_shows_examples() {
+    let help = openline(&["--help"]).await;
+    assert_eq!((help.code, &*help.stderr), (Some(0), ""));
+    assert!(help.stdout.contains("Usage: openline"), "{}", help.stdout);
+    for name in ["run", "serve", "check", "new", "build", "bench"] {
+        assert!(help.stdout.contains(&format!("\n  {name} ")), "{name}");
+        let help = openline(&[name, "--help"]).await;
+        assert_eq!((help.code, &*help.stderr), (Some(0), ""), "{name}");
+        let example = format!("openline {name}");
+        let (_, examples) = help
+            .stdout
+            .split_once("Examples:")
+            .unwrap_or_else(|| panic!("{name} has no examples: {}", help.stdout));
+        let is_example = |line: &str| line.trim_start().starts_with(&example);
+        assert!(examples.lines().any(is_example), "{}", help.stdout);
+    }
+    let version = openline(&["--version"]).await;
+    let expected = format!("openline {}\n", env!("CARGO_PKG_VERSION"));
+    assert_eq!((version.code, version.stdout), (Some(0), expected));
+}
+
+#[tokio::test]
+async fn a_wrong_command_line_ends_with_64_and_says_what_is_wrong() {
+    let echo = openline_guests::ECHO;
+    for (arguments, words) in [
+        (&[][..], &["Usage: openline"][..]),
+        (&["frobnicate"], &["frobnicate", "--help"]),
+        (&["run"], &["<COMPONENT>", "--help"]),
+        (&["run", echo, "--port", "1"], &["--port", "--help"]),
+        (
+            &["run", echo, "--listen", "nowhere"],
+            &["nowhere", "--listen"],
+        ),
+        (&["serve"], &["--config", "--help"]),
+        (&["check", "openline.toml"], &["openline.toml", "--help"]),
+    ] {
+        openline(arguments).await.failed(USAGE, words);
+    }
+}
+
+// === run ===
+
+#[tokio::test]
+async fn run_serves_a_component_and_ends_in_good_order() {
+    let host = Serving::start(&["run", openline_guests::ECHO, "--listen", "127.0.0.1:0"]).await;
+    let mut client = Client::open(host.address, "/echo", &[]).await.unwrap();
+    assert_eq!(client.ask("hello").await, "hello");
+    host.signal("TERM").await;
+    assert_eq!(client.closed().await, shutting_down());
+    let (status, rest) = host.ended().await;
+    assert_eq!(status.code(), Some(0));
+    assert_eq!(rest, "", "only the address is data");
+}
+
+#[tokio::test]
+async fn run_serves_several_components_each_by_its_name_until_interrupted() {
+    let echo = openline_guests::ECHO;
+    let echo_async = openline_guests::ECHO_ASYNC;
+    let arguments = ["run", echo, echo_async, "--listen", "[::1]:0"];
+    let mut host = Serving::start(&arguments).await;
+    assert!(host.address.is_ipv6());
+    host.told("page          http://[::1]:").await;
+    host.told("/echo-async").await;
+    let mut clients = Vec::new();
+    for path in ["/echo", "/echo-async"] {
+        let mut client = Client::open(host.address, path, &[]).await.unwrap();
+        assert_eq!(client.ask(path).await, path);
+        clients.push(client);
+    }
+    host.signal("INT").await;
+    for client in &mut clients {
+        assert_eq!(client.closed().await, shutting_down());
+    }
+    let (status, _) = host.ended().await;
+    assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_second_signal_does_not_wait_for_a_peer_that_does_not_answer() {
+    let mut host = Serving::start(&["run", openline_guests::ECHO, "--listen", "127.0.0.1:0"]).await;
+    // Never answers the close frame, which the host waits for by itself.
+    let _silent = Raw::upgraded(host.address, "/echo").await;
+    host.signal("TERM").await;
+    host.told("draining").await;
+    host.signal("TERM").await;
+    host.told("ended without draining").await;
+    let (status, _) = host.ended().await;
+    assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_host_that_ends_takes_no_new_connections() {
+    let mut host = Serving::start(&["run", openline_guests::ECHO, "--listen", "127.0.0.1:0"]).await;
+    let _silent = Raw::upgraded(host.address, "/echo").await;
+    let mut early = Raw::connect(host.address).await;
+    host.signal("TERM").await;
+    host.told("draining").await;
+    // Neither on a new line nor on one that was there before: what the peer of
+    // an old one reads is the end of the line or 503, not 101.
+    let handshake = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
+                     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
+                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+    let head =
+        match tokio::io::AsyncWriteExt::write_all(&mut early.socket, handshake.as_bytes()).await {
+            Ok(()) => early.head().await,
+            Err(_) => String::new(),
+        };
+    assert!(!head.starts_with("HTTP/1.1 101"), "{head}");
+    let refused = within("a connection to be refused", async {
+        while tokio::net::TcpStream::connect(host.address).await.is_ok() {}
+    });
+    refused.await;
+}
+
+#[tokio::test]
+async fn run_says_what_is_wrong_with_a_component() {
+    let folder = tempfile::tempdir().unwrap();
+    let missing = folder.path().join("missing.wasm");
+    let ended = openline(&["run", missing.to_str().unwrap()]).await;
+    ended.failed(CONFIG, &["missing.wasm", "cannot be read", "\n  hint: "]);
+
+    let text = file(&folder, "text.wasm", "this is text");
+    let ended = openline(&["run", &text]).await;
+    let words = [
+        "`text`",
+        "text.wasm: this is not a WebAssembly file",
+        "\n  hint: ",
+    ];
+    ended.failed(CONFIG, &words);
+
+    // All that is wrong is told at once.
+    let ended = openline(&["run", missing.to_str().unwrap(), &text]).await;
+    ended.failed(CONFIG, &["missing.wasm", "text.wasm"]);
+
+    let spaces = file(&folder, "not a name.wasm", "");
+    let ended = openline(&["run", &spaces]).await;
+    ended.failed(1, &["not a name", "\n  hint: rename the file"]);
+}
+
+#[tokio::test]
+async fn run_refuses_two_components_of_one_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = std::fs::read(openline_guests::ECHO).unwrap();
+    let first = file(&folder, "a/echo.wasm", &echo);
+    let second = file(&folder, "b/echo.wasm", &echo);
+    let ended = openline(&["run", &first, &second, "--listen", "127.0.0.1:0"]).await;
+    ended.failed(1, &["two components are named `echo`", "\n  hint: "]);
+}
+
+#[tokio::test]
+async fn a_port_in_use_is_said_with_its_address() {
+    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let ended = openline(&["run", openline_guests::ECHO, "--listen", &address]).await;
+    let what = format!("cannot listen on {address}");
+    ended.failed(1, &[&what, "\n  hint: ", "in use"]);
+}
+
+// === serve and check ===
+
+#[tokio::test]
+async fn serve_does_what_its_configuration_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = echo_config(&folder, "[function.limit]\nmessage_bytes = \"10 B\"\n");
+    let host = Serving::start(&["serve", "--config", &config]).await;
+    let mut client = Client::open(host.address, "/e", &[]).await.unwrap();
+    assert_eq!(client.ask("0123456789").await, "0123456789");
+    client.text("0123456789a").await;
+    assert_eq!(client.closed().await.code, 1009);
+    host.signal("TERM").await;
+    assert_eq!(host.ended().await.0.code(), Some(0));
+}
+
+#[tokio::test]
+async fn serve_finds_components_beside_its_configuration_and_keeps_them_compiled() {
+    let folder = tempfile::tempdir().unwrap();
+    let echo = std::fs::read(openline_guests::ECHO).unwrap();
+    file(&folder, "functions/echo.wasm", echo);
+    let content = "[server]\nlisten = \"127.0.0.1:0\"\ncache = \"compiled\"\n\n[[function]]\n\
+                   name = \"echo\"\ncomponent = \"functions/echo.wasm\"\nroute = \"/echo\"\n";
+    let config = file(&folder, "openline.toml", content);
+    let host = Serving::start(&["serve", "--config", &config]).await;
+    let mut client = Client::open(host.address, "/echo", &[]).await.unwrap();
+    assert_eq!(client.ask("x").await, "x");
+    let compiled: Vec<_> = std::fs::read_dir(folder.path().join("compiled"))
+        .unwrap()
+        .collect();
+    assert_eq!(compiled.len(), 1);
+}
+
+#[tokio::test]
+async fn a_wrong_configuration_ends_with_78_a_line_and_a_hint() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = echo_config(&folder, "rout = \"/x\"\n");
+    for name in ["serve", "check"] {
+        let ended = openline(&[name, "--config", &config]).await;
+        let words = ["openline.toml, line 8: ", "`rout`", "\n  hint: "];
+        ended.failed(CONFIG, &words);
+    }
+    let missing = folder.path().join("missing.toml");
+    for name in ["serve", "check"] {
+        let ended = openline(&[name, "--config", missing.to_str().unwrap()]).await;
+        ended.failed(CONFIG, &["missing.toml", "\n  hint: "]);
+    }
+}
+
+#[tokio::test]
+async fn a_component_that_cannot_be_a_function_is_blamed_on_its_line() {
+    let folder = tempfile::tempdir().unwrap();
+    file(&folder, "text.wasm", "this is text");
+    let content = "[[function]]\nname = \"text\"\nroute = \"/\"\ncomponent = \"text.wasm\"\n";
+    let config = file(&folder, "openline.toml", content);
+    for name in ["serve", "check"] {
+        let ended = openline(&[name, "--config", &config]).await;
+        let words = [
+            "openline.toml, line 4: ",
+            "not a WebAssembly file",
+            "\n  hint: ",
+        ];
+        ended.failed(CONFIG, &words);
+    }
+    // One that has too little memory, or fuel, to start.
+    for (more, what) in [
+        (
+            "[function.instance]\nmemory_bytes = \"64 KiB\"\n",
+            "memory_bytes",
+        ),
+        ("[function.limit]\nfuel_per_event = 1\n", "fuel_per_event"),
+    ] {
+        let config = echo_config(&folder, more);
+        let ended = openline(&["check", "--config", &config]).await;
+        ended.failed(CONFIG, &["does not start", what, "\n  hint: "]);
+    }
+}
+
+#[tokio::test]
+async fn check_says_that_all_is_well_and_serves_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = echo_config(&folder, "");
+    let ended = openline(&["check", "--config", &config]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(
+        ended.stdout,
+        format!("{config}: 1 function(s), no errors\n")
+    );
+}
+
+#[tokio::test]
+async fn a_log_filter_that_cannot_be_read_is_said_and_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = echo_config(&folder, "");
+    let ended = openline(&["check", "--config", &config, "--log", "a=b=c"]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stderr.contains("`a=b=c` cannot be read"));
+    // What is logged goes beside the data, and can be turned off.
+    let ended = openline(&["check", "--config", &config]).await;
+    assert!(ended.stderr.contains("loaded"), "{}", ended.stderr);
+    let ended = openline(&["check", "--config", &config, "--log", "off"]).await;
+    assert_eq!((ended.code, &*ended.stderr), (Some(0), ""));
+}
+
+#[tokio::test]
+async fn the_configuration_of_the_samples_is_right() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let config: PathBuf = root.join("guests/openline.toml");
+    let ended = openline(&["check", "--config", config.to_str().unwrap()]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}

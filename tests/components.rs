@@ -1,0 +1,452 @@
+//! Components that cannot be functions: each is refused with the sentence and
+//! the hint that its author needs, and whatever the bytes are, nothing panics.
+//! And the cache of compiled components.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+use openline_core::config::FunctionConfig;
+use openline_core::limits::{COMPONENT_BYTES_MAX, FunctionLimits, InstancePolicy};
+use openline_core::name::FunctionName;
+use openline_core::route::Route;
+use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_engine::{HandlerKind, LoadError, inspect};
+
+const PLAIN: &str = "openline:websocket/websocket-handler@0.1.0";
+const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.1.0";
+/// The heads of a component and of a core module.
+const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
+const MODULE: &[u8] = b"\0asm\x01\0\0\0";
+
+/// Compiles everything anew.
+static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| runtime(None));
+
+fn runtime(cache: Option<PathBuf>) -> Arc<Runtime> {
+    let options = RuntimeOptions {
+        instances: 4,
+        cache,
+    };
+    Arc::new(Runtime::new(options).unwrap())
+}
+
+fn config() -> FunctionConfig {
+    FunctionConfig {
+        name: FunctionName::new("tested").unwrap(),
+        component: PathBuf::new(),
+        component_line: 0,
+        route: Route::new("/tested").unwrap(),
+        instance: InstancePolicy::default(),
+        limit: FunctionLimits::default(),
+    }
+}
+
+fn echo() -> Vec<u8> {
+    fs::read(openline_guests::ECHO).unwrap()
+}
+
+/// The same component with another name, of the same length, for something.
+fn renamed(component: &[u8], from: &str, to: &str) -> Vec<u8> {
+    assert_eq!(from.len(), to.len());
+    let mut bytes = component.to_vec();
+    let mut found = 0;
+    for start in 0..=component.len() - from.len() {
+        let place = start..start + from.len();
+        if &component[place.clone()] == from.as_bytes() {
+            bytes[place].copy_from_slice(to.as_bytes());
+            found += 1;
+        }
+    }
+    assert!(found > 0, "`{from}` is not there");
+    bytes
+}
+
+/// A component that exports an instance of nothing under each of these names.
+fn hollow(names: &[&str], instance: u8) -> Vec<u8> {
+    let mut exports = vec![u8::try_from(names.len()).unwrap()];
+    for name in names {
+        exports.extend([0, u8::try_from(name.len()).unwrap()]);
+        exports.extend(name.bytes());
+        exports.extend([5, instance, 0]);
+    }
+    let mut bytes = COMPONENT.to_vec();
+    // The instance section holds one, made of no exports; the export section
+    // follows.
+    bytes.extend([5, 3, 1, 1, 0, 11, u8::try_from(exports.len()).unwrap()]);
+    bytes.extend(exports);
+    bytes
+}
+
+/// Loads what must not load. A panic of the loader would be told as the host's
+/// own failure, so that is none of the answers.
+async fn refused(bytes: Vec<u8>) -> LoadError {
+    let error = match RUNTIME.load(&config(), bytes).await {
+        Ok(function) => panic!("it is a function: {function:?}"),
+        Err(error) => error,
+    };
+    assert!(!matches!(error, LoadError::Host(_)), "{error}");
+    assert!(!error.hint().is_empty() && !error.to_string().is_empty());
+    error
+}
+
+#[tokio::test]
+async fn what_is_not_wasm_is_said_to_be_none() {
+    let text = b"(component)".to_vec();
+    let elf = b"\x7fELF\x02\x01\x01\0".to_vec();
+    for bytes in [Vec::new(), b"\0as".to_vec(), text, elf, vec![0; 4096]] {
+        let error = refused(bytes).await;
+        assert!(matches!(error, LoadError::NotWasm), "{error}");
+        assert!(error.hint().contains("openline build"));
+    }
+}
+
+#[tokio::test]
+async fn a_core_module_is_said_to_be_one() {
+    let error = refused(MODULE.to_vec()).await;
+    assert!(matches!(error, LoadError::CoreModule), "{error}");
+    assert!(error.hint().contains("openline build"));
+    // One with code in it is none the less a module.
+    let mut code = MODULE.to_vec();
+    code.extend([1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 10, 4, 1, 2, 0, 0x0b]);
+    assert!(matches!(refused(code).await, LoadError::CoreModule));
+}
+
+#[tokio::test]
+async fn a_head_without_a_body_and_another_format_are_said_to_be_damaged() {
+    for bytes in [
+        b"\0asm".as_slice(),
+        b"\0asm\x0d\0",
+        b"\0asm\x0d\0\x02\0",
+        b"\0asm\x0c\0\x01\0",
+        b"\0asm\xff\xff\xff\xff",
+    ] {
+        let error = refused(bytes.to_vec()).await;
+        assert!(matches!(error, LoadError::Damaged(_)), "{bytes:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn a_component_of_another_world_is_told_what_to_export() {
+    let error = refused(COMPONENT.to_vec()).await;
+    assert!(matches!(error, LoadError::NoHandler(_)), "{error}");
+    let said = error.to_string();
+    assert!(
+        said.contains(PLAIN) && said.contains(ASYNCHRONOUS),
+        "{said}"
+    );
+    assert!(said.ends_with("exports nothing"), "{said}");
+    let command = hollow(&["wasi:cli/run@0.2.0"], 0);
+    let said = refused(command).await.to_string();
+    assert!(said.ends_with("exports `wasi:cli/run@0.2.0`"), "{said}");
+    // Another version is another interface.
+    let newer = renamed(
+        &echo(),
+        "websocket-handler@0.1.0",
+        "websocket-handler@0.2.0",
+    );
+    let error = refused(newer).await;
+    assert!(matches!(error, LoadError::NoHandler(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_component_with_both_handlers_is_refused() {
+    let error = refused(hollow(&[PLAIN, ASYNCHRONOUS], 0)).await;
+    assert!(matches!(error, LoadError::BothHandlers), "{error}");
+}
+
+#[tokio::test]
+async fn an_import_that_the_host_does_not_have_is_named() {
+    for (from, to) in [
+        (
+            "openline:websocket/connections",
+            "openline:websocket/connectionz",
+        ),
+        ("wasi:cli/environment", "wasi:cli/environmenu"),
+        ("wasi:cli/exit", "evil:cli/exit"),
+        ("[method]connection.send", "[method]connection.sond"),
+    ] {
+        let error = refused(renamed(&echo(), from, to)).await;
+        assert!(matches!(error, LoadError::UnknownImport(_)), "{error}");
+        let said = error.to_string();
+        let word = to.rsplit(['/', '.']).next().unwrap();
+        assert!(said.contains(word), "`{word}` is not in: {said}");
+    }
+}
+
+#[tokio::test]
+async fn types_that_are_not_the_contracts_are_refused() {
+    // An import that takes something else.
+    let error = refused(renamed(&echo(), "queued", "quemed")).await;
+    assert!(matches!(error, LoadError::UnknownImport(_)), "{error}");
+    // A function of the handler that is missing, and one with another type.
+    let error = refused(renamed(&echo(), "messages", "mezzages")).await;
+    assert!(matches!(error, LoadError::WrongTypes(_)), "{error}");
+    assert!(error.to_string().contains("`messages`"), "{error}");
+    let error = refused(renamed(&echo(), "\u{4}host\u{4}lost", "\u{4}host\u{4}gone")).await;
+    assert!(matches!(error, LoadError::WrongTypes(_)), "{error}");
+    assert!(error.hint().contains("SDK"));
+    // A handler without anything in it, of both kinds.
+    for name in [PLAIN, ASYNCHRONOUS] {
+        let error = refused(hollow(&[name], 0)).await;
+        assert!(matches!(error, LoadError::WrongTypes(_)), "{error}");
+    }
+}
+
+#[tokio::test]
+async fn a_component_that_no_compiler_takes_is_refused() {
+    // It exports an instance that it does not have.
+    let error = refused(hollow(&[PLAIN], 7)).await;
+    assert!(matches!(error, LoadError::Compile(_)), "{error}");
+}
+
+#[tokio::test]
+async fn a_component_that_does_not_start_is_refused_when_it_is_loaded() {
+    let mut config = config();
+    config.instance.memory_bytes = 64 * 1024;
+    let error = RUNTIME.load(&config, echo()).await.unwrap_err();
+    assert!(matches!(error, LoadError::Start(_)), "{error}");
+    assert!(error.to_string().contains("memory_bytes"), "{error}");
+    assert!(error.hint().contains("memory_bytes"));
+}
+
+#[test]
+fn a_component_at_its_size_and_past_it() {
+    let most = usize::try_from(COMPONENT_BYTES_MAX).unwrap();
+    let mut bytes = hollow(&[PLAIN], 0);
+    // One custom section without a name fills it up: its size has five bytes.
+    let rest = u32::try_from(most - bytes.len() - 6).unwrap();
+    bytes.push(0);
+    for shift in [0, 7, 14, 21] {
+        bytes.push(u8::try_from(rest >> shift & 0x7f).unwrap() | 0x80);
+    }
+    bytes.push(u8::try_from(rest >> 28).unwrap());
+    bytes.resize(most, 0);
+    assert_eq!(inspect(&bytes).unwrap().handler, HandlerKind::Plain);
+    bytes.push(0);
+    let error = inspect(&bytes).unwrap_err();
+    assert!(matches!(error, LoadError::TooBig(_)), "{error}");
+    assert!(error.to_string().contains(&(most + 1).to_string()));
+}
+
+#[tokio::test]
+async fn the_samples_are_what_they_say() {
+    for (path, kind) in [
+        (openline_guests::ECHO, HandlerKind::Plain),
+        (openline_guests::CHAT, HandlerKind::Plain),
+        (openline_guests::COUNTER, HandlerKind::Plain),
+        (openline_guests::ECHO_ASYNC, HandlerKind::Async),
+        (openline_guests::FAULT_SLEEP, HandlerKind::Async),
+    ] {
+        let contract = inspect(&fs::read(path).unwrap()).unwrap();
+        assert_eq!(contract.handler, kind, "{path}");
+        let connections = "openline:websocket/connections@0.1.0";
+        assert!(contract.imports.iter().any(|import| import == connections));
+    }
+    let contract = RUNTIME.check(echo()).await.unwrap();
+    assert_eq!(contract, inspect(&echo()).unwrap());
+}
+
+/// Where the sections of a component end, and which of these ends are behind
+/// the one that holds the exports.
+fn section_ends(component: &[u8]) -> Vec<(usize, bool)> {
+    let (mut place, mut exported, mut ends) = (COMPONENT.len(), false, Vec::new());
+    while place < component.len() {
+        exported |= component[place] == 11;
+        let (mut size, mut shift) = (0, 0);
+        loop {
+            place += 1;
+            size |= usize::from(component[place] & 0x7f) << shift;
+            shift += 7;
+            if component[place] & 0x80 == 0 {
+                break;
+            }
+        }
+        place += 1 + size;
+        ends.push((place, exported));
+    }
+    ends
+}
+
+#[tokio::test]
+async fn a_component_that_is_cut_off_anywhere_is_refused() {
+    let whole = echo();
+    let ends = section_ends(&whole);
+    assert_eq!(ends.last(), Some(&(whole.len(), true)));
+    for cut in 0..whole.len() {
+        // What is left when only trailing sections for tools are cut off is a
+        // component as good as the whole.
+        let complete = ends.contains(&(cut, true));
+        assert_eq!(inspect(&whole[..cut]).is_ok(), complete, "cut at {cut}");
+    }
+    // The same with the compiler behind it, at fewer places: at each end of a
+    // section, beside it, and some between.
+    let beside = ends.iter().flat_map(|(end, _)| [end - 1, *end, end + 1]);
+    let between = (0..whole.len()).step_by(whole.len() / 50);
+    for cut in beside.chain(between).filter(|cut| *cut < whole.len()) {
+        if !ends.contains(&(cut, true)) {
+            refused(whole[..cut].to_vec()).await;
+        }
+    }
+}
+
+/// Random numbers, the same ones in each run (xorshift).
+struct Random(u64);
+
+impl Random {
+    fn below(&mut self, bound: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(bound).unwrap()).unwrap()
+    }
+
+    /// The component with one to four bits of its first bytes turned.
+    fn damaged(&mut self, component: &[u8], bytes: usize) -> Vec<u8> {
+        let mut damaged = component.to_vec();
+        for _ in 0..=self.below(4) {
+            damaged[self.below(bytes)] ^= 1 << self.below(8);
+        }
+        damaged
+    }
+}
+
+#[test]
+fn whatever_is_read_of_a_damaged_component_nothing_panics() {
+    let mut random = Random(0x9e37_79b9_7f4a_7c15);
+    let whole = echo();
+    let refused = (0..20_000).filter(|round| {
+        let bytes = if round % 2 == 0 { 1024 } else { whole.len() };
+        inspect(&random.damaged(&whole, bytes)).is_err()
+    });
+    // Some of the damage is in names and types, which nobody reads here.
+    assert!(refused.count() > 1000);
+}
+
+#[tokio::test]
+async fn whatever_is_loaded_of_a_damaged_component_nothing_panics() {
+    let mut random = Random(0x2545_f491_4f6c_dd1d);
+    for path in [openline_guests::ECHO, openline_guests::ECHO_ASYNC] {
+        let whole = fs::read(path).unwrap();
+        let mut refused = 0;
+        // Its types and names; then, at fewer places, all of it, code too.
+        let first = std::iter::repeat_n(1024, 300);
+        for bytes in first.chain(std::iter::repeat_n(whole.len(), 20)) {
+            let damaged = random.damaged(&whole, bytes);
+            if let Err(error) = RUNTIME.load(&config(), damaged).await {
+                assert!(!matches!(error, LoadError::Host(_)), "{error}");
+                refused += 1;
+            }
+        }
+        assert!(refused > 200, "only {refused} were refused");
+    }
+    // The runtime is as good as before.
+    RUNTIME.load(&config(), echo()).await.unwrap();
+}
+
+/// The only file of a cache, and what tells one writing of it from another.
+fn cached(folder: &Path) -> (PathBuf, u64) {
+    let entries = fs::read_dir(folder).unwrap();
+    let paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    let [path] = paths.as_slice() else {
+        panic!("not one file: {paths:?}");
+    };
+    assert!(path.extension().is_some_and(|ending| ending == "compiled"));
+    (path.clone(), fs::metadata(path).unwrap().ino())
+}
+
+#[tokio::test]
+async fn a_component_is_compiled_once_and_then_found_in_the_cache() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("a/cache");
+    let first = runtime(Some(folder.clone()));
+    first.load(&config(), echo()).await.unwrap();
+    let (path, made) = cached(&folder);
+    // It holds code that the host will run: nobody else may write there.
+    let mode = fs::metadata(&folder).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    // Neither the same host nor another writes it again.
+    first.load(&config(), echo()).await.unwrap();
+    runtime(Some(folder.clone()))
+        .load(&config(), echo())
+        .await
+        .unwrap();
+    assert_eq!(cached(&folder), (path.clone(), made));
+    // It is this file that is loaded: with another component's content in its
+    // place, that one is.
+    let other = tempfile::tempdir().unwrap();
+    let trap = fs::read(openline_guests::FAULT_TRAP).unwrap();
+    let second = runtime(Some(other.path().into()));
+    second.load(&config(), trap).await.unwrap();
+    fs::copy(cached(other.path()).0, &path).unwrap();
+    let function = first.load(&config(), echo()).await.unwrap();
+    let request = openline_core::event::UpgradeRequest {
+        uri: "/tested?at=upgrade".into(),
+        ..Default::default()
+    };
+    let failed = function.upgrade(request).await.unwrap_err();
+    assert_eq!(failed.to_string(), "function fault: trap");
+}
+
+#[tokio::test]
+async fn a_damaged_file_in_the_cache_is_compiled_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = runtime(Some(folder.path().into()));
+    runtime.load(&config(), echo()).await.unwrap();
+    let (path, _) = cached(folder.path());
+    let whole = fs::read(&path).unwrap();
+    let mut last_bit = whole.clone();
+    *last_bit.last_mut().unwrap() ^= 1;
+    let mut digest = whole.clone();
+    digest[0] ^= 1;
+    let torn = whole[..whole.len() / 2].to_vec();
+    for damaged in [
+        Vec::new(),
+        vec![0; 10],
+        vec![0; 5000],
+        torn,
+        digest,
+        last_bit,
+    ] {
+        // As a crash or a bad disk would leave it.
+        fs::write(&path, &damaged).unwrap();
+        let (_, before) = cached(folder.path());
+        runtime.load(&config(), echo()).await.unwrap();
+        let (_, made) = cached(folder.path());
+        assert_ne!(before, made, "it is not written anew");
+        assert_eq!(fs::read(&path).unwrap().len(), whole.len());
+        runtime.load(&config(), echo()).await.unwrap();
+        assert_eq!(cached(folder.path()).1, made);
+    }
+}
+
+#[tokio::test]
+async fn a_cache_that_cannot_be_had_is_done_without() {
+    let parent = tempfile::tempdir().unwrap();
+    let file = parent.path().join("file");
+    fs::write(&file, "not a folder").unwrap();
+    let runtime = runtime(Some(file.join("cache")));
+    runtime.load(&config(), echo()).await.unwrap();
+    // One that goes away meanwhile is no reason to stop either.
+    let folder = parent.path().join("cache");
+    let runtime = self::runtime(Some(folder.clone()));
+    fs::remove_dir(&folder).unwrap();
+    runtime.load(&config(), echo()).await.unwrap();
+}
+
+#[tokio::test]
+async fn what_is_refused_is_not_cached_as_good() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = runtime(Some(folder.path().into()));
+    let wrong = renamed(&echo(), "messages", "mezzages");
+    for _ in 0..2 {
+        let error = runtime.load(&config(), wrong.clone()).await.unwrap_err();
+        assert!(matches!(error, LoadError::WrongTypes(_)), "{error}");
+    }
+    // Whether with fuel or without is a setting: each has a file of its own.
+    let mut metered = config();
+    metered.limit.fuel_per_event = Some(10_000_000);
+    runtime.load(&metered, echo()).await.unwrap();
+    runtime.load(&config(), echo()).await.unwrap();
+    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
+}

@@ -1,0 +1,418 @@
+//! Functions that fail: what ends, what goes on, and what the peers are told.
+//!
+//! A fault ends one instance. Who had a call in flight on it is closed with
+//! 1011 and a reason that names the limit; every other connection stays, and
+//! its next event is handled by a new instance.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::harness::{Client, Closed, Host, PATIENCE, eventually};
+
+const MEBIBYTE: usize = 1024 * 1024;
+/// Longer than any test waits: what has this long only ends in time when
+/// something else ends it.
+const NEVER: Duration = Duration::from_secs(600);
+
+/// How a connection ends whose call failed.
+fn fault(what: &str) -> Closed {
+    Closed {
+        code: 1011,
+        reason: format!("function fault: {what}"),
+    }
+}
+
+/// Opens two connections on one instance and has one of them fail. The other
+/// goes on: as an instance is never entered again after a fault, its answer is
+/// a new one's.
+async fn one_fails_and_the_other_goes_on(host: &Host, name: &str, message: &str, what: &str) {
+    let path = format!("/{name}");
+    let mut failing = host.connect(&path).await;
+    let mut other = host.connect(&path).await;
+    assert_eq!(failing.ask("before").await, "before");
+    assert_eq!(other.ask("before").await, "before");
+    assert_eq!(host.function(name).instances(), 1);
+    failing.text(message).await;
+    assert_eq!(failing.closed().await, fault(what), "{name}");
+    assert_eq!(other.ask("after").await, "after", "{name}");
+    // And for good: the fault left nothing that ends it later.
+    assert_eq!(other.ask("still").await, "still", "{name}");
+}
+
+#[tokio::test]
+async fn a_trap_ends_only_the_connection_that_caused_it() {
+    let host = Host::with(openline_guests::FAULT_TRAP, "/fault-trap")
+        .start()
+        .await;
+    one_fails_and_the_other_goes_on(&host, "fault-trap", "trap", "trap").await;
+}
+
+#[tokio::test]
+async fn computing_without_end_ends_only_the_connection_that_caused_it() {
+    let host = Host::with(openline_guests::FAULT_COMPUTE, "/fault-compute")
+        .start()
+        .await;
+    one_fails_and_the_other_goes_on(&host, "fault-compute", "compute", "cpu_timeout").await;
+}
+
+#[tokio::test]
+async fn recursing_without_end_ends_only_the_connection_that_caused_it() {
+    let host = Host::with(openline_guests::FAULT_RECURSE, "/fault-recurse")
+        .start()
+        .await;
+    one_fails_and_the_other_goes_on(&host, "fault-recurse", "recurse", "stack overflow").await;
+}
+
+#[tokio::test]
+async fn taking_memory_without_end_ends_only_the_connection_that_caused_it() {
+    let host = Host::with(openline_guests::FAULT_MEMORY, "/fault-memory")
+        .instance(|instance| instance.memory_bytes = 16 * MEBIBYTE)
+        .start()
+        .await;
+    one_fails_and_the_other_goes_on(&host, "fault-memory", "grow", "memory_bytes").await;
+}
+
+#[tokio::test]
+async fn waiting_without_end_ends_only_the_connection_that_caused_it() {
+    let host = Host::with(openline_guests::FAULT_AWAIT_FOREVER, "/fault-await-forever")
+        .limit(|limit| limit.handler_timeout = Duration::from_millis(300))
+        .start()
+        .await;
+    one_fails_and_the_other_goes_on(&host, "fault-await-forever", "await", "handler_timeout").await;
+}
+
+#[tokio::test]
+async fn spending_the_fuel_of_an_event_ends_only_the_connection_that_caused_it() {
+    for (component, name) in [
+        (openline_guests::FAULT_COMPUTE, "fault-compute"),
+        (openline_guests::FAULT_ASYNC, "fault-async"),
+    ] {
+        let host = Host::with(component, &format!("/{name}"))
+            .limit(|limit| {
+                limit.fuel_per_event = Some(1_000_000);
+                limit.cpu_timeout = NEVER;
+                limit.handler_timeout = NEVER;
+            })
+            .start()
+            .await;
+        one_fails_and_the_other_goes_on(&host, name, "compute", "fuel_per_event").await;
+    }
+}
+
+#[tokio::test]
+async fn each_event_has_its_own_fuel() {
+    for component in [openline_guests::ECHO, openline_guests::ECHO_ASYNC] {
+        let host = Host::with(component, "/echo")
+            .limit(|limit| limit.fuel_per_event = Some(100_000))
+            .start()
+            .await;
+        let mut client = host.connect("/echo").await;
+        // Together they need several times what one event has.
+        for number in 0..500 {
+            assert_eq!(client.ask(&number.to_string()).await, number.to_string());
+        }
+        assert_eq!(host.function(name_of(component)).instances(), 1);
+        // Messages that arrive together are one event, which has no more.
+        for _ in 0..256 {
+            client.feed(Message::text("x")).await;
+        }
+        client.flush().await;
+        assert_eq!(client.closed().await, fault("fuel_per_event"));
+    }
+}
+
+fn name_of(component: &str) -> &str {
+    let file = component.rsplit('/').next().unwrap();
+    file.strip_suffix(".wasm").unwrap()
+}
+
+#[tokio::test]
+async fn an_instance_has_its_memory_and_not_more() {
+    let host = Host::with(openline_guests::FAULT_MEMORY, "/memory")
+        .instance(|instance| instance.memory_bytes = 16 * MEBIBYTE)
+        .start()
+        .await;
+    let mut first = host.connect("/memory").await;
+    let mut second = host.connect("/memory").await;
+    // The function itself needs between one and two.
+    assert_eq!(first.ask("hold 14").await, "hold 14");
+    second.text("hold 2").await;
+    assert_eq!(second.closed().await, fault("memory_bytes"));
+    // The instance is another one, with all of its memory free.
+    assert_eq!(first.ask("hold 14").await, "hold 14");
+}
+
+#[tokio::test]
+async fn a_plain_call_that_computes_past_its_time_is_late_before_it_is_expensive() {
+    let host = Host::with(openline_guests::FAULT_COMPUTE, "/compute")
+        .limit(|limit| {
+            limit.cpu_timeout = NEVER;
+            limit.handler_timeout = Duration::from_millis(200);
+        })
+        .start()
+        .await;
+    let mut client = host.connect("/compute").await;
+    client.text("compute").await;
+    assert_eq!(client.closed().await, fault("handler_timeout"));
+}
+
+#[tokio::test]
+async fn a_fault_while_opening_closes_the_connection() {
+    let host = Host::with(openline_guests::FAULT_TRAP, "/trap")
+        .and(openline_guests::FAULT_COMPUTE, "/compute")
+        .and(openline_guests::FAULT_AWAIT_FOREVER, "/await")
+        .limit(|limit| limit.handler_timeout = Duration::from_millis(300))
+        .start()
+        .await;
+    for (path, what) in [
+        ("/trap", "trap"),
+        ("/compute", "cpu_timeout"),
+        ("/await", "handler_timeout"),
+    ] {
+        let mut other = host.connect(path).await;
+        let mut failing = host.connect(&format!("{path}?at=open")).await;
+        assert_eq!(failing.closed().await, fault(what), "{path}");
+        assert_eq!(other.ask("after").await, "after", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_fault_while_deciding_refuses_the_connection() {
+    let host = Host::with(openline_guests::FAULT_TRAP, "/trap")
+        .and(openline_guests::FAULT_COMPUTE, "/compute")
+        .and(openline_guests::FAULT_AWAIT_FOREVER, "/await")
+        .limit(|limit| limit.handler_timeout = Duration::from_millis(300))
+        .start()
+        .await;
+    for (path, status, what) in [
+        ("/trap", 502, "trap"),
+        ("/compute", 504, "cpu_timeout"),
+        ("/await", 504, "handler_timeout"),
+    ] {
+        let mut other = host.connect(path).await;
+        let refused = host.refused(&format!("{path}?at=upgrade")).await;
+        assert_eq!(refused.status, status, "{path}");
+        assert_eq!(refused.headers["openline-error-type"], what);
+        assert!(refused.body.contains(what), "{}", refused.body);
+        assert_eq!(other.ask("after").await, "after", "{path}");
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_always_fails_while_closing_hurts_nobody() {
+    let host = Host::with(openline_guests::FAULT_TRAP, "/trap")
+        .and(openline_guests::FAULT_COMPUTE, "/compute")
+        .limit(|limit| limit.cpu_timeout = Duration::from_millis(20))
+        .start()
+        .await;
+    for (path, name) in [("/trap", "fault-trap"), ("/compute", "fault-compute")] {
+        let mut other = host.connect(path).await;
+        for round in 0..10 {
+            let mut closing = host.connect(&format!("{path}?at=close")).await;
+            assert_eq!(closing.ask("x").await, "x");
+            closing.close(1000, "done").await;
+            let done = Closed {
+                code: 1000,
+                reason: "done".into(),
+            };
+            assert_eq!(closing.closed().await, done, "{path} {round}");
+            assert_eq!(other.ask("after").await, "after", "{path} {round}");
+        }
+        let hub = host.function(name).hub();
+        eventually("the closed connections to be gone", || {
+            hub.connections() == 1
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_function_that_never_returns_from_closing_keeps_no_instance() {
+    let host = Host::with(openline_guests::FAULT_AWAIT_FOREVER, "/await")
+        .limit(|limit| limit.handler_timeout = Duration::from_millis(200))
+        .start()
+        .await;
+    let mut client = host.connect("/await?at=close").await;
+    client.close(1000, "").await;
+    assert_eq!(client.closed().await.code, 1000);
+    // Not by being idle, for which it has ten seconds: its last call is late.
+    let function = host.function("fault-await-forever");
+    assert!(function.policy().idle_timeout >= Duration::from_secs(10));
+    tokio::time::timeout(
+        Duration::from_secs(8),
+        eventually("the instance to be ended", || function.instances() == 0),
+    )
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn what_waited_behind_a_failing_call_is_handled_by_a_new_instance() {
+    let host = Host::with(openline_guests::FAULT_COMPUTE, "/compute")
+        .limit(|limit| limit.cpu_timeout = Duration::from_millis(500))
+        .start()
+        .await;
+    let mut failing = host.connect("/compute").await;
+    let mut waiting = Vec::new();
+    for _ in 0..10 {
+        waiting.push(host.connect("/compute").await);
+    }
+    failing.text("compute").await;
+    // Each of these waits in the mailbox of the instance that computes: two
+    // messages, a close, and the question whether a connection is accepted.
+    for (number, client) in waiting.iter_mut().enumerate() {
+        client.text(&format!("{number} a")).await;
+        client.text(&format!("{number} b")).await;
+    }
+    let mut closing = waiting.pop().unwrap();
+    closing.close(1000, "").await;
+    let mut late = host.connect("/compute").await;
+    for (number, client) in waiting.iter_mut().enumerate() {
+        assert_eq!(client.next_text().await, format!("{number} a"));
+        assert_eq!(client.next_text().await, format!("{number} b"));
+    }
+    assert_eq!(late.ask("late").await, "late");
+    assert_eq!(failing.closed().await, fault("cpu_timeout"));
+    assert_eq!(closing.closed().await.code, 1000);
+}
+
+#[tokio::test]
+async fn while_one_function_computes_forever_others_are_served() {
+    let host = Host::with(openline_guests::FAULT_COMPUTE, "/compute")
+        .instance(|instance| instance.concurrency = NonZeroU32::MIN)
+        .limit(|limit| {
+            limit.cpu_timeout = 3 * PATIENCE;
+            limit.handler_timeout = NEVER;
+        })
+        .and(openline_guests::FAULT_ASYNC, "/async")
+        .limit(|limit| {
+            limit.cpu_timeout = 3 * PATIENCE;
+            limit.handler_timeout = NEVER;
+        })
+        .and(openline_guests::ECHO, "/echo")
+        .start()
+        .await;
+    // The host and this test share one thread: that this goes on at all shows
+    // that guests yield it.
+    let mut plain = host.connect("/compute").await;
+    plain.text("compute").await;
+    let mut asynchronous = host.connect("/async").await;
+    asynchronous.text("compute").await;
+    for _ in 0..5 {
+        let mut echo = host.connect("/echo").await;
+        assert_eq!(echo.ask("served").await, "served");
+    }
+    // Also another instance of the function that computes.
+    let mut same = host.connect("/compute").await;
+    assert_eq!(same.ask("served").await, "served");
+    assert_eq!(host.function("fault-compute").instances(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_keeps_what_is_its_own_through_the_end_of_its_instance() {
+    let host = Host::with(openline_guests::CHAT, "/chat/{room}")
+        .instance(|instance| instance.memory_bytes = 4 * MEBIBYTE)
+        .start()
+        .await;
+    let mut ada = host.connect("/chat/lobby?nick=ada").await;
+    let mut bob = host.connect("/chat/lobby?nick=bob").await;
+    assert_eq!(ada.next_text().await, "* welcome to lobby, ada: 1 here");
+    assert_eq!(ada.next_text().await, "* bob joined");
+    assert_eq!(bob.next_text().await, "* welcome to lobby, bob: 2 here");
+    // Allowed as a message, but the instance has no room for it.
+    bob.text(&"b".repeat(5 * MEBIBYTE)).await;
+    assert_eq!(bob.closed().await, fault("memory_bytes"));
+    // The close of the one that failed is told to a new instance, which finds
+    // its attachment (the nickname) and its route parameter (the room).
+    assert_eq!(ada.next_text().await, "* bob left");
+    // The other one has kept these too, and its channel.
+    assert_eq!(ada.ask("hello").await, "ada: hello");
+    assert_eq!(host.function("chat").instances(), 1);
+}
+
+#[tokio::test]
+async fn an_asynchronous_fault_ends_all_whose_calls_are_in_flight_and_no_other() {
+    let host = Host::with(openline_guests::FAULT_ASYNC, "/async")
+        .limit(|limit| limit.handler_timeout = NEVER)
+        .start()
+        .await;
+    for (message, what) in [("trap", "trap"), ("compute", "cpu_timeout")] {
+        let mut idle = host.connect("/async").await;
+        let mut in_flight = Vec::new();
+        for _ in 0..3 {
+            let mut client = host.connect("/async").await;
+            waits_for_a_minute(&mut client).await;
+            in_flight.push(client);
+        }
+        let mut failing = host.connect("/async").await;
+        assert_eq!(failing.ask("before").await, "before");
+        assert_eq!(host.function("fault-async").instances(), 1);
+        failing.text(message).await;
+        assert_eq!(failing.closed().await, fault(what));
+        for client in &mut in_flight {
+            assert_eq!(client.closed().await, fault(what));
+        }
+        assert_eq!(idle.ask("after").await, "after");
+    }
+}
+
+/// Has a call of this connection wait. The first message of its batch comes
+/// back when the call has begun.
+async fn waits_for_a_minute(client: &mut Client) {
+    client.feed(Message::text("begun")).await;
+    client.feed(Message::text("60000")).await;
+    client.flush().await;
+    assert_eq!(client.next_text().await, "begun");
+}
+
+#[tokio::test]
+async fn a_late_asynchronous_call_ends_the_others_in_flight_with_it() {
+    let host = Host::with(openline_guests::FAULT_ASYNC, "/async")
+        .limit(|limit| limit.handler_timeout = Duration::from_secs(2))
+        .start()
+        .await;
+    let mut late = host.connect("/async").await;
+    let mut in_time = host.connect("/async").await;
+    let mut idle = host.connect("/async").await;
+    waits_for_a_minute(&mut late).await;
+    // This one's second call would return in its own time, but after the
+    // other's has passed.
+    assert_eq!(in_time.ask("600").await, "600");
+    in_time.text("1900").await;
+    assert_eq!(idle.ask("meanwhile").await, "meanwhile");
+    assert_eq!(late.closed().await, fault("handler_timeout"));
+    assert_eq!(in_time.closed().await, fault("handler_timeout"));
+    assert_eq!(idle.ask("after").await, "after");
+}
+
+#[tokio::test]
+async fn flooding_ends_the_connection_that_is_flooded_and_not_its_instance() {
+    let host = Host::with(openline_guests::FAULT_FLOOD, "/flood")
+        .start()
+        .await;
+    let mut flooded = host.connect("/flood").await;
+    let mut other = host.connect("/flood").await;
+    flooded.text("flood").await;
+    let overflow = Closed {
+        code: 1013,
+        reason: "outbox is full: read faster".into(),
+    };
+    assert_eq!(flooded.closed().await, overflow);
+    assert_eq!(other.ask("after").await, "after");
+}
+
+#[tokio::test]
+async fn flooding_without_end_ends_the_instance_and_hurts_no_other_connection() {
+    let host = Host::with(openline_guests::FAULT_FLOOD, "/flood")
+        .start()
+        .await;
+    let mut flooded = host.connect("/flood").await;
+    let mut other = host.connect("/flood").await;
+    flooded.text("flood on").await;
+    // Behind the flood, until the computing time is spent.
+    other.text("after").await;
+    assert_eq!(flooded.closed().await.code, 1013);
+    assert_eq!(other.next_text().await, "after");
+}

@@ -1,0 +1,42 @@
+//! What tests are written with: a host, peers that speak WebSocket, and peers
+//! that only speak bytes. Every wait is bounded by [`PATIENCE`].
+
+mod browser;
+mod client;
+mod host;
+mod raw;
+
+use std::future::Future;
+use std::time::Duration;
+
+pub use browser::{Browser, ENTER, ESCAPE, TAB};
+pub use client::{Client, Closed};
+pub use host::Host;
+pub use raw::{Raw, frame};
+
+/// The longest a test waits for something that should happen at once: long
+/// enough for a machine that is busy with other tests.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits for something that should happen at once.
+#[track_caller]
+pub fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
+    let what = what.to_owned();
+    let place = std::panic::Location::caller();
+    async move {
+        match tokio::time::timeout(PATIENCE, future).await {
+            Ok(value) => value,
+            Err(_) => panic!("waited in vain for {what}, at {place}"),
+        }
+    }
+}
+
+/// Asks again and again until it is so; for what has no event to wait for.
+pub async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
+    let waiting = async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    };
+    within(what, waiting).await;
+}

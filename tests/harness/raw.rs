@@ -1,0 +1,136 @@
+//! A peer that speaks bytes: for handshakes and frames that no library sends.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use super::within;
+
+/// A handshake that is right; tests change lines of it.
+pub const HANDSHAKE: &str = "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+pub struct Raw {
+    pub socket: TcpStream,
+}
+
+impl Raw {
+    pub async fn connect(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        Self { socket }
+    }
+
+    /// A connection that is upgraded; the head of the 101 is read.
+    pub async fn upgraded(address: SocketAddr, path: &str) -> Self {
+        let mut raw = Self::connect(address).await;
+        raw.upgrade(path).await;
+        raw
+    }
+
+    /// Upgrades this connection; the head of the 101 is read.
+    pub async fn upgrade(&mut self, path: &str) {
+        self.send(HANDSHAKE.replace("{path}", path).as_bytes())
+            .await;
+        let head = self.head().await;
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    }
+
+    /// Sends a request as it is and reads the head of the answer.
+    pub async fn request(address: SocketAddr, request: &str) -> String {
+        let mut raw = Self::connect(address).await;
+        raw.send(request.as_bytes()).await;
+        raw.head().await
+    }
+
+    pub async fn send(&mut self, bytes: &[u8]) {
+        within("bytes to be sent", self.socket.write_all(bytes))
+            .await
+            .unwrap();
+    }
+
+    /// Reads the head of a response, and not a byte more. Empty when the host
+    /// closes without one.
+    pub async fn head(&mut self) -> String {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            let mut byte = [0];
+            if within("a response", self.socket.read(&mut byte))
+                .await
+                .unwrap_or(0)
+                == 0
+            {
+                break;
+            }
+            head.push(byte[0]);
+        }
+        String::from_utf8(head).unwrap()
+    }
+
+    /// Reads one unmasked frame of at most 65,535 bytes: first byte, payload.
+    pub async fn read_frame(&mut self) -> (u8, Vec<u8>) {
+        let first = self.byte().await;
+        let mut length = usize::from(self.byte().await);
+        assert!(
+            length < 127,
+            "too long for this reader, or masked: {length}"
+        );
+        if length == 126 {
+            length = usize::from(self.byte().await) << 8 | usize::from(self.byte().await);
+        }
+        let mut payload = vec![0; length];
+        within("a frame", self.socket.read_exact(&mut payload))
+            .await
+            .unwrap();
+        (first, payload)
+    }
+
+    /// Reads frames until a close frame: its code and reason.
+    pub async fn read_close(&mut self) -> (u16, String) {
+        loop {
+            let (first, payload) = self.read_frame().await;
+            if first == 0x88 {
+                let (code, reason) = payload.split_at(2);
+                let code = u16::from_be_bytes([code[0], code[1]]);
+                return (code, String::from_utf8(reason.to_vec()).unwrap());
+            }
+        }
+    }
+
+    /// Whether the host has ended the stream in good order: no reset.
+    pub async fn is_ended(&mut self) -> bool {
+        let mut rest = Vec::new();
+        within("the end of the stream", self.socket.read_to_end(&mut rest))
+            .await
+            .is_ok()
+    }
+
+    async fn byte(&mut self) -> u8 {
+        within("a byte", self.socket.read_u8()).await.unwrap()
+    }
+}
+
+/// A masked frame with any first byte, as a client sends it.
+pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mask = [0x12, 0x34, 0x56, 0x78];
+    let mut bytes = vec![first];
+    match payload.len() {
+        length @ 0..126 => bytes.push(0x80 | length as u8),
+        length @ 126..65536 => {
+            bytes.push(0x80 | 126);
+            bytes.extend_from_slice(&(length as u16).to_be_bytes());
+        }
+        length => {
+            bytes.push(0x80 | 127);
+            bytes.extend_from_slice(&(length as u64).to_be_bytes());
+        }
+    }
+    bytes.extend_from_slice(&mask);
+    bytes.extend(
+        payload
+            .iter()
+            .zip(mask.iter().cycle())
+            .map(|(byte, mask)| byte ^ mask),
+    );
+    bytes
+}

@@ -1,0 +1,365 @@
+//! Instances: how many there are, who shares one, and when one goes.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::harness::{Client, Closed, Host, eventually, within};
+
+fn number(number: u32) -> NonZeroU32 {
+    NonZeroU32::new(number).unwrap()
+}
+
+/// Asks again until the end of another connection has made room.
+async fn connect_once_there_is_room(host: &Host, path: &str) -> Client {
+    let asking = async {
+        loop {
+            match Client::open(host.address, path, &[]).await {
+                Ok(client) => return client,
+                Err(refused) => assert_eq!(refused.status, 503, "{refused:?}"),
+            }
+        }
+    };
+    within("room in an instance", asking).await
+}
+
+#[tokio::test]
+async fn an_instance_takes_its_concurrency_and_the_next_connection_gets_another() {
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .instance(|instance| instance.concurrency = number(3))
+        .start()
+        .await;
+    let function = host.function("echo");
+    assert_eq!(function.instances(), 0, "none before it is needed");
+    let mut clients = Vec::new();
+    for instances in [1, 1, 1, 2, 2, 2, 3] {
+        clients.push(host.connect("/echo").await);
+        assert_eq!(function.instances(), instances);
+    }
+    for client in &mut clients {
+        assert_eq!(client.ask("x").await, "x");
+    }
+}
+
+#[tokio::test]
+async fn a_seat_that_is_free_is_taken_before_an_instance_is_made() {
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .instance(|instance| {
+            instance.concurrency = number(2);
+            instance.instances = number(2);
+        })
+        .start()
+        .await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(host.connect("/echo").await);
+    }
+    // One leaves each of the instances; only two more find room.
+    for index in [0, 1] {
+        let mut leaving = clients.remove(index);
+        leaving.close(1000, "").await;
+        leaving.closed().await;
+    }
+    for _ in 0..2 {
+        clients.push(connect_once_there_is_room(&host, "/echo").await);
+    }
+    assert_eq!(host.refused("/echo").await.status, 503);
+    assert_eq!(host.function("echo").instances(), 2);
+}
+
+#[tokio::test]
+async fn without_room_a_connection_is_refused_until_one_ends() {
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .instance(|instance| {
+            instance.concurrency = number(2);
+            instance.instances = number(2);
+        })
+        .start()
+        .await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(host.connect("/echo").await);
+    }
+    let refused = host.refused("/echo").await;
+    assert_eq!(refused.status, 503);
+    let seconds: u32 = refused.headers["retry-after"]
+        .to_str()
+        .unwrap()
+        .parse()
+        .unwrap();
+    assert!((1..=60).contains(&seconds), "{seconds}");
+    assert_eq!(refused.headers["openline-error-type"], "no_capacity");
+    // A refusal costs those who have room nothing.
+    for client in &mut clients {
+        assert_eq!(client.ask("x").await, "x");
+    }
+    clients.pop().unwrap().vanish();
+    let mut client = connect_once_there_is_room(&host, "/echo").await;
+    assert_eq!(client.ask("x").await, "x");
+    assert_eq!(host.function("echo").instances(), 2);
+}
+
+#[tokio::test]
+async fn a_connection_whose_instance_failed_and_finds_no_room_is_closed_with_1013() {
+    let host = Host::with(openline_guests::FAULT_TRAP, "/trap")
+        .instance(|instance| {
+            instance.concurrency = number(2);
+            instance.instances = number(1);
+        })
+        .start()
+        .await;
+    let mut failing = host.connect("/trap").await;
+    let mut homeless = host.connect("/trap").await;
+    failing.text("trap").await;
+    assert_eq!(failing.closed().await.code, 1011);
+    // Others take all the room before its next event asks for some.
+    let mut first = connect_once_there_is_room(&host, "/trap").await;
+    let mut second = connect_once_there_is_room(&host, "/trap").await;
+    homeless.text("x").await;
+    let overloaded = Closed {
+        code: 1013,
+        reason: "no instance has room".into(),
+    };
+    assert_eq!(homeless.closed().await, overloaded);
+    assert_eq!(first.ask("x").await, "x");
+    assert_eq!(second.ask("x").await, "x");
+}
+
+#[tokio::test]
+async fn a_room_has_one_instance_and_another_room_another() {
+    let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
+        .instance(|instance| instance.affinity = Some("room".into()))
+        .start()
+        .await;
+    let mut first = host.connect("/counter/red").await;
+    let mut second = host.connect("/counter/red").await;
+    assert_eq!(host.function("counter").instances(), 1);
+    let mut other = host.connect("/counter/blue").await;
+    assert_eq!(host.function("counter").instances(), 2);
+    let mut late = host.connect("/counter/red").await;
+    assert_eq!(host.function("counter").instances(), 2);
+    // The room is counted in one place.
+    assert_eq!(first.ask("add 2").await, "2");
+    assert_eq!(second.next_text().await, "2");
+    assert_eq!(second.ask("add 3").await, "5");
+    assert_eq!(late.next_text().await, "2");
+    assert_eq!(late.next_text().await, "5");
+    assert_eq!(late.ask("get").await, "5");
+    assert_eq!(other.ask("get").await, "0");
+}
+
+#[tokio::test]
+async fn affinity_goes_by_the_decoded_value() {
+    let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
+        .instance(|instance| instance.affinity = Some("room".into()))
+        .start()
+        .await;
+    let mut plain = host.connect("/counter/a-b").await;
+    let mut encoded = host.connect("/counter/a%2Db").await;
+    assert_eq!(host.function("counter").instances(), 1);
+    assert_eq!(plain.ask("add 1").await, "1");
+    assert_eq!(encoded.next_text().await, "1");
+}
+
+#[tokio::test]
+async fn a_room_whose_instance_is_full_refuses_and_another_room_does_not() {
+    let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
+        .instance(|instance| {
+            instance.affinity = Some("room".into());
+            instance.concurrency = number(2);
+        })
+        .start()
+        .await;
+    let leaving = host.connect("/counter/red").await;
+    let mut staying = host.connect("/counter/red").await;
+    assert_eq!(staying.ask("add 1").await, "1");
+    let refused = host.refused("/counter/red").await;
+    assert_eq!(refused.status, 503);
+    assert!(refused.headers.contains_key("retry-after"));
+    host.connect("/counter/blue").await;
+    leaving.vanish();
+    let mut late = connect_once_there_is_room(&host, "/counter/red").await;
+    assert_eq!(late.ask("get").await, "1", "the same instance as before");
+}
+
+#[tokio::test]
+async fn rooms_count_against_the_instances_of_the_function() {
+    let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
+        .instance(|instance| {
+            instance.affinity = Some("room".into());
+            instance.instances = number(2);
+        })
+        .start()
+        .await;
+    let mut red = host.connect("/counter/red").await;
+    let _blue = host.connect("/counter/blue").await;
+    assert_eq!(host.refused("/counter/green").await.status, 503);
+    assert_eq!(red.ask("get").await, "0");
+    host.connect("/counter/red").await;
+}
+
+#[tokio::test]
+async fn an_instance_without_a_connection_is_dropped_and_one_with_a_connection_stays() {
+    let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
+        .instance(|instance| {
+            instance.affinity = Some("room".into());
+            instance.idle_timeout = Duration::from_millis(50);
+        })
+        .start()
+        .await;
+    let function = host.function("counter");
+    let mut staying = host.connect("/counter/staying").await;
+    assert_eq!(staying.ask("add 7").await, "7");
+    let mut leaving = host.connect("/counter/leaving").await;
+    assert_eq!(leaving.ask("add 5").await, "5");
+    assert_eq!(function.instances(), 2);
+    leaving.close(1000, "").await;
+    leaving.closed().await;
+    eventually("the idle instance to be dropped", || {
+        function.instances() == 1
+    })
+    .await;
+    // The other has had nothing to do for longer, but it has a connection.
+    assert_eq!(staying.ask("get").await, "7");
+    // What was dropped begins anew.
+    let mut again = host.connect("/counter/leaving").await;
+    assert_eq!(again.ask("get").await, "0");
+    drop((staying, again));
+    eventually("all instances to be dropped", || function.instances() == 0).await;
+}
+
+#[tokio::test]
+async fn an_idle_instance_is_kept_warm_for_its_time() {
+    let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
+        .instance(|instance| instance.idle_timeout = Duration::from_secs(600))
+        .start()
+        .await;
+    for count in 1..=20 {
+        let mut client = host.connect("/counter/warm").await;
+        assert_eq!(client.ask("add 1").await, count.to_string());
+        client.close(1000, "").await;
+        client.closed().await;
+    }
+    assert_eq!(host.function("counter").instances(), 1);
+}
+
+#[tokio::test]
+async fn an_idle_instance_with_an_asynchronous_handler_is_dropped_too() {
+    let host = Host::with(openline_guests::ECHO_ASYNC, "/echo")
+        .instance(|instance| instance.idle_timeout = Duration::from_millis(50))
+        .start()
+        .await;
+    let function = host.function("echo-async");
+    for _ in 0..3 {
+        let mut client = host.connect("/echo").await;
+        assert_eq!(client.ask("x").await, "x");
+        assert_eq!(function.instances(), 1);
+        client.vanish();
+        eventually("the idle instance to be dropped", || {
+            function.instances() == 0
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn with_a_concurrency_of_one_connections_share_nothing() {
+    let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
+        .instance(|instance| instance.concurrency = NonZeroU32::MIN)
+        .start()
+        .await;
+    let mut first = host.connect("/counter/same").await;
+    let mut second = host.connect("/counter/same").await;
+    assert_eq!(host.function("counter").instances(), 2);
+    assert_eq!(first.ask("add 1").await, "1");
+    assert_eq!(second.next_text().await, "1", "channels are the function's");
+    assert_eq!(second.ask("get").await, "0", "but not the memory");
+}
+
+#[tokio::test]
+async fn while_one_asynchronous_call_waits_its_instance_serves_others() {
+    let host = Host::with(openline_guests::FAULT_AWAIT_FOREVER, "/await")
+        .limit(|limit| limit.handler_timeout = Duration::from_secs(600))
+        .start()
+        .await;
+    let mut waiting = host.connect("/await").await;
+    waiting.text("await").await;
+    // The last of these is asked when the call before has long begun.
+    let mut other = host.connect("/await").await;
+    for number in 0..100 {
+        assert_eq!(other.ask(&number.to_string()).await, number.to_string());
+    }
+    assert_eq!(host.function("fault-await-forever").instances(), 1);
+}
+
+#[tokio::test]
+async fn asynchronous_calls_of_one_instance_wait_at_the_same_time() {
+    let host = Host::with(openline_guests::FAULT_SLEEP, "/sleep")
+        .start()
+        .await;
+    let mut clients = Vec::new();
+    for _ in 0..20 {
+        clients.push(host.connect("/sleep").await);
+    }
+    assert_eq!(host.function("fault-sleep").instances(), 1);
+    let begun = Instant::now();
+    for client in &mut clients {
+        client.text("300").await;
+    }
+    for client in &mut clients {
+        assert_eq!(client.next_text().await, "300");
+    }
+    let taken = begun.elapsed();
+    // One after the other they would take six seconds.
+    assert!(taken >= Duration::from_millis(300), "{taken:?}");
+    assert!(taken < Duration::from_secs(3), "{taken:?}");
+    assert_eq!(host.function("fault-sleep").instances(), 1);
+}
+
+#[tokio::test]
+async fn the_order_of_a_connection_is_kept_where_calls_overlap() {
+    let host = Host::with(openline_guests::FAULT_SLEEP, "/sleep")
+        .start()
+        .await;
+    let mut client = host.connect("/sleep").await;
+    let mut other = host.connect("/sleep").await;
+    // In one batch.
+    client.feed(Message::text("100")).await;
+    client.feed(Message::text("0")).await;
+    client.flush().await;
+    assert_eq!(client.next_text().await, "100");
+    assert_eq!(client.next_text().await, "0");
+    // In two calls: the second message arrives while the first is handled.
+    client.text("300").await;
+    for _ in 0..10 {
+        assert_eq!(other.ask("now").await, "now");
+    }
+    client.text("0").await;
+    client.text("none").await;
+    assert_eq!(client.next_text().await, "300");
+    assert_eq!(client.next_text().await, "0");
+    assert_eq!(client.next_text().await, "none");
+}
+
+#[tokio::test]
+async fn an_instance_with_a_plain_handler_serves_one_call_at_a_time() {
+    let host = Host::with(openline_guests::FAULT_COMPUTE, "/compute")
+        .limit(|limit| limit.cpu_timeout = Duration::from_secs(1))
+        .start()
+        .await;
+    let mut computing = host.connect("/compute").await;
+    let mut waiting = host.connect("/compute").await;
+    computing.text("compute").await;
+    waiting.text("x").await;
+    // The call yields its thread, but not its instance: first comes its end,
+    // and only then the other one's answer.
+    let first = tokio::select! {
+        biased;
+        frame = computing.next_frame() => frame,
+        text = waiting.next_text() => panic!("answered during another call: {text}"),
+    };
+    assert!(matches!(first, Some(Ok(Message::Close(_)))), "{first:?}");
+    assert_eq!(waiting.next_text().await, "x");
+}

@@ -1,0 +1,27 @@
+//! The integration tests: one binary, a file a behaviour.
+//!
+//! Real guests, real sockets, the real server; nothing sleeps to wait for
+//! something. `harness` makes tests read like sentences.
+#![expect(unreachable_pub, reason = "a test binary has no outside")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "the harness too: a test that cannot go on should say so and fail"
+)]
+
+mod harness;
+
+mod channels;
+mod cli;
+mod components;
+mod config;
+mod connections;
+mod echo;
+mod faults;
+mod handshake;
+mod instances;
+mod page;
+mod protocol;
+mod samples;
+mod tidy;

@@ -1,0 +1,176 @@
+//! House law that no compiler checks: how files begin and how long they are,
+//! which package may use which, and that no guest is without a test.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The longest source file, in lines: far above the usual 250, so that what
+/// reaches it has become two things.
+const LINES_MAX: usize = 600;
+
+fn root() -> PathBuf {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    root.canonicalize().unwrap()
+}
+
+/// All files below a folder, but for what cargo makes.
+fn files(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_str().unwrap();
+        if path.is_dir() {
+            if name != "target" && !name.starts_with('.') {
+                files(&path, found);
+            }
+        } else {
+            found.push(path);
+        }
+    }
+}
+
+/// The repository's files with an ending: their paths in it, and their text.
+fn texts(ending: &str) -> BTreeMap<String, String> {
+    let root = root();
+    let mut found = Vec::new();
+    files(&root, &mut found);
+    found.retain(|path| path.to_str().unwrap().ends_with(ending));
+    let text = |path: PathBuf| {
+        let name = path.strip_prefix(&root).unwrap().to_str().unwrap();
+        (name.to_owned(), fs::read_to_string(&path).unwrap())
+    };
+    found.into_iter().map(text).collect()
+}
+
+#[test]
+fn every_source_file_says_first_what_it_is() {
+    let sources = texts(".rs");
+    for folder in ["host/", "sdk/", "guests/", "tests/", "benches/"] {
+        let here = sources.keys().filter(|name| name.starts_with(folder));
+        assert!(here.count() > 3, "{folder} was not searched");
+    }
+    let silent: Vec<_> = sources
+        .iter()
+        .filter(|(_, text)| !text.starts_with("//! "))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(
+        silent.is_empty(),
+        "these do not open with `//!`: {silent:?}"
+    );
+}
+
+#[test]
+fn no_source_file_has_become_two() {
+    let long: Vec<_> = texts(".rs")
+        .into_iter()
+        .map(|(name, text)| (name, text.lines().count()))
+        .filter(|(_, lines)| *lines > LINES_MAX)
+        .collect();
+    assert!(long.is_empty(), "longer than {LINES_MAX} lines: {long:?}");
+}
+
+/// The dependencies of a manifest, by the section they are in.
+fn dependencies(manifest: &str) -> Vec<(String, String)> {
+    let mut section = String::new();
+    let mut found = Vec::new();
+    for line in manifest.lines() {
+        let line = line.trim();
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_end_matches(']').to_owned();
+            continue;
+        }
+        let name = line.split(['=', '.', ' ']).next().unwrap_or_default();
+        if section.ends_with("dependencies") && !name.is_empty() && !name.starts_with('#') {
+            found.push((section.clone(), name.to_owned()));
+        }
+    }
+    found
+}
+
+/// The packages of the host, each may use those above it.
+const LAYERS: [(&str, &str); 5] = [
+    ("host/core/Cargo.toml", "openline-core"),
+    ("host/cluster/Cargo.toml", "openline-cluster"),
+    ("host/engine/Cargo.toml", "openline-engine"),
+    ("host/gateway/Cargo.toml", "openline-gateway"),
+    ("host/server/Cargo.toml", "openline"),
+];
+
+#[test]
+fn a_package_of_the_host_uses_only_those_above_it() {
+    let manifests = texts("Cargo.toml");
+    for (layer, (path, package)) in LAYERS.iter().enumerate() {
+        let manifest = &manifests[*path];
+        assert!(manifest.contains(&format!("name = \"{package}\"")));
+        for (_, used) in dependencies(manifest) {
+            let above = LAYERS.iter().position(|(_, name)| *name == used);
+            if let Some(above) = above {
+                assert!(above < layer, "{path} uses {used}");
+            }
+        }
+        // All but the first use the first: the manifest was read rightly.
+        let uses = dependencies(manifest);
+        let core = uses.iter().any(|(_, name)| name == "openline-core");
+        assert_eq!(core, layer > 0, "{path}");
+    }
+}
+
+/// Who may use a dependency: the manifest and the kind of section.
+fn users_of(dependency: &str) -> Vec<(String, String)> {
+    let mut users = Vec::new();
+    for (path, manifest) in texts("Cargo.toml") {
+        for (section, name) in dependencies(&manifest) {
+            if name == dependency && section != "workspace.dependencies" {
+                users.push((path.clone(), section));
+            }
+        }
+    }
+    users
+}
+
+#[test]
+fn only_the_engine_knows_wasmtime() {
+    for dependency in ["wasmtime", "wasmtime-wasi"] {
+        let users = users_of(dependency);
+        assert!(!users.is_empty(), "{dependency} is looked for in vain");
+        for (path, _) in users {
+            assert_eq!(path, "host/engine/Cargo.toml", "{dependency}");
+        }
+    }
+}
+
+#[test]
+fn only_the_gateway_knows_sockets_and_those_who_test_and_measure_it() {
+    for dependency in ["hyper", "tokio-tungstenite"] {
+        let users = users_of(dependency);
+        assert!(!users.is_empty(), "{dependency} is looked for in vain");
+        for (path, section) in users {
+            let allowed = path == "host/gateway/Cargo.toml"
+                || path.starts_with("benches/")
+                || section == "dev-dependencies";
+            assert!(allowed, "{path} has {dependency} in [{section}]");
+        }
+    }
+}
+
+#[test]
+fn every_guest_has_a_test() {
+    let tests: String = texts(".rs")
+        .into_iter()
+        .filter(|(name, _)| name.starts_with("tests/"))
+        .map(|(_, text)| text)
+        .collect();
+    macro_rules! is_used {
+        ($guest:ident) => {
+            let constant = format!("openline_guests::{}", stringify!($guest).to_uppercase());
+            let used = tests.match_indices(&constant).any(|(start, _)| {
+                let next = tests[start + constant.len()..].chars().next();
+                !next.is_some_and(|next| next == '_' || next.is_alphanumeric())
+            });
+            assert!(used, "no test uses `{constant}`");
+        };
+    }
+    openline_guests::for_each_guest!(is_used);
+    assert!(openline_guests::ALL.len() >= 13);
+}
