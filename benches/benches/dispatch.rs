@@ -1,6 +1,7 @@
 //! Dispatch: an event is handed to an instance, the reply is in the outbox and
 //! the call has returned. With the mailbox, the driver's task and the guest;
 //! without a socket. One thread, so that no other core's wake-up is measured.
+#![expect(clippy::disallowed_types, reason = "a benchmark measures real time")]
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use openline_benches::{Line, function};
@@ -10,7 +11,6 @@ use openline_core::message::Message;
 use std::time::Duration;
 use tokio::runtime::Builder;
 
-#[expect(clippy::disallowed_types, reason = "a benchmark measures real time")]
 use std::time::Instant;
 
 const PAYLOAD_BYTES: usize = 125;

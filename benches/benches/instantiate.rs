@@ -1,6 +1,7 @@
 //! Instances: what a connection costs that needs a new one, beside one that
 //! finds a warm one. Both are asked for their decision (`upgrade`); the
 //! difference is the instance.
+#![expect(clippy::disallowed_types, reason = "a benchmark measures real time")]
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -11,7 +12,6 @@ use openline_core::event::UpgradeRequest;
 use openline_core::limits::InstancePolicy;
 use tokio::runtime::Builder;
 
-#[expect(clippy::disallowed_types, reason = "a benchmark measures real time")]
 use std::time::Instant;
 
 fn instantiate(criterion: &mut Criterion) {

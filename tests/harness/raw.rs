@@ -115,14 +115,14 @@ pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x12, 0x34, 0x56, 0x78];
     let mut bytes = vec![first];
     match payload.len() {
-        length @ 0..126 => bytes.push(0x80 | length as u8),
+        length @ 0..126 => bytes.push(0x80 | u8::try_from(length).unwrap()),
         length @ 126..65536 => {
             bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&(length as u16).to_be_bytes());
+            bytes.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
         }
         length => {
             bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&(length as u64).to_be_bytes());
+            bytes.extend_from_slice(&u64::try_from(length).unwrap().to_be_bytes());
         }
     }
     bytes.extend_from_slice(&mask);
