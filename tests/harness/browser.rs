@@ -64,6 +64,8 @@ impl Browser {
         let profile = tempfile::tempdir().unwrap();
         let mut process = Command::new(chromedriver)
             .arg("--port=0")
+            // What the two leave behind goes with the profile.
+            .env("TMPDIR", profile.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -89,7 +91,7 @@ impl Browser {
             "--disable-background-networking",
             "--disable-component-update",
             "--disable-sync",
-            &format!("--user-data-dir={}", browser._profile.path().display()),
+            &format!("--user-data-dir={}/data", browser._profile.path().display()),
         ];
         let capabilities = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
