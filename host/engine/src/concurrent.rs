@@ -187,7 +187,9 @@ impl<'a> Calls<'a> {
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
         self.flight.driver.register(cx.waker());
-        self.collect();
+        if let Err(error) = self.collect() {
+            return Poll::Ready(Stop::Refused(error));
+        }
         loop {
             let busy = self.in_flight > 0;
             match self.idleness.poll(cx, self.pool, self.instance, busy) {
@@ -204,22 +206,24 @@ impl<'a> Calls<'a> {
     }
 
     /// Finishes the calls that have completed.
-    fn collect(&mut self) {
+    fn collect(&mut self) -> wasmtime::Result<()> {
         loop {
             let Some(place) = self.flight.completed.lock().pop() else {
-                return;
+                return Ok(());
             };
-            self.poll_place(place);
+            self.poll_place(place)?;
         }
     }
 
-    fn poll_place(&mut self, index: usize) {
+    /// An error ends the event loop; who waits for the call is told with all
+    /// others that are left in the table.
+    fn poll_place(&mut self, index: usize) -> wasmtime::Result<()> {
         let place = &mut self.places[index];
         let Some(call) = place.call.as_mut() else {
-            return;
+            return Ok(());
         };
         let Poll::Ready(result) = call.as_mut().poll(&mut Context::from_waker(&place.waker)) else {
-            return;
+            return Ok(());
         };
         place.call = None;
         if let Some(handle) = place.handle.take() {
@@ -227,18 +231,17 @@ impl<'a> Calls<'a> {
                 access.as_context_mut().data_mut().handles.take_back(handle);
             });
         }
-        // An error ends the whole event loop, which tells it to those who
-        // have not been told yet: they are left in the table.
-        let Ok(returned) = result else { return };
+        let returned = result?;
         self.free.push(index);
         self.in_flight -= 1;
         let Some(asker) = self.flight.askers.lock()[index].take() else {
-            return;
+            return Ok(());
         };
         match returned {
             Returned::Nothing => asker.done(),
             Returned::Decision(decision) => asker.decided(decision),
         }
+        Ok(())
     }
 
     fn begin(&mut self, job: Job) -> wasmtime::Result<()> {
@@ -266,8 +269,7 @@ impl<'a> Calls<'a> {
                     let (decision,) = upgrade.finish_call_concurrent(accessor, call).await?;
                     Ok(Returned::Decision(decision))
                 }));
-                self.poll_place(place);
-                return Ok(());
+                return self.poll_place(place);
             }
             Job::Event(event, turn) => (turn, event),
         };
@@ -281,8 +283,7 @@ impl<'a> Calls<'a> {
             .with(|mut access| access.as_context_mut().data_mut().handles.lend(connection));
         self.places[place].handle = Some(handle);
         self.places[place].call = Some(self.start(handle, event)?);
-        self.poll_place(place);
-        Ok(())
+        self.poll_place(place)
     }
 
     fn start(
