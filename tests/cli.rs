@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
+use tokio::net::{TcpListener, TcpStream};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
-use crate::harness::{Client, Closed, Raw, within};
+use crate::harness::{Client, Closed, HANDSHAKE, Raw, within};
 
 /// A wrong command line and a wrong configuration, as in BSD's sysexits.
 const USAGE: i32 = 64;
@@ -238,26 +239,21 @@ async fn a_second_signal_does_not_wait_for_a_peer_that_does_not_answer() {
 
 #[tokio::test]
 async fn a_host_that_ends_takes_no_new_connections() {
-    let mut host = Serving::start(&["run", openline_guests::ECHO, "--listen", "127.0.0.1:0"]).await;
-    let _silent = Raw::upgraded(host.address, "/echo").await;
+    let host = Serving::start(&["run", openline_guests::ECHO, "--listen", "127.0.0.1:0"]).await;
+    // Keeps the host waiting, for it never answers the close frame.
+    let mut silent = Raw::upgraded(host.address, "/echo").await;
     let mut early = Raw::connect(host.address).await;
     host.signal("TERM").await;
-    host.told("draining").await;
-    // Neither on a new line nor on one that was there before: what the peer of
-    // an old one reads is the end of the line or 503, not 101.
-    let handshake = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
-                     Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-                     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    let head =
-        match tokio::io::AsyncWriteExt::write_all(&mut early.socket, handshake.as_bytes()).await {
-            Ok(()) => early.head().await,
-            Err(_) => String::new(),
-        };
+    assert_eq!(silent.read_close().await.0, 1001);
+    // Neither on a new line nor on one that was there before.
+    let handshake = HANDSHAKE.replace("{path}", "/echo");
+    let head = match early.socket.write_all(handshake.as_bytes()).await {
+        Ok(()) => early.head().await,
+        Err(_) => String::new(),
+    };
     assert!(!head.starts_with("HTTP/1.1 101"), "{head}");
-    let refused = within("a connection to be refused", async {
-        while tokio::net::TcpStream::connect(host.address).await.is_ok() {}
-    });
-    refused.await;
+    let refused = async { while TcpStream::connect(host.address).await.is_ok() {} };
+    within("a connection to be refused", refused).await;
 }
 
 #[tokio::test]
@@ -297,7 +293,7 @@ async fn run_refuses_two_components_of_one_name() {
 
 #[tokio::test]
 async fn a_port_in_use_is_said_with_its_address() {
-    let taken = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = taken.local_addr().unwrap().to_string();
     let ended = openline(&["run", openline_guests::ECHO, "--listen", &address]).await;
     let what = format!("cannot listen on {address}");

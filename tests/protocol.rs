@@ -517,3 +517,20 @@ async fn a_close_is_not_delayed_by_a_handler_that_is_at_work() {
     assert_eq!(peer.read_close().await, (1000, "bye".into()));
     assert!(peer.is_ended().await);
 }
+
+#[tokio::test]
+async fn a_peer_that_talks_on_instead_of_answering_a_close_is_cut_off_by_its_bytes() {
+    // Longer than the test waits: only what it sends can end it.
+    let host = Host::with(openline_guests::FAULT_CLOSE, "/close")
+        .server(|server| server.close_timeout = Duration::from_secs(600))
+        .start()
+        .await;
+    let mut talking = Raw::upgraded(host.address, "/close").await;
+    talking.send(&frame(TEXT, b"4001 bye")).await;
+    assert_eq!(talking.read_close().await, (4001, "bye".into()));
+    let more = frame(BINARY, &[0; 60_000]);
+    let writing = async { while talking.socket.write_all(&more).await.is_ok() {} };
+    within("the stream to be cut off", writing).await;
+    let mut next = host.connect("/close").await;
+    assert_eq!(next.ask("still here").await, "still here");
+}

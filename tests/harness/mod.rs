@@ -12,7 +12,7 @@ use std::time::Duration;
 pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use client::{Client, Closed};
 pub use host::Host;
-pub use raw::{Raw, frame};
+pub use raw::{HANDSHAKE, Raw, frame};
 
 /// The longest a test waits for something that should happen at once: long
 /// enough for a machine that is busy with other tests.

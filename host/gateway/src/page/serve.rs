@@ -109,14 +109,15 @@ fn names_loopback(headers: &HeaderMap) -> bool {
     let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {
         return false;
     };
-    if let Ok(address) = host.parse::<SocketAddr>() {
-        return address.ip().is_loopback();
+    // RFC 3986 section 3.2.2: only an address of version 6 has brackets, and
+    // colons within them.
+    if let Some((number, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return number
+            .parse::<IpAddr>()
+            .is_ok_and(|number| number.is_loopback());
     }
-    let name = host.rsplit_once(':').map_or(host, |(name, _)| name);
-    let number = name
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .parse::<IpAddr>();
+    let name = host.split(':').next().unwrap_or_default();
+    let number = name.parse::<IpAddr>();
     name.eq_ignore_ascii_case("localhost") || number.is_ok_and(|number| number.is_loopback())
 }
 
