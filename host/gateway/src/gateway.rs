@@ -66,7 +66,8 @@ impl Gateway {
     }
 
     /// Closes every connection with 1001 and waits until all have ended, at
-    /// most `drain_timeout`. Answers how many were still there.
+    /// most `drain_timeout`. Answers how many were still there. The accept loop
+    /// must have been stopped: it holds a permit for the next connection.
     pub async fn drain(&self) -> usize {
         // Before the connections are listed: who joins a hub later looks at
         // this and ends by itself.

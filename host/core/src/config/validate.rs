@@ -9,7 +9,7 @@ use toml::Spanned;
 use super::file::{self, File, error_at, line_of};
 use super::{Config, ConfigError, FunctionConfig, ServerConfig};
 use crate::limits::{EPOCH_TICK, FunctionLimits, INSTANCES_MAX, InstancePolicy};
-use crate::route::{Route, RouteTable};
+use crate::route::{Route, RouteError, RouteTable};
 use crate::units::{ByteSize, Period};
 
 /// The smallest and largest memory of an instance, in bytes: a page of Wasm
@@ -120,8 +120,7 @@ impl Check<'_> {
         let route = match route {
             Ok(route) => route,
             Err(error) => {
-                let hint = "each function has a route of its own";
-                self.error(Some(span), &error.to_string(), hint);
+                self.error(Some(span), &error.to_string(), route_hint(&error));
                 return None;
             }
         };
@@ -237,5 +236,16 @@ impl Check<'_> {
             return default;
         }
         time
+    }
+}
+
+fn route_hint(error: &RouteError) -> &'static str {
+    match error {
+        RouteError::Syntax(_) => "only visible ASCII; percent-encode everything else",
+        RouteError::Parameter(_) => {
+            "as in \"/chat/{room}\"; a name has letters, digits, `-` and `_`"
+        }
+        RouteError::Reserved => "choose another first segment",
+        RouteError::Conflict(..) => "each function has a route of its own",
     }
 }
