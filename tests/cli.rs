@@ -1,6 +1,7 @@
 //! The command: what it prints where, with which code it ends, and how it
 //! stops. The real binary, in a process of its own.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
@@ -254,6 +255,9 @@ async fn a_host_that_ends_takes_no_new_connections() {
     assert!(!head.starts_with("HTTP/1.1 101"), "{head}");
     let refused = async { while TcpStream::connect(host.address).await.is_ok() {} };
     within("a connection to be refused", refused).await;
+    // Not because the host has ended: the silent one's line is still there.
+    let still_open = silent.socket.try_read(&mut [0]).unwrap_err();
+    assert_eq!(still_open.kind(), ErrorKind::WouldBlock);
 }
 
 #[tokio::test]
