@@ -1,12 +1,7 @@
 //! Channels and what else reaches other connections: who gets a message, who
 //! does not, and what a peer that does not read does to the others.
 
-use std::num::NonZeroU32;
-
-use openline_core::limits::{
-    ATTACHMENT_BYTES_MAX, CHANNEL_NAME_BYTES_MAX, CHANNELS_PER_CONNECTION_MAX,
-    HANDLES_PER_INSTANCE_MAX,
-};
+use openline_core::limits::{CHANNEL_NAME_BYTES_MAX, FunctionLimits, InstancePolicy};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Client, Closed, Host};
@@ -73,7 +68,7 @@ async fn binary_is_published_as_binary() {
 async fn a_broadcast_reaches_all_connections_of_the_function_in_every_instance() {
     // The same component under two names: two functions.
     let host = Host::with(openline_guests::FAULT_HUB, "/hub")
-        .instance(|instance| instance.concurrency = NonZeroU32::MIN)
+        .instance(|instance| instance.concurrency = 1)
         .and(openline_guests::FAULT_HUB, "/other")
         .start()
         .await;
@@ -151,7 +146,7 @@ async fn messages_of_one_sender_arrive_in_order() {
 #[tokio::test]
 async fn a_connection_is_found_by_its_identity_and_sent_to() {
     let host = Host::with(openline_guests::FAULT_HUB, "/hub")
-        .instance(|instance| instance.concurrency = NonZeroU32::MIN)
+        .instance(|instance| instance.concurrency = 1)
         .and(openline_guests::FAULT_HUB, "/other")
         .start()
         .await;
@@ -211,7 +206,8 @@ async fn a_slow_subscriber_delays_nobody_and_overflows_alone() {
 async fn a_connection_has_its_channels_and_not_one_more() {
     let host = hub().await;
     let mut client = host.connect("/hub").await;
-    for index in 0..CHANNELS_PER_CONNECTION_MAX {
+    let most = FunctionLimits::default().channels;
+    for index in 0..most {
         assert_eq!(client.ask(&format!("subscribe {index}")).await, "ok");
     }
     assert_eq!(client.ask("subscribe 0").await, "ok", "it has this one");
@@ -232,9 +228,10 @@ async fn a_function_may_subscribe_a_connection_to_as_many_while_it_accepts() {
             .collect();
         format!("/reject?{}", names.join("&"))
     };
-    let mut client = host.connect(&path(CHANNELS_PER_CONNECTION_MAX)).await;
+    let most = FunctionLimits::default().channels as usize;
+    let mut client = host.connect(&path(most)).await;
     assert_eq!(client.ask("x").await, "x");
-    let refused = host.refused(&path(CHANNELS_PER_CONNECTION_MAX + 1)).await;
+    let refused = host.refused(&path(most + 1)).await;
     assert_eq!(refused.status, 502);
     assert_eq!(refused.headers["openline-error-type"], "bad_answer");
     // The refused one has left nothing behind.
@@ -264,7 +261,8 @@ async fn an_attachment_at_its_size_and_past_it() {
         .start()
         .await;
     let mut client = host.connect("/hub").await;
-    let (most, more) = (ATTACHMENT_BYTES_MAX, ATTACHMENT_BYTES_MAX + 1);
+    let most = FunctionLimits::default().attachment_bytes;
+    let more = most + 1;
     assert_eq!(client.ask("attached").await, "0");
     assert_eq!(client.ask(&format!("attach {most}")).await, "ok");
     assert_eq!(client.ask(&format!("attach {more}")).await, "limit");
@@ -297,7 +295,7 @@ async fn an_instance_holds_its_handles_and_not_one_more() {
         .start()
         .await;
     let mut client = host.connect("/hub").await;
-    let most = HANDLES_PER_INSTANCE_MAX.to_string();
+    let most = InstancePolicy::default().handles.to_string();
     assert_eq!(client.ask(&format!("lose {most}")).await, most);
     assert_eq!(client.ask("id").await.len(), 32, "its own are not counted");
     client.text("lose 1").await;

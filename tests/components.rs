@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 
 use openline_core::config::FunctionConfig;
-use openline_core::limits::{COMPONENT_BYTES_MAX, FunctionLimits, InstancePolicy};
+use openline_core::config::ServerConfig;
+use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
@@ -26,7 +27,7 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| runtime(None));
 fn runtime(cache: Option<PathBuf>) -> Arc<Runtime> {
     let options = RuntimeOptions {
         instances: 4,
-        cache,
+        ..RuntimeOptions::new(&ServerConfig::default(), cache)
     };
     Arc::new(Runtime::new(options).unwrap())
 }
@@ -210,23 +211,41 @@ async fn a_component_that_does_not_start_is_refused_when_it_is_loaded() {
     assert!(error.hint().contains("memory_bytes"));
 }
 
-#[test]
-fn a_component_at_its_size_and_past_it() {
-    let most = usize::try_from(COMPONENT_BYTES_MAX).unwrap();
-    let mut bytes = hollow(&[PLAIN], 0);
-    // One custom section without a name fills it up: its size has five bytes.
-    let rest = u32::try_from(most - bytes.len() - 6).unwrap();
-    bytes.push(0);
-    for shift in [0, 7, 14, 21] {
-        bytes.push(u8::try_from(rest >> shift & 0x7f).unwrap() | 0x80);
+#[tokio::test]
+async fn a_component_at_its_size_and_past_it() {
+    let component = echo();
+    let limited = |component_bytes| {
+        let options = RuntimeOptions {
+            instances: 1,
+            component_bytes,
+            ..RuntimeOptions::new(&ServerConfig::default(), None)
+        };
+        Arc::new(Runtime::new(options).unwrap())
+    };
+    let at = limited(component.len());
+    at.load(&config(), component.clone()).await.unwrap();
+    let past = limited(component.len() - 1);
+    let error = past.load(&config(), component).await.unwrap_err();
+    assert!(matches!(error, LoadError::TooBig { .. }), "{error}");
+    assert!(error.to_string().contains("component_bytes"), "{error}");
+}
+
+#[tokio::test]
+async fn a_component_whose_compiling_takes_too_long_is_refused_and_the_next_one_waits() {
+    let options = RuntimeOptions {
+        instances: 1,
+        compile_timeout: std::time::Duration::from_millis(1),
+        ..RuntimeOptions::new(&ServerConfig::default(), None)
+    };
+    let runtime = Arc::new(Runtime::new(options).unwrap());
+    let config = config();
+    let load = || runtime.load(&config, echo());
+    // Both are refused, the second after it has waited for the first one's
+    // compiler, which nothing can stop.
+    let (first, second) = tokio::join!(load(), load());
+    for error in [first.unwrap_err(), second.unwrap_err()] {
+        assert!(matches!(error, LoadError::CompileTimeout(_)), "{error}");
     }
-    bytes.push(u8::try_from(rest >> 28).unwrap());
-    bytes.resize(most, 0);
-    assert_eq!(inspect(&bytes).unwrap().handler, HandlerKind::Plain);
-    bytes.push(0);
-    let error = inspect(&bytes).unwrap_err();
-    assert!(matches!(error, LoadError::TooBig(_)), "{error}");
-    assert!(error.to_string().contains(&(most + 1).to_string()));
 }
 
 #[tokio::test]
@@ -445,7 +464,7 @@ async fn what_is_refused_is_not_cached_as_good() {
     }
     // Whether with fuel or without is a setting: each has a file of its own.
     let mut metered = config();
-    metered.limit.fuel_per_event = Some(10_000_000);
+    metered.limit.fuel_per_event = 10_000_000;
     runtime.load(&metered, echo()).await.unwrap();
     runtime.load(&config(), echo()).await.unwrap();
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);

@@ -4,7 +4,6 @@
 //! 1011 and a reason that names the limit; every other connection stays, and
 //! its next event is handled by a new instance.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio_tungstenite::tungstenite::Message;
@@ -91,7 +90,7 @@ async fn spending_the_fuel_of_an_event_ends_only_the_connection_that_caused_it()
     ] {
         let host = Host::with(component, &format!("/{name}"))
             .limit(|limit| {
-                limit.fuel_per_event = Some(1_000_000);
+                limit.fuel_per_event = 1_000_000;
                 limit.cpu_timeout = NEVER;
                 limit.handler_timeout = NEVER;
             })
@@ -105,7 +104,7 @@ async fn spending_the_fuel_of_an_event_ends_only_the_connection_that_caused_it()
 async fn each_event_has_its_own_fuel() {
     for component in [openline_guests::ECHO, openline_guests::ECHO_ASYNC] {
         let host = Host::with(component, "/echo")
-            .limit(|limit| limit.fuel_per_event = Some(100_000))
+            .limit(|limit| limit.fuel_per_event = 100_000)
             .start()
             .await;
         let mut client = host.connect("/echo").await;
@@ -281,7 +280,7 @@ async fn what_waited_behind_a_failing_call_is_handled_by_a_new_instance() {
 #[tokio::test]
 async fn while_one_function_computes_forever_others_are_served() {
     let host = Host::with(openline_guests::FAULT_COMPUTE, "/compute")
-        .instance(|instance| instance.concurrency = NonZeroU32::MIN)
+        .instance(|instance| instance.concurrency = 1)
         .limit(|limit| {
             limit.cpu_timeout = 3 * PATIENCE;
             limit.handler_timeout = NEVER;

@@ -1,16 +1,11 @@
 //! Instances: how many there are, who shares one, and when one goes.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Client, Closed, Host, eventually, within};
-
-fn number(number: u32) -> NonZeroU32 {
-    NonZeroU32::new(number).unwrap()
-}
 
 /// Asks again until the end of another connection has made room.
 async fn connect_once_there_is_room(host: &Host, path: &str) -> Client {
@@ -28,7 +23,7 @@ async fn connect_once_there_is_room(host: &Host, path: &str) -> Client {
 #[tokio::test]
 async fn an_instance_takes_its_concurrency_and_the_next_connection_gets_another() {
     let host = Host::with(openline_guests::ECHO, "/echo")
-        .instance(|instance| instance.concurrency = number(3))
+        .instance(|instance| instance.concurrency = 3)
         .start()
         .await;
     let function = host.function("echo");
@@ -47,8 +42,8 @@ async fn an_instance_takes_its_concurrency_and_the_next_connection_gets_another(
 async fn a_seat_that_is_free_is_taken_before_an_instance_is_made() {
     let host = Host::with(openline_guests::ECHO, "/echo")
         .instance(|instance| {
-            instance.concurrency = number(2);
-            instance.instances = number(2);
+            instance.concurrency = 2;
+            instance.instances = 2;
         })
         .start()
         .await;
@@ -73,8 +68,8 @@ async fn a_seat_that_is_free_is_taken_before_an_instance_is_made() {
 async fn without_room_a_connection_is_refused_until_one_ends() {
     let host = Host::with(openline_guests::ECHO, "/echo")
         .instance(|instance| {
-            instance.concurrency = number(2);
-            instance.instances = number(2);
+            instance.concurrency = 2;
+            instance.instances = 2;
         })
         .start()
         .await;
@@ -105,8 +100,8 @@ async fn without_room_a_connection_is_refused_until_one_ends() {
 async fn a_connection_whose_instance_failed_and_finds_no_room_is_closed_with_1013() {
     let host = Host::with(openline_guests::FAULT_TRAP, "/trap")
         .instance(|instance| {
-            instance.concurrency = number(2);
-            instance.instances = number(1);
+            instance.concurrency = 2;
+            instance.instances = 1;
         })
         .start()
         .await;
@@ -168,7 +163,7 @@ async fn a_room_whose_instance_is_full_refuses_and_another_room_does_not() {
     let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
         .instance(|instance| {
             instance.affinity = Some("room".into());
-            instance.concurrency = number(2);
+            instance.concurrency = 2;
         })
         .start()
         .await;
@@ -189,7 +184,7 @@ async fn rooms_count_against_the_instances_of_the_function() {
     let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
         .instance(|instance| {
             instance.affinity = Some("room".into());
-            instance.instances = number(2);
+            instance.instances = 2;
         })
         .start()
         .await;
@@ -267,7 +262,7 @@ async fn an_idle_instance_with_an_asynchronous_handler_is_dropped_too() {
 #[tokio::test]
 async fn with_a_concurrency_of_one_connections_share_nothing() {
     let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
-        .instance(|instance| instance.concurrency = NonZeroU32::MIN)
+        .instance(|instance| instance.concurrency = 1)
         .start()
         .await;
     let mut first = host.connect("/counter/same").await;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use openline_cluster::budget::OutboxBudget;
 use openline_cluster::connection::{Connection, Facts, Next};
 use openline_cluster::hub::Hub;
 use openline_cluster::wakeups::Wakeups;
@@ -13,13 +14,16 @@ use openline_core::name::ChannelName;
 
 fn fan_out(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fan-out");
+    let limits = Arc::new(FunctionLimits::default());
+    let budget = Arc::new(OutboxBudget::new(1 << 30));
     for subscribers in [1_usize, 100, 1000] {
         let hub = Hub::default();
         let channel = ChannelName::new("room").expect("this is a name");
         let connections: Vec<_> = (0..subscribers)
             .map(|_| {
-                let limits = FunctionLimits::default();
-                let connection = Arc::new(Connection::new(Facts::default(), &limits));
+                let limits = Arc::clone(&limits);
+                let connection = Connection::new(Facts::default(), limits, Arc::clone(&budget));
+                let connection = Arc::new(connection);
                 hub.join(&connection);
                 hub.subscribe(&connection, channel.clone())
                     .expect("it is its first channel");
@@ -34,7 +38,7 @@ fn fan_out(criterion: &mut Criterion) {
                 let reached = hub.publish(&channel, &message, None, &mut wakeups);
                 assert_eq!(reached, subscribers as u64);
                 for connection in &connections {
-                    assert!(matches!(connection.next(), Next::Message(_)));
+                    assert!(matches!(connection.next(), Next::Item(_)));
                 }
             });
         });

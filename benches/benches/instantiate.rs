@@ -3,7 +3,6 @@
 //! difference is the instance.
 #![expect(clippy::disallowed_types, reason = "a benchmark measures real time")]
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -24,7 +23,7 @@ fn instantiate(criterion: &mut Criterion) {
         ("plain", openline_guests::ECHO),
         ("async", openline_guests::ECHO_ASYNC),
     ] {
-        let one = NonZeroU32::MIN;
+        let one = 1;
         let warm = InstancePolicy {
             idle_timeout: Duration::from_secs(60),
             ..Default::default()

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use openline_cluster::connection::{Connection, Facts, Next};
-use openline_core::config::FunctionConfig;
+use openline_cluster::budget::OutboxBudget;
+use openline_cluster::connection::{Connection, Facts, Item, Next};
+use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::event::{Event, UpgradeRequest};
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
@@ -17,8 +18,8 @@ use openline_engine::runtime::{Runtime, RuntimeOptions};
 /// Loads a component as a function.
 pub async fn function(component: &str, instance: InstancePolicy) -> anyhow::Result<Function> {
     let options = RuntimeOptions {
-        instances: instance.instances.get(),
-        cache: None,
+        instances: instance.instances,
+        ..RuntimeOptions::new(&ServerConfig::default(), None)
     };
     let runtime = Arc::new(Runtime::new(options)?);
     let config = FunctionConfig {
@@ -47,7 +48,11 @@ impl Line {
         let Ok(Accepted { seat, .. }) = function.upgrade(UpgradeRequest::default()).await? else {
             anyhow::bail!("the function refuses the connection");
         };
-        let connection = Arc::new(Connection::new(Facts::default(), function.limits()));
+        let connection = Arc::new(Connection::new(
+            Facts::default(),
+            Arc::clone(function.limits()),
+            Arc::new(OutboxBudget::new(ServerConfig::default().outbox_bytes)),
+        ));
         function.hub().join(&connection);
         let binding = function.bind(Arc::clone(&connection), seat);
         let mut line = Self {
@@ -80,7 +85,7 @@ impl Line {
     /// Takes what the function wrote; answers how many messages there were.
     pub fn drain(&self) -> usize {
         std::iter::from_fn(|| match self.connection.next() {
-            Next::Message(message) => Some(message),
+            Next::Item(Item::Message(message)) => Some(message),
             _ => None,
         })
         .count()

@@ -6,10 +6,7 @@
 
 use std::time::Duration;
 
-use openline_core::limits::{
-    ATTACHMENT_BYTES_MAX, CHANNEL_NAME_BYTES_MAX, CHANNELS_PER_CONNECTION_MAX,
-    REJECTION_BODY_BYTES_MAX,
-};
+use openline_core::limits::{CHANNEL_NAME_BYTES_MAX, FunctionLimits};
 
 use super::request::{ACCEPT, Request};
 use crate::harness::{Client, Host, Raw, eventually, frame, within};
@@ -114,9 +111,10 @@ async fn what_an_answer_may_hold_at_its_limit_and_past_it() {
         let each = (0..count).map(|index| format!("&channel={index}"));
         each.collect()
     };
-    let body = REJECTION_BODY_BYTES_MAX;
-    let attachment = ATTACHMENT_BYTES_MAX;
-    let many = CHANNELS_PER_CONNECTION_MAX;
+    let limits = FunctionLimits::default();
+    let body = limits.rejection_body_bytes;
+    let attachment = limits.attachment_bytes;
+    let many = limits.channels as usize;
     for (at, status, past) in [
         (
             format!("status=403&body_bytes={body}"),

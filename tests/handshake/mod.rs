@@ -6,7 +6,7 @@ mod request;
 
 use std::time::Duration;
 
-use openline_core::limits::{REQUEST_HEADER_BYTES_MAX, REQUEST_URI_BYTES_MAX};
+use openline_core::limits::FunctionLimits;
 
 use crate::harness::{Host, Raw, frame, within};
 use request::{ACCEPT, Answer, KEY, Request};
@@ -192,11 +192,11 @@ async fn headers_of_the_host_are_not_for_peers() {
 async fn headers_are_accepted_up_to_their_bytes_and_refused_past_them() {
     let host = echo().await;
     let right = Request::right("/echo").with("X", "");
-    let rest = REQUEST_HEADER_BYTES_MAX - right.header_bytes();
+    let rest = FunctionLimits::default().request_header_bytes - right.header_bytes();
     let most = right.clone().changed("X", &"x".repeat(rest));
     assert_eq!(most.ask(&host).await.status, 101);
     let past = right.changed("X", &"x".repeat(rest + 1));
-    past.refused(&host, 400, "headers_too_large").await;
+    past.refused(&host, 400, "request_header_bytes").await;
 }
 
 #[tokio::test]
@@ -204,11 +204,11 @@ async fn a_path_with_its_query_is_accepted_up_to_its_bytes_and_refused_past_them
     let host = echo().await;
     let most = format!(
         "/echo?{}",
-        "q".repeat(REQUEST_URI_BYTES_MAX - "/echo?".len())
+        "q".repeat(FunctionLimits::default().request_uri_bytes - "/echo?".len())
     );
     assert_eq!(Request::right(&most).ask(&host).await.status, 101);
     let past = Request::right(&format!("{most}q"));
-    past.refused(&host, 400, "uri_too_long").await;
+    past.refused(&host, 400, "request_uri_bytes").await;
 }
 
 #[tokio::test]

@@ -23,7 +23,7 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
     let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
     let options = RuntimeOptions {
         instances: 500,
-        cache: Some(cache),
+        ..RuntimeOptions::new(&ServerConfig::default(), Some(cache))
     };
     Arc::new(Runtime::new(options).unwrap())
 });

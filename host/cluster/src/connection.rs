@@ -4,19 +4,23 @@
 //! into it. Each of its locks is held for a few instructions and never while
 //! another one of the same connection is taken.
 
-use std::task::Waker;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use openline_core::close::CloseReason;
 use openline_core::event::{RouteParams, SendOutcome};
-use openline_core::limits::{ATTACHMENT_BYTES_MAX, FunctionLimits};
+use openline_core::limits::{FunctionLimits, PING_BYTES_MAX};
 use openline_core::message::Message;
 use openline_core::name::{ChannelName, ConnectionId};
 use parking_lot::Mutex;
 
-pub use crate::outbox::Next;
+use crate::budget::OutboxBudget;
 use crate::outbox::Outbox;
+pub use crate::outbox::{Gone, Item, Next};
 
 /// What was decided at the handshake and never changes.
 #[derive(Clone, Debug, Default)]
@@ -33,10 +37,14 @@ pub struct Facts {
 pub struct Connection {
     id: ConnectionId,
     facts: Facts,
-    message_bytes_max: usize,
-    outbox_bytes_max: usize,
+    limits: Arc<FunctionLimits>,
+    budget: Arc<OutboxBudget>,
     outbox: Mutex<Outbox>,
     owner: AtomicWaker,
+    paused: AtomicBool,
+    draining: AtomicBool,
+    /// Nanoseconds and one; 0 when none was measured.
+    round_trip: AtomicU64,
     attachment: Mutex<Bytes>,
     pub(crate) subscriptions: Mutex<Subscriptions>,
 }
@@ -44,9 +52,13 @@ pub struct Connection {
 /// The channels of a connection; `None` once it has left the hub.
 pub(crate) type Subscriptions = Option<Vec<ChannelName>>;
 
-/// The attachment is larger than 16 KiB.
+/// The attachment is larger than `attachment_bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttachmentTooBig;
+
+/// The payload of a ping is larger than 125 bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PingTooBig;
 
 impl Connection {
     /// A connection that is about to open, with an identity of its own.
@@ -55,16 +67,19 @@ impl Connection {
     ///
     /// When the operating system has no random numbers: without them nothing
     /// that this host does would be safe.
-    pub fn new(facts: Facts, limits: &FunctionLimits) -> Self {
+    pub fn new(facts: Facts, limits: Arc<FunctionLimits>, budget: Arc<OutboxBudget>) -> Self {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).expect("the operating system has random numbers");
         Self {
             id: ConnectionId::from_random(u128::from_ne_bytes(bits)),
             facts,
-            message_bytes_max: limits.message_bytes,
-            outbox_bytes_max: limits.outbox_bytes,
+            limits,
+            budget,
             outbox: Mutex::default(),
             owner: AtomicWaker::new(),
+            paused: AtomicBool::new(false),
+            draining: AtomicBool::new(false),
+            round_trip: AtomicU64::new(0),
             attachment: Mutex::default(),
             subscriptions: Mutex::new(Some(Vec::new())),
         }
@@ -80,12 +95,37 @@ impl Connection {
         &self.facts
     }
 
+    /// What it may use.
+    pub fn limits(&self) -> &FunctionLimits {
+        &self.limits
+    }
+
     /// Puts a message into the outbox. The owner is not woken: see
     /// [`crate::wakeups::Wakeups`].
     pub fn push(&self, message: Message) -> SendOutcome {
-        self.outbox
-            .lock()
-            .push(message, self.message_bytes_max, self.outbox_bytes_max)
+        self.put(Item::Message(message))
+    }
+
+    /// Puts a ping into the outbox. The owner is not woken.
+    pub fn ping(&self, payload: Bytes) -> Result<SendOutcome, PingTooBig> {
+        if payload.len() > PING_BYTES_MAX {
+            return Err(PingTooBig);
+        }
+        Ok(self.put(Item::Ping(payload)))
+    }
+
+    fn put(&self, item: Item) -> SendOutcome {
+        self.outbox.lock().push(item, &self.limits, &self.budget)
+    }
+
+    /// Bytes that wait in the outbox.
+    pub fn buffered_bytes(&self) -> u64 {
+        self.outbox.lock().bytes()
+    }
+
+    /// Ready when the outbox is below its low mark.
+    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        self.outbox.lock().poll_writable(cx)
     }
 
     /// Asks for the connection to end once its outbox is written. The first
@@ -99,14 +139,41 @@ impl Connection {
         self.outbox.lock().is_open()
     }
 
+    /// Stops or resumes reading. The owner is not woken.
+    pub fn pause(&self, paused: bool) {
+        self.paused.store(paused, Ordering::Release);
+    }
+
+    /// Whether reading is stopped.
+    pub fn is_paused(&self) -> bool {
+        self.paused.load(Ordering::Acquire)
+    }
+
+    /// Asks for the connection to end with 1001 once what has arrived is
+    /// handled and answered. The owner is not woken.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Release);
+    }
+
+    /// Whether it is to end once what has arrived is handled.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// The time between the last ping that was answered and its pong.
+    pub fn round_trip(&self) -> Option<Duration> {
+        let nanoseconds = self.round_trip.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Duration::from_nanos(nanoseconds))
+    }
+
     /// What the function keeps with the connection.
     pub fn attachment(&self) -> Bytes {
         self.attachment.lock().clone()
     }
 
-    /// Replaces the attachment, at most 16 KiB.
+    /// Replaces the attachment, at most `attachment_bytes`.
     pub fn set_attachment(&self, bytes: Bytes) -> Result<(), AttachmentTooBig> {
-        if bytes.len() > ATTACHMENT_BYTES_MAX {
+        if bytes.len() > self.limits.attachment_bytes {
             return Err(AttachmentTooBig);
         }
         *self.attachment.lock() = bytes;
@@ -127,11 +194,25 @@ impl Connection {
 
     /// The next thing to write.
     pub fn next(&self) -> Next {
-        self.outbox.lock().next()
+        self.outbox.lock().next(&self.budget)
+    }
+
+    /// A ping was answered after this time.
+    pub fn set_round_trip(&self, time: Duration) {
+        let nanoseconds = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.round_trip
+            .store(nanoseconds.saturating_add(1), Ordering::Relaxed);
     }
 
     /// The socket is gone: accepts nothing any more and lets go of what waits.
     pub fn finish(&self) {
-        self.outbox.lock().finish();
+        self.outbox.lock().finish(&self.budget);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Its share of the host's budget, if nobody has finished it.
+        self.outbox.get_mut().finish(&self.budget);
     }
 }

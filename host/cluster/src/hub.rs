@@ -2,14 +2,13 @@
 //!
 //! Sharded maps; a shard is locked while messages are put into outboxes, which
 //! never waits. Bounded by its connections: each is in the hub once, and once
-//! in each of at most 128 channels. A channel without subscribers is gone.
+//! in each of its `channels`. A channel without subscribers is gone.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use dashmap::DashMap;
 use openline_core::event::SendOutcome;
-use openline_core::limits::CHANNELS_PER_CONNECTION_MAX;
 use openline_core::message::Message;
 use openline_core::name::{ChannelName, ConnectionId};
 
@@ -28,6 +27,8 @@ pub struct Hub {
 pub enum SubscribeError {
     /// It has as many channels as it may have.
     TooMany,
+    /// The channel has as many subscribers as it may have.
+    Crowded,
     /// It has left.
     Gone,
 }
@@ -79,10 +80,14 @@ impl Hub {
         if list.contains(&channel) {
             return Ok(());
         }
-        if list.len() == CHANNELS_PER_CONNECTION_MAX {
+        let limits = connection.limits();
+        if list.len() >= limits.channels as usize {
             return Err(SubscribeError::TooMany);
         }
         let mut subscribers = self.channels.entry(channel.clone()).or_default();
+        if subscribers.len() >= limits.subscribers as usize {
+            return Err(SubscribeError::Crowded);
+        }
         subscribers.insert(connection.id(), Arc::clone(connection));
         list.push(channel);
         Ok(())
@@ -172,13 +177,20 @@ mod tests {
     use openline_core::limits::FunctionLimits;
 
     use super::*;
-    use crate::connection::{Facts, Next};
+    use crate::budget::OutboxBudget;
+    use crate::connection::{Facts, Item, Next};
+
+    fn written(message: Message) -> Next {
+        Next::Item(Item::Message(message))
+    }
+
+    fn limited(limits: FunctionLimits) -> Arc<Connection> {
+        let budget = Arc::new(OutboxBudget::new(1 << 20));
+        Arc::new(Connection::new(Facts::default(), Arc::new(limits), budget))
+    }
 
     fn joined(hub: &Hub) -> Arc<Connection> {
-        let connection = Arc::new(Connection::new(
-            Facts::default(),
-            &FunctionLimits::default(),
-        ));
+        let connection = limited(FunctionLimits::default());
         hub.join(&connection);
         connection
     }
@@ -205,9 +217,9 @@ mod tests {
             1
         );
         assert_eq!(hub.broadcast(&text("b"), None, &mut wakeups), 3);
-        assert_eq!(first.next(), Next::Message(text("b")));
-        assert_eq!(second.next(), Next::Message(text("a")));
-        assert_eq!(third.next(), Next::Message(text("b")));
+        assert_eq!(first.next(), written(text("b")));
+        assert_eq!(second.next(), written(text("a")));
+        assert_eq!(third.next(), written(text("b")));
     }
 
     #[test]
@@ -221,7 +233,7 @@ mod tests {
             &mut Wakeups::default(),
         );
         for connection in [first, second] {
-            let Next::Message(Message::Binary(received)) = connection.next() else {
+            let Next::Item(Item::Message(Message::Binary(received))) = connection.next() else {
                 panic!()
             };
             assert_eq!(received.as_ptr(), payload.as_ptr());
@@ -231,17 +243,43 @@ mod tests {
     #[test]
     fn channels_of_a_connection_at_their_limit_and_past_it() {
         let hub = Hub::default();
-        let connection = joined(&hub);
-        for index in 0..CHANNELS_PER_CONNECTION_MAX {
+        let connection = limited(FunctionLimits {
+            channels: 3,
+            ..FunctionLimits::default()
+        });
+        hub.join(&connection);
+        for index in 0..3 {
             hub.subscribe(&connection, name(index)).unwrap();
         }
-        let one_more = name(CHANNELS_PER_CONNECTION_MAX);
         assert_eq!(
-            hub.subscribe(&connection, one_more.clone()),
+            hub.subscribe(&connection, name(3)),
             Err(SubscribeError::TooMany)
         );
         hub.unsubscribe(&connection, &name(0));
-        assert_eq!(hub.subscribe(&connection, one_more), Ok(()));
+        assert_eq!(hub.subscribe(&connection, name(3)), Ok(()));
+    }
+
+    #[test]
+    fn subscribers_of_a_channel_at_their_limit_and_past_it() {
+        let hub = Hub::default();
+        let connections: Vec<_> = (0..3)
+            .map(|_| {
+                let connection = limited(FunctionLimits {
+                    subscribers: 2,
+                    ..FunctionLimits::default()
+                });
+                hub.join(&connection);
+                connection
+            })
+            .collect();
+        assert_eq!(hub.subscribe(&connections[0], name(1)), Ok(()));
+        assert_eq!(hub.subscribe(&connections[1], name(1)), Ok(()));
+        assert_eq!(
+            hub.subscribe(&connections[2], name(1)),
+            Err(SubscribeError::Crowded)
+        );
+        hub.leave(&connections[0]);
+        assert_eq!(hub.subscribe(&connections[2], name(1)), Ok(()));
     }
 
     #[test]
@@ -262,11 +300,10 @@ mod tests {
     #[test]
     fn a_full_outbox_hurts_nobody_else() {
         let hub = Hub::default();
-        let limits = FunctionLimits {
+        let slow = limited(FunctionLimits {
             outbox_bytes: 200,
             ..FunctionLimits::default()
-        };
-        let slow = Arc::new(Connection::new(Facts::default(), &limits));
+        });
         hub.join(&slow);
         let fast = joined(&hub);
         let mut wakeups = Wakeups::default();

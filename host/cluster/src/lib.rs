@@ -4,6 +4,7 @@
 //! gateway, its function to the engine; both hold the same
 //! [`connection::Connection`] and meet in its outbox.
 
+pub mod budget;
 pub mod connection;
 pub mod hub;
 mod outbox;

@@ -1,17 +1,23 @@
 //! What waits to be written to one connection, and how the connection is to
 //! end when that is written.
 //!
-//! Bounded in bytes: each message counts its payload and a constant for its
-//! bookkeeping, so that empty messages are bounded too. An empty outbox takes
-//! any message that is allowed at all. Overflow empties the outbox and ends
-//! the connection with 1013.
+//! Bounded in bytes, by the function's `outbox_bytes` and by its share of the
+//! host's: each message counts its payload and a constant for its bookkeeping,
+//! so that empty messages are bounded too. An empty outbox takes any message
+//! that is allowed at all. What happens past the bound is `outbox_overflow`.
 
 use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
 
+use bytes::Bytes;
 use openline_core::close::CloseReason;
 use openline_core::event::SendOutcome;
-use openline_core::limits::OUTBOX_LOW_BYTES;
+use openline_core::limits::{
+    FunctionLimits, OUTBOX_FREE_BYTES, OUTBOX_LOW_BYTES, OUTBOX_SHARE_BYTES, OutboxOverflow,
+};
 use openline_core::message::Message;
+
+use crate::budget::OutboxBudget;
 
 /// What a waiting message costs beside its payload, in bytes: its place in the
 /// queue and the header of a shared buffer.
@@ -19,173 +25,203 @@ pub(crate) const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    messages: VecDeque<Message>,
+    items: VecDeque<Item>,
     bytes: usize,
+    /// Of the host's budget.
+    share: usize,
     ending: Option<CloseReason>,
     gone: bool,
+    /// Who waits until there is room. Each is a call in flight or a task of
+    /// one, and those are bounded.
+    writers: Vec<Waker>,
+}
+
+/// Something that waits to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Item {
+    /// A message.
+    Message(Message),
+    /// A ping with this payload, at most 125 bytes.
+    Ping(Bytes),
 }
 
 /// What the owner of the socket does next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
-    /// Write this message.
-    Message(Message),
+    /// Write this.
+    Item(Item),
     /// All is written: end the connection for this reason.
     End(CloseReason),
     /// Nothing, until woken.
     Idle,
 }
 
+/// The connection is closing or closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gone;
+
+impl Item {
+    fn cost(&self) -> usize {
+        let payload = match self {
+            Self::Message(message) => message.bytes(),
+            Self::Ping(payload) => payload.len(),
+        };
+        payload + MESSAGE_OVERHEAD_BYTES
+    }
+}
+
 impl Outbox {
     pub(crate) fn push(
         &mut self,
-        message: Message,
-        message_bytes_max: usize,
-        outbox_bytes_max: usize,
+        item: Item,
+        limits: &FunctionLimits,
+        budget: &OutboxBudget,
     ) -> SendOutcome {
-        if self.gone || self.ending.is_some() {
+        if !self.is_open() {
             return SendOutcome::Gone;
         }
-        let payload = message.bytes();
-        if payload > message_bytes_max {
+        if let Item::Message(message) = &item
+            && message.bytes() > limits.message_bytes
+        {
             return SendOutcome::Dropped;
         }
-        let bytes = self.bytes + payload + MESSAGE_OVERHEAD_BYTES;
-        if bytes > outbox_bytes_max && !self.messages.is_empty() {
-            self.clear();
-            self.ending = Some(CloseReason::OutboxOverflow);
-            return SendOutcome::Dropped;
+        let cost = item.cost();
+        loop {
+            let fits = self.items.is_empty() || self.bytes + cost <= limits.outbox_bytes;
+            if fits && self.grow(self.bytes + cost, budget) {
+                break;
+            }
+            match limits.outbox_overflow {
+                OutboxOverflow::Close => {
+                    self.clear(budget);
+                    self.ending = Some(if fits {
+                        CloseReason::HostOutboxOverflow
+                    } else {
+                        CloseReason::OutboxOverflow
+                    });
+                    self.wake_writers();
+                    return SendOutcome::Dropped;
+                }
+                OutboxOverflow::DropNewest => return SendOutcome::Dropped,
+                OutboxOverflow::DropOldest if self.pop(budget).is_none() => {
+                    return SendOutcome::Dropped;
+                }
+                OutboxOverflow::DropOldest => {}
+            }
         }
-        self.messages.push_back(message);
-        self.bytes = bytes;
-        if bytes <= OUTBOX_LOW_BYTES {
+        self.items.push_back(item);
+        self.bytes += cost;
+        if self.bytes <= OUTBOX_LOW_BYTES {
             SendOutcome::Sent
         } else {
-            SendOutcome::Queued(u64::try_from(bytes).unwrap_or(u64::MAX))
+            SendOutcome::Queued(self.bytes())
         }
     }
 
     /// The first reason wins; `false` when there was one already.
     pub(crate) fn end(&mut self, reason: CloseReason) -> bool {
-        if self.gone || self.ending.is_some() {
+        if !self.is_open() {
             return false;
         }
         self.ending = Some(reason);
+        self.wake_writers();
         true
     }
 
-    pub(crate) fn next(&mut self) -> Next {
-        if let Some(message) = self.messages.pop_front() {
-            self.bytes -= message.bytes() + MESSAGE_OVERHEAD_BYTES;
-            return Next::Message(message);
+    pub(crate) fn next(&mut self, budget: &OutboxBudget) -> Next {
+        if let Some(item) = self.pop(budget) {
+            if self.bytes <= OUTBOX_LOW_BYTES {
+                self.wake_writers();
+            }
+            return Next::Item(item);
         }
         // What was queued in a burst is not kept for a quiet connection.
-        if self.messages.capacity() > 64 {
-            self.messages = VecDeque::new();
+        if self.items.capacity() > 64 {
+            self.items = VecDeque::new();
         }
         self.ending.clone().map_or(Next::Idle, Next::End)
     }
 
     /// Nothing is accepted any more and nothing is kept.
-    pub(crate) fn finish(&mut self) {
+    pub(crate) fn finish(&mut self, budget: &OutboxBudget) {
         self.gone = true;
-        self.clear();
+        self.clear(budget);
+        self.wake_writers();
     }
 
     pub(crate) fn is_open(&self) -> bool {
         !self.gone && self.ending.is_none()
     }
 
-    fn clear(&mut self) {
-        self.messages = VecDeque::new();
-        self.bytes = 0;
+    pub(crate) fn bytes(&self) -> u64 {
+        u64::try_from(self.bytes).unwrap_or(u64::MAX)
     }
+
+    /// Ready when little enough waits.
+    pub(crate) fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+        if !self.is_open() {
+            return Poll::Ready(Err(Gone));
+        }
+        if self.bytes <= OUTBOX_LOW_BYTES {
+            return Poll::Ready(Ok(()));
+        }
+        if !self
+            .writers
+            .iter()
+            .any(|writer| writer.will_wake(cx.waker()))
+        {
+            self.writers.push(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    fn pop(&mut self, budget: &OutboxBudget) -> Option<Item> {
+        let item = self.items.pop_front()?;
+        self.bytes -= item.cost();
+        self.shrink(budget);
+        Some(item)
+    }
+
+    /// Takes as much of the host's budget as so many bytes need.
+    fn grow(&mut self, bytes: usize, budget: &OutboxBudget) -> bool {
+        let more = share_of(bytes).saturating_sub(self.share);
+        if more > 0 && !budget.take(more) {
+            return false;
+        }
+        self.share += more;
+        true
+    }
+
+    /// Gives back what is not needed, but for one piece: an outbox about its
+    /// edge should not ask with each message.
+    fn shrink(&mut self, budget: &OutboxBudget) {
+        let kept = match share_of(self.bytes) {
+            _ if self.items.is_empty() => 0,
+            needed => needed + OUTBOX_SHARE_BYTES,
+        };
+        if self.share > kept {
+            budget.give_back(self.share - kept);
+            self.share = kept;
+        }
+    }
+
+    fn clear(&mut self, budget: &OutboxBudget) {
+        self.items = VecDeque::new();
+        self.bytes = 0;
+        self.shrink(budget);
+    }
+
+    fn wake_writers(&mut self) {
+        self.writers.drain(..).for_each(Waker::wake);
+    }
+}
+
+fn share_of(bytes: usize) -> usize {
+    bytes
+        .saturating_sub(OUTBOX_FREE_BYTES)
+        .next_multiple_of(OUTBOX_SHARE_BYTES)
 }
 
 #[cfg(test)]
-mod tests {
-    use bytes::Bytes;
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn message(bytes: usize) -> Message {
-        Message::Binary(Bytes::from(vec![0; bytes]))
-    }
-
-    #[test]
-    fn takes_up_to_its_bytes_and_ends_past_them() {
-        let mut outbox = Outbox::default();
-        let limit = 2 * (100 + MESSAGE_OVERHEAD_BYTES);
-        assert_eq!(outbox.push(message(100), 100, limit), SendOutcome::Sent);
-        assert_eq!(outbox.push(message(100), 100, limit), SendOutcome::Sent);
-        assert_eq!(outbox.push(message(0), 100, limit), SendOutcome::Dropped);
-        assert_eq!(outbox.next(), Next::End(CloseReason::OutboxOverflow));
-        assert_eq!(outbox.push(message(0), 100, limit), SendOutcome::Gone);
-    }
-
-    #[test]
-    fn a_message_at_its_size_and_past_it() {
-        let mut outbox = Outbox::default();
-        assert_eq!(outbox.push(message(101), 100, 100), SendOutcome::Dropped);
-        assert!(outbox.is_open());
-        // Larger than the outbox with its bookkeeping, but it is empty.
-        assert_eq!(outbox.push(message(100), 100, 100), SendOutcome::Sent);
-    }
-
-    #[test]
-    fn says_when_the_peer_is_slow() {
-        let mut outbox = Outbox::default();
-        let most = OUTBOX_LOW_BYTES - MESSAGE_OVERHEAD_BYTES;
-        assert_eq!(
-            outbox.push(message(most), usize::MAX, usize::MAX),
-            SendOutcome::Sent
-        );
-        let waiting = u64::try_from(OUTBOX_LOW_BYTES + MESSAGE_OVERHEAD_BYTES).unwrap();
-        let outcome = outbox.push(message(0), usize::MAX, usize::MAX);
-        assert_eq!(outcome, SendOutcome::Queued(waiting));
-    }
-
-    #[test]
-    fn what_was_sent_before_the_end_is_written_before_it() {
-        let mut outbox = Outbox::default();
-        outbox.push(message(1), 10, 1000);
-        assert!(outbox.end(CloseReason::ShuttingDown));
-        assert!(!outbox.end(CloseReason::Lost));
-        assert_eq!(outbox.next(), Next::Message(message(1)));
-        assert_eq!(outbox.next(), Next::End(CloseReason::ShuttingDown));
-    }
-
-    proptest! {
-        /// Whatever is pushed and taken, the outbox never holds more than its
-        /// limit or one message, hands out what it accepted in order, and
-        /// counts to nothing when it is empty.
-        #[test]
-        fn holds_its_bound_and_its_order(
-            steps in prop::collection::vec(prop_oneof![(0usize..300).prop_map(Some), Just(None)], 1..200),
-            limit in 200usize..2000,
-        ) {
-            let mut outbox = Outbox::default();
-            let mut model = VecDeque::new();
-            for step in steps {
-                match step {
-                    Some(bytes) => match outbox.push(message(bytes), 250, limit) {
-                        SendOutcome::Sent | SendOutcome::Queued(_) => model.push_back(bytes),
-                        SendOutcome::Dropped if bytes > 250 => {}
-                        SendOutcome::Dropped => model.clear(),
-                        SendOutcome::Gone => prop_assert!(!outbox.is_open()),
-                    },
-                    None => match outbox.next() {
-                        Next::Message(taken) => {
-                            prop_assert_eq!(Some(taken.bytes()), model.pop_front());
-                        }
-                        _ => prop_assert!(model.is_empty()),
-                    },
-                }
-                let sum: usize = model.iter().map(|bytes| bytes + MESSAGE_OVERHEAD_BYTES).sum();
-                prop_assert_eq!(outbox.bytes, sum);
-                prop_assert!(sum <= limit || model.len() == 1);
-            }
-        }
-    }
-}
+#[path = "outbox_tests.rs"]
+mod tests;

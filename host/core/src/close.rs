@@ -50,6 +50,19 @@ pub enum CloseInfoError {
     Reason(usize),
 }
 
+/// Whether a peer should connect again after an ending.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reconnect {
+    /// At once, with some jitter.
+    Yes,
+    /// After a while: the host or the function has too much to do.
+    Later,
+    /// Not without changing something: the same would happen again.
+    No,
+    /// What peer and function have agreed on.
+    Theirs,
+}
+
 /// Why a connection ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum CloseReason {
@@ -67,12 +80,29 @@ pub enum CloseReason {
     InvalidText,
     /// A message was larger than `message_bytes`.
     MessageTooBig,
+    /// A message had more than `fragments` frames.
+    Fragments,
+    /// The peer passed `messages_per_second`.
+    MessageRate,
+    /// The peer passed `bytes_per_second`.
+    ByteRate,
+    /// `connection_time` is up, and `time_up` is `close`.
+    TimeUp,
+    /// `connection_time` is up, and `time_up` is `abort`.
+    TimeUpAbort,
+    /// The peer sent nothing for `idle_timeout`.
+    Idle,
+    /// The peer did not answer a ping within `pong_timeout`.
+    NoPong,
     /// The function failed while it handled an event of this connection.
     Fault(Fault),
     /// No instance had room for the connection's next event.
     Overloaded,
     /// The peer did not read, and `outbox_bytes` were waiting for it.
     OutboxOverflow,
+    /// The peer did not read, and the host's `outbox_bytes` were waiting for
+    /// all peers together.
+    HostOutboxOverflow,
 }
 
 // === impl CloseInfo ===
@@ -93,7 +123,39 @@ impl CloseInfo {
 // === impl CloseReason ===
 
 impl CloseReason {
-    /// A stable word for logs and metrics.
+    /// One of each kind, in the order of the documentation. Those that carry
+    /// what somebody else chose carry an example.
+    pub fn all() -> Vec<Self> {
+        let normal = || CloseInfo {
+            code: 1000,
+            reason: String::new(),
+        };
+        let first = [
+            Self::Peer(normal()),
+            Self::Function(normal()),
+            Self::Lost,
+            Self::ShuttingDown,
+            Self::Protocol,
+            Self::InvalidText,
+            Self::MessageTooBig,
+            Self::Fragments,
+            Self::MessageRate,
+            Self::ByteRate,
+            Self::TimeUp,
+            Self::TimeUpAbort,
+            Self::Idle,
+            Self::NoPong,
+        ];
+        let last = [
+            Self::Overloaded,
+            Self::OutboxOverflow,
+            Self::HostOutboxOverflow,
+        ];
+        let faults = Fault::ALL.map(Self::Fault);
+        first.into_iter().chain(faults).chain(last).collect()
+    }
+
+    /// A stable word for logs and metrics. A limit's is the limit's name.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Peer(_) => "peer",
@@ -102,15 +164,22 @@ impl CloseReason {
             Self::ShuttingDown => "shutting_down",
             Self::Protocol => "protocol",
             Self::InvalidText => "invalid_text",
-            Self::MessageTooBig => "message_too_big",
+            Self::MessageTooBig => "message_bytes",
+            Self::Fragments => "fragments",
+            Self::MessageRate => "messages_per_second",
+            Self::ByteRate => "bytes_per_second",
+            Self::TimeUp => "connection_time",
+            Self::TimeUpAbort => "connection_time_abort",
+            Self::Idle => "idle_timeout",
+            Self::NoPong => "pong_timeout",
             Self::Fault(fault) => fault.label(),
             Self::Overloaded => "overloaded",
-            Self::OutboxOverflow => "outbox_overflow",
+            Self::OutboxOverflow => "outbox_bytes",
+            Self::HostOutboxOverflow => "host_outbox_bytes",
         }
     }
 
-    /// Code and reason, as the function's `close` is told. For all but
-    /// [`CloseReason::Lost`] also what the host's close frame says.
+    /// Code and reason, as the function's `close` is told.
     pub fn info(&self) -> CloseInfo {
         let (code, reason) = match self {
             Self::Peer(info) | Self::Function(info) => return info.clone(),
@@ -119,13 +188,51 @@ impl CloseReason {
             Self::Protocol => (1002, "protocol error"),
             Self::InvalidText => (1007, "text is not UTF-8"),
             Self::MessageTooBig => (1009, "message is larger than message_bytes"),
+            Self::Fragments => (1008, "message has more than fragments frames"),
+            Self::MessageRate => (1008, "more than messages_per_second"),
+            Self::ByteRate => (1008, "more than bytes_per_second"),
+            Self::TimeUp => (1001, "connection_time is up"),
+            Self::TimeUpAbort => (CODE_LOST, "connection_time is up"),
+            Self::Idle => (1001, "nothing came for idle_timeout"),
+            Self::NoPong => (CODE_LOST, "no answer to a ping for pong_timeout"),
             Self::Fault(fault) => (1011, fault.reason()),
             Self::Overloaded => (1013, "no instance has room"),
             Self::OutboxOverflow => (1013, "outbox is full: read faster"),
+            Self::HostOutboxOverflow => (1013, "the host has too much to write"),
         };
         CloseInfo {
             code,
             reason: reason.into(),
+        }
+    }
+
+    /// The close frame that the host sends; none for an ending without one.
+    /// [`CloseReason::Peer`] is answered with the peer's own code.
+    pub fn frame(&self) -> Option<CloseInfo> {
+        match self {
+            Self::Lost | Self::TimeUpAbort | Self::NoPong => None,
+            _ => Some(self.info()),
+        }
+    }
+
+    /// Whether the peer should connect again.
+    pub fn reconnect(&self) -> Reconnect {
+        match self {
+            Self::Peer(_) | Self::Function(_) => Reconnect::Theirs,
+            Self::Protocol
+            | Self::InvalidText
+            | Self::MessageTooBig
+            | Self::Fragments
+            | Self::MessageRate
+            | Self::ByteRate => Reconnect::No,
+            Self::Overloaded | Self::OutboxOverflow | Self::HostOutboxOverflow => Reconnect::Later,
+            Self::Lost
+            | Self::ShuttingDown
+            | Self::TimeUp
+            | Self::TimeUpAbort
+            | Self::Idle
+            | Self::NoPong
+            | Self::Fault(_) => Reconnect::Yes,
         }
     }
 
@@ -137,6 +244,17 @@ impl CloseReason {
             Self::Lost => CloseOrigin::Lost,
             _ => CloseOrigin::Host,
         }
+    }
+}
+
+impl fmt::Display for Reconnect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Yes => "yes",
+            Self::Later => "later",
+            Self::No => "no",
+            Self::Theirs => "as agreed",
+        })
     }
 }
 
@@ -176,28 +294,19 @@ mod tests {
 
     #[test]
     fn every_reason_the_host_gives_can_be_sent() {
-        let faults = [
-            Fault::Trap,
-            Fault::Stack,
-            Fault::CpuTimeout,
-            Fault::HandlerTimeout,
-            Fault::Fuel,
-            Fault::Memory,
-            Fault::Start,
-            Fault::Host,
-        ];
-        let reasons = faults.map(CloseReason::Fault).into_iter().chain([
-            CloseReason::ShuttingDown,
-            CloseReason::Protocol,
-            CloseReason::InvalidText,
-            CloseReason::MessageTooBig,
-            CloseReason::Overloaded,
-            CloseReason::OutboxOverflow,
-        ]);
-        for reason in reasons {
-            let info = reason.info();
-            assert_eq!(CloseInfo::checked(info.code, info.reason.clone()), Ok(info));
-            assert_eq!(reason.origin(), CloseOrigin::Host);
+        for reason in CloseReason::all() {
+            if let Some(info) = reason.frame() {
+                assert_eq!(CloseInfo::checked(info.code, info.reason.clone()), Ok(info));
+            } else {
+                assert_eq!(reason.info().code, CODE_LOST);
+            }
         }
+    }
+
+    #[test]
+    fn every_reason_has_a_label_of_its_own() {
+        let labels: std::collections::HashSet<_> =
+            CloseReason::all().iter().map(CloseReason::label).collect();
+        assert_eq!(labels.len(), CloseReason::all().len());
     }
 }

@@ -32,6 +32,18 @@ pub enum Fault {
 }
 
 impl Fault {
+    /// One of each.
+    pub const ALL: [Self; 8] = [
+        Self::Trap,
+        Self::Stack,
+        Self::CpuTimeout,
+        Self::HandlerTimeout,
+        Self::Fuel,
+        Self::Memory,
+        Self::Start,
+        Self::Host,
+    ];
+
     /// Whose fault it is.
     pub fn blame(self) -> Blame {
         match self {

@@ -1,5 +1,6 @@
 //! Sizes and times as people write them: `"6 MiB"`, `"15 min"`.
 
+use std::fmt;
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, de};
@@ -48,8 +49,42 @@ impl Period {
     }
 }
 
+impl fmt::Display for ByteSize {
+    /// In the largest unit that it is a whole multiple of.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let powers = SIZES
+            .iter()
+            .filter(|(name, _)| *name == "B" || name.ends_with("iB"));
+        write(f, self.0, powers)
+    }
+}
+
+impl fmt::Display for Period {
+    /// In the largest unit that it is a whole multiple of.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let milliseconds = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
+        write(f, milliseconds, TIMES.iter())
+    }
+}
+
+fn write<'a>(
+    f: &mut fmt::Formatter<'_>,
+    number: u64,
+    units: impl Iterator<Item = &'a (&'static str, u64)>,
+) -> fmt::Result {
+    let fitting = units.filter(|(_, factor)| number.is_multiple_of(*factor) && number >= *factor);
+    match fitting.last() {
+        Some((name, factor)) => write!(f, "{} {name}", number / factor),
+        None => write!(f, "{number}"),
+    }
+}
+
 fn parse(text: &str, units: &[(&str, u64)]) -> Option<u64> {
     let text = text.trim();
+    // Zero of everything is the same.
+    if text == "0" {
+        return Some(0);
+    }
     let digits = text.bytes().take_while(u8::is_ascii_digit).count();
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim_start();
@@ -100,6 +135,17 @@ mod tests {
             Period::parse(" 20ms "),
             Ok(Period(Duration::from_millis(20)))
         );
+        assert_eq!(ByteSize::parse("0"), Ok(ByteSize(0)));
+    }
+
+    #[test]
+    fn they_are_shown_as_they_are_written() {
+        for text in ["0", "1 B", "1000 B", "6 MiB", "1025 KiB", "4 GiB"] {
+            assert_eq!(ByteSize::parse(text).unwrap().to_string(), text);
+        }
+        for text in ["0", "1500 ms", "90 s", "15 min", "2 h", "365 d"] {
+            assert_eq!(Period::parse(text).unwrap().to_string(), text);
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use openline_core::fault::Fault;
-use openline_core::limits::EPOCH_TICK;
+use openline_core::limits::{EPOCH_TICK, InstancePolicy};
 use wasmtime::{ResourceLimiter, Trap, UpdateDeadline};
 
 // Not tokio's clock: a paused test clock must not stop the measuring of real
@@ -19,9 +19,6 @@ use wasmtime::{ResourceLimiter, Trap, UpdateDeadline};
     reason = "measures computing, which tokio's clock cannot"
 )]
 use std::time::Instant;
-
-/// Tables of one instance, in elements. A JavaScript engine has 20,000.
-pub(crate) const TABLE_ELEMENTS_MAX: usize = 100_000;
 
 /// A limit was passed inside of guest code; travels through wasmtime as the
 /// trap's cause.
@@ -91,7 +88,8 @@ impl RunClock {
     }
 }
 
-/// Ends an instance that would grow past its memory, instead of letting
+/// Counts the memories and tables of an instance. Ends one that would grow
+/// past its memory, instead of letting
 /// `memory.grow` fail: the guest's allocator would trap without a word.
 #[derive(Debug)]
 pub(crate) struct MemoryLimiter {
@@ -100,14 +98,21 @@ pub(crate) struct MemoryLimiter {
     used: usize,
     /// What the last growth added, in case it fails after all.
     added: usize,
+    table_elements: usize,
+    /// What all tables of the instance have together.
+    elements: usize,
+    elements_added: usize,
 }
 
 impl MemoryLimiter {
-    pub(crate) fn new(memory_bytes: usize) -> Self {
+    pub(crate) fn new(policy: &InstancePolicy) -> Self {
         Self {
-            memory_bytes,
+            memory_bytes: policy.memory_bytes,
             used: 0,
             added: 0,
+            table_elements: policy.table_elements as usize,
+            elements: 0,
+            elements_added: 0,
         }
     }
 }
@@ -135,11 +140,22 @@ impl ResourceLimiter for MemoryLimiter {
 
     fn table_growing(
         &mut self,
-        _current: usize,
+        current: usize,
         desired: usize,
         _maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
-        Ok(desired <= TABLE_ELEMENTS_MAX)
+        self.elements_added = desired.saturating_sub(current);
+        let elements = self.elements.saturating_add(self.elements_added);
+        let fits = elements <= self.table_elements;
+        if fits {
+            self.elements = elements;
+        }
+        Ok(fits)
+    }
+
+    fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
+        self.elements -= self.elements_added;
+        Ok(())
     }
 }
 

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use openline_core::fault::Fault;
-use openline_core::limits::COMPONENT_BYTES_MAX;
 use wasmparser::{Encoding, Parser, Payload};
 use wasmtime::component::{
     Component, ComponentExportIndex, Instance, InstancePre, Resource, TypedFunc,
@@ -38,9 +37,17 @@ pub struct Contract {
 /// Why a component cannot be a function.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
-    /// Larger than [`COMPONENT_BYTES_MAX`].
-    #[error("the component has {0} bytes, more than {COMPONENT_BYTES_MAX}")]
-    TooBig(u64),
+    /// Larger than the host's `component_bytes`.
+    #[error("the component has {bytes} bytes, more than {most} (component_bytes)")]
+    TooBig {
+        /// Its size.
+        bytes: usize,
+        /// The limit.
+        most: usize,
+    },
+    /// Compiling it takes longer than the host's `compile_timeout`.
+    #[error("the component is not compiled after {0:?} (compile_timeout)")]
+    CompileTimeout(std::time::Duration),
     /// Not WebAssembly at all.
     #[error("this is not a WebAssembly file")]
     NotWasm,
@@ -77,7 +84,8 @@ impl LoadError {
     /// What its author can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::TooBig(_) => "build in release mode and strip it",
+            Self::TooBig { .. } => "build in release mode and strip it, or raise the limit",
+            Self::CompileTimeout(_) => "split the component, or raise the limit",
             Self::NotWasm | Self::Damaged(_) => "build it again with `openline build`",
             Self::CoreModule => "`openline build` makes the component from it",
             Self::NoHandler(_) => "export a handler with `openline_sdk::export!`",
@@ -125,11 +133,6 @@ pub(crate) type AsyncExports = Exports<Vec<MessageOwned>>;
 
 /// Reads what a component exports and imports, without compiling it.
 pub fn inspect(bytes: &[u8]) -> Result<Contract, LoadError> {
-    if u64::try_from(bytes.len()).unwrap_or(u64::MAX) > COMPONENT_BYTES_MAX {
-        return Err(LoadError::TooBig(
-            u64::try_from(bytes.len()).unwrap_or(u64::MAX),
-        ));
-    }
     if !bytes.starts_with(b"\0asm") {
         return Err(LoadError::NotWasm);
     }

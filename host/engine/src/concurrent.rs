@@ -359,9 +359,10 @@ impl<'a> Calls<'a> {
     /// The store has one tank for all calls in flight. Each call that begins
     /// brings its share; what finished calls did not use is not hoarded.
     fn refuel(&self) -> wasmtime::Result<()> {
-        let Some(share) = self.pool.shared.limits.fuel_per_event else {
+        if !self.pool.loaded.metered {
             return Ok(());
-        };
+        }
+        let share = self.pool.shared.limits.fuel_per_event;
         let most = share.saturating_mul(u64::try_from(self.in_flight).unwrap_or(u64::MAX));
         self.accessor.with(|mut access| {
             let mut store = access.as_context_mut();

@@ -98,13 +98,18 @@ impl Function {
     }
 
     /// What a connection or a call may use.
-    pub fn limits(&self) -> &FunctionLimits {
+    pub fn limits(&self) -> &Arc<FunctionLimits> {
         &self.pool.shared.limits
     }
 
     /// How its instances are made and kept.
     pub fn policy(&self) -> &InstancePolicy {
         &self.pool.shared.policy
+    }
+
+    /// The digest of the component's file.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.pool.shared.digest
     }
 
     /// Instances that are live now.
@@ -115,13 +120,13 @@ impl Function {
     /// Asks the function whether it takes a connection.
     ///
     /// The inner result is the function's decision. Takes at most
-    /// `handler_timeout`, the waiting for other calls included.
+    /// `upgrade_timeout`, the waiting for other calls included.
     pub async fn upgrade(
         &self,
         request: UpgradeRequest,
     ) -> Result<Result<Accepted, Rejection>, UpgradeError> {
         let decided = self.decide(request);
-        match tokio::time::timeout(self.limits().handler_timeout, decided).await {
+        match tokio::time::timeout(self.limits().upgrade_timeout, decided).await {
             Ok(decided) => decided,
             Err(_) => Err(UpgradeError::Fault(Fault::HandlerTimeout)),
         }

@@ -16,11 +16,12 @@ use std::time::Duration;
 use openline_core::close::{CloseInfo, CloseOrigin, CloseReason};
 use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
 use openline_core::fault::{Blame, Fault};
-use openline_core::limits::{ATTACHMENT_BYTES_MAX, FunctionLimits};
+use openline_core::limits::FunctionLimits;
 use openline_core::name::ChannelName;
 use tokio::time::{Instant, Sleep};
 
 use crate::bindings::types;
+use crate::capacity::Place;
 use crate::component::{Decision, Failure, HandlerKind};
 use crate::mailbox::{EventOutcome, Job, Mailbox, Turn, UpgradeOutcome, UpgradeReply};
 use crate::pool::{Pool, Seat};
@@ -55,7 +56,7 @@ pub(crate) enum Asker {
 }
 
 /// The task of an instance.
-pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>) {
+pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place) {
     let ended = Ended {
         pool: &pool,
         instance: &instance,
@@ -94,6 +95,8 @@ pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>) {
         }
     }
     drop(ended);
+    // The store is gone, and with it what it held in the engine's pools.
+    drop(place);
 }
 
 /// Leaves nobody waiting, however the driver ends, also by a panic.
@@ -248,8 +251,8 @@ pub(crate) fn close_arguments(reason: &CloseReason) -> (types::CloseInfo, types:
     (types::CloseInfo { code, reason: text }, origin)
 }
 
-/// Checks the parts of a decision that are the engine's; headers, status and
-/// subprotocol are the gateway's.
+/// Makes ours of a decision; whether it keeps the limits, and whether headers,
+/// status and subprotocol may be sent, is the gateway's to check.
 fn judge(decision: Decision, seat: Seat) -> UpgradeOutcome {
     let acceptance = match decision {
         Ok(acceptance) => acceptance,
@@ -261,12 +264,6 @@ fn judge(decision: Decision, seat: Seat) -> UpgradeOutcome {
             }));
         }
     };
-    if acceptance.attachment.len() > ATTACHMENT_BYTES_MAX {
-        let bytes = acceptance.attachment.len();
-        return UpgradeOutcome::Invalid(format!(
-            "the attachment has {bytes} bytes, more than {ATTACHMENT_BYTES_MAX}"
-        ));
-    }
     let channels: Result<_, _> = acceptance
         .channels
         .iter()

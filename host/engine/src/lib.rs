@@ -10,6 +10,7 @@
 mod bindings;
 mod budget;
 mod cache;
+mod capacity;
 mod component;
 mod concurrent;
 pub mod function;

@@ -62,8 +62,8 @@ impl Guest {
     async fn handle(&mut self, pool: &Pool, job: Job) -> Result<(), (Failure, Asker)> {
         let limits = &pool.shared.limits;
         self.store.set_epoch_deadline(1);
-        if let Some(fuel) = limits.fuel_per_event
-            && let Err(error) = self.store.set_fuel(fuel)
+        if pool.loaded.metered
+            && let Err(error) = self.store.set_fuel(limits.fuel_per_event)
         {
             return match job {
                 Job::Upgrade(_, seat, reply) => Err((error.into(), Asker::Upgrade(seat, reply))),

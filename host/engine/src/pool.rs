@@ -1,7 +1,8 @@
 //! The instances of one function: who has room, who serves which affinity
 //! value, how many there are.
 //!
-//! Bounded by the policy: `instances` at once, `concurrency` seats in each.
+//! Bounded by the policy: `instances` at once, `concurrency` seats in each; and
+//! by the places that all functions of the host share.
 //! All of it changes under one lock that is held for a few instructions. With
 //! affinity there is never more than one live instance for a value: a value's
 //! instance is forgotten only when its guest code has stopped for good.
@@ -63,7 +64,7 @@ impl Pool {
             Some(key) => state.by_key.get(key).cloned(),
             None => state.roomy.last().cloned(),
         };
-        let concurrency = self.shared.policy.concurrency.get();
+        let concurrency = self.shared.policy.concurrency;
         if let Some(instance) = found {
             let bound = instance.bound.load(Ordering::Relaxed);
             if bound == concurrency {
@@ -78,9 +79,10 @@ impl Pool {
                 instance,
             });
         }
-        if state.count == self.shared.policy.instances.get() {
+        if state.count >= self.shared.policy.instances {
             return Err(Full);
         }
+        let place = self.shared.capacity.take().ok_or(Full)?;
         let instance = Arc::new(Instance {
             key: key.map(str::to_owned),
             mailbox: Mailbox::default(),
@@ -94,7 +96,8 @@ impl Pool {
             None => {}
         }
         drop(state);
-        tokio::spawn(instance::drive(Arc::clone(self), Arc::clone(&instance)));
+        let driving = instance::drive(Arc::clone(self), Arc::clone(&instance), place);
+        tokio::spawn(driving);
         Ok(Seat {
             pool: Arc::clone(self),
             instance,
@@ -125,7 +128,7 @@ impl Pool {
         let mut state = self.state.lock();
         let bound = instance.bound.load(Ordering::Relaxed) - 1;
         instance.bound.store(bound, Ordering::Relaxed);
-        let was_full = bound + 1 == self.shared.policy.concurrency.get();
+        let was_full = bound + 1 == self.shared.policy.concurrency;
         if was_full && instance.key.is_none() && !instance.retired.load(Ordering::Relaxed) {
             state.roomy.push(Arc::clone(instance));
         }

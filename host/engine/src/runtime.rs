@@ -8,17 +8,20 @@
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
-use openline_core::config::FunctionConfig;
+use openline_cluster::hub::Hub;
+use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
 use parking_lot::Mutex;
 use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, PoolingAllocationConfig};
 
-use crate::budget::TABLE_ELEMENTS_MAX;
 use crate::cache::Cache;
+use crate::capacity::Capacity;
 use crate::component::{Contract, HandlerKind, LoadError, Loaded, inspect};
 use crate::function::Function;
 use crate::host;
@@ -34,6 +37,10 @@ const FIBER_BYTES: usize = 1024 * 1024;
 /// shims between them, and as many for languages that link several modules.
 const MODULES_PER_COMPONENT_MAX: u32 = 16;
 
+/// Elements of one table that the pools have room for: what `table_elements`
+/// may be.
+const TABLE_ELEMENTS_MAX: usize = 100_000;
+
 /// What an operator decides about the engines.
 #[derive(Clone, Debug)]
 pub struct RuntimeOptions {
@@ -41,6 +48,12 @@ pub struct RuntimeOptions {
     pub instances: u32,
     /// Where compiled components are kept; none to compile at each start.
     pub cache: Option<PathBuf>,
+    /// The largest component, in bytes.
+    pub component_bytes: usize,
+    /// How long compiling one component may take.
+    pub compile_timeout: Duration,
+    /// Components that are compiled at once.
+    pub compilations: u32,
 }
 
 /// Compiles components and makes functions of them.
@@ -50,6 +63,21 @@ pub struct Runtime {
     cache: Option<Cache>,
     ticker: Ticker,
     prepared: Mutex<HashMap<EngineKind, Arc<Prepared>>>,
+    capacity: Arc<Capacity>,
+    compiling: Arc<Semaphore>,
+}
+
+impl RuntimeOptions {
+    /// As a host's configuration says, with a folder for compiled components.
+    pub fn new(server: &ServerConfig, cache: Option<PathBuf>) -> Self {
+        Self {
+            instances: server.instances,
+            cache,
+            component_bytes: server.component_bytes,
+            compile_timeout: server.compile_timeout,
+            compilations: server.compilations,
+        }
+    }
 }
 
 /// The runtime cannot start.
@@ -82,11 +110,15 @@ impl Runtime {
                     None
                 }
             });
+        let capacity = Arc::new(Capacity::new(options.instances));
+        let compiling = Arc::new(Semaphore::new(options.compilations as usize));
         Ok(Self {
             options,
             cache,
             ticker: Ticker::start()?,
             prepared: Mutex::default(),
+            capacity,
+            compiling,
         })
     }
 
@@ -97,17 +129,36 @@ impl Runtime {
         config: &FunctionConfig,
         bytes: Vec<u8>,
     ) -> Result<Function, LoadError> {
+        self.load_into(config, bytes, Arc::default()).await
+    }
+
+    /// The same for a function that takes the place of another: its
+    /// connections meet in that one's hub.
+    pub async fn load_into(
+        self: &Arc<Self>,
+        config: &FunctionConfig,
+        bytes: Vec<u8>,
+        hub: Arc<Hub>,
+    ) -> Result<Function, LoadError> {
         let shared = Arc::new(Shared {
             name: config.name.clone(),
-            hub: Arc::default(),
+            hub,
             policy: config.instance.clone(),
-            limits: config.limit.clone(),
+            limits: Arc::new(config.limit.clone()),
+            digest: Sha256::digest(&bytes).into(),
+            capacity: Arc::clone(&self.capacity),
         });
         self.load_shared(shared, bytes).await
     }
 
+    /// Instances of all functions that are live now.
+    pub fn instances(&self) -> u32 {
+        self.capacity.live()
+    }
+
     /// Whether a component could be a function, with the default limits.
     pub async fn check(self: &Arc<Self>, bytes: Vec<u8>) -> Result<Contract, LoadError> {
+        self.measure(&bytes)?;
         let contract = inspect(&bytes)?;
         let name =
             FunctionName::new("check").map_err(|error| LoadError::Host(error.to_string()))?;
@@ -115,7 +166,9 @@ impl Runtime {
             name,
             hub: Arc::default(),
             policy: InstancePolicy::default(),
-            limits: FunctionLimits::default(),
+            limits: Arc::new(FunctionLimits::default()),
+            digest: Sha256::digest(&bytes).into(),
+            capacity: Arc::clone(&self.capacity),
         });
         self.load_shared(shared, bytes).await?;
         Ok(contract)
@@ -126,17 +179,45 @@ impl Runtime {
         shared: Arc<Shared>,
         bytes: Vec<u8>,
     ) -> Result<Function, LoadError> {
-        let metered = shared.limits.fuel_per_event.is_some();
-        let runtime = Arc::clone(self);
-        // Compiling takes a core for up to seconds: not on a thread that
-        // serves connections.
-        let compiled = tokio::task::spawn_blocking(move || runtime.compile(&bytes, metered)).await;
-        let loaded = match compiled {
-            Ok(loaded) => loaded?,
-            Err(panic) => return Err(LoadError::Host(panic.to_string())),
-        };
+        self.measure(&bytes)?;
+        let loaded = self.compile_in_time(&shared, bytes).await?;
         loaded.try_out(&shared).await?;
         Ok(Function::new(loaded, shared))
+    }
+
+    fn measure(&self, bytes: &[u8]) -> Result<(), LoadError> {
+        let most = self.options.component_bytes;
+        if bytes.len() > most {
+            let bytes = bytes.len();
+            return Err(LoadError::TooBig { bytes, most });
+        }
+        Ok(())
+    }
+
+    /// Compiling takes a core for up to seconds: not on a thread that serves
+    /// connections, and not many at once. The compiler cannot be stopped: one
+    /// that takes too long is waited for no more, but keeps its permit until it
+    /// ends, so that there are never more of them than there may be.
+    async fn compile_in_time(
+        self: &Arc<Self>,
+        shared: &Shared,
+        bytes: Vec<u8>,
+    ) -> Result<Loaded, LoadError> {
+        let metered = shared.limits.fuel_per_event > 0;
+        let permit = Arc::clone(&self.compiling).acquire_owned().await;
+        let permit = permit.expect("the semaphore is never closed");
+        let runtime = Arc::clone(self);
+        let compiling = tokio::task::spawn_blocking(move || {
+            let compiled = runtime.compile(&bytes, metered);
+            drop(permit);
+            compiled
+        });
+        let time = self.options.compile_timeout;
+        match tokio::time::timeout(time, compiling).await {
+            Ok(Ok(loaded)) => loaded,
+            Ok(Err(panic)) => Err(LoadError::Host(panic.to_string())),
+            Err(_) => Err(LoadError::CompileTimeout(time)),
+        }
     }
 
     fn compile(&self, bytes: &[u8], metered: bool) -> Result<Loaded, LoadError> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use openline_cluster::connection::Connection;
 use openline_cluster::hub::Hub;
 use openline_cluster::wakeups::Wakeups;
-use openline_core::limits::{FunctionLimits, HANDLES_PER_INSTANCE_MAX, InstancePolicy};
+use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
 use parking_lot::Mutex;
 use wasmtime::Store;
@@ -14,7 +14,11 @@ use wasmtime::component::{Resource, ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::budget::{MemoryLimiter, RunClock};
+use crate::capacity::Capacity;
 use crate::log::Log;
+
+/// SHA-256 of a component's file.
+pub(crate) type Digest = [u8; 32];
 
 /// What every instance of a function shares.
 #[derive(Debug)]
@@ -22,7 +26,9 @@ pub(crate) struct Shared {
     pub(crate) name: FunctionName,
     pub(crate) hub: Arc<Hub>,
     pub(crate) policy: InstancePolicy,
-    pub(crate) limits: FunctionLimits,
+    pub(crate) limits: Arc<FunctionLimits>,
+    pub(crate) digest: Digest,
+    pub(crate) capacity: Arc<Capacity>,
 }
 
 /// The state of a run that the driver needs while wasmtime borrows the store.
@@ -53,13 +59,14 @@ pub(crate) struct StoreData {
 }
 
 /// Connections that the guest can name. An index is used again once its handle
-/// is dropped. Bounded: one for each call in flight, and
-/// [`HANDLES_PER_INSTANCE_MAX`] that the guest keeps.
-#[derive(Debug, Default)]
+/// is dropped. Bounded: one for each call in flight, and `handles` that the
+/// guest keeps.
+#[derive(Debug)]
 pub(crate) struct Handles {
     entries: Vec<Option<Arc<Connection>>>,
     free: Vec<u32>,
     kept: usize,
+    kept_max: usize,
 }
 
 /// A guest used a handle that is not there, or took too many.
@@ -67,12 +74,9 @@ pub(crate) struct Handles {
 pub(crate) enum HandleError {
     #[error("no such connection handle")]
     Unknown,
-    #[error("more than {HANDLES_PER_INSTANCE_MAX} connection handles are held")]
-    TooMany,
+    #[error("more than {0} connection handles are held (handles)")]
+    TooMany(usize),
 }
-
-/// Resources of WASI that one instance may hold: streams, pollables, clocks.
-const WASI_RESOURCES_MAX: usize = 10_000;
 
 pub(crate) fn new(
     engine: &wasmtime::Engine,
@@ -84,7 +88,8 @@ pub(crate) fn new(
         wakeups: Mutex::default(),
     });
     let mut table = ResourceTable::new();
-    table.set_max_capacity(WASI_RESOURCES_MAX);
+    let handles = shared.policy.handles as usize;
+    table.set_max_capacity(handles);
     let wasi = WasiCtxBuilder::new()
         .stdout(Log::new(shared.name.clone(), "stdout"))
         .stderr(Log::new(shared.name.clone(), "stderr"))
@@ -92,8 +97,8 @@ pub(crate) fn new(
     let data = StoreData {
         shared: Arc::clone(shared),
         run: Arc::clone(&run),
-        handles: Handles::default(),
-        limiter: MemoryLimiter::new(shared.policy.memory_bytes),
+        handles: Handles::new(handles),
+        limiter: MemoryLimiter::new(&shared.policy),
         table,
         wasi,
     };
@@ -101,20 +106,22 @@ pub(crate) fn new(
     store.limiter(|data| &mut data.limiter);
     // What a guest passes in one call is counted before it is copied. Twice a
     // message: one that is a little too large is dropped, not a trap.
-    store.set_hostcall_fuel(
-        shared
+    store.set_hostcall_fuel(match shared.limits.hostcall_bytes {
+        0 => shared
             .limits
             .message_bytes
             .saturating_mul(2)
             .saturating_add(64 * 1024),
-    );
-    store.set_max_component_handles(2 * HANDLES_PER_INSTANCE_MAX + WASI_RESOURCES_MAX);
+        bytes => bytes,
+    });
+    // Ours, WASI's, and as many borrowed ones.
+    store.set_max_component_handles(3 * handles);
     let cpu_timeout = shared.limits.cpu_timeout;
     store.epoch_deadline_callback(move |store| store.data().run.clock.tick(cpu_timeout));
     store.set_epoch_deadline(1);
     if metered {
         // Making an instance runs guest code too; it gets what one call gets.
-        store.set_fuel(shared.limits.fuel_per_event.unwrap_or(u64::MAX))?;
+        store.set_fuel(shared.limits.fuel_per_event)?;
     }
     Ok((store, run))
 }
@@ -139,6 +146,15 @@ impl WasiView for StoreData {
 // === impl Handles ===
 
 impl Handles {
+    fn new(kept_max: usize) -> Self {
+        Self {
+            entries: Vec::new(),
+            free: Vec::new(),
+            kept: 0,
+            kept_max,
+        }
+    }
+
     /// Makes a handle that lives as long as a call.
     pub(crate) fn lend(&mut self, connection: Arc<Connection>) -> u32 {
         match self.free.pop() {
@@ -160,8 +176,8 @@ impl Handles {
         &mut self,
         connection: Arc<Connection>,
     ) -> Result<Resource<Handle>, HandleError> {
-        if self.kept == HANDLES_PER_INSTANCE_MAX {
-            return Err(HandleError::TooMany);
+        if self.kept == self.kept_max {
+            return Err(HandleError::TooMany(self.kept_max));
         }
         self.kept += 1;
         Ok(Resource::new_own(self.lend(connection)))

@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use http::request::Parts;
 use openline_core::event::UpgradeRequest;
-use openline_core::limits::{REQUEST_HEADER_BYTES_MAX, REQUEST_URI_BYTES_MAX};
+use openline_core::limits::FunctionLimits;
 use openline_engine::function::Function;
 
 use crate::gateway::Gateway;
@@ -30,11 +30,12 @@ pub(crate) fn admit(
     parts: &Parts,
     peer: SocketAddr,
 ) -> Result<Admission, Refusal> {
-    limits(parts)?;
+    reserved(parts)?;
     let (function, params) = gateway
         .routes
         .find(parts.uri.path())
         .ok_or(Refusal::NotFound)?;
+    limits(parts, function.limits())?;
     let route_params = params.map_err(|_| Refusal::Path)?;
     if !handshake::is_wanted(&parts.headers) {
         return Err(Refusal::UpgradeRequired);
@@ -65,22 +66,26 @@ pub(crate) fn admit(
     })
 }
 
-fn limits(parts: &Parts) -> Result<(), Refusal> {
+fn limits(parts: &Parts, limits: &FunctionLimits) -> Result<(), Refusal> {
     let uri = parts
         .uri
         .path_and_query()
         .map_or(0, |uri| uri.as_str().len());
-    if uri > REQUEST_URI_BYTES_MAX {
-        return Err(Refusal::UriTooLong);
+    if uri > limits.request_uri_bytes {
+        return Err(Refusal::UriTooLong(limits.request_uri_bytes));
     }
     let headers: usize = parts
         .headers
         .iter()
         .map(|(name, value)| name.as_str().len() + value.len())
         .sum();
-    if headers > REQUEST_HEADER_BYTES_MAX {
-        return Err(Refusal::HeadersTooLarge);
+    if headers > limits.request_header_bytes {
+        return Err(Refusal::HeadersTooLarge(limits.request_header_bytes));
     }
+    Ok(())
+}
+
+fn reserved(parts: &Parts) -> Result<(), Refusal> {
     if parts
         .headers
         .keys()

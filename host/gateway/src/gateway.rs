@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use openline_cluster::budget::OutboxBudget;
 use openline_core::close::CloseReason;
 use openline_core::config::ServerConfig;
 use openline_core::route::{Route, RouteError, RouteTable};
@@ -18,6 +19,7 @@ pub struct Gateway {
     pub(crate) functions: Vec<(Route, Arc<Function>)>,
     pub(crate) routes: RouteTable<Arc<Function>>,
     pub(crate) drain: watch::Sender<bool>,
+    pub(crate) outboxes: Arc<OutboxBudget>,
     permits: Arc<Semaphore>,
     draining: AtomicBool,
 }
@@ -39,15 +41,15 @@ impl Gateway {
         for (route, function) in &functions {
             routes.insert(route, Arc::clone(function))?;
         }
-        let permits = Arc::new(Semaphore::new(
-            config.connections.min(Semaphore::MAX_PERMITS),
-        ));
+        let permits = Arc::new(Semaphore::new(config.connections as usize));
+        let outboxes = Arc::new(OutboxBudget::new(config.outbox_bytes));
         let (drain, _) = watch::channel(false);
         Ok(Self {
             config,
             functions,
             routes,
             drain,
+            outboxes,
             permits,
             draining: AtomicBool::new(false),
         })
@@ -79,7 +81,7 @@ impl Gateway {
                 connection.wake();
             }
         }
-        let all = self.config.connections.min(Semaphore::MAX_PERMITS);
+        let all = self.config.connections as usize;
         let ended = async {
             while self.permits.available_permits() < all {
                 // A drain is rare and ends with the process; asking ten times

@@ -11,7 +11,6 @@ use http::header::{
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use openline_core::fault::{Blame, Fault};
-use openline_core::limits::{REQUEST_HEADER_BYTES_MAX, REQUEST_URI_BYTES_MAX};
 use openline_engine::function::UpgradeError;
 
 pub(crate) type Answer = Response<Full<Bytes>>;
@@ -35,10 +34,10 @@ pub(crate) enum Refusal {
     Handshake(&'static str),
     #[error("only WebSocket version 13 is spoken here")]
     Version,
-    #[error("path and query are longer than {REQUEST_URI_BYTES_MAX} bytes")]
-    UriTooLong,
-    #[error("headers are larger than {REQUEST_HEADER_BYTES_MAX} bytes")]
-    HeadersTooLarge,
+    #[error("path and query are longer than {0} bytes")]
+    UriTooLong(usize),
+    #[error("headers are larger than {0} bytes")]
+    HeadersTooLarge(usize),
     #[error("headers that start with `openline-` belong to the host")]
     ReservedHeader,
     #[error("a parameter in the path is not UTF-8 after percent-decoding")]
@@ -62,8 +61,8 @@ impl Refusal {
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Handshake(_) => "bad_handshake",
             Self::Version => "unsupported_version",
-            Self::UriTooLong => "uri_too_long",
-            Self::HeadersTooLarge => "headers_too_large",
+            Self::UriTooLong(_) => "request_uri_bytes",
+            Self::HeadersTooLarge(_) => "request_header_bytes",
             Self::ReservedHeader => "reserved_header",
             Self::Path => "bad_path",
             Self::Full => "no_capacity",
@@ -79,8 +78,8 @@ impl Refusal {
             Self::UpgradeRequired | Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::Handshake(_)
-            | Self::UriTooLong
-            | Self::HeadersTooLarge
+            | Self::UriTooLong(_)
+            | Self::HeadersTooLarge(_)
             | Self::ReservedHeader
             | Self::Path => StatusCode::BAD_REQUEST,
             Self::Full | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,

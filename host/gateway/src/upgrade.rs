@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use openline_cluster::connection::{Connection, Facts};
 use openline_core::close::CloseReason;
 use openline_core::event::{Headers, Rejection};
-use openline_core::limits::{REJECTION_BODY_BYTES_MAX, RESPONSE_HEADER_BYTES_MAX};
+use openline_core::limits::FunctionLimits;
 use openline_engine::function::{Accepted, Binding, Function};
 use tokio::net::TcpStream;
 
@@ -56,18 +56,24 @@ pub(crate) async fn upgrade(
     let route_params = request.route_params.clone();
     let Accepted { acceptance, seat } = match function.upgrade(request).await? {
         Ok(accepted) => accepted,
-        Err(rejection) => return rejected(rejection),
+        Err(rejection) => return rejected(rejection, function.limits()),
     };
     let headers = switching(
         &handshake,
         acceptance.headers,
         acceptance.subprotocol.as_deref(),
+        function.limits(),
     )?;
     let facts = Facts {
         subprotocol: acceptance.subprotocol,
         route_params,
     };
-    let connection = Arc::new(Connection::new(facts, function.limits()));
+    let limits = Arc::clone(function.limits());
+    let connection = Arc::new(Connection::new(
+        facts,
+        limits,
+        Arc::clone(&gateway.outboxes),
+    ));
     connection
         .set_attachment(acceptance.attachment)
         .map_err(|_| Refusal::Answer("the attachment is too large".into()))?;
@@ -105,8 +111,9 @@ fn switching(
     handshake: &Handshake,
     headers: Headers,
     subprotocol: Option<&str>,
+    limits: &FunctionLimits,
 ) -> Result<HeaderMap, Refusal> {
-    let mut headers = response_headers(headers)?;
+    let mut headers = response_headers(headers, limits.response_header_bytes)?;
     if let Some(chosen) = subprotocol {
         if !handshake
             .subprotocols
@@ -181,7 +188,7 @@ impl Drop for Joined {
     }
 }
 
-fn rejected(rejection: Rejection) -> Result<Answer, Refusal> {
+fn rejected(rejection: Rejection, limits: &FunctionLimits) -> Result<Answer, Refusal> {
     let status = StatusCode::from_u16(rejection.status)
         .ok()
         .filter(|status| (200..=599).contains(&status.as_u16()))
@@ -191,13 +198,14 @@ fn rejected(rejection: Rejection) -> Result<Answer, Refusal> {
                 rejection.status
             ))
         })?;
-    if rejection.body.len() > REJECTION_BODY_BYTES_MAX {
+    let most = limits.rejection_body_bytes;
+    if rejection.body.len() > most {
         return Err(Refusal::Answer(format!(
-            "a rejection's body has at most {REJECTION_BODY_BYTES_MAX} bytes, not {}",
+            "a rejection's body has at most {most} bytes (rejection_body_bytes), not {}",
             rejection.body.len()
         )));
     }
-    let headers = response_headers(rejection.headers)?;
+    let headers = response_headers(rejection.headers, limits.response_header_bytes)?;
     let mut response: Response<Full<Bytes>> = Response::new(Full::new(rejection.body));
     *response.status_mut() = status;
     *response.headers_mut() = headers;
@@ -205,14 +213,14 @@ fn rejected(rejection: Rejection) -> Result<Answer, Refusal> {
 }
 
 /// Checks the headers of a function's answer.
-fn response_headers(headers: Headers) -> Result<HeaderMap, Refusal> {
+fn response_headers(headers: Headers, most: usize) -> Result<HeaderMap, Refusal> {
     let bytes: usize = headers
         .iter()
         .map(|(name, value)| name.len() + value.len())
         .sum();
-    if bytes > RESPONSE_HEADER_BYTES_MAX {
+    if bytes > most {
         return Err(Refusal::Answer(format!(
-            "its headers have {bytes} bytes, more than {RESPONSE_HEADER_BYTES_MAX}"
+            "its headers have {bytes} bytes, more than {most} (response_header_bytes)"
         )));
     }
     let mut checked = HeaderMap::with_capacity(headers.len() + 4);
@@ -248,9 +256,8 @@ mod tests {
 
     #[test]
     fn headers_of_an_answer_at_their_bytes_and_past_them() {
-        let most = RESPONSE_HEADER_BYTES_MAX - "a".len();
-        assert!(response_headers(headers(&[("a", most)])).is_ok());
-        assert!(response_headers(headers(&[("a", most + 1)])).is_err());
+        assert!(response_headers(headers(&[("a", 99)]), 100).is_ok());
+        assert!(response_headers(headers(&[("a", 100)]), 100).is_err());
     }
 
     #[test]
@@ -263,15 +270,16 @@ mod tests {
             "",
             "a b",
         ] {
-            assert!(response_headers(headers(&[(name, 1)])).is_err(), "{name}");
+            let answer = response_headers(headers(&[(name, 1)]), 100);
+            assert!(answer.is_err(), "{name}");
         }
         assert_eq!(
-            response_headers(headers(&[("Set-Cookie", 1), ("set-cookie", 1)]))
+            response_headers(headers(&[("Set-Cookie", 1), ("set-cookie", 1)]), 100)
                 .unwrap()
                 .len(),
             2
         );
-        assert!(response_headers(vec![("x".into(), b"a\r\nb: c".to_vec())]).is_err());
+        assert!(response_headers(vec![("x".into(), b"a\r\nb: c".to_vec())], 100).is_err());
     }
 
     #[test]
@@ -281,15 +289,16 @@ mod tests {
             headers: Vec::new(),
             body: Bytes::from(vec![b'b'; bytes]),
         };
+        let limits = FunctionLimits {
+            rejection_body_bytes: 10,
+            ..FunctionLimits::default()
+        };
         for status in [200, 403, 599] {
-            assert!(
-                rejected(with(status, REJECTION_BODY_BYTES_MAX)).is_ok(),
-                "{status}"
-            );
+            assert!(rejected(with(status, 10), &limits).is_ok(), "{status}");
         }
         for status in [0, 99, 101, 199, 600, 1000] {
-            assert!(rejected(with(status, 0)).is_err(), "{status}");
+            assert!(rejected(with(status, 0), &limits).is_err(), "{status}");
         }
-        assert!(rejected(with(403, REJECTION_BODY_BYTES_MAX + 1)).is_err());
+        assert!(rejected(with(403, 11), &limits).is_err());
     }
 }

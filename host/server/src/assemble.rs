@@ -9,7 +9,6 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use openline_core::config::{Config, ConfigError, FunctionConfig, ServerConfig};
-use openline_core::limits::COMPONENT_BYTES_MAX;
 use openline_core::route::Route;
 use openline_engine::function::Function;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
@@ -17,6 +16,7 @@ use openline_engine::{HandlerKind, LoadError};
 use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
 
+use crate::component;
 use crate::signal::Stop;
 use crate::telemetry::{print, tell};
 
@@ -61,17 +61,13 @@ pub(crate) async fn load(
     config: &Config,
     file: Option<&Path>,
 ) -> anyhow::Result<Vec<(Route, Arc<Function>)>> {
-    let instances = config
-        .functions
-        .iter()
-        .map(|function| function.instance.instances.get())
-        .sum();
     let cache = config.server.cache.clone().or_else(default_cache);
-    let runtime = Arc::new(Runtime::new(RuntimeOptions { instances, cache })?);
+    let options = RuntimeOptions::new(&config.server, cache);
+    let runtime = Arc::new(Runtime::new(options)?);
     let mut functions = Vec::new();
     let mut errors = Vec::new();
     for function in &config.functions {
-        match load_one(&runtime, function).await {
+        match load_one(&runtime, function, config.server.component_bytes).await {
             Ok(loaded) => functions.push((function.route.clone(), Arc::new(loaded))),
             Err(error) => errors.push(blame(function, file, &error)),
         }
@@ -83,8 +79,12 @@ pub(crate) async fn load(
     }
 }
 
-async fn load_one(runtime: &Arc<Runtime>, config: &FunctionConfig) -> Result<Function, LoadError> {
-    let bytes = read_component(&config.component)?;
+async fn load_one(
+    runtime: &Arc<Runtime>,
+    config: &FunctionConfig,
+    component_bytes: usize,
+) -> Result<Function, LoadError> {
+    let bytes = component::read(&config.component, component_bytes)?;
     let started = tokio::time::Instant::now();
     let function = runtime.load(config, bytes).await?;
     let handler = match function.handler() {
@@ -94,16 +94,6 @@ async fn load_one(runtime: &Arc<Runtime>, config: &FunctionConfig) -> Result<Fun
     let milliseconds = started.elapsed().as_millis();
     tracing::info!(function = %config.name, route = %config.route, handler, milliseconds, "loaded");
     Ok(function)
-}
-
-/// Reads a component's file, if it is not too large to be one.
-pub(crate) fn read_component(path: &Path) -> Result<Vec<u8>, LoadError> {
-    let unreadable = |error: std::io::Error| LoadError::Host(format!("it cannot be read: {error}"));
-    let size = std::fs::metadata(path).map_err(unreadable)?.len();
-    if size > COMPONENT_BYTES_MAX {
-        return Err(LoadError::TooBig(size));
-    }
-    std::fs::read(path).map_err(unreadable)
 }
 
 fn blame(function: &FunctionConfig, file: Option<&Path>, error: &LoadError) -> String {

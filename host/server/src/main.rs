@@ -5,6 +5,7 @@
 mod assemble;
 mod cli;
 mod commands;
+mod component;
 mod signal;
 mod telemetry;
 

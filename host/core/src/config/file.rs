@@ -1,36 +1,36 @@
 //! The shape of a configuration file, and what serde says when a file does not
 //! have it. Unknown keys are errors everywhere.
 
-use std::num::NonZeroU32;
 use std::ops::Range;
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::{ConfigError, PageAccess};
+use super::ConfigError;
+use crate::limits::server::ServerConfigWritten;
+use crate::limits::{
+    FunctionLimitsMaximum, FunctionLimitsWritten, InstancePolicyMaximum, InstancePolicyWritten,
+};
 use crate::name::FunctionName;
-use crate::units::{ByteSize, Period};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
     #[serde(default)]
-    pub(super) server: Server,
+    pub(super) server: ServerConfigWritten,
+    #[serde(default)]
+    pub(super) maximum: Maximum,
     #[serde(default)]
     pub(super) function: Vec<Function>,
 }
 
+/// `[maximum.limit]` and `[maximum.instance]`: what no function's configuration may pass.
 #[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Server {
-    pub(super) listen: Option<Spanned<String>>,
-    pub(super) page: Option<PageAccess>,
-    pub(super) connections: Option<NonZeroU32>,
-    pub(super) cache: Option<PathBuf>,
-    pub(super) request_timeout: Option<Spanned<Period>>,
-    pub(super) close_timeout: Option<Spanned<Period>>,
-    pub(super) drain_timeout: Option<Period>,
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Maximum {
+    pub(super) limit: FunctionLimitsMaximum,
+    pub(super) instance: InstancePolicyMaximum,
 }
 
 #[derive(Debug, Deserialize)]
@@ -40,36 +40,16 @@ pub(super) struct Function {
     pub(super) component: Spanned<PathBuf>,
     pub(super) route: Spanned<String>,
     #[serde(default)]
-    pub(super) instance: Instance,
+    pub(super) instance: InstancePolicyWritten,
     #[serde(default)]
-    pub(super) limit: Limit,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Instance {
-    pub(super) concurrency: Option<NonZeroU32>,
-    pub(super) instances: Option<NonZeroU32>,
-    pub(super) affinity: Option<Spanned<String>>,
-    pub(super) idle_timeout: Option<Period>,
-    pub(super) memory_bytes: Option<Spanned<ByteSize>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Limit {
-    pub(super) message_bytes: Option<Spanned<ByteSize>>,
-    pub(super) outbox_bytes: Option<Spanned<ByteSize>>,
-    pub(super) handler_timeout: Option<Spanned<Period>>,
-    pub(super) cpu_timeout: Option<Spanned<Period>>,
-    pub(super) fuel_per_event: Option<Spanned<u64>>,
+    pub(super) limit: FunctionLimitsWritten,
 }
 
 pub(super) fn read(text: &str) -> Result<File, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let message = error.message().trim().to_owned();
         let hint = hint_for(&message);
-        error_at(text, error.span(), message, hint)
+        error_at(text, error.span(), shortened(message), hint)
     })
 }
 
@@ -102,11 +82,26 @@ pub(super) fn line_of(text: &str, offset: usize) -> usize {
         + 1
 }
 
+/// Keys that serde may list behind an unknown one; a whole table of limits
+/// helps nobody.
+const LISTED_MAX: usize = 8;
+
+fn shortened(message: String) -> String {
+    match message.split_once(", expected one of ") {
+        Some((start, known))
+            if message.starts_with("unknown field") && known.matches(',').count() >= LISTED_MAX =>
+        {
+            start.into()
+        }
+        _ => message,
+    }
+}
+
 fn hint_for(message: &str) -> String {
     if message.starts_with("unknown field") {
         return match nearest(message) {
             Some(name) => format!("did you mean `{name}`?"),
-            None => "remove it, or see the README for the keys of this table".into(),
+            None => "remove it; `openline limits` lists the keys of every table of limits".into(),
         };
     }
     if message.starts_with("missing field") {
@@ -115,7 +110,19 @@ fn hint_for(message: &str) -> String {
     if message.contains("unknown variant") {
         return "use one of the values that the message lists".into();
     }
-    "values are written as in the README's configuration chapter, sizes and times with units".into()
+    if message.contains("is not a size") || message.contains("is not a time") {
+        return "`openline limits` lists every limit with its unit and its default".into();
+    }
+    if message.contains("is not a function name") {
+        return "the name is for people, logs and commands; the route may be anything".into();
+    }
+    if message.starts_with("duplicate key") {
+        return "keep one of the two".into();
+    }
+    if message.starts_with("invalid type") || message.starts_with("invalid value") {
+        return "`openline limits` lists every limit with its unit and its default".into();
+    }
+    "the file is TOML, as in the README's configuration chapter".into()
 }
 
 /// serde lists the known keys behind the unknown one: the first word in

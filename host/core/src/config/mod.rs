@@ -8,10 +8,9 @@ mod file;
 mod validate;
 
 use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::time::Duration;
 
+pub use crate::limits::ServerConfig;
 use crate::limits::{FunctionLimits, InstancePolicy};
 use crate::name::FunctionName;
 use crate::route::Route;
@@ -23,25 +22,6 @@ pub struct Config {
     pub server: ServerConfig,
     /// The functions, in the file's order. Names and routes are distinct.
     pub functions: Vec<FunctionConfig>,
-}
-
-/// How the host listens, and its own bounds.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ServerConfig {
-    /// Where connections are accepted.
-    pub listen: SocketAddr,
-    /// Who may open the page at `/.openline/`.
-    pub page: PageAccess,
-    /// TCP connections at once, upgraded or not; more wait to be accepted.
-    pub connections: usize,
-    /// Where compiled components are kept; none for the user's cache folder.
-    pub cache: Option<PathBuf>,
-    /// How long to wait for a request's head, and between requests.
-    pub request_timeout: Duration,
-    /// How long a peer has to answer the host's close frame.
-    pub close_timeout: Duration,
-    /// How long connections have to end after SIGTERM.
-    pub drain_timeout: Duration,
 }
 
 /// Who may open the page.
@@ -84,27 +64,6 @@ pub struct ConfigError {
     pub message: String,
     /// What to do.
     pub hint: String,
-}
-
-impl Default for ServerConfig {
-    fn default() -> Self {
-        Self {
-            // Loopback: a host is exposed on purpose or not at all.
-            listen: SocketAddr::from(([127, 0, 0, 1], 8080)),
-            page: PageAccess::Loopback,
-            // Under the usual hard limit of open files of 2^20 and, at 6 KiB
-            // each, 400 MB when all are idle.
-            connections: 65_536,
-            cache: None,
-            // A slow mobile network needs a few seconds; a peer that trickles
-            // its head is given no more.
-            request_timeout: Duration::from_secs(10),
-            // A round trip on a bad network, several times over.
-            close_timeout: Duration::from_secs(5),
-            // Under the 30 s after which orchestrators kill.
-            drain_timeout: Duration::from_secs(20),
-        }
-    }
 }
 
 impl Config {

@@ -1,6 +1,9 @@
 //! Good and bad configuration files.
 
+use std::time::Duration;
+
 use super::*;
+use crate::limits::{TABLES, TimeUp, Unit};
 
 const CHAT: &str = r#"
 [server]
@@ -34,7 +37,7 @@ fn a_file_with_some_of_the_keys() {
     let chat = &config.functions[0];
     assert_eq!(chat.name.as_str(), "chat");
     assert_eq!(chat.component_line, 7);
-    assert_eq!(chat.instance.concurrency.get(), 7);
+    assert_eq!(chat.instance.concurrency, 7);
     assert_eq!(chat.instance.affinity.as_deref(), Some("room"));
     assert_eq!(chat.limit.message_bytes, 1 << 20);
     assert_eq!(chat.limit.handler_timeout, Duration::from_secs(2));
@@ -62,16 +65,18 @@ fn a_wrong_unit_is_named() {
         ("message_bytes = 6", "is not a size"),
         ("handler_timeout = \"10 sec\"", "is not a time"),
         ("handler_timeout = 10", "is not a time"),
-        ("handler_timeout = \"0 s\"", "at least 1 ms"),
-        ("message_bytes = \"0 B\"", "outside of"),
-        ("message_bytes = \"65 MiB\"", "outside of"),
+        ("handler_timeout = \"0 s\"", "must be 5 ms to 1 d"),
+        ("message_bytes = \"0 B\"", "must be 1 B to 64 MiB"),
         (
             "message_bytes = \"2 MiB\"\noutbox_bytes = \"1 MiB\"",
-            "outside of",
+            "at least one message",
         ),
-        ("cpu_timeout = \"1 ms\"", "cpu_timeout is 1 ms"),
-        ("cpu_timeout = \"11 s\"", "cpu_timeout is 11000 ms"),
-        ("fuel_per_event = 0", "no call can run"),
+        ("cpu_timeout = \"11 s\"", "at most `handler_timeout`"),
+        ("time_warning = \"15 min\"", "less than `connection_time`"),
+        (
+            "connection_time = \"0\"\ntime_warning = \"1 s\"",
+            "which is none",
+        ),
     ] {
         let found = errors(&function(&format!("[function.limit]\n{line}\n")));
         assert!(found[0].message.contains(expected), "{line}: {found:?}");
@@ -106,14 +111,113 @@ fn what_is_no_toml_and_what_is_missing() {
     assert!(found[0].message.contains("unknown variant"), "{found:?}");
 }
 
+/// Every row of every table as a file would have it.
+fn with_row(table: &str, name: &str, value: &str) -> String {
+    match table {
+        "[server]" => format!("[server]\n{name} = {value}\n{}", function("")),
+        // What other keys demand of it is tested apart.
+        _ if name == "cpu_timeout" => function(&format!(
+            "{table}\nhandler_timeout = \"1 d\"\n{name} = {value}\n"
+        )),
+        _ if name == "outbox_bytes" => function(&format!(
+            "{table}\nmessage_bytes = \"1 B\"\n{name} = {value}\n"
+        )),
+        _ if name == "time_warning" => function(&format!(
+            "{table}\nconnection_time = \"365 d\"\n{name} = {value}\n"
+        )),
+        _ => function(&format!("{table}\n{name} = {value}\n")),
+    }
+}
+
+fn written(unit: Unit, number: u64) -> String {
+    match unit {
+        Unit::Bytes => format!("\"{number} B\""),
+        Unit::Time => format!("\"{number} ms\""),
+        Unit::Count => number.to_string(),
+    }
+}
+
 #[test]
-fn instances_of_all_functions_at_their_limit_and_past_it() {
-    let with = |instances: u32| {
-        let table = format!("[function.instance]\ninstances = {instances}\n");
-        Config::parse(&function(&table))
+fn every_limit_at_both_ends_of_its_range_and_past_them() {
+    for (table, rows) in TABLES {
+        for row in rows {
+            let parse =
+                |number| Config::parse(&with_row(table, row.name, &written(row.unit, number)));
+            // TOML's numbers end before fuel does.
+            let most = row.most.min(i64::MAX as u64);
+            for right in [row.least, most] {
+                let parsed = parse(right);
+                assert!(parsed.is_ok(), "{table} {} {right}: {parsed:?}", row.name);
+            }
+            if row.zero_is_none {
+                assert!(parse(0).is_ok(), "{table} {}", row.name);
+            }
+            let below = row
+                .least
+                .checked_sub(1)
+                .filter(|less| *less > 0 || !row.zero_is_none);
+            let above = (most == row.most).then(|| row.most + 1);
+            for wrong in below.into_iter().chain(above) {
+                let found = parse(wrong).unwrap_err();
+                assert!(
+                    found[0].message.contains(&format!("`{}` is ", row.name)),
+                    "{table} {wrong}: {found:?}"
+                );
+                assert!(found[0].hint.contains("the default is"), "{found:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn no_function_passes_the_host_s_maximum() {
+    let with = |lines: &str| {
+        let maximum = "[maximum.limit]\nmessage_bytes = \"1 MiB\"\nconnection_time = \"1 h\"\n[maximum.instance]\ninstances = 7\n";
+        Config::parse(&format!("{maximum}{}", function(lines)))
     };
-    let most = crate::limits::INSTANCES_MAX;
-    assert!(with(most).is_ok());
-    let found = with(most + 1).unwrap_err();
-    assert!(found[0].message.contains("together"), "{found:?}");
+    // At it, below it, and the defaults above it come down to it.
+    let config =
+        with("[function.limit]\nmessage_bytes = \"1 MiB\"\nconnection_time = \"1 min\"\n").unwrap();
+    assert_eq!(
+        config.functions[0].limit.connection_time,
+        Duration::from_secs(60)
+    );
+    let config = with("").unwrap();
+    assert_eq!(config.functions[0].limit.message_bytes, 1 << 20);
+    assert_eq!(
+        config.functions[0].limit.connection_time,
+        Duration::from_secs(900)
+    );
+    assert_eq!(config.functions[0].instance.instances, 7);
+    // Past it; and none is more than any maximum.
+    for (lines, expected) in [
+        (
+            "[function.limit]\nmessage_bytes = \"1025 KiB\"\n",
+            "maximum is 1 MiB",
+        ),
+        (
+            "[function.limit]\nconnection_time = \"0\"\n",
+            "`connection_time` is none",
+        ),
+        ("[function.instance]\ninstances = 8\n", "maximum is 7"),
+    ] {
+        let found = with(lines).unwrap_err();
+        assert!(found[0].message.contains(expected), "{found:?}");
+    }
+    let found = errors(&format!(
+        "[maximum.limit]\nmessage_bytes = \"65 MiB\"\n{}",
+        function("")
+    ));
+    assert!(
+        found[0].message.contains("the maximum of `message_bytes`"),
+        "{found:?}"
+    );
+}
+
+#[test]
+fn what_happens_past_a_limit_is_a_word() {
+    let config = Config::parse(&function("[function.limit]\ntime_up = \"abort\"\n")).unwrap();
+    assert_eq!(config.functions[0].limit.time_up, TimeUp::Abort);
+    let found = errors(&function("[function.limit]\noutbox_overflow = \"drop\"\n"));
+    assert!(found[0].message.contains("`drop-oldest`"), "{found:?}");
 }

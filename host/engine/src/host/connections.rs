@@ -6,7 +6,6 @@ use bytes::Bytes;
 use openline_cluster::hub::SubscribeError;
 use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::event::SendOutcome;
-use openline_core::limits::{ATTACHMENT_BYTES_MAX, CHANNELS_PER_CONNECTION_MAX};
 use openline_core::name::{ChannelName, ConnectionId};
 use wasmtime::Result;
 use wasmtime::component::Resource;
@@ -76,13 +75,12 @@ impl HostConnection for StoreData {
         handle: Resource<Handle>,
         bytes: Vec<u8>,
     ) -> Result<Result<(), Error>> {
-        let set = self
-            .handles
-            .get(&handle)?
-            .set_attachment(Bytes::from(bytes));
+        let connection = self.handles.get(&handle)?;
+        let set = connection.set_attachment(Bytes::from(bytes));
         Ok(set.map_err(|_| {
+            let most = connection.limits().attachment_bytes;
             Error::Limit(format!(
-                "an attachment has at most {ATTACHMENT_BYTES_MAX} bytes"
+                "an attachment has at most {most} bytes (attachment_bytes)"
             ))
         }))
     }
@@ -99,9 +97,18 @@ impl HostConnection for StoreData {
         };
         let subscribed = self.shared.hub.subscribe(&connection, channel);
         Ok(subscribed.map_err(|error| match error {
-            SubscribeError::TooMany => Error::Limit(format!(
-                "a connection has at most {CHANNELS_PER_CONNECTION_MAX} channels"
-            )),
+            SubscribeError::TooMany => {
+                let most = connection.limits().channels;
+                Error::Limit(format!(
+                    "a connection has at most {most} channels (channels)"
+                ))
+            }
+            SubscribeError::Crowded => {
+                let most = connection.limits().subscribers;
+                Error::Limit(format!(
+                    "a channel has at most {most} subscribers (subscribers)"
+                ))
+            }
             SubscribeError::Gone => Error::Gone,
         }))
     }

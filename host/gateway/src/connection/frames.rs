@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use openline_cluster::connection::Item;
 use openline_core::close::{CODE_ABSENT, CloseInfo, CloseReason};
 use openline_core::message::Message;
 use tokio_tungstenite::tungstenite::error::CapacityError;
@@ -57,10 +58,11 @@ pub(super) fn received(item: Option<Result<Frame, Error>>) -> Received {
     }
 }
 
-pub(super) fn outgoing(message: Message) -> Frame {
-    match message {
-        Message::Text(text) => Frame::Text(utf8(text)),
-        Message::Binary(bytes) => Frame::Binary(bytes),
+pub(super) fn outgoing(item: Item) -> Frame {
+    match item {
+        Item::Message(Message::Text(text)) => Frame::Text(utf8(text)),
+        Item::Message(Message::Binary(bytes)) => Frame::Binary(bytes),
+        Item::Ping(payload) => Frame::Ping(payload),
     }
 }
 

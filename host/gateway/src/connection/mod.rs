@@ -162,7 +162,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
                 Poll::Pending => return None,
             }
             match self.connection.next() {
-                Next::Message(message) => {
+                Next::Item(message) => {
                     self.unflushed = true;
                     if let Err(error) = stream.as_mut().start_send(frames::outgoing(message)) {
                         return Some(frames::reason_of(&error));
@@ -197,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
                 // What waits is given up; the reason stays.
                 loop {
                     match self.connection.next() {
-                        Next::Message(_) => {}
+                        Next::Item(_) => {}
                         Next::End(reason) => return Poll::Ready(reason),
                         Next::Idle => return Poll::Ready(CloseReason::Lost),
                     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
+use openline_core::config::ServerConfig;
 use openline_engine::HandlerKind;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 
@@ -44,7 +45,7 @@ pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<String> {
     // start of the host with this component instant.
     let options = RuntimeOptions {
         instances: 1,
-        cache: assemble::default_cache(),
+        ..RuntimeOptions::new(&ServerConfig::default(), assemble::default_cache())
     };
     let engine = Arc::new(Runtime::new(options)?);
     let checked = runtime.block_on(engine.check(bytes.to_vec()));

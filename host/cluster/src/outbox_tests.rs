@@ -1,0 +1,210 @@
+//! The outbox at its bounds, and whatever is done to it.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn message(bytes: usize) -> Item {
+    Item::Message(Message::Binary(Bytes::from(vec![0; bytes])))
+}
+
+fn limits(message_bytes: usize, outbox_bytes: usize) -> FunctionLimits {
+    FunctionLimits {
+        message_bytes,
+        outbox_bytes,
+        ..FunctionLimits::default()
+    }
+}
+
+/// An outbox with its limits and a host that has room.
+struct Fixture {
+    outbox: Outbox,
+    limits: FunctionLimits,
+    budget: OutboxBudget,
+}
+
+impl Fixture {
+    fn new(message_bytes: usize, outbox_bytes: usize) -> Self {
+        Self {
+            outbox: Outbox::default(),
+            limits: limits(message_bytes, outbox_bytes),
+            budget: OutboxBudget::new(usize::MAX),
+        }
+    }
+
+    fn push(&mut self, bytes: usize) -> SendOutcome {
+        self.outbox.push(message(bytes), &self.limits, &self.budget)
+    }
+
+    fn next(&mut self) -> Next {
+        self.outbox.next(&self.budget)
+    }
+}
+
+#[test]
+fn takes_up_to_its_bytes_and_ends_past_them() {
+    let mut outbox = Fixture::new(100, 2 * (100 + MESSAGE_OVERHEAD_BYTES));
+    assert_eq!(outbox.push(100), SendOutcome::Sent);
+    assert_eq!(outbox.push(100), SendOutcome::Sent);
+    assert_eq!(outbox.push(0), SendOutcome::Dropped);
+    assert_eq!(outbox.next(), Next::End(CloseReason::OutboxOverflow));
+    assert_eq!(outbox.push(0), SendOutcome::Gone);
+}
+
+#[test]
+fn past_its_bytes_the_newest_or_the_oldest_is_dropped() {
+    for (overflow, left) in [
+        (OutboxOverflow::DropNewest, [1, 2]),
+        (OutboxOverflow::DropOldest, [2, 3]),
+    ] {
+        let mut outbox = Fixture::new(100, 2 * MESSAGE_OVERHEAD_BYTES + 5);
+        outbox.limits.outbox_overflow = overflow;
+        assert_eq!(outbox.push(1), SendOutcome::Sent);
+        assert_eq!(outbox.push(2), SendOutcome::Sent);
+        let expected = match overflow {
+            OutboxOverflow::DropOldest => SendOutcome::Sent,
+            _ => SendOutcome::Dropped,
+        };
+        assert_eq!(outbox.push(3), expected);
+        for bytes in left {
+            assert_eq!(outbox.next(), Next::Item(message(bytes)));
+        }
+        assert_eq!(outbox.next(), Next::Idle);
+        assert!(outbox.outbox.is_open());
+    }
+}
+
+#[test]
+fn a_message_at_its_size_and_past_it() {
+    let mut outbox = Fixture::new(100, 100);
+    assert_eq!(outbox.push(101), SendOutcome::Dropped);
+    assert!(outbox.outbox.is_open());
+    // Larger than the outbox with its bookkeeping, but it is empty.
+    assert_eq!(outbox.push(100), SendOutcome::Sent);
+}
+
+#[test]
+fn says_when_the_peer_is_slow() {
+    let mut outbox = Fixture::new(usize::MAX, usize::MAX);
+    let most = OUTBOX_LOW_BYTES - MESSAGE_OVERHEAD_BYTES;
+    assert_eq!(outbox.push(most), SendOutcome::Sent);
+    let waiting = u64::try_from(OUTBOX_LOW_BYTES + MESSAGE_OVERHEAD_BYTES).unwrap();
+    assert_eq!(outbox.push(0), SendOutcome::Queued(waiting));
+    assert_eq!(outbox.outbox.bytes(), waiting);
+}
+
+#[test]
+fn what_was_sent_before_the_end_is_written_before_it() {
+    let mut outbox = Fixture::new(10, 1000);
+    outbox.push(1);
+    assert!(outbox.outbox.end(CloseReason::ShuttingDown));
+    assert!(!outbox.outbox.end(CloseReason::Lost));
+    assert_eq!(outbox.next(), Next::Item(message(1)));
+    assert_eq!(outbox.next(), Next::End(CloseReason::ShuttingDown));
+}
+
+#[test]
+fn the_host_s_budget_at_its_limit_and_past_it() {
+    let budget = OutboxBudget::new(OUTBOX_SHARE_BYTES);
+    let limits = limits(usize::MAX, usize::MAX);
+    let (mut first, mut second) = (Outbox::default(), Outbox::default());
+    // A few small messages ask for nothing.
+    let free = message(OUTBOX_FREE_BYTES - MESSAGE_OVERHEAD_BYTES);
+    assert_eq!(
+        first.push(free.clone(), &limits, &budget),
+        SendOutcome::Sent
+    );
+    assert_eq!(budget.used(), 0);
+    // One byte more takes a whole piece, and then the other finds none.
+    first.push(message(0), &limits, &budget);
+    assert_eq!(budget.used(), OUTBOX_SHARE_BYTES);
+    assert_eq!(second.push(free, &limits, &budget), SendOutcome::Sent);
+    assert_eq!(
+        second.push(message(0), &limits, &budget),
+        SendOutcome::Dropped
+    );
+    assert_eq!(
+        second.next(&budget),
+        Next::End(CloseReason::HostOutboxOverflow)
+    );
+    first.finish(&budget);
+    assert_eq!(budget.used(), 0);
+}
+
+struct Nobody;
+
+impl std::task::Wake for Nobody {
+    fn wake(self: std::sync::Arc<Self>) {}
+}
+
+#[test]
+fn a_writer_waits_for_room_or_the_end() {
+    let mut outbox = Fixture::new(usize::MAX, usize::MAX);
+    let waker = Waker::from(std::sync::Arc::new(Nobody));
+    let mut cx = Context::from_waker(&waker);
+    assert_eq!(outbox.outbox.poll_writable(&mut cx), Poll::Ready(Ok(())));
+    outbox.push(OUTBOX_LOW_BYTES);
+    assert_eq!(outbox.outbox.poll_writable(&mut cx), Poll::Pending);
+    assert_eq!(outbox.outbox.poll_writable(&mut cx), Poll::Pending);
+    assert_eq!(outbox.outbox.writers.len(), 1, "the same one, once");
+    outbox.next();
+    assert!(outbox.outbox.writers.is_empty(), "it is told");
+    assert_eq!(outbox.outbox.poll_writable(&mut cx), Poll::Ready(Ok(())));
+    outbox.outbox.end(CloseReason::Lost);
+    assert_eq!(outbox.outbox.poll_writable(&mut cx), Poll::Ready(Err(Gone)));
+}
+
+proptest! {
+    /// Whatever is pushed and taken under whatever policy, the outbox never
+    /// holds more than its limit or one message, hands out what it accepted in
+    /// order, counts to nothing when it is empty, and holds a share of the
+    /// host's budget that covers it and is given back.
+    #[test]
+    fn holds_its_bound_and_its_order(
+        steps in prop::collection::vec(prop_oneof![(0usize..30_000).prop_map(Some), Just(None)], 1..200),
+        limit in 25_000usize..200_000,
+        host in 0usize..400_000,
+        overflow in prop::sample::select(vec![
+            OutboxOverflow::Close, OutboxOverflow::DropNewest, OutboxOverflow::DropOldest,
+        ]),
+    ) {
+        let budget = OutboxBudget::new(host);
+        let limits = FunctionLimits { outbox_overflow: overflow, ..limits(25_000, limit) };
+        let mut outbox = Outbox::default();
+        let mut model: VecDeque<usize> = VecDeque::new();
+        for step in steps {
+            match step {
+                Some(bytes) => {
+                    let outcome = outbox.push(message(bytes), &limits, &budget);
+                    match outcome {
+                        SendOutcome::Sent | SendOutcome::Queued(_) => model.push_back(bytes),
+                        SendOutcome::Gone => prop_assert!(!outbox.is_open()),
+                        SendOutcome::Dropped if bytes > 25_000 => {}
+                        SendOutcome::Dropped if overflow == OutboxOverflow::DropNewest => {}
+                        SendOutcome::Dropped => model.clear(),
+                    }
+                    if overflow == OutboxOverflow::DropOldest {
+                        while model.len() > outbox.items.len() {
+                            model.pop_front();
+                        }
+                    }
+                }
+                None => match outbox.next(&budget) {
+                    Next::Item(taken) => {
+                        let expected = model.pop_front().map(message);
+                        prop_assert_eq!(Some(taken), expected);
+                    }
+                    _ => prop_assert!(model.is_empty()),
+                },
+            }
+            let sum: usize = model.iter().map(|bytes| bytes + MESSAGE_OVERHEAD_BYTES).sum();
+            prop_assert_eq!(outbox.bytes, sum);
+            prop_assert!(sum <= limits.outbox_bytes || model.len() == 1);
+            prop_assert_eq!(budget.used(), outbox.share);
+            prop_assert!(outbox.share + OUTBOX_FREE_BYTES >= sum && outbox.share <= host);
+            prop_assert!(outbox.share == 0 || !model.is_empty());
+        }
+        outbox.finish(&budget);
+        prop_assert_eq!(budget.used(), 0);
+    }
+}

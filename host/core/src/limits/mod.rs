@@ -1,0 +1,81 @@
+//! Every bound with its name, unit, default, range, reason and overflow.
+//!
+//! A bound that a configuration can change is a row of one of three tables:
+//! [`FunctionLimits`], [`InstancePolicy`] and [`crate::config::ServerConfig`].
+//! A row's name is its key in the configuration, its label in logs and
+//! metrics, and its word in answers to peers. What is the same for all is a
+//! constant here.
+
+mod function;
+mod instance;
+pub(crate) mod server;
+#[macro_use]
+mod table;
+
+use std::time::Duration;
+
+pub use function::{FunctionLimits, OutboxOverflow, RateExceeded, TimeUp};
+pub(crate) use function::{FunctionLimitsMaximum, FunctionLimitsWritten};
+pub use instance::InstancePolicy;
+pub(crate) use instance::{InstancePolicyMaximum, InstancePolicyWritten};
+pub use server::ServerConfig;
+pub use table::{Row, Unit};
+
+/// All rows, by the table of the configuration they belong to.
+pub const TABLES: [(&str, &[Row]); 3] = [
+    ("[server]", ServerConfig::ROWS),
+    ("[function.limit]", FunctionLimits::ROWS),
+    ("[function.instance]", InstancePolicy::ROWS),
+];
+
+/// A channel's name, in bytes: room for a path of identities.
+pub const CHANNEL_NAME_BYTES_MAX: usize = 256;
+/// Messages in one call of a function. A read of the default buffer brings
+/// fewer; a larger batch would let one connection keep an instance for long.
+pub const BATCH_MESSAGES_MAX: usize = 256;
+/// Payload bytes from which on a batch takes no further message; the one that
+/// passes it is still in it. Two batches wait in the host at most for each
+/// connection: the one that is being handled and the next.
+pub const BATCH_BYTES_MAX: usize = 64 * 1024;
+/// Payload of a ping or pong, in bytes (RFC 6455 section 5.5).
+pub const PING_BYTES_MAX: usize = 125;
+
+/// The mark of the outbox above which `send` answers `queued`: from here on
+/// the peer reads more slowly than it is written to. Who waits for a writable
+/// connection goes on below it.
+pub const OUTBOX_LOW_BYTES: usize = 64 * 1024;
+/// What an outbox holds without asking for a share of the host's
+/// `outbox_bytes`: the usual few small messages cost nothing but this.
+pub const OUTBOX_FREE_BYTES: usize = 4 * 1024;
+/// In which pieces an outbox asks for a share.
+pub const OUTBOX_SHARE_BYTES: usize = 64 * 1024;
+
+/// How often the epoch advances: guest code yields to its thread at the next
+/// tick, so this bounds how long one guest can keep a thread at a time. Small
+/// against `cpu_timeout`, and 200 wake-ups a second cost under 0.1 % of a core.
+pub const EPOCH_TICK: Duration = Duration::from_millis(5);
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn every_row_has_a_reason_an_overflow_and_a_default_within_its_range() {
+        for (table, rows) in TABLES {
+            let mut names = HashSet::new();
+            for row in rows {
+                assert!(names.insert(row.name), "{table}: {} twice", row.name);
+                assert!(row.about.len() > 20, "{table}: {}", row.name);
+                assert!(!row.overflow.is_empty(), "{table}: {}", row.name);
+                let none = row.zero_is_none && row.default == 0;
+                assert!(
+                    none || (row.least..=row.most).contains(&row.default),
+                    "{table}: {}",
+                    row.name
+                );
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! The host's own bounds: `[server]`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use super::table::limits;
+use crate::config::PageAccess;
+
+const KIB: u64 = 1024;
+const MIB: u64 = 1024 * KIB;
+const GIB: u64 = 1024 * MIB;
+const SECOND: u64 = 1000;
+const DAY: u64 = 24 * 60 * 60 * SECOND;
+
+limits! {
+    /// How the host listens, and its own bounds.
+    pub struct ServerConfig, ServerConfigWritten, ServerConfigMaximum {
+        /// Connections of all functions. Under the usual hard limit of open
+        /// files of 2^20 and, at 6 KiB each, 400 MB when all are idle.
+        connections: Count = 65_536, 1 => 10_000_000; "503"
+        /// TCP connections that are not upgraded, beside `connections`: page,
+        /// probes, handshakes that are being decided or refused.
+        requests: Count = 4_096, 1 => 1_000_000; "peers wait in the kernel's backlog"
+        /// Connections from one peer address (IPv6: from one /64 network).
+        /// None: behind a load balancer all come from one.
+        peer_connections: Count = 0, 1 => 10_000_000, or none; "429"
+        /// Handshakes that one peer address may begin in a second, a second's
+        /// worth at once. None, for the same reason.
+        peer_handshakes_per_second: Count = 0, 1 => 1_000_000, or none; "429"
+        /// What may wait to be written to all connections together: an eighth
+        /// of a small server. What fits into 4 KiB a connection is not counted.
+        outbox_bytes: Bytes = GIB, MIB => 1024 * GIB; "each function's `outbox_overflow`"
+        /// Instances of all functions together: 100,000 connections at the
+        /// default concurrency. Each has address space reserved, 8 GiB in each
+        /// of up to four engines, and there are 128 TiB of it.
+        instances: Count = 1_000, 1 => 3_000; "503; 1013 for an open connection"
+        /// The file of a component. JavaScript runtimes make 12 MiB; what is
+        /// larger takes minutes to compile.
+        component_bytes: Bytes = 64 * MIB, KIB => GIB; "the component is refused"
+        /// Compiling one component: thirty times what a JavaScript runtime
+        /// takes.
+        compile_timeout: Time = 60 * SECOND, 100 => DAY; "the component is refused; its thread ends when it can"
+        /// Components that are compiled at once; each takes all cores for a
+        /// part of its time, and the host has connections to serve meanwhile.
+        compilations: Count = 1, 1 => 64; "the next one waits"
+        /// How long to wait for a request's head, and between requests. A slow
+        /// mobile network needs a few seconds; a peer that trickles its head
+        /// is given no more.
+        request_timeout: Time = 10 * SECOND, 1 => DAY; "408 or the end of the stream"
+        /// How long a connection that is to end has for it: the rest of its
+        /// outbox, and the peer's answer to the close frame. A round trip on a
+        /// bad network, several times over.
+        close_timeout: Time = 5 * SECOND, 1 => DAY; "the stream ends without the peer's answer"
+        /// How long connections have to end after SIGTERM: under the 30 s
+        /// after which orchestrators kill.
+        drain_timeout: Time = 20 * SECOND, 0 => DAY; "the process ends with connections open"
+        /// How many connections are closed in a second while the host drains,
+        /// so that their peers do not all come back to the next host at once.
+        /// More when `drain_timeout` would not suffice.
+        drain_connections_per_second: Count = 5_000, 1 => 10_000_000; "the next ones wait"
+    }
+    with {
+        /// Who may open the page at `/.openline/`.
+        page: PageAccess = PageAccess::Loopback;
+        /// Where compiled components are kept; none for the user's cache
+        /// folder.
+        cache: Option<PathBuf> = None;
+    }
+    by hand {
+        /// Where connections are accepted. Loopback: a host is exposed on
+        /// purpose or not at all.
+        listen: SocketAddr, as String = SocketAddr::from(([127, 0, 0, 1], 8080));
+    }
+}

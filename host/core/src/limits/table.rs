@@ -1,0 +1,340 @@
+//! What a row of limits is, and the macro that makes of a table of rows: the
+//! struct with its defaults, the shape it has in a configuration file, and the
+//! check of a written value against the row's range and the host's maximum.
+
+use std::fmt;
+use std::ops::Range;
+use std::time::Duration;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::units::{ByteSize, Period};
+
+/// One limit, for people.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its key, label and word.
+    pub name: &'static str,
+    /// What it counts.
+    pub unit: Unit,
+    /// In bytes, milliseconds or pieces.
+    pub default: u64,
+    /// The smallest value.
+    pub least: u64,
+    /// The largest value.
+    pub most: u64,
+    /// 0 is not a value but says that there is no such limit.
+    pub zero_is_none: bool,
+    /// What happens past it.
+    pub overflow: &'static str,
+    /// What it bounds and why its default is what it is.
+    pub about: &'static str,
+}
+
+/// What a limit counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unit {
+    /// Bytes, written as `"6 MiB"`.
+    Bytes,
+    /// Time, written as `"10 s"`; kept in milliseconds.
+    Time,
+    /// Pieces, written as a number.
+    Count,
+}
+
+/// Where an error of a configuration is reported: place, message, hint.
+pub(crate) type Report<'a> = &'a mut dyn FnMut(Range<usize>, String, String);
+
+/// How a limit is written and kept.
+pub(crate) trait Kind {
+    type Value;
+    type Written: for<'de> Deserialize<'de>;
+    const UNIT: Unit;
+    fn number(written: &Self::Written) -> u64;
+    fn value(number: u64) -> Self::Value;
+}
+
+/// Bytes, kept as `usize`.
+#[derive(Debug)]
+pub(crate) struct Bytes;
+/// Pieces, kept as `u32`.
+#[derive(Debug)]
+pub(crate) struct Count;
+/// Many pieces, kept as `u64`.
+#[derive(Debug)]
+pub(crate) struct LargeCount;
+/// Time, kept as a `Duration`.
+#[derive(Debug)]
+pub(crate) struct Time;
+
+/// Finds the value of a row: as written, or the default, or the host's maximum
+/// where that is less.
+pub(crate) fn resolve<K: Kind>(
+    row: &Row,
+    written: Option<Spanned<K::Written>>,
+    maximum: Option<u64>,
+    report: Report<'_>,
+) -> K::Value {
+    let limited = |number: u64| match maximum {
+        Some(maximum) if row.exceeds(number, maximum) => maximum,
+        _ => number,
+    };
+    let default = limited(row.default);
+    let Some(written) = written else {
+        return K::value(default);
+    };
+    let number = K::number(written.get_ref());
+    let none = row.zero_is_none && number == 0;
+    if !none && !(row.least..=row.most).contains(&number) {
+        let (name, unit) = (row.name, row.unit);
+        let (shown, least, most) = (unit.show(number), unit.show(row.least), unit.show(row.most));
+        let zero = if row.zero_is_none {
+            ", or 0 for none"
+        } else {
+            ""
+        };
+        report(
+            written.span(),
+            format!("`{name}` is {shown} and must be {least} to {most}{zero}"),
+            format!("the default is {}", row.show_default()),
+        );
+        return K::value(default);
+    }
+    if limited(number) != number {
+        let (name, unit) = (row.name, row.unit);
+        let shown = row.show(number);
+        let most = unit.show(limited(number));
+        report(
+            written.span(),
+            format!("`{name}` is {shown}, and the host's maximum is {most}"),
+            "lower it, or raise the host's in its [maximum] table".into(),
+        );
+    }
+    K::value(number)
+}
+
+/// The maximum that a host sets for a row, in the row's unit.
+pub(crate) fn maximum<K: Kind>(
+    row: &Row,
+    written: Option<&Spanned<K::Written>>,
+    report: Report<'_>,
+) -> Option<u64> {
+    let written = written?;
+    let number = K::number(written.get_ref());
+    if !(row.least.max(1)..=row.most).contains(&number) {
+        let (name, unit) = (row.name, row.unit);
+        let (shown, least) = (unit.show(number), unit.show(row.least.max(1)));
+        report(
+            written.span(),
+            format!(
+                "the maximum of `{name}` is {shown} and must be {least} to {}",
+                unit.show(row.most)
+            ),
+            "leave it out to allow all that is possible".into(),
+        );
+        return None;
+    }
+    Some(number)
+}
+
+macro_rules! limits {
+    (
+        $(#[$about:meta])*
+        pub struct $name:ident, $written:ident, $maximum:ident {
+            $(
+                $(#[doc = $doc:literal])+
+                $limit:ident: $kind:ident = $default:expr, $least:expr => $most:expr $(, or $none:ident)?;
+                    $overflow:literal
+            )*
+        }
+        with {
+            $( $(#[doc = $choice_doc:literal])+ $choice:ident: $type:ty = $choice_default:expr; )*
+        }
+        $( by hand {
+            $( $(#[doc = $hand_doc:literal])+ $hand:ident: $hand_type:ty, as $hand_written:ty = $hand_default:expr; )*
+        } )?
+    ) => {
+        $(#[$about])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name {
+            $( $(#[doc = $doc])+ pub $limit: $crate::limits::table::limits!(@value $kind), )*
+            $( $(#[doc = $choice_doc])+ pub $choice: $type, )*
+            $( $( $(#[doc = $hand_doc])+ pub $hand: $hand_type, )* )?
+        }
+
+        /// The same, as a configuration file has it.
+        #[derive(Debug, Default, serde::Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(crate) struct $written {
+            $( pub(crate) $limit: Option<toml::Spanned<<$crate::limits::table::$kind as $crate::limits::table::Kind>::Written>>, )*
+            $( pub(crate) $choice: Option<toml::Spanned<$type>>, )*
+            // Read by `config::validate`.
+            $( $( pub(crate) $hand: Option<toml::Spanned<$hand_written>>, )* )?
+        }
+
+        /// The host's maximum of each, as a configuration file has it.
+        #[derive(Debug, Default, serde::Deserialize)]
+        #[serde(deny_unknown_fields, default)]
+        pub(crate) struct $maximum {
+            $( pub(crate) $limit: Option<toml::Spanned<<$crate::limits::table::$kind as $crate::limits::table::Kind>::Written>>, )*
+        }
+
+        impl $name {
+            /// Its rows, in the order of the configuration's documentation.
+            pub const ROWS: &[$crate::limits::Row] = &[
+                $( $crate::limits::Row {
+                    name: stringify!($limit),
+                    unit: <$crate::limits::table::$kind as $crate::limits::table::Kind>::UNIT,
+                    default: $default,
+                    least: $least,
+                    most: $most,
+                    zero_is_none: $crate::limits::table::limits!(@none $($none)?),
+                    overflow: $overflow,
+                    about: concat!($($doc),+),
+                }, )*
+            ];
+        }
+
+        impl Default for $name {
+            fn default() -> Self {
+                $written::default().resolve(&$maximum::default(), &mut |_, _, _| {})
+            }
+        }
+
+        impl $written {
+            /// The values in force; what is wrong with them goes to `report`.
+            pub(crate) fn resolve(self, maximum: &$maximum, report: $crate::limits::table::Report<'_>) -> $name {
+                let mut rows = $name::ROWS.iter();
+                $(
+                    let row = rows.next().expect("there is a row for each limit");
+                    // Reported once, by `$maximum::check`.
+                    let most = $crate::limits::table::maximum::<$crate::limits::table::$kind>(
+                        row, maximum.$limit.as_ref(), &mut |_, _, _| {});
+                    let $limit = $crate::limits::table::resolve::<$crate::limits::table::$kind>(
+                        row, self.$limit, most, report);
+                )*
+                $name {
+                    $( $limit, )*
+                    $( $choice: self.$choice.map_or_else(|| $choice_default, toml::Spanned::into_inner), )*
+                    $( $( $hand: $hand_default, )* )?
+                }
+            }
+        }
+
+        impl $maximum {
+            /// What is wrong with the maxima themselves.
+            #[allow(dead_code, reason = "the host's own table has no maximum above it")]
+            pub(crate) fn check(&self, report: $crate::limits::table::Report<'_>) {
+                let mut rows = $name::ROWS.iter();
+                $(
+                    let row = rows.next().expect("there is a row for each limit");
+                    $crate::limits::table::maximum::<$crate::limits::table::$kind>(
+                        row, self.$limit.as_ref(), report);
+                )*
+            }
+        }
+    };
+    (@value Bytes) => { usize };
+    (@value Count) => { u32 };
+    (@value LargeCount) => { u64 };
+    (@value Time) => { std::time::Duration };
+    (@none none) => { true };
+    (@none) => { false };
+}
+pub(crate) use limits;
+
+// === impl Row ===
+
+impl Row {
+    /// A value with its unit.
+    pub fn show(&self, number: u64) -> String {
+        if self.zero_is_none && number == 0 {
+            "none".into()
+        } else {
+            self.unit.show(number)
+        }
+    }
+
+    /// The default with its unit.
+    pub fn show_default(&self) -> String {
+        self.show(self.default)
+    }
+
+    fn exceeds(&self, number: u64, maximum: u64) -> bool {
+        number > maximum || (self.zero_is_none && number == 0)
+    }
+}
+
+// === impl Unit ===
+
+impl Unit {
+    /// A number in the largest unit that it is a whole multiple of.
+    pub fn show(self, number: u64) -> String {
+        match self {
+            Self::Bytes => ByteSize(number).to_string(),
+            Self::Time => Period(Duration::from_millis(number)).to_string(),
+            Self::Count => number.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Unit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Bytes => "bytes",
+            Self::Time => "time",
+            Self::Count => "count",
+        })
+    }
+}
+
+// === impl Kind ===
+
+impl Kind for Bytes {
+    type Value = usize;
+    type Written = ByteSize;
+    const UNIT: Unit = Unit::Bytes;
+    fn number(written: &ByteSize) -> u64 {
+        written.0
+    }
+    fn value(number: u64) -> usize {
+        usize::try_from(number).unwrap_or(usize::MAX)
+    }
+}
+
+impl Kind for Count {
+    type Value = u32;
+    type Written = u64;
+    const UNIT: Unit = Unit::Count;
+    fn number(written: &u64) -> u64 {
+        *written
+    }
+    fn value(number: u64) -> u32 {
+        u32::try_from(number).unwrap_or(u32::MAX)
+    }
+}
+
+impl Kind for LargeCount {
+    type Value = u64;
+    type Written = u64;
+    const UNIT: Unit = Unit::Count;
+    fn number(written: &u64) -> u64 {
+        *written
+    }
+    fn value(number: u64) -> u64 {
+        number
+    }
+}
+
+impl Kind for Time {
+    type Value = Duration;
+    type Written = Period;
+    const UNIT: Unit = Unit::Time;
+    fn number(written: &Period) -> u64 {
+        u64::try_from(written.0.as_millis()).unwrap_or(u64::MAX)
+    }
+    fn value(number: u64) -> Duration {
+        Duration::from_millis(number)
+    }
+}
