@@ -7,8 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::net::TcpListener;
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
 use crate::harness::{Client, Closed, HANDSHAKE, Raw, within};
@@ -239,22 +239,22 @@ async fn a_second_signal_does_not_wait_for_a_peer_that_does_not_answer() {
 }
 
 #[tokio::test]
-async fn a_host_that_ends_takes_no_new_connections() {
+async fn a_host_that_ends_takes_no_new_connections_and_says_so_to_probes() {
     let host = Serving::start(&["run", openline_guests::ECHO, "--listen", "127.0.0.1:0"]).await;
+    let ready = "GET /.openline/ready HTTP/1.1\r\nHost: anybody\r\n\r\n";
+    let head = Raw::request(host.address, ready).await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
     // Keeps the host waiting, for it never answers the close frame.
     let mut silent = Raw::upgraded(host.address, "/echo").await;
-    let mut early = Raw::connect(host.address).await;
     host.signal("TERM").await;
     assert_eq!(silent.read_close().await.0, 1001);
-    // Neither on a new line nor on one that was there before.
     let handshake = HANDSHAKE.replace("{path}", "/echo");
-    let head = match early.socket.write_all(handshake.as_bytes()).await {
-        Ok(()) => early.head().await,
-        Err(_) => String::new(),
-    };
-    assert!(!head.starts_with("HTTP/1.1 101"), "{head}");
-    let refused = async { while TcpStream::connect(host.address).await.is_ok() {} };
-    within("a connection to be refused", refused).await;
+    let head = Raw::request(host.address, &handshake).await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert!(head.contains("openline-error-type: draining"), "{head}");
+    assert!(head.contains("retry-after: "), "{head}");
+    let head = Raw::request(host.address, ready).await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     // Not because the host has ended: the silent one's line is still there.
     let still_open = silent.socket.try_read(&mut [0]).unwrap_err();
     assert_eq!(still_open.kind(), ErrorKind::WouldBlock);

@@ -2,7 +2,6 @@
 //! too many, and the end of the host itself.
 
 use std::collections::HashSet;
-use std::io::ErrorKind;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,7 +13,6 @@ use tokio::net::TcpSocket;
 use crate::harness::{Client, Closed, Host, Raw, eventually, frame, within};
 
 const TEXT: u8 = 0x81;
-const BINARY: u8 = 0x82;
 
 async fn echo() -> Host {
     Host::with(openline_guests::ECHO, "/echo").start().await
@@ -209,33 +207,6 @@ async fn thousands_of_connections_are_held_at_once() {
     eventually("all to be gone", || function.hub().connections() == 0).await;
     let mut next = host.connect("/echo").await;
     assert_eq!(next.ask("still here").await, "still here");
-}
-
-#[tokio::test]
-async fn connections_past_the_hosts_limit_wait_until_others_end() {
-    let host = Host::with(openline_guests::ECHO, "/echo")
-        .server(|server| server.connections = 2)
-        .start()
-        .await;
-    let mut first = host.connect("/echo").await;
-    let mut second = host.connect("/echo").await;
-    assert_eq!(second.ask("two").await, "two");
-    let mut third = Raw::connect(host.address).await;
-    let handshake = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    third.send(handshake.as_bytes()).await;
-    // The host has long had the time to answer, and has not.
-    for _ in 0..100 {
-        assert_eq!(first.ask("one").await, "one");
-    }
-    let early = third.socket.try_read(&mut [0]);
-    assert_eq!(early.unwrap_err().kind(), ErrorKind::WouldBlock);
-    second.close(1000, "").await;
-    assert_eq!(second.closed().await.code, 1000);
-    drop(second);
-    assert!(third.head().await.starts_with("HTTP/1.1 101 "));
-    third.send(&frame(BINARY, &[3])).await;
-    assert_eq!(third.read_frame().await, (BINARY, vec![3]));
-    assert_eq!(first.ask("one").await, "one");
 }
 
 #[tokio::test]

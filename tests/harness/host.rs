@@ -88,10 +88,9 @@ impl Host {
         }
     }
 
-    /// Ends as the server does upon SIGTERM: accepts nobody any more, then
-    /// drains. Says how many connections were left.
+    /// Ends as the server does upon SIGTERM. Says how many connections were
+    /// left.
     pub async fn drain(&self) -> usize {
-        self.accepting.abort();
         within("the drain", self.gateway.drain()).await
     }
 

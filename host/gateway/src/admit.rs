@@ -1,41 +1,52 @@
 //! Admission: one ordered pipeline that decides whether a request may ask a
 //! function. Nothing of it runs guest code.
 //!
-//! Limits of the request, then the route, then the handshake, then whether the
-//! host takes connections at all. Whether an instance has room is decided when
-//! the function is asked.
+//! The route, then limits of the request, then the handshake, then whether the
+//! host and the function take one more connection of this peer. Whether an
+//! instance has room is decided when the function is asked.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::request::Parts;
 use openline_core::event::UpgradeRequest;
 use openline_core::limits::FunctionLimits;
-use openline_engine::function::Function;
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Service, Table};
 use crate::handshake::{self, Handshake};
+use crate::ledger::{Bounds, Entered};
 use crate::rescue::Refusal;
 
 /// A request that may ask its function.
 #[derive(Debug)]
 pub(crate) struct Admission {
-    pub(crate) function: Arc<Function>,
+    pub(crate) service: Arc<Service>,
     pub(crate) handshake: Handshake,
     pub(crate) request: UpgradeRequest,
+    pub(crate) places: Places,
+    pub(crate) close_timeout: Duration,
+}
+
+/// A connection's places among those of the host and of its function.
+#[derive(Debug)]
+pub(crate) struct Places {
+    _host: Entered,
+    _function: Entered,
 }
 
 pub(crate) fn admit(
     gateway: &Gateway,
+    table: &Table,
     parts: &Parts,
     peer: SocketAddr,
 ) -> Result<Admission, Refusal> {
     reserved(parts)?;
-    let (function, params) = gateway
+    let (service, params) = table
         .routes
         .find(parts.uri.path())
         .ok_or(Refusal::NotFound)?;
-    limits(parts, function.limits())?;
+    limits(parts, service.function.limits())?;
     let route_params = params.map_err(|_| Refusal::Path)?;
     if !handshake::is_wanted(&parts.headers) {
         return Err(Refusal::UpgradeRequired);
@@ -44,6 +55,7 @@ pub(crate) fn admit(
     if gateway.is_draining() {
         return Err(Refusal::Draining);
     }
+    let places = places(gateway, table, service, peer)?;
     let headers = parts.headers.iter();
     let request = UpgradeRequest {
         method: parts.method.as_str().into(),
@@ -60,9 +72,33 @@ pub(crate) fn admit(
         route_params,
     };
     Ok(Admission {
-        function: Arc::clone(function),
+        service: Arc::clone(service),
         handshake,
         request,
+        places,
+        close_timeout: table.config.close_timeout,
+    })
+}
+
+/// Rates first, then numbers, of the host and then of the function.
+fn places(
+    gateway: &Gateway,
+    table: &Table,
+    service: &Service,
+    peer: SocketAddr,
+) -> Result<Places, Refusal> {
+    let host = gateway
+        .ledger
+        .enter(peer.ip(), Bounds::from(&table.config))
+        .map_err(Refusal::HostReached)?;
+    let limits: &FunctionLimits = service.function.limits();
+    let function = service
+        .ledger
+        .enter(peer.ip(), Bounds::from(limits))
+        .map_err(Refusal::Reached)?;
+    Ok(Places {
+        _host: host,
+        _function: function,
     })
 }
 

@@ -1,33 +1,68 @@
 //! What all connections of a host share: routes, functions, bounds, and
 //! whether the host is ending.
+//!
+//! Routes, functions and most limits are one table that is replaced as a whole
+//! when the configuration is read again: a request sees one table or the other,
+//! and a connection keeps the function that took it.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use openline_cluster::budget::OutboxBudget;
-use openline_core::close::CloseReason;
+use openline_cluster::connection::Connection;
 use openline_core::config::ServerConfig;
+use openline_core::name::FunctionName;
 use openline_core::route::{Route, RouteError, RouteTable};
 use openline_engine::function::Function;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use crate::ledger::Ledger;
+use crate::tally::Tally;
+
+/// How often connections are closed during a drain: often enough to be even,
+/// seldom enough to cost nothing.
+const PACE: Duration = Duration::from_millis(10);
 
 /// See the module.
 #[derive(Debug)]
 pub struct Gateway {
-    pub(crate) config: ServerConfig,
-    pub(crate) functions: Vec<(Route, Arc<Function>)>,
-    pub(crate) routes: RouteTable<Arc<Function>>,
+    table: RwLock<Arc<Table>>,
+    pub(crate) ledger: Arc<Ledger>,
+    pub(crate) tally: Tally,
     pub(crate) drain: watch::Sender<bool>,
     pub(crate) outboxes: Arc<OutboxBudget>,
-    permits: Arc<Semaphore>,
+    requests: Arc<Semaphore>,
+    sockets: AtomicUsize,
     draining: AtomicBool,
+    /// Functions that no route leads to any more, but connections may.
+    retired: Mutex<Vec<Weak<Function>>>,
 }
 
-/// A TCP connection's share of `connections`; held as long as it lives.
+/// What a configuration says, ready to be used.
+#[derive(Debug)]
+pub(crate) struct Table {
+    pub(crate) config: ServerConfig,
+    pub(crate) services: Vec<Arc<Service>>,
+    pub(crate) routes: RouteTable<Arc<Service>>,
+}
+
+/// A function on its route.
+#[derive(Debug)]
+pub(crate) struct Service {
+    pub(crate) route: Route,
+    pub(crate) function: Arc<Function>,
+    pub(crate) ledger: Arc<Ledger>,
+}
+
+/// A TCP connection: one of `requests` until it is upgraded, and counted as
+/// long as it lives.
 #[derive(Debug)]
 pub(crate) struct Permit {
-    _permit: OwnedSemaphorePermit,
+    gateway: Arc<Gateway>,
+    request: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
 impl Gateway {
@@ -37,59 +72,177 @@ impl Gateway {
         config: ServerConfig,
         functions: Vec<(Route, Arc<Function>)>,
     ) -> Result<Self, RouteError> {
-        let mut routes = RouteTable::default();
-        for (route, function) in &functions {
-            routes.insert(route, Arc::clone(function))?;
-        }
-        let permits = Arc::new(Semaphore::new(config.connections as usize));
+        let requests = Arc::new(Semaphore::new(config.requests as usize));
         let outboxes = Arc::new(OutboxBudget::new(config.outbox_bytes));
         let (drain, _) = watch::channel(false);
         Ok(Self {
-            config,
-            functions,
-            routes,
+            table: RwLock::new(Arc::new(Table::new(config, functions, &HashMap::new())?)),
+            ledger: Arc::default(),
+            tally: Tally::default(),
             drain,
             outboxes,
-            permits,
+            requests,
+            sockets: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
+            retired: Mutex::default(),
         })
     }
 
-    /// Waits until one more TCP connection may be accepted.
-    pub(crate) async fn permit(&self) -> Permit {
-        let permit = Arc::clone(&self.permits).acquire_owned().await;
-        Permit {
-            _permit: permit.expect("the semaphore is never closed"),
-        }
+    /// Takes another configuration and other functions for what comes from now
+    /// on; connections keep the function that took them. `requests` and
+    /// `outbox_bytes` of the host stay as they were when it started.
+    pub fn replace(
+        &self,
+        config: ServerConfig,
+        functions: Vec<(Route, Arc<Function>)>,
+    ) -> Result<(), RouteError> {
+        let before = self.table();
+        let ledgers: HashMap<_, _> = before
+            .services
+            .iter()
+            .map(|service| (service.function.name().clone(), Arc::clone(&service.ledger)))
+            .collect();
+        let table = Arc::new(Table::new(config, functions, &ledgers)?);
+        let gone = before.services.iter().filter(|service| {
+            let stays = |other: &Arc<Service>| Arc::ptr_eq(&other.function, &service.function);
+            !table.services.iter().any(stays)
+        });
+        let mut retired = self.retired.lock();
+        retired.retain(|function| function.strong_count() > 0);
+        retired.extend(gone.map(|service| Arc::downgrade(&service.function)));
+        *self.table.write() = table;
+        Ok(())
     }
 
+    /// What is in force now.
+    pub(crate) fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read())
+    }
+
+    /// Waits until one more TCP connection may be accepted.
+    pub(crate) async fn permit(&self) -> OwnedSemaphorePermit {
+        let permit = Arc::clone(&self.requests).acquire_owned().await;
+        permit.expect("the semaphore is never closed")
+    }
+
+    /// TCP connections.
+    pub(crate) fn sockets(&self) -> usize {
+        self.sockets.load(Ordering::Relaxed)
+    }
+
+    /// All functions that connections may be bound to.
+    pub(crate) fn functions(&self) -> Vec<Arc<Function>> {
+        let table = self.table();
+        let serving = table.services.iter();
+        let retired = self.retired.lock();
+        let retired = retired.iter().filter_map(Weak::upgrade);
+        serving
+            .map(|service| Arc::clone(&service.function))
+            .chain(retired)
+            .collect()
+    }
+
+    /// Whether the host is ending.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Closes every connection with 1001 and waits until all have ended, at
-    /// most `drain_timeout`. Answers how many were still there. The accept loop
-    /// must have been stopped: it holds a permit for the next connection.
+    /// Ends the host's connections with 1001, each once what it has sent is
+    /// answered, at a bounded pace, and waits until all have ended, at most
+    /// `drain_timeout`. Answers how many were still there. Requests go on to be
+    /// answered, with 503 when they ask for a connection: a load balancer
+    /// learns from `/.openline/ready` that it should look elsewhere.
     pub async fn drain(&self) -> usize {
         // Before the connections are listed: who joins a hub later looks at
         // this and ends by itself.
         self.draining.store(true, Ordering::Release);
         self.drain.send_replace(true);
-        for (_, function) in &self.functions {
-            for connection in function.hub().snapshot() {
-                connection.end(CloseReason::ShuttingDown);
+        let ended = async {
+            self.end_all().await;
+            self.ledger.emptied().await;
+        };
+        let timeout = self.table().config.drain_timeout;
+        let _ = tokio::time::timeout(timeout, ended).await;
+        self.ledger.connections() as usize
+    }
+
+    async fn end_all(&self) {
+        let connections = self.snapshot();
+        let config = self.table().config.clone();
+        // The last one needs time to end, too: half of the time is for that.
+        let ticks = (config.drain_timeout / 2).as_millis() / PACE.as_millis();
+        let ticks = usize::try_from(ticks.max(1)).unwrap_or(usize::MAX);
+        let per_second = config.drain_connections_per_second as usize;
+        let each = (per_second / 100)
+            .max(connections.len().div_ceil(ticks))
+            .max(1);
+        let mut pace = tokio::time::interval(PACE);
+        for some in connections.chunks(each) {
+            pace.tick().await;
+            for connection in some {
+                connection.drain();
                 connection.wake();
             }
         }
-        let all = self.config.connections as usize;
-        let ended = async {
-            while self.permits.available_permits() < all {
-                // A drain is rare and ends with the process; asking ten times
-                // a second costs less than a notification for each connection.
-                tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+
+    /// All connections; those of functions that share a hub are listed once.
+    fn snapshot(&self) -> Vec<Arc<Connection>> {
+        let mut hubs = Vec::new();
+        for function in self.functions() {
+            if !hubs.iter().any(|hub| Arc::ptr_eq(hub, function.hub())) {
+                hubs.push(Arc::clone(function.hub()));
             }
-        };
-        let _ = tokio::time::timeout(self.config.drain_timeout, ended).await;
-        all - self.permits.available_permits()
+        }
+        hubs.iter().flat_map(|hub| hub.snapshot()).collect()
+    }
+}
+
+impl Table {
+    /// `ledgers` are those of the functions that were there before.
+    fn new(
+        config: ServerConfig,
+        functions: Vec<(Route, Arc<Function>)>,
+        ledgers: &HashMap<FunctionName, Arc<Ledger>>,
+    ) -> Result<Self, RouteError> {
+        let mut routes = RouteTable::default();
+        let mut services = Vec::new();
+        for (route, function) in functions {
+            let ledger = ledgers.get(function.name()).cloned().unwrap_or_default();
+            let service = Arc::new(Service {
+                route,
+                function,
+                ledger,
+            });
+            routes.insert(&service.route, Arc::clone(&service))?;
+            services.push(service);
+        }
+        Ok(Self {
+            config,
+            services,
+            routes,
+        })
+    }
+}
+
+impl Permit {
+    /// There is a TCP connection now.
+    pub(crate) fn new(gateway: &Arc<Gateway>, request: OwnedSemaphorePermit) -> Self {
+        gateway.sockets.fetch_add(1, Ordering::Relaxed);
+        Self {
+            gateway: Arc::clone(gateway),
+            request: Mutex::new(Some(request)),
+        }
+    }
+
+    /// It is a connection now, and counted as such: another request may come.
+    pub(crate) fn upgraded(&self) {
+        self.request.lock().take();
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        self.gateway.sockets.fetch_sub(1, Ordering::Relaxed);
     }
 }

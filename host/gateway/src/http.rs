@@ -1,28 +1,33 @@
 //! HTTP/1.1: one task a TCP connection, until it ends or is upgraded.
 //!
-//! Bounded by hyper's buffer and by `request_timeout`, which a request's head
-//! must arrive within; a peer that trickles it is cut off.
+//! Bounded by hyper's buffer and by `request_timeout`, within which a request's
+//! head must arrive; a peer that trickles it is cut off, and so is one that
+//! does not read its answer.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::gateway::{Gateway, Permit};
 use crate::rescue::{Answer, Refusal};
 use crate::{admit, page, upgrade};
 
-/// What hyper may buffer of a request's head, in bytes: the limits of headers
-/// and path together, and room to answer what is a little larger with a
-/// sentence. What is larger still gets hyper's bare 431.
-const HEAD_BYTES_MAX: usize = 32 * 1024;
+/// What hyper may buffer of a request's head, in bytes: what
+/// `request_header_bytes` and `request_uri_bytes` may be together, and room to
+/// answer what is a little larger with a sentence. What is larger still gets
+/// hyper's bare 431.
+const HEAD_BYTES_MAX: usize = 64 * 1024;
 
 /// Serves one TCP connection.
 pub(crate) async fn serve(
@@ -32,27 +37,73 @@ pub(crate) async fn serve(
     gateway: Arc<Gateway>,
 ) {
     let permit = Arc::new(permit);
+    let patience = gateway.table().config.request_timeout;
     let mut drain = gateway.drain.subscribe();
+    // One that comes while the host drains gets its one answer.
+    let last = *drain.borrow_and_update();
+    let answered = Answered::default();
     let service = service_fn(|request| {
         let (gateway, permit) = (Arc::clone(&gateway), Arc::clone(&permit));
-        async move { Ok::<_, Infallible>(answer(&gateway, request, peer, permit).await) }
+        let answered = &answered;
+        async move {
+            answered.begin();
+            let answer = answer(&gateway, request, peer, permit).await;
+            answered.end();
+            Ok::<_, Infallible>(answer)
+        }
     });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(gateway.config.request_timeout)
+        .header_read_timeout(patience)
         .max_buf_size(HEAD_BYTES_MAX)
+        .keep_alive(!last)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = begun(&mut drain) => {
+        () = answered.unread(patience) => {
+            tracing::debug!(%peer, "a peer does not read its answer");
+            return;
+        }
+        () = begun(&mut drain), if !last => {
             connection.as_mut().graceful_shutdown();
-            connection.await
+            tokio::select! {
+                ended = connection => ended,
+                () = answered.unread(patience) => return,
+            }
         }
     };
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "a request was not served to its end");
+    }
+}
+
+/// When the last request of a TCP connection was answered, while there is no
+/// other.
+#[derive(Debug, Default)]
+struct Answered(Mutex<Option<Instant>>);
+
+impl Answered {
+    fn begin(&self) {
+        *self.0.lock() = None;
+    }
+
+    fn end(&self) {
+        *self.0.lock() = Some(Instant::now());
+    }
+
+    /// Waits until an answer is so old that its peer cannot have read it: one
+    /// that has been written is followed by another request, or by hyper's own
+    /// end, within `patience`.
+    async fn unread(&self, patience: Duration) {
+        loop {
+            let answered = *self.0.lock();
+            if answered.is_some_and(|answered| answered.elapsed() >= 2 * patience) {
+                return;
+            }
+            tokio::time::sleep(patience).await;
+        }
     }
 }
 
@@ -73,9 +124,10 @@ async fn answer(
     if page::is_below(parts.uri.path()) {
         return page::answer(gateway, &parts, peer).unwrap_or_else(|refusal| refusal.answer());
     }
-    let answered = match admit::admit(gateway, &parts, peer) {
+    let table = gateway.table();
+    let answered = match admit::admit(gateway, &table, &parts, peer) {
         Ok(admission) => {
-            let name = admission.function.name().clone();
+            let name = admission.service.function.name().clone();
             upgrade::upgrade(gateway, admission, on_upgrade, permit).await.inspect_err(|refusal| {
                 if let Refusal::Answer(details) = refusal {
                     tracing::warn!(function = %name, %details, "an answer of a function is not valid");
@@ -85,6 +137,7 @@ async fn answer(
         Err(refusal) => Err(refusal),
     };
     answered.unwrap_or_else(|refusal| {
+        gateway.tally.refuse(&refusal);
         tracing::debug!(%peer, path = parts.uri.path(), refusal = refusal.label(), "refused");
         refusal.answer()
     })

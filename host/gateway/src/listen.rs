@@ -1,7 +1,8 @@
 //! The accept loop. It takes a permit, then accepts, and survives every error
 //! of `accept`: all it does about one is to wait a little.
 //!
-//! Bounded by `connections`: past it, peers wait in the kernel's backlog.
+//! Bounded by `requests`, which count until they are upgraded: past it, peers
+//! wait in the kernel's backlog.
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,7 +11,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Permit};
 use crate::http;
 
 /// How many peers may wait in the kernel to be accepted: what a burst of
@@ -46,6 +47,7 @@ pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "nodelay is not set");
                 }
+                let permit = Permit::new(&gateway, permit);
                 tokio::spawn(http::serve(stream, peer, permit, Arc::clone(&gateway)));
             }
             Err(error) => {

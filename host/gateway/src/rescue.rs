@@ -13,6 +13,8 @@ use http_body_util::Full;
 use openline_core::fault::{Blame, Fault};
 use openline_engine::function::UpgradeError;
 
+use crate::ledger::Reached;
+
 pub(crate) type Answer = Response<Full<Bytes>>;
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("openline-error-type");
@@ -44,12 +46,26 @@ pub(crate) enum Refusal {
     Path,
     #[error("no instance of the function has room: try again later")]
     Full,
+    #[error("the function has {}: try again later", .0.words())]
+    Reached(Reached),
+    #[error("the host has {}: try again later", .0.words())]
+    HostReached(Reached),
     #[error("the host is shutting down: try again")]
     Draining,
     #[error("the function failed: {}", .0.reason())]
     Fault(Fault),
     #[error("the function's answer is not valid")]
     Answer(String),
+}
+
+impl Reached {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Connections => "as many connections as it may have",
+            Self::PeerConnections => "as many connections of this peer as it may have",
+            Self::PeerHandshakes => "been asked for connections too often by this peer",
+        }
+    }
 }
 
 impl Refusal {
@@ -66,6 +82,12 @@ impl Refusal {
             Self::ReservedHeader => "reserved_header",
             Self::Path => "bad_path",
             Self::Full => "no_capacity",
+            Self::Reached(Reached::Connections) => "connections",
+            Self::Reached(Reached::PeerConnections) => "peer_connections",
+            Self::Reached(Reached::PeerHandshakes) => "peer_handshakes_per_second",
+            Self::HostReached(Reached::Connections) => "host_connections",
+            Self::HostReached(Reached::PeerConnections) => "host_peer_connections",
+            Self::HostReached(Reached::PeerHandshakes) => "host_peer_handshakes_per_second",
             Self::Draining => "draining",
             Self::Fault(fault) => fault.label(),
             Self::Answer(_) => "bad_answer",
@@ -82,7 +104,10 @@ impl Refusal {
             | Self::HeadersTooLarge(_)
             | Self::ReservedHeader
             | Self::Path => StatusCode::BAD_REQUEST,
-            Self::Full | Self::Draining => StatusCode::SERVICE_UNAVAILABLE,
+            Self::Full | Self::Draining | Self::HostReached(Reached::Connections) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            Self::Reached(_) | Self::HostReached(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Fault(Fault::HandlerTimeout | Fault::CpuTimeout) => StatusCode::GATEWAY_TIMEOUT,
             Self::Fault(fault) if fault.blame() == Blame::Host => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Fault(_) | Self::Answer(_) => StatusCode::BAD_GATEWAY,
@@ -113,7 +138,7 @@ impl Refusal {
             Self::MethodNotAllowed => {
                 headers.insert(ALLOW, HeaderValue::from_static("GET"));
             }
-            Self::Full | Self::Draining => {
+            Self::Full | Self::Draining | Self::Reached(_) | Self::HostReached(_) => {
                 headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
             }
             _ => {}

@@ -2,6 +2,7 @@
 //! made. When hyper has written the 101, the connection begins.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
@@ -12,14 +13,14 @@ use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use openline_cluster::connection::{Connection, Facts};
-use openline_core::close::CloseReason;
+use openline_cluster::hub::SubscribeError;
 use openline_core::event::{Headers, Rejection};
 use openline_core::limits::FunctionLimits;
 use openline_engine::function::{Accepted, Binding, Function};
 use tokio::net::TcpStream;
 
-use crate::admit::Admission;
-use crate::connection::{Actor, Settings};
+use crate::admit::{Admission, Places};
+use crate::connection::Actor;
 use crate::gateway::{Gateway, Permit};
 use crate::handshake::Handshake;
 use crate::rescue::{Answer, Refusal};
@@ -49,10 +50,13 @@ pub(crate) async fn upgrade(
     permit: Arc<Permit>,
 ) -> Result<Answer, Refusal> {
     let Admission {
-        function,
+        service,
         handshake,
         request,
+        places,
+        close_timeout,
     } = admission;
+    let function = &service.function;
     let route_params = request.route_params.clone();
     let Accepted { acceptance, seat } = match function.upgrade(request).await? {
         Ok(accepted) => accepted,
@@ -80,25 +84,25 @@ pub(crate) async fn upgrade(
     // From here on it can be sent to; what comes before the 101 waits in the
     // outbox. `joined` undoes it if the 101 is never written.
     let joined = Joined {
-        function: Arc::clone(&function),
+        gateway: Arc::clone(gateway),
+        function: Arc::clone(function),
         connection: Arc::clone(&connection),
+        _places: places,
+        permit,
     };
     function.hub().join(&connection);
     for channel in acceptance.channels {
-        function
-            .hub()
-            .subscribe(&connection, channel)
-            .map_err(|_| Refusal::Answer("it has too many channels".into()))?;
+        let subscribed = function.hub().subscribe(&connection, channel);
+        subscribed.map_err(|error| match error {
+            SubscribeError::Crowded => Refusal::Full,
+            _ => Refusal::Answer("it has too many channels".into()),
+        })?;
     }
     if gateway.is_draining() {
-        connection.end(CloseReason::ShuttingDown);
+        connection.drain();
     }
     let binding = function.bind(connection, seat);
-    let settings = Settings {
-        message_bytes: function.limits().message_bytes,
-        close_timeout: gateway.config.close_timeout,
-    };
-    tokio::spawn(hold(upgrade, joined, binding, settings, permit));
+    tokio::spawn(hold(upgrade, joined, binding, close_timeout));
 
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -138,34 +142,31 @@ fn switching(
 }
 
 /// The task of a connection: waits for the stream, then serves it to its end.
-async fn hold(
-    upgrade: OnUpgrade,
-    joined: Joined,
-    binding: Binding,
-    settings: Settings,
-    _permit: Arc<Permit>,
-) {
+async fn hold(upgrade: OnUpgrade, joined: Joined, binding: Binding, close_timeout: Duration) {
     let name = joined.function.name().clone();
     match upgrade
         .await
         .map(hyper::upgrade::Upgraded::downcast::<TokioIo<TcpStream>>)
     {
         Ok(Ok(parts)) => {
+            joined.gateway.tally.open();
+            joined.permit.upgraded();
             let socket = parts.io.into_inner();
             let connection = Arc::clone(&joined.connection);
             // Boxed, here and at the end: an idle connection is this task, and
             // what it needs only for a moment would be a part of it for good.
-            let mut actor = Box::pin(Actor::new(
+            let actor = Box::pin(Actor::new(
                 socket,
                 parts.read_buf,
                 connection,
                 binding,
-                &settings,
+                close_timeout,
             ))
             .await;
-            let reason = actor.serve().await;
-            drop(joined);
+            let (actor, reason) = actor.serve().await;
+            joined.leave();
             Box::pin(actor.end(&reason)).await;
+            joined.gateway.tally.end(&reason);
             tracing::debug!(function = %name, %reason, "a connection ended");
         }
         Ok(Err(_)) => tracing::error!("hyper handed over a stream that it was not given"),
@@ -175,16 +176,27 @@ async fn hold(
     }
 }
 
-/// A connection's membership in its function's hub.
+/// What a connection has as long as it lives: its place in its function's hub,
+/// among the host's connections, and its socket's permit.
 struct Joined {
+    gateway: Arc<Gateway>,
     function: Arc<Function>,
     connection: Arc<Connection>,
+    _places: Places,
+    permit: Arc<Permit>,
+}
+
+impl Joined {
+    /// Nothing can be sent to it any more; again is harmless.
+    fn leave(&self) {
+        self.connection.finish();
+        self.function.hub().leave(&self.connection);
+    }
 }
 
 impl Drop for Joined {
     fn drop(&mut self) {
-        self.connection.finish();
-        self.function.hub().leave(&self.connection);
+        self.leave();
     }
 }
 

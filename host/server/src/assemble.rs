@@ -1,24 +1,17 @@
-//! From a configuration to a running host: where all packages meet.
-//!
-//! The order is: read, check, load every function, and only then listen, so
-//! that a host which answers is complete.
+//! From a configuration to functions: read, check, load every component. All
+//! or nothing, so that a host which answers is complete.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use anyhow::Context;
-use openline_core::config::{Config, ConfigError, FunctionConfig, ServerConfig};
+use openline_core::config::{Config, ConfigError, FunctionConfig};
 use openline_core::route::Route;
 use openline_engine::function::Function;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_engine::{HandlerKind, LoadError};
-use openline_gateway::gateway::Gateway;
-use openline_gateway::listen;
 
 use crate::component;
-use crate::signal::Stop;
-use crate::telemetry::{print, tell};
 
 /// A wrong configuration, as in BSD's sysexits.
 const EXIT_CONFIG: u8 = 78;
@@ -55,21 +48,62 @@ fn config_errors(path: &Path, errors: &[ConfigError]) -> String {
     text
 }
 
-/// Loads every function. `config` names the file to blame for a component that
-/// cannot be one.
-pub(crate) async fn load(
-    config: &Config,
-    file: Option<&Path>,
-) -> anyhow::Result<Vec<(Route, Arc<Function>)>> {
+/// The functions of a host on their routes.
+pub(crate) type Functions = Vec<(Route, Arc<Function>)>;
+
+/// Where a host's configuration comes from, also when it is read again.
+#[derive(Clone, Debug)]
+pub(crate) enum Source {
+    /// A file.
+    File(PathBuf),
+    /// The command line; only the components can change.
+    Words(Box<Config>),
+}
+
+impl Source {
+    /// Reads and checks.
+    pub(crate) fn read(&self) -> anyhow::Result<Config> {
+        match self {
+            Self::File(path) => read_config(path),
+            Self::Words(config) => Ok((**config).clone()),
+        }
+    }
+
+    /// The file to blame.
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::Words(_) => None,
+        }
+    }
+}
+
+/// Makes the runtime that a configuration asks for.
+pub(crate) fn runtime(config: &Config) -> anyhow::Result<Arc<Runtime>> {
     let cache = config.server.cache.clone().or_else(default_cache);
     let options = RuntimeOptions::new(&config.server, cache);
-    let runtime = Arc::new(Runtime::new(options)?);
+    Ok(Arc::new(Runtime::new(options)?))
+}
+
+/// Loads every function, but those of `before` that have not changed. All or
+/// none: the error names each component that cannot be a function.
+pub(crate) async fn load(
+    runtime: &Arc<Runtime>,
+    config: &Config,
+    source: &Source,
+    before: &Functions,
+) -> anyhow::Result<Functions> {
     let mut functions = Vec::new();
     let mut errors = Vec::new();
     for function in &config.functions {
-        match load_one(&runtime, function, config.server.component_bytes).await {
-            Ok(loaded) => functions.push((function.route.clone(), Arc::new(loaded))),
-            Err(error) => errors.push(blame(function, file, &error)),
+        let before = before
+            .iter()
+            .find(|(_, other)| *other.name() == function.name)
+            .map(|(_, before)| before);
+        let component_bytes = config.server.component_bytes;
+        match load_one(runtime, function, component_bytes, before).await {
+            Ok(loaded) => functions.push((function.route.clone(), loaded)),
+            Err(error) => errors.push(blame(function, source.file(), &error)),
         }
     }
     if errors.is_empty() {
@@ -83,10 +117,17 @@ async fn load_one(
     runtime: &Arc<Runtime>,
     config: &FunctionConfig,
     component_bytes: usize,
-) -> Result<Function, LoadError> {
+    before: Option<&Arc<Function>>,
+) -> Result<Arc<Function>, LoadError> {
     let bytes = component::read(&config.component, component_bytes)?;
     let started = tokio::time::Instant::now();
-    let function = runtime.load(config, bytes).await?;
+    let function = match before {
+        Some(before) => runtime.reload(config, bytes, before).await?,
+        None => Arc::new(runtime.load(config, bytes).await?),
+    };
+    if before.is_some_and(|before| Arc::ptr_eq(before, &function)) {
+        return Ok(function);
+    }
     let handler = match function.handler() {
         HandlerKind::Plain => "plain",
         HandlerKind::Async => "async",
@@ -123,57 +164,6 @@ pub(crate) fn default_cache() -> Option<PathBuf> {
     absolute("XDG_CACHE_HOME")
         .or_else(|| absolute("HOME").map(|home| home.join(".cache")))
         .map(|folder| folder.join("openline"))
-}
-
-/// Serves until a signal asks to stop, then drains.
-pub(crate) async fn serve(
-    config: ServerConfig,
-    functions: Vec<(Route, Arc<Function>)>,
-) -> anyhow::Result<()> {
-    let mut stop = Stop::listen()?;
-    // Each connection is a file; the soft limit is often 1024.
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(files) => tracing::debug!(files, "open files"),
-        Err(error) => tracing::warn!(%error, "the limit on open files is not raised"),
-    }
-    let listener = listen::bind(config.listen).with_context(|| {
-        format!(
-            "cannot listen on {}\n  hint: is another host running there? choose another address with `--listen` or `listen`",
-            config.listen
-        )
-    })?;
-    let address = listener.local_addr()?;
-    let routes: Vec<_> = functions
-        .iter()
-        .map(|(route, _)| route.to_string())
-        .collect();
-    let gateway = Arc::new(Gateway::new(config, functions)?);
-    let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&gateway)));
-    print(&format!("listening on http://{address}"))?;
-    tell(&format!("page          http://{address}/.openline/"));
-    for route in &routes {
-        tell(&format!("function at   ws://{address}{route}"));
-    }
-    let example = routes
-        .iter()
-        .find(|route| !route.contains('{'))
-        .map_or("/", String::as_str);
-    tell(&format!(
-        "try           npx wscat -c ws://{address}{example}   or   openline bench ws://{address}{example} --duration 2s"
-    ));
-
-    stop.wait().await;
-    accepting.abort();
-    tell("draining: connections are closed with 1001; stop again to end at once");
-    tokio::select! {
-        left = gateway.drain() => {
-            if left > 0 {
-                tracing::warn!(left, "connections were still there after drain_timeout");
-            }
-        }
-        () = stop.wait() => tell("ended without draining"),
-    }
-    Ok(())
 }
 
 /// What the process ends with.

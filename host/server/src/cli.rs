@@ -5,6 +5,8 @@ use clap::{Parser, Subcommand};
 use crate::commands::bench::BenchArguments;
 use crate::commands::build::BuildArguments;
 use crate::commands::check::CheckArguments;
+use crate::commands::close_codes::CloseCodesArguments;
+use crate::commands::limits::LimitsArguments;
 use crate::commands::new::NewArguments;
 use crate::commands::run::RunArguments;
 use crate::commands::serve::ServeArguments;
@@ -41,4 +43,8 @@ pub(crate) enum Command {
     Build(BuildArguments),
     /// Measure an echo over WebSocket.
     Bench(BenchArguments),
+    /// List every limit: its default, its range, what happens past it.
+    Limits(LimitsArguments),
+    /// List how connections end: reasons, codes, whether to reconnect.
+    CloseCodes(CloseCodesArguments),
 }

@@ -6,6 +6,7 @@ mod assemble;
 mod cli;
 mod commands;
 mod component;
+mod host;
 mod signal;
 mod telemetry;
 
@@ -49,6 +50,8 @@ fn execute(command: Command) -> anyhow::Result<()> {
         Command::Build(arguments) => {
             return commands::build::run(&arguments, commands::check::contract);
         }
+        Command::Limits(arguments) => return commands::limits::run(&arguments),
+        Command::CloseCodes(arguments) => return commands::close_codes::run(&arguments),
         _ => {}
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -61,7 +64,9 @@ fn execute(command: Command) -> anyhow::Result<()> {
             Command::Check(arguments) => commands::check::run(&arguments).await,
             Command::Bench(arguments) => commands::bench::run(&arguments).await,
             // Handled above, without a runtime.
-            Command::New(_) | Command::Build(_) => Ok(()),
+            Command::New(_) | Command::Build(_) | Command::Limits(_) | Command::CloseCodes(_) => {
+                Ok(())
+            }
         }
     })
 }

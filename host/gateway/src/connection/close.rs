@@ -28,7 +28,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
     /// Ends a connection that nothing can be sent to any more.
     pub(crate) async fn end(self, reason: &CloseReason) {
         let Self {
-            stream,
+            mut stream,
             connection,
             binding,
             batch,
@@ -37,6 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             ending,
             ..
         } = self;
+        stream.get_mut().release();
         let deadline = ending.unwrap_or_else(|| Box::pin(tokio::time::sleep(close_timeout)));
         let handshake = async {
             tokio::select! {
@@ -60,14 +61,12 @@ async fn close_socket<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: WebSocketStream<S>,
     reason: &CloseReason,
 ) {
-    let by_host = match reason {
-        CloseReason::Lost => return,
+    let by_host = match (reason, reason.frame()) {
         // tungstenite has queued the answer to the peer's frame.
-        CloseReason::Peer(_) => false,
-        _ => stream
-            .feed(frames::close_frame(reason.info()))
-            .await
-            .is_ok(),
+        (CloseReason::Peer(_), _) => false,
+        (_, Some(info)) => stream.feed(frames::close_frame(info)).await.is_ok(),
+        // An ending without a close frame.
+        (_, None) => return,
     };
     if stream.flush().await.is_err() {
         return;

@@ -28,6 +28,7 @@ const CONTROL_BYTES_MAX: usize = 125;
 pub(super) enum Received {
     Message(Message),
     Ping,
+    Pong(Bytes),
     Nothing,
     End(CloseReason),
 }
@@ -51,7 +52,8 @@ pub(super) fn received(item: Option<Result<Frame, Error>>) -> Received {
         Some(Ok(Frame::Text(text))) => Received::Message(Message::Text(incoming(text))),
         Some(Ok(Frame::Binary(bytes))) => Received::Message(Message::Binary(bytes)),
         Some(Ok(Frame::Ping(_))) => Received::Ping,
-        Some(Ok(Frame::Pong(_) | Frame::Frame(_))) => Received::Nothing,
+        Some(Ok(Frame::Pong(payload))) => Received::Pong(payload),
+        Some(Ok(Frame::Frame(_))) => Received::Nothing,
         Some(Ok(Frame::Close(frame))) => Received::End(closed_by_peer(frame)),
         Some(Err(error)) => Received::End(reason_of(&error)),
         None => Received::End(CloseReason::Lost),

@@ -8,6 +8,7 @@
 
 mod listing;
 mod serve;
+mod state;
 
 pub(crate) use listing::{FunctionEntry, HandlerForm, Listing};
 pub(crate) use serve::{answer, is_below};
@@ -19,6 +20,13 @@ pub(crate) const INDEX_PATH: &str = "/.openline/";
 
 /// The path of the [`Listing`], as `application/json`.
 pub(crate) const LISTING_PATH: &str = "/.openline/functions";
+
+/// The path of the state, as `application/json`.
+pub(crate) const STATE_PATH: &str = "/.openline/state";
+/// Whether the process lives: always 200.
+pub(crate) const LIVE_PATH: &str = "/.openline/live";
+/// Whether it takes connections: 200, or 503 while it drains.
+pub(crate) const READY_PATH: &str = "/.openline/ready";
 
 /// Headers of every response below [`INDEX_PATH`], names in lower case.
 pub(crate) const HEADERS: [(&str, &str); 5] = [

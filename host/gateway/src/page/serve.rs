@@ -5,6 +5,7 @@
 //! this machine that passes requests of others on, name another host.
 
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use http::header::{CONTENT_TYPE, HOST, HeaderName, HeaderValue, LOCATION};
@@ -14,8 +15,12 @@ use http_body_util::Full;
 use openline_core::config::PageAccess;
 use openline_engine::HandlerKind;
 
-use super::{FunctionEntry, HEADERS, HandlerForm, INDEX_PATH, LISTING_PATH, Listing, asset};
-use crate::gateway::Gateway;
+use super::state::State;
+use super::{
+    FunctionEntry, HEADERS, HandlerForm, INDEX_PATH, LISTING_PATH, LIVE_PATH, Listing, READY_PATH,
+    STATE_PATH, asset,
+};
+use crate::gateway::{Gateway, Service};
 use crate::rescue::{Answer, Refusal};
 
 /// Whether a path is the host's own.
@@ -30,7 +35,10 @@ pub(crate) fn answer(
     parts: &Parts,
     peer: SocketAddr,
 ) -> Result<Answer, Refusal> {
-    let allowed = match gateway.config.page {
+    if let Some(answer) = probe(gateway, parts.uri.path()) {
+        return Ok(answer);
+    }
+    let allowed = match gateway.table().config.page {
         PageAccess::Everyone => true,
         PageAccess::Off => false,
         PageAccess::Loopback => {
@@ -57,11 +65,33 @@ pub(crate) fn answer(
             serde_json::to_vec(&listing(gateway)).expect("a listing has only strings and numbers");
         return Ok(response("application/json", body.into()));
     }
+    if path == STATE_PATH {
+        let body =
+            serde_json::to_vec(&State::of(gateway)).expect("a state has only strings and numbers");
+        return Ok(response("application/json", body.into()));
+    }
     let asset = asset(path).ok_or(Refusal::NotFound)?;
     Ok(response(
         asset.content_type,
         Bytes::from_static(asset.body.as_bytes()),
     ))
+}
+
+/// What load balancers and orchestrators ask, of whoever they are: whether the
+/// process lives, and whether it should get new connections.
+fn probe(gateway: &Gateway, path: &str) -> Option<Answer> {
+    let (status, text) = match path {
+        LIVE_PATH => (StatusCode::OK, "live\n"),
+        READY_PATH if gateway.is_draining() => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
+        READY_PATH => (StatusCode::OK, "ready\n"),
+        _ => return None,
+    };
+    let mut response = response(
+        "text/plain; charset=utf-8",
+        Bytes::from_static(text.as_bytes()),
+    );
+    *response.status_mut() = status;
+    Some(response)
 }
 
 fn response(content_type: &'static str, body: Bytes) -> Answer {
@@ -78,10 +108,8 @@ fn response(content_type: &'static str, body: Bytes) -> Answer {
 }
 
 fn listing(gateway: &Gateway) -> Listing {
-    let entry = |(route, function): &(
-        openline_core::route::Route,
-        std::sync::Arc<openline_engine::function::Function>,
-    )| {
+    let entry = |service: &Arc<Service>| {
+        let (route, function) = (&service.route, &service.function);
         FunctionEntry {
             name: function.name().to_string(),
             route: route.to_string(),
@@ -96,7 +124,7 @@ fn listing(gateway: &Gateway) -> Listing {
     };
     Listing {
         version: env!("CARGO_PKG_VERSION"),
-        functions: gateway.functions.iter().map(entry).collect(),
+        functions: gateway.table().services.iter().map(entry).collect(),
     }
 }
 

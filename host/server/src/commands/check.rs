@@ -8,7 +8,7 @@ use openline_core::config::ServerConfig;
 use openline_engine::HandlerKind;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 
-use crate::assemble;
+use crate::assemble::{self, Source};
 use crate::telemetry::print;
 
 const EXAMPLES: &str = "\
@@ -25,8 +25,10 @@ pub(crate) struct CheckArguments {
 }
 
 pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
-    let config = assemble::read_config(&arguments.config)?;
-    let functions = assemble::load(&config, Some(&arguments.config)).await?;
+    let source = Source::File(arguments.config.clone());
+    let config = source.read()?;
+    let runtime = assemble::runtime(&config)?;
+    let functions = assemble::load(&runtime, &config, &source, &Vec::new()).await?;
     print(&format!(
         "{}: {} function(s), no errors",
         arguments.config.display(),

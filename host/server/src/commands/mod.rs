@@ -3,6 +3,8 @@
 pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod check;
+pub(crate) mod close_codes;
+pub(crate) mod limits;
 pub(crate) mod new;
 pub(crate) mod run;
 pub(crate) mod serve;

@@ -10,7 +10,8 @@ use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
 
-use crate::assemble;
+use crate::assemble::Source;
+use crate::host;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -46,8 +47,7 @@ pub(crate) async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
         functions.push(function);
     }
     let config = Config { server, functions };
-    let functions = assemble::load(&config, None).await?;
-    assemble::serve(config.server, functions).await
+    host::serve(Source::Words(Box::new(config))).await
 }
 
 fn function(component: &Path) -> anyhow::Result<FunctionConfig> {

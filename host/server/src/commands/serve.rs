@@ -4,11 +4,16 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::assemble;
+use crate::assemble::Source;
+use crate::host;
 
 const EXAMPLES: &str = "\
 Examples:
-  openline serve --config openline.toml";
+  openline serve --config openline.toml
+
+Signals:
+  SIGHUP   reads the configuration and the components again; connections stay
+  SIGTERM  drains: connections are closed with 1001; a second one ends at once";
 
 /// The words after `openline serve`.
 #[derive(Debug, Args)]
@@ -20,7 +25,5 @@ pub(crate) struct ServeArguments {
 }
 
 pub(crate) async fn run(arguments: &ServeArguments) -> anyhow::Result<()> {
-    let config = assemble::read_config(&arguments.config)?;
-    let functions = assemble::load(&config, Some(&arguments.config)).await?;
-    assemble::serve(config.server, functions).await
+    host::serve(Source::File(arguments.config.clone())).await
 }

@@ -1,0 +1,81 @@
+//! What a host is holding at the moment, and what it has done since it
+//! started, as JSON: for people who look for a leak, and for tests that prove
+//! that there is none.
+
+use serde::Serialize;
+
+use crate::gateway::Gateway;
+use crate::tally::Counts;
+
+/// The answer to a request for the state.
+#[derive(Debug, Serialize)]
+pub(crate) struct State {
+    /// Tasks of the asynchronous runtime.
+    tasks: usize,
+    /// TCP connections, the one that asks among them.
+    sockets: usize,
+    connections: Connections,
+    /// What waits to be written to all connections, as far as it is counted:
+    /// past 4 KiB of each, in pieces of 64 KiB.
+    outbox_bytes: usize,
+    /// Instances of all functions.
+    instances: u32,
+    handshakes: Handshakes,
+    functions: Vec<FunctionState>,
+}
+
+#[derive(Debug, Serialize)]
+struct Connections {
+    open: u32,
+    opened: u64,
+    /// By close reason, as `openline close-codes` lists them.
+    ended: Counts,
+}
+
+#[derive(Debug, Serialize)]
+struct Handshakes {
+    accepted: u64,
+    /// By `openline-error-type`.
+    refused: Counts,
+}
+
+#[derive(Debug, Serialize)]
+struct FunctionState {
+    name: String,
+    connections: u32,
+    instances: u32,
+}
+
+impl State {
+    pub(crate) fn of(gateway: &Gateway) -> Self {
+        let opened = gateway.tally.opened();
+        let functions = gateway.functions();
+        Self {
+            tasks: tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks(),
+            sockets: gateway.sockets(),
+            connections: Connections {
+                open: gateway.ledger.connections(),
+                opened,
+                ended: gateway.tally.ended(),
+            },
+            outbox_bytes: gateway.outboxes.used(),
+            instances: functions.iter().map(|function| function.instances()).sum(),
+            handshakes: Handshakes {
+                accepted: opened,
+                refused: gateway.tally.refused(),
+            },
+            functions: gateway
+                .table()
+                .services
+                .iter()
+                .map(|service| FunctionState {
+                    name: service.function.name().to_string(),
+                    connections: service.ledger.connections(),
+                    instances: service.function.instances(),
+                })
+                .collect(),
+        }
+    }
+}
