@@ -20,7 +20,7 @@ use openline_engine::function::{Accepted, Binding, Function};
 use tokio::net::TcpStream;
 
 use crate::admit::{Admission, Places};
-use crate::connection::Actor;
+use crate::connection::{Actor, Step};
 use crate::gateway::{Gateway, Permit};
 use crate::handshake::Handshake;
 use crate::rescue::{Answer, Refusal};
@@ -153,9 +153,9 @@ async fn hold(upgrade: OnUpgrade, joined: Joined, binding: Binding, close_timeou
             joined.permit.upgraded();
             let socket = parts.io.into_inner();
             let connection = Arc::clone(&joined.connection);
-            // Boxed, here and at the end: an idle connection is this task, and
-            // what it needs only for a moment would be a part of it for good.
-            let actor = Box::pin(Actor::new(
+            // Boxed, here and below: an idle connection is this task, and what
+            // it needs only for a moment would be a part of it for good.
+            let mut actor = Box::pin(Actor::new(
                 socket,
                 parts.read_buf,
                 connection,
@@ -163,7 +163,13 @@ async fn hold(upgrade: OnUpgrade, joined: Joined, binding: Binding, close_timeou
                 close_timeout,
             ))
             .await;
-            let (actor, reason) = actor.serve().await;
+            actor.open().await;
+            let reason = loop {
+                match actor.serve().await {
+                    Step::End(reason) => break reason,
+                    Step::Shrink => actor = Box::pin(actor.shrink()).await,
+                }
+            };
             joined.leave();
             Box::pin(actor.end(&reason)).await;
             joined.gateway.tally.end(&reason);

@@ -37,11 +37,18 @@ fn main() -> ExitCode {
     telemetry::start(arguments.log.as_deref());
     match execute(arguments.command) {
         Ok(()) => ExitCode::SUCCESS,
+        // Whoever read our output has seen enough, as `head` does.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::complain(&error);
             ExitCode::from(assemble::exit_code(&error))
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.root_cause().downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn execute(command: Command) -> anyhow::Result<()> {

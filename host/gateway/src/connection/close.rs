@@ -26,7 +26,7 @@ const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
     /// Ends a connection that nothing can be sent to any more.
-    pub(crate) async fn end(self, reason: &CloseReason) {
+    pub(crate) async fn end(self: Box<Self>, reason: &CloseReason) {
         let Self {
             mut stream,
             connection,
@@ -36,7 +36,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             close_timeout,
             ending,
             ..
-        } = self;
+        } = *self;
         stream.get_mut().release();
         let deadline = ending.unwrap_or_else(|| Box::pin(tokio::time::sleep(close_timeout)));
         let handshake = async {

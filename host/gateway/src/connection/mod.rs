@@ -93,7 +93,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
         connection: Arc<Connection>,
         binding: Binding,
         close_timeout: Duration,
-    ) -> Self {
+    ) -> Box<Self> {
         let limits = connection.limits();
         let config = Some(frames::config(limits.message_bytes));
         let socket = Meter::new(socket, &read, limits.fragments);
@@ -102,7 +102,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
         } else {
             WebSocketStream::from_partially_read(socket, read.into(), Role::Server, config).await
         };
-        Self {
+        Box::new(Self {
             stream,
             pace: Pace::new(connection.limits()),
             connection,
@@ -119,13 +119,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             timer: None,
             close_timeout,
             ending: None,
-        }
+        })
     }
 
-    /// Serves until the connection is to end, and says why it is. What follows
-    /// is [`Actor::end`]: apart, because the task of an idle connection should
-    /// hold no more than an open connection needs.
-    pub(crate) async fn serve(mut self) -> (Self, CloseReason) {
+    /// Tells the function of the connection.
+    pub(crate) async fn open(&mut self) {
         match self.binding.dispatch(Event::Open) {
             Ok(()) => self.opened = true,
             Err(outcome) => self.take_outcome(outcome),
@@ -135,19 +133,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             Poll::Ready(())
         })
         .await;
-        loop {
-            match std::future::poll_fn(|cx| self.poll_open(cx)).await {
-                Step::End(reason) => return (self, reason),
-                Step::Shrink => {
-                    // The library never gives a buffer back: it gets new ones,
-                    // at a moment when the old ones are empty.
-                    let socket = self.stream.into_inner();
-                    let config = Some(frames::config(self.connection.limits().message_bytes));
-                    self.stream =
-                        WebSocketStream::from_raw_socket(socket, Role::Server, config).await;
-                }
-            }
-        }
+    }
+
+    /// Serves until there is something to do that takes the actor apart. What
+    /// follows is [`Actor::end`] or [`Actor::shrink`]: apart, because the task
+    /// of an idle connection should hold no more than an open connection
+    /// needs.
+    pub(crate) async fn serve(&mut self) -> Step {
+        std::future::poll_fn(|cx| self.poll_open(cx)).await
+    }
+
+    /// Gives the library new buffers, at a moment when the old ones are empty:
+    /// by itself it never gives one back.
+    pub(crate) async fn shrink(mut self: Box<Self>) -> Box<Self> {
+        let socket = self.stream.into_inner();
+        let config = Some(frames::config(self.connection.limits().message_bytes));
+        self.stream = WebSocketStream::from_raw_socket(socket, Role::Server, config).await;
+        self
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
@@ -450,9 +452,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
     }
 }
 
-/// What is to be done outside of the poll.
-enum Step {
+/// What is to be done with a connection.
+#[derive(Debug)]
+pub(crate) enum Step {
+    /// It ends for this reason.
     End(CloseReason),
+    /// Its buffers are larger than they should stay.
     Shrink,
 }
 
