@@ -1,20 +1,22 @@
 # Everything that takes more than one command. `make run` and `make test` work
 # on a machine with git, a C compiler and a Rust toolchain; what else they need
-# they find or install (see `setup` and scripts/browser.sh). Nothing here asks
-# a question, and nothing waits for a network longer than minutes.
+# they find or install (see `setup`, scripts/browser.sh, scripts/conformance.sh).
+# Nothing here asks a question, and nothing waits for a network longer than
+# minutes.
 
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser test bench fmt lint
+.PHONY: help check-tools setup guests run browser suite test conformance bench fmt lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'OPENLINE_WASM_TARGET=wasm32-wasip2 or wasm32-wasip1 chooses how functions are'
-	@echo 'compiled; OPENLINE_SKIP_BROWSER=1 leaves out the test that needs a browser.'
+	@echo 'compiled; OPENLINE_SKIP_BROWSER=1 leaves out the test that needs a browser,'
+	@echo 'OPENLINE_SKIP_CONFORMANCE=1 the one that needs Python and the Autobahn suite.'
 
 # Said here in words, rather than by the first compiler error.
 check-tools:
@@ -39,8 +41,17 @@ run: guests ## Start the host with the sample functions on 127.0.0.1:8080
 browser: # Find or install a browser, for `test`
 	@scripts/browser.sh
 
-test: setup browser ## Test everything, also the page in a real browser
+suite: # Find or install Python and the Autobahn test suite, for `test`
+	@scripts/conformance.sh setup
+
+# The tests' build has made the host's program and the functions.
+test: setup browser suite ## Test everything, also the page in a real browser
 	$(CARGO) test --workspace
+	@scripts/conformance.sh quick
+
+conformance: guests ## Judge the host with the whole Autobahn test suite (a minute)
+	$(CARGO) build --release -p openline
+	@scripts/conformance.sh full
 
 bench: guests ## Measure against a native echo, and print one table (12 minutes)
 	$(CARGO) build --release -p openline -p openline-end-to-end
