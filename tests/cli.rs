@@ -2,123 +2,16 @@
 //! stops. The real binary, in a process of its own.
 
 use std::io::ErrorKind;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::{ExitStatus, Stdio};
 
 use tempfile::TempDir;
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::net::TcpListener;
-use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
-use crate::harness::{Client, Closed, HANDSHAKE, Raw, within};
+use crate::harness::{Client, Closed, HANDSHAKE, Raw, Serving, openline};
 
 /// A wrong command line and a wrong configuration, as in BSD's sysexits.
 const USAGE: i32 = 64;
 const CONFIG: i32 = 78;
-
-/// A command that has ended.
-struct Ended {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
-}
-
-/// A host that serves in a process of its own.
-struct Serving {
-    process: Child,
-    stdout: Lines<BufReader<ChildStdout>>,
-    stderr: Lines<BufReader<ChildStderr>>,
-    address: SocketAddr,
-}
-
-fn command(arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_openline"));
-    command
-        .args(arguments)
-        .env_remove("OPENLINE_LOG")
-        // Not the user's: compiled components are kept with the tests.
-        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .kill_on_drop(true);
-    command
-}
-
-/// Runs a command to its end.
-async fn openline(arguments: &[&str]) -> Ended {
-    let mut command = command(arguments);
-    let what = format!("`openline {}` to end", arguments.join(" "));
-    let output = within(&what, command.output()).await.unwrap();
-    Ended {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
-    }
-}
-
-impl Ended {
-    /// It failed with a code and words, and printed no data.
-    fn failed(&self, code: i32, words: &[&str]) {
-        assert_eq!(self.code, Some(code), "{}", self.stderr);
-        assert_eq!(self.stdout, "");
-        for word in words {
-            assert!(self.stderr.contains(word), "`{word}` in:\n{}", self.stderr);
-        }
-        // Colours are for terminals.
-        assert!(!self.stderr.contains('\x1b'), "{}", self.stderr);
-    }
-}
-
-impl Serving {
-    async fn start(arguments: &[&str]) -> Self {
-        let mut process = command(arguments).spawn().unwrap();
-        let mut stdout = BufReader::new(process.stdout.take().unwrap()).lines();
-        let stderr = BufReader::new(process.stderr.take().unwrap()).lines();
-        let line = within("the first line of the host", stdout.next_line()).await;
-        let line = line.unwrap().expect("the host has not ended");
-        let address = line.strip_prefix("listening on http://").unwrap();
-        Self {
-            address: address.parse().unwrap(),
-            process,
-            stdout,
-            stderr,
-        }
-    }
-
-    /// Sends a signal by its name.
-    async fn signal(&self, signal: &str) {
-        let id = self.process.id().expect("it is running");
-        let mut kill = Command::new("sh");
-        kill.args(["-c", &format!("kill -{signal} {id}")]);
-        assert!(kill.status().await.unwrap().success());
-    }
-
-    /// Reads what is told to people up to a line with a word.
-    async fn told(&mut self, word: &str) {
-        let telling = async {
-            while let Some(line) = self.stderr.next_line().await.unwrap() {
-                if line.contains(word) {
-                    return;
-                }
-            }
-            panic!("it ended without `{word}`");
-        };
-        within(&format!("`{word}` to be told"), telling).await;
-    }
-
-    /// Waits for the end; whatever is left on standard output comes with it.
-    async fn ended(mut self) -> (ExitStatus, String) {
-        let status = within("the host to end", self.process.wait()).await;
-        let mut rest = String::new();
-        let mut stdout = self.stdout.into_inner();
-        within("its output", stdout.read_to_string(&mut rest))
-            .await
-            .unwrap();
-        (status.unwrap(), rest)
-    }
-}
 
 fn shutting_down() -> Closed {
     Closed {

@@ -534,3 +534,28 @@ async fn a_peer_that_talks_on_instead_of_answering_a_close_is_cut_off_by_its_byt
     let mut next = host.connect("/close").await;
     assert_eq!(next.ask("still here").await, "still here");
 }
+
+#[tokio::test]
+async fn what_came_before_a_violation_is_answered_before_the_close() {
+    // In one write, and so in one read: two good messages and a frame with a
+    // reserved opcode, a text that is no text, a message that is too long.
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .limit(|limit| limit.message_bytes = 100)
+        .start()
+        .await;
+    for (wrong, code) in [
+        (frame(0x83, b"reserved"), 1002),
+        (frame(0x81, b"\xff\xfe"), 1007),
+        (frame(0x82, &[0; 101]), 1009),
+    ] {
+        let mut raw = Raw::upgraded(host.address, "/echo").await;
+        let mut bytes = frame(0x81, b"first");
+        bytes.extend(frame(0x81, b"second"));
+        bytes.extend(wrong);
+        raw.send(&bytes).await;
+        assert_eq!(raw.read_frame().await, (0x81, b"first".to_vec()));
+        assert_eq!(raw.read_frame().await, (0x81, b"second".to_vec()));
+        assert_eq!(raw.read_close().await.0, code);
+        assert!(raw.is_ended().await);
+    }
+}

@@ -62,6 +62,8 @@ pub(crate) struct Actor<S> {
     unflushed: bool,
     /// It ends for this reason once what has arrived is handled.
     leaving: Option<CloseReason>,
+    /// Nothing more is read: what would come now is no stream of frames.
+    deaf: bool,
     opened_at: Instant,
     lifetime: Lifetime,
     pace: Option<Box<Pace>>,
@@ -112,6 +114,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             opened: false,
             unflushed: false,
             leaving: None,
+            deaf: false,
             opened_at: Instant::now(),
             lifetime: Lifetime::default(),
             probe: None,
@@ -164,12 +167,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
         }
         self.hold();
         let dry = match self.poll_read(cx) {
+            Reading::End(reason) if is_violation(&reason) => {
+                self.refuse(reason);
+                true
+            }
             Reading::End(reason) => return Poll::Ready(Step::End(reason)),
             Reading::Full => false,
             Reading::Dry => true,
         };
-        if let Some(reason) = self.measure(cx) {
-            return Poll::Ready(Step::End(reason));
+        match self.measure(cx) {
+            Some(reason) if is_violation(&reason) => self.refuse(reason),
+            Some(reason) => return Poll::Ready(Step::End(reason)),
+            None => {}
         }
         self.deliver();
         self.leave(dry);
@@ -318,8 +327,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
         self.batch.len() >= BATCH_MESSAGES_MAX || self.batch_bytes >= BATCH_BYTES_MAX
     }
 
+    /// The peer has broken a rule: what came before is handled and answered,
+    /// and nothing more is read.
+    fn refuse(&mut self, reason: CloseReason) {
+        self.deaf = true;
+        self.leaving.get_or_insert(reason);
+    }
+
     /// Reads all that is there, up to one batch.
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Reading {
+        if self.deaf {
+            return Reading::Dry;
+        }
         let mut frames = 0;
         while !self.is_batch_full() {
             if frames == FRAMES_PER_POLL_MAX {
@@ -450,6 +469,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             }
         }
     }
+}
+
+/// Whether a reason is a frame that may not be there: those before it were
+/// right, and are not lost with it.
+fn is_violation(reason: &CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::Protocol
+            | CloseReason::InvalidText
+            | CloseReason::MessageTooBig
+            | CloseReason::Fragments
+    )
 }
 
 /// What is to be done with a connection.

@@ -1,0 +1,128 @@
+//! The real binary, in a process of its own.
+
+use std::net::SocketAddr;
+use std::process::{ExitStatus, Stdio};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+
+use super::within;
+
+/// A command that has ended.
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+/// A host that serves in a process of its own.
+pub struct Serving {
+    pub process: Child,
+    stdout: Lines<BufReader<ChildStdout>>,
+    stderr: Lines<BufReader<ChildStderr>>,
+    pub address: SocketAddr,
+}
+
+fn command(arguments: &[&str]) -> Command {
+    prepared(Command::new(env!("CARGO_BIN_EXE_openline")), arguments)
+}
+
+fn prepared(mut command: Command, arguments: &[&str]) -> Command {
+    command
+        .args(arguments)
+        .env_remove("OPENLINE_LOG")
+        // Not the user's: compiled components are kept with the tests.
+        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true);
+    command
+}
+
+/// Runs a command to its end.
+pub async fn openline(arguments: &[&str]) -> Ended {
+    let mut command = command(arguments);
+    let what = format!("`openline {}` to end", arguments.join(" "));
+    let output = within(&what, command.output()).await.unwrap();
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+impl Ended {
+    /// It failed with a code and words, and printed no data.
+    pub fn failed(&self, code: i32, words: &[&str]) {
+        assert_eq!(self.code, Some(code), "{}", self.stderr);
+        assert_eq!(self.stdout, "");
+        for word in words {
+            assert!(self.stderr.contains(word), "`{word}` in:\n{}", self.stderr);
+        }
+        // Colours are for terminals.
+        assert!(!self.stderr.contains('\x1b'), "{}", self.stderr);
+    }
+}
+
+impl Serving {
+    pub async fn start(arguments: &[&str]) -> Self {
+        Self::from_command(command(arguments)).await
+    }
+
+    /// The same, under limits of the shell.
+    pub async fn under(limits: &str, arguments: &[&str]) -> Self {
+        let binary = env!("CARGO_BIN_EXE_openline");
+        let script = format!("{limits}; exec {binary} \"$@\"");
+        let mut words = vec!["-c", &script, "openline"];
+        words.extend(arguments);
+        Self::from_command(prepared(Command::new("sh"), &words)).await
+    }
+
+    async fn from_command(mut command: Command) -> Self {
+        let mut process = command.spawn().unwrap();
+        let mut stdout = BufReader::new(process.stdout.take().unwrap()).lines();
+        let stderr = BufReader::new(process.stderr.take().unwrap()).lines();
+        let line = within("the first line of the host", stdout.next_line()).await;
+        let line = line.unwrap().expect("the host has not ended");
+        let address = line.strip_prefix("listening on http://").unwrap();
+        Self {
+            address: address.parse().unwrap(),
+            process,
+            stdout,
+            stderr,
+        }
+    }
+
+    /// Sends a signal by its name.
+    pub async fn signal(&self, signal: &str) {
+        let id = self.process.id().expect("it is running");
+        let mut kill = Command::new("sh");
+        kill.args(["-c", &format!("kill -{signal} {id}")]);
+        assert!(kill.status().await.unwrap().success());
+    }
+
+    /// Reads what is told to people up to a line with a word.
+    pub async fn told(&mut self, word: &str) {
+        let telling = async {
+            while let Some(line) = self.stderr.next_line().await.unwrap() {
+                if line.contains(word) {
+                    return;
+                }
+            }
+            panic!("it ended without `{word}`");
+        };
+        within(&format!("`{word}` to be told"), telling).await;
+    }
+
+    /// Waits for the end; whatever is left on standard output comes with it.
+    pub async fn ended(mut self) -> (ExitStatus, String) {
+        let status = within("the host to end", self.process.wait()).await;
+        let mut rest = String::new();
+        let mut stdout = self.stdout.into_inner();
+        within("its output", stdout.read_to_string(&mut rest))
+            .await
+            .unwrap();
+        (status.unwrap(), rest)
+    }
+}
