@@ -102,7 +102,7 @@ fn places(
     })
 }
 
-fn limits(parts: &Parts, limits: &FunctionLimits) -> Result<(), Refusal> {
+pub(crate) fn limits(parts: &Parts, limits: &FunctionLimits) -> Result<(), Refusal> {
     let uri = parts
         .uri
         .path_and_query()

@@ -7,6 +7,8 @@
 
 mod admit;
 mod connection;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 mod handshake;
 pub mod http;

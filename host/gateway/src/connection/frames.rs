@@ -25,7 +25,7 @@ const WRITE_RESERVE_BYTES: usize = 1024;
 const CONTROL_BYTES_MAX: usize = 125;
 
 /// What a read brought.
-pub(super) enum Received {
+pub(crate) enum Received {
     Message(Message),
     Ping,
     Pong(Bytes),
@@ -34,7 +34,7 @@ pub(super) enum Received {
 }
 
 /// Every field is set: the defaults are made for few connections.
-pub(super) fn config(message_bytes: usize) -> WebSocketConfig {
+pub(crate) fn config(message_bytes: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(READ_BUFFER_BYTES)
         .write_buffer_size(WRITE_BUFFER_BYTES)
@@ -47,7 +47,7 @@ pub(super) fn config(message_bytes: usize) -> WebSocketConfig {
         .accept_unmasked_frames(false)
 }
 
-pub(super) fn received(item: Option<Result<Frame, Error>>) -> Received {
+pub(crate) fn received(item: Option<Result<Frame, Error>>) -> Received {
     match item {
         Some(Ok(Frame::Text(text))) => Received::Message(Message::Text(incoming(text))),
         Some(Ok(Frame::Binary(bytes))) => Received::Message(Message::Binary(bytes)),

@@ -15,9 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// A socket with its meter.
 #[derive(Debug)]
-pub(super) struct Meter<S> {
+pub(crate) struct Meter<S> {
     socket: S,
-    pub(super) scan: Scan,
+    pub(crate) scan: Scan,
     held: bool,
     /// The last write found the kernel's buffer full.
     blocked: bool,
@@ -53,7 +53,7 @@ const HEADER_BYTES_MAX: usize = 14;
 
 impl<S> Meter<S> {
     /// `read` is what came behind the handshake: it is counted, too.
-    pub(super) fn new(socket: S, read: &[u8], fragments_max: u32) -> Self {
+    pub(crate) fn new(socket: S, read: &[u8], fragments_max: u32) -> Self {
         let mut scan = Scan::new(fragments_max);
         scan.pass(read);
         Self {

@@ -9,7 +9,7 @@
 //! messages.
 
 mod close;
-mod frames;
+pub(crate) mod frames;
 pub(crate) mod meter;
 mod pace;
 
@@ -66,6 +66,9 @@ pub(crate) struct Actor<S> {
     deaf: bool,
     opened_at: Instant,
     lifetime: Lifetime,
+    /// The timer waits for the answer to a ping, and what is due after the
+    /// answer may be earlier than that.
+    pinged: bool,
     pace: Option<Box<Pace>>,
     probe: Option<Box<Probe>>,
     /// When the buffers that a large message has left behind are given back.
@@ -117,6 +120,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             deaf: false,
             opened_at: Instant::now(),
             lifetime: Lifetime::default(),
+            pinged: false,
             probe: None,
             shrink: None,
             timer: None,
@@ -160,11 +164,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
         if let Some(outcome) = self.binding.outcome() {
             self.take_outcome(outcome);
         }
-        if self.timer.as_ref().is_some_and(|timer| timer.is_elapsed())
-            && let Some(reason) = self.check_time(cx)
-        {
-            return Poll::Ready(Step::End(reason));
-        }
         self.hold();
         let dry = match self.poll_read(cx) {
             Reading::End(reason) if is_violation(&reason) => {
@@ -179,6 +178,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             Some(reason) if is_violation(&reason) => self.refuse(reason),
             Some(reason) => return Poll::Ready(Step::End(reason)),
             None => {}
+        }
+        // Behind the reading: after a while in which this process could not
+        // run, what the peer has sent in time is there to be heard.
+        if self.timer.as_ref().is_some_and(|timer| timer.is_elapsed())
+            && let Some(reason) = self.check_time(cx)
+        {
+            return Poll::Ready(Step::End(reason));
         }
         self.deliver();
         self.leave(dry);
@@ -239,6 +245,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
         match self.lifetime.check(now, hearing, self.connection.limits()) {
             Due::Nothing => {}
             Due::Ping => {
+                self.pinged = true;
                 let stamp = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
                 // In the outbox, behind what waits: it asks for an answer from
                 // who has read that. One that does not fit is not missed.
@@ -310,6 +317,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
         }
         let now = self.now();
         self.lifetime.hear(now);
+        if std::mem::take(&mut self.pinged) {
+            self.arm(cx);
+        }
         let pace = self.pace.as_mut()?;
         let exceeded = self.connection.limits().rate_exceeded;
         if let Err(reason) = pace.charge(counted, now, exceeded) {
