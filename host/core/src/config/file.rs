@@ -73,10 +73,12 @@ pub(super) fn error_at(
     }
 }
 
-/// The line of a byte offset, counted from 1.
+/// The line of a byte offset, counted from 1. The end of the text is its last
+/// line, not the one behind it.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
+    let end = text.trim_end_matches(['\n', '\r']).len();
     text.bytes()
-        .take(offset)
+        .take(offset.min(end))
         .filter(|byte| *byte == b'\n')
         .count()
         + 1
