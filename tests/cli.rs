@@ -307,3 +307,54 @@ async fn the_configuration_of_the_samples_is_right() {
     let ended = openline(&["check", "--config", config.to_str().unwrap()]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
+
+#[tokio::test]
+async fn the_readme_has_every_limit_and_every_close_reason_as_the_command_prints_them() {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let limits = openline(&["limits", "--markdown"]).await;
+    let rows: Vec<_> = limits
+        .stdout
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+        .collect();
+    assert!(rows.len() > 40, "{}", limits.stdout);
+    for row in rows {
+        assert!(readme.contains(row), "the README lacks: {row}");
+    }
+    let codes = openline(&["close-codes", "--json"]).await;
+    let codes: serde_json::Value = serde_json::from_str(&codes.stdout).unwrap();
+    for reason in codes.as_array().unwrap() {
+        let row = format!(
+            "| {} |",
+            reason["reason"]
+                .as_str()
+                .map(|word| format!("`{word}`"))
+                .unwrap()
+        );
+        assert!(readme.contains(&row), "the README lacks: {row}");
+        if let Some(text) = reason["text"].as_str() {
+            let cells = format!("{} | `{text}` |", reason["code"]);
+            assert!(readme.contains(&cells), "the README lacks: {cells}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn limits_and_close_codes_are_printed_for_people_and_programs() {
+    let limits = openline(&["limits", "message_bytes"]).await;
+    assert!(
+        limits
+            .stdout
+            .contains("message_bytes = 6 MiB (1 B to 64 MiB)"),
+        "{}",
+        limits.stdout
+    );
+    assert!(!limits.stdout.contains("cpu_timeout"));
+    let nothing = openline(&["limits", "mesage"]).await;
+    nothing.failed(1, &["no limit is named like `mesage`", "hint:"]);
+    let codes = openline(&["close-codes"]).await;
+    assert_eq!(codes.code, Some(0));
+    assert!(codes.stdout.starts_with("REASON"));
+    assert!(codes.stdout.contains("pong_timeout"), "{}", codes.stdout);
+}
