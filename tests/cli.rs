@@ -358,3 +358,19 @@ async fn limits_and_close_codes_are_printed_for_people_and_programs() {
     assert!(codes.stdout.starts_with("REASON"));
     assert!(codes.stdout.contains("pong_timeout"), "{}", codes.stdout);
 }
+
+#[tokio::test]
+async fn a_host_ends_in_time_whatever_a_function_does() {
+    let folder = TempDir::new().unwrap();
+    let component = openline_guests::FAULT_COMPUTE;
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\ndrain_timeout = \"500 ms\"\n[[function]]\nname = \"compute\"\ncomponent = {component:?}\nroute = \"/compute\"\n[function.limit]\nhandler_timeout = \"1 d\"\ncpu_timeout = \"1 d\"\n"
+    );
+    let config = file(&folder, "openline.toml", text);
+    let mut host = Serving::start(&["serve", "--config", &config]).await;
+    let mut client = Client::open(host.address, "/compute", &[]).await.unwrap();
+    client.text("compute").await;
+    host.signal("TERM").await;
+    host.told("still there after drain_timeout").await;
+    assert_eq!(host.ended().await.0.code(), Some(0));
+}

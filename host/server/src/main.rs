@@ -64,7 +64,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()?;
-    runtime.block_on(async {
+    let ended = runtime.block_on(async {
         match command {
             Command::Serve(arguments) => commands::serve::run(&arguments).await,
             Command::Run(arguments) => commands::run::run(&arguments).await,
@@ -75,5 +75,9 @@ fn execute(command: Command) -> anyhow::Result<()> {
                 Ok(())
             }
         }
-    })
+    });
+    // Not waited for: a thread in guest code that computes, or in a compiler,
+    // ends with the process.
+    runtime.shutdown_background();
+    ended
 }
