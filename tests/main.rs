@@ -12,16 +12,23 @@
 
 mod harness;
 
+mod abuse;
 mod channels;
 mod cli;
+mod closing;
 mod components;
 mod config;
 mod connections;
+mod draining;
 mod echo;
 mod faults;
 mod handshake;
 mod instances;
+mod lifetimes;
+mod limits_gateway;
 mod page;
 mod protocol;
+mod reload;
+mod resources;
 mod samples;
 mod tidy;

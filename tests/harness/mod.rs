@@ -4,7 +4,9 @@
 mod browser;
 mod client;
 mod host;
+mod process;
 mod raw;
+mod state;
 
 use std::future::Future;
 use std::time::Duration;
@@ -12,11 +14,15 @@ use std::time::Duration;
 pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use client::{Client, Closed};
 pub use host::Host;
-pub use raw::{HANDSHAKE, Raw, frame};
+pub use process::{Serving, openline};
+pub use raw::{HANDSHAKE, Raw, close_frame, frame};
 
 /// The longest a test waits for something that should happen at once: long
 /// enough for a machine that is busy with other tests.
 pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// How long to wait before asking again for what has no event to wait for.
+const ASK_AGAIN: Duration = Duration::from_millis(2);
 
 /// Waits for something that should happen at once.
 #[track_caller]
@@ -35,7 +41,7 @@ pub fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Out
 pub async fn eventually(what: &str, mut so: impl FnMut() -> bool) {
     let waiting = async {
         while !so() {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(ASK_AGAIN).await;
         }
     };
     within(what, waiting).await;

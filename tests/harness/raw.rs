@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use super::within;
 
@@ -24,6 +24,17 @@ impl Raw {
     /// A connection that is upgraded; the head of the 101 is read.
     pub async fn upgraded(address: SocketAddr, path: &str) -> Self {
         let mut raw = Self::connect(address).await;
+        raw.upgrade(path).await;
+        raw
+    }
+
+    /// A connection whose kernel takes little before its peer must read. It is
+    /// upgraded; the head of the 101 is read.
+    pub async fn narrow(address: SocketAddr, path: &str) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let socket = socket.connect(address).await.unwrap();
+        let mut raw = Self { socket };
         raw.upgrade(path).await;
         raw
     }
@@ -108,6 +119,11 @@ impl Raw {
     async fn byte(&mut self) -> u8 {
         within("a byte", self.socket.read_u8()).await.unwrap()
     }
+}
+
+/// A close frame as a client sends it.
+pub fn close_frame(code: u16, reason: &[u8]) -> Vec<u8> {
+    frame(0x88, &[&code.to_be_bytes(), reason].concat())
 }
 
 /// A masked frame with any first byte, as a client sends it.

@@ -37,6 +37,8 @@ pub(crate) struct Scan {
     fragments: u32,
     fragments_max: u32,
     too_many: bool,
+    /// Messages that have begun and ended; not counted on past `too_many`.
+    whole: u64,
     counted: Counted,
 }
 
@@ -72,6 +74,11 @@ impl<S> Meter<S> {
 
     pub(super) fn is_held(&self) -> bool {
         self.held
+    }
+
+    /// Whether the last write found the kernel's buffer full.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.blocked
     }
 
     /// Whether the peer's machine has shown that it is there by taking bytes,
@@ -140,6 +147,7 @@ impl Scan {
             fragments: 0,
             fragments_max,
             too_many: false,
+            whole: 0,
             counted: Counted::default(),
         }
     }
@@ -147,6 +155,12 @@ impl Scan {
     /// Whether a message has more fragments than it may have.
     pub(crate) fn has_too_many_fragments(&self) -> bool {
         self.too_many
+    }
+
+    /// Whether the next of so many messages is the one with too many
+    /// fragments: one read may bring its end, and what is before it.
+    pub(crate) fn is_past_fragments(&self, messages: u64) -> bool {
+        self.too_many && messages >= self.whole
     }
 
     /// Whether all that has come are whole messages.
@@ -204,6 +218,7 @@ impl Scan {
         self.too_many |= self.fragments > self.fragments_max;
         if last {
             self.fragments = 0;
+            self.whole += u64::from(!self.too_many);
         }
     }
 }

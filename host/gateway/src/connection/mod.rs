@@ -40,6 +40,11 @@ use pace::Pace;
 /// flood of them should not keep a thread.
 const FRAMES_PER_POLL_MAX: usize = 1024;
 
+/// Pings that are read while the answers to earlier ones do not leave: past
+/// it nothing is read until they do. The library would gather the answers in a
+/// buffer as large as a message.
+const PINGS_UNANSWERED_MAX: u32 = 64;
+
 /// What one message, or all that one wake writes, may leave behind in the
 /// library's buffers, in bytes: an idle connection should cost what it did
 /// before it carried a large message.
@@ -60,6 +65,10 @@ pub(crate) struct Actor<S> {
     opened: bool,
     /// Something was written that is not flushed.
     unflushed: bool,
+    /// Pings that were read since all was flushed.
+    pings: u32,
+    /// Messages that were read.
+    messages: u64,
     /// It ends for this reason once what has arrived is handled.
     leaving: Option<CloseReason>,
     /// Nothing more is read: what would come now is no stream of frames.
@@ -116,6 +125,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             batch_bytes: 0,
             opened: false,
             unflushed: false,
+            pings: 0,
+            messages: 0,
             leaving: None,
             deaf: false,
             opened_at: Instant::now(),
@@ -356,11 +367,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
                 return Reading::Full;
             }
             frames += 1;
+            if self.pings > PINGS_UNANSWERED_MAX && self.stream.get_mut().is_blocked() {
+                return Reading::Dry;
+            }
             let Poll::Ready(item) = Pin::new(&mut self.stream).poll_next(cx) else {
                 return Reading::Dry;
             };
             match frames::received(item) {
                 Received::Message(message) => {
+                    if self.stream.get_mut().scan.is_past_fragments(self.messages) {
+                        return Reading::End(CloseReason::Fragments);
+                    }
+                    self.messages += 1;
                     let bytes = message.bytes();
                     self.batch_bytes += bytes;
                     self.batch.push(message);
@@ -369,7 +387,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
                     }
                 }
                 // tungstenite has queued the pong.
-                Received::Ping => self.unflushed = true,
+                Received::Ping => {
+                    self.unflushed = true;
+                    self.pings += 1;
+                }
                 Received::Pong(payload) => self.take_pong(&payload),
                 Received::Nothing => {}
                 Received::End(reason) => return Reading::End(reason),
@@ -448,7 +469,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
         }
         if self.unflushed {
             match stream.poll_flush(cx) {
-                Poll::Ready(Ok(())) => self.unflushed = false,
+                Poll::Ready(Ok(())) => {
+                    self.unflushed = false;
+                    // Who sent that many may have been left unread for it.
+                    if std::mem::take(&mut self.pings) > PINGS_UNANSWERED_MAX {
+                        cx.waker().wake_by_ref();
+                    }
+                }
                 Poll::Ready(Err(error)) => return Some(frames::reason_of(&error)),
                 Poll::Pending => {}
             }

@@ -1,0 +1,304 @@
+//! Peers and functions that do what they should not, many times and for long:
+//! it is refused, it hurts nobody else, and nothing of it is left.
+
+use std::time::Duration;
+
+use openline_core::limits::FunctionLimits;
+use tokio::io::AsyncReadExt;
+
+use crate::harness::{Client, HANDSHAKE, Host, Raw, close_frame, frame, within};
+
+const BINARY: u8 = 0x82;
+const PING: u8 = 0x89;
+const PONG: u8 = 0x8a;
+/// The first frame of a binary in fragments, one in the middle, the last.
+const FIRST: u8 = 0x02;
+const MIDDLE: u8 = 0x00;
+const LAST: u8 = 0x80;
+
+/// Makes so many round trips.
+async fn is_served(client: &mut Client, times: u32) {
+    for _ in 0..times {
+        assert_eq!(client.ask("beside").await, "beside");
+    }
+}
+
+/// Status of an answer, whose body is read.
+async fn status(raw: &mut Raw) -> u16 {
+    let head = raw.head().await;
+    let length = head
+        .lines()
+        .find_map(|line| line.strip_prefix("content-length: "))
+        .map_or(0, |length| length.parse().unwrap());
+    let mut body = vec![0; length];
+    within("a body", raw.socket.read_exact(&mut body))
+        .await
+        .unwrap();
+    head.split(' ').nth(1).unwrap().parse().unwrap()
+}
+
+#[tokio::test]
+async fn thousands_of_refused_handshakes_leave_nothing() {
+    const ROUNDS: u64 = 125;
+    const PEERS: u64 = 10;
+    let host = Host::with(openline_guests::FAULT_REJECT, "/reject")
+        .start()
+        .await;
+    let right = |path: &str| HANDSHAKE.replace("{path}", path);
+    let kinds = [
+        (right("/nothing"), 404, "not_found"),
+        (right("/reject?status=403&body=no"), 403, ""),
+        (right("/reject?status=101"), 502, "bad_answer"),
+        (
+            right("/reject").replace("Version: 13", "Version: 12"),
+            426,
+            "unsupported_version",
+        ),
+    ];
+    let mut beside = host.connect("/reject").await;
+    let before = host.state().await;
+    let mut peers = Vec::new();
+    for _ in 0..PEERS {
+        peers.push(Raw::connect(host.address).await);
+    }
+    for round in 0..ROUNDS {
+        for peer in &mut peers {
+            for (request, expected, _) in &kinds {
+                peer.send(request.as_bytes()).await;
+                assert_eq!(status(peer).await, *expected, "round {round}");
+            }
+        }
+        is_served(&mut beside, 1).await;
+    }
+    // A connection that was refused that often may still be accepted.
+    for peer in &mut peers {
+        peer.upgrade("/reject").await;
+    }
+    drop(peers);
+    let only = |state: &serde_json::Value| state["connections"]["open"] == 1;
+    let state = host.until("one connection", only).await;
+    for (_, _, word) in &kinds[..] {
+        let refused = &state["handshakes"]["refused"][word];
+        if !word.is_empty() {
+            assert_eq!(refused.as_u64(), Some(ROUNDS * PEERS), "{word}");
+        }
+    }
+    let tasks = |state: &serde_json::Value| state["tasks"].as_u64().unwrap();
+    let settled = |state: &serde_json::Value| tasks(state) <= tasks(&before);
+    host.until("no task to be left", settled).await;
+    drop(beside);
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn a_compressed_frame_is_a_violation_as_compression_was_not_agreed() {
+    let host = Host::with(openline_guests::ECHO, "/echo").start().await;
+    let mut beside = host.connect("/echo").await;
+    let mut peer = Raw::connect(host.address).await;
+    let offer = "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n";
+    let request = HANDSHAKE.replace("{path}", "/echo");
+    peer.send(request.replace("\r\n\r\n", offer).as_bytes())
+        .await;
+    let head = peer.head().await;
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(!head.contains("sec-websocket-extensions"), "{head}");
+    // `Hello`, as RFC 7692 section 7.2.3.1 has it.
+    let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+    peer.send(&frame(0xc1, &hello)).await;
+    assert_eq!(peer.read_close().await.0, 1002);
+    peer.send(&close_frame(1002, b"")).await;
+    assert!(peer.is_ended().await);
+    is_served(&mut beside, 1).await;
+    drop((peer, beside));
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn a_flood_of_pings_is_answered_and_others_are_served() {
+    const PINGS: usize = 100_000;
+    let host = Host::with(openline_guests::ECHO, "/echo").start().await;
+    let mut beside = host.connect("/echo").await;
+    let flooding = Raw::upgraded(host.address, "/echo").await;
+    let (mut reading, mut writing) = flooding.socket.into_split();
+    let pings = frame(PING, b"alive?").repeat(100);
+    let writing = tokio::spawn(async move {
+        for _ in 0..PINGS / 100 {
+            tokio::io::AsyncWriteExt::write_all(&mut writing, &pings)
+                .await
+                .unwrap();
+        }
+        let last = [frame(PING, b"last"), close_frame(1000, b"")];
+        tokio::io::AsyncWriteExt::write_all(&mut writing, &last.concat())
+            .await
+            .unwrap();
+        writing
+    });
+    let reading = tokio::spawn(async move {
+        let mut read = Vec::new();
+        reading.read_to_end(&mut read).await.unwrap();
+        read
+    });
+    is_served(&mut beside, 200).await;
+    within("all pings to be sent", writing).await.unwrap();
+    let read = within("the answers", reading).await.unwrap();
+    // One pong for several pings is allowed (RFC 6455 section 5.5.3); the last
+    // is answered, and the close behind it.
+    let tail = [[PONG, 4].as_slice(), b"last", &[0x88, 2, 3, 232]].concat();
+    assert!(read.ends_with(&tail), "{:x?}", &read[read.len() - 20..]);
+    assert!(read.len() <= PINGS * 8 + tail.len());
+    is_served(&mut beside, 1).await;
+    drop(beside);
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn pongs_for_a_peer_that_does_not_read_are_not_gathered() {
+    // The kernels take some megabytes, and this is far more than those.
+    const SENT_BYTES: usize = 48 * 1024 * 1024;
+    const KERNEL_BYTES: usize = 24 * 1024 * 1024;
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        // As large as it may be: it is also the size of the library's buffer.
+        .limit(|limit| limit.message_bytes = 64 * 1024 * 1024)
+        .start()
+        .await;
+    let mut beside = host.connect("/echo").await;
+    let mut flooding = Raw::upgraded(host.address, "/echo").await;
+    let pings = frame(PING, &[7; 125]).repeat(100);
+    // Either the host takes them all and answers some, or it stops reading.
+    let mut sent = 0;
+    while sent < SENT_BYTES {
+        let writing = tokio::io::AsyncWriteExt::write(&mut flooding.socket, &pings);
+        match tokio::time::timeout(Duration::from_secs(1), writing).await {
+            Ok(written) => sent += written.unwrap(),
+            Err(_) => break,
+        }
+    }
+    is_served(&mut beside, 10).await;
+    // What it has kept is what comes when the peer begins to read, until there
+    // is nothing for a while.
+    let mut kept = 0;
+    let mut buffer = vec![0; 64 * 1024];
+    loop {
+        let reading = flooding.socket.read(&mut buffer);
+        match tokio::time::timeout(Duration::from_secs(1), reading).await {
+            Ok(read) => kept += read.unwrap(),
+            Err(_) => break,
+        }
+        assert!(kept <= KERNEL_BYTES, "of {sent} bytes it kept {kept}");
+    }
+    drop((flooding, beside));
+    host.nothing_is_left().await;
+}
+
+/// A message in fragments of one byte.
+fn one_byte_fragments(bytes: usize) -> Vec<u8> {
+    let mut frames = frame(FIRST, b"x");
+    for _ in 0..bytes - 2 {
+        frames.extend(frame(MIDDLE, b"x"));
+    }
+    frames.extend(frame(LAST, b"x"));
+    frames
+}
+
+#[tokio::test]
+async fn a_large_message_in_fragments_of_one_byte_is_whole_where_they_may_be_so_many() {
+    const BYTES: usize = 1024 * 1024;
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .limit(|limit| limit.fragments = u32::try_from(BYTES).unwrap())
+        .start()
+        .await;
+    let mut beside = host.connect("/echo").await;
+    let peer = Raw::upgraded(host.address, "/echo").await;
+    let (mut reading, mut writing) = peer.socket.into_split();
+    let sending = tokio::spawn(async move {
+        let frames = one_byte_fragments(BYTES);
+        tokio::io::AsyncWriteExt::write_all(&mut writing, &frames)
+            .await
+            .unwrap();
+        writing
+    });
+    is_served(&mut beside, 50).await;
+    let mut header = [0; 10];
+    let answered = async {
+        reading.read_exact(&mut header).await.unwrap();
+        let mut payload = vec![0; BYTES];
+        reading.read_exact(&mut payload).await.unwrap();
+        payload
+    };
+    let payload = within("the answer", answered).await;
+    assert_eq!(header[..2], [BINARY, 127]);
+    assert_eq!(header[2..], (BYTES as u64).to_be_bytes());
+    assert!(payload.iter().all(|byte| *byte == b'x'));
+    drop((beside, reading, sending.await.unwrap()));
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn fragments_of_one_byte_are_too_many_by_default() {
+    let host = Host::with(openline_guests::ECHO, "/echo").start().await;
+    let mut beside = host.connect("/echo").await;
+    let most = FunctionLimits::default().fragments as usize;
+    let mut peer = Raw::upgraded(host.address, "/echo").await;
+    let at = one_byte_fragments(most);
+    peer.send(&at).await;
+    let mut answer = vec![0; 10 + most];
+    within("the answer", peer.socket.read_exact(&mut answer))
+        .await
+        .unwrap();
+    assert_eq!(answer[..2], [BINARY, 127]);
+    peer.send(&one_byte_fragments(most + 1)).await;
+    let close = peer.read_close().await;
+    assert_eq!(
+        close,
+        (1008, "message has more than fragments frames".into())
+    );
+    peer.send(&close_frame(1008, b"")).await;
+    assert!(peer.is_ended().await);
+    is_served(&mut beside, 1).await;
+    drop((peer, beside));
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn a_function_that_rejects_with_a_huge_body_is_a_502() {
+    let host = Host::with(openline_guests::FAULT_REJECT, "/reject")
+        .start()
+        .await;
+    let mut beside = host.connect("/reject").await;
+    for bytes in [10 * 1024 * 1024, 1024 * 1024] {
+        let path = format!("/reject?status=403&body_bytes={bytes}");
+        let mut raw = Raw::connect(host.address).await;
+        let request = HANDSHAKE.replace("{path}", &path);
+        raw.send(request.as_bytes()).await;
+        let head = raw.head().await;
+        assert!(head.starts_with("HTTP/1.1 502 "), "{head}");
+        assert!(head.contains("\r\nopenline-error-type: "), "{head}");
+    }
+    is_served(&mut beside, 1).await;
+    drop(beside);
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn peers_that_vanish_in_the_middle_of_anything_leave_nothing() {
+    let host = Host::with(openline_guests::ECHO, "/echo").start().await;
+    let mut beside = host.connect("/echo").await;
+    let handshake = HANDSHAKE.replace("{path}", "/echo").into_bytes();
+    let message = frame(BINARY, &vec![7; 10_000]);
+    let all = [handshake, message.clone(), message, close_frame(1000, b"")].concat();
+    for round in 0..300 {
+        let mut peer = Raw::connect(host.address).await;
+        let end = all.len() * round / 299;
+        peer.send(&all[..end]).await;
+        for _ in 0..round % 7 {
+            tokio::task::yield_now().await;
+        }
+        if round % 2 == 0 {
+            peer.socket.set_zero_linger().unwrap();
+        }
+        drop(peer);
+    }
+    is_served(&mut beside, 1).await;
+    drop(beside);
+    host.nothing_is_left().await;
+}
