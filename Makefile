@@ -7,7 +7,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser suite test conformance bench fmt lint
+.PHONY: help check-tools setup guests run browser suite test conformance fuzz bench soak fmt lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -53,10 +53,24 @@ conformance: guests ## Judge the host with the whole Autobahn test suite (a minu
 	$(CARGO) build --release -p openline
 	@scripts/conformance.sh full
 
+TARGET ?= frames
+SECONDS ?= 60
+
+fuzz: check-tools ## Search with libFuzzer (TARGET=frames|handshake|config|component, SECONDS=60)
+	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/scripts/coverage-rustc.sh \
+	    $(CARGO) build -p openline-fuzz --features libfuzzer
+	@mkdir -p target/fuzz/found/$(TARGET)
+	OPENLINE_FUZZ_TARGET=$(TARGET) target/debug/fuzz target/fuzz/found/$(TARGET) fuzz/corpus/$(TARGET) \
+	    -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -artifact_prefix=target/fuzz/
+
 bench: guests ## Measure against a native echo, and print one table (12 minutes)
 	$(CARGO) build --release -p openline -p openline-end-to-end
 	$(CARGO) bench --quiet -p openline-benches >/dev/null
 	$(CARGO) run --release --quiet -p openline-end-to-end --bin end_to_end
+
+soak: guests ## 10,000 connections that misbehave, then a search for leaks (8 minutes)
+	$(CARGO) build --release -p openline -p openline-soak
+	$(CARGO) run --release --quiet -p openline-soak
 
 fmt: ## Format all sources
 	$(CARGO) fmt --all

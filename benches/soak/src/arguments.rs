@@ -1,0 +1,112 @@
+//! The command line of the soak benchmark.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Parser;
+
+use crate::table::Choice;
+
+/// The program's own folder holds the host; its parent the functions as `make
+/// guests` leaves them.
+const HOST: &str = "openline";
+const GUESTS: &str = "guests";
+
+/// The shortest and the longest run, in minutes: two rounds in which some
+/// connections live and end, and a day.
+const MINUTES: (f64, f64) = (0.1, 24.0 * 60.0);
+
+/// Soaks a host in connections that misbehave, then looks for what it kept
+#[derive(Debug, Parser)]
+pub(crate) struct Arguments {
+    /// Minutes of load, in two equal rounds
+    // Each round fills up in 25 seconds, and then every connection is replaced
+    // about four times.
+    #[arg(long, value_name = "MINUTES", default_value_t = 5.0)]
+    minutes: f64,
+
+    /// Connections to keep open
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(10..=50_000))]
+    pub(crate) connections: u32,
+
+    /// Connections that are begun in a second at most
+    // About an eighth of a core on each side.
+    #[arg(long, value_name = "N", default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(crate) connections_per_second: u32,
+
+    /// Repeats the choices of an earlier run [default: a random one]
+    #[arg(long, value_name = "NUMBER")]
+    pub(crate) seed: Option<u64>,
+
+    /// Only what has this word in its name, as the report lists it
+    #[arg(long, value_name = "WORD")]
+    only: Option<String>,
+
+    /// The host's program [default: `openline` beside this program]
+    #[arg(long, value_name = "FILE")]
+    host: Option<PathBuf>,
+
+    /// The folder of the functions [default: `guests` in the target folder]
+    #[arg(long, value_name = "FOLDER")]
+    guests: Option<PathBuf>,
+}
+
+/// Where the program and the functions are.
+#[derive(Debug)]
+pub(crate) struct Programs {
+    pub(crate) host: PathBuf,
+    pub(crate) guests: PathBuf,
+}
+
+impl Arguments {
+    /// How long one of the two rounds is.
+    pub(crate) fn round(&self) -> anyhow::Result<Duration> {
+        let (least, most) = MINUTES;
+        if !(least..=most).contains(&self.minutes) {
+            bail!(
+                "--minutes: {} is not between {least} and {most}",
+                self.minutes
+            );
+        }
+        Ok(Duration::from_secs_f64(self.minutes * 60.0 / 2.0))
+    }
+
+    /// What peers do.
+    pub(crate) fn choice(&self) -> anyhow::Result<Choice> {
+        let choice = Choice::new(self.only.as_deref());
+        if choice.rows().is_empty() {
+            let word = self.only.as_deref().unwrap_or_default();
+            bail!("--only: no peer does anything called `{word}`");
+        }
+        Ok(choice)
+    }
+
+    /// Finds the host and the functions, as absolute paths: the configuration
+    /// that names them is in another folder.
+    pub(crate) fn programs(&self) -> anyhow::Result<Programs> {
+        let program = std::env::current_exe().context("cannot find this program")?;
+        let folder = program.parent().context("this program is in no folder")?;
+        let target = folder.parent().unwrap_or(folder);
+        let absolute = |given: &Option<PathBuf>, default: PathBuf| {
+            std::path::absolute(given.clone().unwrap_or(default)).context("no current folder")
+        };
+        let programs = Programs {
+            host: absolute(&self.host, folder.join(HOST))?,
+            guests: absolute(&self.guests, target.join(GUESTS))?,
+        };
+        if !programs.host.is_file() {
+            bail!(
+                "there is no program `{}`\nhint: `cargo build --release -p openline`",
+                programs.host.display()
+            );
+        }
+        if !programs.guests.is_dir() {
+            bail!(
+                "there is no folder `{}`\nhint: `make guests`",
+                programs.guests.display()
+            );
+        }
+        Ok(programs)
+    }
+}
