@@ -22,6 +22,7 @@ mod faults;
 mod handshake;
 mod instances;
 mod page;
+mod pressure;
 mod protocol;
 mod samples;
 mod tidy;

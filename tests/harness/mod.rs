@@ -11,7 +11,7 @@ use std::time::Duration;
 
 pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use client::{Client, Closed};
-pub use host::Host;
+pub use host::{Host, HostBuilder};
 pub use raw::{HANDSHAKE, Raw, frame};
 
 /// The longest a test waits for something that should happen at once: long

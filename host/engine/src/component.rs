@@ -92,7 +92,7 @@ impl LoadError {
             Self::BothHandlers => "export one handler in each crate",
             Self::WrongTypes(_) => "build it with the SDK of this release",
             Self::UnknownImport(_) => {
-                "a function may import openline:websocket 0.1 and wasi 0.2, an asynchronous one also wasi 0.3"
+                "a function may import openline:websocket 0.1 and wasi 0.2, an asynchronous one also wasi 0.3; to wait for an outbox, plain handlers have `block_until_writable` and asynchronous ones `writable`"
             }
             Self::Compile(_) => "build it again; if it stays, report it with the component",
             Self::Start(_) => "look for code that runs before the first call, and at memory_bytes",

@@ -307,7 +307,7 @@ fn link(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Linker<StoreData>
     if kind.handler == HandlerKind::Async {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     }
-    host::add_to_linker(&mut linker)?;
+    host::add_to_linker(&mut linker, kind.handler)?;
     Ok(linker)
 }
 
