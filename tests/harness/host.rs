@@ -23,6 +23,8 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
     let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
     let options = RuntimeOptions {
         instances: 500,
+        // Tests have threads of their own: none waits for another one's turn.
+        long_runs: 500,
         ..RuntimeOptions::new(&ServerConfig::default(), Some(cache))
     };
     Arc::new(Runtime::new(options).unwrap())

@@ -248,7 +248,7 @@ impl Loaded {
         let host = |error: wasmtime::Error| LoadError::Host(format!("{error:#}"));
         let (mut store, run) =
             crate::store::new(&self.engine, shared, self.metered).map_err(host)?;
-        let instance = crate::instance::enforce(&run, &shared.limits, self.instantiate(&mut store))
+        let instance = crate::instance::enforce(&run, shared, self.instantiate(&mut store))
             .await
             .map_err(|failure| LoadError::Start(failure.describe()))?;
         let typed = match self.kind {

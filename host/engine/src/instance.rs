@@ -16,7 +16,6 @@ use std::time::Duration;
 use openline_core::close::{CloseInfo, CloseOrigin, CloseReason};
 use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
 use openline_core::fault::{Blame, Fault};
-use openline_core::limits::FunctionLimits;
 use openline_core::name::ChannelName;
 use tokio::time::{Instant, Sleep};
 
@@ -25,7 +24,8 @@ use crate::capacity::Place;
 use crate::component::{Decision, Failure, HandlerKind};
 use crate::mailbox::{EventOutcome, Job, Mailbox, Turn, UpgradeOutcome, UpgradeReply};
 use crate::pool::{Pool, Seat};
-use crate::store::Run;
+use crate::store::{Run, Shared};
+use crate::turns::Gate;
 use crate::{concurrent, plain};
 
 /// What the pool and the connections know of an instance.
@@ -116,25 +116,29 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Runs guest code under its limits of time. Whom it wrote to is told each
+/// Runs guest code under its limits of time and in its turn. Whom it wrote to is told each
 /// time it pauses.
 pub(crate) async fn enforce<T>(
     run: &Run,
-    limits: &FunctionLimits,
+    shared: &Shared,
     call: impl Future<Output = wasmtime::Result<T>>,
 ) -> Result<T, Failure> {
     let mut call = pin!(call);
+    let mut gate = Gate::default();
     // Most calls return in their first poll and never see a timer.
     let mut timeout: Option<Pin<Box<Sleep>>> = None;
     std::future::poll_fn(|cx| {
-        run.clock.enter();
-        let polled = call.as_mut().poll(cx);
-        run.wakeups.lock().flush();
-        if let Poll::Ready(result) = polled {
-            return Poll::Ready(result.map_err(Failure::from));
+        if let Poll::Ready(permit) = gate.poll(cx, &run.clock, &shared.long_runs) {
+            run.clock.enter();
+            let polled = call.as_mut().poll(cx);
+            run.wakeups.lock().flush();
+            drop(permit);
+            if let Poll::Ready(result) = polled {
+                return Poll::Ready(result.map_err(Failure::from));
+            }
         }
-        let timeout =
-            timeout.get_or_insert_with(|| Box::pin(tokio::time::sleep(limits.handler_timeout)));
+        let timeout = timeout
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(shared.limits.handler_timeout)));
         timeout.as_mut().poll(cx).map(|()| {
             Err(Failure {
                 fault: Fault::HandlerTimeout,

@@ -23,5 +23,6 @@ mod pool;
 pub mod runtime;
 mod store;
 mod ticker;
+mod turns;
 
 pub use component::{Contract, HandlerKind, LoadError, inspect};

@@ -6,6 +6,7 @@
 //! pooling allocator: a place for each instance that may be live.
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,7 @@ use crate::function::Function;
 use crate::host;
 use crate::store::{Shared, StoreData};
 use crate::ticker::Ticker;
+use crate::turns::LongRuns;
 
 /// Guest stacks of this size overflow; wasmtime's default. Rust's own main
 /// threads have more, but handlers are shallow.
@@ -54,6 +56,9 @@ pub struct RuntimeOptions {
     pub compile_timeout: Duration,
     /// Components that are compiled at once.
     pub compilations: u32,
+    /// Runs of guest code that have computed for longer than a tick of the
+    /// epoch and go on at once; the others wait for their turn. At least 1.
+    pub long_runs: usize,
 }
 
 /// Compiles components and makes functions of them.
@@ -64,6 +69,7 @@ pub struct Runtime {
     ticker: Ticker,
     prepared: Mutex<HashMap<EngineKind, Arc<Prepared>>>,
     capacity: Arc<Capacity>,
+    long_runs: LongRuns,
     compiling: Arc<Semaphore>,
 }
 
@@ -76,7 +82,18 @@ impl RuntimeOptions {
             component_bytes: server.component_bytes,
             compile_timeout: server.compile_timeout,
             compilations: server.compilations,
+            // All threads but one, which is always free for what is short.
+            long_runs: threads().saturating_sub(1),
         }
+    }
+}
+
+/// The threads that serve connections.
+fn threads() -> usize {
+    match tokio::runtime::Handle::try_current() {
+        Ok(handle) => handle.metrics().num_workers(),
+        // What tokio's runtime takes by default.
+        Err(_) => std::thread::available_parallelism().map_or(1, NonZero::get),
     }
 }
 
@@ -112,12 +129,14 @@ impl Runtime {
             });
         let capacity = Arc::new(Capacity::new(options.instances));
         let compiling = Arc::new(Semaphore::new(options.compilations as usize));
+        let long_runs = LongRuns::new(options.long_runs);
         Ok(Self {
             options,
             cache,
             ticker: Ticker::start()?,
             prepared: Mutex::default(),
             capacity,
+            long_runs,
             compiling,
         })
     }
@@ -147,6 +166,7 @@ impl Runtime {
             limits: Arc::new(config.limit.clone()),
             digest: Sha256::digest(&bytes).into(),
             capacity: Arc::clone(&self.capacity),
+            long_runs: self.long_runs.clone(),
         });
         self.load_shared(shared, bytes).await
     }
@@ -169,6 +189,7 @@ impl Runtime {
             limits: Arc::new(FunctionLimits::default()),
             digest: Sha256::digest(&bytes).into(),
             capacity: Arc::clone(&self.capacity),
+            long_runs: self.long_runs.clone(),
         });
         self.load_shared(shared, bytes).await?;
         Ok(contract)
