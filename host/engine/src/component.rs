@@ -1,8 +1,10 @@
 //! From a component's bytes to something instances can be made of: which
 //! handler it exports, compiled or loaded from the cache, linked and tried.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use openline_core::fault::Fault;
 use wasmparser::{Encoding, Parser, Payload};
 use wasmtime::component::{
@@ -245,6 +247,14 @@ impl Loaded {
         &self,
         shared: &Arc<crate::store::Shared>,
     ) -> Result<(), LoadError> {
+        let tried = AssertUnwindSafe(self.try_start(shared)).catch_unwind();
+        tried.await.unwrap_or_else(|panic| {
+            let words = crate::instance::words(&*panic);
+            Err(LoadError::Host(format!("panic: {words}")))
+        })
+    }
+
+    async fn try_start(&self, shared: &Arc<crate::store::Shared>) -> Result<(), LoadError> {
         let host = |error: wasmtime::Error| LoadError::Host(format!("{error:#}"));
         let (mut store, run) =
             crate::store::new(&self.engine, shared, self.metered).map_err(host)?;

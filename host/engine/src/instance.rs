@@ -6,13 +6,16 @@
 //! stops, the store is dropped, the pool forgets the instance, and only then
 //! are those told who wait, so that they find room for a new one.
 
+use std::any::Any;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use openline_core::close::{CloseInfo, CloseOrigin, CloseReason};
 use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
 use openline_core::fault::{Blame, Fault};
@@ -61,11 +64,25 @@ pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place
         pool: &pool,
         instance: &instance,
     };
-    let end = match pool.loaded.kind {
-        HandlerKind::Plain => plain::drive(&pool, &instance).await,
-        HandlerKind::Async => concurrent::drive(&pool, &instance).await,
+    let driving = async {
+        match pool.loaded.kind {
+            HandlerKind::Plain => plain::drive(&pool, &instance).await,
+            HandlerKind::Async => concurrent::drive(&pool, &instance).await,
+        }
     };
+    // Nothing of what it might have left in disorder is used again: the store
+    // has gone with it, and so have the calls in flight, whose connections
+    // were told by that.
+    let end = AssertUnwindSafe(driving).catch_unwind().await;
     let name = &pool.shared.name;
+    let end = end.unwrap_or_else(|panic| {
+        let cause = wasmtime::Error::msg(format!("panic: {}", words(&*panic)));
+        let failure = Failure {
+            fault: Fault::Host,
+            cause: Some(cause),
+        };
+        End::Failed(failure, Vec::new())
+    });
     match end {
         End::Idle => tracing::debug!(function = %name, "an idle instance is dropped"),
         End::Failed(failure, askers) => {
@@ -99,7 +116,14 @@ pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place
     drop(place);
 }
 
-/// Leaves nobody waiting, however the driver ends, also by a panic.
+/// What a panic says.
+pub(crate) fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without words")
+}
+
+/// Leaves nobody waiting, however the driver ends.
 struct Ended<'a> {
     pool: &'a Arc<Pool>,
     instance: &'a Arc<Instance>,

@@ -18,6 +18,8 @@ mod host;
 mod instance;
 mod log;
 mod mailbox;
+#[cfg(test)]
+mod panic_tests;
 mod plain;
 mod pool;
 pub mod runtime;

@@ -26,6 +26,7 @@ use crate::capacity::Capacity;
 use crate::component::{Contract, HandlerKind, LoadError, Loaded, inspect};
 use crate::function::Function;
 use crate::host;
+use crate::log::LogRate;
 use crate::store::{Shared, StoreData};
 use crate::ticker::Ticker;
 use crate::turns::LongRuns;
@@ -167,6 +168,7 @@ impl Runtime {
             digest: Sha256::digest(&bytes).into(),
             capacity: Arc::clone(&self.capacity),
             long_runs: self.long_runs.clone(),
+            log_rate: LogRate::new(config.limit.log_lines_per_second),
         });
         self.load_shared(shared, bytes).await
     }
@@ -182,14 +184,16 @@ impl Runtime {
         let contract = inspect(&bytes)?;
         let name =
             FunctionName::new("check").map_err(|error| LoadError::Host(error.to_string()))?;
+        let limits = Arc::new(FunctionLimits::default());
         let shared = Arc::new(Shared {
             name,
             hub: Arc::default(),
             policy: InstancePolicy::default(),
-            limits: Arc::new(FunctionLimits::default()),
             digest: Sha256::digest(&bytes).into(),
             capacity: Arc::clone(&self.capacity),
             long_runs: self.long_runs.clone(),
+            log_rate: LogRate::new(limits.log_lines_per_second),
+            limits,
         });
         self.load_shared(shared, bytes).await?;
         Ok(contract)

@@ -15,7 +15,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::budget::{MemoryLimiter, RunClock};
 use crate::capacity::Capacity;
-use crate::log::Log;
+use crate::log::{Log, LogRate};
 use crate::turns::LongRuns;
 
 /// SHA-256 of a component's file.
@@ -31,6 +31,7 @@ pub(crate) struct Shared {
     pub(crate) digest: Digest,
     pub(crate) capacity: Arc<Capacity>,
     pub(crate) long_runs: LongRuns,
+    pub(crate) log_rate: LogRate,
 }
 
 /// The state of a run that the driver needs while wasmtime borrows the store.
@@ -90,8 +91,8 @@ pub(crate) fn new(
     let handles = shared.policy.handles as usize;
     table.set_max_capacity(handles);
     let wasi = WasiCtxBuilder::new()
-        .stdout(Log::new(shared.name.clone(), "stdout"))
-        .stderr(Log::new(shared.name.clone(), "stderr"))
+        .stdout(Log::new(Arc::clone(shared), "stdout"))
+        .stderr(Log::new(Arc::clone(shared), "stderr"))
         .build();
     let data = StoreData {
         shared: Arc::clone(shared),
@@ -167,6 +168,7 @@ impl Shared {
             digest: Digest::default(),
             capacity: Arc::new(Capacity::new(1)),
             long_runs: LongRuns::new(1),
+            log_rate: LogRate::new(1000),
         }
     }
 }

@@ -35,6 +35,8 @@ impl HostConnection for StoreData {
         handle: Resource<Handle>,
         message: types::Message,
     ) -> Result<types::SendOutcome> {
+        #[cfg(test)]
+        crate::panic_tests::meet_a_defect(&message);
         let connection = self.handles.get(&handle)?;
         let outcome = connection.push(message.into());
         if outcome != SendOutcome::Gone {
