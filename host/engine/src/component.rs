@@ -14,6 +14,7 @@ use wasmtime::{Engine, Store};
 
 use crate::bindings::{MessageOwned, MessageRef, types};
 use crate::store::{Handle, StoreData};
+use crate::ticker::Ticker;
 
 const PLAIN: &str = "openline:websocket/websocket-handler@0.1.0";
 const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.1.0";
@@ -110,6 +111,8 @@ pub(crate) struct Loaded {
     pub(crate) metered: bool,
     pre: InstancePre<StoreData>,
     indices: Indices,
+    /// Kept as long as there is a function: without it nothing stops a guest.
+    _ticker: Arc<Ticker>,
 }
 
 struct Indices {
@@ -192,6 +195,7 @@ impl Loaded {
         pre: InstancePre<StoreData>,
         kind: HandlerKind,
         metered: bool,
+        ticker: Arc<Ticker>,
     ) -> Result<Self, LoadError> {
         let interface = match kind {
             HandlerKind::Plain => PLAIN,
@@ -215,6 +219,7 @@ impl Loaded {
             metered,
             pre,
             indices,
+            _ticker: ticker,
         })
     }
 

@@ -59,7 +59,7 @@ pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
         let mut looping = pin!(looping);
         let mut gate = Gate::default();
         let mut overdue = Overdue::default();
-        std::future::poll_fn(|cx| {
+        let turning = std::future::poll_fn(|cx| {
             let Poll::Ready(permit) = gate.poll(cx, &run.clock, &pool.shared.long_runs) else {
                 return overdue.poll(cx, &flight).map(|()| Ok(Stop::TimedOut));
             };
@@ -75,8 +75,9 @@ pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
                 cx.waker().wake_by_ref();
             }
             polled
-        })
-        .await
+        });
+        // For the reason said in `enforce`.
+        tokio::task::unconstrained(turning).await
     };
     drop(store);
     let failure = match ended {

@@ -151,7 +151,7 @@ pub(crate) async fn enforce<T>(
     let mut gate = Gate::default();
     // Most calls return in their first poll and never see a timer.
     let mut timeout: Option<Pin<Box<Sleep>>> = None;
-    std::future::poll_fn(|cx| {
+    let enforced = std::future::poll_fn(|cx| {
         if let Poll::Ready(permit) = gate.poll(cx, &run.clock, &shared.long_runs) {
             run.clock.enter();
             let polled = call.as_mut().poll(cx);
@@ -169,8 +169,12 @@ pub(crate) async fn enforce<T>(
                 cause: None,
             })
         })
-    })
-    .await
+    });
+    // tokio makes a task pause that has done much at once. A guest could spend
+    // that budget, by printing say: each such pause would look like an await
+    // and begin a new run, and would keep the timer from being looked at. The
+    // epoch sees to it that the thread is given back.
+    tokio::task::unconstrained(enforced).await
 }
 
 /// Waits for the next job, or for the time after which an instance without

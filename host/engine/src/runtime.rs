@@ -67,7 +67,7 @@ pub struct RuntimeOptions {
 pub struct Runtime {
     options: RuntimeOptions,
     cache: Option<Cache>,
-    ticker: Ticker,
+    ticker: Arc<Ticker>,
     prepared: Mutex<HashMap<EngineKind, Arc<Prepared>>>,
     capacity: Arc<Capacity>,
     long_runs: LongRuns,
@@ -134,7 +134,7 @@ impl Runtime {
         Ok(Self {
             options,
             cache,
-            ticker: Ticker::start()?,
+            ticker: Arc::new(Ticker::start()?),
             prepared: Mutex::default(),
             capacity,
             long_runs,
@@ -275,7 +275,8 @@ impl Runtime {
             .linker
             .instantiate_pre(&component)
             .map_err(|error| LoadError::UnknownImport(format!("{error:#}")))?;
-        Loaded::new(&component, pre, contract.handler, metered)
+        let ticker = Arc::clone(&self.ticker);
+        Loaded::new(&component, pre, contract.handler, metered, ticker)
     }
 
     fn prepare(&self, kind: EngineKind) -> Result<Arc<Prepared>, LoadError> {
