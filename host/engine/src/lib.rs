@@ -14,12 +14,12 @@ mod capacity;
 mod component;
 mod concurrent;
 pub mod function;
+#[cfg(test)]
+mod function_tests;
 mod host;
 mod instance;
 mod log;
 mod mailbox;
-#[cfg(test)]
-mod panic_tests;
 mod plain;
 mod pool;
 pub mod runtime;

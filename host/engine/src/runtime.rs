@@ -160,17 +160,33 @@ impl Runtime {
         bytes: Vec<u8>,
         hub: Arc<Hub>,
     ) -> Result<Function, LoadError> {
-        let shared = Arc::new(Shared {
+        let shared = self.share(config, &bytes, hub);
+        self.load_shared(shared, bytes).await
+    }
+
+    /// The same without the trial: for tests of what fails only later.
+    #[cfg(test)]
+    pub(crate) async fn load_untried(
+        self: &Arc<Self>,
+        config: &FunctionConfig,
+        bytes: Vec<u8>,
+    ) -> Result<Function, LoadError> {
+        let shared = self.share(config, &bytes, Arc::default());
+        let loaded = self.compile_in_time(&shared, bytes).await?;
+        Ok(Function::new(loaded, shared))
+    }
+
+    fn share(&self, config: &FunctionConfig, bytes: &[u8], hub: Arc<Hub>) -> Arc<Shared> {
+        Arc::new(Shared {
             name: config.name.clone(),
             hub,
             policy: config.instance.clone(),
             limits: Arc::new(config.limit.clone()),
-            digest: Sha256::digest(&bytes).into(),
+            digest: Sha256::digest(bytes).into(),
             capacity: Arc::clone(&self.capacity),
             long_runs: self.long_runs.clone(),
             log_rate: LogRate::new(config.limit.log_lines_per_second),
-        });
-        self.load_shared(shared, bytes).await
+        })
     }
 
     /// Instances of all functions that are live now.

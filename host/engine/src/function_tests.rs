@@ -1,5 +1,7 @@
-//! A panic in the host's own code, while a function calls it: who is told, and
-//! who notices nothing. The defect is compiled into these tests only.
+//! Instances that end for no fault of a handler: a panic in the host's own code
+//! while a function calls it, and a component that does not start any more. Who
+//! is told, and who notices nothing. The defect is compiled into these tests
+//! only.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -16,7 +18,7 @@ use openline_core::name::FunctionName;
 use openline_core::route::Route;
 
 use crate::bindings::types;
-use crate::function::{Binding, Function, Outcome};
+use crate::function::{Binding, Function, Outcome, UpgradeError};
 use crate::runtime::{Runtime, RuntimeOptions};
 
 const DEFECT: &str = "have the host panic";
@@ -35,14 +37,7 @@ struct Line {
 
 impl Line {
     async fn open(function: &Function) -> Self {
-        let request = UpgradeRequest {
-            method: "GET".into(),
-            uri: "/".into(),
-            headers: Vec::new(),
-            peer: "127.0.0.1:1".into(),
-            subprotocols: Vec::new(),
-            route_params: Vec::new(),
-        };
+        let request = UpgradeRequest::default();
         let accepted = function.upgrade(request).await.unwrap().unwrap();
         let connection = Arc::new(Connection::new(
             Facts::default(),
@@ -88,22 +83,28 @@ impl Line {
     }
 }
 
-async fn function(component: &str) -> Function {
+fn runtime() -> Arc<Runtime> {
     let options = RuntimeOptions {
         instances: 4,
         ..RuntimeOptions::new(&ServerConfig::default(), None)
     };
-    let config = FunctionConfig {
+    Arc::new(Runtime::new(options).unwrap())
+}
+
+fn config() -> FunctionConfig {
+    FunctionConfig {
         name: FunctionName::new("echo").unwrap(),
         component: PathBuf::new(),
         component_line: 0,
         route: Route::new("/").unwrap(),
         instance: InstancePolicy::default(),
         limit: FunctionLimits::default(),
-    };
-    let runtime = Arc::new(Runtime::new(options).unwrap());
+    }
+}
+
+async fn function(component: &str) -> Function {
     let bytes = std::fs::read(component).unwrap();
-    runtime.load(&config, bytes).await.unwrap()
+    runtime().load(&config(), bytes).await.unwrap()
 }
 
 #[tokio::test]
@@ -137,4 +138,46 @@ async fn what_waited_behind_a_panic_of_the_host_is_handled_by_a_new_instance() {
     assert_eq!(waiting.outcome().await, Outcome::Done);
     let echo = Item::Message(Message::Text("behind".into()));
     assert_eq!(waiting.connection.next(), Next::Item(echo));
+}
+
+#[tokio::test]
+async fn a_component_that_keeps_failing_at_start_leaves_nothing_and_nobody_waiting() {
+    for component in [openline_guests::ECHO, openline_guests::ECHO_ASYNC] {
+        let runtime = runtime();
+        let mut config = config();
+        // Its memory alone is larger.
+        config.instance.memory_bytes = 64 * 1024;
+        let bytes = std::fs::read(component).unwrap();
+        let function = runtime.load_untried(&config, bytes).await.unwrap();
+        // More often than the host may have instances.
+        for _ in 0..10 {
+            // Both wait for one instance.
+            let (first, second) = tokio::join!(
+                function.upgrade(UpgradeRequest::default()),
+                function.upgrade(UpgradeRequest::default())
+            );
+            for refused in [first.unwrap_err(), second.unwrap_err()] {
+                assert_eq!(refused, UpgradeError::Fault(Fault::Start));
+            }
+        }
+        assert_eq!(function.instances(), 0);
+        let gone = async {
+            while runtime.instances() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let gone = tokio::time::timeout(Duration::from_secs(20), gone).await;
+        gone.expect("each gives its place back");
+    }
+}
+
+#[tokio::test]
+async fn guest_code_is_interrupted_also_when_the_runtime_is_dropped() {
+    let mut config = config();
+    config.limit.cpu_timeout = Duration::from_millis(20);
+    let bytes = std::fs::read(openline_guests::FAULT_COMPUTE).unwrap();
+    let function = runtime().load(&config, bytes).await.unwrap();
+    let mut line = Line::open(&function).await;
+    line.text("compute");
+    assert_eq!(line.outcome().await, Outcome::Fault(Fault::CpuTimeout));
 }
