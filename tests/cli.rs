@@ -374,3 +374,34 @@ async fn a_host_ends_in_time_whatever_a_function_does() {
     host.told("still there after drain_timeout").await;
     assert_eq!(host.ended().await.0.code(), Some(0));
 }
+
+#[tokio::test]
+async fn a_function_that_prints_without_end_does_not_fill_the_log() {
+    const LINES: u64 = 20;
+    let folder = TempDir::new().unwrap();
+    let component = openline_guests::FAULT_FLOOD;
+    let config = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n[[function]]\nname = \"prints\"\n\
+         component = {component:?}\nroute = \"/prints\"\n\
+         [function.limit]\nlog_lines_per_second = {LINES}\n"
+    );
+    let config = file(&folder, "openline.toml", config);
+    let began = tokio::time::Instant::now();
+    let mut host = Serving::start(&["serve", "--config", &config]).await;
+    let mut client = Client::open(host.address, "/prints", &[]).await.unwrap();
+    client.text("print on").await;
+    assert_eq!(client.closed().await.reason, "function fault: cpu_timeout");
+    // The next line that is shown brings the number of those that were not.
+    let mut client = Client::open(host.address, "/prints", &[]).await.unwrap();
+    let mut shown = 0;
+    loop {
+        assert_eq!(client.ask("and again").await, "and again");
+        let line = host.line().await;
+        if line.contains("more lines than are shown (log_lines_per_second)") {
+            break;
+        }
+        shown += u64::from(line.contains("and "));
+    }
+    let most = LINES + LINES * (began.elapsed().as_secs() + 1);
+    assert!((LINES..=most).contains(&shown), "{shown} of {most}");
+}

@@ -440,6 +440,28 @@ async fn a_damaged_file_in_the_cache_is_compiled_again() {
 }
 
 #[tokio::test]
+async fn a_whole_file_of_other_settings_in_the_cache_is_compiled_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let runtime = runtime(Some(folder.path().into()));
+    runtime.load(&config(), echo()).await.unwrap();
+    let (path, _) = cached(folder.path());
+    let right = fs::read(&path).unwrap();
+    // Compiled for fuel, as by another version: nothing but the engine's own
+    // check tells the two apart.
+    let other = tempfile::tempdir().unwrap();
+    let mut metered = config();
+    metered.limit.fuel_per_event = 10_000_000;
+    let second = self::runtime(Some(other.path().into()));
+    second.load(&metered, echo()).await.unwrap();
+    fs::copy(cached(other.path()).0, &path).unwrap();
+    assert_ne!(fs::read(&path).unwrap(), right);
+    let (_, before) = cached(folder.path());
+    runtime.load(&config(), echo()).await.unwrap();
+    assert_ne!(cached(folder.path()).1, before, "it is not written anew");
+    assert_eq!(fs::read(&path).unwrap().len(), right.len());
+}
+
+#[tokio::test]
 async fn a_cache_that_cannot_be_had_is_done_without() {
     let parent = tempfile::tempdir().unwrap();
     let file = parent.path().join("file");

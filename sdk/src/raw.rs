@@ -57,5 +57,6 @@ pub(crate) mod clock {
     });
 }
 
+pub(crate) use asynchronous::openline::websocket::async_backpressure;
 pub(crate) use clock::wasi::clocks::monotonic_clock;
-pub(crate) use plain::openline::websocket::{channels, connections, types};
+pub(crate) use plain::openline::websocket::{backpressure, channels, connections, types};

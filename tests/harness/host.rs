@@ -23,6 +23,8 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
     let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
     let options = RuntimeOptions {
         instances: 500,
+        // Tests have threads of their own: none waits for another one's turn.
+        long_runs: 500,
         ..RuntimeOptions::new(&ServerConfig::default(), Some(cache))
     };
     Arc::new(Runtime::new(options).unwrap())
@@ -102,6 +104,15 @@ impl Host {
             .find(|(_, function)| function.name().as_str() == name);
         &found.unwrap_or_else(|| panic!("no function `{name}`")).1
     }
+
+    /// The function of a route, where several have one component.
+    pub fn function_on(&self, route: &str) -> &Arc<Function> {
+        let found = self
+            .functions
+            .iter()
+            .find(|(each, _)| each.to_string() == route);
+        &found.unwrap_or_else(|| panic!("no route `{route}`")).1
+    }
 }
 
 impl Drop for Host {
@@ -150,10 +161,15 @@ impl HostBuilder {
     }
 
     pub async fn start(self) -> Host {
+        self.start_on(&RUNTIME).await
+    }
+
+    /// Starts on a runtime of its own, whose limits are not those of all tests.
+    pub async fn start_on(self, runtime: &Arc<Runtime>) -> Host {
         let mut functions = Vec::new();
         for config in &self.functions {
             let bytes = std::fs::read(&config.component).unwrap();
-            let function = RUNTIME.load(config, bytes).await.unwrap();
+            let function = runtime.load(config, bytes).await.unwrap();
             functions.push((config.route.clone(), Arc::new(function)));
         }
         let listener = listen::bind(self.server.listen).unwrap();

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use client::{Client, Closed};
-pub use host::Host;
+pub use host::{Host, HostBuilder};
 pub use process::{Serving, openline};
 pub use raw::{HANDSHAKE, Raw, close_frame, frame};
 

@@ -102,6 +102,12 @@ impl Serving {
         assert!(kill.status().await.unwrap().success());
     }
 
+    /// The next line that is told to people.
+    pub async fn line(&mut self) -> String {
+        let line = within("a line", self.stderr.next_line()).await.unwrap();
+        line.expect("the host has not ended")
+    }
+
     /// Reads what is told to people up to a line with a word.
     pub async fn told(&mut self, word: &str) {
         let telling = async {

@@ -4,6 +4,8 @@
 //! Every measurement has a fresh server process and a fresh load process. A
 //! round measures every setting on every server; ratios are taken within a
 //! round, so that a change of the machine's mood between rounds cancels out.
+//! `noisy` measures how the echo fares while other functions compute.
+//!
 //! Nothing here links wasmtime: the host is a program like any other.
 
 pub mod arguments;
@@ -11,6 +13,7 @@ mod criterion;
 mod load;
 pub mod measure;
 pub mod native;
+pub mod noisy;
 mod pinning;
 mod server;
 mod setting;

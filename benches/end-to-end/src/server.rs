@@ -8,7 +8,7 @@ use anyhow::{Context, bail};
 use openline_load::Target;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
-use tokio::process::{Child, ChildStdout};
+use tokio::process::{Child, ChildStdout, Command};
 
 use crate::pinning;
 
@@ -111,35 +111,45 @@ impl Server {
         cpus: Option<&str>,
     ) -> anyhow::Result<Running> {
         let (program, arguments, path) = self.command(programs);
-        let mut child = pinning::command(program, cpus)
-            .args(arguments)
-            .args(["--listen", "127.0.0.1:0"])
+        let mut command = pinning::command(program, cpus);
+        command.args(arguments).args(["--listen", "127.0.0.1:0"]);
+        Running::start(command, self.name(), path).await
+    }
+}
+
+impl Running {
+    /// Starts a server and waits until it says where it listens. The target
+    /// is `path` there.
+    pub(crate) async fn start(
+        mut command: Command,
+        name: &str,
+        path: &str,
+    ) -> anyhow::Result<Self> {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start `{}`", program.display()))?;
+            .with_context(|| format!("cannot start the server {name}"))?;
         let stdout = child.stdout.take().context("the server has no stdout")?;
         let process = child.id().context("the server has ended")?;
         let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
         tokio::time::timeout(START_TIMEOUT, stdout.read_line(&mut line))
             .await
-            .with_context(|| format!("{} did not start within {START_TIMEOUT:?}", self.name()))??;
+            .with_context(|| format!("{name} did not start within {START_TIMEOUT:?}"))??;
         let address = line.split("http://").nth(1).map(str::trim);
-        let address = address
-            .with_context(|| format!("{} did not say where it listens: `{line}`", self.name()))?;
+        let address =
+            address.with_context(|| format!("{name} did not say where it listens: `{line}`"))?;
         let target = format!("ws://{}{path}", address.trim_end_matches('/')).parse()?;
-        Ok(Running {
+        Ok(Self {
             child,
             _stdout: stdout,
             target,
             process,
         })
     }
-}
 
-impl Running {
     /// Kills the server and waits until it is gone.
     pub(crate) async fn stop(mut self) -> anyhow::Result<()> {
         self.child.kill().await.context("cannot stop the server")

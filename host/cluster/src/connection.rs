@@ -4,6 +4,8 @@
 //! into it. Each of its locks is held for a few instructions and never while
 //! another one of the same connection is taken.
 
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -19,8 +21,8 @@ use openline_core::name::{ChannelName, ConnectionId};
 use parking_lot::Mutex;
 
 use crate::budget::OutboxBudget;
-use crate::outbox::Outbox;
 pub use crate::outbox::{Gone, Item, Next};
+use crate::outbox::{Outbox, Ticket};
 
 /// What was decided at the handshake and never changes.
 #[derive(Clone, Debug, Default)]
@@ -59,6 +61,14 @@ pub struct AttachmentTooBig;
 /// The payload of a ping is larger than 125 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PingTooBig;
+
+/// A wait for room in an outbox; see [`Connection::writable`]. Dropped, it
+/// leaves nothing behind.
+#[derive(Debug)]
+pub struct Writable {
+    connection: Arc<Connection>,
+    ticket: Option<Ticket>,
+}
 
 impl Connection {
     /// A connection that is about to open, with an identity of its own.
@@ -123,9 +133,13 @@ impl Connection {
         self.outbox.lock().bytes()
     }
 
-    /// Ready when the outbox is below its low mark.
-    pub fn poll_writable(&self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
-        self.outbox.lock().poll_writable(cx)
+    /// Waits until the outbox is below its low mark. Fails as soon as the
+    /// connection is closing or closed.
+    pub fn writable(self: &Arc<Self>) -> Writable {
+        Writable {
+            connection: Arc::clone(self),
+            ticket: None,
+        }
     }
 
     /// Asks for the connection to end once its outbox is written. The first
@@ -207,6 +221,28 @@ impl Connection {
     /// The socket is gone: accepts nothing any more and lets go of what waits.
     pub fn finish(&self) {
         self.outbox.lock().finish(&self.budget);
+    }
+}
+
+impl Future for Writable {
+    type Output = Result<(), Gone>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Self { connection, ticket } = &mut *self;
+        let mut outbox = connection.outbox.lock();
+        if let Some(answer) = outbox.writable() {
+            return Poll::Ready(answer);
+        }
+        *ticket = Some(outbox.await_room(*ticket, cx.waker()));
+        Poll::Pending
+    }
+}
+
+impl Drop for Writable {
+    fn drop(&mut self) {
+        if let Some(ticket) = self.ticket {
+            self.connection.outbox.lock().forget_wait(ticket);
+        }
     }
 }
 

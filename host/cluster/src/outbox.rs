@@ -6,8 +6,8 @@
 //! so that empty messages are bounded too. An empty outbox takes any message
 //! that is allowed at all. What happens past the bound is `outbox_overflow`.
 
-use std::collections::VecDeque;
-use std::task::{Context, Poll, Waker};
+use std::collections::{BTreeMap, VecDeque};
+use std::task::Waker;
 
 use bytes::Bytes;
 use openline_core::close::CloseReason;
@@ -31,10 +31,19 @@ pub(crate) struct Outbox {
     share: usize,
     ending: Option<CloseReason>,
     gone: bool,
-    /// Who waits until there is room. Each is a call in flight or a task of
-    /// one, and those are bounded.
-    writers: Vec<Waker>,
+    writers: Writers,
 }
+
+/// Who waits until there is room. Bounded by the waits that calls in flight
+/// have begun and not given up: each has one entry at most.
+#[derive(Debug, Default)]
+struct Writers {
+    waiting: BTreeMap<Ticket, Waker>,
+    issued: Ticket,
+}
+
+/// Names one wait for room.
+pub(crate) type Ticket = u64;
 
 /// Something that waits to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,22 +166,29 @@ impl Outbox {
         u64::try_from(self.bytes).unwrap_or(u64::MAX)
     }
 
-    /// Ready when little enough waits.
-    pub(crate) fn poll_writable(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Gone>> {
+    /// Whether little enough waits; none while it does not.
+    pub(crate) fn writable(&self) -> Option<Result<(), Gone>> {
         if !self.is_open() {
-            return Poll::Ready(Err(Gone));
+            return Some(Err(Gone));
         }
-        if self.bytes <= OUTBOX_LOW_BYTES {
-            return Poll::Ready(Ok(()));
-        }
-        if !self
-            .writers
-            .iter()
-            .any(|writer| writer.will_wake(cx.waker()))
-        {
-            self.writers.push(cx.waker().clone());
-        }
-        Poll::Pending
+        (self.bytes <= OUTBOX_LOW_BYTES).then_some(Ok(()))
+    }
+
+    /// Wakes when [`Outbox::writable`] has an answer. `ticket` is what an
+    /// earlier call for the same wait returned.
+    pub(crate) fn await_room(&mut self, ticket: Option<Ticket>, waker: &Waker) -> Ticket {
+        let Writers { waiting, issued } = &mut self.writers;
+        let ticket = ticket.unwrap_or_else(|| {
+            *issued += 1;
+            *issued
+        });
+        waiting.insert(ticket, waker.clone());
+        ticket
+    }
+
+    /// Nobody waits for this any more.
+    pub(crate) fn forget_wait(&mut self, ticket: Ticket) {
+        self.writers.waiting.remove(&ticket);
     }
 
     fn pop(&mut self, budget: &OutboxBudget) -> Option<Item> {
@@ -212,7 +228,8 @@ impl Outbox {
     }
 
     fn wake_writers(&mut self) {
-        self.writers.drain(..).for_each(Waker::wake);
+        let waiting = std::mem::take(&mut self.writers.waiting);
+        waiting.into_values().for_each(Waker::wake);
     }
 }
 

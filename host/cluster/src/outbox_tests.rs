@@ -140,18 +140,21 @@ impl std::task::Wake for Nobody {
 #[test]
 fn a_writer_waits_for_room_or_the_end() {
     let mut outbox = Fixture::new(usize::MAX, usize::MAX);
-    let waker = Waker::from(std::sync::Arc::new(Nobody));
-    let mut cx = Context::from_waker(&waker);
-    assert_eq!(outbox.outbox.poll_writable(&mut cx), Poll::Ready(Ok(())));
+    assert_eq!(outbox.outbox.writable(), Some(Ok(())));
     outbox.push(OUTBOX_LOW_BYTES);
-    assert_eq!(outbox.outbox.poll_writable(&mut cx), Poll::Pending);
-    assert_eq!(outbox.outbox.poll_writable(&mut cx), Poll::Pending);
-    assert_eq!(outbox.outbox.writers.len(), 1, "the same one, once");
+    assert_eq!(outbox.outbox.writable(), None);
+    let waker = Waker::from(std::sync::Arc::new(Nobody));
+    let first = outbox.outbox.await_room(None, &waker);
+    assert_eq!(outbox.outbox.await_room(Some(first), &waker), first);
+    let second = outbox.outbox.await_room(None, &waker);
+    assert_eq!(outbox.outbox.writers.waiting.len(), 2, "each once");
+    outbox.outbox.forget_wait(second);
+    assert_eq!(outbox.outbox.writers.waiting.len(), 1);
     outbox.next();
-    assert!(outbox.outbox.writers.is_empty(), "it is told");
-    assert_eq!(outbox.outbox.poll_writable(&mut cx), Poll::Ready(Ok(())));
+    assert!(outbox.outbox.writers.waiting.is_empty(), "it is told");
+    assert_eq!(outbox.outbox.writable(), Some(Ok(())));
     outbox.outbox.end(CloseReason::Lost);
-    assert_eq!(outbox.outbox.poll_writable(&mut cx), Poll::Ready(Err(Gone)));
+    assert_eq!(outbox.outbox.writable(), Some(Err(Gone)));
 }
 
 proptest! {

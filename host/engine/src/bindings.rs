@@ -12,18 +12,28 @@ mod generated {
             world host {
                 import openline:websocket/connections@0.1.0;
                 import openline:websocket/channels@0.1.0;
+                import openline:websocket/backpressure@0.1.0;
+                import openline:websocket/async-backpressure@0.1.0;
             }
         ",
         path: "../../wit",
         world: "openline:host/host",
-        imports: { default: trappable },
+        imports: {
+            // Suspends the fiber that the plain call runs on.
+            "openline:websocket/backpressure.writable": async | trappable,
+            // A task of the instance's event loop.
+            "openline:websocket/async-backpressure.writable": async | store | trappable,
+            default: trappable,
+        },
         with: {
             "openline:websocket/connections.connection": crate::store::Handle,
         },
     });
 }
 
-pub(crate) use generated::openline::websocket::{channels, connections, types};
+pub(crate) use generated::openline::websocket::{
+    async_backpressure, backpressure, channels, connections, types,
+};
 
 use wasmtime::component::{ComponentType, Lower};
 

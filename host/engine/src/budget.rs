@@ -32,7 +32,8 @@ pub(crate) enum Spent {
 
 /// Measures one uninterrupted run of an instance's guest code: from when the
 /// driver enters it until it returns or awaits. Yields to the thread's other
-/// tasks are not counted and do not end the run.
+/// tasks, and the wait for its turn ([`crate::turns`]), are not counted and do
+/// not end the run.
 #[derive(Debug)]
 pub(crate) struct RunClock {
     #[expect(clippy::disallowed_types, reason = "see above")]
@@ -62,6 +63,11 @@ impl RunClock {
             self.spent.store(0, Ordering::Relaxed);
         }
         self.entered.store(self.now(), Ordering::Relaxed);
+    }
+
+    /// The run has used up a slice and is to go on.
+    pub(crate) fn is_long(&self) -> bool {
+        self.yielded.load(Ordering::Relaxed)
     }
 
     /// An epoch has passed while guest code runs.

@@ -1,8 +1,10 @@
 //! From a component's bytes to something instances can be made of: which
 //! handler it exports, compiled or loaded from the cache, linked and tried.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
+use futures_util::FutureExt;
 use openline_core::fault::Fault;
 use wasmparser::{Encoding, Parser, Payload};
 use wasmtime::component::{
@@ -12,6 +14,7 @@ use wasmtime::{Engine, Store};
 
 use crate::bindings::{MessageOwned, MessageRef, types};
 use crate::store::{Handle, StoreData};
+use crate::ticker::Ticker;
 
 const PLAIN: &str = "openline:websocket/websocket-handler@0.1.0";
 const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.1.0";
@@ -92,7 +95,7 @@ impl LoadError {
             Self::BothHandlers => "export one handler in each crate",
             Self::WrongTypes(_) => "build it with the SDK of this release",
             Self::UnknownImport(_) => {
-                "a function may import openline:websocket 0.1 and wasi 0.2, an asynchronous one also wasi 0.3"
+                "a function may import openline:websocket 0.1 and wasi 0.2, an asynchronous one also wasi 0.3; to wait for an outbox, plain handlers have `block_until_writable` and asynchronous ones `writable`"
             }
             Self::Compile(_) => "build it again; if it stays, report it with the component",
             Self::Start(_) => "look for code that runs before the first call, and at memory_bytes",
@@ -108,6 +111,8 @@ pub(crate) struct Loaded {
     pub(crate) metered: bool,
     pre: InstancePre<StoreData>,
     indices: Indices,
+    /// Kept as long as there is a function: without it nothing stops a guest.
+    _ticker: Arc<Ticker>,
 }
 
 struct Indices {
@@ -190,6 +195,7 @@ impl Loaded {
         pre: InstancePre<StoreData>,
         kind: HandlerKind,
         metered: bool,
+        ticker: Arc<Ticker>,
     ) -> Result<Self, LoadError> {
         let interface = match kind {
             HandlerKind::Plain => PLAIN,
@@ -213,6 +219,7 @@ impl Loaded {
             metered,
             pre,
             indices,
+            _ticker: ticker,
         })
     }
 
@@ -245,10 +252,18 @@ impl Loaded {
         &self,
         shared: &Arc<crate::store::Shared>,
     ) -> Result<(), LoadError> {
+        let tried = AssertUnwindSafe(self.try_start(shared)).catch_unwind();
+        tried.await.unwrap_or_else(|panic| {
+            let words = crate::instance::words(&*panic);
+            Err(LoadError::Host(format!("panic: {words}")))
+        })
+    }
+
+    async fn try_start(&self, shared: &Arc<crate::store::Shared>) -> Result<(), LoadError> {
         let host = |error: wasmtime::Error| LoadError::Host(format!("{error:#}"));
         let (mut store, run) =
             crate::store::new(&self.engine, shared, self.metered).map_err(host)?;
-        let instance = crate::instance::enforce(&run, &shared.limits, self.instantiate(&mut store))
+        let instance = crate::instance::enforce(&run, shared, self.instantiate(&mut store))
             .await
             .map_err(|failure| LoadError::Start(failure.describe()))?;
         let typed = match self.kind {

@@ -28,12 +28,13 @@ use crate::instance::{Asker, End, Idleness, Instance, Wake, close_arguments, enf
 use crate::mailbox::Job;
 use crate::pool::Pool;
 use crate::store::{self, Handle, StoreData};
+use crate::turns::Gate;
 
 pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
     let loaded = &pool.loaded;
     let start = async {
         let (mut store, run) = store::new(&loaded.engine, &pool.shared, loaded.metered)?;
-        let made = enforce(&run, &pool.shared.limits, loaded.instantiate(&mut store)).await?;
+        let made = enforce(&run, &pool.shared, loaded.instantiate(&mut store)).await?;
         let exports: AsyncExports = loaded.exports(&mut store, &made)?;
         Ok::<_, Failure>((store, run, exports))
     };
@@ -56,20 +57,27 @@ pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
             std::future::poll_fn(|cx| calls.poll(cx)).await
         });
         let mut looping = pin!(looping);
-        std::future::poll_fn(|cx| {
+        let mut gate = Gate::default();
+        let mut overdue = Overdue::default();
+        let turning = std::future::poll_fn(|cx| {
+            let Poll::Ready(permit) = gate.poll(cx, &run.clock, &pool.shared.long_runs) else {
+                return overdue.poll(cx, &flight).map(|()| Ok(Stop::TimedOut));
+            };
             run.clock.enter();
             flight.polling.store(true, Ordering::Release);
             let polled = looping.as_mut().poll(cx);
             flight.polling.store(false, Ordering::Release);
             run.wakeups.lock().flush();
+            drop(permit);
             // A call that was noted after the driver had looked for the last
             // time is looked at in the next poll.
             if polled.is_pending() && !flight.completed.lock().is_empty() {
                 cx.waker().wake_by_ref();
             }
             polled
-        })
-        .await
+        });
+        // For the reason said in `enforce`.
+        tokio::task::unconstrained(turning).await
     };
     drop(store);
     let failure = match ended {
@@ -96,9 +104,18 @@ enum Stop {
 struct Flight {
     askers: Mutex<Vec<Option<Asker>>>,
     completed: Mutex<Vec<usize>>,
+    /// When the oldest call must have returned.
+    due: Mutex<Option<Moment>>,
     /// The driver is being polled: who completes now need not wake it.
     polling: AtomicBool,
     driver: AtomicWaker,
+}
+
+/// Notices that a call is late while the event loop waits for its turn and
+/// cannot notice it itself.
+#[derive(Debug, Default)]
+struct Overdue {
+    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// The waker of one place in the table of calls.
@@ -143,6 +160,21 @@ enum Returned {
 impl Flight {
     fn take_askers(&self) -> Vec<Asker> {
         self.askers.lock().drain(..).flatten().collect()
+    }
+}
+
+impl Overdue {
+    fn poll(&mut self, cx: &mut Context<'_>, flight: &Flight) -> Poll<()> {
+        let Some(due) = *flight.due.lock() else {
+            return Poll::Pending;
+        };
+        let timer = self
+            .timer
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if timer.deadline() != due {
+            timer.as_mut().reset(due);
+        }
+        timer.as_mut().poll(cx)
     }
 }
 
@@ -376,6 +408,7 @@ impl<'a> Calls<'a> {
         let timeout = self.pool.shared.limits.handler_timeout;
         loop {
             let Some((begun, place, serial)) = self.begun.front().copied() else {
+                *self.flight.due.lock() = None;
                 return Poll::Pending;
             };
             let place = &self.places[place];
@@ -384,6 +417,7 @@ impl<'a> Calls<'a> {
                 continue;
             }
             let due = begun + timeout;
+            *self.flight.due.lock() = Some(due);
             if self.late.deadline() != due {
                 self.late.as_mut().reset(due);
             }

@@ -6,17 +6,19 @@
 //! stops, the store is dropped, the pool forgets the instance, and only then
 //! are those told who wait, so that they find room for a new one.
 
+use std::any::Any;
 use std::future::Future;
+use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use openline_core::close::{CloseInfo, CloseOrigin, CloseReason};
 use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
 use openline_core::fault::{Blame, Fault};
-use openline_core::limits::FunctionLimits;
 use openline_core::name::ChannelName;
 use tokio::time::{Instant, Sleep};
 
@@ -25,7 +27,8 @@ use crate::capacity::Place;
 use crate::component::{Decision, Failure, HandlerKind};
 use crate::mailbox::{EventOutcome, Job, Mailbox, Turn, UpgradeOutcome, UpgradeReply};
 use crate::pool::{Pool, Seat};
-use crate::store::Run;
+use crate::store::{Run, Shared};
+use crate::turns::Gate;
 use crate::{concurrent, plain};
 
 /// What the pool and the connections know of an instance.
@@ -61,11 +64,25 @@ pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place
         pool: &pool,
         instance: &instance,
     };
-    let end = match pool.loaded.kind {
-        HandlerKind::Plain => plain::drive(&pool, &instance).await,
-        HandlerKind::Async => concurrent::drive(&pool, &instance).await,
+    let driving = async {
+        match pool.loaded.kind {
+            HandlerKind::Plain => plain::drive(&pool, &instance).await,
+            HandlerKind::Async => concurrent::drive(&pool, &instance).await,
+        }
     };
+    // Nothing of what it might have left in disorder is used again: the store
+    // has gone with it, and so have the calls in flight, whose connections
+    // were told by that.
+    let end = AssertUnwindSafe(driving).catch_unwind().await;
     let name = &pool.shared.name;
+    let end = end.unwrap_or_else(|panic| {
+        let cause = wasmtime::Error::msg(format!("panic: {}", words(&*panic)));
+        let failure = Failure {
+            fault: Fault::Host,
+            cause: Some(cause),
+        };
+        End::Failed(failure, Vec::new())
+    });
     match end {
         End::Idle => tracing::debug!(function = %name, "an idle instance is dropped"),
         End::Failed(failure, askers) => {
@@ -99,7 +116,14 @@ pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place
     drop(place);
 }
 
-/// Leaves nobody waiting, however the driver ends, also by a panic.
+/// What a panic says.
+pub(crate) fn words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without words")
+}
+
+/// Leaves nobody waiting, however the driver ends.
 struct Ended<'a> {
     pool: &'a Arc<Pool>,
     instance: &'a Arc<Instance>,
@@ -116,33 +140,41 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Runs guest code under its limits of time. Whom it wrote to is told each
+/// Runs guest code under its limits of time and in its turn. Whom it wrote to is told each
 /// time it pauses.
 pub(crate) async fn enforce<T>(
     run: &Run,
-    limits: &FunctionLimits,
+    shared: &Shared,
     call: impl Future<Output = wasmtime::Result<T>>,
 ) -> Result<T, Failure> {
     let mut call = pin!(call);
+    let mut gate = Gate::default();
     // Most calls return in their first poll and never see a timer.
     let mut timeout: Option<Pin<Box<Sleep>>> = None;
-    std::future::poll_fn(|cx| {
-        run.clock.enter();
-        let polled = call.as_mut().poll(cx);
-        run.wakeups.lock().flush();
-        if let Poll::Ready(result) = polled {
-            return Poll::Ready(result.map_err(Failure::from));
+    let enforced = std::future::poll_fn(|cx| {
+        if let Poll::Ready(permit) = gate.poll(cx, &run.clock, &shared.long_runs) {
+            run.clock.enter();
+            let polled = call.as_mut().poll(cx);
+            run.wakeups.lock().flush();
+            drop(permit);
+            if let Poll::Ready(result) = polled {
+                return Poll::Ready(result.map_err(Failure::from));
+            }
         }
-        let timeout =
-            timeout.get_or_insert_with(|| Box::pin(tokio::time::sleep(limits.handler_timeout)));
+        let timeout = timeout
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(shared.limits.handler_timeout)));
         timeout.as_mut().poll(cx).map(|()| {
             Err(Failure {
                 fault: Fault::HandlerTimeout,
                 cause: None,
             })
         })
-    })
-    .await
+    });
+    // tokio makes a task pause that has done much at once. A guest could spend
+    // that budget, by printing say: each such pause would look like an await
+    // and begin a new run, and would keep the timer from being looked at. The
+    // epoch sees to it that the thread is given back.
+    tokio::task::unconstrained(enforced).await
 }
 
 /// Waits for the next job, or for the time after which an instance without

@@ -14,6 +14,8 @@ mod capacity;
 mod component;
 mod concurrent;
 pub mod function;
+#[cfg(test)]
+mod function_tests;
 mod host;
 mod instance;
 mod log;
@@ -23,5 +25,6 @@ mod pool;
 pub mod runtime;
 mod store;
 mod ticker;
+mod turns;
 
 pub use component::{Contract, HandlerKind, LoadError, inspect};

@@ -1,25 +1,42 @@
 //! What a function prints: its standard output and error become lines in the
 //! host's log, with the function's name.
 //!
-//! Bounded: a line is cut at [`LINE_BYTES_MAX`], and an instance may write
-//! [`LINES_MAX`] lines to each of its two streams; what comes after is not kept.
+//! Bounded: a line is cut at [`LINE_BYTES_MAX`], and all instances of a function
+//! together have their `log_lines_per_second`. What is more is counted and not
+//! shown; the next line that is shown says before it how many were left out.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use bytes::Bytes;
-use openline_core::name::FunctionName;
+use openline_core::rate::TokenBucket;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
+use tokio::time::Instant;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
+use crate::store::Shared;
+
 /// The longest line, in bytes; a stack trace's lines are shorter.
 const LINE_BYTES_MAX: usize = 1024;
-/// Lines of one stream of an instance; who needs more needs a logging service.
-const LINES_MAX: usize = 10_000;
+
+/// How much a function's instances may print together.
+#[derive(Debug)]
+pub(crate) struct LogRate {
+    began: Instant,
+    state: Mutex<Allowance>,
+}
+
+#[derive(Debug)]
+struct Allowance {
+    /// None for no limit.
+    bucket: Option<TokenBucket>,
+    left_out: u64,
+}
 
 /// One of the two streams of an instance. Clones share the line.
 #[derive(Clone, Debug)]
@@ -29,19 +46,53 @@ pub(crate) struct Log {
 
 #[derive(Debug)]
 struct State {
-    function: FunctionName,
+    shared: Arc<Shared>,
     stream: &'static str,
     line: Vec<u8>,
-    lines: usize,
 }
 
+// === impl LogRate ===
+
+impl LogRate {
+    pub(crate) fn new(lines_per_second: u32) -> Self {
+        let bucket = TokenBucket::new(lines_per_second.into(), Duration::ZERO);
+        Self {
+            began: Instant::now(),
+            state: Mutex::new(Allowance {
+                bucket,
+                left_out: 0,
+            }),
+        }
+    }
+
+    /// Whether one more line is shown, and how many were not shown before it.
+    fn allow(&self) -> Option<u64> {
+        self.state.lock().allow(self.began.elapsed())
+    }
+}
+
+impl Allowance {
+    fn allow(&mut self, now: Duration) -> Option<u64> {
+        if self
+            .bucket
+            .as_mut()
+            .is_none_or(|bucket| bucket.try_take(now))
+        {
+            return Some(std::mem::take(&mut self.left_out));
+        }
+        self.left_out = self.left_out.saturating_add(1);
+        None
+    }
+}
+
+// === impl Log ===
+
 impl Log {
-    pub(crate) fn new(function: FunctionName, stream: &'static str) -> Self {
+    pub(crate) fn new(shared: Arc<Shared>, stream: &'static str) -> Self {
         let state = State {
-            function,
+            shared,
             stream,
             line: Vec::new(),
-            lines: 0,
         };
         Self {
             state: Arc::new(Mutex::new(state)),
@@ -67,15 +118,15 @@ impl Log {
 impl State {
     fn emit(&mut self) {
         let line = std::mem::take(&mut self.line);
-        self.lines += 1;
-        if self.lines > LINES_MAX {
+        let Some(left_out) = self.shared.log_rate.allow() else {
             return;
+        };
+        let function = &self.shared.name;
+        if left_out > 0 {
+            tracing::warn!(%function, "the function printed {left_out} more lines than are shown (log_lines_per_second)");
         }
         let text = String::from_utf8_lossy(&line);
-        tracing::info!(function = %self.function, stream = self.stream, "{}", text.escape_debug());
-        if self.lines == LINES_MAX {
-            tracing::warn!(function = %self.function, "the instance printed {LINES_MAX} lines; no more are shown");
-        }
+        tracing::info!(%function, stream = self.stream, "{}", text.escape_debug());
     }
 }
 
@@ -139,5 +190,47 @@ impl OutputStream for Log {
 
     fn check_write(&mut self) -> StreamResult<usize> {
         Ok(LINE_BYTES_MAX)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn at_its_limit_and_one_past_it() {
+        let ms = Duration::from_millis;
+        let rate = LogRate::new(3);
+        let mut allowance = rate.state.lock();
+        assert!((0..3).all(|_| allowance.allow(ms(0)) == Some(0)));
+        assert_eq!(allowance.allow(ms(0)), None);
+        assert_eq!(allowance.allow(ms(333)), None);
+        // Shown again, with a word about the two before.
+        assert_eq!(allowance.allow(ms(334)), Some(2));
+        assert_eq!(allowance.allow(ms(334)), None);
+        assert_eq!(allowance.allow(ms(2000)), Some(1));
+        assert_eq!(allowance.allow(ms(2000)), Some(0));
+    }
+
+    #[test]
+    fn the_streams_of_all_instances_share_what_the_function_has() {
+        let shared = Arc::new(Shared {
+            log_rate: LogRate::new(2),
+            ..Shared::unnamed()
+        });
+        for stream in ["stdout", "stderr"] {
+            Log::new(Arc::clone(&shared), stream).take(b"line\nhalf a");
+        }
+        // What was not ended counts as a line when the instance ends.
+        assert_eq!(shared.log_rate.state.lock().left_out, 2);
+    }
+
+    #[test]
+    fn a_line_is_cut_and_costs_no_more_memory_than_that() {
+        let log = Log::new(Arc::new(Shared::unnamed()), "stdout");
+        for _ in 0..100 {
+            log.take(&[b'x'; LINE_BYTES_MAX]);
+        }
+        assert_eq!(log.state.lock().line.len(), LINE_BYTES_MAX);
     }
 }

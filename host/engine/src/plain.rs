@@ -49,7 +49,7 @@ pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
 async fn start(pool: &Pool) -> Result<Guest, Failure> {
     let loaded = &pool.loaded;
     let (mut store, run) = store::new(&loaded.engine, &pool.shared, loaded.metered)?;
-    let made = enforce(&run, &pool.shared.limits, loaded.instantiate(&mut store)).await?;
+    let made = enforce(&run, &pool.shared, loaded.instantiate(&mut store)).await?;
     let exports = loaded.exports(&mut store, &made)?;
     Ok(Guest {
         store,
@@ -78,7 +78,7 @@ impl Guest {
                     .exports
                     .upgrade
                     .call_async(&mut self.store, (request(*asked),));
-                match enforce(&self.run, limits, call).await {
+                match enforce(&self.run, &pool.shared, call).await {
                     Ok((decision,)) => {
                         Asker::Upgrade(seat, reply).decided(decision);
                         Ok(())
@@ -105,7 +105,7 @@ impl Guest {
     }
 
     async fn call(&mut self, pool: &Pool, index: u32, event: &Event) -> Result<(), Failure> {
-        let limits = &pool.shared.limits;
+        let shared = &pool.shared;
         let connection = Resource::<Handle>::new_borrow(index);
         let Self {
             store,
@@ -114,7 +114,7 @@ impl Guest {
         } = self;
         match event {
             Event::Open => {
-                enforce(run, limits, exports.open.call_async(store, (connection,))).await
+                enforce(run, shared, exports.open.call_async(store, (connection,))).await
             }
             Event::Messages(batch) => {
                 let batch: Vec<MessageRef<'_>> = batch.iter().map(lowered).collect();
@@ -123,7 +123,7 @@ impl Guest {
                     exports.messages;
                 enforce(
                     run,
-                    limits,
+                    shared,
                     messages.call_async(store, (connection, &batch)),
                 )
                 .await
@@ -131,7 +131,7 @@ impl Guest {
             Event::Close(reason) => {
                 let (info, origin) = close_arguments(reason);
                 let call = exports.close.call_async(store, (connection, info, origin));
-                enforce(run, limits, call).await
+                enforce(run, shared, call).await
             }
         }
     }

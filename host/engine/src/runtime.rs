@@ -6,6 +6,7 @@
 //! pooling allocator: a place for each instance that may be live.
 
 use std::collections::HashMap;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,8 +26,10 @@ use crate::capacity::Capacity;
 use crate::component::{Contract, HandlerKind, LoadError, Loaded, inspect};
 use crate::function::Function;
 use crate::host;
+use crate::log::LogRate;
 use crate::store::{Shared, StoreData};
 use crate::ticker::Ticker;
+use crate::turns::LongRuns;
 
 /// Guest stacks of this size overflow; wasmtime's default. Rust's own main
 /// threads have more, but handlers are shallow.
@@ -54,6 +57,9 @@ pub struct RuntimeOptions {
     pub compile_timeout: Duration,
     /// Components that are compiled at once.
     pub compilations: u32,
+    /// Runs of guest code that have computed for longer than a tick of the
+    /// epoch and go on at once; the others wait for their turn. At least 1.
+    pub long_runs: usize,
 }
 
 /// Compiles components and makes functions of them.
@@ -61,9 +67,10 @@ pub struct RuntimeOptions {
 pub struct Runtime {
     options: RuntimeOptions,
     cache: Option<Cache>,
-    ticker: Ticker,
+    ticker: Arc<Ticker>,
     prepared: Mutex<HashMap<EngineKind, Arc<Prepared>>>,
     capacity: Arc<Capacity>,
+    long_runs: LongRuns,
     compiling: Arc<Semaphore>,
 }
 
@@ -76,7 +83,18 @@ impl RuntimeOptions {
             component_bytes: server.component_bytes,
             compile_timeout: server.compile_timeout,
             compilations: server.compilations,
+            // All threads but one, which is always free for what is short.
+            long_runs: threads().saturating_sub(1),
         }
+    }
+}
+
+/// The threads that serve connections.
+fn threads() -> usize {
+    match tokio::runtime::Handle::try_current() {
+        Ok(handle) => handle.metrics().num_workers(),
+        // What tokio's runtime takes by default.
+        Err(_) => std::thread::available_parallelism().map_or(1, NonZero::get),
     }
 }
 
@@ -112,12 +130,14 @@ impl Runtime {
             });
         let capacity = Arc::new(Capacity::new(options.instances));
         let compiling = Arc::new(Semaphore::new(options.compilations as usize));
+        let long_runs = LongRuns::new(options.long_runs);
         Ok(Self {
             options,
             cache,
-            ticker: Ticker::start()?,
+            ticker: Arc::new(Ticker::start()?),
             prepared: Mutex::default(),
             capacity,
+            long_runs,
             compiling,
         })
     }
@@ -140,15 +160,33 @@ impl Runtime {
         bytes: Vec<u8>,
         hub: Arc<Hub>,
     ) -> Result<Function, LoadError> {
-        let shared = Arc::new(Shared {
+        let shared = self.share(config, &bytes, hub);
+        self.load_shared(shared, bytes).await
+    }
+
+    /// The same without the trial: for tests of what fails only later.
+    #[cfg(test)]
+    pub(crate) async fn load_untried(
+        self: &Arc<Self>,
+        config: &FunctionConfig,
+        bytes: Vec<u8>,
+    ) -> Result<Function, LoadError> {
+        let shared = self.share(config, &bytes, Arc::default());
+        let loaded = self.compile_in_time(&shared, bytes).await?;
+        Ok(Function::new(loaded, shared))
+    }
+
+    fn share(&self, config: &FunctionConfig, bytes: &[u8], hub: Arc<Hub>) -> Arc<Shared> {
+        Arc::new(Shared {
             name: config.name.clone(),
             hub,
             policy: config.instance.clone(),
             limits: Arc::new(config.limit.clone()),
-            digest: Sha256::digest(&bytes).into(),
+            digest: Sha256::digest(bytes).into(),
             capacity: Arc::clone(&self.capacity),
-        });
-        self.load_shared(shared, bytes).await
+            long_runs: self.long_runs.clone(),
+            log_rate: LogRate::new(config.limit.log_lines_per_second),
+        })
     }
 
     /// Makes a function that takes the place of `before`, or `before` itself
@@ -181,13 +219,16 @@ impl Runtime {
         let contract = inspect(&bytes)?;
         let name =
             FunctionName::new("check").map_err(|error| LoadError::Host(error.to_string()))?;
+        let limits = Arc::new(FunctionLimits::default());
         let shared = Arc::new(Shared {
             name,
             hub: Arc::default(),
             policy: InstancePolicy::default(),
-            limits: Arc::new(FunctionLimits::default()),
             digest: Sha256::digest(&bytes).into(),
             capacity: Arc::clone(&self.capacity),
+            long_runs: self.long_runs.clone(),
+            log_rate: LogRate::new(limits.log_lines_per_second),
+            limits,
         });
         self.load_shared(shared, bytes).await?;
         Ok(contract)
@@ -269,7 +310,8 @@ impl Runtime {
             .linker
             .instantiate_pre(&component)
             .map_err(|error| LoadError::UnknownImport(format!("{error:#}")))?;
-        Loaded::new(&component, pre, contract.handler, metered)
+        let ticker = Arc::clone(&self.ticker);
+        Loaded::new(&component, pre, contract.handler, metered, ticker)
     }
 
     fn prepare(&self, kind: EngineKind) -> Result<Arc<Prepared>, LoadError> {
@@ -326,7 +368,7 @@ fn link(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Linker<StoreData>
     if kind.handler == HandlerKind::Async {
         wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     }
-    host::add_to_linker(&mut linker)?;
+    host::add_to_linker(&mut linker, kind.handler)?;
     Ok(linker)
 }
 

@@ -15,7 +15,8 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::budget::{MemoryLimiter, RunClock};
 use crate::capacity::Capacity;
-use crate::log::Log;
+use crate::log::{Log, LogRate};
+use crate::turns::LongRuns;
 
 /// SHA-256 of a component's file.
 pub(crate) type Digest = [u8; 32];
@@ -29,6 +30,8 @@ pub(crate) struct Shared {
     pub(crate) limits: Arc<FunctionLimits>,
     pub(crate) digest: Digest,
     pub(crate) capacity: Arc<Capacity>,
+    pub(crate) long_runs: LongRuns,
+    pub(crate) log_rate: LogRate,
 }
 
 /// The state of a run that the driver needs while wasmtime borrows the store.
@@ -83,16 +86,13 @@ pub(crate) fn new(
     shared: &Arc<Shared>,
     metered: bool,
 ) -> wasmtime::Result<(Store<StoreData>, Arc<Run>)> {
-    let run = Arc::new(Run {
-        clock: RunClock::new(),
-        wakeups: Mutex::default(),
-    });
+    let run = Arc::new(Run::new());
     let mut table = ResourceTable::new();
     let handles = shared.policy.handles as usize;
     table.set_max_capacity(handles);
     let wasi = WasiCtxBuilder::new()
-        .stdout(Log::new(shared.name.clone(), "stdout"))
-        .stderr(Log::new(shared.name.clone(), "stderr"))
+        .stdout(Log::new(Arc::clone(shared), "stdout"))
+        .stderr(Log::new(Arc::clone(shared), "stderr"))
         .build();
     let data = StoreData {
         shared: Arc::clone(shared),
@@ -139,6 +139,36 @@ impl WasiView for StoreData {
         WasiCtxView {
             ctx: &mut self.wasi,
             table: &mut self.table,
+        }
+    }
+}
+
+// === impl Run ===
+
+impl Run {
+    pub(crate) fn new() -> Self {
+        Self {
+            clock: RunClock::new(),
+            wakeups: Mutex::default(),
+        }
+    }
+}
+
+// === impl Shared ===
+
+#[cfg(test)]
+impl Shared {
+    /// A function for tests that is not anywhere.
+    pub(crate) fn unnamed() -> Self {
+        Self {
+            name: FunctionName::new("unnamed").unwrap(),
+            hub: Arc::default(),
+            policy: InstancePolicy::default(),
+            limits: Arc::default(),
+            digest: Digest::default(),
+            capacity: Arc::new(Capacity::new(1)),
+            long_runs: LongRuns::new(1),
+            log_rate: LogRate::new(1000),
         }
     }
 }

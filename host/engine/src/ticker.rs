@@ -1,5 +1,6 @@
 //! The thread that advances the epoch, so that guest code which computes
-//! yields. One for the process's engines; it stops when its owner is dropped.
+//! yields. One for the process's engines; it stops when its last owner is
+//! dropped. Each function is one: it may outlive the runtime that loaded it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};

@@ -1,6 +1,6 @@
 //! Fills the outbox of its connection upon the message `flood`: sends until a
-//! message is not accepted. Upon `flood on` it never stops. Other messages
-//! come back.
+//! message is not accepted. Upon `flood on` it never stops, and upon `print on`
+//! it prints without end. Other messages come back, and are printed.
 
 use openline_sdk::prelude::*;
 
@@ -18,7 +18,11 @@ impl Handler for Flood {
             Some("flood on") => loop {
                 connection.send(payload);
             },
+            Some("print on") => loop {
+                println!("and on");
+            },
             _ => {
+                println!("{}", message.as_text().unwrap_or_default());
                 connection.send(message);
             }
         }

@@ -1,6 +1,7 @@
 //! Does with connections and channels what the message says, and answers with
 //! what came of it: a count, an outcome, or the code of an error. `fill C N`
-//! publishes N bytes; `lose` takes handles and keeps them.
+//! publishes N bytes; `lose N` takes N handles of its own and keeps them, `hold`
+//! one of another connection, which `held` sends to and `end-held` closes first.
 
 use openline_sdk::prelude::*;
 use openline_sdk::{broadcast, broadcast_except, connection, publish, publish_except, subscribers};
@@ -45,10 +46,30 @@ impl Handler for Hub {
                     .extend((0..number()).filter_map(|_| connection(&here.id())));
                 self.held.len().to_string()
             }
+            "hold" => {
+                self.held.extend(connection(argument));
+                self.held.len().to_string()
+            }
+            "held" => outcome(&self.held, argument),
+            "end-held" => {
+                for held in &self.held {
+                    // It may have ended already.
+                    let _ = held.close(1000, "");
+                }
+                outcome(&self.held, "after the close")
+            }
             _ => "what?".to_owned(),
         };
         here.send(answer);
     }
+}
+
+/// What the first handle that is held says to a message.
+fn outcome(held: &[Connection], text: &str) -> String {
+    held.first().map_or_else(
+        || "nobody".to_owned(),
+        |held| format!("{:?}", held.send(text)),
+    )
 }
 
 fn said(result: Result<impl ToString, openline_sdk::Error>) -> String {

@@ -1,4 +1,5 @@
-//! Takes memory without end upon the message `grow`; upon `hold N` takes N MiB
+//! Takes memory without end upon the message `grow`, or while it decides, as
+//! `?at=upgrade` asks; upon `hold N` takes N MiB
 //! and keeps them. Other messages come back.
 
 use openline_sdk::prelude::*;
@@ -11,6 +12,13 @@ struct Memory {
 }
 
 impl Handler for Memory {
+    fn upgrade(&mut self, request: &UpgradeRequest) -> Result<Acceptance, Rejection> {
+        if request.query("at").as_deref() == Some("upgrade") {
+            self.hold(usize::MAX);
+        }
+        Ok(Acceptance::new())
+    }
+
     fn message(&mut self, connection: &Connection, message: Message) {
         let text = message.as_text().unwrap_or_default();
         let mebibytes = match text.strip_prefix("hold ") {
@@ -18,11 +26,17 @@ impl Handler for Memory {
             None if text == "grow" => usize::MAX,
             None => 0,
         };
+        self.hold(mebibytes);
+        connection.send(message);
+    }
+}
+
+impl Memory {
+    fn hold(&mut self, mebibytes: usize) {
         for _ in 0..mebibytes {
             // Filled with ones: zeroed pages would not become resident.
             self.held.push(vec![1; MEBIBYTE]);
         }
-        connection.send(message);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Recurses without end upon the message `recurse`. Other messages come back.
+//! Recurses without end upon the message `recurse`, or while it decides, as
+//! `?at=upgrade` asks. Other messages come back.
 
 use std::hint::black_box;
 
@@ -8,6 +9,13 @@ use openline_sdk::prelude::*;
 struct Recurse;
 
 impl Handler for Recurse {
+    fn upgrade(&mut self, request: &UpgradeRequest) -> Result<Acceptance, Rejection> {
+        if request.query("at").as_deref() == Some("upgrade") {
+            black_box(depth(0));
+        }
+        Ok(Acceptance::new())
+    }
+
     fn message(&mut self, connection: &Connection, message: Message) {
         if message.as_text() == Some("recurse") {
             black_box(depth(0));

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use openline_cluster::hub::SubscribeError;
 use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::event::SendOutcome;
+use openline_core::limits::PING_BYTES_MAX;
 use openline_core::name::{ChannelName, ConnectionId};
 use wasmtime::Result;
 use wasmtime::component::Resource;
@@ -34,6 +35,8 @@ impl HostConnection for StoreData {
         handle: Resource<Handle>,
         message: types::Message,
     ) -> Result<types::SendOutcome> {
+        #[cfg(test)]
+        crate::function_tests::meet_a_defect(&message);
         let connection = self.handles.get(&handle)?;
         let outcome = connection.push(message.into());
         if outcome != SendOutcome::Gone {
@@ -121,7 +124,51 @@ impl HostConnection for StoreData {
         Ok(())
     }
 
+    fn buffered_bytes(&mut self, handle: Resource<Handle>) -> Result<u64> {
+        Ok(self.handles.get(&handle)?.buffered_bytes())
+    }
+
+    fn ping(&mut self, handle: Resource<Handle>, payload: Vec<u8>) -> Result<Result<(), Error>> {
+        let connection = self.handles.get(&handle)?;
+        let Ok(outcome) = connection.ping(Bytes::from(payload)) else {
+            return Ok(Err(Error::Invalid(format!(
+                "the payload of a ping has at most {PING_BYTES_MAX} bytes"
+            ))));
+        };
+        if outcome == SendOutcome::Gone {
+            return Ok(Err(Error::Gone));
+        }
+        // Also when it did not fit: the owner may have to end the connection.
+        self.run.wakeups.lock().add(connection);
+        Ok(match outcome {
+            SendOutcome::Dropped => Err(Error::Limit("the outbox is full (outbox_bytes)".into())),
+            _ => Ok(()),
+        })
+    }
+
+    fn round_trip(&mut self, handle: Resource<Handle>) -> Result<Option<u64>> {
+        let time = self.handles.get(&handle)?.round_trip();
+        Ok(time.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    fn pause(&mut self, handle: Resource<Handle>) -> Result<()> {
+        self.set_paused(&handle, true)
+    }
+
+    fn resume(&mut self, handle: Resource<Handle>) -> Result<()> {
+        self.set_paused(&handle, false)
+    }
+
     fn drop(&mut self, handle: Resource<Handle>) -> Result<()> {
         Ok(self.handles.drop_kept(&handle)?)
+    }
+}
+
+impl StoreData {
+    fn set_paused(&self, handle: &Resource<Handle>, paused: bool) -> Result<()> {
+        let connection = self.handles.get(handle)?;
+        connection.pause(paused);
+        self.run.wakeups.lock().add(connection);
+        Ok(())
     }
 }

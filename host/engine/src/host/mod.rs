@@ -1,8 +1,9 @@
 //! What the host does for functions: one file for each imported interface.
 //!
-//! Nothing here waits. What a function passed was counted before it was copied
+//! Nothing here waits, but for `backpressure`. What a function passed was counted before it was copied
 //! (`set_hostcall_fuel`).
 
+mod backpressure;
 mod channels;
 mod connections;
 
@@ -13,13 +14,29 @@ use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings;
 use crate::bindings::types;
+use crate::component::HandlerKind;
 use crate::store::StoreData;
 
-/// Makes the contract's imports available.
-pub(crate) fn add_to_linker(linker: &mut Linker<StoreData>) -> wasmtime::Result<()> {
+/// Makes the contract's imports available to functions with such handlers.
+pub(crate) fn add_to_linker(
+    linker: &mut Linker<StoreData>,
+    kind: HandlerKind,
+) -> wasmtime::Result<()> {
     bindings::types::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::connections::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
-    bindings::channels::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)
+    bindings::channels::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
+    // One waits by suspending the instance, the other by its event loop: a
+    // function has the one that its driver can do.
+    match kind {
+        HandlerKind::Plain => {
+            bindings::backpressure::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)
+        }
+        HandlerKind::Async => {
+            bindings::async_backpressure::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| {
+                data
+            })
+        }
+    }
 }
 
 impl types::Host for StoreData {}

@@ -1,0 +1,183 @@
+//! Instances that end for no fault of a handler: a panic in the host's own code
+//! while a function calls it, and a component that does not start any more. Who
+//! is told, and who notices nothing. The defect is compiled into these tests
+//! only.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openline_cluster::budget::OutboxBudget;
+use openline_cluster::connection::{Connection, Facts, Item, Next};
+use openline_core::config::{FunctionConfig, ServerConfig};
+use openline_core::event::{Event, UpgradeRequest};
+use openline_core::fault::Fault;
+use openline_core::limits::{FunctionLimits, InstancePolicy};
+use openline_core::message::Message;
+use openline_core::name::FunctionName;
+use openline_core::route::Route;
+
+use crate::bindings::types;
+use crate::function::{Binding, Function, Outcome, UpgradeError};
+use crate::runtime::{Runtime, RuntimeOptions};
+
+const DEFECT: &str = "have the host panic";
+
+/// Panics upon one text: a defect of the host that a function can reach.
+pub(crate) fn meet_a_defect(message: &types::Message) {
+    if matches!(message, types::Message::Text(text) if text == DEFECT) {
+        panic!("this is the defect that was asked for");
+    }
+}
+
+struct Line {
+    connection: Arc<Connection>,
+    binding: Binding,
+}
+
+impl Line {
+    async fn open(function: &Function) -> Self {
+        let request = UpgradeRequest::default();
+        let accepted = function.upgrade(request).await.unwrap().unwrap();
+        let connection = Arc::new(Connection::new(
+            Facts::default(),
+            Arc::clone(function.limits()),
+            Arc::new(OutboxBudget::new(1 << 20)),
+        ));
+        let binding = function.bind(Arc::clone(&connection), accepted.seat);
+        let mut line = Self {
+            connection,
+            binding,
+        };
+        line.give(Event::Open);
+        assert_eq!(line.outcome().await, Outcome::Done);
+        line
+    }
+
+    fn give(&mut self, event: Event) {
+        self.binding.dispatch(event).unwrap();
+    }
+
+    fn text(&mut self, text: &'static str) {
+        self.give(Event::Messages(vec![Message::Text(text.into())]));
+    }
+
+    async fn outcome(&mut self) -> Outcome {
+        let told = std::future::poll_fn(|cx| {
+            self.connection.register(cx.waker());
+            match self.binding.outcome() {
+                Some(outcome) => std::task::Poll::Ready(outcome),
+                None => std::task::Poll::Pending,
+            }
+        });
+        let told = tokio::time::timeout(Duration::from_secs(20), told).await;
+        told.expect("nobody is left without an outcome")
+    }
+
+    /// That the function echoes.
+    async fn is_served(&mut self, text: &'static str) {
+        self.text(text);
+        assert_eq!(self.outcome().await, Outcome::Done);
+        let echo = Item::Message(Message::Text(text.into()));
+        assert_eq!(self.connection.next(), Next::Item(echo));
+    }
+}
+
+fn runtime() -> Arc<Runtime> {
+    let options = RuntimeOptions {
+        instances: 4,
+        ..RuntimeOptions::new(&ServerConfig::default(), None)
+    };
+    Arc::new(Runtime::new(options).unwrap())
+}
+
+fn config() -> FunctionConfig {
+    FunctionConfig {
+        name: FunctionName::new("echo").unwrap(),
+        component: PathBuf::new(),
+        component_line: 0,
+        route: Route::new("/").unwrap(),
+        instance: InstancePolicy::default(),
+        limit: FunctionLimits::default(),
+    }
+}
+
+async fn function(component: &str) -> Function {
+    let bytes = std::fs::read(component).unwrap();
+    runtime().load(&config(), bytes).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_panic_of_the_host_ends_the_calls_in_flight_and_nothing_else() {
+    for component in [openline_guests::ECHO, openline_guests::ECHO_ASYNC] {
+        let function = function(component).await;
+        let mut failing = Line::open(&function).await;
+        let mut idle = Line::open(&function).await;
+        idle.is_served("before").await;
+        assert_eq!(function.instances(), 1);
+        failing.text(DEFECT);
+        assert_eq!(failing.outcome().await, Outcome::Fault(Fault::Host));
+        // Bound anew, as is the close of the one that failed.
+        idle.is_served("after").await;
+        failing.is_served("after").await;
+        assert_eq!(function.instances(), 1);
+        // And the next peer is served.
+        Line::open(&function).await.is_served("later").await;
+    }
+}
+
+#[tokio::test]
+async fn what_waited_behind_a_panic_of_the_host_is_handled_by_a_new_instance() {
+    let function = function(openline_guests::ECHO).await;
+    let mut failing = Line::open(&function).await;
+    let mut waiting = Line::open(&function).await;
+    // Both are in the mailbox before the instance has the thread.
+    failing.text(DEFECT);
+    waiting.text("behind");
+    assert_eq!(failing.outcome().await, Outcome::Fault(Fault::Host));
+    assert_eq!(waiting.outcome().await, Outcome::Done);
+    let echo = Item::Message(Message::Text("behind".into()));
+    assert_eq!(waiting.connection.next(), Next::Item(echo));
+}
+
+#[tokio::test]
+async fn a_component_that_keeps_failing_at_start_leaves_nothing_and_nobody_waiting() {
+    for component in [openline_guests::ECHO, openline_guests::ECHO_ASYNC] {
+        let runtime = runtime();
+        let mut config = config();
+        // Its memory alone is larger.
+        config.instance.memory_bytes = 64 * 1024;
+        let bytes = std::fs::read(component).unwrap();
+        let function = runtime.load_untried(&config, bytes).await.unwrap();
+        // More often than the host may have instances.
+        for _ in 0..10 {
+            // Both wait for one instance.
+            let (first, second) = tokio::join!(
+                function.upgrade(UpgradeRequest::default()),
+                function.upgrade(UpgradeRequest::default())
+            );
+            for refused in [first.unwrap_err(), second.unwrap_err()] {
+                assert_eq!(refused, UpgradeError::Fault(Fault::Start));
+            }
+        }
+        assert_eq!(function.instances(), 0);
+        let gone = async {
+            while runtime.instances() > 0 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let gone = tokio::time::timeout(Duration::from_secs(20), gone).await;
+        gone.expect("each gives its place back");
+    }
+}
+
+#[tokio::test]
+async fn guest_code_is_interrupted_also_when_the_runtime_is_dropped() {
+    let mut config = config();
+    config.limit.cpu_timeout = Duration::from_millis(20);
+    let bytes = std::fs::read(openline_guests::FAULT_COMPUTE).unwrap();
+    let function = runtime().load(&config, bytes).await.unwrap();
+    let mut line = Line::open(&function).await;
+    line.text("compute");
+    assert_eq!(line.outcome().await, Outcome::Fault(Fault::CpuTimeout));
+}
