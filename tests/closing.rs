@@ -277,7 +277,7 @@ async fn a_host_that_ends_a_connection_waits_for_its_peer_as_long_as_it_may() {
         .server(|server| server.close_timeout = time)
         .start()
         .await;
-    let start = std::time::Instant::now();
+    let start = tokio::time::Instant::now();
     let mut silent = Raw::upgraded(host.address, "/close").await;
     silent.send(&frame(TEXT, b"4001 bye")).await;
     assert_eq!(silent.read_close().await, (4001, "bye".into()));

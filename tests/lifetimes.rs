@@ -4,7 +4,8 @@
 //! Times are short where something has to happen, and long against what the
 //! test does meanwhile where nothing may.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use futures_util::future::join;
 use openline_core::limits::TimeUp;

@@ -3,7 +3,8 @@
 //! for a peer that does not read.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use openline_core::event::SendOutcome;
 use openline_core::limits::{OutboxOverflow, RateExceeded};

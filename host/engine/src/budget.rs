@@ -1,7 +1,9 @@
 //! What one call may spend, and how it is noticed that it is spent.
 //!
 //! Computing is measured by [`RunClock`]: the driver tells when it hands the
-//! thread to guest code, the epoch callback asks how long that was ago. Memory
+//! thread to guest code, the epoch callback asks how much of it was used since.
+//! What other processes take, and what the host copies before guest code runs,
+//! is not charged to it. Memory
 //! is counted by [`MemoryLimiter`]. Fuel is wasmtime's own. How long a call
 //! takes in all is the driver's timer.
 
@@ -43,6 +45,10 @@ pub(crate) struct RunClock {
     /// Nanoseconds that the run computed before its last yield.
     spent: AtomicU64,
     yielded: AtomicBool,
+    /// What the thread had computed in all when it was handed over again after
+    /// a yield, in nanoseconds; 0 in a run's first slice, in which most runs
+    /// end, and which is not worth a system call.
+    thread_before: AtomicU64,
 }
 
 impl RunClock {
@@ -53,14 +59,18 @@ impl RunClock {
             entered: AtomicU64::new(0),
             spent: AtomicU64::new(0),
             yielded: AtomicBool::new(false),
+            thread_before: AtomicU64::new(0),
         }
     }
 
     /// Guest code gets the thread. Starts a new run, unless the last one has
     /// only yielded.
     pub(crate) fn enter(&self) {
-        if !self.yielded.swap(false, Ordering::Relaxed) {
+        if self.yielded.swap(false, Ordering::Relaxed) {
+            self.thread_before.store(thread_time(), Ordering::Relaxed);
+        } else {
             self.spent.store(0, Ordering::Relaxed);
+            self.thread_before.store(0, Ordering::Relaxed);
         }
         self.entered.store(self.now(), Ordering::Relaxed);
     }
@@ -75,7 +85,13 @@ impl RunClock {
         let slice = self
             .now()
             .saturating_sub(self.entered.load(Ordering::Relaxed));
-        let spent = self.spent.load(Ordering::Relaxed).saturating_add(slice);
+        let computed = match self.thread_before.load(Ordering::Relaxed) {
+            // There are more ticks than one in a slice that really computes
+            // for longer: the rest is the host's copying, or another process.
+            0 => slice.min(TICK_NANOSECONDS),
+            before => thread_time().saturating_sub(before).min(slice),
+        };
+        let spent = self.spent.load(Ordering::Relaxed).saturating_add(computed);
         if Duration::from_nanos(spent) >= cpu_timeout {
             return Err(Spent::Cpu.into());
         }
@@ -92,6 +108,19 @@ impl RunClock {
     fn now(&self) -> u64 {
         u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
+}
+
+/// A tick of the epoch; far within the range.
+const TICK_NANOSECONDS: u64 = EPOCH_TICK.subsec_nanos() as u64;
+
+/// What the thread has computed since it was made, in nanoseconds.
+fn thread_time() -> u64 {
+    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanoseconds = u64::try_from(time.tv_nsec).unwrap_or(0);
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(nanoseconds)
 }
 
 /// Counts the memories and tables of an instance. Ends one that would grow

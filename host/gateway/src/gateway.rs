@@ -22,8 +22,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use crate::ledger::Ledger;
 use crate::tally::Tally;
 
-/// How often connections are closed during a drain: often enough to be even,
-/// seldom enough to cost nothing.
+/// How often some connections are closed during a drain, at most: often enough
+/// to be even, seldom enough to cost nothing.
 const PACE: Duration = Duration::from_millis(10);
 
 /// See the module.
@@ -170,13 +170,11 @@ impl Gateway {
         let connections = self.snapshot();
         let config = self.table().config.clone();
         // The last one needs time to end, too: half of the time is for that.
-        let ticks = (config.drain_timeout / 2).as_millis() / PACE.as_millis();
-        let ticks = usize::try_from(ticks.max(1)).unwrap_or(usize::MAX);
-        let per_second = config.drain_connections_per_second as usize;
-        let each = (per_second / 100)
-            .max(connections.len().div_ceil(ticks))
-            .max(1);
-        let mut pace = tokio::time::interval(PACE);
+        let time = (config.drain_timeout / 2).as_secs_f64();
+        let needed = connections.len() as f64 / time.max(PACE.as_secs_f64());
+        let per_second = needed.max(f64::from(config.drain_connections_per_second));
+        let each = ((per_second * PACE.as_secs_f64()) as usize).max(1);
+        let mut pace = tokio::time::interval(Duration::from_secs_f64(each as f64 / per_second));
         for some in connections.chunks(each) {
             pace.tick().await;
             for connection in some {
