@@ -187,7 +187,6 @@ async fn pongs_for_a_peer_that_does_not_read_are_not_gathered() {
         }
         assert!(kept <= KERNEL_BYTES, "of {sent} bytes it kept {kept}");
     }
-    println!("DBG sent {sent} kept {kept}");
     drop((flooding, beside));
     host.nothing_is_left().await;
 }

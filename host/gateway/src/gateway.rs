@@ -170,11 +170,13 @@ impl Gateway {
         let connections = self.snapshot();
         let config = self.table().config.clone();
         // The last one needs time to end, too: half of the time is for that.
-        let time = (config.drain_timeout / 2).as_secs_f64();
-        let needed = connections.len() as f64 / time.max(PACE.as_secs_f64());
-        let per_second = needed.max(f64::from(config.drain_connections_per_second));
-        let each = ((per_second * PACE.as_secs_f64()) as usize).max(1);
-        let mut pace = tokio::time::interval(Duration::from_secs_f64(each as f64 / per_second));
+        let half = (config.drain_timeout / 2).max(PACE).as_millis();
+        let needed = (connections.len() as u128 * 1000).div_ceil(half);
+        let needed = u32::try_from(needed).unwrap_or(u32::MAX);
+        let per_second = needed.max(config.drain_connections_per_second);
+        let each = (per_second / 100).max(1);
+        let mut pace = tokio::time::interval(Duration::from_secs(1) * each / per_second);
+        let each = each as usize;
         for some in connections.chunks(each) {
             pace.tick().await;
             for connection in some {
