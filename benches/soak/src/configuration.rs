@@ -229,7 +229,7 @@ impl Function {
         // Computing is measured by the clock, which goes on while a thread
         // waits for a core that it shares with ten thousand peers.
         if !limit.contains("cpu_timeout") {
-            text.push_str("cpu_timeout = \"1 s\"\n");
+            text.push_str("cpu_timeout = \"5 s\"\n");
         }
         text.push_str(limit);
     }

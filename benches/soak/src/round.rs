@@ -107,6 +107,20 @@ pub(crate) async fn warm_up(site: &Arc<Site>, plan: &Plan) {
     through(site, peers).await;
 }
 
+/// A little well-behaved load on a host that is idle. Its allocator gives pages
+/// back only while it is used, on each thread for itself: without this, what is
+/// resident after a round is mostly what nobody has looked at since.
+pub(crate) async fn stir(site: &Arc<Site>) {
+    let plan = Plan {
+        connections: 100,
+        connections_per_second: 200,
+        length: Duration::from_secs(6),
+        seed: 0,
+        choice: Choice::new(Some("many messages at once")),
+    };
+    run(site, &plan).await;
+}
+
 async fn once(site: Arc<Site>, row: &'static Row, random: Rng, until: Instant) {
     peer::behave(&site, row, random, until).await;
 }

@@ -16,7 +16,7 @@ const INTERVAL: Duration = Duration::from_millis(500);
 /// How long the number of tasks must stay the same to be the baseline.
 const STEADY: Duration = Duration::from_secs(3);
 /// Memory is given back some time after it is free: it counts when it has not
-/// become less for so long, at the latest after a while.
+/// become less for so long, or after a while.
 const MEMORY_STEADY: Duration = Duration::from_secs(6);
 const MEMORY_WITHIN: Duration = Duration::from_secs(40);
 

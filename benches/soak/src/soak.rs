@@ -86,6 +86,8 @@ async fn soak(mut host: Host, plan: Plan, connections_max: u32) -> anyhow::Resul
 
     tell("warming up");
     round::warm_up(&site, &plan).await;
+    settle::baseline(site.host, host.process).await?;
+    round::stir(&site).await;
     let baseline = settle::baseline(site.host, host.process).await?;
 
     let first = one_round(&site, &host, &progress, &plan, "round 1", &baseline).await?;
@@ -94,7 +96,7 @@ async fn soak(mut host: Host, plan: Plan, connections_max: u32) -> anyhow::Resul
     checks.push(left(&site, "after round 2", &baseline, &second));
     checks.push((
         "memory".to_owned(),
-        check::memory(&baseline, &first, &second),
+        check::memory(plan.connections, &baseline, &first, &second),
     ));
     checks.push(("peers".to_owned(), vec![check::peers(&site.tally)]));
 
@@ -138,6 +140,8 @@ async fn one_round(
     round::run(site, plan).await;
     drop(showing);
     tell(&format!("{part}: every peer is through, the host settles"));
+    settle::again(site.host, host.process, baseline).await?;
+    round::stir(site).await;
     settle::again(site.host, host.process, baseline).await
 }
 
