@@ -80,6 +80,25 @@ struct Measured {
     ended: u32,
 }
 
+type Figure = fn(&Measured) -> Option<f64>;
+
+/// What is shown of each.
+const ROWS: [(&str, Figure); 5] = [
+    ("latency p50, µs", |one| {
+        one.report.latency.map(|latency| latency.p50_microseconds)
+    }),
+    ("latency p99, µs", |one| {
+        one.report.latency.map(|latency| latency.p99_microseconds)
+    }),
+    ("latency p99.9, µs", |one| {
+        one.report.latency.map(|latency| latency.p99_9_microseconds)
+    }),
+    ("latency most, µs", |one| {
+        one.report.latency.map(|latency| latency.max_microseconds)
+    }),
+    ("functions ended", |one| Some(f64::from(one.ended))),
+];
+
 /// Does what the command line says, and prints the results on stdout.
 ///
 /// # Errors
@@ -209,23 +228,7 @@ fn print(arguments: &Arguments, quiet: &[Measured], noisy: &[Measured]) -> anyho
         "{:<20} {:<28} {functions} functions compute",
         "median (least–most)", "no other function"
     )?;
-    let latency = |measured: &Measured| measured.report.latency;
-    let rows: [(&str, &dyn Fn(&Measured) -> Option<f64>); 5] = [
-        ("latency p50, µs", &|one| {
-            latency(one).map(|latency| latency.p50_microseconds)
-        }),
-        ("latency p99, µs", &|one| {
-            latency(one).map(|latency| latency.p99_microseconds)
-        }),
-        ("latency p99.9, µs", &|one| {
-            latency(one).map(|latency| latency.p99_9_microseconds)
-        }),
-        ("latency most, µs", &|one| {
-            latency(one).map(|latency| latency.max_microseconds)
-        }),
-        ("functions ended", &|one| Some(f64::from(one.ended))),
-    ];
-    for (name, figure) in rows {
+    for (name, figure) in ROWS {
         writeln!(
             output,
             "{name:<20} {:<28} {}",
@@ -237,7 +240,7 @@ fn print(arguments: &Arguments, quiet: &[Measured], noisy: &[Measured]) -> anyho
 }
 
 /// The median of the rounds, the least and the most.
-fn spread(measured: &[Measured], figure: &dyn Fn(&Measured) -> Option<f64>) -> String {
+fn spread(measured: &[Measured], figure: Figure) -> String {
     let mut figures: Vec<f64> = measured.iter().filter_map(figure).collect();
     figures.sort_unstable_by(f64::total_cmp);
     let (Some(least), Some(most)) = (figures.first(), figures.last()) else {
