@@ -5,12 +5,12 @@
 //! test does meanwhile where nothing may.
 
 use std::time::Duration;
-use tokio::time::Instant;
 
 use futures_util::future::join;
 use openline_core::limits::TimeUp;
 use openline_core::message::Message as PushedMessage;
 use tokio::io::AsyncReadExt;
+use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Client, Host, PATIENCE, Raw, close_frame, frame, within};
@@ -423,6 +423,10 @@ async fn a_host_that_could_not_run_for_a_while_does_not_blame_its_peers() {
     // in the kernel when the host runs again and all its times are over.
     peer.send(&frame(PONG, &payload)).await;
     peer.send(&frame(TEXT, b"in time")).await;
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "that the thread serves nobody meanwhile is the test"
+    )]
     std::thread::sleep(2 * patience);
     let (first, payload) = peer.read_frame().await;
     let shown = String::from_utf8_lossy(&payload);
@@ -452,8 +456,8 @@ async fn a_peer_that_reads_slowly_but_goes_on_is_not_taken_for_dead() {
         connections[0].push(message);
     }
     connections[0].wake();
-    // From here on the peer says nothing until it has read all: the first ping
-    // waits behind what takes it more than twice as long as a ping may.
+    // From here on the peer says nothing until it has read all, which takes it
+    // more than twice as long as the answer to a ping may take.
     let (start, each) = (Instant::now(), milliseconds(6));
     let (mut read, mut pings) = (0, Vec::new());
     while read < MESSAGES {

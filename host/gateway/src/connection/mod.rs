@@ -257,12 +257,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             Due::Nothing => {}
             Due::Ping => {
                 self.pinged = true;
-                let stamp = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
                 // In the outbox, behind what waits: it asks for an answer from
-                // who has read that. One that does not fit is not missed.
-                let _ = self
-                    .connection
-                    .ping(Bytes::copy_from_slice(&stamp.to_be_bytes()));
+                // who has read that. None while the kernel takes nothing: that
+                // it does again is the answer, and a full outbox would overflow
+                // by a ping that only the host wants.
+                if !self.stream.get_mut().is_blocked() {
+                    let stamp = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
+                    let payload = Bytes::copy_from_slice(&stamp.to_be_bytes());
+                    let _ = self.connection.ping(payload);
+                }
             }
             Due::Warning => {
                 let text = self.connection.limits().time_warning_message.clone();

@@ -1,0 +1,157 @@
+//! What a peer and a function may send: bytes, fragments, and how fast.
+
+use std::time::Duration;
+
+use openline_core::limits::{OutboxOverflow, RateExceeded};
+use tokio::time::Instant;
+
+use crate::harness::{Host, Raw, close_frame, frame};
+
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+const PING: u8 = 0x89;
+const PONG: u8 = 0x8a;
+/// The first frame of a binary in fragments, one in the middle, the last.
+const FIRST: u8 = 0x02;
+const MIDDLE: u8 = 0x00;
+const LAST: u8 = 0x80;
+
+#[tokio::test]
+async fn a_message_of_the_function_past_its_bytes_is_dropped_and_the_connection_stays() {
+    // What the guest sends.
+    const BYTES: usize = 16 * 1024;
+    for (message_bytes, arrives) in [(BYTES, true), (BYTES - 1, false)] {
+        let host = Host::with(openline_guests::FAULT_FLOOD, "/flood")
+            .limit(|limit| {
+                limit.message_bytes = message_bytes;
+                limit.outbox_bytes = BYTES;
+                limit.outbox_overflow = OutboxOverflow::DropNewest;
+            })
+            .start()
+            .await;
+        let mut client = host.connect("/flood").await;
+        client.text("flood").await;
+        if arrives {
+            assert_eq!(client.next().await.len(), BYTES);
+        }
+        assert_eq!(client.ask("next").await, "next", "{message_bytes}");
+    }
+}
+
+#[tokio::test]
+async fn the_fragments_of_a_message_at_their_number_and_one_past_it() {
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .limit(|limit| limit.fragments = 10)
+        .start()
+        .await;
+    let fragments = |count: usize| {
+        let mut bytes = frame(FIRST, b"f");
+        for _ in 0..count - 2 {
+            // Control frames between them do not count.
+            bytes.extend(frame(PONG, b""));
+            bytes.extend(frame(MIDDLE, b"m"));
+        }
+        bytes.extend(frame(LAST, b"l"));
+        bytes
+    };
+    let mut peer = Raw::upgraded(host.address, "/echo").await;
+    // Each message has its own.
+    for _ in 0..3 {
+        peer.send(&fragments(10)).await;
+        assert_eq!(peer.read_frame().await, (BINARY, b"fmmmmmmmml".into()));
+    }
+    // What comes before one with too many is answered, and nothing else.
+    let both = [frame(TEXT, b"before"), fragments(11), frame(TEXT, b"late")];
+    peer.send(&both.concat()).await;
+    assert_eq!(peer.read_frame().await, (TEXT, b"before".into()));
+    let (first, payload) = peer.read_frame().await;
+    assert_eq!((first, &payload[..2]), (0x88, [3, 240].as_slice()));
+    assert_eq!(&payload[2..], b"message has more than fragments frames");
+    peer.send(&close_frame(1008, b"")).await;
+    assert!(peer.is_ended().await);
+    drop(peer);
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn what_a_peer_sends_in_a_second_at_its_limit_and_one_past_it() {
+    let host = Host::with(openline_guests::ECHO, "/messages")
+        .limit(|limit| {
+            limit.messages_per_second = 10;
+            limit.rate_exceeded = RateExceeded::Close;
+        })
+        .and(openline_guests::ECHO_ASYNC, "/bytes")
+        .limit(|limit| {
+            limit.bytes_per_second = 1024;
+            limit.rate_exceeded = RateExceeded::Close;
+        })
+        .start()
+        .await;
+    // With the header of a frame: two bytes, two of length, four of mask.
+    let bytes = |count: usize| frame(BINARY, &vec![b'x'; count - 8]);
+    let cases = [
+        ("/messages", frame(TEXT, b"x").repeat(10), 10, None),
+        (
+            "/messages",
+            frame(TEXT, b"x").repeat(11),
+            0,
+            Some("more than messages_per_second"),
+        ),
+        ("/messages", frame(PING, b"").repeat(10), 10, None),
+        (
+            "/messages",
+            frame(PING, b"").repeat(11),
+            0,
+            Some("more than messages_per_second"),
+        ),
+        ("/bytes", bytes(1024), 1, None),
+        ("/bytes", bytes(1025), 0, Some("more than bytes_per_second")),
+    ];
+    for (path, sent, answers, closed) in cases {
+        let mut peer = Raw::upgraded(host.address, path).await;
+        // One write, and so one read: no time passes within it.
+        peer.send(&sent).await;
+        for _ in 0..answers {
+            let (first, _) = peer.read_frame().await;
+            assert!([TEXT, BINARY, PONG].contains(&first), "{path}: {first:x}");
+        }
+        if let Some(reason) = closed {
+            assert_eq!(peer.read_close().await, (1008, reason.into()));
+            peer.send(&close_frame(1008, b"")).await;
+            assert!(peer.is_ended().await);
+        }
+    }
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_sends_too_fast_is_read_more_slowly_and_loses_nothing() {
+    let host = Host::with(openline_guests::ECHO, "/messages")
+        .limit(|limit| limit.messages_per_second = 500)
+        .and(openline_guests::ECHO_ASYNC, "/bytes")
+        .limit(|limit| limit.bytes_per_second = 50 * 1024)
+        .start()
+        .await;
+    // What it reads at once before it waits is a batch and a buffer behind it:
+    // 256 messages and 2 KiB.
+    for (path, count, payload_bytes, least) in [
+        // 1500 less a second's worth and 460: about a second.
+        ("/messages", 1500, 4, Duration::from_millis(1000)),
+        // 150 KiB less a second's worth and 27 KiB: nearly one and a half.
+        ("/bytes", 1500, 94, Duration::from_millis(1400)),
+    ] {
+        let start = Instant::now();
+        let mut peer = Raw::upgraded(host.address, path).await;
+        let numbered = |number| format!("{number:>payload_bytes$}").into_bytes();
+        for number in 0..count {
+            peer.send(&frame(TEXT, &numbered(number))).await;
+        }
+        for number in 0..count {
+            assert_eq!(peer.read_frame().await, (TEXT, numbered(number)), "{path}");
+        }
+        assert!(start.elapsed() >= least, "{path}: {:?}", start.elapsed());
+        // One that waits because of its own speed is not in another's way.
+        let mut beside = host.connect(path).await;
+        assert_eq!(beside.ask("beside").await, "beside");
+    }
+}

@@ -1,0 +1,102 @@
+//! Peers that take their time: with a request, an answer, or a frame.
+
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpSocket;
+
+use crate::harness::{Closed, Host, Raw, frame, within};
+
+const TEXT: u8 = 0x81;
+const BINARY: u8 = 0x82;
+/// The first frame of a binary in fragments.
+const FIRST: u8 = 0x02;
+
+#[tokio::test]
+async fn a_peer_that_trickles_its_request_is_cut_off_and_others_are_served() {
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .server(|server| server.request_timeout = Duration::from_millis(500))
+        .start()
+        .await;
+    let mut trickling = Vec::new();
+    for _ in 0..50 {
+        let mut raw = Raw::connect(host.address).await;
+        raw.send(b"GET /echo HTTP/1.1\r\nX-Slow: ").await;
+        trickling.push(tokio::spawn(async move {
+            // It never stops by itself.
+            while raw.socket.write_all(b"x").await.is_ok() {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        }));
+    }
+    let mut client = host.connect("/echo").await;
+    for _ in 0..100 {
+        assert_eq!(client.ask("served").await, "served");
+    }
+    for each in trickling {
+        within("a slow peer to be cut off", each).await.unwrap();
+    }
+    assert_eq!(client.ask("still here").await, "still here");
+    drop(client);
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn a_peer_that_does_not_read_an_answer_is_cut_off() {
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .server(|server| server.request_timeout = Duration::from_millis(200))
+        .start()
+        .await;
+    let mut client = host.connect("/echo").await;
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    let mut socket = socket.connect(host.address).await.unwrap();
+    // One answer behind the other, until the kernels take no more.
+    let request = b"GET /.openline/page.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let asking = async { while socket.write_all(request).await.is_ok() {} };
+    within("the peer to be cut off", asking).await;
+    assert_eq!(client.ask("served").await, "served");
+    drop((client, socket));
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn frames_that_never_end_hold_up_nobody() {
+    let host = Host::with(openline_guests::ECHO, "/echo").start().await;
+    let message = frame(TEXT, &[b'x'; 300]);
+    let mut promise = vec![BINARY, 0x80 | 127];
+    promise.extend((6 * 1024 * 1024_u64).to_be_bytes());
+    promise.extend([0; 4]);
+    let begun = frame(FIRST, b"the beginning of a message");
+    let mut halves = Vec::new();
+    for part in [
+        &message[..1],
+        &message[..4],
+        &message[..200],
+        &promise,
+        &begun,
+    ] {
+        for _ in 0..20 {
+            let mut raw = Raw::upgraded(host.address, "/echo").await;
+            raw.send(part).await;
+            halves.push(raw);
+        }
+    }
+    let mut client = host.connect("/echo").await;
+    for _ in 0..100 {
+        assert_eq!(client.ask("served").await, "served");
+    }
+    // They may go on at any time.
+    let mut whole = halves.remove(45);
+    whole.send(&message[200..]).await;
+    assert_eq!(whole.read_frame().await, (TEXT, vec![b'x'; 300]));
+    drop((halves, whole));
+    client.close(1000, "").await;
+    let closed = Closed {
+        code: 1000,
+        reason: String::new(),
+    };
+    assert_eq!(client.closed().await, closed);
+    drop(client);
+    host.nothing_is_left().await;
+}
