@@ -301,6 +301,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
         self.shrink
             .is_some_and(|shrink| self.opened_at.elapsed() >= shrink)
             && !self.unflushed
+            && !self.deaf
             && self.connection.is_open()
             && self.stream.get_mut().scan.is_between_messages()
     }
