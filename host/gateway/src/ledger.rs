@@ -193,6 +193,8 @@ fn network(peer: IpAddr) -> IpAddr {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     const NONE: Bounds = Bounds {
@@ -274,5 +276,45 @@ mod tests {
         ledger.clear(ledger.origin.elapsed() + Duration::from_secs(1));
         assert_eq!(ledger.peers.len(), 1);
         drop(stays);
+    }
+
+    proptest! {
+        /// Whoever comes and goes, no limit is ever passed, nobody is refused
+        /// below it, and in the end nothing is kept.
+        #[test]
+        fn admits_up_to_its_bounds_and_no_further(
+            steps in prop::collection::vec((0u8..6, any::<bool>()), 1..200),
+            connections in 0u32..8,
+            peer_connections in 0u32..4,
+        ) {
+            let ledger = Arc::new(Ledger::default());
+            let bounds = Bounds { connections, peer_connections, ..NONE };
+            let mut open: Vec<(u8, Entered)> = Vec::new();
+            for (number, comes) in steps {
+                let peers = |open: &[(u8, Entered)]| {
+                    u32::try_from(open.iter().filter(|(other, _)| *other == number).count()).unwrap()
+                };
+                if !comes {
+                    let place = open.iter().position(|(other, _)| *other == number);
+                    place.map(|place| open.swap_remove(place));
+                    continue;
+                }
+                let all = u32::try_from(open.len()).unwrap();
+                let expected = if peer_connections > 0 && peers(&open) == peer_connections {
+                    Err(Reached::PeerConnections)
+                } else if connections > 0 && all == connections {
+                    Err(Reached::Connections)
+                } else {
+                    Ok(())
+                };
+                let entered = ledger.enter(IpAddr::from([10, 0, 0, number]), bounds);
+                prop_assert_eq!(entered.as_ref().map(drop).map_err(|reached| *reached), expected);
+                open.extend(entered.map(|entered| (number, entered)));
+                prop_assert_eq!(ledger.connections() as usize, open.len());
+            }
+            drop(open);
+            prop_assert_eq!(ledger.connections(), 0);
+            prop_assert!(ledger.peers.is_empty());
+        }
     }
 }
