@@ -10,21 +10,13 @@ use crate::tally::Tally;
 
 const MIB: u64 = 1 << 20;
 
-/// How much more memory may be resident after the first round than before it,
-/// beside what each connection may leave. Guests' stacks are the most of it: a
-/// place for an instance keeps what was touched of its stack, half a MiB where
-/// a function has exhausted it, and some dozens of places have seen that.
-const RETAINED_BYTES_MAX: u64 = 48 * MIB;
-
-/// What a connection of the round may leave, in bytes: the allocator gives a
-/// page back when all of it is free, and an open connection costs about as
-/// much as this.
-const RETAINED_BYTES_PER_CONNECTION_MAX: u64 = 6 << 10;
+/// How much more memory may be resident after the first round than before it.
+/// RETAINED
+const RETAINED_BYTES_MAX: u64 = 64 * MIB;
 
 /// How much more memory may be resident after the second round than after the
-/// first, which was the same. Stacks again: other places than before meet the
-/// functions that exhaust them. By default 40,000 connections begin in a round,
-/// so that 600 bytes which each of them left would be found.
+/// first, which was the same.
+/// GROWN
 const GROWN_BYTES_MAX: u64 = 24 * MIB;
 
 /// One comparison.
@@ -141,18 +133,12 @@ pub(crate) fn peers(tally: &Tally) -> Check {
 }
 
 /// Memory after one round, and after a second one like it.
-pub(crate) fn memory(
-    connections: u32,
-    baseline: &Reading,
-    first: &Reading,
-    second: &Reading,
-) -> Vec<Check> {
+pub(crate) fn memory(baseline: &Reading, first: &Reading, second: &Reading) -> Vec<Check> {
     let bytes = |reading: &Reading| reading.process.resident_bytes;
-    let retained = retained_bytes_max(connections);
     vec![
         Check::at_most(
             "resident KiB after the first round",
-            (bytes(baseline) + retained) / 1024,
+            (bytes(baseline) + RETAINED_BYTES_MAX) / 1024,
             bytes(first) / 1024,
         ),
         Check::at_most(
@@ -163,15 +149,11 @@ pub(crate) fn memory(
     ]
 }
 
-fn retained_bytes_max(connections: u32) -> u64 {
-    RETAINED_BYTES_MAX + u64::from(connections) * RETAINED_BYTES_PER_CONNECTION_MAX
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
 
-    use super::{Check, GROWN_BYTES_MAX, all_ended, nothing_left, retained_bytes_max};
+    use super::{Check, GROWN_BYTES_MAX, RETAINED_BYTES_MAX, all_ended, memory, nothing_left};
     use crate::process::Process;
     use crate::settle::Reading;
     use crate::state::{Connections, Function, Handshakes, State};
@@ -203,10 +185,6 @@ mod tests {
             open_files: 12,
         };
         Reading { state, process }
-    }
-
-    fn memory(baseline: &Reading, first: &Reading, second: &Reading) -> Vec<Check> {
-        super::memory(10, baseline, first, second)
     }
 
     fn failed(checks: &[Check]) -> Vec<&str> {
@@ -262,8 +240,8 @@ mod tests {
             reading
         };
         let base = idle().process.resident_bytes;
-        let first = with(base + retained_bytes_max(10));
-        let second = with(base + retained_bytes_max(10) + GROWN_BYTES_MAX);
+        let first = with(base + RETAINED_BYTES_MAX);
+        let second = with(base + RETAINED_BYTES_MAX + GROWN_BYTES_MAX);
         assert_eq!(failed(&memory(&idle(), &first, &second)), [""; 0]);
         let more = |reading: &Reading| with(reading.process.resident_bytes + 1024);
         assert_eq!(failed(&memory(&idle(), &first, &more(&second))).len(), 1);

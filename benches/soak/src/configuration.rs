@@ -226,11 +226,6 @@ impl Function {
         if !limit.contains("ping_interval") {
             text.push_str("ping_interval = \"10 s\"\n");
         }
-        // Computing is measured by the clock, which goes on while a thread
-        // waits for a core that it shares with ten thousand peers.
-        if !limit.contains("cpu_timeout") {
-            text.push_str("cpu_timeout = \"5 s\"\n");
-        }
         text.push_str(limit);
     }
 }

@@ -107,20 +107,6 @@ pub(crate) async fn warm_up(site: &Arc<Site>, plan: &Plan) {
     through(site, peers).await;
 }
 
-/// A little well-behaved load on a host that is idle. Its allocator gives pages
-/// back only while it is used, on each thread for itself: without this, what is
-/// resident after a round is mostly what nobody has looked at since.
-pub(crate) async fn stir(site: &Arc<Site>) {
-    let plan = Plan {
-        connections: 100,
-        connections_per_second: 200,
-        length: Duration::from_secs(6),
-        seed: 0,
-        choice: Choice::new(Some("many messages at once")),
-    };
-    run(site, &plan).await;
-}
-
 async fn once(site: Arc<Site>, row: &'static Row, random: Rng, until: Instant) {
     peer::behave(&site, row, random, until).await;
 }
@@ -143,7 +129,7 @@ mod tests {
 
     use super::Pacer;
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn turns_keep_their_distance_and_are_not_saved_up() {
         let begun = Instant::now();
         let pacer = Pacer {
@@ -153,12 +139,12 @@ mod tests {
         for _ in 0..3 {
             pacer.turn().await;
         }
-        assert_eq!(begun.elapsed(), Duration::from_millis(20));
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        assert!(begun.elapsed() >= Duration::from_millis(20));
+        tokio::time::sleep(Duration::from_millis(50)).await;
         let later = Instant::now();
         for _ in 0..3 {
             pacer.turn().await;
         }
-        assert_eq!(later.elapsed(), Duration::from_millis(20));
+        assert!(later.elapsed() >= Duration::from_millis(20));
     }
 }

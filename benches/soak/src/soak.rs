@@ -1,11 +1,13 @@
 //! The soak from its start to its end: a host, a baseline, two equal rounds of
-//! load with a look at what is left after each, the permits, the drain.
+//! load with a look at what is left after each, the drain.
 
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::{Context, bail};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::Arguments;
 use crate::check::{self, Check};
@@ -51,11 +53,26 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         plan.connections, plan.length, plan.seed
     ));
     let host = Host::start(&programs.host, &file, &log).await?;
-    let is_ok = Box::pin(soak(host, plan, configuration.connections)).await;
+    // The host is ended with this program, which is why it is not just left to
+    // die of a signal.
+    let is_ok = tokio::select! {
+        is_ok = Box::pin(soak(host, plan, configuration.connections)) => is_ok,
+        stopped = stopped() => stopped,
+    };
     if !matches!(is_ok, Ok(true)) {
         keep(folder, &log);
     }
     is_ok
+}
+
+/// Waits until somebody asks this program to stop.
+async fn stopped() -> anyhow::Result<bool> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        interrupt = tokio::signal::ctrl_c() => interrupt?,
+    }
+    bail!("stopped before its end")
 }
 
 /// Leaves the host's log for whoever looks for the cause.
@@ -76,82 +93,92 @@ fn allow_files(needed: u64) -> anyhow::Result<()> {
     }
 }
 
-async fn soak(mut host: Host, plan: Plan, connections_max: u32) -> anyhow::Result<bool> {
+/// What all parts of a soak need.
+struct Soak {
+    host: Host,
+    site: Arc<Site>,
+    plan: Plan,
+    /// The host's bound of connections.
+    connections_max: u32,
+    progress: Progress,
+}
+
+async fn soak(host: Host, plan: Plan, connections_max: u32) -> anyhow::Result<bool> {
     let site = Arc::new(Site {
         host: host.address,
         tally: Tally::default(),
     });
     let progress = Progress::new(&site, host.process);
-    let mut checks: Checks = Vec::new();
-
+    let mut soak = Soak {
+        host,
+        site,
+        plan,
+        connections_max,
+        progress,
+    };
     tell("warming up");
-    round::warm_up(&site, &plan).await;
-    settle::baseline(site.host, host.process).await?;
-    round::stir(&site).await;
-    let baseline = settle::baseline(site.host, host.process).await?;
-
-    let first = one_round(&site, &host, &progress, &plan, "round 1", &baseline).await?;
-    checks.push(left(&site, "after round 1", &baseline, &first));
-    let second = one_round(&site, &host, &progress, &plan, "round 2", &baseline).await?;
-    checks.push(left(&site, "after round 2", &baseline, &second));
+    let baseline = soak.warm_up().await?;
+    let mut checks: Checks = Vec::new();
+    let first = soak.round("round 1", &baseline, &mut checks).await?;
+    let second = soak.round("round 2", &baseline, &mut checks).await?;
     checks.push((
         "memory".to_owned(),
-        check::memory(plan.connections, &baseline, &first, &second),
+        check::memory(&baseline, &first, &second),
     ));
-    checks.push(("peers".to_owned(), vec![check::peers(&site.tally)]));
-
-    tell("counting permits");
-    let mut permits = permits::connections(&site, connections_max).await;
-    settle::again(site.host, host.process, &baseline).await?;
-    permits.push(permits::requests(&site).await?);
-    let last = settle::again(site.host, host.process, &baseline).await?;
-    permits.extend(check::nothing_left(&baseline, &last));
-    permits.extend(all_ended(&site, &last));
-    checks.push(("permits, and what they left".to_owned(), permits));
-
+    let peers = vec![check::peers(&soak.site.tally)];
+    checks.push(("peers".to_owned(), peers));
     tell("draining");
-    checks.push(("end".to_owned(), drain(&site, &mut host).await?));
+    let end = drain(&soak.site, &mut soak.host).await?;
+    checks.push(("end".to_owned(), end));
 
     let report = Report {
-        seed: plan.seed,
+        seed: soak.plan.seed,
         baseline: &baseline,
         last: &second,
-        resident_bytes_peak: progress.resident_bytes_peak(),
-        tally: &site.tally,
+        resident_bytes_peak: soak.progress.resident_bytes_peak(),
+        tally: &soak.site.tally,
         checks: &checks,
     };
-    drop(progress);
     std::io::stdout()
         .write_all(report.render().as_bytes())
         .context("cannot write the report")?;
     Ok(report.is_ok())
 }
 
-/// A round, and the wait for the host to be as it was.
-async fn one_round(
-    site: &Arc<Site>,
-    host: &Host,
-    progress: &Progress,
-    plan: &Plan,
-    part: &'static str,
-    baseline: &Reading,
-) -> anyhow::Result<Reading> {
-    let showing = progress.show(part, plan.length);
-    round::run(site, plan).await;
-    drop(showing);
-    tell(&format!("{part}: every peer is through, the host settles"));
-    settle::again(site.host, host.process, baseline).await?;
-    round::stir(site).await;
-    settle::again(site.host, host.process, baseline).await
-}
+impl Soak {
+    /// Peers of every kind, then as many connections as the host allows: what
+    /// it makes once, and keeps, is made before the baseline is read.
+    async fn warm_up(&self) -> anyhow::Result<Reading> {
+        let (address, process) = (self.site.host, self.host.process);
+        round::warm_up(&self.site, &self.plan).await;
+        settle::baseline(address, process).await?;
+        permits::connections(&self.site, self.connections_max).await;
+        settle::baseline(address, process).await
+    }
 
-fn left(site: &Site, part: &str, baseline: &Reading, now: &Reading) -> (String, Vec<Check>) {
-    let mut checks = check::nothing_left(baseline, now);
-    checks.extend(all_ended(site, now));
-    (part.to_owned(), checks)
-}
-
-fn all_ended(site: &Site, now: &Reading) -> Vec<Check> {
-    let opened = site.tally.opened.load(std::sync::atomic::Ordering::Relaxed);
-    check::all_ended(&now.state, opened)
+    /// A round, the permits, and then what is left.
+    async fn round(
+        &self,
+        part: &'static str,
+        baseline: &Reading,
+        checks: &mut Checks,
+    ) -> anyhow::Result<Reading> {
+        let (address, process) = (self.site.host, self.host.process);
+        let showing = self.progress.show(part, self.plan.length);
+        round::run(&self.site, &self.plan).await;
+        drop(showing);
+        tell(&format!(
+            "{part}: every peer is through; counting what is left"
+        ));
+        settle::again(address, process, baseline).await?;
+        let mut after = permits::connections(&self.site, self.connections_max).await;
+        settle::again(address, process, baseline).await?;
+        after.push(permits::requests(&self.site).await?);
+        let left = settle::again(address, process, baseline).await?;
+        after.extend(check::nothing_left(baseline, &left));
+        let opened = self.site.tally.opened.load(Relaxed);
+        after.extend(check::all_ended(&left.state, opened));
+        checks.push((format!("after {part}"), after));
+        Ok(left)
+    }
 }

@@ -232,6 +232,10 @@ mod tests {
         for _ in 0..20 {
             assert!(floods.draw(&mut random).unwrap().name.contains("flood"));
         }
-        assert!(Choice::new(Some("nothing")).draw(&mut random).is_none());
+        assert!(
+            Choice::new(Some("no such word"))
+                .draw(&mut random)
+                .is_none()
+        );
     }
 }
