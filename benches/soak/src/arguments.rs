@@ -39,7 +39,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NUMBER")]
     pub(crate) seed: Option<u64>,
 
-    /// Only what has this word in its name, as the report lists it
+    /// Only what has this word in its name, as the report lists it; most single
+    /// functions have room for 1,600 connections
     #[arg(long, value_name = "WORD")]
     only: Option<String>,
 
