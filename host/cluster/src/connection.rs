@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use bytes::Bytes;
+use openline_core::auto_response::AutoResponse;
 use openline_core::close::CloseReason;
 use openline_core::event::{RouteParams, SendOutcome};
 use openline_core::limits::{FunctionLimits, PING_BYTES_MAX};
 use openline_core::message::Message;
-use openline_core::name::{ChannelName, ConnectionId};
+use openline_core::name::{AlarmName, ChannelName, ConnectionId, Tag};
 use parking_lot::Mutex;
 
 use crate::budget::OutboxBudget;
@@ -57,6 +58,19 @@ pub(crate) type Subscriptions = Option<Vec<ChannelName>>;
 /// The attachment is larger than `attachment_bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct AttachmentTooBig;
+
+/// Why something was not kept with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachError {
+    /// More than the function's limit: tags, alarms or automatic responses.
+    TooMany,
+    /// One of them is larger than it may be.
+    TooBig,
+    /// All connections of the host together keep `attached_bytes`.
+    HostFull,
+    /// The connection is closing or closed.
+    Gone,
+}
 
 /// The payload of a ping is larger than 125 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -192,6 +206,51 @@ impl Connection {
         }
         *self.attachment.lock() = bytes;
         Ok(())
+    }
+
+    /// The words it is found by.
+    pub fn tags(&self) -> Vec<Tag> {
+        Vec::new()
+    }
+
+    /// Makes an alarm due after a time, or moves it. The owner is not woken.
+    pub fn set_alarm(&self, name: AlarmName, after: Duration) -> Result<(), AttachError> {
+        let _ = (name, after);
+        Err(AttachError::Gone)
+    }
+
+    /// Takes an alarm back. The owner is not woken.
+    pub fn clear_alarm(&self, name: &AlarmName) {
+        let _ = name;
+    }
+
+    /// Replaces the messages that the host answers by itself.
+    pub fn set_auto_responses(&self, pairs: Vec<AutoResponse>) -> Result<(), AttachError> {
+        let _ = pairs;
+        Err(AttachError::Gone)
+    }
+
+    /// How many messages the host has answered by itself.
+    pub fn auto_responded(&self) -> u64 {
+        0
+    }
+
+    /// Asks for the connection to end at once and without a close frame: what
+    /// waits is not written. The owner is not woken.
+    pub fn terminate(&self) -> bool {
+        self.end(CloseReason::Terminated)
+    }
+
+    /// Notes who was given its last event: a version's stamp and an instance's
+    /// number.
+    pub fn note_server(&self, version: u64, instance: u64) {
+        let _ = (version, instance);
+    }
+
+    /// Who was given its last event: a version's stamp and an instance's
+    /// number.
+    pub fn server(&self) -> (u64, u64) {
+        (0, 0)
     }
 
     /// Tells the owner of the socket that there is something to do.

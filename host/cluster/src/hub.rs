@@ -10,9 +10,9 @@ use std::sync::Arc;
 use dashmap::DashMap;
 use openline_core::event::SendOutcome;
 use openline_core::message::Message;
-use openline_core::name::{ChannelName, ConnectionId};
+use openline_core::name::{ChannelName, ConnectionId, Tag};
 
-use crate::connection::Connection;
+use crate::connection::{AttachError, Connection};
 use crate::wakeups::Wakeups;
 
 /// The connections of one function on this node.
@@ -54,6 +54,35 @@ impl Hub {
     /// Finds an open connection.
     pub fn get(&self, id: ConnectionId) -> Option<Arc<Connection>> {
         self.connections.get(&id).map(|found| Arc::clone(&found))
+    }
+
+    /// Replaces a connection's tags.
+    pub fn set_tags(
+        &self,
+        connection: &Arc<Connection>,
+        tags: Vec<Tag>,
+    ) -> Result<(), AttachError> {
+        let _ = (connection, tags);
+        Err(AttachError::Gone)
+    }
+
+    /// Open connections that have a tag, in the order of their ids, those
+    /// behind `after`, at most `limit`.
+    pub fn by_tag(
+        &self,
+        tag: &Tag,
+        after: Option<ConnectionId>,
+        limit: usize,
+    ) -> Vec<Arc<Connection>> {
+        let _ = (tag, after, limit);
+        Vec::new()
+    }
+
+    /// Open connections in the order of their ids, those behind `after`, at
+    /// most `limit`.
+    pub fn page(&self, after: Option<ConnectionId>, limit: usize) -> Vec<Arc<Connection>> {
+        let _ = (after, limit);
+        Vec::new()
     }
 
     /// How many connections there are.

@@ -96,6 +96,18 @@ pub enum CloseReason {
     NoPong,
     /// The function failed while it handled an event of this connection.
     Fault(Fault),
+    /// The function ended it without a close frame.
+    Terminated,
+    /// An operator closed it by the admin interface.
+    Operator(CloseInfo),
+    /// Another version has taken over, and the alias drains.
+    Redeployed {
+        /// After how many milliseconds the peer should come back: a different
+        /// time for each, so that they do not all come at once.
+        retry_after: u32,
+    },
+    /// The function keeps failing and is given no events for a while.
+    BackedOff,
     /// No instance had room for the connection's next event.
     Overloaded,
     /// The peer did not read, and `outbox_bytes` were waiting for it.
@@ -145,8 +157,12 @@ impl CloseReason {
             Self::TimeUpAbort,
             Self::Idle,
             Self::NoPong,
+            Self::Terminated,
+            Self::Operator(normal()),
+            Self::Redeployed { retry_after: 1500 },
         ];
         let last = [
+            Self::BackedOff,
             Self::Overloaded,
             Self::OutboxOverflow,
             Self::HostOutboxOverflow,
@@ -173,6 +189,10 @@ impl CloseReason {
             Self::Idle => "idle_timeout",
             Self::NoPong => "pong_timeout",
             Self::Fault(fault) => fault.label(),
+            Self::Terminated => "terminated",
+            Self::Operator(_) => "operator",
+            Self::Redeployed { .. } => "redeployed",
+            Self::BackedOff => "backed_off",
             Self::Overloaded => "overloaded",
             Self::OutboxOverflow => "outbox_bytes",
             Self::HostOutboxOverflow => "host_outbox_bytes",
@@ -182,7 +202,15 @@ impl CloseReason {
     /// Code and reason, as the function's `close` is told.
     pub fn info(&self) -> CloseInfo {
         let (code, reason) = match self {
-            Self::Peer(info) | Self::Function(info) => return info.clone(),
+            Self::Peer(info) | Self::Function(info) | Self::Operator(info) => return info.clone(),
+            Self::Redeployed { retry_after } => {
+                return CloseInfo {
+                    code: 1012,
+                    reason: format!("redeployed: come back after {retry_after} ms"),
+                };
+            }
+            Self::Terminated => (CODE_LOST, "the function ended it"),
+            Self::BackedOff => (1013, "function keeps failing: come back later"),
             Self::Lost => (CODE_LOST, ""),
             Self::ShuttingDown => (1001, "host is shutting down"),
             Self::Protocol => (1002, "protocol error"),
@@ -210,7 +238,7 @@ impl CloseReason {
     /// [`CloseReason::Peer`] is answered with the peer's own code.
     pub fn frame(&self) -> Option<CloseInfo> {
         match self {
-            Self::Lost | Self::TimeUpAbort | Self::NoPong => None,
+            Self::Lost | Self::TimeUpAbort | Self::NoPong | Self::Terminated => None,
             _ => Some(self.info()),
         }
     }
@@ -218,20 +246,26 @@ impl CloseReason {
     /// Whether the peer should connect again.
     pub fn reconnect(&self) -> Reconnect {
         match self {
-            Self::Peer(_) | Self::Function(_) => Reconnect::Theirs,
+            Self::Peer(_) | Self::Function(_) | Self::Terminated | Self::Operator(_) => {
+                Reconnect::Theirs
+            }
             Self::Protocol
             | Self::InvalidText
             | Self::MessageTooBig
             | Self::Fragments
             | Self::MessageRate
             | Self::ByteRate => Reconnect::No,
-            Self::Overloaded | Self::OutboxOverflow | Self::HostOutboxOverflow => Reconnect::Later,
+            Self::Overloaded
+            | Self::BackedOff
+            | Self::OutboxOverflow
+            | Self::HostOutboxOverflow => Reconnect::Later,
             Self::Lost
             | Self::ShuttingDown
             | Self::TimeUp
             | Self::TimeUpAbort
             | Self::Idle
             | Self::NoPong
+            | Self::Redeployed { .. }
             | Self::Fault(_) => Reconnect::Yes,
         }
     }
@@ -240,7 +274,7 @@ impl CloseReason {
     pub fn origin(&self) -> CloseOrigin {
         match self {
             Self::Peer(_) => CloseOrigin::Peer,
-            Self::Function(_) => CloseOrigin::Function,
+            Self::Function(_) | Self::Terminated => CloseOrigin::Function,
             Self::Lost => CloseOrigin::Lost,
             _ => CloseOrigin::Host,
         }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 
 use crate::close::CloseReason;
 use crate::message::Message;
-use crate::name::ChannelName;
+use crate::name::{AlarmName, ChannelName, Tag};
 
 /// Names and values of headers, in their order. Names are in lower case.
 pub type Headers = Vec<(String, Vec<u8>)>;
@@ -16,6 +16,8 @@ pub enum Event {
     Open,
     /// All messages that had arrived, in order; at least one.
     Messages(Vec<Message>),
+    /// An alarm of the connection is due.
+    Alarm(AlarmName),
     /// The connection has ended.
     Close(CloseReason),
 }
@@ -49,6 +51,8 @@ pub struct Acceptance {
     pub headers: Headers,
     /// The connection's first attachment.
     pub attachment: Bytes,
+    /// Words to find it by.
+    pub tags: Vec<Tag>,
     /// Channels to subscribe to.
     pub channels: Vec<ChannelName>,
 }

@@ -4,8 +4,11 @@
 //! type that two packages exchange lives here; a type that only one package
 //! uses does not.
 
+pub mod auto_response;
 pub mod close;
 pub mod config;
+pub mod deployment;
+pub mod digest;
 pub mod event;
 pub mod fault;
 pub mod lifetime;

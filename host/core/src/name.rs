@@ -3,9 +3,10 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::limits::CHANNEL_NAME_BYTES_MAX;
+use crate::digest::DIGEST_LETTERS_MIN;
+use crate::limits::{ALARM_NAME_BYTES_MAX, CHANNEL_NAME_BYTES_MAX, TAG_BYTES_MAX};
 
 /// The longest function name, in bytes: it becomes a label in logs and a
 /// segment of paths.
@@ -20,10 +21,23 @@ pub struct FunctionName(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChannelName(Arc<str>);
 
+/// A word to find connections by: 1 to 256 bytes of UTF-8. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Tag(Arc<str>);
+
+/// The name of an alarm: 1 to 64 bytes of UTF-8. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AlarmName(Arc<str>);
+
+/// The name of an alias: the rules are those of a function's name, and it does
+/// not look like a digest. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct AliasName(Arc<str>);
+
 /// Names one connection on every node: 128 random bits, written as 32
 /// characters of `0-9a-f`. Knowing it is what allows to send to it, so it
 /// cannot be guessed.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(u128);
 
 /// Why a text is not a name.
@@ -37,6 +51,17 @@ pub enum NameError {
     /// Not a channel's name.
     #[error("a channel name has 1 to {CHANNEL_NAME_BYTES_MAX} bytes, this one has {0}")]
     Channel(usize),
+    /// Not a tag.
+    #[error("a tag has 1 to {TAG_BYTES_MAX} bytes, this one has {0}")]
+    Tag(usize),
+    /// Not an alarm's name.
+    #[error("an alarm's name has 1 to {ALARM_NAME_BYTES_MAX} bytes, this one has {0}")]
+    Alarm(usize),
+    /// Not an alias.
+    #[error(
+        "`{0}` is not an alias: 1 to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit, and not the digest of a version"
+    )]
+    Alias(String),
 }
 
 // === impl FunctionName ===
@@ -44,17 +69,10 @@ pub enum NameError {
 impl FunctionName {
     /// Checks a name.
     pub fn new(name: &str) -> Result<Self, NameError> {
-        let first = name
-            .bytes()
-            .next()
-            .is_some_and(|byte| byte.is_ascii_alphanumeric());
-        let rest = name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-        if first && rest && name.len() <= FUNCTION_NAME_BYTES_MAX {
+        if is_word(name) {
             Ok(Self(name.into()))
         } else {
-            Err(NameError::Function(name.chars().take(80).collect()))
+            Err(NameError::Function(shortened(name)))
         }
     }
 
@@ -67,6 +85,12 @@ impl FunctionName {
 impl fmt::Display for FunctionName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl Serialize for FunctionName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 }
 
@@ -94,6 +118,100 @@ impl ChannelName {
     }
 }
 
+// === impl Tag ===
+
+impl Tag {
+    /// Checks a word.
+    pub fn new(word: &str) -> Result<Self, NameError> {
+        if (1..=TAG_BYTES_MAX).contains(&word.len()) {
+            Ok(Self(word.into()))
+        } else {
+            Err(NameError::Tag(word.len()))
+        }
+    }
+
+    /// The word.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+// === impl AlarmName ===
+
+impl AlarmName {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        if (1..=ALARM_NAME_BYTES_MAX).contains(&name.len()) {
+            Ok(Self(name.into()))
+        } else {
+            Err(NameError::Alarm(name.len()))
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+// === impl AliasName ===
+
+impl AliasName {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        let digest = name.len() >= DIGEST_LETTERS_MIN
+            && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if is_word(name) && !digest {
+            Ok(Self(name.into()))
+        } else {
+            Err(NameError::Alias(shortened(name)))
+        }
+    }
+
+    /// The alias that serves unless something else is said.
+    pub fn live() -> Self {
+        Self("live".into())
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for AliasName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for AliasName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for AliasName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+fn is_word(name: &str) -> bool {
+    let first = name
+        .bytes()
+        .next()
+        .is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let rest = name
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    first && rest && name.len() <= FUNCTION_NAME_BYTES_MAX
+}
+
+fn shortened(name: &str) -> String {
+    name.chars().take(80).collect()
+}
+
 // === impl ConnectionId ===
 
 impl ConnectionId {
@@ -112,6 +230,14 @@ impl ConnectionId {
             return None;
         }
         u128::from_str_radix(text, 16).ok().map(Self)
+    }
+}
+
+impl ConnectionId {
+    /// A number of 0 to 99 that stays the connection's: where it stands when
+    /// an alias splits connections by weight.
+    pub fn point(self) -> u32 {
+        u32::try_from(self.0 % 100).unwrap_or(0)
     }
 }
 

@@ -8,6 +8,7 @@ mod file;
 mod validate;
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use crate::limits::ServerConfig;
@@ -33,6 +34,17 @@ pub enum PageAccess {
     /// Every peer.
     Everyone,
     /// Nobody.
+    Off,
+}
+
+/// Where the admin interface listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminListen {
+    /// On 127.0.0.1, one port above `listen`, if that is free.
+    Beside,
+    /// There, or the host does not start.
+    At(SocketAddr),
+    /// Nowhere.
     Off,
 }
 

@@ -88,6 +88,17 @@ limits! {
         /// What a connection carries from instance to instance. Durable
         /// Objects allow the same.
         attachment_bytes: Bytes = 16 * KIB, 0 => 16 * KIB; "an error to the function; 502 in `upgrade`"
+        /// Tags of one connection. Durable Objects allow the same.
+        tags: Count = 10, 0 => 100; "an error to the function; 502 in `upgrade`"
+        /// Alarms of one connection, and of one affinity value: each is a timer
+        /// that somebody thought of by name.
+        alarms: Count = 16, 0 => 1_000; "an error to the function"
+        /// Pairs of one connection that the host answers by itself. Each
+        /// message is compared with each.
+        auto_responses: Count = 8, 0 => 64; "an error to the function"
+        /// What a function keeps for one affinity value. Durable Objects allow
+        /// the same for a value.
+        state_bytes: Bytes = 128 * KIB, 0 => MIB; "an error to the function"
         /// Channels of one connection. Centrifugo's default.
         channels: Count = 128, 0 => 10_000; "an error to the function; 502 in `upgrade`"
         /// Subscribers of one channel: as many as a host has connections by

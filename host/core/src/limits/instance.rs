@@ -7,6 +7,18 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
+/// What becomes of the events of open connections while a function that keeps
+/// failing is given nothing.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Backoff {
+    /// They wait; TCP slows the peers down.
+    #[default]
+    Wait,
+    /// The connection is closed with 1013.
+    Refuse,
+}
+
 limits! {
     /// How many instances a function has and what one may hold.
     pub struct InstancePolicy, InstancePolicyWritten, InstancePolicyMaximum {
@@ -17,10 +29,23 @@ limits! {
         /// Instances of the function at once: 10,000 connections at the
         /// default concurrency.
         instances: Count = 100, 1 => 10_000; "503; 1013 for an open connection"
-        /// How long an instance without a connection is kept warm: long enough
-        /// for a reconnecting peer to find it; Durable Objects hibernate after
-        /// the same time.
+        /// How long an instance is kept that nothing happens to; its
+        /// connections stay. Durable Objects hibernate after the same time; 0
+        /// drops it when its call has returned.
         idle_timeout: Time = 10_000, 0 => 24 * 60 * 60 * 1000; "the instance is dropped"
+        /// What `hibernate` may take in all: a computation and a write to the
+        /// disk, many times over.
+        hibernate_timeout: Time = 1_000, 5 => 60_000; "the instance is dropped without it"
+        /// Faults in a row, with no call that returned between them, after
+        /// which the function is given nothing for a while: one bad message
+        /// ends one instance, and five in a row are no accident.
+        faults_in_a_row: Count = 5, 1 => 1_000_000, or none; "`backoff`"
+        /// How long the first time; each further fault doubles it. A start
+        /// that fails for a moment's reason is over by then.
+        backoff_time: Time = 500, 10 => 60 * 60 * 1000; "the next call is tried"
+        /// How long at most: somebody who has mended the function does not
+        /// want to wait.
+        backoff_time_max: Time = 30_000, 10 => 60 * 60 * 1000; "the next call is tried"
         /// Linear memory of one instance. Rust and C functions use under
         /// 2 MiB, JavaScript engines 20.
         memory_bytes: Bytes = 64 * MIB, 64 * KIB => 4 * GIB; "a fault, 1011"
@@ -36,5 +61,8 @@ limits! {
         /// The route parameter whose value chooses the instance: all
         /// connections with one value share one instance.
         affinity: Option<String> = None;
+        /// What becomes of an open connection's events while the function is
+        /// backed off.
+        backoff: Backoff = Backoff::default();
     }
 }

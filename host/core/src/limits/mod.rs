@@ -16,7 +16,7 @@ use std::time::Duration;
 
 pub use function::{FunctionLimits, OutboxOverflow, RateExceeded, TimeUp};
 pub(crate) use function::{FunctionLimitsMaximum, FunctionLimitsWritten};
-pub use instance::InstancePolicy;
+pub use instance::{Backoff, InstancePolicy};
 pub(crate) use instance::{InstancePolicyMaximum, InstancePolicyWritten};
 pub use server::ServerConfig;
 pub use table::{Row, Unit};
@@ -30,6 +30,20 @@ pub const TABLES: [(&str, &[Row]); 3] = [
 
 /// A channel's name, in bytes: room for a path of identities.
 pub const CHANNEL_NAME_BYTES_MAX: usize = 256;
+/// A tag, in bytes; Durable Objects allow the same.
+pub const TAG_BYTES_MAX: usize = 256;
+/// An alarm's name, in bytes: a word or an identity.
+pub const ALARM_NAME_BYTES_MAX: usize = 64;
+/// How far off an alarm may be: what is due later belongs into a calendar.
+pub const ALARM_TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+/// Either message of a pair that the host answers by itself, in bytes; Durable
+/// Objects allow the same.
+pub const AUTO_RESPONSE_BYTES_MAX: usize = 2048;
+/// Connections in one answer to a function's question by tag or for all.
+pub const PAGE_CONNECTIONS_MAX: u32 = 1000;
+/// An affinity value, in bytes: it names an instance and what is kept for it.
+/// A request with a longer one is refused with 400.
+pub const AFFINITY_BYTES_MAX: usize = 512;
 /// Messages in one call of a function. A read of the default buffer brings
 /// fewer; a larger batch would let one connection keep an instance for long.
 pub const BATCH_MESSAGES_MAX: usize = 256;

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use super::table::limits;
-use crate::config::PageAccess;
+use crate::config::{AdminListen, PageAccess};
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -30,6 +30,17 @@ limits! {
         /// What may wait to be written to all connections together: an eighth
         /// of a small server. What fits into 4 KiB a connection is not counted.
         outbox_bytes: Bytes = GIB, MIB => 1024 * GIB; "each function's `outbox_overflow`"
+        /// What attachments, tags, alarms and automatic answers of all
+        /// connections take together: 4 KiB for each of 65,536.
+        attached_bytes: Bytes = 256 * MIB, KIB => 1024 * GIB; "an error to the function; 503 in `upgrade`"
+        /// What functions keep in the data directory together: states and
+        /// durable alarms. What a small disk has room for.
+        stored_bytes: Bytes = GIB, KIB => 1024 * GIB; "an error to the function"
+        /// Alarms of all functions that belong to no connection: 100 bytes
+        /// each.
+        alarms: Count = 100_000, 0 => 10_000_000; "an error to the function"
+        /// Versions of one function that are kept: the last ones, to go back to.
+        versions: Count = 50, 1 => 10_000; "the oldest that no alias and no connection has is removed"
         /// Instances of all functions together: 100,000 connections at the
         /// default concurrency. Each has address space reserved, 8 GiB in each
         /// of up to four engines, and there are 128 TiB of it.
@@ -62,6 +73,12 @@ limits! {
     with {
         /// Who may open the page at `/.openline/`.
         page: PageAccess = PageAccess::Loopback;
+        /// Where what was deployed, states and durable alarms are kept; none to
+        /// forget them when the process ends.
+        data: Option<PathBuf> = None;
+        /// The token that requests to the admin interface must bear; without
+        /// one it listens on a loopback address only.
+        admin_token: Option<String> = None;
         /// Where compiled components are kept; none for the user's cache
         /// folder.
         cache: Option<PathBuf> = None;
@@ -70,5 +87,8 @@ limits! {
         /// Where connections are accepted. Loopback: a host is exposed on
         /// purpose or not at all.
         listen: SocketAddr, as String = SocketAddr::from(([127, 0, 0, 1], 8080));
+        /// Where the admin interface listens: on a loopback address, one port
+        /// above `listen`, or nowhere.
+        admin: AdminListen, as String = AdminListen::Beside;
     }
 }

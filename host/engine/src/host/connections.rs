@@ -124,6 +124,84 @@ impl HostConnection for StoreData {
         Ok(())
     }
 
+    fn tags(&mut self, handle: Resource<Handle>) -> Result<Vec<String>> {
+        let tags = self.handles.get(&handle)?.tags();
+        Ok(tags.iter().map(|tag| tag.as_str().to_owned()).collect())
+    }
+
+    fn set_tags(
+        &mut self,
+        handle: Resource<Handle>,
+        tags: Vec<String>,
+    ) -> Result<Result<(), Error>> {
+        let connection = Arc::clone(self.handles.get(&handle)?);
+        let tags: Result<Vec<_>, _> = tags.iter().map(|tag| Tag::new(tag)).collect();
+        let tags = match tags {
+            Ok(tags) => tags,
+            Err(error) => return Ok(Err(Error::Invalid(error.to_string()))),
+        };
+        let most = connection.limits().tags;
+        let set = self.shared.hub().set_tags(&connection, tags);
+        Ok(set.map_err(|error| attach_error(error, &format!("at most {most} tags (tags)"))))
+    }
+
+    fn set_alarm(
+        &mut self,
+        handle: Resource<Handle>,
+        name: String,
+        after: u64,
+    ) -> Result<Result<(), Error>> {
+        let connection = self.handles.get(&handle)?;
+        let (name, after) = match alarm(&self.shared, &name, after) {
+            Ok(alarm) => alarm,
+            Err(error) => return Ok(Err(error)),
+        };
+        let most = connection.limits().alarms;
+        let set = connection.set_alarm(name, after);
+        if set.is_ok() {
+            self.run.wakeups.lock().add(connection);
+        }
+        Ok(set.map_err(|error| attach_error(error, &format!("at most {most} alarms (alarms)"))))
+    }
+
+    fn clear_alarm(&mut self, handle: Resource<Handle>, name: String) -> Result<()> {
+        let connection = self.handles.get(&handle)?;
+        if let Ok(name) = AlarmName::new(&name) {
+            connection.clear_alarm(&name);
+        }
+        Ok(())
+    }
+
+    fn set_auto_responses(
+        &mut self,
+        handle: Resource<Handle>,
+        pairs: Vec<AutoResponse>,
+    ) -> Result<Result<(), Error>> {
+        let connection = self.handles.get(&handle)?;
+        let most = connection.limits().auto_responses;
+        let set = connection.set_auto_responses(pairs.into_iter().map(Into::into).collect());
+        Ok(set.map_err(|error| {
+            attach_error(
+                error,
+                &format!(
+                    "at most {most} automatic responses (auto_responses) of {AUTO_RESPONSE_BYTES_MAX} bytes"
+                ),
+            )
+        }))
+    }
+
+    fn auto_responded(&mut self, handle: Resource<Handle>) -> Result<u64> {
+        Ok(self.handles.get(&handle)?.auto_responded())
+    }
+
+    fn terminate(&mut self, handle: Resource<Handle>) -> Result<()> {
+        let connection = self.handles.get(&handle)?;
+        if connection.terminate() {
+            self.run.wakeups.lock().add(connection);
+        }
+        Ok(())
+    }
+
     fn buffered_bytes(&mut self, handle: Resource<Handle>) -> Result<u64> {
         Ok(self.handles.get(&handle)?.buffered_bytes())
     }

@@ -1,0 +1,42 @@
+//! Messages that the host answers by itself.
+
+use crate::message::Message;
+
+/// How a peer's message is compared with a pair's request.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MatchKind {
+    /// It is the same, text or binary.
+    #[default]
+    Exact,
+    /// It begins so, and is of the same kind.
+    Prefix,
+}
+
+/// A pair of a message and its reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AutoResponse {
+    /// How messages are compared.
+    pub match_kind: MatchKind,
+    /// What is compared.
+    pub request: Message,
+    /// What the peer is sent.
+    pub reply: Message,
+}
+
+impl AutoResponse {
+    /// Whether a message is answered by this pair.
+    pub fn matches(&self, message: &Message) -> bool {
+        let (request, message) = match (&self.request, message) {
+            (Message::Text(request), Message::Text(message)) => {
+                (request.as_bytes(), message.as_bytes())
+            }
+            (Message::Binary(request), Message::Binary(message)) => (&request[..], &message[..]),
+            _ => return false,
+        };
+        match self.match_kind {
+            MatchKind::Exact => message == request,
+            MatchKind::Prefix => message.starts_with(request),
+        }
+    }
+}
