@@ -159,8 +159,8 @@ impl AlarmName {
 impl AliasName {
     /// Checks a name.
     pub fn new(name: &str) -> Result<Self, NameError> {
-        let digest = name.len() >= DIGEST_LETTERS_MIN
-            && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let digest =
+            name.len() >= DIGEST_LETTERS_MIN && name.bytes().all(|byte| byte.is_ascii_hexdigit());
         if is_word(name) && !digest {
             Ok(Self(name.into()))
         } else {
