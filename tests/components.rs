@@ -9,7 +9,6 @@ use std::sync::{Arc, LazyLock};
 
 use openline_core::config::FunctionConfig;
 use openline_core::config::ServerConfig;
-use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
@@ -33,14 +32,8 @@ fn runtime(cache: Option<PathBuf>) -> Arc<Runtime> {
 }
 
 fn config() -> FunctionConfig {
-    FunctionConfig {
-        name: FunctionName::new("tested").unwrap(),
-        component: PathBuf::new(),
-        component_line: 0,
-        route: Route::new("/tested").unwrap(),
-        instance: InstancePolicy::default(),
-        limit: FunctionLimits::default(),
-    }
+    let name = FunctionName::new("tested").unwrap();
+    FunctionConfig::new(name, None, Route::new("/tested").unwrap())
 }
 
 fn echo() -> Vec<u8> {

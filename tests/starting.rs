@@ -2,7 +2,6 @@
 //! recurses, grows, and so on, before any handler is called. The components
 //! are written here byte by byte, since no compiler makes such ones on purpose.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -119,13 +118,11 @@ impl Start {
             ..RuntimeOptions::new(&ServerConfig::default(), None)
         };
         let runtime = Arc::new(Runtime::new(options).unwrap());
+        let name = FunctionName::new("starting").unwrap();
         let config = FunctionConfig {
-            name: FunctionName::new("starting").unwrap(),
-            component: PathBuf::new(),
-            component_line: 0,
-            route: Route::new("/starting").unwrap(),
             instance: self.instance.clone(),
             limit: self.limit.clone(),
+            ..FunctionConfig::new(name, None, Route::new("/starting").unwrap())
         };
         let error = runtime.load(&config, component).await.unwrap_err();
         assert_eq!(runtime.instances(), 0);

@@ -1,7 +1,6 @@
 //! What the criterion benchmarks share: a function that is loaded, and a
 //! connection of it without a socket.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -9,7 +8,7 @@ use openline_cluster::budget::OutboxBudget;
 use openline_cluster::connection::{Connection, Facts, Item, Next};
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::event::{Event, UpgradeRequest};
-use openline_core::limits::{FunctionLimits, InstancePolicy};
+use openline_core::limits::InstancePolicy;
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
 use openline_engine::alias::{Accepted, Alias};
@@ -25,12 +24,8 @@ pub async fn function(component: &str, instance: InstancePolicy) -> anyhow::Resu
     };
     let runtime = Arc::new(Runtime::new(options)?);
     let config = FunctionConfig {
-        name: FunctionName::new("bench")?,
-        component: PathBuf::from(component),
-        component_line: 0,
-        route: Route::new("/bench")?,
         instance,
-        limit: FunctionLimits::default(),
+        ..FunctionConfig::new(FunctionName::new("bench")?, None, Route::new("/bench")?)
     };
     let bytes = std::fs::read(component).with_context(|| component.to_owned())?;
     let commons = runtime.commons(&config.name, &Store::memory(1 << 30));

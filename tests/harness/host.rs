@@ -127,14 +127,10 @@ impl HostBuilder {
     pub fn and(mut self, component: &str, route: &str) -> Self {
         let component = PathBuf::from(component);
         let name = component.file_stem().unwrap().to_str().unwrap();
-        self.functions.push(FunctionConfig {
-            name: FunctionName::new(name).unwrap(),
-            component_line: 0,
-            route: Route::new(route).unwrap(),
-            instance: InstancePolicy::default(),
-            limit: FunctionLimits::default(),
-            component,
-        });
+        let name = FunctionName::new(name).unwrap();
+        let route = Route::new(route).unwrap();
+        self.functions
+            .push(FunctionConfig::new(name, Some(component), route));
         self
     }
 
@@ -169,7 +165,7 @@ impl HostBuilder {
     pub async fn start_on(self, runtime: &Arc<Runtime>) -> Host {
         let mut functions = Vec::new();
         for config in &self.functions {
-            let bytes = std::fs::read(&config.component).unwrap();
+            let bytes = std::fs::read(config.component.as_ref().unwrap()).unwrap();
             let commons = runtime.commons(&config.name, &Store::memory(1 << 30));
             let version = runtime.load(config, bytes, &commons).await.unwrap();
             functions.push((config.route.clone(), Alias::to(version)));

@@ -29,7 +29,7 @@ impl AutoResponse {
     pub fn matches(&self, message: &Message) -> bool {
         let (request, message): (&[u8], &[u8]) = match (&self.request, message) {
             (Message::Text(request), Message::Text(message)) => {
-                (request.as_bytes(), message.as_bytes())
+                (&request.as_bytes()[..], &message.as_bytes()[..])
             }
             (Message::Binary(request), Message::Binary(message)) => (request, message),
             _ => return false,

@@ -87,7 +87,9 @@ mod tests {
 
     #[test]
     fn a_digest_reads_back_only_as_it_was_written() {
-        let digest = Digest::new(std::array::from_fn(|index| index as u8 * 7));
+        let digest = Digest::new(std::array::from_fn(|index| {
+            u8::try_from(index * 7).unwrap()
+        }));
         assert_eq!(Digest::parse(&digest.to_string()), Ok(digest));
         assert!(digest.to_string().starts_with(&digest.short()));
         let upper = digest.to_string().to_uppercase();

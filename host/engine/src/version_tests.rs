@@ -3,7 +3,6 @@
 //! is told, and who notices nothing. The defect is compiled into these tests
 //! only.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,7 +11,6 @@ use openline_cluster::connection::{Connection, Facts, Item, Next};
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::event::{Event, UpgradeRequest};
 use openline_core::fault::Fault;
-use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::message::Message;
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
@@ -92,14 +90,8 @@ fn runtime() -> Arc<Runtime> {
 }
 
 fn config() -> FunctionConfig {
-    FunctionConfig {
-        name: FunctionName::new("echo").unwrap(),
-        component: PathBuf::new(),
-        component_line: 0,
-        route: Route::new("/").unwrap(),
-        instance: InstancePolicy::default(),
-        limit: FunctionLimits::default(),
-    }
+    let name = FunctionName::new("echo").unwrap();
+    FunctionConfig::new(name, None, Route::new("/").unwrap())
 }
 
 async fn function(component: &str) -> Function {

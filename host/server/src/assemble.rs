@@ -34,9 +34,10 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
         Config::parse(&text).map_err(|errors| ConfigFault(config_errors(path, &errors)))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     for function in &mut config.functions {
-        function.component = folder.join(&function.component);
+        function.component = function.component.take().map(|path| folder.join(path));
     }
     config.server.cache = config.server.cache.map(|cache| folder.join(cache));
+    config.server.data = config.server.data.map(|data| folder.join(data));
     Ok(config)
 }
 
@@ -97,14 +98,18 @@ pub(crate) async fn load(
     let mut functions = Vec::new();
     let mut errors = Vec::new();
     for function in &config.functions {
+        // It waits for a deploy.
+        let Some(component) = &function.component else {
+            continue;
+        };
         let before = before
             .iter()
             .find(|(_, other)| *other.function() == function.name)
             .map(|(_, before)| before);
         let component_bytes = config.server.component_bytes;
-        match load_one(runtime, function, component_bytes, before).await {
+        match load_one(runtime, function, component, component_bytes, before).await {
             Ok(loaded) => functions.push((function.route.clone(), loaded)),
-            Err(error) => errors.push(blame(function, source.file(), &error)),
+            Err(error) => errors.push(blame(function, component, source.file(), &error)),
         }
     }
     if errors.is_empty() {
@@ -117,10 +122,11 @@ pub(crate) async fn load(
 async fn load_one(
     runtime: &Arc<Runtime>,
     config: &FunctionConfig,
+    component: &Path,
     component_bytes: usize,
     before: Option<&Arc<Alias>>,
 ) -> Result<Arc<Alias>, LoadError> {
-    let bytes = component::read(&config.component, component_bytes)?;
+    let bytes = component::read(component, component_bytes)?;
     let started = tokio::time::Instant::now();
     let (alias, handler) = match before {
         Some(alias) => {
@@ -148,10 +154,14 @@ async fn load_one(
     Ok(alias)
 }
 
-fn blame(function: &FunctionConfig, file: Option<&Path>, error: &LoadError) -> String {
-    let component = function.component.display();
+fn blame(
+    function: &FunctionConfig,
+    component: &Path,
+    file: Option<&Path>,
+    error: &LoadError,
+) -> String {
     let hint = match error {
-        LoadError::Host(_) if !function.component.exists() => {
+        LoadError::Host(_) if !component.exists() => {
             "build it first: `openline build`, or `make guests` for the samples"
         }
         other => other.hint(),
@@ -160,8 +170,9 @@ fn blame(function: &FunctionConfig, file: Option<&Path>, error: &LoadError) -> S
         format!("{}, line {}: ", file.display(), function.component_line)
     });
     format!(
-        "{place}function `{}`: {component}: {error}\n  hint: {hint}",
-        function.name
+        "{place}function `{}`: {}: {error}\n  hint: {hint}",
+        function.name,
+        component.display()
     )
 }
 

@@ -8,11 +8,13 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::ConfigError;
+use crate::auto_response::MatchKind;
+use crate::deployment::Migration;
 use crate::limits::server::ServerConfigWritten;
 use crate::limits::{
     FunctionLimitsMaximum, FunctionLimitsWritten, InstancePolicyMaximum, InstancePolicyWritten,
 };
-use crate::name::FunctionName;
+use crate::name::{AliasName, FunctionName};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,12 +39,40 @@ pub(super) struct Maximum {
 #[serde(deny_unknown_fields)]
 pub(super) struct Function {
     pub(super) name: Spanned<FunctionName>,
-    pub(super) component: Spanned<PathBuf>,
+    pub(super) component: Option<Spanned<PathBuf>>,
     pub(super) route: Spanned<String>,
+    pub(super) alias: Option<AliasName>,
+    #[serde(default)]
+    pub(super) migration: Migration,
+    #[serde(default)]
+    pub(super) trigger: Vec<Spanned<Trigger>>,
+    #[serde(default)]
+    pub(super) auto_response: Vec<Spanned<AutoResponse>>,
     #[serde(default)]
     pub(super) instance: InstancePolicyWritten,
     #[serde(default)]
     pub(super) limit: FunctionLimitsWritten,
+}
+
+/// `[[function.trigger]]`: a further route.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Trigger {
+    pub(super) route: Spanned<String>,
+    pub(super) alias: Option<AliasName>,
+    pub(super) version: Option<Spanned<String>>,
+}
+
+/// `[[function.auto_response]]`: what the host answers by itself.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AutoResponse {
+    pub(super) text: Option<Spanned<String>>,
+    pub(super) binary_hex: Option<Spanned<String>>,
+    pub(super) reply: Option<Spanned<String>>,
+    pub(super) reply_hex: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) r#match: MatchKind,
 }
 
 pub(super) fn read(text: &str) -> Result<File, ConfigError> {
@@ -107,7 +137,8 @@ fn hint_for(message: &str) -> String {
         };
     }
     if message.starts_with("missing field") {
-        return "every [[function]] needs `name`, `component` and `route`".into();
+        return "every [[function]] needs `name` and `route`, every [[function.trigger]] a `route`"
+            .into();
     }
     if message.contains("unknown variant") {
         return "use one of the values that the message lists".into();
@@ -117,6 +148,9 @@ fn hint_for(message: &str) -> String {
     }
     if message.contains("is not a function name") {
         return "the name is for people, logs and commands; the route may be anything".into();
+    }
+    if message.contains("is not an alias") {
+        return "the alias that serves unless something else is said is `live`".into();
     }
     if message.starts_with("duplicate key") {
         return "keep one of the two".into();

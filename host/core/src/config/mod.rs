@@ -1,19 +1,28 @@
 //! Configuration: the text of one TOML file becomes a [`Config`], or a list of
 //! errors that each name the line and hold a hint.
 //!
-//! `file` is the shape of the text, `validate` the rules between its parts.
+//! `file` is the shape of the text, `validate` the rules between its parts;
+//! `admin`, `triggers` and `answers` are the longer of them.
 //! Reading files, and finding components, is the server's part.
 
+mod admin;
+mod answers;
 mod file;
+mod triggers;
 mod validate;
 
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+pub use admin::ADMIN_TOKEN_CHARACTERS_MIN;
+pub use triggers::TRIGGERS_MAX;
+
+use crate::auto_response::AutoResponse;
+use crate::deployment::Migration;
 pub use crate::limits::ServerConfig;
 use crate::limits::{FunctionLimits, InstancePolicy};
-use crate::name::FunctionName;
+use crate::name::{AliasName, FunctionName};
 use crate::route::Route;
 
 /// All that a host is told when it starts.
@@ -54,15 +63,45 @@ pub struct FunctionConfig {
     /// Its name.
     pub name: FunctionName,
     /// The component's file, as written; relative to the configuration file.
-    pub component: PathBuf,
-    /// The line that names the component, to point at when it does not load.
+    /// A function without one waits for a deploy.
+    pub component: Option<PathBuf>,
+    /// The line that names the component, to point at when it does not load;
+    /// without one the line that names the function.
     pub component_line: usize,
     /// Where it is reached.
     pub route: Route,
+    /// Which of its versions the route leads to.
+    pub alias: AliasName,
+    /// What becomes of open connections when an alias of the function moves
+    /// that was not told otherwise.
+    pub migration: Migration,
+    /// Further routes, distinct over all functions; at most [`TRIGGERS_MAX`].
+    pub triggers: Vec<Trigger>,
+    /// What every connection of the function is answered without it; at most
+    /// the limit `auto_responses`.
+    pub auto_responses: Vec<AutoResponse>,
     /// How many instances and what each may hold.
     pub instance: InstancePolicy,
     /// What a connection or a call may use.
     pub limit: FunctionLimits,
+}
+
+/// A further route of a function.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// Where it is reached.
+    pub route: Route,
+    /// What that leads to.
+    pub target: Target,
+}
+
+/// Which version of a function a route leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// Where the alias points.
+    Alias(AliasName),
+    /// The version whose digest begins so: 6 to 64 of `0-9a-f`.
+    Version(String),
 }
 
 /// Something wrong in a configuration file.
@@ -83,6 +122,24 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, Vec<ConfigError>> {
         let file = file::read(text).map_err(|error| vec![error])?;
         validate::validate(text, file)
+    }
+}
+
+impl FunctionConfig {
+    /// A function about which nothing more is said.
+    pub fn new(name: FunctionName, component: Option<PathBuf>, route: Route) -> Self {
+        Self {
+            name,
+            component,
+            component_line: 0,
+            route,
+            alias: AliasName::live(),
+            migration: Migration::default(),
+            triggers: Vec::new(),
+            auto_responses: Vec::new(),
+            instance: InstancePolicy::default(),
+            limit: FunctionLimits::default(),
+        }
     }
 }
 

@@ -125,6 +125,9 @@ fn with_row(table: &str, name: &str, value: &str) -> String {
         _ if name == "time_warning" => function(&format!(
             "{table}\nconnection_time = \"365 d\"\n{name} = {value}\n"
         )),
+        _ if name == "backoff_time" => function(&format!(
+            "{table}\nbackoff_time_max = \"1 h\"\n{name} = {value}\n"
+        )),
         _ => function(&format!("{table}\n{name} = {value}\n")),
     }
 }
@@ -220,4 +223,196 @@ fn what_happens_past_a_limit_is_a_word() {
     assert_eq!(config.functions[0].limit.time_up, TimeUp::Abort);
     let found = errors(&function("[function.limit]\noutbox_overflow = \"drop\"\n"));
     assert!(found[0].message.contains("`drop-oldest`"), "{found:?}");
+}
+
+/// A file with a `[server]` table of these lines.
+fn server(lines: &str) -> String {
+    format!("[server]\n{lines}\n{}", function(""))
+}
+
+const TOKEN: &str = "0123456789abcdef";
+
+#[test]
+fn the_admin_interface_is_not_exposed_without_a_token() {
+    let at = |lines: &str| Config::parse(&server(lines)).unwrap().server.admin;
+    assert_eq!(at(""), AdminListen::Beside);
+    assert_eq!(at("admin = \"off\""), AdminListen::Off);
+    for loopback in ["127.0.0.1:8081", "[::1]:8081", "127.0.0.1:0"] {
+        let expected = AdminListen::At(loopback.parse().unwrap());
+        assert_eq!(at(&format!("admin = \"{loopback}\"")), expected);
+    }
+    let exposed = "admin = \"0.0.0.0:8081\"";
+    let found = errors(&server(exposed));
+    assert!(found[0].message.contains("has no token"), "{found:?}");
+    assert!(found[0].hint.contains("admin_token"), "{found:?}");
+    let token = format!("{exposed}\nadmin_token = \"{TOKEN}\"");
+    assert_eq!(at(&token), AdminListen::At("0.0.0.0:8081".parse().unwrap()));
+    for (lines, expected) in [
+        ("admin = \"8081\"", "is not an address"),
+        ("admin = \"127.0.0.1:8080\"", "are both 127.0.0.1:8080"),
+    ] {
+        let found = errors(&server(lines));
+        assert!(found[0].message.contains(expected), "{found:?}");
+    }
+}
+
+#[test]
+fn a_token_at_its_length_and_past_it_is_never_shown() {
+    let token = |token: &str| Config::parse(&server(&format!("admin_token = \"{token}\"")));
+    let right = token(TOKEN).unwrap();
+    assert_eq!(right.server.admin_token.as_deref(), Some(TOKEN));
+    for wrong in [&TOKEN[1..], "0123456789 abcdef", "0123456789äabcdef"] {
+        let found = token(wrong).unwrap_err();
+        assert!(found[0].message.contains("16 visible"), "{found:?}");
+        assert!(!found[0].to_string().contains(wrong), "{found:?}");
+        assert_eq!(found[0].line, 2);
+    }
+}
+
+#[test]
+fn a_function_may_wait_for_a_deploy() {
+    let text = "[server]\ndata = \"data\"\n[[function]]\nname = \"a\"\nroute = \"/a\"\nalias = \"beta\"\nmigration = \"drain\"\n";
+    let config = Config::parse(text).unwrap();
+    assert_eq!(config.server.data.as_deref(), Some("data".as_ref()));
+    let function = &config.functions[0];
+    assert_eq!((&function.component, function.component_line), (&None, 4));
+    assert_eq!(function.alias.as_str(), "beta");
+    assert_eq!(function.migration, Migration::Drain);
+    let with = Config::parse(&self::function("")).unwrap();
+    assert_eq!(with.functions[0].alias, AliasName::live());
+    assert_eq!(with.functions[0].migration, Migration::Migrate);
+}
+
+#[test]
+fn a_trigger_leads_to_an_alias_or_a_version() {
+    let trigger = |lines: &str| function(&format!("[[function.trigger]]\n{lines}\n"));
+    let beta = "route = \"/beta/{p}\"\nalias = \"beta\"";
+    let old = "route = \"/old/{p}\"\nversion = \"3f29ac\"";
+    let config = Config::parse(&trigger(&format!("{beta}\n[[function.trigger]]\n{old}"))).unwrap();
+    let triggers = &config.functions[0].triggers;
+    assert_eq!(triggers[0].route.as_str(), "/beta/{p}");
+    let beta_alias = AliasName::new("beta").unwrap();
+    assert_eq!(triggers[0].target, Target::Alias(beta_alias));
+    assert_eq!(triggers[1].target, Target::Version("3f29ac".into()));
+    let long = format!("route = \"/b\"\nversion = \"{}\"", "a".repeat(65));
+    for (lines, line, expected) in [
+        ("route = \"/b\"", 5, "one of `alias` and `version`"),
+        (
+            "route = \"/b\"\nalias = \"b\"\nversion = \"3f29ac\"",
+            5,
+            "one of `alias` and `version`",
+        ),
+        ("route = \"/b\"\nversion = \"3f29a\"", 7, "6 to 64"),
+        ("route = \"/b\"\nversion = \"3F29AC\"", 7, "6 to 64"),
+        (&long, 7, "6 to 64"),
+        ("route = \"/b\"\nalias = \"3f29ac\"", 7, "is not an alias"),
+        ("route = \"/a/{q}\"\nalias = \"b\"", 6, "the same paths"),
+        ("alias = \"b\"", 5, "missing field `route`"),
+    ] {
+        let found = errors(&trigger(lines));
+        assert!(found[0].message.contains(expected), "{lines}: {found:?}");
+        assert_eq!(found[0].line, line, "{lines}: {found:?}");
+    }
+    // Every route has the parameter that chooses the instance.
+    let affinity = "[function.instance]\naffinity = \"p\"\n[[function.trigger]]\n";
+    assert!(Config::parse(&function(&format!("{affinity}{beta}"))).is_ok());
+    let found = errors(&function(&format!(
+        "{affinity}route = \"/b\"\nalias = \"b\""
+    )));
+    assert!(found[0].message.contains("`/b` has no parameter `p`"));
+}
+
+#[test]
+fn triggers_at_their_number_and_past_it() {
+    let triggers = |count: usize| {
+        let tables: String = (0..count)
+            .map(|index| format!("[[function.trigger]]\nroute = \"/{index}\"\nalias = \"b\"\n"))
+            .collect();
+        Config::parse(&function(&tables))
+    };
+    assert!(triggers(TRIGGERS_MAX).is_ok());
+    let found = triggers(TRIGGERS_MAX + 1).unwrap_err();
+    assert!(found[0].message.contains("at most 64 triggers"));
+}
+
+#[test]
+fn what_the_host_answers_by_itself() {
+    use crate::auto_response::MatchKind;
+    use crate::limits::AUTO_RESPONSE_BYTES_MAX;
+    use crate::message::Message;
+
+    let pair = |lines: &str| function(&format!("[[function.auto_response]]\n{lines}\n"));
+    let config = Config::parse(&pair(
+        "text = \"ping\"\nreply = \"pong\"\n[[function.auto_response]]\nbinary_hex = \"00fF\"\nreply_hex = \"\"\nmatch = \"prefix\"",
+    ))
+    .unwrap();
+    let pairs = &config.functions[0].auto_responses;
+    assert_eq!(pairs[0].match_kind, MatchKind::Exact);
+    assert_eq!(pairs[0].request, Message::Text("ping".into()));
+    assert_eq!(pairs[1].match_kind, MatchKind::Prefix);
+    assert_eq!(pairs[1].request, Message::Binary(vec![0, 255].into()));
+    assert_eq!(pairs[1].reply, Message::Binary(vec![].into()));
+    let sized = |bytes: usize| format!("text = \"{}\"\nreply = \"\"", "p".repeat(bytes));
+    assert!(Config::parse(&pair(&sized(AUTO_RESPONSE_BYTES_MAX))).is_ok());
+    for (lines, expected) in [
+        ("reply = \"pong\"", "one of `text` and `binary_hex`"),
+        ("text = \"ping\"", "one of `reply` and `reply_hex`"),
+        (
+            "text = \"\"\nbinary_hex = \"\"\nreply = \"\"",
+            "one of `text` and `binary_hex`",
+        ),
+        (
+            "binary_hex = \"0\"\nreply = \"\"",
+            "not bytes in hexadecimal",
+        ),
+        (
+            "binary_hex = \"+1\"\nreply = \"\"",
+            "not bytes in hexadecimal",
+        ),
+        (
+            "text = \"\"\nreply = \"\"\nmatch = \"prefix\"",
+            "an empty one",
+        ),
+        (
+            "text = \"\"\nreply = \"\"\nmatch = \"some\"",
+            "unknown variant",
+        ),
+        (
+            &sized(AUTO_RESPONSE_BYTES_MAX + 1),
+            "`text` has more than 2 KiB",
+        ),
+    ] {
+        let found = errors(&pair(lines));
+        assert!(found[0].message.contains(expected), "{lines}: {found:?}");
+        assert!(found[0].line >= 5, "{lines}: {found:?}");
+    }
+}
+
+#[test]
+fn automatic_responses_at_their_number_and_past_it() {
+    let pairs = |count: usize| {
+        let tables = "[[function.auto_response]]\ntext = \"a\"\nreply = \"b\"\n".repeat(count);
+        Config::parse(&function(&tables))
+    };
+    let most = FunctionLimits::default().auto_responses as usize;
+    assert_eq!(pairs(most).unwrap().functions[0].auto_responses.len(), most);
+    let found = pairs(most + 1).unwrap_err();
+    assert!(found[0].message.contains("more than 8"), "{found:?}");
+}
+
+#[test]
+fn a_backoff_is_no_longer_than_its_maximum() {
+    let policy = |lines: &str| {
+        Config::parse(&function(&format!("[function.instance]\n{lines}\n")))
+            .map(|config| config.functions[0].instance.clone())
+    };
+    assert!(policy("backoff_time = \"2 s\"\nbackoff_time_max = \"2 s\"").is_ok());
+    let found = policy("backoff_time = \"2 s\"\nbackoff_time_max = \"1999 ms\"").unwrap_err();
+    assert!(
+        found[0].message.contains("at most `backoff_time_max`"),
+        "{found:?}"
+    );
+    // Without a word about it, it comes down.
+    let short = policy("backoff_time_max = \"20 ms\"").unwrap();
+    assert_eq!(short.backoff_time, Duration::from_millis(20));
 }

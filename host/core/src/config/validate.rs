@@ -6,9 +6,10 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::file::{self, File, Maximum, error_at, line_of};
-use super::{Config, ConfigError, FunctionConfig, ServerConfig};
+use super::{Config, ConfigError, FunctionConfig, ServerConfig, Trigger};
 use crate::limits::server::{ServerConfigMaximum, ServerConfigWritten};
 use crate::limits::{FunctionLimits, FunctionLimitsWritten, InstancePolicy, InstancePolicyWritten};
+use crate::name::AliasName;
 use crate::route::{Route, RouteError, RouteTable};
 use crate::units::{ByteSize, Period};
 
@@ -49,15 +50,23 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
     }
 }
 
-struct Check<'a> {
+pub(super) struct Check<'a> {
     text: &'a str,
     errors: Vec<ConfigError>,
 }
 
 impl Check<'_> {
-    fn error(&mut self, span: Option<Range<usize>>, message: &str, hint: &str) {
+    pub(super) fn error(&mut self, span: Option<Range<usize>>, message: &str, hint: &str) {
         self.errors
             .push(error_at(self.text, span, message.into(), hint.into()));
+    }
+
+    /// An error about a secret: the line is named and not shown.
+    pub(super) fn secret_error(&mut self, span: Range<usize>, message: &str, hint: &str) {
+        self.error(Some(span), message, hint);
+        if let Some(error) = self.errors.last_mut() {
+            error.source.clear();
+        }
     }
 
     /// Takes what a table of limits reports.
@@ -67,6 +76,8 @@ impl Check<'_> {
 
     fn server(&mut self, mut server: ServerConfigWritten) -> ServerConfig {
         let listen = server.listen.take();
+        let admin = server.admin.take();
+        self.admin_token(server.admin_token.as_ref());
         let mut config = server.resolve(&ServerConfigMaximum::default(), &mut self.report());
         if let Some(listen) = listen {
             match listen.get_ref().parse() {
@@ -77,6 +88,9 @@ impl Check<'_> {
                     self.error(Some(listen.span()), &message, hint);
                 }
             }
+        }
+        if let Some(admin) = admin {
+            config.admin = self.admin(&admin, &config);
         }
         config
     }
@@ -92,26 +106,44 @@ impl Check<'_> {
         maximum: &Maximum,
         routes: &mut RouteTable<()>,
     ) -> Option<FunctionConfig> {
-        let span = function.route.span();
-        let route = Route::new(function.route.get_ref())
-            .and_then(|route| routes.insert(&route, ()).map(|()| route));
-        let route = match route {
-            Ok(route) => route,
-            Err(error) => {
-                self.error(Some(span), &error.to_string(), route_hint(&error));
-                return None;
-            }
-        };
-        let instance = self.instance(function.instance, maximum, &route);
+        let route = self.route(&function.route, routes);
+        let triggers = self.triggers(function.trigger, routes);
+        let route = route?;
+        let instance = self.instance(function.instance, maximum, &route, &triggers);
         let limit = self.limit(function.limit, maximum);
+        let auto_responses = self.auto_responses(function.auto_response, limit.auto_responses);
+        let place = match &function.component {
+            Some(component) => component.span(),
+            None => function.name.span(),
+        };
         Some(FunctionConfig {
             name: function.name.into_inner(),
-            component_line: line_of(self.text, function.component.span().start),
-            component: function.component.into_inner(),
+            component_line: line_of(self.text, place.start),
+            component: function.component.map(Spanned::into_inner),
             route,
+            alias: function.alias.unwrap_or_else(AliasName::live),
+            migration: function.migration,
+            triggers,
+            auto_responses,
             instance,
             limit,
         })
+    }
+
+    /// A route that no other one has.
+    pub(super) fn route(
+        &mut self,
+        written: &Spanned<String>,
+        routes: &mut RouteTable<()>,
+    ) -> Option<Route> {
+        let route = Route::new(written.get_ref())
+            .and_then(|route| routes.insert(&route, ()).map(|()| route));
+        route
+            .map_err(|error| {
+                let hint = route_hint(&error);
+                self.error(Some(written.span()), &error.to_string(), hint);
+            })
+            .ok()
     }
 
     fn instance(
@@ -119,16 +151,40 @@ impl Check<'_> {
         instance: InstancePolicyWritten,
         maximum: &Maximum,
         route: &Route,
+        triggers: &[Trigger],
     ) -> InstancePolicy {
         if let Some(written) = &instance.affinity
             && let Some(affinity) = written.get_ref()
-            && !route.parameters().contains(affinity)
         {
-            let message = format!("the route `{route}` has no parameter `{affinity}`");
-            let hint = "affinity names a parameter of the route, as `room` in \"/chat/{room}\"";
-            self.error(Some(written.span()), &message, hint);
+            let routes = triggers.iter().map(|trigger| &trigger.route);
+            for route in [route].into_iter().chain(routes) {
+                if !route.parameters().contains(affinity) {
+                    let message = format!("the route `{route}` has no parameter `{affinity}`");
+                    let hint =
+                        "affinity names a parameter of the route, as `room` in \"/chat/{room}\"";
+                    self.error(Some(written.span()), &message, hint);
+                }
+            }
         }
-        instance.resolve(&maximum.instance, &mut self.report())
+        let time = instance.backoff_time.as_ref().map(Spanned::span);
+        let mut policy = instance.resolve(&maximum.instance, &mut self.report());
+        match time {
+            None => policy.backoff_time = policy.backoff_time.min(policy.backoff_time_max),
+            Some(span) if policy.backoff_time > policy.backoff_time_max => {
+                let message = format!(
+                    "`backoff_time` is {} and can be at most `backoff_time_max`, which is {}",
+                    Period(policy.backoff_time),
+                    Period(policy.backoff_time_max)
+                );
+                self.error(
+                    Some(span),
+                    &message,
+                    "lower it, or raise `backoff_time_max`",
+                );
+            }
+            Some(_) => {}
+        }
+        policy
     }
 
     fn limit(&mut self, limit: FunctionLimitsWritten, maximum: &Maximum) -> FunctionLimits {
@@ -185,7 +241,7 @@ impl Check<'_> {
     }
 }
 
-fn bytes(bytes: usize) -> ByteSize {
+pub(super) fn bytes(bytes: usize) -> ByteSize {
     ByteSize(u64::try_from(bytes).unwrap_or(u64::MAX))
 }
 
@@ -196,6 +252,6 @@ fn route_hint(error: &RouteError) -> &'static str {
             "as in \"/chat/{room}\"; a name has letters, digits, `-` and `_`"
         }
         RouteError::Reserved => "choose another first segment",
-        RouteError::Conflict(..) => "each function has a route of its own",
+        RouteError::Conflict(..) => "each function has routes of its own",
     }
 }

@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 use openline_core::config::{Config, FunctionConfig, ServerConfig};
-use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
 
@@ -62,12 +61,5 @@ fn function(component: &Path) -> anyhow::Result<FunctionConfig> {
         )
     })?;
     let route = Route::new(&format!("/{name}"))?;
-    Ok(FunctionConfig {
-        name,
-        component: component.into(),
-        component_line: 0,
-        route,
-        instance: InstancePolicy::default(),
-        limit: FunctionLimits::default(),
-    })
+    Ok(FunctionConfig::new(name, Some(component.into()), route))
 }

@@ -1,0 +1,62 @@
+//! The rules of the admin interface's address and token: whoever reaches it may
+//! deploy, so it is not exposed without a token.
+
+use std::net::SocketAddr;
+
+use toml::Spanned;
+
+use super::validate::Check;
+use super::{AdminListen, ServerConfig};
+
+/// The shortest token of the admin interface, in characters: 64 bits even when
+/// they are only `0-9a-f`.
+pub const ADMIN_TOKEN_CHARACTERS_MIN: usize = 16;
+
+impl Check<'_> {
+    /// Reads the address, which must fit to the others.
+    pub(super) fn admin(
+        &mut self,
+        written: &Spanned<String>,
+        server: &ServerConfig,
+    ) -> AdminListen {
+        let text = written.get_ref().as_str();
+        if text == "off" {
+            return AdminListen::Off;
+        }
+        let Ok(address) = text.parse::<SocketAddr>() else {
+            let message = format!("`{text}` is not an address for the admin interface");
+            let hint = "write address and port, as in \"127.0.0.1:8081\", or \"off\"";
+            self.error(Some(written.span()), &message, hint);
+            return AdminListen::Off;
+        };
+        if address == server.listen && address.port() != 0 {
+            let message = format!("`admin` and `listen` are both {address}");
+            let hint = "the admin interface has a listener of its own: choose another port";
+            self.error(Some(written.span()), &message, hint);
+        }
+        if !address.ip().is_loopback() && server.admin_token.is_none() {
+            let message = format!("`admin` is {address}, which others can reach, and has no token");
+            let hint =
+                "set `admin_token`, or listen on a loopback address as in \"127.0.0.1:8081\"";
+            self.error(Some(written.span()), &message, hint);
+        }
+        AdminListen::At(address)
+    }
+
+    /// A token that can be sent in a header and not be guessed. It is in no
+    /// message: what is wrong with it is said without it.
+    pub(super) fn admin_token(&mut self, written: Option<&Spanned<Option<String>>>) {
+        let Some(written) = written else { return };
+        let Some(token) = written.get_ref() else {
+            return;
+        };
+        let visible = token.bytes().all(|byte| byte.is_ascii_graphic());
+        if !visible || token.len() < ADMIN_TOKEN_CHARACTERS_MIN {
+            let message = format!(
+                "`admin_token` must be at least {ADMIN_TOKEN_CHARACTERS_MIN} visible ASCII characters"
+            );
+            let hint = "make one with `openssl rand -hex 32`";
+            self.secret_error(written.span(), &message, hint);
+        }
+    }
+}

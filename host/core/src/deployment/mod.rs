@@ -1,0 +1,289 @@
+//! What is deployed: the versions of a function, and the aliases that point to
+//! them. Pure rules; the store keeps it, the gateway follows it.
+//!
+//! A version never changes; an alias moves. An alias splits its connections by
+//! weight: each connection has a point of 0 to 99 that stays its own, and goes
+//! to the share whose range contains it. `change` holds the operations, each of
+//! which either happens whole or changes nothing, `shares` the arithmetic.
+//!
+//! Bounded by [`ALIASES_MAX`], [`HISTORY_MAX`] and [`NOTE_BYTES_MAX`]; how many
+//! versions are kept is the host's limit `versions`, see [`Deployment::trim`].
+
+mod change;
+mod error;
+mod shares;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Digest;
+use crate::name::{AliasName, FunctionName};
+use crate::route::Route;
+
+pub use change::Deployed;
+pub use error::DeploymentError;
+
+/// The format of a written [`Deployment`] that this release reads and writes.
+pub const DEPLOYMENT_FORMAT: u32 = 1;
+/// Aliases of one function: stages and tenants, not connections.
+pub const ALIASES_MAX: usize = 64;
+/// How many changes of an alias can be taken back; who goes further back than
+/// this knows the version and names it.
+pub const HISTORY_MAX: usize = 20;
+/// A note on a version, in bytes: a line of a commit.
+pub const NOTE_BYTES_MAX: usize = 256;
+/// The most connections of an alias that are drained in a second: the host's
+/// own bound of `drain_connections_per_second`.
+pub const DRAIN_PACE_MAX: u32 = 10_000_000;
+
+/// What becomes of open connections when their alias points elsewhere.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Migration {
+    /// Their next event goes to the new version.
+    #[default]
+    Migrate,
+    /// They stay with the version that took them until they end.
+    Pin,
+    /// Those whose version is not the alias's any more are closed with 1012,
+    /// at a bounded pace.
+    Drain,
+}
+
+/// A part of an alias's connections.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Share {
+    /// The version they go to.
+    pub version: Digest,
+    /// How many of a hundred.
+    pub weight: u32,
+}
+
+/// Which of the two handlers of the contract a version exports.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum HandlerKind {
+    /// One call after the other.
+    Plain,
+    /// Many calls in flight.
+    Async,
+}
+
+/// One version of a function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct VersionRecord {
+    /// Its name: the digest of its component.
+    pub digest: Digest,
+    /// The size of its component, in bytes.
+    pub bytes: u64,
+    /// What it exports.
+    pub handler: HandlerKind,
+    /// When it was deployed first, in milliseconds since 1970.
+    pub deployed_at: u64,
+    /// What its author says of it, up to [`NOTE_BYTES_MAX`].
+    pub note: Option<String>,
+}
+
+/// Where an alias points, and where it pointed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AliasRecord {
+    shares: Vec<Share>,
+    migration: Migration,
+    drain_connections_per_second: Option<u32>,
+    before: Vec<Vec<Share>>,
+}
+
+/// The versions of one function and the aliases that point to them.
+///
+/// What always holds: no version is there twice; an alias, and each entry of
+/// its history, has shares of distinct versions that exist, none of weight 0,
+/// together 100.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "Written", into = "Written")]
+pub struct Deployment {
+    name: FunctionName,
+    route: Option<Route>,
+    versions: Vec<VersionRecord>,
+    aliases: BTreeMap<AliasName, AliasRecord>,
+}
+
+/// A [`Deployment`] as it is written down.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Written {
+    format: u32,
+    name: FunctionName,
+    route: Option<Route>,
+    versions: Vec<VersionRecord>,
+    aliases: BTreeMap<AliasName, AliasRecord>,
+}
+
+// === impl AliasRecord ===
+
+impl AliasRecord {
+    /// Where it points. The order is that of the ranges of points.
+    pub fn shares(&self) -> &[Share] {
+        &self.shares
+    }
+
+    /// What becomes of its connections when it moves.
+    pub fn migration(&self) -> Migration {
+        self.migration
+    }
+
+    /// How many of its connections are drained in a second; none for the
+    /// host's own pace.
+    pub fn drain_connections_per_second(&self) -> Option<u32> {
+        self.drain_connections_per_second
+    }
+
+    /// Where it pointed before, the latest last.
+    pub fn before(&self) -> &[Vec<Share>] {
+        &self.before
+    }
+
+    /// The version of the connections at a point of 0 to 99. What is past that
+    /// counts as 99.
+    pub fn pick(&self, point: u32) -> Option<Digest> {
+        let mut end = 0;
+        self.shares
+            .iter()
+            .find(|share| {
+                end += share.weight;
+                point.min(99) < end
+            })
+            .map(|share| share.version)
+    }
+
+    /// Whether it points to a version, with whatever weight.
+    pub fn points_to(&self, version: &Digest) -> bool {
+        shares::name(&self.shares, version)
+    }
+}
+
+// === impl Deployment ===
+
+impl Deployment {
+    /// Of a function that has no version yet. The route is for functions that
+    /// no configuration names.
+    pub fn new(name: FunctionName, route: Option<Route>) -> Self {
+        Self {
+            name,
+            route,
+            versions: Vec::new(),
+            aliases: BTreeMap::new(),
+        }
+    }
+
+    /// The function.
+    pub fn name(&self) -> &FunctionName {
+        &self.name
+    }
+
+    /// The route it was deployed with, if no configuration names it.
+    pub fn route(&self) -> Option<&Route> {
+        self.route.as_ref()
+    }
+
+    /// Its versions, the oldest first.
+    pub fn versions(&self) -> &[VersionRecord] {
+        &self.versions
+    }
+
+    /// One of its versions.
+    pub fn version(&self, digest: &Digest) -> Option<&VersionRecord> {
+        self.versions
+            .iter()
+            .find(|version| version.digest == *digest)
+    }
+
+    /// Its aliases by name.
+    pub fn aliases(&self) -> &BTreeMap<AliasName, AliasRecord> {
+        &self.aliases
+    }
+
+    /// One of its aliases.
+    pub fn alias(&self, name: &AliasName) -> Option<&AliasRecord> {
+        self.aliases.get(name)
+    }
+
+    /// The version of an alias's connections at a point of 0 to 99; none when
+    /// there is no such alias.
+    pub fn pick(&self, alias: &AliasName, point: u32) -> Option<Digest> {
+        self.aliases.get(alias)?.pick(point)
+    }
+
+    /// Changes the route it was deployed with.
+    pub fn set_route(&mut self, route: Option<Route>) {
+        self.route = route;
+    }
+
+    /// What is not as the type promises; for what was written elsewhere.
+    fn check(&self) -> Result<(), DeploymentError> {
+        for (index, version) in self.versions.iter().enumerate() {
+            change::check_note(version)?;
+            let earlier = &self.versions[..index];
+            if earlier.iter().any(|other| other.digest == version.digest) {
+                return Err(DeploymentError::VersionTwice(version.digest));
+            }
+        }
+        if self.aliases.len() > ALIASES_MAX {
+            return Err(DeploymentError::TooManyAliases);
+        }
+        for alias in self.aliases.values() {
+            change::check_pace(alias.drain_connections_per_second)?;
+            if alias.before.len() > HISTORY_MAX {
+                return Err(DeploymentError::History);
+            }
+            for shares in alias.before.iter().chain([&alias.shares]) {
+                shares::check(shares, |version| self.version(version).is_some())?;
+            }
+        }
+        Ok(())
+    }
+}
+
+// === impl Written ===
+
+impl From<Deployment> for Written {
+    fn from(deployment: Deployment) -> Self {
+        let Deployment {
+            name,
+            route,
+            versions,
+            aliases,
+        } = deployment;
+        Self {
+            format: DEPLOYMENT_FORMAT,
+            name,
+            route,
+            versions,
+            aliases,
+        }
+    }
+}
+
+impl TryFrom<Written> for Deployment {
+    type Error = DeploymentError;
+
+    fn try_from(written: Written) -> Result<Self, DeploymentError> {
+        if written.format != DEPLOYMENT_FORMAT {
+            return Err(DeploymentError::Format(written.format));
+        }
+        let deployment = Self {
+            name: written.name,
+            route: written.route,
+            versions: written.versions,
+            aliases: written.aliases,
+        };
+        deployment.check()?;
+        Ok(deployment)
+    }
+}
+
+#[cfg(test)]
+mod tests;
