@@ -352,7 +352,8 @@ impl Runtime {
     }
 }
 
-fn digest_of(bytes: &[u8]) -> Digest {
+/// What names the version that a component is.
+pub fn digest_of(bytes: &[u8]) -> Digest {
     Digest::new(Sha256::digest(bytes).into())
 }
 
