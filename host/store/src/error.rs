@@ -155,6 +155,12 @@ impl From<redb::Error> for StoreError {
     }
 }
 
+impl From<serde_json::Error> for StoreError {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Damaged(error.to_string())
+    }
+}
+
 // === impl SaveError ===
 
 impl SaveError {

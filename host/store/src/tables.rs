@@ -11,7 +11,7 @@ use redb::{
 };
 
 use crate::database::begin_read;
-use crate::error::{SaveError, StoreError};
+use crate::error::SaveError;
 
 /// What each state and each alarm counts for beside its names and its bytes:
 /// what the database needs to find it.
@@ -299,10 +299,4 @@ pub(crate) fn alarms(transaction: &ReadTransaction) -> Result<Vec<StoredAlarm>, 
         });
     }
     Ok(alarms)
-}
-
-impl From<serde_json::Error> for StoreError {
-    fn from(error: serde_json::Error) -> Self {
-        Self::Damaged(error.to_string())
-    }
 }

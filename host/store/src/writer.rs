@@ -20,6 +20,9 @@ use crate::tables::Tables;
 
 /// Operations that wait for the writer; past it their callers wait.
 pub(crate) const QUEUE_OPERATIONS_MAX: usize = 1024;
+/// States that wait for the writer, in KiB together; past it their callers
+/// wait. The largest 64 fit, and thousands of small ones.
+pub(crate) const QUEUE_KIBIBYTES_MAX: u32 = 64 * 1024;
 /// Operations in one transaction: what is forced to the disk at once stays a
 /// matter of milliseconds.
 pub(crate) const BATCH_OPERATIONS_MAX: usize = 256;

@@ -17,14 +17,14 @@ use openline_core::name::{AlarmName, FunctionName};
 use parking_lot::{Mutex, RwLock};
 use redb::ReadTransaction;
 use redb::backends::InMemoryBackend;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use crate::components::{Components, make_folder, sync_folder};
 use crate::database::{Held, Medium, begin_read};
 use crate::error::{OpenError, SaveError, StoreError};
 use crate::tables::{self, Snapshot, StoredAlarm, Tables, Usage};
-use crate::writer::{self, Operation, QUEUE_OPERATIONS_MAX, Shared, Work};
+use crate::writer::{self, Operation, QUEUE_KIBIBYTES_MAX, QUEUE_OPERATIONS_MAX, Shared, Work};
 
 /// What is kept when connections, instances and the process go. Cheap to
 /// clone; when the last one goes, what waits is written and the folder is free.
@@ -37,6 +37,8 @@ struct Inner {
     /// Taken when the store goes, which ends the writer.
     queue: Option<mpsc::Sender<Operation>>,
     writer: Option<JoinHandle<()>>,
+    /// Room for states that wait, in KiB.
+    room: Semaphore,
     shared: Arc<Shared>,
     components: Arc<Components>,
 }
@@ -99,6 +101,7 @@ impl Store {
             inner: Arc::new(Inner {
                 queue: Some(queue),
                 writer: Some(writer),
+                room: Semaphore::new(QUEUE_KIBIBYTES_MAX as usize),
                 shared,
                 components: Arc::new(components),
             }),
@@ -223,6 +226,13 @@ impl Store {
         expected: Option<u64>,
     ) -> Result<u64, SaveError> {
         let (function, key) = (function.clone(), key.to_owned());
+        let kibibytes = u32::try_from(bytes.len() / 1024 + 1).unwrap_or(u32::MAX);
+        // Given back when it is written; nobody closes it.
+        let _room = self
+            .inner
+            .room
+            .acquire_many(kibibytes.min(QUEUE_KIBIBYTES_MAX))
+            .await;
         self.write(move |tables| tables.save_state(function.as_str(), &key, &bytes, expected))
             .await?
     }

@@ -144,6 +144,19 @@ async fn of_many_who_expect_the_same_one_saves() {
 }
 
 #[tokio::test]
+async fn states_that_are_too_large_to_wait_together_wait_for_each_other() {
+    let store = Store::memory(1 << 30).unwrap();
+    let large = bytes(QUEUE_KIBIBYTES_MAX as usize * 1024 / 2 + 1);
+    let mut tasks = tokio::task::JoinSet::new();
+    for key in ["a", "b", "c"] {
+        let (store, large) = (store.clone(), large.clone());
+        tasks.spawn(async move { store.save_state(&name("chat"), key, large, None).await });
+    }
+    assert!(tasks.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(store.usage().await.unwrap().states, 3);
+}
+
+#[tokio::test]
 async fn what_is_stored_at_its_limit_and_past_it() {
     let chat = name("chat");
     let folder = tempfile::tempdir().unwrap();
