@@ -11,11 +11,13 @@ use openline_core::event::{Event, UpgradeRequest};
 use openline_core::limits::InstancePolicy;
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
-use openline_engine::function::{Accepted, Binding, Function, Outcome};
+use openline_engine::alias::{Accepted, Alias};
+use openline_engine::binding::{Binding, Outcome};
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_store::Store;
 
 /// Loads a component as a function.
-pub async fn function(component: &str, instance: InstancePolicy) -> anyhow::Result<Function> {
+pub async fn function(component: &str, instance: InstancePolicy) -> anyhow::Result<Arc<Alias>> {
     let options = RuntimeOptions {
         instances: instance.instances,
         ..RuntimeOptions::new(&ServerConfig::default(), None)
@@ -26,7 +28,8 @@ pub async fn function(component: &str, instance: InstancePolicy) -> anyhow::Resu
         ..FunctionConfig::new(FunctionName::new("bench")?, None, Route::new("/bench")?)
     };
     let bytes = std::fs::read(component).with_context(|| component.to_owned())?;
-    Ok(runtime.load(&config, bytes).await?)
+    let commons = runtime.commons(&config.name, &Store::memory(1 << 30));
+    Ok(Alias::to(runtime.load(&config, bytes, &commons).await?))
 }
 
 /// A connection whose socket is the benchmark.
@@ -39,17 +42,17 @@ pub struct Line {
 
 impl Line {
     /// Opens a connection the way the gateway does, without a socket.
-    pub async fn open(function: &Function) -> anyhow::Result<Self> {
-        let Ok(Accepted { seat, .. }) = function.upgrade(UpgradeRequest::default()).await? else {
+    pub async fn open(function: &Arc<Alias>) -> anyhow::Result<Self> {
+        let Ok(Accepted { place, .. }) = function.upgrade(UpgradeRequest::default()).await? else {
             anyhow::bail!("the function refuses the connection");
         };
         let connection = Arc::new(Connection::new(
             Facts::default(),
-            Arc::clone(function.limits()),
+            function.limits(),
             Arc::new(OutboxBudget::new(ServerConfig::default().outbox_bytes)),
         ));
         function.hub().join(&connection);
-        let binding = function.bind(Arc::clone(&connection), seat);
+        let binding = function.bind(Arc::clone(&connection), place);
         let mut line = Self {
             connection,
             binding,

@@ -4,11 +4,13 @@
 //! any number of times, then `close`, each once the one before has returned.
 //! An instance of the function serves many connections and may end at any time
 //! between calls, so what must not be lost belongs into the connection's
-//! attachment. A panic ends the instance; only connections with a call in
-//! flight on it are closed (1011), all others go on with a new one.
+//! attachment, or into the [`state`](crate::state). A panic ends the instance;
+//! only connections with a call in flight on it are closed (1011), all others
+//! go on with a new one.
 
 use std::future::{Future, ready};
 
+use crate::alarms::Alarm;
 use crate::close::{CloseInfo, CloseOrigin};
 use crate::connection::Connection;
 use crate::message::Message;
@@ -65,6 +67,21 @@ pub trait Handler: Default + 'static {
     fn close(&mut self, connection: &Connection, info: CloseInfo, origin: CloseOrigin) {
         let _ = (connection, info, origin);
     }
+
+    /// It is time: an alarm goes off that was set by
+    /// [`Connection::set_alarm`], then with the connection, or by
+    /// [`alarms::set`](crate::alarms::set), then without. A panic makes the
+    /// host try again: see [`alarms`](crate::alarms).
+    fn alarm(&mut self, connection: Option<&Connection>, alarm: Alarm) {
+        let _ = (connection, alarm);
+    }
+
+    /// The instance is about to be dropped, because nothing has happened for a
+    /// while or another version of the function takes over; its connections
+    /// stay. The last moment to save what the next instance should have: see
+    /// [`state`](crate::state). It has little time (`hibernate_timeout`), and
+    /// is not called when a fault ends the instance.
+    fn hibernate(&mut self) {}
 }
 
 /// A function with asynchronous handlers: while one call awaits, the instance
@@ -134,4 +151,17 @@ pub trait AsyncHandler: Default + 'static {
         let _ = (connection, info, origin);
         ready(())
     }
+
+    /// It is time: an alarm goes off that was set by
+    /// [`Connection::set_alarm`], then with the connection, or by
+    /// [`alarms::set`](crate::alarms::set), then without. A panic makes the
+    /// host try again: see [`alarms`](crate::alarms).
+    fn alarm(&self, connection: Option<&Connection>, alarm: Alarm) -> impl Future<Output = ()> {
+        let _ = (connection, alarm);
+        ready(())
+    }
+
+    /// The instance is about to be dropped, as for [`Handler::hibernate`]. No
+    /// call is in flight, and this one does not await.
+    fn hibernate(&self) {}
 }

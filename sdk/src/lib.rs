@@ -26,8 +26,7 @@
 //! - [`AsyncHandler`], exported with [`export_async!`]: asynchronous
 //!   functions; while one call awaits, the instance serves others.
 //!
-//! Both are told of the same four events, and only `message` must be
-//! implemented. `upgrade` may refuse a connection, give it a first attachment
+//! Both are told of the same events, and only `message` must be implemented. `upgrade` may refuse a connection, give it a first attachment
 //! and subscribe it to channels:
 //!
 //! ```
@@ -67,8 +66,12 @@
 //!
 //! The memory of an instance is a cache: instances come and go while
 //! connections stay. What must not be lost belongs into the connection's
-//! [attachment](Connection::set_attachment).
+//! [attachment](Connection::set_attachment), or, where it is not one
+//! connection's, into the [`state`]. What is to happen later, whether there is
+//! an instance then or not, is an [alarm](alarms).
 
+pub mod alarms;
+pub mod state;
 pub mod time;
 
 mod channels;
@@ -82,9 +85,13 @@ mod outcome;
 pub mod raw;
 mod upgrade;
 
+pub use alarms::Alarm;
 pub use channels::{broadcast, broadcast_except, publish, publish_except, subscribers};
 pub use close::{CloseInfo, CloseOrigin};
-pub use connection::{Connection, connection};
+pub use connection::{
+    AutoResponse, Connection, Connections, by_tag, by_tag_page, connection, connections,
+    connections_page,
+};
 pub use handler::{AsyncHandler, Handler};
 pub use message::{AsMessage, Message, MessageRef};
 pub use outcome::{Error, SendOutcome};
@@ -93,7 +100,7 @@ pub use upgrade::{Acceptance, Rejection, UpgradeRequest};
 /// What nearly every function uses: `use openline_sdk::prelude::*`.
 pub mod prelude {
     pub use crate::{
-        Acceptance, AsyncHandler, CloseInfo, CloseOrigin, Connection, Handler, Message, Rejection,
-        SendOutcome, UpgradeRequest,
+        Acceptance, Alarm, AsyncHandler, CloseInfo, CloseOrigin, Connection, Handler, Message,
+        Rejection, SendOutcome, UpgradeRequest,
     };
 }

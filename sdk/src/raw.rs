@@ -1,23 +1,37 @@
 //! The generated bindings, and what the export macros need of them. Owns the
 //! boundary to the component model; nothing here is part of the public API.
 //!
-//! Two worlds, because a component exports exactly one of the two handler
-//! interfaces. What a world exports is written into a component only by the
+//! Worlds of the SDK's own, with the interfaces of the contract's: a component
+//! exports exactly one of the two handler interfaces, and the parts that both
+//! kinds share are generated once. What a world exports is written into a component only by the
 //! macro generated with it, so only by the one of [`crate::export!`] and
 //! [`crate::export_async!`] that a crate uses; imports that a crate does not
 //! call are left out by the linker. The asynchronous world shares the types
-//! and imports of the plain one.
+//! and imports of the plain one. Where a component is made, the worlds that a
+//! crate uses are joined.
 //!
 //! Types are generated in two forms: what a function is given owns its data,
 //! what it gives to an import borrows. So nothing is copied to be sent.
 
-pub use crate::export::{AsyncFunction, PlainFunction};
+pub use crate::export::{AsyncFunction, Asynchronous, Plain, PlainFunction};
 
 /// The plain world, and the types and imports of both.
 pub mod plain {
     wit_bindgen::generate!({
         path: "wit",
-        world: "openline:websocket/websocket",
+        inline: "
+            package openline:sdk;
+            world plain {
+                import openline:websocket/connections@0.1.0;
+                import openline:websocket/channels@0.1.0;
+                import openline:websocket/backpressure@0.1.0;
+                import openline:websocket/alarms@0.1.0;
+                import openline:websocket/state@0.1.0;
+                export openline:websocket/websocket-handler@0.1.0;
+                export openline:websocket/alarm-handler@0.1.0;
+            }
+        ",
+        generate_all,
         ownership: Borrowing { duplicate_if_necessary: true },
         pub_export_macro: true,
         export_macro_name: "export_plain",
@@ -29,16 +43,42 @@ pub mod plain {
 pub mod asynchronous {
     wit_bindgen::generate!({
         path: "wit",
-        world: "openline:websocket/async-websocket",
+        inline: "
+            package openline:sdk;
+            world asynchronous {
+                import openline:websocket/connections@0.1.0;
+                import openline:websocket/async-backpressure@0.1.0;
+                export openline:websocket/async-websocket-handler@0.1.0;
+                export openline:websocket/async-alarm-handler@0.1.0;
+            }
+        ",
         ownership: Borrowing { duplicate_if_necessary: true },
         with: {
             "openline:websocket/types@0.1.0": super::plain::openline::websocket::types,
             "openline:websocket/connections@0.1.0": super::plain::openline::websocket::connections,
-            "openline:websocket/channels@0.1.0": super::plain::openline::websocket::channels,
         },
+        generate_all,
         pub_export_macro: true,
         export_macro_name: "export_asynchronous",
         default_bindings_module: "openline_sdk::raw::asynchronous",
+    });
+}
+
+/// What both kinds of functions export alike. A world of its own: the
+/// generated macros of an interface exist once in a crate.
+pub mod both {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "
+            package openline:sdk;
+            world both {
+                export openline:websocket/hibernation-handler@0.1.0;
+            }
+        ",
+        generate_all,
+        pub_export_macro: true,
+        export_macro_name: "export_both",
+        default_bindings_module: "openline_sdk::raw::both",
     });
 }
 
@@ -59,4 +99,6 @@ pub(crate) mod clock {
 
 pub(crate) use asynchronous::openline::websocket::async_backpressure;
 pub(crate) use clock::wasi::clocks::monotonic_clock;
-pub(crate) use plain::openline::websocket::{backpressure, channels, connections, types};
+pub(crate) use plain::openline::websocket::{
+    alarms, backpressure, channels, connections, state, types,
+};

@@ -9,10 +9,11 @@ use openline_core::config::{FunctionConfig, PageAccess, ServerConfig};
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
-use openline_engine::function::Function;
+use openline_engine::alias::Alias;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
+use openline_store::Store;
 use tokio::task::JoinHandle;
 
 use super::client::{Client, Refused};
@@ -34,7 +35,7 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
 pub struct Host {
     pub address: SocketAddr,
     pub gateway: Arc<Gateway>,
-    functions: Vec<(Route, Arc<Function>)>,
+    functions: Vec<(Route, Arc<Alias>)>,
     accepting: JoinHandle<()>,
 }
 
@@ -97,16 +98,16 @@ impl Host {
     }
 
     /// The function of a name: the component's file stem.
-    pub fn function(&self, name: &str) -> &Arc<Function> {
+    pub fn function(&self, name: &str) -> &Arc<Alias> {
         let found = self
             .functions
             .iter()
-            .find(|(_, function)| function.name().as_str() == name);
+            .find(|(_, function)| function.function().as_str() == name);
         &found.unwrap_or_else(|| panic!("no function `{name}`")).1
     }
 
     /// The function of a route, where several have one component.
-    pub fn function_on(&self, route: &str) -> &Arc<Function> {
+    pub fn function_on(&self, route: &str) -> &Arc<Alias> {
         let found = self
             .functions
             .iter()
@@ -128,8 +129,10 @@ impl HostBuilder {
         let name = component.file_stem().unwrap().to_str().unwrap();
         let name = FunctionName::new(name).unwrap();
         let route = Route::new(route).unwrap();
-        self.functions
-            .push(FunctionConfig::new(name, Some(component), route));
+        let mut function = FunctionConfig::new(name, Some(component), route);
+        // Tests have functions fail on purpose.
+        function.instance.faults_in_a_row = 0;
+        self.functions.push(function);
         self
     }
 
@@ -165,8 +168,9 @@ impl HostBuilder {
         let mut functions = Vec::new();
         for config in &self.functions {
             let bytes = std::fs::read(config.component.as_ref().unwrap()).unwrap();
-            let function = runtime.load(config, bytes).await.unwrap();
-            functions.push((config.route.clone(), Arc::new(function)));
+            let commons = runtime.commons(&config.name, &Store::memory(1 << 30));
+            let version = runtime.load(config, bytes, &commons).await.unwrap();
+            functions.push((config.route.clone(), Alias::to(version)));
         }
         let listener = listen::bind(self.server.listen).unwrap();
         let address = listener.local_addr().unwrap();

@@ -18,7 +18,7 @@ use openline_core::close::CloseReason;
 use openline_core::event::{RouteParams, SendOutcome};
 use openline_core::limits::{FunctionLimits, PING_BYTES_MAX};
 use openline_core::message::Message;
-use openline_core::name::{AlarmName, ChannelName, ConnectionId, Tag};
+use openline_core::name::{AlarmName, AliasName, ChannelName, ConnectionId, Tag};
 use parking_lot::Mutex;
 
 use crate::budget::OutboxBudget;
@@ -32,6 +32,8 @@ pub struct Facts {
     pub subprotocol: Option<String>,
     /// The parameters of the route.
     pub route_params: RouteParams,
+    /// The alias that it came by.
+    pub alias: AliasName,
 }
 
 /// One connection. Shared by reference; it ends when its socket's owner says

@@ -63,7 +63,7 @@ impl Hub {
         tags: Vec<Tag>,
     ) -> Result<(), AttachError> {
         let _ = (connection, tags);
-        Err(AttachError::Gone)
+        Ok(())
     }
 
     /// Open connections that have a tag, in the order of their ids, those

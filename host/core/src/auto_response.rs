@@ -27,11 +27,11 @@ pub struct AutoResponse {
 impl AutoResponse {
     /// Whether a message is answered by this pair.
     pub fn matches(&self, message: &Message) -> bool {
-        let (request, message) = match (&self.request, message) {
+        let (request, message): (&[u8], &[u8]) = match (&self.request, message) {
             (Message::Text(request), Message::Text(message)) => {
                 (&request.as_bytes()[..], &message.as_bytes()[..])
             }
-            (Message::Binary(request), Message::Binary(message)) => (&request[..], &message[..]),
+            (Message::Binary(request), Message::Binary(message)) => (request, message),
             _ => return false,
         };
         match self.match_kind {

@@ -179,6 +179,12 @@ impl AliasName {
     }
 }
 
+impl Default for AliasName {
+    fn default() -> Self {
+        Self::live()
+    }
+}
+
 impl fmt::Display for AliasName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

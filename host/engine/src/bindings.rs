@@ -14,6 +14,8 @@ mod generated {
                 import openline:websocket/channels@0.1.0;
                 import openline:websocket/backpressure@0.1.0;
                 import openline:websocket/async-backpressure@0.1.0;
+                import openline:websocket/alarms@0.1.0;
+                import openline:websocket/state@0.1.0;
             }
         ",
         path: "../../wit",
@@ -23,6 +25,11 @@ mod generated {
             "openline:websocket/backpressure.writable": async | trappable,
             // A task of the instance's event loop.
             "openline:websocket/async-backpressure.writable": async | store | trappable,
+            // Wait for the disk, at most for milliseconds.
+            "openline:websocket/alarms.set": async | trappable,
+            "openline:websocket/state.load": async | trappable,
+            "openline:websocket/state.save": async | trappable,
+            "openline:websocket/state.clear": async | trappable,
             default: trappable,
         },
         with: {
@@ -32,7 +39,7 @@ mod generated {
 }
 
 pub(crate) use generated::openline::websocket::{
-    async_backpressure, backpressure, channels, connections, types,
+    alarms, async_backpressure, backpressure, channels, connections, state, types,
 };
 
 use wasmtime::component::{ComponentType, Lower};

@@ -75,6 +75,12 @@ impl RunClock {
         self.entered.store(self.now(), Ordering::Relaxed);
     }
 
+    /// For how long no guest code has been given the thread.
+    pub(crate) fn idle(&self) -> Duration {
+        let entered = self.entered.load(Ordering::Relaxed);
+        Duration::from_nanos(self.now().saturating_sub(entered))
+    }
+
     /// The run has used up a slice and is to go on.
     pub(crate) fn is_long(&self) -> bool {
         self.yielded.load(Ordering::Relaxed)

@@ -4,13 +4,15 @@
 //! own `instances` may promise more than there is.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 /// The host's `instances`.
 #[derive(Debug)]
 pub(crate) struct Capacity {
     most: u32,
     live: AtomicU32,
+    /// Counts all that there have been.
+    made: AtomicU64,
 }
 
 /// One instance's place; given back when it is dropped, which must be after
@@ -18,6 +20,7 @@ pub(crate) struct Capacity {
 #[derive(Debug)]
 pub(crate) struct Place {
     capacity: Arc<Capacity>,
+    number: u64,
 }
 
 impl Capacity {
@@ -25,6 +28,7 @@ impl Capacity {
         Self {
             most: instances,
             live: AtomicU32::new(0),
+            made: AtomicU64::new(0),
         }
     }
 
@@ -40,7 +44,15 @@ impl Capacity {
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
         taken.is_ok().then(|| Place {
             capacity: Arc::clone(self),
+            number: self.made.fetch_add(1, Ordering::Relaxed) + 1,
         })
+    }
+}
+
+impl Place {
+    /// Names the instance; from 1 on.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
     }
 }
 

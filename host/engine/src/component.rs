@@ -18,6 +18,9 @@ use crate::ticker::Ticker;
 
 const PLAIN: &str = "openline:websocket/websocket-handler@0.1.0";
 const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.1.0";
+const PLAIN_ALARM: &str = "openline:websocket/alarm-handler@0.1.0";
+const ASYNCHRONOUS_ALARM: &str = "openline:websocket/async-alarm-handler@0.1.0";
+const HIBERNATION: &str = "openline:websocket/hibernation-handler@0.1.0";
 
 /// Which of the two handlers a component exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -120,6 +123,8 @@ struct Indices {
     open: ComponentExportIndex,
     messages: ComponentExportIndex,
     close: ComponentExportIndex,
+    alarm: Option<ComponentExportIndex>,
+    hibernate: Option<ComponentExportIndex>,
 }
 
 type Connection = Resource<Handle>;
@@ -131,6 +136,8 @@ pub(crate) struct Exports<M: 'static> {
     pub(crate) open: TypedFunc<(Connection,), ()>,
     pub(crate) messages: TypedFunc<(Connection, M), ()>,
     pub(crate) close: TypedFunc<(Connection, types::CloseInfo, types::CloseOrigin), ()>,
+    pub(crate) alarm: Option<TypedFunc<(Option<Connection>, String, u32), ()>>,
+    pub(crate) hibernate: Option<TypedFunc<(), ()>>,
 }
 
 pub(crate) type PlainExports = Exports<&'static [MessageRef<'static>]>;
@@ -197,9 +204,13 @@ impl Loaded {
         metered: bool,
         ticker: Arc<Ticker>,
     ) -> Result<Self, LoadError> {
-        let interface = match kind {
-            HandlerKind::Plain => PLAIN,
-            HandlerKind::Async => ASYNCHRONOUS,
+        let (interface, alarms) = match kind {
+            HandlerKind::Plain => (PLAIN, PLAIN_ALARM),
+            HandlerKind::Async => (ASYNCHRONOUS, ASYNCHRONOUS_ALARM),
+        };
+        let optional = |interface: &str, name: &str| {
+            let handler = component.get_export_index(None, interface)?;
+            component.get_export_index(Some(&handler), name)
         };
         let find = |name: &str| {
             component
@@ -212,6 +223,8 @@ impl Loaded {
             open: find("open")?,
             messages: find("messages")?,
             close: find("close")?,
+            alarm: optional(alarms, "alarm"),
+            hibernate: optional(HIBERNATION, "hibernate"),
         };
         Ok(Self {
             engine: component.engine().clone(),
@@ -221,6 +234,11 @@ impl Loaded {
             indices,
             _ticker: ticker,
         })
+    }
+
+    /// Whether it has a handler for alarms.
+    pub(crate) fn takes_alarms(&self) -> bool {
+        self.indices.alarm.is_some()
     }
 
     pub(crate) async fn instantiate(
@@ -243,6 +261,14 @@ impl Loaded {
             open: instance.get_typed_func(&mut *store, self.indices.open)?,
             messages: instance.get_typed_func(&mut *store, self.indices.messages)?,
             close: instance.get_typed_func(&mut *store, self.indices.close)?,
+            alarm: match self.indices.alarm {
+                Some(index) => Some(instance.get_typed_func(&mut *store, index)?),
+                None => None,
+            },
+            hibernate: match self.indices.hibernate {
+                Some(index) => Some(instance.get_typed_func(&mut *store, index)?),
+                None => None,
+            },
         })
     }
 
@@ -261,8 +287,7 @@ impl Loaded {
 
     async fn try_start(&self, shared: &Arc<crate::store::Shared>) -> Result<(), LoadError> {
         let host = |error: wasmtime::Error| LoadError::Host(format!("{error:#}"));
-        let (mut store, run) =
-            crate::store::new(&self.engine, shared, self.metered).map_err(host)?;
+        let (mut store, run) = crate::store::new(self, shared, None).map_err(host)?;
         let instance = crate::instance::enforce(&run, shared, self.instantiate(&mut store))
             .await
             .map_err(|failure| LoadError::Start(failure.describe()))?;

@@ -17,23 +17,27 @@ use atomic_waker::AtomicWaker;
 use openline_core::event::Event;
 use openline_core::fault::Fault;
 use openline_core::message::Message;
+use openline_core::name::AlarmName;
 use parking_lot::Mutex;
 use tokio::time::{Instant as Moment, Sleep};
-use wasmtime::AsContextMut;
 use wasmtime::component::{Accessor, Resource};
+use wasmtime::{AsContextMut, Store};
 
 use crate::bindings::MessageOwned;
 use crate::component::{AsyncExports, Decision, Failure};
-use crate::instance::{Asker, End, Idleness, Instance, Wake, close_arguments, enforce, request};
+use crate::instance::{
+    Asker, End, Idleness, Instance, Wake, close_arguments, enforce, hibernate, request,
+};
 use crate::mailbox::Job;
 use crate::pool::Pool;
-use crate::store::{self, Handle, StoreData};
+use crate::store::{self, Handle, Run, StoreData};
 use crate::turns::Gate;
 
 pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
     let loaded = &pool.loaded;
     let start = async {
-        let (mut store, run) = store::new(&loaded.engine, &pool.shared, loaded.metered)?;
+        let scope = instance.key.clone().unwrap_or_default();
+        let (mut store, run) = store::new(loaded, &pool.shared, Some(scope))?;
         let made = enforce(&run, &pool.shared, loaded.instantiate(&mut store)).await?;
         let exports: AsyncExports = loaded.exports(&mut store, &made)?;
         Ok::<_, Failure>((store, run, exports))
@@ -51,33 +55,18 @@ pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
         }
     };
     let flight = Arc::new(Flight::default());
-    let ended = {
-        let looping = store.run_concurrent(async |accessor| {
-            let mut calls = Calls::new(pool, instance, &flight, &exports, accessor);
-            std::future::poll_fn(|cx| calls.poll(cx)).await
-        });
-        let mut looping = pin!(looping);
-        let mut gate = Gate::default();
-        let mut overdue = Overdue::default();
-        let turning = std::future::poll_fn(|cx| {
-            let Poll::Ready(permit) = gate.poll(cx, &run.clock, &pool.shared.long_runs) else {
-                return overdue.poll(cx, &flight).map(|()| Ok(Stop::TimedOut));
-            };
-            run.clock.enter();
-            flight.polling.store(true, Ordering::Release);
-            let polled = looping.as_mut().poll(cx);
-            flight.polling.store(false, Ordering::Release);
-            run.wakeups.lock().flush();
-            drop(permit);
-            // A call that was noted after the driver had looked for the last
-            // time is looked at in the next poll.
-            if polled.is_pending() && !flight.completed.lock().is_empty() {
-                cx.waker().wake_by_ref();
-            }
-            polled
-        });
-        // For the reason said in `enforce`.
-        tokio::task::unconstrained(turning).await
+    let ended = loop {
+        let ended = serve(pool, instance, &flight, &exports, &mut store, &run).await;
+        if !matches!(ended, Ok(Stop::Idle)) {
+            break ended;
+        }
+        let done = match exports.hibernate {
+            Some(export) => hibernate(pool, &run, export.call_async(&mut store, ())).await,
+            None => true,
+        };
+        if !done || instance.is_ending() || instance.mailbox.is_empty() {
+            break ended;
+        }
     };
     drop(store);
     let failure = match ended {
@@ -89,6 +78,43 @@ pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
         Ok(Stop::Refused(error)) | Err(error) => Failure::from(error),
     };
     End::Failed(failure, flight.take_askers())
+}
+
+/// Handles jobs until nothing happens any more, or something goes wrong.
+async fn serve(
+    pool: &Arc<Pool>,
+    instance: &Arc<Instance>,
+    flight: &Arc<Flight>,
+    exports: &AsyncExports,
+    store: &mut Store<StoreData>,
+    run: &Run,
+) -> wasmtime::Result<Stop> {
+    let looping = store.run_concurrent(async |accessor| {
+        let mut calls = Calls::new(pool, instance, flight, exports, run, accessor);
+        std::future::poll_fn(|cx| calls.poll(cx)).await
+    });
+    let mut looping = pin!(looping);
+    let mut gate = Gate::default();
+    let mut overdue = Overdue::default();
+    let turning = std::future::poll_fn(|cx| {
+        let Poll::Ready(permit) = gate.poll(cx, &run.clock, &pool.shared.long_runs) else {
+            return overdue.poll(cx, flight).map(|()| Ok(Stop::TimedOut));
+        };
+        run.clock.enter();
+        flight.polling.store(true, Ordering::Release);
+        let polled = looping.as_mut().poll(cx);
+        flight.polling.store(false, Ordering::Release);
+        run.wakeups.lock().flush();
+        drop(permit);
+        // A call that was noted after the driver had looked for the last
+        // time is looked at in the next poll.
+        if polled.is_pending() && !flight.completed.lock().is_empty() {
+            cx.waker().wake_by_ref();
+        }
+        polled
+    });
+    // For the reason said in `enforce`.
+    tokio::task::unconstrained(turning).await
 }
 
 /// Why the event loop was left.
@@ -131,6 +157,7 @@ struct Calls<'a> {
     instance: &'a Arc<Instance>,
     flight: &'a Arc<Flight>,
     exports: &'a AsyncExports,
+    run: &'a Run,
     accessor: &'a Accessor<StoreData>,
     places: Vec<Place<'a>>,
     free: Vec<usize>,
@@ -143,8 +170,10 @@ struct Calls<'a> {
     idleness: Idleness,
 }
 
+type Call<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<Returned>> + Send + 'a>>;
+
 struct Place<'a> {
-    call: Option<Pin<Box<dyn Future<Output = wasmtime::Result<Returned>> + Send + 'a>>>,
+    call: Option<Call<'a>>,
     handle: Option<u32>,
     serial: u64,
     waker: Waker,
@@ -199,6 +228,7 @@ impl<'a> Calls<'a> {
         instance: &'a Arc<Instance>,
         flight: &'a Arc<Flight>,
         exports: &'a AsyncExports,
+        run: &'a Run,
         accessor: &'a Accessor<StoreData>,
     ) -> Self {
         Self {
@@ -206,6 +236,7 @@ impl<'a> Calls<'a> {
             instance,
             flight,
             exports,
+            run,
             accessor,
             places: Vec::new(),
             free: Vec::new(),
@@ -224,13 +255,13 @@ impl<'a> Calls<'a> {
         }
         loop {
             let busy = self.in_flight > 0;
-            match self.idleness.poll(cx, self.pool, self.instance, busy) {
+            match self.idleness.poll(cx, self.instance, self.run, busy) {
                 Poll::Ready(Wake::Job(job)) => {
                     if let Err(error) = self.begin(job) {
                         return Poll::Ready(Stop::Refused(error));
                     }
                 }
-                Poll::Ready(Wake::Retired) => return Poll::Ready(Stop::Idle),
+                Poll::Ready(Wake::Idle) => return Poll::Ready(Stop::Idle),
                 Poll::Pending => break,
             }
         }
@@ -264,6 +295,7 @@ impl<'a> Calls<'a> {
             });
         }
         let returned = result?;
+        self.pool.backoff.succeed();
         self.free.push(index);
         self.in_flight -= 1;
         let Some(asker) = self.flight.askers.lock()[index].take() else {
@@ -303,6 +335,12 @@ impl<'a> Calls<'a> {
                 }));
                 return self.poll_place(place);
             }
+            Job::Alarm(name, attempt, _seat, reply) => {
+                self.flight.askers.lock()[place] = Some(Asker::Alarm(reply));
+                self.refuel()?;
+                self.places[place].call = Some(self.start_alarm(None, &name, attempt)?);
+                return self.poll_place(place);
+            }
             Job::Event(event, turn) => (turn, event),
         };
         let Some(connection) = asker.connection().cloned() else {
@@ -318,12 +356,27 @@ impl<'a> Calls<'a> {
         self.poll_place(place)
     }
 
-    fn start(
+    fn start_alarm(
         &self,
-        handle: u32,
-        event: Event,
-    ) -> wasmtime::Result<Pin<Box<dyn Future<Output = wasmtime::Result<Returned>> + Send + 'a>>>
-    {
+        connection: Option<Resource<Handle>>,
+        name: &AlarmName,
+        attempt: u32,
+    ) -> wasmtime::Result<Call<'a>> {
+        let Some(alarm) = self.exports.alarm else {
+            // An earlier version had a handler.
+            tracing::warn!(function = %self.pool.shared.name, alarm = name.as_str(), "no handler for an alarm");
+            return Ok(Box::pin(async { Ok(Returned::Nothing) }));
+        };
+        let accessor = self.accessor;
+        let arguments = (connection, name.as_str().to_owned(), attempt);
+        let call = accessor.with(|access| alarm.start_call_concurrent(access, arguments))?;
+        Ok(Box::pin(async move {
+            alarm.finish_call_concurrent(accessor, call).await?;
+            Ok(Returned::Nothing)
+        }))
+    }
+
+    fn start(&self, handle: u32, event: Event) -> wasmtime::Result<Call<'a>> {
         let connection = Resource::<Handle>::new_borrow(handle);
         let accessor = self.accessor;
         Ok(match event {
@@ -346,6 +399,7 @@ impl<'a> Calls<'a> {
                     Ok(Returned::Nothing)
                 })
             }
+            Event::Alarm(name) => self.start_alarm(Some(connection), &name, 1)?,
             Event::Close(reason) => {
                 let close = self.exports.close;
                 let (info, origin) = close_arguments(&reason);

@@ -10,8 +10,8 @@ use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -19,13 +19,15 @@ use futures_util::FutureExt;
 use openline_core::close::{CloseInfo, CloseOrigin, CloseReason};
 use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
 use openline_core::fault::{Blame, Fault};
-use openline_core::name::ChannelName;
+use openline_core::name::{ChannelName, Tag};
 use tokio::time::{Instant, Sleep};
 
 use crate::bindings::types;
 use crate::capacity::Place;
 use crate::component::{Decision, Failure, HandlerKind};
-use crate::mailbox::{EventOutcome, Job, Mailbox, Turn, UpgradeOutcome, UpgradeReply};
+use crate::mailbox::{
+    AlarmOutcome, AlarmReply, EventOutcome, Job, Mailbox, Turn, UpgradeOutcome, UpgradeReply,
+};
 use crate::pool::{Pool, Seat};
 use crate::store::{Run, Shared};
 use crate::turns::Gate;
@@ -34,18 +36,37 @@ use crate::{concurrent, plain};
 /// What the pool and the connections know of an instance.
 #[derive(Debug)]
 pub(crate) struct Instance {
+    /// No other instance of the process has had it.
+    pub(crate) number: u64,
+    pub(crate) pool: Weak<Pool>,
     /// The affinity value it serves, if the function has affinity.
     pub(crate) key: Option<String>,
     pub(crate) mailbox: Mailbox,
     /// Seats taken. Changed under the pool's lock only.
     pub(crate) bound: AtomicU32,
+    /// Another version takes over: it begins no more calls.
+    pub(crate) ending: AtomicBool,
     /// The pool has forgotten it. Changed under the pool's lock only.
     pub(crate) retired: AtomicBool,
+    pub(crate) made: Instant,
+}
+
+impl Instance {
+    /// Begins no more calls, and ends when those in flight have returned. What
+    /// waits is given back then.
+    pub(crate) fn end(&self) {
+        self.ending.store(true, Ordering::Release);
+        self.mailbox.wake();
+    }
+
+    pub(crate) fn is_ending(&self) -> bool {
+        self.ending.load(Ordering::Acquire)
+    }
 }
 
 /// How a driver came to its end.
 pub(crate) enum End {
-    /// Nobody was bound to it for `idle_timeout`, and the pool has let it go.
+    /// Nothing happened for `idle_timeout`, or another version has taken over.
     Idle,
     /// A fault, and who had a call in flight.
     Failed(Failure, Vec<Asker>),
@@ -56,6 +77,7 @@ pub(crate) enum End {
 pub(crate) enum Asker {
     Upgrade(Seat, UpgradeReply),
     Event(Turn),
+    Alarm(AlarmReply),
 }
 
 /// The task of an instance.
@@ -97,6 +119,9 @@ pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place
                 }
             }
             pool.retire(&instance);
+            if let Some(time) = pool.backoff.fail(&pool.shared.policy) {
+                tracing::warn!(function = %name, "it keeps failing and is given nothing for {time:?}");
+            }
             for asker in askers {
                 asker.fail(fault);
             }
@@ -147,6 +172,16 @@ pub(crate) async fn enforce<T>(
     shared: &Shared,
     call: impl Future<Output = wasmtime::Result<T>>,
 ) -> Result<T, Failure> {
+    enforce_within(shared.limits.handler_timeout, run, shared, call).await
+}
+
+/// The same, with another time to return within.
+pub(crate) async fn enforce_within<T>(
+    time: Duration,
+    run: &Run,
+    shared: &Shared,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> Result<T, Failure> {
     let mut call = pin!(call);
     let mut gate = Gate::default();
     // Most calls return in their first poll and never see a timer.
@@ -161,8 +196,7 @@ pub(crate) async fn enforce<T>(
                 return Poll::Ready(result.map_err(Failure::from));
             }
         }
-        let timeout = timeout
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(shared.limits.handler_timeout)));
+        let timeout = timeout.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
         timeout.as_mut().poll(cx).map(|()| {
             Err(Failure {
                 fault: Fault::HandlerTimeout,
@@ -177,8 +211,8 @@ pub(crate) async fn enforce<T>(
     tokio::task::unconstrained(enforced).await
 }
 
-/// Waits for the next job, or for the time after which an instance without
-/// connections goes.
+/// Waits for the next job, or for the time after which an instance goes that
+/// nothing happens to.
 #[derive(Debug)]
 pub(crate) struct Idleness {
     timer: Pin<Box<Sleep>>,
@@ -189,7 +223,8 @@ pub(crate) struct Idleness {
 /// What a driver does next.
 pub(crate) enum Wake {
     Job(Job),
-    Retired,
+    /// It is to be dropped, and may hibernate first.
+    Idle,
 }
 
 impl Idleness {
@@ -201,34 +236,68 @@ impl Idleness {
         }
     }
 
-    /// `busy` says that calls are in flight: then nobody is idle.
+    /// `busy` says that calls are in flight: then nothing is idle.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        pool: &Arc<Pool>,
-        instance: &Arc<Instance>,
+        instance: &Instance,
+        run: &Run,
         busy: bool,
     ) -> Poll<Wake> {
-        if let Poll::Ready(job) = instance.mailbox.poll_pop(cx) {
-            self.armed = false;
-            return Poll::Ready(Wake::Job(job));
+        if !instance.is_ending() {
+            if let Poll::Ready(job) = instance.mailbox.poll_pop(cx) {
+                return Poll::Ready(Wake::Job(job));
+            }
+        } else if busy {
+            instance.mailbox.register(cx);
         }
-        if busy || instance.bound.load(Ordering::Relaxed) > 0 {
-            self.armed = false;
+        if busy {
             return Poll::Pending;
         }
-        if !self.armed {
-            self.armed = true;
-            self.timer.as_mut().reset(Instant::now() + self.timeout);
+        if instance.is_ending() || self.timeout.is_zero() {
+            return Poll::Ready(Wake::Idle);
         }
-        if self.timer.as_mut().poll(cx).is_ready() {
-            self.armed = false;
-            if pool.retire_idle(instance) {
-                return Poll::Ready(Wake::Retired);
+        // The timer is not touched by calls: when it fires, it is asked how
+        // long ago the last one was.
+        if self.armed && !self.timer.is_elapsed() {
+            return Poll::Pending;
+        }
+        loop {
+            let idle = run.clock.idle();
+            if self.armed && idle >= self.timeout {
+                self.armed = false;
+                return Poll::Ready(Wake::Idle);
+            }
+            let left = self.timeout.saturating_sub(idle);
+            let left = left.max(Duration::from_millis(1));
+            self.timer.as_mut().reset(Instant::now() + left);
+            self.armed = true;
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
             }
         }
-        Poll::Pending
     }
+
+    /// Nothing is over: it goes on.
+    pub(crate) fn rearm(&mut self) {
+        self.armed = false;
+    }
+}
+
+/// Lets a guest save what it wants to keep, as it is about to be dropped. What
+/// goes wrong is only logged: nobody waits for it.
+pub(crate) async fn hibernate<T>(
+    pool: &Pool,
+    run: &Run,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> bool {
+    let time = pool.shared.policy.hibernate_timeout;
+    let done = enforce_within(time, run, &pool.shared, call).await;
+    if let Err(failure) = &done {
+        let (name, cause) = (&pool.shared.name, failure.describe());
+        tracing::warn!(function = %name, fault = failure.fault.label(), "it did not hibernate: {cause}");
+    }
+    done.is_ok()
 }
 
 // === impl Asker ===
@@ -238,6 +307,7 @@ impl Asker {
     pub(crate) fn done(self) {
         match self {
             Self::Event(turn) => turn.finish(EventOutcome::Done),
+            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Done)),
             // An upgrade is answered with its decision.
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(Fault::Host))),
         }
@@ -248,6 +318,7 @@ impl Asker {
         match self {
             Self::Upgrade(seat, reply) => drop(reply.send(judge(decision, seat))),
             Self::Event(turn) => turn.finish(EventOutcome::Done),
+            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Done)),
         }
     }
 
@@ -255,6 +326,7 @@ impl Asker {
         match self {
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
             Self::Event(turn) => turn.finish(EventOutcome::Fault(fault)),
+            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Fault(fault))),
         }
     }
 }
@@ -301,12 +373,14 @@ fn judge(decision: Decision, seat: Seat) -> UpgradeOutcome {
         .iter()
         .map(|name| ChannelName::new(name))
         .collect();
-    match channels {
-        Ok(channels) => UpgradeOutcome::Decided(Ok((
+    let tags: Result<_, _> = acceptance.tags.iter().map(|tag| Tag::new(tag)).collect();
+    match channels.and_then(|channels| Ok((channels, tags?))) {
+        Ok((channels, tags)) => UpgradeOutcome::Decided(Ok((
             Acceptance {
                 subprotocol: acceptance.subprotocol,
                 headers: acceptance.headers,
                 attachment: acceptance.attachment.into(),
+                tags,
                 channels,
             },
             seat,

@@ -1,21 +1,25 @@
 //! Runs functions: the only package that knows wasmtime.
 //!
-//! A [`runtime::Runtime`] compiles components; a [`function::Function`] owns
-//! the instances of one and is the front door: it decides about upgrades and
-//! gives each connection a [`function::Binding`], through which events go in.
-//! What a function sends comes out in the connection's outbox.
+//! A [`runtime::Runtime`] compiles components; a [`version::Version`] owns the
+//! instances of one. An [`alias::Alias`] is the front door: it leads to one
+//! version or to several, decides about upgrades and gives each connection a
+//! [`binding::Binding`], through which events go in. What a function sends
+//! comes out in the connection's outbox. [`commons::Commons`] is what all
+//! versions of a function share.
 //!
 //! No wasmtime type is public.
 
+mod alarms;
+pub mod alias;
+mod backoff;
+pub mod binding;
 mod bindings;
 mod budget;
 mod cache;
 mod capacity;
+pub mod commons;
 mod component;
 mod concurrent;
-pub mod function;
-#[cfg(test)]
-mod function_tests;
 mod host;
 mod instance;
 mod log;
@@ -26,5 +30,8 @@ pub mod runtime;
 mod store;
 mod ticker;
 mod turns;
+pub mod version;
+#[cfg(test)]
+mod version_tests;
 
 pub use component::{Contract, HandlerKind, LoadError, inspect};

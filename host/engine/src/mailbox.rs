@@ -14,6 +14,7 @@ use atomic_waker::AtomicWaker;
 use openline_cluster::connection::Connection;
 use openline_core::event::{Acceptance, Event, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
+use openline_core::name::AlarmName;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
@@ -26,7 +27,21 @@ pub(crate) enum Job {
     Upgrade(Box<UpgradeRequest>, Seat, UpgradeReply),
     /// Handle an event of a connection.
     Event(Event, Turn),
+    /// Handle an alarm that belongs to no connection: its name, and how often
+    /// it has been tried.
+    Alarm(AlarmName, u32, Seat, AlarmReply),
 }
+
+/// How the handling of an alarm without a connection went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AlarmOutcome {
+    Done,
+    Fault(Fault),
+    /// The instance ended before it began; give it to another one.
+    Returned,
+}
+
+pub(crate) type AlarmReply = oneshot::Sender<AlarmOutcome>;
 
 /// How an upgrade went.
 #[derive(Debug)]
@@ -131,6 +146,7 @@ impl Job {
                 drop(reply.send(UpgradeOutcome::Returned(request)));
             }
             Self::Event(event, turn) => turn.finish(EventOutcome::Returned(event)),
+            Self::Alarm(_, _, _, reply) => drop(reply.send(AlarmOutcome::Returned)),
         }
     }
 
@@ -139,6 +155,7 @@ impl Job {
         match self {
             Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
             Self::Event(_, turn) => turn.finish(EventOutcome::Fault(fault)),
+            Self::Alarm(_, _, _, reply) => drop(reply.send(AlarmOutcome::Fault(fault))),
         }
     }
 }
@@ -170,6 +187,16 @@ impl Mailbox {
             .jobs
             .pop_front()
             .map_or(Poll::Pending, Poll::Ready)
+    }
+
+    /// Has the driver woken by [`Mailbox::wake`], without taking anything.
+    pub(crate) fn register(&self, cx: &Context<'_>) {
+        self.driver.register(cx.waker());
+    }
+
+    /// Whether there is nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.lock().jobs.is_empty()
     }
 
     /// Makes the driver look again at what else it waits for.

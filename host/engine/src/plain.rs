@@ -5,12 +5,15 @@ use std::sync::Arc;
 use openline_core::event::Event;
 use openline_core::fault::Fault;
 use openline_core::message::Message;
+use openline_core::name::AlarmName;
 use wasmtime::Store;
 use wasmtime::component::{Resource, TypedFunc};
 
 use crate::bindings::MessageRef;
 use crate::component::{Failure, PlainExports};
-use crate::instance::{Asker, End, Idleness, Instance, Wake, close_arguments, enforce, request};
+use crate::instance::{
+    Asker, End, Idleness, Instance, Wake, close_arguments, enforce, hibernate, request,
+};
 use crate::mailbox::Job;
 use crate::pool::Pool;
 use crate::store::{self, Handle, Run, StoreData};
@@ -23,7 +26,7 @@ struct Guest {
 }
 
 pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
-    let mut guest = match start(pool).await {
+    let mut guest = match start(pool, instance).await {
         Ok(guest) => guest,
         Err(failure) => {
             let failure = Failure {
@@ -35,20 +38,30 @@ pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
     };
     let mut idleness = Idleness::new(pool.shared.policy.idle_timeout);
     loop {
-        let wake = std::future::poll_fn(|cx| idleness.poll(cx, pool, instance, false)).await;
+        let run = &guest.run;
+        let wake = std::future::poll_fn(|cx| idleness.poll(cx, instance, run, false)).await;
         let handled = match wake {
             Wake::Job(job) => guest.handle(pool, job).await,
-            Wake::Retired => return End::Idle,
+            Wake::Idle => {
+                let done = guest.hibernate(pool).await;
+                if !done || instance.is_ending() || instance.mailbox.is_empty() {
+                    return End::Idle;
+                }
+                idleness.rearm();
+                continue;
+            }
         };
-        if let Err((failure, asker)) = handled {
-            return End::Failed(failure, vec![asker]);
+        match handled {
+            Ok(()) => pool.backoff.succeed(),
+            Err((failure, asker)) => return End::Failed(failure, vec![asker]),
         }
     }
 }
 
-async fn start(pool: &Pool) -> Result<Guest, Failure> {
+async fn start(pool: &Pool, instance: &Instance) -> Result<Guest, Failure> {
     let loaded = &pool.loaded;
-    let (mut store, run) = store::new(&loaded.engine, &pool.shared, loaded.metered)?;
+    let scope = instance.key.clone().unwrap_or_default();
+    let (mut store, run) = store::new(loaded, &pool.shared, Some(scope))?;
     let made = enforce(&run, &pool.shared, loaded.instantiate(&mut store)).await?;
     let exports = loaded.exports(&mut store, &made)?;
     Ok(Guest {
@@ -68,6 +81,7 @@ impl Guest {
             return match job {
                 Job::Upgrade(_, seat, reply) => Err((error.into(), Asker::Upgrade(seat, reply))),
                 Job::Event(_, turn) => Err((error.into(), Asker::Event(turn))),
+                Job::Alarm(_, _, _, reply) => Err((error.into(), Asker::Alarm(reply))),
             };
         }
         match job {
@@ -84,6 +98,15 @@ impl Guest {
                         Ok(())
                     }
                     Err(failure) => Err((failure, Asker::Upgrade(seat, reply))),
+                }
+            }
+            Job::Alarm(name, attempt, _seat, reply) => {
+                match self.alarm(pool, None, &name, attempt).await {
+                    Ok(()) => {
+                        Asker::Alarm(reply).done();
+                        Ok(())
+                    }
+                    Err(failure) => Err((failure, Asker::Alarm(reply))),
                 }
             }
             Job::Event(event, turn) => {
@@ -104,9 +127,46 @@ impl Guest {
         }
     }
 
+    /// Lets it save what it wants to keep; `false` when that failed.
+    async fn hibernate(&mut self, pool: &Pool) -> bool {
+        let Some(export) = self.exports.hibernate else {
+            return true;
+        };
+        self.store.set_epoch_deadline(1);
+        if pool.loaded.metered
+            && self
+                .store
+                .set_fuel(pool.shared.limits.fuel_per_event)
+                .is_err()
+        {
+            return false;
+        }
+        hibernate(pool, &self.run, export.call_async(&mut self.store, ())).await
+    }
+
+    async fn alarm(
+        &mut self,
+        pool: &Pool,
+        connection: Option<Resource<Handle>>,
+        name: &AlarmName,
+        attempt: u32,
+    ) -> Result<(), Failure> {
+        let Some(export) = self.exports.alarm else {
+            // An earlier version had a handler.
+            tracing::warn!(function = %pool.shared.name, alarm = name.as_str(), "no handler for an alarm");
+            return Ok(());
+        };
+        let arguments = (connection, name.as_str().to_owned(), attempt);
+        let call = export.call_async(&mut self.store, arguments);
+        enforce(&self.run, &pool.shared, call).await
+    }
+
     async fn call(&mut self, pool: &Pool, index: u32, event: &Event) -> Result<(), Failure> {
         let shared = &pool.shared;
         let connection = Resource::<Handle>::new_borrow(index);
+        if let Event::Alarm(name) = event {
+            return self.alarm(pool, Some(connection), name, 1).await;
+        }
         let Self {
             store,
             run,
@@ -128,6 +188,7 @@ impl Guest {
                 )
                 .await
             }
+            Event::Alarm(_) => Ok(()),
             Event::Close(reason) => {
                 let (info, origin) = close_arguments(reason);
                 let call = exports.close.call_async(store, (connection, info, origin));

@@ -1,39 +1,45 @@
-//! The instances of one function: who has room, who serves which affinity
+//! The instances of one version: who has room, who serves which affinity
 //! value, how many there are.
 //!
 //! Bounded by the policy: `instances` at once, `concurrency` seats in each; and
 //! by the places that all functions of the host share.
 //! All of it changes under one lock that is held for a few instructions. With
-//! affinity there is never more than one live instance for a value: a value's
-//! instance is forgotten only when its guest code has stopped for good.
+//! affinity there is never more than one live instance for a value, whatever
+//! its version: a value's instance is forgotten only when its guest code has
+//! stopped for good, and who needs it for another version waits for its end.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use parking_lot::Mutex;
+use tokio::time::Instant as Moment;
 
+use crate::backoff::Backoff;
 use crate::component::Loaded;
 use crate::instance::{self, Instance};
 use crate::mailbox::Mailbox;
 use crate::store::Shared;
+use crate::version::InstanceInfo;
 
 /// See the module.
 #[derive(Debug)]
 pub(crate) struct Pool {
     pub(crate) loaded: Loaded,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) backoff: Arc<Backoff>,
+    /// Connections whose next event comes here.
+    pub(crate) connections: AtomicU32,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
-    /// Live instances.
-    count: u32,
+    /// By number.
+    live: BTreeMap<u64, Arc<Instance>>,
     /// Those without a key that have room; the last is filled first, so that
     /// the others can become idle.
     roomy: Vec<Arc<Instance>>,
-    by_key: HashMap<String, Arc<Instance>>,
 }
 
 /// No instance has room and no more may be made.
@@ -42,7 +48,7 @@ pub(crate) struct Full;
 
 /// A connection's place in an instance; given back when it is dropped.
 #[derive(Debug)]
-pub struct Seat {
+pub(crate) struct Seat {
     pool: Arc<Pool>,
     pub(crate) instance: Arc<Instance>,
 }
@@ -52,103 +58,153 @@ impl Pool {
         Self {
             loaded,
             shared,
+            backoff: Arc::default(),
+            connections: AtomicU32::new(0),
             state: Mutex::default(),
         }
     }
 
     /// Takes a seat in the instance of an affinity value, or in any that has
-    /// room; makes an instance where there is none.
+    /// room; makes an instance where there is none. The instance of a value
+    /// may be another version's, or end: then what is put into its mailbox is
+    /// given back when it has ended.
     pub(crate) fn seat(self: &Arc<Self>, key: Option<&str>) -> Result<Seat, Full> {
-        let mut state = self.state.lock();
-        let found = match key {
-            Some(key) => state.by_key.get(key).cloned(),
-            None => state.roomy.last().cloned(),
-        };
-        let concurrency = self.shared.policy.concurrency;
-        if let Some(instance) = found {
-            let bound = instance.bound.load(Ordering::Relaxed);
-            if bound == concurrency {
-                return Err(Full);
-            }
-            instance.bound.store(bound + 1, Ordering::Relaxed);
-            if key.is_none() && bound + 1 == concurrency {
-                state.roomy.pop();
-            }
+        match key {
+            Some(key) => self.seat_of(key),
+            None => self.any_seat(),
+        }
+    }
+
+    fn seat_of(self: &Arc<Self>, key: &str) -> Result<Seat, Full> {
+        let mut keys = self.shared.commons.keys.lock();
+        let Some(instance) = keys.get(key) else {
+            let instance = self.make(Some(key), &mut self.state.lock())?;
+            keys.insert(key.into(), Arc::clone(&instance));
             return Ok(Seat {
                 pool: Arc::clone(self),
                 instance,
             });
-        }
-        if state.count >= self.shared.policy.instances {
-            return Err(Full);
-        }
-        let place = self.shared.capacity.take().ok_or(Full)?;
-        let instance = Arc::new(Instance {
-            key: key.map(str::to_owned),
-            mailbox: Mailbox::default(),
-            bound: AtomicU32::new(1),
-            retired: AtomicBool::new(false),
-        });
-        state.count += 1;
-        match key {
-            Some(key) => drop(state.by_key.insert(key.into(), Arc::clone(&instance))),
-            None if concurrency > 1 => state.roomy.push(Arc::clone(&instance)),
-            None => {}
-        }
+        };
+        let other = instance.pool.upgrade();
+        let pool = match other {
+            Some(pool) if Arc::ptr_eq(&pool, self) && !instance.is_ending() => {
+                if instance.bound.load(Ordering::Relaxed) >= self.shared.policy.concurrency {
+                    return Err(Full);
+                }
+                pool
+            }
+            Some(pool) => {
+                instance.end();
+                pool
+            }
+            // Its driver holds the pool until it has forgotten the instance.
+            None => return Err(Full),
+        };
+        let state = pool.state.lock();
+        instance.bound.fetch_add(1, Ordering::Relaxed);
         drop(state);
-        let driving = instance::drive(Arc::clone(self), Arc::clone(&instance), place);
-        tokio::spawn(driving);
+        Ok(Seat {
+            pool,
+            instance: Arc::clone(instance),
+        })
+    }
+
+    fn any_seat(self: &Arc<Self>) -> Result<Seat, Full> {
+        let mut state = self.state.lock();
+        let concurrency = self.shared.policy.concurrency;
+        let instance = match state.roomy.last().cloned() {
+            Some(instance) => {
+                let bound = instance.bound.fetch_add(1, Ordering::Relaxed) + 1;
+                if bound >= concurrency {
+                    state.roomy.pop();
+                }
+                instance
+            }
+            None => {
+                let instance = self.make(None, &mut state)?;
+                if concurrency > 1 {
+                    state.roomy.push(Arc::clone(&instance));
+                }
+                instance
+            }
+        };
         Ok(Seat {
             pool: Arc::clone(self),
             instance,
         })
     }
 
-    /// Forgets an instance whose guest code has stopped. Again is harmless.
-    pub(crate) fn retire(&self, instance: &Arc<Instance>) {
-        self.state.lock().forget(instance);
+    /// Makes an instance with one seat taken.
+    fn make(self: &Arc<Self>, key: Option<&str>, state: &mut State) -> Result<Arc<Instance>, Full> {
+        if state.live.len() >= self.shared.policy.instances as usize {
+            return Err(Full);
+        }
+        let place = self.shared.capacity.take().ok_or(Full)?;
+        let instance = Arc::new(Instance {
+            number: place.number(),
+            pool: Arc::downgrade(self),
+            key: key.map(str::to_owned),
+            mailbox: Mailbox::default(),
+            bound: AtomicU32::new(1),
+            ending: AtomicBool::new(false),
+            retired: AtomicBool::new(false),
+            made: Moment::now(),
+        });
+        state.live.insert(instance.number, Arc::clone(&instance));
+        let driving = instance::drive(Arc::clone(self), Arc::clone(&instance), place);
+        tokio::spawn(driving);
+        Ok(instance)
     }
 
-    /// Forgets an instance, unless somebody has taken a seat in it meanwhile.
-    pub(crate) fn retire_idle(&self, instance: &Arc<Instance>) -> bool {
+    /// Forgets an instance whose guest code has stopped. Again is harmless.
+    pub(crate) fn retire(&self, instance: &Arc<Instance>) {
+        let mut keys = instance
+            .key
+            .as_ref()
+            .map(|_| self.shared.commons.keys.lock());
         let mut state = self.state.lock();
-        let idle = instance.bound.load(Ordering::Relaxed) == 0;
-        if idle {
-            state.forget(instance);
+        if instance.retired.swap(true, Ordering::Relaxed) {
+            return;
         }
-        idle
+        state.live.remove(&instance.number);
+        match (&instance.key, &mut keys) {
+            (Some(key), Some(keys)) => drop(keys.remove(key)),
+            _ => state.roomy.retain(|other| !Arc::ptr_eq(other, instance)),
+        }
+    }
+
+    /// Has all instances end, each when its calls have returned.
+    pub(crate) fn supersede(&self) {
+        let mut state = self.state.lock();
+        state.roomy.clear();
+        let live: Vec<_> = state.live.values().cloned().collect();
+        drop(state);
+        live.iter().for_each(|instance| instance.end());
     }
 
     /// Live instances.
     pub(crate) fn instances(&self) -> u32 {
-        self.state.lock().count
+        u32::try_from(self.state.lock().live.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Live instances, the oldest first.
+    pub(crate) fn list(&self) -> Vec<InstanceInfo> {
+        let state = self.state.lock();
+        let info = |instance: &Arc<Instance>| InstanceInfo {
+            number: instance.number,
+            key: instance.key.clone(),
+            connections: instance.bound.load(Ordering::Relaxed),
+            age: instance.made.elapsed(),
+        };
+        state.live.values().map(info).collect()
     }
 
     fn release(&self, instance: &Arc<Instance>) {
         let mut state = self.state.lock();
-        let bound = instance.bound.load(Ordering::Relaxed) - 1;
-        instance.bound.store(bound, Ordering::Relaxed);
-        let was_full = bound + 1 == self.shared.policy.concurrency;
-        if was_full && instance.key.is_none() && !instance.retired.load(Ordering::Relaxed) {
+        let was = instance.bound.fetch_sub(1, Ordering::Relaxed);
+        let serves = !instance.retired.load(Ordering::Relaxed) && !instance.is_ending();
+        if was == self.shared.policy.concurrency && instance.key.is_none() && serves {
             state.roomy.push(Arc::clone(instance));
-        }
-        drop(state);
-        if bound == 0 {
-            // Its driver begins to count the time to its end.
-            instance.mailbox.wake();
-        }
-    }
-}
-
-impl State {
-    fn forget(&mut self, instance: &Arc<Instance>) {
-        if instance.retired.swap(true, Ordering::Relaxed) {
-            return;
-        }
-        self.count -= 1;
-        match &instance.key {
-            Some(key) => drop(self.by_key.remove(key)),
-            None => self.roomy.retain(|other| !Arc::ptr_eq(other, instance)),
         }
     }
 }

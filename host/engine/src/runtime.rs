@@ -1,4 +1,4 @@
-//! The engines, and how a component becomes a function.
+//! The engines, and how a component becomes a version of a function.
 //!
 //! There are up to four engines, each made when the first component needs it:
 //! with and without asynchronous functions, with and without fuel. They share
@@ -11,25 +11,28 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openline_cluster::hub::Hub;
 use openline_core::config::{FunctionConfig, ServerConfig};
+use openline_core::digest::Digest;
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
+use openline_store::{Store, StoredAlarm};
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
+use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
 use wasmtime::{Config, Engine, PoolingAllocationConfig};
 
+use crate::alarms::AlarmClock;
 use crate::cache::Cache;
 use crate::capacity::Capacity;
+use crate::commons::Commons;
 use crate::component::{Contract, HandlerKind, LoadError, Loaded, inspect};
-use crate::function::Function;
 use crate::host;
 use crate::log::LogRate;
 use crate::store::{Shared, StoreData};
 use crate::ticker::Ticker;
 use crate::turns::LongRuns;
+use crate::version::Version;
 
 /// Guest stacks of this size overflow; wasmtime's default. Rust's own main
 /// threads have more, but handlers are shallow.
@@ -52,6 +55,8 @@ const TABLE_ELEMENTS_MAX: usize = 100_000;
 pub struct RuntimeOptions {
     /// Instances of all functions together.
     pub instances: u32,
+    /// Alarms of all functions that belong to no connection.
+    pub alarms: u32,
     /// Where compiled components are kept; none to compile at each start.
     pub cache: Option<PathBuf>,
     /// The largest component, in bytes.
@@ -75,6 +80,7 @@ pub struct Runtime {
     capacity: Arc<Capacity>,
     long_runs: LongRuns,
     compiling: Arc<Semaphore>,
+    clock: Arc<AlarmClock>,
 }
 
 impl RuntimeOptions {
@@ -82,6 +88,7 @@ impl RuntimeOptions {
     pub fn new(server: &ServerConfig, cache: Option<PathBuf>) -> Self {
         Self {
             instances: server.instances,
+            alarms: server.alarms,
             cache,
             component_bytes: server.component_bytes,
             compile_timeout: server.compile_timeout,
@@ -134,7 +141,9 @@ impl Runtime {
         let capacity = Arc::new(Capacity::new(options.instances));
         let compiling = Arc::new(Semaphore::new(options.compilations as usize));
         let long_runs = LongRuns::new(options.long_runs);
+        let clock = Arc::new(AlarmClock::new(options.alarms));
         Ok(Self {
+            clock,
             options,
             cache,
             ticker: Arc::new(Ticker::start()?),
@@ -145,26 +154,32 @@ impl Runtime {
         })
     }
 
-    /// Makes a function of a component: compiles it, or finds it compiled,
+    /// What all versions of a function will have in common.
+    pub fn commons(&self, name: &FunctionName, store: &Store) -> Arc<Commons> {
+        let clock = Arc::clone(&self.clock);
+        Arc::new(Commons::new(name.clone(), store.clone(), clock))
+    }
+
+    /// Makes a version of a component: compiles it, or finds it compiled,
     /// checks the contract, and makes one instance to see that it starts.
     pub async fn load(
         self: &Arc<Self>,
         config: &FunctionConfig,
         bytes: Vec<u8>,
-    ) -> Result<Function, LoadError> {
-        self.load_into(config, bytes, Arc::default()).await
+        commons: &Arc<Commons>,
+    ) -> Result<Arc<Version>, LoadError> {
+        let shared = self.share(config, &bytes, commons);
+        self.load_shared(shared, bytes).await
     }
 
-    /// The same for a function that takes the place of another: its
-    /// connections meet in that one's hub.
-    pub async fn load_into(
+    /// The only version of a function that keeps nothing: for tools and tests.
+    pub async fn load_alone(
         self: &Arc<Self>,
         config: &FunctionConfig,
         bytes: Vec<u8>,
-        hub: Arc<Hub>,
-    ) -> Result<Function, LoadError> {
-        let shared = self.share(config, &bytes, hub);
-        self.load_shared(shared, bytes).await
+    ) -> Result<Arc<Version>, LoadError> {
+        let commons = self.commons(&config.name, &Store::memory(0));
+        self.load(config, bytes, &commons).await
     }
 
     /// The same without the trial: for tests of what fails only later.
@@ -173,42 +188,46 @@ impl Runtime {
         self: &Arc<Self>,
         config: &FunctionConfig,
         bytes: Vec<u8>,
-    ) -> Result<Function, LoadError> {
-        let shared = self.share(config, &bytes, Arc::default());
+        commons: &Arc<Commons>,
+    ) -> Result<Arc<Version>, LoadError> {
+        let shared = self.share(config, &bytes, commons);
         let loaded = self.compile_in_time(&shared, bytes).await?;
-        Ok(Function::new(loaded, shared))
+        Ok(Version::new(loaded, shared))
     }
 
-    fn share(&self, config: &FunctionConfig, bytes: &[u8], hub: Arc<Hub>) -> Arc<Shared> {
+    fn share(&self, config: &FunctionConfig, bytes: &[u8], commons: &Arc<Commons>) -> Arc<Shared> {
         Arc::new(Shared {
             name: config.name.clone(),
-            hub,
+            commons: Arc::clone(commons),
             policy: config.instance.clone(),
             limits: Arc::new(config.limit.clone()),
-            digest: Sha256::digest(bytes).into(),
+            digest: digest_of(bytes),
             capacity: Arc::clone(&self.capacity),
             long_runs: self.long_runs.clone(),
             log_rate: LogRate::new(config.limit.log_lines_per_second),
         })
     }
 
-    /// Makes a function that takes the place of `before`, or `before` itself
-    /// when neither the component nor its configuration has changed.
+    /// Makes a version, or answers `before` when neither the component nor its
+    /// configuration has changed.
     pub async fn reload(
         self: &Arc<Self>,
         config: &FunctionConfig,
         bytes: Vec<u8>,
-        before: &Arc<Function>,
-    ) -> Result<Arc<Function>, LoadError> {
-        let digest: [u8; 32] = Sha256::digest(&bytes).into();
-        let same = *before.digest() == digest
+        before: &Arc<Version>,
+    ) -> Result<Arc<Version>, LoadError> {
+        let same = before.digest() == digest_of(&bytes)
             && *before.policy() == config.instance
             && **before.limits() == config.limit;
         if same && *before.name() == config.name {
             return Ok(Arc::clone(before));
         }
-        let hub = Arc::clone(before.hub());
-        self.load_into(config, bytes, hub).await.map(Arc::new)
+        self.load(config, bytes, before.commons()).await
+    }
+
+    /// Takes up the alarms that a function has kept.
+    pub fn restore_alarms(&self, commons: &Arc<Commons>, alarms: Vec<StoredAlarm>) {
+        self.clock.restore(commons, alarms);
     }
 
     /// Instances of all functions that are live now.
@@ -223,11 +242,12 @@ impl Runtime {
         let name =
             FunctionName::new("check").map_err(|error| LoadError::Host(error.to_string()))?;
         let limits = Arc::new(FunctionLimits::default());
+        let commons = self.commons(&name, &Store::memory(0));
         let shared = Arc::new(Shared {
             name,
-            hub: Arc::default(),
+            commons,
             policy: InstancePolicy::default(),
-            digest: Sha256::digest(&bytes).into(),
+            digest: digest_of(&bytes),
             capacity: Arc::clone(&self.capacity),
             long_runs: self.long_runs.clone(),
             log_rate: LogRate::new(limits.log_lines_per_second),
@@ -241,11 +261,11 @@ impl Runtime {
         self: &Arc<Self>,
         shared: Arc<Shared>,
         bytes: Vec<u8>,
-    ) -> Result<Function, LoadError> {
+    ) -> Result<Arc<Version>, LoadError> {
         self.measure(&bytes)?;
         let loaded = self.compile_in_time(&shared, bytes).await?;
         loaded.try_out(&shared).await?;
-        Ok(Function::new(loaded, shared))
+        Ok(Version::new(loaded, shared))
     }
 
     fn measure(&self, bytes: &[u8]) -> Result<(), LoadError> {
@@ -330,6 +350,10 @@ impl Runtime {
         prepared.insert(kind, Arc::clone(&made));
         Ok(made)
     }
+}
+
+fn digest_of(bytes: &[u8]) -> Digest {
+    Digest::new(Sha256::digest(bytes).into())
 }
 
 fn settings(kind: EngineKind, instances: u32) -> Config {

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use openline_cluster::connection::Connection;
 use openline_cluster::hub::Hub;
 use openline_cluster::wakeups::Wakeups;
+use openline_core::digest::Digest;
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
 use parking_lot::Mutex;
@@ -15,17 +16,16 @@ use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
 
 use crate::budget::{MemoryLimiter, RunClock};
 use crate::capacity::Capacity;
+use crate::commons::Commons;
+use crate::component::Loaded;
 use crate::log::{Log, LogRate};
 use crate::turns::LongRuns;
-
-/// SHA-256 of a component's file.
-pub(crate) type Digest = [u8; 32];
 
 /// What every instance of a function shares.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) name: FunctionName,
-    pub(crate) hub: Arc<Hub>,
+    pub(crate) commons: Arc<Commons>,
     pub(crate) policy: InstancePolicy,
     pub(crate) limits: Arc<FunctionLimits>,
     pub(crate) digest: Digest,
@@ -56,6 +56,11 @@ pub(crate) struct StoreData {
     pub(crate) shared: Arc<Shared>,
     pub(crate) run: Arc<Run>,
     pub(crate) handles: Handles,
+    /// Whose states and alarms it may touch: its affinity value, empty for a
+    /// function without affinity; none for a trial.
+    pub(crate) scope: Option<String>,
+    /// The component has a handler for alarms.
+    pub(crate) takes_alarms: bool,
     limiter: MemoryLimiter,
     table: ResourceTable,
     wasi: WasiCtx,
@@ -82,9 +87,9 @@ pub(crate) enum HandleError {
 }
 
 pub(crate) fn new(
-    engine: &wasmtime::Engine,
+    loaded: &Loaded,
     shared: &Arc<Shared>,
-    metered: bool,
+    scope: Option<String>,
 ) -> wasmtime::Result<(Store<StoreData>, Arc<Run>)> {
     let run = Arc::new(Run::new());
     let mut table = ResourceTable::new();
@@ -98,11 +103,13 @@ pub(crate) fn new(
         shared: Arc::clone(shared),
         run: Arc::clone(&run),
         handles: Handles::new(handles),
+        scope,
+        takes_alarms: loaded.takes_alarms(),
         limiter: MemoryLimiter::new(&shared.policy),
         table,
         wasi,
     };
-    let mut store = Store::new(engine, data);
+    let mut store = Store::new(&loaded.engine, data);
     store.limiter(|data| &mut data.limiter);
     // What a guest passes in one call is counted before it is copied. Twice a
     // message: one that is a little too large is dropped, not a trap.
@@ -119,7 +126,7 @@ pub(crate) fn new(
     let cpu_timeout = shared.limits.cpu_timeout;
     store.epoch_deadline_callback(move |store| store.data().run.clock.tick(cpu_timeout));
     store.set_epoch_deadline(1);
-    if metered {
+    if loaded.metered {
         // Making an instance runs guest code too; it gets what one call gets.
         store.set_fuel(shared.limits.fuel_per_event)?;
     }
@@ -156,13 +163,22 @@ impl Run {
 
 // === impl Shared ===
 
+impl Shared {
+    /// The function's connections.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        self.commons.hub()
+    }
+}
+
 #[cfg(test)]
 impl Shared {
     /// A function for tests that is not anywhere.
     pub(crate) fn unnamed() -> Self {
+        let name = FunctionName::new("unnamed").unwrap();
+        let store = openline_store::Store::memory(0);
         Self {
-            name: FunctionName::new("unnamed").unwrap(),
-            hub: Arc::default(),
+            commons: Arc::new(Commons::new(name.clone(), store, Arc::default())),
+            name,
             policy: InstancePolicy::default(),
             limits: Arc::default(),
             digest: Digest::default(),

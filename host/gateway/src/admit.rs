@@ -46,7 +46,8 @@ pub(crate) fn admit(
         .routes
         .find(parts.uri.path())
         .ok_or(Refusal::NotFound)?;
-    limits(parts, service.function.limits())?;
+    let function = service.alias.limits();
+    limits(parts, &function)?;
     let route_params = params.map_err(|_| Refusal::Path)?;
     if !handshake::is_wanted(&parts.headers) {
         return Err(Refusal::UpgradeRequired);
@@ -55,7 +56,7 @@ pub(crate) fn admit(
     if gateway.is_draining() {
         return Err(Refusal::Draining);
     }
-    let places = places(gateway, table, service, peer)?;
+    let places = places(gateway, table, service, &function, peer)?;
     let headers = parts.headers.iter();
     let request = UpgradeRequest {
         method: parts.method.as_str().into(),
@@ -85,13 +86,13 @@ fn places(
     gateway: &Gateway,
     table: &Table,
     service: &Service,
+    limits: &FunctionLimits,
     peer: SocketAddr,
 ) -> Result<Places, Refusal> {
     let host = gateway
         .ledger
         .enter(peer.ip(), Bounds::from(&table.config))
         .map_err(Refusal::HostReached)?;
-    let limits: &FunctionLimits = service.function.limits();
     let function = service
         .ledger
         .enter(peer.ip(), Bounds::from(limits))

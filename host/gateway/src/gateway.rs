@@ -15,7 +15,8 @@ use openline_cluster::connection::Connection;
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
 use openline_core::route::{Route, RouteError, RouteTable};
-use openline_engine::function::Function;
+use openline_engine::alias::Alias;
+use openline_engine::commons::Commons;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
@@ -37,8 +38,8 @@ pub struct Gateway {
     requests: Arc<Semaphore>,
     sockets: AtomicUsize,
     draining: AtomicBool,
-    /// Functions that no route leads to any more, but connections may.
-    retired: Mutex<Vec<Weak<Function>>>,
+    /// Aliases that no route leads to any more, but connections may have.
+    retired: Mutex<Vec<Weak<Alias>>>,
 }
 
 /// What a configuration says, ready to be used.
@@ -49,11 +50,11 @@ pub(crate) struct Table {
     pub(crate) routes: RouteTable<Arc<Service>>,
 }
 
-/// A function on its route.
+/// A route, and the alias of a function that it leads to.
 #[derive(Debug)]
 pub(crate) struct Service {
     pub(crate) route: Route,
-    pub(crate) function: Arc<Function>,
+    pub(crate) alias: Arc<Alias>,
     pub(crate) ledger: Arc<Ledger>,
 }
 
@@ -70,7 +71,7 @@ impl Gateway {
     /// paths.
     pub fn new(
         config: ServerConfig,
-        functions: Vec<(Route, Arc<Function>)>,
+        functions: Vec<(Route, Arc<Alias>)>,
     ) -> Result<Self, RouteError> {
         let requests = Arc::new(Semaphore::new(config.requests as usize));
         let outboxes = Arc::new(OutboxBudget::new(config.outbox_bytes));
@@ -89,27 +90,32 @@ impl Gateway {
     }
 
     /// Takes another configuration and other functions for what comes from now
-    /// on; connections keep the function that took them. `requests` and
+    /// on; connections keep the alias that took them. `requests` and
     /// `outbox_bytes` of the host stay as they were when it started.
     pub fn replace(
         &self,
         config: ServerConfig,
-        functions: Vec<(Route, Arc<Function>)>,
+        functions: Vec<(Route, Arc<Alias>)>,
     ) -> Result<(), RouteError> {
         let before = self.table();
         let ledgers: HashMap<_, _> = before
             .services
             .iter()
-            .map(|service| (service.function.name().clone(), Arc::clone(&service.ledger)))
+            .map(|service| {
+                (
+                    service.alias.function().clone(),
+                    Arc::clone(&service.ledger),
+                )
+            })
             .collect();
         let table = Arc::new(Table::new(config, functions, &ledgers)?);
         let gone = before.services.iter().filter(|service| {
-            let stays = |other: &Arc<Service>| Arc::ptr_eq(&other.function, &service.function);
+            let stays = |other: &Arc<Service>| Arc::ptr_eq(&other.alias, &service.alias);
             !table.services.iter().any(stays)
         });
         let mut retired = self.retired.lock();
-        retired.retain(|function| function.strong_count() > 0);
-        retired.extend(gone.map(|service| Arc::downgrade(&service.function)));
+        retired.retain(|alias| alias.strong_count() > 0);
+        retired.extend(gone.map(|service| Arc::downgrade(&service.alias)));
         *self.table.write() = table;
         Ok(())
     }
@@ -130,16 +136,36 @@ impl Gateway {
         self.sockets.load(Ordering::Relaxed)
     }
 
-    /// All functions that connections may be bound to.
-    pub(crate) fn functions(&self) -> Vec<Arc<Function>> {
+    /// All aliases that connections may have come by.
+    pub(crate) fn aliases(&self) -> Vec<Arc<Alias>> {
         let table = self.table();
         let serving = table.services.iter();
         let retired = self.retired.lock();
         let retired = retired.iter().filter_map(Weak::upgrade);
         serving
-            .map(|service| Arc::clone(&service.function))
+            .map(|service| Arc::clone(&service.alias))
             .chain(retired)
             .collect()
+    }
+
+    /// Live instances of all functions.
+    pub(crate) fn instances(&self) -> u32 {
+        self.functions()
+            .iter()
+            .map(|commons| commons.instances())
+            .sum()
+    }
+
+    /// All functions that connections may be of.
+    pub(crate) fn functions(&self) -> Vec<Arc<Commons>> {
+        let mut functions: Vec<Arc<Commons>> = Vec::new();
+        for alias in self.aliases() {
+            let commons = alias.commons();
+            if !functions.iter().any(|other| Arc::ptr_eq(other, commons)) {
+                functions.push(Arc::clone(commons));
+            }
+        }
+        functions
     }
 
     /// Whether the host is ending.
@@ -186,15 +212,11 @@ impl Gateway {
         }
     }
 
-    /// All connections; those of functions that share a hub are listed once.
+    /// All connections.
     fn snapshot(&self) -> Vec<Arc<Connection>> {
-        let mut hubs = Vec::new();
-        for function in self.functions() {
-            if !hubs.iter().any(|hub| Arc::ptr_eq(hub, function.hub())) {
-                hubs.push(Arc::clone(function.hub()));
-            }
-        }
-        hubs.iter().flat_map(|hub| hub.snapshot()).collect()
+        let functions = self.functions();
+        let connections = functions.iter().map(|commons| commons.hub().snapshot());
+        connections.flatten().collect()
     }
 }
 
@@ -202,17 +224,19 @@ impl Table {
     /// `ledgers` are those of the functions that were there before.
     fn new(
         config: ServerConfig,
-        functions: Vec<(Route, Arc<Function>)>,
+        functions: Vec<(Route, Arc<Alias>)>,
         ledgers: &HashMap<FunctionName, Arc<Ledger>>,
     ) -> Result<Self, RouteError> {
         let mut routes = RouteTable::default();
         let mut services = Vec::new();
-        for (route, function) in functions {
-            let ledger = ledgers.get(function.name()).cloned().unwrap_or_default();
+        let mut ledgers = ledgers.clone();
+        for (route, alias) in functions {
+            // One for each function, whatever the number of its routes.
+            let ledger = ledgers.entry(alias.function().clone()).or_default();
             let service = Arc::new(Service {
                 route,
-                function,
-                ledger,
+                ledger: Arc::clone(ledger),
+                alias,
             });
             routes.insert(&service.route, Arc::clone(&service))?;
             services.push(service);

@@ -127,7 +127,7 @@ async fn answer(
     let table = gateway.table();
     let answered = match admit::admit(gateway, &table, &parts, peer) {
         Ok(admission) => {
-            let name = admission.service.function.name().clone();
+            let name = admission.service.alias.function().clone();
             upgrade::upgrade(gateway, admission, on_upgrade, permit).await.inspect_err(|refusal| {
                 if let Refusal::Answer(details) = refusal {
                     tracing::warn!(function = %name, %details, "an answer of a function is not valid");

@@ -4,6 +4,8 @@
 //! A peer reads a stable word in `openline-error-type` and a safe sentence;
 //! details go to the log.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 use http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE,
@@ -11,7 +13,8 @@ use http::header::{
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use openline_core::fault::{Blame, Fault};
-use openline_engine::function::UpgradeError;
+use openline_core::limits::AFFINITY_BYTES_MAX;
+use openline_engine::version::UpgradeError;
 
 use crate::ledger::Reached;
 
@@ -48,6 +51,14 @@ pub(crate) enum Refusal {
     Full,
     #[error("the function has {}: try again later", .0.words())]
     Reached(Reached),
+    #[error("the function has no version yet: deploy one")]
+    NotDeployed,
+    #[error("the value that chooses the instance is longer than {AFFINITY_BYTES_MAX} bytes")]
+    Affinity,
+    #[error("the function keeps failing: try again later")]
+    BackedOff(Duration),
+    #[error("all connections keep too much: try again later")]
+    Attached,
     #[error("the host has {}: try again later", .0.words())]
     HostReached(Reached),
     #[error("the host is shutting down: try again")]
@@ -82,6 +93,10 @@ impl Refusal {
             Self::ReservedHeader => "reserved_header",
             Self::Path => "bad_path",
             Self::Full => "no_capacity",
+            Self::NotDeployed => "not_deployed",
+            Self::Affinity => "affinity",
+            Self::BackedOff(_) => "backed_off",
+            Self::Attached => "attached_bytes",
             Self::Reached(Reached::Connections) => "connections",
             Self::Reached(Reached::PeerConnections) => "peer_connections",
             Self::Reached(Reached::PeerHandshakes) => "peer_handshakes_per_second",
@@ -103,10 +118,14 @@ impl Refusal {
             | Self::UriTooLong(_)
             | Self::HeadersTooLarge(_)
             | Self::ReservedHeader
+            | Self::Affinity
             | Self::Path => StatusCode::BAD_REQUEST,
-            Self::Full | Self::Draining | Self::HostReached(Reached::Connections) => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            Self::Full
+            | Self::NotDeployed
+            | Self::BackedOff(_)
+            | Self::Attached
+            | Self::Draining
+            | Self::HostReached(Reached::Connections) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Reached(_) | Self::HostReached(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Fault(Fault::HandlerTimeout | Fault::CpuTimeout) => StatusCode::GATEWAY_TIMEOUT,
             Self::Fault(fault) if fault.blame() == Blame::Host => StatusCode::INTERNAL_SERVER_ERROR,
@@ -138,7 +157,15 @@ impl Refusal {
             Self::MethodNotAllowed => {
                 headers.insert(ALLOW, HeaderValue::from_static("GET"));
             }
-            Self::Full | Self::Draining | Self::Reached(_) | Self::HostReached(_) => {
+            Self::BackedOff(left) => {
+                headers.insert(RETRY_AFTER, (left.as_secs() + 1).into());
+            }
+            Self::Full
+            | Self::NotDeployed
+            | Self::Attached
+            | Self::Draining
+            | Self::Reached(_)
+            | Self::HostReached(_) => {
                 headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
             }
             _ => {}
@@ -150,7 +177,10 @@ impl Refusal {
 impl From<UpgradeError> for Refusal {
     fn from(error: UpgradeError) -> Self {
         match error {
+            UpgradeError::NotDeployed => Self::NotDeployed,
+            UpgradeError::Affinity => Self::Affinity,
             UpgradeError::Full => Self::Full,
+            UpgradeError::BackedOff(left) => Self::BackedOff(left),
             UpgradeError::Fault(fault) => Self::Fault(fault),
             UpgradeError::Invalid(text) => Self::Answer(text),
         }

@@ -12,11 +12,12 @@ use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
-use openline_cluster::connection::{Connection, Facts};
+use openline_cluster::connection::{AttachError, Connection, Facts};
 use openline_cluster::hub::SubscribeError;
 use openline_core::event::{Headers, Rejection};
 use openline_core::limits::FunctionLimits;
-use openline_engine::function::{Accepted, Binding, Function};
+use openline_engine::alias::{Accepted, Alias};
+use openline_engine::binding::Binding;
 use tokio::net::TcpStream;
 
 use crate::admit::{Admission, Places};
@@ -56,23 +57,24 @@ pub(crate) async fn upgrade(
         places,
         close_timeout,
     } = admission;
-    let function = &service.function;
+    let alias = &service.alias;
+    let limits = alias.limits();
     let route_params = request.route_params.clone();
-    let Accepted { acceptance, seat } = match function.upgrade(request).await? {
+    let Accepted { acceptance, place } = match alias.upgrade(request).await? {
         Ok(accepted) => accepted,
-        Err(rejection) => return rejected(rejection, function.limits()),
+        Err(rejection) => return rejected(rejection, &limits),
     };
     let headers = switching(
         &handshake,
         acceptance.headers,
         acceptance.subprotocol.as_deref(),
-        function.limits(),
+        &limits,
     )?;
     let facts = Facts {
         subprotocol: acceptance.subprotocol,
         route_params,
+        alias: alias.name().clone(),
     };
-    let limits = Arc::clone(function.limits());
     let connection = Arc::new(Connection::new(
         facts,
         limits,
@@ -85,14 +87,20 @@ pub(crate) async fn upgrade(
     // outbox. `joined` undoes it if the 101 is never written.
     let joined = Joined {
         gateway: Arc::clone(gateway),
-        function: Arc::clone(function),
+        alias: Arc::clone(alias),
         connection: Arc::clone(&connection),
         _places: places,
         permit,
     };
-    function.hub().join(&connection);
+    let hub = alias.hub();
+    hub.join(&connection);
+    hub.set_tags(&connection, acceptance.tags)
+        .map_err(|error| match error {
+            AttachError::HostFull => Refusal::Attached,
+            _ => Refusal::Answer("it has too many tags".into()),
+        })?;
     for channel in acceptance.channels {
-        let subscribed = function.hub().subscribe(&connection, channel);
+        let subscribed = hub.subscribe(&connection, channel);
         subscribed.map_err(|error| match error {
             SubscribeError::Crowded => Refusal::Full,
             _ => Refusal::Answer("it has too many channels".into()),
@@ -101,7 +109,7 @@ pub(crate) async fn upgrade(
     if gateway.is_draining() {
         connection.drain();
     }
-    let binding = function.bind(connection, seat);
+    let binding = alias.bind(connection, place);
     tokio::spawn(hold(upgrade, joined, binding, close_timeout));
 
     let mut response = Response::new(Full::default());
@@ -143,7 +151,7 @@ fn switching(
 
 /// The task of a connection: waits for the stream, then serves it to its end.
 async fn hold(upgrade: OnUpgrade, joined: Joined, binding: Binding, close_timeout: Duration) {
-    let name = joined.function.name().clone();
+    let name = joined.alias.function().clone();
     match upgrade
         .await
         .map(hyper::upgrade::Upgraded::downcast::<TokioIo<TcpStream>>)
@@ -186,7 +194,7 @@ async fn hold(upgrade: OnUpgrade, joined: Joined, binding: Binding, close_timeou
 /// among the host's connections, and its socket's permit.
 struct Joined {
     gateway: Arc<Gateway>,
-    function: Arc<Function>,
+    alias: Arc<Alias>,
     connection: Arc<Connection>,
     _places: Places,
     permit: Arc<Permit>,
@@ -196,7 +204,7 @@ impl Joined {
     /// Nothing can be sent to it any more; again is harmless.
     fn leave(&self) {
         self.connection.finish();
-        self.function.hub().leave(&self.connection);
+        self.alias.hub().leave(&self.connection);
     }
 }
 

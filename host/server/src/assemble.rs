@@ -7,9 +7,10 @@ use std::sync::Arc;
 
 use openline_core::config::{Config, ConfigError, FunctionConfig};
 use openline_core::route::Route;
-use openline_engine::function::Function;
+use openline_engine::alias::{Alias, Split};
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_engine::{HandlerKind, LoadError};
+use openline_store::Store;
 
 use crate::component;
 
@@ -50,7 +51,7 @@ fn config_errors(path: &Path, errors: &[ConfigError]) -> String {
 }
 
 /// The functions of a host on their routes.
-pub(crate) type Functions = Vec<(Route, Arc<Function>)>;
+pub(crate) type Functions = Vec<(Route, Arc<Alias>)>;
 
 /// Where a host's configuration comes from, also when it is read again.
 #[derive(Clone, Debug)]
@@ -103,7 +104,7 @@ pub(crate) async fn load(
         };
         let before = before
             .iter()
-            .find(|(_, other)| *other.name() == function.name)
+            .find(|(_, other)| *other.function() == function.name)
             .map(|(_, before)| before);
         let component_bytes = config.server.component_bytes;
         match load_one(runtime, function, component, component_bytes, before).await {
@@ -123,24 +124,34 @@ async fn load_one(
     config: &FunctionConfig,
     component: &Path,
     component_bytes: usize,
-    before: Option<&Arc<Function>>,
-) -> Result<Arc<Function>, LoadError> {
+    before: Option<&Arc<Alias>>,
+) -> Result<Arc<Alias>, LoadError> {
     let bytes = component::read(component, component_bytes)?;
     let started = tokio::time::Instant::now();
-    let function = match before {
-        Some(before) => runtime.reload(config, bytes, before).await?,
-        None => Arc::new(runtime.load(config, bytes).await?),
+    let (alias, handler) = match before {
+        Some(alias) => {
+            let before = Arc::clone(&alias.split().shares[0].0);
+            let version = runtime.reload(config, bytes, &before).await?;
+            let handler = version.handler();
+            if !Arc::ptr_eq(&version, &before) {
+                alias.replace(Split::to(version));
+            }
+            (Arc::clone(alias), handler)
+        }
+        None => {
+            let commons = runtime.commons(&config.name, &Store::memory(0));
+            let version = runtime.load(config, bytes, &commons).await?;
+            let handler = version.handler();
+            (Alias::to(version), handler)
+        }
     };
-    if before.is_some_and(|before| Arc::ptr_eq(before, &function)) {
-        return Ok(function);
-    }
-    let handler = match function.handler() {
+    let handler = match handler {
         HandlerKind::Plain => "plain",
         HandlerKind::Async => "async",
     };
     let milliseconds = started.elapsed().as_millis();
     tracing::info!(function = %config.name, route = %config.route, handler, milliseconds, "loaded");
-    Ok(function)
+    Ok(alias)
 }
 
 fn blame(

@@ -165,11 +165,11 @@ fn changes(before: &Functions, after: &Functions) -> String {
     let old = |name: &str| {
         before
             .iter()
-            .find(|(_, other)| other.name().as_str() == name)
+            .find(|(_, other)| other.function().as_str() == name)
     };
     let (mut added, mut changed) = (Vec::new(), Vec::new());
     for (route, function) in after {
-        let name = function.name().as_str();
+        let name = function.function().as_str();
         match old(name) {
             None => added.push(name),
             Some((old_route, other)) if old_route != route || !Arc::ptr_eq(other, function) => {
@@ -178,11 +178,13 @@ fn changes(before: &Functions, after: &Functions) -> String {
             Some(_) => {}
         }
     }
-    let gone = before.iter().map(|(_, function)| function.name().as_str());
+    let gone = before
+        .iter()
+        .map(|(_, function)| function.function().as_str());
     let gone = gone.filter(|name| {
         !after
             .iter()
-            .any(|(_, other)| other.name().as_str() == *name)
+            .any(|(_, other)| other.function().as_str() == *name)
     });
     format!(
         "functions changed: {}; added: {}; removed: {}; connections go on with what they have",

@@ -11,6 +11,7 @@ use crate::raw::types;
 /// fn accept(request: &UpgradeRequest) -> Acceptance {
 ///     let mut acceptance = Acceptance::new()
 ///         .attachment("ada")
+///         .tag("user:ada")
 ///         .channel("news")
 ///         .header("x-greeting", "hello");
 ///     if let Some(preferred) = request.subprotocols().first() {
@@ -28,6 +29,7 @@ pub struct Acceptance {
     subprotocol: Option<String>,
     headers: Vec<(String, Vec<u8>)>,
     attachment: Vec<u8>,
+    tags: Vec<String>,
     channels: Vec<String>,
 }
 
@@ -57,6 +59,19 @@ impl Acceptance {
         self
     }
 
+    /// Adds a word that [`by_tag`](crate::by_tag) finds the connection by. A
+    /// tag has 1 to 256 bytes; a connection has at most 10.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        self.tags.push(tag.into());
+        self
+    }
+
+    /// Adds several tags, by the rules of [`tag`](Self::tag).
+    pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.tags.extend(tags.into_iter().map(Into::into));
+        self
+    }
+
     /// Adds a channel that the connection is subscribed to before `open` is
     /// called. A name has 1 to 256 bytes; a connection has at most 128.
     pub fn channel(mut self, channel: impl Into<String>) -> Self {
@@ -71,6 +86,7 @@ impl From<Acceptance> for types::Acceptance {
             subprotocol: acceptance.subprotocol,
             headers: acceptance.headers,
             attachment: acceptance.attachment,
+            tags: acceptance.tags,
             channels: acceptance.channels,
         }
     }
@@ -140,5 +156,18 @@ impl From<Rejection> for types::Rejection {
             headers: rejection.headers,
             body: rejection.body,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tags_are_added_one_by_one_or_together() {
+        let acceptance = Acceptance::new().tag("a").tags(["b", "c"]).tag("d");
+        let acceptance = types::Acceptance::from(acceptance);
+        assert_eq!(acceptance.tags, ["a", "b", "c", "d"]);
+        assert!(acceptance.channels.is_empty());
     }
 }

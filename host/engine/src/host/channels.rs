@@ -25,7 +25,7 @@ impl Host for StoreData {
             Err(error) => return Ok(Err(error)),
         };
         let mut wakeups = self.run.wakeups.lock();
-        Ok(Ok(self.shared.hub.publish(
+        Ok(Ok(self.shared.hub().publish(
             &channel,
             &message,
             except,
@@ -44,7 +44,7 @@ impl Host for StoreData {
             Err(error) => return Ok(Err(error)),
         };
         let mut wakeups = self.run.wakeups.lock();
-        Ok(Ok(self.shared.hub.broadcast(
+        Ok(Ok(self.shared.hub().broadcast(
             &message,
             except,
             &mut wakeups,
@@ -52,7 +52,8 @@ impl Host for StoreData {
     }
 
     fn subscribers(&mut self, channel: String) -> Result<u64> {
-        let count = ChannelName::new(&channel).map_or(0, |name| self.shared.hub.subscribers(&name));
+        let count =
+            ChannelName::new(&channel).map_or(0, |name| self.shared.hub().subscribers(&name));
         Ok(u64::try_from(count).unwrap_or(u64::MAX))
     }
 }

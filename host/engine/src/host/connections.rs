@@ -3,25 +3,90 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use openline_cluster::connection::{AttachError, Connection};
 use openline_cluster::hub::SubscribeError;
+use openline_core::auto_response::{AutoResponse, MatchKind};
 use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::event::SendOutcome;
-use openline_core::limits::PING_BYTES_MAX;
-use openline_core::name::{ChannelName, ConnectionId};
+use openline_core::limits::{AUTO_RESPONSE_BYTES_MAX, PAGE_CONNECTIONS_MAX, PING_BYTES_MAX};
+use openline_core::name::{AlarmName, ChannelName, ConnectionId, Tag};
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
-use crate::bindings::connections::{Host, HostConnection};
+use crate::bindings::connections::{
+    AutoResponse as AutoResponsePair, Host, HostConnection, MatchKind as MatchKindAsked,
+};
 use crate::bindings::types::{self, Error};
 use crate::store::{Handle, StoreData};
 
 impl Host for StoreData {
     fn get(&mut self, id: String) -> Result<Option<Resource<Handle>>> {
-        let found = ConnectionId::parse(&id).and_then(|id| self.shared.hub.get(id));
+        let found = ConnectionId::parse(&id).and_then(|id| self.shared.hub().get(id));
         let Some(connection) = found.filter(|connection| connection.is_open()) else {
             return Ok(None);
         };
         Ok(Some(self.handles.keep(connection)?))
+    }
+
+    fn by_tag(
+        &mut self,
+        tag: String,
+        after: Option<String>,
+        limit: u32,
+    ) -> Result<Vec<Resource<Handle>>> {
+        let (after, limit) = page_of(after.as_deref(), limit);
+        let Ok(tag) = Tag::new(&tag) else {
+            return Ok(Vec::new());
+        };
+        let found = self.shared.hub().by_tag(&tag, after, limit);
+        self.page(found)
+    }
+
+    fn all(&mut self, after: Option<String>, limit: u32) -> Result<Vec<Resource<Handle>>> {
+        let (after, limit) = page_of(after.as_deref(), limit);
+        let found = self.shared.hub().page(after, limit);
+        self.page(found)
+    }
+}
+
+impl StoreData {
+    /// Handles of connections, as many as there is room for.
+    fn page(&mut self, found: Vec<Arc<Connection>>) -> Result<Vec<Resource<Handle>>> {
+        let handles = found
+            .into_iter()
+            .map(|connection| self.handles.keep(connection));
+        Ok(handles.collect::<std::result::Result<_, _>>()?)
+    }
+}
+
+/// How many connections one answer has, and behind which one it begins.
+fn page_of(after: Option<&str>, limit: u32) -> (Option<ConnectionId>, usize) {
+    let after = after.and_then(ConnectionId::parse);
+    (after, limit.min(PAGE_CONNECTIONS_MAX) as usize)
+}
+
+fn attach_error(error: AttachError, most: &str) -> Error {
+    match error {
+        AttachError::TooMany | AttachError::TooBig => {
+            Error::Limit(format!("a connection has {most}"))
+        }
+        AttachError::HostFull => {
+            Error::Limit("all connections keep too much together (attached_bytes)".into())
+        }
+        AttachError::Gone => Error::Gone,
+    }
+}
+
+impl From<AutoResponsePair> for AutoResponse {
+    fn from(pair: AutoResponsePair) -> Self {
+        Self {
+            match_kind: match pair.match_kind {
+                MatchKindAsked::Exact => MatchKind::Exact,
+                MatchKindAsked::Prefix => MatchKind::Prefix,
+            },
+            request: pair.request.into(),
+            reply: pair.reply.into(),
+        }
     }
 }
 
@@ -36,7 +101,7 @@ impl HostConnection for StoreData {
         message: types::Message,
     ) -> Result<types::SendOutcome> {
         #[cfg(test)]
-        crate::function_tests::meet_a_defect(&message);
+        crate::version_tests::meet_a_defect(&message);
         let connection = self.handles.get(&handle)?;
         let outcome = connection.push(message.into());
         if outcome != SendOutcome::Gone {
@@ -98,7 +163,7 @@ impl HostConnection for StoreData {
             Ok(channel) => channel,
             Err(error) => return Ok(Err(Error::Invalid(error.to_string()))),
         };
-        let subscribed = self.shared.hub.subscribe(&connection, channel);
+        let subscribed = self.shared.hub().subscribe(&connection, channel);
         Ok(subscribed.map_err(|error| match error {
             SubscribeError::TooMany => {
                 let most = connection.limits().channels;
@@ -119,7 +184,7 @@ impl HostConnection for StoreData {
     fn unsubscribe(&mut self, handle: Resource<Handle>, channel: String) -> Result<()> {
         let connection = self.handles.get(&handle)?;
         if let Ok(channel) = ChannelName::new(&channel) {
-            self.shared.hub.unsubscribe(connection, &channel);
+            self.shared.hub().unsubscribe(connection, &channel);
         }
         Ok(())
     }
@@ -152,7 +217,7 @@ impl HostConnection for StoreData {
         after: u64,
     ) -> Result<Result<(), Error>> {
         let connection = self.handles.get(&handle)?;
-        let (name, after) = match alarm(&self.shared, &name, after) {
+        let (name, after) = match self.alarm(&name, after) {
             Ok(alarm) => alarm,
             Err(error) => return Ok(Err(error)),
         };
@@ -175,7 +240,7 @@ impl HostConnection for StoreData {
     fn set_auto_responses(
         &mut self,
         handle: Resource<Handle>,
-        pairs: Vec<AutoResponse>,
+        pairs: Vec<AutoResponsePair>,
     ) -> Result<Result<(), Error>> {
         let connection = self.handles.get(&handle)?;
         let most = connection.limits().auto_responses;

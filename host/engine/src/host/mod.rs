@@ -1,11 +1,14 @@
 //! What the host does for functions: one file for each imported interface.
 //!
-//! Nothing here waits, but for `backpressure`. What a function passed was counted before it was copied
+//! Nothing here waits, but for `backpressure`, and for the disk what keeps
+//! something on it. What a function passed was counted before it was copied
 //! (`set_hostcall_fuel`).
 
+mod alarms;
 mod backpressure;
 mod channels;
 mod connections;
+mod state;
 
 use bytes::Bytes;
 use openline_core::event::SendOutcome;
@@ -25,6 +28,8 @@ pub(crate) fn add_to_linker(
     bindings::types::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::connections::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::channels::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
+    bindings::alarms::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
+    bindings::state::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     // One waits by suspending the instance, the other by its event loop: a
     // function has the one that its driver can do.
     match kind {

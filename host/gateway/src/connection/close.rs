@@ -12,7 +12,7 @@ use openline_cluster::connection::Connection;
 use openline_core::close::CloseReason;
 use openline_core::event::Event;
 use openline_core::message::Message;
-use openline_engine::function::{Binding, Outcome};
+use openline_engine::binding::{Binding, Outcome};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
@@ -121,8 +121,8 @@ async fn tell_function(
         Ok(()) => settle(&mut binding, &connection).await,
         Err(outcome) => outcome,
     };
-    if outcome == Outcome::Full {
-        tracing::warn!(id = %connection.id(), "a function was not told of a connection's end: no instance has room");
+    if matches!(outcome, Outcome::Full | Outcome::BackedOff) {
+        tracing::warn!(id = %connection.id(), ?outcome, "a function was not told of a connection's end");
     }
 }
 

@@ -26,7 +26,7 @@ use openline_core::event::Event;
 use openline_core::lifetime::{Due, Lifetime};
 use openline_core::limits::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX};
 use openline_core::message::Message;
-use openline_engine::function::{Binding, Outcome};
+use openline_engine::binding::{Binding, Outcome};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
 use tokio_tungstenite::WebSocketStream;
@@ -214,6 +214,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             Outcome::Done => return,
             Outcome::Fault(fault) => CloseReason::Fault(fault),
             Outcome::Full => CloseReason::Overloaded,
+            Outcome::BackedOff => CloseReason::BackedOff,
         };
         self.connection.end(reason);
     }

@@ -109,17 +109,20 @@ fn response(content_type: &'static str, body: Bytes) -> Answer {
 
 fn listing(gateway: &Gateway) -> Listing {
     let entry = |service: &Arc<Service>| {
-        let (route, function) = (&service.route, &service.function);
+        let (route, alias) = (&service.route, &service.alias);
+        let split = alias.split();
+        let first = split.shares.first();
+        let handler = first.map_or(HandlerKind::Plain, |(version, _)| version.handler());
         FunctionEntry {
-            name: function.name().to_string(),
+            name: alias.function().to_string(),
             route: route.to_string(),
-            handler: match function.handler() {
+            handler: match handler {
                 HandlerKind::Plain => HandlerForm::Plain,
                 HandlerKind::Async => HandlerForm::Async,
             },
             parameters: route.parameters().to_vec(),
-            connections: u64::try_from(function.hub().connections()).unwrap_or(u64::MAX),
-            instances: function.instances().into(),
+            connections: u64::try_from(alias.hub().connections()).unwrap_or(u64::MAX),
+            instances: alias.commons().instances().into(),
         }
     };
     Listing {

@@ -49,7 +49,6 @@ struct FunctionState {
 impl State {
     pub(crate) fn of(gateway: &Gateway) -> Self {
         let opened = gateway.tally.opened();
-        let functions = gateway.functions();
         Self {
             tasks: tokio::runtime::Handle::current()
                 .metrics()
@@ -61,7 +60,7 @@ impl State {
                 ended: gateway.tally.ended(),
             },
             outbox_bytes: gateway.outboxes.used(),
-            instances: functions.iter().map(|function| function.instances()).sum(),
+            instances: gateway.instances(),
             handshakes: Handshakes {
                 accepted: opened,
                 refused: gateway.tally.refused(),
@@ -71,9 +70,9 @@ impl State {
                 .services
                 .iter()
                 .map(|service| FunctionState {
-                    name: service.function.name().to_string(),
+                    name: service.alias.function().to_string(),
                     connections: service.ledger.connections(),
-                    instances: service.function.instances(),
+                    instances: service.alias.commons().instances(),
                 })
                 .collect(),
         }

@@ -60,34 +60,34 @@ impl Store {
         let database = medium.create()?;
         let components = Components::open(folder.join("components")).map_err(wrong)?;
         sync_folder(folder).map_err(wrong)?;
-        Self::start(medium, database, components, stored_bytes_max).map_err(wrong)
+        let held = Held::Writable(database);
+        let (store, started) = Self::start(medium, held, components, stored_bytes_max);
+        started.map_err(wrong)?;
+        Ok(store)
     }
 
-    /// A store that is forgotten when it goes.
-    ///
-    /// # Errors
-    ///
-    /// When there is no memory or no thread to be had.
-    pub fn memory(stored_bytes_max: u64) -> Result<Self, OpenError> {
+    /// A store that is forgotten when it goes. Where there is no memory or no
+    /// thread to be had it answers that it is closed.
+    pub fn memory(stored_bytes_max: u64) -> Self {
         let medium = Medium::Shared(Arc::new(InMemoryBackend::new()));
         Self::over(medium, stored_bytes_max)
     }
 
-    pub(crate) fn over(medium: Medium, stored_bytes_max: u64) -> Result<Self, OpenError> {
-        let database = medium.create()?;
-        Self::start(medium, database, Components::memory(), stored_bytes_max)
-            .map_err(|error| OpenError::io(Path::new(""), error))
+    pub(crate) fn over(medium: Medium, stored_bytes_max: u64) -> Self {
+        let held = medium.create().map_or(Held::Closed, Held::Writable);
+        Self::start(medium, held, Components::memory(), stored_bytes_max).0
     }
 
+    /// Starts the writer; without one nothing is written.
     fn start(
         medium: Medium,
-        database: redb::Database,
+        held: Held,
         components: Components,
         stored_bytes_max: u64,
-    ) -> std::io::Result<Self> {
+    ) -> (Self, std::io::Result<()>) {
         let shared = Arc::new(Shared {
             medium,
-            database: RwLock::new(Held::Writable(database)),
+            database: RwLock::new(held),
             failed: false.into(),
             trouble: Mutex::new(None),
             stored_bytes_max,
@@ -96,16 +96,20 @@ impl Store {
         let writer = std::thread::Builder::new().name("store".into()).spawn({
             let shared = shared.clone();
             move || writer::run(&shared, operations)
-        })?;
-        Ok(Self {
-            inner: Arc::new(Inner {
-                queue: Some(queue),
-                writer: Some(writer),
-                room: Semaphore::new(QUEUE_KIBIBYTES_MAX as usize),
-                shared,
-                components: Arc::new(components),
-            }),
-        })
+        });
+        let (writer, started) = match writer {
+            Ok(writer) => (Some(writer), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let inner = Inner {
+            queue: Some(queue),
+            writer,
+            room: Semaphore::new(QUEUE_KIBIBYTES_MAX as usize),
+            shared,
+            components: Arc::new(components),
+        };
+        let inner = Arc::new(inner);
+        (Self { inner }, started)
     }
 
     // === components ===

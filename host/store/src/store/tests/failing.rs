@@ -65,7 +65,7 @@ fn on_a_disk() -> (Arc<Disk>, Store) {
         memory: InMemoryBackend::new(),
         state: WELL.into(),
     });
-    let store = Store::over(Medium::Shared(disk.clone()), 1 << 30).unwrap();
+    let store = Store::over(Medium::Shared(disk.clone()), 1 << 30);
     (disk, store)
 }
 

@@ -113,7 +113,7 @@ async fn a_component_that_was_changed_is_named() {
 
 #[tokio::test]
 async fn a_state_is_saved_when_it_is_as_expected() {
-    let store = Store::memory(ROOM).unwrap();
+    let store = Store::memory(ROOM);
     let chat = name("chat");
     let save = |expected| store.save_state(&chat, "room", bytes(1), expected);
     assert_eq!(save(Some(1)).await, Err(SaveError::Conflict(0)));
@@ -129,7 +129,7 @@ async fn a_state_is_saved_when_it_is_as_expected() {
 
 #[tokio::test]
 async fn of_many_who_expect_the_same_one_saves() {
-    let store = Store::memory(ROOM).unwrap();
+    let store = Store::memory(ROOM);
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..3 * QUEUE_OPERATIONS_MAX {
         let store = store.clone();
@@ -145,7 +145,7 @@ async fn of_many_who_expect_the_same_one_saves() {
 
 #[tokio::test]
 async fn states_that_are_too_large_to_wait_together_wait_for_each_other() {
-    let store = Store::memory(1 << 30).unwrap();
+    let store = Store::memory(1 << 30);
     let large = bytes(QUEUE_KIBIBYTES_MAX as usize * 1024 / 2 + 1);
     let mut tasks = tokio::task::JoinSet::new();
     for key in ["a", "b", "c"] {
@@ -188,7 +188,7 @@ async fn what_is_stored_at_its_limit_and_past_it() {
 
 #[tokio::test]
 async fn a_function_is_forgotten_and_no_other() {
-    let store = Store::memory(ROOM).unwrap();
+    let store = Store::memory(ROOM);
     let digest = digest_of(b"");
     for function in ["chat", "chat-2", "chas"] {
         store

@@ -180,7 +180,7 @@ fn run(operations: &[Operation], folder: Option<&Path>) {
         .unwrap();
     let open = || match folder {
         Some(folder) => Store::open(folder, LITTLE).unwrap(),
-        None => Store::memory(LITTLE).unwrap(),
+        None => Store::memory(LITTLE),
     };
     let mut store = open();
     let mut model = Model::default();

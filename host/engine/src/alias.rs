@@ -1,0 +1,290 @@
+//! An alias: a name that leads to one version of a function, or to several by
+//! weight, and can be made to lead elsewhere while connections are open.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use openline_cluster::connection::Connection;
+use openline_cluster::hub::Hub;
+use openline_core::deployment::Migration;
+use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
+use openline_core::fault::Fault;
+use openline_core::limits::{AFFINITY_BYTES_MAX, FunctionLimits};
+use openline_core::name::{AliasName, FunctionName};
+use parking_lot::RwLock;
+use sha2::{Digest as _, Sha256};
+
+use crate::binding::Binding;
+use crate::commons::Commons;
+use crate::pool::Seat;
+use crate::version::{UpgradeError, Version};
+
+/// How often an upgrade is asked again because its instance ended before it
+/// was its turn, by other calls' faults or because another version took over:
+/// more than this is no accident.
+const UPGRADE_TRIES_MAX: usize = 16;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Alias {
+    name: AliasName,
+    commons: Arc<Commons>,
+    split: RwLock<Arc<Split>>,
+    /// Grows when the split changes: a connection compares it with each event.
+    generation: AtomicU64,
+    /// Makes the points of connections.
+    counter: AtomicU32,
+}
+
+/// Where an alias leads.
+#[derive(Debug)]
+pub struct Split {
+    /// Versions with their weights, which are 100 together; none before the
+    /// first deploy. As few connections as possible move when a share is
+    /// changed at the end.
+    pub shares: Vec<(Arc<Version>, u32)>,
+    /// What becomes of open connections when this split takes the place of
+    /// another.
+    pub migration: Migration,
+    /// What connections may use that come from now on.
+    pub limits: Arc<FunctionLimits>,
+    /// The route parameter whose value chooses version and instance.
+    pub affinity: Option<String>,
+}
+
+/// A function has taken a connection: what it wants, and where it is served.
+#[derive(Debug)]
+pub struct Accepted {
+    /// What the function said.
+    pub acceptance: Acceptance,
+    /// Its place in the instance that said so.
+    pub place: Place,
+}
+
+/// Where an accepted connection is served.
+#[derive(Debug)]
+pub struct Place {
+    pub(crate) seat: Seat,
+    pub(crate) version: Arc<Version>,
+    /// Of the split that the version was picked from.
+    pub(crate) generation: u64,
+    /// Where the connection stands in a split.
+    pub(crate) point: u32,
+    /// The affinity value, if the function has affinity.
+    pub(crate) key: Option<Box<str>>,
+}
+
+impl Split {
+    /// All connections go to one version.
+    pub fn to(version: Arc<Version>) -> Self {
+        Self {
+            migration: Migration::default(),
+            limits: Arc::clone(version.limits()),
+            affinity: version.policy().affinity.clone(),
+            shares: vec![(version, 100)],
+        }
+    }
+
+    /// The version that connections at a point of 0 to 99 go to.
+    pub fn pick(&self, point: u32) -> Option<&Arc<Version>> {
+        let mut end = 0;
+        let mut shares = self.shares.iter();
+        shares
+            .find(|(_, weight)| {
+                end += weight;
+                point < end
+            })
+            .or(self.shares.last())
+            .map(|(version, _)| version)
+    }
+
+    fn has(&self, version: &Arc<Version>) -> bool {
+        let mut shares = self.shares.iter();
+        shares.any(|(other, _)| Arc::ptr_eq(other, version))
+    }
+}
+
+impl Alias {
+    /// An alias of a function.
+    pub fn new(commons: Arc<Commons>, name: AliasName, split: Split) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            commons,
+            split: RwLock::new(Arc::new(split)),
+            generation: AtomicU64::new(1),
+            counter: AtomicU32::new(0),
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &AliasName {
+        &self.name
+    }
+
+    /// The name of its function.
+    pub fn function(&self) -> &FunctionName {
+        self.commons.name()
+    }
+
+    /// What all versions of its function have in common.
+    pub fn commons(&self) -> &Arc<Commons> {
+        &self.commons
+    }
+
+    /// The function's connections.
+    pub fn hub(&self) -> &Arc<Hub> {
+        self.commons.hub()
+    }
+
+    /// Live instances of all versions of its function.
+    pub fn instances(&self) -> u32 {
+        self.commons.instances()
+    }
+
+    /// Where it leads now.
+    pub fn split(&self) -> Arc<Split> {
+        Arc::clone(&self.split.read())
+    }
+
+    /// What connections may use that come from now on.
+    pub fn limits(&self) -> Arc<FunctionLimits> {
+        Arc::clone(&self.split.read().limits)
+    }
+
+    /// An alias that leads to one version, with nothing else to follow.
+    pub fn to(version: Arc<Version>) -> Arc<Self> {
+        let split = Split::to(version);
+        let commons = Arc::clone(split.shares[0].0.commons());
+        let alias = Self::new(commons, AliasName::live(), split);
+        alias.commons.set_home(&alias);
+        alias
+    }
+
+    /// Leads elsewhere from now on, and answers where it led before. With
+    /// [`Migration::Migrate`], open connections follow with their next event,
+    /// and the instances of versions that have no share any more end when
+    /// their calls have returned.
+    pub fn replace(&self, split: Split) -> Arc<Split> {
+        let split = Arc::new(split);
+        let before = {
+            let mut current = self.split.write();
+            let before = std::mem::replace(&mut *current, Arc::clone(&split));
+            // With the lock held: who sees the number sees the split.
+            self.generation.fetch_add(1, Ordering::Release);
+            before
+        };
+        if split.migration == Migration::Migrate {
+            let gone = before.shares.iter().map(|(version, _)| version);
+            for version in gone.filter(|version| !split.has(version)) {
+                version.supersede();
+            }
+        }
+        before
+    }
+
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Asks the function whether it takes a connection.
+    ///
+    /// The inner result is the function's decision. Takes at most
+    /// `upgrade_timeout`, the waiting for other calls included.
+    pub async fn upgrade(
+        &self,
+        request: UpgradeRequest,
+    ) -> Result<Result<Accepted, Rejection>, UpgradeError> {
+        let timeout = self.split.read().limits.upgrade_timeout;
+        match tokio::time::timeout(timeout, self.decide(request)).await {
+            Ok(decided) => decided,
+            Err(_) => Err(UpgradeError::Fault(Fault::HandlerTimeout)),
+        }
+    }
+
+    async fn decide(
+        &self,
+        request: UpgradeRequest,
+    ) -> Result<Result<Accepted, Rejection>, UpgradeError> {
+        let key = self.key(&request);
+        if key
+            .as_ref()
+            .is_some_and(|key| key.len() > AFFINITY_BYTES_MAX)
+        {
+            return Err(UpgradeError::Affinity);
+        }
+        let point = match &key {
+            Some(key) => point_of(key),
+            // Steps of 61 visit each of a hundred once: a weight of 10 is one
+            // connection in ten, not one by chance.
+            None => self.counter.fetch_add(61, Ordering::Relaxed) % 100,
+        };
+        let mut request = Box::new(request);
+        for _ in 0..UPGRADE_TRIES_MAX {
+            let (generation, split) = {
+                let split = self.split.read();
+                (self.generation(), Arc::clone(&split))
+            };
+            let version = split.pick(point).ok_or(UpgradeError::NotDeployed)?;
+            match version.ask(request, key.as_deref()).await? {
+                Ok(Ok((acceptance, seat))) => {
+                    let place = Place {
+                        seat,
+                        version: Arc::clone(version),
+                        generation,
+                        point,
+                        key: key.map(String::into_boxed_str),
+                    };
+                    return Ok(Ok(Accepted { acceptance, place }));
+                }
+                Ok(Err(rejection)) => return Ok(Err(rejection)),
+                Err(again) => request = again,
+            }
+        }
+        Err(UpgradeError::Full)
+    }
+
+    fn key(&self, request: &UpgradeRequest) -> Option<String> {
+        let split = self.split.read();
+        let affinity = split.affinity.as_deref()?;
+        let param = request
+            .route_params
+            .iter()
+            .find(|(name, _)| name == affinity);
+        param.map(|(_, value)| value.clone())
+    }
+
+    /// Ties an accepted connection to the instance that accepted it.
+    pub fn bind(self: &Arc<Self>, connection: Arc<Connection>, place: Place) -> Binding {
+        Binding::new(Arc::clone(self), connection, place)
+    }
+
+    /// The version that an affinity value goes to.
+    pub(crate) fn version_for(&self, key: &str) -> Option<Arc<Version>> {
+        self.split.read().pick(point_of(key)).cloned()
+    }
+}
+
+/// Where an affinity value stands: the same on every node and after a restart,
+/// so that a room is never split between versions.
+fn point_of(key: &str) -> u32 {
+    let digest = Sha256::digest(key.as_bytes());
+    let [a, b, c, d, ..] = digest.as_slice() else {
+        return 0;
+    };
+    u32::from_be_bytes([*a, *b, *c, *d]) % 100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_spread_over_the_points() {
+        let mut points: Vec<_> = (0..1000)
+            .map(|room| point_of(&format!("room {room}")))
+            .collect();
+        points.sort_unstable();
+        points.dedup();
+        assert!(points.len() > 95 && points.iter().all(|point| *point < 100));
+    }
+}

@@ -1,0 +1,174 @@
+//! A version that keeps failing is given nothing for a while, then one call,
+//! and recovers by itself.
+//!
+//! Faults in a row are counted: a call that returns begins the count anew.
+//! Past `faults_in_a_row` each further fault doubles the time. Bounded by the
+//! connections: each that waits is listed once for a back-off.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use openline_cluster::connection::Connection;
+use openline_core::limits::InstancePolicy;
+use parking_lot::Mutex;
+use tokio::time::Instant;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Backoff {
+    faults: AtomicU32,
+    active: AtomicBool,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Counts the back-offs.
+    number: u64,
+    until: Option<Instant>,
+    waiting: Vec<Arc<Connection>>,
+}
+
+impl Backoff {
+    /// Whether nothing is given.
+    pub(crate) fn is_active(&self) -> bool {
+        self.active.load(Ordering::Acquire)
+    }
+
+    /// For how much longer nothing is given.
+    pub(crate) fn left(&self) -> Option<Duration> {
+        if !self.is_active() {
+            return None;
+        }
+        let until = self.state.lock().until?;
+        Some(until.saturating_duration_since(Instant::now()))
+    }
+
+    /// A call has returned.
+    pub(crate) fn succeed(&self) {
+        if self.faults.load(Ordering::Relaxed) != 0 {
+            self.faults.store(0, Ordering::Relaxed);
+        }
+    }
+
+    /// A fault has ended an instance. Answers for how long nothing is given, if
+    /// that begins now.
+    pub(crate) fn fail(self: &Arc<Self>, policy: &InstancePolicy) -> Option<Duration> {
+        let faults = self
+            .faults
+            .fetch_add(1, Ordering::Relaxed)
+            .saturating_add(1);
+        let time = time_of(faults, policy)?;
+        let mut state = self.state.lock();
+        if self.is_active() {
+            // Calls that were begun before.
+            return None;
+        }
+        state.number += 1;
+        state.until = Some(Instant::now() + time);
+        self.active.store(true, Ordering::Release);
+        drop(state);
+        let ending = Arc::clone(self);
+        tokio::spawn(async move {
+            tokio::time::sleep(time).await;
+            ending.end();
+        });
+        Some(time)
+    }
+
+    /// Has a connection woken at the end of this back-off, and answers its
+    /// number. If it has just ended, it is woken at once.
+    pub(crate) fn wait(&self, connection: &Arc<Connection>) -> u64 {
+        let mut state = self.state.lock();
+        if self.is_active() {
+            state.waiting.push(Arc::clone(connection));
+        } else {
+            connection.wake();
+        }
+        state.number
+    }
+
+    /// Whether who has [waited](Self::wait) for the back-off of this number
+    /// will still be woken.
+    pub(crate) fn is_waited_for(&self, number: u64) -> bool {
+        let state = self.state.lock();
+        self.is_active() && state.number == number
+    }
+
+    fn end(&self) {
+        let mut state = self.state.lock();
+        self.active.store(false, Ordering::Release);
+        state.until = None;
+        let waiting = std::mem::take(&mut state.waiting);
+        drop(state);
+        waiting.iter().for_each(|connection| connection.wake());
+    }
+}
+
+/// How long nothing is given after so many faults in a row, if it is too many.
+fn time_of(faults: u32, policy: &InstancePolicy) -> Option<Duration> {
+    let past = match policy.faults_in_a_row {
+        0 => return None,
+        most => faults.checked_sub(most)?,
+    };
+    let doubled = policy.backoff_time.saturating_mul(1 << past.min(20));
+    Some(doubled.min(policy.backoff_time_max))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_time_doubles_from_the_limit_on() {
+        let policy = InstancePolicy {
+            faults_in_a_row: 3,
+            backoff_time: Duration::from_millis(100),
+            backoff_time_max: Duration::from_secs(1),
+            ..InstancePolicy::default()
+        };
+        let times: Vec<_> = (1..9).map(|faults| time_of(faults, &policy)).collect();
+        let ms = |ms| Some(Duration::from_millis(ms));
+        assert_eq!(
+            times,
+            [
+                None,
+                None,
+                ms(100),
+                ms(200),
+                ms(400),
+                ms(800),
+                ms(1000),
+                ms(1000)
+            ]
+        );
+        let never = InstancePolicy {
+            faults_in_a_row: 0,
+            ..policy
+        };
+        assert_eq!(time_of(u32::MAX, &never), None);
+    }
+
+    #[tokio::test]
+    async fn a_success_begins_the_count_anew_and_the_end_comes_by_itself() {
+        let policy = InstancePolicy {
+            faults_in_a_row: 2,
+            backoff_time: Duration::from_millis(20),
+            ..InstancePolicy::default()
+        };
+        let backoff = Arc::new(Backoff::default());
+        assert_eq!(backoff.fail(&policy), None);
+        backoff.succeed();
+        assert_eq!(backoff.fail(&policy), None);
+        assert!(!backoff.is_active());
+        assert_eq!(backoff.fail(&policy), Some(policy.backoff_time));
+        assert!(backoff.is_active() && backoff.left().is_some());
+        // What was begun before fails, too: that is no new back-off.
+        assert_eq!(backoff.fail(&policy), None);
+        while backoff.is_active() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        assert_eq!(backoff.fail(&policy), Some(4 * policy.backoff_time));
+    }
+}

@@ -1,0 +1,207 @@
+//! Bytes that outlive instances: one piece for each affinity value, or one for
+//! the whole function if it has no affinity. What an instance saves the next
+//! one loads, also one of another version of the function, also after a
+//! restart of a host that has a data directory. At most 128 KiB.
+//!
+//! Save in [`Handler::hibernate`](crate::Handler::hibernate) what is costly to
+//! lose, and at once what must not be lost: an instance that a fault ends is
+//! not asked. With affinity there is one instance for a value, and so one
+//! writer; where there are several, use [`save_if`].
+//!
+//! ```
+//! use openline_sdk::prelude::*;
+//! use openline_sdk::{Error, state};
+//!
+//! /// Counts the messages of all instances, one after the other.
+//! #[derive(Default)]
+//! struct Count {
+//!     /// Not yet asked for in this instance.
+//!     messages: Option<u64>,
+//! }
+//!
+//! impl Count {
+//!     /// The count, loaded when it is needed first. When it cannot be, it
+//!     /// stays unknown, so that a wrong one is not saved over it.
+//!     fn messages(&mut self) -> Result<&mut u64, Error> {
+//!         let messages = match self.messages {
+//!             Some(messages) => messages,
+//!             None => state::load()?.map_or(0, |saved| {
+//!                 saved.bytes.try_into().map_or(0, u64::from_le_bytes)
+//!             }),
+//!         };
+//!         Ok(self.messages.insert(messages))
+//!     }
+//! }
+//!
+//! impl Handler for Count {
+//!     fn message(&mut self, connection: &Connection, _message: Message) {
+//!         match self.messages() {
+//!             Ok(messages) => {
+//!                 *messages += 1;
+//!                 connection.send(messages.to_string());
+//!             }
+//!             Err(error) => _ = connection.send(format!("not counted: {error}")),
+//!         }
+//!     }
+//!
+//!     fn hibernate(&mut self) {
+//!         let Some(messages) = self.messages else { return };
+//!         if let Err(error) = state::save(messages.to_le_bytes()) {
+//!             eprintln!("the count is lost: {error}");
+//!         }
+//!     }
+//! }
+//!
+//! openline_sdk::export!(Count);
+//! ```
+
+use std::fmt;
+
+use crate::outcome::Error;
+use crate::raw::state;
+
+/// What was saved last.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Snapshot {
+    /// Grows with each save, from 1 on: what [`save_if`] compares.
+    pub version: u64,
+    /// What was saved.
+    pub bytes: Vec<u8>,
+}
+
+/// Why nothing was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum SaveError {
+    /// The version is another one by now: this one, 0 if there is none. Only
+    /// of [`save_if`].
+    Conflict(u64),
+    /// A limit of the function's configuration; the text names it.
+    Limit(String),
+    /// The host cannot write at the moment.
+    Unavailable,
+}
+
+/// What was saved last, if anything was.
+///
+/// # Errors
+///
+/// When the host cannot read it.
+pub fn load() -> Result<Option<Snapshot>, Error> {
+    Ok(state::load()?.map(Snapshot::from))
+}
+
+/// Replaces what was saved, whatever it is, and answers its new version, once
+/// it is written.
+///
+/// # Errors
+///
+/// [`SaveError::Limit`] when it is larger than 128 KiB,
+/// [`SaveError::Unavailable`] when the host cannot write.
+pub fn save(bytes: impl AsRef<[u8]>) -> Result<u64, SaveError> {
+    Ok(state::save(bytes.as_ref(), None)?)
+}
+
+/// [`save`], but only if the version is still the one `expected`, 0 for
+/// nothing saved: for instances that write the same piece. To change it, load
+/// it, save what becomes of it, and begin again upon a conflict.
+///
+/// # Errors
+///
+/// [`SaveError::Conflict`] when it is not, otherwise as [`save`].
+///
+/// ```no_run
+/// use openline_sdk::state::{self, SaveError};
+///
+/// /// Adds a line to what all instances have written.
+/// fn append(line: &str) -> Result<(), Box<dyn std::error::Error>> {
+///     loop {
+///         let (expected, mut bytes) = match state::load()? {
+///             Some(saved) => (saved.version, saved.bytes),
+///             None => (0, Vec::new()),
+///         };
+///         bytes.extend_from_slice(line.as_bytes());
+///         match state::save_if(&bytes, expected) {
+///             Ok(_version) => return Ok(()),
+///             Err(SaveError::Conflict(_)) => continue,
+///             Err(error) => return Err(error.into()),
+///         }
+///     }
+/// }
+/// ```
+pub fn save_if(bytes: impl AsRef<[u8]>, expected: u64) -> Result<u64, SaveError> {
+    Ok(state::save(bytes.as_ref(), Some(expected))?)
+}
+
+/// Forgets what was saved; the next save begins at version 1 again.
+///
+/// # Errors
+///
+/// When the host cannot write.
+pub fn clear() -> Result<(), Error> {
+    Ok(state::clear()?)
+}
+
+impl From<state::Snapshot> for Snapshot {
+    fn from(snapshot: state::Snapshot) -> Self {
+        Self {
+            version: snapshot.version,
+            bytes: snapshot.bytes,
+        }
+    }
+}
+
+impl SaveError {
+    /// What kind of error this is; the same in every version of the host:
+    /// `conflict`, `limit` or `unavailable`.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Conflict(_) => "conflict",
+            Self::Limit(_) => "limit",
+            Self::Unavailable => "unavailable",
+        }
+    }
+}
+
+impl fmt::Display for SaveError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Conflict(version) => {
+                write!(formatter, "the saved version is {version} by now")
+            }
+            Self::Limit(text) => formatter.write_str(text),
+            Self::Unavailable => formatter.write_str("the host cannot write at the moment"),
+        }
+    }
+}
+
+impl std::error::Error for SaveError {}
+
+impl From<state::SaveError> for SaveError {
+    fn from(error: state::SaveError) -> Self {
+        match error {
+            state::SaveError::Conflict(version) => Self::Conflict(version),
+            state::SaveError::Limit(text) => Self::Limit(text),
+            state::SaveError::Unavailable => Self::Unavailable,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_has_a_code_for_programs_and_a_text_for_people() {
+        let conflict = SaveError::from(state::SaveError::Conflict(3));
+        assert_eq!(conflict, SaveError::Conflict(3));
+        assert_eq!(conflict.code(), "conflict");
+        assert_eq!(conflict.to_string(), "the saved version is 3 by now");
+        let limit = SaveError::from(state::SaveError::Limit("at most 128 KiB".to_owned()));
+        assert_eq!(limit.code(), "limit");
+        assert_eq!(limit.to_string(), "at most 128 KiB");
+        let unavailable = SaveError::from(state::SaveError::Unavailable);
+        assert_eq!(unavailable.code(), "unavailable");
+    }
+}
