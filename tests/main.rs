@@ -13,16 +13,19 @@
 mod harness;
 
 mod abuse;
+mod backoff;
 mod channels;
 mod cli;
 mod closing;
 mod components;
 mod config;
 mod connections;
+mod deploys;
 mod draining;
 mod echo;
 mod faults;
 mod handshake;
+mod hibernation;
 mod instances;
 mod lifetimes;
 mod limits_engine;

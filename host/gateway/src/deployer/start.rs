@@ -319,12 +319,17 @@ impl Making<'_> {
         bytes: Vec<u8>,
     ) -> Result<Arc<Version>, LoadError> {
         let before = self.before.get(&config.name);
+        let started = tokio::time::Instant::now();
         let digest = openline_engine::runtime::digest_of(&bytes);
         if let Some(version) = before.and_then(|before| before.versions.get(&digest)) {
             return self.runtime.reload(config, bytes, version).await;
         }
         let commons = self.commons(&config.name);
-        self.runtime.load(config, bytes, &commons).await
+        let version = self.runtime.load(config, bytes, &commons).await?;
+        let handler = version.handler();
+        let milliseconds = started.elapsed().as_millis();
+        tracing::info!(function = %config.name, route = %config.route, ?handler, milliseconds, "loaded");
+        Ok(version)
     }
 }
 
@@ -377,7 +382,10 @@ fn compare(before: &Functions, after: &Functions) -> Reloaded {
             && old.config.triggers == new.config.triggers
             && old.record.aliases() == new.record.aliases()
             && one.len() == other.len()
-            && one.iter().zip(&other).all(|(one, other)| Arc::ptr_eq(one, other))
+            && one
+                .iter()
+                .zip(&other)
+                .all(|(one, other)| Arc::ptr_eq(one, other))
     };
     let mut reloaded = Reloaded::default();
     for (name, managed) in after {
