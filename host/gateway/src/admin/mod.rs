@@ -13,6 +13,7 @@
 mod access;
 mod aliases;
 mod body;
+pub mod client;
 mod config;
 mod connections;
 mod functions;
