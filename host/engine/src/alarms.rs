@@ -152,6 +152,19 @@ impl AlarmClock {
         }
     }
 
+    /// Forgets all alarms of a function.
+    pub(crate) fn forget(&self, function: &FunctionName) {
+        let mut state = self.state.lock();
+        let State { due, by_name, .. } = &mut *state;
+        by_name.retain(|(other, _, _), at| {
+            let stays = other != function;
+            if !stays {
+                due.remove(at);
+            }
+            stays
+        });
+    }
+
     fn room(&self, full: &FullName, per_key: u32) -> Result<(), AlarmError> {
         let state = self.state.lock();
         if state.by_name.contains_key(full) {
