@@ -13,6 +13,7 @@
 mod harness;
 
 mod abuse;
+mod admin;
 mod channels;
 mod cli;
 mod closing;

@@ -20,7 +20,7 @@ use super::client::{Client, Refused};
 use super::within;
 
 /// One for all tests: engines are made once, and components are compiled once.
-static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
+pub(super) static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
     let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
     let options = RuntimeOptions {
         instances: 500,

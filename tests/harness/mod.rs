@@ -1,6 +1,7 @@
 //! What tests are written with: a host, peers that speak WebSocket, and peers
 //! that only speak bytes. Every wait is bounded by [`PATIENCE`].
 
+mod admin;
 mod browser;
 mod client;
 mod host;
@@ -11,6 +12,7 @@ mod state;
 use std::future::Future;
 use std::time::Duration;
 
+pub use admin::{AdminHost, Got};
 pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use client::{Client, Closed};
 pub use host::{Host, HostBuilder};

@@ -16,11 +16,11 @@ use openline_core::name::FunctionName;
 use openline_core::route::Route;
 use openline_store::Store;
 
-use crate::bindings::types;
 use crate::alias::Alias;
 use crate::binding::{Binding, Outcome};
-use crate::version::UpgradeError;
+use crate::bindings::types;
 use crate::runtime::{Runtime, RuntimeOptions};
+use crate::version::UpgradeError;
 
 const DEFECT: &str = "have the host panic";
 

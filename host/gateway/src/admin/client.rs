@@ -13,11 +13,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{AUTHORIZATION, CONTENT_TYPE, HOST, HeaderValue};
-use http::{Method, Request, Uri};
+use http::{Request, Uri};
 use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
@@ -29,6 +30,13 @@ pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 pub const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// In which pieces a body is sent, so that there is progress to be told.
 const PIECE_BYTES: usize = 64 * 1024;
+
+/// What is written as it is: RFC 3986 section 2.3.
+const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~');
 
 /// Where an admin interface is: `http://127.0.0.1:8081`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,8 +78,8 @@ pub enum ClientError {
 /// What is asked.
 #[derive(Debug)]
 pub struct Ask {
-    /// The method.
-    pub method: Method,
+    /// The method, in upper case.
+    pub method: &'static str,
     /// Path and query, percent-encoded, as in `/v1/functions`.
     pub path: String,
     /// A body and its type.
@@ -94,6 +102,11 @@ pub struct Reply {
 pub struct Client {
     url: AdminUrl,
     token: Option<String>,
+}
+
+/// A text as one segment of a path, or as a value of a query.
+pub fn encoded(text: &str) -> String {
+    utf8_percent_encode(text, PLAIN).to_string()
 }
 
 // === impl AdminUrl ===

@@ -1,18 +1,19 @@
 //! The configuration in force: every limit with its value, as the host and each
 //! function have it now. Never the token.
 
-use std::collections::BTreeMap;
+use std::path::Path;
 
 use http::StatusCode;
-use openline_core::config::PageAccess;
+use openline_core::config::{FunctionConfig, PageAccess, Target, Trigger};
+use openline_core::deployment::Migration;
 use openline_core::limits::{
     Backoff, FunctionLimits, InstancePolicy, OutboxOverflow, RateExceeded, Row, TimeUp, Unit,
 };
-use openline_core::name::FunctionName;
+use openline_core::name::{AliasName, FunctionName};
+use openline_core::route::Route;
 use serde::Serialize;
 
 use super::serve::{Call, json};
-use crate::gateway::Service;
 use crate::rescue::Answer;
 
 #[derive(Serialize)]
@@ -38,9 +39,24 @@ struct ServerView {
 #[derive(Serialize)]
 struct FunctionConfigView {
     name: FunctionName,
+    /// The file that the configuration names; none when it only was deployed.
+    component: Option<String>,
+    route: Route,
+    alias: AliasName,
+    migration: Migration,
+    triggers: Vec<TriggerView>,
+    /// Messages that the host answers by itself.
+    auto_responses: usize,
     limit: FunctionLimitsView,
-    /// None as long as nothing is deployed.
-    instance: Option<InstancePolicyView>,
+    instance: InstancePolicyView,
+}
+
+/// `[[function.trigger]]`.
+#[derive(Serialize)]
+struct TriggerView {
+    route: Route,
+    /// The alias, or the beginning of the digest of a version.
+    target: String,
 }
 
 /// `[function.limit]`.
@@ -76,40 +92,44 @@ pub(super) fn config(call: &Call<'_>) -> Answer {
     let context = call.context;
     let table = context.gateway.table();
     let server = &table.config;
-    // One for each function, whatever the number of its routes.
-    let services: BTreeMap<_, _> = table
-        .services
-        .iter()
-        .map(|service| (service.alias.function().clone(), service))
-        .collect();
-    let shown =
-        |path: &Option<std::path::PathBuf>| path.as_ref().map(|path| path.display().to_string());
     let view = ConfigView {
         server: ServerView {
             listen: context.listen.to_string(),
             admin: context.admin.to_string(),
             admin_token: context.token.is_some(),
             page: server.page,
-            data: shown(&server.data),
-            cache: shown(&server.cache),
+            data: shown(server.data.as_deref()),
+            cache: shown(server.cache.as_deref()),
             limits: limits(server.values()),
         },
-        functions: services
-            .into_iter()
-            .map(|(name, service)| function(name, service))
-            .collect(),
+        functions: context.deployer.configs().iter().map(function).collect(),
     };
     json(StatusCode::OK, &view)
 }
 
-fn function(name: FunctionName, service: &Service) -> FunctionConfigView {
-    let split = service.alias.split();
-    let policy = split.shares.first().map(|(version, _)| version.policy());
+fn function(of: &FunctionConfig) -> FunctionConfigView {
+    let trigger = |trigger: &Trigger| TriggerView {
+        route: trigger.route.clone(),
+        target: match &trigger.target {
+            Target::Alias(alias) => alias.to_string(),
+            Target::Version(version) => version.clone(),
+        },
+    };
     FunctionConfigView {
-        name,
-        limit: limit(&split.limits),
-        instance: policy.map(instance),
+        name: of.name.clone(),
+        component: shown(of.component.as_deref()),
+        route: of.route.clone(),
+        alias: of.alias.clone(),
+        migration: of.migration,
+        triggers: of.triggers.iter().map(trigger).collect(),
+        auto_responses: of.auto_responses.len(),
+        limit: limit(&of.limit),
+        instance: instance(&of.instance),
     }
+}
+
+fn shown(path: Option<&Path>) -> Option<String> {
+    path.map(|path| path.display().to_string())
 }
 
 fn limit(of: &FunctionLimits) -> FunctionLimitsView {

@@ -30,7 +30,7 @@ pub(super) fn host(call: &Call<'_>) -> Answer {
         version: env!("CARGO_PKG_VERSION"),
         listen: context.listen.to_string(),
         started: context.started,
-        in_memory: context.gateway.table().config.data.is_none(),
+        in_memory: context.deployer.is_in_memory(),
         draining: context.gateway.is_draining(),
     };
     json(StatusCode::OK, &host)

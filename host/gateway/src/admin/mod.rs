@@ -104,15 +104,14 @@ impl Admin {
     pub fn new(
         listener: TcpListener,
         deployer: Deployer,
-        gateway: Arc<Gateway>,
         options: AdminOptions,
     ) -> Result<Self, AdminError> {
         let admin = listener.local_addr()?;
         let token = options.token.as_deref();
         check(admin, token)?;
         let context = Context {
+            gateway: Arc::clone(deployer.gateway()),
             deployer,
-            gateway,
             token: token.map(Token::new),
             component_bytes: options.component_bytes,
             listen: options.listen,

@@ -58,7 +58,12 @@ impl Deployer {
         let stored = self.inner.store.put_component(component).await;
         stored.map_err(unwritten)?;
         let managed = self
-            .adopt(config, before.as_deref(), record, Some(Arc::clone(&version)))
+            .adopt(
+                config,
+                before.as_deref(),
+                record,
+                Some(Arc::clone(&version)),
+            )
             .await?;
         for digest in removed {
             self.forget_component(&digest).await;
@@ -416,6 +421,8 @@ fn unwritten(error: impl std::fmt::Display) -> ChangeError {
 )]
 pub(super) fn unix_milliseconds() -> u64 {
     let now = std::time::SystemTime::now();
-    let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    let since = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

@@ -81,7 +81,13 @@ impl Managed {
             Target::Version(_) => None,
         });
         let routed = routed.chain([&made.config.alias]);
-        let mut names: Vec<_> = made.record.aliases().keys().chain(routed).cloned().collect();
+        let mut names: Vec<_> = made
+            .record
+            .aliases()
+            .keys()
+            .chain(routed)
+            .cloned()
+            .collect();
         names.sort_unstable();
         names.dedup();
         for name in names {
@@ -161,9 +167,11 @@ impl Managed {
             && current.limits == split.limits
             && current.affinity == split.affinity
             && current.shares.len() == split.shares.len()
-            && current.shares.iter().zip(&split.shares).all(|(old, new)| {
-                Arc::ptr_eq(&old.0, &new.0) && old.1 == new.1
-            });
+            && current
+                .shares
+                .iter()
+                .zip(&split.shares)
+                .all(|(old, new)| Arc::ptr_eq(&old.0, &new.0) && old.1 == new.1);
         if !same {
             alias.replace(split);
         }

@@ -377,7 +377,10 @@ fn compare(before: &Functions, after: &Functions) -> Reloaded {
             && old.config.triggers == new.config.triggers
             && old.record.aliases() == new.record.aliases()
             && one.len() == other.len()
-            && one.iter().zip(&other).all(|(one, other)| Arc::ptr_eq(one, other))
+            && one
+                .iter()
+                .zip(&other)
+                .all(|(one, other)| Arc::ptr_eq(one, other))
     };
     let mut reloaded = Reloaded::default();
     for (name, managed) in after {
