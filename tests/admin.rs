@@ -93,7 +93,7 @@ impl Document {
 #[tokio::test]
 async fn every_operation_of_the_document_is_answered_as_it_says() {
     let host = AdminHost::with(openline_guests::VERSION_A, "/numbered/{room}")
-        .function(|function| function.instance.affinity = Some("room".into()))
+        .host(|host| host.instance(|instance| instance.affinity = Some("room".into())))
         .start()
         .await;
     let mut document = Document::read();
@@ -426,7 +426,9 @@ async fn a_component_at_its_size_and_past_it() {
 #[tokio::test]
 async fn a_component_that_arrives_half_changes_nothing() {
     let host = AdminHost::with(openline_guests::VERSION_A, "/a")
-        .server(|server| server.request_timeout = std::time::Duration::from_millis(300))
+        .host(|host| {
+            host.server(|server| server.request_timeout = std::time::Duration::from_millis(300))
+        })
         .start()
         .await;
     let before = host.ask("GET", "/v1/functions", None).await.value();
@@ -634,7 +636,7 @@ async fn json_of_another_shape_is_refused_with_its_place() {
 #[tokio::test]
 async fn messages_and_closes_that_cannot_be_are_refused() {
     let host = AdminHost::with(openline_guests::ECHO, "/echo")
-        .function(|function| function.limit.message_bytes = 10)
+        .host(|host| host.limit(|limit| limit.message_bytes = 10))
         .start()
         .await;
     let mut client = host.connect("/echo").await;
@@ -728,7 +730,9 @@ async fn connections_come_by_pages() {
 #[tokio::test]
 async fn peers_past_the_bound_wait_and_the_slow_are_given_up() {
     let host = AdminHost::with(openline_guests::ECHO, "/echo")
-        .server(|server| server.request_timeout = std::time::Duration::from_millis(500))
+        .host(|host| {
+            host.server(|server| server.request_timeout = std::time::Duration::from_millis(500))
+        })
         .start()
         .await;
     let mut slow = Vec::new();

@@ -1,39 +1,32 @@
 //! A host in this process with its admin interface, and plain HTTP to ask it.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::ops::Deref;
 
-use openline_core::config::{Config, FunctionConfig, ServerConfig};
-use openline_core::name::FunctionName;
-use openline_core::route::Route;
+use openline_core::config::ServerConfig;
 use openline_gateway::admin::{Admin, AdminOptions};
-use openline_gateway::deployer::{Component, Deployer};
 use openline_gateway::listen;
-use openline_store::Store;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
 use tokio::task::JoinHandle;
 
-use super::client::Client;
-use super::host::RUNTIME;
+use super::host::{Host, HostBuilder};
 use super::raw::Raw;
 use super::within;
 
-/// A running host; it stops accepting when it is dropped.
+/// A running host with an admin interface; both stop accepting when it is
+/// dropped.
 pub struct AdminHost {
-    pub address: SocketAddr,
+    host: Host,
     pub admin: SocketAddr,
-    pub deployer: Deployer,
-    tasks: [JoinHandle<()>; 2],
+    serving: JoinHandle<()>,
 }
 
 /// How the admin interface is to be.
 pub struct AdminBuilder {
-    functions: Vec<FunctionConfig>,
-    server: ServerConfig,
+    host: HostBuilder,
     token: Option<String>,
-    component_bytes: Option<usize>,
+    component_bytes: usize,
 }
 
 /// An answer over plain HTTP.
@@ -49,26 +42,10 @@ impl AdminHost {
     /// A host with one function: `component` is a path, as of
     /// `openline_guests::ECHO`.
     pub fn with(component: &str, route: &str) -> AdminBuilder {
-        let component = PathBuf::from(component);
-        let name = component.file_stem().unwrap().to_str().unwrap();
-        let name = FunctionName::new(name).unwrap();
-        let route = Route::new(route).unwrap();
         AdminBuilder {
-            functions: vec![FunctionConfig::new(name, Some(component), route)],
-            server: ServerConfig {
-                listen: SocketAddr::from(([127, 0, 0, 1], 0)),
-                ..ServerConfig::default()
-            },
+            host: Host::with(component, route),
             token: None,
-            component_bytes: None,
-        }
-    }
-
-    /// Opens a connection to a function, which must be accepted.
-    pub async fn connect(&self, path: &str) -> Client {
-        match Client::open(self.address, path, &[]).await {
-            Ok(client) => client,
-            Err(refused) => panic!("{path} was refused: {refused:?}"),
+            component_bytes: ServerConfig::default().component_bytes,
         }
     }
 
@@ -100,11 +77,17 @@ impl AdminHost {
     }
 }
 
+impl Deref for AdminHost {
+    type Target = Host;
+
+    fn deref(&self) -> &Host {
+        &self.host
+    }
+}
+
 impl Drop for AdminHost {
     fn drop(&mut self) {
-        for task in &self.tasks {
-            task.abort();
-        }
+        self.serving.abort();
     }
 }
 
@@ -115,57 +98,30 @@ impl AdminBuilder {
     }
 
     pub fn component_bytes(mut self, bytes: usize) -> Self {
-        self.component_bytes = Some(bytes);
+        self.component_bytes = bytes;
         self
     }
 
-    /// Changes the host itself.
-    pub fn server(mut self, change: impl FnOnce(&mut ServerConfig)) -> Self {
-        change(&mut self.server);
-        self
-    }
-
-    /// Changes the function.
-    pub fn function(mut self, change: impl FnOnce(&mut FunctionConfig)) -> Self {
-        change(&mut self.functions[0]);
+    /// Changes the host and its function.
+    pub fn host(mut self, change: impl FnOnce(HostBuilder) -> HostBuilder) -> Self {
+        self.host = change(self.host);
         self
     }
 
     pub async fn start(self) -> AdminHost {
-        let Self {
-            functions,
-            server,
-            token,
-            component_bytes,
-        } = self;
-        let component = |function: &FunctionConfig| Component {
-            function: function.name.clone(),
-            bytes: std::fs::read(function.component.as_ref().unwrap())
-                .unwrap()
-                .into(),
-        };
-        let components = functions.iter().map(component).collect();
-        let listener = listen::bind(server.listen).unwrap();
-        let address = listener.local_addr().unwrap();
-        let component_bytes = component_bytes.unwrap_or(server.component_bytes);
-        let config = Config { server, functions };
-        let store = Store::memory(1 << 30);
-        let started = Deployer::start(Arc::clone(&RUNTIME), store, true, config, components);
-        let deployer = started.await.unwrap();
+        let host = self.host.start().await;
         let options = AdminOptions {
-            token,
-            component_bytes,
-            listen: address,
+            token: self.token,
+            component_bytes: self.component_bytes,
+            listen: host.address,
         };
-        let admin = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let admin_address = admin.local_addr().unwrap();
-        let admin = Admin::new(admin, deployer.clone(), options).unwrap();
-        let accepting = listen::accept(listener, Arc::clone(deployer.gateway()));
+        let listener = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+        let address = listener.local_addr().unwrap();
+        let admin = Admin::new(listener, host.deployer.clone(), options).unwrap();
         AdminHost {
-            address,
-            admin: admin_address,
-            deployer,
-            tasks: [tokio::spawn(accepting), tokio::spawn(admin.serve())],
+            host,
+            admin: address,
+            serving: tokio::spawn(admin.serve()),
         }
     }
 }

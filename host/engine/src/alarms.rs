@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openline_core::deployment::Migration;
 use openline_core::name::{AlarmName, FunctionName};
 use openline_store::StoredAlarm;
 use parking_lot::Mutex;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::commons::Commons;
 use crate::mailbox::{AlarmOutcome, Job};
+use crate::pool::Wanted;
 
 /// How often an alarm whose call failed is tried again; as Durable Objects do.
 const RETRIES_MAX: u32 = 6;
@@ -321,7 +323,12 @@ async fn call(entry: &Entry) -> Called {
             return Called::NoRoom;
         }
         let key = version.policy().affinity.as_ref().map(|_| &*entry.key);
-        let Ok(seat) = version.pool.seat(key) else {
+        let wanted = Wanted {
+            key,
+            joins: false,
+            follows: alias.split().migration == Migration::Pin,
+        };
+        let Ok(seat) = version.pool.seat(wanted) else {
             return Called::NoRoom;
         };
         let instance = Arc::clone(&seat.instance);

@@ -22,6 +22,7 @@ use openline_core::digest::Digest;
 use openline_core::name::{AliasName, ConnectionId, FunctionName, Tag};
 use openline_core::route::Route;
 use openline_engine::LoadError;
+use openline_engine::alias::Alias;
 use openline_engine::runtime::Runtime;
 use openline_store::Store;
 use parking_lot::RwLock;
@@ -174,6 +175,11 @@ impl Deployer {
     /// One function.
     pub fn function(&self, name: &FunctionName) -> Result<FunctionView, ChangeError> {
         Ok(self.managed(name)?.view())
+    }
+
+    /// All routes, with the aliases that they lead to.
+    pub fn routes(&self) -> Vec<(Route, Arc<Alias>)> {
+        start::routes(&self.inner.state.read().functions)
     }
 
     fn managed(&self, name: &FunctionName) -> Result<Arc<Managed>, ChangeError> {

@@ -319,12 +319,17 @@ impl Making<'_> {
         bytes: Vec<u8>,
     ) -> Result<Arc<Version>, LoadError> {
         let before = self.before.get(&config.name);
+        let started = tokio::time::Instant::now();
         let digest = openline_engine::runtime::digest_of(&bytes);
         if let Some(version) = before.and_then(|before| before.versions.get(&digest)) {
             return self.runtime.reload(config, bytes, version).await;
         }
         let commons = self.commons(&config.name);
-        self.runtime.load(config, bytes, &commons).await
+        let version = self.runtime.load(config, bytes, &commons).await?;
+        let handler = version.handler();
+        let milliseconds = started.elapsed().as_millis();
+        tracing::info!(function = %config.name, route = %config.route, ?handler, milliseconds, "loaded");
+        Ok(version)
     }
 }
 
