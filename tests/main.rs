@@ -21,6 +21,7 @@ mod closing;
 mod components;
 mod config;
 mod connections;
+mod deploying_cli;
 mod deploys;
 mod draining;
 mod echo;
