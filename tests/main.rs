@@ -13,6 +13,7 @@
 mod harness;
 
 mod abuse;
+mod admin;
 mod backoff;
 mod channels;
 mod cli;
@@ -20,6 +21,7 @@ mod closing;
 mod components;
 mod config;
 mod connections;
+mod deploying_cli;
 mod deploys;
 mod draining;
 mod echo;

@@ -31,6 +31,8 @@ fn prepared(mut command: Command, arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .env_remove("OPENLINE_LOG")
+        .env_remove("OPENLINE_ADMIN")
+        .env_remove("OPENLINE_ADMIN_TOKEN")
         // Not the user's: compiled components are kept with the tests.
         .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::null())
@@ -42,7 +44,13 @@ fn prepared(mut command: Command, arguments: &[&str]) -> Command {
 
 /// Runs a command to its end.
 pub async fn openline(arguments: &[&str]) -> Ended {
+    openline_with(&[], arguments).await
+}
+
+/// The same, with variables of the environment.
+pub async fn openline_with(variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
     let mut command = command(arguments);
+    command.envs(variables.iter().copied());
     let what = format!("`openline {}` to end", arguments.join(" "));
     let output = within(&what, command.output()).await.unwrap();
     Ended {

@@ -9,7 +9,7 @@ const GIB: u64 = 1024 * MIB;
 
 /// What becomes of the events of open connections while a function that keeps
 /// failing is given nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backoff {
     /// They wait; TCP slows the peers down.
