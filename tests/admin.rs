@@ -113,7 +113,7 @@ async fn every_operation_of_the_document_is_answered_as_it_says() {
         assert_eq!(got.status, 200, "{got:?}");
         document.check("GET", &path, &got);
     }
-    let function = "/v1/functions/version-a";
+    let function = "/v1/functions/fault-version-a";
     for end in ["", "/versions", "/aliases"] {
         let got = host.ask("GET", &format!("{function}{end}"), None).await;
         assert_eq!(got.status, 200, "{got:?}");
@@ -134,7 +134,7 @@ async fn every_operation_of_the_document_is_answered_as_it_says() {
 async fn changes(host: &AdminHost, document: &mut Document) {
     let versions = "/v1/functions/{name}/versions";
     let next = component(openline_guests::FAULT_VERSION_B);
-    let path = "/v1/functions/version-a/versions?weight=10&note=b&migration=pin&drain_connections_per_second=7&probe=true";
+    let path = "/v1/functions/fault-version-a/versions?weight=10&note=b&migration=pin&drain_connections_per_second=7&probe=true";
     let got = host.ask("POST", path, Some((WASM, &next))).await;
     assert_eq!(got.status, 201, "{:?}", got.value());
     document.check("POST", versions, &got);
@@ -149,7 +149,7 @@ async fn changes(host: &AdminHost, document: &mut Document) {
     document.check("GET", "/v1/functions", &all);
 
     let alias = "/v1/functions/{name}/aliases/{alias}";
-    let live = "/v1/functions/version-a/aliases/live";
+    let live = "/v1/functions/fault-version-a/aliases/live";
     let got = host.ask("POST", &format!("{live}/promote"), None).await;
     assert_eq!(got.value()["shares"][0]["version"], digest.as_str());
     document.check("POST", &format!("{alias}/promote"), &got);
@@ -158,7 +158,7 @@ async fn changes(host: &AdminHost, document: &mut Document) {
     document.check("POST", &format!("{alias}/rollback"), &got);
     let shares = json!({"shares": [{"version": &digest[..6], "weight": 100}]});
     let got = host
-        .json("PUT", "/v1/functions/version-a/aliases/next", &shares)
+        .json("PUT", "/v1/functions/fault-version-a/aliases/next", &shares)
         .await;
     assert_eq!(got.status, 200, "{got:?}");
     document.check("PUT", alias, &got);
@@ -166,13 +166,13 @@ async fn changes(host: &AdminHost, document: &mut Document) {
     got.refused(409, "routed");
     document.check("DELETE", alias, &got);
     let got = host
-        .ask("DELETE", "/v1/functions/version-a/aliases/next", None)
+        .ask("DELETE", "/v1/functions/fault-version-a/aliases/next", None)
         .await;
     assert_eq!(got.status, 204);
     document.check("DELETE", alias, &got);
 
     let one = format!(
-        "/v1/functions/version-a/versions/{}?force=true",
+        "/v1/functions/fault-version-a/versions/{}?force=true",
         &digest[..12]
     );
     let got = host.ask("DELETE", &one, None).await;
@@ -182,7 +182,9 @@ async fn changes(host: &AdminHost, document: &mut Document) {
     assert_eq!(got.value(), json!({"version": digest}));
     document.check("DELETE", "/v1/functions/{name}/versions/{version}", &got);
 
-    let got = host.ask("DELETE", "/v1/functions/version-a", None).await;
+    let got = host
+        .ask("DELETE", "/v1/functions/fault-version-a", None)
+        .await;
     got.refused(409, "configured");
     let path = "/v1/functions/echo/versions?route=/echo";
     let echo = component(openline_guests::ECHO);
@@ -197,7 +199,7 @@ async fn changes(host: &AdminHost, document: &mut Document) {
 /// Finds a connection, writes to it, closes it.
 async fn connections(host: &AdminHost, document: &mut Document) {
     let mut client = host.connect("/numbered/two").await;
-    let path = "/v1/connections?function=version-a&limit=1000";
+    let path = "/v1/connections?function=fault-version-a&limit=1000";
     let page = host.ask("GET", path, None).await.value();
     let here = |each: &&Value| each["route_params"] == json!([["room", "two"]]);
     let found = page["connections"].as_array().unwrap().iter().find(here);
@@ -434,7 +436,7 @@ async fn a_component_that_arrives_half_changes_nothing() {
     let before = host.ask("GET", "/v1/functions", None).await.value();
     let next = component(openline_guests::FAULT_VERSION_B);
     let head = format!(
-        "POST /v1/functions/version-a/versions HTTP/1.1\r\nHost: localhost\r\nContent-Type: {WASM}\r\nContent-Length: {}\r\n",
+        "POST /v1/functions/fault-version-a/versions HTTP/1.1\r\nHost: localhost\r\nContent-Type: {WASM}\r\nContent-Length: {}\r\n",
         next.len()
     );
     // It stops coming.
@@ -460,7 +462,7 @@ async fn a_component_that_cannot_be_a_version_is_refused() {
         .start()
         .await;
     let before = host.ask("GET", "/v1/functions", None).await.value();
-    let path = "/v1/functions/version-a/versions";
+    let path = "/v1/functions/fault-version-a/versions";
     let next = component(openline_guests::FAULT_VERSION_B);
     for (body, status, error) in [
         (Some((WASM, &b""[..])), 400, "incomplete"),
