@@ -24,6 +24,7 @@ mod connections;
 mod deploying_cli;
 mod deploys;
 mod draining;
+mod durable;
 mod echo;
 mod faults;
 mod handshake;
