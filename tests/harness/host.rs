@@ -129,8 +129,10 @@ impl HostBuilder {
         let name = component.file_stem().unwrap().to_str().unwrap();
         let name = FunctionName::new(name).unwrap();
         let route = Route::new(route).unwrap();
-        self.functions
-            .push(FunctionConfig::new(name, Some(component), route));
+        let mut function = FunctionConfig::new(name, Some(component), route);
+        // Tests have functions fail on purpose.
+        function.instance.faults_in_a_row = 0;
+        self.functions.push(function);
         self
     }
 

@@ -136,6 +136,11 @@ impl Alias {
         self.commons.hub()
     }
 
+    /// Live instances of all versions of its function.
+    pub fn instances(&self) -> u32 {
+        self.commons.instances()
+    }
+
     /// Where it leads now.
     pub fn split(&self) -> Arc<Split> {
         Arc::clone(&self.split.read())

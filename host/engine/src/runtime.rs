@@ -172,6 +172,16 @@ impl Runtime {
         self.load_shared(shared, bytes).await
     }
 
+    /// The only version of a function that keeps nothing: for tools and tests.
+    pub async fn load_alone(
+        self: &Arc<Self>,
+        config: &FunctionConfig,
+        bytes: Vec<u8>,
+    ) -> Result<Arc<Version>, LoadError> {
+        let commons = self.commons(&config.name, &Store::memory(0));
+        self.load(config, bytes, &commons).await
+    }
+
     /// The same without the trial: for tests of what fails only later.
     #[cfg(test)]
     pub(crate) async fn load_untried(

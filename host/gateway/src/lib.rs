@@ -7,6 +7,7 @@
 
 mod admit;
 mod connection;
+pub mod deployer;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
