@@ -475,7 +475,10 @@ async fn what_is_refused_is_not_cached_as_good() {
     let runtime = runtime(Some(folder.path().into()));
     let wrong = renamed(&echo(), "messages", "mezzages");
     for _ in 0..2 {
-        let error = runtime.load_alone(&config(), wrong.clone()).await.unwrap_err();
+        let error = runtime
+            .load_alone(&config(), wrong.clone())
+            .await
+            .unwrap_err();
         assert!(matches!(error, LoadError::WrongTypes(_)), "{error}");
     }
     // Whether with fuel or without is a setting: each has a file of its own.

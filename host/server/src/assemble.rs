@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use openline_core::config::{Config, ConfigError, FunctionConfig};
+use openline_core::name::AliasName;
 use openline_core::route::Route;
 use openline_engine::alias::{Alias, Split};
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_engine::version::Version;
 use openline_engine::{HandlerKind, LoadError};
 use openline_store::Store;
 
@@ -133,8 +135,9 @@ async fn load_one(
             let before = Arc::clone(&alias.split().shares[0].0);
             let version = runtime.reload(config, bytes, &before).await?;
             let handler = version.handler();
-            if !Arc::ptr_eq(&version, &before) {
-                alias.replace(Split::to(version));
+            let answers = *alias.split().auto_responses == *config.auto_responses;
+            if !Arc::ptr_eq(&version, &before) || !answers {
+                alias.replace(split(version, config));
             }
             (Arc::clone(alias), handler)
         }
@@ -142,7 +145,13 @@ async fn load_one(
             let commons = runtime.commons(&config.name, &Store::memory(0));
             let version = runtime.load(config, bytes, &commons).await?;
             let handler = version.handler();
-            (Alias::to(version), handler)
+            let alias = Alias::new(
+                Arc::clone(&commons),
+                AliasName::live(),
+                split(version, config),
+            );
+            commons.set_home(&alias);
+            (alias, handler)
         }
     };
     let handler = match handler {
@@ -152,6 +161,14 @@ async fn load_one(
     let milliseconds = started.elapsed().as_millis();
     tracing::info!(function = %config.name, route = %config.route, handler, milliseconds, "loaded");
     Ok(alias)
+}
+
+/// All connections of a function go to this version.
+fn split(version: Arc<Version>, config: &FunctionConfig) -> Split {
+    Split {
+        auto_responses: config.auto_responses.clone().into(),
+        ..Split::to(version)
+    }
 }
 
 fn blame(
