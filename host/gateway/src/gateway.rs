@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use openline_cluster::budget::OutboxBudget;
+use openline_cluster::budget::HostBudget;
 use openline_cluster::connection::Connection;
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
@@ -34,7 +34,7 @@ pub struct Gateway {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) tally: Tally,
     pub(crate) drain: watch::Sender<bool>,
-    pub(crate) outboxes: Arc<OutboxBudget>,
+    pub(crate) budget: Arc<HostBudget>,
     requests: Arc<Semaphore>,
     sockets: AtomicUsize,
     draining: AtomicBool,
@@ -74,14 +74,14 @@ impl Gateway {
         functions: Vec<(Route, Arc<Alias>)>,
     ) -> Result<Self, RouteError> {
         let requests = Arc::new(Semaphore::new(config.requests as usize));
-        let outboxes = Arc::new(OutboxBudget::new(config.outbox_bytes));
+        let budget = Arc::new(HostBudget::new(config.outbox_bytes, config.attached_bytes));
         let (drain, _) = watch::channel(false);
         Ok(Self {
             table: RwLock::new(Arc::new(Table::new(config, functions, &HashMap::new())?)),
             ledger: Arc::default(),
             tally: Tally::default(),
             drain,
-            outboxes,
+            budget,
             requests,
             sockets: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
@@ -90,8 +90,9 @@ impl Gateway {
     }
 
     /// Takes another configuration and other functions for what comes from now
-    /// on; connections keep the alias that took them. `requests` and
-    /// `outbox_bytes` of the host stay as they were when it started.
+    /// on; connections keep the alias that took them. `requests`,
+    /// `outbox_bytes` and `attached_bytes` of the host stay as they were when
+    /// it started.
     pub fn replace(
         &self,
         config: ServerConfig,
