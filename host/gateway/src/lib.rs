@@ -7,6 +7,7 @@
 
 mod admit;
 mod connection;
+pub mod development;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
