@@ -19,6 +19,7 @@ mod closing;
 mod components;
 mod config;
 mod connections;
+mod dev;
 mod draining;
 mod echo;
 mod faults;

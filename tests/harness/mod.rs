@@ -14,7 +14,7 @@ use std::time::Duration;
 pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use client::{Client, Closed};
 pub use host::{Host, HostBuilder};
-pub use process::{Serving, openline};
+pub use process::{Serving, openline, openline_in};
 pub use raw::{HANDSHAKE, Raw, close_frame, frame};
 
 /// The longest a test waits for something that should happen at once: long

@@ -138,6 +138,11 @@ impl Development {
         state.problems = bounded(problems);
     }
 
+    /// The versions that serve.
+    pub fn current(&self) -> Vec<Current> {
+        self.state.lock().current.clone()
+    }
+
     /// There is no new version; those that there are go on.
     pub fn failed(&self, problems: Vec<Problem>) {
         let mut state = self.state.lock();

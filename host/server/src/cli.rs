@@ -6,6 +6,7 @@ use crate::commands::bench::BenchArguments;
 use crate::commands::build::BuildArguments;
 use crate::commands::check::CheckArguments;
 use crate::commands::close_codes::CloseCodesArguments;
+use crate::commands::dev::DevArguments;
 use crate::commands::limits::LimitsArguments;
 use crate::commands::new::NewArguments;
 use crate::commands::run::RunArguments;
@@ -29,8 +30,9 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, for a moment")]
 pub(crate) enum Command {
+    /// Build, serve and watch a crate while it is written.
+    Dev(DevArguments),
     /// Run functions without a configuration, each at /NAME.
     Run(RunArguments),
     /// Serve what a configuration file says.
