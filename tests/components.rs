@@ -11,6 +11,7 @@ use openline_core::config::FunctionConfig;
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
+use openline_engine::alias::Alias;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_engine::{HandlerKind, LoadError, inspect};
 
@@ -75,7 +76,7 @@ fn hollow(names: &[&str], instance: u8) -> Vec<u8> {
 /// Loads what must not load. A panic of the loader would be told as the host's
 /// own failure, so that is none of the answers.
 async fn refused(bytes: Vec<u8>) -> LoadError {
-    let error = match RUNTIME.load(&config(), bytes).await {
+    let error = match RUNTIME.load_alone(&config(), bytes).await {
         Ok(function) => panic!("it is a function: {function:?}"),
         Err(error) => error,
     };
@@ -198,7 +199,7 @@ async fn a_component_that_no_compiler_takes_is_refused() {
 async fn a_component_that_does_not_start_is_refused_when_it_is_loaded() {
     let mut config = config();
     config.instance.memory_bytes = 64 * 1024;
-    let error = RUNTIME.load(&config, echo()).await.unwrap_err();
+    let error = RUNTIME.load_alone(&config, echo()).await.unwrap_err();
     assert!(matches!(error, LoadError::Start(_)), "{error}");
     assert!(error.to_string().contains("memory_bytes"), "{error}");
     assert!(error.hint().contains("memory_bytes"));
@@ -216,9 +217,9 @@ async fn a_component_at_its_size_and_past_it() {
         Arc::new(Runtime::new(options).unwrap())
     };
     let at = limited(component.len());
-    at.load(&config(), component.clone()).await.unwrap();
+    at.load_alone(&config(), component.clone()).await.unwrap();
     let past = limited(component.len() - 1);
-    let error = past.load(&config(), component).await.unwrap_err();
+    let error = past.load_alone(&config(), component).await.unwrap_err();
     assert!(matches!(error, LoadError::TooBig { .. }), "{error}");
     assert!(error.to_string().contains("component_bytes"), "{error}");
 }
@@ -232,7 +233,7 @@ async fn a_component_whose_compiling_takes_too_long_is_refused_and_the_next_one_
     };
     let runtime = Arc::new(Runtime::new(options).unwrap());
     let config = config();
-    let load = || runtime.load(&config, echo());
+    let load = || runtime.load_alone(&config, echo());
     // Both are refused, the second after it has waited for the first one's
     // compiler, which nothing can stop.
     let (first, second) = tokio::join!(load(), load());
@@ -345,7 +346,7 @@ async fn whatever_is_loaded_of_a_damaged_component_nothing_panics() {
         let first = std::iter::repeat_n(1024, 300);
         for bytes in first.chain(std::iter::repeat_n(whole.len(), 20)) {
             let damaged = random.damaged(&whole, bytes);
-            if let Err(error) = RUNTIME.load(&config(), damaged).await {
+            if let Err(error) = RUNTIME.load_alone(&config(), damaged).await {
                 assert!(!matches!(error, LoadError::Host(_)), "{error}");
                 refused += 1;
             }
@@ -353,7 +354,7 @@ async fn whatever_is_loaded_of_a_damaged_component_nothing_panics() {
         assert!(refused > 200, "only {refused} were refused");
     }
     // The runtime is as good as before.
-    RUNTIME.load(&config(), echo()).await.unwrap();
+    RUNTIME.load_alone(&config(), echo()).await.unwrap();
 }
 
 /// The only file of a cache, and what tells one writing of it from another.
@@ -372,15 +373,15 @@ async fn a_component_is_compiled_once_and_then_found_in_the_cache() {
     let parent = tempfile::tempdir().unwrap();
     let folder = parent.path().join("a/cache");
     let first = runtime(Some(folder.clone()));
-    first.load(&config(), echo()).await.unwrap();
+    first.load_alone(&config(), echo()).await.unwrap();
     let (path, made) = cached(&folder);
     // It holds code that the host will run: nobody else may write there.
     let mode = fs::metadata(&folder).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
     // Neither the same host nor another writes it again.
-    first.load(&config(), echo()).await.unwrap();
+    first.load_alone(&config(), echo()).await.unwrap();
     runtime(Some(folder.clone()))
-        .load(&config(), echo())
+        .load_alone(&config(), echo())
         .await
         .unwrap();
     assert_eq!(cached(&folder), (path.clone(), made));
@@ -389,9 +390,9 @@ async fn a_component_is_compiled_once_and_then_found_in_the_cache() {
     let other = tempfile::tempdir().unwrap();
     let trap = fs::read(openline_guests::FAULT_TRAP).unwrap();
     let second = runtime(Some(other.path().into()));
-    second.load(&config(), trap).await.unwrap();
+    second.load_alone(&config(), trap).await.unwrap();
     fs::copy(cached(other.path()).0, &path).unwrap();
-    let function = first.load(&config(), echo()).await.unwrap();
+    let function = Alias::to(first.load_alone(&config(), echo()).await.unwrap());
     let request = openline_core::event::UpgradeRequest {
         uri: "/tested?at=upgrade".into(),
         ..Default::default()
@@ -404,7 +405,7 @@ async fn a_component_is_compiled_once_and_then_found_in_the_cache() {
 async fn a_damaged_file_in_the_cache_is_compiled_again() {
     let folder = tempfile::tempdir().unwrap();
     let runtime = runtime(Some(folder.path().into()));
-    runtime.load(&config(), echo()).await.unwrap();
+    runtime.load_alone(&config(), echo()).await.unwrap();
     let (path, _) = cached(folder.path());
     let whole = fs::read(&path).unwrap();
     let mut last_bit = whole.clone();
@@ -423,11 +424,11 @@ async fn a_damaged_file_in_the_cache_is_compiled_again() {
         // As a crash or a bad disk would leave it.
         fs::write(&path, &damaged).unwrap();
         let (_, before) = cached(folder.path());
-        runtime.load(&config(), echo()).await.unwrap();
+        runtime.load_alone(&config(), echo()).await.unwrap();
         let (_, made) = cached(folder.path());
         assert_ne!(before, made, "it is not written anew");
         assert_eq!(fs::read(&path).unwrap().len(), whole.len());
-        runtime.load(&config(), echo()).await.unwrap();
+        runtime.load_alone(&config(), echo()).await.unwrap();
         assert_eq!(cached(folder.path()).1, made);
     }
 }
@@ -436,7 +437,7 @@ async fn a_damaged_file_in_the_cache_is_compiled_again() {
 async fn a_whole_file_of_other_settings_in_the_cache_is_compiled_again() {
     let folder = tempfile::tempdir().unwrap();
     let runtime = runtime(Some(folder.path().into()));
-    runtime.load(&config(), echo()).await.unwrap();
+    runtime.load_alone(&config(), echo()).await.unwrap();
     let (path, _) = cached(folder.path());
     let right = fs::read(&path).unwrap();
     // Compiled for fuel, as by another version: nothing but the engine's own
@@ -445,11 +446,11 @@ async fn a_whole_file_of_other_settings_in_the_cache_is_compiled_again() {
     let mut metered = config();
     metered.limit.fuel_per_event = 10_000_000;
     let second = self::runtime(Some(other.path().into()));
-    second.load(&metered, echo()).await.unwrap();
+    second.load_alone(&metered, echo()).await.unwrap();
     fs::copy(cached(other.path()).0, &path).unwrap();
     assert_ne!(fs::read(&path).unwrap(), right);
     let (_, before) = cached(folder.path());
-    runtime.load(&config(), echo()).await.unwrap();
+    runtime.load_alone(&config(), echo()).await.unwrap();
     assert_ne!(cached(folder.path()).1, before, "it is not written anew");
     assert_eq!(fs::read(&path).unwrap().len(), right.len());
 }
@@ -460,12 +461,12 @@ async fn a_cache_that_cannot_be_had_is_done_without() {
     let file = parent.path().join("file");
     fs::write(&file, "not a folder").unwrap();
     let runtime = runtime(Some(file.join("cache")));
-    runtime.load(&config(), echo()).await.unwrap();
+    runtime.load_alone(&config(), echo()).await.unwrap();
     // One that goes away meanwhile is no reason to stop either.
     let folder = parent.path().join("cache");
     let runtime = self::runtime(Some(folder.clone()));
     fs::remove_dir(&folder).unwrap();
-    runtime.load(&config(), echo()).await.unwrap();
+    runtime.load_alone(&config(), echo()).await.unwrap();
 }
 
 #[tokio::test]
@@ -474,13 +475,16 @@ async fn what_is_refused_is_not_cached_as_good() {
     let runtime = runtime(Some(folder.path().into()));
     let wrong = renamed(&echo(), "messages", "mezzages");
     for _ in 0..2 {
-        let error = runtime.load(&config(), wrong.clone()).await.unwrap_err();
+        let error = runtime
+            .load_alone(&config(), wrong.clone())
+            .await
+            .unwrap_err();
         assert!(matches!(error, LoadError::WrongTypes(_)), "{error}");
     }
     // Whether with fuel or without is a setting: each has a file of its own.
     let mut metered = config();
     metered.limit.fuel_per_event = 10_000_000;
-    runtime.load(&metered, echo()).await.unwrap();
-    runtime.load(&config(), echo()).await.unwrap();
+    runtime.load_alone(&metered, echo()).await.unwrap();
+    runtime.load_alone(&config(), echo()).await.unwrap();
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
 }

@@ -219,7 +219,7 @@ async fn a_function_that_always_fails_while_closing_hurts_nobody() {
             assert_eq!(closing.closed().await, done, "{path} {round}");
             assert_eq!(other.ask("after").await, "after", "{path} {round}");
         }
-        let hub = host.function(name).hub();
+        let hub = host.function(name).hub().clone();
         eventually("the closed connections to be gone", || {
             hub.connections() == 1
         })
@@ -238,7 +238,7 @@ async fn a_function_that_never_returns_from_closing_keeps_no_instance() {
     assert_eq!(client.closed().await.code, 1000);
     // Not by being idle, for which it has ten seconds: its last call is late.
     let function = host.function("fault-await-forever");
-    assert!(function.policy().idle_timeout >= Duration::from_secs(10));
+    assert!(function.split().shares[0].0.policy().idle_timeout >= Duration::from_secs(10));
     tokio::time::timeout(
         Duration::from_secs(8),
         eventually("the instance to be ended", || function.instances() == 0),

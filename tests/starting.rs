@@ -124,7 +124,7 @@ impl Start {
             limit: self.limit.clone(),
             ..FunctionConfig::new(name, None, Route::new("/starting").unwrap())
         };
-        let error = runtime.load(&config, component).await.unwrap_err();
+        let error = runtime.load_alone(&config, component).await.unwrap_err();
         assert_eq!(runtime.instances(), 0);
         error
     }

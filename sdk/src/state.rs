@@ -10,7 +10,7 @@
 //!
 //! ```
 //! use openline_sdk::prelude::*;
-//! use openline_sdk::state;
+//! use openline_sdk::{Error, state};
 //!
 //! /// Counts the messages of all instances, one after the other.
 //! #[derive(Default)]
@@ -20,25 +20,34 @@
 //! }
 //!
 //! impl Count {
-//!     fn load() -> u64 {
-//!         let saved = state::load().ok().flatten();
-//!         let bytes = saved.and_then(|saved| saved.bytes.try_into().ok());
-//!         bytes.map_or(0, u64::from_le_bytes)
+//!     /// The count, loaded when it is needed first. When it cannot be, it
+//!     /// stays unknown, so that a wrong one is not saved over it.
+//!     fn messages(&mut self) -> Result<&mut u64, Error> {
+//!         let messages = match self.messages {
+//!             Some(messages) => messages,
+//!             None => state::load()?.map_or(0, |saved| {
+//!                 saved.bytes.try_into().map_or(0, u64::from_le_bytes)
+//!             }),
+//!         };
+//!         Ok(self.messages.insert(messages))
 //!     }
 //! }
 //!
 //! impl Handler for Count {
 //!     fn message(&mut self, connection: &Connection, _message: Message) {
-//!         let messages = self.messages.get_or_insert_with(Self::load);
-//!         *messages += 1;
-//!         connection.send(messages.to_string());
+//!         match self.messages() {
+//!             Ok(messages) => {
+//!                 *messages += 1;
+//!                 connection.send(messages.to_string());
+//!             }
+//!             Err(error) => _ = connection.send(format!("not counted: {error}")),
+//!         }
 //!     }
 //!
 //!     fn hibernate(&mut self) {
-//!         if let Some(messages) = self.messages {
-//!             if let Err(error) = state::save(messages.to_le_bytes()) {
-//!                 eprintln!("the count is lost: {error}");
-//!             }
+//!         let Some(messages) = self.messages else { return };
+//!         if let Err(error) = state::save(messages.to_le_bytes()) {
+//!             eprintln!("the count is lost: {error}");
 //!         }
 //!     }
 //! }

@@ -33,6 +33,8 @@ fn prepared(mut command: Command, arguments: &[&str]) -> Command {
     command
         .args(arguments)
         .env_remove("OPENLINE_LOG")
+        .env_remove("OPENLINE_ADMIN")
+        .env_remove("OPENLINE_ADMIN_TOKEN")
         // Not the user's: compiled components are kept with the tests.
         .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
         .stdin(Stdio::null())
@@ -44,13 +46,24 @@ fn prepared(mut command: Command, arguments: &[&str]) -> Command {
 
 /// Runs a command to its end.
 pub async fn openline(arguments: &[&str]) -> Ended {
-    openline_in(Path::new("."), arguments).await
+    openline_with(&[], arguments).await
+}
+
+/// The same, with variables of the environment.
+pub async fn openline_with(variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
+    let mut command = command(arguments);
+    command.envs(variables.iter().copied());
+    ended(command, arguments).await
 }
 
 /// The same in a folder.
 pub async fn openline_in(folder: &Path, arguments: &[&str]) -> Ended {
     let mut command = command(arguments);
     command.current_dir(folder);
+    ended(command, arguments).await
+}
+
+async fn ended(mut command: Command, arguments: &[&str]) -> Ended {
     let what = format!("`openline {}` to end", arguments.join(" "));
     let output = within(&what, command.output()).await.unwrap();
     Ended {

@@ -1,14 +1,15 @@
 //! Rooms with nicknames: `/chat/{room}?nick=ada`.
 //!
-//! The room is a channel and the nickname the connection's attachment. So the
-//! function keeps nothing in its own memory: any instance may serve any
-//! connection, and a new one carries on where another ended.
+//! The room is a channel and the nickname the connection's attachment, and its
+//! tag, by which `/whisper ada hello` finds ada. So the function keeps
+//! nothing in its own memory: any instance may serve any connection, and a new
+//! one carries on where another ended.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
 
 use openline_sdk::prelude::*;
-use openline_sdk::{publish, publish_except, subscribers};
+use openline_sdk::{by_tag, publish, publish_except, subscribers};
 
 #[derive(Default)]
 struct Chat;
@@ -23,7 +24,10 @@ impl Handler for Chat {
                         hint: connect to /chat/lobby?nick=ada\n";
             return Err(Rejection::text(400, text));
         }
-        Ok(Acceptance::new().attachment(nick).channel(room))
+        Ok(Acceptance::new()
+            .attachment(nick.as_bytes())
+            .tag(nick)
+            .channel(room))
     }
 
     fn open(&mut self, connection: &Connection) {
@@ -36,7 +40,10 @@ impl Handler for Chat {
     fn message(&mut self, connection: &Connection, message: Message) {
         let (room, nick) = room_and_nick(connection);
         let text = message.as_text().unwrap_or("(not text)");
-        if let Err(error) = publish(&room, format!("{nick}: {text}")) {
+        let whisper = text.strip_prefix("/whisper ");
+        if let Some((to, text)) = whisper.and_then(|whisper| whisper.split_once(' ')) {
+            whisper_to(connection, to, text);
+        } else if let Err(error) = publish(&room, format!("{nick}: {text}")) {
             connection.send(format!("* not sent: {error}"));
         }
     }
@@ -44,6 +51,18 @@ impl Handler for Chat {
     fn close(&mut self, connection: &Connection, _info: CloseInfo, _origin: CloseOrigin) {
         let (room, nick) = room_and_nick(connection);
         let _ = publish(&room, format!("* {nick} left"));
+    }
+}
+
+/// To whoever has this nickname in the same room.
+fn whisper_to(connection: &Connection, to: &str, text: &str) {
+    let (room, nick) = room_and_nick(connection);
+    let mut heard = false;
+    for other in by_tag(to).filter(|other| room_and_nick(other).0 == room) {
+        heard |= other.send(format!("{nick} whispers: {text}")).is_accepted();
+    }
+    if !heard {
+        connection.send(format!("* nobody here is called {to}"));
     }
 }
 

@@ -177,6 +177,16 @@ impl Runtime {
         self.load_shared(shared, bytes).await
     }
 
+    /// The only version of a function that keeps nothing: for tools and tests.
+    pub async fn load_alone(
+        self: &Arc<Self>,
+        config: &FunctionConfig,
+        bytes: Vec<u8>,
+    ) -> Result<Arc<Version>, LoadError> {
+        let commons = self.commons(&config.name, &Store::memory(0));
+        self.load(config, bytes, &commons).await
+    }
+
     /// The same without the trial: for tests of what fails only later.
     #[cfg(test)]
     pub(crate) async fn load_untried(
@@ -347,7 +357,8 @@ impl Runtime {
     }
 }
 
-fn digest_of(bytes: &[u8]) -> Digest {
+/// What names the version that a component is.
+pub fn digest_of(bytes: &[u8]) -> Digest {
     Digest::new(Sha256::digest(bytes).into())
 }
 

@@ -14,10 +14,13 @@ use openline_core::fault::Fault;
 use openline_core::message::Message;
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
+use openline_store::Store;
 
+use crate::alias::Alias;
+use crate::binding::{Binding, Outcome};
 use crate::bindings::types;
-use crate::function::{Binding, Function, Outcome, UpgradeError};
 use crate::runtime::{Runtime, RuntimeOptions};
+use crate::version::UpgradeError;
 
 const DEFECT: &str = "have the host panic";
 
@@ -34,15 +37,15 @@ struct Line {
 }
 
 impl Line {
-    async fn open(function: &Function) -> Self {
+    async fn open(function: &Arc<Alias>) -> Self {
         let request = UpgradeRequest::default();
         let accepted = function.upgrade(request).await.unwrap().unwrap();
         let connection = Arc::new(Connection::new(
             Facts::default(),
-            Arc::clone(function.limits()),
+            function.limits(),
             Arc::new(OutboxBudget::new(1 << 20)),
         ));
-        let binding = function.bind(Arc::clone(&connection), accepted.seat);
+        let binding = function.bind(Arc::clone(&connection), accepted.place);
         let mut line = Self {
             connection,
             binding,
@@ -94,9 +97,9 @@ fn config() -> FunctionConfig {
     FunctionConfig::new(name, None, Route::new("/").unwrap())
 }
 
-async fn function(component: &str) -> Function {
+async fn function(component: &str) -> Arc<Alias> {
     let bytes = std::fs::read(component).unwrap();
-    runtime().load(&config(), bytes).await.unwrap()
+    Alias::to(runtime().load_alone(&config(), bytes).await.unwrap())
 }
 
 #[tokio::test]
@@ -140,7 +143,10 @@ async fn a_component_that_keeps_failing_at_start_leaves_nothing_and_nobody_waiti
         // Its memory alone is larger.
         config.instance.memory_bytes = 64 * 1024;
         let bytes = std::fs::read(component).unwrap();
-        let function = runtime.load_untried(&config, bytes).await.unwrap();
+        config.instance.faults_in_a_row = 0;
+        let commons = runtime.commons(&config.name, &Store::memory(0));
+        let untried = runtime.load_untried(&config, bytes, &commons).await;
+        let function = Alias::to(untried.unwrap());
         // More often than the host may have instances.
         for _ in 0..10 {
             // Both wait for one instance.
@@ -168,7 +174,7 @@ async fn guest_code_is_interrupted_also_when_the_runtime_is_dropped() {
     let mut config = config();
     config.limit.cpu_timeout = Duration::from_millis(20);
     let bytes = std::fs::read(openline_guests::FAULT_COMPUTE).unwrap();
-    let function = runtime().load(&config, bytes).await.unwrap();
+    let function = Alias::to(runtime().load_alone(&config, bytes).await.unwrap());
     let mut line = Line::open(&function).await;
     line.text("compute");
     assert_eq!(line.outcome().await, Outcome::Fault(Fault::CpuTimeout));

@@ -6,10 +6,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use openline_core::config::{Config, ConfigError, FunctionConfig};
-use openline_core::route::Route;
-use openline_engine::alias::{Alias, Split};
+use openline_engine::LoadError;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
-use openline_engine::{HandlerKind, LoadError};
+use openline_gateway::deployer::{Component, StartError};
 use openline_store::Store;
 
 use crate::component;
@@ -50,9 +49,6 @@ fn config_errors(path: &Path, errors: &[ConfigError]) -> String {
     }
     text
 }
-
-/// The functions of a host on their routes.
-pub(crate) type Functions = Vec<(Route, Arc<Alias>)>;
 
 /// Where a host's configuration comes from, also when it is read again.
 #[derive(Clone, Debug)]
@@ -95,71 +91,82 @@ pub(crate) fn runtime(config: &Config, source_lines: bool) -> anyhow::Result<Arc
     Ok(Arc::new(Runtime::new(options)?))
 }
 
-/// Loads every function, but those of `before` that have not changed. All or
-/// none: the error names each component that cannot be a function.
-pub(crate) async fn load(
-    runtime: &Arc<Runtime>,
-    config: &Config,
-    source: &Source,
-    before: &Functions,
-) -> anyhow::Result<Functions> {
-    let mut functions = Vec::new();
+/// Opens the data directory, or does without one.
+pub(crate) fn store(config: &Config) -> anyhow::Result<Store> {
+    let most = config.server.stored_bytes as u64;
+    let Some(folder) = &config.server.data else {
+        return Ok(Store::memory(most));
+    };
+    Store::open(folder, most).map_err(|error| {
+        let (shown, hint) = (folder.display(), error.hint());
+        ConfigFault(format!(
+            "the data directory {shown} cannot be used: {error}\n  hint: {hint}"
+        ))
+        .into()
+    })
+}
+
+/// Reads the components that a configuration names. All or none: the error
+/// names each that cannot be read.
+pub(crate) fn components(config: &Config, source: &Source) -> anyhow::Result<Vec<Component>> {
+    let mut components = Vec::new();
     let mut errors = Vec::new();
     for function in &config.functions {
-        // It waits for a deploy.
-        let Some(component) = &function.component else {
+        let Some(file) = &function.component else {
             continue;
         };
-        let before = before
-            .iter()
-            .find(|(_, other)| *other.function() == function.name)
-            .map(|(_, before)| before);
-        let component_bytes = config.server.component_bytes;
-        match load_one(runtime, function, component, component_bytes, before).await {
-            Ok(loaded) => functions.push((function.route.clone(), loaded)),
-            Err(error) => errors.push(blame(function, component, source.file(), &error)),
+        match component::read(file, config.server.component_bytes) {
+            Ok(bytes) => components.push(Component {
+                function: function.name.clone(),
+                bytes: bytes.into(),
+            }),
+            Err(error) => errors.push(blame(function, file, source.file(), &error)),
         }
     }
     if errors.is_empty() {
-        Ok(functions)
+        Ok(components)
     } else {
         Err(ConfigFault(errors.join("\n")).into())
     }
 }
 
-async fn load_one(
+/// Loads every component of a configuration, only to see that it does.
+pub(crate) async fn try_out(
     runtime: &Arc<Runtime>,
-    config: &FunctionConfig,
-    component: &Path,
-    component_bytes: usize,
-    before: Option<&Arc<Alias>>,
-) -> Result<Arc<Alias>, LoadError> {
-    let bytes = component::read(component, component_bytes)?;
-    let started = tokio::time::Instant::now();
-    let (alias, handler) = match before {
-        Some(alias) => {
-            let before = Arc::clone(&alias.split().shares[0].0);
-            let version = runtime.reload(config, bytes, &before).await?;
-            let handler = version.handler();
-            if !Arc::ptr_eq(&version, &before) {
-                alias.replace(Split::to(version));
-            }
-            (Arc::clone(alias), handler)
+    config: &Config,
+    source: &Source,
+) -> anyhow::Result<()> {
+    let mut errors = Vec::new();
+    for component in components(config, source)? {
+        let named = |function: &&FunctionConfig| function.name == component.function;
+        let Some(function) = config.functions.iter().find(named) else {
+            continue;
+        };
+        let bytes = component.bytes.to_vec();
+        if let Err(error) = runtime.load_alone(function, bytes).await {
+            errors.push((component.function, error));
         }
-        None => {
-            let commons = runtime.commons(&config.name, &Store::memory(0));
-            let version = runtime.load(config, bytes, &commons).await?;
-            let handler = version.handler();
-            (Alias::to(version), handler)
+    }
+    if errors.is_empty() {
+        Ok(())
+    } else {
+        Err(explain(StartError::Load(errors), config, source))
+    }
+}
+
+/// Says which line of the configuration is to blame.
+pub(crate) fn explain(error: StartError, config: &Config, source: &Source) -> anyhow::Error {
+    let StartError::Load(errors) = error else {
+        return error.into();
+    };
+    let errors = errors.iter().map(|(name, error)| {
+        let function = config.functions.iter().find(|it| it.name == *name);
+        match function.and_then(|it| it.component.as_deref().map(|file| (it, file))) {
+            Some((function, file)) => blame(function, file, source.file(), error),
+            None => format!("function `{name}`: {error}\n  hint: {}", error.hint()),
         }
-    };
-    let handler = match handler {
-        HandlerKind::Plain => "plain",
-        HandlerKind::Async => "async",
-    };
-    let milliseconds = started.elapsed().as_millis();
-    tracing::info!(function = %config.name, route = %config.route, handler, milliseconds, "loaded");
-    Ok(alias)
+    });
+    ConfigFault(errors.collect::<Vec<_>>().join("\n")).into()
 }
 
 fn blame(

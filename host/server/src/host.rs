@@ -6,24 +6,22 @@ use std::sync::Arc;
 use anyhow::Context;
 use openline_core::config::{Config, ServerConfig};
 use openline_core::digest::Digest;
-use openline_engine::runtime::Runtime;
+use openline_core::name::FunctionName;
+use openline_gateway::deployer::{Deployer, Reloaded};
 use openline_gateway::development::Development;
-use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::assemble::{self, Functions, Source};
+use crate::assemble::{self, Source};
 use crate::signal::{Asked, Signals};
 use crate::telemetry::{complain, print, tell};
 
 /// What stays the same as long as the process lives.
 struct Host {
     source: Source,
-    runtime: Arc<Runtime>,
-    gateway: Arc<Gateway>,
+    deployer: Deployer,
     /// As it was when the host started.
     started: ServerConfig,
-    functions: Functions,
 }
 
 /// One who asks for reloads beside signals, and is told what comes of them:
@@ -57,7 +55,11 @@ pub(crate) async fn serve(source: Source) -> anyhow::Result<()> {
 pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> anyhow::Result<()> {
     let config = source.read()?;
     let runtime = assemble::runtime(&config, driver.is_some())?;
-    let functions = assemble::load(&runtime, &config, &source, &Vec::new()).await?;
+    let store = assemble::store(&config)?;
+    let components = assemble::components(&config, &source)?;
+    let in_memory = config.server.data.is_none();
+    let started = Deployer::start(runtime, store, in_memory, config.clone(), components).await;
+    let deployer = started.map_err(|error| assemble::explain(error, &config, &source))?;
     let mut signals = Signals::listen()?;
     // Each connection is a file; the soft limit is often 1024.
     match rlimit::increase_nofile_limit(u64::MAX) {
@@ -71,16 +73,14 @@ pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> an
         )
     })?;
     let address = listener.local_addr()?;
-    let gateway = Arc::new(Gateway::new(config.server.clone(), functions.clone())?);
+    let gateway = Arc::clone(deployer.gateway());
     if let Some(driver) = &driver {
         gateway.develop(Arc::clone(&driver.development));
     }
     let mut host = Host {
         source,
-        runtime,
-        gateway: Arc::clone(&gateway),
+        deployer,
         started: config.server,
-        functions,
     };
     let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&gateway)));
     print(&format!("listening on http://{address}"))?;
@@ -138,8 +138,9 @@ fn warn_of_files(files: u64, config: &ServerConfig) {
 impl Host {
     fn introduce(&self, address: &str) {
         tell(&format!("page          http://{address}/.openline/"));
-        let routes = self.functions.iter().map(|(route, _)| route.to_string());
-        let routes: Vec<_> = routes.collect();
+        let functions = self.deployer.functions();
+        let routes = functions.iter().flat_map(|function| &function.routes);
+        let routes: Vec<_> = routes.map(|route| route.route.clone()).collect();
         for route in &routes {
             tell(&format!("function at   ws://{address}{route}"));
         }
@@ -173,29 +174,35 @@ impl Host {
         }
     }
 
+    /// The functions that have a version, each on its first route.
     fn served(&self) -> Vec<Served> {
-        let served = self.functions.iter().filter_map(|(route, alias)| {
-            let (version, _) = alias.split().shares.first()?.clone();
-            Some(Served {
-                function: alias.function().to_string(),
-                route: route.to_string(),
-                version: version.digest(),
-                connections: alias.hub().connections(),
-            })
-        });
-        served.collect()
+        let routes = self.deployer.routes();
+        let mut served: Vec<Served> = Vec::new();
+        for (route, alias) in routes {
+            let function = alias.function().to_string();
+            let known = served.iter().any(|other| other.function == function);
+            let Some((version, _)) = alias.split().shares.first().cloned() else {
+                continue;
+            };
+            if !known {
+                served.push(Served {
+                    function,
+                    route: route.to_string(),
+                    version: version.digest(),
+                    connections: alias.hub().connections(),
+                });
+            }
+        }
+        served
     }
 
     async fn try_reload(&mut self) -> anyhow::Result<String> {
         let config = self.source.read()?;
-        let functions =
-            assemble::load(&self.runtime, &config, &self.source, &self.functions).await?;
-        self.gateway
-            .replace(config.server.clone(), functions.clone())?;
-        let changed = changes(&self.functions, &functions);
-        self.functions = functions;
+        let components = assemble::components(&config, &self.source)?;
+        let reloaded = self.deployer.reload(config.clone(), components).await;
+        let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
         self.tell_what_waits(&config);
-        Ok(changed)
+        Ok(changes(&reloaded))
     }
 
     /// Keys that are only looked at when the host starts.
@@ -207,6 +214,12 @@ impl Host {
             ("outbox_bytes", old.outbox_bytes != new.outbox_bytes),
             ("instances", old.instances != new.instances),
             ("cache", old.cache != new.cache),
+            ("data", old.data != new.data),
+            ("admin", old.admin != new.admin),
+            ("admin_token", old.admin_token != new.admin_token),
+            ("alarms", old.alarms != new.alarms),
+            ("attached_bytes", old.attached_bytes != new.attached_bytes),
+            ("stored_bytes", old.stored_bytes != new.stored_bytes),
             (
                 "component_bytes",
                 old.component_bytes != new.component_bytes,
@@ -226,39 +239,19 @@ impl Host {
 }
 
 /// What a reload has done, in words.
-fn changes(before: &Functions, after: &Functions) -> String {
-    let names = |functions: Vec<&str>| match functions.len() {
-        0 => "none".to_owned(),
-        _ => functions.join(", "),
-    };
-    let old = |name: &str| {
-        before
+fn changes(reloaded: &Reloaded) -> String {
+    let names = |functions: &[FunctionName]| match functions {
+        [] => "none".to_owned(),
+        _ => functions
             .iter()
-            .find(|(_, other)| other.function().as_str() == name)
+            .map(FunctionName::as_str)
+            .collect::<Vec<_>>()
+            .join(", "),
     };
-    let (mut added, mut changed) = (Vec::new(), Vec::new());
-    for (route, function) in after {
-        let name = function.function().as_str();
-        match old(name) {
-            None => added.push(name),
-            Some((old_route, other)) if old_route != route || !Arc::ptr_eq(other, function) => {
-                changed.push(name);
-            }
-            Some(_) => {}
-        }
-    }
-    let gone = before
-        .iter()
-        .map(|(_, function)| function.function().as_str());
-    let gone = gone.filter(|name| {
-        !after
-            .iter()
-            .any(|(_, other)| other.function().as_str() == *name)
-    });
     format!(
-        "functions changed: {}; added: {}; removed: {}; connections go on with what they have",
-        names(changed),
-        names(added),
-        names(gone.collect())
+        "functions changed: {}; added: {}; removed: {}; connections stay open",
+        names(&reloaded.changed),
+        names(&reloaded.added),
+        names(&reloaded.removed)
     )
 }

@@ -1,6 +1,7 @@
 //! `openline`: the command. Parses, dispatches, and turns an error into words
 //! and an exit code: 64 for a wrong command line, 78 for a wrong
-//! configuration, 1 for everything else that fails.
+//! configuration, 3 when a running host refuses, 1 for everything else that
+//! fails.
 
 mod assemble;
 mod cli;
@@ -46,7 +47,8 @@ fn main() -> ExitCode {
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::complain(&error);
-            ExitCode::from(assemble::exit_code(&error))
+            let code = commands::remote::exit_code(&error);
+            ExitCode::from(code.unwrap_or_else(|| assemble::exit_code(&error)))
         }
     }
 }
@@ -76,6 +78,16 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
             Command::Run(arguments) => commands::run::run(&arguments).await,
             Command::Check(arguments) => commands::check::run(&arguments).await,
             Command::Bench(arguments) => commands::bench::run(&arguments).await,
+            Command::Deploy(arguments) => commands::deploy::run(&arguments).await,
+            Command::Promote(arguments) => commands::aliases::promote(&arguments).await,
+            Command::Rollback(arguments) => commands::aliases::rollback(&arguments).await,
+            Command::Functions(arguments) => commands::functions::functions(&arguments).await,
+            Command::Versions(arguments) => commands::functions::versions(&arguments).await,
+            Command::Aliases(arguments) => commands::aliases::aliases(&arguments).await,
+            Command::Remove(arguments) => commands::remove::run(&arguments).await,
+            Command::Connections(arguments) => commands::connections::connections(&arguments).await,
+            Command::Send(arguments) => commands::connections::send(&arguments).await,
+            Command::Close(arguments) => commands::connections::close(&arguments).await,
             // Handled above, without a runtime.
             Command::New(_) | Command::Build(_) | Command::Limits(_) | Command::CloseCodes(_) => {
                 Ok(())

@@ -101,7 +101,7 @@ impl HostConnection for StoreData {
         message: types::Message,
     ) -> Result<types::SendOutcome> {
         #[cfg(test)]
-        crate::function_tests::meet_a_defect(&message);
+        crate::version_tests::meet_a_defect(&message);
         let connection = self.handles.get(&handle)?;
         let outcome = connection.push(message.into());
         if outcome != SendOutcome::Gone {

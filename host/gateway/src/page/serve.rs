@@ -49,6 +49,11 @@ pub(crate) fn answer(
     if !allowed {
         return Err(Refusal::NotFound);
     }
+    content(gateway, parts)
+}
+
+/// The response to a request of somebody who may see the page.
+pub(crate) fn content(gateway: &Gateway, parts: &Parts) -> Result<Answer, Refusal> {
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Err(Refusal::MethodNotAllowed);
     }
@@ -87,7 +92,7 @@ pub(crate) fn answer(
 
 /// What load balancers and orchestrators ask, of whoever they are: whether the
 /// process lives, and whether it should get new connections.
-fn probe(gateway: &Gateway, path: &str) -> Option<Answer> {
+pub(crate) fn probe(gateway: &Gateway, path: &str) -> Option<Answer> {
     let (status, text) = match path {
         LIVE_PATH => (StatusCode::OK, "live\n"),
         READY_PATH if gateway.is_draining() => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
@@ -141,7 +146,7 @@ fn listing(gateway: &Gateway) -> Listing {
 
 /// Whether a request is addressed to this machine by name or number, and not
 /// passed on by a proxy.
-fn names_loopback(headers: &HeaderMap) -> bool {
+pub(crate) fn names_loopback(headers: &HeaderMap) -> bool {
     if headers.contains_key("forwarded") || headers.contains_key("x-forwarded-for") {
         return false;
     }

@@ -1,0 +1,20 @@
+//! What `version-a` is, as another version: `b` instead of `a`.
+
+use openline_sdk::prelude::*;
+
+#[path = "../../version-a/src/numbered.rs"]
+mod numbered;
+
+/// What every answer begins with.
+const VERSION: &str = "b";
+
+#[derive(Default)]
+struct Numbered;
+
+impl Handler for Numbered {
+    fn message(&mut self, connection: &Connection, message: Message) {
+        numbered::answer(VERSION, connection, &message);
+    }
+}
+
+openline_sdk::export!(Numbered);
