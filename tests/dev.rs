@@ -202,7 +202,7 @@ async fn a_configuration_is_served_and_followed_without_a_crate() {
     host.told("`echo` is not served until its component is there")
         .await;
     let refused = Client::open(host.address, "/one", &[]).await;
-    assert_eq!(refused.err().unwrap().status, 404);
+    assert_eq!(refused.err().unwrap().status, 503);
     fs::copy(openline_guests::ECHO, folder.path().join("echo.wasm")).unwrap();
     host.told("echo serves /one with version").await;
     let mut client = Client::open(host.address, "/one", &[]).await.unwrap();

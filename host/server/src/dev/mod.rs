@@ -29,6 +29,9 @@ use crate::telemetry::{complain, tell};
 
 /// Builds, serves and watches until a signal asks to stop.
 pub(crate) async fn run(project: Project, development: Arc<Development>) -> anyhow::Result<()> {
+    if project.source.base.read()?.server.data.is_some() {
+        tell("`data` is not used in development: what functions keep is forgotten at the end");
+    }
     let mut watcher = Watcher::new().context("changes of files cannot be watched")?;
     watcher.watch(&project.plan())?;
     if let Some(package) = &project.package {

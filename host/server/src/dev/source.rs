@@ -9,6 +9,10 @@ use openline_core::config::Config;
 
 use crate::assemble::Source;
 
+/// The most versions of a function that are kept: nobody goes back to those of
+/// an hour ago, and a component in development is some MiB.
+const VERSIONS_MAX: u32 = 5;
+
 /// Where the configuration comes from, and what is changed in it. Functions
 /// whose component is not there yet wait for it.
 #[derive(Clone, Debug)]
@@ -38,6 +42,10 @@ impl DevelopmentSource {
         if let Some(listen) = self.listen {
             config.server.listen = listen;
         }
+        // What is tried out is nothing to keep, or to find again in a host
+        // that serves.
+        config.server.data = None;
+        config.server.versions = config.server.versions.min(VERSIONS_MAX);
         for function in &mut config.functions {
             let Some(component) = &mut function.component else {
                 continue;
