@@ -92,7 +92,7 @@ impl Document {
 
 #[tokio::test]
 async fn every_operation_of_the_document_is_answered_as_it_says() {
-    let host = AdminHost::with(openline_guests::VERSION_A, "/numbered/{room}")
+    let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/numbered/{room}")
         .host(|host| host.instance(|instance| instance.affinity = Some("room".into())))
         .start()
         .await;
@@ -133,7 +133,7 @@ async fn every_operation_of_the_document_is_answered_as_it_says() {
 /// Deploys, points aliases elsewhere, removes.
 async fn changes(host: &AdminHost, document: &mut Document) {
     let versions = "/v1/functions/{name}/versions";
-    let next = component(openline_guests::VERSION_B);
+    let next = component(openline_guests::FAULT_VERSION_B);
     let path = "/v1/functions/version-a/versions?weight=10&note=b&migration=pin&drain_connections_per_second=7&probe=true";
     let got = host.ask("POST", path, Some((WASM, &next))).await;
     assert_eq!(got.status, 201, "{:?}", got.value());
@@ -393,7 +393,7 @@ async fn get_answers_head_and_other_methods_are_named() {
 #[tokio::test]
 async fn a_component_at_its_size_and_past_it() {
     let echo = component(openline_guests::ECHO);
-    let host = AdminHost::with(openline_guests::VERSION_A, "/a")
+    let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/a")
         .component_bytes(echo.len())
         .start()
         .await;
@@ -425,14 +425,14 @@ async fn a_component_at_its_size_and_past_it() {
 
 #[tokio::test]
 async fn a_component_that_arrives_half_changes_nothing() {
-    let host = AdminHost::with(openline_guests::VERSION_A, "/a")
+    let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/a")
         .host(|host| {
             host.server(|server| server.request_timeout = std::time::Duration::from_millis(300))
         })
         .start()
         .await;
     let before = host.ask("GET", "/v1/functions", None).await.value();
-    let next = component(openline_guests::VERSION_B);
+    let next = component(openline_guests::FAULT_VERSION_B);
     let head = format!(
         "POST /v1/functions/version-a/versions HTTP/1.1\r\nHost: localhost\r\nContent-Type: {WASM}\r\nContent-Length: {}\r\n",
         next.len()
@@ -456,12 +456,12 @@ async fn a_component_that_arrives_half_changes_nothing() {
 
 #[tokio::test]
 async fn a_component_that_cannot_be_a_version_is_refused() {
-    let host = AdminHost::with(openline_guests::VERSION_A, "/a")
+    let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/a")
         .start()
         .await;
     let before = host.ask("GET", "/v1/functions", None).await.value();
     let path = "/v1/functions/version-a/versions";
-    let next = component(openline_guests::VERSION_B);
+    let next = component(openline_guests::FAULT_VERSION_B);
     for (body, status, error) in [
         (Some((WASM, &b""[..])), 400, "incomplete"),
         (Some((WASM, b"this is text")), 422, "component"),

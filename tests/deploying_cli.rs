@@ -30,7 +30,7 @@ fn json(text: &str) -> Value {
 
 #[tokio::test]
 async fn a_canary_is_deployed_promoted_and_taken_back() {
-    let host = AdminHost::with(openline_guests::VERSION_A, "/numbered")
+    let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/numbered")
         .start()
         .await;
     let name = "version-a";
@@ -40,7 +40,7 @@ async fn a_canary_is_deployed_promoted_and_taken_back() {
     let canary = [
         "deploy",
         name,
-        openline_guests::VERSION_B,
+        openline_guests::FAULT_VERSION_B,
         "--weight",
         "10",
         "--note",
@@ -110,7 +110,7 @@ async fn a_canary_is_deployed_promoted_and_taken_back() {
 
 #[tokio::test]
 async fn a_function_comes_and_goes_by_commands_alone() {
-    let host = AdminHost::with(openline_guests::VERSION_A, "/a")
+    let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/a")
         .start()
         .await;
     let deploy = ["deploy", "echo", openline_guests::ECHO, "--probe"];
@@ -151,7 +151,7 @@ async fn what_the_host_refuses_is_said_in_its_words() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text.wasm");
     std::fs::write(&text, "this is text").unwrap();
-    let host = AdminHost::with(openline_guests::VERSION_A, "/a")
+    let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/a")
         .start()
         .await;
     let text = text.to_str().unwrap();
@@ -162,7 +162,7 @@ async fn what_the_host_refuses_is_said_in_its_words() {
             &[
                 "deploy",
                 name,
-                openline_guests::VERSION_B,
+                openline_guests::FAULT_VERSION_B,
                 "--weight",
                 "130",
             ],

@@ -122,6 +122,23 @@ async fn twenty_deploys_under_a_thousand_connections_close_lose_and_reorder_noth
 }
 
 #[tokio::test]
+async fn a_call_in_flight_is_finished_by_the_version_that_began_it() {
+    let host = Host::with(openline_guests::FAULT_VERSION_SLOW, "/slow")
+        .start()
+        .await;
+    let slow = FunctionName::new("fault-version-slow").unwrap();
+    let mut client = host.connect("/slow").await;
+    for number in 0..5 {
+        let text = number.to_string();
+        client.text(&text).await;
+        let component = variant(openline_guests::FAULT_VERSION_SLOW, number);
+        let deployed = host.deployer.deploy(&slow, component, options()).await;
+        deployed.unwrap();
+        assert_eq!(client.next_text().await, format!("slow {text}"));
+    }
+}
+
+#[tokio::test]
 async fn a_canary_gets_its_weight_is_promoted_and_taken_back() {
     let host = host().start().await;
     let canary = DeployOptions {
@@ -309,7 +326,8 @@ async fn one_room_is_never_in_two_versions_at_once() {
                 client.ask("add 1").await;
                 added += 1;
             }
-            added
+            // It stays, so that what it has sent is handled.
+            (client, added)
         })
     });
     let adding: Vec<_> = adding.collect();
@@ -319,10 +337,16 @@ async fn one_room_is_never_in_two_versions_at_once() {
         deployed.unwrap();
     }
     stop.store(true, Ordering::Relaxed);
-    let mut added = 0_u64;
+    let (mut staying, mut added) = (Vec::new(), 0_u64);
     for adding in adding {
-        added += within("an adder to end", adding).await.unwrap();
+        let (client, some) = within("an adder to end", adding).await.unwrap();
+        staying.push(client);
+        added += some;
     }
     let mut client = host.connect("/counter/room").await;
-    assert_eq!(client.ask("add 0").await, added.to_string());
+    let counted = async {
+        // What others have sent is told to all: the last count is the whole.
+        while client.ask("get").await != added.to_string() {}
+    };
+    within("all that was added to be counted", counted).await;
 }

@@ -194,7 +194,7 @@ impl HostBuilder {
             store,
         } = self;
         let components = functions.iter().filter_map(|config| {
-            let bytes = std::fs::read(config.component.as_ref()?).unwrap().into();
+            let bytes = Ok(std::fs::read(config.component.as_ref()?).unwrap().into());
             let function = config.name.clone();
             Some(Component { function, bytes })
         });

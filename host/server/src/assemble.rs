@@ -106,28 +106,18 @@ pub(crate) fn store(config: &Config) -> anyhow::Result<Store> {
     })
 }
 
-/// Reads the components that a configuration names. All or none: the error
-/// names each that cannot be read.
-pub(crate) fn components(config: &Config, source: &Source) -> anyhow::Result<Vec<Component>> {
-    let mut components = Vec::new();
-    let mut errors = Vec::new();
-    for function in &config.functions {
-        let Some(file) = &function.component else {
-            continue;
-        };
-        match component::read(file, config.server.component_bytes) {
-            Ok(bytes) => components.push(Component {
-                function: function.name.clone(),
-                bytes: bytes.into(),
-            }),
-            Err(error) => errors.push(blame(function, file, source.file(), &error)),
-        }
-    }
-    if errors.is_empty() {
-        Ok(components)
-    } else {
-        Err(ConfigFault(errors.join("\n")).into())
-    }
+/// Reads the components that a configuration names.
+pub(crate) fn components(config: &Config) -> Vec<Component> {
+    let most = config.server.component_bytes;
+    let functions = config.functions.iter();
+    let read = functions.filter_map(|function| {
+        let bytes = component::read(function.component.as_ref()?, most);
+        Some(Component {
+            function: function.name.clone(),
+            bytes: bytes.map(Into::into),
+        })
+    });
+    read.collect()
 }
 
 /// Loads every component of a configuration, only to see that it does.
@@ -137,14 +127,22 @@ pub(crate) async fn try_out(
     source: &Source,
 ) -> anyhow::Result<()> {
     let mut errors = Vec::new();
-    for component in components(config, source)? {
+    for component in components(config) {
         let named = |function: &&FunctionConfig| function.name == component.function;
         let Some(function) = config.functions.iter().find(named) else {
             continue;
         };
-        let bytes = component.bytes.to_vec();
-        if let Err(error) = runtime.load_alone(function, bytes).await {
-            errors.push((component.function, error));
+        let tried = async {
+            runtime
+                .load_alone(function, component.bytes?.to_vec())
+                .await
+        };
+        match tried.await {
+            Ok(version) => {
+                let handler = version.handler();
+                tracing::info!(function = %function.name, ?handler, "loaded");
+            }
+            Err(error) => errors.push((component.function, error)),
         }
     }
     if errors.is_empty() {

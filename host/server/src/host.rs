@@ -1,12 +1,14 @@
 //! A running host: it listens, reads its configuration again when it is asked
 //! to, and drains when it is to end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use openline_core::config::{Config, ServerConfig};
+use openline_core::config::{AdminListen, Config, ServerConfig};
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
+use openline_gateway::admin::{Admin, AdminOptions};
 use openline_gateway::deployer::{Deployer, Reloaded};
 use openline_gateway::development::Development;
 use openline_gateway::listen;
@@ -56,7 +58,7 @@ pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> an
     let config = source.read()?;
     let runtime = assemble::runtime(&config, driver.is_some())?;
     let store = assemble::store(&config)?;
-    let components = assemble::components(&config, &source)?;
+    let components = assemble::components(&config);
     let in_memory = config.server.data.is_none();
     let started = Deployer::start(runtime, store, in_memory, config.clone(), components).await;
     let deployer = started.map_err(|error| assemble::explain(error, &config, &source))?;
@@ -73,6 +75,7 @@ pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> an
         )
     })?;
     let address = listener.local_addr()?;
+    let admin = open_admin(&deployer, &config.server, address)?;
     let gateway = Arc::clone(deployer.gateway());
     if let Some(driver) = &driver {
         gateway.develop(Arc::clone(&driver.development));
@@ -85,6 +88,10 @@ pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> an
     let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&gateway)));
     print(&format!("listening on http://{address}"))?;
     host.introduce(&address.to_string());
+    let administering = admin.map(|(address, admin)| {
+        tell(&format!("admin         http://{address}/"));
+        tokio::spawn(admin.serve())
+    });
 
     loop {
         let request = tokio::select! {
@@ -109,6 +116,9 @@ pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> an
         () = signals.stop() => tell("ended without draining"),
     }
     accepting.abort();
+    if let Some(administering) = administering {
+        administering.abort();
+    }
     Ok(())
 }
 
@@ -121,6 +131,50 @@ async fn requested(driver: Option<&mut Driver>) -> Reload {
         },
         None => std::future::pending().await,
     }
+}
+
+/// Opens the admin interface, if there is to be one. That nobody asked for
+/// where it is, and that the port is taken, is no reason not to start.
+fn open_admin(
+    deployer: &Deployer,
+    server: &ServerConfig,
+    listen: SocketAddr,
+) -> anyhow::Result<Option<(SocketAddr, Admin)>> {
+    let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let (wanted, asked) = match server.admin {
+        AdminListen::Off => return Ok(None),
+        AdminListen::At(address) => (address, true),
+        // A port that was chosen freely has no next one.
+        AdminListen::Beside if server.listen.port() == 0 => (loopback(0), false),
+        AdminListen::Beside => match listen.port().checked_add(1) {
+            Some(port) => (loopback(port), false),
+            None => return Ok(None),
+        },
+    };
+    let listener = match listen::bind(wanted) {
+        Ok(listener) => listener,
+        Err(error) if asked => {
+            return Err(error).with_context(|| {
+                format!(
+                    "the admin interface cannot listen on {wanted}\n  hint: choose another address with `admin`, or \"off\""
+                )
+            });
+        }
+        Err(error) => {
+            tracing::warn!(%wanted, %error, "no admin interface: choose its address with `admin`");
+            return Ok(None);
+        }
+    };
+    let address = listener.local_addr()?;
+    let options = AdminOptions {
+        token: server.admin_token.clone(),
+        component_bytes: server.component_bytes,
+        listen,
+    };
+    Ok(Some((
+        address,
+        Admin::new(listener, deployer.clone(), options)?,
+    )))
 }
 
 /// Connections that the system will not allow are better said now than met.
@@ -198,7 +252,7 @@ impl Host {
 
     async fn try_reload(&mut self) -> anyhow::Result<String> {
         let config = self.source.read()?;
-        let components = assemble::components(&config, &self.source)?;
+        let components = assemble::components(&config);
         let reloaded = self.deployer.reload(config.clone(), components).await;
         let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
         self.tell_what_waits(&config);

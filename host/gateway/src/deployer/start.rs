@@ -27,12 +27,12 @@ use crate::gateway::Gateway;
 const CONFIGURED: &str = "from the configuration";
 
 /// The component that a configuration names for a function.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Component {
     /// The function.
     pub function: FunctionName,
-    /// The file's content.
-    pub bytes: Bytes,
+    /// The file's content, or why it cannot be read.
+    pub bytes: Result<Bytes, LoadError>,
 }
 
 /// Why a host does not start, or goes on with the configuration it has.
@@ -224,7 +224,7 @@ impl Making<'_> {
         &mut self,
         config: FunctionConfig,
         record: Option<Deployment>,
-        bytes: Option<Bytes>,
+        bytes: Option<Result<Bytes, LoadError>>,
     ) -> Result<Option<(Managed, bool)>, StartError> {
         let name = config.name.clone();
         let mut record = record.unwrap_or_else(|| Deployment::new(name.clone(), None));
@@ -232,8 +232,13 @@ impl Making<'_> {
         let mut is_new = false;
         let mut loaded = None;
         if let Some(bytes) = bytes {
-            let version = match self.load(&config, bytes.to_vec()).await {
-                Ok(version) => version,
+            let loading = async {
+                let bytes = bytes?;
+                let version = self.load(&config, bytes.to_vec()).await?;
+                Ok((version, bytes))
+            };
+            let (version, bytes) = match loading.await {
+                Ok(loaded) => loaded,
                 Err(error) => {
                     self.errors.push((name, error));
                     return Ok(None);
