@@ -23,6 +23,7 @@ mod config;
 mod connections;
 mod deploying_cli;
 mod deploys;
+mod dev;
 mod draining;
 mod durable;
 mod echo;
