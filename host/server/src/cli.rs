@@ -34,7 +34,6 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, for a moment")]
 pub(crate) enum Command {
     /// Run functions without a configuration, each at /NAME.
     Run(RunArguments),
