@@ -13,6 +13,7 @@
 mod harness;
 
 mod abuse;
+mod attached;
 mod channels;
 mod cli;
 mod closing;

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use openline_core::auto_response::AutoResponse;
 use openline_core::config::{FunctionConfig, PageAccess, ServerConfig};
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
-use openline_engine::alias::Alias;
+use openline_engine::alias::{Alias, Split};
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
@@ -148,6 +149,12 @@ impl HostBuilder {
         self
     }
 
+    /// What the host answers by itself for the last function.
+    pub fn answers(mut self, pairs: Vec<AutoResponse>) -> Self {
+        self.functions.last_mut().unwrap().auto_responses = pairs;
+        self
+    }
+
     /// Changes the host itself.
     pub fn server(mut self, change: impl FnOnce(&mut ServerConfig)) -> Self {
         change(&mut self.server);
@@ -170,7 +177,12 @@ impl HostBuilder {
             let bytes = std::fs::read(config.component.as_ref().unwrap()).unwrap();
             let commons = runtime.commons(&config.name, &Store::memory(1 << 30));
             let version = runtime.load(config, bytes, &commons).await.unwrap();
-            functions.push((config.route.clone(), Alias::to(version)));
+            let alias = Alias::to(Arc::clone(&version));
+            alias.replace(Split {
+                auto_responses: config.auto_responses.clone().into(),
+                ..Split::to(version)
+            });
+            functions.push((config.route.clone(), alias));
         }
         let listener = listen::bind(self.server.listen).unwrap();
         let address = listener.local_addr().unwrap();
