@@ -136,7 +136,7 @@ async fn the_host_answers_by_itself_and_wakes_no_instance() {
     for component in BOTH {
         let host = keeper(component)
             .instance(|instance| instance.idle_timeout = Duration::from_millis(50))
-            .answers(vec![pair("configured", "yes")])
+            .function(|function| function.auto_responses = vec![pair("configured", "yes")])
             .start()
             .await;
         let name = name_of(component);

@@ -45,7 +45,25 @@ async fn help_is_printed_as_data_and_shows_examples() {
     let help = openline(&["--help"]).await;
     assert_eq!((help.code, &*help.stderr), (Some(0), ""));
     assert!(help.stdout.contains("Usage: openline"), "{}", help.stdout);
-    for name in ["run", "serve", "check", "new", "build", "bench"] {
+    for name in [
+        "run",
+        "serve",
+        "check",
+        "new",
+        "build",
+        "dev",
+        "bench",
+        "deploy",
+        "promote",
+        "rollback",
+        "functions",
+        "versions",
+        "aliases",
+        "remove",
+        "connections",
+        "send",
+        "close",
+    ] {
         assert!(help.stdout.contains(&format!("\n  {name} ")), "{name}");
         let help = openline(&[name, "--help"]).await;
         assert_eq!((help.code, &*help.stderr), (Some(0), ""), "{name}");

@@ -173,7 +173,7 @@ async fn when_the_function_closes_what_the_peer_still_sends_is_not_answered() {
 async fn closes_that_cross_end_the_connection_once_and_in_good_order() {
     let host = closing().await;
     let mut watcher = host.connect("/close?watch").await;
-    let hub = host.function("fault-close").hub();
+    let hub = host.function("fault-close").hub().clone();
     let watching = hub.snapshot()[0].id();
     let (mut by_host, mut by_peer) = (0, 0);
     for round in 0..100 {

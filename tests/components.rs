@@ -261,11 +261,11 @@ async fn the_samples_are_what_they_say() {
 }
 
 /// Where the sections of a component end, and which of these ends are behind
-/// the one that holds the exports.
+/// the one that exports the handler.
 fn section_ends(component: &[u8]) -> Vec<(usize, bool)> {
     let (mut place, mut exported, mut ends) = (COMPONENT.len(), false, Vec::new());
     while place < component.len() {
-        exported |= component[place] == 11;
+        let exports = component[place] == 11;
         let (mut size, mut shift) = (0, 0);
         loop {
             place += 1;
@@ -275,6 +275,9 @@ fn section_ends(component: &[u8]) -> Vec<(usize, bool)> {
                 break;
             }
         }
+        let section = &component[place..][..=size];
+        let handler = b"openline:websocket/websocket-handler@0.1.0";
+        exported |= exports && section.windows(handler.len()).any(|name| name == handler);
         place += 1 + size;
         ends.push((place, exported));
     }

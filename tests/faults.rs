@@ -219,7 +219,7 @@ async fn a_function_that_always_fails_while_closing_hurts_nobody() {
             assert_eq!(closing.closed().await, done, "{path} {round}");
             assert_eq!(other.ask("after").await, "after", "{path} {round}");
         }
-        let hub = host.function(name).hub();
+        let hub = host.function(name).hub().clone();
         eventually("the closed connections to be gone", || {
             hub.connections() == 1
         })

@@ -1,9 +1,13 @@
 //! Instances: how many there are, who shares one, and when one goes.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
+
+use openline_core::config::ServerConfig;
+use openline_engine::runtime::{Runtime, RuntimeOptions};
 
 use crate::harness::{Client, Closed, Host, eventually, within};
 
@@ -97,7 +101,7 @@ async fn without_room_a_connection_is_refused_until_one_ends() {
 }
 
 #[tokio::test]
-async fn a_connection_whose_instance_failed_and_finds_no_room_is_closed_with_1013() {
+async fn a_connection_whose_instance_failed_is_served_when_others_have_taken_its_seat() {
     let host = Host::with(openline_guests::FAULT_TRAP, "/trap")
         .instance(|instance| {
             instance.concurrency = 2;
@@ -112,14 +116,36 @@ async fn a_connection_whose_instance_failed_and_finds_no_room_is_closed_with_101
     // Others take all the room before its next event asks for some.
     let mut first = connect_once_there_is_room(&host, "/trap").await;
     let mut second = connect_once_there_is_room(&host, "/trap").await;
+    for round in ["1", "2", "3"] {
+        for client in [&mut homeless, &mut first, &mut second] {
+            assert_eq!(client.ask(round).await, round);
+        }
+        assert_eq!(host.function("fault-trap").instances(), 1);
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_finds_no_room_on_the_host_closes_its_connection_with_1013() {
+    let options = RuntimeOptions {
+        instances: 1,
+        ..RuntimeOptions::new(&ServerConfig::default(), None)
+    };
+    let runtime = Arc::new(Runtime::new(options).unwrap());
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .instance(|instance| instance.idle_timeout = Duration::ZERO)
+        .and(openline_guests::FAULT_SLEEP, "/sleep")
+        .start_on(&runtime)
+        .await;
+    let mut homeless = host.connect("/echo").await;
+    eventually("its instance to be gone", || runtime.instances() == 0).await;
+    // Another function takes the only place there is.
+    let _taking = host.connect("/sleep").await;
     homeless.text("x").await;
     let overloaded = Closed {
         code: 1013,
         reason: "no instance has room".into(),
     };
     assert_eq!(homeless.closed().await, overloaded);
-    assert_eq!(first.ask("x").await, "x");
-    assert_eq!(second.ask("x").await, "x");
 }
 
 #[tokio::test]
@@ -193,36 +219,6 @@ async fn rooms_count_against_the_instances_of_the_function() {
     assert_eq!(host.refused("/counter/green").await.status, 503);
     assert_eq!(red.ask("get").await, "0");
     host.connect("/counter/red").await;
-}
-
-#[tokio::test]
-async fn an_instance_without_a_connection_is_dropped_and_one_with_a_connection_stays() {
-    let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
-        .instance(|instance| {
-            instance.affinity = Some("room".into());
-            instance.idle_timeout = Duration::from_millis(50);
-        })
-        .start()
-        .await;
-    let function = host.function("counter");
-    let mut staying = host.connect("/counter/staying").await;
-    assert_eq!(staying.ask("add 7").await, "7");
-    let mut leaving = host.connect("/counter/leaving").await;
-    assert_eq!(leaving.ask("add 5").await, "5");
-    assert_eq!(function.instances(), 2);
-    leaving.close(1000, "").await;
-    leaving.closed().await;
-    eventually("the idle instance to be dropped", || {
-        function.instances() == 1
-    })
-    .await;
-    // The other has had nothing to do for longer, but it has a connection.
-    assert_eq!(staying.ask("get").await, "7");
-    // What was dropped begins anew.
-    let mut again = host.connect("/counter/leaving").await;
-    assert_eq!(again.ask("get").await, "0");
-    drop((staying, again));
-    eventually("all instances to be dropped", || function.instances() == 0).await;
 }
 
 #[tokio::test]

@@ -223,7 +223,7 @@ async fn a_send_to_a_connection_that_is_not_there_reaches_nobody() {
     assert_eq!(ended.next_text().await, "x");
     assert_eq!(here.ask("end-held").await, "Gone");
     assert_eq!(ended.closed().await.code, 1000);
-    let hub = host.function_on("/hub").hub();
+    let hub = host.function_on("/hub").hub().clone();
     eventually("it to be gone", || hub.connections() == 1).await;
     assert_eq!(here.ask("held x").await, "Gone");
     assert_eq!(here.ask(&format!("send {id} x")).await, "nobody");

@@ -13,17 +13,24 @@
 mod harness;
 
 mod abuse;
+mod admin;
 mod attached;
+mod backoff;
 mod channels;
 mod cli;
 mod closing;
 mod components;
 mod config;
 mod connections;
+mod deploying_cli;
+mod deploys;
+mod dev;
 mod draining;
+mod durable;
 mod echo;
 mod faults;
 mod handshake;
+mod hibernation;
 mod instances;
 mod lifetimes;
 mod limits_engine;

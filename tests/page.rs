@@ -265,7 +265,7 @@ async fn the_page_closes_with_a_code_and_connects_again() {
         );
         browser.element(&close).await;
     }
-    let hub = host.function("echo").hub();
+    let hub = host.function("echo").hub().clone();
     assert_eq!(hub.connections(), 0);
     browser
         .click("[data-panel='1'] [data-action=reconnect]")

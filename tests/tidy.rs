@@ -89,8 +89,9 @@ fn dependencies(manifest: &str) -> Vec<(String, String)> {
 }
 
 /// The packages of the host, each may use those above it.
-const LAYERS: [(&str, &str); 5] = [
+const LAYERS: [(&str, &str); 6] = [
     ("host/core/Cargo.toml", "openline-core"),
+    ("host/store/Cargo.toml", "openline-store"),
     ("host/cluster/Cargo.toml", "openline-cluster"),
     ("host/engine/Cargo.toml", "openline-engine"),
     ("host/gateway/Cargo.toml", "openline-gateway"),
@@ -137,6 +138,15 @@ fn only_the_engine_knows_wasmtime() {
         for (path, _) in users {
             assert_eq!(path, "host/engine/Cargo.toml", "{dependency}");
         }
+    }
+}
+
+#[test]
+fn only_the_store_knows_its_database() {
+    let users = users_of("redb");
+    assert!(!users.is_empty(), "redb is looked for in vain");
+    for (path, _) in users {
+        assert_eq!(path, "host/store/Cargo.toml");
     }
 }
 

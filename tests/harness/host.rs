@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
-use openline_core::auto_response::AutoResponse;
-use openline_core::config::{FunctionConfig, PageAccess, ServerConfig};
+use openline_core::config::{Config, FunctionConfig, PageAccess, ServerConfig};
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
-use openline_engine::alias::{Alias, Split};
+use openline_engine::alias::Alias;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_gateway::deployer::{Component, Deployer};
 use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
 use openline_store::Store;
@@ -36,7 +36,7 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
 pub struct Host {
     pub address: SocketAddr,
     pub gateway: Arc<Gateway>,
-    functions: Vec<(Route, Arc<Alias>)>,
+    pub deployer: Deployer,
     accepting: JoinHandle<()>,
 }
 
@@ -44,6 +44,7 @@ pub struct Host {
 pub struct HostBuilder {
     server: ServerConfig,
     functions: Vec<FunctionConfig>,
+    store: Store,
 }
 
 impl Host {
@@ -58,6 +59,7 @@ impl Host {
         HostBuilder {
             server,
             functions: Vec::new(),
+            store: Store::memory(1 << 30),
         }
         .and(component, route)
     }
@@ -98,22 +100,24 @@ impl Host {
         within("the drain", self.gateway.drain()).await
     }
 
-    /// The function of a name: the component's file stem.
-    pub fn function(&self, name: &str) -> &Arc<Alias> {
+    /// Where the function of a name is served: the component's file stem.
+    pub fn function(&self, name: &str) -> Arc<Alias> {
         let found = self
-            .functions
-            .iter()
-            .find(|(_, function)| function.function().as_str() == name);
-        &found.unwrap_or_else(|| panic!("no function `{name}`")).1
+            .deployer
+            .routes()
+            .into_iter()
+            .find(|(_, alias)| alias.function().as_str() == name);
+        found.unwrap_or_else(|| panic!("no function `{name}`")).1
     }
 
-    /// The function of a route, where several have one component.
-    pub fn function_on(&self, route: &str) -> &Arc<Alias> {
+    /// What a route leads to, where several functions have one component.
+    pub fn function_on(&self, route: &str) -> Arc<Alias> {
         let found = self
-            .functions
-            .iter()
+            .deployer
+            .routes()
+            .into_iter()
             .find(|(each, _)| each.to_string() == route);
-        &found.unwrap_or_else(|| panic!("no route `{route}`")).1
+        found.unwrap_or_else(|| panic!("no route `{route}`")).1
     }
 }
 
@@ -128,7 +132,13 @@ impl HostBuilder {
     pub fn and(mut self, component: &str, route: &str) -> Self {
         let component = PathBuf::from(component);
         let name = component.file_stem().unwrap().to_str().unwrap();
-        let name = FunctionName::new(name).unwrap();
+        // One component may be several functions.
+        let same = |other: &&FunctionConfig| other.component.as_ref() == Some(&component);
+        let name = match self.functions.iter().filter(same).count() {
+            0 => name.to_owned(),
+            others => format!("{name}-{}", others + 1),
+        };
+        let name = FunctionName::new(&name).unwrap();
         let route = Route::new(route).unwrap();
         let mut function = FunctionConfig::new(name, Some(component), route);
         // Tests have functions fail on purpose.
@@ -149,9 +159,15 @@ impl HostBuilder {
         self
     }
 
-    /// What the host answers by itself for the last function.
-    pub fn answers(mut self, pairs: Vec<AutoResponse>) -> Self {
-        self.functions.last_mut().unwrap().auto_responses = pairs;
+    /// Changes the last function's configuration.
+    pub fn function(mut self, change: impl FnOnce(&mut FunctionConfig)) -> Self {
+        change(self.functions.last_mut().unwrap());
+        self
+    }
+
+    /// Keeps what is deployed in another store.
+    pub fn store(mut self, store: &Store) -> Self {
+        self.store = store.clone();
         self
     }
 
@@ -172,26 +188,29 @@ impl HostBuilder {
 
     /// Starts on a runtime of its own, whose limits are not those of all tests.
     pub async fn start_on(self, runtime: &Arc<Runtime>) -> Host {
-        let mut functions = Vec::new();
-        for config in &self.functions {
-            let bytes = std::fs::read(config.component.as_ref().unwrap()).unwrap();
-            let commons = runtime.commons(&config.name, &Store::memory(1 << 30));
-            let version = runtime.load(config, bytes, &commons).await.unwrap();
-            let alias = Alias::to(Arc::clone(&version));
-            alias.replace(Split {
-                auto_responses: config.auto_responses.clone().into(),
-                ..Split::to(version)
-            });
-            functions.push((config.route.clone(), alias));
-        }
-        let listener = listen::bind(self.server.listen).unwrap();
+        let Self {
+            server,
+            functions,
+            store,
+        } = self;
+        let components = functions.iter().filter_map(|config| {
+            let bytes = Ok(std::fs::read(config.component.as_ref()?).unwrap().into());
+            let function = config.name.clone();
+            Some(Component { function, bytes })
+        });
+        let components = components.collect();
+        let listener = listen::bind(server.listen).unwrap();
         let address = listener.local_addr().unwrap();
-        let gateway = Arc::new(Gateway::new(self.server, functions.clone()).unwrap());
+        let runtime = Arc::clone(runtime);
+        let config = Config { server, functions };
+        let started = Deployer::start(runtime, store, true, config, components).await;
+        let deployer = started.unwrap();
+        let gateway = Arc::clone(deployer.gateway());
         let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&gateway)));
         Host {
             address,
             gateway,
-            functions,
+            deployer,
             accepting,
         }
     }

@@ -1,6 +1,7 @@
 //! What tests are written with: a host, peers that speak WebSocket, and peers
 //! that only speak bytes. Every wait is bounded by [`PATIENCE`].
 
+mod admin;
 mod browser;
 mod client;
 mod host;
@@ -11,10 +12,11 @@ mod state;
 use std::future::Future;
 use std::time::Duration;
 
+pub use admin::{AdminHost, Got};
 pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use client::{Client, Closed};
 pub use host::{Host, HostBuilder};
-pub use process::{Serving, openline};
+pub use process::{Ended, Serving, openline, openline_in, openline_with};
 pub use raw::{HANDSHAKE, Raw, close_frame, frame};
 
 /// The longest a test waits for something that should happen at once: long

@@ -72,9 +72,15 @@ pub(crate) struct Membership {
     pub(crate) tags: Box<[Tag]>,
 }
 
+/// After how many milliseconds the peers of a version that has gone should come
+/// back: at the earliest, and in a hundred steps of this length, so that those
+/// of one moment do not come back in one moment.
+const RETRY_AFTER: (u32, u32) = (500, 50);
+
 /// Bits of `flags`: what the owner of the socket looks at with each message.
 const PAUSED: u8 = 1;
 const DRAINING: u8 = 2;
+const REDEPLOYED: u8 = 32;
 /// There are automatic responses.
 const ANSWERS: u8 = 4;
 /// An alarm was set that the owner has not seen.
@@ -214,9 +220,22 @@ impl Connection {
         self.flag(DRAINING, true);
     }
 
-    /// Whether it is to end once what has arrived is handled.
-    pub fn is_draining(&self) -> bool {
-        self.has(DRAINING)
+    /// Asks for the connection to end with 1012 once what has arrived is
+    /// handled and answered: another version has taken over. The owner is not
+    /// woken.
+    pub fn redeploy(&self) {
+        self.flag(REDEPLOYED, true);
+    }
+
+    /// Why it is to end once what has arrived is handled, if it is.
+    pub fn leaving(&self) -> Option<CloseReason> {
+        if self.has(DRAINING) {
+            return Some(CloseReason::ShuttingDown);
+        }
+        let (least, step) = RETRY_AFTER;
+        self.has(REDEPLOYED).then(|| CloseReason::Redeployed {
+            retry_after: least + step * self.id.point(),
+        })
     }
 
     /// The time between the last ping that was answered and its pong.

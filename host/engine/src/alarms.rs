@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openline_core::deployment::Migration;
 use openline_core::name::{AlarmName, FunctionName};
 use openline_store::StoredAlarm;
 use parking_lot::Mutex;
@@ -18,6 +19,7 @@ use tokio::time::Instant;
 
 use crate::commons::Commons;
 use crate::mailbox::{AlarmOutcome, Job};
+use crate::pool::Wanted;
 
 /// How often an alarm whose call failed is tried again; as Durable Objects do.
 const RETRIES_MAX: u32 = 6;
@@ -150,6 +152,19 @@ impl AlarmClock {
             };
             self.insert(entry, Instant::now() + after);
         }
+    }
+
+    /// Forgets all alarms of a function.
+    pub(crate) fn forget(&self, function: &FunctionName) {
+        let mut state = self.state.lock();
+        let State { due, by_name, .. } = &mut *state;
+        by_name.retain(|(other, _, _), at| {
+            let stays = other != function;
+            if !stays {
+                due.remove(at);
+            }
+            stays
+        });
     }
 
     fn room(&self, full: &FullName, per_key: u32) -> Result<(), AlarmError> {
@@ -308,7 +323,12 @@ async fn call(entry: &Entry) -> Called {
             return Called::NoRoom;
         }
         let key = version.policy().affinity.as_ref().map(|_| &*entry.key);
-        let Ok(seat) = version.pool.seat(key) else {
+        let wanted = Wanted {
+            key,
+            joins: false,
+            follows: alias.split().migration == Migration::Pin,
+        };
+        let Ok(seat) = version.pool.seat(wanted) else {
             return Called::NoRoom;
         };
         let instance = Arc::clone(&seat.instance);

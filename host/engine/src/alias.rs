@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::binding::Binding;
 use crate::commons::Commons;
-use crate::pool::Seat;
+use crate::pool::{Seat, Wanted};
 use crate::version::{UpgradeError, Version};
 
 /// How often an upgrade is asked again because its instance ended before it
@@ -230,7 +230,17 @@ impl Alias {
                 (self.generation(), Arc::clone(&split))
             };
             let version = split.pick(point).ok_or(UpgradeError::NotDeployed)?;
-            match version.ask(request, key.as_deref()).await? {
+            match version
+                .ask(
+                    request,
+                    Wanted {
+                        key: key.as_deref(),
+                        joins: true,
+                        follows: split.migration == Migration::Pin,
+                    },
+                )
+                .await?
+            {
                 Ok(Ok((acceptance, seat))) => {
                     let place = Place {
                         seat,

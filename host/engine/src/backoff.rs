@@ -1,7 +1,9 @@
 //! A version that keeps failing is given nothing for a while, then one call,
 //! and recovers by itself.
 //!
-//! Faults in a row are counted: a call that returns begins the count anew.
+//! Faults in a row are counted: messages or an alarm that were handled begin
+//! the count anew. Other calls do not: a function that traps at each message
+//! usually accepts the peer that comes back.
 //! Past `faults_in_a_row` each further fault doubles the time. Bounded by the
 //! connections: each that waits is listed once for a back-off.
 
@@ -45,7 +47,7 @@ impl Backoff {
         Some(until.saturating_duration_since(Instant::now()))
     }
 
-    /// A call has returned.
+    /// Messages or an alarm were handled.
     pub(crate) fn succeed(&self) {
         if self.faults.load(Ordering::Relaxed) != 0 {
             self.faults.store(0, Ordering::Relaxed);

@@ -17,7 +17,7 @@ use openline_core::limits::Backoff;
 
 use crate::alias::{Alias, Place};
 use crate::mailbox::{EventOutcome, Job, Line, Turn};
-use crate::pool::{Full, Seat};
+use crate::pool::{Full, Seat, Wanted};
 use crate::version::Version;
 
 /// How the handling of an event went.
@@ -43,6 +43,9 @@ pub struct Binding {
     line: Arc<Line>,
     point: u32,
     waiting: bool,
+    /// It stays with its version, but shares an instance of another one that
+    /// serves its affinity value.
+    pinned: bool,
     key: Option<Box<str>>,
     seat: Option<Seat>,
     /// What waits for the function to be given events again.
@@ -65,8 +68,9 @@ impl Binding {
             point,
             key,
         } = place;
+        let pinned = alias.split().migration == Migration::Pin;
         version.pool.connections.fetch_add(1, Ordering::Relaxed);
-        connection.note_server(version.digest().stamp(), seat.instance.number);
+        connection.note_server(seat.stamp(), seat.instance.number);
         Self {
             alias,
             generation,
@@ -74,6 +78,7 @@ impl Binding {
             line: Arc::new(Line::new(connection)),
             point,
             waiting: false,
+            pinned,
             key,
             seat: Some(seat),
             delayed: None,
@@ -98,12 +103,10 @@ impl Binding {
         loop {
             let seat = match self.seat.take() {
                 Some(seat) if !seat.instance.is_ending() => seat,
-                _ => match self.version.pool.seat(self.key.as_deref()) {
+                _ => match self.version.pool.seat(self.wanted()) {
                     Ok(seat) => {
-                        let stamp = self.version.digest().stamp();
-                        self.line
-                            .connection
-                            .note_server(stamp, seat.instance.number);
+                        let connection = &self.line.connection;
+                        connection.note_server(seat.stamp(), seat.instance.number);
                         seat
                     }
                     Err(Full) => {
@@ -153,6 +156,14 @@ impl Binding {
         }
     }
 
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            key: self.key.as_deref(),
+            joins: false,
+            follows: self.pinned,
+        }
+    }
+
     /// Goes where the alias leads now, if it has been made to lead elsewhere
     /// since the last event.
     fn follow(&mut self) {
@@ -162,6 +173,7 @@ impl Binding {
         }
         self.generation = generation;
         let split = self.alias.split();
+        self.pinned = split.migration == Migration::Pin;
         if split.migration != Migration::Migrate {
             return;
         }

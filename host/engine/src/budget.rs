@@ -75,10 +75,15 @@ impl RunClock {
         self.entered.store(self.now(), Ordering::Relaxed);
     }
 
-    /// For how long no guest code has been given the thread.
-    pub(crate) fn idle(&self) -> Duration {
-        let entered = self.entered.load(Ordering::Relaxed);
-        Duration::from_nanos(self.now().saturating_sub(entered))
+    /// The moment at which the thread was handed over last: good enough to
+    /// say when something happened, without another look at the clock.
+    pub(crate) fn entered(&self) -> u64 {
+        self.entered.load(Ordering::Relaxed)
+    }
+
+    /// How long ago such a moment was.
+    pub(crate) fn since(&self, moment: u64) -> Duration {
+        Duration::from_nanos(self.now().saturating_sub(moment))
     }
 
     /// The run has used up a slice and is to go on.

@@ -87,6 +87,11 @@ impl Commons {
         *self.home.write() = Arc::downgrade(alias);
     }
 
+    /// Forgets its alarms that belong to no connection.
+    pub fn forget_alarms(&self) {
+        self.clock.forget(&self.name);
+    }
+
     /// Whose version alarms without a connection are given to, if any is.
     pub(crate) fn home(&self) -> Option<Arc<Alias>> {
         self.home.read().upgrade()

@@ -159,6 +159,8 @@ struct Calls<'a> {
     exports: &'a AsyncExports,
     run: &'a Run,
     accessor: &'a Accessor<StoreData>,
+    /// When a call was begun or has returned last, by the run's clock.
+    active: u64,
     places: Vec<Place<'a>>,
     free: Vec<usize>,
     in_flight: usize,
@@ -181,6 +183,8 @@ struct Place<'a> {
 
 enum Returned {
     Nothing,
+    /// Messages or an alarm were handled.
+    Work,
     Decision(Decision),
 }
 
@@ -236,6 +240,7 @@ impl<'a> Calls<'a> {
             instance,
             flight,
             exports,
+            active: run.clock.entered(),
             run,
             accessor,
             places: Vec::new(),
@@ -255,7 +260,10 @@ impl<'a> Calls<'a> {
         }
         loop {
             let busy = self.in_flight > 0;
-            match self.idleness.poll(cx, self.instance, self.run, busy) {
+            match self
+                .idleness
+                .poll(cx, self.instance, self.run, self.active, busy)
+            {
                 Poll::Ready(Wake::Job(job)) => {
                     if let Err(error) = self.begin(job) {
                         return Poll::Ready(Stop::Refused(error));
@@ -295,7 +303,7 @@ impl<'a> Calls<'a> {
             });
         }
         let returned = result?;
-        self.pool.backoff.succeed();
+        self.active = self.run.clock.entered();
         self.free.push(index);
         self.in_flight -= 1;
         let Some(asker) = self.flight.askers.lock()[index].take() else {
@@ -303,6 +311,10 @@ impl<'a> Calls<'a> {
         };
         match returned {
             Returned::Nothing => asker.done(),
+            Returned::Work => {
+                self.pool.backoff.succeed();
+                asker.done();
+            }
             Returned::Decision(decision) => asker.decided(decision),
         }
         Ok(())
@@ -313,6 +325,7 @@ impl<'a> Calls<'a> {
             // The peer has gone before it was its turn.
             return Ok(());
         }
+        self.active = self.run.clock.entered();
         let place = self.place();
         self.serial += 1;
         self.in_flight += 1;
@@ -372,7 +385,7 @@ impl<'a> Calls<'a> {
         let call = accessor.with(|access| alarm.start_call_concurrent(access, arguments))?;
         Ok(Box::pin(async move {
             alarm.finish_call_concurrent(accessor, call).await?;
-            Ok(Returned::Nothing)
+            Ok(Returned::Work)
         }))
     }
 
@@ -396,7 +409,7 @@ impl<'a> Calls<'a> {
                     .with(|access| messages.start_call_concurrent(access, (connection, batch)))?;
                 Box::pin(async move {
                     messages.finish_call_concurrent(accessor, call).await?;
-                    Ok(Returned::Nothing)
+                    Ok(Returned::Work)
                 })
             }
             Event::Alarm(name) => self.start_alarm(Some(connection), &name, 1)?,

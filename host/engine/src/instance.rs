@@ -12,7 +12,7 @@ use std::panic::AssertUnwindSafe;
 use std::pin::{Pin, pin};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
@@ -44,7 +44,7 @@ pub(crate) struct Instance {
     pub(crate) mailbox: Mailbox,
     /// Seats taken. Changed under the pool's lock only.
     pub(crate) bound: AtomicU32,
-    /// Another version takes over: it begins no more calls.
+    /// Another version takes over, or somebody else needs the place.
     pub(crate) ending: AtomicBool,
     /// The pool has forgotten it. Changed under the pool's lock only.
     pub(crate) retired: AtomicBool,
@@ -52,11 +52,12 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
-    /// Begins no more calls, and ends when those in flight have returned. What
-    /// waits is given back then.
+    /// Has it end when the calls that were asked for have returned. What is
+    /// asked for later is given back then. That each does what it was made for
+    /// is what makes progress, however many wait for a place.
     pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::Release);
-        self.mailbox.wake();
+        self.mailbox.end();
     }
 
     pub(crate) fn is_ending(&self) -> bool {
@@ -217,6 +218,8 @@ pub(crate) async fn enforce_within<T>(
 pub(crate) struct Idleness {
     timer: Pin<Box<Sleep>>,
     armed: bool,
+    /// Whom the timer wakes.
+    waker: Option<Waker>,
     timeout: Duration,
 }
 
@@ -232,24 +235,23 @@ impl Idleness {
         Self {
             timer: Box::pin(tokio::time::sleep(timeout)),
             armed: false,
+            waker: None,
             timeout,
         }
     }
 
-    /// `busy` says that calls are in flight: then nothing is idle.
+    /// `active` is when the last call was made, by the run's clock; `busy` says
+    /// that calls are in flight: then nothing is idle.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         instance: &Instance,
         run: &Run,
+        active: u64,
         busy: bool,
     ) -> Poll<Wake> {
-        if !instance.is_ending() {
-            if let Poll::Ready(job) = instance.mailbox.poll_pop(cx) {
-                return Poll::Ready(Wake::Job(job));
-            }
-        } else if busy {
-            instance.mailbox.register(cx);
+        if let Poll::Ready(job) = instance.mailbox.poll_pop(cx) {
+            return Poll::Ready(Wake::Job(job));
         }
         if busy {
             return Poll::Pending;
@@ -259,11 +261,16 @@ impl Idleness {
         }
         // The timer is not touched by calls: when it fires, it is asked how
         // long ago the last one was.
-        if self.armed && !self.timer.is_elapsed() {
+        let woken = |waker: &Waker| waker.will_wake(cx.waker());
+        if self.armed && !self.timer.is_elapsed() && self.waker.as_ref().is_some_and(woken) {
+            return Poll::Pending;
+        }
+        self.waker = Some(cx.waker().clone());
+        if self.armed && !self.timer.is_elapsed() && self.timer.as_mut().poll(cx).is_pending() {
             return Poll::Pending;
         }
         loop {
-            let idle = run.clock.idle();
+            let idle = run.clock.since(active);
             if self.armed && idle >= self.timeout {
                 self.armed = false;
                 return Poll::Ready(Wake::Idle);

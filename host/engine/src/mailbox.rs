@@ -88,6 +88,9 @@ pub(crate) struct Mailbox {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
+    /// How many jobs will be begun, once the instance is to end: those that
+    /// were there then. What comes later only waits for the end.
+    last: Option<usize>,
     closed: bool,
 }
 
@@ -160,6 +163,21 @@ impl Job {
     }
 }
 
+// === impl Queue ===
+
+impl Queue {
+    fn pop(&mut self) -> Option<Job> {
+        match &mut self.last {
+            None => self.jobs.pop_front(),
+            Some(0) => None,
+            Some(last) => {
+                *last -= 1;
+                self.jobs.pop_front()
+            }
+        }
+    }
+}
+
 // === impl Mailbox ===
 
 impl Mailbox {
@@ -176,32 +194,27 @@ impl Mailbox {
     }
 
     pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Job> {
-        if let Some(job) = self.queue.lock().jobs.pop_front() {
+        if let Some(job) = self.queue.lock().pop() {
             return Poll::Ready(job);
         }
         // Registered before the second look: a job that comes in between
         // wakes.
         self.driver.register(cx.waker());
-        self.queue
-            .lock()
-            .jobs
-            .pop_front()
-            .map_or(Poll::Pending, Poll::Ready)
+        self.queue.lock().pop().map_or(Poll::Pending, Poll::Ready)
     }
 
-    /// Has the driver woken by [`Mailbox::wake`], without taking anything.
-    pub(crate) fn register(&self, cx: &Context<'_>) {
-        self.driver.register(cx.waker());
+    /// Has no job begun that comes from now on, and wakes the driver.
+    pub(crate) fn end(&self) {
+        let mut queue = self.queue.lock();
+        let waiting = queue.jobs.len();
+        queue.last.get_or_insert(waiting);
+        drop(queue);
+        self.driver.wake();
     }
 
     /// Whether there is nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.lock().jobs.is_empty()
-    }
-
-    /// Makes the driver look again at what else it waits for.
-    pub(crate) fn wake(&self) {
-        self.driver.wake();
     }
 
     /// Takes no more jobs, and hands out those that were not begun.

@@ -39,7 +39,8 @@ pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
     let mut idleness = Idleness::new(pool.shared.policy.idle_timeout);
     loop {
         let run = &guest.run;
-        let wake = std::future::poll_fn(|cx| idleness.poll(cx, instance, run, false)).await;
+        let active = run.clock.entered();
+        let wake = std::future::poll_fn(|cx| idleness.poll(cx, instance, run, active, false)).await;
         let handled = match wake {
             Wake::Job(job) => guest.handle(pool, job).await,
             Wake::Idle => {
@@ -51,9 +52,8 @@ pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
                 continue;
             }
         };
-        match handled {
-            Ok(()) => pool.backoff.succeed(),
-            Err((failure, asker)) => return End::Failed(failure, vec![asker]),
+        if let Err((failure, asker)) = handled {
+            return End::Failed(failure, vec![asker]);
         }
     }
 }
@@ -103,6 +103,7 @@ impl Guest {
             Job::Alarm(name, attempt, _seat, reply) => {
                 match self.alarm(pool, None, &name, attempt).await {
                     Ok(()) => {
+                        pool.backoff.succeed();
                         Asker::Alarm(reply).done();
                         Ok(())
                     }
@@ -118,6 +119,9 @@ impl Guest {
                 self.store.data_mut().handles.take_back(index);
                 match called {
                     Ok(()) => {
+                        if matches!(event, Event::Messages(_) | Event::Alarm(_)) {
+                            pool.backoff.succeed();
+                        }
                         Asker::Event(turn).done();
                         Ok(())
                     }

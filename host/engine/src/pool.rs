@@ -42,6 +42,17 @@ struct State {
     roomy: Vec<Arc<Instance>>,
 }
 
+/// Who wants a seat.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Wanted<'a> {
+    /// The affinity value.
+    pub(crate) key: Option<&'a str>,
+    /// A connection that is not open yet: it may be refused.
+    pub(crate) joins: bool,
+    /// Another version that serves the value already is as good.
+    pub(crate) follows: bool,
+}
+
 /// No instance has room and no more may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
@@ -65,73 +76,86 @@ impl Pool {
     }
 
     /// Takes a seat in the instance of an affinity value, or in any that has
-    /// room; makes an instance where there is none. The instance of a value
-    /// may be another version's, or end: then what is put into its mailbox is
-    /// given back when it has ended.
-    pub(crate) fn seat(self: &Arc<Self>, key: Option<&str>) -> Result<Seat, Full> {
-        match key {
-            Some(key) => self.seat_of(key),
-            None => self.any_seat(),
+    /// room; makes an instance where there is none. The instance may be
+    /// ending: then what is put into its mailbox is given back when it has
+    /// ended.
+    pub(crate) fn seat(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Seat, Full> {
+        match wanted.key {
+            Some(key) => self.seat_of(key, wanted),
+            None => self.any_seat(wanted),
         }
     }
 
-    fn seat_of(self: &Arc<Self>, key: &str) -> Result<Seat, Full> {
+    fn seat_of(self: &Arc<Self>, key: &str, wanted: Wanted<'_>) -> Result<Seat, Full> {
         let mut keys = self.shared.commons.keys.lock();
         let Some(instance) = keys.get(key) else {
-            let instance = self.make(Some(key), &mut self.state.lock())?;
+            let instance = match self.make(Some(key), &mut self.state.lock()) {
+                Ok(instance) => instance,
+                Err(Full) => return self.evict(wanted).ok_or(Full),
+            };
             keys.insert(key.into(), Arc::clone(&instance));
             return Ok(Seat {
                 pool: Arc::clone(self),
                 instance,
             });
         };
-        let other = instance.pool.upgrade();
-        let pool = match other {
-            Some(pool) if Arc::ptr_eq(&pool, self) && !instance.is_ending() => {
-                if instance.bound.load(Ordering::Relaxed) >= self.shared.policy.concurrency {
-                    return Err(Full);
-                }
-                pool
+        // Its driver holds the pool until it has forgotten the instance.
+        let pool = instance.pool.upgrade().ok_or(Full)?;
+        if Arc::ptr_eq(&pool, self) || wanted.follows {
+            let full = instance.bound.load(Ordering::Relaxed) >= pool.shared.policy.concurrency;
+            if full && wanted.joins {
+                return Err(Full);
             }
-            Some(pool) => {
-                instance.end();
-                pool
-            }
-            // Its driver holds the pool until it has forgotten the instance.
-            None => return Err(Full),
-        };
-        let state = pool.state.lock();
-        instance.bound.fetch_add(1, Ordering::Relaxed);
-        drop(state);
-        Ok(Seat {
-            pool,
-            instance: Arc::clone(instance),
-        })
+        } else {
+            instance.end();
+        }
+        let seat = Seat::take(&pool, instance, &pool.state.lock());
+        Ok(seat)
     }
 
-    fn any_seat(self: &Arc<Self>) -> Result<Seat, Full> {
+    fn any_seat(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Seat, Full> {
         let mut state = self.state.lock();
         let concurrency = self.shared.policy.concurrency;
-        let instance = match state.roomy.last().cloned() {
-            Some(instance) => {
-                let bound = instance.bound.fetch_add(1, Ordering::Relaxed) + 1;
-                if bound >= concurrency {
-                    state.roomy.pop();
-                }
-                instance
+        if let Some(instance) = state.roomy.last().cloned() {
+            let seat = Seat::take(self, &instance, &state);
+            if instance.bound.load(Ordering::Relaxed) >= concurrency {
+                state.roomy.pop();
             }
-            None => {
-                let instance = self.make(None, &mut state)?;
+            return Ok(seat);
+        }
+        match self.make(None, &mut state) {
+            Ok(instance) => {
                 if concurrency > 1 {
                     state.roomy.push(Arc::clone(&instance));
                 }
-                instance
+                Ok(Seat {
+                    pool: Arc::clone(self),
+                    instance,
+                })
             }
-        };
-        Ok(Seat {
-            pool: Arc::clone(self),
-            instance,
-        })
+            Err(Full) => {
+                drop(state);
+                self.evict(wanted).ok_or(Full)
+            }
+        }
+    }
+
+    /// All seats are taken, by connections that may be quiet. An event of
+    /// another open connection is not refused for that: the oldest instance
+    /// ends when its calls have returned, and makes room.
+    fn evict(self: &Arc<Self>, wanted: Wanted<'_>) -> Option<Seat> {
+        if wanted.joins {
+            return None;
+        }
+        let mut state = self.state.lock();
+        let oldest = state.live.values().find(|instance| !instance.is_ending());
+        // Those that end already make room as well.
+        let instance = oldest.or_else(|| state.live.values().next()).cloned()?;
+        state.roomy.retain(|other| !Arc::ptr_eq(other, &instance));
+        let seat = Seat::take(self, &instance, &state);
+        drop(state);
+        instance.end();
+        Some(seat)
     }
 
     /// Makes an instance with one seat taken.
@@ -206,6 +230,22 @@ impl Pool {
         if was == self.shared.policy.concurrency && instance.key.is_none() && serves {
             state.roomy.push(Arc::clone(instance));
         }
+    }
+}
+
+impl Seat {
+    /// One more in an instance, with its pool's lock held.
+    fn take(pool: &Arc<Pool>, instance: &Arc<Instance>, _locked: &State) -> Self {
+        instance.bound.fetch_add(1, Ordering::Relaxed);
+        Self {
+            pool: Arc::clone(pool),
+            instance: Arc::clone(instance),
+        }
+    }
+
+    /// The version that serves it.
+    pub(crate) fn stamp(&self) -> u64 {
+        self.pool.shared.digest.stamp()
     }
 }
 

@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use crate::commons::Commons;
 use crate::component::{HandlerKind, Loaded};
 use crate::mailbox::{Job, UpgradeOutcome};
-use crate::pool::{Full, Pool, Seat};
+use crate::pool::{Full, Pool, Seat, Wanted};
 use crate::store::Shared;
 
 /// A version that is ready to serve.
@@ -130,12 +130,12 @@ impl Version {
     pub(crate) async fn ask(
         &self,
         request: Box<UpgradeRequest>,
-        key: Option<&str>,
+        wanted: Wanted<'_>,
     ) -> Result<Answer, UpgradeError> {
         if let Some(left) = self.pool.backoff.left() {
             return Err(UpgradeError::BackedOff(left));
         }
-        let seat = self.pool.seat(key).map_err(|Full| UpgradeError::Full)?;
+        let seat = self.pool.seat(wanted).map_err(|Full| UpgradeError::Full)?;
         let instance = Arc::clone(&seat.instance);
         let (reply, answer) = oneshot::channel();
         if let Err(job) = instance.mailbox.push(Job::Upgrade(request, seat, reply)) {

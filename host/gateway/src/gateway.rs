@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
 use openline_cluster::budget::HostBudget;
@@ -20,6 +20,7 @@ use openline_engine::commons::Commons;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::development::Development;
 use crate::ledger::Ledger;
 use crate::tally::Tally;
 
@@ -40,6 +41,7 @@ pub struct Gateway {
     draining: AtomicBool,
     /// Aliases that no route leads to any more, but connections may have.
     retired: Mutex<Vec<Weak<Alias>>>,
+    development: OnceLock<Arc<Development>>,
 }
 
 /// What a configuration says, ready to be used.
@@ -86,6 +88,7 @@ impl Gateway {
             sockets: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             retired: Mutex::default(),
+            development: OnceLock::new(),
         })
     }
 
@@ -119,6 +122,17 @@ impl Gateway {
         retired.extend(gone.map(|service| Arc::downgrade(&service.alias)));
         *self.table.write() = table;
         Ok(())
+    }
+
+    /// From now on the page shows what is known of functions that are being
+    /// written. Once only: what comes later is not taken.
+    pub fn develop(&self, development: Arc<Development>) {
+        let _ = self.development.set(development);
+    }
+
+    /// There in a host that runs in development.
+    pub(crate) fn development(&self) -> Option<&Development> {
+        self.development.get().map(|development| &**development)
     }
 
     /// What is in force now.

@@ -37,17 +37,28 @@ pub(crate) async fn serve(
     gateway: Arc<Gateway>,
 ) {
     let permit = Arc::new(permit);
+    let answer = |request| answer(&gateway, request, peer, Arc::clone(&permit));
+    hold(stream, peer, &gateway, answer).await;
+}
+
+/// Answers the requests of one TCP connection, until it ends, is upgraded, or
+/// the host drains.
+pub(crate) async fn hold<F, A>(stream: TcpStream, peer: SocketAddr, gateway: &Gateway, answer: F)
+where
+    F: Fn(Request<Incoming>) -> A,
+    A: Future<Output = Answer>,
+{
     let patience = gateway.table().config.request_timeout;
     let mut drain = gateway.drain.subscribe();
     // One that comes while the host drains gets its one answer.
     let last = *drain.borrow_and_update();
     let answered = Answered::default();
     let service = service_fn(|request| {
-        let (gateway, permit) = (Arc::clone(&gateway), Arc::clone(&permit));
+        let answering = answer(request);
         let answered = &answered;
         async move {
             answered.begin();
-            let answer = answer(&gateway, request, peer, permit).await;
+            let answer = answering.await;
             answered.end();
             Ok::<_, Infallible>(answer)
         }

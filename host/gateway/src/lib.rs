@@ -5,9 +5,11 @@
 //! may ask a function, `upgrade` asks it, and `connection` holds the line open
 //! from then on. Refusals become responses in `rescue`, in one place.
 
+pub mod admin;
 mod admit;
 mod connection;
 pub mod deployer;
+pub mod development;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;

@@ -6,15 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use openline_core::config::{Config, ConfigError, FunctionConfig};
-use openline_core::name::AliasName;
-use openline_core::route::Route;
-use openline_engine::alias::{Alias, Split};
+use openline_engine::LoadError;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
-use openline_engine::version::Version;
-use openline_engine::{HandlerKind, LoadError};
+use openline_gateway::deployer::{Component, StartError};
 use openline_store::Store;
 
 use crate::component;
+use crate::dev::source::DevelopmentSource;
 
 /// A wrong configuration, as in BSD's sysexits.
 const EXIT_CONFIG: u8 = 78;
@@ -52,9 +50,6 @@ fn config_errors(path: &Path, errors: &[ConfigError]) -> String {
     text
 }
 
-/// The functions of a host on their routes.
-pub(crate) type Functions = Vec<(Route, Arc<Alias>)>;
-
 /// Where a host's configuration comes from, also when it is read again.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
@@ -62,6 +57,8 @@ pub(crate) enum Source {
     File(PathBuf),
     /// The command line; only the components can change.
     Words(Box<Config>),
+    /// Either, with what is being written.
+    Development(Box<DevelopmentSource>),
 }
 
 impl Source {
@@ -70,105 +67,104 @@ impl Source {
         match self {
             Self::File(path) => read_config(path),
             Self::Words(config) => Ok((**config).clone()),
+            Self::Development(source) => source.read(),
         }
     }
 
     /// The file to blame.
-    fn file(&self) -> Option<&Path> {
+    pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
             Self::Words(_) => None,
+            Self::Development(source) => source.base.file(),
         }
     }
 }
 
-/// Makes the runtime that a configuration asks for.
-pub(crate) fn runtime(config: &Config) -> anyhow::Result<Arc<Runtime>> {
+/// Makes the runtime that a configuration asks for, for development or not.
+pub(crate) fn runtime(config: &Config, source_lines: bool) -> anyhow::Result<Arc<Runtime>> {
     let cache = config.server.cache.clone().or_else(default_cache);
-    let options = RuntimeOptions::new(&config.server, cache);
+    let options = RuntimeOptions {
+        source_lines,
+        ..RuntimeOptions::new(&config.server, cache)
+    };
     Ok(Arc::new(Runtime::new(options)?))
 }
 
-/// Loads every function, but those of `before` that have not changed. All or
-/// none: the error names each component that cannot be a function.
-pub(crate) async fn load(
+/// Opens the data directory, or does without one.
+pub(crate) fn store(config: &Config) -> anyhow::Result<Store> {
+    let most = config.server.stored_bytes as u64;
+    let Some(folder) = &config.server.data else {
+        return Ok(Store::memory(most));
+    };
+    Store::open(folder, most).map_err(|error| {
+        let (shown, hint) = (folder.display(), error.hint());
+        ConfigFault(format!(
+            "the data directory {shown} cannot be used: {error}\n  hint: {hint}"
+        ))
+        .into()
+    })
+}
+
+/// Reads the components that a configuration names.
+pub(crate) fn components(config: &Config) -> Vec<Component> {
+    let most = config.server.component_bytes;
+    let functions = config.functions.iter();
+    let read = functions.filter_map(|function| {
+        let bytes = component::read(function.component.as_ref()?, most);
+        Some(Component {
+            function: function.name.clone(),
+            bytes: bytes.map(Into::into),
+        })
+    });
+    read.collect()
+}
+
+/// Loads every component of a configuration, only to see that it does.
+pub(crate) async fn try_out(
     runtime: &Arc<Runtime>,
     config: &Config,
     source: &Source,
-    before: &Functions,
-) -> anyhow::Result<Functions> {
-    let mut functions = Vec::new();
+) -> anyhow::Result<()> {
     let mut errors = Vec::new();
-    for function in &config.functions {
-        // It waits for a deploy.
-        let Some(component) = &function.component else {
+    for component in components(config) {
+        let named = |function: &&FunctionConfig| function.name == component.function;
+        let Some(function) = config.functions.iter().find(named) else {
             continue;
         };
-        let before = before
-            .iter()
-            .find(|(_, other)| *other.function() == function.name)
-            .map(|(_, before)| before);
-        let component_bytes = config.server.component_bytes;
-        match load_one(runtime, function, component, component_bytes, before).await {
-            Ok(loaded) => functions.push((function.route.clone(), loaded)),
-            Err(error) => errors.push(blame(function, component, source.file(), &error)),
+        let tried = async {
+            runtime
+                .load_alone(function, component.bytes?.to_vec())
+                .await
+        };
+        match tried.await {
+            Ok(version) => {
+                let handler = version.handler();
+                tracing::info!(function = %function.name, ?handler, "loaded");
+            }
+            Err(error) => errors.push((component.function, error)),
         }
     }
     if errors.is_empty() {
-        Ok(functions)
+        Ok(())
     } else {
-        Err(ConfigFault(errors.join("\n")).into())
+        Err(explain(StartError::Load(errors), config, source))
     }
 }
 
-async fn load_one(
-    runtime: &Arc<Runtime>,
-    config: &FunctionConfig,
-    component: &Path,
-    component_bytes: usize,
-    before: Option<&Arc<Alias>>,
-) -> Result<Arc<Alias>, LoadError> {
-    let bytes = component::read(component, component_bytes)?;
-    let started = tokio::time::Instant::now();
-    let (alias, handler) = match before {
-        Some(alias) => {
-            let before = Arc::clone(&alias.split().shares[0].0);
-            let version = runtime.reload(config, bytes, &before).await?;
-            let handler = version.handler();
-            let answers = *alias.split().auto_responses == *config.auto_responses;
-            if !Arc::ptr_eq(&version, &before) || !answers {
-                alias.replace(split(version, config));
-            }
-            (Arc::clone(alias), handler)
-        }
-        None => {
-            let commons = runtime.commons(&config.name, &Store::memory(0));
-            let version = runtime.load(config, bytes, &commons).await?;
-            let handler = version.handler();
-            let alias = Alias::new(
-                Arc::clone(&commons),
-                AliasName::live(),
-                split(version, config),
-            );
-            commons.set_home(&alias);
-            (alias, handler)
-        }
+/// Says which line of the configuration is to blame.
+pub(crate) fn explain(error: StartError, config: &Config, source: &Source) -> anyhow::Error {
+    let StartError::Load(errors) = error else {
+        return error.into();
     };
-    let handler = match handler {
-        HandlerKind::Plain => "plain",
-        HandlerKind::Async => "async",
-    };
-    let milliseconds = started.elapsed().as_millis();
-    tracing::info!(function = %config.name, route = %config.route, handler, milliseconds, "loaded");
-    Ok(alias)
-}
-
-/// All connections of a function go to this version.
-fn split(version: Arc<Version>, config: &FunctionConfig) -> Split {
-    Split {
-        auto_responses: config.auto_responses.clone().into(),
-        ..Split::to(version)
-    }
+    let errors = errors.iter().map(|(name, error)| {
+        let function = config.functions.iter().find(|it| it.name == *name);
+        match function.and_then(|it| it.component.as_deref().map(|file| (it, file))) {
+            Some((function, file)) => blame(function, file, source.file(), error),
+            None => format!("function `{name}`: {error}\n  hint: {}", error.hint()),
+        }
+    });
+    ConfigFault(errors.collect::<Vec<_>>().join("\n")).into()
 }
 
 fn blame(

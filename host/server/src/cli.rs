@@ -2,12 +2,18 @@
 
 use clap::{Parser, Subcommand};
 
+use crate::commands::aliases::{AliasesArguments, PromoteArguments, RollbackArguments};
 use crate::commands::bench::BenchArguments;
 use crate::commands::build::BuildArguments;
 use crate::commands::check::CheckArguments;
 use crate::commands::close_codes::CloseCodesArguments;
+use crate::commands::connections::{CloseArguments, ConnectionsArguments, SendArguments};
+use crate::commands::deploy::DeployArguments;
+use crate::commands::dev::DevArguments;
+use crate::commands::functions::{FunctionsArguments, VersionsArguments};
 use crate::commands::limits::LimitsArguments;
 use crate::commands::new::NewArguments;
+use crate::commands::remove::RemoveArguments;
 use crate::commands::run::RunArguments;
 use crate::commands::serve::ServeArguments;
 
@@ -29,8 +35,9 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, for a moment")]
 pub(crate) enum Command {
+    /// Build, serve and watch a crate while it is written.
+    Dev(DevArguments),
     /// Run functions without a configuration, each at /NAME.
     Run(RunArguments),
     /// Serve what a configuration file says.
@@ -41,6 +48,26 @@ pub(crate) enum Command {
     New(NewArguments),
     /// Compile a crate to a component and check it.
     Build(BuildArguments),
+    /// Send a component to a running host: a new version of a function.
+    Deploy(DeployArguments),
+    /// Give all connections of an alias to its canary, or to a version.
+    Promote(PromoteArguments),
+    /// Point an alias to where it pointed before.
+    Rollback(RollbackArguments),
+    /// List the functions of a running host.
+    Functions(FunctionsArguments),
+    /// List the versions of a function.
+    Versions(VersionsArguments),
+    /// List the aliases of a function, or point one to versions by weight.
+    Aliases(AliasesArguments),
+    /// Remove a version, an alias, or a function that was deployed.
+    Remove(RemoveArguments),
+    /// List open connections.
+    Connections(ConnectionsArguments),
+    /// Send a message to a connection's peer.
+    Send(SendArguments),
+    /// Close a connection.
+    Close(CloseArguments),
     /// Measure an echo over WebSocket.
     Bench(BenchArguments),
     /// List every limit: its default, its range, what happens past it.

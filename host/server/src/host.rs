@@ -1,33 +1,67 @@
 //! A running host: it listens, reads its configuration again when it is asked
 //! to, and drains when it is to end.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use openline_core::config::{Config, ServerConfig};
-use openline_engine::runtime::Runtime;
-use openline_gateway::gateway::Gateway;
+use openline_core::config::{AdminListen, Config, ServerConfig};
+use openline_core::digest::Digest;
+use openline_core::name::FunctionName;
+use openline_gateway::admin::{Admin, AdminOptions};
+use openline_gateway::deployer::{Deployer, Reloaded};
+use openline_gateway::development::Development;
 use openline_gateway::listen;
+use tokio::sync::{mpsc, oneshot};
 
-use crate::assemble::{self, Functions, Source};
+use crate::assemble::{self, Source};
 use crate::signal::{Asked, Signals};
 use crate::telemetry::{complain, print, tell};
 
 /// What stays the same as long as the process lives.
 struct Host {
     source: Source,
-    runtime: Arc<Runtime>,
-    gateway: Arc<Gateway>,
+    deployer: Deployer,
     /// As it was when the host started.
     started: ServerConfig,
-    functions: Functions,
+}
+
+/// One who asks for reloads beside signals, and is told what comes of them:
+/// `openline dev`.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) requests: mpsc::Receiver<Reload>,
+    /// What the page shows of it.
+    pub(crate) development: Arc<Development>,
+}
+
+/// A request for a reload, and where to answer it: with all that serves then,
+/// or with what is wrong, in which case all stays as it was.
+pub(crate) type Reload = oneshot::Sender<anyhow::Result<Vec<Served>>>;
+
+/// A function that serves.
+#[derive(Clone, Debug)]
+pub(crate) struct Served {
+    pub(crate) function: String,
+    pub(crate) route: String,
+    pub(crate) version: Digest,
+    pub(crate) connections: usize,
 }
 
 /// Serves until a signal asks to stop, then drains.
 pub(crate) async fn serve(source: Source) -> anyhow::Result<()> {
+    serve_with(source, None).await
+}
+
+/// The same, with one who asks for reloads.
+pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> anyhow::Result<()> {
     let config = source.read()?;
-    let runtime = assemble::runtime(&config)?;
-    let functions = assemble::load(&runtime, &config, &source, &Vec::new()).await?;
+    let runtime = assemble::runtime(&config, driver.is_some())?;
+    let store = assemble::store(&config)?;
+    let components = assemble::components(&config);
+    let in_memory = config.server.data.is_none();
+    let started = Deployer::start(runtime, store, in_memory, config.clone(), components).await;
+    let deployer = started.map_err(|error| assemble::explain(error, &config, &source))?;
     let mut signals = Signals::listen()?;
     // Each connection is a file; the soft limit is often 1024.
     match rlimit::increase_nofile_limit(u64::MAX) {
@@ -41,25 +75,34 @@ pub(crate) async fn serve(source: Source) -> anyhow::Result<()> {
         )
     })?;
     let address = listener.local_addr()?;
-    let gateway = Arc::new(Gateway::new(config.server.clone(), functions.clone())?);
+    let admin = open_admin(&deployer, &config.server, address)?;
+    let gateway = Arc::clone(deployer.gateway());
+    if let Some(driver) = &driver {
+        gateway.develop(Arc::clone(&driver.development));
+    }
     let mut host = Host {
         source,
-        runtime,
-        gateway: Arc::clone(&gateway),
+        deployer,
         started: config.server,
-        functions,
     };
     let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&gateway)));
     print(&format!("listening on http://{address}"))?;
     host.introduce(&address.to_string());
+    let administering = admin.map(|(address, admin)| {
+        tell(&format!("admin         http://{address}/"));
+        tokio::spawn(admin.serve())
+    });
 
     loop {
-        let asked = signals.next().await;
-        if asked == Asked::Stop {
-            break;
-        }
+        let request = tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop => break,
+                Asked::Reload => None,
+            },
+            request = requested(driver.as_mut()) => Some(request),
+        };
         tokio::select! {
-            () = host.reload() => {}
+            () = host.reload(request) => {}
             () = signals.stop() => break,
         }
     }
@@ -73,7 +116,65 @@ pub(crate) async fn serve(source: Source) -> anyhow::Result<()> {
         () = signals.stop() => tell("ended without draining"),
     }
     accepting.abort();
+    if let Some(administering) = administering {
+        administering.abort();
+    }
     Ok(())
+}
+
+/// The next request of one who asks for reloads, if there is one.
+async fn requested(driver: Option<&mut Driver>) -> Reload {
+    match driver {
+        Some(driver) => match driver.requests.recv().await {
+            Some(request) => request,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
+}
+
+/// Opens the admin interface, if there is to be one. That nobody asked for
+/// where it is, and that the port is taken, is no reason not to start.
+fn open_admin(
+    deployer: &Deployer,
+    server: &ServerConfig,
+    listen: SocketAddr,
+) -> anyhow::Result<Option<(SocketAddr, Admin)>> {
+    let loopback = |port| SocketAddr::from(([127, 0, 0, 1], port));
+    let (wanted, asked) = match server.admin {
+        AdminListen::Off => return Ok(None),
+        AdminListen::At(address) => (address, true),
+        // A port that was chosen freely has no next one.
+        AdminListen::Beside if server.listen.port() == 0 => (loopback(0), false),
+        AdminListen::Beside => match listen.port().checked_add(1) {
+            Some(port) => (loopback(port), false),
+            None => return Ok(None),
+        },
+    };
+    let listener = match listen::bind(wanted) {
+        Ok(listener) => listener,
+        Err(error) if asked => {
+            return Err(error).with_context(|| {
+                format!(
+                    "the admin interface cannot listen on {wanted}\n  hint: choose another address with `admin`, or \"off\""
+                )
+            });
+        }
+        Err(error) => {
+            tracing::warn!(%wanted, %error, "no admin interface: choose its address with `admin`");
+            return Ok(None);
+        }
+    };
+    let address = listener.local_addr()?;
+    let options = AdminOptions {
+        token: server.admin_token.clone(),
+        component_bytes: server.component_bytes,
+        listen,
+    };
+    Ok(Some((
+        address,
+        Admin::new(listener, deployer.clone(), options)?,
+    )))
 }
 
 /// Connections that the system will not allow are better said now than met.
@@ -91,10 +192,14 @@ fn warn_of_files(files: u64, config: &ServerConfig) {
 impl Host {
     fn introduce(&self, address: &str) {
         tell(&format!("page          http://{address}/.openline/"));
-        let routes = self.functions.iter().map(|(route, _)| route.to_string());
-        let routes: Vec<_> = routes.collect();
+        let functions = self.deployer.functions();
+        let routes = functions.iter().flat_map(|function| &function.routes);
+        let routes: Vec<_> = routes.map(|route| route.route.clone()).collect();
         for route in &routes {
             tell(&format!("function at   ws://{address}{route}"));
+        }
+        if routes.is_empty() {
+            return;
         }
         let example = routes
             .iter()
@@ -106,9 +211,15 @@ impl Host {
     }
 
     /// Reads the configuration and the components again. What is wrong with
-    /// them is said, and all stays as it was.
-    async fn reload(&mut self) {
-        match self.try_reload().await {
+    /// them is said, to who asked or to all, and all stays as it was.
+    async fn reload(&mut self, request: Option<Reload>) {
+        let reloaded = self.try_reload().await;
+        if let Some(request) = request {
+            // Who does not wait for the answer any more is ending.
+            let _ = request.send(reloaded.map(|_| self.served()));
+            return;
+        }
+        match reloaded {
             Ok(changed) => tell(&format!("reloaded: {changed}")),
             Err(error) => {
                 complain(&error);
@@ -117,16 +228,35 @@ impl Host {
         }
     }
 
+    /// The functions that have a version, each on its first route.
+    fn served(&self) -> Vec<Served> {
+        let routes = self.deployer.routes();
+        let mut served: Vec<Served> = Vec::new();
+        for (route, alias) in routes {
+            let function = alias.function().to_string();
+            let known = served.iter().any(|other| other.function == function);
+            let Some((version, _)) = alias.split().shares.first().cloned() else {
+                continue;
+            };
+            if !known {
+                served.push(Served {
+                    function,
+                    route: route.to_string(),
+                    version: version.digest(),
+                    connections: alias.hub().connections(),
+                });
+            }
+        }
+        served
+    }
+
     async fn try_reload(&mut self) -> anyhow::Result<String> {
         let config = self.source.read()?;
-        let functions =
-            assemble::load(&self.runtime, &config, &self.source, &self.functions).await?;
-        self.gateway
-            .replace(config.server.clone(), functions.clone())?;
-        let changed = changes(&self.functions, &functions);
-        self.functions = functions;
+        let components = assemble::components(&config);
+        let reloaded = self.deployer.reload(config.clone(), components).await;
+        let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
         self.tell_what_waits(&config);
-        Ok(changed)
+        Ok(changes(&reloaded))
     }
 
     /// Keys that are only looked at when the host starts.
@@ -138,6 +268,12 @@ impl Host {
             ("outbox_bytes", old.outbox_bytes != new.outbox_bytes),
             ("instances", old.instances != new.instances),
             ("cache", old.cache != new.cache),
+            ("data", old.data != new.data),
+            ("admin", old.admin != new.admin),
+            ("admin_token", old.admin_token != new.admin_token),
+            ("alarms", old.alarms != new.alarms),
+            ("attached_bytes", old.attached_bytes != new.attached_bytes),
+            ("stored_bytes", old.stored_bytes != new.stored_bytes),
             (
                 "component_bytes",
                 old.component_bytes != new.component_bytes,
@@ -157,39 +293,19 @@ impl Host {
 }
 
 /// What a reload has done, in words.
-fn changes(before: &Functions, after: &Functions) -> String {
-    let names = |functions: Vec<&str>| match functions.len() {
-        0 => "none".to_owned(),
-        _ => functions.join(", "),
-    };
-    let old = |name: &str| {
-        before
+fn changes(reloaded: &Reloaded) -> String {
+    let names = |functions: &[FunctionName]| match functions {
+        [] => "none".to_owned(),
+        _ => functions
             .iter()
-            .find(|(_, other)| other.function().as_str() == name)
+            .map(FunctionName::as_str)
+            .collect::<Vec<_>>()
+            .join(", "),
     };
-    let (mut added, mut changed) = (Vec::new(), Vec::new());
-    for (route, function) in after {
-        let name = function.function().as_str();
-        match old(name) {
-            None => added.push(name),
-            Some((old_route, other)) if old_route != route || !Arc::ptr_eq(other, function) => {
-                changed.push(name);
-            }
-            Some(_) => {}
-        }
-    }
-    let gone = before
-        .iter()
-        .map(|(_, function)| function.function().as_str());
-    let gone = gone.filter(|name| {
-        !after
-            .iter()
-            .any(|(_, other)| other.function().as_str() == *name)
-    });
     format!(
-        "functions changed: {}; added: {}; removed: {}; connections go on with what they have",
-        names(changed),
-        names(added),
-        names(gone.collect())
+        "functions changed: {}; added: {}; removed: {}; connections stay open",
+        names(&reloaded.changed),
+        names(&reloaded.added),
+        names(&reloaded.removed)
     )
 }

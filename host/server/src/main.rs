@@ -1,11 +1,13 @@
 //! `openline`: the command. Parses, dispatches, and turns an error into words
 //! and an exit code: 64 for a wrong command line, 78 for a wrong
-//! configuration, 1 for everything else that fails.
+//! configuration, 3 when a running host refuses, 1 for everything else that
+//! fails.
 
 mod assemble;
 mod cli;
 mod commands;
 mod component;
+mod dev;
 mod host;
 mod signal;
 mod telemetry;
@@ -34,14 +36,19 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    telemetry::start(arguments.log.as_deref());
-    match execute(arguments.command) {
+    let log = arguments.log.as_deref();
+    // It has another listener for the log.
+    if !matches!(arguments.command, Command::Dev(_)) {
+        telemetry::start(log, None);
+    }
+    match execute(arguments.command, log) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough, as `head` does.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::complain(&error);
-            ExitCode::from(assemble::exit_code(&error))
+            let code = commands::remote::exit_code(&error);
+            ExitCode::from(code.unwrap_or_else(|| assemble::exit_code(&error)))
         }
     }
 }
@@ -51,7 +58,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-fn execute(command: Command) -> anyhow::Result<()> {
+fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
     match command {
         Command::New(arguments) => return commands::new::run(&arguments),
         Command::Build(arguments) => {
@@ -66,10 +73,21 @@ fn execute(command: Command) -> anyhow::Result<()> {
         .build()?;
     let ended = runtime.block_on(async {
         match command {
+            Command::Dev(arguments) => commands::dev::run(arguments, log).await,
             Command::Serve(arguments) => commands::serve::run(&arguments).await,
             Command::Run(arguments) => commands::run::run(&arguments).await,
             Command::Check(arguments) => commands::check::run(&arguments).await,
             Command::Bench(arguments) => commands::bench::run(&arguments).await,
+            Command::Deploy(arguments) => commands::deploy::run(&arguments).await,
+            Command::Promote(arguments) => commands::aliases::promote(&arguments).await,
+            Command::Rollback(arguments) => commands::aliases::rollback(&arguments).await,
+            Command::Functions(arguments) => commands::functions::functions(&arguments).await,
+            Command::Versions(arguments) => commands::functions::versions(&arguments).await,
+            Command::Aliases(arguments) => commands::aliases::aliases(&arguments).await,
+            Command::Remove(arguments) => commands::remove::run(&arguments).await,
+            Command::Connections(arguments) => commands::connections::connections(&arguments).await,
+            Command::Send(arguments) => commands::connections::send(&arguments).await,
+            Command::Close(arguments) => commands::connections::close(&arguments).await,
             // Handled above, without a runtime.
             Command::New(_) | Command::Build(_) | Command::Limits(_) | Command::CloseCodes(_) => {
                 Ok(())

@@ -35,7 +35,7 @@ pub struct Config {
 }
 
 /// Who may open the page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PageAccess {
     /// Only peers on this machine that also address it by a loopback name.

@@ -107,6 +107,7 @@ pub struct AliasRecord {
 pub struct Deployment {
     name: FunctionName,
     route: Option<Route>,
+    configured: Option<Digest>,
     versions: Vec<VersionRecord>,
     aliases: BTreeMap<AliasName, AliasRecord>,
 }
@@ -118,6 +119,7 @@ struct Written {
     format: u32,
     name: FunctionName,
     route: Option<Route>,
+    configured: Option<Digest>,
     versions: Vec<VersionRecord>,
     aliases: BTreeMap<AliasName, AliasRecord>,
 }
@@ -174,6 +176,7 @@ impl Deployment {
         Self {
             name,
             route,
+            configured: None,
             versions: Vec::new(),
             aliases: BTreeMap::new(),
         }
@@ -217,6 +220,17 @@ impl Deployment {
         self.aliases.get(alias)?.pick(point)
     }
 
+    /// The version that a configuration has named last, if one has. As long as
+    /// it names the same, what was deployed since stays.
+    pub fn configured(&self) -> Option<Digest> {
+        self.configured
+    }
+
+    /// Notes the version that a configuration names.
+    pub fn set_configured(&mut self, version: Option<Digest>) {
+        self.configured = version;
+    }
+
     /// Changes the route it was deployed with.
     pub fn set_route(&mut self, route: Option<Route>) {
         self.route = route;
@@ -254,6 +268,7 @@ impl From<Deployment> for Written {
         let Deployment {
             name,
             route,
+            configured,
             versions,
             aliases,
         } = deployment;
@@ -261,6 +276,7 @@ impl From<Deployment> for Written {
             format: DEPLOYMENT_FORMAT,
             name,
             route,
+            configured,
             versions,
             aliases,
         }
@@ -277,6 +293,7 @@ impl TryFrom<Written> for Deployment {
         let deployment = Self {
             name: written.name,
             route: written.route,
+            configured: written.configured,
             versions: written.versions,
             aliases: written.aliases,
         };

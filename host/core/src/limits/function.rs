@@ -10,7 +10,7 @@ const MINUTE: u64 = 60 * SECOND;
 const DAY: u64 = 24 * 60 * MINUTE;
 
 /// What happens when a connection's outbox is full.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum OutboxOverflow {
     /// The connection is closed with 1013: a peer that misses a message would
@@ -24,7 +24,7 @@ pub enum OutboxOverflow {
 }
 
 /// What happens when a peer sends faster than it may.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RateExceeded {
     /// The connection is closed with 1008.
@@ -35,7 +35,7 @@ pub enum RateExceeded {
 }
 
 /// How a connection ends whose time is up.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TimeUp {
     /// With a close frame, 1001, once what waits is written.

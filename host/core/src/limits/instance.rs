@@ -9,7 +9,7 @@ const GIB: u64 = 1024 * MIB;
 
 /// What becomes of the events of open connections while a function that keeps
 /// failing is given nothing.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Backoff {
     /// They wait; TCP slows the peers down.
@@ -36,7 +36,7 @@ limits! {
         /// What `hibernate` may take in all: a computation and a write to the
         /// disk, many times over.
         hibernate_timeout: Time = 1_000, 5 => 60_000; "the instance is dropped without it"
-        /// Faults in a row, with no call that returned between them, after
+        /// Faults in a row, with no messages handled between them, after
         /// which the function is given nothing for a while: one bad message
         /// ends one instance, and five in a row are no accident.
         faults_in_a_row: Count = 5, 1 => 1_000_000, or none; "`backoff`"

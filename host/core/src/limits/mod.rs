@@ -92,4 +92,28 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn values_are_listed_in_the_order_and_the_units_of_their_rows() {
+        let limits = FunctionLimits {
+            message_bytes: 17,
+            handler_timeout: Duration::from_secs(3),
+            ..FunctionLimits::default()
+        };
+        for (row, value) in limits.values() {
+            let expected = match row.name {
+                "message_bytes" => 17,
+                "handler_timeout" => 3000,
+                _ => row.default,
+            };
+            assert_eq!(value, expected, "{}", row.name);
+        }
+        let tables = [
+            ServerConfig::default().values(),
+            InstancePolicy::default().values(),
+        ];
+        for (row, value) in tables.into_iter().flatten() {
+            assert_eq!(value, row.default, "{}", row.name);
+        }
+    }
 }

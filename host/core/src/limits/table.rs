@@ -53,6 +53,8 @@ pub(crate) trait Kind {
     const UNIT: Unit;
     fn number(written: &Self::Written) -> u64;
     fn value(number: u64) -> Self::Value;
+    /// The number that a value was made of.
+    fn of(value: &Self::Value) -> u64;
 }
 
 /// Bytes, kept as `usize`.
@@ -194,6 +196,14 @@ macro_rules! limits {
                     about: concat!($($doc),+),
                 }, )*
             ];
+
+            /// Each row with the value that is in force, in the row's unit.
+            pub fn values(&self) -> Vec<(&'static $crate::limits::Row, u64)> {
+                let values = [
+                    $( <$crate::limits::table::$kind as $crate::limits::table::Kind>::of(&self.$limit), )*
+                ];
+                Self::ROWS.iter().zip(values).collect()
+            }
         }
 
         impl Default for $name {
@@ -301,6 +311,9 @@ impl Kind for Bytes {
     fn value(number: u64) -> usize {
         usize::try_from(number).unwrap_or(usize::MAX)
     }
+    fn of(value: &usize) -> u64 {
+        u64::try_from(*value).unwrap_or(u64::MAX)
+    }
 }
 
 impl Kind for Count {
@@ -312,6 +325,9 @@ impl Kind for Count {
     }
     fn value(number: u64) -> u32 {
         u32::try_from(number).unwrap_or(u32::MAX)
+    }
+    fn of(value: &u32) -> u64 {
+        (*value).into()
     }
 }
 
@@ -325,6 +341,9 @@ impl Kind for LargeCount {
     fn value(number: u64) -> u64 {
         number
     }
+    fn of(value: &u64) -> u64 {
+        *value
+    }
 }
 
 impl Kind for Time {
@@ -336,5 +355,8 @@ impl Kind for Time {
     }
     fn value(number: u64) -> Duration {
         Duration::from_millis(number)
+    }
+    fn of(value: &Duration) -> u64 {
+        u64::try_from(value.as_millis()).unwrap_or(u64::MAX)
     }
 }

@@ -51,8 +51,8 @@ impl Host for StoreData {
             StoreSaveError::Full => {
                 SaveError::Limit("the host keeps too much already (stored_bytes)".into())
             }
-            StoreSaveError::Unavailable => {
-                tracing::error!(function = %self.shared.name, "a state is not saved");
+            StoreSaveError::Unavailable(error) => {
+                tracing::error!(function = %self.shared.name, %error, "a state is not saved");
                 SaveError::Unavailable
             }
         }))

@@ -174,8 +174,8 @@ impl<S: Socket> Actor<S> {
 
     /// Decides whether anything is taken from the socket.
     pub(super) fn hold(&mut self) {
-        if self.leaving.is_none() && self.connection.is_draining() {
-            self.leaving = Some(CloseReason::ShuttingDown);
+        if self.leaving.is_none() {
+            self.leaving = self.connection.leaving();
         }
         let waits = match &mut self.pace {
             Some(pace) => pace.resume(self.opened_at.elapsed()).is_some(),

@@ -1,16 +1,35 @@
 //! What is deployed on this host, and how that changes: every change is
 //! checked, written, and only then done.
+//!
+//! A change makes a new [`Managed`] of a function beside the one that serves,
+//! with all its versions compiled and tried. When it is written, aliases and
+//! routes are made to lead to it; none of that can fail. Changes are made one
+//! after the other; compiling is done before.
 
+mod change;
+mod connections;
+mod drain;
+mod managed;
+mod start;
 mod view;
 
-use bytes::Bytes;
-use openline_core::close::CloseInfo;
-use openline_core::deployment::{DeploymentError, Migration, Share};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use openline_core::config::ServerConfig;
+use openline_core::deployment::{DeploymentError, Migration};
 use openline_core::digest::Digest;
-use openline_core::message::Message;
 use openline_core::name::{AliasName, ConnectionId, FunctionName, Tag};
 use openline_core::route::Route;
 use openline_engine::LoadError;
+use openline_engine::alias::Alias;
+use openline_engine::runtime::Runtime;
+use openline_store::Store;
+use parking_lot::RwLock;
+
+use crate::gateway::Gateway;
+use managed::Managed;
+pub use start::{Component, Reloaded, StartError};
 pub use view::{
     AliasView, ConnectionPage, ConnectionView, DeployedView, FunctionView, InstanceView, RouteView,
     VersionView,
@@ -114,113 +133,58 @@ pub struct ConnectionQuery {
 
 /// See the module. Cheap to clone.
 #[derive(Clone, Debug)]
-pub struct Deployer {}
+pub struct Deployer {
+    inner: Arc<Inner>,
+}
 
-#[expect(clippy::unused_async, unused_variables, reason = "a placeholder")]
+#[derive(Debug)]
+struct Inner {
+    runtime: Arc<Runtime>,
+    store: Store,
+    in_memory: bool,
+    gateway: Arc<Gateway>,
+    /// Held while something changes.
+    changing: tokio::sync::Mutex<()>,
+    state: RwLock<State>,
+}
+
+/// What is in force.
+#[derive(Clone, Debug)]
+struct State {
+    server: ServerConfig,
+    functions: BTreeMap<FunctionName, Arc<Managed>>,
+}
+
 impl Deployer {
+    /// What serves.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.inner.gateway
+    }
+
+    /// Whether what is deployed is forgotten when the process ends.
+    pub fn is_in_memory(&self) -> bool {
+        self.inner.in_memory
+    }
+
     /// All functions by name.
     pub fn functions(&self) -> Vec<FunctionView> {
-        Vec::new()
+        let state = self.inner.state.read();
+        state.functions.values().map(|it| it.view()).collect()
     }
 
     /// One function.
     pub fn function(&self, name: &FunctionName) -> Result<FunctionView, ChangeError> {
-        Err(ChangeError::NoFunction(name.clone()))
+        Ok(self.managed(name)?.view())
     }
 
-    /// Makes a version of a component and points an alias to it.
-    pub async fn deploy(
-        &self,
-        name: &FunctionName,
-        component: Bytes,
-        options: DeployOptions,
-    ) -> Result<DeployedView, ChangeError> {
-        Err(ChangeError::NoFunction(name.clone()))
+    /// All routes, with the aliases that they lead to.
+    pub fn routes(&self) -> Vec<(Route, Arc<Alias>)> {
+        start::routes(&self.inner.state.read().functions)
     }
 
-    /// Points an alias to versions by weight; each is named by the beginning
-    /// of its digest.
-    pub async fn set_alias(
-        &self,
-        name: &FunctionName,
-        alias: &AliasName,
-        shares: Vec<(String, u32)>,
-        migration: Option<Migration>,
-        drain_connections_per_second: Option<u32>,
-    ) -> Result<AliasView, ChangeError> {
-        Err(ChangeError::NoFunction(name.clone()))
-    }
-
-    /// Gives all connections of an alias to the canary, or to the version
-    /// whose digest begins so.
-    pub async fn promote(
-        &self,
-        name: &FunctionName,
-        alias: &AliasName,
-        version: Option<&str>,
-    ) -> Result<AliasView, ChangeError> {
-        Err(ChangeError::NoFunction(name.clone()))
-    }
-
-    /// Points an alias to where it pointed before.
-    pub async fn rollback(
-        &self,
-        name: &FunctionName,
-        alias: &AliasName,
-    ) -> Result<AliasView, ChangeError> {
-        Err(ChangeError::NoFunction(name.clone()))
-    }
-
-    /// Removes an alias that no route leads to.
-    pub async fn remove_alias(
-        &self,
-        name: &FunctionName,
-        alias: &AliasName,
-    ) -> Result<(), ChangeError> {
-        Err(ChangeError::NoFunction(name.clone()))
-    }
-
-    /// Removes the version whose digest begins so. With `force`, connections
-    /// that are pinned to it are closed with 1012.
-    pub async fn remove_version(
-        &self,
-        name: &FunctionName,
-        version: &str,
-        force: bool,
-    ) -> Result<Digest, ChangeError> {
-        Err(ChangeError::NoFunction(name.clone()))
-    }
-
-    /// Removes a function that no configuration names, with all it has kept;
-    /// its connections are closed with 1012.
-    pub async fn remove_function(&self, name: &FunctionName) -> Result<(), ChangeError> {
-        Err(ChangeError::NoFunction(name.clone()))
-    }
-
-    /// Connections in the order of their ids.
-    pub fn connections(&self, query: &ConnectionQuery) -> ConnectionPage {
-        ConnectionPage {
-            connections: Vec::new(),
-            next: None,
-        }
-    }
-
-    /// One connection.
-    pub fn connection(&self, id: ConnectionId) -> Option<ConnectionView> {
-        None
-    }
-
-    /// Puts a message into a connection's outbox, as a function would.
-    pub fn send(
-        &self,
-        id: ConnectionId,
-        message: Message,
-    ) -> Option<openline_core::event::SendOutcome> {
-        None
-    }
-
-    /// Closes a connection; `false` when it is closing already.
-    pub fn close(&self, id: ConnectionId, info: CloseInfo) -> Option<bool> {
-        None
+    fn managed(&self, name: &FunctionName) -> Result<Arc<Managed>, ChangeError> {
+        let state = self.inner.state.read();
+        let found = state.functions.get(name).cloned();
+        found.ok_or_else(|| ChangeError::NoFunction(name.clone()))
     }
 }

@@ -6,12 +6,14 @@
 //! hold them to that. Whether and to whom the page is shown is decided
 //! in `serve`; what is here neither reads a request nor knows a connection.
 
+mod development;
 mod listing;
 mod serve;
 mod state;
 
 pub(crate) use listing::{FunctionEntry, HandlerForm, Listing};
-pub(crate) use serve::{answer, is_below};
+pub(crate) use serve::{answer, content, is_below, names_loopback, probe};
+pub(crate) use state::State;
 
 /// The path of the page. Everything that the host serves of its own is below
 /// it; a request for it without the final slash is to be redirected here,
@@ -46,6 +48,12 @@ pub(crate) const HEADERS: [(&str, &str); 5] = [
     // Another version of the host may answer at this address tomorrow.
     ("cache-control", "no-cache"),
 ];
+
+/// Whether a path is that of a file of the page, which is the same for
+/// everybody, and says nothing of this host.
+pub(crate) fn is_asset(path: &str) -> bool {
+    path == INDEX_PATH.trim_end_matches('/') || asset(path).is_some()
+}
 
 /// A file of the page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

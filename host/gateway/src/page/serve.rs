@@ -15,6 +15,7 @@ use http_body_util::Full;
 use openline_core::config::PageAccess;
 use openline_engine::HandlerKind;
 
+use super::development::{self, DEVELOPMENT_PATH};
 use super::state::State;
 use super::{
     FunctionEntry, HEADERS, HandlerForm, INDEX_PATH, LISTING_PATH, LIVE_PATH, Listing, READY_PATH,
@@ -48,6 +49,11 @@ pub(crate) fn answer(
     if !allowed {
         return Err(Refusal::NotFound);
     }
+    content(gateway, parts)
+}
+
+/// The response to a request of somebody who may see the page.
+pub(crate) fn content(gateway: &Gateway, parts: &Parts) -> Result<Answer, Refusal> {
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Err(Refusal::MethodNotAllowed);
     }
@@ -70,7 +76,14 @@ pub(crate) fn answer(
             serde_json::to_vec(&State::of(gateway)).expect("a state has only strings and numbers");
         return Ok(response("application/json", body.into()));
     }
-    let asset = asset(path).ok_or(Refusal::NotFound)?;
+    let developed = gateway.development();
+    if let Some(development) = developed.filter(|_| path == DEVELOPMENT_PATH) {
+        return Ok(response("application/json", development.json().into()));
+    }
+    let asset = developed
+        .and_then(|_| development::asset(path))
+        .or_else(|| asset(path))
+        .ok_or(Refusal::NotFound)?;
     Ok(response(
         asset.content_type,
         Bytes::from_static(asset.body.as_bytes()),
@@ -79,7 +92,7 @@ pub(crate) fn answer(
 
 /// What load balancers and orchestrators ask, of whoever they are: whether the
 /// process lives, and whether it should get new connections.
-fn probe(gateway: &Gateway, path: &str) -> Option<Answer> {
+pub(crate) fn probe(gateway: &Gateway, path: &str) -> Option<Answer> {
     let (status, text) = match path {
         LIVE_PATH => (StatusCode::OK, "live\n"),
         READY_PATH if gateway.is_draining() => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
@@ -133,7 +146,7 @@ fn listing(gateway: &Gateway) -> Listing {
 
 /// Whether a request is addressed to this machine by name or number, and not
 /// passed on by a proxy.
-fn names_loopback(headers: &HeaderMap) -> bool {
+pub(crate) fn names_loopback(headers: &HeaderMap) -> bool {
     if headers.contains_key("forwarded") || headers.contains_key("x-forwarded-for") {
         return false;
     }

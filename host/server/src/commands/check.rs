@@ -27,12 +27,12 @@ pub(crate) struct CheckArguments {
 pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     let source = Source::File(arguments.config.clone());
     let config = source.read()?;
-    let runtime = assemble::runtime(&config)?;
-    let functions = assemble::load(&runtime, &config, &source, &Vec::new()).await?;
+    let runtime = assemble::runtime(&config, false)?;
+    assemble::try_out(&runtime, &config, &source).await?;
     print(&format!(
         "{}: {} function(s), no errors",
         arguments.config.display(),
-        functions.len()
+        config.functions.len()
     ))?;
     Ok(())
 }

@@ -1,10 +1,18 @@
 //! One file for each word of the command line.
 
+pub(crate) mod aliases;
 pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod close_codes;
+pub(crate) mod connections;
+pub(crate) mod deploy;
+pub(crate) mod dev;
+pub(crate) mod functions;
 pub(crate) mod limits;
 pub(crate) mod new;
+pub(crate) mod remote;
+pub(crate) mod remove;
 pub(crate) mod run;
 pub(crate) mod serve;
+mod table;

@@ -1,0 +1,174 @@
+//! The admin interface's listener: accepts, decides who is answered, and leads
+//! each request to its part.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
+use http::request::Parts;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::Full;
+use hyper::body::Incoming;
+use serde::Serialize;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+
+use super::access::{self, Asked};
+use super::body::Body;
+use super::problem::Problem;
+use super::query::Query;
+use super::routes::{self, Operation};
+use super::{CONNECTIONS_MAX, Context, aliases, config, connections, functions, host};
+use crate::rescue::Answer;
+use crate::{http as transport, page};
+
+/// How long to wait after a failed accept. The usual cause is a lack of file
+/// descriptors, which other connections' ends cure; nobody is in a hurry here.
+const BACK_OFF: Duration = Duration::from_millis(500);
+
+/// One request that may be answered.
+#[derive(Debug)]
+pub(super) struct Call<'a> {
+    pub(super) context: &'a Context,
+    /// The parameters of the path, decoded.
+    pub(super) values: Vec<String>,
+    pub(super) query: Query,
+    pub(super) body: Body<'a>,
+}
+
+/// What an endpoint answers.
+pub(super) type Answered = Result<Answer, Problem>;
+
+/// Accepts until it is dropped.
+pub(super) async fn accept(listener: TcpListener, context: Arc<Context>) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let place = Arc::clone(&places).acquire_owned().await;
+        let place = place.expect("the semaphore is never closed");
+        match listener.accept().await {
+            Ok((stream, peer)) => {
+                let context = Arc::clone(&context);
+                tokio::spawn(async move {
+                    let answer = |request| answer(&context, request, peer);
+                    transport::hold(stream, peer, &context.gateway, answer).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "accept failed on the admin interface; trying again");
+                tokio::time::sleep(BACK_OFF).await;
+            }
+        }
+    }
+}
+
+async fn answer(context: &Context, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    let (parts, body) = request.into_parts();
+    let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+    let answered = Box::pin(respond(context, &parts, body, peer)).await;
+    let answer = answered.unwrap_or_else(Problem::answer);
+    let status = answer.status().as_u16();
+    if matches!(method, Method::GET | Method::HEAD) {
+        tracing::debug!(%peer, %method, path, status, "admin");
+    } else {
+        // Who changes what is worth a line.
+        tracing::info!(%peer, %method, path, status, "admin");
+    }
+    answer
+}
+
+async fn respond(context: &Context, parts: &Parts, body: Incoming, peer: SocketAddr) -> Answered {
+    let path = parts.uri.path();
+    let gateway = &context.gateway;
+    if let Some(answer) = page::probe(gateway, path) {
+        return Ok(answer);
+    }
+    let asked = if path == "/" || page::is_asset(path) {
+        Asked::Page
+    } else {
+        Asked::Interface
+    };
+    access::check(context.token.as_ref(), &parts.headers, peer, asked)?;
+    if path == "/" {
+        return Ok(to_the_page());
+    }
+    if page::is_below(path) {
+        return Ok(page::content(gateway, parts).unwrap_or_else(|refusal| refusal.answer()));
+    }
+    let (endpoint, values) = routes::find(&parts.method, path)?;
+    let call = Call {
+        context,
+        values,
+        query: Query::parse(parts.uri.query(), endpoint.keys)?,
+        body: Body {
+            incoming: body,
+            headers: &parts.headers,
+            patience: gateway.table().config.request_timeout,
+        },
+    };
+    dispatch(endpoint.operation, call).await
+}
+
+async fn dispatch(operation: Operation, call: Call<'_>) -> Answered {
+    match operation {
+        Operation::Host => Ok(host::host(&call)),
+        Operation::State => Ok(host::state(&call)),
+        Operation::OpenApi => Ok(host::openapi()),
+        Operation::Config => Ok(config::config(&call)),
+        Operation::Functions => Ok(functions::list(&call)),
+        Operation::Function => functions::show(&call),
+        Operation::RemoveFunction => functions::remove(&call).await,
+        Operation::Versions => functions::versions(&call),
+        Operation::Deploy => functions::deploy(call).await,
+        Operation::RemoveVersion => functions::remove_version(&call).await,
+        Operation::Aliases => aliases::list(&call),
+        Operation::SetAlias => aliases::set(call).await,
+        Operation::RemoveAlias => aliases::remove(&call).await,
+        Operation::Promote => aliases::promote(call).await,
+        Operation::Rollback => aliases::rollback(&call).await,
+        Operation::Connections => connections::list(&call),
+        Operation::Connection => connections::show(&call),
+        Operation::Send => connections::send(call).await,
+        Operation::Close => connections::close(call).await,
+    }
+}
+
+/// Makes a change to its end, also when whoever asked for it hangs up: half a
+/// change is none.
+pub(super) async fn to_its_end<T: Send + 'static>(
+    change: impl Future<Output = T> + Send + 'static,
+) -> Result<T, Problem> {
+    tokio::spawn(change).await.map_err(|_| {
+        Problem::new(500, "internal", "the host failed to make the change")
+            .hint("see the host's log")
+    })
+}
+
+/// JSON, with a line's end for terminals.
+pub(super) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
+    let mut body =
+        serde_json::to_vec(value).expect("views have only strings and numbers, and texts as keys");
+    body.push(b'\n');
+    let mut answer = Response::new(Full::new(body.into()));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    for (name, value) in [
+        ("x-content-type-options", "nosniff"),
+        ("cross-origin-resource-policy", "same-origin"),
+    ] {
+        let name = HeaderName::from_static(name);
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    answer
+}
+
+fn to_the_page() -> Answer {
+    let mut answer = Answer::default();
+    *answer.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let page = HeaderValue::from_static(page::INDEX_PATH);
+    answer.headers_mut().insert(LOCATION, page);
+    answer
+}

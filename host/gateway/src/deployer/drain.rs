@@ -1,0 +1,83 @@
+//! Ends connections whose version is not served any more, at a bounded pace,
+//! each when what it has sent is answered.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openline_cluster::connection::Connection;
+use openline_core::config::ServerConfig;
+use openline_core::deployment::Migration;
+use openline_core::digest::Digest;
+use openline_engine::alias::Alias;
+use openline_engine::commons::Commons;
+
+use super::managed::{Managed, Moved};
+
+/// How often some connections are closed, at most: often enough to be even,
+/// seldom enough to cost nothing.
+const PACE: Duration = Duration::from_millis(10);
+/// How often it is looked for connections that were being accepted meanwhile.
+const PASSES_MAX: usize = 10;
+
+/// Begins to end the connections that an alias has left behind, if that is
+/// what it does.
+pub(super) fn drain(managed: &Managed, moved: Moved, server: &ServerConfig) {
+    if moved.migration != Migration::Drain {
+        return;
+    }
+    let per_second = moved
+        .per_second
+        .unwrap_or(server.drain_connections_per_second);
+    let commons = Arc::clone(&managed.commons);
+    let alias = moved.alias;
+    tokio::spawn(async move {
+        for _ in 0..PASSES_MAX {
+            let left = left_behind(&commons, &alias);
+            if left.is_empty() {
+                return;
+            }
+            end(left, per_second).await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    });
+}
+
+/// Begins to end all connections of a version, or of a function.
+pub(super) fn drain_all(commons: &Arc<Commons>, version: Option<Digest>, per_second: u32) {
+    let commons = Arc::clone(commons);
+    tokio::spawn(async move {
+        let stamp = version.map(|version| version.stamp());
+        let mut connections = commons.hub().snapshot();
+        connections.retain(|connection| stamp.is_none_or(|stamp| connection.server().0 == stamp));
+        end(connections, per_second).await;
+    });
+}
+
+/// Connections of an alias whose version it does not lead to any more.
+fn left_behind(commons: &Commons, alias: &Alias) -> Vec<Arc<Connection>> {
+    let split = alias.split();
+    let serves = |stamp: u64| {
+        let mut shares = split.shares.iter();
+        shares.any(|(version, _)| version.digest().stamp() == stamp)
+    };
+    let mut connections = commons.hub().snapshot();
+    connections.retain(|connection| {
+        connection.facts().alias == *alias.name()
+            && connection.is_open()
+            && !serves(connection.server().0)
+    });
+    connections
+}
+
+async fn end(connections: Vec<Arc<Connection>>, per_second: u32) {
+    let per_second = per_second.max(1);
+    let each = (per_second / 100).max(1);
+    let mut pace = tokio::time::interval((Duration::from_secs(1) * each / per_second).max(PACE));
+    for some in connections.chunks(each as usize) {
+        pace.tick().await;
+        for connection in some {
+            connection.redeploy();
+            connection.wake();
+        }
+    }
+}

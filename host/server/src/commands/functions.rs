@@ -1,0 +1,116 @@
+//! `openline functions` and `openline versions`: what a host has.
+
+use clap::Args;
+use openline_core::name::FunctionName;
+use serde_json::Value;
+
+use super::aliases::shares;
+use super::remote::{EXIT_CODES, RemoteArguments, function};
+use super::table::{ago, cell, short, size, table};
+
+const FUNCTIONS_EXAMPLES: &str = "\
+Examples:
+  openline functions
+  openline functions --admin http://127.0.0.1:9001 --json";
+
+const VERSIONS_EXAMPLES: &str = "\
+Examples:
+  openline versions chat
+  openline versions chat --json";
+
+/// The words after `openline functions`.
+#[derive(Debug, Args)]
+#[command(after_help = FUNCTIONS_EXAMPLES, after_long_help = format!("{FUNCTIONS_EXAMPLES}\n\n{EXIT_CODES}"))]
+pub(crate) struct FunctionsArguments {
+    #[command(flatten)]
+    remote: RemoteArguments,
+}
+
+/// The words after `openline versions`.
+#[derive(Debug, Args)]
+#[command(after_help = VERSIONS_EXAMPLES, after_long_help = format!("{VERSIONS_EXAMPLES}\n\n{EXIT_CODES}"))]
+pub(crate) struct VersionsArguments {
+    /// The function
+    #[arg(value_name = "NAME", value_parser = function)]
+    name: FunctionName,
+    #[command(flatten)]
+    remote: RemoteArguments,
+}
+
+pub(crate) async fn functions(arguments: &FunctionsArguments) -> anyhow::Result<()> {
+    let remote = arguments.remote.remote()?;
+    let answer = remote.get("/v1/functions").await?;
+    remote.print(&answer["functions"], |functions| {
+        let head = ["NAME", "ROUTE", "LEADS TO", "CONNECTIONS", "INSTANCES"];
+        let rows = each(functions).flat_map(function_rows).collect();
+        table(head, rows)
+    })
+}
+
+pub(crate) async fn versions(arguments: &VersionsArguments) -> anyhow::Result<()> {
+    let remote = arguments.remote.remote()?;
+    let path = format!("/v1/functions/{}", arguments.name);
+    let mut function = remote.get(&path).await?;
+    let aliases = function["aliases"].take();
+    remote.print(&function["versions"], |versions| {
+        let head = [
+            "VERSION",
+            "ALIASES",
+            "DEPLOYED",
+            "SIZE",
+            "HANDLER",
+            "CONNECTIONS",
+            "INSTANCES",
+            "NOTE",
+        ];
+        let rows = each(versions).map(|version| version_row(version, &aliases));
+        table(head, rows.collect())
+    })
+}
+
+/// A row for each route; what is the same is in the first.
+fn function_rows(function: &Value) -> Vec<[String; 5]> {
+    let row = |(index, route): (usize, &Value)| {
+        let target = cell(&route["target"]);
+        let alias = &function["aliases"][&target];
+        let leads = match shares(&alias["shares"]) {
+            shares if shares.is_empty() => target,
+            shares => format!("{target} = {shares}"),
+        };
+        let first = |key: &str| match index {
+            0 => cell(&function[key]),
+            _ => String::new(),
+        };
+        [
+            first("name"),
+            cell(&route["route"]),
+            leads,
+            first("connections"),
+            first("instances"),
+        ]
+    };
+    each(&function["routes"]).enumerate().map(row).collect()
+}
+
+fn version_row(version: &Value, aliases: &Value) -> [String; 8] {
+    let weight = |(alias, view): (&String, &Value)| {
+        let share = each(&view["shares"]).find(|share| share["version"] == version["digest"])?;
+        Some(format!("{alias}={}", cell(&share["weight"])))
+    };
+    let pointing = aliases.as_object().into_iter().flatten();
+    let pointing: Vec<_> = pointing.filter_map(weight).collect();
+    [
+        short(&version["digest"]),
+        cell(&pointing.join(" ").into()),
+        ago(&version["deployed_at"]),
+        size(&version["bytes"]),
+        cell(&version["handler"]),
+        cell(&version["connections"]),
+        each(&version["instances"]).count().to_string(),
+        cell(&version["note"]),
+    ]
+}
+
+fn each(list: &Value) -> impl Iterator<Item = &Value> {
+    list.as_array().into_iter().flatten()
+}

@@ -1,0 +1,178 @@
+//! Asking a host's admin interface: where it is, with which token, and what
+//! its answers mean for the one who typed a command.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use openline_core::name::{AliasName, FunctionName};
+use openline_gateway::admin::client::{AdminUrl, AdminUrlError, Ask, Client, Reply};
+use serde_json::Value;
+
+use crate::telemetry::print;
+
+/// The host understood and did not do it.
+const EXIT_REFUSED: u8 = 3;
+/// How long to wait for what needs no compiler.
+const TIMEOUT: Duration = Duration::from_secs(30);
+/// The variable that holds the token: a command line can be read by others.
+const TOKEN_VARIABLE: &str = "OPENLINE_ADMIN_TOKEN";
+
+/// What the commands' help ends with.
+pub(crate) const EXIT_CODES: &str = "\
+The token of the host, where it has one, comes from the variable OPENLINE_ADMIN_TOKEN
+or from --token-file.
+
+Exit codes: 0 it is done, 1 the host cannot be asked, 3 the host refuses,
+64 the command line is wrong.";
+
+/// Which host is asked, and how its answer is shown.
+#[derive(Debug, Args)]
+pub(crate) struct RemoteArguments {
+    /// The host's admin interface
+    #[arg(
+        long,
+        env = "OPENLINE_ADMIN",
+        value_name = "URL",
+        default_value = "http://127.0.0.1:8081",
+        value_parser = url
+    )]
+    admin: AdminUrl,
+    /// A file that holds the host's token
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Print the answer as JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// A host that can be asked.
+#[derive(Debug)]
+pub(crate) struct Remote {
+    client: Client,
+    pub(crate) json: bool,
+}
+
+/// The host's own words.
+#[derive(Debug)]
+pub(crate) struct Refused(String);
+
+impl RemoteArguments {
+    /// Reads the token.
+    pub(crate) fn remote(&self) -> anyhow::Result<Remote> {
+        let token = match &self.token_file {
+            Some(path) => {
+                let text = std::fs::read_to_string(path);
+                let text = text.with_context(|| {
+                    format!(
+                        "cannot read {}\n  hint: it should hold the host's `admin_token`",
+                        path.display()
+                    )
+                })?;
+                Some(text.trim().to_owned())
+            }
+            None => std::env::var(TOKEN_VARIABLE).ok(),
+        };
+        let token = token.filter(|token| !token.is_empty());
+        Ok(Remote {
+            client: Client::new(self.admin.clone(), token),
+            json: self.json,
+        })
+    }
+}
+
+impl Remote {
+    /// Reads something.
+    pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
+        self.send("GET", path, None).await
+    }
+
+    /// Asks for a change that needs no compiler.
+    pub(crate) async fn send(
+        &self,
+        method: &'static str,
+        path: &str,
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
+        let body = body.map(|body| ("application/json", body.to_string().into()));
+        let ask = Ask {
+            method,
+            path: path.into(),
+            body,
+            timeout: TIMEOUT,
+        };
+        self.ask(ask, |_| {}).await
+    }
+
+    /// Asks anything.
+    pub(crate) async fn ask(
+        &self,
+        ask: Ask,
+        sent: impl FnMut(u64) + Send + 'static,
+    ) -> anyhow::Result<Value> {
+        match self.client.ask(ask, sent).await {
+            Ok(reply) if reply.status < 300 => Ok(reply.body),
+            Ok(reply) => Err(Refused(words(&reply)).into()),
+            Err(error) => bail!(
+                "{error}\n  hint: is the host running, with its admin interface there? `--admin URL` or OPENLINE_ADMIN says where it is"
+            ),
+        }
+    }
+
+    /// Prints an answer: as it is, or what `show` makes of it for people.
+    pub(crate) fn print(
+        &self,
+        answer: &Value,
+        show: impl FnOnce(&Value) -> String,
+    ) -> anyhow::Result<()> {
+        let text = if self.json {
+            serde_json::to_string_pretty(answer)?
+        } else {
+            show(answer)
+        };
+        print(&text)?;
+        Ok(())
+    }
+}
+
+/// What the process ends with after an error of these commands.
+pub(crate) fn exit_code(error: &anyhow::Error) -> Option<u8> {
+    error.is::<Refused>().then_some(EXIT_REFUSED)
+}
+
+fn words(reply: &Reply) -> String {
+    let text = |key: &str| reply.body[key].as_str().map(super::table::plain);
+    match (text("message"), text("hint")) {
+        (Some(message), Some(hint)) => format!("{message}\n  hint: {hint}"),
+        _ => format!(
+            "the host answers with status {}\n  hint: is this the admin interface of an Openline host?",
+            reply.status
+        ),
+    }
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+// === arguments ===
+
+fn url(text: &str) -> Result<AdminUrl, String> {
+    text.parse()
+        .map_err(|error: AdminUrlError| format!("{error}\nhint: {}", error.hint()))
+}
+
+/// A function's name, as an argument.
+pub(crate) fn function(text: &str) -> Result<FunctionName, String> {
+    FunctionName::new(text).map_err(|error| error.to_string())
+}
+
+/// An alias, as an argument.
+pub(crate) fn alias(text: &str) -> Result<AliasName, String> {
+    AliasName::new(text).map_err(|error| error.to_string())
+}

@@ -1,0 +1,117 @@
+//! Tables for people: columns as wide as what is in them, and no character
+//! that a terminal would obey, because peers and functions choose some of it.
+
+use serde_json::Value;
+
+/// Letters of a digest that people are shown.
+const SHORT: usize = 12;
+
+/// A head and rows below it, two spaces between columns; the last column is as
+/// long as it is.
+pub(crate) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
+    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned))
+        .chain(rows.into_iter().map(|row| row.map(|cell| plain(&cell))))
+        .collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let line = |row: &[String; N]| {
+        let cells = row.iter().zip(widths);
+        let padded = cells.map(|(cell, width)| format!("{cell:<width$}"));
+        let line: Vec<_> = padded.collect();
+        line.join("  ").trim_end().to_owned()
+    };
+    let lines: Vec<_> = rows.iter().map(line).collect();
+    lines.join("\n")
+}
+
+/// A text without control characters.
+pub(crate) fn plain(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    for letter in text.chars() {
+        if letter.is_control() {
+            shown.extend(letter.escape_default());
+        } else {
+            shown.push(letter);
+        }
+    }
+    shown
+}
+
+/// A text or a number of an answer; `-` when there is none.
+pub(crate) fn cell(value: &Value) -> String {
+    match value {
+        Value::Null => "-".into(),
+        Value::String(text) if text.is_empty() => "-".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// The beginning of a digest.
+pub(crate) fn short(digest: &Value) -> String {
+    let digest = digest.as_str().unwrap_or("-");
+    digest.chars().take(SHORT).collect()
+}
+
+/// A size, to be read at a glance.
+pub(crate) fn size(bytes: &Value) -> String {
+    let bytes = bytes.as_u64().unwrap_or(0);
+    match bytes {
+        0..1024 => format!("{bytes} B"),
+        1024..1_048_576 => format!("{:.1} KiB", bytes as f64 / 1024.0),
+        _ => format!("{:.1} MiB", bytes as f64 / 1_048_576.0),
+    }
+}
+
+/// How long ago a moment was that is given in milliseconds since 1970.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "people read it, and nothing depends on it"
+)]
+pub(crate) fn ago(moment: &Value) -> String {
+    let now = std::time::SystemTime::now();
+    let now = now
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    let then = moment.as_u64().unwrap_or(0) / 1000;
+    match now.as_secs().saturating_sub(then) {
+        seconds @ 0..120 => format!("{seconds} s ago"),
+        seconds @ 120..7200 => format!("{} min ago", seconds / 60),
+        seconds @ 7200..172_800 => format!("{} h ago", seconds / 3600),
+        seconds => format!("{} d ago", seconds / 86_400),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_nothing_is_obeyed() {
+        let rows = vec![
+            ["ä".to_owned(), "1".to_owned(), "x".to_owned()],
+            [
+                "long name".to_owned(),
+                "22".to_owned(),
+                "\x1b[2J\n".to_owned(),
+            ],
+        ];
+        let expected = "NAME       N   NOTE\nä          1   x\nlong name  22  \\u{1b}[2J\\n";
+        assert_eq!(table(["NAME", "N", "NOTE"], rows), expected);
+        assert_eq!(table(["NAME", "N"], vec![]), "NAME  N");
+    }
+
+    #[test]
+    fn sizes_and_digests_at_a_glance() {
+        assert_eq!(size(&json!(1023)), "1023 B");
+        assert_eq!(size(&json!(1536)), "1.5 KiB");
+        assert_eq!(size(&json!(64 << 20)), "64.0 MiB");
+        assert_eq!(short(&json!("0123456789abcdef")), "0123456789ab");
+        assert_eq!(
+            (cell(&json!(null)), cell(&json!(7))),
+            ("-".into(), "7".into())
+        );
+    }
+}

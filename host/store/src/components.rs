@@ -1,0 +1,171 @@
+//! Components by digest: a file each, or the memory.
+//!
+//! A file is written beside its place, forced to the disk and then moved there,
+//! so that one which has a digest for its name is whole. Its digest is checked
+//! again when it is read.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Write};
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use openline_core::digest::Digest;
+use parking_lot::Mutex;
+use sha2::{Digest as _, Sha256};
+
+use crate::error::StoreError;
+
+/// How the name of a file ends that is not whole yet.
+const UNFINISHED: &str = ".unfinished";
+
+/// Where components are.
+#[derive(Debug)]
+pub(crate) enum Components {
+    Folder(Folder),
+    Memory(Mutex<HashMap<Digest, Bytes>>),
+}
+
+/// A folder of components.
+#[derive(Debug)]
+pub(crate) struct Folder {
+    path: PathBuf,
+    /// Keeps two that write the same component apart.
+    writes: AtomicU64,
+}
+
+/// What names a component.
+pub fn digest_of(component: &[u8]) -> Digest {
+    Digest::new(Sha256::digest(component).into())
+}
+
+/// Makes a folder that only its owner may look into, with those above it.
+pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
+    DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// Forces the names in a folder to the disk.
+pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+    File::open(path)?.sync_all()
+}
+
+// === impl Components ===
+
+impl Components {
+    pub(crate) fn memory() -> Self {
+        Self::Memory(Mutex::default())
+    }
+
+    /// Opens the folder, and removes what interrupted writes have left. Only
+    /// one process may have it.
+    pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
+        make_folder(&path)?;
+        for entry in fs::read_dir(&path)? {
+            let entry = entry?;
+            if entry.file_name().to_string_lossy().ends_with(UNFINISHED) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(Self::Folder(Folder {
+            path,
+            writes: AtomicU64::new(0),
+        }))
+    }
+
+    pub(crate) fn put(&self, component: Bytes) -> Result<Digest, StoreError> {
+        let digest = digest_of(&component);
+        match self {
+            Self::Folder(folder) => folder
+                .put(&digest, &component)
+                .map_err(|error| StoreError::io(&error))?,
+            Self::Memory(components) => {
+                components.lock().insert(digest, component);
+            }
+        }
+        Ok(digest)
+    }
+
+    pub(crate) fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
+        let folder = match self {
+            Self::Folder(folder) => folder,
+            Self::Memory(components) => return Ok(components.lock().get(digest).cloned()),
+        };
+        let path = folder.file(digest);
+        match fs::read(&path) {
+            Ok(bytes) if digest_of(&bytes) == *digest => Ok(Some(bytes.into())),
+            Ok(_) => Err(StoreError::Damaged(format!(
+                "{} is not the component it is named after",
+                path.display()
+            ))),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(StoreError::io(&error)),
+        }
+    }
+
+    pub(crate) fn remove(&self, digest: &Digest) -> Result<(), StoreError> {
+        match self {
+            Self::Folder(folder) => folder
+                .remove(digest)
+                .map_err(|error| StoreError::io(&error)),
+            Self::Memory(components) => {
+                components.lock().remove(digest);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn list(&self) -> Result<Vec<Digest>, StoreError> {
+        let mut digests = match self {
+            Self::Folder(folder) => folder.list().map_err(|error| StoreError::io(&error))?,
+            Self::Memory(components) => components.lock().keys().copied().collect(),
+        };
+        digests.sort();
+        Ok(digests)
+    }
+}
+
+// === impl Folder ===
+
+impl Folder {
+    fn file(&self, digest: &Digest) -> PathBuf {
+        self.path.join(format!("{digest}.wasm"))
+    }
+
+    fn put(&self, digest: &Digest, component: &[u8]) -> io::Result<()> {
+        let number = self.writes.fetch_add(1, Ordering::Relaxed);
+        let unfinished = self.path.join(format!("{digest}.{number}{UNFINISHED}"));
+        let written = File::create(&unfinished)
+            .and_then(|mut file| {
+                file.write_all(component)?;
+                file.sync_all()
+            })
+            .and_then(|()| fs::rename(&unfinished, self.file(digest)));
+        if written.is_err() {
+            // The first error is the one to tell.
+            let _ = fs::remove_file(&unfinished);
+        }
+        written?;
+        sync_folder(&self.path)
+    }
+
+    fn remove(&self, digest: &Digest) -> io::Result<()> {
+        match fs::remove_file(self.file(digest)) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+            Err(error) => Err(error),
+            Ok(()) => sync_folder(&self.path),
+        }
+    }
+
+    /// What has the name of a component; anything else is not ours.
+    fn list(&self) -> io::Result<Vec<Digest>> {
+        let mut digests = Vec::new();
+        for entry in fs::read_dir(&self.path)? {
+            let name = entry?.file_name();
+            let name = name.to_str().and_then(|name| name.strip_suffix(".wasm"));
+            digests.extend(name.and_then(|name| Digest::parse(name).ok()));
+        }
+        Ok(digests)
+    }
+}

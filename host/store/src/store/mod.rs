@@ -1,0 +1,389 @@
+//! The front door: what the host asks for, as asynchronous functions.
+//!
+//! What changes something goes to the writer's queue and is on the disk when
+//! the future returns; a future that is dropped before may or may not have had
+//! its effect. What reads sees all that was acknowledged before.
+
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use openline_core::deployment::Deployment;
+use openline_core::digest::Digest;
+use openline_core::name::{AlarmName, FunctionName};
+use parking_lot::{Mutex, RwLock};
+use redb::ReadTransaction;
+use redb::backends::InMemoryBackend;
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::task::spawn_blocking;
+
+use crate::components::{Components, make_folder, sync_folder};
+use crate::database::{Held, Medium, begin_read};
+use crate::error::{OpenError, SaveError, StoreError};
+use crate::tables::{self, Snapshot, StoredAlarm, Tables, Usage};
+use crate::writer::{self, Operation, QUEUE_KIBIBYTES_MAX, QUEUE_OPERATIONS_MAX, Shared, Work};
+
+/// What is kept when connections, instances and the process go. Cheap to
+/// clone; when the last one goes, what waits is written and the folder is free.
+#[derive(Clone)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    /// Taken when the store goes, which ends the writer.
+    queue: Option<mpsc::Sender<Operation>>,
+    writer: Option<JoinHandle<()>>,
+    /// Room for states that wait, in KiB.
+    room: Semaphore,
+    shared: Arc<Shared>,
+    components: Arc<Components>,
+}
+
+impl Store {
+    /// Opens the data directory, and makes it if it is not there. States and
+    /// alarms may take `stored_bytes_max` bytes together.
+    ///
+    /// Blocks for milliseconds: it is called before the host serves.
+    ///
+    /// # Errors
+    ///
+    /// See [`OpenError`]; what a newer release has written is not touched.
+    pub fn open(folder: &Path, stored_bytes_max: u64) -> Result<Self, OpenError> {
+        let wrong = |error| OpenError::io(folder, error);
+        make_folder(folder).map_err(wrong)?;
+        let medium = Medium::File(folder.join("store.redb"));
+        // It holds the lock from here on.
+        let database = medium.create()?;
+        let components = Components::open(folder.join("components")).map_err(wrong)?;
+        sync_folder(folder).map_err(wrong)?;
+        let held = Held::Writable(database);
+        let (store, started) = Self::start(medium, held, components, stored_bytes_max);
+        started.map_err(wrong)?;
+        Ok(store)
+    }
+
+    /// A store that is forgotten when it goes. Where there is no memory or no
+    /// thread to be had it answers that it is closed.
+    pub fn memory(stored_bytes_max: u64) -> Self {
+        let medium = Medium::Shared(Arc::new(InMemoryBackend::new()));
+        Self::over(medium, stored_bytes_max)
+    }
+
+    pub(crate) fn over(medium: Medium, stored_bytes_max: u64) -> Self {
+        let held = medium.create().map_or(Held::Closed, Held::Writable);
+        Self::start(medium, held, Components::memory(), stored_bytes_max).0
+    }
+
+    /// Starts the writer; without one nothing is written.
+    fn start(
+        medium: Medium,
+        held: Held,
+        components: Components,
+        stored_bytes_max: u64,
+    ) -> (Self, std::io::Result<()>) {
+        let shared = Arc::new(Shared {
+            medium,
+            database: RwLock::new(held),
+            failed: false.into(),
+            trouble: Mutex::new(None),
+            stored_bytes_max,
+        });
+        let (queue, operations) = mpsc::channel(QUEUE_OPERATIONS_MAX);
+        let writer = std::thread::Builder::new().name("store".into()).spawn({
+            let shared = shared.clone();
+            move || writer::run(&shared, operations)
+        });
+        let (writer, started) = match writer {
+            Ok(writer) => (Some(writer), Ok(())),
+            Err(error) => (None, Err(error)),
+        };
+        let inner = Inner {
+            queue: Some(queue),
+            writer,
+            room: Semaphore::new(QUEUE_KIBIBYTES_MAX as usize),
+            shared,
+            components: Arc::new(components),
+        };
+        let inner = Arc::new(inner);
+        (Self { inner }, started)
+    }
+
+    // === components ===
+
+    /// Keeps a component; again is harmless.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails or is full.
+    pub async fn put_component(&self, component: Bytes) -> Result<Digest, StoreError> {
+        self.files(move |files| files.put(component)).await
+    }
+
+    /// A component, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read, or is not what was put.
+    pub async fn component(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
+        let digest = *digest;
+        self.files(move |files| files.get(&digest)).await
+    }
+
+    /// Removes a component, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// When the disk fails.
+    pub async fn remove_component(&self, digest: &Digest) -> Result<(), StoreError> {
+        let digest = *digest;
+        self.files(move |files| files.remove(&digest)).await
+    }
+
+    /// All components, in the order of their digests.
+    ///
+    /// # Errors
+    ///
+    /// When the folder cannot be read.
+    pub async fn components(&self) -> Result<Vec<Digest>, StoreError> {
+        self.files(Components::list).await
+    }
+
+    // === deployments ===
+
+    /// All deployments, by name.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer, and when one of them is none.
+    pub async fn deployments(&self) -> Result<Vec<Deployment>, StoreError> {
+        self.read(tables::deployments).await
+    }
+
+    /// Keeps a deployment in the place of the one that its function had.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn put_deployment(&self, deployment: &Deployment) -> Result<(), StoreError> {
+        let name = deployment.name().clone();
+        let json = serde_json::to_vec(deployment)?;
+        self.write(move |tables| tables.put_deployment(name.as_str(), &json))
+            .await
+    }
+
+    /// Removes a function's deployment, if it has one.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn remove_deployment(&self, function: &FunctionName) -> Result<(), StoreError> {
+        let function = function.clone();
+        self.write(move |tables| tables.remove_deployment(function.as_str()))
+            .await
+    }
+
+    /// Removes a function's deployment, states and alarms, all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn forget_function(&self, function: &FunctionName) -> Result<(), StoreError> {
+        let function = function.clone();
+        self.write(move |tables| tables.forget_function(function.as_str()))
+            .await
+    }
+
+    // === states ===
+
+    /// A function's state for a key, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn state(
+        &self,
+        function: &FunctionName,
+        key: &str,
+    ) -> Result<Option<Snapshot>, StoreError> {
+        let (function, key) = (function.clone(), key.to_owned());
+        self.read(move |transaction| tables::state(transaction, function.as_str(), &key))
+            .await
+    }
+
+    /// Saves a function's state for a key and answers its version, which is 1
+    /// at first and one more each time. With an expected version only when it
+    /// has that one; 0 expects that there is none.
+    ///
+    /// # Errors
+    ///
+    /// When it has another version, when there is no room, and when the store
+    /// does not answer.
+    pub async fn save_state(
+        &self,
+        function: &FunctionName,
+        key: &str,
+        bytes: Bytes,
+        expected: Option<u64>,
+    ) -> Result<u64, SaveError> {
+        let (function, key) = (function.clone(), key.to_owned());
+        let kibibytes = u32::try_from(bytes.len() / 1024 + 1).unwrap_or(u32::MAX);
+        // Given back when it is written; nobody closes it.
+        let _room = self
+            .inner
+            .room
+            .acquire_many(kibibytes.min(QUEUE_KIBIBYTES_MAX))
+            .await;
+        self.write(move |tables| tables.save_state(function.as_str(), &key, &bytes, expected))
+            .await?
+    }
+
+    /// Removes a function's state for a key, if there is one. The next one has
+    /// version 1 again.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn clear_state(&self, function: &FunctionName, key: &str) -> Result<(), StoreError> {
+        let (function, key) = (function.clone(), key.to_owned());
+        self.write(move |tables| tables.clear_state(function.as_str(), &key))
+            .await
+    }
+
+    // === alarms ===
+
+    /// All alarms.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn alarms(&self) -> Result<Vec<StoredAlarm>, StoreError> {
+        self.read(tables::alarms).await
+    }
+
+    /// Keeps an alarm in the place of the one with the same function, key and
+    /// name.
+    ///
+    /// # Errors
+    ///
+    /// When there is no room, and when the store does not answer; never a
+    /// conflict.
+    pub async fn keep_alarm(&self, alarm: StoredAlarm) -> Result<(), SaveError> {
+        self.write(move |tables| tables.keep_alarm(&alarm)).await?
+    }
+
+    /// Removes an alarm, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn forget_alarm(
+        &self,
+        function: &FunctionName,
+        key: &str,
+        name: &AlarmName,
+    ) -> Result<(), StoreError> {
+        let (function, key, name) = (function.clone(), key.to_owned(), name.clone());
+        self.write(move |tables| tables.forget_alarm(function.as_str(), &key, name.as_str()))
+            .await
+    }
+
+    /// What functions have stored.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn usage(&self) -> Result<Usage, StoreError> {
+        self.read(tables::usage).await
+    }
+
+    // === how ===
+
+    async fn files<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Components) -> Result<T, StoreError> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let components = self.inner.components.clone();
+        spawn_blocking(move || work(&components))
+            .await
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?
+    }
+
+    async fn write<T: Send + 'static>(
+        &self,
+        work: impl for<'t> FnOnce(&mut Tables<'t>) -> Result<T, redb::Error> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let (done, told) = oneshot::channel();
+        let answer = Arc::new(Mutex::new(None));
+        let place = answer.clone();
+        let work: Work = Box::new(move |tables| {
+            *place.lock() = Some(work(tables)?);
+            Ok(())
+        });
+        if let Some(queue) = &self.inner.queue {
+            // A writer that is gone tells nobody.
+            let _ = queue.send(Operation { work, done }).await;
+        }
+        let shared = &self.inner.shared;
+        told.await.map_err(|_| shared.unavailable())??;
+        answer.lock().take().ok_or_else(|| shared.unavailable())
+    }
+
+    /// Reads, and once more after the database has been opened again.
+    async fn read<T: Send + 'static>(
+        &self,
+        work: impl Fn(&ReadTransaction) -> Result<T, redb::Error> + Send + Sync + 'static,
+    ) -> Result<T, StoreError> {
+        let work = Arc::new(work);
+        match self.read_once(work.clone()).await {
+            Err(StoreError::Unavailable(_)) => {
+                self.inner.shared.failed.store(true, Ordering::Release);
+                // Whether it can be written to does not matter here.
+                let _ = self.write(|_| Ok(())).await;
+                self.read_once(work).await
+            }
+            answer => answer,
+        }
+    }
+
+    async fn read_once<T: Send + 'static>(
+        &self,
+        work: Arc<impl Fn(&ReadTransaction) -> Result<T, redb::Error> + Send + Sync + 'static>,
+    ) -> Result<T, StoreError> {
+        let shared = self.inner.shared.clone();
+        let read = move || {
+            let held = shared.database.read();
+            let database = held.readable().ok_or_else(|| shared.unavailable())?;
+            Ok(work(&begin_read(database)?)?)
+        };
+        spawn_blocking(read)
+            .await
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store")
+            .field("medium", &self.inner.shared.medium)
+            .finish_non_exhaustive()
+    }
+}
+
+// === impl Inner ===
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        drop(self.queue.take());
+        if let Some(writer) = self.writer.take() {
+            // It catches its panics.
+            let _ = writer.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

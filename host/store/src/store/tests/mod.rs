@@ -1,0 +1,303 @@
+//! What the store promises while the disk does its work; `failing` is about
+//! disks that do not, `model` compares with a simple one.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+use openline_core::deployment::{HandlerKind, VersionRecord};
+use openline_core::name::AliasName;
+
+use super::*;
+use crate::components::digest_of;
+use crate::database::FORMAT;
+use crate::tables::ENTRY_BYTES;
+
+mod failing;
+mod model;
+
+pub(super) const ROOM: u64 = 1 << 20;
+
+pub(super) fn name(name: &str) -> FunctionName {
+    FunctionName::new(name).unwrap()
+}
+
+pub(super) fn alarm(function: &str, key: &str, name: &str, due_at: u64) -> StoredAlarm {
+    StoredAlarm {
+        function: self::name(function),
+        key: key.into(),
+        name: AlarmName::new(name).unwrap(),
+        due_at,
+        attempt: 0,
+    }
+}
+
+pub(super) fn deployment(function: &str, version: Digest) -> Deployment {
+    let mut deployment = Deployment::new(name(function), None);
+    let record = VersionRecord {
+        digest: version,
+        bytes: 1,
+        handler: HandlerKind::Plain,
+        deployed_at: 0,
+        note: None,
+    };
+    deployment
+        .deploy(record, &AliasName::live(), None, None)
+        .unwrap();
+    deployment
+}
+
+fn bytes(count: usize) -> Bytes {
+    vec![7; count].into()
+}
+
+#[tokio::test]
+async fn everything_is_there_when_it_is_opened_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a/data");
+    let component = Bytes::from_static(b"component");
+    let kept = deployment("chat", digest_of(&component));
+    {
+        let store = Store::open(&path, ROOM).unwrap();
+        assert_eq!(store.usage().await, Ok(Usage::default()));
+        let digest = store.put_component(component.clone()).await.unwrap();
+        assert_eq!(store.put_component(component.clone()).await, Ok(digest));
+        store.put_deployment(&kept).await.unwrap();
+        store
+            .save_state(&name("chat"), "room", bytes(10), None)
+            .await
+            .unwrap();
+        store
+            .keep_alarm(alarm("chat", "room", "tick", 99))
+            .await
+            .unwrap();
+    }
+    let mode = fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o700);
+    let left = path.join("components/abc.0.unfinished");
+    fs::write(&left, b"half").unwrap();
+    let store = Store::open(&path, ROOM).unwrap();
+    assert!(!left.exists());
+    let digest = digest_of(&component);
+    assert_eq!(store.component(&digest).await, Ok(Some(component)));
+    assert_eq!(store.components().await, Ok(vec![digest]));
+    assert_eq!(store.deployments().await, Ok(vec![kept]));
+    let state = store.state(&name("chat"), "room").await.unwrap().unwrap();
+    assert_eq!((state.version, state.bytes), (1, bytes(10)));
+    assert_eq!(
+        store.alarms().await,
+        Ok(vec![alarm("chat", "room", "tick", 99)])
+    );
+    let usage = store.usage().await.unwrap();
+    assert_eq!((usage.states, usage.alarms), (1, 1));
+    assert_eq!(usage.bytes, 2 * ENTRY_BYTES + 8 + 10 + 12);
+    store.remove_component(&digest).await.unwrap();
+    store.remove_component(&digest).await.unwrap();
+    assert_eq!(store.component(&digest).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_component_that_was_changed_is_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), ROOM).unwrap();
+    let component = Bytes::from_static(b"component");
+    let digest = store.put_component(component.clone()).await.unwrap();
+    let file = folder.path().join(format!("components/{digest}.wasm"));
+    fs::write(&file, b"componenT").unwrap();
+    let error = store.component(&digest).await.unwrap_err();
+    assert!(matches!(error, StoreError::Damaged(_)), "{error}");
+    assert!(error.to_string().contains(&digest.to_string()), "{error}");
+    // Put again, it is whole.
+    store.put_component(component.clone()).await.unwrap();
+    assert_eq!(store.component(&digest).await, Ok(Some(component)));
+}
+
+#[tokio::test]
+async fn a_state_is_saved_when_it_is_as_expected() {
+    let store = Store::memory(ROOM);
+    let chat = name("chat");
+    let save = |expected| store.save_state(&chat, "room", bytes(1), expected);
+    assert_eq!(save(Some(1)).await, Err(SaveError::Conflict(0)));
+    assert_eq!(save(Some(0)).await, Ok(1));
+    assert_eq!(save(Some(0)).await, Err(SaveError::Conflict(1)));
+    assert_eq!(save(Some(1)).await, Ok(2));
+    assert_eq!(save(None).await, Ok(3));
+    store.clear_state(&chat, "room").await.unwrap();
+    store.clear_state(&chat, "room").await.unwrap();
+    assert_eq!(store.state(&chat, "room").await, Ok(None));
+    assert_eq!(save(Some(0)).await, Ok(1));
+}
+
+#[tokio::test]
+async fn of_many_who_expect_the_same_one_saves() {
+    let store = Store::memory(ROOM);
+    let mut tasks = tokio::task::JoinSet::new();
+    for _ in 0..3 * QUEUE_OPERATIONS_MAX {
+        let store = store.clone();
+        tasks.spawn(async move {
+            let chat = name("chat");
+            let saved = store.save_state(&chat, "room", bytes(1), Some(0)).await;
+            saved.is_ok()
+        });
+    }
+    let saved = tasks.join_all().await;
+    assert_eq!(saved.into_iter().filter(|saved| *saved).count(), 1);
+}
+
+#[tokio::test]
+async fn states_that_are_too_large_to_wait_together_wait_for_each_other() {
+    let store = Store::memory(1 << 30);
+    let large = bytes(QUEUE_KIBIBYTES_MAX as usize * 1024 / 2 + 1);
+    let mut tasks = tokio::task::JoinSet::new();
+    for key in ["a", "b", "c"] {
+        let (store, large) = (store.clone(), large.clone());
+        tasks.spawn(async move { store.save_state(&name("chat"), key, large, None).await });
+    }
+    assert!(tasks.join_all().await.iter().all(Result::is_ok));
+    assert_eq!(store.usage().await.unwrap().states, 3);
+}
+
+#[tokio::test]
+async fn what_is_stored_at_its_limit_and_past_it() {
+    let chat = name("chat");
+    let folder = tempfile::tempdir().unwrap();
+    let one = ENTRY_BYTES + 5 + 10;
+    {
+        let store = Store::open(folder.path(), 2 * one).unwrap();
+        let save = |key: &'static str, count| store.save_state(&chat, key, bytes(count), None);
+        assert_eq!(save("a", 10).await, Ok(1));
+        assert_eq!(save("b", 11).await, Err(SaveError::Full));
+        assert_eq!(save("b", 10).await, Ok(1));
+        assert_eq!(save("c", 0).await, Err(SaveError::Full));
+        let full = store.keep_alarm(alarm("chat", "a", "tick", 1)).await;
+        assert_eq!(full, Err(SaveError::Full));
+        assert_eq!(save("a", 11).await, Err(SaveError::Full));
+        assert_eq!(save("a", 10).await, Ok(2));
+    }
+    // It is counted again, and what makes it less is always kept.
+    let store = Store::open(folder.path(), one).unwrap();
+    let usage = store.usage().await.unwrap();
+    assert_eq!((usage.bytes, usage.states), (2 * one, 2));
+    let save = |key: &'static str, count| store.save_state(&chat, key, bytes(count), None);
+    assert_eq!(save("a", 11).await, Err(SaveError::Full));
+    assert_eq!(save("a", 9).await, Ok(3));
+    store.clear_state(&chat, "b").await.unwrap();
+    assert_eq!(save("a", 10).await, Ok(4));
+    store.forget_function(&chat).await.unwrap();
+    assert_eq!(store.usage().await, Ok(Usage::default()));
+}
+
+#[tokio::test]
+async fn a_function_is_forgotten_and_no_other() {
+    let store = Store::memory(ROOM);
+    let digest = digest_of(b"");
+    for function in ["chat", "chat-2", "chas"] {
+        store
+            .put_deployment(&deployment(function, digest))
+            .await
+            .unwrap();
+        for key in ["", "room", "\u{10ffff}"] {
+            let function_name = name(function);
+            let saved = store.save_state(&function_name, key, bytes(1), None).await;
+            assert_eq!(saved, Ok(1));
+            let kept = store.keep_alarm(alarm(function, key, "tick", 1));
+            assert_eq!(kept.await, Ok(()));
+        }
+    }
+    store.forget_function(&name("chat")).await.unwrap();
+    let left = [deployment("chas", digest), deployment("chat-2", digest)];
+    assert_eq!(store.deployments().await.unwrap(), left);
+    let usage = store.usage().await.unwrap();
+    assert_eq!((usage.states, usage.alarms), (6, 6));
+    assert_eq!(store.state(&name("chat"), "room").await, Ok(None));
+    let alarms = store.alarms().await.unwrap();
+    assert!(alarms.iter().all(|alarm| alarm.function != name("chat")));
+    store.remove_deployment(&name("chas")).await.unwrap();
+    assert_eq!(store.deployments().await.unwrap().len(), 1);
+    assert_eq!(store.usage().await, Ok(usage));
+}
+
+#[test]
+fn a_folder_that_another_one_has_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), ROOM).unwrap();
+    let error = Store::open(folder.path(), ROOM).unwrap_err();
+    assert!(matches!(error, OpenError::InUse(_)), "{error}");
+    assert!(!error.hint().is_empty());
+    drop(store);
+    // Free as soon as the last one is gone.
+    assert!(Store::open(folder.path(), ROOM).is_ok());
+}
+
+#[test]
+fn what_a_newer_release_has_written_is_refused_and_not_touched() {
+    let folder = tempfile::tempdir().unwrap();
+    drop(Store::open(folder.path(), ROOM).unwrap());
+    let file = folder.path().join("store.redb");
+    {
+        let database = redb::Database::open(&file).unwrap();
+        let transaction = database.begin_write().unwrap();
+        let meta = redb::TableDefinition::<&str, u64>::new("meta");
+        let mut meta = transaction.open_table(meta).unwrap();
+        meta.insert("format", FORMAT + 1).unwrap();
+        drop(meta);
+        transaction.commit().unwrap();
+    }
+    let before = fs::read(&file).unwrap();
+    let error = Store::open(folder.path(), ROOM).unwrap_err();
+    match &error {
+        OpenError::Newer { format, known, .. } => assert_eq!((*format, *known), (2, 1)),
+        other => panic!("{other}"),
+    }
+    assert_eq!(fs::read(&file).unwrap(), before);
+}
+
+#[test]
+fn what_is_no_folder_or_no_database_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("file");
+    fs::write(&file, b"").unwrap();
+    let error = Store::open(&file, ROOM).unwrap_err();
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+    let error = Store::open(&file.join("below"), ROOM).unwrap_err();
+    assert!(matches!(error, OpenError::Io { .. }), "{error}");
+    for content in [vec![b'x'; 10], vec![b'x'; 100_000]] {
+        let data = tempfile::tempdir().unwrap();
+        fs::write(data.path().join("store.redb"), &content).unwrap();
+        let error = Store::open(data.path(), ROOM).unwrap_err();
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        assert!(!error.hint().is_empty());
+        assert_eq!(fs::read(data.path().join("store.redb")).unwrap(), content);
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_written_to_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    fs::set_permissions(&data, fs::Permissions::from_mode(0o500)).unwrap();
+    // Whoever may do everything is not kept out.
+    if fs::write(data.join("probe"), b"").is_ok() {
+        return;
+    }
+    let error = Store::open(&data, ROOM).unwrap_err();
+    assert!(matches!(error, OpenError::NotWritable { .. }), "{error}");
+}
+
+#[test]
+fn what_the_system_says_has_its_name() {
+    use std::io::{Error, ErrorKind};
+    let named = |kind: ErrorKind| OpenError::io(Path::new("data"), Error::from(kind));
+    assert!(matches!(
+        named(ErrorKind::ReadOnlyFilesystem),
+        OpenError::NotWritable { .. }
+    ));
+    assert!(matches!(
+        named(ErrorKind::StorageFull),
+        OpenError::Full { .. }
+    ));
+    assert!(matches!(
+        named(ErrorKind::InvalidData),
+        OpenError::Damaged { .. }
+    ));
+}

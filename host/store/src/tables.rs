@@ -1,0 +1,302 @@
+//! What is in the database, and the operations on it. Each operation is a part
+//! of a transaction of the writer's; the counts of what is stored are in the
+//! same transaction, so that they stay right whatever happens.
+
+use bytes::Bytes;
+use openline_core::deployment::Deployment;
+use openline_core::name::{AlarmName, FunctionName};
+use redb::{
+    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
+    WriteTransaction,
+};
+
+use crate::database::begin_read;
+use crate::error::SaveError;
+
+/// What each state and each alarm counts for beside its names and its bytes:
+/// what the database needs to find it.
+pub const ENTRY_BYTES: u64 = 64;
+
+/// `format`, and the fields of [`Usage`].
+const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// By function, as JSON.
+const DEPLOYMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("deployments");
+/// By function and key: version and content.
+const STATES: TableDefinition<'_, (&str, &str), (u64, &[u8])> = TableDefinition::new("states");
+/// By function, key and name: when it is due, and the attempt.
+const ALARMS: TableDefinition<'_, (&str, &str, &str), (u64, u32)> = TableDefinition::new("alarms");
+
+/// A state as it was saved last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// How often it has been saved.
+    pub version: u64,
+    /// What was saved.
+    pub bytes: Bytes,
+}
+
+/// An alarm that survives the process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredAlarm {
+    /// Whose it is.
+    pub function: FunctionName,
+    /// The affinity value it belongs to.
+    pub key: String,
+    /// Its name.
+    pub name: AlarmName,
+    /// When it is due, in milliseconds since 1970.
+    pub due_at: u64,
+    /// How often it has been tried.
+    pub attempt: u32,
+}
+
+/// What functions have stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Of states and alarms together, with their names and [`ENTRY_BYTES`].
+    pub bytes: u64,
+    /// How many states.
+    pub states: u64,
+    /// How many alarms.
+    pub alarms: u64,
+}
+
+/// The tables in a transaction of the writer's.
+pub(crate) struct Tables<'t> {
+    meta: Table<'t, &'static str, u64>,
+    deployments: Table<'t, &'static str, &'static [u8]>,
+    states: Table<'t, (&'static str, &'static str), (u64, &'static [u8])>,
+    alarms: Table<'t, (&'static str, &'static str, &'static str), (u64, u32)>,
+    usage: Usage,
+    stored_bytes_max: u64,
+}
+
+/// The format that a database has, if it has one.
+pub(crate) fn format(database: &impl ReadableDatabase) -> Result<Option<u64>, redb::Error> {
+    match begin_read(database)?.open_table(META) {
+        Ok(meta) => Ok(meta.get("format")?.map(|format| format.value())),
+        Err(TableError::TableDoesNotExist(_)) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Makes the tables.
+pub(crate) fn create(database: &Database, format: u64) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    Tables::open(&transaction, 0)?
+        .meta
+        .insert("format", format)?;
+    Ok(transaction.commit()?)
+}
+
+/// What an entry of these names and bytes counts for.
+fn cost(parts: &[&str], bytes: usize) -> u64 {
+    let names: usize = parts.iter().map(|part| part.len()).sum();
+    ENTRY_BYTES + (names + bytes) as u64
+}
+
+/// Counts down; below nothing there is nothing, whatever a damaged file says.
+fn subtract(count: &mut u64, less: u64) {
+    *count = count.saturating_sub(less);
+}
+
+// === impl Tables ===
+
+impl<'t> Tables<'t> {
+    pub(crate) fn open(
+        transaction: &'t WriteTransaction,
+        stored_bytes_max: u64,
+    ) -> Result<Self, redb::Error> {
+        let meta = transaction.open_table(META)?;
+        let usage = usage_in(&meta)?;
+        Ok(Self {
+            meta,
+            deployments: transaction.open_table(DEPLOYMENTS)?,
+            states: transaction.open_table(STATES)?,
+            alarms: transaction.open_table(ALARMS)?,
+            usage,
+            stored_bytes_max,
+        })
+    }
+
+    /// Writes the counts down; the last thing in a transaction.
+    pub(crate) fn finish(mut self) -> Result<(), redb::Error> {
+        let Usage {
+            bytes,
+            states,
+            alarms,
+        } = self.usage;
+        for (name, count) in [("bytes", bytes), ("states", states), ("alarms", alarms)] {
+            self.meta.insert(name, count)?;
+        }
+        Ok(())
+    }
+
+    /// Whether the bytes stored may change so. What makes them less always may.
+    fn has_room(&self, less: u64, more: u64) -> bool {
+        more <= less || self.usage.bytes.saturating_sub(less) + more <= self.stored_bytes_max
+    }
+
+    pub(crate) fn put_deployment(&mut self, name: &str, json: &[u8]) -> Result<(), redb::Error> {
+        self.deployments.insert(name, json)?;
+        Ok(())
+    }
+
+    pub(crate) fn remove_deployment(&mut self, name: &str) -> Result<(), redb::Error> {
+        self.deployments.remove(name)?;
+        Ok(())
+    }
+
+    pub(crate) fn save_state(
+        &mut self,
+        function: &str,
+        key: &str,
+        bytes: &[u8],
+        expected: Option<u64>,
+    ) -> Result<Result<u64, SaveError>, redb::Error> {
+        let found = self.states.get((function, key))?.map(|found| {
+            let (version, bytes) = found.value();
+            (version, cost(&[function, key], bytes.len()))
+        });
+        let (version, before) = found.unwrap_or_default();
+        if expected.is_some_and(|expected| expected != version) {
+            return Ok(Err(SaveError::Conflict(version)));
+        }
+        let after = cost(&[function, key], bytes.len());
+        if !self.has_room(before, after) {
+            return Ok(Err(SaveError::Full));
+        }
+        let next = version.saturating_add(1);
+        self.states.insert((function, key), (next, bytes))?;
+        self.usage.bytes = self.usage.bytes.saturating_sub(before) + after;
+        self.usage.states += u64::from(found.is_none());
+        Ok(Ok(next))
+    }
+
+    pub(crate) fn clear_state(&mut self, function: &str, key: &str) -> Result<(), redb::Error> {
+        if let Some(found) = self.states.remove((function, key))? {
+            let (_, bytes) = found.value();
+            subtract(&mut self.usage.bytes, cost(&[function, key], bytes.len()));
+            subtract(&mut self.usage.states, 1);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn keep_alarm(
+        &mut self,
+        alarm: &StoredAlarm,
+    ) -> Result<Result<(), SaveError>, redb::Error> {
+        let names = (
+            alarm.function.as_str(),
+            alarm.key.as_str(),
+            alarm.name.as_str(),
+        );
+        let after = cost(&[names.0, names.1, names.2], 0);
+        let is_new = self.alarms.get(names)?.is_none();
+        if is_new && !self.has_room(0, after) {
+            return Ok(Err(SaveError::Full));
+        }
+        self.alarms.insert(names, (alarm.due_at, alarm.attempt))?;
+        if is_new {
+            self.usage.bytes += after;
+            self.usage.alarms += 1;
+        }
+        Ok(Ok(()))
+    }
+
+    pub(crate) fn forget_alarm(
+        &mut self,
+        function: &str,
+        key: &str,
+        name: &str,
+    ) -> Result<(), redb::Error> {
+        if self.alarms.remove((function, key, name))?.is_some() {
+            subtract(&mut self.usage.bytes, cost(&[function, key, name], 0));
+            subtract(&mut self.usage.alarms, 1);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn forget_function(&mut self, function: &str) -> Result<(), redb::Error> {
+        self.deployments.remove(function)?;
+        // The first text behind the function's name.
+        let next = format!("{function}\0");
+        let usage = &mut self.usage;
+        self.states
+            .retain_in((function, "")..(&next, ""), |(_, key), (_, bytes)| {
+                subtract(&mut usage.bytes, cost(&[function, key], bytes.len()));
+                subtract(&mut usage.states, 1);
+                false
+            })?;
+        self.alarms
+            .retain_in((function, "", "")..(&next, "", ""), |(_, key, name), _| {
+                subtract(&mut usage.bytes, cost(&[function, key, name], 0));
+                subtract(&mut usage.alarms, 1);
+                false
+            })?;
+        Ok(())
+    }
+}
+
+// === reading ===
+
+fn usage_in(meta: &impl ReadableTable<&'static str, u64>) -> Result<Usage, redb::Error> {
+    let count = |name: &str| -> Result<u64, redb::Error> {
+        Ok(meta.get(name)?.map_or(0, |count| count.value()))
+    };
+    Ok(Usage {
+        bytes: count("bytes")?,
+        states: count("states")?,
+        alarms: count("alarms")?,
+    })
+}
+
+pub(crate) fn usage(transaction: &ReadTransaction) -> Result<Usage, redb::Error> {
+    usage_in(&transaction.open_table(META)?)
+}
+
+pub(crate) fn deployments(transaction: &ReadTransaction) -> Result<Vec<Deployment>, redb::Error> {
+    let mut deployments = Vec::new();
+    for entry in transaction.open_table(DEPLOYMENTS)?.iter()? {
+        let (name, json) = entry?;
+        let deployment = serde_json::from_slice(json.value()).map_err(|error| {
+            redb::Error::Corrupted(format!("the deployment of `{}`: {error}", name.value()))
+        })?;
+        deployments.push(deployment);
+    }
+    Ok(deployments)
+}
+
+pub(crate) fn state(
+    transaction: &ReadTransaction,
+    function: &str,
+    key: &str,
+) -> Result<Option<Snapshot>, redb::Error> {
+    let found = transaction.open_table(STATES)?.get((function, key))?;
+    Ok(found.map(|found| {
+        let (version, bytes) = found.value();
+        Snapshot {
+            version,
+            bytes: Bytes::copy_from_slice(bytes),
+        }
+    }))
+}
+
+pub(crate) fn alarms(transaction: &ReadTransaction) -> Result<Vec<StoredAlarm>, redb::Error> {
+    let mut alarms = Vec::new();
+    for entry in transaction.open_table(ALARMS)?.iter()? {
+        let (names, value) = entry?;
+        let (function, key, name) = names.value();
+        let (due_at, attempt) = value.value();
+        let damaged = |error| redb::Error::Corrupted(format!("an alarm of `{function}`: {error}"));
+        alarms.push(StoredAlarm {
+            function: FunctionName::new(function).map_err(damaged)?,
+            key: key.into(),
+            name: AlarmName::new(name).map_err(damaged)?,
+            due_at,
+            attempt,
+        });
+    }
+    Ok(alarms)
+}

@@ -1,0 +1,274 @@
+//! The commands that ask a running host: what they print, and with which code
+//! they end. The real binary against a host in this process.
+
+use serde_json::Value;
+
+use crate::harness::{AdminHost, Ended, openline, openline_with};
+
+/// A wrong command line, as in BSD's sysexits.
+const USAGE: i32 = 64;
+/// The host said no.
+const REFUSED: i32 = 3;
+
+const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+
+/// Runs a command against a host, which must do what is asked.
+async fn done(host: &AdminHost, arguments: &[&str]) -> String {
+    let ended = run(host, arguments).await;
+    assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.stderr);
+    ended.stdout
+}
+
+async fn run(host: &AdminHost, arguments: &[&str]) -> Ended {
+    let url = format!("http://{}", host.admin);
+    openline_with(&[("OPENLINE_ADMIN", &url)], arguments).await
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap_or_else(|_| panic!("not JSON: {text}"))
+}
+
+#[tokio::test]
+async fn a_canary_is_deployed_promoted_and_taken_back() {
+    let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/numbered")
+        .start()
+        .await;
+    let name = "fault-version-a";
+    let first = json(&done(&host, &["versions", name, "--json"]).await);
+    let first = first[0]["digest"].as_str().unwrap()[..12].to_owned();
+
+    let canary = [
+        "deploy",
+        name,
+        openline_guests::FAULT_VERSION_B,
+        "--weight",
+        "10",
+        "--note",
+        "faster joins",
+    ];
+    let text = done(&host, &canary).await;
+    let second = text.split_whitespace().nth(2).unwrap().to_owned();
+    let expected =
+        format!("version  {name} {second} (new)\nalias    live = {first}=90 {second}=10\n");
+    assert_eq!(text, expected);
+    let text = done(&host, &canary).await;
+    assert!(
+        text.contains("(it was there)") && text.contains(", as before"),
+        "{text}"
+    );
+
+    let text = done(&host, &["versions", name]).await;
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("VERSION       ALIASES"), "{text}");
+    assert!(
+        lines[1].starts_with(&first) && lines[1].contains("live=90"),
+        "{text}"
+    );
+    assert!(
+        lines[2].starts_with(&second) && lines[2].ends_with("faster joins"),
+        "{text}"
+    );
+
+    let text = done(&host, &["promote", name]).await;
+    assert_eq!(text, format!("alias    live = {second}=100\n"));
+    assert!(
+        host.connect("/numbered")
+            .await
+            .ask("1")
+            .await
+            .starts_with('b')
+    );
+    let text = done(&host, &["rollback", name]).await;
+    assert_eq!(text, format!("alias    live = {first}=90 {second}=10\n"));
+    let text = done(&host, &["promote", name, &first]).await;
+    assert_eq!(text, format!("alias    live = {first}=100\n"));
+
+    let split = [
+        format!("{}=30", &first[..6]),
+        format!("{}=70", &second[..6]),
+    ];
+    let set = [
+        "aliases",
+        name,
+        "next",
+        &split[0],
+        &split[1],
+        "--migration",
+        "pin",
+    ];
+    let text = done(&host, &set).await;
+    assert_eq!(text, format!("alias    next = {first}=30 {second}=70\n"));
+    let text = done(&host, &["aliases", name]).await;
+    assert!(text.starts_with("ALIAS  VERSIONS"), "{text}");
+    assert_eq!(text.lines().count(), 3, "{text}");
+    let one = json(&done(&host, &["aliases", name, "next", "--json"]).await);
+    assert_eq!(one["next"]["migration"], "pin");
+
+    let text = done(&host, &["remove", name, "--alias", "next"]).await;
+    assert_eq!(text, format!("removed  {name} next\n"));
+}
+
+#[tokio::test]
+async fn a_function_comes_and_goes_by_commands_alone() {
+    let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/a")
+        .start()
+        .await;
+    let deploy = ["deploy", "echo", openline_guests::ECHO, "--probe"];
+    let ended = run(&host, &deploy).await;
+    ended.failed(REFUSED, &["`echo` is new here", "\n  hint: ", "--route"]);
+    let deploy = [&deploy[..], &["--route", "/rooms/{room}", "--json"]].concat();
+    let deployed = json(&done(&host, &deploy).await);
+    assert_eq!(deployed["version_is_new"], true);
+    let text = done(&host, &["functions"]).await;
+    assert!(text.starts_with("NAME"), "{text}");
+    assert!(
+        text.contains("echo") && text.contains("/rooms/{room}"),
+        "{text}"
+    );
+
+    let mut client = host.connect("/rooms/1").await;
+    client.ask("x").await;
+    let list = json(&done(&host, &["connections", "echo", "--json"]).await);
+    let id = list[0]["id"].as_str().unwrap();
+    let text = done(&host, &["connections"]).await;
+    assert!(text.starts_with("ID") && text.contains(id), "{text}");
+    assert_eq!(done(&host, &["send", id, "grüß dich"]).await, "sent\n");
+    assert_eq!(
+        client.next().await.into_text().unwrap().as_str(),
+        "grüß dich"
+    );
+    let close = ["close", id, "--code", "4001", "--reason", "signed out"];
+    assert_eq!(done(&host, &close).await, "closed\n");
+    assert_eq!(client.closed().await.code, 4001);
+
+    assert_eq!(done(&host, &["remove", "echo"]).await, "removed  echo\n");
+    let ended = run(&host, &["versions", "echo"]).await;
+    ended.failed(REFUSED, &["there is no function `echo`", "\n  hint: "]);
+}
+
+#[tokio::test]
+async fn what_the_host_refuses_is_said_in_its_words() {
+    let folder = tempfile::tempdir().unwrap();
+    let text = folder.path().join("text.wasm");
+    std::fs::write(&text, "this is text").unwrap();
+    let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/a")
+        .start()
+        .await;
+    let text = text.to_str().unwrap();
+    let name = "fault-version-a";
+    for (arguments, words) in [
+        (&["deploy", name, text][..], "not a WebAssembly file"),
+        (
+            &[
+                "deploy",
+                name,
+                openline_guests::FAULT_VERSION_B,
+                "--weight",
+                "130",
+            ],
+            "1 to 100",
+        ),
+        (
+            &["deploy", name, openline_guests::FAULT_BROKEN_START],
+            "does not start",
+        ),
+        (&["promote", name], "no canary"),
+        (&["rollback", name], "before"),
+        (&["promote", name, "xyz"], "beginning of a digest"),
+        (&["remove", name], "configuration"),
+        (&["remove", name, "--alias", "live"], "/a"),
+        (&["aliases", name, "live", "abcdef=100"], "abcdef"),
+        (&["connections", "--tag", "x", "none"], ""),
+        (&["close", "none"], "no connection"),
+        (&["send", &"0".repeat(32), "x"], "no connection"),
+    ] {
+        let ended = run(&host, arguments).await;
+        if words.is_empty() {
+            assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        } else {
+            ended.failed(REFUSED, &[words, "\n  hint: "]);
+        }
+    }
+    let ended = run(&host, &["aliases", name, "none"]).await;
+    ended.failed(1, &["has no alias `none`", "\n  hint: "]);
+    let ended = run(&host, &["deploy", name, "missing.wasm"]).await;
+    ended.failed(1, &["missing.wasm", "cannot be read", "\n  hint: "]);
+}
+
+#[tokio::test]
+async fn a_token_comes_from_the_environment_or_a_file() {
+    let host = AdminHost::with(openline_guests::ECHO, "/echo")
+        .token(TOKEN)
+        .start()
+        .await;
+    let url = format!("http://{}", host.admin);
+    let ended = openline(&["functions", "--admin", &url]).await;
+    ended.failed(REFUSED, &["needs its token", "\n  hint: "]);
+    let variable = [("OPENLINE_ADMIN_TOKEN", TOKEN)];
+    let ended = openline_with(&variable, &["functions", "--admin", &url]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("token");
+    std::fs::write(&file, format!("{TOKEN}\n")).unwrap();
+    let file = file.to_str().unwrap();
+    let ended = openline(&["functions", "--admin", &url, "--token-file", file]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    let wrong = [("OPENLINE_ADMIN_TOKEN", "not the token")];
+    let ended = openline_with(&wrong, &["functions", "--admin", &url]).await;
+    ended.failed(REFUSED, &["not the token of this host"]);
+    // The file is what was asked for.
+    let ended = openline_with(&variable, &["functions", "--token-file", "missing"]).await;
+    ended.failed(1, &["missing", "\n  hint: "]);
+    assert!(!ended.stderr.contains(TOKEN));
+}
+
+#[tokio::test]
+async fn a_host_that_is_not_there_and_addresses_that_are_none() {
+    // Bound and not listening: nobody else gets it meanwhile.
+    let taken = tokio::net::TcpSocket::new_v4().unwrap();
+    taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}", taken.local_addr().unwrap());
+    let ended = openline(&["functions", "--admin", &url]).await;
+    ended.failed(
+        1,
+        &[
+            "no connection to http://127.0.0.1:",
+            "\n  hint: ",
+            "--admin",
+        ],
+    );
+    let ended = openline(&["functions", "--admin", "https://host.example"]).await;
+    ended.failed(USAGE, &["plain HTTP", "ssh -L"]);
+    let ended = openline_with(&[("OPENLINE_ADMIN", "localhost")], &["functions"]).await;
+    ended.failed(USAGE, &["http://127.0.0.1:8081"]);
+    // A host's own listener is not its admin interface.
+    let host = AdminHost::with(openline_guests::ECHO, "/echo")
+        .start()
+        .await;
+    let url = format!("http://{}", host.address);
+    let ended = openline(&["functions", "--admin", &url]).await;
+    ended.failed(
+        1,
+        &["does not answer as an admin interface does", "\n  hint: "],
+    );
+}
+
+#[tokio::test]
+async fn command_lines_that_are_wrong_are_not_sent() {
+    for arguments in [
+        &["deploy", "chat"][..],
+        &["deploy", "a/b", "x.wasm"],
+        &["deploy", "chat", "x.wasm", "--alias", "abcdef12"],
+        &["deploy", "chat", "x.wasm", "--route", "chat"],
+        &["deploy", "chat", "x.wasm", "--migration", "slowly"],
+        &["deploy", "chat", "x.wasm", "--weight", "ten"],
+        &["aliases", "chat", "live", "abcdef=many"],
+        &["remove", "chat", "--force"],
+        &["connections", "--tag", "x"],
+        &["send", "id"],
+    ] {
+        let ended = openline(arguments).await;
+        assert_eq!(ended.code, Some(USAGE), "{arguments:?}: {}", ended.stderr);
+        assert_eq!(ended.stdout, "");
+    }
+}

@@ -1,0 +1,352 @@
+//! Deploys under open connections: nothing is closed, lost or reordered;
+//! canaries, pins, drains, and what is refused.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use bytes::Bytes;
+use openline_core::deployment::Migration;
+use openline_core::name::{AliasName, FunctionName};
+use openline_gateway::deployer::{ChangeError, DeployOptions};
+use tokio::time::Instant;
+
+use crate::harness::{Client, Host, HostBuilder, eventually, within};
+
+const NAME: &str = "fault-version-a";
+
+fn name() -> FunctionName {
+    FunctionName::new(NAME).unwrap()
+}
+
+fn live() -> AliasName {
+    AliasName::live()
+}
+
+fn options() -> DeployOptions {
+    DeployOptions {
+        alias: live(),
+        weight: None,
+        migration: None,
+        drain_connections_per_second: None,
+        route: None,
+        note: None,
+        probe: false,
+    }
+}
+
+/// The same component under another digest.
+fn variant(component: &str, number: u8) -> Bytes {
+    let mut bytes = fs::read(component).unwrap();
+    // A custom section: its size, its name's size, its name.
+    bytes.extend([0, 2, 1, number]);
+    bytes.into()
+}
+
+fn a(number: u8) -> Bytes {
+    variant(openline_guests::FAULT_VERSION_A, number)
+}
+
+fn b(number: u8) -> Bytes {
+    variant(openline_guests::FAULT_VERSION_B, number)
+}
+
+fn host() -> HostBuilder {
+    Host::with(openline_guests::FAULT_VERSION_A, "/numbered")
+}
+
+/// Sends numbers and checks the answers until it is told to stop. Says how
+/// many there were and the longest time between two answers.
+async fn exchange(mut client: Client, stop: Arc<AtomicBool>) -> (u64, Duration) {
+    let (mut number, mut longest) = (0, Duration::ZERO);
+    let mut last = Instant::now();
+    while !stop.load(Ordering::Relaxed) {
+        let answer = client.ask(&number.to_string()).await;
+        let (_, answered) = answer.split_once(' ').unwrap();
+        assert_eq!(answered, number.to_string());
+        number += 1;
+        longest = longest.max(last.elapsed());
+        last = Instant::now();
+    }
+    let counted = client.ask("count").await;
+    let (_, counted) = counted.rsplit_once(' ').unwrap();
+    assert_eq!(
+        counted,
+        number.to_string(),
+        "a message was lost or repeated"
+    );
+    (number, longest)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn twenty_deploys_under_a_thousand_connections_close_lose_and_reorder_nothing() {
+    let host = host().start().await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut exchanges = Vec::new();
+    for _ in 0..1000 {
+        let client = host.connect("/numbered").await;
+        exchanges.push(tokio::spawn(exchange(client, Arc::clone(&stop))));
+    }
+    for number in 0..20 {
+        let component = if number % 2 == 0 {
+            b(number)
+        } else {
+            a(number)
+        };
+        let deployed = host.deployer.deploy(&name(), component, options()).await;
+        assert!(deployed.unwrap().version_is_new);
+    }
+    // The last one has taken over before it is over.
+    let view = || host.deployer.function(&name()).unwrap();
+    eventually("all connections to be served by the last version", || {
+        view().versions.last().unwrap().connections == 1000
+    })
+    .await;
+    stop.store(true, Ordering::Relaxed);
+    let (mut messages, mut longest) = (0, Duration::ZERO);
+    for exchange in exchanges {
+        let (some, gap) = within("an exchange to end", exchange).await.unwrap();
+        messages += some;
+        longest = longest.max(gap);
+    }
+    // What nobody has is gone: the instances of nineteen versions.
+    eventually("the old instances to be gone", || {
+        let versions = view().versions;
+        let (_, old) = versions.split_last().unwrap();
+        old.iter().all(|version| version.instances.is_empty())
+    })
+    .await;
+    println!("{messages} messages, the longest gap {longest:?}");
+    assert_eq!(host.gateway.drain().await, 0);
+}
+
+#[tokio::test]
+async fn a_call_in_flight_is_finished_by_the_version_that_began_it() {
+    let host = Host::with(openline_guests::FAULT_VERSION_SLOW, "/slow")
+        .start()
+        .await;
+    let slow = FunctionName::new("fault-version-slow").unwrap();
+    let mut client = host.connect("/slow").await;
+    for number in 0..5 {
+        let text = number.to_string();
+        client.text(&text).await;
+        let component = variant(openline_guests::FAULT_VERSION_SLOW, number);
+        let deployed = host.deployer.deploy(&slow, component, options()).await;
+        deployed.unwrap();
+        assert_eq!(client.next_text().await, format!("slow {text}"));
+    }
+}
+
+#[tokio::test]
+async fn a_canary_gets_its_weight_is_promoted_and_taken_back() {
+    let host = host().start().await;
+    let canary = DeployOptions {
+        weight: Some(10),
+        ..options()
+    };
+    let deployer = &host.deployer;
+    deployer.deploy(&name(), b(1), canary).await.unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..100 {
+        clients.push(host.connect("/numbered").await);
+    }
+    assert_eq!(served_by_b(&mut clients).await, 10);
+    deployer.promote(&name(), &live(), None).await.unwrap();
+    assert_eq!(served_by_b(&mut clients).await, 100);
+    deployer.rollback(&name(), &live()).await.unwrap();
+    assert_eq!(served_by_b(&mut clients).await, 10);
+    deployer.rollback(&name(), &live()).await.unwrap();
+    assert_eq!(served_by_b(&mut clients).await, 0);
+    let again = deployer.rollback(&name(), &live()).await;
+    assert!(matches!(again, Err(ChangeError::Rule(_))), "{again:?}");
+}
+
+async fn served_by_b(clients: &mut [Client]) -> usize {
+    let mut count = 0;
+    for client in clients {
+        count += usize::from(client.ask("x").await == "b x");
+    }
+    count
+}
+
+#[tokio::test]
+async fn pinned_connections_stay_with_their_version_until_they_end() {
+    let host = host().start().await;
+    let deployer = &host.deployer;
+    let mut old = host.connect("/numbered").await;
+    let pinning = DeployOptions {
+        migration: Some(Migration::Pin),
+        ..options()
+    };
+    deployer.deploy(&name(), b(1), pinning).await.unwrap();
+    let mut new = host.connect("/numbered").await;
+    assert_eq!(old.ask("1").await, "a 1");
+    assert_eq!(new.ask("1").await, "b 1");
+    // It cannot be removed while somebody has it, but by force.
+    let first = deployer.function(&name()).unwrap().versions[0].digest;
+    let refused = deployer
+        .remove_version(&name(), &first.to_string(), false)
+        .await;
+    assert!(
+        matches!(refused, Err(ChangeError::Connected { connections: 1, .. })),
+        "{refused:?}"
+    );
+    assert_eq!(old.ask("2").await, "a 2");
+    deployer
+        .remove_version(&name(), &first.to_string(), true)
+        .await
+        .unwrap();
+    let closed = old.closed().await;
+    assert_eq!(closed.code, 1012);
+    assert!(closed.reason.contains("come back after"), "{closed:?}");
+    assert_eq!(new.ask("2").await, "b 2");
+}
+
+#[tokio::test]
+async fn a_drain_closes_the_old_ones_at_its_pace_and_keeps_the_new() {
+    let host = host().start().await;
+    let deployer = &host.deployer;
+    let mut old = Vec::new();
+    for _ in 0..20 {
+        old.push(host.connect("/numbered").await);
+    }
+    let draining = DeployOptions {
+        migration: Some(Migration::Drain),
+        drain_connections_per_second: Some(100),
+        ..options()
+    };
+    let began = Instant::now();
+    deployer.deploy(&name(), b(1), draining).await.unwrap();
+    let mut new = host.connect("/numbered").await;
+    for client in &mut old {
+        assert_eq!(client.closed().await.code, 1012);
+    }
+    // Twenty at a hundred a second, the first of them at once.
+    assert!(began.elapsed() >= Duration::from_millis(150));
+    assert_eq!(new.ask("1").await, "b 1");
+}
+
+#[tokio::test]
+async fn a_bad_component_changes_nothing() {
+    let host = host().start().await;
+    let deployer = &host.deployer;
+    let mut client = host.connect("/numbered").await;
+    let before = serde_json::to_string(&deployer.function(&name()).unwrap().aliases).unwrap();
+    let broken = fs::read(openline_guests::FAULT_BROKEN_START).unwrap();
+    for (bad, word) in [
+        (Bytes::from(broken), "start"),
+        (Bytes::from_static(b"not wasm"), "WebAssembly"),
+        (a(1).slice(..20_000), "damaged"),
+        (vec![0; 65 << 20].into(), "component_bytes"),
+    ] {
+        let refused = deployer.deploy(&name(), bad, options()).await.unwrap_err();
+        assert!(refused.to_string().contains(word), "{refused}");
+        assert!(!refused.hint().is_empty());
+        assert_eq!(client.ask("1").await, "a 1");
+    }
+    let heavy = DeployOptions {
+        weight: Some(130),
+        ..options()
+    };
+    let refused = deployer.deploy(&name(), a(1), heavy).await.unwrap_err();
+    assert!(refused.to_string().contains("130"), "{refused}");
+    let after = serde_json::to_string(&deployer.function(&name()).unwrap().aliases).unwrap();
+    assert_eq!(before, after);
+    assert_eq!(deployer.function(&name()).unwrap().versions.len(), 1);
+}
+
+#[tokio::test]
+async fn the_same_version_again_and_two_at_once() {
+    let host = host().start().await;
+    let deployer = &host.deployer;
+    let first = deployer.deploy(&name(), b(1), options()).await.unwrap();
+    assert!(first.version_is_new && first.alias_moved);
+    let again = deployer.deploy(&name(), b(1), options()).await.unwrap();
+    assert!(!again.version_is_new && !again.alias_moved);
+    let (one, other) = (b(2), b(3));
+    let name = name();
+    let (one, other) = tokio::join!(
+        deployer.deploy(&name, one, options()),
+        deployer.deploy(&name, other, options())
+    );
+    let (one, other) = (one.unwrap(), other.unwrap());
+    let now = deployer.function(&name).unwrap();
+    assert_eq!(now.versions.len(), 4);
+    let points = now.aliases[&live()].shares[0].version;
+    assert!(points == one.version || points == other.version);
+}
+
+#[tokio::test]
+async fn a_function_that_no_configuration_names_is_deployed_with_a_route_and_removed() {
+    let host = host().start().await;
+    let deployer = &host.deployer;
+    let fresh = FunctionName::new("fresh").unwrap();
+    let unrouted = deployer.deploy(&fresh, b(1), options()).await;
+    assert!(matches!(unrouted, Err(ChangeError::NoRoute(_))));
+    let routed = |route: &str| DeployOptions {
+        route: Some(openline_core::route::Route::new(route).unwrap()),
+        ..options()
+    };
+    let taken = deployer.deploy(&fresh, b(1), routed("/numbered")).await;
+    assert!(matches!(taken, Err(ChangeError::Route(_))), "{taken:?}");
+    assert_eq!(deployer.functions().len(), 1);
+    deployer
+        .deploy(&fresh, b(1), routed("/fresh/{room}"))
+        .await
+        .unwrap();
+    let mut client = host.connect("/fresh/lobby").await;
+    assert_eq!(client.ask("1").await, "b 1");
+    let configured = deployer.remove_function(&name()).await;
+    assert!(matches!(configured, Err(ChangeError::Configured(_))));
+    deployer.remove_function(&fresh).await.unwrap();
+    assert_eq!(client.closed().await.code, 1012);
+    assert_eq!(host.refused("/fresh/lobby").await.status, 404);
+}
+
+#[tokio::test]
+async fn one_room_is_never_in_two_versions_at_once() {
+    // Each room's count is read, kept in memory and written back: two writers
+    // would lose some of it.
+    let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
+        .instance(|instance| instance.affinity = Some("room".into()))
+        .start()
+        .await;
+    let counter = FunctionName::new("counter").unwrap();
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(host.connect("/counter/room").await);
+    }
+    let stop = Arc::new(AtomicBool::new(false));
+    let adding = clients.into_iter().map(|mut client| {
+        let stop = Arc::clone(&stop);
+        tokio::spawn(async move {
+            let mut added = 0;
+            while !stop.load(Ordering::Relaxed) {
+                client.ask("add 1").await;
+                added += 1;
+            }
+            // It stays, so that what it has sent is handled.
+            (client, added)
+        })
+    });
+    let adding: Vec<_> = adding.collect();
+    for number in 0..5 {
+        let component = variant(openline_guests::COUNTER, number);
+        let deployed = host.deployer.deploy(&counter, component, options()).await;
+        deployed.unwrap();
+    }
+    stop.store(true, Ordering::Relaxed);
+    let (mut staying, mut added) = (Vec::new(), 0_u64);
+    for adding in adding {
+        let (client, some) = within("an adder to end", adding).await.unwrap();
+        staying.push(client);
+        added += some;
+    }
+    let mut client = host.connect("/counter/room").await;
+    let counted = async {
+        // What others have sent is told to all: the last count is the whole.
+        while client.ask("get").await != added.to_string() {}
+    };
+    within("all that was added to be counted", counted).await;
+}
