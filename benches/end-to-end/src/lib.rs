@@ -10,6 +10,7 @@
 
 pub mod arguments;
 mod criterion;
+pub mod goes;
 mod load;
 pub mod measure;
 pub mod native;
