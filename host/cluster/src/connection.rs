@@ -87,7 +87,7 @@ const ANSWERS: u8 = 4;
 const ALARM_SET: u8 = 8;
 const TERMINATED: u8 = 16;
 /// The owner of the socket keeps no buffers for it.
-const ASLEEP: u8 = 32;
+const ASLEEP: u8 = 64;
 
 /// Why something was not kept with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
