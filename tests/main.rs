@@ -14,6 +14,7 @@ mod harness;
 
 mod abuse;
 mod admin;
+mod alarms;
 mod attached;
 mod backoff;
 mod channels;

@@ -1,0 +1,151 @@
+//! Alarms that belong to no connection: what they wake, how often a failing one
+//! is called again, and their bounds.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openline_core::config::ServerConfig;
+use openline_engine::runtime::{Runtime, RuntimeOptions};
+use tokio::time::Instant;
+
+use crate::harness::{Host, HostBuilder, eventually};
+
+/// The task that waits for alarms belongs to the first test that sets one, and
+/// ends with it: each test has a runtime of its own.
+fn runtime(alarms: u32) -> Arc<Runtime> {
+    let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
+    let options = RuntimeOptions {
+        instances: 20,
+        alarms,
+        ..RuntimeOptions::new(&ServerConfig::default(), Some(cache))
+    };
+    Arc::new(Runtime::new(options).unwrap())
+}
+
+fn keeper(component: &str) -> HostBuilder {
+    Host::with(component, "/keeper/{room}").instance(|instance| {
+        instance.affinity = Some("room".into());
+        instance.idle_timeout = Duration::from_millis(20);
+    })
+}
+
+#[tokio::test]
+async fn an_alarm_wakes_an_instance_and_is_called_once() {
+    for component in [
+        openline_guests::FAULT_KEEPER,
+        openline_guests::FAULT_KEEPER_ASYNC,
+    ] {
+        let host = keeper(component).start_on(&runtime(100)).await;
+        let mut client = host.connect("/keeper/a").await;
+        assert_eq!(client.ask("key-alarm soon 200").await, "ok");
+        // Set again, it is moved; taken back, it does not come.
+        assert_eq!(client.ask("key-alarm later 1").await, "ok");
+        assert_eq!(client.ask("key-alarm later 300000").await, "ok");
+        assert_eq!(client.ask("key-alarm gone 100").await, "ok");
+        assert_eq!(client.ask("key-clear gone").await, "ok");
+        let name = host.deployer.functions()[0].name.to_string();
+        let alias = host.function(&name);
+        eventually("its instances to be gone", || alias.instances() == 0).await;
+        assert_eq!(client.next_text().await, "key-alarm soon 1");
+        assert_eq!(client.ask("tags").await, "");
+    }
+}
+
+#[tokio::test]
+async fn one_in_the_past_is_due_now_and_one_in_the_year_3000_is_refused() {
+    let host = keeper(openline_guests::FAULT_KEEPER)
+        .start_on(&runtime(100))
+        .await;
+    let mut client = host.connect("/keeper/a").await;
+    assert_eq!(client.ask("key-alarm now 0").await, "ok");
+    assert_eq!(client.next_text().await, "key-alarm now 1");
+    let year = 365 * 24 * 60 * 60 * 1000_u64;
+    assert_eq!(client.ask(&format!("key-alarm far {year}")).await, "ok");
+    for far in [year + 1, 30_000_000_000_000, u64::MAX] {
+        let refused = client.ask(&format!("key-alarm far {far}")).await;
+        assert_eq!(refused, "invalid", "{far}");
+    }
+    let long = "n".repeat(65);
+    let refused = client.ask(&format!("key-alarm {long} 1")).await;
+    assert_eq!(refused, "invalid");
+    assert_eq!(
+        client
+            .ask(&format!("key-alarm {} 99999", &long[..64]))
+            .await,
+        "ok"
+    );
+}
+
+#[tokio::test]
+async fn alarms_of_a_value_and_of_the_host_at_their_limits_and_past_them() {
+    let host = keeper(openline_guests::FAULT_KEEPER)
+        .limit(|limit| limit.alarms = 16)
+        .start_on(&runtime(20))
+        .await;
+    let mut client = host.connect("/keeper/a").await;
+    for number in 0..16 {
+        assert_eq!(client.ask(&format!("key-alarm {number} 99999")).await, "ok");
+    }
+    assert_eq!(client.ask("key-alarm another 99999").await, "limit");
+    // One that is there may be moved.
+    assert_eq!(client.ask("key-alarm 3 88888").await, "ok");
+    let mut other = host.connect("/keeper/b").await;
+    for number in 0..4 {
+        assert_eq!(other.ask(&format!("key-alarm {number} 99999")).await, "ok");
+    }
+    assert_eq!(other.ask("key-alarm 4 99999").await, "limit");
+    assert_eq!(client.ask("key-clear 0").await, "ok");
+    assert_eq!(other.ask("key-alarm 4 99999").await, "ok");
+}
+
+#[tokio::test]
+async fn one_that_fails_is_called_again_after_longer_and_longer() {
+    let host = keeper(openline_guests::FAULT_KEEPER)
+        .start_on(&runtime(100))
+        .await;
+    let mut client = host.connect("/keeper/a").await;
+    let began = Instant::now();
+    assert_eq!(client.ask("key-alarm trap-twice 1").await, "ok");
+    assert_eq!(client.next_text().await, "key-alarm trap-twice 3");
+    // Two seconds, then four.
+    assert!(began.elapsed() >= Duration::from_secs(6));
+    // The connection has noticed nothing.
+    assert_eq!(client.ask("tags").await, "");
+}
+
+#[tokio::test]
+async fn an_affinity_value_at_its_length_and_past_it() {
+    let host = keeper(openline_guests::FAULT_KEEPER)
+        .limit(|limit| limit.request_uri_bytes = 16 * 1024)
+        .start()
+        .await;
+    let mut client = host.connect(&format!("/keeper/{}", "r".repeat(512))).await;
+    assert_eq!(client.ask("tags").await, "");
+    for long in [513, 10 * 1024] {
+        let refused = host.refused(&format!("/keeper/{}", "r".repeat(long))).await;
+        assert_eq!(refused.status, 400);
+        assert_eq!(refused.headers["openline-error-type"], "affinity");
+    }
+}
+
+#[tokio::test]
+async fn a_state_at_its_size_and_past_it_and_its_versions() {
+    let host = keeper(openline_guests::FAULT_KEEPER)
+        .limit(|limit| limit.state_bytes = 8)
+        .start()
+        .await;
+    let mut client = host.connect("/keeper/a").await;
+    assert_eq!(client.ask("save 12345678").await, "1");
+    assert_eq!(client.ask("save 123456789").await, "limit");
+    assert_eq!(client.ask("load").await, "1 12345678");
+    assert_eq!(client.ask("save next 1").await, "2");
+    assert_eq!(client.ask("save late 1").await, "conflict 2");
+    assert_eq!(client.ask("save absent 0").await, "conflict 2");
+    // Another room has one of its own.
+    let mut other = host.connect("/keeper/b").await;
+    assert_eq!(other.ask("load").await, "none");
+    assert_eq!(other.ask("save absent 0").await, "1");
+    assert_eq!(client.ask("forget").await, "ok");
+    assert_eq!(client.ask("load").await, "none");
+}
