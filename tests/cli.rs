@@ -51,6 +51,7 @@ async fn help_is_printed_as_data_and_shows_examples() {
         "check",
         "new",
         "build",
+        "dev",
         "bench",
         "deploy",
         "promote",

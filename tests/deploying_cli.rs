@@ -33,7 +33,7 @@ async fn a_canary_is_deployed_promoted_and_taken_back() {
     let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/numbered")
         .start()
         .await;
-    let name = "version-a";
+    let name = "fault-version-a";
     let first = json(&done(&host, &["versions", name, "--json"]).await);
     let first = first[0]["digest"].as_str().unwrap()[..12].to_owned();
 
@@ -155,7 +155,7 @@ async fn what_the_host_refuses_is_said_in_its_words() {
         .start()
         .await;
     let text = text.to_str().unwrap();
-    let name = "version-a";
+    let name = "fault-version-a";
     for (arguments, words) in [
         (&["deploy", name, text][..], "not a WebAssembly file"),
         (

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use openline_cluster::budget::OutboxBudget;
+use openline_cluster::budget::HostBudget;
 use openline_cluster::connection::{Connection, Facts, Next};
 use openline_cluster::hub::Hub;
 use openline_cluster::wakeups::Wakeups;
@@ -15,7 +15,7 @@ use openline_core::name::ChannelName;
 fn fan_out(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fan-out");
     let limits = Arc::new(FunctionLimits::default());
-    let budget = Arc::new(OutboxBudget::new(1 << 30));
+    let budget = Arc::new(HostBudget::new(1 << 30, 1 << 30));
     for subscribers in [1_usize, 100, 1000] {
         let hub = Hub::default();
         let channel = ChannelName::new("room").expect("this is a name");

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use anyhow::Context;
-use openline_cluster::budget::OutboxBudget;
+use openline_cluster::budget::HostBudget;
 use openline_cluster::connection::{Connection, Facts, Item, Next};
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::event::{Event, UpgradeRequest};
@@ -49,7 +49,7 @@ impl Line {
         let connection = Arc::new(Connection::new(
             Facts::default(),
             function.limits(),
-            Arc::new(OutboxBudget::new(ServerConfig::default().outbox_bytes)),
+            Arc::new(HostBudget::new(1 << 30, 1 << 30)),
         ));
         function.hub().join(&connection);
         let binding = function.bind(Arc::clone(&connection), place);

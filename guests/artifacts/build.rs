@@ -47,6 +47,7 @@ fn run() -> Result<(), Box<dyn Error>> {
     let options = Options {
         target_directory: Some(components.join("build")),
         component_directory: Some(components),
+        ..Options::default()
     };
     let built = build_workspace(&guests, &toolchain, &options)?;
     for guest in &built {

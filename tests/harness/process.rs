@@ -1,12 +1,14 @@
 //! The real binary, in a process of its own.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
-use super::within;
+use super::{PATIENCE, within};
 
 /// A command that has ended.
 pub struct Ended {
@@ -51,6 +53,17 @@ pub async fn openline(arguments: &[&str]) -> Ended {
 pub async fn openline_with(variables: &[(&str, &str)], arguments: &[&str]) -> Ended {
     let mut command = command(arguments);
     command.envs(variables.iter().copied());
+    ended(command, arguments).await
+}
+
+/// The same in a folder.
+pub async fn openline_in(folder: &Path, arguments: &[&str]) -> Ended {
+    let mut command = command(arguments);
+    command.current_dir(folder);
+    ended(command, arguments).await
+}
+
+async fn ended(mut command: Command, arguments: &[&str]) -> Ended {
     let what = format!("`openline {}` to end", arguments.join(" "));
     let output = within(&what, command.output()).await.unwrap();
     Ended {
@@ -75,7 +88,18 @@ impl Ended {
 
 impl Serving {
     pub async fn start(arguments: &[&str]) -> Self {
-        Self::from_command(command(arguments)).await
+        Self::from_command(command(arguments), PATIENCE).await
+    }
+
+    /// The same, with a crate that is built first. What is compiled for all
+    /// crates of tests is compiled once.
+    pub async fn slowly(arguments: &[&str], patience: Duration) -> Self {
+        let mut command = command(arguments);
+        command.env(
+            "CARGO_TARGET_DIR",
+            concat!(env!("CARGO_TARGET_TMPDIR"), "/development"),
+        );
+        Self::from_command(command, patience).await
     }
 
     /// The same, under limits of the shell.
@@ -84,15 +108,16 @@ impl Serving {
         let script = format!("{limits}; exec {binary} \"$@\"");
         let mut words = vec!["-c", &script, "openline"];
         words.extend(arguments);
-        Self::from_command(prepared(Command::new("sh"), &words)).await
+        Self::from_command(prepared(Command::new("sh"), &words), PATIENCE).await
     }
 
-    async fn from_command(mut command: Command) -> Self {
+    async fn from_command(mut command: Command, patience: Duration) -> Self {
         let mut process = command.spawn().unwrap();
         let mut stdout = BufReader::new(process.stdout.take().unwrap()).lines();
         let stderr = BufReader::new(process.stderr.take().unwrap()).lines();
-        let line = within("the first line of the host", stdout.next_line()).await;
-        let line = line.unwrap().expect("the host has not ended");
+        let line = tokio::time::timeout(patience, stdout.next_line()).await;
+        let line = line.expect("the first line of the host in time").unwrap();
+        let line = line.expect("the host has not ended");
         let address = line.strip_prefix("listening on http://").unwrap();
         Self {
             address: address.parse().unwrap(),

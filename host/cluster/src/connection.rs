@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -16,12 +16,16 @@ use bytes::Bytes;
 use openline_core::auto_response::AutoResponse;
 use openline_core::close::CloseReason;
 use openline_core::event::{RouteParams, SendOutcome};
-use openline_core::limits::{FunctionLimits, PING_BYTES_MAX};
+use openline_core::limits::{
+    ALARM_TIME_MAX, AUTO_RESPONSE_BYTES_MAX, FunctionLimits, PING_BYTES_MAX,
+};
 use openline_core::message::Message;
 use openline_core::name::{AlarmName, AliasName, ChannelName, ConnectionId, Tag};
 use parking_lot::Mutex;
+use tokio::time::Instant;
 
-use crate::budget::OutboxBudget;
+use crate::attached::Attached;
+use crate::budget::{ATTACHED_OVERHEAD_BYTES, HostBudget};
 pub use crate::outbox::{Gone, Item, Next};
 use crate::outbox::{Outbox, Ticket};
 
@@ -34,6 +38,8 @@ pub struct Facts {
     pub route_params: RouteParams,
     /// The alias that it came by.
     pub alias: AliasName,
+    /// What the host answers by itself, unless the function says otherwise.
+    pub auto_responses: Arc<[AutoResponse]>,
 }
 
 /// One connection. Shared by reference; it ends when its socket's owner says
@@ -43,23 +49,43 @@ pub struct Connection {
     id: ConnectionId,
     facts: Facts,
     limits: Arc<FunctionLimits>,
-    budget: Arc<OutboxBudget>,
+    budget: Arc<HostBudget>,
     outbox: Mutex<Outbox>,
     owner: AtomicWaker,
-    paused: AtomicBool,
-    draining: AtomicBool,
+    flags: AtomicU8,
     /// Nanoseconds and one; 0 when none was measured.
     round_trip: AtomicU64,
-    attachment: Mutex<Bytes>,
-    pub(crate) subscriptions: Mutex<Subscriptions>,
+    auto_responded: AtomicU64,
+    /// Who was given its last event.
+    server: (AtomicU64, AtomicU64),
+    attached: Mutex<Attached>,
+    pub(crate) membership: Mutex<Membership>,
 }
 
-/// The channels of a connection; `None` once it has left the hub.
-pub(crate) type Subscriptions = Option<Vec<ChannelName>>;
+/// What the hub knows of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Membership {
+    /// It has left: nothing may be added any more.
+    pub(crate) left: bool,
+    pub(crate) channels: Vec<ChannelName>,
+    /// Also when it has left: the function may want to know them at the end.
+    pub(crate) tags: Box<[Tag]>,
+}
 
-/// The attachment is larger than `attachment_bytes`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct AttachmentTooBig;
+/// After how many milliseconds the peers of a version that has gone should come
+/// back: at the earliest, and in a hundred steps of this length, so that those
+/// of one moment do not come back in one moment.
+const RETRY_AFTER: (u32, u32) = (500, 50);
+
+/// Bits of `flags`: what the owner of the socket looks at with each message.
+const PAUSED: u8 = 1;
+const DRAINING: u8 = 2;
+const REDEPLOYED: u8 = 32;
+/// There are automatic responses.
+const ANSWERS: u8 = 4;
+/// An alarm was set that the owner has not seen.
+const ALARM_SET: u8 = 8;
+const TERMINATED: u8 = 16;
 
 /// Why something was not kept with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -93,9 +119,14 @@ impl Connection {
     ///
     /// When the operating system has no random numbers: without them nothing
     /// that this host does would be safe.
-    pub fn new(facts: Facts, limits: Arc<FunctionLimits>, budget: Arc<OutboxBudget>) -> Self {
+    pub fn new(facts: Facts, limits: Arc<FunctionLimits>, budget: Arc<HostBudget>) -> Self {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).expect("the operating system has random numbers");
+        let flags = if facts.auto_responses.is_empty() {
+            0
+        } else {
+            ANSWERS
+        };
         Self {
             id: ConnectionId::from_random(u128::from_ne_bytes(bits)),
             facts,
@@ -103,11 +134,12 @@ impl Connection {
             budget,
             outbox: Mutex::default(),
             owner: AtomicWaker::new(),
-            paused: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
+            flags: AtomicU8::new(flags),
             round_trip: AtomicU64::new(0),
-            attachment: Mutex::default(),
-            subscriptions: Mutex::new(Some(Vec::new())),
+            auto_responded: AtomicU64::new(0),
+            server: Default::default(),
+            attached: Mutex::default(),
+            membership: Mutex::default(),
         }
     }
 
@@ -141,7 +173,8 @@ impl Connection {
     }
 
     fn put(&self, item: Item) -> SendOutcome {
-        self.outbox.lock().push(item, &self.limits, &self.budget)
+        let mut outbox = self.outbox.lock();
+        outbox.push(item, &self.limits, &self.budget.outboxes)
     }
 
     /// Bytes that wait in the outbox.
@@ -171,23 +204,36 @@ impl Connection {
 
     /// Stops or resumes reading. The owner is not woken.
     pub fn pause(&self, paused: bool) {
-        self.paused.store(paused, Ordering::Release);
+        self.flag(PAUSED, paused);
     }
 
     /// Whether reading is stopped.
     pub fn is_paused(&self) -> bool {
-        self.paused.load(Ordering::Acquire)
+        self.has(PAUSED)
     }
 
     /// Asks for the connection to end with 1001 once what has arrived is
     /// handled and answered. The owner is not woken.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Release);
+        self.flag(DRAINING, true);
     }
 
-    /// Whether it is to end once what has arrived is handled.
-    pub fn is_draining(&self) -> bool {
-        self.draining.load(Ordering::Acquire)
+    /// Asks for the connection to end with 1012 once what has arrived is
+    /// handled and answered: another version has taken over. The owner is not
+    /// woken.
+    pub fn redeploy(&self) {
+        self.flag(REDEPLOYED, true);
+    }
+
+    /// Why it is to end once what has arrived is handled, if it is.
+    pub fn leaving(&self) -> Option<CloseReason> {
+        if self.has(DRAINING) {
+            return Some(CloseReason::ShuttingDown);
+        }
+        let (least, step) = RETRY_AFTER;
+        self.has(REDEPLOYED).then(|| CloseReason::Redeployed {
+            retry_after: least + step * self.id.point(),
+        })
     }
 
     /// The time between the last ping that was answered and its pong.
@@ -198,61 +244,128 @@ impl Connection {
 
     /// What the function keeps with the connection.
     pub fn attachment(&self) -> Bytes {
-        self.attachment.lock().clone()
+        self.attached.lock().attachment()
     }
 
     /// Replaces the attachment, at most `attachment_bytes`.
-    pub fn set_attachment(&self, bytes: Bytes) -> Result<(), AttachmentTooBig> {
+    pub fn set_attachment(&self, bytes: Bytes) -> Result<(), AttachError> {
         if bytes.len() > self.limits.attachment_bytes {
-            return Err(AttachmentTooBig);
+            return Err(AttachError::TooBig);
         }
-        *self.attachment.lock() = bytes;
-        Ok(())
+        let mut attached = self.attached.lock();
+        attached.set_attachment(bytes, &self.budget.attached)
     }
 
     /// The words it is found by.
     pub fn tags(&self) -> Vec<Tag> {
-        Vec::new()
+        self.membership.lock().tags.to_vec()
     }
 
-    /// Makes an alarm due after a time, or moves it. The owner is not woken.
+    /// Makes an alarm due after a time, at most [`ALARM_TIME_MAX`], or moves
+    /// it. The owner is not woken.
+    ///
+    /// # Errors
+    ///
+    /// More than `alarms` are too many, the host's `attached_bytes` may be
+    /// used up, and the connection may be closing.
     pub fn set_alarm(&self, name: AlarmName, after: Duration) -> Result<(), AttachError> {
-        let _ = (name, after);
-        Err(AttachError::Gone)
+        if !self.is_open() {
+            return Err(AttachError::Gone);
+        }
+        let due = Instant::now() + after.min(ALARM_TIME_MAX);
+        let mut attached = self.attached.lock();
+        attached.set_alarm(name, due, &self.limits, &self.budget.attached)?;
+        drop(attached);
+        self.flag(ALARM_SET, true);
+        Ok(())
     }
 
-    /// Takes an alarm back. The owner is not woken.
+    /// Takes an alarm back.
     pub fn clear_alarm(&self, name: &AlarmName) {
-        let _ = name;
+        let mut attached = self.attached.lock();
+        attached.clear_alarm(name, &self.budget.attached);
     }
 
-    /// Replaces the messages that the host answers by itself.
+    /// Replaces the messages that the host answers by itself, those of the
+    /// function's configuration included.
+    ///
+    /// # Errors
+    ///
+    /// More than `auto_responses` are too many, a message over
+    /// [`AUTO_RESPONSE_BYTES_MAX`] is too big, the host's `attached_bytes` may
+    /// be used up, and the connection may be closing.
     pub fn set_auto_responses(&self, pairs: Vec<AutoResponse>) -> Result<(), AttachError> {
-        let _ = pairs;
-        Err(AttachError::Gone)
+        if pairs.len() > self.limits.auto_responses as usize {
+            return Err(AttachError::TooMany);
+        }
+        let larger = |message: &Message| message.bytes() > AUTO_RESPONSE_BYTES_MAX;
+        let mut all = pairs.iter();
+        if all.any(|pair| larger(&pair.request) || larger(&pair.reply)) {
+            return Err(AttachError::TooBig);
+        }
+        if !self.is_open() {
+            return Err(AttachError::Gone);
+        }
+        let some = !pairs.is_empty();
+        let own = if *pairs == *self.facts.auto_responses {
+            None
+        } else {
+            Some(self.budget.share(pairs)?)
+        };
+        let mut attached = self.attached.lock();
+        attached.set_pairs(own);
+        self.flag(ANSWERS, some);
+        Ok(())
     }
 
     /// How many messages the host has answered by itself.
     pub fn auto_responded(&self) -> u64 {
-        0
+        self.auto_responded.load(Ordering::Relaxed)
     }
 
     /// Asks for the connection to end at once and without a close frame: what
-    /// waits is not written. The owner is not woken.
+    /// waits is not written. Also one that is closing; `false` for one that is
+    /// closed or was terminated before. The owner is not woken.
     pub fn terminate(&self) -> bool {
-        self.end(CloseReason::Terminated)
+        let terminated = self.outbox.lock().terminate(&self.budget.outboxes);
+        if terminated {
+            self.flag(TERMINATED, true);
+        }
+        terminated
     }
 
     /// Notes who was given its last event: a version's stamp and an instance's
     /// number.
     pub fn note_server(&self, version: u64, instance: u64) {
-        let _ = (version, instance);
+        self.server.0.store(version, Ordering::Relaxed);
+        self.server.1.store(instance, Ordering::Relaxed);
     }
 
     /// Who was given its last event: a version's stamp and an instance's
-    /// number.
+    /// number. Not of one moment: for people to look at.
     pub fn server(&self) -> (u64, u64) {
-        (0, 0)
+        let (version, instance) = &self.server;
+        (
+            version.load(Ordering::Relaxed),
+            instance.load(Ordering::Relaxed),
+        )
+    }
+
+    fn flag(&self, flag: u8, set: bool) {
+        if set {
+            self.flags.fetch_or(flag, Ordering::Release);
+        } else {
+            self.flags.fetch_and(!flag, Ordering::Release);
+        }
+    }
+
+    fn has(&self, flag: u8) -> bool {
+        self.flags.load(Ordering::Acquire) & flag != 0
+    }
+
+    /// What is attached takes so much of the host's budget instead.
+    pub(crate) fn charge(&self, before: usize, after: usize) -> Result<(), AttachError> {
+        Ok(self.budget.attached.change(before, after)?)
     }
 
     /// Tells the owner of the socket that there is something to do.
@@ -269,7 +382,55 @@ impl Connection {
 
     /// The next thing to write.
     pub fn next(&self) -> Next {
-        self.outbox.lock().next(&self.budget)
+        self.outbox.lock().next(&self.budget.outboxes)
+    }
+
+    /// Whether there is nothing to write and no end to come.
+    pub fn is_idle(&self) -> bool {
+        self.outbox.lock().is_idle()
+    }
+
+    /// Nothing is expected to be written soon: keeps no room for it.
+    pub fn rest(&self) {
+        self.outbox.lock().rest();
+    }
+
+    /// Whether it is to end at once, and without a close frame.
+    pub fn is_terminated(&self) -> bool {
+        self.has(TERMINATED)
+    }
+
+    /// Answers a message of the peer that the host answers by itself; `false`
+    /// for any other.
+    pub fn answer(&self, message: &Message) -> bool {
+        if !self.has(ANSWERS) {
+            return false;
+        }
+        let own = self.attached.lock().pairs();
+        let pairs = own.as_ref().map(|own| &own.pairs[..]);
+        let pairs = pairs.unwrap_or(&self.facts.auto_responses);
+        let Some(pair) = pairs.iter().find(|pair| pair.matches(message)) else {
+            return false;
+        };
+        self.auto_responded.fetch_add(1, Ordering::Relaxed);
+        self.push(pair.reply.clone());
+        true
+    }
+
+    /// Whether an alarm was set since this was last asked.
+    pub fn take_alarm_set(&self) -> bool {
+        self.has(ALARM_SET) && self.flags.fetch_and(!ALARM_SET, Ordering::AcqRel) & ALARM_SET != 0
+    }
+
+    /// When the next alarm is due.
+    pub fn next_alarm(&self) -> Option<Instant> {
+        self.attached.lock().next_alarm()
+    }
+
+    /// Takes the alarm that is due first, if one is due.
+    pub fn take_alarm(&self, now: Instant) -> Option<AlarmName> {
+        let mut attached = self.attached.lock();
+        attached.take_alarm(now, &self.budget.attached)
     }
 
     /// A ping was answered after this time.
@@ -279,10 +440,21 @@ impl Connection {
             .store(nanoseconds.saturating_add(1), Ordering::Relaxed);
     }
 
-    /// The socket is gone: accepts nothing any more and lets go of what waits.
+    /// The socket is gone: accepts nothing any more and lets go of what waits,
+    /// messages and alarms. The attachment stays: the function may want it at
+    /// the end.
     pub fn finish(&self) {
-        self.outbox.lock().finish(&self.budget);
+        self.outbox.lock().finish(&self.budget.outboxes);
+        self.attached.lock().clear_alarms(&self.budget.attached);
     }
+}
+
+/// What tags take of the host's budget.
+pub(crate) fn tags_cost(tags: &[Tag]) -> usize {
+    let costs = tags.iter();
+    costs
+        .map(|tag| tag.as_str().len() + ATTACHED_OVERHEAD_BYTES)
+        .sum()
 }
 
 impl Future for Writable {
@@ -309,7 +481,14 @@ impl Drop for Writable {
 
 impl Drop for Connection {
     fn drop(&mut self) {
-        // Its share of the host's budget, if nobody has finished it.
-        self.outbox.get_mut().finish(&self.budget);
+        // Its shares of the host's budgets, if nobody has finished it.
+        self.outbox.get_mut().finish(&self.budget.outboxes);
+        let attached = &self.budget.attached;
+        self.attached.get_mut().clear(attached);
+        attached.give_back(tags_cost(&self.membership.get_mut().tags));
     }
 }
+
+#[cfg(test)]
+#[path = "connection_tests.rs"]
+mod tests;

@@ -4,8 +4,11 @@
 //! gateway, its function to the engine; both hold the same
 //! [`connection::Connection`] and meet in its outbox.
 
+mod attached;
 pub mod budget;
 pub mod connection;
 pub mod hub;
+mod members;
 mod outbox;
+mod tags;
 pub mod wakeups;

@@ -17,7 +17,7 @@ use openline_core::limits::{
 };
 use openline_core::message::Message;
 
-use crate::budget::OutboxBudget;
+use crate::budget::Budget;
 
 /// What a waiting message costs beside its payload, in bytes: its place in the
 /// queue and the header of a shared buffer.
@@ -84,7 +84,7 @@ impl Outbox {
         &mut self,
         item: Item,
         limits: &FunctionLimits,
-        budget: &OutboxBudget,
+        budget: &Budget,
     ) -> SendOutcome {
         if !self.is_open() {
             return SendOutcome::Gone;
@@ -137,7 +137,19 @@ impl Outbox {
         true
     }
 
-    pub(crate) fn next(&mut self, budget: &OutboxBudget) -> Next {
+    /// Ends without writing what waits, whatever was asked for before;
+    /// `false` when there is nothing to end any more.
+    pub(crate) fn terminate(&mut self, budget: &Budget) -> bool {
+        if self.gone || self.ending == Some(CloseReason::Terminated) {
+            return false;
+        }
+        self.clear(budget);
+        self.ending = Some(CloseReason::Terminated);
+        self.wake_writers();
+        true
+    }
+
+    pub(crate) fn next(&mut self, budget: &Budget) -> Next {
         if let Some(item) = self.pop(budget) {
             if self.bytes <= OUTBOX_LOW_BYTES {
                 self.wake_writers();
@@ -152,7 +164,7 @@ impl Outbox {
     }
 
     /// Nothing is accepted any more and nothing is kept.
-    pub(crate) fn finish(&mut self, budget: &OutboxBudget) {
+    pub(crate) fn finish(&mut self, budget: &Budget) {
         self.gone = true;
         self.clear(budget);
         self.wake_writers();
@@ -160,6 +172,18 @@ impl Outbox {
 
     pub(crate) fn is_open(&self) -> bool {
         !self.gone && self.ending.is_none()
+    }
+
+    /// Whether [`Outbox::next`] would answer [`Next::Idle`].
+    pub(crate) fn is_idle(&self) -> bool {
+        self.items.is_empty() && self.ending.is_none()
+    }
+
+    /// Gives back the room for messages, if there are none.
+    pub(crate) fn rest(&mut self) {
+        if self.items.is_empty() {
+            self.items = VecDeque::new();
+        }
     }
 
     pub(crate) fn bytes(&self) -> u64 {
@@ -191,7 +215,7 @@ impl Outbox {
         self.writers.waiting.remove(&ticket);
     }
 
-    fn pop(&mut self, budget: &OutboxBudget) -> Option<Item> {
+    fn pop(&mut self, budget: &Budget) -> Option<Item> {
         let item = self.items.pop_front()?;
         self.bytes -= item.cost();
         self.shrink(budget);
@@ -199,7 +223,7 @@ impl Outbox {
     }
 
     /// Takes as much of the host's budget as so many bytes need.
-    fn grow(&mut self, bytes: usize, budget: &OutboxBudget) -> bool {
+    fn grow(&mut self, bytes: usize, budget: &Budget) -> bool {
         let more = share_of(bytes).saturating_sub(self.share);
         if more > 0 && !budget.take(more) {
             return false;
@@ -210,7 +234,7 @@ impl Outbox {
 
     /// Gives back what is not needed, but for one piece: an outbox about its
     /// edge should not ask with each message.
-    fn shrink(&mut self, budget: &OutboxBudget) {
+    fn shrink(&mut self, budget: &Budget) {
         let kept = match share_of(self.bytes) {
             _ if self.items.is_empty() => 0,
             needed => needed + OUTBOX_SHARE_BYTES,
@@ -221,7 +245,7 @@ impl Outbox {
         }
     }
 
-    fn clear(&mut self, budget: &OutboxBudget) {
+    fn clear(&mut self, budget: &Budget) {
         self.items = VecDeque::new();
         self.bytes = 0;
         self.shrink(budget);

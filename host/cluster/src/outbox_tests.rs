@@ -20,7 +20,7 @@ fn limits(message_bytes: usize, outbox_bytes: usize) -> FunctionLimits {
 struct Fixture {
     outbox: Outbox,
     limits: FunctionLimits,
-    budget: OutboxBudget,
+    budget: Budget,
 }
 
 impl Fixture {
@@ -28,7 +28,7 @@ impl Fixture {
         Self {
             outbox: Outbox::default(),
             limits: limits(message_bytes, outbox_bytes),
-            budget: OutboxBudget::new(usize::MAX),
+            budget: Budget::new(usize::MAX),
         }
     }
 
@@ -104,8 +104,21 @@ fn what_was_sent_before_the_end_is_written_before_it() {
 }
 
 #[test]
+fn one_that_is_terminated_writes_nothing_more() {
+    let mut outbox = Fixture::new(100_000, 1_000_000);
+    outbox.push(100_000);
+    assert!(outbox.outbox.end(CloseReason::ShuttingDown));
+    assert!(outbox.outbox.terminate(&outbox.budget));
+    assert!(!outbox.outbox.terminate(&outbox.budget));
+    assert_eq!(outbox.next(), Next::End(CloseReason::Terminated));
+    assert_eq!(outbox.budget.used(), 0);
+    outbox.outbox.finish(&outbox.budget);
+    assert!(!outbox.outbox.terminate(&outbox.budget));
+}
+
+#[test]
 fn the_host_s_budget_at_its_limit_and_past_it() {
-    let budget = OutboxBudget::new(OUTBOX_SHARE_BYTES);
+    let budget = Budget::new(OUTBOX_SHARE_BYTES);
     let limits = limits(usize::MAX, usize::MAX);
     let (mut first, mut second) = (Outbox::default(), Outbox::default());
     // A few small messages ask for nothing.
@@ -171,7 +184,7 @@ proptest! {
             OutboxOverflow::Close, OutboxOverflow::DropNewest, OutboxOverflow::DropOldest,
         ]),
     ) {
-        let budget = OutboxBudget::new(host);
+        let budget = Budget::new(host);
         let limits = FunctionLimits { outbox_overflow: overflow, ..limits(25_000, limit) };
         let mut outbox = Outbox::default();
         let mut model: VecDeque<usize> = VecDeque::new();

@@ -22,7 +22,7 @@ pub struct FunctionName(Arc<str>);
 pub struct ChannelName(Arc<str>);
 
 /// A word to find connections by: 1 to 256 bytes of UTF-8. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(Arc<str>);
 
 /// The name of an alarm: 1 to 64 bytes of UTF-8. Cheap to clone.
@@ -244,6 +244,11 @@ impl ConnectionId {
     /// an alias splits connections by weight.
     pub fn point(self) -> u32 {
         u32::try_from(self.0 % 100).unwrap_or(0)
+    }
+
+    /// The first of its 16 bytes: ids that begin alike are neighbours.
+    pub fn first_byte(self) -> u8 {
+        self.0.to_be_bytes()[0]
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use openline_cluster::connection::Connection;
 use openline_cluster::hub::Hub;
+use openline_core::auto_response::AutoResponse;
 use openline_core::deployment::Migration;
 use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
@@ -50,6 +51,8 @@ pub struct Split {
     pub limits: Arc<FunctionLimits>,
     /// The route parameter whose value chooses version and instance.
     pub affinity: Option<String>,
+    /// What the host answers by itself on connections that come from now on.
+    pub auto_responses: Arc<[AutoResponse]>,
 }
 
 /// A function has taken a connection: what it wants, and where it is served.
@@ -75,12 +78,14 @@ pub struct Place {
 }
 
 impl Split {
-    /// All connections go to one version.
+    /// All connections go to one version, and the host answers nothing by
+    /// itself.
     pub fn to(version: Arc<Version>) -> Self {
         Self {
             migration: Migration::default(),
             limits: Arc::clone(version.limits()),
             affinity: version.policy().affinity.clone(),
+            auto_responses: Arc::default(),
             shares: vec![(version, 100)],
         }
     }

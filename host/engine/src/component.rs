@@ -159,7 +159,18 @@ pub fn inspect(bytes: &[u8]) -> Result<Contract, LoadError> {
             } if depth == 0 => {
                 return Err(LoadError::CoreModule);
             }
-            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::ModuleSection {
+                unchecked_range, ..
+            }
+            | Payload::ComponentSection {
+                unchecked_range, ..
+            } => {
+                // The parser believes a nested one that ends with the file.
+                if unchecked_range.end > bytes.len() {
+                    return Err(LoadError::Damaged("it ends too early".into()));
+                }
+                depth += 1;
+            }
             Payload::End(_) => depth = depth.saturating_sub(1),
             Payload::ComponentExportSection(section) if depth == 0 => {
                 for export in section {

@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
 use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Engine, PoolingAllocationConfig};
+use wasmtime::{Config, Engine, PoolingAllocationConfig, WasmBacktraceDetails};
 
 use crate::alarms::AlarmClock;
 use crate::cache::Cache;
@@ -68,6 +68,10 @@ pub struct RuntimeOptions {
     /// Runs of guest code that have computed for longer than a tick of the
     /// epoch and go on at once; the others wait for their turn. At least 1.
     pub long_runs: usize,
+    /// Whether a trap says files and lines, where the component knows them.
+    /// For development: whoever made a component that is deployed should not
+    /// have the host read tables of his at each trap.
+    pub source_lines: bool,
 }
 
 /// Compiles components and makes functions of them.
@@ -95,6 +99,7 @@ impl RuntimeOptions {
             compilations: server.compilations,
             // All threads but one, which is always free for what is short.
             long_runs: threads().saturating_sub(1),
+            source_lines: false,
         }
     }
 }
@@ -343,7 +348,7 @@ impl Runtime {
             return Ok(Arc::clone(found));
         }
         let host = |error: wasmtime::Error| LoadError::Host(format!("{error:#}"));
-        let engine = Engine::new(&settings(kind, self.options.instances)).map_err(host)?;
+        let engine = Engine::new(&settings(kind, &self.options)).map_err(host)?;
         let linker = link(&engine, kind).map_err(host)?;
         self.ticker.add(engine.clone());
         let made = Arc::new(Prepared { engine, linker });
@@ -357,9 +362,9 @@ pub fn digest_of(bytes: &[u8]) -> Digest {
     Digest::new(Sha256::digest(bytes).into())
 }
 
-fn settings(kind: EngineKind, instances: u32) -> Config {
+fn settings(kind: EngineKind, options: &RuntimeOptions) -> Config {
     // One more of each than may be live: the trial instance of a load.
-    let instances = instances.saturating_add(8);
+    let instances = options.instances.saturating_add(8);
     let modules = instances.saturating_mul(4);
     let mut pooling = PoolingAllocationConfig::default();
     pooling
@@ -381,7 +386,13 @@ fn settings(kind: EngineKind, instances: u32) -> Config {
         .consume_fuel(kind.metered)
         .max_wasm_stack(STACK_BYTES)
         .async_stack_size(FIBER_BYTES)
-        .wasm_component_model(true);
+        .wasm_component_model(true)
+        // Not as an environment variable says.
+        .wasm_backtrace_details(if options.source_lines {
+            WasmBacktraceDetails::Enable
+        } else {
+            WasmBacktraceDetails::Disable
+        });
     if asynchronous {
         config.wasm_component_model_async(true);
     } else {

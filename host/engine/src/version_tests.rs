@@ -6,7 +6,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openline_cluster::budget::OutboxBudget;
+use openline_cluster::budget::HostBudget;
 use openline_cluster::connection::{Connection, Facts, Item, Next};
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::event::{Event, UpgradeRequest};
@@ -43,7 +43,7 @@ impl Line {
         let connection = Arc::new(Connection::new(
             Facts::default(),
             function.limits(),
-            Arc::new(OutboxBudget::new(1 << 20)),
+            Arc::new(HostBudget::new(1 << 20, 1 << 20)),
         ));
         let binding = function.bind(Arc::clone(&connection), accepted.place);
         let mut line = Self {

@@ -7,10 +7,10 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use openline_cluster::budget::OutboxBudget;
+use openline_cluster::budget::HostBudget;
 use openline_cluster::connection::Connection;
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
@@ -20,6 +20,7 @@ use openline_engine::commons::Commons;
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
+use crate::development::Development;
 use crate::ledger::Ledger;
 use crate::tally::Tally;
 
@@ -34,12 +35,13 @@ pub struct Gateway {
     pub(crate) ledger: Arc<Ledger>,
     pub(crate) tally: Tally,
     pub(crate) drain: watch::Sender<bool>,
-    pub(crate) outboxes: Arc<OutboxBudget>,
+    pub(crate) budget: Arc<HostBudget>,
     requests: Arc<Semaphore>,
     sockets: AtomicUsize,
     draining: AtomicBool,
     /// Aliases that no route leads to any more, but connections may have.
     retired: Mutex<Vec<Weak<Alias>>>,
+    development: OnceLock<Arc<Development>>,
 }
 
 /// What a configuration says, ready to be used.
@@ -74,24 +76,26 @@ impl Gateway {
         functions: Vec<(Route, Arc<Alias>)>,
     ) -> Result<Self, RouteError> {
         let requests = Arc::new(Semaphore::new(config.requests as usize));
-        let outboxes = Arc::new(OutboxBudget::new(config.outbox_bytes));
+        let budget = Arc::new(HostBudget::new(config.outbox_bytes, config.attached_bytes));
         let (drain, _) = watch::channel(false);
         Ok(Self {
             table: RwLock::new(Arc::new(Table::new(config, functions, &HashMap::new())?)),
             ledger: Arc::default(),
             tally: Tally::default(),
             drain,
-            outboxes,
+            budget,
             requests,
             sockets: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             retired: Mutex::default(),
+            development: OnceLock::new(),
         })
     }
 
     /// Takes another configuration and other functions for what comes from now
-    /// on; connections keep the alias that took them. `requests` and
-    /// `outbox_bytes` of the host stay as they were when it started.
+    /// on; connections keep the alias that took them. `requests`,
+    /// `outbox_bytes` and `attached_bytes` of the host stay as they were when
+    /// it started.
     pub fn replace(
         &self,
         config: ServerConfig,
@@ -118,6 +122,17 @@ impl Gateway {
         retired.extend(gone.map(|service| Arc::downgrade(&service.alias)));
         *self.table.write() = table;
         Ok(())
+    }
+
+    /// From now on the page shows what is known of functions that are being
+    /// written. Once only: what comes later is not taken.
+    pub fn develop(&self, development: Arc<Development>) {
+        let _ = self.development.set(development);
+    }
+
+    /// There in a host that runs in development.
+    pub(crate) fn development(&self) -> Option<&Development> {
+        self.development.get().map(|development| &**development)
     }
 
     /// What is in force now.

@@ -9,6 +9,7 @@ pub mod admin;
 mod admit;
 mod connection;
 pub mod deployer;
+pub mod development;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;

@@ -1,6 +1,7 @@
 //! The upgrade: the function is asked, its answer checked, and the response
 //! made. When hyper has written the 101, the connection begins.
 
+use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,7 +22,7 @@ use openline_engine::binding::Binding;
 use tokio::net::TcpStream;
 
 use crate::admit::{Admission, Places};
-use crate::connection::{Actor, Step};
+use crate::connection::Actor;
 use crate::gateway::{Gateway, Permit};
 use crate::handshake::Handshake;
 use crate::rescue::{Answer, Refusal};
@@ -58,7 +59,8 @@ pub(crate) async fn upgrade(
         close_timeout,
     } = admission;
     let alias = &service.alias;
-    let limits = alias.limits();
+    let split = alias.split();
+    let limits = Arc::clone(&split.limits);
     let route_params = request.route_params.clone();
     let Accepted { acceptance, place } = match alias.upgrade(request).await? {
         Ok(accepted) => accepted,
@@ -74,15 +76,15 @@ pub(crate) async fn upgrade(
         subprotocol: acceptance.subprotocol,
         route_params,
         alias: alias.name().clone(),
+        auto_responses: Arc::clone(&split.auto_responses),
     };
-    let connection = Arc::new(Connection::new(
-        facts,
-        limits,
-        Arc::clone(&gateway.outboxes),
-    ));
+    let connection = Arc::new(Connection::new(facts, limits, Arc::clone(&gateway.budget)));
     connection
         .set_attachment(acceptance.attachment)
-        .map_err(|_| Refusal::Answer("the attachment is too large".into()))?;
+        .map_err(|error| match error {
+            AttachError::HostFull => Refusal::Attached,
+            _ => Refusal::Answer("the attachment is too large".into()),
+        })?;
     // From here on it can be sent to; what comes before the 101 waits in the
     // outbox. `joined` undoes it if the 101 is never written.
     let joined = Joined {
@@ -110,7 +112,10 @@ pub(crate) async fn upgrade(
         connection.drain();
     }
     let binding = alias.bind(connection, place);
-    tokio::spawn(hold(upgrade, joined, binding, close_timeout));
+    // Boxed, here and below: an idle connection is this task, and what it needs
+    // only for a moment would be a part of it for good.
+    let begun = Box::pin(begin(upgrade, joined, binding, close_timeout));
+    tokio::spawn(hold(begun));
 
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -150,8 +155,29 @@ fn switching(
 }
 
 /// The task of a connection: waits for the stream, then serves it to its end.
-async fn hold(upgrade: OnUpgrade, joined: Joined, binding: Binding, close_timeout: Duration) {
-    let name = joined.alias.function().clone();
+async fn hold<B: Future<Output = Option<Begun>>>(begun: Pin<Box<B>>) {
+    let Some((joined, mut actor)) = begun.await else {
+        return;
+    };
+    let reason = actor.serve().await;
+    joined.leave();
+    Box::pin(actor.end(&reason)).await;
+    joined.gateway.tally.end(&reason);
+    let name = joined.alias.function();
+    tracing::debug!(function = %name, %reason, "a connection ended");
+}
+
+/// An open connection.
+type Begun = (Joined, Box<Actor<TcpStream>>);
+
+/// Waits for the stream and tells the function of it.
+async fn begin(
+    upgrade: OnUpgrade,
+    joined: Joined,
+    binding: Binding,
+    close_timeout: Duration,
+) -> Option<Begun> {
+    let name = joined.alias.function();
     match upgrade
         .await
         .map(hyper::upgrade::Upgraded::downcast::<TokioIo<TcpStream>>)
@@ -161,33 +187,17 @@ async fn hold(upgrade: OnUpgrade, joined: Joined, binding: Binding, close_timeou
             joined.permit.upgraded();
             let socket = parts.io.into_inner();
             let connection = Arc::clone(&joined.connection);
-            // Boxed, here and below: an idle connection is this task, and what
-            // it needs only for a moment would be a part of it for good.
-            let mut actor = Box::pin(Actor::new(
-                socket,
-                parts.read_buf,
-                connection,
-                binding,
-                close_timeout,
-            ))
-            .await;
+            let actor = Actor::new(socket, parts.read_buf, connection, binding, close_timeout);
+            let mut actor = actor.await;
             actor.open().await;
-            let reason = loop {
-                match actor.serve().await {
-                    Step::End(reason) => break reason,
-                    Step::Shrink => actor = Box::pin(actor.shrink()).await,
-                }
-            };
-            joined.leave();
-            Box::pin(actor.end(&reason)).await;
-            joined.gateway.tally.end(&reason);
-            tracing::debug!(function = %name, %reason, "a connection ended");
+            return Some((joined, actor));
         }
         Ok(Err(_)) => tracing::error!("hyper handed over a stream that it was not given"),
         // The peer went away before the 101 was written: it was never open,
         // and the function is not told.
         Err(error) => tracing::debug!(function = %name, %error, "an upgrade was abandoned"),
     }
+    None
 }
 
 /// What a connection has as long as it lives: its place in its function's hub,

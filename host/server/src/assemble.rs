@@ -12,6 +12,7 @@ use openline_gateway::deployer::{Component, StartError};
 use openline_store::Store;
 
 use crate::component;
+use crate::dev::source::DevelopmentSource;
 
 /// A wrong configuration, as in BSD's sysexits.
 const EXIT_CONFIG: u8 = 78;
@@ -56,6 +57,8 @@ pub(crate) enum Source {
     File(PathBuf),
     /// The command line; only the components can change.
     Words(Box<Config>),
+    /// Either, with what is being written.
+    Development(Box<DevelopmentSource>),
 }
 
 impl Source {
@@ -64,22 +67,27 @@ impl Source {
         match self {
             Self::File(path) => read_config(path),
             Self::Words(config) => Ok((**config).clone()),
+            Self::Development(source) => source.read(),
         }
     }
 
     /// The file to blame.
-    fn file(&self) -> Option<&Path> {
+    pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
             Self::Words(_) => None,
+            Self::Development(source) => source.base.file(),
         }
     }
 }
 
-/// Makes the runtime that a configuration asks for.
-pub(crate) fn runtime(config: &Config) -> anyhow::Result<Arc<Runtime>> {
+/// Makes the runtime that a configuration asks for, for development or not.
+pub(crate) fn runtime(config: &Config, source_lines: bool) -> anyhow::Result<Arc<Runtime>> {
     let cache = config.server.cache.clone().or_else(default_cache);
-    let options = RuntimeOptions::new(&config.server, cache);
+    let options = RuntimeOptions {
+        source_lines,
+        ..RuntimeOptions::new(&config.server, cache)
+    };
     Ok(Arc::new(Runtime::new(options)?))
 }
 

@@ -9,6 +9,7 @@ use crate::commands::check::CheckArguments;
 use crate::commands::close_codes::CloseCodesArguments;
 use crate::commands::connections::{CloseArguments, ConnectionsArguments, SendArguments};
 use crate::commands::deploy::DeployArguments;
+use crate::commands::dev::DevArguments;
 use crate::commands::functions::{FunctionsArguments, VersionsArguments};
 use crate::commands::limits::LimitsArguments;
 use crate::commands::new::NewArguments;
@@ -34,8 +35,9 @@ pub(crate) struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-#[expect(clippy::large_enum_variant, reason = "there is one, for a moment")]
 pub(crate) enum Command {
+    /// Build, serve and watch a crate while it is written.
+    Dev(DevArguments),
     /// Run functions without a configuration, each at /NAME.
     Run(RunArguments),
     /// Serve what a configuration file says.

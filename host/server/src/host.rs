@@ -6,10 +6,13 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use openline_core::config::{AdminListen, Config, ServerConfig};
+use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
 use openline_gateway::admin::{Admin, AdminOptions};
 use openline_gateway::deployer::{Deployer, Reloaded};
+use openline_gateway::development::Development;
 use openline_gateway::listen;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::assemble::{self, Source};
 use crate::signal::{Asked, Signals};
@@ -23,10 +26,37 @@ struct Host {
     started: ServerConfig,
 }
 
+/// One who asks for reloads beside signals, and is told what comes of them:
+/// `openline dev`.
+#[derive(Debug)]
+pub(crate) struct Driver {
+    pub(crate) requests: mpsc::Receiver<Reload>,
+    /// What the page shows of it.
+    pub(crate) development: Arc<Development>,
+}
+
+/// A request for a reload, and where to answer it: with all that serves then,
+/// or with what is wrong, in which case all stays as it was.
+pub(crate) type Reload = oneshot::Sender<anyhow::Result<Vec<Served>>>;
+
+/// A function that serves.
+#[derive(Clone, Debug)]
+pub(crate) struct Served {
+    pub(crate) function: String,
+    pub(crate) route: String,
+    pub(crate) version: Digest,
+    pub(crate) connections: usize,
+}
+
 /// Serves until a signal asks to stop, then drains.
 pub(crate) async fn serve(source: Source) -> anyhow::Result<()> {
+    serve_with(source, None).await
+}
+
+/// The same, with one who asks for reloads.
+pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> anyhow::Result<()> {
     let config = source.read()?;
-    let runtime = assemble::runtime(&config)?;
+    let runtime = assemble::runtime(&config, driver.is_some())?;
     let store = assemble::store(&config)?;
     let components = assemble::components(&config);
     let in_memory = config.server.data.is_none();
@@ -47,6 +77,9 @@ pub(crate) async fn serve(source: Source) -> anyhow::Result<()> {
     let address = listener.local_addr()?;
     let admin = open_admin(&deployer, &config.server, address)?;
     let gateway = Arc::clone(deployer.gateway());
+    if let Some(driver) = &driver {
+        gateway.develop(Arc::clone(&driver.development));
+    }
     let mut host = Host {
         source,
         deployer,
@@ -61,12 +94,15 @@ pub(crate) async fn serve(source: Source) -> anyhow::Result<()> {
     });
 
     loop {
-        let asked = signals.next().await;
-        if asked == Asked::Stop {
-            break;
-        }
+        let request = tokio::select! {
+            asked = signals.next() => match asked {
+                Asked::Stop => break,
+                Asked::Reload => None,
+            },
+            request = requested(driver.as_mut()) => Some(request),
+        };
         tokio::select! {
-            () = host.reload() => {}
+            () = host.reload(request) => {}
             () = signals.stop() => break,
         }
     }
@@ -84,6 +120,17 @@ pub(crate) async fn serve(source: Source) -> anyhow::Result<()> {
         administering.abort();
     }
     Ok(())
+}
+
+/// The next request of one who asks for reloads, if there is one.
+async fn requested(driver: Option<&mut Driver>) -> Reload {
+    match driver {
+        Some(driver) => match driver.requests.recv().await {
+            Some(request) => request,
+            None => std::future::pending().await,
+        },
+        None => std::future::pending().await,
+    }
 }
 
 /// Opens the admin interface, if there is to be one. That nobody asked for
@@ -151,6 +198,9 @@ impl Host {
         for route in &routes {
             tell(&format!("function at   ws://{address}{route}"));
         }
+        if routes.is_empty() {
+            return;
+        }
         let example = routes
             .iter()
             .find(|route| !route.contains('{'))
@@ -161,15 +211,43 @@ impl Host {
     }
 
     /// Reads the configuration and the components again. What is wrong with
-    /// them is said, and all stays as it was.
-    async fn reload(&mut self) {
-        match self.try_reload().await {
+    /// them is said, to who asked or to all, and all stays as it was.
+    async fn reload(&mut self, request: Option<Reload>) {
+        let reloaded = self.try_reload().await;
+        if let Some(request) = request {
+            // Who does not wait for the answer any more is ending.
+            let _ = request.send(reloaded.map(|_| self.served()));
+            return;
+        }
+        match reloaded {
             Ok(changed) => tell(&format!("reloaded: {changed}")),
             Err(error) => {
                 complain(&error);
                 tell("not reloaded: the host goes on as before");
             }
         }
+    }
+
+    /// The functions that have a version, each on its first route.
+    fn served(&self) -> Vec<Served> {
+        let routes = self.deployer.routes();
+        let mut served: Vec<Served> = Vec::new();
+        for (route, alias) in routes {
+            let function = alias.function().to_string();
+            let known = served.iter().any(|other| other.function == function);
+            let Some((version, _)) = alias.split().shares.first().cloned() else {
+                continue;
+            };
+            if !known {
+                served.push(Served {
+                    function,
+                    route: route.to_string(),
+                    version: version.digest(),
+                    connections: alias.hub().connections(),
+                });
+            }
+        }
+        served
     }
 
     async fn try_reload(&mut self) -> anyhow::Result<String> {

@@ -7,6 +7,7 @@ mod assemble;
 mod cli;
 mod commands;
 mod component;
+mod dev;
 mod host;
 mod signal;
 mod telemetry;
@@ -35,8 +36,12 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    telemetry::start(arguments.log.as_deref());
-    match execute(arguments.command) {
+    let log = arguments.log.as_deref();
+    // It has another listener for the log.
+    if !matches!(arguments.command, Command::Dev(_)) {
+        telemetry::start(log, None);
+    }
+    match execute(arguments.command, log) {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough, as `head` does.
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
@@ -53,7 +58,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
-fn execute(command: Command) -> anyhow::Result<()> {
+fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
     match command {
         Command::New(arguments) => return commands::new::run(&arguments),
         Command::Build(arguments) => {
@@ -68,6 +73,7 @@ fn execute(command: Command) -> anyhow::Result<()> {
         .build()?;
     let ended = runtime.block_on(async {
         match command {
+            Command::Dev(arguments) => commands::dev::run(arguments, log).await,
             Command::Serve(arguments) => commands::serve::run(&arguments).await,
             Command::Run(arguments) => commands::run::run(&arguments).await,
             Command::Check(arguments) => commands::check::run(&arguments).await,

@@ -3,14 +3,20 @@
 
 use std::io::{IsTerminal, Write};
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, Layer};
+
+use crate::dev::Lines;
 
 /// What is logged without a word about it: what an operator acts on, and what
 /// functions print.
 const FILTER: &str = "info,wasmtime=warn,cranelift=warn";
 
-/// Starts the log. A filter that cannot be read is said and not used.
-pub(crate) fn start(filter: Option<&str>) {
+/// Starts the log. A filter that cannot be read is said and not used. What is
+/// for `lines` goes there, whatever the filter says, and not to the log.
+pub(crate) fn start(filter: Option<&str>, lines: Option<Lines>) {
     let filter = filter.map_or_else(
         || EnvFilter::new(FILTER),
         |text| {
@@ -20,11 +26,13 @@ pub(crate) fn start(filter: Option<&str>) {
             })
         },
     );
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
+    let has_lines = lines.is_some();
+    let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_filter(filter.and(filter_fn(move |each| !(has_lines && Lines::takes(each)))));
+    let lines = lines.map(|lines| lines.with_filter(filter_fn(Lines::takes)));
+    tracing_subscriber::registry().with(log).with(lines).init();
 }
 
 /// Says why a command failed: what, and what caused it.

@@ -24,6 +24,8 @@ pub(crate) struct Package {
     pub(crate) manifest: PathBuf,
     /// Whether it makes a library that WebAssembly can be made of.
     pub(crate) is_cdylib: bool,
+    /// The folders of packages that it depends on by path.
+    pub(crate) paths: Vec<PathBuf>,
 }
 
 /// A library that cargo has compiled, or found to be up to date.
@@ -65,7 +67,12 @@ impl Workspace {
 impl Package {
     fn parse(value: &Value) -> Option<Self> {
         let targets = value.get("targets")?.as_array()?;
+        let dependencies = value.get("dependencies").and_then(Value::as_array);
+        let path = |dependency: &Value| Some(dependency.get("path")?.as_str()?.into());
         Some(Self {
+            paths: dependencies
+                .map(|all| all.iter().filter_map(path).collect())
+                .unwrap_or_default(),
             name: value.get("name")?.as_str()?.to_owned(),
             manifest: value.get("manifest_path")?.as_str()?.into(),
             is_cdylib: targets.iter().any(makes_cdylib),

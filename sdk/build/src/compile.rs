@@ -1,19 +1,27 @@
 //! Compiles crates to components: one crate, or a workspace in one go.
 //!
-//! Cargo's messages go to standard error as it prints them; its standard
-//! output is read here to learn which files it made. A component is written
+//! Cargo's messages go to standard error as it prints them, or to whoever
+//! wants to be told; its standard output is read here to learn which files it
+//! made. A component is written
 //! whole or not at all, and only when it differs from what is there, so that
 //! whoever watches its file sees changes and nothing else.
 
 use std::fs;
-use std::io::{self, BufRead, BufReader};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{self, Stdio};
+use std::thread;
 
 use crate::Toolchain;
 use crate::cargo::{Artifact, Package, Workspace};
 use crate::component::componentize;
+use crate::diagnostic::Diagnostic;
 use crate::error::BuildError;
+
+/// The profile of [`Profile::Development`], which no crate has to define.
+const DEVELOPMENT: &str = "openline-development";
+/// What of cargo's progress is handed on at once: more than it ever prints.
+const PROGRESS_BYTES: usize = 4096;
 
 /// Where things go. The default is what a person expects of a crate.
 #[derive(Clone, Debug, Default)]
@@ -25,7 +33,32 @@ pub struct Options {
     /// Where the components go, as `NAME.wasm`; `None` is the folder
     /// `openline` in the target folder.
     pub component_directory: Option<PathBuf>,
+    /// What the component is made for.
+    pub profile: Profile,
 }
+
+/// What a component is made for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Profile {
+    /// To be small and fast, as the crate's profile `release` says.
+    #[default]
+    Release,
+    /// To be built again soon, and to say where it failed: a little optimised,
+    /// with the checks of cargo's profile `dev` and the lines of the source.
+    Development,
+}
+
+/// What cargo says while it builds.
+#[derive(Debug)]
+pub enum Said<'a> {
+    /// The compiler found something.
+    Diagnostic(Diagnostic),
+    /// Of what cargo prints for people, a piece as it came.
+    Progress(&'a [u8]),
+}
+
+/// Is told what cargo says, from two threads at once.
+pub type Listener<'a> = &'a (dyn Fn(Said<'_>) + Sync);
 
 /// A component that was built.
 #[derive(Clone, Debug)]
@@ -50,22 +83,35 @@ pub fn build(
     toolchain: &Toolchain,
     options: &Options,
 ) -> Result<Built, BuildError> {
+    build_one(directory, toolchain, options, None)
+}
+
+/// The same, and `listener` is told what cargo says, instead of standard
+/// error. `colours` asks cargo to use some.
+///
+/// # Errors
+///
+/// As for [`build`].
+pub fn build_told(
+    directory: &Path,
+    toolchain: &Toolchain,
+    options: &Options,
+    colours: bool,
+    listener: Listener<'_>,
+) -> Result<Built, BuildError> {
+    build_one(directory, toolchain, options, Some((colours, listener)))
+}
+
+fn build_one(
+    directory: &Path,
+    toolchain: &Toolchain,
+    options: &Options,
+    told: Option<(bool, Listener<'_>)>,
+) -> Result<Built, BuildError> {
     let workspace = read_workspace(directory, toolchain)?;
     let folder = component_directory(&workspace, options);
-    let package = workspace
-        .package_in(directory)
-        .map_err(|members| BuildError::NoPackage {
-            directory: directory.to_owned(),
-            members,
-        })?;
-    if !package.is_cdylib {
-        let Package { name, manifest, .. } = package;
-        return Err(BuildError::NoCdylib {
-            package: name,
-            manifest,
-        });
-    }
-    let artifacts = run_cargo(directory, toolchain, options, &["--lib"])?;
+    let package = package_of(workspace, directory)?;
+    let artifacts = run_cargo(directory, toolchain, options, &["--lib"], told)?;
     finish(&package, &artifacts, &folder)
 }
 
@@ -85,14 +131,41 @@ pub fn build_workspace(
     let folder = component_directory(&workspace, options);
     let mut packages = workspace.packages;
     packages.retain(|package| package.is_cdylib);
-    let artifacts = run_cargo(directory, toolchain, options, &["--workspace", "--lib"])?;
+    let artifacts = run_cargo(
+        directory,
+        toolchain,
+        options,
+        &["--workspace", "--lib"],
+        None,
+    )?;
     packages
         .iter()
         .map(|package| finish(package, &artifacts, &folder))
         .collect()
 }
 
-fn read_workspace(directory: &Path, toolchain: &Toolchain) -> Result<Workspace, BuildError> {
+/// The package in a folder, if a component can be made of it.
+pub(crate) fn package_of(workspace: Workspace, directory: &Path) -> Result<Package, BuildError> {
+    let package = workspace
+        .package_in(directory)
+        .map_err(|members| BuildError::NoPackage {
+            directory: directory.to_owned(),
+            members,
+        })?;
+    if package.is_cdylib {
+        return Ok(package);
+    }
+    let Package { name, manifest, .. } = package;
+    Err(BuildError::NoCdylib {
+        package: name,
+        manifest,
+    })
+}
+
+pub(crate) fn read_workspace(
+    directory: &Path,
+    toolchain: &Toolchain,
+) -> Result<Workspace, BuildError> {
     if !directory.join("Cargo.toml").is_file() {
         return Err(BuildError::NoManifest {
             directory: directory.to_owned(),
@@ -131,27 +204,42 @@ fn run_cargo(
     toolchain: &Toolchain,
     options: &Options,
     selection: &[&str],
+    told: Option<(bool, Listener<'_>)>,
 ) -> Result<Vec<Artifact>, BuildError> {
-    let mut cargo = toolchain.cargo(directory);
-    cargo
-        .args(["build", "--release"])
+    let mut cargo = cargo_build(directory, toolchain, options);
+    cargo.args(selection);
+    match told {
         // Diagnostics to standard error, as text; the rest as lines of JSON.
-        .arg("--message-format=json-render-diagnostics")
-        .args(selection)
-        .args(toolchain.build_arguments())
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped());
-    if let Some(target_directory) = &options.target_directory {
-        cargo.arg("--target-dir").arg(target_directory);
-    }
+        None => cargo.arg("--message-format=json-render-diagnostics"),
+        Some((colours, _)) => cargo
+            .arg("--message-format=json-diagnostic-rendered-ansi")
+            .env("CARGO_TERM_COLOR", if colours { "always" } else { "never" })
+            .stderr(Stdio::piped()),
+    };
     let mut child = cargo
         .spawn()
         .map_err(|source| not_started(&cargo, source))?;
-    let mut artifacts = Vec::new();
-    if let Some(output) = child.stdout.take() {
-        let lines = BufReader::new(output).lines().map_while(Result::ok);
-        artifacts.extend(lines.filter_map(|line| Artifact::parse(&line)));
-    }
+    let (output, progress) = (child.stdout.take(), child.stderr.take());
+    let listener = told.map(|(_, listener)| listener);
+    let artifacts = thread::scope(|scope| {
+        if let (Some(progress), Some(listener)) = (progress, listener) {
+            scope.spawn(move || hand_on(progress, listener));
+        }
+        let output = output.into_iter().flat_map(|output| {
+            let lines = BufReader::new(output).lines();
+            lines.map_while(Result::ok)
+        });
+        let mut artifacts = Vec::new();
+        for line in output {
+            if let Some(listener) = listener
+                && let Some(diagnostic) = Diagnostic::parse(&line)
+            {
+                listener(Said::Diagnostic(diagnostic));
+            }
+            artifacts.extend(Artifact::parse(&line));
+        }
+        artifacts
+    });
     let status = child.wait().map_err(|source| not_started(&cargo, source))?;
     if status.success() {
         Ok(artifacts)
@@ -160,6 +248,46 @@ fn run_cargo(
             directory: directory.to_owned(),
             target: toolchain.target().triple(),
         })
+    }
+}
+
+/// Cargo with what both ways of building have in common.
+fn cargo_build(directory: &Path, toolchain: &Toolchain, options: &Options) -> process::Command {
+    let mut cargo = toolchain.cargo(directory);
+    cargo
+        .arg("build")
+        .args(toolchain.build_arguments())
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped());
+    match options.profile {
+        Profile::Release => cargo.arg("--release"),
+        Profile::Development => {
+            cargo.args(["--profile", DEVELOPMENT]);
+            // Without optimisation a component is several times as large and
+            // takes the host as much longer to compile; with one level it is
+            // built as quickly. Lines are all that a trap can be told with.
+            for setting in [
+                "inherits=\"dev\"",
+                "opt-level=1",
+                "debug=\"line-tables-only\"",
+            ] {
+                cargo.args(["--config", &format!("profile.{DEVELOPMENT}.{setting}")]);
+            }
+            &mut cargo
+        }
+    };
+    if let Some(target_directory) = &options.target_directory {
+        cargo.arg("--target-dir").arg(target_directory);
+    }
+    cargo
+}
+
+/// Hands on what a program prints, as it comes.
+fn hand_on(mut from: impl Read, listener: Listener<'_>) {
+    let mut piece = [0; PROGRESS_BYTES];
+    // A pipe that cannot be read any more has ended.
+    while let Ok(length @ 1..) = from.read(&mut piece) {
+        listener(Said::Progress(&piece[..length]));
     }
 }
 

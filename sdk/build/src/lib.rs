@@ -20,13 +20,21 @@ mod compile;
 #[cfg(feature = "component")]
 mod component;
 #[cfg(feature = "component")]
+mod diagnostic;
+#[cfg(feature = "component")]
 mod error;
+#[cfg(feature = "component")]
+mod sources;
 
 pub use toolchain::{TARGET_VARIABLE, Target, Toolchain, ToolchainError};
 
 #[cfg(feature = "component")]
-pub use compile::{Built, Options, build, build_workspace};
+pub use compile::{Built, Listener, Options, Profile, Said, build, build_told, build_workspace};
 #[cfg(feature = "component")]
 pub use component::ComponentError;
 #[cfg(feature = "component")]
+pub use diagnostic::{Diagnostic, Place, without_colours};
+#[cfg(feature = "component")]
 pub use error::BuildError;
+#[cfg(feature = "component")]
+pub use sources::Sources;

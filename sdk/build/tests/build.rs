@@ -8,7 +8,10 @@
 use std::fs;
 use std::path::Path;
 
-use openline_build::{BuildError, Built, Options, Toolchain, build, build_workspace};
+use openline_build::{
+    BuildError, Built, Options, Profile, Said, Sources, Toolchain, build, build_told,
+    build_workspace,
+};
 use tempfile::TempDir;
 
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
@@ -41,6 +44,7 @@ fn options(directory: &Path) -> Options {
     Options {
         target_directory: Some(env!("CARGO_TARGET_TMPDIR").into()),
         component_directory: Some(directory.join("components")),
+        ..Options::default()
     }
 }
 
@@ -129,4 +133,71 @@ fn a_folder_that_is_no_crate_is_named() {
     let error = build_in(directory.path()).unwrap_err();
     assert!(matches!(error, BuildError::Unreadable { .. }), "{error}");
     assert!(error.to_string().contains("Cargo.toml"), "{error}");
+}
+
+#[test]
+fn what_the_compiler_finds_is_told_with_its_place() {
+    let manifest = manifest("told");
+    let source = "pub fn one() -> u32 {\n    two\n}\n";
+    let directory = folder(&[("Cargo.toml", &manifest), ("src/lib.rs", source)]);
+    let toolchain = Toolchain::find(directory.path()).unwrap();
+    let options = Options {
+        profile: Profile::Development,
+        ..options(directory.path())
+    };
+    let (sender, receiver) = std::sync::mpsc::sync_channel(100);
+    let listener = |said: Said<'_>| match said {
+        Said::Diagnostic(diagnostic) => sender.send((Some(diagnostic), Vec::new())).unwrap(),
+        Said::Progress(bytes) => sender.send((None, bytes.to_vec())).unwrap(),
+    };
+    let error = build_told(directory.path(), &toolchain, &options, false, &listener).unwrap_err();
+    assert!(matches!(error, BuildError::Compile { .. }), "{error}");
+    let (diagnostics, progress): (Vec<_>, Vec<_>) = receiver.try_iter().unzip();
+    let diagnostics: Vec<_> = diagnostics.into_iter().flatten().collect();
+    let [one] = &diagnostics[..] else {
+        panic!("{diagnostics:?}")
+    };
+    let place = one.place.as_ref().unwrap();
+    assert_eq!(
+        (&*place.file, place.line, place.column),
+        ("src/lib.rs", 2, 5)
+    );
+    assert_eq!(one.code.as_deref(), Some("E0425"));
+    assert!(one.rendered.contains("src/lib.rs:2:5"), "{}", one.rendered);
+    let progress = String::from_utf8(progress.concat()).unwrap();
+    assert!(progress.contains("could not compile `told`"), "{progress}");
+
+    // Put right, it knows its lines.
+    fs::write(directory.path().join("src/lib.rs"), SOURCE).unwrap();
+    let built = build_told(directory.path(), &toolchain, &options, false, &listener).unwrap();
+    let lines = b".debug_line";
+    assert!(built.bytes.windows(lines.len()).any(|bytes| bytes == lines));
+}
+
+#[test]
+fn the_folders_of_a_crate_are_its_own_and_those_it_depends_on_by_path() {
+    let manifest = manifest("eater") + "[dependencies]\nfruit = { path = \"vendor/fruit\" }\n";
+    let package = |name: &str| format!("[package]\nname = \"{name}\"\nedition = \"2024\"\n");
+    let fruit =
+        package("fruit") + "[workspace]\n[dependencies]\nseed = { path = \"../../seed\" }\n";
+    let seed = package("seed") + "[workspace]\n";
+    let directory = folder(&[
+        (
+            "eater/Cargo.toml",
+            &(manifest + "[workspace]\nexclude = [\"vendor\"]\n"),
+        ),
+        ("eater/src/lib.rs", ""),
+        ("eater/vendor/fruit/Cargo.toml", &fruit),
+        ("eater/vendor/fruit/src/lib.rs", ""),
+        ("eater/seed/Cargo.toml", &seed),
+        ("eater/seed/src/lib.rs", ""),
+    ]);
+    let eater = directory.path().join("eater");
+    let toolchain = Toolchain::find(&eater).unwrap();
+    let sources = Sources::of(&eater, &toolchain).unwrap();
+    assert_eq!(sources.name, "eater");
+    let real = |path: &Path| path.canonicalize().unwrap();
+    let folders: Vec<_> = sources.folders.iter().map(|folder| real(folder)).collect();
+    let expected = [&*eater, &eater.join("vendor/fruit"), &eater.join("seed")].map(real);
+    assert_eq!(folders, expected);
 }

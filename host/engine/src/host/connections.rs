@@ -145,11 +145,12 @@ impl HostConnection for StoreData {
     ) -> Result<Result<(), Error>> {
         let connection = self.handles.get(&handle)?;
         let set = connection.set_attachment(Bytes::from(bytes));
-        Ok(set.map_err(|_| {
-            let most = connection.limits().attachment_bytes;
-            Error::Limit(format!(
-                "an attachment has at most {most} bytes (attachment_bytes)"
-            ))
+        let most = connection.limits().attachment_bytes;
+        Ok(set.map_err(|error| {
+            attach_error(
+                error,
+                &format!("an attachment of at most {most} bytes (attachment_bytes)"),
+            )
         }))
     }
 

@@ -17,18 +17,18 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message as Frame;
 
-use super::{Actor, frames};
+use super::{Actor, Socket, frames};
 
 /// What a peer may still send while its connection ends, in bytes: the rest of
 /// the largest message that can be configured, so that the sender of one that
 /// is too big can read why. One that sends more is cut off.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
+impl<S: Socket> Actor<S> {
     /// Ends a connection that nothing can be sent to any more.
     pub(crate) async fn end(self: Box<Self>, reason: &CloseReason) {
         let Self {
-            mut stream,
+            wire,
             connection,
             binding,
             batch,
@@ -37,6 +37,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             ending,
             ..
         } = *self;
+        let mut stream = wire.into_stream().await;
         stream.get_mut().release();
         let deadline = ending.unwrap_or_else(|| Box::pin(tokio::time::sleep(close_timeout)));
         let handshake = async {

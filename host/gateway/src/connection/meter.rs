@@ -67,6 +67,10 @@ impl<S> Meter<S> {
         }
     }
 
+    pub(super) fn socket(&self) -> &S {
+        &self.socket
+    }
+
     /// Stops or resumes reading.
     pub(super) fn hold(&mut self, held: bool) {
         self.held = held;

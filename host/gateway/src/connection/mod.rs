@@ -6,12 +6,15 @@
 //! function, one batch gathered meanwhile, then reading stops and TCP pushes
 //! back; the outbox has its own bound; ending takes at most `close_timeout`.
 //! One timer serves all that is due on a connection, and is not touched by
-//! messages.
+//! messages. A connection on which nothing has happened for a while sleeps: see
+//! `wire`.
 
 mod close;
 pub(crate) mod frames;
 pub(crate) mod meter;
 mod pace;
+mod time;
+mod wire;
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -19,22 +22,21 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::{Sink, Stream};
+use futures_util::Sink;
 use openline_cluster::connection::{Connection, Item, Next};
 use openline_core::close::CloseReason;
 use openline_core::event::Event;
-use openline_core::lifetime::{Due, Lifetime};
+use openline_core::lifetime::Lifetime;
 use openline_core::limits::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX};
 use openline_core::message::Message;
 use openline_engine::binding::{Binding, Outcome};
-use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::time::{Instant, Sleep};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
 use frames::Received;
 use meter::Meter;
 use pace::Pace;
+pub(crate) use wire::Socket;
+use wire::Wire;
 
 /// Frames that one poll reads, at most: control frames fill no batch, and a
 /// flood of them should not keep a thread.
@@ -45,18 +47,20 @@ const FRAMES_PER_POLL_MAX: usize = 1024;
 /// buffer as large as a message.
 const PINGS_UNANSWERED_MAX: u32 = 64;
 
+/// Messages that the host answers by itself are read while the answers to
+/// earlier ones are not written: past it reading stops until they are, so that
+/// the outbox of a peer that does not read is not filled by the host.
+const ANSWERS_UNWRITTEN_MAX: u32 = 64;
+
 /// What one message, or all that one wake writes, may leave behind in the
-/// library's buffers, in bytes: an idle connection should cost what it did
+/// library's buffers, in bytes: a busy connection should cost what it did
 /// before it carried a large message.
 const KEPT_BYTES: usize = 4 * 1024;
-/// How long a larger buffer is kept: the next large message is often near, and
-/// once a second costs nothing.
-const SHRINK_AFTER: Duration = Duration::from_secs(1);
 
 /// Owns the socket from the 101 to the end.
 #[derive(Debug)]
 pub(crate) struct Actor<S> {
-    stream: WebSocketStream<Meter<S>>,
+    wire: Wire<S>,
     connection: Arc<Connection>,
     binding: Binding,
     batch: Vec<Message>,
@@ -67,6 +71,10 @@ pub(crate) struct Actor<S> {
     unflushed: bool,
     /// Pings that were read since all was flushed.
     pings: u32,
+    /// Messages that the host has answered by itself since all was flushed.
+    answers: u32,
+    /// The last event was an alarm: messages that wait are next.
+    rang: bool,
     /// Messages that were read.
     messages: u64,
     /// It ends for this reason once what has arrived is handled.
@@ -80,10 +88,18 @@ pub(crate) struct Actor<S> {
     pinged: bool,
     pace: Option<Box<Pace>>,
     probe: Option<Box<Probe>>,
-    /// When the buffers that a large message has left behind are given back.
-    shrink: Option<Duration>,
-    /// For the lifetime, the pace and the buffers. Looked at only when it has
-    /// fired.
+    /// When to look whether it should sleep; none while it does.
+    rest: Option<Duration>,
+    /// Something was read or written since that was last looked at.
+    active: bool,
+    /// A message has made the library's buffers larger than they should stay.
+    large: bool,
+    /// It should sleep as soon as the buffers are empty.
+    tired: bool,
+    /// When the connection's next alarm is due.
+    alarm: Option<Instant>,
+    /// For the lifetime, the pace, the sleep and the alarms. Looked at only
+    /// when it has fired.
     timer: Option<Pin<Box<Sleep>>>,
     close_timeout: Duration,
     /// Runs once the connection is to end, so that a peer that does not read
@@ -99,7 +115,7 @@ struct Probe {
     sent: Instant,
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
+impl<S: Socket> Actor<S> {
     /// `read` is what the peer sent behind its handshake.
     pub(crate) async fn new(
         socket: S,
@@ -109,15 +125,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
         close_timeout: Duration,
     ) -> Box<Self> {
         let limits = connection.limits();
-        let config = Some(frames::config(limits.message_bytes));
         let socket = Meter::new(socket, &read, limits.fragments);
-        let stream = if read.is_empty() {
-            WebSocketStream::from_raw_socket(socket, Role::Server, config).await
-        } else {
-            WebSocketStream::from_partially_read(socket, read.into(), Role::Server, config).await
-        };
+        let wire = Wire::new(socket, read.into(), limits.message_bytes).await;
         Box::new(Self {
-            stream,
+            wire,
             pace: Pace::new(connection.limits()),
             connection,
             binding,
@@ -126,6 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             opened: false,
             unflushed: false,
             pings: 0,
+            answers: 0,
+            rang: false,
             messages: 0,
             leaving: None,
             deaf: false,
@@ -133,7 +146,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             lifetime: Lifetime::default(),
             pinged: false,
             probe: None,
-            shrink: None,
+            rest: Some(time::REST_AFTER),
+            active: false,
+            large: false,
+            tired: false,
+            alarm: None,
             timer: None,
             close_timeout,
             ending: None,
@@ -153,27 +170,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
         .await;
     }
 
-    /// Serves until there is something to do that takes the actor apart. What
-    /// follows is [`Actor::end`] or [`Actor::shrink`]: apart, because the task
-    /// of an idle connection should hold no more than an open connection
-    /// needs.
-    pub(crate) async fn serve(&mut self) -> Step {
+    /// Serves until it is to end. What follows is [`Actor::end`]: apart,
+    /// because the task of an idle connection should hold no more than an open
+    /// connection needs.
+    pub(crate) async fn serve(&mut self) -> CloseReason {
         std::future::poll_fn(|cx| self.poll_open(cx)).await
     }
 
-    /// Gives the library new buffers, at a moment when the old ones are empty:
-    /// by itself it never gives one back.
-    pub(crate) async fn shrink(mut self: Box<Self>) -> Box<Self> {
-        let socket = self.stream.into_inner();
-        let config = Some(frames::config(self.connection.limits().message_bytes));
-        self.stream = WebSocketStream::from_raw_socket(socket, Role::Server, config).await;
-        self
-    }
-
-    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         self.connection.register(cx.waker());
         if let Some(outcome) = self.binding.outcome() {
             self.take_outcome(outcome);
+        }
+        if self.connection.is_terminated() {
+            return Poll::Ready(CloseReason::Terminated);
         }
         self.hold();
         let dry = match self.poll_read(cx) {
@@ -181,32 +191,32 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
                 self.refuse(reason);
                 true
             }
-            Reading::End(reason) => return Poll::Ready(Step::End(reason)),
+            Reading::End(reason) => return Poll::Ready(reason),
             Reading::Full => false,
             Reading::Dry => true,
         };
         match self.measure(cx) {
             Some(reason) if is_violation(&reason) => self.refuse(reason),
-            Some(reason) => return Poll::Ready(Step::End(reason)),
+            Some(reason) => return Poll::Ready(reason),
             None => {}
+        }
+        if self.connection.take_alarm_set() {
+            self.note_alarm(cx);
         }
         // Behind the reading: after a while in which this process could not
         // run, what the peer has sent in time is there to be heard.
         if self.timer.as_ref().is_some_and(|timer| timer.is_elapsed())
             && let Some(reason) = self.check_time(cx)
         {
-            return Poll::Ready(Step::End(reason));
+            return Poll::Ready(reason);
         }
-        self.deliver();
+        self.deliver(cx);
         self.leave(dry);
         if let Some(reason) = self.poll_write(cx) {
-            return Poll::Ready(Step::End(reason));
+            return Poll::Ready(reason);
         }
-        if dry && self.may_shrink() {
-            self.shrink = None;
-            return Poll::Ready(Step::Shrink);
-        }
-        self.poll_ending(cx).map(Step::End)
+        self.sleep_or_wake(cx, dry);
+        self.poll_ending(cx)
     }
 
     fn take_outcome(&mut self, outcome: Outcome) {
@@ -217,134 +227,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
             Outcome::BackedOff => CloseReason::BackedOff,
         };
         self.connection.end(reason);
-    }
-
-    // === time ===
-
-    fn now(&self) -> Duration {
-        self.opened_at.elapsed()
-    }
-
-    /// Sets the timer to the next moment at which something is due.
-    fn arm(&mut self, cx: &mut Context<'_>) {
-        let now = self.now();
-        let resume = self.pace.as_mut().and_then(|pace| pace.resume(now));
-        let due = self.lifetime.due(self.connection.limits());
-        // Buffers that could not be given back in time are when they are empty.
-        let shrink = self.shrink.filter(|shrink| *shrink > now);
-        let Some(due) = due.into_iter().chain(resume).chain(shrink).min() else {
-            return;
-        };
-        let at = self.opened_at + due;
-        let timer = match &mut self.timer {
-            Some(timer) => {
-                timer.as_mut().reset(at);
-                timer
-            }
-            None => self.timer.insert(Box::pin(tokio::time::sleep_until(at))),
-        };
-        // It is woken for this task from now on; one that is due already
-        // wakes it by hand.
-        if timer.as_mut().poll(cx).is_ready() {
-            cx.waker().wake_by_ref();
-        }
-    }
-
-    /// The timer has fired: does what is due, and sets it anew.
-    fn check_time(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
-        let now = self.now();
-        let hearing = !self.stream.get_mut().is_held() && !self.is_batch_full();
-        match self.lifetime.check(now, hearing, self.connection.limits()) {
-            Due::Nothing => {}
-            Due::Ping => {
-                self.pinged = true;
-                // In the outbox, behind what waits: it asks for an answer from
-                // who has read that. None while the kernel takes nothing: that
-                // it does again is the answer, and a full outbox would overflow
-                // by a ping that only the host wants.
-                if !self.stream.get_mut().is_blocked() {
-                    let stamp = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
-                    let payload = Bytes::copy_from_slice(&stamp.to_be_bytes());
-                    let _ = self.connection.ping(payload);
-                }
-            }
-            Due::Warning => {
-                let text = self.connection.limits().time_warning_message.clone();
-                self.connection.push(Message::Text(text.into()));
-            }
-            Due::End(reason) => {
-                // Nothing more is due but the end.
-                self.timer = None;
-                if reason.frame().is_none() {
-                    return Some(reason);
-                }
-                match reason {
-                    CloseReason::TimeUp => drop(self.leaving.get_or_insert(reason)),
-                    _ => drop(self.connection.end(reason)),
-                }
-                return None;
-            }
-        }
-        self.arm(cx);
-        None
-    }
-
-    /// A message has made the buffers larger than they should stay.
-    fn grow(&mut self, cx: &mut Context<'_>) {
-        if self.shrink.is_none() {
-            self.shrink = Some(self.now() + SHRINK_AFTER);
-            self.arm(cx);
-        }
-    }
-
-    /// Whether it is time to give the buffers back, and they are empty.
-    fn may_shrink(&mut self) -> bool {
-        self.shrink
-            .is_some_and(|shrink| self.opened_at.elapsed() >= shrink)
-            && !self.unflushed
-            && !self.deaf
-            && self.connection.is_open()
-            && self.stream.get_mut().scan.is_between_messages()
-    }
-
-    /// Decides whether anything is taken from the socket.
-    fn hold(&mut self) {
-        if self.leaving.is_none() && self.connection.is_draining() {
-            self.leaving = Some(CloseReason::ShuttingDown);
-        }
-        let waits = match &mut self.pace {
-            Some(pace) => pace.resume(self.opened_at.elapsed()).is_some(),
-            None => false,
-        };
-        let held = waits || self.leaving.is_some() || self.connection.is_paused();
-        self.stream.get_mut().hold(held);
-    }
-
-    /// Takes note of what was read: the peer is alive, and how fast it sends.
-    fn measure(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
-        let meter = self.stream.get_mut();
-        let progress = meter.take_progress();
-        let counted = meter.scan.take_counted();
-        if counted.bytes == 0 && !progress {
-            return None;
-        }
-        if meter.scan.has_too_many_fragments() {
-            return Some(CloseReason::Fragments);
-        }
-        let now = self.now();
-        self.lifetime.hear(now);
-        if std::mem::take(&mut self.pinged) {
-            self.arm(cx);
-        }
-        let pace = self.pace.as_mut()?;
-        let exceeded = self.connection.limits().rate_exceeded;
-        if let Err(reason) = pace.charge(counted, now, exceeded) {
-            return Some(reason);
-        }
-        if pace.resume(now).is_some() {
-            self.arm(cx);
-        }
-        None
     }
 
     // === frames ===
@@ -372,24 +254,29 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
                 return Reading::Full;
             }
             frames += 1;
-            if self.pings > PINGS_UNANSWERED_MAX && self.stream.get_mut().is_blocked() {
+            if self.pings > PINGS_UNANSWERED_MAX && self.wire.meter().is_blocked() {
                 return Reading::Dry;
             }
-            let Poll::Ready(item) = Pin::new(&mut self.stream).poll_next(cx) else {
+            // Who has written them reads on.
+            if self.answers > ANSWERS_UNWRITTEN_MAX {
+                return Reading::Full;
+            }
+            let Poll::Ready(item) = self.wire.poll_frame(cx) else {
                 return Reading::Dry;
             };
             match frames::received(item) {
                 Received::Message(message) => {
-                    if self.stream.get_mut().scan.is_past_fragments(self.messages) {
+                    if self.wire.meter().scan.is_past_fragments(self.messages) {
                         return Reading::End(CloseReason::Fragments);
                     }
                     self.messages += 1;
-                    let bytes = message.bytes();
-                    self.batch_bytes += bytes;
-                    self.batch.push(message);
-                    if bytes > KEPT_BYTES {
-                        self.grow(cx);
+                    self.large |= message.bytes() > KEPT_BYTES;
+                    if self.connection.answer(&message) {
+                        self.answers += 1;
+                        continue;
                     }
+                    self.batch_bytes += message.bytes();
+                    self.batch.push(message);
                 }
                 // tungstenite has queued the pong.
                 Received::Ping => {
@@ -410,14 +297,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
         }
     }
 
-    /// Gives the batch to the function, when it has returned from the last.
-    fn deliver(&mut self) {
-        if self.batch.is_empty() || self.binding.is_busy() || !self.connection.is_open() {
+    /// Gives the function what is next, when it has returned from the last: an
+    /// alarm that is due, or the batch. An alarm goes before messages that
+    /// wait, messages before a second alarm: neither can keep the other from
+    /// its turn.
+    fn deliver(&mut self, cx: &mut Context<'_>) {
+        let messages = !self.batch.is_empty();
+        let alarm = self.is_alarm_due() && !(messages && self.rang);
+        if !(messages || alarm) || self.binding.is_busy() || !self.connection.is_open() {
             return;
         }
-        self.batch_bytes = 0;
-        let batch = std::mem::take(&mut self.batch);
-        if let Err(outcome) = self.binding.dispatch(Event::Messages(batch)) {
+        let event = match if alarm { self.take_alarm(cx) } else { None } {
+            Some(name) => Event::Alarm(name),
+            // It was taken back, or moved.
+            None if !messages => return,
+            None => {
+                self.batch_bytes = 0;
+                Event::Messages(std::mem::take(&mut self.batch))
+            }
+        };
+        self.rang = matches!(event, Event::Alarm(_));
+        if let Err(outcome) = self.binding.dispatch(event) {
             self.take_outcome(outcome);
         }
     }
@@ -436,16 +336,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
 
     /// Writes all that waits and flushes once.
     fn poll_write(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
+        if self.wire.is_asleep() && self.connection.is_idle() {
+            return None;
+        }
         let mut written = 0;
         let ended = self.poll_write_all(cx, &mut written);
-        if written > KEPT_BYTES {
-            self.grow(cx);
-        }
+        self.active |= written > 0;
+        self.large |= written > KEPT_BYTES;
         ended
     }
 
     fn poll_write_all(&mut self, cx: &mut Context<'_>, written: &mut usize) -> Option<CloseReason> {
-        let mut stream = Pin::new(&mut self.stream);
+        let mut stream = Pin::new(self.wire.wake(cx));
         loop {
             match stream.as_mut().poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
@@ -456,7 +358,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
                 Next::Item(item) => {
                     self.unflushed = true;
                     match &item {
-                        Item::Message(message) => *written += message.bytes(),
+                        Item::Message(message) => *written += message.bytes().max(1),
                         Item::Ping(payload) => {
                             self.probe = Some(Box::new(Probe {
                                 payload: payload.clone(),
@@ -484,6 +386,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Actor<S> {
                 Poll::Ready(Err(error)) => return Some(frames::reason_of(&error)),
                 Poll::Pending => {}
             }
+        }
+        // Also when the outbox has dropped the answers.
+        if !self.unflushed && std::mem::take(&mut self.answers) > ANSWERS_UNWRITTEN_MAX {
+            cx.waker().wake_by_ref();
         }
         None
     }
@@ -523,15 +429,6 @@ fn is_violation(reason: &CloseReason) -> bool {
             | CloseReason::MessageTooBig
             | CloseReason::Fragments
     )
-}
-
-/// What is to be done with a connection.
-#[derive(Debug)]
-pub(crate) enum Step {
-    /// It ends for this reason.
-    End(CloseReason),
-    /// Its buffers are larger than they should stay.
-    Shrink,
 }
 
 /// How far reading came.

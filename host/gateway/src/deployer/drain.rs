@@ -1,11 +1,10 @@
 //! Ends connections whose version is not served any more, at a bounded pace,
-//! each with a time of its own after which to come back.
+//! each when what it has sent is answered.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use openline_cluster::connection::Connection;
-use openline_core::close::CloseReason;
 use openline_core::config::ServerConfig;
 use openline_core::deployment::Migration;
 use openline_core::digest::Digest;
@@ -17,10 +16,6 @@ use super::managed::{Managed, Moved};
 /// How often some connections are closed, at most: often enough to be even,
 /// seldom enough to cost nothing.
 const PACE: Duration = Duration::from_millis(10);
-/// How soon a peer should come back, in milliseconds, and how long after that
-/// at the latest: a hundred steps, so that the peers of one moment do not come
-/// back in one moment.
-const RETRY_AFTER: (u32, u32) = (500, 50);
 /// How often it is looked for connections that were being accepted meanwhile.
 const PASSES_MAX: usize = 10;
 
@@ -81,9 +76,7 @@ async fn end(connections: Vec<Arc<Connection>>, per_second: u32) {
     for some in connections.chunks(each as usize) {
         pace.tick().await;
         for connection in some {
-            let (least, step) = RETRY_AFTER;
-            let retry_after = least + step * connection.id().point();
-            connection.end(CloseReason::Redeployed { retry_after });
+            connection.redeploy();
             connection.wake();
         }
     }

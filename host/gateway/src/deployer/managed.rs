@@ -123,6 +123,7 @@ impl Managed {
                 None => Arc::new(self.config.limit.clone()),
             },
             affinity: self.config.instance.affinity.clone(),
+            auto_responses: self.config.auto_responses.as_slice().into(),
             shares,
         }
     }
@@ -166,6 +167,7 @@ impl Managed {
         let same = current.migration == split.migration
             && current.limits == split.limits
             && current.affinity == split.affinity
+            && current.auto_responses == split.auto_responses
             && current.shares.len() == split.shares.len()
             && current
                 .shares

@@ -71,6 +71,8 @@ struct Making<'a> {
     runtime: &'a Arc<Runtime>,
     store: &'a Store,
     before: &'a Functions,
+    /// How many of a function are kept.
+    versions: usize,
     made: HashMap<FunctionName, Arc<Commons>>,
     errors: Vec<(FunctionName, LoadError)>,
 }
@@ -132,6 +134,10 @@ impl Deployer {
             server: config.server,
             functions,
         };
+        // What was trimmed, now that nothing leads to it.
+        if let Err(error) = clean(&inner.store).await {
+            tracing::warn!(%error, "components of old versions are not removed");
+        }
         Ok(reloaded)
     }
 }
@@ -160,6 +166,7 @@ async fn make(
         runtime,
         store,
         before,
+        versions: config.server.versions as usize,
         made: HashMap::new(),
         errors: Vec::new(),
     };
@@ -256,6 +263,10 @@ impl Making<'_> {
                     Some(config.migration),
                 );
                 deployed.map_err(|error| StartError::Rule(name, error))?;
+                let before = self.before.get(&config.name);
+                record.trim(self.versions, |version| {
+                    before.is_some_and(|before| before.connections(version) > 0)
+                });
                 record.set_configured(Some(digest));
             }
             loaded = Some(version);

@@ -6,6 +6,7 @@
 //! hold them to that. Whether and to whom the page is shown is decided
 //! in `serve`; what is here neither reads a request nor knows a connection.
 
+mod development;
 mod listing;
 mod serve;
 mod state;

@@ -15,6 +15,7 @@ use http_body_util::Full;
 use openline_core::config::PageAccess;
 use openline_engine::HandlerKind;
 
+use super::development::{self, DEVELOPMENT_PATH};
 use super::state::State;
 use super::{
     FunctionEntry, HEADERS, HandlerForm, INDEX_PATH, LISTING_PATH, LIVE_PATH, Listing, READY_PATH,
@@ -84,7 +85,14 @@ pub(crate) fn content(gateway: &Gateway, parts: &Parts, place: Place) -> Result<
             serde_json::to_vec(&State::of(gateway)).expect("a state has only strings and numbers");
         return Ok(response("application/json", body.into()));
     }
-    let asset = asset(path).ok_or(Refusal::NotFound)?;
+    let developed = gateway.development();
+    if let Some(development) = developed.filter(|_| path == DEVELOPMENT_PATH) {
+        return Ok(response("application/json", development.json().into()));
+    }
+    let asset = developed
+        .and_then(|_| development::asset(path))
+        .or_else(|| asset(path))
+        .ok_or(Refusal::NotFound)?;
     Ok(response(
         asset.content_type,
         Bytes::from_static(asset.body.as_bytes()),

@@ -59,7 +59,7 @@ impl State {
                 opened,
                 ended: gateway.tally.ended(),
             },
-            outbox_bytes: gateway.outboxes.used(),
+            outbox_bytes: gateway.budget.outboxes.used(),
             instances: gateway.instances(),
             handshakes: Handshakes {
                 accepted: opened,

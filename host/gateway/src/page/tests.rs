@@ -1,7 +1,7 @@
 //! Holds the page's files to what its content security policy and its promise
 //! to use no outside resource need, without a browser.
 
-use super::{Asset, HEADERS, INDEX_PATH, LISTING_PATH, asset};
+use super::{Asset, HEADERS, INDEX_PATH, LISTING_PATH, asset, development};
 
 const NAMES: [&str; 20] = [
     "",
@@ -26,8 +26,18 @@ const NAMES: [&str; 20] = [
     "dom.js",
 ];
 
+/// What there is in development only, beside another index.
+const IN_DEVELOPMENT: [&str; 2] = ["development.css", "development.js"];
+
+/// All names.
+fn names() -> impl Iterator<Item = &'static str> {
+    NAMES.into_iter().chain(IN_DEVELOPMENT)
+}
+
+/// As in development, where everything is.
 fn at(name: &str) -> Asset {
-    let found = asset(&format!("{INDEX_PATH}{name}"));
+    let path = format!("{INDEX_PATH}{name}");
+    let found = development::asset(&path).or_else(|| asset(&path));
     assert!(found.is_some(), "no asset {name}");
     found.unwrap()
 }
@@ -49,7 +59,7 @@ fn tags() -> Vec<&'static str> {
 
 #[test]
 fn every_file_is_there_with_its_type() {
-    for name in NAMES {
+    for name in names() {
         let found = at(name);
         let expected = match name.rsplit('.').next() {
             Some("css") => "text/css; charset=utf-8",
@@ -68,7 +78,33 @@ fn every_file_on_disk_is_served() {
     for entry in std::fs::read_dir(directory).unwrap() {
         let name = entry.unwrap().file_name().into_string().unwrap();
         let name = if name == "index.html" { "" } else { &name };
-        assert!(NAMES.contains(&name), "{name} is not served or not tested");
+        // A part of the other index.
+        let is_part = name == "development.html";
+        assert!(
+            is_part || names().any(|known| known == name),
+            "{name} is not served or not tested"
+        );
+    }
+}
+
+#[test]
+fn what_is_for_development_is_there_in_development_only() {
+    for name in IN_DEVELOPMENT {
+        assert_eq!(asset(&format!("{INDEX_PATH}{name}")), None, "{name}");
+    }
+    for name in NAMES {
+        let body = asset(&format!("{INDEX_PATH}{name}")).unwrap().body;
+        assert!(!body.contains("development"), "{name}");
+    }
+    let index = at("").body;
+    for (text, times) in [
+        ("src=\"development.js\"", 1),
+        ("href=\"development.css\"", 1),
+        ("id=\"development\"", 1),
+        ("<main>", 1),
+        ("src=\"page.js\"", 1),
+    ] {
+        assert_eq!(index.matches(text).count(), times, "{text}");
     }
 }
 
@@ -90,7 +126,7 @@ fn other_paths_have_nothing() {
 
 #[test]
 fn no_file_names_another_origin() {
-    for name in NAMES {
+    for name in names() {
         let body = at(name)
             .body
             // The name of a format, which no browser fetches.
@@ -125,7 +161,7 @@ fn the_page_has_no_inline_script_or_style() {
 
 #[test]
 fn scripts_never_make_markup_or_code_of_text() {
-    for name in NAMES.iter().filter(|name| name.ends_with(".js")) {
+    for name in names().filter(|name| name.ends_with(".js")) {
         let body = at(name).body;
         for word in [
             "innerHTML",
@@ -151,7 +187,7 @@ fn whatever_a_file_refers_to_is_served() {
             }
         }
     }
-    for name in NAMES.iter().filter(|name| name.ends_with(".js")) {
+    for name in names().filter(|name| name.ends_with(".js")) {
         for reference in between(at(name).body, " from \"./", '"') {
             at(reference);
         }

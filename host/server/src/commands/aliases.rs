@@ -59,7 +59,7 @@ pub(crate) struct PromoteArguments {
     /// The beginning of the digest of the version that is to have all
     /// connections [default: the canary]
     #[arg(value_name = "VERSION")]
-    version: Option<String>,
+    digest: Option<String>,
     /// The alias
     #[arg(long, value_name = "ALIAS", default_value = "live", value_parser = alias)]
     alias: AliasName,
@@ -113,7 +113,7 @@ pub(crate) async fn aliases(arguments: &AliasesArguments) -> anyhow::Result<()> 
 pub(crate) async fn promote(arguments: &PromoteArguments) -> anyhow::Result<()> {
     let (name, alias) = (&arguments.name, &arguments.alias);
     let path = format!("/v1/functions/{name}/aliases/{alias}/promote");
-    let body = json!({"version": arguments.version});
+    let body = json!({"version": arguments.digest});
     let remote = arguments.remote.remote()?;
     let set = remote.send("POST", &path, Some(&body)).await?;
     show(&remote, alias, &set)

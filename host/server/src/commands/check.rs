@@ -27,7 +27,7 @@ pub(crate) struct CheckArguments {
 pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     let source = Source::File(arguments.config.clone());
     let config = source.read()?;
-    let runtime = assemble::runtime(&config)?;
+    let runtime = assemble::runtime(&config, false)?;
     assemble::try_out(&runtime, &config, &source).await?;
     print(&format!(
         "{}: {} function(s), no errors",

@@ -7,6 +7,7 @@ pub(crate) mod check;
 pub(crate) mod close_codes;
 pub(crate) mod connections;
 pub(crate) mod deploy;
+pub(crate) mod dev;
 pub(crate) mod functions;
 pub(crate) mod limits;
 pub(crate) mod new;

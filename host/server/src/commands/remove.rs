@@ -22,12 +22,12 @@ pub(crate) struct RemoveArguments {
     name: FunctionName,
     /// Only the version whose digest begins so
     #[arg(value_name = "VERSION")]
-    version: Option<String>,
+    digest: Option<String>,
     /// Only this alias
-    #[arg(long, value_name = "ALIAS", value_parser = alias, conflicts_with = "version")]
+    #[arg(long, value_name = "ALIAS", value_parser = alias, conflicts_with = "digest")]
     alias: Option<AliasName>,
     /// Close connections that are pinned to the version, with 1012
-    #[arg(long, requires = "version")]
+    #[arg(long, requires = "digest")]
     force: bool,
     #[command(flatten)]
     remote: RemoteArguments,
@@ -37,7 +37,7 @@ pub(crate) async fn run(arguments: &RemoveArguments) -> anyhow::Result<()> {
     let remote = arguments.remote.remote()?;
     let name = &arguments.name;
     let function = format!("/v1/functions/{name}");
-    let (path, what) = match (&arguments.version, &arguments.alias) {
+    let (path, what) = match (&arguments.digest, &arguments.alias) {
         (Some(version), _) => {
             let force = arguments.force;
             let path = format!("{function}/versions/{}?force={force}", encoded(version));

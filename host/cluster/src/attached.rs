@@ -1,0 +1,254 @@
+//! What a function keeps with one connection: an attachment, alarms, and
+//! automatic responses of its own.
+//!
+//! Boxed, and made when something is kept: a connection without any of it pays
+//! a word. Bounded by the function's `attachment_bytes`, `alarms` and
+//! `auto_responses`, and with all other connections by the host's
+//! `attached_bytes`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use openline_core::limits::FunctionLimits;
+use openline_core::name::AlarmName;
+use tokio::time::Instant;
+
+use crate::budget::{ATTACHED_OVERHEAD_BYTES, Budget, Exhausted, Pairs};
+use crate::connection::AttachError;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub(crate) struct Attached(Option<Box<Things>>);
+
+#[derive(Debug, Default)]
+struct Things {
+    attachment: Bytes,
+    /// In the order in which they were first set.
+    alarms: Vec<Alarm>,
+    pairs: Option<Arc<Pairs>>,
+}
+
+#[derive(Debug)]
+struct Alarm {
+    name: AlarmName,
+    due: Instant,
+}
+
+impl Attached {
+    pub(crate) fn attachment(&self) -> Bytes {
+        let things = self.0.as_ref();
+        things
+            .map(|things| things.attachment.clone())
+            .unwrap_or_default()
+    }
+
+    /// Replaces the attachment.
+    pub(crate) fn set_attachment(
+        &mut self,
+        bytes: Bytes,
+        budget: &Budget,
+    ) -> Result<(), AttachError> {
+        if bytes.is_empty() && self.0.is_none() {
+            return Ok(());
+        }
+        self.change(|things| {
+            budget.change(attachment_cost(&things.attachment), attachment_cost(&bytes))?;
+            things.attachment = bytes;
+            Ok(())
+        })
+    }
+
+    /// Makes an alarm due at a moment, or moves it there.
+    pub(crate) fn set_alarm(
+        &mut self,
+        name: AlarmName,
+        due: Instant,
+        limits: &FunctionLimits,
+        budget: &Budget,
+    ) -> Result<(), AttachError> {
+        self.change(|things| {
+            if let Some(alarm) = things.alarms.iter_mut().find(|alarm| alarm.name == name) {
+                alarm.due = due;
+                return Ok(());
+            }
+            if things.alarms.len() >= limits.alarms as usize {
+                return Err(AttachError::TooMany);
+            }
+            let alarm = Alarm { name, due };
+            budget.change(0, alarm.cost())?;
+            things.alarms.push(alarm);
+            Ok(())
+        })
+    }
+
+    pub(crate) fn clear_alarm(&mut self, name: &AlarmName, budget: &Budget) {
+        self.forget_alarms(budget, |alarm| alarm.name == *name);
+    }
+
+    pub(crate) fn clear_alarms(&mut self, budget: &Budget) {
+        self.forget_alarms(budget, |_| true);
+    }
+
+    /// When the next alarm is due.
+    pub(crate) fn next_alarm(&self) -> Option<Instant> {
+        self.0.as_ref()?.alarms.iter().map(|alarm| alarm.due).min()
+    }
+
+    /// Takes the alarm that is due first, if it is due. Of those due at one
+    /// moment the one that was first set.
+    pub(crate) fn take_alarm(&mut self, now: Instant, budget: &Budget) -> Option<AlarmName> {
+        let things = self.0.as_mut()?;
+        let alarms = things.alarms.iter().enumerate();
+        let (index, _) = alarms
+            .filter(|(_, alarm)| alarm.due <= now)
+            .min_by_key(|(_, alarm)| alarm.due)?;
+        let alarm = things.alarms.remove(index);
+        budget.give_back(alarm.cost());
+        self.prune();
+        Some(alarm.name)
+    }
+
+    /// The connection's own automatic responses, if it has any of its own.
+    pub(crate) fn pairs(&self) -> Option<Arc<Pairs>> {
+        self.0.as_ref()?.pairs.clone()
+    }
+
+    pub(crate) fn set_pairs(&mut self, pairs: Option<Arc<Pairs>>) {
+        if pairs.is_some() || self.0.is_some() {
+            self.0.get_or_insert_default().pairs = pairs;
+            self.prune();
+        }
+    }
+
+    /// Gives back what all of it has taken.
+    pub(crate) fn clear(&mut self, budget: &Budget) {
+        self.clear_alarms(budget);
+        if let Some(things) = self.0.take() {
+            budget.give_back(attachment_cost(&things.attachment));
+        }
+    }
+
+    fn change(
+        &mut self,
+        change: impl FnOnce(&mut Things) -> Result<(), AttachError>,
+    ) -> Result<(), AttachError> {
+        let changed = change(self.0.get_or_insert_default());
+        self.prune();
+        changed
+    }
+
+    fn forget_alarms(&mut self, budget: &Budget, forgotten: impl Fn(&Alarm) -> bool) {
+        let Some(things) = &mut self.0 else { return };
+        things.alarms.retain(|alarm| {
+            let forget = forgotten(alarm);
+            if forget {
+                budget.give_back(alarm.cost());
+            }
+            !forget
+        });
+        self.prune();
+    }
+
+    fn prune(&mut self) {
+        self.0.take_if(|things| {
+            things.attachment.is_empty() && things.alarms.is_empty() && things.pairs.is_none()
+        });
+    }
+}
+
+impl Alarm {
+    fn cost(&self) -> usize {
+        self.name.as_str().len() + ATTACHED_OVERHEAD_BYTES
+    }
+}
+
+fn attachment_cost(bytes: &Bytes) -> usize {
+    match bytes.len() {
+        0 => 0,
+        some => some + ATTACHED_OVERHEAD_BYTES,
+    }
+}
+
+impl From<Exhausted> for AttachError {
+    fn from(_: Exhausted) -> Self {
+        Self::HostFull
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn name(index: usize) -> AlarmName {
+        AlarmName::new(&index.to_string()).unwrap()
+    }
+
+    #[test]
+    fn alarms_are_taken_when_they_are_due_in_their_order_and_once() {
+        let (mut attached, budget) = (Attached::default(), Budget::new(10_000));
+        let limits = FunctionLimits::default();
+        let now = Instant::now();
+        let at = |seconds| now + Duration::from_secs(seconds);
+        for (index, seconds) in [(0, 3), (1, 1), (2, 2), (3, 2), (4, 9)] {
+            attached
+                .set_alarm(name(index), at(seconds), &limits, &budget)
+                .unwrap();
+        }
+        attached
+            .set_alarm(name(0), at(4), &limits, &budget)
+            .unwrap();
+        attached.clear_alarm(&name(4), &budget);
+        attached.clear_alarm(&name(5), &budget);
+        assert_eq!(attached.next_alarm(), Some(at(1)));
+        assert_eq!(attached.take_alarm(now, &budget), None);
+        let taken: Vec<_> = (0..5)
+            .map(|_| attached.take_alarm(at(4), &budget))
+            .collect();
+        let expected = [Some(1), Some(2), Some(3), Some(0), None];
+        assert_eq!(taken, expected.map(|index| index.map(name)));
+        assert!(attached.0.is_none() && attached.next_alarm().is_none());
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn alarms_at_their_number_and_one_past_it() {
+        let (mut attached, budget) = (Attached::default(), Budget::new(10_000));
+        let limits = FunctionLimits {
+            alarms: 2,
+            ..FunctionLimits::default()
+        };
+        let now = Instant::now();
+        let mut set = |index| attached.set_alarm(name(index), now, &limits, &budget);
+        assert_eq!(set(0), Ok(()));
+        assert_eq!(set(1), Ok(()));
+        assert_eq!(set(2), Err(AttachError::TooMany));
+        assert_eq!(set(1), Ok(()), "moving one is always possible");
+        attached.clear(&budget);
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn the_host_s_budget_at_its_limit_and_one_past_it() {
+        let limits = FunctionLimits::default();
+        let (mut attached, now) = (Attached::default(), Instant::now());
+        let budget = Budget::new(100 + 1 + 2 * ATTACHED_OVERHEAD_BYTES);
+        let bytes = |count: usize| Bytes::from(vec![1; count]);
+        attached.set_attachment(bytes(100), &budget).unwrap();
+        attached.set_alarm(name(1), now, &limits, &budget).unwrap();
+        assert_eq!(
+            attached.set_attachment(bytes(101), &budget),
+            Err(AttachError::HostFull)
+        );
+        assert_eq!(attached.attachment(), bytes(100), "it stays as it was");
+        assert_eq!(
+            attached.set_alarm(name(2), now, &limits, &budget),
+            Err(AttachError::HostFull)
+        );
+        attached.set_attachment(Bytes::new(), &budget).unwrap();
+        attached.set_alarm(name(2), now, &limits, &budget).unwrap();
+        attached.clear(&budget);
+        assert_eq!(budget.used(), 0);
+    }
+}

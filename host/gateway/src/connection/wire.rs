@@ -1,0 +1,147 @@
+//! The stream of a connection, which is given away while nothing happens.
+//!
+//! The WebSocket library keeps a read buffer, a write buffer and half a
+//! kilobyte of state for each stream. At a moment when all of that says
+//! nothing, between messages and with everything written, only the socket need
+//! be kept: it sleeps, waiting for the socket to be readable, and the stream is
+//! made anew when there is something to read or to write.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll};
+
+use futures_util::Stream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::protocol::Role;
+use tokio_tungstenite::tungstenite::{Error, Message as Frame};
+
+use super::frames;
+use super::meter::Meter;
+
+/// A socket that can be waited for without a buffer to read into.
+pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Ready when a read may bring something, an error or the end included; it
+    /// may also bring nothing.
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()>;
+}
+
+impl Socket for TcpStream {
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        // An error is for the read to find.
+        self.poll_read_ready(cx).map(drop)
+    }
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Wire<S> {
+    state: State<S>,
+    message_bytes: usize,
+}
+
+#[derive(Debug)]
+enum State<S> {
+    Awake(Box<WebSocketStream<Meter<S>>>),
+    Asleep(Meter<S>),
+    /// While one becomes the other.
+    Between,
+}
+
+impl<S: Socket> Wire<S> {
+    /// `read` is what the peer sent behind its handshake.
+    pub(super) async fn new(socket: Meter<S>, read: Vec<u8>, message_bytes: usize) -> Self {
+        let config = Some(frames::config(message_bytes));
+        let stream = if read.is_empty() {
+            WebSocketStream::from_raw_socket(socket, Role::Server, config).await
+        } else {
+            WebSocketStream::from_partially_read(socket, read, Role::Server, config).await
+        };
+        Self {
+            state: State::Awake(Box::new(stream)),
+            message_bytes,
+        }
+    }
+
+    pub(super) fn is_asleep(&self) -> bool {
+        matches!(self.state, State::Asleep(_))
+    }
+
+    pub(super) fn meter(&mut self) -> &mut Meter<S> {
+        match &mut self.state {
+            State::Awake(stream) => stream.get_mut(),
+            State::Asleep(meter) => meter,
+            State::Between => unreachable!("it only lasts within `rest` and `wake`"),
+        }
+    }
+
+    /// Gives the library's buffers away. The caller has seen that there is
+    /// nothing in them.
+    pub(super) fn rest(&mut self, cx: &mut Context<'_>) {
+        self.state = match std::mem::replace(&mut self.state, State::Between) {
+            State::Awake(stream) => State::Asleep(stream.into_inner()),
+            other => other,
+        };
+        // Awaited at once: the library was the last to wait for the socket, by
+        // a waker of its own.
+        if self.poll_readable(cx).is_ready() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// The stream, made anew if it sleeps.
+    pub(super) fn wake(&mut self, cx: &mut Context<'_>) -> &mut WebSocketStream<Meter<S>> {
+        if self.is_asleep() {
+            let State::Asleep(meter) = std::mem::replace(&mut self.state, State::Between) else {
+                unreachable!("it was asleep");
+            };
+            let config = Some(frames::config(self.message_bytes));
+            let stream = pin!(WebSocketStream::from_raw_socket(
+                meter,
+                Role::Server,
+                config
+            ));
+            let Poll::Ready(stream) = stream.poll(cx) else {
+                unreachable!("without a handshake there is nothing to wait for");
+            };
+            self.state = State::Awake(Box::new(stream));
+        }
+        match &mut self.state {
+            State::Awake(stream) => stream,
+            _ => unreachable!("it is awake"),
+        }
+    }
+
+    /// The stream, for its end.
+    pub(super) async fn into_stream(self) -> WebSocketStream<Meter<S>> {
+        match self.state {
+            State::Awake(stream) => *stream,
+            State::Asleep(meter) => {
+                let config = Some(frames::config(self.message_bytes));
+                WebSocketStream::from_raw_socket(meter, Role::Server, config).await
+            }
+            State::Between => unreachable!("it only lasts within `rest` and `wake`"),
+        }
+    }
+
+    /// The next frame. One that sleeps wakes when there may be one.
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame, Error>>> {
+        if self.is_asleep() && self.poll_readable(cx).is_pending() {
+            return Poll::Pending;
+        }
+        Pin::new(self.wake(cx)).poll_next(cx)
+    }
+
+    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let meter = self.meter();
+        // Who lifts the hold asks again.
+        if meter.is_held() {
+            return Poll::Pending;
+        }
+        meter.socket().poll_readable(cx)
+    }
+}

@@ -1,0 +1,30 @@
+//! What the page has in a host that runs in development and in no other: the
+//! report, and the files of the section that shows it.
+
+use std::sync::LazyLock;
+
+use super::{Asset, HTML, INDEX_PATH, SCRIPT, STYLE};
+
+/// The path of the report, as `application/json`.
+pub(crate) const DEVELOPMENT_PATH: &str = "/.openline/development";
+
+/// The index with the section, made of the one that all hosts have.
+static INDEX: LazyLock<String> = LazyLock::new(|| {
+    let files = "  <link rel=\"stylesheet\" href=\"development.css\">\n  \
+                 <script type=\"module\" src=\"development.js\"></script>\n</head>";
+    let section = concat!(include_str!("assets/development.html"), "\n  <main>");
+    include_str!("assets/index.html")
+        .replacen("</head>", files, 1)
+        .replacen("  <main>", section, 1)
+});
+
+/// The file at `path`, where development changes it or adds it.
+pub(crate) fn asset(path: &str) -> Option<Asset> {
+    let (content_type, body) = match path.strip_prefix(INDEX_PATH)? {
+        "" => (HTML, INDEX.as_str()),
+        "development.css" => (STYLE, include_str!("assets/development.css")),
+        "development.js" => (SCRIPT, include_str!("assets/development.js")),
+        _ => return None,
+    };
+    Some(Asset { content_type, body })
+}

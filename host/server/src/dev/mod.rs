@@ -1,0 +1,244 @@
+//! A host whose functions are being written: it watches their source, builds
+//! what changes, and lets open connections go on with the new code.
+//!
+//! The host itself is that of `serve`; it is asked to reload over a channel,
+//! and does so as upon SIGHUP. One build at a time: what changes meanwhile is
+//! built after it.
+
+pub(crate) mod build;
+mod log;
+pub(crate) mod project;
+pub(crate) mod source;
+pub(crate) mod watch;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context;
+use openline_gateway::development::{Current, Development, Problem};
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
+
+use self::build::{Outcome, of_text};
+pub(crate) use self::log::Lines;
+use self::project::Project;
+use self::watch::{Changes, Watcher};
+use crate::assemble::Source;
+use crate::host::{self, Driver, Reload, Served};
+use crate::telemetry::{complain, tell};
+
+/// Builds, serves and watches until a signal asks to stop.
+pub(crate) async fn run(project: Project, development: Arc<Development>) -> anyhow::Result<()> {
+    if project.source.base.read()?.server.data.is_some() {
+        tell("`data` is not used in development: what functions keep is forgotten at the end");
+    }
+    let mut watcher = Watcher::new().context("changes of files cannot be watched")?;
+    watcher.watch(&project.plan())?;
+    if let Some(package) = &project.package {
+        // Whatever was built before is not what the source says now.
+        let _ = std::fs::remove_file(&package.paths.development);
+    }
+    let (reloads, requests) = mpsc::channel(1);
+    let source = Source::Development(Box::new(project.source.clone()));
+    let mut developer = Developer {
+        project,
+        development: Arc::clone(&development),
+        watcher,
+        reloads,
+        waiting: Vec::new(),
+    };
+    // Before the host listens: who connects then meets the function.
+    let first = developer.build().await;
+    let driver = Driver {
+        requests,
+        development,
+    };
+    tokio::select! {
+        ended = host::serve_with(source, Some(driver)) => ended,
+        never = developer.work(first) => match never {},
+    }
+}
+
+struct Developer {
+    project: Project,
+    development: Arc<Development>,
+    watcher: Watcher,
+    reloads: mpsc::Sender<Reload>,
+    /// Functions without a component, as last told.
+    waiting: Vec<String>,
+}
+
+enum Never {}
+
+impl Developer {
+    /// Goes on for as long as it is asked to.
+    async fn work(&mut self, first: Option<Outcome>) -> Never {
+        if let Some(version) = self.finish(first).await {
+            tell(&version);
+        }
+        tell("watching for changes; Ctrl-C ends");
+        loop {
+            let changes = self.watcher.changed().await;
+            self.react(changes).await;
+        }
+    }
+
+    async fn react(&mut self, changes: Changes) {
+        let plan = self.project.plan();
+        if let Err(error) = self.watcher.watch(&plan) {
+            complain(&error.context("changes of files may be missed from now on"));
+        }
+        let Some(path) = changes.source.as_deref().or(changes.served.as_deref()) else {
+            return;
+        };
+        let path = self.shown(path);
+        let outcome = match &changes.source {
+            Some(_) => {
+                tell(&format!("{path} has changed: building"));
+                self.build().await
+            }
+            None => None,
+        };
+        if let Some(done) = self.finish(outcome).await {
+            tell(&done);
+        }
+    }
+
+    /// Builds the crate, if there is one.
+    async fn build(&mut self) -> Option<Outcome> {
+        let package = self.project.package.clone()?;
+        self.development.building();
+        self.watcher.building(true);
+        let building = tokio::task::spawn_blocking(move || package.build()).await;
+        self.watcher.building(false);
+        match building {
+            Ok(outcome) => Some(outcome),
+            Err(panic) => {
+                complain(&anyhow::Error::new(panic).context("the build came to no end"));
+                None
+            }
+        }
+    }
+
+    /// Has the host take what was built, and says what came of it.
+    async fn finish(&mut self, outcome: Option<Outcome>) -> Option<String> {
+        let (problems, took) = match outcome {
+            Some(Outcome {
+                built: Err(reason),
+                problems,
+                took,
+            }) => {
+                let errors = problems.iter().filter(|one| one.level == "error").count();
+                self.development.failed(problems);
+                if let Some(reason) = reason {
+                    complain(&anyhow::anyhow!(reason));
+                }
+                let seconds = took.as_secs_f64();
+                let then = self.what_goes_on();
+                return Some(format!(
+                    "not built, {errors} error(s) in {seconds:.1} s: {then}"
+                ));
+            }
+            Some(Outcome { problems, took, .. }) => (problems, Some(took)),
+            None => (Vec::new(), None),
+        };
+        let began = Instant::now();
+        let served = match self.reload().await? {
+            Ok(served) => served,
+            Err(error) => {
+                let mut problems = problems;
+                problems.insert(0, of_text(&format!("{error:#}")));
+                self.development.failed(problems);
+                complain(&error);
+                return Some(format!("not taken: {}", self.what_goes_on()));
+            }
+        };
+        self.tell_who_waits();
+        let took = match took {
+            Some(took) => format!("built in {:.1} s, ", took.as_secs_f64()),
+            None => String::new(),
+        };
+        let took = format!("{took}loaded in {:.1} s", began.elapsed().as_secs_f64());
+        Some(self.taken(&served, problems, &took))
+    }
+
+    /// What is the case after a build that failed.
+    fn what_goes_on(&self) -> String {
+        let current = self.development.current();
+        let names: Vec<_> = current
+            .iter()
+            .map(|current| format!("{} {}", current.function, head(&current.version)))
+            .collect();
+        match &names[..] {
+            [] => "nothing serves yet; waiting for a change".to_owned(),
+            names => format!("{} goes on; waiting for a change", names.join(", ")),
+        }
+    }
+
+    /// Notes what serves now; the words for it.
+    fn taken(&self, served: &[Served], problems: Vec<Problem>, took: &str) -> String {
+        let current = |served: &Served| Current {
+            function: served.function.clone(),
+            version: served.version.to_string(),
+        };
+        let before = self.development.current();
+        let changed = served.iter().filter(|one| !before.contains(&current(one)));
+        let changed: Vec<_> = changed.map(|one| words(one, &before)).collect();
+        self.development
+            .succeeded(served.iter().map(current).collect(), problems);
+        if changed.is_empty() {
+            return format!("{took}: nothing is different");
+        }
+        format!("{took}: {}", changed.join("; "))
+    }
+
+    /// None when the host is ending.
+    async fn reload(&self) -> Option<anyhow::Result<Vec<Served>>> {
+        let (reply, reloaded) = oneshot::channel();
+        self.reloads.send(reply).await.ok()?;
+        reloaded.await.ok()
+    }
+
+    fn tell_who_waits(&mut self) {
+        let config = self.project.source.read();
+        let functions = config.map(|config| config.functions).unwrap_or_default();
+        let waiting = functions.iter().filter(|each| each.component.is_none());
+        let waiting: Vec<_> = waiting.map(|each| each.name.to_string()).collect();
+        for name in waiting.iter().filter(|name| !self.waiting.contains(name)) {
+            tell(&format!(
+                "function `{name}` is not served until its component is there"
+            ));
+        }
+        self.waiting = waiting;
+    }
+
+    /// A path as a person in the crate's folder would write it.
+    fn shown(&self, path: &Path) -> String {
+        let folder = self
+            .project
+            .package
+            .as_ref()
+            .map(|package| &package.directory);
+        let folder = folder.and_then(|folder| folder.canonicalize().ok());
+        let below = folder.and_then(|folder| Some(path.strip_prefix(folder).ok()?.to_owned()));
+        below.as_deref().unwrap_or(path).display().to_string()
+    }
+}
+
+/// The first letters of a digest, as people are shown it.
+fn head(version: &str) -> &str {
+    version.get(..12).unwrap_or(version)
+}
+
+/// What is new of a function.
+fn words(served: &Served, before: &[Current]) -> String {
+    let (name, version) = (&served.function, served.version.short());
+    if !before.iter().any(|other| other.function == *name) {
+        return format!("{name} serves {} with version {version}", served.route);
+    }
+    match served.connections {
+        0 => format!("{name} is version {version}"),
+        1 => format!("{name} is version {version}, 1 connection goes on with it"),
+        count => format!("{name} is version {version}, {count} connections go on with it"),
+    }
+}

@@ -1,0 +1,280 @@
+//! Notices that someone saves a file: sources, which mean a build, and the
+//! configuration and components, which mean a reload.
+//!
+//! Folders are watched, not files: editors write beside a file and rename over
+//! it. What comes in a burst is one change. Bounded: whatever comes, two paths
+//! are kept. The system tells of changes; where it has no more watches to give
+//! away, files are looked at every second instead.
+
+use std::io::ErrorKind as IoErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use notify::{Config, ErrorKind, Event, EventKind, PollWatcher, RecursiveMode};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::{Instant, timeout};
+
+use super::source::real;
+use crate::telemetry::tell;
+
+/// How long nothing must have happened before a change counts as made: editors
+/// and version control write several files in less.
+const QUIET: Duration = Duration::from_millis(100);
+/// A burst is not waited for longer than this.
+const BURST_MAX: Duration = Duration::from_secs(2);
+/// How often files are looked at where the system does not tell.
+const POLL: Duration = Duration::from_secs(1);
+
+/// What to watch.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Plan {
+    /// Folders of packages; all in them is source, but for what is hidden or
+    /// made by cargo.
+    pub(crate) packages: Vec<PathBuf>,
+    /// Where cargo puts what it makes.
+    pub(crate) target_directory: Option<PathBuf>,
+    /// The configuration and components.
+    pub(crate) files: Vec<PathBuf>,
+}
+
+/// What has changed: one path of each kind is enough to name.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Changes {
+    /// A build is due.
+    pub(crate) source: Option<PathBuf>,
+    /// A reload is due.
+    pub(crate) served: Option<PathBuf>,
+}
+
+/// Watches until it is dropped.
+pub(crate) struct Watcher {
+    backend: Box<dyn notify::Watcher + Send>,
+    seen: Arc<Seen>,
+}
+
+#[derive(Debug, Default)]
+struct Seen {
+    plan: Mutex<Plan>,
+    changes: Mutex<Changes>,
+    something: Notify,
+    building: AtomicBool,
+}
+
+// === impl Watcher ===
+
+impl Watcher {
+    /// Begins without anything to watch.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let seen = Arc::new(Seen::default());
+        let backend: Box<dyn notify::Watcher + Send> =
+            match notify::recommended_watcher(seen.handler()) {
+                Ok(watcher) => Box::new(watcher),
+                Err(error) => polling(&seen, &error)?,
+            };
+        Ok(Self { backend, seen })
+    }
+
+    /// Watches this from now on. To be called again after a change: folders
+    /// that were made anew are not the ones that were watched.
+    pub(crate) fn watch(&mut self, plan: &Plan) -> anyhow::Result<()> {
+        let plan = plan.real();
+        *self.seen.plan.lock() = plan.clone();
+        match self.try_watch(&plan) {
+            Err(error) if is_exhausted(&error) => {
+                self.backend = polling(&self.seen, &error)?;
+                Ok(self.try_watch(&plan)?)
+            }
+            done => Ok(done?),
+        }
+    }
+
+    fn try_watch(&mut self, plan: &Plan) -> notify::Result<()> {
+        for (folder, mode) in plan.folders() {
+            match self.backend.watch(&folder, mode) {
+                // Removed meanwhile; its parent tells when it is there again.
+                Err(error) if is_absence(&error) => {}
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether cargo is at work, which writes `Cargo.lock` itself.
+    pub(crate) fn building(&self, building: bool) {
+        self.seen.building.store(building, Ordering::Relaxed);
+    }
+
+    /// Waits until something has changed, and it has been quiet for a moment.
+    pub(crate) async fn changed(&self) -> Changes {
+        self.seen.changed().await
+    }
+}
+
+fn polling(
+    seen: &Arc<Seen>,
+    error: &notify::Error,
+) -> notify::Result<Box<dyn notify::Watcher + Send>> {
+    tell(&format!(
+        "the system does not tell of changes ({error}): files are looked at every second\n  \
+         hint: on Linux, raise `fs.inotify.max_user_watches` or `max_user_instances` with sysctl"
+    ));
+    // By what is in them: their times are looked at in whole seconds.
+    let config = Config::default()
+        .with_poll_interval(POLL)
+        .with_compare_contents(true);
+    Ok(Box::new(PollWatcher::new(seen.handler(), config)?))
+}
+
+fn is_absence(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::PathNotFound => true,
+        ErrorKind::Io(error) => error.kind() == IoErrorKind::NotFound,
+        _ => false,
+    }
+}
+
+/// Whether the system has no more watches to give away.
+fn is_exhausted(error: &notify::Error) -> bool {
+    match &error.kind {
+        ErrorKind::MaxFilesWatch => true,
+        // ENOSPC has a kind of its own.
+        ErrorKind::Io(error) => error.kind() == IoErrorKind::StorageFull,
+        _ => false,
+    }
+}
+
+// === impl Seen ===
+
+impl Seen {
+    fn handler(self: &Arc<Self>) -> impl Fn(notify::Result<Event>) + Send + 'static {
+        let seen = Arc::clone(self);
+        move |event| seen.take(&event)
+    }
+
+    fn take(&self, event: &notify::Result<Event>) {
+        match event {
+            // Reading is no change.
+            Ok(event) if matches!(event.kind, EventKind::Access(_)) => {}
+            Ok(event) if event.need_rescan() => self.lost("a queue of the system was full"),
+            Ok(event) => event.paths.iter().for_each(|path| self.note(path)),
+            Err(error) if is_absence(error) => {}
+            Err(error) => self.lost(&error.to_string()),
+        }
+    }
+
+    /// Some changes were not told: anything may have changed.
+    fn lost(&self, reason: &str) {
+        tracing::debug!(reason, "changes of files may have been missed");
+        let packages = self.plan.lock().packages.clone();
+        for folder in packages {
+            self.note(&folder.join("Cargo.toml"));
+        }
+    }
+
+    fn note(&self, path: &Path) {
+        let plan = self.plan.lock();
+        let (is_source, is_served) = (
+            plan.is_source(path),
+            plan.files.iter().any(|file| file == path),
+        );
+        drop(plan);
+        let is_lock = path.ends_with("Cargo.lock") && self.building.load(Ordering::Relaxed);
+        let mut changes = self.changes.lock();
+        let kept = if is_served {
+            &mut changes.served
+        } else if is_source && !is_lock {
+            &mut changes.source
+        } else {
+            return;
+        };
+        // Rather than a file that was only there for a moment.
+        if kept.as_ref().is_none_or(|kept| !kept.exists()) {
+            *kept = Some(path.to_owned());
+        }
+        drop(changes);
+        self.something.notify_one();
+    }
+
+    async fn changed(&self) -> Changes {
+        self.something.notified().await;
+        let latest = Instant::now() + BURST_MAX;
+        while Instant::now() < latest && timeout(QUIET, self.something.notified()).await.is_ok() {}
+        std::mem::take(&mut *self.changes.lock())
+    }
+}
+
+// === impl Plan ===
+
+impl Plan {
+    /// With paths as events have them.
+    fn real(&self) -> Self {
+        let folder = |folder: &PathBuf| folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        Self {
+            packages: self.packages.iter().map(folder).collect(),
+            target_directory: self.target_directory.as_ref().map(folder),
+            files: self.files.iter().map(|file| real(file)).collect(),
+        }
+    }
+
+    /// The folders to watch. Not the whole of a package: the folder in which
+    /// cargo works has thousands, and changes all the time.
+    fn folders(&self) -> Vec<(PathBuf, RecursiveMode)> {
+        let mut found = Vec::new();
+        for package in &self.packages {
+            found.push((package.clone(), RecursiveMode::NonRecursive));
+            let entries = std::fs::read_dir(package).into_iter().flatten().flatten();
+            let folders = entries.filter(|entry| entry.path().is_dir());
+            let sources = folders.filter(|entry| self.is_source(&entry.path()));
+            found.extend(sources.map(|entry| (entry.path(), RecursiveMode::Recursive)));
+        }
+        for folder in self.files.iter().filter_map(|file| file.parent()) {
+            let known = found.iter().any(|(other, _)| other == folder);
+            if !known {
+                found.push((folder.to_owned(), RecursiveMode::NonRecursive));
+            }
+        }
+        found
+    }
+
+    /// Whether a path is in a package, and neither made by cargo nor an
+    /// editor's own.
+    fn is_source(&self, path: &Path) -> bool {
+        let mut inside = self
+            .packages
+            .iter()
+            .filter_map(|package| path.strip_prefix(package).ok());
+        let is_made = |inside: &Path| {
+            let first = inside.components().next();
+            first.is_none_or(|first| first.as_os_str() == "target")
+        };
+        let outer = inside.next();
+        outer.is_some_and(|outer| !is_made(outer) && outer.iter().all(is_kept))
+            // A package may lie in another one.
+            && inside.all(|inner| !is_made(inner))
+            && self
+                .target_directory
+                .as_ref()
+                .is_none_or(|target| !path.starts_with(target))
+    }
+}
+
+/// Whether a file or folder is not one that editors and other tools keep for
+/// themselves: hidden ones, copies, swap files, files that are renamed when
+/// they are written, and the one by which vim tries whether it may write.
+fn is_kept(name: &std::ffi::OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let starts = [".", "#", "___jb_"]
+        .iter()
+        .any(|start| name.starts_with(start));
+    let ends = ["~", ".swp", ".tmp", ".bak", ".orig", ".rej"]
+        .iter()
+        .any(|end| name.ends_with(end));
+    !starts && !ends && name != "4913" && name != "node_modules"
+}
+
+#[cfg(test)]
+#[path = "watch_tests.rs"]
+mod tests;

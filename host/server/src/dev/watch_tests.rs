@@ -1,0 +1,156 @@
+//! How people and editors save files, on a real file system.
+
+use std::fs;
+
+use tempfile::TempDir;
+
+use super::*;
+
+/// Long enough for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// A package with a source file, watched.
+struct Package {
+    folder: TempDir,
+    plan: Plan,
+    watcher: Watcher,
+}
+
+impl Package {
+    fn new() -> Self {
+        Self::with(Watcher::new().unwrap())
+    }
+
+    fn with(mut watcher: Watcher) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["src", "target/debug", ".git", "out"] {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        fs::write(folder.path().join("src/lib.rs"), "// one").unwrap();
+        let plan = Plan {
+            packages: vec![folder.path().to_owned()],
+            target_directory: Some(folder.path().join("out")),
+            files: vec![folder.path().join("openline.toml")],
+        };
+        watcher.watch(&plan).unwrap();
+        Self {
+            folder,
+            plan,
+            watcher,
+        }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    async fn changes(&self) -> Changes {
+        timeout(PATIENCE, self.watcher.changed()).await.unwrap()
+    }
+
+    /// A change of this source, and nothing else, is noticed.
+    async fn source(&self, name: &str) {
+        let expected = Changes {
+            source: Some(real(&self.path(name))),
+            served: None,
+        };
+        assert_eq!(self.changes().await, expected);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_written_is_noticed_however_it_is_written() {
+    let package = Package::new();
+    package.write("src/lib.rs", "// two");
+    package.source("src/lib.rs").await;
+    // Beside it, then renamed over it.
+    package.write("src/.lib.rs.1234", "// three");
+    fs::rename(package.path("src/.lib.rs.1234"), package.path("src/lib.rs")).unwrap();
+    package.source("src/lib.rs").await;
+    fs::remove_file(package.path("src/lib.rs")).unwrap();
+    package.source("src/lib.rs").await;
+    fs::create_dir_all(package.path("src/deep")).unwrap();
+    package.source("src/deep").await;
+    package.write("src/deep/mod.rs", "// four");
+    package.source("src/deep/mod.rs").await;
+    package.write("Cargo.toml", "");
+    package.source("Cargo.toml").await;
+}
+
+#[tokio::test]
+async fn a_folder_that_is_made_anew_is_watched_again() {
+    let mut package = Package::new();
+    fs::rename(package.path("src"), package.path(".src")).unwrap();
+    package.source("src").await;
+    package.watcher.watch(&package.plan).unwrap();
+    fs::create_dir(package.path("src")).unwrap();
+    package.source("src").await;
+    package.watcher.watch(&package.plan).unwrap();
+    package.write("src/lib.rs", "// anew");
+    package.source("src/lib.rs").await;
+}
+
+#[tokio::test]
+async fn what_is_no_source_is_passed_over() {
+    let package = Package::new();
+    package.watcher.building(true);
+    for name in [
+        "target/debug/made.rs",
+        "out/made.rs",
+        ".git/index",
+        "src/.lib.rs.swp",
+        "src/lib.rs~",
+        "src/#lib.rs#",
+        "src/4913",
+        "Cargo.lock",
+    ] {
+        package.write(name, "");
+    }
+    // Read, which is not written.
+    fs::read(package.path("src/lib.rs")).unwrap();
+    // Told in order: what came before would be named.
+    package.write("src/last.rs", "");
+    package.source("src/last.rs").await;
+    package.watcher.building(false);
+    package.write("Cargo.lock", "# updated");
+    package.source("Cargo.lock").await;
+}
+
+#[tokio::test]
+async fn the_configuration_is_served_and_no_source() {
+    let package = Package::new();
+    package.write("openline.toml", "");
+    let expected = Changes {
+        source: None,
+        served: Some(real(&package.path("openline.toml"))),
+    };
+    assert_eq!(package.changes().await, expected);
+}
+
+#[tokio::test]
+async fn a_burst_is_one_change() {
+    let package = Package::new();
+    for number in 0..50 {
+        package.write("src/lib.rs", &number.to_string());
+        package.write("openline.toml", &number.to_string());
+    }
+    let changes = package.changes().await;
+    assert!(changes.source.is_some() && changes.served.is_some());
+    let more = timeout(QUIET, package.watcher.changed()).await;
+    assert!(more.is_err(), "{more:?}");
+}
+
+#[tokio::test]
+async fn files_are_looked_at_where_the_system_does_not_tell() {
+    let seen = Arc::new(Seen::default());
+    let error = notify::Error::new(ErrorKind::MaxFilesWatch);
+    assert!(is_exhausted(&error));
+    let backend = polling(&seen, &error).unwrap();
+    let package = Package::with(Watcher { backend, seen });
+    package.write("src/lib.rs", "// longer than before");
+    assert!(package.changes().await.source.is_some());
+}

@@ -1,0 +1,236 @@
+//! The document of the admin interface against what the host answers: all that
+//! it describes is asked for, and every answer has the shape that it says.
+
+use std::collections::BTreeSet;
+
+use boon::{Compiler, Draft, SchemaIndex, Schemas};
+use openline_gateway::admin::{OPENAPI, endpoints};
+use serde_json::{Value, json};
+
+use super::{WASM, component};
+use crate::harness::{AdminHost, Got};
+
+/// The document, and which of its operations have been answered.
+struct Document {
+    document: Value,
+    schemas: Schemas,
+    compiler: Compiler,
+    seen: BTreeSet<(String, String)>,
+}
+
+const AT: &str = "file:///openapi.json";
+
+impl Document {
+    fn read() -> Self {
+        let document: Value = serde_json::from_str(OPENAPI).unwrap();
+        let mut compiler = Compiler::new();
+        compiler.set_default_draft(Draft::V2020_12);
+        compiler.add_resource(AT, document.clone()).unwrap();
+        Self {
+            document,
+            schemas: Schemas::new(),
+            compiler,
+            seen: BTreeSet::new(),
+        }
+    }
+
+    fn schema(&mut self, reference: &str) -> SchemaIndex {
+        let place = format!("{AT}{reference}");
+        self.compiler.compile(&place, &mut self.schemas).unwrap()
+    }
+
+    /// What is at a reference within the document, or the value itself.
+    fn followed<'a>(&'a self, value: &'a Value) -> &'a Value {
+        match value["$ref"].as_str() {
+            Some(reference) => self.document.pointer(&reference[1..]).unwrap(),
+            None => value,
+        }
+    }
+
+    /// Holds an answer against the operation of a method on a path.
+    #[track_caller]
+    fn check(&mut self, method: &str, path: &str, got: &Got) {
+        let operation = &self.document["paths"][path][method.to_lowercase()];
+        assert!(!operation.is_null(), "{method} {path} is not described");
+        let answer = &operation["responses"][got.status.to_string()];
+        assert!(
+            !answer.is_null(),
+            "{method} {path} answers {}: {got:?}",
+            got.status
+        );
+        let content = &self.followed(answer)["content"]["application/json"];
+        if content.is_null() {
+            assert!(got.body.is_empty(), "{method} {path} has a body");
+        } else if let Some(reference) = content["schema"]["$ref"].as_str() {
+            let reference = reference.to_owned();
+            let schema = self.schema(&reference);
+            let value = got.value();
+            if let Err(error) = self.schemas.validate(&value, schema) {
+                panic!("{method} {path}: {error}\n{value:#}");
+            }
+        }
+        self.seen.insert((method.into(), path.into()));
+    }
+
+    /// All that is described has been answered.
+    fn is_complete(&self) {
+        let all: BTreeSet<_> = endpoints()
+            .map(|(method, path, _)| (method.to_owned(), path.to_owned()))
+            .collect();
+        let missing: Vec<_> = all.difference(&self.seen).collect();
+        assert!(missing.is_empty(), "not asked for: {missing:?}");
+    }
+}
+
+#[tokio::test]
+async fn every_operation_of_the_document_is_answered_as_it_says() {
+    let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/numbered/{room}")
+        .host(|host| host.instance(|instance| instance.affinity = Some("room".into())))
+        .start()
+        .await;
+    let mut document = Document::read();
+    let mut client = host.connect("/numbered/one").await;
+    client.ask("1").await;
+
+    for path in [
+        "host",
+        "config",
+        "state",
+        "openapi.json",
+        "functions",
+        "connections",
+    ] {
+        let path = format!("/v1/{path}");
+        let got = host.ask("GET", &path, None).await;
+        assert_eq!(got.status, 200, "{got:?}");
+        document.check("GET", &path, &got);
+    }
+    let function = "/v1/functions/fault-version-a";
+    for end in ["", "/versions", "/aliases"] {
+        let got = host.ask("GET", &format!("{function}{end}"), None).await;
+        assert_eq!(got.status, 200, "{got:?}");
+        document.check("GET", &format!("/v1/functions/{{name}}{end}"), &got);
+        let got = host
+            .ask("GET", &format!("/v1/functions/none{end}"), None)
+            .await;
+        document.check("GET", &format!("/v1/functions/{{name}}{end}"), &got);
+        got.refused(404, "no_function");
+    }
+    changes(&host, &mut document).await;
+    connections(&host, &mut document).await;
+    drop(client);
+    document.is_complete();
+}
+
+/// Deploys, points aliases elsewhere, removes.
+async fn changes(host: &AdminHost, document: &mut Document) {
+    let versions = "/v1/functions/{name}/versions";
+    let next = component(openline_guests::FAULT_VERSION_B);
+    let path = "/v1/functions/fault-version-a/versions?weight=10&note=b&migration=pin&drain_connections_per_second=7&probe=true";
+    let got = host.ask("POST", path, Some((WASM, &next))).await;
+    assert_eq!(got.status, 201, "{:?}", got.value());
+    document.check("POST", versions, &got);
+    let digest = got.value()["version"].as_str().unwrap().to_owned();
+    let again = host.ask("POST", path, Some((WASM, &next))).await;
+    assert_eq!(
+        (again.status, &again.value()["version_is_new"]),
+        (200, &json!(false))
+    );
+    document.check("POST", versions, &again);
+    let all = host.ask("GET", "/v1/functions", None).await;
+    document.check("GET", "/v1/functions", &all);
+
+    let alias = "/v1/functions/{name}/aliases/{alias}";
+    let live = "/v1/functions/fault-version-a/aliases/live";
+    let got = host.ask("POST", &format!("{live}/promote"), None).await;
+    assert_eq!(got.value()["shares"][0]["version"], digest.as_str());
+    document.check("POST", &format!("{alias}/promote"), &got);
+    let got = host.ask("POST", &format!("{live}/rollback"), None).await;
+    assert_eq!(got.value()["shares"][1]["weight"], 10, "{got:?}");
+    document.check("POST", &format!("{alias}/rollback"), &got);
+    let shares = json!({"shares": [{"version": &digest[..6], "weight": 100}]});
+    let got = host
+        .json("PUT", "/v1/functions/fault-version-a/aliases/next", &shares)
+        .await;
+    assert_eq!(got.status, 200, "{got:?}");
+    document.check("PUT", alias, &got);
+    let got = host.ask("DELETE", live, None).await;
+    got.refused(409, "routed");
+    document.check("DELETE", alias, &got);
+    let got = host
+        .ask("DELETE", "/v1/functions/fault-version-a/aliases/next", None)
+        .await;
+    assert_eq!(got.status, 204);
+    document.check("DELETE", alias, &got);
+
+    let one = format!(
+        "/v1/functions/fault-version-a/versions/{}?force=true",
+        &digest[..12]
+    );
+    let got = host.ask("DELETE", &one, None).await;
+    got.refused(409, "in_use");
+    host.ask("POST", &format!("{live}/rollback"), None).await;
+    let got = host.ask("DELETE", &one, None).await;
+    assert_eq!(got.value(), json!({"version": digest}));
+    document.check("DELETE", "/v1/functions/{name}/versions/{version}", &got);
+
+    let got = host
+        .ask("DELETE", "/v1/functions/fault-version-a", None)
+        .await;
+    got.refused(409, "configured");
+    let path = "/v1/functions/echo/versions?route=/echo";
+    let echo = component(openline_guests::ECHO);
+    let got = host.ask("POST", path, Some((WASM, &echo))).await;
+    assert_eq!(got.status, 201, "{got:?}");
+    assert_eq!(host.connect("/echo").await.ask("x").await, "x");
+    let got = host.ask("DELETE", "/v1/functions/echo", None).await;
+    assert_eq!(got.status, 204, "{got:?}");
+    document.check("DELETE", "/v1/functions/{name}", &got);
+}
+
+/// Finds a connection, writes to it, closes it.
+async fn connections(host: &AdminHost, document: &mut Document) {
+    let mut client = host.connect("/numbered/two").await;
+    let path = "/v1/connections?function=fault-version-a&limit=1000";
+    let page = host.ask("GET", path, None).await.value();
+    let here = |each: &&Value| each["route_params"] == json!([["room", "two"]]);
+    let found = page["connections"].as_array().unwrap().iter().find(here);
+    let id = found.unwrap()["id"].as_str().unwrap().to_owned();
+    let one = format!("/v1/connections/{id}");
+    let got = host.ask("GET", &one, None).await;
+    document.check("GET", "/v1/connections/{id}", &got);
+
+    let messages = format!("{one}/messages");
+    let got = host
+        .ask(
+            "POST",
+            &messages,
+            Some(("text/plain", "grüß dich".as_bytes())),
+        )
+        .await;
+    assert_eq!(
+        got.value(),
+        json!({"outcome": "sent", "buffered_bytes": null})
+    );
+    document.check("POST", "/v1/connections/{id}/messages", &got);
+    assert_eq!(
+        client.next().await.into_text().unwrap().as_str(),
+        "grüß dich"
+    );
+    let got = host
+        .ask(
+            "POST",
+            &messages,
+            Some(("application/octet-stream", &[0xff])),
+        )
+        .await;
+    assert_eq!(got.status, 200, "{got:?}");
+    assert_eq!(client.next().await.into_data().as_ref(), [0xff]);
+
+    let close = json!({"code": 4001, "reason": "signed out"});
+    let got = host.json("POST", &format!("{one}/close"), &close).await;
+    assert_eq!(got.value(), json!({"closed": true}));
+    document.check("POST", "/v1/connections/{id}/close", &got);
+    let closed = client.closed().await;
+    assert_eq!((closed.code, closed.reason.as_str()), (4001, "signed out"));
+}

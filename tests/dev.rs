@@ -1,0 +1,237 @@
+//! `openline dev`: from a crate that is being written to connections that go
+//! on with its new code. The real binary, cargo and compiler.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+
+use crate::harness::{Client, Raw, Serving, openline_in};
+
+/// The longest that a build may take: the first one compiles the SDK.
+const BUILD_TIMEOUT: Duration = Duration::from_secs(300);
+/// How long to wait before asking the host again what it knows.
+const ASK_AGAIN: Duration = Duration::from_millis(20);
+
+/// A crate that `openline new` has made, with a handler that answers each
+/// message with a word.
+struct Written {
+    folder: TempDir,
+}
+
+impl Written {
+    async fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let made = openline_in(folder.path(), &["new", "written"]).await;
+        assert_eq!(made.code, Some(0), "{}", made.stderr);
+        let written = Self { folder };
+        written.answer("\"first\"");
+        written
+    }
+
+    fn directory(&self) -> PathBuf {
+        self.folder.path().join("written")
+    }
+
+    /// Writes the handler anew, as editors do: beside it, then over it.
+    fn answer(&self, expression: &str) {
+        let text = format!(
+            "use openline_sdk::prelude::*;\n\n\
+             #[derive(Default)]\nstruct Written;\n\n\
+             impl Handler for Written {{\n    \
+             fn message(&mut self, connection: &Connection, message: Message) {{\n        \
+             let _ = &message;\n        \
+             connection.send({expression});\n    }}\n}}\n\n\
+             openline_sdk::export!(Written);\n"
+        );
+        let source = self.directory().join("src");
+        fs::write(source.join(".lib.rs.new"), text).unwrap();
+        fs::rename(source.join(".lib.rs.new"), source.join("lib.rs")).unwrap();
+    }
+
+    async fn develop(&self) -> Serving {
+        let directory = self.directory();
+        let arguments = ["dev", path(&directory), "--listen", "127.0.0.1:0"];
+        Serving::slowly(&arguments, BUILD_TIMEOUT).await
+    }
+}
+
+/// Where the expression of [`Written::answer`] is.
+const LINE: u64 = 9;
+
+fn path(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// Asks for something of the host's own: the head and the body.
+async fn get(host: &Serving, path: &str) -> (String, String) {
+    let mut raw = Raw::connect(host.address).await;
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    raw.send(request.as_bytes()).await;
+    let head = raw.head().await;
+    let mut body = String::new();
+    raw.socket.read_to_string(&mut body).await.unwrap();
+    (head, body)
+}
+
+/// Asks for the report until it is so.
+async fn report(host: &Serving, what: &str, so: impl Fn(&Value) -> bool) -> Value {
+    let mut last = Value::Null;
+    let asking = async {
+        loop {
+            let (head, body) = get(host, "/.openline/development").await;
+            assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+            last = serde_json::from_str(&body).unwrap();
+            if so(&last) {
+                return last.clone();
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    };
+    match tokio::time::timeout(BUILD_TIMEOUT, asking).await {
+        Ok(report) => report,
+        Err(_) => panic!("waited in vain for {what}"),
+    }
+}
+
+/// Waits until the report has a line with these words: it.
+async fn line(host: &Serving, words: &str) -> Value {
+    let texts = |report: &Value| {
+        let lines = report["lines"].as_array().unwrap().clone();
+        let has = |line: &Value| line["text"].as_str().unwrap().contains(words);
+        lines.into_iter().find(has)
+    };
+    let report = report(host, words, |report| texts(report).is_some()).await;
+    texts(&report).unwrap()
+}
+
+fn version(report: &Value) -> String {
+    report["versions"][0]["version"]
+        .as_str()
+        .unwrap()
+        .to_owned()
+}
+
+#[tokio::test]
+async fn a_connection_goes_on_with_what_is_written_while_it_is_open() {
+    let written = Written::new().await;
+    let mut host = written.develop().await;
+    let mut client = Client::open(host.address, "/written", &[]).await.unwrap();
+    assert_eq!(client.ask("1").await, "first");
+    let first = version(&report(&host, "a version", |report| report["state"] == "ok").await);
+
+    // New code, on the connection that is open.
+    written.answer("{ println!(\"it's <b>new</b>\"); \"second\" }");
+    let is_other = |report: &Value| report["state"] == "ok" && version(report) != first;
+    let second = version(&report(&host, "another version", is_other).await);
+    assert_eq!(client.ask("2").await, "second");
+    let printed = line(&host, "it's <b>new</b>").await;
+    assert_eq!(
+        (&printed["function"], &printed["stream"]),
+        (&"written".into(), &"stdout".into())
+    );
+    host.told("1 connection goes on with it").await;
+    host.told("written | it's <b>new</b>").await;
+
+    // What does not compile is said with its place, and changes nothing.
+    written.answer("undefined");
+    let failed = report(&host, "an error", |report| report["state"] == "failed").await;
+    let error = &failed["errors"][0];
+    assert_eq!(
+        (&error["file"], &error["line"]),
+        (&"src/lib.rs".into(), &LINE.into())
+    );
+    assert_eq!(
+        (&error["level"], &error["code"]),
+        (&"error".into(), &"E0425".into())
+    );
+    let rendered = error["rendered"].as_str().unwrap();
+    assert!(
+        rendered.contains("src/lib.rs:9:25") && !rendered.contains('\x1b'),
+        "{rendered}"
+    );
+    assert_eq!(version(&failed), second);
+    assert_eq!(client.ask("3").await, "second");
+    host.told("--> src/lib.rs:9:25").await;
+    host.told("not built, 1 error(s)").await;
+
+    // Cargo's own words, too.
+    let manifest = fs::read_to_string(written.directory().join("Cargo.toml")).unwrap();
+    fs::write(written.directory().join("Cargo.toml"), "[package\n").unwrap();
+    let is_manifest = |report: &Value| report["errors"][0]["file"] == "Cargo.toml";
+    let failed = report(&host, "an error of the manifest", is_manifest).await;
+    assert_eq!(version(&failed), second);
+    fs::write(written.directory().join("Cargo.toml"), manifest).unwrap();
+
+    // A panic names its line, in its message and in the trap that it ends in.
+    written.answer("panic!(\"what a pity\")");
+    let is_other = |report: &Value| report["state"] == "ok" && version(report) != second;
+    report(&host, "a third version", is_other).await;
+    client.text("4").await;
+    assert_eq!(client.closed().await.reason, "function fault: trap");
+    let panicked = line(&host, "panicked at src/lib.rs:9:25").await;
+    assert_eq!(panicked["stream"], "stderr");
+    let trapped = line(&host, "at src/lib.rs:9:25 (").await;
+    assert_eq!(trapped["stream"], "host");
+    host.told("written | what a pity").await;
+    host.told("    at src/lib.rs:9:25 (").await;
+
+    // The page shows it, in this host.
+    let (_, index) = get(&host, "/.openline/").await;
+    assert!(index.contains("src=\"development.js\""), "{index}");
+    host.signal("INT").await;
+    assert_eq!(host.ended().await.0.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_configuration_is_served_and_followed_without_a_crate() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = |route: &str| {
+        let text = format!(
+            "[[function]]\nname = \"echo\"\ncomponent = \"echo.wasm\"\nroute = \"{route}\"\n"
+        );
+        fs::write(folder.path().join("openline.toml"), text).unwrap();
+    };
+    config("/one");
+    let arguments = ["dev", path(folder.path()), "--listen", "127.0.0.1:0"];
+    let mut host = Serving::start(&arguments).await;
+    // Its component comes later.
+    host.told("`echo` is not served until its component is there")
+        .await;
+    let refused = Client::open(host.address, "/one", &[]).await;
+    assert_eq!(refused.err().unwrap().status, 503);
+    fs::copy(openline_guests::ECHO, folder.path().join("echo.wasm")).unwrap();
+    host.told("echo serves /one with version").await;
+    let mut client = Client::open(host.address, "/one", &[]).await.unwrap();
+    assert_eq!(client.ask("here").await, "here");
+
+    fs::write(folder.path().join("echo.wasm"), "not wasm").unwrap();
+    host.told("not taken: echo").await;
+    let failed = report(&host, "an error", |report| report["state"] == "failed").await;
+    let message = failed["errors"][0]["rendered"].as_str().unwrap();
+    assert!(message.contains("echo.wasm"), "{message}");
+    assert_eq!(client.ask("still here").await, "still here");
+
+    fs::copy(openline_guests::ECHO, folder.path().join("echo.wasm")).unwrap();
+    host.told("nothing is different").await;
+    config("/two");
+    host.told("openline.toml has changed").await;
+    host.told("loaded in").await;
+    let mut moved = Client::open(host.address, "/two", &[]).await.unwrap();
+    assert_eq!(moved.ask("there").await, "there");
+    assert_eq!(client.ask("and here").await, "and here");
+}
+
+#[tokio::test]
+async fn nothing_of_it_is_there_in_a_host_that_serves() {
+    let host = Serving::start(&["run", openline_guests::ECHO, "--listen", "127.0.0.1:0"]).await;
+    for name in ["development", "development.js", "development.css"] {
+        let (head, _) = get(&host, &format!("/.openline/{name}")).await;
+        assert!(head.starts_with("HTTP/1.1 404 "), "{name}: {head}");
+    }
+    let (_, index) = get(&host, "/.openline/").await;
+    assert!(!index.contains("development"), "{index}");
+}

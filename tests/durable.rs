@@ -1,0 +1,227 @@
+//! What is in the data directory survives the process, however it ends; and
+//! data directories that cannot be used.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use crate::harness::{Client, Serving, openline, within};
+
+/// A host with a data directory, in a process of its own.
+struct Durable {
+    folder: tempfile::TempDir,
+    functions: String,
+}
+
+/// One life of it.
+struct Life {
+    host: Serving,
+    admin: String,
+}
+
+impl Durable {
+    fn new(functions: &str) -> Self {
+        Self {
+            folder: tempfile::tempdir().unwrap(),
+            functions: functions.into(),
+        }
+    }
+
+    fn configuration(&self) -> String {
+        let path = self.folder.path().join("openline.toml");
+        let functions = &self.functions;
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndata = \"data\"\n\n{functions}"
+        );
+        fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+
+    async fn start(&self) -> Life {
+        let mut host = Serving::start(&["serve", "--config", &self.configuration()]).await;
+        loop {
+            let line = host.line().await;
+            if let Some(admin) = line.strip_prefix("admin ") {
+                let admin = admin.trim().to_owned();
+                return Life { host, admin };
+            }
+        }
+    }
+}
+
+impl Life {
+    async fn connect(&self, path: &str) -> Client {
+        Client::open(self.host.address, path, &[]).await.unwrap()
+    }
+
+    async fn kill(mut self) {
+        self.host.process.start_kill().unwrap();
+        within("the killed host to end", self.host.process.wait())
+            .await
+            .unwrap();
+    }
+
+    async fn versions(&self) -> Vec<String> {
+        let listed = openline(&["versions", "numbered", "--json", "--admin", &self.admin]).await;
+        assert_eq!(listed.code, Some(0), "{}", listed.stderr);
+        let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
+        let versions = listed.as_array().unwrap().iter();
+        versions
+            .map(|version| version["digest"].as_str().unwrap().to_owned())
+            .collect()
+    }
+}
+
+fn function(name: &str, component: &str, route: &str, more: &str) -> String {
+    format!("[[function]]\nname = {name:?}\ncomponent = {component:?}\nroute = {route:?}\n{more}\n")
+}
+
+/// Writes the same component under another digest.
+fn variant(folder: &Path, component: &str, number: u8) -> String {
+    let mut bytes = fs::read(component).unwrap();
+    bytes.extend([0, 2, 1, number]);
+    let path = folder.join(format!("variant-{number}.wasm"));
+    fs::write(&path, bytes).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn deploys_survive_a_kill_at_any_moment() {
+    let durable = Durable::new(&function(
+        "numbered",
+        openline_guests::FAULT_VERSION_A,
+        "/numbered",
+        "",
+    ));
+    let mut acknowledged = Vec::new();
+    for round in 0..4_u8 {
+        let life = durable.start().await;
+        let versions = life.versions().await;
+        for version in &acknowledged {
+            assert!(
+                versions.contains(version),
+                "round {round}: {version} is lost"
+            );
+        }
+        // What serves is a whole version, the last that was acknowledged or
+        // the one that was being written.
+        let mut client = life.connect("/numbered").await;
+        let answer = client.ask("1").await;
+        assert!(["a 1", "b 1"].contains(&answer.as_str()), "{answer}");
+        let admin = life.admin.clone();
+        let folder = durable.folder.path().to_owned();
+        // The kill comes at another moment of the third deploy each round.
+        let deploying = async {
+            let mut done = Vec::new();
+            for number in 0..2 {
+                let component = variant(
+                    &folder,
+                    openline_guests::FAULT_VERSION_B,
+                    round * 8 + number,
+                );
+                let words = [
+                    "deploy", "numbered", &component, "--json", "--admin", &admin,
+                ];
+                let deployed = openline(&words).await;
+                assert_eq!(deployed.code, Some(0), "{}", deployed.stderr);
+                let deployed: serde_json::Value = serde_json::from_str(&deployed.stdout).unwrap();
+                done.push(deployed["version"].as_str().unwrap().to_owned());
+            }
+            done
+        };
+        acknowledged.extend(deploying.await);
+        let component = variant(&folder, openline_guests::FAULT_VERSION_B, round * 8 + 7);
+        let words = [
+            "deploy", "numbered", &component, "--json", "--admin", &admin,
+        ];
+        let last = openline(&words);
+        let killing = async {
+            let moment = Duration::from_millis(u64::from(round) * 40);
+            let _ = tokio::time::timeout(moment, std::future::pending::<()>()).await;
+            life.kill().await;
+        };
+        let (last, ()) = tokio::join!(last, killing);
+        if last.code == Some(0) {
+            let last: serde_json::Value = serde_json::from_str(&last.stdout).unwrap();
+            acknowledged.push(last["version"].as_str().unwrap().to_owned());
+        }
+    }
+    let life = durable.start().await;
+    let versions = life.versions().await;
+    assert!(
+        acknowledged
+            .iter()
+            .all(|version| versions.contains(version))
+    );
+    // No component is left that no version needs.
+    let kept = fs::read_dir(durable.folder.path().join("data/components")).unwrap();
+    assert_eq!(kept.count(), versions.len());
+}
+
+#[tokio::test]
+async fn a_state_and_a_durable_alarm_survive_a_kill() {
+    let counter = function(
+        "counter",
+        openline_guests::COUNTER,
+        "/counter/{room}",
+        "[function.instance]\naffinity = \"room\"\nidle_timeout = \"20 ms\"",
+    );
+    let keeper = function("keeper", openline_guests::FAULT_KEEPER, "/keeper", "");
+    let durable = Durable::new(&format!("{counter}{keeper}"));
+    let life = durable.start().await;
+    let mut counting = life.connect("/counter/a").await;
+    assert_eq!(counting.ask("add 5").await, "5");
+    let mut keeping = life.connect("/keeper").await;
+    assert_eq!(keeping.ask("save words").await, "1");
+    assert_eq!(keeping.ask("key-alarm wake 1 durable").await, "ok");
+    assert_eq!(keeping.next_text().await, "key-alarm wake 1");
+    // This one is not due before the next life, and one that is not durable
+    // is forgotten.
+    assert_eq!(keeping.ask("key-alarm later 1500 durable").await, "ok");
+    assert_eq!(keeping.ask("key-alarm never 1500").await, "ok");
+    // The counter has saved its count when its instance is gone.
+    let hibernated = async {
+        loop {
+            let listed = openline(&["functions", "--json", "--admin", &life.admin]).await;
+            let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
+            let mut functions = listed.as_array().unwrap().iter();
+            let counter = functions.find(|it| it["name"] == "counter").unwrap();
+            if counter["instances"] == 0 {
+                return;
+            }
+        }
+    };
+    within("the counter to hibernate", hibernated).await;
+    life.kill().await;
+
+    let life = durable.start().await;
+    let mut counting = life.connect("/counter/a").await;
+    assert_eq!(counting.ask("get").await, "5");
+    let mut keeping = life.connect("/keeper").await;
+    assert_eq!(keeping.ask("load").await, "1 words");
+    assert_eq!(keeping.next_text().await, "key-alarm later 1");
+    // It was not called again, nor was the other.
+    assert_eq!(keeping.ask("load").await, "1 words");
+}
+
+#[tokio::test]
+async fn data_directories_that_cannot_be_used() {
+    let durable = Durable::new(&function("echo", openline_guests::ECHO, "/echo", ""));
+    let life = durable.start().await;
+    // By another process at the same time.
+    let second = openline(&["serve", "--config", &durable.configuration()]).await;
+    second.failed(78, &["data", "another process", "hint:"]);
+    life.kill().await;
+    // A file in its place.
+    let folder = durable.folder.path().join("data");
+    fs::remove_dir_all(&folder).unwrap();
+    fs::write(&folder, "not a folder").unwrap();
+    let refused = openline(&["serve", "--config", &durable.configuration()]).await;
+    refused.failed(78, &["data", "hint:"]);
+    // Something else in the place of the store.
+    fs::remove_file(&folder).unwrap();
+    fs::create_dir(&folder).unwrap();
+    fs::write(folder.join("store.redb"), "not a store").unwrap();
+    let refused = openline(&["serve", "--config", &durable.configuration()]).await;
+    refused.failed(78, &["data", "hint:"]);
+}
