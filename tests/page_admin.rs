@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::harness::{AdminHost, Browser, ENTER};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-const NUMBERED: &str = "[data-managed=version-a]";
+const NUMBERED: &str = "[data-managed=fault-version-a]";
 
 /// A host with a function that has an instance for each room. Its instances
 /// stay; those of the echo go with their call.
@@ -47,7 +47,7 @@ async fn only_connection(host: &AdminHost, function: &str) -> String {
 
 /// Deploys as a program does, and names the version.
 async fn deploy(host: &AdminHost, query: &str, component: &str) -> String {
-    let path = format!("/v1/functions/version-a/versions?{query}");
+    let path = format!("/v1/functions/fault-version-a/versions?{query}");
     let bytes = std::fs::read(component).unwrap();
     let got = host
         .ask("POST", &path, Some(("application/wasm", &bytes)))
@@ -116,7 +116,7 @@ async fn versions_weights_and_what_hibernates_are_seen() {
 
     // Each connection says the same of itself.
     browser.click("[data-to=connections]").await;
-    let id = only_connection(&host, "version-a").await;
+    let id = only_connection(&host, "fault-version-a").await;
     browser
         .element(&format!("[data-line='{id}'][data-state=bound]"))
         .await;
@@ -238,7 +238,7 @@ async fn a_version_is_deployed_by_a_file_and_rolled_back() {
     visit(&browser, &host, "functions").await;
     deploy_by_hand(&browser, NUMBERED, openline_guests::FAULT_VERSION_B).await;
     let outcome = format!("{NUMBERED} [data-part=deploy-outcome]");
-    shows(&browser, &outcome, "is a new version of version-a").await;
+    shows(&browser, &outcome, "is a new version of fault-version-a").await;
     assert!(client.ask("2").await.starts_with('b'));
 
     browser
@@ -280,7 +280,7 @@ async fn a_version_is_deployed_by_a_file_and_rolled_back() {
     browser
         .element(&format!("{NUMBERED} .share:nth-child(2)"))
         .await;
-    let first = host.function("version-a").split().shares[0].0.digest();
+    let first = host.function("fault-version-a").split().shares[0].0.digest();
     let first = first.to_string();
     browser
         .click(&format!(
@@ -387,7 +387,7 @@ async fn what_cannot_be_deployed_is_said() {
     browser
         .click(&format!("{NUMBERED} [data-action=deploy]"))
         .await;
-    let path = "/v1/functions/version-a/versions";
+    let path = "/v1/functions/fault-version-a/versions";
     let bytes = std::fs::read(broken).unwrap();
     let got = host
         .ask("POST", path, Some(("application/wasm", &bytes)))

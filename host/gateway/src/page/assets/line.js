@@ -21,7 +21,7 @@ export class Line {
   constructor(connection, changed) {
     this.id = connection.id;
     this.changed = changed;
-    this.element = clone("line-template");
+    this.element = clone("connection-template");
     this.element.dataset.line = this.id;
     this.details = this.element.querySelector("details");
     part(this.element, "id").textContent = this.id.slice(0, ID_CHARACTERS);
@@ -64,7 +64,7 @@ export class Line {
   // === behind the row ===
 
   #makeBody() {
-    this.body = clone("line-body-template");
+    this.body = clone("connection-body-template");
     this.details.append(this.body);
     const submits = (name, handler) =>
       part(this.body, name).addEventListener("submit", (event) => {
