@@ -7,8 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::{AdminHost, Browser, ENTER};
+use crate::page::{focused, tab_to};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
+/// Where a host takes little.
+const COMPONENT_BYTES: usize = 64_000;
 const NUMBERED: &str = "[data-managed=fault-version-a]";
 
 /// A host with a function that has an instance for each room. Its instances
@@ -143,7 +146,8 @@ async fn a_function_is_tried_from_the_admin_page_on_the_main_listener() {
         return;
     };
     visit(&browser, &host, "try").await;
-    browser.click("[data-function=echo] summary").await;
+    // The first form is open.
+    browser.element("[data-function=echo][open]").await;
     browser
         .click("[data-function=echo] [data-action=connect]")
         .await;
@@ -192,7 +196,7 @@ async fn connections_are_found_by_tag_and_markup_in_what_they_say_stays_text() {
         script,
     )
     .await;
-    shows(&browser, "[data-instance] [data-part=key]", script).await;
+    shows(&browser, &format!("{NUMBERED} [data-part=key]"), script).await;
     browser
         .click("[data-managed=chat] [data-action=connections]")
         .await;
@@ -280,7 +284,9 @@ async fn a_version_is_deployed_by_a_file_and_rolled_back() {
     browser
         .element(&format!("{NUMBERED} .share:nth-child(2)"))
         .await;
-    let first = host.function("fault-version-a").split().shares[0].0.digest();
+    let first = host.function("fault-version-a").split().shares[0]
+        .0
+        .digest();
     let first = first.to_string();
     browser
         .click(&format!(
@@ -367,7 +373,7 @@ async fn a_new_function_is_deployed_by_dropping_a_file() {
 #[tokio::test]
 async fn what_cannot_be_deployed_is_said() {
     let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/numbered/{room}")
-        .component_bytes(10_000_000)
+        .host(|host| host.server(|server| server.component_bytes = COMPONENT_BYTES))
         .start()
         .await;
     let Some(browser) = Browser::start().await else {
@@ -380,6 +386,14 @@ async fn what_cannot_be_deployed_is_said() {
     shows(&browser, &outcome, "empty.wasm is empty.").await;
     drop_file(&browser, NUMBERED, "notes.txt", b"a shopping list").await;
     shows(&browser, &outcome, "notes.txt is not a .wasm file").await;
+    let mut bytes = b"\0asm".to_vec();
+    bytes.resize(COMPONENT_BYTES, 0);
+    let form = format!("{NUMBERED} [data-part=deploy-form]:not([hidden])");
+    drop_file(&browser, NUMBERED, "just-fits.wasm", &bytes).await;
+    shows(&browser, &form, "just-fits.wasm").await;
+    bytes.push(0);
+    drop_file(&browser, NUMBERED, "too-large.wasm", &bytes).await;
+    shows(&browser, &outcome, "this host takes 62.5 KiB").await;
     // By the host, with what to do about it.
     let file = format!("{NUMBERED} [data-field=file]");
     let broken = Path::new(openline_guests::FAULT_BROKEN_START);
@@ -483,6 +497,33 @@ async fn connections_are_turned_by_pages_and_keep_the_focus() {
     browser.click("[data-action=first-page]").await;
     browser.until("the first page", lines, json!([100])).await;
     assert_eq!(browser.complaints().await, [""; 0]);
+}
+
+#[tokio::test]
+async fn a_connection_is_found_and_closed_without_a_mouse() {
+    let host = host().await;
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let mut client = host.connect("/echo").await;
+    visit(&browser, &host, "functions").await;
+    browser.element("[data-managed=echo]").await;
+    tab_to(&browser, "[data-to=connections]").await;
+    browser.press(ENTER).await;
+    browser.element("[data-line]").await;
+    tab_to(&browser, "[data-line] summary").await;
+    browser.press(ENTER).await;
+    tab_to(&browser, "[data-line] [data-field=message]").await;
+    browser.press("typed").await;
+    browser.press(ENTER).await;
+    assert_eq!(client.next_text().await, "typed");
+    focused(&browser, "[data-line] [data-field=message]").await;
+    tab_to(&browser, "[data-line] [data-field=close-reason]").await;
+    browser.press("go").await;
+    browser.press(ENTER).await;
+    let closed = client.closed().await;
+    assert_eq!((closed.code, closed.reason.as_str()), (1000, "go"));
+    assert_eq!(errors(&browser).await, [""; 0]);
 }
 
 // === who may ===

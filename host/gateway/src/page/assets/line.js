@@ -2,7 +2,7 @@
 // to write to its peer, and one to close it.
 
 import { action, clone, field, part, setAvailable, setProblem, setText } from "./dom.js";
-import { byteSize, count, parseHex, roundTrip, utf8, whole } from "./format.js";
+import { byteSize, count, parseHex, roundTrip, shortDigest, utf8, whole } from "./format.js";
 import { change, showOutcome } from "./interface.js";
 
 // A row shows the beginning of what may be long; the details have all of it.
@@ -51,7 +51,7 @@ export class Line {
     this.element.dataset.state = state;
     const row = (part_, text) => setText(part(this.element, part_), text);
     row("function", `${name} ${alias}`);
-    row("version", version);
+    row("version", shortDigest(version));
     row("state", state === "bound" ? `instance #${instance}` : state);
     row("attachment", byteSize(connection.attachment_bytes));
     row("outbox", byteSize(connection.buffered_bytes));

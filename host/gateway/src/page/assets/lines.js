@@ -59,6 +59,7 @@ export class Lines {
     this.lines.clear();
     this.list.replaceChildren();
     this.turned = true;
+    this.announces = true;
     this.changed();
   }
 
@@ -118,7 +119,11 @@ export class Lines {
     part(this.root, "line-head").hidden = this.lines.size === 0;
     const number = this.begins.length;
     const paged = number > 1 || this.next !== null;
-    setText(part(this.root, "page-text"), paged ? `Page ${number}, ${count(shown, "connection")}` : count(shown, "connection"));
+    const text = part(this.root, "page-text");
+    // What was asked for is said aloud, not each connection that comes or goes.
+    text.setAttribute("aria-live", this.announces ? "polite" : "off");
+    this.announces = false;
+    setText(text, paged ? `Page ${number}, ${count(shown, "connection")}` : count(shown, "connection"));
     for (const name of ["first-page", "previous-page"]) setAvailable(action(this.root, name), number > 1);
     setAvailable(action(this.root, "next-page"), this.next !== null);
     part(this.root, "pager").hidden = !paged;
