@@ -83,6 +83,11 @@ async fn a_canary_is_deployed_promoted_and_taken_back() {
     let text = done(&host, &["promote", name, &first]).await;
     assert_eq!(text, format!("alias    live = {first}=100\n"));
 
+    an_alias_is_made_listed_and_removed(&host, [&first, &second]).await;
+}
+
+async fn an_alias_is_made_listed_and_removed(host: &AdminHost, [first, second]: [&str; 2]) {
+    let name = "fault-version-a";
     let split = [
         format!("{}=30", &first[..6]),
         format!("{}=70", &second[..6]),
@@ -96,15 +101,15 @@ async fn a_canary_is_deployed_promoted_and_taken_back() {
         "--migration",
         "pin",
     ];
-    let text = done(&host, &set).await;
+    let text = done(host, &set).await;
     assert_eq!(text, format!("alias    next = {first}=30 {second}=70\n"));
-    let text = done(&host, &["aliases", name]).await;
+    let text = done(host, &["aliases", name]).await;
     assert!(text.starts_with("ALIAS  VERSIONS"), "{text}");
     assert_eq!(text.lines().count(), 3, "{text}");
-    let one = json(&done(&host, &["aliases", name, "next", "--json"]).await);
+    let one = json(&done(host, &["aliases", name, "next", "--json"]).await);
     assert_eq!(one["next"]["migration"], "pin");
 
-    let text = done(&host, &["remove", name, "--alias", "next"]).await;
+    let text = done(host, &["remove", name, "--alias", "next"]).await;
     assert_eq!(text, format!("removed  {name} next\n"));
 }
 

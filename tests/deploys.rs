@@ -350,3 +350,74 @@ async fn one_room_is_never_in_two_versions_at_once() {
     };
     within("all that was added to be counted", counted).await;
 }
+
+#[tokio::test]
+async fn further_routes_lead_to_other_aliases_and_to_versions() {
+    use openline_core::config::{Target, Trigger};
+    let component = fs::read(openline_guests::FAULT_VERSION_A).unwrap();
+    let digest = openline_engine::runtime::digest_of(&component).to_string();
+    let canary = AliasName::new("canary").unwrap();
+    let trigger = |route: &str, target| Trigger {
+        route: openline_core::route::Route::new(route).unwrap(),
+        target,
+    };
+    let host = host()
+        .function(|function| {
+            function.triggers = vec![
+                trigger("/canary", Target::Alias(canary.clone())),
+                trigger("/first", Target::Version(digest[..8].into())),
+            ];
+        })
+        .start()
+        .await;
+    let refused = host.refused("/canary").await;
+    assert_eq!(refused.status, 503);
+    assert_eq!(refused.headers["openline-error-type"], "not_deployed");
+    let to_canary = DeployOptions {
+        alias: canary.clone(),
+        ..options()
+    };
+    let deployer = &host.deployer;
+    deployer.deploy(&name(), b(1), to_canary).await.unwrap();
+    let mut on_canary = host.connect("/canary").await;
+    assert_eq!(on_canary.ask("1").await, "b 1");
+    let mut on_live = host.connect("/numbered").await;
+    assert_eq!(on_live.ask("1").await, "a 1");
+    deployer.deploy(&name(), b(2), options()).await.unwrap();
+    assert_eq!(on_live.ask("2").await, "b 2");
+    let mut on_first = host.connect("/first").await;
+    assert_eq!(on_first.ask("1").await, "a 1");
+    let routed = deployer.remove_alias(&name(), &canary).await;
+    assert!(matches!(routed, Err(ChangeError::Routed(_))), "{routed:?}");
+    let routed = deployer.remove_version(&name(), &digest, false).await;
+    assert!(matches!(routed, Err(ChangeError::Routed(_))), "{routed:?}");
+}
+
+#[tokio::test]
+async fn what_was_deployed_stays_until_the_file_is_another_one() {
+    let store = openline_store::Store::memory(1 << 20);
+    let first = host().store(&store).start().await;
+    first
+        .deployer
+        .deploy(&name(), b(1), options())
+        .await
+        .unwrap();
+    drop(first);
+    // The file is the same: what was deployed since serves.
+    let second = host().store(&store).start().await;
+    let mut client = second.connect("/numbered").await;
+    assert_eq!(client.ask("1").await, "b 1");
+    assert_eq!(second.deployer.function(&name()).unwrap().versions.len(), 2);
+    drop((client, second));
+    // Another file under the same name of a function is deployed.
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join(format!("{NAME}.wasm"));
+    fs::write(&file, a(9)).unwrap();
+    let third = Host::with(file.to_str().unwrap(), "/numbered");
+    let third = third.store(&store).start().await;
+    let mut client = third.connect("/numbered").await;
+    assert_eq!(client.ask("1").await, "a 1");
+    let rolled_back = third.deployer.rollback(&name(), &live()).await;
+    assert!(rolled_back.is_ok());
+    assert_eq!(client.ask("2").await, "b 2");
+}

@@ -167,17 +167,17 @@ async fn a_connection_goes_on_with_what_is_written_while_it_is_open() {
     fs::write(written.directory().join("Cargo.toml"), manifest).unwrap();
 
     // A panic names its line, in its message and in the trap that it ends in.
-    written.answer("panic!(\"what a pity\")");
+    written.answer("if true { panic!(\"what a pity\") } else { \"never\" }");
     let is_other = |report: &Value| report["state"] == "ok" && version(report) != second;
     report(&host, "a third version", is_other).await;
     client.text("4").await;
     assert_eq!(client.closed().await.reason, "function fault: trap");
-    let panicked = line(&host, "panicked at src/lib.rs:9:25").await;
+    let panicked = line(&host, "panicked at src/lib.rs:9:").await;
     assert_eq!(panicked["stream"], "stderr");
-    let trapped = line(&host, "at src/lib.rs:9:25 (").await;
+    let trapped = line(&host, "    at src/lib.rs:9:").await;
     assert_eq!(trapped["stream"], "host");
     host.told("written | what a pity").await;
-    host.told("    at src/lib.rs:9:25 (").await;
+    host.told("    at src/lib.rs:9:").await;
 
     // The page shows it, in this host.
     let (_, index) = get(&host, "/.openline/").await;

@@ -14,6 +14,7 @@ mod harness;
 
 mod abuse;
 mod admin;
+mod attached;
 mod backoff;
 mod channels;
 mod cli;

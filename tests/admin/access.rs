@@ -177,3 +177,18 @@ async fn peers_past_the_bound_wait_and_the_slow_are_given_up() {
         raw.is_ended().await;
     }
 }
+
+#[tokio::test]
+async fn a_host_that_drains_ends_what_is_idle_and_still_answers() {
+    let host = AdminHost::with(openline_guests::ECHO, "/echo")
+        .start()
+        .await;
+    let mut raw = Raw::connect(host.admin).await;
+    raw.send(b"HEAD /v1/host HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    assert!(raw.head().await.starts_with("HTTP/1.1 200 "));
+    assert_eq!(host.drain().await, 0);
+    assert!(raw.is_ended().await);
+    let got = host.ask("GET", "/v1/host", None).await;
+    assert_eq!(got.value()["draining"], true);
+}

@@ -4,12 +4,15 @@
 //! Every measurement has a fresh server process and a fresh load process. A
 //! round measures every setting on every server; ratios are taken within a
 //! round, so that a change of the machine's mood between rounds cancels out.
-//! `noisy` measures how the echo fares while other functions compute.
+//! `noisy` measures how the echo fares while other functions compute, `idle`
+//! what connections cost on which nothing happens.
 //!
 //! Nothing here links wasmtime: the host is a program like any other.
 
 pub mod arguments;
 mod criterion;
+pub mod goes;
+pub mod idle;
 mod load;
 pub mod measure;
 pub mod native;

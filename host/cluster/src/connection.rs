@@ -86,6 +86,8 @@ const ANSWERS: u8 = 4;
 /// An alarm was set that the owner has not seen.
 const ALARM_SET: u8 = 8;
 const TERMINATED: u8 = 16;
+/// The owner of the socket keeps no buffers for it.
+const ASLEEP: u8 = 64;
 
 /// Why something was not kept with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -390,9 +392,22 @@ impl Connection {
         self.outbox.lock().is_idle()
     }
 
-    /// Nothing is expected to be written soon: keeps no room for it.
+    /// Nothing is expected to be written soon: keeps no room for it. Until it
+    /// is said to have woken it [sleeps](Connection::is_asleep).
     pub fn rest(&self) {
         self.outbox.lock().rest();
+        self.flag(ASLEEP, true);
+    }
+
+    /// It sleeps no more.
+    pub fn woken(&self) {
+        self.flag(ASLEEP, false);
+    }
+
+    /// Whether the owner of the socket keeps no buffers for it: for people and
+    /// tests.
+    pub fn is_asleep(&self) -> bool {
+        self.has(ASLEEP)
     }
 
     /// Whether it is to end at once, and without a close frame.

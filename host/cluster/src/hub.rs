@@ -125,6 +125,14 @@ impl Hub {
         self.connections.count()
     }
 
+    /// How many of them sleep; looks at each.
+    pub fn asleep(&self) -> usize {
+        let shards = self
+            .connections
+            .each(|some| some.filter(|connection| connection.is_asleep()).count());
+        shards.into_iter().sum()
+    }
+
     /// All connections, as they were at some moment during the call.
     pub fn snapshot(&self) -> Vec<Arc<Connection>> {
         let shards = self

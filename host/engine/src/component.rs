@@ -136,9 +136,12 @@ pub(crate) struct Exports<M: 'static> {
     pub(crate) open: TypedFunc<(Connection,), ()>,
     pub(crate) messages: TypedFunc<(Connection, M), ()>,
     pub(crate) close: TypedFunc<(Connection, types::CloseInfo, types::CloseOrigin), ()>,
-    pub(crate) alarm: Option<TypedFunc<(Option<Connection>, String, u32), ()>>,
+    pub(crate) alarm: Option<AlarmExport>,
     pub(crate) hibernate: Option<TypedFunc<(), ()>>,
 }
+
+/// Connection, name, attempt.
+type AlarmExport = TypedFunc<(Option<Connection>, String, u32), ()>;
 
 pub(crate) type PlainExports = Exports<&'static [MessageRef<'static>]>;
 pub(crate) type AsyncExports = Exports<Vec<MessageOwned>>;

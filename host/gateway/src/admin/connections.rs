@@ -79,7 +79,7 @@ pub(super) async fn send(call: Call<'_>) -> Answered {
     let (id, view) = call.connection()?;
     let context = call.context;
     let kind = call.body.is(&[TEXT, BINARY])?;
-    let _place = context.large_bodies.acquire().await;
+    let _place = context.messages.acquire().await;
     let most = message_bytes(context, &view.function);
     let bytes = call.body.read(most, "a message (message_bytes)").await?;
     let message = if kind == TEXT {

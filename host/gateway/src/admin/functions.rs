@@ -64,7 +64,7 @@ pub(super) async fn deploy(call: Call<'_>) -> Answered {
     let options = options(&call.query)?;
     call.body
         .is(&["application/wasm", "application/octet-stream"])?;
-    let place = call.context.large_bodies.acquire().await;
+    let place = call.context.components.acquire().await;
     let most = call.context.component_bytes;
     let limit = "a component (component_bytes)";
     let component = call.body.read(most, limit).await?;

@@ -7,8 +7,8 @@
 //! and how that changes, is the [`Deployer`]'s.
 //!
 //! Bounded by [`CONNECTIONS_MAX`] TCP connections, the host's `request_timeout`
-//! for heads and for each piece of a body, and a size for every body; of those
-//! that may be large, [`LARGE_BODIES_MAX`] are read at once.
+//! for heads and for each piece of a body, and a size for every body; of
+//! components and of messages, [`LARGE_BODIES_MAX`] each are read at once.
 
 mod access;
 mod aliases;
@@ -44,9 +44,10 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 /// TCP connections at once: a few people with a browser, which opens six each,
 /// and a few programs. Further ones wait in the kernel's backlog.
 pub const CONNECTIONS_MAX: usize = 64;
-/// Bodies that may be large and are read at once, each up to the host's
-/// `component_bytes`: two, so that an upload that has stalled does not keep the
-/// next one from being made.
+/// Components that are in memory at once, each up to the host's
+/// `component_bytes`, from the first byte until they are deployed; and as many
+/// messages. Two, so that one that has stalled does not keep the next one from
+/// being read.
 pub const LARGE_BODIES_MAX: usize = 2;
 
 /// What the interface is told beside the host.
@@ -95,7 +96,8 @@ struct Context {
     admin: SocketAddr,
     /// Milliseconds since 1970.
     started: u64,
-    large_bodies: Semaphore,
+    components: Semaphore,
+    messages: Semaphore,
 }
 
 impl Admin {
@@ -117,7 +119,8 @@ impl Admin {
             listen: options.listen,
             admin,
             started: now(),
-            large_bodies: Semaphore::new(LARGE_BODIES_MAX),
+            components: Semaphore::new(LARGE_BODIES_MAX),
+            messages: Semaphore::new(LARGE_BODIES_MAX),
         };
         Ok(Self {
             listener,

@@ -117,6 +117,8 @@ impl<S: Socket> Actor<S> {
             self.tired = false;
         } else if self.rest.is_some() || self.wire.is_asleep() {
             return;
+        } else {
+            self.connection.woken();
         }
         self.rest = Some(self.now() + REST_AFTER);
         self.arm(cx);

@@ -27,6 +27,8 @@ pub(crate) struct State {
 #[derive(Debug, Serialize)]
 struct Connections {
     open: u32,
+    /// Those on which nothing happens: they keep no buffers.
+    asleep: usize,
     opened: u64,
     /// By close reason, as `openline close-codes` lists them.
     ended: Counts,
@@ -56,6 +58,11 @@ impl State {
             sockets: gateway.sockets(),
             connections: Connections {
                 open: gateway.ledger.connections(),
+                asleep: gateway
+                    .functions()
+                    .iter()
+                    .map(|commons| commons.hub().asleep())
+                    .sum(),
                 opened,
                 ended: gateway.tally.ended(),
             },

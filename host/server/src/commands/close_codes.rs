@@ -43,13 +43,17 @@ fn shown(reason: &CloseReason) -> (String, String) {
     match (reason, reason.frame()) {
         (CloseReason::Peer(_), _) => ("theirs".into(), "the peer's own close, answered".into()),
         (CloseReason::Function(_), _) => ("theirs".into(), "what the function says".into()),
+        (CloseReason::Operator(_), _) => ("theirs".into(), "what the operator says".into()),
         (_, Some(info)) => (info.code.to_string(), info.reason),
         (_, None) => ("1006".into(), "no close frame: the stream ends".into()),
     }
 }
 
 fn json(reason: &CloseReason) -> serde_json::Value {
-    let theirs = matches!(reason, CloseReason::Peer(_) | CloseReason::Function(_));
+    let theirs = matches!(
+        reason,
+        CloseReason::Peer(_) | CloseReason::Function(_) | CloseReason::Operator(_)
+    );
     let frame = reason.frame().filter(|_| !theirs);
     serde_json::json!({
         "reason": reason.label(),

@@ -97,7 +97,10 @@ impl Developer {
                 tell(&format!("{path} has changed: building"));
                 self.build().await
             }
-            None => None,
+            None => {
+                tell(&format!("{path} has changed"));
+                None
+            }
         };
         if let Some(done) = self.finish(outcome).await {
             tell(&done);
