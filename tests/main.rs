@@ -37,6 +37,7 @@ mod lifetimes;
 mod limits_engine;
 mod limits_gateway;
 mod page;
+mod page_admin;
 mod pressure;
 mod protocol;
 mod reload;

@@ -342,13 +342,13 @@ async fn the_page_works_without_a_mouse() {
 
 const HAS_FOCUS: &str = "return document.activeElement.matches(arguments[0])";
 
-async fn focused(browser: &Browser, css: &str) {
+pub(crate) async fn focused(browser: &Browser, css: &str) {
     let what = format!("the focus on `{css}`");
     browser.until(&what, HAS_FOCUS, json!([css])).await;
 }
 
 /// Presses Tab until an element has the focus.
-async fn tab_to(browser: &Browser, css: &str) {
+pub(crate) async fn tab_to(browser: &Browser, css: &str) {
     for _ in 0..40 {
         if browser.script(HAS_FOCUS, json!([css])).await == json!(true) {
             return;

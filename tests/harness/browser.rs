@@ -1,11 +1,11 @@
 //! A real browser without a window: Chromium by way of chromedriver.
 //!
 //! WebDriver (<https://www.w3.org/TR/webdriver2/>) is JSON over HTTP, and a
-//! test of the page needs eight of its commands: that is less than a library.
+//! test of the page needs nine of its commands: that is less than a library.
 
 use std::io::{Read, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -139,6 +139,14 @@ impl Browser {
         self.command(&path, json!({})).await.unwrap();
         let path = format!("/element/{element}/value");
         self.command(&path, json!({"text": text})).await.unwrap();
+    }
+
+    /// Chooses a file in a field for files, as its dialog does.
+    pub async fn choose(&self, css: &str, file: &Path) {
+        let element = self.element(css).await;
+        let path = format!("/element/{element}/value");
+        let file = file.to_str().unwrap();
+        self.command(&path, json!({"text": file})).await.unwrap();
     }
 
     /// Presses keys, one after the other, wherever the focus is.

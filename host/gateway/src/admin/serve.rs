@@ -94,7 +94,8 @@ async fn respond(context: &Context, parts: &Parts, body: Incoming, peer: SocketA
         return Ok(to_the_page());
     }
     if page::is_below(path) {
-        return Ok(page::content(gateway, parts).unwrap_or_else(|refusal| refusal.answer()));
+        let content = page::content(gateway, parts, page::Place::Admin);
+        return Ok(content.unwrap_or_else(|refusal| refusal.answer()));
     }
     let (endpoint, values) = routes::find(&parts.method, path)?;
     let call = Call {

@@ -10,6 +10,8 @@ use serde::Serialize;
 pub(crate) struct Listing {
     /// The version of the host.
     pub(crate) version: &'static str,
+    /// It is the admin interface that answers: what it has is at `/v1/`.
+    pub(crate) admin: bool,
     /// In the order in which the page shows them.
     pub(crate) functions: Vec<FunctionEntry>,
 }
@@ -49,6 +51,7 @@ mod tests {
     fn a_listing_is_the_json_that_the_page_reads() {
         let listing = Listing {
             version: "0.1.0",
+            admin: false,
             functions: vec![FunctionEntry {
                 name: "chat".to_owned(),
                 route: "/chat/{room}".to_owned(),
@@ -60,7 +63,7 @@ mod tests {
         };
         assert_eq!(
             serde_json::to_string(&listing).unwrap(),
-            r#"{"version":"0.1.0","functions":[{"name":"chat","route":"/chat/{room}","handler":"async","parameters":["room"],"connections":3,"instances":1}]}"#
+            r#"{"version":"0.1.0","admin":false,"functions":[{"name":"chat","route":"/chat/{room}","handler":"async","parameters":["room"],"connections":3,"instances":1}]}"#
         );
     }
 

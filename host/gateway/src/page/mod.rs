@@ -12,7 +12,7 @@ mod serve;
 mod state;
 
 pub(crate) use listing::{FunctionEntry, HandlerForm, Listing};
-pub(crate) use serve::{answer, content, is_below, names_loopback, probe};
+pub(crate) use serve::{Place, answer, content, is_below, names_loopback, probe};
 pub(crate) use state::State;
 
 /// The path of the page. Everything that the host serves of its own is below
@@ -77,6 +77,16 @@ pub(crate) fn asset(path: &str) -> Option<Asset> {
         "page.css" => (STYLE, include_str!("assets/page.css")),
         "icon.svg" => (IMAGE, include_str!("assets/icon.svg")),
         "page.js" => (SCRIPT, include_str!("assets/page.js")),
+        "admin.css" => (STYLE, include_str!("assets/admin.css")),
+        "admin.js" => (SCRIPT, include_str!("assets/admin.js")),
+        "interface.js" => (SCRIPT, include_str!("assets/interface.js")),
+        "managed.js" => (SCRIPT, include_str!("assets/managed.js")),
+        "aliases.js" => (SCRIPT, include_str!("assets/aliases.js")),
+        "deploy.js" => (SCRIPT, include_str!("assets/deploy.js")),
+        "upload.js" => (SCRIPT, include_str!("assets/upload.js")),
+        "lines.js" => (SCRIPT, include_str!("assets/lines.js")),
+        "line.js" => (SCRIPT, include_str!("assets/line.js")),
+        "confirm.js" => (SCRIPT, include_str!("assets/confirm.js")),
         "functions.js" => (SCRIPT, include_str!("assets/functions.js")),
         "panel.js" => (SCRIPT, include_str!("assets/panel.js")),
         "log.js" => (SCRIPT, include_str!("assets/log.js")),

@@ -24,6 +24,15 @@ use super::{
 use crate::gateway::{Gateway, Service};
 use crate::rescue::{Answer, Refusal};
 
+/// Where the page is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// The listener of the connections.
+    Main,
+    /// The listener of the admin interface, where the page can do more.
+    Admin,
+}
+
 /// Whether a path is the host's own.
 pub(crate) fn is_below(path: &str) -> bool {
     path.starts_with(INDEX_PATH) || path == INDEX_PATH.trim_end_matches('/')
@@ -49,11 +58,11 @@ pub(crate) fn answer(
     if !allowed {
         return Err(Refusal::NotFound);
     }
-    content(gateway, parts)
+    content(gateway, parts, Place::Main)
 }
 
 /// The response to a request of somebody who may see the page.
-pub(crate) fn content(gateway: &Gateway, parts: &Parts) -> Result<Answer, Refusal> {
+pub(crate) fn content(gateway: &Gateway, parts: &Parts, place: Place) -> Result<Answer, Refusal> {
     if !matches!(parts.method, Method::GET | Method::HEAD) {
         return Err(Refusal::MethodNotAllowed);
     }
@@ -67,8 +76,8 @@ pub(crate) fn content(gateway: &Gateway, parts: &Parts) -> Result<Answer, Refusa
         return Ok(response);
     }
     if path == LISTING_PATH {
-        let body =
-            serde_json::to_vec(&listing(gateway)).expect("a listing has only strings and numbers");
+        let listing = listing(gateway, place);
+        let body = serde_json::to_vec(&listing).expect("a listing has only strings and numbers");
         return Ok(response("application/json", body.into()));
     }
     if path == STATE_PATH {
@@ -120,7 +129,7 @@ fn response(content_type: &'static str, body: Bytes) -> Answer {
     response
 }
 
-fn listing(gateway: &Gateway) -> Listing {
+fn listing(gateway: &Gateway, place: Place) -> Listing {
     let entry = |service: &Arc<Service>| {
         let (route, alias) = (&service.route, &service.alias);
         let split = alias.split();
@@ -140,6 +149,7 @@ fn listing(gateway: &Gateway) -> Listing {
     };
     Listing {
         version: env!("CARGO_PKG_VERSION"),
+        admin: place == Place::Admin,
         functions: gateway.table().services.iter().map(entry).collect(),
     }
 }

@@ -3,11 +3,21 @@
 
 use super::{Asset, HEADERS, INDEX_PATH, LISTING_PATH, asset, development};
 
-const NAMES: [&str; 10] = [
+const NAMES: [&str; 20] = [
     "",
     "page.css",
     "icon.svg",
     "page.js",
+    "admin.css",
+    "admin.js",
+    "interface.js",
+    "managed.js",
+    "aliases.js",
+    "deploy.js",
+    "upload.js",
+    "lines.js",
+    "line.js",
+    "confirm.js",
     "functions.js",
     "panel.js",
     "log.js",

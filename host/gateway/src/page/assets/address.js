@@ -1,10 +1,21 @@
 // From a route and what a person typed to the address of a connection, and to
 // the command that shows what a browser hides. Pure functions, except that the
-// host is the one this page came from.
+// host is the one this page came from, unless `connectTo` has said otherwise.
 
 // The page lives at /.openline/, so the host's own root is one above it. This
 // holds behind a proxy that adds a prefix, too.
-const ROOT = new URL("../", document.baseURI);
+let root = new URL("../", document.baseURI);
+
+// What a host that listens on all of a machine's addresses says it listens on.
+const ANY_ADDRESS = /^(0\.0\.0\.0|\[::\])(?=:\d+$)/;
+
+/**
+ * Connections are opened at `listen`, address and port of the host's main
+ * listener, and not where this page came from.
+ */
+export function connectTo(listen) {
+  root = new URL(`${location.protocol}//${listen.replace(ANY_ADDRESS, location.hostname)}/`);
+}
 
 // `{name}` is one segment, `{*name}` is the rest of the path, and a doubled
 // brace stands for itself.
@@ -47,8 +58,8 @@ export function fillRoute(route, values) {
 /** The WebSocket address of a route: a URL string. Throws FieldError. */
 export function connectionAddress(route, values, query) {
   const path = fillRoute(route, values);
-  const url = new URL(path.replace(/^\/+/, ""), ROOT);
-  url.protocol = ROOT.protocol === "https:" ? "wss:" : "ws:";
+  const url = new URL(path.replace(/^\/+/, ""), root);
+  url.protocol = root.protocol === "https:" ? "wss:" : "ws:";
   // As typed, so that anything can be tried; a fragment never reaches a host.
   url.search = query.replace(/^\?/, "").replaceAll("#", "%23");
   return url.href;

@@ -45,6 +45,34 @@ export function setProblem(element, input, message) {
 let problems = 0;
 
 /**
+ * Makes the children of `container` those of `items`, in their order. What is
+ * there already is kept, with its focus and what is open and typed in it:
+ * children are found again by `keyOf(item)`, made by `make(item)`, which gives
+ * something with an `element`, and shown by its `show(item)`. `kept` is the Map
+ * that remembers them.
+ */
+export function keep(container, kept, items, keyOf, make) {
+  const wanted = new Set(items.map(keyOf));
+  for (const [key, entry] of kept) {
+    if (wanted.has(key)) continue;
+    entry.element.remove();
+    kept.delete(key);
+  }
+  for (const [index, item] of items.entries()) {
+    const key = keyOf(item);
+    let entry = kept.get(key);
+    if (entry === undefined) {
+      entry = make(item);
+      kept.set(key, entry);
+    }
+    entry.show(item);
+    if (container.children[index] !== entry.element) {
+      container.insertBefore(entry.element, container.children[index] ?? null);
+    }
+  }
+}
+
+/**
  * Marks a button as having nothing to do now. Not `disabled`: that would throw
  * the focus away under a person who works with the keyboard.
  */

@@ -33,6 +33,34 @@ export function count(number, noun) {
   return `${whole(number)} ${noun}${number === 1 ? "" : "s"}`;
 }
 
+/** How long something is, roughly: "12 s", "5 min", "3 h", "2 d". */
+export function duration(milliseconds) {
+  const seconds = Math.floor(milliseconds / 1000);
+  if (seconds < 60) return `${seconds} s`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h`;
+  return `${whole(Math.floor(seconds / 86_400))} d`;
+}
+
+/** A time between a peer and the host, from nanoseconds: "0.21 ms", "34 ms". */
+export function roundTrip(nanoseconds) {
+  const milliseconds = nanoseconds / 1e6;
+  return `${milliseconds < 10 ? milliseconds.toFixed(2) : Math.round(milliseconds)} ms`;
+}
+
+/** Local date and time, to the minute: "2026-11-21 16:25". */
+export function moment(milliseconds) {
+  const date = new Date(milliseconds);
+  const two = (number) => String(number).padStart(2, "0");
+  const day = `${date.getFullYear()}-${two(date.getMonth() + 1)}-${two(date.getDate())}`;
+  return `${day} ${two(date.getHours())}:${two(date.getMinutes())}`;
+}
+
+/** The beginning of a digest by which people know a version. */
+export function shortDigest(digest) {
+  return digest.slice(0, 12);
+}
+
 /** At most `characters` UTF-16 units of `text`, never half of a surrogate pair. */
 export function head(text, characters) {
   if (text.length <= characters) return text;

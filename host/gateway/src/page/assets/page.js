@@ -1,63 +1,132 @@
 // The page's main: asks the host what it serves, again and again while someone
-// looks, and keeps the panels of open connections.
+// looks, and keeps the panels of open connections. When it is the admin
+// interface that answers, there are more views, which are asked for in turn.
 
-import { part, setText } from "./dom.js";
+import { AdminViews } from "./admin.js";
+import { field, part, setText } from "./dom.js";
 import { FunctionList } from "./functions.js";
+import { hasToken, listing, Refusal, showOutcome, Unreachable, useToken } from "./interface.js";
 import { Panel } from "./panel.js";
 
 // Often enough that counts feel live, rarely enough to be nothing to the host.
 const REFRESH_MILLISECONDS = 2000;
-// An answer that takes longer counts as none.
-const ANSWER_MILLISECONDS_MAX = 5000;
+// The admin interface is for watching what changes.
+const WATCH_MILLISECONDS = 1000;
+// A host that does not answer is asked half as often each time, down to this.
+const RETRY_MILLISECONDS_MAX = 15_000;
 
 const banner = document.getElementById("banner");
 const panels = part(document, "panels");
 const functions = new FunctionList(document.getElementById("functions"), openPanel);
 let panelsMade = 0;
+let views;
+let admin; // the views, once the host has said where connections are opened
 
 // === the host ===
 
 let timer;
 let asking;
+let failures = 0;
 
 /** Asks the host once; resolves to whether it answered. Never rejects. */
 function refresh() {
   clearTimeout(timer);
   asking ??= ask().finally(() => {
     asking = undefined;
-    if (!document.hidden) timer = setTimeout(refresh, REFRESH_MILLISECONDS);
+    const pause = (admin ? WATCH_MILLISECONDS : REFRESH_MILLISECONDS) * 2 ** failures;
+    if (!document.hidden && signIn.hidden) timer = setTimeout(refresh, Math.min(pause, RETRY_MILLISECONDS_MAX));
   });
   return asking;
 }
 
+/** Asks once more after what is being asked: something else is to be shown. */
+function refreshAnew() {
+  return asking ? asking.then(refresh) : refresh();
+}
+
 async function ask() {
   try {
-    const response = await fetch("functions", {
-      cache: "no-store",
-      signal: AbortSignal.timeout(ANSWER_MILLISECONDS_MAX),
-    });
-    if (!response.ok) {
-      showBanner(`The host will not say what it serves: it answered ${response.status}.`);
-      return true;
-    }
-    const listing = await response.json();
-    setText(part(document, "version"), `version ${listing.version}`);
-    functions.update(listing.functions);
+    // Elsewhere than on its view, nobody sees the list of functions to try.
+    if (admin === undefined || admin.isTrying()) await askForListing();
+    await admin?.refresh();
+    failures = 0;
+    showSignIn(undefined);
     showBanner("");
     return true;
   } catch (error) {
-    if (error instanceof SyntaxError) {
-      showBanner("The host’s list of functions cannot be read. Reload this page.");
-      return true;
-    }
-    showBanner("The host does not answer. Counts are the last known; this page keeps trying.");
-    return false;
+    return explain(error);
   }
+}
+
+async function askForListing() {
+  const described = await listing();
+  setText(part(document, "version"), `version ${described.version}`);
+  if (described.admin && admin === undefined) {
+    views ??= new AdminViews(refreshAnew);
+    await views.begin();
+    admin = views;
+  }
+  functions.update(described.functions);
+}
+
+/** Says why there is no answer; whether the host answered at all. */
+function explain(error) {
+  if (error instanceof Unreachable) {
+    failures = Math.min(failures + 1, 4);
+    showBanner(
+      error.unreadable
+        ? error.message
+        : "The host does not answer. Counts are the last known; this page keeps trying.",
+    );
+    return error.unreadable;
+  }
+  if (!(error instanceof Refusal)) throw error;
+  failures = 0;
+  if (error.status === 401) {
+    showSignIn(error);
+    showBanner("");
+  } else {
+    showBanner(`The host will not say what it serves: it answered ${error.status}. ${error.hint}`);
+  }
+  return true;
 }
 
 function showBanner(text) {
   setText(banner, text);
 }
+
+// === the token ===
+
+const signIn = document.getElementById("sign-in");
+
+/** Asks for the token, because of a refusal; or no longer. */
+function showSignIn(refusal) {
+  document.body.classList.toggle("signed-out", refusal !== undefined);
+  part(document, "sign-out").hidden = refusal !== undefined || !hasToken();
+  if (refusal === undefined) {
+    signIn.hidden = true;
+    return;
+  }
+  // Who has not typed a token has made no mistake.
+  showOutcome(part(signIn, "sign-in-problem"), hasToken() ? refusal : "");
+  const first = signIn.hidden;
+  signIn.hidden = false;
+  if (first || hasToken()) field(signIn, "token").focus();
+}
+
+part(signIn, "sign-in-form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const input = field(signIn, "token");
+  useToken(input.value.trim());
+  input.value = "";
+  refreshAnew();
+});
+
+part(document, "sign-out").addEventListener("click", () => {
+  useToken("");
+  // What was shown is not for whoever comes next.
+  location.reload();
+});
 
 // === the panels ===
 
