@@ -158,12 +158,13 @@ async fn gap(
     let over = Rc::new(Cell::new(false));
     let connections = LocalSet::new();
     let mut exchanges = Vec::new();
-    for index in 0..arguments.connections {
+    let count = arguments.connections;
+    for index in 0..count {
         let mut socket = connect(&running).await?;
         let (longest, over) = (Rc::clone(&longest), Rc::clone(&over));
         exchanges.push(connections.spawn_local(async move {
             // Evenly: not all at one moment.
-            let first = Instant::now() + INTERVAL * index / arguments.connections.max(1);
+            let first = Instant::now() + INTERVAL * index / count.max(1);
             let mut ticks = tokio::time::interval_at(first, INTERVAL);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Burst);
             for number in 0.. {
