@@ -190,8 +190,8 @@ async fn exchange(mut client: Client, bytes: usize) -> anyhow::Result<Client> {
 async fn quiet(host: SocketAddr, connections: u32, is_host: bool) -> anyhow::Result<()> {
     let connections = u64::from(connections);
     let deadline = Instant::now() + QUIET_TIMEOUT;
-    while is_host {
-        let state = state(host).await?;
+    // The native echo has nothing to say of itself.
+    while let Some(state) = state_of(host, is_host).await? {
         let Connections { open, asleep } = state.connections;
         // Some are awake at any time, when a ping is answered.
         let most = connections / 50;
@@ -208,6 +208,13 @@ async fn quiet(host: SocketAddr, connections: u32, is_host: bool) -> anyhow::Res
     }
     tokio::time::sleep(SETTLE).await;
     Ok(())
+}
+
+async fn state_of(host: SocketAddr, is_host: bool) -> anyhow::Result<Option<State>> {
+    match is_host {
+        true => Ok(Some(state(host).await?)),
+        false => Ok(None),
+    }
 }
 
 async fn state(host: SocketAddr) -> anyhow::Result<State> {

@@ -171,6 +171,13 @@ impl Gateway {
             .sum()
     }
 
+    /// Connections that have given their buffers away. Looks at each.
+    pub fn asleep(&self) -> usize {
+        let functions = self.functions();
+        let asleep = functions.iter().map(|commons| commons.hub().asleep());
+        asleep.sum()
+    }
+
     /// All functions that connections may be of.
     pub(crate) fn functions(&self) -> Vec<Arc<Commons>> {
         let mut functions: Vec<Arc<Commons>> = Vec::new();

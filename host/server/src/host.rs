@@ -15,6 +15,7 @@ use openline_gateway::listen;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::assemble::{self, Source};
+use crate::memory;
 use crate::signal::{Asked, Signals};
 use crate::telemetry::{complain, print, tell};
 
@@ -86,6 +87,7 @@ pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> an
         started: config.server,
     };
     let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&gateway)));
+    let tidying = tokio::spawn(memory::give_back(Arc::clone(&gateway)));
     print(&format!("listening on http://{address}"))?;
     host.introduce(&address.to_string());
     let administering = admin.map(|(address, admin)| {
@@ -116,6 +118,7 @@ pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> an
         () = signals.stop() => tell("ended without draining"),
     }
     accepting.abort();
+    tidying.abort();
     if let Some(administering) = administering {
         administering.abort();
     }

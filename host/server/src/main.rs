@@ -9,6 +9,7 @@ mod commands;
 mod component;
 mod dev;
 mod host;
+mod memory;
 mod signal;
 mod telemetry;
 
@@ -70,6 +71,7 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
     }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .on_thread_park(memory::before_parking)
         .build()?;
     let ended = runtime.block_on(async {
         match command {

@@ -58,11 +58,7 @@ impl State {
             sockets: gateway.sockets(),
             connections: Connections {
                 open: gateway.ledger.connections(),
-                asleep: gateway
-                    .functions()
-                    .iter()
-                    .map(|commons| commons.hub().asleep())
-                    .sum(),
+                asleep: gateway.asleep(),
                 opened,
                 ended: gateway.tally.ended(),
             },

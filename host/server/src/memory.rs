@@ -1,0 +1,73 @@
+//! Gives memory back to the system when connections have gone to sleep.
+//!
+//! The allocator keeps what was freed, for the next time, and gives it back
+//! while it is asked for more; a process in which nothing happens asks for
+//! nothing, and would keep for good what a busy hour needed. Each thread has
+//! its own to give back, so each does it itself, before it parks, and at most
+//! once each [`EVERY`].
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use openline_gateway::gateway::Gateway;
+
+/// How often is looked whether connections have gone to sleep: they do so after
+/// a second, and a walk over the allocator's pages takes under a millisecond.
+const EVERY: Duration = Duration::from_secs(2);
+
+/// Counts how often all threads were asked to give back.
+static ASKED: AtomicU64 = AtomicU64::new(0);
+
+thread_local! {
+    /// How often this thread has.
+    static DONE: Cell<u64> = const { Cell::new(0) };
+}
+
+/// For tokio, before a thread parks.
+pub(crate) fn before_parking() {
+    let asked = ASKED.load(Ordering::Relaxed);
+    if DONE.replace(asked) != asked {
+        collect();
+    }
+}
+
+/// Asks all threads to give back, each time that connections have gone to
+/// sleep; for as long as the host lives.
+pub(crate) async fn give_back(gateway: Arc<Gateway>) {
+    let threads = tokio::runtime::Handle::current().metrics().num_workers();
+    let mut before = 0;
+    // Once more than there is news: the threads were not all idle then.
+    let mut again = 0;
+    loop {
+        tokio::time::sleep(EVERY).await;
+        let asleep = gateway.asleep();
+        if asleep > before {
+            again = 2;
+        }
+        before = asleep;
+        if again == 0 {
+            continue;
+        }
+        again -= 1;
+        ASKED.fetch_add(1, Ordering::Relaxed);
+        // Threads that are parked wake for work only.
+        for _ in 0..2 * threads {
+            tokio::spawn(tokio::task::yield_now());
+        }
+    }
+}
+
+/// Returns what this thread has freed, and what all have freed in whole pieces.
+fn collect() {
+    // SAFETY: `mi_collect` may be called by any thread at any time; it touches
+    // only memory that is free.
+    #[expect(
+        unsafe_code,
+        reason = "the allocator's crate has no safe function for it"
+    )]
+    unsafe {
+        libmimalloc_sys::mi_collect(true);
+    }
+}
