@@ -33,7 +33,7 @@ const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often it is asked whether it has.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// How long allocators have, after that, to give memory back.
-const SETTLE: Duration = Duration::from_secs(3);
+const SETTLE: Duration = Duration::from_secs(6);
 
 /// Measures what idle connections cost in memory
 #[derive(Debug, Parser)]
@@ -138,25 +138,26 @@ async fn measure(
         .unwrap_or_default();
     let address: SocketAddr = address.parse()?;
     // What the first connection costs is not the others'.
-    drop(exchange(open(&target, address).await?, 64).await?);
+    let first = exchange(open(&target, address).await?, 64).await?;
     let is_host = name == "host";
-    quiet(address, 0, is_host).await?;
+    // When it sleeps, the host has given back what starting needed.
+    quiet(address, 1, is_host).await?;
     let before = resident(running.process)?;
     let clients: Vec<Client> = stream::iter(0..count)
         .map(|_| open(&target, address))
         .buffer_unordered(WAVE)
         .try_collect()
         .await?;
-    quiet(address, count, is_host).await?;
+    quiet(address, count + 1, is_host).await?;
     let fresh = resident(running.process)?;
     let clients: Vec<Client> = stream::iter(clients)
         .map(|client| exchange(client, arguments.message))
         .buffer_unordered(WAVE)
         .try_collect()
         .await?;
-    quiet(address, count, is_host).await?;
+    quiet(address, count + 1, is_host).await?;
     let used = resident(running.process)?;
-    drop(clients);
+    drop((first, clients));
     running.stop().await?;
     let each = |bytes: u64| (bytes as f64 - before as f64) / f64::from(count);
     Ok(Measured {
@@ -194,7 +195,7 @@ async fn quiet(host: SocketAddr, connections: u32, is_host: bool) -> anyhow::Res
     while let Some(state) = state_of(host, is_host).await? {
         let Connections { open, asleep } = state.connections;
         // Some are awake at any time, when a ping is answered.
-        let most = connections / 50;
+        let most = connections / 10;
         if open == connections && asleep + most >= open && state.instances == 0 {
             break;
         }
