@@ -84,10 +84,9 @@ pub(crate) async fn give_back(gateway: Arc<Gateway>) {
 fn collect() {
     // SAFETY: `mi_collect` may be called by any thread at any time; it touches
     // only memory that is free.
-    #[expect(
-        unsafe_code,
-        reason = "the allocator's crate has no safe function for it"
-    )]
+    // SAFETY: `mi_collect` may be called by any thread at any time; it touches
+    // only memory that is free.
+    #[expect(unsafe_code, reason = "its crate has no safe function")]
     unsafe {
         libmimalloc_sys::mi_collect(true);
     }
