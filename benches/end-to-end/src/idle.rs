@@ -29,6 +29,8 @@ use crate::server::Running;
 /// Connections that are opened, or carry a message, at a time.
 const WAVE: usize = 16;
 /// How long the host has for becoming quiet.
+/// What the native echo may need; past it, it is left out.
+const NATIVE_BYTES_MAX: u64 = 6 << 30;
 const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often it is asked whether it has.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
@@ -104,11 +106,12 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let echo = echo.canonicalize()?;
     let file = tempfile::Builder::new().suffix(".toml").tempfile()?;
     // Nothing but idleness: an instance goes as soon as it has nothing to do,
-    // and no connection's time is up before the measurement is over.
+    // no connection's time is up before the measurement is over, and nobody here
+    // answers pings.
     let configuration = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\n\n[[function]]\nname = \"echo\"\ncomponent = {echo:?}\n\
          route = \"/echo\"\n\n[function.instance]\nidle_timeout = \"1 s\"\n\n\
-         [function.limit]\nconnection_time = \"1 d\"\n"
+         [function.limit]\nconnection_time = \"1 d\"\nping_interval = \"0 s\"\n"
     );
     fs::write(file.path(), configuration)?;
     let mut command = Command::new(host);
@@ -116,7 +119,9 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     command.arg(file.path());
     let mut all = vec![measure(arguments, command, "host", "/echo").await?];
     let native = folder.join("native_echo");
-    if native.is_file() {
+    // It keeps a buffer of the largest message for each connection.
+    let needs = u64::from(arguments.connections) * 2 * arguments.message as u64;
+    if native.is_file() && needs <= NATIVE_BYTES_MAX {
         all.push(measure(arguments, Command::new(native), "native", "/").await?);
     }
     print(arguments, &all)
