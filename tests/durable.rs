@@ -225,3 +225,24 @@ async fn data_directories_that_cannot_be_used() {
     let refused = openline(&["serve", "--config", &durable.configuration()]).await;
     refused.failed(78, &["data", "hint:"]);
 }
+
+#[tokio::test]
+async fn a_host_with_a_data_directory_may_begin_with_nothing() {
+    let durable = Durable::new("");
+    let life = durable.start().await;
+    let words = [
+        "deploy",
+        "numbered",
+        openline_guests::FAULT_VERSION_A,
+        "--route",
+        "/numbered",
+        "--admin",
+        &life.admin,
+    ];
+    let deployed = openline(&words).await;
+    assert_eq!(deployed.code, Some(0), "{}", deployed.stderr);
+    life.kill().await;
+    let life = durable.start().await;
+    let mut client = life.connect("/numbered").await;
+    assert_eq!(client.ask("1").await, "a 1");
+}

@@ -154,6 +154,13 @@ impl AlarmName {
     }
 }
 
+impl AlarmName {
+    /// The name before which no other is sorted.
+    pub fn first() -> Self {
+        Self("\0".into())
+    }
+}
+
 // === impl AliasName ===
 
 impl AliasName {

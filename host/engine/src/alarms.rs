@@ -176,8 +176,9 @@ impl AlarmClock {
             return Err(AlarmError::HostFull);
         }
         let (function, key, _) = full;
-        let others = state.by_name.keys();
-        let same = others.filter(|(other, value, _)| other == function && value == key);
+        let first = (function.clone(), key.clone(), AlarmName::first());
+        let others = state.by_name.range(first..).map(|(name, _)| name);
+        let same = others.take_while(|(other, value, _)| other == function && value == key);
         if same.count() >= per_key as usize {
             return Err(AlarmError::TooMany);
         }

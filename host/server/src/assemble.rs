@@ -98,11 +98,8 @@ pub(crate) fn store(config: &Config) -> anyhow::Result<Store> {
         return Ok(Store::memory(most));
     };
     Store::open(folder, most).map_err(|error| {
-        let (shown, hint) = (folder.display(), error.hint());
-        ConfigFault(format!(
-            "the data directory {shown} cannot be used: {error}\n  hint: {hint}"
-        ))
-        .into()
+        let hint = error.hint();
+        ConfigFault(format!("{error}\n  hint: {hint}")).into()
     })
 }
 

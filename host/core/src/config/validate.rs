@@ -25,11 +25,12 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
     check.maximum(&file.maximum);
     let mut routes = RouteTable::default();
     let mut functions: Vec<FunctionConfig> = Vec::new();
-    if file.function.is_empty() {
+    // A host that keeps what is deployed may begin with nothing.
+    if file.function.is_empty() && server.data.is_none() {
         check.error(
             None,
             "no function is configured",
-            "add a [[function]] table",
+            "add a [[function]] table, or a data directory to deploy to: `data` in [server]",
         );
     }
     for function in file.function {
