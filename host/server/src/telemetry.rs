@@ -3,7 +3,7 @@
 
 use std::io::{IsTerminal, Write};
 
-use tracing_subscriber::filter::{FilterExt as _, filter_fn};
+use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
@@ -27,11 +27,16 @@ pub(crate) fn start(filter: Option<&str>, lines: Option<Lines>) {
         },
     );
     let has_lines = lines.is_some();
+    // A filter without a level of its own lets everything be asked about: each
+    // message would cost what tungstenite would like to say of it.
+    let others = filter_fn(move |each| !(has_lines && Lines::takes(each)))
+        .with_max_level_hint(LevelFilter::TRACE);
+    let printed = filter_fn(Lines::takes).with_max_level_hint(LevelFilter::INFO);
     let log = tracing_subscriber::fmt::layer()
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_filter(filter.and(filter_fn(move |each| !(has_lines && Lines::takes(each)))));
-    let lines = lines.map(|lines| lines.with_filter(filter_fn(Lines::takes)));
+        .with_filter(filter.and(others));
+    let lines = lines.map(|lines| lines.with_filter(printed));
     tracing_subscriber::registry().with(log).with(lines).init();
 }
 
@@ -60,4 +65,15 @@ pub(crate) fn print(text: &str) -> std::io::Result<()> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{text}")?;
     stdout.flush()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_nobody_logs_is_not_even_asked_about() {
+        start(None, None);
+        assert_eq!(LevelFilter::current(), LevelFilter::INFO);
+    }
 }
