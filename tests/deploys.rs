@@ -421,3 +421,41 @@ async fn what_was_deployed_stays_until_the_file_is_another_one() {
     assert!(rolled_back.is_ok());
     assert_eq!(client.ask("2").await, "b 2");
 }
+
+#[tokio::test]
+async fn versions_at_their_number_and_past_it() {
+    let store = openline_store::Store::memory(1 << 20);
+    let host = host()
+        .store(&store)
+        .server(|server| server.versions = 3)
+        .start()
+        .await;
+    let deployer = &host.deployer;
+    let digests = || {
+        let versions = deployer.function(&name()).unwrap().versions;
+        versions.iter().map(|it| it.digest).collect::<Vec<_>>()
+    };
+    for number in 0..2 {
+        deployer
+            .deploy(&name(), b(number), options())
+            .await
+            .unwrap();
+    }
+    let before = digests();
+    assert_eq!(before.len(), 3);
+    // One that connections have stays, and so does where a rollback leads.
+    let pinning = DeployOptions {
+        migration: Some(Migration::Pin),
+        ..options()
+    };
+    let mut pinned = host.connect("/numbered").await;
+    deployer.deploy(&name(), b(2), pinning).await.unwrap();
+    assert_eq!(digests()[..2], before[1..]);
+    deployer.deploy(&name(), b(3), options()).await.unwrap();
+    deployer.deploy(&name(), b(4), options()).await.unwrap();
+    assert!(digests().contains(&before[2]), "a connection has it");
+    assert_eq!(digests().len(), 3);
+    assert_eq!(pinned.ask("1").await, "b 1");
+    // Their components have gone with them.
+    assert_eq!(store.components().await.unwrap().len(), 3);
+}
