@@ -248,7 +248,7 @@ impl Plan {
             .filter_map(|package| path.strip_prefix(package).ok());
         let is_made = |inside: &Path| {
             let first = inside.components().next();
-            first.is_none_or(|first| first.as_os_str() == "target")
+            first.is_none_or(|first| is_target(first.as_os_str()))
         };
         let outer = inside.next();
         outer.is_some_and(|outer| !is_made(outer) && outer.iter().all(is_kept))
@@ -259,6 +259,17 @@ impl Plan {
                 .as_ref()
                 .is_none_or(|target| !path.starts_with(target))
     }
+}
+
+/// Whether a name is that of cargo's folder, or the one that it has while cargo
+/// makes it: with six letters behind it.
+fn is_target(name: &std::ffi::OsStr) -> bool {
+    let name = name.to_string_lossy();
+    let rest = name.strip_prefix("target");
+    rest.is_some_and(|rest| {
+        let letters = rest.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        rest.is_empty() || (rest.len() == 6 && letters)
+    })
 }
 
 /// Whether a file or folder is not one that editors and other tools keep for
