@@ -100,7 +100,7 @@ async fn what_is_no_source_is_passed_over() {
     package.watcher.building(true);
     for name in [
         "target/debug/made.rs",
-        "targetRwW0Mu/CACHEDIR.TAG",
+        "targetRwW0Mu",
         "out/made.rs",
         ".git/index",
         "src/.lib.rs.swp",
