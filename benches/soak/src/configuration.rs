@@ -212,13 +212,15 @@ impl Function {
         let message_bytes = MESSAGE_BYTES;
         let outbox_bytes = 2 * MESSAGE_BYTES;
         let idle_timeout = seconds(INSTANCE_IDLE_TIMEOUT);
+        // They fail on purpose: backed off, their peers would wait in vain.
         // Writing to a string does not fail.
         let _ = write!(
             text,
             "\n[[function]]\nname = \"{name}\"\ncomponent = '{component}'\n\
              route = \"/{name}{parameters}\"\n[function.instance]\n\
              instances = {instances}\nconcurrency = {CONCURRENCY}\n\
-             idle_timeout = \"{idle_timeout}\"\n{instance}[function.limit]\n\
+             idle_timeout = \"{idle_timeout}\"\n\
+             faults_in_a_row = 0\n{instance}[function.limit]\n\
              message_bytes = \"{message_bytes} B\"\noutbox_bytes = \"{outbox_bytes} B\"\n"
         );
         // A function's own word replaces what holds for all. Half a minute is
