@@ -7,6 +7,7 @@
 //! until its call has returned.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -30,6 +31,9 @@ const NO_ROOM_RETRY_AFTER: Duration = Duration::from_secs(1);
 /// Alarms that are being handled at once: ten thousand that are due together
 /// should not take all instances.
 const FIRING_MAX: usize = 64;
+/// Affinity values share this many turns: enough that writes of different
+/// values rarely wait for each other.
+const TURNS: usize = 64;
 
 /// See the module.
 #[derive(Debug)]
@@ -38,6 +42,7 @@ pub(crate) struct AlarmClock {
     state: Mutex<State>,
     changed: Notify,
     firing: Arc<Semaphore>,
+    turns: [tokio::sync::Mutex<()>; TURNS],
 }
 
 #[derive(Debug, Default)]
@@ -85,6 +90,7 @@ impl AlarmClock {
             state: Mutex::default(),
             changed: Notify::new(),
             firing: Arc::new(Semaphore::new(FIRING_MAX)),
+            turns: std::array::from_fn(|_| tokio::sync::Mutex::new(())),
         }
     }
 
@@ -100,6 +106,7 @@ impl AlarmClock {
         per_key: u32,
     ) -> Result<(), AlarmError> {
         let full = full_name(commons, key, &name);
+        let _turn = self.turn(&full).lock().await;
         self.room(&full, per_key)?;
         if durable {
             let stored = StoredAlarm {
@@ -125,17 +132,25 @@ impl AlarmClock {
         Ok(())
     }
 
-    /// Takes an alarm back.
-    pub(crate) fn clear(self: &Arc<Self>, commons: &Arc<Commons>, key: &str, name: &AlarmName) {
+    /// Takes an alarm back; a durable one is forgotten when this returns.
+    pub(crate) async fn clear(&self, commons: &Commons, key: &str, name: &AlarmName) {
         let full = full_name(commons, key, name);
-        let Some(entry) = self.state.lock().take(&full) else {
-            return;
-        };
-        if entry.durable {
-            // Nobody waits: an alarm that is called once more after a crash is
-            // what at least once means.
-            tokio::spawn(async move { forget(&entry.commons, &entry.key, &entry.name).await });
+        let _turn = self.turn(&full).lock().await;
+        let taken = self.state.lock().take(&full);
+        if taken.is_some_and(|entry| entry.durable) {
+            forget(commons, key, name).await;
         }
+    }
+
+    /// Whose turn it is to change the alarms of an affinity value: what is
+    /// written and what is due change together, or a late forgetting would
+    /// take what was set after it.
+    fn turn(&self, (function, key, _): &FullName) -> &tokio::sync::Mutex<()> {
+        let mut hasher = DefaultHasher::new();
+        (function, key).hash(&mut hasher);
+        let turns = self.turns.len() as u64;
+        // Less than their number.
+        &self.turns[usize::try_from(hasher.finish() % turns).unwrap_or(0)]
     }
 
     /// Takes up what was kept. What has become due meanwhile is due now.
@@ -230,6 +245,7 @@ impl AlarmClock {
     async fn fire(self: Arc<Self>, mut entry: Entry) {
         let called = call(&entry).await;
         let full = full_name(&entry.commons, &entry.key, &entry.name);
+        let _turn = self.turn(&full).lock().await;
         if self.state.lock().by_name.contains_key(&full) {
             return;
         }

@@ -27,6 +27,7 @@ mod generated {
             "openline:websocket/async-backpressure.writable": async | store | trappable,
             // Wait for the disk, at most for milliseconds.
             "openline:websocket/alarms.set": async | trappable,
+            "openline:websocket/alarms.clear": async | trappable,
             "openline:websocket/state.load": async | trappable,
             "openline:websocket/state.save": async | trappable,
             "openline:websocket/state.clear": async | trappable,

@@ -39,10 +39,10 @@ impl Host for StoreData {
         }))
     }
 
-    fn clear(&mut self, name: String) -> Result<()> {
+    async fn clear(&mut self, name: String) -> Result<()> {
         if let (Ok(name), Some(key)) = (AlarmName::new(&name), &self.scope) {
             let commons = &self.shared.commons;
-            commons.clock.clear(commons, key, &name);
+            commons.clock.clear(commons, key, &name).await;
         }
         Ok(())
     }

@@ -36,10 +36,14 @@ impl Deployer {
         }
         let _changing = self.inner.changing.lock().await;
         let before = self.managed(name).ok();
+        let compiled_for = config;
         let config = new_config(name, before.as_deref(), &options)?;
         // It was compiled for what the function was then.
+        let stale = |before: &Managed| {
+            compiled_for != config || !Arc::ptr_eq(version.commons(), &before.commons)
+        };
         let version = match &before {
-            Some(before) if !Arc::ptr_eq(version.commons(), &before.commons) => {
+            Some(before) if stale(before) => {
                 self.compile(&config, &component, Some(before)).await?
             }
             _ => version,
