@@ -89,6 +89,10 @@ const TERMINATED: u8 = 16;
 /// The owner of the socket keeps no buffers for it.
 const ASLEEP: u8 = 64;
 
+/// What was asked for of a connection at one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Flags(u8);
+
 /// Why something was not kept with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AttachError {
@@ -380,6 +384,20 @@ impl Connection {
     /// Whom [`Connection::wake`] wakes from now on.
     pub fn register(&self, waker: &Waker) {
         self.owner.register(waker);
+    }
+
+    /// Wakes nobody until somebody is [registered](Connection::register)
+    /// again: who is about to look at everything anyway need not be told of
+    /// what he does himself. Answers what [`Connection::is_changed`] compares.
+    pub fn hush(&self) -> Flags {
+        let flags = Flags(self.flags.load(Ordering::Acquire));
+        drop(self.owner.take());
+        flags
+    }
+
+    /// Whether anything was asked for since then, beside what is in the outbox.
+    pub fn is_changed(&self, since: &Flags) -> bool {
+        self.flags.load(Ordering::Acquire) != since.0
     }
 
     /// The next thing to write.

@@ -351,7 +351,7 @@ async fn call(entry: &Entry) -> Called {
         let instance = Arc::clone(&seat.instance);
         let (reply, outcome) = oneshot::channel();
         let job = Job::Alarm(entry.name.clone(), entry.attempt, seat, reply);
-        if let Err(job) = instance.mailbox.push(job) {
+        if let Err(job) = instance.submit(job) {
             job.give_back();
         }
         match outcome.await {

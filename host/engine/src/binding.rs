@@ -115,7 +115,7 @@ impl Binding {
                     }
                 },
             };
-            match seat.instance.mailbox.push(job) {
+            match seat.instance.submit(job) {
                 Ok(()) => {
                     self.seat = Some(seat);
                     self.waiting = true;

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Wake as TaskWake, Waker};
 
-use atomic_waker::AtomicWaker;
 use openline_core::event::Event;
 use openline_core::fault::Fault;
 use openline_core::message::Message;
@@ -54,7 +53,7 @@ pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
             );
         }
     };
-    let flight = Arc::new(Flight::default());
+    let flight = Arc::new(Flight::new(Arc::clone(instance)));
     let ended = loop {
         let ended = serve(pool, instance, &flight, &exports, &mut store, &run).await;
         if !matches!(ended, Ok(Stop::Idle)) {
@@ -126,7 +125,7 @@ enum Stop {
 
 /// What outlives the event loop: who waits for which call, and which calls
 /// have completed.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Flight {
     askers: Mutex<Vec<Option<Asker>>>,
     completed: Mutex<Vec<usize>>,
@@ -134,7 +133,17 @@ struct Flight {
     due: Mutex<Option<Moment>>,
     /// The driver is being polled: who completes now need not wake it.
     polling: AtomicBool,
-    driver: AtomicWaker,
+    instance: Arc<Instance>,
+}
+
+/// The timer of the oldest call. Moving a timer costs a good part of what a
+/// call does, and almost none is ever late: one that is set for an earlier call
+/// is left alone until it fires.
+#[derive(Debug, Default)]
+struct Late {
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Whom it wakes.
+    waker: Option<Waker>,
 }
 
 /// Notices that a call is late while the event loop waits for its turn and
@@ -168,7 +177,7 @@ struct Calls<'a> {
     /// return, so the first is the first to be late.
     begun: VecDeque<(Moment, usize, u64)>,
     serial: u64,
-    late: Pin<Box<Sleep>>,
+    late: Late,
     idleness: Idleness,
 }
 
@@ -191,8 +200,40 @@ enum Returned {
 // === impl Flight ===
 
 impl Flight {
+    fn new(instance: Arc<Instance>) -> Self {
+        Self {
+            askers: Mutex::default(),
+            completed: Mutex::default(),
+            due: Mutex::default(),
+            polling: AtomicBool::new(false),
+            instance,
+        }
+    }
+
     fn take_askers(&self) -> Vec<Asker> {
         self.askers.lock().drain(..).flatten().collect()
+    }
+}
+
+impl Late {
+    /// Ready when the moment has come. It never lies before the one that was
+    /// asked for last.
+    fn poll(&mut self, cx: &mut Context<'_>, due: Moment) -> Poll<()> {
+        let waits = |waker: &Waker| waker.will_wake(cx.waker());
+        let timer = match &mut self.timer {
+            Some(timer) if !timer.is_elapsed() && self.waker.as_ref().is_some_and(waits) => {
+                return Poll::Pending;
+            }
+            Some(timer) => {
+                if timer.deadline() != due {
+                    timer.as_mut().reset(due);
+                }
+                timer
+            }
+            none => none.insert(Box::pin(tokio::time::sleep_until(due))),
+        };
+        self.waker = Some(cx.waker().clone());
+        timer.as_mut().poll(cx)
     }
 }
 
@@ -219,7 +260,7 @@ impl TaskWake for Completion {
     fn wake_by_ref(self: &Arc<Self>) {
         self.flight.completed.lock().push(self.place);
         if !self.flight.polling.load(Ordering::Acquire) {
-            self.flight.driver.wake();
+            self.flight.instance.driver.wake();
         }
     }
 }
@@ -248,13 +289,12 @@ impl<'a> Calls<'a> {
             in_flight: 0,
             begun: VecDeque::new(),
             serial: 0,
-            late: Box::pin(tokio::time::sleep(pool.shared.limits.handler_timeout)),
+            late: Late::default(),
             idleness: Idleness::new(pool.shared.policy.idle_timeout),
         }
     }
 
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
-        self.flight.driver.register(cx.waker());
         if let Err(error) = self.collect() {
             return Poll::Ready(Stop::Refused(error));
         }
@@ -485,13 +525,7 @@ impl<'a> Calls<'a> {
             }
             let due = begun + timeout;
             *self.flight.due.lock() = Some(due);
-            if self.late.deadline() != due {
-                self.late.as_mut().reset(due);
-            }
-            return match self.late.as_mut().poll(cx) {
-                Poll::Ready(()) => Poll::Ready(Stop::TimedOut),
-                Poll::Pending => Poll::Pending,
-            };
+            return self.late.poll(cx, due).map(|()| Stop::TimedOut);
         }
     }
 }

@@ -25,6 +25,7 @@ use tokio::time::{Instant, Sleep};
 use crate::bindings::types;
 use crate::capacity::Place;
 use crate::component::{Decision, Failure, HandlerKind};
+use crate::driver::Driver;
 use crate::mailbox::{
     AlarmOutcome, AlarmReply, EventOutcome, Job, Mailbox, Turn, UpgradeOutcome, UpgradeReply,
 };
@@ -42,6 +43,7 @@ pub(crate) struct Instance {
     /// The affinity value it serves, if the function has affinity.
     pub(crate) key: Option<String>,
     pub(crate) mailbox: Mailbox,
+    pub(crate) driver: Driver,
     /// Seats taken. Changed under the pool's lock only.
     pub(crate) bound: AtomicU32,
     /// Another version takes over, or somebody else needs the place.
@@ -52,12 +54,21 @@ pub(crate) struct Instance {
 }
 
 impl Instance {
+    /// Gives it something to do, and has it done at once if nobody else is
+    /// about it. Hands the job back when the instance has ended.
+    pub(crate) fn submit(&self, job: Job) -> Result<(), Job> {
+        self.mailbox.put(job)?;
+        self.driver.run();
+        Ok(())
+    }
+
     /// Has it end when the calls that were asked for have returned. What is
     /// asked for later is given back then. That each does what it was made for
     /// is what makes progress, however many wait for a place.
     pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::Release);
         self.mailbox.end();
+        self.driver.wake();
     }
 
     pub(crate) fn is_ending(&self) -> bool {
@@ -250,7 +261,12 @@ impl Idleness {
         active: u64,
         busy: bool,
     ) -> Poll<Wake> {
-        if let Poll::Ready(job) = instance.mailbox.poll_pop(cx) {
+        if instance.driver.is_spent() && !instance.mailbox.is_empty() {
+            instance.driver.wake();
+            return Poll::Pending;
+        }
+        if let Some(job) = instance.mailbox.pop() {
+            instance.driver.spend();
             return Poll::Ready(Wake::Job(job));
         }
         if busy {

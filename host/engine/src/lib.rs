@@ -20,6 +20,7 @@ mod capacity;
 pub mod commons;
 mod component;
 mod concurrent;
+mod driver;
 mod host;
 mod instance;
 mod log;

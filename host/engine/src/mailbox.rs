@@ -8,9 +8,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 
-use atomic_waker::AtomicWaker;
 use openline_cluster::connection::Connection;
 use openline_core::event::{Acceptance, Event, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
@@ -82,7 +80,6 @@ pub(crate) struct Turn {
 #[derive(Debug, Default)]
 pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
-    driver: AtomicWaker,
 }
 
 #[derive(Debug, Default)]
@@ -181,35 +178,27 @@ impl Queue {
 // === impl Mailbox ===
 
 impl Mailbox {
-    /// Hands the job back when the instance has ended.
-    pub(crate) fn push(&self, job: Job) -> Result<(), Job> {
+    /// Hands the job back when the instance has ended. Nobody is told of it:
+    /// see [`crate::instance::Instance::submit`].
+    pub(crate) fn put(&self, job: Job) -> Result<(), Job> {
         let mut queue = self.queue.lock();
         if queue.closed {
             return Err(job);
         }
         queue.jobs.push_back(job);
-        drop(queue);
-        self.driver.wake();
         Ok(())
     }
 
-    pub(crate) fn poll_pop(&self, cx: &mut Context<'_>) -> Poll<Job> {
-        if let Some(job) = self.queue.lock().pop() {
-            return Poll::Ready(job);
-        }
-        // Registered before the second look: a job that comes in between
-        // wakes.
-        self.driver.register(cx.waker());
-        self.queue.lock().pop().map_or(Poll::Pending, Poll::Ready)
+    /// What to do next.
+    pub(crate) fn pop(&self) -> Option<Job> {
+        self.queue.lock().pop()
     }
 
-    /// Has no job begun that comes from now on, and wakes the driver.
+    /// Has no job begun that comes from now on.
     pub(crate) fn end(&self) {
         let mut queue = self.queue.lock();
         let waiting = queue.jobs.len();
         queue.last.get_or_insert(waiting);
-        drop(queue);
-        self.driver.wake();
     }
 
     /// Whether there is nothing to do.

@@ -6,6 +6,7 @@ use openline_core::event::Event;
 use openline_core::fault::Fault;
 use openline_core::message::Message;
 use openline_core::name::AlarmName;
+use smallvec::SmallVec;
 use wasmtime::Store;
 use wasmtime::component::{Resource, TypedFunc};
 
@@ -17,6 +18,10 @@ use crate::instance::{
 use crate::mailbox::Job;
 use crate::pool::Pool;
 use crate::store::{self, Handle, Run, StoreData};
+
+/// Messages of a batch whose references need no allocation: more come in one
+/// read only if they are tiny.
+const BATCH_INLINE: usize = 16;
 
 /// A store with its exports; both are dropped before anybody is told.
 struct Guest {
@@ -181,7 +186,8 @@ impl Guest {
                 enforce(run, shared, exports.open.call_async(store, (connection,))).await
             }
             Event::Messages(batch) => {
-                let batch: Vec<MessageRef<'_>> = batch.iter().map(lowered).collect();
+                let batch: SmallVec<[MessageRef<'_>; BATCH_INLINE]> =
+                    batch.iter().map(lowered).collect();
                 // Shortens the lifetime in the function's type to the batch's.
                 let messages: TypedFunc<(Resource<Handle>, &[MessageRef<'_>]), ()> =
                     exports.messages;

@@ -17,6 +17,7 @@ use tokio::time::Instant as Moment;
 
 use crate::backoff::Backoff;
 use crate::component::Loaded;
+use crate::driver::{self, Driver};
 use crate::instance::{self, Instance};
 use crate::mailbox::Mailbox;
 use crate::store::Shared;
@@ -169,6 +170,7 @@ impl Pool {
             pool: Arc::downgrade(self),
             key: key.map(str::to_owned),
             mailbox: Mailbox::default(),
+            driver: Driver::default(),
             bound: AtomicU32::new(1),
             ending: AtomicBool::new(false),
             retired: AtomicBool::new(false),
@@ -176,7 +178,7 @@ impl Pool {
         });
         state.live.insert(instance.number, Arc::clone(&instance));
         let driving = instance::drive(Arc::clone(self), Arc::clone(&instance), place);
-        tokio::spawn(driving);
+        driver::spawn(Arc::clone(&instance), driving);
         Ok(instance)
     }
 

@@ -138,7 +138,7 @@ impl Version {
         let seat = self.pool.seat(wanted).map_err(|Full| UpgradeError::Full)?;
         let instance = Arc::clone(&seat.instance);
         let (reply, answer) = oneshot::channel();
-        if let Err(job) = instance.mailbox.push(Job::Upgrade(request, seat, reply)) {
+        if let Err(job) = instance.submit(Job::Upgrade(request, seat, reply)) {
             job.give_back();
         }
         match answer.await.unwrap_or(UpgradeOutcome::Fault(Fault::Host)) {

@@ -70,7 +70,7 @@ pub fn frames(bytes: &[u8]) {
         piece: usize::from(piece) + 1,
     };
     let meter = Meter::new(script, &[], fragments_max);
-    let config = Some(frames::config(message_bytes));
+    let config = Some(frames::config(message_bytes, 2 * 1024));
     let stream = WebSocketStream::from_raw_socket(meter, Role::Server, config);
     let mut stream = stream
         .now_or_never()

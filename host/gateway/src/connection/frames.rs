@@ -11,10 +11,6 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 
-/// The read buffer of a connection, in bytes. It is allocated at once and is
-/// most of what an idle connection costs: 2 KiB holds sixteen small messages,
-/// 4 KiB would add a half to the cost of an idle connection.
-const READ_BUFFER_BYTES: usize = 2 * 1024;
 /// Written without waiting for the flush once this much is gathered, in bytes.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 /// Control frames and headers beside a message, in bytes.
@@ -34,9 +30,9 @@ pub(crate) enum Received {
 }
 
 /// Every field is set: the defaults are made for few connections.
-pub(crate) fn config(message_bytes: usize) -> WebSocketConfig {
+pub(crate) fn config(message_bytes: usize, read_buffer_bytes: usize) -> WebSocketConfig {
     WebSocketConfig::default()
-        .read_buffer_size(READ_BUFFER_BYTES)
+        .read_buffer_size(read_buffer_bytes)
         .write_buffer_size(WRITE_BUFFER_BYTES)
         // A message is only written into it when the last write has gone, so
         // it never holds more than a buffer and a message.

@@ -24,6 +24,8 @@ pub(crate) struct Meter<S> {
     /// The kernel took bytes after it had been full: the peer's machine has
     /// acknowledged what was before.
     progress: bool,
+    /// The most that one read has brought, if it filled its buffer.
+    read_bytes_max: usize,
 }
 
 /// Where the stream of frames stands.
@@ -64,6 +66,7 @@ impl<S> Meter<S> {
             held: false,
             blocked: false,
             progress: false,
+            read_bytes_max: 0,
         }
     }
 
@@ -91,6 +94,17 @@ impl<S> Meter<S> {
         std::mem::take(&mut self.progress)
     }
 
+    /// The most that one read has brought of those that filled their buffer:
+    /// more might have come at once.
+    pub(super) fn read_bytes_max(&self) -> usize {
+        self.read_bytes_max
+    }
+
+    /// Begins anew with that.
+    pub(super) fn forget_reads(&mut self) {
+        self.read_bytes_max = 0;
+    }
+
     /// The connection ends: what still comes is only looked at for the peer's
     /// close frame.
     pub(super) fn release(&mut self) {
@@ -112,7 +126,11 @@ impl<S: AsyncRead + Unpin> AsyncRead for Meter<S> {
         }
         let before = buffer.filled().len();
         let polled = Pin::new(&mut self.socket).poll_read(cx, buffer);
-        self.scan.pass(&buffer.filled()[before..]);
+        let read = &buffer.filled()[before..];
+        if read.len() > self.read_bytes_max && buffer.remaining() == 0 {
+            self.read_bytes_max = read.len();
+        }
+        self.scan.pass(read);
         polled
     }
 }

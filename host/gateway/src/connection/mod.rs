@@ -52,6 +52,9 @@ const PINGS_UNANSWERED_MAX: u32 = 64;
 /// the outbox of a peer that does not read is not filled by the host.
 const ANSWERS_UNWRITTEN_MAX: u32 = 64;
 
+/// Messages of a batch that room is made for before they have come.
+const BATCH_EXPECTED_MAX: usize = 64;
+
 /// What one message, or all that one wake writes, may leave behind in the
 /// library's buffers, in bytes: a busy connection should cost what it did
 /// before it carried a large message.
@@ -65,6 +68,8 @@ pub(crate) struct Actor<S> {
     binding: Binding,
     batch: Vec<Message>,
     batch_bytes: usize,
+    /// Messages of the last batch: the next has often as many.
+    batch_expected: usize,
     /// The function was told of it: it will be told of the end.
     opened: bool,
     /// Something was written that is not flushed.
@@ -134,6 +139,7 @@ impl<S: Socket> Actor<S> {
             binding,
             batch: Vec::new(),
             batch_bytes: 0,
+            batch_expected: 1,
             opened: false,
             unflushed: false,
             pings: 0,
@@ -210,7 +216,7 @@ impl<S: Socket> Actor<S> {
         {
             return Poll::Ready(reason);
         }
-        self.deliver(cx);
+        self.deliver(cx, dry);
         self.leave(dry);
         if let Some(reason) = self.poll_write(cx) {
             return Poll::Ready(reason);
@@ -276,6 +282,9 @@ impl<S: Socket> Actor<S> {
                         continue;
                     }
                     self.batch_bytes += message.bytes();
+                    if self.batch.capacity() == 0 {
+                        self.batch.reserve_exact(self.batch_expected);
+                    }
                     self.batch.push(message);
                 }
                 // tungstenite has queued the pong.
@@ -300,8 +309,8 @@ impl<S: Socket> Actor<S> {
     /// Gives the function what is next, when it has returned from the last: an
     /// alarm that is due, or the batch. An alarm goes before messages that
     /// wait, messages before a second alarm: neither can keep the other from
-    /// its turn.
-    fn deliver(&mut self, cx: &mut Context<'_>) {
+    /// its turn. `dry` says that nothing more is buffered.
+    fn deliver(&mut self, cx: &mut Context<'_>, dry: bool) {
         let messages = !self.batch.is_empty();
         let alarm = self.is_alarm_due() && !(messages && self.rang);
         if !(messages || alarm) || self.binding.is_busy() || !self.connection.is_open() {
@@ -313,12 +322,25 @@ impl<S: Socket> Actor<S> {
             None if !messages => return,
             None => {
                 self.batch_bytes = 0;
+                self.batch_expected = self.batch.len().min(BATCH_EXPECTED_MAX);
                 Event::Messages(std::mem::take(&mut self.batch))
             }
         };
         self.rang = matches!(event, Event::Alarm(_));
-        if let Err(outcome) = self.binding.dispatch(event) {
-            self.take_outcome(outcome);
+        // Most calls return at once, in this task. What they do to this very
+        // connection is looked at below, and need not wake it.
+        let before = self.connection.hush();
+        let dispatched = self.binding.dispatch(event);
+        self.connection.register(cx.waker());
+        let outcome = dispatched.err().or_else(|| self.binding.outcome());
+        if self.connection.is_changed(&before) {
+            cx.waker().wake_by_ref();
+        }
+        let Some(outcome) = outcome else { return };
+        self.take_outcome(outcome);
+        // There is no return of the function to come that would wake it.
+        if !dry || !self.batch.is_empty() || self.is_alarm_due() {
+            cx.waker().wake_by_ref();
         }
     }
 

@@ -101,6 +101,9 @@ impl<S: Socket> Actor<S> {
     /// Lets the connection sleep when it should and can, and notes when it has
     /// woken.
     pub(super) fn sleep_or_wake(&mut self, cx: &mut Context<'_>, dry: bool) {
+        if dry && self.wire.is_narrow() && self.may_rest() {
+            self.wire.grow(cx);
+        }
         if self.tired {
             if dry && self.may_rest() {
                 self.wire.rest(cx);

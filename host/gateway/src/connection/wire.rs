@@ -20,6 +20,16 @@ use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 use super::frames;
 use super::meter::Meter;
 
+/// The read buffer of a connection, in bytes. It is allocated at once and is
+/// most of what a connection costs that has not slept yet: 2 KiB holds sixteen
+/// small messages. One whose reads fill it gets a larger one, until it sleeps:
+/// a read costs more than what it brings.
+const READ_BUFFER_BYTES: usize = 2 * 1024;
+
+/// The largest read buffer, in bytes. The library clears it before each read:
+/// past this size that costs what fewer reads save.
+const READ_BUFFER_BYTES_MAX: usize = 32 * 1024;
+
 /// A socket that can be waited for without a buffer to read into.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Ready when a read may bring something, an error or the end included; it
@@ -39,6 +49,7 @@ impl Socket for TcpStream {
 pub(super) struct Wire<S> {
     state: State<S>,
     message_bytes: usize,
+    read_buffer_bytes: usize,
 }
 
 #[derive(Debug)]
@@ -52,7 +63,7 @@ enum State<S> {
 impl<S: Socket> Wire<S> {
     /// `read` is what the peer sent behind its handshake.
     pub(super) async fn new(socket: Meter<S>, read: Vec<u8>, message_bytes: usize) -> Self {
-        let config = Some(frames::config(message_bytes));
+        let config = Some(frames::config(message_bytes, READ_BUFFER_BYTES));
         let stream = if read.is_empty() {
             WebSocketStream::from_raw_socket(socket, Role::Server, config).await
         } else {
@@ -61,6 +72,7 @@ impl<S: Socket> Wire<S> {
         Self {
             state: State::Awake(Box::new(stream)),
             message_bytes,
+            read_buffer_bytes: READ_BUFFER_BYTES,
         }
     }
 
@@ -79,6 +91,8 @@ impl<S: Socket> Wire<S> {
     /// Gives the library's buffers away. The caller has seen that there is
     /// nothing in them.
     pub(super) fn rest(&mut self, cx: &mut Context<'_>) {
+        self.read_buffer_bytes = READ_BUFFER_BYTES;
+        self.meter().forget_reads();
         self.state = match std::mem::replace(&mut self.state, State::Between) {
             State::Awake(stream) => State::Asleep(stream.into_inner()),
             other => other,
@@ -90,13 +104,33 @@ impl<S: Socket> Wire<S> {
         }
     }
 
+    /// Whether reads bring as much as the buffer holds, and it may be larger.
+    pub(super) fn is_narrow(&mut self) -> bool {
+        let bytes = self.read_buffer_bytes;
+        let larger = bytes < READ_BUFFER_BYTES_MAX && !self.is_asleep();
+        larger && self.meter().read_bytes_max() >= bytes
+    }
+
+    /// Gives the library a larger read buffer. The caller has seen that there
+    /// is nothing in the buffers.
+    pub(super) fn grow(&mut self, cx: &mut Context<'_>) {
+        let State::Awake(stream) = std::mem::replace(&mut self.state, State::Between) else {
+            unreachable!("it has just read");
+        };
+        self.state = State::Asleep(stream.into_inner());
+        self.read_buffer_bytes *= 2;
+        self.wake(cx);
+        // The new stream does not wait for the socket yet.
+        cx.waker().wake_by_ref();
+    }
+
     /// The stream, made anew if it sleeps.
     pub(super) fn wake(&mut self, cx: &mut Context<'_>) -> &mut WebSocketStream<Meter<S>> {
         if self.is_asleep() {
             let State::Asleep(meter) = std::mem::replace(&mut self.state, State::Between) else {
                 unreachable!("it was asleep");
             };
-            let config = Some(frames::config(self.message_bytes));
+            let config = Some(frames::config(self.message_bytes, self.read_buffer_bytes));
             let stream = pin!(WebSocketStream::from_raw_socket(
                 meter,
                 Role::Server,
@@ -118,7 +152,7 @@ impl<S: Socket> Wire<S> {
         match self.state {
             State::Awake(stream) => *stream,
             State::Asleep(meter) => {
-                let config = Some(frames::config(self.message_bytes));
+                let config = Some(frames::config(self.message_bytes, self.read_buffer_bytes));
                 WebSocketStream::from_raw_socket(meter, Role::Server, config).await
             }
             State::Between => unreachable!("it only lasts within `rest` and `wake`"),
