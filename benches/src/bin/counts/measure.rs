@@ -71,8 +71,12 @@ fn shown(stack: &str) -> String {
         .lines()
         .filter(|line| !line.trim_start().starts_with("at "))
         .collect();
-    let allocator = |line: &&str| line.contains("__rust_") || line.contains("allocator::count");
-    let skipped = frames.iter().rposition(allocator).map_or(0, |at| at + 1);
+    let allocator = |line: &&str| {
+        ["__rust_alloc", "__rust_realloc"]
+            .iter()
+            .any(|it| line.contains(it))
+    };
+    let skipped = frames.iter().position(allocator).map_or(0, |at| at + 1);
     let shown = frames[skipped..].iter().take(FRAMES_MAX);
     shown.copied().collect::<Vec<_>>().join("\n")
 }
