@@ -71,12 +71,12 @@ fn shown(stack: &str) -> String {
         .lines()
         .filter(|line| !line.trim_start().starts_with("at "))
         .collect();
+    // The last is our own, where the others are inlined without a name.
     let allocator = |line: &&str| {
-        ["__rust_alloc", "__rust_realloc"]
-            .iter()
-            .any(|it| line.contains(it))
+        let names = ["__rust_alloc", "__rust_realloc", ": count"];
+        names.iter().any(|name| line.ends_with(name))
     };
-    let skipped = frames.iter().position(allocator).map_or(0, |at| at + 1);
+    let skipped = frames.iter().rposition(allocator).map_or(0, |at| at + 1);
     let shown = frames[skipped..].iter().take(FRAMES_MAX);
     shown.copied().collect::<Vec<_>>().join("\n")
 }
