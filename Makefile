@@ -7,16 +7,17 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser suite test conformance fuzz bench bench-noisy bench-idle bench-goes soak fmt lint
+.PHONY: help check-tools setup guests run browser suite test conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes soak fmt lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
 	@echo
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-13s %s\n", $$1, $$2 }' Makefile
 	@echo
 	@echo 'OPENLINE_WASM_TARGET=wasm32-wasip2 or wasm32-wasip1 chooses how functions are'
 	@echo 'compiled; OPENLINE_SKIP_BROWSER=1 leaves out the test that needs a browser,'
-	@echo 'OPENLINE_SKIP_CONFORMANCE=1 the one that needs Python and the Autobahn suite.'
+	@echo 'OPENLINE_SKIP_CONFORMANCE=1 the one that needs Python and the Autobahn suite,'
+	@echo 'OPENLINE_SKIP_INSTRUCTIONS=1 the counts that need valgrind.'
 
 # Said here in words, rather than by the first compiler error.
 check-tools:
@@ -52,6 +53,19 @@ test: setup browser suite ## Test everything, also the page in a real browser
 conformance: guests ## Judge the host with the whole Autobahn test suite (a minute)
 	$(CARGO) build --release -p openline
 	@scripts/conformance.sh full
+
+# One build of host and counts together, so that `make run` finds all of it
+# made; and one command, so that both have the same features.
+BUILD_COUNTS = $(CARGO) build --release -p openline -p openline-benches --bin openline --bin counts
+COUNTS = $${CARGO_TARGET_DIR:-target}/release/counts
+
+counts: setup ## Fail if a message costs 10 % more allocations or instructions (1 minute)
+	$(BUILD_COUNTS)
+	$(COUNTS)
+
+counts-accept: setup ## Accept what a message costs now, as benches/counts.toml
+	$(BUILD_COUNTS)
+	$(COUNTS) --accept
 
 TARGET ?= frames
 SECONDS ?= 60

@@ -1,6 +1,7 @@
 //! What the criterion benchmarks share: a function that is loaded, and a
 //! connection of it without a socket.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
@@ -18,9 +19,20 @@ use openline_store::Store;
 
 /// Loads a component as a function.
 pub async fn function(component: &str, instance: InstancePolicy) -> anyhow::Result<Arc<Alias>> {
+    function_with_cache(component, instance, None).await
+}
+
+/// The same, compiled only once for a folder of compiled components. It is the
+/// only function of its runtime, so that there is one trial at a time.
+pub async fn function_with_cache(
+    component: &str,
+    instance: InstancePolicy,
+    cache: Option<PathBuf>,
+) -> anyhow::Result<Arc<Alias>> {
     let options = RuntimeOptions {
         instances: instance.instances,
-        ..RuntimeOptions::new(&ServerConfig::default(), None)
+        trials: 1,
+        ..RuntimeOptions::new(&ServerConfig::default(), cache)
     };
     let runtime = Arc::new(Runtime::new(options)?);
     let config = FunctionConfig {

@@ -55,6 +55,9 @@ const TABLE_ELEMENTS_MAX: usize = 100_000;
 pub struct RuntimeOptions {
     /// Instances of all functions together.
     pub instances: u32,
+    /// Places for instances beside those: each load makes one for a trial. A
+    /// load that finds none fails.
+    pub trials: u32,
     /// Alarms of all functions that belong to no connection.
     pub alarms: u32,
     /// Where compiled components are kept; none to compile at each start.
@@ -92,6 +95,8 @@ impl RuntimeOptions {
     pub fn new(server: &ServerConfig, cache: Option<PathBuf>) -> Self {
         Self {
             instances: server.instances,
+            // More loads are seldom between compiling and their trial's end.
+            trials: 8,
             alarms: server.alarms,
             cache,
             component_bytes: server.component_bytes,
@@ -363,8 +368,7 @@ pub fn digest_of(bytes: &[u8]) -> Digest {
 }
 
 fn settings(kind: EngineKind, options: &RuntimeOptions) -> Config {
-    // One more of each than may be live: the trial instance of a load.
-    let instances = options.instances.saturating_add(8);
+    let instances = options.instances.saturating_add(options.trials);
     let modules = instances.saturating_mul(4);
     let mut pooling = PoolingAllocationConfig::default();
     pooling
