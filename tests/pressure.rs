@@ -165,15 +165,15 @@ async fn who_waits_for_a_connection_that_ends_is_told_so() {
 #[tokio::test]
 async fn as_many_calls_wait_at_once_as_there_may_be_instances() {
     const INSTANCES: u32 = 24;
-    let options = RuntimeOptions {
-        instances: INSTANCES,
-        ..RuntimeOptions::new(&ServerConfig::default(), None)
-    };
-    let runtime = Arc::new(Runtime::new(options).unwrap());
     for (builder, name) in [
         (plain(), "fault-pressure"),
         (asynchronous(), "fault-pressure-async"),
     ] {
+        let options = RuntimeOptions {
+            instances: INSTANCES,
+            ..RuntimeOptions::new(&ServerConfig::default(), None)
+        };
+        let runtime = Arc::new(Runtime::new(options).unwrap());
         let alone = builder.instance(|instance| instance.concurrency = 1);
         let host = roomy(alone).start_on(&runtime).await;
         let mut slow = host.connect("/pressure").await;
