@@ -7,7 +7,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser suite test conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes soak fmt lint
+.PHONY: help check-tools setup guests run browser suite test conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts soak fmt lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -93,6 +93,10 @@ bench-idle: guests ## Measure what 10,000 idle connections cost in memory (2 min
 bench-goes: guests ## Measure waking after hibernation, and deploys under load (2 minutes)
 	$(CARGO) build --release -p openline -p openline-end-to-end
 	$(CARGO) run --release --quiet -p openline-end-to-end --bin goes
+
+bench-starts: guests ## Measure starting the host, and a thousand warm instances (1 minute)
+	$(CARGO) build --release -p openline -p openline-end-to-end
+	$(CARGO) run --release --quiet -p openline-end-to-end --bin starts
 
 soak: guests ## 10,000 connections that misbehave, then a search for leaks (8 minutes)
 	$(CARGO) build --release -p openline -p openline-soak

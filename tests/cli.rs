@@ -113,6 +113,18 @@ async fn run_serves_a_component_and_ends_in_good_order() {
     assert_eq!(rest, "", "only the address is data");
 }
 
+/// With them it keeps memory that it has given back; see its `memory` module.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_host_that_serves_has_no_huge_pages() {
+    let host = Serving::start(&["run", openline_guests::ECHO, "--listen", "127.0.0.1:0"]).await;
+    let process = host.process.id().unwrap();
+    let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
+    let line = status.lines().find(|line| line.starts_with("THP_enabled:"));
+    // Kernels without huge pages do not say.
+    assert!(line.is_none_or(|line| line.ends_with('0')), "{line:?}");
+}
+
 #[tokio::test]
 async fn run_serves_several_components_each_by_its_name_until_interrupted() {
     let echo = openline_guests::ECHO;

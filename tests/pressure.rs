@@ -2,12 +2,15 @@
 //! there is room, pings, and pausing a peer.
 
 use std::fs;
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
+use openline_core::config::ServerConfig;
 use openline_core::limits::OUTBOX_LOW_BYTES;
 use openline_core::message::Message as Payload;
 use openline_engine::inspect;
+use openline_engine::runtime::{Runtime, RuntimeOptions};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Client, Closed, Host, HostBuilder, eventually};
@@ -155,6 +158,45 @@ async fn who_waits_for_a_connection_that_ends_is_told_so() {
         assert_eq!(other.next_text().await, "begun");
         slow.vanish();
         assert_eq!(other.next_text().await, "gone", "{name}");
+    }
+}
+
+/// A call that waits keeps its stack, and each instance can have one.
+#[tokio::test]
+async fn as_many_calls_wait_at_once_as_there_may_be_instances() {
+    const INSTANCES: u32 = 24;
+    for (builder, name) in [
+        (plain(), "fault-pressure"),
+        (asynchronous(), "fault-pressure-async"),
+    ] {
+        let options = RuntimeOptions {
+            instances: INSTANCES,
+            ..RuntimeOptions::new(&ServerConfig::default(), None)
+        };
+        let runtime = Arc::new(Runtime::new(options).unwrap());
+        let alone = builder.instance(|instance| instance.concurrency = 1);
+        let host = roomy(alone).start_on(&runtime).await;
+        let mut slow = host.connect("/pressure").await;
+        let id = slow.ask("id").await;
+        let connections = host.function(name).hub().snapshot();
+        for _ in 0..MANY {
+            connections[0].push(Payload::Binary(vec![0; MESSAGE_BYTES].into()));
+        }
+        connections[0].wake();
+        let mut waiting = Vec::new();
+        for _ in 1..INSTANCES {
+            let mut client = host.connect("/pressure").await;
+            client.feed(Message::text("begun")).await;
+            client.feed(Message::text(format!("wait {id}"))).await;
+            client.flush().await;
+            assert_eq!(client.next_text().await, "begun", "{name}");
+            waiting.push(client);
+        }
+        assert_eq!(host.function(name).instances(), INSTANCES, "{name}");
+        slow.vanish();
+        for mut client in waiting {
+            assert_eq!(client.next_text().await, "gone", "{name}");
+        }
     }
 }
 

@@ -20,5 +20,6 @@ pub mod noisy;
 mod pinning;
 mod server;
 mod setting;
+pub mod starts;
 mod summary;
 mod table;

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::digest::Digest;
 use openline_core::limits::{FunctionLimits, InstancePolicy};
@@ -164,6 +165,20 @@ impl Runtime {
         })
     }
 
+    /// Makes the engines that these components will need, on a thread of its
+    /// own: a host that starts waits for its disk meanwhile. What is wrong with
+    /// a component, or an engine, is told to whoever loads it.
+    pub fn expect(self: &Arc<Self>, components: Vec<(Bytes, FunctionLimits)>) {
+        let runtime = Arc::clone(self);
+        tokio::task::spawn_blocking(move || {
+            for (bytes, limits) in components {
+                if let Ok(contract) = inspect(&bytes) {
+                    let _ = runtime.prepare(EngineKind::of(&contract, &limits));
+                }
+            }
+        });
+    }
+
     /// What all versions of a function will have in common.
     pub fn commons(&self, name: &FunctionName, store: &Store) -> Arc<Commons> {
         let clock = Arc::clone(&self.clock);
@@ -296,12 +311,12 @@ impl Runtime {
         shared: &Shared,
         bytes: Vec<u8>,
     ) -> Result<Loaded, LoadError> {
-        let metered = shared.limits.fuel_per_event > 0;
+        let limits = Arc::clone(&shared.limits);
         let permit = Arc::clone(&self.compiling).acquire_owned().await;
         let permit = permit.expect("the semaphore is never closed");
         let runtime = Arc::clone(self);
         let compiling = tokio::task::spawn_blocking(move || {
-            let compiled = runtime.compile(&bytes, metered);
+            let compiled = runtime.compile(&bytes, &limits);
             drop(permit);
             compiled
         });
@@ -313,12 +328,9 @@ impl Runtime {
         }
     }
 
-    fn compile(&self, bytes: &[u8], metered: bool) -> Result<Loaded, LoadError> {
+    fn compile(&self, bytes: &[u8], limits: &FunctionLimits) -> Result<Loaded, LoadError> {
         let contract = inspect(bytes)?;
-        let kind = EngineKind {
-            handler: contract.handler,
-            metered,
-        };
+        let kind = EngineKind::of(&contract, limits);
         let prepared = self.prepare(kind)?;
         let engine = &prepared.engine;
         let digest = Sha256::digest(bytes);
@@ -344,7 +356,7 @@ impl Runtime {
             .instantiate_pre(&component)
             .map_err(|error| LoadError::UnknownImport(format!("{error:#}")))?;
         let ticker = Arc::clone(&self.ticker);
-        Loaded::new(&component, pre, contract.handler, metered, ticker)
+        Loaded::new(&component, pre, kind.handler, kind.metered, ticker)
     }
 
     fn prepare(&self, kind: EngineKind) -> Result<Arc<Prepared>, LoadError> {
@@ -362,6 +374,27 @@ impl Runtime {
     }
 }
 
+impl EngineKind {
+    /// The engine that a component runs in.
+    fn of(contract: &Contract, limits: &FunctionLimits) -> Self {
+        Self {
+            handler: contract.handler,
+            metered: limits.fuel_per_event > 0,
+        }
+    }
+
+    /// Stacks for so many instances. One with a plain handler makes one call
+    /// after the other, and the next call takes the stack of the last; calls in
+    /// flight that wait have one each, and few wait at a time. Each costs 2 µs
+    /// when the engine is made, for its guard page.
+    fn stacks(self, instances: u32) -> u32 {
+        match self.handler {
+            HandlerKind::Plain => instances,
+            HandlerKind::Async => instances.saturating_mul(2),
+        }
+    }
+}
+
 /// What names the version that a component is.
 pub fn digest_of(bytes: &[u8]) -> Digest {
     Digest::new(Sha256::digest(bytes).into())
@@ -376,7 +409,7 @@ fn settings(kind: EngineKind, options: &RuntimeOptions) -> Config {
         .total_core_instances(modules)
         .total_memories(instances.saturating_mul(2))
         .total_tables(modules)
-        .total_stacks(instances.saturating_mul(2))
+        .total_stacks(kind.stacks(instances))
         .max_core_instances_per_component(MODULES_PER_COMPONENT_MAX)
         .max_memories_per_component(MODULES_PER_COMPONENT_MAX)
         .max_tables_per_component(MODULES_PER_COMPONENT_MAX)

@@ -5,7 +5,9 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use bytes::Bytes;
 use openline_core::config::{Config, ConfigError, FunctionConfig};
+use openline_core::limits::FunctionLimits;
 use openline_engine::LoadError;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_gateway::deployer::{Component, StartError};
@@ -115,6 +117,17 @@ pub(crate) fn components(config: &Config) -> Vec<Component> {
         })
     });
     read.collect()
+}
+
+/// What is going to be loaded, with what decides about its engine.
+pub(crate) fn expected(config: &Config, components: &[Component]) -> Vec<(Bytes, FunctionLimits)> {
+    let expected = components.iter().filter_map(|component| {
+        let named = |function: &&FunctionConfig| function.name == component.function;
+        let function = config.functions.iter().find(named)?;
+        let bytes = component.bytes.as_ref().ok()?;
+        Some((bytes.clone(), function.limit.clone()))
+    });
+    expected.collect()
 }
 
 /// Loads every component of a configuration, only to see that it does.

@@ -58,8 +58,9 @@ pub(crate) async fn serve(source: Source) -> anyhow::Result<()> {
 pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> anyhow::Result<()> {
     let config = source.read()?;
     let runtime = assemble::runtime(&config, driver.is_some())?;
-    let store = assemble::store(&config)?;
     let components = assemble::components(&config);
+    runtime.expect(assemble::expected(&config, &components));
+    let store = assemble::store(&config)?;
     let in_memory = config.server.data.is_none();
     let started = Deployer::start(runtime, store, in_memory, config.clone(), components).await;
     let deployer = started.map_err(|error| assemble::explain(error, &config, &source))?;

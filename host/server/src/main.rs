@@ -69,6 +69,10 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
         Command::CloseCodes(arguments) => return commands::close_codes::run(&arguments),
         _ => {}
     }
+    if matches!(command, Command::Serve(_) | Command::Run(_)) {
+        // Before there are threads that touch memory of their own.
+        memory::without_huge_pages();
+    }
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .on_thread_park(memory::before_parking)

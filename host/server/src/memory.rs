@@ -44,6 +44,26 @@ fn give_back_here() -> bool {
     news
 }
 
+/// Has the system give this process no huge pages: with them the allocator
+/// keeps 2 MiB where it needs one small page of them, and gets 2 MiB back for
+/// the first byte it uses of what it has returned. Ten thousand connections
+/// that had carried 1 MiB each kept 26 MB so. Processes that it starts inherit
+/// this.
+pub(crate) fn without_huge_pages() {
+    #[cfg(target_os = "linux")]
+    {
+        // SAFETY: `PR_SET_THP_DISABLE` takes a number and three zeros, reads
+        // and writes no memory of ours, and only changes which pages the
+        // system chooses later on.
+        #[expect(unsafe_code, reason = "its crate has no safe function")]
+        let refused = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) } != 0;
+        if refused {
+            // Kernels without huge pages refuse it, and need it least.
+            tracing::debug!("huge pages are not turned off");
+        }
+    }
+}
+
 /// A task that wakes the next thread: parked ones wake for work only, and take
 /// it when the others are held up.
 async fn visit() {
@@ -82,8 +102,6 @@ pub(crate) async fn give_back(gateway: Arc<Gateway>) {
 
 /// Returns what this thread has freed, and what all have freed in whole pieces.
 fn collect() {
-    // SAFETY: `mi_collect` may be called by any thread at any time; it touches
-    // only memory that is free.
     // SAFETY: `mi_collect` may be called by any thread at any time; it touches
     // only memory that is free.
     #[expect(unsafe_code, reason = "its crate has no safe function")]
