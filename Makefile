@@ -7,7 +7,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser suite test conformance fuzz bench bench-noisy bench-idle bench-goes soak fmt lint
+.PHONY: help check-tools setup guests run browser suite test conformance fuzz bench bench-noisy bench-idle bench-goes bench-peers soak fmt lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -79,6 +79,11 @@ bench-idle: guests ## Measure what 10,000 idle connections cost in memory (2 min
 bench-goes: guests ## Measure waking after hibernation, and deploys under load (2 minutes)
 	$(CARGO) build --release -p openline -p openline-end-to-end
 	$(CARGO) run --release --quiet -p openline-end-to-end --bin goes
+
+bench-peers: guests ## Measure beside Bun, Deno, Node, workerd and websocketd (an hour; ARGUMENTS=--quick)
+	@benches/peers/setup.sh $(or $(CARGO_TARGET_DIR),target)/peers
+	$(CARGO) build --release -p openline -p openline-end-to-end
+	$(CARGO) run --release --quiet -p openline-end-to-end --bin peers -- $(ARGUMENTS)
 
 soak: guests ## 10,000 connections that misbehave, then a search for leaks (8 minutes)
 	$(CARGO) build --release -p openline -p openline-soak
