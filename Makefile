@@ -7,7 +7,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser suite test conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts soak fmt lint
+.PHONY: help check-tools setup guests run browser suite test conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers soak fmt lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -97,6 +97,11 @@ bench-goes: guests ## Measure waking after hibernation, and deploys under load (
 bench-starts: guests ## Measure starting the host, and a thousand warm instances (1 minute)
 	$(CARGO) build --release -p openline -p openline-end-to-end
 	$(CARGO) run --release --quiet -p openline-end-to-end --bin starts
+
+bench-peers: guests ## Measure beside Bun, Deno, Node, workerd and websocketd (an hour; ARGUMENTS=--quick)
+	@benches/peers/setup.sh $(or $(CARGO_TARGET_DIR),target)/peers
+	$(CARGO) build --release -p openline -p openline-end-to-end
+	$(CARGO) run --release --quiet -p openline-end-to-end --bin peers -- $(ARGUMENTS)
 
 soak: guests ## 10,000 connections that misbehave, then a search for leaks (8 minutes)
 	$(CARGO) build --release -p openline -p openline-soak

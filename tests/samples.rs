@@ -151,3 +151,22 @@ async fn both_echoes_take_the_first_of_the_offered_subprotocols() {
         assert!(!client.headers.contains_key("sec-websocket-protocol"));
     }
 }
+
+#[tokio::test]
+async fn the_fan_out_reaches_all_subscribers_and_nobody_else() {
+    let host = Host::with(openline_guests::FAN_OUT, "/fan-out/{role}")
+        .start()
+        .await;
+    let mut first = host.connect("/fan-out/subscribe").await;
+    let mut second = host.connect("/fan-out/subscribe").await;
+    let mut publisher = host.connect("/fan-out/publish").await;
+    publisher.binary(&[1, 2, 3]).await;
+    publisher.text("hello").await;
+    for subscriber in [&mut first, &mut second] {
+        assert_eq!(subscriber.next().await, Message::binary(vec![1, 2, 3]));
+        assert_eq!(subscriber.next_text().await, "hello");
+    }
+    // Had it been told anything, this would not be what it hears first.
+    publisher.close(1000, "").await;
+    assert_eq!(publisher.closed().await.code, 1000);
+}

@@ -5,7 +5,8 @@
 //! round measures every setting on every server; ratios are taken within a
 //! round, so that a change of the machine's mood between rounds cancels out.
 //! `noisy` measures how the echo fares while other functions compute, `idle`
-//! what connections cost on which nothing happens.
+//! what connections cost on which nothing happens, `peers` how the host compares
+//! with JavaScript runtimes and with a process for each connection.
 //!
 //! Nothing here links wasmtime: the host is a program like any other.
 
@@ -17,6 +18,7 @@ mod load;
 pub mod measure;
 pub mod native;
 pub mod noisy;
+pub mod peers;
 mod pinning;
 mod server;
 mod setting;

@@ -1,5 +1,6 @@
 //! The servers that are measured, each a process of its own.
 
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use anyhow::{Context, bail};
 use openline_load::Target;
 use serde::Serialize;
 use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 
 use crate::pinning;
@@ -15,6 +17,9 @@ use crate::pinning;
 /// How long a server has to say where it listens: the host may have to compile
 /// its component first.
 const START_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// How often a server that says nothing is asked whether it accepts.
+const KNOCK_AGAIN: Duration = Duration::from_millis(1);
 
 /// What is measured.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, clap::ValueEnum)]
@@ -117,10 +122,52 @@ impl Server {
     }
 }
 
+/// How a server lets know that it listens.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Ready {
+    /// Its first line on stdout ends with `http://ADDRESS`.
+    Says,
+    /// Its first line on stdout is an object with the `port`, of the loopback
+    /// address: workerd's `--control-fd`.
+    SaysPort,
+    /// It does not: it accepts connections here.
+    Accepts(SocketAddr),
+}
+
+impl Ready {
+    async fn wait(self, stdout: &mut BufReader<ChildStdout>, name: &str) -> anyhow::Result<String> {
+        if let Self::Accepts(address) = self {
+            while TcpStream::connect(address).await.is_err() {
+                tokio::time::sleep(KNOCK_AGAIN).await;
+            }
+            return Ok(address.to_string());
+        }
+        let mut line = String::new();
+        stdout.read_line(&mut line).await?;
+        let address = match self {
+            Self::Says => line.split("http://").nth(1).map(str::to_owned),
+            _ => {
+                let said: serde_json::Value = serde_json::from_str(&line).unwrap_or_default();
+                let port = said.get("port").and_then(serde_json::Value::as_u64);
+                port.map(|port| format!("127.0.0.1:{port}"))
+            }
+        };
+        let address =
+            address.with_context(|| format!("{name} did not say where it listens: `{line}`"))?;
+        Ok(address.trim().trim_end_matches('/').to_owned())
+    }
+}
+
 impl Running {
     /// Starts a server and waits until it says where it listens. The target
     /// is `path` there.
-    pub(crate) async fn start(
+    pub(crate) async fn start(command: Command, name: &str, path: &str) -> anyhow::Result<Self> {
+        Self::start_until(Ready::Says, command, name, path).await
+    }
+
+    /// Starts a server and waits until it listens. The target is `path` there.
+    pub(crate) async fn start_until(
+        ready: Ready,
         mut command: Command,
         name: &str,
         path: &str,
@@ -134,14 +181,10 @@ impl Running {
         let stdout = child.stdout.take().context("the server has no stdout")?;
         let process = child.id().context("the server has ended")?;
         let mut stdout = BufReader::new(stdout);
-        let mut line = String::new();
-        tokio::time::timeout(START_TIMEOUT, stdout.read_line(&mut line))
+        let address = tokio::time::timeout(START_TIMEOUT, ready.wait(&mut stdout, name))
             .await
             .with_context(|| format!("{name} did not start within {START_TIMEOUT:?}"))??;
-        let address = line.split("http://").nth(1).map(str::trim);
-        let address =
-            address.with_context(|| format!("{name} did not say where it listens: `{line}`"))?;
-        let target = format!("ws://{}{path}", address.trim_end_matches('/')).parse()?;
+        let target = format!("ws://{address}{path}").parse()?;
         Ok(Self {
             child,
             _stdout: stdout,

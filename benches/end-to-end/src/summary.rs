@@ -56,7 +56,7 @@ pub(crate) struct Spread {
 
 impl Spread {
     /// `None` where there is nothing to sum up.
-    fn of(mut values: Vec<f64>) -> Option<Self> {
+    pub(crate) fn of(mut values: Vec<f64>) -> Option<Self> {
         values.sort_by(f64::total_cmp);
         let (least, most) = (*values.first()?, *values.last()?);
         let middle = values.len() / 2;
@@ -149,7 +149,8 @@ fn notes(measured: &Measured, server_cores: usize) -> Vec<String> {
     notes
 }
 
-fn generator_limits(report: &Report, server_cores: usize) -> bool {
+/// Whether the load generator was at its limit and the server was not.
+pub(crate) fn generator_limits(report: &Report, server_cores: usize) -> bool {
     let server = report.server.and_then(|server| server.cpu_seconds);
     let (Some(generator), Some(server)) = (report.generator_busy, server) else {
         return false;

@@ -87,3 +87,30 @@ async fn an_ordinary_request_is_told_to_upgrade() {
     stream.read_to_string(&mut response).await.unwrap();
     assert!(response.starts_with("HTTP/1.1 426 "), "{response}");
 }
+
+#[tokio::test]
+async fn what_is_published_reaches_all_subscribers_and_nobody_else() {
+    let address = server(false).await;
+    let mut sockets = Vec::new();
+    for path in ["subscribe", "subscribe", "publish"] {
+        let stream = TcpStream::connect(&address).await.unwrap();
+        let url = format!("ws://{address}/fan-out/{path}");
+        sockets.push(client_async(url, stream).await.unwrap().0);
+    }
+    let mut publisher = sockets.pop().unwrap();
+    // Once a pong is back, the server has it among the subscribers.
+    for subscriber in &mut sockets {
+        subscriber.send(Message::Ping("".into())).await.unwrap();
+        let pong = subscriber.next().await.unwrap().unwrap();
+        assert_eq!(pong, Message::Pong("".into()));
+    }
+    for message in [Message::text("hello"), Message::binary(vec![1, 2, 3])] {
+        publisher.send(message.clone()).await.unwrap();
+        for subscriber in &mut sockets {
+            assert_eq!(subscriber.next().await.unwrap().unwrap(), message);
+        }
+    }
+    publisher.close(None).await.unwrap();
+    let answer = publisher.next().await.unwrap().unwrap();
+    assert!(matches!(answer, Message::Close(_)), "{answer:?}");
+}

@@ -26,7 +26,7 @@ mod connect;
 mod error;
 mod open_files;
 mod options;
-mod process;
+pub mod process;
 mod progress;
 mod report;
 mod run;

@@ -78,8 +78,8 @@ pub struct Options {
     /// be secret.
     #[serde(skip)]
     pub headers: Vec<(String, String)>,
-    /// The server's process on this machine: its CPU time and memory become
-    /// part of the report (Linux only).
+    /// The server's process on this machine: its CPU time and memory, with those
+    /// of all processes below it, become part of the report (Linux only).
     pub process: Option<u32>,
 }
 

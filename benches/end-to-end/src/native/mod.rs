@@ -5,11 +5,16 @@
 //! works on the TCP stream itself, not on hyper's boxed one. What bounds it:
 //! the read buffer, and a write buffer of one message more than
 //! `WRITE_BUFFER_BYTES`, after which reading stops until the peer has read.
+//!
+//! Two paths do something else: see [`fan_out`].
+
+mod fan_out;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -32,6 +37,8 @@ use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
 
+use fan_out::Room;
+
 /// Largest message echoed.
 const MESSAGE_BYTES_MAX: usize = 16 << 20;
 
@@ -42,7 +49,7 @@ const WRITE_BUFFER_BYTES: usize = 16 << 10;
 /// open files, which takes a moment to pass.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(10);
 
-/// How the server echoes.
+/// What the server does, and how.
 #[derive(Debug, Clone, Copy)]
 pub struct EchoOptions {
     /// Read buffer of a connection, in bytes; allocated at once.
@@ -53,22 +60,25 @@ pub struct EchoOptions {
 
 /// Accepts and serves connections for ever.
 pub async fn serve(listener: TcpListener, options: EchoOptions) -> Infallible {
+    let room = Arc::new(Room::default());
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(connection(stream, options));
+                tokio::spawn(connection(stream, options, Arc::clone(&room)));
             }
             Err(_) => tokio::time::sleep(ACCEPT_BACKOFF).await,
         }
     }
 }
 
-async fn connection(stream: TcpStream, options: EchoOptions) {
+async fn connection(stream: TcpStream, options: EchoOptions, room: Arc<Room>) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
-    let service =
-        service_fn(|request| async move { Ok::<_, Infallible>(upgrade(request, options)) });
+    let service = service_fn(|request| {
+        let response = upgrade(request, options, &room);
+        async move { Ok::<_, Infallible>(response) }
+    });
     // A peer that breaks off a handshake is nobody's concern here.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
@@ -78,7 +88,11 @@ async fn connection(stream: TcpStream, options: EchoOptions) {
 
 /// Answers the handshake (RFC 6455, section 4.2.2), as far as a benchmark
 /// needs it: the load generator's handshakes are valid.
-fn upgrade(mut request: Request<Incoming>, options: EchoOptions) -> Response<Empty<Bytes>> {
+fn upgrade(
+    mut request: Request<Incoming>,
+    options: EchoOptions,
+    room: &Arc<Room>,
+) -> Response<Empty<Bytes>> {
     let mut response = Response::new(Empty::new());
     let key = request.headers().get(SEC_WEBSOCKET_KEY);
     let accept = key.map(|key| derive_accept_key(key.as_bytes()));
@@ -89,7 +103,18 @@ fn upgrade(mut request: Request<Incoming>, options: EchoOptions) -> Response<Emp
         headers.insert(SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         return response;
     };
-    tokio::spawn(echo(hyper::upgrade::on(&mut request), options));
+    let upgraded = hyper::upgrade::on(&mut request);
+    match request.uri().path() {
+        "/fan-out/subscribe" => {
+            tokio::spawn(fan_out::subscriber(upgraded, options, Arc::clone(room)));
+        }
+        "/fan-out/publish" => {
+            tokio::spawn(fan_out::publisher(upgraded, options, Arc::clone(room)));
+        }
+        _ => {
+            tokio::spawn(echo(upgraded, options));
+        }
+    }
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = response.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -98,15 +123,12 @@ fn upgrade(mut request: Request<Incoming>, options: EchoOptions) -> Response<Emp
     response
 }
 
-async fn echo(upgraded: OnUpgrade, options: EchoOptions) {
-    let Ok(upgraded) = upgraded.await else {
-        return;
-    };
+/// The WebSocket of an upgraded connection, unless the peer has gone.
+async fn socket(upgraded: OnUpgrade, options: EchoOptions) -> Option<WebSocketStream<TcpStream>> {
+    let upgraded = upgraded.await.ok()?;
     // hyper boxes the stream; taking it out saves a virtual call for each read
     // and write.
-    let Ok(Parts { io, read_buf, .. }) = upgraded.downcast::<TokioIo<TcpStream>>() else {
-        return;
-    };
+    let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
     let socket = WebSocketStream::from_partially_read(
         io.into_inner(),
         read_buf.to_vec(),
@@ -114,8 +136,15 @@ async fn echo(upgraded: OnUpgrade, options: EchoOptions) {
         Some(config(options)),
     );
     drop(read_buf);
+    Some(socket.await)
+}
+
+async fn echo(upgraded: OnUpgrade, options: EchoOptions) {
+    let Some(socket) = socket(upgraded, options).await else {
+        return;
+    };
     let mut echo = Echo {
-        socket: socket.await,
+        socket,
         flush_each: options.flush_each,
         flushed: true,
         waiting: None,

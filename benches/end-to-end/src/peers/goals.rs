@@ -1,0 +1,333 @@
+//! What was set out to be reached, beside what was measured. A measurement is
+//! no test: nothing fails here.
+
+use super::measurement::{
+    BYTES_PER_CONNECTION, BYTES_PER_INSTANCE, CPU_OF_INSTANCES, CPU_PER_DELIVERY, CPU_PER_MESSAGE,
+    DEEP, FAN_OUT, FAN_OUT_DEEP, LARGE, MILLISECONDS, Measurement, P50, P99, SCALING, USUAL,
+};
+use super::peer::Peer;
+use super::results::Results;
+use crate::summary::Spread;
+
+use Peer::{
+    Bun, Deno, Native, NativeFlushEach, Node, Openline, OpenlineAsync, Websocketd, Workerd,
+};
+
+/// How the host's figure is judged.
+#[derive(Debug, Clone, Copy)]
+enum Measure {
+    /// Alone.
+    Alone,
+    /// Divided by another server's.
+    To(Peer),
+    /// Less another server's.
+    Above(Peer),
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Goal {
+    measurement: Measurement,
+    figure: &'static str,
+    peer: Peer,
+    measure: Measure,
+    /// The median may be this much at most; at least where that is better.
+    limit: f64,
+    more_is_better: bool,
+    /// The goal in words, and the unit of its figure.
+    text: &'static str,
+    unit: &'static str,
+}
+
+const fn to(
+    measurement: Measurement,
+    peer: Peer,
+    other: Peer,
+    limit: f64,
+    text: &'static str,
+) -> Goal {
+    Goal {
+        measurement,
+        figure: CPU_PER_MESSAGE,
+        peer,
+        measure: Measure::To(other),
+        limit,
+        more_is_better: false,
+        text,
+        unit: " ×",
+    }
+}
+
+const fn alone(
+    measurement: Measurement,
+    figure: &'static str,
+    limit: f64,
+    unit: &'static str,
+    text: &'static str,
+) -> Goal {
+    Goal {
+        measurement,
+        figure,
+        peer: Openline,
+        measure: Measure::Alone,
+        limit,
+        more_is_better: false,
+        text,
+        unit,
+    }
+}
+
+const fn fan_out(measurement: Measurement, other: Peer, limit: f64, text: &'static str) -> Goal {
+    Goal {
+        figure: CPU_PER_DELIVERY,
+        ..to(measurement, Openline, other, limit, text)
+    }
+}
+
+/// What the rounds of a quiet machine differ by.
+const LEVEL: f64 = 1.05;
+
+const IDLE: Measurement = Measurement::Idle { connections: 5_000 };
+
+const GOALS: [Goal; 25] = [
+    to(
+        USUAL,
+        Openline,
+        Native,
+        1.15,
+        "50 × 1, CPU: at most 1.15 × native",
+    ),
+    to(
+        USUAL,
+        Openline,
+        Bun,
+        1.15,
+        "50 × 1, CPU: within 1.15 × of Bun",
+    ),
+    to(USUAL, Openline, Deno, 1.0, "50 × 1, CPU: less than Deno"),
+    to(USUAL, Openline, Node, 1.0, "50 × 1, CPU: less than Node"),
+    to(
+        USUAL,
+        Openline,
+        Websocketd,
+        1.0,
+        "50 × 1, CPU: less than websocketd",
+    ),
+    to(
+        USUAL,
+        Openline,
+        Workerd,
+        0.25,
+        "50 × 1, CPU: a quarter of workerd or less",
+    ),
+    to(
+        USUAL,
+        OpenlineAsync,
+        Native,
+        1.5,
+        "50 × 1, CPU, async: at most 1.5 × native",
+    ),
+    to(
+        USUAL,
+        OpenlineAsync,
+        Deno,
+        1.0,
+        "50 × 1, CPU, async: less than Deno",
+    ),
+    to(
+        DEEP,
+        Openline,
+        Native,
+        1.6,
+        "50 × 16, CPU: at most 1.6 × native",
+    ),
+    to(
+        DEEP,
+        OpenlineAsync,
+        Native,
+        2.0,
+        "50 × 16, CPU, async: at most 2 × native",
+    ),
+    to(
+        DEEP,
+        Openline,
+        NativeFlushEach,
+        0.2,
+        "50 × 16, CPU: at most 0.2 × native, flush each",
+    ),
+    to(
+        DEEP,
+        OpenlineAsync,
+        NativeFlushEach,
+        0.27,
+        "50 × 16, CPU, async: at most 0.27 × native, flush each",
+    ),
+    to(
+        DEEP,
+        Openline,
+        Bun,
+        1.3,
+        "50 × 16, CPU: within 1.3 × of Bun",
+    ),
+    to(
+        LARGE,
+        Openline,
+        Native,
+        1.15,
+        "16 KiB, CPU: at most 1.15 × native",
+    ),
+    Goal {
+        measure: Measure::Above(Native),
+        ..alone(
+            Measurement::HalfPeak,
+            P50,
+            15.0,
+            " µs",
+            "half of the peak, p50: at most 15 µs above native",
+        )
+    },
+    Goal {
+        figure: P99,
+        ..to(
+            Measurement::HalfPeak,
+            Openline,
+            Native,
+            1.5,
+            "half of the peak, p99: at most 1.5 × native",
+        )
+    },
+    alone(
+        IDLE,
+        BYTES_PER_CONNECTION,
+        4_608.0,
+        " bytes",
+        "idle connection: at most 4.5 KiB",
+    ),
+    alone(
+        Measurement::Warm,
+        BYTES_PER_INSTANCE,
+        51_200.0,
+        " bytes",
+        "warm instance: at most 50 KiB",
+    ),
+    alone(
+        Measurement::Warm,
+        CPU_OF_INSTANCES,
+        50.0,
+        " ms",
+        "1,000 instances: in at most 50 ms of CPU time",
+    ),
+    alone(
+        Measurement::Start,
+        MILLISECONDS,
+        20.0,
+        " ms",
+        "start to first echo: at most 20 ms",
+    ),
+    Goal {
+        more_is_better: true,
+        ..alone(
+            Measurement::TwoCores,
+            SCALING,
+            1.8,
+            " ×",
+            "two cores against one: at least 1.8 ×",
+        )
+    },
+    fan_out(
+        FAN_OUT,
+        Native,
+        1.25,
+        "fan-out × 1, CPU: at most 1.25 × native",
+    ),
+    fan_out(
+        FAN_OUT,
+        Bun,
+        LEVEL,
+        "fan-out × 1, CPU: level with Bun (at most 1.05 ×)",
+    ),
+    fan_out(
+        FAN_OUT_DEEP,
+        Native,
+        1.25,
+        "fan-out × 16, CPU: at most 1.25 × native",
+    ),
+    fan_out(
+        FAN_OUT_DEEP,
+        Bun,
+        LEVEL,
+        "fan-out × 16, CPU: level with Bun (at most 1.05 ×)",
+    ),
+];
+
+/// A goal with what was measured.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Judged {
+    pub(crate) goal: &'static str,
+    pub(crate) measured: Spread,
+    pub(crate) unit: &'static str,
+    pub(crate) is_reached: bool,
+}
+
+/// All goals that can be judged by what was measured.
+pub(crate) fn judge(results: &Results) -> Vec<Judged> {
+    GOALS
+        .iter()
+        .filter_map(|goal| goal.judge(results))
+        .collect()
+}
+
+impl Goal {
+    fn judge(&self, results: &Results) -> Option<Judged> {
+        let section = results.section(self.measurement)?;
+        let column = section.column(self.peer)?;
+        let measured = match self.measure {
+            Measure::Alone => column.value(self.figure),
+            Measure::To(other) => {
+                let other = section.column(other)?;
+                column.beside(other, self.figure, |mine, theirs| mine / theirs)
+            }
+            Measure::Above(other) => {
+                let other = section.column(other)?;
+                column.beside(other, self.figure, |mine, theirs| mine - theirs)
+            }
+        }?;
+        let is_reached = match self.more_is_better {
+            true => measured.median >= self.limit,
+            false => measured.median <= self.limit,
+        };
+        Some(Judged {
+            goal: self.text,
+            measured,
+            unit: self.unit,
+            is_reached,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::judge;
+    use crate::peers::peer::Peer;
+    use crate::peers::results::tests::results;
+
+    #[test]
+    fn goals_are_judged_by_the_median_and_only_where_both_were_measured() {
+        let results = results(&[
+            (Peer::Native, &[10.0, 10.0, 10.0]),
+            (Peer::Openline, &[11.0, 11.4, 15.0]),
+            (Peer::Deno, &[11.0, 11.0, 11.0]),
+        ]);
+        let judged = judge(&results);
+        let said: Vec<_> = judged
+            .iter()
+            .map(|judged| (judged.goal, judged.is_reached))
+            .collect();
+        assert_eq!(
+            said,
+            [
+                ("50 × 1, CPU: at most 1.15 × native", true),
+                ("50 × 1, CPU: less than Deno", false),
+            ]
+        );
+    }
+}

@@ -1,0 +1,234 @@
+//! Where the servers' programs are, which version they have, and how each is
+//! started: one process, no options beyond what its documentation recommends.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Command as Probe, Stdio};
+
+use anyhow::Context;
+use tempfile::NamedTempFile;
+use tokio::process::Command;
+
+use super::peer::Peer;
+use crate::pinning;
+use crate::server::{Ready, Running};
+
+/// Read buffer of the native server: the host's, so that both do the same reads
+/// and hold the same memory.
+const NATIVE_READ_BUFFER: &str = "2048";
+
+/// Instances of the function, for 20,000 connections at the default
+/// concurrency of 100: the default has room for 10,000.
+const INSTANCES: u32 = 200;
+/// The same where each connection has its own: the thousand that are measured,
+/// and some.
+const INSTANCES_ISOLATED: u32 = 1_100;
+
+/// What a server is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Work {
+    Echo,
+    /// The host's function with `concurrency = 1`; as `Echo` for others.
+    EchoIsolated,
+    FanOut,
+}
+
+/// Where the programs and the functions are.
+#[derive(Debug, Clone)]
+pub(crate) struct Programs {
+    pub(crate) host: PathBuf,
+    pub(crate) native: PathBuf,
+    pub(crate) guests: PathBuf,
+    /// The folder that `benches/peers/setup.sh` has filled.
+    pub(crate) peers: PathBuf,
+    /// Whether what they say on stderr is shown.
+    pub(crate) are_loud: bool,
+}
+
+/// A server that listens; dropping it kills it.
+#[derive(Debug)]
+pub(crate) struct Started {
+    pub(crate) running: Running,
+    /// Read while it starts; removed with it.
+    _configuration: Option<NamedTempFile>,
+}
+
+impl Started {
+    pub(crate) async fn stop(self) -> anyhow::Result<()> {
+        self.running.stop().await
+    }
+}
+
+impl Programs {
+    /// The server's version, as it says itself, or why it cannot be measured.
+    pub(crate) fn version(&self, peer: Peer) -> Result<String, String> {
+        let program = self.program(peer)?;
+        let said = || version_of(&program).ok_or("it does not say its version".to_owned());
+        match peer {
+            Peer::Native | Peer::NativeFlushEach => {
+                exists(&program)?;
+                Ok("hyper 1, tokio-tungstenite 0.30".to_owned())
+            }
+            Peer::Openline | Peer::OpenlineAsync => {
+                for name in ["echo", "echo-async", "fan-out"] {
+                    exists(&self.function(name))?;
+                }
+                said()
+            }
+            Peer::Bun => Ok(format!("Bun {}", said()?)),
+            Peer::Node => {
+                let package = self.peers.join("node_modules/ws/package.json");
+                let text = fs::read(&package).map_err(|_| missing(&package))?;
+                let package: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
+                let version = package.get("version").and_then(|version| version.as_str());
+                Ok(format!("Node {}, ws {}", said()?, version.unwrap_or("?")))
+            }
+            Peer::Deno | Peer::Workerd => said(),
+            // The program calls itself a development build.
+            Peer::Websocketd => {
+                exists(&program)?;
+                let version = fs::read_to_string(self.peers.join("websocketd/version"));
+                let version = version.unwrap_or_default();
+                Ok(format!("websocketd {} (Debian)", version.trim()))
+            }
+        }
+    }
+
+    fn program(&self, peer: Peer) -> Result<PathBuf, String> {
+        let package = |scope: &str, file: &str| {
+            let folder = self.peers.join("node_modules").join(scope);
+            let packages = fs::read_dir(&folder).into_iter().flatten().flatten();
+            // One for each platform that might be this one.
+            let mut programs = packages.map(|package| package.path().join(file));
+            let found = programs.find(|program| version_of(program).is_some());
+            found.ok_or_else(|| missing(&folder))
+        };
+        match peer {
+            Peer::Native | Peer::NativeFlushEach => Ok(self.native.clone()),
+            Peer::Openline | Peer::OpenlineAsync => Ok(self.host.clone()),
+            Peer::Bun => package("@oven", "bin/bun"),
+            Peer::Deno => package("@deno", "deno"),
+            Peer::Node => Ok("node".into()),
+            Peer::Workerd => package("@cloudflare", "bin/workerd"),
+            Peer::Websocketd => Ok(self.peers.join("websocketd/usr/bin/websocketd")),
+        }
+    }
+
+    fn function(&self, name: &str) -> PathBuf {
+        self.guests.join(format!("{name}.wasm"))
+    }
+
+    /// Starts a server on these CPUs and waits until it listens. Its target is
+    /// the echo, or for [`Work::FanOut`] where subscribers connect.
+    pub(crate) async fn start(
+        &self,
+        peer: Peer,
+        work: Work,
+        cpus: Option<&str>,
+    ) -> anyhow::Result<Started> {
+        let program = self.program(peer).map_err(anyhow::Error::msg)?;
+        let mut command = pinning::command(&program, cpus);
+        let mut ready = Ready::Says;
+        let mut configuration = None;
+        match peer {
+            Peer::Native | Peer::NativeFlushEach => {
+                command.args(["--read-buffer", NATIVE_READ_BUFFER]);
+                if peer == Peer::NativeFlushEach {
+                    command.arg("--flush-each");
+                }
+            }
+            Peer::Openline | Peer::OpenlineAsync => {
+                let file = self.configure(peer, work)?;
+                command.args(["serve", "--log", "error", "--config"]);
+                command.arg(file.path());
+                configuration = Some(file);
+            }
+            Peer::Bun => self.script(&mut command, &[], "bun.js"),
+            Peer::Deno => self.script(&mut command, &["run", "--allow-net"], "deno.js"),
+            Peer::Node => self.script(&mut command, &[], "node.js"),
+            Peer::Workerd => {
+                ready = Ready::SaysPort;
+                self.script(&mut command, &["serve", "--control-fd=1"], "workerd.capnp");
+            }
+            Peer::Websocketd => {
+                let address = free_address()?;
+                ready = Ready::Accepts(address);
+                let port = format!("--port={}", address.port());
+                command.args(["--address=127.0.0.1", &port, "--loglevel=error", "cat"]);
+            }
+        }
+        if !self.are_loud {
+            command.stderr(Stdio::null());
+        }
+        let path = match (work, peer) {
+            (Work::FanOut, _) => "/fan-out/subscribe",
+            (_, Peer::Openline | Peer::OpenlineAsync) => "/echo",
+            _ => "/",
+        };
+        Ok(Started {
+            running: Running::start_until(ready, command, peer.name(), path).await?,
+            _configuration: configuration,
+        })
+    }
+
+    fn script(&self, command: &mut Command, arguments: &[&str], file: &str) {
+        command.args(arguments).arg(self.peers.join(file));
+        command
+            .env("NO_COLOR", "1")
+            .env("DENO_NO_UPDATE_CHECK", "1");
+    }
+
+    /// The host's configuration: its defaults, but for room for more
+    /// connections than they have.
+    fn configure(&self, peer: Peer, work: Work) -> anyhow::Result<NamedTempFile> {
+        let (name, route) = match (work, peer) {
+            (Work::FanOut, _) => ("fan-out", "/fan-out/{role}"),
+            (_, Peer::OpenlineAsync) => ("echo-async", "/echo"),
+            _ => ("echo", "/echo"),
+        };
+        let (instances, concurrency) = match work {
+            Work::EchoIsolated => (INSTANCES_ISOLATED, "concurrency = 1\n"),
+            Work::Echo | Work::FanOut => (INSTANCES, ""),
+        };
+        let component = self.function(name).canonicalize()?;
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\ninstances = {INSTANCES_ISOLATED}\n\n\
+             [[function]]\nname = \"{name}\"\ncomponent = {component:?}\nroute = \"{route}\"\n\
+             [function.instance]\ninstances = {instances}\n{concurrency}"
+        );
+        let file = tempfile::Builder::new().suffix(".toml").tempfile()?;
+        fs::write(file.path(), text)?;
+        Ok(file)
+    }
+}
+
+/// What the program says to `--version`, its first line.
+fn version_of(program: &Path) -> Option<String> {
+    let mut probe = Probe::new(program);
+    probe.arg("--version").stdin(Stdio::null());
+    let output = probe
+        .output()
+        .ok()
+        .filter(|output| output.status.success())?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let line = text.lines().next()?;
+    // What follows in brackets are the platform and the kind of build.
+    Some(line.split(" (").next().unwrap_or(line).trim().to_owned())
+}
+
+fn exists(file: &Path) -> Result<(), String> {
+    file.is_file().then_some(()).ok_or_else(|| missing(file))
+}
+
+fn missing(file: &Path) -> String {
+    format!("there is no `{}`", file.display())
+}
+
+/// An address that nobody listens at. Found first, taken a moment later:
+/// nothing else here asks for ports meanwhile.
+fn free_address() -> anyhow::Result<SocketAddr> {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
+    let listener = listener.context("there is no free port")?;
+    Ok(listener.local_addr()?)
+}
