@@ -97,10 +97,19 @@ async fn rounds(plan: &Plan) -> anyhow::Result<Vec<Section>> {
         .collect())
 }
 
+/// Past messages of this size, in bytes, the native echo has a read buffer of
+/// the second: what the host's grows to.
+const READ_BUFFER_SMALL: usize = 4 << 10;
+const READ_BUFFER_LARGE: usize = 32 << 10;
+
 /// One measurement: a fresh server, a fresh load generator.
 async fn measure(plan: &Plan, setting: &Setting, server: Server) -> anyhow::Result<Report> {
     let Pinning { server: cpus, load } = &plan.pinning;
-    let running = server.start(&plan.programs, cpus.as_deref()).await?;
+    let mut programs = plan.programs.clone();
+    if setting.message_bytes > READ_BUFFER_SMALL {
+        programs.native_read_buffer = programs.native_read_buffer.max(READ_BUFFER_LARGE);
+    }
+    let running = server.start(&programs, cpus.as_deref()).await?;
     let options = setting.options(
         running.target.clone(),
         plan.duration,

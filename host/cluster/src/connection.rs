@@ -386,18 +386,25 @@ impl Connection {
         self.owner.register(waker);
     }
 
-    /// Wakes nobody until somebody is [registered](Connection::register)
-    /// again: who is about to look at everything anyway need not be told of
-    /// what he does himself. Answers what [`Connection::is_changed`] compares.
-    pub fn hush(&self) -> Flags {
-        let flags = Flags(self.flags.load(Ordering::Acquire));
-        drop(self.owner.take());
-        flags
+    /// What was asked for until now. Taken when the owner has
+    /// [registered](Connection::register) and is about to look at it.
+    pub fn flags(&self) -> Flags {
+        Flags(self.flags.load(Ordering::Acquire))
     }
 
-    /// Whether anything was asked for since then, beside what is in the outbox.
-    pub fn is_changed(&self, since: &Flags) -> bool {
-        self.flags.load(Ordering::Acquire) != since.0
+    /// Wakes nobody until somebody is registered again: who is about to look
+    /// at everything anyway need not be told of what he does himself.
+    pub fn hush(&self) {
+        drop(self.owner.take());
+    }
+
+    /// Whether anything was asked for that the owner has not seen, beside what
+    /// is in the outbox. Asked when the owner is registered again: `seen` is
+    /// what he has acted on, and alarms he has taken note of.
+    pub fn is_changed(&self, seen: Flags) -> bool {
+        let now = self.flags().0;
+        let asked = PAUSED | DRAINING | REDEPLOYED | TERMINATED;
+        (now ^ seen.0) & asked != 0 || now & ALARM_SET != 0
     }
 
     /// The next thing to write.

@@ -153,3 +153,25 @@ fn who_serves_it_is_noted() {
     connection.note_server(7, u64::MAX);
     assert_eq!(connection.server(), (7, u64::MAX));
 }
+
+#[test]
+fn what_the_owner_has_not_seen_is_a_change() {
+    let (connection, _) = connection(FunctionLimits::default(), 1 << 20);
+    connection.pause(true);
+    let seen = connection.flags();
+    connection.hush();
+    connection.rest();
+    assert!(!connection.is_changed(seen), "sleeping is the owner's own");
+    connection.pause(false);
+    assert!(connection.is_changed(seen));
+    let seen = connection.flags();
+    connection
+        .set_alarm(name("soon"), Duration::from_secs(1))
+        .unwrap();
+    assert!(connection.is_changed(seen));
+    assert!(connection.is_changed(connection.flags()), "not taken yet");
+    assert!(connection.take_alarm_set());
+    assert!(!connection.is_changed(seen));
+    connection.drain();
+    assert!(connection.is_changed(seen));
+}

@@ -57,8 +57,8 @@ impl Instance {
     /// Gives it something to do, and has it done at once if nobody else is
     /// about it. Hands the job back when the instance has ended.
     pub(crate) fn submit(&self, job: Job) -> Result<(), Job> {
-        self.mailbox.put(job)?;
-        self.driver.run();
+        let waiting = self.mailbox.put(job)?;
+        self.driver.run(waiting);
         Ok(())
     }
 
@@ -97,6 +97,7 @@ pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place
     let ended = Ended {
         pool: &pool,
         instance: &instance,
+        place: Some(place),
     };
     let driving = async {
         match pool.loaded.kind {
@@ -149,8 +150,6 @@ pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place
         }
     }
     drop(ended);
-    // The store is gone, and with it what it held in the engine's pools.
-    drop(place);
 }
 
 /// What a panic says.
@@ -164,16 +163,17 @@ pub(crate) fn words(panic: &(dyn Any + Send)) -> &str {
 struct Ended<'a> {
     pool: &'a Arc<Pool>,
     instance: &'a Arc<Instance>,
+    place: Option<Place>,
 }
 
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
         self.pool.retire(self.instance);
-        self.instance
-            .mailbox
-            .close()
-            .into_iter()
-            .for_each(Job::give_back);
+        let jobs = self.instance.mailbox.close();
+        // The store is gone, and with it what it held in the engine's pools:
+        // who is told next may need the place.
+        self.place = None;
+        jobs.into_iter().for_each(Job::give_back);
     }
 }
 
@@ -261,13 +261,14 @@ impl Idleness {
         active: u64,
         busy: bool,
     ) -> Poll<Wake> {
-        if instance.driver.is_spent() && !instance.mailbox.is_empty() {
+        if !instance.driver.is_spent() {
+            if let Some(job) = instance.mailbox.pop() {
+                instance.driver.spend();
+                return Poll::Ready(Wake::Job(job));
+            }
+        } else if !instance.mailbox.is_empty() {
             instance.driver.wake();
             return Poll::Pending;
-        }
-        if let Some(job) = instance.mailbox.pop() {
-            instance.driver.spend();
-            return Poll::Ready(Wake::Job(job));
         }
         if busy {
             return Poll::Pending;

@@ -178,15 +178,16 @@ impl Queue {
 // === impl Mailbox ===
 
 impl Mailbox {
-    /// Hands the job back when the instance has ended. Nobody is told of it:
-    /// see [`crate::instance::Instance::submit`].
-    pub(crate) fn put(&self, job: Job) -> Result<(), Job> {
+    /// Answers how many wait with it, or hands the job back when the instance
+    /// has ended. Nobody is told of it: see
+    /// [`crate::instance::Instance::submit`].
+    pub(crate) fn put(&self, job: Job) -> Result<usize, Job> {
         let mut queue = self.queue.lock();
         if queue.closed {
             return Err(job);
         }
         queue.jobs.push_back(job);
-        Ok(())
+        Ok(queue.jobs.len())
     }
 
     /// What to do next.

@@ -45,7 +45,10 @@ pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
     loop {
         let run = &guest.run;
         let active = run.clock.entered();
-        let wake = std::future::poll_fn(|cx| idleness.poll(cx, instance, run, active, false)).await;
+        // Whoever polls this may have used up what tokio lets a task do at
+        // once, and the timer would not take note of whom to wake.
+        let next = std::future::poll_fn(|cx| idleness.poll(cx, instance, run, active, false));
+        let wake = tokio::task::unconstrained(next).await;
         let handled = match wake {
             Wake::Job(job) => guest.handle(pool, job).await,
             Wake::Idle => {

@@ -14,9 +14,11 @@ use super::peer::Peer;
 use crate::pinning;
 use crate::server::{Ready, Running};
 
-/// Read buffer of the native server: the host's, so that both do the same reads
-/// and hold the same memory.
+/// Read buffer of the native server: the host's first, so that both do the same
+/// reads and hold the same memory.
 const NATIVE_READ_BUFFER: &str = "2048";
+/// The same for large messages: what the host's has then grown to.
+const NATIVE_READ_BUFFER_LARGE: &str = "32768";
 
 /// Instances of the function, for 20,000 connections at the default
 /// concurrency of 100: the default has room for 10,000.
@@ -29,6 +31,9 @@ const INSTANCES_ISOLATED: u32 = 1_100;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     Echo,
+    /// Messages that are larger than the first read buffer; as `Echo` for all
+    /// but the native echo.
+    EchoLarge,
     /// The host's function with `concurrency = 1`; as `Echo` for others.
     EchoIsolated,
     FanOut,
@@ -133,7 +138,11 @@ impl Programs {
         let mut configuration = None;
         match peer {
             Peer::Native | Peer::NativeFlushEach => {
-                command.args(["--read-buffer", NATIVE_READ_BUFFER]);
+                let buffer = match work {
+                    Work::EchoLarge => NATIVE_READ_BUFFER_LARGE,
+                    _ => NATIVE_READ_BUFFER,
+                };
+                command.args(["--read-buffer", buffer]);
                 if peer == Peer::NativeFlushEach {
                     command.arg("--flush-each");
                 }
@@ -189,7 +198,7 @@ impl Programs {
         };
         let (instances, concurrency) = match work {
             Work::EchoIsolated => (INSTANCES_ISOLATED, "concurrency = 1\n"),
-            Work::Echo | Work::FanOut => (INSTANCES, ""),
+            Work::Echo | Work::EchoLarge | Work::FanOut => (INSTANCES, ""),
         };
         let component = self.function(name).canonicalize()?;
         let text = format!(

@@ -121,7 +121,11 @@ impl Conditions {
         rate: Option<f64>,
         cpus: Option<&str>,
     ) -> anyhow::Result<Taken> {
-        let started = self.programs.start(peer, Work::Echo, cpus).await?;
+        let work = match setting {
+            Measurement::Echo { message_bytes, .. } if message_bytes > 4 << 10 => Work::EchoLarge,
+            _ => Work::Echo,
+        };
+        let started = self.programs.start(peer, work, cpus).await?;
         let mut options = self.options(peer, &started);
         if let Measurement::Echo {
             connections,

@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Sink;
-use openline_cluster::connection::{Connection, Item, Next};
+use openline_cluster::connection::{Connection, Flags, Item, Next};
 use openline_core::close::CloseReason;
 use openline_core::event::Event;
 use openline_core::lifetime::Lifetime;
@@ -185,6 +185,7 @@ impl<S: Socket> Actor<S> {
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         self.connection.register(cx.waker());
+        let seen = self.connection.flags();
         if let Some(outcome) = self.binding.outcome() {
             self.take_outcome(outcome);
         }
@@ -216,12 +217,15 @@ impl<S: Socket> Actor<S> {
         {
             return Poll::Ready(reason);
         }
-        self.deliver(cx, dry);
+        // Reading has stopped for the answers to pings, and there may be more
+        // in the library's buffers.
+        let stuck = self.pings > PINGS_UNANSWERED_MAX;
+        self.deliver(cx, dry, seen);
         self.leave(dry);
         if let Some(reason) = self.poll_write(cx) {
             return Poll::Ready(reason);
         }
-        self.sleep_or_wake(cx, dry);
+        self.sleep_or_wake(cx, dry && !stuck);
         self.poll_ending(cx)
     }
 
@@ -309,8 +313,9 @@ impl<S: Socket> Actor<S> {
     /// Gives the function what is next, when it has returned from the last: an
     /// alarm that is due, or the batch. An alarm goes before messages that
     /// wait, messages before a second alarm: neither can keep the other from
-    /// its turn. `dry` says that nothing more is buffered.
-    fn deliver(&mut self, cx: &mut Context<'_>, dry: bool) {
+    /// its turn. `dry` says that nothing more is buffered, `seen` what this
+    /// poll has looked at.
+    fn deliver(&mut self, cx: &mut Context<'_>, dry: bool, seen: Flags) {
         let messages = !self.batch.is_empty();
         let alarm = self.is_alarm_due() && !(messages && self.rang);
         if !(messages || alarm) || self.binding.is_busy() || !self.connection.is_open() {
@@ -329,11 +334,11 @@ impl<S: Socket> Actor<S> {
         self.rang = matches!(event, Event::Alarm(_));
         // Most calls return at once, in this task. What they do to this very
         // connection is looked at below, and need not wake it.
-        let before = self.connection.hush();
+        self.connection.hush();
         let dispatched = self.binding.dispatch(event);
         self.connection.register(cx.waker());
         let outcome = dispatched.err().or_else(|| self.binding.outcome());
-        if self.connection.is_changed(&before) {
+        if self.connection.is_changed(seen) {
             cx.waker().wake_by_ref();
         }
         let Some(outcome) = outcome else { return };
