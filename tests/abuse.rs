@@ -301,3 +301,121 @@ async fn peers_that_vanish_in_the_middle_of_anything_leave_nothing() {
     drop(beside);
     host.nothing_is_left().await;
 }
+
+/// Reads echoes until so many have come; each is the next of a sequence.
+async fn reads_echoes_in_order(raw: &mut Raw, echoes: u32) {
+    let mut next = 0_u32;
+    while next < echoes {
+        let (first, payload) = raw.read_frame().await;
+        if first == PONG {
+            continue;
+        }
+        assert_eq!(first, BINARY);
+        assert_eq!(payload[..4], next.to_be_bytes());
+        next += 1;
+    }
+}
+
+/// A message with its place in a sequence, of this size.
+fn numbered(number: u32, bytes: usize) -> Vec<u8> {
+    let mut payload = number.to_be_bytes().to_vec();
+    payload.resize(bytes.max(4), 0x5a);
+    frame(BINARY, &payload)
+}
+
+#[tokio::test]
+async fn nothing_is_lost_while_the_read_buffer_grows() {
+    let host = Host::with(openline_guests::ECHO, "/echo").start().await;
+    let mut peer = Raw::upgraded(host.address, "/echo").await;
+    // Each write is as large as a read buffer, a byte less and more, and ends
+    // at every place of a frame that there is.
+    let mut sent = Vec::new();
+    let mut messages = 0;
+    for round in 0..400_usize {
+        sent.extend(numbered(messages, 4 + round * 37 % 3000));
+        messages += 1;
+    }
+    let mut rest = &sent[..];
+    for size in [2047, 2048, 2049, 4096, 8192, 16_384, 32_768, 65_536]
+        .into_iter()
+        .cycle()
+    {
+        let (now, later) = rest.split_at(size.min(rest.len()));
+        peer.send(now).await;
+        rest = later;
+        if rest.is_empty() {
+            break;
+        }
+    }
+    reads_echoes_in_order(&mut peer, messages).await;
+}
+
+#[tokio::test]
+async fn messages_between_pings_that_are_not_answered_yet_are_not_lost() {
+    let host = Host::with(openline_guests::ECHO, "/echo").start().await;
+    let peer = Raw::narrow(host.address, "/echo").await;
+    // Far more than the kernels take: see the flood of pings above. Each frame
+    // has 128 bytes, so that reads end between two.
+    const ROUNDS: u32 = 12_000;
+    let mut sent = Vec::new();
+    for number in 0..ROUNDS {
+        sent.extend(frame(PING, &[7; 122]).repeat(20));
+        sent.extend(numbered(number, 122));
+    }
+    let (mut reading, mut writing) = peer.socket.into_split();
+    // Until reading stops at the host, because its answers are not read.
+    let mut at = 0;
+    while at < sent.len() {
+        let part = &sent[at..sent.len().min(at + 2048)];
+        let writing = writing.write(part);
+        match tokio::time::timeout(Duration::from_millis(500), writing).await {
+            Ok(written) => at += written.unwrap(),
+            Err(_) => break,
+        }
+    }
+    assert!(at < sent.len(), "it was not stopped");
+    let sending = tokio::spawn(async move {
+        for part in sent[at..].chunks(2048) {
+            writing.write_all(part).await.unwrap();
+        }
+        writing
+    });
+    // It reads late, each time a little.
+    let mut read = Vec::new();
+    let mut buffer = vec![0; 64 * 1024];
+    let mut echoes = 0;
+    while echoes < ROUNDS {
+        tokio::task::yield_now().await;
+        let some = within("an answer", reading.read(&mut buffer))
+            .await
+            .unwrap();
+        assert!(some > 0, "the host ended the connection after {echoes}");
+        read.extend_from_slice(&buffer[..some]);
+        let mut at = 0;
+        while let Some((frame, bytes)) = parsed(&read[at..]) {
+            at += bytes;
+            if let Some(number) = frame {
+                assert_eq!(number, echoes);
+                echoes += 1;
+            }
+        }
+        read.drain(..at);
+    }
+    drop(within("all to be sent", sending).await.unwrap());
+}
+
+/// The number of an echo, none of a pong, and the size of the frame.
+fn parsed(bytes: &[u8]) -> Option<(Option<u32>, usize)> {
+    let (first, second) = (*bytes.first()?, *bytes.get(1)?);
+    let (length, header) = match second {
+        126 => (
+            usize::from(u16::from_be_bytes([*bytes.get(2)?, *bytes.get(3)?])),
+            4,
+        ),
+        short => (usize::from(short), 2),
+    };
+    let payload = bytes.get(header..header + length)?;
+    let number = (first == BINARY).then(|| u32::from_be_bytes(payload[..4].try_into().unwrap()));
+    assert!(first == BINARY || first == PONG);
+    Some((number, header + length))
+}
