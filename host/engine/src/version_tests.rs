@@ -122,13 +122,37 @@ async fn a_panic_of_the_host_ends_the_calls_in_flight_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_waited_behind_a_panic_of_the_host_is_handled_by_a_new_instance() {
+async fn an_event_is_handled_by_who_brings_it() {
     let function = function(openline_guests::ECHO).await;
+    let mut line = Line::open(&function).await;
+    line.is_served("first").await;
+    // Nothing is awaited: no other task has the thread meanwhile.
+    line.text("at once");
+    assert_eq!(line.binding.outcome(), Some(Outcome::Done));
+    let echo = Item::Message(Message::Text("at once".into()));
+    assert_eq!(line.connection.next(), Next::Item(echo));
+}
+
+#[tokio::test]
+async fn what_waited_behind_a_panic_of_the_host_is_handled_by_a_new_instance() {
+    let mut config = config();
+    config.instance.idle_timeout = Duration::ZERO;
+    let bytes = std::fs::read(openline_guests::ECHO).unwrap();
+    let function = Alias::to(runtime().load_alone(&config, bytes).await.unwrap());
     let mut failing = Line::open(&function).await;
     let mut waiting = Line::open(&function).await;
-    // Both are in the mailbox before the instance has the thread.
+    let gone = async {
+        while function.instances() > 0 {
+            tokio::task::yield_now().await;
+        }
+    };
+    let gone = tokio::time::timeout(Duration::from_secs(20), gone).await;
+    gone.expect("an instance with nothing to do ends");
+    // Both are in the mailbox of a new instance before that has the thread.
     failing.text(DEFECT);
     waiting.text("behind");
+    assert_eq!(function.instances(), 1);
+    assert_eq!(failing.binding.outcome(), None);
     assert_eq!(failing.outcome().await, Outcome::Fault(Fault::Host));
     assert_eq!(waiting.outcome().await, Outcome::Done);
     let echo = Item::Message(Message::Text("behind".into()));

@@ -179,3 +179,67 @@ impl<S: Socket> Wire<S> {
         meter.socket().poll_readable(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+    use futures_util::task::noop_waker;
+    use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
+
+    use super::*;
+
+    impl Socket for DuplexStream {
+        fn poll_readable(&self, _: &mut Context<'_>) -> Poll<()> {
+            Poll::Ready(())
+        }
+    }
+
+    /// A masked ping without a payload.
+    const PING: [u8; 6] = [0x89, 0x80, 1, 2, 3, 4];
+
+    /// Lets the host read so many bytes, the peer having sent no more.
+    fn read(wire: &mut Wire<DuplexStream>, peer: &mut DuplexStream, bytes: usize) {
+        let whole = bytes / PING.len() * PING.len();
+        peer.write_all(&PING.repeat(bytes / PING.len()))
+            .now_or_never()
+            .expect("there is room")
+            .unwrap();
+        let waker = noop_waker();
+        let mut cx = Context::from_waker(&waker);
+        let mut frames = 0;
+        while let Poll::Ready(frame) = wire.poll_frame(&mut cx) {
+            assert!(matches!(frame, Some(Ok(Frame::Ping(_)))));
+            frames += 1;
+        }
+        assert_eq!(frames * PING.len(), whole);
+    }
+
+    // Without a runtime, whose budget for a task would end the reading early.
+    #[test]
+    fn the_read_buffer_grows_to_its_bound_and_begins_anew_after_sleep() {
+        let waker = noop_waker();
+        let mut cx = Context::from_waker(&waker);
+        let (socket, mut peer) = duplex(1024 * 1024);
+        let meter = Meter::new(socket, &[], 1024);
+        let mut wire = Wire::new(meter, Vec::new(), 1024 * 1024)
+            .now_or_never()
+            .expect("there is no handshake to wait for");
+        read(&mut wire, &mut peer, READ_BUFFER_BYTES - PING.len());
+        assert!(!wire.is_narrow(), "the buffer was not full");
+        let mut sizes = vec![wire.read_buffer_bytes];
+        loop {
+            read(&mut wire, &mut peer, 4 * READ_BUFFER_BYTES_MAX);
+            if !wire.is_narrow() {
+                break;
+            }
+            wire.grow(&mut cx);
+            sizes.push(wire.read_buffer_bytes);
+        }
+        assert_eq!(sizes, [2, 4, 8, 16, 32].map(|size| size * 1024));
+        wire.rest(&mut cx);
+        assert!(!wire.is_narrow(), "asleep it has none");
+        read(&mut wire, &mut peer, PING.len());
+        assert_eq!(wire.read_buffer_bytes, READ_BUFFER_BYTES);
+        assert!(!wire.is_narrow());
+    }
+}
