@@ -44,4 +44,5 @@ mod reload;
 mod resources;
 mod samples;
 mod starting;
+mod taking_effect;
 mod tidy;

@@ -171,7 +171,6 @@ fn open_admin(
     };
     let address = listener.local_addr()?;
     let options = AdminOptions {
-        token: server.admin_token.clone(),
         component_bytes: server.component_bytes,
         listen,
     };
@@ -255,44 +254,24 @@ impl Host {
     }
 
     async fn try_reload(&mut self) -> anyhow::Result<String> {
-        let config = self.source.read()?;
+        let mut config = self.source.read()?;
+        let (in_force, waiting) = config.server.in_force(&self.started);
+        config.server = in_force;
         let components = assemble::components(&config);
         let reloaded = self.deployer.reload(config.clone(), components).await;
         let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
-        self.tell_what_waits(&config);
+        tell_what_waits(&waiting);
         Ok(changes(&reloaded))
     }
+}
 
-    /// Keys that are only looked at when the host starts.
-    fn tell_what_waits(&self, config: &Config) {
-        let (old, new) = (&self.started, &config.server);
-        let fixed = [
-            ("listen", old.listen != new.listen),
-            ("requests", old.requests != new.requests),
-            ("outbox_bytes", old.outbox_bytes != new.outbox_bytes),
-            ("instances", old.instances != new.instances),
-            ("cache", old.cache != new.cache),
-            ("data", old.data != new.data),
-            ("admin", old.admin != new.admin),
-            ("admin_token", old.admin_token != new.admin_token),
-            ("alarms", old.alarms != new.alarms),
-            ("attached_bytes", old.attached_bytes != new.attached_bytes),
-            ("stored_bytes", old.stored_bytes != new.stored_bytes),
-            (
-                "component_bytes",
-                old.component_bytes != new.component_bytes,
-            ),
-            (
-                "compile_timeout",
-                old.compile_timeout != new.compile_timeout,
-            ),
-            ("compilations", old.compilations != new.compilations),
-        ];
-        for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
-            tell(&format!(
-                "`{key}` in [server] has changed; it is in force when the host starts again"
-            ));
-        }
+/// Keys of [server] that have changed and are not in force before the next
+/// start.
+fn tell_what_waits(keys: &[&str]) {
+    for key in keys {
+        tell(&format!(
+            "`{key}` in [server] has changed; it is in force when the host starts again"
+        ));
     }
 }
 
