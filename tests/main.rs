@@ -40,6 +40,7 @@ mod page;
 mod page_admin;
 mod pressure;
 mod protocol;
+mod readme;
 mod reload;
 mod resources;
 mod samples;

@@ -106,13 +106,7 @@ impl Configured {
     async fn start(folder: TempDir) -> Self {
         let path = folder.path().join("openline.toml");
         let mut host = Serving::start(&["serve", "--config", path.to_str().unwrap()]).await;
-        let admin = loop {
-            let line = host.line().await;
-            if let Some(address) = line.strip_prefix("admin ") {
-                let address = address.trim().strip_prefix("http://").unwrap();
-                break address.trim_end_matches('/').to_owned();
-            }
-        };
+        let admin = host.admin().await;
         Self {
             folder,
             host,

@@ -1,11 +1,12 @@
 //! A running host: it listens, reads its configuration again when it is asked
 //! to, and drains when it is to end.
 
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
-use openline_core::config::{AdminListen, Config, ServerConfig};
+use openline_core::config::{AdminListen, ServerConfig, admin_port};
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
 use openline_gateway::admin::{Admin, AdminOptions};
@@ -150,13 +151,19 @@ fn open_admin(
         AdminListen::At(address) => (address, true),
         // A port that was chosen freely has no next one.
         AdminListen::Beside if server.listen.port() == 0 => (loopback(0), false),
-        AdminListen::Beside => match listen.port().checked_add(1) {
-            Some(port) => (loopback(port), false),
-            None => return Ok(None),
-        },
+        AdminListen::Beside => (loopback(admin_port(listen.port())), false),
     };
     let listener = match listen::bind(wanted) {
         Ok(listener) => listener,
+        // Most likely another host has it, which is no reason to go without.
+        Err(error) if !asked && error.kind() == ErrorKind::AddrInUse => {
+            let listener = listen::bind(loopback(0))?;
+            let address = listener.local_addr()?;
+            tell(&format!(
+                "{wanted} is taken: the admin interface is at {address} until this host ends\n  hint: commands find it with `--admin http://{address}`; choose a lasting address with `admin` in [server]"
+            ));
+            listener
+        }
         Err(error) if asked => {
             return Err(error).with_context(|| {
                 format!(

@@ -57,7 +57,7 @@ pub const KEYS: &[Key] = &[
     key(
         "[server]",
         "admin",
-        "127.0.0.1, one port above `listen`",
+        "127.0.0.1, at the port of `listen` and 10,000; a free port if that is taken",
         NextStart,
         "where the admin interface listens; `\"off\"` for nowhere. An address that others can reach needs `admin_token`",
     ),

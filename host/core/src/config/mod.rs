@@ -17,7 +17,7 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub use admin::ADMIN_TOKEN_CHARACTERS_MIN;
+pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
 pub use keys::{KEYS, Key, effect_of};
 pub use triggers::TRIGGERS_MAX;
 
@@ -52,7 +52,7 @@ pub enum PageAccess {
 /// Where the admin interface listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminListen {
-    /// On 127.0.0.1, one port above `listen`, if that is free.
+    /// On 127.0.0.1, at [`admin_port`], or at a free port if that is taken.
     Beside,
     /// There, or the host does not start.
     At(SocketAddr),

@@ -87,8 +87,8 @@ limits! {
         /// Where connections are accepted. Loopback: a host is exposed on
         /// purpose or not at all.
         listen: SocketAddr, as String = SocketAddr::from(([127, 0, 0, 1], 8080));
-        /// Where the admin interface listens: on a loopback address, one port
-        /// above `listen`, or nowhere.
+        /// Where the admin interface listens: on a loopback address beside
+        /// `listen`, or elsewhere, or nowhere.
         admin: AdminListen, as String = AdminListen::Beside;
     }
 }

@@ -35,7 +35,7 @@ pub(crate) struct RemoteArguments {
         long,
         env = "OPENLINE_ADMIN",
         value_name = "URL",
-        default_value = "http://127.0.0.1:8081",
+        default_value = "http://127.0.0.1:18080",
         value_parser = url
     )]
     admin: AdminUrl,
