@@ -1,11 +1,11 @@
 //! A running host: it listens, reads its configuration again when it is asked
 //! to, and drains when it is to end.
 
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use openline_core::config::{AdminListen, ServerConfig, admin_port};
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
@@ -16,9 +16,9 @@ use openline_gateway::listen;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::assemble::{self, Source};
-use crate::memory;
 use crate::signal::{Asked, Signals};
 use crate::telemetry::{complain, print, tell};
+use crate::{causes, memory};
 
 /// What stays the same as long as the process lives.
 struct Host {
@@ -71,12 +71,8 @@ pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> an
         Ok(files) => warn_of_files(files, &config.server),
         Err(error) => tracing::warn!(%error, "the limit on open files is not raised"),
     }
-    let listener = listen::bind(config.server.listen).with_context(|| {
-        format!(
-            "cannot listen on {}\n  hint: is another host running there? choose another address with `--listen` or `listen`",
-            config.server.listen
-        )
-    })?;
+    let listener = listen::bind(config.server.listen)
+        .map_err(|error| unheard("cannot listen on", config.server.listen, &error, LISTEN))?;
     let address = listener.local_addr()?;
     let admin = open_admin(&deployer, &config.server, address)?;
     let gateway = Arc::clone(deployer.gateway());
@@ -165,11 +161,8 @@ fn open_admin(
             listener
         }
         Err(error) if asked => {
-            return Err(error).with_context(|| {
-                format!(
-                    "the admin interface cannot listen on {wanted}\n  hint: choose another address with `admin`, or \"off\""
-                )
-            });
+            let what = "the admin interface cannot listen on";
+            return Err(unheard(what, wanted, &error, "`admin` in [server]"));
         }
         Err(error) => {
             tracing::warn!(%wanted, %error, "no admin interface: choose its address with `admin`");
@@ -185,6 +178,14 @@ fn open_admin(
         address,
         Admin::new(listener, deployer.clone(), options)?,
     )))
+}
+
+/// What chooses where connections are accepted.
+const LISTEN: &str = "`--listen`, or `listen` in [server]";
+
+fn unheard(what: &str, address: SocketAddr, error: &io::Error, key: &str) -> anyhow::Error {
+    let hint = causes::of_listening(error.kind(), address, key);
+    anyhow!("{what} {address}: {error}\n  hint: {hint}")
 }
 
 /// Connections that the system will not allow are better said now than met.

@@ -123,6 +123,26 @@ impl AdminUrlError {
     }
 }
 
+impl ClientError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Connect(..) => {
+                "is the host running? it says at its start where its admin interface is; `--admin URL` or OPENLINE_ADMIN names it here"
+            }
+            Self::Broken(..) => {
+                "something else listens there, perhaps the port of connections or one that speaks TLS: name the admin interface, as the host says at its start, with `--admin URL` or OPENLINE_ADMIN"
+            }
+            Self::Timeout(..) => {
+                "the host is busy, or something on the way swallows what is sent: ask `/.openline/live` of it"
+            }
+            Self::Token => {
+                "a token has visible ASCII characters only: look at OPENLINE_ADMIN_TOKEN or the file that `--token-file` names"
+            }
+        }
+    }
+}
+
 impl FromStr for AdminUrl {
     type Err = AdminUrlError;
 
