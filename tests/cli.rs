@@ -382,7 +382,7 @@ async fn limits_and_close_codes_are_printed_for_people_and_programs() {
     );
     assert!(!limits.stdout.contains("cpu_timeout"));
     let nothing = openline(&["limits", "mesage"]).await;
-    nothing.failed(1, &["no limit is named like `mesage`", "hint:"]);
+    nothing.failed(1, &["no limit and no key is named like `mesage`", "hint:"]);
     let codes = openline(&["close-codes"]).await;
     assert_eq!(codes.code, Some(0));
     assert!(codes.stdout.starts_with("REASON"));

@@ -245,7 +245,7 @@ async fn a_host_that_is_not_there_and_addresses_that_are_none() {
     let ended = openline(&["functions", "--admin", "https://host.example"]).await;
     ended.failed(USAGE, &["plain HTTP", "ssh -L"]);
     let ended = openline_with(&[("OPENLINE_ADMIN", "localhost")], &["functions"]).await;
-    ended.failed(USAGE, &["http://127.0.0.1:8081"]);
+    ended.failed(USAGE, &["http://127.0.0.1:18080"]);
     // A host's own listener is not its admin interface.
     let host = AdminHost::with(openline_guests::ECHO, "/echo")
         .start()

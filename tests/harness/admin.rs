@@ -25,7 +25,6 @@ pub struct AdminHost {
 /// How the admin interface is to be.
 pub struct AdminBuilder {
     host: HostBuilder,
-    token: Option<String>,
     component_bytes: usize,
 }
 
@@ -44,7 +43,6 @@ impl AdminHost {
     pub fn with(component: &str, route: &str) -> AdminBuilder {
         AdminBuilder {
             host: Host::with(component, route),
-            token: None,
             component_bytes: ServerConfig::default().component_bytes,
         }
     }
@@ -93,7 +91,9 @@ impl Drop for AdminHost {
 
 impl AdminBuilder {
     pub fn token(mut self, token: &str) -> Self {
-        self.token = Some(token.into());
+        self.host = self
+            .host
+            .server(|server| server.admin_token = Some(token.into()));
         self
     }
 
@@ -111,7 +111,6 @@ impl AdminBuilder {
     pub async fn start(self) -> AdminHost {
         let host = self.host.start().await;
         let options = AdminOptions {
-            token: self.token,
             component_bytes: self.component_bytes,
             listen: host.address,
         };

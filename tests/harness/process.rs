@@ -63,13 +63,33 @@ pub async fn openline_in(folder: &Path, arguments: &[&str]) -> Ended {
     ended(command, arguments).await
 }
 
+/// Runs what a person types into a shell, with `openline` on the path and a
+/// host to ask. What is compiled for all crates of tests is compiled once.
+pub async fn shell(folder: &Path, admin: &str, line: &str, patience: Duration) -> Ended {
+    let programs = Path::new(env!("CARGO_BIN_EXE_openline")).parent().unwrap();
+    let path = std::env::var("PATH").unwrap_or_default();
+    let mut command = prepared(Command::new("sh"), &["-c", line]);
+    command
+        .current_dir(folder)
+        .env("PATH", format!("{}:{path}", programs.display()))
+        .env("OPENLINE_ADMIN", format!("http://{admin}"));
+    let output = tokio::time::timeout(patience, command.output()).await;
+    let output = output.unwrap_or_else(|_| panic!("`{line}` takes too long"));
+    Ended::from(output.unwrap())
+}
+
 async fn ended(mut command: Command, arguments: &[&str]) -> Ended {
     let what = format!("`openline {}` to end", arguments.join(" "));
-    let output = within(&what, command.output()).await.unwrap();
-    Ended {
-        code: output.status.code(),
-        stdout: String::from_utf8(output.stdout).unwrap(),
-        stderr: String::from_utf8(output.stderr).unwrap(),
+    Ended::from(within(&what, command.output()).await.unwrap())
+}
+
+impl From<std::process::Output> for Ended {
+    fn from(output: std::process::Output) -> Self {
+        Self {
+            code: output.status.code(),
+            stdout: String::from_utf8(output.stdout).unwrap(),
+            stderr: String::from_utf8(output.stderr).unwrap(),
+        }
     }
 }
 
@@ -139,6 +159,17 @@ impl Serving {
     pub async fn line(&mut self) -> String {
         let line = within("a line", self.stderr.next_line()).await.unwrap();
         line.expect("the host has not ended")
+    }
+
+    /// Reads on to where the admin interface is said to be: its address.
+    pub async fn admin(&mut self) -> String {
+        loop {
+            let line = self.line().await;
+            if let Some(url) = line.strip_prefix("admin ") {
+                let address = url.trim().strip_prefix("http://").unwrap();
+                return address.trim_end_matches('/').to_owned();
+            }
+        }
     }
 
     /// Reads what is told to people up to a line with a word.

@@ -2,22 +2,28 @@
 //! or nothing, so that a host which answers is complete.
 
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
 use openline_core::config::{Config, ConfigError, FunctionConfig};
 use openline_core::limits::FunctionLimits;
+use openline_core::units::ByteSize;
 use openline_engine::LoadError;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_gateway::deployer::{Component, StartError};
 use openline_store::Store;
 
-use crate::component;
 use crate::dev::source::DevelopmentSource;
+use crate::{causes, component};
 
 /// A wrong configuration, as in BSD's sysexits.
 const EXIT_CONFIG: u8 = 78;
+
+/// The longest configuration file, in bytes: thousands of functions.
+const CONFIG_BYTES_MAX: usize = 1 << 20;
 
 /// The configuration is wrong: the text lists what and where.
 #[derive(Debug)]
@@ -27,11 +33,8 @@ pub(crate) struct ConfigFault(String);
 /// folder.
 pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
     let shown = path.display();
-    let text = std::fs::read_to_string(path).map_err(|error| {
-        ConfigFault(format!(
-            "{shown}: {error}\n  hint: give the path of a configuration file, or use `openline run COMPONENT...` without one"
-        ))
-    })?;
+    let text = read_text(path)
+        .map_err(|(what, hint)| ConfigFault(format!("{shown}: {what}\n  hint: {hint}")))?;
     let mut config =
         Config::parse(&text).map_err(|errors| ConfigFault(config_errors(path, &errors)))?;
     let folder = path.parent().unwrap_or(Path::new(""));
@@ -41,6 +44,64 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
     config.server.cache = config.server.cache.map(|cache| folder.join(cache));
     config.server.data = config.server.data.map(|data| folder.join(data));
     Ok(config)
+}
+
+/// The text of a configuration file, or what is wrong with it and what to do.
+fn read_text(path: &Path) -> Result<String, (String, String)> {
+    const MISSING: &str =
+        "give the path of a configuration file, or use `openline run COMPONENT...` without one";
+    let unread = |error: io::Error| {
+        let hint = causes::of_reading(error.kind(), MISSING);
+        (format!("it cannot be read: {error}"), hint.to_owned())
+    };
+    if let Some(cause) = causes::unreadable(path) {
+        return Err(unread(cause.into()));
+    }
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(unread)?;
+    file.take(CONFIG_BYTES_MAX as u64 + 1)
+        .read_to_end(&mut bytes)
+        .map_err(unread)?;
+    if bytes.len() > CONFIG_BYTES_MAX {
+        let what = format!("it has more than {}", ByteSize(CONFIG_BYTES_MAX as u64));
+        return Err((
+            what,
+            "this is hardly a configuration: name another file".into(),
+        ));
+    }
+    if bytes.starts_with(b"\0asm") {
+        let hint = format!("serve it with `openline run {}`", path.display());
+        return Err((
+            "this is a WebAssembly file, not a configuration".into(),
+            hint,
+        ));
+    }
+    decoded(bytes)
+}
+
+/// TOML is UTF-8. A mark of that at the beginning, as some editors write it, is
+/// no part of the text.
+fn decoded(bytes: Vec<u8>) -> Result<String, (String, String)> {
+    const SAVE: &str = "save it as UTF-8";
+    if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
+        return Err((
+            "this is UTF-16".into(),
+            format!("{SAVE}, as TOML has to be"),
+        ));
+    }
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let what = format!("line {line} is not UTF-8");
+        (
+            what,
+            format!("{SAVE}, or write what is not a letter of ASCII anew"),
+        )
+    })?;
+    Ok(match text.strip_prefix('\u{feff}') {
+        Some(rest) => rest.to_owned(),
+        None => text,
+    })
 }
 
 fn config_errors(path: &Path, errors: &[ConfigError]) -> String {
@@ -183,12 +244,7 @@ fn blame(
     file: Option<&Path>,
     error: &LoadError,
 ) -> String {
-    let hint = match error {
-        LoadError::Host(_) if !component.exists() => {
-            "build it first: `openline build`, or `make guests` for the samples"
-        }
-        other => other.hint(),
-    };
+    let hint = file_hint(component, error);
     let place = file.map_or_else(String::new, |file| {
         format!("{}, line {}: ", file.display(), function.component_line)
     });
@@ -197,6 +253,15 @@ fn blame(
         function.name,
         component.display()
     )
+}
+
+/// What to do about a component's file, or about the component in it.
+pub(crate) fn file_hint(file: &Path, error: &LoadError) -> &'static str {
+    const MISSING: &str = "build it first: `openline build` says where it puts it; for the samples it is `make guests`";
+    match causes::unreadable(file) {
+        Some(cause) => causes::of_reading(cause, MISSING),
+        None => error.hint(),
+    }
 }
 
 /// `$XDG_CACHE_HOME/openline`, or `~/.cache/openline`.
@@ -227,3 +292,29 @@ impl std::fmt::Display for ConfigFault {
 }
 
 impl std::error::Error for ConfigFault {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_the_most_bytes_and_one_of_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("openline.toml");
+        std::fs::write(&path, vec![b'#'; CONFIG_BYTES_MAX]).unwrap();
+        assert_eq!(read_text(&path).unwrap().len(), CONFIG_BYTES_MAX);
+        std::fs::write(&path, vec![b'#'; CONFIG_BYTES_MAX + 1]).unwrap();
+        let (what, _) = read_text(&path).unwrap_err();
+        assert_eq!(what, "it has more than 1 MiB");
+    }
+
+    #[test]
+    fn text_is_told_from_what_is_none() {
+        assert_eq!(decoded(b"\xef\xbb\xbf[server]".into()).unwrap(), "[server]");
+        assert_eq!(decoded(b"a = 1".into()).unwrap(), "a = 1");
+        let wrong = |bytes: &[u8]| decoded(bytes.into()).unwrap_err().0;
+        assert_eq!(wrong(b"\xff\xfe[\0"), "this is UTF-16");
+        assert_eq!(wrong(b"\xfe\xff\0["), "this is UTF-16");
+        assert_eq!(wrong(b"a\nb\n\xe4"), "line 3 is not UTF-8");
+    }
+}

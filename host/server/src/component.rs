@@ -17,6 +17,9 @@ const TRIES_MAX: usize = 3;
 pub(crate) fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, LoadError> {
     let unreadable = |error: io::Error| LoadError::Host(format!("it cannot be read: {error}"));
     for _ in 0..TRIES_MAX {
+        if !std::fs::metadata(path).map_err(unreadable)?.is_file() {
+            return Err(LoadError::Host("it is not a file".into()));
+        }
         let file = File::open(path).map_err(unreadable)?;
         let state = || state(&file);
         match read_whole(&file, bytes_max, state).map_err(unreadable)? {

@@ -1,11 +1,12 @@
 //! A running host: it listens, reads its configuration again when it is asked
 //! to, and drains when it is to end.
 
+use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::Context;
-use openline_core::config::{AdminListen, Config, ServerConfig};
+use anyhow::anyhow;
+use openline_core::config::{AdminListen, ServerConfig, admin_port};
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
 use openline_gateway::admin::{Admin, AdminOptions};
@@ -15,9 +16,9 @@ use openline_gateway::listen;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::assemble::{self, Source};
-use crate::memory;
 use crate::signal::{Asked, Signals};
 use crate::telemetry::{complain, print, tell};
+use crate::{causes, memory};
 
 /// What stays the same as long as the process lives.
 struct Host {
@@ -70,12 +71,8 @@ pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> an
         Ok(files) => warn_of_files(files, &config.server),
         Err(error) => tracing::warn!(%error, "the limit on open files is not raised"),
     }
-    let listener = listen::bind(config.server.listen).with_context(|| {
-        format!(
-            "cannot listen on {}\n  hint: is another host running there? choose another address with `--listen` or `listen`",
-            config.server.listen
-        )
-    })?;
+    let listener = listen::bind(config.server.listen)
+        .map_err(|error| unheard("cannot listen on", config.server.listen, &error, LISTEN))?;
     let address = listener.local_addr()?;
     let admin = open_admin(&deployer, &config.server, address)?;
     let gateway = Arc::clone(deployer.gateway());
@@ -150,19 +147,22 @@ fn open_admin(
         AdminListen::At(address) => (address, true),
         // A port that was chosen freely has no next one.
         AdminListen::Beside if server.listen.port() == 0 => (loopback(0), false),
-        AdminListen::Beside => match listen.port().checked_add(1) {
-            Some(port) => (loopback(port), false),
-            None => return Ok(None),
-        },
+        AdminListen::Beside => (loopback(admin_port(listen.port())), false),
     };
     let listener = match listen::bind(wanted) {
         Ok(listener) => listener,
+        // Most likely another host has it, which is no reason to go without.
+        Err(error) if !asked && error.kind() == ErrorKind::AddrInUse => {
+            let listener = listen::bind(loopback(0))?;
+            let address = listener.local_addr()?;
+            tell(&format!(
+                "{wanted} is taken: the admin interface is at {address} until this host ends\n  hint: commands find it with `--admin http://{address}`; choose a lasting address with `admin` in [server]"
+            ));
+            listener
+        }
         Err(error) if asked => {
-            return Err(error).with_context(|| {
-                format!(
-                    "the admin interface cannot listen on {wanted}\n  hint: choose another address with `admin`, or \"off\""
-                )
-            });
+            let what = "the admin interface cannot listen on";
+            return Err(unheard(what, wanted, &error, "`admin` in [server]"));
         }
         Err(error) => {
             tracing::warn!(%wanted, %error, "no admin interface: choose its address with `admin`");
@@ -171,7 +171,6 @@ fn open_admin(
     };
     let address = listener.local_addr()?;
     let options = AdminOptions {
-        token: server.admin_token.clone(),
         component_bytes: server.component_bytes,
         listen,
     };
@@ -179,6 +178,14 @@ fn open_admin(
         address,
         Admin::new(listener, deployer.clone(), options)?,
     )))
+}
+
+/// What chooses where connections are accepted.
+const LISTEN: &str = "`--listen`, or `listen` in [server]";
+
+fn unheard(what: &str, address: SocketAddr, error: &io::Error, key: &str) -> anyhow::Error {
+    let hint = causes::of_listening(error.kind(), address, key);
+    anyhow!("{what} {address}: {error}\n  hint: {hint}")
 }
 
 /// Connections that the system will not allow are better said now than met.
@@ -255,44 +262,24 @@ impl Host {
     }
 
     async fn try_reload(&mut self) -> anyhow::Result<String> {
-        let config = self.source.read()?;
+        let mut config = self.source.read()?;
+        let (in_force, waiting) = config.server.in_force(&self.started);
+        config.server = in_force;
         let components = assemble::components(&config);
         let reloaded = self.deployer.reload(config.clone(), components).await;
         let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
-        self.tell_what_waits(&config);
+        tell_what_waits(&waiting);
         Ok(changes(&reloaded))
     }
+}
 
-    /// Keys that are only looked at when the host starts.
-    fn tell_what_waits(&self, config: &Config) {
-        let (old, new) = (&self.started, &config.server);
-        let fixed = [
-            ("listen", old.listen != new.listen),
-            ("requests", old.requests != new.requests),
-            ("outbox_bytes", old.outbox_bytes != new.outbox_bytes),
-            ("instances", old.instances != new.instances),
-            ("cache", old.cache != new.cache),
-            ("data", old.data != new.data),
-            ("admin", old.admin != new.admin),
-            ("admin_token", old.admin_token != new.admin_token),
-            ("alarms", old.alarms != new.alarms),
-            ("attached_bytes", old.attached_bytes != new.attached_bytes),
-            ("stored_bytes", old.stored_bytes != new.stored_bytes),
-            (
-                "component_bytes",
-                old.component_bytes != new.component_bytes,
-            ),
-            (
-                "compile_timeout",
-                old.compile_timeout != new.compile_timeout,
-            ),
-            ("compilations", old.compilations != new.compilations),
-        ];
-        for (key, _) in fixed.into_iter().filter(|(_, changed)| *changed) {
-            tell(&format!(
-                "`{key}` in [server] has changed; it is in force when the host starts again"
-            ));
-        }
+/// Keys of [server] that have changed and are not in force before the next
+/// start.
+fn tell_what_waits(keys: &[&str]) {
+    for key in keys {
+        tell(&format!(
+            "`{key}` in [server] has changed; it is in force when the host starts again"
+        ));
     }
 }
 

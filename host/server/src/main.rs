@@ -4,6 +4,7 @@
 //! fails.
 
 mod assemble;
+mod causes;
 mod cli;
 mod commands;
 mod component;

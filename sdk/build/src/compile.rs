@@ -17,6 +17,7 @@ use crate::cargo::{Artifact, Package, Workspace};
 use crate::component::componentize;
 use crate::diagnostic::Diagnostic;
 use crate::error::BuildError;
+use crate::flags;
 
 /// The profile of [`Profile::Development`], which no crate has to define.
 const DEVELOPMENT: &str = "openline-development";
@@ -247,6 +248,7 @@ fn run_cargo(
         Err(BuildError::Compile {
             directory: directory.to_owned(),
             target: toolchain.target().triple(),
+            flags: flags::file(directory, toolchain.target().triple()),
         })
     }
 }

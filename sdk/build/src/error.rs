@@ -54,6 +54,9 @@ pub enum BuildError {
         directory: PathBuf,
         /// What was compiled for.
         target: &'static str,
+        /// The configuration of cargo that gives the compiler flags, also for
+        /// this target, if there is one.
+        flags: Option<PathBuf>,
     },
     /// Cargo succeeded, but told of no file for this crate.
     #[error("cargo has compiled the crate `{package}` but made no WebAssembly file of it")]
@@ -103,7 +106,15 @@ impl BuildError {
                 let manifest = manifest.display();
                 format!("add to `{manifest}`:\n  [lib]\n  crate-type = [\"cdylib\"]")
             }
-            Self::Compile { .. } => "cargo has said why, above".to_owned(),
+            Self::Compile { flags: None, .. } => "cargo has said why, above".to_owned(),
+            Self::Compile {
+                flags: Some(file),
+                target,
+                ..
+            } => format!(
+                "cargo has said why, above; if it is an argument that is not known, `{}` sets `rustflags` also for {target}: put what is for this machine under its own `[target.TRIPLE]`",
+                file.display()
+            ),
             Self::Component { .. } => {
                 "the crate has to export its handler with `openline_sdk::export!`".to_owned()
             }

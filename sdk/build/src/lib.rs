@@ -24,6 +24,8 @@ mod diagnostic;
 #[cfg(feature = "component")]
 mod error;
 #[cfg(feature = "component")]
+mod flags;
+#[cfg(feature = "component")]
 mod sources;
 
 pub use toolchain::{TARGET_VARIABLE, Target, Toolchain, ToolchainError};

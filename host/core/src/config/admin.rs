@@ -12,6 +12,18 @@ use super::{AdminListen, ServerConfig};
 /// they are only `0-9a-f`.
 pub const ADMIN_TOKEN_CHARACTERS_MIN: usize = 16;
 
+/// How far the admin interface's port is from the port of connections, unless
+/// the configuration says where it is. Not the next one: that is where people
+/// put the next host.
+const ADMIN_PORT_DISTANCE: u16 = 10_000;
+
+/// The admin interface's port beside that of connections: above it, or below
+/// where there is no port so far above.
+pub fn admin_port(listen: u16) -> u16 {
+    let above = listen.checked_add(ADMIN_PORT_DISTANCE);
+    above.unwrap_or_else(|| listen.saturating_sub(ADMIN_PORT_DISTANCE))
+}
+
 impl Check<'_> {
     /// Reads the address, which must fit to the others.
     pub(super) fn admin(
@@ -25,7 +37,7 @@ impl Check<'_> {
         }
         let Ok(address) = text.parse::<SocketAddr>() else {
             let message = format!("`{text}` is not an address for the admin interface");
-            let hint = "write address and port, as in \"127.0.0.1:8081\", or \"off\"";
+            let hint = "write address and port, as in \"127.0.0.1:18080\", or \"off\"";
             self.error(Some(written.span()), &message, hint);
             return AdminListen::Off;
         };
@@ -37,7 +49,7 @@ impl Check<'_> {
         if !address.ip().is_loopback() && server.admin_token.is_none() {
             let message = format!("`admin` is {address}, which others can reach, and has no token");
             let hint =
-                "set `admin_token`, or listen on a loopback address as in \"127.0.0.1:8081\"";
+                "set `admin_token`, or listen on a loopback address as in \"127.0.0.1:18080\"";
             self.error(Some(written.span()), &message, hint);
         }
         AdminListen::At(address)

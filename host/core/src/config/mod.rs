@@ -1,13 +1,15 @@
 //! Configuration: the text of one TOML file becomes a [`Config`], or a list of
 //! errors that each name the line and hold a hint.
 //!
-//! `file` is the shape of the text, `validate` the rules between its parts;
+//! `file` is the shape of the text, `keys` what each key is for and when a change
+//! of it takes effect, `validate` the rules between its parts;
 //! `admin`, `triggers` and `answers` are the longer of them.
 //! Reading files, and finding components, is the server's part.
 
 mod admin;
 mod answers;
 mod file;
+mod keys;
 mod triggers;
 mod validate;
 
@@ -15,7 +17,8 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-pub use admin::ADMIN_TOKEN_CHARACTERS_MIN;
+pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
+pub use keys::{KEYS, Key, effect_of};
 pub use triggers::TRIGGERS_MAX;
 
 use crate::auto_response::AutoResponse;
@@ -49,7 +52,7 @@ pub enum PageAccess {
 /// Where the admin interface listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminListen {
-    /// On 127.0.0.1, one port above `listen`, if that is free.
+    /// On 127.0.0.1, at [`admin_port`], or at a free port if that is taken.
     Beside,
     /// There, or the host does not start.
     At(SocketAddr),

@@ -237,7 +237,7 @@ fn the_admin_interface_is_not_exposed_without_a_token() {
     let at = |lines: &str| Config::parse(&server(lines)).unwrap().server.admin;
     assert_eq!(at(""), AdminListen::Beside);
     assert_eq!(at("admin = \"off\""), AdminListen::Off);
-    for loopback in ["127.0.0.1:8081", "[::1]:8081", "127.0.0.1:0"] {
+    for loopback in ["127.0.0.1:18080", "[::1]:8081", "127.0.0.1:0"] {
         let expected = AdminListen::At(loopback.parse().unwrap());
         assert_eq!(at(&format!("admin = \"{loopback}\"")), expected);
     }
@@ -415,4 +415,12 @@ fn a_backoff_is_no_longer_than_its_maximum() {
     // Without a word about it, it comes down.
     let short = policy("backoff_time_max = \"20 ms\"").unwrap();
     assert_eq!(short.backoff_time, Duration::from_millis(20));
+}
+
+#[test]
+fn the_admin_interface_is_not_where_the_next_host_listens() {
+    assert_eq!(admin_port(8080), 18_080);
+    assert_eq!(admin_port(55_535), 65_535);
+    assert_eq!(admin_port(55_536), 45_536);
+    assert!((1..=u16::MAX).all(|listen| admin_port(listen).abs_diff(listen) == 10_000));
 }

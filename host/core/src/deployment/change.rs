@@ -241,14 +241,14 @@ impl Deployment {
             }
             let record = AliasRecord {
                 shares,
-                migration: migration.unwrap_or_default(),
+                migration,
                 drain_connections_per_second: None,
                 before: Vec::new(),
             };
             self.aliases.insert(alias.clone(), record);
             return Ok(true);
         };
-        record.migration = migration.unwrap_or(record.migration);
+        record.migration = migration.or(record.migration);
         if record.shares == shares {
             return Ok(false);
         }

@@ -92,7 +92,8 @@ pub struct VersionRecord {
 #[serde(deny_unknown_fields)]
 pub struct AliasRecord {
     shares: Vec<Share>,
-    migration: Migration,
+    /// None to do as the function's configuration says.
+    migration: Option<Migration>,
     drain_connections_per_second: Option<u32>,
     before: Vec<Vec<Share>>,
 }
@@ -132,8 +133,9 @@ impl AliasRecord {
         &self.shares
     }
 
-    /// What becomes of its connections when it moves.
-    pub fn migration(&self) -> Migration {
+    /// What becomes of its connections when it moves, if a deploy or a change
+    /// of the alias has said so; else the function's configuration decides.
+    pub fn migration(&self) -> Option<Migration> {
         self.migration
     }
 

@@ -70,7 +70,7 @@ fn a_deploy_makes_a_version_and_moves_the_alias() {
     assert_eq!(shares(&deployment), [share(1, 90), share(2, 10)]);
     assert_eq!(
         deployment.alias(&live()).unwrap().migration(),
-        Migration::Pin
+        Some(Migration::Pin)
     );
     // The same again is nothing; with another weight it is no new version.
     let mut again = version(2);
@@ -164,8 +164,22 @@ fn an_alias_is_set_by_weights() {
     assert_eq!(shares(&deployment), [share(2, 80), share(1, 20)]);
     assert_eq!(
         deployment.alias(&live()).unwrap().migration(),
-        Migration::Drain
+        Some(Migration::Drain)
     );
+}
+
+#[test]
+fn an_alias_does_as_the_configuration_says_until_it_is_told_otherwise() {
+    let mut deployment = deployed(&[1, 2]);
+    let told = |deployment: &Deployment| deployment.alias(&live()).unwrap().migration();
+    assert_eq!(told(&deployment), None);
+    deployment
+        .deploy(version(3), &live(), None, Some(Migration::Pin))
+        .unwrap();
+    // What says nothing of it takes nothing back.
+    deployment.deploy(version(4), &live(), None, None).unwrap();
+    deployment.rollback(&live()).unwrap();
+    assert_eq!(told(&deployment), Some(Migration::Pin));
 }
 
 #[test]
@@ -363,7 +377,7 @@ fn it_reads_back_as_it_was_written_and_nothing_else_is_read() {
         ("/chat/{room}", "chat"),
         ("\"weight\":100", "\"weight\":99"),
         (&digest(1).to_string(), &digest(2).to_string()),
-        ("\"migrate\"", "\"fly\""),
+        ("\"migration\":null", "\"migration\":\"fly\""),
         (
             "\"drain_connections_per_second\":null",
             "\"drain_connections_per_second\":0",

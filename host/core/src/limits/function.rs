@@ -47,7 +47,7 @@ pub enum TimeUp {
 
 limits! {
     /// What one connection or one call of a function may use.
-    pub struct FunctionLimits, FunctionLimitsWritten, FunctionLimitsMaximum {
+    pub struct FunctionLimits, FunctionLimitsWritten, FunctionLimitsMaximum, takes effect NewConnections {
         /// Names and values of the headers of a handshake. Function Compute's
         /// limit; browsers send 1 to 2 KiB.
         request_header_bytes: Bytes = 8 * KIB, 256 => 32 * KIB; "400"
@@ -98,7 +98,7 @@ limits! {
         auto_responses: Count = 8, 0 => 64; "an error to the function"
         /// What a function keeps for one affinity value. Durable Objects allow
         /// the same for a value.
-        state_bytes: Bytes = 128 * KIB, 0 => MIB; "an error to the function"
+        state_bytes: Bytes = 128 * KIB, 0 => MIB, effect NextEvent; "an error to the function"
         /// Channels of one connection. Centrifugo's default.
         channels: Count = 128, 0 => 10_000; "an error to the function; 502 in `upgrade`"
         /// Subscribers of one channel: as many as a host has connections by
@@ -107,25 +107,25 @@ limits! {
         /// What a function may pass to the host in one call. 0 makes it twice
         /// `message_bytes` and 64 KiB, so that a message which is a little too
         /// large is an answer and not a fault.
-        hostcall_bytes: Bytes = 0, 4 * KIB => GIB, or none; "the call is a fault, 1011"
+        hostcall_bytes: Bytes = 0, 4 * KIB => GIB, or none, effect NextEvent; "the call is a fault, 1011"
         /// Lines that all instances of the function may print in a second, a
         /// second's worth at once: many times what a person reads.
-        log_lines_per_second: Count = 1_000, 1 => 1_000_000; "what is more is counted and not shown"
+        log_lines_per_second: Count = 1_000, 1 => 1_000_000, effect NextEvent; "what is more is counted and not shown"
         /// The time that `upgrade` has to decide, waiting for its turn
         /// included: a peer that waits longer has usually gone.
         upgrade_timeout: Time = 10 * SECOND, 5 => DAY; "504"
         /// One call, from its start to its return, awaits included. A slow
         /// answer of a third party fits; a hung one frees its connection
         /// before a person gives up.
-        handler_timeout: Time = 10 * SECOND, 5 => DAY; "1011; 504 in `upgrade`"
+        handler_timeout: Time = 10 * SECOND, 5 => DAY, effect NextEvent; "1011; 504 in `upgrade`"
         /// One uninterrupted run of guest code: until it returns or awaits.
         /// Thousands of times what a handler needs, and short enough that a
         /// runaway one costs its neighbours little.
-        cpu_timeout: Time = 200, 5 => DAY; "1011; 504 in `upgrade`"
+        cpu_timeout: Time = 200, 5 => DAY, effect NextEvent; "1011; 504 in `upgrade`"
         /// Fuel for one call, wasmtime's unit, about one for an instruction.
         /// None: metering costs a tenth of the speed, and `cpu_timeout` bounds
         /// computing already.
-        fuel_per_event: LargeCount = 0, 1 => u64::MAX, or none; "1011; 502 in `upgrade`"
+        fuel_per_event: LargeCount = 0, 1 => u64::MAX, or none, effect NextEvent; "1011; 502 in `upgrade`"
         /// How long a connection may live. Function Compute's default; what
         /// is forgotten by everybody ends, and a new one takes a second.
         connection_time: Time = 15 * MINUTE, 100 => 365 * DAY, or none; "1001, or no close frame (`time_up`)"

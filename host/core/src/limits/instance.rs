@@ -21,7 +21,7 @@ pub enum Backoff {
 
 limits! {
     /// How many instances a function has and what one may hold.
-    pub struct InstancePolicy, InstancePolicyWritten, InstancePolicyMaximum {
+    pub struct InstancePolicy, InstancePolicyWritten, InstancePolicyMaximum, takes effect NextEvent {
         /// Connections bound to one instance; 1 is the strongest isolation. A
         /// hundred share 50 KiB and an instantiation, and a fault still ends
         /// only the calls in flight.

@@ -19,7 +19,7 @@ pub(crate) use function::{FunctionLimitsMaximum, FunctionLimitsWritten};
 pub use instance::{Backoff, InstancePolicy};
 pub(crate) use instance::{InstancePolicyMaximum, InstancePolicyWritten};
 pub use server::ServerConfig;
-pub use table::{Row, Unit};
+pub use table::{Effect, Row, Unit};
 
 /// All rows, by the table of the configuration they belong to.
 pub const TABLES: [(&str, &[Row]); 3] = [

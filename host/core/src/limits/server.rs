@@ -14,19 +14,19 @@ const DAY: u64 = 24 * 60 * 60 * SECOND;
 
 limits! {
     /// How the host listens, and its own bounds.
-    pub struct ServerConfig, ServerConfigWritten, ServerConfigMaximum {
+    pub struct ServerConfig, ServerConfigWritten, ServerConfigMaximum, takes effect NextStart {
         /// Connections of all functions. Under the usual hard limit of open
         /// files of 2^20 and, at 6 KiB each, 400 MB when all are idle.
-        connections: Count = 65_536, 1 => 10_000_000; "503"
+        connections: Count = 65_536, 1 => 10_000_000, effect NewConnections; "503"
         /// TCP connections that are not upgraded, beside `connections`: page,
         /// probes, handshakes that are being decided or refused.
         requests: Count = 4_096, 1 => 1_000_000; "peers wait in the kernel's backlog"
         /// Connections from one peer address (IPv6: from one /64 network).
         /// None: behind a load balancer all come from one.
-        peer_connections: Count = 0, 1 => 10_000_000, or none; "429"
+        peer_connections: Count = 0, 1 => 10_000_000, or none, effect NewConnections; "429"
         /// Handshakes that one peer address may begin in a second, a second's
         /// worth at once. None, for the same reason.
-        peer_handshakes_per_second: Count = 0, 1 => 1_000_000, or none; "429"
+        peer_handshakes_per_second: Count = 0, 1 => 1_000_000, or none, effect NewConnections; "429"
         /// What may wait to be written to all connections together: an eighth
         /// of a small server. What fits into 4 KiB a connection is not counted.
         outbox_bytes: Bytes = GIB, MIB => 1024 * GIB; "each function's `outbox_overflow`"
@@ -40,7 +40,7 @@ limits! {
         /// each.
         alarms: Count = 100_000, 0 => 10_000_000; "an error to the function"
         /// Versions of one function that are kept: the last ones, to go back to.
-        versions: Count = 50, 1 => 10_000; "the oldest that no alias and no connection has is removed"
+        versions: Count = 50, 1 => 10_000, effect AtOnce; "the oldest that no alias and no connection has is removed"
         /// Instances of all functions together: 100,000 connections at the
         /// default concurrency. Each has address space reserved, 8 GiB in each
         /// of up to four engines, and there are 128 TiB of it.
@@ -57,18 +57,18 @@ limits! {
         /// How long to wait for a request's head, and between requests. A slow
         /// mobile network needs a few seconds; a peer that trickles its head
         /// is given no more.
-        request_timeout: Time = 10 * SECOND, 1 => DAY; "408 or the end of the stream"
+        request_timeout: Time = 10 * SECOND, 1 => DAY, effect NewConnections; "408 or the end of the stream"
         /// How long a connection that is to end has for it: the rest of its
         /// outbox, and the peer's answer to the close frame. A round trip on a
         /// bad network, several times over.
-        close_timeout: Time = 5 * SECOND, 1 => DAY; "the stream ends without the peer's answer"
+        close_timeout: Time = 5 * SECOND, 1 => DAY, effect NewConnections; "the stream ends without the peer's answer"
         /// How long connections have to end after SIGTERM: under the 30 s
         /// after which orchestrators kill.
-        drain_timeout: Time = 20 * SECOND, 0 => DAY; "the process ends with connections open"
+        drain_timeout: Time = 20 * SECOND, 0 => DAY, effect AtOnce; "the process ends with connections open"
         /// How many connections are closed in a second while the host drains,
         /// so that their peers do not all come back to the next host at once.
         /// More when `drain_timeout` would not suffice.
-        drain_connections_per_second: Count = 5_000, 1 => 10_000_000; "the next ones wait"
+        drain_connections_per_second: Count = 5_000, 1 => 10_000_000, effect AtOnce; "the next ones wait"
     }
     with {
         /// Who may open the page at `/.openline/`.
@@ -87,8 +87,8 @@ limits! {
         /// Where connections are accepted. Loopback: a host is exposed on
         /// purpose or not at all.
         listen: SocketAddr, as String = SocketAddr::from(([127, 0, 0, 1], 8080));
-        /// Where the admin interface listens: on a loopback address, one port
-        /// above `listen`, or nowhere.
+        /// Where the admin interface listens: on a loopback address beside
+        /// `listen`, or elsewhere, or nowhere.
         admin: AdminListen, as String = AdminListen::Beside;
     }
 }

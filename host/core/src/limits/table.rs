@@ -26,10 +26,30 @@ pub struct Row {
     pub most: u64,
     /// 0 is not a value but says that there is no such limit.
     pub zero_is_none: bool,
+    /// When a changed value takes effect in a running host.
+    pub effect: Effect,
     /// What happens past it.
     pub overflow: &'static str,
     /// What it bounds and why its default is what it is.
     pub about: &'static str,
+}
+
+/// When a key that has changed takes effect, once the configuration is read
+/// again. What is meant by each is in the README; a test walks all of them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// For all that happens from then on, also on open connections.
+    AtOnce,
+    /// For connections that come from then on; open ones keep what they have.
+    NewConnections,
+    /// With the next event of each connection, which meets another instance.
+    /// Connections that stay with their version, because their alias pins or
+    /// drains, keep what they have.
+    NextEvent,
+    /// When the process starts again; until then the old value is in force.
+    NextStart,
+    /// A bound of other keys: when the key that it bounds does.
+    AsBounded,
 }
 
 /// What a limit counts.
@@ -143,10 +163,11 @@ pub(crate) fn maximum<K: Kind>(
 macro_rules! limits {
     (
         $(#[$about:meta])*
-        pub struct $name:ident, $written:ident, $maximum:ident {
+        // `takes effect` is that of the rows which do not say otherwise.
+        pub struct $name:ident, $written:ident, $maximum:ident, takes effect $usual:ident {
             $(
                 $(#[doc = $doc:literal])+
-                $limit:ident: $kind:ident = $default:expr, $least:expr => $most:expr $(, or $none:ident)?;
+                $limit:ident: $kind:ident = $default:expr, $least:expr => $most:expr $(, or $none:ident)? $(, effect $effect:ident)?;
                     $overflow:literal
             )*
         }
@@ -192,6 +213,7 @@ macro_rules! limits {
                     least: $least,
                     most: $most,
                     zero_is_none: $crate::limits::table::limits!(@none $($none)?),
+                    effect: $crate::limits::table::limits!(@effect $usual $($effect)?),
                     overflow: $overflow,
                     about: concat!($($doc),+),
                 }, )*
@@ -203,6 +225,15 @@ macro_rules! limits {
                     $( <$crate::limits::table::$kind as $crate::limits::table::Kind>::of(&self.$limit), )*
                 ];
                 Self::ROWS.iter().zip(values).collect()
+            }
+
+            /// Takes the values of `other` for the keys that `chosen` says, and
+            /// answers those of them that were different.
+            pub fn take(&mut self, other: &Self, chosen: impl Fn(&str) -> bool) -> Vec<&'static str> {
+                let mut different = Vec::new();
+                $crate::limits::table::limits!(@take self, other, chosen, different;
+                    $($limit)* $($choice)* $($($hand)*)?);
+                different
             }
         }
 
@@ -249,6 +280,17 @@ macro_rules! limits {
     (@value Count) => { u32 };
     (@value LargeCount) => { u64 };
     (@value Time) => { std::time::Duration };
+    (@take $self:ident, $other:ident, $chosen:ident, $different:ident; $($key:ident)*) => {
+        $(
+            let key = stringify!($key);
+            if $chosen(key) && $self.$key != $other.$key {
+                $self.$key.clone_from(&$other.$key);
+                $different.push(key);
+            }
+        )*
+    };
+    (@effect $usual:ident) => { $crate::limits::Effect::$usual };
+    (@effect $usual:ident $effect:ident) => { $crate::limits::Effect::$effect };
     (@none none) => { true };
     (@none) => { false };
 }
@@ -295,6 +337,20 @@ impl fmt::Display for Unit {
             Self::Bytes => "bytes",
             Self::Time => "time",
             Self::Count => "count",
+        })
+    }
+}
+
+// === impl Effect ===
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AtOnce => "at once",
+            Self::NewConnections => "new connections",
+            Self::NextEvent => "next event",
+            Self::NextStart => "next start",
+            Self::AsBounded => "with the key it bounds",
         })
     }
 }

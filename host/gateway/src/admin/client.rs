@@ -38,7 +38,7 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'_')
     .remove(b'~');
 
-/// Where an admin interface is: `http://127.0.0.1:8081`.
+/// Where an admin interface is: `http://127.0.0.1:18080`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdminUrl {
     host: String,
@@ -116,9 +116,29 @@ impl AdminUrlError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Scheme(_) => {
-                "make a tunnel, as in `ssh -L 8081:127.0.0.1:8081 HOST`, and use http://127.0.0.1:8081"
+                "make a tunnel, as in `ssh -L 18080:127.0.0.1:18080 HOST`, and use http://127.0.0.1:18080"
             }
-            Self::Form(_) => "write it as in http://127.0.0.1:8081",
+            Self::Form(_) => "write it as in http://127.0.0.1:18080",
+        }
+    }
+}
+
+impl ClientError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::Connect(..) => {
+                "is the host running? it says at its start where its admin interface is; `--admin URL` or OPENLINE_ADMIN names it here"
+            }
+            Self::Broken(..) => {
+                "something else listens there, perhaps the port of connections or one that speaks TLS: name the admin interface, as the host says at its start, with `--admin URL` or OPENLINE_ADMIN"
+            }
+            Self::Timeout(..) => {
+                "the host is busy, or something on the way swallows what is sent: ask `/.openline/live` of it"
+            }
+            Self::Token => {
+                "a token has visible ASCII characters only: look at OPENLINE_ADMIN_TOKEN or the file that `--token-file` names"
+            }
         }
     }
 }
@@ -309,20 +329,20 @@ mod tests {
     #[test]
     fn addresses_as_people_write_them() {
         for (text, shown) in [
-            ("http://127.0.0.1:8081", "http://127.0.0.1:8081"),
+            ("http://127.0.0.1:18080", "http://127.0.0.1:18080"),
             ("http://localhost:8081/", "http://localhost:8081"),
             ("http://host.example", "http://host.example:80"),
             ("http://[::1]:9/admin/", "http://[::1]:9/admin"),
         ] {
             assert_eq!(text.parse::<AdminUrl>().unwrap().to_string(), shown);
         }
-        for text in ["https://127.0.0.1:8081", "ws://127.0.0.1:8081"] {
+        for text in ["https://127.0.0.1:18080", "ws://127.0.0.1:18080"] {
             let error = text.parse::<AdminUrl>().unwrap_err();
             assert!(matches!(error, AdminUrlError::Scheme(_)), "{text}");
         }
         for text in [
             "",
-            "127.0.0.1:8081",
+            "127.0.0.1:18080",
             "localhost",
             "/v1",
             "http://",

@@ -96,7 +96,7 @@ pub(super) fn config(call: &Call<'_>) -> Answer {
         server: ServerView {
             listen: context.listen.to_string(),
             admin: context.admin.to_string(),
-            admin_token: context.token.is_some(),
+            admin_token: server.admin_token.is_some(),
             page: server.page,
             data: shown(server.data.as_deref()),
             cache: shown(server.cache.as_deref()),

@@ -34,7 +34,6 @@ use tokio::sync::Semaphore;
 
 use crate::deployer::Deployer;
 use crate::gateway::Gateway;
-use access::Token;
 
 pub use routes::endpoints;
 
@@ -53,9 +52,6 @@ pub const LARGE_BODIES_MAX: usize = 2;
 /// What the interface is told beside the host.
 #[derive(Clone, Debug)]
 pub struct AdminOptions {
-    /// What requests must bear; without one only peers on this machine are
-    /// answered.
-    pub token: Option<String>,
     /// The largest component that is read, in bytes.
     pub component_bytes: usize,
     /// Where the host's connections are accepted.
@@ -90,7 +86,6 @@ pub struct Admin {
 struct Context {
     deployer: Deployer,
     gateway: Arc<Gateway>,
-    token: Option<Token>,
     component_bytes: usize,
     listen: SocketAddr,
     admin: SocketAddr,
@@ -109,12 +104,11 @@ impl Admin {
         options: AdminOptions,
     ) -> Result<Self, AdminError> {
         let admin = listener.local_addr()?;
-        let token = options.token.as_deref();
-        check(admin, token)?;
+        let gateway = deployer.gateway();
+        check(admin, gateway.table().config.admin_token.as_deref())?;
         let context = Context {
-            gateway: Arc::clone(deployer.gateway()),
+            gateway: Arc::clone(gateway),
             deployer,
-            token: token.map(Token::new),
             component_bytes: options.component_bytes,
             listen: options.listen,
             admin,

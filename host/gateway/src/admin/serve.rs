@@ -14,7 +14,7 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::access::{self, Asked};
+use super::access::{self, Asked, Token};
 use super::body::Body;
 use super::problem::Problem;
 use super::query::Query;
@@ -89,7 +89,15 @@ async fn respond(context: &Context, parts: &Parts, body: Incoming, peer: SocketA
     } else {
         Asked::Interface
     };
-    access::check(context.token.as_ref(), &parts.headers, peer, asked)?;
+    // That of the configuration as it was last read: one that has leaked is
+    // changed without ending a connection.
+    let token = gateway
+        .table()
+        .config
+        .admin_token
+        .as_deref()
+        .map(Token::new);
+    access::check(token.as_ref(), &parts.headers, peer, asked)?;
     if path == "/" {
         return Ok(to_the_page());
     }

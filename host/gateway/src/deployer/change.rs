@@ -14,7 +14,7 @@ use openline_engine::alias::Alias;
 use openline_engine::version::{UpgradeError, Version};
 
 use super::drain::{drain, drain_all};
-use super::managed::{Managed, alias_view, handler_of};
+use super::managed::{Managed, handler_of};
 use super::start::{check_routes, routes};
 use super::view::{AliasView, DeployedView};
 use super::{ChangeError, DeployOptions, Deployer};
@@ -78,7 +78,7 @@ impl Deployer {
             version: version.digest(),
             version_is_new: deployed.version_is_new,
             alias_moved: deployed.alias_moved,
-            alias: alias_view(alias.ok_or(ChangeError::NoFunction(name.clone()))?),
+            alias: managed.alias_view(alias.ok_or(ChangeError::NoFunction(name.clone()))?),
             in_memory: self.inner.in_memory,
         })
     }
@@ -226,7 +226,7 @@ impl Deployer {
         let managed = self.adopt(config, Some(&before), record, None).await?;
         let record = managed.record.alias(alias);
         let record = record.ok_or_else(|| ChangeError::NoFunction(name.clone()))?;
-        Ok(alias_view(record))
+        Ok(managed.alias_view(record))
     }
 
     /// Makes what a deployment says: loads versions that are missing, writes
@@ -393,9 +393,6 @@ fn record_deploy(
     if record.route().is_some() {
         record.set_route(Some(config.route.clone()));
     }
-    // An alias that is new does as the function's configuration says.
-    let is_new = record.alias(&options.alias).is_none();
-    let migration = options.migration.or(is_new.then_some(config.migration));
     let deployed = record.deploy(
         VersionRecord {
             digest: version.digest(),
@@ -406,7 +403,7 @@ fn record_deploy(
         },
         &options.alias,
         options.weight,
-        migration,
+        options.migration,
     )?;
     if options.drain_connections_per_second.is_some() {
         record.set_drain_pace(&options.alias, options.drain_connections_per_second)?;

@@ -135,7 +135,7 @@ impl Managed {
         for (name, alias) in &self.aliases {
             let record = self.record.alias(name);
             let shares = record.map_or(&[][..], AliasRecord::shares);
-            let migration = record.map_or(Migration::default(), AliasRecord::migration);
+            let migration = record.map_or(self.config.migration, |it| self.migration(it));
             if self.lead_one(alias, shares, migration) {
                 moved.push(Moved {
                     alias: Arc::clone(alias),
@@ -235,8 +235,24 @@ impl Managed {
             instances: self.commons.instances(),
             versions: self.version_views(),
             aliases: aliases
-                .map(|(name, record)| (name.clone(), alias_view(record)))
+                .map(|(name, record)| (name.clone(), self.alias_view(record)))
                 .collect(),
+        }
+    }
+
+    /// What becomes of an alias's connections when it moves: what the alias
+    /// was told, else what the configuration says now.
+    fn migration(&self, record: &AliasRecord) -> Migration {
+        record.migration().unwrap_or(self.config.migration)
+    }
+
+    /// What an alias shows.
+    pub(super) fn alias_view(&self, record: &AliasRecord) -> AliasView {
+        AliasView {
+            shares: record.shares().to_vec(),
+            migration: self.migration(record),
+            drain_connections_per_second: record.drain_connections_per_second(),
+            rollbacks: record.before().len(),
         }
     }
 
@@ -267,16 +283,6 @@ impl Managed {
             }
         };
         records.map(view).collect()
-    }
-}
-
-/// What an alias shows.
-pub(super) fn alias_view(record: &AliasRecord) -> AliasView {
-    AliasView {
-        shares: record.shares().to_vec(),
-        migration: record.migration(),
-        drain_connections_per_second: record.drain_connections_per_second(),
-        rollbacks: record.before().len(),
     }
 }
 

@@ -260,7 +260,8 @@ impl Making<'_> {
                     },
                     &config.alias,
                     None,
-                    Some(config.migration),
+                    // The alias does as it was told, else as the configuration says.
+                    None,
                 );
                 deployed.map_err(|error| StartError::Rule(name, error))?;
                 let before = self.before.get(&config.name);
@@ -396,6 +397,8 @@ fn compare(before: &Functions, after: &Functions) -> Reloaded {
         let (one, other) = (live(old), live(new));
         old.config.route == new.config.route
             && old.config.triggers == new.config.triggers
+            && old.config.migration == new.config.migration
+            && old.config.auto_responses == new.config.auto_responses
             && old.record.aliases() == new.record.aliases()
             && one.len() == other.len()
             && one

@@ -11,6 +11,7 @@ use anyhow::{Context, anyhow};
 use clap::Args;
 use openline_build::{BuildError, Built, Options, Toolchain};
 
+use crate::causes;
 use crate::telemetry::{print, tell};
 
 const EXAMPLES: &str = "\
@@ -62,8 +63,13 @@ fn hand_over(
     let handler = check(&built.bytes)
         .with_context(|| format!("`{}` is not a function for Openline", built.name))?;
     if let Some(file) = out {
-        fs::write(file, &built.bytes)
-            .with_context(|| format!("`{}` could not be written", file.display()))?;
+        fs::write(file, &built.bytes).map_err(|error| {
+            let hint = causes::of_writing(error.kind());
+            anyhow!(
+                "`{}` could not be written: {error}\n  hint: {hint}",
+                file.display()
+            )
+        })?;
     }
     let path = out.unwrap_or(&built.path);
     let (shown, size) = (from_here(path), built.bytes.len());

@@ -18,6 +18,7 @@ use serde_json::Value;
 use super::aliases::shares;
 use super::remote::{EXIT_CODES, RemoteArguments, alias, function};
 use super::table::{plain, short};
+use crate::assemble::file_hint;
 use crate::component;
 use crate::telemetry::tell;
 
@@ -155,8 +156,9 @@ fn read(arguments: &DeployArguments) -> anyhow::Result<Bytes> {
     let read = component::read(path, most);
     let bytes = read.map_err(|error| {
         anyhow!(
-            "{}: {error}\n  hint: `openline build` says where it puts the component",
-            path.display()
+            "{}: {error}\n  hint: {}",
+            path.display(),
+            file_hint(path, &error)
         )
     })?;
     Ok(bytes.into())

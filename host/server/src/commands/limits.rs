@@ -1,7 +1,9 @@
 //! `openline limits`: every limit with its range, its default, what happens
-//! past it and why it is there.
+//! past it and why it is there; then the keys that are no limits. Of all of
+//! them, when a change takes effect in a running host.
 
 use clap::Args;
+use openline_core::config::{KEYS, Key};
 use openline_core::limits::{Row, TABLES};
 
 use crate::telemetry::print;
@@ -16,7 +18,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct LimitsArguments {
-    /// Only limits whose name holds this.
+    /// Only limits and keys whose name holds this.
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// As tables for a document.
@@ -36,16 +38,17 @@ pub(crate) fn run(arguments: &LimitsArguments) -> anyhow::Result<()> {
         }
         let head = if arguments.markdown {
             format!(
-                "**`{table}`**\n\n| key | default | past it | what and why |\n| --- | --- | --- | --- |"
+                "**`{table}`**\n\n| key | default | takes effect | past it | what and why |\n| --- | --- | --- | --- | --- |"
             )
         } else {
             table.to_owned()
         };
         text += &format!("{head}\n{}\n\n", shown.join("\n"));
     }
+    text += &keys(wanted, arguments.markdown);
     if text.is_empty() {
         anyhow::bail!(
-            "no limit is named like `{wanted}`\n  hint: `openline limits` lists them all"
+            "no limit and no key is named like `{wanted}`\n  hint: `openline limits` lists them all"
         );
     }
     print(text.trim_end())?;
@@ -57,17 +60,52 @@ fn show(row: &Row) -> String {
     let none = if row.zero_is_none { ", 0 for none" } else { "" };
     let (name, default) = (row.name, row.show_default());
     let (least, most) = (row.unit.show(row.least), row.unit.show(row.most));
-    let (overflow, about) = (row.overflow, about(row));
+    let (overflow, about, effect) = (row.overflow, about(row), row.effect);
     format!(
-        "  {name} = {default} ({least} to {most}{none})\n      past it: {overflow}\n      {about}\n"
+        "  {name} = {default} ({least} to {most}{none})\n      past it: {overflow}\n      a change takes effect: {effect}\n      {about}\n"
     )
 }
 
 /// A line of a table.
 fn line(row: &Row) -> String {
     let (name, default) = (row.name, row.show_default());
-    let (overflow, about) = (row.overflow, about(row));
-    format!("| `{name}` | {default} | {overflow} | {about} |")
+    let (overflow, about, effect) = (row.overflow, about(row), row.effect);
+    format!("| `{name}` | {default} | {effect} | {overflow} | {about} |")
+}
+
+/// The keys that are no limits, all in one.
+fn keys(wanted: &str, markdown: bool) -> String {
+    let keys = KEYS.iter().filter(|key| key.name.contains(wanted));
+    let show = if markdown { key_line } else { show_key };
+    let shown: Vec<_> = keys.map(show).collect();
+    let head = match (markdown, shown.is_empty()) {
+        (_, true) => return String::new(),
+        (true, false) => {
+            "| table | key | default | takes effect | what |\n| --- | --- | --- | --- | --- |"
+        }
+        (false, false) => "other keys",
+    };
+    format!("{head}\n{}\n\n", shown.join("\n"))
+}
+
+fn show_key(key: &Key) -> String {
+    let (table, name, default) = (key.table, key.name, key.default.replace('`', ""));
+    let (effect, about) = (key.effect, key.about);
+    format!(
+        "  {table} {name}, by default {default}\n      a change takes effect: {effect}\n      {about}\n"
+    )
+}
+
+fn key_line(key: &Key) -> String {
+    let (table, default) = (key.table, key.default);
+    let (effect, about) = (key.effect, key.about);
+    // A name, or words that have their own marks.
+    let name = if key.name.contains(' ') {
+        key.name.to_owned()
+    } else {
+        format!("`{}`", key.name)
+    };
+    format!("| `{table}` | {name} | {default} | {effect} | {about} |")
 }
 
 fn about(row: &Row) -> String {

@@ -16,3 +16,4 @@ pub(crate) mod remove;
 pub(crate) mod run;
 pub(crate) mod serve;
 mod table;
+mod workspace;

@@ -3,7 +3,9 @@
 //! The SDK is on no registry yet, so its sources are part of this binary and
 //! are written into the crate, as a dependency by path. The folder of the
 //! crate is made anew and removed again if it cannot be filled; nothing that
-//! exists is ever touched.
+//! exists is ever touched. In a workspace whose `members` cover its folder, the
+//! crate becomes a member, with the workspace's own copy of the SDK if there is
+//! one: see `workspace`.
 
 use std::fs;
 use std::io;
@@ -14,6 +16,7 @@ use clap::Args;
 use include_dir::{Dir, include_dir};
 use openline_core::name::FunctionName;
 
+use super::workspace::{Outer, way};
 use crate::telemetry::{print, tell};
 
 /// Where the copy of the SDK goes, in the new crate.
@@ -29,6 +32,9 @@ const HANDLER: &str = include_str!("../../template/handler.rs");
 const ASYNC_HANDLER: &str = include_str!("../../template/async_handler.rs");
 const READ_ME: &str = include_str!("../../template/readme.md");
 const IGNORED: &str = include_str!("../../template/gitignore");
+/// Where the part of the manifest begins that only a crate of its own has: a
+/// workspace's profiles are those of its root.
+const OWN: &str = "\n[profile.release]";
 /// What stands in the templates for the name of the crate.
 const NAME: &str = "{{name}}";
 
@@ -67,18 +73,26 @@ pub(crate) struct NewArguments {
 /// that name already, and when a file cannot be written.
 pub(crate) fn run(arguments: &NewArguments) -> anyhow::Result<()> {
     let name = &arguments.name;
-    create(Path::new(""), name, arguments.asynchronous)?;
+    let joined = create(Path::new("."), name, arguments.asynchronous)?;
     print(name)?;
-    tell(&format!(
-        "next: cd {name}; openline build; openline run target/openline/{name}.wasm"
-    ));
+    match joined {
+        None => tell(&format!(
+            "next: cd {name}; openline build; openline run target/openline/{name}.wasm"
+        )),
+        Some(notes) => {
+            tell(&notes);
+            tell(&format!("next: cd {name}; openline build"));
+        }
+    }
     Ok(())
 }
 
-/// Makes the crate `name` in the folder `parent`.
-fn create(parent: &Path, name: &str, asynchronous: bool) -> anyhow::Result<()> {
+/// Makes the crate `name` in the folder `parent`. Answers what is to be said of
+/// a workspace around it, if there is anything.
+fn create(parent: &Path, name: &str, asynchronous: bool) -> anyhow::Result<Option<String>> {
     check_name(name)?;
     let folder = parent.join(name);
+    let outer = Outer::around(parent);
     fs::create_dir(&folder).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
             anyhow!("`{name}` exists already\nhint: choose another name, or remove it")
@@ -89,7 +103,54 @@ fn create(parent: &Path, name: &str, asynchronous: bool) -> anyhow::Result<()> {
         // The first error is the one to report; it is likely the same.
         let _ = fs::remove_dir_all(&folder);
         anyhow::Error::new(error).context(format!("the folder `{name}` could not be filled"))
-    })
+    })?;
+    let Some(outer) = outer else { return Ok(None) };
+    let joined = arrange(&outer, &folder, name);
+    if joined.is_err() {
+        let _ = fs::remove_dir_all(&folder);
+    }
+    joined
+}
+
+/// Makes a new crate and the workspace around it get along.
+fn arrange(outer: &Outer, folder: &Path, name: &str) -> anyhow::Result<Option<String>> {
+    let (workspace, path) = (outer.manifest.display(), outer.named(folder));
+    if let Some(reason) = outer.unknown() {
+        return Ok(Some(format!(
+            "`{name}` is a crate of its own, and there is a workspace around it, {workspace}, of which cargo says nothing: {reason}\n  hint: if its `members` cover this folder, add `exclude = [\"{path}\"]` to its [workspace]"
+        )));
+    }
+    if outer.check().is_ok() {
+        return Ok(None);
+    }
+    // Its `members` cover the folder, so the crate cannot be one of its own.
+    join(outer, folder, name)
+        .with_context(|| format!("`{name}` could not be made a member of {workspace}"))?;
+    outer.check().map_err(|words| {
+        anyhow!(
+            "`{name}` and the workspace {workspace} do not get along: {words}\n  hint: add `exclude = [\"{path}\"]` to its [workspace], then try again"
+        )
+    })?;
+    Ok(Some(format!(
+        "`{name}` is a member of the workspace {workspace}, whose `members` cover its folder: the profiles there are in force\n  hint: to keep it apart, add `exclude = [\"{path}\"]` to that [workspace], and an empty `[workspace]` to {path}/Cargo.toml"
+    )))
+}
+
+/// Writes a crate anew as a member of a workspace.
+fn join(outer: &Outer, folder: &Path, name: &str) -> io::Result<()> {
+    let sdk = match outer.sdk() {
+        Some(sdk) => {
+            fs::remove_dir_all(folder.join("vendor"))?;
+            way(folder, sdk)
+        }
+        None => SDK_FOLDER.to_owned(),
+    };
+    let own = MANIFEST.find(OWN).unwrap_or(MANIFEST.len());
+    for (file, text) in [("Cargo.toml", &MANIFEST[..own]), ("README.md", READ_ME)] {
+        let text = text.replace(NAME, name).replace(SDK_FOLDER, &sdk);
+        fs::write(folder.join(file), text)?;
+    }
+    Ok(())
 }
 
 fn fill(folder: &Path, name: &str, asynchronous: bool) -> io::Result<()> {
@@ -226,6 +287,66 @@ mod tests {
             "kept"
         );
         assert_eq!(fs::read_dir(parent.path().join("mine")).unwrap().count(), 1);
+    }
+
+    /// What cargo says of a workspace; panics when it refuses it.
+    fn members(root: &Path) -> Vec<String> {
+        let output = std::process::Command::new("cargo")
+            .args([
+                "metadata",
+                "--no-deps",
+                "--offline",
+                "--format-version",
+                "1",
+            ])
+            .current_dir(root)
+            .output()
+            .unwrap();
+        let words = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{words}");
+        assert!(!words.contains("warning"), "{words}");
+        let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        let packages = metadata["packages"].as_array().unwrap().iter();
+        let mut names: Vec<_> = packages
+            .map(|it| it["name"].as_str().unwrap().to_owned())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn a_workspace_around_a_new_crate_goes_on_working() {
+        let root = tempfile::tempdir().unwrap();
+        let functions = root.path().join("functions");
+        fs::create_dir_all(functions.join("deep")).unwrap();
+        let write = |text: &str| fs::write(root.path().join("Cargo.toml"), text).unwrap();
+        write(
+            "[workspace]\nresolver = \"3\"\nmembers = [\"functions/*\"]\nexclude = [\"functions/deep\"]\n",
+        );
+        let said = create(&functions, "first", false).unwrap().unwrap();
+        assert!(said.contains("is a member of the workspace"), "{said}");
+        assert!(said.contains("exclude = [\"functions/first\"]"), "{said}");
+        assert_eq!(members(root.path()), ["first", "openline-sdk"]);
+        // The second one has the SDK of the first: there cannot be two.
+        create(&functions, "second", true).unwrap().unwrap();
+        assert!(!functions.join("second/vendor").exists());
+        assert_eq!(members(root.path()), ["first", "openline-sdk", "second"]);
+        // What is not covered, or is excluded, is a crate of its own.
+        for parent in [root.path(), &functions.join("deep")] {
+            assert_eq!(create(parent, "apart", false).unwrap(), None);
+            assert_eq!(members(root.path()).len(), 3);
+            assert_eq!(members(&parent.join("apart")), ["apart"]);
+        }
+    }
+
+    #[test]
+    fn a_workspace_that_cargo_refuses_already_is_told_of() {
+        let root = tempfile::tempdir().unwrap();
+        let text = "[workspace]\nmembers = [\"missing\"]\n";
+        fs::write(root.path().join("Cargo.toml"), text).unwrap();
+        let said = create(root.path(), "apart", false).unwrap().unwrap();
+        assert!(said.contains("of which cargo says nothing: "), "{said}");
+        assert!(said.contains("exclude = [\"apart\"]"), "{said}");
     }
 
     #[test]

@@ -4,12 +4,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use clap::Args;
 use openline_core::name::{AliasName, FunctionName};
-use openline_gateway::admin::client::{AdminUrl, AdminUrlError, Ask, Client, Reply};
+use openline_gateway::admin::client::{AdminUrl, AdminUrlError, Ask, Client, ClientError, Reply};
 use serde_json::Value;
 
+use crate::causes;
 use crate::telemetry::print;
 
 /// The host understood and did not do it.
@@ -35,7 +36,7 @@ pub(crate) struct RemoteArguments {
         long,
         env = "OPENLINE_ADMIN",
         value_name = "URL",
-        default_value = "http://127.0.0.1:8081",
+        default_value = "http://127.0.0.1:18080",
         value_parser = url
     )]
     admin: AdminUrl,
@@ -64,17 +65,27 @@ impl RemoteArguments {
         let token = match &self.token_file {
             Some(path) => {
                 let text = std::fs::read_to_string(path);
-                let text = text.with_context(|| {
-                    format!(
-                        "cannot read {}\n  hint: it should hold the host's `admin_token`",
-                        path.display()
-                    )
+                let shown = path.display();
+                let text = text.map_err(|error| {
+                    let missing = "name a file that holds the host's `admin_token`";
+                    let hint = causes::of_reading(error.kind(), missing);
+                    anyhow!("cannot read {shown}: {error}\n  hint: {hint}")
                 })?;
+                if text.trim().is_empty() {
+                    bail!("{shown} is empty\n  hint: it should hold the host's `admin_token`");
+                }
                 Some(text.trim().to_owned())
             }
             None => std::env::var(TOKEN_VARIABLE).ok(),
         };
         let token = token.filter(|token| !token.is_empty());
+        // Before a host is looked for that would not be told it.
+        let sendable = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
+        let is_sendable = |token: &String| token.bytes().all(sendable);
+        if !token.iter().all(is_sendable) {
+            let error = ClientError::Token;
+            bail!("{error}\n  hint: {}", error.hint());
+        }
         Ok(Remote {
             client: Client::new(self.admin.clone(), token),
             json: self.json,
@@ -114,9 +125,7 @@ impl Remote {
         match self.client.ask(ask, sent).await {
             Ok(reply) if reply.status < 300 => Ok(reply.body),
             Ok(reply) => Err(Refused(words(&reply)).into()),
-            Err(error) => bail!(
-                "{error}\n  hint: is the host running, with its admin interface there? `--admin URL` or OPENLINE_ADMIN says where it is"
-            ),
+            Err(error) => bail!("{error}\n  hint: {}", error.hint()),
         }
     }
 

@@ -120,7 +120,13 @@ impl Heard {
     /// with at least one error.
     fn explain(&mut self, error: &BuildError) -> Option<String> {
         if self.problems.iter().any(|problem| problem.level == "error") {
-            return None;
+            // The compiler cannot know where its flags are from.
+            return match error {
+                BuildError::Compile { flags: Some(_), .. } => error
+                    .hint()
+                    .map(|hint| format!("{}\n  hint: {hint}", causes(error))),
+                _ => None,
+            };
         }
         // Cargo itself has failed: by the manifest, or by a dependency.
         let progress = without_colours(&String::from_utf8_lossy(&self.progress));
@@ -206,6 +212,7 @@ mod tests {
         let error = BuildError::Compile {
             directory: "x".into(),
             target: "wasm32-wasip2",
+            flags: None,
         };
         assert_eq!(heard.explain(&error), None);
         assert_eq!(heard.problems[0].message, "no matching package named `y`");

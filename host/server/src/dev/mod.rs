@@ -6,6 +6,7 @@
 //! built after it.
 
 pub(crate) mod build;
+mod links;
 mod log;
 pub(crate) mod project;
 pub(crate) mod source;

@@ -84,6 +84,7 @@ impl Project {
             packages,
             target_directory,
             files: self.source.files(),
+            ..Plan::default()
         }
     }
 }

@@ -2,22 +2,26 @@
 //! configuration and components, which mean a reload.
 //!
 //! Folders are watched, not files: editors write beside a file and rename over
-//! it. What comes in a burst is one change. Bounded: whatever comes, two paths
-//! are kept. The system tells of changes; where it has no more watches to give
+//! it. Where a link leads is watched as well, within bounds: see `links`. What
+//! comes in a burst is one change. Bounded: whatever comes, two paths are kept. The system tells of changes; where it has no more watches to give
 //! away, files are looked at every second instead.
 
+use std::collections::BTreeSet;
 use std::io::ErrorKind as IoErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use notify::{Config, ErrorKind, Event, EventKind, PollWatcher, RecursiveMode};
+use notify::{
+    Config, ErrorKind, Event, EventKind, PollWatcher, RecommendedWatcher, RecursiveMode,
+    Watcher as _,
+};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout};
 
-use super::source::real;
+use super::links::{Linked, hops};
 use crate::telemetry::tell;
 
 /// How long nothing must have happened before a change counts as made: editors
@@ -38,6 +42,8 @@ pub(crate) struct Plan {
     pub(crate) target_directory: Option<PathBuf>,
     /// The configuration and components.
     pub(crate) files: Vec<PathBuf>,
+    /// What links in packages lead to, found when it is watched.
+    pub(crate) linked: Linked,
 }
 
 /// What has changed: one path of each kind is enough to name.
@@ -53,6 +59,8 @@ pub(crate) struct Changes {
 pub(crate) struct Watcher {
     backend: Box<dyn notify::Watcher + Send>,
     seen: Arc<Seen>,
+    /// What was said not to be watched.
+    told: BTreeSet<String>,
 }
 
 #[derive(Debug, Default)]
@@ -70,11 +78,16 @@ impl Watcher {
     pub(crate) fn new() -> anyhow::Result<Self> {
         let seen = Arc::new(Seen::default());
         let backend: Box<dyn notify::Watcher + Send> =
-            match notify::recommended_watcher(seen.handler()) {
+            match RecommendedWatcher::new(seen.handler(), config()) {
                 Ok(watcher) => Box::new(watcher),
                 Err(error) => polling(&seen, &error)?,
             };
-        Ok(Self { backend, seen })
+        let told = BTreeSet::new();
+        Ok(Self {
+            backend,
+            seen,
+            told,
+        })
     }
 
     /// Watches this from now on. To be called again after a change: folders
@@ -82,6 +95,11 @@ impl Watcher {
     pub(crate) fn watch(&mut self, plan: &Plan) -> anyhow::Result<()> {
         let plan = plan.real();
         *self.seen.plan.lock() = plan.clone();
+        for words in &plan.linked.left_out {
+            if self.told.insert(words.clone()) {
+                tell(words);
+            }
+        }
         match self.try_watch(&plan) {
             Err(error) if is_exhausted(&error) => {
                 self.backend = polling(&self.seen, &error)?;
@@ -113,6 +131,11 @@ impl Watcher {
     }
 }
 
+/// Links are followed here, where there are bounds.
+fn config() -> Config {
+    Config::default().with_follow_symlinks(false)
+}
+
 fn polling(
     seen: &Arc<Seen>,
     error: &notify::Error,
@@ -122,7 +145,7 @@ fn polling(
          hint: on Linux, raise `fs.inotify.max_user_watches` or `max_user_instances` with sysctl"
     ));
     // By what is in them: their times are looked at in whole seconds.
-    let config = Config::default()
+    let config = config()
         .with_poll_interval(POLL)
         .with_compare_contents(true);
     Ok(Box::new(PollWatcher::new(seen.handler(), config)?))
@@ -215,23 +238,50 @@ impl Plan {
         Self {
             packages: self.packages.iter().map(folder).collect(),
             target_directory: self.target_directory.as_ref().map(folder),
-            files: self.files.iter().map(|file| real(file)).collect(),
+            files: self.files.iter().flat_map(|file| hops(file)).collect(),
+            linked: Linked::default(),
         }
+        .with_links()
+    }
+
+    fn with_links(mut self) -> Self {
+        let is_watched = |path: &Path| self.is_source(path);
+        let mut links = Linked::of(&self.source_folders(), is_watched);
+        // Links beside the manifest; the package's own folder is not searched.
+        let beside = self.packages.iter().flat_map(std::fs::read_dir).flatten();
+        let beside = beside.flatten().map(|entry| entry.path());
+        let beside = beside.filter(|path| path.is_symlink() && self.is_source(path));
+        links.extend(&beside.collect::<Vec<_>>(), is_watched);
+        self.linked = links;
+        self
+    }
+
+    /// The folders in packages that are watched with all that is below.
+    fn source_folders(&self) -> Vec<PathBuf> {
+        let entries = self.packages.iter().flat_map(std::fs::read_dir).flatten();
+        let folders = entries.flatten().filter(|entry| {
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            is_folder && self.is_source(&entry.path())
+        });
+        folders.map(|entry| entry.path()).collect()
     }
 
     /// The folders to watch. Not the whole of a package: the folder in which
     /// cargo works has thousands, and changes all the time.
     fn folders(&self) -> Vec<(PathBuf, RecursiveMode)> {
-        let mut found = Vec::new();
-        for package in &self.packages {
-            found.push((package.clone(), RecursiveMode::NonRecursive));
-            let entries = std::fs::read_dir(package).into_iter().flatten().flatten();
-            let folders = entries.filter(|entry| entry.path().is_dir());
-            let sources = folders.filter(|entry| self.is_source(&entry.path()));
-            found.extend(sources.map(|entry| (entry.path(), RecursiveMode::Recursive)));
-        }
-        for folder in self.files.iter().filter_map(|file| file.parent()) {
-            let known = found.iter().any(|(other, _)| other == folder);
+        let tops = self.packages.iter().cloned();
+        let tops = tops.map(|top| (top, RecursiveMode::NonRecursive));
+        let below = self.source_folders().into_iter();
+        let below = below.map(|folder| (folder, RecursiveMode::Recursive));
+        let mut found: Vec<_> = tops.chain(below).collect();
+        let files = self.files.iter().chain(&self.linked.files);
+        let single = files.filter_map(|file| file.parent());
+        for folder in single.chain(self.linked.folders.iter().map(PathBuf::as_path)) {
+            // Watched with another mode it would be watched no more below.
+            let known = found.iter().any(|(other, mode)| match mode {
+                RecursiveMode::Recursive => folder.starts_with(other),
+                RecursiveMode::NonRecursive => folder == other,
+            });
             if !known {
                 found.push((folder.to_owned(), RecursiveMode::NonRecursive));
             }
@@ -240,8 +290,18 @@ impl Plan {
     }
 
     /// Whether a path is in a package, and neither made by cargo nor an
-    /// editor's own.
+    /// editor's own; or where a link in a package leads.
     fn is_source(&self, path: &Path) -> bool {
+        let is_kept_here = path.file_name().is_some_and(is_kept);
+        let is_linked = self.linked.files.contains(path)
+            || (is_kept_here
+                && path
+                    .parent()
+                    .is_some_and(|it| self.linked.folders.contains(it)));
+        is_linked || self.is_in_package(path)
+    }
+
+    fn is_in_package(&self, path: &Path) -> bool {
         let mut inside = self
             .packages
             .iter()
@@ -275,7 +335,7 @@ fn is_target(name: &std::ffi::OsStr) -> bool {
 /// Whether a file or folder is not one that editors and other tools keep for
 /// themselves: hidden ones, copies, swap files, files that are renamed when
 /// they are written, and the one by which vim tries whether it may write.
-fn is_kept(name: &std::ffi::OsStr) -> bool {
+pub(super) fn is_kept(name: &std::ffi::OsStr) -> bool {
     let name = name.to_string_lossy();
     let starts = [".", "#", "___jb_"]
         .iter()

@@ -4,6 +4,7 @@ use std::fs;
 
 use tempfile::TempDir;
 
+use super::super::source::real;
 use super::*;
 
 /// Long enough for a busy machine.
@@ -21,16 +22,28 @@ impl Package {
         Self::with(Watcher::new().unwrap())
     }
 
-    fn with(mut watcher: Watcher) -> Self {
+    fn with(watcher: Watcher) -> Self {
+        Self::made(watcher, |_| {})
+    }
+
+    /// One with links in it.
+    #[cfg(unix)]
+    fn linked(link: impl Fn(&Path)) -> Self {
+        Self::made(Watcher::new().unwrap(), link)
+    }
+
+    fn made(mut watcher: Watcher, link: impl Fn(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["src", "target/debug", ".git", "out"] {
             fs::create_dir_all(folder.path().join(name)).unwrap();
         }
         fs::write(folder.path().join("src/lib.rs"), "// one").unwrap();
+        link(folder.path());
         let plan = Plan {
             packages: vec![folder.path().to_owned()],
             target_directory: Some(folder.path().join("out")),
             files: vec![folder.path().join("openline.toml")],
+            ..Plan::default()
         };
         watcher.watch(&plan).unwrap();
         Self {
@@ -50,6 +63,13 @@ impl Package {
 
     async fn changes(&self) -> Changes {
         timeout(PATIENCE, self.watcher.changed()).await.unwrap()
+    }
+
+    /// What is noticed of a file elsewhere that is written.
+    #[cfg(unix)]
+    async fn changes_after(&self, file: &Path) -> Changes {
+        fs::write(file, "# changed").unwrap();
+        self.changes().await
     }
 
     /// A change of this source, and nothing else, is noticed.
@@ -151,7 +171,53 @@ async fn files_are_looked_at_where_the_system_does_not_tell() {
     let error = notify::Error::new(ErrorKind::MaxFilesWatch);
     assert!(is_exhausted(&error));
     let backend = polling(&seen, &error).unwrap();
-    let package = Package::with(Watcher { backend, seen });
+    let package = Package::with(Watcher {
+        backend,
+        seen,
+        told: BTreeSet::new(),
+    });
     package.write("src/lib.rs", "// longer than before");
     assert!(package.changes().await.source.is_some());
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_links_lead_to_is_watched() {
+    use std::os::unix::fs::symlink;
+
+    let elsewhere = tempfile::tempdir().unwrap();
+    let there = |name: &str| elsewhere.path().canonicalize().unwrap().join(name);
+    fs::create_dir_all(there("more/deep")).unwrap();
+    for name in [
+        "word.rs",
+        "more/mod.rs",
+        "real.toml",
+        "other.toml",
+        "manifest",
+    ] {
+        fs::write(there(name), "").unwrap();
+    }
+    let mut package = Package::linked(|folder| {
+        symlink(there("word.rs"), folder.join("src/word.rs")).unwrap();
+        symlink(there("more"), folder.join("src/more")).unwrap();
+        symlink(there("manifest"), folder.join("build.rs")).unwrap();
+        symlink(there("real.toml"), folder.join("openline.toml")).unwrap();
+    });
+    // Written until it is what was noticed: what came before may be told late.
+    let source = async |package: &Package, name: &str| {
+        while package.changes_after(&there(name)).await.source != Some(there(name)) {}
+    };
+    for name in ["word.rs", "more/mod.rs", "more/deep/new.rs", "manifest"] {
+        source(&package, name).await;
+    }
+    // In place, and by another link that takes its place.
+    let served = async |package: &Package, name: &str| {
+        while package.changes_after(&there(name)).await.served != Some(there(name)) {}
+    };
+    served(&package, "real.toml").await;
+    symlink(there("other.toml"), package.path(".new")).unwrap();
+    fs::rename(package.path(".new"), package.path("openline.toml")).unwrap();
+    while package.changes().await.served != Some(real(&package.path("openline.toml"))) {}
+    package.watcher.watch(&package.plan).unwrap();
+    served(&package, "other.toml").await;
 }

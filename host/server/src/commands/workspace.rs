@@ -1,0 +1,150 @@
+//! The cargo workspace that a new crate may lie in.
+//!
+//! A crate of its own and a workspace whose `members` cover its folder exclude
+//! each other: cargo then refuses the whole workspace. Whether they do is
+//! cargo's to say, so it is asked; globs, `exclude` and paths of dependencies
+//! have rules that nothing here repeats.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// The package that a crate needs beside its own, once in a workspace.
+const SDK: &str = "openline-sdk";
+
+/// A workspace in a folder above.
+#[derive(Debug)]
+pub(crate) struct Outer {
+    pub(crate) manifest: PathBuf,
+    /// The packages in it, or why cargo does not say.
+    before: Result<Vec<Package>, String>,
+}
+
+#[derive(Debug)]
+struct Package {
+    name: String,
+    folder: PathBuf,
+}
+
+impl Outer {
+    /// The next workspace around a folder, as it is without a new crate.
+    pub(crate) fn around(folder: &Path) -> Option<Self> {
+        let folder = folder.canonicalize().ok()?;
+        let manifests = folder.ancestors().map(|folder| folder.join("Cargo.toml"));
+        let manifest = manifests.into_iter().find(|file| is_workspace(file))?;
+        let before = packages(&manifest);
+        Some(Self { manifest, before })
+    }
+
+    /// Why cargo cannot be asked about it, if that is so.
+    pub(crate) fn unknown(&self) -> Option<&str> {
+        self.before.as_ref().err().map(String::as_str)
+    }
+
+    /// Whether cargo takes it as it is now, or what it says.
+    pub(crate) fn check(&self) -> Result<(), String> {
+        packages(&self.manifest).map(drop)
+    }
+
+    /// The copy of the SDK that it has: a workspace cannot have two.
+    pub(crate) fn sdk(&self) -> Option<&Path> {
+        let mut packages = self.before.as_ref().ok()?.iter();
+        let found = packages.find(|package| package.name == SDK);
+        found.map(|package| &*package.folder)
+    }
+
+    /// A folder as the workspace's `exclude` names it.
+    pub(crate) fn named(&self, folder: &Path) -> String {
+        let folder = folder.canonicalize();
+        let root = self.manifest.parent().unwrap_or(&self.manifest);
+        let path = folder.as_deref().unwrap_or(root);
+        shown(path.strip_prefix(root).unwrap_or(path))
+    }
+}
+
+fn is_workspace(manifest: &Path) -> bool {
+    let Ok(text) = fs::read_to_string(manifest) else {
+        return false;
+    };
+    text.parse::<toml::Table>()
+        .is_ok_and(|table| table.contains_key("workspace"))
+}
+
+/// The packages of a workspace, as cargo has them. Asks no network.
+fn packages(manifest: &Path) -> Result<Vec<Package>, String> {
+    let output = Command::new("cargo")
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
+        .arg("--manifest-path")
+        .arg(manifest)
+        .stdin(Stdio::null())
+        .output()
+        .map_err(|error| format!("`cargo` cannot be started: {error}"))?;
+    if !output.status.success() {
+        return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
+    }
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("cargo's answer is not JSON: {error}"))?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let packages = packages.filter_map(|package| {
+        let manifest = Path::new(package["manifest_path"].as_str()?);
+        Some(Package {
+            name: package["name"].as_str()?.to_owned(),
+            folder: manifest.parent()?.to_owned(),
+        })
+    });
+    Ok(packages.collect())
+}
+
+/// The way from a folder to another one, as a manifest has it.
+pub(crate) fn way(from: &Path, to: &Path) -> String {
+    let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (from, to) = (real(from), real(to));
+    let pairs = from.components().zip(to.components());
+    let common = pairs.take_while(|(one, other)| one == other).count();
+    let up = from.components().skip(common).map(|_| Component::ParentDir);
+    let way: PathBuf = up.chain(to.components().skip(common)).collect();
+    shown(&way)
+}
+
+/// With the separators that cargo's files have everywhere.
+fn shown(path: &Path) -> String {
+    path.display().to_string().replace('\\', "/")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_way_between_two_folders() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["a/b", "a/c/d"] {
+            fs::create_dir_all(folder.path().join(name)).unwrap();
+        }
+        let at = |name: &str| folder.path().join(name);
+        assert_eq!(way(&at("a/b"), &at("a/c/d")), "../c/d");
+        assert_eq!(way(&at("a"), &at("a/c")), "c");
+    }
+
+    #[test]
+    fn a_manifest_without_the_table_is_no_workspace() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("Cargo.toml");
+        for (text, expected) in [
+            ("[workspace]\n", true),
+            ("workspace = 1", true),
+            ("[package]\nname = \"workspace\"\n", false),
+            ("not = [toml", false),
+        ] {
+            fs::write(&file, text).unwrap();
+            assert_eq!(is_workspace(&file), expected, "{text}");
+        }
+        assert!(!is_workspace(folder.path()));
+    }
+}

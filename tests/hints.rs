@@ -1,0 +1,294 @@
+//! Every error has a hint that fits its cause: each is provoked, with the real
+//! binary, and its words are compared. What a test cannot provoke (it may run as
+//! a user that may do everything) is in the unit tests of `causes`.
+
+use std::fs;
+use std::path::Path;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+
+use crate::harness::{Serving, openline, openline_in, openline_with};
+
+const CONFIG: i32 = 78;
+
+fn written(folder: &Path, name: &str, content: &[u8]) -> String {
+    let path = folder.join(name);
+    fs::write(&path, content).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+/// A configuration of the echo function with more in [server].
+fn echo(server: &str) -> String {
+    format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n{server}\n[[function]]\nname = \"echo\"\n\
+         route = \"/echo\"\ncomponent = {:?}\n",
+        openline_guests::ECHO
+    )
+}
+
+#[tokio::test]
+async fn a_configuration_that_is_no_text_of_one() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str, content: &[u8]| written(folder.path(), name, content);
+    let utf_16: Vec<u8> = "\u{feff}[server]"
+        .encode_utf16()
+        .flat_map(u16::to_le_bytes)
+        .collect();
+    let missing = folder
+        .path()
+        .join("missing.toml")
+        .to_str()
+        .unwrap()
+        .to_owned();
+    for (path, what, hint) in [
+        (
+            missing,
+            "cannot be read",
+            "give the path of a configuration file",
+        ),
+        (
+            folder.path().to_str().unwrap().to_owned(),
+            "cannot be read",
+            "a folder: name the file in it",
+        ),
+        (
+            "/dev/null".to_owned(),
+            "cannot be read",
+            "a device or a pipe: name a file",
+        ),
+        (at("16.toml", &utf_16), "this is UTF-16", "save it as UTF-8"),
+        (
+            at("latin.toml", b"# a\n# caff\xe8\n"),
+            "line 2 is not UTF-8",
+            "save it as UTF-8",
+        ),
+        (
+            at("c.toml", b"\0asm\x0d\0\x01\0"),
+            "this is a WebAssembly file",
+            "openline run",
+        ),
+        (
+            at("large.toml", &vec![b'#'; (1 << 20) + 1]),
+            "more than 1 MiB",
+            "name another file",
+        ),
+        (
+            at("empty.toml", b""),
+            "no function is configured",
+            "add a [[function]] table",
+        ),
+        (at("text.toml", b"Dear all"), "line 1", "the file is TOML"),
+    ] {
+        for command in ["serve", "check"] {
+            let ended = openline(&[command, "--config", &path]).await;
+
+            ended.failed(CONFIG, &[what, "\n  hint: ", hint]);
+        }
+    }
+    // A mark in front of it is no part of it.
+    let path = at("marked.toml", format!("\u{feff}{}", echo("")).as_bytes());
+    let ended = openline(&["check", "--config", &path]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+}
+
+#[tokio::test]
+async fn a_component_that_is_no_file_of_one() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str, content: &[u8]| written(folder.path(), name, content);
+    let missing = folder
+        .path()
+        .join("missing.wasm")
+        .to_str()
+        .unwrap()
+        .to_owned();
+    let directory = folder.path().join("folder.wasm");
+    fs::create_dir(&directory).unwrap();
+    let echo = fs::read(openline_guests::ECHO).unwrap();
+    let host = Serving::start(&["run", openline_guests::ECHO, "--listen", "127.0.0.1:0"]).await;
+    for (path, what, hint) in [
+        (missing, "cannot be read", "build it first"),
+        (
+            directory.to_str().unwrap().to_owned(),
+            "it is not a file",
+            "this is a folder: name the file in it",
+        ),
+        (
+            "/dev/null".to_owned(),
+            "it is not a file",
+            "a device or a pipe: name a file",
+        ),
+        (
+            at("empty.wasm", b""),
+            "not a WebAssembly file",
+            "openline build",
+        ),
+        (
+            at("text.wasm", b"this is text"),
+            "not a WebAssembly file",
+            "openline build",
+        ),
+        (
+            at("module.wasm", b"\0asm\x01\0\0\0"),
+            "module",
+            "makes the component from it",
+        ),
+        (
+            at("half.wasm", &echo[..echo.len() / 2]),
+            "",
+            "build it again",
+        ),
+    ] {
+        let ended = openline(&["run", &path]).await;
+        ended.failed(CONFIG, &[what, "\n  hint: ", hint]);
+        if what.contains("file") || what.contains("read") {
+            // Files that cannot be read are not sent.
+            let ended = openline(&["deploy", "f", &path, "--admin", "http://127.0.0.1:1"]).await;
+            assert_eq!(ended.code, Some(1));
+            assert!(ended.stderr.contains("\n  hint: "), "{}", ended.stderr);
+        }
+    }
+    drop(host);
+}
+
+#[tokio::test]
+async fn an_address_that_cannot_be_listened_on() {
+    let folder = TempDir::new().unwrap();
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let taken = taken_address(&taken);
+    for (address, hint) in [
+        (&*taken, "another program listens there"),
+        // Of a network that is for documents only.
+        ("192.0.2.1:0", "192.0.2.1 is not an address of this machine"),
+    ] {
+        let ended = openline(&["run", openline_guests::ECHO, "--listen", address]).await;
+        let what = format!("cannot listen on {address}: ");
+        ended.failed(1, &[&what, "\n  hint: ", hint, "`--listen`"]);
+    }
+    let text = echo(&format!("admin = \"{taken}\""));
+    let path = written(folder.path(), "openline.toml", text.as_bytes());
+    let ended = openline(&["serve", "--config", &path]).await;
+    let what = format!("the admin interface cannot listen on {taken}: ");
+    ended.failed(
+        1,
+        &[
+            &what,
+            "another program listens there",
+            "`admin` in [server]",
+        ],
+    );
+}
+
+fn taken_address(listener: &TcpListener) -> String {
+    listener.local_addr().unwrap().to_string()
+}
+
+#[tokio::test]
+async fn a_data_directory_that_cannot_be_one() {
+    let folder = TempDir::new().unwrap();
+    let file = written(folder.path(), "file", b"");
+    let text = echo(&format!("data = {file:?}"));
+    let path = written(folder.path(), "openline.toml", text.as_bytes());
+    let ended = openline(&["serve", "--config", &path]).await;
+    ended.failed(CONFIG, &["file", "\n  hint: "]);
+    // One that another host has.
+    let path = written(
+        folder.path(),
+        "openline.toml",
+        echo("data = \"data\"").as_bytes(),
+    );
+    let _host = Serving::start(&["serve", "--config", &path]).await;
+    let ended = openline(&["serve", "--config", &path]).await;
+    let words = [
+        "is in use by another process",
+        "\n  hint: end the other process",
+    ];
+    ended.failed(CONFIG, &words);
+}
+
+#[tokio::test]
+async fn a_host_that_cannot_be_asked() {
+    // Bound and not listening: nobody else gets it meanwhile.
+    let closed = tokio::net::TcpSocket::new_v4().unwrap();
+    closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let closed = closed.local_addr().unwrap().to_string();
+    // As a port that speaks TLS answers to what is no TLS.
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let tls = taken_address(&listener);
+    let answering = tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let _ = stream.read(&mut [0; 1024]).await;
+            let _ = stream.write_all(b"\x15\x03\x01\0\x02\x02\x46").await;
+        }
+    });
+    let host = Serving::start(&["run", openline_guests::ECHO, "--listen", "127.0.0.1:0"]).await;
+    for (address, hint) in [
+        (closed, "is the host running?"),
+        (tls, "or one that speaks TLS"),
+        (host.address.to_string(), "perhaps the port of connections"),
+    ] {
+        let ended = openline(&["functions", "--admin", &format!("http://{address}")]).await;
+        ended.failed(1, &[&address, "\n  hint: ", hint]);
+    }
+    answering.abort();
+}
+
+#[tokio::test]
+async fn a_token_that_is_not_there() {
+    let folder = TempDir::new().unwrap();
+    let at = |name: &str, content: &[u8]| written(folder.path(), name, content);
+    let missing = folder.path().join("missing").to_str().unwrap().to_owned();
+    for (path, what, hint) in [
+        (missing, "cannot read", "name a file that holds"),
+        (
+            folder.path().to_str().unwrap().to_owned(),
+            "cannot read",
+            "a folder: name the file in it",
+        ),
+        (
+            at("empty", b" \n"),
+            "is empty",
+            "it should hold the host's `admin_token`",
+        ),
+        (
+            at("odd", "tök".as_bytes()),
+            "cannot be sent",
+            "visible ASCII characters only",
+        ),
+    ] {
+        let ended = openline(&["functions", "--token-file", &path]).await;
+        ended.failed(1, &[what, "\n  hint: ", hint]);
+    }
+    let config = echo("admin = \"127.0.0.1:0\"\nadmin_token = \"0123456789abcdef\"");
+    let config = at("openline.toml", config.as_bytes());
+    let mut host = Serving::start(&["serve", "--config", &config]).await;
+    let admin = format!("http://{}", host.admin().await);
+    let ended = openline(&["functions", "--admin", &admin]).await;
+    ended.failed(3, &["needs its token", "\n  hint: "]);
+    let wrong = [("OPENLINE_ADMIN_TOKEN", "not-the-hosts-token")];
+    let ended = openline_with(&wrong, &["functions", "--admin", &admin]).await;
+    ended.failed(3, &["is not the token", "\n  hint: look for `admin_token`"]);
+}
+
+#[tokio::test]
+async fn flags_that_are_for_another_target() {
+    let folder = TempDir::new().unwrap();
+    for name in ["src", ".cargo"] {
+        fs::create_dir(folder.path().join(name)).unwrap();
+    }
+    let manifest = "[package]\nname = \"flagged\"\nedition = \"2024\"\n\
+                    [lib]\ncrate-type = [\"cdylib\"]\n[workspace]\n";
+    written(folder.path(), "Cargo.toml", manifest.as_bytes());
+    written(folder.path(), "src/lib.rs", b"");
+    let flags = b"[build]\nrustflags = [\"-Clink-arg=--no-such-argument\"]\n";
+    written(folder.path(), ".cargo/config.toml", flags);
+    let ended = openline_in(folder.path(), &["build"]).await;
+    let words = [
+        "does not compile for wasm32",
+        "hint: cargo has said why, above; if it is an argument that is not known",
+        ".cargo/config.toml` sets `rustflags`",
+        "[target.TRIPLE]",
+    ];
+    ended.failed(1, &words);
+}

@@ -1,0 +1,191 @@
+//! The commands that README.md and the page of a new crate tell people to type:
+//! each is run here, or is listed with the reason why it is not.
+
+use std::fs;
+use std::path::Path;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+
+use crate::harness::{Client, Serving, openline, shell};
+
+/// Why a command is not run here.
+const NOT_RUN: [(&str, &str); 5] = [
+    (
+        "make run",
+        "builds and serves until it is ended; `make test` builds the same",
+    ),
+    ("make test", "runs this test"),
+    (
+        "npx wscat -c 'ws://127.0.0.1:8080/chat/lobby?nick=eve'",
+        "needs a package from the network",
+    ),
+    ("openline dev", "serves until it is ended: `dev` tests it"),
+    (
+        "openline run target/openline/hello.wasm",
+        "serves until it is ended: it is started by itself below",
+    ),
+];
+
+/// The commands of a document, without what is said behind `#`.
+fn commands(document: &str) -> Vec<String> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let text = fs::read_to_string(root.join(document)).unwrap();
+    let mut fence = None;
+    let mut found = Vec::new();
+    for line in text.lines() {
+        match (line.strip_prefix("```"), fence) {
+            (Some(language), None) => fence = Some(language == "" || language == "sh"),
+            (Some(_), Some(_)) => fence = None,
+            (None, Some(true)) => found.push(line),
+            (None, _) => {}
+        }
+    }
+    let words = found.iter().map(|line| {
+        let end = line.find(" #").unwrap_or(line.len());
+        line[..end].trim().to_owned()
+    });
+    words.filter(|line| !line.is_empty()).collect()
+}
+
+fn is_run(command: &str) -> bool {
+    !NOT_RUN.iter().any(|(each, _)| *each == command)
+}
+
+/// A host as `make run` starts it, on free ports.
+async fn samples(folder: &Path) -> (Serving, String) {
+    let function = |name: &str, component: &str, route: &str| {
+        format!("[[function]]\nname = \"{name}\"\ncomponent = {component:?}\nroute = \"{route}\"\n")
+    };
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n{}{}",
+        function("echo", openline_guests::ECHO, "/echo"),
+        function("chat", openline_guests::CHAT, "/chat/{room}"),
+    );
+    let path = folder.join("openline.toml");
+    fs::write(&path, text).unwrap();
+    let mut host = Serving::start(&["serve", "--config", path.to_str().unwrap()]).await;
+    let admin = host.admin().await;
+    (host, admin)
+}
+
+/// Components as they lie where the commands look for them.
+fn components(folder: &Path) {
+    let chat = fs::read(openline_guests::CHAT).unwrap();
+    fs::create_dir_all(folder.join("target/openline")).unwrap();
+    fs::write(folder.join("target/openline/chat.wasm"), &chat).unwrap();
+    // The same with one more custom section: another version.
+    fs::write(folder.join("chat.wasm"), [&*chat, b"\0\x02\x01x"].concat()).unwrap();
+    fs::copy(openline_guests::ECHO, folder.join("news.wasm")).unwrap();
+}
+
+#[tokio::test]
+async fn the_commands_of_the_readme_do_what_it_says() {
+    let folder = TempDir::new().unwrap();
+    let (host, admin) = samples(folder.path()).await;
+    components(folder.path());
+    let _ada = Client::open(host.address, "/chat/lobby?nick=ada", &[])
+        .await
+        .unwrap();
+    let one = [
+        "connections",
+        "--json",
+        "--admin",
+        &format!("http://{admin}"),
+    ];
+    let connections: serde_json::Value =
+        serde_json::from_str(&openline(&one).await.stdout).unwrap();
+    let id = connections[0]["id"].as_str().unwrap().to_owned();
+    let mut commands = commands("README.md");
+    for (command, reason) in NOT_RUN {
+        assert!(
+            commands.iter().any(|each| each == command),
+            "{command}: {reason}"
+        );
+    }
+    commands.retain(|command| is_run(command));
+    assert!(commands.len() > 15, "{commands:?}");
+    let has_curl = shell(folder.path(), &admin, "curl --version", PATIENCE)
+        .await
+        .code
+        == Some(0);
+    let mut directory = folder.path().to_owned();
+    for command in commands {
+        if command.starts_with("curl ") && !has_curl {
+            continue;
+        }
+        if let Some(name) = command.strip_prefix("cd ") {
+            directory = directory.join(name);
+            continue;
+        }
+        let mut typed = command
+            .replace("127.0.0.1:8080", &host.address.to_string())
+            .replace("127.0.0.1:18080", &admin)
+            .replace("/ID/", &format!("/{id}/"))
+            .replace("curl ", "curl --fail --silent --show-error ");
+        if typed.starts_with("openline bench ") {
+            typed += " --duration 100ms";
+        }
+        // What a block after that of a new crate says is about a host.
+        let is_of_the_crate = ["openline build", "openline new hello"].contains(&&*command);
+        let here = if is_of_the_crate {
+            &directory
+        } else {
+            folder.path()
+        };
+        let ended = shell(here, &admin, &typed, PATIENCE).await;
+        assert_eq!(ended.code, Some(0), "{command}:\n{}", ended.stderr);
+    }
+    // What that has built is served, also while `make run` has its port.
+    let component = directory.join("target/openline/hello.wasm");
+    let arguments = [
+        "run",
+        component.to_str().unwrap(),
+        "--listen",
+        "127.0.0.1:0",
+    ];
+    let hello = Serving::start(&arguments).await;
+    Client::open(hello.address, "/hello?name=Ada", &[])
+        .await
+        .unwrap();
+}
+
+/// The first build compiles the SDK.
+const PATIENCE: Duration = Duration::from_secs(300);
+
+#[test]
+fn the_page_of_a_new_crate_has_commands_of_the_readme() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = fs::read_to_string(root.join("template/readme.md")).unwrap();
+    let readme = commands("README.md");
+    let lines = text
+        .lines()
+        .filter_map(|line| line.strip_prefix("    openline "));
+    let lines: Vec<_> = lines
+        .map(|line| line.replace("{{name}}", "hello"))
+        .collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    for line in lines {
+        assert!(readme.contains(&format!("openline {line}")), "{line}");
+    }
+}
+
+#[tokio::test]
+async fn a_second_host_whose_admin_port_is_taken_says_where_its_interface_is() {
+    // As a first host has it, which listens 10,000 below.
+    let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let listen = (1..=u16::MAX).find(|it| openline_core::config::admin_port(*it) == port);
+    // Not where other tests find free ports.
+    let listen = format!("[::1]:{}", listen.unwrap());
+    let mut host = Serving::start(&["run", openline_guests::ECHO, "--listen", &listen]).await;
+    host.told(&format!(
+        "127.0.0.1:{port} is taken: the admin interface is at 127.0.0.1:"
+    ))
+    .await;
+    let admin = host.admin().await;
+    let ended = openline(&["functions", "--admin", &format!("http://{admin}")]).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert!(ended.stdout.contains("echo"), "{}", ended.stdout);
+}
