@@ -97,7 +97,7 @@ impl Host {
     /// Ends as the server does upon SIGTERM. Says how many connections were
     /// left.
     pub async fn drain(&self) -> usize {
-        within("the drain", self.gateway.drain()).await
+        within("the drain", self.deployer.drain()).await
     }
 
     /// Where the function of a name is served: the component's file stem.

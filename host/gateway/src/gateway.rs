@@ -41,6 +41,8 @@ pub struct Gateway {
     draining: AtomicBool,
     /// Aliases that no route leads to any more, but connections may have.
     retired: Mutex<Vec<Weak<Alias>>>,
+    /// By function, as long as a route or a connection has them.
+    ledgers: Mutex<HashMap<FunctionName, Weak<Ledger>>>,
     development: OnceLock<Arc<Development>>,
 }
 
@@ -78,8 +80,10 @@ impl Gateway {
         let requests = Arc::new(Semaphore::new(config.requests as usize));
         let budget = Arc::new(HostBudget::new(config.outbox_bytes, config.attached_bytes));
         let (drain, _) = watch::channel(false);
+        let mut ledgers = HashMap::new();
         Ok(Self {
-            table: RwLock::new(Arc::new(Table::new(config, functions, &HashMap::new())?)),
+            table: RwLock::new(Arc::new(Table::new(config, functions, &mut ledgers)?)),
+            ledgers: Mutex::new(ledgers),
             ledger: Arc::default(),
             tally: Tally::default(),
             drain,
@@ -102,23 +106,19 @@ impl Gateway {
         functions: Vec<(Route, Arc<Alias>)>,
     ) -> Result<(), RouteError> {
         let before = self.table();
-        let ledgers: HashMap<_, _> = before
-            .services
-            .iter()
-            .map(|service| {
-                (
-                    service.alias.function().clone(),
-                    Arc::clone(&service.ledger),
-                )
-            })
-            .collect();
-        let table = Arc::new(Table::new(config, functions, &ledgers)?);
+        let table = Table::new(config, functions, &mut self.ledgers.lock());
+        let table = Arc::new(table?);
         let gone = before.services.iter().filter(|service| {
             let stays = |other: &Arc<Service>| Arc::ptr_eq(&other.alias, &service.alias);
             !table.services.iter().any(stays)
         });
         let mut retired = self.retired.lock();
-        retired.retain(|alias| alias.strong_count() > 0);
+        // One that routes lead to again is in the table.
+        let serves = |alias: &Weak<Alias>| {
+            let mut services = table.services.iter();
+            services.any(|service| std::ptr::eq(Arc::as_ptr(&service.alias), alias.as_ptr()))
+        };
+        retired.retain(|alias| alias.strong_count() > 0 && !serves(alias));
         retired.extend(gone.map(|service| Arc::downgrade(&service.alias)));
         *self.table.write() = table;
         Ok(())
@@ -196,29 +196,28 @@ impl Gateway {
     }
 
     /// Ends the host's connections with 1001, each once what it has sent is
-    /// answered, at a bounded pace, and waits until all have ended, at most
-    /// `drain_timeout`. Answers how many were still there. Requests go on to be
-    /// answered, with 503 when they ask for a connection: a load balancer
-    /// learns from `/.openline/ready` that it should look elsewhere.
-    pub async fn drain(&self) -> usize {
+    /// answered, at a bounded pace, and waits until all have ended, at most so
+    /// long. Answers how many were still there. Requests go on to be answered,
+    /// with 503 when they ask for a connection: a load balancer learns from
+    /// `/.openline/ready` that it should look elsewhere.
+    pub(crate) async fn drain(&self, timeout: Duration) -> usize {
         // Before the connections are listed: who joins a hub later looks at
         // this and ends by itself.
         self.draining.store(true, Ordering::Release);
         self.drain.send_replace(true);
         let ended = async {
-            self.end_all().await;
+            self.end_all(timeout).await;
             self.ledger.emptied().await;
         };
-        let timeout = self.table().config.drain_timeout;
         let _ = tokio::time::timeout(timeout, ended).await;
         self.ledger.connections() as usize
     }
 
-    async fn end_all(&self) {
+    async fn end_all(&self, timeout: Duration) {
         let connections = self.snapshot();
         let config = self.table().config.clone();
         // The last one needs time to end, too: half of the time is for that.
-        let half = (config.drain_timeout / 2).max(PACE).as_millis();
+        let half = (timeout / 2).max(PACE).as_millis();
         let needed = (connections.len() as u128 * 1000).div_ceil(half);
         let needed = u32::try_from(needed).unwrap_or(u32::MAX);
         let per_second = needed.max(config.drain_connections_per_second);
@@ -243,21 +242,24 @@ impl Gateway {
 }
 
 impl Table {
-    /// `ledgers` are those of the functions that were there before.
+    /// `ledgers` are those that something holds: also of a function that was
+    /// left out for a while, whose connections still count.
     fn new(
         config: ServerConfig,
         functions: Vec<(Route, Arc<Alias>)>,
-        ledgers: &HashMap<FunctionName, Arc<Ledger>>,
+        ledgers: &mut HashMap<FunctionName, Weak<Ledger>>,
     ) -> Result<Self, RouteError> {
         let mut routes = RouteTable::default();
         let mut services = Vec::new();
-        let mut ledgers = ledgers.clone();
+        ledgers.retain(|_, ledger| ledger.strong_count() > 0);
         for (route, alias) in functions {
             // One for each function, whatever the number of its routes.
-            let ledger = ledgers.entry(alias.function().clone()).or_default();
+            let entry = ledgers.entry(alias.function().clone()).or_default();
+            let ledger = entry.upgrade().unwrap_or_default();
+            *entry = Arc::downgrade(&ledger);
             let service = Arc::new(Service {
                 route,
-                ledger: Arc::clone(ledger),
+                ledger,
                 alias,
             });
             routes.insert(&service.route, Arc::clone(&service))?;

@@ -63,6 +63,10 @@ pub enum StoreError {
     /// What is there is not what was written.
     #[error("the data directory is damaged: {0}")]
     Damaged(String),
+    /// The function has been removed: what is still running of it keeps
+    /// nothing.
+    #[error("the function has been removed")]
+    Forgotten,
 }
 
 /// Why something is not kept.
@@ -138,6 +142,7 @@ impl StoreError {
                 "look whether the disk is full or read-only; the host goes on by itself when it is not"
             }
             Self::Damaged(_) => "deploy the component again, or put back a copy of the folder",
+            Self::Forgotten => "its connections are being closed; deploy it again for new ones",
         }
     }
 

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use openline_core::deployment::Deployment;
 use openline_core::name::{AlarmName, FunctionName};
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
-    WriteTransaction,
+    AccessGuard, Database, ReadTransaction, ReadableDatabase, ReadableTable, Table,
+    TableDefinition, TableError, WriteTransaction,
 };
 
 use crate::database::begin_read;
@@ -94,6 +94,11 @@ pub(crate) fn create(database: &Database, format: u64) -> Result<(), redb::Error
 fn cost(parts: &[&str], bytes: usize) -> u64 {
     let names: usize = parts.iter().map(|part| part.len()).sum();
     ENTRY_BYTES + (names + bytes) as u64
+}
+
+/// The first text behind a function's name.
+fn behind(function: &str) -> String {
+    format!("{function}\0")
 }
 
 /// Counts down; below nothing there is nothing, whatever a damaged file says.
@@ -220,8 +225,7 @@ impl<'t> Tables<'t> {
 
     pub(crate) fn forget_function(&mut self, function: &str) -> Result<(), redb::Error> {
         self.deployments.remove(function)?;
-        // The first text behind the function's name.
-        let next = format!("{function}\0");
+        let next = behind(function);
         let usage = &mut self.usage;
         self.states
             .retain_in((function, "")..(&next, ""), |(_, key), (_, bytes)| {
@@ -284,19 +288,36 @@ pub(crate) fn state(
 }
 
 pub(crate) fn alarms(transaction: &ReadTransaction) -> Result<Vec<StoredAlarm>, redb::Error> {
-    let mut alarms = Vec::new();
-    for entry in transaction.open_table(ALARMS)?.iter()? {
-        let (names, value) = entry?;
-        let (function, key, name) = names.value();
-        let (due_at, attempt) = value.value();
-        let damaged = |error| redb::Error::Corrupted(format!("an alarm of `{function}`: {error}"));
-        alarms.push(StoredAlarm {
-            function: FunctionName::new(function).map_err(damaged)?,
-            key: key.into(),
-            name: AlarmName::new(name).map_err(damaged)?,
-            due_at,
-            attempt,
-        });
-    }
-    Ok(alarms)
+    let table = transaction.open_table(ALARMS)?;
+    table.iter()?.map(|entry| stored_alarm(&entry?)).collect()
+}
+
+/// Those of one function.
+pub(crate) fn alarms_of(
+    transaction: &ReadTransaction,
+    function: &str,
+) -> Result<Vec<StoredAlarm>, redb::Error> {
+    let table = transaction.open_table(ALARMS)?;
+    let next = behind(function);
+    let range = table.range((function, "", "")..(&next, "", ""))?;
+    range.map(|entry| stored_alarm(&entry?)).collect()
+}
+
+/// A row of [`ALARMS`].
+type AlarmRow<'a> = (
+    AccessGuard<'a, (&'static str, &'static str, &'static str)>,
+    AccessGuard<'a, (u64, u32)>,
+);
+
+fn stored_alarm((names, value): &AlarmRow<'_>) -> Result<StoredAlarm, redb::Error> {
+    let (function, key, name) = names.value();
+    let (due_at, attempt) = value.value();
+    let damaged = |error| redb::Error::Corrupted(format!("an alarm of `{function}`: {error}"));
+    Ok(StoredAlarm {
+        function: FunctionName::new(function).map_err(damaged)?,
+        key: key.into(),
+        name: AlarmName::new(name).map_err(damaged)?,
+        due_at,
+        attempt,
+    })
 }

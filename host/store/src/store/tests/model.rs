@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::tables::Snapshot;
 
 const FUNCTIONS: [&str; 3] = ["a", "a-b", "b"];
 const KEYS: [&str; 3] = ["", "k", "kk"];
@@ -107,7 +108,7 @@ impl Model {
                         version: *version,
                         bytes: bytes(*count),
                     });
-                let found = store.state(&name(function), text).await;
+                let found = store.function(&name(function)).state(text).await;
                 assert_eq!(found, Ok(expected));
             }
         }
@@ -137,20 +138,19 @@ impl Model {
                 assert_eq!(store.remove_deployment(&name(FUNCTIONS[it])).await, Ok(()));
             }
             Operation::Save(it, key, count, expected) => {
-                let saved = store
-                    .save_state(&name(FUNCTIONS[it]), KEYS[key], bytes(count), expected)
-                    .await;
+                let function = store.function(&name(FUNCTIONS[it]));
+                let saved = function.save_state(KEYS[key], bytes(count), expected).await;
                 assert_eq!(saved, self.save((it, key), count, expected));
             }
             Operation::Clear(it, key) => {
                 self.states.remove(&(it, key));
-                let cleared = store.clear_state(&name(FUNCTIONS[it]), KEYS[key]).await;
+                let function = store.function(&name(FUNCTIONS[it]));
+                let cleared = function.clear_state(KEYS[key]).await;
                 assert_eq!(cleared, Ok(()));
             }
             Operation::Keep(it, key, due) => {
-                let kept = store
-                    .keep_alarm(alarm(FUNCTIONS[it], KEYS[key], "tick", due))
-                    .await;
+                let function = store.function(&name(FUNCTIONS[it]));
+                let kept = function.keep_alarm(KEYS[key], &tick(), due, 0).await;
                 let expected = self.if_room(|model| {
                     model.alarms.insert((it, key), due);
                 });
@@ -158,16 +158,16 @@ impl Model {
             }
             Operation::ForgetAlarm(it, key) => {
                 self.alarms.remove(&(it, key));
-                let tick = AlarmName::new("tick").unwrap();
-                let function = name(FUNCTIONS[it]);
-                let forgotten = store.forget_alarm(&function, KEYS[key], &tick).await;
+                let function = store.function(&name(FUNCTIONS[it]));
+                let forgotten = function.forget_alarm(KEYS[key], &tick()).await;
                 assert_eq!(forgotten, Ok(()));
             }
             Operation::Forget(it) => {
                 self.deployments.remove(&it);
                 self.states.retain(|(other, _), _| *other != it);
                 self.alarms.retain(|(other, _), _| *other != it);
-                assert_eq!(store.forget_function(&name(FUNCTIONS[it])).await, Ok(()));
+                let function = store.function(&name(FUNCTIONS[it]));
+                assert_eq!(function.forget().await, Ok(()));
             }
             Operation::OpenAgain => {}
         }
