@@ -32,6 +32,7 @@ mod echo;
 mod faults;
 mod handshake;
 mod hibernation;
+mod identity;
 mod instances;
 mod lifetimes;
 mod limits_engine;

@@ -380,3 +380,44 @@ fn unix_milliseconds() -> u64 {
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use openline_core::name::FunctionName;
+    use openline_store::Store;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn the_wall_clock_is_looked_at_as_long_as_a_durable_alarm_waits() {
+        const DAY: u64 = 24 * 60 * 60 * 1000;
+        let wall = Arc::new(AtomicU64::new(0));
+        let read = Arc::clone(&wall);
+        let clock = AlarmClock::with_wall(10, Box::new(move || read.load(Ordering::Relaxed)));
+        let clock = Arc::new(clock);
+        // Its task looks when this does.
+        *clock.running.lock() = true;
+        let name = FunctionName::new("function").unwrap();
+        let store = Store::memory(1000).function(&name);
+        let commons = Arc::new(Commons::new(store, name.clone(), Arc::clone(&clock)));
+        let alarm = |due_at| StoredAlarm {
+            function: name.clone(),
+            key: String::new(),
+            name: AlarmName::new("later").unwrap(),
+            due_at,
+            attempt: 1,
+        };
+        assert_eq!(clock.begin_due(), None);
+        clock.restore(&commons, vec![alarm(DAY + 1)]);
+        let began = Instant::now();
+        let look = clock.begin_due().unwrap();
+        assert!(look >= began + CLOCK_INTERVAL);
+        assert!(look <= Instant::now() + CLOCK_INTERVAL);
+        // The clock is put right, and the alarm is due in a millisecond.
+        wall.store(DAY, Ordering::Relaxed);
+        let look = clock.begin_due().unwrap();
+        assert!(look < Instant::now() + CLOCK_INTERVAL);
+        clock.clear(&commons, "", &alarm(0).name).await;
+        assert_eq!(clock.begin_due(), None);
+    }
+}
