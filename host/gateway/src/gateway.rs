@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use openline_cluster::budget::HostBudget;
+use openline_cluster::budget::{FunctionBudget, HostBudget};
 use openline_cluster::connection::Connection;
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
@@ -42,9 +42,13 @@ pub struct Gateway {
     /// Aliases that no route leads to any more, but connections may have.
     retired: Mutex<Vec<Weak<Alias>>>,
     /// By function, as long as a route or a connection has them.
-    ledgers: Mutex<HashMap<FunctionName, Weak<Ledger>>>,
+    accounts: Mutex<Accounts>,
     development: OnceLock<Arc<Development>>,
 }
+
+/// What is counted for each function, by its name: also of one that was left
+/// out of the configuration for a while, whose connections still count.
+type Accounts = HashMap<FunctionName, (Weak<Ledger>, Weak<FunctionBudget>)>;
 
 /// What a configuration says, ready to be used.
 #[derive(Debug)]
@@ -60,6 +64,7 @@ pub(crate) struct Service {
     pub(crate) route: Route,
     pub(crate) alias: Arc<Alias>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) budget: Arc<FunctionBudget>,
 }
 
 /// A TCP connection: one of `requests` until it is upgraded, and counted as
@@ -80,10 +85,11 @@ impl Gateway {
         let requests = Arc::new(Semaphore::new(config.requests as usize));
         let budget = Arc::new(HostBudget::new(config.outbox_bytes, config.attached_bytes));
         let (drain, _) = watch::channel(false);
-        let mut ledgers = HashMap::new();
+        let mut accounts = Accounts::new();
+        let table = Table::new(config, functions, &budget, &mut accounts)?;
         Ok(Self {
-            table: RwLock::new(Arc::new(Table::new(config, functions, &mut ledgers)?)),
-            ledgers: Mutex::new(ledgers),
+            table: RwLock::new(Arc::new(table)),
+            accounts: Mutex::new(accounts),
             ledger: Arc::default(),
             tally: Tally::default(),
             drain,
@@ -106,7 +112,9 @@ impl Gateway {
         functions: Vec<(Route, Arc<Alias>)>,
     ) -> Result<(), RouteError> {
         let before = self.table();
-        let table = Table::new(config, functions, &mut self.ledgers.lock());
+        let mut accounts = self.accounts.lock();
+        let table = Table::new(config, functions, &self.budget, &mut accounts);
+        drop(accounts);
         let table = Arc::new(table?);
         let gone = before.services.iter().filter(|service| {
             let stays = |other: &Arc<Service>| Arc::ptr_eq(&other.alias, &service.alias);
@@ -242,26 +250,28 @@ impl Gateway {
 }
 
 impl Table {
-    /// `ledgers` are those that something holds: also of a function that was
-    /// left out for a while, whose connections still count.
     fn new(
         config: ServerConfig,
         functions: Vec<(Route, Arc<Alias>)>,
-        ledgers: &mut HashMap<FunctionName, Weak<Ledger>>,
+        budget: &HostBudget,
+        accounts: &mut Accounts,
     ) -> Result<Self, RouteError> {
         let mut routes = RouteTable::default();
         let mut services = Vec::new();
-        ledgers.retain(|_, ledger| ledger.strong_count() > 0);
+        accounts.retain(|_, (ledger, budget)| ledger.strong_count() + budget.strong_count() > 0);
         for (route, alias) in functions {
             // One for each function, whatever the number of its routes.
-            let entry = ledgers.entry(alias.function().clone()).or_default();
-            let ledger = entry.upgrade().unwrap_or_default();
-            *entry = Arc::downgrade(&ledger);
+            let account = accounts.entry(alias.function().clone()).or_default();
             let service = Arc::new(Service {
                 route,
-                ledger,
+                ledger: account.0.upgrade().unwrap_or_default(),
+                budget: account.1.upgrade().unwrap_or_else(|| budget.function()),
                 alias,
             });
+            *account = (
+                Arc::downgrade(&service.ledger),
+                Arc::downgrade(&service.budget),
+            );
             routes.insert(&service.route, Arc::clone(&service))?;
             services.push(service);
         }

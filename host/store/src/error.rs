@@ -79,6 +79,9 @@ pub enum SaveError {
     /// The store holds as much as it may.
     #[error("there is no room for more: `stored_bytes` is reached")]
     Full,
+    /// The function keeps as much as it leaves free for others.
+    #[error("the function keeps as much of `stored_bytes` as it leaves free for others")]
+    Share,
     /// The store does not answer.
     #[error(transparent)]
     Unavailable(#[from] StoreError),
@@ -173,7 +176,9 @@ impl SaveError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Conflict(_) => "read it again, and save what follows from that",
-            Self::Full => "remove states that nobody needs, or raise `stored_bytes` in [server]",
+            Self::Full | Self::Share => {
+                "remove states that nobody needs, or raise `stored_bytes` in [server]"
+            }
             Self::Unavailable(error) => error.hint(),
         }
     }

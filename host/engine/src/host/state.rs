@@ -51,6 +51,9 @@ impl Host for StoreData {
             StoreSaveError::Full => {
                 SaveError::Limit("the host keeps too much already (stored_bytes)".into())
             }
+            StoreSaveError::Share => SaveError::Limit(
+                "the function keeps as much as it leaves free for others (stored_bytes)".into(),
+            ),
             StoreSaveError::Unavailable(StoreError::Forgotten) => SaveError::Unavailable,
             StoreSaveError::Unavailable(error) => {
                 tracing::error!(function = %self.shared.name, %error, "a state is not saved");

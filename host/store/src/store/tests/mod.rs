@@ -194,6 +194,58 @@ async fn what_is_stored_at_its_limit_and_past_it() {
 }
 
 #[tokio::test]
+async fn beside_others_a_function_keeps_what_it_leaves_and_none_past_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = ENTRY_BYTES + 5 + 10;
+    let [chat, game] = ["chat", "game"].map(name);
+    {
+        let store = Store::open(folder.path(), 10 * one).unwrap();
+        let digest = digest_of(b"");
+        for function in ["chat", "game"] {
+            let deployed = store.put_deployment(&deployment(function, digest)).await;
+            deployed.unwrap();
+        }
+        let chat = store.function(&chat);
+        for key in ["a", "b", "c", "d", "e"] {
+            assert_eq!(chat.save_state(key, bytes(10), None).await, Ok(1));
+        }
+        let past = chat.save_state("f", bytes(0), None).await;
+        assert_eq!(past, Err(SaveError::Share));
+        let past = chat.keep_alarm("a", &tick(), 1, 0).await;
+        assert_eq!(past, Err(SaveError::Share));
+        assert_eq!(chat.save_state("a", bytes(10), None).await, Ok(2));
+    }
+    // As counted before, and when nobody has counted.
+    for uncounted in [false, true] {
+        if uncounted {
+            let database = redb::Database::open(folder.path().join("store.redb")).unwrap();
+            let transaction = database.begin_write().unwrap();
+            let shares = redb::TableDefinition::<&str, u64>::new("shares");
+            transaction.delete_table(shares).unwrap();
+            transaction.commit().unwrap();
+        }
+        let store = Store::open(folder.path(), 10 * one).unwrap();
+        let past = store.function(&chat).save_state("f", bytes(0), None).await;
+        assert_eq!(past, Err(SaveError::Share));
+        let game = store.function(&game);
+        for key in ["a", "b"] {
+            game.save_state(key, bytes(10), None).await.unwrap();
+        }
+        let past = game.save_state("c", bytes(10), None).await;
+        assert_eq!(past, Err(SaveError::Share));
+    }
+    // Alone, it may keep all.
+    let store = Store::open(folder.path(), 10 * one).unwrap();
+    store.function(&game).forget().await.unwrap();
+    let chat = store.function(&chat);
+    for key in ["f", "g", "h", "i", "j"] {
+        assert_eq!(chat.save_state(key, bytes(10), None).await, Ok(1));
+    }
+    let past = chat.save_state("k", bytes(0), None).await;
+    assert_eq!(past, Err(SaveError::Full));
+}
+
+#[tokio::test]
 async fn a_function_is_forgotten_and_no_other() {
     let store = Store::memory(ROOM);
     let digest = digest_of(b"");

@@ -25,7 +25,7 @@ enum Operation {
     OpenAgain,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Model {
     deployments: BTreeMap<usize, u8>,
     states: BTreeMap<(usize, usize), (u64, usize)>,
@@ -68,17 +68,35 @@ impl Model {
         }
     }
 
-    /// Does it if there is room, or if it makes it less.
-    fn if_room<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> Result<T, SaveError> {
-        let before = self.usage().bytes;
-        let (states, alarms) = (self.states.clone(), self.alarms.clone());
+    /// What one function's states and alarms take.
+    fn share(&self, it: usize) -> u64 {
+        let mut own = self.clone();
+        own.states.retain(|(other, _), _| *other == it);
+        own.alarms.retain(|(other, _), _| *other == it);
+        own.usage().bytes
+    }
+
+    /// Does it if there is room for the function, or if it makes it less.
+    fn if_room<T>(
+        &mut self,
+        it: usize,
+        change: impl FnOnce(&mut Self) -> T,
+    ) -> Result<T, SaveError> {
+        let before = self.clone();
         let changed = change(self);
         let after = self.usage().bytes;
-        if after > before && after > LITTLE {
-            (self.states, self.alarms) = (states, alarms);
-            return Err(SaveError::Full);
+        let error = if after > LITTLE {
+            SaveError::Full
+        } else if self.deployments.len() > 1 && self.share(it) > LITTLE - after {
+            SaveError::Share
+        } else {
+            return Ok(changed);
+        };
+        if after <= before.usage().bytes {
+            return Ok(changed);
         }
-        Ok(changed)
+        *self = before;
+        Err(error)
     }
 
     fn save(
@@ -91,7 +109,7 @@ impl Model {
         if expected.is_some_and(|expected| expected != version) {
             return Err(SaveError::Conflict(version));
         }
-        self.if_room(|model| {
+        self.if_room(at.0, |model| {
             model.states.insert(at, (version + 1, bytes));
             version + 1
         })
@@ -151,7 +169,7 @@ impl Model {
             Operation::Keep(it, key, due) => {
                 let function = store.function(&name(FUNCTIONS[it]));
                 let kept = function.keep_alarm(KEYS[key], &tick(), due, 0).await;
-                let expected = self.if_room(|model| {
+                let expected = self.if_room(it, |model| {
                     model.alarms.insert((it, key), due);
                 });
                 assert_eq!(kept, expected);
