@@ -197,13 +197,13 @@ async fn what_instances_save_as_they_hibernate_survives_a_graceful_stop() {
     let keepers = function("keeper", openline_guests::FAULT_KEEPER, "/keeper", "")
         + &function("other", openline_guests::FAULT_KEEPER_ASYNC, "/other", "");
     let durable = Durable::new(&keepers);
-    let mut life = durable.start().await;
+    let life = durable.start().await;
     for path in ["/keeper", "/other"] {
         let mut client = life.connect(path).await;
         assert_eq!(client.ask("save-on-hibernate words").await, "ok");
     }
     // One is connected when the host is stopped, and answers its close.
-    let staying = life.connect("/other").await;
+    let mut staying = life.connect("/other").await;
     life.host.signal("TERM").await;
     assert_eq!(staying.closed().await.code, 1001);
     assert_eq!(life.host.ended().await.0.code(), Some(0));
