@@ -7,9 +7,10 @@ use std::time::Duration;
 
 use openline_core::config::ServerConfig;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_store::Store;
 use tokio::time::Instant;
 
-use crate::harness::{Host, HostBuilder, eventually};
+use crate::harness::{Host, HostBuilder, eventually, within};
 
 /// The task that waits for alarms belongs to the first test that sets one, and
 /// ends with it: each test has a runtime of its own.
@@ -112,6 +113,51 @@ async fn one_that_fails_is_called_again_after_longer_and_longer() {
     assert!(began.elapsed() >= Duration::from_secs(6));
     // The connection has noticed nothing.
     assert_eq!(client.ask("tags").await, "");
+}
+
+#[tokio::test]
+async fn one_that_waits_behind_the_call_that_takes_it_back_is_not_called() {
+    for durable in ["", " durable"] {
+        let store = Store::memory(1 << 20);
+        let host = keeper(openline_guests::FAULT_KEEPER)
+            .store(&store)
+            .start_on(&runtime(100))
+            .await;
+        let mut client = host.connect("/keeper/a").await;
+        // In one call, during which both become due.
+        client
+            .text(&format!(
+                "key-alarm cleared 0{durable};key-alarm moved 0{durable};wait 300;\
+                 key-clear cleared;key-alarm moved 99999"
+            ))
+            .await;
+        for _ in 0..5 {
+            assert_eq!(client.next_text().await, "ok");
+        }
+        assert_eq!(store.alarms().await, Ok(Vec::new()), "none is durable");
+        // What comes behind them in the mailbox is next.
+        assert_eq!(client.ask("key-alarm next 0").await, "ok");
+        assert_eq!(client.next_text().await, "key-alarm next 1");
+    }
+}
+
+#[tokio::test]
+async fn one_that_fails_and_is_taken_back_is_not_called_again() {
+    let store = Store::memory(1 << 20);
+    let host = keeper(openline_guests::FAULT_KEEPER)
+        .store(&store)
+        .start_on(&runtime(100))
+        .await;
+    let mut client = host.connect("/keeper/a").await;
+    assert_eq!(client.ask("key-alarm trap 0 durable").await, "ok");
+    let attempt = async {
+        while store.alarms().await.unwrap()[0].attempt < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    within("its first failure to be noted", attempt).await;
+    assert_eq!(client.ask("key-clear trap").await, "ok");
+    assert_eq!(store.alarms().await, Ok(Vec::new()));
 }
 
 #[tokio::test]

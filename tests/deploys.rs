@@ -118,7 +118,7 @@ async fn twenty_deploys_under_a_thousand_connections_close_lose_and_reorder_noth
     })
     .await;
     println!("{messages} messages, the longest gap {longest:?}");
-    assert_eq!(host.gateway.drain().await, 0);
+    assert_eq!(host.drain().await, 0);
 }
 
 #[tokio::test]

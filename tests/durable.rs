@@ -164,7 +164,7 @@ async fn a_state_and_a_durable_alarm_survive_a_kill() {
         "counter",
         openline_guests::COUNTER,
         "/counter/{room}",
-        "[function.instance]\naffinity = \"room\"\nidle_timeout = \"20 ms\"",
+        "[function.instance]\naffinity = \"room\"",
     );
     let keeper = function("keeper", openline_guests::FAULT_KEEPER, "/keeper", "");
     let durable = Durable::new(&format!("{counter}{keeper}"));
@@ -179,19 +179,7 @@ async fn a_state_and_a_durable_alarm_survive_a_kill() {
     // is forgotten.
     assert_eq!(keeping.ask("key-alarm later 1500 durable").await, "ok");
     assert_eq!(keeping.ask("key-alarm never 1500").await, "ok");
-    // The counter has saved its count when its instance is gone.
-    let hibernated = async {
-        loop {
-            let listed = openline(&["functions", "--json", "--admin", &life.admin]).await;
-            let listed: serde_json::Value = serde_json::from_str(&listed.stdout).unwrap();
-            let mut functions = listed.as_array().unwrap().iter();
-            let counter = functions.find(|it| it["name"] == "counter").unwrap();
-            if counter["instances"] == 0 {
-                return;
-            }
-        }
-    };
-    within("the counter to hibernate", hibernated).await;
+    // What the counter has told it has saved: its instance is live.
     life.kill().await;
 
     let life = durable.start().await;
@@ -202,6 +190,29 @@ async fn a_state_and_a_durable_alarm_survive_a_kill() {
     assert_eq!(keeping.next_text().await, "key-alarm later 1");
     // It was not called again, nor was the other.
     assert_eq!(keeping.ask("load").await, "1 words");
+}
+
+#[tokio::test]
+async fn what_instances_save_as_they_hibernate_survives_a_graceful_stop() {
+    let keepers = function("keeper", openline_guests::FAULT_KEEPER, "/keeper", "")
+        + &function("other", openline_guests::FAULT_KEEPER_ASYNC, "/other", "");
+    let durable = Durable::new(&keepers);
+    let life = durable.start().await;
+    for path in ["/keeper", "/other"] {
+        let mut client = life.connect(path).await;
+        assert_eq!(client.ask("save-on-hibernate words").await, "ok");
+    }
+    // One is connected when the host is stopped, and answers its close.
+    let mut staying = life.connect("/other").await;
+    life.host.signal("TERM").await;
+    assert_eq!(staying.closed().await.code, 1001);
+    assert_eq!(life.host.ended().await.0.code(), Some(0));
+
+    let life = durable.start().await;
+    for path in ["/keeper", "/other"] {
+        let mut client = life.connect(path).await;
+        assert_eq!(client.ask("load").await, "1 hibernated 1 words");
+    }
 }
 
 #[tokio::test]

@@ -33,6 +33,7 @@ mod faults;
 mod handshake;
 mod hibernation;
 mod hints;
+mod identity;
 mod instances;
 mod lifetimes;
 mod limits_engine;

@@ -15,7 +15,7 @@ use openline_core::name::ChannelName;
 fn fan_out(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("fan-out");
     let limits = Arc::new(FunctionLimits::default());
-    let budget = Arc::new(HostBudget::new(1 << 30, 1 << 30));
+    let budget = HostBudget::new(1 << 30, 1 << 30).function();
     for subscribers in [1_usize, 100, 1000] {
         let hub = Hub::default();
         let channel = ChannelName::new("room").expect("this is a name");

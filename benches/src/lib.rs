@@ -61,7 +61,7 @@ impl Line {
         let connection = Arc::new(Connection::new(
             Facts::default(),
             function.limits(),
-            Arc::new(HostBudget::new(1 << 30, 1 << 30)),
+            HostBudget::new(1 << 30, 1 << 30).function(),
         ));
         function.hub().join(&connection);
         let binding = function.bind(Arc::clone(&connection), place);

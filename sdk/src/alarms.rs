@@ -77,7 +77,8 @@ pub fn set_durable(name: &str, after: Duration) -> Result<(), Error> {
     Ok(alarms::set(name, milliseconds(after), true)?)
 }
 
-/// Takes an alarm back; without one it does nothing.
+/// Takes an alarm back; without one it does nothing. It is not called any
+/// more. A call that has begun goes on, and is not tried again.
 pub fn clear(name: &str) {
     alarms::clear(name);
 }

@@ -77,10 +77,12 @@ pub trait Handler: Default + 'static {
     }
 
     /// The instance is about to be dropped, because nothing has happened for a
-    /// while or another version of the function takes over; its connections
-    /// stay. The last moment to save what the next instance should have: see
-    /// [`state`](crate::state). It has little time (`hibernate_timeout`), and
-    /// is not called when a fault ends the instance.
+    /// while, another version of the function takes over, or the host is
+    /// stopped; but for the last, its connections stay. The last moment to save
+    /// what the next instance should have: see [`state`](crate::state). It has
+    /// little time (`hibernate_timeout`), and is not called when a fault ends
+    /// the instance or the host is killed: what must not be lost is saved at
+    /// once.
     fn hibernate(&mut self) {}
 }
 

@@ -3,52 +3,47 @@
 //! one loads, also one of another version of the function, also after a
 //! restart of a host that has a data directory. At most 128 KiB.
 //!
-//! Save in [`Handler::hibernate`](crate::Handler::hibernate) what is costly to
-//! lose, and at once what must not be lost: an instance that a fault ends is
-//! not asked. With affinity there is one instance for a value, and so one
-//! writer; where there are several, use [`save_if`].
+//! Save what must not be lost before anybody is told of it: an instance that a
+//! fault ends is not asked. [`Handler::hibernate`](crate::Handler::hibernate)
+//! is for what is only costly to lose. With affinity there is one instance for
+//! a value, and so one writer; where there are several, use [`save_if`].
 //!
 //! ```
+//! use std::error::Error;
+//!
 //! use openline_sdk::prelude::*;
-//! use openline_sdk::{Error, state};
+//! use openline_sdk::state;
 //!
 //! /// Counts the messages of all instances, one after the other.
 //! #[derive(Default)]
 //! struct Count {
-//!     /// Not yet asked for in this instance.
+//!     /// What was saved; not yet asked for in this instance.
 //!     messages: Option<u64>,
 //! }
 //!
 //! impl Count {
-//!     /// The count, loaded when it is needed first. When it cannot be, it
-//!     /// stays unknown, so that a wrong one is not saved over it.
-//!     fn messages(&mut self) -> Result<&mut u64, Error> {
-//!         let messages = match self.messages {
+//!     /// Counts one more. When it cannot be loaded it stays unknown, so that a
+//!     /// wrong count is not saved over it.
+//!     fn count(&mut self) -> Result<u64, Box<dyn Error>> {
+//!         let before = match self.messages {
 //!             Some(messages) => messages,
 //!             None => state::load()?.map_or(0, |saved| {
 //!                 saved.bytes.try_into().map_or(0, u64::from_le_bytes)
 //!             }),
 //!         };
-//!         Ok(self.messages.insert(messages))
+//!         let messages = before + 1;
+//!         state::save(messages.to_le_bytes())?;
+//!         self.messages = Some(messages);
+//!         Ok(messages)
 //!     }
 //! }
 //!
 //! impl Handler for Count {
 //!     fn message(&mut self, connection: &Connection, _message: Message) {
-//!         match self.messages() {
-//!             Ok(messages) => {
-//!                 *messages += 1;
-//!                 connection.send(messages.to_string());
-//!             }
-//!             Err(error) => _ = connection.send(format!("not counted: {error}")),
-//!         }
-//!     }
-//!
-//!     fn hibernate(&mut self) {
-//!         let Some(messages) = self.messages else { return };
-//!         if let Err(error) = state::save(messages.to_le_bytes()) {
-//!             eprintln!("the count is lost: {error}");
-//!         }
+//!         match self.count() {
+//!             Ok(messages) => connection.send(messages.to_string()),
+//!             Err(error) => connection.send(format!("not counted: {error}")),
+//!         };
 //!     }
 //! }
 //!

@@ -12,7 +12,6 @@ use openline_core::route::Route;
 use openline_engine::alias::Alias;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_gateway::deployer::{Component, Deployer};
-use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
 use openline_store::Store;
 use tokio::task::JoinHandle;
@@ -35,8 +34,8 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
 /// A running host; it stops accepting when it is dropped.
 pub struct Host {
     pub address: SocketAddr,
-    pub gateway: Arc<Gateway>,
     pub deployer: Deployer,
+    server: ServerConfig,
     accepting: JoinHandle<()>,
 }
 
@@ -97,7 +96,12 @@ impl Host {
     /// Ends as the server does upon SIGTERM. Says how many connections were
     /// left.
     pub async fn drain(&self) -> usize {
-        within("the drain", self.gateway.drain()).await
+        within("the drain", self.deployer.drain()).await
+    }
+
+    /// The host's own configuration.
+    pub fn server(&self) -> ServerConfig {
+        self.server.clone()
     }
 
     /// Where the function of a name is served: the component's file stem.
@@ -202,15 +206,17 @@ impl HostBuilder {
         let listener = listen::bind(server.listen).unwrap();
         let address = listener.local_addr().unwrap();
         let runtime = Arc::clone(runtime);
-        let config = Config { server, functions };
+        let config = Config {
+            server: server.clone(),
+            functions,
+        };
         let started = Deployer::start(runtime, store, true, config, components).await;
         let deployer = started.unwrap();
-        let gateway = Arc::clone(deployer.gateway());
-        let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&gateway)));
+        let accepting = tokio::spawn(listen::accept(listener, Arc::clone(deployer.gateway())));
         Host {
             address,
-            gateway,
             deployer,
+            server,
             accepting,
         }
     }

@@ -2,30 +2,42 @@
 //!
 //! Affinity puts all connections of a room on one instance, and an instance of
 //! plain handlers runs one call at a time. So it is the only writer of the
-//! room's count and needs no lock. The count outlives the instance: it is saved
-//! when that hibernates, and loaded by the next one. Only what was added since
-//! is lost when a fault ends it. (Without affinity there is one count for all
+//! room's count and needs no lock. (Without affinity there is one count for all
 //! rooms, and several instances may overwrite it.)
+//!
+//! A new count is saved before anybody is told of it: an instance may end at
+//! any moment, by a fault or with the host, and a peer must not have been told
+//! of a count that the next instance does not know. The instance keeps a copy
+//! in its memory, so that each count is loaded once.
+
+use std::error::Error;
 
 use openline_sdk::prelude::*;
-use openline_sdk::{Error, publish, state};
+use openline_sdk::{publish, state};
 
 #[derive(Default)]
 struct Counter {
-    /// What it counts; `None` until somebody asks.
+    /// What was saved; `None` until somebody asks.
     count: Option<i64>,
 }
 
 impl Counter {
-    fn count(&mut self) -> Result<&mut i64, Error> {
-        let count = match self.count {
-            Some(count) => count,
-            None => state::load()?.map_or(0, |saved| {
-                let text = String::from_utf8_lossy(&saved.bytes);
-                text.parse().unwrap_or_default()
-            }),
-        };
-        Ok(self.count.insert(count))
+    fn get(&mut self) -> Result<i64, openline_sdk::Error> {
+        if let Some(count) = self.count {
+            return Ok(count);
+        }
+        let count = state::load()?.map_or(0, |saved| {
+            let text = String::from_utf8_lossy(&saved.bytes);
+            text.parse().unwrap_or_default()
+        });
+        Ok(*self.count.insert(count))
+    }
+
+    fn add(&mut self, step: i64) -> Result<i64, Box<dyn Error>> {
+        let count = self.get()?.saturating_add(step);
+        // When this fails nothing is added, here as in what was saved.
+        state::save(count.to_string())?;
+        Ok(*self.count.insert(count))
     }
 }
 
@@ -40,30 +52,24 @@ impl Handler for Counter {
     }
 
     fn message(&mut self, connection: &Connection, message: Message) {
-        let room = connection.route_param("room").unwrap_or("lobby".into());
-        let count = match self.count() {
-            Ok(count) => count,
-            Err(error) => {
-                connection.send(format!("not loaded: {error}"));
-                return;
-            }
-        };
         let text = message.as_text().unwrap_or_default().trim();
         if text == "get" {
-            connection.send(count.to_string());
+            match self.get() {
+                Ok(count) => connection.send(count.to_string()),
+                Err(error) => connection.send(format!("not loaded: {error}")),
+            };
         } else if let Some(step) = text.strip_prefix("add ").and_then(|step| step.parse().ok()) {
-            *count = count.saturating_add(step);
-            if let Err(error) = publish(&room, count.to_string()) {
-                connection.send(format!("not published: {error}"));
+            let room = connection.route_param("room").unwrap_or("lobby".into());
+            match self.add(step) {
+                Ok(count) => {
+                    if let Err(error) = publish(&room, count.to_string()) {
+                        connection.send(format!("added, but not published: {error}"));
+                    }
+                }
+                Err(error) => _ = connection.send(format!("not added: {error}")),
             }
         } else {
             connection.send("say `add N`, N a whole number, or `get`");
-        }
-    }
-
-    fn hibernate(&mut self) {
-        if let Some(Err(error)) = self.count.map(|count| state::save(count.to_string())) {
-            eprintln!("the count is lost: {error}");
         }
     }
 }

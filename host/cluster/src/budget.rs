@@ -1,4 +1,5 @@
-//! What all connections of a host may keep together.
+//! What all connections of a host may keep together, and which part of it is a
+//! function's.
 //!
 //! Outboxes take shares of their budget in large pieces and only past their
 //! first few kilobytes, so that the usual small message costs no shared
@@ -22,10 +23,23 @@ pub(crate) const ATTACHED_OVERHEAD_BYTES: usize = 128;
 /// one: a function has one or two kinds of connections.
 const PAIRS_KEPT: usize = 8;
 
-/// So many bytes and no more.
+/// What all functions of a host share: so many bytes and no more.
+#[derive(Debug)]
+pub struct Pot {
+    most: usize,
+    used: AtomicUsize,
+    /// Functions that have a budget.
+    functions: AtomicUsize,
+}
+
+/// One function's part of a pot. A function that is alone may take all of it.
+/// Beside others, one takes no more than it leaves free: so none takes all,
+/// each finds room that comes later, and no part has to be configured. With
+/// many that want much, all get the same (dynamic thresholds, as switches share
+/// their memory between ports).
 #[derive(Debug)]
 pub struct Budget {
-    most: usize,
+    pot: Arc<Pot>,
     used: AtomicUsize,
 }
 
@@ -33,8 +47,17 @@ pub struct Budget {
 #[derive(Debug)]
 pub struct HostBudget {
     /// The host's `outbox_bytes`.
-    pub outboxes: Budget,
+    pub outboxes: Arc<Pot>,
     /// The host's `attached_bytes`.
+    pub attached: Arc<Pot>,
+}
+
+/// The budgets of one function.
+#[derive(Debug)]
+pub struct FunctionBudget {
+    /// Of the host's `outbox_bytes`.
+    pub outboxes: Budget,
+    /// Of the host's `attached_bytes`.
     pub attached: Budget,
     pairs: Mutex<Vec<Weak<Pairs>>>,
 }
@@ -44,18 +67,38 @@ pub struct HostBudget {
 pub(crate) struct Pairs {
     pub(crate) pairs: Box<[AutoResponse]>,
     cost: usize,
-    host: Arc<HostBudget>,
+    function: Arc<FunctionBudget>,
 }
 
-/// All connections of the host together keep `attached_bytes`.
+/// The function's connections keep all that they may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exhausted;
 
-impl Budget {
-    /// A budget of so many bytes.
-    pub fn new(bytes: usize) -> Self {
-        Self {
+impl Pot {
+    fn new(bytes: usize) -> Arc<Self> {
+        Arc::new(Self {
             most: bytes,
+            used: AtomicUsize::new(0),
+            functions: AtomicUsize::new(0),
+        })
+    }
+
+    /// Bytes that all functions have taken.
+    pub fn used(&self) -> usize {
+        self.used.load(Ordering::Relaxed)
+    }
+}
+
+impl Budget {
+    /// The budget of a function that is alone, of so many bytes.
+    pub fn new(bytes: usize) -> Self {
+        Self::of(&Pot::new(bytes))
+    }
+
+    fn of(pot: &Arc<Pot>) -> Self {
+        pot.functions.fetch_add(1, Ordering::Relaxed);
+        Self {
+            pot: Arc::clone(pot),
             used: AtomicUsize::new(0),
         }
     }
@@ -67,14 +110,27 @@ impl Budget {
 
     /// Takes all of the bytes or none.
     pub(crate) fn take(&self, bytes: usize) -> bool {
-        let more = |used: usize| used.checked_add(bytes).filter(|used| *used <= self.most);
-        self.used
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
-            .is_ok()
+        let own = self.used.fetch_add(bytes, Ordering::Relaxed);
+        let own = own.saturating_add(bytes);
+        let alone = self.pot.functions.load(Ordering::Relaxed) <= 1;
+        let more = |used: usize| {
+            let after = used.checked_add(bytes)?;
+            let free = self.pot.most.checked_sub(after)?;
+            (alone || own <= free).then_some(after)
+        };
+        let taken = self
+            .pot
+            .used
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
+        if taken.is_err() {
+            self.used.fetch_sub(bytes, Ordering::Relaxed);
+        }
+        taken.is_ok()
     }
 
     pub(crate) fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
+        self.pot.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
     /// Something that has taken `before` takes `after` from now on, or stays as
@@ -88,16 +144,32 @@ impl Budget {
     }
 }
 
+impl Drop for Budget {
+    fn drop(&mut self) {
+        self.pot.functions.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
 impl HostBudget {
     /// The host's `outbox_bytes` and `attached_bytes`.
     pub fn new(outbox_bytes: usize, attached_bytes: usize) -> Self {
         Self {
-            outboxes: Budget::new(outbox_bytes),
-            attached: Budget::new(attached_bytes),
-            pairs: Mutex::default(),
+            outboxes: Pot::new(outbox_bytes),
+            attached: Pot::new(attached_bytes),
         }
     }
 
+    /// The budgets of one more function.
+    pub fn function(&self) -> Arc<FunctionBudget> {
+        Arc::new(FunctionBudget {
+            outboxes: Budget::of(&self.outboxes),
+            attached: Budget::of(&self.attached),
+            pairs: Mutex::default(),
+        })
+    }
+}
+
+impl FunctionBudget {
     /// The list that all connections with these pairs share.
     pub(crate) fn share(
         self: &Arc<Self>,
@@ -118,7 +190,7 @@ impl HostBudget {
         let shared = Arc::new(Pairs {
             pairs: pairs.into(),
             cost,
-            host: Arc::clone(self),
+            function: Arc::clone(self),
         });
         let mut known = self.pairs.lock();
         known.retain(|known| known.strong_count() > 0);
@@ -132,7 +204,7 @@ impl HostBudget {
 
 impl Drop for Pairs {
     fn drop(&mut self) {
-        self.host.attached.give_back(self.cost);
+        self.function.attached.give_back(self.cost);
     }
 }
 
@@ -167,8 +239,29 @@ mod tests {
     }
 
     #[test]
+    fn beside_others_a_function_takes_what_it_leaves_and_none_past_it() {
+        let host = HostBudget::new(0, 100);
+        let (greedy, other) = (host.function(), host.function());
+        assert!(greedy.attached.take(50));
+        assert!(!greedy.attached.take(1));
+        assert!(other.attached.take(25));
+        assert!(!other.attached.take(1));
+        // What one gives back is there for the other.
+        greedy.attached.give_back(2);
+        assert!(other.attached.take(1));
+        assert!(!other.attached.take(1));
+        assert_eq!((greedy.attached.used(), other.attached.used()), (48, 26));
+        assert_eq!(host.attached.used(), 74);
+        // Alone again, it may take all.
+        other.attached.give_back(26);
+        drop(other);
+        assert!(greedy.attached.take(52));
+        assert!(!greedy.attached.take(1));
+    }
+
+    #[test]
     fn equal_pairs_are_kept_and_counted_once_as_long_as_somebody_has_them() {
-        let host = Arc::new(HostBudget::new(0, 10_000));
+        let host = HostBudget::new(0, 10_000).function();
         let first = host.share(vec![pair(1)]).unwrap();
         let used = host.attached.used();
         let same = host.share(vec![pair(1)]).unwrap();
@@ -183,12 +276,12 @@ mod tests {
     #[test]
     fn pairs_past_the_host_s_budget_are_not_kept_and_few_lists_are_remembered() {
         let cost = 1 + 3 * ATTACHED_OVERHEAD_BYTES;
-        let host = Arc::new(HostBudget::new(0, cost));
+        let host = HostBudget::new(0, cost).function();
         let kept = host.share(vec![pair(1)]).unwrap();
         assert_eq!(host.share(vec![pair(2)]).err(), Some(Exhausted));
         drop(kept);
         assert!(host.share(vec![pair(2)]).is_ok());
-        let host = Arc::new(HostBudget::new(0, usize::MAX));
+        let host = HostBudget::new(0, usize::MAX).function();
         let all: Vec<_> = (0..2 * PAIRS_KEPT)
             .map(|index| host.share(vec![pair(index)]).unwrap())
             .collect();

@@ -25,7 +25,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::attached::Attached;
-use crate::budget::{ATTACHED_OVERHEAD_BYTES, HostBudget};
+use crate::budget::{ATTACHED_OVERHEAD_BYTES, FunctionBudget};
 pub use crate::outbox::{Gone, Item, Next};
 use crate::outbox::{Outbox, Ticket};
 
@@ -49,7 +49,7 @@ pub struct Connection {
     id: ConnectionId,
     facts: Facts,
     limits: Arc<FunctionLimits>,
-    budget: Arc<HostBudget>,
+    budget: Arc<FunctionBudget>,
     outbox: Mutex<Outbox>,
     owner: AtomicWaker,
     flags: AtomicU8,
@@ -88,6 +88,9 @@ const ALARM_SET: u8 = 8;
 const TERMINATED: u8 = 16;
 /// The owner of the socket keeps no buffers for it.
 const ASLEEP: u8 = 64;
+/// Its function was told of its end: it keeps nothing any more. Set with
+/// `attached` locked.
+const RELEASED: u8 = 128;
 
 /// What was asked for of a connection at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +128,7 @@ impl Connection {
     ///
     /// When the operating system has no random numbers: without them nothing
     /// that this host does would be safe.
-    pub fn new(facts: Facts, limits: Arc<FunctionLimits>, budget: Arc<HostBudget>) -> Self {
+    pub fn new(facts: Facts, limits: Arc<FunctionLimits>, budget: Arc<FunctionBudget>) -> Self {
         let mut bits = [0; 16];
         getrandom::fill(&mut bits).expect("the operating system has random numbers");
         let flags = if facts.auto_responses.is_empty() {
@@ -254,11 +257,17 @@ impl Connection {
     }
 
     /// Replaces the attachment, at most `attachment_bytes`.
+    ///
+    /// # Errors
+    ///
+    /// A larger one is too big, the host's `attached_bytes` may be used up, and
+    /// the connection may be gone.
     pub fn set_attachment(&self, bytes: Bytes) -> Result<(), AttachError> {
         if bytes.len() > self.limits.attachment_bytes {
             return Err(AttachError::TooBig);
         }
         let mut attached = self.attached.lock();
+        self.keeps()?;
         attached.set_attachment(bytes, &self.budget.attached)
     }
 
@@ -280,6 +289,7 @@ impl Connection {
         }
         let due = Instant::now() + after.min(ALARM_TIME_MAX);
         let mut attached = self.attached.lock();
+        self.keeps()?;
         attached.set_alarm(name, due, &self.limits, &self.budget.attached)?;
         drop(attached);
         self.flag(ALARM_SET, true);
@@ -319,6 +329,7 @@ impl Connection {
             Some(self.budget.share(pairs)?)
         };
         let mut attached = self.attached.lock();
+        self.keeps()?;
         attached.set_pairs(own);
         self.flag(ANSWERS, some);
         Ok(())
@@ -367,6 +378,14 @@ impl Connection {
 
     fn has(&self, flag: u8) -> bool {
         self.flags.load(Ordering::Acquire) & flag != 0
+    }
+
+    /// Fails when it keeps nothing any more. Asked with `attached` locked.
+    fn keeps(&self) -> Result<(), AttachError> {
+        if self.has(RELEASED) {
+            return Err(AttachError::Gone);
+        }
+        Ok(())
     }
 
     /// What is attached takes so much of the host's budget instead.
@@ -486,6 +505,17 @@ impl Connection {
     pub fn finish(&self) {
         self.outbox.lock().finish(&self.budget.outboxes);
         self.attached.lock().clear_alarms(&self.budget.attached);
+    }
+
+    /// It has left its hub, and its function was told of its end: nothing is
+    /// kept with it any more, however long a guest holds a handle.
+    pub fn release(&self) {
+        let mut attached = self.attached.lock();
+        self.flag(RELEASED, true);
+        attached.clear(&self.budget.attached);
+        drop(attached);
+        let tags = std::mem::take(&mut self.membership.lock().tags);
+        self.budget.attached.give_back(tags_cost(&tags));
     }
 }
 

@@ -3,9 +3,10 @@
 use openline_core::auto_response::MatchKind;
 
 use super::*;
+use crate::budget::HostBudget;
 
-fn connection(limits: FunctionLimits, attached_bytes: usize) -> (Connection, Arc<HostBudget>) {
-    let budget = Arc::new(HostBudget::new(1 << 20, attached_bytes));
+fn connection(limits: FunctionLimits, attached_bytes: usize) -> (Connection, Arc<FunctionBudget>) {
+    let budget = HostBudget::new(1 << 20, attached_bytes).function();
     let facts = Facts {
         auto_responses: [pair("configured", "yes")].into(),
         ..Facts::default()
@@ -174,4 +175,25 @@ fn what_the_owner_has_not_seen_is_a_change() {
     assert!(!connection.is_changed(seen));
     connection.drain();
     assert!(connection.is_changed(seen));
+}
+
+#[test]
+fn one_that_has_ended_keeps_nothing_and_takes_nothing() {
+    let (connection, budget) = connection(FunctionLimits::default(), 10_000);
+    let bytes = Bytes::from_static(b"attached");
+    let name = AlarmName::new("later").unwrap();
+    connection.set_attachment(bytes.clone()).unwrap();
+    connection.finish();
+    // Until its function was told it may look at it, and change it.
+    assert_eq!(connection.attachment(), bytes);
+    connection.set_attachment(bytes.clone()).unwrap();
+    assert!(budget.attached.used() > 0);
+    connection.release();
+    assert_eq!(budget.attached.used(), 0);
+    let gone = Err(AttachError::Gone);
+    assert_eq!(connection.set_attachment(bytes), gone);
+    assert_eq!(connection.set_alarm(name, Duration::ZERO), gone);
+    assert_eq!(connection.set_auto_responses(Vec::new()), gone);
+    assert_eq!(connection.attachment(), Bytes::new());
+    assert_eq!(budget.attached.used(), 0);
 }

@@ -11,7 +11,7 @@ fn written(message: Message) -> Next {
 }
 
 fn limited(limits: FunctionLimits) -> Arc<Connection> {
-    let budget = Arc::new(HostBudget::new(1 << 20, 1 << 20));
+    let budget = HostBudget::new(1 << 20, 1 << 20).function();
     Arc::new(Connection::new(Facts::default(), Arc::new(limits), budget))
 }
 
@@ -169,9 +169,9 @@ fn tags_at_their_number_and_one_past_it() {
 }
 
 #[test]
-fn tags_count_for_the_host_and_are_given_back_with_the_connection() {
+fn tags_count_for_the_host_and_are_given_back_at_the_connections_end() {
     let cost = 3 + ATTACHED_OVERHEAD_BYTES;
-    let budget = Arc::new(HostBudget::new(0, 2 * cost));
+    let budget = HostBudget::new(0, 2 * cost).function();
     let limits = Arc::new(FunctionLimits::default());
     let connection = Arc::new(Connection::new(
         Facts::default(),
@@ -190,6 +190,9 @@ fn tags_count_for_the_host_and_are_given_back_with_the_connection() {
     assert_eq!(budget.attached.used(), cost);
     assert!(hub.by_tag(&tag("abc"), None, 10).is_empty());
     hub.leave(&connection);
+    assert_eq!(budget.attached.used(), cost);
+    connection.release();
+    assert_eq!(budget.attached.used(), 0);
     drop(connection);
     assert_eq!(budget.attached.used(), 0);
 }

@@ -1,17 +1,22 @@
 //! What all versions of a function have in common: its connections, which
 //! instance serves which affinity value, its alarms, and what it keeps.
 //!
-//! It outlives every version: a new one finds what the one before has left.
+//! It outlives every version: a new one finds what the one before has left. It
+//! is the function's identity: whoever makes a second one for a function that
+//! still has connections, instances or alarms makes a second writer.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use openline_cluster::hub::Hub;
+use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
-use openline_store::Store;
+use openline_store::{FunctionStore, StoreError};
 use parking_lot::{Mutex, RwLock};
+use tokio::sync::Notify;
 
-use crate::alarms::AlarmClock;
+use crate::alarms::{AlarmClock, Owner};
 use crate::alias::Alias;
 use crate::instance::Instance;
 use crate::pool::Pool;
@@ -22,8 +27,10 @@ use crate::version::Version;
 pub struct Commons {
     name: FunctionName,
     hub: Arc<Hub>,
-    store: Store,
+    store: FunctionStore,
     pub(crate) clock: Arc<AlarmClock>,
+    /// Names it among those that have alarms.
+    owner: Owner,
     /// The live instance of each affinity value, of whichever version: there is
     /// never more than one. Locked before a pool's state, never after it.
     pub(crate) keys: Mutex<HashMap<String, Arc<Instance>>>,
@@ -32,18 +39,30 @@ pub struct Commons {
     /// Of its versions, as long as an alias, a connection or an instance has
     /// them.
     pools: Mutex<Vec<Weak<Pool>>>,
+    /// The alarms that were kept have been taken up.
+    restored: AtomicBool,
+    /// No instance is made any more.
+    stopping: AtomicBool,
+    removed: AtomicBool,
+    /// Told when an instance has ended.
+    ended: Notify,
 }
 
 impl Commons {
-    pub(crate) fn new(name: FunctionName, store: Store, clock: Arc<AlarmClock>) -> Self {
+    pub(crate) fn new(store: FunctionStore, name: FunctionName, clock: Arc<AlarmClock>) -> Self {
         Self {
             name,
             hub: Arc::default(),
             store,
+            owner: clock.join(),
             clock,
             keys: Mutex::default(),
             home: RwLock::default(),
             pools: Mutex::default(),
+            restored: AtomicBool::new(false),
+            stopping: AtomicBool::new(false),
+            removed: AtomicBool::new(false),
+            ended: Notify::new(),
         }
     }
 
@@ -58,7 +77,7 @@ impl Commons {
     }
 
     /// Where it keeps states and durable alarms.
-    pub fn store(&self) -> &Store {
+    pub fn store(&self) -> &FunctionStore {
         &self.store
     }
 
@@ -82,18 +101,104 @@ impl Commons {
         pools.push(Arc::downgrade(pool));
     }
 
+    /// Connections that are bound to a version or will be with their next
+    /// event, whatever its limits were when it was made.
+    pub fn connections_of(&self, digest: Digest) -> u32 {
+        let versions = self.versions();
+        let same = versions.iter().filter(|it| it.digest() == digest);
+        same.map(Version::connections).sum()
+    }
+
     /// Gives alarms that belong to no connection to this alias from now on.
     pub fn set_home(&self, alias: &Arc<Alias>) {
         *self.home.write() = Arc::downgrade(alias);
+        self.clock.serve(self.owner);
     }
 
-    /// Forgets its alarms that belong to no connection.
-    pub fn forget_alarms(&self) {
-        self.clock.forget(&self.name);
+    /// Takes up the alarms that were kept, once.
+    ///
+    /// # Errors
+    ///
+    /// When they cannot be read; then they are not taken up.
+    pub async fn restore_alarms(self: &Arc<Self>) -> Result<(), StoreError> {
+        if self.restored.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let alarms = self.store.alarms().await?;
+        if !self.restored.swap(true, Ordering::AcqRel) {
+            self.clock.restore(self, alarms);
+        }
+        Ok(())
+    }
+
+    /// The function is removed: it has no more alarms, and its instances end
+    /// when their calls have returned. What it has kept is forgotten before
+    /// that, and what it writes from then on is refused.
+    ///
+    /// # Errors
+    ///
+    /// When that cannot be written: then nothing has changed.
+    pub async fn remove(&self) -> Result<(), StoreError> {
+        self.store.forget().await?;
+        self.removed.store(true, Ordering::Release);
+        self.clock.forget(self.owner);
+        self.end_instances();
+        Ok(())
+    }
+
+    /// Has all instances end, each when its calls have returned and it has
+    /// hibernated, and makes no more: the process is about to end. Alarms wait
+    /// for the next one.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        self.end_instances();
+    }
+
+    /// Waits until there is no instance.
+    pub async fn ended(&self) {
+        loop {
+            let ended = self.ended.notified();
+            if self.instances() == 0 {
+                return;
+            }
+            ended.await;
+        }
+    }
+
+    fn end_instances(&self) {
+        self.versions().iter().for_each(Version::supersede);
+    }
+
+    pub(crate) fn owner(&self) -> Owner {
+        self.owner
+    }
+
+    pub(crate) fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn instance_ended(&self) {
+        self.ended.notify_waiters();
     }
 
     /// Whose version alarms without a connection are given to, if any is.
     pub(crate) fn home(&self) -> Option<Arc<Alias>> {
         self.home.read().upgrade()
+    }
+
+    /// Whether alarms have a version to go to. Drops nothing: it is asked with
+    /// locks held.
+    pub(crate) fn has_home(&self) -> bool {
+        !self.is_stopping() && self.home.read().strong_count() > 0
+    }
+}
+
+impl Drop for Commons {
+    fn drop(&mut self) {
+        self.clock.leave();
     }
 }

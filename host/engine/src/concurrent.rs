@@ -361,8 +361,7 @@ impl<'a> Calls<'a> {
     }
 
     fn begin(&mut self, job: Job) -> wasmtime::Result<()> {
-        if matches!(&job, Job::Upgrade(_, _, reply) if reply.is_closed()) {
-            // The peer has gone before it was its turn.
+        if job.is_moot() {
             return Ok(());
         }
         self.active = self.run.clock.entered();
@@ -388,10 +387,11 @@ impl<'a> Calls<'a> {
                 }));
                 return self.poll_place(place);
             }
-            Job::Alarm(name, attempt, _seat, reply) => {
+            Job::Alarm(alarm, _seat, reply) => {
                 self.flight.askers.lock()[place] = Some(Asker::Alarm(reply));
                 self.refuel()?;
-                self.places[place].call = Some(self.start_alarm(None, &name, attempt)?);
+                let started = self.start_alarm(None, &alarm.name, alarm.attempt)?;
+                self.places[place].call = Some(started);
                 return self.poll_place(place);
             }
             Job::Event(event, turn) => (turn, event),

@@ -16,6 +16,7 @@ use openline_core::name::AlarmName;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
+use crate::alarms::Ticket;
 use crate::pool::Seat;
 
 /// One thing to do.
@@ -25,9 +26,17 @@ pub(crate) enum Job {
     Upgrade(Box<UpgradeRequest>, Seat, UpgradeReply),
     /// Handle an event of a connection.
     Event(Event, Turn),
-    /// Handle an alarm that belongs to no connection: its name, and how often
-    /// it has been tried.
-    Alarm(AlarmName, u32, Seat, AlarmReply),
+    /// Handle an alarm that belongs to no connection.
+    Alarm(AlarmCall, Seat, AlarmReply),
+}
+
+/// A call of an alarm.
+#[derive(Debug)]
+pub(crate) struct AlarmCall {
+    pub(crate) name: AlarmName,
+    /// How often it has been tried, this time included.
+    pub(crate) attempt: u32,
+    pub(crate) ticket: Arc<Ticket>,
 }
 
 /// How the handling of an alarm without a connection went.
@@ -138,6 +147,17 @@ impl Drop for Turn {
 // === impl Job ===
 
 impl Job {
+    /// Whether there is nothing to do any more: the peer has gone before it was
+    /// its turn, or the alarm was taken back. Asked when its call is about to
+    /// begin.
+    pub(crate) fn is_moot(&self) -> bool {
+        match self {
+            Self::Upgrade(_, _, reply) => reply.is_closed(),
+            Self::Event(..) => false,
+            Self::Alarm(alarm, _, _) => !alarm.ticket.begin(),
+        }
+    }
+
     /// Whoever asked does so again, elsewhere.
     pub(crate) fn give_back(self) {
         match self {
@@ -146,7 +166,7 @@ impl Job {
                 drop(reply.send(UpgradeOutcome::Returned(request)));
             }
             Self::Event(event, turn) => turn.finish(EventOutcome::Returned(event)),
-            Self::Alarm(_, _, _, reply) => drop(reply.send(AlarmOutcome::Returned)),
+            Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Returned)),
         }
     }
 
@@ -155,7 +175,7 @@ impl Job {
         match self {
             Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
             Self::Event(_, turn) => turn.finish(EventOutcome::Fault(fault)),
-            Self::Alarm(_, _, _, reply) => drop(reply.send(AlarmOutcome::Fault(fault))),
+            Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Fault(fault))),
         }
     }
 }

@@ -81,6 +81,9 @@ async fn start(pool: &Pool, instance: &Instance) -> Result<Guest, Failure> {
 
 impl Guest {
     async fn handle(&mut self, pool: &Pool, job: Job) -> Result<(), (Failure, Asker)> {
+        if job.is_moot() {
+            return Ok(());
+        }
         let limits = &pool.shared.limits;
         self.store.set_epoch_deadline(1);
         if pool.loaded.metered
@@ -89,12 +92,10 @@ impl Guest {
             return match job {
                 Job::Upgrade(_, seat, reply) => Err((error.into(), Asker::Upgrade(seat, reply))),
                 Job::Event(_, turn) => Err((error.into(), Asker::Event(turn))),
-                Job::Alarm(_, _, _, reply) => Err((error.into(), Asker::Alarm(reply))),
+                Job::Alarm(_, _, reply) => Err((error.into(), Asker::Alarm(reply))),
             };
         }
         match job {
-            // The peer has gone before it was its turn.
-            Job::Upgrade(_, _, reply) if reply.is_closed() => Ok(()),
             Job::Upgrade(asked, seat, reply) => {
                 let call = self
                     .exports
@@ -108,8 +109,8 @@ impl Guest {
                     Err(failure) => Err((failure, Asker::Upgrade(seat, reply))),
                 }
             }
-            Job::Alarm(name, attempt, _seat, reply) => {
-                match self.alarm(pool, None, &name, attempt).await {
+            Job::Alarm(alarm, _seat, reply) => {
+                match self.alarm(pool, None, &alarm.name, alarm.attempt).await {
                     Ok(()) => {
                         pool.backoff.succeed();
                         Asker::Alarm(reply).done();

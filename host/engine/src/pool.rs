@@ -161,7 +161,8 @@ impl Pool {
 
     /// Makes an instance with one seat taken.
     fn make(self: &Arc<Self>, key: Option<&str>, state: &mut State) -> Result<Arc<Instance>, Full> {
-        if state.live.len() >= self.shared.policy.instances as usize {
+        let stopping = self.shared.commons.is_stopping();
+        if stopping || state.live.len() >= self.shared.policy.instances as usize {
             return Err(Full);
         }
         let place = self.shared.capacity.take().ok_or(Full)?;
@@ -197,6 +198,8 @@ impl Pool {
             (Some(key), Some(keys)) => drop(keys.remove(key)),
             _ => state.roomy.retain(|other| !Arc::ptr_eq(other, instance)),
         }
+        drop((keys, state));
+        self.shared.commons.instance_ended();
     }
 
     /// Has all instances end, each when its calls have returned.

@@ -16,7 +16,7 @@ use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::digest::Digest;
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
-use openline_store::{Store, StoredAlarm};
+use openline_store::Store;
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Semaphore;
@@ -179,10 +179,11 @@ impl Runtime {
         });
     }
 
-    /// What all versions of a function will have in common.
+    /// What all versions of a function will have in common. Another one each
+    /// time: who asks sees to it that a function has one.
     pub fn commons(&self, name: &FunctionName, store: &Store) -> Arc<Commons> {
         let clock = Arc::clone(&self.clock);
-        Arc::new(Commons::new(name.clone(), store.clone(), clock))
+        Arc::new(Commons::new(store.function(name), name.clone(), clock))
     }
 
     /// Makes a version of a component: compiles it, or finds it compiled,
@@ -248,11 +249,6 @@ impl Runtime {
             return Ok(Arc::clone(before));
         }
         self.load(config, bytes, before.commons()).await
-    }
-
-    /// Takes up the alarms that a function has kept.
-    pub fn restore_alarms(&self, commons: &Arc<Commons>, alarms: Vec<StoredAlarm>) {
-        self.clock.restore(commons, alarms);
     }
 
     /// Instances of all functions that are live now.

@@ -177,7 +177,11 @@ impl Shared {
         let name = FunctionName::new("unnamed").unwrap();
         let store = openline_store::Store::memory(0);
         Self {
-            commons: Arc::new(Commons::new(name.clone(), store, Arc::default())),
+            commons: Arc::new(Commons::new(
+                store.function(&name),
+                name.clone(),
+                Arc::default(),
+            )),
             name,
             policy: InstancePolicy::default(),
             limits: Arc::default(),

@@ -43,7 +43,7 @@ impl Line {
         let connection = Arc::new(Connection::new(
             Facts::default(),
             function.limits(),
-            Arc::new(HostBudget::new(1 << 20, 1 << 20)),
+            HostBudget::new(1 << 20, 1 << 20).function(),
         ));
         let binding = function.bind(Arc::clone(&connection), accepted.place);
         let mut line = Self {

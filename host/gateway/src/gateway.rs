@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use openline_cluster::budget::HostBudget;
+use openline_cluster::budget::{FunctionBudget, HostBudget};
 use openline_cluster::connection::Connection;
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
@@ -41,8 +41,14 @@ pub struct Gateway {
     draining: AtomicBool,
     /// Aliases that no route leads to any more, but connections may have.
     retired: Mutex<Vec<Weak<Alias>>>,
+    /// By function, as long as a route or a connection has them.
+    accounts: Mutex<Accounts>,
     development: OnceLock<Arc<Development>>,
 }
+
+/// What is counted for each function, by its name: also of one that was left
+/// out of the configuration for a while, whose connections still count.
+type Accounts = HashMap<FunctionName, (Weak<Ledger>, Weak<FunctionBudget>)>;
 
 /// What a configuration says, ready to be used.
 #[derive(Debug)]
@@ -58,6 +64,7 @@ pub(crate) struct Service {
     pub(crate) route: Route,
     pub(crate) alias: Arc<Alias>,
     pub(crate) ledger: Arc<Ledger>,
+    pub(crate) budget: Arc<FunctionBudget>,
 }
 
 /// A TCP connection: one of `requests` until it is upgraded, and counted as
@@ -78,8 +85,11 @@ impl Gateway {
         let requests = Arc::new(Semaphore::new(config.requests as usize));
         let budget = Arc::new(HostBudget::new(config.outbox_bytes, config.attached_bytes));
         let (drain, _) = watch::channel(false);
+        let mut accounts = Accounts::new();
+        let table = Table::new(config, functions, &budget, &mut accounts)?;
         Ok(Self {
-            table: RwLock::new(Arc::new(Table::new(config, functions, &HashMap::new())?)),
+            table: RwLock::new(Arc::new(table)),
+            accounts: Mutex::new(accounts),
             ledger: Arc::default(),
             tally: Tally::default(),
             drain,
@@ -102,23 +112,21 @@ impl Gateway {
         functions: Vec<(Route, Arc<Alias>)>,
     ) -> Result<(), RouteError> {
         let before = self.table();
-        let ledgers: HashMap<_, _> = before
-            .services
-            .iter()
-            .map(|service| {
-                (
-                    service.alias.function().clone(),
-                    Arc::clone(&service.ledger),
-                )
-            })
-            .collect();
-        let table = Arc::new(Table::new(config, functions, &ledgers)?);
+        let mut accounts = self.accounts.lock();
+        let table = Table::new(config, functions, &self.budget, &mut accounts);
+        drop(accounts);
+        let table = Arc::new(table?);
         let gone = before.services.iter().filter(|service| {
             let stays = |other: &Arc<Service>| Arc::ptr_eq(&other.alias, &service.alias);
             !table.services.iter().any(stays)
         });
         let mut retired = self.retired.lock();
-        retired.retain(|alias| alias.strong_count() > 0);
+        // One that routes lead to again is in the table.
+        let serves = |alias: &Weak<Alias>| {
+            let mut services = table.services.iter();
+            services.any(|service| std::ptr::eq(Arc::as_ptr(&service.alias), alias.as_ptr()))
+        };
+        retired.retain(|alias| alias.strong_count() > 0 && !serves(alias));
         retired.extend(gone.map(|service| Arc::downgrade(&service.alias)));
         *self.table.write() = table;
         Ok(())
@@ -196,29 +204,28 @@ impl Gateway {
     }
 
     /// Ends the host's connections with 1001, each once what it has sent is
-    /// answered, at a bounded pace, and waits until all have ended, at most
-    /// `drain_timeout`. Answers how many were still there. Requests go on to be
-    /// answered, with 503 when they ask for a connection: a load balancer
-    /// learns from `/.openline/ready` that it should look elsewhere.
-    pub async fn drain(&self) -> usize {
+    /// answered, at a bounded pace, and waits until all have ended, at most so
+    /// long. Answers how many were still there. Requests go on to be answered,
+    /// with 503 when they ask for a connection: a load balancer learns from
+    /// `/.openline/ready` that it should look elsewhere.
+    pub(crate) async fn drain(&self, timeout: Duration) -> usize {
         // Before the connections are listed: who joins a hub later looks at
         // this and ends by itself.
         self.draining.store(true, Ordering::Release);
         self.drain.send_replace(true);
         let ended = async {
-            self.end_all().await;
+            self.end_all(timeout).await;
             self.ledger.emptied().await;
         };
-        let timeout = self.table().config.drain_timeout;
         let _ = tokio::time::timeout(timeout, ended).await;
         self.ledger.connections() as usize
     }
 
-    async fn end_all(&self) {
+    async fn end_all(&self, timeout: Duration) {
         let connections = self.snapshot();
         let config = self.table().config.clone();
         // The last one needs time to end, too: half of the time is for that.
-        let half = (config.drain_timeout / 2).max(PACE).as_millis();
+        let half = (timeout / 2).max(PACE).as_millis();
         let needed = (connections.len() as u128 * 1000).div_ceil(half);
         let needed = u32::try_from(needed).unwrap_or(u32::MAX);
         let per_second = needed.max(config.drain_connections_per_second);
@@ -243,23 +250,28 @@ impl Gateway {
 }
 
 impl Table {
-    /// `ledgers` are those of the functions that were there before.
     fn new(
         config: ServerConfig,
         functions: Vec<(Route, Arc<Alias>)>,
-        ledgers: &HashMap<FunctionName, Arc<Ledger>>,
+        budget: &HostBudget,
+        accounts: &mut Accounts,
     ) -> Result<Self, RouteError> {
         let mut routes = RouteTable::default();
         let mut services = Vec::new();
-        let mut ledgers = ledgers.clone();
+        accounts.retain(|_, (ledger, budget)| ledger.strong_count() + budget.strong_count() > 0);
         for (route, alias) in functions {
             // One for each function, whatever the number of its routes.
-            let ledger = ledgers.entry(alias.function().clone()).or_default();
+            let account = accounts.entry(alias.function().clone()).or_default();
             let service = Arc::new(Service {
                 route,
-                ledger: Arc::clone(ledger),
+                ledger: account.0.upgrade().unwrap_or_default(),
+                budget: account.1.upgrade().unwrap_or_else(|| budget.function()),
                 alias,
             });
+            *account = (
+                Arc::downgrade(&service.ledger),
+                Arc::downgrade(&service.budget),
+            );
             routes.insert(&service.route, Arc::clone(&service))?;
             services.push(service);
         }

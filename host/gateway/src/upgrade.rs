@@ -78,7 +78,7 @@ pub(crate) async fn upgrade(
         alias: alias.name().clone(),
         auto_responses: Arc::clone(&split.auto_responses),
     };
-    let connection = Arc::new(Connection::new(facts, limits, Arc::clone(&gateway.budget)));
+    let connection = Arc::new(Connection::new(facts, limits, Arc::clone(&service.budget)));
     connection
         .set_attachment(acceptance.attachment)
         .map_err(|error| match error {
@@ -221,6 +221,7 @@ impl Joined {
 impl Drop for Joined {
     fn drop(&mut self) {
         self.leave();
+        self.connection.release();
     }
 }
 

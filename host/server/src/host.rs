@@ -108,7 +108,7 @@ pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> an
     }
     tell("draining: connections are closed with 1001; stop again to end at once");
     tokio::select! {
-        left = gateway.drain() => {
+        left = host.deployer.drain() => {
             if left > 0 {
                 tracing::warn!(left, "connections were still there after drain_timeout");
             }

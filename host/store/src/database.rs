@@ -103,6 +103,7 @@ impl Medium {
         if format.is_none() {
             tables::create(&database, FORMAT).map_err(|error| self.fault(error))?;
         }
+        tables::check_shares(&database).map_err(|error| self.fault(error))?;
         Ok(database)
     }
 

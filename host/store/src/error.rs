@@ -63,6 +63,10 @@ pub enum StoreError {
     /// What is there is not what was written.
     #[error("the data directory is damaged: {0}")]
     Damaged(String),
+    /// The function has been removed: what is still running of it keeps
+    /// nothing.
+    #[error("the function has been removed")]
+    Forgotten,
 }
 
 /// Why something is not kept.
@@ -75,6 +79,9 @@ pub enum SaveError {
     /// The store holds as much as it may.
     #[error("there is no room for more: `stored_bytes` is reached")]
     Full,
+    /// The function keeps as much as it leaves free for others.
+    #[error("the function keeps as much of `stored_bytes` as it leaves free for others")]
+    Share,
     /// The store does not answer.
     #[error(transparent)]
     Unavailable(#[from] StoreError),
@@ -138,6 +145,7 @@ impl StoreError {
                 "look whether the disk is full or read-only; the host goes on by itself when it is not"
             }
             Self::Damaged(_) => "deploy the component again, or put back a copy of the folder",
+            Self::Forgotten => "its connections are being closed; deploy it again for new ones",
         }
     }
 
@@ -168,7 +176,9 @@ impl SaveError {
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Conflict(_) => "read it again, and save what follows from that",
-            Self::Full => "remove states that nobody needs, or raise `stored_bytes` in [server]",
+            Self::Full | Self::Share => {
+                "remove states that nobody needs, or raise `stored_bytes` in [server]"
+            }
             Self::Unavailable(error) => error.hint(),
         }
     }

@@ -20,5 +20,5 @@ mod writer;
 
 pub use components::digest_of;
 pub use error::{OpenError, SaveError, StoreError};
-pub use store::Store;
+pub use store::{FunctionStore, Store};
 pub use tables::{ENTRY_BYTES, Snapshot, StoredAlarm, Usage};

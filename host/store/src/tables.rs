@@ -2,12 +2,14 @@
 //! of a transaction of the writer's; the counts of what is stored are in the
 //! same transaction, so that they stay right whatever happens.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use openline_core::deployment::Deployment;
 use openline_core::name::{AlarmName, FunctionName};
 use redb::{
-    Database, ReadTransaction, ReadableDatabase, ReadableTable, Table, TableDefinition, TableError,
-    WriteTransaction,
+    AccessGuard, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
+    Table, TableDefinition, TableError, WriteTransaction,
 };
 
 use crate::database::begin_read;
@@ -25,6 +27,8 @@ const DEPLOYMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("depl
 const STATES: TableDefinition<'_, (&str, &str), (u64, &[u8])> = TableDefinition::new("states");
 /// By function, key and name: when it is due, and the attempt.
 const ALARMS: TableDefinition<'_, (&str, &str, &str), (u64, u32)> = TableDefinition::new("alarms");
+/// By function: the bytes of its states and alarms.
+const SHARES: TableDefinition<'_, &str, u64> = TableDefinition::new("shares");
 
 /// A state as it was saved last.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -67,6 +71,7 @@ pub(crate) struct Tables<'t> {
     deployments: Table<'t, &'static str, &'static [u8]>,
     states: Table<'t, (&'static str, &'static str), (u64, &'static [u8])>,
     alarms: Table<'t, (&'static str, &'static str, &'static str), (u64, u32)>,
+    shares: Table<'t, &'static str, u64>,
     usage: Usage,
     stored_bytes_max: u64,
 }
@@ -90,10 +95,35 @@ pub(crate) fn create(database: &Database, format: u64) -> Result<(), redb::Error
     Ok(transaction.commit()?)
 }
 
+/// Counts each function's share anew, if the shares are not the whole: a
+/// release that did not count them has written.
+pub(crate) fn check_shares(database: &Database) -> Result<(), redb::Error> {
+    let mut transaction = database.begin_write()?;
+    transaction.set_quick_repair(true);
+    let is_whole = {
+        let mut tables = Tables::open(&transaction, 0)?;
+        let is_whole = tables.counted()? == tables.usage.bytes;
+        if !is_whole {
+            tables.count_anew()?;
+        }
+        is_whole
+    };
+    if is_whole {
+        Ok(transaction.abort()?)
+    } else {
+        Ok(transaction.commit()?)
+    }
+}
+
 /// What an entry of these names and bytes counts for.
 fn cost(parts: &[&str], bytes: usize) -> u64 {
     let names: usize = parts.iter().map(|part| part.len()).sum();
     ENTRY_BYTES + (names + bytes) as u64
+}
+
+/// The first text behind a function's name.
+fn behind(function: &str) -> String {
+    format!("{function}\0")
 }
 
 /// Counts down; below nothing there is nothing, whatever a damaged file says.
@@ -115,6 +145,7 @@ impl<'t> Tables<'t> {
             deployments: transaction.open_table(DEPLOYMENTS)?,
             states: transaction.open_table(STATES)?,
             alarms: transaction.open_table(ALARMS)?,
+            shares: transaction.open_table(SHARES)?,
             usage,
             stored_bytes_max,
         })
@@ -133,9 +164,73 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Whether the bytes stored may change so. What makes them less always may.
-    fn has_room(&self, less: u64, more: u64) -> bool {
-        more <= less || self.usage.bytes.saturating_sub(less) + more <= self.stored_bytes_max
+    /// Whether a function's bytes may change so. What makes them less always
+    /// may. Beside others, a function takes no more than it leaves free.
+    fn has_room(
+        &self,
+        function: &str,
+        less: u64,
+        more: u64,
+    ) -> Result<Result<(), SaveError>, redb::Error> {
+        if more <= less {
+            return Ok(Ok(()));
+        }
+        let after = self.usage.bytes.saturating_sub(less) + more;
+        let Some(free) = self.stored_bytes_max.checked_sub(after) else {
+            return Ok(Err(SaveError::Full));
+        };
+        let own = self.share_of(function)?.saturating_sub(less) + more;
+        let alone = self.deployments.len()? <= 1;
+        Ok(if alone || own <= free {
+            Ok(())
+        } else {
+            Err(SaveError::Share)
+        })
+    }
+
+    fn share_of(&self, function: &str) -> Result<u64, redb::Error> {
+        let share = self.shares.get(function)?;
+        Ok(share.map_or(0, |share| share.value()))
+    }
+
+    /// A function's bytes change so, and those of all.
+    fn change(&mut self, function: &str, less: u64, more: u64) -> Result<(), redb::Error> {
+        self.usage.bytes = self.usage.bytes.saturating_sub(less) + more;
+        let share = self.share_of(function)?.saturating_sub(less) + more;
+        if share == 0 {
+            self.shares.remove(function)?;
+        } else {
+            self.shares.insert(function, share)?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of all functions together.
+    fn counted(&self) -> Result<u64, redb::Error> {
+        let mut bytes = 0_u64;
+        for entry in self.shares.iter()? {
+            bytes = bytes.saturating_add(entry?.1.value());
+        }
+        Ok(bytes)
+    }
+
+    fn count_anew(&mut self) -> Result<(), redb::Error> {
+        let mut shares = BTreeMap::<String, u64>::new();
+        for entry in self.states.iter()? {
+            let (at, state) = entry?;
+            let ((function, key), (_, bytes)) = (at.value(), state.value());
+            *shares.entry(function.into()).or_default() += cost(&[function, key], bytes.len());
+        }
+        for entry in self.alarms.iter()? {
+            let at = entry?.0;
+            let (function, key, name) = at.value();
+            *shares.entry(function.into()).or_default() += cost(&[function, key, name], 0);
+        }
+        self.shares.retain(|_, _| false)?;
+        for (function, share) in shares {
+            self.shares.insert(&*function, share)?;
+        }
+        Ok(())
     }
 
     pub(crate) fn put_deployment(&mut self, name: &str, json: &[u8]) -> Result<(), redb::Error> {
@@ -164,20 +259,21 @@ impl<'t> Tables<'t> {
             return Ok(Err(SaveError::Conflict(version)));
         }
         let after = cost(&[function, key], bytes.len());
-        if !self.has_room(before, after) {
-            return Ok(Err(SaveError::Full));
+        if let Err(error) = self.has_room(function, before, after)? {
+            return Ok(Err(error));
         }
         let next = version.saturating_add(1);
         self.states.insert((function, key), (next, bytes))?;
-        self.usage.bytes = self.usage.bytes.saturating_sub(before) + after;
+        self.change(function, before, after)?;
         self.usage.states += u64::from(found.is_none());
         Ok(Ok(next))
     }
 
     pub(crate) fn clear_state(&mut self, function: &str, key: &str) -> Result<(), redb::Error> {
-        if let Some(found) = self.states.remove((function, key))? {
-            let (_, bytes) = found.value();
-            subtract(&mut self.usage.bytes, cost(&[function, key], bytes.len()));
+        let removed = self.states.remove((function, key))?;
+        let removed = removed.map(|found| cost(&[function, key], found.value().1.len()));
+        if let Some(less) = removed {
+            self.change(function, less, 0)?;
             subtract(&mut self.usage.states, 1);
         }
         Ok(())
@@ -194,12 +290,12 @@ impl<'t> Tables<'t> {
         );
         let after = cost(&[names.0, names.1, names.2], 0);
         let is_new = self.alarms.get(names)?.is_none();
-        if is_new && !self.has_room(0, after) {
-            return Ok(Err(SaveError::Full));
+        if is_new && let Err(error) = self.has_room(names.0, 0, after)? {
+            return Ok(Err(error));
         }
         self.alarms.insert(names, (alarm.due_at, alarm.attempt))?;
         if is_new {
-            self.usage.bytes += after;
+            self.change(names.0, 0, after)?;
             self.usage.alarms += 1;
         }
         Ok(Ok(()))
@@ -212,7 +308,7 @@ impl<'t> Tables<'t> {
         name: &str,
     ) -> Result<(), redb::Error> {
         if self.alarms.remove((function, key, name))?.is_some() {
-            subtract(&mut self.usage.bytes, cost(&[function, key, name], 0));
+            self.change(function, cost(&[function, key, name], 0), 0)?;
             subtract(&mut self.usage.alarms, 1);
         }
         Ok(())
@@ -220,8 +316,8 @@ impl<'t> Tables<'t> {
 
     pub(crate) fn forget_function(&mut self, function: &str) -> Result<(), redb::Error> {
         self.deployments.remove(function)?;
-        // The first text behind the function's name.
-        let next = format!("{function}\0");
+        self.shares.remove(function)?;
+        let next = behind(function);
         let usage = &mut self.usage;
         self.states
             .retain_in((function, "")..(&next, ""), |(_, key), (_, bytes)| {
@@ -284,19 +380,36 @@ pub(crate) fn state(
 }
 
 pub(crate) fn alarms(transaction: &ReadTransaction) -> Result<Vec<StoredAlarm>, redb::Error> {
-    let mut alarms = Vec::new();
-    for entry in transaction.open_table(ALARMS)?.iter()? {
-        let (names, value) = entry?;
-        let (function, key, name) = names.value();
-        let (due_at, attempt) = value.value();
-        let damaged = |error| redb::Error::Corrupted(format!("an alarm of `{function}`: {error}"));
-        alarms.push(StoredAlarm {
-            function: FunctionName::new(function).map_err(damaged)?,
-            key: key.into(),
-            name: AlarmName::new(name).map_err(damaged)?,
-            due_at,
-            attempt,
-        });
-    }
-    Ok(alarms)
+    let table = transaction.open_table(ALARMS)?;
+    table.iter()?.map(|entry| stored_alarm(&entry?)).collect()
+}
+
+/// Those of one function.
+pub(crate) fn alarms_of(
+    transaction: &ReadTransaction,
+    function: &str,
+) -> Result<Vec<StoredAlarm>, redb::Error> {
+    let table = transaction.open_table(ALARMS)?;
+    let next = behind(function);
+    let range = table.range((function, "", "")..(&next, "", ""))?;
+    range.map(|entry| stored_alarm(&entry?)).collect()
+}
+
+/// A row of [`ALARMS`].
+type AlarmRow<'a> = (
+    AccessGuard<'a, (&'static str, &'static str, &'static str)>,
+    AccessGuard<'a, (u64, u32)>,
+);
+
+fn stored_alarm((names, value): &AlarmRow<'_>) -> Result<StoredAlarm, redb::Error> {
+    let (function, key, name) = names.value();
+    let (due_at, attempt) = value.value();
+    let damaged = |error| redb::Error::Corrupted(format!("an alarm of `{function}`: {error}"));
+    Ok(StoredAlarm {
+        function: FunctionName::new(function).map_err(damaged)?,
+        key: key.into(),
+        name: AlarmName::new(name).map_err(damaged)?,
+        due_at,
+        attempt,
+    })
 }

@@ -17,7 +17,7 @@ use std::process::{Child, Command, Stdio};
 use bytes::Bytes;
 use openline_core::deployment::{Deployment, HandlerKind, VersionRecord};
 use openline_core::name::{AlarmName, AliasName, FunctionName};
-use openline_store::{OpenError, Store, StoredAlarm};
+use openline_store::{OpenError, Store};
 
 const FOLDER: &str = "OPENLINE_STORE_TEST_FOLDER";
 const ROOM: u64 = 1 << 30;
@@ -38,26 +38,20 @@ fn say(words: &str) {
 }
 
 async fn write_states(store: Store, writer: usize) {
+    let chat = store.function(&chat());
     for number in 1.. {
         let key = format!("{writer}-{}", number % 3);
-        let version = store
-            .save_state(&chat(), &key, content(number), None)
-            .await
-            .unwrap();
+        let saved = chat.save_state(&key, content(number), None).await;
+        let version = saved.unwrap();
         say(&format!("state {key} {version}"));
     }
 }
 
 async fn write_alarms(store: Store) {
+    let chat = store.function(&chat());
     for number in 0.. {
-        let alarm = StoredAlarm {
-            function: chat(),
-            key: "room".into(),
-            name: AlarmName::new(&number.to_string()).unwrap(),
-            due_at: number,
-            attempt: 0,
-        };
-        store.keep_alarm(alarm).await.unwrap();
+        let name = AlarmName::new(&number.to_string()).unwrap();
+        chat.keep_alarm("room", &name, number, 0).await.unwrap();
         say(&format!("alarm {number}"));
     }
 }
@@ -164,7 +158,7 @@ impl Acknowledged {
     async fn is_there(&self, folder: &Path) {
         let store = Store::open(folder, ROOM).unwrap();
         for (key, version) in &self.states {
-            let found = store.state(&chat(), key).await.unwrap().unwrap();
+            let found = store.function(&chat()).state(key).await.unwrap().unwrap();
             assert!(found.version >= *version, "{key}: {}", found.version);
             let number = u64::from_be_bytes(found.bytes[..8].try_into().unwrap());
             assert_eq!(found.bytes, content(number), "{key} is torn");

@@ -170,7 +170,7 @@ impl Room {
         let hub = Hub::default();
         let channel = ChannelName::new("room").context("the channel's name")?;
         let limits = Arc::new(FunctionLimits::default());
-        let budget = Arc::new(HostBudget::new(1 << 30, 1 << 30));
+        let budget = HostBudget::new(1 << 30, 1 << 30).function();
         let mut connections = Vec::new();
         for _ in 0..SUBSCRIBERS {
             let limits = Arc::clone(&limits);

@@ -1,5 +1,6 @@
 //! The commands of `keeper` and `keeper-async`. Each is answered with one text:
-//! what was asked for, `ok`, or the code of an error.
+//! what was asked for, `ok`, or the code of an error. A message has one, or
+//! several between semicolons.
 //!
 //! - `id`, `instance`: of the connection, and a random one of the instance.
 //! - `tags`, `tag WORD...`, `by-tag WORD`, `all N [AFTER]`: ids and tags are
@@ -16,6 +17,7 @@
 //! - `save-on-hibernate TEXT`: this instance's `hibernate` saves
 //!   `hibernated N TEXT`, N counted on from what was saved so before.
 //! - `attach TEXT`, `attachment`.
+//! - `wait MS`: is in its call for so long.
 //! - `terminate`, `trap`: without an answer.
 //!
 //! The query `?tag=WORD` (several times) and `?attach=TEXT` set them in
@@ -68,6 +70,12 @@ pub(crate) fn ring(connection: Option<&Connection>, alarm: &Alarm) {
 
 impl Probe {
     pub(crate) fn obey(&self, here: &Connection, text: &str) {
+        for command in text.split(';') {
+            self.obey_one(here, command);
+        }
+    }
+
+    fn obey_one(&self, here: &Connection, text: &str) {
         let mut words = text.split(' ');
         let command = words.next().unwrap_or_default();
         let words: Vec<&str> = words.collect();
@@ -84,6 +92,10 @@ impl Probe {
             ("instance", []) => format!("{:016x}", self.instance),
             ("save-on-hibernate", words) => {
                 *self.saves_on_hibernate.borrow_mut() = Some(words.join(" "));
+                "ok".to_owned()
+            }
+            ("wait", [time]) => {
+                std::thread::sleep(Duration::from_millis(number(time).unwrap_or(0)));
                 "ok".to_owned()
             }
             ("attach", words) => said(here.set_attachment(words.join(" "))),

@@ -29,15 +29,18 @@ limits! {
         peer_handshakes_per_second: Count = 0, 1 => 1_000_000, or none, effect NewConnections; "429"
         /// What may wait to be written to all connections together: an eighth
         /// of a small server. What fits into 4 KiB a connection is not counted.
+        /// A function beside others takes no more than it leaves free.
         outbox_bytes: Bytes = GIB, MIB => 1024 * GIB; "each function's `outbox_overflow`"
         /// What attachments, tags, alarms and automatic answers of all
-        /// connections take together: 4 KiB for each of 65,536.
+        /// connections take together: 4 KiB for each of 65,536. A function
+        /// beside others takes no more than it leaves free.
         attached_bytes: Bytes = 256 * MIB, KIB => 1024 * GIB; "an error to the function; 503 in `upgrade`"
         /// What functions keep in the data directory together: states and
-        /// durable alarms. What a small disk has room for.
+        /// durable alarms. What a small disk has room for. A function beside
+        /// others takes no more than it leaves free.
         stored_bytes: Bytes = GIB, KIB => 1024 * GIB; "an error to the function"
         /// Alarms of all functions that belong to no connection: 100 bytes
-        /// each.
+        /// each. A function beside others takes no more than it leaves free.
         alarms: Count = 100_000, 0 => 10_000_000; "an error to the function"
         /// Versions of one function that are kept: the last ones, to go back to.
         versions: Count = 50, 1 => 10_000, effect AtOnce; "the oldest that no alias and no connection has is removed"
@@ -62,8 +65,8 @@ limits! {
         /// outbox, and the peer's answer to the close frame. A round trip on a
         /// bad network, several times over.
         close_timeout: Time = 5 * SECOND, 1 => DAY, effect NewConnections; "the stream ends without the peer's answer"
-        /// How long connections have to end after SIGTERM: under the 30 s
-        /// after which orchestrators kill.
+        /// How long connections have to end after SIGTERM, and instances to
+        /// hibernate: under the 30 s after which orchestrators kill.
         drain_timeout: Time = 20 * SECOND, 0 => DAY, effect AtOnce; "the process ends with connections open"
         /// How many connections are closed in a second while the host drains,
         /// so that their peers do not all come back to the next host at once.

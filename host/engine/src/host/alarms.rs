@@ -6,7 +6,7 @@ use openline_core::limits::ALARM_TIME_MAX;
 use openline_core::name::AlarmName;
 use wasmtime::Result;
 
-use crate::alarms::AlarmError;
+use crate::alarms::{AlarmError, Wish};
 use crate::bindings::alarms::Host;
 use crate::bindings::types::Error;
 use crate::store::StoreData;
@@ -27,13 +27,21 @@ impl Host for StoreData {
         };
         let commons = &self.shared.commons;
         let most = self.shared.limits.alarms;
-        let set = commons.clock.set(commons, &key, name, after, durable, most);
+        let wish = Wish {
+            after,
+            durable,
+            per_key: most,
+        };
+        let set = commons.clock.set(commons, &key, name, wish);
         Ok(set.await.map_err(|error| {
             Error::Limit(match error {
                 AlarmError::TooMany => {
                     format!("an affinity value has at most {most} alarms (alarms)")
                 }
                 AlarmError::HostFull => "the host has too many alarms (alarms)".into(),
+                AlarmError::Share => {
+                    "the function has as many alarms as it leaves free for others (alarms)".into()
+                }
                 AlarmError::Unavailable => "the host cannot write at the moment".into(),
             })
         }))

@@ -1,7 +1,7 @@
 //! `openline:websocket/state`: what outlives instances.
 
 use bytes::Bytes;
-use openline_store::SaveError as StoreSaveError;
+use openline_store::{SaveError as StoreSaveError, StoreError};
 use wasmtime::Result;
 
 use crate::bindings::state::{Host, SaveError, Snapshot};
@@ -17,7 +17,7 @@ impl Host for StoreData {
             return Ok(Ok(None));
         };
         let store = self.shared.commons.store();
-        let loaded = store.state(&self.shared.name, key).await;
+        let loaded = store.state(key).await;
         Ok(match loaded {
             Ok(found) => Ok(found.map(|snapshot| Snapshot {
                 version: snapshot.version,
@@ -45,12 +45,16 @@ impl Host for StoreData {
             ))));
         }
         let store = self.shared.commons.store();
-        let saved = store.save_state(&self.shared.name, key, Bytes::from(bytes), expected);
+        let saved = store.save_state(key, Bytes::from(bytes), expected);
         Ok(saved.await.map_err(|error| match error {
             StoreSaveError::Conflict(version) => SaveError::Conflict(version),
             StoreSaveError::Full => {
                 SaveError::Limit("the host keeps too much already (stored_bytes)".into())
             }
+            StoreSaveError::Share => SaveError::Limit(
+                "the function keeps as much as it leaves free for others (stored_bytes)".into(),
+            ),
+            StoreSaveError::Unavailable(StoreError::Forgotten) => SaveError::Unavailable,
             StoreSaveError::Unavailable(error) => {
                 tracing::error!(function = %self.shared.name, %error, "a state is not saved");
                 SaveError::Unavailable
@@ -63,10 +67,14 @@ impl Host for StoreData {
             return Ok(Err(Error::Limit(TRIAL.into())));
         };
         let store = self.shared.commons.store();
-        let cleared = store.clear_state(&self.shared.name, key).await;
-        Ok(cleared.map_err(|error| {
-            tracing::error!(function = %self.shared.name, %error, "a state is not cleared");
-            Error::Limit("the host cannot write at the moment".into())
-        }))
+        let cleared = store.clear_state(key).await;
+        Ok(match cleared {
+            // It is cleared already.
+            Ok(()) | Err(StoreError::Forgotten) => Ok(()),
+            Err(error) => {
+                tracing::error!(function = %self.shared.name, %error, "a state is not cleared");
+                Err(Error::Limit("the host cannot write at the moment".into()))
+            }
+        })
     }
 }

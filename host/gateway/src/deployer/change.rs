@@ -11,13 +11,14 @@ use openline_core::digest::Digest;
 use openline_core::event::UpgradeRequest;
 use openline_core::name::{AliasName, FunctionName};
 use openline_engine::alias::Alias;
+use openline_engine::commons::Commons;
 use openline_engine::version::{UpgradeError, Version};
 
 use super::drain::{drain, drain_all};
 use super::managed::{Managed, handler_of};
 use super::start::{check_routes, routes};
 use super::view::{AliasView, DeployedView};
-use super::{ChangeError, DeployOptions, Deployer};
+use super::{ChangeError, DeployOptions, Deployer, Inner};
 
 impl Deployer {
     /// Makes a version of a component and points an alias to it.
@@ -39,19 +40,17 @@ impl Deployer {
         let compiled_for = config;
         let config = new_config(name, before.as_deref(), &options)?;
         // It was compiled for what the function was then.
-        let stale = |before: &Managed| {
-            compiled_for != config || !Arc::ptr_eq(version.commons(), &before.commons)
+        let stale =
+            compiled_for != config || !Arc::ptr_eq(version.commons(), &self.commons(&config.name));
+        let version = if stale {
+            self.compile(&config, &component, before.as_deref()).await?
+        } else {
+            version
         };
-        let version = match &before {
-            Some(before) if stale(before) => {
-                self.compile(&config, &component, Some(before)).await?
-            }
-            _ => version,
+        let mut record = match &before {
+            Some(before) => before.record.clone(),
+            None => self.record_of(name, &config).await?,
         };
-        let mut record = before.as_ref().map_or_else(
-            || Deployment::new(name.clone(), Some(config.route.clone())),
-            |before| before.record.clone(),
-        );
         let deployed = record_deploy(&mut record, &config, &version, &component, &options)?;
         let connected = |digest: &Digest| {
             let before = before.as_ref();
@@ -191,25 +190,63 @@ impl Deployer {
     }
 
     /// Removes a function that no configuration names, with all it has kept;
-    /// its connections are closed with 1012.
+    /// its connections are closed with 1012. Also one that has left the
+    /// configuration and would find all of it when it came back.
     pub async fn remove_function(&self, name: &FunctionName) -> Result<(), ChangeError> {
         let _changing = self.inner.changing.lock().await;
-        let before = self.managed(name)?;
-        if before.configured {
+        let before = self.managed(name).ok();
+        if before.as_ref().is_some_and(|before| before.configured) {
             return Err(ChangeError::Configured(name.clone()));
         }
-        let forgotten = self.inner.store.forget_function(name).await;
-        forgotten.map_err(unwritten)?;
+        let record = match &before {
+            Some(before) => Some(before.record.clone()),
+            None => self.stored(name).await?,
+        };
+        if record.is_none() && self.inner.identities.find(name).is_none() {
+            return Err(ChangeError::NoFunction(name.clone()));
+        }
+        let commons = self.commons(name);
+        commons.remove().await.map_err(unwritten)?;
+        self.inner.identities.forget(name);
         let mut functions = self.inner.state.read().functions.clone();
         functions.remove(name);
         self.serve(functions)?;
-        before.commons.forget_alarms();
-        for version in before.record.versions() {
+        for version in record.iter().flat_map(Deployment::versions) {
             self.forget_component(&version.digest).await;
         }
         let pace = self.inner.state.read().server.drain_connections_per_second;
-        drain_all(&before.commons, None, pace);
+        drain_all(&commons, None, pace);
         Ok(())
+    }
+
+    /// What is deployed of a function that is not served: nothing, or what it
+    /// had when it left the configuration.
+    async fn record_of(
+        &self,
+        name: &FunctionName,
+        config: &FunctionConfig,
+    ) -> Result<Deployment, ChangeError> {
+        let stored = self.stored(name).await?;
+        let mut record = stored.unwrap_or_else(|| Deployment::new(name.clone(), None));
+        record.set_route(Some(config.route.clone()));
+        Ok(record)
+    }
+
+    /// What the store has of a function, served or not.
+    async fn stored(&self, name: &FunctionName) -> Result<Option<Deployment>, ChangeError> {
+        let stored = self.inner.store.deployments().await.map_err(unwritten)?;
+        Ok(stored.into_iter().find(|record| record.name() == name))
+    }
+
+    /// What all versions of a function have in common.
+    fn commons(&self, name: &FunctionName) -> Arc<Commons> {
+        let Inner {
+            runtime,
+            store,
+            identities,
+            ..
+        } = &*self.inner;
+        identities.commons(name, || runtime.commons(name, store))
     }
 
     async fn change_alias(
@@ -249,13 +286,12 @@ impl Deployer {
             };
             versions.insert(digest, version);
         }
-        let commons = match (before, loaded) {
-            (Some(before), _) => Arc::clone(&before.commons),
-            (None, Some(version)) => Arc::clone(version.commons()),
-            (None, None) => self.inner.runtime.commons(&config.name, &self.inner.store),
-        };
+        let commons = self.commons(&config.name);
+        commons.restore_alarms().await.map_err(unwritten)?;
         let configured = before.is_some_and(|before| before.configured);
-        let managed = Managed::new(config, configured, commons, record, versions, before);
+        let held = self.inner.identities.find(&config.name);
+        let held = held.as_ref();
+        let managed = Managed::new(config, configured, commons, record, versions, held);
         let managed = Arc::new(managed);
         let name = managed.config.name.clone();
         let mut functions = self.inner.state.read().functions.clone();
@@ -268,6 +304,7 @@ impl Deployer {
         for moved in managed.lead() {
             drain(&managed, moved, &server);
         }
+        self.inner.identities.note(&managed);
         Ok(managed)
     }
 
@@ -298,12 +335,12 @@ impl Deployer {
         if let Some(known) = before.and_then(|before| before.versions.get(&digest)) {
             return Ok(Arc::clone(known));
         }
-        let runtime = &self.inner.runtime;
-        let commons = match before {
-            Some(before) => Arc::clone(&before.commons),
-            None => runtime.commons(&config.name, &self.inner.store),
-        };
-        Ok(runtime.load(config, component.to_vec(), &commons).await?)
+        let commons = self.commons(&config.name);
+        let loading = self
+            .inner
+            .runtime
+            .load(config, component.to_vec(), &commons);
+        Ok(loading.await?)
     }
 
     async fn load_stored(

@@ -8,31 +8,32 @@ use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::event::SendOutcome;
 use openline_core::message::Message;
 use openline_core::name::ConnectionId;
+use openline_engine::commons::Commons;
 
-use super::managed::Managed;
 use super::view::{ConnectionPage, ConnectionView};
 use super::{ConnectionQuery, Deployer};
 
 impl Deployer {
     /// Connections in the order of their ids.
     pub fn connections(&self, query: &ConnectionQuery) -> ConnectionPage {
-        let functions = self.inner.state.read().functions.clone();
-        let asked = functions.into_values().filter(|managed| {
+        // Also of functions that no route leads to any more.
+        let functions = self.inner.gateway.functions();
+        let asked = functions.into_iter().filter(|function| {
             let name = query.function.as_ref();
-            name.is_none_or(|name| *name == managed.config.name)
+            name.is_none_or(|name| name == function.name())
         });
         let mut found = Vec::new();
         // One more than asked for says whether there is another page.
         let limit = query.limit.saturating_add(1);
-        for managed in asked {
-            let hub = managed.commons.hub();
+        for function in asked {
+            let hub = function.hub();
             let page = match &query.tag {
                 Some(tag) => hub.by_tag(tag, query.after, limit),
                 None => hub.page(query.after, limit),
             };
-            let live = live(&managed);
+            let live = live(&function);
             found.extend(page.into_iter().map(|connection| {
-                let view = view(&managed, &live, &connection);
+                let view = view(&function, &live, &connection);
                 (connection.id(), view)
             }));
         }
@@ -48,8 +49,8 @@ impl Deployer {
 
     /// One connection.
     pub fn connection(&self, id: ConnectionId) -> Option<ConnectionView> {
-        let (managed, connection) = self.find(id)?;
-        Some(view(&managed, &live(&managed), &connection))
+        let (function, connection) = self.find(id)?;
+        Some(view(&function, &live(&function), &connection))
     }
 
     /// Puts a message into a connection's outbox, as a function would.
@@ -68,29 +69,29 @@ impl Deployer {
         Some(first)
     }
 
-    fn find(&self, id: ConnectionId) -> Option<(Arc<Managed>, Arc<Connection>)> {
-        let state = self.inner.state.read();
-        state.functions.values().find_map(|managed| {
-            let connection = managed.commons.hub().get(id)?;
-            Some((Arc::clone(managed), connection))
+    fn find(&self, id: ConnectionId) -> Option<(Arc<Commons>, Arc<Connection>)> {
+        let functions = self.inner.gateway.functions();
+        functions.into_iter().find_map(|function| {
+            let connection = function.hub().get(id)?;
+            Some((function, connection))
         })
     }
 }
 
 /// The numbers of the live instances of a function.
-fn live(managed: &Managed) -> HashSet<u64> {
-    let versions = managed.commons.versions();
+fn live(function: &Commons) -> HashSet<u64> {
+    let versions = function.versions();
     let instances = versions.iter().flat_map(|version| version.list());
     instances.map(|instance| instance.number).collect()
 }
 
-fn view(managed: &Managed, live: &HashSet<u64>, connection: &Connection) -> ConnectionView {
+fn view(function: &Commons, live: &HashSet<u64>, connection: &Connection) -> ConnectionView {
     let (version, instance) = connection.server();
     let facts = connection.facts();
     let round_trip = connection.round_trip();
     ConnectionView {
         id: connection.id().to_string(),
-        function: managed.config.name.clone(),
+        function: function.name().clone(),
         alias: facts.alias.clone(),
         version: format!("{version:016x}"),
         instance: Some(instance).filter(|instance| live.contains(instance)),

@@ -14,6 +14,7 @@ use openline_engine::alias::{Alias, Split};
 use openline_engine::commons::Commons;
 use openline_engine::version::Version;
 
+use super::identity::Inherited;
 use super::view::{AliasView, FunctionView, InstanceView, RouteView, VersionView};
 
 /// See the module. Never changed: a change makes another one.
@@ -56,15 +57,16 @@ impl Managed {
         needed
     }
 
-    /// A function with these versions, in which aliases of `before` are the
-    /// same. They do not lead elsewhere yet: see [`Managed::lead`].
+    /// A function with these versions, in which aliases that something still
+    /// holds are the same. They do not lead elsewhere yet: see
+    /// [`Managed::lead`].
     pub(super) fn new(
         config: FunctionConfig,
         configured: bool,
         commons: Arc<Commons>,
         record: Deployment,
         versions: HashMap<Digest, Arc<Version>>,
-        before: Option<&Self>,
+        before: Option<&Inherited>,
     ) -> Self {
         let mut made = Self {
             config,
@@ -207,9 +209,7 @@ impl Managed {
 
     /// Connections whose next event goes to a version.
     pub(super) fn connections(&self, version: &Digest) -> u32 {
-        let versions = self.commons.versions();
-        let same = versions.iter().filter(|it| it.digest() == *version);
-        same.map(Version::connections).sum()
+        self.commons.connections_of(*version)
     }
 
     pub(super) fn view(&self) -> FunctionView {

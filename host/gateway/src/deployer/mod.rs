@@ -9,8 +9,10 @@
 mod change;
 mod connections;
 mod drain;
+mod identity;
 mod managed;
 mod start;
+mod stop;
 mod view;
 
 use std::collections::BTreeMap;
@@ -28,6 +30,7 @@ use openline_store::Store;
 use parking_lot::RwLock;
 
 use crate::gateway::Gateway;
+use identity::Identities;
 use managed::Managed;
 pub use start::{Component, Reloaded, StartError};
 pub use view::{
@@ -143,6 +146,7 @@ struct Inner {
     store: Store,
     in_memory: bool,
     gateway: Arc<Gateway>,
+    identities: Identities,
     /// Held while something changes.
     changing: tokio::sync::Mutex<()>,
     state: RwLock<State>,

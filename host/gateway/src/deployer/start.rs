@@ -19,6 +19,7 @@ use openline_store::{Store, StoreError};
 use parking_lot::RwLock;
 
 use super::drain::drain;
+use super::identity::Identities;
 use super::managed::{Managed, handler_of};
 use super::{Deployer, Inner, State};
 use crate::gateway::Gateway;
@@ -70,10 +71,11 @@ type Functions = BTreeMap<FunctionName, Arc<Managed>>;
 struct Making<'a> {
     runtime: &'a Arc<Runtime>,
     store: &'a Store,
-    before: &'a Functions,
+    identities: &'a Identities,
     /// How many of a function are kept.
     versions: usize,
-    made: HashMap<FunctionName, Arc<Commons>>,
+    /// Keeps what was made for functions that are not served yet.
+    made: Vec<Arc<Commons>>,
     errors: Vec<(FunctionName, LoadError)>,
 }
 
@@ -87,13 +89,13 @@ impl Deployer {
         config: Config,
         components: Vec<Component>,
     ) -> Result<Self, StartError> {
-        let before = BTreeMap::new();
-        let functions = make(&runtime, &store, &before, &config, components).await?;
+        let identities = Identities::default();
+        let functions = make(&runtime, &store, &identities, &config, components).await?;
         let gateway = Gateway::new(config.server.clone(), routes(&functions))?;
         for managed in functions.values() {
             managed.lead();
+            identities.note(managed);
         }
-        restore_alarms(&runtime, &store, &functions).await?;
         clean(&store).await?;
         let state = State {
             server: config.server,
@@ -105,6 +107,7 @@ impl Deployer {
                 store,
                 in_memory,
                 gateway: Arc::new(gateway),
+                identities,
                 changing: tokio::sync::Mutex::new(()),
                 state: RwLock::new(state),
             }),
@@ -120,7 +123,13 @@ impl Deployer {
         let inner = &self.inner;
         let _changing = inner.changing.lock().await;
         let before = inner.state.read().functions.clone();
-        let functions = make(&inner.runtime, &inner.store, &before, &config, components).await?;
+        let Inner {
+            runtime,
+            store,
+            identities,
+            ..
+        } = &**inner;
+        let functions = make(runtime, store, identities, &config, components).await?;
         inner
             .gateway
             .replace(config.server.clone(), routes(&functions))?;
@@ -129,6 +138,7 @@ impl Deployer {
             for moved in managed.lead() {
                 drain(managed, moved, &config.server);
             }
+            identities.note(managed);
         }
         *inner.state.write() = State {
             server: config.server,
@@ -150,7 +160,7 @@ pub(super) fn routes(functions: &Functions) -> Vec<(Route, Arc<Alias>)> {
 async fn make(
     runtime: &Arc<Runtime>,
     store: &Store,
-    before: &Functions,
+    identities: &Identities,
     config: &Config,
     components: Vec<Component>,
 ) -> Result<Functions, StartError> {
@@ -165,9 +175,9 @@ async fn make(
     let mut making = Making {
         runtime,
         store,
-        before,
+        identities,
         versions: config.server.versions as usize,
-        made: HashMap::new(),
+        made: Vec::new(),
         errors: Vec::new(),
     };
     let mut functions = BTreeMap::new();
@@ -202,6 +212,9 @@ async fn make(
         return Err(StartError::Load(making.errors));
     }
     check_routes(&functions)?;
+    for managed in functions.values() {
+        managed.commons.restore_alarms().await?;
+    }
     for record in changed {
         store.put_deployment(&record).await?;
     }
@@ -264,9 +277,9 @@ impl Making<'_> {
                     None,
                 );
                 deployed.map_err(|error| StartError::Rule(name, error))?;
-                let before = self.before.get(&config.name);
+                let commons = self.commons(&config.name);
                 record.trim(self.versions, |version| {
-                    before.is_some_and(|before| before.connections(version) > 0)
+                    commons.connections_of(*version) > 0
                 });
                 record.set_configured(Some(digest));
             }
@@ -306,26 +319,26 @@ impl Making<'_> {
             };
             versions.insert(digest, version);
         }
-        let before = self.before.get(&config.name);
         let commons = self.commons(&config.name);
+        let before = self.identities.find(&config.name);
         Ok(Managed::new(
             config,
             configured,
             commons,
             record,
             versions,
-            before.map(|before| &**before),
+            before.as_ref(),
         ))
     }
 
     /// What all versions of a function have in common.
     fn commons(&mut self, name: &FunctionName) -> Arc<Commons> {
-        if let Some(before) = self.before.get(name) {
-            return Arc::clone(&before.commons);
-        }
-        let made = self.made.entry(name.clone());
         let make = || self.runtime.commons(name, self.store);
-        Arc::clone(made.or_insert_with(make))
+        let commons = self.identities.commons(name, make);
+        if !self.made.iter().any(|made| Arc::ptr_eq(made, &commons)) {
+            self.made.push(Arc::clone(&commons));
+        }
+        commons
     }
 
     /// Loads a version, unless it is there already and nothing about it has
@@ -335,11 +348,11 @@ impl Making<'_> {
         config: &FunctionConfig,
         bytes: Vec<u8>,
     ) -> Result<Arc<Version>, LoadError> {
-        let before = self.before.get(&config.name);
+        let before = self.identities.find(&config.name);
         let started = tokio::time::Instant::now();
         let digest = openline_engine::runtime::digest_of(&bytes);
-        if let Some(version) = before.and_then(|before| before.versions.get(&digest)) {
-            return self.runtime.reload(config, bytes, version).await;
+        if let Some(version) = before.and_then(|before| before.versions.get(&digest).cloned()) {
+            return self.runtime.reload(config, bytes, &version).await;
         }
         let commons = self.commons(&config.name);
         let version = self.runtime.load(config, bytes, &commons).await?;
@@ -348,27 +361,6 @@ impl Making<'_> {
         tracing::info!(function = %config.name, route = %config.route, ?handler, milliseconds, "loaded");
         Ok(version)
     }
-}
-
-/// Takes up the alarms that were kept.
-async fn restore_alarms(
-    runtime: &Arc<Runtime>,
-    store: &Store,
-    functions: &Functions,
-) -> Result<(), StoreError> {
-    let mut by_function: HashMap<FunctionName, Vec<_>> = HashMap::new();
-    for alarm in store.alarms().await? {
-        by_function
-            .entry(alarm.function.clone())
-            .or_default()
-            .push(alarm);
-    }
-    for (name, alarms) in by_function {
-        if let Some(managed) = functions.get(&name) {
-            runtime.restore_alarms(&managed.commons, alarms);
-        }
-    }
-    Ok(())
 }
 
 /// Removes components that a deploy has left which did not come to its end.

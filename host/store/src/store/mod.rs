@@ -13,7 +13,7 @@ use std::thread::JoinHandle;
 use bytes::Bytes;
 use openline_core::deployment::Deployment;
 use openline_core::digest::Digest;
-use openline_core::name::{AlarmName, FunctionName};
+use openline_core::name::FunctionName;
 use parking_lot::{Mutex, RwLock};
 use redb::ReadTransaction;
 use redb::backends::InMemoryBackend;
@@ -22,9 +22,13 @@ use tokio::task::spawn_blocking;
 
 use crate::components::{Components, make_folder, sync_folder};
 use crate::database::{Held, Medium, begin_read};
-use crate::error::{OpenError, SaveError, StoreError};
-use crate::tables::{self, Snapshot, StoredAlarm, Tables, Usage};
+use crate::error::{OpenError, StoreError};
+use crate::tables::{self, StoredAlarm, Tables, Usage};
 use crate::writer::{self, Operation, QUEUE_KIBIBYTES_MAX, QUEUE_OPERATIONS_MAX, Shared, Work};
+
+mod function;
+
+pub use function::FunctionStore;
 
 /// What is kept when connections, instances and the process go. Cheap to
 /// clone; when the last one goes, what waits is written and the folder is free.
@@ -186,109 +190,22 @@ impl Store {
             .await
     }
 
-    /// Removes a function's deployment, states and alarms, all or nothing.
+    // === what functions keep ===
+
+    /// What a function keeps, from now until it is [forgotten].
     ///
-    /// # Errors
-    ///
-    /// When the store does not answer.
-    pub async fn forget_function(&self, function: &FunctionName) -> Result<(), StoreError> {
-        let function = function.clone();
-        self.write(move |tables| tables.forget_function(function.as_str()))
-            .await
+    /// [forgotten]: FunctionStore::forget
+    pub fn function(&self, function: &FunctionName) -> FunctionStore {
+        FunctionStore::new(self.clone(), function.clone())
     }
 
-    // === states ===
-
-    /// A function's state for a key, if there is one.
-    ///
-    /// # Errors
-    ///
-    /// When the store does not answer.
-    pub async fn state(
-        &self,
-        function: &FunctionName,
-        key: &str,
-    ) -> Result<Option<Snapshot>, StoreError> {
-        let (function, key) = (function.clone(), key.to_owned());
-        self.read(move |transaction| tables::state(transaction, function.as_str(), &key))
-            .await
-    }
-
-    /// Saves a function's state for a key and answers its version, which is 1
-    /// at first and one more each time. With an expected version only when it
-    /// has that one; 0 expects that there is none.
-    ///
-    /// # Errors
-    ///
-    /// When it has another version, when there is no room, and when the store
-    /// does not answer.
-    pub async fn save_state(
-        &self,
-        function: &FunctionName,
-        key: &str,
-        bytes: Bytes,
-        expected: Option<u64>,
-    ) -> Result<u64, SaveError> {
-        let (function, key) = (function.clone(), key.to_owned());
-        let kibibytes = u32::try_from(bytes.len() / 1024 + 1).unwrap_or(u32::MAX);
-        // Given back when it is written; nobody closes it.
-        let _room = self
-            .inner
-            .room
-            .acquire_many(kibibytes.min(QUEUE_KIBIBYTES_MAX))
-            .await;
-        self.write(move |tables| tables.save_state(function.as_str(), &key, &bytes, expected))
-            .await?
-    }
-
-    /// Removes a function's state for a key, if there is one. The next one has
-    /// version 1 again.
-    ///
-    /// # Errors
-    ///
-    /// When the store does not answer.
-    pub async fn clear_state(&self, function: &FunctionName, key: &str) -> Result<(), StoreError> {
-        let (function, key) = (function.clone(), key.to_owned());
-        self.write(move |tables| tables.clear_state(function.as_str(), &key))
-            .await
-    }
-
-    // === alarms ===
-
-    /// All alarms.
+    /// All alarms of all functions.
     ///
     /// # Errors
     ///
     /// When the store does not answer.
     pub async fn alarms(&self) -> Result<Vec<StoredAlarm>, StoreError> {
         self.read(tables::alarms).await
-    }
-
-    /// Keeps an alarm in the place of the one with the same function, key and
-    /// name.
-    ///
-    /// # Errors
-    ///
-    /// When there is no room, and when the store does not answer; never a
-    /// conflict.
-    pub async fn keep_alarm(&self, alarm: StoredAlarm) -> Result<(), SaveError> {
-        self.write(move |tables| tables.keep_alarm(&alarm)).await?
-    }
-
-    /// Removes an alarm, if it is there.
-    ///
-    /// # Errors
-    ///
-    /// When the store does not answer.
-    pub async fn forget_alarm(
-        &self,
-        function: &FunctionName,
-        key: &str,
-        name: &AlarmName,
-    ) -> Result<(), StoreError> {
-        let (function, key, name) = (function.clone(), key.to_owned(), name.clone());
-        self.write(move |tables| tables.forget_alarm(function.as_str(), &key, name.as_str()))
-            .await
     }
 
     /// What functions have stored.

@@ -71,14 +71,14 @@ fn on_a_disk() -> (Arc<Disk>, Store) {
 
 async fn save(store: &Store, key: usize) -> Result<u64, SaveError> {
     let bytes = vec![u8::try_from(key % 256).unwrap(); 64 << 10];
-    store
-        .save_state(&name("chat"), &key.to_string(), bytes.into(), None)
-        .await
+    let chat = store.function(&name("chat"));
+    chat.save_state(&key.to_string(), bytes.into(), None).await
 }
 
 async fn all_are_there(store: &Store, count: usize) {
     for key in 0..count {
-        let found = store.state(&name("chat"), &key.to_string()).await;
+        let chat = store.function(&name("chat"));
+        let found = chat.state(&key.to_string()).await;
         let found = found.unwrap().unwrap();
         let letter = u8::try_from(key % 256).unwrap();
         assert!(found.bytes.iter().all(|byte| *byte == letter));
@@ -125,7 +125,7 @@ async fn what_cannot_be_written_to_can_be_read() {
         for _ in 0..2 {
             let error = save(&store, 0).await.unwrap_err();
             assert!(matches!(error, SaveError::Unavailable(_)), "{error}");
-            let clear = store.clear_state(&name("chat"), "0").await;
+            let clear = store.function(&name("chat")).clear_state("0").await;
             assert!(clear.is_err());
             all_are_there(&store, 1).await;
         }
@@ -154,9 +154,8 @@ async fn a_disk_that_is_gone_is_an_error_until_it_is_back() {
 async fn a_file_that_was_not_closed_is_read_without_being_written_to() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), ROOM).unwrap();
-    let saved = store
-        .save_state(&name("chat"), "room", bytes(9), None)
-        .await;
+    let chat = store.function(&name("chat"));
+    let saved = chat.save_state("room", bytes(9), None).await;
     assert_eq!(saved, Ok(1));
     let copy = folder.path().join("copy.redb");
     fs::copy(folder.path().join("store.redb"), &copy).unwrap();
@@ -178,8 +177,8 @@ async fn no_byte_that_is_changed_makes_it_panic() {
     {
         let store = Store::open(folder.path(), ROOM).unwrap();
         for key in ["a", "b", "c"] {
-            let chat = name("chat");
-            let saved = store.save_state(&chat, key, bytes(3_000), None).await;
+            let chat = store.function(&name("chat"));
+            let saved = chat.save_state(key, bytes(3_000), None).await;
             assert_eq!(saved, Ok(1));
         }
     }
@@ -193,7 +192,7 @@ async fn no_byte_that_is_changed_makes_it_panic() {
         if let Ok(store) = Store::open(folder.path(), ROOM) {
             // Whatever they answer, they answer.
             let _ = store.usage().await;
-            let _ = store.state(&name("chat"), "b").await;
+            let _ = store.function(&name("chat")).state("b").await;
             let _ = save(&store, 1).await;
         }
     }

@@ -5,11 +5,12 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 
 use openline_core::deployment::{HandlerKind, VersionRecord};
-use openline_core::name::AliasName;
+use openline_core::name::{AlarmName, AliasName};
 
 use super::*;
 use crate::components::digest_of;
 use crate::database::FORMAT;
+use crate::error::SaveError;
 use crate::tables::ENTRY_BYTES;
 
 mod failing;
@@ -46,6 +47,10 @@ pub(super) fn deployment(function: &str, version: Digest) -> Deployment {
     deployment
 }
 
+pub(super) fn tick() -> AlarmName {
+    AlarmName::new("tick").unwrap()
+}
+
 fn bytes(count: usize) -> Bytes {
     vec![7; count].into()
 }
@@ -62,14 +67,9 @@ async fn everything_is_there_when_it_is_opened_again() {
         let digest = store.put_component(component.clone()).await.unwrap();
         assert_eq!(store.put_component(component.clone()).await, Ok(digest));
         store.put_deployment(&kept).await.unwrap();
-        store
-            .save_state(&name("chat"), "room", bytes(10), None)
-            .await
-            .unwrap();
-        store
-            .keep_alarm(alarm("chat", "room", "tick", 99))
-            .await
-            .unwrap();
+        let chat = store.function(&name("chat"));
+        chat.save_state("room", bytes(10), None).await.unwrap();
+        chat.keep_alarm("room", &tick(), 99, 0).await.unwrap();
     }
     let mode = fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
@@ -81,7 +81,12 @@ async fn everything_is_there_when_it_is_opened_again() {
     assert_eq!(store.component(&digest).await, Ok(Some(component)));
     assert_eq!(store.components().await, Ok(vec![digest]));
     assert_eq!(store.deployments().await, Ok(vec![kept]));
-    let state = store.state(&name("chat"), "room").await.unwrap().unwrap();
+    let state = store
+        .function(&name("chat"))
+        .state("room")
+        .await
+        .unwrap()
+        .unwrap();
     assert_eq!((state.version, state.bytes), (1, bytes(10)));
     assert_eq!(
         store.alarms().await,
@@ -114,16 +119,16 @@ async fn a_component_that_was_changed_is_named() {
 #[tokio::test]
 async fn a_state_is_saved_when_it_is_as_expected() {
     let store = Store::memory(ROOM);
-    let chat = name("chat");
-    let save = |expected| store.save_state(&chat, "room", bytes(1), expected);
+    let chat = store.function(&name("chat"));
+    let save = |expected| chat.save_state("room", bytes(1), expected);
     assert_eq!(save(Some(1)).await, Err(SaveError::Conflict(0)));
     assert_eq!(save(Some(0)).await, Ok(1));
     assert_eq!(save(Some(0)).await, Err(SaveError::Conflict(1)));
     assert_eq!(save(Some(1)).await, Ok(2));
     assert_eq!(save(None).await, Ok(3));
-    store.clear_state(&chat, "room").await.unwrap();
-    store.clear_state(&chat, "room").await.unwrap();
-    assert_eq!(store.state(&chat, "room").await, Ok(None));
+    chat.clear_state("room").await.unwrap();
+    chat.clear_state("room").await.unwrap();
+    assert_eq!(chat.state("room").await, Ok(None));
     assert_eq!(save(Some(0)).await, Ok(1));
 }
 
@@ -134,8 +139,8 @@ async fn of_many_who_expect_the_same_one_saves() {
     for _ in 0..3 * QUEUE_OPERATIONS_MAX {
         let store = store.clone();
         tasks.spawn(async move {
-            let chat = name("chat");
-            let saved = store.save_state(&chat, "room", bytes(1), Some(0)).await;
+            let chat = store.function(&name("chat"));
+            let saved = chat.save_state("room", bytes(1), Some(0)).await;
             saved.is_ok()
         });
     }
@@ -149,8 +154,9 @@ async fn states_that_are_too_large_to_wait_together_wait_for_each_other() {
     let large = bytes(QUEUE_KIBIBYTES_MAX as usize * 1024 / 2 + 1);
     let mut tasks = tokio::task::JoinSet::new();
     for key in ["a", "b", "c"] {
-        let (store, large) = (store.clone(), large.clone());
-        tasks.spawn(async move { store.save_state(&name("chat"), key, large, None).await });
+        let large = large.clone();
+        let chat = store.function(&name("chat"));
+        tasks.spawn(async move { chat.save_state(key, large, None).await });
     }
     assert!(tasks.join_all().await.iter().all(Result::is_ok));
     assert_eq!(store.usage().await.unwrap().states, 3);
@@ -158,17 +164,17 @@ async fn states_that_are_too_large_to_wait_together_wait_for_each_other() {
 
 #[tokio::test]
 async fn what_is_stored_at_its_limit_and_past_it() {
-    let chat = name("chat");
     let folder = tempfile::tempdir().unwrap();
     let one = ENTRY_BYTES + 5 + 10;
     {
         let store = Store::open(folder.path(), 2 * one).unwrap();
-        let save = |key: &'static str, count| store.save_state(&chat, key, bytes(count), None);
+        let chat = store.function(&name("chat"));
+        let save = |key: &'static str, count| chat.save_state(key, bytes(count), None);
         assert_eq!(save("a", 10).await, Ok(1));
         assert_eq!(save("b", 11).await, Err(SaveError::Full));
         assert_eq!(save("b", 10).await, Ok(1));
         assert_eq!(save("c", 0).await, Err(SaveError::Full));
-        let full = store.keep_alarm(alarm("chat", "a", "tick", 1)).await;
+        let full = chat.keep_alarm("a", &tick(), 1, 0).await;
         assert_eq!(full, Err(SaveError::Full));
         assert_eq!(save("a", 11).await, Err(SaveError::Full));
         assert_eq!(save("a", 10).await, Ok(2));
@@ -177,13 +183,66 @@ async fn what_is_stored_at_its_limit_and_past_it() {
     let store = Store::open(folder.path(), one).unwrap();
     let usage = store.usage().await.unwrap();
     assert_eq!((usage.bytes, usage.states), (2 * one, 2));
-    let save = |key: &'static str, count| store.save_state(&chat, key, bytes(count), None);
+    let chat = store.function(&name("chat"));
+    let save = |key: &'static str, count| chat.save_state(key, bytes(count), None);
     assert_eq!(save("a", 11).await, Err(SaveError::Full));
     assert_eq!(save("a", 9).await, Ok(3));
-    store.clear_state(&chat, "b").await.unwrap();
+    chat.clear_state("b").await.unwrap();
     assert_eq!(save("a", 10).await, Ok(4));
-    store.forget_function(&chat).await.unwrap();
+    chat.forget().await.unwrap();
     assert_eq!(store.usage().await, Ok(Usage::default()));
+}
+
+#[tokio::test]
+async fn beside_others_a_function_keeps_what_it_leaves_and_none_past_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let one = ENTRY_BYTES + 5 + 10;
+    let [chat, game] = ["chat", "game"].map(name);
+    {
+        let store = Store::open(folder.path(), 10 * one).unwrap();
+        let digest = digest_of(b"");
+        for function in ["chat", "game"] {
+            let deployed = store.put_deployment(&deployment(function, digest)).await;
+            deployed.unwrap();
+        }
+        let chat = store.function(&chat);
+        for key in ["a", "b", "c", "d", "e"] {
+            assert_eq!(chat.save_state(key, bytes(10), None).await, Ok(1));
+        }
+        let past = chat.save_state("f", bytes(0), None).await;
+        assert_eq!(past, Err(SaveError::Share));
+        let past = chat.keep_alarm("a", &tick(), 1, 0).await;
+        assert_eq!(past, Err(SaveError::Share));
+        assert_eq!(chat.save_state("a", bytes(10), None).await, Ok(2));
+    }
+    // As counted before, and when nobody has counted.
+    for uncounted in [false, true] {
+        if uncounted {
+            let database = redb::Database::open(folder.path().join("store.redb")).unwrap();
+            let transaction = database.begin_write().unwrap();
+            let shares = redb::TableDefinition::<&str, u64>::new("shares");
+            transaction.delete_table(shares).unwrap();
+            transaction.commit().unwrap();
+        }
+        let store = Store::open(folder.path(), 10 * one).unwrap();
+        let past = store.function(&chat).save_state("f", bytes(0), None).await;
+        assert_eq!(past, Err(SaveError::Share));
+        let game = store.function(&game);
+        for key in ["a", "b"] {
+            game.save_state(key, bytes(10), None).await.unwrap();
+        }
+        let past = game.save_state("c", bytes(10), None).await;
+        assert_eq!(past, Err(SaveError::Share));
+    }
+    // Alone, it may keep all.
+    let store = Store::open(folder.path(), 10 * one).unwrap();
+    store.function(&game).forget().await.unwrap();
+    let chat = store.function(&chat);
+    for key in ["f", "g", "h", "i", "j"] {
+        assert_eq!(chat.save_state(key, bytes(10), None).await, Ok(1));
+    }
+    let past = chat.save_state("k", bytes(0), None).await;
+    assert_eq!(past, Err(SaveError::Full));
 }
 
 #[tokio::test]
@@ -196,24 +255,59 @@ async fn a_function_is_forgotten_and_no_other() {
             .await
             .unwrap();
         for key in ["", "room", "\u{10ffff}"] {
-            let function_name = name(function);
-            let saved = store.save_state(&function_name, key, bytes(1), None).await;
-            assert_eq!(saved, Ok(1));
-            let kept = store.keep_alarm(alarm(function, key, "tick", 1));
-            assert_eq!(kept.await, Ok(()));
+            let function = store.function(&name(function));
+            assert_eq!(function.save_state(key, bytes(1), None).await, Ok(1));
+            assert_eq!(function.keep_alarm(key, &tick(), 1, 0).await, Ok(()));
         }
     }
-    store.forget_function(&name("chat")).await.unwrap();
+    let chat = store.function(&name("chat"));
+    let alarms = chat.alarms().await.unwrap();
+    assert_eq!(alarms.len(), 3);
+    assert!(alarms.iter().all(|alarm| alarm.function == name("chat")));
+    chat.forget().await.unwrap();
     let left = [deployment("chas", digest), deployment("chat-2", digest)];
     assert_eq!(store.deployments().await.unwrap(), left);
     let usage = store.usage().await.unwrap();
     assert_eq!((usage.states, usage.alarms), (6, 6));
-    assert_eq!(store.state(&name("chat"), "room").await, Ok(None));
+    assert_eq!(store.function(&name("chat")).state("room").await, Ok(None));
     let alarms = store.alarms().await.unwrap();
     assert!(alarms.iter().all(|alarm| alarm.function != name("chat")));
     store.remove_deployment(&name("chas")).await.unwrap();
     assert_eq!(store.deployments().await.unwrap().len(), 1);
     assert_eq!(store.usage().await, Ok(usage));
+}
+
+#[tokio::test]
+async fn what_is_written_after_it_was_forgotten_is_refused() {
+    let store = Store::memory(ROOM);
+    let chat = store.function(&name("chat"));
+    // Some of these come before it in the writer's queue and some behind it.
+    let mut late = tokio::task::JoinSet::new();
+    for number in 0..600 {
+        let chat = chat.clone();
+        late.spawn(async move {
+            if number == 300 {
+                chat.forget().await.unwrap();
+            }
+            let _ = chat.save_state("room", bytes(1), None).await;
+            let _ = chat.keep_alarm("room", &tick(), 1, 0).await;
+        });
+    }
+    late.join_all().await;
+    assert_eq!(store.usage().await, Ok(Usage::default()));
+    let refused = Err(SaveError::Unavailable(StoreError::Forgotten));
+    assert_eq!(chat.save_state("room", bytes(1), None).await, refused);
+    assert_eq!(chat.clear_state("room").await, Err(StoreError::Forgotten));
+    // The next function of its name keeps what it wants, and the last one
+    // sees nothing of it.
+    let next = store.function(&name("chat"));
+    assert_eq!(next.save_state("room", bytes(1), Some(0)).await, Ok(1));
+    assert_eq!(next.keep_alarm("room", &tick(), 1, 0).await, Ok(()));
+    assert_eq!(chat.state("room").await, Ok(None));
+    assert_eq!(chat.alarms().await, Ok(Vec::new()));
+    let forgotten = chat.forget_alarm("room", &tick()).await;
+    assert_eq!(forgotten, Err(StoreError::Forgotten));
+    assert_eq!(next.alarms().await.unwrap().len(), 1);
 }
 
 #[test]

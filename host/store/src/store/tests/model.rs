@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::tables::Snapshot;
 
 const FUNCTIONS: [&str; 3] = ["a", "a-b", "b"];
 const KEYS: [&str; 3] = ["", "k", "kk"];
@@ -24,7 +25,7 @@ enum Operation {
     OpenAgain,
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Model {
     deployments: BTreeMap<usize, u8>,
     states: BTreeMap<(usize, usize), (u64, usize)>,
@@ -67,17 +68,35 @@ impl Model {
         }
     }
 
-    /// Does it if there is room, or if it makes it less.
-    fn if_room<T>(&mut self, change: impl FnOnce(&mut Self) -> T) -> Result<T, SaveError> {
-        let before = self.usage().bytes;
-        let (states, alarms) = (self.states.clone(), self.alarms.clone());
+    /// What one function's states and alarms take.
+    fn share(&self, it: usize) -> u64 {
+        let mut own = self.clone();
+        own.states.retain(|(other, _), _| *other == it);
+        own.alarms.retain(|(other, _), _| *other == it);
+        own.usage().bytes
+    }
+
+    /// Does it if there is room for the function, or if it makes it less.
+    fn if_room<T>(
+        &mut self,
+        it: usize,
+        change: impl FnOnce(&mut Self) -> T,
+    ) -> Result<T, SaveError> {
+        let before = self.clone();
         let changed = change(self);
         let after = self.usage().bytes;
-        if after > before && after > LITTLE {
-            (self.states, self.alarms) = (states, alarms);
-            return Err(SaveError::Full);
+        let error = if after > LITTLE {
+            SaveError::Full
+        } else if self.deployments.len() > 1 && self.share(it) > LITTLE - after {
+            SaveError::Share
+        } else {
+            return Ok(changed);
+        };
+        if after <= before.usage().bytes {
+            return Ok(changed);
         }
-        Ok(changed)
+        *self = before;
+        Err(error)
     }
 
     fn save(
@@ -90,7 +109,7 @@ impl Model {
         if expected.is_some_and(|expected| expected != version) {
             return Err(SaveError::Conflict(version));
         }
-        self.if_room(|model| {
+        self.if_room(at.0, |model| {
             model.states.insert(at, (version + 1, bytes));
             version + 1
         })
@@ -107,7 +126,7 @@ impl Model {
                         version: *version,
                         bytes: bytes(*count),
                     });
-                let found = store.state(&name(function), text).await;
+                let found = store.function(&name(function)).state(text).await;
                 assert_eq!(found, Ok(expected));
             }
         }
@@ -137,37 +156,36 @@ impl Model {
                 assert_eq!(store.remove_deployment(&name(FUNCTIONS[it])).await, Ok(()));
             }
             Operation::Save(it, key, count, expected) => {
-                let saved = store
-                    .save_state(&name(FUNCTIONS[it]), KEYS[key], bytes(count), expected)
-                    .await;
+                let function = store.function(&name(FUNCTIONS[it]));
+                let saved = function.save_state(KEYS[key], bytes(count), expected).await;
                 assert_eq!(saved, self.save((it, key), count, expected));
             }
             Operation::Clear(it, key) => {
                 self.states.remove(&(it, key));
-                let cleared = store.clear_state(&name(FUNCTIONS[it]), KEYS[key]).await;
+                let function = store.function(&name(FUNCTIONS[it]));
+                let cleared = function.clear_state(KEYS[key]).await;
                 assert_eq!(cleared, Ok(()));
             }
             Operation::Keep(it, key, due) => {
-                let kept = store
-                    .keep_alarm(alarm(FUNCTIONS[it], KEYS[key], "tick", due))
-                    .await;
-                let expected = self.if_room(|model| {
+                let function = store.function(&name(FUNCTIONS[it]));
+                let kept = function.keep_alarm(KEYS[key], &tick(), due, 0).await;
+                let expected = self.if_room(it, |model| {
                     model.alarms.insert((it, key), due);
                 });
                 assert_eq!(kept, expected);
             }
             Operation::ForgetAlarm(it, key) => {
                 self.alarms.remove(&(it, key));
-                let tick = AlarmName::new("tick").unwrap();
-                let function = name(FUNCTIONS[it]);
-                let forgotten = store.forget_alarm(&function, KEYS[key], &tick).await;
+                let function = store.function(&name(FUNCTIONS[it]));
+                let forgotten = function.forget_alarm(KEYS[key], &tick()).await;
                 assert_eq!(forgotten, Ok(()));
             }
             Operation::Forget(it) => {
                 self.deployments.remove(&it);
                 self.states.retain(|(other, _), _| *other != it);
                 self.alarms.retain(|(other, _), _| *other != it);
-                assert_eq!(store.forget_function(&name(FUNCTIONS[it])).await, Ok(()));
+                let function = store.function(&name(FUNCTIONS[it]));
+                assert_eq!(function.forget().await, Ok(()));
             }
             Operation::OpenAgain => {}
         }

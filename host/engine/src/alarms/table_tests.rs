@@ -1,0 +1,249 @@
+//! Alarms that are moved, taken back and called in each of their states, whose
+//! turn it is, and clocks that are put right.
+
+use openline_core::deployment::Migration;
+use openline_core::name::{AliasName, FunctionName};
+use openline_store::Store;
+
+use super::*;
+use crate::alarms::AlarmClock;
+use crate::alias::{Alias, Split};
+
+/// A function that is served, though it has no version.
+struct Served {
+    commons: Arc<Commons>,
+    _home: Arc<Alias>,
+}
+
+fn served(clock: &Arc<AlarmClock>) -> Served {
+    let name = FunctionName::new("function").unwrap();
+    let store = Store::memory(0).function(&name);
+    let commons = Arc::new(Commons::new(store, name, Arc::clone(clock)));
+    let split = Split {
+        shares: Vec::new(),
+        migration: Migration::default(),
+        limits: Arc::default(),
+        affinity: None,
+        auto_responses: Arc::default(),
+    };
+    let home = Alias::new(Arc::clone(&commons), AliasName::live(), split);
+    commons.set_home(&home);
+    Served {
+        commons,
+        _home: home,
+    }
+}
+
+fn reading(at: Instant, wall: u64) -> Reading {
+    Reading { at, wall }
+}
+
+fn table(most: u32) -> (Table, Arc<AlarmClock>, Instant) {
+    let now = Instant::now();
+    (Table::new(most, reading(now, 0)), Arc::default(), now)
+}
+
+fn place(number: usize) -> Place {
+    ("key".into(), AlarmName::new(&number.to_string()).unwrap())
+}
+
+fn at(at: Instant) -> Setting {
+    Setting {
+        at,
+        attempt: 1,
+        durable: None,
+    }
+}
+
+fn durable(at: Instant, due_at: u64, by_wall: bool) -> Setting {
+    Setting {
+        durable: Some(Durable { due_at, by_wall }),
+        ..self::at(at)
+    }
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+#[test]
+fn one_that_is_queued_can_be_taken_back_and_moved() {
+    let (mut table, clock, now) = table(10);
+    let function = served(&clock);
+    let (commons, owner) = (&function.commons, function.commons.owner());
+    for number in 0..3 {
+        table.put(commons, place(number), at(now));
+    }
+    assert_eq!(table.ripen(now), None);
+    table.take(owner, &place(0));
+    table.put(commons, place(1), at(now + SECOND));
+    let firing = table.begin().unwrap();
+    assert_eq!(firing.place, place(2));
+    assert!(table.begin().is_none());
+    assert_eq!(table.ripen(now), Some(now + SECOND));
+    table.ripen(now + SECOND);
+    assert_eq!(table.begin().unwrap().place, place(1));
+}
+
+#[test]
+fn a_call_that_has_not_begun_does_not_begin_and_one_that_has_is_the_last() {
+    let (mut table, clock, now) = table(10);
+    let function = served(&clock);
+    let (commons, owner) = (&function.commons, function.commons.owner());
+    for begun in [false, true] {
+        for moved in [false, true] {
+            table.put(commons, place(0), durable(now, 7, false));
+            table.ripen(now);
+            let firing = table.begin().unwrap();
+            assert!(table.is_current(&firing));
+            assert!(!begun || firing.ticket.begin());
+            // What the store has of it is known all the time.
+            let stored = if moved {
+                table.put(commons, place(0), at(now + SECOND))
+            } else {
+                table.take(owner, &place(0))
+            };
+            assert_eq!(stored.map(|stored| stored.due_at), Some(7));
+            assert!(!table.is_current(&firing), "it is not tried again");
+            assert_eq!(firing.ticket.begin(), begun);
+            table.end(owner);
+            let stays = table.take(owner, &place(0));
+            assert_eq!(stays, None);
+        }
+    }
+    assert!(table.functions.is_empty() && !table.has_durable());
+    assert_eq!((table.waiting, table.firing), (0, 0));
+}
+
+#[test]
+fn a_function_with_many_calls_leaves_as_many_to_others() {
+    let (mut table, clock, now) = table(u32::MAX);
+    let functions: Vec<_> = (0..3).map(|_| served(&clock)).collect();
+    let [greedy, other, third] = &functions[..] else {
+        unreachable!("there are three");
+    };
+    for number in 0..2 * FIRING_MAX {
+        table.put(&greedy.commons, place(number), at(now));
+    }
+    table.ripen(now);
+    let begun = |table: &mut Table| std::iter::from_fn(|| table.begin()).count();
+    assert_eq!(begun(&mut table), FIRING_MAX / 2);
+    // Another one's is called at once, however many of the first wait.
+    table.put(&other.commons, place(0), at(now));
+    table.ripen(now);
+    assert_eq!(
+        table.begin().unwrap().commons.owner(),
+        other.commons.owner()
+    );
+    assert_eq!(begun(&mut table), 0);
+    // It gets its part of what is left, and a third has one in any case.
+    for number in 0..FIRING_MAX {
+        table.put(&other.commons, place(number), at(now));
+    }
+    table.ripen(now);
+    assert_eq!(begun(&mut table), FIRING_MAX / 4 - 1);
+    table.firing = FIRING_MAX;
+    table.put(&third.commons, place(0), at(now));
+    table.put(&third.commons, place(1), at(now));
+    table.ripen(now);
+    assert_eq!(begun(&mut table), 1);
+}
+
+#[test]
+fn functions_take_turns() {
+    let (mut table, clock, now) = table(10);
+    let functions = [served(&clock), served(&clock)];
+    for number in 0..3 {
+        table.put(&functions[0].commons, place(number), at(now));
+    }
+    table.ripen(now);
+    table.put(&functions[1].commons, place(0), at(now));
+    table.put(&functions[1].commons, place(1), at(now));
+    table.ripen(now);
+    let order: Vec<_> = std::iter::from_fn(|| table.begin())
+        .map(|firing| firing.commons.owner())
+        .collect();
+    let [a, b] = [functions[0].commons.owner(), functions[1].commons.owner()];
+    assert_eq!(order, [a, b, a, b, a]);
+}
+
+#[test]
+fn one_of_a_function_that_is_not_served_waits_until_it_is() {
+    let (mut table, clock, now) = table(10);
+    let mut function = served(&clock);
+    let commons = Arc::clone(&function.commons);
+    drop(function);
+    table.put(&commons, place(0), at(now));
+    table.ripen(now);
+    assert!(table.begin().is_none());
+    function = served(&clock);
+    commons.set_home(&function._home);
+    table.line_up(commons.owner());
+    assert!(table.begin().is_some());
+}
+
+#[test]
+fn the_hosts_alarms_at_their_number_and_past_it_alone_and_beside_others() {
+    let (mut table, clock, now) = table(4);
+    let functions = [served(&clock), served(&clock)];
+    let owners = functions.each_ref().map(|it| it.commons.owner());
+    let room = |table: &Table, which: usize, number, count| {
+        table.has_room(owners[which], &place(number), 3, count)
+    };
+    // Alone, a function has all, and as many for a value as it may have.
+    for number in 0..3 {
+        assert_eq!(room(&table, 0, number, 1), Ok(()));
+        table.put(&functions[0].commons, place(number), at(now));
+    }
+    assert_eq!(room(&table, 0, 3, 1), Err(AlarmError::TooMany));
+    assert_eq!(room(&table, 0, 2, 2), Ok(()), "one may be moved");
+    // Beside another one, it has no more than it leaves.
+    table.take(owners[0], &place(2));
+    assert_eq!(room(&table, 0, 2, 2), Err(AlarmError::Share));
+    table.take(owners[0], &place(1));
+    assert_eq!(room(&table, 0, 1, 2), Ok(()));
+    table.put(&functions[0].commons, place(1), at(now));
+    assert_eq!(room(&table, 1, 0, 2), Ok(()));
+    table.put(&functions[1].commons, place(0), at(now));
+    assert_eq!(room(&table, 1, 1, 2), Err(AlarmError::Share));
+    table.put(&functions[1].commons, place(1), at(now));
+    assert_eq!(room(&table, 1, 2, 1), Err(AlarmError::HostFull));
+    // A function that is removed leaves nothing.
+    table.ripen(now);
+    let firing = table.begin().unwrap();
+    table.forget(owners[0]);
+    table.forget(owners[1]);
+    assert!(firing.ticket.is_cancelled() && table.begin().is_none());
+    table.end(firing.commons.owner());
+    assert!(table.functions.is_empty());
+    assert_eq!((table.waiting, table.firing), (0, 0));
+}
+
+#[test]
+fn a_wall_clock_that_is_put_right_moves_what_depends_on_it_and_nothing_else() {
+    let (mut table, clock, start) = table(10);
+    let function = served(&clock);
+    let commons = &function.commons;
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    // The clock is a day behind. One alarm is of an earlier process, due in
+    // six seconds by the right time; one was set just now, for five seconds.
+    let late = start + until(DAY + 6_000, 0);
+    table.put(commons, place(0), durable(late, DAY + 6_000, true));
+    table.put(commons, place(1), durable(start + 5 * SECOND, 5_000, false));
+    table.put(commons, place(2), at(start + 7 * SECOND));
+    let now = start + SECOND;
+    assert!(table.compare_clocks(reading(now, 1_999)).is_empty());
+    assert_eq!(table.due.last_key_value().unwrap().0.0, late);
+    // It is put right one second later.
+    let moved = table.compare_clocks(reading(now, DAY + 1_000));
+    let due: Vec<_> = table.due.keys().map(|(at, _)| *at - start).collect();
+    assert_eq!(due, [5 * SECOND, 6 * SECOND, 7 * SECOND]);
+    // The store is to know when the second is due now.
+    assert_eq!(moved.len(), 1);
+    assert_eq!(table.moved_to(&moved[0]), Some((DAY + 5_000, 1)));
+    // Wrong again, the other way: the first is not due for a day.
+    table.compare_clocks(reading(now + SECOND, 2_000));
+    let due: Vec<_> = table.due.keys().map(|(at, _)| *at - start).collect();
+    assert_eq!(due[..2], [5 * SECOND, 7 * SECOND]);
+    assert_eq!(due[2], 2 * SECOND + until(DAY + 6_000, 2_000));
+    table.take(commons.owner(), &place(1));
+    assert_eq!(table.moved_to(&moved[0]), None);
+}

@@ -1,0 +1,54 @@
+//! Whether one call of an alarm may still begin.
+
+use std::sync::atomic::{AtomicU8, Ordering};
+
+const WAITS: u8 = 0;
+const BEGUN: u8 = 1;
+const CANCELLED: u8 = 2;
+
+/// See the module. Either it is begun or it is cancelled, never both: an alarm
+/// that waits in a mailbox behind the call that takes it back is not called.
+#[derive(Debug, Default)]
+pub(crate) struct Ticket(AtomicU8);
+
+impl Ticket {
+    /// The call begins; `false` when it was cancelled. Again is harmless.
+    pub(crate) fn begin(&self) -> bool {
+        self.leave(BEGUN)
+    }
+
+    /// The call is not to begin any more; `false` when it has.
+    pub(crate) fn cancel(&self) -> bool {
+        self.leave(CANCELLED)
+    }
+
+    pub(crate) fn is_cancelled(&self) -> bool {
+        self.0.load(Ordering::Acquire) == CANCELLED
+    }
+
+    /// Whether it is in this state now.
+    fn leave(&self, to: u8) -> bool {
+        let left = self
+            .0
+            .compare_exchange(WAITS, to, Ordering::AcqRel, Ordering::Acquire);
+        match left {
+            Ok(_) => true,
+            Err(state) => state == to,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_begun_or_cancelled_whichever_comes_first() {
+        let ticket = Ticket::default();
+        assert!(ticket.begin() && ticket.begin());
+        assert!(!ticket.cancel() && !ticket.is_cancelled());
+        let ticket = Ticket::default();
+        assert!(ticket.cancel() && ticket.cancel());
+        assert!(!ticket.begin() && ticket.is_cancelled());
+    }
+}

@@ -1,0 +1,53 @@
+//! The end of the host: connections end, then instances hibernate, all within
+//! `drain_timeout`.
+
+use std::time::Duration;
+
+use openline_engine::commons::Commons;
+use tokio::time::Instant;
+
+use super::Deployer;
+
+impl Deployer {
+    /// Ends all connections as [`Gateway::drain`] does, and then has every
+    /// instance hibernate: what a function saves only then would be lost by
+    /// each restart. Answers how many connections were still there.
+    ///
+    /// Takes at most `drain_timeout`. Of that, the longest `hibernate_timeout`
+    /// of an instance, at most a quarter, is kept for hibernating: a peer that
+    /// does not leave should not cost others their state.
+    ///
+    /// [`Gateway::drain`]: crate::gateway::Gateway::drain
+    pub async fn drain(&self) -> usize {
+        let functions = self.inner.identities.all();
+        let timeout = self.inner.state.read().server.drain_timeout;
+        let kept = functions.iter().map(|function| longest(function)).max();
+        let kept = kept.unwrap_or_default().min(timeout / 4);
+        let deadline = Instant::now() + timeout;
+        let left = self.inner.gateway.drain(timeout - kept).await;
+        for function in &functions {
+            function.stop();
+        }
+        let ended = async {
+            for function in &functions {
+                function.ended().await;
+            }
+        };
+        if tokio::time::timeout_at(deadline, ended).await.is_err() {
+            let instances: u32 = functions.iter().map(|it| it.instances()).sum();
+            tracing::warn!(
+                instances,
+                "instances had not hibernated after drain_timeout"
+            );
+        }
+        left
+    }
+}
+
+/// What the instances of a function may take to hibernate.
+fn longest(function: &Commons) -> Duration {
+    let versions = function.versions();
+    let live = versions.iter().filter(|version| version.instances() > 0);
+    let times = live.map(|version| version.policy().hibernate_timeout);
+    times.max().unwrap_or_default()
+}
