@@ -95,6 +95,7 @@ async fn serve(
     let mut looping = pin!(looping);
     let mut gate = Gate::default();
     let mut overdue = Overdue::default();
+    run.clock.start_over(0);
     let turning = std::future::poll_fn(|cx| {
         let Poll::Ready(permit) = gate.poll(cx, &run.clock, &pool.shared.long_runs) else {
             return overdue.poll(cx, flight).map(|()| Ok(Stop::TimedOut));
@@ -105,6 +106,9 @@ async fn serve(
         flight.polling.store(false, Ordering::Release);
         run.wakeups.lock().flush();
         drop(permit);
+        if polled.is_pending() {
+            run.clock.pause();
+        }
         // A call that was noted after the driver had looked for the last
         // time is looked at in the next poll.
         if polled.is_pending() && !flight.completed.lock().is_empty() {
@@ -346,6 +350,7 @@ impl<'a> Calls<'a> {
         self.active = self.run.clock.entered();
         self.free.push(index);
         self.in_flight -= 1;
+        self.run.clock.end_call();
         let Some(asker) = self.flight.askers.lock()[index].take() else {
             return Ok(());
         };
@@ -369,6 +374,7 @@ impl<'a> Calls<'a> {
         let place = self.place();
         self.serial += 1;
         self.in_flight += 1;
+        self.run.clock.begin_call();
         self.places[place].serial = self.serial;
         self.forget_returned();
         self.begun.push_back((Moment::now(), place, self.serial));

@@ -11,6 +11,7 @@
 
 mod alarms;
 pub mod alias;
+mod allowance;
 mod backoff;
 pub mod binding;
 mod bindings;
