@@ -45,3 +45,4 @@ mod resources;
 mod samples;
 mod starting;
 mod tidy;
+mod time_limits;

@@ -35,5 +35,6 @@ mod turns;
 pub mod version;
 #[cfg(test)]
 mod version_tests;
+mod watch;
 
 pub use component::{Contract, HandlerKind, LoadError, inspect};
