@@ -49,3 +49,4 @@ mod samples;
 mod starting;
 mod taking_effect;
 mod tidy;
+mod time_limits;

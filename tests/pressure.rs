@@ -78,7 +78,7 @@ async fn who_waits_for_room_can_send_more_than_an_outbox_holds() {
         (asynchronous(), "fault-pressure-async"),
     ] {
         // Waiting is no computing.
-        let builder = builder.limit(|limit| limit.cpu_timeout = Duration::from_millis(100));
+        let builder = builder.limit(|limit| limit.cpu_timeout = Duration::from_millis(200));
         let host = builder.start().await;
         let mut slow = host.connect("/pressure").await;
         slow.text(&format!("stream {MANY}")).await;

@@ -17,7 +17,7 @@ pub enum Fault {
     Trap,
     /// The guest's stack overflowed.
     Stack,
-    /// `cpu_timeout`: guest code ran too long without returning or awaiting.
+    /// `cpu_timeout`: guest code computed for too long without a rest.
     CpuTimeout,
     /// `handler_timeout`: the call did not return in time.
     HandlerTimeout,

@@ -3,7 +3,7 @@
 //! Computing is measured by [`RunClock`]: the driver tells when it hands the
 //! thread to guest code, the epoch callback asks how much of it was used since.
 //! What other processes take, and what the host copies before guest code runs,
-//! is not charged to it. Memory
+//! is not charged to it. How much it may be is in [`crate::allowance`]. Memory
 //! is counted by [`MemoryLimiter`]. Fuel is wasmtime's own. How long a call
 //! takes in all is the driver's timer.
 
@@ -13,6 +13,8 @@ use std::time::Duration;
 use openline_core::fault::Fault;
 use openline_core::limits::{EPOCH_TICK, InstancePolicy};
 use wasmtime::{ResourceLimiter, Trap, UpdateDeadline};
+
+use crate::allowance::{Allowance, SLICE_NANOSECONDS};
 
 // Not tokio's clock: a paused test clock must not stop the measuring of real
 // work. This is the only place that reads it.
@@ -32,47 +34,91 @@ pub(crate) enum Spent {
     Memory,
 }
 
-/// Measures one uninterrupted run of an instance's guest code: from when the
-/// driver enters it until it returns or awaits. Yields to the thread's other
-/// tasks, and the wait for its turn ([`crate::turns`]), are not counted and do
-/// not end the run.
+/// Measures what an instance's guest code computes: from when the driver hands
+/// it the thread until it returns, awaits or yields. How much that may be is
+/// [`Allowance`]'s to say. Yields to the thread's other tasks, and the wait for
+/// its turn ([`crate::turns`]), are neither computing nor rest.
 #[derive(Debug)]
 pub(crate) struct RunClock {
     #[expect(clippy::disallowed_types, reason = "see above")]
     origin: Instant,
     /// Nanoseconds since `origin` when the thread was handed over.
     entered: AtomicU64,
-    /// Nanoseconds that the run computed before its last yield.
-    spent: AtomicU64,
+    /// The same when guest code awaited last; 0 when it does not rest.
+    paused: AtomicU64,
     yielded: AtomicBool,
-    /// What the thread had computed in all when it was handed over again after
-    /// a yield, in nanoseconds; 0 in a run's first slice, in which most runs
-    /// end, and which is not worth a system call.
+    /// What the thread had computed in all when it was handed over to a call
+    /// that has computed much, in nanoseconds; 0 in a call's first slice, in
+    /// which most calls end, and which is not worth a system call.
     thread_before: AtomicU64,
+    allowance: Allowance,
 }
 
 impl RunClock {
     #[expect(clippy::disallowed_types, reason = "see above")]
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(cpu_timeout: Duration) -> Self {
         Self {
             origin: Instant::now(),
             entered: AtomicU64::new(0),
-            spent: AtomicU64::new(0),
+            paused: AtomicU64::new(0),
             yielded: AtomicBool::new(false),
             thread_before: AtomicU64::new(0),
+            allowance: Allowance::new(cpu_timeout),
         }
     }
 
-    /// Guest code gets the thread. Starts a new run, unless the last one has
-    /// only yielded.
+    /// So many calls are in flight from now on; what was computed before is
+    /// not charged to them.
+    pub(crate) fn start_over(&self, calls: u64) {
+        self.paused.store(0, Ordering::Relaxed);
+        self.yielded.store(false, Ordering::Relaxed);
+        self.allowance.start_over(calls);
+    }
+
+    /// One more call begins while others may be in flight.
+    pub(crate) fn begin_call(&self) {
+        self.allowance.begin_call();
+    }
+
+    /// One of them has returned.
+    pub(crate) fn end_call(&self) {
+        self.allowance.end_call();
+    }
+
+    /// Guest code gets the thread.
     pub(crate) fn enter(&self) {
-        if self.yielded.swap(false, Ordering::Relaxed) {
-            self.thread_before.store(thread_time(), Ordering::Relaxed);
-        } else {
-            self.spent.store(0, Ordering::Relaxed);
-            self.thread_before.store(0, Ordering::Relaxed);
+        let exactly = self.is_long() || self.allowance.is_low();
+        self.yielded.store(false, Ordering::Relaxed);
+        let thread_before = if exactly { thread_time() } else { 0 };
+        self.thread_before.store(thread_before, Ordering::Relaxed);
+        let now = self.now();
+        self.end_rest(|| now);
+        self.entered.store(now, Ordering::Relaxed);
+    }
+
+    /// The thread is given back, and the call has not returned: guest code
+    /// awaits, unless it has only yielded.
+    pub(crate) fn pause(&self) {
+        if self.yielded.load(Ordering::Relaxed) {
+            return;
         }
-        self.entered.store(self.now(), Ordering::Relaxed);
+        let now = self.now();
+        self.allowance.charge(self.computed(now));
+        self.allowance.pause();
+        self.paused.store(now.max(1), Ordering::Relaxed);
+    }
+
+    /// Guest code has something to do and waits for its turn: that is no rest.
+    pub(crate) fn wake(&self) {
+        self.end_rest(|| self.now());
+    }
+
+    fn end_rest(&self, now: impl FnOnce() -> u64) {
+        let paused = self.paused.load(Ordering::Relaxed);
+        if paused != 0 {
+            self.paused.store(0, Ordering::Relaxed);
+            self.allowance.rest(now().saturating_sub(paused));
+        }
     }
 
     /// The moment at which the thread was handed over last: good enough to
@@ -86,43 +132,44 @@ impl RunClock {
         Duration::from_nanos(self.now().saturating_sub(moment))
     }
 
-    /// The run has used up a slice and is to go on.
+    /// The calls in flight have used up a slice and are to go on.
     pub(crate) fn is_long(&self) -> bool {
-        self.yielded.load(Ordering::Relaxed)
+        self.yielded.load(Ordering::Relaxed) || self.allowance.is_long()
     }
 
     /// An epoch has passed while guest code runs.
-    pub(crate) fn tick(&self, cpu_timeout: Duration) -> wasmtime::Result<UpdateDeadline> {
-        let slice = self
-            .now()
-            .saturating_sub(self.entered.load(Ordering::Relaxed));
-        let computed = match self.thread_before.load(Ordering::Relaxed) {
-            // There are more ticks than one in a slice that really computes
-            // for longer: the rest is the host's copying, or another process.
-            0 => slice.min(TICK_NANOSECONDS),
-            before => thread_time().saturating_sub(before).min(slice),
-        };
-        let spent = self.spent.load(Ordering::Relaxed).saturating_add(computed);
-        if Duration::from_nanos(spent) >= cpu_timeout {
+    pub(crate) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
+        let now = self.now();
+        let computed = self.computed(now);
+        if self.allowance.is_spent_with(computed) {
             return Err(Spent::Cpu.into());
         }
         // A run that has just begun is left alone: it met the end of an epoch
         // that passed while nothing ran.
+        let slice = now.saturating_sub(self.entered.load(Ordering::Relaxed));
         if Duration::from_nanos(slice) < EPOCH_TICK / 2 {
             return Ok(UpdateDeadline::Continue(1));
         }
-        self.spent.store(spent, Ordering::Relaxed);
+        self.allowance.charge(computed);
         self.yielded.store(true, Ordering::Relaxed);
         Ok(UpdateDeadline::Yield(1))
+    }
+
+    /// What was computed since the thread was handed over.
+    fn computed(&self, now: u64) -> u64 {
+        let slice = now.saturating_sub(self.entered.load(Ordering::Relaxed));
+        match self.thread_before.load(Ordering::Relaxed) {
+            // There are more ticks than one in a slice that really computes
+            // for longer: the rest is the host's copying, or another process.
+            0 => slice.min(SLICE_NANOSECONDS),
+            before => thread_time().saturating_sub(before).min(slice),
+        }
     }
 
     fn now(&self) -> u64 {
         u64::try_from(self.origin.elapsed().as_nanos()).unwrap_or(u64::MAX)
     }
 }
-
-/// A tick of the epoch; far within the range.
-const TICK_NANOSECONDS: u64 = EPOCH_TICK.subsec_nanos() as u64;
 
 /// What the thread has computed since it was made, in nanoseconds.
 fn thread_time() -> u64 {

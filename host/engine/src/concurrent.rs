@@ -18,7 +18,7 @@ use openline_core::fault::Fault;
 use openline_core::message::Message;
 use openline_core::name::AlarmName;
 use parking_lot::Mutex;
-use tokio::time::{Instant as Moment, Sleep};
+use tokio::time::Instant as Moment;
 use wasmtime::component::{Accessor, Resource};
 use wasmtime::{AsContextMut, Store};
 
@@ -31,6 +31,7 @@ use crate::mailbox::Job;
 use crate::pool::Pool;
 use crate::store::{self, Handle, Run, StoreData};
 use crate::turns::Gate;
+use crate::watch::{Progress, Watch};
 
 pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
     let loaded = &pool.loaded;
@@ -94,23 +95,30 @@ async fn serve(
     });
     let mut looping = pin!(looping);
     let mut gate = Gate::default();
-    let mut overdue = Overdue::default();
+    let mut watch = Watch::new(pool.shared.limits.handler_timeout);
+    run.clock.start_over(0);
     let turning = std::future::poll_fn(|cx| {
-        let Poll::Ready(permit) = gate.poll(cx, &run.clock, &pool.shared.long_runs) else {
-            return overdue.poll(cx, flight).map(|()| Ok(Stop::TimedOut));
-        };
-        run.clock.enter();
-        flight.polling.store(true, Ordering::Release);
-        let polled = looping.as_mut().poll(cx);
-        flight.polling.store(false, Ordering::Release);
-        run.wakeups.lock().flush();
-        drop(permit);
-        // A call that was noted after the driver had looked for the last
-        // time is looked at in the next poll.
-        if polled.is_pending() && !flight.completed.lock().is_empty() {
-            cx.waker().wake_by_ref();
+        if let Poll::Ready(permit) = gate.poll(cx, &run.clock, &pool.shared.long_runs) {
+            run.clock.enter();
+            flight.polling.store(true, Ordering::Release);
+            let polled = looping.as_mut().poll(cx);
+            flight.polling.store(false, Ordering::Release);
+            run.wakeups.lock().flush();
+            drop(permit);
+            if polled.is_ready() {
+                return polled;
+            }
+            run.clock.pause();
+            // A call that was noted after the driver had looked for the last
+            // time is looked at in the next poll. Not if the event loop is
+            // held: it looks when it goes on, and polling it would spin.
+            if !flight.completed.lock().is_empty() && flight.progress.came_round() {
+                cx.waker().wake_by_ref();
+            }
         }
-        polled
+        watch
+            .poll(cx, &flight.progress)
+            .map(|()| Ok(Stop::TimedOut))
     });
     // For the reason said in `enforce`.
     tokio::task::unconstrained(turning).await
@@ -129,28 +137,11 @@ enum Stop {
 struct Flight {
     askers: Mutex<Vec<Option<Asker>>>,
     completed: Mutex<Vec<usize>>,
-    /// When the oldest call must have returned.
-    due: Mutex<Option<Moment>>,
+    /// What the watch outside of the event loop goes by.
+    progress: Progress,
     /// The driver is being polled: who completes now need not wake it.
     polling: AtomicBool,
     instance: Arc<Instance>,
-}
-
-/// The timer of the oldest call. Moving a timer costs a good part of what a
-/// call does, and almost none is ever late: one that is set for an earlier call
-/// is left alone until it fires.
-#[derive(Debug, Default)]
-struct Late {
-    timer: Option<Pin<Box<Sleep>>>,
-    /// Whom it wakes.
-    waker: Option<Waker>,
-}
-
-/// Notices that a call is late while the event loop waits for its turn and
-/// cannot notice it itself.
-#[derive(Debug, Default)]
-struct Overdue {
-    timer: Option<Pin<Box<Sleep>>>,
 }
 
 /// The waker of one place in the table of calls.
@@ -177,7 +168,6 @@ struct Calls<'a> {
     /// return, so the first is the first to be late.
     begun: VecDeque<(Moment, usize, u64)>,
     serial: u64,
-    late: Late,
     idleness: Idleness,
 }
 
@@ -204,7 +194,7 @@ impl Flight {
         Self {
             askers: Mutex::default(),
             completed: Mutex::default(),
-            due: Mutex::default(),
+            progress: Progress::default(),
             polling: AtomicBool::new(false),
             instance,
         }
@@ -212,43 +202,6 @@ impl Flight {
 
     fn take_askers(&self) -> Vec<Asker> {
         self.askers.lock().drain(..).flatten().collect()
-    }
-}
-
-impl Late {
-    /// Ready when the moment has come. It never lies before the one that was
-    /// asked for last.
-    fn poll(&mut self, cx: &mut Context<'_>, due: Moment) -> Poll<()> {
-        let waits = |waker: &Waker| waker.will_wake(cx.waker());
-        let timer = match &mut self.timer {
-            Some(timer) if !timer.is_elapsed() && self.waker.as_ref().is_some_and(waits) => {
-                return Poll::Pending;
-            }
-            Some(timer) => {
-                if timer.deadline() != due {
-                    timer.as_mut().reset(due);
-                }
-                timer
-            }
-            none => none.insert(Box::pin(tokio::time::sleep_until(due))),
-        };
-        self.waker = Some(cx.waker().clone());
-        timer.as_mut().poll(cx)
-    }
-}
-
-impl Overdue {
-    fn poll(&mut self, cx: &mut Context<'_>, flight: &Flight) -> Poll<()> {
-        let Some(due) = *flight.due.lock() else {
-            return Poll::Pending;
-        };
-        let timer = self
-            .timer
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
-        if timer.deadline() != due {
-            timer.as_mut().reset(due);
-        }
-        timer.as_mut().poll(cx)
     }
 }
 
@@ -289,7 +242,6 @@ impl<'a> Calls<'a> {
             in_flight: 0,
             begun: VecDeque::new(),
             serial: 0,
-            late: Late::default(),
             idleness: Idleness::new(pool.shared.policy.idle_timeout),
         }
     }
@@ -313,7 +265,9 @@ impl<'a> Calls<'a> {
                 Poll::Pending => break,
             }
         }
-        self.poll_late(cx)
+        let oldest = self.oldest();
+        self.flight.progress.note(oldest);
+        Poll::Pending
     }
 
     /// Finishes the calls that have completed.
@@ -346,6 +300,7 @@ impl<'a> Calls<'a> {
         self.active = self.run.clock.entered();
         self.free.push(index);
         self.in_flight -= 1;
+        self.run.clock.end_call();
         let Some(asker) = self.flight.askers.lock()[index].take() else {
             return Ok(());
         };
@@ -368,6 +323,7 @@ impl<'a> Calls<'a> {
         let place = self.place();
         self.serial += 1;
         self.in_flight += 1;
+        self.run.clock.begin_call();
         self.places[place].serial = self.serial;
         self.forget_returned();
         self.begun.push_back((Moment::now(), place, self.serial));
@@ -510,22 +466,15 @@ impl<'a> Calls<'a> {
         })
     }
 
-    /// Whether the oldest call in flight has had its time.
-    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
-        let timeout = self.pool.shared.limits.handler_timeout;
+    /// When the oldest call in flight was begun.
+    fn oldest(&mut self) -> Option<Moment> {
         loop {
-            let Some((begun, place, serial)) = self.begun.front().copied() else {
-                *self.flight.due.lock() = None;
-                return Poll::Pending;
-            };
+            let (begun, place, serial) = self.begun.front().copied()?;
             let place = &self.places[place];
-            if place.serial != serial || place.call.is_none() {
-                self.begun.pop_front();
-                continue;
+            if place.serial == serial && place.call.is_some() {
+                return Some(begun);
             }
-            let due = begun + timeout;
-            *self.flight.due.lock() = Some(due);
-            return self.late.poll(cx, due).map(|()| Stop::TimedOut);
+            self.begun.pop_front();
         }
     }
 }

@@ -196,6 +196,7 @@ pub(crate) async fn enforce_within<T>(
 ) -> Result<T, Failure> {
     let mut call = pin!(call);
     let mut gate = Gate::default();
+    run.clock.start_over(1);
     // Most calls return in their first poll and never see a timer.
     let mut timeout: Option<Pin<Box<Sleep>>> = None;
     let enforced = std::future::poll_fn(|cx| {
@@ -204,8 +205,9 @@ pub(crate) async fn enforce_within<T>(
             let polled = call.as_mut().poll(cx);
             run.wakeups.lock().flush();
             drop(permit);
-            if let Poll::Ready(result) = polled {
-                return Poll::Ready(result.map_err(Failure::from));
+            match polled {
+                Poll::Ready(result) => return Poll::Ready(result.map_err(Failure::from)),
+                Poll::Pending => run.clock.pause(),
             }
         }
         let timeout = timeout.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));

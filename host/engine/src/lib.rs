@@ -11,6 +11,7 @@
 
 mod alarms;
 pub mod alias;
+mod allowance;
 mod backoff;
 pub mod binding;
 mod bindings;
@@ -34,5 +35,6 @@ mod turns;
 pub mod version;
 #[cfg(test)]
 mod version_tests;
+mod watch;
 
 pub use component::{Contract, HandlerKind, LoadError, inspect};

@@ -2,6 +2,7 @@
 //! name, its limits, its view of WASI.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use openline_cluster::connection::Connection;
 use openline_cluster::hub::Hub;
@@ -91,7 +92,7 @@ pub(crate) fn new(
     shared: &Arc<Shared>,
     scope: Option<String>,
 ) -> wasmtime::Result<(Store<StoreData>, Arc<Run>)> {
-    let run = Arc::new(Run::new());
+    let run = Arc::new(Run::new(shared.limits.cpu_timeout));
     let mut table = ResourceTable::new();
     let handles = shared.policy.handles as usize;
     table.set_max_capacity(handles);
@@ -123,8 +124,7 @@ pub(crate) fn new(
     });
     // Ours, WASI's, and as many borrowed ones.
     store.set_max_component_handles(3 * handles);
-    let cpu_timeout = shared.limits.cpu_timeout;
-    store.epoch_deadline_callback(move |store| store.data().run.clock.tick(cpu_timeout));
+    store.epoch_deadline_callback(|store| store.data().run.clock.tick());
     store.set_epoch_deadline(1);
     if loaded.metered {
         // Making an instance runs guest code too; it gets what one call gets.
@@ -153,9 +153,9 @@ impl WasiView for StoreData {
 // === impl Run ===
 
 impl Run {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(cpu_timeout: Duration) -> Self {
         Self {
-            clock: RunClock::new(),
+            clock: RunClock::new(cpu_timeout),
             wakeups: Mutex::default(),
         }
     }

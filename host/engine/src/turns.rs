@@ -10,6 +10,13 @@
 //! were asked for. With one thread there is one permit: what is short then
 //! waits for one slice, not for many.
 //!
+//! A permit alone does not leave a thread to others. tokio looks at sockets and
+//! timers when a thread has no task to run, or has run 61 of them; a run that
+//! wakes its own task, or another run that waited for the permit, is a task to
+//! run. On a single thread everybody else would wait for dozens of slices. So
+//! whoever has got a permit first lets the thread look, and then goes behind
+//! the tasks which that has woken.
+//!
 //! Bounded: each instance waits for one permit at most.
 
 use std::future::Future;
@@ -17,7 +24,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use tokio::sync::{AcquireError, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::budget::RunClock;
 
@@ -33,7 +40,7 @@ pub(crate) struct Gate {
     asked: Option<Asked>,
 }
 
-type Asked = Pin<Box<dyn Future<Output = Result<OwnedSemaphorePermit, AcquireError>> + Send>>;
+type Asked = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
 
 impl LongRuns {
     /// So many may have a thread at once, at least one.
@@ -57,38 +64,86 @@ impl Gate {
         if !clock.is_long() {
             return Poll::Ready(None);
         }
+        clock.wake();
         let asked = self
             .asked
-            .get_or_insert_with(|| Box::pin(Arc::clone(&long_runs.permits).acquire_owned()));
+            .get_or_insert_with(|| Box::pin(turn(Arc::clone(&long_runs.permits))));
         let Poll::Ready(permit) = asked.as_mut().poll(cx) else {
             return Poll::Pending;
         };
         self.asked = None;
-        // An error says that the semaphore is closed, which it never is.
-        Poll::Ready(permit.ok())
+        Poll::Ready(permit)
     }
+}
+
+/// Waits for a permit, and lets go first whatever is ready by then.
+async fn turn(permits: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    // An error says that the semaphore is closed, which it never is.
+    let permit = permits.acquire_owned().await.ok();
+    // Goes on when the thread has looked at sockets and timers ...
+    tokio::task::yield_now().await;
+    // ... but first in its queue, as the task that was woken last.
+    go_to_the_back().await;
+    permit
+}
+
+/// Puts the task behind all that are ready to run on its thread.
+async fn go_to_the_back() {
+    let mut gone = false;
+    std::future::poll_fn(|cx| {
+        if std::mem::replace(&mut gone, true) {
+            return Poll::Ready(());
+        }
+        // A task that wakes itself while it runs goes there.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicUsize, Ordering};
     use std::time::Duration;
 
     use futures_util::task::noop_waker;
     use openline_core::fault::Fault;
     use openline_core::limits::FunctionLimits;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
     use crate::instance::enforce;
     use crate::store::{Run, Shared};
 
+    /// Echoes of a test.
+    const ROUNDS: usize = 20;
+    /// After so many a run ends that has left nobody else the thread.
+    const SLICES_MAX: usize = 10_000;
+    /// Longer than any test computes.
+    const LONG: Duration = Duration::from_secs(600);
+
     /// A run that has used up a slice.
     fn long_clock() -> RunClock {
-        let clock = RunClock::new();
+        let clock = RunClock::new(LONG);
+        clock.start_over(1);
         clock.enter();
         while !clock.is_long() {
-            clock.tick(Duration::from_secs(600)).unwrap();
+            clock.tick().unwrap();
         }
         clock
+    }
+
+    /// Polls as often as a permit takes that is free.
+    fn poll(
+        gate: &mut Gate,
+        cx: &mut Context<'_>,
+        clock: &RunClock,
+        long_runs: &LongRuns,
+    ) -> Poll<Option<OwnedSemaphorePermit>> {
+        for _ in 0..2 {
+            let _ = gate.poll(cx, clock, long_runs);
+        }
+        gate.poll(cx, clock, long_runs)
     }
 
     #[test]
@@ -99,25 +154,25 @@ mod tests {
         let clock = long_clock();
         let (mut first, mut second, mut third) =
             (Gate::default(), Gate::default(), Gate::default());
-        let Poll::Ready(permit @ Some(_)) = first.poll(&mut cx, &clock, &long_runs) else {
+        let Poll::Ready(permit @ Some(_)) = poll(&mut first, &mut cx, &clock, &long_runs) else {
             panic!("the first gets the permit");
         };
-        assert!(second.poll(&mut cx, &clock, &long_runs).is_pending());
-        assert!(third.poll(&mut cx, &clock, &long_runs).is_pending());
-        let short = RunClock::new();
+        assert!(poll(&mut second, &mut cx, &clock, &long_runs).is_pending());
+        assert!(poll(&mut third, &mut cx, &clock, &long_runs).is_pending());
+        let short = RunClock::new(LONG);
         let mut other = Gate::default();
         assert!(other.poll(&mut cx, &short, &long_runs).is_ready());
         drop(permit);
         // The first asks again, but others have waited for longer.
-        assert!(first.poll(&mut cx, &clock, &long_runs).is_pending());
-        assert!(third.poll(&mut cx, &clock, &long_runs).is_pending());
-        let Poll::Ready(permit @ Some(_)) = second.poll(&mut cx, &clock, &long_runs) else {
+        assert!(poll(&mut first, &mut cx, &clock, &long_runs).is_pending());
+        assert!(poll(&mut third, &mut cx, &clock, &long_runs).is_pending());
+        let Poll::Ready(permit @ Some(_)) = poll(&mut second, &mut cx, &clock, &long_runs) else {
             panic!("it is the turn of the second");
         };
         // One that ends while it waits leaves its place to the next.
         drop(third);
         drop(permit);
-        assert!(first.poll(&mut cx, &clock, &long_runs).is_ready());
+        assert!(poll(&mut first, &mut cx, &clock, &long_runs).is_ready());
     }
 
     #[tokio::test]
@@ -132,10 +187,10 @@ mod tests {
             }),
             ..Shared::unnamed()
         };
-        let run = Run::new();
+        let run = Run::new(LONG);
         let computing = async {
             while !run.clock.is_long() {
-                run.clock.tick(Duration::from_secs(600)).unwrap();
+                run.clock.tick().unwrap();
             }
             // As wasmtime does when a guest yields.
             tokio::task::yield_now().await;
@@ -144,6 +199,58 @@ mod tests {
         let failure = enforce::<()>(&run, &shared, computing).await.unwrap_err();
         assert_eq!(failure.fault, Fault::HandlerTimeout);
         drop(taken);
+    }
+
+    #[test]
+    fn between_two_slices_the_thread_looks_at_sockets_and_runs_what_they_wake() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            // Never of its own accord, as long as there is a task to run.
+            .event_interval(u32::MAX)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            let (mut here, mut there) = tokio::net::UnixStream::pair().unwrap();
+            let long_runs = LongRuns::new(1);
+            let slices = Arc::new(AtomicUsize::new(0));
+            // Two, so that each is also woken by the other's permit.
+            for _ in 0..2 {
+                let (long_runs, slices) = (long_runs.clone(), Arc::clone(&slices));
+                tokio::spawn(async move {
+                    let clock = long_clock();
+                    let mut gate = Gate::default();
+                    std::future::poll_fn(|cx| {
+                        let permit = gate.poll(cx, &clock, &long_runs);
+                        if permit.is_pending() {
+                            return Poll::Pending;
+                        }
+                        if slices.fetch_add(1, Ordering::Relaxed) > SLICES_MAX {
+                            return Poll::Ready(());
+                        }
+                        // As wasmtime does when a guest yields.
+                        cx.waker().wake_by_ref();
+                        Poll::Pending
+                    })
+                    .await;
+                });
+            }
+            let echo = tokio::spawn(async move {
+                let mut byte = [0];
+                for _ in 0..ROUNDS {
+                    there.read_exact(&mut byte).await.unwrap();
+                    there.write_all(&byte).await.unwrap();
+                }
+            });
+            for _ in 0..ROUNDS {
+                here.write_all(&[1]).await.unwrap();
+                here.read_exact(&mut [0]).await.unwrap();
+            }
+            echo.await.unwrap();
+            // A slice or two for each step of an echo: it is written, read by
+            // the other end, answered and read.
+            let slices = slices.load(Ordering::Relaxed);
+            assert!((1..=4 * ROUNDS).contains(&slices), "{slices}");
+        });
     }
 
     #[test]

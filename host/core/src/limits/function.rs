@@ -118,9 +118,10 @@ limits! {
         /// answer of a third party fits; a hung one frees its connection
         /// before a person gives up.
         handler_timeout: Time = 10 * SECOND, 5 => DAY, effect NextEvent; "1011; 504 in `upgrade`"
-        /// One uninterrupted run of guest code: until it returns or awaits.
-        /// Thousands of times what a handler needs, and short enough that a
-        /// runaway one costs its neighbours little.
+        /// One run of guest code, until it returns or awaits; and what a call
+        /// computes in several runs beyond the time it has waited between
+        /// them. Thousands of times what a handler needs, and short enough
+        /// that a runaway one costs its neighbours little.
         cpu_timeout: Time = 200, 5 => DAY, effect NextEvent; "1011; 504 in `upgrade`"
         /// Fuel for one call, wasmtime's unit, about one for an instruction.
         /// None: metering costs a tenth of the speed, and `cpu_timeout` bounds

@@ -1,0 +1,18 @@
+//! Computes by turns with waits, as the message says (see `nap`), and sends it
+//! back then. Others come back at once.
+
+use openline_sdk::prelude::*;
+
+mod nap;
+
+#[derive(Default)]
+struct Nap;
+
+impl Handler for Nap {
+    fn message(&mut self, connection: &Connection, message: Message) {
+        nap::obey(message.as_text().unwrap_or_default());
+        connection.send(message);
+    }
+}
+
+openline_sdk::export!(Nap);
