@@ -3,11 +3,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+use openline_core::deployment::Migration;
 use openline_core::limits::Backoff;
+use openline_core::name::AliasName;
+use openline_gateway::deployer::DeployOptions;
+use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Client, Host, HostBuilder, eventually};
-
-const NAME: &str = "fault-always-traps";
 
 fn failing() -> HostBuilder {
     Host::with(openline_guests::FAULT_ALWAYS_TRAPS, "/traps").instance(|instance| {
@@ -15,6 +18,51 @@ fn failing() -> HostBuilder {
         instance.backoff_time = Duration::from_millis(300);
         instance.backoff_time_max = Duration::from_millis(300);
     })
+}
+
+/// Longer than any test waits.
+const FOR_GOOD: Duration = Duration::from_secs(600);
+
+/// One fault, and it is given nothing for good.
+fn failing_for_good(component: &str, route: &str) -> HostBuilder {
+    Host::with(component, route).instance(|instance| {
+        instance.faults_in_a_row = 1;
+        instance.backoff_time = FOR_GOOD;
+        instance.backoff_time_max = FOR_GOOD;
+    })
+}
+
+/// Deploys the same component again, under another digest.
+async fn deploy(host: &Host, component: &str, migration: Migration) {
+    let mut bytes = std::fs::read(component).unwrap();
+    // A custom section: its size, its name's size, its name.
+    bytes.extend([0, 2, 1, b'x']);
+    let name = host.deployer.functions().remove(0).name;
+    let options = DeployOptions {
+        alias: AliasName::live(),
+        weight: None,
+        migration: Some(migration),
+        drain_connections_per_second: None,
+        route: None,
+        note: None,
+        probe: false,
+    };
+    let deployed = host.deployer.deploy(&name, Bytes::from(bytes), options);
+    assert!(deployed.await.unwrap().version_is_new);
+}
+
+/// Sends a message, and answers when the host has read it.
+async fn send_and_be_read(client: &mut Client, text: &str) {
+    client.feed(Message::text(text.to_owned())).await;
+    client
+        .feed(Message::Ping(Bytes::from_static(b"read?")))
+        .await;
+    client.flush().await;
+    let answered = client.next_frame().await;
+    assert!(
+        matches!(answered, Some(Ok(Message::Pong(_)))),
+        "{answered:?}"
+    );
 }
 
 /// Fails once, which ends one connection.
@@ -25,7 +73,6 @@ async fn fail(client: &mut Client) {
 
 fn backed_off(host: &Host) -> bool {
     let view = host.deployer.functions().remove(0);
-    assert_eq!(view.name.as_str(), NAME);
     view.versions[0].backed_off.is_some()
 }
 
@@ -91,4 +138,101 @@ async fn or_the_connection_is_closed_with_1013() {
     let closed = refused.closed().await;
     assert_eq!(closed.code, 1013);
     assert!(closed.reason.contains("keeps failing"), "{closed:?}");
+}
+
+#[tokio::test]
+async fn a_deploy_frees_events_that_wait_for_the_version_before() {
+    let component = openline_guests::FAULT_ALWAYS_TRAPS;
+    let host = failing_for_good(component, "/traps").start().await;
+    let mut waiting = host.connect("/traps").await;
+    fail(&mut host.connect("/traps").await).await;
+    eventually("the back-off", || backed_off(&host)).await;
+    send_and_be_read(&mut waiting, "ok").await;
+    deploy(&host, component, Migration::Migrate).await;
+    assert_eq!(waiting.next_text().await, "ok");
+}
+
+#[tokio::test]
+async fn a_connection_whose_event_waits_leaves_when_it_is_told_to() {
+    let component = openline_guests::FAULT_ALWAYS_TRAPS;
+    let host = failing_for_good(component, "/traps").start().await;
+    let mut waiting = host.connect("/traps").await;
+    let mut quiet = host.connect("/traps").await;
+    fail(&mut host.connect("/traps").await).await;
+    eventually("the back-off", || backed_off(&host)).await;
+    send_and_be_read(&mut waiting, "ok").await;
+    deploy(&host, component, Migration::Drain).await;
+    for client in [&mut waiting, &mut quiet] {
+        assert_eq!(client.closed().await.code, 1012);
+    }
+}
+
+#[tokio::test]
+async fn a_host_that_drains_has_what_waits_tried_at_once() {
+    let component = openline_guests::FAULT_ALWAYS_TRAPS;
+    let host = failing_for_good(component, "/traps").start().await;
+    let mut waiting = host.connect("/traps").await;
+    let mut quiet = host.connect("/traps").await;
+    fail(&mut host.connect("/traps").await).await;
+    eventually("the back-off", || backed_off(&host)).await;
+    send_and_be_read(&mut waiting, "ok").await;
+    let leaving = async {
+        assert_eq!(waiting.next_text().await, "ok");
+        assert_eq!(waiting.closed().await.code, 1001);
+        assert_eq!(quiet.closed().await.code, 1001);
+    };
+    let (left, ()) = tokio::join!(host.drain(), leaving);
+    assert_eq!(left, 0);
+}
+
+/// A function that tells `watcher` of each close, one connection that has made
+/// it fail, and one that leaves while it is given nothing.
+async fn leave_during_the_back_off(host: &Host) {
+    let mut failing = host.connect("/sleep").await;
+    let mut leaving = host.connect("/sleep").await;
+    // Past `handler_timeout`.
+    failing.text("600000").await;
+    assert_eq!(failing.closed().await.code, 1011);
+    leaving.close(1000, "").await;
+    assert_eq!(leaving.closed().await.code, 1000);
+}
+
+async fn is_told_of_both(watcher: &mut Client) {
+    let mut told = [watcher.next_text().await, watcher.next_text().await];
+    told.sort();
+    assert_eq!(told, ["closed 1000 Peer", "closed 1011 Host"]);
+}
+
+#[tokio::test]
+async fn closes_wait_for_the_end_of_a_back_off_and_are_not_lost() {
+    for backoff in [Backoff::Wait, Backoff::Refuse] {
+        let host = Host::with(openline_guests::FAULT_SLEEP, "/sleep")
+            .limit(|limit| limit.handler_timeout = Duration::from_millis(500))
+            .instance(|instance| {
+                instance.backoff = backoff;
+                instance.faults_in_a_row = 1;
+                instance.backoff_time = Duration::from_secs(1);
+            })
+            .start()
+            .await;
+        let mut watcher = host.connect("/sleep?watch").await;
+        leave_during_the_back_off(&host).await;
+        is_told_of_both(&mut watcher).await;
+        drop(watcher);
+        host.nothing_is_left().await;
+    }
+}
+
+#[tokio::test]
+async fn a_deploy_frees_closes_that_wait_for_the_version_before() {
+    let component = openline_guests::FAULT_SLEEP;
+    let host = failing_for_good(component, "/sleep")
+        .limit(|limit| limit.handler_timeout = Duration::from_millis(500))
+        .start()
+        .await;
+    let mut watcher = host.connect("/sleep?watch").await;
+    leave_during_the_back_off(&host).await;
+    assert!(backed_off(&host));
+    deploy(&host, component, Migration::Migrate).await;
+    is_told_of_both(&mut watcher).await;
 }

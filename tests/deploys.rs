@@ -228,6 +228,54 @@ async fn a_drain_closes_the_old_ones_at_its_pace_and_keeps_the_new() {
 }
 
 #[tokio::test]
+async fn a_rollback_stops_a_drain() {
+    const PEERS: usize = 12;
+    let slowly = DeployOptions {
+        migration: Some(Migration::Drain),
+        drain_connections_per_second: Some(4),
+        ..options()
+    };
+    // The second one shows how long a drain takes that is not stopped.
+    let host = host()
+        .and(openline_guests::FAULT_VERSION_A, "/other")
+        .start()
+        .await;
+    let (mut staying, mut leaving) = (Vec::new(), Vec::new());
+    for _ in 0..PEERS {
+        staying.push(host.connect("/numbered").await);
+        leaving.push(host.connect("/other").await);
+    }
+    let deployer = &host.deployer;
+    let deployed = deployer.deploy(&name(), b(1), slowly.clone()).await;
+    deployed.unwrap();
+    deployer.rollback(&name(), &live()).await.unwrap();
+    let other = FunctionName::new(&format!("{NAME}-2")).unwrap();
+    deployer.deploy(&other, b(1), slowly).await.unwrap();
+    for client in &mut leaving {
+        assert_eq!(client.closed().await.code, 1012);
+    }
+    // The first at least has been asked to leave before it was stopped.
+    let left = host.function_on("/numbered").hub().connections();
+    assert!((1..PEERS).contains(&left), "{left} of {PEERS} are left");
+}
+
+#[tokio::test]
+async fn a_drain_leaves_quiet_connections_alone_whose_next_version_is_served() {
+    let host = host().start().await;
+    let deployer = &host.deployer;
+    let mut quiet = host.connect("/numbered").await;
+    deployer.deploy(&name(), b(1), options()).await.unwrap();
+    let canary = DeployOptions {
+        weight: Some(10),
+        migration: Some(Migration::Drain),
+        ..options()
+    };
+    deployer.deploy(&name(), a(2), canary).await.unwrap();
+    assert_eq!(quiet.ask("1").await, "b 1");
+    assert_eq!(quiet.ask("2").await, "b 2");
+}
+
+#[tokio::test]
 async fn a_bad_component_changes_nothing() {
     let host = host().start().await;
     let deployer = &host.deployer;

@@ -167,6 +167,18 @@ async fn connections_of_the_old_and_the_new_component_reach_each_other() {
 }
 
 #[tokio::test]
+async fn another_alias_serves_the_component_that_the_file_names() {
+    let echo = openline_guests::ECHO;
+    let mut configured = Configured::start(&function("echo", echo, "")).await;
+    let mut before = configured.connect("/echo").await;
+    let staged = function("echo", echo, "alias = \"stage\"");
+    configured.reload(&staged, "changed: echo;").await;
+    let mut after = configured.connect("/echo").await;
+    assert_eq!(after.ask("by the new alias").await, "by the new alias");
+    assert_eq!(before.ask("by the old one").await, "by the old one");
+}
+
+#[tokio::test]
 async fn keys_that_need_a_new_start_are_said() {
     let echo = function("echo", openline_guests::ECHO, "");
     let mut configured = Configured::start(&echo).await;

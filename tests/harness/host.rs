@@ -17,6 +17,7 @@ use openline_store::Store;
 use tokio::task::JoinHandle;
 
 use super::client::{Client, Refused};
+use super::deadlocks::watch_for_deadlocks;
 use super::within;
 
 /// One for all tests: engines are made once, and components are compiled once.
@@ -192,6 +193,7 @@ impl HostBuilder {
 
     /// Starts on a runtime of its own, whose limits are not those of all tests.
     pub async fn start_on(self, runtime: &Arc<Runtime>) -> Host {
+        watch_for_deadlocks();
         let Self {
             server,
             functions,

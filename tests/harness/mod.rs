@@ -4,6 +4,7 @@
 mod admin;
 mod browser;
 mod client;
+mod deadlocks;
 mod host;
 mod process;
 mod raw;

@@ -7,7 +7,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -52,11 +52,11 @@ pub struct Connection {
     budget: Arc<FunctionBudget>,
     outbox: Mutex<Outbox>,
     owner: AtomicWaker,
-    flags: AtomicU8,
+    flags: AtomicU16,
     /// Nanoseconds and one; 0 when none was measured.
     round_trip: AtomicU64,
     auto_responded: AtomicU64,
-    /// Who was given its last event.
+    /// Its version, and the instance that was given its last event.
     server: (AtomicU64, AtomicU64),
     attached: Mutex<Attached>,
     pub(crate) membership: Mutex<Membership>,
@@ -78,23 +78,40 @@ pub(crate) struct Membership {
 const RETRY_AFTER: (u32, u32) = (500, 50);
 
 /// Bits of `flags`: what the owner of the socket looks at with each message.
-const PAUSED: u8 = 1;
-const DRAINING: u8 = 2;
-const REDEPLOYED: u8 = 32;
+const PAUSED: u16 = 1;
+const DRAINING: u16 = 2;
+const REDEPLOYED: u16 = 32;
 /// There are automatic responses.
-const ANSWERS: u8 = 4;
+const ANSWERS: u16 = 4;
 /// An alarm was set that the owner has not seen.
-const ALARM_SET: u8 = 8;
-const TERMINATED: u8 = 16;
+const ALARM_SET: u16 = 8;
+const TERMINATED: u16 = 16;
 /// The owner of the socket keeps no buffers for it.
-const ASLEEP: u8 = 64;
+const ASLEEP: u16 = 64;
 /// Its function was told of its end: it keeps nothing any more. Set with
 /// `attached` locked.
-const RELEASED: u8 = 128;
+const RELEASED: u16 = 128;
+/// The owner is to look whether its version is still served.
+const RECONSIDER: u16 = 256;
+
+// Each has a bit of its own: two that shared one would be one.
+const _: () = assert!(
+    (PAUSED
+        | DRAINING
+        | ANSWERS
+        | ALARM_SET
+        | TERMINATED
+        | REDEPLOYED
+        | ASLEEP
+        | RELEASED
+        | RECONSIDER)
+        .count_ones()
+        == 9
+);
 
 /// What was asked for of a connection at one moment.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Flags(u8);
+pub struct Flags(u16);
 
 /// Why something was not kept with a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,7 +160,7 @@ impl Connection {
             budget,
             outbox: Mutex::default(),
             owner: AtomicWaker::new(),
-            flags: AtomicU8::new(flags),
+            flags: AtomicU16::new(flags),
             round_trip: AtomicU64::new(0),
             auto_responded: AtomicU64::new(0),
             server: Default::default(),
@@ -232,6 +249,13 @@ impl Connection {
     /// woken.
     pub fn redeploy(&self) {
         self.flag(REDEPLOYED, true);
+    }
+
+    /// Asks the owner to look whether the connection's version is still served,
+    /// and to end it as [`Connection::redeploy`] does if not: only the owner
+    /// knows where its next event goes. The owner is not woken.
+    pub fn reconsider(&self) {
+        self.flag(RECONSIDER, true);
     }
 
     /// Why it is to end once what has arrived is handled, if it is.
@@ -351,15 +375,15 @@ impl Connection {
         terminated
     }
 
-    /// Notes who was given its last event: a version's stamp and an instance's
-    /// number.
+    /// Notes its version's stamp, and the number of the instance that is given
+    /// its events.
     pub fn note_server(&self, version: u64, instance: u64) {
         self.server.0.store(version, Ordering::Relaxed);
         self.server.1.store(instance, Ordering::Relaxed);
     }
 
-    /// Who was given its last event: a version's stamp and an instance's
-    /// number. Not of one moment: for people to look at.
+    /// Its version's stamp as of its last event, and the number of the instance
+    /// that was given that. Not of one moment.
     pub fn server(&self) -> (u64, u64) {
         let (version, instance) = &self.server;
         (
@@ -368,7 +392,7 @@ impl Connection {
         )
     }
 
-    fn flag(&self, flag: u8, set: bool) {
+    fn flag(&self, flag: u16, set: bool) {
         if set {
             self.flags.fetch_or(flag, Ordering::Release);
         } else {
@@ -376,7 +400,7 @@ impl Connection {
         }
     }
 
-    fn has(&self, flag: u8) -> bool {
+    fn has(&self, flag: u16) -> bool {
         self.flags.load(Ordering::Acquire) & flag != 0
     }
 
@@ -422,8 +446,15 @@ impl Connection {
     /// what he has acted on, and alarms he has taken note of.
     pub fn is_changed(&self, seen: Flags) -> bool {
         let now = self.flags().0;
-        let asked = PAUSED | DRAINING | REDEPLOYED | TERMINATED;
+        let asked = PAUSED | DRAINING | REDEPLOYED | RECONSIDER | TERMINATED;
         (now ^ seen.0) & asked != 0 || now & ALARM_SET != 0
+    }
+
+    /// Whether it was asked to [reconsider](Connection::reconsider) since this
+    /// was last asked.
+    pub fn take_reconsider(&self) -> bool {
+        self.has(RECONSIDER)
+            && self.flags.fetch_and(!RECONSIDER, Ordering::AcqRel) & RECONSIDER != 0
     }
 
     /// The next thing to write.

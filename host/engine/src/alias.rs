@@ -8,6 +8,7 @@ use openline_cluster::connection::Connection;
 use openline_cluster::hub::Hub;
 use openline_core::auto_response::AutoResponse;
 use openline_core::deployment::Migration;
+use openline_core::digest::Digest;
 use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
 use openline_core::limits::{AFFINITY_BYTES_MAX, FunctionLimits};
@@ -30,11 +31,31 @@ const UPGRADE_TRIES_MAX: usize = 16;
 pub struct Alias {
     name: AliasName,
     commons: Arc<Commons>,
-    split: RwLock<Arc<Split>>,
+    led: RwLock<Led>,
     /// Grows when the split changes: a connection compares it with each event.
     generation: AtomicU64,
     /// Makes the points of connections.
     counter: AtomicU32,
+}
+
+#[derive(Debug)]
+struct Led {
+    /// Where it leads now.
+    split: Arc<Split>,
+    /// The generation of the last split that open connections followed, and
+    /// its shares. A connection that has had no event since goes there with its
+    /// next one, also when the alias has been moved again without those that
+    /// are open. None for a version that was removed.
+    followed: (u64, Vec<(Option<Arc<Version>>, u32)>),
+}
+
+/// Where a connection's next event goes.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub(crate) generation: u64,
+    pub(crate) version: Arc<Version>,
+    /// Another version that serves the affinity value already is as good.
+    pub(crate) follows: bool,
 }
 
 /// Where an alias leads.
@@ -92,30 +113,46 @@ impl Split {
 
     /// The version that connections at a point of 0 to 99 go to.
     pub fn pick(&self, point: u32) -> Option<&Arc<Version>> {
-        let mut end = 0;
-        let mut shares = self.shares.iter();
-        shares
-            .find(|(_, weight)| {
-                end += weight;
-                point < end
-            })
-            .or(self.shares.last())
-            .map(|(version, _)| version)
+        pick(&self.shares, point)
     }
 
     fn has(&self, version: &Arc<Version>) -> bool {
         let mut shares = self.shares.iter();
         shares.any(|(other, _)| Arc::ptr_eq(other, version))
     }
+
+    /// Whether one of its versions is this component.
+    fn serves(&self, digest: Digest) -> bool {
+        let mut shares = self.shares.iter();
+        shares.any(|(version, _)| version.digest() == digest)
+    }
+
+    /// Whether a connection of a version shares an instance of another one that
+    /// serves its affinity value. Of two that meet there at least one does, or
+    /// each would end the other's instance: of those that are drained only the
+    /// ones that are left behind, so that the room goes over to the new version.
+    fn follows(&self, version: &Arc<Version>, point: u32) -> bool {
+        match self.migration {
+            Migration::Migrate => false,
+            Migration::Pin => true,
+            Migration::Drain => self
+                .pick(point)
+                .is_none_or(|picked| !Arc::ptr_eq(picked, version)),
+        }
+    }
 }
 
 impl Alias {
     /// An alias of a function.
     pub fn new(commons: Arc<Commons>, name: AliasName, split: Split) -> Arc<Self> {
+        let led = Led {
+            split: Arc::new(split),
+            followed: (0, Vec::new()),
+        };
         Arc::new(Self {
             name,
             commons,
-            split: RwLock::new(Arc::new(split)),
+            led: RwLock::new(led),
             generation: AtomicU64::new(1),
             counter: AtomicU32::new(0),
         })
@@ -148,12 +185,12 @@ impl Alias {
 
     /// Where it leads now.
     pub fn split(&self) -> Arc<Split> {
-        Arc::clone(&self.split.read())
+        Arc::clone(&self.led.read().split)
     }
 
     /// What connections may use that come from now on.
     pub fn limits(&self) -> Arc<FunctionLimits> {
-        Arc::clone(&self.split.read().limits)
+        Arc::clone(&self.led.read().split.limits)
     }
 
     /// An alias that leads to one version, with nothing else to follow.
@@ -167,15 +204,20 @@ impl Alias {
 
     /// Leads elsewhere from now on, and answers where it led before. With
     /// [`Migration::Migrate`], open connections follow with their next event,
-    /// and the instances of versions that have no share any more end when
-    /// their calls have returned.
+    /// also with one that waits for the end of a back-off, and the instances of
+    /// versions that have no share any more end when their calls have returned.
     pub fn replace(&self, split: Split) -> Arc<Split> {
         let split = Arc::new(split);
         let before = {
-            let mut current = self.split.write();
-            let before = std::mem::replace(&mut *current, Arc::clone(&split));
-            // With the lock held: who sees the number sees the split.
-            self.generation.fetch_add(1, Ordering::Release);
+            let mut led = self.led.write();
+            let before = std::mem::replace(&mut led.split, Arc::clone(&split));
+            // With the lock held: a reader of the number sees the split.
+            let last = self.generation.fetch_add(1, Ordering::Release);
+            if split.migration == Migration::Migrate {
+                let shares = split.shares.iter();
+                let followed = shares.map(|(version, weight)| (Some(Arc::clone(version)), *weight));
+                led.followed = (last + 1, followed.collect());
+            }
             before
         };
         if split.migration == Migration::Migrate {
@@ -184,10 +226,45 @@ impl Alias {
                 version.supersede();
             }
         }
+        self.commons.wake_backed_off();
         before
     }
 
-    pub(crate) fn generation(&self) -> u64 {
+    /// Forgets versions that are removed: connections that would have followed
+    /// to one go where it leads now.
+    pub fn retain(&self, keep: impl Fn(Digest) -> bool) {
+        let mut led = self.led.write();
+        for (version, _) in &mut led.followed.1 {
+            version.take_if(|version| !keep(version.digest()));
+        }
+    }
+
+    /// Where a connection's next event goes that has followed the splits up to
+    /// a generation.
+    pub(crate) fn way(&self, since: u64, version: &Arc<Version>, point: u32) -> Way {
+        let led = self.led.read();
+        let (generation, shares) = &led.followed;
+        let moved = if *generation > since {
+            let followed = pick(shares, point).and_then(Option::as_ref);
+            followed.or_else(|| led.split.pick(point))
+        } else {
+            None
+        };
+        let version = moved.unwrap_or(version);
+        Way {
+            generation: self.generation(),
+            follows: led.split.follows(version, point),
+            version: Arc::clone(version),
+        }
+    }
+
+    /// Whether it leads to a version.
+    pub(crate) fn serves(&self, version: &Version) -> bool {
+        self.led.read().split.serves(version.digest())
+    }
+
+    /// Another one each time that it is made to lead elsewhere.
+    pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
 
@@ -199,7 +276,7 @@ impl Alias {
         &self,
         request: UpgradeRequest,
     ) -> Result<Result<Accepted, Rejection>, UpgradeError> {
-        let timeout = self.split.read().limits.upgrade_timeout;
+        let timeout = self.led.read().split.limits.upgrade_timeout;
         match tokio::time::timeout(timeout, self.decide(request)).await {
             Ok(decided) => decided,
             Err(_) => Err(UpgradeError::Fault(Fault::HandlerTimeout)),
@@ -226,8 +303,8 @@ impl Alias {
         let mut request = Box::new(request);
         for _ in 0..UPGRADE_TRIES_MAX {
             let (generation, split) = {
-                let split = self.split.read();
-                (self.generation(), Arc::clone(&split))
+                let led = self.led.read();
+                (self.generation(), Arc::clone(&led.split))
             };
             let version = split.pick(point).ok_or(UpgradeError::NotDeployed)?;
             match version
@@ -259,7 +336,7 @@ impl Alias {
     }
 
     fn key(&self, request: &UpgradeRequest) -> Option<String> {
-        let split = self.split.read();
+        let split = self.split();
         let affinity = split.affinity.as_deref()?;
         let param = request
             .route_params
@@ -275,8 +352,19 @@ impl Alias {
 
     /// The version that an affinity value goes to.
     pub(crate) fn version_for(&self, key: &str) -> Option<Arc<Version>> {
-        self.split.read().pick(point_of(key)).cloned()
+        self.led.read().split.pick(point_of(key)).cloned()
     }
+}
+
+/// The share that contains a point of 0 to 99.
+fn pick<T>(shares: &[(T, u32)], point: u32) -> Option<&T> {
+    let mut end = 0;
+    let contains = |(_, weight): &&(T, u32)| {
+        end += weight;
+        point < end
+    };
+    let found = shares.iter().find(contains).or(shares.last());
+    found.map(|(version, _)| version)
 }
 
 /// Where an affinity value stands: the same on every node and after a restart,

@@ -4,9 +4,12 @@
 //! Faults in a row are counted: messages or an alarm that were handled begin
 //! the count anew. Other calls do not: a function that traps at each message
 //! usually accepts the peer that comes back.
-//! Past `faults_in_a_row` each further fault doubles the time. Bounded by the
-//! connections: each that waits is listed once for a back-off.
+//! Past `faults_in_a_row` each further fault doubles the time. A host that
+//! drains lifts all back-offs: what waits is tried while it still can be.
+//! Bounded by the connections: each that waits is listed once, and taken off
+//! the list when it goes elsewhere.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -29,7 +32,19 @@ struct State {
     /// Counts the back-offs.
     number: u64,
     until: Option<Instant>,
-    waiting: Vec<Arc<Connection>>,
+    /// There are no more back-offs.
+    lifted: bool,
+    /// In the order in which they have come; they are woken in that order.
+    waiting: BTreeMap<u64, Arc<Connection>>,
+    /// The place of the last one that has come.
+    last: u64,
+}
+
+/// A place among those that wait for the end of a back-off.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wait {
+    number: u64,
+    place: u64,
 }
 
 impl Backoff {
@@ -63,8 +78,8 @@ impl Backoff {
             .saturating_add(1);
         let time = time_of(faults, policy)?;
         let mut state = self.state.lock();
-        if self.is_active() {
-            // Calls that were begun before.
+        // Calls that were begun before fail during a back-off, too.
+        if self.is_active() || state.lifted {
             return None;
         }
         state.number += 1;
@@ -79,23 +94,46 @@ impl Backoff {
         Some(time)
     }
 
-    /// Has a connection woken at the end of this back-off, and answers its
-    /// number. If it has just ended, it is woken at once.
-    pub(crate) fn wait(&self, connection: &Arc<Connection>) -> u64 {
+    /// Has a connection woken at the end of this back-off. If it has just
+    /// ended, it is woken at once.
+    pub(crate) fn wait(&self, connection: &Arc<Connection>) -> Wait {
         let mut state = self.state.lock();
+        state.last += 1;
+        let place = state.last;
         if self.is_active() {
-            state.waiting.push(Arc::clone(connection));
+            state.waiting.insert(place, Arc::clone(connection));
         } else {
             connection.wake();
         }
-        state.number
+        Wait {
+            number: state.number,
+            place,
+        }
     }
 
-    /// Whether who has [waited](Self::wait) for the back-off of this number
-    /// will still be woken.
-    pub(crate) fn is_waited_for(&self, number: u64) -> bool {
+    /// Whether a connection that [waits](Self::wait) will still be woken.
+    pub(crate) fn is_waited_for(&self, wait: Wait) -> bool {
         let state = self.state.lock();
-        self.is_active() && state.number == number
+        self.is_active() && state.number == wait.number
+    }
+
+    /// A connection does not wait any more.
+    pub(crate) fn forget(&self, wait: Wait) {
+        let forgotten = self.state.lock().waiting.remove(&wait.place);
+        drop(forgotten);
+    }
+
+    /// Has all that wait look whether they still should: their alias may lead
+    /// elsewhere.
+    pub(crate) fn wake(&self) {
+        let state = self.state.lock();
+        state.waiting.values().for_each(|waiting| waiting.wake());
+    }
+
+    /// Ends this back-off, and has none begin.
+    pub(crate) fn lift(&self) {
+        self.state.lock().lifted = true;
+        self.end();
     }
 
     fn end(&self) {
@@ -104,7 +142,7 @@ impl Backoff {
         state.until = None;
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
-        waiting.iter().for_each(|connection| connection.wake());
+        waiting.values().for_each(|connection| connection.wake());
     }
 }
 
@@ -172,5 +210,8 @@ mod tests {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
         assert_eq!(backoff.fail(&policy), Some(4 * policy.backoff_time));
+        backoff.lift();
+        assert!(!backoff.is_active());
+        assert_eq!(backoff.fail(&policy), None, "none begins after that");
     }
 }

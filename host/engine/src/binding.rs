@@ -10,12 +10,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use openline_cluster::connection::Connection;
-use openline_core::deployment::Migration;
 use openline_core::event::Event;
 use openline_core::fault::Fault;
 use openline_core::limits::Backoff;
 
 use crate::alias::{Alias, Place};
+use crate::backoff::Wait;
 use crate::mailbox::{EventOutcome, Job, Line, Turn};
 use crate::pool::{Full, Seat, Wanted};
 use crate::version::Version;
@@ -43,20 +43,42 @@ pub struct Binding {
     line: Arc<Line>,
     point: u32,
     waiting: bool,
+    opened: Opened,
+    ending: Ending,
     /// It stays with its version, but shares an instance of another one that
     /// serves its affinity value.
-    pinned: bool,
+    follows: bool,
     key: Option<Box<str>>,
     seat: Option<Seat>,
     /// What waits for the function to be given events again.
     delayed: Option<Box<Delayed>>,
 }
 
+/// Whether the function knows of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opened {
+    No,
+    /// It was given `open`, which may still come back.
+    Given,
+    Yes,
+}
+
+/// How long an event may wait for the end of a back-off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ending {
+    /// As often as there is one: its connection is open.
+    No,
+    /// Once.
+    MayWait,
+    /// It has waited.
+    Waited,
+}
+
 #[derive(Debug)]
 struct Delayed {
     event: Event,
-    /// The back-off that will wake this connection at its end.
-    backoff: u64,
+    /// The end of the version's back-off will wake this connection.
+    wait: Wait,
 }
 
 impl Binding {
@@ -68,9 +90,9 @@ impl Binding {
             point,
             key,
         } = place;
-        let pinned = alias.split().migration == Migration::Pin;
+        let follows = alias.way(generation, &version, point).follows;
         version.pool.connections.fetch_add(1, Ordering::Relaxed);
-        connection.note_server(seat.stamp(), seat.instance.number);
+        connection.note_server(version.digest().stamp(), seat.instance.number);
         Self {
             alias,
             generation,
@@ -78,7 +100,9 @@ impl Binding {
             line: Arc::new(Line::new(connection)),
             point,
             waiting: false,
-            pinned,
+            opened: Opened::No,
+            ending: Ending::No,
+            follows,
             key,
             seat: Some(seat),
             delayed: None,
@@ -96,17 +120,19 @@ impl Binding {
     pub fn dispatch(&mut self, event: Event) -> Result<(), Outcome> {
         debug_assert!(!self.waiting, "one event at a time");
         self.follow();
-        if self.version.pool.backoff.is_active() {
+        if self.ending != Ending::Waited && self.version.pool.backoff.is_active() {
             return self.delay(event);
         }
+        let opens = matches!(event, Event::Open);
         let mut job = Job::Event(event, Turn::new(Arc::clone(&self.line)));
         loop {
-            let seat = match self.seat.take() {
+            let mut seat = match self.seat.take() {
                 Some(seat) if !seat.instance.is_ending() => seat,
                 _ => match self.version.pool.seat(self.wanted()) {
                     Ok(seat) => {
-                        let connection = &self.line.connection;
-                        connection.note_server(seat.stamp(), seat.instance.number);
+                        let version = self.version.digest().stamp();
+                        let instance = seat.instance.number;
+                        self.line.connection.note_server(version, instance);
                         seat
                     }
                     Err(Full) => {
@@ -115,10 +141,13 @@ impl Binding {
                     }
                 },
             };
-            match seat.instance.submit(job) {
+            match seat.submit(job) {
                 Ok(()) => {
                     self.seat = Some(seat);
                     self.waiting = true;
+                    if opens {
+                        self.opened = Opened::Given;
+                    }
                     return Ok(());
                 }
                 // The instance has ended: the seat in it goes, and the event
@@ -134,15 +163,24 @@ impl Binding {
             return None;
         }
         if let Some(delayed) = &self.delayed {
-            if self.version.pool.backoff.is_waited_for(delayed.backoff) {
+            let backoff = &self.version.pool.backoff;
+            if !self.is_led_elsewhere() && backoff.is_waited_for(delayed.wait) {
                 return None;
             }
+            backoff.forget(delayed.wait);
             let delayed = self.delayed.take()?;
             self.waiting = false;
             return self.dispatch(delayed.event).err();
         }
         let outcome = self.line.take_outcome()?;
         self.waiting = false;
+        if self.opened == Opened::Given {
+            self.opened = match outcome {
+                EventOutcome::Done => Opened::Yes,
+                EventOutcome::Fault(fault) if fault != Fault::Start => Opened::Yes,
+                EventOutcome::Fault(_) | EventOutcome::Returned(_) => Opened::No,
+            };
+        }
         match outcome {
             EventOutcome::Done => Some(Outcome::Done),
             EventOutcome::Fault(fault) => {
@@ -156,11 +194,46 @@ impl Binding {
         }
     }
 
+    /// Whether the function was told of the connection, and is to be told of
+    /// its end.
+    pub fn is_opened(&self) -> bool {
+        self.opened != Opened::No
+    }
+
+    /// Whether the event in flight waits for the end of a back-off.
+    pub fn is_delayed(&self) -> bool {
+        self.delayed.is_some()
+    }
+
+    /// The connection has ended: what it still has to say waits for the end of
+    /// one back-off at most, and is then given to the function in any case. A
+    /// function that keeps failing would else never be told of the end.
+    pub fn end(&mut self) {
+        self.ending = match self.delayed {
+            Some(_) => Ending::Waited,
+            None => Ending::MayWait,
+        };
+    }
+
+    /// Whether its alias does not lead to its version any more, or the version
+    /// was removed.
+    pub fn is_left_behind(&self) -> bool {
+        let way = self.alias.way(self.generation, &self.version, self.point);
+        !self.alias.serves(&way.version) || way.version.pool.removed.load(Ordering::Relaxed)
+    }
+
+    fn is_led_elsewhere(&self) -> bool {
+        self.alias.generation() != self.generation && {
+            let way = self.alias.way(self.generation, &self.version, self.point);
+            !Arc::ptr_eq(&way.version, &self.version)
+        }
+    }
+
     fn wanted(&self) -> Wanted<'_> {
         Wanted {
             key: self.key.as_deref(),
             joins: false,
-            follows: self.pinned,
+            follows: self.follows,
         }
     }
 
@@ -171,37 +244,40 @@ impl Binding {
         if generation == self.generation {
             return;
         }
-        self.generation = generation;
-        let split = self.alias.split();
-        self.pinned = split.migration == Migration::Pin;
-        if split.migration != Migration::Migrate {
-            return;
-        }
-        let Some(version) = split.pick(self.point) else {
-            return;
-        };
-        if !Arc::ptr_eq(version, &self.version) {
+        let way = self.alias.way(self.generation, &self.version, self.point);
+        self.generation = way.generation;
+        self.follows = way.follows;
+        if !Arc::ptr_eq(&way.version, &self.version) {
             self.seat = None;
-            version.pool.connections.fetch_add(1, Ordering::Relaxed);
+            way.version.pool.connections.fetch_add(1, Ordering::Relaxed);
             self.version
                 .pool
                 .connections
                 .fetch_sub(1, Ordering::Relaxed);
-            self.version = Arc::clone(version);
+            self.version = way.version;
         }
     }
 
     /// The function keeps failing: the event waits, or is refused. The end of
-    /// a connection is not worth waiting for.
+    /// a connection waits in any case: nothing is open meanwhile, and a function
+    /// that is not told of it counts the peer as present for good.
     fn delay(&mut self, event: Event) -> Result<(), Outcome> {
         let pool = &self.version.pool;
         let refused = pool.shared.policy.backoff == Backoff::Refuse;
-        if refused || matches!(event, Event::Close(_)) {
+        if refused && !matches!(event, Event::Close(_)) {
             return Err(Outcome::BackedOff);
         }
-        let backoff = pool.backoff.wait(&self.line.connection);
-        self.delayed = Some(Box::new(Delayed { event, backoff }));
+        let wait = pool.backoff.wait(&self.line.connection);
+        if self.alias.generation() != self.generation {
+            // It was moved between the look and the wait, and has woken those
+            // that waited then.
+            self.line.connection.wake();
+        }
+        self.delayed = Some(Box::new(Delayed { event, wait }));
         self.waiting = true;
+        if self.ending == Ending::MayWait {
+            self.ending = Ending::Waited;
+        }
         Ok(())
     }
 
@@ -213,6 +289,9 @@ impl Binding {
 
 impl Drop for Binding {
     fn drop(&mut self) {
+        if let Some(delayed) = &self.delayed {
+            self.version.pool.backoff.forget(delayed.wait);
+        }
         self.version
             .pool
             .connections

@@ -185,6 +185,32 @@ impl Commons {
         self.ended.notify_waiters();
     }
 
+    /// Notes that a version was removed: connections that
+    /// [reconsider](openline_cluster::connection::Connection::reconsider) leave
+    /// it, whatever brought them there.
+    pub fn remove_version(&self, digest: Digest) {
+        let versions = self.versions();
+        for version in versions.iter().filter(|it| it.digest() == digest) {
+            version.pool.removed.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Has connections that wait for the end of a back-off look whether their
+    /// alias leads elsewhere.
+    pub(crate) fn wake_backed_off(&self) {
+        for version in self.versions() {
+            version.pool.backoff.wake();
+        }
+    }
+
+    /// Ends all back-offs of its versions for good: the host drains, and what
+    /// waits is tried now or never.
+    pub fn lift_backoffs(&self) {
+        for version in self.versions() {
+            version.pool.backoff.lift();
+        }
+    }
+
     /// Whose version alarms without a connection are given to, if any is.
     pub(crate) fn home(&self) -> Option<Arc<Alias>> {
         self.home.read().upgrade()

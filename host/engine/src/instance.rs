@@ -3,8 +3,9 @@
 //!
 //! How calls are made is in `plain` and `concurrent`; what is common to both,
 //! and how an instance ends, is here. The order at the end matters: guest code
-//! stops, the store is dropped, the pool forgets the instance, and only then
-//! are those told who wait, so that they find room for a new one.
+//! stops, the store is dropped, the place is given back, the pool forgets the
+//! instance, and only then are those told that wait, so that they find room for
+//! a new one.
 
 use std::any::Any;
 use std::future::Future;
@@ -57,7 +58,13 @@ impl Instance {
     /// Gives it something to do, and has it done at once if nobody else is
     /// about it. Hands the job back when the instance has ended.
     pub(crate) fn submit(&self, job: Job) -> Result<(), Job> {
-        let waiting = self.mailbox.put(job)?;
+        let first = job.is_first();
+        self.submit_as(job, first)
+    }
+
+    /// The same; `first` says that the instance was made for this job.
+    pub(crate) fn submit_as(&self, job: Job, first: bool) -> Result<(), Job> {
+        let waiting = self.mailbox.put(job, first)?;
         self.driver.run(waiting);
         Ok(())
     }
@@ -94,7 +101,7 @@ pub(crate) enum Asker {
 
 /// The task of an instance.
 pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place) {
-    let ended = Ended {
+    let mut ended = Ended {
         pool: &pool,
         instance: &instance,
         place: Some(place),
@@ -131,21 +138,19 @@ pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place
                     tracing::error!(function = %name, fault = fault.label(), "{cause}");
                 }
             }
-            pool.retire(&instance);
+            let freed = ended.free();
             if let Some(time) = pool.backoff.fail(&pool.shared.policy) {
                 tracing::warn!(function = %name, "it keeps failing and is given nothing for {time:?}");
             }
             for asker in askers {
-                asker.fail(fault);
+                asker.fail(fault, &freed);
             }
             if fault == Fault::Start {
-                // What waits would meet the same: it is not given to a new
-                // instance, which would not start either.
-                instance
-                    .mailbox
-                    .close()
-                    .into_iter()
-                    .for_each(|job| job.fail(fault));
+                // What was asked for would meet the same: it is not given to a
+                // new instance, which would not start either. What only waits
+                // for the end may be another version's, and is given back.
+                let asked = instance.mailbox.take_asked();
+                asked.into_iter().for_each(|job| job.fail(fault));
             }
         }
     }
@@ -166,13 +171,26 @@ struct Ended<'a> {
     place: Option<Place>,
 }
 
+/// Proof that there is room for a new instance: one that is told of a fault
+/// asks for it at once, on another thread.
+struct Freed(());
+
+impl Ended<'_> {
+    /// Makes room for a new instance. The store has gone, and with it what it
+    /// held in the engine's pools. The place goes before the pool forgets the
+    /// instance: as long as the pool has it, an event that finds no place waits
+    /// in its mailbox, and comes back.
+    fn free(&mut self) -> Freed {
+        self.place = None;
+        self.pool.retire(self.instance);
+        Freed(())
+    }
+}
+
 impl Drop for Ended<'_> {
     fn drop(&mut self) {
-        self.pool.retire(self.instance);
+        self.free();
         let jobs = self.instance.mailbox.close();
-        // The store is gone, and with it what it held in the engine's pools:
-        // who is told next may need the place.
-        self.place = None;
         jobs.into_iter().for_each(Job::give_back);
     }
 }
@@ -348,7 +366,8 @@ impl Asker {
         }
     }
 
-    pub(crate) fn fail(self, fault: Fault) {
+    /// The call has ended with its instance. Told when that has made room.
+    fn fail(self, fault: Fault, _freed: &Freed) {
         match self {
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
             Self::Event(turn) => turn.finish(EventOutcome::Fault(fault)),

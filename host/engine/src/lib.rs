@@ -21,6 +21,9 @@ mod capacity;
 pub mod commons;
 mod component;
 mod concurrent;
+#[cfg(test)]
+#[path = "../../../tests/harness/deadlocks.rs"]
+mod deadlocks;
 mod driver;
 mod host;
 mod instance;
@@ -28,6 +31,8 @@ mod log;
 mod mailbox;
 mod plain;
 mod pool;
+#[cfg(test)]
+mod pool_tests;
 pub mod runtime;
 mod store;
 mod ticker;

@@ -158,6 +158,15 @@ impl Job {
         }
     }
 
+    /// Whether it is what its instance was made for. An event's seat is its
+    /// connection's: see [`Seat::submit`].
+    pub(crate) fn is_first(&self) -> bool {
+        match self {
+            Self::Upgrade(_, seat, _) | Self::Alarm(_, seat, _) => seat.is_first(),
+            Self::Event(..) => false,
+        }
+    }
+
     /// Whoever asked does so again, elsewhere.
     pub(crate) fn give_back(self) {
         match self {
@@ -201,12 +210,22 @@ impl Mailbox {
     /// Answers how many wait with it, or hands the job back when the instance
     /// has ended. Nobody is told of it: see
     /// [`crate::instance::Instance::submit`].
-    pub(crate) fn put(&self, job: Job) -> Result<usize, Job> {
+    ///
+    /// `first` is the job that the instance was made for: it is begun also when
+    /// the instance was told to end a moment before. Without that, connections
+    /// that wait for a place could take it from each other for good.
+    pub(crate) fn put(&self, job: Job, first: bool) -> Result<usize, Job> {
         let mut queue = self.queue.lock();
         if queue.closed {
             return Err(job);
         }
-        queue.jobs.push_back(job);
+        match queue.last {
+            Some(last) if first => {
+                queue.jobs.insert(last, job);
+                queue.last = Some(last + 1);
+            }
+            _ => queue.jobs.push_back(job),
+        }
         Ok(queue.jobs.len())
     }
 
@@ -222,6 +241,16 @@ impl Mailbox {
         queue.last.get_or_insert(waiting);
     }
 
+    /// Hands out the jobs that were asked for, before the instance was to end if
+    /// it is; those that only wait for the end stay.
+    pub(crate) fn take_asked(&self) -> VecDeque<Job> {
+        let mut queue = self.queue.lock();
+        let all = queue.jobs.len();
+        let asked = queue.last.replace(0).unwrap_or(all);
+        let waiting = queue.jobs.split_off(asked.min(all));
+        std::mem::replace(&mut queue.jobs, waiting)
+    }
+
     /// Whether there is nothing to do.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.lock().jobs.is_empty()
@@ -232,5 +261,69 @@ impl Mailbox {
         let mut queue = self.queue.lock();
         queue.closed = true;
         std::mem::take(&mut queue.jobs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openline_cluster::budget::HostBudget;
+    use openline_cluster::connection::Facts;
+    use openline_core::name::ConnectionId;
+
+    use super::*;
+
+    fn job() -> Job {
+        let budget = Arc::new(HostBudget::new(0, 0));
+        let connection = Connection::new(Facts::default(), Arc::default(), budget);
+        let line = Arc::new(Line::new(Arc::new(connection)));
+        Job::Event(Event::Open, Turn::new(line))
+    }
+
+    /// The connection that a job is for.
+    fn of(job: &Job) -> ConnectionId {
+        match job {
+            Job::Event(_, turn) => turn.connection().unwrap().id(),
+            _ => panic!("an event"),
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_is_begun_and_what_comes_later_waits_for_the_end() {
+        let mailbox = Mailbox::default();
+        mailbox.put(job(), true).unwrap();
+        mailbox.put(job(), false).unwrap();
+        mailbox.end();
+        mailbox.put(job(), false).unwrap();
+        // Asked again, it does not begin what has come since.
+        mailbox.end();
+        assert!(mailbox.pop().is_some() && mailbox.pop().is_some());
+        assert!(mailbox.pop().is_none() && !mailbox.is_empty());
+        assert_eq!(mailbox.close().len(), 1);
+        assert!(mailbox.put(job(), true).is_err());
+    }
+
+    #[test]
+    fn the_first_job_is_begun_although_another_connection_wants_the_place() {
+        let mailbox = Mailbox::default();
+        mailbox.end();
+        mailbox.put(job(), false).unwrap();
+        let first = job();
+        let made_for = of(&first);
+        mailbox.put(first, true).unwrap();
+        assert_eq!(mailbox.pop().map(|job| of(&job)), Some(made_for));
+        assert!(mailbox.pop().is_none());
+        assert_eq!(mailbox.close().len(), 1);
+    }
+
+    #[test]
+    fn what_only_waits_is_not_handed_out_with_what_was_asked_for() {
+        let mailbox = Mailbox::default();
+        mailbox.put(job(), false).unwrap();
+        mailbox.end();
+        mailbox.put(job(), false).unwrap();
+        assert_eq!(mailbox.take_asked().len(), 1);
+        assert_eq!(mailbox.take_asked().len(), 0);
+        assert!(mailbox.pop().is_none());
+        assert_eq!(mailbox.close().len(), 1);
     }
 }

@@ -1,12 +1,15 @@
-//! The instances of one version: who has room, who serves which affinity
-//! value, how many there are.
+//! The instances of one version: which of them have room, which serves which
+//! affinity value, how many there are.
 //!
 //! Bounded by the policy: `instances` at once, `concurrency` seats in each; and
 //! by the places that all functions of the host share.
-//! All of it changes under one lock that is held for a few instructions. With
-//! affinity there is never more than one live instance for a value, whatever
-//! its version: a value's instance is forgotten only when its guest code has
-//! stopped for good, and who needs it for another version waits for its end.
+//! All of it changes under one lock that is held for a few instructions; with
+//! affinity, the function's map of values is locked before it. What happens
+//! under the lock is in [`State`], which has no way to any lock of a pool: none
+//! can be taken twice. With affinity there is never more than one live instance
+//! for a value, whatever its version: an instance is forgotten only when its
+//! guest code has stopped for good, and an event for another version waits for
+//! its end.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -16,10 +19,11 @@ use parking_lot::Mutex;
 use tokio::time::Instant as Moment;
 
 use crate::backoff::Backoff;
+use crate::capacity::Place;
 use crate::component::Loaded;
 use crate::driver::{self, Driver};
 use crate::instance::{self, Instance};
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Job, Mailbox};
 use crate::store::Shared;
 use crate::version::InstanceInfo;
 
@@ -31,16 +35,32 @@ pub(crate) struct Pool {
     pub(crate) backoff: Arc<Backoff>,
     /// Connections whose next event comes here.
     pub(crate) connections: AtomicU32,
+    /// Its version was removed: its connections are to leave.
+    pub(crate) removed: AtomicBool,
     state: Mutex<State>,
 }
 
+/// What the pool's lock guards.
 #[derive(Debug, Default)]
 struct State {
-    /// By number.
+    /// By number; without those that are in `awaited`.
     live: BTreeMap<u64, Arc<Instance>>,
     /// Those without a key that have room; the last is filled first, so that
     /// the others can become idle.
     roomy: Vec<Arc<Instance>>,
+    /// Instances that end and whose places open connections wait for, the
+    /// oldest first. Each is told to end before it is here.
+    awaited: Vec<Awaited>,
+}
+
+/// An instance that ends. The one that takes its place serves those that wait.
+#[derive(Debug)]
+struct Awaited {
+    instance: Arc<Instance>,
+    /// The affinity value of those that wait.
+    key: Option<Box<str>>,
+    /// How many have begun to wait.
+    connections: u32,
 }
 
 /// Who wants a seat.
@@ -63,6 +83,8 @@ pub(crate) struct Full;
 pub(crate) struct Seat {
     pool: Arc<Pool>,
     pub(crate) instance: Arc<Instance>,
+    /// The instance was made for this seat, and has not been given its job.
+    first: bool,
 }
 
 impl Pool {
@@ -72,6 +94,7 @@ impl Pool {
             shared,
             backoff: Arc::default(),
             connections: AtomicU32::new(0),
+            removed: AtomicBool::new(false),
             state: Mutex::default(),
         }
     }
@@ -89,17 +112,28 @@ impl Pool {
 
     fn seat_of(self: &Arc<Self>, key: &str, wanted: Wanted<'_>) -> Result<Seat, Full> {
         let mut keys = self.shared.commons.keys.lock();
-        let Some(instance) = keys.get(key) else {
-            let instance = match self.make(Some(key), &mut self.state.lock()) {
-                Ok(instance) => instance,
-                Err(Full) => return self.evict(wanted).ok_or(Full),
-            };
-            keys.insert(key.into(), Arc::clone(&instance));
-            return Ok(Seat {
-                pool: Arc::clone(self),
-                instance,
-            });
-        };
+        if let Some(instance) = keys.get(key) {
+            return self.seat_in(instance, wanted);
+        }
+        let mut state = self.state.lock();
+        match self.admit(Some(key), &mut state) {
+            Ok((instance, place)) => {
+                keys.insert(key.into(), Arc::clone(&instance));
+                drop(state);
+                drop(keys);
+                Ok(self.start(instance, place))
+            }
+            Err(Full) => self.wait_for_room(&mut state, wanted),
+        }
+    }
+
+    /// Takes a seat in the live instance of an affinity value, with the values
+    /// locked.
+    fn seat_in(
+        self: &Arc<Self>,
+        instance: &Arc<Instance>,
+        wanted: Wanted<'_>,
+    ) -> Result<Seat, Full> {
         // Its driver holds the pool until it has forgotten the instance.
         let pool = instance.pool.upgrade().ok_or(Full)?;
         if Arc::ptr_eq(&pool, self) || wanted.follows {
@@ -110,59 +144,57 @@ impl Pool {
         } else {
             instance.end();
         }
-        let seat = Seat::take(&pool, instance, &pool.state.lock());
-        Ok(seat)
+        let mut state = pool.state.lock();
+        let instance = state.sit(instance);
+        drop(state);
+        Ok(Seat::new(pool, instance))
     }
 
     fn any_seat(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Seat, Full> {
         let mut state = self.state.lock();
         let concurrency = self.shared.policy.concurrency;
-        if let Some(instance) = state.roomy.last().cloned() {
-            let seat = Seat::take(self, &instance, &state);
-            if instance.bound.load(Ordering::Relaxed) >= concurrency {
-                state.roomy.pop();
-            }
-            return Ok(seat);
+        if let Some(instance) = state.sit_in_roomy(concurrency) {
+            drop(state);
+            return Ok(Seat::new(Arc::clone(self), instance));
         }
-        match self.make(None, &mut state) {
-            Ok(instance) => {
+        match self.admit(None, &mut state) {
+            Ok((instance, place)) => {
                 if concurrency > 1 {
                     state.roomy.push(Arc::clone(&instance));
                 }
-                Ok(Seat {
-                    pool: Arc::clone(self),
-                    instance,
-                })
-            }
-            Err(Full) => {
                 drop(state);
-                self.evict(wanted).ok_or(Full)
+                Ok(self.start(instance, place))
             }
+            Err(Full) => self.wait_for_room(&mut state, wanted),
         }
     }
 
     /// All seats are taken, by connections that may be quiet. An event of
-    /// another open connection is not refused for that: the oldest instance
-    /// ends when its calls have returned, and makes room.
-    fn evict(self: &Arc<Self>, wanted: Wanted<'_>) -> Option<Seat> {
+    /// another open connection is not refused for that: an instance ends when
+    /// its calls have returned, and the event waits for that in its mailbox.
+    /// It is not begun there, but given back at the end, and takes a seat
+    /// anew.
+    fn wait_for_room(
+        self: &Arc<Self>,
+        state: &mut State,
+        wanted: Wanted<'_>,
+    ) -> Result<Seat, Full> {
         if wanted.joins {
-            return None;
+            return Err(Full);
         }
-        let mut state = self.state.lock();
-        let oldest = state.live.values().find(|instance| !instance.is_ending());
-        // Those that end already make room as well.
-        let instance = oldest.or_else(|| state.live.values().next()).cloned()?;
-        state.roomy.retain(|other| !Arc::ptr_eq(other, &instance));
-        let seat = Seat::take(self, &instance, &state);
-        drop(state);
-        instance.end();
-        Some(seat)
+        let instance = state.make_room(wanted.key, self.shared.policy.concurrency);
+        Ok(Seat::new(Arc::clone(self), instance.ok_or(Full)?))
     }
 
-    /// Makes an instance with one seat taken.
-    fn make(self: &Arc<Self>, key: Option<&str>, state: &mut State) -> Result<Arc<Instance>, Full> {
+    /// Adds an instance with one seat taken, if there is room for it. It does
+    /// nothing before it is [started](Pool::start).
+    fn admit(
+        self: &Arc<Self>,
+        key: Option<&str>,
+        state: &mut State,
+    ) -> Result<(Arc<Instance>, Place), Full> {
         let stopping = self.shared.commons.is_stopping();
-        if stopping || state.live.len() >= self.shared.policy.instances as usize {
+        if stopping || state.instances() >= self.shared.policy.instances as usize {
             return Err(Full);
         }
         let place = self.shared.capacity.take().ok_or(Full)?;
@@ -178,9 +210,19 @@ impl Pool {
             made: Moment::now(),
         });
         state.live.insert(instance.number, Arc::clone(&instance));
+        Ok((instance, place))
+    }
+
+    /// Gives a new instance its task. Called without the locks: others may have
+    /// given it jobs already, which its first poll finds.
+    fn start(self: &Arc<Self>, instance: Arc<Instance>, place: Place) -> Seat {
         let driving = instance::drive(Arc::clone(self), Arc::clone(&instance), place);
         driver::spawn(Arc::clone(&instance), driving);
-        Ok(instance)
+        Seat {
+            pool: Arc::clone(self),
+            instance,
+            first: true,
+        }
     }
 
     /// Forgets an instance whose guest code has stopped. Again is harmless.
@@ -193,10 +235,9 @@ impl Pool {
         if instance.retired.swap(true, Ordering::Relaxed) {
             return;
         }
-        state.live.remove(&instance.number);
-        match (&instance.key, &mut keys) {
-            (Some(key), Some(keys)) => drop(keys.remove(key)),
-            _ => state.roomy.retain(|other| !Arc::ptr_eq(other, instance)),
+        state.forget(instance);
+        if let (Some(key), Some(keys)) = (&instance.key, &mut keys) {
+            keys.remove(key);
         }
         drop((keys, state));
         self.shared.commons.instance_ended();
@@ -208,24 +249,30 @@ impl Pool {
         state.roomy.clear();
         let live: Vec<_> = state.live.values().cloned().collect();
         drop(state);
+        // Those that are awaited have been told.
         live.iter().for_each(|instance| instance.end());
     }
 
     /// Live instances.
     pub(crate) fn instances(&self) -> u32 {
-        u32::try_from(self.state.lock().live.len()).unwrap_or(u32::MAX)
+        let instances = self.state.lock().instances();
+        u32::try_from(instances).unwrap_or(u32::MAX)
     }
 
     /// Live instances, the oldest first.
     pub(crate) fn list(&self) -> Vec<InstanceInfo> {
-        let state = self.state.lock();
         let info = |instance: &Arc<Instance>| InstanceInfo {
             number: instance.number,
             key: instance.key.clone(),
             connections: instance.bound.load(Ordering::Relaxed),
             age: instance.made.elapsed(),
         };
-        state.live.values().map(info).collect()
+        let state = self.state.lock();
+        let awaited = state.awaited.iter().map(|awaited| &awaited.instance);
+        let mut list: Vec<_> = state.live.values().chain(awaited).map(info).collect();
+        drop(state);
+        list.sort_unstable_by_key(|instance| instance.number);
+        list
     }
 
     fn release(&self, instance: &Arc<Instance>) {
@@ -238,19 +285,102 @@ impl Pool {
     }
 }
 
-impl Seat {
-    /// One more in an instance, with its pool's lock held.
-    fn take(pool: &Arc<Pool>, instance: &Arc<Instance>, _locked: &State) -> Self {
+// === impl State ===
+
+impl State {
+    fn instances(&self) -> usize {
+        self.live.len() + self.awaited.len()
+    }
+
+    /// One more seat in an instance.
+    fn sit(&mut self, instance: &Arc<Instance>) -> Arc<Instance> {
         instance.bound.fetch_add(1, Ordering::Relaxed);
+        Arc::clone(instance)
+    }
+
+    /// A seat in an instance without a key that has room.
+    fn sit_in_roomy(&mut self, concurrency: u32) -> Option<Arc<Instance>> {
+        let instance = self.roomy.last().cloned()?;
+        let instance = self.sit(&instance);
+        if instance.bound.load(Ordering::Relaxed) >= concurrency {
+            self.roomy.pop();
+        }
+        Some(instance)
+    }
+
+    /// A seat in an instance that ends, to wait for its place. One instance
+    /// ends for as many connections as the next one has room for: those that
+    /// wake together do not each end one of their own.
+    fn make_room(&mut self, key: Option<&str>, concurrency: u32) -> Option<Arc<Instance>> {
+        let fits = |awaited: &Awaited| {
+            let room = key.is_some() || awaited.connections < concurrency;
+            room && awaited.key.as_deref() == key
+        };
+        let index = match self.awaited.iter().position(fits) {
+            Some(index) => index,
+            None => match self.next_to_end() {
+                Some(instance) => {
+                    // Told before it is in the list: what any of those that
+                    // wait puts into its mailbox is behind its last job.
+                    instance.end();
+                    self.live.remove(&instance.number);
+                    self.roomy.retain(|other| !Arc::ptr_eq(other, &instance));
+                    self.awaited.push(Awaited {
+                        instance,
+                        key: key.map(Into::into),
+                        connections: 0,
+                    });
+                    self.awaited.len() - 1
+                }
+                // All end already.
+                None => {
+                    let fewest = self.awaited.iter().enumerate();
+                    fewest.min_by_key(|(_, awaited)| awaited.connections)?.0
+                }
+            },
+        };
+        let awaited = self.awaited.get_mut(index)?;
+        awaited.connections = awaited.connections.saturating_add(1);
+        let instance = Arc::clone(&awaited.instance);
+        Some(self.sit(&instance))
+    }
+
+    /// One that ends already, for another version say, or else the oldest.
+    fn next_to_end(&self) -> Option<Arc<Instance>> {
+        let mut live = self.live.values();
+        let ending = live.find(|instance| instance.is_ending());
+        ending.or_else(|| self.live.values().next()).cloned()
+    }
+
+    fn forget(&mut self, instance: &Arc<Instance>) {
+        let same = |other: &Arc<Instance>| Arc::ptr_eq(other, instance);
+        self.live.remove(&instance.number);
+        self.awaited.retain(|awaited| !same(&awaited.instance));
+        self.roomy.retain(|other| !same(other));
+    }
+}
+
+// === impl Seat ===
+
+impl Seat {
+    fn new(pool: Arc<Pool>, instance: Arc<Instance>) -> Self {
         Self {
-            pool: Arc::clone(pool),
-            instance: Arc::clone(instance),
+            pool,
+            instance,
+            first: false,
         }
     }
 
-    /// The version that serves it.
-    pub(crate) fn stamp(&self) -> u64 {
-        self.pool.shared.digest.stamp()
+    /// Whether the next job is the one that the instance was made for.
+    pub(crate) fn is_first(&self) -> bool {
+        self.first
+    }
+
+    /// Gives the instance an event of the connection that has the seat; see
+    /// [`Instance::submit`].
+    pub(crate) fn submit(&mut self, job: Job) -> Result<(), Job> {
+        let first = std::mem::take(&mut self.first);
+        self.instance.submit_as(job, first)
     }
 }
 

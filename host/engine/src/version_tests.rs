@@ -19,10 +19,11 @@ use openline_store::Store;
 use crate::alias::Alias;
 use crate::binding::{Binding, Outcome};
 use crate::bindings::types;
+use crate::deadlocks::watch_for_deadlocks;
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::version::UpgradeError;
 
-const DEFECT: &str = "have the host panic";
+pub(crate) const DEFECT: &str = "have the host panic";
 
 /// Panics upon one text: a defect of the host that a function can reach.
 pub(crate) fn meet_a_defect(message: &types::Message) {
@@ -31,14 +32,26 @@ pub(crate) fn meet_a_defect(message: &types::Message) {
     }
 }
 
-struct Line {
-    connection: Arc<Connection>,
-    binding: Binding,
+pub(crate) struct Line {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) binding: Binding,
 }
 
 impl Line {
-    async fn open(function: &Arc<Alias>) -> Self {
-        let request = UpgradeRequest::default();
+    pub(crate) async fn open(function: &Arc<Alias>) -> Self {
+        Self::ask(function, UpgradeRequest::default()).await
+    }
+
+    /// In a room, the affinity value.
+    pub(crate) async fn open_in(function: &Arc<Alias>, room: &str) -> Self {
+        let request = UpgradeRequest {
+            route_params: vec![("room".into(), room.into())],
+            ..UpgradeRequest::default()
+        };
+        Self::ask(function, request).await
+    }
+
+    async fn ask(function: &Arc<Alias>, request: UpgradeRequest) -> Self {
         let accepted = function.upgrade(request).await.unwrap().unwrap();
         let connection = Arc::new(Connection::new(
             Facts::default(),
@@ -55,15 +68,15 @@ impl Line {
         line
     }
 
-    fn give(&mut self, event: Event) {
+    pub(crate) fn give(&mut self, event: Event) {
         self.binding.dispatch(event).unwrap();
     }
 
-    fn text(&mut self, text: &'static str) {
+    pub(crate) fn text(&mut self, text: &'static str) {
         self.give(Event::Messages(vec![Message::Text(text.into())]));
     }
 
-    async fn outcome(&mut self) -> Outcome {
+    pub(crate) async fn outcome(&mut self) -> Outcome {
         let told = std::future::poll_fn(|cx| {
             self.connection.register(cx.waker());
             match self.binding.outcome() {
@@ -76,7 +89,7 @@ impl Line {
     }
 
     /// That the function echoes.
-    async fn is_served(&mut self, text: &'static str) {
+    pub(crate) async fn is_served(&mut self, text: &'static str) {
         self.text(text);
         assert_eq!(self.outcome().await, Outcome::Done);
         let echo = Item::Message(Message::Text(text.into()));
@@ -85,14 +98,20 @@ impl Line {
 }
 
 fn runtime() -> Arc<Runtime> {
+    runtime_of(4)
+}
+
+/// With so many instances.
+pub(crate) fn runtime_of(instances: u32) -> Arc<Runtime> {
+    watch_for_deadlocks();
     let options = RuntimeOptions {
-        instances: 4,
+        instances,
         ..RuntimeOptions::new(&ServerConfig::default(), None)
     };
     Arc::new(Runtime::new(options).unwrap())
 }
 
-fn config() -> FunctionConfig {
+pub(crate) fn config() -> FunctionConfig {
     let name = FunctionName::new("echo").unwrap();
     FunctionConfig::new(name, None, Route::new("/").unwrap())
 }

@@ -213,6 +213,10 @@ impl Gateway {
         // this and ends by itself.
         self.draining.store(true, Ordering::Release);
         self.drain.send_replace(true);
+        // What waits for the end of a back-off has no later to wait for.
+        for function in self.functions() {
+            function.lift_backoffs();
+        }
         let ended = async {
             self.end_all(timeout).await;
             self.ledger.emptied().await;

@@ -3,7 +3,7 @@
 //! The close handshake (RFC 6455 section 7.1) and the function's `close` run
 //! side by side. The handshake is bounded by `close_timeout`, what is read and
 //! thrown away during it by [`DISCARDED_BYTES_MAX`]; the function's calls by
-//! `handler_timeout`.
+//! `handler_timeout`, and by one back-off that they wait for.
 
 use std::sync::Arc;
 
@@ -32,7 +32,6 @@ impl<S: Socket> Actor<S> {
             connection,
             binding,
             batch,
-            opened,
             close_timeout,
             ending,
             ..
@@ -46,13 +45,7 @@ impl<S: Socket> Actor<S> {
                 () = deadline => {}
             }
         };
-        let telling = async {
-            // A function that was never told of the beginning is not told of
-            // the end.
-            if opened {
-                tell_function(binding, connection, batch, reason.clone()).await;
-            }
-        };
+        let telling = tell_function(binding, connection, batch, reason.clone());
         tokio::join!(handshake, telling);
     }
 }
@@ -105,7 +98,12 @@ async fn tell_function(
     batch: Vec<Message>,
     reason: CloseReason,
 ) {
+    binding.end();
     let mut last = settle(&mut binding, &connection).await;
+    // A function that was never told of the beginning is not told of the end.
+    if !binding.is_opened() {
+        return;
+    }
     let by_peer = matches!(reason, CloseReason::Peer(_) | CloseReason::Lost);
     // What arrived before the peer's close was sent to be handled; what
     // arrived before ours is not owed an answer.
@@ -122,7 +120,7 @@ async fn tell_function(
         Ok(()) => settle(&mut binding, &connection).await,
         Err(outcome) => outcome,
     };
-    if matches!(outcome, Outcome::Full | Outcome::BackedOff) {
+    if outcome == Outcome::Full {
         tracing::warn!(id = %connection.id(), ?outcome, "a function was not told of a connection's end");
     }
 }

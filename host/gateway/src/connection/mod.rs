@@ -70,8 +70,6 @@ pub(crate) struct Actor<S> {
     batch_bytes: usize,
     /// Messages of the last batch: the next has often as many.
     batch_expected: usize,
-    /// The function was told of it: it will be told of the end.
-    opened: bool,
     /// Something was written that is not flushed.
     unflushed: bool,
     /// Pings that were read since all was flushed.
@@ -140,7 +138,6 @@ impl<S: Socket> Actor<S> {
             batch: Vec::new(),
             batch_bytes: 0,
             batch_expected: 1,
-            opened: false,
             unflushed: false,
             pings: 0,
             answers: 0,
@@ -165,9 +162,8 @@ impl<S: Socket> Actor<S> {
 
     /// Tells the function of the connection.
     pub(crate) async fn open(&mut self) {
-        match self.binding.dispatch(Event::Open) {
-            Ok(()) => self.opened = true,
-            Err(outcome) => self.take_outcome(outcome),
+        if let Err(outcome) = self.binding.dispatch(Event::Open) {
+            self.take_outcome(outcome);
         }
         std::future::poll_fn(|cx| {
             self.arm(cx);
@@ -350,13 +346,13 @@ impl<S: Socket> Actor<S> {
     }
 
     /// Ends a connection that is to leave, when all that has arrived is
-    /// handled. `dry` says that nothing more is buffered.
+    /// handled. `dry` says that nothing more is buffered. An event that waits
+    /// for the end of a back-off is handled behind the peer's back: it may wait
+    /// for long, and a socket is not held for it.
     fn leave(&mut self, dry: bool) {
-        if let Some(reason) = &self.leaving
-            && dry
-            && self.batch.is_empty()
-            && !self.binding.is_busy()
-        {
+        let Some(reason) = &self.leaving else { return };
+        let handled = dry && self.batch.is_empty() && !self.binding.is_busy();
+        if handled || self.binding.is_delayed() {
             self.connection.end(reason.clone());
         }
     }

@@ -178,6 +178,9 @@ impl<S: Socket> Actor<S> {
     /// Decides whether anything is taken from the socket.
     pub(super) fn hold(&mut self) {
         if self.leaving.is_none() {
+            if self.connection.take_reconsider() && self.binding.is_left_behind() {
+                self.connection.redeploy();
+            }
             self.leaving = self.connection.leaving();
         }
         let waits = match &mut self.pace {

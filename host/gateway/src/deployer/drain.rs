@@ -1,5 +1,10 @@
 //! Ends connections whose version is not served any more, at a bounded pace,
 //! each when what it has sent is answered.
+//!
+//! A drain picks connections by their version at their last event, and each
+//! decides for itself: one that has been quiet may belong to a version by now that is
+//! served. It stops when its alias is moved again; a further drain goes on from
+//! there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -30,26 +35,39 @@ pub(super) fn drain(managed: &Managed, moved: Moved, server: &ServerConfig) {
         .unwrap_or(server.drain_connections_per_second);
     let commons = Arc::clone(&managed.commons);
     let alias = moved.alias;
+    let generation = alias.generation();
     tokio::spawn(async move {
         for _ in 0..PASSES_MAX {
             let left = left_behind(&commons, &alias);
             if left.is_empty() {
                 return;
             }
-            end(left, per_second).await;
+            let goes_on = || alias.generation() == generation;
+            end(left, per_second, Connection::reconsider, goes_on).await;
+            if !goes_on() {
+                return;
+            }
             tokio::time::sleep(Duration::from_secs(1)).await;
         }
     });
 }
 
-/// Begins to end all connections of a version, or of a function.
+/// Begins to end all connections of a version that was removed, or of a
+/// function.
 pub(super) fn drain_all(commons: &Arc<Commons>, version: Option<Digest>, per_second: u32) {
     let commons = Arc::clone(commons);
+    if let Some(version) = version {
+        commons.remove_version(version);
+    }
     tokio::spawn(async move {
         let stamp = version.map(|version| version.stamp());
         let mut connections = commons.hub().snapshot();
         connections.retain(|connection| stamp.is_none_or(|stamp| connection.server().0 == stamp));
-        end(connections, per_second).await;
+        let ask = match version {
+            Some(_) => Connection::reconsider,
+            None => Connection::redeploy,
+        };
+        end(connections, per_second, ask, || true).await;
     });
 }
 
@@ -69,14 +87,23 @@ fn left_behind(commons: &Commons, alias: &Alias) -> Vec<Arc<Connection>> {
     connections
 }
 
-async fn end(connections: Vec<Arc<Connection>>, per_second: u32) {
+/// Asks connections to end, at a pace, as long as it is to go on.
+async fn end(
+    connections: Vec<Arc<Connection>>,
+    per_second: u32,
+    ask: fn(&Connection),
+    goes_on: impl Fn() -> bool,
+) {
     let per_second = per_second.max(1);
     let each = (per_second / 100).max(1);
     let mut pace = tokio::time::interval((Duration::from_secs(1) * each / per_second).max(PACE));
     for some in connections.chunks(each as usize) {
         pace.tick().await;
+        if !goes_on() {
+            return;
+        }
         for connection in some {
-            connection.redeploy();
+            ask(connection);
             connection.wake();
         }
     }

@@ -157,6 +157,9 @@ impl Managed {
                 .collect();
             self.lead_one(alias, &shares, Migration::Migrate);
         }
+        for alias in self.aliases.values().chain(self.fixed.values()) {
+            alias.retain(|digest| self.record.version(&digest).is_some());
+        }
         if let Some(home) = self.aliases.get(&self.config.alias) {
             self.commons.set_home(home);
         }

@@ -258,8 +258,11 @@ impl Making<'_> {
                 }
             };
             let digest = version.digest();
-            // What was deployed since stays, until the file is another one.
-            is_new = record.configured() != Some(digest) || record.version(&digest).is_none();
+            // What was deployed since stays, until the file is another one. An
+            // alias that the configuration did not name before has nothing yet.
+            is_new = record.configured() != Some(digest)
+                || record.version(&digest).is_none()
+                || record.alias(&config.alias).is_none();
             if is_new {
                 let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
                 self.store.put_component(bytes).await?;
