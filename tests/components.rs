@@ -1,17 +1,14 @@
 //! Components that cannot be functions: each is refused with the sentence and
 //! the hint that its author needs, and whatever the bytes are, nothing panics.
-//! And the cache of compiled components.
 
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use openline_core::config::FunctionConfig;
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
-use openline_engine::alias::Alias;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_engine::{HandlerKind, LoadError, inspect};
 
@@ -24,7 +21,7 @@ const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 /// Compiles everything anew.
 static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| runtime(None));
 
-fn runtime(cache: Option<PathBuf>) -> Arc<Runtime> {
+pub(crate) fn runtime(cache: Option<PathBuf>) -> Arc<Runtime> {
     let options = RuntimeOptions {
         instances: 4,
         ..RuntimeOptions::new(&ServerConfig::default(), cache)
@@ -32,17 +29,17 @@ fn runtime(cache: Option<PathBuf>) -> Arc<Runtime> {
     Arc::new(Runtime::new(options).unwrap())
 }
 
-fn config() -> FunctionConfig {
+pub(crate) fn config() -> FunctionConfig {
     let name = FunctionName::new("tested").unwrap();
     FunctionConfig::new(name, None, Route::new("/tested").unwrap())
 }
 
-fn echo() -> Vec<u8> {
+pub(crate) fn echo() -> Vec<u8> {
     fs::read(openline_guests::ECHO).unwrap()
 }
 
 /// The same component with another name, of the same length, for something.
-fn renamed(component: &[u8], from: &str, to: &str) -> Vec<u8> {
+pub(crate) fn renamed(component: &[u8], from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut bytes = component.to_vec();
     let mut found = 0;
@@ -358,136 +355,4 @@ async fn whatever_is_loaded_of_a_damaged_component_nothing_panics() {
     }
     // The runtime is as good as before.
     RUNTIME.load_alone(&config(), echo()).await.unwrap();
-}
-
-/// The only file of a cache, and what tells one writing of it from another.
-fn cached(folder: &Path) -> (PathBuf, u64) {
-    let entries = fs::read_dir(folder).unwrap();
-    let paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
-    let [path] = paths.as_slice() else {
-        panic!("not one file: {paths:?}");
-    };
-    assert!(path.extension().is_some_and(|ending| ending == "compiled"));
-    (path.clone(), fs::metadata(path).unwrap().ino())
-}
-
-#[tokio::test]
-async fn a_component_is_compiled_once_and_then_found_in_the_cache() {
-    let parent = tempfile::tempdir().unwrap();
-    let folder = parent.path().join("a/cache");
-    let first = runtime(Some(folder.clone()));
-    first.load_alone(&config(), echo()).await.unwrap();
-    let (path, made) = cached(&folder);
-    // It holds code that the host will run: nobody else may write there.
-    let mode = fs::metadata(&folder).unwrap().permissions().mode();
-    assert_eq!(mode & 0o777, 0o700);
-    // Neither the same host nor another writes it again.
-    first.load_alone(&config(), echo()).await.unwrap();
-    runtime(Some(folder.clone()))
-        .load_alone(&config(), echo())
-        .await
-        .unwrap();
-    assert_eq!(cached(&folder), (path.clone(), made));
-    // It is this file that is loaded: with another component's content in its
-    // place, that one is.
-    let other = tempfile::tempdir().unwrap();
-    let trap = fs::read(openline_guests::FAULT_TRAP).unwrap();
-    let second = runtime(Some(other.path().into()));
-    second.load_alone(&config(), trap).await.unwrap();
-    fs::copy(cached(other.path()).0, &path).unwrap();
-    let function = Alias::to(first.load_alone(&config(), echo()).await.unwrap());
-    let request = openline_core::event::UpgradeRequest {
-        uri: "/tested?at=upgrade".into(),
-        ..Default::default()
-    };
-    let failed = function.upgrade(request).await.unwrap_err();
-    assert_eq!(failed.to_string(), "function fault: trap");
-}
-
-#[tokio::test]
-async fn a_damaged_file_in_the_cache_is_compiled_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let runtime = runtime(Some(folder.path().into()));
-    runtime.load_alone(&config(), echo()).await.unwrap();
-    let (path, _) = cached(folder.path());
-    let whole = fs::read(&path).unwrap();
-    let mut last_bit = whole.clone();
-    *last_bit.last_mut().unwrap() ^= 1;
-    let mut digest = whole.clone();
-    digest[0] ^= 1;
-    let torn = whole[..whole.len() / 2].to_vec();
-    for damaged in [
-        Vec::new(),
-        vec![0; 10],
-        vec![0; 5000],
-        torn,
-        digest,
-        last_bit,
-    ] {
-        // As a crash or a bad disk would leave it.
-        fs::write(&path, &damaged).unwrap();
-        let (_, before) = cached(folder.path());
-        runtime.load_alone(&config(), echo()).await.unwrap();
-        let (_, made) = cached(folder.path());
-        assert_ne!(before, made, "it is not written anew");
-        assert_eq!(fs::read(&path).unwrap().len(), whole.len());
-        runtime.load_alone(&config(), echo()).await.unwrap();
-        assert_eq!(cached(folder.path()).1, made);
-    }
-}
-
-#[tokio::test]
-async fn a_whole_file_of_other_settings_in_the_cache_is_compiled_again() {
-    let folder = tempfile::tempdir().unwrap();
-    let runtime = runtime(Some(folder.path().into()));
-    runtime.load_alone(&config(), echo()).await.unwrap();
-    let (path, _) = cached(folder.path());
-    let right = fs::read(&path).unwrap();
-    // Compiled for fuel, as by another version: nothing but the engine's own
-    // check tells the two apart.
-    let other = tempfile::tempdir().unwrap();
-    let mut metered = config();
-    metered.limit.fuel_per_event = 10_000_000;
-    let second = self::runtime(Some(other.path().into()));
-    second.load_alone(&metered, echo()).await.unwrap();
-    fs::copy(cached(other.path()).0, &path).unwrap();
-    assert_ne!(fs::read(&path).unwrap(), right);
-    let (_, before) = cached(folder.path());
-    runtime.load_alone(&config(), echo()).await.unwrap();
-    assert_ne!(cached(folder.path()).1, before, "it is not written anew");
-    assert_eq!(fs::read(&path).unwrap().len(), right.len());
-}
-
-#[tokio::test]
-async fn a_cache_that_cannot_be_had_is_done_without() {
-    let parent = tempfile::tempdir().unwrap();
-    let file = parent.path().join("file");
-    fs::write(&file, "not a folder").unwrap();
-    let runtime = runtime(Some(file.join("cache")));
-    runtime.load_alone(&config(), echo()).await.unwrap();
-    // One that goes away meanwhile is no reason to stop either.
-    let folder = parent.path().join("cache");
-    let runtime = self::runtime(Some(folder.clone()));
-    fs::remove_dir(&folder).unwrap();
-    runtime.load_alone(&config(), echo()).await.unwrap();
-}
-
-#[tokio::test]
-async fn what_is_refused_is_not_cached_as_good() {
-    let folder = tempfile::tempdir().unwrap();
-    let runtime = runtime(Some(folder.path().into()));
-    let wrong = renamed(&echo(), "messages", "mezzages");
-    for _ in 0..2 {
-        let error = runtime
-            .load_alone(&config(), wrong.clone())
-            .await
-            .unwrap_err();
-        assert!(matches!(error, LoadError::WrongTypes(_)), "{error}");
-    }
-    // Whether with fuel or without is a setting: each has a file of its own.
-    let mut metered = config();
-    metered.limit.fuel_per_event = 10_000_000;
-    runtime.load_alone(&metered, echo()).await.unwrap();
-    runtime.load_alone(&config(), echo()).await.unwrap();
-    assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 3);
 }

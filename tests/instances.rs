@@ -6,8 +6,14 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
-use openline_core::config::ServerConfig;
+use openline_core::config::{FunctionConfig, ServerConfig};
+use openline_core::event::UpgradeRequest;
+use openline_core::name::FunctionName;
+use openline_core::route::Route;
+use openline_engine::LoadError;
+use openline_engine::alias::Alias;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_engine::version::UpgradeError;
 
 use crate::harness::{Client, Closed, Host, eventually, within};
 
@@ -353,4 +359,88 @@ async fn an_instance_with_a_plain_handler_serves_one_call_at_a_time() {
     };
     assert!(matches!(first, Some(Ok(Message::Close(_)))), "{first:?}");
     assert_eq!(waiting.next_text().await, "x");
+}
+
+/// How many core modules a component has on its outermost level.
+fn core_modules(component: &[u8]) -> u8 {
+    let (mut place, mut found) = (8, 0);
+    while place < component.len() {
+        found += u8::from(component[place] == 1);
+        let (mut size, mut shift) = (0, 0);
+        loop {
+            place += 1;
+            size |= usize::from(component[place] & 0x7f) << shift;
+            shift += 7;
+            if component[place] & 0x80 == 0 {
+                break;
+            }
+        }
+        place += 1 + size;
+    }
+    found
+}
+
+/// The echo with so many memories more, each in a core instance of its own.
+fn with_memories(count: u8) -> Vec<u8> {
+    let mut bytes = std::fs::read(openline_guests::ECHO).unwrap();
+    let modules = core_modules(&bytes);
+    let module = b"\0asm\x01\0\0\0\x05\x03\x01\0\0";
+    bytes.extend([1, u8::try_from(module.len()).unwrap()]);
+    bytes.extend(module);
+    bytes.extend([2, 1 + 3 * count, count]);
+    bytes.extend([0, modules, 0].repeat(count.into()));
+    bytes
+}
+
+#[tokio::test]
+async fn a_component_with_many_memories_takes_more_places_and_leaves_those_of_others() {
+    let options = |instances| RuntimeOptions {
+        instances,
+        ..RuntimeOptions::new(&ServerConfig::default(), None)
+    };
+    let config = |instances| {
+        let name = FunctionName::new("tested").unwrap();
+        let mut config = FunctionConfig::new(name, None, Route::new("/tested").unwrap());
+        config.instance.concurrency = 1;
+        config.instance.instances = instances;
+        config
+    };
+    // With its own memory ten: five places.
+    let large = with_memories(9);
+    let few = Arc::new(Runtime::new(options(4)).unwrap());
+    let error = few
+        .load_alone(&config(100), large.clone())
+        .await
+        .unwrap_err();
+    assert!(matches!(error, LoadError::TooManyPlaces { .. }), "{error}");
+    assert!(error.to_string().contains("5 places"), "{error}");
+    let runtime = Arc::new(Runtime::new(options(16)).unwrap());
+    let ask = async |function: &Arc<Alias>| {
+        let asked = function.upgrade(UpgradeRequest::default()).await;
+        asked.map(|decided| decided.unwrap())
+    };
+    // It may have ten places, and that is two instances.
+    let hog = runtime
+        .load_alone(&config(10), large.clone())
+        .await
+        .unwrap();
+    let hog = Alias::to(hog);
+    let kept = [ask(&hog).await.unwrap(), ask(&hog).await.unwrap()];
+    assert_eq!(ask(&hog).await.unwrap_err(), UpgradeError::Full);
+    assert_eq!((hog.instances(), runtime.instances()), (2, 2));
+    // One that may have less than an instance takes has one all the same.
+    let one = Alias::to(runtime.load_alone(&config(1), large.clone()).await.unwrap());
+    let last = ask(&one).await.unwrap();
+    assert_eq!(ask(&one).await.unwrap_err(), UpgradeError::Full);
+    // Fifteen of sixteen are taken: another function has the last.
+    let echo = std::fs::read(openline_guests::ECHO).unwrap();
+    let other = Alias::to(runtime.load_alone(&config(100), echo).await.unwrap());
+    let served = ask(&other).await.unwrap();
+    for _ in 0..10 {
+        // And past that it is full, however often it is asked: no fault.
+        assert_eq!(ask(&other).await.unwrap_err(), UpgradeError::Full);
+    }
+    // A trial needs none of them.
+    runtime.load_alone(&config(100), large).await.unwrap();
+    drop((kept, last, served));
 }

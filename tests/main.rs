@@ -20,6 +20,8 @@ mod backoff;
 mod channels;
 mod cli;
 mod closing;
+mod compile_cache;
+mod compiling;
 mod components;
 mod config;
 mod connections;

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::ops::Deref;
+use std::sync::Arc;
 
 use openline_core::config::ServerConfig;
+use openline_engine::runtime::Runtime;
 use openline_gateway::admin::{Admin, AdminOptions};
 use openline_gateway::listen;
 use serde_json::Value;
@@ -110,18 +112,28 @@ impl AdminBuilder {
 
     pub async fn start(self) -> AdminHost {
         let host = self.host.start().await;
-        let options = AdminOptions {
-            component_bytes: self.component_bytes,
-            listen: host.address,
-        };
-        let listener = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
-        let address = listener.local_addr().unwrap();
-        let admin = Admin::new(listener, host.deployer.clone(), options).unwrap();
-        AdminHost {
-            host,
-            admin: address,
-            serving: tokio::spawn(admin.serve()),
-        }
+        administer(host, self.component_bytes)
+    }
+
+    /// The same on a runtime of its own.
+    pub async fn start_on(self, runtime: &Arc<Runtime>) -> AdminHost {
+        let host = self.host.start_on(runtime).await;
+        administer(host, self.component_bytes)
+    }
+}
+
+fn administer(host: Host, component_bytes: usize) -> AdminHost {
+    let options = AdminOptions {
+        component_bytes,
+        listen: host.address,
+    };
+    let listener = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let admin = Admin::new(listener, host.deployer.clone(), options).unwrap();
+    AdminHost {
+        host,
+        admin: address,
+        serving: tokio::spawn(admin.serve()),
     }
 }
 

@@ -78,6 +78,15 @@ pub async fn shell(folder: &Path, admin: &str, line: &str, patience: Duration) -
     Ended::from(output.unwrap())
 }
 
+/// The same, under limits of the shell.
+pub async fn openline_under(limits: &str, arguments: &[&str]) -> Ended {
+    let binary = env!("CARGO_BIN_EXE_openline");
+    let script = format!("{limits}; exec {binary} \"$@\"");
+    let mut words = vec!["-c", &script, "openline"];
+    words.extend(arguments);
+    ended(prepared(Command::new("sh"), &words), arguments).await
+}
+
 async fn ended(mut command: Command, arguments: &[&str]) -> Ended {
     let what = format!("`openline {}` to end", arguments.join(" "));
     Ended::from(within(&what, command.output()).await.unwrap())

@@ -178,7 +178,9 @@ impl Binding {
             self.opened = match outcome {
                 EventOutcome::Done => Opened::Yes,
                 EventOutcome::Fault(fault) if fault != Fault::Start => Opened::Yes,
-                EventOutcome::Fault(_) | EventOutcome::Returned(_) => Opened::No,
+                EventOutcome::Fault(_) | EventOutcome::Full | EventOutcome::Returned(_) => {
+                    Opened::No
+                }
             };
         }
         match outcome {
@@ -186,6 +188,10 @@ impl Binding {
             EventOutcome::Fault(fault) => {
                 self.seat = None;
                 Some(Outcome::Fault(fault))
+            }
+            EventOutcome::Full => {
+                self.seat = None;
+                Some(Outcome::Full)
             }
             EventOutcome::Returned(event) => {
                 self.seat = None;

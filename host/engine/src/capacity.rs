@@ -1,25 +1,42 @@
 //! How many instances all functions of a host have together.
 //!
-//! Each has its place in the engines' pools, so this bounds them: a function's
-//! own `instances` may promise more than there is.
+//! Each takes places in the engines' pools, so this bounds them: a function's
+//! own `instances` may promise more than there is. Nearly all take one place; a
+//! component with more memories or tables than a place has takes several, so
+//! that no component can use up what others were promised.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Memories that a place stands for: one of its own, and one of an adapter.
+pub(crate) const MEMORIES_PER_PLACE: u32 = 2;
+/// Tables that a place stands for: of a module, its adapter, and the shims
+/// between them.
+pub(crate) const TABLES_PER_PLACE: u32 = 4;
+
+/// How many places an instance takes, with so many memories and tables in it.
+pub(crate) fn places(memories: u32, tables: u32) -> u32 {
+    let memories = memories.div_ceil(MEMORIES_PER_PLACE);
+    let tables = tables.div_ceil(TABLES_PER_PLACE);
+    memories.max(tables).max(1)
+}
 
 /// The host's `instances`.
 #[derive(Debug)]
 pub(crate) struct Capacity {
     most: u32,
+    taken: AtomicU32,
     live: AtomicU32,
     /// Counts all that there have been.
     made: AtomicU64,
 }
 
-/// One instance's place; given back when it is dropped, which must be after
+/// One instance's places; given back when it is dropped, which must be after
 /// its store.
 #[derive(Debug)]
 pub(crate) struct Place {
     capacity: Arc<Capacity>,
+    places: u32,
     number: u64,
 }
 
@@ -27,6 +44,7 @@ impl Capacity {
     pub(crate) fn new(instances: u32) -> Self {
         Self {
             most: instances,
+            taken: AtomicU32::new(0),
             live: AtomicU32::new(0),
             made: AtomicU64::new(0),
         }
@@ -37,13 +55,19 @@ impl Capacity {
         self.live.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn take(self: &Arc<Self>) -> Option<Place> {
-        let more = |live| (live < self.most).then_some(live + 1);
-        let taken = self
-            .live
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more);
-        taken.is_ok().then(|| Place {
+    /// Takes the places of one instance, if they are there.
+    pub(crate) fn take(self: &Arc<Self>, places: u32) -> Option<Place> {
+        let more = |taken: u32| {
+            let taken = taken.checked_add(places)?;
+            (taken <= self.most).then_some(taken)
+        };
+        self.taken
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()?;
+        self.live.fetch_add(1, Ordering::Relaxed);
+        Some(Place {
             capacity: Arc::clone(self),
+            places,
             number: self.made.fetch_add(1, Ordering::Relaxed) + 1,
         })
     }
@@ -59,6 +83,9 @@ impl Place {
 impl Drop for Place {
     fn drop(&mut self) {
         self.capacity.live.fetch_sub(1, Ordering::Relaxed);
+        self.capacity
+            .taken
+            .fetch_sub(self.places, Ordering::Relaxed);
     }
 }
 
@@ -69,12 +96,40 @@ mod tests {
     #[test]
     fn at_its_limit_and_one_past_it() {
         let capacity = Arc::new(Capacity::new(2));
-        let first = capacity.take();
-        let second = capacity.take();
+        let first = capacity.take(1);
+        let second = capacity.take(1);
         assert!(first.is_some() && second.is_some());
-        assert!(capacity.take().is_none());
+        assert!(capacity.take(1).is_none());
         drop(first);
         assert_eq!(capacity.live(), 1);
-        assert!(capacity.take().is_some());
+        assert!(capacity.take(1).is_some());
+    }
+
+    #[test]
+    fn an_instance_of_several_places_counts_as_one_and_takes_them_all() {
+        let capacity = Arc::new(Capacity::new(5));
+        let large = capacity.take(4).unwrap();
+        assert_eq!(capacity.live(), 1);
+        assert!(capacity.take(2).is_none());
+        let small = capacity.take(1);
+        assert!(small.is_some() && capacity.take(1).is_none());
+        drop(large);
+        assert!(capacity.take(u32::MAX).is_none());
+        assert!(capacity.take(4).is_some());
+    }
+
+    #[test]
+    fn places_follow_what_an_instance_needs_most_of() {
+        for (memories, tables, needed) in [
+            (0, 0, 1),
+            (1, 3, 1),
+            (2, 4, 1),
+            (3, 0, 2),
+            (0, 5, 2),
+            (16, 4, 8),
+            (2, 16, 4),
+        ] {
+            assert_eq!(places(memories, tables), needed, "{memories}, {tables}");
+        }
     }
 }

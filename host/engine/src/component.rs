@@ -1,44 +1,28 @@
-//! From a component's bytes to something instances can be made of: which
-//! handler it exports, compiled or loaded from the cache, linked and tried.
+//! What instances can be made of: a component that is compiled, linked and
+//! tried, and why one cannot be a function.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 use futures_util::FutureExt;
 use openline_core::fault::Fault;
-use wasmparser::{Encoding, Parser, Payload};
+use openline_core::limits::{MEMORIES_MAX, TABLES_MAX};
 use wasmtime::component::{
     Component, ComponentExportIndex, Instance, InstancePre, Resource, TypedFunc,
 };
-use wasmtime::{Engine, Store};
+use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
 
 use crate::bindings::{MessageOwned, MessageRef, types};
+use crate::capacity;
+use crate::inspect::HandlerKind;
 use crate::store::{Handle, StoreData};
 use crate::ticker::Ticker;
 
-const PLAIN: &str = "openline:websocket/websocket-handler@0.1.0";
-const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.1.0";
+pub(crate) const PLAIN: &str = "openline:websocket/websocket-handler@0.1.0";
+pub(crate) const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.1.0";
 const PLAIN_ALARM: &str = "openline:websocket/alarm-handler@0.1.0";
 const ASYNCHRONOUS_ALARM: &str = "openline:websocket/async-alarm-handler@0.1.0";
 const HIBERNATION: &str = "openline:websocket/hibernation-handler@0.1.0";
-
-/// Which of the two handlers a component exports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HandlerKind {
-    /// `websocket-handler`: one call at a time in an instance.
-    Plain,
-    /// `async-websocket-handler`: many calls in flight.
-    Async,
-}
-
-/// What a component says about itself.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Contract {
-    /// The handler it exports.
-    pub handler: HandlerKind,
-    /// The interfaces it imports, in its order.
-    pub imports: Vec<String>,
-}
 
 /// Why a component cannot be a function.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +38,34 @@ pub enum LoadError {
     /// Compiling it takes longer than the host's `compile_timeout`.
     #[error("the component is not compiled after {0:?} (compile_timeout)")]
     CompileTimeout(std::time::Duration),
+    /// Compiling it takes more address space than `compile_memory_bytes`.
+    #[error("compiling the component takes more memory than {0} bytes (compile_memory_bytes)")]
+    CompileMemory(usize),
+    /// The compiler ended without an answer.
+    #[error("the compiler ended before it was done: {0}")]
+    CompilerEnded(String),
+    /// It is made of more parts than a component may have.
+    #[error("the component has more than {most} {what}")]
+    TooComplex {
+        /// The limit.
+        most: u64,
+        /// What is counted; of nested components as often as they are
+        /// instantiated.
+        what: &'static str,
+    },
+    /// It instantiates a component or a core module that it is given.
+    #[error("the component instantiates a component or a core module that it does not contain")]
+    NotContained,
+    /// Each instance takes more places than there are.
+    #[error(
+        "an instance of the component takes {needed} places for its memories and tables, more than {most} (instances)"
+    )]
+    TooManyPlaces {
+        /// What an instance takes.
+        needed: u32,
+        /// The host's `instances`.
+        most: u32,
+    },
     /// Not WebAssembly at all.
     #[error("this is not a WebAssembly file")]
     NotWasm,
@@ -81,6 +93,9 @@ pub enum LoadError {
     /// A trial instance could not be made.
     #[error("the component does not start: {0}")]
     Start(String),
+    /// There is no address space for an engine.
+    #[error("the host gets no address space for instances: {0}")]
+    AddressSpace(String),
     /// The host could not do its part.
     #[error("the host cannot prepare the component: {0}")]
     Host(String),
@@ -92,6 +107,15 @@ impl LoadError {
         match self {
             Self::TooBig { .. } => "build in release mode and strip it, or raise the limit",
             Self::CompileTimeout(_) => "split the component, or raise the limit",
+            Self::CompileMemory(_) => "split the component, or raise the limit",
+            Self::CompilerEnded(_) => "build it again; if it stays, report it with the component",
+            Self::TooComplex { .. } => {
+                "compose it of fewer parts; what toolchains make stays far below this"
+            }
+            Self::NotContained => "compose components by their instances, as `wac plug` does",
+            Self::TooManyPlaces { .. } => {
+                "build it with fewer memories and tables, or raise the limit"
+            }
             Self::NotWasm | Self::Damaged(_) => "build it again with `openline build`",
             Self::CoreModule => "`openline build` makes the component from it",
             Self::NoHandler(_) => "export a handler with `openline_sdk::export!`",
@@ -102,7 +126,12 @@ impl LoadError {
             }
             Self::Compile(_) => "build it again; if it stays, report it with the component",
             Self::Start(_) => "look for code that runs before the first call, and at memory_bytes",
-            Self::Host(_) => "see the host's log",
+            Self::AddressSpace(_) => {
+                "lift the limit on the host's address space (`ulimit -v`, systemd's `LimitAS`, `vm.overcommit_memory = 2`), or lower `instances`: each reserves 16 GiB of addresses, which take no memory"
+            }
+            Self::Host(_) => {
+                "this is about the host, not about the component: mend what the message names and try again"
+            }
         }
     }
 }
@@ -112,6 +141,8 @@ pub(crate) struct Loaded {
     pub(crate) engine: Engine,
     pub(crate) kind: HandlerKind,
     pub(crate) metered: bool,
+    /// What an instance takes of the host's `instances`.
+    pub(crate) places: u32,
     pre: InstancePre<StoreData>,
     indices: Indices,
     /// Kept as long as there is a function: without it nothing stops a guest.
@@ -145,70 +176,6 @@ type AlarmExport = TypedFunc<(Option<Connection>, String, u32), ()>;
 
 pub(crate) type PlainExports = Exports<&'static [MessageRef<'static>]>;
 pub(crate) type AsyncExports = Exports<Vec<MessageOwned>>;
-
-/// Reads what a component exports and imports, without compiling it.
-pub fn inspect(bytes: &[u8]) -> Result<Contract, LoadError> {
-    if !bytes.starts_with(b"\0asm") {
-        return Err(LoadError::NotWasm);
-    }
-    let (mut exports, mut imports) = (Vec::new(), Vec::new());
-    let mut depth = 0_usize;
-    let damaged = |error: wasmparser::BinaryReaderError| LoadError::Damaged(error.to_string());
-    for payload in Parser::new(0).parse_all(bytes) {
-        match payload.map_err(damaged)? {
-            Payload::Version {
-                encoding: Encoding::Module,
-                ..
-            } if depth == 0 => {
-                return Err(LoadError::CoreModule);
-            }
-            Payload::ModuleSection {
-                unchecked_range, ..
-            }
-            | Payload::ComponentSection {
-                unchecked_range, ..
-            } => {
-                // The parser believes a nested one that ends with the file.
-                if unchecked_range.end > bytes.len() {
-                    return Err(LoadError::Damaged("it ends too early".into()));
-                }
-                depth += 1;
-            }
-            Payload::End(_) => depth = depth.saturating_sub(1),
-            Payload::ComponentExportSection(section) if depth == 0 => {
-                for export in section {
-                    exports.push(export.map_err(damaged)?.name.name.to_owned());
-                }
-            }
-            Payload::ComponentImportSection(section) if depth == 0 => {
-                for import in section {
-                    imports.push(import.map_err(damaged)?.name.name.to_owned());
-                }
-            }
-            _ => {}
-        }
-    }
-    let has = |name: &str| exports.iter().any(|export| export == name);
-    let handler = match (has(PLAIN), has(ASYNCHRONOUS)) {
-        (true, false) => HandlerKind::Plain,
-        (false, true) => HandlerKind::Async,
-        (true, true) => return Err(LoadError::BothHandlers),
-        (false, false) => {
-            let listed: Vec<_> = exports
-                .iter()
-                .take(8)
-                .map(|name| format!("`{name}`"))
-                .collect();
-            let listed = if listed.is_empty() {
-                "nothing".into()
-            } else {
-                listed.join(", ")
-            };
-            return Err(LoadError::NoHandler(listed));
-        }
-    };
-    Ok(Contract { handler, imports })
-}
 
 impl Loaded {
     pub(crate) fn new(
@@ -244,6 +211,7 @@ impl Loaded {
             engine: component.engine().clone(),
             kind,
             metered,
+            places: places(component),
             pre,
             indices,
             _ticker: ticker,
@@ -319,6 +287,19 @@ impl Loaded {
     }
 }
 
+/// How many places an instance takes.
+fn places(component: &Component) -> u32 {
+    let (memories, tables) = match component.resources_required() {
+        Some(resources) => (resources.num_memories, resources.num_tables),
+        // Only with modules from elsewhere, and `inspect` refuses those.
+        None => {
+            let most = |most: u64| u32::try_from(most).unwrap_or(u32::MAX);
+            (most(MEMORIES_MAX), most(TABLES_MAX))
+        }
+    };
+    capacity::places(memories, tables)
+}
+
 impl std::fmt::Debug for Loaded {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Loaded")
@@ -336,6 +317,12 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// The engine's pools had no room: nothing that the function did.
+    pub(crate) fn is_no_room(&self) -> bool {
+        let cause = self.cause.as_ref();
+        cause.is_some_and(|cause| cause.is::<PoolConcurrencyLimitError>())
+    }
+
     pub(crate) fn describe(&self) -> String {
         match &self.cause {
             Some(cause) => format!("{} ({cause:#})", self.fault.reason()),

@@ -25,8 +25,9 @@ use tokio::time::{Instant, Sleep};
 
 use crate::bindings::types;
 use crate::capacity::Place;
-use crate::component::{Decision, Failure, HandlerKind};
+use crate::component::{Decision, Failure};
 use crate::driver::Driver;
+use crate::inspect::HandlerKind;
 use crate::mailbox::{
     AlarmOutcome, AlarmReply, EventOutcome, Job, Mailbox, Turn, UpgradeOutcome, UpgradeReply,
 };
@@ -127,6 +128,15 @@ pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place
     });
     match end {
         End::Idle => tracing::debug!(function = %name, "an idle instance is dropped"),
+        End::Failed(failure, askers) if failure.is_no_room() => {
+            let cause = failure.describe();
+            tracing::warn!(function = %name, "the host has no room for an instance: {cause}");
+            let freed = ended.free();
+            askers.into_iter().for_each(|asker| asker.refuse(&freed));
+            // A new instance would find no room either.
+            let asked = instance.mailbox.take_asked();
+            asked.into_iter().for_each(Job::refuse);
+        }
         End::Failed(failure, askers) => {
             let fault = failure.fault;
             let cause = failure.describe();
@@ -363,6 +373,16 @@ impl Asker {
             Self::Upgrade(seat, reply) => drop(reply.send(judge(decision, seat))),
             Self::Event(turn) => turn.finish(EventOutcome::Done),
             Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Done)),
+        }
+    }
+
+    /// The host has no room.
+    fn refuse(self, _freed: &Freed) {
+        match self {
+            Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Full)),
+            Self::Event(turn) => turn.finish(EventOutcome::Full),
+            // It is tried again later.
+            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Fault(Fault::Host))),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Runs functions: the only package that knows wasmtime.
 //!
-//! A [`runtime::Runtime`] compiles components; a [`version::Version`] owns the
+//! A [`runtime::Runtime`] compiles components, in a process of their own where
+//! there is a [`compiler::Compiler`] for it; a [`version::Version`] owns the
 //! instances of one. An [`alias::Alias`] is the front door: it leads to one
 //! version or to several, decides about upgrades and gives each connection a
 //! [`binding::Binding`], through which events go in. What a function sends
@@ -19,13 +20,18 @@ mod budget;
 mod cache;
 mod capacity;
 pub mod commons;
+pub mod compiler;
 mod component;
 mod concurrent;
 #[cfg(test)]
 #[path = "../../../tests/harness/deadlocks.rs"]
 mod deadlocks;
 mod driver;
+mod engines;
 mod host;
+mod inspect;
+#[cfg(test)]
+mod inspect_tests;
 mod instance;
 mod log;
 mod mailbox;
@@ -42,4 +48,5 @@ pub mod version;
 mod version_tests;
 mod watch;
 
-pub use component::{Contract, HandlerKind, LoadError, inspect};
+pub use component::LoadError;
+pub use inspect::{Contract, HandlerKind, inspect};

@@ -57,6 +57,8 @@ pub(crate) enum UpgradeOutcome {
     /// The answer breaks the contract; the text says how.
     Invalid(String),
     Fault(Fault),
+    /// The host has no room for the instance.
+    Full,
     /// The instance ended before it began; ask another one.
     Returned(Box<UpgradeRequest>),
 }
@@ -68,6 +70,8 @@ pub(crate) type UpgradeReply = oneshot::Sender<UpgradeOutcome>;
 pub(crate) enum EventOutcome {
     Done,
     Fault(Fault),
+    /// The host has no room for the instance.
+    Full,
     /// The instance ended before it began; give it to another one.
     Returned(Event),
 }
@@ -189,6 +193,18 @@ impl Job {
     }
 }
 
+impl Job {
+    /// Whoever asked is told that the host has no room.
+    pub(crate) fn refuse(self) {
+        match self {
+            Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Full)),
+            Self::Event(_, turn) => turn.finish(EventOutcome::Full),
+            // It is tried again later.
+            Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Fault(Fault::Host))),
+        }
+    }
+}
+
 // === impl Queue ===
 
 impl Queue {
@@ -273,7 +289,7 @@ mod tests {
     use super::*;
 
     fn job() -> Job {
-        let budget = Arc::new(HostBudget::new(0, 0));
+        let budget = HostBudget::new(0, 0).function();
         let connection = Connection::new(Facts::default(), Arc::default(), budget);
         let line = Arc::new(Line::new(Arc::new(connection)));
         Job::Event(Event::Open, Turn::new(line))

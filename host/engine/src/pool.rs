@@ -194,10 +194,10 @@ impl Pool {
         state: &mut State,
     ) -> Result<(Arc<Instance>, Place), Full> {
         let stopping = self.shared.commons.is_stopping();
-        if stopping || state.instances() >= self.shared.policy.instances as usize {
+        if stopping || state.instances() >= self.instances_max() {
             return Err(Full);
         }
-        let place = self.shared.capacity.take().ok_or(Full)?;
+        let place = self.shared.capacity.take(self.loaded.places).ok_or(Full)?;
         let instance = Arc::new(Instance {
             number: place.number(),
             pool: Arc::downgrade(self),
@@ -223,6 +223,14 @@ impl Pool {
             instance,
             first: true,
         }
+    }
+
+    /// How many instances there may be at once: `instances`, and fewer of those
+    /// that take several places each, so that a function's part of the host's
+    /// places is the same whatever its component is made of.
+    fn instances_max(&self) -> usize {
+        let most = self.shared.policy.instances / self.loaded.places.max(1);
+        most.max(1) as usize
     }
 
     /// Forgets an instance whose guest code has stopped. Again is harmless.

@@ -1,9 +1,9 @@
-//! The engines, and how a component becomes a version of a function.
+//! How a component becomes a version of a function: inspected, compiled or
+//! found compiled, linked and tried.
 //!
-//! There are up to four engines, each made when the first component needs it:
-//! with and without asynchronous functions, with and without fuel. They share
-//! their settings and one thread that advances their epoch. Bounded by the
-//! pooling allocator: a place for each instance that may be live.
+//! Engines are made when the first component needs them and share one thread
+//! that advances their epoch. Bounded by `compilations` at once, each within
+//! `compile_timeout` and `compile_memory_bytes`, and by places for trials.
 
 use std::collections::HashMap;
 use std::num::NonZero;
@@ -19,37 +19,22 @@ use openline_core::name::FunctionName;
 use openline_store::Store;
 use parking_lot::Mutex;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
-use wasmtime::component::{Component, Linker};
-use wasmtime::{Config, Engine, PoolingAllocationConfig, WasmBacktraceDetails};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use wasmtime::component::Component;
 
 use crate::alarms::AlarmClock;
 use crate::cache::Cache;
 use crate::capacity::Capacity;
 use crate::commons::Commons;
-use crate::component::{Contract, HandlerKind, LoadError, Loaded, inspect};
-use crate::host;
+use crate::compiler::{self, Compiler, Task};
+use crate::component::{LoadError, Loaded};
+use crate::engines::{self, EngineKind, Prepared};
+use crate::inspect::{Contract, inspect};
 use crate::log::LogRate;
-use crate::store::{Shared, StoreData};
+use crate::store::Shared;
 use crate::ticker::Ticker;
 use crate::turns::LongRuns;
 use crate::version::Version;
-
-/// Guest stacks of this size overflow; wasmtime's default. Rust's own main
-/// threads have more, but handlers are shallow.
-const STACK_BYTES: usize = 512 * 1024;
-/// What a fiber has for guest and host frames together.
-const FIBER_BYTES: usize = 1024 * 1024;
-/// What of a stack is cleared by hand when its instance goes, and stays
-/// resident; the rest is given back to the system. Handlers touch less.
-const STACK_KEPT_BYTES: usize = 16 * 1024;
-/// Core instances and memories of one component: its module, the adapter, the
-/// shims between them, and as many for languages that link several modules.
-const MODULES_PER_COMPONENT_MAX: u32 = 16;
-
-/// Elements of one table that the pools have room for: what `table_elements`
-/// may be.
-const TABLE_ELEMENTS_MAX: usize = 100_000;
 
 /// What an operator decides about the engines.
 #[derive(Clone, Debug)]
@@ -57,12 +42,18 @@ pub struct RuntimeOptions {
     /// Instances of all functions together.
     pub instances: u32,
     /// Places for instances beside those: each load makes one for a trial. A
-    /// load that finds none fails.
+    /// load that finds none waits.
     pub trials: u32,
     /// Alarms of all functions that belong to no connection.
     pub alarms: u32,
     /// Where compiled components are kept; none to compile at each start.
     pub cache: Option<PathBuf>,
+    /// What is kept there.
+    pub cache_bytes: usize,
+    /// Who compiles.
+    pub compiler: Compiler,
+    /// The address space of a compiler that is a process of its own.
+    pub compile_memory_bytes: usize,
     /// The largest component, in bytes.
     pub component_bytes: usize,
     /// How long compiling one component may take.
@@ -88,6 +79,7 @@ pub struct Runtime {
     capacity: Arc<Capacity>,
     long_runs: LongRuns,
     compiling: Arc<Semaphore>,
+    trials: Arc<Semaphore>,
     clock: Arc<AlarmClock>,
 }
 
@@ -96,10 +88,15 @@ impl RuntimeOptions {
     pub fn new(server: &ServerConfig, cache: Option<PathBuf>) -> Self {
         Self {
             instances: server.instances,
-            // More loads are seldom between compiling and their trial's end.
+            // What the largest component takes. More loads are seldom between
+            // compiling and their trial's end; those wait.
             trials: 8,
             alarms: server.alarms,
             cache,
+            cache_bytes: server.cache_bytes,
+            // A library does not know what this program does with a word.
+            compiler: Compiler::InProcess,
+            compile_memory_bytes: server.compile_memory_bytes,
             component_bytes: server.component_bytes,
             compile_timeout: server.compile_timeout,
             compilations: server.compilations,
@@ -124,33 +121,30 @@ fn threads() -> usize {
 #[error("the thread that advances the epoch does not start: {0}")]
 pub struct RuntimeError(#[from] std::io::Error);
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct EngineKind {
-    handler: HandlerKind,
-    metered: bool,
-}
-
-struct Prepared {
-    engine: Engine,
-    linker: Linker<StoreData>,
+/// What is known of a component before it is compiled.
+struct Found {
+    kind: EngineKind,
+    prepared: Arc<Prepared>,
+    /// Compiled before.
+    cached: Option<Component>,
 }
 
 impl Runtime {
     /// Starts without an engine: the first component makes the one it needs.
     pub fn new(options: RuntimeOptions) -> Result<Self, RuntimeError> {
-        let cache = options
-            .cache
-            .as_ref()
-            .and_then(|folder| match Cache::open(folder) {
+        let cache = options.cache.as_ref().and_then(|folder| {
+            match Cache::open(folder, options.cache_bytes) {
                 Ok(cache) => Some(cache),
                 Err(error) => {
                     let folder = folder.display();
                     tracing::warn!(%folder, %error, "no compile cache: each start compiles anew");
                     None
                 }
-            });
+            }
+        });
         let capacity = Arc::new(Capacity::new(options.instances));
         let compiling = Arc::new(Semaphore::new(options.compilations as usize));
+        let trials = Arc::new(Semaphore::new(options.trials as usize));
         let long_runs = LongRuns::new(options.long_runs);
         let clock = Arc::new(AlarmClock::new(options.alarms));
         Ok(Self {
@@ -162,6 +156,7 @@ impl Runtime {
             capacity,
             long_runs,
             compiling,
+            trials,
         })
     }
 
@@ -208,16 +203,19 @@ impl Runtime {
         self.load(config, bytes, &commons).await
     }
 
-    /// The same without the trial: for tests of what fails only later.
+    /// The same without the trial, and with other places for an instance than
+    /// it needs: for tests of what fails only later.
     #[cfg(test)]
     pub(crate) async fn load_untried(
         self: &Arc<Self>,
         config: &FunctionConfig,
         bytes: Vec<u8>,
         commons: &Arc<Commons>,
+        places: Option<u32>,
     ) -> Result<Arc<Version>, LoadError> {
         let shared = self.share(config, &bytes, commons);
-        let loaded = self.compile_in_time(&shared, bytes).await?;
+        let mut loaded = self.compile_in_time(&shared, bytes.into()).await?;
+        loaded.places = places.unwrap_or(loaded.places);
         Ok(Version::new(loaded, shared))
     }
 
@@ -284,8 +282,16 @@ impl Runtime {
         bytes: Vec<u8>,
     ) -> Result<Arc<Version>, LoadError> {
         self.measure(&bytes)?;
-        let loaded = self.compile_in_time(&shared, bytes).await?;
+        let loaded = self.compile_in_time(&shared, bytes.into()).await?;
+        let most = self.options.instances.min(self.options.trials);
+        if loaded.places > most {
+            let needed = loaded.places;
+            return Err(LoadError::TooManyPlaces { needed, most });
+        }
+        let places = self.trials.acquire_many(loaded.places).await;
+        let places = places.expect("the semaphore is never closed");
         loaded.try_out(&shared).await?;
+        drop(places);
         Ok(Version::new(loaded, shared))
     }
 
@@ -299,60 +305,141 @@ impl Runtime {
     }
 
     /// Compiling takes a core for up to seconds: not on a thread that serves
-    /// connections, and not many at once. The compiler cannot be stopped: one
-    /// that takes too long is waited for no more, but keeps its permit until it
-    /// ends, so that there are never more of them than there may be.
+    /// connections, and not many at once. A compiler that is a process of its
+    /// own is killed when it takes too long, or when nobody waits for it any
+    /// more, and its permit is free at once. One in this process cannot be
+    /// stopped: it is waited for no more, but keeps its permit until it ends, so
+    /// that there are never more of them than there may be.
     async fn compile_in_time(
         self: &Arc<Self>,
         shared: &Shared,
-        bytes: Vec<u8>,
+        bytes: Bytes,
     ) -> Result<Loaded, LoadError> {
-        let limits = Arc::clone(&shared.limits);
         let permit = Arc::clone(&self.compiling).acquire_owned().await;
-        let permit = permit.expect("the semaphore is never closed");
-        let runtime = Arc::clone(self);
-        let compiling = tokio::task::spawn_blocking(move || {
-            let compiled = runtime.compile(&bytes, &limits);
-            drop(permit);
-            compiled
-        });
+        let permit = Arc::new(permit.expect("the semaphore is never closed"));
         let time = self.options.compile_timeout;
+        let compiling = self.compile(shared, bytes, permit);
         match tokio::time::timeout(time, compiling).await {
-            Ok(Ok(loaded)) => loaded,
-            Ok(Err(panic)) => Err(LoadError::Host(panic.to_string())),
+            Ok(loaded) => loaded,
             Err(_) => Err(LoadError::CompileTimeout(time)),
         }
     }
 
-    fn compile(&self, bytes: &[u8], limits: &FunctionLimits) -> Result<Loaded, LoadError> {
+    async fn compile(
+        self: &Arc<Self>,
+        shared: &Shared,
+        bytes: Bytes,
+        permit: Arc<OwnedSemaphorePermit>,
+    ) -> Result<Loaded, LoadError> {
+        let (digest, limits) = (shared.digest, Arc::clone(&shared.limits));
+        let component = bytes.clone();
+        let finding = self.beside(&permit, move |runtime| {
+            runtime.find(&component, &digest, &limits)
+        });
+        let found = finding.await?;
+        if let Some(component) = found.cached {
+            let (kind, prepared) = (found.kind, found.prepared);
+            let linking = self.beside(&permit, move |runtime| {
+                runtime.link(kind, &prepared, &component)
+            });
+            return linking.await;
+        }
+        let artifact = match &self.options.compiler {
+            Compiler::InProcess => None,
+            Compiler::Child(program) => {
+                let task = Task {
+                    kind: found.kind,
+                    source_lines: self.options.source_lines,
+                    memory_bytes: self.options.compile_memory_bytes,
+                    timeout: self.options.compile_timeout,
+                };
+                Some(compiler::compile(program, &task, bytes.clone()).await?)
+            }
+        };
+        let (kind, prepared) = (found.kind, found.prepared);
+        let finishing = self.beside(&permit, move |runtime| {
+            let engine = &prepared.engine;
+            let component = match &artifact {
+                Some(artifact) => compiler::load(engine, artifact),
+                None => Component::from_binary(engine, &bytes),
+            };
+            let component = component.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+            runtime.keep(&prepared, &digest, &component, artifact);
+            runtime.link(kind, &prepared, &component)
+        });
+        finishing.await
+    }
+
+    /// Does something on a thread that serves nobody. It goes on when nobody
+    /// waits for it any more, and keeps the permit until its end.
+    async fn beside<T: Send + 'static>(
+        self: &Arc<Self>,
+        permit: &Arc<OwnedSemaphorePermit>,
+        work: impl FnOnce(&Self) -> Result<T, LoadError> + Send + 'static,
+    ) -> Result<T, LoadError> {
+        let (runtime, permit) = (Arc::clone(self), Arc::clone(permit));
+        let working = tokio::task::spawn_blocking(move || {
+            let done = work(&runtime);
+            drop(permit);
+            done
+        });
+        let done = working.await;
+        done.unwrap_or_else(|panic| Err(LoadError::Host(panic.to_string())))
+    }
+
+    fn find(
+        &self,
+        bytes: &[u8],
+        digest: &Digest,
+        limits: &FunctionLimits,
+    ) -> Result<Found, LoadError> {
         let contract = inspect(bytes)?;
         let kind = EngineKind::of(&contract, limits);
         let prepared = self.prepare(kind)?;
-        let engine = &prepared.engine;
-        let digest = Sha256::digest(bytes);
         let cached = self
             .cache
             .as_ref()
-            .and_then(|cache| cache.load(engine, &digest));
-        let component = match cached {
-            Some(component) => component,
-            None => {
-                let component = Component::from_binary(engine, bytes)
-                    .map_err(|error| LoadError::Compile(format!("{error:#}")))?;
-                if let Some(cache) = &self.cache
-                    && let Err(error) = cache.store(engine, &digest, &component)
-                {
-                    tracing::warn!(%error, "a compiled component is not cached");
-                }
-                component
-            }
+            .and_then(|cache| cache.load(&prepared.engine, digest.as_bytes()));
+        Ok(Found {
+            kind,
+            prepared,
+            cached,
+        })
+    }
+
+    /// Keeps what was compiled for the next time, if it can.
+    fn keep(
+        &self,
+        prepared: &Prepared,
+        digest: &Digest,
+        component: &Component,
+        artifact: Option<Vec<u8>>,
+    ) {
+        let Some(cache) = &self.cache else {
+            return;
         };
+        let artifact = match artifact {
+            Some(artifact) => Ok(artifact),
+            None => component.serialize().map_err(std::io::Error::other),
+        };
+        let store = |artifact: Vec<u8>| cache.store(&prepared.engine, digest.as_bytes(), &artifact);
+        if let Err(error) = artifact.and_then(store) {
+            tracing::warn!(%error, "a compiled component is not cached");
+        }
+    }
+
+    fn link(
+        &self,
+        kind: EngineKind,
+        prepared: &Prepared,
+        component: &Component,
+    ) -> Result<Loaded, LoadError> {
         let pre = prepared
             .linker
-            .instantiate_pre(&component)
+            .instantiate_pre(component)
             .map_err(|error| LoadError::UnknownImport(format!("{error:#}")))?;
         let ticker = Arc::clone(&self.ticker);
-        Loaded::new(&component, pre, kind.handler, kind.metered, ticker)
+        Loaded::new(component, pre, kind.handler, kind.metered, ticker)
     }
 
     fn prepare(&self, kind: EngineKind) -> Result<Arc<Prepared>, LoadError> {
@@ -360,98 +447,14 @@ impl Runtime {
         if let Some(found) = prepared.get(&kind) {
             return Ok(Arc::clone(found));
         }
-        let host = |error: wasmtime::Error| LoadError::Host(format!("{error:#}"));
-        let engine = Engine::new(&settings(kind, &self.options)).map_err(host)?;
-        let linker = link(&engine, kind).map_err(host)?;
-        self.ticker.add(engine.clone());
-        let made = Arc::new(Prepared { engine, linker });
+        let made = Arc::new(engines::prepare(kind, &self.options)?);
+        self.ticker.add(made.engine.clone());
         prepared.insert(kind, Arc::clone(&made));
         Ok(made)
-    }
-}
-
-impl EngineKind {
-    /// The engine that a component runs in.
-    fn of(contract: &Contract, limits: &FunctionLimits) -> Self {
-        Self {
-            handler: contract.handler,
-            metered: limits.fuel_per_event > 0,
-        }
-    }
-
-    /// Stacks for so many instances. One with a plain handler makes one call
-    /// after the other, and the next call takes the stack of the last; calls in
-    /// flight that wait have one each, and few wait at a time. Each costs 2 µs
-    /// when the engine is made, for its guard page.
-    fn stacks(self, instances: u32) -> u32 {
-        match self.handler {
-            HandlerKind::Plain => instances,
-            HandlerKind::Async => instances.saturating_mul(2),
-        }
     }
 }
 
 /// What names the version that a component is.
 pub fn digest_of(bytes: &[u8]) -> Digest {
     Digest::new(Sha256::digest(bytes).into())
-}
-
-fn settings(kind: EngineKind, options: &RuntimeOptions) -> Config {
-    let instances = options.instances.saturating_add(options.trials);
-    let modules = instances.saturating_mul(4);
-    let mut pooling = PoolingAllocationConfig::default();
-    pooling
-        .total_component_instances(instances)
-        .total_core_instances(modules)
-        .total_memories(instances.saturating_mul(2))
-        .total_tables(modules)
-        .total_stacks(kind.stacks(instances))
-        .max_core_instances_per_component(MODULES_PER_COMPONENT_MAX)
-        .max_memories_per_component(MODULES_PER_COMPONENT_MAX)
-        .max_tables_per_component(MODULES_PER_COMPONENT_MAX)
-        .table_elements(TABLE_ELEMENTS_MAX)
-        .async_stack_keep_resident(STACK_KEPT_BYTES);
-    let asynchronous = kind.handler == HandlerKind::Async;
-    let mut config = Config::new();
-    config
-        .allocation_strategy(pooling)
-        .epoch_interruption(true)
-        .consume_fuel(kind.metered)
-        .max_wasm_stack(STACK_BYTES)
-        .async_stack_size(FIBER_BYTES)
-        .wasm_component_model(true)
-        // Not as an environment variable says.
-        .wasm_backtrace_details(if options.source_lines {
-            WasmBacktraceDetails::Enable
-        } else {
-            WasmBacktraceDetails::Disable
-        });
-    if asynchronous {
-        config.wasm_component_model_async(true);
-    } else {
-        // Without the bookkeeping for concurrent calls a call costs a third.
-        config.concurrency_support(false);
-        // What one guest left on a stack is neither the next one's to read nor
-        // ours to keep: half a MiB for each place whose guest has recursed. An
-        // asynchronous call has a stack of its own, and clearing it after each
-        // costs half as much as the call: measured, and left out.
-        config.async_stack_zeroing(true);
-    }
-    config
-}
-
-fn link(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Linker<StoreData>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    if kind.handler == HandlerKind::Async {
-        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    }
-    host::add_to_linker(&mut linker, kind.handler)?;
-    Ok(linker)
-}
-
-impl std::fmt::Debug for Prepared {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Prepared").finish_non_exhaustive()
-    }
 }

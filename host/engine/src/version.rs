@@ -12,7 +12,8 @@ use openline_core::name::FunctionName;
 use tokio::sync::oneshot;
 
 use crate::commons::Commons;
-use crate::component::{HandlerKind, Loaded};
+use crate::component::Loaded;
+use crate::inspect::HandlerKind;
 use crate::mailbox::{Job, UpgradeOutcome};
 use crate::pool::{Full, Pool, Seat, Wanted};
 use crate::store::Shared;
@@ -145,6 +146,7 @@ impl Version {
             UpgradeOutcome::Decided(decision) => Ok(Ok(decision)),
             UpgradeOutcome::Invalid(text) => Err(UpgradeError::Invalid(text)),
             UpgradeOutcome::Fault(fault) => Err(UpgradeError::Fault(fault)),
+            UpgradeOutcome::Full => Err(UpgradeError::Full),
             UpgradeOutcome::Returned(again) => Ok(Err(again)),
         }
     }

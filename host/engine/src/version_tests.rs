@@ -188,7 +188,7 @@ async fn a_component_that_keeps_failing_at_start_leaves_nothing_and_nobody_waiti
         let bytes = std::fs::read(component).unwrap();
         config.instance.faults_in_a_row = 0;
         let commons = runtime.commons(&config.name, &Store::memory(0));
-        let untried = runtime.load_untried(&config, bytes, &commons).await;
+        let untried = runtime.load_untried(&config, bytes, &commons, None).await;
         let function = Alias::to(untried.unwrap());
         // More often than the host may have instances.
         for _ in 0..10 {
@@ -209,6 +209,39 @@ async fn a_component_that_keeps_failing_at_start_leaves_nothing_and_nobody_waiti
         };
         let gone = tokio::time::timeout(Duration::from_secs(20), gone).await;
         gone.expect("each gives its place back");
+    }
+}
+
+#[tokio::test]
+async fn a_start_for_which_the_pools_have_no_room_is_no_fault_of_the_function() {
+    for component in [openline_guests::ECHO, openline_guests::ECHO_ASYNC] {
+        let runtime = Arc::new(
+            Runtime::new(RuntimeOptions {
+                instances: 2,
+                trials: 0,
+                ..RuntimeOptions::new(&ServerConfig::default(), None)
+            })
+            .unwrap(),
+        );
+        let mut config = config();
+        config.instance.concurrency = 1;
+        config.instance.faults_in_a_row = 1;
+        let bytes = std::fs::read(component).unwrap();
+        let commons = runtime.commons(&config.name, &Store::memory(0));
+        // Each is believed to need nothing, so more are made than fit.
+        let untried = runtime.load_untried(&config, bytes, &commons, Some(0));
+        let version = untried.await.unwrap();
+        let function = Alias::to(Arc::clone(&version));
+        let mut served = Vec::new();
+        for _ in 0..2 {
+            let request = function.upgrade(UpgradeRequest::default());
+            served.push(request.await.unwrap().unwrap());
+        }
+        for _ in 0..3 {
+            let refused = function.upgrade(UpgradeRequest::default()).await;
+            assert_eq!(refused.unwrap_err(), UpgradeError::Full);
+        }
+        assert_eq!(version.backed_off(), None);
     }
 }
 

@@ -12,6 +12,7 @@ use openline_core::config::{Config, ConfigError, FunctionConfig};
 use openline_core::limits::FunctionLimits;
 use openline_core::units::ByteSize;
 use openline_engine::LoadError;
+use openline_engine::compiler::Compiler;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_gateway::deployer::{Component, StartError};
 use openline_store::Store;
@@ -149,9 +150,18 @@ pub(crate) fn runtime(config: &Config, source_lines: bool) -> anyhow::Result<Arc
     let cache = config.server.cache.clone().or_else(default_cache);
     let options = RuntimeOptions {
         source_lines,
+        compiler: compiler(),
         ..RuntimeOptions::new(&config.server, cache)
     };
     Ok(Arc::new(Runtime::new(options)?))
+}
+
+/// This program compiles in a process of its own, also what its user trusts.
+pub(crate) fn compiler() -> Compiler {
+    Compiler::this_program().unwrap_or_else(|error| {
+        tracing::warn!(%error, "components are compiled within the host: it does not find its own program");
+        Compiler::InProcess
+    })
 }
 
 /// Opens the data directory, or does without one.

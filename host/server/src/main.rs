@@ -17,6 +17,7 @@ mod telemetry;
 use std::process::ExitCode;
 
 use clap::Parser;
+use openline_engine::compiler;
 
 use crate::cli::{Arguments, Command};
 
@@ -28,6 +29,11 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == compiler::WORD) {
+        // A host has started this one to compile a component.
+        return compiler::run(words);
+    }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
         Err(error) => {

@@ -6,6 +6,7 @@
 //! metrics, and its word in answers to peers. What is the same for all is a
 //! constant here.
 
+mod component;
 mod function;
 mod instance;
 pub(crate) mod server;
@@ -14,6 +15,10 @@ mod table;
 
 use std::time::Duration;
 
+pub use component::{
+    COMPONENT_INSTANCES_MAX, COMPONENT_ITEMS_MAX, COMPONENT_NESTING_MAX, COMPONENTS_MAX,
+    CORE_INSTANCES_MAX, CORE_ITEMS_MAX, CORE_MODULES_MAX, MEMORIES_MAX, TABLES_MAX,
+};
 pub use function::{FunctionLimits, OutboxOverflow, RateExceeded, TimeUp};
 pub(crate) use function::{FunctionLimitsMaximum, FunctionLimitsWritten};
 pub use instance::{Backoff, InstancePolicy};

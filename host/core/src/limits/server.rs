@@ -46,17 +46,25 @@ limits! {
         versions: Count = 50, 1 => 10_000, effect AtOnce; "the oldest that no alias and no connection has is removed"
         /// Instances of all functions together: 100,000 connections at the
         /// default concurrency. Each has address space reserved, 8 GiB in each
-        /// of up to four engines, and there are 128 TiB of it.
+        /// of up to four engines, and there are 128 TiB of it. One with more
+        /// than 2 memories or 4 tables counts as several.
         instances: Count = 1_000, 1 => 3_000; "503; 1013 for an open connection"
         /// The file of a component. JavaScript runtimes make 12 MiB; what is
         /// larger takes minutes to compile.
         component_bytes: Bytes = 64 * MIB, KIB => GIB; "the component is refused"
         /// Compiling one component: thirty times what a JavaScript runtime
         /// takes.
-        compile_timeout: Time = 60 * SECOND, 100 => DAY; "the component is refused; its thread ends when it can"
+        compile_timeout: Time = 60 * SECOND, 100 => DAY; "the component is refused"
+        /// Address space of the process that compiles one component. A
+        /// JavaScript runtime takes 1 GiB, half of it only reserved; a function
+        /// in Rust or C as good as nothing beside what all need.
+        compile_memory_bytes: Bytes = 2 * GIB, 512 * MIB => 1024 * GIB; "the component is refused"
         /// Components that are compiled at once; each takes all cores for a
         /// part of its time, and the host has connections to serve meanwhile.
         compilations: Count = 1, 1 => 64; "the next one waits"
+        /// What compiled components take on disk: of a hundred releases of a
+        /// function in Rust or C, or of twenty in JavaScript.
+        cache_bytes: Bytes = GIB, MIB => 1024 * GIB; "those that were not needed for the longest time are removed"
         /// How long to wait for a request's head, and between requests. A slow
         /// mobile network needs a few seconds; a peer that trickles its head
         /// is given no more.

@@ -17,7 +17,7 @@ use wasmtime::component::{HasSelf, Linker};
 
 use crate::bindings;
 use crate::bindings::types;
-use crate::component::HandlerKind;
+use crate::inspect::HandlerKind;
 use crate::store::StoreData;
 
 /// Makes the contract's imports available to functions with such handlers.

@@ -72,7 +72,9 @@ pub(super) async fn deploy(call: Call<'_>) -> Answered {
         let problem = Problem::bad("incomplete", "the body is empty; nothing has changed");
         return Err(problem.hint("send the component's bytes, as `curl --data-binary @FILE` does"));
     }
-    let deploying = async move { deployer.deploy(&name, component, options).await };
+    // Compiling is no change yet: it stops when whoever asked hangs up.
+    let prepared = deployer.prepare(&name, component, options).await?;
+    let deploying = async move { deployer.deploy_prepared(prepared).await };
     let deployed = to_its_end(deploying).await??;
     drop(place);
     let status = if deployed.version_is_new {

@@ -140,7 +140,8 @@ fn load(error: &LoadError) -> (u16, &'static str) {
     match error {
         LoadError::TooBig { .. } => (413, "component_bytes"),
         LoadError::CompileTimeout(_) => (422, "compile_timeout"),
-        LoadError::Host(_) => (503, "host"),
+        LoadError::CompileMemory(_) => (422, "compile_memory_bytes"),
+        LoadError::Host(_) | LoadError::AddressSpace(_) => (503, "host"),
         LoadError::NotWasm
         | LoadError::CoreModule
         | LoadError::Damaged(_)
@@ -148,6 +149,10 @@ fn load(error: &LoadError) -> (u16, &'static str) {
         | LoadError::BothHandlers
         | LoadError::WrongTypes(_)
         | LoadError::UnknownImport(_)
+        | LoadError::TooComplex { .. }
+        | LoadError::NotContained
+        | LoadError::TooManyPlaces { .. }
+        | LoadError::CompilerEnded(_)
         | LoadError::Compile(_)
         | LoadError::Start(_) => (422, "component"),
     }

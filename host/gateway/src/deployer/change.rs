@@ -20,6 +20,17 @@ use super::start::{check_routes, routes};
 use super::view::{AliasView, DeployedView};
 use super::{ChangeError, DeployOptions, Deployer, Inner};
 
+/// A component that is compiled and tried, and not deployed.
+#[derive(Debug)]
+pub struct Prepared {
+    name: FunctionName,
+    component: Bytes,
+    options: DeployOptions,
+    /// It was compiled for what the function was then.
+    config: FunctionConfig,
+    version: Arc<Version>,
+}
+
 impl Deployer {
     /// Makes a version of a component and points an alias to it.
     pub async fn deploy(
@@ -28,16 +39,45 @@ impl Deployer {
         component: Bytes,
         options: DeployOptions,
     ) -> Result<DeployedView, ChangeError> {
-        // Compiling is the long part, and needs no turn.
+        let prepared = self.prepare(name, component, options).await?;
+        self.deploy_prepared(prepared).await
+    }
+
+    /// Compiles and tries a component: the long part of a deploy, which needs
+    /// no turn and changes nothing. When it is dropped, the compiler is killed.
+    pub async fn prepare(
+        &self,
+        name: &FunctionName,
+        component: Bytes,
+        options: DeployOptions,
+    ) -> Result<Prepared, ChangeError> {
         let before = self.managed(name).ok();
         let config = new_config(name, before.as_deref(), &options)?;
         let version = self.compile(&config, &component, before.as_deref()).await?;
         if options.probe {
             self.probe(&config, component.to_vec()).await?;
         }
+        Ok(Prepared {
+            name: name.clone(),
+            component,
+            options,
+            config,
+            version,
+        })
+    }
+
+    /// Points an alias to a component that was prepared.
+    pub async fn deploy_prepared(&self, prepared: Prepared) -> Result<DeployedView, ChangeError> {
+        let Prepared {
+            name,
+            component,
+            options,
+            config: compiled_for,
+            version,
+        } = prepared;
+        let name = &name;
         let _changing = self.inner.changing.lock().await;
         let before = self.managed(name).ok();
-        let compiled_for = config;
         let config = new_config(name, before.as_deref(), &options)?;
         // It was compiled for what the function was then.
         let stale =

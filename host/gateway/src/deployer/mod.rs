@@ -30,6 +30,7 @@ use openline_store::Store;
 use parking_lot::RwLock;
 
 use crate::gateway::Gateway;
+pub use change::Prepared;
 use identity::Identities;
 use managed::Managed;
 pub use start::{Component, Reloaded, StartError};

@@ -47,6 +47,7 @@ pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<String> {
     // start of the host with this component instant.
     let options = RuntimeOptions {
         instances: 1,
+        compiler: assemble::compiler(),
         ..RuntimeOptions::new(&ServerConfig::default(), assemble::default_cache())
     };
     let engine = Arc::new(Runtime::new(options)?);
