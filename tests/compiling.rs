@@ -250,6 +250,24 @@ async fn a_host_without_address_space_for_instances_says_so_and_what_to_do() {
 }
 
 #[tokio::test]
+async fn a_host_that_may_have_less_than_a_compiler_compiles_all_the_same() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("openline.toml");
+    let text = format!(
+        "[server]\ncache = \"cache\"\ncompile_timeout = \"10 min\"\n[[function]]\nname = \"echo\"\ncomponent = {:?}\nroute = \"/e\"\n",
+        openline_guests::ECHO
+    );
+    fs::write(&config, text).unwrap();
+    let words = ["check", "--config", config.to_str().unwrap()];
+    let ended = openline_under("ulimit -t 300", &words).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+    assert_eq!(
+        fs::read_dir(folder.path().join("cache")).unwrap().count(),
+        1
+    );
+}
+
+#[tokio::test]
 async fn a_child_that_dies_says_how() {
     let error = refused("echo 'it hurts' >&2; exit 3").await;
     assert!(matches!(error, LoadError::CompilerEnded(_)), "{error}");

@@ -19,9 +19,8 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
 
-use rustix::fs::OFlags;
+use rustix::fs::{OFlags, Timespec, Timestamps, UTIME_NOW, UTIME_OMIT};
 use sha2::{Digest, Sha256};
 use wasmtime::Engine;
 use wasmtime::component::Component;
@@ -35,6 +34,18 @@ pub(crate) const FILES_MAX: usize = 1024;
 const COMPILED: &str = "compiled";
 /// How the names of those end that are still being written.
 const UNFINISHED: &str = "part";
+
+/// That a file was written to now, by the system's clock.
+const NOW: Timestamps = Timestamps {
+    last_access: Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_OMIT,
+    },
+    last_modification: Timespec {
+        tv_sec: 0,
+        tv_nsec: UTIME_NOW,
+    },
+};
 
 /// Tells the unfinished files of this process from each other.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
@@ -108,7 +119,7 @@ impl Cache {
         let mut content = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
         (&file).take(length).read_to_end(&mut content)?;
         // When it was needed last. Where that cannot be noted it goes early.
-        let _ = file.set_modified(SystemTime::now());
+        let _ = rustix::fs::futimens(&file, &NOW);
         Ok(content)
     }
 

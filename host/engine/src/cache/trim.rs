@@ -78,7 +78,8 @@ mod tests {
     /// before it.
     fn folder(names: &[&str]) -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        let mut read = SystemTime::now() - Duration::from_secs(3 * 60 * 60);
+        let made = fs::metadata(folder.path()).unwrap().modified().unwrap();
+        let mut read = made - Duration::from_secs(3 * 60 * 60);
         for name in names {
             let path = folder.path().join(name);
             fs::write(&path, [0; 10]).unwrap();

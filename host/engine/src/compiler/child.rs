@@ -43,8 +43,11 @@ fn limit(task: &Task) -> io::Result<()> {
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     let _ = rustix::process::nice(NICENESS);
     let set = |resource, soft: u64, hard: u64| {
+        // What the host itself may have less of stays as it is.
+        let most = rustix::process::getrlimit(resource).maximum;
+        let hard = hard.min(most.unwrap_or(u64::MAX));
         let limit = Rlimit {
-            current: Some(soft),
+            current: Some(soft.min(hard)),
             maximum: Some(hard),
         };
         rustix::process::setrlimit(resource, limit)
@@ -52,7 +55,10 @@ fn limit(task: &Task) -> io::Result<()> {
     let memory = u64::try_from(task.memory_bytes).unwrap_or(u64::MAX);
     let seconds = task.timeout.as_secs().saturating_add(1);
     let computed = seconds.saturating_mul(u64::try_from(threads()).unwrap_or(1));
-    set(Resource::As, memory, memory)?;
+    if cfg!(target_os = "linux") {
+        // Elsewhere a program has more than that before it begins.
+        set(Resource::As, memory, memory)?;
+    }
     // The first signal already ends it.
     set(Resource::Cpu, computed, computed.saturating_add(1))?;
     // No file of the host's is any business of it, nor is a core dump.

@@ -8,7 +8,7 @@
 //! nobody wants its answer any more, and it ends when the host does.
 //!
 //! Bounded by `compilations`, `compile_timeout`, `compile_memory_bytes` and
-//! [`compiled_bytes_max`].
+//! 24 bytes of an answer for each of the component.
 
 mod child;
 mod parent;
