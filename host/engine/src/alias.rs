@@ -42,11 +42,17 @@ pub struct Alias {
 struct Led {
     /// Where it leads now.
     split: Arc<Split>,
-    /// The generation of the last split that open connections followed, and
-    /// its shares. A connection that has had no event since goes there with its
-    /// next one, also when the alias has been moved again without those that
-    /// are open. None for a version that was removed.
-    followed: (u64, Vec<(Option<Arc<Version>>, u32)>),
+    followed: Followed,
+}
+
+/// The last split that open connections followed. One that has had no event
+/// since goes there with its next one, also when the alias has been moved again
+/// without those that are open.
+#[derive(Debug, Default)]
+struct Followed {
+    generation: u64,
+    /// Versions with their weights; none for a version that was removed.
+    shares: Vec<(Option<Arc<Version>>, u32)>,
 }
 
 /// Where a connection's next event goes.
@@ -147,7 +153,7 @@ impl Alias {
     pub fn new(commons: Arc<Commons>, name: AliasName, split: Split) -> Arc<Self> {
         let led = Led {
             split: Arc::new(split),
-            followed: (0, Vec::new()),
+            followed: Followed::default(),
         };
         Arc::new(Self {
             name,
@@ -215,8 +221,11 @@ impl Alias {
             let last = self.generation.fetch_add(1, Ordering::Release);
             if split.migration == Migration::Migrate {
                 let shares = split.shares.iter();
-                let followed = shares.map(|(version, weight)| (Some(Arc::clone(version)), *weight));
-                led.followed = (last + 1, followed.collect());
+                let shares = shares.map(|(version, weight)| (Some(Arc::clone(version)), *weight));
+                led.followed = Followed {
+                    generation: last + 1,
+                    shares: shares.collect(),
+                };
             }
             before
         };
@@ -234,7 +243,7 @@ impl Alias {
     /// to one go where it leads now.
     pub fn retain(&self, keep: impl Fn(Digest) -> bool) {
         let mut led = self.led.write();
-        for (version, _) in &mut led.followed.1 {
+        for (version, _) in &mut led.followed.shares {
             version.take_if(|version| !keep(version.digest()));
         }
     }
@@ -243,9 +252,8 @@ impl Alias {
     /// a generation.
     pub(crate) fn way(&self, since: u64, version: &Arc<Version>, point: u32) -> Way {
         let led = self.led.read();
-        let (generation, shares) = &led.followed;
-        let moved = if *generation > since {
-            let followed = pick(shares, point).and_then(Option::as_ref);
+        let moved = if led.followed.generation > since {
+            let followed = pick(&led.followed.shares, point).and_then(Option::as_ref);
             followed.or_else(|| led.split.pick(point))
         } else {
             None

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
+use openline_cluster::connection::Next;
 use openline_core::close::CloseReason;
 use openline_core::deployment::Migration;
 use openline_core::event::Event;
@@ -18,13 +19,14 @@ use crate::version::Version;
 use crate::version_tests::{DEFECT, Line, config, runtime_of};
 
 /// A function with so many instances of so many seats; with an affinity, the
-/// value is the room.
+/// value is the room. A message that is a number waits for so long, others come
+/// back at once.
 async fn function(instances: u32, concurrency: u32, affinity: bool) -> Arc<Alias> {
     let mut config = config();
     config.instance.instances = instances;
     config.instance.concurrency = concurrency;
     config.instance.affinity = affinity.then(|| "room".into());
-    let bytes = std::fs::read(openline_guests::ECHO).unwrap();
+    let bytes = std::fs::read(openline_guests::FAULT_SLEEP).unwrap();
     let runtime = runtime_of(100);
     Alias::to(runtime.load_alone(&config, bytes).await.unwrap())
 }
@@ -56,15 +58,20 @@ async fn a_room_that_wakes_is_served_when_other_rooms_have_all_instances() {
     }
 }
 
-/// Has sleepers wake at once that fit into one instance. Answers how many of
-/// the live ones ended for it.
-async fn ended_for(function: &Alias, sleepers: &mut [Line]) -> usize {
+/// Has sleepers wake at once while all instances have calls in flight. Answers
+/// how many instances ended for it.
+async fn ended_for(function: &Alias, sleepers: &mut [Line], others: &mut [Line]) -> usize {
     let before = live(function);
+    for other in &mut *others {
+        other.text("100");
+    }
+    // Nothing is awaited until all are awake: no call returns meanwhile.
     for sleeper in &mut *sleepers {
         sleeper.text("awake");
     }
-    for sleeper in &mut *sleepers {
-        assert_eq!(sleeper.outcome().await, Outcome::Done);
+    for line in sleepers.iter_mut().chain(others) {
+        assert_eq!(line.outcome().await, Outcome::Done);
+        assert!(matches!(line.connection.next(), Next::Item(_)));
     }
     let after = live(function);
     let ended = before.iter().filter(|number| !after.contains(number));
@@ -83,7 +90,7 @@ async fn connections_that_wake_together_end_one_instance_for_the_one_they_share(
     for _ in 0..12 {
         others.push(Line::open(&function).await);
     }
-    assert_eq!(ended_for(&function, &mut sleepers).await, 1);
+    assert_eq!(ended_for(&function, &mut sleepers, &mut others).await, 1);
     // Those whose instance ended are no worse off.
     for other in &mut others {
         other.is_served("still there").await;
@@ -103,24 +110,31 @@ async fn one_more_than_fits_into_an_instance_ends_another_one() {
     for _ in 0..6 {
         others.push(Line::open(&function).await);
     }
-    assert_eq!(ended_for(&function, &mut sleepers).await, 2);
+    assert_eq!(ended_for(&function, &mut sleepers, &mut others).await, 2);
 }
 
 #[tokio::test]
 async fn a_room_that_wakes_ends_one_instance_and_two_rooms_end_two() {
-    let function = function(4, 2, true).await;
+    let function = function(4, 3, true).await;
     let mut sleepers = Vec::new();
-    for room in ["first", "first", "second", "second"] {
+    for room in ["one", "one", "one", "two", "two", "three", "three"] {
         sleepers.push(Line::open_in(&function, room).await);
     }
-    put_to_sleep(&mut sleepers[..2]).await;
-    put_to_sleep(&mut sleepers[2..]).await;
+    put_to_sleep(&mut sleepers[..3]).await;
+    put_to_sleep(&mut sleepers[3..5]).await;
+    put_to_sleep(&mut sleepers[5..]).await;
     let mut others = Vec::new();
     for room in ["a", "b", "c", "d"] {
         others.push(Line::open_in(&function, room).await);
     }
-    assert_eq!(ended_for(&function, &mut sleepers[..2]).await, 1);
-    assert_eq!(ended_for(&function, &mut sleepers[2..]).await, 1);
+    assert_eq!(
+        ended_for(&function, &mut sleepers[..3], &mut others).await,
+        1
+    );
+    assert_eq!(
+        ended_for(&function, &mut sleepers[3..], &mut others[1..]).await,
+        2
+    );
     for other in &mut others {
         other.is_served("still there").await;
     }
