@@ -13,7 +13,7 @@ use tokio::io::AsyncReadExt;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Client, Host, PATIENCE, Raw, close_frame, frame, within};
+use crate::harness::{Client, Host, PATIENCE, Raw, close_frame, eventually, frame, within};
 
 const TEXT: u8 = 0x81;
 const CLOSE: u8 = 0x88;
@@ -403,6 +403,34 @@ async fn a_peer_whose_connection_is_paused_is_not_taken_for_dead() {
             }
         }
     }
+}
+
+#[tokio::test]
+async fn a_paused_peer_is_pinged_and_found_when_it_has_gone() {
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .limit(|limit| {
+            limit.ping_interval = milliseconds(50);
+            limit.pong_timeout = milliseconds(100);
+        })
+        .start()
+        .await;
+    let mut peer = Raw::upgraded(host.address, "/echo").await;
+    let function = host.function("echo");
+    let hub = function.hub();
+    let connections = hub.snapshot();
+    connections[0].pause(true);
+    connections[0].wake();
+    // More of them than the one that may have left before the pause, and
+    // without an answer to any.
+    for _ in 0..4 {
+        assert_eq!(peer.read_frame().await.0, PING);
+    }
+    assert_eq!(hub.connections(), 1);
+    drop(peer);
+    eventually("the host to find that it has gone", || {
+        hub.connections() == 0
+    })
+    .await;
 }
 
 #[tokio::test]

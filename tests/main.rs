@@ -40,6 +40,7 @@ mod instances;
 mod lifetimes;
 mod limits_engine;
 mod limits_gateway;
+mod output;
 mod page;
 mod page_admin;
 mod pressure;

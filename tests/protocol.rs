@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use tokio::io::AsyncWriteExt;
 
+use openline_core::limits::BATCH_MESSAGES_MAX;
+
 use crate::harness::{Host, Raw, frame, within};
 
 const TEXT: u8 = 0x81;
@@ -555,6 +557,35 @@ async fn what_came_before_a_violation_is_answered_before_the_close() {
         raw.send(&bytes).await;
         assert_eq!(raw.read_frame().await, (0x81, b"first".to_vec()));
         assert_eq!(raw.read_frame().await, (0x81, b"second".to_vec()));
+        assert_eq!(raw.read_close().await.0, code);
+        assert!(raw.is_ended().await);
+    }
+}
+
+#[tokio::test]
+async fn more_than_a_batch_before_a_violation_is_answered() {
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .limit(|limit| {
+            limit.message_bytes = 100;
+            limit.fragments = 3;
+        })
+        .start()
+        .await;
+    // As small as messages are, so that one read brings more than one batch.
+    let before = frame(TEXT, b"").repeat(BATCH_MESSAGES_MAX + 50);
+    let fragments = [FIRST, MIDDLE, MIDDLE, MIDDLE].map(|first| frame(first, b"x"));
+    for (wrong, code) in [
+        (frame(0x83, b"reserved"), 1002),
+        (frame(TEXT, b"\xff\xfe"), 1007),
+        (fragments.concat(), 1008),
+        (frame(BINARY, &[0; 101]), 1009),
+    ] {
+        let mut raw = Raw::upgraded(host.address, "/echo").await;
+        raw.send(&[&before[..], &wrong].concat()).await;
+        for number in 0..BATCH_MESSAGES_MAX + 50 {
+            let answer = raw.read_frame().await;
+            assert_eq!(answer, (TEXT, Vec::new()), "{number} before {code}");
+        }
         assert_eq!(raw.read_close().await.0, code);
         assert!(raw.is_ended().await);
     }

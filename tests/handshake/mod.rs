@@ -6,7 +6,7 @@ mod request;
 
 use std::time::Duration;
 
-use openline_core::limits::FunctionLimits;
+use openline_core::limits::{FunctionLimits, REQUEST_HEADERS_MAX};
 
 use crate::harness::{Host, Raw, frame, within};
 use request::{ACCEPT, Answer, KEY, Request};
@@ -197,6 +197,44 @@ async fn headers_are_accepted_up_to_their_bytes_and_refused_past_them() {
     assert_eq!(most.ask(&host).await.status, 101);
     let past = right.changed("X", &"x".repeat(rest + 1));
     past.refused(&host, 400, "request_header_bytes").await;
+}
+
+#[tokio::test]
+async fn headers_are_accepted_up_to_their_number_and_refused_past_it() {
+    let host = echo().await;
+    let with = |number: usize| {
+        let right = Request::right("/echo");
+        // A handshake has five anyway.
+        (5..number).fold(right, |request, n| request.with(&format!("x{n}"), "1"))
+    };
+    assert_eq!(with(REQUEST_HEADERS_MAX).ask(&host).await.status, 101);
+    for past in [REQUEST_HEADERS_MAX + 1, 2 * REQUEST_HEADERS_MAX] {
+        with(past).refused(&host, 400, "request_headers").await;
+    }
+    // Past twice as many it is hyper that answers, and without a word.
+    let answer = with(2 * REQUEST_HEADERS_MAX + 1).ask(&host).await;
+    assert_eq!(answer.status, 431);
+}
+
+#[tokio::test]
+async fn a_key_of_random_letters_is_accepted() {
+    let host = echo().await;
+    // The example of RFC 6455 section 4.1, whose last bits are not zero.
+    for key in ["AQIDBAUGBwgJCgsMDQ4PEC==", "AAAAAAAAAAAAAAAAAAAAAB=="] {
+        let request = Request::right("/echo").changed("Sec-WebSocket-Key", key);
+        assert_eq!(request.ask(&host).await.status, 101, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn subprotocols_are_offered_up_to_their_number_and_refused_past_it() {
+    let host = echo().await;
+    let offering = |number: usize| {
+        let names: Vec<_> = (0..number).map(|n| format!("p{n}")).collect();
+        Request::right("/echo").with("Sec-WebSocket-Protocol", &names.join(", "))
+    };
+    assert_eq!(offering(100).ask(&host).await.status, 101);
+    offering(101).refused(&host, 400, "bad_handshake").await;
 }
 
 #[tokio::test]

@@ -17,7 +17,9 @@ pub use admin::{AdminHost, Got};
 pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use client::{Client, Closed};
 pub use host::{Host, HostBuilder};
-pub use process::{Ended, Serving, openline, openline_in, openline_under, openline_with, shell};
+pub use process::{
+    Ended, Serving, openline, openline_in, openline_under, openline_with, shell, signal, spawned,
+};
 pub use raw::{HANDSHAKE, Raw, close_frame, frame};
 
 /// The longest a test waits for something that should happen at once: long

@@ -44,6 +44,19 @@ fn prepared(mut command: Command, arguments: &[&str]) -> Command {
     command
 }
 
+/// A command that has begun, with another standard output.
+pub fn spawned(arguments: &[&str], stdout: Stdio) -> Child {
+    command(arguments).stdout(stdout).spawn().unwrap()
+}
+
+/// Sends a signal by its name.
+pub async fn signal(process: &Child, name: &str) {
+    let id = process.id().expect("it is running");
+    let mut kill = Command::new("sh");
+    kill.args(["-c", &format!("kill -{name} {id}")]);
+    assert!(kill.status().await.unwrap().success());
+}
+
 /// Runs a command to its end.
 pub async fn openline(arguments: &[&str]) -> Ended {
     openline_with(&[], arguments).await
@@ -157,11 +170,8 @@ impl Serving {
     }
 
     /// Sends a signal by its name.
-    pub async fn signal(&self, signal: &str) {
-        let id = self.process.id().expect("it is running");
-        let mut kill = Command::new("sh");
-        kill.args(["-c", &format!("kill -{signal} {id}")]);
-        assert!(kill.status().await.unwrap().success());
+    pub async fn signal(&self, name: &str) {
+        signal(&self.process, name).await;
     }
 
     /// The next line that is told to people.

@@ -10,7 +10,7 @@ use tokio::net::TcpSocket;
 use tokio::time::Instant;
 
 use super::{accepted, asked, asked_on, refused};
-use crate::harness::{HANDSHAKE, Host, PATIENCE, Raw, frame, within};
+use crate::harness::{HANDSHAKE, Host, PATIENCE, Raw, eventually, frame, within};
 
 const TEXT: u8 = 0x81;
 
@@ -146,7 +146,10 @@ async fn handshakes_of_a_peer_are_as_many_in_a_second_as_they_may_be() {
 
 #[tokio::test]
 async fn past_the_requests_peers_wait_and_open_connections_do_not_count() {
-    let host = Host::with(openline_guests::ECHO, "/echo")
+    let host = Host::with(openline_guests::FAULT_AWAIT_FOREVER, "/undecided")
+        .instance(|instance| instance.concurrency = 1)
+        .limit(|limit| limit.upgrade_timeout = 10 * PATIENCE)
+        .and(openline_guests::ECHO, "/echo")
         .server(|server| {
             server.requests = 2;
             server.request_timeout = 10 * PATIENCE;
@@ -157,9 +160,19 @@ async fn past_the_requests_peers_wait_and_open_connections_do_not_count() {
     for _ in 0..6 {
         open.push(host.connect("/echo").await);
     }
-    // Two that only sit there are all there may be.
-    let first = Raw::connect(host.address).await;
-    let second = Raw::connect(host.address).await;
+    // Two that are being decided are all there may be.
+    let undecided = host.function("fault-await-forever");
+    let mut both = Vec::new();
+    for number in 1..=2 {
+        let mut raw = Raw::connect(host.address).await;
+        let request = HANDSHAKE.replace("{path}", "/undecided?at=upgrade");
+        raw.send(request.as_bytes()).await;
+        both.push(raw);
+        eventually("the function to be asked", || {
+            undecided.instances() == number
+        })
+        .await;
+    }
     let mut third = Raw::connect(host.address).await;
     let request = HANDSHAKE.replace("{path}", "/echo");
     third.send(request.as_bytes()).await;
@@ -172,10 +185,9 @@ async fn past_the_requests_peers_wait_and_open_connections_do_not_count() {
     }
     let early = third.socket.try_read(&mut [0]);
     assert_eq!(early.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
-    drop(first);
+    both.pop();
     assert!(third.head().await.starts_with("HTTP/1.1 101 "));
     third.send(&frame(TEXT, b"in")).await;
     assert_eq!(third.read_frame().await, (TEXT, b"in".into()));
-    drop((second, third, open));
-    host.nothing_is_left().await;
+    drop((both, third, open));
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 
 use crate::harness::{Closed, Host, Raw, frame, within};
@@ -99,4 +99,78 @@ async fn frames_that_never_end_hold_up_nobody() {
     assert_eq!(client.closed().await, closed);
     drop(client);
     host.nothing_is_left().await;
+}
+
+/// Long past the end of the test: what a peer does not send in time is not
+/// what makes room.
+const FOR_EVER: Duration = Duration::from_secs(3600);
+
+/// Asks on a TCP connection whether the host lives, and reads the answer.
+async fn ask(raw: &mut Raw) {
+    raw.send(b"GET /.openline/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await;
+    let head = raw.head().await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    let mut body = [0; b"live\n".len()];
+    within("the body", raw.socket.read_exact(&mut body))
+        .await
+        .unwrap();
+    assert_eq!(&body, b"live\n");
+}
+
+#[tokio::test]
+async fn peers_that_send_nothing_make_room_for_one_that_does() {
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .server(|server| {
+            server.requests = 4;
+            server.request_timeout = FOR_EVER;
+        })
+        .start()
+        .await;
+    let mut silent = Vec::new();
+    for _ in 0..4 {
+        silent.push(Raw::connect(host.address).await);
+    }
+    // One that has asked, and may ask again: accepted, and so are the others.
+    let mut asks = silent.pop().unwrap();
+    ask(&mut asks).await;
+    // One past them: the one that has waited for longest goes.
+    let head = Raw::request(
+        host.address,
+        "GET /.openline/live HTTP/1.1\r\nHost: x\r\n\r\n",
+    )
+    .await;
+    assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
+    assert!(silent.remove(0).is_ended().await);
+    // However many there are, others are served.
+    for _ in 0..20 {
+        silent.push(Raw::connect(host.address).await);
+    }
+    let mut client = host.connect("/echo").await;
+    assert_eq!(client.ask("served").await, "served");
+}
+
+#[tokio::test]
+async fn a_peer_has_its_share_of_the_requests_and_no_more() {
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .server(|server| {
+            server.peer_requests = 2;
+            server.request_timeout = FOR_EVER;
+        })
+        .start()
+        .await;
+    let mut first = Raw::connect(host.address).await;
+    let mut second = Raw::connect(host.address).await;
+    for raw in [&mut first, &mut second] {
+        ask(raw).await;
+    }
+    // One past them takes the place of the one that has waited for longest.
+    let mut third = Raw::connect(host.address).await;
+    ask(&mut third).await;
+    assert!(first.is_ended().await);
+    // Those that are upgraded do not count.
+    second.upgrade("/echo").await;
+    third.upgrade("/echo").await;
+    let mut client = host.connect("/echo").await;
+    assert_eq!(client.ask("served").await, "served");
 }

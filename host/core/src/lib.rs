@@ -9,6 +9,7 @@ pub mod close;
 pub mod config;
 pub mod deployment;
 pub mod digest;
+pub mod escape;
 pub mod event;
 pub mod fault;
 pub mod lifetime;

@@ -29,6 +29,9 @@ pub enum Due {
 pub struct Lifetime {
     /// When the peer was last heard of, by any byte.
     heard: Duration,
+    /// From when on the time to the next ping is counted: the peer was heard
+    /// of, or pinged.
+    probed: Duration,
     /// When a ping was sent that nothing has come after.
     pinged: Option<Duration>,
     warned: bool,
@@ -38,6 +41,7 @@ impl Lifetime {
     /// The peer has sent something.
     pub fn hear(&mut self, now: Duration) {
         self.heard = self.heard.max(now);
+        self.probed = self.probed.max(now);
         self.pinged = None;
     }
 
@@ -53,8 +57,9 @@ impl Lifetime {
     }
 
     /// What is due now. While `hearing` is false the host itself does not
-    /// read, and a peer's silence says nothing: the clocks that measure it
-    /// begin anew.
+    /// read, and a peer's silence says nothing: it is not judged. Pings go on,
+    /// for what is between, and because one that cannot be delivered tells that
+    /// the peer has gone.
     pub fn check(&mut self, now: Duration, hearing: bool, limits: &FunctionLimits) -> Due {
         if limit(limits.connection_time).is_some_and(|end| now >= end) {
             return Due::End(match limits.time_up {
@@ -63,7 +68,10 @@ impl Lifetime {
             });
         }
         if !hearing {
-            self.hear(now);
+            self.heard = self.heard.max(now);
+            if self.probe(limits).is_some_and(|at| now >= at) {
+                self.pinged = None;
+            }
         }
         if limit(limits.idle_timeout).is_some_and(|time| now >= self.heard + time) {
             return Due::End(CloseReason::Idle);
@@ -77,6 +85,7 @@ impl Lifetime {
         }
         if self.probe(limits).is_some_and(|at| now >= at) {
             self.pinged = Some(now);
+            self.probed = now;
             return Due::Ping;
         }
         Due::Nothing
@@ -86,7 +95,7 @@ impl Lifetime {
     fn probe(&self, limits: &FunctionLimits) -> Option<Duration> {
         let interval = limit(limits.ping_interval)?;
         match self.pinged {
-            None => Some(self.heard + interval),
+            None => Some(self.probed + interval),
             // Without a limit on the answer, the next ping.
             Some(pinged) => Some(pinged + limit(limits.pong_timeout).unwrap_or(Duration::MAX / 4)),
         }
@@ -188,13 +197,24 @@ mod tests {
     #[test]
     fn while_the_host_does_not_read_a_silence_says_nothing() {
         let limits = FunctionLimits {
+            connection_time: s(0),
             idle_timeout: s(40),
             ..limits()
         };
         let mut life = Lifetime::default();
         assert_eq!(life.check(s(30), true, &limits), Due::Ping);
         assert_eq!(life.check(s(50), false, &limits), Due::Nothing);
-        assert_eq!(life.due(&limits), Some(s(80)));
+        assert_eq!(life.due(&limits), Some(s(60)));
+        // But pings go on, and idleness is counted from the last look.
+        assert_eq!(life.check(s(60), false, &limits), Due::Ping);
+        assert_eq!(life.check(s(80), false, &limits), Due::Nothing);
+        assert_eq!(life.check(s(90), false, &limits), Due::Ping);
+        // It reads again: the answer to the last one is owed.
+        assert_eq!(life.check(s(109), true, &limits), Due::Nothing);
+        assert_eq!(
+            life.check(s(110), true, &limits),
+            Due::End(CloseReason::NoPong)
+        );
     }
 
     #[test]

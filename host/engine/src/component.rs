@@ -17,6 +17,7 @@ use crate::capacity;
 use crate::inspect::HandlerKind;
 use crate::store::{Handle, StoreData};
 use crate::ticker::Ticker;
+use crate::words;
 
 pub(crate) const PLAIN: &str = "openline:websocket/websocket-handler@0.1.0";
 pub(crate) const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.1.0";
@@ -268,11 +269,11 @@ impl Loaded {
     }
 
     async fn try_start(&self, shared: &Arc<crate::store::Shared>) -> Result<(), LoadError> {
-        let host = |error: wasmtime::Error| LoadError::Host(format!("{error:#}"));
+        let host = |error: wasmtime::Error| LoadError::Host(words::cause(&error));
         let (mut store, run) = crate::store::new(self, shared, None).map_err(host)?;
         let instance = crate::instance::enforce(&run, shared, self.instantiate(&mut store))
             .await
-            .map_err(|failure| LoadError::Start(failure.describe()))?;
+            .map_err(|failure| LoadError::Start(failure.describe_with_place()))?;
         let typed = match self.kind {
             HandlerKind::Plain => {
                 let exports: wasmtime::Result<PlainExports> = self.exports(&mut store, &instance);
@@ -283,7 +284,7 @@ impl Loaded {
                 exports.map(drop)
             }
         };
-        typed.map_err(|error| LoadError::WrongTypes(format!("{error:#}")))
+        typed.map_err(|error| LoadError::WrongTypes(words::cause(&error)))
     }
 }
 
@@ -323,11 +324,26 @@ impl Failure {
         cause.is_some_and(|cause| cause.is::<PoolConcurrencyLimitError>())
     }
 
+    /// On one line.
     pub(crate) fn describe(&self) -> String {
         match &self.cause {
-            Some(cause) => format!("{} ({cause:#})", self.fault.reason()),
+            Some(cause) => format!("{} ({})", self.fault.reason(), words::cause(cause)),
             None => self.fault.reason().into(),
         }
+    }
+
+    /// The same, with the innermost functions of the backtrace.
+    fn describe_with_place(&self) -> String {
+        let functions = self.cause.as_ref().and_then(words::innermost);
+        match functions {
+            Some(functions) => format!("{}, in {functions}", self.describe()),
+            None => self.describe(),
+        }
+    }
+
+    /// Where guest code was, on lines of their own.
+    pub(crate) fn backtrace(&self) -> Option<String> {
+        self.cause.as_ref().and_then(words::backtrace)
     }
 }
 

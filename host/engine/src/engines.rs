@@ -15,6 +15,7 @@ use crate::host;
 use crate::inspect::{Contract, HandlerKind};
 use crate::runtime::RuntimeOptions;
 use crate::store::StoreData;
+use crate::words;
 
 /// Guest stacks of this size overflow; wasmtime's default. Rust's own main
 /// threads have more, but handlers are shallow.
@@ -66,7 +67,7 @@ impl EngineKind {
 /// An engine that instances are made in.
 pub(crate) fn prepare(kind: EngineKind, options: &RuntimeOptions) -> Result<Prepared, LoadError> {
     let failed = |error: wasmtime::Error| {
-        let text = format!("{error:#}");
+        let text = words::cause(&error);
         if lacks_memory(&error) {
             // Also where whoever meets it next does not look.
             tracing::error!(error = text, "the host gets no address space for instances");

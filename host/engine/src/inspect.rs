@@ -16,6 +16,7 @@ use wasmparser::{
 };
 
 use crate::component::{ASYNCHRONOUS, LoadError, PLAIN};
+use crate::words;
 
 /// Which of the two handlers a component exports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -57,7 +58,7 @@ fn contract(exports: &[String], imports: Vec<String>) -> Result<Contract, LoadEr
             let listed: Vec<_> = exports
                 .iter()
                 .take(8)
-                .map(|name| format!("`{name}`"))
+                .map(|name| format!("`{}`", words::name(name)))
                 .collect();
             let listed = if listed.is_empty() {
                 "nothing".into()
@@ -71,7 +72,7 @@ fn contract(exports: &[String], imports: Vec<String>) -> Result<Contract, LoadEr
 }
 
 fn damaged(error: BinaryReaderError) -> LoadError {
-    LoadError::Damaged(error.to_string())
+    LoadError::Damaged(words::said(&error))
 }
 
 fn too_complex(most: u64, what: &'static str) -> LoadError {

@@ -22,6 +22,7 @@ use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
 use openline_core::fault::{Blame, Fault};
 use openline_core::name::{ChannelName, Tag};
 use tokio::time::{Instant, Sleep};
+use tracing::field;
 
 use crate::bindings::types;
 use crate::capacity::Place;
@@ -140,12 +141,13 @@ pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place
         End::Failed(failure, askers) => {
             let fault = failure.fault;
             let cause = failure.describe();
+            let backtrace = failure.backtrace().map(field::display);
             match fault.blame() {
                 Blame::Guest => {
-                    tracing::warn!(function = %name, fault = fault.label(), "{cause}");
+                    tracing::warn!(function = %name, fault = fault.label(), backtrace, "{cause}");
                 }
                 Blame::Host => {
-                    tracing::error!(function = %name, fault = fault.label(), "{cause}");
+                    tracing::error!(function = %name, fault = fault.label(), backtrace, "{cause}");
                 }
             }
             let freed = ended.free();
@@ -349,7 +351,8 @@ pub(crate) async fn hibernate<T>(
     let done = enforce_within(time, run, &pool.shared, call).await;
     if let Err(failure) = &done {
         let (name, cause) = (&pool.shared.name, failure.describe());
-        tracing::warn!(function = %name, fault = failure.fault.label(), "it did not hibernate: {cause}");
+        let backtrace = failure.backtrace().map(field::display);
+        tracing::warn!(function = %name, fault = failure.fault.label(), backtrace, "it did not hibernate: {cause}");
     }
     done.is_ok()
 }

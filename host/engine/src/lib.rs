@@ -47,6 +47,7 @@ pub mod version;
 #[cfg(test)]
 mod version_tests;
 mod watch;
+mod words;
 
 pub use component::LoadError;
 pub use inspect::{Contract, HandlerKind, inspect};

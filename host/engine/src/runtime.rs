@@ -35,6 +35,7 @@ use crate::store::Shared;
 use crate::ticker::Ticker;
 use crate::turns::LongRuns;
 use crate::version::Version;
+use crate::words;
 
 /// What an operator decides about the engines.
 #[derive(Clone, Debug)]
@@ -363,7 +364,7 @@ impl Runtime {
                 Some(artifact) => compiler::load(engine, artifact),
                 None => Component::from_binary(engine, &bytes),
             };
-            let component = component.map_err(|error| LoadError::Compile(format!("{error:#}")))?;
+            let component = component.map_err(|error| LoadError::Compile(words::cause(&error)))?;
             runtime.keep(&prepared, &digest, &component, artifact);
             runtime.link(kind, &prepared, &component)
         });
@@ -437,7 +438,7 @@ impl Runtime {
         let pre = prepared
             .linker
             .instantiate_pre(component)
-            .map_err(|error| LoadError::UnknownImport(format!("{error:#}")))?;
+            .map_err(|error| LoadError::UnknownImport(words::cause(&error)))?;
         let ticker = Arc::clone(&self.ticker);
         Loaded::new(component, pre, kind.handler, kind.metered, ticker)
     }

@@ -2,7 +2,8 @@
 //! function. Nothing of it runs guest code.
 //!
 //! The route, then limits of the request, then the handshake, then whether the
-//! host and the function take one more connection of this peer. Whether an
+//! host and the function take one more connection of this peer, then what the
+//! request offers. Whether an
 //! instance has room is decided when the function is asked.
 
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use http::request::Parts;
 use openline_core::event::UpgradeRequest;
-use openline_core::limits::FunctionLimits;
+use openline_core::limits::{FunctionLimits, REQUEST_HEADERS_MAX};
 
 use crate::gateway::{Gateway, Service, Table};
 use crate::handshake::{self, Handshake};
@@ -23,6 +24,7 @@ use crate::rescue::Refusal;
 pub(crate) struct Admission {
     pub(crate) service: Arc<Service>,
     pub(crate) handshake: Handshake,
+    pub(crate) subprotocols: Vec<String>,
     pub(crate) request: UpgradeRequest,
     pub(crate) places: Places,
     pub(crate) close_timeout: Duration,
@@ -57,6 +59,7 @@ pub(crate) fn admit(
         return Err(Refusal::Draining);
     }
     let places = places(gateway, table, service, &function, peer)?;
+    let subprotocols = handshake::subprotocols(&parts.headers)?;
     let headers = parts.headers.iter();
     let request = UpgradeRequest {
         method: parts.method.as_str().into(),
@@ -69,12 +72,13 @@ pub(crate) fn admit(
             .map(|(name, value)| (name.as_str().into(), value.as_bytes().into()))
             .collect(),
         peer: peer.to_string(),
-        subprotocols: handshake.subprotocols.clone(),
+        subprotocols: subprotocols.clone(),
         route_params,
     };
     Ok(Admission {
         service: Arc::clone(service),
         handshake,
+        subprotocols,
         request,
         places,
         close_timeout: table.config.close_timeout,
@@ -110,6 +114,9 @@ pub(crate) fn limits(parts: &Parts, limits: &FunctionLimits) -> Result<(), Refus
         .map_or(0, |uri| uri.as_str().len());
     if uri > limits.request_uri_bytes {
         return Err(Refusal::UriTooLong(limits.request_uri_bytes));
+    }
+    if parts.headers.len() > REQUEST_HEADERS_MAX {
+        return Err(Refusal::TooManyHeaders);
     }
     let headers: usize = parts
         .headers

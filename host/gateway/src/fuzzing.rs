@@ -144,9 +144,12 @@ pub fn handshake(bytes: &[u8]) {
     let wanted = handshake::is_wanted(&parts.headers);
     let within = admit::limits(&parts, &limits).is_ok();
     let checked = handshake::check(&parts);
+    let offered = handshake::subprotocols(&parts.headers);
     if let (true, true, Ok(handshake)) = (wanted, within, checked) {
-        // SHA-1 in base64, and as many names as were offered.
+        // SHA-1 in base64.
         assert_eq!(handshake.accept.len(), 28);
-        assert!(handshake.subprotocols.len() <= bytes.len());
     }
+    // As many names as were offered.
+    let names = offered.map_or(0, |names| names.len());
+    assert!(names <= handshake::SUBPROTOCOLS_MAX.min(bytes.len()));
 }

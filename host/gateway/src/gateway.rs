@@ -6,6 +6,7 @@
 //! and a connection keeps the function that took it.
 
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
@@ -18,10 +19,11 @@ use openline_core::route::{Route, RouteError, RouteTable};
 use openline_engine::alias::Alias;
 use openline_engine::commons::Commons;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 use crate::development::Development;
 use crate::ledger::Ledger;
+use crate::requests::{Requests, Slot};
 use crate::tally::Tally;
 
 /// How often some connections are closed during a drain, at most: often enough
@@ -36,7 +38,7 @@ pub struct Gateway {
     pub(crate) tally: Tally,
     pub(crate) drain: watch::Sender<bool>,
     pub(crate) budget: Arc<HostBudget>,
-    requests: Arc<Semaphore>,
+    requests: Arc<Requests>,
     sockets: AtomicUsize,
     draining: AtomicBool,
     /// Aliases that no route leads to any more, but connections may have.
@@ -72,7 +74,7 @@ pub(crate) struct Service {
 #[derive(Debug)]
 pub(crate) struct Permit {
     gateway: Arc<Gateway>,
-    request: Mutex<Option<OwnedSemaphorePermit>>,
+    slot: Slot,
 }
 
 impl Gateway {
@@ -82,7 +84,7 @@ impl Gateway {
         config: ServerConfig,
         functions: Vec<(Route, Arc<Alias>)>,
     ) -> Result<Self, RouteError> {
-        let requests = Arc::new(Semaphore::new(config.requests as usize));
+        let requests = Requests::new(config.requests as usize);
         let budget = Arc::new(HostBudget::new(config.outbox_bytes, config.attached_bytes));
         let (drain, _) = watch::channel(false);
         let mut accounts = Accounts::new();
@@ -148,10 +150,12 @@ impl Gateway {
         Arc::clone(&self.table.read())
     }
 
-    /// Waits until one more TCP connection may be accepted.
-    pub(crate) async fn permit(&self) -> OwnedSemaphorePermit {
-        let permit = Arc::clone(&self.requests).acquire_owned().await;
-        permit.expect("the semaphore is never closed")
+    /// Takes a place for a TCP connection, and waits for one. None if its peer
+    /// has all that it may have.
+    pub(crate) async fn permit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
+        let most = self.table().config.peer_requests;
+        let slot = self.requests.enter(peer, most).await?;
+        Some(Permit::new(self, slot))
     }
 
     /// TCP connections.
@@ -288,18 +292,22 @@ impl Table {
 }
 
 impl Permit {
-    /// There is a TCP connection now.
-    pub(crate) fn new(gateway: &Arc<Gateway>, request: OwnedSemaphorePermit) -> Self {
+    fn new(gateway: &Arc<Gateway>, slot: Slot) -> Self {
         gateway.sockets.fetch_add(1, Ordering::Relaxed);
         Self {
             gateway: Arc::clone(gateway),
-            request: Mutex::new(Some(request)),
+            slot,
         }
     }
 
     /// It is a connection now, and counted as such: another request may come.
     pub(crate) fn upgraded(&self) {
-        self.request.lock().take();
+        self.slot.leave();
+    }
+
+    /// Its place among those that are not upgraded.
+    pub(crate) fn slot(&self) -> &Slot {
+        &self.slot
     }
 }
 

@@ -1,24 +1,37 @@
 //! The opening handshake, by the book: RFC 6455 section 4.2.1.
+//!
+//! Bounded: its headers are as large as [`crate::admit`] allows; a request
+//! offers [`SUBPROTOCOLS_MAX`] subprotocols.
+
+use std::collections::HashSet;
 
 use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
+use base64::alphabet::STANDARD;
+use base64::engine::general_purpose::{GeneralPurpose, PAD};
 use http::header::{
     CONNECTION, CONTENT_LENGTH, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL,
     SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::rescue::Refusal;
+
+/// Subprotocols that a request may offer: many times what any client does.
+pub(crate) const SUBPROTOCOLS_MAX: usize = 100;
+
+/// Two bits of a key's last letter stand for nothing. Clients that make a key
+/// of random letters set them, and so does the example of RFC 6455 section
+/// 4.1: they are not looked at.
+const KEY: GeneralPurpose =
+    GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
 /// A request that may become a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Handshake {
     /// The value of `Sec-WebSocket-Accept` (section 4.2.2, 5.4).
     pub(crate) accept: String,
-    /// The offered subprotocols, the preferred one first, each once.
-    pub(crate) subprotocols: Vec<String>,
 }
 
 /// Whether a request wants to be upgraded to WebSocket, well or badly.
@@ -26,7 +39,7 @@ pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
     has_token(headers, &UPGRADE, "websocket")
 }
 
-/// Checks all that section 4.2.1 demands.
+/// Checks all that section 4.2.1 demands, but for the subprotocols.
 pub(crate) fn check(parts: &Parts) -> Result<Handshake, Refusal> {
     let headers = &parts.headers;
     if parts.method != Method::GET {
@@ -53,19 +66,19 @@ pub(crate) fn check(parts: &Parts) -> Result<Handshake, Refusal> {
     let key = only(headers, &SEC_WEBSOCKET_KEY).ok_or(Refusal::Handshake(
         "it needs one `Sec-WebSocket-Key` header",
     ))?;
-    if STANDARD.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
+    if KEY.decode(key).map_or(0, |nonce| nonce.len()) != 16 {
         return Err(Refusal::Handshake(
             "`Sec-WebSocket-Key` must be 16 bytes in base64",
         ));
     }
     // Bytes of a body would be taken for frames.
-    let empty = only(headers, &CONTENT_LENGTH).is_none_or(|length| length == b"0");
-    if !empty || headers.contains_key(TRANSFER_ENCODING) {
+    if !headers.get_all(CONTENT_LENGTH).iter().all(is_zero)
+        || headers.contains_key(TRANSFER_ENCODING)
+    {
         return Err(Refusal::Handshake("it has no body"));
     }
     Ok(Handshake {
         accept: derive_accept_key(key),
-        subprotocols: subprotocols(headers)?,
     })
 }
 
@@ -90,8 +103,19 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     })
 }
 
-fn subprotocols(headers: &HeaderMap) -> Result<Vec<String>, Refusal> {
+/// Whether a length is none, in one of the ways to write that.
+fn is_zero(length: &HeaderValue) -> bool {
+    let mut items = length.as_bytes().split(|byte| *byte == b',');
+    items.all(|item| {
+        let digits = item.trim_ascii();
+        !digits.is_empty() && digits.iter().all(|digit| *digit == b'0')
+    })
+}
+
+/// The offered subprotocols, the preferred one first, each once.
+pub(crate) fn subprotocols(headers: &HeaderMap) -> Result<Vec<String>, Refusal> {
     let mut offered: Vec<String> = Vec::new();
+    let mut known: HashSet<&str> = HashSet::new();
     for value in headers.get_all(SEC_WEBSOCKET_PROTOCOL) {
         for item in value.as_bytes().split(|byte| *byte == b',') {
             let item = item.trim_ascii();
@@ -100,9 +124,13 @@ fn subprotocols(headers: &HeaderMap) -> Result<Vec<String>, Refusal> {
             }
             match std::str::from_utf8(item) {
                 Ok(name) if is_token(item) => {
-                    if !offered.iter().any(|other| other == name) {
-                        offered.push(name.into());
+                    if !known.insert(name) {
+                        continue;
                     }
+                    if offered.len() == SUBPROTOCOLS_MAX {
+                        return Err(Refusal::Handshake("it offers too many subprotocols"));
+                    }
+                    offered.push(name.into());
                 }
                 _ => return Err(Refusal::Handshake("a subprotocol is not a token")),
             }
@@ -128,6 +156,10 @@ mod tests {
     const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
     fn request(change: impl FnOnce(&mut Parts)) -> Result<Handshake, Refusal> {
+        check(&parts(change))
+    }
+
+    fn parts(change: impl FnOnce(&mut Parts)) -> Parts {
         let (mut parts, ()) = Request::builder()
             .uri("/echo")
             .header("host", "localhost")
@@ -139,7 +171,14 @@ mod tests {
             .unwrap()
             .into_parts();
         change(&mut parts);
-        check(&parts)
+        parts
+    }
+
+    /// What is made of a header that offers subprotocols.
+    fn offered(value: &str) -> Result<Vec<String>, Refusal> {
+        let value = value.parse().unwrap();
+        let parts = parts(|parts| drop(parts.headers.insert("sec-websocket-protocol", value)));
+        subprotocols(&parts.headers)
     }
 
     #[test]
@@ -152,8 +191,57 @@ mod tests {
     }
 
     #[test]
+    fn a_key_whose_last_bits_are_set() {
+        // RFC 6455 section 4.1, and one of random letters.
+        for key in ["AQIDBAUGBwgJCgsMDQ4PEC==", "AAAAAAAAAAAAAAAAAAAAAB=="] {
+            let value = key.parse().unwrap();
+            let accepted = request(|parts| drop(parts.headers.insert("sec-websocket-key", value)));
+            // The key counts as it was sent.
+            assert_eq!(accepted.unwrap().accept, derive_accept_key(key.as_bytes()));
+        }
+    }
+
+    #[test]
+    fn subprotocols_at_their_number_and_one_past_it() {
+        let names: Vec<_> = (0..SUBPROTOCOLS_MAX).map(|n| format!("p{n}")).collect();
+        let list = names.join(", ");
+        assert_eq!(offered(&list).unwrap(), names);
+        // The same again is no other one.
+        assert_eq!(offered(&format!("{list}, p0,, p1")).unwrap(), names);
+        let refused = offered(&format!("{list}, another"));
+        assert!(matches!(refused, Err(Refusal::Handshake(_))));
+        assert!(matches!(offered("a, b c"), Err(Refusal::Handshake(_))));
+    }
+
+    #[test]
+    fn a_body_that_is_none_and_one_that_is() {
+        let of_length = |values: &[&str]| {
+            request(|parts| {
+                for value in values {
+                    parts
+                        .headers
+                        .append("content-length", value.parse().unwrap());
+                }
+            })
+        };
+        for none in [&["0"][..], &["00"], &["0, 0"], &["0", "0"]] {
+            assert!(of_length(none).is_ok(), "{none:?}");
+        }
+        for some in [
+            &["5"][..],
+            &["5", "5"],
+            &["0", "5"],
+            &["0,5"],
+            &["+0"],
+            &[""],
+        ] {
+            assert!(of_length(some).is_err(), "{some:?}");
+        }
+    }
+
+    #[test]
     fn tokens_in_any_case_and_place() {
-        let accepted = request(|parts| {
+        let parts = parts(|parts| {
             parts
                 .headers
                 .insert("connection", "keep-alive , uPgRaDe".parse().unwrap());
@@ -167,7 +255,8 @@ mod tests {
                 .headers
                 .append("sec-websocket-protocol", "a,,c".parse().unwrap());
         });
-        assert_eq!(accepted.unwrap().subprotocols, ["b", "a", "c"]);
+        assert!(check(&parts).is_ok());
+        assert_eq!(subprotocols(&parts.headers).unwrap(), ["b", "a", "c"]);
     }
 
     #[test]
@@ -245,7 +334,8 @@ mod tests {
             value in prop::collection::vec(32u8..=255, 0..64),
         ) {
             if let Ok(value) = http::HeaderValue::from_bytes(&value) {
-                let _ = request(|parts| drop(parts.headers.insert(name, value)));
+                let parts = parts(|parts| drop(parts.headers.insert(name, value)));
+                let _ = (check(&parts), subprotocols(&parts.headers));
             }
         }
     }

@@ -14,12 +14,14 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use openline_core::limits::REQUEST_HEADERS_MAX;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::gateway::{Gateway, Permit};
+use crate::requests::Slot;
 use crate::rescue::{Answer, Refusal};
 use crate::{admit, page, upgrade};
 
@@ -28,6 +30,10 @@ use crate::{admit, page, upgrade};
 /// answer what is a little larger with a sentence. What is larger still gets
 /// hyper's bare 431.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
+/// Headers that hyper takes: more than a function is asked with, so that what
+/// is a little more is answered with a sentence, too. hyper makes room for as
+/// many before it reads a head: 64 bytes for each.
+const HEADERS_MAX: usize = 2 * REQUEST_HEADERS_MAX;
 
 /// Serves one TCP connection.
 pub(crate) async fn serve(
@@ -38,13 +44,18 @@ pub(crate) async fn serve(
 ) {
     let permit = Arc::new(permit);
     let answer = |request| answer(&gateway, request, peer, Arc::clone(&permit));
-    hold(stream, peer, &gateway, answer).await;
+    hold(stream, peer, &gateway, permit.slot(), answer).await;
 }
 
-/// Answers the requests of one TCP connection, until it ends, is upgraded, or
-/// the host drains.
-pub(crate) async fn hold<F, A>(stream: TcpStream, peer: SocketAddr, gateway: &Gateway, answer: F)
-where
+/// Answers the requests of one TCP connection, until it ends, is upgraded, its
+/// place is needed, or the host drains.
+pub(crate) async fn hold<F, A>(
+    stream: TcpStream,
+    peer: SocketAddr,
+    gateway: &Gateway,
+    slot: &Slot,
+    answer: F,
+) where
     F: Fn(Request<Incoming>) -> A,
     A: Future<Output = Answer>,
 {
@@ -57,9 +68,11 @@ where
         let answering = answer(request);
         let answered = &answered;
         async move {
+            slot.begin();
             answered.begin();
             let answer = answering.await;
             answered.end();
+            slot.end();
             Ok::<_, Infallible>(answer)
         }
     });
@@ -67,12 +80,19 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(patience)
         .max_buf_size(HEAD_BYTES_MAX)
+        .max_headers(HEADERS_MAX)
         .keep_alive(!last)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
+        // What was answered is written before the end is looked at.
+        biased;
         ended = connection.as_mut() => ended,
+        () = slot.closed() => {
+            tracing::debug!(%peer, "closed: its place was needed");
+            return;
+        }
         () = answered.unread(patience) => {
             tracing::debug!(%peer, "a peer does not read its answer");
             return;
@@ -80,7 +100,9 @@ where
         () = begun(&mut drain), if !last => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
+                biased;
                 ended = connection => ended,
+                () = slot.closed() => return,
                 () = answered.unread(patience) => return,
             }
         }

@@ -181,7 +181,7 @@ impl From<&ServerConfig> for Bounds {
 
 /// What counts as one peer: an address of version 4, or the network of 64 bits
 /// that a household gets in version 6.
-fn network(peer: IpAddr) -> IpAddr {
+pub(crate) fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
             let [a, b, c, d, ..] = address.segments();

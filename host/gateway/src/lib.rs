@@ -18,6 +18,7 @@ pub mod http;
 mod ledger;
 pub mod listen;
 mod page;
+mod requests;
 mod rescue;
 mod tally;
 mod upgrade;

@@ -1,8 +1,9 @@
-//! The accept loop. It takes a permit, then accepts, and survives every error
+//! The accept loop. It accepts, then takes a place, and survives every error
 //! of `accept`: all it does about one is to wait a little.
 //!
-//! Bounded by `requests`, which count until they are upgraded: past it, peers
-//! wait in the kernel's backlog.
+//! Bounded by `requests` and `peer_requests`, which count until they are
+//! upgraded: past it the one that has waited for its request for longest is
+//! closed. While none waits, peers do, in the kernel's backlog.
 
 use std::io;
 use std::net::SocketAddr;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 
-use crate::gateway::{Gateway, Permit};
+use crate::gateway::Gateway;
 use crate::http;
 
 /// How many peers may wait in the kernel to be accepted: what a burst of
@@ -38,7 +39,6 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
     let mut wait = BACK_OFF.0;
     loop {
-        let permit = gateway.permit().await;
         match listener.accept().await {
             Ok((stream, peer)) => {
                 wait = BACK_OFF.0;
@@ -47,7 +47,10 @@ pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "nodelay is not set");
                 }
-                let permit = Permit::new(&gateway, permit);
+                let Some(permit) = gateway.permit(peer.ip()).await else {
+                    tracing::debug!(%peer, "it has as many requests as it may have (peer_requests)");
+                    continue;
+                };
                 tokio::spawn(http::serve(stream, peer, permit, Arc::clone(&gateway)));
             }
             Err(error) => {

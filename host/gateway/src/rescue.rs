@@ -13,7 +13,7 @@ use http::header::{
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use openline_core::fault::{Blame, Fault};
-use openline_core::limits::AFFINITY_BYTES_MAX;
+use openline_core::limits::{AFFINITY_BYTES_MAX, REQUEST_HEADERS_MAX};
 use openline_engine::version::UpgradeError;
 
 use crate::ledger::Reached;
@@ -43,6 +43,8 @@ pub(crate) enum Refusal {
     UriTooLong(usize),
     #[error("headers are larger than {0} bytes")]
     HeadersTooLarge(usize),
+    #[error("there are more than {REQUEST_HEADERS_MAX} headers")]
+    TooManyHeaders,
     #[error("headers that start with `openline-` belong to the host")]
     ReservedHeader,
     #[error("a parameter in the path is not UTF-8 after percent-decoding")]
@@ -90,6 +92,7 @@ impl Refusal {
             Self::Version => "unsupported_version",
             Self::UriTooLong(_) => "request_uri_bytes",
             Self::HeadersTooLarge(_) => "request_header_bytes",
+            Self::TooManyHeaders => "request_headers",
             Self::ReservedHeader => "reserved_header",
             Self::Path => "bad_path",
             Self::Full => "no_capacity",
@@ -117,6 +120,7 @@ impl Refusal {
             Self::Handshake(_)
             | Self::UriTooLong(_)
             | Self::HeadersTooLarge(_)
+            | Self::TooManyHeaders
             | Self::ReservedHeader
             | Self::Affinity
             | Self::Path => StatusCode::BAD_REQUEST,

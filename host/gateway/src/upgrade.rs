@@ -54,6 +54,7 @@ pub(crate) async fn upgrade(
     let Admission {
         service,
         handshake,
+        subprotocols,
         request,
         places,
         close_timeout,
@@ -69,7 +70,7 @@ pub(crate) async fn upgrade(
     let headers = switching(
         &handshake,
         acceptance.headers,
-        acceptance.subprotocol.as_deref(),
+        (&subprotocols, acceptance.subprotocol.as_deref()),
         &limits,
     )?;
     let facts = Facts {
@@ -127,16 +128,12 @@ pub(crate) async fn upgrade(
 fn switching(
     handshake: &Handshake,
     headers: Headers,
-    subprotocol: Option<&str>,
+    (offered, subprotocol): (&[String], Option<&str>),
     limits: &FunctionLimits,
 ) -> Result<HeaderMap, Refusal> {
     let mut headers = response_headers(headers, limits.response_header_bytes)?;
     if let Some(chosen) = subprotocol {
-        if !handshake
-            .subprotocols
-            .iter()
-            .any(|offered| offered == chosen)
-        {
+        if !offered.iter().any(|offered| offered == chosen) {
             let chosen = chosen.escape_debug();
             return Err(Refusal::Answer(format!(
                 "the subprotocol `{chosen}` was not offered"

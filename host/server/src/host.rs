@@ -5,19 +5,22 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::anyhow;
-use openline_core::config::{AdminListen, ServerConfig, admin_port};
+use anyhow::{Context, anyhow};
+use openline_core::config::{AdminListen, Config, ServerConfig, admin_port};
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
+use openline_engine::runtime::Runtime;
 use openline_gateway::admin::{Admin, AdminOptions};
-use openline_gateway::deployer::{Deployer, Reloaded};
+use openline_gateway::deployer::{Component, Deployer, Reloaded};
 use openline_gateway::development::Development;
 use openline_gateway::listen;
+use openline_store::Store;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::spawn_blocking;
 
 use crate::assemble::{self, Source};
 use crate::signal::{Asked, Signals};
-use crate::telemetry::{complain, print, tell};
+use crate::telemetry::{announce, complain, tell};
 use crate::{causes, memory};
 
 /// What stays the same as long as the process lives.
@@ -51,21 +54,26 @@ pub(crate) struct Served {
 }
 
 /// Serves until a signal asks to stop, then drains.
-pub(crate) async fn serve(source: Source) -> anyhow::Result<()> {
-    serve_with(source, None).await
+pub(crate) async fn serve(source: Source, signals: Signals) -> anyhow::Result<()> {
+    serve_with(source, None, signals).await
 }
 
 /// The same, with one who asks for reloads.
-pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> anyhow::Result<()> {
-    let config = source.read()?;
-    let runtime = assemble::runtime(&config, driver.is_some())?;
-    let components = assemble::components(&config);
-    runtime.expect(assemble::expected(&config, &components));
-    let store = assemble::store(&config)?;
-    let in_memory = config.server.data.is_none();
-    let started = Deployer::start(runtime, store, in_memory, config.clone(), components).await;
-    let deployer = started.map_err(|error| assemble::explain(error, &config, &source))?;
-    let mut signals = Signals::listen()?;
+pub(crate) async fn serve_with(
+    source: Source,
+    mut driver: Option<Driver>,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
+    // In a task of its own, so that a signal is heard whatever it waits for.
+    let mut starting = tokio::spawn(start(source.clone(), driver.is_some()));
+    let (deployer, config) = tokio::select! {
+        started = &mut starting => started.context("the host came to no end of its start")??,
+        () = signals.stop() => {
+            starting.abort();
+            tell("ended before it served");
+            return Ok(());
+        }
+    };
     // Each connection is a file; the soft limit is often 1024.
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) => warn_of_files(files, &config.server),
@@ -86,7 +94,7 @@ pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> an
     };
     let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&gateway)));
     let tidying = tokio::spawn(memory::give_back(Arc::clone(&gateway)));
-    print(&format!("listening on http://{address}"))?;
+    announce(&format!("listening on http://{address}"));
     host.introduce(&address.to_string());
     let administering = admin.map(|(address, admin)| {
         tell(&format!("admin         http://{address}/"));
@@ -121,6 +129,31 @@ pub(crate) async fn serve_with(source: Source, mut driver: Option<Driver>) -> an
         administering.abort();
     }
     Ok(())
+}
+
+/// Reads, compiles and makes all that serves.
+async fn start(source: Source, in_development: bool) -> anyhow::Result<(Deployer, Config)> {
+    let read = spawn_blocking({
+        let source = source.clone();
+        move || read(&source, in_development)
+    });
+    let (config, components, runtime, store) = read.await??;
+    runtime.expect(assemble::expected(&config, &components));
+    let in_memory = config.server.data.is_none();
+    let started = Deployer::start(runtime, store, in_memory, config.clone(), components).await;
+    let deployer = started.map_err(|error| assemble::explain(error, &config, &source))?;
+    Ok((deployer, config))
+}
+
+type Read = (Config, Vec<Component>, Arc<Runtime>, Store);
+
+/// Files may be pipes, or far away: for a thread that serves nobody.
+fn read(source: &Source, in_development: bool) -> anyhow::Result<Read> {
+    let config = source.read()?;
+    let runtime = assemble::runtime(&config, in_development)?;
+    let components = assemble::components(&config);
+    let store = assemble::store(&config)?;
+    Ok((config, components, runtime, store))
 }
 
 /// The next request of one who asks for reloads, if there is one.
@@ -262,10 +295,15 @@ impl Host {
     }
 
     async fn try_reload(&mut self) -> anyhow::Result<String> {
-        let mut config = self.source.read()?;
-        let (in_force, waiting) = config.server.in_force(&self.started);
-        config.server = in_force;
-        let components = assemble::components(&config);
+        let (source, started) = (self.source.clone(), self.started.clone());
+        let read = spawn_blocking(move || {
+            let mut config = source.read()?;
+            let (in_force, waiting) = config.server.in_force(&started);
+            config.server = in_force;
+            let components = assemble::components(&config);
+            anyhow::Ok((config, components, waiting))
+        });
+        let (config, components, waiting) = read.await??;
         let reloaded = self.deployer.reload(config.clone(), components).await;
         let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
         tell_what_waits(&waiting);

@@ -14,12 +14,16 @@ mod memory;
 mod signal;
 mod telemetry;
 
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
 use clap::Parser;
 use openline_engine::compiler;
+use tokio::runtime::Runtime;
 
 use crate::cli::{Arguments, Command};
+use crate::signal::Signals;
+use crate::telemetry::OutputError;
 
 // Small allocations of many threads, over and over: what it is made for.
 #[global_allocator]
@@ -44,29 +48,32 @@ fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let log = arguments.log.as_deref();
-    // It has another listener for the log.
-    if !matches!(arguments.command, Command::Dev(_)) {
-        telemetry::start(log, None);
-    }
-    match execute(arguments.command, log) {
+    let ended = execute(arguments.command, arguments.log.as_deref());
+    let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough, as `head` does.
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) if is_unread(&error) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::complain(&error);
             let code = commands::remote::exit_code(&error);
             ExitCode::from(code.unwrap_or_else(|| assemble::exit_code(&error)))
         }
-    }
+    };
+    telemetry::finish();
+    code
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    let cause = error.root_cause().downcast_ref::<std::io::Error>();
-    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+/// Whether a command ended because nobody reads its data any more.
+fn is_unread(error: &anyhow::Error) -> bool {
+    let output = error.downcast_ref::<OutputError>();
+    output.is_some_and(|error| error.0.kind() == ErrorKind::BrokenPipe)
 }
 
 fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
+    if let Command::Serve(_) | Command::Run(_) | Command::Dev(_) = command {
+        return host(command, log);
+    }
+    telemetry::start(log, None);
     match command {
         Command::New(arguments) => return commands::new::run(&arguments),
         Command::Build(arguments) => {
@@ -76,19 +83,8 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
         Command::CloseCodes(arguments) => return commands::close_codes::run(&arguments),
         _ => {}
     }
-    if matches!(command, Command::Serve(_) | Command::Run(_)) {
-        // Before there are threads that touch memory of their own.
-        memory::without_huge_pages();
-    }
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .on_thread_park(memory::before_parking)
-        .build()?;
-    let ended = runtime.block_on(async {
+    run(runtime()?, async {
         match command {
-            Command::Dev(arguments) => commands::dev::run(arguments, log).await,
-            Command::Serve(arguments) => commands::serve::run(&arguments).await,
-            Command::Run(arguments) => commands::run::run(&arguments).await,
             Command::Check(arguments) => commands::check::run(&arguments).await,
             Command::Bench(arguments) => commands::bench::run(&arguments).await,
             Command::Deploy(arguments) => commands::deploy::run(&arguments).await,
@@ -101,12 +97,48 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
             Command::Connections(arguments) => commands::connections::connections(&arguments).await,
             Command::Send(arguments) => commands::connections::send(&arguments).await,
             Command::Close(arguments) => commands::connections::close(&arguments).await,
-            // Handled above, without a runtime.
-            Command::New(_) | Command::Build(_) | Command::Limits(_) | Command::CloseCodes(_) => {
-                Ok(())
-            }
+            // Handled above, or by `host`.
+            _ => Ok(()),
         }
-    });
+    })
+}
+
+/// The commands that serve. Signals come first: until then a SIGHUP would kill.
+fn host(command: Command, log: Option<&str>) -> anyhow::Result<()> {
+    if matches!(command, Command::Serve(_) | Command::Run(_)) {
+        // Before there are threads that touch memory of their own.
+        memory::without_huge_pages();
+    }
+    let runtime = runtime()?;
+    let signals = {
+        let _within = runtime.enter();
+        Signals::listen()?
+    };
+    telemetry::never_wait()?;
+    if !matches!(command, Command::Dev(_)) {
+        telemetry::start(log, None);
+    }
+    run(runtime, async {
+        match command {
+            // It has another listener for the log.
+            Command::Dev(arguments) => commands::dev::run(arguments, log, signals).await,
+            Command::Serve(arguments) => commands::serve::run(&arguments, signals).await,
+            Command::Run(arguments) => commands::run::run(&arguments, signals).await,
+            // Handled by `execute`.
+            _ => Ok(()),
+        }
+    })
+}
+
+fn runtime() -> std::io::Result<Runtime> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .on_thread_park(memory::before_parking)
+        .build()
+}
+
+fn run(runtime: Runtime, command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    let ended = runtime.block_on(command);
     // Not waited for: a thread in guest code that computes, or in a compiler,
     // ends with the process.
     runtime.shutdown_background();

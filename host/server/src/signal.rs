@@ -1,5 +1,10 @@
 //! Signals: the first SIGTERM or SIGINT asks for a drain, the second ends the
 //! process at once; SIGHUP asks to read the configuration again.
+//!
+//! The system's own answers (SIGTERM and SIGHUP kill, and are lost for the
+//! first process of a container) are out of the way from the moment that
+//! [`Signals`] is made, which is the first thing that a host does. What comes
+//! before it is waited for is kept.
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -19,6 +24,7 @@ pub(crate) enum Asked {
 }
 
 impl Signals {
+    /// To be called within a runtime.
     pub(crate) fn listen() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -38,8 +44,12 @@ impl Signals {
         }
     }
 
-    /// Waits until ending is asked for.
+    /// Waits until ending is asked for. A reload that is asked for meanwhile
+    /// is what comes [next](Self::next).
     pub(crate) async fn stop(&mut self) {
-        while self.next().await != Asked::Stop {}
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
     }
 }

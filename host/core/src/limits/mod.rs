@@ -49,6 +49,10 @@ pub const PAGE_CONNECTIONS_MAX: u32 = 1000;
 /// An affinity value, in bytes: it names an instance and what is kept for it.
 /// A request with a longer one is refused with 400.
 pub const AFFINITY_BYTES_MAX: usize = 512;
+/// Headers of a handshake: as many as fit into the default of
+/// `request_header_bytes` at 16 bytes each; browsers and proxies send about 30.
+/// A request with more is refused with 400.
+pub const REQUEST_HEADERS_MAX: usize = 512;
 /// Messages in one call of a function. A read of the default buffer brings
 /// fewer; a larger batch would let one connection keep an instance for long.
 pub const BATCH_MESSAGES_MAX: usize = 256;

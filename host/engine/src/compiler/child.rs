@@ -10,7 +10,7 @@ use rustix::process::{Resource, Rlimit};
 use sha2::{Digest, Sha256};
 
 use super::{REFUSAL_BYTES_MAX, Task, tag, threads};
-use crate::engines;
+use crate::{engines, words};
 
 /// Beside what serves: the host's connections come first.
 const NICENESS: i32 = 10;
@@ -77,7 +77,7 @@ fn serve(task: &Task) -> io::Result<()> {
         Ok(artifact) => write(&mut out, tag::COMPILED, &artifact),
         Err(error) if engines::lacks_memory(&error) => write(&mut out, tag::MEMORY, b""),
         Err(error) => {
-            let mut text = format!("{error:#}");
+            let mut text = words::cause(&error);
             text.truncate(text.floor_char_boundary(REFUSAL_BYTES_MAX));
             write(&mut out, tag::REFUSED, text.as_bytes())
         }

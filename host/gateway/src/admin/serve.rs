@@ -12,7 +12,6 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 
 use super::access::{self, Asked, Token};
 use super::body::Body;
@@ -20,6 +19,7 @@ use super::problem::Problem;
 use super::query::Query;
 use super::routes::{self, Operation};
 use super::{CONNECTIONS_MAX, Context, aliases, config, connections, functions, host};
+use crate::requests::Requests;
 use crate::rescue::Answer;
 use crate::{http as transport, page};
 
@@ -42,17 +42,18 @@ pub(super) type Answered = Result<Answer, Problem>;
 
 /// Accepts until it is dropped.
 pub(super) async fn accept(listener: TcpListener, context: Arc<Context>) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let requests = Requests::new(CONNECTIONS_MAX);
     loop {
-        let place = Arc::clone(&places).acquire_owned().await;
-        let place = place.expect("the semaphore is never closed");
         match listener.accept().await {
             Ok((stream, peer)) => {
                 let context = Arc::clone(&context);
+                // No share for each peer: those that it is for have one address.
+                let Some(slot) = requests.enter(peer.ip(), 0).await else {
+                    continue;
+                };
                 tokio::spawn(async move {
                     let answer = |request| answer(&context, request, peer);
-                    transport::hold(stream, peer, &context.gateway, answer).await;
-                    drop(place);
+                    transport::hold(stream, peer, &context.gateway, &slot, answer).await;
                 });
             }
             Err(error) => {

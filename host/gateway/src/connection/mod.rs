@@ -89,6 +89,8 @@ pub(crate) struct Actor<S> {
     /// The timer waits for the answer to a ping, and what is due after the
     /// answer may be earlier than that.
     pinged: bool,
+    /// The system watches for the peer, because nothing is read.
+    watched: bool,
     pace: Option<Box<Pace>>,
     probe: Option<Box<Probe>>,
     /// When to look whether it should sleep; none while it does.
@@ -148,6 +150,7 @@ impl<S: Socket> Actor<S> {
             opened_at: Instant::now(),
             lifetime: Lifetime::default(),
             pinged: false,
+            watched: false,
             probe: None,
             rest: Some(time::REST_AFTER),
             active: false,

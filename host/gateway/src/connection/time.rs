@@ -61,9 +61,15 @@ impl<S: Socket> Actor<S> {
         let now = self.now();
         self.check_rest(now);
         let hearing = !self.wire.meter().is_held() && !self.is_batch_full();
+        if hearing {
+            self.stop_watching();
+        }
         match self.lifetime.check(now, hearing, self.connection.limits()) {
             Due::Nothing => {}
             Due::Ping => {
+                if !hearing {
+                    self.watch();
+                }
                 self.pinged = true;
                 // In the outbox, behind what waits: it asks for an answer from
                 // who has read that. None while the kernel takes nothing: that
@@ -94,6 +100,25 @@ impl<S: Socket> Actor<S> {
         }
         self.arm(cx);
         None
+    }
+
+    /// Nothing is read, and so no answer to a ping: the system watches for the
+    /// peer, as long as the host would. It knows what the peer's machine has
+    /// acknowledged, and the next ping meets what it found.
+    fn watch(&mut self) {
+        let limits = self.connection.limits();
+        if limits.pong_timeout.is_zero() {
+            return;
+        }
+        let time = limits.ping_interval + limits.pong_timeout;
+        self.watched = true;
+        self.wire.meter().socket().give_up_after(Some(time));
+    }
+
+    fn stop_watching(&mut self) {
+        if std::mem::take(&mut self.watched) {
+            self.wire.meter().socket().give_up_after(None);
+        }
     }
 
     // === sleep ===
@@ -188,19 +213,28 @@ impl<S: Socket> Actor<S> {
             None => false,
         };
         let held = waits || self.leaving.is_some() || self.connection.is_paused();
-        self.wire.meter().hold(held);
+        let meter = self.wire.meter();
+        let resumes = meter.is_held() && !held;
+        meter.hold(held);
+        if resumes {
+            // What it has said meanwhile is read next.
+            let now = self.now();
+            self.lifetime.hear(now);
+            self.stop_watching();
+        }
     }
 
     /// Takes note of what was read: the peer is alive, and how fast it sends.
     pub(super) fn measure(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
         let meter = self.wire.meter();
+        // Only once all before it is read: that may take several batches.
+        if meter.scan.is_past_fragments(self.messages) {
+            return Some(CloseReason::Fragments);
+        }
         let progress = meter.take_progress();
         let counted = meter.scan.take_counted();
         if counted.bytes == 0 && !progress {
             return None;
-        }
-        if meter.scan.has_too_many_fragments() {
-            return Some(CloseReason::Fragments);
         }
         self.active = true;
         let now = self.now();

@@ -9,6 +9,7 @@
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
 use futures_util::Stream;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -35,12 +36,26 @@ pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
     /// Ready when a read may bring something, an error or the end included; it
     /// may also bring nothing.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()>;
+
+    /// Has writing fail when the peer's machine acknowledges nothing, or takes
+    /// nothing, for that long; none for as long as the system is used to.
+    fn give_up_after(&self, _time: Option<Duration>) {}
 }
 
 impl Socket for TcpStream {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         // An error is for the read to find.
         self.poll_read_ready(cx).map(drop)
+    }
+
+    #[cfg(target_os = "linux")]
+    fn give_up_after(&self, time: Option<Duration>) {
+        let time = time.map_or(0, |time| time.as_millis().max(1));
+        let time = u32::try_from(time).unwrap_or(u32::MAX);
+        // The system's own time is longer, but it has one.
+        if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(self, time) {
+            tracing::debug!(%error, "the time to give a peer up is not set");
+        }
     }
 }
 
@@ -212,6 +227,21 @@ mod tests {
             frames += 1;
         }
         assert_eq!(frames * PING.len(), whole);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[tokio::test]
+    async fn the_system_is_told_when_to_give_a_peer_up() {
+        use rustix::net::sockopt::tcp_user_timeout;
+
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let socket = TcpStream::connect(listener.local_addr().unwrap())
+            .await
+            .unwrap();
+        for (time, told) in [(Some(50_000), 50_000), (Some(0), 1), (None, 0)] {
+            socket.give_up_after(time.map(Duration::from_millis));
+            assert_eq!(tcp_user_timeout(&socket).unwrap(), told);
+        }
     }
 
     // Without a runtime, whose budget for a task would end the reading early.

@@ -3,7 +3,7 @@
 //!
 //! What a setting means and what bounds it is said once, in `openline-load`.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,6 +11,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use openline_core::units::{ByteSize, Period};
 use openline_load::{Activity, LoadError, MessageKind, Options, Progress, Report, Target};
+
+use crate::commands::table::plain_json;
+use crate::telemetry;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -143,14 +146,13 @@ pub(crate) async fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
 }
 
 fn print(report: &Report, json: bool) -> anyhow::Result<()> {
-    let mut output = io::stdout().lock();
-    if json {
-        serde_json::to_writer_pretty(&mut output, report)?;
-        writeln!(output)?;
+    let text = if json {
+        plain_json(&serde_json::to_string_pretty(report)?)
     } else {
-        write!(output, "{report}")?;
-    }
-    Ok(output.flush()?)
+        // Some of it is what the server has said.
+        telemetry::plain_lines(&report.to_string())
+    };
+    Ok(telemetry::print(text.trim_end())?)
 }
 
 /// The error with its hint, as all commands print it.

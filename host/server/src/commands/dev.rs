@@ -9,6 +9,7 @@ use openline_gateway::development::Development;
 
 use crate::dev::project::Project;
 use crate::dev::{self, Lines};
+use crate::signal::Signals;
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
@@ -42,7 +43,11 @@ pub(crate) struct DevArguments {
 }
 
 /// Starts the log by itself: what functions print goes to the page as well.
-pub(crate) async fn run(arguments: DevArguments, log: Option<&str>) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    arguments: DevArguments,
+    log: Option<&str>,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
     let development = Arc::new(Development::default());
     let lines = Lines::new(Arc::clone(&development), &arguments.directory);
     telemetry::start(log, Some(lines));
@@ -51,5 +56,9 @@ pub(crate) async fn run(arguments: DevArguments, log: Option<&str>) -> anyhow::R
         let config = arguments.config.as_deref();
         Project::find(&arguments.directory, config, arguments.listen)
     });
-    dev::run(project.await??, development).await
+    let project = tokio::select! {
+        project = project => project??,
+        () = signals.stop() => return Ok(()),
+    };
+    dev::run(project, development, signals).await
 }

@@ -136,7 +136,7 @@ impl Remote {
         show: impl FnOnce(&Value) -> String,
     ) -> anyhow::Result<()> {
         let text = if self.json {
-            serde_json::to_string_pretty(answer)?
+            super::table::plain_json(&serde_json::to_string_pretty(answer)?)
         } else {
             show(answer)
         };

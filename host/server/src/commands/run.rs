@@ -11,6 +11,7 @@ use openline_core::route::Route;
 
 use crate::assemble::Source;
 use crate::host;
+use crate::signal::Signals;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,7 +30,7 @@ pub(crate) struct RunArguments {
     listen: SocketAddr,
 }
 
-pub(crate) async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
+pub(crate) async fn run(arguments: &RunArguments, signals: Signals) -> anyhow::Result<()> {
     let server = ServerConfig {
         listen: arguments.listen,
         ..ServerConfig::default()
@@ -46,7 +47,7 @@ pub(crate) async fn run(arguments: &RunArguments) -> anyhow::Result<()> {
         functions.push(function);
     }
     let config = Config { server, functions };
-    host::serve(Source::Words(Box::new(config))).await
+    host::serve(Source::Words(Box::new(config)), signals).await
 }
 
 fn function(component: &Path) -> anyhow::Result<FunctionConfig> {

@@ -6,6 +6,7 @@ use clap::Args;
 
 use crate::assemble::Source;
 use crate::host;
+use crate::signal::Signals;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -24,6 +25,6 @@ pub(crate) struct ServeArguments {
     config: PathBuf,
 }
 
-pub(crate) async fn run(arguments: &ServeArguments) -> anyhow::Result<()> {
-    host::serve(Source::File(arguments.config.clone())).await
+pub(crate) async fn run(arguments: &ServeArguments, signals: Signals) -> anyhow::Result<()> {
+    host::serve(Source::File(arguments.config.clone()), signals).await
 }

@@ -1,8 +1,13 @@
 //! Tables for people: columns as wide as what is in them, and no character
 //! that a terminal would obey, because peers and functions choose some of it.
 
+use std::fmt::Write as _;
+
+use openline_core::escape::{self, Escaped};
 use serde_json::Value;
 
+/// What is shown of one text, in bytes: no name and no path is longer.
+const CELL_BYTES_MAX: usize = 16 * 1024;
 /// Letters of a digest that people are shown.
 const SHORT: usize = 12;
 
@@ -24,17 +29,25 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> 
     lines.join("\n")
 }
 
-/// A text without control characters.
+/// A text on one line, that a terminal does not obey.
 pub(crate) fn plain(text: &str) -> String {
-    let mut shown = String::with_capacity(text.len());
-    for letter in text.chars() {
-        if letter.is_control() {
-            shown.extend(letter.escape_default());
-        } else {
-            shown.push(letter);
+    Escaped::new(text, CELL_BYTES_MAX).to_string()
+}
+
+/// JSON that a terminal does not obey: what is escaped can only be in a text.
+pub(crate) fn plain_json(json: &str) -> String {
+    let mut plain = String::with_capacity(json.len());
+    for letter in json.chars() {
+        if letter == '\n' || escape::is_plain(letter) {
+            plain.push(letter);
+            continue;
+        }
+        for unit in letter.encode_utf16(&mut [0; 2]) {
+            // Writing to a string does not fail.
+            let _ = write!(plain, "\\u{unit:04x}");
         }
     }
-    shown
+    plain
 }
 
 /// A text or a number of an answer; `-` when there is none.
@@ -101,6 +114,17 @@ mod tests {
         let expected = "NAME       N   NOTE\nä          1   x\nlong name  22  \\u{1b}[2J\\n";
         assert_eq!(table(["NAME", "N", "NOTE"], rows), expected);
         assert_eq!(table(["NAME", "N"], vec![]), "NAME  N");
+    }
+
+    #[test]
+    fn json_says_the_same_and_nothing_is_obeyed() {
+        let value = json!({ "reason": "\u{9b}2J\u{202e}\u{e0041}é\n\"" });
+        let text = plain_json(&serde_json::to_string_pretty(&value).unwrap());
+        assert!(
+            text.chars()
+                .all(|letter| letter == '\n' || escape::is_plain(letter))
+        );
+        assert_eq!(serde_json::from_str::<Value>(&text).unwrap(), value);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 //! Bounded: the end of what cargo printed is kept ([`PROGRESS_BYTES_MAX`]), and
 //! as many problems as one reads ([`PROBLEMS_MAX`]).
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use super::source::BuiltPaths;
+use crate::telemetry::pass_on;
 
 /// More than cargo says of a manifest that it cannot use.
 const PROGRESS_BYTES_MAX: usize = 16 * 1024;
@@ -93,8 +94,6 @@ impl Crate {
 
 impl Heard {
     fn take(&mut self, said: Said<'_>, colours: bool) {
-        // A closed standard error leaves nobody to tell.
-        let mut terminal = std::io::stderr().lock();
         match said {
             Said::Diagnostic(diagnostic) => {
                 let shown = if colours {
@@ -102,13 +101,13 @@ impl Heard {
                 } else {
                     &diagnostic.rendered
                 };
-                let _ = terminal.write_all(shown.as_bytes());
+                pass_on(shown.as_bytes());
                 if self.problems.len() < PROBLEMS_MAX {
                     self.problems.push(problem(diagnostic));
                 }
             }
             Said::Progress(bytes) => {
-                let _ = terminal.write_all(bytes);
+                pass_on(bytes);
                 self.progress.extend_from_slice(bytes);
                 let excess = self.progress.len().saturating_sub(PROGRESS_BYTES_MAX);
                 self.progress.drain(..excess);

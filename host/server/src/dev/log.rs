@@ -6,15 +6,18 @@
 //! keeps is bounded where it is kept.
 
 use std::fmt::{Debug, Write as _};
-use std::io::{IsTerminal, Write as _};
+use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use openline_core::escape::Escaping;
 use openline_gateway::development::Development;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
+
+use crate::telemetry::{self, BACKTRACE, FIELD_BYTES_MAX, Speaker};
 
 /// Where frames lie that nobody looks for: the standard library, crates of
 /// others, and the SDK.
@@ -35,6 +38,7 @@ struct Said {
     function: String,
     stream: Option<String>,
     message: String,
+    backtrace: Option<String>,
 }
 
 impl Lines {
@@ -61,20 +65,19 @@ impl<S: Subscriber> Layer<S> for Lines {
         event.record(&mut said);
         let (stream, text) = match &said.stream {
             Some(stream) => (&**stream, unescaped(&said.message)),
-            None => ("host", shortened(&said.message, &self.directory)),
+            None => ("host", said.shortened(&self.directory)),
         };
-        let mark = if said.stream.is_some() { '|' } else { '!' };
+        let (mark, speaker) = match said.stream {
+            Some(_) => ('|', Speaker::Function),
+            None => ('!', Speaker::Host),
+        };
         let (on, off) = if self.colours {
             ("\x1b[36m", "\x1b[0m")
         } else {
             ("", "")
         };
-        // A closed standard error leaves nobody to tell.
-        let _ = writeln!(
-            std::io::stderr(),
-            "{on}{} {mark}{off} {text}",
-            said.function
-        );
+        let line = format!("{on}{} {mark}{off} {text}\n", said.function);
+        telemetry::say(speaker, &line);
         self.development.line(&said.function, stream, &text);
     }
 }
@@ -89,12 +92,37 @@ impl Visit for Said {
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        // Writing to a string does not fail.
-        let _ = match field.name() {
-            "function" => write!(self.function, "{value:?}"),
-            "message" => write!(self.message, "{value:?}"),
-            _ => Ok(()),
+        let text = match field.name() {
+            "function" => &mut self.function,
+            "message" => &mut self.message,
+            BACKTRACE => self.backtrace.insert(String::new()),
+            _ => return,
         };
+        let mut escaping = Escaping::new(text, FIELD_BYTES_MAX);
+        if field.name() == BACKTRACE {
+            escaping = escaping.lines("\n");
+        }
+        // Writing to a string does not fail.
+        let _ = write!(escaping, "{value:?}");
+        let _ = escaping.finish();
+    }
+}
+
+impl Said {
+    /// The host's words, with the frames that are in the source of the
+    /// function: where each is and what it is called, the innermost first.
+    /// All frames if none is.
+    fn shortened(&self, directory: &Path) -> String {
+        let Some(backtrace) = &self.backtrace else {
+            return self.message.clone();
+        };
+        let frames = own_frames(backtrace, directory);
+        let frames = if frames.is_empty() {
+            backtrace
+        } else {
+            &frames
+        };
+        format!("{}\n{}", self.message, frames.trim_end_matches('\n'))
     }
 }
 
@@ -118,22 +146,11 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// What wasmtime says of a trap, with the frames that are in the source of the
-/// function: where it is and what it is called, the innermost first. Any other
-/// text, and one without such a frame, stays as it is.
-fn shortened(text: &str, directory: &Path) -> String {
-    let Some((before, backtrace)) = text.split_once(" (error while executing at wasm backtrace:")
-    else {
-        return text.to_owned();
-    };
-    let (frames, cause) = match backtrace.rsplit_once(": wasm trap: ") {
-        Some((frames, cause)) => (frames, cause.trim_end_matches(')')),
-        None => (backtrace, "a trap"),
-    };
-    let mut short = format!("{before}: {cause}");
+/// The frames of a backtrace that are in the source of the function.
+fn own_frames(backtrace: &str, directory: &Path) -> String {
+    let mut own = String::new();
     let mut name = "";
-    let mut found = false;
-    for line in frames.lines() {
+    for line in backtrace.lines() {
         if let Some((_, named)) = line.split_once(" - ") {
             name = named.trim();
         } else if let Some(place) = line.trim().strip_prefix("at ")
@@ -142,11 +159,10 @@ fn shortened(text: &str, directory: &Path) -> String {
             let place = Path::new(place);
             let place = place.strip_prefix(directory).unwrap_or(place);
             // Writing to a string does not fail.
-            let _ = write!(short, "\n    at {} ({name})", place.display());
-            found = true;
+            let _ = writeln!(own, "    at {} ({name})", place.display());
         }
     }
-    if found { short } else { text.to_owned() }
+    own
 }
 
 #[cfg(test)]
@@ -165,16 +181,21 @@ mod tests {
 
     #[test]
     fn a_trap_is_told_by_the_frames_of_the_function() {
-        let text = "function fault: trap (error while executing at wasm backtrace:\n\
-            \x20   0:   0x7d24 - rust_panic\n                    at /rustc/5980/library/std/src/panicking.rs:886:25\n\
+        let backtrace = "   0:   0x7d24 - rust_panic\n                    at /rustc/5980/library/std/src/panicking.rs:886:25\n\
             \x20   1:   0x3edd - inner\n                    at /home/me/hello/src/lib.rs:9:60\n\
             \x20               - message\n                    at /home/me/hello/src/lib.rs:36:45\n\
-            \x20   2:   0x13f8 - call\n                    at /home/me/hello/vendor/openline-sdk/src/export.rs:169:25: wasm trap: wasm `unreachable` instruction executed)";
-        let short = "function fault: trap: wasm `unreachable` instruction executed\n    \
-            at src/lib.rs:9:60 (inner)\n    at src/lib.rs:36:45 (message)";
-        assert_eq!(shortened(text, Path::new("/home/me/hello")), short);
-        for other in ["it keeps failing", &text.replace("/home/me", "/rustc/")] {
-            assert_eq!(shortened(other, Path::new("/home/me/hello")), other);
-        }
+            \x20   2:   0x13f8 - call\n                    at /home/me/hello/vendor/openline-sdk/src/export.rs:169:25";
+        let said = |backtrace: Option<&str>| Said {
+            message: "function fault: trap".into(),
+            backtrace: backtrace.map(str::to_owned),
+            ..Said::default()
+        };
+        let directory = Path::new("/home/me/hello");
+        let short = "function fault: trap\n    at src/lib.rs:9:60 (inner)\n    at src/lib.rs:36:45 (message)";
+        assert_eq!(said(Some(backtrace)).shortened(directory), short);
+        let others = backtrace.replace("/home/me", "/rustc/");
+        let all = format!("function fault: trap\n{others}");
+        assert_eq!(said(Some(&others)).shortened(directory), all);
+        assert_eq!(said(None).shortened(directory), "function fault: trap");
     }
 }

@@ -26,10 +26,15 @@ use self::project::Project;
 use self::watch::{Changes, Watcher};
 use crate::assemble::Source;
 use crate::host::{self, Driver, Reload, Served};
+use crate::signal::Signals;
 use crate::telemetry::{complain, tell};
 
 /// Builds, serves and watches until a signal asks to stop.
-pub(crate) async fn run(project: Project, development: Arc<Development>) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    project: Project,
+    development: Arc<Development>,
+    mut signals: Signals,
+) -> anyhow::Result<()> {
     if project.source.base.read()?.server.data.is_some() {
         tell("`data` is not used in development: what functions keep is forgotten at the end");
     }
@@ -49,13 +54,16 @@ pub(crate) async fn run(project: Project, development: Arc<Development>) -> anyh
         waiting: Vec::new(),
     };
     // Before the host listens: who connects then meets the function.
-    let first = developer.build().await;
+    let first = tokio::select! {
+        first = developer.build() => first,
+        () = signals.stop() => return Ok(()),
+    };
     let driver = Driver {
         requests,
         development,
     };
     tokio::select! {
-        ended = host::serve_with(source, Some(driver)) => ended,
+        ended = host::serve_with(source, Some(driver), signals) => ended,
         never = developer.work(first) => match never {},
     }
 }

@@ -1,0 +1,327 @@
+//! TCP connections that are not upgraded: how many there are, of whom, and
+//! which of them has waited for a request for longest.
+//!
+//! Bounded by the number of places, and by one for each peer address. One that
+//! waits for a request is closed when its place is needed, the one that has
+//! waited longest first: whoever opens sockets and sends nothing keeps nobody
+//! out. An answer that its peer has not read yet counts as waiting.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::ledger::network;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Requests {
+    places: Arc<Semaphore>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    peers: HashMap<IpAddr, Peer>,
+    /// Those that wait, by when they began to.
+    waiting: BTreeMap<u64, Waiting>,
+    /// Counts how often one has begun to wait.
+    number: u64,
+    /// The next one that waits is closed: there was none when its place was
+    /// needed.
+    wanted: bool,
+}
+
+#[derive(Debug, Default)]
+struct Peer {
+    connections: u32,
+    /// Keys of [`State::waiting`].
+    waiting: BTreeSet<u64>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    peer: IpAddr,
+    slot: Arc<Signal>,
+}
+
+#[derive(Debug, Default)]
+struct Signal {
+    standing: Mutex<Standing>,
+    closed: Notify,
+}
+
+/// Locked while [`State`] is, or alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Standing {
+    /// A request is being answered.
+    #[default]
+    Busy,
+    /// It waits, under this key.
+    Waits(u64),
+    /// It has no place any more.
+    Gone,
+}
+
+/// The place of one TCP connection, until it is dropped or [left](Self::leave).
+#[derive(Debug)]
+pub(crate) struct Slot {
+    requests: Arc<Requests>,
+    peer: IpAddr,
+    signal: Arc<Signal>,
+    place: Mutex<Option<OwnedSemaphorePermit>>,
+}
+
+// === impl Requests ===
+
+impl Requests {
+    pub(crate) fn new(places: usize) -> Arc<Self> {
+        Arc::new(Self {
+            places: Arc::new(Semaphore::new(places)),
+            state: Mutex::default(),
+        })
+    }
+
+    /// Takes a place for a peer that has connected, and waits for one if all
+    /// are busy. None if the peer has `peer_max` and none of them waits; 0 is
+    /// no such limit.
+    pub(crate) async fn enter(self: &Arc<Self>, peer: IpAddr, peer_max: u32) -> Option<Slot> {
+        let peer = network(peer);
+        if !self.state.lock().has_share(peer, peer_max) {
+            return None;
+        }
+        let place = match Arc::clone(&self.places).try_acquire_owned() {
+            Ok(place) => place,
+            Err(_) => {
+                self.state.lock().make_room();
+                let place = Arc::clone(&self.places).acquire_owned().await;
+                place.expect("the semaphore is never closed")
+            }
+        };
+        let slot = Slot {
+            requests: Arc::clone(self),
+            peer,
+            signal: Arc::default(),
+            place: Mutex::new(Some(place)),
+        };
+        let mut state = self.state.lock();
+        state.wanted = false;
+        state.peers.entry(peer).or_default().connections += 1;
+        state.wait(peer, &slot.signal);
+        drop(state);
+        Some(slot)
+    }
+}
+
+// === impl State ===
+
+impl State {
+    /// Whether a peer may have one more, if need be in place of one that
+    /// waits.
+    fn has_share(&mut self, peer: IpAddr, peer_max: u32) -> bool {
+        let Some(entry) = self.peers.get(&peer) else {
+            return true;
+        };
+        if peer_max == 0 || entry.connections < peer_max {
+            return true;
+        }
+        let oldest = entry.waiting.first().copied();
+        oldest.is_some_and(|number| self.close(number))
+    }
+
+    /// Closes the one that has waited longest, or the next that waits.
+    fn make_room(&mut self) {
+        let oldest = self.waiting.first_key_value().map(|(number, _)| *number);
+        self.wanted = !oldest.is_some_and(|number| self.close(number));
+    }
+
+    fn close(&mut self, number: u64) -> bool {
+        let Some(Waiting { peer, slot }) = self.waiting.remove(&number) else {
+            return false;
+        };
+        *slot.standing.lock() = Standing::Gone;
+        slot.closed.notify_one();
+        self.forget(peer, Some(number));
+        true
+    }
+
+    /// One begins to wait.
+    fn wait(&mut self, peer: IpAddr, slot: &Arc<Signal>) {
+        self.number += 1;
+        let number = self.number;
+        *slot.standing.lock() = Standing::Waits(number);
+        let slot = Arc::clone(slot);
+        self.waiting.insert(number, Waiting { peer, slot });
+        self.peers.entry(peer).or_default().waiting.insert(number);
+        if std::mem::take(&mut self.wanted) {
+            self.close(number);
+        }
+    }
+
+    /// One waits no longer, because a request has come.
+    fn resume(&mut self, peer: IpAddr, number: u64) {
+        self.waiting.remove(&number);
+        if let Some(entry) = self.peers.get_mut(&peer) {
+            entry.waiting.remove(&number);
+        }
+    }
+
+    /// One has no place any more.
+    fn forget(&mut self, peer: IpAddr, number: Option<u64>) {
+        let Some(entry) = self.peers.get_mut(&peer) else {
+            return;
+        };
+        number.map(|number| entry.waiting.remove(&number));
+        entry.connections -= 1;
+        if entry.connections == 0 {
+            self.peers.remove(&peer);
+        }
+    }
+}
+
+// === impl Slot ===
+
+impl Slot {
+    /// A request has come: it is not closed before it is answered.
+    pub(crate) fn begin(&self) {
+        let mut state = self.requests.state.lock();
+        let standing = *self.signal.standing.lock();
+        if let Standing::Waits(number) = standing {
+            *self.signal.standing.lock() = Standing::Busy;
+            state.resume(self.peer, number);
+        }
+    }
+
+    /// The request is answered: it waits for the next one.
+    pub(crate) fn end(&self) {
+        let mut state = self.requests.state.lock();
+        let standing = *self.signal.standing.lock();
+        if standing == Standing::Busy {
+            state.wait(self.peer, &self.signal);
+        }
+    }
+
+    /// Waits until its place is needed by another one.
+    pub(crate) async fn closed(&self) {
+        self.signal.closed.notified().await;
+    }
+
+    /// Gives the place back; again is harmless.
+    pub(crate) fn leave(&self) {
+        let mut state = self.requests.state.lock();
+        let standing = std::mem::replace(&mut *self.signal.standing.lock(), Standing::Gone);
+        match standing {
+            Standing::Busy => state.forget(self.peer, None),
+            Standing::Waits(number) => {
+                state.waiting.remove(&number);
+                state.forget(self.peer, Some(number));
+            }
+            Standing::Gone => {}
+        }
+        drop(state);
+        self.place.lock().take();
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    fn peer(last: u8) -> IpAddr {
+        [10, 0, 0, last].into()
+    }
+
+    /// A place that must be free.
+    fn enter(requests: &Arc<Requests>, last: u8, peer_max: u32) -> Option<Slot> {
+        let entered = requests.enter(peer(last), peer_max).now_or_never();
+        entered.expect("there is a place")
+    }
+
+    fn is_closed(slot: &Slot) -> bool {
+        slot.closed().now_or_never().is_some()
+    }
+
+    #[test]
+    fn places_at_their_number_and_one_past_it() {
+        let requests = Requests::new(2);
+        let first = enter(&requests, 1, 0).unwrap();
+        let second = enter(&requests, 1, 0).unwrap();
+        assert!(!is_closed(&first) && !is_closed(&second));
+        let mut third = Box::pin(requests.enter(peer(2), 0));
+        assert!(third.as_mut().now_or_never().is_none());
+        assert!(is_closed(&first), "it has waited longest");
+        assert!(!is_closed(&second));
+        drop(first);
+        let _third = third.now_or_never().unwrap().unwrap();
+        drop(second);
+        assert_eq!(requests.state.lock().peers.len(), 1);
+    }
+
+    #[test]
+    fn one_that_was_asked_is_younger_than_one_that_was_not() {
+        let requests = Requests::new(2);
+        let asked = enter(&requests, 1, 0).unwrap();
+        let silent = enter(&requests, 1, 0).unwrap();
+        asked.begin();
+        asked.end();
+        assert!(requests.enter(peer(2), 0).now_or_never().is_none());
+        assert!(is_closed(&silent) && !is_closed(&asked));
+    }
+
+    #[test]
+    fn a_busy_one_is_closed_as_soon_as_it_is_answered() {
+        let requests = Requests::new(1);
+        let busy = enter(&requests, 1, 0).unwrap();
+        busy.begin();
+        let mut next = Box::pin(requests.enter(peer(2), 0));
+        assert!(next.as_mut().now_or_never().is_none());
+        assert!(!is_closed(&busy));
+        busy.end();
+        assert!(is_closed(&busy));
+        drop(busy);
+        assert!(next.now_or_never().unwrap().is_some());
+    }
+
+    #[test]
+    fn those_of_a_peer_at_their_number_and_one_past_it() {
+        let requests = Requests::new(10);
+        let first = enter(&requests, 1, 2).unwrap();
+        let second = enter(&requests, 1, 2).unwrap();
+        assert!(!is_closed(&first) && !is_closed(&second));
+        first.begin();
+        // The one that waits makes room for the next of the same peer.
+        let third = enter(&requests, 1, 2).unwrap();
+        assert!(is_closed(&second) && !is_closed(&first));
+        third.begin();
+        assert!(enter(&requests, 1, 2).is_none(), "both are busy");
+        assert!(enter(&requests, 2, 2).is_some(), "another one has its own");
+        // Upgraded, it does not count; and it is not counted twice.
+        third.leave();
+        drop(third);
+        let _fourth = enter(&requests, 1, 2).unwrap();
+        drop((first, second));
+        assert_eq!(requests.state.lock().peers[&peer(1)].connections, 1);
+    }
+
+    #[test]
+    fn nothing_is_kept_of_those_that_have_gone() {
+        let requests = Requests::new(3);
+        let slots = [1, 1, 2].map(|last| enter(&requests, last, 0).unwrap());
+        slots[0].begin();
+        assert!(requests.enter(peer(3), 0).now_or_never().is_none());
+        drop(slots);
+        let state = requests.state.lock();
+        assert!(state.peers.is_empty() && state.waiting.is_empty());
+        assert_eq!(requests.places.available_permits(), 3);
+    }
+}

@@ -1,0 +1,173 @@
+//! A host whose words nobody reads, that is asked to end or to reload while it
+//! waits for a file: it serves, and it ends. The real binary.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::harness::{Client, Serving, signal, spawned, within};
+
+/// More than a pipe holds, in lines of a kilobyte.
+const LINES: usize = 400;
+
+fn function(name: &str, component: &str) -> String {
+    format!("[[function]]\nname = \"{name}\"\ncomponent = {component:?}\nroute = \"/{name}\"\n")
+}
+
+fn configuration() -> String {
+    let functions = [
+        function("flood", openline_guests::FAULT_FLOOD),
+        function("echo", openline_guests::ECHO),
+    ];
+    format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\n\n{}",
+        functions.concat()
+    )
+}
+
+/// A configuration that comes when a test writes it: a named pipe.
+struct Pipe {
+    _folder: TempDir,
+    path: PathBuf,
+}
+
+impl Pipe {
+    async fn new() -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("openline.toml");
+        let made = Command::new("mkfifo").arg(&path).status().await;
+        assert!(made.unwrap().success());
+        Self {
+            _folder: folder,
+            path,
+        }
+    }
+
+    /// Waits until somebody reads.
+    async fn read(&self) -> std::fs::File {
+        let path = self.path.clone();
+        let opening =
+            tokio::task::spawn_blocking(move || OpenOptions::new().write(true).open(path));
+        within("the host to read its configuration", opening)
+            .await
+            .unwrap()
+            .unwrap()
+    }
+
+    fn spawn(&self, stdout: Stdio) -> Child {
+        spawned(&["serve", "--config", shown(&self.path)], stdout)
+    }
+}
+
+fn shown(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+fn write(mut pipe: std::fs::File) {
+    pipe.write_all(configuration().as_bytes()).unwrap();
+}
+
+async fn ended(mut process: Child) {
+    let status = within("the host to end", process.wait()).await.unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
+#[tokio::test]
+async fn a_host_whose_log_nobody_reads_serves_and_ends() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("openline.toml");
+    std::fs::write(&path, configuration()).unwrap();
+    // Its standard error is a pipe that nothing is read from before the end.
+    let mut host = Serving::start(&["serve", "--config", shown(&path)]).await;
+    let mut echo = Client::open(host.address, "/echo", &[]).await.unwrap();
+    let mut flood = Client::open(host.address, "/flood", &[]).await.unwrap();
+    let line = "z".repeat(1000);
+    for _ in 0..LINES {
+        assert_eq!(flood.ask(&line).await, line);
+    }
+    assert_eq!(echo.ask("still here").await, "still here");
+    host.signal("TERM").await;
+    let status = within("the host to end", host.process.wait()).await;
+    assert_eq!(status.unwrap().code(), Some(0));
+}
+
+#[tokio::test]
+async fn lines_that_are_dropped_are_counted_and_said() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("openline.toml");
+    let text = format!(
+        "{}[function.limit]\nlog_lines_per_second = 1000000\n",
+        function("flood", openline_guests::FAULT_FLOOD)
+    );
+    std::fs::write(&path, format!("[server]\nlisten = \"127.0.0.1:0\"\n{text}")).unwrap();
+    let mut host = Serving::start(&["serve", "--config", shown(&path)]).await;
+    let mut flood = Client::open(host.address, "/flood", &[]).await.unwrap();
+    let line = "z".repeat(1000);
+    // More than the pipe and the queue hold together.
+    for _ in 0..2 * LINES {
+        assert_eq!(flood.ask(&line).await, line);
+    }
+    host.told("log lines were dropped").await;
+}
+
+#[tokio::test]
+async fn a_host_whose_standard_output_is_closed_goes_on() {
+    let pipe = Pipe::new().await;
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let mut process = pipe.spawn(writer.into());
+    write(pipe.read().await);
+    let stderr = process.stderr.take().unwrap();
+    let mut lines = BufReader::new(stderr).lines();
+    let page = loop {
+        let line = within("the page's address", lines.next_line()).await;
+        let line = line.unwrap().expect("the host has not ended");
+        if let Some(address) = line.strip_prefix("page ") {
+            break address.trim().to_owned();
+        }
+    };
+    let address = page.strip_prefix("http://").unwrap();
+    let address = address.strip_suffix("/.openline/").unwrap();
+    let client = Client::open(address.parse().unwrap(), "/echo", &[]).await;
+    assert_eq!(client.unwrap().ask("hello").await, "hello");
+    signal(&process, "TERM").await;
+    ended(process).await;
+}
+
+#[tokio::test]
+async fn a_host_that_is_asked_to_end_while_it_starts_ends() {
+    for name in ["TERM", "INT"] {
+        let pipe = Pipe::new().await;
+        let process = pipe.spawn(Stdio::piped());
+        let _unwritten = pipe.read().await;
+        signal(&process, name).await;
+        ended(process).await;
+    }
+}
+
+#[tokio::test]
+async fn a_reload_that_is_asked_for_while_the_host_starts_or_reloads_is_kept() {
+    let pipe = Pipe::new().await;
+    let mut process = pipe.spawn(Stdio::piped());
+    let mut told = BufReader::new(process.stderr.take().unwrap()).lines();
+    // Each time it reads, it is asked to read once more; then to end.
+    for done in ["page ", "reloaded: ", "reloaded: "] {
+        let reading = pipe.read().await;
+        signal(&process, "HUP").await;
+        write(reading);
+        loop {
+            let line = within(done, told.next_line()).await.unwrap();
+            if line.expect("the host has not ended").starts_with(done) {
+                break;
+            }
+        }
+    }
+    let _unwritten = pipe.read().await;
+    signal(&process, "TERM").await;
+    ended(process).await;
+}
