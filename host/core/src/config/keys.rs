@@ -108,7 +108,7 @@ pub const KEYS: &[Key] = &[
         "alias",
         "`\"live\"`",
         NewConnections,
-        "the alias that the route leads to",
+        "the alias that the route leads to; one that is new leads to `component`",
     ),
     key(
         "[[function]]",
@@ -185,7 +185,7 @@ pub const KEYS: &[Key] = &[
         "backoff",
         "`\"wait\"`",
         NextEvent,
-        "what becomes of events while a function that keeps failing is given nothing: they wait, or `refuse` closes the connection with 1013",
+        "what becomes of events while a function that keeps failing is given nothing: they wait, or `refuse` closes the connection with 1013; `close` waits in any case",
     ),
     key(
         "[function.limit]",
