@@ -19,12 +19,14 @@ impl Deployer {
     ///
     /// [`Gateway::drain`]: crate::gateway::Gateway::drain
     pub async fn drain(&self) -> usize {
-        let functions = self.inner.identities.all();
         let timeout = self.inner.state.read().server.drain_timeout;
+        let functions = self.inner.identities.all();
         let kept = functions.iter().map(|function| longest(function)).max();
         let kept = kept.unwrap_or_default().min(timeout / 4);
         let deadline = Instant::now() + timeout;
         let left = self.inner.gateway.drain(timeout - kept).await;
+        // Also those that were deployed meanwhile.
+        let functions = self.inner.identities.all();
         for function in &functions {
             function.stop();
         }
