@@ -55,7 +55,8 @@ fn read_text(path: &Path) -> Result<String, (String, String)> {
         let hint = causes::of_reading(error.kind(), MISSING);
         (format!("it cannot be read: {error}"), hint.to_owned())
     };
-    if let Some(cause) = causes::unreadable(path) {
+    // A shell's `<(...)` is a pipe. Whoever serves reads it where it may wait.
+    if let Some(cause) = causes::unreadable(path).filter(|_| !causes::is_pipe(path)) {
         return Err(unread(cause.into()));
     }
     let mut bytes = Vec::new();

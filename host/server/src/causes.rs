@@ -17,6 +17,15 @@ pub(crate) fn unreadable(path: &Path) -> Option<ErrorKind> {
     }
 }
 
+/// Whether a path is a named pipe, which can be read once.
+pub(crate) fn is_pipe(path: &Path) -> bool {
+    #[cfg(unix)]
+    let is_pipe = std::os::unix::fs::FileTypeExt::is_fifo;
+    #[cfg(not(unix))]
+    let is_pipe = |_: &fs::FileType| false;
+    fs::metadata(path).is_ok_and(|metadata| is_pipe(&metadata.file_type()))
+}
+
 /// What to do about a file that cannot be read; `missing` where there is none.
 pub(crate) fn of_reading(cause: ErrorKind, missing: &str) -> &str {
     match cause {
