@@ -7,7 +7,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser suite test conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers soak fmt lint
+.PHONY: help check-tools setup guests run browser suite test adversary conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers soak fmt lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -49,6 +49,12 @@ suite: # Find or install Python and the Autobahn test suite, for `test`
 test: setup browser suite ## Test everything, also the page in a real browser
 	$(CARGO) test --workspace
 	@scripts/conformance.sh quick
+
+# Another first seed each time; a failure says its own.
+BUDGET ?= 3600
+
+adversary: setup ## Random plans against the real host, with judges (BUDGET=3600 seconds)
+	$(CARGO) test -p openline --test adversary -- --budget $(BUDGET) --seed $$(date +%s)
 
 conformance: guests ## Judge the host with the whole Autobahn test suite (a minute)
 	$(CARGO) build --release -p openline

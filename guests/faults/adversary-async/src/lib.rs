@@ -1,0 +1,59 @@
+//! Does what `adversary` does, in an asynchronous handler.
+
+use std::time::Duration;
+
+use openline_sdk::prelude::*;
+use openline_sdk::time::sleep;
+
+#[path = "../../adversary/src/script.rs"]
+mod script;
+
+use script::{Script, Step};
+
+#[derive(Default)]
+struct Adversary(Script);
+
+impl AsyncHandler for Adversary {
+    async fn upgrade(&self, request: &UpgradeRequest) -> Result<Acceptance, Rejection> {
+        if let Some(wait) = script::upgrade_wait(request) {
+            sleep(Duration::from_millis(wait)).await;
+        }
+        script::decide(request)
+    }
+
+    async fn open(&self, connection: &Connection) {
+        self.0.open(connection);
+    }
+
+    async fn message(&self, here: &Connection, message: Message) {
+        let handled = script::count(here);
+        let text = message.as_text().unwrap_or_default();
+        let (number, steps) = text.split_once(' ').unwrap_or((text, ""));
+        let mut results = Vec::new();
+        for step in steps.split(';') {
+            match self.0.step(here, step) {
+                Step::Said(result) => results.push(result),
+                Step::Sleep(wait) => {
+                    sleep(Duration::from_millis(wait)).await;
+                    results.push("ok".into());
+                }
+                Step::Silent => return,
+            }
+        }
+        self.0.reply(here, number, handled, &results);
+    }
+
+    async fn close(&self, connection: &Connection, _info: CloseInfo, _origin: CloseOrigin) {
+        Script::close(connection);
+    }
+
+    async fn alarm(&self, connection: Option<&Connection>, alarm: Alarm) {
+        Script::alarm(connection, &alarm);
+    }
+
+    fn hibernate(&self) {
+        self.0.hibernate();
+    }
+}
+
+openline_sdk::export_async!(Adversary);

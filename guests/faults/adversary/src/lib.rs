@@ -1,0 +1,57 @@
+//! Does what the script in a message says. The steps are in `script.rs`.
+
+use std::time::Duration;
+
+use openline_sdk::prelude::*;
+
+mod script;
+
+use script::{Script, Step};
+
+#[derive(Default)]
+struct Adversary(Script);
+
+impl Handler for Adversary {
+    fn upgrade(&mut self, request: &UpgradeRequest) -> Result<Acceptance, Rejection> {
+        if let Some(wait) = script::upgrade_wait(request) {
+            std::thread::sleep(Duration::from_millis(wait));
+        }
+        script::decide(request)
+    }
+
+    fn open(&mut self, connection: &Connection) {
+        self.0.open(connection);
+    }
+
+    fn message(&mut self, here: &Connection, message: Message) {
+        let handled = script::count(here);
+        let text = message.as_text().unwrap_or_default();
+        let (number, steps) = text.split_once(' ').unwrap_or((text, ""));
+        let mut results = Vec::new();
+        for step in steps.split(';') {
+            match self.0.step(here, step) {
+                Step::Said(result) => results.push(result),
+                Step::Sleep(wait) => {
+                    std::thread::sleep(Duration::from_millis(wait));
+                    results.push("ok".into());
+                }
+                Step::Silent => return,
+            }
+        }
+        self.0.reply(here, number, handled, &results);
+    }
+
+    fn close(&mut self, connection: &Connection, _info: CloseInfo, _origin: CloseOrigin) {
+        Script::close(connection);
+    }
+
+    fn alarm(&mut self, connection: Option<&Connection>, alarm: Alarm) {
+        Script::alarm(connection, &alarm);
+    }
+
+    fn hibernate(&mut self) {
+        self.0.hibernate();
+    }
+}
+
+openline_sdk::export!(Adversary);

@@ -1,0 +1,291 @@
+//! The scripts of `adversary` and `adversary-async`. A message is a number and
+//! steps that are separated by `;`; its answer is
+//! `R NUMBER HANDLED VERSION INSTANCE RESULT|RESULT…`. HANDLED counts the
+//! messages of the connection, from its attachment.
+//!
+//! - `echo TEXT`, `compute MS`, `block MS` (a blocking wait), `sleep MS` (an
+//!   await in the asynchronous handler), `allocate KIB`, `recurse`, `trap`,
+//!   `forever`, `print LINES`.
+//! - `remember N`: adds to a number in memory that `hibernate` saves; answers
+//!   the sum. `save`: adds one to a number in the state, with `save_if`; answers
+//!   the sum and how many conflicts there were.
+//! - `subscribe CHANNEL`, `unsubscribe CHANNEL`, `publish CHANNEL ID`,
+//!   `broadcast ID`, `send CONNECTION TEXT`, `flood MESSAGES` of 16 KiB.
+//! - `alarm NAME MS`, `clear NAME`; `key-alarm NAME MS`, `key-durable NAME MS`,
+//!   `key-clear NAME`. An alarm that begins with `trap` traps at its first
+//!   attempt, with `always` at each.
+//! - `hold CONNECTION` keeps a handle, `let-go` drops all.
+//! - `pause MS NAME` pauses reading until an alarm of that name.
+//! - `close`, `close-other CONNECTION`, `terminate` (no answer),
+//!   `terminate-other CONNECTION`.
+//!
+//! The log has a line for each `open`, `close`, `alarm` and `hibernate`.
+
+use std::cell::RefCell;
+use std::hash::{BuildHasher, RandomState};
+use std::hint::black_box;
+use std::time::{Duration, Instant};
+
+use openline_sdk::prelude::*;
+use openline_sdk::state::{self, SaveError};
+use openline_sdk::{Error, alarms, broadcast, connection, publish};
+
+/// The tests make other versions of this component by changing its last
+/// letter.
+static VERSION: &str = "adversary-version-a";
+
+/// Bytes of one message of a flood.
+const FLOOD_BYTES: usize = 16 * 1024;
+
+pub(crate) struct Script {
+    instance: u64,
+    remembered: RefCell<Option<i64>>,
+    held: RefCell<Vec<Connection>>,
+}
+
+/// What a step has come to.
+pub(crate) enum Step {
+    Said(String),
+    /// Wait for so many milliseconds, then say `ok`.
+    Sleep(u64),
+    /// The message gets no answer.
+    Silent,
+}
+
+impl Default for Script {
+    fn default() -> Self {
+        Self {
+            instance: RandomState::new().hash_one(()) & 0xff_ffff,
+            remembered: RefCell::default(),
+            held: RefCell::default(),
+        }
+    }
+}
+
+pub(crate) fn decide(request: &UpgradeRequest) -> Result<Acceptance, Rejection> {
+    assert!(request.query("trap").is_none(), "asked for");
+    if request.query("reject").is_some() {
+        return Err(Rejection::text(403, "no\n"));
+    }
+    Ok(Acceptance::new()
+        .channel("alarms")
+        .attachment(0u64.to_le_bytes()))
+}
+
+/// How long `upgrade` is to wait, in milliseconds.
+pub(crate) fn upgrade_wait(request: &UpgradeRequest) -> Option<u64> {
+    request.query("wait")?.parse().ok()
+}
+
+fn version() -> char {
+    black_box(VERSION).chars().last().unwrap_or('?')
+}
+
+/// Counts the message, and answers its number among those handled.
+pub(crate) fn count(here: &Connection) -> u64 {
+    let before = here.attachment().try_into().map_or(0, u64::from_le_bytes);
+    let handled = before + 1;
+    let _ = here.set_attachment(handled.to_le_bytes());
+    handled
+}
+
+impl Script {
+    pub(crate) fn open(&self, here: &Connection) {
+        eprintln!("@open {}", here.id());
+        here.send(format!("O {} {:x}", here.id(), self.instance));
+    }
+
+    pub(crate) fn close(here: &Connection) {
+        eprintln!("@close {}", here.id());
+    }
+
+    pub(crate) fn alarm(connection: Option<&Connection>, alarm: &Alarm) {
+        let Alarm { name, attempt } = alarm;
+        eprintln!("@alarm {name} {attempt}");
+        let traps = name.starts_with("always") || name.starts_with("trap") && *attempt < 2;
+        assert!(!traps, "asked for");
+        match connection {
+            Some(here) => {
+                if name.starts_with("resume") {
+                    here.resume();
+                }
+                here.send(format!("A {name} {attempt}"));
+            }
+            None => _ = publish("alarms", format!("K {name} {attempt}")),
+        }
+    }
+
+    pub(crate) fn hibernate(&self) {
+        if let Some(remembered) = *self.remembered.borrow() {
+            match change(|_, saved| (remembered, saved)) {
+                Ok(_) => eprintln!("@hibernate {remembered}"),
+                Err(error) => eprintln!("@not-hibernated {remembered} {error}"),
+            }
+        }
+    }
+
+    pub(crate) fn reply(&self, here: &Connection, number: &str, handled: u64, results: &[String]) {
+        let (version, instance) = (version(), self.instance);
+        let results = results.join("|");
+        here.send(format!(
+            "R {number} {handled} {version} {instance:x} {results}"
+        ));
+    }
+
+    pub(crate) fn step(&self, here: &Connection, text: &str) -> Step {
+        let words: Vec<&str> = text.split(' ').collect();
+        let word = |index: usize| words.get(index).copied().unwrap_or_default();
+        let number = |index: usize| word(index).parse::<u64>().unwrap_or_default();
+        let time = Duration::from_millis(number(2));
+        Step::Said(match word(0) {
+            "sleep" => return Step::Sleep(number(1)),
+            "terminate" => {
+                here.terminate();
+                return Step::Silent;
+            }
+            "echo" => word(1).to_owned(),
+            "remember" => self.remember(word(1).parse().unwrap_or_default()),
+            "save" => change(|remembered, saved| (remembered, saved + 1)).map_or_else(
+                |error| format!("error {error}"),
+                |(_, saved, conflicts)| format!("{saved} {conflicts}"),
+            ),
+            "subscribe" => said(here.subscribe(word(1))),
+            "unsubscribe" => {
+                here.unsubscribe(word(1));
+                "ok".into()
+            }
+            "publish" => told(publish(word(1), format!("P {} {}", word(1), word(2)))),
+            "broadcast" => told(broadcast(format!("B {}", word(1)))),
+            "send" => other(word(1), |other| {
+                format!("{:?}", other.send(format!("T {}", word(2))))
+            }),
+            "flood" => {
+                for _ in 0..number(1) {
+                    here.send(vec![b'F'; FLOOD_BYTES]);
+                }
+                "ok".into()
+            }
+            "alarm" => said(here.set_alarm(word(1), time)),
+            "clear" => {
+                here.clear_alarm(word(1));
+                "ok".into()
+            }
+            "key-alarm" => said(alarms::set(word(1), time)),
+            "key-durable" => said(alarms::set_durable(word(1), time)),
+            "key-clear" => {
+                alarms::clear(word(1));
+                "ok".into()
+            }
+            "hold" => match connection(word(1)) {
+                Some(held) => {
+                    self.held.borrow_mut().push(held);
+                    "ok".into()
+                }
+                None => "nobody".into(),
+            },
+            "let-go" => {
+                self.held.borrow_mut().clear();
+                "ok".into()
+            }
+            "pause" => {
+                let set = here.set_alarm(word(2), Duration::from_millis(number(1)));
+                here.pause();
+                said(set)
+            }
+            "close" => said(here.close(1000, "bye")),
+            "close-other" => other(word(1), |other| said(other.close(1000, "bye"))),
+            "terminate-other" => other(word(1), |other| {
+                other.terminate();
+                "ok".into()
+            }),
+            fault => {
+                misbehave(fault, number(1));
+                "ok".into()
+            }
+        })
+    }
+
+    fn remember(&self, more: i64) -> String {
+        let mut remembered = self.remembered.borrow_mut();
+        let before = match *remembered {
+            Some(before) => before,
+            None => match saved() {
+                Ok((_, before, _)) => before,
+                Err(error) => return format!("error {error}"),
+            },
+        };
+        *remembered = Some(before + more);
+        (before + more).to_string()
+    }
+}
+
+fn misbehave(how: &str, number: u64) {
+    match how {
+        "compute" => {
+            let began = Instant::now();
+            while began.elapsed() < Duration::from_millis(number) {
+                black_box(());
+            }
+        }
+        "block" => std::thread::sleep(Duration::from_millis(number)),
+        "forever" => loop {
+            black_box(());
+        },
+        "allocate" => {
+            let kib = usize::try_from(number).unwrap_or_default();
+            drop(black_box(vec![1u8; kib * 1024]));
+        }
+        "recurse" => _ = deeper(number),
+        "print" => (0..number).for_each(|line| eprintln!("line {line}")),
+        "trap" => panic!("asked for"),
+        _ => {}
+    }
+}
+
+#[expect(unconditional_recursion, reason = "it is to overflow the stack")]
+fn deeper(depth: u64) -> u64 {
+    black_box([depth; 64])[0] + deeper(depth + 1) + 1
+}
+
+/// The version of the state, and its two numbers.
+fn saved() -> Result<(u64, i64, i64), String> {
+    let loaded = state::load().map_err(|error| error.code().to_owned())?;
+    let Some(loaded) = loaded else {
+        return Ok((0, 0, 0));
+    };
+    let text = String::from_utf8_lossy(&loaded.bytes).into_owned();
+    let mut numbers = text.split(' ').map(|number| number.parse().unwrap_or(-1));
+    let mut next = || numbers.next().unwrap_or(-1);
+    Ok((loaded.version, next(), next()))
+}
+
+fn change(change: impl Fn(i64, i64) -> (i64, i64)) -> Result<(i64, i64, u32), String> {
+    for conflicts in 0..100 {
+        let (version, remembered, counted) = saved()?;
+        let (remembered, counted) = change(remembered, counted);
+        match state::save_if(format!("{remembered} {counted}"), version) {
+            Ok(_) => return Ok((remembered, counted, conflicts)),
+            Err(SaveError::Conflict(_)) => {}
+            Err(error) => return Err(error.code().to_owned()),
+        }
+    }
+    Err("conflicts".into())
+}
+
+fn other(id: &str, then: impl FnOnce(Connection) -> String) -> String {
+    connection(id).map_or_else(|| "nobody".into(), then)
+}
+
+fn said(result: Result<(), Error>) -> String {
+    result.map_or_else(
+        |error| format!("error {}", error.code()),
+        |()| "ok".to_owned(),
+    )
+}
+
+fn told(result: Result<u64, Error>) -> String {
+    result.map_or_else(
+        |error| format!("error {}", error.code()),
+        |receivers| receivers.to_string(),
+    )
+}

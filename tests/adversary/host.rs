@@ -1,0 +1,177 @@
+//! The real binary under test, and plain HTTP to ask it.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Instant, sleep, timeout};
+
+/// The line in the log before each start.
+pub const START: &str = "=== start";
+
+/// The longest that a host may take to start, on a machine that is busy.
+const START_MAX: Duration = Duration::from_secs(60);
+
+/// The host's process; killed when it is dropped.
+pub struct Process {
+    binary: PathBuf,
+    folder: PathBuf,
+    workers: Option<u32>,
+    child: Option<Child>,
+    pub address: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+/// A status of 0 is an answer that did not come.
+pub struct Answer {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+impl Process {
+    pub fn new(binary: &Path, folder: &Path, workers: Option<u32>) -> Self {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 1));
+        Self {
+            binary: binary.into(),
+            folder: folder.into(),
+            workers,
+            child: None,
+            address: nowhere,
+            admin: nowhere,
+        }
+    }
+
+    pub fn log_path(&self) -> PathBuf {
+        self.folder.join("host.log")
+    }
+
+    /// Writes the configuration whole.
+    pub fn configure(&self, toml: &str) {
+        let new = self.folder.join("new.toml");
+        fs::write(&new, toml).unwrap();
+        fs::rename(new, self.folder.join("openline.toml")).unwrap();
+    }
+
+    /// Starts it, and waits until it has said where it listens.
+    pub async fn start(&mut self) -> Result<(), String> {
+        let mut log = self.log();
+        writeln!(log, "{START}").unwrap();
+        let mut command = Command::new(&self.binary);
+        command
+            .args(["serve", "--config", "openline.toml"])
+            .current_dir(&self.folder)
+            .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+            .env_remove("OPENLINE_LOG")
+            .env("RUST_BACKTRACE", "1")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone().unwrap())
+            .stderr(log);
+        if let Some(workers) = self.workers {
+            command.env("TOKIO_WORKER_THREADS", workers.to_string());
+        }
+        self.child = Some(command.spawn().unwrap());
+        let begun = Instant::now();
+        while begun.elapsed() < START_MAX {
+            if let Some(code) = self.exited() {
+                return Err(format!("the host ended at its start with {code:?}"));
+            }
+            let text = fs::read_to_string(self.log_path()).unwrap_or_default();
+            let run = text.rsplit(START).next().unwrap_or_default();
+            let after = |words: &str| -> Option<SocketAddr> {
+                let line = run.lines().find_map(|line| line.strip_prefix(words))?;
+                line.trim_end_matches('/').parse().ok()
+            };
+            if let (Some(address), Some(admin)) = (
+                after("listening on http://"),
+                after("admin         http://"),
+            ) {
+                (self.address, self.admin) = (address, admin);
+                return Ok(());
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+        Err(format!("the host did not start within {START_MAX:?}"))
+    }
+
+    /// Its exit code, once it has ended; -1 for a signal.
+    pub fn exited(&mut self) -> Option<i32> {
+        let status = self.child.as_mut()?.try_wait().unwrap()?;
+        Some(status.code().unwrap_or(-1))
+    }
+
+    pub async fn wait(&mut self, most: Duration) -> Option<i32> {
+        let begun = Instant::now();
+        loop {
+            let code = self.exited();
+            if code.is_some() || begun.elapsed() > most {
+                return code;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    pub fn signal(&mut self, signal: &str) {
+        let Some(child) = &self.child else { return };
+        let id = child.id().to_string();
+        let _ = Command::new("kill").args(["-s", signal, &id]).status();
+    }
+
+    pub fn kill(&mut self) {
+        if let Some(mut child) = self.child.take() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+
+    fn log(&self) -> File {
+        let mut options = OpenOptions::new();
+        options
+            .create(true)
+            .append(true)
+            .open(self.log_path())
+            .unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Asks once on a TCP connection of its own.
+pub async fn ask(address: SocketAddr, method: &str, path: &str, kind: &str, body: &[u8]) -> Answer {
+    let asking = async {
+        let mut socket = TcpStream::connect(address).await?;
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
+            body.len()
+        );
+        socket.write_all(head.as_bytes()).await?;
+        socket.write_all(body).await?;
+        let mut all = Vec::new();
+        socket.read_to_end(&mut all).await?;
+        Ok::<_, std::io::Error>(all)
+    };
+    let all = timeout(Duration::from_secs(30), asking).await;
+    let all = all.ok().and_then(Result::ok).unwrap_or_default();
+    let end = all.windows(4).position(|bytes| bytes == b"\r\n\r\n");
+    let status = all
+        .get(9..12)
+        .and_then(|digits| str::from_utf8(digits).ok());
+    Answer {
+        status: status.and_then(|digits| digits.parse().ok()).unwrap_or(0),
+        body: end.map_or_else(Vec::new, |end| all[end + 4..].to_vec()),
+    }
+}
+
+pub async fn state(address: SocketAddr) -> Value {
+    let answer = ask(address, "GET", "/.openline/state", "text/plain", b"").await;
+    serde_json::from_slice(&answer.body).unwrap_or_default()
+}

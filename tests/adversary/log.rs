@@ -1,0 +1,56 @@
+//! What the host's log says after a run.
+
+use std::collections::HashMap;
+
+use super::host::START;
+use super::judge::Judge;
+use super::plan::{Act, REMOVABLE};
+
+impl Judge {
+    /// What the guests have printed: each `open` has one `close`.
+    pub fn read_log(&mut self, text: &str) {
+        let runs = text.split(START).skip(1);
+        for (number, run) in (1..).zip(runs) {
+            let mut opened: HashMap<&str, (u32, u32)> = HashMap::new();
+            for line in run.lines() {
+                if let Some(id) = word_after(line, "@open ") {
+                    opened.entry(id).or_default().0 += 1;
+                } else if let Some(id) = word_after(line, "@close ") {
+                    opened.entry(id).or_default().1 += 1;
+                }
+                let alarming = line.contains("panicked at host/")
+                    || line.contains("panic:")
+                    || line.contains(" ERROR ") && !line.contains("given up")
+                    // A function that was removed is refused what it saves.
+                    || line.contains("@not-hibernated") && !line.contains(REMOVABLE);
+                if alarming {
+                    self.break_rule("log", line.chars().take(300).collect());
+                }
+            }
+            // Instances that no `close` finds room in are said in the log.
+            let excused = u32::try_from(run.matches("was not told of").count()).unwrap();
+            let (mut missing, mut example) = (0, "");
+            for (id, (opens, closes)) in &opened {
+                if *opens > 1 || *closes > 1 {
+                    let text = format!("{id}: `open` {opens} times, `close` {closes} times");
+                    self.break_rule("close", text);
+                }
+                if closes < opens {
+                    (missing, example) = (missing + 1, id);
+                }
+            }
+            let killed =
+                self.ended.contains(&number) && self.plan.has(|act| matches!(act, Act::Kill));
+            if missing > excused && !killed {
+                let text = format!(
+                    "{missing} connections were opened and never closed ({excused} said so), as {example}"
+                );
+                self.break_rule("close", text);
+            }
+        }
+    }
+}
+
+fn word_after<'a>(line: &'a str, mark: &str) -> Option<&'a str> {
+    line.split_once(mark)?.1.split(' ').next()
+}

@@ -1,0 +1,227 @@
+//! The adversary: random configurations and random operations against the real
+//! binary, and judges that watch all the time.
+//!
+//! `cargo test -p openline --test adversary -- --help` says how to use it. A
+//! seed makes a plan; what fails is shrunk, and written as a plan that
+//! `--plan FILE` carries out again. It is a program of its own, so that no
+//! other test disturbs its times.
+#![expect(unreachable_pub, reason = "a test binary has no outside")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test that cannot go on should say so and fail"
+)]
+
+mod generate;
+mod host;
+mod judge;
+mod line;
+mod log;
+mod operator;
+mod peer;
+mod plan;
+#[path = "../harness/raw.rs"]
+#[expect(dead_code, reason = "the harness's other peers use the rest of it")]
+mod raw;
+mod run;
+mod shrink;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use tokio::time::Instant;
+
+use judge::Violation;
+use plan::{Component, Plan};
+use run::{Outcome, Setup};
+use shrink::Shrinking;
+
+/// The letter in the guests by which versions differ is the last of this.
+const VERSION: &[u8] = b"adversary-version-a";
+
+/// Tries what no author thought of.
+#[derive(Parser)]
+#[command(
+    after_help = "examples:\n  --seed 7 --count 1           one plan\n  --budget 3600                as many plans as an hour allows\n  --plan FILE                  a plan that has failed, once more"
+)]
+struct Arguments {
+    /// The first seed.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// So many plans.
+    #[arg(long)]
+    count: Option<u64>,
+    /// For so many seconds; the default is what each test run takes.
+    #[arg(long, default_value_t = 120)]
+    budget: u64,
+    /// Carries out a plan from a file.
+    #[arg(long)]
+    plan: Option<PathBuf>,
+    /// Another binary than the one that was built with this.
+    #[arg(long)]
+    binary: Option<PathBuf>,
+    /// How long to shrink a plan that fails, in seconds.
+    #[arg(long, default_value_t = 240)]
+    shrink: u64,
+    /// Says what happened how often.
+    #[arg(long)]
+    counts: bool,
+    /// Words that choose tests; this one is `adversary`.
+    #[arg(hide = true)]
+    filter: Vec<String>,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if !arguments.filter.is_empty() && !arguments.filter.iter().any(|it| "adversary".contains(it)) {
+        return ExitCode::SUCCESS;
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adversary");
+    fs::create_dir_all(&folder).unwrap();
+    let setup = Setup {
+        binary: arguments
+            .binary
+            .clone()
+            .unwrap_or_else(|| env!("CARGO_BIN_EXE_openline").into()),
+        components: components(&folder),
+        echo: openline_guests::ECHO.into(),
+        folder,
+    };
+    let (mut held, mut failed) = (0, 0);
+    let begun = Instant::now();
+    let budget = Duration::from_secs(arguments.budget);
+    let plans = plans(&arguments);
+    for plan in plans {
+        if held + failed > 0 && arguments.count.is_none() && begun.elapsed() > budget {
+            break;
+        }
+        if try_plan(&setup, &arguments, plan) {
+            held += 1;
+        } else {
+            failed += 1;
+        }
+    }
+    println!("adversary: {held} passed, {failed} failed");
+    match failed {
+        0 => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
+    }
+}
+
+fn plans(arguments: &Arguments) -> Box<dyn Iterator<Item = Plan>> {
+    if let Some(file) = &arguments.plan {
+        let plan = Plan::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        return Box::new(std::iter::once(plan));
+    }
+    let count = arguments.count.unwrap_or(u64::MAX);
+    let seeds = (arguments.seed..).take(usize::try_from(count).unwrap());
+    Box::new(seeds.map(generate::plan))
+}
+
+fn try_plan(setup: &Setup, arguments: &Arguments, plan: Plan) -> bool {
+    let begun = Instant::now();
+    let outcome = setup.run(&plan, &format!("seed-{}", plan.seed));
+    let (seed, seconds) = (plan.seed, begun.elapsed().as_secs_f32());
+    let operations = plan.operations();
+    let word = if outcome.violations.is_empty() {
+        "held"
+    } else {
+        "BROKEN"
+    };
+    println!("seed {seed}: {word}, {operations} operations in {seconds:.1} s; {plan}");
+    if arguments.counts {
+        println!("  {:?}", outcome.counts);
+    }
+    if outcome.violations.is_empty() {
+        return true;
+    }
+    report(setup, &plan, &outcome, "");
+    let shrinking = Shrinking {
+        setup,
+        invariant: outcome.violations[0].invariant,
+        until: Instant::now() + Duration::from_secs(arguments.shrink),
+    };
+    if arguments.shrink > 0 {
+        let small = shrinking.shrink(plan);
+        println!("  shrunk to {} operations; {small}", small.operations());
+        report(setup, &small, &outcome, "-shrunk");
+    }
+    false
+}
+
+/// Writes the plan and what was seen of it, and says where.
+fn report(setup: &Setup, plan: &Plan, outcome: &Outcome, suffix: &str) {
+    let name = format!("failed-{}{suffix}", plan.seed);
+    let file = |extension: &str| setup.folder.join(format!("{name}.{extension}"));
+    fs::write(file("json"), plan.json()).unwrap();
+    println!("  the plan: {}", file("json").display());
+    if !suffix.is_empty() {
+        return;
+    }
+    let mut text = format!("{plan}\n{:?}\n", outcome.counts);
+    let mut kinds: BTreeMap<&str, &Violation> = BTreeMap::new();
+    for violation in &outcome.violations {
+        kinds.entry(violation.invariant).or_insert(violation);
+        text += &format!("{}: {}\n", violation.invariant, violation.text);
+        for line in &violation.trail {
+            text += &format!("    {line}\n");
+        }
+    }
+    for violation in kinds.values() {
+        println!("  {}: {}", violation.invariant, violation.text);
+        for line in violation.trail.iter().rev().take(8).rev() {
+            println!("      {line}");
+        }
+    }
+    fs::write(file("txt"), text).unwrap();
+    fs::write(file("log"), &outcome.log).unwrap();
+    println!(
+        "  all that was broken: {}; the host's log: {}",
+        file("txt").display(),
+        file("log").display()
+    );
+}
+
+/// Two versions of each handler.
+fn components(folder: &Path) -> Vec<(Component, PathBuf)> {
+    let guests = [
+        (false, openline_guests::FAULT_ADVERSARY),
+        (true, openline_guests::FAULT_ADVERSARY_ASYNC),
+    ];
+    let mut components = Vec::new();
+    for (asynchronous, path) in guests {
+        let bytes = fs::read(path).unwrap();
+        let at = bytes
+            .windows(VERSION.len())
+            .position(|window| window == VERSION);
+        let at = at.expect("the guest holds its version") + VERSION.len() - 1;
+        for version in ['a', 'b'] {
+            let mut bytes = bytes.clone();
+            bytes[at] = u8::try_from(version).unwrap();
+            let name = if asynchronous { "async" } else { "plain" };
+            let file = folder.join(format!("{name}-{version}.wasm"));
+            fs::write(&file, bytes).unwrap();
+            let component = Component {
+                asynchronous,
+                version,
+            };
+            components.push((component, file));
+        }
+    }
+    components
+}
+
+/// For the harness's peers, which bound each wait.
+fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
+    let what = what.to_owned();
+    async move {
+        let waited = tokio::time::timeout(Duration::from_secs(20), future).await;
+        waited.unwrap_or_else(|_| panic!("waited in vain for {what}"))
+    }
+}

@@ -1,0 +1,180 @@
+//! What the operator of the host does in a plan: deploys, reloads, signals.
+
+use std::fs;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::time::sleep_until;
+
+use super::host::{self, Process};
+use super::plan::{Act, Component, Plan, REMOVABLE};
+use super::run::World;
+
+/// SIGTERM ends the process within `drain_timeout` (5 s) and what a busy machine
+/// needs beside.
+const ENDS_WITHIN: Duration = Duration::from_secs(15);
+
+pub async fn work(world: &World, process: &mut Process, plan: &Plan) {
+    for timed in &plan.operator {
+        let at = world.judge.borrow().began + Duration::from_millis(timed.at_ms);
+        sleep_until(at).await;
+        act(world, process, &timed.what).await;
+        if process.exited().is_some() {
+            world.judge.borrow_mut().down = true;
+            let text = "the host has ended by itself".into();
+            return world.judge.borrow_mut().break_rule("process", text);
+        }
+    }
+}
+
+async fn act(world: &World, process: &mut Process, act: &Act) {
+    match act {
+        Act::Deploy {
+            function,
+            component,
+            migration,
+            weight,
+        } => {
+            let weight = weight.map_or_else(String::new, |weight| format!("&weight={weight}"));
+            let query = format!("migration={migration}{weight}");
+            let name = plan_name(world, *function);
+            deploy(world, &name, &query, *component).await;
+        }
+        Act::Add(component, migration) => {
+            let query = format!("route=/{REMOVABLE}/%7Broom%7D&migration={migration}");
+            deploy(world, REMOVABLE, &query, *component).await;
+        }
+        Act::Remove => {
+            ask(
+                world,
+                "DELETE",
+                &format!("/v1/functions/{REMOVABLE}"),
+                "text/plain",
+                b"",
+            )
+            .await;
+        }
+        Act::Rollback(function) => {
+            let name = plan_name(world, *function);
+            let path = format!("/v1/functions/{name}/aliases/live/rollback");
+            ask(world, "POST", &path, "application/json", b"").await;
+        }
+        Act::Weights(function, weight) => weights(world, *function, *weight).await,
+        Act::Reload {
+            function,
+            settings,
+            component,
+        } => {
+            {
+                let mut plan = world.plan.borrow_mut();
+                let now = &mut plan.functions[*function];
+                now.settings = settings.clone();
+                now.component = *component;
+            }
+            world.configure(process);
+            process.signal("HUP");
+            world.judge.borrow_mut().count("reload");
+        }
+        Act::Terminate => {
+            world.judge.borrow_mut().count("terminate");
+            end(world, process).await;
+            start(world, process).await;
+        }
+        Act::Kill => {
+            world.judge.borrow_mut().count("kill");
+            world.judge.borrow_mut().ends(false);
+            process.kill();
+            start(world, process).await;
+        }
+    }
+}
+
+/// A graceful end.
+pub async fn end(world: &World, process: &mut Process) {
+    if process.exited().is_some() {
+        return;
+    }
+    world.judge.borrow_mut().ends(true);
+    process.signal("TERM");
+    let code = process.wait(ENDS_WITHIN).await;
+    let mut judge = world.judge.borrow_mut();
+    match code {
+        Some(0) => {}
+        Some(code) => judge.break_rule("process", format!("SIGTERM ended it with {code}")),
+        None => judge.break_rule(
+            "process",
+            format!("SIGTERM did not end it within {ENDS_WITHIN:?}"),
+        ),
+    }
+    process.kill();
+}
+
+async fn start(world: &World, process: &mut Process) {
+    if let Err(error) = process.start().await {
+        return world.judge.borrow_mut().break_rule("process", error);
+    }
+    world.moved(process);
+    let mut judge = world.judge.borrow_mut();
+    judge.start += 1;
+    judge.down = false;
+}
+
+fn plan_name(world: &World, function: usize) -> String {
+    world.judge.borrow().name(function)
+}
+
+async fn deploy(world: &World, name: &str, query: &str, component: Component) {
+    let bytes = fs::read(world.component(component)).unwrap();
+    let path = format!("/v1/functions/{name}/versions?{query}");
+    ask(world, "POST", &path, "application/wasm", &bytes).await;
+}
+
+async fn weights(world: &World, function: usize, weight: u32) {
+    let name = plan_name(world, function);
+    let listed = ask(
+        world,
+        "GET",
+        &format!("/v1/functions/{name}/versions"),
+        "text/plain",
+        b"",
+    )
+    .await;
+    let digests: Vec<_> = listed["versions"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|version| version["digest"].as_str())
+        .collect();
+    let [first, .., last] = digests.as_slice() else {
+        return;
+    };
+    let shares = json!({ "shares": [
+        { "version": first, "weight": weight },
+        { "version": last, "weight": 100 - weight },
+    ] });
+    let path = format!("/v1/functions/{name}/aliases/live");
+    ask(
+        world,
+        "PUT",
+        &path,
+        "application/json",
+        shares.to_string().as_bytes(),
+    )
+    .await;
+}
+
+/// Asks the admin interface, which always answers.
+async fn ask(world: &World, method: &str, path: &str, kind: &str, body: &[u8]) -> Value {
+    let answer = host::ask(world.admin.get(), method, path, kind, body).await;
+    let status = answer.status;
+    let mut judge = world.judge.borrow_mut();
+    let word = path.split(['/', '?']).nth(4).unwrap_or("functions");
+    judge.count(&format!("{method} {word} {status}"));
+    if status == 0 || status >= 500 {
+        judge.break_rule(
+            "alive",
+            format!("{method} {path} is answered with {status}"),
+        );
+    }
+    serde_json::from_slice(&answer.body).unwrap_or_default()
+}

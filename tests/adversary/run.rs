@@ -1,0 +1,499 @@
+//! Carries out a plan against the real binary and judges what follows.
+
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::time::Duration;
+
+use serde_json::Value;
+use tokio::sync::Notify;
+use tokio::task::{LocalSet, spawn_local};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
+
+use super::host::{self, Process};
+use super::judge::{Judge, STUCK, Violation};
+use super::line::Line;
+use super::operator;
+use super::peer::{self, Calm, Refused, Wire};
+use super::plan::{Component, Leave, Peer, Plan, Step};
+
+/// A probe is answered within this, whatever functions do.
+const ALIVE_WITHIN: Duration = Duration::from_secs(5);
+/// All that a plan has caused has come to rest within this after its end.
+const REST_WITHIN: Duration = Duration::from_secs(15);
+/// A whole plan, past which the harness itself has failed.
+const PLAN_MAX: Duration = Duration::from_secs(180);
+/// How often a peer that is refused tries again.
+const TRIES: u32 = 5;
+
+/// Where things are.
+pub struct Setup {
+    pub binary: PathBuf,
+    /// A folder of its own for each run is made below it.
+    pub folder: PathBuf,
+    /// The components by kind and version.
+    pub components: Vec<(Component, PathBuf)>,
+    pub echo: PathBuf,
+}
+
+pub struct Outcome {
+    pub violations: Vec<Violation>,
+    pub counts: BTreeMap<String, u64>,
+    pub log: String,
+}
+
+/// What all tasks of a run share.
+pub struct World {
+    pub judge: Rc<RefCell<Judge>>,
+    /// As the configuration file is now.
+    pub plan: RefCell<Plan>,
+    pub components: Vec<(Component, PathBuf)>,
+    echo: PathBuf,
+    pub address: Cell<SocketAddr>,
+    pub admin: Cell<SocketAddr>,
+    over: Cell<bool>,
+    /// The host answers nothing any more; there is nothing left to see.
+    doomed: Notify,
+}
+
+impl Setup {
+    pub fn run(&self, plan: &Plan, name: &str) -> Outcome {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let folder = self.folder.join(name);
+        let _ = fs::remove_dir_all(&folder);
+        fs::create_dir_all(&folder).unwrap();
+        let judge = Rc::new(RefCell::new(Judge::new(Rc::new(plan.clone()))));
+        let ran = LocalSet::new().block_on(&runtime, async {
+            timeout(PLAN_MAX, self.carry_out(plan, &folder, &judge)).await
+        });
+        let mut judge = judge.borrow_mut();
+        if ran.is_err() {
+            judge.break_rule("harness", format!("the plan took longer than {PLAN_MAX:?}"));
+        }
+        let log = fs::read(folder.join("host.log")).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log).into_owned();
+        judge.read_log(&log);
+        let _ = fs::remove_dir_all(&folder);
+        Outcome {
+            violations: std::mem::take(&mut judge.violations),
+            counts: std::mem::take(&mut judge.counts),
+            log,
+        }
+    }
+
+    async fn carry_out(&self, plan: &Plan, folder: &Path, judge: &Rc<RefCell<Judge>>) {
+        let mut process = Process::new(&self.binary, folder, plan.server.workers);
+        let world = Rc::new(World {
+            judge: Rc::clone(judge),
+            plan: RefCell::new(plan.clone()),
+            components: self.components.clone(),
+            echo: self.echo.clone(),
+            address: Cell::new(process.address),
+            admin: Cell::new(process.admin),
+            over: Cell::new(false),
+            doomed: Notify::new(),
+        });
+        world.configure(&process);
+        if let Err(error) = process.start().await {
+            return judge.borrow_mut().break_rule("process", error);
+        }
+        world.moved(&process);
+        judge.borrow_mut().began = Instant::now();
+        let work = Self::work(&world, &mut process, plan);
+        tokio::select! {
+            () = work => {}
+            () = world.doomed.notified() => {}
+        }
+        operator::end(&world, &mut process).await;
+    }
+
+    async fn work(world: &Rc<World>, process: &mut Process, plan: &Plan) {
+        let before = host::state(process.address).await;
+        let watching = spawn_local(watch(Rc::clone(world)));
+        let living = plan.peers.iter().cloned().map(|peer| {
+            let world = Rc::clone(world);
+            spawn_local(async move { world.live(peer).await })
+        });
+        let peers: Vec<_> = living.collect();
+        operator::work(world, process, plan).await;
+        let mut wires = Vec::new();
+        for peer in peers {
+            wires.extend(peer.await.unwrap());
+        }
+        world.settle().await;
+        world.recall().await;
+        world.leave(wires).await;
+        world.over.set(true);
+        watching.await.unwrap();
+        if process.exited().is_none() {
+            world.rest(&before).await;
+        }
+    }
+}
+
+impl World {
+    pub fn component(&self, component: Component) -> &Path {
+        let found = self
+            .components
+            .iter()
+            .find(|(other, _)| *other == component);
+        &found.unwrap().1
+    }
+
+    pub fn configure(&self, process: &Process) {
+        let components = |component| self.component(component).display().to_string();
+        let mut toml = self.plan.borrow().toml(components);
+        toml += &format!(
+            "\n[[function]]\nname = \"calm\"\ncomponent = \"{}\"\nroute = \"/calm\"\n[function.instance]\nidle_timeout = \"100 ms\"\n",
+            self.echo.display()
+        );
+        process.configure(&toml);
+    }
+
+    pub fn moved(&self, process: &Process) {
+        self.address.set(process.address);
+        self.admin.set(process.admin);
+    }
+
+    pub async fn state(&self) -> Value {
+        host::state(self.address.get()).await
+    }
+
+    fn is_down(&self) -> bool {
+        self.judge.borrow().down
+    }
+
+    /// Waits until a host runs.
+    async fn up(&self) {
+        while self.is_down() {
+            sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn open(&self, peer: &Peer) -> Option<(Rc<RefCell<Line>>, Wire)> {
+        let name = self.judge.borrow().name(peer.function);
+        let path = format!("/{name}/{}{}", peer.room, peer.query);
+        for _ in 0..TRIES {
+            self.up().await;
+            let start = self.judge.borrow().start;
+            let line = Line::new(peer.number, peer.function, &peer.room, start);
+            let line = Rc::new(RefCell::new(line));
+            let opened = peer::connect(self.address.get(), &path, &self.judge, &line).await;
+            let status = match opened {
+                Ok(wire) => {
+                    self.judge.borrow_mut().lines.push(Rc::clone(&line));
+                    return Some((line, wire));
+                }
+                Err(Refused::Status(status)) => status,
+                Err(Refused::Lost) => 0,
+                Err(Refused::TimedOut) => {
+                    let text = format!("a handshake at {path} is not answered");
+                    self.judge.borrow_mut().break_rule("answers", text);
+                    return None;
+                }
+            };
+            self.judge
+                .borrow_mut()
+                .refused(&line.borrow(), &peer.query, status);
+            if matches!(status, 403 | 404) {
+                return None;
+            }
+            sleep(Duration::from_millis(150)).await;
+        }
+        None
+    }
+
+    /// The life of a peer. One that stays answers its connection.
+    async fn live(&self, peer: Peer) -> Option<(Rc<RefCell<Line>>, Wire)> {
+        let at = self.judge.borrow().began + Duration::from_millis(peer.at_ms);
+        sleep_until(at).await;
+        let (line, wire) = self.open(&peer).await?;
+        self.until(&line, |line| line.id.is_some() || line.ended.is_some())
+            .await;
+        for step in &peer.steps {
+            if line.borrow().ended.is_some() {
+                break;
+            }
+            self.step(&line, &wire, step).await;
+        }
+        if peer.leave == Leave::Stay {
+            return Some((line, wire));
+        }
+        self.depart(&line, &wire, peer.leave).await;
+        None
+    }
+
+    async fn depart(&self, line: &Rc<RefCell<Line>>, wire: &Wire, how: Leave) {
+        if how == Leave::CloseBusy {
+            self.say(line, wire, "echo y").await;
+            self.say(line, wire, "save").await;
+        }
+        line.borrow_mut().leaving = true;
+        wire.hear(true);
+        match how {
+            Leave::Reset => wire.reset().await,
+            Leave::Half => wire.half().await,
+            Leave::Close | Leave::CloseBusy | Leave::Stay => wire.close().await,
+        }
+        if how == Leave::Reset {
+            // It has no one left to tell it of its end.
+            line.borrow_mut().ended.get_or_insert((1006, String::new()));
+            return;
+        }
+        if !self.until(line, |line| line.ended.is_some()).await {
+            let text = format!(
+                "the connection of peer {} does not end ({how:?})",
+                line.borrow().peer
+            );
+            self.judge.borrow_mut().break_rule("answers", text);
+        }
+    }
+
+    /// Waits until it is so; `false` after [`STUCK`].
+    async fn until(&self, line: &Rc<RefCell<Line>>, so: impl Fn(&Line) -> bool) -> bool {
+        let changed = Rc::clone(&line.borrow().changed);
+        let waiting = async {
+            while !so(&line.borrow()) {
+                changed.notified().await;
+            }
+        };
+        timeout(STUCK + Duration::from_secs(5), waiting)
+            .await
+            .is_ok()
+    }
+
+    async fn say(&self, line: &Rc<RefCell<Line>>, wire: &Wire, script: &str) -> u64 {
+        let (sequence, text) = self.judge.borrow_mut().say(line, script);
+        wire.text(&text).await;
+        sequence
+    }
+
+    async fn step(&self, line: &Rc<RefCell<Line>>, wire: &Wire, step: &Step) {
+        match step {
+            Step::Ask(script) => {
+                let Some(script) = self.addressed(line, script) else {
+                    return;
+                };
+                let sequence = self.say(line, wire, &script).await;
+                self.until(line, |line| line.is_answered(sequence)).await;
+            }
+            Step::Say(script, times) => {
+                for _ in 0..*times {
+                    self.say(line, wire, script).await;
+                }
+            }
+            Step::Fragments(bytes, cuts) => {
+                let script = format!("echo {}", "L".repeat(*bytes));
+                let (sequence, text) = self.judge.borrow_mut().say(line, &script);
+                wire.fragments(&text, cuts).await;
+                self.until(line, |line| line.is_answered(sequence)).await;
+            }
+            Step::Ping => wire.ping().await,
+            Step::Wait(time) => sleep(Duration::from_millis(*time)).await,
+            Step::Deaf(time) => {
+                let until = Instant::now() + Duration::from_millis(*time);
+                line.borrow_mut().deaf_until = Some(until);
+                wire.hear(false);
+                sleep_until(until).await;
+                wire.hear(true);
+            }
+            Step::AdminSend(other) => {
+                self.administer(*other, "messages", "text/plain", b"T x")
+                    .await
+            }
+            Step::AdminClose(other) => {
+                self.administer(*other, "close", "application/json", b"{}")
+                    .await;
+            }
+        }
+    }
+
+    /// The script with the id of the connection that it is about; none when
+    /// there is none.
+    fn addressed(&self, line: &Rc<RefCell<Line>>, script: &str) -> Option<String> {
+        let Some((_, rest)) = script.split_once('{') else {
+            return Some(script.into());
+        };
+        let (number, _) = rest.split_once('}')?;
+        let judge = self.judge.borrow();
+        let wanted: usize = number.parse().ok()?;
+        let mut lines = judge.lines.iter().filter(|other| !Rc::ptr_eq(other, line));
+        let other = lines.find(|other| other.borrow().peer == wanted)?;
+        let function = line.borrow().function;
+        let mut other = other.borrow_mut();
+        if other.function != function || other.ended.is_some() {
+            return None;
+        }
+        if script.starts_with("close") || script.starts_with("terminate") {
+            other.closed_by_others = true;
+        }
+        Some(script.replace(&format!("{{{number}}}"), other.id.as_ref()?))
+    }
+
+    async fn administer(&self, peer: usize, what: &str, kind: &str, body: &[u8]) {
+        let path = {
+            let judge = self.judge.borrow();
+            let mut lines = judge.lines.iter();
+            let Some(line) = lines.find(|line| line.borrow().peer == peer) else {
+                return;
+            };
+            let mut line = line.borrow_mut();
+            line.closed_by_others |= what == "close";
+            let Some(id) = &line.id else { return };
+            format!("/v1/connections/{id}/{what}")
+        };
+        let answer = host::ask(self.admin.get(), "POST", &path, kind, body).await;
+        let status = answer.status;
+        self.judge
+            .borrow_mut()
+            .count(&format!("admin {what} {status}"));
+    }
+
+    /// Waits until all that peers are owed has come.
+    async fn settle(&self) {
+        let begun = Instant::now();
+        loop {
+            let quiet = {
+                let judge = self.judge.borrow();
+                judge.lines.iter().all(|line| line.borrow().is_quiet())
+                    && judge.missing().is_none()
+                    && judge.unheard_alarms().is_empty()
+            };
+            if quiet {
+                return;
+            }
+            if begun.elapsed() > STUCK {
+                break;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        let mut judge = self.judge.borrow_mut();
+        judge.find_stuck();
+        judge.blame_missing();
+        for alarm in judge.unheard_alarms() {
+            judge.break_rule("alarms", format!("alarm {alarm} never came"));
+        }
+    }
+
+    /// No number that was remembered is lost.
+    async fn recall(&self) {
+        let rooms = self.judge.borrow().largest_remembered();
+        for (function, room, largest) in rooms {
+            let peer = Peer {
+                number: usize::MAX,
+                function,
+                room: room.clone(),
+                query: String::new(),
+                at_ms: 0,
+                steps: Vec::new(),
+                leave: Leave::Stay,
+            };
+            let Some((line, wire)) = self.open(&peer).await else {
+                // All seats are taken by peers that stay.
+                continue;
+            };
+            let sequence = self.say(&line, &wire, "remember 0").await;
+            self.until(&line, |line| line.is_answered(sequence)).await;
+            let recalled = line.borrow().last_result().and_then(|sum| sum.parse().ok());
+            if recalled.is_some_and(|sum: i64| sum < largest) {
+                let name = self.judge.borrow().name(function);
+                let text =
+                    format!("/{name}/{room} was told {largest}, and now there is {recalled:?}");
+                self.judge.borrow_mut().break_rule("state", text);
+            }
+            self.depart(&line, &wire, Leave::Close).await;
+        }
+    }
+
+    async fn leave(&self, wires: Vec<(Rc<RefCell<Line>>, Wire)>) {
+        let leaving = wires
+            .iter()
+            .map(|(line, wire)| self.depart(line, wire, Leave::Close));
+        futures_util::future::join_all(leaving).await;
+    }
+
+    /// Everything that was taken is given back.
+    async fn rest(&self, before: &Value) {
+        let begun = Instant::now();
+        let count = |state: &Value, key: &str| state[key].as_u64().unwrap_or(u64::MAX);
+        loop {
+            let state = self.state().await;
+            let connections = &state["connections"];
+            let ended = connections["ended"].as_object();
+            let ended: u64 = ended.map_or(0, |all| all.values().filter_map(Value::as_u64).sum());
+            let rested = connections["open"] == 0
+                && state["outbox_bytes"] == 0
+                && connections["opened"].as_u64() == Some(ended)
+                && count(&state, "instances") == 0
+                && count(&state, "sockets") <= count(before, "sockets")
+                && count(&state, "tasks") <= count(before, "tasks") + 4;
+            if rested {
+                return;
+            }
+            if begun.elapsed() > REST_WITHIN {
+                let text = format!("not all came back: {state}; before: {before}");
+                return self.judge.borrow_mut().break_rule("rest", text);
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+    }
+}
+
+/// Something always answers: a probe, and a function that is not in the plan.
+async fn watch(world: Rc<World>) {
+    // With the start of the host that it belongs to.
+    let mut calm: Option<(Calm, u32)> = None;
+    while !world.over.get() {
+        sleep(Duration::from_millis(100)).await;
+        world.judge.borrow_mut().find_stuck();
+        if world.is_down() {
+            calm = None;
+            continue;
+        }
+        let (address, start) = (world.address.get(), world.judge.borrow().start);
+        calm = calm.filter(|(_, of)| *of == start);
+        let same = || !world.is_down() && world.judge.borrow().start == start;
+        let probing = host::ask(address, "GET", "/.openline/live", "text/plain", b"");
+        let probed = timeout(ALIVE_WITHIN, probing).await;
+        if probed.is_none_or_bad() && same() {
+            let text = format!("/.openline/live is not answered within {ALIVE_WITHIN:?}");
+            world.judge.borrow_mut().break_rule("alive", text);
+            world.doomed.notify_one();
+            return;
+        }
+        let echoing = async {
+            if calm.is_none() {
+                calm = Calm::open(address).await.map(|calm| (calm, start));
+            }
+            calm.as_mut()?.0.echo().await
+        };
+        let echoed = timeout(ALIVE_WITHIN, echoing).await.ok().flatten();
+        if echoed.is_none() {
+            calm = None;
+            // With few places for instances there may be none for it.
+            if same() && world.plan.borrow().server.instances.is_none() {
+                let text = format!("an echo of another function takes over {ALIVE_WITHIN:?}");
+                world.judge.borrow_mut().break_rule("alive", text);
+            }
+        }
+    }
+    if let Some((calm, _)) = calm {
+        calm.close().await;
+    }
+}
+
+trait Probed {
+    fn is_none_or_bad(&self) -> bool;
+}
+
+impl Probed for Result<host::Answer, tokio::time::error::Elapsed> {
+    fn is_none_or_bad(&self) -> bool {
+        self.as_ref().map_or(true, |answer| answer.status != 200)
+    }
+}
