@@ -276,6 +276,30 @@ async fn a_drain_leaves_quiet_connections_alone_whose_next_version_is_served() {
 }
 
 #[tokio::test]
+async fn a_rollback_moves_no_quiet_connection_to_what_it_takes_back() {
+    for migration in [Migration::Drain, Migration::Pin] {
+        let host = host().start().await;
+        let deployer = &host.deployer;
+        let mut quiet = host.connect("/numbered").await;
+        deployer.deploy(&name(), b(1), options()).await.unwrap();
+        let back = DeployOptions {
+            migration: Some(migration),
+            ..options()
+        };
+        let first = fs::read(openline_guests::FAULT_VERSION_A).unwrap();
+        let deployed = deployer.deploy(&name(), first.into(), back).await;
+        assert!(!deployed.unwrap().version_is_new);
+        assert_eq!(quiet.ask("1").await, "a 1", "{migration:?}");
+        assert_eq!(quiet.ask("2").await, "a 2", "{migration:?}");
+        let versions = deployer.function(&name()).unwrap().versions;
+        let taken_back = versions.iter().find(|it| it.connections == 0).unwrap();
+        let removed = taken_back.digest.to_string();
+        let removed = deployer.remove_version(&name(), &removed, false).await;
+        removed.unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_bad_component_changes_nothing() {
     let host = host().start().await;
     let deployer = &host.deployer;

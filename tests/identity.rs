@@ -5,6 +5,7 @@
 use std::fs;
 
 use openline_core::config::{Config, FunctionConfig};
+use openline_core::deployment::Migration;
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
 use openline_gateway::deployer::{ChangeError, Component, ConnectionQuery, DeployOptions};
@@ -195,4 +196,78 @@ async fn a_function_that_left_the_configuration_can_be_removed() {
     reload(&host, &functions).await;
     let mut client = host.connect("/rooms/a").await;
     assert_eq!(client.ask("load").await, "none");
+}
+
+#[tokio::test]
+async fn a_component_that_a_function_outside_of_the_configuration_needs_stays() {
+    let store = Store::memory(1 << 20);
+    let host = host(openline_guests::FAULT_KEEPER)
+        .store(&store)
+        .start()
+        .await;
+    let functions = host.deployer.configs();
+    let other = FunctionName::new("other").unwrap();
+    let component = fs::read(openline_guests::FAULT_KEEPER).unwrap();
+    let options = DeployOptions {
+        alias: AliasName::live(),
+        route: Some(Route::new("/other").unwrap()),
+        weight: None,
+        migration: None,
+        drain_connections_per_second: None,
+        note: None,
+        probe: false,
+    };
+    let deployed = host
+        .deployer
+        .deploy(&other, component.into(), options)
+        .await;
+    let version = deployed.unwrap().version;
+    let echo = functions.iter().find(|it| it.name.as_str() == "echo");
+    reload(&host, &[echo.unwrap().clone()]).await;
+    host.deployer.remove_function(&other).await.unwrap();
+    assert!(store.component(&version).await.unwrap().is_some());
+    // Nothing needs it once the one outside is removed, too.
+    let keeper = FunctionName::new("fault-keeper").unwrap();
+    host.deployer.remove_function(&keeper).await.unwrap();
+    assert_eq!(store.component(&version).await, Ok(None));
+}
+
+#[tokio::test]
+async fn a_version_that_was_removed_under_a_connection_comes_back_as_another_one() {
+    let host = Host::with(openline_guests::FAULT_SLEEP, "/sleep")
+        .start()
+        .await;
+    let functions = host.deployer.configs();
+    let name = &functions[0].name;
+    // It leaves when what it has sent is answered: until then it holds the
+    // version.
+    let mut busy = host.connect("/sleep").await;
+    busy.text("2000").await;
+    let first = host.deployer.function(name).unwrap().versions[0].digest;
+    let mut other = fs::read(openline_guests::FAULT_SLEEP).unwrap();
+    // A custom section: its size, its name's size, its name.
+    other.extend([0, 2, 1, 1]);
+    let pinning = DeployOptions {
+        alias: AliasName::live(),
+        weight: None,
+        migration: Some(Migration::Pin),
+        drain_connections_per_second: None,
+        route: None,
+        note: None,
+        probe: false,
+    };
+    let deployed = host.deployer.deploy(name, other.into(), pinning).await;
+    deployed.unwrap();
+    let digest = first.to_string();
+    let removed = host.deployer.remove_version(name, &digest, true);
+    removed.await.unwrap();
+
+    reload(&host, &functions).await;
+    let view = host.deployer.function(name).unwrap();
+    assert_eq!(view.aliases[&AliasName::live()].shares[0].version, first);
+    let mut coming = host.connect("/sleep").await;
+    assert_eq!(coming.ask("x").await, "x");
+    assert_eq!(busy.next_text().await, "2000");
+    assert_eq!(busy.closed().await.code, 1012);
+    assert_eq!(coming.ask("y").await, "y");
 }

@@ -15,7 +15,7 @@ use openline_engine::alias::Alias;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_engine::version::UpgradeError;
 
-use crate::harness::{Client, Closed, Host, eventually, within};
+use crate::harness::{AdminHost, Client, Closed, Host, eventually, within};
 
 /// Asks again until the end of another connection has made room.
 async fn connect_once_there_is_room(host: &Host, path: &str) -> Client {
@@ -128,6 +128,25 @@ async fn a_connection_whose_instance_failed_is_served_when_others_have_taken_its
         }
         assert_eq!(host.function("fault-trap").instances(), 1);
     }
+}
+
+#[tokio::test]
+async fn an_instance_that_a_deploy_has_asked_gives_its_place_back() {
+    let options = RuntimeOptions {
+        instances: 1,
+        ..RuntimeOptions::new(&ServerConfig::default(), None)
+    };
+    let runtime = Arc::new(Runtime::new(options).unwrap());
+    let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/numbered")
+        .start_on(&runtime)
+        .await;
+    let next = std::fs::read(openline_guests::FAULT_VERSION_B).unwrap();
+    let path = "/v1/functions/fault-version-a/versions?probe=true";
+    let deployed = host
+        .ask("POST", path, Some(("application/wasm", &next)))
+        .await;
+    assert_eq!(deployed.status, 201, "{}", deployed.value());
+    host.connect("/numbered").await;
 }
 
 #[tokio::test]
@@ -263,6 +282,20 @@ async fn an_idle_instance_with_an_asynchronous_handler_is_dropped_too() {
 
 #[tokio::test]
 async fn with_a_concurrency_of_one_connections_share_nothing() {
+    let host = Host::with(openline_guests::FAULT_KEEPER, "/keeper")
+        .instance(|instance| instance.concurrency = 1)
+        .start()
+        .await;
+    let mut first = host.connect("/keeper").await;
+    let mut second = host.connect("/keeper").await;
+    assert_eq!(host.function("fault-keeper").instances(), 2);
+    let memory = first.ask("instance").await;
+    assert_eq!(first.ask("instance").await, memory);
+    assert_ne!(second.ask("instance").await, memory, "each has its own");
+}
+
+#[tokio::test]
+async fn connections_that_share_no_instance_share_channels() {
     let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
         .instance(|instance| instance.concurrency = 1)
         .start()
@@ -271,8 +304,7 @@ async fn with_a_concurrency_of_one_connections_share_nothing() {
     let mut second = host.connect("/counter/same").await;
     assert_eq!(host.function("counter").instances(), 2);
     assert_eq!(first.ask("add 1").await, "1");
-    assert_eq!(second.next_text().await, "1", "channels are the function's");
-    assert_eq!(second.ask("get").await, "0", "but not the memory");
+    assert_eq!(second.next_text().await, "1");
 }
 
 #[tokio::test]

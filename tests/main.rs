@@ -25,6 +25,7 @@ mod compiling;
 mod components;
 mod config;
 mod connections;
+mod deciding;
 mod deploying_cli;
 mod deploys;
 mod dev;

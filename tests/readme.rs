@@ -36,7 +36,7 @@ fn commands(document: &str) -> Vec<String> {
     let mut found = Vec::new();
     for line in text.lines() {
         match (line.strip_prefix("```"), fence) {
-            (Some(language), None) => fence = Some(language == "" || language == "sh"),
+            (Some(language), None) => fence = Some(language.is_empty() || language == "sh"),
             (Some(_), Some(_)) => fence = None,
             (None, Some(true)) => found.push(line),
             (None, _) => {}

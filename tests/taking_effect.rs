@@ -23,6 +23,7 @@ fn other_value(table: &str, name: &str) -> String {
         "outbox_bytes" => "\"64 MiB\"",
         "attachment_bytes" => "\"1 KiB\"",
         "memory_bytes" => "\"32 MiB\"",
+        "compile_memory_bytes" => "\"1 GiB\"",
         "time_warning" => "\"1 s\"",
         "cpu_timeout" => "\"100 ms\"",
         "backoff_time" => "\"600 ms\"",

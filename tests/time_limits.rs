@@ -30,6 +30,32 @@ fn options() -> RuntimeOptions {
 }
 
 #[tokio::test]
+async fn calls_that_return_one_after_the_other_are_so_many_runs() {
+    let host = Host::with(openline_guests::FAULT_ADVERSARY_ASYNC, "/adversary")
+        .instance(|instance| instance.instances = 1)
+        .limit(|limit| limit.cpu_timeout = Duration::from_millis(200))
+        .start()
+        .await;
+    let mut clients = Vec::new();
+    for _ in 0..30 {
+        let mut client = host.connect("/adversary").await;
+        assert!(client.next_text().await.starts_with("O "));
+        clients.push(client);
+    }
+    // All of them wait in one mailbox, and take three times `cpu_timeout`.
+    for client in &mut clients {
+        client.text("1 compute 20").await;
+    }
+    for client in &mut clients {
+        let answer = client.next_text().await;
+        assert!(
+            answer.starts_with("R 1 1 ") && answer.ends_with(" ok"),
+            "{answer}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn a_call_that_holds_its_whole_instance_is_late_and_others_go_on() {
     let host = Host::with(openline_guests::FAULT_BLOCK, "/block")
         .limit(|limit| limit.handler_timeout = Duration::from_millis(500))

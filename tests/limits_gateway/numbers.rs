@@ -152,6 +152,7 @@ async fn past_the_requests_peers_wait_and_open_connections_do_not_count() {
         .and(openline_guests::ECHO, "/echo")
         .server(|server| {
             server.requests = 2;
+            server.peer_requests = 0;
             server.request_timeout = 10 * PATIENCE;
         })
         .start()

@@ -443,11 +443,13 @@ impl Connection {
 
     /// Whether anything was asked for that the owner has not seen, beside what
     /// is in the outbox. Asked when the owner is registered again: `seen` is
-    /// what he has acted on, and alarms he has taken note of.
+    /// what he has acted on. What he takes, alarms and the asking to
+    /// reconsider, he has taken since: if it is there, it is new.
     pub fn is_changed(&self, seen: Flags) -> bool {
         let now = self.flags().0;
-        let asked = PAUSED | DRAINING | REDEPLOYED | RECONSIDER | TERMINATED;
-        (now ^ seen.0) & asked != 0 || now & ALARM_SET != 0
+        let asked = PAUSED | DRAINING | REDEPLOYED | TERMINATED;
+        let taken = ALARM_SET | RECONSIDER;
+        (now ^ seen.0) & asked != 0 || now & taken != 0
     }
 
     /// Whether it was asked to [reconsider](Connection::reconsider) since this

@@ -197,3 +197,28 @@ fn one_that_has_ended_keeps_nothing_and_takes_nothing() {
     assert_eq!(connection.attachment(), Bytes::new());
     assert_eq!(budget.attached.used(), 0);
 }
+
+#[test]
+fn what_is_asked_again_while_the_owner_looks_is_not_lost() {
+    let (connection, _budget) = connection(FunctionLimits::default(), 1 << 20);
+    connection.reconsider();
+    let seen = connection.flags();
+    assert!(connection.take_reconsider() && !connection.take_reconsider());
+    assert!(!connection.is_changed(seen), "it was acted on");
+    connection.reconsider();
+    assert!(connection.is_changed(seen));
+    assert!(connection.take_reconsider());
+    connection.set_alarm(name("a"), Duration::ZERO).unwrap();
+    assert!(connection.is_changed(seen));
+    assert!(connection.take_alarm_set());
+    for ask in [
+        Connection::drain as fn(&Connection),
+        Connection::redeploy,
+        |connection| connection.pause(true),
+    ] {
+        let seen = connection.flags();
+        assert!(!connection.is_changed(seen));
+        ask(&connection);
+        assert!(connection.is_changed(seen));
+    }
+}

@@ -18,7 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::binding::Binding;
 use crate::commons::Commons;
-use crate::pool::{Seat, Wanted};
+use crate::pool::{Counted, Seat, Wanted};
 use crate::version::{UpgradeError, Version};
 
 /// How often an upgrade is asked again because its instance ended before it
@@ -51,8 +51,19 @@ struct Led {
 #[derive(Debug, Default)]
 struct Followed {
     generation: u64,
-    /// Versions with their weights; none for a version that was removed.
-    shares: Vec<(Option<Arc<Version>>, u32)>,
+    /// With their weights.
+    shares: Vec<(FollowedShare, u32)>,
+}
+
+/// Where connections at the points of one share were to follow.
+#[derive(Debug)]
+struct FollowedShare {
+    /// None when it was removed.
+    version: Option<Arc<Version>>,
+    /// Versions that the alias led to since, when it did not lead to this one:
+    /// connections that are still with one of them stay. Else a rollback would
+    /// move them to the version that it takes back.
+    stay: Vec<Digest>,
 }
 
 /// Where a connection's next event goes.
@@ -96,6 +107,7 @@ pub struct Accepted {
 pub struct Place {
     pub(crate) seat: Seat,
     pub(crate) version: Arc<Version>,
+    pub(crate) counted: Counted,
     /// Of the split that the version was picked from.
     pub(crate) generation: u64,
     /// Where the connection stands in a split.
@@ -144,6 +156,52 @@ impl Split {
             Migration::Drain => self
                 .pick(point)
                 .is_none_or(|picked| !Arc::ptr_eq(picked, version)),
+        }
+    }
+}
+
+impl Led {
+    /// Where a connection goes that has not followed yet; none when it stays
+    /// with its version.
+    fn moved(&self, version: &Arc<Version>, point: u32) -> Option<&Arc<Version>> {
+        let picked = self.split.pick(point);
+        let Some(share) = pick(&self.followed.shares, point) else {
+            return picked;
+        };
+        if share.stay.contains(&version.digest()) {
+            // The same component may have been loaded anew meanwhile.
+            return picked.filter(|picked| picked.digest() == version.digest());
+        }
+        share.version.as_ref().or(picked)
+    }
+}
+
+impl Followed {
+    fn to(split: &Split, generation: u64) -> Self {
+        let share = |(version, weight): &(Arc<Version>, u32)| {
+            let share = FollowedShare {
+                version: Some(Arc::clone(version)),
+                stay: Vec::new(),
+            };
+            (share, *weight)
+        };
+        Self {
+            generation,
+            shares: split.shares.iter().map(share).collect(),
+        }
+    }
+
+    /// The alias leads elsewhere, without those that are open.
+    fn pass(&mut self, split: &Split) {
+        for (share, _) in &mut self.shares {
+            let followed = share.version.as_ref();
+            if followed.is_none_or(|version| split.serves(version.digest())) {
+                continue;
+            }
+            let digests = split.shares.iter().map(|(version, _)| version.digest());
+            share.stay.extend(digests);
+            share.stay.sort_unstable();
+            share.stay.dedup();
         }
     }
 }
@@ -220,12 +278,9 @@ impl Alias {
             // With the lock held: a reader of the number sees the split.
             let last = self.generation.fetch_add(1, Ordering::Release);
             if split.migration == Migration::Migrate {
-                let shares = split.shares.iter();
-                let shares = shares.map(|(version, weight)| (Some(Arc::clone(version)), *weight));
-                led.followed = Followed {
-                    generation: last + 1,
-                    shares: shares.collect(),
-                };
+                led.followed = Followed::to(&split, last + 1);
+            } else {
+                led.followed.pass(&split);
             }
             before
         };
@@ -243,8 +298,9 @@ impl Alias {
     /// to one go where it leads now.
     pub fn retain(&self, keep: impl Fn(Digest) -> bool) {
         let mut led = self.led.write();
-        for (version, _) in &mut led.followed.shares {
-            version.take_if(|version| !keep(version.digest()));
+        for (share, _) in &mut led.followed.shares {
+            share.version.take_if(|version| !keep(version.digest()));
+            share.stay.retain(|digest| keep(*digest));
         }
     }
 
@@ -253,8 +309,7 @@ impl Alias {
     pub(crate) fn way(&self, since: u64, version: &Arc<Version>, point: u32) -> Way {
         let led = self.led.read();
         let moved = if led.followed.generation > since {
-            let followed = pick(&led.followed.shares, point).and_then(Option::as_ref);
-            followed.or_else(|| led.split.pick(point))
+            led.moved(version, point)
         } else {
             None
         };
@@ -266,7 +321,8 @@ impl Alias {
         }
     }
 
-    /// Whether it leads to a version.
+    /// Whether it leads to a version. Connections of one that it leads to stay
+    /// with such versions at their next event, too.
     pub(crate) fn serves(&self, version: &Version) -> bool {
         self.led.read().split.serves(version.digest())
     }
@@ -315,6 +371,7 @@ impl Alias {
                 (self.generation(), Arc::clone(&led.split))
             };
             let version = split.pick(point).ok_or(UpgradeError::NotDeployed)?;
+            let counted = version.pool.count();
             match version
                 .ask(
                     request,
@@ -330,6 +387,7 @@ impl Alias {
                     let place = Place {
                         seat,
                         version: Arc::clone(version),
+                        counted,
                         generation,
                         point,
                         key: key.map(String::into_boxed_str),

@@ -3,8 +3,10 @@
 //!
 //! Three things are counted, because each alone can be evaded:
 //!
-//! - **The run**: computing without a pause. Ends when guest code returns or
-//!   awaits. A run may take one share, which is `cpu_timeout`.
+//! - **The run**: computing without a pause. Ends when a call returns or guest
+//!   code awaits. A run may take one share, which is `cpu_timeout`. Calls that
+//!   return one after the other within one poll of an asynchronous instance are
+//!   so many runs: however busy it is, none is charged for the others.
 //! - **The allowance**: computing that is not yet made up for by rest. Each
 //!   call brings one share, a pause gives back as much as it has lasted, and
 //!   there is never more than a share for each call in flight. Without it a
@@ -90,6 +92,7 @@ impl Allowance {
     pub(crate) fn end_call(&self) {
         let calls = self.calls.load(Ordering::Relaxed).saturating_sub(1);
         self.calls.store(calls, Ordering::Relaxed);
+        self.run.store(0, Ordering::Relaxed);
         if calls == 0 {
             self.turn.store(0, Ordering::Relaxed);
         }
@@ -170,6 +173,22 @@ mod tests {
         alone.charge(SHARE - 10);
         assert!(!alone.is_spent_with(9));
         assert!(alone.is_spent_with(10));
+    }
+
+    #[test]
+    fn a_call_that_returns_ends_the_run() {
+        let allowance = allowance();
+        allowance.start_over(0);
+        for _ in 0..1000 {
+            allowance.begin_call();
+            assert!(!allowance.is_spent_with(SHARE / 2));
+            allowance.charge(SHARE / 2);
+            allowance.end_call();
+        }
+        // One that does not return has its share.
+        allowance.begin_call();
+        allowance.charge(SHARE / 2);
+        assert!(allowance.is_spent_with(SHARE / 2));
     }
 
     #[test]

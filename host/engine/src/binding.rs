@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use openline_cluster::connection::Connection;
+use openline_core::deployment::Migration;
 use openline_core::event::Event;
 use openline_core::fault::Fault;
 use openline_core::limits::Backoff;
@@ -86,12 +87,14 @@ impl Binding {
         let Place {
             seat,
             version,
+            counted,
             generation,
             point,
             key,
         } = place;
         let follows = alias.way(generation, &version, point).follows;
         version.pool.connections.fetch_add(1, Ordering::Relaxed);
+        drop(counted);
         connection.note_server(version.digest().stamp(), seat.instance.number);
         Self {
             alias,
@@ -225,7 +228,23 @@ impl Binding {
     /// was removed.
     pub fn is_left_behind(&self) -> bool {
         let way = self.alias.way(self.generation, &self.version, self.point);
-        !self.alias.serves(&way.version) || way.version.pool.removed.load(Ordering::Relaxed)
+        !self.alias.serves(&way.version) || way.version.is_removed()
+    }
+
+    /// Asks the connection to leave as a drain or a removal would have done that
+    /// was looking for connections while this one was being accepted. Called
+    /// when it is in the hub: from then on it is found there.
+    pub fn catch_up(&self) {
+        let connection = &self.line.connection;
+        if self.alias.commons().is_removed() {
+            connection.redeploy();
+            return;
+        }
+        let way = self.alias.way(self.generation, &self.version, self.point);
+        let removed = way.version.is_removed();
+        if removed || self.alias.split().migration == Migration::Drain {
+            connection.reconsider();
+        }
     }
 
     fn is_led_elsewhere(&self) -> bool {
@@ -261,6 +280,11 @@ impl Binding {
                 .connections
                 .fetch_sub(1, Ordering::Relaxed);
             self.version = way.version;
+            // Also of an event that gets no seat, or waits for one: a drain
+            // finds connections by their version.
+            let connection = &self.line.connection;
+            let (_, instance) = connection.server();
+            connection.note_server(self.version.digest().stamp(), instance);
         }
     }
 

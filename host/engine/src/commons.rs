@@ -44,6 +44,8 @@ pub struct Commons {
     /// No instance is made any more.
     stopping: AtomicBool,
     removed: AtomicBool,
+    /// Its versions have no back-offs any more.
+    lifted: AtomicBool,
     /// Told when an instance has ended.
     ended: Notify,
 }
@@ -62,6 +64,7 @@ impl Commons {
             restored: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             removed: AtomicBool::new(false),
+            lifted: AtomicBool::new(false),
             ended: Notify::new(),
         }
     }
@@ -99,6 +102,11 @@ impl Commons {
         let mut pools = self.pools.lock();
         pools.retain(|pool| pool.strong_count() > 0);
         pools.push(Arc::downgrade(pool));
+        drop(pools);
+        // Behind the list: either it is found there, or this is seen.
+        if self.lifted.load(Ordering::Acquire) {
+            pool.backoff.lift();
+        }
     }
 
     /// Connections that are bound to a version or will be with their next
@@ -203,9 +211,10 @@ impl Commons {
         }
     }
 
-    /// Ends all back-offs of its versions for good: the host drains, and what
-    /// waits is tried now or never.
+    /// Ends all back-offs of its versions for good, also of those that are loaded
+    /// later: the host drains, and what waits is tried now or never.
     pub fn lift_backoffs(&self) {
+        self.lifted.store(true, Ordering::Release);
         for version in self.versions() {
             version.pool.backoff.lift();
         }

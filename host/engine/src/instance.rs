@@ -140,16 +140,7 @@ pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place
         }
         End::Failed(failure, askers) => {
             let fault = failure.fault;
-            let cause = failure.describe();
-            let backtrace = failure.backtrace().map(field::display);
-            match fault.blame() {
-                Blame::Guest => {
-                    tracing::warn!(function = %name, fault = fault.label(), backtrace, "{cause}");
-                }
-                Blame::Host => {
-                    tracing::error!(function = %name, fault = fault.label(), backtrace, "{cause}");
-                }
-            }
+            report(&pool.shared, &failure);
             let freed = ended.free();
             if let Some(time) = pool.backoff.fail(&pool.shared.policy) {
                 tracing::warn!(function = %name, "it keeps failing and is given nothing for {time:?}");
@@ -167,6 +158,25 @@ pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place
         }
     }
     drop(ended);
+}
+
+/// Says why an instance has failed. A function can do so at each message: its
+/// faults are counted among the lines that it prints.
+fn report(shared: &Shared, failure: &Failure) {
+    let (name, fault) = (&shared.name, failure.fault.label());
+    let backtrace = || failure.backtrace().map(field::display);
+    match failure.fault.blame() {
+        Blame::Guest => {
+            if shared.log_rate.begin_line(name) {
+                let (cause, backtrace) = (failure.describe(), backtrace());
+                tracing::warn!(function = %name, fault, backtrace, "{cause}");
+            }
+        }
+        Blame::Host => {
+            let (cause, backtrace) = (failure.describe(), backtrace());
+            tracing::error!(function = %name, fault, backtrace, "{cause}");
+        }
+    }
 }
 
 /// What a panic says.
@@ -350,9 +360,14 @@ pub(crate) async fn hibernate<T>(
     let time = pool.shared.policy.hibernate_timeout;
     let done = enforce_within(time, run, &pool.shared, call).await;
     if let Err(failure) = &done {
-        let (name, cause) = (&pool.shared.name, failure.describe());
-        let backtrace = failure.backtrace().map(field::display);
-        tracing::warn!(function = %name, fault = failure.fault.label(), backtrace, "it did not hibernate: {cause}");
+        let name = &pool.shared.name;
+        if failure.fault == Fault::HandlerTimeout {
+            tracing::warn!(function = %name, "it did not hibernate within {time:?} (hibernate_timeout)");
+        } else {
+            let cause = failure.describe();
+            let backtrace = failure.backtrace().map(field::display);
+            tracing::warn!(function = %name, fault = failure.fault.label(), backtrace, "it did not hibernate: {cause}");
+        }
     }
     done.is_ok()
 }
@@ -384,8 +399,7 @@ impl Asker {
         match self {
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Full)),
             Self::Event(turn) => turn.finish(EventOutcome::Full),
-            // It is tried again later.
-            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Fault(Fault::Host))),
+            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Full)),
         }
     }
 

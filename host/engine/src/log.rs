@@ -12,6 +12,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openline_core::name::FunctionName;
 use openline_core::rate::TokenBucket;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
@@ -65,9 +66,13 @@ impl LogRate {
         }
     }
 
-    /// Whether one more line is shown, and how many were not shown before it.
-    fn allow(&self) -> Option<u64> {
-        self.state.lock().allow(self.began.elapsed())
+    /// Whether one more line is shown. Before it, it is said how many were not.
+    pub(crate) fn begin_line(&self, function: &FunctionName) -> bool {
+        let allowed = self.state.lock().allow(self.began.elapsed());
+        if let Some(left_out @ 1..) = allowed {
+            tracing::warn!(%function, "the function printed {left_out} more lines than are shown (log_lines_per_second)");
+        }
+        allowed.is_some()
     }
 }
 
@@ -118,12 +123,9 @@ impl Log {
 impl State {
     fn emit(&mut self) {
         let line = std::mem::take(&mut self.line);
-        let Some(left_out) = self.shared.log_rate.allow() else {
-            return;
-        };
         let function = &self.shared.name;
-        if left_out > 0 {
-            tracing::warn!(%function, "the function printed {left_out} more lines than are shown (log_lines_per_second)");
+        if !self.shared.log_rate.begin_line(function) {
+            return;
         }
         let text = String::from_utf8_lossy(&line);
         tracing::info!(%function, stream = self.stream, "{}", text.escape_debug());

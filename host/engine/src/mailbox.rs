@@ -44,6 +44,8 @@ pub(crate) struct AlarmCall {
 pub(crate) enum AlarmOutcome {
     Done,
     Fault(Fault),
+    /// The host has no room for an instance: it was not called.
+    Full,
     /// The instance ended before it began; give it to another one.
     Returned,
 }
@@ -200,7 +202,7 @@ impl Job {
             Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Full)),
             Self::Event(_, turn) => turn.finish(EventOutcome::Full),
             // It is tried again later.
-            Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Fault(Fault::Host))),
+            Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Full)),
         }
     }
 }

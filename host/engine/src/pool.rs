@@ -33,7 +33,8 @@ pub(crate) struct Pool {
     pub(crate) loaded: Loaded,
     pub(crate) shared: Arc<Shared>,
     pub(crate) backoff: Arc<Backoff>,
-    /// Connections whose next event comes here.
+    /// Connections whose next event comes here, and handshakes that are decided
+    /// here.
     pub(crate) connections: AtomicU32,
     /// Its version was removed: its connections are to leave.
     pub(crate) removed: AtomicBool,
@@ -74,6 +75,10 @@ pub(crate) struct Wanted<'a> {
     pub(crate) follows: bool,
 }
 
+/// A handshake, counted among the connections of the version that decides it.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<Pool>);
+
 /// No instance has room and no more may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
@@ -97,6 +102,13 @@ impl Pool {
             removed: AtomicBool::new(false),
             state: Mutex::default(),
         }
+    }
+
+    /// Counts a handshake among the connections until it is decided: its version
+    /// is not removed unasked meanwhile.
+    pub(crate) fn count(self: &Arc<Self>) -> Counted {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(self))
     }
 
     /// Takes a seat in the instance of an affinity value, or in any that has
@@ -218,6 +230,10 @@ impl Pool {
     fn start(self: &Arc<Self>, instance: Arc<Instance>, place: Place) -> Seat {
         let driving = instance::drive(Arc::clone(self), Arc::clone(&instance), place);
         driver::spawn(Arc::clone(&instance), driving);
+        if self.shared.commons.is_removed() {
+            // It does what it was made for, a `close` say, and is not kept.
+            instance.end();
+        }
         Seat {
             pool: Arc::clone(self),
             instance,
@@ -253,10 +269,7 @@ impl Pool {
 
     /// Has all instances end, each when its calls have returned.
     pub(crate) fn supersede(&self) {
-        let mut state = self.state.lock();
-        state.roomy.clear();
-        let live: Vec<_> = state.live.values().cloned().collect();
-        drop(state);
+        let live = self.state.lock().supersede();
         // Those that are awaited have been told.
         live.iter().for_each(|instance| instance.end());
     }
@@ -360,6 +373,17 @@ impl State {
         ending.or_else(|| self.live.values().next()).cloned()
     }
 
+    /// All that are live, which are to be told to end. They are marked already:
+    /// a seat that is given back until then makes none of them roomy again.
+    fn supersede(&mut self) -> Vec<Arc<Instance>> {
+        self.roomy.clear();
+        let live: Vec<_> = self.live.values().cloned().collect();
+        for instance in &live {
+            instance.ending.store(true, Ordering::Release);
+        }
+        live
+    }
+
     fn forget(&mut self, instance: &Arc<Instance>) {
         let same = |other: &Arc<Instance>| Arc::ptr_eq(other, instance);
         self.live.remove(&instance.number);
@@ -395,5 +419,32 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.pool.release(&self.instance);
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::version_tests::{config, runtime_of};
+
+    #[tokio::test]
+    async fn a_seat_that_is_given_back_makes_no_superseded_instance_roomy() {
+        let mut config = config();
+        config.instance.concurrency = 1;
+        let bytes = std::fs::read(openline_guests::ECHO).unwrap();
+        let runtime = runtime_of(10);
+        let version = runtime.load_alone(&config, bytes).await.unwrap();
+        let pool = &version.pool;
+        let seat = pool.seat(super::Wanted::default()).unwrap();
+        let live = pool.state.lock().supersede();
+        // Between the lock and the telling.
+        drop(seat);
+        assert!(pool.state.lock().roomy.is_empty());
+        live.iter().for_each(|instance| instance.end());
     }
 }

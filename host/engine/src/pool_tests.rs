@@ -11,6 +11,7 @@ use openline_core::close::CloseReason;
 use openline_core::deployment::Migration;
 use openline_core::event::Event;
 use openline_core::fault::Fault;
+use openline_core::limits::InstancePolicy;
 
 use crate::alias::{Alias, Split};
 use crate::binding::Outcome;
@@ -277,4 +278,68 @@ async fn a_quiet_connection_is_not_left_behind_when_its_next_version_is_served()
     assert!(!quiet.binding.is_left_behind());
     quiet.is_served("by the last one").await;
     assert_eq!(quiet.connection.server().0, third.digest().stamp());
+}
+
+#[tokio::test]
+async fn a_quiet_connection_stays_when_its_version_serves_again() {
+    for later in [Migration::Drain, Migration::Pin] {
+        let (function, [first, second, third]) = versions().await;
+        let mut quiet = Line::open_in(&function, "room").await;
+        let mut quieter = Line::open_in(&function, "room").await;
+        let served_by = |line: &Line| line.connection.server().0;
+        function.replace(leads(Migration::Migrate, &[(&second, 100)]));
+        function.replace(leads(later, &[(&first, 100)]));
+        assert!(!quiet.binding.is_left_behind());
+        quiet.is_served("by the version it had").await;
+        assert_eq!(served_by(&quiet), first.digest().stamp(), "{later:?}");
+        // One that has slept through a further move is with it, too.
+        function.replace(leads(later, &[(&third, 100)]));
+        assert!(quieter.binding.is_left_behind());
+        quieter.is_served("by the same").await;
+        assert_eq!(served_by(&quieter), first.digest().stamp(), "{later:?}");
+        assert_eq!(second.connections(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_quiet_connection_follows_where_only_a_part_is_led_back() {
+    let (function, [first, second, _]) = versions().await;
+    let mut quiet = Line::open_in(&function, "room").await;
+    function.replace(leads(Migration::Migrate, &[(&second, 100)]));
+    function.replace(leads(Migration::Pin, &[(&second, 50), (&first, 50)]));
+    quiet.is_served("by the version it was led to").await;
+    assert_eq!(quiet.connection.server().0, second.digest().stamp());
+}
+
+#[tokio::test]
+async fn a_drain_finds_a_connection_by_the_version_that_it_waits_for() {
+    let (function, [_, second, _]) = versions().await;
+    let mut waiting = Line::open_in(&function, "room").await;
+    let failing = InstancePolicy {
+        faults_in_a_row: 1,
+        ..second.policy().clone()
+    };
+    assert!(second.pool.backoff.fail(&failing).is_some());
+    function.replace(leads(Migration::Migrate, &[(&second, 100)]));
+    waiting.text("when the back-off is over");
+    assert!(waiting.binding.is_delayed());
+    assert_eq!(waiting.connection.server().0, second.digest().stamp());
+}
+
+#[tokio::test]
+async fn no_version_of_a_function_that_drains_backs_off() {
+    let runtime = runtime_of(10);
+    let bytes = std::fs::read(openline_guests::ECHO).unwrap();
+    let first = runtime.load_alone(&config(), bytes).await.unwrap();
+    let failing = InstancePolicy {
+        faults_in_a_row: 1,
+        ..InstancePolicy::default()
+    };
+    assert!(first.pool.backoff.fail(&failing).is_some());
+    first.commons().lift_backoffs();
+    let later = next_version(&runtime, &first, 2).await;
+    for version in [first, later] {
+        assert_eq!(version.pool.backoff.fail(&failing), None);
+        assert_eq!(version.backed_off(), None);
+    }
 }

@@ -200,8 +200,16 @@ impl Runtime {
         config: &FunctionConfig,
         bytes: Vec<u8>,
     ) -> Result<Arc<Version>, LoadError> {
-        let commons = self.commons(&config.name, &Store::memory(0));
+        let commons = self.commons_alone(&config.name);
         self.load(config, bytes, &commons).await
+    }
+
+    /// Of a function that keeps nothing. It has a clock of its own: it is none
+    /// of those that share the host's alarms.
+    fn commons_alone(&self, name: &FunctionName) -> Arc<Commons> {
+        let clock = Arc::new(AlarmClock::new(self.options.alarms));
+        let store = Store::memory(0).function(name);
+        Arc::new(Commons::new(store, name.clone(), clock))
     }
 
     /// The same without the trial, and with other places for an instance than
@@ -262,7 +270,7 @@ impl Runtime {
         let name =
             FunctionName::new("check").map_err(|error| LoadError::Host(error.to_string()))?;
         let limits = Arc::new(FunctionLimits::default());
-        let commons = self.commons(&name, &Store::memory(0));
+        let commons = self.commons_alone(&name);
         let shared = Arc::new(Shared {
             name,
             commons,

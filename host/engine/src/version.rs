@@ -116,6 +116,11 @@ impl Version {
         self.pool.connections.load(Ordering::Relaxed)
     }
 
+    /// Whether it was removed: its connections are to leave.
+    pub fn is_removed(&self) -> bool {
+        self.pool.removed.load(Ordering::Relaxed)
+    }
+
     /// For how much longer it is given no calls, because it keeps failing.
     pub fn backed_off(&self) -> Option<Duration> {
         self.pool.backoff.left()

@@ -39,6 +39,8 @@ pub struct Gateway {
     pub(crate) drain: watch::Sender<bool>,
     pub(crate) budget: Arc<HostBudget>,
     requests: Arc<Requests>,
+    /// What `peer_requests` may be at most: half of `requests`.
+    peer_requests_max: u32,
     sockets: AtomicUsize,
     draining: AtomicBool,
     /// Aliases that no route leads to any more, but connections may have.
@@ -85,6 +87,7 @@ impl Gateway {
         functions: Vec<(Route, Arc<Alias>)>,
     ) -> Result<Self, RouteError> {
         let requests = Requests::new(config.requests as usize);
+        let peer_requests_max = config.requests.div_ceil(2);
         let budget = Arc::new(HostBudget::new(config.outbox_bytes, config.attached_bytes));
         let (drain, _) = watch::channel(false);
         let mut accounts = Accounts::new();
@@ -97,6 +100,7 @@ impl Gateway {
             drain,
             budget,
             requests,
+            peer_requests_max,
             sockets: AtomicUsize::new(0),
             draining: AtomicBool::new(false),
             retired: Mutex::default(),
@@ -154,6 +158,7 @@ impl Gateway {
     /// has all that it may have.
     pub(crate) async fn permit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
         let most = self.table().config.peer_requests;
+        let most = most.min(self.peer_requests_max);
         let slot = self.requests.enter(peer, most).await?;
         Some(Permit::new(self, slot))
     }

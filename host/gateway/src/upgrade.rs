@@ -95,6 +95,8 @@ pub(crate) async fn upgrade(
         _places: places,
         permit,
     };
+    // Before it is in the hub: a removal finds it there by its version.
+    let binding = alias.bind(Arc::clone(&connection), place);
     let hub = alias.hub();
     hub.join(&connection);
     hub.set_tags(&connection, acceptance.tags)
@@ -112,7 +114,7 @@ pub(crate) async fn upgrade(
     if gateway.is_draining() {
         connection.drain();
     }
-    let binding = alias.bind(connection, place);
+    binding.catch_up();
     // Boxed, here and below: an idle connection is this task, and what it needs
     // only for a moment would be a part of it for good.
     let begun = Box::pin(begin(upgrade, joined, binding, close_timeout));

@@ -22,7 +22,8 @@ limits! {
         /// probes, handshakes that are being decided or refused.
         requests: Count = 4_096, 1 => 1_000_000; "the one that has waited for a request for longest is closed; while none waits, peers wait in the kernel's backlog"
         /// Of those, from one peer address (IPv6: from one /64 network): half,
-        /// so that one address, also a proxy's, leaves the rest to others.
+        /// so that one address, also a proxy's, leaves the rest to others. More
+        /// than half of `requests` counts as half.
         peer_requests: Count = 2_048, 1 => 1_000_000, or none, effect NewConnections; "the peer's that has waited for longest is closed, or else the new one"
         /// Connections from one peer address (IPv6: from one /64 network).
         /// None: behind a load balancer all come from one.

@@ -55,6 +55,7 @@ pub(super) async fn call(firing: &Firing) -> Called {
         }
         match outcome.await {
             Ok(AlarmOutcome::Done) => return Called::Done,
+            Ok(AlarmOutcome::Full) => return Called::NoRoom,
             Ok(AlarmOutcome::Returned) => {}
             // A job that was dropped because it is cancelled ends the loop.
             Ok(AlarmOutcome::Fault(_)) | Err(_) if !firing.ticket.is_cancelled() => {

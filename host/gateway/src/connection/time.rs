@@ -202,8 +202,10 @@ impl<S: Socket> Actor<S> {
 
     /// Decides whether anything is taken from the socket.
     pub(super) fn hold(&mut self) {
+        // Taken also when it leaves already: it would look like something new.
+        let reconsider = self.connection.take_reconsider();
         if self.leaving.is_none() {
-            if self.connection.take_reconsider() && self.binding.is_left_behind() {
+            if reconsider && self.binding.is_left_behind() {
                 self.connection.redeploy();
             }
             self.leaving = self.connection.leaving();

@@ -411,8 +411,13 @@ impl Deployer {
                 .map(|name| (name.clone(), "probe".into()))
                 .collect(),
         };
-        match Alias::to(version).upgrade(request).await {
-            Ok(_) => Ok(()),
+        let commons = Arc::clone(version.commons());
+        let answered = Alias::to(version).upgrade(request).await.map(drop);
+        // Its instance has a place of the host's, which others may need.
+        commons.stop();
+        commons.ended().await;
+        match answered {
+            Ok(()) => Ok(()),
             Err(error @ (UpgradeError::Fault(_) | UpgradeError::Invalid(_))) => {
                 Err(ChangeError::Probe(error.to_string()))
             }
@@ -424,9 +429,21 @@ impl Deployer {
     /// Removes a component that no function needs any more. What cannot be
     /// removed now is when the host starts again.
     async fn forget_component(&self, digest: &Digest) {
+        // Also one that has left the configuration, and may come back, needs it.
+        let stored = match self.inner.store.deployments().await {
+            Ok(stored) => stored,
+            Err(error) => {
+                tracing::warn!(%error, version = digest.short(), "a component is not removed");
+                return;
+            }
+        };
         let state = self.inner.state.read().clone();
-        let needed = |managed: &Arc<Managed>| managed.record.version(digest).is_some();
-        if state.functions.values().any(needed) {
+        let records = state.functions.values().map(|managed| &managed.record);
+        if stored
+            .iter()
+            .chain(records)
+            .any(|record| record.version(digest).is_some())
+        {
             return;
         }
         if let Err(error) = self.inner.store.remove_component(digest).await {

@@ -21,7 +21,8 @@ use super::managed::{Managed, Moved};
 /// How often some connections are closed, at most: often enough to be even,
 /// seldom enough to cost nothing.
 const PACE: Duration = Duration::from_millis(10);
-/// How often it is looked for connections that were being accepted meanwhile.
+/// How often a drain looks for connections that are left; those that were being
+/// accepted meanwhile look by themselves.
 const PASSES_MAX: usize = 10;
 
 /// Begins to end the connections that an alias has left behind, if that is
@@ -71,7 +72,9 @@ pub(super) fn drain_all(commons: &Arc<Commons>, version: Option<Digest>, per_sec
     });
 }
 
-/// Connections of an alias whose version it does not lead to any more.
+/// Connections of an alias whose version it does not lead to any more. Those of
+/// a version that it leads to stay with such a one, also when they have been
+/// quiet for several moves.
 fn left_behind(commons: &Commons, alias: &Alias) -> Vec<Arc<Connection>> {
     let split = alias.split();
     let serves = |stamp: u64| {

@@ -354,7 +354,10 @@ impl Making<'_> {
         let before = self.identities.find(&config.name);
         let started = tokio::time::Instant::now();
         let digest = openline_engine::runtime::digest_of(&bytes);
-        if let Some(version) = before.and_then(|before| before.versions.get(&digest).cloned()) {
+        let known = before.and_then(|before| before.versions.get(&digest).cloned());
+        // One that was removed is there for its last connections, which are
+        // asked to leave: what comes from now on gets another one.
+        if let Some(version) = known.filter(|version| !version.is_removed()) {
             return self.runtime.reload(config, bytes, &version).await;
         }
         let commons = self.commons(&config.name);

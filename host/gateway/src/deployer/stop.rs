@@ -42,6 +42,14 @@ impl Deployer {
                 "instances had not hibernated after drain_timeout"
             );
         }
+        // A slow disk outlasts `hibernate_timeout`: the guest is not waited for
+        // any more, and what it saves is not on the disk yet.
+        let written = tokio::time::timeout_at(deadline, self.inner.store.written());
+        match written.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "what instances saved is not written"),
+            Err(_) => tracing::error!("what instances saved was not written after drain_timeout"),
+        }
         left
     }
 }

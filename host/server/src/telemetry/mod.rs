@@ -181,10 +181,12 @@ impl MakeWriter<'_> for Log {
     }
 
     fn make_writer_for(&self, metadata: &Metadata<'_>) -> Line {
-        // What functions print says where.
-        match metadata.fields().field("stream") {
-            Some(_) => Line(Speaker::Function),
-            None => Line(Speaker::Host),
+        // What functions print says where; their faults have a backtrace.
+        let fields = metadata.fields();
+        let of_function = ["stream", "backtrace"].map(|name| fields.field(name).is_some());
+        match of_function {
+            [false, false] => Line(Speaker::Host),
+            _ => Line(Speaker::Function),
         }
     }
 }

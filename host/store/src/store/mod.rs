@@ -190,6 +190,16 @@ impl Store {
             .await
     }
 
+    /// Waits until everything that was asked of the writer before is on the
+    /// disk, whether its asker still waits or not.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn written(&self) -> Result<(), StoreError> {
+        self.write(|_| Ok(())).await
+    }
+
     // === what functions keep ===
 
     /// What a function keeps, from now until it is [forgotten].

@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::task::{Context, Waker};
 
 use openline_core::deployment::{HandlerKind, VersionRecord};
 use openline_core::name::{AlarmName, AliasName};
@@ -394,4 +395,22 @@ fn what_the_system_says_has_its_name() {
         named(ErrorKind::InvalidData),
         OpenError::Damaged { .. }
     ));
+}
+
+#[tokio::test]
+async fn what_was_asked_for_before_is_written_whether_its_asker_waits_or_not() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), ROOM).unwrap();
+    let kept = store.function(&name("kept"));
+    for number in 0..20 {
+        let key = number.to_string();
+        let mut saving = Box::pin(kept.save_state(&key, bytes(1), None));
+        // Asked for, and not waited for.
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(saving.as_mut().poll(&mut cx).is_pending());
+    }
+    store.written().await.unwrap();
+    for number in 0..20 {
+        assert!(kept.state(&number.to_string()).await.unwrap().is_some());
+    }
 }

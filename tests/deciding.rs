@@ -1,0 +1,125 @@
+//! Handshakes that a function is still deciding while it is moved or removed:
+//! what asks its connections to leave does not miss them.
+
+use std::fs;
+
+use bytes::Bytes;
+use openline_core::deployment::Migration;
+use openline_core::name::{AliasName, FunctionName};
+use openline_core::route::Route;
+use openline_gateway::deployer::{ChangeError, DeployOptions};
+use tokio::task::JoinHandle;
+
+use crate::harness::{Client, Host, eventually, within};
+
+const NAME: &str = "fault-sleep";
+/// Long enough for what each test does meanwhile. Where it is not, the
+/// connection is open by then, and must be told just the same.
+const DECIDED_SLOWLY: &str = "decide=1000";
+
+fn name() -> FunctionName {
+    FunctionName::new(NAME).unwrap()
+}
+
+fn options(migration: Migration) -> DeployOptions {
+    DeployOptions {
+        alias: AliasName::live(),
+        weight: None,
+        migration: Some(migration),
+        drain_connections_per_second: None,
+        route: None,
+        note: None,
+        probe: false,
+    }
+}
+
+/// The same component under another digest.
+fn next_version() -> Bytes {
+    let mut bytes = fs::read(openline_guests::FAULT_SLEEP).unwrap();
+    // A custom section: its size, its name's size, its name.
+    bytes.extend([0, 2, 1, 1]);
+    bytes.into()
+}
+
+async fn host() -> Host {
+    Host::with(openline_guests::FAULT_SLEEP, "/sleep")
+        .start()
+        .await
+}
+
+/// Begins a handshake on a route; answers when the function has been asked.
+async fn begin(host: &Host, route: &str) -> JoinHandle<Client> {
+    let address = host.address;
+    let path = format!("{route}?{DECIDED_SLOWLY}");
+    let opening = async move { Client::open(address, &path, &[]).await.unwrap() };
+    let opening = tokio::spawn(opening);
+    let function = host.function_on(route);
+    eventually("the function to be asked", || function.instances() > 0).await;
+    opening
+}
+
+async fn opened(opening: JoinHandle<Client>) -> Client {
+    within("the handshake", opening).await.unwrap()
+}
+
+#[tokio::test]
+async fn a_handshake_that_a_drain_leaves_behind_is_drained() {
+    let host = host().await;
+    let opening = begin(&host, "/sleep").await;
+    let draining = options(Migration::Drain);
+    let deployer = &host.deployer;
+    let deployed = deployer.deploy(&name(), next_version(), draining).await;
+    deployed.unwrap();
+    assert_eq!(opened(opening).await.closed().await.code, 1012);
+    // The next one is of the version that serves.
+    assert_eq!(host.connect("/sleep").await.ask("x").await, "x");
+}
+
+#[tokio::test]
+async fn a_handshake_of_a_removed_function_is_closed() {
+    let host = host().await;
+    let fresh = FunctionName::new("fresh").unwrap();
+    let routed = DeployOptions {
+        route: Some(Route::new("/fresh").unwrap()),
+        ..options(Migration::Migrate)
+    };
+    let deployer = &host.deployer;
+    let deployed = deployer.deploy(&fresh, next_version(), routed).await;
+    deployed.unwrap();
+    let opening = begin(&host, "/fresh").await;
+    deployer.remove_function(&fresh).await.unwrap();
+    assert_eq!(opened(opening).await.closed().await.code, 1012);
+}
+
+#[tokio::test]
+async fn a_version_that_decides_a_handshake_is_removed_by_force_only() {
+    let host = host().await;
+    let opening = begin(&host, "/sleep").await;
+    let deployer = &host.deployer;
+    let pinning = options(Migration::Pin);
+    let deployed = deployer.deploy(&name(), next_version(), pinning).await;
+    deployed.unwrap();
+    let first = deployer.function(&name()).unwrap().versions[0].digest;
+    let first = first.to_string();
+    let refused = deployer.remove_version(&name(), &first, false).await;
+    assert!(
+        matches!(refused, Err(ChangeError::Connected { connections: 1, .. })),
+        "{refused:?}"
+    );
+    let removed = deployer.remove_version(&name(), &first, true).await;
+    removed.unwrap();
+    assert_eq!(opened(opening).await.closed().await.code, 1012);
+}
+
+#[tokio::test]
+async fn a_handshake_that_a_pin_leaves_behind_stays() {
+    let host = host().await;
+    let opening = begin(&host, "/sleep").await;
+    let pinning = options(Migration::Pin);
+    let deployer = &host.deployer;
+    let deployed = deployer.deploy(&name(), next_version(), pinning).await;
+    deployed.unwrap();
+    assert_eq!(opened(opening).await.ask("x").await, "x");
+    let versions = host.deployer.function(&name()).unwrap().versions;
+    assert_eq!((versions[0].connections, versions[1].connections), (1, 0));
+}
