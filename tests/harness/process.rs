@@ -85,7 +85,9 @@ pub async fn shell(folder: &Path, admin: &str, line: &str, patience: Duration) -
     command
         .current_dir(folder)
         .env("PATH", format!("{}:{path}", programs.display()))
-        .env("OPENLINE_ADMIN", format!("http://{admin}"));
+        .env("OPENLINE_ADMIN", format!("http://{admin}"))
+        // Where these tests were built is not where a new crate is.
+        .env_remove("CARGO_TARGET_DIR");
     let output = tokio::time::timeout(patience, command.output()).await;
     let output = output.unwrap_or_else(|_| panic!("`{line}` takes too long"));
     Ended::from(output.unwrap())
