@@ -174,3 +174,22 @@ async fn a_peer_has_its_share_of_the_requests_and_no_more() {
     let mut client = host.connect("/echo").await;
     assert_eq!(client.ask("served").await, "served");
 }
+
+#[tokio::test]
+async fn a_share_of_more_than_half_of_the_requests_counts_as_half() {
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .server(|server| {
+            server.requests = 4;
+            server.request_timeout = FOR_EVER;
+        })
+        .start()
+        .await;
+    let mut first = Raw::connect(host.address).await;
+    let mut second = Raw::connect(host.address).await;
+    for raw in [&mut first, &mut second] {
+        ask(raw).await;
+    }
+    let mut third = Raw::connect(host.address).await;
+    ask(&mut third).await;
+    assert!(first.is_ended().await);
+}
