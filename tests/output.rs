@@ -9,6 +9,7 @@ use std::process::Stdio;
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::process::{Child, Command};
+use tokio::time::Instant;
 
 use crate::harness::{Client, Serving, signal, spawned, within};
 
@@ -113,6 +114,32 @@ async fn lines_that_are_dropped_are_counted_and_said() {
         assert_eq!(flood.ask(&line).await, line);
     }
     host.told("log lines were dropped").await;
+}
+
+#[tokio::test]
+async fn faults_count_among_the_lines_that_their_function_prints() {
+    let folder = TempDir::new().unwrap();
+    let path = folder.path().join("openline.toml");
+    let text = format!(
+        "{}[function.limit]\nlog_lines_per_second = 1\n[function.instance]\nfaults_in_a_row = 1000\n",
+        function("trap", openline_guests::FAULT_TRAP)
+    );
+    std::fs::write(&path, format!("[server]\nlisten = \"127.0.0.1:0\"\n{text}")).unwrap();
+    let mut host = Serving::start(&["serve", "--config", shown(&path)]).await;
+    let began = Instant::now();
+    // Each prints a panic beside it.
+    for _ in 0..20 {
+        let mut client = Client::open(host.address, "/trap", &[]).await.unwrap();
+        client.text("trap").await;
+        assert_eq!(client.closed().await.code, 1011);
+    }
+    host.signal("TERM").await;
+    let lines = host.rest().await;
+    let shown = lines.iter().filter(|line| line.contains("function=trap"));
+    let shown = shown.filter(|line| !line.contains("more lines than are shown"));
+    let seconds = usize::try_from(began.elapsed().as_secs()).unwrap();
+    let (shown, most) = (shown.count(), 1 + seconds + 1);
+    assert!((1..=most).contains(&shown), "{shown} of {most}: {lines:#?}");
 }
 
 #[tokio::test]

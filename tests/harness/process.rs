@@ -206,6 +206,18 @@ impl Serving {
         within(&format!("`{word}` to be told"), telling).await;
     }
 
+    /// All that is told to people from now to the end.
+    pub async fn rest(&mut self) -> Vec<String> {
+        let telling = async {
+            let mut lines = Vec::new();
+            while let Some(line) = self.stderr.next_line().await.unwrap() {
+                lines.push(line);
+            }
+            lines
+        };
+        within("the host to end", telling).await
+    }
+
     /// Waits for the end; whatever is left on standard output comes with it.
     pub async fn ended(mut self) -> (ExitStatus, String) {
         let status = within("the host to end", self.process.wait()).await;

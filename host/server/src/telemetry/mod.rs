@@ -15,7 +15,7 @@ use std::sync::OnceLock;
 use std::time::Duration;
 
 use openline_core::escape::Escaping;
-use tracing::{Metadata, field};
+use tracing::{Level, Metadata, field};
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -181,13 +181,15 @@ impl MakeWriter<'_> for Log {
     }
 
     fn make_writer_for(&self, metadata: &Metadata<'_>) -> Line {
-        // What functions print says where; their faults have a backtrace.
-        let fields = metadata.fields();
-        let of_function = ["stream", "backtrace"].map(|name| fields.field(name).is_some());
-        match of_function {
-            [false, false] => Line(Speaker::Host),
-            _ => Line(Speaker::Function),
-        }
+        // A line that a function has printed names its stream, and its fault has
+        // a backtrace. A fault of the host has one too, and is an error.
+        let has = |name| metadata.fields().field(name).is_some();
+        let of_function = has("stream") || has("backtrace") && *metadata.level() != Level::ERROR;
+        Line(if of_function {
+            Speaker::Function
+        } else {
+            Speaker::Host
+        })
     }
 }
 
@@ -210,7 +212,44 @@ impl Write for Line {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use parking_lot::Mutex;
+    use tracing::{Event, Subscriber};
+    use tracing_subscriber::layer::Context;
+
     use super::*;
+
+    /// Whose share of the queue each line takes.
+    #[derive(Clone, Default)]
+    struct Speakers(Arc<Mutex<Vec<Speaker>>>);
+
+    impl<S: Subscriber> Layer<S> for Speakers {
+        fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+            let Line(speaker) = Log.make_writer_for(event.metadata());
+            self.0.lock().push(speaker);
+        }
+    }
+
+    #[test]
+    fn functions_have_their_share_for_what_they_print_and_for_their_faults() {
+        let speakers = Speakers::default();
+        let subscriber = tracing_subscriber::registry().with(speakers.clone());
+        let backtrace = Some("frames");
+        tracing::subscriber::with_default(subscriber, || {
+            tracing::info!(function = "echo", stream = "stdout", "printed");
+            tracing::warn!(function = "echo", fault = "trap", backtrace, "a fault");
+            tracing::error!(function = "echo", fault = "host", backtrace, "the host's");
+            tracing::warn!(function = "echo", "about it");
+        });
+        let expected = [
+            Speaker::Function,
+            Speaker::Function,
+            Speaker::Host,
+            Speaker::Host,
+        ];
+        assert_eq!(*speakers.0.lock(), expected);
+    }
 
     #[test]
     fn what_nobody_logs_is_not_even_asked_about() {
