@@ -142,6 +142,34 @@ async fn one_that_waits_behind_the_call_that_takes_it_back_is_not_called() {
 }
 
 #[tokio::test]
+async fn one_of_a_connection_that_another_takes_back_before_its_call_begins_is_not_called() {
+    for component in [
+        openline_guests::FAULT_KEEPER,
+        openline_guests::FAULT_KEEPER_ASYNC,
+    ] {
+        let host = keeper(component).start_on(&runtime(100)).await;
+        let mut owner = host.connect("/keeper/a").await;
+        let mut other = host.connect("/keeper/a").await;
+        let id = owner.ask("id").await;
+        for taken_back in ["clear rings", "alarm rings 99999"] {
+            // It becomes due in a call of the other connection, and waits
+            // behind that.
+            other
+                .text(&format!(
+                    "of {id} alarm rings 0;wait 300;of {id} {taken_back}"
+                ))
+                .await;
+            for _ in 0..3 {
+                assert_eq!(other.next_text().await, "ok");
+            }
+            // The owner goes on, and is given the next one.
+            assert_eq!(owner.ask("alarm next 0").await, "ok");
+            assert_eq!(owner.next_text().await, "alarm next 1");
+        }
+    }
+}
+
+#[tokio::test]
 async fn one_that_fails_and_is_taken_back_is_not_called_again() {
     let store = Store::memory(1 << 20);
     let host = keeper(openline_guests::FAULT_KEEPER)

@@ -32,6 +32,8 @@ struct Things {
 struct Alarm {
     name: AlarmName,
     due: Instant,
+    /// Its call waits to begin; until it does, it can be cleared or set anew.
+    called: bool,
 }
 
 impl Attached {
@@ -69,12 +71,17 @@ impl Attached {
         self.change(|things| {
             if let Some(alarm) = things.alarms.iter_mut().find(|alarm| alarm.name == name) {
                 alarm.due = due;
+                alarm.called = false;
                 return Ok(());
             }
             if things.alarms.len() >= limits.alarms as usize {
                 return Err(AttachError::TooMany);
             }
-            let alarm = Alarm { name, due };
+            let alarm = Alarm {
+                name,
+                due,
+                called: false,
+            };
             budget.change(0, alarm.cost())?;
             things.alarms.push(alarm);
             Ok(())
@@ -91,21 +98,35 @@ impl Attached {
 
     /// When the next alarm is due.
     pub(crate) fn next_alarm(&self) -> Option<Instant> {
-        self.0.as_ref()?.alarms.iter().map(|alarm| alarm.due).min()
+        let alarms = self.0.as_ref()?.alarms.iter();
+        alarms
+            .filter(|alarm| !alarm.called)
+            .map(|alarm| alarm.due)
+            .min()
     }
 
-    /// Takes the alarm that is due first, if it is due. Of those due at one
-    /// moment the one that was first set.
-    pub(crate) fn take_alarm(&mut self, now: Instant, budget: &Budget) -> Option<AlarmName> {
-        let things = self.0.as_mut()?;
-        let alarms = things.alarms.iter().enumerate();
-        let (index, _) = alarms
-            .filter(|(_, alarm)| alarm.due <= now)
-            .min_by_key(|(_, alarm)| alarm.due)?;
-        let alarm = things.alarms.remove(index);
-        budget.give_back(alarm.cost());
-        self.prune();
-        Some(alarm.name)
+    /// Takes the alarm that is due first, if one is due, to be called. Of those
+    /// due at one moment the one that was first set. It stays until its call
+    /// [begins](Attached::begin_alarm).
+    pub(crate) fn take_alarm(&mut self, now: Instant) -> Option<AlarmName> {
+        let alarms = self.0.as_mut()?.alarms.iter_mut();
+        let alarm = alarms
+            .filter(|alarm| !alarm.called && alarm.due <= now)
+            .min_by_key(|alarm| alarm.due)?;
+        alarm.called = true;
+        Some(alarm.name.clone())
+    }
+
+    /// The call of a taken alarm begins; `false` when the alarm was cleared or
+    /// set anew since it was taken.
+    pub(crate) fn begin_alarm(&mut self, name: &AlarmName, budget: &Budget) -> bool {
+        let mut begins = false;
+        self.forget_alarms(budget, |alarm| {
+            let begun = alarm.called && alarm.name == *name;
+            begins |= begun;
+            begun
+        });
+        begins
     }
 
     /// The connection's own automatic responses, if it has any of its own.
@@ -137,7 +158,7 @@ impl Attached {
         changed
     }
 
-    fn forget_alarms(&mut self, budget: &Budget, forgotten: impl Fn(&Alarm) -> bool) {
+    fn forget_alarms(&mut self, budget: &Budget, mut forgotten: impl FnMut(&Alarm) -> bool) {
         let Some(things) = &mut self.0 else { return };
         things.alarms.retain(|alarm| {
             let forget = forgotten(alarm);
@@ -202,13 +223,44 @@ mod tests {
         attached.clear_alarm(&name(4), &budget);
         attached.clear_alarm(&name(5), &budget);
         assert_eq!(attached.next_alarm(), Some(at(1)));
-        assert_eq!(attached.take_alarm(now, &budget), None);
-        let taken: Vec<_> = (0..5)
-            .map(|_| attached.take_alarm(at(4), &budget))
-            .collect();
+        assert_eq!(attached.take_alarm(now), None);
+        let taken: Vec<_> = (0..5).map(|_| attached.take_alarm(at(4))).collect();
         let expected = [Some(1), Some(2), Some(3), Some(0), None];
         assert_eq!(taken, expected.map(|index| index.map(name)));
-        assert!(attached.0.is_none() && attached.next_alarm().is_none());
+        assert!(attached.next_alarm().is_none());
+        for index in 0..4 {
+            assert!(attached.begin_alarm(&name(index), &budget));
+            assert!(!attached.begin_alarm(&name(index), &budget), "once");
+        }
+        assert!(attached.0.is_none());
+        assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn an_alarm_that_is_cleared_or_set_anew_before_its_call_begins_is_not_called() {
+        let (mut attached, budget) = (Attached::default(), Budget::new(10_000));
+        let limits = FunctionLimits::default();
+        let now = Instant::now();
+        let later = now + Duration::from_secs(1);
+        for index in 0..3 {
+            attached
+                .set_alarm(name(index), now, &limits, &budget)
+                .unwrap();
+            assert_eq!(attached.take_alarm(now), Some(name(index)));
+        }
+        assert!(budget.used() > 0, "they are kept until they begin");
+        attached.clear_alarm(&name(0), &budget);
+        attached
+            .set_alarm(name(1), later, &limits, &budget)
+            .unwrap();
+        let begun: Vec<_> = (0..3)
+            .map(|index| attached.begin_alarm(&name(index), &budget))
+            .collect();
+        assert_eq!(begun, [false, false, true]);
+        assert_eq!(attached.next_alarm(), Some(later));
+        assert_eq!(attached.take_alarm(later), Some(name(1)));
+        attached.clear_alarms(&budget);
+        assert!(!attached.begin_alarm(&name(1), &budget));
         assert_eq!(budget.used(), 0);
     }
 

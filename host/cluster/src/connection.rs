@@ -519,10 +519,18 @@ impl Connection {
         self.attached.lock().next_alarm()
     }
 
-    /// Takes the alarm that is due first, if one is due.
+    /// Takes the alarm that is due first, if one is due, to have it called. It
+    /// can be cleared or set anew until its call
+    /// [begins](Connection::begin_alarm).
     pub fn take_alarm(&self, now: Instant) -> Option<AlarmName> {
+        self.attached.lock().take_alarm(now)
+    }
+
+    /// The call of a taken alarm begins; `false` when the alarm was cleared or
+    /// set anew since, or the connection has ended: it is not to be called.
+    pub fn begin_alarm(&self, name: &AlarmName) -> bool {
         let mut attached = self.attached.lock();
-        attached.take_alarm(now, &self.budget.attached)
+        attached.begin_alarm(name, &self.budget.attached)
     }
 
     /// A ping was answered after this time.

@@ -316,9 +316,9 @@ impl<'a> Calls<'a> {
     }
 
     fn begin(&mut self, job: Job) -> wasmtime::Result<()> {
-        if job.is_moot() {
+        let Some(job) = job.begin() else {
             return Ok(());
-        }
+        };
         self.active = self.run.clock.entered();
         let place = self.place();
         self.serial += 1;

@@ -153,15 +153,25 @@ impl Drop for Turn {
 // === impl Job ===
 
 impl Job {
-    /// Whether there is nothing to do any more: the peer has gone before it was
-    /// its turn, or the alarm was taken back. Asked when its call is about to
-    /// begin.
-    pub(crate) fn is_moot(&self) -> bool {
-        match self {
+    /// Its call is about to begin. `None` if there is nothing to do any more:
+    /// the peer has gone before it was its turn, or the alarm was taken back.
+    pub(crate) fn begin(self) -> Option<Self> {
+        let moot = match &self {
             Self::Upgrade(_, _, reply) => reply.is_closed(),
+            Self::Event(Event::Alarm(name), turn) => {
+                let connection = turn.connection();
+                !connection.is_some_and(|connection| connection.begin_alarm(name))
+            }
             Self::Event(..) => false,
             Self::Alarm(alarm, _, _) => !alarm.ticket.begin(),
+        };
+        if !moot {
+            return Some(self);
         }
+        if let Self::Event(_, turn) = self {
+            turn.finish(EventOutcome::Done);
+        }
+        None
     }
 
     /// Whether it is what its instance was made for. An event's seat is its

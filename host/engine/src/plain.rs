@@ -81,9 +81,9 @@ async fn start(pool: &Pool, instance: &Instance) -> Result<Guest, Failure> {
 
 impl Guest {
     async fn handle(&mut self, pool: &Pool, job: Job) -> Result<(), (Failure, Asker)> {
-        if job.is_moot() {
+        let Some(job) = job.begin() else {
             return Ok(());
-        }
+        };
         let limits = &pool.shared.limits;
         self.store.set_epoch_deadline(1);
         if pool.loaded.metered

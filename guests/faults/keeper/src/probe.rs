@@ -17,6 +17,7 @@
 //! - `save-on-hibernate TEXT`: this instance's `hibernate` saves
 //!   `hibernated N TEXT`, N counted on from what was saved so before.
 //! - `attach TEXT`, `attachment`.
+//! - `of ID COMMAND...`: the command for another connection, or `gone`.
 //! - `wait MS`: is in its call for so long.
 //! - `terminate`, `trap`: without an answer.
 //!
@@ -29,7 +30,7 @@ use std::time::Duration;
 
 use openline_sdk::prelude::*;
 use openline_sdk::state::{self, SaveError};
-use openline_sdk::{AutoResponse, Error, alarms, by_tag, connections_page, publish};
+use openline_sdk::{AutoResponse, Error, alarms, by_tag, connection, connections_page, publish};
 
 pub(crate) struct Probe {
     /// Differs from that of any other instance.
@@ -54,7 +55,7 @@ pub(crate) fn accept(request: &UpgradeRequest) -> Acceptance {
         .attachment(request.query("attach").unwrap_or_default().as_bytes())
 }
 
-pub(crate) fn ring(connection: Option<&Connection>, alarm: &Alarm) {
+pub(crate) fn ring(of: Option<&Connection>, alarm: &Alarm) {
     let Alarm { name, attempt } = alarm;
     let fails = match name.as_str() {
         "trap" => true,
@@ -62,8 +63,8 @@ pub(crate) fn ring(connection: Option<&Connection>, alarm: &Alarm) {
         _ => false,
     };
     assert!(!fails, "this is the trap that was asked for");
-    match connection {
-        Some(connection) => _ = connection.send(format!("alarm {name} {attempt}")),
+    match of {
+        Some(here) => _ = here.send(format!("alarm {name} {attempt}")),
         None => _ = publish("alarms", format!("key-alarm {name} {attempt}")),
     }
 }
@@ -99,6 +100,10 @@ impl Probe {
                 "ok".to_owned()
             }
             ("attach", words) => said(here.set_attachment(words.join(" "))),
+            ("of", [id, command, words @ ..]) => match connection(id) {
+                Some(other) => self.answer(&other, command, words),
+                None => "gone".to_owned(),
+            },
             ("attachment", []) => String::from_utf8_lossy(&here.attachment()).into_owned(),
             _ => tags(here, command, words)
                 .or_else(|| ring_later(here, command, words))
