@@ -15,9 +15,13 @@ use crate::harness::{Host, HostBuilder, eventually, within};
 /// The task that waits for alarms belongs to the first test that sets one, and
 /// ends with it: each test has a runtime of its own.
 fn runtime(alarms: u32) -> Arc<Runtime> {
+    runtime_of(20, alarms)
+}
+
+fn runtime_of(instances: u32, alarms: u32) -> Arc<Runtime> {
     let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
     let options = RuntimeOptions {
-        instances: 20,
+        instances,
         alarms,
         ..RuntimeOptions::new(&ServerConfig::default(), Some(cache))
     };
@@ -113,6 +117,20 @@ async fn one_that_fails_is_called_again_after_longer_and_longer() {
     assert!(began.elapsed() >= Duration::from_secs(6));
     // The connection has noticed nothing.
     assert_eq!(client.ask("tags").await, "");
+}
+
+#[tokio::test]
+async fn one_that_finds_no_room_is_called_when_there_is_some_and_has_not_failed() {
+    let host = keeper(openline_guests::FAULT_KEEPER)
+        .start_on(&runtime_of(1, 100))
+        .await;
+    let mut owner = host.connect("/keeper/a").await;
+    assert_eq!(owner.ask("key-alarm soon 500").await, "ok");
+    // The one instance that the host may have is this room's when it is due.
+    let mut other = host.connect_eventually("/keeper/b").await;
+    other.text("wait 1000").await;
+    assert_eq!(owner.next_text().await, "key-alarm soon 1");
+    assert_eq!(other.next_text().await, "ok");
 }
 
 #[tokio::test]
