@@ -1,12 +1,15 @@
 //! TCP connections that are not upgraded: how many there are, of whom, and
-//! which of them has waited for a request for longest.
+//! which of them is closed to make room.
 //!
 //! Bounded by the number of places, and by one for each peer address. One that
-//! waits for a request is closed when its place is needed, the one that has
-//! waited longest first: whoever opens sockets and sends nothing keeps nobody
-//! out. An answer that its peer has not read yet counts as waiting.
+//! waits for a request is closed when its place is needed: of the peer that has
+//! most of those, the one that has waited longest. So a peer that opens sockets
+//! and sends nothing keeps nobody out, and a slow one that has a single socket
+//! is the last to lose it. An answer that its peer has not read yet counts as
+//! waiting.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -25,8 +28,10 @@ pub(crate) struct Requests {
 #[derive(Debug, Default)]
 struct State {
     peers: HashMap<IpAddr, Peer>,
-    /// Those that wait, by when they began to.
-    waiting: BTreeMap<u64, Waiting>,
+    /// Those that wait, by the number of their wait.
+    waiting: HashMap<u64, Waiting>,
+    /// The peers of those that wait. The last one makes room.
+    ranks: BTreeSet<Rank>,
     /// Counts how often one has begun to wait.
     number: u64,
     /// The next one that waits is closed: there was none when its place was
@@ -37,9 +42,12 @@ struct State {
 #[derive(Debug, Default)]
 struct Peer {
     connections: u32,
-    /// Keys of [`State::waiting`].
+    /// Keys of [`State::waiting`], oldest first.
     waiting: BTreeSet<u64>,
 }
+
+/// How many of a peer wait, and since when its oldest does.
+type Rank = (usize, Reverse<u64>, IpAddr);
 
 #[derive(Debug)]
 struct Waiting {
@@ -108,7 +116,7 @@ impl Requests {
         };
         let mut state = self.state.lock();
         state.wanted = false;
-        state.peers.entry(peer).or_default().connections += 1;
+        state.change(peer, |entry| entry.connections += 1);
         state.wait(peer, &slot.signal);
         drop(state);
         Some(slot)
@@ -131,9 +139,10 @@ impl State {
         oldest.is_some_and(|number| self.close(number))
     }
 
-    /// Closes the one that has waited longest, or the next that waits.
+    /// Closes the oldest that waits of the peer that has most of them, or the
+    /// next that waits.
     fn make_room(&mut self) {
-        let oldest = self.waiting.first_key_value().map(|(number, _)| *number);
+        let oldest = self.ranks.last().map(|(_, oldest, _)| oldest.0);
         self.wanted = !oldest.is_some_and(|number| self.close(number));
     }
 
@@ -154,7 +163,7 @@ impl State {
         *slot.standing.lock() = Standing::Waits(number);
         let slot = Arc::clone(slot);
         self.waiting.insert(number, Waiting { peer, slot });
-        self.peers.entry(peer).or_default().waiting.insert(number);
+        self.change(peer, |entry| _ = entry.waiting.insert(number));
         if std::mem::take(&mut self.wanted) {
             self.close(number);
         }
@@ -163,21 +172,42 @@ impl State {
     /// One waits no longer, because a request has come.
     fn resume(&mut self, peer: IpAddr, number: u64) {
         self.waiting.remove(&number);
-        if let Some(entry) = self.peers.get_mut(&peer) {
-            entry.waiting.remove(&number);
-        }
+        self.change(peer, |entry| _ = entry.waiting.remove(&number));
     }
 
     /// One has no place any more.
     fn forget(&mut self, peer: IpAddr, number: Option<u64>) {
-        let Some(entry) = self.peers.get_mut(&peer) else {
-            return;
-        };
-        number.map(|number| entry.waiting.remove(&number));
-        entry.connections -= 1;
+        self.change(peer, |entry| {
+            if let Some(number) = number {
+                entry.waiting.remove(&number);
+            }
+            entry.connections -= 1;
+        });
+    }
+
+    /// Changes what is known of a peer, and its rank with it. A peer without
+    /// connections is not kept.
+    fn change(&mut self, peer: IpAddr, change: impl FnOnce(&mut Peer)) {
+        let entry = self.peers.entry(peer).or_default();
+        let before = entry.rank(peer);
+        change(entry);
+        let after = entry.rank(peer);
         if entry.connections == 0 {
             self.peers.remove(&peer);
         }
+        if let Some(before) = before {
+            self.ranks.remove(&before);
+        }
+        self.ranks.extend(after);
+    }
+}
+
+// === impl Peer ===
+
+impl Peer {
+    fn rank(&self, peer: IpAddr) -> Option<Rank> {
+        let oldest = *self.waiting.first()?;
+        Some((self.waiting.len(), Reverse(oldest), peer))
     }
 }
 
@@ -279,6 +309,22 @@ mod tests {
     }
 
     #[test]
+    fn the_peer_that_has_most_of_those_that_wait_makes_room() {
+        let requests = Requests::new(4);
+        let slow = enter(&requests, 1, 0).unwrap();
+        let many = [2, 2, 2].map(|last| enter(&requests, last, 0).unwrap());
+        for closed in 0..2 {
+            assert!(requests.enter(peer(3), 0).now_or_never().is_none());
+            let are_closed = many.each_ref().map(is_closed);
+            assert_eq!(are_closed.iter().position(|it| *it), Some(closed));
+            assert!(!is_closed(&slow));
+        }
+        // Both have one: the older one is the slow one's.
+        assert!(requests.enter(peer(3), 0).now_or_never().is_none());
+        assert!(is_closed(&slow) && !is_closed(&many[2]));
+    }
+
+    #[test]
     fn a_busy_one_is_closed_as_soon_as_it_is_answered() {
         let requests = Requests::new(1);
         let busy = enter(&requests, 1, 0).unwrap();
@@ -322,6 +368,7 @@ mod tests {
         drop(slots);
         let state = requests.state.lock();
         assert!(state.peers.is_empty() && state.waiting.is_empty());
+        assert!(state.ranks.is_empty());
         assert_eq!(requests.places.available_permits(), 3);
     }
 }

@@ -20,7 +20,7 @@ limits! {
         connections: Count = 65_536, 1 => 10_000_000, effect NewConnections; "503"
         /// TCP connections that are not upgraded, beside `connections`: page,
         /// probes, handshakes that are being decided or refused.
-        requests: Count = 4_096, 1 => 1_000_000; "the one that has waited for a request for longest is closed; while none waits, peers wait in the kernel's backlog"
+        requests: Count = 4_096, 1 => 1_000_000; "of the peer that has most waiting for a request, the oldest is closed; while none waits, peers wait in the kernel's backlog"
         /// Of those, from one peer address (IPv6: from one /64 network): half,
         /// so that one address, also a proxy's, leaves the rest to others. More
         /// than half of `requests` counts as half.
