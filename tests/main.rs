@@ -54,3 +54,4 @@ mod starting;
 mod taking_effect;
 mod tidy;
 mod time_limits;
+mod watchdog;

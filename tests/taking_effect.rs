@@ -81,7 +81,7 @@ fn much() -> String {
         other_limits("[function.limit]"),
     );
     format!(
-        "{server}listen = \"[::1]:0\"\nadmin = \"[::1]:0\"\nadmin_token = \"{TOKEN}\"\n\
+        "{server}listen = \"[::1]:0\"\nadmin = \"[::1]:0\"\nprobes = \"[::1]:0\"\nadmin_token = \"{TOKEN}\"\n\
          page = \"off\"\ndata = \"other-data\"\ncache = \"other-cache\"\n\
          [maximum.limit]\ntags = 9\n[maximum.instance]\nhandles = 9999\n\
          [[function]]\nname = \"f\"\ncomponent = {echo:?}\nroute = \"/g/{{room}}\"\n\

@@ -182,6 +182,11 @@ impl Serving {
         line.expect("the host has not ended")
     }
 
+    /// The same; none when it has closed its standard error.
+    pub async fn told_next(&mut self) -> Option<String> {
+        within("a line", self.stderr.next_line()).await.unwrap()
+    }
+
     /// Reads on to where the admin interface is said to be: its address.
     pub async fn admin(&mut self) -> String {
         loop {

@@ -23,6 +23,7 @@ use tokio::sync::watch;
 
 use crate::development::Development;
 use crate::ledger::Ledger;
+use crate::liveness::Liveness;
 use crate::requests::{Requests, Slot};
 use crate::tally::Tally;
 
@@ -48,6 +49,7 @@ pub struct Gateway {
     /// By function, as long as a route or a connection has them.
     accounts: Mutex<Accounts>,
     development: OnceLock<Arc<Development>>,
+    liveness: OnceLock<Arc<Liveness>>,
 }
 
 /// What is counted for each function, by its name: also of one that was left
@@ -105,6 +107,7 @@ impl Gateway {
             draining: AtomicBool::new(false),
             retired: Mutex::default(),
             development: OnceLock::new(),
+            liveness: OnceLock::new(),
         })
     }
 
@@ -147,6 +150,17 @@ impl Gateway {
     /// There in a host that runs in development.
     pub(crate) fn development(&self) -> Option<&Development> {
         self.development.get().map(|development| &**development)
+    }
+
+    /// From now on probes are answered by what a watchdog sees. Once only: what
+    /// comes later is not taken.
+    pub fn watch(&self, liveness: Arc<Liveness>) {
+        let _ = self.liveness.set(liveness);
+    }
+
+    /// For how long the host has hung, if it does.
+    pub(crate) fn hung(&self) -> Option<Duration> {
+        self.liveness.get()?.hung()
     }
 
     /// What is in force now.

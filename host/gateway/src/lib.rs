@@ -3,13 +3,15 @@
 //!
 //! [`listen`] accepts, [`http`] answers requests, `admit` decides which of them
 //! may ask a function, `upgrade` asks it, and `connection` holds the line open
-//! from then on. Refusals become responses in `rescue`, in one place.
+//! from then on. [`front`] answers probes while all of them hang. Refusals become
+//! responses in `rescue`, in one place.
 
 pub mod admin;
 mod admit;
 mod connection;
 pub mod deployer;
 pub mod development;
+pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
@@ -17,6 +19,7 @@ mod handshake;
 pub mod http;
 mod ledger;
 pub mod listen;
+pub mod liveness;
 mod page;
 mod requests;
 mod rescue;

@@ -13,14 +13,17 @@ use openline_engine::runtime::Runtime;
 use openline_gateway::admin::{Admin, AdminOptions};
 use openline_gateway::deployer::{Component, Deployer, Reloaded};
 use openline_gateway::development::Development;
+use openline_gateway::front::Front;
 use openline_gateway::listen;
 use openline_store::Store;
+use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::spawn_blocking;
 
 use crate::assemble::{self, Source};
 use crate::signal::{Asked, Signals};
 use crate::telemetry::{announce, complain, tell};
+use crate::watchdog::Watchdog;
 use crate::{causes, memory};
 
 /// What stays the same as long as the process lives.
@@ -29,6 +32,7 @@ struct Host {
     deployer: Deployer,
     /// As it was when the host started.
     started: ServerConfig,
+    watchdog: Watchdog,
 }
 
 /// One who asks for reloads beside signals, and is told what comes of them:
@@ -54,8 +58,12 @@ pub(crate) struct Served {
 }
 
 /// Serves until a signal asks to stop, then drains.
-pub(crate) async fn serve(source: Source, signals: Signals) -> anyhow::Result<()> {
-    serve_with(source, None, signals).await
+pub(crate) async fn serve(
+    source: Source,
+    signals: Signals,
+    watchdog: Watchdog,
+) -> anyhow::Result<()> {
+    serve_with(source, None, signals, watchdog).await
 }
 
 /// The same, with one who asks for reloads.
@@ -63,6 +71,7 @@ pub(crate) async fn serve_with(
     source: Source,
     mut driver: Option<Driver>,
     mut signals: Signals,
+    watchdog: Watchdog,
 ) -> anyhow::Result<()> {
     // In a task of its own, so that a signal is heard whatever it waits for.
     let mut starting = tokio::spawn(start(source.clone(), driver.is_some()));
@@ -83,7 +92,10 @@ pub(crate) async fn serve_with(
         .map_err(|error| unheard("cannot listen on", config.server.listen, &error, LISTEN))?;
     let address = listener.local_addr()?;
     let admin = open_admin(&deployer, &config.server, address)?;
+    let probes = open_probes(&config.server)?;
     let gateway = Arc::clone(deployer.gateway());
+    watchdog.configure(&config.server);
+    gateway.watch(watchdog.liveness());
     if let Some(driver) = &driver {
         gateway.develop(Arc::clone(&driver.development));
     }
@@ -91,15 +103,13 @@ pub(crate) async fn serve_with(
         source,
         deployer,
         started: config.server,
+        watchdog,
     };
     let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&gateway)));
     let tidying = tokio::spawn(memory::give_back(Arc::clone(&gateway)));
     announce(&format!("listening on http://{address}"));
     host.introduce(&address.to_string());
-    let administering = admin.map(|(address, admin)| {
-        tell(&format!("admin         http://{address}/"));
-        tokio::spawn(admin.serve())
-    });
+    let front = host.front(admin, probes)?;
 
     loop {
         let request = tokio::select! {
@@ -125,9 +135,7 @@ pub(crate) async fn serve_with(
     }
     accepting.abort();
     tidying.abort();
-    if let Some(administering) = administering {
-        administering.abort();
-    }
+    drop(front);
     Ok(())
 }
 
@@ -213,6 +221,22 @@ fn open_admin(
     )))
 }
 
+/// Opens the listener of probes, if there is to be one.
+fn open_probes(server: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
+    let Some(wanted) = server.probes else {
+        return Ok(None);
+    };
+    let listener = listen::bind(wanted).map_err(|error| {
+        unheard(
+            "cannot answer probes on",
+            wanted,
+            &error,
+            "`probes` in [server]",
+        )
+    })?;
+    Ok(Some(listener))
+}
+
 /// What chooses where connections are accepted.
 const LISTEN: &str = "`--listen`, or `listen` in [server]";
 
@@ -252,6 +276,23 @@ impl Host {
         tell(&format!(
             "try           npx wscat -c ws://{address}{example}   or   openline bench ws://{address}{example} --duration 2s"
         ));
+    }
+
+    /// Starts the thread that answers while those that serve hang.
+    fn front(
+        &self,
+        admin: Option<(SocketAddr, Admin)>,
+        probes: Option<TcpListener>,
+    ) -> anyhow::Result<Front> {
+        if let Some((address, _)) = &admin {
+            tell(&format!("admin         http://{address}/"));
+        }
+        if let Some(listener) = &probes {
+            let address = listener.local_addr()?;
+            tell(&format!("probes at     http://{address}/.openline/live"));
+        }
+        let admin = admin.map(|(_, admin)| admin);
+        Ok(Front::start(self.deployer.gateway(), admin, probes)?)
     }
 
     /// Reads the configuration and the components again. What is wrong with
@@ -306,6 +347,7 @@ impl Host {
         let (config, components, waiting) = read.await??;
         let reloaded = self.deployer.reload(config.clone(), components).await;
         let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
+        self.watchdog.configure(&config.server);
         tell_what_waits(&waiting);
         Ok(changes(&reloaded))
     }

@@ -1,7 +1,7 @@
 //! `openline`: the command. Parses, dispatches, and turns an error into words
 //! and an exit code: 64 for a wrong command line, 78 for a wrong
-//! configuration, 3 when a running host refuses, 1 for everything else that
-//! fails.
+//! configuration, 3 when a running host refuses, 70 when the watchdog ends a
+//! host, 1 for everything else that fails.
 
 mod assemble;
 mod causes;
@@ -13,6 +13,7 @@ mod host;
 mod memory;
 mod signal;
 mod telemetry;
+mod watchdog;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
@@ -24,6 +25,7 @@ use tokio::runtime::Runtime;
 use crate::cli::{Arguments, Command};
 use crate::signal::Signals;
 use crate::telemetry::OutputError;
+use crate::watchdog::Watchdog;
 
 // Small allocations of many threads, over and over: what it is made for.
 #[global_allocator]
@@ -34,9 +36,11 @@ const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == compiler::WORD) {
-        // A host has started this one to compile a component.
-        return compiler::run(words);
+    // A host has started this one to compile a component, or to look at it.
+    match words.next() {
+        Some(word) if word == compiler::WORD => return compiler::run(words),
+        Some(word) if word == watchdog::WORD => return watchdog::run_stacks(words),
+        _ => {}
     }
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
@@ -118,12 +122,14 @@ fn host(command: Command, log: Option<&str>) -> anyhow::Result<()> {
     if !matches!(command, Command::Dev(_)) {
         telemetry::start(log, None);
     }
+    // What hangs while it starts hangs as well.
+    let watchdog = Watchdog::start(runtime.handle())?;
     run(runtime, async {
         match command {
             // It has another listener for the log.
-            Command::Dev(arguments) => commands::dev::run(arguments, log, signals).await,
-            Command::Serve(arguments) => commands::serve::run(&arguments, signals).await,
-            Command::Run(arguments) => commands::run::run(&arguments, signals).await,
+            Command::Dev(arguments) => commands::dev::run(arguments, log, signals, watchdog).await,
+            Command::Serve(arguments) => commands::serve::run(&arguments, signals, watchdog).await,
+            Command::Run(arguments) => commands::run::run(&arguments, signals, watchdog).await,
             // Handled by `execute`.
             _ => Ok(()),
         }
@@ -133,6 +139,7 @@ fn host(command: Command, log: Option<&str>) -> anyhow::Result<()> {
 fn runtime() -> std::io::Result<Runtime> {
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_name(watchdog::WORKER)
         .on_thread_park(memory::before_parking)
         .build()
 }

@@ -1,5 +1,5 @@
 //! The rules of the admin interface's address and token: whoever reaches it may
-//! deploy, so it is not exposed without a token.
+//! deploy, so it is not exposed without a token. And the address of probes.
 
 use std::net::SocketAddr;
 
@@ -53,6 +53,39 @@ impl Check<'_> {
             self.error(Some(written.span()), &message, hint);
         }
         AdminListen::At(address)
+    }
+
+    /// Reads the address of probes, which has a listener of its own.
+    pub(super) fn probes(
+        &mut self,
+        written: &Spanned<String>,
+        server: &ServerConfig,
+    ) -> Option<SocketAddr> {
+        let text = written.get_ref().as_str();
+        let Ok(address) = text.parse::<SocketAddr>() else {
+            let message = format!("`{text}` is not an address for probes");
+            let hint = "write address and port, as in \"0.0.0.0:8081\" or \"[::]:8081\"";
+            self.error(Some(written.span()), &message, hint);
+            return None;
+        };
+        let taken = [
+            ("listen", Some(server.listen)),
+            (
+                "admin",
+                match server.admin {
+                    AdminListen::At(admin) => Some(admin),
+                    AdminListen::Beside | AdminListen::Off => None,
+                },
+            ),
+        ];
+        for (key, other) in taken {
+            if other == Some(address) && address.port() != 0 {
+                let message = format!("`probes` and `{key}` are both {address}");
+                let hint = "probes have a listener of their own: choose another port";
+                self.error(Some(written.span()), &message, hint);
+            }
+        }
+        Some(address)
     }
 
     /// A token that can be sent in a header and not be guessed. It is in no

@@ -63,6 +63,13 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "[server]",
+        "probes",
+        "none",
+        NextStart,
+        "an address and port for `/.openline/live` and `/.openline/ready`, and nothing else, which answers also while the host hangs. The admin interface does so as well",
+    ),
+    key(
+        "[server]",
         "admin_token",
         "none",
         AtOnce,

@@ -78,6 +78,8 @@ impl Check<'_> {
     fn server(&mut self, mut server: ServerConfigWritten) -> ServerConfig {
         let listen = server.listen.take();
         let admin = server.admin.take();
+        let probes = server.probes.take();
+        let exit = server.watchdog_exit_timeout.as_ref().map(Spanned::span);
         self.admin_token(server.admin_token.as_ref());
         let mut config = server.resolve(&ServerConfigMaximum::default(), &mut self.report());
         if let Some(listen) = listen {
@@ -92,6 +94,18 @@ impl Check<'_> {
         }
         if let Some(admin) = admin {
             config.admin = self.admin(&admin, &config);
+        }
+        if let Some(probes) = probes {
+            config.probes = self.probes(&probes, &config);
+        }
+        let (timeout, ends) = (config.watchdog_timeout, config.watchdog_exit_timeout);
+        if !ends.is_zero() && ends < timeout {
+            let message = format!(
+                "`watchdog_exit_timeout` is {} and must be at least `watchdog_timeout`, which is {}",
+                Period(ends),
+                Period(timeout)
+            );
+            self.error(exit, &message, "raise it, or lower `watchdog_timeout`");
         }
         config
     }

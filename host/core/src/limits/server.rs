@@ -84,6 +84,14 @@ limits! {
         /// so that their peers do not all come back to the next host at once.
         /// More when `drain_timeout` would not suffice.
         drain_connections_per_second: Count = 5_000, 1 => 10_000_000, effect AtOnce; "the next ones wait"
+        /// How long all threads that serve may make no progress, time in which
+        /// they wait for a CPU not counted. A thread is busy with one thing
+        /// for milliseconds, and no hiccup of a machine lasts ten seconds.
+        watchdog_timeout: Time = 10 * SECOND, SECOND => DAY, effect AtOnce; "the host says so with stacks, and `/.openline/live` says 503"
+        /// The same, after which the process ends. None: a host that nothing
+        /// starts again would only lose its connections earlier, and what can
+        /// be learnt from a process that hangs.
+        watchdog_exit_timeout: Time = 0, SECOND => DAY, or none, effect AtOnce; "the process ends with code 70"
     }
     with {
         /// Who may open the page at `/.openline/`.
@@ -105,5 +113,9 @@ limits! {
         /// Where the admin interface listens: on a loopback address beside
         /// `listen`, or elsewhere, or nowhere.
         admin: AdminListen, as String = AdminListen::Beside;
+        /// Where probes are answered, and nothing else is, by a thread that
+        /// answers also when the others hang; none for the admin interface
+        /// alone.
+        probes: Option<SocketAddr>, as String = None;
     }
 }

@@ -29,6 +29,8 @@ struct ServerView {
     admin: String,
     /// There is one; it is told to nobody.
     admin_token: bool,
+    /// None: only this interface answers probes while the host hangs.
+    probes: Option<String>,
     page: PageAccess,
     data: Option<String>,
     cache: Option<String>,
@@ -97,6 +99,7 @@ pub(super) fn config(call: &Call<'_>) -> Answer {
             listen: context.listen.to_string(),
             admin: context.admin.to_string(),
             admin_token: server.admin_token.is_some(),
+            probes: server.probes.map(|address| address.to_string()),
             page: server.page,
             data: shown(server.data.as_deref()),
             cache: shown(server.cache.as_deref()),

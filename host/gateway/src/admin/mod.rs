@@ -1,5 +1,6 @@
 //! The admin interface: HTTP/1.1 on a listener of its own, by which functions
 //! are deployed, connections are found, and the configuration in force is read.
+//! Its listener may be on a thread of its own ([`front`](crate::front)).
 //!
 //! What it answers is described in `openapi.json`, which tests hold against
 //! it; the routes are one table in `routes`, and who may use them is decided in
@@ -30,6 +31,7 @@ use std::time::SystemTime;
 
 use openline_core::config::ADMIN_TOKEN_CHARACTERS_MIN;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::deployer::Deployer;
@@ -81,9 +83,19 @@ pub struct Admin {
     context: Arc<Context>,
 }
 
+/// The interface on its way to the runtime of another thread.
+#[derive(Debug)]
+pub(crate) struct Detached {
+    listener: std::net::TcpListener,
+    context: Arc<Context>,
+}
+
 /// What all requests share.
 #[derive(Debug)]
 struct Context {
+    /// Where requests are answered that are no probes, whichever thread has
+    /// accepted them.
+    workers: Handle,
     deployer: Deployer,
     gateway: Arc<Gateway>,
     component_bytes: usize,
@@ -97,7 +109,8 @@ struct Context {
 
 impl Admin {
     /// Prepares the interface on a listener. Fails when others could reach it
-    /// and it would let them.
+    /// and it would let them. To be called within the runtime that is to answer
+    /// requests; [`serve`](Self::serve) may run elsewhere.
     pub fn new(
         listener: TcpListener,
         deployer: Deployer,
@@ -107,6 +120,7 @@ impl Admin {
         let gateway = deployer.gateway();
         check(admin, gateway.table().config.admin_token.as_deref())?;
         let context = Context {
+            workers: Handle::current(),
             gateway: Arc::clone(gateway),
             deployer,
             component_bytes: options.component_bytes,
@@ -126,6 +140,24 @@ impl Admin {
     /// host drains, each TCP connection gets the answer it waits for, and ends.
     pub async fn serve(self) {
         serve::accept(self.listener, self.context).await;
+    }
+
+    /// Leaves the runtime in which the listener was opened.
+    pub(crate) fn detach(self) -> io::Result<Detached> {
+        Ok(Detached {
+            listener: self.listener.into_std()?,
+            context: self.context,
+        })
+    }
+}
+
+impl Detached {
+    /// Enters the runtime that is current now.
+    pub(crate) fn attach(self) -> io::Result<Admin> {
+        Ok(Admin {
+            listener: TcpListener::from_std(self.listener)?,
+            context: self.context,
+        })
     }
 }
 

@@ -12,6 +12,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use serde::Serialize;
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use super::access::{self, Asked, Token};
 use super::body::Body;
@@ -64,7 +65,32 @@ pub(super) async fn accept(listener: TcpListener, context: Arc<Context>) {
     }
 }
 
-async fn answer(context: &Context, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+/// Answers a probe here, and has the workers answer everything else: this may
+/// be the one thread that still runs.
+async fn answer(context: &Arc<Context>, request: Request<Incoming>, peer: SocketAddr) -> Answer {
+    if let Some(answer) = page::probe(&context.gateway, request.uri().path()) {
+        return answer;
+    }
+    let asked = Arc::clone(context);
+    let answering = async move { work(&asked, request, peer).await };
+    let mut answering = UntilDropped(context.workers.spawn(answering));
+    let answered = (&mut answering.0).await;
+    answered.unwrap_or_else(|_| {
+        let problem = Problem::new(500, "internal", "the host failed to answer");
+        problem.hint("see the host's log").answer()
+    })
+}
+
+/// A task that ends when nobody waits for it any more.
+struct UntilDropped<T>(JoinHandle<T>);
+
+impl<T> Drop for UntilDropped<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn work(context: &Context, request: Request<Incoming>, peer: SocketAddr) -> Answer {
     let (parts, body) = request.into_parts();
     let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
     let answered = Box::pin(respond(context, &parts, body, peer)).await;
@@ -82,9 +108,6 @@ async fn answer(context: &Context, request: Request<Incoming>, peer: SocketAddr)
 async fn respond(context: &Context, parts: &Parts, body: Incoming, peer: SocketAddr) -> Answered {
     let path = parts.uri.path();
     let gateway = &context.gateway;
-    if let Some(answer) = page::probe(gateway, path) {
-        return Ok(answer);
-    }
     let asked = if path == "/" || page::is_asset(path) {
         Asked::Page
     } else {

@@ -25,9 +25,9 @@ pub(crate) const LISTING_PATH: &str = "/.openline/functions";
 
 /// The path of the state, as `application/json`.
 pub(crate) const STATE_PATH: &str = "/.openline/state";
-/// Whether the process lives: always 200.
+/// Whether the process lives: 200, or 503 while it hangs.
 pub(crate) const LIVE_PATH: &str = "/.openline/live";
-/// Whether it takes connections: 200, or 503 while it drains.
+/// Whether it takes connections: 200, or 503 while it drains or hangs.
 pub(crate) const READY_PATH: &str = "/.openline/ready";
 
 /// Headers of every response below [`INDEX_PATH`], names in lower case.

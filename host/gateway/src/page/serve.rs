@@ -100,18 +100,25 @@ pub(crate) fn content(gateway: &Gateway, parts: &Parts, place: Place) -> Result<
 }
 
 /// What load balancers and orchestrators ask, of whoever they are: whether the
-/// process lives, and whether it should get new connections.
+/// process lives, and whether it should get new connections. Waits for nothing
+/// and takes no lock: the thread that answers probes calls it while all others
+/// hang.
 pub(crate) fn probe(gateway: &Gateway, path: &str) -> Option<Answer> {
-    let (status, text) = match path {
-        LIVE_PATH => (StatusCode::OK, "live\n"),
-        READY_PATH if gateway.is_draining() => (StatusCode::SERVICE_UNAVAILABLE, "draining\n"),
-        READY_PATH => (StatusCode::OK, "ready\n"),
+    let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+    let (status, text) = match (path, gateway.hung()) {
+        (LIVE_PATH | READY_PATH, Some(hung)) => {
+            let seconds = hung.as_secs();
+            let text = format!("hung: the host has made no progress for {seconds} s\n");
+            (unavailable, Bytes::from(text))
+        }
+        (LIVE_PATH, None) => (StatusCode::OK, Bytes::from_static(b"live\n")),
+        (READY_PATH, None) if gateway.is_draining() => {
+            (unavailable, Bytes::from_static(b"draining\n"))
+        }
+        (READY_PATH, None) => (StatusCode::OK, Bytes::from_static(b"ready\n")),
         _ => return None,
     };
-    let mut response = response(
-        "text/plain; charset=utf-8",
-        Bytes::from_static(text.as_bytes()),
-    );
+    let mut response = response("text/plain; charset=utf-8", text);
     *response.status_mut() = status;
     Some(response)
 }

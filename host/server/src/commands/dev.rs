@@ -11,6 +11,7 @@ use crate::dev::project::Project;
 use crate::dev::{self, Lines};
 use crate::signal::Signals;
 use crate::telemetry;
+use crate::watchdog::Watchdog;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -47,6 +48,7 @@ pub(crate) async fn run(
     arguments: DevArguments,
     log: Option<&str>,
     mut signals: Signals,
+    watchdog: Watchdog,
 ) -> anyhow::Result<()> {
     let development = Arc::new(Development::default());
     let lines = Lines::new(Arc::clone(&development), &arguments.directory);
@@ -60,5 +62,5 @@ pub(crate) async fn run(
         project = project => project??,
         () = signals.stop() => return Ok(()),
     };
-    dev::run(project, development, signals).await
+    dev::run(project, development, signals, watchdog).await
 }

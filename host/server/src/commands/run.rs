@@ -12,6 +12,7 @@ use openline_core::route::Route;
 use crate::assemble::Source;
 use crate::host;
 use crate::signal::Signals;
+use crate::watchdog::Watchdog;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -30,7 +31,11 @@ pub(crate) struct RunArguments {
     listen: SocketAddr,
 }
 
-pub(crate) async fn run(arguments: &RunArguments, signals: Signals) -> anyhow::Result<()> {
+pub(crate) async fn run(
+    arguments: &RunArguments,
+    signals: Signals,
+    watchdog: Watchdog,
+) -> anyhow::Result<()> {
     let server = ServerConfig {
         listen: arguments.listen,
         ..ServerConfig::default()
@@ -47,7 +52,7 @@ pub(crate) async fn run(arguments: &RunArguments, signals: Signals) -> anyhow::R
         functions.push(function);
     }
     let config = Config { server, functions };
-    host::serve(Source::Words(Box::new(config)), signals).await
+    host::serve(Source::Words(Box::new(config)), signals, watchdog).await
 }
 
 fn function(component: &Path) -> anyhow::Result<FunctionConfig> {

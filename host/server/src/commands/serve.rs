@@ -7,6 +7,7 @@ use clap::Args;
 use crate::assemble::Source;
 use crate::host;
 use crate::signal::Signals;
+use crate::watchdog::Watchdog;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -25,6 +26,10 @@ pub(crate) struct ServeArguments {
     config: PathBuf,
 }
 
-pub(crate) async fn run(arguments: &ServeArguments, signals: Signals) -> anyhow::Result<()> {
-    host::serve(Source::File(arguments.config.clone()), signals).await
+pub(crate) async fn run(
+    arguments: &ServeArguments,
+    signals: Signals,
+    watchdog: Watchdog,
+) -> anyhow::Result<()> {
+    host::serve(Source::File(arguments.config.clone()), signals, watchdog).await
 }

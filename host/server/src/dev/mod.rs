@@ -28,12 +28,14 @@ use crate::assemble::Source;
 use crate::host::{self, Driver, Reload, Served};
 use crate::signal::Signals;
 use crate::telemetry::{complain, tell};
+use crate::watchdog::Watchdog;
 
 /// Builds, serves and watches until a signal asks to stop.
 pub(crate) async fn run(
     project: Project,
     development: Arc<Development>,
     mut signals: Signals,
+    watchdog: Watchdog,
 ) -> anyhow::Result<()> {
     if project.source.base.read()?.server.data.is_some() {
         tell("`data` is not used in development: what functions keep is forgotten at the end");
@@ -63,7 +65,7 @@ pub(crate) async fn run(
         development,
     };
     tokio::select! {
-        ended = host::serve_with(source, Some(driver), signals) => ended,
+        ended = host::serve_with(source, Some(driver), signals, watchdog) => ended,
         never = developer.work(first) => match never {},
     }
 }

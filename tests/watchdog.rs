@@ -1,0 +1,328 @@
+//! A host whose threads hang says so with their stacks, goes on answering
+//! probes, and ends if it is to; one that is stopped or computes does not. The
+//! real binary. It has no switch that makes its threads hang, so the tests are
+//! a debugger that makes each of them wait in the kernel.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tempfile::TempDir;
+use tokio::io::AsyncReadExt;
+
+use crate::harness::{Client, Got, Raw, Serving, close_frame, within};
+
+/// The shortest that there is.
+const TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A host with a listener of probes.
+struct Probed {
+    _folder: TempDir,
+    host: Serving,
+    admin: SocketAddr,
+    probes: SocketAddr,
+}
+
+impl Probed {
+    /// With more keys of `[server]`, and with a function that computes.
+    async fn start(keys: &str) -> Self {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("openline.toml");
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\nprobes = \"127.0.0.1:0\"\n{keys}\n\
+             [[function]]\nname = \"echo\"\ncomponent = {:?}\nroute = \"/echo\"\n\
+             [[function]]\nname = \"compute\"\ncomponent = {:?}\nroute = \"/compute\"\n\
+             [function.instance]\nconcurrency = 1\n[function.limit]\ncpu_timeout = \"10 min\"\nhandler_timeout = \"10 min\"\n",
+            openline_guests::ECHO,
+            openline_guests::FAULT_COMPUTE,
+        );
+        fs::write(&path, text).unwrap();
+        let mut host = Serving::start(&["serve", "--config", path.to_str().unwrap()]).await;
+        let admin = host.admin().await.parse().unwrap();
+        let line = host.line().await;
+        let url = line.strip_prefix("probes at").unwrap().trim();
+        let address = url.strip_prefix("http://").unwrap();
+        let probes = address.strip_suffix("/.openline/live").unwrap();
+        Self {
+            _folder: folder,
+            host,
+            admin,
+            probes: probes.parse().unwrap(),
+        }
+    }
+
+    async fn echoes(&self) {
+        let mut client = Client::open(self.host.address, "/echo", &[]).await.unwrap();
+        assert_eq!(client.ask("hello").await, "hello");
+    }
+
+    /// Ends it; answers what it has said since.
+    async fn ended(mut self) -> String {
+        self.host.signal("TERM").await;
+        let mut told = String::new();
+        while let Some(line) = self.host.told_next().await {
+            told += &line;
+            told.push('\n');
+        }
+        assert_eq!(self.host.ended().await.0.code(), Some(0));
+        told
+    }
+}
+
+async fn get(address: SocketAddr, path: &str) -> Got {
+    let mut raw = Raw::connect(address).await;
+    // Anybody may ask, under any name.
+    let head = format!("GET {path} HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n");
+    raw.send(head.as_bytes()).await;
+    Got::read(raw).await
+}
+
+async fn status(address: SocketAddr, probe: &str) -> u16 {
+    get(address, &format!("/.openline/{probe}")).await.status
+}
+
+/// What a debugger does. Only here, so that nothing in the host can.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+mod debugger {
+    use std::fs;
+
+    use nix::libc::{SYS_pause, user_regs_struct};
+    use nix::sys::ptrace::{self, Options};
+    use nix::sys::wait::{WaitPidFlag, waitpid};
+    use nix::unistd::Pid;
+
+    /// What a thread was doing when it was made to wait.
+    pub(super) type Held = (Pid, user_regs_struct);
+
+    /// What a system call is made with: two bytes.
+    const SYSCALL_BYTES: u64 = 2;
+
+    /// The threads of a process that serve.
+    fn workers(process: u32) -> Vec<Pid> {
+        let entries = fs::read_dir(format!("/proc/{process}/task")).unwrap();
+        let threads = entries.filter_map(|entry| {
+            let path = entry.unwrap().path();
+            let name = fs::read_to_string(path.join("comm")).ok()?;
+            let id = path.file_name()?.to_str()?.parse().ok()?;
+            (name == "worker\n").then_some(Pid::from_raw(id))
+        });
+        threads.collect()
+    }
+
+    /// Stops a thread in the system call that it waits in.
+    fn stop(thread: Pid) -> user_regs_struct {
+        loop {
+            ptrace::seize(thread, Options::empty()).unwrap();
+            ptrace::interrupt(thread).unwrap();
+            waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
+            let registers = ptrace::getregs(thread).unwrap();
+            // The number of a call that was interrupted; a thread that computes
+            // has none.
+            if registers.orig_rax.cast_signed() >= 0 {
+                return registers;
+            }
+            ptrace::detach(thread, None).unwrap();
+        }
+    }
+
+    /// Lets a thread go on with another system call, or with the same again.
+    fn resume(thread: Pid, mut registers: user_regs_struct, call: u64) {
+        registers.rax = call;
+        registers.rip -= SYSCALL_BYTES;
+        // The kernel shall not begin again what was interrupted.
+        registers.orig_rax = u64::MAX;
+        ptrace::setregs(thread, registers).unwrap();
+        ptrace::detach(thread, None).unwrap();
+    }
+
+    /// Has all threads that serve wait for a signal that never comes.
+    pub(super) fn hold(process: u32) -> Vec<Held> {
+        let held = workers(process).into_iter().map(|thread| {
+            let registers = stop(thread);
+            resume(thread, registers, SYS_pause.cast_unsigned());
+            (thread, registers)
+        });
+        let held: Vec<_> = held.collect();
+        assert!(!held.is_empty());
+        held
+    }
+
+    /// Lets them go on with what they were waiting for.
+    pub(super) fn release(held: Vec<Held>) {
+        for (thread, registers) in held {
+            stop(thread);
+            resume(thread, registers, registers.orig_rax);
+        }
+    }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+impl Probed {
+    async fn hold(&self) -> Vec<debugger::Held> {
+        let process = self.host.process.id().unwrap();
+        let holding = tokio::task::spawn_blocking(move || debugger::hold(process));
+        within("its threads to be held", holding).await.unwrap()
+    }
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[tokio::test]
+async fn a_host_that_hangs_says_so_answers_probes_and_goes_on() {
+    let mut probed = Probed::start("watchdog_timeout = \"1 s\"").await;
+    let mut client = Client::open(probed.host.address, "/echo", &[])
+        .await
+        .unwrap();
+    assert_eq!(client.ask("before").await, "before");
+    for address in [probed.host.address, probed.admin, probed.probes] {
+        assert_eq!(status(address, "live").await, 200);
+    }
+
+    let held = probed.hold().await;
+    // This one waits with the workers, and keeps no probe waiting.
+    let mut waiting = Raw::connect(probed.admin).await;
+    let head = "GET /v1/functions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    waiting.send(head.as_bytes()).await;
+    probed.host.told("the host hangs").await;
+    for address in [probed.admin, probed.probes] {
+        let live = get(address, "/.openline/live").await;
+        let text = String::from_utf8(live.body).unwrap();
+        assert_eq!(live.status, 503);
+        assert!(text.starts_with("hung: "), "{text}");
+        assert_eq!(status(address, "ready").await, 503);
+    }
+    // Where it waits, down to what tokio runs on each of its threads.
+    probed.host.told("\"worker\" (").await;
+    probed
+        .host
+        .told("tokio::runtime::scheduler::multi_thread::worker")
+        .await;
+
+    let releasing = tokio::task::spawn_blocking(move || debugger::release(held));
+    releasing.await.unwrap();
+    probed.host.told("the host goes on").await;
+    for address in [probed.host.address, probed.admin, probed.probes] {
+        assert_eq!(status(address, "live").await, 200);
+        assert_eq!(status(address, "ready").await, 200);
+    }
+    assert_eq!(client.ask("after").await, "after");
+    assert_eq!(Got::read(waiting).await.status, 200);
+    let told = probed.ended().await;
+    assert!(!told.contains("the host hangs"), "{told}");
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[tokio::test]
+async fn a_host_that_hangs_for_too_long_ends_with_a_code() {
+    let keys = "watchdog_timeout = \"1 s\"\nwatchdog_exit_timeout = \"2 s\"";
+    let mut probed = Probed::start(keys).await;
+    probed.hold().await;
+    probed.host.told("the host hangs: ").await;
+    probed.host.told("the host hangs and ends").await;
+    let (status, _) = probed.host.ended().await;
+    assert_eq!(status.code(), Some(70));
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[tokio::test]
+async fn a_changed_limit_is_that_of_the_next_hang() {
+    let mut probed = Probed::start("watchdog_timeout = \"1 d\"").await;
+    let path = probed._folder.path().join("openline.toml");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, text.replace("\"1 d\"", "\"1 s\"")).unwrap();
+    probed.host.signal("HUP").await;
+    probed.host.told("reloaded: ").await;
+    probed.hold().await;
+    probed.host.told("the host hangs").await;
+}
+
+#[tokio::test]
+async fn a_host_that_was_stopped_for_longer_than_its_limit_does_not_hang() {
+    let probed = Probed::start("watchdog_timeout = \"1 s\"\nwatchdog_exit_timeout = \"1 s\"").await;
+    probed.echoes().await;
+    probed.host.signal("STOP").await;
+    // Several times the limit: as long as it would take to be noticed.
+    tokio::time::sleep(3 * TIMEOUT).await;
+    probed.host.signal("CONT").await;
+    probed.echoes().await;
+    // Its watchdog has looked by then.
+    tokio::time::sleep(TIMEOUT).await;
+    assert_eq!(status(probed.probes, "live").await, 200);
+    let told = probed.ended().await;
+    assert!(!told.contains("hangs"), "{told}");
+}
+
+#[tokio::test]
+async fn a_host_that_computes_on_all_threads_does_not_hang() {
+    let probed = Probed::start("watchdog_timeout = \"1 s\"\ndrain_timeout = \"1 s\"").await;
+    let mut computing = Vec::new();
+    for _ in 0..8 {
+        let mut client = Client::open(probed.host.address, "/compute", &[])
+            .await
+            .unwrap();
+        client.text("compute").await;
+        computing.push(client);
+    }
+    let end = tokio::time::Instant::now() + 4 * TIMEOUT;
+    while tokio::time::Instant::now() < end {
+        assert_eq!(status(probed.host.address, "live").await, 200);
+        assert_eq!(status(probed.probes, "live").await, 200);
+    }
+    let told = probed.ended().await;
+    assert!(!told.contains("hangs"), "{told}");
+}
+
+#[tokio::test]
+async fn the_address_of_probes_answers_them_and_nothing_else_while_it_drains_too() {
+    let mut probed = Probed::start("").await;
+    for path in [
+        "/",
+        "/echo",
+        "/.openline/",
+        "/.openline/state",
+        "/v1/functions",
+    ] {
+        let got = get(probed.probes, path).await;
+        assert_eq!(got.status, 404, "{path}");
+    }
+    // A peer that answers no close frame keeps the host for a while.
+    let mut peer = Raw::upgraded(probed.host.address, "/echo").await;
+    probed.host.signal("TERM").await;
+    probed.host.told("draining").await;
+    assert_eq!(peer.read_close().await.0, 1001);
+    assert_eq!(status(probed.probes, "live").await, 200);
+    assert_eq!(status(probed.probes, "ready").await, 503);
+    peer.send(&close_frame(1001, b"")).await;
+    assert_eq!(probed.host.ended().await.0.code(), Some(0));
+}
+
+#[tokio::test]
+async fn probes_have_64_tcp_connections_and_the_65th_takes_the_place_of_the_oldest() {
+    let probed = Probed::start("").await;
+    let mut idle = Vec::new();
+    for _ in 0..openline_gateway::front::PROBES_MAX {
+        let mut raw = Raw::connect(probed.probes).await;
+        raw.send(b"GET /.openline/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await;
+        assert!(raw.head().await.starts_with("HTTP/1.1 200 "));
+        within("the answer's body", raw.socket.read_exact(&mut [0; 5]))
+            .await
+            .unwrap();
+        idle.push(raw);
+    }
+    // All of them are still there.
+    for raw in &mut idle {
+        raw.send(b"GET /.openline/live HTTP/1.1\r\nHost: x\r\n\r\n")
+            .await;
+        assert!(raw.head().await.starts_with("HTTP/1.1 200 "));
+        within("the answer's body", raw.socket.read_exact(&mut [0; 5]))
+            .await
+            .unwrap();
+    }
+    assert_eq!(status(probed.probes, "live").await, 200);
+    assert!(idle[0].is_ended().await);
+    // The next one is not concerned.
+    idle[1]
+        .send(b"GET /.openline/live HTTP/1.1\r\nHost: x\r\n\r\n")
+        .await;
+    assert!(idle[1].head().await.starts_with("HTTP/1.1 200 "));
+}
