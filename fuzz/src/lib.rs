@@ -7,7 +7,16 @@
 //! searches on with libFuzzer, led by the coverage of our own packages, and
 //! adds what it finds to the corpus.
 
+mod grow;
 mod mutate;
+
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use openline_core::config::{FunctionConfig, ServerConfig};
+use openline_core::name::FunctionName;
+use openline_core::route::Route;
+use openline_engine::runtime::{Runtime, RuntimeOptions};
 
 pub use mutate::Mutator;
 
@@ -15,12 +24,40 @@ pub use mutate::Mutator;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 4] = [
+pub const TARGETS: [Target; 5] = [
     ("frames", openline_gateway::fuzzing::frames),
     ("handshake", openline_gateway::fuzzing::handshake),
     ("config", config),
     ("component", component),
+    ("deploy", deploy),
 ];
+
+/// What a host deploys with, and what is deployed: a real component, which the
+/// bytes have grow.
+struct Host {
+    tokio: tokio::runtime::Runtime,
+    runtime: Arc<Runtime>,
+    config: FunctionConfig,
+    component: Vec<u8>,
+}
+
+static HOST: LazyLock<Host> = LazyLock::new(|| {
+    let name = FunctionName::new("grown").expect("a name of letters");
+    let route = Route::new("/grown").expect("a route of letters");
+    let options = RuntimeOptions {
+        instances: 4,
+        ..RuntimeOptions::new(&ServerConfig::default(), None)
+    };
+    let tokio = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    Host {
+        tokio: tokio.expect("a runtime without threads of its own"),
+        runtime: Arc::new(Runtime::new(options).expect("the engine's defaults")),
+        config: FunctionConfig::new(name, None, route),
+        component: std::fs::read(Path::new(openline_guests::ECHO)).expect("it was built before"),
+    }
+});
 
 /// A configuration file: every error points into the text and says what to do.
 fn config(bytes: &[u8]) {
@@ -41,5 +78,20 @@ fn component(bytes: &[u8]) {
     match openline_engine::inspect(bytes) {
         Ok(contract) => assert!(contract.imports.len() <= bytes.len()),
         Err(error) => assert!(!error.to_string().is_empty() && !error.hint().is_empty()),
+    }
+}
+
+/// A component that is deployed: compiled, linked, tried. Whoever runs this
+/// bounds its memory.
+fn deploy(bytes: &[u8]) {
+    let host = &*HOST;
+    let grown = grow::grown(&host.component, bytes);
+    let inspected = openline_engine::inspect(&grown);
+    let loading = host.runtime.load_alone(&host.config, grown);
+    match (inspected, host.tokio.block_on(loading)) {
+        (_, Err(error)) => {
+            assert!(!error.to_string().is_empty() && !error.hint().is_empty());
+        }
+        (inspected, Ok(_)) => assert!(inspected.is_ok(), "deployed although it is refused"),
     }
 }

@@ -3,13 +3,25 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
-use std::fs;
 use std::path::Path;
+use std::process::Command;
+use std::{env, fs};
 
 use openline_fuzz::{Mutator, TARGETS};
 
 /// Mutated inputs for each target: some seconds in all.
 const INPUTS: usize = 100_000;
+
+/// Each is compiled.
+const DEPLOYED: usize = 150;
+
+/// Memory that may be written to, in KiB: of the whole process while it
+/// compiles and tries one component after the other. Without the limits on what
+/// a component is made of, the first that doubles takes more.
+const DEPLOYING_KIB_MAX: u64 = 1 << 18;
+
+/// Says to this program that its memory is bounded.
+const BOUNDED: &str = "OPENLINE_FUZZ_BOUNDED";
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -28,6 +40,10 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
 }
 
 fn run(name: &str) {
+    run_for(name, INPUTS);
+}
+
+fn run_for(name: &str, inputs: usize) {
     let (_, target) = TARGETS.iter().find(|(other, _)| *other == name).unwrap();
     let corpus = corpus(name);
     assert!(corpus.len() >= 5, "{name} has a corpus");
@@ -35,7 +51,7 @@ fn run(name: &str) {
         target(entry);
     }
     let mut mutator = Mutator::new(6455, corpus);
-    for number in 0..INPUTS {
+    for number in 0..inputs {
         let input = mutator.next_input();
         let caught = std::panic::catch_unwind(|| target(&input));
         assert!(caught.is_ok(), "{name}, input {number}: {input:02x?}");
@@ -60,4 +76,21 @@ fn config() {
 #[test]
 fn component() {
     run("component");
+}
+
+#[test]
+fn deploy() {
+    if env::var_os(BOUNDED).is_some() {
+        return run_for("deploy", DEPLOYED);
+    }
+    let script = format!("ulimit -d {DEPLOYING_KIB_MAX} && exec \"$0\" --exact deploy");
+    let bounded = Command::new("sh")
+        .args(["-c", &script])
+        .arg(env::current_exe().unwrap())
+        .env(BOUNDED, "1")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&bounded.stdout);
+    assert!(bounded.status.success(), "{said}{:?}", bounded);
+    assert!(said.contains("1 passed"), "{said}");
 }
