@@ -275,6 +275,9 @@ fn limits(rng: &mut Rng) -> Plan {
     let asynchronous = rng.bool();
     let mut plan = calm(rng, asynchronous);
     plan.functions[0].affinity = rng.bool();
+    let mut second = plan.functions[0].clone();
+    second.component.asynchronous = !asynchronous;
+    plan.functions.push(second);
     plan.server.workers = pick(rng, &[None, Some(1), Some(4)]);
     let faults = [
         format!("block {OVERLONG_MS}"),
@@ -283,21 +286,24 @@ fn limits(rng: &mut Rng) -> Plan {
         "forever".to_owned(),
     ];
     let crowd = Crowd {
-        peers: 10,
+        peers: 16,
         rooms: &["d0", "d1", "d2"],
         within_ms: 1_000,
         steps: 3,
         leave: &[Leave::Close],
     };
     plan.peers = crowd_of(rng, &crowd, |rng, unique| {
-        let first = unique < faults.len() * 100 && unique % 100 == 0;
+        let first = unique < 2 * faults.len() * 100 && unique % 100 == 0;
         match first {
-            // Each of them once, and then by chance.
-            true => vec![ask("echo b"), ask(faults[unique / 100].clone())],
+            // Each of them once in each function, and then by chance.
+            true => vec![ask("echo b"), ask(faults[unique / 200].clone())],
             false if chance(rng, 10) => vec![ask(pick(rng, &faults))],
             false => vec![ask("echo b"), Step::Wait(100)],
         }
     });
+    for peer in &mut plan.peers {
+        peer.function = peer.number % 2;
+    }
     plan
 }
 
@@ -377,20 +383,21 @@ fn tight(rng: &mut Rng) -> Plan {
     let instances = rng.u32(1..=2);
     // One is for the function that must always answer.
     plan.server.instances = Some(instances + 1);
+    // What happens in the wrong order is seen by another thread.
+    plan.server.workers = Some(4);
     plan.functions[0].settings.instances = instances;
     plan.functions[0].settings.idle_timeout_ms = 500;
     plan.functions[0].affinity = rng.bool();
     let crowd = Crowd {
-        peers: 24,
+        peers: 120,
         rooms: &["d0", "d1"],
-        within_ms: 2_000,
-        steps: 6,
-        leave: &[Leave::Close, Leave::Stay, Leave::CloseBusy],
+        within_ms: 4_000,
+        steps: 3,
+        leave: &[Leave::Close, Leave::CloseBusy],
     };
-    plan.peers = crowd_of(rng, &crowd, |rng, _| match rng.u32(0..6) {
-        0 => vec![Step::Say("trap".into(), 1)],
-        1 => vec![Step::Wait(pick(rng, &[5, 50]))],
-        _ => vec![ask("remember 1")],
+    plan.peers = crowd_of(rng, &crowd, |rng, _| match rng.u32(0..4) {
+        0 => vec![ask("sleep 5"), ask("remember 1")],
+        _ => vec![ask("remember 1"), Step::Say("trap".into(), 1)],
     });
     plan
 }
