@@ -7,7 +7,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser suite test adversary conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers soak fmt lint
+.PHONY: help check-tools setup guests run browser suite test adversary mutants conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers soak fmt lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -55,6 +55,9 @@ BUDGET ?= 3600
 
 adversary: setup ## Random plans against the real host, with judges (BUDGET=3600 seconds)
 	$(CARGO) test -p openline --test adversary -- --budget $(BUDGET) --seed $$(date +%s)
+
+mutants: setup ## Take out mends one by one: the adversary finds each (MUTANTS='NAME …'; 30 minutes)
+	scripts/mutants.sh $(MUTANTS)
 
 conformance: guests ## Judge the host with the whole Autobahn test suite (a minute)
 	$(CARGO) build --release -p openline

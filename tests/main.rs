@@ -41,6 +41,7 @@ mod instances;
 mod lifetimes;
 mod limits_engine;
 mod limits_gateway;
+mod mutants;
 mod output;
 mod page;
 mod page_admin;

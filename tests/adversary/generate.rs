@@ -29,8 +29,8 @@ pub fn plan(seed: u64) -> Plan {
     let faults: &[&[&'static str]] = &[
         &[],
         &["trap"],
-        &["trap", "forever", "sleep 3000"],
-        &["trap", "block 3000", "recurse 1", "allocate 400000"],
+        &["trap", "forever", "sleep 13000"],
+        &["trap", "block 13000", "recurse 1", "allocate 400000"],
     ];
     let wild = Wild {
         faults: pick(&mut rng, faults).to_vec(),
@@ -45,14 +45,15 @@ pub fn plan(seed: u64) -> Plan {
         functions,
         peers,
         operator,
+        patient: false,
     }
 }
 
-fn chance(rng: &mut Rng, percent: u32) -> bool {
+pub(super) fn chance(rng: &mut Rng, percent: u32) -> bool {
     rng.u32(0..100) < percent
 }
 
-fn pick<T: Clone>(rng: &mut Rng, from: &[T]) -> T {
+pub(super) fn pick<T: Clone>(rng: &mut Rng, from: &[T]) -> T {
     from[rng.usize(0..from.len())].clone()
 }
 
@@ -69,6 +70,7 @@ fn settings(rng: &mut Rng) -> Settings {
         concurrency: rng.u32(1..=3),
         idle_timeout_ms: pick(rng, &[0, 1, 20, 500]),
         backoff: pick(rng, &["wait", "wait", "refuse"]).into(),
+        backoff_ms: 50,
         faults_in_a_row: rng.u32(0..=3),
         migration: migration(rng),
     }
@@ -89,6 +91,7 @@ fn function(rng: &mut Rng) -> Function {
         pings: rng.bool(),
         fuel: chance(rng, 15),
         connection_time: chance(rng, 15),
+        away: false,
     }
 }
 
@@ -292,7 +295,8 @@ fn operator(rng: &mut Rng, functions: &[Function], wild: &Wild) -> Vec<Timed<Act
             "deploy" => Act::Deploy {
                 function,
                 component,
-                migration: migration(rng),
+                migration: Some(migration(rng)),
+                pace: None,
                 weight: pick(rng, &[None, None, Some(10), Some(50)]),
             },
             "reload" => Act::Reload {

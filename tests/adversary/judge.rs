@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::deployed::Deployed;
 use super::line::{Line, Pending};
-use super::plan::{Act, Plan, REMOVABLE};
+use super::plan::{Act, OVERLONG_MS, Plan, REMOVABLE, Settings};
 
 /// The longest that an answer may take, whatever else happens: far past every
 /// time in the configuration, for a machine that is busy.
@@ -73,6 +74,9 @@ pub struct Judge {
     /// Calls of alarms that came before the answer of what set them.
     early: HashMap<(usize, String), u32>,
     published: Vec<Published>,
+    pub(super) deployed: Deployed,
+    /// The settings of each function as the configuration has them now.
+    pub configured: Vec<Settings>,
 }
 
 impl Published {
@@ -90,7 +94,9 @@ impl Published {
 
 impl Judge {
     pub fn new(plan: Rc<Plan>) -> Self {
+        let functions = plan.functions.iter();
         Self {
+            configured: functions.map(|it| it.settings.clone()).collect(),
             plan,
             began: Instant::now(),
             lines: Vec::new(),
@@ -105,6 +111,7 @@ impl Judge {
             key_alarms: HashMap::new(),
             early: HashMap::new(),
             published: Vec::new(),
+            deployed: Deployed::default(),
         }
     }
 
@@ -124,7 +131,7 @@ impl Judge {
         }
     }
 
-    fn blame(&mut self, invariant: &'static str, text: &str, line: &Line) {
+    pub(super) fn blame(&mut self, invariant: &'static str, text: &str, line: &Line) {
         let (peer, room) = (line.peer, &line.room);
         let name = self.plan.function_name(line.function);
         let text = format!("{text} (peer {peer} at /{name}/{room})");
@@ -147,6 +154,7 @@ impl Judge {
             script: script.into(),
             sent: Instant::now(),
         });
+        line.saves += script.matches("save").count() as u64;
         if script.starts_with("flood") {
             line.lossy = true;
         }
@@ -165,11 +173,14 @@ impl Judge {
                 line.id = Some((*id).into());
                 line.born = Some(Instant::now());
             }
-            ["R", sequence, handled, _, _, results] => {
+            ["R", sequence, handled, version, _, results] => {
                 let numbers = (sequence.parse().unwrap(), handled.parse().unwrap());
-                self.answer(&mut line, numbers, results);
+                self.answer(&mut line, numbers, version, results);
             }
             ["A", name, _] => {
+                if name.starts_with("resume") {
+                    self.resumed(&mut line);
+                }
                 if line.cleared.contains(*name) {
                     let text = format!("alarm {name} after its clear was answered");
                     self.blame("alarms", &text, &line);
@@ -190,7 +201,13 @@ impl Judge {
     }
 
     /// In order, and each message counted once.
-    fn answer(&mut self, line: &mut Line, (sequence, handled): (u64, u64), results: &str) {
+    fn answer(
+        &mut self,
+        line: &mut Line,
+        (sequence, handled): (u64, u64),
+        version: &str,
+        results: &str,
+    ) {
         if line.lossy {
             while line
                 .pending
@@ -221,6 +238,7 @@ impl Judge {
                 line.handled = handled;
             }
         }
+        self.check_answer(line, version, &pending.script, pending.sent);
         let steps = pending.script.split(';');
         for (step, result) in steps.zip(results.split('|')) {
             self.count(step.split(' ').next().unwrap_or_default());
@@ -238,6 +256,8 @@ impl Judge {
             }
             ["remember", more] if done => self.remember(line, more, result),
             ["save"] if done => self.save(line, result),
+            ["evade", _] => self.check_evasion(line, result),
+            ["pause", ms, _] if done => self.paused(line, ms),
             ["alarm", name, after] if done => {
                 line.alarms
                     .insert((*name).into(), Instant::now() + time(after));
@@ -310,7 +330,7 @@ impl Judge {
 
     fn save(&mut self, line: &Line, result: &str) {
         if self.is_removable(line) {
-            return;
+            return self.check_inheritance(line, result);
         }
         let affinity = self.has_affinity(line);
         let room = if affinity {
@@ -369,7 +389,15 @@ impl Judge {
     }
 
     fn may_fail(&self, line: &Line) -> bool {
-        let words = ["trap", "always", "forever", "3000", "recurse", "allocate"];
+        let words = [
+            "trap",
+            "always",
+            "forever",
+            "evade",
+            OVERLONG_MS,
+            "recurse",
+            "allocate",
+        ];
         let room = self.plan.peers.iter();
         room.filter(|peer| peer.function == line.function)
             .filter(|peer| peer.room == line.room || !self.has_affinity(line))
@@ -385,6 +413,9 @@ impl Judge {
         line.changed.notify_one();
         let stem = reason.split(" after ").next().unwrap_or_default();
         self.count(&format!("closed {code} {stem}"));
+        if code == 1012 {
+            self.check_drained(&line);
+        }
         if !line.leaving && !self.may_close(&line, code, reason) {
             let text = format!("closed with {code} `{reason}`");
             self.blame("reasons", &text, &line);
@@ -405,8 +436,8 @@ impl Judge {
             }
             // A stack of its own in memory overflows into a trap.
             (1011, Some("trap")) => self.faults(line, &["trap", "always", "recurse"]),
-            (1011, Some("cpu_timeout")) => self.faults(line, &["forever"]),
-            (1011, Some("handler_timeout")) => self.faults(line, &["3000"]),
+            (1011, Some("cpu_timeout")) => self.faults(line, &["forever", "evade"]),
+            (1011, Some("handler_timeout")) => self.faults(line, &[OVERLONG_MS, "evade"]),
             (1011, Some("stack overflow")) => self.faults(line, &["recurse"]),
             (1011, Some("memory_bytes")) => self.faults(line, &["allocate"]),
             (1013, _) if reason.contains("keeps failing") => plan
@@ -414,7 +445,7 @@ impl Judge {
                 .iter()
                 .any(|peer| peer.function == line.function && peer.room.starts_with('d')),
             (1013, _) if reason.contains("outbox") => line.lossy,
-            (1013, _) if reason.contains("no instance") => plan.server.instances.is_some(),
+            (1013, _) if reason.contains("no instance") => !self.has_places_for_all(),
             (1012, _) => plan.drains() || self.is_removable(line),
             (1001, _) if reason == "connection_time is up" => {
                 function.is_some_and(|function| function.connection_time)
@@ -437,7 +468,7 @@ impl Judge {
         let fine = match status {
             503 => true,
             403 => query.contains("reject"),
-            404 => self.is_removable(line),
+            404 => self.is_removable(line) || plan.leaves(line.function),
             0 => self.down || plan.has(|act| matches!(act, Act::Terminate | Act::Kill)),
             502 | 504 => self.may_fail(line),
             _ => false,
@@ -474,9 +505,11 @@ impl Judge {
             let Some(first) = line.pending.front() else {
                 continue;
             };
-            let since = line
-                .deaf_until
-                .map_or(first.sent, |until| until.max(first.sent));
+            let Some(owed) = self.is_owed_since(&line) else {
+                continue;
+            };
+            let since = owed.max(first.sent);
+            let since = line.deaf_until.map_or(since, |until| until.max(since));
             if Instant::now().saturating_duration_since(since) > STUCK {
                 let text = format!("`{}` is not answered for {STUCK:?}", first.script);
                 line.told_stuck = true;

@@ -22,6 +22,17 @@ pub struct Line {
     pub(super) sequence: u64,
     pub(super) answered: u64,
     pub(super) handled: u64,
+    /// The version that has answered last.
+    pub(super) version: Option<char>,
+    /// When its handshake was done.
+    pub opened: Instant,
+    /// Of the removable name: which function it is of, if that is certain.
+    pub incarnation: Option<u32>,
+    /// How often it has asked for `save`.
+    pub(super) saves: u64,
+    /// Pings that it was sent, and how many before a long pause.
+    pub pings: u32,
+    pub(super) pings_at_pause: Option<u32>,
     /// Its outbox was flooded: messages may be missing.
     pub lossy: bool,
     /// It has begun to leave by itself.
@@ -59,6 +70,12 @@ impl Line {
             sequence: 0,
             answered: 0,
             handled: 0,
+            version: None,
+            opened: Instant::now(),
+            incarnation: None,
+            saves: 0,
+            pings: 0,
+            pings_at_pause: None,
             lossy: false,
             leaving: false,
             closed_by_others: false,

@@ -13,6 +13,8 @@
     reason = "a test that cannot go on should say so and fail"
 )]
 
+mod deployed;
+mod focus;
 mod generate;
 mod host;
 mod judge;
@@ -32,9 +34,11 @@ use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use judge::Violation;
@@ -66,9 +70,18 @@ struct Arguments {
     /// Another binary than the one that was built with this.
     #[arg(long)]
     binary: Option<PathBuf>,
+    /// Where plans that fail are written, and each run has its files.
+    #[arg(long)]
+    folder: Option<PathBuf>,
     /// How long to shrink a plan that fails, in seconds.
     #[arg(long, default_value_t = 240)]
     shrink: u64,
+    /// How many plans are carried out side by side.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Ends with the first plan that fails.
+    #[arg(long)]
+    first: bool,
     /// Says what happened how often.
     #[arg(long)]
     counts: bool,
@@ -82,7 +95,8 @@ fn main() -> ExitCode {
     if !arguments.filter.is_empty() && !arguments.filter.iter().any(|it| "adversary".contains(it)) {
         return ExitCode::SUCCESS;
     }
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("adversary");
+    let usual = || Path::new(env!("CARGO_TARGET_TMPDIR")).join("adversary");
+    let folder = arguments.folder.clone().unwrap_or_else(usual);
     fs::create_dir_all(&folder).unwrap();
     let setup = Setup {
         binary: arguments
@@ -93,20 +107,7 @@ fn main() -> ExitCode {
         echo: openline_guests::ECHO.into(),
         folder,
     };
-    let (mut held, mut failed) = (0, 0);
-    let begun = Instant::now();
-    let budget = Duration::from_secs(arguments.budget);
-    let plans = plans(&arguments);
-    for plan in plans {
-        if held + failed > 0 && arguments.count.is_none() && begun.elapsed() > budget {
-            break;
-        }
-        if try_plan(&setup, &arguments, plan) {
-            held += 1;
-        } else {
-            failed += 1;
-        }
-    }
+    let (held, failed) = try_plans(&setup, &arguments);
     println!("adversary: {held} passed, {failed} failed");
     match failed {
         0 => ExitCode::SUCCESS,
@@ -114,14 +115,41 @@ fn main() -> ExitCode {
     }
 }
 
-fn plans(arguments: &Arguments) -> Box<dyn Iterator<Item = Plan>> {
+/// Carries out plans side by side; answers how many held and how many failed.
+fn try_plans(setup: &Setup, arguments: &Arguments) -> (usize, usize) {
+    let (held, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let begun = Instant::now();
+    let budget = Duration::from_secs(arguments.budget);
+    let plans = Mutex::new(plans(arguments).enumerate());
+    let is_over = |number: usize| {
+        let late = arguments.count.is_none() && begun.elapsed() > budget;
+        number > 0 && late || arguments.first && failed.load(Ordering::Relaxed) > 0
+    };
+    let work = || {
+        while let Some((number, plan)) = { plans.lock().next() }
+            && !is_over(number)
+        {
+            let counter = match try_plan(setup, arguments, plan) {
+                true => &held,
+                false => &failed,
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+    };
+    std::thread::scope(|scope| {
+        (0..arguments.jobs.max(1)).for_each(|_| _ = scope.spawn(work));
+    });
+    (held.into_inner(), failed.into_inner())
+}
+
+fn plans(arguments: &Arguments) -> Box<dyn Iterator<Item = Plan> + Send> {
     if let Some(file) = &arguments.plan {
         let plan = Plan::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
         return Box::new(std::iter::once(plan));
     }
     let count = arguments.count.unwrap_or(u64::MAX);
     let seeds = (arguments.seed..).take(usize::try_from(count).unwrap());
-    Box::new(seeds.map(generate::plan))
+    Box::new(seeds.map(focus::plan))
 }
 
 fn try_plan(setup: &Setup, arguments: &Arguments, plan: Plan) -> bool {

@@ -4,15 +4,17 @@ use std::fs;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::time::sleep_until;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::host::{self, Process};
 use super::plan::{Act, Component, Plan, REMOVABLE};
 use super::run::World;
 
-/// SIGTERM ends the process within `drain_timeout` (5 s) and what a busy machine
+/// SIGTERM ends the process within `drain_timeout` (12 s) and what a busy machine
 /// needs beside.
-const ENDS_WITHIN: Duration = Duration::from_secs(15);
+const ENDS_WITHIN: Duration = Duration::from_secs(25);
+/// A reload is done within this, on a machine that is busy.
+const RELOADS_WITHIN: Duration = Duration::from_secs(20);
 
 pub async fn work(world: &World, process: &mut Process, plan: &Plan) {
     for timed in &plan.operator {
@@ -34,17 +36,38 @@ async fn act(world: &World, process: &mut Process, act: &Act) {
             component,
             migration,
             weight,
+            pace,
         } => {
-            let weight = weight.map_or_else(String::new, |weight| format!("&weight={weight}"));
-            let query = format!("migration={migration}{weight}");
+            let mut query = String::from("note=plan");
+            for (key, value) in [
+                ("migration", migration.clone()),
+                ("weight", weight.map(|it| it.to_string())),
+                (
+                    "drain_connections_per_second",
+                    pace.map(|it| it.to_string()),
+                ),
+            ] {
+                if let Some(value) = value {
+                    query += &format!("&{key}={value}");
+                }
+            }
             let name = plan_name(world, *function);
-            deploy(world, &name, &query, *component).await;
+            world.judge.borrow_mut().moves(*function);
+            let answer = deploy(world, &name, &query, *component).await;
+            let mut judge = world.judge.borrow_mut();
+            match weight.is_none() && answer["alias_moved"] == true {
+                true => judge.moved(*function, *component, migration.as_deref()),
+                false => judge.lost_sight_of(*function),
+            }
         }
         Act::Add(component, migration) => {
             let query = format!("route=/{REMOVABLE}/%7Broom%7D&migration={migration}");
-            deploy(world, REMOVABLE, &query, *component).await;
+            let answer = deploy(world, REMOVABLE, &query, *component).await;
+            let made = answer["version_is_new"] == true;
+            world.judge.borrow_mut().added(made);
         }
         Act::Remove => {
+            world.judge.borrow_mut().removing();
             ask(
                 world,
                 "DELETE",
@@ -57,23 +80,45 @@ async fn act(world: &World, process: &mut Process, act: &Act) {
         Act::Rollback(function) => {
             let name = plan_name(world, *function);
             let path = format!("/v1/functions/{name}/aliases/live/rollback");
-            ask(world, "POST", &path, "application/json", b"").await;
+            world.judge.borrow_mut().moves(*function);
+            let answer = ask(world, "POST", &path, "application/json", b"").await;
+            let mut judge = world.judge.borrow_mut();
+            match answer["shares"].is_array() {
+                true => judge.rolled_back(*function),
+                false => judge.lost_sight_of(*function),
+            }
         }
-        Act::Weights(function, weight) => weights(world, *function, *weight).await,
+        Act::Weights(function, weight) => {
+            world.judge.borrow_mut().lost_sight_of(*function);
+            weights(world, *function, *weight).await;
+        }
         Act::Reload {
             function,
             settings,
             component,
         } => {
-            {
+            let same = {
                 let mut plan = world.plan.borrow_mut();
                 let now = &mut plan.functions[*function];
                 now.settings = settings.clone();
-                now.component = *component;
+                std::mem::replace(&mut now.component, *component) == *component
+            };
+            world.judge.borrow_mut().configured[*function] = settings.clone();
+            let done = reload(world, process).await;
+            let mut judge = world.judge.borrow_mut();
+            if !(done && same) {
+                judge.lost_sight_of(*function);
             }
-            world.configure(process);
-            process.signal("HUP");
-            world.judge.borrow_mut().count("reload");
+        }
+        Act::Away(function, time) => {
+            for away in [true, false] {
+                world.plan.borrow_mut().functions[*function].away = away;
+                reload(world, process).await;
+                if away {
+                    sleep(Duration::from_millis(*time)).await;
+                }
+            }
+            world.judge.borrow_mut().lost_sight_of(*function);
         }
         Act::Terminate => {
             world.judge.borrow_mut().count("terminate");
@@ -109,7 +154,35 @@ pub async fn end(world: &World, process: &mut Process) {
     process.kill();
 }
 
+/// Has the configuration read anew. Answers whether that is done for certain:
+/// an impatient operator does not wait for it.
+async fn reload(world: &World, process: &mut Process) -> bool {
+    let path = process.log_path();
+    let reloads = || {
+        let log = fs::read_to_string(&path).unwrap_or_default();
+        log.matches("reloaded: ").count()
+    };
+    let before = reloads();
+    world.configure(process);
+    process.signal("HUP");
+    world.judge.borrow_mut().count("reload");
+    if !world.plan.borrow().patient {
+        return false;
+    }
+    let begun = Instant::now();
+    while reloads() == before {
+        if begun.elapsed() > RELOADS_WITHIN {
+            let text = format!("SIGHUP is not answered within {RELOADS_WITHIN:?}");
+            world.judge.borrow_mut().break_rule("process", text);
+            return false;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    true
+}
+
 async fn start(world: &World, process: &mut Process) {
+    world.judge.borrow_mut().lost_sight_of_all();
     if let Err(error) = process.start().await {
         return world.judge.borrow_mut().break_rule("process", error);
     }
@@ -123,10 +196,10 @@ fn plan_name(world: &World, function: usize) -> String {
     world.judge.borrow().name(function)
 }
 
-async fn deploy(world: &World, name: &str, query: &str, component: Component) {
+async fn deploy(world: &World, name: &str, query: &str, component: Component) -> Value {
     let bytes = fs::read(world.component(component)).unwrap();
     let path = format!("/v1/functions/{name}/versions?{query}");
-    ask(world, "POST", &path, "application/wasm", &bytes).await;
+    ask(world, "POST", &path, "application/wasm", &bytes).await
 }
 
 async fn weights(world: &World, function: usize, weight: u32) {

@@ -182,7 +182,10 @@ impl Reader {
                     let _ = self.pongs.try_send(Write::Bytes(answer));
                     return (code, String::from_utf8_lossy(reason).into_owned());
                 }
-                9 => _ = self.pongs.try_send(Write::Bytes(frame(0x8a, &payload))),
+                9 => {
+                    line.borrow_mut().pings += 1;
+                    _ = self.pongs.try_send(Write::Bytes(frame(0x8a, &payload)));
+                }
                 _ => {}
             }
         }

@@ -9,6 +9,12 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+/// How long a call takes that is to be ended by `handler_timeout`: so far past
+/// it that a busy machine is no excuse for one that returns.
+pub const OVERLONG_MS: &str = "13000";
+/// A back-off from this on lasts longer than a plan.
+pub const LONG_BACKOFF_MS: u64 = 60_000;
+
 /// Two versions of a handler that differ in one letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Component {
@@ -23,6 +29,9 @@ pub struct Plan {
     pub functions: Vec<Function>,
     pub peers: Vec<Peer>,
     pub operator: Vec<Timed<Act>>,
+    /// The operator waits for each reload.
+    #[serde(default)]
+    pub patient: bool,
 }
 
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
@@ -46,6 +55,9 @@ pub struct Function {
     pub pings: bool,
     pub fuel: bool,
     pub connection_time: bool,
+    /// It is not in the configuration now.
+    #[serde(default)]
+    pub away: bool,
 }
 
 /// What a reload changes.
@@ -55,8 +67,14 @@ pub struct Settings {
     pub concurrency: u32,
     pub idle_timeout_ms: u64,
     pub backoff: String,
+    #[serde(default = "usual_backoff")]
+    pub backoff_ms: u64,
     pub faults_in_a_row: u32,
     pub migration: String,
+}
+
+fn usual_backoff() -> u64 {
+    50
 }
 
 /// The life of one peer.
@@ -113,8 +131,12 @@ pub enum Act {
     Deploy {
         function: usize,
         component: Component,
-        migration: String,
+        /// None to leave it to what is said elsewhere.
+        migration: Option<String>,
         weight: Option<u32>,
+        /// How many connections are drained in a second.
+        #[serde(default)]
+        pace: Option<u32>,
     },
     Rollback(usize),
     Weights(usize, u32),
@@ -124,6 +146,8 @@ pub enum Act {
         settings: Settings,
         component: Component,
     },
+    /// Leaves the configuration, and comes back after so many milliseconds.
+    Away(usize, u64),
     /// SIGTERM, and start again.
     Terminate,
     /// kill -9, and start again.
@@ -165,11 +189,13 @@ impl Plan {
         let configured = |function: &Function| drains(&function.settings.migration);
         self.functions.iter().any(configured)
             || self.has(|act| match act {
-                Act::Deploy { migration, .. } | Act::Add(_, migration) => drains(migration),
+                Act::Deploy { migration, .. } => migration.as_deref().is_some_and(drains),
+                Act::Add(_, migration) => drains(migration),
                 Act::Reload { settings, .. } => drains(&settings.migration),
                 // Back to a version with whatever migration it was deployed.
-                Act::Rollback(_) => self
-                    .has(|act| matches!(act, Act::Deploy { migration, .. } if drains(migration))),
+                Act::Rollback(_) => self.has(
+                    |act| matches!(act, Act::Deploy { migration: Some(it), .. } if drains(it)),
+                ),
                 _ => false,
             })
     }
@@ -198,7 +224,7 @@ impl Plan {
     /// The configuration file, with the settings that are in force.
     pub fn toml(&self, components: impl Fn(Component) -> String) -> String {
         let mut text = String::from(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\npage = \"loopback\"\nrequest_timeout = \"3 s\"\nclose_timeout = \"1 s\"\ndrain_timeout = \"5 s\"\n",
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\npage = \"loopback\"\nrequest_timeout = \"3 s\"\nclose_timeout = \"1 s\"\ndrain_timeout = \"12 s\"\n",
         );
         if self.server.data {
             text += "data = \"data\"\n";
@@ -212,6 +238,9 @@ impl Plan {
             }
         }
         for (number, function) in self.functions.iter().enumerate() {
+            if function.away {
+                continue;
+            }
             let name = self.function_name(number);
             let component = components(function.component);
             let _ = write!(text, "{}", function.toml(&name, &component));
@@ -227,13 +256,15 @@ impl Function {
             concurrency,
             idle_timeout_ms,
             backoff,
+            backoff_ms,
             faults_in_a_row,
             migration,
         } = &self.settings;
+        let backoff_max_ms = 6 * backoff_ms;
         let mut text = format!(
             "\n[[function]]\nname = \"{name}\"\ncomponent = \"{component}\"\nroute = \"/{name}/{{room}}\"\nmigration = \"{migration}\"\n\
              [function.instance]\nconcurrency = {concurrency}\ninstances = {instances}\nidle_timeout = \"{idle_timeout_ms} ms\"\n\
-             faults_in_a_row = {faults_in_a_row}\nbackoff_time = \"50 ms\"\nbackoff_time_max = \"300 ms\"\nbackoff = \"{backoff}\"\n"
+             faults_in_a_row = {faults_in_a_row}\nbackoff_time = \"{backoff_ms} ms\"\nbackoff_time_max = \"{backoff_max_ms} ms\"\nbackoff = \"{backoff}\"\n"
         );
         if self.affinity {
             text += "affinity = \"room\"\n";
@@ -288,6 +319,7 @@ impl fmt::Display for Plan {
                 concurrency,
                 idle_timeout_ms,
                 backoff,
+                backoff_ms,
                 faults_in_a_row,
                 migration,
             } = &function.settings;
@@ -297,7 +329,7 @@ impl fmt::Display for Plan {
             };
             write!(
                 f,
-                "; {kind}{} {instances}x{concurrency}, idle {idle_timeout_ms} ms, back-off {backoff}/{faults_in_a_row}, {migration}, outbox {}",
+                "; {kind}{} {instances}x{concurrency}, idle {idle_timeout_ms} ms, back-off {backoff}/{faults_in_a_row} {backoff_ms} ms, {migration}, outbox {}",
                 if function.affinity { " by room" } else { "" },
                 function.outbox_overflow,
             )?;

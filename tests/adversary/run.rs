@@ -181,12 +181,20 @@ impl World {
         let path = format!("/{name}/{}{}", peer.room, peer.query);
         for _ in 0..TRIES {
             self.up().await;
-            let start = self.judge.borrow().start;
+            let (start, removable) = {
+                let judge = self.judge.borrow();
+                (judge.start, judge.removable_now())
+            };
             let line = Line::new(peer.number, peer.function, &peer.room, start);
             let line = Rc::new(RefCell::new(line));
             let opened = peer::connect(self.address.get(), &path, &self.judge, &line).await;
             let status = match opened {
                 Ok(wire) => {
+                    // No removal and no deploy meanwhile.
+                    let now = self.judge.borrow().removable_now();
+                    let same = removable.filter(|it| now == Some(*it));
+                    line.borrow_mut().incarnation = same;
+                    line.borrow_mut().opened = Instant::now();
                     self.judge.borrow_mut().lines.push(Rc::clone(&line));
                     return Some((line, wire));
                 }

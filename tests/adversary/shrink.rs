@@ -93,7 +93,7 @@ impl Shrinking<'_> {
         (0..TRIES).any(|_| {
             let left = self.until.checked_duration_since(Instant::now());
             left.is_some_and(|left| left > Duration::ZERO) && {
-                let outcome = self.setup.run(plan, "shrinking");
+                let outcome = self.setup.run(plan, &format!("shrinking-{}", plan.seed));
                 let mut violations = outcome.violations.iter();
                 violations.any(|violation| violation.invariant == self.invariant)
             }

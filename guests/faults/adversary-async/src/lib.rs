@@ -48,7 +48,7 @@ impl AsyncHandler for Adversary {
     }
 
     async fn alarm(&self, connection: Option<&Connection>, alarm: Alarm) {
-        Script::alarm(connection, &alarm);
+        self.0.alarm(connection, &alarm, false);
     }
 
     fn hibernate(&self) {

@@ -46,7 +46,7 @@ impl Handler for Adversary {
     }
 
     fn alarm(&mut self, connection: Option<&Connection>, alarm: Alarm) {
-        Script::alarm(connection, &alarm);
+        self.0.alarm(connection, &alarm, true);
     }
 
     fn hibernate(&mut self) {

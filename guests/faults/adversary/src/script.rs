@@ -5,7 +5,9 @@
 //!
 //! - `echo TEXT`, `compute MS`, `block MS` (a blocking wait), `sleep MS` (an
 //!   await in the asynchronous handler), `allocate KIB`, `recurse`, `trap`,
-//!   `forever`, `print LINES`.
+//!   `forever`, `print LINES`. `trap-in LETTER` traps in that version only.
+//!   `evade MS` computes for so long with naps of a nanosecond; answers `evaded`
+//!   if that was far more than any rest has made up for.
 //! - `remember N`: adds to a number in memory that `hibernate` saves; answers
 //!   the sum. `save`: adds one to a number in the state, with `save_if`; answers
 //!   the sum and how many conflicts there were.
@@ -19,9 +21,11 @@
 //! - `close`, `close-other CONNECTION`, `terminate` (no answer),
 //!   `terminate-other CONNECTION`.
 //!
-//! The log has a line for each `open`, `close`, `alarm` and `hibernate`.
+//! The log has a line for each `open`, `close`, `alarm` and `hibernate`, and for
+//! an alarm that is called after this instance has cleared it.
 
 use std::cell::RefCell;
+use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -41,6 +45,8 @@ pub(crate) struct Script {
     instance: u64,
     remembered: RefCell<Option<i64>>,
     held: RefCell<Vec<Connection>>,
+    /// Names of alarms without a connection that were cleared here.
+    cleared: RefCell<HashSet<String>>,
 }
 
 /// What a step has come to.
@@ -58,6 +64,7 @@ impl Default for Script {
             instance: RandomState::new().hash_one(()) & 0xff_ffff,
             remembered: RefCell::default(),
             held: RefCell::default(),
+            cleared: RefCell::default(),
         }
     }
 }
@@ -99,8 +106,13 @@ impl Script {
         eprintln!("@close {}", here.id());
     }
 
-    pub(crate) fn alarm(connection: Option<&Connection>, alarm: &Alarm) {
+    /// `alone` says that calls of an instance never overlap: then an alarm that
+    /// is called after its clear had not begun before.
+    pub(crate) fn alarm(&self, connection: Option<&Connection>, alarm: &Alarm, alone: bool) {
         let Alarm { name, attempt } = alarm;
+        if alone && connection.is_none() && self.cleared.borrow().contains(name) {
+            eprintln!("@alarm-after-clear {name}");
+        }
         eprintln!("@alarm {name} {attempt}");
         let traps = name.starts_with("always") || name.starts_with("trap") && *attempt < 2;
         assert!(!traps, "asked for");
@@ -170,10 +182,17 @@ impl Script {
                 here.clear_alarm(word(1));
                 "ok".into()
             }
-            "key-alarm" => said(alarms::set(word(1), time)),
-            "key-durable" => said(alarms::set_durable(word(1), time)),
+            "key-alarm" => {
+                self.cleared.borrow_mut().remove(word(1));
+                said(alarms::set(word(1), time))
+            }
+            "key-durable" => {
+                self.cleared.borrow_mut().remove(word(1));
+                said(alarms::set_durable(word(1), time))
+            }
             "key-clear" => {
                 alarms::clear(word(1));
+                self.cleared.borrow_mut().insert(word(1).to_owned());
                 "ok".into()
             }
             "hold" => match connection(word(1)) {
@@ -198,6 +217,11 @@ impl Script {
                 other.terminate();
                 "ok".into()
             }),
+            "evade" => evade(Duration::from_millis(number(1))),
+            "trap-in" => {
+                assert!(!word(1).starts_with(version()), "asked for");
+                "ok".into()
+            }
             fault => {
                 misbehave(fault, number(1));
                 "ok".into()
@@ -239,6 +263,37 @@ fn misbehave(how: &str, number: u64) {
         "print" => (0..number).for_each(|line| eprintln!("line {line}")),
         "trap" => panic!("asked for"),
         _ => {}
+    }
+}
+
+/// Computes without a rest that is worth the name. A busy machine makes rests
+/// longer and computing slower, so both are measured: what was computed is
+/// counted in units that each take as long as the fastest has taken.
+fn evade(time: Duration) -> String {
+    const RUN: Duration = Duration::from_millis(40);
+    const UNIT: u32 = 10_000;
+    // Three times `cpu_timeout` in the plans.
+    const FAR: Duration = Duration::from_millis(300);
+    let began = Instant::now();
+    let (mut units, mut rested, mut fastest) = (0u32, Duration::ZERO, Duration::MAX);
+    while began.elapsed() < time {
+        let run = Instant::now();
+        while run.elapsed() < RUN {
+            let unit = Instant::now();
+            for _ in 0..UNIT {
+                black_box(());
+            }
+            fastest = fastest.min(unit.elapsed());
+            units += 1;
+        }
+        let nap = Instant::now();
+        std::thread::sleep(Duration::from_nanos(1));
+        rested += nap.elapsed();
+    }
+    let computed = fastest.saturating_mul(units);
+    match computed.saturating_sub(rested) > FAR {
+        true => "evaded".into(),
+        false => "ok".into(),
     }
 }
 
