@@ -44,6 +44,7 @@ pub fn plan(seed: u64) -> Plan {
         server,
         functions,
         peers,
+        strangers: Vec::new(),
         operator,
     }
 }
@@ -71,6 +72,7 @@ fn settings(rng: &mut Rng) -> Settings {
         backoff: pick(rng, &["wait", "wait", "refuse"]).into(),
         faults_in_a_row: rng.u32(0..=3),
         migration: migration(rng),
+        responses: Vec::new(),
     }
 }
 
@@ -89,6 +91,7 @@ fn function(rng: &mut Rng) -> Function {
         pings: rng.bool(),
         fuel: chance(rng, 15),
         connection_time: chance(rng, 15),
+        memory_mib: None,
     }
 }
 
@@ -128,6 +131,7 @@ fn peers(rng: &mut Rng, functions: &[Function], wild: &Wild) -> Vec<Peer> {
             query: if observes { String::new() } else { query },
             at_ms: if observes { 0 } else { rng.u64(0..LENGTH_MS) },
             steps,
+            narrow: false,
             leave: match observes {
                 true => Leave::Stay,
                 false => pick(

@@ -124,7 +124,7 @@ impl Judge {
         }
     }
 
-    fn blame(&mut self, invariant: &'static str, text: &str, line: &Line) {
+    pub(super) fn blame(&mut self, invariant: &'static str, text: &str, line: &Line) {
         let (peer, room) = (line.peer, &line.room);
         let name = self.plan.function_name(line.function);
         let text = format!("{text} (peer {peer} at /{name}/{room})");
@@ -147,9 +147,9 @@ impl Judge {
             script: script.into(),
             sent: Instant::now(),
         });
-        if script.starts_with("flood") {
-            line.lossy = true;
-        }
+        line.lossy |= script.starts_with("flood") || self.may_lose(&line, script);
+        line.closes_itself |= script.starts_with("close") || script.starts_with("terminate");
+        line.carried.say(script);
         (sequence, text)
     }
 
@@ -184,9 +184,17 @@ impl Judge {
                     self.blame("once", &format!("`{text}` came twice"), &line);
                 }
             }
-            _ => {}
+            _ => _ = self.hear_carried(&mut line, text),
         }
         line.changed.notify_one();
+    }
+
+    /// Whether a script may cost the connection answers, or its end: a burst
+    /// does, but where the newest is dropped, which is the burst itself.
+    fn may_lose(&self, line: &Line, script: &str) -> bool {
+        let function = self.plan.functions.get(line.function);
+        let keeps = function.is_some_and(|function| function.outbox_overflow == "drop-newest");
+        script.starts_with("burst") && !keeps
     }
 
     /// In order, and each message counted once.
@@ -232,6 +240,9 @@ impl Judge {
         let words: Vec<&str> = step.split(' ').collect();
         let time = |word: &str| Duration::from_millis(word.parse().unwrap_or_default());
         let done = !result.starts_with("error");
+        if result == "error unavailable" && !self.plan.fills_disk() && !self.is_removable(line) {
+            self.blame("state", &format!("`{step}`: the host cannot write"), line);
+        }
         match words.as_slice() {
             ["echo", text] if *text != result => {
                 self.blame("order", &format!("echo of `{text}` is `{result}`"), line);
@@ -272,7 +283,7 @@ impl Judge {
                 self.publish(line, Some((*channel).into()), message, sent);
             }
             ["broadcast", id] if done => self.publish(line, None, format!("B {id}"), sent),
-            _ => {}
+            words => self.step_carried(line, words, result, sent),
         }
     }
 
@@ -342,9 +353,11 @@ impl Judge {
             return;
         };
         alarm.calls += 1;
+        // What a full disk did not take may come back with the next process.
+        let excused = alarm.durable && self.plan.fills_disk();
         let late = alarm
             .cleared
-            .filter(|cleared| cleared.elapsed() > UNDER_WAY);
+            .filter(|cleared| cleared.elapsed() > UNDER_WAY && !excused);
         if let Some(cleared) = late {
             let after = cleared.elapsed().as_millis();
             let text =
@@ -364,16 +377,18 @@ impl Judge {
             let near = peer.function == line.function && (!affinity || peer.room == line.room);
             let counts = peer.number == line.peer || shared && near;
             // An alarm of an affinity value is a call of its own.
-            counts && Plan::says(peer, words)
+            counts && (Plan::says(peer, words) || words.contains(&"trap") && peer.may_trap())
         })
     }
 
     fn may_fail(&self, line: &Line) -> bool {
-        let words = ["trap", "always", "forever", "3000", "recurse", "allocate"];
+        let words = [
+            "trap", "always", "forever", "3000", "recurse", "allocate", "doom", "deep",
+        ];
         let room = self.plan.peers.iter();
         room.filter(|peer| peer.function == line.function)
             .filter(|peer| peer.room == line.room || !self.has_affinity(line))
-            .any(|peer| Plan::says(peer, &words) || peer.query.contains("trap"))
+            .any(|peer| Plan::says(peer, &words) || peer.may_trap())
     }
 
     /// Every ending has a reason, and one that this plan can cause.
@@ -381,6 +396,7 @@ impl Judge {
         let mut line = line.borrow_mut();
         line.note(self.began, &format!("closed {code} {reason}"));
         line.ended = Some((code, reason.into()));
+        line.carried.ended = (code != 1006).then(Instant::now);
         line.changed.notify_waiters();
         line.changed.notify_one();
         let stem = reason.split(" after ").next().unwrap_or_default();
@@ -404,10 +420,15 @@ impl Judge {
                     || line.lossy
             }
             // A stack of its own in memory overflows into a trap.
-            (1011, Some("trap")) => self.faults(line, &["trap", "always", "recurse"]),
+            (1011, Some("trap")) => self.faults(line, &["trap", "always", "recurse", "doom"]),
             (1011, Some("cpu_timeout")) => self.faults(line, &["forever"]),
-            (1011, Some("handler_timeout")) => self.faults(line, &["3000"]),
-            (1011, Some("stack overflow")) => self.faults(line, &["recurse"]),
+            (1011, Some("handler_timeout")) => {
+                // A stream waits for its peer; a process that stands still waits
+                // for nobody.
+                self.faults(line, &["3000", "stream", "burst"])
+                    || plan.has(|act| matches!(act, Act::Freeze(_)))
+            }
+            (1011, Some("stack overflow")) => self.faults(line, &["recurse", "deep"]),
             (1011, Some("memory_bytes")) => self.faults(line, &["allocate"]),
             (1013, _) if reason.contains("keeps failing") => plan
                 .peers
@@ -439,11 +460,28 @@ impl Judge {
             403 => query.contains("reject"),
             404 => self.is_removable(line),
             0 => self.down || plan.has(|act| matches!(act, Act::Terminate | Act::Kill)),
+            502 if query.contains("answer") => !query.contains("most"),
             502 | 504 => self.may_fail(line),
             _ => false,
         };
         if !fine {
             self.blame("reasons", &format!("refused with {status}"), line);
+        }
+    }
+
+    /// The disk takes nothing from now on: what instances keep in memory until
+    /// they hibernate may be lost.
+    pub fn fill_disk(&mut self) {
+        self.count("full disk");
+        self.forgot = true;
+    }
+
+    /// A handshake was accepted.
+    pub fn accepted(&mut self, line: &Line, query: &str) {
+        let bad = query.strip_prefix("?answer=");
+        if let Some(kind) = bad.filter(|kind| *kind != "most") {
+            let text = format!("an answer to the handshake with a bad `{kind}` is accepted");
+            self.blame("handshake", &text, line);
         }
     }
 
@@ -491,7 +529,7 @@ impl Judge {
         let now = Instant::now();
         self.lines.iter().find_map(|each| {
             let line = each.borrow();
-            if line.ended.is_some() || line.lossy || line.start != self.start {
+            if line.ended.is_some() || line.may_miss() || line.start != self.start {
                 return None;
             }
             let overdue = line.alarms.iter().find(|(name, due)| {
@@ -527,7 +565,7 @@ impl Judge {
                 let line = line.borrow();
                 line.function == function
                     && line.ended.is_none()
-                    && !line.lossy
+                    && !line.may_miss()
                     && line.born.is_some_and(|born| born < set)
             })
         };

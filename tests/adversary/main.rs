@@ -13,6 +13,7 @@
     reason = "a test that cannot go on should say so and fail"
 )]
 
+mod carried;
 mod generate;
 mod host;
 mod judge;
@@ -26,6 +27,8 @@ mod plan;
 mod raw;
 mod run;
 mod shrink;
+mod strangers;
+mod swarm;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -121,7 +124,7 @@ fn plans(arguments: &Arguments) -> Box<dyn Iterator<Item = Plan>> {
     }
     let count = arguments.count.unwrap_or(u64::MAX);
     let seeds = (arguments.seed..).take(usize::try_from(count).unwrap());
-    Box::new(seeds.map(generate::plan))
+    Box::new(seeds.map(generate::plan).map(swarm::widen))
 }
 
 fn try_plan(setup: &Setup, arguments: &Arguments, plan: Plan) -> bool {
