@@ -1,6 +1,6 @@
 //! The invariants: models of what a host owes its peers, fed with everything
 //! that peers hear. The list is that of ARCHITECTURE.md, *Invariants*; each
-//! violation begins with the word of one of them.
+//! violation begins with the word of a check in `checks.rs`.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::checks::CHECKS;
 use super::line::{Line, Pending};
 use super::plan::{Act, Plan, REMOVABLE};
 
@@ -113,6 +114,8 @@ impl Judge {
     }
 
     fn break_by(&mut self, invariant: &'static str, text: String, trail: Vec<String>) {
+        let known = CHECKS.iter().any(|(check, _)| *check == invariant);
+        assert!(known || invariant == "harness", "no check is `{invariant}`");
         if self.violations.len() < VIOLATIONS_MAX {
             let at = self.began.elapsed().as_millis();
             let text = format!("at {at} ms: {text}");

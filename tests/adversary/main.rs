@@ -14,6 +14,7 @@
 )]
 
 mod carried;
+mod checks;
 mod generate;
 mod host;
 mod judge;

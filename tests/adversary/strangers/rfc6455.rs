@@ -14,6 +14,8 @@ pub struct Owed {
     pub echoes: Vec<(u8, Vec<u8>)>,
     pub pings: Vec<Vec<u8>>,
     pub end: End,
+    /// The bytes end within a frame: what follows belongs to it.
+    pub is_cut: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -118,7 +120,13 @@ pub fn owed(mut bytes: &[u8]) -> Owed {
             }
         }
     };
-    Owed { echoes, pings, end }
+    let is_cut = matches!(end, End::Open(_)) && !bytes.is_empty();
+    Owed {
+        echoes,
+        pings,
+        end,
+        is_cut,
+    }
 }
 
 impl Header {

@@ -137,7 +137,7 @@ async fn converse(
             STUCK,
         )
         .await;
-        if paid && stranger.ending == Ending::Close && due.frames.is_some() {
+        if paid && due.closes(stranger) {
             let _ = write.write_all(&close_frame(1000, b"")).await;
             until(&|heard| heard.ended, ENDS_WITHIN).await;
         } else {
@@ -246,6 +246,13 @@ impl Due {
             Some(owed) => matches!(owed.end, End::Violation(_) | End::Closed(_) | End::Any),
             None => self.is_cut,
         }
+    }
+
+    /// Whether the stranger ends it with a close frame: within a frame it would
+    /// be none.
+    fn closes(&self, stranger: &Stranger) -> bool {
+        let between = self.frames.as_ref().is_some_and(|owed| !owed.is_cut);
+        stranger.ending == Ending::Close && between
     }
 
     /// Whether all has come but for the end.
