@@ -370,14 +370,8 @@ impl Due {
             (End::Closed(code), None) => Err(format!("its close {code:?} is not answered")),
             (End::Open(_), _) if half => Ok("half"),
             (End::Open(codes), Some(Some(code))) if codes.contains(&code) => Ok("violation, early"),
-            (End::Open(_), Some(Some(1000))) if whole && stranger.ending == Ending::Close => {
-                Ok("open")
-            }
-            (End::Open(_), None) if whole && stranger.ending == Ending::Silent && !heard.ended => {
-                Ok("silent")
-            }
-            // In the middle of a frame a close frame is none.
-            (End::Open(_), None) if whole && stranger.ending == Ending::Close => Ok("cut"),
+            (End::Open(_), Some(Some(1000))) if whole && self.closes(stranger) => Ok("open"),
+            (End::Open(_), None) if whole && !heard.ended && !self.closes(stranger) => Ok("silent"),
             (End::Open(codes), close) => Err(format!(
                 "closed with {close:?} (ended: {}), {}; allowed are {codes:?}",
                 heard.ended,
