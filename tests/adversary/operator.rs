@@ -81,12 +81,7 @@ async fn act(world: &World, process: &mut Process, act: &Act) {
             end(world, process).await;
             start(world, process).await;
         }
-        Act::Freeze(time) => {
-            world.judge.borrow_mut().count("freeze");
-            process.signal("STOP");
-            sleep(Duration::from_millis(*time)).await;
-            process.signal("CONT");
-        }
+        Act::Freeze(time) => freeze(world, process, *time).await,
         Act::FillDisk => {
             world.judge.borrow_mut().fill_disk();
             process.fill_disk(true);
@@ -99,6 +94,14 @@ async fn act(world: &World, process: &mut Process, act: &Act) {
             start(world, process).await;
         }
     }
+}
+
+/// The process stands still for a while.
+async fn freeze(world: &World, process: &mut Process, time_ms: u64) {
+    world.judge.borrow_mut().count("freeze");
+    process.signal("STOP");
+    sleep(Duration::from_millis(time_ms)).await;
+    process.signal("CONT");
 }
 
 /// A graceful end.

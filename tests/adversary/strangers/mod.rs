@@ -1,11 +1,12 @@
 //! Peers below the level of WebSocket: any bytes, cut anywhere, with any pause.
 //!
 //! A stranger is data: requests, frames, where what it sends is cut, and how it
-//! leaves. `rfc6455` says what it has to hear, `run` lets it live and compares.
-//! What a strict stranger hears is determined by its bytes alone: it speaks to
-//! a function that echoes.
+//! leaves. `rfc6455` says what it has to hear, `run` lets it live and `judge`
+//! compares. What a strict stranger hears follows from its bytes alone: it
+//! speaks to a function that echoes.
 
 pub mod generate;
+mod judge;
 mod request;
 mod rfc6455;
 pub mod run;

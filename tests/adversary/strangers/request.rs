@@ -93,8 +93,7 @@ pub fn text(kind: &str, path: &str) -> String {
         _ => None,
     };
     headers.retain(|(name, _)| Some(*name) != absent);
-    let mut more = |name: &'static str, value: &str| headers.push((name, value.to_owned()));
-    let mut body = "";
+    more(kind, &mut headers);
     match kind {
         "not-found" => line = "GET /nothing/here/at/all HTTP/1.1".into(),
         "live" => line = "GET /.openline/live HTTP/1.1".into(),
@@ -102,6 +101,30 @@ pub fn text(kind: &str, path: &str) -> String {
         "http-1.0" => line = format!("GET {path} HTTP/1.0"),
         "long-path" => line = format!("GET {path}?{} HTTP/1.1", "q".repeat(9 * 1024)),
         "no-http" => line = "hello, is there anybody?".into(),
+        _ => {}
+    }
+    let body = match kind {
+        "body" => "hello",
+        "chunked" => "0\r\n\r\n",
+        _ => "",
+    };
+    let lines = headers
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"));
+    let lines: String = lines.collect();
+    let lines = match kind {
+        "lower-case" => lines
+            .replace("Upgrade", "upgrade")
+            .replace("Sec-WebSocket", "sec-websocket"),
+        _ => lines,
+    };
+    format!("{line}\r\n{lines}\r\n{body}")
+}
+
+/// Headers that a kind has beside those of all.
+fn more(kind: &str, headers: &mut Vec<(&'static str, String)>) {
+    let mut more = |name: &'static str, value: &str| headers.push((name, value.to_owned()));
+    match kind {
         "two-keys" => more("Sec-WebSocket-Key", KEY),
         "two-versions" => more("Sec-WebSocket-Version", "13"),
         "two-hosts" => more("Host", "localhost"),
@@ -117,25 +140,8 @@ pub fn text(kind: &str, path: &str) -> String {
         "too-many-headers" => (0..1200).for_each(|_| more("X", "y")),
         "bad-name" => more("b@d name", "x"),
         "zero-byte" => more("X-Zero", "a\0b"),
-        "body" => {
-            more("Content-Length", "5");
-            body = "hello";
-        }
-        "chunked" => {
-            more("Transfer-Encoding", "chunked");
-            body = "0\r\n\r\n";
-        }
+        "body" => more("Content-Length", "5"),
+        "chunked" => more("Transfer-Encoding", "chunked"),
         _ => {}
     }
-    let lines = headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"));
-    let lines: String = lines.collect();
-    let lines = match kind {
-        "lower-case" => lines
-            .replace("Upgrade", "upgrade")
-            .replace("Sec-WebSocket", "sec-websocket"),
-        _ => lines,
-    };
-    format!("{line}\r\n{lines}\r\n{body}")
 }

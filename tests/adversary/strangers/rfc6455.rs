@@ -48,84 +48,105 @@ struct Message {
     frames: u32,
 }
 
-pub fn owed(mut bytes: &[u8]) -> Owed {
-    let (mut echoes, mut pings) = (Vec::new(), Vec::new());
-    let mut message: Option<Message> = None;
-    // What is broken already, and may be noticed later.
-    let mut early = BTreeSet::new();
-    let end = loop {
-        let Some(header) = Header::read(bytes) else {
-            break End::Open(early);
+pub fn owed(bytes: &[u8]) -> Owed {
+    let mut stream = Stream {
+        rest: bytes,
+        owed: Owed {
+            echoes: Vec::new(),
+            pings: Vec::new(),
+            end: End::Open(BTreeSet::new()),
+            is_cut: false,
+        },
+        message: None,
+        early: BTreeSet::new(),
+    };
+    stream.owed.end = loop {
+        if let Some(end) = stream.frame() {
+            break end;
+        }
+    };
+    let is_open = matches!(stream.owed.end, End::Open(_));
+    stream.owed.is_cut = is_open && !stream.rest.is_empty();
+    stream.owed
+}
+
+/// What has been read of a stream of frames.
+struct Stream<'a> {
+    rest: &'a [u8],
+    owed: Owed,
+    message: Option<Message>,
+    /// What is broken already, and may be noticed later.
+    early: BTreeSet<u16>,
+}
+
+impl Stream<'_> {
+    /// Reads one frame; answers how the stream ends, if it does.
+    fn frame(&mut self) -> Option<End> {
+        let Some(header) = Header::read(self.rest) else {
+            return Some(End::Open(self.early.clone()));
         };
-        let opcode = header.first & 0x0f;
-        let mut broken = header.broken(message.as_ref());
-        let more =
-            bytes.len() > header.bytes + usize::try_from(header.length).unwrap_or(usize::MAX / 2);
-        if broken.contains(&1008) && more {
-            break End::Any;
-        }
-        if broken.contains(&1008) || header.length > MESSAGE_BYTES as u64 {
-            broken.extend(&early);
-            break End::Violation(broken);
-        }
+        let mut broken = header.broken(self.message.as_ref());
         let length = usize::try_from(header.length).unwrap_or(usize::MAX);
-        let Some(payload) = bytes
-            .get(header.bytes..)
-            .and_then(|rest| rest.get(..length))
-        else {
-            early.extend(broken);
-            break End::Open(early);
+        let end = header.bytes.saturating_add(length);
+        if broken.contains(&1008) && self.rest.len() > end {
+            return Some(End::Any);
+        }
+        // These are noticed by the header.
+        if broken.contains(&1008) || header.length > MESSAGE_BYTES as u64 {
+            return Some(self.violation(broken));
+        }
+        let Some(payload) = self.rest.get(header.bytes..end) else {
+            self.early.extend(broken);
+            return Some(End::Open(self.early.clone()));
         };
-        bytes = &bytes[header.bytes + length..];
-        let payload: Vec<u8> = payload
-            .iter()
-            .zip(header.mask.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask)
-            .collect();
+        let masked = payload.iter().zip(header.mask.iter().cycle());
+        let payload: Vec<u8> = masked.map(|(byte, mask)| byte ^ mask).collect();
+        self.rest = &self.rest[end..];
+        let opcode = header.first & 0x0f;
         if opcode == 8 && broken.is_empty() {
             match code_of(&payload) {
-                Ok(code) => break End::Closed(code),
+                Ok(code) => return Some(End::Closed(code)),
                 Err(codes) => broken = codes,
             }
         }
         if !broken.is_empty() {
-            broken.extend(&early);
-            break End::Violation(broken);
+            return Some(self.violation(broken));
         }
         match opcode {
-            9 => pings.push(payload),
+            9 => self.owed.pings.push(payload),
             10 => {}
-            _ => {
-                let begun = message.get_or_insert(Message {
-                    opcode,
-                    payload: Vec::new(),
-                    frames: 0,
-                });
-                begun.payload.extend(payload);
-                begun.frames += 1;
-                let is_text = begun.opcode == 1;
-                let wrong = is_text && is_never_text(&begun.payload);
-                if header.first & 0x80 == 0 {
-                    early.extend(wrong.then_some(1007));
-                    continue;
-                }
-                let Message {
-                    opcode, payload, ..
-                } = message.take().expect("it has just been seen");
-                if is_text && str::from_utf8(&payload).is_err() {
-                    early.insert(1007);
-                    break End::Violation(early);
-                }
-                echoes.push((0x80 | opcode, payload));
-            }
+            _ => return self.data(opcode, &payload, header.first & 0x80 != 0),
         }
-    };
-    let is_cut = matches!(end, End::Open(_)) && !bytes.is_empty();
-    Owed {
-        echoes,
-        pings,
-        end,
-        is_cut,
+        None
+    }
+
+    /// A frame of a message that breaks no rule by itself.
+    fn data(&mut self, opcode: u8, payload: &[u8], last: bool) -> Option<End> {
+        let mut message = self.message.take().unwrap_or(Message {
+            opcode,
+            payload: Vec::new(),
+            frames: 0,
+        });
+        message.payload.extend(payload);
+        message.frames += 1;
+        let is_text = message.opcode == 1;
+        if !last {
+            let wrong = is_text && is_never_text(&message.payload);
+            self.early.extend(wrong.then_some(1007));
+            self.message = Some(message);
+            return None;
+        }
+        if is_text && str::from_utf8(&message.payload).is_err() {
+            return Some(self.violation([1007].into()));
+        }
+        let echo = (0x80 | message.opcode, message.payload);
+        self.owed.echoes.push(echo);
+        None
+    }
+
+    fn violation(&self, mut codes: BTreeSet<u16>) -> End {
+        codes.extend(&self.early);
+        End::Violation(codes)
     }
 }
 
