@@ -278,6 +278,30 @@ impl Carried {
 }
 
 impl Judge {
+    /// Whether a script may cost the connection answers, or its end: a burst
+    /// does, but where the newest is dropped, which is the burst itself.
+    pub fn may_lose(&self, line: &Line, script: &str) -> bool {
+        let function = self.plan.functions.get(line.function);
+        let keeps = function.is_some_and(|function| function.outbox_overflow == "drop-newest");
+        script.starts_with("burst") && !keeps
+    }
+
+    /// The disk takes nothing from now on: what instances keep in memory until
+    /// they hibernate may be lost.
+    pub fn fill_disk(&mut self) {
+        self.count("full disk");
+        self.forgot = true;
+    }
+
+    /// A handshake was accepted.
+    pub fn accepted(&mut self, line: &Line, query: &str) {
+        let bad = query.strip_prefix("?answer=");
+        if let Some(kind) = bad.filter(|kind| *kind != "most") {
+            let text = format!("an answer to the handshake with a bad `{kind}` is accepted");
+            self.blame("handshake", &text, line);
+        }
+    }
+
     /// Hears what `carried` steps have caused; `false` if it is something else.
     pub fn hear_carried(&mut self, line: &mut Line, text: &str) -> bool {
         let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));

@@ -69,7 +69,7 @@ pub struct Judge {
     remembered: HashMap<(usize, String), HashSet<i64>>,
     saved: HashMap<(usize, String), HashSet<i64>>,
     /// What was only in memory has been lost.
-    forgot: bool,
+    pub(super) forgot: bool,
     key_alarms: HashMap<(usize, String), KeyAlarm>,
     /// Calls of alarms that came before the answer of what set them.
     early: HashMap<(usize, String), u32>,
@@ -190,14 +190,6 @@ impl Judge {
             _ => _ = self.hear_carried(&mut line, text),
         }
         line.changed.notify_one();
-    }
-
-    /// Whether a script may cost the connection answers, or its end: a burst
-    /// does, but where the newest is dropped, which is the burst itself.
-    fn may_lose(&self, line: &Line, script: &str) -> bool {
-        let function = self.plan.functions.get(line.function);
-        let keeps = function.is_some_and(|function| function.outbox_overflow == "drop-newest");
-        script.starts_with("burst") && !keeps
     }
 
     /// In order, and each message counted once.
@@ -469,22 +461,6 @@ impl Judge {
         };
         if !fine {
             self.blame("reasons", &format!("refused with {status}"), line);
-        }
-    }
-
-    /// The disk takes nothing from now on: what instances keep in memory until
-    /// they hibernate may be lost.
-    pub fn fill_disk(&mut self) {
-        self.count("full disk");
-        self.forgot = true;
-    }
-
-    /// A handshake was accepted.
-    pub fn accepted(&mut self, line: &Line, query: &str) {
-        let bad = query.strip_prefix("?answer=");
-        if let Some(kind) = bad.filter(|kind| *kind != "most") {
-            let text = format!("an answer to the handshake with a bad `{kind}` is accepted");
-            self.blame("handshake", &text, line);
         }
     }
 
