@@ -331,3 +331,26 @@ async fn a_connection_that_ends_while_it_opens_is_told_of_in_order() {
     drop((client, watcher));
     host.nothing_is_left().await;
 }
+
+#[tokio::test]
+async fn what_came_before_a_bad_close_frame_is_answered_by_a_function_that_waits() {
+    let host = sleeping().await;
+    let bad: [(&[u8], u16); 3] = [(&[3], 1002), (&[3, 232, 0xff], 1007), (&[255, 255], 1002)];
+    for (payload, code) in bad {
+        let mut peer = Raw::upgraded(host.address, "/sleep").await;
+        // One write: the first call has not returned when the rest is read.
+        let frames = [
+            frame(TEXT, b"200"),
+            frame(TEXT, b"1"),
+            frame(PING, b"p"),
+            frame(0x88, payload),
+        ];
+        peer.send(&frames.concat()).await;
+        assert_eq!(peer.read_frame().await, (PONG, b"p".to_vec()));
+        assert_eq!(peer.read_frame().await, (TEXT, b"200".to_vec()));
+        assert_eq!(peer.read_frame().await, (TEXT, b"1".to_vec()));
+        assert_eq!(peer.read_close().await.0, code, "{payload:?}");
+        peer.send(&close_frame(code, b"")).await;
+        assert!(peer.is_ended().await, "the stream was reset");
+    }
+}

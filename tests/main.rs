@@ -38,6 +38,7 @@ mod hibernation;
 mod hints;
 mod identity;
 mod instances;
+mod invariants;
 mod lifetimes;
 mod limits_engine;
 mod limits_gateway;

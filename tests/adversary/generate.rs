@@ -44,6 +44,7 @@ pub fn plan(seed: u64) -> Plan {
         server,
         functions,
         peers,
+        strangers: Vec::new(),
         operator,
         patient: false,
     }
@@ -73,6 +74,7 @@ fn settings(rng: &mut Rng) -> Settings {
         backoff_ms: 50,
         faults_in_a_row: rng.u32(0..=3),
         migration: migration(rng),
+        responses: Vec::new(),
     }
 }
 
@@ -92,6 +94,7 @@ fn function(rng: &mut Rng) -> Function {
         fuel: chance(rng, 15),
         connection_time: chance(rng, 15),
         away: false,
+        memory_mib: None,
     }
 }
 
@@ -131,6 +134,7 @@ fn peers(rng: &mut Rng, functions: &[Function], wild: &Wild) -> Vec<Peer> {
             query: if observes { String::new() } else { query },
             at_ms: if observes { 0 } else { rng.u64(0..LENGTH_MS) },
             steps,
+            narrow: false,
             leave: match observes {
                 true => Leave::Stay,
                 false => pick(

@@ -1,10 +1,11 @@
 //! The real binary under test, and plain HTTP to ask it.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -24,6 +25,8 @@ pub struct Process {
     folder: PathBuf,
     workers: Option<u32>,
     child: Option<Child>,
+    /// Copies what the host says to its log.
+    copying: Option<JoinHandle<()>>,
     pub address: SocketAddr,
     pub admin: SocketAddr,
 }
@@ -42,6 +45,7 @@ impl Process {
             folder: folder.into(),
             workers,
             child: None,
+            copying: None,
             address: nowhere,
             admin: nowhere,
         }
@@ -62,20 +66,30 @@ impl Process {
     pub async fn start(&mut self) -> Result<(), String> {
         let mut log = self.log();
         writeln!(log, "{START}").unwrap();
-        let mut command = Command::new(&self.binary);
+        // The disk is filled by a limit on files, which is an error and no
+        // signal to who ignores that. The log is none of those files: it comes
+        // through a pipe.
+        let (mut said, says) = io::pipe().unwrap();
+        let mut command = Command::new("sh");
         command
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(&self.binary)
             .args(["serve", "--config", "openline.toml"])
             .current_dir(&self.folder)
             .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
             .env_remove("OPENLINE_LOG")
             .env("RUST_BACKTRACE", "1")
             .stdin(Stdio::null())
-            .stdout(log.try_clone().unwrap())
-            .stderr(log);
+            .stdout(says.try_clone().unwrap())
+            .stderr(says);
         if let Some(workers) = self.workers {
             command.env("TOKIO_WORKER_THREADS", workers.to_string());
         }
         self.child = Some(command.spawn().unwrap());
+        // It holds this process's ends of the pipe.
+        drop(command);
+        let copy = move || _ = io::copy(&mut said, &mut log);
+        self.copying = Some(std::thread::spawn(copy));
         let begun = Instant::now();
         while begun.elapsed() < START_MAX {
             if let Some(code) = self.exited() {
@@ -127,6 +141,36 @@ impl Process {
             let _ = child.kill();
             let _ = child.wait();
         }
+        // A compiler of the host's may have the pipe still: it ends soon.
+        if let Some(copying) = self.copying.take() {
+            let _ = copying.join();
+        }
+    }
+
+    /// Nothing that is written to a file is taken any more, or all of it again.
+    #[cfg(target_os = "linux")]
+    pub fn fill_disk(&self, full: bool) {
+        use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
+        let Some(pid) = self
+            .child
+            .as_ref()
+            .and_then(|child| Pid::from_raw(i32::try_from(child.id()).ok()?))
+        else {
+            return;
+        };
+        let usual = getrlimit(Resource::Fsize);
+        let limit = Rlimit {
+            current: if full { Some(0) } else { usual.current },
+            ..usual
+        };
+        // It may have ended.
+        let _ = prlimit(Some(pid), Resource::Fsize, limit);
+    }
+
+    /// Only Linux changes the limits of a process that runs.
+    #[cfg(not(target_os = "linux"))]
+    pub fn fill_disk(&self, _full: bool) {
+        println!("  the disk is not filled: this system has no `prlimit`");
     }
 
     fn log(&self) -> File {

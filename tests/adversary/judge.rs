@@ -1,6 +1,6 @@
 //! The invariants: models of what a host owes its peers, fed with everything
 //! that peers hear. The list is that of ARCHITECTURE.md, *Invariants*; each
-//! violation begins with the word of one of them.
+//! violation begins with the word of a check in `checks.rs`.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap, HashSet};
@@ -9,9 +9,10 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::checks::CHECKS;
 use super::deployed::Deployed;
 use super::line::{Line, Pending};
-use super::plan::{Act, OVERLONG_MS, Plan, REMOVABLE, Settings};
+use super::plan::{Plan, REMOVABLE, Settings};
 
 /// The longest that an answer may take, whatever else happens: far past every
 /// time in the configuration, for a machine that is busy.
@@ -69,7 +70,7 @@ pub struct Judge {
     remembered: HashMap<(usize, String), HashSet<i64>>,
     saved: HashMap<(usize, String), HashSet<i64>>,
     /// What was only in memory has been lost.
-    forgot: bool,
+    pub(super) forgot: bool,
     key_alarms: HashMap<(usize, String), KeyAlarm>,
     /// Calls of alarms that came before the answer of what set them.
     early: HashMap<(usize, String), u32>,
@@ -120,6 +121,8 @@ impl Judge {
     }
 
     fn break_by(&mut self, invariant: &'static str, text: String, trail: Vec<String>) {
+        let known = CHECKS.iter().any(|(check, _)| *check == invariant);
+        assert!(known || invariant == "harness", "no check is `{invariant}`");
         if self.violations.len() < VIOLATIONS_MAX {
             let at = self.began.elapsed().as_millis();
             let text = format!("at {at} ms: {text}");
@@ -155,9 +158,9 @@ impl Judge {
             sent: Instant::now(),
         });
         line.saves += script.matches("save").count() as u64;
-        if script.starts_with("flood") {
-            line.lossy = true;
-        }
+        line.lossy |= script.starts_with("flood") || self.may_lose(&line, script);
+        line.closes_itself |= script.starts_with("close") || script.starts_with("terminate");
+        line.carried.say(script);
         (sequence, text)
     }
 
@@ -195,7 +198,7 @@ impl Judge {
                     self.blame("once", &format!("`{text}` came twice"), &line);
                 }
             }
-            _ => {}
+            _ => _ = self.hear_carried(&mut line, text),
         }
         line.changed.notify_one();
     }
@@ -250,6 +253,9 @@ impl Judge {
         let words: Vec<&str> = step.split(' ').collect();
         let time = |word: &str| Duration::from_millis(word.parse().unwrap_or_default());
         let done = !result.starts_with("error");
+        if result == "error unavailable" && !self.plan.fills_disk() && !self.is_removable(line) {
+            self.blame("state", &format!("`{step}`: the host cannot write"), line);
+        }
         match words.as_slice() {
             ["echo", text] if *text != result => {
                 self.blame("order", &format!("echo of `{text}` is `{result}`"), line);
@@ -292,7 +298,7 @@ impl Judge {
                 self.publish(line, Some((*channel).into()), message, sent);
             }
             ["broadcast", id] if done => self.publish(line, None, format!("B {id}"), sent),
-            _ => {}
+            words => self.step_carried(line, words, result, sent),
         }
     }
 
@@ -306,11 +312,11 @@ impl Judge {
         });
     }
 
-    fn is_removable(&self, line: &Line) -> bool {
+    pub fn is_removable(&self, line: &Line) -> bool {
         line.function >= self.plan.functions.len()
     }
 
-    fn has_affinity(&self, line: &Line) -> bool {
+    pub fn has_affinity(&self, line: &Line) -> bool {
         let function = self.plan.functions.get(line.function);
         function.is_some_and(|function| function.affinity)
     }
@@ -362,119 +368,16 @@ impl Judge {
             return;
         };
         alarm.calls += 1;
+        // What a full disk did not take may come back with the next process.
+        let excused = alarm.durable && self.plan.fills_disk();
         let late = alarm
             .cleared
-            .filter(|cleared| cleared.elapsed() > UNDER_WAY);
+            .filter(|cleared| cleared.elapsed() > UNDER_WAY && !excused);
         if let Some(cleared) = late {
             let after = cleared.elapsed().as_millis();
             let text =
                 format!("alarm {name}, attempt {attempt}, {after} ms after its clear was answered");
             self.blame("alarms", &text, line);
-        }
-    }
-
-    /// Faults that may end calls of this connection, by the words that cause
-    /// them: its own, and those of others that may share its instance.
-    fn faults(&self, line: &Line, words: &[&str]) -> bool {
-        let plan = &self.plan;
-        let own = plan.functions.get(line.function);
-        let shared = own.is_none_or(|function| function.component.asynchronous || function.mixed);
-        let affinity = own.is_some_and(|function| function.affinity);
-        plan.peers.iter().any(|peer| {
-            let near = peer.function == line.function && (!affinity || peer.room == line.room);
-            let counts = peer.number == line.peer || shared && near;
-            // An alarm of an affinity value is a call of its own.
-            counts && Plan::says(peer, words)
-        })
-    }
-
-    fn may_fail(&self, line: &Line) -> bool {
-        let words = [
-            "trap",
-            "always",
-            "forever",
-            "evade",
-            OVERLONG_MS,
-            "recurse",
-            "allocate",
-        ];
-        let room = self.plan.peers.iter();
-        room.filter(|peer| peer.function == line.function)
-            .filter(|peer| peer.room == line.room || !self.has_affinity(line))
-            .any(|peer| Plan::says(peer, &words) || peer.query.contains("trap"))
-    }
-
-    /// Every ending has a reason, and one that this plan can cause.
-    pub fn closed(&mut self, line: &Rc<RefCell<Line>>, code: u16, reason: &str) {
-        let mut line = line.borrow_mut();
-        line.note(self.began, &format!("closed {code} {reason}"));
-        line.ended = Some((code, reason.into()));
-        line.changed.notify_waiters();
-        line.changed.notify_one();
-        let stem = reason.split(" after ").next().unwrap_or_default();
-        self.count(&format!("closed {code} {stem}"));
-        if code == 1012 {
-            self.check_drained(&line);
-        }
-        if !line.leaving && !self.may_close(&line, code, reason) {
-            let text = format!("closed with {code} `{reason}`");
-            self.blame("reasons", &text, &line);
-        }
-    }
-
-    fn may_close(&self, line: &Line, code: u16, reason: &str) -> bool {
-        let plan = &self.plan;
-        let function = plan.functions.get(line.function);
-        let fault = reason.strip_prefix("function fault: ");
-        match (code, fault) {
-            (1006, _) => {
-                self.down
-                    || self.ended.contains(&line.start)
-                    || line.closed_by_others
-                    || Self::says_itself(plan, line, "terminate")
-                    || line.lossy
-            }
-            // A stack of its own in memory overflows into a trap.
-            (1011, Some("trap")) => self.faults(line, &["trap", "always", "recurse"]),
-            (1011, Some("cpu_timeout")) => self.faults(line, &["forever", "evade"]),
-            (1011, Some("handler_timeout")) => self.faults(line, &[OVERLONG_MS, "evade"]),
-            (1011, Some("stack overflow")) => self.faults(line, &["recurse"]),
-            (1011, Some("memory_bytes")) => self.faults(line, &["allocate"]),
-            (1013, _) if reason.contains("keeps failing") => plan
-                .peers
-                .iter()
-                .any(|peer| peer.function == line.function && peer.room.starts_with('d')),
-            (1013, _) if reason.contains("outbox") => line.lossy,
-            (1013, _) if reason.contains("no instance") => !self.has_places_for_all(),
-            (1012, _) => plan.drains() || self.is_removable(line),
-            (1001, _) if reason == "connection_time is up" => {
-                function.is_some_and(|function| function.connection_time)
-            }
-            (1001, _) => plan.has(|act| matches!(act, Act::Terminate)),
-            (1000, _) => line.closed_by_others || Self::says_itself(plan, line, "close"),
-            _ => false,
-        }
-    }
-
-    fn says_itself(plan: &Plan, line: &Line, word: &str) -> bool {
-        let own = plan.peers.iter().find(|peer| peer.number == line.peer);
-        own.is_some_and(|peer| Plan::says(peer, &[word]))
-    }
-
-    /// A handshake was refused.
-    pub fn refused(&mut self, line: &Line, query: &str, status: u16) {
-        self.count(&format!("refused {status}"));
-        let plan = &self.plan;
-        let fine = match status {
-            503 => true,
-            403 => query.contains("reject"),
-            404 => self.is_removable(line) || plan.leaves(line.function),
-            0 => self.down || plan.has(|act| matches!(act, Act::Terminate | Act::Kill)),
-            502 | 504 => self.may_fail(line),
-            _ => false,
-        };
-        if !fine {
-            self.blame("reasons", &format!("refused with {status}"), line);
         }
     }
 
@@ -524,7 +427,7 @@ impl Judge {
         let now = Instant::now();
         self.lines.iter().find_map(|each| {
             let line = each.borrow();
-            if line.ended.is_some() || line.lossy || line.start != self.start {
+            if line.ended.is_some() || line.may_miss() || line.start != self.start {
                 return None;
             }
             let overdue = line.alarms.iter().find(|(name, due)| {
@@ -560,7 +463,7 @@ impl Judge {
                 let line = line.borrow();
                 line.function == function
                     && line.ended.is_none()
-                    && !line.lossy
+                    && !line.may_miss()
                     && line.born.is_some_and(|born| born < set)
             })
         };

@@ -6,6 +6,8 @@ use std::rc::Rc;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use super::carried::Carried;
+
 /// Lines of a peer's history that are kept.
 const TRAIL_MAX: usize = 40;
 
@@ -39,6 +41,9 @@ pub struct Line {
     pub leaving: bool,
     /// Somebody was asked to close or to terminate it.
     pub closed_by_others: bool,
+    /// It has asked to be closed or terminated.
+    pub(super) closes_itself: bool,
+    pub(super) carried: Carried,
     pub ended: Option<(u16, String)>,
     pub(super) subscribed: HashMap<String, Instant>,
     pub(super) heard: HashMap<String, u32>,
@@ -79,6 +84,8 @@ impl Line {
             lossy: false,
             leaving: false,
             closed_by_others: false,
+            closes_itself: false,
+            carried: Carried::default(),
             ended: None,
             subscribed: HashMap::new(),
             heard: HashMap::new(),
@@ -102,7 +109,13 @@ impl Line {
     }
 
     pub fn is_quiet(&self) -> bool {
-        self.ended.is_some() || self.lossy || self.pending.is_empty()
+        let answered = self.pending.is_empty() && self.carried.unanswered().is_none();
+        self.ended.is_some() || self.lossy || answered
+    }
+
+    /// Whether something that others have sent it may be missing.
+    pub(super) fn may_miss(&self) -> bool {
+        self.lossy || self.carried.may_miss
     }
 
     pub(super) fn note(&mut self, began: Instant, text: &str) {

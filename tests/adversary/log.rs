@@ -6,17 +6,32 @@ use super::host::START;
 use super::judge::Judge;
 use super::plan::{Act, REMOVABLE};
 
+/// What is said while the disk is full.
+const DISK: [&str; 5] = [
+    "the data directory",
+    "is not written",
+    "is not saved",
+    "is not forgotten",
+    "@not-hibernated",
+];
+
 impl Judge {
     /// What the guests have printed: each `open` has one `close`.
     pub fn read_log(&mut self, text: &str) {
         let runs = text.split(START).skip(1);
         for (number, run) in (1..).zip(runs) {
             let mut opened: HashMap<&str, (u32, u32)> = HashMap::new();
+            // With lines missing nothing can be counted.
+            let whole = !run.contains("log lines were dropped") && !run.contains("more lines than");
             for line in run.lines() {
                 if let Some(id) = word_after(line, "@open ") {
                     opened.entry(id).or_default().0 += 1;
                 } else if let Some(id) = word_after(line, "@close ") {
                     opened.entry(id).or_default().1 += 1;
+                }
+                let disk = self.plan.fills_disk() && DISK.iter().any(|word| line.contains(word));
+                if disk {
+                    continue;
                 }
                 let alarming = line.contains("panicked at host/")
                     || line.contains("panic:")
@@ -40,7 +55,7 @@ impl Judge {
                     let text = format!("{id}: `open` {opens} times, `close` {closes} times");
                     self.break_rule("close", text);
                 }
-                if closes < opens {
+                if closes < opens && whole {
                     (missing, example) = (missing + 1, id);
                 }
             }

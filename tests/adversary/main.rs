@@ -13,7 +13,10 @@
     reason = "a test that cannot go on should say so and fail"
 )]
 
+mod carried;
+mod checks;
 mod deployed;
+mod endings;
 mod focus;
 mod generate;
 mod host;
@@ -28,6 +31,8 @@ mod plan;
 mod raw;
 mod run;
 mod shrink;
+mod strangers;
+mod swarm;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -149,7 +154,16 @@ fn plans(arguments: &Arguments) -> Box<dyn Iterator<Item = Plan> + Send> {
     }
     let count = arguments.count.unwrap_or(u64::MAX);
     let seeds = (arguments.seed..).take(usize::try_from(count).unwrap());
-    Box::new(seeds.map(focus::plan))
+    Box::new(seeds.map(plan_of))
+}
+
+/// Two of three seeds concentrate on a few features; the others have classes of
+/// operations switched on.
+fn plan_of(seed: u64) -> Plan {
+    match focus::plan(seed) {
+        Some(plan) => plan,
+        None => swarm::widen(generate::plan(seed)),
+    }
 }
 
 fn try_plan(setup: &Setup, arguments: &Arguments, plan: Plan) -> bool {

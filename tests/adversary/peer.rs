@@ -7,8 +7,8 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 use tokio::net::tcp::OwnedReadHalf;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::AbortHandle;
 use tokio::time::{Instant, timeout};
@@ -20,6 +20,8 @@ use super::raw::{HANDSHAKE, close_frame, frame};
 /// The longest that a handshake may take: past `upgrade_timeout`, on a machine
 /// that is busy.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
+/// What the kernel takes for a peer that is narrow, before it reads.
+const NARROW_BYTES: u32 = 16 * 1024;
 /// Frames that wait to be written, at most.
 const WRITES_MAX: usize = 4096;
 
@@ -42,14 +44,15 @@ pub enum Refused {
     TimedOut,
 }
 
-/// Opens a connection; what it hears goes to the judge, as from `line`.
+/// Opens a connection, with a small buffer in the kernel if it is narrow; what
+/// it hears goes to the judge, as from `line`.
 pub async fn connect(
     address: SocketAddr,
-    path: &str,
+    (path, narrow): (&str, bool),
     judge: &Rc<RefCell<Judge>>,
     line: &Rc<RefCell<Line>>,
 ) -> Result<Wire, Refused> {
-    let opened = timeout(HANDSHAKE_MAX, handshake(address, path)).await;
+    let opened = timeout(HANDSHAKE_MAX, handshake(address, path, narrow)).await;
     let socket = opened.map_err(|_| Refused::TimedOut)??;
     let (read, mut write) = socket.into_split();
     let (writes, mut waiting) = mpsc::channel(WRITES_MAX);
@@ -88,9 +91,13 @@ pub async fn connect(
     })
 }
 
-async fn handshake(address: SocketAddr, path: &str) -> Result<TcpStream, Refused> {
+async fn handshake(address: SocketAddr, path: &str, narrow: bool) -> Result<TcpStream, Refused> {
     let lost = |_| Refused::Lost;
-    let mut socket = TcpStream::connect(address).await.map_err(lost)?;
+    let socket = TcpSocket::new_v4().map_err(lost)?;
+    if narrow {
+        socket.set_recv_buffer_size(NARROW_BYTES).map_err(lost)?;
+    }
+    let mut socket = socket.connect(address).await.map_err(lost)?;
     let _ = socket.set_nodelay(true);
     let request = HANDSHAKE.replace("{path}", path);
     socket.write_all(request.as_bytes()).await.map_err(lost)?;
@@ -210,7 +217,7 @@ pub struct Calm(BufReader<TcpStream>);
 impl Calm {
     pub async fn open(address: SocketAddr) -> Option<Self> {
         Some(Self(BufReader::new(
-            handshake(address, "/calm").await.ok()?,
+            handshake(address, "/calm", false).await.ok()?,
         )))
     }
 

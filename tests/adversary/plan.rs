@@ -9,6 +9,8 @@ use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+pub use super::strangers::Stranger;
+
 /// How long a call takes that is to be ended by `handler_timeout`: so far past
 /// it that a busy machine is no excuse for one that returns.
 pub const OVERLONG_MS: &str = "13000";
@@ -28,6 +30,9 @@ pub struct Plan {
     pub server: Server,
     pub functions: Vec<Function>,
     pub peers: Vec<Peer>,
+    /// Peers that speak bytes.
+    #[serde(default)]
+    pub strangers: Vec<Stranger>,
     pub operator: Vec<Timed<Act>>,
     /// The operator waits for each reload.
     #[serde(default)]
@@ -58,6 +63,9 @@ pub struct Function {
     /// It is not in the configuration now.
     #[serde(default)]
     pub away: bool,
+    /// `memory_bytes`; none is the default.
+    #[serde(default)]
+    pub memory_mib: Option<u32>,
 }
 
 /// What a reload changes.
@@ -71,6 +79,18 @@ pub struct Settings {
     pub backoff_ms: u64,
     pub faults_in_a_row: u32,
     pub migration: String,
+    /// What the host answers by itself.
+    #[serde(default)]
+    pub responses: Vec<Pair>,
+}
+
+/// A message that the host answers by itself, and its answer without the `Z `
+/// that each begins with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Pair {
+    pub prefix: bool,
+    pub request: String,
+    pub reply: String,
 }
 
 fn usual_backoff() -> u64 {
@@ -88,6 +108,9 @@ pub struct Peer {
     pub query: String,
     pub at_ms: u64,
     pub steps: Vec<Step>,
+    /// Its kernel takes little before it must read.
+    #[serde(default)]
+    pub narrow: bool,
     pub leave: Leave,
 }
 
@@ -99,6 +122,9 @@ pub enum Step {
     Say(String, u32),
     /// Asks for an echo of so many bytes, in frames that are cut there.
     Fragments(usize, Vec<usize>),
+    /// Sends a message as it is so often: one that the host may answer by
+    /// itself. It begins with `auto`.
+    Auto(String, u32),
     Ping,
     Wait(u64),
     /// Reads nothing for so long.
@@ -152,6 +178,11 @@ pub enum Act {
     Terminate,
     /// kill -9, and start again.
     Kill,
+    /// Stops the process for so many milliseconds, and lets it go on.
+    Freeze(u64),
+    /// From now on nothing more fits on the disk; and it does again.
+    FillDisk,
+    FreeDisk,
     /// The removable function.
     Remove,
     Add(Component, String),
@@ -177,6 +208,11 @@ impl Plan {
             true => format!("f{number}"),
             false => REMOVABLE.into(),
         }
+    }
+
+    /// Whether the disk is full at some time.
+    pub fn fills_disk(&self) -> bool {
+        self.has(|act| matches!(act, Act::FillDisk))
     }
 
     pub fn has(&self, what: impl Fn(&Act) -> bool) -> bool {
@@ -212,13 +248,13 @@ impl Plan {
 
     pub fn operations(&self) -> u64 {
         let of = |step: &Step| match step {
-            Step::Say(_, times) => u64::from(*times),
+            Step::Say(_, times) | Step::Auto(_, times) => u64::from(*times),
             _ => 1,
         };
         let peers = self.peers.iter();
-        peers
-            .map(|peer| 1 + peer.steps.iter().map(of).sum::<u64>())
-            .sum()
+        let peers = peers.map(|peer| 1 + peer.steps.iter().map(of).sum::<u64>());
+        let strangers = self.strangers.iter().map(Stranger::operations);
+        peers.chain(strangers).sum()
     }
 
     /// The configuration file, with the settings that are in force.
@@ -249,6 +285,42 @@ impl Plan {
     }
 }
 
+impl Pair {
+    /// From the words of the guest's step `auto`.
+    pub fn parse(words: &[&str]) -> Vec<Self> {
+        let pairs = words.chunks_exact(3).map(|pair| Self {
+            prefix: pair[0] == "prefix",
+            request: pair[1].into(),
+            reply: pair[2].into(),
+        });
+        pairs.collect()
+    }
+
+    pub fn matches(&self, text: &str) -> bool {
+        match self.prefix {
+            true => text.starts_with(&self.request),
+            false => text == self.request,
+        }
+    }
+
+    fn toml(&self) -> String {
+        let Self { request, reply, .. } = self;
+        let kind = if self.prefix { "prefix" } else { "exact" };
+        format!(
+            "[[function.auto_response]]\ntext = \"{request}\"\nreply = \"Z {reply}\"\nmatch = \"{kind}\"\n"
+        )
+    }
+}
+
+impl Peer {
+    /// Whether its handshake asks for a trap.
+    pub fn may_trap(&self) -> bool {
+        ["trap", "doom"]
+            .iter()
+            .any(|word| self.query.contains(word))
+    }
+}
+
 impl Function {
     fn toml(&self, name: &str, component: &str) -> String {
         let Settings {
@@ -259,6 +331,7 @@ impl Function {
             backoff_ms,
             faults_in_a_row,
             migration,
+            responses,
         } = &self.settings;
         let backoff_max_ms = 6 * backoff_ms;
         let mut text = format!(
@@ -266,6 +339,9 @@ impl Function {
              [function.instance]\nconcurrency = {concurrency}\ninstances = {instances}\nidle_timeout = \"{idle_timeout_ms} ms\"\n\
              faults_in_a_row = {faults_in_a_row}\nbackoff_time = \"{backoff_ms} ms\"\nbackoff_time_max = \"{backoff_max_ms} ms\"\nbackoff = \"{backoff}\"\n"
         );
+        if let Some(memory_mib) = self.memory_mib {
+            let _ = writeln!(text, "memory_bytes = \"{memory_mib} MiB\"");
+        }
         if self.affinity {
             text += "affinity = \"room\"\n";
         }
@@ -283,6 +359,9 @@ impl Function {
         }
         if self.connection_time {
             text += "connection_time = \"2500 ms\"\n";
+        }
+        for pair in responses {
+            text += &pair.toml();
         }
         text
     }
@@ -308,6 +387,9 @@ impl fmt::Display for Plan {
             }
         }
         write!(f, ", peers {}", self.peers.len())?;
+        if !self.strangers.is_empty() {
+            write!(f, ", strangers {}", self.strangers.len())?;
+        }
         for Timed { at_ms, what } in &self.operator {
             let debug = format!("{what:?}");
             let word = debug.split([' ', '(']).next().unwrap_or_default();
@@ -322,6 +404,7 @@ impl fmt::Display for Plan {
                 backoff_ms,
                 faults_in_a_row,
                 migration,
+                responses,
             } = &function.settings;
             let kind = match function.component.asynchronous {
                 true => "async",
@@ -338,6 +421,8 @@ impl fmt::Display for Plan {
                 ("pings", function.pings),
                 ("fuel", function.fuel),
                 ("connection_time", function.connection_time),
+                ("8 MiB of memory", function.memory_mib.is_some()),
+                ("automatic responses", !responses.is_empty()),
             ] {
                 if on {
                     write!(f, ", {word}")?;

@@ -13,12 +13,14 @@ use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::carried::Carried;
 use super::host::{self, Process};
 use super::judge::{Judge, STUCK, Violation};
 use super::line::Line;
 use super::operator;
 use super::peer::{self, Calm, Refused, Wire};
-use super::plan::{Component, Leave, Peer, Plan, Step};
+use super::plan::{Act, Component, Leave, Pair, Peer, Plan, Step};
+use super::strangers;
 
 /// A probe is answered within this, whatever functions do.
 const ALIVE_WITHIN: Duration = Duration::from_secs(5);
@@ -121,10 +123,18 @@ impl Setup {
             spawn_local(async move { world.live(peer).await })
         });
         let peers: Vec<_> = living.collect();
+        let strangers = plan.strangers.iter().cloned().map(|stranger| {
+            let world = Rc::clone(world);
+            spawn_local(async move { strangers::run::live(&world, &stranger).await })
+        });
+        let strangers: Vec<_> = strangers.collect();
         operator::work(world, process, plan).await;
         let mut wires = Vec::new();
         for peer in peers {
             wires.extend(peer.await.unwrap());
+        }
+        for stranger in strangers {
+            stranger.await.unwrap();
         }
         world.settle().await;
         world.recall().await;
@@ -153,6 +163,7 @@ impl World {
             "\n[[function]]\nname = \"calm\"\ncomponent = \"{}\"\nroute = \"/calm\"\n[function.instance]\nidle_timeout = \"100 ms\"\n",
             self.echo.display()
         );
+        toml += &strangers::toml(&self.plan.borrow(), &self.echo);
         process.configure(&toml);
     }
 
@@ -185,17 +196,20 @@ impl World {
                 let judge = self.judge.borrow();
                 (judge.start, judge.removable_now())
             };
-            let line = Line::new(peer.number, peer.function, &peer.room, start);
+            let mut line = Line::new(peer.number, peer.function, &peer.room, start);
+            line.carried = Carried::new(&self.configured(peer.function), &peer.query);
             let line = Rc::new(RefCell::new(line));
-            let opened = peer::connect(self.address.get(), &path, &self.judge, &line).await;
+            let kind = (path.as_str(), peer.narrow);
+            let opened = peer::connect(self.address.get(), kind, &self.judge, &line).await;
             let status = match opened {
                 Ok(wire) => {
+                    let mut judge = self.judge.borrow_mut();
                     // No removal and no deploy meanwhile.
-                    let now = self.judge.borrow().removable_now();
-                    let same = removable.filter(|it| now == Some(*it));
-                    line.borrow_mut().incarnation = same;
+                    let now = judge.removable_now();
+                    line.borrow_mut().incarnation = removable.filter(|it| now == Some(*it));
                     line.borrow_mut().opened = Instant::now();
-                    self.judge.borrow_mut().lines.push(Rc::clone(&line));
+                    judge.accepted(&line.borrow(), &peer.query);
+                    judge.lines.push(Rc::clone(&line));
                     return Some((line, wire));
                 }
                 Err(Refused::Status(status)) => status,
@@ -209,7 +223,7 @@ impl World {
             self.judge
                 .borrow_mut()
                 .refused(&line.borrow(), &peer.query, status);
-            if matches!(status, 403 | 404) {
+            if matches!(status, 403 | 404) || peer.query.contains("answer") {
                 return None;
             }
             sleep(Duration::from_millis(150)).await;
@@ -301,6 +315,15 @@ impl World {
                 let (sequence, text) = self.judge.borrow_mut().say(line, &script);
                 wire.fragments(&text, cuts).await;
                 self.until(line, |line| line.is_answered(sequence)).await;
+            }
+            Step::Auto(text, times) => {
+                for _ in 0..*times {
+                    self.judge.borrow_mut().say_auto(line, text);
+                    wire.text(text).await;
+                }
+                let heard = |line: &Line| line.carried.unanswered().is_none() || line.lossy;
+                self.until(line, |line| heard(line) || line.ended.is_some())
+                    .await;
             }
             Step::Ping => wire.ping().await,
             Step::Wait(time) => sleep(Duration::from_millis(*time)).await,
@@ -400,6 +423,7 @@ impl World {
                 query: String::new(),
                 at_ms: 0,
                 steps: Vec::new(),
+                narrow: false,
                 leave: Leave::Stay,
             };
             let Some((line, wire)) = self.open(&peer).await else {
@@ -415,8 +439,44 @@ impl World {
                     format!("/{name}/{room} was told {largest}, and now there is {recalled:?}");
                 self.judge.borrow_mut().break_rule("state", text);
             }
+            self.keeps(&line, &wire).await;
             self.depart(&line, &wire, Leave::Close).await;
         }
+    }
+
+    /// When the disk has room, a state is kept, whatever was before.
+    async fn keeps(&self, line: &Rc<RefCell<Line>>, wire: &Wire) {
+        let sequence = self.say(line, wire, "save").await;
+        self.until(line, |line| line.is_answered(sequence)).await;
+        let saved = line.borrow().last_result().map(str::to_owned);
+        let failed =
+            saved.filter(|saved| line.borrow().ended.is_none() && saved.starts_with("error"));
+        if let Some(error) = failed {
+            let text = format!("at the end a state cannot be saved: {error}");
+            self.judge.borrow_mut().break_rule("state", text);
+        }
+    }
+
+    /// What a function's automatic responses may be: as the file is, and as it
+    /// was, or will be before the handshake is answered.
+    fn configured(&self, function: usize) -> Vec<Vec<Pair>> {
+        let judge = self.judge.borrow();
+        let Some(first) = judge.plan.functions.get(function) else {
+            return vec![Vec::new()];
+        };
+        let mut configured = vec![first.settings.responses.clone()];
+        for timed in &judge.plan.operator {
+            if let Act::Reload {
+                function: of,
+                settings,
+                ..
+            } = &timed.what
+                && *of == function
+            {
+                configured.push(settings.responses.clone());
+            }
+        }
+        configured
     }
 
     async fn leave(&self, wires: Vec<(Rc<RefCell<Line>>, Wire)>) {

@@ -24,8 +24,14 @@ impl Shrinking<'_> {
     pub fn shrink(&self, mut plan: Plan) -> Plan {
         self.thin(&mut plan, |plan| &mut plan.operator);
         self.thin(&mut plan, |plan| &mut plan.peers);
+        self.thin(&mut plan, |plan| &mut plan.strangers);
         for index in 0..plan.peers.len() {
             self.thin(&mut plan, |plan| &mut plan.peers[index].steps);
+        }
+        for index in 0..plan.strangers.len() {
+            self.thin(&mut plan, |plan| &mut plan.strangers[index].requests);
+            self.thin(&mut plan, |plan| &mut plan.strangers[index].frames);
+            self.thin(&mut plan, |plan| &mut plan.strangers[index].cuts);
         }
         self.try_settings(&mut plan);
         plan
@@ -55,7 +61,7 @@ impl Shrinking<'_> {
     }
 
     fn try_settings(&self, plan: &mut Plan) {
-        let changes: [fn(&mut Plan); 6] = [
+        let changes: [fn(&mut Plan); 8] = [
             |plan| {
                 plan.server = Server {
                     data: plan.server.data,
@@ -79,6 +85,16 @@ impl Shrinking<'_> {
                     .for_each(|it| it.settings.faults_in_a_row = 0)
             },
             |plan| plan.peers.iter_mut().for_each(|it| it.query.clear()),
+            |plan| {
+                plan.functions
+                    .iter_mut()
+                    .for_each(|it| it.settings.responses.clear())
+            },
+            |plan| {
+                plan.functions
+                    .iter_mut()
+                    .for_each(|it| it.memory_mib = None)
+            },
         ];
         for change in changes {
             let mut simpler = plan.clone();

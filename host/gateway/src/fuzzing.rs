@@ -93,6 +93,7 @@ pub fn frames(bytes: &[u8]) {
                 seen += 1;
             }
             Received::Ping | Received::Pong(_) | Received::Nothing => seen += 1,
+            Received::BadClose => break,
             Received::End(reason) => {
                 let allowed = matches!(
                     reason,

@@ -5,6 +5,8 @@ use std::time::Duration;
 use openline_sdk::prelude::*;
 use openline_sdk::time::sleep;
 
+#[path = "../../adversary/src/carried.rs"]
+mod carried;
 #[path = "../../adversary/src/script.rs"]
 mod script;
 
@@ -26,8 +28,11 @@ impl AsyncHandler for Adversary {
     }
 
     async fn message(&self, here: &Connection, message: Message) {
-        let handled = script::count(here);
         let text = message.as_text().unwrap_or_default();
+        if script::is_left_to_host(here, text) {
+            return;
+        }
+        let handled = carried::count(here);
         let (number, steps) = text.split_once(' ').unwrap_or((text, ""));
         let mut results = Vec::new();
         for step in steps.split(';') {
@@ -36,6 +41,22 @@ impl AsyncHandler for Adversary {
                 Step::Sleep(wait) => {
                     sleep(Duration::from_millis(wait)).await;
                     results.push("ok".into());
+                }
+                Step::Stream(pieces) => {
+                    let mut sent = Ok(());
+                    for index in 0..pieces {
+                        sent = here.writable().await;
+                        if sent.is_err() {
+                            break;
+                        }
+                        here.send(carried::piece('S', number, index));
+                    }
+                    results.push(carried::said(sent));
+                }
+                Step::Burst(pieces) => {
+                    let sent = carried::burst(here, number, pieces);
+                    let _ = here.writable().await;
+                    results.push(sent);
                 }
                 Step::Silent => return,
             }

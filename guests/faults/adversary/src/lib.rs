@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use openline_sdk::prelude::*;
 
+mod carried;
 mod script;
 
 use script::{Script, Step};
@@ -24,8 +25,11 @@ impl Handler for Adversary {
     }
 
     fn message(&mut self, here: &Connection, message: Message) {
-        let handled = script::count(here);
         let text = message.as_text().unwrap_or_default();
+        if script::is_left_to_host(here, text) {
+            return;
+        }
+        let handled = carried::count(here);
         let (number, steps) = text.split_once(' ').unwrap_or((text, ""));
         let mut results = Vec::new();
         for step in steps.split(';') {
@@ -34,6 +38,22 @@ impl Handler for Adversary {
                 Step::Sleep(wait) => {
                     std::thread::sleep(Duration::from_millis(wait));
                     results.push("ok".into());
+                }
+                Step::Stream(pieces) => {
+                    let mut sent = Ok(());
+                    for index in 0..pieces {
+                        sent = here.block_until_writable();
+                        if sent.is_err() {
+                            break;
+                        }
+                        here.send(carried::piece('S', number, index));
+                    }
+                    results.push(carried::said(sent));
+                }
+                Step::Burst(pieces) => {
+                    let sent = carried::burst(here, number, pieces);
+                    let _ = here.block_until_writable();
+                    results.push(sent);
                 }
                 Step::Silent => return,
             }

@@ -20,11 +20,15 @@
 //! - `pause MS NAME` pauses reading until an alarm of that name.
 //! - `close`, `close-other CONNECTION`, `terminate` (no answer),
 //!   `terminate-other CONNECTION`.
+//! - The steps of `carried.rs`.
+//!
+//! A message that begins with `auto` is no script: it comes here if the host
+//! does not answer it by itself, and is answered with `U MESSAGE`.
 //!
 //! The log has a line for each `open`, `close`, `alarm` and `hibernate`, and for
 //! an alarm that is called after this instance has cleared it.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashSet;
 use std::hash::{BuildHasher, RandomState};
 use std::hint::black_box;
@@ -33,6 +37,8 @@ use std::time::{Duration, Instant};
 use openline_sdk::prelude::*;
 use openline_sdk::state::{self, SaveError};
 use openline_sdk::{Error, alarms, broadcast, connection, publish};
+
+use crate::carried::{self, said};
 
 /// The tests make other versions of this component by changing its last
 /// letter.
@@ -47,6 +53,8 @@ pub(crate) struct Script {
     held: RefCell<Vec<Connection>>,
     /// Names of alarms without a connection that were cleared here.
     cleared: RefCell<HashSet<String>>,
+    /// `hibernate` is to trap.
+    doomed: Cell<bool>,
 }
 
 /// What a step has come to.
@@ -54,6 +62,10 @@ pub(crate) enum Step {
     Said(String),
     /// Wait for so many milliseconds, then say `ok`.
     Sleep(u64),
+    /// Send so many pieces, and wait for room before each.
+    Stream(u64),
+    /// Send so many pieces, and wait for room behind them.
+    Burst(u64),
     /// The message gets no answer.
     Silent,
 }
@@ -65,6 +77,7 @@ impl Default for Script {
             remembered: RefCell::default(),
             held: RefCell::default(),
             cleared: RefCell::default(),
+            doomed: Cell::default(),
         }
     }
 }
@@ -74,9 +87,7 @@ pub(crate) fn decide(request: &UpgradeRequest) -> Result<Acceptance, Rejection> 
     if request.query("reject").is_some() {
         return Err(Rejection::text(403, "no\n"));
     }
-    Ok(Acceptance::new()
-        .channel("alarms")
-        .attachment(0u64.to_le_bytes()))
+    Ok(carried::accept(request).channel("alarms"))
 }
 
 /// How long `upgrade` is to wait, in milliseconds.
@@ -88,22 +99,25 @@ fn version() -> char {
     black_box(VERSION).chars().last().unwrap_or('?')
 }
 
-/// Counts the message, and answers its number among those handled.
-pub(crate) fn count(here: &Connection) -> u64 {
-    let before = here.attachment().try_into().map_or(0, u64::from_le_bytes);
-    let handled = before + 1;
-    let _ = here.set_attachment(handled.to_le_bytes());
-    handled
+/// Answers a message that the host could have answered by itself.
+pub(crate) fn is_left_to_host(here: &Connection, text: &str) -> bool {
+    let left = text.starts_with("auto");
+    if left {
+        here.send(format!("U {text}"));
+    }
+    left
 }
 
 impl Script {
     pub(crate) fn open(&self, here: &Connection) {
         eprintln!("@open {}", here.id());
+        carried::meet_doom(here, true);
         here.send(format!("O {} {:x}", here.id(), self.instance));
     }
 
     pub(crate) fn close(here: &Connection) {
         eprintln!("@close {}", here.id());
+        carried::meet_doom(here, false);
     }
 
     /// `alone` says that calls of an instance never overlap: then an alarm that
@@ -128,6 +142,7 @@ impl Script {
     }
 
     pub(crate) fn hibernate(&self) {
+        assert!(!self.doomed.get(), "asked for");
         if let Some(remembered) = *self.remembered.borrow() {
             match change(|_, saved| (remembered, saved)) {
                 Ok(_) => eprintln!("@hibernate {remembered}"),
@@ -151,6 +166,12 @@ impl Script {
         let time = Duration::from_millis(number(2));
         Step::Said(match word(0) {
             "sleep" => return Step::Sleep(number(1)),
+            "stream" => return Step::Stream(number(1)),
+            "burst" => return Step::Burst(number(1)),
+            "doom-hibernate" => {
+                self.doomed.set(true);
+                "ok".into()
+            }
             "terminate" => {
                 here.terminate();
                 return Step::Silent;
@@ -222,10 +243,13 @@ impl Script {
                 assert!(!word(1).starts_with(version()), "asked for");
                 "ok".into()
             }
-            fault => {
-                misbehave(fault, number(1));
-                "ok".into()
-            }
+            _ => match carried::step(here, &self.held.borrow(), &words) {
+                Some(result) => result,
+                None => {
+                    misbehave(word(0), number(1));
+                    "ok".into()
+                }
+            },
         })
     }
 
@@ -329,13 +353,6 @@ fn change(change: impl Fn(i64, i64) -> (i64, i64)) -> Result<(i64, i64, u32), St
 
 fn other(id: &str, then: impl FnOnce(Connection) -> String) -> String {
     connection(id).map_or_else(|| "nobody".into(), then)
-}
-
-fn said(result: Result<(), Error>) -> String {
-    result.map_or_else(
-        |error| format!("error {}", error.code()),
-        |()| "ok".to_owned(),
-    )
 }
 
 fn told(result: Result<u64, Error>) -> String {

@@ -36,12 +36,13 @@ impl<S: Socket> Actor<S> {
             ending,
             ..
         } = *self;
+        let closed = wire.is_closed();
         let mut stream = wire.into_stream().await;
         stream.get_mut().release();
         let deadline = ending.unwrap_or_else(|| Box::pin(tokio::time::sleep(close_timeout)));
         let handshake = async {
             tokio::select! {
-                () = close_socket(stream, reason) => {}
+                () = close_socket(stream, reason, closed) => {}
                 () = deadline => {}
             }
         };
@@ -50,10 +51,12 @@ impl<S: Socket> Actor<S> {
     }
 }
 
-/// Ends the stream: our close frame, the peer's, and then TCP's own.
+/// Ends the stream: our close frame, the peer's unless it has come, and then
+/// TCP's own.
 async fn close_socket<S: AsyncRead + AsyncWrite + Unpin>(
     mut stream: WebSocketStream<S>,
     reason: &CloseReason,
+    closed: bool,
 ) {
     let by_host = match (reason, reason.frame()) {
         // tungstenite has queued the answer to the peer's frame.
@@ -66,7 +69,7 @@ async fn close_socket<S: AsyncRead + AsyncWrite + Unpin>(
         return;
     }
     let mut discarded = 0;
-    if by_host {
+    if by_host && !closed {
         // After a violation the stream has ended, and this with it.
         while let Some(Ok(frame)) = stream.next().await {
             discarded += frame.len();

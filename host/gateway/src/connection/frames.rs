@@ -26,6 +26,9 @@ pub(crate) enum Received {
     Ping,
     Pong(Bytes),
     Nothing,
+    /// A close frame with a code that may not be sent: a violation, which the
+    /// library has answered in its buffer and takes for the end.
+    BadClose,
     End(CloseReason),
 }
 
@@ -50,7 +53,7 @@ pub(crate) fn received(item: Option<Result<Frame, Error>>) -> Received {
         Some(Ok(Frame::Ping(_))) => Received::Ping,
         Some(Ok(Frame::Pong(payload))) => Received::Pong(payload),
         Some(Ok(Frame::Frame(_))) => Received::Nothing,
-        Some(Ok(Frame::Close(frame))) => Received::End(closed_by_peer(frame)),
+        Some(Ok(Frame::Close(frame))) => closed_by_peer(frame),
         Some(Err(error)) => Received::End(reason_of(&error)),
         None => Received::End(CloseReason::Lost),
     }
@@ -83,8 +86,8 @@ pub(super) fn reason_of(error: &Error) -> CloseReason {
     }
 }
 
-fn closed_by_peer(frame: Option<CloseFrame>) -> CloseReason {
-    match frame {
+fn closed_by_peer(frame: Option<CloseFrame>) -> Received {
+    Received::End(match frame {
         None => CloseReason::Peer(CloseInfo {
             code: CODE_ABSENT,
             reason: String::new(),
@@ -94,13 +97,13 @@ fn closed_by_peer(frame: Option<CloseFrame>) -> CloseReason {
         Some(frame)
             if frame.code == CloseCode::Protocol && frame.reason == "Protocol violation" =>
         {
-            CloseReason::Protocol
+            return Received::BadClose;
         }
         Some(frame) => CloseReason::Peer(CloseInfo {
             code: frame.code.into(),
             reason: frame.reason.as_str().into(),
         }),
-    }
+    })
 }
 
 fn incoming(text: Utf8Bytes) -> ByteString {

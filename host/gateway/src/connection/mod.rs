@@ -297,6 +297,10 @@ impl<S: Socket> Actor<S> {
                 }
                 Received::Pong(payload) => self.take_pong(&payload),
                 Received::Nothing => {}
+                Received::BadClose => {
+                    self.wire.reopen(cx);
+                    return Reading::End(CloseReason::Protocol);
+                }
                 Received::End(reason) => return Reading::End(reason),
             }
         }

@@ -65,6 +65,8 @@ pub(super) struct Wire<S> {
     state: State<S>,
     message_bytes: usize,
     read_buffer_bytes: usize,
+    /// The peer has sent its close frame, and the stream does not know.
+    closed: bool,
 }
 
 #[derive(Debug)]
@@ -88,6 +90,7 @@ impl<S: Socket> Wire<S> {
             state: State::Awake(Box::new(stream)),
             message_bytes,
             read_buffer_bytes: READ_BUFFER_BYTES,
+            closed: false,
         }
     }
 
@@ -137,6 +140,27 @@ impl<S: Socket> Wire<S> {
         self.wake(cx);
         // The new stream does not wait for the socket yet.
         cx.waker().wake_by_ref();
+    }
+
+    /// Makes the stream anew after a close frame that is a violation: the
+    /// library would answer it at once, and write none of the answers to what
+    /// came before. One whose peer does not read stays as it is: its buffers
+    /// hold the rest of a frame.
+    pub(super) fn reopen(&mut self, cx: &mut Context<'_>) {
+        if self.meter().is_blocked() {
+            return;
+        }
+        self.state = match std::mem::replace(&mut self.state, State::Between) {
+            State::Awake(stream) => State::Asleep(stream.into_inner()),
+            other => other,
+        };
+        self.closed = true;
+        self.wake(cx);
+    }
+
+    /// Whether no close frame of the peer is to come any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed
     }
 
     /// The stream, made anew if it sleeps.

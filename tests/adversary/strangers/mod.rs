@@ -1,0 +1,159 @@
+//! Peers below the level of WebSocket: any bytes, cut anywhere, with any pause.
+//!
+//! A stranger is data: requests, frames, where what it sends is cut, and how it
+//! leaves. `rfc6455` says what it has to hear, `run` lets it live and `judge`
+//! compares. What a strict stranger hears follows from its bytes alone: it
+//! speaks to a function that echoes.
+
+pub mod generate;
+mod judge;
+mod request;
+mod rfc6455;
+pub mod run;
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::plan::Plan;
+
+/// Where strict strangers go.
+pub const PATH: &str = "/echo";
+/// `message_bytes` and `fragments` there.
+const MESSAGE_BYTES: usize = 4096;
+const FRAGMENTS: u32 = 16;
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Stranger {
+    /// Stays when others are taken out.
+    pub number: usize,
+    pub at_ms: u64,
+    /// Of its handshakes.
+    pub path: String,
+    /// Kinds of requests, as [`request::text`] knows them.
+    pub requests: Vec<String>,
+    /// Frames behind them, if the last request is to upgrade the connection.
+    pub frames: Vec<Frame>,
+    pub cuts: Vec<Cut>,
+    /// Sends nothing behind this place, in thousandths of all it has to say.
+    pub stop_at: Option<usize>,
+    /// Reads nothing for so long.
+    pub deaf_ms: u64,
+    pub ending: Ending,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Frame {
+    /// The first byte: the flags and the opcode.
+    pub first: u8,
+    pub unmasked: bool,
+    /// The length that its header says, if it is not the payload's.
+    pub length: Option<u64>,
+    pub payload: Payload,
+    pub times: u32,
+}
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Payload {
+    Text(String),
+    Bytes(Vec<u8>),
+    /// So many letters.
+    Long(usize),
+}
+
+/// A pause at a place, in thousandths of all bytes.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Cut {
+    pub at: usize,
+    pub wait_ms: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Ending {
+    /// The close handshake, when all it is owed has come.
+    Close,
+    /// It ends its half of the stream at once.
+    Half,
+    Reset,
+    /// It says nothing more, and goes when all it is owed has come.
+    Silent,
+}
+
+impl Stranger {
+    pub fn operations(&self) -> u64 {
+        let frames = self.frames.iter().map(|frame| u64::from(frame.times));
+        1 + frames.sum::<u64>()
+    }
+
+    /// Whether what it has to hear is known.
+    fn is_strict(&self) -> bool {
+        self.path == PATH
+    }
+
+    /// All that it would send, and where its frames begin.
+    fn bytes(&self) -> (Vec<u8>, usize) {
+        let requests = self.requests.iter();
+        let head: String = requests
+            .map(|kind| request::text(kind, &self.path))
+            .collect();
+        let mut bytes = head.into_bytes();
+        let begin = bytes.len();
+        if self
+            .requests
+            .last()
+            .is_some_and(|kind| request::is_right(kind))
+        {
+            for frame in &self.frames {
+                bytes.extend(frame.bytes().repeat(frame.times as usize));
+            }
+        }
+        (bytes, begin)
+    }
+}
+
+impl Frame {
+    fn bytes(&self) -> Vec<u8> {
+        let payload = match &self.payload {
+            Payload::Text(text) => text.as_bytes().to_vec(),
+            Payload::Bytes(bytes) => bytes.clone(),
+            Payload::Long(bytes) => vec![b'L'; *bytes],
+        };
+        let mask = if self.unmasked { 0 } else { 0x80 };
+        let mut bytes = vec![self.first];
+        match self.length.unwrap_or(payload.len() as u64) {
+            length @ 0..126 => bytes.push(mask | length.to_be_bytes()[7]),
+            length @ 126..65536 => {
+                bytes.push(mask | 126);
+                bytes.extend_from_slice(&length.to_be_bytes()[6..]);
+            }
+            length => {
+                bytes.push(mask | 127);
+                bytes.extend_from_slice(&length.to_be_bytes());
+            }
+        }
+        if self.unmasked {
+            bytes.extend(payload);
+            return bytes;
+        }
+        let mask = [0x5a, 0x01, 0xff, 0x38];
+        bytes.extend_from_slice(&mask);
+        bytes.extend(
+            payload
+                .iter()
+                .zip(mask.iter().cycle())
+                .map(|(byte, mask)| byte ^ mask),
+        );
+        bytes
+    }
+}
+
+/// The function that strict strangers speak to, as the configuration has it.
+pub fn toml(plan: &Plan, echo: &Path) -> String {
+    if plan.strangers.is_empty() {
+        return String::new();
+    }
+    format!(
+        "\n[[function]]\nname = \"echo\"\ncomponent = \"{}\"\nroute = \"{PATH}\"\n[function.limit]\nmessage_bytes = \"4 KiB\"\nfragments = {FRAGMENTS}\n",
+        echo.display()
+    )
+}
