@@ -8,11 +8,11 @@
 //! [`PAIRS_KEPT`] different ones are remembered, as long as a connection has
 //! them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use openline_core::auto_response::AutoResponse;
-use parking_lot::Mutex;
+
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// What is attached costs so much beside its payload, in bytes: a place in a
 /// list, a place in an index that is two thirds full, the header of a shared

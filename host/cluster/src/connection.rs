@@ -7,11 +7,9 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use openline_core::auto_response::AutoResponse;
 use openline_core::close::CloseReason;
@@ -21,13 +19,13 @@ use openline_core::limits::{
 };
 use openline_core::message::Message;
 use openline_core::name::{AlarmName, AliasName, ChannelName, ConnectionId, Tag};
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::attached::Attached;
 use crate::budget::{ATTACHED_OVERHEAD_BYTES, FunctionBudget};
 pub use crate::outbox::{Gone, Item, Next};
 use crate::outbox::{Outbox, Ticket};
+use crate::sync::{AtomicU16, AtomicU64, AtomicWaker, Mutex, Ordering};
 
 /// What was decided at the handshake and never changes.
 #[derive(Clone, Debug, Default)]
@@ -435,17 +433,25 @@ impl Connection {
         Flags(self.flags.load(Ordering::Acquire))
     }
 
-    /// Wakes nobody until somebody is registered again: who is about to look
-    /// at everything anyway need not be told of what he does himself.
-    pub fn hush(&self) {
+    /// Does something that may do things to this very connection: what it does
+    /// wakes nobody, because the owner of the socket is about to look at the
+    /// outbox and at what came of it. What else was asked for meanwhile wakes
+    /// `waker`, which is registered again. `seen` is what the owner has acted
+    /// on.
+    pub fn hushed<T>(&self, waker: &Waker, seen: Flags, act: impl FnOnce() -> T) -> T {
         drop(self.owner.take());
+        let done = act();
+        self.register(waker);
+        if self.is_changed(seen) {
+            waker.wake_by_ref();
+        }
+        done
     }
 
     /// Whether anything was asked for that the owner has not seen, beside what
-    /// is in the outbox. Asked when the owner is registered again: `seen` is
-    /// what he has acted on. What he takes, alarms and the asking to
-    /// reconsider, he has taken since: if it is there, it is new.
-    pub fn is_changed(&self, seen: Flags) -> bool {
+    /// is in the outbox. What he takes, alarms and the asking to reconsider, he
+    /// has taken since: if it is there, it is new.
+    fn is_changed(&self, seen: Flags) -> bool {
         let now = self.flags().0;
         let asked = PAUSED | DRAINING | REDEPLOYED | TERMINATED;
         let taken = ALARM_SET | RECONSIDER;

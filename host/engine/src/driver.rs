@@ -17,14 +17,12 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::instance::Instance;
 use crate::mailbox::Job;
+use crate::sync::{self, AtomicBool, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering, fence};
 
 type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -51,7 +49,7 @@ struct Task(Arc<Instance>);
 /// Has a task of its own drive an instance to its end.
 pub(crate) fn spawn(instance: Arc<Instance>, driving: impl Future<Output = ()> + Send + 'static) {
     *instance.driver.driving.lock() = Some(Box::pin(driving));
-    tokio::spawn(Task(instance));
+    sync::spawn(Task(instance));
 }
 
 impl Driver {
