@@ -112,7 +112,9 @@ impl Driver {
     /// Without it, who has it has been told.
     fn take(&self) -> Option<MutexGuard<'_, Option<Driving>>> {
         self.driving.try_lock().or_else(|| {
-            self.missed.store(true, Ordering::SeqCst);
+            // An exchange, as its other end: two that are exchanged have an
+            // order that a model checker knows, and a store would cost as much.
+            self.missed.swap(true, Ordering::SeqCst);
             fence(Ordering::SeqCst);
             // It may have been let go of before that was said.
             self.driving.try_lock()
