@@ -22,7 +22,7 @@ use std::task::{Context, Poll, Waker};
 
 use crate::instance::Instance;
 use crate::mailbox::Job;
-use crate::sync::{self, AtomicBool, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering, fence};
+use crate::sync::{self, AtomicBool, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering};
 
 type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -96,10 +96,10 @@ impl Driver {
         let pending = matches!(polled, Some(Ok(Poll::Pending)));
         let ended = if pending { None } else { driving.take() };
         drop(driving);
-        // With the one in `take`: either that sees the lock free, or this sees
-        // the word.
-        fence(Ordering::SeqCst);
-        if self.missed.swap(false, Ordering::SeqCst) || ended.is_some() {
+        // With the exchange in `take`: of two exchanges the later one sees what
+        // came before the earlier one. Either this sees the flag set, or that
+        // sees the lock free.
+        if self.missed.swap(false, Ordering::AcqRel) || ended.is_some() {
             waker.wake_by_ref();
         }
         if pending {
@@ -112,10 +112,8 @@ impl Driver {
     /// Without it, who has it has been told.
     fn take(&self) -> Option<MutexGuard<'_, Option<Driving>>> {
         self.driving.try_lock().or_else(|| {
-            // An exchange, as its other end: two that are exchanged have an
-            // order that a model checker knows, and a store would cost as much.
-            self.missed.swap(true, Ordering::SeqCst);
-            fence(Ordering::SeqCst);
+            // An exchange and not a store: see `poll`.
+            self.missed.swap(true, Ordering::AcqRel);
             // It may have been let go of before that was said.
             self.driving.try_lock()
         })

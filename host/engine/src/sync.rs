@@ -4,7 +4,7 @@
 //! of a model checker instead. Here they are the real types and nothing more.
 
 pub(crate) use std::sync::OnceLock;
-pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering, fence};
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
 pub(crate) use tokio::spawn;

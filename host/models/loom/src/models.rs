@@ -323,13 +323,11 @@ pub fn an_outbox_counts_its_bytes_and_ends_once() {
         assert_eq!(connection.push(message()), SendOutcome::Gone);
         let taken = u64::try_from(taken).expect("it fits");
         assert_eq!(connection.buffered_bytes(), (taken - read) * cost);
-        while let Next::Item(_) = connection.next() {}
-        let reason = if first {
-            CloseReason::ShuttingDown
-        } else {
-            CloseReason::Terminated
-        };
-        assert_eq!(connection.next(), Next::End(reason));
+        // All is written, or the socket is gone before that.
+        if first {
+            while let Next::Item(_) = connection.next() {}
+            assert_eq!(connection.next(), Next::End(CloseReason::ShuttingDown));
+        }
         connection.finish();
         assert_eq!(host.outboxes.used(), 0);
     });

@@ -3,7 +3,7 @@
 //! any value that the memory order allows.
 
 pub(crate) use loom::sync::atomic::{
-    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering, fence,
+    AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
 };
 
 use std::fmt;
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// A lock as parking_lot's: not poisoned, and `try_lock` first looks whether it
 /// is free, with a relaxed load that may see an old state. loom's own knows the
-/// state at once, and would hide what fences are for.
+/// state at once, and would hide what the orders of memory are for.
 #[derive(Default)]
 pub(crate) struct Mutex<T> {
     taken: AtomicBool,
