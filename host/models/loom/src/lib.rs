@@ -7,6 +7,8 @@
 //! instance, is stood in for below. Bounded: two or three threads with a few
 //! steps each, and [`PREEMPTIONS`] switches from a thread that could go on.
 
+// The files have tests for real threads, which are not for here.
+#![cfg(not(test))]
 #![expect(
     dead_code,
     reason = "files of other packages, of which the models use a part"
