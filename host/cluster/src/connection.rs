@@ -433,11 +433,9 @@ impl Connection {
         Flags(self.flags.load(Ordering::Acquire))
     }
 
-    /// Does something that may do things to this very connection: what it does
-    /// wakes nobody, because the owner of the socket is about to look at the
-    /// outbox and at what came of it. What else was asked for meanwhile wakes
-    /// `waker`, which is registered again. `seen` is what the owner has acted
-    /// on.
+    /// Acts for the owner, who looks at the outbox and at what came of it next:
+    /// neither wakes anybody. What else is asked for meanwhile, beside what was
+    /// `seen` and acted on, wakes `waker`, which is registered again.
     pub fn hushed<T>(&self, waker: &Waker, seen: Flags, act: impl FnOnce() -> T) -> T {
         drop(self.owner.take());
         let done = act();
@@ -448,9 +446,8 @@ impl Connection {
         done
     }
 
-    /// Whether anything was asked for that the owner has not seen, beside what
-    /// is in the outbox. What he takes, alarms and the asking to reconsider, he
-    /// has taken since: if it is there, it is new.
+    /// Whether anything was asked for that the owner has not seen. What it
+    /// takes, alarms and the asking to reconsider, is new if it is there.
     fn is_changed(&self, seen: Flags) -> bool {
         let now = self.flags().0;
         let asked = PAUSED | DRAINING | REDEPLOYED | TERMINATED;
