@@ -7,7 +7,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser suite test adversary mutants conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers soak fmt lint
+.PHONY: help check-tools setup guests run browser suite test adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers soak fmt lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -58,6 +58,13 @@ adversary: setup ## Random plans against the real host, with judges (BUDGET=3600
 
 mutants: setup ## Take out mends one by one: the adversary finds each (MUTANTS='NAME …'; 30 minutes)
 	scripts/mutants.sh $(MUTANTS)
+
+# More schedules than in `test`; PREEMPTIONS=4 takes hours.
+PREEMPTIONS ?= 3
+
+models: check-tools ## Every schedule of the lock-free parts, and faults they must find (PREEMPTIONS=3)
+	LOOM_MAX_PREEMPTIONS=$(PREEMPTIONS) $(CARGO) test --release --target-dir target/models -p openline-models-loom
+	host/models/mutants/check.sh
 
 conformance: guests ## Judge the host with the whole Autobahn test suite (a minute)
 	$(CARGO) build --release -p openline

@@ -8,11 +8,12 @@
 //! [`PAIRS_KEPT`] different ones are remembered, as long as a connection has
 //! them.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Weak};
 
 use openline_core::auto_response::AutoResponse;
-use parking_lot::Mutex;
+use openline_core::name::Tag;
+
+use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// What is attached costs so much beside its payload, in bytes: a place in a
 /// list, a place in an index that is two thirds full, the header of a shared
@@ -206,6 +207,14 @@ impl Drop for Pairs {
     fn drop(&mut self) {
         self.function.attached.give_back(self.cost);
     }
+}
+
+/// What tags take of the host's budget.
+pub(crate) fn tags_cost(tags: &[Tag]) -> usize {
+    let costs = tags.iter();
+    costs
+        .map(|tag| tag.as_str().len() + ATTACHED_OVERHEAD_BYTES)
+        .sum()
 }
 
 #[cfg(test)]

@@ -7,11 +7,9 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU16, AtomicU64, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use atomic_waker::AtomicWaker;
 use bytes::Bytes;
 use openline_core::auto_response::AutoResponse;
 use openline_core::close::CloseReason;
@@ -21,13 +19,13 @@ use openline_core::limits::{
 };
 use openline_core::message::Message;
 use openline_core::name::{AlarmName, AliasName, ChannelName, ConnectionId, Tag};
-use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::attached::Attached;
-use crate::budget::{ATTACHED_OVERHEAD_BYTES, FunctionBudget};
+use crate::budget::{FunctionBudget, tags_cost};
 pub use crate::outbox::{Gone, Item, Next};
 use crate::outbox::{Outbox, Ticket};
+use crate::sync::{AtomicU16, AtomicU64, AtomicWaker, Mutex, Ordering};
 
 /// What was decided at the handshake and never changes.
 #[derive(Clone, Debug, Default)]
@@ -435,17 +433,22 @@ impl Connection {
         Flags(self.flags.load(Ordering::Acquire))
     }
 
-    /// Wakes nobody until somebody is registered again: who is about to look
-    /// at everything anyway need not be told of what he does himself.
-    pub fn hush(&self) {
+    /// Acts for the owner, who looks at the outbox and at what came of it next:
+    /// neither wakes anybody. What else is asked for meanwhile, beside what was
+    /// `seen` and acted on, wakes `waker`, which is registered again.
+    pub fn hushed<T>(&self, waker: &Waker, seen: Flags, act: impl FnOnce() -> T) -> T {
         drop(self.owner.take());
+        let done = act();
+        self.register(waker);
+        if self.is_changed(seen) {
+            waker.wake_by_ref();
+        }
+        done
     }
 
-    /// Whether anything was asked for that the owner has not seen, beside what
-    /// is in the outbox. Asked when the owner is registered again: `seen` is
-    /// what he has acted on. What he takes, alarms and the asking to
-    /// reconsider, he has taken since: if it is there, it is new.
-    pub fn is_changed(&self, seen: Flags) -> bool {
+    /// Whether anything was asked for that the owner has not seen. What it
+    /// takes, alarms and the asking to reconsider, is new if it is there.
+    fn is_changed(&self, seen: Flags) -> bool {
         let now = self.flags().0;
         let asked = PAUSED | DRAINING | REDEPLOYED | TERMINATED;
         let taken = ALARM_SET | RECONSIDER;
@@ -558,14 +561,6 @@ impl Connection {
         let tags = std::mem::take(&mut self.membership.lock().tags);
         self.budget.attached.give_back(tags_cost(&tags));
     }
-}
-
-/// What tags take of the host's budget.
-pub(crate) fn tags_cost(tags: &[Tag]) -> usize {
-    let costs = tags.iter();
-    costs
-        .map(|tag| tag.as_str().len() + ATTACHED_OVERHEAD_BYTES)
-        .sum()
 }
 
 impl Future for Writable {

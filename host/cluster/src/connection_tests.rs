@@ -160,7 +160,6 @@ fn what_the_owner_has_not_seen_is_a_change() {
     let (connection, _) = connection(FunctionLimits::default(), 1 << 20);
     connection.pause(true);
     let seen = connection.flags();
-    connection.hush();
     connection.rest();
     assert!(!connection.is_changed(seen), "sleeping is the owner's own");
     connection.pause(false);

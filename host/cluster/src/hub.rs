@@ -13,7 +13,8 @@ use openline_core::event::SendOutcome;
 use openline_core::message::Message;
 use openline_core::name::{ChannelName, ConnectionId, Tag};
 
-use crate::connection::{AttachError, Connection, tags_cost};
+use crate::budget::tags_cost;
+use crate::connection::{AttachError, Connection};
 use crate::members::Members;
 use crate::tags::TagIndex;
 use crate::wakeups::Wakeups;

@@ -10,5 +10,6 @@ pub mod connection;
 pub mod hub;
 mod members;
 mod outbox;
+mod sync;
 mod tags;
 pub mod wakeups;

@@ -2,7 +2,6 @@
 //! weight, and can be made to lead elsewhere while connections are open.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use openline_cluster::connection::Connection;
 use openline_cluster::hub::Hub;
@@ -13,12 +12,12 @@ use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
 use openline_core::limits::{AFFINITY_BYTES_MAX, FunctionLimits};
 use openline_core::name::{AliasName, FunctionName};
-use parking_lot::RwLock;
 use sha2::{Digest as _, Sha256};
 
 use crate::binding::Binding;
 use crate::commons::Commons;
 use crate::pool::{Counted, Seat, Wanted};
+use crate::sync::{self, AtomicU32, AtomicU64, Ordering, RwLock};
 use crate::version::{UpgradeError, Version};
 
 /// How often an upgrade is asked again because its instance ended before it
@@ -341,7 +340,7 @@ impl Alias {
         request: UpgradeRequest,
     ) -> Result<Result<Accepted, Rejection>, UpgradeError> {
         let timeout = self.led.read().split.limits.upgrade_timeout;
-        match tokio::time::timeout(timeout, self.decide(request)).await {
+        match sync::timeout(timeout, self.decide(request)).await {
             Ok(decided) => decided,
             Err(_) => Err(UpgradeError::Fault(Fault::HandlerTimeout)),
         }

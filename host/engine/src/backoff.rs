@@ -11,13 +11,13 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use openline_cluster::connection::Connection;
 use openline_core::limits::InstancePolicy;
-use parking_lot::Mutex;
 use tokio::time::Instant;
+
+use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering, sleep, spawn};
 
 /// See the module.
 #[derive(Debug, Default)]
@@ -87,8 +87,8 @@ impl Backoff {
         self.active.store(true, Ordering::Release);
         drop(state);
         let ending = Arc::clone(self);
-        tokio::spawn(async move {
-            tokio::time::sleep(time).await;
+        spawn(async move {
+            sleep(time).await;
             ending.end();
         });
         Some(time)

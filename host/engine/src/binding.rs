@@ -7,7 +7,6 @@
 //! hibernation.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use openline_cluster::connection::Connection;
 use openline_core::deployment::Migration;
@@ -19,6 +18,7 @@ use crate::alias::{Alias, Place};
 use crate::backoff::Wait;
 use crate::mailbox::{EventOutcome, Job, Line, Turn};
 use crate::pool::{Full, Seat, Wanted};
+use crate::sync::Ordering;
 use crate::version::Version;
 
 /// How the handling of an event went.

@@ -6,7 +6,8 @@
 //! that no component can use up what others were promised.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
 /// Memories that a place stands for: one of its own, and one of an adapter.
 pub(crate) const MEMORIES_PER_PLACE: u32 = 2;

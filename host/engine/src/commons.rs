@@ -6,20 +6,19 @@
 //! still has connections, instances or alarms makes a second writer.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 
 use openline_cluster::hub::Hub;
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
 use openline_store::{FunctionStore, StoreError};
-use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 
 use crate::alarms::{AlarmClock, Owner};
 use crate::alias::Alias;
 use crate::instance::Instance;
 use crate::pool::Pool;
+use crate::sync::{AtomicBool, Mutex, Ordering, RwLock};
 use crate::version::Version;
 
 /// See the module.

@@ -1,6 +1,7 @@
 //! What instances can be made of: a component that is compiled, linked and
 //! tried, and why one cannot be a function.
 
+use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
@@ -263,7 +264,7 @@ impl Loaded {
     ) -> Result<(), LoadError> {
         let tried = AssertUnwindSafe(self.try_start(shared)).catch_unwind();
         tried.await.unwrap_or_else(|panic| {
-            let words = crate::instance::words(&*panic);
+            let words = panic_words(&*panic);
             Err(LoadError::Host(format!("panic: {words}")))
         })
     }
@@ -271,7 +272,7 @@ impl Loaded {
     async fn try_start(&self, shared: &Arc<crate::store::Shared>) -> Result<(), LoadError> {
         let host = |error: wasmtime::Error| LoadError::Host(words::cause(&error));
         let (mut store, run) = crate::store::new(self, shared, None).map_err(host)?;
-        let instance = crate::instance::enforce(&run, shared, self.instantiate(&mut store))
+        let instance = crate::calls::enforce(&run, shared, self.instantiate(&mut store))
             .await
             .map_err(|failure| LoadError::Start(failure.describe_with_place()))?;
         let typed = match self.kind {
@@ -318,6 +319,15 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
+    /// The host's own code has panicked.
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let cause = wasmtime::Error::msg(format!("panic: {}", panic_words(panic)));
+        Self {
+            fault: Fault::Host,
+            cause: Some(cause),
+        }
+    }
+
     /// The engine's pools had no room: nothing that the function did.
     pub(crate) fn is_no_room(&self) -> bool {
         let cause = self.cause.as_ref();
@@ -354,4 +364,11 @@ impl From<wasmtime::Error> for Failure {
             cause: Some(error),
         }
     }
+}
+
+/// What a panic says.
+fn panic_words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without words")
 }

@@ -23,10 +23,9 @@ use wasmtime::component::{Accessor, Resource};
 use wasmtime::{AsContextMut, Store};
 
 use crate::bindings::MessageOwned;
+use crate::calls::{close_arguments, enforce, hibernate, request};
 use crate::component::{AsyncExports, Decision, Failure};
-use crate::instance::{
-    Asker, End, Idleness, Instance, Wake, close_arguments, enforce, hibernate, request,
-};
+use crate::instance::{Asker, End, Idleness, Instance, Wake};
 use crate::mailbox::Job;
 use crate::pool::Pool;
 use crate::store::{self, Handle, Run, StoreData};

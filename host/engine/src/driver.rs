@@ -17,14 +17,12 @@ use std::fmt;
 use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering, fence};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
-
-use parking_lot::{Mutex, MutexGuard};
 
 use crate::instance::Instance;
 use crate::mailbox::Job;
+use crate::sync::{self, AtomicBool, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering};
 
 type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -51,7 +49,7 @@ struct Task(Arc<Instance>);
 /// Has a task of its own drive an instance to its end.
 pub(crate) fn spawn(instance: Arc<Instance>, driving: impl Future<Output = ()> + Send + 'static) {
     *instance.driver.driving.lock() = Some(Box::pin(driving));
-    tokio::spawn(Task(instance));
+    sync::spawn(Task(instance));
 }
 
 impl Driver {
@@ -98,10 +96,10 @@ impl Driver {
         let pending = matches!(polled, Some(Ok(Poll::Pending)));
         let ended = if pending { None } else { driving.take() };
         drop(driving);
-        // With the one in `take`: either that sees the lock free, or this sees
-        // the word.
-        fence(Ordering::SeqCst);
-        if self.missed.swap(false, Ordering::SeqCst) || ended.is_some() {
+        // With the exchange in `take`: of two exchanges the later one sees what
+        // came before the earlier one. Either this sees the flag set, or that
+        // sees the lock free.
+        if self.missed.swap(false, Ordering::AcqRel) || ended.is_some() {
             waker.wake_by_ref();
         }
         if pending {
@@ -114,8 +112,8 @@ impl Driver {
     /// Without it, who has it has been told.
     fn take(&self) -> Option<MutexGuard<'_, Option<Driving>>> {
         self.driving.try_lock().or_else(|| {
-            self.missed.store(true, Ordering::SeqCst);
-            fence(Ordering::SeqCst);
+            // An exchange and not a store: see `poll`.
+            self.missed.swap(true, Ordering::AcqRel);
             // It may have been let go of before that was said.
             self.driving.try_lock()
         })

@@ -1,32 +1,26 @@
 //! One live instance: its driver task owns the store and handles its jobs
 //! until it is idle for too long or a fault ends it.
 //!
-//! How calls are made is in `plain` and `concurrent`; what is common to both,
-//! and how an instance ends, is here. The order at the end matters: guest code
+//! How calls are made is in `plain`, `concurrent` and `calls`; when there is
+//! something to do, and how an instance ends, is here. The order at the end matters: guest code
 //! stops, the store is dropped, the place is given back, the pool forgets the
 //! instance, and only then are those told that wait, so that they find room for
 //! a new one.
 
-use std::any::Any;
 use std::future::Future;
 use std::panic::AssertUnwindSafe;
-use std::pin::{Pin, pin};
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use openline_core::close::{CloseInfo, CloseOrigin, CloseReason};
-use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
 use openline_core::fault::{Blame, Fault};
-use openline_core::name::{ChannelName, Tag};
-use tokio::time::{Instant, Sleep};
+use tokio::time::Instant;
 use tracing::field;
 
-use crate::bindings::types;
 use crate::capacity::Place;
-use crate::component::{Decision, Failure};
+use crate::component::Failure;
 use crate::driver::Driver;
 use crate::inspect::HandlerKind;
 use crate::mailbox::{
@@ -34,7 +28,7 @@ use crate::mailbox::{
 };
 use crate::pool::{Pool, Seat};
 use crate::store::{Run, Shared};
-use crate::turns::Gate;
+use crate::sync::{AtomicBool, AtomicU32, Ordering, Sleep, sleep};
 use crate::{concurrent, plain};
 
 /// What the pool and the connections know of an instance.
@@ -119,14 +113,7 @@ pub(crate) async fn drive(pool: Arc<Pool>, instance: Arc<Instance>, place: Place
     // were told by that.
     let end = AssertUnwindSafe(driving).catch_unwind().await;
     let name = &pool.shared.name;
-    let end = end.unwrap_or_else(|panic| {
-        let cause = wasmtime::Error::msg(format!("panic: {}", words(&*panic)));
-        let failure = Failure {
-            fault: Fault::Host,
-            cause: Some(cause),
-        };
-        End::Failed(failure, Vec::new())
-    });
+    let end = end.unwrap_or_else(|panic| End::Failed(Failure::panicked(&*panic), Vec::new()));
     match end {
         End::Idle => tracing::debug!(function = %name, "an idle instance is dropped"),
         End::Failed(failure, askers) if failure.is_no_room() => {
@@ -179,13 +166,6 @@ fn report(shared: &Shared, failure: &Failure) {
     }
 }
 
-/// What a panic says.
-pub(crate) fn words(panic: &(dyn Any + Send)) -> &str {
-    let text = panic.downcast_ref::<String>().map(String::as_str);
-    text.or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("without words")
-}
-
 /// Leaves nobody waiting, however the driver ends.
 struct Ended<'a> {
     pool: &'a Arc<Pool>,
@@ -217,54 +197,6 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Runs guest code under its limits of time and in its turn. Whom it wrote to is told each
-/// time it pauses.
-pub(crate) async fn enforce<T>(
-    run: &Run,
-    shared: &Shared,
-    call: impl Future<Output = wasmtime::Result<T>>,
-) -> Result<T, Failure> {
-    enforce_within(shared.limits.handler_timeout, run, shared, call).await
-}
-
-/// The same, with another time to return within.
-pub(crate) async fn enforce_within<T>(
-    time: Duration,
-    run: &Run,
-    shared: &Shared,
-    call: impl Future<Output = wasmtime::Result<T>>,
-) -> Result<T, Failure> {
-    let mut call = pin!(call);
-    let mut gate = Gate::default();
-    run.clock.start_over(1);
-    // Most calls return in their first poll and never see a timer.
-    let mut timeout: Option<Pin<Box<Sleep>>> = None;
-    let enforced = std::future::poll_fn(|cx| {
-        if let Poll::Ready(permit) = gate.poll(cx, &run.clock, &shared.long_runs) {
-            run.clock.enter();
-            let polled = call.as_mut().poll(cx);
-            run.wakeups.lock().flush();
-            drop(permit);
-            match polled {
-                Poll::Ready(result) => return Poll::Ready(result.map_err(Failure::from)),
-                Poll::Pending => run.clock.pause(),
-            }
-        }
-        let timeout = timeout.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
-        timeout.as_mut().poll(cx).map(|()| {
-            Err(Failure {
-                fault: Fault::HandlerTimeout,
-                cause: None,
-            })
-        })
-    });
-    // tokio makes a task pause that has done much at once. A guest could spend
-    // that budget, by printing say: each such pause would look like an await
-    // and begin a new run, and would keep the timer from being looked at. The
-    // epoch sees to it that the thread is given back.
-    tokio::task::unconstrained(enforced).await
-}
-
 /// Waits for the next job, or for the time after which an instance goes that
 /// nothing happens to.
 #[derive(Debug)]
@@ -286,7 +218,7 @@ pub(crate) enum Wake {
 impl Idleness {
     pub(crate) fn new(timeout: Duration) -> Self {
         Self {
-            timer: Box::pin(tokio::time::sleep(timeout)),
+            timer: Box::pin(sleep(timeout)),
             armed: false,
             waker: None,
             timeout,
@@ -350,28 +282,6 @@ impl Idleness {
     }
 }
 
-/// Lets a guest save what it wants to keep, as it is about to be dropped. What
-/// goes wrong is only logged: nobody waits for it.
-pub(crate) async fn hibernate<T>(
-    pool: &Pool,
-    run: &Run,
-    call: impl Future<Output = wasmtime::Result<T>>,
-) -> bool {
-    let time = pool.shared.policy.hibernate_timeout;
-    let done = enforce_within(time, run, &pool.shared, call).await;
-    if let Err(failure) = &done {
-        let name = &pool.shared.name;
-        if failure.fault == Fault::HandlerTimeout {
-            tracing::warn!(function = %name, "it did not hibernate within {time:?} (hibernate_timeout)");
-        } else {
-            let cause = failure.describe();
-            let backtrace = failure.backtrace().map(field::display);
-            tracing::warn!(function = %name, fault = failure.fault.label(), backtrace, "it did not hibernate: {cause}");
-        }
-    }
-    done.is_ok()
-}
-
 // === impl Asker ===
 
 impl Asker {
@@ -380,17 +290,8 @@ impl Asker {
         match self {
             Self::Event(turn) => turn.finish(EventOutcome::Done),
             Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Done)),
-            // An upgrade is answered with its decision.
+            // An upgrade is answered with its decision: see `calls`.
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(Fault::Host))),
-        }
-    }
-
-    /// `upgrade` has returned.
-    pub(crate) fn decided(self, decision: Decision) {
-        match self {
-            Self::Upgrade(seat, reply) => drop(reply.send(judge(decision, seat))),
-            Self::Event(turn) => turn.finish(EventOutcome::Done),
-            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Done)),
         }
     }
 
@@ -410,63 +311,5 @@ impl Asker {
             Self::Event(turn) => turn.finish(EventOutcome::Fault(fault)),
             Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Fault(fault))),
         }
-    }
-}
-
-// Between the contract's types and ours.
-
-pub(crate) fn request(request: UpgradeRequest) -> types::UpgradeRequest {
-    types::UpgradeRequest {
-        method: request.method,
-        uri: request.uri,
-        headers: request.headers,
-        peer: request.peer,
-        subprotocols: request.subprotocols,
-        route_params: request.route_params,
-    }
-}
-
-pub(crate) fn close_arguments(reason: &CloseReason) -> (types::CloseInfo, types::CloseOrigin) {
-    let CloseInfo { code, reason: text } = reason.info();
-    let origin = match reason.origin() {
-        CloseOrigin::Peer => types::CloseOrigin::Peer,
-        CloseOrigin::Function => types::CloseOrigin::Function,
-        CloseOrigin::Host => types::CloseOrigin::Host,
-        CloseOrigin::Lost => types::CloseOrigin::Lost,
-    };
-    (types::CloseInfo { code, reason: text }, origin)
-}
-
-/// Makes ours of a decision; whether it keeps the limits, and whether headers,
-/// status and subprotocol may be sent, is the gateway's to check.
-fn judge(decision: Decision, seat: Seat) -> UpgradeOutcome {
-    let acceptance = match decision {
-        Ok(acceptance) => acceptance,
-        Err(rejection) => {
-            return UpgradeOutcome::Decided(Err(Rejection {
-                status: rejection.status,
-                headers: rejection.headers,
-                body: rejection.body.into(),
-            }));
-        }
-    };
-    let channels: Result<_, _> = acceptance
-        .channels
-        .iter()
-        .map(|name| ChannelName::new(name))
-        .collect();
-    let tags: Result<_, _> = acceptance.tags.iter().map(|tag| Tag::new(tag)).collect();
-    match channels.and_then(|channels| Ok((channels, tags?))) {
-        Ok((channels, tags)) => UpgradeOutcome::Decided(Ok((
-            Acceptance {
-                subprotocol: acceptance.subprotocol,
-                headers: acceptance.headers,
-                attachment: acceptance.attachment.into(),
-                tags,
-                channels,
-            },
-            seat,
-        ))),
-        Err(error) => UpgradeOutcome::Invalid(error.to_string()),
     }
 }

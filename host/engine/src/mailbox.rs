@@ -13,11 +13,11 @@ use openline_cluster::connection::Connection;
 use openline_core::event::{Acceptance, Event, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
 use openline_core::name::AlarmName;
-use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use crate::alarms::Ticket;
 use crate::pool::Seat;
+use crate::sync::Mutex;
 
 /// One thing to do.
 #[derive(Debug)]

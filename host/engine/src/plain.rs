@@ -11,10 +11,9 @@ use wasmtime::Store;
 use wasmtime::component::{Resource, TypedFunc};
 
 use crate::bindings::MessageRef;
+use crate::calls::{close_arguments, enforce, hibernate, request};
 use crate::component::{Failure, PlainExports};
-use crate::instance::{
-    Asker, End, Idleness, Instance, Wake, close_arguments, enforce, hibernate, request,
-};
+use crate::instance::{Asker, End, Idleness, Instance, Wake};
 use crate::mailbox::Job;
 use crate::pool::Pool;
 use crate::store::{self, Handle, Run, StoreData};

@@ -13,9 +13,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
-use parking_lot::Mutex;
 use tokio::time::Instant as Moment;
 
 use crate::backoff::Backoff;
@@ -25,6 +23,7 @@ use crate::driver::{self, Driver};
 use crate::instance::{self, Instance};
 use crate::mailbox::{Job, Mailbox};
 use crate::store::Shared;
+use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering};
 use crate::version::InstanceInfo;
 
 /// See the module.

@@ -112,7 +112,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::instance::enforce;
+    use crate::calls::enforce;
     use crate::store::{Run, Shared};
 
     /// Echoes of a test.

@@ -1,7 +1,6 @@
 //! One version of a function: a component, its limits, and its instances.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use openline_core::digest::Digest;
@@ -17,6 +16,7 @@ use crate::inspect::HandlerKind;
 use crate::mailbox::{Job, UpgradeOutcome};
 use crate::pool::{Full, Pool, Seat, Wanted};
 use crate::store::Shared;
+use crate::sync::Ordering;
 
 /// A version that is ready to serve.
 #[derive(Debug)]

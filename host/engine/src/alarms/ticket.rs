@@ -1,6 +1,6 @@
 //! Whether one call of an alarm may still begin.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use crate::sync::{AtomicU8, Ordering};
 
 const WAITS: u8 = 0;
 const BEGUN: u8 = 1;

@@ -337,13 +337,9 @@ impl<S: Socket> Actor<S> {
         self.rang = matches!(event, Event::Alarm(_));
         // Most calls return at once, in this task. What they do to this very
         // connection is looked at below, and need not wake it.
-        self.connection.hush();
-        let dispatched = self.binding.dispatch(event);
-        self.connection.register(cx.waker());
+        let binding = &mut self.binding;
+        let dispatched = (self.connection).hushed(cx.waker(), seen, || binding.dispatch(event));
         let outcome = dispatched.err().or_else(|| self.binding.outcome());
-        if self.connection.is_changed(seen) {
-            cx.waker().wake_by_ref();
-        }
         let Some(outcome) = outcome else { return };
         self.take_outcome(outcome);
         // There is no return of the function to come that would wake it.

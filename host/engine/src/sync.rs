@@ -1,0 +1,11 @@
+//! The locks, atomics, tasks and timers that threads of this package meet at.
+//!
+//! Named in one place because `host/models` compiles the same files with types
+//! of a model checker instead. Here they are the real types and nothing more.
+
+pub(crate) use std::sync::OnceLock;
+pub(crate) use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
+
+pub(crate) use parking_lot::{Mutex, MutexGuard, RwLock};
+pub(crate) use tokio::spawn;
+pub(crate) use tokio::time::{Sleep, sleep, timeout};

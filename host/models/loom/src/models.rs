@@ -1,0 +1,417 @@
+//! The models. Each fails by a panic of its own or by loom's, which says that
+//! all threads wait: a wake-up was lost.
+
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::Poll;
+use std::time::Duration;
+
+use loom::future::block_on;
+use loom::thread;
+use openline_core::close::CloseReason;
+use openline_core::event::{Event, SendOutcome};
+use openline_core::fault::Fault;
+use openline_core::limits::{FunctionLimits, InstancePolicy, OUTBOX_FREE_BYTES, OUTBOX_LOW_BYTES};
+use openline_core::message::Message;
+use openline_core::name::AlarmName;
+use tokio::sync::oneshot;
+
+use crate::alarms::Ticket;
+use crate::backoff::Backoff;
+use crate::budget::{FunctionBudget, HostBudget};
+use crate::connection::{Connection, Facts, Next};
+use crate::driver;
+use crate::instance::Instance;
+use crate::mailbox::{AlarmCall, AlarmOutcome, EventOutcome, Job, Line, Mailbox, Turn};
+use crate::outbox::MESSAGE_OVERHEAD_BYTES;
+use crate::pool::Seat;
+use crate::wakeups::Wakeups;
+
+/// Switches from a thread that could go on, unless `LOOM_MAX_PREEMPTIONS` says
+/// another number: the faults in `mutants/` need no more, and each further one
+/// multiplies the schedules by ten.
+pub const PREEMPTIONS: usize = 2;
+
+fn explore(model: impl Fn() + Send + Sync + 'static) {
+    let mut builder = loom::model::Builder::new();
+    builder.preemption_bound.get_or_insert(PREEMPTIONS);
+    builder.check(model);
+}
+
+/// A job with a way to see what became of it, without a connection.
+fn job(first: bool) -> (Job, oneshot::Receiver<AlarmOutcome>) {
+    let (reply, outcome) = oneshot::channel();
+    let call = AlarmCall {
+        name: AlarmName::new("alarm").expect("a name"),
+        attempt: 1,
+        ticket: Arc::default(),
+    };
+    (Job::Alarm(call, Seat { first }, reply), outcome)
+}
+
+/// Begins a job and says that it is done.
+fn handle(job: Job) {
+    match job {
+        Job::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Done)),
+        Job::Event(_, turn) => turn.finish(EventOutcome::Done),
+        Job::Upgrade(..) => {}
+    }
+}
+
+fn budget() -> Arc<FunctionBudget> {
+    HostBudget::new(1 << 20, 1 << 20).function()
+}
+
+fn connection(budget: &Arc<FunctionBudget>) -> Arc<Connection> {
+    let limits = Arc::<FunctionLimits>::default();
+    Arc::new(Connection::new(
+        Facts::default(),
+        limits,
+        Arc::clone(budget),
+    ))
+}
+
+/// As [`crate::instance`] gives something to do.
+fn submit(instance: &Instance, job: Job) {
+    let first = job.is_first();
+    match instance.mailbox.put(job, first) {
+        Ok(waiting) => instance.driver.run(waiting),
+        Err(job) => job.give_back(),
+    }
+}
+
+/// Starts an instance that ends when it has handled so many jobs. It looks for
+/// them as `Idleness::poll` does. Answers how often two polled it at once.
+fn start(instance: &Arc<Instance>, jobs: usize) -> Arc<AtomicUsize> {
+    let overlaps = Arc::<AtomicUsize>::default();
+    let (inside, seen) = (AtomicUsize::new(0), Arc::clone(&overlaps));
+    let mut handled = 0;
+    let driven = Arc::clone(instance);
+    let driving = poll_fn(move |_| {
+        let others = inside.fetch_add(1, Ordering::Relaxed);
+        seen.fetch_add(others, Ordering::Relaxed);
+        let polled = loop {
+            if handled == jobs {
+                break Poll::Ready(());
+            }
+            if driven.driver.is_spent() {
+                if !driven.mailbox.is_empty() {
+                    driven.driver.wake();
+                }
+                break Poll::Pending;
+            }
+            let Some(job) = driven.mailbox.pop() else {
+                break Poll::Pending;
+            };
+            driven.driver.spend();
+            handle(job);
+            handled += 1;
+        };
+        inside.fetch_sub(1, Ordering::Relaxed);
+        polled
+    });
+    driver::spawn(Arc::clone(instance), driving);
+    overlaps
+}
+
+/// Whatever is submitted is polled by somebody after it, by one at a time, and
+/// the task sees the end wherever it happened: else it waits for good.
+pub fn what_is_submitted_is_polled_and_the_end_is_seen() {
+    explore(|| {
+        let instance = Arc::<Instance>::default();
+        let overlaps = start(&instance, 2);
+        let (other, (theirs, mut their_outcome)) = (Arc::clone(&instance), job(false));
+        let other = thread::spawn(move || submit(&other, theirs));
+        let (ours, mut our_outcome) = job(false);
+        submit(&instance, ours);
+        other.join().expect("it does not panic");
+        drop(instance);
+        // Whoever is told later is told by the task's thread, which loom waits
+        // for: what was not handled leaves it waiting.
+        let told = [our_outcome.try_recv(), their_outcome.try_recv()];
+        assert!(!told.contains(&Ok(AlarmOutcome::Returned)));
+        assert_eq!(overlaps.load(Ordering::Relaxed), 0);
+    });
+}
+
+/// A connection that polls its instance on the spot learns how its event went,
+/// also when somebody else polls the instance at that moment.
+pub fn an_event_is_told_of_whoever_polls_the_instance() {
+    explore(|| {
+        let instance = Arc::<Instance>::default();
+        start(&instance, 2);
+        let (other, (theirs, _outcome)) = (Arc::clone(&instance), job(false));
+        let other = thread::spawn(move || submit(&other, theirs));
+        let line = Arc::new(Line::new(connection(&budget())));
+        let mut event = Some(Job::Event(Event::Open, Turn::new(Arc::clone(&line))));
+        let outcome = block_on(poll_fn(|cx| {
+            let connection = &line.connection;
+            connection.register(cx.waker());
+            let seen = connection.flags();
+            if let Some(event) = event.take() {
+                connection.hushed(cx.waker(), seen, || submit(&instance, event));
+            }
+            line.take_outcome().map_or(Poll::Pending, Poll::Ready)
+        }));
+        assert!(matches!(outcome, EventOutcome::Done));
+        other.join().expect("it does not panic");
+    });
+}
+
+/// A turn that is dropped, by a panic say, tells the connection that the host
+/// has failed.
+pub fn a_turn_that_is_dropped_tells_of_a_fault_of_the_host() {
+    explore(|| {
+        let line = Arc::new(Line::new(connection(&budget())));
+        let turn = Turn::new(Arc::clone(&line));
+        let other = thread::spawn(move || drop(turn));
+        let outcome = block_on(poll_fn(|cx| {
+            line.connection.register(cx.waker());
+            line.take_outcome().map_or(Poll::Pending, Poll::Ready)
+        }));
+        assert!(matches!(outcome, EventOutcome::Fault(Fault::Host)));
+        other.join().expect("it does not panic");
+    });
+}
+
+/// Each job is begun or given back, once, whatever ends the instance; what is
+/// put in behind the end is not begun.
+pub fn each_job_is_begun_or_given_back_once() {
+    explore(|| {
+        let mailbox = Arc::<Mailbox>::default();
+        let put = |mailbox: &Mailbox, job: Job| {
+            let first = job.is_first();
+            if let Err(job) = mailbox.put(job, first) {
+                job.give_back();
+            }
+        };
+        let ((early, early_outcome), (late, late_outcome)) = (job(false), job(false));
+        let (first, first_outcome) = job(true);
+        let ending = Arc::clone(&mailbox);
+        let ending = thread::spawn(move || {
+            put(&ending, early);
+            ending.end();
+            put(&ending, late);
+        });
+        let made_for = Arc::clone(&mailbox);
+        let made_for = thread::spawn(move || put(&made_for, first));
+        while let Some(job) = mailbox.pop() {
+            handle(job);
+        }
+        mailbox.close().into_iter().for_each(Job::give_back);
+        ending.join().expect("it does not panic");
+        made_for.join().expect("it does not panic");
+        for mut outcome in [early_outcome, first_outcome] {
+            let told = outcome.try_recv();
+            assert!(
+                matches!(told, Ok(AlarmOutcome::Done | AlarmOutcome::Returned)),
+                "{told:?}"
+            );
+        }
+        let told = { late_outcome }.try_recv();
+        assert_eq!(told, Ok(AlarmOutcome::Returned), "it only waits");
+    });
+}
+
+/// What was asked for is handed out when the instance fails, and nothing that
+/// only waits for its end.
+pub fn what_was_asked_for_and_what_waits_are_told_apart() {
+    explore(|| {
+        let mailbox = Arc::<Mailbox>::default();
+        let (asked, asked_outcome) = job(false);
+        mailbox.put(asked, false).expect("it is not closed");
+        let (late, late_outcome) = job(false);
+        let ending = Arc::clone(&mailbox);
+        let ending = thread::spawn(move || {
+            ending.end();
+            if let Err(job) = ending.put(late, false) {
+                job.give_back();
+            }
+        });
+        let failed = mailbox.take_asked();
+        failed.into_iter().for_each(|job| job.fail(Fault::Start));
+        mailbox.close().into_iter().for_each(Job::give_back);
+        ending.join().expect("it does not panic");
+        let asked = { asked_outcome }.try_recv();
+        assert_eq!(asked, Ok(AlarmOutcome::Fault(Fault::Start)));
+        let late = { late_outcome }.try_recv();
+        assert_eq!(late, Ok(AlarmOutcome::Returned));
+    });
+}
+
+/// The owner of a socket sees what is asked for and what is written, whenever
+/// that happens: while it looks, while its waker is taken away, and behind it.
+pub fn no_wake_up_of_a_connection_is_lost() {
+    explore(|| {
+        let connection = connection(&budget());
+        let asking = Arc::clone(&connection);
+        let asking = thread::spawn(move || {
+            asking.drain();
+            asking.wake();
+        });
+        let writing = Arc::clone(&connection);
+        let writing = thread::spawn(move || {
+            let mut wakeups = Wakeups::default();
+            writing.push(Message::Text("hello".into()));
+            wakeups.add(&writing);
+        });
+        let mut written = false;
+        block_on(poll_fn(|cx| {
+            connection.register(cx.waker());
+            let seen = connection.flags();
+            // The owner acts on it here, and not behind the call.
+            let leaving = connection.leaving().is_some();
+            connection.hushed(cx.waker(), seen, || ());
+            written |= matches!(connection.next(), Next::Item(_));
+            if leaving && written {
+                return Poll::Ready(());
+            }
+            Poll::Pending
+        }));
+        asking.join().expect("it does not panic");
+        writing.join().expect("it does not panic");
+    });
+}
+
+/// The same for what the owner takes when it has seen it.
+pub fn what_the_owner_takes_is_seen_when_it_is_asked_again() {
+    explore(|| {
+        let connection = connection(&budget());
+        let moved = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
+        let (asking, moving) = (Arc::clone(&connection), Arc::clone(&moved));
+        let asking = thread::spawn(move || {
+            for move_ in 1..=2 {
+                moving.store(move_, Ordering::Release);
+                asking.reconsider();
+                asking.wake();
+            }
+        });
+        block_on(poll_fn(|cx| {
+            connection.register(cx.waker());
+            let seen = connection.flags();
+            let reconsiders = connection.take_reconsider();
+            let last = reconsiders && moved.load(Ordering::Acquire) == 2;
+            connection.hushed(cx.waker(), seen, || ());
+            if last { Poll::Ready(()) } else { Poll::Pending }
+        }));
+        asking.join().expect("it does not panic");
+    });
+}
+
+/// Bytes are counted exactly, the first reason of an end wins, nothing is
+/// accepted behind it, and the host's budget is given back.
+pub fn an_outbox_counts_its_bytes_and_ends_once() {
+    explore(|| {
+        let host = HostBudget::new(1 << 20, 0);
+        let connection = connection(&host.function());
+        let message = || Message::Binary(vec![0; OUTBOX_FREE_BYTES].into());
+        let cost = u64::try_from(OUTBOX_FREE_BYTES + MESSAGE_OVERHEAD_BYTES).expect("it fits");
+        let writing = Arc::clone(&connection);
+        let writing = thread::spawn(move || {
+            let taken = (0..2).map(|_| writing.push(message()));
+            taken.filter(|it| *it != SendOutcome::Gone).count()
+        });
+        let ending = Arc::clone(&connection);
+        let ending = thread::spawn(move || ending.end(CloseReason::Terminated));
+        let first = connection.end(CloseReason::ShuttingDown);
+        let read = u64::from(matches!(connection.next(), Next::Item(_)));
+        let second = ending.join().expect("it does not panic");
+        let taken = writing.join().expect("it does not panic");
+        assert!(first != second, "one reason wins");
+        assert_eq!(connection.push(message()), SendOutcome::Gone);
+        let taken = u64::try_from(taken).expect("it fits");
+        assert_eq!(connection.buffered_bytes(), (taken - read) * cost);
+        // All is written, or the socket is gone before that.
+        if first {
+            while let Next::Item(_) = connection.next() {}
+            assert_eq!(connection.next(), Next::End(CloseReason::ShuttingDown));
+        }
+        connection.finish();
+        assert_eq!(host.outboxes.used(), 0);
+    });
+}
+
+/// Who waits for room in an outbox is woken when there is some, and when the
+/// connection ends.
+pub fn who_waits_for_a_writable_connection_is_woken() {
+    explore(|| {
+        let connection = connection(&budget());
+        connection.push(Message::Binary(vec![0; OUTBOX_LOW_BYTES].into()));
+        let reading = Arc::clone(&connection);
+        let reading = thread::spawn(move || assert!(matches!(reading.next(), Next::Item(_))));
+        assert_eq!(block_on(connection.writable()), Ok(()));
+        reading.join().expect("it does not panic");
+        connection.push(Message::Binary(vec![0; OUTBOX_LOW_BYTES].into()));
+        let ending = Arc::clone(&connection);
+        let ending = thread::spawn(move || ending.end(CloseReason::ShuttingDown));
+        assert!(block_on(pin!(connection.writable())).is_err());
+        ending.join().expect("it does not panic");
+    });
+}
+
+/// Functions that take and give back at once never have more than there is,
+/// and all of it comes back.
+pub fn a_budget_is_never_exceeded_and_comes_back() {
+    explore(|| {
+        let host = HostBudget::new(100, 0);
+        let (one, two) = (host.function(), host.function());
+        let other = thread::spawn(move || {
+            let took = two.outboxes.take(30);
+            if took {
+                two.outboxes.give_back(30);
+            }
+            two.outboxes.used()
+        });
+        let took = one.outboxes.take(40);
+        assert!(host.outboxes.used() <= 100);
+        if took {
+            one.outboxes.give_back(40);
+        }
+        assert_eq!(other.join().expect("it does not panic"), 0);
+        assert_eq!((one.outboxes.used(), host.outboxes.used()), (0, 0));
+    });
+}
+
+/// A call of an alarm is begun or cancelled, never both.
+pub fn a_ticket_is_begun_or_cancelled() {
+    explore(|| {
+        let ticket = Arc::<Ticket>::default();
+        let cancelling = Arc::clone(&ticket);
+        let cancelling = thread::spawn(move || cancelling.cancel());
+        let begun = ticket.begin();
+        let cancelled = cancelling.join().expect("it does not panic");
+        assert!(begun != cancelled);
+        assert_eq!(ticket.is_cancelled(), cancelled);
+        assert_eq!(ticket.begin(), begun, "and stays so");
+    });
+}
+
+/// Who waits for the end of a back-off is woken by it, whenever it has begun to
+/// wait, and none begins once they are lifted.
+pub fn who_waits_for_a_back_off_is_woken_at_its_end() {
+    explore(|| {
+        let policy = InstancePolicy {
+            faults_in_a_row: 1,
+            backoff_time: Duration::from_secs(1),
+            ..InstancePolicy::default()
+        };
+        let backoff = Arc::<Backoff>::default();
+        assert!(backoff.fail(&policy).is_some());
+        let lifting = Arc::clone(&backoff);
+        let lifting = thread::spawn(move || lifting.lift());
+        let connection = connection(&budget());
+        let wait = backoff.wait(&connection);
+        block_on(poll_fn(|cx| {
+            connection.register(cx.waker());
+            if backoff.is_waited_for(wait) {
+                return Poll::Pending;
+            }
+            Poll::Ready(())
+        }));
+        backoff.forget(wait);
+        lifting.join().expect("it does not panic");
+        assert!(backoff.fail(&policy).is_none() && !backoff.is_active());
+    });
+}
