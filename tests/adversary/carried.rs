@@ -191,7 +191,9 @@ impl Carried {
 
     /// A message that the host may answer by itself.
     pub fn send_auto(&mut self, text: &str) {
-        self.unanswered.get_or_insert_with(Instant::now);
+        if !self.responders.is_empty() {
+            self.unanswered.get_or_insert_with(Instant::now);
+        }
         self.responders.iter_mut().for_each(|each| each.send(text));
     }
 
@@ -207,7 +209,8 @@ impl Carried {
             };
             next.pop_front().is_some_and(|next| next == text)
         });
-        let quiet = self.responders.iter().any(Responder::is_quiet);
+        // Where nothing fits any more, that is said, and nothing is waited for.
+        let quiet = self.responders.is_empty() || self.responders.iter().any(Responder::is_quiet);
         self.unanswered = (!quiet).then(Instant::now);
         match self.responders.is_empty() {
             true => Err(format!(
