@@ -123,6 +123,12 @@ impl Carried {
         set && !self.tagging && self.tags.iter().any(|other| other == tag)
     }
 
+    /// Whether it has had other tags since before some time.
+    fn has_lost(&self, tag: &str, before: Instant) -> bool {
+        let set = self.tagged.is_some_and(|tagged| tagged < before);
+        set && !self.tagging && !self.tags.iter().any(|other| other == tag)
+    }
+
     fn set_tags(&mut self, words: &[&str], result: &str) -> Result<(), String> {
         self.tagging = false;
         let mut distinct = words.to_vec();
@@ -404,6 +410,11 @@ impl Judge {
             if is_found && !line.carried.tags_ever.iter().any(|other| other == tag) {
                 return Err(format!(
                     "`{tag}` finds {id} of peer {peer}, which never had it"
+                ));
+            }
+            if is_found && line.carried.has_lost(tag, sent) {
+                return Err(format!(
+                    "`{tag}` finds {id} of peer {peer}, which has others by now"
                 ));
             }
             if is_found && line.carried.ended.is_some_and(|ended| ended < sent) {
