@@ -123,6 +123,12 @@ impl Carried {
         set && !self.tagging && self.tags.iter().any(|other| other == tag)
     }
 
+    /// Whether it has had other tags since before some time.
+    fn has_lost(&self, tag: &str, before: Instant) -> bool {
+        let set = self.tagged.is_some_and(|tagged| tagged < before);
+        set && !self.tagging && !self.tags.iter().any(|other| other == tag)
+    }
+
     fn set_tags(&mut self, words: &[&str], result: &str) -> Result<(), String> {
         self.tagging = false;
         let mut distinct = words.to_vec();
@@ -191,7 +197,9 @@ impl Carried {
 
     /// A message that the host may answer by itself.
     pub fn send_auto(&mut self, text: &str) {
-        self.unanswered.get_or_insert_with(Instant::now);
+        if !self.responders.is_empty() {
+            self.unanswered.get_or_insert_with(Instant::now);
+        }
         self.responders.iter_mut().for_each(|each| each.send(text));
     }
 
@@ -207,7 +215,8 @@ impl Carried {
             };
             next.pop_front().is_some_and(|next| next == text)
         });
-        let quiet = self.responders.iter().any(Responder::is_quiet);
+        // Where nothing fits any more, that is said, and nothing is waited for.
+        let quiet = self.responders.is_empty() || self.responders.iter().any(Responder::is_quiet);
         self.unanswered = (!quiet).then(Instant::now);
         match self.responders.is_empty() {
             true => Err(format!(
@@ -401,6 +410,11 @@ impl Judge {
             if is_found && !line.carried.tags_ever.iter().any(|other| other == tag) {
                 return Err(format!(
                     "`{tag}` finds {id} of peer {peer}, which never had it"
+                ));
+            }
+            if is_found && line.carried.has_lost(tag, sent) {
+                return Err(format!(
+                    "`{tag}` finds {id} of peer {peer}, which has others by now"
                 ));
             }
             if is_found && line.carried.ended.is_some_and(|ended| ended < sent) {
