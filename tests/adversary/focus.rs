@@ -33,7 +33,7 @@ const FOCUSES: [Make; 12] = [
 
 /// What a seed makes.
 pub fn plan(seed: u64) -> Plan {
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         return generate::plan(seed);
     }
     // Counts the seeds that are no multiple of three.
