@@ -271,7 +271,8 @@ fn misbehave(how: &str, number: u64) {
 /// counted in units that each take as long as the fastest has taken.
 fn evade(time: Duration) -> String {
     const RUN: Duration = Duration::from_millis(40);
-    const UNIT: u32 = 10_000;
+    // Long beside a look at the clock.
+    const UNIT: u64 = 100_000;
     // Twice `cpu_timeout` in the plans.
     const FAR: Duration = Duration::from_millis(200);
     let began = Instant::now();
@@ -280,8 +281,9 @@ fn evade(time: Duration) -> String {
         let run = Instant::now();
         while run.elapsed() < RUN {
             let unit = Instant::now();
-            for _ in 0..UNIT {
-                black_box(());
+            let mut sum = 0u64;
+            for next in 0..UNIT {
+                sum = black_box(sum.wrapping_mul(31).wrapping_add(next));
             }
             fastest = fastest.min(unit.elapsed());
             units += 1;
