@@ -37,13 +37,14 @@ build() { # What cargo says is shown when it fails.
         >"$work/build.log" 2>&1 || { cat "$work/build.log" >&2; fail "$1 does not compile"; }
 }
 
+# With new times: cargo goes by them, and what is built may be a mutant.
 copy_sources() {
     rm -rf "$tree"
     mkdir -p "$tree"
     # Files that were removed and not committed are still listed.
     (cd "$root" && git ls-files -z --cached --others --exclude-standard \
         | while IFS= read -r -d '' file; do [ -e "$file" ] && printf '%s\0' "$file"; done \
-        | tar --create --null --files-from=- --file=-) | tar --extract --directory="$tree"
+        | tar --create --null --files-from=- --file=-) | tar --extract --touch --directory="$tree"
 }
 
 # The adversary itself is that of your tree.
@@ -86,7 +87,10 @@ missed=0
 for name; do
     if [ "$name" = unmutated ]; then
         build "the host"
-        if try "$name" "${BUDGET:-120}"; then missed=$((missed + 1)); fi
+        if try "$name" "${BUDGET:-120}"; then
+            echo "the host itself does not hold: $work/unmutated.log" >&2
+            missed=$((missed + 1))
+        fi
         continue
     fi
     patch=$patches/$name.patch

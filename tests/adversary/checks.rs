@@ -2,7 +2,7 @@
 //! holds: one list, which the test in `tests/invariants.rs` walks.
 
 /// The word of a check, and how its invariant begins.
-pub const CHECKS: [(&str, &str); 20] = [
+pub const CHECKS: [(&str, &str); 24] = [
     ("alive", "Something always answers."),
     ("answers", "Nobody waits for a driver that is gone."),
     ("order", "One event in flight for each connection."),
@@ -17,6 +17,19 @@ pub const CHECKS: [(&str, &str); 20] = [
         "With affinity there is never more than one live instance for a value, of whichever version.",
     ),
     ("state", "What was acknowledged is kept."),
+    (
+        "versions",
+        "A change of what is deployed holds as soon as it is answered.",
+    ),
+    (
+        "drain",
+        "A drain closes only connections whose version is not served.",
+    ),
+    (
+        "removed",
+        "A function has one `Commons` as long as anything holds it",
+    ),
+    ("pings", "A connection that is paused is pinged."),
     (
         "alarms",
         "An alarm is called at least once, and not after it was taken back.",

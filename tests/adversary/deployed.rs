@@ -15,7 +15,7 @@ use tokio::time::Instant;
 
 use super::judge::Judge;
 use super::line::Line;
-use super::plan::{Act, Component, LONG_BACKOFF_MS, OVERLONG_MS, Plan};
+use super::plan::{Act, Component, LONG_BACKOFF_MS, OVERLONG_MS, Plan, REMOVABLE};
 
 /// A connection that is to leave has left after this, if nothing is in flight.
 const LEAVES_WITHIN: Duration = Duration::from_secs(4);
@@ -172,7 +172,7 @@ impl Judge {
         let function = self.plan.functions.get(line.function);
         let plain = function.is_some_and(|it| !it.component.asynchronous && !it.mixed);
         if plain && result == "evaded" {
-            let text = "a call computed three times its `cpu_timeout` without rest";
+            let text = "a call computed twice its `cpu_timeout` without rest";
             self.blame("limits", text, line);
         }
     }
@@ -232,6 +232,13 @@ impl Judge {
             let text = format!("`save` answers {result} after a removal; {asked} were asked for");
             self.blame("removed", &text, line);
         }
+    }
+
+    /// A function by its number.
+    pub fn name(&self, function: usize) -> String {
+        let name = self.plan.function_name(function);
+        debug_assert!(name != REMOVABLE || function >= self.plan.functions.len());
+        name
     }
 
     // === back-offs and pauses ===

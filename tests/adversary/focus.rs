@@ -33,7 +33,7 @@ const FOCUSES: [Make; 12] = [
 
 /// What a seed makes, unless it is one of the third that is not made here.
 pub fn plan(seed: u64) -> Option<Plan> {
-    if seed % 3 == 0 {
+    if seed.is_multiple_of(3) {
         return None;
     }
     // Counts the seeds that are no multiple of three.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 use super::checks::CHECKS;
 use super::deployed::Deployed;
 use super::line::{Line, Pending};
-use super::plan::{Plan, REMOVABLE, Settings};
+use super::plan::{Plan, Settings};
 
 /// The longest that an answer may take, whatever else happens: far past every
 /// time in the configuration, for a machine that is busy.
@@ -494,12 +494,5 @@ impl Judge {
                 Some((*function, room.clone(), *sums.iter().max()?))
             })
             .collect()
-    }
-
-    /// Whether a function is the one that comes and goes.
-    pub fn name(&self, function: usize) -> String {
-        let name = self.plan.function_name(function);
-        debug_assert!(name != REMOVABLE || function >= self.plan.functions.len());
-        name
     }
 }

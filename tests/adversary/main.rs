@@ -103,6 +103,8 @@ fn main() -> ExitCode {
     let usual = || Path::new(env!("CARGO_TARGET_TMPDIR")).join("adversary");
     let folder = arguments.folder.clone().unwrap_or_else(usual);
     fs::create_dir_all(&folder).unwrap();
+    // Hosts are started in folders below it.
+    let folder = folder.canonicalize().unwrap();
     let setup = Setup {
         binary: arguments
             .binary

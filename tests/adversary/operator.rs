@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::host::{self, Process};
-use super::plan::{Act, Component, Plan, REMOVABLE};
+use super::plan::{Act, Component, Plan, REMOVABLE, Settings};
 use super::run::World;
 
 /// SIGTERM ends the process within `drain_timeout` (12 s) and what a busy machine
@@ -39,56 +39,28 @@ async fn act(world: &World, process: &mut Process, act: &Act) {
             weight,
             pace,
         } => {
-            let mut query = String::from("note=plan");
-            for (key, value) in [
+            let pace = pace.map(|it| it.to_string());
+            let weight = weight.map(|it| it.to_string());
+            let query = [
                 ("migration", migration.clone()),
-                ("weight", weight.map(|it| it.to_string())),
-                (
-                    "drain_connections_per_second",
-                    pace.map(|it| it.to_string()),
-                ),
-            ] {
-                if let Some(value) = value {
-                    query += &format!("&{key}={value}");
-                }
-            }
-            let name = plan_name(world, *function);
-            world.judge.borrow_mut().moves(*function);
-            let answer = deploy(world, &name, &query, *component).await;
-            let mut judge = world.judge.borrow_mut();
-            match weight.is_none() && answer["alias_moved"] == true {
-                true => judge.moved(*function, *component, migration.as_deref()),
-                false => judge.lost_sight_of(*function),
-            }
+                ("weight", weight),
+                ("drain_connections_per_second", pace),
+            ];
+            let told = migration.as_deref();
+            deploy_version(world, *function, *component, query, told).await;
         }
         Act::Add(component, migration) => {
             let query = format!("route=/{REMOVABLE}/%7Broom%7D&migration={migration}");
             let answer = deploy(world, REMOVABLE, &query, *component).await;
-            let made = answer["version_is_new"] == true;
-            world.judge.borrow_mut().added(made);
+            let made = &answer["version_is_new"];
+            world.judge.borrow_mut().added(*made == true);
         }
         Act::Remove => {
             world.judge.borrow_mut().removing();
-            ask(
-                world,
-                "DELETE",
-                &format!("/v1/functions/{REMOVABLE}"),
-                "text/plain",
-                b"",
-            )
-            .await;
+            let path = format!("/v1/functions/{REMOVABLE}");
+            ask(world, "DELETE", &path, "text/plain", b"").await;
         }
-        Act::Rollback(function) => {
-            let name = plan_name(world, *function);
-            let path = format!("/v1/functions/{name}/aliases/live/rollback");
-            world.judge.borrow_mut().moves(*function);
-            let answer = ask(world, "POST", &path, "application/json", b"").await;
-            let mut judge = world.judge.borrow_mut();
-            match answer["shares"].is_array() {
-                true => judge.rolled_back(*function),
-                false => judge.lost_sight_of(*function),
-            }
-        }
+        Act::Rollback(function) => roll_back(world, *function).await,
         Act::Weights(function, weight) => {
             world.judge.borrow_mut().lost_sight_of(*function);
             weights(world, *function, *weight).await;
@@ -98,18 +70,7 @@ async fn act(world: &World, process: &mut Process, act: &Act) {
             settings,
             component,
         } => {
-            let same = {
-                let mut plan = world.plan.borrow_mut();
-                let now = &mut plan.functions[*function];
-                now.settings = settings.clone();
-                std::mem::replace(&mut now.component, *component) == *component
-            };
-            world.judge.borrow_mut().configured[*function] = settings.clone();
-            let done = reload(world, process).await;
-            let mut judge = world.judge.borrow_mut();
-            if !(done && same) {
-                judge.lost_sight_of(*function);
-            }
+            change(world, process, *function, settings, *component).await;
         }
         Act::Away(function, time) => {
             for away in [true, false] {
@@ -147,6 +108,64 @@ async fn freeze(world: &World, process: &mut Process, time_ms: u64) {
     process.signal("STOP");
     sleep(Duration::from_millis(time_ms)).await;
     process.signal("CONT");
+}
+
+/// A deploy; `told` is the migration in its query.
+async fn deploy_version(
+    world: &World,
+    function: usize,
+    component: Component,
+    query: [(&str, Option<String>); 3],
+    told: Option<&str>,
+) {
+    let whole = query[1].1.is_none();
+    let mut text = String::from("note=plan");
+    for (key, value) in query {
+        if let Some(value) = value {
+            text += &format!("&{key}={value}");
+        }
+    }
+    let name = plan_name(world, function);
+    world.judge.borrow_mut().moves(function);
+    let answer = deploy(world, &name, &text, component).await;
+    let mut judge = world.judge.borrow_mut();
+    match whole && answer["alias_moved"] == true {
+        true => judge.moved(function, component, told),
+        false => judge.lost_sight_of(function),
+    }
+}
+
+async fn roll_back(world: &World, function: usize) {
+    let name = plan_name(world, function);
+    let path = format!("/v1/functions/{name}/aliases/live/rollback");
+    world.judge.borrow_mut().moves(function);
+    let answer = ask(world, "POST", &path, "application/json", b"").await;
+    let mut judge = world.judge.borrow_mut();
+    match answer["shares"].is_array() {
+        true => judge.rolled_back(function),
+        false => judge.lost_sight_of(function),
+    }
+}
+
+/// Other settings, and perhaps another component.
+async fn change(
+    world: &World,
+    process: &mut Process,
+    function: usize,
+    settings: &Settings,
+    component: Component,
+) {
+    let same = {
+        let mut plan = world.plan.borrow_mut();
+        let now = &mut plan.functions[function];
+        now.settings = settings.clone();
+        std::mem::replace(&mut now.component, component) == component
+    };
+    world.judge.borrow_mut().configured[function] = settings.clone();
+    let done = reload(world, process).await;
+    if !(done && same) {
+        world.judge.borrow_mut().lost_sight_of(function);
+    }
 }
 
 /// A graceful end.

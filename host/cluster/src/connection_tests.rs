@@ -3,7 +3,7 @@
 use openline_core::auto_response::MatchKind;
 
 use super::*;
-use crate::budget::HostBudget;
+use crate::budget::{ATTACHED_OVERHEAD_BYTES, HostBudget};
 
 fn connection(limits: FunctionLimits, attached_bytes: usize) -> (Connection, Arc<FunctionBudget>) {
     let budget = HostBudget::new(1 << 20, attached_bytes).function();

@@ -295,17 +295,19 @@ fn misbehave(how: &str, number: u64) {
 /// counted in units that each take as long as the fastest has taken.
 fn evade(time: Duration) -> String {
     const RUN: Duration = Duration::from_millis(40);
-    const UNIT: u32 = 10_000;
-    // Three times `cpu_timeout` in the plans.
-    const FAR: Duration = Duration::from_millis(300);
+    // Long beside a look at the clock.
+    const UNIT: u64 = 100_000;
+    // Twice `cpu_timeout` in the plans.
+    const FAR: Duration = Duration::from_millis(200);
     let began = Instant::now();
     let (mut units, mut rested, mut fastest) = (0u32, Duration::ZERO, Duration::MAX);
     while began.elapsed() < time {
         let run = Instant::now();
         while run.elapsed() < RUN {
             let unit = Instant::now();
-            for _ in 0..UNIT {
-                black_box(());
+            let mut sum = 0u64;
+            for next in 0..UNIT {
+                sum = black_box(sum.wrapping_mul(31).wrapping_add(next));
             }
             fastest = fastest.min(unit.elapsed());
             units += 1;
@@ -313,12 +315,12 @@ fn evade(time: Duration) -> String {
         let nap = Instant::now();
         std::thread::sleep(Duration::from_nanos(1));
         rested += nap.elapsed();
+        let computed = fastest.saturating_mul(units);
+        if computed.saturating_sub(rested) > FAR {
+            return "evaded".into();
+        }
     }
-    let computed = fastest.saturating_mul(units);
-    match computed.saturating_sub(rested) > FAR {
-        true => "evaded".into(),
-        false => "ok".into(),
-    }
+    "ok".into()
 }
 
 #[expect(unconditional_recursion, reason = "it is to overflow the stack")]
