@@ -39,7 +39,7 @@ use std::fs;
 use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use clap::Parser;
@@ -84,9 +84,9 @@ struct Arguments {
     /// How many plans are carried out side by side.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Ends with the first plan that fails.
-    #[arg(long)]
-    first: bool,
+    /// Ends with the first plan that breaks one of these invariants.
+    #[arg(long, value_name = "INVARIANT", value_delimiter = ',')]
+    until: Vec<String>,
     /// Says what happened how often.
     #[arg(long)]
     counts: bool,
@@ -125,21 +125,24 @@ fn main() -> ExitCode {
 /// Carries out plans side by side; answers how many held and how many failed.
 fn try_plans(setup: &Setup, arguments: &Arguments) -> (usize, usize) {
     let (held, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let awaited = AtomicBool::new(false);
     let begun = Instant::now();
     let budget = Duration::from_secs(arguments.budget);
     let plans = Mutex::new(plans(arguments).enumerate());
     let is_over = |number: usize| {
         let late = arguments.count.is_none() && begun.elapsed() > budget;
-        number > 0 && late || arguments.first && failed.load(Ordering::Relaxed) > 0
+        number > 0 && late || awaited.load(Ordering::Relaxed)
     };
     let work = || {
         while let Some((number, plan)) = { plans.lock().next() }
             && !is_over(number)
         {
-            let counter = match try_plan(setup, arguments, plan) {
-                true => &held,
-                false => &failed,
-            };
+            let broken = try_plan(setup, arguments, plan);
+            let until = |invariant: &&str| arguments.until.iter().any(|it| it == invariant);
+            if broken.iter().any(until) {
+                awaited.store(true, Ordering::Relaxed);
+            }
+            let counter = if broken.is_empty() { &held } else { &failed };
             counter.fetch_add(1, Ordering::Relaxed);
         }
     };
@@ -168,7 +171,8 @@ fn plan_of(seed: u64) -> Plan {
     }
 }
 
-fn try_plan(setup: &Setup, arguments: &Arguments, plan: Plan) -> bool {
+/// Answers which invariants were broken.
+fn try_plan(setup: &Setup, arguments: &Arguments, plan: Plan) -> Vec<&'static str> {
     let begun = Instant::now();
     let outcome = setup.run(&plan, &format!("seed-{}", plan.seed));
     let (seed, seconds) = (plan.seed, begun.elapsed().as_secs_f32());
@@ -182,8 +186,9 @@ fn try_plan(setup: &Setup, arguments: &Arguments, plan: Plan) -> bool {
     if arguments.counts {
         println!("  {:?}", outcome.counts);
     }
-    if outcome.violations.is_empty() {
-        return true;
+    let broken: Vec<_> = outcome.violations.iter().map(|it| it.invariant).collect();
+    if broken.is_empty() {
+        return broken;
     }
     report(setup, &plan, &outcome, "");
     let shrinking = Shrinking {
@@ -196,7 +201,7 @@ fn try_plan(setup: &Setup, arguments: &Arguments, plan: Plan) -> bool {
         println!("  shrunk to {} operations; {small}", small.operations());
         report(setup, &small, &outcome, "-shrunk");
     }
-    false
+    broken
 }
 
 /// Writes the plan and what was seen of it, and says where.
