@@ -1,4 +1,5 @@
-//! Who polls an instance: its own task, or whoever brings it something to do.
+//! Decides which task polls an instance: its own, or that of a connection that
+//! brings it a job.
 //!
 //! An instance's future belongs to a task of its own, which timers and
 //! everything asynchronous wake. A connection that hands it an event polls it
@@ -7,11 +8,11 @@
 //! to another task nor the way back. Measured: about a tenth of all that an
 //! echoed message costs.
 //!
-//! All who poll an instance belong to one tokio runtime: timers that its calls
-//! make belong to the runtime of whoever polls.
+//! All pollers of an instance belong to one tokio runtime: the timers that its
+//! calls make belong to the runtime of the task that polls.
 //!
-//! Nobody ever waits for the lock. Who finds it taken leaves a word, and who
-//! has it wakes the task when it lets go.
+//! No poller waits for the lock. One that finds it locked sets a flag, and the
+//! holder wakes the task when it unlocks.
 
 use std::fmt;
 use std::future::Future;
@@ -26,7 +27,7 @@ use crate::sync::{self, AtomicBool, AtomicU32, Mutex, MutexGuard, OnceLock, Orde
 
 type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
 
-/// Jobs that one poll begins, at most: who polls an instance for one of them
+/// Jobs that one poll begins, at most: a connection that polls for its own
 /// should not serve all others for good.
 const JOBS_PER_POLL_MAX: u32 = 64;
 
@@ -37,7 +38,7 @@ pub(crate) struct Driver {
     driving: Mutex<Option<Driving>>,
     /// The task's, once that has run for the first time.
     waker: OnceLock<Waker>,
-    /// Somebody found it taken.
+    /// A poller found it locked.
     missed: AtomicBool,
     /// Jobs that this poll may still begin.
     left: AtomicU32,
@@ -90,7 +91,7 @@ impl Driver {
         self.left.store(jobs, Ordering::Relaxed);
         let polled = driving.as_mut().map(|future| {
             let mut cx = Context::from_waker(waker);
-            // A defect in it is not the business of whoever polls.
+            // A panic in it is not the poller's.
             catch_unwind(AssertUnwindSafe(|| future.as_mut().poll(&mut cx)))
         });
         let pending = matches!(polled, Some(Ok(Poll::Pending)));

@@ -3,8 +3,8 @@
 //!
 //! Bounded by the seats of the instance: a connection holds one and has at most
 //! one job in it at a time, and an upgrade's seat travels in its job, so that a
-//! peer which goes away before its turn frees no place in the queue. A job whose instance ends before it was begun is given
-//! back, not lost.
+//! peer which goes away before its turn frees no place in the queue. A job whose
+//! instance ends before it was begun is given back, not lost.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -183,7 +183,7 @@ impl Job {
         }
     }
 
-    /// Whoever asked does so again, elsewhere.
+    /// The asker asks again, elsewhere.
     pub(crate) fn give_back(self) {
         match self {
             // Who has stopped waiting for the answer does not need it.
@@ -195,7 +195,7 @@ impl Job {
         }
     }
 
-    /// Whoever asked is told why it did not happen.
+    /// The asker is told why it did not happen.
     pub(crate) fn fail(self, fault: Fault) {
         match self {
             Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
@@ -206,7 +206,7 @@ impl Job {
 }
 
 impl Job {
-    /// Whoever asked is told that the host has no room.
+    /// The asker is told that the host has no room.
     pub(crate) fn refuse(self) {
         match self {
             Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Full)),

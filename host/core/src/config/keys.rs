@@ -87,7 +87,7 @@ pub const KEYS: &[Key] = &[
         "cache",
         "`$XDG_CACHE_HOME/openline`, else `~/.cache/openline`",
         NextStart,
-        "compiled components. Native code that the host will run: let nobody else write there. Relative to the file",
+        "compiled components. It holds native code that the host runs: only its user may write there. Relative to the file",
     ),
     key(
         "[[function]]",
