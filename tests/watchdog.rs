@@ -146,7 +146,7 @@ mod debugger {
         child.kill().unwrap();
         child.wait().unwrap();
         if seized == Err(Errno::EPERM) {
-            eprintln!("skipped: this system lets no process be traced");
+            println!("skipped: this system lets no process be traced");
             return false;
         }
         seized.unwrap();

@@ -91,6 +91,6 @@ fn deploy() {
         .output()
         .unwrap();
     let said = String::from_utf8_lossy(&bounded.stdout);
-    assert!(bounded.status.success(), "{said}{:?}", bounded);
+    assert!(bounded.status.success(), "{said}{bounded:?}");
     assert!(said.contains("1 passed"), "{said}");
 }

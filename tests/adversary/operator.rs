@@ -72,16 +72,7 @@ async fn act(world: &World, process: &mut Process, act: &Act) {
         } => {
             change(world, process, *function, settings, *component).await;
         }
-        Act::Away(function, time) => {
-            for away in [true, false] {
-                world.plan.borrow_mut().functions[*function].away = away;
-                reload(world, process).await;
-                if away {
-                    sleep(Duration::from_millis(*time)).await;
-                }
-            }
-            world.judge.borrow_mut().lost_sight_of(*function);
-        }
+        Act::Away(function, time) => take_away(world, process, *function, *time).await,
         Act::Terminate => {
             world.judge.borrow_mut().count("terminate");
             end(world, process).await;
@@ -100,6 +91,18 @@ async fn act(world: &World, process: &mut Process, act: &Act) {
             start(world, process).await;
         }
     }
+}
+
+/// A function leaves the configuration for a while.
+async fn take_away(world: &World, process: &mut Process, function: usize, time_ms: u64) {
+    for away in [true, false] {
+        world.plan.borrow_mut().functions[function].away = away;
+        reload(world, process).await;
+        if away {
+            sleep(Duration::from_millis(time_ms)).await;
+        }
+    }
+    world.judge.borrow_mut().lost_sight_of(function);
 }
 
 /// The process stands still for a while.
