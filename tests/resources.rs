@@ -20,7 +20,7 @@ async fn a_host_without_file_descriptors_goes_on_and_accepts_when_there_are_some
     for _ in 0..64 {
         waiting.push(TcpStream::connect(host.address).await.unwrap());
     }
-    host.told("accept failed").await;
+    host.told("few files are left").await;
     assert_eq!(first.ask("served").await, "served");
     drop(waiting);
     let again = async {

@@ -26,6 +26,11 @@ struct Probed {
 impl Probed {
     /// With more keys of `[server]`, and with a function that computes.
     async fn start(keys: &str) -> Self {
+        Self::start_under("true", keys).await
+    }
+
+    /// The same under limits of the shell.
+    async fn start_under(limits: &str, keys: &str) -> Self {
         let folder = TempDir::new().unwrap();
         let path = folder.path().join("openline.toml");
         let text = format!(
@@ -37,7 +42,8 @@ impl Probed {
             openline_guests::FAULT_COMPUTE,
         );
         fs::write(&path, text).unwrap();
-        let mut host = Serving::start(&["serve", "--config", path.to_str().unwrap()]).await;
+        let arguments = ["serve", "--config", path.to_str().unwrap()];
+        let mut host = Serving::under(limits, &arguments).await;
         let admin = host.admin().await.parse().unwrap();
         let line = host.line().await;
         let url = line.strip_prefix("probes at").unwrap().trim();
@@ -320,6 +326,25 @@ async fn the_address_of_probes_answers_them_and_nothing_else_while_it_drains_too
     assert_eq!(status(probed.probes, "ready").await, 503);
     peer.send(&close_frame(1001, b"")).await;
     assert_eq!(probed.host.ended().await.0.code(), Some(0));
+}
+
+#[tokio::test]
+async fn probes_and_the_admin_interface_are_answered_when_peers_have_all_files() {
+    let mut probed = Probed::start_under("ulimit -n 128", "").await;
+    let mut peers = Vec::new();
+    for _ in 0..128 {
+        peers.push(Raw::connect(probed.host.address).await);
+    }
+    probed.host.told("few files are left").await;
+    for address in [probed.admin, probed.probes] {
+        assert_eq!(status(address, "live").await, 200);
+    }
+    drop(peers);
+    // And the peers that come after them are accepted.
+    let mut client = Client::open(probed.host.address, "/echo", &[])
+        .await
+        .unwrap();
+    assert_eq!(client.ask("again").await, "again");
 }
 
 #[tokio::test]

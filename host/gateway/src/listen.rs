@@ -3,14 +3,18 @@
 //!
 //! Bounded by `requests` and `peer_requests`, which count until they are
 //! upgraded: past it the one that has waited for its request for longest is
-//! closed. While none waits, peers do, in the kernel's backlog.
+//! closed. While none waits, peers do, in the kernel's backlog. They also wait
+//! while only [`FILES_RESERVED`] of the process's files are left: probes, the
+//! admin interface, the data directory and the compiler need some, and peers
+//! should not be able to take those.
 
 use std::io;
 use std::net::SocketAddr;
+use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::gateway::Gateway;
 use crate::http;
@@ -21,6 +25,10 @@ const BACKLOG: u32 = 4096;
 /// The first wait after a failed accept, and the longest. The usual cause is a
 /// lack of file descriptors, which other connections' ends cure.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// Open files that are left to others than peers: 64 connections of probes, 64
+/// of the admin interface, and as many for all else. Of a small limit a quarter.
+const FILES_RESERVED: u64 = 192;
 
 /// Opens the listening socket.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -38,10 +46,12 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts connections until it is dropped.
 pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
     let mut wait = BACK_OFF.0;
+    let files = files_max();
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 wait = BACK_OFF.0;
+                await_files(&stream, files).await;
                 // Messages are whole when they are written: waiting for more
                 // only delays them.
                 if let Err(error) = stream.set_nodelay(true) {
@@ -59,5 +69,29 @@ pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
                 wait = (wait * 2).min(BACK_OFF.1);
             }
         }
+    }
+}
+
+/// The number that a peer's file must be below; none where there is no limit.
+fn files_max() -> Option<u64> {
+    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
+    Some(files - FILES_RESERVED.min(files / 4))
+}
+
+/// Waits until a peer may have a file. The system gives the lowest number that
+/// is free, so the number says how many there are.
+async fn await_files(stream: &TcpStream, most: Option<u64>) {
+    let is_few = |fd: &dyn AsRawFd| {
+        let number = u64::try_from(fd.as_raw_fd()).unwrap_or(u64::MAX);
+        most.is_some_and(|most| number >= most)
+    };
+    if !is_few(stream) {
+        return;
+    }
+    tracing::warn!("few files are left; accepting waits for connections to end");
+    let mut wait = BACK_OFF.0;
+    while rustix::io::dup(stream.as_fd()).map_or(true, |lowest| is_few(&lowest)) {
+        tokio::time::sleep(wait).await;
+        wait = (wait * 2).min(BACK_OFF.1);
     }
 }

@@ -24,6 +24,19 @@ pub fn admin_port(listen: u16) -> u16 {
     above.unwrap_or_else(|| listen.saturating_sub(ADMIN_PORT_DISTANCE))
 }
 
+/// What is wrong with the addresses of two listeners, if they cannot have both:
+/// they are equal, or one is all addresses of the machine with the other's
+/// port. Port 0 is any that is free.
+fn clash(one: (&str, SocketAddr), other: (&str, SocketAddr)) -> Option<String> {
+    let ((key, address), (other_key, other)) = (one, other);
+    if address == other && address.port() != 0 {
+        return Some(format!("`{key}` and `{other_key}` are both {address}"));
+    }
+    let all = address.ip().is_unspecified() || other.ip().is_unspecified();
+    let one_port = address.port() == other.port() && address.port() != 0;
+    (all && one_port).then(|| format!("`{key}` {address} has the port of `{other_key}` {other}"))
+}
+
 impl Check<'_> {
     /// Reads the address, which must fit to the others.
     pub(super) fn admin(
@@ -41,8 +54,7 @@ impl Check<'_> {
             self.error(Some(written.span()), &message, hint);
             return AdminListen::Off;
         };
-        if address == server.listen && address.port() != 0 {
-            let message = format!("`admin` and `listen` are both {address}");
+        if let Some(message) = clash(("admin", address), ("listen", server.listen)) {
             let hint = "the admin interface has a listener of its own: choose another port";
             self.error(Some(written.span()), &message, hint);
         }
@@ -79,8 +91,8 @@ impl Check<'_> {
             ),
         ];
         for (key, other) in taken {
-            if other == Some(address) && address.port() != 0 {
-                let message = format!("`probes` and `{key}` are both {address}");
+            if let Some(message) = other.and_then(|other| clash(("probes", address), (key, other)))
+            {
                 let hint = "probes have a listener of their own: choose another port";
                 self.error(Some(written.span()), &message, hint);
             }

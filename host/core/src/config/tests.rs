@@ -250,6 +250,10 @@ fn the_admin_interface_is_not_exposed_without_a_token() {
     for (lines, expected) in [
         ("admin = \"8081\"", "is not an address"),
         ("admin = \"127.0.0.1:8080\"", "are both 127.0.0.1:8080"),
+        (
+            "probes = \"0.0.0.0:8080\"",
+            "has the port of `listen` 127.0.0.1:8080",
+        ),
     ] {
         let found = errors(&server(lines));
         assert!(found[0].message.contains(expected), "{found:?}");

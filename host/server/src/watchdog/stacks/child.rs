@@ -17,6 +17,7 @@ use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use tokio::time::Instant;
 
 use super::modules::Modules;
 use super::{SEPARATOR, TIMEOUT};
@@ -28,6 +29,10 @@ const THREADS_MAX: usize = 1024;
 /// How often, and in which steps, a thread is asked whether it has stopped. One
 /// that waits for a disk does not.
 const STOPPING: (u32, Duration) = (200, Duration::from_millis(1));
+
+/// After so long no more threads are stopped: what was found has to be written
+/// within [`TIMEOUT`].
+const READING: Duration = Duration::from_secs(3);
 
 /// What is known of a thread.
 struct Thread {
@@ -72,6 +77,7 @@ fn write_stacks(host: i32) -> io::Result<()> {
     let modules = Modules::of(host).unwrap_or_else(|_| Modules::none());
     let memory = File::open(format!("/proc/{host}/mem"));
     let mut threads = Vec::new();
+    let asked = Instant::now();
     for entry in fs::read_dir(format!("/proc/{host}/task"))?.take(THREADS_MAX) {
         let entry = entry?;
         let id = entry.file_name().to_str().and_then(|id| id.parse().ok());
@@ -80,12 +86,15 @@ fn write_stacks(host: i32) -> io::Result<()> {
         // Before it is stopped.
         let (stat, waits) = (read("stat"), read("wchan"));
         let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        // A thread that waits for a disk does not stop, and there may be many.
+        let waits_for_disk = state.starts_with('D');
         threads.push(Thread {
             id,
             name: read("comm").trim_end().to_owned(),
             state: state.chars().take(1).collect(),
             waits: waits.trim_end().to_owned(),
             frames: match &memory {
+                Ok(_) if waits_for_disk || asked.elapsed() > READING => Err(Errno::EBUSY),
                 Ok(memory) => stopped(Pid::from_raw(id), || unwind(id, memory, &modules)),
                 Err(_) => Err(Errno::EPERM),
             },
