@@ -7,7 +7,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser suite test adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers soak fmt lint
+.PHONY: help check-tools setup guests run browser suite test adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-soak soak fmt lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -55,6 +55,11 @@ BUDGET ?= 3600
 
 adversary: setup ## Random plans against the real host, with judges (BUDGET=3600 seconds)
 	$(CARGO) test -p openline --test adversary -- --budget $(BUDGET) --seed $$(date +%s)
+
+MINUTES ?= 10
+
+soak: setup ## Random plans one after the other in one host, which must keep nothing (MINUTES=10)
+	$(CARGO) test -p openline --test adversary -- --soak --budget $$(($(MINUTES) * 60)) --seed $$(date +%s)
 
 mutants: setup ## Take out mends one by one: the adversary finds each (MUTANTS='NAME …'; 30 minutes)
 	scripts/mutants.sh $(MUTANTS)
@@ -119,7 +124,7 @@ bench-peers: guests ## Measure beside Bun, Deno, Node, workerd and websocketd (a
 	$(CARGO) build --release -p openline -p openline-end-to-end
 	$(CARGO) run --release --quiet -p openline-end-to-end --bin peers -- $(ARGUMENTS)
 
-soak: guests ## 10,000 connections that misbehave, then a search for leaks (8 minutes)
+bench-soak: guests ## 10,000 connections that misbehave, then a search for leaks (8 minutes)
 	$(CARGO) build --release -p openline -p openline-soak
 	$(CARGO) run --release --quiet -p openline-soak
 

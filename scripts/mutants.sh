@@ -8,7 +8,8 @@
 # The sources are copied to target/mutants/tree with what is not committed;
 # yours stay as they are. The first build there compiles everything (several
 # minutes), each mutant only the host's own crates. BUDGET=SECONDS is used
-# instead of the budget that each patch names.
+# instead of the budget that each patch names; one that says "With: --soak" is a
+# leak, and the soak has to find it.
 set -euo pipefail
 
 root=$(cd "$(dirname "$0")/.." && pwd)
@@ -53,11 +54,11 @@ find_adversary() {
         | sed -n 's/.*"name":"adversary".*"executable":"\([^"]*\)".*/\1/p' | tail -1
 }
 
-# NAME BUDGET INVARIANTS: says what was found; fails if none of these was broken.
+# NAME BUDGET INVARIANTS [OPTION ...]: says what was found; fails if none of these was broken.
 try() {
     local name=$1 budget=$2 until=$3 log=$work/$1.log began=$SECONDS code=0
     "$adversary" --binary "$work/target/debug/openline" --folder "$work/plans/$name" \
-        --seed 1 --budget "$budget" --until "$until" --shrink 0 >"$log" 2>&1 || code=$?
+        --seed 1 --budget "$budget" --until "$until" --shrink 0 "${@:4}" >"$log" 2>&1 || code=$?
     local took=$((SECONDS - began))
     local seeds
     seeds=$(sed -n 's/^seed \([0-9]*\): BROKEN.*/\1/p' "$log" | sort -n | paste -sd ' ')
@@ -67,13 +68,13 @@ try() {
         0) [ "$until" != none ] || { echo "$name: held for $took s"; return; }
            echo "$name: not found in $took s"
            return 1 ;;
-        1) [ -n "$seeds" ] || { cat "$log" >&2; fail "the adversary itself failed"; }
+        1) [ -n "$broken" ] || { cat "$log" >&2; fail "the adversary itself failed"; }
            # What else is broken may be chance.
            if ! grep -qE "^  (${until//,/|}): at " "$log"; then
-               echo "$name: not found in $took s; broken was ${broken//,/, }, seed $seeds"
+               echo "$name: not found in $took s; broken was ${broken//,/, }, seeds $seeds"
                return 1
            fi
-           echo "$name: found, seed $seeds, $took s, ${broken//,/, }" ;;
+           echo "$name: found${seeds:+, seed $seeds}, $took s, ${broken//,/, }" ;;
         *) cat "$log" >&2; fail "the adversary ended with $code" ;;
     esac
 }
@@ -105,11 +106,12 @@ for name; do
     apply "$patch" --check 2>/dev/null \
         || fail "the mutant \`$name\` does not apply to the sources any more" "make $patch anew against what has become of the code that it takes out"
     budget=$(header "$patch" Budget)
+    read -ra with <<<"$(header "$patch" With)"
     apply "$patch"
     build "the mutant \`$name\`"
     # Names between commas; what is in parentheses is for people.
     breaks=$(header "$patch" Breaks | sed 's/ *([^)]*)//g; s/\.$//; s/, */,/g')
-    try "$name" "${BUDGET:-${budget% s}}" "$breaks" || missed=$((missed + 1))
+    try "$name" "${BUDGET:-${budget% s}}" "$breaks" ${with[@]+"${with[@]}"} || missed=$((missed + 1))
     apply "$patch" --reverse
 done
 [ "$missed" -eq 0 ] || { echo "$missed of $# are not as they should be" >&2; exit 1; }

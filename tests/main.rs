@@ -52,6 +52,7 @@ mod readme;
 mod reload;
 mod resources;
 mod samples;
+mod soaking;
 mod starting;
 mod taking_effect;
 mod tidy;

@@ -46,7 +46,7 @@ pub fn plan(seed: u64) -> Option<Plan> {
 }
 
 /// One function with affinity in a quiet host, and nothing that happens.
-fn calm(rng: &mut Rng, asynchronous: bool) -> Plan {
+pub(super) fn calm(rng: &mut Rng, asynchronous: bool) -> Plan {
     let settings = Settings {
         instances: 4,
         concurrency: 3,

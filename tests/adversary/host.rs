@@ -130,6 +130,18 @@ impl Process {
         }
     }
 
+    /// The number that the system gave it.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().map(Child::id)
+    }
+
+    /// What was said until now is forgotten, as if it started now.
+    pub fn cut_log(&self) {
+        let mut log = self.log();
+        log.set_len(0).unwrap();
+        writeln!(log, "{START}").unwrap();
+    }
+
     pub fn signal(&mut self, signal: &str) {
         let Some(child) = &self.child else { return };
         let id = child.id().to_string();

@@ -31,6 +31,7 @@ mod plan;
 mod raw;
 mod run;
 mod shrink;
+mod soak;
 mod strangers;
 mod swarm;
 
@@ -57,7 +58,7 @@ const VERSION: &[u8] = b"adversary-version-a";
 /// Tries what no author thought of.
 #[derive(Parser)]
 #[command(
-    after_help = "examples:\n  --seed 7 --count 1           one plan\n  --budget 3600                as many plans as an hour allows\n  --plan FILE                  a plan that has failed, once more"
+    after_help = "examples:\n  --seed 7 --count 1           one plan\n  --budget 3600                as many plans as an hour allows\n  --plan FILE                  a plan that has failed, once more\n  --soak --budget 600          ten minutes of plans in one host"
 )]
 struct Arguments {
     /// The first seed.
@@ -69,6 +70,9 @@ struct Arguments {
     /// For so many seconds; the default is what each test run takes.
     #[arg(long, default_value_t = 120)]
     budget: u64,
+    /// One host lives through all plans, and must keep nothing of any.
+    #[arg(long)]
+    soak: bool,
     /// Carries out a plan from a file.
     #[arg(long)]
     plan: Option<PathBuf>,
@@ -114,6 +118,12 @@ fn main() -> ExitCode {
         echo: openline_guests::ECHO.into(),
         folder,
     };
+    if arguments.soak {
+        return match soak::run(&setup, &arguments) {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::FAILURE,
+        };
+    }
     let (held, failed) = try_plans(&setup, &arguments);
     println!("adversary: {held} passed, {failed} failed");
     match failed {

@@ -336,7 +336,7 @@ impl Function {
         let backoff_max_ms = 6 * backoff_ms;
         let mut text = format!(
             "\n[[function]]\nname = \"{name}\"\ncomponent = \"{component}\"\nroute = \"/{name}/{{room}}\"\nmigration = \"{migration}\"\n\
-             [function.instance]\nconcurrency = {concurrency}\ninstances = {instances}\nidle_timeout = \"{idle_timeout_ms} ms\"\n\
+             [function.instance]\nconcurrency = {concurrency}\ninstances = {instances}\nidle_timeout = \"{idle_timeout_ms} ms\"\nhibernate_timeout = \"5 s\"\n\
              faults_in_a_row = {faults_in_a_row}\nbackoff_time = \"{backoff_ms} ms\"\nbackoff_time_max = \"{backoff_max_ms} ms\"\nbackoff = \"{backoff}\"\n"
         );
         if let Some(memory_mib) = self.memory_mib {

@@ -27,7 +27,7 @@ const ALIVE_WITHIN: Duration = Duration::from_secs(5);
 /// All that a plan has caused has come to rest within this after its end.
 const REST_WITHIN: Duration = Duration::from_secs(15);
 /// A whole plan, past which the harness itself has failed.
-const PLAN_MAX: Duration = Duration::from_secs(180);
+pub const PLAN_MAX: Duration = Duration::from_secs(180);
 /// How often a peer that is refused tries again.
 const TRIES: u32 = 5;
 
@@ -91,7 +91,19 @@ impl Setup {
 
     async fn carry_out(&self, plan: &Plan, folder: &Path, judge: &Rc<RefCell<Judge>>) {
         let mut process = Process::new(&self.binary, folder, plan.server.workers);
-        let world = Rc::new(World {
+        let world = self.world(plan, &process, judge);
+        world.configure(&process);
+        if let Err(error) = process.start().await {
+            return judge.borrow_mut().break_rule("process", error);
+        }
+        world.moved(&process);
+        world.play(&mut process, plan).await;
+        operator::end(&world, &mut process).await;
+    }
+
+    /// What a plan happens in, with a process that may run already.
+    pub fn world(&self, plan: &Plan, process: &Process, judge: &Rc<RefCell<Judge>>) -> Rc<World> {
+        Rc::new(World {
             judge: Rc::clone(judge),
             plan: RefCell::new(plan.clone()),
             components: self.components.clone(),
@@ -100,22 +112,22 @@ impl Setup {
             admin: Cell::new(process.admin),
             over: Cell::new(false),
             doomed: Notify::new(),
-        });
-        world.configure(&process);
-        if let Err(error) = process.start().await {
-            return judge.borrow_mut().break_rule("process", error);
-        }
-        world.moved(&process);
-        judge.borrow_mut().began = Instant::now();
-        let work = Self::work(&world, &mut process, plan);
+        })
+    }
+}
+
+impl World {
+    /// All that happens in a plan while a host runs, to its rest or its doom.
+    pub async fn play(self: &Rc<Self>, process: &mut Process, plan: &Plan) {
+        self.judge.borrow_mut().began = Instant::now();
         tokio::select! {
-            () = work => {}
-            () = world.doomed.notified() => {}
+            () = Self::work(self, process, plan) => {}
+            () = self.doomed.notified() => {}
         }
-        operator::end(&world, &mut process).await;
+        self.over.set(true);
     }
 
-    async fn work(world: &Rc<World>, process: &mut Process, plan: &Plan) {
+    async fn work(world: &Rc<Self>, process: &mut Process, plan: &Plan) {
         let before = host::state(process.address).await;
         let watching = spawn_local(watch(Rc::clone(world)));
         let living = plan.peers.iter().cloned().map(|peer| {
@@ -145,9 +157,7 @@ impl Setup {
             world.rest(&before).await;
         }
     }
-}
 
-impl World {
     pub fn component(&self, component: Component) -> &Path {
         let found = self
             .components
@@ -495,7 +505,9 @@ impl World {
             let connections = &state["connections"];
             let ended = connections["ended"].as_object();
             let ended: u64 = ended.map_or(0, |all| all.values().filter_map(Value::as_u64).sum());
+            let taken = ["places", "trials", "compilations", "long_runs"];
             let rested = connections["open"] == 0
+                && taken.iter().all(|what| state["taken"][what] == 0)
                 && state["outbox_bytes"] == 0
                 && connections["opened"].as_u64() == Some(ended)
                 && count(&state, "instances") == 0

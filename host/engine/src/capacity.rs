@@ -56,6 +56,11 @@ impl Capacity {
         self.live.load(Ordering::Relaxed)
     }
 
+    /// Places that instances have.
+    pub(crate) fn taken(&self) -> u32 {
+        self.taken.load(Ordering::Relaxed)
+    }
+
     /// Takes the places of one instance, if they are there.
     pub(crate) fn take(self: &Arc<Self>, places: u32) -> Option<Place> {
         let more = |taken: u32| {

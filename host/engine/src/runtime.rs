@@ -117,6 +117,25 @@ fn threads() -> usize {
     }
 }
 
+/// What is taken of what the engine has a limited number of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// Functions that anything holds: a route, a connection, an instance, an
+    /// alarm.
+    pub functions: usize,
+    /// Places for instances; one that has many memories or tables has several.
+    pub places: u32,
+    /// Alarms that belong to no connection: those that wait and those that are
+    /// being handled.
+    pub alarms: usize,
+    /// Components that are being compiled.
+    pub compilations: usize,
+    /// Places for trials.
+    pub trials: usize,
+    /// Runs of guest code that have computed for long and have a thread.
+    pub long_runs: usize,
+}
+
 /// The runtime cannot start.
 #[derive(Debug, thiserror::Error)]
 #[error("the thread that advances the epoch does not start: {0}")]
@@ -261,6 +280,21 @@ impl Runtime {
     /// Instances of all functions that are live now.
     pub fn instances(&self) -> u32 {
         self.capacity.live()
+    }
+
+    /// What is taken at this moment.
+    pub fn taken(&self) -> Taken {
+        let of = |permits: &Semaphore, all: u32| {
+            (all as usize).saturating_sub(permits.available_permits())
+        };
+        Taken {
+            functions: self.clock.functions(),
+            places: self.capacity.taken(),
+            alarms: self.clock.alarms(),
+            compilations: of(&self.compiling, self.options.compilations),
+            trials: of(&self.trials, self.options.trials),
+            long_runs: self.long_runs.taken(),
+        }
     }
 
     /// Whether a component could be a function, with the default limits.

@@ -32,6 +32,7 @@ use crate::budget::RunClock;
 #[derive(Clone, Debug)]
 pub(crate) struct LongRuns {
     permits: Arc<Semaphore>,
+    at_once: usize,
 }
 
 /// One driver's way to a permit.
@@ -48,7 +49,14 @@ impl LongRuns {
         let at_once = at_once.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             permits: Arc::new(Semaphore::new(at_once)),
+            at_once,
         }
+    }
+
+    /// How many have one now.
+    pub(crate) fn taken(&self) -> usize {
+        self.at_once
+            .saturating_sub(self.permits.available_permits())
     }
 }
 

@@ -18,6 +18,7 @@ use openline_core::name::FunctionName;
 use openline_core::route::{Route, RouteError, RouteTable};
 use openline_engine::alias::Alias;
 use openline_engine::commons::Commons;
+use openline_engine::runtime::{Runtime, Taken};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
 
@@ -50,6 +51,7 @@ pub struct Gateway {
     accounts: Mutex<Accounts>,
     development: OnceLock<Arc<Development>>,
     liveness: OnceLock<Arc<Liveness>>,
+    runtime: OnceLock<Arc<Runtime>>,
 }
 
 /// What is counted for each function, by its name: also of one that was left
@@ -108,6 +110,7 @@ impl Gateway {
             retired: Mutex::default(),
             development: OnceLock::new(),
             liveness: OnceLock::new(),
+            runtime: OnceLock::new(),
         })
     }
 
@@ -158,6 +161,17 @@ impl Gateway {
         let _ = self.liveness.set(liveness);
     }
 
+    /// From now on the state shows what is taken of this runtime. Once only:
+    /// what comes later is not taken.
+    pub(crate) fn show(&self, runtime: Arc<Runtime>) {
+        let _ = self.runtime.set(runtime);
+    }
+
+    /// What is taken of the engine, if it is known.
+    pub(crate) fn taken(&self) -> Option<Taken> {
+        Some(self.runtime.get()?.taken())
+    }
+
     /// For how long the host has hung, if it does.
     pub(crate) fn hung(&self) -> Option<Duration> {
         self.liveness.get()?.hung()
@@ -175,6 +189,11 @@ impl Gateway {
         let most = most.min(self.peer_requests_max);
         let slot = self.requests.enter(peer, most).await?;
         Some(Permit::new(self, slot))
+    }
+
+    /// TCP connections that are not upgraded.
+    pub(crate) fn requests(&self) -> usize {
+        self.requests.taken()
     }
 
     /// TCP connections.

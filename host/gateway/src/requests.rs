@@ -22,6 +22,7 @@ use crate::ledger::network;
 #[derive(Debug)]
 pub(crate) struct Requests {
     places: Arc<Semaphore>,
+    most: usize,
     state: Mutex<State>,
 }
 
@@ -88,8 +89,14 @@ impl Requests {
     pub(crate) fn new(places: usize) -> Arc<Self> {
         Arc::new(Self {
             places: Arc::new(Semaphore::new(places)),
+            most: places,
             state: Mutex::default(),
         })
+    }
+
+    /// Places that are taken.
+    pub(crate) fn taken(&self) -> usize {
+        self.most.saturating_sub(self.places.available_permits())
     }
 
     /// Takes a place for a peer that has connected, and waits for one if all

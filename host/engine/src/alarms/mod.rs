@@ -117,6 +117,16 @@ impl AlarmClock {
         self.owners.1.fetch_sub(1, Ordering::Relaxed);
     }
 
+    /// Functions that there are.
+    pub(crate) fn functions(&self) -> usize {
+        self.owners.1.load(Ordering::Relaxed)
+    }
+
+    /// Alarms that wait or are being handled.
+    pub(crate) fn alarms(&self) -> usize {
+        self.table.lock().alarms()
+    }
+
     /// Sets an alarm of an affinity value, or moves it; a durable one is
     /// written when this returns.
     pub(crate) async fn set(

@@ -147,6 +147,11 @@ impl Table {
         }
     }
 
+    /// Alarms that wait or are being handled.
+    pub(super) fn alarms(&self) -> usize {
+        self.waiting as usize + self.firing
+    }
+
     /// Whether one of so many `functions` may set an alarm: `per_key` is how
     /// many may wait for an affinity value.
     pub(super) fn has_room(

@@ -92,6 +92,7 @@ impl Deployer {
         let identities = Identities::default();
         let functions = make(&runtime, &store, &identities, &config, components).await?;
         let gateway = Gateway::new(config.server.clone(), routes(&functions))?;
+        gateway.show(Arc::clone(&runtime));
         for managed in functions.values() {
             managed.lead();
             identities.note(managed);
