@@ -180,12 +180,12 @@ impl Peer {
         let mut event = Some(event);
         block_on(poll_fn(|cx| {
             connection.register(cx.waker());
-            if let Some(event) = event.take()
-                && let Err(outcome) = binding.dispatch(event)
-            {
-                return Poll::Ready(outcome);
-            }
-            binding.outcome().map_or(Poll::Pending, Poll::Ready)
+            let told = match event.take() {
+                // It is woken when there is an outcome, and looks then.
+                Some(event) => binding.dispatch(event).err(),
+                None => binding.outcome(),
+            };
+            told.map_or(Poll::Pending, Poll::Ready)
         }))
     }
 
@@ -221,6 +221,7 @@ pub fn connections_that_wake_together_share_one_instance() {
         let before = world::made();
         join(sleepers.map(|sleeper| served(sleeper, 1)));
         assert_eq!(world::made(), before + 1);
+        assert_eq!(host.commons.instances(), 2, "one of the others is left");
         drop(quiet);
         host.end();
     });
