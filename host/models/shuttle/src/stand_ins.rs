@@ -14,8 +14,8 @@ pub struct StoreError(Infallible);
 
 #[expect(clippy::unused_async, reason = "the store's interface")]
 impl FunctionStore {
-    pub(crate) async fn alarms(&self) -> Result<(), StoreError> {
-        Ok(())
+    pub(crate) async fn alarms(&self) -> Result<Vec<Infallible>, StoreError> {
+        Ok(Vec::new())
     }
 
     pub(crate) async fn forget(&self) -> Result<(), StoreError> {
@@ -25,6 +25,7 @@ impl FunctionStore {
 
 /// There are no alarms without a connection.
 pub(crate) mod alarms {
+    use std::convert::Infallible;
     use std::sync::Arc;
 
     use crate::commons::Commons;
@@ -47,7 +48,7 @@ pub(crate) mod alarms {
 
         pub(crate) fn forget(&self, _owner: Owner) {}
 
-        pub(crate) fn restore(&self, _commons: &Arc<Commons>, _alarms: ()) {}
+        pub(crate) fn restore(&self, _commons: &Arc<Commons>, _alarms: Vec<Infallible>) {}
     }
 }
 
