@@ -66,9 +66,11 @@ mutants: setup ## Take out mends one by one: the adversary finds each (MUTANTS='
 
 # More schedules than in `test`; PREEMPTIONS=4 takes hours.
 PREEMPTIONS ?= 3
+SCHEDULES ?= 100000
 
-models: check-tools ## Every schedule of the lock-free parts, and faults they must find (PREEMPTIONS=3)
+models: check-tools ## Every schedule of the lock-free parts, many of the pools, and faults they must find (PREEMPTIONS=3 SCHEDULES=100000)
 	LOOM_MAX_PREEMPTIONS=$(PREEMPTIONS) $(CARGO) test --release --target-dir target/models -p openline-models-loom
+	SHUTTLE_SCHEDULES=$(SCHEDULES) $(CARGO) test --release --target-dir target/models -p openline-models-shuttle
 	host/models/mutants/check.sh
 
 conformance: guests ## Judge the host with the whole Autobahn test suite (a minute)

@@ -58,6 +58,7 @@ fn each_invariant_names_what_holds_it_and_that_is_there() {
     let invariants = invariants();
     assert!(invariants.len() > CHECKS.len(), "the list was not read");
     let lints = read("clippy.toml") + &read("Cargo.toml");
+    let models = ["loom", "shuttle"].map(|of| read(&format!("host/models/{of}/tests/models.rs")));
     for (title, held) in &invariants {
         assert!(!held.is_empty(), "`{title}` does not say what holds it");
         for name in held {
@@ -65,6 +66,10 @@ fn each_invariant_names_what_holds_it_and_that_is_there() {
                 Some(("adversary", check)) => CHECKS.contains(&(check, title)),
                 Some(("lint", lint)) => lints.contains(lint),
                 Some(("tidy", test)) => read("tests/tidy.rs").contains(&format!("fn {test}()")),
+                Some(("model", model)) => {
+                    let line = format!("\n    {model},\n");
+                    models.iter().any(|models| models.contains(&line))
+                }
                 _ => root().join(name).is_file(),
             };
             assert!(

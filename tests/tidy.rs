@@ -1,5 +1,6 @@
 //! House law that no compiler checks: how files begin and how long they are,
-//! which package may use which, and that no guest is without a test.
+//! which package may use which, that the models see all locks of the files they
+//! compile, and that no guest is without a test.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -68,6 +69,46 @@ fn no_source_file_has_become_two() {
         .filter(|(_, lines)| *lines > LINES_MAX)
         .collect();
     assert!(long.is_empty(), "longer than {LINES_MAX} lines: {long:?}");
+}
+
+/// The files that `host/models` compiles a second time, and which of its
+/// packages does.
+fn modelled() -> Vec<(String, PathBuf)> {
+    let mut found = Vec::new();
+    for model in ["host/models/loom/src", "host/models/shuttle/src"] {
+        let folder = root().join(model);
+        let library = fs::read_to_string(folder.join("lib.rs")).unwrap();
+        for line in library.lines() {
+            let path = line.strip_prefix("#[path = \"");
+            if let Some(path) = path.and_then(|path| path.strip_suffix("\"]")) {
+                found.push((model.to_owned(), folder.join(path)));
+            }
+        }
+    }
+    found
+}
+
+/// A lock or an atomic that a model does not know would be no step of it, and
+/// one that is held for longer would hang it.
+#[test]
+fn what_is_modelled_takes_locks_and_atomics_from_sync() {
+    let modelled = modelled();
+    for (model, least) in [("host/models/loom/src", 9), ("host/models/shuttle/src", 11)] {
+        let files = modelled.iter().filter(|(of, _)| of == model).count();
+        assert!(files >= least, "{model} was not read: {files} files");
+    }
+    for (model, path) in modelled {
+        let text = fs::read_to_string(&path).unwrap();
+        let shipped = text.split("#[cfg(test)]").next().unwrap();
+        for other in ["parking_lot", "atomic::"] {
+            let named = shipped.lines().any(|line| {
+                let code = line.split("//").next().unwrap();
+                code.contains(other)
+            });
+            let path = path.display();
+            assert!(!named, "{path} names `{other}`, and {model} compiles it");
+        }
+    }
 }
 
 /// The dependencies of a manifest, by the section they are in.

@@ -74,6 +74,12 @@ impl Instance {
         self.driver.wake();
     }
 
+    /// What it was made for will not be asked for.
+    pub(crate) fn expect_nothing(&self) {
+        self.mailbox.expect_nothing();
+        self.driver.wake();
+    }
+
     pub(crate) fn is_ending(&self) -> bool {
         self.ending.load(Ordering::Acquire)
     }
@@ -248,7 +254,7 @@ impl Idleness {
             return Poll::Pending;
         }
         if instance.is_ending() || self.timeout.is_zero() {
-            return Poll::Ready(Wake::Idle);
+            return Self::idle(instance);
         }
         // The timer is not touched by calls: when it fires, it is asked how
         // long ago the last one was.
@@ -264,7 +270,7 @@ impl Idleness {
             let idle = run.clock.since(active);
             if self.armed && idle >= self.timeout {
                 self.armed = false;
-                return Poll::Ready(Wake::Idle);
+                return Self::idle(instance);
             }
             let left = self.timeout.saturating_sub(idle);
             let left = left.max(Duration::from_millis(1));
@@ -274,6 +280,17 @@ impl Idleness {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Idle, unless what it was made for is still to come: else connections
+    /// that wait for a place could end each other's instances without a call.
+    /// Whoever brings that job has it polled again, also when it has come since
+    /// the look for the next one.
+    fn idle(instance: &Instance) -> Poll<Wake> {
+        if instance.mailbox.has_more() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Wake::Idle)
     }
 
     /// Nothing is over: it goes on.

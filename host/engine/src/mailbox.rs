@@ -103,6 +103,8 @@ struct Queue {
     /// How many jobs will be begun, once the instance is to end: those that
     /// were there then. What comes later only waits for the end.
     last: Option<usize>,
+    /// The job that the instance was made for has not come yet.
+    expects_first: bool,
     closed: bool,
 }
 
@@ -235,6 +237,17 @@ impl Queue {
 // === impl Mailbox ===
 
 impl Mailbox {
+    /// That of an instance which is made for a job.
+    pub(crate) fn expecting() -> Self {
+        let queue = Queue {
+            expects_first: true,
+            ..Queue::default()
+        };
+        Self {
+            queue: Mutex::new(queue),
+        }
+    }
+
     /// Answers how many wait with it, or hands the job back when the instance
     /// has ended. Nobody is told of it: see
     /// [`crate::instance::Instance::submit`].
@@ -246,6 +259,9 @@ impl Mailbox {
         let mut queue = self.queue.lock();
         if queue.closed {
             return Err(job);
+        }
+        if first {
+            queue.expects_first = false;
         }
         match queue.last {
             Some(last) if first => {
@@ -260,6 +276,19 @@ impl Mailbox {
     /// What to do next.
     pub(crate) fn pop(&self) -> Option<Job> {
         self.queue.lock().pop()
+    }
+
+    /// The job that the instance was made for will not come.
+    pub(crate) fn expect_nothing(&self) {
+        self.queue.lock().expects_first = false;
+    }
+
+    /// Whether a job is to be begun, or the one that the instance was made for
+    /// is still to come.
+    pub(crate) fn has_more(&self) -> bool {
+        let queue = self.queue.lock();
+        let begins = queue.last != Some(0) && !queue.jobs.is_empty();
+        begins || queue.expects_first
     }
 
     /// Has no job begun that comes from now on.
@@ -341,6 +370,22 @@ mod tests {
         assert_eq!(mailbox.pop().map(|job| of(&job)), Some(made_for));
         assert!(mailbox.pop().is_none());
         assert_eq!(mailbox.close().len(), 1);
+    }
+
+    #[test]
+    fn what_an_instance_was_made_for_is_expected_until_it_comes_or_will_not() {
+        let mailbox = Mailbox::expecting();
+        mailbox.end();
+        mailbox.put(job(), false).unwrap();
+        assert!(mailbox.has_more() && mailbox.pop().is_none());
+        mailbox.put(job(), true).unwrap();
+        assert!(mailbox.has_more() && mailbox.pop().is_some());
+        assert!(!mailbox.has_more(), "what came behind the end waits");
+        let mailbox = Mailbox::expecting();
+        mailbox.expect_nothing();
+        assert!(!mailbox.has_more());
+        mailbox.put(job(), false).unwrap();
+        assert!(mailbox.has_more());
     }
 
     #[test]

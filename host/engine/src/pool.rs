@@ -213,7 +213,7 @@ impl Pool {
             number: place.number(),
             pool: Arc::downgrade(self),
             key: key.map(str::to_owned),
-            mailbox: Mailbox::default(),
+            mailbox: Mailbox::expecting(),
             driver: Driver::default(),
             bound: AtomicU32::new(1),
             ending: AtomicBool::new(false),
@@ -418,6 +418,10 @@ impl Seat {
 impl Drop for Seat {
     fn drop(&mut self) {
         self.pool.release(&self.instance);
+        if self.first {
+            // Nobody gives it what it was made for.
+            self.instance.expect_nothing();
+        }
     }
 }
 

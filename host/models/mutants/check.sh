@@ -12,7 +12,7 @@ trap 'rm -rf "$copy"' EXIT
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/models}
 
 run() {
-    (cd "$copy" && timeout 300 cargo test --quiet -p openline-models-loom) >"$copy/log" 2>&1
+    (cd "$copy" && timeout 300 cargo test --quiet -p openline-models-loom -p openline-models-shuttle) >"$copy/log" 2>&1
 }
 
 git ls-files -z | xargs -0 cp --parents --no-dereference --target-directory="$copy"
@@ -25,7 +25,7 @@ for patch in "${patches[@]}"; do
     patch=$root/host/models/mutants/$name.patch
     patch --quiet --directory="$copy" --strip=1 <"$patch"
     status=0; run || status=$?
-    # A panic while loom takes a failed schedule apart aborts the tests, which
+    # A panic while a checker takes a failed schedule apart aborts the tests, which
     # is a find as well. Only a fault that does not compile is none.
     if grep -q 'could not compile' "$copy/log"; then
         echo "$name: does not compile"

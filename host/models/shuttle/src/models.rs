@@ -1,0 +1,455 @@
+//! The models. Each fails by a panic: of its own, of the world's when the
+//! schedule ends, or of shuttle's, which says that all threads wait or that one
+//! takes a lock twice.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::Poll;
+use std::time::Duration;
+
+use openline_cluster::budget::HostBudget;
+use openline_cluster::connection::{Connection, Facts};
+use openline_core::close::CloseReason;
+use openline_core::deployment::Migration;
+use openline_core::digest::Digest;
+use openline_core::event::{Event, UpgradeRequest};
+use openline_core::fault::Fault;
+use openline_core::limits::InstancePolicy;
+use openline_core::message::Message;
+use openline_core::name::FunctionName;
+use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
+use shuttle::thread;
+use shuttle::{Config, Runner};
+
+use crate::alias::{Alias, Split};
+use crate::binding::{Binding, Outcome};
+use crate::capacity::Capacity;
+use crate::commons::Commons;
+use crate::component::Loaded;
+use crate::inspect::HandlerKind;
+use crate::plain::{AWAIT, TRAP};
+use crate::store::{LogRate, Shared};
+use crate::sync::{LONG, block_on};
+use crate::version::{UpgradeError, Version};
+use crate::{FunctionStore, world};
+
+/// Schedules that are tried of each model, unless `SHUTTLE_SCHEDULES` says
+/// another number: the faults in `mutants/` need fewer, and all models together
+/// take some seconds.
+pub const SCHEDULES: usize = 1_000;
+
+/// Preemptions that the second half of the schedules tries at chosen steps.
+const PREEMPTIONS: usize = 3;
+
+/// Half of the schedules are even chances at each step, which finds what needs
+/// many switches; the other half lets threads run and switches rarely, which
+/// finds what needs one thread to rest for long.
+fn explore(model: impl Fn() + Send + Sync + 'static) {
+    let schedules = std::env::var("SHUTTLE_SCHEDULES").ok();
+    let schedules = schedules.and_then(|number| number.parse().ok());
+    let each = (schedules.unwrap_or(SCHEDULES) / 2).max(1);
+    let model = Arc::new(model);
+    let run = |scheduler: Box<dyn Scheduler + Send>| {
+        let model = Arc::clone(&model);
+        Runner::new(scheduler, Config::new()).run(move || model());
+    };
+    run(Box::new(RandomScheduler::new_from_seed(1, each)));
+    run(Box::new(PctScheduler::new_from_seed(1, PREEMPTIONS, each)));
+}
+
+/// A host with one function.
+struct Host {
+    commons: Arc<Commons>,
+    capacity: Arc<Capacity>,
+    places: u32,
+}
+
+impl Host {
+    fn new(places: u32) -> Self {
+        world::begin(places);
+        Self::beside(&Arc::new(Capacity::new(places)), places)
+    }
+
+    /// Another function of the same host.
+    fn beside(capacity: &Arc<Capacity>, places: u32) -> Self {
+        let name = FunctionName::new("function").expect("a name");
+        Self {
+            commons: Arc::new(Commons::new(FunctionStore, name, Arc::default())),
+            capacity: Arc::clone(capacity),
+            places,
+        }
+    }
+
+    fn version(&self, number: u8, policy: InstancePolicy, is_broken: bool) -> Arc<Version> {
+        let loaded = Loaded {
+            kind: HandlerKind::Plain,
+            places: 1,
+            is_broken,
+        };
+        let shared = Shared {
+            name: self.commons.name().clone(),
+            commons: Arc::clone(&self.commons),
+            policy,
+            limits: Arc::default(),
+            digest: Digest::new([number; 32]),
+            capacity: Arc::clone(&self.capacity),
+            log_rate: LogRate,
+        };
+        Version::new(loaded, Arc::new(shared))
+    }
+
+    /// An alias that leads to one version.
+    fn alias(&self, policy: InstancePolicy) -> Arc<Alias> {
+        Alias::to(self.version(1, policy, false))
+    }
+
+    /// Stops, and looks whether all has come back that was taken.
+    fn end(&self) {
+        self.commons.stop();
+        block_on(self.commons.ended());
+        assert_eq!(self.commons.instances(), 0);
+        assert_eq!(world::guests(), 0, "none is left when it is said");
+        assert!(self.commons.keys.lock().is_empty());
+        for version in self.commons.versions() {
+            assert_eq!(version.connections(), 0);
+        }
+        world::end();
+        assert_eq!(self.capacity.live(), 0);
+        assert!(self.capacity.take(self.places).is_some());
+    }
+}
+
+/// Instances that are not idle by themselves, and do not back off.
+fn policy(instances: u32, concurrency: u32) -> InstancePolicy {
+    InstancePolicy {
+        instances,
+        concurrency,
+        idle_timeout: LONG,
+        faults_in_a_row: 0,
+        ..InstancePolicy::default()
+    }
+}
+
+/// The same with an instance for each room.
+fn rooms(instances: u32, concurrency: u32) -> InstancePolicy {
+    InstancePolicy {
+        affinity: Some("room".to_owned()),
+        ..policy(instances, concurrency)
+    }
+}
+
+/// A connection and the task that has its socket.
+struct Peer {
+    connection: Arc<Connection>,
+    binding: Binding,
+}
+
+impl Peer {
+    fn open(alias: &Arc<Alias>, room: &str) -> Result<Self, UpgradeError> {
+        let request = UpgradeRequest {
+            route_params: vec![("room".to_owned(), room.to_owned())],
+            ..UpgradeRequest::default()
+        };
+        let accepted = block_on(alias.upgrade(request))?;
+        let accepted = accepted.expect("guests accept all");
+        let connection = Connection::new(
+            Facts::default(),
+            Arc::default(),
+            HostBudget::new(0, 0).function(),
+        );
+        let connection = Arc::new(connection);
+        let binding = alias.bind(Arc::clone(&connection), accepted.place);
+        Ok(Self {
+            connection,
+            binding,
+        })
+    }
+
+    /// One that is open and has no instance.
+    fn asleep(alias: &Arc<Alias>, room: &str) -> Self {
+        let mut peer = Self::open(alias, room).expect("there is room");
+        assert_eq!(peer.say(TRAP), Outcome::Fault(Fault::Trap));
+        peer
+    }
+
+    fn tell(&mut self, event: Event) -> Outcome {
+        let Self {
+            connection,
+            binding,
+        } = self;
+        let mut event = Some(event);
+        block_on(poll_fn(|cx| {
+            connection.register(cx.waker());
+            let told = match event.take() {
+                // It is woken when there is an outcome, and looks then.
+                Some(event) => binding.dispatch(event).err(),
+                None => binding.outcome(),
+            };
+            told.map_or(Poll::Pending, Poll::Ready)
+        }))
+    }
+
+    fn say(&mut self, text: &'static str) -> Outcome {
+        self.tell(Event::Messages(vec![Message::Text(text.into())]))
+    }
+}
+
+/// Has a thread of its own send messages of one connection, which are handled.
+fn served(mut peer: Peer, messages: u32) -> thread::JoinHandle<()> {
+    thread::spawn(move || {
+        for _ in 0..messages {
+            assert_eq!(peer.say(AWAIT), Outcome::Done);
+        }
+    })
+}
+
+fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
+    for thread in threads {
+        thread.join().expect("shuttle ends at the first panic");
+    }
+}
+
+/// Connections that wake together have one instance end for them, and share the
+/// one that takes its place.
+pub fn connections_that_wake_together_share_one_instance() {
+    explore(|| {
+        let host = Host::new(2);
+        let alias = host.alias(policy(2, 2));
+        let sleeping = Peer::open(&alias, "").expect("there is room");
+        let sleepers = [Peer::asleep(&alias, ""), sleeping];
+        let quiet = [(); 4].map(|()| Peer::open(&alias, "").expect("there is room"));
+        let before = world::made();
+        join(sleepers.map(|sleeper| served(sleeper, 1)));
+        assert_eq!(world::made(), before + 1);
+        assert_eq!(host.commons.instances(), 2, "one of the others is left");
+        drop(quiet);
+        host.end();
+    });
+}
+
+/// Connections that take the only place from each other are all served.
+pub fn connections_without_a_seat_of_their_own_take_turns() {
+    explore(|| {
+        let host = Host::new(1);
+        let alias = host.alias(policy(1, 1));
+        let sleepers = [(); 3].map(|()| Peer::asleep(&alias, ""));
+        join(sleepers.map(|sleeper| served(sleeper, 2)));
+        host.end();
+    });
+}
+
+/// The same with rooms, of which one has two connections.
+pub fn rooms_without_an_instance_of_their_own_take_turns() {
+    explore(|| {
+        let host = Host::new(1);
+        let alias = host.alias(rooms(1, 2));
+        let sleepers = ["one", "two", "two"].map(|room| Peer::asleep(&alias, room));
+        join(sleepers.map(|sleeper| served(sleeper, 2)));
+        host.end();
+    });
+}
+
+/// An instance that goes as soon as it has nothing to do loses no event.
+pub fn an_event_that_meets_an_idle_instance_is_handled() {
+    explore(|| {
+        let host = Host::new(1);
+        let policy = InstancePolicy {
+            idle_timeout: Duration::ZERO,
+            ..rooms(1, 2)
+        };
+        let alias = host.alias(policy);
+        let peers = ["one", "one", "two"].map(|room| Peer::asleep(&alias, room));
+        join(peers.map(|peer| served(peer, 2)));
+        host.end();
+    });
+}
+
+/// A connection that is told of a fault finds room for a new one.
+pub fn a_fault_is_told_when_there_is_room_again() {
+    explore(|| {
+        let host = Host::new(1);
+        let alias = host.alias(policy(1, 1));
+        let mut first = Peer::open(&alias, "").expect("there is room");
+        assert_eq!(first.say(AWAIT), Outcome::Done);
+        assert_eq!(first.say(TRAP), Outcome::Fault(Fault::Trap));
+        let second = Peer::open(&alias, "");
+        assert!(second.is_ok(), "{:?}", second.err());
+        drop((first, second));
+        host.end();
+    });
+}
+
+/// An event that comes while an instance fails is given to another one, also
+/// when there is room for one only.
+pub fn an_event_that_meets_a_fault_is_handled() {
+    explore(|| {
+        let host = Host::new(1);
+        let alias = host.alias(rooms(1, 3));
+        let mut first = Peer::open(&alias, "one").expect("there is room");
+        let second = Peer::open(&alias, "one").expect("there is room");
+        let failing = thread::spawn(move || {
+            assert_eq!(first.say(TRAP), Outcome::Fault(Fault::Trap));
+            assert_eq!(first.say(AWAIT), Outcome::Done);
+        });
+        // In the same instance it is handled before the fault or behind it:
+        // calls of a plain handler do not overlap.
+        join([failing, served(second, 2)]);
+        host.end();
+    });
+}
+
+/// A room has one live instance while its alias is made to lead elsewhere, and
+/// all of its connections are served, of whichever version.
+fn a_room_has_one_instance(migration: Migration) {
+    explore(move || {
+        let host = Host::new(2);
+        let alias = host.alias(rooms(1, 4));
+        let next = host.version(2, rooms(1, 4), false);
+        let first = Peer::open(&alias, "one").expect("there is room");
+        let second = Peer::open(&alias, "one").expect("there is room");
+        let moving = Arc::clone(&alias);
+        let moving = thread::spawn(move || {
+            moving.replace(Split {
+                migration,
+                ..Split::to(next)
+            });
+            let third = Peer::open(&moving, "one").expect("there is room");
+            join([served(third, 1)]);
+        });
+        join([served(first, 2), served(second, 1), moving]);
+        host.end();
+    });
+}
+
+/// See [`a_room_has_one_instance`].
+pub fn a_room_that_migrates_has_one_instance() {
+    a_room_has_one_instance(Migration::Migrate);
+}
+
+/// See [`a_room_has_one_instance`].
+pub fn a_room_that_is_pinned_has_one_instance() {
+    a_room_has_one_instance(Migration::Pin);
+}
+
+/// See [`a_room_has_one_instance`].
+pub fn a_room_that_is_drained_has_one_instance() {
+    a_room_has_one_instance(Migration::Drain);
+}
+
+/// A host that stops makes no instance any more and waits for those that are
+/// there.
+pub fn a_stop_waits_for_what_was_asked_and_for_the_end_of_all() {
+    explore(|| {
+        let host = Host::new(2);
+        let alias = host.alias(policy(2, 1));
+        let peers = [(); 2].map(|()| Peer::open(&alias, "").expect("there is room"));
+        let peers =
+            peers.map(|mut peer| thread::spawn(move || while peer.say(AWAIT) != Outcome::Full {}));
+        host.commons.stop();
+        block_on(host.commons.ended());
+        assert_eq!((host.commons.instances(), world::guests()), (0, 0));
+        join(peers);
+        host.end();
+    });
+}
+
+/// A function that is removed is told of the end of each connection.
+pub fn a_function_that_is_removed_is_told_of_its_connections_end() {
+    explore(|| {
+        let host = Host::new(1);
+        let alias = host.alias(policy(1, 1));
+        let peers = [Peer::asleep(&alias, ""), Peer::asleep(&alias, "")];
+        let peers = peers.map(|mut peer| {
+            thread::spawn(move || {
+                let close = Event::Close(CloseReason::ShuttingDown);
+                assert_eq!(peer.tell(close), Outcome::Done);
+            })
+        });
+        block_on(host.commons.remove()).expect("nothing is written");
+        join(peers);
+        host.end();
+    });
+}
+
+/// Events that wait for the end of a back-off are handled behind it.
+pub fn an_event_that_waits_for_a_back_off_is_handled() {
+    explore(|| {
+        let host = Host::new(1);
+        let policy = InstancePolicy {
+            faults_in_a_row: 1,
+            ..policy(1, 2)
+        };
+        let alias = host.alias(policy);
+        let mut first = Peer::open(&alias, "").expect("there is room");
+        let second = Peer::open(&alias, "").expect("there is room");
+        let failing = thread::spawn(move || {
+            assert_eq!(first.say(TRAP), Outcome::Fault(Fault::Trap));
+        });
+        join([failing, served(second, 2)]);
+        host.end();
+    });
+}
+
+/// Those that wait for the end of a back-off go where their alias is made to
+/// lead, whenever that happens.
+pub fn an_event_that_waits_for_a_back_off_follows_its_alias() {
+    explore(|| {
+        let host = Host::new(2);
+        let failing = InstancePolicy {
+            faults_in_a_row: 1,
+            backoff_time: LONG,
+            backoff_time_max: LONG,
+            ..policy(1, 2)
+        };
+        let alias = host.alias(failing);
+        let next = host.version(2, policy(1, 2), false);
+        let mut first = Peer::open(&alias, "").expect("there is room");
+        let second = Peer::open(&alias, "").expect("there is room");
+        assert_eq!(first.say(TRAP), Outcome::Fault(Fault::Trap));
+        let moving = thread::spawn(move || drop(alias.replace(Split::to(next))));
+        join([moving, served(second, 1)]);
+        drop(first);
+        host.end();
+    });
+}
+
+/// What waits for an instance that does not start is told so, and its place
+/// comes back.
+pub fn all_that_wait_for_an_instance_that_does_not_start_are_told() {
+    explore(|| {
+        let host = Host::new(1);
+        let alias = Alias::to(host.version(1, policy(1, 2), true));
+        let opening = [(); 3].map(|()| {
+            let alias = Arc::clone(&alias);
+            thread::spawn(move || {
+                let told = Peer::open(&alias, "").err();
+                let expected = [UpgradeError::Fault(Fault::Start), UpgradeError::Full];
+                assert!(
+                    told.as_ref().is_some_and(|told| expected.contains(told)),
+                    "{told:?}"
+                );
+            })
+        });
+        join(opening);
+        host.end();
+    });
+}
+
+/// Of two functions that want the host's last place one gets it, and it comes
+/// back.
+pub fn functions_never_have_more_places_than_the_host() {
+    explore(|| {
+        let one = Host::new(1);
+        let other = Host::beside(&one.capacity, 1);
+        let opening = [&one, &other].map(|host| {
+            let alias = host.alias(policy(1, 1));
+            thread::spawn(move || Peer::open(&alias, ""))
+        });
+        let opened = opening.map(|peer| peer.join().expect("it does not panic"));
+        assert_eq!(opened.iter().filter(|peer| peer.is_ok()).count(), 1);
+        drop(opened);
+        other.commons.stop();
+        block_on(other.commons.ended());
+        one.end();
+    });
+}

@@ -1,0 +1,248 @@
+//! Stand-ins for what the files need and the models do not check: the store,
+//! alarms, and wasmtime with the guests in it.
+
+use std::convert::Infallible;
+
+/// Keeps nothing.
+#[derive(Debug)]
+pub struct FunctionStore;
+
+/// Nothing fails.
+#[derive(Debug, thiserror::Error)]
+#[error("never")]
+pub struct StoreError(Infallible);
+
+#[expect(clippy::unused_async, reason = "the store's interface")]
+impl FunctionStore {
+    pub(crate) async fn alarms(&self) -> Result<Vec<Infallible>, StoreError> {
+        Ok(Vec::new())
+    }
+
+    pub(crate) async fn forget(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+/// There are no alarms without a connection.
+pub(crate) mod alarms {
+    use std::convert::Infallible;
+    use std::sync::Arc;
+
+    use crate::commons::Commons;
+    pub(crate) use crate::ticket::Ticket;
+
+    #[derive(Debug, Default)]
+    pub(crate) struct AlarmClock;
+
+    #[derive(Clone, Copy, Debug)]
+    pub(crate) struct Owner;
+
+    impl AlarmClock {
+        pub(crate) fn join(&self) -> Owner {
+            Owner
+        }
+
+        pub(crate) fn leave(&self) {}
+
+        pub(crate) fn serve(&self, _owner: Owner) {}
+
+        pub(crate) fn forget(&self, _owner: Owner) {}
+
+        pub(crate) fn restore(&self, _commons: &Arc<Commons>, _alarms: Vec<Infallible>) {}
+    }
+}
+
+/// What instances are made of.
+pub(crate) mod component {
+    use std::any::Any;
+
+    use openline_core::fault::Fault;
+
+    use crate::inspect::HandlerKind;
+
+    #[derive(Debug)]
+    pub(crate) struct Loaded {
+        pub(crate) kind: HandlerKind,
+        pub(crate) places: u32,
+        /// Its guests do not start.
+        pub(crate) is_broken: bool,
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Failure {
+        pub(crate) fault: Fault,
+    }
+
+    impl Failure {
+        /// Counted by the world.
+        pub(crate) fn panicked(_panic: &(dyn Any + Send)) -> Self {
+            Self { fault: Fault::Host }
+        }
+
+        /// The engine has as many places as the host gives away.
+        pub(crate) fn is_no_room(&self) -> bool {
+            false
+        }
+
+        pub(crate) fn describe(&self) -> &'static str {
+            self.fault.reason()
+        }
+
+        pub(crate) fn backtrace(&self) -> Option<&'static str> {
+            None
+        }
+    }
+}
+
+/// What a component exports.
+pub mod inspect {
+    /// Both kinds are driven alike.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub enum HandlerKind {
+        /// One call after the other.
+        Plain,
+        /// Not modelled.
+        Async,
+    }
+}
+
+/// What the instances of a version share.
+pub(crate) mod store {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use openline_core::digest::Digest;
+    use openline_core::limits::{FunctionLimits, InstancePolicy};
+    use openline_core::name::FunctionName;
+
+    use crate::capacity::Capacity;
+    use crate::commons::Commons;
+
+    #[derive(Debug)]
+    pub(crate) struct Shared {
+        pub(crate) name: FunctionName,
+        pub(crate) commons: Arc<Commons>,
+        pub(crate) policy: InstancePolicy,
+        pub(crate) limits: Arc<FunctionLimits>,
+        pub(crate) digest: Digest,
+        pub(crate) capacity: Arc<Capacity>,
+        pub(crate) log_rate: LogRate,
+    }
+
+    /// Faults are not printed.
+    #[derive(Debug)]
+    pub(crate) struct LogRate;
+
+    impl LogRate {
+        pub(crate) fn begin_line(&self, _name: &FunctionName) -> bool {
+            false
+        }
+    }
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Run {
+        pub(crate) clock: RunClock,
+    }
+
+    /// No time passes between calls.
+    #[derive(Debug, Default)]
+    pub(crate) struct RunClock;
+
+    impl RunClock {
+        pub(crate) fn entered(&self) -> u64 {
+            0
+        }
+
+        pub(crate) fn since(&self, _moment: u64) -> Duration {
+            Duration::ZERO
+        }
+    }
+}
+
+/// The engine's driver of plain handlers, with guests that do what the text of
+/// a message says.
+pub(crate) mod plain {
+    use std::future::poll_fn;
+    use std::sync::Arc;
+
+    use openline_core::event::{Acceptance, Event};
+    use openline_core::fault::Fault;
+    use openline_core::message::Message;
+
+    use crate::component::Failure;
+    use crate::instance::{Asker, End, Idleness, Instance, Wake};
+    use crate::mailbox::{Job, UpgradeOutcome};
+    use crate::pool::Pool;
+    use crate::store::Run;
+    use crate::sync::pause;
+    use crate::world::Guest;
+
+    /// Ends the instance with a fault.
+    pub(crate) const TRAP: &str = "trap";
+    /// Awaits something before it returns.
+    pub(crate) const AWAIT: &str = "await";
+
+    pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
+        let mut guest = Guest::new(instance.key.clone());
+        if pool.loaded.is_broken {
+            guest.used = true;
+            drop(guest);
+            let fault = Fault::Start;
+            return End::Failed(Failure { fault }, Vec::new());
+        }
+        let (run, mut idleness) = (
+            Run::default(),
+            Idleness::new(pool.shared.policy.idle_timeout),
+        );
+        loop {
+            let active = run.clock.entered();
+            let wake = poll_fn(|cx| idleness.poll(cx, instance, &run, active, false)).await;
+            match wake {
+                Wake::Job(job) => {
+                    guest.used = true;
+                    if let Err((failure, asker)) = handle(pool, job).await {
+                        return End::Failed(failure, vec![asker]);
+                    }
+                }
+                Wake::Idle if instance.is_ending() || instance.mailbox.is_empty() => {
+                    return End::Idle;
+                }
+                Wake::Idle => idleness.rearm(),
+            }
+        }
+    }
+
+    async fn handle(pool: &Pool, job: Job) -> Result<(), (Failure, Asker)> {
+        match job.begin() {
+            Some(Job::Upgrade(_, seat, reply)) => {
+                let accepted = UpgradeOutcome::Decided(Ok((Acceptance::default(), seat)));
+                drop(reply.send(accepted));
+            }
+            Some(Job::Event(event, turn)) => {
+                let asker = Asker::Event(turn);
+                let Event::Messages(batch) = &event else {
+                    asker.done();
+                    return Ok(());
+                };
+                for message in batch {
+                    if *message == Message::Text(TRAP.into()) {
+                        return Err((Failure { fault: Fault::Trap }, asker));
+                    }
+                    if *message == Message::Text(AWAIT.into()) {
+                        pause().await;
+                    }
+                }
+                pool.backoff.succeed();
+                asker.done();
+            }
+            Some(Job::Alarm(_, _, reply)) => Asker::Alarm(reply).done(),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// Its calls overlap, which no lock of a pool sees: driven alike.
+pub(crate) mod concurrent {
+    pub(crate) use super::plain::drive;
+}

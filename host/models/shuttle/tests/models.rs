@@ -1,0 +1,33 @@
+//! Runs the models: they are in the library because they use what is private
+//! to the engine, and it is compiled without the engine's own tests.
+
+use openline_models_shuttle::models;
+
+macro_rules! models {
+    ($($model:ident,)*) => {
+        $(
+            #[test]
+            fn $model() {
+                models::$model();
+            }
+        )*
+    };
+}
+
+models! {
+    connections_that_wake_together_share_one_instance,
+    connections_without_a_seat_of_their_own_take_turns,
+    rooms_without_an_instance_of_their_own_take_turns,
+    an_event_that_meets_an_idle_instance_is_handled,
+    a_fault_is_told_when_there_is_room_again,
+    an_event_that_meets_a_fault_is_handled,
+    a_room_that_migrates_has_one_instance,
+    a_room_that_is_pinned_has_one_instance,
+    a_room_that_is_drained_has_one_instance,
+    a_stop_waits_for_what_was_asked_and_for_the_end_of_all,
+    a_function_that_is_removed_is_told_of_its_connections_end,
+    an_event_that_waits_for_a_back_off_is_handled,
+    an_event_that_waits_for_a_back_off_follows_its_alias,
+    all_that_wait_for_an_instance_that_does_not_start_are_told,
+    functions_never_have_more_places_than_the_host,
+}
