@@ -114,6 +114,10 @@ fn what_is_no_toml_and_what_is_missing() {
 /// Every row of every table as a file would have it.
 fn with_row(table: &str, name: &str, value: &str) -> String {
     match table {
+        "[server]" if name == "watchdog_exit_timeout" => format!(
+            "[server]\nwatchdog_timeout = \"1 s\"\n{name} = {value}\n{}",
+            function("")
+        ),
         "[server]" => format!("[server]\n{name} = {value}\n{}", function("")),
         // What other keys demand of it is tested apart.
         _ if name == "cpu_timeout" => function(&format!(
