@@ -191,7 +191,9 @@ fn frames(parsed: &Parsed, owed: &Owed) -> Result<(), String> {
         .iter()
         .all(|pong| pings.any(|ping| ping == pong))
     {
-        return Err("pongs that answer no ping, or not in order".into());
+        let (pongs, pings) = (&parsed.pongs, &owed.pings);
+        let text = format!("pongs that answer no ping, or not in order: {pongs:x?} to {pings:x?}");
+        return Err(text.chars().take(900).collect());
     }
     match parsed.echoes.len() <= owed.echoes.len() || owed.end == End::Any {
         true => Ok(()),

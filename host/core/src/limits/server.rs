@@ -86,7 +86,8 @@ limits! {
         drain_connections_per_second: Count = 5_000, 1 => 10_000_000, effect AtOnce; "the next ones wait"
         /// How long all threads that serve may make no progress, time in which
         /// they wait for a CPU not counted. A thread is busy with one thing
-        /// for milliseconds, and no hiccup of a machine lasts ten seconds.
+        /// for milliseconds, or for a second where a guest first fills a
+        /// gigabyte; no hiccup of a machine lasts ten seconds.
         watchdog_timeout: Time = 10 * SECOND, SECOND => DAY, effect AtOnce; "the host says so with stacks, and `/.openline/live` says 503"
         /// The same, after which the process ends. None: a host that nothing
         /// starts again would only lose its connections earlier, and what can
