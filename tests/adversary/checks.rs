@@ -4,7 +4,7 @@
 /// The word of a check, and how its invariant begins.
 pub const CHECKS: [(&str, &str); 24] = [
     ("alive", "Something always answers."),
-    ("answers", "Nobody waits for a driver that is gone."),
+    ("answers", "No caller waits for a driver that has ended."),
     ("order", "One event in flight for each connection."),
     ("once", "Each message reaches each receiver once."),
     ("reasons", "Every ending has one reason."),

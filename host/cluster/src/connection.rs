@@ -433,9 +433,9 @@ impl Connection {
         Flags(self.flags.load(Ordering::Acquire))
     }
 
-    /// Acts for the owner, who looks at the outbox and at what came of it next:
-    /// neither wakes anybody. What else is asked for meanwhile, beside what was
-    /// `seen` and acted on, wakes `waker`, which is registered again.
+    /// Runs `act` for the owner, which looks at the outbox and at the outcome
+    /// next, so neither wakes it. Any other request that comes meanwhile wakes
+    /// `waker`; `seen` are the flags that the owner has acted on.
     pub fn hushed<T>(&self, waker: &Waker, seen: Flags, act: impl FnOnce() -> T) -> T {
         drop(self.owner.take());
         let done = act();

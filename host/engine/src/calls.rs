@@ -72,7 +72,7 @@ pub(crate) async fn enforce_within<T>(
 }
 
 /// Lets a guest save what it wants to keep, as it is about to be dropped. What
-/// goes wrong is only logged: nobody waits for it.
+/// goes wrong is only logged: no caller waits for it.
 pub(crate) async fn hibernate<T>(
     pool: &Pool,
     run: &Run,

@@ -419,7 +419,7 @@ impl Drop for Seat {
     fn drop(&mut self) {
         self.pool.release(&self.instance);
         if self.first {
-            // Nobody gives it what it was made for.
+            // The job that it was made for will not come.
             self.instance.expect_nothing();
         }
     }

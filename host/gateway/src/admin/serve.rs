@@ -81,7 +81,7 @@ async fn answer(context: &Arc<Context>, request: Request<Incoming>, peer: Socket
     })
 }
 
-/// A task that ends when nobody waits for it any more.
+/// A task that is aborted when this is dropped.
 struct UntilDropped<T>(JoinHandle<T>);
 
 impl<T> Drop for UntilDropped<T> {
