@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 
-use openline_core::config::{KEYS, effect_of};
-use openline_core::limits::{Effect, TABLES};
+use openline_core::config::{KEYS, TABLES, effect_of};
+use openline_core::limits::Effect;
 use serde_json::Value;
 use tempfile::TempDir;
 

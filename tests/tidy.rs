@@ -133,7 +133,7 @@ fn dependencies(manifest: &str) -> Vec<(String, String)> {
 const LAYERS: [(&str, &str); 6] = [
     ("host/core/Cargo.toml", "openline-core"),
     ("host/store/Cargo.toml", "openline-store"),
-    ("host/cluster/Cargo.toml", "openline-cluster"),
+    ("host/channels/Cargo.toml", "openline-channels"),
     ("host/engine/Cargo.toml", "openline-engine"),
     ("host/gateway/Cargo.toml", "openline-gateway"),
     ("host/server/Cargo.toml", "openline"),

@@ -4,10 +4,10 @@
 use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
-use openline_cluster::budget::HostBudget;
-use openline_cluster::connection::{Connection, Facts, Next};
-use openline_cluster::hub::Hub;
-use openline_cluster::wakeups::Wakeups;
+use openline_channels::budget::HostBudget;
+use openline_channels::connection::{Connection, Facts, Next};
+use openline_channels::hub::Hub;
+use openline_channels::wakeups::Wakeups;
 use openline_core::limits::FunctionLimits;
 use openline_core::message::Message;
 use openline_core::name::ChannelName;

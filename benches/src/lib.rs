@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use anyhow::Context;
-use openline_cluster::budget::HostBudget;
-use openline_cluster::connection::{Connection, Facts, Item, Next};
+use openline_channels::budget::HostBudget;
+use openline_channels::connection::{Connection, Facts, Item, Next};
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::event::{Event, UpgradeRequest};
 use openline_core::limits::InstancePolicy;

@@ -3,10 +3,10 @@
 
 use std::sync::Arc;
 
-use openline_cluster::connection::Connection;
-use openline_cluster::hub::Hub;
+use openline_channels::connection::Connection;
+use openline_channels::hub::Hub;
 use openline_core::auto_response::AutoResponse;
-use openline_core::deployment::Migration;
+use openline_core::deployment::{self, Migration};
 use openline_core::digest::Digest;
 use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
@@ -130,7 +130,8 @@ impl Split {
 
     /// The version that connections at a point of 0 to 99 go to.
     pub fn pick(&self, point: u32) -> Option<&Arc<Version>> {
-        pick(&self.shares, point)
+        let shares = self.shares.iter();
+        deployment::pick(shares.map(|(version, weight)| (version, *weight)), point)
     }
 
     fn has(&self, version: &Arc<Version>) -> bool {
@@ -164,7 +165,9 @@ impl Led {
     /// with its version.
     fn moved(&self, version: &Arc<Version>, point: u32) -> Option<&Arc<Version>> {
         let picked = self.split.pick(point);
-        let Some(share) = pick(&self.followed.shares, point) else {
+        let shares = self.followed.shares.iter();
+        let shares = shares.map(|(share, weight)| (share, *weight));
+        let Some(share) = deployment::pick(shares, point) else {
             return picked;
         };
         if share.stay.contains(&version.digest()) {
@@ -419,17 +422,6 @@ impl Alias {
     pub(crate) fn version_for(&self, key: &str) -> Option<Arc<Version>> {
         self.led.read().split.pick(point_of(key)).cloned()
     }
-}
-
-/// The share that contains a point of 0 to 99.
-fn pick<T>(shares: &[(T, u32)], point: u32) -> Option<&T> {
-    let mut end = 0;
-    let contains = |(_, weight): &&(T, u32)| {
-        end += weight;
-        point < end
-    };
-    let found = shares.iter().find(contains).or(shares.last());
-    found.map(|(version, _)| version)
 }
 
 /// Where an affinity value stands: the same on every node and after a restart,

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openline_cluster::connection::Connection;
+use openline_channels::connection::Connection;
 use openline_core::limits::InstancePolicy;
 use tokio::time::Instant;
 

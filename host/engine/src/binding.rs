@@ -8,7 +8,7 @@
 
 use std::sync::Arc;
 
-use openline_cluster::connection::Connection;
+use openline_channels::connection::Connection;
 use openline_core::deployment::Migration;
 use openline_core::event::Event;
 use openline_core::fault::Fault;

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
-use openline_cluster::hub::Hub;
+use openline_channels::hub::Hub;
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
 use openline_store::{FunctionStore, StoreError};
@@ -193,7 +193,7 @@ impl Commons {
     }
 
     /// Notes that a version was removed: connections that
-    /// [reconsider](openline_cluster::connection::Connection::reconsider) leave
+    /// [reconsider](openline_channels::connection::Connection::reconsider) leave
     /// it, whatever brought them there.
     pub fn remove_version(&self, digest: Digest) {
         let versions = self.versions();

@@ -9,7 +9,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use openline_cluster::connection::Connection;
+use openline_channels::connection::Connection;
 use openline_core::event::{Acceptance, Event, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
 use openline_core::name::AlarmName;
@@ -323,8 +323,8 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
-    use openline_cluster::budget::HostBudget;
-    use openline_cluster::connection::Facts;
+    use openline_channels::budget::HostBudget;
+    use openline_channels::connection::Facts;
     use openline_core::name::ConnectionId;
 
     use super::*;

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::task::{Wake, Waker};
 use std::time::Duration;
 
-use openline_cluster::connection::Next;
+use openline_channels::connection::Next;
 use openline_core::close::CloseReason;
 use openline_core::deployment::Migration;
 use openline_core::event::Event;

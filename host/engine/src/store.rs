@@ -4,9 +4,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openline_cluster::connection::Connection;
-use openline_cluster::hub::Hub;
-use openline_cluster::wakeups::Wakeups;
+use openline_channels::connection::Connection;
+use openline_channels::hub::Hub;
+use openline_channels::wakeups::Wakeups;
 use openline_core::digest::Digest;
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;

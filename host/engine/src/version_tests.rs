@@ -6,8 +6,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openline_cluster::budget::HostBudget;
-use openline_cluster::connection::{Connection, Facts, Item, Next};
+use openline_channels::budget::HostBudget;
+use openline_channels::connection::{Connection, Facts, Item, Next};
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::event::{Event, UpgradeRequest};
 use openline_core::fault::Fault;

@@ -11,8 +11,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use openline_cluster::budget::{FunctionBudget, HostBudget};
-use openline_cluster::connection::Connection;
+use openline_channels::budget::{FunctionBudget, HostBudget};
+use openline_channels::connection::Connection;
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
 use openline_core::route::{Route, RouteError, RouteTable};

@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use openline_core::limits::{FunctionLimits, ServerConfig};
+use openline_core::config::ServerConfig;
+use openline_core::limits::FunctionLimits;
 use openline_core::rate::TokenBucket;
 use tokio::sync::Notify;
 use tokio::time::Instant;

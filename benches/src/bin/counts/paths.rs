@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use openline_benches::{Line, function_with_cache};
-use openline_cluster::budget::HostBudget;
-use openline_cluster::connection::{Connection, Facts, Next};
-use openline_cluster::hub::Hub;
-use openline_cluster::wakeups::Wakeups;
+use openline_channels::budget::HostBudget;
+use openline_channels::connection::{Connection, Facts, Next};
+use openline_channels::hub::Hub;
+use openline_channels::wakeups::Wakeups;
 use openline_core::event::Event;
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::message::Message;

@@ -8,9 +8,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use super::ConfigError;
+use super::server::ServerConfigWritten;
 use crate::auto_response::MatchKind;
 use crate::deployment::Migration;
-use crate::limits::server::ServerConfigWritten;
 use crate::limits::{
     FunctionLimitsMaximum, FunctionLimitsWritten, InstancePolicyMaximum, InstancePolicyWritten,
 };

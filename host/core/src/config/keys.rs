@@ -1,9 +1,10 @@
 //! The keys of the configuration that are no limits: where each is written,
 //! what it is unless it is given, what it is for, and when a change of it takes
-//! effect. With the rows of [`crate::limits::TABLES`] these are all keys; a test
+//! effect. With the rows of [`TABLES`] these are all keys; a test
 //! holds both against what the file may have.
 
-use crate::limits::{Effect, ServerConfig, TABLES};
+use super::{ServerConfig, TABLES};
+use crate::limits::Effect;
 
 /// One key that is no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Configuration: the text of one TOML file becomes a [`Config`], or a list of
 //! errors that each name the line and hold a hint.
 //!
-//! `file` is the shape of the text, `keys` what each key is for and when a change
+//! `file` is the shape of the text, `server` the host's own limits, `keys` what each key is for and when a change
 //! of it takes effect, `validate` the rules between its parts;
 //! `admin`, `triggers` and `answers` are the longer of them.
 //! Reading files, and finding components, is the server's part.
@@ -10,6 +10,7 @@ mod admin;
 mod answers;
 mod file;
 mod keys;
+mod server;
 mod triggers;
 mod validate;
 
@@ -19,14 +20,21 @@ use std::path::PathBuf;
 
 pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
 pub use keys::{KEYS, Key, effect_of};
+pub use server::ServerConfig;
 pub use triggers::TRIGGERS_MAX;
 
 use crate::auto_response::AutoResponse;
 use crate::deployment::Migration;
-pub use crate::limits::ServerConfig;
-use crate::limits::{FunctionLimits, InstancePolicy};
+use crate::limits::{FunctionLimits, InstancePolicy, Row};
 use crate::name::{AliasName, FunctionName};
 use crate::route::Route;
+
+/// All rows of limits, by the table of the configuration they belong to.
+pub const TABLES: [(&str, &[Row]); 3] = [
+    ("[server]", ServerConfig::ROWS),
+    ("[function.limit]", FunctionLimits::ROWS),
+    ("[function.instance]", InstancePolicy::ROWS),
+];
 
 /// All that a host is told when it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,9 +1,10 @@
 //! Good and bad configuration files.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::*;
-use crate::limits::{TABLES, TimeUp, Unit};
+use crate::limits::{TimeUp, Unit};
 
 const CHAT: &str = r#"
 [server]
@@ -431,4 +432,29 @@ fn the_admin_interface_is_not_where_the_next_host_listens() {
     assert_eq!(admin_port(55_535), 65_535);
     assert_eq!(admin_port(55_536), 45_536);
     assert!((1..=u16::MAX).all(|listen| admin_port(listen).abs_diff(listen) == 10_000));
+}
+
+#[test]
+fn every_row_has_a_reason_an_overflow_and_a_default_within_its_range() {
+    for (table, rows) in TABLES {
+        let mut names = HashSet::new();
+        for row in rows {
+            assert!(names.insert(row.name), "{table}: {} twice", row.name);
+            assert!(row.about.len() > 20, "{table}: {}", row.name);
+            assert!(!row.overflow.is_empty(), "{table}: {}", row.name);
+            let none = row.zero_is_none && row.default == 0;
+            assert!(
+                none || (row.least..=row.most).contains(&row.default),
+                "{table}: {}",
+                row.name
+            );
+        }
+    }
+}
+
+#[test]
+fn the_hosts_values_are_listed_in_the_order_and_the_units_of_their_rows() {
+    for (row, value) in ServerConfig::default().values() {
+        assert_eq!(value, row.default, "{}", row.name);
+    }
 }

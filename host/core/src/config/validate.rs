@@ -6,8 +6,8 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::file::{self, File, Maximum, error_at, line_of};
+use super::server::{ServerConfigMaximum, ServerConfigWritten};
 use super::{Config, ConfigError, FunctionConfig, ServerConfig, Trigger};
-use crate::limits::server::{ServerConfigMaximum, ServerConfigWritten};
 use crate::limits::{FunctionLimits, FunctionLimitsWritten, InstancePolicy, InstancePolicyWritten};
 use crate::name::AliasName;
 use crate::route::{Route, RouteError, RouteTable};

@@ -23,6 +23,7 @@ use crate::route::Route;
 
 pub use change::Deployed;
 pub use error::DeploymentError;
+pub use shares::pick;
 
 /// The format of a written [`Deployment`] that this release reads and writes.
 pub const DEPLOYMENT_FORMAT: u32 = 1;
@@ -153,14 +154,8 @@ impl AliasRecord {
     /// The version of the connections at a point of 0 to 99. What is past that
     /// counts as 99.
     pub fn pick(&self, point: u32) -> Option<Digest> {
-        let mut end = 0;
-        self.shares
-            .iter()
-            .find(|share| {
-                end += share.weight;
-                point.min(99) < end
-            })
-            .map(|share| share.version)
+        let shares = self.shares.iter();
+        pick(shares.map(|share| (share.version, share.weight)), point)
     }
 
     /// Whether it points to a version, with whatever weight.

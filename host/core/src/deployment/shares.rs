@@ -7,6 +7,21 @@ use crate::digest::Digest;
 /// The points of an alias.
 pub(super) const WHOLE: u32 = 100;
 
+/// What connections at a point of 0 to 99 get of shares with their weights. A
+/// point past the last share gets that.
+pub fn pick<T>(shares: impl IntoIterator<Item = (T, u32)>, point: u32) -> Option<T> {
+    let mut end = 0;
+    let mut last = None;
+    for (share, weight) in shares {
+        end += weight;
+        last = Some(share);
+        if point < end {
+            break;
+        }
+    }
+    last
+}
+
 /// All connections to one version.
 pub(super) fn whole(version: Digest) -> Vec<Share> {
     vec![Share {

@@ -1,17 +1,16 @@
 //! Every bound with its name, unit, default, range, reason and overflow.
 //!
-//! A bound that a configuration can change is a row of one of three tables:
-//! [`FunctionLimits`], [`InstancePolicy`] and [`crate::config::ServerConfig`].
-//! A row's name is its key in the configuration, its label in logs and
-//! metrics, and its word in answers to peers. What is the same for all is a
-//! constant here.
+//! A bound that a configuration can change is a row of a table: of
+//! [`FunctionLimits`], of [`InstancePolicy`], or of the host's own, which is with
+//! the configuration. A row's name is its key in the configuration, its label in
+//! logs and metrics, and its word in answers to peers. What is the same for all
+//! is a constant here.
 
 mod component;
 mod function;
 mod instance;
-pub(crate) mod server;
 #[macro_use]
-mod table;
+pub(crate) mod table;
 
 use std::time::Duration;
 
@@ -23,15 +22,7 @@ pub use function::{FunctionLimits, OutboxOverflow, RateExceeded, TimeUp};
 pub(crate) use function::{FunctionLimitsMaximum, FunctionLimitsWritten};
 pub use instance::{Backoff, InstancePolicy};
 pub(crate) use instance::{InstancePolicyMaximum, InstancePolicyWritten};
-pub use server::ServerConfig;
 pub use table::{Effect, Row, Unit};
-
-/// All rows, by the table of the configuration they belong to.
-pub const TABLES: [(&str, &[Row]); 3] = [
-    ("[server]", ServerConfig::ROWS),
-    ("[function.limit]", FunctionLimits::ROWS),
-    ("[function.instance]", InstancePolicy::ROWS),
-];
 
 /// A channel's name, in bytes: room for a path of identities.
 pub const CHANNEL_NAME_BYTES_MAX: usize = 256;
@@ -80,27 +71,7 @@ pub const EPOCH_TICK: Duration = Duration::from_millis(5);
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
-
-    #[test]
-    fn every_row_has_a_reason_an_overflow_and_a_default_within_its_range() {
-        for (table, rows) in TABLES {
-            let mut names = HashSet::new();
-            for row in rows {
-                assert!(names.insert(row.name), "{table}: {} twice", row.name);
-                assert!(row.about.len() > 20, "{table}: {}", row.name);
-                assert!(!row.overflow.is_empty(), "{table}: {}", row.name);
-                let none = row.zero_is_none && row.default == 0;
-                assert!(
-                    none || (row.least..=row.most).contains(&row.default),
-                    "{table}: {}",
-                    row.name
-                );
-            }
-        }
-    }
 
     #[test]
     fn values_are_listed_in_the_order_and_the_units_of_their_rows() {
@@ -117,11 +88,7 @@ mod tests {
             };
             assert_eq!(value, expected, "{}", row.name);
         }
-        let tables = [
-            ServerConfig::default().values(),
-            InstancePolicy::default().values(),
-        ];
-        for (row, value) in tables.into_iter().flatten() {
+        for (row, value) in InstancePolicy::default().values() {
             assert_eq!(value, row.default, "{}", row.name);
         }
     }

@@ -6,7 +6,7 @@
 //! `handler_timeout` bounds it. Bounded: a plain instance waits once, an
 //! asynchronous one as often as its table of handles has room.
 
-use openline_cluster::connection::Gone;
+use openline_channels::connection::Gone;
 use wasmtime::Result;
 use wasmtime::component::{Accessor, HasSelf, Resource};
 

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use openline_cluster::connection::{AttachError, Connection};
-use openline_cluster::hub::SubscribeError;
+use openline_channels::connection::{AttachError, Connection};
+use openline_channels::hub::SubscribeError;
 use openline_core::auto_response::{AutoResponse, MatchKind};
 use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::event::SendOutcome;

@@ -8,7 +8,7 @@
 use std::sync::Arc;
 
 use futures_util::{SinkExt, StreamExt};
-use openline_cluster::connection::Connection;
+use openline_channels::connection::Connection;
 use openline_core::close::CloseReason;
 use openline_core::event::Event;
 use openline_core::message::Message;

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use bytestring::ByteString;
-use openline_cluster::connection::Item;
+use openline_channels::connection::Item;
 use openline_core::close::{CODE_ABSENT, CloseInfo, CloseReason};
 use openline_core::message::Message;
 use tokio_tungstenite::tungstenite::error::CapacityError;

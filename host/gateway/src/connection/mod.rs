@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::Sink;
-use openline_cluster::connection::{Connection, Flags, Item, Next};
+use openline_channels::connection::{Connection, Flags, Item, Next};
 use openline_core::close::CloseReason;
 use openline_core::event::Event;
 use openline_core::lifetime::Lifetime;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use openline_cluster::connection::Connection;
+use openline_channels::connection::Connection;
 use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::event::SendOutcome;
 use openline_core::message::Message;

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openline_cluster::connection::Connection;
+use openline_channels::connection::Connection;
 use openline_core::config::ServerConfig;
 use openline_core::deployment::Migration;
 use openline_core::digest::Digest;

@@ -15,26 +15,26 @@
 )]
 
 // The files name their packages.
-extern crate self as openline_cluster;
+extern crate self as openline_channels;
 
-#[path = "../../../cluster/src/attached.rs"]
+#[path = "../../../channels/src/attached.rs"]
 mod attached;
 #[path = "../../../engine/src/backoff.rs"]
 mod backoff;
-#[path = "../../../cluster/src/budget.rs"]
+#[path = "../../../channels/src/budget.rs"]
 pub mod budget;
-#[path = "../../../cluster/src/connection.rs"]
+#[path = "../../../channels/src/connection.rs"]
 pub mod connection;
 #[path = "../../../engine/src/driver.rs"]
 mod driver;
 #[path = "../../../engine/src/mailbox.rs"]
 mod mailbox;
-#[path = "../../../cluster/src/outbox.rs"]
+#[path = "../../../channels/src/outbox.rs"]
 mod outbox;
 mod sync;
 #[path = "../../../engine/src/alarms/ticket.rs"]
 mod ticket;
-#[path = "../../../cluster/src/wakeups.rs"]
+#[path = "../../../channels/src/wakeups.rs"]
 pub mod wakeups;
 
 pub mod models;

@@ -1,4 +1,4 @@
-//! What `sync.rs` of the engine and of the cluster name, as loom has it: each
+//! What `sync.rs` of the engine and of the channels name, as loom has it: each
 //! access is a point at which another thread may go on, and a load may answer
 //! any value that the memory order allows.
 

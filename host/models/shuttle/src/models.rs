@@ -7,8 +7,8 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use openline_cluster::budget::HostBudget;
-use openline_cluster::connection::{Connection, Facts};
+use openline_channels::budget::HostBudget;
+use openline_channels::connection::{Connection, Facts};
 use openline_core::close::CloseReason;
 use openline_core::deployment::Migration;
 use openline_core::digest::Digest;

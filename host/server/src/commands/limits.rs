@@ -3,8 +3,8 @@
 //! them, when a change takes effect in a running host.
 
 use clap::Args;
-use openline_core::config::{KEYS, Key};
-use openline_core::limits::{Row, TABLES};
+use openline_core::config::{KEYS, Key, TABLES};
+use openline_core::limits::Row;
 
 use crate::telemetry::print;
 

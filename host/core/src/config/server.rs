@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::table::limits;
-use crate::config::{AdminListen, PageAccess};
+use super::{AdminListen, PageAccess};
+use crate::limits::table::limits;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
