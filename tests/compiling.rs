@@ -130,7 +130,7 @@ async fn what_a_child_compiles_runs_and_is_cached_as_if_it_was_compiled_here() {
 async fn what_the_compiler_refuses_is_told_with_its_words() {
     // An instance without a handler's functions: the compiler does not mind.
     let mut bytes = b"\0asm\x0d\0\x01\0\x05\x03\x01\x01\0\x0b".to_vec();
-    let name = "openline:websocket/websocket-handler@0.1.0";
+    let name = "openline:websocket/websocket-handler@0.2.0";
     let length = u8::try_from(name.len()).unwrap();
     bytes.extend([length + 6, 1, 0, length]);
     bytes.extend(name.bytes());

@@ -12,8 +12,8 @@ use openline_core::route::Route;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_engine::{HandlerKind, LoadError, inspect};
 
-const PLAIN: &str = "openline:websocket/websocket-handler@0.1.0";
-const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.1.0";
+const PLAIN: &str = "openline:websocket/websocket-handler@0.2.0";
+const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.2.0";
 /// The heads of a component and of a core module.
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
@@ -132,13 +132,17 @@ async fn a_component_of_another_world_is_told_what_to_export() {
     let said = refused(command).await.to_string();
     assert!(said.ends_with("exports `wasi:cli/run@0.2.0`"), "{said}");
     // Another version is another interface.
-    let newer = renamed(
+    let older = renamed(
         &echo(),
-        "websocket-handler@0.1.0",
         "websocket-handler@0.2.0",
+        "websocket-handler@0.1.0",
     );
-    let error = refused(newer).await;
+    let error = refused(older).await;
     assert!(matches!(error, LoadError::NoHandler(_)), "{error}");
+    assert_eq!(
+        error.hint(),
+        "it is made for another version of the contract: build it with the SDK of this release"
+    );
 }
 
 #[tokio::test]
@@ -250,7 +254,7 @@ async fn the_samples_are_what_they_say() {
     ] {
         let contract = inspect(&fs::read(path).unwrap()).unwrap();
         assert_eq!(contract.handler, kind, "{path}");
-        let connections = "openline:websocket/connections@0.1.0";
+        let connections = "openline:websocket/connections@0.2.0";
         assert!(contract.imports.iter().any(|import| import == connections));
     }
     let contract = RUNTIME.check(echo()).await.unwrap();
@@ -273,7 +277,7 @@ fn section_ends(component: &[u8]) -> Vec<(usize, bool)> {
             }
         }
         let section = &component[place..][..=size];
-        let handler = b"openline:websocket/websocket-handler@0.1.0";
+        let handler = b"openline:websocket/websocket-handler@0.2.0";
         exported |= exports && section.windows(handler.len()).any(|name| name == handler);
         place += 1 + size;
         ends.push((place, exported));

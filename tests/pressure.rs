@@ -270,8 +270,8 @@ async fn nothing_is_concluded_from_the_silence_of_a_paused_peer() {
 
 #[tokio::test]
 async fn a_function_imports_the_wait_of_its_kind_when_it_waits() {
-    const PLAIN: &str = "openline:websocket/backpressure@0.1.0";
-    const ASYNCHRONOUS: &str = "openline:websocket/async-backpressure@0.1.0";
+    const PLAIN: &str = "openline:websocket/backpressure@0.2.0";
+    const ASYNCHRONOUS: &str = "openline:websocket/async-backpressure@0.2.0";
     for (path, imported) in [
         (openline_guests::FAULT_PRESSURE, vec![PLAIN]),
         (openline_guests::FAULT_PRESSURE_ASYNC, vec![ASYNCHRONOUS]),

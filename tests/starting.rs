@@ -12,7 +12,7 @@ use openline_core::route::Route;
 use openline_engine::LoadError;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 
-const PLAIN: &str = "openline:websocket/websocket-handler@0.1.0";
+const PLAIN: &str = "openline:websocket/websocket-handler@0.2.0";
 /// Longer than any test waits.
 const NEVER: Duration = Duration::from_secs(600);
 

@@ -6,11 +6,10 @@
 
 use crate::connection::Connection;
 use crate::message::AsMessage;
-use crate::outcome::Error;
+use crate::outcome::{Error, Published};
 use crate::raw::channels::{self, PublishOptions};
 
-/// Sends to every subscriber of a channel and says how many outboxes took the
-/// message. Connections subscribe by [`Connection::subscribe`] or
+/// Sends to every subscriber of a channel. Connections subscribe by [`Connection::subscribe`] or
 /// [`Acceptance::channel`](crate::Acceptance::channel).
 ///
 /// # Errors
@@ -20,11 +19,12 @@ use crate::raw::channels::{self, PublishOptions};
 ///
 /// ```no_run
 /// # fn announce() -> Result<(), openline_sdk::Error> {
-/// let receivers = openline_sdk::publish("news", "it has begun")?;
+/// let published = openline_sdk::publish("news", "it has begun")?;
+/// let deliveries = published.deliveries();
 /// # Ok(())
 /// # }
 /// ```
-pub fn publish(channel: &str, message: impl AsMessage) -> Result<u64, Error> {
+pub fn publish(channel: &str, message: impl AsMessage) -> Result<Published, Error> {
     publish_with(channel, &message, None)
 }
 
@@ -38,17 +38,16 @@ pub fn publish_except(
     channel: &str,
     message: impl AsMessage,
     except: &Connection,
-) -> Result<u64, Error> {
+) -> Result<Published, Error> {
     publish_with(channel, &message, Some(except))
 }
 
-/// Sends to every open connection of this function, in every instance, and
-/// says how many outboxes took the message.
+/// Sends to every open connection of this function, in every instance.
 ///
 /// # Errors
 ///
 /// `limit` when the message is larger than `message_bytes`.
-pub fn broadcast(message: impl AsMessage) -> Result<u64, Error> {
+pub fn broadcast(message: impl AsMessage) -> Result<Published, Error> {
     broadcast_with(&message, None)
 }
 
@@ -57,11 +56,11 @@ pub fn broadcast(message: impl AsMessage) -> Result<u64, Error> {
 /// # Errors
 ///
 /// As [`broadcast`].
-pub fn broadcast_except(message: impl AsMessage, except: &Connection) -> Result<u64, Error> {
+pub fn broadcast_except(message: impl AsMessage, except: &Connection) -> Result<Published, Error> {
     broadcast_with(&message, Some(except))
 }
 
-/// How many connections are subscribed to a channel.
+/// How many connections of this host are subscribed to a channel.
 #[must_use]
 pub fn subscribers(channel: &str) -> u64 {
     channels::subscribers(channel)
@@ -71,14 +70,17 @@ fn publish_with(
     channel: &str,
     message: &impl AsMessage,
     except: Option<&Connection>,
-) -> Result<u64, Error> {
+) -> Result<Published, Error> {
     let message = message.as_message().into();
-    Ok(channels::publish(channel, message, options(except))?)
+    Ok(channels::publish(channel, message, options(except))?.into())
 }
 
-fn broadcast_with(message: &impl AsMessage, except: Option<&Connection>) -> Result<u64, Error> {
+fn broadcast_with(
+    message: &impl AsMessage,
+    except: Option<&Connection>,
+) -> Result<Published, Error> {
     let message = message.as_message().into();
-    Ok(channels::broadcast(message, options(except))?)
+    Ok(channels::broadcast(message, options(except))?.into())
 }
 
 fn options(except: Option<&Connection>) -> PublishOptions<'_> {

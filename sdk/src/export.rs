@@ -13,10 +13,10 @@ use crate::close::{CloseInfo, CloseOrigin};
 use crate::connection::Connection;
 use crate::handler::{AsyncHandler, Handler};
 use crate::message::Message;
-use crate::raw::asynchronous::exports::openline::websocket as asynchronous;
-use crate::raw::both::exports::openline::websocket as both;
-use crate::raw::plain::exports::openline::websocket as plain;
-use crate::raw::{connections, types};
+use crate::raw::asynchronous::exports::openline as asynchronous;
+use crate::raw::both::exports::openline::state::hibernation_handler;
+use crate::raw::plain::exports::openline as plain;
+use crate::raw::{common, connections, types};
 use crate::upgrade::UpgradeRequest;
 
 /// Exports a [`Handler`](crate::Handler): the one line that makes a crate a
@@ -151,7 +151,7 @@ pub trait PlainFunction {
     fn with<R>(call: impl FnOnce(&mut Self::Handler) -> R) -> R;
 }
 
-impl<F: PlainFunction> plain::websocket_handler::Guest for F {
+impl<F: PlainFunction> plain::websocket::websocket_handler::Guest for F {
     fn upgrade(request: types::UpgradeRequest) -> Result<types::Acceptance, types::Rejection> {
         let request = UpgradeRequest::from(request);
         let answer = F::with(|handler| handler.upgrade(&request));
@@ -162,7 +162,7 @@ impl<F: PlainFunction> plain::websocket_handler::Guest for F {
         F::with(|handler| handler.open(Connection::lent(connection)));
     }
 
-    fn messages(connection: &connections::Connection, batch: Vec<types::MessageResult>) {
+    fn messages(connection: &connections::Connection, batch: Vec<common::MessageResult>) {
         let connection = Connection::lent(connection);
         F::with(|handler| {
             for message in batch {
@@ -181,7 +181,7 @@ impl<F: PlainFunction> plain::websocket_handler::Guest for F {
     }
 }
 
-impl<F: PlainFunction> plain::alarm_handler::Guest for F {
+impl<F: PlainFunction> plain::alarms::alarm_handler::Guest for F {
     fn alarm(connection: Option<&connections::Connection>, name: String, attempt: u32) {
         let connection = connection.map(Connection::lent);
         F::with(|handler| handler.alarm(connection, Alarm { name, attempt }));
@@ -193,7 +193,7 @@ impl<F: PlainFunction> plain::alarm_handler::Guest for F {
 #[derive(Debug)]
 pub struct Plain<F>(PhantomData<F>);
 
-impl<F: PlainFunction> both::hibernation_handler::Guest for Plain<F> {
+impl<F: PlainFunction> hibernation_handler::Guest for Plain<F> {
     fn hibernate() {
         F::with(Handler::hibernate);
     }
@@ -209,7 +209,7 @@ pub trait AsyncFunction {
     fn handler() -> &'static Self::Handler;
 }
 
-impl<F: AsyncFunction> asynchronous::async_websocket_handler::Guest for F {
+impl<F: AsyncFunction> asynchronous::websocket::async_websocket_handler::Guest for F {
     async fn upgrade(
         request: types::UpgradeRequest,
     ) -> Result<types::Acceptance, types::Rejection> {
@@ -222,7 +222,7 @@ impl<F: AsyncFunction> asynchronous::async_websocket_handler::Guest for F {
         F::handler().open(Connection::lent(connection)).await;
     }
 
-    async fn messages(connection: &connections::Connection, batch: Vec<types::MessageResult>) {
+    async fn messages(connection: &connections::Connection, batch: Vec<common::MessageResult>) {
         let connection = Connection::lent(connection);
         let handler = F::handler();
         for message in batch {
@@ -241,7 +241,7 @@ impl<F: AsyncFunction> asynchronous::async_websocket_handler::Guest for F {
     }
 }
 
-impl<F: AsyncFunction> asynchronous::async_alarm_handler::Guest for F {
+impl<F: AsyncFunction> asynchronous::alarms::async_alarm_handler::Guest for F {
     async fn alarm(connection: Option<&connections::Connection>, name: String, attempt: u32) {
         let connection = connection.map(Connection::lent);
         let alarm = Alarm { name, attempt };
@@ -253,7 +253,7 @@ impl<F: AsyncFunction> asynchronous::async_alarm_handler::Guest for F {
 #[derive(Debug)]
 pub struct Asynchronous<F>(PhantomData<F>);
 
-impl<F: AsyncFunction> both::hibernation_handler::Guest for Asynchronous<F> {
+impl<F: AsyncFunction> hibernation_handler::Guest for Asynchronous<F> {
     fn hibernate() {
         F::handler().hibernate();
     }

@@ -94,7 +94,7 @@ pub use connection::{
 };
 pub use handler::{AsyncHandler, Handler};
 pub use message::{AsMessage, Message, MessageRef};
-pub use outcome::{Error, SendOutcome};
+pub use outcome::{Error, Published, SendOutcome};
 pub use upgrade::{Acceptance, Rejection, UpgradeRequest};
 
 /// What nearly every function uses: `use openline_sdk::prelude::*`.

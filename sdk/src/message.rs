@@ -6,7 +6,7 @@
 
 use std::borrow::Cow;
 
-use crate::raw::types::{MessageParam, MessageResult};
+use crate::raw::common::{MessageParam, MessageResult};
 
 /// One whole WebSocket message.
 ///

@@ -1,9 +1,9 @@
-//! What becomes of what a function asks for: the outcome of a send, and the
-//! error of everything else.
+//! What becomes of what a function asks for: the outcome of a send and of a
+//! publication, and the error of everything else.
 
 use std::fmt;
 
-use crate::raw::types;
+use crate::raw::{channels, common, types};
 
 /// What became of a message that was given to a connection. Sending never
 /// waits: a peer that reads slowly shows here.
@@ -41,6 +41,38 @@ impl From<types::SendOutcome> for SendOutcome {
     }
 }
 
+/// What became of a message that was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Published {
+    deliveries: u64,
+    everywhere: bool,
+}
+
+impl Published {
+    /// How many outboxes of this host took the message.
+    #[must_use]
+    pub fn deliveries(self) -> u64 {
+        self.deliveries
+    }
+
+    /// Whether all hosts that serve this function were given it. True where
+    /// there is only this one; otherwise false while what links it to the others
+    /// is down.
+    #[must_use]
+    pub fn reached_all_hosts(self) -> bool {
+        self.everywhere
+    }
+}
+
+impl From<channels::Outcome> for Published {
+    fn from(outcome: channels::Outcome) -> Self {
+        Self {
+            deliveries: outcome.deliveries,
+            everywhere: outcome.reach == channels::Reach::AllHosts,
+        }
+    }
+}
+
 /// Why the host did not do what was asked. Programs go by [`code`](Self::code),
 /// people by what it displays.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -69,18 +101,18 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-impl From<types::Error> for Error {
-    fn from(error: types::Error) -> Self {
+impl From<common::Error> for Error {
+    fn from(error: common::Error) -> Self {
         match error {
-            types::Error::Limit(text) => Self {
+            common::Error::Limit(text) => Self {
                 code: "limit",
                 text,
             },
-            types::Error::Invalid(text) => Self {
+            common::Error::Invalid(text) => Self {
                 code: "invalid",
                 text,
             },
-            types::Error::Gone => Self {
+            common::Error::Gone => Self {
                 code: "gone",
                 text: "the connection is closing or closed".to_owned(),
             },
@@ -94,10 +126,10 @@ mod tests {
 
     #[test]
     fn an_error_has_a_code_for_programs_and_a_text_for_people() {
-        let error = Error::from(types::Error::Limit("128 channels".to_owned()));
+        let error = Error::from(common::Error::Limit("128 channels".to_owned()));
         assert_eq!(error.code(), "limit");
         assert_eq!(error.to_string(), "128 channels");
-        assert_eq!(Error::from(types::Error::Gone).code(), "gone");
+        assert_eq!(Error::from(common::Error::Gone).code(), "gone");
     }
 
     #[test]

@@ -22,13 +22,13 @@ pub mod plain {
         inline: "
             package openline:sdk;
             world plain {
-                import openline:websocket/connections@0.1.0;
-                import openline:websocket/channels@0.1.0;
-                import openline:websocket/backpressure@0.1.0;
-                import openline:websocket/alarms@0.1.0;
-                import openline:websocket/state@0.1.0;
-                export openline:websocket/websocket-handler@0.1.0;
-                export openline:websocket/alarm-handler@0.1.0;
+                import openline:websocket/connections@0.2.0;
+                import openline:websocket/backpressure@0.2.0;
+                import openline:channels/channels@0.2.0;
+                import openline:alarms/alarms@0.2.0;
+                import openline:state/state@0.2.0;
+                export openline:websocket/websocket-handler@0.2.0;
+                export openline:alarms/alarm-handler@0.2.0;
             }
         ",
         generate_all,
@@ -46,16 +46,17 @@ pub mod asynchronous {
         inline: "
             package openline:sdk;
             world asynchronous {
-                import openline:websocket/connections@0.1.0;
-                import openline:websocket/async-backpressure@0.1.0;
-                export openline:websocket/async-websocket-handler@0.1.0;
-                export openline:websocket/async-alarm-handler@0.1.0;
+                import openline:websocket/connections@0.2.0;
+                import openline:websocket/async-backpressure@0.2.0;
+                export openline:websocket/async-websocket-handler@0.2.0;
+                export openline:alarms/async-alarm-handler@0.2.0;
             }
         ",
         ownership: Borrowing { duplicate_if_necessary: true },
         with: {
-            "openline:websocket/types@0.1.0": super::plain::openline::websocket::types,
-            "openline:websocket/connections@0.1.0": super::plain::openline::websocket::connections,
+            "openline:common/types@0.2.0": super::plain::openline::common::types,
+            "openline:websocket/types@0.2.0": super::plain::openline::websocket::types,
+            "openline:websocket/connections@0.2.0": super::plain::openline::websocket::connections,
         },
         generate_all,
         pub_export_macro: true,
@@ -72,7 +73,7 @@ pub mod both {
         inline: "
             package openline:sdk;
             world both {
-                export openline:websocket/hibernation-handler@0.1.0;
+                export openline:state/hibernation-handler@0.2.0;
             }
         ",
         generate_all,
@@ -82,7 +83,7 @@ pub mod both {
     });
 }
 
-/// The clock of WASI 0.3: the contract `openline:websocket` has no timer.
+/// The clock of WASI 0.3: the contract has no timer of its own.
 /// `wit-deps/clocks.wit` is the interface as wasmtime 48 serves it.
 pub(crate) mod clock {
     wit_bindgen::generate!({
@@ -99,6 +100,8 @@ pub(crate) mod clock {
 
 pub(crate) use asynchronous::openline::websocket::async_backpressure;
 pub(crate) use clock::wasi::clocks::monotonic_clock;
-pub(crate) use plain::openline::websocket::{
-    alarms, backpressure, channels, connections, state, types,
-};
+pub(crate) use plain::openline::alarms::alarms;
+pub(crate) use plain::openline::channels::channels;
+pub(crate) use plain::openline::common::types as common;
+pub(crate) use plain::openline::state::state;
+pub(crate) use plain::openline::websocket::{backpressure, connections, types};

@@ -10,12 +10,12 @@ mod generated {
         inline: "
             package openline:host;
             world host {
-                import openline:websocket/connections@0.1.0;
-                import openline:websocket/channels@0.1.0;
-                import openline:websocket/backpressure@0.1.0;
-                import openline:websocket/async-backpressure@0.1.0;
-                import openline:websocket/alarms@0.1.0;
-                import openline:websocket/state@0.1.0;
+                import openline:websocket/connections@0.2.0;
+                import openline:websocket/backpressure@0.2.0;
+                import openline:websocket/async-backpressure@0.2.0;
+                import openline:channels/channels@0.2.0;
+                import openline:alarms/alarms@0.2.0;
+                import openline:state/state@0.2.0;
             }
         ",
         path: "../../wit",
@@ -26,11 +26,11 @@ mod generated {
             // A task of the instance's event loop.
             "openline:websocket/async-backpressure.writable": async | store | trappable,
             // Wait for the disk, at most for milliseconds.
-            "openline:websocket/alarms.set": async | trappable,
-            "openline:websocket/alarms.clear": async | trappable,
-            "openline:websocket/state.load": async | trappable,
-            "openline:websocket/state.save": async | trappable,
-            "openline:websocket/state.clear": async | trappable,
+            "openline:alarms/alarms.set": async | trappable,
+            "openline:alarms/alarms.clear": async | trappable,
+            "openline:state/state.load": async | trappable,
+            "openline:state/state.save": async | trappable,
+            "openline:state/state.clear": async | trappable,
             default: trappable,
         },
         with: {
@@ -39,8 +39,12 @@ mod generated {
     });
 }
 
+pub(crate) use generated::openline::alarms::alarms;
+pub(crate) use generated::openline::channels::channels;
+pub(crate) use generated::openline::common::types as common;
+pub(crate) use generated::openline::state::state;
 pub(crate) use generated::openline::websocket::{
-    alarms, async_backpressure, backpressure, channels, connections, state, types,
+    async_backpressure, backpressure, connections, types,
 };
 
 use wasmtime::component::{ComponentType, Lower};

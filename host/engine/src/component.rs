@@ -20,11 +20,11 @@ use crate::store::{Handle, StoreData};
 use crate::ticker::Ticker;
 use crate::words;
 
-pub(crate) const PLAIN: &str = "openline:websocket/websocket-handler@0.1.0";
-pub(crate) const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.1.0";
-const PLAIN_ALARM: &str = "openline:websocket/alarm-handler@0.1.0";
-const ASYNCHRONOUS_ALARM: &str = "openline:websocket/async-alarm-handler@0.1.0";
-const HIBERNATION: &str = "openline:websocket/hibernation-handler@0.1.0";
+pub(crate) const PLAIN: &str = "openline:websocket/websocket-handler@0.2.0";
+pub(crate) const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.2.0";
+const PLAIN_ALARM: &str = "openline:alarms/alarm-handler@0.2.0";
+const ASYNCHRONOUS_ALARM: &str = "openline:alarms/async-alarm-handler@0.2.0";
+const HIBERNATION: &str = "openline:state/hibernation-handler@0.2.0";
 
 /// Why a component cannot be a function.
 #[derive(Debug, thiserror::Error)]
@@ -120,11 +120,14 @@ impl LoadError {
             }
             Self::NotWasm | Self::Damaged(_) => "build it again with `openline build`",
             Self::CoreModule => "`openline build` makes the component from it",
+            Self::NoHandler(exports) if exports.contains("openline:websocket/") => {
+                "it is made for another version of the contract: build it with the SDK of this release"
+            }
             Self::NoHandler(_) => "export a handler with `openline_sdk::export!`",
             Self::BothHandlers => "export one handler in each crate",
             Self::WrongTypes(_) => "build it with the SDK of this release",
             Self::UnknownImport(_) => {
-                "a function may import openline:websocket 0.1 and wasi 0.2, an asynchronous one also wasi 0.3; to wait for an outbox, plain handlers have `block_until_writable` and asynchronous ones `writable`"
+                "a function may import version 0.2 of openline:websocket, openline:channels, openline:alarms and openline:state, and wasi 0.2, an asynchronous one also wasi 0.3; to wait for an outbox, plain handlers have `block_until_writable` and asynchronous ones `writable`"
             }
             Self::Compile(_) => "build it again; if it stays, report it with the component",
             Self::Start(_) => "look for code that runs before the first call, and at memory_bytes",

@@ -36,7 +36,7 @@ use std::time::{Duration, Instant};
 
 use openline_sdk::prelude::*;
 use openline_sdk::state::{self, SaveError};
-use openline_sdk::{Error, alarms, broadcast, connection, publish};
+use openline_sdk::{Error, Published, alarms, broadcast, connection, publish};
 
 use crate::carried::{self, said};
 
@@ -357,9 +357,9 @@ fn other(id: &str, then: impl FnOnce(Connection) -> String) -> String {
     connection(id).map_or_else(|| "nobody".into(), then)
 }
 
-fn told(result: Result<u64, Error>) -> String {
+fn told(result: Result<Published, Error>) -> String {
     result.map_or_else(
         |error| format!("error {}", error.code()),
-        |receivers| receivers.to_string(),
+        |published| published.deliveries().to_string(),
     )
 }

@@ -4,7 +4,9 @@
 //! one of another connection, which `held` sends to and `end-held` closes first.
 
 use openline_sdk::prelude::*;
-use openline_sdk::{broadcast, broadcast_except, connection, publish, publish_except, subscribers};
+use openline_sdk::{
+    Published, broadcast, broadcast_except, connection, publish, publish_except, subscribers,
+};
 
 #[derive(Default)]
 struct Hub {
@@ -34,11 +36,11 @@ impl Handler for Hub {
                 "ok".to_owned()
             }
             "count" => subscribers(argument).to_string(),
-            "publish" => said(publish(name, rest)),
-            "others" => said(publish_except(name, rest, here)),
-            "fill" => said(publish(name, vec![0; number()])),
-            "broadcast" => said(broadcast(argument)),
-            "rest" => said(broadcast_except(argument, here)),
+            "publish" => told(publish(name, rest)),
+            "others" => told(publish_except(name, rest, here)),
+            "fill" => told(publish(name, vec![0; number()])),
+            "broadcast" => told(broadcast(argument)),
+            "rest" => told(broadcast_except(argument, here)),
             "attach" => said(here.set_attachment(vec![0; number()]).map(|()| "ok")),
             "attached" => here.attachment().len().to_string(),
             "lose" => {
@@ -70,6 +72,10 @@ fn outcome(held: &[Connection], text: &str) -> String {
         || "nobody".to_owned(),
         |held| format!("{:?}", held.send(text)),
     )
+}
+
+fn told(result: Result<Published, openline_sdk::Error>) -> String {
+    said(result.map(Published::deliveries))
 }
 
 fn said(result: Result<impl ToString, openline_sdk::Error>) -> String {

@@ -1,4 +1,4 @@
-//! `openline:websocket/alarms`: alarms that belong to no connection.
+//! `openline:alarms/alarms`: alarms that belong to no connection.
 
 use std::time::Duration;
 
@@ -8,7 +8,7 @@ use wasmtime::Result;
 
 use crate::alarms::{AlarmError, Wish};
 use crate::bindings::alarms::Host;
-use crate::bindings::types::Error;
+use crate::bindings::common::Error;
 use crate::store::StoreData;
 
 impl Host for StoreData {

@@ -10,7 +10,7 @@ use openline_channels::connection::Gone;
 use wasmtime::Result;
 use wasmtime::component::{Accessor, HasSelf, Resource};
 
-use crate::bindings::types::Error;
+use crate::bindings::common::Error;
 use crate::bindings::{async_backpressure, backpressure};
 use crate::store::{Handle, StoreData};
 

@@ -1,20 +1,20 @@
-//! `openline:websocket/channels`: the broadcast helpers.
+//! `openline:channels/channels`: the broadcast helpers.
 
 use openline_core::message::Message;
 use openline_core::name::{ChannelName, ConnectionId};
 use wasmtime::Result;
 
-use crate::bindings::channels::{Host, PublishOptions};
-use crate::bindings::types::{self, Error};
+use crate::bindings::channels::{Host, Outcome, PublishOptions, Reach};
+use crate::bindings::common::{self, Error};
 use crate::store::StoreData;
 
 impl Host for StoreData {
     fn publish(
         &mut self,
         channel: String,
-        message: types::Message,
+        message: common::Message,
         options: PublishOptions,
-    ) -> Result<Result<u64, Error>> {
+    ) -> Result<Result<Outcome, Error>> {
         let except = self.except(&options)?;
         let channel = match ChannelName::new(&channel) {
             Ok(channel) => channel,
@@ -25,36 +25,39 @@ impl Host for StoreData {
             Err(error) => return Ok(Err(error)),
         };
         let mut wakeups = self.run.wakeups.lock();
-        Ok(Ok(self.shared.hub().publish(
-            &channel,
-            &message,
-            except,
-            &mut wakeups,
-        )))
+        let hub = self.shared.hub();
+        let deliveries = hub.publish(&channel, &message, except, &mut wakeups);
+        Ok(Ok(outcome(deliveries)))
     }
 
     fn broadcast(
         &mut self,
-        message: types::Message,
+        message: common::Message,
         options: PublishOptions,
-    ) -> Result<Result<u64, Error>> {
+    ) -> Result<Result<Outcome, Error>> {
         let except = self.except(&options)?;
         let message = match self.allowed(message) {
             Ok(message) => message,
             Err(error) => return Ok(Err(error)),
         };
         let mut wakeups = self.run.wakeups.lock();
-        Ok(Ok(self.shared.hub().broadcast(
-            &message,
-            except,
-            &mut wakeups,
-        )))
+        let hub = self.shared.hub();
+        let deliveries = hub.broadcast(&message, except, &mut wakeups);
+        Ok(Ok(outcome(deliveries)))
     }
 
     fn subscribers(&mut self, channel: String) -> Result<u64> {
         let count =
             ChannelName::new(&channel).map_or(0, |name| self.shared.hub().subscribers(&name));
         Ok(u64::try_from(count).unwrap_or(u64::MAX))
+    }
+}
+
+/// Of a publication on a host that serves its functions alone.
+fn outcome(deliveries: u64) -> Outcome {
+    Outcome {
+        deliveries,
+        reach: Reach::AllHosts,
     }
 }
 
@@ -66,7 +69,7 @@ impl StoreData {
             .transpose()
     }
 
-    fn allowed(&self, message: types::Message) -> std::result::Result<Message, Error> {
+    fn allowed(&self, message: common::Message) -> std::result::Result<Message, Error> {
         let message = Message::from(message);
         let most = self.shared.limits.message_bytes;
         if message.bytes() > most {

@@ -13,10 +13,11 @@ use openline_core::name::{AlarmName, ChannelName, ConnectionId, Tag};
 use wasmtime::Result;
 use wasmtime::component::Resource;
 
+use crate::bindings::common::{self, Error};
 use crate::bindings::connections::{
     AutoResponse as AutoResponsePair, Host, HostConnection, MatchKind as MatchKindAsked,
 };
-use crate::bindings::types::{self, Error};
+use crate::bindings::types;
 use crate::store::{Handle, StoreData};
 
 impl Host for StoreData {
@@ -98,7 +99,7 @@ impl HostConnection for StoreData {
     fn send(
         &mut self,
         handle: Resource<Handle>,
-        message: types::Message,
+        message: common::Message,
     ) -> Result<types::SendOutcome> {
         #[cfg(test)]
         crate::version_tests::meet_a_defect(&message);

@@ -15,8 +15,7 @@ use openline_core::event::SendOutcome;
 use openline_core::message::Message;
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::bindings;
-use crate::bindings::types;
+use crate::bindings::{self, common, types};
 use crate::inspect::HandlerKind;
 use crate::store::StoreData;
 
@@ -25,6 +24,7 @@ pub(crate) fn add_to_linker(
     linker: &mut Linker<StoreData>,
     kind: HandlerKind,
 ) -> wasmtime::Result<()> {
+    bindings::common::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::types::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::connections::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::channels::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
@@ -44,13 +44,15 @@ pub(crate) fn add_to_linker(
     }
 }
 
+impl common::Host for StoreData {}
+
 impl types::Host for StoreData {}
 
-impl From<types::Message> for Message {
-    fn from(message: types::Message) -> Self {
+impl From<common::Message> for Message {
+    fn from(message: common::Message) -> Self {
         match message {
-            types::Message::Text(text) => Self::Text(text.into()),
-            types::Message::Binary(bytes) => Self::Binary(Bytes::from(bytes)),
+            common::Message::Text(text) => Self::Text(text.into()),
+            common::Message::Binary(bytes) => Self::Binary(Bytes::from(bytes)),
         }
     }
 }

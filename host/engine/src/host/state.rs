@@ -1,11 +1,11 @@
-//! `openline:websocket/state`: what outlives instances.
+//! `openline:state/state`: what outlives instances.
 
 use bytes::Bytes;
 use openline_store::{SaveError as StoreSaveError, StoreError};
 use wasmtime::Result;
 
+use crate::bindings::common::Error;
 use crate::bindings::state::{Host, SaveError, Snapshot};
-use crate::bindings::types::Error;
 use crate::store::StoreData;
 
 /// What a component may do while it is only tried.

@@ -232,8 +232,8 @@ mod tests {
             "src/lib.rs",
             "vendor/openline-sdk/Cargo.toml",
             "vendor/openline-sdk/src/lib.rs",
-            "vendor/openline-sdk/wit/world.wit",
-            "vendor/openline-sdk/wit/types.wit",
+            "vendor/openline-sdk/wit/worlds.wit",
+            "vendor/openline-sdk/wit/deps/websocket/types.wit",
             "vendor/openline-sdk/wit-deps/clocks.wit",
         ] {
             assert!(found.iter().any(|each| each == file), "{file} of {found:?}");
