@@ -23,6 +23,7 @@ use tokio::task::spawn_blocking;
 use crate::components::{Components, make_folder, sync_folder};
 use crate::database::{Held, Medium, begin_read};
 use crate::error::{OpenError, StoreError};
+use crate::file::Place;
 use crate::tables::{self, StoredAlarm, Tables, Usage};
 use crate::writer::{self, Operation, QUEUE_KIBIBYTES_MAX, QUEUE_OPERATIONS_MAX, Shared, Work};
 
@@ -59,7 +60,7 @@ impl Store {
     pub fn open(folder: &Path, stored_bytes_max: u64) -> Result<Self, OpenError> {
         let wrong = |error| OpenError::io(folder, error);
         make_folder(folder).map_err(wrong)?;
-        let medium = Medium::File(folder.join("store.redb"));
+        let medium = Medium::File(Place::new(folder.join("store.redb")));
         // It holds the lock from here on.
         let database = medium.create()?;
         let components = Components::open(folder.join("components")).map_err(wrong)?;

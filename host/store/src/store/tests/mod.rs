@@ -16,6 +16,7 @@ use crate::tables::ENTRY_BYTES;
 
 mod failing;
 mod model;
+mod place;
 
 pub(super) const ROOM: u64 = 1 << 20;
 
