@@ -29,6 +29,7 @@ mod deciding;
 mod deploying_cli;
 mod deploys;
 mod dev;
+mod documents;
 mod draining;
 mod durable;
 mod echo;
