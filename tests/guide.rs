@@ -96,8 +96,10 @@ async fn samples(folder: &Path) -> (Serving, String) {
     let function = |name: &str, component: &str, route: &str| {
         format!("[[function]]\nname = \"{name}\"\ncomponent = {component:?}\nroute = \"{route}\"\n")
     };
+    // The client below answers no pings while the first build takes minutes.
+    let quiet = "[function.limit]\nping_interval = \"0 s\"\nconnection_time = \"0 s\"\n";
     let text = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n{}{}",
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n{}{}{quiet}",
         function("echo", openline_guests::ECHO, "/echo"),
         function("chat", openline_guests::CHAT, "/chat/{room}"),
     );

@@ -178,7 +178,7 @@ pub const KEYS: &[Key] = &[
         "match",
         "`\"exact\"`",
         NewConnections,
-        "whether the message must equal the text or bytes, or begin with them: `\"prefix\"`",
+        "`\"exact\"`: the message equals the text or bytes; `\"prefix\"`: it begins with them",
     ),
     key(
         "[function.instance]",
@@ -220,14 +220,14 @@ pub const KEYS: &[Key] = &[
         "time_warning_message",
         "`{\"type\":\"openline.time-warning\"}`",
         NewConnections,
-        "the text that the host sends to the peer `time_warning` before that",
+        "the text that the host sends to the peer `time_warning` before the end of `connection_time`",
     ),
     key(
         "[maximum.limit]",
         "those of `[function.limit]`",
         "none",
         AsBounded,
-        "bounds that no function's configuration may exceed; they also lower defaults",
+        "upper bounds for every function; a default above one comes down to it",
     ),
     key(
         "[maximum.instance]",

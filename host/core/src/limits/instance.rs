@@ -41,10 +41,11 @@ limits! {
         /// the function gets nothing for a while. One bad message ends one
         /// instance; five faults in a row are no accident.
         faults_in_a_row: Count = 5, 1 => 1_000_000, or none; "`backoff`"
-        /// How long the first time; each further fault doubles it. A temporary
-        /// failure to start is over by then.
+        /// How long the first back-off lasts; each further fault doubles it. A
+        /// temporary failure to start is over by then.
         backoff_time: Time = 500, 10 => 60 * 60 * 1000; "the next call is tried"
-        /// How long at most, so that a fixed function soon serves again.
+        /// How long a back-off lasts at most, so that a repaired function soon
+        /// serves again.
         backoff_time_max: Time = 30_000, 10 => 60 * 60 * 1000; "the next call is tried"
         /// Linear memory of one instance. Rust and C functions use less than 2
         /// MiB, JavaScript engines 20.
