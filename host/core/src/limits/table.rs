@@ -35,7 +35,8 @@ pub struct Row {
 }
 
 /// When a key that has changed takes effect, once the configuration is read
-/// again. What is meant by each is in the README; a test walks all of them.
+/// again. `docs/reference/configuration.md` explains each; a test walks all of
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// For all that happens from then on, also on open connections.
