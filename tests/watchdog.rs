@@ -10,7 +10,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 
-use crate::harness::{Client, Got, Raw, Serving, close_frame, within};
+use crate::harness::{Client, Got, HANDSHAKE, Raw, Serving, close_frame, within};
 
 /// The shortest that there is.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -345,6 +345,46 @@ async fn probes_and_the_admin_interface_are_answered_when_peers_have_all_files()
         .await
         .unwrap();
     assert_eq!(client.ask("again").await, "again");
+}
+
+/// A peer that goes on when another one has ended leaves the number of its file
+/// within the reserve: more of them than the reserve has would take it whole.
+#[tokio::test]
+async fn peers_that_come_and_go_while_files_are_few_leave_the_reserve_alone() {
+    let mut probed = Probed::start_under("ulimit -n 128", "").await;
+    let request = HANDSHAKE.replace("{path}", "/echo");
+    let mut peers = Vec::new();
+    for _ in 0..192 {
+        let mut peer = Raw::connect(probed.host.address).await;
+        peer.send(request.as_bytes()).await;
+        peers.push(peer);
+    }
+    probed.host.told("few files are left").await;
+    for mut peer in peers.drain(..48) {
+        assert!(peer.head().await.starts_with("HTTP/1.1 101 "));
+    }
+    // They have taken the places of those.
+    for peer in &mut peers[..52] {
+        assert!(peer.head().await.starts_with("HTTP/1.1 101 "));
+    }
+    for address in [probed.admin, probed.probes] {
+        assert_eq!(status(address, "live").await, 200);
+    }
+}
+
+#[tokio::test]
+async fn silent_peers_make_room_for_one_that_asks_when_files_are_few() {
+    let keys = "request_timeout = \"10 min\"";
+    let mut probed = Probed::start_under("ulimit -n 128", keys).await;
+    let mut silent = Vec::new();
+    for _ in 0..128 {
+        silent.push(Raw::connect(probed.host.address).await);
+    }
+    probed.host.told("few files are left").await;
+    probed.echoes().await;
+    drop(silent);
+    let told = probed.ended().await;
+    assert!(!told.contains("few files"), "said again and again: {told}");
 }
 
 #[tokio::test]

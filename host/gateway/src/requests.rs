@@ -12,11 +12,17 @@ use std::cmp::Reverse;
 use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::ledger::network;
+
+/// How long a peer is silent before it makes room where files are few. One that
+/// has just been accepted has sent its request already, most likely, and a busy
+/// host has not read it yet.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// See the module.
 #[derive(Debug)]
@@ -53,6 +59,7 @@ type Rank = (usize, Reverse<u64>, IpAddr);
 #[derive(Debug)]
 struct Waiting {
     peer: IpAddr,
+    since: Instant,
     slot: Arc<Signal>,
 }
 
@@ -92,6 +99,12 @@ impl Requests {
             most: places,
             state: Mutex::default(),
         })
+    }
+
+    /// Closes one that has been silent for [`SILENCE`], as if its place were
+    /// needed: its file is.
+    pub(crate) fn close_silent(&self) {
+        self.state.lock().close_silent();
     }
 
     /// Places that are taken.
@@ -153,8 +166,20 @@ impl State {
         self.wanted = !oldest.is_some_and(|number| self.close(number));
     }
 
+    /// The same, if that one has been silent for long enough: a request may be on
+    /// its way.
+    fn close_silent(&mut self) {
+        let oldest = self.ranks.last().map(|(_, oldest, _)| oldest.0);
+        let waiting = oldest.and_then(|number| Some((number, self.waiting.get(&number)?)));
+        if let Some((number, waiting)) = waiting
+            && waiting.since.elapsed() >= SILENCE
+        {
+            self.close(number);
+        }
+    }
+
     fn close(&mut self, number: u64) -> bool {
-        let Some(Waiting { peer, slot }) = self.waiting.remove(&number) else {
+        let Some(Waiting { peer, slot, .. }) = self.waiting.remove(&number) else {
             return false;
         };
         *slot.standing.lock() = Standing::Gone;
@@ -169,7 +194,8 @@ impl State {
         let number = self.number;
         *slot.standing.lock() = Standing::Waits(number);
         let slot = Arc::clone(slot);
-        self.waiting.insert(number, Waiting { peer, slot });
+        let since = Instant::now();
+        self.waiting.insert(number, Waiting { peer, since, slot });
         self.change(peer, |entry| _ = entry.waiting.insert(number));
         if std::mem::take(&mut self.wanted) {
             self.close(number);

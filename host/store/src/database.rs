@@ -117,7 +117,9 @@ impl Medium {
             }
             Found::Nothing => self.make(place)?,
         };
-        place.note().map_err(|error| OpenError::io(self.path(), error))?;
+        place
+            .note()
+            .map_err(|error| OpenError::io(self.path(), error))?;
         drop(lock);
         Ok(database)
     }
