@@ -5,7 +5,14 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+use crate::harness::debugger;
 use crate::harness::{Client, Serving, openline, within};
+
+/// How long a host that waits for its disk is watched: one that does not wait
+/// ends within milliseconds.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+const WITHOUT_DISK: Duration = Duration::from_secs(1);
 
 /// A host with a data directory, in a process of its own.
 struct Durable {
@@ -256,4 +263,37 @@ async fn a_host_with_a_data_directory_may_begin_with_nothing() {
     let life = durable.start().await;
     let mut client = life.connect("/numbered").await;
     assert_eq!(client.ask("1").await, "a 1");
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[tokio::test]
+async fn a_graceful_stop_waits_for_a_slow_disk() {
+    if !debugger::is_allowed() {
+        return;
+    }
+    let durable = Durable::new(&function(
+        "keeper",
+        openline_guests::FAULT_KEEPER,
+        "/keeper",
+        "[function.instance]\nhibernate_timeout = \"50 ms\"",
+    ));
+    let mut life = durable.start().await;
+    let mut client = life.connect("/keeper").await;
+    assert_eq!(client.ask("save-on-hibernate words").await, "ok");
+    drop(client);
+    // A thread that waits in the kernel writes nothing, as with a disk that
+    // does not answer.
+    let held = debugger::hold(&life.host, "store").await;
+    life.host.signal("TERM").await;
+    // The instance is not waited for any more: what it saves has been handed to
+    // the store and is not on the disk.
+    life.host.told("hibernate_timeout").await;
+    let early = tokio::time::timeout(WITHOUT_DISK, life.host.process.wait()).await;
+    assert!(early.is_err(), "it has ended without the disk: {early:?}");
+    debugger::release(held).await;
+    assert_eq!(life.host.ended().await.0.code(), Some(0));
+
+    let life = durable.start().await;
+    let mut client = life.connect("/keeper").await;
+    assert_eq!(client.ask("load").await, "1 hibernated 1 words");
 }
