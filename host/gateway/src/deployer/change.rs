@@ -55,7 +55,7 @@ impl Deployer {
         let config = new_config(name, before.as_deref(), &options)?;
         let version = self.compile(&config, &component, before.as_deref()).await?;
         if options.probe {
-            self.probe(&config, component.to_vec()).await?;
+            self.probe(&config, component.clone()).await?;
         }
         Ok(Prepared {
             name: name.clone(),
@@ -371,7 +371,7 @@ impl Deployer {
         component: &Bytes,
         before: Option<&Managed>,
     ) -> Result<Arc<Version>, ChangeError> {
-        let digest = openline_engine::runtime::digest_of(component);
+        let digest = openline_engine::runtime::digest_of(component).await?;
         if let Some(known) = before.and_then(|before| before.versions.get(&digest)) {
             return Ok(Arc::clone(known));
         }
@@ -379,7 +379,7 @@ impl Deployer {
         let loading = self
             .inner
             .runtime
-            .load(config, component.to_vec(), &commons);
+            .load(config, component.clone(), &commons);
         Ok(loading.await?)
     }
 
@@ -398,7 +398,7 @@ impl Deployer {
 
     /// Asks the function about a connection that nobody wants. What it decides
     /// does not matter, that it decides does.
-    async fn probe(&self, config: &FunctionConfig, component: Vec<u8>) -> Result<(), ChangeError> {
+    async fn probe(&self, config: &FunctionConfig, component: Bytes) -> Result<(), ChangeError> {
         let version = self.inner.runtime.load_alone(config, component).await?;
         let parameters = config.route.parameters().iter();
         let request = UpgradeRequest {
