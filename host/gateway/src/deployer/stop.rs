@@ -1,5 +1,5 @@
 //! The end of the host: connections end, then instances hibernate, all within
-//! `drain_timeout`.
+//! `drain_timeout`, or the longest `hibernate_timeout` where that is longer.
 
 use std::time::Duration;
 
@@ -15,15 +15,19 @@ impl Deployer {
     ///
     /// Takes at most `drain_timeout`. Of that, the longest `hibernate_timeout`
     /// of an instance, at most a quarter, is kept for hibernating: a peer that
-    /// does not leave should not cost others their state.
+    /// does not leave should not cost others their state. Where
+    /// `hibernate_timeout` is longer than all of `drain_timeout`, it is what
+    /// bounds the whole: with a `drain_timeout` of 0 no connection is waited
+    /// for, and states are saved nevertheless.
     ///
     /// [`Gateway::drain`]: crate::gateway::Gateway::drain
     pub async fn drain(&self) -> usize {
         let timeout = self.inner.state.read().server.drain_timeout;
         let functions = self.inner.identities.all();
-        let kept = functions.iter().map(|function| longest(function)).max();
-        let kept = kept.unwrap_or_default().min(timeout / 4);
-        let deadline = Instant::now() + timeout;
+        let longest = functions.iter().map(|function| longest(function)).max();
+        let longest = longest.unwrap_or_default();
+        let kept = longest.min(timeout / 4);
+        let deadline = Instant::now() + timeout.max(longest);
         let left = self.inner.gateway.drain(timeout - kept).await;
         // Also those that were deployed meanwhile.
         let functions = self.inner.identities.all();
