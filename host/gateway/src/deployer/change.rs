@@ -51,6 +51,7 @@ impl Deployer {
         component: Bytes,
         options: DeployOptions,
     ) -> Result<Prepared, ChangeError> {
+        self.is_open()?;
         let before = self.managed(name).ok();
         let config = new_config(name, before.as_deref(), &options)?;
         let version = self.compile(&config, &component, before.as_deref()).await?;
@@ -76,7 +77,7 @@ impl Deployer {
             version,
         } = prepared;
         let name = &name;
-        let _changing = self.inner.changing.lock().await;
+        let _changing = self.turn().await?;
         let before = self.managed(name).ok();
         let config = new_config(name, before.as_deref(), &options)?;
         // It was compiled for what the function was then.
@@ -182,7 +183,7 @@ impl Deployer {
         name: &FunctionName,
         alias: &AliasName,
     ) -> Result<(), ChangeError> {
-        let _changing = self.inner.changing.lock().await;
+        let _changing = self.turn().await?;
         let before = self.managed(name)?;
         if let Some(route) = before.route_to(alias) {
             return Err(ChangeError::Routed(route.to_string()));
@@ -202,7 +203,7 @@ impl Deployer {
         version: &str,
         force: bool,
     ) -> Result<Digest, ChangeError> {
-        let _changing = self.inner.changing.lock().await;
+        let _changing = self.turn().await?;
         let before = self.managed(name)?;
         let version = before.record.find_version(version)?;
         if let Some(prefix) = before
@@ -233,7 +234,7 @@ impl Deployer {
     /// its connections are closed with 1012. Also one that has left the
     /// configuration and would find all of it when it came back.
     pub async fn remove_function(&self, name: &FunctionName) -> Result<(), ChangeError> {
-        let _changing = self.inner.changing.lock().await;
+        let _changing = self.turn().await?;
         let before = self.managed(name).ok();
         if before.as_ref().is_some_and(|before| before.configured) {
             return Err(ChangeError::Configured(name.clone()));
@@ -295,7 +296,7 @@ impl Deployer {
         alias: &AliasName,
         change: impl FnOnce(&mut Deployment) -> Result<(), ChangeError>,
     ) -> Result<AliasView, ChangeError> {
-        let _changing = self.inner.changing.lock().await;
+        let _changing = self.turn().await?;
         let before = self.managed(name)?;
         let mut record = before.record.clone();
         change(&mut record)?;
@@ -376,10 +377,7 @@ impl Deployer {
             return Ok(Arc::clone(known));
         }
         let commons = self.commons(&config.name);
-        let loading = self
-            .inner
-            .runtime
-            .load(config, component.clone(), &commons);
+        let loading = self.inner.runtime.load(config, component.clone(), &commons);
         Ok(loading.await?)
     }
 
