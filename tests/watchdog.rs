@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+use tokio::task::JoinSet;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use crate::harness::debugger::{self, Held};
@@ -156,6 +158,37 @@ async fn a_host_that_hangs_for_too_long_ends_with_a_code() {
     probed.host.told("the host hangs and ends").await;
     let (status, _) = probed.host.ended().await;
     assert_eq!(status.code(), Some(70));
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[tokio::test]
+async fn requests_that_wait_for_a_host_that_hangs_leave_probes_their_places() {
+    use openline_gateway::admin::{CONNECTIONS_MAX, PROBES_KEPT};
+
+    if !debugger::is_allowed() {
+        return;
+    }
+    let mut probed = Probed::start("watchdog_timeout = \"1 s\"").await;
+    let held = probed.hold().await;
+    let head = "GET /v1/functions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut asked = JoinSet::new();
+    for _ in 0..CONNECTIONS_MAX {
+        let mut raw = Raw::connect(probed.admin).await;
+        raw.send(head.as_bytes()).await;
+        asked.spawn(Got::read(raw));
+    }
+    // The others wait; these have no place to.
+    for _ in 0..PROBES_KEPT {
+        let got = asked.join_next().await.unwrap().unwrap();
+        assert_eq!(got.status, 503);
+        assert_eq!(got.value()["error"], "busy");
+    }
+    probed.host.told("the host hangs").await;
+    assert_eq!(status(probed.admin, "live").await, 503);
+    debugger::release(held).await;
+    let answered = asked.join_all().await;
+    assert_eq!(answered.len(), CONNECTIONS_MAX - PROBES_KEPT);
+    assert!(answered.iter().all(|got| got.status == 200));
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
