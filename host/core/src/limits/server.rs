@@ -20,7 +20,7 @@ limits! {
         connections: Count = 65_536, 1 => 10_000_000, effect NewConnections; "503"
         /// TCP connections that are not upgraded, beside `connections`: page,
         /// probes, handshakes that are being decided or refused.
-        requests: Count = 4_096, 1 => 1_000_000; "of the peer that has most waiting for a request, the oldest is closed; while none waits, peers wait in the kernel's backlog"
+        requests: Count = 4_096, 1 => 1_000_000; "of the peer that has most waiting for a request, the oldest is closed; while none waits, that which has most handshakes being decided loses its newest with 503, unless the new one has as many; else peers wait in the kernel's backlog"
         /// Of those, from one peer address (IPv6: from one /64 network): half,
         /// so that one address, also a proxy's, leaves the rest to others. More
         /// than half of `requests` counts as half.
@@ -78,7 +78,8 @@ limits! {
         /// bad network, several times over.
         close_timeout: Time = 5 * SECOND, 1 => DAY, effect NewConnections; "the stream ends without the peer's answer"
         /// How long connections have to end after SIGTERM, and instances to
-        /// hibernate: under the 30 s after which orchestrators kill.
+        /// hibernate: under the 30 s after which orchestrators kill. With less
+        /// than `hibernate_timeout`, instances still have that.
         drain_timeout: Time = 20 * SECOND, 0 => DAY, effect AtOnce; "the process ends with connections open"
         /// How many connections are closed in a second while the host drains,
         /// so that their peers do not all come back to the next host at once.
