@@ -143,6 +143,7 @@ pub struct RuntimeError(#[from] std::io::Error);
 
 /// What is known of a component before it is compiled.
 struct Found {
+    contract: Contract,
     kind: EngineKind,
     prepared: Arc<Prepared>,
     /// Compiled before.
@@ -391,9 +392,8 @@ impl Runtime {
         });
         let found = finding.await?;
         if let Some(component) = found.cached {
-            let (kind, prepared) = (found.kind, found.prepared);
             let linking = self.beside(&permit, move |runtime| {
-                runtime.link(kind, &prepared, &component)
+                runtime.link(&found.contract, found.kind, &found.prepared, &component)
             });
             return linking.await;
         }
@@ -409,16 +409,15 @@ impl Runtime {
                 Some(compiler::compile(program, &task, bytes.clone()).await?)
             }
         };
-        let (kind, prepared) = (found.kind, found.prepared);
         let finishing = self.beside(&permit, move |runtime| {
-            let engine = &prepared.engine;
+            let engine = &found.prepared.engine;
             let component = match &artifact {
                 Some(artifact) => compiler::load(engine, artifact),
                 None => Component::from_binary(engine, &bytes),
             };
             let component = component.map_err(|error| LoadError::Compile(words::cause(&error)))?;
-            runtime.keep(&prepared, &digest, &component, artifact);
-            runtime.link(kind, &prepared, &component)
+            runtime.keep(&found.prepared, &digest, &component, artifact);
+            runtime.link(&found.contract, found.kind, &found.prepared, &component)
         });
         finishing.await
     }
@@ -454,6 +453,7 @@ impl Runtime {
             .as_ref()
             .and_then(|cache| cache.load(&prepared.engine, digest.as_bytes()));
         Ok(Found {
+            contract,
             kind,
             prepared,
             cached,
@@ -483,6 +483,7 @@ impl Runtime {
 
     fn link(
         &self,
+        contract: &Contract,
         kind: EngineKind,
         prepared: &Prepared,
         component: &Component,
@@ -492,7 +493,7 @@ impl Runtime {
             .instantiate_pre(component)
             .map_err(|error| LoadError::UnknownImport(words::cause(&error)))?;
         let ticker = Arc::clone(&self.ticker);
-        Loaded::new(component, pre, kind.handler, kind.metered, ticker)
+        Loaded::new(component, pre, contract, kind.metered, ticker)
     }
 
     fn prepare(&self, kind: EngineKind) -> Result<Arc<Prepared>, LoadError> {

@@ -27,8 +27,9 @@ limits! {
         /// only the calls in flight.
         concurrency: Count = 100, 1 => 1_000_000; "another instance"
         /// Instances of the function at once: 10,000 connections at the
-        /// default concurrency. One with more than 2 memories or 4 tables
-        /// counts as several, but there may always be one.
+        /// default concurrency. One with more than 2 memories or 4
+        /// tables, or an asynchronous one that is composed of several
+        /// components, counts as several, but there may always be one.
         instances: Count = 100, 1 => 10_000; "503; 1013 for an open connection"
         /// How long an instance is kept that nothing happens to; its
         /// connections stay. Durable Objects hibernate after the same time; 0

@@ -51,7 +51,8 @@ limits! {
         /// Instances of all functions together: 100,000 connections at the
         /// default concurrency. Each has address space reserved, 8 GiB in each
         /// of up to four engines, and there are 128 TiB of it. One with more
-        /// than 2 memories or 4 tables counts as several.
+        /// than 2 memories or 4 tables, or an asynchronous one that is composed
+        /// of several components, counts as several.
         instances: Count = 1_000, 1 => 3_000; "503; 1013 for an open connection"
         /// The file of a component. JavaScript runtimes make 12 MiB; what is
         /// larger takes minutes to compile.
