@@ -427,7 +427,7 @@ async fn one_room_is_never_in_two_versions_at_once() {
 async fn further_routes_lead_to_other_aliases_and_to_versions() {
     use openline_core::config::{Target, Trigger};
     let component = fs::read(openline_guests::FAULT_VERSION_A).unwrap();
-    let digest = openline_engine::runtime::digest_of(&component).to_string();
+    let digest = openline_store::digest_of(&component).to_string();
     let canary = AliasName::new("canary").unwrap();
     let trigger = |route: &str, target| Trigger {
         route: openline_core::route::Route::new(route).unwrap(),

@@ -27,8 +27,9 @@ limits! {
         /// only the calls in flight.
         concurrency: Count = 100, 1 => 1_000_000; "another instance"
         /// Instances of the function at once: 10,000 connections at the default
-        /// concurrency. An instance with more than 2 memories or 4 tables
-        /// counts as several, but every function may have one.
+        /// concurrency. An instance with more than 2 memories or 4 tables, or
+        /// an asynchronous one that is composed of several components, counts as
+        /// several, but every function may have one.
         instances: Count = 100, 1 => 10_000; "503; 1013 for an open connection"
         /// How long the host keeps an idle instance; its connections stay open.
         /// Durable Objects hibernate after the same time. With 0 an instance is

@@ -20,7 +20,7 @@ limits! {
         connections: Count = 65_536, 1 => 10_000_000, effect NewConnections; "503"
         /// TCP connections that are not upgraded, in addition to `connections`:
         /// the page, probes, handshakes that are being decided or refused.
-        requests: Count = 4_096, 1 => 1_000_000; "the peer with the most TCP connections that wait for a request loses its oldest; while none waits, peers wait in the kernel's backlog"
+        requests: Count = 4_096, 1 => 1_000_000; "the peer with the most TCP connections that wait for a request loses its oldest; while none waits, the peer with the most handshakes that are being decided loses its newest with 503, unless the new peer has as many; else peers wait in the kernel's backlog"
         /// The part of `requests` that one peer address may use (IPv6: one /64
         /// network). Half, so that one address, even a proxy's, leaves the rest
         /// to others. More than half of `requests` counts as half.
@@ -54,7 +54,8 @@ limits! {
         /// Instances of all functions together: 100,000 connections at the
         /// default concurrency. Each instance reserves 8 GiB of address space
         /// in each of up to four engines, and there are 128 TiB. An instance
-        /// with more than 2 memories or 4 tables counts as several.
+        /// with more than 2 memories or 4 tables, or an asynchronous one that is
+        /// composed of several components, counts as several.
         instances: Count = 1_000, 1 => 3_000; "503; 1013 for an open connection"
         /// The file of a component. One with a JavaScript runtime has 12 MiB;
         /// larger ones take minutes to compile.
@@ -82,7 +83,8 @@ limits! {
         /// trips on a bad network.
         close_timeout: Time = 5 * SECOND, 1 => DAY, effect NewConnections; "the stream ends without the peer's answer"
         /// How long connections have to end after SIGTERM, and instances to
-        /// hibernate: less than the 30 s after which orchestrators kill.
+        /// hibernate: less than the 30 s after which orchestrators kill. With
+        /// less than `hibernate_timeout`, instances still have that.
         drain_timeout: Time = 20 * SECOND, 0 => DAY, effect AtOnce; "the process ends with connections open"
         /// How many connections a draining host closes in a second, so that
         /// their peers do not all reach the next host at once. The host closes

@@ -398,6 +398,30 @@ fn what_the_system_says_has_its_name() {
     ));
 }
 
+/// A write that hangs, as one to a disk that is gone.
+#[tokio::test]
+async fn a_store_that_is_to_end_by_then_does_not_wait_for_a_disk_that_hangs() {
+    let store = Store::memory(ROOM);
+    let (go_on, hangs) = std::sync::mpsc::sync_channel::<()>(1);
+    let mut writing = Box::pin(store.write(move |_| {
+        // Until the test ends.
+        let _ = hangs.recv();
+        Ok(())
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(writing.as_mut().poll(&mut cx).is_pending());
+    drop(writing);
+    store.close_by(Instant::now());
+    let (gone, told) = oneshot::channel();
+    std::thread::spawn(move || {
+        drop(store);
+        gone.send(()).unwrap();
+    });
+    let told = tokio::time::timeout(std::time::Duration::from_secs(20), told).await;
+    assert_eq!(told, Ok(Ok(())));
+    drop(go_on);
+}
+
 #[tokio::test]
 async fn what_was_asked_for_before_is_written_whether_its_asker_waits_or_not() {
     let folder = tempfile::tempdir().unwrap();
