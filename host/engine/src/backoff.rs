@@ -95,6 +95,8 @@ impl Backoff {
         let backoff = Arc::downgrade(self);
         spawn(async move {
             tokio::select! {
+                // Not by chance: a model is the same each time it is run.
+                biased;
                 () = sleep(time) => {
                     if let Some(backoff) = backoff.upgrade() {
                         backoff.end();
