@@ -65,6 +65,22 @@ async fn connections_at_their_number_and_one_past_it() {
     }
 }
 
+#[tokio::test]
+async fn what_a_request_offers_is_not_read_past_a_limit() {
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .limit(|limit| limit.connections = 1)
+        .start()
+        .await;
+    // No token: refused as soon as it is read.
+    let offer = "Sec-WebSocket-Protocol: a b\r\n";
+    let read = asked(&host, "/echo", offer).await;
+    assert_eq!(read, refused(400, "bad_handshake"));
+    let mut only = host.connect("/echo").await;
+    let unread = asked(&host, "/echo", offer).await;
+    assert_eq!(unread, refused(429, "connections"));
+    assert_eq!(only.ask("still here").await, "still here");
+}
+
 /// A socket of another peer; on Linux every address of 127/8 is this machine.
 #[cfg(target_os = "linux")]
 async fn connect_from(peer: Ipv4Addr, host: &Host) -> Raw {
