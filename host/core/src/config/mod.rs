@@ -23,10 +23,15 @@ pub use triggers::TRIGGERS_MAX;
 
 use crate::auto_response::AutoResponse;
 use crate::deployment::Migration;
+use crate::escape::Escaped;
 pub use crate::limits::ServerConfig;
 use crate::limits::{FunctionLimits, InstancePolicy};
 use crate::name::{AliasName, FunctionName};
 use crate::route::Route;
+
+/// Of an error's text that holds a part of the file: what a terminal shows on a
+/// few lines.
+const MESSAGE_BYTES_MAX: usize = 1024;
 
 /// All that a host is told when it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -151,7 +156,8 @@ impl fmt::Display for ConfigError {
         if self.line > 0 {
             write!(f, "line {}: ", self.line)?;
         }
-        write!(f, "{}", self.message)?;
+        // It may hold a key or a value of the file, which may hold line ends.
+        write!(f, "{}", Escaped::new(&self.message, MESSAGE_BYTES_MAX))?;
         if !self.source.is_empty() {
             write!(f, "\n  {}", self.source)?;
         }
