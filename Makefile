@@ -61,7 +61,7 @@ MINUTES ?= 10
 soak: setup ## Random plans one after the other in one host, which must keep nothing (MINUTES=10)
 	$(CARGO) test -p openline --test adversary -- --soak --budget $$(($(MINUTES) * 60)) --seed $$(date +%s)
 
-mutants: setup ## Take out mends one by one: the adversary finds each (MUTANTS='NAME …'; 30 minutes)
+mutants: setup ## Take out mends one by one: the adversary or a test finds each (MUTANTS='NAME …'; two hours)
 	scripts/mutants.sh $(MUTANTS)
 
 # More schedules than in `test`; PREEMPTIONS=4 takes hours.

@@ -338,36 +338,57 @@ async fn the_configuration_of_the_samples_is_right() {
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
-#[tokio::test]
-async fn the_readme_has_every_limit_and_every_close_reason_as_the_command_prints_them() {
-    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../README.md");
-    let readme = std::fs::read_to_string(readme).unwrap();
-    let limits = openline(&["limits", "--markdown"]).await;
-    let rows: Vec<_> = limits
-        .stdout
-        .lines()
+fn document(path: &str) -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    std::fs::read_to_string(root.join(path)).unwrap()
+}
+
+/// The rows of a document's tables whose first cell is code.
+fn rows(text: &str) -> Vec<&str> {
+    text.lines()
         .filter(|line| line.starts_with("| `"))
-        .collect();
-    assert!(rows.len() > 40, "{}", limits.stdout);
-    for row in rows {
-        assert!(readme.contains(row), "the README lacks: {row}");
+        .collect()
+}
+
+#[tokio::test]
+async fn the_reference_has_the_tables_of_limits_and_keys_as_the_command_prints_them() {
+    let printed = openline(&["limits", "--markdown"]).await.stdout;
+    // A key's first cell is its table, `[server]`; a limit has its name there.
+    let (keys, limits): (Vec<_>, Vec<_>) = rows(&printed)
+        .into_iter()
+        .partition(|row| row.starts_with("| `["));
+    assert!(limits.len() > 40 && keys.len() > 20, "{printed}");
+    let (of_limits, of_keys) = (
+        document("docs/reference/limits.md"),
+        document("docs/reference/configuration.md"),
+    );
+    assert_eq!(rows(&of_limits), limits, "docs/reference/limits.md");
+    assert_eq!(rows(&of_keys), keys, "docs/reference/configuration.md");
+    for block in printed.split("\n\n") {
+        let there = of_limits.contains(block) || of_keys.contains(block);
+        assert!(there, "no page of the reference has:\n{block}");
     }
+}
+
+#[tokio::test]
+async fn the_reference_has_every_close_reason_as_the_command_prints_it() {
+    let page = document("docs/reference/close-codes.md");
+    let mut rows = rows(&page).into_iter();
     let codes = openline(&["close-codes", "--json"]).await;
     let codes: serde_json::Value = serde_json::from_str(&codes.stdout).unwrap();
     for reason in codes.as_array().unwrap() {
-        let row = format!(
-            "| {} |",
-            reason["reason"]
-                .as_str()
-                .map(|word| format!("`{word}`"))
-                .unwrap()
-        );
-        assert!(readme.contains(&row), "the README lacks: {row}");
-        if let Some(text) = reason["text"].as_str() {
-            let cells = format!("{} | `{text}` |", reason["code"]);
-            assert!(readme.contains(&cells), "the README lacks: {cells}");
+        let row = rows.next().unwrap_or_default();
+        let cells: Vec<_> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        assert_eq!(cells.len(), 4, "{row}");
+        let word = |name: &str| reason[name].as_str();
+        assert_eq!(cells[0], format!("`{}`", word("reason").unwrap()));
+        assert_eq!(cells[3], word("reconnect").unwrap(), "{row}");
+        if let Some(text) = word("text") {
+            assert_eq!(cells[1], reason["code"].to_string(), "{row}");
+            assert_eq!(cells[2], format!("`{text}`"), "{row}");
         }
     }
+    assert_eq!(rows.next(), None, "a reason that does not exist");
 }
 
 #[tokio::test]

@@ -143,10 +143,12 @@ async fn a_cache_that_others_could_change_is_not_used() {
     let path = |name: &str| parent.path().join(name);
     // In the folder itself, or by putting another one in its place.
     make(&path("open"), 0o770);
-    assert_eq!(files_after_loading(&path("open")).await, 0);
+    let files = files_after_loading(&path("open")).await;
+    assert_eq!(files, 0, "others may write to it");
     make(&path("above"), 0o777);
     make(&path("above/cache"), 0o700);
-    assert_eq!(files_after_loading(&path("above/cache")).await, 0);
+    let files = files_after_loading(&path("above/cache")).await;
+    assert_eq!(files, 0, "others may write to the folder above it");
     // A link to such a one is no better.
     std::os::unix::fs::symlink(path("above"), path("link")).unwrap();
     assert_eq!(files_after_loading(&path("link/cache")).await, 0);
@@ -168,7 +170,8 @@ async fn a_cache_of_another_user_is_not_used() {
         println!("skipped: only root can give a folder to another user");
         return;
     }
-    assert_eq!(files_after_loading(&path("theirs")).await, 0);
+    let files = files_after_loading(&path("theirs")).await;
+    assert_eq!(files, 0, "it is another user's");
     make(&path("above"), 0o755);
     make(&path("above/cache"), 0o700);
     std::os::unix::fs::chown(path("above"), other, None).unwrap();
@@ -218,7 +221,7 @@ async fn load(runtime: &Arc<Runtime>, component: &str) {
 
 /// The file of a component, if the cache has it.
 fn file_of(folder: &Path, component: &str) -> Option<PathBuf> {
-    let digest = openline_engine::runtime::digest_of(&fs::read(component).unwrap()).to_string();
+    let digest = openline_store::digest_of(&fs::read(component).unwrap()).to_string();
     let mut entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let name = |entry: &fs::DirEntry| entry.file_name().into_string().unwrap();
     let found = entries.find(|entry| name(entry).starts_with(&digest[..32]));

@@ -16,6 +16,8 @@ use openline_engine::LoadError;
 use openline_engine::compiler::{Compiler, WORD};
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 
+#[cfg(target_os = "linux")]
+use crate::harness::eventually;
 use crate::harness::{AdminHost, Raw, openline_under, within};
 
 const OPENLINE: &str = env!("CARGO_BIN_EXE_openline");
@@ -165,7 +167,7 @@ async fn a_child_that_needs_more_memory_than_it_may_have_is_refused_by_the_limit
 async fn a_child_that_takes_too_long_is_killed_and_its_permit_is_free() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("process");
-    let script = format!("echo $$ > {}; exec sleep 100000", file.display());
+    let script = format!("echo $$ > {}; exec sleep 1000", file.display());
     let runtime = runtime(RuntimeOptions {
         compile_timeout: Duration::from_millis(500),
         compilations: 1,
@@ -187,7 +189,7 @@ async fn a_child_that_takes_too_long_is_killed_and_its_permit_is_free() {
 async fn a_child_whose_answer_nobody_waits_for_is_killed() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("process");
-    let script = format!("echo $$ > {}; exec sleep 100000", file.display());
+    let script = format!("echo $$ > {}; exec sleep 1000", file.display());
     let runtime = runtime(options(program(folder.path(), &script)));
     let loading = tokio::spawn(async move { runtime.load_alone(&config(), echo()).await });
     let process = process_in(&file).await;
@@ -204,7 +206,7 @@ async fn a_deploy_whose_asker_hangs_up_while_it_is_compiled_is_stopped() {
     let served = fs::read(openline_guests::FAULT_VERSION_A).unwrap();
     runtime(kept).load_alone(&config(), served).await.unwrap();
     let file = folder.path().join("process");
-    let script = format!("echo $$ > {}; exec sleep 100000", file.display());
+    let script = format!("echo $$ > {}; exec sleep 1000", file.display());
     let stuck = runtime(RuntimeOptions {
         cache,
         ..options(program(folder.path(), &script))
@@ -297,14 +299,14 @@ async fn a_child_that_answers_rubbish_is_not_believed_nor_waited_for() {
     // An unknown word; more than may be; another digest; half an answer.
     let zeros = "head -c 200 /dev/zero";
     for (script, word) in [
-        (format!("{zeros}; exec sleep 100000"), "something else"),
+        (format!("{zeros}; exec sleep 1000"), "something else"),
         (
-            "printf 'C\\377\\377\\377\\377\\377\\377\\377\\177'; head -c 32 /dev/zero; exec sleep 100000"
+            "printf 'C\\377\\377\\377\\377\\377\\377\\377\\177'; head -c 32 /dev/zero; exec sleep 1000"
                 .into(),
             "more than",
         ),
         (
-            format!("printf 'C\\001\\000\\000\\000\\000\\000\\000\\000'; {zeros}; exec sleep 100000"),
+            format!("printf 'C\\001\\000\\000\\000\\000\\000\\000\\000'; {zeros}; exec sleep 1000"),
             "damaged",
         ),
         (
@@ -347,6 +349,48 @@ async fn a_child_has_neither_sockets_nor_variables_of_the_host() {
         // A shell sets a path of its own.
         assert!(!is_there || name == "PATH=", "{name} in:\n{variables}");
     }
+}
+
+/// The soft and the hard value of a limit that a process has.
+#[cfg(target_os = "linux")]
+fn limit_of(process: u32, name: &str) -> (String, String) {
+    let limits = fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
+    let line = limits.lines().find_map(|line| line.strip_prefix(name));
+    let mut values = line.unwrap().split_whitespace().map(str::to_owned);
+    (values.next().unwrap(), values.next().unwrap())
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_child_limits_itself_before_it_reads() {
+    const TIMEOUT_SECONDS: u64 = 10;
+    let timeout = (TIMEOUT_SECONDS * 1000).to_string();
+    let child = tokio::process::Command::new(OPENLINE)
+        .args([WORD, "plain", "false", "false", "4294967296", &timeout])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let process = child.id().unwrap();
+    let limit = |name| limit_of(process, name);
+    let none = ("0".to_owned(), "0".to_owned());
+    // The last ones that it sets.
+    eventually("the child to allow itself no files", || {
+        limit("Max file size") == none && limit("Max core file size") == none
+    })
+    .await;
+    let memory = "4294967296".to_owned();
+    assert_eq!(limit("Max address space"), (memory.clone(), memory));
+    // A second more than `compile_timeout` on each of its threads, and a second
+    // more until it is killed.
+    let (soft, hard) = limit("Max cpu time");
+    assert_ne!(soft, "unlimited");
+    let [soft, hard] = [soft, hard].map(|seconds| seconds.parse::<u64>().unwrap());
+    assert!(soft > TIMEOUT_SECONDS, "{soft}");
+    assert_eq!((soft % (TIMEOUT_SECONDS + 1), hard), (0, soft + 1));
+    let first = fs::read_to_string(format!("/proc/{process}/oom_score_adj"));
+    assert_eq!(first.unwrap().trim(), "1000");
 }
 
 #[tokio::test]

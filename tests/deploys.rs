@@ -7,8 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openline_core::config::ServerConfig;
 use openline_core::deployment::Migration;
 use openline_core::name::{AliasName, FunctionName};
+use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_gateway::deployer::{ChangeError, DeployOptions};
 use tokio::time::Instant;
 
@@ -136,6 +138,35 @@ async fn a_call_in_flight_is_finished_by_the_version_that_began_it() {
         deployed.unwrap();
         assert_eq!(client.next_text().await, format!("slow {text}"));
     }
+}
+
+/// The new version has no instance that could make room, and the host has no
+/// place for one before the old version's instance has ended.
+#[tokio::test]
+async fn an_event_for_the_new_version_waits_for_the_old_ones_places() {
+    let options = RuntimeOptions {
+        instances: 1,
+        ..RuntimeOptions::new(&ServerConfig::default(), None)
+    };
+    let runtime = Arc::new(Runtime::new(options).unwrap());
+    let host = Host::with(openline_guests::FAULT_SLEEP, "/sleep")
+        .instance(|instance| {
+            instance.concurrency = 1;
+            instance.idle_timeout = Duration::ZERO;
+        })
+        .start_on(&runtime)
+        .await;
+    let mut homeless = host.connect("/sleep").await;
+    eventually("its instance to be gone", || runtime.instances() == 0).await;
+    let mut busy = host.connect("/sleep").await;
+    busy.text("1000").await;
+    eventually("the call", || runtime.instances() == 1).await;
+    let sleep = FunctionName::new("fault-sleep").unwrap();
+    let next = variant(openline_guests::FAULT_SLEEP, 1);
+    let deployed = host.deployer.deploy(&sleep, next, self::options()).await;
+    deployed.unwrap();
+    assert_eq!(homeless.ask("x").await, "x");
+    assert_eq!(busy.next_text().await, "1000");
 }
 
 #[tokio::test]
@@ -427,7 +458,7 @@ async fn one_room_is_never_in_two_versions_at_once() {
 async fn further_routes_lead_to_other_aliases_and_to_versions() {
     use openline_core::config::{Target, Trigger};
     let component = fs::read(openline_guests::FAULT_VERSION_A).unwrap();
-    let digest = openline_engine::runtime::digest_of(&component).to_string();
+    let digest = openline_store::digest_of(&component).to_string();
     let canary = AliasName::new("canary").unwrap();
     let trigger = |route: &str, target| Trigger {
         route: openline_core::route::Route::new(route).unwrap(),

@@ -5,11 +5,20 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::{Client, Serving, openline, within};
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+use crate::harness::debugger;
+use crate::harness::{Client, Raw, Serving, close_frame, openline, within};
+
+/// How long a host that waits for its disk is watched: one that does not wait
+/// ends within milliseconds.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+const WITHOUT_DISK: Duration = Duration::from_secs(1);
 
 /// A host with a data directory, in a process of its own.
 struct Durable {
     folder: tempfile::TempDir,
+    /// More keys of `[server]`.
+    server: String,
     functions: String,
 }
 
@@ -23,15 +32,16 @@ impl Durable {
     fn new(functions: &str) -> Self {
         Self {
             folder: tempfile::tempdir().unwrap(),
+            server: String::new(),
             functions: functions.into(),
         }
     }
 
     fn configuration(&self) -> String {
         let path = self.folder.path().join("openline.toml");
-        let functions = &self.functions;
+        let (server, functions) = (&self.server, &self.functions);
         let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndata = \"data\"\n\n{functions}"
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndata = \"data\"\n{server}\n{functions}"
         );
         fs::write(&path, text).unwrap();
         path.to_str().unwrap().to_owned()
@@ -216,6 +226,43 @@ async fn what_instances_save_as_they_hibernate_survives_a_graceful_stop() {
 }
 
 #[tokio::test]
+async fn instances_hibernate_also_where_no_connection_is_waited_for() {
+    let keepers = function("keeper", openline_guests::FAULT_KEEPER, "/keeper", "");
+    let mut durable = Durable::new(&keepers);
+    durable.server = "drain_timeout = \"0 s\"".into();
+    let life = durable.start().await;
+    let mut staying = life.connect("/keeper").await;
+    assert_eq!(staying.ask("save-on-hibernate words").await, "ok");
+    life.host.signal("TERM").await;
+    assert_eq!(life.host.ended().await.0.code(), Some(0));
+
+    let life = durable.start().await;
+    let mut client = life.connect("/keeper").await;
+    assert_eq!(client.ask("load").await, "1 hibernated 1 words");
+}
+
+#[tokio::test]
+async fn a_host_that_stops_refuses_changes_and_says_why() {
+    let durable = Durable::new(&function("echo", openline_guests::ECHO, "/echo", ""));
+    let mut life = durable.start().await;
+    // A peer that answers no close frame keeps the host for a while.
+    let mut peer = Raw::upgraded(life.host.address, "/echo").await;
+    life.host.signal("TERM").await;
+    assert_eq!(peer.read_close().await.0, 1001);
+    for words in [
+        &["deploy", "echo", openline_guests::FAULT_VERSION_A][..],
+        &["rollback", "echo"],
+    ] {
+        let words = [words, &["--admin", &life.admin]].concat();
+        let refused = openline(&words).await;
+        refused.failed(3, &["the host is stopping", "hint: ask again when it"]);
+    }
+    peer.send(&close_frame(1001, b"")).await;
+    life.host.told("503").await;
+    assert_eq!(life.host.ended().await.0.code(), Some(0));
+}
+
+#[tokio::test]
 async fn data_directories_that_cannot_be_used() {
     let durable = Durable::new(&function("echo", openline_guests::ECHO, "/echo", ""));
     let life = durable.start().await;
@@ -256,4 +303,37 @@ async fn a_host_with_a_data_directory_may_begin_with_nothing() {
     let life = durable.start().await;
     let mut client = life.connect("/numbered").await;
     assert_eq!(client.ask("1").await, "a 1");
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[tokio::test]
+async fn a_graceful_stop_waits_for_a_slow_disk() {
+    if !debugger::is_allowed() {
+        return;
+    }
+    let durable = Durable::new(&function(
+        "keeper",
+        openline_guests::FAULT_KEEPER,
+        "/keeper",
+        "[function.instance]\nhibernate_timeout = \"50 ms\"",
+    ));
+    let mut life = durable.start().await;
+    let mut client = life.connect("/keeper").await;
+    assert_eq!(client.ask("save-on-hibernate words").await, "ok");
+    drop(client);
+    // A thread that waits in the kernel writes nothing, as with a disk that
+    // does not answer.
+    let held = debugger::hold(&life.host, "store").await;
+    life.host.signal("TERM").await;
+    // The instance is not waited for any more: what it saves has been handed to
+    // the store and is not on the disk.
+    life.host.told("hibernate_timeout").await;
+    let early = tokio::time::timeout(WITHOUT_DISK, life.host.process.wait()).await;
+    assert!(early.is_err(), "it has ended without the disk: {early:?}");
+    debugger::release(held).await;
+    assert_eq!(life.host.ended().await.0.code(), Some(0));
+
+    let life = durable.start().await;
+    let mut client = life.connect("/keeper").await;
+    assert_eq!(client.ask("load").await, "1 hibernated 1 words");
 }

@@ -94,6 +94,46 @@ async fn a_configuration_that_is_no_text_of_one() {
 }
 
 #[tokio::test]
+async fn what_a_configuration_says_is_not_obeyed_by_a_terminal() {
+    let folder = TempDir::new().unwrap();
+    for text in [
+        "[server]\n\"\\u001b[2J\" = 1\n",
+        "[[function]]\nname = \"\\u001b[2J\"\nroute = \"/a\"\n",
+        "[[function]]\nname = \"a\"\nroute = \"/a\"\ncomponent = \"\\u001b[2J\"\n",
+    ] {
+        let path = written(folder.path(), "openline.toml", text.as_bytes());
+        let ended = openline(&["check", "--config", &path]).await;
+        // That none comes through is looked at in any case.
+        ended.failed(CONFIG, &["\\u{1b}[2J", "\n  hint: "]);
+    }
+}
+
+#[tokio::test]
+async fn what_a_configuration_says_forges_no_line() {
+    let folder = TempDir::new().unwrap();
+    for text in [
+        "[server]\n\"x\\nERROR forged\" = 1\n",
+        "[server]\nconnections = \"x\\nERROR forged\"\n",
+        "[server]\nlisten = \"x\\nERROR forged\"\n",
+        "[server]\nlog_x = 1\nadmin_token = \"x\\nERROR forged\"\n",
+        "[[function]]\nname = \"x\\nERROR forged\"\nroute = \"/a\"\n",
+        "[[function]]\nname = \"a\"\nalias = \"x\\nERROR forged\"\nroute = \"/a\"\n",
+        "[[function]]\nname = \"a\"\nroute = \"x\\nERROR forged\"\n",
+        "[[function]]\nname = \"a\"\nroute = \"/a\"\ncomponent = \"x\\nERROR forged\"\n",
+        "[[function]]\nname = \"a\"\nroute = \"/a\"\n[function.limit]\nmessage_bytes = \"x\\nERROR forged\"\n",
+    ] {
+        let path = written(folder.path(), "openline.toml", text.as_bytes());
+        let ended = openline(&["check", "--config", &path]).await;
+        let forged = ended
+            .stderr
+            .lines()
+            .any(|line| line.trim_start().starts_with("ERROR"));
+        assert!(!forged, "{text}: {}", ended.stderr);
+        ended.failed(CONFIG, &["\n  hint: "]);
+    }
+}
+
+#[tokio::test]
 async fn a_component_that_is_no_file_of_one() {
     let folder = TempDir::new().unwrap();
     let at = |name: &str, content: &[u8]| written(folder.path(), name, content);

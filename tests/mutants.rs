@@ -1,47 +1,146 @@
-//! The patches that take out mends (`scripts/mutants.sh` builds each and has
-//! the adversary find it) apply to the sources as they are.
+//! The patches that take out mends (`scripts/mutants.sh` builds each, and has
+//! the adversary or a test find it) apply to the sources as they are, and say
+//! what they are.
 
+use std::collections::BTreeSet;
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Fewer would be no proof of anything.
-const MUTANTS_MIN: usize = 10;
+/// Where the patches are, what each begins with, and how many there are at
+/// least: fewer would be no proof of anything.
+const FOLDERS: [(&str, [&str; 3], usize); 2] = [
+    (
+        "tests/adversary/mutants",
+        ["Takes out: ", "\nBreaks: ", "\nBudget: "],
+        10,
+    ),
+    (
+        "tests/mutants",
+        ["Takes out: ", "\nTest: ", "\nFails: "],
+        50,
+    ),
+];
 
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
+}
+
+/// The patches of a folder: name, path, what is said before the first change.
+fn patches(folder: &str) -> Vec<(String, PathBuf, String)> {
+    let entries = fs::read_dir(root().join(folder)).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let paths = paths.filter(|path| path.extension().is_some_and(|it| it == "patch"));
+    let read = paths.map(|path| {
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        let text = fs::read_to_string(&path).unwrap();
+        let (header, _) = text.split_once("\ndiff --git ").unwrap();
+        (name, path.canonicalize().unwrap(), header.to_owned())
+    });
+    read.collect()
+}
+
+/// The sources below a folder.
+fn sources(folder: &Path, found: &mut Vec<String>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            sources(&path, found);
+        } else if path.extension().is_some_and(|it| it == "rs") {
+            found.push(fs::read_to_string(&path).unwrap());
+        }
+    }
+}
+
+fn applies(root: &Path, path: &Path) {
+    let checked = Command::new("git")
+        .args(["apply", "--check"])
+        .arg(path)
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(
+        checked.status.success(),
+        "{} does not apply any more: {}",
+        path.display(),
+        String::from_utf8_lossy(&checked.stderr)
+    );
+}
+
+/// Those of the models are found by another script, and say nothing of
+/// themselves but by their names.
 #[test]
-fn each_mutant_still_applies_and_says_what_it_is() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+fn each_mutant_of_the_models_still_applies() {
+    let root = root();
     if !root.join(".git").exists() {
         println!("skipped: the sources are no git checkout");
         return;
     }
-    let mut count = 0;
-    for entry in fs::read_dir(root.join("tests/adversary/mutants")).unwrap() {
+    let mut patches = 0;
+    for entry in fs::read_dir(root.join("host/models/mutants")).unwrap() {
         let path = entry.unwrap().path();
-        if path
-            .extension()
-            .is_none_or(|extension| extension != "patch")
-        {
-            continue;
+        if path.extension().is_some_and(|it| it == "patch") {
+            patches += 1;
+            applies(&root, &path.canonicalize().unwrap());
         }
-        count += 1;
-        let text = fs::read_to_string(&path).unwrap();
-        let (header, _) = text.split_once("\ndiff --git ").unwrap();
-        for word in ["Takes out: ", "\nBreaks: ", "\nBudget: "] {
-            assert!(header.contains(word), "{}: no {word:?}", path.display());
-        }
-        let checked = Command::new("git")
-            .args(["apply", "--check"])
-            .arg(path.canonicalize().unwrap())
-            .current_dir(&root)
-            .output()
-            .unwrap();
-        assert!(
-            checked.status.success(),
-            "{} does not apply any more: {}",
-            path.display(),
-            String::from_utf8_lossy(&checked.stderr)
-        );
     }
-    assert!(count >= MUTANTS_MIN, "{count} mutants");
+    assert!(patches >= 25, "{patches}");
+}
+
+#[test]
+fn each_mutant_still_applies_and_says_what_it_is() {
+    let root = root();
+    if !root.join(".git").exists() {
+        println!("skipped: the sources are no git checkout");
+        return;
+    }
+    for (folder, words, least) in FOLDERS {
+        let patches = patches(folder);
+        assert!(patches.len() >= least, "{folder}: {}", patches.len());
+        for (name, path, header) in patches {
+            for word in words {
+                let said = header.split_once(word).map(|(_, rest)| rest);
+                let said = said.and_then(|rest| rest.lines().next());
+                assert!(
+                    said.is_some_and(|said| !said.trim().is_empty()),
+                    "{name}: no {word:?}"
+                );
+            }
+            applies(&root, &path);
+        }
+    }
+}
+
+#[test]
+fn each_mutant_has_a_name_of_its_own_and_a_row_in_its_table() {
+    let mut names = BTreeSet::new();
+    for (folder, ..) in FOLDERS {
+        let table = fs::read_to_string(root().join(folder).join("README.md")).unwrap();
+        for (name, _, header) in patches(folder) {
+            // The soak's are in a table of their own.
+            let is_listed = table.contains(&format!("| {name} |"));
+            assert!(is_listed || header.contains("\nWith: "), "{folder}: {name}");
+            assert!(names.insert(name.clone()), "{name} is there twice");
+        }
+    }
+}
+
+#[test]
+fn each_test_that_a_mutant_names_is_there() {
+    let root = root();
+    for (name, _, header) in patches("tests/mutants") {
+        let (_, test) = header.split_once("\nTest: ").unwrap();
+        let test = test.lines().next().unwrap();
+        let (package, test) = test.split_once(' ').unwrap();
+        let folder = match package {
+            "it" => root.join("tests"),
+            "openline" => root.join("host/server/src"),
+            _ => root.join(package.replace("openline-", "host/")).join("src"),
+        };
+        let function = format!("fn {}()", test.rsplit("::").next().unwrap());
+        let mut found = Vec::new();
+        sources(&folder, &mut found);
+        let count = found.iter().filter(|text| text.contains(&function)).count();
+        assert_eq!(count, 1, "{name}: {package} has `{function}`");
+    }
 }

@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+use tokio::task::JoinSet;
 
-use crate::harness::{Client, Got, Raw, Serving, close_frame, within};
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+use crate::harness::debugger::{self, Held};
+use crate::harness::{Client, Got, HANDSHAKE, Raw, Serving, close_frame, within};
 
 /// The shortest that there is.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -87,105 +91,10 @@ async fn status(address: SocketAddr, probe: &str) -> u16 {
     get(address, &format!("/.openline/{probe}")).await.status
 }
 
-/// What a debugger does. Only here, so that nothing in the host can.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-mod debugger {
-    use std::fs;
-    use std::process::Command;
-
-    use nix::errno::Errno;
-    use nix::libc::{SYS_pause, user_regs_struct};
-    use nix::sys::ptrace::{self, Options};
-    use nix::sys::wait::{WaitPidFlag, waitpid};
-    use nix::unistd::Pid;
-
-    /// What a thread was doing when it was made to wait.
-    pub(super) type Held = (Pid, user_regs_struct);
-
-    /// What a system call is made with: two bytes.
-    const SYSCALL_BYTES: u64 = 2;
-
-    /// The threads of a process that serve.
-    fn workers(process: u32) -> Vec<Pid> {
-        let entries = fs::read_dir(format!("/proc/{process}/task")).unwrap();
-        let threads = entries.filter_map(|entry| {
-            let path = entry.unwrap().path();
-            let name = fs::read_to_string(path.join("comm")).ok()?;
-            let id = path.file_name()?.to_str()?.parse().ok()?;
-            (name == "worker\n").then_some(Pid::from_raw(id))
-        });
-        threads.collect()
-    }
-
-    /// Stops a thread in the system call that it waits in.
-    fn stop(thread: Pid) -> user_regs_struct {
-        loop {
-            ptrace::seize(thread, Options::empty()).unwrap();
-            ptrace::interrupt(thread).unwrap();
-            waitpid(thread, Some(WaitPidFlag::__WALL)).unwrap();
-            let registers = ptrace::getregs(thread).unwrap();
-            // The number of a call that was interrupted; a thread that computes
-            // has none.
-            if registers.orig_rax.cast_signed() >= 0 {
-                return registers;
-            }
-            ptrace::detach(thread, None).unwrap();
-        }
-    }
-
-    /// Lets a thread go on with another system call, or with the same again.
-    fn resume(thread: Pid, mut registers: user_regs_struct, call: u64) {
-        registers.rax = call;
-        registers.rip -= SYSCALL_BYTES;
-        // The kernel shall not begin again what was interrupted.
-        registers.orig_rax = u64::MAX;
-        ptrace::setregs(thread, registers).unwrap();
-        ptrace::detach(thread, None).unwrap();
-    }
-
-    /// Whether this system lets a process trace its children. Said where not:
-    /// the tests that need it prove nothing then.
-    pub(super) fn is_allowed() -> bool {
-        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
-        let id = Pid::from_raw(child.id().try_into().unwrap());
-        let seized = ptrace::seize(id, Options::empty());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        if seized == Err(Errno::EPERM) {
-            println!("skipped: this system lets no process be traced");
-            return false;
-        }
-        seized.unwrap();
-        true
-    }
-
-    /// Has all threads that serve wait for a signal that never comes.
-    pub(super) fn hold(process: u32) -> Vec<Held> {
-        let held = workers(process).into_iter().map(|thread| {
-            let registers = stop(thread);
-            resume(thread, registers, SYS_pause.cast_unsigned());
-            (thread, registers)
-        });
-        let held: Vec<_> = held.collect();
-        assert!(!held.is_empty());
-        held
-    }
-
-    /// Lets them go on with what they were waiting for.
-    pub(super) fn release(held: Vec<Held>) {
-        for (thread, registers) in held {
-            stop(thread);
-            resume(thread, registers, registers.orig_rax);
-        }
-    }
-}
-
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 impl Probed {
-    async fn hold(&self) -> Vec<debugger::Held> {
-        let process = self.host.process.id().unwrap();
-        let holding = tokio::task::spawn_blocking(move || debugger::hold(process));
-        within("its threads to be held", holding).await.unwrap()
+    async fn hold(&self) -> Vec<Held> {
+        debugger::hold(&self.host, "worker").await
     }
 }
 
@@ -224,8 +133,7 @@ async fn a_host_that_hangs_says_so_answers_probes_and_goes_on() {
         .told("tokio::runtime::scheduler::multi_thread::worker")
         .await;
 
-    let releasing = tokio::task::spawn_blocking(move || debugger::release(held));
-    releasing.await.unwrap();
+    debugger::release(held).await;
     probed.host.told("the host goes on").await;
     for address in [probed.host.address, probed.admin, probed.probes] {
         assert_eq!(status(address, "live").await, 200);
@@ -250,6 +158,55 @@ async fn a_host_that_hangs_for_too_long_ends_with_a_code() {
     probed.host.told("the host hangs and ends").await;
     let (status, _) = probed.host.ended().await;
     assert_eq!(status.code(), Some(70));
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[tokio::test]
+async fn requests_that_wait_for_a_host_that_hangs_leave_probes_their_places() {
+    use openline_gateway::admin::{CONNECTIONS_MAX, PROBES_KEPT};
+
+    if !debugger::is_allowed() {
+        return;
+    }
+    let mut probed = Probed::start("watchdog_timeout = \"1 s\"").await;
+    let held = probed.hold().await;
+    let head = "GET /v1/functions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    let mut asked = JoinSet::new();
+    for _ in 0..CONNECTIONS_MAX {
+        let mut raw = Raw::connect(probed.admin).await;
+        raw.send(head.as_bytes()).await;
+        asked.spawn(Got::read(raw));
+    }
+    // The others wait; these have no place to.
+    for _ in 0..PROBES_KEPT {
+        let got = asked.join_next().await.unwrap().unwrap();
+        assert_eq!(got.status, 503);
+        assert_eq!(got.value()["error"], "busy");
+    }
+    probed.host.told("the host hangs").await;
+    assert_eq!(status(probed.admin, "live").await, 503);
+    debugger::release(held).await;
+    let answered = asked.join_all().await;
+    assert_eq!(answered.len(), CONNECTIONS_MAX - PROBES_KEPT);
+    assert!(answered.iter().all(|got| got.status == 200));
+}
+
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[tokio::test]
+async fn threads_that_wait_for_a_disk_do_not_keep_stacks_of_others_from_being_told() {
+    if !debugger::is_allowed() {
+        return;
+    }
+    let mut probed = Probed::start("watchdog_timeout = \"1 s\"").await;
+    let _held = debugger::hold_uninterruptibly(&probed.host, "worker").await;
+    probed.host.told("the host hangs").await;
+    // Not asked to stop, which they would not do.
+    probed.host.told("\"worker\" (D").await;
+    let line = probed.host.line().await;
+    assert_eq!(line.trim(), "cannot be read: Device or resource busy");
+    probed.host.told("\"probes\" (").await;
+    assert_eq!(status(probed.probes, "live").await, 503);
+    probed.host.process.kill().await.unwrap();
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -345,6 +302,46 @@ async fn probes_and_the_admin_interface_are_answered_when_peers_have_all_files()
         .await
         .unwrap();
     assert_eq!(client.ask("again").await, "again");
+}
+
+/// A peer that goes on when another one has ended leaves the number of its file
+/// within the reserve: more of them than the reserve has would take it whole.
+#[tokio::test]
+async fn peers_that_come_and_go_while_files_are_few_leave_the_reserve_alone() {
+    let mut probed = Probed::start_under("ulimit -n 128", "").await;
+    let request = HANDSHAKE.replace("{path}", "/echo");
+    let mut peers = Vec::new();
+    for _ in 0..192 {
+        let mut peer = Raw::connect(probed.host.address).await;
+        peer.send(request.as_bytes()).await;
+        peers.push(peer);
+    }
+    probed.host.told("few files are left").await;
+    for mut peer in peers.drain(..48) {
+        assert!(peer.head().await.starts_with("HTTP/1.1 101 "));
+    }
+    // They have taken the places of those.
+    for peer in &mut peers[..52] {
+        assert!(peer.head().await.starts_with("HTTP/1.1 101 "));
+    }
+    for address in [probed.admin, probed.probes] {
+        assert_eq!(status(address, "live").await, 200);
+    }
+}
+
+#[tokio::test]
+async fn silent_peers_make_room_for_one_that_asks_when_files_are_few() {
+    let keys = "request_timeout = \"10 min\"";
+    let mut probed = Probed::start_under("ulimit -n 128", keys).await;
+    let mut silent = Vec::new();
+    for _ in 0..128 {
+        silent.push(Raw::connect(probed.host.address).await);
+    }
+    probed.host.told("few files are left").await;
+    probed.echoes().await;
+    drop(silent);
+    let told = probed.ended().await;
+    assert!(!told.contains("few files"), "said again and again: {told}");
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 
 /// The word of a check, and how its invariant begins.
 pub const CHECKS: [(&str, &str); 24] = [
-    ("alive", "Something always answers."),
+    ("alive", "The host always answers."),
     ("answers", "No caller waits for a driver that has ended."),
     ("order", "One event in flight for each connection."),
     ("once", "Each message reaches each receiver once."),
@@ -14,12 +14,12 @@ pub const CHECKS: [(&str, &str); 24] = [
     ),
     (
         "one writer",
-        "With affinity there is never more than one live instance for a value, of whichever version.",
+        "With affinity a value never has more than one live instance, of whichever version.",
     ),
-    ("state", "What was acknowledged is kept."),
+    ("state", "Acknowledged writes are kept."),
     (
         "versions",
-        "A change of what is deployed holds as soon as it is answered.",
+        "A deployment change is in force as soon as it is acknowledged.",
     ),
     (
         "drain",
@@ -29,14 +29,14 @@ pub const CHECKS: [(&str, &str); 24] = [
         "removed",
         "A function has one `Commons` as long as anything holds it",
     ),
-    ("pings", "A connection that is paused is pinged."),
+    ("pings", "The host pings paused connections."),
     (
         "alarms",
-        "An alarm is called at least once, and not after it was taken back.",
+        "An alarm is called at least once, and not after it was cleared.",
     ),
     (
         "handshake",
-        "What a function answers to a handshake keeps the contract, or the peer gets 502.",
+        "A function's answer to a handshake keeps the contract, or the peer gets 502.",
     ),
     (
         "tags",
@@ -44,29 +44,32 @@ pub const CHECKS: [(&str, &str); 24] = [
     ),
     (
         "attachment",
-        "What belongs to a connection stays with it, whatever instance serves it.",
+        "A connection keeps what belongs to it, whichever instance serves it.",
     ),
     (
         "automatic responses",
-        "What the host answers by itself is answered as it was set, and counted.",
+        "Automatic responses are sent as they were set, and counted.",
     ),
     (
         "outbox",
-        "An outbox loses what it says it has dropped, and nothing else.",
+        "An outbox loses only the messages that it reports as dropped.",
     ),
     (
         "gone",
         "A handle of a connection that has ended does nothing.",
     ),
-    ("limits", "What passes a limit has not happened."),
-    ("strangers", "Any bytes get what RFC 6455 owes them."),
+    ("limits", "A call that exceeds a limit does not succeed."),
+    (
+        "strangers",
+        "Any sequence of bytes gets the answer that RFC 6455 requires.",
+    ),
     (
         "log",
-        "Nothing that strangers or functions do is an error of the host.",
+        "Nothing that peers or functions do is an error of the host.",
     ),
     (
         "process",
         "The process ends when it is told to, and only then.",
     ),
-    ("rest", "Everything that was taken comes back."),
+    ("rest", "Every resource is returned."),
 ];

@@ -247,6 +247,9 @@ async fn a_path_with_its_query_is_accepted_up_to_its_bytes_and_refused_past_them
     assert_eq!(Request::right(&most).ask(&host).await.status, 101);
     let past = Request::right(&format!("{most}q"));
     past.refused(&host, 400, "request_uri_bytes").await;
+    // hyper takes so much of a path; past that it answers 414 itself.
+    let most = Request::right(&format!("/echo?{}", "q".repeat(60_000)));
+    most.refused(&host, 400, "request_uri_bytes").await;
 }
 
 #[tokio::test]
@@ -255,6 +258,7 @@ async fn what_is_no_http_or_far_too_much_of_it_ends_only_its_own_connection() {
     let mut witness = host.connect("/echo").await;
     let huge = Request::right("/echo").with("X", &"x".repeat(64 * 1024));
     let folded = Request::right("/echo").with("X", "a\r\n b");
+    let long = Request::right(&format!("/echo?{}", "q".repeat(70_000)));
     for bytes in [
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03".as_slice(),
         b"\r\n\r\n\r\nwhat is this\r\n\r\n",
@@ -263,6 +267,7 @@ async fn what_is_no_http_or_far_too_much_of_it_ends_only_its_own_connection() {
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         folded.text().as_bytes(),
         huge.text().as_bytes(),
+        long.text().as_bytes(),
     ] {
         let mut raw = Raw::connect(host.address).await;
         // The host may answer and be gone before all of it is written.
@@ -273,7 +278,7 @@ async fn what_is_no_http_or_far_too_much_of_it_ends_only_its_own_connection() {
         let head = raw.head().await;
         let status = head.split(' ').nth(1).unwrap_or("no answer");
         assert!(
-            head.is_empty() || ["400", "431"].contains(&status),
+            head.is_empty() || ["400", "414", "431"].contains(&status),
             "{head}"
         );
         raw.is_ended().await;

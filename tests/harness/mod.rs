@@ -5,6 +5,8 @@ mod admin;
 mod browser;
 mod client;
 mod deadlocks;
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+pub mod debugger;
 mod host;
 mod process;
 mod raw;

@@ -21,6 +21,15 @@ impl Raw {
         Self { socket }
     }
 
+    /// Another peer of this machine: all addresses of 127.0.0.0/8 are its own.
+    pub async fn connect_from(source: [u8; 4], address: SocketAddr) -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind((source, 0).into()).unwrap();
+        let socket = socket.connect(address).await.unwrap();
+        socket.set_nodelay(true).unwrap();
+        Self { socket }
+    }
+
     /// A connection that is upgraded; the head of the 101 is read.
     pub async fn upgraded(address: SocketAddr, path: &str) -> Self {
         let mut raw = Self::connect(address).await;

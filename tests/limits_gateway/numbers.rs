@@ -65,6 +65,22 @@ async fn connections_at_their_number_and_one_past_it() {
     }
 }
 
+#[tokio::test]
+async fn what_a_request_offers_is_not_read_past_a_limit() {
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .limit(|limit| limit.connections = 1)
+        .start()
+        .await;
+    // No token: refused as soon as it is read.
+    let offer = "Sec-WebSocket-Protocol: a b\r\n";
+    let read = asked(&host, "/echo", offer).await;
+    assert_eq!(read, refused(400, "bad_handshake"));
+    let mut only = host.connect("/echo").await;
+    let unread = asked(&host, "/echo", offer).await;
+    assert_eq!(unread, refused(429, "connections"));
+    assert_eq!(only.ask("still here").await, "still here");
+}
+
 /// A socket of another peer; on Linux every address of 127/8 is this machine.
 #[cfg(target_os = "linux")]
 async fn connect_from(peer: Ipv4Addr, host: &Host) -> Raw {
@@ -191,4 +207,46 @@ async fn past_the_requests_peers_wait_and_open_connections_do_not_count() {
     third.send(&frame(TEXT, b"in")).await;
     assert_eq!(third.read_frame().await, (TEXT, b"in".into()));
     drop((both, third, open));
+}
+
+#[tokio::test]
+async fn a_few_peers_whose_handshakes_wait_make_room_for_others() {
+    let host = Host::with(openline_guests::FAULT_AWAIT_FOREVER, "/undecided")
+        .instance(|instance| instance.concurrency = 1)
+        .limit(|limit| {
+            limit.upgrade_timeout = 10 * PATIENCE;
+            limit.handler_timeout = 10 * PATIENCE;
+        })
+        .and(openline_guests::ECHO, "/echo")
+        .server(|server| {
+            server.requests = 4;
+            server.request_timeout = 10 * PATIENCE;
+        })
+        .start()
+        .await;
+    let undecided = host.function("fault-await-forever");
+    let mut waiting = Vec::new();
+    for (number, last) in (1..).zip([2, 3, 2, 3]) {
+        let mut raw = Raw::connect_from([127, 0, 0, last], host.address).await;
+        let request = HANDSHAKE.replace("{path}", "/undecided?at=upgrade");
+        raw.send(request.as_bytes()).await;
+        waiting.push(raw);
+        eventually("the function to be asked", || {
+            undecided.instances() == number
+        })
+        .await;
+    }
+    // One of a third peer is served, in the place of the newest.
+    let mut client = host.connect("/echo").await;
+    assert_eq!(client.ask("served").await, "served");
+    let mut newest = waiting.pop().unwrap();
+    let head = newest.head().await;
+    assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
+    assert!(head.contains("openline-error-type: requests"), "{head}");
+    assert!(head.contains("retry-after: 5"), "{head}");
+    // The others are still being decided about.
+    for raw in &waiting {
+        let early = raw.socket.try_read(&mut [0]);
+        assert_eq!(early.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+    }
 }

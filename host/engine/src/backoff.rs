@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use openline_channels::connection::Connection;
 use openline_core::limits::InstancePolicy;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering, sleep, spawn};
@@ -32,6 +33,9 @@ struct State {
     /// Counts the back-offs.
     number: u64,
     until: Option<Instant>,
+    /// Ends the task of this back-off when it is dropped: one that is lifted,
+    /// or whose version has gone, has nothing to wait for.
+    ending: Option<oneshot::Sender<()>>,
     /// There are no more back-offs.
     lifted: bool,
     /// In the order in which they have come; they are woken in that order.
@@ -84,12 +88,22 @@ impl Backoff {
         }
         state.number += 1;
         state.until = Some(Instant::now() + time);
+        let (ending, ended) = oneshot::channel();
+        state.ending = Some(ending);
         self.active.store(true, Ordering::Release);
         drop(state);
-        let ending = Arc::clone(self);
+        let backoff = Arc::downgrade(self);
         spawn(async move {
-            sleep(time).await;
-            ending.end();
+            tokio::select! {
+                // Not by chance: a model is the same each time it is run.
+                biased;
+                () = sleep(time) => {
+                    if let Some(backoff) = backoff.upgrade() {
+                        backoff.end();
+                    }
+                }
+                _ = ended => {}
+            }
         });
         Some(time)
     }
@@ -140,8 +154,10 @@ impl Backoff {
         let mut state = self.state.lock();
         self.active.store(false, Ordering::Release);
         state.until = None;
+        let ending = state.ending.take();
         let waiting = std::mem::take(&mut state.waiting);
         drop(state);
+        drop(ending);
         waiting.values().for_each(|connection| connection.wake());
     }
 }
@@ -213,5 +229,35 @@ mod tests {
         backoff.lift();
         assert!(!backoff.is_active());
         assert_eq!(backoff.fail(&policy), None, "none begins after that");
+    }
+
+    #[tokio::test]
+    async fn its_task_ends_with_its_version_and_when_it_is_lifted() {
+        let policy = InstancePolicy {
+            faults_in_a_row: 1,
+            backoff_time: Duration::from_secs(3600),
+            backoff_time_max: Duration::from_secs(3600),
+            ..InstancePolicy::default()
+        };
+        let tasks = || {
+            tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks()
+        };
+        for is_lifted in [false, true] {
+            let backoff = Arc::new(Backoff::default());
+            assert_eq!(backoff.fail(&policy), Some(policy.backoff_time));
+            assert_eq!(tasks(), 1);
+            if is_lifted {
+                backoff.lift();
+            } else {
+                let gone = Arc::downgrade(&backoff);
+                drop(backoff);
+                assert!(gone.upgrade().is_none(), "the task holds it");
+            }
+            while tasks() > 0 {
+                tokio::task::yield_now().await;
+            }
+        }
     }
 }

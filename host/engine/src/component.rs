@@ -15,7 +15,7 @@ use wasmtime::{Engine, PoolConcurrencyLimitError, Store};
 
 use crate::bindings::{MessageOwned, MessageRef, types};
 use crate::capacity;
-use crate::inspect::HandlerKind;
+use crate::inspect::{Contract, HandlerKind};
 use crate::store::{Handle, StoreData};
 use crate::ticker::Ticker;
 use crate::words;
@@ -60,7 +60,7 @@ pub enum LoadError {
     NotContained,
     /// Each instance takes more places than there are.
     #[error(
-        "an instance of the component takes {needed} places for its memories and tables, more than {most} (instances)"
+        "an instance of the component takes {needed} places for its memories, tables and stacks, more than {most} (instances)"
     )]
     TooManyPlaces {
         /// What an instance takes.
@@ -186,10 +186,11 @@ impl Loaded {
     pub(crate) fn new(
         component: &Component,
         pre: InstancePre<StoreData>,
-        kind: HandlerKind,
+        contract: &Contract,
         metered: bool,
         ticker: Arc<Ticker>,
     ) -> Result<Self, LoadError> {
+        let kind = contract.handler;
         let (interface, alarms) = match kind {
             HandlerKind::Plain => (PLAIN, PLAIN_ALARM),
             HandlerKind::Async => (ASYNCHRONOUS, ASYNCHRONOUS_ALARM),
@@ -216,7 +217,7 @@ impl Loaded {
             engine: component.engine().clone(),
             kind,
             metered,
-            places: places(component),
+            places: places(component, contract),
             pre,
             indices,
             _ticker: ticker,
@@ -293,7 +294,7 @@ impl Loaded {
 }
 
 /// How many places an instance takes.
-fn places(component: &Component) -> u32 {
+fn places(component: &Component, contract: &Contract) -> u32 {
     let (memories, tables) = match component.resources_required() {
         Some(resources) => (resources.num_memories, resources.num_tables),
         // Only with modules from elsewhere, and `inspect` refuses those.
@@ -302,7 +303,12 @@ fn places(component: &Component) -> u32 {
             (most(MEMORIES_MAX), most(TABLES_MAX))
         }
     };
-    capacity::places(memories, tables)
+    let stacks = match contract.handler {
+        HandlerKind::Plain => 1,
+        // One for each call that waits, and one for what runs beside them.
+        HandlerKind::Async => contract.lifting.saturating_add(1),
+    };
+    capacity::places(memories, tables, stacks)
 }
 
 impl std::fmt::Debug for Loaded {

@@ -9,7 +9,7 @@ use openline_core::limits::{CORE_INSTANCES_MAX, FunctionLimits, MEMORIES_MAX, TA
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use crate::capacity::{MEMORIES_PER_PLACE, TABLES_PER_PLACE};
+use crate::capacity::{MEMORIES_PER_PLACE, STACKS_PER_PLACE, TABLES_PER_PLACE};
 use crate::component::LoadError;
 use crate::host;
 use crate::inspect::{Contract, HandlerKind};
@@ -52,14 +52,15 @@ impl EngineKind {
         }
     }
 
-    /// Stacks for so many instances. One with a plain handler makes one call
-    /// after the other, and the next call takes the stack of the last; calls in
-    /// flight that wait have one each, and few wait at a time. Each costs 2 µs
-    /// when the engine is made, for its guard page.
-    fn stacks(self, instances: u32) -> u32 {
+    /// Stacks for so many places. One with a plain handler makes one call after
+    /// the other, and the next call takes the stack of the last; of calls in
+    /// flight, one may wait on a stack in each component instance, and the
+    /// others wait without. Each costs 2 µs when the engine is made, for its
+    /// guard page.
+    fn stacks(self, places: u32) -> u32 {
         match self.handler {
-            HandlerKind::Plain => instances,
-            HandlerKind::Async => instances.saturating_mul(2),
+            HandlerKind::Plain => places,
+            HandlerKind::Async => places.saturating_mul(STACKS_PER_PLACE),
         }
     }
 }

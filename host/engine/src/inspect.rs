@@ -11,7 +11,7 @@ use openline_core::limits::{
     CORE_INSTANCES_MAX, CORE_ITEMS_MAX, CORE_MODULES_MAX, MEMORIES_MAX, TABLES_MAX,
 };
 use wasmparser::{
-    BinaryReaderError, ComponentAlias, ComponentExternalKind, ComponentInstance,
+    BinaryReaderError, CanonicalFunction, ComponentAlias, ComponentExternalKind, ComponentInstance,
     ComponentOuterAliasKind, Encoding, Instance, Parser, Payload,
 };
 
@@ -34,6 +34,10 @@ pub struct Contract {
     pub handler: HandlerKind,
     /// The interfaces it imports, in its order.
     pub imports: Vec<String>,
+    /// Component instances that have functions of their own, once all that it
+    /// instantiates is expanded. In each, one asynchronous call at a time may
+    /// wait with a stack of its own; others enter when that has returned.
+    pub lifting: u32,
 }
 
 /// Reads what a component exports and imports, without compiling it.
@@ -45,10 +49,16 @@ pub fn inspect(bytes: &[u8]) -> Result<Contract, LoadError> {
     for payload in Parser::new(0).parse_all(bytes) {
         walk.take(payload.map_err(damaged)?, bytes.len())?;
     }
-    contract(&walk.exports, walk.imports)
+    contract(walk)
 }
 
-fn contract(exports: &[String], imports: Vec<String>) -> Result<Contract, LoadError> {
+fn contract(walk: Walk) -> Result<Contract, LoadError> {
+    let Walk {
+        exports,
+        imports,
+        lifting,
+        ..
+    } = walk;
     let has = |name: &str| exports.iter().any(|export| export == name);
     let handler = match (has(PLAIN), has(ASYNCHRONOUS)) {
         (true, false) => HandlerKind::Plain,
@@ -68,7 +78,11 @@ fn contract(exports: &[String], imports: Vec<String>) -> Result<Contract, LoadEr
             return Err(LoadError::NoHandler(listed));
         }
     };
-    Ok(Contract { handler, imports })
+    Ok(Contract {
+        handler,
+        imports,
+        lifting: u32::try_from(lifting).unwrap_or(u32::MAX),
+    })
 }
 
 fn damaged(error: BinaryReaderError) -> LoadError {
@@ -90,6 +104,8 @@ fn within(count: u64, most: u64, what: &'static str) -> Result<(), LoadError> {
 #[derive(Clone, Copy, Debug, Default)]
 struct Expanded {
     instances: u64,
+    /// Of those, the ones that have functions of their own.
+    lifting: u64,
     core_instances: u64,
     memories: u64,
     tables: u64,
@@ -104,6 +120,8 @@ type Known = Option<Expanded>;
 #[derive(Debug, Default)]
 struct Scope {
     own: Expanded,
+    /// It has functions of its own.
+    lifts: bool,
     components: Vec<Known>,
     modules: Vec<Known>,
 }
@@ -121,6 +139,8 @@ struct Walk {
     stack: Vec<Frame>,
     exports: Vec<String>,
     imports: Vec<String>,
+    /// Of the outermost component.
+    lifting: u64,
     components: u64,
     modules: u64,
     core_items: u64,
@@ -185,7 +205,11 @@ impl Walk {
 
     /// What has been read is known to the component around it.
     fn end(&mut self) -> Result<(), LoadError> {
-        let ended = self.stack.pop();
+        let mut ended = self.stack.pop();
+        if let Some(Frame::Component(scope)) = &mut ended {
+            scope.own.lifting += u64::from(scope.lifts);
+            self.lifting = scope.own.lifting;
+        }
         let Some(Frame::Component(around)) = self.stack.last_mut() else {
             return Ok(());
         };
@@ -234,7 +258,14 @@ impl Walk {
         match payload {
             Payload::CoreTypeSection(section) => scope.items(section.count()),
             Payload::ComponentTypeSection(section) => scope.items(section.count()),
-            Payload::ComponentCanonicalSection(section) => scope.items(section.count()),
+            Payload::ComponentCanonicalSection(section) => {
+                scope.items(section.count())?;
+                for function in section {
+                    let function = function.map_err(damaged)?;
+                    scope.lifts |= matches!(function, CanonicalFunction::Lift { .. });
+                }
+                Ok(())
+            }
             Payload::InstanceSection(section) => {
                 scope.items(section.count())?;
                 for instance in section {
@@ -344,6 +375,8 @@ impl Scope {
     fn add(&mut self, more: Expanded) -> Result<(), LoadError> {
         let own = &mut self.own;
         own.instances += more.instances;
+        // Never more than those.
+        own.lifting += more.lifting;
         own.core_instances += more.core_instances;
         own.memories += more.memories;
         own.tables += more.tables;

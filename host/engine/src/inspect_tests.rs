@@ -249,6 +249,37 @@ fn items_of_components_and_core_modules() {
 }
 
 #[test]
+fn component_instances_that_have_functions_are_counted_expanded() {
+    let one = std::fs::read(openline_guests::ECHO_ASYNC).unwrap();
+    assert_eq!(inspect(&one).unwrap().lifting, 1);
+    // A function that is lifted, of type 0 and without options; and an export
+    // with a handler's name, so that it counts as a component with one.
+    let lifts = component(&[section(8, &[1, 0, 0, 0, 0, 0])]);
+    let handler = "openline:websocket/async-websocket-handler@0.1.0";
+    let name = [
+        &[0],
+        leb(handler.len() as u64).as_slice(),
+        handler.as_bytes(),
+    ]
+    .concat();
+    let export = section(11, &[&[1], name.as_slice(), &[5, 0, 0]].concat());
+    let lifting = |sections: &[Vec<u8>]| {
+        let bytes = component(&[sections, std::slice::from_ref(&export)].concat());
+        inspect(&bytes).unwrap().lifting
+    };
+    assert_eq!(lifting(&[]), 0);
+    // One that is not instantiated does not count.
+    assert_eq!(lifting(&[nested(&lifts)]), 0);
+    assert_eq!(lifting(&[nested(&lifts), instances(3, 0)]), 3);
+    let twice = component(&[
+        nested(&lifts),
+        instances(2, 0),
+        section(8, &[1, 0, 0, 0, 0, 0]),
+    ]);
+    assert_eq!(lifting(&[nested(&twice), instances(2, 0)]), 6);
+}
+
+#[test]
 fn what_toolchains_make_is_far_within_the_bounds() {
     for (name, path) in openline_guests::ALL {
         let bytes = std::fs::read(path).unwrap();

@@ -115,10 +115,30 @@ impl Pool {
     /// ending: then what is put into its mailbox is given back when it has
     /// ended.
     pub(crate) fn seat(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Seat, Full> {
-        match wanted.key {
+        let seat = match wanted.key {
             Some(key) => self.seat_of(key, wanted),
             None => self.any_seat(wanted),
+        };
+        seat.or_else(|Full| self.wait_beside(wanted))
+    }
+
+    /// There is no room, and no instance of this version that could make some:
+    /// the host is full, of instances of the version before perhaps, which end. An
+    /// open connection waits for one of those, or else has the oldest one end, of
+    /// the oldest version.
+    fn wait_beside(&self, wanted: Wanted<'_>) -> Result<Seat, Full> {
+        if wanted.joins {
+            return Err(Full);
         }
+        let versions = self.shared.commons.versions();
+        let mut seats = versions.iter().filter_map(|version| {
+            let concurrency = version.policy().concurrency;
+            let mut state = version.pool.state.lock();
+            let instance = state.make_room(wanted.key, concurrency)?;
+            drop(state);
+            Some(Seat::new(Arc::clone(&version.pool), instance))
+        });
+        seats.next().ok_or(Full)
     }
 
     fn seat_of(self: &Arc<Self>, key: &str, wanted: Wanted<'_>) -> Result<Seat, Full> {

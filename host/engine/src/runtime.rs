@@ -143,6 +143,7 @@ pub struct RuntimeError(#[from] std::io::Error);
 
 /// What is known of a component before it is compiled.
 struct Found {
+    contract: Contract,
     kind: EngineKind,
     prepared: Arc<Prepared>,
     /// Compiled before.
@@ -206,10 +207,12 @@ impl Runtime {
     pub async fn load(
         self: &Arc<Self>,
         config: &FunctionConfig,
-        bytes: Vec<u8>,
+        bytes: impl Into<Bytes>,
         commons: &Arc<Commons>,
     ) -> Result<Arc<Version>, LoadError> {
-        let shared = self.share(config, &bytes, commons);
+        let bytes = bytes.into();
+        let digest = digest_of(&bytes).await?;
+        let shared = self.share(config, digest, commons);
         self.load_shared(shared, bytes).await
     }
 
@@ -217,7 +220,7 @@ impl Runtime {
     pub async fn load_alone(
         self: &Arc<Self>,
         config: &FunctionConfig,
-        bytes: Vec<u8>,
+        bytes: impl Into<Bytes>,
     ) -> Result<Arc<Version>, LoadError> {
         let commons = self.commons_alone(&config.name);
         self.load(config, bytes, &commons).await
@@ -241,19 +244,25 @@ impl Runtime {
         commons: &Arc<Commons>,
         places: Option<u32>,
     ) -> Result<Arc<Version>, LoadError> {
-        let shared = self.share(config, &bytes, commons);
-        let mut loaded = self.compile_in_time(&shared, bytes.into()).await?;
+        let bytes = bytes.into();
+        let shared = self.share(config, digest_of(&bytes).await?, commons);
+        let mut loaded = self.compile_in_time(&shared, bytes).await?;
         loaded.places = places.unwrap_or(loaded.places);
         Ok(Version::new(loaded, shared))
     }
 
-    fn share(&self, config: &FunctionConfig, bytes: &[u8], commons: &Arc<Commons>) -> Arc<Shared> {
+    fn share(
+        &self,
+        config: &FunctionConfig,
+        digest: Digest,
+        commons: &Arc<Commons>,
+    ) -> Arc<Shared> {
         Arc::new(Shared {
             name: config.name.clone(),
             commons: Arc::clone(commons),
             policy: config.instance.clone(),
             limits: Arc::new(config.limit.clone()),
-            digest: digest_of(bytes),
+            digest,
             capacity: Arc::clone(&self.capacity),
             long_runs: self.long_runs.clone(),
             log_rate: LogRate::new(config.limit.log_lines_per_second),
@@ -265,10 +274,11 @@ impl Runtime {
     pub async fn reload(
         self: &Arc<Self>,
         config: &FunctionConfig,
-        bytes: Vec<u8>,
+        bytes: impl Into<Bytes>,
         before: &Arc<Version>,
     ) -> Result<Arc<Version>, LoadError> {
-        let same = before.digest() == digest_of(&bytes)
+        let bytes = bytes.into();
+        let same = before.digest() == digest_of(&bytes).await?
             && *before.policy() == config.instance
             && **before.limits() == config.limit;
         if same && *before.name() == config.name {
@@ -300,6 +310,7 @@ impl Runtime {
     /// Whether a component could be a function, with the default limits.
     pub async fn check(self: &Arc<Self>, bytes: Vec<u8>) -> Result<Contract, LoadError> {
         self.measure(&bytes)?;
+        let bytes = Bytes::from(bytes);
         let contract = inspect(&bytes)?;
         let name =
             FunctionName::new("check").map_err(|error| LoadError::Host(error.to_string()))?;
@@ -309,7 +320,7 @@ impl Runtime {
             name,
             commons,
             policy: InstancePolicy::default(),
-            digest: digest_of(&bytes),
+            digest: digest_of(&bytes).await?,
             capacity: Arc::clone(&self.capacity),
             long_runs: self.long_runs.clone(),
             log_rate: LogRate::new(limits.log_lines_per_second),
@@ -322,10 +333,10 @@ impl Runtime {
     async fn load_shared(
         self: &Arc<Self>,
         shared: Arc<Shared>,
-        bytes: Vec<u8>,
+        bytes: Bytes,
     ) -> Result<Arc<Version>, LoadError> {
         self.measure(&bytes)?;
-        let loaded = self.compile_in_time(&shared, bytes.into()).await?;
+        let loaded = self.compile_in_time(&shared, bytes).await?;
         let most = self.options.instances.min(self.options.trials);
         if loaded.places > most {
             let needed = loaded.places;
@@ -381,9 +392,8 @@ impl Runtime {
         });
         let found = finding.await?;
         if let Some(component) = found.cached {
-            let (kind, prepared) = (found.kind, found.prepared);
             let linking = self.beside(&permit, move |runtime| {
-                runtime.link(kind, &prepared, &component)
+                runtime.link(&found.contract, found.kind, &found.prepared, &component)
             });
             return linking.await;
         }
@@ -399,16 +409,15 @@ impl Runtime {
                 Some(compiler::compile(program, &task, bytes.clone()).await?)
             }
         };
-        let (kind, prepared) = (found.kind, found.prepared);
         let finishing = self.beside(&permit, move |runtime| {
-            let engine = &prepared.engine;
+            let engine = &found.prepared.engine;
             let component = match &artifact {
                 Some(artifact) => compiler::load(engine, artifact),
                 None => Component::from_binary(engine, &bytes),
             };
             let component = component.map_err(|error| LoadError::Compile(words::cause(&error)))?;
-            runtime.keep(&prepared, &digest, &component, artifact);
-            runtime.link(kind, &prepared, &component)
+            runtime.keep(&found.prepared, &digest, &component, artifact);
+            runtime.link(&found.contract, found.kind, &found.prepared, &component)
         });
         finishing.await
     }
@@ -444,6 +453,7 @@ impl Runtime {
             .as_ref()
             .and_then(|cache| cache.load(&prepared.engine, digest.as_bytes()));
         Ok(Found {
+            contract,
             kind,
             prepared,
             cached,
@@ -473,6 +483,7 @@ impl Runtime {
 
     fn link(
         &self,
+        contract: &Contract,
         kind: EngineKind,
         prepared: &Prepared,
         component: &Component,
@@ -482,7 +493,7 @@ impl Runtime {
             .instantiate_pre(component)
             .map_err(|error| LoadError::UnknownImport(words::cause(&error)))?;
         let ticker = Arc::clone(&self.ticker);
-        Loaded::new(component, pre, kind.handler, kind.metered, ticker)
+        Loaded::new(component, pre, contract, kind.metered, ticker)
     }
 
     fn prepare(&self, kind: EngineKind) -> Result<Arc<Prepared>, LoadError> {
@@ -497,7 +508,45 @@ impl Runtime {
     }
 }
 
-/// What names the version that a component is.
-pub fn digest_of(bytes: &[u8]) -> Digest {
-    Digest::new(Sha256::digest(bytes).into())
+/// What names the version that a component is. Computed on a thread that serves
+/// nobody: the largest component takes a second where the CPU has no
+/// instructions for it.
+///
+/// # Errors
+///
+/// When the process is about to end.
+pub async fn digest_of(bytes: &Bytes) -> Result<Digest, LoadError> {
+    let bytes = bytes.clone();
+    let hashing = tokio::task::spawn_blocking(move || Sha256::digest(&bytes));
+    let hash = hashing.await;
+    let hash = hash.map_err(|error| LoadError::Host(error.to_string()))?;
+    Ok(Digest::new(hash.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use futures_util::FutureExt;
+
+    use super::*;
+
+    #[test]
+    fn a_digest_is_computed_on_a_thread_that_serves_nobody() {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .max_blocking_threads(1)
+            .build()
+            .unwrap();
+        runtime.block_on(async {
+            // The only such thread has something else to do.
+            let (done, doing) = sync_channel::<()>(0);
+            tokio::task::spawn_blocking(move || doing.recv());
+            let bytes = Bytes::from_static(b"abc");
+            let mut hashing = Box::pin(digest_of(&bytes));
+            assert!(hashing.as_mut().now_or_never().is_none());
+            drop(done);
+            let digest = hashing.await.unwrap().to_string();
+            assert!(digest.starts_with("ba7816bf8f01cfea"), "{digest}");
+        });
+    }
 }

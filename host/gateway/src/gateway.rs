@@ -191,6 +191,11 @@ impl Gateway {
         Some(Permit::new(self, slot))
     }
 
+    /// Has one TCP connection end that waits for a request and has been silent.
+    pub(crate) fn close_silent(&self) {
+        self.requests.close_silent();
+    }
+
     /// TCP connections that are not upgraded.
     pub(crate) fn requests(&self) -> usize {
         self.requests.taken()

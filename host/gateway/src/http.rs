@@ -161,7 +161,14 @@ async fn answer(
     let answered = match admit::admit(gateway, &table, &parts, peer) {
         Ok(admission) => {
             let name = admission.service.alias.function().clone();
-            upgrade::upgrade(gateway, admission, on_upgrade, permit).await.inspect_err(|refusal| {
+            let deciding = permit.slot().decide();
+            let upgrading = upgrade::upgrade(gateway, admission, on_upgrade, Arc::clone(&permit));
+            let decided = tokio::select! {
+                biased;
+                decided = upgrading => decided,
+                () = deciding.displaced() => Err(Refusal::Requests),
+            };
+            decided.inspect_err(|refusal| {
                 if let Refusal::Answer(details) = refusal {
                     tracing::warn!(function = %name, %details, "an answer of a function is not valid");
                 }

@@ -46,12 +46,21 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
 /// Accepts connections until it is dropped.
 pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
     let mut wait = BACK_OFF.0;
-    let files = files_max();
+    let mut reserve = Reserve {
+        most: files_max(),
+        is_short: false,
+    };
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 wait = BACK_OFF.0;
-                await_files(&stream, files).await;
+                let stream = match reserve.admit(stream, &gateway).await {
+                    Ok(stream) => stream,
+                    Err(error) => {
+                        tracing::debug!(%peer, %error, "its file is not moved");
+                        continue;
+                    }
+                };
                 // Messages are whole when they are written: waiting for more
                 // only delays them.
                 if let Err(error) = stream.set_nodelay(true) {
@@ -78,20 +87,45 @@ fn files_max() -> Option<u64> {
     Some(files - FILES_RESERVED.min(files / 4))
 }
 
-/// Waits until a peer may have a file. The system gives the lowest number that
-/// is free, so the number says how many there are.
-async fn await_files(stream: &TcpStream, most: Option<u64>) {
-    let is_few = |fd: &dyn AsRawFd| {
-        let number = u64::try_from(fd.as_raw_fd()).unwrap_or(u64::MAX);
-        most.is_some_and(|most| number >= most)
-    };
-    if !is_few(stream) {
-        return;
+/// Keeps the reserve: peers whose files have numbers from `most` on wait.
+#[derive(Debug)]
+struct Reserve {
+    most: Option<u64>,
+    /// The last peer had to wait.
+    is_short: bool,
+}
+
+impl Reserve {
+    fn is_within(&self, file: &impl AsRawFd) -> bool {
+        let number = u64::try_from(file.as_raw_fd()).unwrap_or(u64::MAX);
+        self.most.is_some_and(|most| number >= most)
     }
-    tracing::warn!("few files are left; accepting waits for connections to end");
-    let mut wait = BACK_OFF.0;
-    while rustix::io::dup(stream.as_fd()).map_or(true, |lowest| is_few(&lowest)) {
-        tokio::time::sleep(wait).await;
-        wait = (wait * 2).min(BACK_OFF.1);
+
+    /// Waits until a peer may have a file. The system gives the lowest number that
+    /// is free, so a copy's number says whether there is one, and the peer goes on
+    /// with that copy: else each end would let two in, one on the number that
+    /// became free and one on its own within the reserve. Silent peers make room.
+    async fn admit(&mut self, stream: TcpStream, gateway: &Gateway) -> io::Result<TcpStream> {
+        if !self.is_within(&stream) {
+            self.is_short = false;
+            return Ok(stream);
+        }
+        if !self.is_short {
+            tracing::warn!("few files are left; accepting waits for connections to end");
+            self.is_short = true;
+        }
+        let mut wait = BACK_OFF.0;
+        loop {
+            match rustix::io::dup(stream.as_fd()) {
+                Ok(copy) if !self.is_within(&copy) => {
+                    drop(stream.into_std()?);
+                    return TcpStream::from_std(copy.into());
+                }
+                // Also where no file at all is left.
+                Ok(_) | Err(_) => gateway.close_silent(),
+            }
+            tokio::time::sleep(wait).await;
+            wait = (wait * 2).min(BACK_OFF.1);
+        }
     }
 }

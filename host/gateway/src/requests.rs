@@ -7,16 +7,29 @@
 //! and sends nothing keeps nobody out, and a slow one that has a single socket
 //! is the last to lose it. An answer that its peer has not read yet counts as
 //! waiting.
+//!
+//! Where none waits, handshakes that functions are still deciding about have all
+//! the places. The peer that has most of them loses its newest, with a refusal,
+//! if it still has as many as the peer that needs the place: so a few peers
+//! cannot keep all others out until `upgrade_timeout`. Its newest, so that those
+//! before it come to their end.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::time::Instant;
 
 use crate::ledger::network;
+
+/// How long a peer is silent before it makes room where files are few. One that
+/// has just been accepted has sent its request already, most likely, and a busy
+/// host has not read it yet.
+const SILENCE: Duration = Duration::from_millis(500);
 
 /// See the module.
 #[derive(Debug)]
@@ -33,7 +46,10 @@ struct State {
     waiting: HashMap<u64, Waiting>,
     /// The peers of those that wait. The last one makes room.
     ranks: BTreeSet<Rank>,
-    /// Counts how often one has begun to wait.
+    /// The peers of handshakes that functions are deciding about, and how many
+    /// each has.
+    deciding: BTreeSet<(usize, IpAddr)>,
+    /// Counts how often one has begun to wait or to be decided about.
     number: u64,
     /// The next one that waits is closed: there was none when its place was
     /// needed.
@@ -45,6 +61,8 @@ struct Peer {
     connections: u32,
     /// Keys of [`State::waiting`], oldest first.
     waiting: BTreeSet<u64>,
+    /// Handshakes that a function is deciding about, oldest first.
+    deciding: BTreeMap<u64, Arc<Notify>>,
 }
 
 /// How many of a peer wait, and since when its oldest does.
@@ -53,6 +71,7 @@ type Rank = (usize, Reverse<u64>, IpAddr);
 #[derive(Debug)]
 struct Waiting {
     peer: IpAddr,
+    since: Instant,
     slot: Arc<Signal>,
 }
 
@@ -83,6 +102,14 @@ pub(crate) struct Slot {
     place: Mutex<Option<OwnedSemaphorePermit>>,
 }
 
+/// A handshake that a function is deciding about, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Deciding<'a> {
+    slot: &'a Slot,
+    number: u64,
+    displaced: Arc<Notify>,
+}
+
 // === impl Requests ===
 
 impl Requests {
@@ -92,6 +119,12 @@ impl Requests {
             most: places,
             state: Mutex::default(),
         })
+    }
+
+    /// Closes one that has been silent for [`SILENCE`], as if its place were
+    /// needed: its file is.
+    pub(crate) fn close_silent(&self) {
+        self.state.lock().close_silent();
     }
 
     /// Places that are taken.
@@ -110,7 +143,7 @@ impl Requests {
         let place = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => {
-                self.state.lock().make_room();
+                self.state.lock().make_room(peer);
                 let place = Arc::clone(&self.places).acquire_owned().await;
                 place.expect("the semaphore is never closed")
             }
@@ -147,14 +180,46 @@ impl State {
     }
 
     /// Closes the oldest that waits of the peer that has most of them, or the
-    /// next that waits.
-    fn make_room(&mut self) {
+    /// next that waits. That may be one that is refused for this.
+    fn make_room(&mut self, newcomer: IpAddr) {
         let oldest = self.ranks.last().map(|(_, oldest, _)| oldest.0);
         self.wanted = !oldest.is_some_and(|number| self.close(number));
+        if self.wanted {
+            self.displace(newcomer);
+        }
+    }
+
+    /// Refuses the newest handshake of the peer that has most of them, if that
+    /// leaves it as many as the newcomer's peer has then.
+    fn displace(&mut self, newcomer: IpAddr) {
+        let Some((most, peer)) = self.deciding.last().copied() else {
+            return;
+        };
+        let has = self.peers.get(&newcomer);
+        if most <= has.map_or(0, |entry| entry.connections as usize) + 1 {
+            return;
+        }
+        let mut newest = None;
+        self.change(peer, |entry| newest = entry.deciding.pop_last());
+        if let Some((_, displaced)) = newest {
+            displaced.notify_one();
+        }
+    }
+
+    /// The same, if that one has been silent for long enough: a request may be on
+    /// its way.
+    fn close_silent(&mut self) {
+        let oldest = self.ranks.last().map(|(_, oldest, _)| oldest.0);
+        let waiting = oldest.and_then(|number| Some((number, self.waiting.get(&number)?)));
+        if let Some((number, waiting)) = waiting
+            && waiting.since.elapsed() >= SILENCE
+        {
+            self.close(number);
+        }
     }
 
     fn close(&mut self, number: u64) -> bool {
-        let Some(Waiting { peer, slot }) = self.waiting.remove(&number) else {
+        let Some(Waiting { peer, slot, .. }) = self.waiting.remove(&number) else {
             return false;
         };
         *slot.standing.lock() = Standing::Gone;
@@ -169,7 +234,8 @@ impl State {
         let number = self.number;
         *slot.standing.lock() = Standing::Waits(number);
         let slot = Arc::clone(slot);
-        self.waiting.insert(number, Waiting { peer, slot });
+        let since = Instant::now();
+        self.waiting.insert(number, Waiting { peer, since, slot });
         self.change(peer, |entry| _ = entry.waiting.insert(number));
         if std::mem::take(&mut self.wanted) {
             self.close(number);
@@ -196,9 +262,9 @@ impl State {
     /// connections is not kept.
     fn change(&mut self, peer: IpAddr, change: impl FnOnce(&mut Peer)) {
         let entry = self.peers.entry(peer).or_default();
-        let before = entry.rank(peer);
+        let (before, decided) = (entry.rank(peer), entry.deciding.len());
         change(entry);
-        let after = entry.rank(peer);
+        let (after, deciding) = (entry.rank(peer), entry.deciding.len());
         if entry.connections == 0 {
             self.peers.remove(&peer);
         }
@@ -206,6 +272,12 @@ impl State {
             self.ranks.remove(&before);
         }
         self.ranks.extend(after);
+        if decided != deciding {
+            self.deciding.remove(&(decided, peer));
+            if deciding > 0 {
+                self.deciding.insert((deciding, peer));
+            }
+        }
     }
 }
 
@@ -240,6 +312,22 @@ impl Slot {
         }
     }
 
+    /// A function begins to decide about its handshake.
+    pub(crate) fn decide(&self) -> Deciding<'_> {
+        let displaced = Arc::<Notify>::default();
+        let mut state = self.requests.state.lock();
+        state.number += 1;
+        let number = state.number;
+        let signal = Arc::clone(&displaced);
+        state.change(self.peer, |entry| _ = entry.deciding.insert(number, signal));
+        drop(state);
+        Deciding {
+            slot: self,
+            number,
+            displaced,
+        }
+    }
+
     /// Waits until its place is needed by another one.
     pub(crate) async fn closed(&self) {
         self.signal.closed.notified().await;
@@ -265,6 +353,24 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+// === impl Deciding ===
+
+impl Deciding<'_> {
+    /// Waits until its place is needed by another peer.
+    pub(crate) async fn displaced(&self) {
+        self.displaced.notified().await;
+    }
+}
+
+impl Drop for Deciding<'_> {
+    fn drop(&mut self) {
+        let mut state = self.slot.requests.state.lock();
+        state.change(self.slot.peer, |entry| {
+            entry.deciding.remove(&self.number);
+        });
     }
 }
 
@@ -364,6 +470,48 @@ mod tests {
         let _fourth = enter(&requests, 1, 2).unwrap();
         drop((first, second));
         assert_eq!(requests.state.lock().peers[&peer(1)].connections, 1);
+    }
+
+    #[test]
+    fn the_peer_that_has_most_handshakes_loses_its_newest_to_one_that_has_fewer() {
+        let requests = Requests::new(5);
+        let slots = [1, 1, 1, 2, 2].map(|last| enter(&requests, last, 0).unwrap());
+        slots.iter().for_each(Slot::begin);
+        let deciding = slots.each_ref().map(Slot::decide);
+        let displaced = || {
+            let of = |it: &Deciding<'_>| it.displaced().now_or_never().is_some();
+            deciding.iter().position(of)
+        };
+        // With one more, the second peer has as many as the first one is left.
+        let mut third = Box::pin(requests.enter(peer(2), 0));
+        assert!(third.as_mut().now_or_never().is_none());
+        assert_eq!(displaced(), None, "it would have more than it leaves");
+        drop(third);
+        let mut third = Box::pin(requests.enter(peer(3), 0));
+        assert!(third.as_mut().now_or_never().is_none());
+        assert_eq!(displaced(), Some(2));
+        // Answered, it makes room.
+        slots[2].end();
+        assert!(is_closed(&slots[2]));
+        drop(deciding);
+        drop(slots);
+        drop(third.now_or_never().unwrap().unwrap());
+        let state = requests.state.lock();
+        assert!(state.peers.is_empty() && state.deciding.is_empty());
+    }
+
+    #[test]
+    fn one_that_was_decided_about_is_not_displaced_by_what_came_too_late() {
+        let requests = Requests::new(2);
+        let slots = [1, 1].map(|last| enter(&requests, last, 0).unwrap());
+        slots.iter().for_each(Slot::begin);
+        let first = slots[0].decide();
+        let second = slots[1].decide();
+        assert!(requests.enter(peer(2), 0).now_or_never().is_none());
+        drop((first, second));
+        // Its next handshake is another one.
+        let again = slots[1].decide();
+        assert!(again.displaced().now_or_never().is_none());
     }
 
     #[test]

@@ -63,6 +63,10 @@ pub(crate) enum Refusal {
     Attached,
     #[error("the host has {}: try again later", .0.words())]
     HostReached(Reached),
+    #[error(
+        "the host has too many handshakes to decide, most of them of this peer: try again later"
+    )]
+    Requests,
     #[error("the host is shutting down: try again")]
     Draining,
     #[error("the function failed: {}", .0.reason())]
@@ -106,6 +110,7 @@ impl Refusal {
             Self::HostReached(Reached::Connections) => "host_connections",
             Self::HostReached(Reached::PeerConnections) => "host_peer_connections",
             Self::HostReached(Reached::PeerHandshakes) => "host_peer_handshakes_per_second",
+            Self::Requests => "requests",
             Self::Draining => "draining",
             Self::Fault(fault) => fault.label(),
             Self::Answer(_) => "bad_answer",
@@ -128,6 +133,7 @@ impl Refusal {
             | Self::NotDeployed
             | Self::BackedOff(_)
             | Self::Attached
+            | Self::Requests
             | Self::Draining
             | Self::HostReached(Reached::Connections) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Reached(_) | Self::HostReached(_) => StatusCode::TOO_MANY_REQUESTS,
@@ -167,6 +173,7 @@ impl Refusal {
             Self::Full
             | Self::NotDeployed
             | Self::Attached
+            | Self::Requests
             | Self::Draining
             | Self::Reached(_)
             | Self::HostReached(_) => {

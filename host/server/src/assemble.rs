@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use openline_core::config::{Config, ConfigError, FunctionConfig};
+use openline_core::escape::Escaped;
 use openline_core::limits::FunctionLimits;
 use openline_core::units::ByteSize;
 use openline_engine::LoadError;
@@ -249,6 +250,9 @@ pub(crate) fn explain(error: StartError, config: &Config, source: &Source) -> an
     ConfigFault(errors.collect::<Vec<_>>().join("\n")).into()
 }
 
+/// What a path has at most on Linux.
+const PATH_BYTES_MAX: usize = 4096;
+
 fn blame(
     function: &FunctionConfig,
     component: &Path,
@@ -262,7 +266,8 @@ fn blame(
     format!(
         "{place}function `{}`: {}: {error}\n  hint: {hint}",
         function.name,
-        component.display()
+        // The configuration's word, which may have several lines.
+        Escaped::new(&component.display().to_string(), PATH_BYTES_MAX)
     )
 }
 

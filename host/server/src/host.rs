@@ -136,6 +136,7 @@ pub(crate) async fn serve_with(
     accepting.abort();
     tidying.abort();
     drop(front);
+    host.deployer.leave();
     Ok(())
 }
 

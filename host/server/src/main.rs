@@ -13,10 +13,13 @@ mod host;
 mod memory;
 mod signal;
 mod telemetry;
+mod threads;
 mod watchdog;
 
 use std::io::ErrorKind;
+use std::num::NonZero;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::Parser;
 use openline_engine::compiler;
@@ -136,12 +139,29 @@ fn host(command: Command, log: Option<&str>) -> anyhow::Result<()> {
     })
 }
 
-fn runtime() -> std::io::Result<Runtime> {
-    tokio::runtime::Builder::new_multi_thread()
+/// Threads for what blocks: reading files and states, hashing, starting a
+/// compiler. Each is short, and what finds no thread waits for one.
+const BLOCKING_THREADS_MAX: usize = 64;
+
+/// Threads of a host besides its workers: the epoch, the store, two of the log,
+/// probes, two of the watchdog, and one that blocks.
+const OTHER_THREADS: usize = 8;
+
+fn runtime() -> anyhow::Result<Runtime> {
+    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
+    // tokio would panic, or hang with half of its workers.
+    threads::are_to_be_had(workers + OTHER_THREADS)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .max_blocking_threads(BLOCKING_THREADS_MAX)
+        // tokio panics when it needs a first thread that blocks and the system
+        // has none. As long as there is one, work waits for it.
+        .thread_keep_alive(Duration::from_secs(u32::MAX.into()))
         .thread_name(watchdog::WORKER)
         .on_thread_park(memory::before_parking)
-        .build()
+        .build()?;
+    drop(runtime.spawn_blocking(|| {}));
+    Ok(runtime)
 }
 
 fn run(runtime: Runtime, command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

@@ -1,9 +1,9 @@
 //! Greets every connection and sends its messages back after a moment.
 //!
-//! One value of the type that is exported serves many connections: while one
-//! call awaits, others run, so what changes belongs into a `Cell` or
-//! `RefCell`. It is a cache: the host may drop it whenever no call is in
-//! flight. What must not be lost belongs into the connection's attachment.
+//! One value of the exported type serves many connections. While one call
+//! awaits, others run, so keep mutable data in a `Cell` or `RefCell`. The value
+//! is a cache: the host may drop it whenever no call is in flight. Keep what
+//! you can't lose in the connection's attachment.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -13,19 +13,19 @@ use openline_sdk::time::sleep;
 
 #[derive(Default)]
 struct Later {
-    /// Messages that have arrived and were not sent back yet.
+    /// Messages that have arrived and are not sent back yet.
     waiting: Cell<u32>,
 }
 
 impl AsyncHandler for Later {
-    /// The connection is open; nothing has been received yet.
+    /// The connection is open; no message has arrived yet.
     async fn open(&self, connection: &Connection) {
         let waiting = self.waiting.get();
         connection.send(format!("hello, {waiting} messages are waiting"));
     }
 
-    /// A message has arrived, text or binary. The next one of this connection
-    /// is delivered when this call has returned; others do not wait for it.
+    /// A message has arrived, text or binary. The next message of this
+    /// connection waits until this call returns; other connections do not.
     async fn message(&self, connection: &Connection, message: Message) {
         self.waiting.set(self.waiting.get() + 1);
         sleep(Duration::from_millis(100)).await;
@@ -33,7 +33,7 @@ impl AsyncHandler for Later {
         connection.send(message);
     }
 
-    /// The connection has ended, whoever ended it.
+    /// The connection has ended; `_origin` says which side ended it.
     async fn close(&self, _connection: &Connection, _info: CloseInfo, _origin: CloseOrigin) {}
 }
 

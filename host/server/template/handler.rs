@@ -1,8 +1,8 @@
 //! Greets every connection by its name and sends its messages back.
 //!
-//! One value of the type that is exported serves many connections, one call at
-//! a time. It is a cache: the host may drop it whenever no call is in flight.
-//! What must not be lost belongs into the connection's attachment.
+//! One value of the exported type serves many connections, one call at a time.
+//! It is a cache: the host may drop it whenever no call is in flight. Keep what
+//! you can't lose in the connection's attachment.
 
 use openline_sdk::prelude::*;
 
@@ -10,7 +10,7 @@ use openline_sdk::prelude::*;
 struct Greeter;
 
 impl Handler for Greeter {
-    /// Decides about a connection: here it has to say who it is, in the query.
+    /// Decides whether to accept a connection: here the query must have a name.
     fn upgrade(&mut self, request: &UpgradeRequest) -> Result<Acceptance, Rejection> {
         match request.query("name") {
             Some(name) => Ok(Acceptance::new().attachment(name.as_bytes())),
@@ -21,7 +21,7 @@ impl Handler for Greeter {
         }
     }
 
-    /// The connection is open; nothing has been received yet.
+    /// The connection is open; no message has arrived yet.
     fn open(&mut self, connection: &Connection) {
         let attachment = connection.attachment();
         let name = String::from_utf8_lossy(&attachment);
@@ -33,13 +33,13 @@ impl Handler for Greeter {
         connection.send(message);
     }
 
-    /// The connection has ended, whoever ended it.
+    /// The connection has ended; `_origin` says which side ended it.
     fn close(&mut self, _connection: &Connection, _info: CloseInfo, _origin: CloseOrigin) {}
 }
 
 openline_sdk::export!(Greeter);
 
-/// What needs no connection can be tested without a host: `cargo test`.
+/// `cargo test` tests code that needs no connection, without a host.
 #[cfg(test)]
 mod tests {
     use super::*;

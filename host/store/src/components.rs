@@ -19,7 +19,7 @@ use sha2::{Digest as _, Sha256};
 use crate::error::StoreError;
 
 /// How the name of a file ends that is not whole yet.
-const UNFINISHED: &str = ".unfinished";
+pub(crate) const UNFINISHED: &str = ".unfinished";
 
 /// Where components are.
 #[derive(Debug)]

@@ -4,7 +4,7 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use redb::backends::FileBackend;
@@ -12,6 +12,7 @@ use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend};
 
 use crate::backend::{Overlay, Shared};
 use crate::error::OpenError;
+use crate::file::{Found, Place};
 use crate::tables;
 
 /// The newest format of the tables that this release knows. It is raised when
@@ -25,7 +26,7 @@ const CACHE_BYTES: usize = 64 << 20;
 /// Where the database is.
 #[derive(Debug)]
 pub(crate) enum Medium {
-    File(PathBuf),
+    File(Place),
     Shared(Arc<dyn StorageBackend>),
 }
 
@@ -55,7 +56,7 @@ impl Held {
 impl Medium {
     fn path(&self) -> &Path {
         match self {
-            Self::File(path) => path.parent().unwrap_or(path),
+            Self::File(place) => place.folder(),
             Self::Shared(_) => Path::new(""),
         }
     }
@@ -71,10 +72,22 @@ impl Medium {
         })
     }
 
+    /// Why what was opened is not in its place any more, if it is not.
+    pub(crate) fn is_lost(&self) -> Option<String> {
+        match self {
+            Self::File(place) => place.is_lost(),
+            Self::Shared(_) => None,
+        }
+    }
+
     /// Opens it again, after it has failed.
     pub(crate) fn writable(&self) -> Result<Database, DatabaseError> {
         match self {
-            Self::File(path) => builder().open(path),
+            Self::File(place) => match place.is_lost() {
+                // A write to it would be lost, and one to another file is not asked for.
+                Some(reason) => Err(storage(io::Error::other(reason))),
+                None => builder().open(place.path()),
+            },
             Self::Shared(shared) => builder().create_with_backend(Shared(shared.clone())),
         }
     }
@@ -82,8 +95,9 @@ impl Medium {
     /// Opens it only to be read.
     pub(crate) fn readable(&self) -> Result<Database, DatabaseError> {
         let below: Box<dyn StorageBackend> = match self {
-            Self::File(path) => {
-                let file = OpenOptions::new().read(true).open(path).map_err(storage)?;
+            Self::File(place) => {
+                let mut options = OpenOptions::new();
+                let file = options.read(true).open(place.path()).map_err(storage)?;
                 Box::new(FileBackend::new(file)?)
             }
             Self::Shared(shared) => Box::new(Shared(shared.clone())),
@@ -92,12 +106,40 @@ impl Medium {
     }
 
     fn checked(&self) -> Result<Database, OpenError> {
-        let wrong = |error| OpenError::database(self.path(), error);
-        self.refuse_newer()?;
-        let database = match self {
-            Self::File(path) => builder().create(path).map_err(wrong)?,
-            Self::Shared(_) => self.writable().map_err(wrong)?,
+        let Self::File(place) = self else {
+            return self.prepared(self.writable());
         };
+        let lock = place.lock()?;
+        let database = match place.look()? {
+            Found::Something => {
+                self.refuse_newer(place)?;
+                self.prepared(builder().open(place.path()))?
+            }
+            Found::Nothing => self.make(place)?,
+        };
+        place
+            .note()
+            .map_err(|error| OpenError::io(self.path(), error))?;
+        drop(lock);
+        Ok(database)
+    }
+
+    /// Makes the file; it is in its place when it is whole.
+    fn make(&self, place: &Place) -> Result<Database, OpenError> {
+        let wrong = |error| OpenError::io(self.path(), error);
+        let unfinished = place.unfinished();
+        match std::fs::remove_file(&unfinished) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(wrong(error)),
+            _ => {}
+        }
+        let database = self.prepared(builder().create(&unfinished))?;
+        place.finish().map_err(wrong)?;
+        Ok(database)
+    }
+
+    /// Checks a database that was opened, and makes its tables if it has none.
+    fn prepared(&self, opened: Result<Database, DatabaseError>) -> Result<Database, OpenError> {
+        let database = opened.map_err(|error| OpenError::database(self.path(), error))?;
         let format = tables::format(&database).map_err(|error| self.fault(error))?;
         self.check_format(format)?;
         if format.is_none() {
@@ -109,14 +151,8 @@ impl Medium {
 
     /// Looks at the format without writing anything. What was not closed in
     /// order cannot be looked at so; then it is mended first.
-    fn refuse_newer(&self) -> Result<(), OpenError> {
-        let Self::File(path) = self else {
-            return Ok(());
-        };
-        if std::fs::metadata(path).map_or(0, |found| found.len()) == 0 {
-            return Ok(());
-        }
-        let database = match builder().open_read_only(path) {
+    fn refuse_newer(&self, place: &Place) -> Result<(), OpenError> {
+        let database = match builder().open_read_only(place.path()) {
             Ok(database) => database,
             Err(DatabaseError::RepairAborted) => return Ok(()),
             Err(error) => return Err(OpenError::database(self.path(), error)),

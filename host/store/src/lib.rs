@@ -14,6 +14,7 @@ mod backend;
 mod components;
 mod database;
 mod error;
+mod file;
 mod store;
 mod tables;
 mod writer;

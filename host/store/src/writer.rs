@@ -76,14 +76,28 @@ pub(crate) fn run(shared: &Arc<Shared>, mut queue: mpsc::Receiver<Operation>) {
 
 impl Shared {
     fn write(&self, batch: Vec<Operation>) {
-        let writable = matches!(*self.database.read(), Held::Writable(_));
-        if self.failed.swap(false, Ordering::AcqRel) || !writable {
-            self.open_again();
-        }
         let (work, done): (Vec<_>, Vec<_>) = batch
             .into_iter()
             .map(|operation| (operation.work, operation.done))
             .unzip();
+        let mut answer = self.unless_lost();
+        if answer.is_ok() {
+            answer = self.try_write(work);
+            // A file that is not in its place any more goes with the process,
+            // and so does what was just written into it.
+            answer = answer.and_then(|()| self.unless_lost());
+        }
+        for done in done {
+            // The asker may have gone.
+            let _ = done.send(answer.clone());
+        }
+    }
+
+    fn try_write(&self, work: Vec<Work>) -> Result<(), StoreError> {
+        let writable = matches!(*self.database.read(), Held::Writable(_));
+        if self.failed.swap(false, Ordering::AcqRel) || !writable {
+            self.open_again();
+        }
         let written = match &*self.database.read() {
             Held::Writable(database) => {
                 // redb may panic over what was changed by somebody else.
@@ -94,7 +108,7 @@ impl Shared {
             }
             _ => Err(Failed::Before),
         };
-        let answer = match written {
+        match written {
             Ok(()) => {
                 if self.trouble.lock().take().is_some() {
                     tracing::info!("the data directory can be written to again");
@@ -107,10 +121,17 @@ impl Shared {
                 Err(error)
             }
             Err(Failed::Before) => Err(self.unavailable()),
-        };
-        for done in done {
-            // Who asked may have gone.
-            let _ = done.send(answer.clone());
+        }
+    }
+
+    /// That the database's file is where it was opened.
+    fn unless_lost(&self) -> Result<(), StoreError> {
+        match self.medium.is_lost() {
+            Some(reason) => {
+                self.in_trouble(reason);
+                Err(self.unavailable())
+            }
+            None => Ok(()),
         }
     }
 

@@ -158,7 +158,7 @@ fn hint_for(message: &str) -> String {
     if message.starts_with("invalid type") || message.starts_with("invalid value") {
         return "`openline limits` lists every limit with its unit and its default".into();
     }
-    "the file is TOML, as in the README's configuration chapter".into()
+    "the file is TOML, as in docs/reference/configuration.md".into()
 }
 
 /// serde lists the known keys behind the unknown one: the first word in

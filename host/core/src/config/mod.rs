@@ -25,6 +25,7 @@ pub use triggers::TRIGGERS_MAX;
 
 use crate::auto_response::AutoResponse;
 use crate::deployment::Migration;
+use crate::escape::Escaped;
 use crate::limits::{FunctionLimits, InstancePolicy, Row};
 use crate::name::{AliasName, FunctionName};
 use crate::route::Route;
@@ -35,6 +36,10 @@ pub const TABLES: [(&str, &[Row]); 3] = [
     ("[function.limit]", FunctionLimits::ROWS),
     ("[function.instance]", InstancePolicy::ROWS),
 ];
+
+/// Of an error's text that holds a part of the file: what a terminal shows on a
+/// few lines.
+const MESSAGE_BYTES_MAX: usize = 1024;
 
 /// All that a host is told when it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -159,7 +164,8 @@ impl fmt::Display for ConfigError {
         if self.line > 0 {
             write!(f, "line {}: ", self.line)?;
         }
-        write!(f, "{}", self.message)?;
+        // It may hold a key or a value of the file, which may hold line ends.
+        write!(f, "{}", Escaped::new(&self.message, MESSAGE_BYTES_MAX))?;
         if !self.source.is_empty() {
             write!(f, "\n  {}", self.source)?;
         }

@@ -15,83 +15,89 @@ const DAY: u64 = 24 * 60 * 60 * SECOND;
 limits! {
     /// How the host listens, and its own bounds.
     pub struct ServerConfig, ServerConfigWritten, ServerConfigMaximum, takes effect NextStart {
-        /// Connections of all functions. Under the usual hard limit of open
-        /// files of 2^20 and, at 6 KiB each, 400 MB when all are idle.
+        /// Connections of all functions. This stays below the usual hard limit
+        /// of 2^20 open files; at 6 KiB each, all of them idle take 400 MB.
         connections: Count = 65_536, 1 => 10_000_000, effect NewConnections; "503"
-        /// TCP connections that are not upgraded, beside `connections`: page,
-        /// probes, handshakes that are being decided or refused.
-        requests: Count = 4_096, 1 => 1_000_000; "of the peer that has most waiting for a request, the oldest is closed; while none waits, peers wait in the kernel's backlog"
-        /// Of those, from one peer address (IPv6: from one /64 network): half,
-        /// so that one address, also a proxy's, leaves the rest to others. More
-        /// than half of `requests` counts as half.
-        peer_requests: Count = 2_048, 1 => 1_000_000, or none, effect NewConnections; "the peer's that has waited for longest is closed, or else the new one"
+        /// TCP connections that are not upgraded, in addition to `connections`:
+        /// the page, probes, handshakes that are being decided or refused.
+        requests: Count = 4_096, 1 => 1_000_000; "the peer with the most TCP connections that wait for a request loses its oldest; while none waits, the peer with the most handshakes that are being decided loses its newest with 503, unless the new peer has as many; else peers wait in the kernel's backlog"
+        /// The part of `requests` that one peer address may use (IPv6: one /64
+        /// network). Half, so that one address, even a proxy's, leaves the rest
+        /// to others. More than half of `requests` counts as half.
+        peer_requests: Count = 2_048, 1 => 1_000_000, or none, effect NewConnections; "the peer's TCP connection that has waited longest is closed; if none waits, the new one is"
         /// Connections from one peer address (IPv6: from one /64 network).
-        /// None: behind a load balancer all come from one.
+        /// None, because behind a load balancer all come from one address.
         peer_connections: Count = 0, 1 => 10_000_000, or none, effect NewConnections; "429"
-        /// Handshakes that one peer address may begin in a second, a second's
-        /// worth at once. None, for the same reason.
+        /// Handshakes that one peer address may begin in a second; a second's
+        /// worth may come at once. None, for the same reason.
         peer_handshakes_per_second: Count = 0, 1 => 1_000_000, or none, effect NewConnections; "429"
-        /// What may wait to be written to all connections together: an eighth
-        /// of a small server. What fits into 4 KiB a connection is not counted.
-        /// A function beside others takes no more than it leaves free.
+        /// Bytes that may wait to be written to all connections together: an
+        /// eighth of a small server's memory. The first 4 KiB of each
+        /// connection are not counted. A function that shares the host takes no
+        /// more than it leaves free.
         outbox_bytes: Bytes = GIB, MIB => 1024 * GIB; "each function's `outbox_overflow`"
-        /// What attachments, tags, alarms and automatic answers of all
-        /// connections take together: 4 KiB for each of 65,536. A function
-        /// beside others takes no more than it leaves free.
+        /// Bytes of all connections' attachments, tags, alarms and automatic
+        /// responses together: 4 KiB for each of 65,536 connections. A function
+        /// that shares the host takes no more than it leaves free.
         attached_bytes: Bytes = 256 * MIB, KIB => 1024 * GIB; "an error to the function; 503 in `upgrade`"
-        /// What functions keep in the data directory together: states and
-        /// durable alarms. What a small disk has room for. A function beside
-        /// others takes no more than it leaves free.
+        /// Bytes that functions keep in the data directory together: states and
+        /// durable alarms. A small disk has room for this much. A function that
+        /// shares the host takes no more than it leaves free.
         stored_bytes: Bytes = GIB, KIB => 1024 * GIB; "an error to the function"
         /// Alarms of all functions that belong to no connection: 100 bytes
-        /// each. A function beside others takes no more than it leaves free.
+        /// each. A function that shares the host takes no more than it leaves
+        /// free.
         alarms: Count = 100_000, 0 => 10_000_000; "an error to the function"
-        /// Versions of one function that are kept: the last ones, to go back to.
-        versions: Count = 50, 1 => 10_000, effect AtOnce; "the oldest that no alias and no connection has is removed"
+        /// Versions of one function that the host keeps, so that you can go
+        /// back to them.
+        versions: Count = 50, 1 => 10_000, effect AtOnce; "the oldest version without an alias and without connections is removed"
         /// Instances of all functions together: 100,000 connections at the
-        /// default concurrency. Each has address space reserved, 8 GiB in each
-        /// of up to four engines, and there are 128 TiB of it. One with more
-        /// than 2 memories or 4 tables counts as several.
+        /// default concurrency. Each instance reserves 8 GiB of address space
+        /// in each of up to four engines, and there are 128 TiB. An instance
+        /// with more than 2 memories or 4 tables, or an asynchronous one that is
+        /// composed of several components, counts as several.
         instances: Count = 1_000, 1 => 3_000; "503; 1013 for an open connection"
-        /// The file of a component. JavaScript runtimes make 12 MiB; what is
-        /// larger takes minutes to compile.
+        /// The file of a component. One with a JavaScript runtime has 12 MiB;
+        /// larger ones take minutes to compile.
         component_bytes: Bytes = 64 * MIB, KIB => GIB; "the component is refused"
         /// Compiling one component: thirty times what a JavaScript runtime
         /// takes.
         compile_timeout: Time = 60 * SECOND, 100 => DAY; "the component is refused"
         /// Address space of the process that compiles one component. A
         /// JavaScript runtime takes 1 GiB, half of it only reserved; a function
-        /// in Rust or C as good as nothing beside what all need.
+        /// in Rust or C adds almost nothing to what every compilation needs.
         compile_memory_bytes: Bytes = 2 * GIB, 512 * MIB => 1024 * GIB; "the component is refused"
-        /// Components that are compiled at once; each takes all cores for a
-        /// part of its time, and the host has connections to serve meanwhile.
+        /// Components that are compiled at once. Each compilation uses all
+        /// cores for part of its time, and the host has connections to serve
+        /// meanwhile.
         compilations: Count = 1, 1 => 64; "the next one waits"
-        /// What compiled components take on disk: of a hundred releases of a
-        /// function in Rust or C, or of twenty in JavaScript.
-        cache_bytes: Bytes = GIB, MIB => 1024 * GIB; "those that were not needed for the longest time are removed"
-        /// How long to wait for a request's head, and between requests. A slow
-        /// mobile network needs a few seconds; a peer that trickles its head
-        /// is given no more.
-        request_timeout: Time = 10 * SECOND, 1 => DAY, effect NewConnections; "408 or the end of the stream"
-        /// How long a connection that is to end has for it: the rest of its
-        /// outbox, and the peer's answer to the close frame. A round trip on a
-        /// bad network, several times over.
+        /// Compiled components on disk: a hundred releases of a function in
+        /// Rust or C, or twenty in JavaScript.
+        cache_bytes: Bytes = GIB, MIB => 1024 * GIB; "those not needed for the longest time are removed"
+        /// How long the host waits for a request's head, and between requests.
+        /// A slow mobile network needs a few seconds; a peer that sends its
+        /// head byte by byte gets no more.
+        request_timeout: Time = 10 * SECOND, 1 => DAY, effect NewConnections; "408, or the stream ends"
+        /// How long an ending connection has to write the rest of its outbox
+        /// and to receive the peer's answer to the close frame: several round
+        /// trips on a bad network.
         close_timeout: Time = 5 * SECOND, 1 => DAY, effect NewConnections; "the stream ends without the peer's answer"
         /// How long connections have to end after SIGTERM, and instances to
-        /// hibernate: under the 30 s after which orchestrators kill.
+        /// hibernate: less than the 30 s after which orchestrators kill. With
+        /// less than `hibernate_timeout`, instances still have that.
         drain_timeout: Time = 20 * SECOND, 0 => DAY, effect AtOnce; "the process ends with connections open"
-        /// How many connections are closed in a second while the host drains,
-        /// so that their peers do not all come back to the next host at once.
-        /// More when `drain_timeout` would not suffice.
+        /// How many connections a draining host closes in a second, so that
+        /// their peers do not all reach the next host at once. The host closes
+        /// more if it would otherwise miss `drain_timeout`.
         drain_connections_per_second: Count = 5_000, 1 => 10_000_000, effect AtOnce; "the next ones wait"
-        /// How long all threads that serve may make no progress, time in which
-        /// they wait for a CPU not counted. A thread is busy with one thing
-        /// for milliseconds, or for a second where a guest first fills a
-        /// gigabyte; no hiccup of a machine lasts ten seconds.
-        watchdog_timeout: Time = 10 * SECOND, SECOND => DAY, effect AtOnce; "the host says so with stacks, and `/.openline/live` says 503"
-        /// The same, after which the process ends. None: a host that nothing
-        /// starts again would only lose its connections earlier, and what can
-        /// be learnt from a process that hangs.
+        /// How long all serving threads may make no progress; time in which
+        /// they wait for a CPU does not count. One task keeps a thread busy for
+        /// milliseconds, or for a second when a guest first fills a gigabyte;
+        /// no hiccup of a machine lasts ten seconds.
+        watchdog_timeout: Time = 10 * SECOND, SECOND => DAY, effect AtOnce; "the host logs it with stacks, and `/.openline/live` says 503"
+        /// How long the same may last before the process ends. None, because
+        /// without a supervisor the host would only lose its connections
+        /// sooner, and with them what can be learnt from a hanging process.
         watchdog_exit_timeout: Time = 0, SECOND => DAY, or none, effect AtOnce; "the process ends with code 70"
     }
     with {

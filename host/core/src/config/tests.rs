@@ -87,6 +87,33 @@ fn a_wrong_unit_is_named() {
 }
 
 #[test]
+fn a_count_that_is_no_number_is_told_what_it_may_be() {
+    let long = format!("\"{}\"", "x".repeat(100));
+    for (value, shown) in [
+        ("\"none\"", "\"none\""),
+        ("\"5\"", "\"5\""),
+        ("5.5", "5.5"),
+        ("-1", "-1"),
+        ("true", "true"),
+        ("[5]", "a TOML array"),
+        (&long, "a TOML string"),
+    ] {
+        let text = format!("[function.instance]\nfaults_in_a_row = {value}\n");
+        let found = errors(&function(&text));
+        let expected =
+            format!("`faults_in_a_row` is {shown} and must be 1 to 1000000, or 0 for none");
+        assert_eq!(found[0].message, expected);
+        assert_eq!(
+            (found[0].hint.as_str(), found.len()),
+            ("the default is 5", 1)
+        );
+    }
+    let found = errors("[maximum.instance]\nfaults_in_a_row = \"none\"\n");
+    let expected = "the maximum of `faults_in_a_row` is \"none\" and must be 1 to 1000000";
+    assert_eq!(found[0].message, expected);
+}
+
+#[test]
 fn all_errors_of_a_file_are_shown_at_once() {
     let text = format!(
         "[server]\nlisten = \"localhost\"\n{}{}",

@@ -6,7 +6,7 @@ use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 use toml::Spanned;
 
 use crate::units::{ByteSize, Period};
@@ -35,7 +35,8 @@ pub struct Row {
 }
 
 /// When a key that has changed takes effect, once the configuration is read
-/// again. What is meant by each is in the README; a test walks all of them.
+/// again. `docs/reference/configuration.md` explains each; a test walks all of
+/// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// For all that happens from then on, also on open connections.
@@ -51,6 +52,9 @@ pub enum Effect {
     /// A bound of other keys: when the key that it bounds does.
     AsBounded,
 }
+
+/// The longest string that is repeated where a number should be.
+const WRITTEN_CHARACTERS_MAX: usize = 40;
 
 /// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,7 +75,8 @@ pub(crate) trait Kind {
     type Value;
     type Written: for<'de> Deserialize<'de>;
     const UNIT: Unit;
-    fn number(written: &Self::Written) -> u64;
+    /// The number; or what was written, which is none.
+    fn number(written: &Self::Written) -> Result<u64, &str>;
     fn value(number: u64) -> Self::Value;
     /// The number that a value was made of.
     fn of(value: &Self::Value) -> u64;
@@ -90,6 +95,33 @@ pub(crate) struct LargeCount;
 #[derive(Debug)]
 pub(crate) struct Time;
 
+/// A count as it is written; or what is there instead, as TOML has it, so that
+/// the error can say what the row allows.
+#[derive(Debug)]
+pub(crate) struct Number(Result<u64, String>);
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let value = toml::Value::deserialize(deserializer)?;
+        let number = value.as_integer().and_then(|it| u64::try_from(it).ok());
+        Ok(Self(number.ok_or_else(|| written(&value))))
+    }
+}
+
+/// What is written, in one short line.
+fn written(value: &toml::Value) -> String {
+    let kind = value.type_str();
+    match value {
+        toml::Value::Integer(number) => number.to_string(),
+        toml::Value::Float(number) => number.to_string(),
+        toml::Value::Boolean(flag) => flag.to_string(),
+        toml::Value::String(text) if text.chars().count() <= WRITTEN_CHARACTERS_MAX => {
+            format!("\"{}\"", text.escape_debug())
+        }
+        _ => format!("a TOML {kind}"),
+    }
+}
+
 /// Finds the value of a row: as written, or the default, or the host's maximum
 /// where that is less.
 pub(crate) fn resolve<K: Kind>(
@@ -107,22 +139,29 @@ pub(crate) fn resolve<K: Kind>(
         return K::value(default);
     };
     let number = K::number(written.get_ref());
-    let none = row.zero_is_none && number == 0;
-    if !none && !(row.least..=row.most).contains(&number) {
-        let (name, unit) = (row.name, row.unit);
-        let (shown, least, most) = (unit.show(number), unit.show(row.least), unit.show(row.most));
-        let zero = if row.zero_is_none {
-            ", or 0 for none"
-        } else {
-            ""
-        };
-        report(
-            written.span(),
-            format!("`{name}` is {shown} and must be {least} to {most}{zero}"),
-            format!("the default is {}", row.show_default()),
-        );
-        return K::value(default);
-    }
+    let fits = |number: u64| {
+        let none = row.zero_is_none && number == 0;
+        none || (row.least..=row.most).contains(&number)
+    };
+    let number = match number {
+        Ok(number) if fits(number) => number,
+        wrong => {
+            let (name, unit) = (row.name, row.unit);
+            let shown = wrong.map_or_else(str::to_owned, |number| unit.show(number));
+            let (least, most) = (unit.show(row.least), unit.show(row.most));
+            let zero = if row.zero_is_none {
+                ", or 0 for none"
+            } else {
+                ""
+            };
+            report(
+                written.span(),
+                format!("`{name}` is {shown} and must be {least} to {most}{zero}"),
+                format!("the default is {}", row.show_default()),
+            );
+            return K::value(default);
+        }
+    };
     if limited(number) != number {
         let (name, unit) = (row.name, row.unit);
         let shown = row.show(number);
@@ -143,21 +182,22 @@ pub(crate) fn maximum<K: Kind>(
     report: Report<'_>,
 ) -> Option<u64> {
     let written = written?;
-    let number = K::number(written.get_ref());
-    if !(row.least.max(1)..=row.most).contains(&number) {
-        let (name, unit) = (row.name, row.unit);
-        let (shown, least) = (unit.show(number), unit.show(row.least.max(1)));
-        report(
-            written.span(),
-            format!(
-                "the maximum of `{name}` is {shown} and must be {least} to {}",
-                unit.show(row.most)
-            ),
-            "leave it out to allow all that is possible".into(),
-        );
-        return None;
-    }
-    Some(number)
+    let wrong = match K::number(written.get_ref()) {
+        Ok(number) if (row.least.max(1)..=row.most).contains(&number) => return Some(number),
+        wrong => wrong,
+    };
+    let (name, unit) = (row.name, row.unit);
+    let shown = wrong.map_or_else(str::to_owned, |number| unit.show(number));
+    let least = unit.show(row.least.max(1));
+    report(
+        written.span(),
+        format!(
+            "the maximum of `{name}` is {shown} and must be {least} to {}",
+            unit.show(row.most)
+        ),
+        "leave it out to allow all that is possible".into(),
+    );
+    None
 }
 
 macro_rules! limits {
@@ -361,8 +401,8 @@ impl Kind for Bytes {
     type Value = usize;
     type Written = ByteSize;
     const UNIT: Unit = Unit::Bytes;
-    fn number(written: &ByteSize) -> u64 {
-        written.0
+    fn number(written: &ByteSize) -> Result<u64, &str> {
+        Ok(written.0)
     }
     fn value(number: u64) -> usize {
         usize::try_from(number).unwrap_or(usize::MAX)
@@ -374,10 +414,10 @@ impl Kind for Bytes {
 
 impl Kind for Count {
     type Value = u32;
-    type Written = u64;
+    type Written = Number;
     const UNIT: Unit = Unit::Count;
-    fn number(written: &u64) -> u64 {
-        *written
+    fn number(written: &Number) -> Result<u64, &str> {
+        written.0.as_ref().copied().map_err(String::as_str)
     }
     fn value(number: u64) -> u32 {
         u32::try_from(number).unwrap_or(u32::MAX)
@@ -389,10 +429,10 @@ impl Kind for Count {
 
 impl Kind for LargeCount {
     type Value = u64;
-    type Written = u64;
+    type Written = Number;
     const UNIT: Unit = Unit::Count;
-    fn number(written: &u64) -> u64 {
-        *written
+    fn number(written: &Number) -> Result<u64, &str> {
+        written.0.as_ref().copied().map_err(String::as_str)
     }
     fn value(number: u64) -> u64 {
         number
@@ -406,8 +446,8 @@ impl Kind for Time {
     type Value = Duration;
     type Written = Period;
     const UNIT: Unit = Unit::Time;
-    fn number(written: &Period) -> u64 {
-        u64::try_from(written.0.as_millis()).unwrap_or(u64::MAX)
+    fn number(written: &Period) -> Result<u64, &str> {
+        Ok(u64::try_from(written.0.as_millis()).unwrap_or(u64::MAX))
     }
     fn value(number: u64) -> Duration {
         Duration::from_millis(number)

@@ -5,7 +5,9 @@
 //! by [`ANSWER_BYTES_MAX`]. It speaks HTTP/1.1 without TLS: who is not on the
 //! host's machine or network makes a tunnel.
 
+use std::error::Error as _;
 use std::fmt;
+use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::str::FromStr;
 use std::task::{Context, Poll};
@@ -64,7 +66,10 @@ pub enum ClientError {
     /// No TCP connection.
     #[error("no connection to {0}: {1}")]
     Connect(AdminUrl, String),
-    /// The stream ended, or what came is not HTTP.
+    /// The stream ended without an answer.
+    #[error("{0} has closed the connection without an answer")]
+    Closed(AdminUrl),
+    /// What came is not HTTP.
     #[error("{0} does not answer as an admin interface does: {1}")]
     Broken(AdminUrl, String),
     /// No answer in time.
@@ -129,6 +134,9 @@ impl ClientError {
         match self {
             Self::Connect(..) => {
                 "is the host running? it says at its start where its admin interface is; `--admin URL` or OPENLINE_ADMIN names it here"
+            }
+            Self::Closed(_) => {
+                "a host that stops does so, and whether it has done what was asked is not known: ask again when it has started; or name the admin interface, as the host says at its start, with `--admin URL` or OPENLINE_ADMIN"
             }
             Self::Broken(..) => {
                 "something else listens there, perhaps the port of connections or one that speaks TLS: name the admin interface, as the host says at its start, with `--admin URL` or OPENLINE_ADMIN"
@@ -226,10 +234,14 @@ impl Client {
         let (mut sender, connection) = opened.map_err(|error| broken(error.to_string()))?;
         let asking = async {
             let answer = sender.send_request(request).await;
-            let (parts, body) = answer.map_err(|error| error.to_string())?.into_parts();
+            let answer = answer.map_err(|error| self.failed(&error))?;
+            let (parts, body) = answer.into_parts();
             let body = Limited::new(body, ANSWER_BYTES_MAX).collect().await;
-            let body = body.map_err(|error| error.to_string())?.to_bytes();
-            Ok::<_, String>((parts.status.as_u16(), body))
+            let body = body.map_err(|error| match error.downcast_ref() {
+                Some(error) => self.failed(error),
+                None => broken(error.to_string()),
+            })?;
+            Ok::<_, ClientError>((parts.status.as_u16(), body.to_bytes()))
         };
         let mut asking = std::pin::pin!(asking);
         let answer = tokio::select! {
@@ -237,7 +249,7 @@ impl Client {
             // It ends first when the host closes behind its answer.
             _ = connection => asking.await,
         };
-        let (status, body) = answer.map_err(broken)?;
+        let (status, body) = answer?;
         if body.is_empty() {
             let body = Value::Null;
             return Ok(Reply { status, body });
@@ -245,6 +257,22 @@ impl Client {
         let body = serde_json::from_slice(&body)
             .map_err(|_| broken(format!("status {status} without JSON")))?;
         Ok(Reply { status, body })
+    }
+
+    /// Why an exchange has failed: at its end, or by what came.
+    fn failed(&self, error: &hyper::Error) -> ClientError {
+        let cause = error.source().and_then(|cause| cause.downcast_ref());
+        let is_cut = cause.is_some_and(|cause: &io::Error| {
+            matches!(
+                cause.kind(),
+                ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
+            )
+        });
+        // Canceled: the connection had ended before the request was sent.
+        if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_cut {
+            return ClientError::Closed(self.url.clone());
+        }
+        ClientError::Broken(self.url.clone(), error.to_string())
     }
 
     fn request(
@@ -324,6 +352,8 @@ impl Body for Pieces {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
     use super::*;
 
     #[test]
@@ -355,6 +385,45 @@ mod tests {
             let error = text.parse::<AdminUrl>();
             assert!(matches!(error, Err(AdminUrlError::Form(_))), "{text}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_host_that_ends_is_told_from_what_is_no_host() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}", listener.local_addr().unwrap());
+        let client = Client::new(url.parse().unwrap(), None);
+        let ask = || Ask {
+            method: "GET",
+            path: "/v1/functions".into(),
+            body: None,
+            timeout: Duration::from_secs(60),
+        };
+        let serving = |said: &'static [u8]| async {
+            let (mut socket, _) = listener.accept().await.unwrap();
+            // Else what it has not read would end the stream otherwise.
+            let _ = socket.read(&mut [0; 1024]).await.unwrap();
+            socket.write_all(said).await.unwrap();
+        };
+        for (said, is_closed) in [
+            (&b""[..], true),
+            (b"HTTP/1.1 200 OK\r\ncontent-le", true),
+            (b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{", true),
+            (b"SSH-2.0-OpenSSH_9.6\r\n", false),
+        ] {
+            let (answered, ()) = tokio::join!(client.ask(ask(), |_| {}), serving(said));
+            let error = answered.unwrap_err();
+            let matches = match &error {
+                ClientError::Closed(_) => is_closed,
+                ClientError::Broken(..) => !is_closed,
+                _ => false,
+            };
+            assert!(matches, "{error:?} of {}", String::from_utf8_lossy(said));
+        }
+        // Without reading: the stream is reset.
+        let resetting = async { drop(listener.accept().await.unwrap()) };
+        let (answered, ()) = tokio::join!(client.ask(ask(), |_| {}), resetting);
+        let error = answered.unwrap_err();
+        assert!(matches!(error, ClientError::Closed(_)), "{error:?}");
     }
 
     #[tokio::test]

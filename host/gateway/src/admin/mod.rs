@@ -7,7 +7,8 @@
 //! `access`, before anything else of a request is looked at. What is deployed,
 //! and how that changes, is the [`Deployer`]'s.
 //!
-//! Bounded by [`CONNECTIONS_MAX`] TCP connections, the host's `request_timeout`
+//! Bounded by [`CONNECTIONS_MAX`] TCP connections, all but [`PROBES_KEPT`] of
+//! which may wait for the workers, the host's `request_timeout`
 //! for heads and for each piece of a body, and a size for every body; of
 //! components and of messages, [`LARGE_BODIES_MAX`] each are read at once.
 
@@ -45,6 +46,9 @@ pub const OPENAPI: &str = include_str!("openapi.json");
 /// TCP connections at once: a few people with a browser, which opens six each,
 /// and a few programs. Further ones wait in the kernel's backlog.
 pub const CONNECTIONS_MAX: usize = 64;
+/// TCP connections that no request to the workers may hold: they are for
+/// probes, which are to be answered while the workers hang.
+pub const PROBES_KEPT: usize = 8;
 /// Components that are in memory at once, each up to the host's
 /// `component_bytes`, from the first byte until they are deployed; and as many
 /// messages. Two, so that one that has stalled does not keep the next one from
@@ -103,6 +107,8 @@ struct Context {
     admin: SocketAddr,
     /// Milliseconds since 1970.
     started: u64,
+    /// Places for requests that wait for the workers.
+    working: Semaphore,
     components: Semaphore,
     messages: Semaphore,
 }
@@ -127,6 +133,7 @@ impl Admin {
             listen: options.listen,
             admin,
             started: now(),
+            working: Semaphore::new(CONNECTIONS_MAX - PROBES_KEPT),
             components: Semaphore::new(LARGE_BODIES_MAX),
             messages: Semaphore::new(LARGE_BODIES_MAX),
         };

@@ -106,6 +106,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Rule(error) => rule(error),
             ChangeError::Load(error) => load(error),
             ChangeError::Probe(_) => (422, "probe"),
+            ChangeError::Stopping => (503, "draining"),
             ChangeError::Store(_) => (503, "store"),
             ChangeError::Missing(_) => (409, "missing"),
         };

@@ -71,6 +71,12 @@ async fn answer(context: &Arc<Context>, request: Request<Incoming>, peer: Socket
     if let Some(answer) = page::probe(&context.gateway, request.uri().path()) {
         return answer;
     }
+    let Ok(_place) = context.working.try_acquire() else {
+        let problem = Problem::new(503, "busy", "the host has too many requests to answer");
+        return problem
+            .hint("try again; where `/.openline/live` says that the host hangs, see its log")
+            .answer();
+    };
     let asked = Arc::clone(context);
     let answering = async move { work(&asked, request, peer).await };
     let mut answering = UntilDropped(context.workers.spawn(answering));

@@ -51,11 +51,12 @@ impl Deployer {
         component: Bytes,
         options: DeployOptions,
     ) -> Result<Prepared, ChangeError> {
+        self.is_open()?;
         let before = self.managed(name).ok();
         let config = new_config(name, before.as_deref(), &options)?;
         let version = self.compile(&config, &component, before.as_deref()).await?;
         if options.probe {
-            self.probe(&config, component.to_vec()).await?;
+            self.probe(&config, component.clone()).await?;
         }
         Ok(Prepared {
             name: name.clone(),
@@ -76,7 +77,7 @@ impl Deployer {
             version,
         } = prepared;
         let name = &name;
-        let _changing = self.inner.changing.lock().await;
+        let _changing = self.turn().await?;
         let before = self.managed(name).ok();
         let config = new_config(name, before.as_deref(), &options)?;
         // It was compiled for what the function was then.
@@ -182,7 +183,7 @@ impl Deployer {
         name: &FunctionName,
         alias: &AliasName,
     ) -> Result<(), ChangeError> {
-        let _changing = self.inner.changing.lock().await;
+        let _changing = self.turn().await?;
         let before = self.managed(name)?;
         if let Some(route) = before.route_to(alias) {
             return Err(ChangeError::Routed(route.to_string()));
@@ -202,7 +203,7 @@ impl Deployer {
         version: &str,
         force: bool,
     ) -> Result<Digest, ChangeError> {
-        let _changing = self.inner.changing.lock().await;
+        let _changing = self.turn().await?;
         let before = self.managed(name)?;
         let version = before.record.find_version(version)?;
         if let Some(prefix) = before
@@ -233,7 +234,7 @@ impl Deployer {
     /// its connections are closed with 1012. Also one that has left the
     /// configuration and would find all of it when it came back.
     pub async fn remove_function(&self, name: &FunctionName) -> Result<(), ChangeError> {
-        let _changing = self.inner.changing.lock().await;
+        let _changing = self.turn().await?;
         let before = self.managed(name).ok();
         if before.as_ref().is_some_and(|before| before.configured) {
             return Err(ChangeError::Configured(name.clone()));
@@ -295,7 +296,7 @@ impl Deployer {
         alias: &AliasName,
         change: impl FnOnce(&mut Deployment) -> Result<(), ChangeError>,
     ) -> Result<AliasView, ChangeError> {
-        let _changing = self.inner.changing.lock().await;
+        let _changing = self.turn().await?;
         let before = self.managed(name)?;
         let mut record = before.record.clone();
         change(&mut record)?;
@@ -371,15 +372,12 @@ impl Deployer {
         component: &Bytes,
         before: Option<&Managed>,
     ) -> Result<Arc<Version>, ChangeError> {
-        let digest = openline_engine::runtime::digest_of(component);
+        let digest = openline_engine::runtime::digest_of(component).await?;
         if let Some(known) = before.and_then(|before| before.versions.get(&digest)) {
             return Ok(Arc::clone(known));
         }
         let commons = self.commons(&config.name);
-        let loading = self
-            .inner
-            .runtime
-            .load(config, component.to_vec(), &commons);
+        let loading = self.inner.runtime.load(config, component.clone(), &commons);
         Ok(loading.await?)
     }
 
@@ -398,7 +396,7 @@ impl Deployer {
 
     /// Asks the function about a connection that nobody wants. What it decides
     /// does not matter, that it decides does.
-    async fn probe(&self, config: &FunctionConfig, component: Vec<u8>) -> Result<(), ChangeError> {
+    async fn probe(&self, config: &FunctionConfig, component: Bytes) -> Result<(), ChangeError> {
         let version = self.inner.runtime.load_alone(config, component).await?;
         let parameters = config.route.parameters().iter();
         let request = UpgradeRequest {

@@ -28,6 +28,7 @@ use openline_engine::alias::Alias;
 use openline_engine::runtime::Runtime;
 use openline_store::Store;
 use parking_lot::RwLock;
+use tokio::sync::{Mutex, MutexGuard};
 
 use crate::gateway::Gateway;
 pub use change::Prepared;
@@ -93,6 +94,10 @@ pub enum ChangeError {
     /// A made-up connection made the function fail.
     #[error("the function fails when it is asked about a connection: {0}")]
     Probe(String),
+    /// The host drains: it would end before it had made the change, or soon
+    /// after.
+    #[error("the host is stopping and takes no more changes")]
+    Stopping,
     /// It could not be written.
     #[error("the change could not be written: {0}")]
     Store(String),
@@ -116,6 +121,7 @@ impl ChangeError {
             Self::Rule(error) => error.hint(),
             Self::Load(error) => error.hint(),
             Self::Probe(_) => "deploy without the probe if `upgrade` needs what a probe has not",
+            Self::Stopping => "ask again when it, or the host in its place, has started",
             Self::Store(_) => "look at the host's data directory and its log",
             Self::Missing(_) => "deploy the component again",
         }
@@ -149,7 +155,7 @@ struct Inner {
     gateway: Arc<Gateway>,
     identities: Identities,
     /// Held while something changes.
-    changing: tokio::sync::Mutex<()>,
+    changing: Mutex<()>,
     state: RwLock<State>,
 }
 
@@ -185,6 +191,21 @@ impl Deployer {
     /// All routes, with the aliases that they lead to.
     pub fn routes(&self) -> Vec<(Route, Arc<Alias>)> {
         start::routes(&self.inner.state.read().functions)
+    }
+
+    /// Waits for the turn of a change, which ends when the guard is dropped.
+    async fn turn(&self) -> Result<MutexGuard<'_, ()>, ChangeError> {
+        let turn = self.inner.changing.lock().await;
+        self.is_open()?;
+        Ok(turn)
+    }
+
+    /// Whether changes are still taken.
+    fn is_open(&self) -> Result<(), ChangeError> {
+        if self.inner.gateway.is_draining() {
+            return Err(ChangeError::Stopping);
+        }
+        Ok(())
     }
 
     fn managed(&self, name: &FunctionName) -> Result<Arc<Managed>, ChangeError> {

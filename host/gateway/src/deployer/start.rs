@@ -248,7 +248,7 @@ impl Making<'_> {
         if let Some(bytes) = bytes {
             let loading = async {
                 let bytes = bytes?;
-                let version = self.load(&config, bytes.to_vec()).await?;
+                let version = self.load(&config, bytes.clone()).await?;
                 Ok((version, bytes))
             };
             let (version, bytes) = match loading.await {
@@ -309,7 +309,7 @@ impl Making<'_> {
                 Some(version) if version.digest() == digest => Arc::clone(version),
                 _ => {
                     let found = match self.store.component(&digest).await? {
-                        Some(bytes) => self.load(&config, bytes.to_vec()).await,
+                        Some(bytes) => self.load(&config, bytes).await,
                         None => Err(LoadError::Host("its component is not there".into())),
                     };
                     match found {
@@ -350,11 +350,11 @@ impl Making<'_> {
     async fn load(
         &mut self,
         config: &FunctionConfig,
-        bytes: Vec<u8>,
+        bytes: Bytes,
     ) -> Result<Arc<Version>, LoadError> {
         let before = self.identities.find(&config.name);
         let started = tokio::time::Instant::now();
-        let digest = openline_engine::runtime::digest_of(&bytes);
+        let digest = openline_engine::runtime::digest_of(&bytes).await?;
         let known = before.and_then(|before| before.versions.get(&digest).cloned());
         // One that was removed is there for its last connections, which are
         // asked to leave: what comes from now on gets another one.

@@ -35,7 +35,7 @@ pub struct FunctionView {
 /// A route of a function, and what it leads to.
 #[derive(Clone, Debug, Serialize)]
 pub struct RouteView {
-    /// As configured: `{name}` for one segment, `{*name}` for the rest.
+    /// As configured: `{name}` stands for one segment.
     pub route: String,
     /// The alias, or the beginning of the digest of a version.
     pub target: String,

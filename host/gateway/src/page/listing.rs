@@ -21,7 +21,7 @@ pub(crate) struct Listing {
 pub(crate) struct FunctionEntry {
     /// Unique within the listing: the page keeps its forms by it.
     pub(crate) name: String,
-    /// As configured: `{name}` for one segment, `{*name}` for the rest of the path.
+    /// As configured: `{name}` stands for one segment.
     pub(crate) route: String,
     /// Which of the two handler interfaces it exports.
     pub(crate) handler: HandlerForm,

@@ -38,7 +38,7 @@ pub(crate) fn run(arguments: &LimitsArguments) -> anyhow::Result<()> {
         }
         let head = if arguments.markdown {
             format!(
-                "**`{table}`**\n\n| key | default | takes effect | past it | what and why |\n| --- | --- | --- | --- | --- |"
+                "## `{table}`\n\n| key | default | takes effect | past it | what and why |\n| --- | --- | --- | --- | --- |"
             )
         } else {
             table.to_owned()

@@ -40,8 +40,9 @@ pub(crate) async fn run(
     if project.source.base.read()?.server.data.is_some() {
         tell("`data` is not used in development: what functions keep is forgotten at the end");
     }
-    let mut watcher = Watcher::new().context("changes of files cannot be watched")?;
-    watcher.watch(&project.plan())?;
+    let watcher = Watcher::new().context("changes of files cannot be watched")?;
+    let planned = project.clone();
+    watcher.watch(move || planned.plan()).await?;
     if let Some(package) = &project.package {
         // Whatever was built before is not what the source says now.
         let _ = std::fs::remove_file(&package.paths.development);
@@ -95,8 +96,8 @@ impl Developer {
     }
 
     async fn react(&mut self, changes: Changes) {
-        let plan = self.project.plan();
-        if let Err(error) = self.watcher.watch(&plan) {
+        let project = self.project.clone();
+        if let Err(error) = self.watcher.watch(move || project.plan()).await {
             complain(&error.context("changes of files may be missed from now on"));
         }
         let Some(path) = changes.source.as_deref().or(changes.served.as_deref()) else {

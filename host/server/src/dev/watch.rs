@@ -19,6 +19,7 @@ use notify::{
 };
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
 use super::links::{Linked, hops};
@@ -57,6 +58,13 @@ pub(crate) struct Changes {
 
 /// Watches until it is dropped.
 pub(crate) struct Watcher {
+    watching: Arc<Mutex<Watching>>,
+    seen: Arc<Seen>,
+}
+
+/// What only threads use that may wait for a disk. Locked while folders are
+/// walked.
+struct Watching {
     backend: Box<dyn notify::Watcher + Send>,
     seen: Arc<Seen>,
     /// What was said not to be watched.
@@ -82,17 +90,47 @@ impl Watcher {
                 Ok(watcher) => Box::new(watcher),
                 Err(error) => polling(&seen, &error)?,
             };
-        let told = BTreeSet::new();
-        Ok(Self {
-            backend,
-            seen,
-            told,
-        })
+        Ok(Self::with(backend, seen))
     }
 
-    /// Watches this from now on. To be called again after a change: folders
-    /// that were made anew are not the ones that were watched.
-    pub(crate) fn watch(&mut self, plan: &Plan) -> anyhow::Result<()> {
+    fn with(backend: Box<dyn notify::Watcher + Send>, seen: Arc<Seen>) -> Self {
+        let watching = Watching {
+            backend,
+            seen: Arc::clone(&seen),
+            told: BTreeSet::new(),
+        };
+        Self {
+            watching: Arc::new(Mutex::new(watching)),
+            seen,
+        }
+    }
+
+    /// Watches what `plan` answers from now on. To be called again after a
+    /// change: folders that were made anew are not the ones that were watched.
+    /// Walks them, and calls `plan`, on a thread that may wait for a disk.
+    pub(crate) async fn watch(
+        &self,
+        plan: impl FnOnce() -> Plan + Send + 'static,
+    ) -> anyhow::Result<()> {
+        let watching = Arc::clone(&self.watching);
+        spawn_blocking(move || watching.lock().watch(&plan())).await?
+    }
+
+    /// Whether cargo is at work, which writes `Cargo.lock` itself.
+    pub(crate) fn building(&self, building: bool) {
+        self.seen.building.store(building, Ordering::Relaxed);
+    }
+
+    /// Waits until something has changed, and it has been quiet for a moment.
+    pub(crate) async fn changed(&self) -> Changes {
+        self.seen.changed().await
+    }
+}
+
+// === impl Watching ===
+
+impl Watching {
+    fn watch(&mut self, plan: &Plan) -> anyhow::Result<()> {
         let plan = plan.real();
         *self.seen.plan.lock() = plan.clone();
         for words in &plan.linked.left_out {
@@ -118,16 +156,6 @@ impl Watcher {
             }
         }
         Ok(())
-    }
-
-    /// Whether cargo is at work, which writes `Cargo.lock` itself.
-    pub(crate) fn building(&self, building: bool) {
-        self.seen.building.store(building, Ordering::Relaxed);
-    }
-
-    /// Waits until something has changed, and it has been quiet for a moment.
-    pub(crate) async fn changed(&self) -> Changes {
-        self.seen.changed().await
     }
 }
 

@@ -18,21 +18,21 @@ struct Package {
 }
 
 impl Package {
-    fn new() -> Self {
-        Self::with(Watcher::new().unwrap())
+    async fn new() -> Self {
+        Self::with(Watcher::new().unwrap()).await
     }
 
-    fn with(watcher: Watcher) -> Self {
-        Self::made(watcher, |_| {})
+    async fn with(watcher: Watcher) -> Self {
+        Self::made(watcher, |_| {}).await
     }
 
     /// One with links in it.
     #[cfg(unix)]
-    fn linked(link: impl Fn(&Path)) -> Self {
-        Self::made(Watcher::new().unwrap(), link)
+    async fn linked(link: impl Fn(&Path)) -> Self {
+        Self::made(Watcher::new().unwrap(), link).await
     }
 
-    fn made(mut watcher: Watcher, link: impl Fn(&Path)) -> Self {
+    async fn made(watcher: Watcher, link: impl Fn(&Path)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         for name in ["src", "target/debug", ".git", "out"] {
             fs::create_dir_all(folder.path().join(name)).unwrap();
@@ -45,12 +45,18 @@ impl Package {
             files: vec![folder.path().join("openline.toml")],
             ..Plan::default()
         };
-        watcher.watch(&plan).unwrap();
-        Self {
+        let package = Self {
             folder,
             plan,
             watcher,
-        }
+        };
+        package.watch().await;
+        package
+    }
+
+    async fn watch(&self) {
+        let plan = self.plan.clone();
+        self.watcher.watch(move || plan).await.unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -84,7 +90,7 @@ impl Package {
 
 #[tokio::test]
 async fn a_file_that_is_written_is_noticed_however_it_is_written() {
-    let package = Package::new();
+    let package = Package::new().await;
     package.write("src/lib.rs", "// two");
     package.source("src/lib.rs").await;
     // Beside it, then renamed over it.
@@ -103,20 +109,20 @@ async fn a_file_that_is_written_is_noticed_however_it_is_written() {
 
 #[tokio::test]
 async fn a_folder_that_is_made_anew_is_watched_again() {
-    let mut package = Package::new();
+    let package = Package::new().await;
     fs::rename(package.path("src"), package.path(".src")).unwrap();
     package.source("src").await;
-    package.watcher.watch(&package.plan).unwrap();
+    package.watch().await;
     fs::create_dir(package.path("src")).unwrap();
     package.source("src").await;
-    package.watcher.watch(&package.plan).unwrap();
+    package.watch().await;
     package.write("src/lib.rs", "// anew");
     package.source("src/lib.rs").await;
 }
 
 #[tokio::test]
 async fn what_is_no_source_is_passed_over() {
-    let package = Package::new();
+    let package = Package::new().await;
     package.watcher.building(true);
     for name in [
         "target/debug/made.rs",
@@ -143,7 +149,7 @@ async fn what_is_no_source_is_passed_over() {
 
 #[tokio::test]
 async fn the_configuration_is_served_and_no_source() {
-    let package = Package::new();
+    let package = Package::new().await;
     package.write("openline.toml", "");
     let expected = Changes {
         source: None,
@@ -154,7 +160,7 @@ async fn the_configuration_is_served_and_no_source() {
 
 #[tokio::test]
 async fn a_burst_is_one_change() {
-    let package = Package::new();
+    let package = Package::new().await;
     for number in 0..50 {
         package.write("src/lib.rs", &number.to_string());
         package.write("openline.toml", &number.to_string());
@@ -171,11 +177,7 @@ async fn files_are_looked_at_where_the_system_does_not_tell() {
     let error = notify::Error::new(ErrorKind::MaxFilesWatch);
     assert!(is_exhausted(&error));
     let backend = polling(&seen, &error).unwrap();
-    let package = Package::with(Watcher {
-        backend,
-        seen,
-        told: BTreeSet::new(),
-    });
+    let package = Package::with(Watcher::with(backend, seen)).await;
     package.write("src/lib.rs", "// longer than before");
     assert!(package.changes().await.source.is_some());
 }
@@ -197,12 +199,13 @@ async fn what_links_lead_to_is_watched() {
     ] {
         fs::write(there(name), "").unwrap();
     }
-    let mut package = Package::linked(|folder| {
+    let package = Package::linked(|folder| {
         symlink(there("word.rs"), folder.join("src/word.rs")).unwrap();
         symlink(there("more"), folder.join("src/more")).unwrap();
         symlink(there("manifest"), folder.join("build.rs")).unwrap();
         symlink(there("real.toml"), folder.join("openline.toml")).unwrap();
-    });
+    })
+    .await;
     // Written until it is what was noticed: what came before may be told late.
     let source = async |package: &Package, name: &str| {
         while package.changes_after(&there(name)).await.source != Some(there(name)) {}
@@ -218,6 +221,28 @@ async fn what_links_lead_to_is_watched() {
     symlink(there("other.toml"), package.path(".new")).unwrap();
     fs::rename(package.path(".new"), package.path("openline.toml")).unwrap();
     while package.changes().await.served != Some(real(&package.path("openline.toml"))) {}
-    package.watcher.watch(&package.plan).unwrap();
+    package.watch().await;
     served(&package, "other.toml").await;
+}
+
+#[test]
+fn folders_are_walked_on_a_thread_that_may_wait_for_a_disk() {
+    use futures_util::FutureExt;
+
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_time()
+        .max_blocking_threads(1)
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        let package = Package::new().await;
+        // The only such thread has something else to do.
+        let (done, doing) = std::sync::mpsc::sync_channel::<()>(0);
+        spawn_blocking(move || doing.recv());
+        let plan = package.plan.clone();
+        let mut walking = Box::pin(package.watcher.watch(move || plan));
+        assert!(walking.as_mut().now_or_never().is_none());
+        drop(done);
+        walking.await.unwrap();
+    });
 }

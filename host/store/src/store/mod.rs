@@ -8,6 +8,7 @@ use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
 
 use bytes::Bytes;
@@ -19,10 +20,12 @@ use redb::ReadTransaction;
 use redb::backends::InMemoryBackend;
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio::task::spawn_blocking;
+use tokio::time::Instant;
 
 use crate::components::{Components, make_folder, sync_folder};
 use crate::database::{Held, Medium, begin_read};
 use crate::error::{OpenError, StoreError};
+use crate::file::Place;
 use crate::tables::{self, StoredAlarm, Tables, Usage};
 use crate::writer::{self, Operation, QUEUE_KIBIBYTES_MAX, QUEUE_OPERATIONS_MAX, Shared, Work};
 
@@ -41,6 +44,10 @@ struct Inner {
     /// Taken when the store goes, which ends the writer.
     queue: Option<mpsc::Sender<Operation>>,
     writer: Option<JoinHandle<()>>,
+    /// Ends with the writer.
+    ended: Mutex<Receiver<()>>,
+    /// Until when the writer is waited for at the end; none to wait for good.
+    patience: Mutex<Option<Instant>>,
     /// Room for states that wait, in KiB.
     room: Semaphore,
     shared: Arc<Shared>,
@@ -59,7 +66,7 @@ impl Store {
     pub fn open(folder: &Path, stored_bytes_max: u64) -> Result<Self, OpenError> {
         let wrong = |error| OpenError::io(folder, error);
         make_folder(folder).map_err(wrong)?;
-        let medium = Medium::File(folder.join("store.redb"));
+        let medium = Medium::File(Place::new(folder.join("store.redb")));
         // It holds the lock from here on.
         let database = medium.create()?;
         let components = Components::open(folder.join("components")).map_err(wrong)?;
@@ -97,9 +104,13 @@ impl Store {
             stored_bytes_max,
         });
         let (queue, operations) = mpsc::channel(QUEUE_OPERATIONS_MAX);
+        let (alive, ended) = std::sync::mpsc::sync_channel(1);
         let writer = std::thread::Builder::new().name("store".into()).spawn({
             let shared = shared.clone();
-            move || writer::run(&shared, operations)
+            move || {
+                let _alive: SyncSender<()> = alive;
+                writer::run(&shared, operations);
+            }
         });
         let (writer, started) = match writer {
             Ok(writer) => (Some(writer), Ok(())),
@@ -108,6 +119,8 @@ impl Store {
         let inner = Inner {
             queue: Some(queue),
             writer,
+            ended: Mutex::new(ended),
+            patience: Mutex::new(None),
             room: Semaphore::new(QUEUE_KIBIBYTES_MAX as usize),
             shared,
             components: Arc::new(components),
@@ -198,6 +211,14 @@ impl Store {
     /// When the store does not answer.
     pub async fn written(&self) -> Result<(), StoreError> {
         self.write(|_| Ok(())).await
+    }
+
+    /// Has the end of the store wait for the writer until then, and no longer: a
+    /// disk that hangs should not keep a process that is told to end. What was
+    /// [written](Self::written) is on the disk whether the writer ends or not;
+    /// one that does leaves a database that the next process need not repair.
+    pub fn close_by(&self, deadline: Instant) {
+        *self.inner.patience.lock() = Some(deadline);
     }
 
     // === what functions keep ===
@@ -305,10 +326,18 @@ impl fmt::Debug for Store {
 impl Drop for Inner {
     fn drop(&mut self) {
         drop(self.queue.take());
-        if let Some(writer) = self.writer.take() {
-            // It catches its panics.
-            let _ = writer.join();
+        let Some(writer) = self.writer.take() else {
+            return;
+        };
+        if let Some(deadline) = *self.patience.get_mut() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            // Nothing is sent: it fails when the writer's end is dropped.
+            if self.ended.get_mut().recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
+                return;
+            }
         }
+        // It catches its panics.
+        let _ = writer.join();
     }
 }
 

@@ -17,9 +17,8 @@ export function connectTo(listen) {
   root = new URL(`${location.protocol}//${listen.replace(ANY_ADDRESS, location.hostname)}/`);
 }
 
-// `{name}` is one segment, `{*name}` is the rest of the path, and a doubled
-// brace stands for itself.
-const PLACEHOLDER = /\{\{|\}\}|\{(\*?)([^{}]*)\}/g;
+// `{name}` stands for one segment of the path.
+const PLACEHOLDER = /\{([^{}]*)\}/g;
 
 // RFC 9110 section 5.6.2: what a subprotocol may be made of.
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
@@ -42,16 +41,14 @@ export class FieldError extends Error {
  * FieldError for one that is empty or that would leave its place in the path.
  */
 export function fillRoute(route, values) {
-  return route.replace(PLACEHOLDER, (match, rest, name) => {
-    if (name === undefined) return match[0];
+  return route.replace(PLACEHOLDER, (_, name) => {
     const value = values.get(name) ?? "";
     if (value === "") throw new FieldError(parameterFieldName(name), `“${name}” is part of the path and cannot be empty.`);
-    const segments = rest ? value.split("/") : [value];
-    if (segments.some((segment) => segment === "." || segment === "..")) {
+    if (value === "." || value === "..") {
       // Browsers resolve these, encoded or not, and would ask for another path.
       throw new FieldError(parameterFieldName(name), `“.” and “..” cannot be part of a path.`);
     }
-    return segments.map(encodeURIComponent).join("/");
+    return encodeURIComponent(value);
   });
 }
 

@@ -3,9 +3,21 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
 
-use super::{SEPARATOR, STACKS_BYTES_MAX, WORD};
+use tokio::time::Instant;
+
+use super::{SEPARATOR, STACKS_BYTES_MAX, TIMEOUT, WORD};
 use crate::telemetry;
+
+/// How long the child is waited for: it ends by itself after [`TIMEOUT`],
+/// unless something has stopped it.
+const ANSWER_TIMEOUT: Duration = TIMEOUT.saturating_add(Duration::from_secs(1));
+/// How long a child that was killed may take to end, and how often it is looked
+/// at. One that waits for a disk does not end; it is left behind.
+const END_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(5));
 
 /// Says the stacks of all threads, each as one text.
 pub(in crate::watchdog) fn tell() {
@@ -23,34 +35,59 @@ fn read() -> io::Result<String> {
     if cfg!(not(target_os = "linux")) {
         return Err(io::ErrorKind::Unsupported.into());
     }
-    let mut child = Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    command
         .args([WORD, &std::process::id().to_string()])
         .env_clear()
-        .current_dir("/")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let answer = talk(&mut child);
-    // It has closed its output and ends, or has said more than is told.
-    child.kill()?;
-    child.wait()?;
+        .current_dir("/");
+    let answer = read_from(&mut command, ANSWER_TIMEOUT);
     // Its number will be that of another process one day.
     #[cfg(target_os = "linux")]
     allow(None);
     answer
 }
 
-fn talk(child: &mut Child) -> io::Result<String> {
+/// What a process says that is allowed to trace this one, within a time.
+fn read_from(command: &mut Command, timeout: Duration) -> io::Result<String> {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()?;
+    let answer = talk(&mut child, timeout);
+    // It has closed its output and ends, or has said more than is told, or has
+    // been stopped.
+    child.kill()?;
+    let (patience, step) = END_TIMEOUT;
+    let killed = Instant::now();
+    while child.try_wait()?.is_none() && killed.elapsed() < patience {
+        thread::park_timeout(step);
+    }
+    answer
+}
+
+fn talk(child: &mut Child, timeout: Duration) -> io::Result<String> {
     let (Some(mut stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
         return Err(io::Error::other("the process that reads them has no pipes"));
     };
     #[cfg(target_os = "linux")]
     allow(Some(child));
+    // A thread of its own, which ends with the child: reading has no time-out.
+    let (answer, answered) = mpsc::sync_channel(1);
+    thread::Builder::new()
+        .name("stacks".into())
+        .spawn(move || {
+            let mut bytes = Vec::new();
+            let read = stdout.take(STACKS_BYTES_MAX).read_to_end(&mut bytes);
+            // The other end has gone when this is too late.
+            let _ = answer.send(read.map(|_| bytes));
+        })?;
     // It waits for this.
     stdin.write_all(b"\n")?;
-    let mut bytes = Vec::new();
-    stdout.take(STACKS_BYTES_MAX).read_to_end(&mut bytes)?;
+    let bytes = answered.recv_timeout(timeout).map_err(|_| {
+        let text = format!("the process that reads them has not answered for {timeout:?}");
+        io::Error::new(io::ErrorKind::TimedOut, text)
+    })??;
     drop(stdin);
     if bytes.is_empty() {
         return Err(io::Error::other("the process that reads them says nothing"));
@@ -67,4 +104,30 @@ fn allow(child: Option<&Child>) {
     let id = child.and_then(|child| Pid::from_raw(i32::try_from(child.id()).ok()?));
     // Refused where there is no such restriction.
     let _ = set_ptracer(id.map_or(PTracer::None, PTracer::ProcessID));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Longer than anything here takes, on a busy machine, too.
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn shell(script: &str) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", script]);
+        command
+    }
+
+    #[test]
+    fn a_process_that_answers_is_heard_and_one_that_is_stopped_is_given_up() {
+        let heard = read_from(&mut shell("read _; echo stacks"), LONG);
+        assert_eq!(heard.unwrap(), "stacks\n");
+        let silent = read_from(&mut shell("read _"), LONG).unwrap_err();
+        assert_eq!(silent.kind(), io::ErrorKind::Other);
+        let begun = Instant::now();
+        let stopped = read_from(&mut shell("kill -STOP $$"), Duration::from_millis(200));
+        assert_eq!(stopped.unwrap_err().kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() < LONG);
+    }
 }

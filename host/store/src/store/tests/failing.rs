@@ -160,7 +160,7 @@ async fn a_file_that_was_not_closed_is_read_without_being_written_to() {
     let copy = folder.path().join("copy.redb");
     fs::copy(folder.path().join("store.redb"), &copy).unwrap();
     let before = fs::read(&copy).unwrap();
-    let medium = Medium::File(copy.clone());
+    let medium = Medium::File(Place::new(copy.clone()));
     let database = medium.readable().unwrap();
     let state = tables::state(&begin_read(&database).unwrap(), "chat", "room").unwrap();
     assert_eq!(state.map(|state| state.bytes), Some(bytes(9)));

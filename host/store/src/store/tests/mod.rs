@@ -16,6 +16,7 @@ use crate::tables::ENTRY_BYTES;
 
 mod failing;
 mod model;
+mod place;
 
 pub(super) const ROOM: u64 = 1 << 20;
 
@@ -395,6 +396,30 @@ fn what_the_system_says_has_its_name() {
         named(ErrorKind::InvalidData),
         OpenError::Damaged { .. }
     ));
+}
+
+/// A write that hangs, as one to a disk that is gone.
+#[tokio::test]
+async fn a_store_that_is_to_end_by_then_does_not_wait_for_a_disk_that_hangs() {
+    let store = Store::memory(ROOM);
+    let (go_on, hangs) = std::sync::mpsc::sync_channel::<()>(1);
+    let mut writing = Box::pin(store.write(move |_| {
+        // Until the test ends.
+        let _ = hangs.recv();
+        Ok(())
+    }));
+    let mut cx = Context::from_waker(Waker::noop());
+    assert!(writing.as_mut().poll(&mut cx).is_pending());
+    drop(writing);
+    store.close_by(Instant::now());
+    let (gone, told) = oneshot::channel();
+    std::thread::spawn(move || {
+        drop(store);
+        gone.send(()).unwrap();
+    });
+    let told = tokio::time::timeout(std::time::Duration::from_secs(20), told).await;
+    assert_eq!(told, Ok(Ok(())));
+    drop(go_on);
 }
 
 #[tokio::test]

@@ -1,5 +1,6 @@
-//! The commands that README.md and the page of a new crate tell people to type:
-//! each is run here, or is listed with the reason why it is not.
+//! The commands that README.md, the documentation and the page of a new crate
+//! tell people to type: each is run here, or is listed with the reason why it is
+//! not.
 
 use std::fs;
 use std::path::Path;
@@ -9,6 +10,7 @@ use tempfile::TempDir;
 use tokio::net::TcpListener;
 
 use crate::harness::{Client, Serving, openline, shell};
+use crate::tidy::root;
 
 /// Why a command is not run here.
 const NOT_RUN: [(&str, &str); 5] = [
@@ -28,25 +30,61 @@ const NOT_RUN: [(&str, &str); 5] = [
     ),
 ];
 
-/// The commands of a document, without what is said behind `#`.
-fn commands(document: &str) -> Vec<String> {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-    let text = fs::read_to_string(root.join(document)).unwrap();
+/// The documents whose commands are run, in the order in which they are read.
+const DOCUMENTS: [&str; 12] = [
+    "README.md",
+    "docs/guide/functions.md",
+    "docs/guide/develop.md",
+    "docs/guide/deploy.md",
+    "docs/guide/operate.md",
+    "docs/guide/measure.md",
+    "docs/reference/configuration.md",
+    "docs/reference/limits.md",
+    "docs/reference/close-codes.md",
+    "docs/reference/refusals.md",
+    "docs/reference/admin-interface.md",
+    "docs/reference/contract.md",
+];
+
+/// The commands of a document, block by block, without what is said behind `#`.
+fn blocks(document: &str) -> Vec<Vec<String>> {
+    let text = fs::read_to_string(root().join(document)).unwrap();
     let mut fence = None;
     let mut found = Vec::new();
     for line in text.lines() {
         match (line.strip_prefix("```"), fence) {
-            (Some(language), None) => fence = Some(language.is_empty() || language == "sh"),
+            (Some(language), None) => {
+                fence = Some(language.is_empty() || language == "sh");
+                found.push(Vec::new());
+            }
             (Some(_), Some(_)) => fence = None,
-            (None, Some(true)) => found.push(line),
+            (None, Some(true)) => {
+                let end = line.find(" #").unwrap_or(line.len());
+                let command = line[..end].trim();
+                if !command.is_empty() {
+                    found.last_mut().unwrap().push(command.to_owned());
+                }
+            }
             (None, _) => {}
         }
     }
-    let words = found.iter().map(|line| {
-        let end = line.find(" #").unwrap_or(line.len());
-        line[..end].trim().to_owned()
-    });
-    words.filter(|line| !line.is_empty()).collect()
+    found
+}
+
+/// The commands of all documents, in order.
+fn commands() -> Vec<Vec<String>> {
+    DOCUMENTS.into_iter().flat_map(blocks).collect()
+}
+
+#[test]
+fn each_page_of_the_documentation_has_its_commands_run() {
+    for folder in ["docs/guide", "docs/reference"] {
+        for entry in fs::read_dir(root().join(folder)).unwrap() {
+            let name = entry.unwrap().file_name();
+            let path = format!("{folder}/{}", name.to_str().unwrap());
+            assert!(DOCUMENTS.contains(&&*path), "{path} is not in the list");
+        }
+    }
 }
 
 fn is_run(command: &str) -> bool {
@@ -58,8 +96,10 @@ async fn samples(folder: &Path) -> (Serving, String) {
     let function = |name: &str, component: &str, route: &str| {
         format!("[[function]]\nname = \"{name}\"\ncomponent = {component:?}\nroute = \"{route}\"\n")
     };
+    // The client below answers no pings while the first build takes minutes.
+    let quiet = "[function.limit]\nping_interval = \"0 s\"\nconnection_time = \"0 s\"\n";
     let text = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n{}{}",
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\n{}{}{quiet}",
         function("echo", openline_guests::ECHO, "/echo"),
         function("chat", openline_guests::CHAT, "/chat/{room}"),
     );
@@ -81,7 +121,7 @@ fn components(folder: &Path) {
 }
 
 #[tokio::test]
-async fn the_commands_of_the_readme_do_what_it_says() {
+async fn the_commands_of_the_documents_do_what_they_say() {
     let folder = TempDir::new().unwrap();
     let (host, admin) = samples(folder.path()).await;
     components(folder.path());
@@ -97,48 +137,41 @@ async fn the_commands_of_the_readme_do_what_it_says() {
     let connections: serde_json::Value =
         serde_json::from_str(&openline(&one).await.stdout).unwrap();
     let id = connections[0]["id"].as_str().unwrap().to_owned();
-    let mut commands = commands("README.md");
+    let blocks = commands();
+    let count = blocks.iter().flatten().filter(|it| is_run(it)).count();
+    assert!(count > 15, "{blocks:?}");
     for (command, reason) in NOT_RUN {
-        assert!(
-            commands.iter().any(|each| each == command),
-            "{command}: {reason}"
-        );
+        let found = blocks.iter().flatten().any(|each| each == command);
+        assert!(found, "{command}: {reason}");
     }
-    commands.retain(|command| is_run(command));
-    assert!(commands.len() > 15, "{commands:?}");
     let has_curl = shell(folder.path(), &admin, "curl --version", PATIENCE)
         .await
         .code
         == Some(0);
-    let mut directory = folder.path().to_owned();
-    for command in commands {
-        if command.starts_with("curl ") && !has_curl {
-            continue;
+    for block in blocks {
+        let mut directory = folder.path().to_owned();
+        for command in block.iter().filter(|command| is_run(command)) {
+            if command.starts_with("curl ") && !has_curl {
+                continue;
+            }
+            if let Some(name) = command.strip_prefix("cd ") {
+                directory = directory.join(name);
+                continue;
+            }
+            let mut typed = command
+                .replace("127.0.0.1:8080", &host.address.to_string())
+                .replace("127.0.0.1:18080", &admin)
+                .replace("/ID/", &format!("/{id}/"))
+                .replace("curl ", "curl --fail --silent --show-error ");
+            if typed.starts_with("openline bench ") {
+                typed += " --duration 100ms";
+            }
+            let ended = shell(&directory, &admin, &typed, PATIENCE).await;
+            assert_eq!(ended.code, Some(0), "{command}:\n{}", ended.stderr);
         }
-        if let Some(name) = command.strip_prefix("cd ") {
-            directory = directory.join(name);
-            continue;
-        }
-        let mut typed = command
-            .replace("127.0.0.1:8080", &host.address.to_string())
-            .replace("127.0.0.1:18080", &admin)
-            .replace("/ID/", &format!("/{id}/"))
-            .replace("curl ", "curl --fail --silent --show-error ");
-        if typed.starts_with("openline bench ") {
-            typed += " --duration 100ms";
-        }
-        // What a block after that of a new crate says is about a host.
-        let is_of_the_crate = ["openline build", "openline new hello"].contains(&&*command);
-        let here = if is_of_the_crate {
-            &directory
-        } else {
-            folder.path()
-        };
-        let ended = shell(here, &admin, &typed, PATIENCE).await;
-        assert_eq!(ended.code, Some(0), "{command}:\n{}", ended.stderr);
     }
     // What that has built is served, also while `make run` has its port.
-    let component = directory.join("target/openline/hello.wasm");
+    let component = folder.path().join("hello/target/openline/hello.wasm");
     let arguments = [
         "run",
         component.to_str().unwrap(),
@@ -156,9 +189,8 @@ const PATIENCE: Duration = Duration::from_secs(300);
 
 #[test]
 fn the_page_of_a_new_crate_has_commands_of_the_readme() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let text = fs::read_to_string(root.join("template/readme.md")).unwrap();
-    let readme = commands("README.md");
+    let text = fs::read_to_string(root().join("host/server/template/readme.md")).unwrap();
+    let readme: Vec<_> = blocks("README.md").into_iter().flatten().collect();
     let lines = text
         .lines()
         .filter_map(|line| line.strip_prefix("    openline "));

@@ -1,0 +1,124 @@
+//! Data directories in which the database's file is not there, was never
+//! finished, or goes while it is in use.
+
+use std::sync::Barrier;
+
+use super::*;
+
+fn database(folder: &Path) -> std::path::PathBuf {
+    folder.join("store.redb")
+}
+
+/// Each state that a first start leaves behind when it is killed, and older
+/// releases did. Nothing was acknowledged before.
+#[tokio::test]
+async fn a_first_start_that_was_killed_is_begun_anew() {
+    let leftovers: [(&str, Vec<u8>); 4] = [
+        ("store.redb", Vec::new()),
+        ("store.redb", vec![0; 1 << 20]),
+        ("store.redb.unfinished", vec![0; 1 << 20]),
+        ("store.redb.unfinished", b"half of a page".to_vec()),
+    ];
+    for (file, content) in leftovers {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(file), content).unwrap();
+        let store = Store::open(folder.path(), ROOM).unwrap();
+        let chat = store.function(&name("chat"));
+        assert_eq!(chat.save_state("room", bytes(9), None).await, Ok(1));
+        drop((chat, store));
+        assert!(!folder.path().join("store.redb.unfinished").exists());
+        let store = Store::open(folder.path(), ROOM).unwrap();
+        let kept = store.function(&name("chat")).state("room").await.unwrap();
+        assert_eq!(kept.map(|state| state.bytes), Some(bytes(9)));
+    }
+}
+
+/// An empty database would name none of the components, and the host removes
+/// those.
+#[tokio::test]
+async fn components_without_their_database_are_damage_and_are_kept() {
+    let damages: [fn(&Path); 3] = [
+        |file| fs::remove_file(file).unwrap(),
+        |file| fs::write(file, b"").unwrap(),
+        |file| fs::write(file, vec![0; 1 << 20]).unwrap(),
+    ];
+    for damage in damages {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::open(folder.path(), ROOM).unwrap();
+        let digest = store.put_component(bytes(5)).await.unwrap();
+        drop(store);
+        let whole = fs::read(database(folder.path())).unwrap();
+        damage(&database(folder.path()));
+        let error = Store::open(folder.path(), ROOM).unwrap_err();
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+        assert!(error.to_string().contains("`store.redb`"), "{error}");
+        // What is put back is all there.
+        fs::write(database(folder.path()), whole).unwrap();
+        let store = Store::open(folder.path(), ROOM).unwrap();
+        assert_eq!(store.component(&digest).await, Ok(Some(bytes(5))));
+    }
+}
+
+#[tokio::test]
+async fn nothing_is_acknowledged_into_a_file_that_is_not_in_its_place() {
+    let above = tempfile::tempdir().unwrap();
+    let (data, away) = (above.path().join("data"), above.path().join("away"));
+    let store = Store::open(&data, ROOM).unwrap();
+    let chat = store.function(&name("chat"));
+    assert_eq!(chat.save_state("room", bytes(1), None).await, Ok(1));
+    let unavailable = async |why: &str| {
+        let error = chat.save_state("room", bytes(2), None).await.unwrap_err();
+        assert!(matches!(error, SaveError::Unavailable(_)), "{error}");
+        assert!(error.to_string().contains(why), "{error}");
+    };
+    // The folder is moved, and somebody begins another one there.
+    fs::rename(&data, &away).unwrap();
+    unavailable("was moved or removed").await;
+    fs::create_dir(&data).unwrap();
+    fs::write(database(&data), b"another").unwrap();
+    unavailable("was replaced").await;
+    assert_eq!(fs::read(database(&data)).unwrap(), b"another");
+    // What was acknowledged can be read meanwhile.
+    let kept = chat.state("room").await.unwrap().unwrap();
+    assert_eq!(kept.bytes, bytes(1));
+    // It is put back.
+    fs::remove_dir_all(&data).unwrap();
+    fs::rename(&away, &data).unwrap();
+    let version = chat.save_state("room", bytes(3), None).await.unwrap();
+    drop((chat, store));
+    let store = Store::open(&data, ROOM).unwrap();
+    let kept = store.function(&name("chat")).state("room").await.unwrap();
+    assert_eq!(
+        kept.map(|state| (state.version, state.bytes)),
+        Some((version, bytes(3)))
+    );
+    // Removed for good.
+    let chat = store.function(&name("chat"));
+    fs::remove_dir_all(&data).unwrap();
+    let error = chat.save_state("room", bytes(4), None).await.unwrap_err();
+    assert!(matches!(error, SaveError::Unavailable(_)), "{error}");
+}
+
+#[test]
+fn of_two_that_make_it_at_once_one_has_it() {
+    for _ in 0..20 {
+        let folder = tempfile::tempdir().unwrap();
+        let barrier = Barrier::new(2);
+        let open = || {
+            barrier.wait();
+            let opened = Store::open(folder.path(), ROOM);
+            barrier.wait();
+            opened
+        };
+        let opened = std::thread::scope(|scope| {
+            [scope.spawn(open), scope.spawn(open)].map(|thread| thread.join().unwrap())
+        });
+        let won = opened.iter().filter(|opened| opened.is_ok()).count();
+        assert_eq!(won, 1, "{opened:?}");
+        for opened in opened {
+            if let Err(error) = opened {
+                assert!(matches!(error, OpenError::InUse(_)), "{error}");
+            }
+        }
+    }
+}
