@@ -18,7 +18,7 @@ use openline_store::Store;
 
 use crate::alias::Alias;
 use crate::binding::{Binding, Outcome};
-use crate::bindings::types;
+use crate::bindings::common;
 use crate::deadlocks::watch_for_deadlocks;
 use crate::runtime::{Runtime, RuntimeOptions};
 use crate::version::UpgradeError;
@@ -26,8 +26,8 @@ use crate::version::UpgradeError;
 pub(crate) const DEFECT: &str = "have the host panic";
 
 /// Panics upon one text: a defect of the host that a function can reach.
-pub(crate) fn meet_a_defect(message: &types::Message) {
-    if matches!(message, types::Message::Text(text) if text == DEFECT) {
+pub(crate) fn meet_a_defect(message: &common::Message) {
+    if matches!(message, common::Message::Text(text) if text == DEFECT) {
         panic!("this is the defect that was asked for");
     }
 }
