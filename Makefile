@@ -7,7 +7,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser suite test adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-soak soak fmt lint
+.PHONY: help check-tools setup guests run browser suite test adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-soak soak fmt deny lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -134,6 +134,9 @@ fmt: ## Format all sources
 	$(CARGO) fmt --all
 	$(CARGO) fmt --all --manifest-path guests/Cargo.toml
 	rustfmt --edition 2024 host/server/template/*.rs
+
+deny: check-tools ## Check licences, sources and versions of what is depended on
+	@scripts/deny.sh
 
 lint: setup ## Check format and lints; warnings are errors
 	$(CARGO) fmt --all --check
