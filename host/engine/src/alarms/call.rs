@@ -6,8 +6,8 @@ use openline_core::deployment::Migration;
 use tokio::sync::oneshot;
 
 use super::table::Firing;
-use crate::mailbox::{AlarmCall, AlarmOutcome, Job};
-use crate::pool::Wanted;
+use crate::instance::mailbox::{AlarmCall, AlarmOutcome, Job};
+use crate::pool::seating::Wanted;
 
 /// How a call went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -24,7 +24,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::commons::Commons;
+use crate::pool::commons::Commons;
 use call::{Called, call};
 pub(crate) use table::Owner;
 use table::{Durable, Firing, Moved, Place, Reading, Setting, Table, until};

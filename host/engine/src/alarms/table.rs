@@ -18,7 +18,7 @@ use tokio::time::Instant;
 
 use super::AlarmError;
 use super::ticket::Ticket;
-use crate::commons::Commons;
+use crate::pool::commons::Commons;
 
 /// Alarms that are being handled at once: ten thousand that are due together
 /// should not take all instances. A function has one in any case, and more only

@@ -7,7 +7,7 @@ use openline_store::Store;
 
 use super::*;
 use crate::alarms::AlarmClock;
-use crate::alias::{Alias, Split};
+use crate::front::alias::{Alias, Split};
 
 /// A function that is served, though it has no version.
 struct Served {

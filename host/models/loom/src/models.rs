@@ -19,14 +19,14 @@ use openline_core::name::AlarmName;
 use tokio::sync::oneshot;
 
 use crate::alarms::Ticket;
-use crate::backoff::Backoff;
 use crate::budget::{FunctionBudget, HostBudget};
 use crate::connection::{Connection, Facts, Next};
-use crate::driver;
-use crate::instance::Instance;
-use crate::mailbox::{AlarmCall, AlarmOutcome, EventOutcome, Job, Line, Mailbox, Turn};
+use crate::instance::live::Instance;
+use crate::instance::mailbox::{AlarmCall, AlarmOutcome, EventOutcome, Job, Line, Mailbox, Turn};
+use crate::instance::poller;
 use crate::outbox::MESSAGE_OVERHEAD_BYTES;
-use crate::pool::Seat;
+use crate::pool::backoff::Backoff;
+use crate::pool::seating::Seat;
 use crate::wakeups::Wakeups;
 
 /// Switches from a thread that could go on, unless `LOOM_MAX_PREEMPTIONS` says
@@ -73,7 +73,7 @@ fn connection(budget: &Arc<FunctionBudget>) -> Arc<Connection> {
     ))
 }
 
-/// As [`crate::instance`] gives something to do.
+/// As [`crate::instance::live`] gives something to do.
 fn submit(instance: &Instance, job: Job) {
     let first = job.is_first();
     match instance.mailbox.put(job, first) {
@@ -112,7 +112,7 @@ fn start(instance: &Arc<Instance>, jobs: usize) -> Arc<AtomicUsize> {
         inside.fetch_sub(1, Ordering::Relaxed);
         polled
     });
-    driver::spawn(Arc::clone(instance), driving);
+    poller::spawn(Arc::clone(instance), driving);
     overlaps
 }
 

@@ -21,16 +21,16 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::thread;
 use shuttle::{Config, Runner};
 
-use crate::alias::{Alias, Split};
-use crate::binding::{Binding, Outcome};
-use crate::capacity::Capacity;
-use crate::commons::Commons;
-use crate::component::Loaded;
-use crate::inspect::HandlerKind;
-use crate::plain::{AWAIT, TRAP};
-use crate::store::{LogRate, Shared};
+use crate::component::inspect::HandlerKind;
+use crate::component::loaded::Loaded;
+use crate::front::alias::{Alias, Split};
+use crate::front::binding::{Binding, Outcome};
+use crate::instance::plain::{AWAIT, TRAP};
+use crate::instance::store::{LogRate, Shared};
+use crate::pool::capacity::Capacity;
+use crate::pool::commons::Commons;
+use crate::pool::version::{UpgradeError, Version};
 use crate::sync::{LONG, block_on};
-use crate::version::{UpgradeError, Version};
 use crate::{FunctionStore, world};
 
 /// Schedules that are tried of each model, unless `SHUTTLE_SCHEDULES` says

@@ -28,8 +28,7 @@ pub(crate) mod alarms {
     use std::convert::Infallible;
     use std::sync::Arc;
 
-    use crate::commons::Commons;
-    pub(crate) use crate::ticket::Ticket;
+    use crate::pool::commons::Commons;
 
     #[derive(Debug, Default)]
     pub(crate) struct AlarmClock;
@@ -53,12 +52,12 @@ pub(crate) mod alarms {
 }
 
 /// What instances are made of.
-pub(crate) mod component {
+pub(crate) mod loaded {
     use std::any::Any;
 
     use openline_core::fault::Fault;
 
-    use crate::inspect::HandlerKind;
+    use crate::component::inspect::HandlerKind;
 
     #[derive(Debug)]
     pub(crate) struct Loaded {
@@ -95,7 +94,7 @@ pub(crate) mod component {
 }
 
 /// What a component exports.
-pub mod inspect {
+pub(crate) mod inspect {
     /// Both kinds are driven alike.
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub enum HandlerKind {
@@ -115,8 +114,8 @@ pub(crate) mod store {
     use openline_core::limits::{FunctionLimits, InstancePolicy};
     use openline_core::name::FunctionName;
 
-    use crate::capacity::Capacity;
-    use crate::commons::Commons;
+    use crate::pool::capacity::Capacity;
+    use crate::pool::commons::Commons;
 
     #[derive(Debug)]
     pub(crate) struct Shared {
@@ -169,11 +168,11 @@ pub(crate) mod plain {
     use openline_core::fault::Fault;
     use openline_core::message::Message;
 
-    use crate::component::Failure;
-    use crate::instance::{Asker, End, Idleness, Instance, Wake};
-    use crate::mailbox::{Job, UpgradeOutcome};
-    use crate::pool::Pool;
-    use crate::store::Run;
+    use crate::component::loaded::Failure;
+    use crate::instance::live::{Asker, End, Idleness, Instance, Wake};
+    use crate::instance::mailbox::{Job, UpgradeOutcome};
+    use crate::instance::store::Run;
+    use crate::pool::seating::Pool;
     use crate::sync::pause;
     use crate::world::Guest;
 

@@ -1,0 +1,3 @@
+//! The contract as the host's Rust code has it.
+
+pub(crate) mod bindings;

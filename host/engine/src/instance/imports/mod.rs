@@ -1,0 +1,67 @@
+//! What the host does for functions: one file for each imported interface.
+//!
+//! Nothing here waits, but for `backpressure`, and for the disk what keeps
+//! something on it. What a function passed was counted before it was copied
+//! (`set_hostcall_fuel`).
+
+mod alarms;
+mod backpressure;
+mod channels;
+mod connections;
+mod state;
+
+use bytes::Bytes;
+use openline_core::event::SendOutcome;
+use openline_core::message::Message;
+use wasmtime::component::{HasSelf, Linker};
+
+use crate::component::inspect::HandlerKind;
+use crate::contract::bindings;
+use crate::contract::bindings::types;
+use crate::instance::store::StoreData;
+
+/// Makes the contract's imports available to functions with such handlers.
+pub(crate) fn add_to_linker(
+    linker: &mut Linker<StoreData>,
+    kind: HandlerKind,
+) -> wasmtime::Result<()> {
+    bindings::types::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
+    bindings::connections::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
+    bindings::channels::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
+    bindings::alarms::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
+    bindings::state::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
+    // One waits by suspending the instance, the other by its event loop: a
+    // function has the one that its driver can do.
+    match kind {
+        HandlerKind::Plain => {
+            bindings::backpressure::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)
+        }
+        HandlerKind::Async => {
+            bindings::async_backpressure::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| {
+                data
+            })
+        }
+    }
+}
+
+impl types::Host for StoreData {}
+
+impl From<types::Message> for Message {
+    fn from(message: types::Message) -> Self {
+        match message {
+            types::Message::Text(text) => Self::Text(text.into()),
+            types::Message::Binary(bytes) => Self::Binary(Bytes::from(bytes)),
+        }
+    }
+}
+
+impl From<SendOutcome> for types::SendOutcome {
+    fn from(outcome: SendOutcome) -> Self {
+        match outcome {
+            SendOutcome::Sent => Self::Sent,
+            SendOutcome::Queued(bytes) => Self::Queued(bytes),
+            SendOutcome::Dropped => Self::Dropped,
+            SendOutcome::Gone => Self::Gone,
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! What instances are made of is stood in for.
+
+pub(crate) use crate::stand_ins::inspect;
+pub(crate) use crate::stand_ins::loaded;
