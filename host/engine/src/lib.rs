@@ -22,7 +22,8 @@ mod pool;
 mod sync;
 
 pub use component::compiler;
-pub use component::inspect::{Contract, HandlerKind, inspect};
-pub use component::loaded::LoadError;
+pub use component::error::LoadError;
+pub use component::inspect::{Contract, inspect};
+pub use contract::exports::HandlerKind;
 pub use front::{alias, binding, runtime};
 pub use pool::{commons, version};

@@ -60,13 +60,16 @@ pub(crate) async fn upgrade(
         close_timeout,
     } = admission;
     let alias = &service.alias;
-    let split = alias.split();
-    let limits = Arc::clone(&split.limits);
     let route_params = request.route_params.clone();
-    let Accepted { acceptance, place } = match alias.upgrade(request).await? {
+    let Accepted {
+        acceptance,
+        place,
+        split,
+    } = match alias.upgrade(request).await? {
         Ok(accepted) => accepted,
-        Err(rejection) => return rejected(rejection, &limits),
+        Err(rejection) => return rejected(rejection, &alias.limits()),
     };
+    let limits = Arc::clone(&split.limits);
     let headers = switching(
         &handshake,
         acceptance.headers,

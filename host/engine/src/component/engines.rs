@@ -5,17 +5,20 @@
 //! the same settings without pools. Bounded by the pooling allocator: what a
 //! place stands for, for each place there is.
 
-use openline_core::limits::{CORE_INSTANCES_MAX, FunctionLimits, MEMORIES_MAX, TABLES_MAX};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use openline_core::limits::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
+use parking_lot::Mutex;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, PoolingAllocationConfig, WasmBacktraceDetails};
 
-use crate::component::inspect::{Contract, HandlerKind};
-use crate::component::loaded::LoadError;
-use crate::component::words;
-use crate::front::runtime::RuntimeOptions;
-use crate::instance::imports;
-use crate::instance::store::StoreData;
-use crate::pool::capacity::{MEMORIES_PER_PLACE, TABLES_PER_PLACE};
+use super::error::LoadError;
+use super::inspect::Contract;
+use super::places::{MEMORIES_PER_PLACE, TABLES_PER_PLACE};
+use super::ticker::Ticker;
+use super::words;
+use crate::contract::exports::HandlerKind;
 
 /// Guest stacks of this size overflow; wasmtime's default. Rust's own main
 /// threads have more, but handlers are shallow.
@@ -37,18 +40,38 @@ pub(crate) struct EngineKind {
     pub(crate) metered: bool,
 }
 
+/// Makes what components may import available to those with such handlers.
+pub(crate) type Link<T> = fn(&mut Linker<T>, HandlerKind) -> wasmtime::Result<()>;
+
+/// What is the same for all engines of a host.
+#[derive(Debug)]
+pub(crate) struct EngineOptions {
+    /// Places for instances and trials in each of them.
+    pub(crate) places: u32,
+    /// Whether a trap says files and lines.
+    pub(crate) source_lines: bool,
+}
+
+/// The engines of a host; `T` is what their stores hold.
+pub(crate) struct Engines<T: 'static> {
+    options: EngineOptions,
+    link: Link<T>,
+    ticker: Arc<Ticker>,
+    prepared: Mutex<HashMap<EngineKind, Arc<Prepared<T>>>>,
+}
+
 /// An engine with what its components import.
-pub(crate) struct Prepared {
+pub(crate) struct Prepared<T: 'static> {
     pub(crate) engine: Engine,
-    pub(crate) linker: Linker<StoreData>,
+    pub(crate) linker: Linker<T>,
 }
 
 impl EngineKind {
     /// The engine that a component runs in.
-    pub(crate) fn of(contract: &Contract, limits: &FunctionLimits) -> Self {
+    pub(crate) fn of(contract: &Contract, metered: bool) -> Self {
         Self {
             handler: contract.handler,
-            metered: limits.fuel_per_event > 0,
+            metered,
         }
     }
 
@@ -64,23 +87,53 @@ impl EngineKind {
     }
 }
 
-/// An engine that instances are made in.
-pub(crate) fn prepare(kind: EngineKind, options: &RuntimeOptions) -> Result<Prepared, LoadError> {
-    let failed = |error: wasmtime::Error| {
-        let text = words::cause(&error);
-        if lacks_memory(&error) {
-            // Also where whoever meets it next does not look.
-            tracing::error!(error = text, "the host gets no address space for instances");
-            LoadError::AddressSpace(text)
-        } else {
-            LoadError::Host(text)
+impl<T> Engines<T> {
+    /// None are made yet. An error says that the thread which advances the epoch
+    /// does not start.
+    pub(crate) fn new(options: EngineOptions, link: Link<T>) -> std::io::Result<Self> {
+        Ok(Self {
+            options,
+            link,
+            ticker: Arc::new(Ticker::start()?),
+            prepared: Mutex::default(),
+        })
+    }
+
+    /// What advances their epoch.
+    pub(crate) fn ticker(&self) -> &Arc<Ticker> {
+        &self.ticker
+    }
+
+    /// The engine of a kind, made now if it is the first time.
+    pub(crate) fn prepare(&self, kind: EngineKind) -> Result<Arc<Prepared<T>>, LoadError> {
+        let mut prepared = self.prepared.lock();
+        if let Some(found) = prepared.get(&kind) {
+            return Ok(Arc::clone(found));
         }
-    };
-    let mut config = settings(kind, options.source_lines);
-    config.allocation_strategy(pools(kind, options));
-    let engine = Engine::new(&config).map_err(failed)?;
-    let linker = link(&engine, kind).map_err(failed)?;
-    Ok(Prepared { engine, linker })
+        let made = Arc::new(self.make(kind)?);
+        self.ticker.add(made.engine.clone());
+        prepared.insert(kind, Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn make(&self, kind: EngineKind) -> Result<Prepared<T>, LoadError> {
+        let failed = |error: wasmtime::Error| {
+            let text = words::cause(&error);
+            if lacks_memory(&error) {
+                // Also where whoever meets it next does not look.
+                tracing::error!(error = text, "the host gets no address space for instances");
+                LoadError::AddressSpace(text)
+            } else {
+                LoadError::Host(text)
+            }
+        };
+        let mut config = settings(kind, self.options.source_lines);
+        config.allocation_strategy(pools(kind, self.options.places));
+        let engine = Engine::new(&config).map_err(failed)?;
+        let mut linker = Linker::new(&engine);
+        (self.link)(&mut linker, kind.handler).map_err(failed)?;
+        Ok(Prepared { engine, linker })
+    }
 }
 
 /// One that only compiles: what it makes runs in the engine of the same kind.
@@ -102,8 +155,7 @@ pub(crate) fn lacks_memory(error: &wasmtime::Error) -> bool {
 
 /// The pools: `capacity` hands out places so that they are never exhausted by
 /// instances. Core instances take no room there and are only counted.
-fn pools(kind: EngineKind, options: &RuntimeOptions) -> PoolingAllocationConfig {
-    let places = options.instances.saturating_add(options.trials);
+fn pools(kind: EngineKind, places: u32) -> PoolingAllocationConfig {
     let per_component = |most: u64| u32::try_from(most).unwrap_or(u32::MAX);
     let mut pooling = PoolingAllocationConfig::default();
     pooling
@@ -149,18 +201,8 @@ fn settings(kind: EngineKind, source_lines: bool) -> Config {
     config
 }
 
-fn link(engine: &Engine, kind: EngineKind) -> wasmtime::Result<Linker<StoreData>> {
-    let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    if kind.handler == HandlerKind::Async {
-        wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    }
-    imports::add_to_linker(&mut linker, kind.handler)?;
-    Ok(linker)
-}
-
-impl std::fmt::Debug for Prepared {
+impl<T> std::fmt::Debug for Engines<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Prepared").finish_non_exhaustive()
+        f.debug_struct("Engines").finish_non_exhaustive()
     }
 }

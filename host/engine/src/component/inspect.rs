@@ -15,17 +15,9 @@ use wasmparser::{
     ComponentOuterAliasKind, Encoding, Instance, Parser, Payload,
 };
 
-use crate::component::loaded::{ASYNCHRONOUS, LoadError, PLAIN};
-use crate::component::words;
-
-/// Which of the two handlers a component exports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HandlerKind {
-    /// `websocket-handler`: one call at a time in an instance.
-    Plain,
-    /// `async-websocket-handler`: many calls in flight.
-    Async,
-}
+use super::error::LoadError;
+use super::words;
+use crate::contract::exports::{ASYNCHRONOUS, HandlerKind, PLAIN};
 
 /// What a component says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]

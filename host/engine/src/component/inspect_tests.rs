@@ -5,8 +5,8 @@ use openline_core::limits::{
     CORE_INSTANCES_MAX, CORE_ITEMS_MAX, CORE_MODULES_MAX, MEMORIES_MAX, TABLES_MAX,
 };
 
+use crate::component::error::LoadError;
 use crate::component::inspect::inspect;
-use crate::component::loaded::LoadError;
 
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";

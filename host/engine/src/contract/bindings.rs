@@ -2,7 +2,7 @@
 //! of the package uses for what it makes.
 //!
 //! Imports are generated. Exports are looked up by hand
-//! ([`crate::component::loaded::Exports`]), because the hot call, `messages`, lowers
+//! ([`super::exports`]), because the hot call, `messages`, lowers
 //! borrowed payloads that generated code would have to own.
 
 mod generated {
@@ -34,7 +34,7 @@ mod generated {
             default: trappable,
         },
         with: {
-            "openline:websocket/connections.connection": crate::instance::store::Handle,
+            "openline:websocket/connections.connection": crate::contract::handles::Handle,
         },
     });
 }

@@ -12,14 +12,14 @@ use openline_channels::connection::Connection;
 use openline_core::deployment::Migration;
 use openline_core::event::Event;
 use openline_core::fault::Fault;
-use openline_core::limits::Backoff;
 
-use crate::front::alias::{Alias, Place};
+use super::accepted::Reservation;
+use super::alias::Alias;
 use crate::instance::mailbox::{EventOutcome, Job, Line, Turn};
+use crate::instance::seat::Seat;
 use crate::pool::backoff::Wait;
-use crate::pool::seating::{Full, Seat, Wanted};
-use crate::pool::version::Version;
-use crate::sync::Ordering;
+use crate::pool::seats::{Full, Wanted};
+use crate::pool::version::{Counted, Version};
 
 /// How the handling of an event went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,9 +38,10 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Binding {
     alias: Arc<Alias>,
-    /// Of the split that `version` was picked from.
+    /// Of the split that the version was picked from.
     generation: u64,
-    version: Arc<Version>,
+    /// The version, of whose connections it is one.
+    counted: Counted,
     line: Arc<Line>,
     point: u32,
     waiting: bool,
@@ -82,24 +83,29 @@ struct Delayed {
     wait: Wait,
 }
 
+impl Alias {
+    /// Ties an accepted connection to the instance that accepted it.
+    pub fn bind(self: &Arc<Self>, connection: Arc<Connection>, place: Reservation) -> Binding {
+        Binding::new(Arc::clone(self), connection, place)
+    }
+}
+
 impl Binding {
-    pub(crate) fn new(alias: Arc<Alias>, connection: Arc<Connection>, place: Place) -> Self {
-        let Place {
+    fn new(alias: Arc<Alias>, connection: Arc<Connection>, place: Reservation) -> Self {
+        let Reservation {
             seat,
-            version,
             counted,
             generation,
             point,
             key,
         } = place;
-        let follows = alias.way(generation, &version, point).follows;
-        version.pool.connections.fetch_add(1, Ordering::Relaxed);
-        drop(counted);
-        connection.note_server(version.digest().stamp(), seat.instance.number);
+        let follows = alias.way(generation, counted.version(), point).follows;
+        let version = counted.version().digest();
+        connection.note_server(version.stamp(), seat.instance.number);
         Self {
             alias,
             generation,
-            version,
+            counted,
             line: Arc::new(Line::new(connection)),
             point,
             waiting: false,
@@ -123,7 +129,7 @@ impl Binding {
     pub fn dispatch(&mut self, event: Event) -> Result<(), Outcome> {
         debug_assert!(!self.waiting, "one event at a time");
         self.follow();
-        if self.ending != Ending::Waited && self.version.pool.backoff.is_active() {
+        if self.ending != Ending::Waited && self.version().backoff.is_active() {
             return self.delay(event);
         }
         let opens = matches!(event, Event::Open);
@@ -131,9 +137,9 @@ impl Binding {
         loop {
             let mut seat = match self.seat.take() {
                 Some(seat) if !seat.instance.is_ending() => seat,
-                _ => match self.version.pool.seat(self.wanted()) {
+                _ => match self.version().seat(self.wanted()) {
                     Ok(seat) => {
-                        let version = self.version.digest().stamp();
+                        let version = self.version().digest().stamp();
                         let instance = seat.instance.number;
                         self.line.connection.note_server(version, instance);
                         seat
@@ -166,7 +172,7 @@ impl Binding {
             return None;
         }
         if let Some(delayed) = &self.delayed {
-            let backoff = &self.version.pool.backoff;
+            let backoff = &self.version().backoff;
             if !self.is_led_elsewhere() && backoff.is_waited_for(delayed.wait) {
                 return None;
             }
@@ -227,7 +233,7 @@ impl Binding {
     /// Whether its alias does not lead to its version any more, or the version
     /// was removed.
     pub fn is_left_behind(&self) -> bool {
-        let way = self.alias.way(self.generation, &self.version, self.point);
+        let way = self.alias.way(self.generation, self.version(), self.point);
         !self.alias.serves(&way.version) || way.version.is_removed()
     }
 
@@ -240,7 +246,7 @@ impl Binding {
             connection.redeploy();
             return;
         }
-        let way = self.alias.way(self.generation, &self.version, self.point);
+        let way = self.alias.way(self.generation, self.version(), self.point);
         let removed = way.version.is_removed();
         if removed || self.alias.split().migration == Migration::Drain {
             connection.reconsider();
@@ -249,9 +255,13 @@ impl Binding {
 
     fn is_led_elsewhere(&self) -> bool {
         self.alias.generation() != self.generation && {
-            let way = self.alias.way(self.generation, &self.version, self.point);
-            !Arc::ptr_eq(&way.version, &self.version)
+            let way = self.alias.way(self.generation, self.version(), self.point);
+            !Arc::ptr_eq(&way.version, self.version())
         }
+    }
+
+    fn version(&self) -> &Arc<Version> {
+        self.counted.version()
     }
 
     fn wanted(&self) -> Wanted<'_> {
@@ -269,22 +279,17 @@ impl Binding {
         if generation == self.generation {
             return;
         }
-        let way = self.alias.way(self.generation, &self.version, self.point);
+        let way = self.alias.way(self.generation, self.version(), self.point);
         self.generation = way.generation;
         self.follows = way.follows;
-        if !Arc::ptr_eq(&way.version, &self.version) {
+        if !Arc::ptr_eq(&way.version, self.version()) {
             self.seat = None;
-            way.version.pool.connections.fetch_add(1, Ordering::Relaxed);
-            self.version
-                .pool
-                .connections
-                .fetch_sub(1, Ordering::Relaxed);
-            self.version = way.version;
+            self.counted = way.version.count();
             // Also of an event that gets no seat, or waits for one: a drain
             // finds connections by their version.
             let connection = &self.line.connection;
             let (_, instance) = connection.server();
-            connection.note_server(self.version.digest().stamp(), instance);
+            connection.note_server(self.version().digest().stamp(), instance);
         }
     }
 
@@ -292,12 +297,10 @@ impl Binding {
     /// a connection waits in any case: nothing is open meanwhile, and a function
     /// that is not told of it counts the peer as present for good.
     fn delay(&mut self, event: Event) -> Result<(), Outcome> {
-        let pool = &self.version.pool;
-        let refused = pool.shared.policy.backoff == Backoff::Refuse;
-        if refused && !matches!(event, Event::Close(_)) {
+        if self.version().refuses() && !matches!(event, Event::Close(_)) {
             return Err(Outcome::BackedOff);
         }
-        let wait = pool.backoff.wait(&self.line.connection);
+        let wait = self.version().backoff.wait(&self.line.connection);
         if self.alias.generation() != self.generation {
             // It was moved between the look and the wait, and has woken those
             // that waited then.
@@ -320,11 +323,7 @@ impl Binding {
 impl Drop for Binding {
     fn drop(&mut self) {
         if let Some(delayed) = &self.delayed {
-            self.version.pool.backoff.forget(delayed.wait);
+            self.version().backoff.forget(delayed.wait);
         }
-        self.version
-            .pool
-            .connections
-            .fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -1,38 +1,33 @@
-//! How a component becomes a version of a function: inspected, compiled or
-//! found compiled, linked and tried.
+//! How a component becomes a version of a function: loaded, and tried.
 //!
-//! Engines are made when the first component needs them and share one thread
-//! that advances their epoch. Bounded by `compilations` at once, each within
-//! `compile_timeout` and `compile_memory_bytes`, and by places for trials.
+//! Bounded by what loading is bounded by, and by places for trials.
 
-use std::collections::HashMap;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use openline_core::component::Component;
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::digest::Digest;
-use openline_core::limits::{FunctionLimits, InstancePolicy};
+use openline_core::limits::FunctionLimits;
 use openline_core::name::FunctionName;
+use openline_core::route::Route;
 use openline_store::Store;
-use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use wasmtime::component::Component;
+use tokio::sync::Semaphore;
 
-use crate::alarms::AlarmClock;
-use crate::component::cache::Cache;
-use crate::component::compiler::{self, Compiler, Task};
-use crate::component::engines::{self, EngineKind, Prepared};
-use crate::component::inspect::{Contract, inspect};
-use crate::component::loaded::{LoadError, Loaded};
-use crate::component::ticker::Ticker;
-use crate::component::words;
-use crate::instance::log::LogRate;
-use crate::instance::store::Shared;
+use crate::alarms::clock::AlarmClock;
+use crate::component::compiler::Compiler;
+use crate::component::engines::Link;
+use crate::component::error::LoadError;
+use crate::component::inspect::Contract;
+use crate::component::load::{Loader, LoaderOptions};
+use crate::component::loaded::Loaded;
+use crate::instance::program::Program;
+use crate::instance::store::StoreData;
 use crate::instance::turns::LongRuns;
+use crate::instance::{imports, trial};
 use crate::pool::capacity::Capacity;
 use crate::pool::commons::Commons;
 use crate::pool::version::Version;
@@ -70,17 +65,14 @@ pub struct RuntimeOptions {
     pub source_lines: bool,
 }
 
-/// Compiles components and makes functions of them.
+/// Makes versions of components.
 #[derive(Debug)]
 pub struct Runtime {
     options: RuntimeOptions,
-    cache: Option<Cache>,
-    ticker: Arc<Ticker>,
-    prepared: Mutex<HashMap<EngineKind, Arc<Prepared>>>,
+    loader: Arc<Loader<StoreData>>,
     capacity: Arc<Capacity>,
     long_runs: LongRuns,
-    compiling: Arc<Semaphore>,
-    trials: Arc<Semaphore>,
+    trials: Semaphore,
     clock: Arc<AlarmClock>,
 }
 
@@ -104,6 +96,20 @@ impl RuntimeOptions {
             // All threads but one, which is always free for what is short.
             long_runs: threads().saturating_sub(1),
             source_lines: false,
+        }
+    }
+
+    fn loader(&self) -> LoaderOptions {
+        LoaderOptions {
+            cache: self.cache.clone(),
+            cache_bytes: self.cache_bytes,
+            compiler: self.compiler.clone(),
+            compile_memory_bytes: self.compile_memory_bytes,
+            component_bytes: self.component_bytes,
+            compile_timeout: self.compile_timeout,
+            compilations: self.compilations,
+            source_lines: self.source_lines,
+            places: self.instances.saturating_add(self.trials),
         }
     }
 }
@@ -141,42 +147,24 @@ pub struct Taken {
 #[error("the thread that advances the epoch does not start: {0}")]
 pub struct RuntimeError(#[from] std::io::Error);
 
-/// What is known of a component before it is compiled.
-struct Found {
-    kind: EngineKind,
-    prepared: Arc<Prepared>,
-    /// Compiled before.
-    cached: Option<Component>,
-}
-
 impl Runtime {
     /// Starts without an engine: the first component makes the one it needs.
     pub fn new(options: RuntimeOptions) -> Result<Self, RuntimeError> {
-        let cache = options.cache.as_ref().and_then(|folder| {
-            match Cache::open(folder, options.cache_bytes) {
-                Ok(cache) => Some(cache),
-                Err(error) => {
-                    let folder = folder.display();
-                    tracing::warn!(%folder, %error, "no compile cache: each start compiles anew");
-                    None
-                }
-            }
-        });
-        let capacity = Arc::new(Capacity::new(options.instances));
-        let compiling = Arc::new(Semaphore::new(options.compilations as usize));
-        let trials = Arc::new(Semaphore::new(options.trials as usize));
-        let long_runs = LongRuns::new(options.long_runs);
-        let clock = Arc::new(AlarmClock::new(options.alarms));
+        Self::linking(options, imports::add_to_linker)
+    }
+
+    /// The same with imports of another making.
+    pub(super) fn linking(
+        options: RuntimeOptions,
+        link: Link<StoreData>,
+    ) -> Result<Self, RuntimeError> {
         Ok(Self {
-            clock,
+            loader: Arc::new(Loader::new(options.loader(), link)?),
+            capacity: Arc::new(Capacity::new(options.instances)),
+            long_runs: LongRuns::new(options.long_runs),
+            trials: Semaphore::new(options.trials as usize),
+            clock: Arc::new(AlarmClock::new(options.alarms)),
             options,
-            cache,
-            ticker: Arc::new(Ticker::start()?),
-            prepared: Mutex::default(),
-            capacity,
-            long_runs,
-            compiling,
-            trials,
         })
     }
 
@@ -184,12 +172,10 @@ impl Runtime {
     /// own: a host that starts waits for its disk meanwhile. What is wrong with
     /// a component, or an engine, is told to whoever loads it.
     pub fn expect(self: &Arc<Self>, components: Vec<(Bytes, FunctionLimits)>) {
-        let runtime = Arc::clone(self);
+        let loader = Arc::clone(&self.loader);
         tokio::task::spawn_blocking(move || {
             for (bytes, limits) in components {
-                if let Ok(contract) = inspect(&bytes) {
-                    let _ = runtime.prepare(EngineKind::of(&contract, &limits));
-                }
+                loader.prepare(&bytes, limits.fuel_per_event > 0);
             }
         });
     }
@@ -203,24 +189,55 @@ impl Runtime {
 
     /// Makes a version of a component: compiles it, or finds it compiled,
     /// checks the contract, and makes one instance to see that it starts.
+    ///
+    /// Bytes that are given instead of a [`Component`] are hashed here.
     pub async fn load(
-        self: &Arc<Self>,
+        &self,
         config: &FunctionConfig,
-        bytes: Vec<u8>,
+        component: impl Into<Component>,
         commons: &Arc<Commons>,
     ) -> Result<Arc<Version>, LoadError> {
-        let shared = self.share(config, &bytes, commons);
-        self.load_shared(shared, bytes).await
+        let component = component.into();
+        let loaded = self.compile(config, &component).await?;
+        let most = self.options.instances.min(self.options.trials);
+        if loaded.places > most {
+            let needed = loaded.places;
+            return Err(LoadError::TooManyPlaces { needed, most });
+        }
+        let places = self.trials.acquire_many(loaded.places).await;
+        let places = places.expect("the semaphore is never closed");
+        let program = self.program(config, component.digest(), loaded, commons);
+        trial::run(&program).await?;
+        drop(places);
+        Ok(self.version(program, commons))
     }
 
     /// The only version of a function that keeps nothing: for tools and tests.
     pub async fn load_alone(
-        self: &Arc<Self>,
+        &self,
         config: &FunctionConfig,
-        bytes: Vec<u8>,
+        component: impl Into<Component>,
     ) -> Result<Arc<Version>, LoadError> {
         let commons = self.commons_alone(&config.name);
-        self.load(config, bytes, &commons).await
+        self.load(config, component, &commons).await
+    }
+
+    /// Makes a version, or answers `before` when neither the component nor its
+    /// configuration has changed.
+    pub async fn reload(
+        &self,
+        config: &FunctionConfig,
+        component: impl Into<Component>,
+        before: &Arc<Version>,
+    ) -> Result<Arc<Version>, LoadError> {
+        let component = component.into();
+        let same = before.digest() == component.digest()
+            && *before.policy() == config.instance
+            && **before.limits() == config.limit;
+        if same && *before.name() == config.name {
+            return Ok(Arc::clone(before));
+        }
+        self.load(config, component, before.commons()).await
     }
 
     /// Of a function that keeps nothing. It has a clock of its own: it is none
@@ -234,47 +251,43 @@ impl Runtime {
     /// The same without the trial, and with other places for an instance than
     /// it needs: for tests of what fails only later.
     #[cfg(test)]
-    pub(crate) async fn load_untried(
-        self: &Arc<Self>,
+    pub(super) async fn load_untried(
+        &self,
         config: &FunctionConfig,
-        bytes: Vec<u8>,
+        component: impl Into<Component>,
         commons: &Arc<Commons>,
         places: Option<u32>,
     ) -> Result<Arc<Version>, LoadError> {
-        let shared = self.share(config, &bytes, commons);
-        let mut loaded = self.compile_in_time(&shared, bytes.into()).await?;
+        let component = component.into();
+        let mut loaded = self.compile(config, &component).await?;
         loaded.places = places.unwrap_or(loaded.places);
-        Ok(Version::new(loaded, shared))
+        let program = self.program(config, component.digest(), loaded, commons);
+        Ok(self.version(program, commons))
     }
 
-    fn share(&self, config: &FunctionConfig, bytes: &[u8], commons: &Arc<Commons>) -> Arc<Shared> {
-        Arc::new(Shared {
-            name: config.name.clone(),
-            commons: Arc::clone(commons),
-            policy: config.instance.clone(),
-            limits: Arc::new(config.limit.clone()),
-            digest: digest_of(bytes),
-            capacity: Arc::clone(&self.capacity),
-            long_runs: self.long_runs.clone(),
-            log_rate: LogRate::new(config.limit.log_lines_per_second),
-        })
-    }
-
-    /// Makes a version, or answers `before` when neither the component nor its
-    /// configuration has changed.
-    pub async fn reload(
-        self: &Arc<Self>,
+    async fn compile(
+        &self,
         config: &FunctionConfig,
-        bytes: Vec<u8>,
-        before: &Arc<Version>,
-    ) -> Result<Arc<Version>, LoadError> {
-        let same = before.digest() == digest_of(&bytes)
-            && *before.policy() == config.instance
-            && **before.limits() == config.limit;
-        if same && *before.name() == config.name {
-            return Ok(Arc::clone(before));
-        }
-        self.load(config, bytes, before.commons()).await
+        component: &Component,
+    ) -> Result<Loaded<StoreData>, LoadError> {
+        let metered = config.limit.fuel_per_event > 0;
+        self.loader.load(component, metered).await
+    }
+
+    fn program(
+        &self,
+        config: &FunctionConfig,
+        digest: Digest,
+        loaded: Loaded<StoreData>,
+        commons: &Arc<Commons>,
+    ) -> Arc<Program> {
+        let long_runs = self.long_runs.clone();
+        let reach = commons.reach();
+        Arc::new(Program::new(config, digest, loaded, reach, long_runs))
+    }
+
+    fn version(&self, program: Arc<Program>, commons: &Arc<Commons>) -> Arc<Version> {
+        Version::new(program, Arc::clone(commons), Arc::clone(&self.capacity))
     }
 
     /// Instances of all functions that are live now.
@@ -284,220 +297,31 @@ impl Runtime {
 
     /// What is taken at this moment.
     pub fn taken(&self) -> Taken {
-        let of = |permits: &Semaphore, all: u32| {
-            (all as usize).saturating_sub(permits.available_permits())
-        };
+        let trials = self.options.trials as usize;
         Taken {
             functions: self.clock.functions(),
             places: self.capacity.taken(),
             alarms: self.clock.alarms(),
-            compilations: of(&self.compiling, self.options.compilations),
-            trials: of(&self.trials, self.options.trials),
+            compilations: self.loader.compilations(),
+            trials: trials.saturating_sub(self.trials.available_permits()),
             long_runs: self.long_runs.taken(),
         }
     }
 
     /// Whether a component could be a function, with the default limits.
-    pub async fn check(self: &Arc<Self>, bytes: Vec<u8>) -> Result<Contract, LoadError> {
-        self.measure(&bytes)?;
-        let contract = inspect(&bytes)?;
-        let name =
-            FunctionName::new("check").map_err(|error| LoadError::Host(error.to_string()))?;
-        let limits = Arc::new(FunctionLimits::default());
-        let commons = self.commons_alone(&name);
-        let shared = Arc::new(Shared {
-            name,
-            commons,
-            policy: InstancePolicy::default(),
-            digest: digest_of(&bytes),
-            capacity: Arc::clone(&self.capacity),
-            long_runs: self.long_runs.clone(),
-            log_rate: LogRate::new(limits.log_lines_per_second),
-            limits,
-        });
-        self.load_shared(shared, bytes).await?;
+    pub async fn check(&self, component: impl Into<Component>) -> Result<Contract, LoadError> {
+        let host = |error: &dyn std::fmt::Display| LoadError::Host(error.to_string());
+        let component = component.into();
+        let contract = self.loader.inspect(&component)?;
+        let name = FunctionName::new("check").map_err(|error| host(&error))?;
+        let route = Route::new("/").map_err(|error| host(&error))?;
+        let config = FunctionConfig::new(name, None, route);
+        self.load_alone(&config, component).await?;
         Ok(contract)
-    }
-
-    async fn load_shared(
-        self: &Arc<Self>,
-        shared: Arc<Shared>,
-        bytes: Vec<u8>,
-    ) -> Result<Arc<Version>, LoadError> {
-        self.measure(&bytes)?;
-        let loaded = self.compile_in_time(&shared, bytes.into()).await?;
-        let most = self.options.instances.min(self.options.trials);
-        if loaded.places > most {
-            let needed = loaded.places;
-            return Err(LoadError::TooManyPlaces { needed, most });
-        }
-        let places = self.trials.acquire_many(loaded.places).await;
-        let places = places.expect("the semaphore is never closed");
-        loaded.try_out(&shared).await?;
-        drop(places);
-        Ok(Version::new(loaded, shared))
-    }
-
-    fn measure(&self, bytes: &[u8]) -> Result<(), LoadError> {
-        let most = self.options.component_bytes;
-        if bytes.len() > most {
-            let bytes = bytes.len();
-            return Err(LoadError::TooBig { bytes, most });
-        }
-        Ok(())
-    }
-
-    /// Compiling takes a core for up to seconds: not on a thread that serves
-    /// connections, and not many at once. A compiler that is a process of its
-    /// own is killed when it takes too long, or when nobody waits for it any
-    /// more, and its permit is free at once. One in this process cannot be
-    /// stopped: it is waited for no more, but keeps its permit until it ends, so
-    /// that there are never more of them than there may be.
-    async fn compile_in_time(
-        self: &Arc<Self>,
-        shared: &Shared,
-        bytes: Bytes,
-    ) -> Result<Loaded, LoadError> {
-        let permit = Arc::clone(&self.compiling).acquire_owned().await;
-        let permit = Arc::new(permit.expect("the semaphore is never closed"));
-        let time = self.options.compile_timeout;
-        let compiling = self.compile(shared, bytes, permit);
-        match tokio::time::timeout(time, compiling).await {
-            Ok(loaded) => loaded,
-            Err(_) => Err(LoadError::CompileTimeout(time)),
-        }
-    }
-
-    async fn compile(
-        self: &Arc<Self>,
-        shared: &Shared,
-        bytes: Bytes,
-        permit: Arc<OwnedSemaphorePermit>,
-    ) -> Result<Loaded, LoadError> {
-        let (digest, limits) = (shared.digest, Arc::clone(&shared.limits));
-        let component = bytes.clone();
-        let finding = self.beside(&permit, move |runtime| {
-            runtime.find(&component, &digest, &limits)
-        });
-        let found = finding.await?;
-        if let Some(component) = found.cached {
-            let (kind, prepared) = (found.kind, found.prepared);
-            let linking = self.beside(&permit, move |runtime| {
-                runtime.link(kind, &prepared, &component)
-            });
-            return linking.await;
-        }
-        let artifact = match &self.options.compiler {
-            Compiler::InProcess => None,
-            Compiler::Child(program) => {
-                let task = Task {
-                    kind: found.kind,
-                    source_lines: self.options.source_lines,
-                    memory_bytes: self.options.compile_memory_bytes,
-                    timeout: self.options.compile_timeout,
-                };
-                Some(compiler::compile(program, &task, bytes.clone()).await?)
-            }
-        };
-        let (kind, prepared) = (found.kind, found.prepared);
-        let finishing = self.beside(&permit, move |runtime| {
-            let engine = &prepared.engine;
-            let component = match &artifact {
-                Some(artifact) => compiler::load(engine, artifact),
-                None => Component::from_binary(engine, &bytes),
-            };
-            let component = component.map_err(|error| LoadError::Compile(words::cause(&error)))?;
-            runtime.keep(&prepared, &digest, &component, artifact);
-            runtime.link(kind, &prepared, &component)
-        });
-        finishing.await
-    }
-
-    /// Does something on a thread that serves nobody. It goes on when nobody
-    /// waits for it any more, and keeps the permit until its end.
-    async fn beside<T: Send + 'static>(
-        self: &Arc<Self>,
-        permit: &Arc<OwnedSemaphorePermit>,
-        work: impl FnOnce(&Self) -> Result<T, LoadError> + Send + 'static,
-    ) -> Result<T, LoadError> {
-        let (runtime, permit) = (Arc::clone(self), Arc::clone(permit));
-        let working = tokio::task::spawn_blocking(move || {
-            let done = work(&runtime);
-            drop(permit);
-            done
-        });
-        let done = working.await;
-        done.unwrap_or_else(|panic| Err(LoadError::Host(panic.to_string())))
-    }
-
-    fn find(
-        &self,
-        bytes: &[u8],
-        digest: &Digest,
-        limits: &FunctionLimits,
-    ) -> Result<Found, LoadError> {
-        let contract = inspect(bytes)?;
-        let kind = EngineKind::of(&contract, limits);
-        let prepared = self.prepare(kind)?;
-        let cached = self
-            .cache
-            .as_ref()
-            .and_then(|cache| cache.load(&prepared.engine, digest.as_bytes()));
-        Ok(Found {
-            kind,
-            prepared,
-            cached,
-        })
-    }
-
-    /// Keeps what was compiled for the next time, if it can.
-    fn keep(
-        &self,
-        prepared: &Prepared,
-        digest: &Digest,
-        component: &Component,
-        artifact: Option<Vec<u8>>,
-    ) {
-        let Some(cache) = &self.cache else {
-            return;
-        };
-        let artifact = match artifact {
-            Some(artifact) => Ok(artifact),
-            None => component.serialize().map_err(std::io::Error::other),
-        };
-        let store = |artifact: Vec<u8>| cache.store(&prepared.engine, digest.as_bytes(), &artifact);
-        if let Err(error) = artifact.and_then(store) {
-            tracing::warn!(%error, "a compiled component is not cached");
-        }
-    }
-
-    fn link(
-        &self,
-        kind: EngineKind,
-        prepared: &Prepared,
-        component: &Component,
-    ) -> Result<Loaded, LoadError> {
-        let pre = prepared
-            .linker
-            .instantiate_pre(component)
-            .map_err(|error| LoadError::UnknownImport(words::cause(&error)))?;
-        let ticker = Arc::clone(&self.ticker);
-        Loaded::new(component, pre, kind.handler, kind.metered, ticker)
-    }
-
-    fn prepare(&self, kind: EngineKind) -> Result<Arc<Prepared>, LoadError> {
-        let mut prepared = self.prepared.lock();
-        if let Some(found) = prepared.get(&kind) {
-            return Ok(Arc::clone(found));
-        }
-        let made = Arc::new(engines::prepare(kind, &self.options)?);
-        self.ticker.add(made.engine.clone());
-        prepared.insert(kind, Arc::clone(&made));
-        Ok(made)
     }
 }
 
 /// What names the version that a component is.
 pub fn digest_of(bytes: &[u8]) -> Digest {
-    Digest::new(Sha256::digest(bytes).into())
+    Digest::of(bytes)
 }

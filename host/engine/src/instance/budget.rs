@@ -10,11 +10,11 @@
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
-use openline_core::fault::Fault;
 use openline_core::limits::{EPOCH_TICK, InstancePolicy};
-use wasmtime::{ResourceLimiter, Trap, UpdateDeadline};
+use wasmtime::{ResourceLimiter, UpdateDeadline};
 
-use crate::instance::allowance::{Allowance, SLICE_NANOSECONDS};
+use super::allowance::{Allowance, SLICE_NANOSECONDS};
+use crate::component::failure::Spent;
 
 // Not tokio's clock: a paused test clock must not stop the measuring of real
 // work. This is the only place that reads it.
@@ -23,16 +23,6 @@ use crate::instance::allowance::{Allowance, SLICE_NANOSECONDS};
     reason = "measures computing, which tokio's clock cannot"
 )]
 use std::time::Instant;
-
-/// A limit was passed inside of guest code; travels through wasmtime as the
-/// trap's cause.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Spent {
-    #[error("cpu_timeout is spent")]
-    Cpu,
-    #[error("memory_bytes would be passed")]
-    Memory,
-}
 
 /// Measures what an instance's guest code computes: from when the driver hands
 /// it the thread until it returns, awaits or yields. How much that may be is
@@ -249,21 +239,5 @@ impl ResourceLimiter for MemoryLimiter {
     fn table_grow_failed(&mut self, _error: wasmtime::Error) -> wasmtime::Result<()> {
         self.elements -= self.elements_added;
         Ok(())
-    }
-}
-
-/// Which limit, or what else, ended guest code.
-pub(crate) fn fault_of(error: &wasmtime::Error) -> Fault {
-    match error.downcast_ref::<Spent>() {
-        Some(Spent::Cpu) => return Fault::CpuTimeout,
-        Some(Spent::Memory) => return Fault::Memory,
-        None => {}
-    }
-    match error.downcast_ref::<Trap>() {
-        Some(Trap::StackOverflow) => Fault::Stack,
-        Some(Trap::OutOfFuel) => Fault::Fuel,
-        // What has no trap code is a host function's refusal of what the
-        // guest passed: a full handle table, too many bytes.
-        _ => Fault::Trap,
     }
 }

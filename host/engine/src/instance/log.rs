@@ -20,14 +20,13 @@ use tokio::time::Instant;
 use wasmtime_wasi::cli::{IsTerminal, StdoutStream};
 use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 
-use crate::instance::store::Shared;
-
 /// The longest line, in bytes; a stack trace's lines are shorter.
 const LINE_BYTES_MAX: usize = 1024;
 
 /// How much a function's instances may print together.
 #[derive(Debug)]
 pub(crate) struct LogRate {
+    function: FunctionName,
     began: Instant,
     state: Mutex<Allowance>,
 }
@@ -47,7 +46,7 @@ pub(crate) struct Log {
 
 #[derive(Debug)]
 struct State {
-    shared: Arc<Shared>,
+    rate: Arc<LogRate>,
     stream: &'static str,
     line: Vec<u8>,
 }
@@ -55,9 +54,10 @@ struct State {
 // === impl LogRate ===
 
 impl LogRate {
-    pub(crate) fn new(lines_per_second: u32) -> Self {
+    pub(crate) fn new(function: FunctionName, lines_per_second: u32) -> Self {
         let bucket = TokenBucket::new(lines_per_second.into(), Duration::ZERO);
         Self {
+            function,
             began: Instant::now(),
             state: Mutex::new(Allowance {
                 bucket,
@@ -67,7 +67,8 @@ impl LogRate {
     }
 
     /// Whether one more line is shown. Before it, it is said how many were not.
-    pub(crate) fn begin_line(&self, function: &FunctionName) -> bool {
+    pub(crate) fn begin_line(&self) -> bool {
+        let function = &self.function;
         let allowed = self.state.lock().allow(self.began.elapsed());
         if let Some(left_out @ 1..) = allowed {
             tracing::warn!(%function, "the function printed {left_out} more lines than are shown (log_lines_per_second)");
@@ -93,9 +94,9 @@ impl Allowance {
 // === impl Log ===
 
 impl Log {
-    pub(crate) fn new(shared: Arc<Shared>, stream: &'static str) -> Self {
+    pub(crate) fn new(rate: Arc<LogRate>, stream: &'static str) -> Self {
         let state = State {
-            shared,
+            rate,
             stream,
             line: Vec::new(),
         };
@@ -123,10 +124,10 @@ impl Log {
 impl State {
     fn emit(&mut self) {
         let line = std::mem::take(&mut self.line);
-        let function = &self.shared.name;
-        if !self.shared.log_rate.begin_line(function) {
+        if !self.rate.begin_line() {
             return;
         }
+        let function = &self.rate.function;
         let text = String::from_utf8_lossy(&line);
         tracing::info!(%function, stream = self.stream, "{}", text.escape_debug());
     }
@@ -199,10 +200,14 @@ impl OutputStream for Log {
 mod tests {
     use super::*;
 
+    fn rate(lines_per_second: u32) -> LogRate {
+        LogRate::new(FunctionName::new("function").unwrap(), lines_per_second)
+    }
+
     #[test]
     fn at_its_limit_and_one_past_it() {
         let ms = Duration::from_millis;
-        let rate = LogRate::new(3);
+        let rate = rate(3);
         let mut allowance = rate.state.lock();
         assert!((0..3).all(|_| allowance.allow(ms(0)) == Some(0)));
         assert_eq!(allowance.allow(ms(0)), None);
@@ -216,20 +221,17 @@ mod tests {
 
     #[test]
     fn the_streams_of_all_instances_share_what_the_function_has() {
-        let shared = Arc::new(Shared {
-            log_rate: LogRate::new(2),
-            ..Shared::unnamed()
-        });
+        let rate = Arc::new(rate(2));
         for stream in ["stdout", "stderr"] {
-            Log::new(Arc::clone(&shared), stream).take(b"line\nhalf a");
+            Log::new(Arc::clone(&rate), stream).take(b"line\nhalf a");
         }
         // What was not ended counts as a line when the instance ends.
-        assert_eq!(shared.log_rate.state.lock().left_out, 2);
+        assert_eq!(rate.state.lock().left_out, 2);
     }
 
     #[test]
     fn a_line_is_cut_and_costs_no_more_memory_than_that() {
-        let log = Log::new(Arc::new(Shared::unnamed()), "stdout");
+        let log = Log::new(Arc::new(rate(1000)), "stdout");
         for _ in 0..100 {
             log.take(&[b'x'; LINE_BYTES_MAX]);
         }

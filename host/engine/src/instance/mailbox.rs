@@ -12,11 +12,10 @@ use std::sync::Arc;
 use openline_channels::connection::Connection;
 use openline_core::event::{Acceptance, Event, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
-use openline_core::name::AlarmName;
 use tokio::sync::oneshot;
 
-use crate::alarms::Ticket;
-use crate::pool::seating::Seat;
+use super::seat::Seat;
+use crate::alarms::ticket::AlarmCall;
 use crate::sync::Mutex;
 
 /// One thing to do.
@@ -28,15 +27,6 @@ pub(crate) enum Job {
     Event(Event, Turn),
     /// Handle an alarm that belongs to no connection.
     Alarm(AlarmCall, Seat, AlarmReply),
-}
-
-/// A call of an alarm.
-#[derive(Debug)]
-pub(crate) struct AlarmCall {
-    pub(crate) name: AlarmName,
-    /// How often it has been tried, this time included.
-    pub(crate) attempt: u32,
-    pub(crate) ticket: Arc<Ticket>,
 }
 
 /// How the handling of an alarm without a connection went.
@@ -250,7 +240,7 @@ impl Mailbox {
 
     /// Answers how many wait with it, or hands the job back when the instance
     /// has ended. Nobody is told of it: see
-    /// [`crate::instance::live::Instance::submit`].
+    /// [`super::live::Instance::submit`].
     ///
     /// `first` is the job that the instance was made for: it is begun also when
     /// the instance was told to end a moment before. Without that, connections

@@ -4,19 +4,25 @@ use std::sync::Arc;
 
 use openline_core::event::Event;
 use openline_core::fault::Fault;
-use openline_core::message::Message;
 use openline_core::name::AlarmName;
 use smallvec::SmallVec;
 use wasmtime::Store;
 use wasmtime::component::{Resource, TypedFunc};
 
-use crate::component::loaded::{Failure, PlainExports};
+use super::asker::Asker;
+use super::end::End;
+use super::enforce::{enforce, hibernate};
+use super::idleness::{Idleness, Wake};
+use super::live::Instance;
+use super::mailbox::Job;
+use super::program::Program;
+use super::run::Run;
+use super::store::{self, StoreData};
+use crate::component::failure::Failure;
 use crate::contract::bindings::MessageRef;
-use crate::instance::calls::{close_arguments, enforce, hibernate, request};
-use crate::instance::live::{Asker, End, Idleness, Instance, Wake};
-use crate::instance::mailbox::Job;
-use crate::instance::store::{self, Handle, Run, StoreData};
-use crate::pool::seating::Pool;
+use crate::contract::convert::{close_arguments, judge, lowered, request};
+use crate::contract::exports::PlainExports;
+use crate::contract::handles::Handle;
 
 /// Messages of a batch whose references need no allocation: more come in one
 /// read only if they are tiny.
@@ -29,8 +35,8 @@ struct Guest {
     exports: PlainExports,
 }
 
-pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
-    let mut guest = match start(pool, instance).await {
+pub(crate) async fn drive(program: &Arc<Program>, instance: &Arc<Instance>) -> End {
+    let mut guest = match start(program, instance).await {
         Ok(guest) => guest,
         Err(failure) => {
             let failure = Failure {
@@ -40,7 +46,7 @@ pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
             return End::Failed(failure, Vec::new());
         }
     };
-    let mut idleness = Idleness::new(pool.shared.policy.idle_timeout);
+    let mut idleness = Idleness::new(program.policy.idle_timeout);
     loop {
         let run = &guest.run;
         let active = run.clock.entered();
@@ -49,9 +55,9 @@ pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
         let next = std::future::poll_fn(|cx| idleness.poll(cx, instance, run, active, false));
         let wake = tokio::task::unconstrained(next).await;
         let handled = match wake {
-            Wake::Job(job) => guest.handle(pool, job).await,
+            Wake::Job(job) => guest.handle(program, job).await,
             Wake::Idle => {
-                let done = guest.hibernate(pool).await;
+                let done = guest.hibernate(program).await;
                 if !done || instance.is_ending() || instance.mailbox.is_empty() {
                     return End::Idle;
                 }
@@ -65,12 +71,12 @@ pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
     }
 }
 
-async fn start(pool: &Pool, instance: &Instance) -> Result<Guest, Failure> {
-    let loaded = &pool.loaded;
+async fn start(program: &Arc<Program>, instance: &Instance) -> Result<Guest, Failure> {
     let scope = instance.key.clone().unwrap_or_default();
-    let (mut store, run) = store::new(loaded, &pool.shared, Some(scope))?;
-    let made = enforce(&run, &pool.shared, loaded.instantiate(&mut store)).await?;
-    let exports = loaded.exports(&mut store, &made)?;
+    let (mut store, run) = store::new(program, Some(scope))?;
+    let making = program.loaded.instantiate(&mut store);
+    let made = enforce(&run, program.limits.handler_timeout, making).await?;
+    let exports = program.loaded.exports(&mut store, &made)?;
     Ok(Guest {
         store,
         run,
@@ -79,13 +85,13 @@ async fn start(pool: &Pool, instance: &Instance) -> Result<Guest, Failure> {
 }
 
 impl Guest {
-    async fn handle(&mut self, pool: &Pool, job: Job) -> Result<(), (Failure, Asker)> {
+    async fn handle(&mut self, program: &Program, job: Job) -> Result<(), (Failure, Asker)> {
         let Some(job) = job.begin() else {
             return Ok(());
         };
-        let limits = &pool.shared.limits;
+        let limits = &program.limits;
         self.store.set_epoch_deadline(1);
-        if pool.loaded.metered
+        if program.loaded.metered
             && let Err(error) = self.store.set_fuel(limits.fuel_per_event)
         {
             return match job {
@@ -100,18 +106,18 @@ impl Guest {
                     .exports
                     .upgrade
                     .call_async(&mut self.store, (request(*asked),));
-                match enforce(&self.run, &pool.shared, call).await {
+                match enforce(&self.run, program.limits.handler_timeout, call).await {
                     Ok((decision,)) => {
-                        Asker::Upgrade(seat, reply).decided(decision);
+                        Asker::Upgrade(seat, reply).decided(judge(decision));
                         Ok(())
                     }
                     Err(failure) => Err((failure, Asker::Upgrade(seat, reply))),
                 }
             }
             Job::Alarm(alarm, _seat, reply) => {
-                match self.alarm(pool, None, &alarm.name, alarm.attempt).await {
+                match self.alarm(program, None, &alarm.name, alarm.attempt).await {
                     Ok(()) => {
-                        pool.backoff.succeed();
+                        program.faults.succeed();
                         Asker::Alarm(reply).done();
                         Ok(())
                     }
@@ -123,12 +129,12 @@ impl Guest {
                     return Ok(());
                 };
                 let index = self.store.data_mut().handles.lend(connection);
-                let called = self.call(pool, index, &event).await;
+                let called = self.call(program, index, &event).await;
                 self.store.data_mut().handles.take_back(index);
                 match called {
                     Ok(()) => {
                         if matches!(event, Event::Messages(_) | Event::Alarm(_)) {
-                            pool.backoff.succeed();
+                            program.faults.succeed();
                         }
                         Asker::Event(turn).done();
                         Ok(())
@@ -140,44 +146,39 @@ impl Guest {
     }
 
     /// Lets it save what it wants to keep; `false` when that failed.
-    async fn hibernate(&mut self, pool: &Pool) -> bool {
+    async fn hibernate(&mut self, program: &Program) -> bool {
         let Some(export) = self.exports.hibernate else {
             return true;
         };
         self.store.set_epoch_deadline(1);
-        if pool.loaded.metered
-            && self
-                .store
-                .set_fuel(pool.shared.limits.fuel_per_event)
-                .is_err()
-        {
+        if program.loaded.metered && self.store.set_fuel(program.limits.fuel_per_event).is_err() {
             return false;
         }
-        hibernate(pool, &self.run, export.call_async(&mut self.store, ())).await
+        hibernate(program, &self.run, export.call_async(&mut self.store, ())).await
     }
 
     async fn alarm(
         &mut self,
-        pool: &Pool,
+        program: &Program,
         connection: Option<Resource<Handle>>,
         name: &AlarmName,
         attempt: u32,
     ) -> Result<(), Failure> {
         let Some(export) = self.exports.alarm else {
             // An earlier version had a handler.
-            tracing::warn!(function = %pool.shared.name, alarm = name.as_str(), "no handler for an alarm");
+            tracing::warn!(function = %program.name, alarm = name.as_str(), "no handler for an alarm");
             return Ok(());
         };
         let arguments = (connection, name.as_str().to_owned(), attempt);
         let call = export.call_async(&mut self.store, arguments);
-        enforce(&self.run, &pool.shared, call).await
+        enforce(&self.run, program.limits.handler_timeout, call).await
     }
 
-    async fn call(&mut self, pool: &Pool, index: u32, event: &Event) -> Result<(), Failure> {
-        let shared = &pool.shared;
+    async fn call(&mut self, program: &Program, index: u32, event: &Event) -> Result<(), Failure> {
+        let time = program.limits.handler_timeout;
         let connection = Resource::<Handle>::new_borrow(index);
         if let Event::Alarm(name) = event {
-            return self.alarm(pool, Some(connection), name, 1).await;
+            return self.alarm(program, Some(connection), name, 1).await;
         }
         let Self {
             store,
@@ -185,35 +186,21 @@ impl Guest {
             exports,
         } = self;
         match event {
-            Event::Open => {
-                enforce(run, shared, exports.open.call_async(store, (connection,))).await
-            }
+            Event::Open => enforce(run, time, exports.open.call_async(store, (connection,))).await,
             Event::Messages(batch) => {
                 let batch: SmallVec<[MessageRef<'_>; BATCH_INLINE]> =
                     batch.iter().map(lowered).collect();
                 // Shortens the lifetime in the function's type to the batch's.
                 let messages: TypedFunc<(Resource<Handle>, &[MessageRef<'_>]), ()> =
                     exports.messages;
-                enforce(
-                    run,
-                    shared,
-                    messages.call_async(store, (connection, &batch)),
-                )
-                .await
+                enforce(run, time, messages.call_async(store, (connection, &batch))).await
             }
             Event::Alarm(_) => Ok(()),
             Event::Close(reason) => {
                 let (info, origin) = close_arguments(reason);
                 let call = exports.close.call_async(store, (connection, info, origin));
-                enforce(run, shared, call).await
+                enforce(run, time, call).await
             }
         }
-    }
-}
-
-fn lowered(message: &Message) -> MessageRef<'_> {
-    match message {
-        Message::Text(text) => MessageRef::Text(text),
-        Message::Binary(bytes) => MessageRef::Binary(bytes),
     }
 }

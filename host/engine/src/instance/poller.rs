@@ -21,8 +21,6 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use crate::instance::live::Instance;
-use crate::instance::mailbox::Job;
 use crate::sync::{self, AtomicBool, AtomicU32, Mutex, MutexGuard, OnceLock, Ordering};
 
 type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -33,7 +31,7 @@ const JOBS_PER_POLL_MAX: u32 = 64;
 
 /// See the module.
 #[derive(Default)]
-pub(crate) struct Driver {
+pub(crate) struct Poller {
     /// None before it is given and after its end.
     driving: Mutex<Option<Driving>>,
     /// The task's, once that has run for the first time.
@@ -44,16 +42,28 @@ pub(crate) struct Driver {
     left: AtomicU32,
 }
 
+/// What a poller belongs to: an instance.
+pub(crate) trait Polled: Send + Sync + 'static {
+    fn poller(&self) -> &Poller;
+
+    /// Its task is dropped, with the future: at its end, and at that of the
+    /// runtime. One that has never been polled has not told anybody of it.
+    fn abandon(&self);
+}
+
 /// The task of an instance.
-struct Task(Arc<Instance>);
+struct Task<T: Polled>(Arc<T>);
 
 /// Has a task of its own drive an instance to its end.
-pub(crate) fn spawn(instance: Arc<Instance>, driving: impl Future<Output = ()> + Send + 'static) {
-    *instance.driver.driving.lock() = Some(Box::pin(driving));
+pub(crate) fn spawn<T: Polled>(
+    instance: Arc<T>,
+    driving: impl Future<Output = ()> + Send + 'static,
+) {
+    *instance.poller().driving.lock() = Some(Box::pin(driving));
     sync::spawn(Task(instance));
 }
 
-impl Driver {
+impl Poller {
     /// Polls it here and now, unless somebody else does or it has not begun:
     /// then its task will. It begins as many jobs as were waiting at that
     /// moment; for what comes meanwhile its task is woken.
@@ -121,29 +131,28 @@ impl Driver {
     }
 }
 
-impl Future for Task {
+impl<T: Polled> Future for Task<T> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let driver = &self.0.driver;
-        let waker = driver.waker.get_or_init(|| cx.waker().clone());
-        driver.poll(waker, JOBS_PER_POLL_MAX)
+        let poller = self.0.poller();
+        let waker = poller.waker.get_or_init(|| cx.waker().clone());
+        poller.poll(waker, JOBS_PER_POLL_MAX)
     }
 }
 
-impl Drop for Task {
-    /// At the end of the runtime: the future holds the instance, which holds
-    /// it. One that has never been polled has not told anybody of its end.
+impl<T: Polled> Drop for Task<T> {
+    /// The future holds the instance, which holds it.
     fn drop(&mut self) {
-        let driving = self.0.driver.driving.lock().take();
+        let driving = self.0.poller().driving.lock().take();
         drop(driving);
-        self.0.mailbox.close().into_iter().for_each(Job::give_back);
+        self.0.abandon();
     }
 }
 
-impl fmt::Debug for Driver {
+impl fmt::Debug for Poller {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Driver").finish_non_exhaustive()
+        f.debug_struct("Poller").finish_non_exhaustive()
     }
 }
 
@@ -165,13 +174,13 @@ mod tests {
         }
     }
 
-    /// A driver whose task has run once, and how often that was woken.
-    fn driver(driving: impl Future<Output = ()> + Send + 'static) -> (Arc<Driver>, Arc<Count>) {
-        let driver = Driver::default();
-        *driver.driving.lock() = Some(Box::pin(driving));
+    /// A poller whose task has run once, and how often that was woken.
+    fn poller(driving: impl Future<Output = ()> + Send + 'static) -> (Arc<Poller>, Arc<Count>) {
+        let poller = Poller::default();
+        *poller.driving.lock() = Some(Box::pin(driving));
         let count = Arc::<Count>::default();
-        driver.waker.set(Waker::from(Arc::clone(&count))).unwrap();
-        (Arc::new(driver), count)
+        poller.waker.set(Waker::from(Arc::clone(&count))).unwrap();
+        (Arc::new(poller), count)
     }
 
     #[test]
@@ -179,23 +188,23 @@ mod tests {
         let inside = Arc::new(Barrier::new(2));
         let polls = Arc::new(AtomicUsize::new(0));
         let (entered, counted) = (Arc::clone(&inside), Arc::clone(&polls));
-        let (driver, woken) = driver(poll_fn(move |_| {
+        let (poller, woken) = poller(poll_fn(move |_| {
             if counted.fetch_add(1, Ordering::SeqCst) == 0 {
                 entered.wait();
                 entered.wait();
             }
             Poll::Pending
         }));
-        let first = Arc::clone(&driver);
+        let first = Arc::clone(&poller);
         let first = std::thread::spawn(move || first.run(1));
         inside.wait();
-        driver.run(1);
+        poller.run(1);
         assert_eq!(polls.load(Ordering::SeqCst), 1, "one at a time");
         assert_eq!(woken.0.load(Ordering::SeqCst), 0);
         inside.wait();
         first.join().unwrap();
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
-        driver.run(1);
+        poller.run(1);
         assert_eq!(polls.load(Ordering::SeqCst), 2);
         assert_eq!(woken.0.load(Ordering::SeqCst), 1, "nobody was missed");
     }
@@ -204,34 +213,34 @@ mod tests {
     fn its_end_is_told_to_the_task_and_nothing_is_kept() {
         let held = Arc::new(());
         let inside = Arc::clone(&held);
-        let (driver, woken) = driver(poll_fn(move |_| {
+        let (poller, woken) = poller(poll_fn(move |_| {
             assert_eq!(Arc::strong_count(&inside), 2);
             Poll::Ready(())
         }));
-        driver.run(1);
+        poller.run(1);
         assert_eq!(Arc::strong_count(&held), 1);
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
-        driver.run(1);
+        poller.run(1);
     }
 
     #[test]
     fn a_panic_is_its_end_and_not_the_callers() {
-        let (driver, woken) = driver(poll_fn(|_| panic!("a defect")));
-        driver.run(1);
-        assert!(driver.driving.lock().is_none());
+        let (poller, woken) = poller(poll_fn(|_| panic!("a defect")));
+        poller.run(1);
+        assert!(poller.driving.lock().is_none());
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
     }
 
     #[test]
     fn a_poll_begins_so_many_jobs_and_no_more() {
-        let (driver, _) = driver(poll_fn(|_| Poll::Pending));
+        let (poller, _) = poller(poll_fn(|_| Poll::Pending));
         for (waiting, begun) in [(1, 1), (3, 3), (64, 64), (65, 64)] {
-            driver.run(waiting);
+            poller.run(waiting);
             for _ in 0..begun {
-                assert!(!driver.is_spent());
-                driver.spend();
+                assert!(!poller.is_spent());
+                poller.spend();
             }
-            assert!(driver.is_spent());
+            assert!(poller.is_spent());
         }
     }
 }

@@ -26,7 +26,7 @@ use std::task::{Context, Poll};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::instance::budget::RunClock;
+use super::budget::RunClock;
 
 /// The permits of a host.
 #[derive(Clone, Debug)]
@@ -38,10 +38,10 @@ pub(crate) struct LongRuns {
 /// One driver's way to a permit.
 #[derive(Default)]
 pub(crate) struct Gate {
-    asked: Option<Asked>,
+    asked: Option<PermitFuture>,
 }
 
-type Asked = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
+type PermitFuture = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
 
 impl LongRuns {
     /// So many may have a thread at once, at least one.
@@ -75,7 +75,7 @@ impl Gate {
         clock.wake();
         let asked = self
             .asked
-            .get_or_insert_with(|| Box::pin(turn(Arc::clone(&long_runs.permits))));
+            .get_or_insert_with(|| Box::pin(permit(Arc::clone(&long_runs.permits))));
         let Poll::Ready(permit) = asked.as_mut().poll(cx) else {
             return Poll::Pending;
         };
@@ -85,7 +85,7 @@ impl Gate {
 }
 
 /// Waits for a permit, and lets go first whatever is ready by then.
-async fn turn(permits: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+async fn permit(permits: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
     // An error says that the semaphore is closed, which it never is.
     let permit = permits.acquire_owned().await.ok();
     // Goes on when the thread has looked at sockets and timers ...
@@ -116,12 +116,11 @@ mod tests {
 
     use futures_util::task::noop_waker;
     use openline_core::fault::Fault;
-    use openline_core::limits::FunctionLimits;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
-    use crate::instance::calls::enforce;
-    use crate::instance::store::{Run, Shared};
+    use crate::instance::enforce::enforce;
+    use crate::instance::run::Run;
 
     /// Echoes of a test.
     const ROUNDS: usize = 20;
@@ -187,15 +186,7 @@ mod tests {
     async fn a_call_that_waits_for_its_turn_is_late_all_the_same() {
         let long_runs = LongRuns::new(1);
         let taken = Arc::clone(&long_runs.permits).acquire_owned().await;
-        let shared = Shared {
-            long_runs,
-            limits: Arc::new(FunctionLimits {
-                handler_timeout: Duration::from_millis(50),
-                ..FunctionLimits::default()
-            }),
-            ..Shared::unnamed()
-        };
-        let run = Run::new(LONG);
+        let run = Run::new(LONG, &long_runs);
         let computing = async {
             while !run.clock.is_long() {
                 run.clock.tick().unwrap();
@@ -204,7 +195,9 @@ mod tests {
             tokio::task::yield_now().await;
             panic!("goes on without a permit");
         };
-        let failure = enforce::<()>(&run, &shared, computing).await.unwrap_err();
+        let failure = enforce::<()>(&run, Duration::from_millis(50), computing)
+            .await
+            .unwrap_err();
         assert_eq!(failure.fault, Fault::HandlerTimeout);
         drop(taken);
     }

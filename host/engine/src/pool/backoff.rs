@@ -1,9 +1,6 @@
 //! A version that keeps failing is given nothing for a while, then one call,
 //! and recovers by itself.
 //!
-//! Faults in a row are counted: messages or an alarm that were handled begin
-//! the count anew. Other calls do not: a function that traps at each message
-//! usually accepts the peer that comes back.
 //! Past `faults_in_a_row` each further fault doubles the time. A host that
 //! drains lifts all back-offs: what waits is tried while it still can be.
 //! Bounded by the connections: each that waits is listed once, and taken off
@@ -17,12 +14,11 @@ use openline_channels::connection::Connection;
 use openline_core::limits::InstancePolicy;
 use tokio::time::Instant;
 
-use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering, sleep, spawn};
+use crate::sync::{AtomicBool, Mutex, Ordering, sleep, spawn};
 
 /// See the module.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
-    faults: AtomicU32,
     active: AtomicBool,
     state: Mutex<State>,
 }
@@ -62,20 +58,9 @@ impl Backoff {
         Some(until.saturating_duration_since(Instant::now()))
     }
 
-    /// Messages or an alarm were handled.
-    pub(crate) fn succeed(&self) {
-        if self.faults.load(Ordering::Relaxed) != 0 {
-            self.faults.store(0, Ordering::Relaxed);
-        }
-    }
-
-    /// A fault has ended an instance. Answers for how long nothing is given, if
-    /// that begins now.
-    pub(crate) fn fail(self: &Arc<Self>, policy: &InstancePolicy) -> Option<Duration> {
-        let faults = self
-            .faults
-            .fetch_add(1, Ordering::Relaxed)
-            .saturating_add(1);
+    /// A fault has ended an instance, the last of so many in a row. Answers for
+    /// how long nothing is given, if that begins now.
+    pub(crate) fn fail(self: &Arc<Self>, faults: u32, policy: &InstancePolicy) -> Option<Duration> {
         let time = time_of(faults, policy)?;
         let mut state = self.state.lock();
         // Calls that were begun before fail during a back-off, too.
@@ -191,27 +176,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_success_begins_the_count_anew_and_the_end_comes_by_itself() {
+    async fn the_end_comes_by_itself_and_none_begins_during_another() {
         let policy = InstancePolicy {
             faults_in_a_row: 2,
             backoff_time: Duration::from_millis(20),
             ..InstancePolicy::default()
         };
         let backoff = Arc::new(Backoff::default());
-        assert_eq!(backoff.fail(&policy), None);
-        backoff.succeed();
-        assert_eq!(backoff.fail(&policy), None);
+        assert_eq!(backoff.fail(1, &policy), None);
         assert!(!backoff.is_active());
-        assert_eq!(backoff.fail(&policy), Some(policy.backoff_time));
+        assert_eq!(backoff.fail(2, &policy), Some(policy.backoff_time));
         assert!(backoff.is_active() && backoff.left().is_some());
         // What was begun before fails, too: that is no new back-off.
-        assert_eq!(backoff.fail(&policy), None);
+        assert_eq!(backoff.fail(3, &policy), None);
         while backoff.is_active() {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        assert_eq!(backoff.fail(&policy), Some(4 * policy.backoff_time));
+        assert_eq!(backoff.fail(4, &policy), Some(4 * policy.backoff_time));
         backoff.lift();
         assert!(!backoff.is_active());
-        assert_eq!(backoff.fail(&policy), None, "none begins after that");
+        assert_eq!(backoff.fail(5, &policy), None, "none begins after that");
     }
 }

@@ -9,19 +9,6 @@ use std::sync::Arc;
 
 use crate::sync::{AtomicU32, AtomicU64, Ordering};
 
-/// Memories that a place stands for: one of its own, and one of an adapter.
-pub(crate) const MEMORIES_PER_PLACE: u32 = 2;
-/// Tables that a place stands for: of a module, its adapter, and the shims
-/// between them.
-pub(crate) const TABLES_PER_PLACE: u32 = 4;
-
-/// How many places an instance takes, with so many memories and tables in it.
-pub(crate) fn places(memories: u32, tables: u32) -> u32 {
-    let memories = memories.div_ceil(MEMORIES_PER_PLACE);
-    let tables = tables.div_ceil(TABLES_PER_PLACE);
-    memories.max(tables).max(1)
-}
-
 /// The host's `instances`.
 #[derive(Debug)]
 pub(crate) struct Capacity {
@@ -122,20 +109,5 @@ mod tests {
         drop(large);
         assert!(capacity.take(u32::MAX).is_none());
         assert!(capacity.take(4).is_some());
-    }
-
-    #[test]
-    fn places_follow_what_an_instance_needs_most_of() {
-        for (memories, tables, needed) in [
-            (0, 0, 1),
-            (1, 3, 1),
-            (2, 4, 1),
-            (3, 0, 2),
-            (0, 5, 2),
-            (16, 4, 8),
-            (2, 16, 4),
-        ] {
-            assert_eq!(places(memories, tables), needed, "{memories}, {tables}");
-        }
     }
 }

@@ -5,7 +5,6 @@
 //! is the function's identity: whoever makes a second one for a function that
 //! still has connections, instances or alarms makes a second writer.
 
-use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use openline_channels::hub::Hub;
@@ -14,12 +13,19 @@ use openline_core::name::FunctionName;
 use openline_store::{FunctionStore, StoreError};
 use tokio::sync::Notify;
 
-use crate::alarms::{AlarmClock, Owner};
-use crate::front::alias::Alias;
-use crate::instance::live::Instance;
-use crate::pool::seating::Pool;
-use crate::pool::version::Version;
+use super::keys::Keys;
+use super::version::Version;
+use crate::alarms::clock::AlarmClock;
+use crate::alarms::owner::{Called, Calling, Owner, OwnerNumber};
+use crate::alarms::ticket::AlarmCall;
+use crate::instance::program::Reach;
 use crate::sync::{AtomicBool, Mutex, Ordering, RwLock};
+
+/// Where alarms that belong to no connection are given: an alias.
+pub(crate) trait Home: std::fmt::Debug + Send + Sync {
+    /// Gives an alarm of an affinity value to the version that it leads to.
+    fn call(self: Arc<Self>, key: String, call: AlarmCall) -> Calling;
+}
 
 /// See the module.
 #[derive(Debug)]
@@ -27,17 +33,15 @@ pub struct Commons {
     name: FunctionName,
     hub: Arc<Hub>,
     store: FunctionStore,
-    pub(crate) clock: Arc<AlarmClock>,
+    clock: Arc<AlarmClock>,
     /// Names it among those that have alarms.
-    owner: Owner,
-    /// The live instance of each affinity value, of whichever version: there is
-    /// never more than one. Locked before a pool's state, never after it.
-    pub(crate) keys: Mutex<HashMap<String, Arc<Instance>>>,
+    number: OwnerNumber,
+    /// The live instance of each affinity value.
+    pub(crate) keys: Keys<Version>,
     /// Whose version alarms without a connection are given to.
-    home: RwLock<Weak<Alias>>,
-    /// Of its versions, as long as an alias, a connection or an instance has
-    /// them.
-    pools: Mutex<Vec<Weak<Pool>>>,
+    home: RwLock<Option<Weak<dyn Home>>>,
+    /// As long as an alias, a connection or an instance has them.
+    versions: Mutex<Vec<Weak<Version>>>,
     /// The alarms that were kept have been taken up.
     restored: AtomicBool,
     /// No instance is made any more.
@@ -55,11 +59,11 @@ impl Commons {
             name,
             hub: Arc::default(),
             store,
-            owner: clock.join(),
+            number: clock.join(),
             clock,
-            keys: Mutex::default(),
+            keys: Keys::default(),
             home: RwLock::default(),
-            pools: Mutex::default(),
+            versions: Mutex::default(),
             restored: AtomicBool::new(false),
             stopping: AtomicBool::new(false),
             removed: AtomicBool::new(false),
@@ -85,26 +89,25 @@ impl Commons {
 
     /// All versions that an alias, a connection or an instance has, the oldest
     /// first.
-    pub fn versions(&self) -> Vec<Version> {
-        let pools = self.pools.lock();
-        let pools = pools.iter().filter_map(Weak::upgrade);
-        pools.map(|pool| Version { pool }).collect()
+    pub fn versions(&self) -> Vec<Arc<Version>> {
+        let versions = self.versions.lock();
+        versions.iter().filter_map(Weak::upgrade).collect()
     }
 
     /// Live instances of all its versions.
     pub fn instances(&self) -> u32 {
         let versions = self.versions();
-        versions.iter().map(Version::instances).sum()
+        versions.iter().map(|version| version.instances()).sum()
     }
 
-    pub(crate) fn add(&self, pool: &Arc<Pool>) {
-        let mut pools = self.pools.lock();
-        pools.retain(|pool| pool.strong_count() > 0);
-        pools.push(Arc::downgrade(pool));
-        drop(pools);
+    pub(super) fn add(&self, version: &Arc<Version>) {
+        let mut versions = self.versions.lock();
+        versions.retain(|version| version.strong_count() > 0);
+        versions.push(Arc::downgrade(version));
+        drop(versions);
         // Behind the list: either it is found there, or this is seen.
         if self.lifted.load(Ordering::Acquire) {
-            pool.backoff.lift();
+            version.backoff.lift();
         }
     }
 
@@ -113,13 +116,13 @@ impl Commons {
     pub fn connections_of(&self, digest: Digest) -> u32 {
         let versions = self.versions();
         let same = versions.iter().filter(|it| it.digest() == digest);
-        same.map(Version::connections).sum()
+        same.map(|version| version.connections()).sum()
     }
 
-    /// Gives alarms that belong to no connection to this alias from now on.
-    pub fn set_home(&self, alias: &Arc<Alias>) {
-        *self.home.write() = Arc::downgrade(alias);
-        self.clock.serve(self.owner);
+    /// Gives alarms that belong to no connection there from now on.
+    pub(crate) fn set_home(&self, home: &Arc<dyn Home>) {
+        *self.home.write() = Some(Arc::downgrade(home));
+        self.clock.serve(self.number);
     }
 
     /// Takes up the alarms that were kept, once.
@@ -133,7 +136,8 @@ impl Commons {
         }
         let alarms = self.store.alarms().await?;
         if !self.restored.swap(true, Ordering::AcqRel) {
-            self.clock.restore(self, alarms);
+            let owner: Arc<dyn Owner> = Arc::<Self>::clone(self);
+            self.clock.restore(&owner, alarms);
         }
         Ok(())
     }
@@ -148,7 +152,7 @@ impl Commons {
     pub async fn remove(&self) -> Result<(), StoreError> {
         self.store.forget().await?;
         self.removed.store(true, Ordering::Release);
-        self.clock.forget(self.owner);
+        self.clock.forget(self.number);
         self.end_instances();
         Ok(())
     }
@@ -173,22 +177,20 @@ impl Commons {
     }
 
     fn end_instances(&self) {
-        self.versions().iter().for_each(Version::supersede);
+        let versions = self.versions();
+        versions.iter().for_each(|version| version.supersede());
     }
 
-    pub(crate) fn owner(&self) -> Owner {
-        self.owner
-    }
-
+    /// Whether it has been [removed](Self::remove).
     pub(crate) fn is_removed(&self) -> bool {
         self.removed.load(Ordering::Acquire)
     }
 
-    pub(crate) fn is_stopping(&self) -> bool {
+    pub(super) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
     }
 
-    pub(crate) fn instance_ended(&self) {
+    pub(super) fn instance_ended(&self) {
         self.ended.notify_waiters();
     }
 
@@ -198,7 +200,7 @@ impl Commons {
     pub fn remove_version(&self, digest: Digest) {
         let versions = self.versions();
         for version in versions.iter().filter(|it| it.digest() == digest) {
-            version.pool.removed.store(true, Ordering::Relaxed);
+            version.removed.store(true, Ordering::Relaxed);
         }
     }
 
@@ -206,7 +208,7 @@ impl Commons {
     /// alias leads elsewhere.
     pub(crate) fn wake_backed_off(&self) {
         for version in self.versions() {
-            version.pool.backoff.wake();
+            version.backoff.wake();
         }
     }
 
@@ -215,19 +217,48 @@ impl Commons {
     pub fn lift_backoffs(&self) {
         self.lifted.store(true, Ordering::Release);
         for version in self.versions() {
-            version.pool.backoff.lift();
+            version.backoff.lift();
         }
     }
 
-    /// Whose version alarms without a connection are given to, if any is.
-    pub(crate) fn home(&self) -> Option<Arc<Alias>> {
-        self.home.read().upgrade()
+    /// What a guest of any of its versions can reach.
+    pub(crate) fn reach(self: &Arc<Self>) -> Reach {
+        Reach {
+            hub: Arc::clone(&self.hub),
+            clock: Arc::clone(&self.clock),
+            owner: Arc::<Self>::clone(self),
+        }
+    }
+}
+
+impl Owner for Commons {
+    fn number(&self) -> OwnerNumber {
+        self.number
     }
 
-    /// Whether alarms have a version to go to. Drops nothing: it is asked with
-    /// locks held.
-    pub(crate) fn has_home(&self) -> bool {
-        !self.is_stopping() && self.home.read().strong_count() > 0
+    fn name(&self) -> &FunctionName {
+        &self.name
+    }
+
+    fn store(&self) -> &FunctionStore {
+        &self.store
+    }
+
+    fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Acquire)
+    }
+
+    fn is_served(&self) -> bool {
+        let has = |home: &Weak<dyn Home>| home.strong_count() > 0;
+        !self.is_stopping() && self.home.read().as_ref().is_some_and(has)
+    }
+
+    fn call(&self, key: &str, call: AlarmCall) -> Calling {
+        let home = self.home.read().as_ref().and_then(Weak::upgrade);
+        match home {
+            Some(home) => home.call(key.to_owned(), call),
+            None => Box::pin(async { Some(Called::NoRoom) }),
+        }
     }
 }
 

@@ -4,5 +4,7 @@
 pub(crate) mod backoff;
 pub(crate) mod capacity;
 pub mod commons;
-pub(crate) mod seating;
+mod keys;
+mod seating;
+pub(crate) mod seats;
 pub mod version;

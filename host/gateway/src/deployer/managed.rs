@@ -161,7 +161,7 @@ impl Managed {
             alias.retain(|digest| self.record.version(&digest).is_some());
         }
         if let Some(home) = self.aliases.get(&self.config.alias) {
-            self.commons.set_home(home);
+            home.take_alarms();
         }
         moved
     }

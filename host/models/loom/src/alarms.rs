@@ -1,6 +1,4 @@
 //! Of the alarms only whether a call may still begin.
 
 #[path = "../../../engine/src/alarms/ticket.rs"]
-mod ticket;
-
-pub(crate) use ticket::Ticket;
+pub(crate) mod ticket;

@@ -1,18 +1,4 @@
-//! The back-off of a version; a seat is stood in for.
+//! The back-off of a version.
 
 #[path = "../../../engine/src/pool/backoff.rs"]
 pub(crate) mod backoff;
-
-/// The mailbox asks a seat one question.
-pub(crate) mod seating {
-    #[derive(Debug)]
-    pub(crate) struct Seat {
-        pub(crate) first: bool,
-    }
-
-    impl Seat {
-        pub(crate) fn is_first(&self) -> bool {
-            self.first
-        }
-    }
-}

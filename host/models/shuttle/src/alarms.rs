@@ -1,7 +1,8 @@
-//! There are no alarms without a connection: only whether a call may begin.
+//! There are no alarms without a connection: only what a function owes them.
 
+#[path = "../../../engine/src/alarms/owner.rs"]
+pub(crate) mod owner;
 #[path = "../../../engine/src/alarms/ticket.rs"]
-mod ticket;
+pub(crate) mod ticket;
 
-pub(crate) use crate::stand_ins::alarms::{AlarmClock, Owner};
-pub(crate) use ticket::Ticket;
+pub(crate) use crate::stand_ins::clock;

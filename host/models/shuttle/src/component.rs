@@ -1,4 +1,3 @@
 //! What instances are made of is stood in for.
 
-pub(crate) use crate::stand_ins::inspect;
-pub(crate) use crate::stand_ins::loaded;
+pub(crate) use crate::stand_ins::failure;

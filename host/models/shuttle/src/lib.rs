@@ -20,6 +20,7 @@ extern crate self as openline_store;
 
 mod alarms;
 mod component;
+mod contract;
 pub mod front;
 mod instance;
 pub mod pool;

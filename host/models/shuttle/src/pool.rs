@@ -6,7 +6,11 @@ pub(crate) mod backoff;
 pub(crate) mod capacity;
 #[path = "../../../engine/src/pool/commons.rs"]
 pub mod commons;
+#[path = "../../../engine/src/pool/keys.rs"]
+mod keys;
 #[path = "../../../engine/src/pool/seating.rs"]
-pub(crate) mod seating;
+mod seating;
+#[path = "../../../engine/src/pool/seats.rs"]
+pub(crate) mod seats;
 #[path = "../../../engine/src/pool/version.rs"]
 pub mod version;

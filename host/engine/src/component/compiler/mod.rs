@@ -21,7 +21,7 @@ pub use child::run;
 pub(crate) use parent::{compile, load};
 
 use crate::component::engines::EngineKind;
-use crate::component::inspect::HandlerKind;
+use crate::contract::exports::HandlerKind;
 
 /// The first word of the command line of a child that compiles. Not for
 /// people, so it is in no help.

@@ -13,7 +13,7 @@ use wasmtime::Engine;
 use wasmtime::component::Component;
 
 use super::{HEAD_BYTES, REFUSAL_BYTES_MAX, Task, compiled_bytes_max, tag, threads};
-use crate::component::loaded::LoadError;
+use crate::component::error::LoadError;
 
 /// What is kept of what a child says before it ends badly.
 const WORDS_BYTES_MAX: u64 = 4 * 1024;

@@ -13,10 +13,10 @@ use openline_core::event::Event;
 use openline_core::fault::Fault;
 use openline_core::limits::InstancePolicy;
 
+use super::{DEFECT, Line, config, runtime_of};
 use crate::front::alias::{Alias, Split};
 use crate::front::binding::Outcome;
 use crate::front::runtime::Runtime;
-use crate::front::tests::{DEFECT, Line, config, runtime_of};
 use crate::pool::version::Version;
 
 /// A function with so many instances of so many seats; with an affinity, the
@@ -35,7 +35,7 @@ async fn function(instances: u32, concurrency: u32, affinity: bool) -> Arc<Alias
 /// The numbers of the live instances of all versions.
 fn live(function: &Alias) -> Vec<u64> {
     let versions = function.commons().versions();
-    let instances = versions.iter().flat_map(Version::list);
+    let instances = versions.iter().flat_map(|version| version.list());
     instances.map(|instance| instance.number).collect()
 }
 
@@ -319,7 +319,7 @@ async fn a_drain_finds_a_connection_by_the_version_that_it_waits_for() {
         faults_in_a_row: 1,
         ..second.policy().clone()
     };
-    assert!(second.pool.backoff.fail(&failing).is_some());
+    assert!(second.backoff.fail(1, &failing).is_some());
     function.replace(leads(Migration::Migrate, &[(&second, 100)]));
     waiting.text("when the back-off is over");
     assert!(waiting.binding.is_delayed());
@@ -335,11 +335,11 @@ async fn no_version_of_a_function_that_drains_backs_off() {
         faults_in_a_row: 1,
         ..InstancePolicy::default()
     };
-    assert!(first.pool.backoff.fail(&failing).is_some());
+    assert!(first.backoff.fail(1, &failing).is_some());
     first.commons().lift_backoffs();
     let later = next_version(&runtime, &first, 2).await;
     for version in [first, later] {
-        assert_eq!(version.pool.backoff.fail(&failing), None);
+        assert_eq!(version.backoff.fail(1, &failing), None);
         assert_eq!(version.backed_off(), None);
     }
 }

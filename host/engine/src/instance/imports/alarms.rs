@@ -6,7 +6,8 @@ use openline_core::limits::ALARM_TIME_MAX;
 use openline_core::name::AlarmName;
 use wasmtime::Result;
 
-use crate::alarms::{AlarmError, Wish};
+use crate::alarms::clock::Wish;
+use crate::alarms::table::AlarmError;
 use crate::contract::bindings::alarms::Host;
 use crate::contract::bindings::types::Error;
 use crate::instance::store::StoreData;
@@ -25,14 +26,14 @@ impl Host for StoreData {
         let Some(key) = self.scope.clone() else {
             return Ok(Err(Error::Limit("a trial sets no alarms".into())));
         };
-        let commons = &self.shared.commons;
-        let most = self.shared.limits.alarms;
+        let reach = &self.program.reach;
+        let most = self.program.limits.alarms;
         let wish = Wish {
             after,
             durable,
             per_key: most,
         };
-        let set = commons.clock.set(commons, &key, name, wish);
+        let set = reach.clock.set(&reach.owner, &key, name, wish);
         Ok(set.await.map_err(|error| {
             Error::Limit(match error {
                 AlarmError::TooMany => {
@@ -49,8 +50,8 @@ impl Host for StoreData {
 
     async fn clear(&mut self, name: String) -> Result<()> {
         if let (Ok(name), Some(key)) = (AlarmName::new(&name), &self.scope) {
-            let commons = &self.shared.commons;
-            commons.clock.clear(commons, key, &name).await;
+            let reach = &self.program.reach;
+            reach.clock.clear(&*reach.owner, key, &name).await;
         }
         Ok(())
     }

@@ -12,7 +12,8 @@ use wasmtime::component::{Accessor, HasSelf, Resource};
 
 use crate::contract::bindings::types::Error;
 use crate::contract::bindings::{async_backpressure, backpressure};
-use crate::instance::store::{Handle, StoreData};
+use crate::contract::handles::Handle;
+use crate::instance::store::StoreData;
 
 impl backpressure::Host for StoreData {
     async fn writable(&mut self, handle: Resource<Handle>) -> Result<Result<(), Error>> {

@@ -25,7 +25,7 @@ impl Host for StoreData {
             Err(error) => return Ok(Err(error)),
         };
         let mut wakeups = self.run.wakeups.lock();
-        Ok(Ok(self.shared.hub().publish(
+        Ok(Ok(self.program.reach.hub.publish(
             &channel,
             &message,
             except,
@@ -44,7 +44,7 @@ impl Host for StoreData {
             Err(error) => return Ok(Err(error)),
         };
         let mut wakeups = self.run.wakeups.lock();
-        Ok(Ok(self.shared.hub().broadcast(
+        Ok(Ok(self.program.reach.hub.broadcast(
             &message,
             except,
             &mut wakeups,
@@ -53,7 +53,7 @@ impl Host for StoreData {
 
     fn subscribers(&mut self, channel: String) -> Result<u64> {
         let count =
-            ChannelName::new(&channel).map_or(0, |name| self.shared.hub().subscribers(&name));
+            ChannelName::new(&channel).map_or(0, |name| self.program.reach.hub.subscribers(&name));
         Ok(u64::try_from(count).unwrap_or(u64::MAX))
     }
 }
@@ -68,7 +68,7 @@ impl StoreData {
 
     fn allowed(&self, message: types::Message) -> std::result::Result<Message, Error> {
         let message = Message::from(message);
-        let most = self.shared.limits.message_bytes;
+        let most = self.program.limits.message_bytes;
         if message.bytes() > most {
             return Err(Error::Limit(format!(
                 "a message has at most {most} bytes (message_bytes)"

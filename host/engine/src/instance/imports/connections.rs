@@ -17,11 +17,12 @@ use crate::contract::bindings::connections::{
     AutoResponse as AutoResponsePair, Host, HostConnection, MatchKind as MatchKindAsked,
 };
 use crate::contract::bindings::types::{self, Error};
-use crate::instance::store::{Handle, StoreData};
+use crate::contract::handles::Handle;
+use crate::instance::store::StoreData;
 
 impl Host for StoreData {
     fn get(&mut self, id: String) -> Result<Option<Resource<Handle>>> {
-        let found = ConnectionId::parse(&id).and_then(|id| self.shared.hub().get(id));
+        let found = ConnectionId::parse(&id).and_then(|id| self.program.reach.hub.get(id));
         let Some(connection) = found.filter(|connection| connection.is_open()) else {
             return Ok(None);
         };
@@ -38,13 +39,13 @@ impl Host for StoreData {
         let Ok(tag) = Tag::new(&tag) else {
             return Ok(Vec::new());
         };
-        let found = self.shared.hub().by_tag(&tag, after, limit);
+        let found = self.program.reach.hub.by_tag(&tag, after, limit);
         self.page(found)
     }
 
     fn all(&mut self, after: Option<String>, limit: u32) -> Result<Vec<Resource<Handle>>> {
         let (after, limit) = page_of(after.as_deref(), limit);
-        let found = self.shared.hub().page(after, limit);
+        let found = self.program.reach.hub.page(after, limit);
         self.page(found)
     }
 }
@@ -100,8 +101,6 @@ impl HostConnection for StoreData {
         handle: Resource<Handle>,
         message: types::Message,
     ) -> Result<types::SendOutcome> {
-        #[cfg(test)]
-        crate::front::tests::meet_a_defect(&message);
         let connection = self.handles.get(&handle)?;
         let outcome = connection.push(message.into());
         if outcome != SendOutcome::Gone {
@@ -164,7 +163,7 @@ impl HostConnection for StoreData {
             Ok(channel) => channel,
             Err(error) => return Ok(Err(Error::Invalid(error.to_string()))),
         };
-        let subscribed = self.shared.hub().subscribe(&connection, channel);
+        let subscribed = self.program.reach.hub.subscribe(&connection, channel);
         Ok(subscribed.map_err(|error| match error {
             SubscribeError::TooMany => {
                 let most = connection.limits().channels;
@@ -185,7 +184,7 @@ impl HostConnection for StoreData {
     fn unsubscribe(&mut self, handle: Resource<Handle>, channel: String) -> Result<()> {
         let connection = self.handles.get(&handle)?;
         if let Ok(channel) = ChannelName::new(&channel) {
-            self.shared.hub().unsubscribe(connection, &channel);
+            self.program.reach.hub.unsubscribe(connection, &channel);
         }
         Ok(())
     }
@@ -207,7 +206,7 @@ impl HostConnection for StoreData {
             Err(error) => return Ok(Err(Error::Invalid(error.to_string()))),
         };
         let most = connection.limits().tags;
-        let set = self.shared.hub().set_tags(&connection, tags);
+        let set = self.program.reach.hub.set_tags(&connection, tags);
         Ok(set.map_err(|error| attach_error(error, &format!("at most {most} tags (tags)"))))
     }
 

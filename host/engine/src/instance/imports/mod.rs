@@ -10,21 +10,23 @@ mod channels;
 mod connections;
 mod state;
 
-use bytes::Bytes;
-use openline_core::event::SendOutcome;
-use openline_core::message::Message;
 use wasmtime::component::{HasSelf, Linker};
 
-use crate::component::inspect::HandlerKind;
 use crate::contract::bindings;
 use crate::contract::bindings::types;
+use crate::contract::exports::HandlerKind;
 use crate::instance::store::StoreData;
 
-/// Makes the contract's imports available to functions with such handlers.
+/// Makes the contract's imports, and WASI, available to functions with such
+/// handlers.
 pub(crate) fn add_to_linker(
     linker: &mut Linker<StoreData>,
     kind: HandlerKind,
 ) -> wasmtime::Result<()> {
+    wasmtime_wasi::p2::add_to_linker_async(linker)?;
+    if kind == HandlerKind::Async {
+        wasmtime_wasi::p3::add_to_linker(linker)?;
+    }
     bindings::types::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::connections::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::channels::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
@@ -45,23 +47,3 @@ pub(crate) fn add_to_linker(
 }
 
 impl types::Host for StoreData {}
-
-impl From<types::Message> for Message {
-    fn from(message: types::Message) -> Self {
-        match message {
-            types::Message::Text(text) => Self::Text(text.into()),
-            types::Message::Binary(bytes) => Self::Binary(Bytes::from(bytes)),
-        }
-    }
-}
-
-impl From<SendOutcome> for types::SendOutcome {
-    fn from(outcome: SendOutcome) -> Self {
-        match outcome {
-            SendOutcome::Sent => Self::Sent,
-            SendOutcome::Queued(bytes) => Self::Queued(bytes),
-            SendOutcome::Dropped => Self::Dropped,
-            SendOutcome::Gone => Self::Gone,
-        }
-    }
-}

@@ -16,7 +16,7 @@ impl Host for StoreData {
         let Some(key) = &self.scope else {
             return Ok(Ok(None));
         };
-        let store = self.shared.commons.store();
+        let store = self.program.reach.owner.store();
         let loaded = store.state(key).await;
         Ok(match loaded {
             Ok(found) => Ok(found.map(|snapshot| Snapshot {
@@ -24,7 +24,7 @@ impl Host for StoreData {
                 bytes: snapshot.bytes.into(),
             })),
             Err(error) => {
-                tracing::error!(function = %self.shared.name, %error, "a state is not read");
+                tracing::error!(function = %self.program.name, %error, "a state is not read");
                 Err(Error::Limit("the host cannot read at the moment".into()))
             }
         })
@@ -38,13 +38,13 @@ impl Host for StoreData {
         let Some(key) = &self.scope else {
             return Ok(Err(SaveError::Limit(TRIAL.into())));
         };
-        let most = self.shared.limits.state_bytes;
+        let most = self.program.limits.state_bytes;
         if bytes.len() > most {
             return Ok(Err(SaveError::Limit(format!(
                 "a state has at most {most} bytes (state_bytes)"
             ))));
         }
-        let store = self.shared.commons.store();
+        let store = self.program.reach.owner.store();
         let saved = store.save_state(key, Bytes::from(bytes), expected);
         Ok(saved.await.map_err(|error| match error {
             StoreSaveError::Conflict(version) => SaveError::Conflict(version),
@@ -56,7 +56,7 @@ impl Host for StoreData {
             ),
             StoreSaveError::Unavailable(StoreError::Forgotten) => SaveError::Unavailable,
             StoreSaveError::Unavailable(error) => {
-                tracing::error!(function = %self.shared.name, %error, "a state is not saved");
+                tracing::error!(function = %self.program.name, %error, "a state is not saved");
                 SaveError::Unavailable
             }
         }))
@@ -66,13 +66,13 @@ impl Host for StoreData {
         let Some(key) = &self.scope else {
             return Ok(Err(Error::Limit(TRIAL.into())));
         };
-        let store = self.shared.commons.store();
+        let store = self.program.reach.owner.store();
         let cleared = store.clear_state(key).await;
         Ok(match cleared {
             // It is cleared already.
             Ok(()) | Err(StoreError::Forgotten) => Ok(()),
             Err(error) => {
-                tracing::error!(function = %self.shared.name, %error, "a state is not cleared");
+                tracing::error!(function = %self.program.name, %error, "a state is not cleared");
                 Err(Error::Limit("the host cannot write at the moment".into()))
             }
         })
