@@ -3,6 +3,7 @@
 //! Looked up by hand, because the hot call, `messages`, lowers borrowed payloads
 //! that generated code would have to own.
 
+pub use openline_core::deployment::HandlerKind;
 use wasmtime::Store;
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, Lower, Resource, TypedFunc,
@@ -17,15 +18,6 @@ pub(crate) const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handle
 const PLAIN_ALARM: &str = "openline:websocket/alarm-handler@0.1.0";
 const ASYNCHRONOUS_ALARM: &str = "openline:websocket/async-alarm-handler@0.1.0";
 const HIBERNATION: &str = "openline:websocket/hibernation-handler@0.1.0";
-
-/// Which of the two handlers a component exports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HandlerKind {
-    /// `websocket-handler`: one call at a time in an instance.
-    Plain,
-    /// `async-websocket-handler`: many calls in flight.
-    Async,
-}
 
 /// Where the functions of a handler are in a component.
 pub(crate) struct Indices {

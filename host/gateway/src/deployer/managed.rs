@@ -291,10 +291,7 @@ impl Managed {
 
 /// The handler as a deployment has it.
 pub(super) fn handler_of(version: &Version) -> HandlerKind {
-    match version.handler() {
-        openline_engine::HandlerKind::Plain => HandlerKind::Plain,
-        openline_engine::HandlerKind::Async => HandlerKind::Async,
-    }
+    version.handler()
 }
 
 /// What connections that came by a route to a version show as their alias.

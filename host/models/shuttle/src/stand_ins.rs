@@ -82,14 +82,7 @@ pub(crate) mod failure {
 
 /// What a component exports.
 pub(crate) mod exports {
-    /// Both kinds are driven alike.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum HandlerKind {
-        /// One call after the other.
-        Plain,
-        /// Not modelled.
-        Async,
-    }
+    pub(crate) use openline_core::deployment::HandlerKind;
 }
 
 /// What the instances of a version share.

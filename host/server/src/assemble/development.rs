@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use openline_core::config::Config;
 
-use crate::assemble::Source;
+use super::Source;
 
 /// The most versions of a function that are kept: nobody goes back to those of
 /// an hour ago, and a component in development is some MiB.

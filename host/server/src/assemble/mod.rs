@@ -1,6 +1,8 @@
 //! From a configuration to functions: read, check, load every component. All
 //! or nothing, so that a host which answers is complete.
 
+pub(crate) mod development;
+
 use std::fmt::Write as _;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -17,7 +19,7 @@ use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_gateway::deployer::{Component, StartError};
 use openline_store::Store;
 
-use crate::dev::source::DevelopmentSource;
+use self::development::DevelopmentSource;
 use crate::{causes, component};
 
 /// A wrong configuration, as in BSD's sysexits.

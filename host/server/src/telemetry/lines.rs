@@ -17,7 +17,9 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
-use crate::telemetry::{self, BACKTRACE, FIELD_BYTES_MAX, Speaker};
+use super::fields::{BACKTRACE, FIELD_BYTES_MAX};
+use super::say;
+use super::writer::Speaker;
 
 /// Where frames lie that nobody looks for: the standard library, crates of
 /// others, and the SDK.
@@ -77,7 +79,7 @@ impl<S: Subscriber> Layer<S> for Lines {
             ("", "")
         };
         let line = format!("{on}{} {mark}{off} {text}\n", said.function);
-        telemetry::say(speaker, &line);
+        say(speaker, &line);
         self.development.line(&said.function, stream, &text);
     }
 }
