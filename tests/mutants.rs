@@ -1,5 +1,6 @@
 //! The patches that take out mends (`scripts/mutants.sh` builds each and has
-//! the adversary find it) apply to the sources as they are.
+//! the adversary find it), and the faults that the models must find
+//! (`host/models/mutants/check.sh`), apply to the sources as they are.
 
 use std::fs;
 use std::path::Path;
@@ -30,18 +31,40 @@ fn each_mutant_still_applies_and_says_what_it_is() {
         for word in ["Takes out: ", "\nBreaks: ", "\nBudget: "] {
             assert!(header.contains(word), "{}: no {word:?}", path.display());
         }
-        let checked = Command::new("git")
-            .args(["apply", "--check"])
-            .arg(path.canonicalize().unwrap())
-            .current_dir(&root)
-            .output()
-            .unwrap();
-        assert!(
-            checked.status.success(),
-            "{} does not apply any more: {}",
-            path.display(),
-            String::from_utf8_lossy(&checked.stderr)
-        );
+        assert_applies(&root, &path);
     }
     assert!(count >= MUTANTS_MIN, "{count} mutants");
+}
+
+fn assert_applies(root: &Path, patch: &Path) {
+    let checked = Command::new("git")
+        .args(["apply", "--check"])
+        .arg(patch.canonicalize().unwrap())
+        .current_dir(root)
+        .output()
+        .unwrap();
+    assert!(
+        checked.status.success(),
+        "{} does not apply any more: {}",
+        patch.display(),
+        String::from_utf8_lossy(&checked.stderr)
+    );
+}
+
+#[test]
+fn each_fault_of_the_models_still_applies() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    if !root.join(".git").exists() {
+        println!("skipped: the sources are no git checkout");
+        return;
+    }
+    let entries = fs::read_dir(root.join("host/models/mutants")).unwrap();
+    let paths = entries.map(|entry| entry.unwrap().path());
+    let patches: Vec<_> = paths
+        .filter(|path| path.extension().is_some_and(|it| it == "patch"))
+        .collect();
+    for patch in &patches {
+        assert_applies(&root, patch);
+    }
+    assert!(patches.len() >= MUTANTS_MIN, "{} faults", patches.len());
 }

@@ -129,3 +129,62 @@ fn retry(firing: &Firing, called: Called) -> Option<(u32, Duration)> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use openline_core::name::AlarmName;
+
+    use super::*;
+    use crate::alarms::owner::Owner;
+    use crate::alarms::stand_in::StandIn;
+    use crate::alarms::table::{Reading, Table};
+
+    /// An alarm of a function, about to be called for the time that this says.
+    fn firing(function: &Arc<StandIn>, attempt: u32) -> Firing {
+        let at = Instant::now();
+        let mut table = Table::new(10, Reading { at, wall: 0 });
+        let owner: Arc<dyn Owner> = Arc::<StandIn>::clone(function);
+        let name = AlarmName::new("later").unwrap();
+        let setting = Setting {
+            at,
+            attempt,
+            durable: None,
+        };
+        table.put(&owner, ("key".into(), name), setting);
+        table.ripen(at);
+        table.begin().unwrap()
+    }
+
+    #[tokio::test]
+    async fn one_that_is_given_back_is_given_to_another_instance() {
+        let function = StandIn::of(&AlarmClock::default());
+        function.expect([None, None, Some(Called::Done)]);
+        assert_eq!(call(&firing(&function, 1)).await, Called::Done);
+        assert_eq!(function.attempts(), [1, 1, 1]);
+    }
+
+    #[tokio::test]
+    async fn one_that_is_taken_back_before_its_turn_has_not_failed() {
+        let function = StandIn::of(&AlarmClock::default());
+        function.expect([Some(Called::Cancelled)]);
+        let cancelled = firing(&function, 1);
+        assert_eq!(call(&cancelled).await, Called::Cancelled);
+        assert_eq!(call(&cancelled).await, Called::Cancelled);
+        assert_eq!(function.attempts(), [1], "it is not called again");
+    }
+
+    #[tokio::test]
+    async fn what_fails_is_tried_again_for_so_many_times_and_what_finds_no_room_for_good() {
+        let function = StandIn::of(&AlarmClock::default());
+        for attempt in 1..=RETRIES_MAX {
+            let again = retry(&firing(&function, attempt), Called::Failed);
+            let after = RETRY_AFTER * 2_u32.pow(attempt - 1);
+            assert_eq!(again, Some((attempt + 1, after)));
+        }
+        let last = firing(&function, RETRIES_MAX + 1);
+        assert_eq!(retry(&last, Called::Failed), None);
+        let same = Some((RETRIES_MAX + 1, NO_ROOM_RETRY_AFTER));
+        assert_eq!(retry(&last, Called::NoRoom), same);
+        assert_eq!(retry(&last, Called::Done), None);
+    }
+}

@@ -1,11 +1,13 @@
-//! A function for tests: served as long as they want, with calls that find no
-//! room.
+//! A function for tests: served as long as they want, with calls that go as they
+//! say, and find no room when nothing is said.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use openline_core::name::FunctionName;
 use openline_store::{FunctionStore, Store};
+use parking_lot::Mutex;
 
 use super::clock::AlarmClock;
 use super::owner::{Called, Calling, Owner, OwnerNumber};
@@ -17,6 +19,8 @@ pub(crate) struct StandIn {
     name: FunctionName,
     store: FunctionStore,
     served: AtomicBool,
+    /// How the next calls go, and which attempts they were.
+    calls: Mutex<(VecDeque<Option<Called>>, Vec<u32>)>,
 }
 
 impl StandIn {
@@ -28,7 +32,18 @@ impl StandIn {
             store: Store::memory(1000).function(&name),
             name,
             served: AtomicBool::new(true),
+            calls: Mutex::default(),
         })
+    }
+
+    /// Says how the next calls go.
+    pub(crate) fn expect(&self, calls: impl IntoIterator<Item = Option<Called>>) {
+        self.calls.lock().0.extend(calls);
+    }
+
+    /// Which attempts the calls were until now.
+    pub(crate) fn attempts(&self) -> Vec<u32> {
+        self.calls.lock().1.clone()
     }
 
     pub(crate) fn serve(&self, served: bool) {
@@ -57,7 +72,16 @@ impl Owner for StandIn {
         self.served.load(Ordering::Relaxed)
     }
 
-    fn call(&self, _key: &str, _call: AlarmCall) -> Calling {
-        Box::pin(async { Some(Called::NoRoom) })
+    fn call(&self, _key: &str, call: AlarmCall) -> Calling {
+        let mut calls = self.calls.lock();
+        let (next, attempts) = &mut *calls;
+        attempts.push(call.attempt);
+        let called = next.pop_front().unwrap_or(Some(Called::NoRoom));
+        if called == Some(Called::Cancelled) {
+            // While it waits in a mailbox; its job is dropped.
+            assert!(call.ticket.cancel());
+            return Box::pin(async { Some(Called::Failed) });
+        }
+        Box::pin(async move { called })
     }
 }

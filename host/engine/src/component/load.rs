@@ -252,3 +252,54 @@ impl<T: Send + 'static> Loader<T> {
         Loaded::new(compiled, pre, kind.handler, kind.metered, ticker)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A loader for components that import nothing.
+    fn loader(component_bytes: usize) -> Arc<Loader<()>> {
+        let options = LoaderOptions {
+            cache: None,
+            cache_bytes: 0,
+            compiler: Compiler::InProcess,
+            compile_memory_bytes: 0,
+            component_bytes,
+            compile_timeout: Duration::from_secs(60),
+            compilations: 1,
+            source_lines: false,
+            places: 1,
+        };
+        Arc::new(Loader::new(options, |_, _| Ok(())).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_component_of_as_many_bytes_as_it_may_have_and_of_one_more() {
+        let bytes = std::fs::read(openline_guests::ECHO).unwrap();
+        let most = bytes.len();
+        let component = Component::new(bytes);
+        let loaded = loader(most).load(&component, false).await;
+        // It is compiled, and asks for what is not here.
+        assert!(matches!(loaded, Err(LoadError::UnknownImport(_))));
+        let small = loader(most - 1);
+        let refused = small.load(&component, false).await;
+        let expected = |error: &LoadError| matches!(error, LoadError::TooBig { bytes, most: at } if *bytes == most && *at == most - 1);
+        assert!(refused.is_err_and(|error| expected(&error)));
+        assert!(
+            small
+                .inspect(&component)
+                .is_err_and(|error| expected(&error))
+        );
+        assert_eq!(small.compilations(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_permit_to_compile_comes_back_whatever_becomes_of_the_component() {
+        let loader = loader(usize::MAX);
+        for bytes in [&b"text"[..], b"\0asm\x0d\0\x01\0"] {
+            let component = Component::new(bytes);
+            assert!(loader.load(&component, true).await.is_err());
+            assert_eq!(loader.compilations(), 0);
+        }
+    }
+}

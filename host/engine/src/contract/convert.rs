@@ -99,3 +99,64 @@ impl From<SendOutcome> for types::SendOutcome {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acceptance() -> types::Acceptance {
+        types::Acceptance {
+            subprotocol: Some("chat".into()),
+            headers: vec![("x".into(), b"y".to_vec())],
+            attachment: b"kept".to_vec(),
+            tags: vec!["tag".into()],
+            channels: vec!["channel".into()],
+        }
+    }
+
+    #[test]
+    fn a_decision_is_taken_over_whole() {
+        let ours = judge(Ok(acceptance())).unwrap().unwrap();
+        assert_eq!(ours.subprotocol.as_deref(), Some("chat"));
+        assert_eq!(ours.headers, [("x".into(), b"y".to_vec())]);
+        assert_eq!(&ours.attachment[..], b"kept");
+        assert_eq!(ours.tags, [Tag::new("tag").unwrap()]);
+        assert_eq!(ours.channels, [ChannelName::new("channel").unwrap()]);
+        let rejection = types::Rejection {
+            status: 404,
+            headers: Vec::new(),
+            body: b"no".to_vec(),
+        };
+        let ours = judge(Err(rejection)).unwrap().unwrap_err();
+        assert_eq!((ours.status, &ours.body[..]), (404, &b"no"[..]));
+    }
+
+    #[test]
+    fn names_that_are_none_break_the_contract() {
+        for (tags, channels) in [(vec![String::new()], vec![]), (vec![], vec![String::new()])] {
+            let broken = types::Acceptance {
+                tags,
+                channels,
+                ..acceptance()
+            };
+            let text = judge(Ok(broken)).unwrap_err();
+            assert!(!text.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_message_is_borrowed_for_a_plain_call_and_shared_for_an_asynchronous_one() {
+        let text = Message::from(types::Message::Text("text".into()));
+        assert!(matches!(lowered(&text), MessageRef::Text("text")));
+        assert!(matches!(owned(text), MessageOwned::Text(text) if text == "text"));
+        let bytes = Bytes::from_static(b"bytes");
+        let message = Message::Binary(bytes.clone());
+        assert!(
+            matches!(lowered(&message), MessageRef::Binary(lent) if lent.as_ptr() == bytes.as_ptr())
+        );
+        let MessageOwned::Binary(shared) = owned(message) else {
+            panic!("it stays binary");
+        };
+        assert_eq!(shared.as_ptr(), bytes.as_ptr());
+    }
+}

@@ -9,9 +9,9 @@ use std::time::Duration;
 use openline_channels::connection::Next;
 use openline_core::close::CloseReason;
 use openline_core::deployment::Migration;
-use openline_core::event::Event;
+use openline_core::event::{Event, UpgradeRequest};
 use openline_core::fault::Fault;
-use openline_core::limits::InstancePolicy;
+use openline_core::limits::{FunctionLimits, InstancePolicy};
 
 use super::{DEFECT, Line, config, runtime_of};
 use crate::front::alias::{Alias, Split};
@@ -248,6 +248,24 @@ async fn while_a_room_is_drained_its_old_and_new_connections_share_one_instance(
         assert_eq!(live(&function), shared);
     }
     assert!(old.binding.is_left_behind() && !new.binding.is_left_behind());
+}
+
+#[tokio::test]
+async fn a_connection_is_accepted_by_one_split_whatever_the_alias_does_meanwhile() {
+    let (function, [first, second, _]) = versions().await;
+    let mut strict = leads(Migration::Pin, &[(&second, 100)]);
+    let mut limits = FunctionLimits::clone(first.limits());
+    limits.message_bytes = 1;
+    strict.limits = Arc::new(limits);
+    let accepted = function.upgrade(UpgradeRequest::default()).await;
+    let accepted = accepted.unwrap().unwrap();
+    function.replace(strict);
+    let served: Vec<_> = accepted.split.shares.iter().collect();
+    assert_eq!(served.len(), 1);
+    assert!(Arc::ptr_eq(&served[0].0, &first));
+    assert_eq!(accepted.split.limits, *first.limits());
+    let later = function.upgrade(UpgradeRequest::default()).await;
+    assert_eq!(later.unwrap().unwrap().split.limits.message_bytes, 1);
 }
 
 #[tokio::test]
