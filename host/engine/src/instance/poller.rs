@@ -243,4 +243,63 @@ mod tests {
             assert!(poller.is_spent());
         }
     }
+
+    /// What a task belongs to; notes that it was dropped.
+    #[derive(Default)]
+    struct Alone {
+        poller: Poller,
+        abandoned: AtomicBool,
+    }
+
+    impl Polled for Alone {
+        fn poller(&self) -> &Poller {
+            &self.poller
+        }
+
+        fn abandon(&self) {
+            assert!(
+                self.poller.driving.lock().is_none(),
+                "the future goes first"
+            );
+            self.abandoned.store(true, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn a_task_that_is_dropped_with_its_runtime_leaves_nothing_whether_it_has_run_or_not() {
+        for has_run in [false, true] {
+            let mut runtime = tokio::runtime::Builder::new_current_thread();
+            let runtime = runtime.build().unwrap();
+            let (alone, held) = (Arc::<Alone>::default(), Arc::new(()));
+            let inside = Arc::clone(&held);
+            let entered = runtime.enter();
+            spawn(Arc::clone(&alone), async move {
+                std::future::pending::<()>().await;
+                drop(inside);
+            });
+            if has_run {
+                runtime.block_on(tokio::task::yield_now());
+            }
+            assert_eq!(alone.poller.waker.get().is_some(), has_run);
+            assert_eq!(Arc::strong_count(&held), 2);
+            drop(entered);
+            drop(runtime);
+            assert!(alone.abandoned.load(Ordering::SeqCst));
+            assert_eq!(Arc::strong_count(&held), 1);
+            assert_eq!(Arc::strong_count(&alone), 1);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_future_that_ends_ends_its_task() {
+        let alone = Arc::<Alone>::default();
+        spawn(Arc::clone(&alone), async {});
+        let ended = async {
+            while !alone.abandoned.load(Ordering::SeqCst) {
+                tokio::task::yield_now().await;
+            }
+        };
+        let ended = tokio::time::timeout(std::time::Duration::from_secs(20), ended).await;
+        ended.expect("its task ends");
+    }
 }

@@ -267,3 +267,74 @@ impl Drop for Commons {
         self.clock.leave();
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use openline_core::name::AlarmName;
+    use openline_store::Store;
+
+    use super::*;
+
+    fn commons() -> Arc<Commons> {
+        let name = FunctionName::new("function").unwrap();
+        let store = Store::memory(0).function(&name);
+        Arc::new(Commons::new(store, name, Arc::default()))
+    }
+
+    fn alarm() -> AlarmCall {
+        AlarmCall {
+            name: AlarmName::new("later").unwrap(),
+            attempt: 1,
+            ticket: Arc::default(),
+        }
+    }
+
+    /// Handles all alarms of one affinity value.
+    #[derive(Debug)]
+    struct Handler(&'static str);
+
+    impl Home for Handler {
+        fn call(self: Arc<Self>, key: String, _call: AlarmCall) -> Calling {
+            Box::pin(async move { (key == self.0).then_some(Called::Done) })
+        }
+    }
+
+    #[tokio::test]
+    async fn alarms_go_to_the_home_that_was_set_last_as_long_as_it_is_there() {
+        let commons = commons();
+        assert!(!commons.is_served());
+        assert_eq!(commons.call("key", alarm()).await, Some(Called::NoRoom));
+        let first: Arc<dyn Home> = Arc::new(Handler("other key"));
+        let second: Arc<dyn Home> = Arc::new(Handler("key"));
+        commons.set_home(&first);
+        assert_eq!(commons.call("key", alarm()).await, None);
+        commons.set_home(&second);
+        assert!(commons.is_served());
+        assert_eq!(commons.call("key", alarm()).await, Some(Called::Done));
+        drop(second);
+        assert!(!commons.is_served());
+        assert_eq!(commons.call("key", alarm()).await, Some(Called::NoRoom));
+    }
+
+    #[test]
+    fn a_function_that_stops_is_given_no_alarms() {
+        let commons = commons();
+        let home: Arc<dyn Home> = Arc::new(Handler("key"));
+        commons.set_home(&home);
+        commons.stop();
+        assert!(!commons.is_served());
+    }
+
+    #[test]
+    fn a_function_is_counted_as_long_as_anything_holds_it() {
+        let clock = Arc::new(AlarmClock::default());
+        let name = FunctionName::new("function").unwrap();
+        let store = Store::memory(0).function(&name);
+        let commons = Arc::new(Commons::new(store, name, Arc::clone(&clock)));
+        let reach = commons.reach();
+        drop(commons);
+        assert_eq!(clock.functions(), 1, "a guest may still set an alarm");
+        drop(reach);
+        assert_eq!(clock.functions(), 0);
+    }
+}
