@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use openline_core::deployment::Migration;
-use openline_core::limits::Backoff;
+use openline_core::limits::BackoffPolicy;
 use openline_core::name::AliasName;
 use openline_gateway::deployer::DeployOptions;
 use tokio_tungstenite::tungstenite::Message;
@@ -119,7 +119,7 @@ async fn events_wait_and_upgrades_are_refused_until_it_is_over() {
 async fn or_the_connection_is_closed_with_1013() {
     let host = failing()
         .instance(|instance| {
-            instance.backoff = Backoff::Refuse;
+            instance.backoff = BackoffPolicy::Refuse;
             instance.backoff_time = Duration::from_secs(30);
             instance.backoff_time_max = Duration::from_secs(30);
         })
@@ -205,7 +205,7 @@ async fn is_told_of_both(watcher: &mut Client) {
 
 #[tokio::test]
 async fn closes_wait_for_the_end_of_a_back_off_and_are_not_lost() {
-    for backoff in [Backoff::Wait, Backoff::Refuse] {
+    for backoff in [BackoffPolicy::Wait, BackoffPolicy::Refuse] {
         let host = Host::with(openline_guests::FAULT_SLEEP, "/sleep")
             .limit(|limit| limit.handler_timeout = Duration::from_millis(500))
             .instance(|instance| {

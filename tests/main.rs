@@ -41,6 +41,7 @@ mod hints;
 mod identity;
 mod instances;
 mod invariants;
+mod layers;
 mod lifetimes;
 mod limits_engine;
 mod limits_gateway;

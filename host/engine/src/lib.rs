@@ -11,45 +11,19 @@
 //! No wasmtime type is public.
 
 mod alarms;
-pub mod alias;
-mod allowance;
-mod backoff;
-pub mod binding;
-mod bindings;
-mod budget;
-mod cache;
-mod calls;
-mod capacity;
-pub mod commons;
-pub mod compiler;
 mod component;
-mod concurrent;
+mod contract;
 #[cfg(test)]
 #[path = "../../../tests/harness/deadlocks.rs"]
 mod deadlocks;
-mod driver;
-mod engines;
-mod host;
-mod inspect;
-#[cfg(test)]
-mod inspect_tests;
+mod front;
 mod instance;
-mod log;
-mod mailbox;
-mod plain;
 mod pool;
-#[cfg(test)]
-mod pool_tests;
-pub mod runtime;
-mod store;
 mod sync;
-mod ticker;
-mod turns;
-pub mod version;
-#[cfg(test)]
-mod version_tests;
-mod watch;
-mod words;
 
-pub use component::LoadError;
-pub use inspect::{Contract, HandlerKind, inspect};
+pub use component::compiler;
+pub use component::error::LoadError;
+pub use component::inspect::{Contract, inspect};
+pub use contract::exports::HandlerKind;
+pub use front::{alias, binding, runtime};
+pub use pool::{commons, version};

@@ -17,7 +17,7 @@ use openline_channels::connection::{AttachError, Connection, Facts};
 use openline_channels::hub::SubscribeError;
 use openline_core::event::{Headers, Rejection};
 use openline_core::limits::FunctionLimits;
-use openline_engine::alias::{Accepted, Alias};
+use openline_engine::alias::Alias;
 use openline_engine::binding::Binding;
 use tokio::net::TcpStream;
 
@@ -60,13 +60,13 @@ pub(crate) async fn upgrade(
         close_timeout,
     } = admission;
     let alias = &service.alias;
-    let split = alias.split();
-    let limits = Arc::clone(&split.limits);
     let route_params = request.route_params.clone();
-    let Accepted { acceptance, place } = match alias.upgrade(request).await? {
+    let accepted = match alias.upgrade(request).await? {
         Ok(accepted) => accepted,
-        Err(rejection) => return rejected(rejection, &limits),
+        Err(rejection) => return rejected(rejection, &alias.limits()),
     };
+    let (acceptance, split) = (accepted.acceptance, accepted.split);
+    let limits = Arc::clone(&split.limits);
     let headers = switching(
         &handshake,
         acceptance.headers,
@@ -96,7 +96,7 @@ pub(crate) async fn upgrade(
         permit,
     };
     // Before it is in the hub: a removal finds it there by its version.
-    let binding = alias.bind(Arc::clone(&connection), place);
+    let binding = alias.bind(Arc::clone(&connection), accepted.place);
     let hub = alias.hub();
     hub.join(&connection);
     hub.set_tags(&connection, acceptance.tags)

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 use toml::Spanned;
 
-use super::ConfigError;
+use super::error::ConfigError;
 use super::server::ServerConfigWritten;
 use crate::auto_response::MatchKind;
 use crate::deployment::Migration;

@@ -8,24 +8,23 @@
 
 mod admin;
 mod answers;
+mod error;
 mod file;
 mod keys;
 mod server;
 mod triggers;
 mod validate;
 
-use std::fmt;
-use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
+pub use error::ConfigError;
 pub use keys::{KEYS, Key, effect_of};
-pub use server::ServerConfig;
+pub use server::{AdminListen, PageAccess, ServerConfig};
 pub use triggers::TRIGGERS_MAX;
 
 use crate::auto_response::AutoResponse;
 use crate::deployment::Migration;
-use crate::escape::Escaped;
 use crate::limits::{FunctionLimits, InstancePolicy, Row};
 use crate::name::{AliasName, FunctionName};
 use crate::route::Route;
@@ -37,10 +36,6 @@ pub const TABLES: [(&str, &[Row]); 3] = [
     ("[function.instance]", InstancePolicy::ROWS),
 ];
 
-/// Of an error's text that holds a part of the file: what a terminal shows on a
-/// few lines.
-const MESSAGE_BYTES_MAX: usize = 1024;
-
 /// All that a host is told when it starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
@@ -48,29 +43,6 @@ pub struct Config {
     pub server: ServerConfig,
     /// The functions, in the file's order. Names and routes are distinct.
     pub functions: Vec<FunctionConfig>,
-}
-
-/// Who may open the page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PageAccess {
-    /// Only peers on this machine that also address it by a loopback name.
-    Loopback,
-    /// Every peer.
-    Everyone,
-    /// Nobody.
-    Off,
-}
-
-/// Where the admin interface listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AdminListen {
-    /// On 127.0.0.1, at [`admin_port`], or at a free port if that is taken.
-    Beside,
-    /// There, or the host does not start.
-    At(SocketAddr),
-    /// Nowhere.
-    Off,
 }
 
 /// One function.
@@ -120,19 +92,6 @@ pub enum Target {
     Version(String),
 }
 
-/// Something wrong in a configuration file.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ConfigError {
-    /// The line, counted from 1; 0 when it is about the whole file.
-    pub line: usize,
-    /// That line's text, trimmed: it shows the key.
-    pub source: String,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub hint: String,
-}
-
 impl Config {
     /// Reads a configuration. `Err` is never empty.
     pub fn parse(text: &str) -> Result<Self, Vec<ConfigError>> {
@@ -156,20 +115,6 @@ impl FunctionConfig {
             instance: InstancePolicy::default(),
             limit: FunctionLimits::default(),
         }
-    }
-}
-
-impl fmt::Display for ConfigError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.line > 0 {
-            write!(f, "line {}: ", self.line)?;
-        }
-        // It may hold a key or a value of the file, which may hold line ends.
-        write!(f, "{}", Escaped::new(&self.message, MESSAGE_BYTES_MAX))?;
-        if !self.source.is_empty() {
-            write!(f, "\n  {}", self.source)?;
-        }
-        write!(f, "\n  hint: {}", self.hint)
     }
 }
 

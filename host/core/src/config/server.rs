@@ -3,7 +3,6 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
-use super::{AdminListen, PageAccess};
 use crate::limits::table::limits;
 
 const KIB: u64 = 1024;
@@ -11,6 +10,29 @@ const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 const SECOND: u64 = 1000;
 const DAY: u64 = 24 * 60 * 60 * SECOND;
+
+/// Who may open the page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PageAccess {
+    /// Only peers on this machine that also address it by a loopback name.
+    Loopback,
+    /// Every peer.
+    Everyone,
+    /// Nobody.
+    Off,
+}
+
+/// Where the admin interface listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AdminListen {
+    /// On 127.0.0.1, at [`admin_port`](super::admin_port), or at a free port if that is taken.
+    Beside,
+    /// There, or the host does not start.
+    At(SocketAddr),
+    /// Nowhere.
+    Off,
+}
 
 limits! {
     /// How the host listens, and its own bounds.

@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use toml::Spanned;
 
+use super::error::ConfigError;
 use super::file::{self, File, Maximum, error_at, line_of};
 use super::server::{ServerConfigMaximum, ServerConfigWritten};
-use super::{Config, ConfigError, FunctionConfig, ServerConfig, Trigger};
+use super::{Config, FunctionConfig, ServerConfig, Trigger};
 use crate::limits::{FunctionLimits, FunctionLimitsWritten, InstancePolicy, InstancePolicyWritten};
 use crate::name::AliasName;
 use crate::route::{Route, RouteError, RouteTable};

@@ -1,6 +1,6 @@
 //! Why a deployment does not change, for people.
 
-use super::{ALIASES_MAX, DEPLOYMENT_FORMAT, DRAIN_PACE_MAX, HISTORY_MAX, NOTE_BYTES_MAX};
+use super::bounds::{ALIASES_MAX, DEPLOYMENT_FORMAT, DRAIN_PACE_MAX, HISTORY_MAX, NOTE_BYTES_MAX};
 use crate::digest::{DIGEST_LETTERS_MIN, Digest};
 use crate::name::AliasName;
 

@@ -9,6 +9,7 @@
 //! Bounded by [`ALIASES_MAX`], [`HISTORY_MAX`] and [`NOTE_BYTES_MAX`]; how many
 //! versions are kept is the host's limit `versions`, see [`Deployment::trim`].
 
+mod bounds;
 mod change;
 mod error;
 mod shares;
@@ -21,22 +22,10 @@ use crate::digest::Digest;
 use crate::name::{AliasName, FunctionName};
 use crate::route::Route;
 
+pub use bounds::{ALIASES_MAX, DEPLOYMENT_FORMAT, DRAIN_PACE_MAX, HISTORY_MAX, NOTE_BYTES_MAX};
 pub use change::Deployed;
 pub use error::DeploymentError;
 pub use shares::pick;
-
-/// The format of a written [`Deployment`] that this release reads and writes.
-pub const DEPLOYMENT_FORMAT: u32 = 1;
-/// Aliases of one function: stages and tenants, not connections.
-pub const ALIASES_MAX: usize = 64;
-/// How many changes of an alias can be taken back; who goes further back than
-/// this knows the version and names it.
-pub const HISTORY_MAX: usize = 20;
-/// A note on a version, in bytes: a line of a commit.
-pub const NOTE_BYTES_MAX: usize = 256;
-/// The most connections of an alias that are drained in a second: the host's
-/// own bound of `drain_connections_per_second`.
-pub const DRAIN_PACE_MAX: u32 = 10_000_000;
 
 /// What becomes of open connections when their alias points elsewhere.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,7 +52,7 @@ pub struct Share {
 }
 
 /// Which of the two handlers of the contract a version exports.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum HandlerKind {
     /// One call after the other.

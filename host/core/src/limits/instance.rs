@@ -11,7 +11,7 @@ const GIB: u64 = 1024 * MIB;
 /// failing is given nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Backoff {
+pub enum BackoffPolicy {
     /// They wait; TCP slows the peers down.
     #[default]
     Wait,
@@ -66,6 +66,6 @@ limits! {
         affinity: Option<String> = None;
         /// What becomes of an open connection's events while the function is
         /// backed off.
-        backoff: Backoff = Backoff::default();
+        backoff: BackoffPolicy = BackoffPolicy::default();
     }
 }

@@ -20,7 +20,7 @@ pub use component::{
 };
 pub use function::{FunctionLimits, OutboxOverflow, RateExceeded, TimeUp};
 pub(crate) use function::{FunctionLimitsMaximum, FunctionLimitsWritten};
-pub use instance::{Backoff, InstancePolicy};
+pub use instance::{BackoffPolicy, InstancePolicy};
 pub(crate) use instance::{InstancePolicyMaximum, InstancePolicyWritten};
 pub use table::{Effect, Row, Unit};
 

@@ -16,9 +16,9 @@ use std::time::Duration;
 use openline_core::name::AlarmName;
 use tokio::time::Instant;
 
-use super::AlarmError;
+use super::owner::{Owner, OwnerNumber};
 use super::ticket::Ticket;
-use crate::commons::Commons;
+use super::wall::{milliseconds, until};
 
 /// Alarms that are being handled at once: ten thousand that are due together
 /// should not take all instances. A function has one in any case, and more only
@@ -29,12 +29,21 @@ pub(super) const FIRING_MAX: usize = 128;
 /// nobody can rely on it to the second.
 const JUMP: Duration = Duration::from_secs(1);
 
-/// Names a function as long as the process lives. Not its name: one that is
-/// removed still runs for a while when the next of its name is there.
-pub(crate) type Owner = u64;
-
 /// Affinity value and name.
-pub(super) type Place = (String, AlarmName);
+pub(super) type AlarmId = (String, AlarmName);
+
+/// Why an alarm was not set.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AlarmError {
+    /// The affinity value has as many as it may have.
+    TooMany,
+    /// The host has.
+    HostFull,
+    /// The function has as many as it leaves free for others.
+    Share,
+    /// It could not be written, or the function has been removed.
+    Unavailable,
+}
 
 /// A moment by both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -47,11 +56,11 @@ pub(super) struct Reading {
 #[derive(Debug)]
 pub(super) struct Table {
     most: u32,
-    functions: HashMap<Owner, Function>,
+    functions: HashMap<OwnerNumber, Function>,
     /// Those that wait for their moment.
-    due: BTreeMap<Moment, (Owner, Place)>,
+    due: BTreeMap<Moment, (OwnerNumber, AlarmId)>,
     /// Functions with a queue, in the order of their turns.
-    turns: VecDeque<Owner>,
+    turns: VecDeque<OwnerNumber>,
     /// Alarms that wait, for their moment or in a queue.
     waiting: u32,
     /// Calls in flight.
@@ -68,10 +77,10 @@ type Moment = (Instant, u64);
 
 #[derive(Debug)]
 struct Function {
-    commons: Arc<Commons>,
-    alarms: BTreeMap<Place, Alarm>,
+    owner: Arc<dyn Owner>,
+    alarms: BTreeMap<AlarmId, Alarm>,
     /// Those that are due.
-    queue: BTreeMap<Moment, Place>,
+    queue: BTreeMap<Moment, AlarmId>,
     /// It is in `turns`.
     in_turn: bool,
     waiting: u32,
@@ -116,8 +125,8 @@ pub(super) struct Durable {
 /// A call that begins.
 #[derive(Debug)]
 pub(super) struct Firing {
-    pub(super) commons: Arc<Commons>,
-    pub(super) place: Place,
+    pub(super) owner: Arc<dyn Owner>,
+    pub(super) id: AlarmId,
     pub(super) attempt: u32,
     pub(super) durable: bool,
     pub(super) ticket: Arc<Ticket>,
@@ -127,8 +136,8 @@ pub(super) struct Firing {
 /// A durable alarm that the wall clock has moved: the store is to know.
 #[derive(Debug)]
 pub(super) struct Moved {
-    pub(super) commons: Arc<Commons>,
-    pub(super) place: Place,
+    pub(super) owner: Arc<dyn Owner>,
+    pub(super) id: AlarmId,
     serial: u64,
 }
 
@@ -156,14 +165,14 @@ impl Table {
     /// many may wait for an affinity value.
     pub(super) fn has_room(
         &self,
-        owner: Owner,
-        place: &Place,
+        owner: OwnerNumber,
+        id: &AlarmId,
         per_key: u32,
         functions: usize,
     ) -> Result<(), AlarmError> {
         let function = self.functions.get(&owner);
         let waits = |alarm: &Alarm| !matches!(alarm.stage, Stage::Firing(_));
-        let same = function.and_then(|function| function.alarms.get(place));
+        let same = function.and_then(|function| function.alarms.get(id));
         if same.is_some_and(waits) {
             return Ok(());
         }
@@ -174,7 +183,7 @@ impl Table {
         if functions > 1 && own > free {
             return Err(AlarmError::Share);
         }
-        let of_key = function.map_or(0, |function| function.waiting_for(&place.0));
+        let of_key = function.map_or(0, |function| function.waiting_for(&id.0));
         if of_key >= per_key as usize {
             return Err(AlarmError::TooMany);
         }
@@ -185,12 +194,12 @@ impl Table {
     /// the store had of that.
     pub(super) fn put(
         &mut self,
-        commons: &Arc<Commons>,
-        place: Place,
+        owner: &Arc<dyn Owner>,
+        id: AlarmId,
         setting: Setting,
     ) -> Option<Durable> {
-        let owner = commons.owner();
-        let before = self.take(owner, &place);
+        let number = owner.number();
+        let before = self.take(number, &id);
         self.serial += 1;
         let serial = self.serial;
         let Setting {
@@ -198,11 +207,11 @@ impl Table {
             attempt,
             durable,
         } = setting;
-        self.due.insert((at, serial), (owner, place.clone()));
+        self.due.insert((at, serial), (number, id.clone()));
         self.waiting += 1;
         self.durable += usize::from(durable.is_some());
-        let function = self.functions.entry(owner);
-        let function = function.or_insert_with(|| Function::new(commons));
+        let function = self.functions.entry(number);
+        let function = function.or_insert_with(|| Function::new(owner));
         function.waiting += 1;
         let alarm = Alarm {
             serial,
@@ -210,15 +219,15 @@ impl Table {
             durable,
             stage: Stage::Waits(at),
         };
-        function.alarms.insert(place, alarm);
+        function.alarms.insert(id, alarm);
         before
     }
 
     /// Takes an alarm back, and answers what the store has of it. Its call
     /// does not begin any more; one that has begun goes on, and is its last.
-    pub(super) fn take(&mut self, owner: Owner, place: &Place) -> Option<Durable> {
+    pub(super) fn take(&mut self, owner: OwnerNumber, id: &AlarmId) -> Option<Durable> {
         let function = self.functions.get_mut(&owner)?;
-        let alarm = function.alarms.remove(place)?;
+        let alarm = function.alarms.remove(id)?;
         match &alarm.stage {
             Stage::Waits(at) => drop(self.due.remove(&(*at, alarm.serial))),
             Stage::Queued(at) => drop(function.queue.remove(&(*at, alarm.serial))),
@@ -240,13 +249,13 @@ impl Table {
             if at > now {
                 return Some(at);
             }
-            let (owner, place) = next.remove();
+            let (owner, id) = next.remove();
             let Some(function) = self.functions.get_mut(&owner) else {
                 continue;
             };
-            if let Some(alarm) = function.alarms.get_mut(&place) {
+            if let Some(alarm) = function.alarms.get_mut(&id) {
                 alarm.stage = Stage::Queued(at);
-                function.queue.insert((at, serial), place);
+                function.queue.insert((at, serial), id);
             }
             self.line_up(owner);
         }
@@ -254,7 +263,7 @@ impl Table {
     }
 
     /// Gives a function its turns, if it has anything to be called for.
-    pub(super) fn line_up(&mut self, owner: Owner) {
+    pub(super) fn line_up(&mut self, owner: OwnerNumber) {
         if let Some(function) = self.functions.get_mut(&owner)
             && !function.queue.is_empty()
             && !std::mem::replace(&mut function.in_turn, true)
@@ -272,7 +281,7 @@ impl Table {
                 continue;
             };
             let free = FIRING_MAX.saturating_sub(self.firing);
-            if !function.commons.has_home() || function.queue.is_empty() {
+            if !function.owner.is_served() || function.queue.is_empty() {
                 function.in_turn = false;
                 continue;
             }
@@ -298,11 +307,11 @@ impl Table {
     /// Whether an alarm is still the one that this call is for: it was neither
     /// taken back nor set anew.
     pub(super) fn is_current(&self, firing: &Firing) -> bool {
-        self.serial_of(firing.commons.owner(), &firing.place) == Some(firing.serial)
+        self.serial_of(firing.owner.number(), &firing.id) == Some(firing.serial)
     }
 
     /// A call has ended.
-    pub(super) fn end(&mut self, owner: Owner) {
+    pub(super) fn end(&mut self, owner: OwnerNumber) {
         self.firing -= 1;
         if let Some(function) = self.functions.get_mut(&owner) {
             function.firing -= 1;
@@ -311,13 +320,13 @@ impl Table {
     }
 
     /// Forgets all alarms of a function. Its calls in flight end as others do.
-    pub(super) fn forget(&mut self, owner: Owner) {
+    pub(super) fn forget(&mut self, owner: OwnerNumber) {
         let Some(function) = self.functions.get(&owner) else {
             return;
         };
-        let places: Vec<_> = function.alarms.keys().cloned().collect();
-        for place in places {
-            self.take(owner, &place);
+        let ids: Vec<_> = function.alarms.keys().cloned().collect();
+        for id in ids {
+            self.take(owner, &id);
         }
     }
 
@@ -331,7 +340,7 @@ impl Table {
     /// those that this process has set the store is to know when that is now.
     pub(super) fn compare_clocks(&mut self, now: Reading) -> Vec<Moved> {
         let passed = now.at.saturating_duration_since(self.read.at);
-        let expected = self.read.wall.saturating_add(super::milliseconds(passed));
+        let expected = self.read.wall.saturating_add(milliseconds(passed));
         if u128::from(now.wall.abs_diff(expected)) < JUMP.as_millis() {
             return Vec::new();
         }
@@ -339,7 +348,7 @@ impl Table {
         let Self { functions, due, .. } = self;
         let mut moved = Vec::new();
         for (owner, function) in functions {
-            for (place, alarm) in &mut function.alarms {
+            for (id, alarm) in &mut function.alarms {
                 let Alarm {
                     serial,
                     durable: Some(durable),
@@ -352,13 +361,13 @@ impl Table {
                 if durable.by_wall {
                     due.remove(&(*at, *serial));
                     *at = now.at + until(durable.due_at, now.wall);
-                    due.insert((*at, *serial), (*owner, place.clone()));
+                    due.insert((*at, *serial), (*owner, id.clone()));
                 } else {
                     let left = at.saturating_duration_since(now.at);
-                    durable.due_at = now.wall.saturating_add(super::milliseconds(left));
+                    durable.due_at = now.wall.saturating_add(milliseconds(left));
                     moved.push(Moved {
-                        commons: Arc::clone(&function.commons),
-                        place: place.clone(),
+                        owner: Arc::clone(&function.owner),
+                        id: id.clone(),
                         serial: *serial,
                     });
                 }
@@ -369,19 +378,19 @@ impl Table {
 
     /// When a moved alarm is due and how often it was tried, if it still waits.
     pub(super) fn moved_to(&self, moved: &Moved) -> Option<(u64, u32)> {
-        let function = self.functions.get(&moved.commons.owner())?;
-        let alarm = function.alarms.get(&moved.place)?;
+        let function = self.functions.get(&moved.owner.number())?;
+        let alarm = function.alarms.get(&moved.id)?;
         (alarm.serial == moved.serial).then_some((alarm.durable?.due_at, alarm.attempt))
     }
 
-    fn serial_of(&self, owner: Owner, place: &Place) -> Option<u64> {
-        let alarm = self.functions.get(&owner)?.alarms.get(place)?;
+    fn serial_of(&self, owner: OwnerNumber, id: &AlarmId) -> Option<u64> {
+        let alarm = self.functions.get(&owner)?.alarms.get(id)?;
         Some(alarm.serial)
     }
 
     /// A function without alarms is not kept: nothing should outlive the rest
     /// of it.
-    fn prune(&mut self, owner: Owner) {
+    fn prune(&mut self, owner: OwnerNumber) {
         let is_done = |function: &Function| function.alarms.is_empty() && function.firing == 0;
         if self.functions.get(&owner).is_some_and(is_done) {
             self.functions.remove(&owner);
@@ -390,9 +399,9 @@ impl Table {
 }
 
 impl Function {
-    fn new(commons: &Arc<Commons>) -> Self {
+    fn new(owner: &Arc<dyn Owner>) -> Self {
         Self {
-            commons: Arc::clone(commons),
+            owner: Arc::clone(owner),
             alarms: BTreeMap::new(),
             queue: BTreeMap::new(),
             in_turn: false,
@@ -412,26 +421,21 @@ impl Function {
 
     /// The call of the alarm that was due first.
     fn begin(&mut self) -> Option<Firing> {
-        let (_, place) = self.queue.pop_first()?;
-        let alarm = self.alarms.get_mut(&place)?;
+        let (_, id) = self.queue.pop_first()?;
+        let alarm = self.alarms.get_mut(&id)?;
         let ticket = Arc::<Ticket>::default();
         alarm.stage = Stage::Firing(Arc::clone(&ticket));
         self.waiting -= 1;
         self.firing += 1;
         Some(Firing {
-            commons: Arc::clone(&self.commons),
-            place,
+            owner: Arc::clone(&self.owner),
+            id,
             attempt: alarm.attempt,
             durable: alarm.durable.is_some(),
             ticket,
             serial: alarm.serial,
         })
     }
-}
-
-/// How long it is until a moment of the wall clock.
-pub(super) fn until(due_at: u64, wall: u64) -> Duration {
-    Duration::from_millis(due_at.saturating_sub(wall))
 }
 
 #[cfg(test)]

@@ -1,49 +1,28 @@
 //! Alarms that are moved, taken back and called in each of their states, whose
 //! turn it is, and clocks that are put right.
 
-use openline_core::deployment::Migration;
-use openline_core::name::{AliasName, FunctionName};
-use openline_store::Store;
-
 use super::*;
-use crate::alarms::AlarmClock;
-use crate::alias::{Alias, Split};
+use crate::alarms::clock::AlarmClock;
+use crate::alarms::stand_in::StandIn;
 
-/// A function that is served, though it has no version.
-struct Served {
-    commons: Arc<Commons>,
-    _home: Arc<Alias>,
-}
-
-fn served(clock: &Arc<AlarmClock>) -> Served {
-    let name = FunctionName::new("function").unwrap();
-    let store = Store::memory(0).function(&name);
-    let commons = Arc::new(Commons::new(store, name, Arc::clone(clock)));
-    let split = Split {
-        shares: Vec::new(),
-        migration: Migration::default(),
-        limits: Arc::default(),
-        affinity: None,
-        auto_responses: Arc::default(),
-    };
-    let home = Alias::new(Arc::clone(&commons), AliasName::live(), split);
-    commons.set_home(&home);
-    Served {
-        commons,
-        _home: home,
-    }
+fn served(clock: &AlarmClock) -> Arc<dyn Owner> {
+    StandIn::of(clock)
 }
 
 fn reading(at: Instant, wall: u64) -> Reading {
     Reading { at, wall }
 }
 
-fn table(most: u32) -> (Table, Arc<AlarmClock>, Instant) {
+fn table(most: u32) -> (Table, AlarmClock, Instant) {
     let now = Instant::now();
-    (Table::new(most, reading(now, 0)), Arc::default(), now)
+    (
+        Table::new(most, reading(now, 0)),
+        AlarmClock::default(),
+        now,
+    )
 }
 
-fn place(number: usize) -> Place {
+fn id(number: usize) -> AlarmId {
     ("key".into(), AlarmName::new(&number.to_string()).unwrap())
 }
 
@@ -67,45 +46,45 @@ const SECOND: Duration = Duration::from_secs(1);
 #[test]
 fn one_that_is_queued_can_be_taken_back_and_moved() {
     let (mut table, clock, now) = table(10);
-    let function = served(&clock);
-    let (commons, owner) = (&function.commons, function.commons.owner());
+    let function = &served(&clock);
+    let owner = function.number();
     for number in 0..3 {
-        table.put(commons, place(number), at(now));
+        table.put(function, id(number), at(now));
     }
     assert_eq!(table.ripen(now), None);
-    table.take(owner, &place(0));
-    table.put(commons, place(1), at(now + SECOND));
+    table.take(owner, &id(0));
+    table.put(function, id(1), at(now + SECOND));
     let firing = table.begin().unwrap();
-    assert_eq!(firing.place, place(2));
+    assert_eq!(firing.id, id(2));
     assert!(table.begin().is_none());
     assert_eq!(table.ripen(now), Some(now + SECOND));
     table.ripen(now + SECOND);
-    assert_eq!(table.begin().unwrap().place, place(1));
+    assert_eq!(table.begin().unwrap().id, id(1));
 }
 
 #[test]
 fn a_call_that_has_not_begun_does_not_begin_and_one_that_has_is_the_last() {
     let (mut table, clock, now) = table(10);
-    let function = served(&clock);
-    let (commons, owner) = (&function.commons, function.commons.owner());
+    let function = &served(&clock);
+    let owner = function.number();
     for begun in [false, true] {
         for moved in [false, true] {
-            table.put(commons, place(0), durable(now, 7, false));
+            table.put(function, id(0), durable(now, 7, false));
             table.ripen(now);
             let firing = table.begin().unwrap();
             assert!(table.is_current(&firing));
             assert!(!begun || firing.ticket.begin());
             // What the store has of it is known all the time.
             let stored = if moved {
-                table.put(commons, place(0), at(now + SECOND))
+                table.put(function, id(0), at(now + SECOND))
             } else {
-                table.take(owner, &place(0))
+                table.take(owner, &id(0))
             };
             assert_eq!(stored.map(|stored| stored.due_at), Some(7));
             assert!(!table.is_current(&firing), "it is not tried again");
             assert_eq!(firing.ticket.begin(), begun);
             table.end(owner);
-            let stays = table.take(owner, &place(0));
+            let stays = table.take(owner, &id(0));
             assert_eq!(stays, None);
         }
     }
@@ -121,28 +100,25 @@ fn a_function_with_many_calls_leaves_as_many_to_others() {
         unreachable!("there are three");
     };
     for number in 0..2 * FIRING_MAX {
-        table.put(&greedy.commons, place(number), at(now));
+        table.put(greedy, id(number), at(now));
     }
     table.ripen(now);
     let begun = |table: &mut Table| std::iter::from_fn(|| table.begin()).count();
     assert_eq!(begun(&mut table), FIRING_MAX / 2);
     // Another one's is called at once, however many of the first wait.
-    table.put(&other.commons, place(0), at(now));
+    table.put(other, id(0), at(now));
     table.ripen(now);
-    assert_eq!(
-        table.begin().unwrap().commons.owner(),
-        other.commons.owner()
-    );
+    assert_eq!(table.begin().unwrap().owner.number(), other.number());
     assert_eq!(begun(&mut table), 0);
     // It gets its part of what is left, and a third has one in any case.
     for number in 0..FIRING_MAX {
-        table.put(&other.commons, place(number), at(now));
+        table.put(other, id(number), at(now));
     }
     table.ripen(now);
     assert_eq!(begun(&mut table), FIRING_MAX / 4 - 1);
     table.firing = FIRING_MAX;
-    table.put(&third.commons, place(0), at(now));
-    table.put(&third.commons, place(1), at(now));
+    table.put(third, id(0), at(now));
+    table.put(third, id(1), at(now));
     table.ripen(now);
     assert_eq!(begun(&mut table), 1);
 }
@@ -152,31 +128,30 @@ fn functions_take_turns() {
     let (mut table, clock, now) = table(10);
     let functions = [served(&clock), served(&clock)];
     for number in 0..3 {
-        table.put(&functions[0].commons, place(number), at(now));
+        table.put(&functions[0], id(number), at(now));
     }
     table.ripen(now);
-    table.put(&functions[1].commons, place(0), at(now));
-    table.put(&functions[1].commons, place(1), at(now));
+    table.put(&functions[1], id(0), at(now));
+    table.put(&functions[1], id(1), at(now));
     table.ripen(now);
     let order: Vec<_> = std::iter::from_fn(|| table.begin())
-        .map(|firing| firing.commons.owner())
+        .map(|firing| firing.owner.number())
         .collect();
-    let [a, b] = [functions[0].commons.owner(), functions[1].commons.owner()];
+    let [a, b] = [functions[0].number(), functions[1].number()];
     assert_eq!(order, [a, b, a, b, a]);
 }
 
 #[test]
 fn one_of_a_function_that_is_not_served_waits_until_it_is() {
     let (mut table, clock, now) = table(10);
-    let mut function = served(&clock);
-    let commons = Arc::clone(&function.commons);
-    drop(function);
-    table.put(&commons, place(0), at(now));
+    let function = StandIn::of(&clock);
+    function.serve(false);
+    let owner: Arc<dyn Owner> = Arc::<StandIn>::clone(&function);
+    table.put(&owner, id(0), at(now));
     table.ripen(now);
     assert!(table.begin().is_none());
-    function = served(&clock);
-    commons.set_home(&function._home);
-    table.line_up(commons.owner());
+    function.serve(true);
+    table.line_up(function.number());
     assert!(table.begin().is_some());
 }
 
@@ -184,27 +159,27 @@ fn one_of_a_function_that_is_not_served_waits_until_it_is() {
 fn the_hosts_alarms_at_their_number_and_past_it_alone_and_beside_others() {
     let (mut table, clock, now) = table(4);
     let functions = [served(&clock), served(&clock)];
-    let owners = functions.each_ref().map(|it| it.commons.owner());
+    let owners = functions.each_ref().map(|it| it.number());
     let room = |table: &Table, which: usize, number, count| {
-        table.has_room(owners[which], &place(number), 3, count)
+        table.has_room(owners[which], &id(number), 3, count)
     };
     // Alone, a function has all, and as many for a value as it may have.
     for number in 0..3 {
         assert_eq!(room(&table, 0, number, 1), Ok(()));
-        table.put(&functions[0].commons, place(number), at(now));
+        table.put(&functions[0], id(number), at(now));
     }
     assert_eq!(room(&table, 0, 3, 1), Err(AlarmError::TooMany));
     assert_eq!(room(&table, 0, 2, 2), Ok(()), "one may be moved");
     // Beside another one, it has no more than it leaves.
-    table.take(owners[0], &place(2));
+    table.take(owners[0], &id(2));
     assert_eq!(room(&table, 0, 2, 2), Err(AlarmError::Share));
-    table.take(owners[0], &place(1));
+    table.take(owners[0], &id(1));
     assert_eq!(room(&table, 0, 1, 2), Ok(()));
-    table.put(&functions[0].commons, place(1), at(now));
+    table.put(&functions[0], id(1), at(now));
     assert_eq!(room(&table, 1, 0, 2), Ok(()));
-    table.put(&functions[1].commons, place(0), at(now));
+    table.put(&functions[1], id(0), at(now));
     assert_eq!(room(&table, 1, 1, 2), Err(AlarmError::Share));
-    table.put(&functions[1].commons, place(1), at(now));
+    table.put(&functions[1], id(1), at(now));
     assert_eq!(room(&table, 1, 2, 1), Err(AlarmError::HostFull));
     // A function that is removed leaves nothing.
     table.ripen(now);
@@ -212,7 +187,7 @@ fn the_hosts_alarms_at_their_number_and_past_it_alone_and_beside_others() {
     table.forget(owners[0]);
     table.forget(owners[1]);
     assert!(firing.ticket.is_cancelled() && table.begin().is_none());
-    table.end(firing.commons.owner());
+    table.end(firing.owner.number());
     assert!(table.functions.is_empty());
     assert_eq!((table.waiting, table.firing), (0, 0));
 }
@@ -220,15 +195,14 @@ fn the_hosts_alarms_at_their_number_and_past_it_alone_and_beside_others() {
 #[test]
 fn a_wall_clock_that_is_put_right_moves_what_depends_on_it_and_nothing_else() {
     let (mut table, clock, start) = table(10);
-    let function = served(&clock);
-    let commons = &function.commons;
+    let function = &served(&clock);
     const DAY: u64 = 24 * 60 * 60 * 1000;
     // The clock is a day behind. One alarm is of an earlier process, due in
     // six seconds by the right time; one was set just now, for five seconds.
     let late = start + until(DAY + 6_000, 0);
-    table.put(commons, place(0), durable(late, DAY + 6_000, true));
-    table.put(commons, place(1), durable(start + 5 * SECOND, 5_000, false));
-    table.put(commons, place(2), at(start + 7 * SECOND));
+    table.put(function, id(0), durable(late, DAY + 6_000, true));
+    table.put(function, id(1), durable(start + 5 * SECOND, 5_000, false));
+    table.put(function, id(2), at(start + 7 * SECOND));
     let now = start + SECOND;
     assert!(table.compare_clocks(reading(now, 1_999)).is_empty());
     assert_eq!(table.due.last_key_value().unwrap().0.0, late);
@@ -244,6 +218,6 @@ fn a_wall_clock_that_is_put_right_moves_what_depends_on_it_and_nothing_else() {
     let due: Vec<_> = table.due.keys().map(|(at, _)| *at - start).collect();
     assert_eq!(due[..2], [5 * SECOND, 7 * SECOND]);
     assert_eq!(due[2], 2 * SECOND + until(DAY + 6_000, 2_000));
-    table.take(commons.owner(), &place(1));
+    table.take(function.number(), &id(1));
     assert_eq!(table.moved_to(&moved[0]), None);
 }

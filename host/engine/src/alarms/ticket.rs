@@ -1,4 +1,8 @@
-//! Whether one call of an alarm may still begin.
+//! One call of an alarm, and whether it may still begin.
+
+use std::sync::Arc;
+
+use openline_core::name::AlarmName;
 
 use crate::sync::{AtomicU8, Ordering};
 
@@ -6,7 +10,16 @@ const WAITS: u8 = 0;
 const BEGUN: u8 = 1;
 const CANCELLED: u8 = 2;
 
-/// See the module. Either it is begun or it is cancelled, never both: an alarm
+/// A call of an alarm.
+#[derive(Clone, Debug)]
+pub(crate) struct AlarmCall {
+    pub(crate) name: AlarmName,
+    /// How often it has been tried, this time included.
+    pub(crate) attempt: u32,
+    pub(crate) ticket: Arc<Ticket>,
+}
+
+/// Whether a call may begin. Either it is begun or it is cancelled, never both: an alarm
 /// that waits in a mailbox behind the call that takes it back is not called.
 #[derive(Debug, Default)]
 pub(crate) struct Ticket(AtomicU8);

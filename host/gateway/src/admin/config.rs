@@ -7,7 +7,7 @@ use http::StatusCode;
 use openline_core::config::{FunctionConfig, PageAccess, Target, Trigger};
 use openline_core::deployment::Migration;
 use openline_core::limits::{
-    Backoff, FunctionLimits, InstancePolicy, OutboxOverflow, RateExceeded, Row, TimeUp, Unit,
+    BackoffPolicy, FunctionLimits, InstancePolicy, OutboxOverflow, RateExceeded, Row, TimeUp, Unit,
 };
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
@@ -75,7 +75,7 @@ struct FunctionLimitsView {
 #[derive(Serialize)]
 struct InstancePolicyView {
     affinity: Option<String>,
-    backoff: Backoff,
+    backoff: BackoffPolicy,
     limits: Vec<LimitView>,
 }
 

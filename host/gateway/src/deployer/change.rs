@@ -372,12 +372,13 @@ impl Deployer {
         component: &Bytes,
         before: Option<&Managed>,
     ) -> Result<Arc<Version>, ChangeError> {
-        let digest = openline_engine::runtime::digest_of(component).await?;
-        if let Some(known) = before.and_then(|before| before.versions.get(&digest)) {
+        let component = openline_engine::runtime::component(component.clone()).await?;
+        let known = before.and_then(|before| before.versions.get(&component.digest()));
+        if let Some(known) = known {
             return Ok(Arc::clone(known));
         }
         let commons = self.commons(&config.name);
-        let loading = self.inner.runtime.load(config, component.clone(), &commons);
+        let loading = self.inner.runtime.load(config, component, &commons);
         Ok(loading.await?)
     }
 
@@ -397,6 +398,7 @@ impl Deployer {
     /// Asks the function about a connection that nobody wants. What it decides
     /// does not matter, that it decides does.
     async fn probe(&self, config: &FunctionConfig, component: Bytes) -> Result<(), ChangeError> {
+        let component = openline_engine::runtime::component(component).await?;
         let version = self.inner.runtime.load_alone(config, component).await?;
         let parameters = config.route.parameters().iter();
         let request = UpgradeRequest {

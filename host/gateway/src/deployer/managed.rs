@@ -161,7 +161,7 @@ impl Managed {
             alias.retain(|digest| self.record.version(&digest).is_some());
         }
         if let Some(home) = self.aliases.get(&self.config.alias) {
-            self.commons.set_home(home);
+            home.take_alarms();
         }
         moved
     }
@@ -291,10 +291,7 @@ impl Managed {
 
 /// The handler as a deployment has it.
 pub(super) fn handler_of(version: &Version) -> HandlerKind {
-    match version.handler() {
-        openline_engine::HandlerKind::Plain => HandlerKind::Plain,
-        openline_engine::HandlerKind::Async => HandlerKind::Async,
-    }
+    version.handler()
 }
 
 /// What connections that came by a route to a version show as their alias.

@@ -354,15 +354,16 @@ impl Making<'_> {
     ) -> Result<Arc<Version>, LoadError> {
         let before = self.identities.find(&config.name);
         let started = tokio::time::Instant::now();
-        let digest = openline_engine::runtime::digest_of(&bytes).await?;
+        let component = openline_engine::runtime::component(bytes).await?;
+        let digest = component.digest();
         let known = before.and_then(|before| before.versions.get(&digest).cloned());
         // One that was removed is there for its last connections, which are
         // asked to leave: what comes from now on gets another one.
         if let Some(version) = known.filter(|version| !version.is_removed()) {
-            return self.runtime.reload(config, bytes, &version).await;
+            return self.runtime.reload(config, component, &version).await;
         }
         let commons = self.commons(&config.name);
-        let version = self.runtime.load(config, bytes, &commons).await?;
+        let version = self.runtime.load(config, component, &commons).await?;
         let handler = version.handler();
         let milliseconds = started.elapsed().as_millis();
         tracing::info!(function = %config.name, route = %config.route, ?handler, milliseconds, "loaded");

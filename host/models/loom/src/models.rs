@@ -18,15 +18,15 @@ use openline_core::message::Message;
 use openline_core::name::AlarmName;
 use tokio::sync::oneshot;
 
-use crate::alarms::Ticket;
-use crate::backoff::Backoff;
+use crate::alarms::ticket::{AlarmCall, Ticket};
 use crate::budget::{FunctionBudget, HostBudget};
 use crate::connection::{Connection, Facts, Next};
-use crate::driver;
-use crate::instance::Instance;
-use crate::mailbox::{AlarmCall, AlarmOutcome, EventOutcome, Job, Line, Mailbox, Turn};
+use crate::instance::live::Instance;
+use crate::instance::mailbox::{AlarmOutcome, EventOutcome, Job, Line, Mailbox, Turn};
+use crate::instance::poller;
+use crate::instance::seat::Seat;
 use crate::outbox::MESSAGE_OVERHEAD_BYTES;
-use crate::pool::Seat;
+use crate::pool::backoff::Backoff;
 use crate::wakeups::Wakeups;
 
 /// Switches from a thread that could go on, unless `LOOM_MAX_PREEMPTIONS` says
@@ -73,11 +73,11 @@ fn connection(budget: &Arc<FunctionBudget>) -> Arc<Connection> {
     ))
 }
 
-/// As [`crate::instance`] gives something to do.
+/// As [`crate::instance::live`] gives something to do.
 fn submit(instance: &Instance, job: Job) {
     let first = job.is_first();
     match instance.mailbox.put(job, first) {
-        Ok(waiting) => instance.driver.run(waiting),
+        Ok(waiting) => instance.poller.run(waiting),
         Err(job) => job.give_back(),
     }
 }
@@ -96,23 +96,23 @@ fn start(instance: &Arc<Instance>, jobs: usize) -> Arc<AtomicUsize> {
             if handled == jobs {
                 break Poll::Ready(());
             }
-            if driven.driver.is_spent() {
+            if driven.poller.is_spent() {
                 if !driven.mailbox.is_empty() {
-                    driven.driver.wake();
+                    driven.poller.wake();
                 }
                 break Poll::Pending;
             }
             let Some(job) = driven.mailbox.pop() else {
                 break Poll::Pending;
             };
-            driven.driver.spend();
+            driven.poller.spend();
             handle(job);
             handled += 1;
         };
         inside.fetch_sub(1, Ordering::Relaxed);
         polled
     });
-    driver::spawn(Arc::clone(instance), driving);
+    poller::spawn(Arc::clone(instance), driving);
     overlaps
 }
 
@@ -398,7 +398,7 @@ pub fn who_waits_for_a_back_off_is_woken_at_its_end() {
             ..InstancePolicy::default()
         };
         let backoff = Arc::<Backoff>::default();
-        assert!(backoff.fail(&policy).is_some());
+        assert!(backoff.fail(1, &policy).is_some());
         let lifting = Arc::clone(&backoff);
         let lifting = thread::spawn(move || lifting.lift());
         let connection = connection(&budget());
@@ -412,6 +412,6 @@ pub fn who_waits_for_a_back_off_is_woken_at_its_end() {
         }));
         backoff.forget(wait);
         lifting.join().expect("it does not panic");
-        assert!(backoff.fail(&policy).is_none() && !backoff.is_active());
+        assert!(backoff.fail(1, &policy).is_none() && !backoff.is_active());
     });
 }

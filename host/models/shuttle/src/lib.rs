@@ -18,34 +18,16 @@
 // The files name the package.
 extern crate self as openline_store;
 
-#[path = "../../../engine/src/alias.rs"]
-pub mod alias;
-#[path = "../../../engine/src/backoff.rs"]
-mod backoff;
-#[path = "../../../engine/src/binding.rs"]
-pub mod binding;
-#[path = "../../../engine/src/capacity.rs"]
-mod capacity;
-#[path = "../../../engine/src/commons.rs"]
-pub mod commons;
-#[path = "../../../engine/src/driver.rs"]
-mod driver;
-#[path = "../../../engine/src/instance.rs"]
+mod alarms;
+mod component;
+mod contract;
+pub mod front;
 mod instance;
-#[path = "../../../engine/src/mailbox.rs"]
-mod mailbox;
-#[path = "../../../engine/src/pool.rs"]
-mod pool;
+pub mod pool;
 mod stand_ins;
 mod sync;
-#[path = "../../../engine/src/alarms/ticket.rs"]
-mod ticket;
-#[path = "../../../engine/src/version.rs"]
-pub mod version;
 mod world;
 
 pub mod models;
 
-pub use stand_ins::inspect;
 pub use stand_ins::{FunctionStore, StoreError};
-use stand_ins::{alarms, component, concurrent, plain, store};

@@ -21,16 +21,16 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::thread;
 use shuttle::{Config, Runner};
 
-use crate::alias::{Alias, Split};
-use crate::binding::{Binding, Outcome};
-use crate::capacity::Capacity;
-use crate::commons::Commons;
-use crate::component::Loaded;
-use crate::inspect::HandlerKind;
-use crate::plain::{AWAIT, TRAP};
-use crate::store::{LogRate, Shared};
+use crate::contract::exports::HandlerKind;
+use crate::front::alias::{Alias, Split};
+use crate::front::binding::{Binding, Outcome};
+use crate::instance::faults::FaultsInARow;
+use crate::instance::plain::{AWAIT, TRAP};
+use crate::instance::program::{Loaded, LogRate, Program};
+use crate::pool::capacity::Capacity;
+use crate::pool::commons::Commons;
+use crate::pool::version::{UpgradeError, Version};
 use crate::sync::{LONG, block_on};
-use crate::version::{UpgradeError, Version};
 use crate::{FunctionStore, world};
 
 /// Schedules that are tried of each model, unless `SHUTTLE_SCHEDULES` says
@@ -86,16 +86,17 @@ impl Host {
             places: 1,
             is_broken,
         };
-        let shared = Shared {
+        let program = Program {
             name: self.commons.name().clone(),
-            commons: Arc::clone(&self.commons),
+            digest: Digest::new([number; 32]),
+            loaded,
             policy,
             limits: Arc::default(),
-            digest: Digest::new([number; 32]),
-            capacity: Arc::clone(&self.capacity),
             log_rate: LogRate,
+            faults: FaultsInARow::default(),
         };
-        Version::new(loaded, Arc::new(shared))
+        let commons = Arc::clone(&self.commons);
+        Version::new(Arc::new(program), commons, Arc::clone(&self.capacity))
     }
 
     /// An alias that leads to one version.
@@ -109,7 +110,7 @@ impl Host {
         block_on(self.commons.ended());
         assert_eq!(self.commons.instances(), 0);
         assert_eq!(world::guests(), 0, "none is left when it is said");
-        assert!(self.commons.keys.lock().is_empty());
+        assert!(self.commons.keys.is_empty());
         for version in self.commons.versions() {
             assert_eq!(version.connections(), 0);
         }

@@ -24,49 +24,35 @@ impl FunctionStore {
 }
 
 /// There are no alarms without a connection.
-pub(crate) mod alarms {
+pub(crate) mod clock {
     use std::convert::Infallible;
     use std::sync::Arc;
 
-    use crate::commons::Commons;
-    pub(crate) use crate::ticket::Ticket;
+    use crate::alarms::owner::{Owner, OwnerNumber};
 
     #[derive(Debug, Default)]
     pub(crate) struct AlarmClock;
 
-    #[derive(Clone, Copy, Debug)]
-    pub(crate) struct Owner;
-
     impl AlarmClock {
-        pub(crate) fn join(&self) -> Owner {
-            Owner
+        pub(crate) fn join(&self) -> OwnerNumber {
+            0
         }
 
         pub(crate) fn leave(&self) {}
 
-        pub(crate) fn serve(&self, _owner: Owner) {}
+        pub(crate) fn serve(&self, _owner: OwnerNumber) {}
 
-        pub(crate) fn forget(&self, _owner: Owner) {}
+        pub(crate) fn forget(&self, _owner: OwnerNumber) {}
 
-        pub(crate) fn restore(&self, _commons: &Arc<Commons>, _alarms: Vec<Infallible>) {}
+        pub(crate) fn restore(&self, _owner: &Arc<dyn Owner>, _alarms: Vec<Infallible>) {}
     }
 }
 
-/// What instances are made of.
-pub(crate) mod component {
+/// A call that did not return.
+pub(crate) mod failure {
     use std::any::Any;
 
     use openline_core::fault::Fault;
-
-    use crate::inspect::HandlerKind;
-
-    #[derive(Debug)]
-    pub(crate) struct Loaded {
-        pub(crate) kind: HandlerKind,
-        pub(crate) places: u32,
-        /// Its guests do not start.
-        pub(crate) is_broken: bool,
-    }
 
     #[derive(Debug)]
     pub(crate) struct Failure {
@@ -95,49 +81,66 @@ pub(crate) mod component {
 }
 
 /// What a component exports.
-pub mod inspect {
-    /// Both kinds are driven alike.
-    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-    pub enum HandlerKind {
-        /// One call after the other.
-        Plain,
-        /// Not modelled.
-        Async,
-    }
+pub(crate) mod exports {
+    pub(crate) use openline_core::deployment::HandlerKind;
 }
 
 /// What the instances of a version share.
-pub(crate) mod store {
+pub(crate) mod program {
     use std::sync::Arc;
-    use std::time::Duration;
 
+    use openline_channels::hub::Hub;
     use openline_core::digest::Digest;
     use openline_core::limits::{FunctionLimits, InstancePolicy};
     use openline_core::name::FunctionName;
 
-    use crate::capacity::Capacity;
-    use crate::commons::Commons;
+    use crate::alarms::clock::AlarmClock;
+    use crate::alarms::owner::Owner;
+    use crate::contract::exports::HandlerKind;
+    use crate::instance::faults::FaultsInARow;
 
     #[derive(Debug)]
-    pub(crate) struct Shared {
+    pub(crate) struct Program {
         pub(crate) name: FunctionName,
-        pub(crate) commons: Arc<Commons>,
+        pub(crate) digest: Digest,
+        pub(crate) loaded: Loaded,
         pub(crate) policy: InstancePolicy,
         pub(crate) limits: Arc<FunctionLimits>,
-        pub(crate) digest: Digest,
-        pub(crate) capacity: Arc<Capacity>,
         pub(crate) log_rate: LogRate,
+        pub(crate) faults: FaultsInARow,
+    }
+
+    #[derive(Debug)]
+    pub(crate) struct Loaded {
+        pub(crate) kind: HandlerKind,
+        pub(crate) places: u32,
+        /// Its guests do not start.
+        pub(crate) is_broken: bool,
+    }
+
+    /// Guests reach nothing.
+    #[derive(Debug)]
+    pub(crate) struct Reach {
+        pub(crate) hub: Arc<Hub>,
+        pub(crate) clock: Arc<AlarmClock>,
+        pub(crate) owner: Arc<dyn Owner>,
     }
 
     /// Faults are not printed.
     #[derive(Debug)]
     pub(crate) struct LogRate;
 
+    #[expect(clippy::unused_self, reason = "the engine's interface")]
     impl LogRate {
-        pub(crate) fn begin_line(&self, _name: &FunctionName) -> bool {
+        pub(crate) fn begin_line(&self) -> bool {
             false
         }
     }
+}
+
+/// A run of guest code.
+pub(crate) mod run {
+    use std::time::Duration;
 
     #[derive(Debug, Default)]
     pub(crate) struct Run {
@@ -169,11 +172,14 @@ pub(crate) mod plain {
     use openline_core::fault::Fault;
     use openline_core::message::Message;
 
-    use crate::component::Failure;
-    use crate::instance::{Asker, End, Idleness, Instance, Wake};
-    use crate::mailbox::{Job, UpgradeOutcome};
-    use crate::pool::Pool;
-    use crate::store::Run;
+    use crate::component::failure::Failure;
+    use crate::instance::asker::Asker;
+    use crate::instance::end::End;
+    use crate::instance::idleness::{Idleness, Wake};
+    use crate::instance::live::Instance;
+    use crate::instance::mailbox::{Job, UpgradeOutcome};
+    use crate::instance::program::Program;
+    use crate::instance::run::Run;
     use crate::sync::pause;
     use crate::world::Guest;
 
@@ -182,25 +188,22 @@ pub(crate) mod plain {
     /// Awaits something before it returns.
     pub(crate) const AWAIT: &str = "await";
 
-    pub(crate) async fn drive(pool: &Arc<Pool>, instance: &Arc<Instance>) -> End {
+    pub(crate) async fn drive(program: &Arc<Program>, instance: &Arc<Instance>) -> End {
         let mut guest = Guest::new(instance.key.clone());
-        if pool.loaded.is_broken {
+        if program.loaded.is_broken {
             guest.used = true;
             drop(guest);
             let fault = Fault::Start;
             return End::Failed(Failure { fault }, Vec::new());
         }
-        let (run, mut idleness) = (
-            Run::default(),
-            Idleness::new(pool.shared.policy.idle_timeout),
-        );
+        let (run, mut idleness) = (Run::default(), Idleness::new(program.policy.idle_timeout));
         loop {
             let active = run.clock.entered();
             let wake = poll_fn(|cx| idleness.poll(cx, instance, &run, active, false)).await;
             match wake {
                 Wake::Job(job) => {
                     guest.used = true;
-                    if let Err((failure, asker)) = handle(pool, job).await {
+                    if let Err((failure, asker)) = handle(program, job).await {
                         return End::Failed(failure, vec![asker]);
                     }
                 }
@@ -212,7 +215,7 @@ pub(crate) mod plain {
         }
     }
 
-    async fn handle(pool: &Pool, job: Job) -> Result<(), (Failure, Asker)> {
+    async fn handle(program: &Program, job: Job) -> Result<(), (Failure, Asker)> {
         match job.begin() {
             Some(Job::Upgrade(_, seat, reply)) => {
                 let accepted = UpgradeOutcome::Decided(Ok((Acceptance::default(), seat)));
@@ -232,7 +235,7 @@ pub(crate) mod plain {
                         pause().await;
                     }
                 }
-                pool.backoff.succeed();
+                program.faults.succeed();
                 asker.done();
             }
             Some(Job::Alarm(_, _, reply)) => Asker::Alarm(reply).done(),

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use clap::Args;
 use openline_gateway::development::Development;
 
+use crate::dev;
 use crate::dev::project::Project;
-use crate::dev::{self, Lines};
 use crate::signal::Signals;
 use crate::telemetry;
+use crate::telemetry::Lines;
 use crate::watchdog::Watchdog;
 
 const EXAMPLES: &str = "\

@@ -16,7 +16,7 @@ use openline_gateway::development::Problem;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
-use super::source::BuiltPaths;
+use crate::assemble::development::BuiltPaths;
 use crate::telemetry::pass_on;
 
 /// More than cargo says of a manifest that it cannot use.

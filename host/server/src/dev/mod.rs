@@ -7,9 +7,7 @@
 
 pub(crate) mod build;
 mod links;
-mod log;
 pub(crate) mod project;
-pub(crate) mod source;
 pub(crate) mod watch;
 
 use std::path::Path;
@@ -21,7 +19,6 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use self::build::{Outcome, of_text};
-pub(crate) use self::log::Lines;
 use self::project::Project;
 use self::watch::{Changes, Watcher};
 use crate::assemble::Source;

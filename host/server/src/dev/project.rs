@@ -11,9 +11,9 @@ use openline_core::name::FunctionName;
 use openline_core::route::Route;
 
 use super::build::Crate;
-use super::source::DevelopmentSource;
 use super::watch::Plan;
 use crate::assemble::Source;
+use crate::assemble::development::DevelopmentSource;
 use crate::telemetry::tell;
 
 /// The name of a configuration that is found by itself.

@@ -4,8 +4,8 @@ use std::fs;
 
 use tempfile::TempDir;
 
-use super::super::source::real;
 use super::*;
+use crate::assemble::development::real;
 
 /// Long enough for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);

@@ -6,6 +6,7 @@
 //! thread that serves nobody writes it.
 
 mod fields;
+mod lines;
 mod writer;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
@@ -22,10 +23,9 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
 use tracing_subscriber::{EnvFilter, Layer};
 
-pub(crate) use self::fields::{BACKTRACE, FIELD_BYTES_MAX};
+pub(crate) use self::lines::Lines;
 pub(crate) use self::writer::Speaker;
 use self::writer::Writer;
-use crate::dev::Lines;
 
 /// What is logged without a word about it: what an operator acts on, and what
 /// functions print.

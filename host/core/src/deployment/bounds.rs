@@ -1,0 +1,14 @@
+//! How much is kept of what is deployed, and in which format.
+
+/// The format of a written [`Deployment`](super::Deployment) that this release reads and writes.
+pub const DEPLOYMENT_FORMAT: u32 = 1;
+/// Aliases of one function: stages and tenants, not connections.
+pub const ALIASES_MAX: usize = 64;
+/// How many changes of an alias can be taken back; who goes further back than
+/// this knows the version and names it.
+pub const HISTORY_MAX: usize = 20;
+/// A note on a version, in bytes: a line of a commit.
+pub const NOTE_BYTES_MAX: usize = 256;
+/// The most connections of an alias that are drained in a second: the host's
+/// own bound of `drain_connections_per_second`.
+pub const DRAIN_PACE_MAX: u32 = 10_000_000;

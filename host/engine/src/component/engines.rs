@@ -1,0 +1,209 @@
+//! The engines and their settings.
+//!
+//! There are up to four, each made when the first component needs it: with and
+//! without asynchronous functions, with and without fuel. A compiler has one of
+//! the same settings without pools. Bounded by the pooling allocator: what a
+//! place stands for, for each place there is.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use openline_core::limits::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
+use parking_lot::Mutex;
+use wasmtime::component::Linker;
+use wasmtime::{Config, Engine, PoolingAllocationConfig, WasmBacktraceDetails};
+
+use super::error::LoadError;
+use super::inspect::Contract;
+use super::places::{MEMORIES_PER_PLACE, STACKS_PER_PLACE, TABLES_PER_PLACE};
+use super::ticker::Ticker;
+use super::words;
+use crate::contract::exports::HandlerKind;
+
+/// Guest stacks of this size overflow; wasmtime's default. Rust's own main
+/// threads have more, but handlers are shallow.
+const STACK_BYTES: usize = 512 * 1024;
+/// What a fiber has for guest and host frames together.
+const FIBER_BYTES: usize = 1024 * 1024;
+/// What of a stack is cleared by hand when its instance goes, and stays
+/// resident; the rest is given back to the system. Handlers touch less.
+const STACK_KEPT_BYTES: usize = 16 * 1024;
+
+/// Elements of one table that the pools have room for: what `table_elements`
+/// may be.
+const TABLE_ELEMENTS_MAX: usize = 100_000;
+
+/// Which of the engines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct EngineKind {
+    pub(crate) handler: HandlerKind,
+    pub(crate) metered: bool,
+}
+
+/// Makes what components may import available to those with such handlers.
+pub(crate) type Link<T> = fn(&mut Linker<T>, HandlerKind) -> wasmtime::Result<()>;
+
+/// What is the same for all engines of a host.
+#[derive(Debug)]
+pub(crate) struct EngineOptions {
+    /// Places for instances and trials in each of them.
+    pub(crate) places: u32,
+    /// Whether a trap says files and lines.
+    pub(crate) source_lines: bool,
+}
+
+/// The engines of a host; `T` is what their stores hold.
+pub(crate) struct Engines<T: 'static> {
+    options: EngineOptions,
+    link: Link<T>,
+    ticker: Arc<Ticker>,
+    prepared: Mutex<HashMap<EngineKind, Arc<Prepared<T>>>>,
+}
+
+/// An engine with what its components import.
+pub(crate) struct Prepared<T: 'static> {
+    pub(crate) engine: Engine,
+    pub(crate) linker: Linker<T>,
+}
+
+impl EngineKind {
+    /// The engine that a component runs in.
+    pub(crate) fn of(contract: &Contract, metered: bool) -> Self {
+        Self {
+            handler: contract.handler,
+            metered,
+        }
+    }
+
+    /// Stacks for so many places. One with a plain handler makes one call after
+    /// the other, and the next call takes the stack of the last; of calls in
+    /// flight, one may wait on a stack in each component instance, and the
+    /// others wait without. Each costs 2 µs when the engine is made, for its
+    /// guard page.
+    fn stacks(self, places: u32) -> u32 {
+        match self.handler {
+            HandlerKind::Plain => places,
+            HandlerKind::Async => places.saturating_mul(STACKS_PER_PLACE),
+        }
+    }
+}
+
+impl<T> Engines<T> {
+    /// None are made yet. An error says that the thread which advances the epoch
+    /// does not start.
+    pub(crate) fn new(options: EngineOptions, link: Link<T>) -> std::io::Result<Self> {
+        Ok(Self {
+            options,
+            link,
+            ticker: Arc::new(Ticker::start()?),
+            prepared: Mutex::default(),
+        })
+    }
+
+    /// What advances their epoch.
+    pub(crate) fn ticker(&self) -> &Arc<Ticker> {
+        &self.ticker
+    }
+
+    /// The engine of a kind, made now if it is the first time.
+    pub(crate) fn prepare(&self, kind: EngineKind) -> Result<Arc<Prepared<T>>, LoadError> {
+        let mut prepared = self.prepared.lock();
+        if let Some(found) = prepared.get(&kind) {
+            return Ok(Arc::clone(found));
+        }
+        let made = Arc::new(self.make(kind)?);
+        self.ticker.add(made.engine.clone());
+        prepared.insert(kind, Arc::clone(&made));
+        Ok(made)
+    }
+
+    fn make(&self, kind: EngineKind) -> Result<Prepared<T>, LoadError> {
+        let failed = |error: wasmtime::Error| {
+            let text = words::cause(&error);
+            if lacks_memory(&error) {
+                // Also where whoever meets it next does not look.
+                tracing::error!(error = text, "the host gets no address space for instances");
+                LoadError::AddressSpace(text)
+            } else {
+                LoadError::Host(text)
+            }
+        };
+        let mut config = settings(kind, self.options.source_lines);
+        config.allocation_strategy(pools(kind, self.options.places));
+        let engine = Engine::new(&config).map_err(failed)?;
+        let mut linker = Linker::new(&engine);
+        (self.link)(&mut linker, kind.handler).map_err(failed)?;
+        Ok(Prepared { engine, linker })
+    }
+}
+
+/// One that only compiles: what it makes runs in the engine of the same kind.
+pub(crate) fn for_compiling(kind: EngineKind, source_lines: bool) -> wasmtime::Result<Engine> {
+    Engine::new(&settings(kind, source_lines))
+}
+
+/// Whether it was memory, or address space, that was not there.
+pub(crate) fn lacks_memory(error: &wasmtime::Error) -> bool {
+    let lacks = |cause: &(dyn std::error::Error + 'static)| {
+        let system = cause.downcast_ref::<std::io::Error>();
+        let system = system.and_then(std::io::Error::raw_os_error);
+        cause.is::<wasmtime::OutOfMemory>()
+            || cause.downcast_ref::<rustix::io::Errno>() == Some(&rustix::io::Errno::NOMEM)
+            || system == Some(rustix::io::Errno::NOMEM.raw_os_error())
+    };
+    error.chain().any(lacks)
+}
+
+/// The pools: `capacity` hands out places so that they are never exhausted by
+/// instances. Core instances take no room there and are only counted.
+fn pools(kind: EngineKind, places: u32) -> PoolingAllocationConfig {
+    let per_component = |most: u64| u32::try_from(most).unwrap_or(u32::MAX);
+    let mut pooling = PoolingAllocationConfig::default();
+    pooling
+        .total_component_instances(places)
+        .total_core_instances(places.saturating_mul(per_component(CORE_INSTANCES_MAX)))
+        .total_memories(places.saturating_mul(MEMORIES_PER_PLACE))
+        .total_tables(places.saturating_mul(TABLES_PER_PLACE))
+        .total_stacks(kind.stacks(places))
+        .max_core_instances_per_component(per_component(CORE_INSTANCES_MAX))
+        .max_memories_per_component(per_component(MEMORIES_MAX))
+        .max_tables_per_component(per_component(TABLES_MAX))
+        .table_elements(TABLE_ELEMENTS_MAX)
+        .async_stack_keep_resident(STACK_KEPT_BYTES);
+    pooling
+}
+
+/// What decides about compiled code, and what else is the same for all.
+fn settings(kind: EngineKind, source_lines: bool) -> Config {
+    let mut config = Config::new();
+    config
+        .epoch_interruption(true)
+        .consume_fuel(kind.metered)
+        .max_wasm_stack(STACK_BYTES)
+        .async_stack_size(FIBER_BYTES)
+        .wasm_component_model(true)
+        // Not as an environment variable says.
+        .wasm_backtrace_details(if source_lines {
+            WasmBacktraceDetails::Enable
+        } else {
+            WasmBacktraceDetails::Disable
+        });
+    if kind.handler == HandlerKind::Async {
+        config.wasm_component_model_async(true);
+    } else {
+        // Without the bookkeeping for concurrent calls a call costs a third.
+        config.concurrency_support(false);
+        // What one guest left on a stack is neither the next one's to read nor
+        // ours to keep: half a MiB for each place whose guest has recursed. An
+        // asynchronous call has a stack of its own, and clearing it after each
+        // costs half as much as the call: measured, and left out.
+        config.async_stack_zeroing(true);
+    }
+    config
+}
+
+impl<T> std::fmt::Debug for Engines<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engines").finish_non_exhaustive()
+    }
+}

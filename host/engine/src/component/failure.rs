@@ -1,0 +1,98 @@
+//! A call that did not return: which fault that is, and what the log says of
+//! it.
+
+use std::any::Any;
+
+use openline_core::fault::Fault;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
+
+use super::words;
+
+/// A limit was passed inside of guest code; travels through wasmtime as the
+/// trap's cause.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Spent {
+    #[error("cpu_timeout is spent")]
+    Cpu,
+    #[error("memory_bytes would be passed")]
+    Memory,
+}
+
+/// A call that did not return: which limit or what else, and the details for
+/// the log.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    pub(crate) fault: Fault,
+    pub(crate) cause: Option<wasmtime::Error>,
+}
+
+impl Failure {
+    /// The host's own code has panicked.
+    pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
+        let cause = wasmtime::Error::msg(format!("panic: {}", panic_words(panic)));
+        Self {
+            fault: Fault::Host,
+            cause: Some(cause),
+        }
+    }
+
+    /// The engine's pools had no room: nothing that the function did.
+    pub(crate) fn is_no_room(&self) -> bool {
+        let cause = self.cause.as_ref();
+        cause.is_some_and(|cause| cause.is::<PoolConcurrencyLimitError>())
+    }
+
+    /// On one line.
+    pub(crate) fn describe(&self) -> String {
+        match &self.cause {
+            Some(cause) => format!("{} ({})", self.fault.reason(), words::cause(cause)),
+            None => self.fault.reason().into(),
+        }
+    }
+
+    /// The same, with the innermost functions of the backtrace.
+    pub(crate) fn describe_with_place(&self) -> String {
+        let functions = self.cause.as_ref().and_then(words::innermost);
+        match functions {
+            Some(functions) => format!("{}, in {functions}", self.describe()),
+            None => self.describe(),
+        }
+    }
+
+    /// Where guest code was, on lines of their own.
+    pub(crate) fn backtrace(&self) -> Option<String> {
+        self.cause.as_ref().and_then(words::backtrace)
+    }
+}
+
+impl From<wasmtime::Error> for Failure {
+    fn from(error: wasmtime::Error) -> Self {
+        Self {
+            fault: fault_of(&error),
+            cause: Some(error),
+        }
+    }
+}
+
+/// What a panic says.
+pub(crate) fn panic_words(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("without words")
+}
+
+/// Which limit, or what else, ended guest code.
+fn fault_of(error: &wasmtime::Error) -> Fault {
+    match error.downcast_ref::<Spent>() {
+        Some(Spent::Cpu) => return Fault::CpuTimeout,
+        Some(Spent::Memory) => return Fault::Memory,
+        None => {}
+    }
+    match error.downcast_ref::<Trap>() {
+        Some(Trap::StackOverflow) => Fault::Stack,
+        Some(Trap::OutOfFuel) => Fault::Fuel,
+        // What has no trap code is a host function's refusal of what the
+        // guest passed: a full handle table, too many bytes.
+        _ => Fault::Trap,
+    }
+}

@@ -1,0 +1,96 @@
+//! A component that is compiled and linked: what instances can be made of.
+
+use std::sync::Arc;
+
+use openline_core::limits::{MEMORIES_MAX, TABLES_MAX};
+use wasmtime::component::{Component, ComponentNamedList, Instance, InstancePre, Lower, Resource};
+use wasmtime::{Engine, Store};
+
+use super::error::LoadError;
+use super::inspect::Contract;
+use super::places;
+use super::ticker::Ticker;
+use crate::contract::exports::{Exports, HandlerKind, Indices};
+use crate::contract::handles::Handle;
+
+/// See the module. `T` is what its stores hold.
+pub(crate) struct Loaded<T: 'static> {
+    pub(crate) engine: Engine,
+    pub(crate) kind: HandlerKind,
+    pub(crate) metered: bool,
+    /// What an instance takes of the host's `instances`.
+    pub(crate) places: u32,
+    pre: InstancePre<T>,
+    indices: Indices,
+    /// Kept as long as there is a function: without it nothing stops a guest.
+    _ticker: Arc<Ticker>,
+}
+
+impl<T: Send + 'static> Loaded<T> {
+    pub(crate) fn new(
+        component: &Component,
+        pre: InstancePre<T>,
+        contract: &Contract,
+        metered: bool,
+        ticker: Arc<Ticker>,
+    ) -> Result<Self, LoadError> {
+        let kind = contract.handler;
+        let indices = Indices::of(component, kind)
+            .map_err(|missing| LoadError::WrongTypes(missing.to_string()))?;
+        Ok(Self {
+            engine: component.engine().clone(),
+            kind,
+            metered,
+            places: places(component, contract),
+            pre,
+            indices,
+            _ticker: ticker,
+        })
+    }
+
+    /// Whether it has a handler for alarms.
+    pub(crate) fn takes_alarms(&self) -> bool {
+        self.indices.has_alarm()
+    }
+
+    pub(crate) async fn instantiate(&self, store: &mut Store<T>) -> wasmtime::Result<Instance> {
+        self.pre.instantiate_async(store).await
+    }
+
+    pub(crate) fn exports<M>(
+        &self,
+        store: &mut Store<T>,
+        instance: &Instance,
+    ) -> wasmtime::Result<Exports<M>>
+    where
+        (Resource<Handle>, M): ComponentNamedList + Lower,
+    {
+        self.indices.exports(store, instance)
+    }
+}
+
+/// How many places an instance takes.
+fn places(component: &Component, contract: &Contract) -> u32 {
+    let (memories, tables) = match component.resources_required() {
+        Some(resources) => (resources.num_memories, resources.num_tables),
+        // Only with modules from elsewhere, and `inspect` refuses those.
+        None => {
+            let most = |most: u64| u32::try_from(most).unwrap_or(u32::MAX);
+            (most(MEMORIES_MAX), most(TABLES_MAX))
+        }
+    };
+    let stacks = match contract.handler {
+        HandlerKind::Plain => 1,
+        // One for each call that waits, and one for what runs beside them.
+        HandlerKind::Async => contract.lifting.saturating_add(1),
+    };
+    places::places(memories, tables, stacks)
+}
+
+impl<T: 'static> std::fmt::Debug for Loaded<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loaded")
+            .field("kind", &self.kind)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,162 @@
+//! Between the contract's types and ours.
+
+use bytes::Bytes;
+use openline_core::close::{CloseInfo, CloseOrigin, CloseReason};
+use openline_core::event::{Acceptance, Rejection, SendOutcome, UpgradeRequest};
+use openline_core::message::Message;
+use openline_core::name::{ChannelName, Tag};
+
+use super::bindings::{MessageOwned, MessageRef, common, types};
+
+/// What `upgrade` returns.
+pub(crate) type Decision = Result<types::Acceptance, types::Rejection>;
+
+pub(crate) fn request(request: UpgradeRequest) -> types::UpgradeRequest {
+    types::UpgradeRequest {
+        method: request.method,
+        uri: request.uri,
+        headers: request.headers,
+        peer: request.peer,
+        subprotocols: request.subprotocols,
+        route_params: request.route_params,
+    }
+}
+
+pub(crate) fn close_arguments(reason: &CloseReason) -> (types::CloseInfo, types::CloseOrigin) {
+    let CloseInfo { code, reason: text } = reason.info();
+    let origin = match reason.origin() {
+        CloseOrigin::Peer => types::CloseOrigin::Peer,
+        CloseOrigin::Function => types::CloseOrigin::Function,
+        CloseOrigin::Host => types::CloseOrigin::Host,
+        CloseOrigin::Lost => types::CloseOrigin::Lost,
+    };
+    (types::CloseInfo { code, reason: text }, origin)
+}
+
+/// Makes ours of a decision; the error says how it breaks the contract. Whether
+/// it keeps the limits, and whether headers, status and subprotocol may be sent,
+/// is the gateway's to check.
+pub(crate) fn judge(decision: Decision) -> Result<Result<Acceptance, Rejection>, String> {
+    let acceptance = match decision {
+        Ok(acceptance) => acceptance,
+        Err(rejection) => {
+            return Ok(Err(Rejection {
+                status: rejection.status,
+                headers: rejection.headers,
+                body: rejection.body.into(),
+            }));
+        }
+    };
+    let channels: Result<Vec<_>, _> = acceptance
+        .channels
+        .iter()
+        .map(|name| ChannelName::new(name))
+        .collect();
+    let tags: Result<_, _> = acceptance.tags.iter().map(|tag| Tag::new(tag)).collect();
+    let named = channels.and_then(|channels| Ok((channels, tags?)));
+    let (channels, tags) = named.map_err(|error| error.to_string())?;
+    Ok(Ok(Acceptance {
+        subprotocol: acceptance.subprotocol,
+        headers: acceptance.headers,
+        attachment: acceptance.attachment.into(),
+        tags,
+        channels,
+    }))
+}
+
+/// A message for a plain call: borrowed.
+pub(crate) fn lowered(message: &Message) -> MessageRef<'_> {
+    match message {
+        Message::Text(text) => MessageRef::Text(text),
+        Message::Binary(bytes) => MessageRef::Binary(bytes),
+    }
+}
+
+/// A message for an asynchronous call, which outlives the caller's frame.
+pub(crate) fn owned(message: Message) -> MessageOwned {
+    match message {
+        Message::Text(text) => MessageOwned::Text(String::from(&*text)),
+        Message::Binary(bytes) => MessageOwned::Binary(bytes),
+    }
+}
+
+impl From<common::Message> for Message {
+    fn from(message: common::Message) -> Self {
+        match message {
+            common::Message::Text(text) => Self::Text(text.into()),
+            common::Message::Binary(bytes) => Self::Binary(Bytes::from(bytes)),
+        }
+    }
+}
+
+impl From<SendOutcome> for types::SendOutcome {
+    fn from(outcome: SendOutcome) -> Self {
+        match outcome {
+            SendOutcome::Sent => Self::Sent,
+            SendOutcome::Queued(bytes) => Self::Queued(bytes),
+            SendOutcome::Dropped => Self::Dropped,
+            SendOutcome::Gone => Self::Gone,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn acceptance() -> types::Acceptance {
+        types::Acceptance {
+            subprotocol: Some("chat".into()),
+            headers: vec![("x".into(), b"y".to_vec())],
+            attachment: b"kept".to_vec(),
+            tags: vec!["tag".into()],
+            channels: vec!["channel".into()],
+        }
+    }
+
+    #[test]
+    fn a_decision_is_taken_over_whole() {
+        let ours = judge(Ok(acceptance())).unwrap().unwrap();
+        assert_eq!(ours.subprotocol.as_deref(), Some("chat"));
+        assert_eq!(ours.headers, [("x".into(), b"y".to_vec())]);
+        assert_eq!(&ours.attachment[..], b"kept");
+        assert_eq!(ours.tags, [Tag::new("tag").unwrap()]);
+        assert_eq!(ours.channels, [ChannelName::new("channel").unwrap()]);
+        let rejection = types::Rejection {
+            status: 404,
+            headers: Vec::new(),
+            body: b"no".to_vec(),
+        };
+        let ours = judge(Err(rejection)).unwrap().unwrap_err();
+        assert_eq!((ours.status, &ours.body[..]), (404, &b"no"[..]));
+    }
+
+    #[test]
+    fn names_that_are_none_break_the_contract() {
+        for (tags, channels) in [(vec![String::new()], vec![]), (vec![], vec![String::new()])] {
+            let broken = types::Acceptance {
+                tags,
+                channels,
+                ..acceptance()
+            };
+            let text = judge(Ok(broken)).unwrap_err();
+            assert!(!text.is_empty());
+        }
+    }
+
+    #[test]
+    fn a_message_is_borrowed_for_a_plain_call_and_shared_for_an_asynchronous_one() {
+        let text = Message::from(common::Message::Text("text".into()));
+        assert!(matches!(lowered(&text), MessageRef::Text("text")));
+        assert!(matches!(owned(text), MessageOwned::Text(text) if text == "text"));
+        let bytes = Bytes::from_static(b"bytes");
+        let message = Message::Binary(bytes.clone());
+        assert!(
+            matches!(lowered(&message), MessageRef::Binary(lent) if lent.as_ptr() == bytes.as_ptr())
+        );
+        let MessageOwned::Binary(shared) = owned(message) else {
+            panic!("it stays binary");
+        };
+        assert_eq!(shared.as_ptr(), bytes.as_ptr());
+    }
+}

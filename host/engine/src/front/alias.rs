@@ -1,0 +1,236 @@
+//! An alias: a name that leads to one version of a function, or to several by
+//! weight, and can be made to lead elsewhere while connections are open.
+
+use std::sync::Arc;
+
+use openline_channels::hub::Hub;
+use openline_core::deployment::Migration;
+use openline_core::digest::Digest;
+use openline_core::event::{Rejection, UpgradeRequest};
+use openline_core::fault::Fault;
+use openline_core::limits::{AFFINITY_BYTES_MAX, FunctionLimits};
+use openline_core::name::{AliasName, FunctionName};
+
+pub use super::accepted::{Accepted, Reservation};
+pub use super::split::Split;
+use super::split::{Followed, Led, Way, point_of};
+use crate::pool::commons::{Commons, Home};
+use crate::pool::seats::Wanted;
+use crate::pool::version::{UpgradeError, Version};
+use crate::sync::{self, AtomicU32, AtomicU64, Ordering, RwLock};
+
+/// How often an upgrade is asked again because its instance ended before it
+/// was its turn, by other calls' faults or because another version took over:
+/// more than this is no accident.
+const UPGRADE_TRIES_MAX: usize = 16;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Alias {
+    name: AliasName,
+    commons: Arc<Commons>,
+    led: RwLock<Led>,
+    /// Grows when the split changes: a connection compares it with each event.
+    generation: AtomicU64,
+    /// Makes the points of connections.
+    counter: AtomicU32,
+}
+
+impl Alias {
+    /// An alias of a function.
+    pub fn new(commons: Arc<Commons>, name: AliasName, split: Split) -> Arc<Self> {
+        let led = Led {
+            split: Arc::new(split),
+            followed: Followed::default(),
+        };
+        Arc::new(Self {
+            name,
+            commons,
+            led: RwLock::new(led),
+            generation: AtomicU64::new(1),
+            counter: AtomicU32::new(0),
+        })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &AliasName {
+        &self.name
+    }
+
+    /// The name of its function.
+    pub fn function(&self) -> &FunctionName {
+        self.commons.name()
+    }
+
+    /// What all versions of its function have in common.
+    pub fn commons(&self) -> &Arc<Commons> {
+        &self.commons
+    }
+
+    /// The function's connections.
+    pub fn hub(&self) -> &Arc<Hub> {
+        self.commons.hub()
+    }
+
+    /// Live instances of all versions of its function.
+    pub fn instances(&self) -> u32 {
+        self.commons.instances()
+    }
+
+    /// Where it leads now.
+    pub fn split(&self) -> Arc<Split> {
+        Arc::clone(&self.led.read().split)
+    }
+
+    /// What connections may use that come from now on.
+    pub fn limits(&self) -> Arc<FunctionLimits> {
+        Arc::clone(&self.led.read().split.limits)
+    }
+
+    /// An alias that leads to one version, with nothing else to follow.
+    pub fn to(version: Arc<Version>) -> Arc<Self> {
+        let split = Split::to(version);
+        let commons = Arc::clone(split.shares[0].0.commons());
+        let alias = Self::new(commons, AliasName::live(), split);
+        alias.take_alarms();
+        alias
+    }
+
+    /// Has alarms of its function that belong to no connection given to it from
+    /// now on.
+    pub fn take_alarms(self: &Arc<Self>) {
+        let home: Arc<dyn Home> = Arc::<Self>::clone(self);
+        self.commons.set_home(&home);
+    }
+
+    /// Leads elsewhere from now on, and answers where it led before. With
+    /// [`Migration::Migrate`], open connections follow with their next event,
+    /// also with one that waits for the end of a back-off, and the instances of
+    /// versions that have no share any more end when their calls have returned.
+    pub fn replace(&self, split: Split) -> Arc<Split> {
+        let split = Arc::new(split);
+        let before = {
+            let mut led = self.led.write();
+            let before = std::mem::replace(&mut led.split, Arc::clone(&split));
+            // With the lock held: a reader of the number sees the split.
+            let last = self.generation.fetch_add(1, Ordering::Release);
+            if split.migration == Migration::Migrate {
+                led.followed = Followed::to(&split, last + 1);
+            } else {
+                led.followed.pass(&split);
+            }
+            before
+        };
+        if split.migration == Migration::Migrate {
+            let gone = before.shares.iter().map(|(version, _)| version);
+            for version in gone.filter(|version| !split.has(version)) {
+                version.supersede();
+            }
+        }
+        self.commons.wake_backed_off();
+        before
+    }
+
+    /// Forgets versions that are removed: connections that would have followed
+    /// to one go where it leads now.
+    pub fn retain(&self, keep: impl Fn(Digest) -> bool) {
+        self.led.write().followed.retain(keep);
+    }
+
+    /// Where a connection's next event goes that has followed the splits up to
+    /// a generation.
+    pub(super) fn way(&self, since: u64, version: &Arc<Version>, point: u32) -> Way {
+        let led = self.led.read();
+        let moved = if led.followed.generation > since {
+            led.moved(version, point)
+        } else {
+            None
+        };
+        let version = moved.unwrap_or(version);
+        Way {
+            generation: self.generation(),
+            follows: led.split.follows(version, point),
+            version: Arc::clone(version),
+        }
+    }
+
+    /// Whether it leads to a version. Connections of one that it leads to stay
+    /// with such versions at their next event, too.
+    pub(super) fn serves(&self, version: &Version) -> bool {
+        self.led.read().split.serves(version.digest())
+    }
+
+    /// Another one each time that it is made to lead elsewhere.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+
+    /// Asks the function whether it takes a connection.
+    ///
+    /// The inner result is the function's decision. Takes at most
+    /// `upgrade_timeout`, the waiting for other calls included.
+    pub async fn upgrade(
+        &self,
+        request: UpgradeRequest,
+    ) -> Result<Result<Accepted, Rejection>, UpgradeError> {
+        let timeout = self.led.read().split.limits.upgrade_timeout;
+        match sync::timeout(timeout, self.decide(request)).await {
+            Ok(decided) => decided,
+            Err(_) => Err(UpgradeError::Fault(Fault::HandlerTimeout)),
+        }
+    }
+
+    async fn decide(
+        &self,
+        request: UpgradeRequest,
+    ) -> Result<Result<Accepted, Rejection>, UpgradeError> {
+        // Steps of 61 visit each of a hundred once: a weight of 10 is one
+        // connection in ten, not one by chance.
+        let next_point = || self.counter.fetch_add(61, Ordering::Relaxed) % 100;
+        let mut own_point = None;
+        let mut request = Box::new(request);
+        for _ in 0..UPGRADE_TRIES_MAX {
+            let (generation, split) = {
+                let led = self.led.read();
+                (self.generation(), Arc::clone(&led.split))
+            };
+            let key = split.key_of(&request);
+            if key
+                .as_ref()
+                .is_some_and(|key| key.len() > AFFINITY_BYTES_MAX)
+            {
+                return Err(UpgradeError::Affinity);
+            }
+            let point = match &key {
+                Some(key) => point_of(key),
+                None => *own_point.get_or_insert_with(next_point),
+            };
+            let version = split.pick(point).ok_or(UpgradeError::NotDeployed)?;
+            let counted = version.count();
+            let wanted = Wanted {
+                key: key.as_deref(),
+                joins: true,
+                follows: split.migration == Migration::Pin,
+            };
+            match version.ask(request, wanted).await? {
+                Ok(Ok((acceptance, seat))) => {
+                    let place = Reservation {
+                        seat,
+                        counted,
+                        generation,
+                        point,
+                        key: key.map(String::into_boxed_str),
+                    };
+                    return Ok(Ok(Accepted {
+                        acceptance,
+                        place,
+                        split,
+                    }));
+                }
+                Ok(Err(rejection)) => return Ok(Err(rejection)),
+                Err(again) => request = again,
+            }
+        }
+        Err(UpgradeError::Full)
+    }
+}

@@ -1,0 +1,208 @@
+//! Where an alias leads: to one version or to several by weight, and where
+//! connections go that were open when it was made to lead elsewhere.
+
+use std::sync::Arc;
+
+use openline_core::auto_response::AutoResponse;
+use openline_core::deployment::{self, Migration};
+use openline_core::digest::Digest;
+use openline_core::event::UpgradeRequest;
+use openline_core::limits::FunctionLimits;
+use sha2::{Digest as _, Sha256};
+
+use crate::pool::version::Version;
+
+/// Where an alias leads, and where it led.
+#[derive(Debug)]
+pub(super) struct Led {
+    /// Where it leads now.
+    pub(super) split: Arc<Split>,
+    pub(super) followed: Followed,
+}
+
+/// The last split that open connections followed. One that has had no event
+/// since goes there with its next one, also when the alias has been moved again
+/// without those that are open.
+#[derive(Debug, Default)]
+pub(super) struct Followed {
+    pub(super) generation: u64,
+    /// With their weights.
+    pub(super) shares: Vec<(FollowedShare, u32)>,
+}
+
+/// Where connections at the points of one share were to follow.
+#[derive(Debug)]
+pub(super) struct FollowedShare {
+    /// None when it was removed.
+    version: Option<Arc<Version>>,
+    /// Versions that the alias led to since, when it did not lead to this one:
+    /// connections that are still with one of them stay. Else a rollback would
+    /// move them to the version that it takes back.
+    stay: Vec<Digest>,
+}
+
+/// Where a connection's next event goes.
+#[derive(Debug)]
+pub(super) struct Way {
+    pub(super) generation: u64,
+    pub(super) version: Arc<Version>,
+    /// Another version that serves the affinity value already is as good.
+    pub(super) follows: bool,
+}
+
+/// Where an alias leads.
+#[derive(Debug)]
+pub struct Split {
+    /// Versions with their weights, which are 100 together; none before the
+    /// first deploy. As few connections as possible move when a share is
+    /// changed at the end.
+    pub shares: Vec<(Arc<Version>, u32)>,
+    /// What becomes of open connections when this split takes the place of
+    /// another.
+    pub migration: Migration,
+    /// What connections may use that come from now on.
+    pub limits: Arc<FunctionLimits>,
+    /// The route parameter whose value chooses version and instance.
+    pub affinity: Option<String>,
+    /// What the host answers by itself on connections that come from now on.
+    pub auto_responses: Arc<[AutoResponse]>,
+}
+
+impl Split {
+    /// All connections go to one version, and the host answers nothing by
+    /// itself.
+    pub fn to(version: Arc<Version>) -> Self {
+        Self {
+            migration: Migration::default(),
+            limits: Arc::clone(version.limits()),
+            affinity: version.policy().affinity.clone(),
+            auto_responses: Arc::default(),
+            shares: vec![(version, 100)],
+        }
+    }
+
+    /// The version that connections at a point of 0 to 99 go to.
+    pub fn pick(&self, point: u32) -> Option<&Arc<Version>> {
+        let shares = self.shares.iter();
+        deployment::pick(shares.map(|(version, weight)| (version, *weight)), point)
+    }
+
+    /// The affinity value of a connection, if the function has affinity.
+    pub(super) fn key_of(&self, request: &UpgradeRequest) -> Option<String> {
+        let affinity = self.affinity.as_deref()?;
+        let mut params = request.route_params.iter();
+        let param = params.find(|(name, _)| name == affinity);
+        param.map(|(_, value)| value.clone())
+    }
+
+    /// The version that an affinity value goes to.
+    pub(super) fn pick_for(&self, key: &str) -> Option<&Arc<Version>> {
+        self.pick(point_of(key))
+    }
+
+    pub(super) fn has(&self, version: &Arc<Version>) -> bool {
+        let mut shares = self.shares.iter();
+        shares.any(|(other, _)| Arc::ptr_eq(other, version))
+    }
+
+    /// Whether one of its versions is this component.
+    pub(super) fn serves(&self, digest: Digest) -> bool {
+        let mut shares = self.shares.iter();
+        shares.any(|(version, _)| version.digest() == digest)
+    }
+
+    /// Whether a connection of a version shares an instance of another one that
+    /// serves its affinity value. Of two that meet there at least one does, or
+    /// each would end the other's instance: of those that are drained only the
+    /// ones that are left behind, so that the room goes over to the new version.
+    pub(super) fn follows(&self, version: &Arc<Version>, point: u32) -> bool {
+        match self.migration {
+            Migration::Migrate => false,
+            Migration::Pin => true,
+            Migration::Drain => self
+                .pick(point)
+                .is_none_or(|picked| !Arc::ptr_eq(picked, version)),
+        }
+    }
+}
+
+impl Led {
+    /// Where a connection goes that has not followed yet; none when it stays
+    /// with its version.
+    pub(super) fn moved(&self, version: &Arc<Version>, point: u32) -> Option<&Arc<Version>> {
+        let picked = self.split.pick(point);
+        let shares = self.followed.shares.iter();
+        let shares = shares.map(|(share, weight)| (share, *weight));
+        let Some(share) = deployment::pick(shares, point) else {
+            return picked;
+        };
+        if share.stay.contains(&version.digest()) {
+            // The same component may have been loaded anew meanwhile.
+            return picked.filter(|picked| picked.digest() == version.digest());
+        }
+        share.version.as_ref().or(picked)
+    }
+}
+
+impl Followed {
+    /// Forgets versions that are removed.
+    pub(super) fn retain(&mut self, keep: impl Fn(Digest) -> bool) {
+        for (share, _) in &mut self.shares {
+            share.version.take_if(|version| !keep(version.digest()));
+            share.stay.retain(|digest| keep(*digest));
+        }
+    }
+
+    pub(super) fn to(split: &Split, generation: u64) -> Self {
+        let share = |(version, weight): &(Arc<Version>, u32)| {
+            let share = FollowedShare {
+                version: Some(Arc::clone(version)),
+                stay: Vec::new(),
+            };
+            (share, *weight)
+        };
+        Self {
+            generation,
+            shares: split.shares.iter().map(share).collect(),
+        }
+    }
+
+    /// The alias leads elsewhere, without those that are open.
+    pub(super) fn pass(&mut self, split: &Split) {
+        for (share, _) in &mut self.shares {
+            let followed = share.version.as_ref();
+            if followed.is_none_or(|version| split.serves(version.digest())) {
+                continue;
+            }
+            let digests = split.shares.iter().map(|(version, _)| version.digest());
+            share.stay.extend(digests);
+            share.stay.sort_unstable();
+            share.stay.dedup();
+        }
+    }
+}
+
+/// Where an affinity value stands: the same on every node and after a restart,
+/// so that a room is never split between versions.
+pub(super) fn point_of(key: &str) -> u32 {
+    let digest = Sha256::digest(key.as_bytes());
+    let [a, b, c, d, ..] = digest.as_slice() else {
+        return 0;
+    };
+    u32::from_be_bytes([*a, *b, *c, *d]) % 100
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_spread_over_the_points() {
+        let mut points: Vec<_> = (0..1000)
+            .map(|room| point_of(&format!("room {room}")))
+            .collect();
+        points.sort_unstable();
+        points.dedup();
+        assert!(points.len() > 95 && points.iter().all(|point| *point < 100));
+    }
+}

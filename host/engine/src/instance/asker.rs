@@ -1,0 +1,59 @@
+//! Whoever waits for a call that is in flight, and what it is told.
+
+use openline_core::event::{Acceptance, Rejection};
+use openline_core::fault::Fault;
+
+use super::end::Freed;
+use super::mailbox::{AlarmOutcome, AlarmReply, EventOutcome, Turn, UpgradeOutcome, UpgradeReply};
+use super::seat::Seat;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) enum Asker {
+    Upgrade(Seat, UpgradeReply),
+    Event(Turn),
+    Alarm(AlarmReply),
+}
+
+impl Asker {
+    /// The call has returned.
+    pub(crate) fn done(self) {
+        match self {
+            Self::Event(turn) => turn.finish(EventOutcome::Done),
+            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Done)),
+            // An upgrade is answered with its decision.
+            Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(Fault::Host))),
+        }
+    }
+
+    /// `upgrade` has returned: what it decided, or how that breaks the contract.
+    pub(crate) fn decided(self, decision: Result<Result<Acceptance, Rejection>, String>) {
+        match self {
+            Self::Upgrade(seat, reply) => drop(reply.send(match decision {
+                Ok(Ok(acceptance)) => UpgradeOutcome::Decided(Ok((acceptance, seat))),
+                Ok(Err(rejection)) => UpgradeOutcome::Decided(Err(rejection)),
+                Err(text) => UpgradeOutcome::Invalid(text),
+            })),
+            Self::Event(turn) => turn.finish(EventOutcome::Done),
+            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Done)),
+        }
+    }
+
+    /// The host has no room.
+    pub(super) fn refuse(self, _freed: &Freed) {
+        match self {
+            Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Full)),
+            Self::Event(turn) => turn.finish(EventOutcome::Full),
+            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Full)),
+        }
+    }
+
+    /// The call has ended with its instance. Told when that has made room.
+    pub(super) fn fail(self, fault: Fault, _freed: &Freed) {
+        match self {
+            Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
+            Self::Event(turn) => turn.finish(EventOutcome::Fault(fault)),
+            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Fault(fault))),
+        }
+    }
+}

@@ -1,0 +1,316 @@
+//! The table of calls in flight: begins jobs as they come, and finishes calls
+//! that have completed.
+//!
+//! Bounded by the instance's seats: each has at most one call. Slots are reused,
+//! with their wakers.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use openline_core::event::Event;
+use openline_core::name::AlarmName;
+use tokio::time::Instant;
+use wasmtime::AsContextMut;
+use wasmtime::component::{Accessor, Resource};
+
+use super::flight::{Completion, Flight};
+use super::late::{Begun, BegunCall};
+use crate::contract::convert::{Decision, close_arguments, judge, owned, request};
+use crate::contract::exports::AsyncExports;
+use crate::contract::handles::Handle;
+use crate::instance::asker::Asker;
+use crate::instance::idleness::{Idleness, Wake};
+use crate::instance::live::Instance;
+use crate::instance::mailbox::Job;
+use crate::instance::program::Program;
+use crate::instance::run::Run;
+use crate::instance::store::StoreData;
+
+/// Why the event loop was left.
+pub(super) enum Stop {
+    Idle,
+    TimedOut,
+    Refused(wasmtime::Error),
+}
+
+/// See the module.
+pub(super) struct Calls<'a> {
+    program: &'a Program,
+    instance: &'a Arc<Instance>,
+    flight: &'a Arc<Flight>,
+    exports: &'a AsyncExports,
+    run: &'a Run,
+    accessor: &'a Accessor<StoreData>,
+    /// When a call was begun or has returned last, by the run's clock.
+    active: u64,
+    slots: Vec<Slot<'a>>,
+    free: Vec<usize>,
+    in_flight: usize,
+    begun: Begun,
+    serial: u64,
+    idleness: Idleness,
+}
+
+type Call<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<Returned>> + Send + 'a>>;
+
+struct Slot<'a> {
+    call: Option<Call<'a>>,
+    handle: Option<u32>,
+    serial: u64,
+    waker: Waker,
+}
+
+impl Slot<'_> {
+    /// Whether the call with this number is still in flight in it.
+    fn has(&self, serial: u64) -> bool {
+        self.serial == serial && self.call.is_some()
+    }
+}
+
+enum Returned {
+    Nothing,
+    /// Messages or an alarm were handled.
+    Work,
+    Decision(Decision),
+}
+
+impl<'a> Calls<'a> {
+    pub(super) fn new(
+        program: &'a Program,
+        instance: &'a Arc<Instance>,
+        flight: &'a Arc<Flight>,
+        exports: &'a AsyncExports,
+        run: &'a Run,
+        accessor: &'a Accessor<StoreData>,
+    ) -> Self {
+        Self {
+            program,
+            instance,
+            flight,
+            exports,
+            active: run.clock.entered(),
+            run,
+            accessor,
+            slots: Vec::new(),
+            free: Vec::new(),
+            in_flight: 0,
+            begun: Begun::default(),
+            serial: 0,
+            idleness: Idleness::new(program.policy.idle_timeout),
+        }
+    }
+
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Stop> {
+        if let Err(error) = self.collect() {
+            return Poll::Ready(Stop::Refused(error));
+        }
+        loop {
+            let busy = self.in_flight > 0;
+            match self
+                .idleness
+                .poll(cx, self.instance, self.run, self.active, busy)
+            {
+                Poll::Ready(Wake::Job(job)) => {
+                    if let Err(error) = self.begin(job) {
+                        return Poll::Ready(Stop::Refused(error));
+                    }
+                }
+                Poll::Ready(Wake::Idle) => return Poll::Ready(Stop::Idle),
+                Poll::Pending => break,
+            }
+        }
+        let slots = &self.slots;
+        let oldest = self.begun.oldest(|call| slots[call.slot].has(call.serial));
+        self.flight.progress.note(oldest);
+        Poll::Pending
+    }
+
+    /// Finishes the calls that have completed.
+    fn collect(&mut self) -> wasmtime::Result<()> {
+        loop {
+            let Some(slot) = self.flight.completed.lock().pop() else {
+                return Ok(());
+            };
+            self.poll_slot(slot)?;
+        }
+    }
+
+    /// An error ends the event loop; who waits for the call is told with all
+    /// others that are left in the table.
+    fn poll_slot(&mut self, index: usize) -> wasmtime::Result<()> {
+        let slot = &mut self.slots[index];
+        let Some(call) = slot.call.as_mut() else {
+            return Ok(());
+        };
+        let Poll::Ready(result) = call.as_mut().poll(&mut Context::from_waker(&slot.waker)) else {
+            return Ok(());
+        };
+        slot.call = None;
+        if let Some(handle) = slot.handle.take() {
+            self.accessor.with(|mut access| {
+                access.as_context_mut().data_mut().handles.take_back(handle);
+            });
+        }
+        let returned = result?;
+        self.active = self.run.clock.entered();
+        self.free.push(index);
+        self.in_flight -= 1;
+        self.run.clock.end_call();
+        let Some(asker) = self.flight.askers.lock()[index].take() else {
+            return Ok(());
+        };
+        match returned {
+            Returned::Nothing => asker.done(),
+            Returned::Work => {
+                self.program.faults.succeed();
+                asker.done();
+            }
+            Returned::Decision(decision) => asker.decided(judge(decision)),
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, job: Job) -> wasmtime::Result<()> {
+        let Some(job) = job.begin() else {
+            return Ok(());
+        };
+        self.active = self.run.clock.entered();
+        let slot = self.slot();
+        self.serial += 1;
+        self.in_flight += 1;
+        self.run.clock.begin_call();
+        self.slots[slot].serial = self.serial;
+        let slots = &self.slots;
+        let in_flight = |call: &BegunCall| slots[call.slot].has(call.serial);
+        self.begun.forget_returned(2 * slots.len(), in_flight);
+        self.begun.push(Instant::now(), slot, self.serial);
+        let (asker, event) = match job {
+            Job::Upgrade(asked, seat, reply) => {
+                self.flight.askers.lock()[slot] = Some(Asker::Upgrade(seat, reply));
+                self.refuel()?;
+                let upgrade = self.exports.upgrade;
+                let asked = (request(*asked),);
+                let call = self
+                    .accessor
+                    .with(|access| upgrade.start_call_concurrent(access, asked))?;
+                let accessor = self.accessor;
+                self.slots[slot].call = Some(Box::pin(async move {
+                    let (decision,) = upgrade.finish_call_concurrent(accessor, call).await?;
+                    Ok(Returned::Decision(decision))
+                }));
+                return self.poll_slot(slot);
+            }
+            Job::Alarm(alarm, _seat, reply) => {
+                self.flight.askers.lock()[slot] = Some(Asker::Alarm(reply));
+                self.refuel()?;
+                let started = self.start_alarm(None, &alarm.name, alarm.attempt)?;
+                self.slots[slot].call = Some(started);
+                return self.poll_slot(slot);
+            }
+            Job::Event(event, turn) => (turn, event),
+        };
+        let Some(connection) = asker.connection().cloned() else {
+            return Ok(());
+        };
+        self.flight.askers.lock()[slot] = Some(Asker::Event(asker));
+        self.refuel()?;
+        let handle = self
+            .accessor
+            .with(|mut access| access.as_context_mut().data_mut().handles.lend(connection));
+        self.slots[slot].handle = Some(handle);
+        self.slots[slot].call = Some(self.start(handle, event)?);
+        self.poll_slot(slot)
+    }
+
+    fn start_alarm(
+        &self,
+        connection: Option<Resource<Handle>>,
+        name: &AlarmName,
+        attempt: u32,
+    ) -> wasmtime::Result<Call<'a>> {
+        let Some(alarm) = self.exports.alarm else {
+            // An earlier version had a handler.
+            tracing::warn!(function = %self.program.name, alarm = name.as_str(), "no handler for an alarm");
+            return Ok(Box::pin(async { Ok(Returned::Nothing) }));
+        };
+        let accessor = self.accessor;
+        let arguments = (connection, name.as_str().to_owned(), attempt);
+        let call = accessor.with(|access| alarm.start_call_concurrent(access, arguments))?;
+        Ok(Box::pin(async move {
+            alarm.finish_call_concurrent(accessor, call).await?;
+            Ok(Returned::Work)
+        }))
+    }
+
+    fn start(&self, handle: u32, event: Event) -> wasmtime::Result<Call<'a>> {
+        let connection = Resource::<Handle>::new_borrow(handle);
+        let accessor = self.accessor;
+        Ok(match event {
+            Event::Open => {
+                let open = self.exports.open;
+                let call =
+                    accessor.with(|access| open.start_call_concurrent(access, (connection,)))?;
+                Box::pin(async move {
+                    open.finish_call_concurrent(accessor, call).await?;
+                    Ok(Returned::Nothing)
+                })
+            }
+            Event::Messages(batch) => {
+                let messages = self.exports.messages;
+                let batch: Vec<_> = batch.into_iter().map(owned).collect();
+                let call = accessor
+                    .with(|access| messages.start_call_concurrent(access, (connection, batch)))?;
+                Box::pin(async move {
+                    messages.finish_call_concurrent(accessor, call).await?;
+                    Ok(Returned::Work)
+                })
+            }
+            Event::Alarm(name) => self.start_alarm(Some(connection), &name, 1)?,
+            Event::Close(reason) => {
+                let close = self.exports.close;
+                let (info, origin) = close_arguments(&reason);
+                let call = accessor.with(|access| {
+                    close.start_call_concurrent(access, (connection, info, origin))
+                })?;
+                Box::pin(async move {
+                    close.finish_call_concurrent(accessor, call).await?;
+                    Ok(Returned::Nothing)
+                })
+            }
+        })
+    }
+
+    fn slot(&mut self) -> usize {
+        if let Some(slot) = self.free.pop() {
+            return slot;
+        }
+        let slot = self.slots.len();
+        let flight = Arc::clone(self.flight);
+        let waker = Waker::from(Arc::new(Completion { slot, flight }));
+        self.slots.push(Slot {
+            call: None,
+            handle: None,
+            serial: 0,
+            waker,
+        });
+        self.flight.askers.lock().push(None);
+        slot
+    }
+
+    /// The store has one tank for all calls in flight. Each call that begins
+    /// brings its share; what finished calls did not use is not hoarded.
+    fn refuel(&self) -> wasmtime::Result<()> {
+        if !self.program.loaded.metered {
+            return Ok(());
+        }
+        let share = self.program.limits.fuel_per_event;
+        let most = share.saturating_mul(u64::try_from(self.in_flight).unwrap_or(u64::MAX));
+        self.accessor.with(|mut access| {
+            let mut store = access.as_context_mut();
+            let left = store.get_fuel()?;
+            store.set_fuel(left.saturating_add(share).min(most))
+        })
+    }
+}

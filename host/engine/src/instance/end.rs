@@ -1,0 +1,60 @@
+//! How an instance ends, in the order that matters: guest code has stopped and
+//! the store is dropped, its place among those of the host is given back, its
+//! keeper forgets it, and only then are those told that wait, so that they find
+//! room for a new one.
+
+use std::sync::Arc;
+
+use super::asker::Asker;
+use super::live::Instance;
+use super::mailbox::Job;
+use super::seat::Keeper;
+use crate::component::failure::Failure;
+
+/// How a driver came to its end.
+pub(crate) enum End {
+    /// Nothing happened for `idle_timeout`, or another version has taken over.
+    Idle,
+    /// A fault, and who had a call in flight.
+    Failed(Failure, Vec<Asker>),
+}
+
+/// Leaves nobody waiting, however the driver ends.
+pub(super) struct Ended<'a, P> {
+    keeper: &'a dyn Keeper,
+    instance: &'a Arc<Instance>,
+    /// Given back by being dropped.
+    place: Option<P>,
+}
+
+/// Proof that there is room for a new instance: one that is told of a fault
+/// asks for it at once, on another thread.
+pub(super) struct Freed(());
+
+impl<'a, P> Ended<'a, P> {
+    pub(super) fn new(keeper: &'a dyn Keeper, instance: &'a Arc<Instance>, place: P) -> Self {
+        Self {
+            keeper,
+            instance,
+            place: Some(place),
+        }
+    }
+
+    /// Makes room for a new instance. The store has gone, and with it what it
+    /// held in the engine's pools. The place goes before the pool forgets the
+    /// instance: as long as the pool has it, an event that finds no place waits
+    /// in its mailbox, and comes back.
+    pub(super) fn free(&mut self) -> Freed {
+        self.place = None;
+        self.keeper.forget(self.instance);
+        Freed(())
+    }
+}
+
+impl<P> Drop for Ended<'_, P> {
+    fn drop(&mut self) {
+        self.free();
+        let jobs = self.instance.mailbox.close();
+        jobs.into_iter().for_each(Job::give_back);
+    }
+}

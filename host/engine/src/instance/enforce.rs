@@ -1,0 +1,77 @@
+//! Calls into guest code: the limits of time and the turns that they run under.
+//!
+//! A call is bounded by `handler_timeout`, its computing by the run's clock.
+
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::task::Poll;
+use std::time::Duration;
+
+use openline_core::fault::Fault;
+use tokio::time::Sleep;
+use tracing::field;
+
+use super::program::Program;
+use super::run::Run;
+use super::turns::Gate;
+use crate::component::failure::Failure;
+
+/// Runs guest code in its turn, for at most `time`, most often
+/// `handler_timeout`. Those it wrote to are told each time it pauses.
+pub(crate) async fn enforce<T>(
+    run: &Run,
+    time: Duration,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> Result<T, Failure> {
+    let mut call = pin!(call);
+    let mut gate = Gate::default();
+    run.clock.start_over(1);
+    // Most calls return in their first poll and never see a timer.
+    let mut timeout: Option<Pin<Box<Sleep>>> = None;
+    let enforced = std::future::poll_fn(|cx| {
+        if let Poll::Ready(permit) = gate.poll(cx, &run.clock, &run.long_runs) {
+            run.clock.enter();
+            let polled = call.as_mut().poll(cx);
+            run.wakeups.lock().flush();
+            drop(permit);
+            match polled {
+                Poll::Ready(result) => return Poll::Ready(result.map_err(Failure::from)),
+                Poll::Pending => run.clock.pause(),
+            }
+        }
+        let timeout = timeout.get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
+        timeout.as_mut().poll(cx).map(|()| {
+            Err(Failure {
+                fault: Fault::HandlerTimeout,
+                cause: None,
+            })
+        })
+    });
+    // tokio makes a task pause that has done much at once. A guest could spend
+    // that budget, by printing say: each such pause would look like an await
+    // and begin a new run, and would keep the timer from being looked at. The
+    // epoch sees to it that the thread is given back.
+    tokio::task::unconstrained(enforced).await
+}
+
+/// Lets a guest save what it wants to keep, as it is about to be dropped. What
+/// goes wrong is only logged: no caller waits for it.
+pub(crate) async fn hibernate<T>(
+    program: &Program,
+    run: &Run,
+    call: impl Future<Output = wasmtime::Result<T>>,
+) -> bool {
+    let time = program.policy.hibernate_timeout;
+    let done = enforce(run, time, call).await;
+    if let Err(failure) = &done {
+        let name = &program.name;
+        if failure.fault == Fault::HandlerTimeout {
+            tracing::warn!(function = %name, "it did not hibernate within {time:?} (hibernate_timeout)");
+        } else {
+            let cause = failure.describe();
+            let backtrace = failure.backtrace().map(field::display);
+            tracing::warn!(function = %name, fault = failure.fault.label(), backtrace, "it did not hibernate: {cause}");
+        }
+    }
+    done.is_ok()
+}

@@ -1,0 +1,110 @@
+//! When an instance has something to do, and when nothing has happened to it for
+//! too long.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::live::Instance;
+use super::mailbox::Job;
+use super::run::Run;
+use crate::sync::{Sleep, sleep};
+
+/// Waits for the next job, or for the time after which an instance goes that
+/// nothing happens to.
+#[derive(Debug)]
+pub(crate) struct Idleness {
+    timer: Pin<Box<Sleep>>,
+    armed: bool,
+    /// Whom the timer wakes.
+    waker: Option<Waker>,
+    timeout: Duration,
+}
+
+/// What a driver does next.
+pub(crate) enum Wake {
+    Job(Job),
+    /// It is to be dropped, and may hibernate first.
+    Idle,
+}
+
+impl Idleness {
+    pub(crate) fn new(timeout: Duration) -> Self {
+        Self {
+            timer: Box::pin(sleep(timeout)),
+            armed: false,
+            waker: None,
+            timeout,
+        }
+    }
+
+    /// `active` is when the last call was made, by the run's clock; `busy` says
+    /// that calls are in flight: then nothing is idle.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        instance: &Instance,
+        run: &Run,
+        active: u64,
+        busy: bool,
+    ) -> Poll<Wake> {
+        if !instance.poller.is_spent() {
+            if let Some(job) = instance.mailbox.pop() {
+                instance.poller.spend();
+                return Poll::Ready(Wake::Job(job));
+            }
+        } else if !instance.mailbox.is_empty() {
+            instance.poller.wake();
+            return Poll::Pending;
+        }
+        if busy {
+            return Poll::Pending;
+        }
+        if instance.is_ending() || self.timeout.is_zero() {
+            return Self::idle(instance);
+        }
+        // The timer is not touched by calls: when it fires, it is asked how
+        // long ago the last one was.
+        let woken = |waker: &Waker| waker.will_wake(cx.waker());
+        if self.armed && !self.timer.is_elapsed() && self.waker.as_ref().is_some_and(woken) {
+            return Poll::Pending;
+        }
+        self.waker = Some(cx.waker().clone());
+        if self.armed && !self.timer.is_elapsed() && self.timer.as_mut().poll(cx).is_pending() {
+            return Poll::Pending;
+        }
+        loop {
+            let idle = run.clock.since(active);
+            if self.armed && idle >= self.timeout {
+                self.armed = false;
+                return Self::idle(instance);
+            }
+            let left = self.timeout.saturating_sub(idle);
+            let left = left.max(Duration::from_millis(1));
+            self.timer.as_mut().reset(Instant::now() + left);
+            self.armed = true;
+            if self.timer.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+    }
+
+    /// Idle, unless what it was made for is still to come: else connections
+    /// that wait for a place could end each other's instances without a call.
+    /// Whoever brings that job has it polled again, also when it has come since
+    /// the look for the next one.
+    fn idle(instance: &Instance) -> Poll<Wake> {
+        if instance.mailbox.has_more() {
+            return Poll::Pending;
+        }
+        Poll::Ready(Wake::Idle)
+    }
+
+    /// Nothing is over: it goes on.
+    pub(crate) fn rearm(&mut self) {
+        self.armed = false;
+    }
+}

@@ -1,0 +1,82 @@
+//! `openline:channels/channels`: the broadcast helpers.
+
+use openline_core::message::Message;
+use openline_core::name::{ChannelName, ConnectionId};
+use wasmtime::Result;
+
+use crate::contract::bindings::channels::{Host, Outcome, PublishOptions, Reach};
+use crate::contract::bindings::common::{self, Error};
+use crate::instance::store::StoreData;
+
+impl Host for StoreData {
+    fn publish(
+        &mut self,
+        channel: String,
+        message: common::Message,
+        options: PublishOptions,
+    ) -> Result<Result<Outcome, Error>> {
+        let except = self.except(&options)?;
+        let channel = match ChannelName::new(&channel) {
+            Ok(channel) => channel,
+            Err(error) => return Ok(Err(Error::Invalid(error.to_string()))),
+        };
+        let message = match self.allowed(message) {
+            Ok(message) => message,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut wakeups = self.run.wakeups.lock();
+        let hub = &self.program.reach.hub;
+        let deliveries = hub.publish(&channel, &message, except, &mut wakeups);
+        Ok(Ok(outcome(deliveries)))
+    }
+
+    fn broadcast(
+        &mut self,
+        message: common::Message,
+        options: PublishOptions,
+    ) -> Result<Result<Outcome, Error>> {
+        let except = self.except(&options)?;
+        let message = match self.allowed(message) {
+            Ok(message) => message,
+            Err(error) => return Ok(Err(error)),
+        };
+        let mut wakeups = self.run.wakeups.lock();
+        let hub = &self.program.reach.hub;
+        let deliveries = hub.broadcast(&message, except, &mut wakeups);
+        Ok(Ok(outcome(deliveries)))
+    }
+
+    fn subscribers(&mut self, channel: String) -> Result<u64> {
+        let count =
+            ChannelName::new(&channel).map_or(0, |name| self.program.reach.hub.subscribers(&name));
+        Ok(u64::try_from(count).unwrap_or(u64::MAX))
+    }
+}
+
+/// Of a publication on a host that serves its functions alone.
+fn outcome(deliveries: u64) -> Outcome {
+    Outcome {
+        deliveries,
+        reach: Reach::AllHosts,
+    }
+}
+
+impl StoreData {
+    fn except(&self, options: &PublishOptions) -> Result<Option<ConnectionId>> {
+        let handle = options.except.as_ref();
+        handle
+            .map(|handle| Ok(self.handles.get(handle)?.id()))
+            .transpose()
+    }
+
+    fn allowed(&self, message: common::Message) -> std::result::Result<Message, Error> {
+        let message = Message::from(message);
+        let most = self.program.limits.message_bytes;
+        if message.bytes() > most {
+            return Err(Error::Limit(format!(
+                "a message has at most {most} bytes (message_bytes)"
+            )));
+        }
+        Ok(message)
+    }
+}

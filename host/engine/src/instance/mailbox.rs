@@ -1,0 +1,392 @@
+//! What an instance is asked to do: a queue into its driver task, and the way
+//! back out of it.
+//!
+//! Bounded by the seats of the instance: a connection holds one and has at most
+//! one job in it at a time, and an upgrade's seat travels in its job, so that a
+//! peer which goes away before its turn frees no place in the queue. A job whose
+//! instance ends before it was begun is given back, not lost.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use openline_channels::connection::Connection;
+use openline_core::event::{Acceptance, Event, Rejection, UpgradeRequest};
+use openline_core::fault::Fault;
+use tokio::sync::oneshot;
+
+use super::seat::Seat;
+use crate::alarms::ticket::AlarmCall;
+use crate::sync::Mutex;
+
+/// One thing to do.
+#[derive(Debug)]
+pub(crate) enum Job {
+    /// Decide about a connection that would take this seat.
+    Upgrade(Box<UpgradeRequest>, Seat, UpgradeReply),
+    /// Handle an event of a connection.
+    Event(Event, Turn),
+    /// Handle an alarm that belongs to no connection.
+    Alarm(AlarmCall, Seat, AlarmReply),
+}
+
+/// How the handling of an alarm without a connection went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum AlarmOutcome {
+    Done,
+    Fault(Fault),
+    /// The host has no room for an instance: it was not called.
+    Full,
+    /// The instance ended before it began; give it to another one.
+    Returned,
+}
+
+pub(crate) type AlarmReply = oneshot::Sender<AlarmOutcome>;
+
+/// How an upgrade went.
+#[derive(Debug)]
+pub(crate) enum UpgradeOutcome {
+    Decided(Result<(Acceptance, Seat), Rejection>),
+    /// The answer breaks the contract; the text says how.
+    Invalid(String),
+    Fault(Fault),
+    /// The host has no room for the instance.
+    Full,
+    /// The instance ended before it began; ask another one.
+    Returned(Box<UpgradeRequest>),
+}
+
+pub(crate) type UpgradeReply = oneshot::Sender<UpgradeOutcome>;
+
+/// How the handling of an event went.
+#[derive(Debug)]
+pub(crate) enum EventOutcome {
+    Done,
+    Fault(Fault),
+    /// The host has no room for the instance.
+    Full,
+    /// The instance ended before it began; give it to another one.
+    Returned(Event),
+}
+
+/// A connection's side of its calls: there is at most one at a time.
+#[derive(Debug)]
+pub(crate) struct Line {
+    pub(crate) connection: Arc<Connection>,
+    outcome: Mutex<Option<EventOutcome>>,
+}
+
+/// The duty to say how a call went. Dropped without a word, by a panic of the
+/// driver, it says that the host failed.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    line: Option<Arc<Line>>,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Mailbox {
+    queue: Mutex<Queue>,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    jobs: VecDeque<Job>,
+    /// How many jobs will be begun, once the instance is to end: those that
+    /// were there then. What comes later only waits for the end.
+    last: Option<usize>,
+    /// The job that the instance was made for has not come yet.
+    expects_first: bool,
+    closed: bool,
+}
+
+// === impl Line ===
+
+impl Line {
+    pub(crate) fn new(connection: Arc<Connection>) -> Self {
+        Self {
+            connection,
+            outcome: Mutex::new(None),
+        }
+    }
+
+    pub(crate) fn take_outcome(&self) -> Option<EventOutcome> {
+        self.outcome.lock().take()
+    }
+}
+
+// === impl Turn ===
+
+impl Turn {
+    pub(crate) fn new(line: Arc<Line>) -> Self {
+        Self { line: Some(line) }
+    }
+
+    pub(crate) fn connection(&self) -> Option<&Arc<Connection>> {
+        self.line.as_ref().map(|line| &line.connection)
+    }
+
+    pub(crate) fn finish(mut self, outcome: EventOutcome) {
+        self.tell(outcome);
+    }
+
+    fn tell(&mut self, outcome: EventOutcome) {
+        if let Some(line) = self.line.take() {
+            *line.outcome.lock() = Some(outcome);
+            line.connection.wake();
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.tell(EventOutcome::Fault(Fault::Host));
+    }
+}
+
+// === impl Job ===
+
+impl Job {
+    /// Its call is about to begin. `None` if there is nothing to do any more:
+    /// the peer has gone before it was its turn, or the alarm was taken back.
+    pub(crate) fn begin(self) -> Option<Self> {
+        let moot = match &self {
+            Self::Upgrade(_, _, reply) => reply.is_closed(),
+            Self::Event(Event::Alarm(name), turn) => {
+                let connection = turn.connection();
+                !connection.is_some_and(|connection| connection.begin_alarm(name))
+            }
+            Self::Event(..) => false,
+            Self::Alarm(alarm, _, _) => !alarm.ticket.begin(),
+        };
+        if !moot {
+            return Some(self);
+        }
+        if let Self::Event(_, turn) = self {
+            turn.finish(EventOutcome::Done);
+        }
+        None
+    }
+
+    /// Whether it is what its instance was made for. An event's seat is its
+    /// connection's: see [`Seat::submit`].
+    pub(crate) fn is_first(&self) -> bool {
+        match self {
+            Self::Upgrade(_, seat, _) | Self::Alarm(_, seat, _) => seat.is_first(),
+            Self::Event(..) => false,
+        }
+    }
+
+    /// The asker asks again, elsewhere.
+    pub(crate) fn give_back(self) {
+        match self {
+            // Who has stopped waiting for the answer does not need it.
+            Self::Upgrade(request, _, reply) => {
+                drop(reply.send(UpgradeOutcome::Returned(request)));
+            }
+            Self::Event(event, turn) => turn.finish(EventOutcome::Returned(event)),
+            Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Returned)),
+        }
+    }
+
+    /// The asker is told why it did not happen.
+    pub(crate) fn fail(self, fault: Fault) {
+        match self {
+            Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
+            Self::Event(_, turn) => turn.finish(EventOutcome::Fault(fault)),
+            Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Fault(fault))),
+        }
+    }
+}
+
+impl Job {
+    /// The asker is told that the host has no room.
+    pub(crate) fn refuse(self) {
+        match self {
+            Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Full)),
+            Self::Event(_, turn) => turn.finish(EventOutcome::Full),
+            // It is tried again later.
+            Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Full)),
+        }
+    }
+}
+
+// === impl Queue ===
+
+impl Queue {
+    fn pop(&mut self) -> Option<Job> {
+        match &mut self.last {
+            None => self.jobs.pop_front(),
+            Some(0) => None,
+            Some(last) => {
+                *last -= 1;
+                self.jobs.pop_front()
+            }
+        }
+    }
+}
+
+// === impl Mailbox ===
+
+impl Mailbox {
+    /// That of an instance which is made for a job.
+    pub(crate) fn expecting() -> Self {
+        let queue = Queue {
+            expects_first: true,
+            ..Queue::default()
+        };
+        Self {
+            queue: Mutex::new(queue),
+        }
+    }
+
+    /// Answers how many wait with it, or hands the job back when the instance
+    /// has ended. Nobody is told of it: see
+    /// [`super::live::Instance::submit`].
+    ///
+    /// `first` is the job that the instance was made for: it is begun also when
+    /// the instance was told to end a moment before. Without that, connections
+    /// that wait for a place could take it from each other for good.
+    pub(crate) fn put(&self, job: Job, first: bool) -> Result<usize, Job> {
+        let mut queue = self.queue.lock();
+        if queue.closed {
+            return Err(job);
+        }
+        if first {
+            queue.expects_first = false;
+        }
+        match queue.last {
+            Some(last) if first => {
+                queue.jobs.insert(last, job);
+                queue.last = Some(last + 1);
+            }
+            _ => queue.jobs.push_back(job),
+        }
+        Ok(queue.jobs.len())
+    }
+
+    /// What to do next.
+    pub(crate) fn pop(&self) -> Option<Job> {
+        self.queue.lock().pop()
+    }
+
+    /// The job that the instance was made for will not come.
+    pub(crate) fn expect_nothing(&self) {
+        self.queue.lock().expects_first = false;
+    }
+
+    /// Whether a job is to be begun, or the one that the instance was made for
+    /// is still to come.
+    pub(crate) fn has_more(&self) -> bool {
+        let queue = self.queue.lock();
+        let begins = queue.last != Some(0) && !queue.jobs.is_empty();
+        begins || queue.expects_first
+    }
+
+    /// Has no job begun that comes from now on.
+    pub(crate) fn end(&self) {
+        let mut queue = self.queue.lock();
+        let waiting = queue.jobs.len();
+        queue.last.get_or_insert(waiting);
+    }
+
+    /// Hands out the jobs that were asked for, before the instance was to end if
+    /// it is; those that only wait for the end stay.
+    pub(crate) fn take_asked(&self) -> VecDeque<Job> {
+        let mut queue = self.queue.lock();
+        let all = queue.jobs.len();
+        let asked = queue.last.replace(0).unwrap_or(all);
+        let waiting = queue.jobs.split_off(asked.min(all));
+        std::mem::replace(&mut queue.jobs, waiting)
+    }
+
+    /// Whether there is nothing to do.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.queue.lock().jobs.is_empty()
+    }
+
+    /// Takes no more jobs, and hands out those that were not begun.
+    pub(crate) fn close(&self) -> VecDeque<Job> {
+        let mut queue = self.queue.lock();
+        queue.closed = true;
+        std::mem::take(&mut queue.jobs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openline_channels::budget::HostBudget;
+    use openline_channels::connection::Facts;
+    use openline_core::name::ConnectionId;
+
+    use super::*;
+
+    fn job() -> Job {
+        let budget = HostBudget::new(0, 0).function();
+        let connection = Connection::new(Facts::default(), Arc::default(), budget);
+        let line = Arc::new(Line::new(Arc::new(connection)));
+        Job::Event(Event::Open, Turn::new(line))
+    }
+
+    /// The connection that a job is for.
+    fn of(job: &Job) -> ConnectionId {
+        match job {
+            Job::Event(_, turn) => turn.connection().unwrap().id(),
+            _ => panic!("an event"),
+        }
+    }
+
+    #[test]
+    fn what_was_asked_for_is_begun_and_what_comes_later_waits_for_the_end() {
+        let mailbox = Mailbox::default();
+        mailbox.put(job(), true).unwrap();
+        mailbox.put(job(), false).unwrap();
+        mailbox.end();
+        mailbox.put(job(), false).unwrap();
+        // Asked again, it does not begin what has come since.
+        mailbox.end();
+        assert!(mailbox.pop().is_some() && mailbox.pop().is_some());
+        assert!(mailbox.pop().is_none() && !mailbox.is_empty());
+        assert_eq!(mailbox.close().len(), 1);
+        assert!(mailbox.put(job(), true).is_err());
+    }
+
+    #[test]
+    fn the_first_job_is_begun_although_another_connection_wants_the_place() {
+        let mailbox = Mailbox::default();
+        mailbox.end();
+        mailbox.put(job(), false).unwrap();
+        let first = job();
+        let made_for = of(&first);
+        mailbox.put(first, true).unwrap();
+        assert_eq!(mailbox.pop().map(|job| of(&job)), Some(made_for));
+        assert!(mailbox.pop().is_none());
+        assert_eq!(mailbox.close().len(), 1);
+    }
+
+    #[test]
+    fn what_an_instance_was_made_for_is_expected_until_it_comes_or_will_not() {
+        let mailbox = Mailbox::expecting();
+        mailbox.end();
+        mailbox.put(job(), false).unwrap();
+        assert!(mailbox.has_more() && mailbox.pop().is_none());
+        mailbox.put(job(), true).unwrap();
+        assert!(mailbox.has_more() && mailbox.pop().is_some());
+        assert!(!mailbox.has_more(), "what came behind the end waits");
+        let mailbox = Mailbox::expecting();
+        mailbox.expect_nothing();
+        assert!(!mailbox.has_more());
+        mailbox.put(job(), false).unwrap();
+        assert!(mailbox.has_more());
+    }
+
+    #[test]
+    fn what_only_waits_is_not_handed_out_with_what_was_asked_for() {
+        let mailbox = Mailbox::default();
+        mailbox.put(job(), false).unwrap();
+        mailbox.end();
+        mailbox.put(job(), false).unwrap();
+        assert_eq!(mailbox.take_asked().len(), 1);
+        assert_eq!(mailbox.take_asked().len(), 0);
+        assert!(mailbox.pop().is_none());
+        assert_eq!(mailbox.close().len(), 1);
+    }
+}

@@ -1,0 +1,31 @@
+//! One instance: its store and what the guest can ask of the host, its mailbox,
+//! how its calls are made and bounded, and how it ends.
+//!
+//! An instance knows its version only as a [`program::Program`], the code and
+//! the terms that it runs under, and as a [`seat::Keeper`], which forgets it at
+//! its end.
+
+mod allowance;
+mod asker;
+mod budget;
+mod concurrent;
+mod end;
+mod enforce;
+pub(crate) mod faults;
+mod idleness;
+pub(crate) mod imports;
+pub(crate) mod live;
+pub(crate) mod log;
+pub(crate) mod mailbox;
+mod plain;
+pub(crate) mod poller;
+pub(crate) mod program;
+mod run;
+pub(crate) mod seat;
+pub(crate) mod store;
+pub(crate) mod task;
+#[cfg(test)]
+mod tests;
+pub(crate) mod trial;
+pub(crate) mod turns;
+mod watch;

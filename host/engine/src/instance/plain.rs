@@ -1,0 +1,206 @@
+//! The driver of an instance with a plain handler: one call after the other.
+
+use std::sync::Arc;
+
+use openline_core::event::Event;
+use openline_core::fault::Fault;
+use openline_core::name::AlarmName;
+use smallvec::SmallVec;
+use wasmtime::Store;
+use wasmtime::component::{Resource, TypedFunc};
+
+use super::asker::Asker;
+use super::end::End;
+use super::enforce::{enforce, hibernate};
+use super::idleness::{Idleness, Wake};
+use super::live::Instance;
+use super::mailbox::Job;
+use super::program::Program;
+use super::run::Run;
+use super::store::{self, StoreData};
+use crate::component::failure::Failure;
+use crate::contract::bindings::MessageRef;
+use crate::contract::convert::{close_arguments, judge, lowered, request};
+use crate::contract::exports::PlainExports;
+use crate::contract::handles::Handle;
+
+/// Messages of a batch whose references need no allocation: more come in one
+/// read only if they are tiny.
+const BATCH_INLINE: usize = 16;
+
+/// A store with its exports; both are dropped before anybody is told.
+struct Guest {
+    store: Store<StoreData>,
+    run: Arc<Run>,
+    exports: PlainExports,
+}
+
+pub(crate) async fn drive(program: &Arc<Program>, instance: &Arc<Instance>) -> End {
+    let mut guest = match start(program, instance).await {
+        Ok(guest) => guest,
+        Err(failure) => {
+            let failure = Failure {
+                fault: Fault::Start,
+                ..failure
+            };
+            return End::Failed(failure, Vec::new());
+        }
+    };
+    let mut idleness = Idleness::new(program.policy.idle_timeout);
+    loop {
+        let run = &guest.run;
+        let active = run.clock.entered();
+        // Whoever polls this may have used up what tokio lets a task do at
+        // once, and the timer would not take note of whom to wake.
+        let next = std::future::poll_fn(|cx| idleness.poll(cx, instance, run, active, false));
+        let wake = tokio::task::unconstrained(next).await;
+        let handled = match wake {
+            Wake::Job(job) => guest.handle(program, job).await,
+            Wake::Idle => {
+                let done = guest.hibernate(program).await;
+                if !done || instance.is_ending() || instance.mailbox.is_empty() {
+                    return End::Idle;
+                }
+                idleness.rearm();
+                continue;
+            }
+        };
+        if let Err((failure, asker)) = handled {
+            return End::Failed(failure, vec![asker]);
+        }
+    }
+}
+
+async fn start(program: &Arc<Program>, instance: &Instance) -> Result<Guest, Failure> {
+    let scope = instance.key.clone().unwrap_or_default();
+    let (mut store, run) = store::new(program, Some(scope))?;
+    let making = program.loaded.instantiate(&mut store);
+    let made = enforce(&run, program.limits.handler_timeout, making).await?;
+    let exports = program.loaded.exports(&mut store, &made)?;
+    Ok(Guest {
+        store,
+        run,
+        exports,
+    })
+}
+
+impl Guest {
+    async fn handle(&mut self, program: &Program, job: Job) -> Result<(), (Failure, Asker)> {
+        let Some(job) = job.begin() else {
+            return Ok(());
+        };
+        let limits = &program.limits;
+        self.store.set_epoch_deadline(1);
+        if program.loaded.metered
+            && let Err(error) = self.store.set_fuel(limits.fuel_per_event)
+        {
+            return match job {
+                Job::Upgrade(_, seat, reply) => Err((error.into(), Asker::Upgrade(seat, reply))),
+                Job::Event(_, turn) => Err((error.into(), Asker::Event(turn))),
+                Job::Alarm(_, _, reply) => Err((error.into(), Asker::Alarm(reply))),
+            };
+        }
+        match job {
+            Job::Upgrade(asked, seat, reply) => {
+                let call = self
+                    .exports
+                    .upgrade
+                    .call_async(&mut self.store, (request(*asked),));
+                match enforce(&self.run, program.limits.handler_timeout, call).await {
+                    Ok((decision,)) => {
+                        Asker::Upgrade(seat, reply).decided(judge(decision));
+                        Ok(())
+                    }
+                    Err(failure) => Err((failure, Asker::Upgrade(seat, reply))),
+                }
+            }
+            Job::Alarm(alarm, _seat, reply) => {
+                match self.alarm(program, None, &alarm.name, alarm.attempt).await {
+                    Ok(()) => {
+                        program.faults.succeed();
+                        Asker::Alarm(reply).done();
+                        Ok(())
+                    }
+                    Err(failure) => Err((failure, Asker::Alarm(reply))),
+                }
+            }
+            Job::Event(event, turn) => {
+                let Some(connection) = turn.connection().cloned() else {
+                    return Ok(());
+                };
+                let index = self.store.data_mut().handles.lend(connection);
+                let called = self.call(program, index, &event).await;
+                self.store.data_mut().handles.take_back(index);
+                match called {
+                    Ok(()) => {
+                        if matches!(event, Event::Messages(_) | Event::Alarm(_)) {
+                            program.faults.succeed();
+                        }
+                        Asker::Event(turn).done();
+                        Ok(())
+                    }
+                    Err(failure) => Err((failure, Asker::Event(turn))),
+                }
+            }
+        }
+    }
+
+    /// Lets it save what it wants to keep; `false` when that failed.
+    async fn hibernate(&mut self, program: &Program) -> bool {
+        let Some(export) = self.exports.hibernate else {
+            return true;
+        };
+        self.store.set_epoch_deadline(1);
+        if program.loaded.metered && self.store.set_fuel(program.limits.fuel_per_event).is_err() {
+            return false;
+        }
+        hibernate(program, &self.run, export.call_async(&mut self.store, ())).await
+    }
+
+    async fn alarm(
+        &mut self,
+        program: &Program,
+        connection: Option<Resource<Handle>>,
+        name: &AlarmName,
+        attempt: u32,
+    ) -> Result<(), Failure> {
+        let Some(export) = self.exports.alarm else {
+            // An earlier version had a handler.
+            tracing::warn!(function = %program.name, alarm = name.as_str(), "no handler for an alarm");
+            return Ok(());
+        };
+        let arguments = (connection, name.as_str().to_owned(), attempt);
+        let call = export.call_async(&mut self.store, arguments);
+        enforce(&self.run, program.limits.handler_timeout, call).await
+    }
+
+    async fn call(&mut self, program: &Program, index: u32, event: &Event) -> Result<(), Failure> {
+        let time = program.limits.handler_timeout;
+        let connection = Resource::<Handle>::new_borrow(index);
+        if let Event::Alarm(name) = event {
+            return self.alarm(program, Some(connection), name, 1).await;
+        }
+        let Self {
+            store,
+            run,
+            exports,
+        } = self;
+        match event {
+            Event::Open => enforce(run, time, exports.open.call_async(store, (connection,))).await,
+            Event::Messages(batch) => {
+                let batch: SmallVec<[MessageRef<'_>; BATCH_INLINE]> =
+                    batch.iter().map(lowered).collect();
+                // Shortens the lifetime in the function's type to the batch's.
+                let messages: TypedFunc<(Resource<Handle>, &[MessageRef<'_>]), ()> =
+                    exports.messages;
+                enforce(run, time, messages.call_async(store, (connection, &batch))).await
+            }
+            Event::Alarm(_) => Ok(()),
+            Event::Close(reason) => {
+                let (info, origin) = close_arguments(reason);
+                let call = exports.close.call_async(store, (connection, info, origin));
+                enforce(run, time, call).await
+            }
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A version as its instances know it: its code, the terms that it runs under,
+//! and what of its function guests can reach.
+
+use std::sync::Arc;
+
+use openline_channels::hub::Hub;
+use openline_core::config::FunctionConfig;
+use openline_core::digest::Digest;
+use openline_core::limits::{FunctionLimits, InstancePolicy};
+use openline_core::name::FunctionName;
+
+use super::faults::FaultsInARow;
+use super::log::LogRate;
+use super::store::StoreData;
+use super::turns::LongRuns;
+use crate::alarms::clock::AlarmClock;
+use crate::alarms::owner::Owner;
+use crate::component::loaded::Loaded;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Program {
+    pub(crate) name: FunctionName,
+    pub(crate) digest: Digest,
+    pub(crate) loaded: Loaded<StoreData>,
+    pub(crate) policy: InstancePolicy,
+    pub(crate) limits: Arc<FunctionLimits>,
+    pub(crate) reach: Reach,
+    /// The host's, which all its functions share.
+    pub(crate) long_runs: LongRuns,
+    pub(crate) log_rate: Arc<LogRate>,
+    pub(crate) faults: FaultsInARow,
+}
+
+/// What of its function a guest can reach, whatever its version.
+#[derive(Clone, Debug)]
+pub(crate) struct Reach {
+    /// The function's connections.
+    pub(crate) hub: Arc<Hub>,
+    /// Where it sets alarms.
+    pub(crate) clock: Arc<AlarmClock>,
+    /// What they, and its states, belong to.
+    pub(crate) owner: Arc<dyn Owner>,
+}
+
+impl Program {
+    pub(crate) fn new(
+        config: &FunctionConfig,
+        digest: Digest,
+        loaded: Loaded<StoreData>,
+        reach: Reach,
+        long_runs: LongRuns,
+    ) -> Self {
+        let lines = config.limit.log_lines_per_second;
+        Self {
+            name: config.name.clone(),
+            digest,
+            loaded,
+            policy: config.instance.clone(),
+            limits: Arc::new(config.limit.clone()),
+            reach,
+            long_runs,
+            log_rate: Arc::new(LogRate::new(config.name.clone(), lines)),
+            faults: FaultsInARow::default(),
+        }
+    }
+}

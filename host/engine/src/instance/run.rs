@@ -1,0 +1,31 @@
+//! What the driver of an instance needs of a run while wasmtime borrows the
+//! store.
+
+use std::time::Duration;
+
+use openline_channels::wakeups::Wakeups;
+use parking_lot::Mutex;
+
+use super::budget::RunClock;
+use super::turns::LongRuns;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) clock: RunClock,
+    /// Told when the run pauses: one wake for each connection, not one for
+    /// each message.
+    pub(crate) wakeups: Mutex<Wakeups>,
+    /// What it takes turns with once it has computed for long.
+    pub(crate) long_runs: LongRuns,
+}
+
+impl Run {
+    pub(crate) fn new(cpu_timeout: Duration, long_runs: &LongRuns) -> Self {
+        Self {
+            clock: RunClock::new(cpu_timeout),
+            wakeups: Mutex::default(),
+            long_runs: long_runs.clone(),
+        }
+    }
+}

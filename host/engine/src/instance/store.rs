@@ -1,0 +1,92 @@
+//! What belongs to one instance on the host's side: the connections it can
+//! name, its limits, its view of WASI.
+
+use std::sync::Arc;
+
+use wasmtime::Store;
+use wasmtime::component::ResourceTable;
+use wasmtime_wasi::{WasiCtx, WasiCtxBuilder, WasiCtxView, WasiView};
+
+use super::budget::MemoryLimiter;
+use super::log::Log;
+use super::program::Program;
+use super::run::Run;
+use crate::contract::handles::Handles;
+
+/// The store's data.
+pub(crate) struct StoreData {
+    pub(crate) program: Arc<Program>,
+    pub(crate) run: Arc<Run>,
+    pub(crate) handles: Handles,
+    /// Whose states and alarms it may touch: its affinity value, empty for a
+    /// function without affinity; none for a trial.
+    pub(crate) scope: Option<String>,
+    /// The component has a handler for alarms.
+    pub(crate) takes_alarms: bool,
+    limiter: MemoryLimiter,
+    table: ResourceTable,
+    wasi: WasiCtx,
+}
+
+/// A store for an instance of a program.
+pub(crate) fn new(
+    program: &Arc<Program>,
+    scope: Option<String>,
+) -> wasmtime::Result<(Store<StoreData>, Arc<Run>)> {
+    let run = Arc::new(Run::new(program.limits.cpu_timeout, &program.long_runs));
+    let mut table = ResourceTable::new();
+    let handles = program.policy.handles as usize;
+    table.set_max_capacity(handles);
+    let wasi = WasiCtxBuilder::new()
+        .stdout(Log::new(Arc::clone(&program.log_rate), "stdout"))
+        .stderr(Log::new(Arc::clone(&program.log_rate), "stderr"))
+        .build();
+    let data = StoreData {
+        program: Arc::clone(program),
+        run: Arc::clone(&run),
+        handles: Handles::new(handles),
+        scope,
+        takes_alarms: program.loaded.takes_alarms(),
+        limiter: MemoryLimiter::new(&program.policy),
+        table,
+        wasi,
+    };
+    let mut store = Store::new(&program.loaded.engine, data);
+    store.limiter(|data| &mut data.limiter);
+    // What a guest passes in one call is counted before it is copied. Twice a
+    // message: one that is a little too large is dropped, not a trap.
+    store.set_hostcall_fuel(match program.limits.hostcall_bytes {
+        0 => program
+            .limits
+            .message_bytes
+            .saturating_mul(2)
+            .saturating_add(64 * 1024),
+        bytes => bytes,
+    });
+    // Ours, WASI's, and as many borrowed ones.
+    store.set_max_component_handles(3 * handles);
+    store.epoch_deadline_callback(|store| store.data().run.clock.tick());
+    store.set_epoch_deadline(1);
+    if program.loaded.metered {
+        // Making an instance runs guest code too; it gets what one call gets.
+        store.set_fuel(program.limits.fuel_per_event)?;
+    }
+    Ok((store, run))
+}
+
+impl std::fmt::Debug for StoreData {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("StoreData")
+            .field("function", &self.program.name)
+            .finish_non_exhaustive()
+    }
+}
+
+impl WasiView for StoreData {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView {
+            ctx: &mut self.wasi,
+            table: &mut self.table,
+        }
+    }
+}

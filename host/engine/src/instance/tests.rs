@@ -1,0 +1,264 @@
+//! Instances without a pool: what their keeper, and those that wait for a call,
+//! are told, and in which order.
+
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Poll, Wake, Waker};
+use std::time::Duration;
+
+use openline_channels::budget::HostBudget;
+use openline_channels::connection::{Connection, Facts, Item, Next};
+use openline_core::component::Component;
+use openline_core::config::{FunctionConfig, ServerConfig};
+use openline_core::event::Event;
+use openline_core::fault::Fault;
+use openline_core::message::Message;
+use openline_core::name::FunctionName;
+use openline_core::route::Route;
+use parking_lot::Mutex;
+
+use super::imports;
+use super::live::Instance;
+use super::mailbox::{EventOutcome, Job, Line, Turn};
+use super::poller;
+use super::program::{Program, Reach};
+use super::seat::{Keeper, Seat};
+use super::store::StoreData;
+use super::task;
+use super::turns::LongRuns;
+use crate::alarms::clock::AlarmClock;
+use crate::alarms::stand_in::StandIn;
+use crate::component::compiler::Compiler;
+use crate::component::load::{Loader, LoaderOptions};
+use crate::deadlocks::watch_for_deadlocks;
+
+/// What happens at the end of an instance.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Step {
+    /// Its place is given back.
+    PlaceFree,
+    Forgotten,
+    /// A fault is counted.
+    Counted,
+    /// The connection with a call in flight is told.
+    Told,
+    /// A seat is given back.
+    Released,
+}
+
+/// Notes what it is told.
+#[derive(Debug, Default)]
+struct Notes(Mutex<Vec<Step>>);
+
+impl Notes {
+    fn note(&self, step: Step) {
+        self.0.lock().push(step);
+    }
+
+    fn steps(&self) -> Vec<Step> {
+        self.0.lock().clone()
+    }
+}
+
+impl Keeper for Notes {
+    fn release(&self, _instance: &Arc<Instance>) {
+        self.note(Step::Released);
+    }
+
+    fn forget(&self, _instance: &Arc<Instance>) {
+        self.note(Step::Forgotten);
+    }
+
+    fn fail(&self) -> Option<Duration> {
+        self.note(Step::Counted);
+        None
+    }
+}
+
+impl Wake for Notes {
+    fn wake(self: Arc<Self>) {
+        self.note(Step::Told);
+    }
+}
+
+/// A place among those of the host.
+struct Place(Arc<Notes>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.0.note(Step::PlaceFree);
+    }
+}
+
+async fn program(component: &str, change: impl FnOnce(&mut FunctionConfig)) -> Arc<Program> {
+    watch_for_deadlocks();
+    let server = ServerConfig::default();
+    let options = LoaderOptions {
+        cache: None,
+        cache_bytes: 0,
+        compiler: Compiler::InProcess,
+        compile_memory_bytes: server.compile_memory_bytes,
+        component_bytes: server.component_bytes,
+        compile_timeout: server.compile_timeout,
+        compilations: 1,
+        source_lines: false,
+        places: 4,
+    };
+    let loader = Arc::new(Loader::<StoreData>::new(options, imports::add_to_linker).unwrap());
+    let component = Component::new(std::fs::read(component).unwrap());
+    let loaded = loader.load(&component, false).await.unwrap();
+    let name = FunctionName::new("alone").unwrap();
+    let mut config = FunctionConfig::new(name, None, Route::new("/").unwrap());
+    change(&mut config);
+    let clock = Arc::new(AlarmClock::default());
+    let reach = Reach {
+        hub: Arc::default(),
+        owner: StandIn::of(&clock),
+        clock,
+    };
+    let digest = component.digest();
+    Arc::new(Program::new(
+        &config,
+        digest,
+        loaded,
+        reach,
+        LongRuns::new(1),
+    ))
+}
+
+/// An instance with a keeper that notes what it is told.
+struct Alone {
+    instance: Arc<Instance>,
+    notes: Arc<Notes>,
+}
+
+impl Alone {
+    fn of(program: &Arc<Program>) -> Self {
+        let notes = Arc::<Notes>::default();
+        let instance = Arc::new(Instance::new(1, None));
+        let keeper: Arc<dyn Keeper> = Arc::<Notes>::clone(&notes);
+        let place = Place(Arc::clone(&notes));
+        let driving = task::drive(Arc::clone(program), keeper, Arc::clone(&instance), place);
+        poller::spawn(Arc::clone(&instance), driving);
+        Self { instance, notes }
+    }
+
+    /// Gives it an event of a connection; the first is what it was made for.
+    fn give(&self, line: &Arc<Line>, event: Event, first: bool) {
+        let job = Job::Event(event, Turn::new(Arc::clone(line)));
+        assert!(self.instance.submit_as(job, first).is_ok(), "it has ended");
+    }
+
+    async fn ended(&self) {
+        let ended = async {
+            // Its task, and what that drives, hold it.
+            while Arc::strong_count(&self.instance) > 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        let ended = tokio::time::timeout(Duration::from_secs(20), ended).await;
+        ended.expect("an instance with nothing to do ends");
+    }
+}
+
+fn line() -> Arc<Line> {
+    let budget = HostBudget::new(1 << 20, 1 << 20).function();
+    let connection = Connection::new(Facts::default(), Arc::default(), budget);
+    Arc::new(Line::new(Arc::new(connection)))
+}
+
+fn open(line: &Arc<Line>) -> Job {
+    Job::Event(Event::Open, Turn::new(Arc::clone(line)))
+}
+
+fn text(text: &'static str) -> Event {
+    Event::Messages(vec![Message::Text(text.into())])
+}
+
+async fn outcome(line: &Line) -> EventOutcome {
+    let told = poll_fn(|cx| {
+        line.connection.register(cx.waker());
+        line.take_outcome().map_or(Poll::Pending, Poll::Ready)
+    });
+    let told = tokio::time::timeout(Duration::from_secs(20), told).await;
+    told.expect("nobody is left without an outcome")
+}
+
+#[tokio::test]
+async fn at_a_fault_there_is_room_before_anybody_is_told() {
+    let program = program(openline_guests::FAULT_TRAP, |_| {}).await;
+    let alone = Alone::of(&program);
+    let line = line();
+    alone.give(&line, Event::Open, true);
+    assert!(matches!(outcome(&line).await, EventOutcome::Done));
+    assert_eq!(alone.notes.steps(), []);
+    line.connection
+        .register(&Waker::from(Arc::clone(&alone.notes)));
+    alone.give(&line, text("trap"), false);
+    alone.ended().await;
+    let told = line.take_outcome();
+    assert!(matches!(told, Some(EventOutcome::Fault(Fault::Trap))));
+    use Step::{Counted, Forgotten, PlaceFree, Told};
+    // It is forgotten again, which is harmless, when all have been told.
+    let steps = [PlaceFree, Forgotten, Counted, Told, Forgotten];
+    assert_eq!(alone.notes.steps(), steps);
+}
+
+#[tokio::test]
+async fn an_idle_instance_ends_and_what_comes_later_is_handed_back() {
+    for component in [openline_guests::ECHO, openline_guests::ECHO_ASYNC] {
+        let idle = |config: &mut FunctionConfig| config.instance.idle_timeout = Duration::ZERO;
+        let program = program(component, idle).await;
+        let alone = Alone::of(&program);
+        let line = line();
+        alone.give(&line, text("before the end"), true);
+        assert!(matches!(outcome(&line).await, EventOutcome::Done));
+        let echo = Item::Message(Message::Text("before the end".into()));
+        assert_eq!(line.connection.next(), Next::Item(echo));
+        alone.ended().await;
+        assert_eq!(alone.notes.steps(), [Step::PlaceFree, Step::Forgotten]);
+        assert!(alone.instance.submit(open(&line)).is_err());
+    }
+}
+
+#[tokio::test]
+async fn one_that_does_not_start_tells_those_it_was_asked_by_and_gives_back_the_others() {
+    // The component's memory alone is larger.
+    let small = |config: &mut FunctionConfig| config.instance.memory_bytes = 64 * 1024;
+    let program = program(openline_guests::ECHO, small).await;
+    let alone = Alone::of(&program);
+    let (asking, waiting) = (line(), line());
+    alone.give(&asking, Event::Open, true);
+    alone.instance.end();
+    alone.give(&waiting, Event::Open, false);
+    assert!(matches!(
+        outcome(&asking).await,
+        EventOutcome::Fault(Fault::Start)
+    ));
+    assert!(matches!(
+        outcome(&waiting).await,
+        EventOutcome::Returned(Event::Open)
+    ));
+}
+
+#[tokio::test]
+async fn one_that_ends_waits_for_what_it_was_made_for_until_that_will_not_come() {
+    let program = program(openline_guests::ECHO, |_| {}).await;
+    let alone = Alone::of(&program);
+    let keeper: Arc<dyn Keeper> = Arc::<Notes>::clone(&alone.notes);
+    let seat = Seat::first(keeper, Arc::clone(&alone.instance));
+    alone.instance.end();
+    let waiting = line();
+    alone.give(&waiting, Event::Open, false);
+    for _ in 0..100 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(alone.notes.steps(), []);
+    assert!(waiting.take_outcome().is_none());
+    // The connection has gone.
+    drop(seat);
+    let returned = outcome(&waiting).await;
+    assert!(matches!(returned, EventOutcome::Returned(Event::Open)));
+    use Step::{Forgotten, PlaceFree, Released};
+    assert_eq!(alone.notes.steps(), [Released, PlaceFree, Forgotten]);
+}

@@ -1,0 +1,10 @@
+//! The instances of a function: which of them have room, how many there may
+//! be, and what all versions of the function share.
+
+pub(crate) mod backoff;
+pub(crate) mod capacity;
+pub mod commons;
+mod keys;
+mod seating;
+pub(crate) mod seats;
+pub mod version;

@@ -1,0 +1,221 @@
+//! One version of a function: a component, its limits, and its instances.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openline_core::digest::Digest;
+use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
+use openline_core::fault::Fault;
+use openline_core::limits::{BackoffPolicy, FunctionLimits, InstancePolicy};
+use openline_core::name::FunctionName;
+use tokio::sync::oneshot;
+
+use super::backoff::Backoff;
+use super::capacity::Capacity;
+use super::commons::Commons;
+use super::seats::{Full, Seats, Wanted};
+use crate::contract::exports::HandlerKind;
+use crate::instance::live::Instance;
+use crate::instance::mailbox::{Job, UpgradeOutcome};
+use crate::instance::program::Program;
+use crate::instance::seat::Seat;
+use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering};
+
+/// A version that is ready to serve: a program, and the pool of its instances.
+#[derive(Debug)]
+pub struct Version {
+    pub(super) program: Arc<Program>,
+    pub(super) commons: Arc<Commons>,
+    pub(super) capacity: Arc<Capacity>,
+    pub(crate) backoff: Arc<Backoff>,
+    /// Connections whose next event comes here, and handshakes that are decided
+    /// here.
+    pub(super) connections: AtomicU32,
+    /// Its connections are to leave.
+    pub(super) removed: AtomicBool,
+    pub(super) seats: Mutex<Seats>,
+}
+
+/// Why there is no decision about a connection.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpgradeError {
+    /// The function has no version yet.
+    #[error("the function is not deployed")]
+    NotDeployed,
+    /// The affinity value is longer than it may be.
+    #[error("the affinity value is too long")]
+    Affinity,
+    /// No instance has room; try again later.
+    #[error("no instance has room")]
+    Full,
+    /// The function keeps failing; try again after this time.
+    #[error("the function keeps failing")]
+    BackedOff(Duration),
+    /// The function failed.
+    #[error("{}", .0.reason())]
+    Fault(Fault),
+    /// The function's answer breaks the contract.
+    #[error("{0}")]
+    Invalid(String),
+}
+
+/// One live instance, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct InstanceInfo {
+    /// Its number; no other instance of this process has had it.
+    pub number: u64,
+    /// The affinity value it serves, if the function has affinity.
+    pub key: Option<String>,
+    /// Connections that are bound to it.
+    pub connections: u32,
+    /// How long it has been there.
+    pub age: Duration,
+}
+
+/// A decision, or the request back when it must be asked again.
+pub(crate) type Answer = Result<Result<(Acceptance, Seat), Rejection>, Box<UpgradeRequest>>;
+
+/// A connection, or a handshake, among those of the version that it belongs to.
+#[derive(Debug)]
+pub(crate) struct Counted(Arc<Version>);
+
+impl Version {
+    pub(crate) fn new(
+        program: Arc<Program>,
+        commons: Arc<Commons>,
+        capacity: Arc<Capacity>,
+    ) -> Arc<Self> {
+        let version = Arc::new(Self {
+            program,
+            commons,
+            capacity,
+            backoff: Arc::default(),
+            connections: AtomicU32::new(0),
+            removed: AtomicBool::new(false),
+            seats: Mutex::default(),
+        });
+        version.commons.add(&version);
+        version
+    }
+
+    /// The name of its function.
+    pub fn name(&self) -> &FunctionName {
+        &self.program.name
+    }
+
+    /// What it has in common with the function's other versions.
+    pub fn commons(&self) -> &Arc<Commons> {
+        &self.commons
+    }
+
+    /// Which handler it exports.
+    pub fn handler(&self) -> HandlerKind {
+        self.program.loaded.kind
+    }
+
+    /// What a connection or a call may use.
+    pub fn limits(&self) -> &Arc<FunctionLimits> {
+        &self.program.limits
+    }
+
+    /// How its instances are made and kept.
+    pub fn policy(&self) -> &InstancePolicy {
+        &self.program.policy
+    }
+
+    /// The digest of the component's file, its name.
+    pub fn digest(&self) -> Digest {
+        self.program.digest
+    }
+
+    /// Instances that are live now.
+    pub fn instances(&self) -> u32 {
+        let instances = self.seats.lock().instances();
+        u32::try_from(instances).unwrap_or(u32::MAX)
+    }
+
+    /// The same, one by one, the oldest first.
+    pub fn list(&self) -> Vec<InstanceInfo> {
+        let info = |instance: &Arc<Instance>| InstanceInfo {
+            number: instance.number,
+            key: instance.key.clone(),
+            connections: instance.bound.load(Ordering::Relaxed),
+            age: instance.made.elapsed(),
+        };
+        let mut list: Vec<_> = self.seats.lock().all().map(info).collect();
+        list.sort_unstable_by_key(|instance| instance.number);
+        list
+    }
+
+    /// Connections whose next event goes to it, whether they are bound to an
+    /// instance or not.
+    pub fn connections(&self) -> u32 {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Whether it was removed: its connections are to leave.
+    pub fn is_removed(&self) -> bool {
+        self.removed.load(Ordering::Relaxed)
+    }
+
+    /// For how much longer it is given no calls, because it keeps failing.
+    pub fn backed_off(&self) -> Option<Duration> {
+        self.backoff.left()
+    }
+
+    /// Ends its instances, each when its calls have returned: another version
+    /// has taken over.
+    pub(crate) fn supersede(&self) {
+        let live = self.seats.lock().supersede();
+        // Those that are awaited have been told.
+        live.iter().for_each(|instance| instance.end());
+    }
+
+    /// Counts a connection, or a handshake until it is decided: the version is
+    /// not removed unasked meanwhile.
+    pub(crate) fn count(self: &Arc<Self>) -> Counted {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+        Counted(Arc::clone(self))
+    }
+
+    /// Whether an event is refused, instead of waiting, while it keeps failing.
+    pub(crate) fn refuses(&self) -> bool {
+        self.program.policy.backoff == BackoffPolicy::Refuse
+    }
+
+    /// Asks an instance about a connection.
+    pub(crate) async fn ask(
+        self: &Arc<Self>,
+        request: Box<UpgradeRequest>,
+        wanted: Wanted<'_>,
+    ) -> Result<Answer, UpgradeError> {
+        if let Some(left) = self.backoff.left() {
+            return Err(UpgradeError::BackedOff(left));
+        }
+        let seat = self.seat(wanted).map_err(|Full| UpgradeError::Full)?;
+        let instance = Arc::clone(&seat.instance);
+        let (reply, answer) = oneshot::channel();
+        if let Err(job) = instance.submit(Job::Upgrade(request, seat, reply)) {
+            job.give_back();
+        }
+        match answer.await.unwrap_or(UpgradeOutcome::Fault(Fault::Host)) {
+            UpgradeOutcome::Decided(decision) => Ok(Ok(decision)),
+            UpgradeOutcome::Invalid(text) => Err(UpgradeError::Invalid(text)),
+            UpgradeOutcome::Fault(fault) => Err(UpgradeError::Fault(fault)),
+            UpgradeOutcome::Full => Err(UpgradeError::Full),
+            UpgradeOutcome::Returned(again) => Ok(Err(again)),
+        }
+    }
+}
+
+impl Counted {
+    pub(crate) fn version(&self) -> &Arc<Version> {
+        &self.0
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+}

@@ -1,0 +1,43 @@
+//! What polls an instance, and its mailbox; the instance and its seats are stood
+//! in for.
+
+#[path = "../../../engine/src/instance/mailbox.rs"]
+pub(crate) mod mailbox;
+#[path = "../../../engine/src/instance/poller.rs"]
+pub(crate) mod poller;
+
+/// What of an instance its poller and those that give it jobs touch.
+pub(crate) mod live {
+    use super::mailbox::{Job, Mailbox};
+    use super::poller::{Polled, Poller};
+
+    #[derive(Debug, Default)]
+    pub(crate) struct Instance {
+        pub(crate) mailbox: Mailbox,
+        pub(crate) poller: Poller,
+    }
+
+    impl Polled for Instance {
+        fn poller(&self) -> &Poller {
+            &self.poller
+        }
+
+        fn abandon(&self) {
+            self.mailbox.close().into_iter().for_each(Job::give_back);
+        }
+    }
+}
+
+/// The mailbox asks a seat one question.
+pub(crate) mod seat {
+    #[derive(Debug)]
+    pub(crate) struct Seat {
+        pub(crate) first: bool,
+    }
+
+    impl Seat {
+        pub(crate) fn is_first(&self) -> bool {
+            self.first
+        }
+    }
+}

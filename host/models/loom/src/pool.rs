@@ -1,0 +1,4 @@
+//! The back-off of a version.
+
+#[path = "../../../engine/src/pool/backoff.rs"]
+pub(crate) mod backoff;

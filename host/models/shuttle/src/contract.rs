@@ -1,0 +1,3 @@
+//! Which handler a component exports.
+
+pub(crate) use crate::stand_ins::exports;
