@@ -138,7 +138,19 @@ impl Serving {
     /// The same, with a crate that is built first. What is compiled for all
     /// crates of tests is compiled once.
     pub async fn slowly(arguments: &[&str], patience: Duration) -> Self {
-        let mut command = command(arguments);
+        Self::developing(command(arguments), patience).await
+    }
+
+    /// The same, and what is told to people goes to a file.
+    pub async fn slowly_into(file: &Path, arguments: &[&str], patience: Duration) -> Self {
+        let binary = env!("CARGO_BIN_EXE_openline");
+        let script = format!("exec {binary} \"$@\" 2> '{}'", file.display());
+        let mut words = vec!["-c", &script, "openline"];
+        words.extend(arguments);
+        Self::developing(prepared(Command::new("sh"), &words), patience).await
+    }
+
+    async fn developing(mut command: Command, patience: Duration) -> Self {
         command.env(
             "CARGO_TARGET_DIR",
             concat!(env!("CARGO_TARGET_TMPDIR"), "/development"),
