@@ -17,6 +17,7 @@ mod body;
 pub mod client;
 mod config;
 mod connections;
+mod early;
 mod functions;
 mod host;
 mod problem;
