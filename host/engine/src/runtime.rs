@@ -23,7 +23,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Component;
 
 use crate::alarms::AlarmClock;
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheError};
 use crate::capacity::Capacity;
 use crate::commons::Commons;
 use crate::compiler::{self, Compiler, Task};
@@ -406,7 +406,7 @@ impl Runtime {
                 Some(artifact) => compiler::load(engine, artifact),
                 None => Component::from_binary(engine, &bytes),
             };
-            let component = component.map_err(|error| LoadError::Compile(words::cause(&error)))?;
+            let component = component.map_err(|error| engines::unloaded(&error))?;
             runtime.keep(&prepared, &digest, &component, artifact);
             runtime.link(kind, &prepared, &component)
         });
@@ -464,7 +464,8 @@ impl Runtime {
         let artifact = match artifact {
             Some(artifact) => Ok(artifact),
             None => component.serialize().map_err(std::io::Error::other),
-        };
+        }
+        .map_err(CacheError::from);
         let store = |artifact: Vec<u8>| cache.store(&prepared.engine, digest.as_bytes(), &artifact);
         if let Err(error) = artifact.and_then(store) {
             tracing::warn!(%error, "a compiled component is not cached");
