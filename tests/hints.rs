@@ -299,19 +299,25 @@ async fn flags_that_are_for_another_target() {
 #[tokio::test]
 async fn a_host_that_may_not_make_memory_executable() {
     let folder = TempDir::new().unwrap();
-    let config = written(folder.path(), "openline.toml", echo("").as_bytes());
-    let arguments = ["serve", "--config", &config];
-    // Linux before 6.3 cannot forbid it this way.
-    let Some(ended) = openline_that_may_not_execute(&arguments).await else {
-        return;
-    };
-    ended.failed(
-        CONFIG,
-        &[
-            "the host may not make memory executable",
-            "\n  hint: ",
-            "`MemoryDenyWriteExecute=no`",
-            "`execmem`",
-        ],
-    );
+    // Also one that has nothing to run yet says it at its start.
+    for text in [
+        echo(""),
+        "[server]\nlisten = \"127.0.0.1:0\"\ndata = \"data\"\n".into(),
+    ] {
+        let config = written(folder.path(), "openline.toml", text.as_bytes());
+        let arguments = ["serve", "--config", &config];
+        // Linux before 6.3 cannot forbid it this way.
+        let Some(ended) = openline_that_may_not_execute(&arguments).await else {
+            return;
+        };
+        ended.failed(
+            CONFIG,
+            &[
+                "the host may not make memory executable",
+                "\n  hint: ",
+                "`MemoryDenyWriteExecute=no`",
+                "`execmem`",
+            ],
+        );
+    }
 }

@@ -181,6 +181,9 @@ fn read(
     }
     let runtime = assemble::runtime(&config, in_development)?;
     let components = assemble::components(&config);
+    if components.is_empty() {
+        assemble::prove(&runtime)?;
+    }
     let store = assemble::store(&config)?;
     Ok((config, components, runtime, store))
 }
