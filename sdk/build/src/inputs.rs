@@ -70,7 +70,7 @@ mod tests {
         assert!(of(&library).is_empty(), "there is none");
         let most = usize::try_from(RULE_BYTES_MAX).unwrap();
         for (bytes, paths) in [(most, 1), (most + 1, 0)] {
-            let rule = format!("{:a<bytes$}", "made.wasm: ");
+            let rule = format!("made.wasm: {}", "a".repeat(bytes - "made.wasm: ".len()));
             std::fs::write(library.with_extension("d"), rule).unwrap();
             assert_eq!(of(&library).len(), paths, "{bytes}");
         }
