@@ -8,9 +8,8 @@
 //! taken meanwhile.
 //!
 //! Bounded: [`PROBES_MAX`] TCP connections to `probes`, or fewer where the
-//! process may have few files, and those that [`admin`](crate::admin) has; past
-//! them the one that has waited for a request
-//! for longest is closed.
+//! process may have few files, and as many to the [admin interface](crate::admin);
+//! past them the one that has waited for a request for longest is closed.
 
 use std::io;
 use std::net::SocketAddr;

@@ -44,7 +44,7 @@ pub use routes::endpoints;
 pub const OPENAPI: &str = include_str!("openapi.json");
 
 /// TCP connections at once: a few people with a browser, which opens six each,
-/// and a few programs. Further ones wait in the kernel's backlog.
+/// and a few programs. Fewer where the process may have few files.
 pub const CONNECTIONS_MAX: usize = 64;
 /// Components that are in memory at once, each up to the host's
 /// `component_bytes`, from the first byte until they are deployed; and as many
