@@ -60,16 +60,7 @@ impl Judge {
         if code == 1012 {
             self.check_drained(&line);
         }
-        // A clear that was not answered may have been done.
-        for pending in &line.pending {
-            for step in pending.script.split(';') {
-                if let Some(name) = step.strip_prefix("key-clear ") {
-                    let key = (line.function, name.to_owned());
-                    let alarm = self.key_alarms.get_mut(&key);
-                    alarm.map(|alarm| alarm.void = true);
-                }
-            }
-        }
+        self.forget_unanswered_clears(&line);
         if !line.leaving && !self.may_close(&line, code, reason) {
             let text = format!("closed with {code} `{reason}`");
             self.blame("reasons", &text, &line);
@@ -125,7 +116,10 @@ impl Judge {
             pending.is_some_and(|it| WRITES.iter().any(|word| it.script.contains(word)))
         };
         // The one that is being looked at is borrowed.
-        let mut others = self.lines.iter().filter_map(|other| other.try_borrow().ok());
+        let mut others = self
+            .lines
+            .iter()
+            .filter_map(|other| other.try_borrow().ok());
         self.plan.server.data
             && (waits(line) || others.any(|other| other.function == line.function && waits(&other)))
     }

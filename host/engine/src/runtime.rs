@@ -23,19 +23,24 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Component;
 
 use crate::alarms::AlarmClock;
-use crate::cache::Cache;
+use crate::cache::{Cache, CacheError};
 use crate::capacity::Capacity;
 use crate::commons::Commons;
 use crate::compiler::{self, Compiler, Task};
 use crate::component::{LoadError, Loaded};
 use crate::engines::{self, EngineKind, Prepared};
-use crate::inspect::{Contract, inspect};
+use crate::inspect::{Contract, HandlerKind, inspect};
 use crate::log::LogRate;
 use crate::store::Shared;
 use crate::ticker::Ticker;
 use crate::turns::LongRuns;
 use crate::version::Version;
 use crate::words;
+
+/// A component with a core module in it, which has one function that does
+/// nothing.
+const PROOF: &[u8] = b"\0asm\x0d\0\x01\0\x01\x18\
+    \0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x04\x01\x02\0\x0b";
 
 /// What an operator decides about the engines.
 #[derive(Clone, Debug)]
@@ -193,6 +198,19 @@ impl Runtime {
                 }
             }
         });
+    }
+
+    /// Whether compiled code may run here at all, for a host that has nothing to
+    /// load yet: otherwise the first deploy would meet it. Compiles a few
+    /// instructions, which takes milliseconds.
+    pub fn prove(&self) -> Result<(), LoadError> {
+        let kind = EngineKind {
+            handler: HandlerKind::Plain,
+            metered: false,
+        };
+        let engine = engines::for_compiling(kind, self.options.source_lines);
+        let proven = engine.and_then(|engine| Component::from_binary(&engine, PROOF));
+        proven.map(drop).map_err(|error| engines::unloaded(&error))
     }
 
     /// What all versions of a function will have in common. Another one each
@@ -415,7 +433,7 @@ impl Runtime {
                 Some(artifact) => compiler::load(engine, artifact),
                 None => Component::from_binary(engine, &bytes),
             };
-            let component = component.map_err(|error| LoadError::Compile(words::cause(&error)))?;
+            let component = component.map_err(|error| engines::unloaded(&error))?;
             runtime.keep(&found.prepared, &digest, &component, artifact);
             runtime.link(&found.contract, found.kind, &found.prepared, &component)
         });
@@ -474,7 +492,8 @@ impl Runtime {
         let artifact = match artifact {
             Some(artifact) => Ok(artifact),
             None => component.serialize().map_err(std::io::Error::other),
-        };
+        }
+        .map_err(CacheError::from);
         let store = |artifact: Vec<u8>| cache.store(&prepared.engine, digest.as_bytes(), &artifact);
         if let Err(error) = artifact.and_then(store) {
             tracing::warn!(%error, "a compiled component is not cached");
