@@ -354,3 +354,47 @@ async fn what_came_before_a_bad_close_frame_is_answered_by_a_function_that_waits
         assert!(peer.is_ended().await, "the stream was reset");
     }
 }
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_bad_close_frame_of_a_peer_that_does_not_read_is_what_the_function_is_told() {
+    let host = closing().await;
+    let mut watcher = host.connect("/close?watch").await;
+    let mut peer = Raw::narrow(host.address, "/close").await;
+    // Their echoes are more than the kernels hold.
+    let large = frame(TEXT, &[b'x'; 60_000]);
+    peer.send(&[large.repeat(100), close_frame(1005, b"")].concat())
+        .await;
+    let address = peer.socket.local_addr().unwrap();
+    eventually("the host to read all and be stuck with the answers", || {
+        let host = queues(host.address.port(), address.port());
+        let peer = queues(address.port(), host_port(&peer));
+        matches!((host, peer), ((1.., 0), (0, _)))
+    })
+    .await;
+    let answers = rest(&mut peer).await;
+    assert!(answers.len() > 60_000, "{}", answers.len());
+    assert_eq!(watcher.next_text().await, "closed 1002 Host protocol error");
+}
+
+#[cfg(target_os = "linux")]
+fn host_port(peer: &Raw) -> u16 {
+    peer.socket.peer_addr().unwrap().port()
+}
+
+/// The bytes that a socket of this machine has to send, and to be read.
+#[cfg(target_os = "linux")]
+fn queues(local: u16, remote: u16) -> (u64, u64) {
+    let sockets = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let ports = [local, remote].map(|port| format!(":{port:04X}"));
+    let line = sockets.lines().find(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        ports
+            .iter()
+            .all(|port| words.next().is_some_and(|it| it.ends_with(port)))
+    });
+    let queues = line.and_then(|line| line.split_whitespace().nth(4));
+    let (to_send, to_read) = queues.unwrap().split_once(':').unwrap();
+    let bytes = |text| u64::from_str_radix(text, 16).unwrap();
+    (bytes(to_send), bytes(to_read))
+}

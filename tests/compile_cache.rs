@@ -58,6 +58,32 @@ async fn a_component_is_compiled_once_and_then_found_in_the_cache() {
 }
 
 #[tokio::test]
+async fn a_cache_that_is_removed_while_the_host_runs_is_made_again() {
+    let parent = tempfile::tempdir().unwrap();
+    let folder = parent.path().join("a/cache");
+    let runtime = runtime(Some(folder.clone()));
+    for _ in 0..2 {
+        runtime.load_alone(&config(), echo()).await.unwrap();
+        let (path, made) = cached(&folder);
+        runtime.load_alone(&config(), echo()).await.unwrap();
+        assert_eq!(cached(&folder), (path, made), "it was found");
+        let mode = fs::metadata(&folder).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o700);
+        fs::remove_dir_all(parent.path().join("a")).unwrap();
+    }
+    // By somebody who lets others write there, or leads elsewhere.
+    fs::create_dir(parent.path().join("a")).unwrap();
+    make(&folder, 0o777);
+    runtime.load_alone(&config(), echo()).await.unwrap();
+    assert_eq!(fs::read_dir(&folder).unwrap().count(), 0);
+    fs::remove_dir_all(&folder).unwrap();
+    let elsewhere = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(elsewhere.path(), &folder).unwrap();
+    runtime.load_alone(&config(), echo()).await.unwrap();
+    assert_eq!(fs::read_dir(elsewhere.path()).unwrap().count(), 0);
+}
+
+#[tokio::test]
 async fn a_damaged_file_in_the_cache_is_compiled_again() {
     let folder = tempfile::tempdir().unwrap();
     let runtime = runtime(Some(folder.path().into()));

@@ -227,6 +227,31 @@ async fn a_token_comes_from_the_environment_or_a_file() {
     assert!(!ended.stderr.contains(TOKEN));
 }
 
+/// The host answers by the head of a request and closes, while the command
+/// still sends.
+#[tokio::test]
+async fn a_refusal_is_heard_before_a_large_body_is_sent() {
+    let folder = tempfile::tempdir().unwrap();
+    let large = folder.path().join("large.wasm");
+    let bytes = [&b"\0asm\x0d\0\x01\0"[..], &[0; 20 << 20]].concat();
+    std::fs::write(&large, bytes).unwrap();
+    let deploy = ["deploy", "echo", large.to_str().unwrap()];
+    let host = AdminHost::with(openline_guests::ECHO, "/echo")
+        .token(TOKEN)
+        .component_bytes(8 << 20)
+        .start()
+        .await;
+    let url = format!("http://{}", host.admin);
+    // Whether the refusal arrives between two writes is for the kernel to say.
+    for _ in 0..5 {
+        let ended = openline_with(&[("OPENLINE_ADMIN", &url)], &deploy).await;
+        ended.failed(REFUSED, &["needs its token", "\n  hint: "]);
+        let variables = [("OPENLINE_ADMIN", &*url), ("OPENLINE_ADMIN_TOKEN", TOKEN)];
+        let ended = openline_with(&variables, &deploy).await;
+        ended.failed(REFUSED, &["component_bytes", "\n  hint: "]);
+    }
+}
+
 #[tokio::test]
 async fn a_host_that_is_not_there_and_addresses_that_are_none() {
     // Bound and not listening: nobody else gets it meanwhile.

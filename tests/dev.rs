@@ -20,20 +20,22 @@ const ASK_AGAIN: Duration = Duration::from_millis(20);
 /// message with a word.
 struct Written {
     folder: TempDir,
+    /// Another one in each test: they share a target folder.
+    name: &'static str,
 }
 
 impl Written {
-    async fn new() -> Self {
+    async fn new(name: &'static str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let made = openline_in(folder.path(), &["new", "written"]).await;
+        let made = openline_in(folder.path(), &["new", name]).await;
         assert_eq!(made.code, Some(0), "{}", made.stderr);
-        let written = Self { folder };
+        let written = Self { folder, name };
         written.answer("\"first\"");
         written
     }
 
     fn directory(&self) -> PathBuf {
-        self.folder.path().join("written")
+        self.folder.path().join(self.name)
     }
 
     /// Writes the handler anew, as editors do: beside it, then over it.
@@ -117,7 +119,7 @@ fn version(report: &Value) -> String {
 
 #[tokio::test]
 async fn a_connection_goes_on_with_what_is_written_while_it_is_open() {
-    let written = Written::new().await;
+    let written = Written::new("written").await;
     let mut host = written.develop().await;
     let mut client = Client::open(host.address, "/written", &[]).await.unwrap();
     assert_eq!(client.ask("1").await, "first");
@@ -184,6 +186,53 @@ async fn a_connection_goes_on_with_what_is_written_while_it_is_open() {
     assert!(index.contains("src=\"development.js\""), "{index}");
     host.signal("INT").await;
     assert_eq!(host.ended().await.0.code(), Some(0));
+}
+
+#[tokio::test]
+async fn neither_its_own_words_nor_what_a_build_writes_start_a_build() {
+    let written = Written::new("repeated").await;
+    let directory = written.directory();
+    // Something else each time, and in the folder of the sources.
+    let script = "fn main() {\n    \
+        let now = std::time::SystemTime::now();\n    \
+        std::fs::write(\"src/made.txt\", format!(\"{now:?}\")).unwrap();\n    \
+        println!(\"cargo::rerun-if-changed=none\");\n}\n";
+    fs::write(directory.join("build.rs"), script).unwrap();
+    let said = directory.join("said.txt");
+    let arguments = ["dev", path(&directory), "--listen", "127.0.0.1:0"];
+    let host = Serving::slowly_into(&said, &arguments, BUILD_TIMEOUT).await;
+    let first = version(&report(&host, "a version", |report| report["state"] == "ok").await);
+    written.answer("\"second\"");
+    let is_other = |report: &Value| report["state"] == "ok" && version(report) != first;
+    report(&host, "another version", is_other).await;
+    let said = fs::read_to_string(&said).unwrap();
+    let builds: Vec<_> = said
+        .lines()
+        .filter(|line| line.contains("has changed: building"))
+        .collect();
+    assert_eq!(builds, ["src/lib.rs has changed: building"]);
+    assert!(directory.join("src/made.txt").exists());
+}
+
+#[tokio::test]
+async fn a_component_that_does_not_load_at_the_start_is_waited_for() {
+    let written = Written::new("waited").await;
+    let source = written.directory().join("src/lib.rs");
+    fs::write(
+        &source,
+        "#[unsafe(no_mangle)]\npub extern \"C\" fn nothing() {}\n",
+    )
+    .unwrap();
+    let mut host = written.develop().await;
+    host.told("the component exports neither").await;
+    host.told("nothing serves yet; waiting for a change").await;
+    let failed = report(&host, "an error", |report| report["state"] == "failed").await;
+    let message = failed["errors"][0]["rendered"].as_str().unwrap();
+    assert!(message.contains("export a handler"), "{message}");
+    written.answer("\"there\"");
+    host.told("waited serves /waited with version").await;
+    let mut client = Client::open(host.address, "/waited", &[]).await.unwrap();
+    assert_eq!(client.ask("1").await, "there");
 }
 
 #[tokio::test]

@@ -9,6 +9,8 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
+#[cfg(target_os = "linux")]
+use crate::harness::openline_that_may_not_execute;
 use crate::harness::{Serving, openline, openline_in, openline_with};
 
 const CONFIG: i32 = 78;
@@ -331,4 +333,31 @@ async fn flags_that_are_for_another_target() {
         "[target.TRIPLE]",
     ];
     ended.failed(1, &words);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_host_that_may_not_make_memory_executable() {
+    let folder = TempDir::new().unwrap();
+    // Also one that has nothing to run yet says it at its start.
+    for text in [
+        echo(""),
+        "[server]\nlisten = \"127.0.0.1:0\"\ndata = \"data\"\n".into(),
+    ] {
+        let config = written(folder.path(), "openline.toml", text.as_bytes());
+        let arguments = ["serve", "--config", &config];
+        // Linux before 6.3 cannot forbid it this way.
+        let Some(ended) = openline_that_may_not_execute(&arguments).await else {
+            return;
+        };
+        ended.failed(
+            CONFIG,
+            &[
+                "the host may not make memory executable",
+                "\n  hint: ",
+                "`MemoryDenyWriteExecute=no`",
+                "`execmem`",
+            ],
+        );
+    }
 }

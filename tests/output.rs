@@ -198,3 +198,45 @@ async fn a_reload_that_is_asked_for_while_the_host_starts_or_reloads_is_kept() {
     signal(&process, "TERM").await;
     ended(process).await;
 }
+
+#[tokio::test]
+async fn a_host_whose_starter_blocked_signals_hears_them() {
+    use nix::sys::signal::{SigSet, Signal};
+
+    let folder = TempDir::new().unwrap();
+    let config = folder.path().join("openline.toml");
+    std::fs::write(&config, configuration()).unwrap();
+    let blocked = SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]);
+    // Of this thread, which starts the host.
+    blocked.thread_block().unwrap();
+    let mut host = Serving::start(&["serve", "--config", shown(&config)]).await;
+    blocked.thread_unblock().unwrap();
+    host.signal("HUP").await;
+    host.told("reloaded: ").await;
+    host.signal("TERM").await;
+    assert_eq!(host.ended().await.0.code(), Some(0));
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn data_that_cannot_be_written_are_an_error_also_when_they_are_help() {
+    for arguments in [
+        &["--help"][..],
+        &["deploy", "--help"],
+        &["limits"],
+        &["close-codes"],
+    ] {
+        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let process = spawned(arguments, full.into());
+        let output = within("the command to end", process.wait_with_output()).await;
+        let output = output.unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("cannot write to standard output"), "{said}");
+    }
+    // One that has read enough is no error.
+    let mut process = spawned(&["--help"], Stdio::piped());
+    drop(process.stdout.take());
+    let status = within("the command to end", process.wait()).await.unwrap();
+    assert!(status.success());
+}

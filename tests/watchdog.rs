@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use crate::harness::debugger::{self, Held};
-use crate::harness::{Client, Got, HANDSHAKE, Raw, Serving, close_frame, within};
+use crate::harness::{Client, Got, HANDSHAKE, Raw, Serving, close_frame, openline_with, within};
 
 /// The shortest that there is.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -342,6 +342,44 @@ async fn silent_peers_make_room_for_one_that_asks_when_files_are_few() {
     drop(silent);
     let told = probed.ended().await;
     assert!(!told.contains("few files"), "said again and again: {told}");
+}
+
+#[tokio::test]
+async fn idle_connections_to_probes_and_the_admin_interface_do_not_take_the_last_files() {
+    let keys = "request_timeout = \"10 min\"";
+    let mut probed = Probed::start_under("ulimit -n 128", keys).await;
+    let mut peers = Vec::new();
+    for _ in 0..128 {
+        peers.push(Raw::connect(probed.host.address).await);
+    }
+    probed.host.told("few files are left").await;
+    for address in [probed.probes, probed.admin] {
+        for _ in 0..64 {
+            peers.push(Raw::connect(address).await);
+        }
+    }
+    for address in [probed.probes, probed.admin] {
+        assert_eq!(status(address, "live").await, 200);
+    }
+    // There are files for a compiler, and for what it has compiled.
+    let folder = TempDir::new().unwrap();
+    let component = folder.path().join("new.wasm");
+    // A section of its own makes it one that no cache has.
+    let name = folder.path().file_name().unwrap().as_encoded_bytes();
+    let length = u8::try_from(name.len()).unwrap();
+    let section = [&[0, length + 1, length], name].concat();
+    let bytes = [fs::read(openline_guests::ECHO).unwrap(), section].concat();
+    fs::write(&component, bytes).unwrap();
+    let admin = format!("http://{}", probed.admin);
+    let deploy = [
+        "deploy",
+        "new",
+        component.to_str().unwrap(),
+        "--route",
+        "/new",
+    ];
+    let ended = openline_with(&[("OPENLINE_ADMIN", &admin)], &deploy).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
 }
 
 #[tokio::test]

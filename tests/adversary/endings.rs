@@ -10,6 +10,9 @@ use super::judge::Judge;
 use super::line::Line;
 use super::plan::{Act, OVERLONG_MS, Plan};
 
+/// Steps that wait for the disk.
+const WRITES: [&str; 4] = ["save", "remember", "key-durable", "key-clear"];
+
 impl Judge {
     /// Faults that may end calls of this connection, by the words that cause
     /// them: its own, and those of others that may share its instance.
@@ -57,6 +60,7 @@ impl Judge {
         if code == 1012 {
             self.check_drained(&line);
         }
+        self.forget_unanswered_clears(&line);
         if !line.leaving && !self.may_close(&line, code, reason) {
             let text = format!("closed with {code} `{reason}`");
             self.blame("reasons", &text, &line);
@@ -84,6 +88,7 @@ impl Judge {
                 // longer for a thread than it computes.
                 self.faults(line, &[OVERLONG_MS, "evade", "forever", "stream", "burst"])
                     || plan.has(|act| matches!(act, Act::Freeze(_)))
+                    || self.waits_for_disk(line)
             }
             (1011, Some("stack overflow")) => self.faults(line, &["recurse", "deep"]),
             (1011, Some("memory_bytes")) => self.faults(line, &["allocate"]),
@@ -101,6 +106,22 @@ impl Judge {
             (1000, _) => line.closed_by_others || Self::says_itself(plan, line, "close"),
             _ => false,
         }
+    }
+
+    /// What is in flight, of the connection or of what shares its instance, is
+    /// answered when it is on the disk, which others may keep busy for seconds.
+    fn waits_for_disk(&self, line: &Line) -> bool {
+        let waits = |line: &Line| {
+            let pending = line.pending.front();
+            pending.is_some_and(|it| WRITES.iter().any(|word| it.script.contains(word)))
+        };
+        // The one that is being looked at is borrowed.
+        let mut others = self
+            .lines
+            .iter()
+            .filter_map(|other| other.try_borrow().ok());
+        self.plan.server.data
+            && (waits(line) || others.any(|other| other.function == line.function && waits(&other)))
     }
 
     fn says_itself(plan: &Plan, line: &Line, word: &str) -> bool {

@@ -398,6 +398,17 @@ impl Judge {
         }
     }
 
+    /// A clear that was not answered when its connection ended may have been done.
+    pub fn forget_unanswered_clears(&mut self, line: &Line) {
+        let steps = line.pending.iter().flat_map(|it| it.script.split(';'));
+        for name in steps.filter_map(|step| step.strip_prefix("key-clear ")) {
+            let key = (line.function, name.to_owned());
+            if let Some(alarm) = self.key_alarms.get_mut(&key) {
+                alarm.void = true;
+            }
+        }
+    }
+
     /// No message waits for its answer for longer than [`STUCK`].
     pub fn find_stuck(&mut self) {
         for line in self.lines.clone() {

@@ -19,6 +19,8 @@ pub use admin::{AdminHost, Got};
 pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use client::{Client, Closed};
 pub use host::{Host, HostBuilder};
+#[cfg(target_os = "linux")]
+pub use process::openline_that_may_not_execute;
 pub use process::{
     Ended, Serving, openline, openline_in, openline_under, openline_with, shell, signal, spawned,
 };

@@ -102,6 +102,29 @@ pub async fn openline_under(limits: &str, arguments: &[&str]) -> Ended {
     ended(prepared(Command::new("sh"), &words), arguments).await
 }
 
+/// The same in a process that may not make memory executable; none where the
+/// system cannot forbid that.
+#[cfg(target_os = "linux")]
+pub async fn openline_that_may_not_execute(arguments: &[&str]) -> Option<Ended> {
+    let mut command = command(arguments);
+    #[expect(unsafe_code, reason = "the setting is of a process, and stays with it")]
+    // SAFETY: between fork and exec it makes one system call, which touches no
+    // memory.
+    unsafe {
+        command.pre_exec(|| {
+            let flags = libc::PR_MDWE_REFUSE_EXEC_GAIN;
+            match libc::prctl(libc::PR_SET_MDWE, flags, 0, 0, 0) {
+                0 => Ok(()),
+                _ => Err(std::io::Error::last_os_error()),
+            }
+        });
+    }
+    match within("a command to end", command.output()).await {
+        Err(error) if error.kind() == std::io::ErrorKind::InvalidInput => None,
+        output => Some(Ended::from(output.unwrap())),
+    }
+}
+
 async fn ended(mut command: Command, arguments: &[&str]) -> Ended {
     let what = format!("`openline {}` to end", arguments.join(" "));
     Ended::from(within(&what, command.output()).await.unwrap())
@@ -138,7 +161,19 @@ impl Serving {
     /// The same, with a crate that is built first. What is compiled for all
     /// crates of tests is compiled once.
     pub async fn slowly(arguments: &[&str], patience: Duration) -> Self {
-        let mut command = command(arguments);
+        Self::developing(command(arguments), patience).await
+    }
+
+    /// The same, and what is told to people goes to a file.
+    pub async fn slowly_into(file: &Path, arguments: &[&str], patience: Duration) -> Self {
+        let binary = env!("CARGO_BIN_EXE_openline");
+        let script = format!("exec {binary} \"$@\" 2> '{}'", file.display());
+        let mut words = vec!["-c", &script, "openline"];
+        words.extend(arguments);
+        Self::developing(prepared(Command::new("sh"), &words), patience).await
+    }
+
+    async fn developing(mut command: Command, patience: Duration) -> Self {
         command.env(
             "CARGO_TARGET_DIR",
             concat!(env!("CARGO_TARGET_TMPDIR"), "/development"),

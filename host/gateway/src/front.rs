@@ -7,9 +7,9 @@
 //! locks that it takes are held for a few instructions, with no other lock
 //! taken meanwhile.
 //!
-//! Bounded: [`PROBES_MAX`] TCP connections to `probes`, and those that
-//! [`admin`](crate::admin) has; past them the one that has waited for a request
-//! for longest is closed.
+//! Bounded: [`PROBES_MAX`] TCP connections to `probes`, or fewer where the
+//! process may have few files, and as many to the [admin interface](crate::admin);
+//! past them the one that has waited for a request for longest is closed.
 
 use std::io;
 use std::net::SocketAddr;
@@ -26,7 +26,7 @@ use crate::admin::Admin;
 use crate::gateway::Gateway;
 use crate::requests::Requests;
 use crate::rescue::{Answer, Refusal};
-use crate::{http as transport, page};
+use crate::{http as transport, listen, page};
 
 /// TCP connections to `probes` at once: an orchestrator, some load balancers
 /// and a person, each with a few.
@@ -80,7 +80,7 @@ impl Front {
 
 /// Accepts probes until it is dropped.
 async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
-    let requests = Requests::new(PROBES_MAX);
+    let requests = Requests::new(listen::places(PROBES_MAX));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {

@@ -29,6 +29,9 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from
 /// Open files that are left to others than peers: 64 connections of probes, 64
 /// of the admin interface, and as many for all else. Of a small limit a quarter.
 const FILES_RESERVED: u64 = 192;
+/// What of them is for all else, or half of fewer: a compiler takes a dozen for
+/// a moment when it starts.
+const FILES_OF_REST: u64 = 64;
 
 /// Opens the listening socket.
 pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
@@ -83,8 +86,32 @@ pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
 
 /// The number that a peer's file must be below; none where there is no limit.
 fn files_max() -> Option<u64> {
-    let files = rustix::process::getrlimit(rustix::process::Resource::Nofile).current?;
-    Some(files - FILES_RESERVED.min(files / 4))
+    let files = files()?;
+    Some(files - reserved(files))
+}
+
+/// How many TCP connections probes may have, and the admin interface as well:
+/// `most`, or fewer where the process may have few files.
+pub(crate) fn places(most: usize) -> usize {
+    let share = files()
+        .map(share)
+        .and_then(|share| usize::try_from(share).ok());
+    share.map_or(most, |share| most.min(share))
+}
+
+fn share(files: u64) -> u64 {
+    let reserved = reserved(files);
+    let rest = FILES_OF_REST.min(reserved / 2);
+    ((reserved - rest) / 2).max(1)
+}
+
+/// Files that the process may have open; none where there is no limit.
+fn files() -> Option<u64> {
+    rustix::process::getrlimit(rustix::process::Resource::Nofile).current
+}
+
+fn reserved(files: u64) -> u64 {
+    FILES_RESERVED.min(files / 4)
 }
 
 /// Keeps the reserve: peers whose files have numbers from `most` on wait.
@@ -127,5 +154,25 @@ impl Reserve {
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACK_OFF.1);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn probes_and_the_admin_interface_leave_files_to_the_rest() {
+        for (files, each, rest) in [
+            (1 << 20, 64, 64),
+            (768, 64, 64),
+            (767, 63, 64),
+            (128, 8, 16),
+        ] {
+            assert_eq!(share(files), each, "{files}");
+            assert!(reserved(files) >= 2 * each + rest, "{files}");
+        }
+        assert_eq!(share(8), 1);
+        assert_eq!(places(1), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! A running host: it listens, reads its configuration again when it is asked
 //! to, and drains when it is to end.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
 use openline_engine::runtime::Runtime;
 use openline_gateway::admin::{Admin, AdminOptions};
-use openline_gateway::deployer::{Component, Deployer, Reloaded};
+use openline_gateway::deployer::{Component, Deployer, Reloaded, StartError};
 use openline_gateway::development::Development;
 use openline_gateway::front::Front;
 use openline_gateway::listen;
@@ -140,27 +141,50 @@ pub(crate) async fn serve_with(
     Ok(())
 }
 
-/// Reads, compiles and makes all that serves.
+/// Reads, compiles and makes all that serves. In development, functions whose
+/// components do not load are left out: the first reload says why, and a later
+/// one takes them when they are put right.
 async fn start(source: Source, in_development: bool) -> anyhow::Result<(Deployer, Config)> {
-    let read = spawn_blocking({
-        let source = source.clone();
-        move || read(&source, in_development)
-    });
-    let (config, components, runtime, store) = read.await??;
-    runtime.expect(assemble::expected(&config, &components));
-    let in_memory = config.server.data.is_none();
-    let started = Deployer::start(runtime, store, in_memory, config.clone(), components).await;
-    let deployer = started.map_err(|error| assemble::explain(error, &config, &source))?;
-    Ok((deployer, config))
+    let mut left_out = BTreeSet::new();
+    loop {
+        let read = spawn_blocking({
+            let (source, left_out) = (source.clone(), left_out.clone());
+            move || read(&source, in_development, &left_out)
+        });
+        let (config, components, runtime, store) = read.await??;
+        runtime.expect(assemble::expected(&config, &components));
+        let in_memory = config.server.data.is_none();
+        match Deployer::start(runtime, store, in_memory, config.clone(), components).await {
+            Ok(deployer) => return Ok((deployer, config)),
+            Err(StartError::Load(errors))
+                if in_development && errors.iter().any(|(name, _)| !left_out.contains(name)) =>
+            {
+                left_out.extend(errors.into_iter().map(|(name, _)| name));
+            }
+            Err(error) => return Err(assemble::explain(error, &config, &source)),
+        }
+    }
 }
 
 type Read = (Config, Vec<Component>, Arc<Runtime>, Store);
 
 /// Files may be pipes, or far away: for a thread that serves nobody.
-fn read(source: &Source, in_development: bool) -> anyhow::Result<Read> {
-    let config = source.read()?;
+fn read(
+    source: &Source,
+    in_development: bool,
+    left_out: &BTreeSet<FunctionName>,
+) -> anyhow::Result<Read> {
+    let mut config = source.read()?;
+    for function in &mut config.functions {
+        if left_out.contains(&function.name) {
+            function.component = None;
+        }
+    }
     let runtime = assemble::runtime(&config, in_development)?;
     let components = assemble::components(&config);
+    if components.is_empty() {
+        assemble::prove(&runtime)?;
+    }
     let store = assemble::store(&config)?;
     Ok((config, components, runtime, store))
 }

@@ -21,6 +21,7 @@ use std::num::NonZero;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::Context;
 use clap::Parser;
 use openline_engine::compiler;
 use tokio::runtime::Runtime;
@@ -38,6 +39,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
+    let unblocked = signal::unblock();
     let mut words = std::env::args_os().skip(1);
     // A host has started this one to compile a component, or to look at it.
     match words.next() {
@@ -45,17 +47,18 @@ fn main() -> ExitCode {
         Some(word) if word == watchdog::WORD => return watchdog::run_stacks(words),
         _ => {}
     }
-    let arguments = match Arguments::try_parse() {
-        Ok(arguments) => arguments,
-        Err(error) => {
-            // Help goes to standard output and is no error.
-            let code = if error.use_stderr() { EXIT_USAGE } else { 0 };
+    let ended = match Arguments::try_parse() {
+        Ok(arguments) => unblocked
+            .context("signals cannot be unblocked")
+            .and_then(|()| execute(arguments.command, arguments.log.as_deref())),
+        Err(error) if error.use_stderr() => {
             // Nobody is left to tell when even this cannot be written.
             let _ = error.print();
-            return ExitCode::from(code);
+            return ExitCode::from(EXIT_USAGE);
         }
+        // Help is data, and no error.
+        Err(help) => telemetry::print(help.to_string().trim_end()).map_err(Into::into),
     };
-    let ended = execute(arguments.command, arguments.log.as_deref());
     let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
         // Whoever read our output has seen enough, as `head` does.

@@ -105,6 +105,17 @@ impl Artifact {
     }
 }
 
+/// Whether a line of `cargo build --message-format=json` tells that a build
+/// script has run, of a package that is in a folder and in no registry.
+pub(crate) fn is_local_script(line: &str) -> bool {
+    let Ok(value) = serde_json::from_str::<Value>(line) else {
+        return false;
+    };
+    let package = value.get("package_id").and_then(Value::as_str);
+    let is_script = value.get("reason") == Some(&"build-script-executed".into());
+    is_script && package.is_some_and(|package| package.starts_with("path+"))
+}
+
 /// Whether a target of a package is a library of the kind `cdylib`. Examples
 /// can be of that kind too.
 fn makes_cdylib(target: &Value) -> bool {
@@ -159,6 +170,19 @@ mod tests {
             wasm: "/w/target/one.wasm".into(),
         };
         assert_eq!(Artifact::parse(line), Some(artifact));
+    }
+
+    #[test]
+    fn a_build_script_of_a_folder_is_told_from_those_of_registries() {
+        let line = |reason: &str, package: &str| {
+            format!(r#"{{"reason": "{reason}", "package_id": "{package}"}}"#)
+        };
+        let local = "path+file:///w/one#0.1.0";
+        assert!(is_local_script(&line("build-script-executed", local)));
+        assert!(!is_local_script(&line("compiler-artifact", local)));
+        let far = "registry+https://github.com/rust-lang/crates.io-index#libc@0.2.0";
+        assert!(!is_local_script(&line("build-script-executed", far)));
+        assert!(!is_local_script("no JSON"));
     }
 
     #[test]

@@ -13,11 +13,11 @@ use std::process::{self, Stdio};
 use std::thread;
 
 use crate::Toolchain;
-use crate::cargo::{Artifact, Package, Workspace};
+use crate::cargo::{Artifact, Package, Workspace, is_local_script};
 use crate::component::componentize;
 use crate::diagnostic::Diagnostic;
 use crate::error::BuildError;
-use crate::flags;
+use crate::{flags, inputs};
 
 /// The profile of [`Profile::Development`], which no crate has to define.
 const DEVELOPMENT: &str = "openline-development";
@@ -54,6 +54,9 @@ pub enum Profile {
 pub enum Said<'a> {
     /// The compiler found something.
     Diagnostic(Diagnostic),
+    /// A build script of a crate that has its sources on this machine has run,
+    /// or did not have to; the libraries that need it are compiled after that.
+    ScriptRan,
     /// Of what cargo prints for people, a piece as it came.
     Progress(&'a [u8]),
 }
@@ -70,6 +73,9 @@ pub struct Built {
     pub path: PathBuf,
     /// What is in the file.
     pub bytes: Vec<u8>,
+    /// The files that it was made from, by absolute paths: none that lie in
+    /// packages of a registry. Empty when cargo does not say.
+    pub inputs: Vec<PathBuf>,
 }
 
 /// Compiles the crate in a folder and makes a component of it.
@@ -232,10 +238,12 @@ fn run_cargo(
         });
         let mut artifacts = Vec::new();
         for line in output {
-            if let Some(listener) = listener
-                && let Some(diagnostic) = Diagnostic::parse(&line)
-            {
-                listener(Said::Diagnostic(diagnostic));
+            if let Some(listener) = listener {
+                if let Some(diagnostic) = Diagnostic::parse(&line) {
+                    listener(Said::Diagnostic(diagnostic));
+                } else if is_local_script(&line) {
+                    listener(Said::ScriptRan);
+                }
             }
             artifacts.extend(Artifact::parse(&line));
         }
@@ -320,7 +328,12 @@ fn finish(package: &Package, artifacts: &[Artifact], folder: &Path) -> Result<Bu
         verb: "written",
         source,
     })?;
-    Ok(Built { name, path, bytes })
+    Ok(Built {
+        name,
+        path,
+        bytes,
+        inputs: inputs::of(&artifact.wasm),
+    })
 }
 
 fn write_if_different(path: &Path, bytes: &[u8]) -> io::Result<()> {

@@ -26,6 +26,8 @@ mod error;
 #[cfg(feature = "component")]
 mod flags;
 #[cfg(feature = "component")]
+mod inputs;
+#[cfg(feature = "component")]
 mod sources;
 
 pub use toolchain::{TARGET_VARIABLE, Target, Toolchain, ToolchainError};

@@ -34,10 +34,17 @@ fn setup() -> ExitCode {
         let _ = writeln!(io::stderr(), "{progress} ...");
     };
     match Toolchain::find_or_install(Path::new("."), &mut report) {
-        Ok(toolchain) => {
-            let _ = writeln!(io::stdout(), "{toolchain}");
-            ExitCode::SUCCESS
-        }
+        Ok(toolchain) => match writeln!(io::stdout(), "{toolchain}") {
+            // Whoever has closed the pipe has seen enough.
+            Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+                let _ = writeln!(
+                    io::stderr(),
+                    "error: cannot write to standard output: {error}"
+                );
+                ExitCode::FAILURE
+            }
+            _ => ExitCode::SUCCESS,
+        },
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {error}\nhint: {}", error.hint());
             ExitCode::FAILURE

@@ -63,6 +63,13 @@ fn a_crate_becomes_a_component_named_like_it() {
     assert!(built.bytes.starts_with(COMPONENT));
     assert_eq!(fs::read(&built.path).unwrap(), built.bytes);
 
+    let source = directory.path().join("src/lib.rs").canonicalize().unwrap();
+    let inputs = built
+        .inputs
+        .iter()
+        .map(|input| input.canonicalize().unwrap());
+    assert_eq!(inputs.collect::<Vec<_>>(), [source]);
+
     // Again: nothing is compiled, and the file is left alone.
     let modified = fs::metadata(&built.path).unwrap().modified().unwrap();
     let again = build_in(directory.path()).unwrap();
@@ -149,6 +156,7 @@ fn what_the_compiler_finds_is_told_with_its_place() {
     let listener = |said: Said<'_>| match said {
         Said::Diagnostic(diagnostic) => sender.send((Some(diagnostic), Vec::new())).unwrap(),
         Said::Progress(bytes) => sender.send((None, bytes.to_vec())).unwrap(),
+        Said::ScriptRan => panic!("there is no build script"),
     };
     let error = build_told(directory.path(), &toolchain, &options, false, &listener).unwrap_err();
     assert!(matches!(error, BuildError::Compile { .. }), "{error}");
@@ -172,6 +180,35 @@ fn what_the_compiler_finds_is_told_with_its_place() {
     let built = build_told(directory.path(), &toolchain, &options, false, &listener).unwrap();
     let lines = b".debug_line";
     assert!(built.bytes.windows(lines.len()).any(|bytes| bytes == lines));
+}
+
+#[test]
+fn a_build_script_and_what_it_asks_for_are_inputs_and_its_end_is_told() {
+    let manifest = manifest("scripted");
+    let script = "fn main() { println!(\"cargo::rerun-if-changed=words.txt\"); }";
+    let directory = folder(&[
+        ("Cargo.toml", &manifest),
+        ("src/lib.rs", SOURCE),
+        ("build.rs", script),
+        ("words.txt", ""),
+    ]);
+    let toolchain = Toolchain::find(directory.path()).unwrap();
+    let (sender, receiver) = std::sync::mpsc::sync_channel(100);
+    let listener = |said: Said<'_>| {
+        if matches!(said, Said::ScriptRan) {
+            sender.send(()).unwrap();
+        }
+    };
+    let options = options(directory.path());
+    let built = build_told(directory.path(), &toolchain, &options, false, &listener).unwrap();
+    assert_eq!(receiver.try_iter().count(), 1);
+    let mut names: Vec<_> = built
+        .inputs
+        .iter()
+        .filter_map(|input| input.file_name())
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, ["build.rs", "lib.rs", "words.txt"]);
 }
 
 #[test]

@@ -45,13 +45,21 @@ impl Machine {
     /// Runs it, for one target, so that whatever else the real machine has
     /// makes no difference.
     fn setup(&self, target: &str) -> Output {
+        self.setup_into(target, Stdio::piped())
+    }
+
+    /// The same, with another standard output.
+    fn setup_into(&self, target: &str, stdout: Stdio) -> Output {
         Command::new(env!("CARGO_BIN_EXE_openline-build"))
             .arg("setup")
             .env("OPENLINE_WASM_TARGET", target)
             .env("PATH", self.path("bin"))
             .env_remove("RUSTUP_TOOLCHAIN")
             .stdin(Stdio::null())
-            .output()
+            .stdout(stdout)
+            .stderr(Stdio::piped())
+            .spawn()
+            .and_then(std::process::Child::wait_with_output)
             .unwrap()
     }
 }
@@ -83,6 +91,14 @@ fn a_target_is_added_with_rustup() {
     let second = machine.setup("wasm32-wasip2");
     assert!(second.status.success());
     assert_eq!(text(&second.stderr), "", "there is nothing left to do");
+
+    if cfg!(target_os = "linux") {
+        let full = fs::OpenOptions::new().write(true).open("/dev/full");
+        let third = machine.setup_into("wasm32-wasip2", full.unwrap().into());
+        assert_eq!(third.status.code(), Some(1));
+        let said = text(&third.stderr);
+        assert!(said.contains("cannot write to standard output"), "{said}");
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use openline_core::limits::{CORE_INSTANCES_MAX, MEMORIES_MAX, TABLES_MAX};
 use parking_lot::Mutex;
+use rustix::io::Errno;
 use wasmtime::component::Linker;
 use wasmtime::{Config, Engine, PoolingAllocationConfig, WasmBacktraceDetails};
 
@@ -142,16 +143,34 @@ pub(crate) fn for_compiling(kind: EngineKind, source_lines: bool) -> wasmtime::R
     Engine::new(&settings(kind, source_lines))
 }
 
+/// Why compiled code is not there to be run: by the component, or by what
+/// surrounds the host.
+pub(crate) fn unloaded(error: &wasmtime::Error) -> LoadError {
+    let text = words::cause(error);
+    // No file is opened for it: all that the system can forbid is to execute.
+    if is_of(error, &[Errno::ACCESS, Errno::PERM]) {
+        // Also where whoever meets it next does not look.
+        tracing::error!(error = text, "the host may not make memory executable");
+        LoadError::NotExecutable(text)
+    } else {
+        LoadError::Compile(text)
+    }
+}
+
 /// Whether it was memory, or address space, that was not there.
 pub(crate) fn lacks_memory(error: &wasmtime::Error) -> bool {
-    let lacks = |cause: &(dyn std::error::Error + 'static)| {
+    let lacks = |cause: &(dyn std::error::Error + 'static)| cause.is::<wasmtime::OutOfMemory>();
+    error.chain().any(lacks) || is_of(error, &[Errno::NOMEM])
+}
+
+/// Whether the system has said one of these.
+fn is_of(error: &wasmtime::Error, numbers: &[Errno]) -> bool {
+    error.chain().any(|cause| {
         let system = cause.downcast_ref::<std::io::Error>();
-        let system = system.and_then(std::io::Error::raw_os_error);
-        cause.is::<wasmtime::OutOfMemory>()
-            || cause.downcast_ref::<rustix::io::Errno>() == Some(&rustix::io::Errno::NOMEM)
-            || system == Some(rustix::io::Errno::NOMEM.raw_os_error())
-    };
-    error.chain().any(lacks)
+        let system = system.and_then(Errno::from_io_error);
+        let number = cause.downcast_ref::<Errno>().copied().or(system);
+        number.is_some_and(|number| numbers.contains(&number))
+    })
 }
 
 /// The pools: `capacity` hands out places so that they are never exhausted by

@@ -74,6 +74,9 @@ pub enum LoadError {
     /// There is no address space for an engine.
     #[error("the host gets no address space for instances: {0}")]
     AddressSpace(String),
+    /// The system forbids the host to make memory executable.
+    #[error("the host may not make memory executable: {0}")]
+    NotExecutable(String),
     /// The host could not do its part.
     #[error("the host cannot prepare the component: {0}")]
     Host(String),
@@ -109,6 +112,9 @@ impl LoadError {
             Self::Start(_) => "look for code that runs before the first call, and at memory_bytes",
             Self::AddressSpace(_) => {
                 "lift the limit on the host's address space (`ulimit -v`, systemd's `LimitAS`, `vm.overcommit_memory = 2`), or lower `instances`: each reserves 16 GiB of addresses, which take no memory"
+            }
+            Self::NotExecutable(_) => {
+                "the host writes the code that it runs: allow that with `MemoryDenyWriteExecute=no` in its systemd unit, with SELinux's `execmem`, or in whatever else hardens it"
             }
             Self::Host(_) => {
                 "this is about the host, not about the component: mend what the message names and try again"

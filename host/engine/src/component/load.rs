@@ -12,13 +12,19 @@ use openline_core::component::Component;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::Component as Compiled;
 
-use super::cache::Cache;
+use super::cache::{Cache, CacheError};
 use super::compiler::{self, Compiler, Task};
-use super::engines::{EngineKind, EngineOptions, Engines, Link, Prepared};
+use super::engines::{self, EngineKind, EngineOptions, Engines, Link, Prepared};
 use super::error::LoadError;
 use super::inspect::{Contract, inspect};
 use super::loaded::Loaded;
 use super::words;
+use crate::contract::exports::HandlerKind;
+
+/// A component with a core module in it, which has one function that does
+/// nothing.
+const PROOF: &[u8] = b"\0asm\x0d\0\x01\0\x01\x18\
+    \0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x04\x01\x02\0\x0b";
 
 /// What an operator decides about loading.
 #[derive(Debug)]
@@ -131,6 +137,19 @@ impl<T: Send + 'static> Loader<T> {
         }
     }
 
+    /// Whether compiled code may run here at all, for a host that has nothing to
+    /// load yet: otherwise the first deploy would meet it. Compiles a few
+    /// instructions, which takes milliseconds.
+    pub(crate) fn prove(&self) -> Result<(), LoadError> {
+        let kind = EngineKind {
+            handler: HandlerKind::Plain,
+            metered: false,
+        };
+        let engine = engines::for_compiling(kind, self.options.source_lines);
+        let proven = engine.and_then(|engine| Compiled::from_binary(&engine, PROOF));
+        proven.map(drop).map_err(|error| engines::unloaded(&error))
+    }
+
     fn measure(&self, component: &Component) -> Result<(), LoadError> {
         let (bytes, most) = (component.bytes().len(), self.options.component_bytes);
         if bytes > most {
@@ -179,7 +198,7 @@ impl<T: Send + 'static> Loader<T> {
                 Some(artifact) => compiler::load(engine, artifact),
                 None => Compiled::from_binary(engine, component.bytes()),
             };
-            let compiled = compiled.map_err(|error| LoadError::Compile(words::cause(&error)))?;
+            let compiled = compiled.map_err(|error| engines::unloaded(&error))?;
             loader.keep(&prepared, &component, &compiled, artifact);
             loader.link(&contract, kind, &prepared, &compiled)
         });
@@ -233,7 +252,8 @@ impl<T: Send + 'static> Loader<T> {
         let artifact = match artifact {
             Some(artifact) => Ok(artifact),
             None => compiled.serialize().map_err(std::io::Error::other),
-        };
+        }
+        .map_err(CacheError::from);
         let digest = component.digest();
         let store = |artifact: Vec<u8>| cache.store(&prepared.engine, digest.as_bytes(), &artifact);
         if let Err(error) = artifact.and_then(store) {

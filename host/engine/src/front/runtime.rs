@@ -180,6 +180,16 @@ impl Runtime {
         });
     }
 
+    /// Whether compiled code may run here at all: for a host that has nothing to
+    /// load yet.
+    ///
+    /// # Errors
+    ///
+    /// The system forbids it.
+    pub fn prove(&self) -> Result<(), LoadError> {
+        self.loader.prove()
+    }
+
     /// What all versions of a function will have in common. Another one each
     /// time: who asks sees to it that a function has one.
     pub fn commons(&self, name: &FunctionName, store: &Store) -> Arc<Commons> {

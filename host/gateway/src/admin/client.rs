@@ -24,6 +24,8 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::net::TcpStream;
 
+use super::early::AnsweredEarly;
+
 /// How long to wait for a TCP connection: longer than the worst of networks
 /// needs, shorter than a person waits.
 pub const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -230,7 +232,7 @@ impl Client {
     ) -> Result<Reply, ClientError> {
         let broken = |cause: String| ClientError::Broken(self.url.clone(), cause);
         let request = self.request(ask, Box::new(sent))?;
-        let opened = http1::handshake(TokioIo::new(stream)).await;
+        let opened = http1::handshake(TokioIo::new(AnsweredEarly::new(stream))).await;
         let (mut sender, connection) = opened.map_err(|error| broken(error.to_string()))?;
         let asking = async {
             let answer = sender.send_request(request).await;

@@ -18,6 +18,7 @@ mod body;
 pub mod client;
 mod config;
 mod connections;
+mod early;
 mod functions;
 mod host;
 mod problem;
@@ -44,10 +45,10 @@ pub use routes::endpoints;
 pub const OPENAPI: &str = include_str!("openapi.json");
 
 /// TCP connections at once: a few people with a browser, which opens six each,
-/// and a few programs. Further ones wait in the kernel's backlog.
+/// and a few programs. Fewer where the process may have few files.
 pub const CONNECTIONS_MAX: usize = 64;
 /// TCP connections that no request to the workers may hold: they are for
-/// probes, which are to be answered while the workers hang.
+/// probes, which are to be answered while the workers hang. Of fewer a quarter.
 pub const PROBES_KEPT: usize = 8;
 /// Components that are in memory at once, each up to the host's
 /// `component_bytes`, from the first byte until they are deployed; and as many
@@ -125,6 +126,7 @@ impl Admin {
         let admin = listener.local_addr()?;
         let gateway = deployer.gateway();
         check(admin, gateway.table().config.admin_token.as_deref())?;
+        let places = crate::listen::places(CONNECTIONS_MAX);
         let context = Context {
             workers: Handle::current(),
             gateway: Arc::clone(gateway),
@@ -133,7 +135,7 @@ impl Admin {
             listen: options.listen,
             admin,
             started: now(),
-            working: Semaphore::new(CONNECTIONS_MAX - PROBES_KEPT),
+            working: Semaphore::new(places - PROBES_KEPT.min(places / 4)),
             components: Semaphore::new(LARGE_BODIES_MAX),
             messages: Semaphore::new(LARGE_BODIES_MAX),
         };

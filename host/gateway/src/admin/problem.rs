@@ -142,7 +142,9 @@ fn load(error: &LoadError) -> (u16, &'static str) {
         LoadError::TooBig { .. } => (413, "component_bytes"),
         LoadError::CompileTimeout(_) => (422, "compile_timeout"),
         LoadError::CompileMemory(_) => (422, "compile_memory_bytes"),
-        LoadError::Host(_) | LoadError::AddressSpace(_) => (503, "host"),
+        LoadError::Host(_) | LoadError::AddressSpace(_) | LoadError::NotExecutable(_) => {
+            (503, "host")
+        }
         LoadError::NotWasm
         | LoadError::CoreModule
         | LoadError::Damaged(_)

@@ -22,7 +22,7 @@ use super::routes::{self, Operation};
 use super::{CONNECTIONS_MAX, Context, aliases, config, connections, functions, host};
 use crate::requests::Requests;
 use crate::rescue::Answer;
-use crate::{http as transport, page};
+use crate::{http as transport, listen, page};
 
 /// How long to wait after a failed accept. The usual cause is a lack of file
 /// descriptors, which other connections' ends cure; nobody is in a hurry here.
@@ -43,7 +43,7 @@ pub(super) type Answered = Result<Answer, Problem>;
 
 /// Accepts until it is dropped.
 pub(super) async fn accept(listener: TcpListener, context: Arc<Context>) {
-    let requests = Requests::new(CONNECTIONS_MAX);
+    let requests = Requests::new(listen::places(CONNECTIONS_MAX));
     loop {
         match listener.accept().await {
             Ok((stream, peer)) => {

@@ -31,6 +31,7 @@ use openline_core::limits::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX};
 use openline_core::message::Message;
 use openline_engine::binding::{Binding, Outcome};
 use tokio::time::{Instant, Sleep};
+use tokio_tungstenite::tungstenite::Error;
 
 use frames::Received;
 use meter::Meter;
@@ -373,11 +374,12 @@ impl<S: Socket> Actor<S> {
     }
 
     fn poll_write_all(&mut self, cx: &mut Context<'_>, written: &mut usize) -> Option<CloseReason> {
+        let leaving = self.leaving.as_ref();
         let mut stream = Pin::new(self.wire.wake(cx));
         loop {
             match stream.as_mut().poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Some(frames::reason_of(&error)),
+                Poll::Ready(Err(error)) => return Some(unwritten(leaving, &error)),
                 Poll::Pending => return None,
             }
             match self.connection.next() {
@@ -393,7 +395,7 @@ impl<S: Socket> Actor<S> {
                         }
                     }
                     if let Err(error) = stream.as_mut().start_send(frames::outgoing(item)) {
-                        return Some(frames::reason_of(&error));
+                        return Some(unwritten(leaving, &error));
                     }
                 }
                 Next::End(reason) => return Some(reason),
@@ -409,7 +411,7 @@ impl<S: Socket> Actor<S> {
                         cx.waker().wake_by_ref();
                     }
                 }
-                Poll::Ready(Err(error)) => return Some(frames::reason_of(&error)),
+                Poll::Ready(Err(error)) => return Some(unwritten(leaving, &error)),
                 Poll::Pending => {}
             }
         }
@@ -455,6 +457,16 @@ fn is_violation(reason: &CloseReason) -> bool {
             | CloseReason::MessageTooBig
             | CloseReason::Fragments
     )
+}
+
+/// Why a connection ends that cannot be written to: by the violation that it
+/// leaves for, if there was one. The library writes no more after some, and
+/// says so with an error.
+fn unwritten(leaving: Option<&CloseReason>, error: &Error) -> CloseReason {
+    match leaving {
+        Some(reason) if is_violation(reason) => reason.clone(),
+        _ => frames::reason_of(error),
+    }
 }
 
 /// How far reading came.

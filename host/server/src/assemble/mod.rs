@@ -160,6 +160,12 @@ pub(crate) fn runtime(config: &Config, source_lines: bool) -> anyhow::Result<Arc
     Ok(Arc::new(Runtime::new(options)?))
 }
 
+/// Fails where no function could run, whatever it is.
+pub(crate) fn prove(runtime: &Runtime) -> anyhow::Result<()> {
+    let failed = |error: LoadError| ConfigFault(format!("{error}\n  hint: {}", error.hint()));
+    Ok(runtime.prove().map_err(failed)?)
+}
+
 /// This program compiles in a process of its own, also what its user trusts.
 pub(crate) fn compiler() -> Compiler {
     Compiler::this_program().unwrap_or_else(|error| {

@@ -120,6 +120,7 @@ mod tests {
             name: "echo".to_owned(),
             path: "target/openline/echo.wasm".into(),
             bytes: b"component".to_vec(),
+            inputs: Vec::new(),
         }
     }
 

@@ -6,7 +6,7 @@
 
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use openline_build::{
     BuildError, Built, Diagnostic, Options, Profile, Said, Sources, Toolchain, build_told,
@@ -16,6 +16,7 @@ use openline_gateway::development::Problem;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
+use super::inputs;
 use crate::assemble::development::BuiltPaths;
 use crate::telemetry::pass_on;
 
@@ -41,12 +42,15 @@ pub(crate) struct Outcome {
     /// Errors first to last, with the warnings between them.
     pub(crate) problems: Vec<Problem>,
     pub(crate) took: Duration,
+    /// When the last build script had run, by the clock of files.
+    pub(crate) scripts_ran: Option<SystemTime>,
 }
 
 #[derive(Debug, Default)]
 struct Heard {
     problems: Vec<Problem>,
     progress: Vec<u8>,
+    scripts_ran: Option<SystemTime>,
 }
 
 impl Crate {
@@ -88,6 +92,7 @@ impl Crate {
             built,
             problems: heard.problems,
             took: began.elapsed(),
+            scripts_ran: heard.scripts_ran,
         }
     }
 }
@@ -106,6 +111,7 @@ impl Heard {
                     self.problems.push(problem(diagnostic));
                 }
             }
+            Said::ScriptRan => self.scripts_ran = Some(inputs::now()),
             Said::Progress(bytes) => {
                 pass_on(bytes);
                 self.progress.extend_from_slice(bytes);

@@ -2,10 +2,12 @@
 //! what changes, and lets open connections go on with the new code.
 //!
 //! The host itself is that of `serve`; it is asked to reload over a channel,
-//! and does so as upon SIGHUP. One build at a time: what changes meanwhile is
-//! built after it.
+//! and does so as upon SIGHUP. One build at a time: what is saved meanwhile is
+//! built after it. `inputs` decides which changes a build is due for.
 
 pub(crate) mod build;
+mod ignored;
+mod inputs;
 mod links;
 pub(crate) mod project;
 pub(crate) mod watch;
@@ -19,6 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
 use self::build::{Outcome, of_text};
+use self::inputs::{Inputs, Verdict};
 use self::project::Project;
 use self::watch::{Changes, Watcher};
 use crate::assemble::Source;
@@ -50,6 +53,7 @@ pub(crate) async fn run(
         project,
         development: Arc::clone(&development),
         watcher,
+        inputs: Inputs::new(),
         reloads,
         waiting: Vec::new(),
     };
@@ -72,6 +76,7 @@ struct Developer {
     project: Project,
     development: Arc<Development>,
     watcher: Watcher,
+    inputs: Inputs,
     reloads: mpsc::Sender<Reload>,
     /// Functions without a component, as last told.
     waiting: Vec<String>,
@@ -93,15 +98,23 @@ impl Developer {
     }
 
     async fn react(&mut self, changes: Changes) {
+        let served = changes.served.clone();
+        let Verdict { due, repeated } = self.judge(changes).await;
+        for path in repeated {
+            tell(&format!(
+                "{} changes with each build: it starts none until something else changes it",
+                self.shown(&path)
+            ));
+        }
+        let Some(path) = due.as_deref().or(served.as_deref()) else {
+            return;
+        };
         let project = self.project.clone();
         if let Err(error) = self.watcher.watch(move || project.plan()).await {
             complain(&error.context("changes of files may be missed from now on"));
         }
-        let Some(path) = changes.source.as_deref().or(changes.served.as_deref()) else {
-            return;
-        };
         let path = self.shown(path);
-        let outcome = match &changes.source {
+        let outcome = match &due {
             Some(_) => {
                 tell(&format!("{path} has changed: building"));
                 self.build().await
@@ -116,15 +129,47 @@ impl Developer {
         }
     }
 
+    /// Decides whether a build is due. Reads what has changed.
+    async fn judge(&mut self, changes: Changes) -> Verdict {
+        let judged = self.with_inputs(move |inputs| inputs.judge(&changes)).await;
+        judged.unwrap_or_default()
+    }
+
     /// Builds the crate, if there is one.
     async fn build(&mut self) -> Option<Outcome> {
         let package = self.project.package.clone()?;
+        let packages = self.watcher.packages();
         self.development.building();
         self.watcher.building(true);
-        let building = tokio::task::spawn_blocking(move || package.build()).await;
+        let building = self.with_inputs(move |inputs| {
+            inputs.begin(&packages);
+            let outcome = package.build();
+            let built = outcome.built.as_ref();
+            let made_of = built.map(|built| built.inputs.as_slice());
+            inputs.end(made_of.ok(), outcome.scripts_ran);
+            outcome
+        });
+        let outcome = building.await;
         self.watcher.building(false);
-        match building {
-            Ok(outcome) => Some(outcome),
+        outcome
+    }
+
+    /// Does something with what is known of inputs, on a thread that serves
+    /// nobody. None if it panics; nothing is known of inputs then.
+    async fn with_inputs<T: Send + 'static>(
+        &mut self,
+        work: impl FnOnce(&mut Inputs) -> T + Send + 'static,
+    ) -> Option<T> {
+        let mut inputs = std::mem::replace(&mut self.inputs, Inputs::new());
+        let working = tokio::task::spawn_blocking(move || {
+            let done = work(&mut inputs);
+            (inputs, done)
+        });
+        match working.await {
+            Ok((inputs, done)) => {
+                self.inputs = inputs;
+                Some(done)
+            }
             Err(panic) => {
                 complain(&anyhow::Error::new(panic).context("the build came to no end"));
                 None
@@ -139,6 +184,7 @@ impl Developer {
                 built: Err(reason),
                 problems,
                 took,
+                ..
             }) => {
                 let errors = problems.iter().filter(|one| one.level == "error").count();
                 self.development.failed(problems);

@@ -1,10 +1,14 @@
-//! Notices that someone saves a file: sources, which mean a build, and the
-//! configuration and components, which mean a reload.
+//! Notices that someone saves a file: sources, of which [`Inputs`] decides
+//! whether a build is due, and the configuration and components, which mean a
+//! reload.
 //!
 //! Folders are watched, not files: editors write beside a file and rename over
 //! it. Where a link leads is watched as well, within bounds: see `links`. What
-//! comes in a burst is one change. Bounded: whatever comes, two paths are kept. The system tells of changes; where it has no more watches to give
-//! away, files are looked at every second instead.
+//! comes in a burst is one change. Bounded: [`PATHS_MAX`] paths are kept. The
+//! system tells of changes; where it has no more watches to give away, files
+//! are looked at every second instead.
+//!
+//! [`Inputs`]: super::inputs::Inputs
 
 use std::collections::BTreeSet;
 use std::io::ErrorKind as IoErrorKind;
@@ -30,6 +34,9 @@ use crate::telemetry::tell;
 const QUIET: Duration = Duration::from_millis(100);
 /// A burst is not waited for longer than this.
 const BURST_MAX: Duration = Duration::from_secs(2);
+/// Files of a burst that are told apart: more than a person changes at once.
+/// What is more is found by its content.
+pub(super) const PATHS_MAX: usize = 1000;
 /// How often files are looked at where the system does not tell.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -47,12 +54,16 @@ pub(crate) struct Plan {
     pub(crate) linked: Linked,
 }
 
-/// What has changed: one path of each kind is enough to name.
+/// What has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
-    /// A build is due.
-    pub(crate) source: Option<PathBuf>,
-    /// A reload is due.
+    /// In packages, and where links in them lead.
+    pub(crate) sources: BTreeSet<PathBuf>,
+    /// The same, noticed while cargo was at work.
+    pub(crate) during: BTreeSet<PathBuf>,
+    /// Other sources may have changed as well.
+    pub(crate) lost: bool,
+    /// A reload is due; one path is enough to name.
     pub(crate) served: Option<PathBuf>,
 }
 
@@ -119,6 +130,11 @@ impl Watcher {
     /// Whether cargo is at work, which writes `Cargo.lock` itself.
     pub(crate) fn building(&self, building: bool) {
         self.seen.building.store(building, Ordering::Relaxed);
+    }
+
+    /// The folders of packages that are watched, without symbolic links.
+    pub(crate) fn packages(&self) -> Vec<PathBuf> {
+        self.seen.plan.lock().packages.clone()
     }
 
     /// Waits until something has changed, and it has been quiet for a moment.
@@ -219,10 +235,8 @@ impl Seen {
     /// Some changes were not told: anything may have changed.
     fn lost(&self, reason: &str) {
         tracing::debug!(reason, "changes of files may have been missed");
-        let packages = self.plan.lock().packages.clone();
-        for folder in packages {
-            self.note(&folder.join("Cargo.toml"));
-        }
+        self.changes.lock().lost = true;
+        self.something.notify_one();
     }
 
     fn note(&self, path: &Path) {
@@ -232,18 +246,17 @@ impl Seen {
             plan.files.iter().any(|file| file == path),
         );
         drop(plan);
-        let is_lock = path.ends_with("Cargo.lock") && self.building.load(Ordering::Relaxed);
+        let building = self.building.load(Ordering::Relaxed);
         let mut changes = self.changes.lock();
-        let kept = if is_served {
-            &mut changes.served
-        } else if is_source && !is_lock {
-            &mut changes.source
+        if is_served {
+            // Rather than a file that was only there for a moment.
+            if changes.served.as_ref().is_none_or(|kept| !kept.exists()) {
+                changes.served = Some(path.to_owned());
+            }
+        } else if is_source && !(building && path.ends_with("Cargo.lock")) {
+            changes.add(path, building);
         } else {
             return;
-        };
-        // Rather than a file that was only there for a moment.
-        if kept.as_ref().is_none_or(|kept| !kept.exists()) {
-            *kept = Some(path.to_owned());
         }
         drop(changes);
         self.something.notify_one();
@@ -254,6 +267,23 @@ impl Seen {
         let latest = Instant::now() + BURST_MAX;
         while Instant::now() < latest && timeout(QUIET, self.something.notified()).await.is_ok() {}
         std::mem::take(&mut *self.changes.lock())
+    }
+}
+
+// === impl Changes ===
+
+impl Changes {
+    fn add(&mut self, path: &Path, building: bool) {
+        let kept = if building {
+            &mut self.during
+        } else {
+            &mut self.sources
+        };
+        if kept.len() < PATHS_MAX || kept.contains(path) {
+            kept.insert(path.to_owned());
+        } else {
+            self.lost = true;
+        }
     }
 }
 

@@ -81,8 +81,8 @@ impl Package {
     /// A change of this source, and nothing else, is noticed.
     async fn source(&self, name: &str) {
         let expected = Changes {
-            source: Some(real(&self.path(name))),
-            served: None,
+            sources: [real(&self.path(name))].into(),
+            ..Changes::default()
         };
         assert_eq!(self.changes().await, expected);
     }
@@ -141,7 +141,11 @@ async fn what_is_no_source_is_passed_over() {
     fs::read(package.path("src/lib.rs")).unwrap();
     // Told in order: what came before would be named.
     package.write("src/last.rs", "");
-    package.source("src/last.rs").await;
+    let expected = Changes {
+        during: [real(&package.path("src/last.rs"))].into(),
+        ..Changes::default()
+    };
+    assert_eq!(package.changes().await, expected);
     package.watcher.building(false);
     package.write("Cargo.lock", "# updated");
     package.source("Cargo.lock").await;
@@ -152,8 +156,8 @@ async fn the_configuration_is_served_and_no_source() {
     let package = Package::new().await;
     package.write("openline.toml", "");
     let expected = Changes {
-        source: None,
         served: Some(real(&package.path("openline.toml"))),
+        ..Changes::default()
     };
     assert_eq!(package.changes().await, expected);
 }
@@ -166,7 +170,7 @@ async fn a_burst_is_one_change() {
         package.write("openline.toml", &number.to_string());
     }
     let changes = package.changes().await;
-    assert!(changes.source.is_some() && changes.served.is_some());
+    assert!(!changes.sources.is_empty() && changes.served.is_some());
     let more = timeout(QUIET, package.watcher.changed()).await;
     assert!(more.is_err(), "{more:?}");
 }
@@ -179,7 +183,23 @@ async fn files_are_looked_at_where_the_system_does_not_tell() {
     let backend = polling(&seen, &error).unwrap();
     let package = Package::with(Watcher::with(backend, seen)).await;
     package.write("src/lib.rs", "// longer than before");
-    assert!(package.changes().await.source.is_some());
+    assert!(!package.changes().await.sources.is_empty());
+}
+
+#[test]
+fn as_many_paths_as_are_told_apart_and_more() {
+    let mut changes = Changes::default();
+    for number in 0..PATHS_MAX {
+        changes.add(Path::new(&number.to_string()), false);
+    }
+    changes.add(Path::new("0"), false);
+    assert!(!changes.lost);
+    assert_eq!(changes.sources.len(), PATHS_MAX);
+    changes.add(Path::new("another"), true);
+    assert!(!changes.lost);
+    changes.add(Path::new("another"), false);
+    assert!(changes.lost);
+    assert_eq!(changes.sources.len(), PATHS_MAX);
 }
 
 #[cfg(unix)]
@@ -208,7 +228,7 @@ async fn what_links_lead_to_is_watched() {
     .await;
     // Written until it is what was noticed: what came before may be told late.
     let source = async |package: &Package, name: &str| {
-        while package.changes_after(&there(name)).await.source != Some(there(name)) {}
+        while !(package.changes_after(&there(name)).await.sources).contains(&there(name)) {}
     };
     for name in ["word.rs", "more/mod.rs", "more/deep/new.rs", "manifest"] {
         source(&package, name).await;

@@ -5,7 +5,7 @@
 //! setting never reads it. A file holds the digest of its content first, so
 //! that a torn or damaged one is compiled again. It is native code that the
 //! host will run, so nobody but the host's user may be able to write it:
-//! `trust` looks at the folder, all folders above it and each file.
+//! `trust` looks at the folder, all folders above it and each file, each time.
 //!
 //! Bounded by `cache_bytes` and [`FILES_MAX`]: past either, the files that were
 //! not read for the longest time go.
@@ -70,11 +70,8 @@ pub(crate) enum CacheError {
 impl Cache {
     /// Makes the folder if it is not there.
     pub(crate) fn open(folder: &Path, bytes_max: usize) -> Result<Self, CacheError> {
-        let mut builder = fs::DirBuilder::new();
-        builder.recursive(true).mode(0o700);
-        builder.create(folder)?;
         Ok(Self {
-            folder: trust::folder(folder)?,
+            folder: Self::make(folder)?,
             bytes_max: u64::try_from(bytes_max).unwrap_or(u64::MAX),
         })
     }
@@ -83,7 +80,7 @@ impl Cache {
     /// else's.
     pub(crate) fn load(&self, engine: &Engine, digest: &[u8]) -> Option<Component> {
         let path = self.path(engine, digest);
-        let content = match self.read(&path) {
+        let content = match self.look().and_then(|()| self.read(&path)) {
             Ok(content) => content,
             Err(CacheError::Io(_)) => return None,
             Err(CacheError::Untrusted(error)) => {
@@ -123,8 +120,47 @@ impl Cache {
         Ok(content)
     }
 
-    /// Keeps a compiled component: whole or not at all.
-    pub(crate) fn store(&self, engine: &Engine, digest: &[u8], artifact: &[u8]) -> io::Result<()> {
+    /// Keeps a compiled component: whole or not at all. Makes the folder again
+    /// if it was removed meanwhile, as programs that clean up do.
+    pub(crate) fn store(
+        &self,
+        engine: &Engine,
+        digest: &[u8],
+        artifact: &[u8],
+    ) -> Result<(), CacheError> {
+        match self.look() {
+            Err(CacheError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
+                let folder = self.folder.display();
+                tracing::warn!(%folder, "the compile cache was removed; it is made again");
+                Self::make(&self.folder)?;
+                self.look()
+            }
+            looked => looked,
+        }?;
+        Ok(self.try_store(engine, digest, artifact)?)
+    }
+
+    /// Whether the folder is still the one that was opened, or another one that
+    /// is as good: whoever has removed it may have let others make it.
+    fn look(&self) -> Result<(), CacheError> {
+        let now = trust::folder(&self.folder)?;
+        if now == self.folder {
+            Ok(())
+        } else {
+            Err(Untrusted::Moved(now).into())
+        }
+    }
+
+    /// Makes a folder, or finds it, and answers its path without symbolic
+    /// links.
+    fn make(folder: &Path) -> Result<PathBuf, CacheError> {
+        let mut builder = fs::DirBuilder::new();
+        builder.recursive(true).mode(0o700);
+        builder.create(folder)?;
+        trust::folder(folder)
+    }
+
+    fn try_store(&self, engine: &Engine, digest: &[u8], artifact: &[u8]) -> io::Result<()> {
         let size = u64::try_from(artifact.len() + DIGEST_BYTES).unwrap_or(u64::MAX);
         if size > self.bytes_max {
             return Err(io::Error::other("it is larger than `cache_bytes`"));

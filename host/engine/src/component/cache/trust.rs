@@ -29,6 +29,8 @@ pub(crate) enum Untrusted {
     Writable(PathBuf),
     #[error("{} is not a regular file", .0.display())]
     NotFile(PathBuf),
+    #[error("the compile cache's folder now leads to {}; start the host again to use it", .0.display())]
+    Moved(PathBuf),
 }
 
 /// Checks a folder and all that lead to it, and answers its path without

@@ -1,0 +1,308 @@
+//! Which changes of files a build is due for: those that could make another
+//! component. A log in the crate's folder, a file that git ignores, and what
+//! the build itself writes are none.
+//!
+//! What is an input is known from the last build that succeeded, as cargo says
+//! it. Until there is one, and after a build that failed, anything may be what
+//! was missing. Contents are compared with those at the beginning of the last
+//! build: what was saved while it ran is built after it, however late the
+//! system tells of it. Bounded: a file that each build changes starts no more
+//! than [`REPEATS_MAX`] of them.
+
+use std::collections::{BTreeSet, HashMap};
+use std::fs::File;
+use std::hash::{DefaultHasher, Hasher};
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use super::ignored::Ignored;
+use super::links::hops;
+use super::watch::Changes;
+
+/// How many builds in a row a file starts that may have been written by the
+/// build before. A generator that writes the same for the same sources is done
+/// after one.
+const REPEATS_MAX: u32 = 3;
+/// What is read at once of a file.
+const PIECE_BYTES: usize = 64 * 1024;
+
+/// What cargo reads of a package by name.
+const MANIFESTS: [&str; 5] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "build.rs",
+    "rust-toolchain",
+    "rust-toolchain.toml",
+];
+
+/// A digest of a file's content; none of a file that cannot be read.
+type Content = Option<u64>;
+
+/// See the module.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Inputs {
+    /// The folders of packages, without symbolic links.
+    packages: Vec<PathBuf>,
+    /// Of the last build that succeeded; empty when there was none.
+    names: BTreeSet<PathBuf>,
+    /// Contents at the beginning of the last build.
+    before: HashMap<PathBuf, Content>,
+    /// The last build made something.
+    succeeded: bool,
+    /// When the last build script of the last build had run.
+    scripts_ran: Option<SystemTime>,
+    /// When the last build had ended.
+    ended: Option<SystemTime>,
+    /// A build has ended, and what changed while it ran was not judged yet.
+    unjudged: bool,
+    /// What the last builds may have written.
+    repeats: HashMap<PathBuf, Repeat>,
+    /// Where our own output goes: device and number of each file.
+    outputs: Vec<(u64, u64)>,
+}
+
+/// A file that changes while builds run.
+#[derive(Clone, Copy, Debug)]
+struct Repeat {
+    /// In how many of the last builds, without a gap.
+    builds: u32,
+    /// As the last one left it.
+    content: Content,
+}
+
+/// What is to be done about changes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Verdict {
+    /// A build is due, for this file among others.
+    pub(super) due: Option<PathBuf>,
+    /// Files that start no more builds until something else changes them.
+    pub(super) repeated: Vec<PathBuf>,
+}
+
+impl Inputs {
+    /// Nothing is known yet but where our own output goes.
+    pub(super) fn new() -> Self {
+        let (output, error) = (io::stdout(), io::stderr());
+        let outputs = [output.as_fd(), error.as_fd()].map(|fd| {
+            let file = File::from(fd.try_clone_to_owned().ok()?);
+            let metadata = file.metadata().ok()?;
+            metadata.is_file().then(|| (metadata.dev(), metadata.ino()))
+        });
+        Self {
+            outputs: outputs.into_iter().flatten().collect(),
+            ..Self::default()
+        }
+    }
+
+    /// A build begins, of these packages. Reads all inputs.
+    pub(super) fn begin(&mut self, packages: &[PathBuf]) {
+        let real = |folder: &PathBuf| folder.canonicalize().unwrap_or_else(|_| folder.clone());
+        self.packages = packages.iter().map(real).collect();
+        let manifests = self.packages.iter().flat_map(|folder| {
+            let names = MANIFESTS.iter();
+            names.map(|name| folder.join(name))
+        });
+        let all = manifests.chain(self.names.iter().cloned());
+        self.before = all.map(|path| (path.clone(), content(&path))).collect();
+    }
+
+    /// The build has ended: with the inputs of what it made, or without having
+    /// made anything.
+    pub(super) fn end(&mut self, made_of: Option<&[PathBuf]>, scripts_ran: Option<SystemTime>) {
+        self.succeeded = made_of.is_some_and(|names| !names.is_empty());
+        if let Some(names) = made_of {
+            self.names = names.iter().flat_map(|name| hops(name)).collect();
+        }
+        self.scripts_ran = scripts_ran;
+        self.ended = Some(now());
+        self.unjudged = true;
+    }
+
+    /// Decides about changes.
+    pub(super) fn judge(&mut self, changes: &Changes) -> Verdict {
+        let packages = self.packages.clone();
+        let mut ignored = Ignored::new(&packages);
+        let mut verdict = Verdict::default();
+        let mut due = Vec::new();
+        // The system may tell of it late.
+        let (before, since): (Vec<_>, Vec<_>) = changes
+            .sources
+            .iter()
+            .partition(|path| self.is_of_build(path));
+        if std::mem::take(&mut self.unjudged) {
+            let mut repeats = HashMap::new();
+            for path in changes.during.iter().chain(before) {
+                if !self.is_due_after(path, &mut ignored) {
+                    continue;
+                }
+                let builds = self.repeats.get(path).map_or(0, |before| before.builds);
+                let builds = if self.may_be_made(path) {
+                    builds.saturating_add(1)
+                } else {
+                    0
+                };
+                match builds {
+                    REPEATS_MAX => verdict.repeated.push(path.clone()),
+                    ..REPEATS_MAX => due.push(path),
+                    _ => {}
+                }
+                let content = content(path);
+                repeats.insert(path.clone(), Repeat { builds, content });
+            }
+            self.repeats = repeats;
+        }
+        let since = since.into_iter();
+        due.extend(since.filter(|path| self.is_due(path, &mut ignored)));
+        if changes.lost {
+            let known = self.before.iter();
+            let changed = known.filter(|(path, before)| content(path) != **before);
+            due.extend(changed.map(|(path, _)| path));
+        }
+        // Rather one to name that was not only there for a moment.
+        let named = due.iter().find(|path| path.exists()).or(due.first());
+        verdict.due = named.map(|path| (*path).clone());
+        if changes.lost && !self.succeeded && verdict.due.is_none() {
+            verdict.due = packages.first().cloned();
+        }
+        verdict
+    }
+
+    /// Whether the last change of a file was before the end of a build that is
+    /// not judged yet.
+    fn is_of_build(&self, path: &Path) -> bool {
+        let (true, Some(ended), Ok(metadata)) = (self.unjudged, self.ended, path.metadata()) else {
+            return false;
+        };
+        let ended = ended.duration_since(SystemTime::UNIX_EPOCH);
+        let changed = (metadata.ctime(), metadata.ctime_nsec());
+        ended.is_ok_and(|ended| {
+            let seconds = i64::try_from(ended.as_secs()).unwrap_or(i64::MAX);
+            changed <= (seconds, ended.subsec_nanos().into())
+        })
+    }
+
+    /// Whether a build is due for a file that changed after the last one.
+    fn is_due(&self, path: &Path, ignored: &mut Ignored<'_>) -> bool {
+        if !self.may_matter(path, ignored) {
+            return false;
+        }
+        match self.repeats.get(path) {
+            Some(repeat) if repeat.builds >= REPEATS_MAX => {
+                self.is_read(path) && content(path) != repeat.content
+            }
+            // Saved again to try again.
+            _ => !self.succeeded || self.is_changed(path),
+        }
+    }
+
+    /// Whether a build is due for a file that changed while the last one ran.
+    fn is_due_after(&self, path: &Path, ignored: &mut Ignored<'_>) -> bool {
+        let was_read = self.is_read(path) || !self.succeeded;
+        was_read && self.may_matter(path, ignored) && self.is_changed(path)
+    }
+
+    /// Whether a file has another content than at the beginning of the build.
+    fn is_changed(&self, path: &Path) -> bool {
+        let before = self.before.get(path);
+        before.is_none_or(|before| content(path) != *before)
+    }
+
+    /// Whether a file that changed while a build ran may be written by it.
+    /// Sources are written by build scripts or by people.
+    fn may_be_made(&self, path: &Path) -> bool {
+        if !self.is_read(path) && !is_rust(path) {
+            return true;
+        }
+        let written = path.metadata().and_then(|metadata| metadata.modified());
+        match (written, self.scripts_ran) {
+            (Ok(written), Some(ran)) => written <= ran,
+            _ => false,
+        }
+    }
+
+    /// Whether cargo or the compiler reads a file, as far as is known.
+    fn is_read(&self, path: &Path) -> bool {
+        self.names.contains(path) || is_manifest(path)
+    }
+
+    /// Whether another content of a file could make another component.
+    fn may_matter(&self, path: &Path, ignored: &mut Ignored<'_>) -> bool {
+        if self.is_output(path) {
+            return false;
+        }
+        if self.names.contains(path) {
+            return true;
+        }
+        let is_log = path.extension().is_some_and(|it| it == "log");
+        if is_log || ignored.has(path) {
+            return false;
+        }
+        let anything = !self.succeeded || path.is_dir();
+        anything || is_manifest(path) || is_rust(path) || self.is_beside_inputs(path)
+    }
+
+    /// Whether there are inputs in a file's folder, or in one above it that is
+    /// not a package's own: a macro may read whole folders, and a folder that
+    /// has gone had inputs below it.
+    fn is_beside_inputs(&self, path: &Path) -> bool {
+        let holds_package = |folder: &&Path| {
+            self.packages
+                .iter()
+                .any(|package| package.starts_with(folder))
+        };
+        let mut folders = path.ancestors().take_while(|folder| !holds_package(folder));
+        folders.any(|folder| {
+            let mut below = self.names.range(folder.to_owned()..);
+            below.next().is_some_and(|name| name.starts_with(folder))
+        })
+    }
+
+    fn is_output(&self, path: &Path) -> bool {
+        let Ok(metadata) = path.metadata() else {
+            return false;
+        };
+        self.outputs.contains(&(metadata.dev(), metadata.ino()))
+    }
+}
+
+/// The time by the clock that files are dated with.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "compared with times of files; where the clock jumps, a build is missed or one too many"
+)]
+pub(super) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+fn is_manifest(path: &Path) -> bool {
+    let name = path.file_name();
+    MANIFESTS
+        .iter()
+        .any(|manifest| name == Some((*manifest).as_ref()))
+}
+
+fn is_rust(path: &Path) -> bool {
+    path.extension().is_some_and(|extension| extension == "rs")
+}
+
+fn content(path: &Path) -> Content {
+    // Reading a pipe would wait for its writer.
+    if !path.is_file() {
+        return None;
+    }
+    let mut file = File::open(path).ok()?;
+    let (mut hasher, mut piece) = (DefaultHasher::new(), vec![0; PIECE_BYTES]);
+    loop {
+        match file.read(&mut piece).ok()? {
+            0 => return Some(hasher.finish()),
+            read => hasher.write(&piece[..read]),
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "inputs_tests.rs"]
+mod tests;
