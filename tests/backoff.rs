@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use openline_control::DeployOptions;
 use openline_core::deployment::Migration;
 use openline_core::limits::Backoff;
 use openline_core::name::AliasName;
-use openline_gateway::deployer::DeployOptions;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Client, Host, HostBuilder, eventually};

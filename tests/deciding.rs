@@ -4,10 +4,10 @@
 use std::fs;
 
 use bytes::Bytes;
+use openline_control::{ChangeError, DeployOptions};
 use openline_core::deployment::Migration;
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
-use openline_gateway::deployer::{ChangeError, DeployOptions};
 use tokio::task::JoinHandle;
 
 use crate::harness::{Client, Host, eventually, within};

@@ -7,9 +7,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
+use openline_control::{ChangeError, DeployOptions};
 use openline_core::deployment::Migration;
 use openline_core::name::{AliasName, FunctionName};
-use openline_gateway::deployer::{ChangeError, DeployOptions};
 use tokio::time::Instant;
 
 use crate::harness::{Client, Host, HostBuilder, eventually, within};

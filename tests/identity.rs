@@ -4,11 +4,11 @@
 
 use std::fs;
 
+use openline_control::{ChangeError, Component, ConnectionQuery, DeployOptions};
 use openline_core::config::{Config, FunctionConfig};
 use openline_core::deployment::Migration;
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
-use openline_gateway::deployer::{ChangeError, Component, ConnectionQuery, DeployOptions};
 use openline_store::{Store, Usage};
 
 use crate::harness::{Client, Host, HostBuilder, eventually, within};

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use boon::{Compiler, Draft, SchemaIndex, Schemas};
-use openline_gateway::admin::{OPENAPI, endpoints};
+use openline_admin::{OPENAPI, endpoints};
 use serde_json::{Value, json};
 
 use super::{WASM, component};

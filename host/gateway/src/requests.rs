@@ -13,10 +13,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use openline_admission::ledger::network;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-
-use crate::ledger::network;
 
 /// See the module.
 #[derive(Debug)]

@@ -9,23 +9,27 @@ use bytes::Bytes;
 use http::header::{
     CONNECTION, HeaderName, HeaderValue, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_PROTOCOL, UPGRADE,
 };
+use http::request::Parts;
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
+use openline_admission::admit::{self, Places};
+use openline_admission::peer::Peer;
+use openline_admission::services::Service;
 use openline_channels::connection::{AttachError, Connection, Facts};
 use openline_channels::hub::SubscribeError;
-use openline_core::event::{Headers, Rejection};
+use openline_core::event::{Headers, Rejection, UpgradeRequest};
 use openline_core::limits::FunctionLimits;
 use openline_engine::alias::{Accepted, Alias};
 use openline_engine::binding::Binding;
 use tokio::net::TcpStream;
 
-use crate::admit::{Admission, Places};
 use crate::connection::Actor;
 use crate::gateway::{Gateway, Permit};
-use crate::handshake::Handshake;
-use crate::rescue::{Answer, Refusal};
+use crate::handshake::{self, Handshake};
+use crate::rescue::Refusal;
+use crate::reserved::Answer;
 
 /// Headers that a function may not set: those of the handshake, and those by
 /// which HTTP frames and routes a message (RFC 9110 section 7.6.1).
@@ -43,22 +47,75 @@ const FORBIDDEN: [&str; 11] = [
     "host",
 ];
 
+/// A request that may ask its function.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) service: Arc<Service>,
+    handshake: Handshake,
+    subprotocols: Vec<String>,
+    request: UpgradeRequest,
+    places: Places,
+    close_timeout: Duration,
+}
+
+/// Decides whether a request may ask its function: by its route and its limits,
+/// then by its handshake, then by who has how many connections, then by what it
+/// offers.
+pub(crate) async fn prepare(
+    gateway: &Gateway,
+    parts: &Parts,
+    peer: &Peer,
+) -> Result<Candidate, Refusal> {
+    let services = gateway.services();
+    let table = services.table();
+    let routed = admit::route(&table, parts)?;
+    if !handshake::is_wanted(&parts.headers) {
+        return Err(Refusal::UpgradeRequired);
+    }
+    let handshake = handshake::check(parts)?;
+    let places = admit::admit(services, &table, &routed, peer).await?;
+    let subprotocols = handshake::subprotocols(&parts.headers)?;
+    let headers = parts.headers.iter();
+    let request = UpgradeRequest {
+        method: parts.method.as_str().into(),
+        uri: parts
+            .uri
+            .path_and_query()
+            .map_or("/", |uri| uri.as_str())
+            .into(),
+        headers: headers
+            .map(|(name, value)| (name.as_str().into(), value.as_bytes().into()))
+            .collect(),
+        peer: peer.to_string(),
+        subprotocols: subprotocols.clone(),
+        route_params: routed.params,
+    };
+    Ok(Candidate {
+        service: routed.service,
+        handshake,
+        subprotocols,
+        request,
+        places,
+        close_timeout: table.config.close_timeout,
+    })
+}
+
 /// Asks the function and answers the request. `upgrade` is where hyper hands
 /// the stream over.
 pub(crate) async fn upgrade(
     gateway: &Arc<Gateway>,
-    admission: Admission,
+    candidate: Candidate,
     upgrade: OnUpgrade,
     permit: Arc<Permit>,
 ) -> Result<Answer, Refusal> {
-    let Admission {
+    let Candidate {
         service,
         handshake,
         subprotocols,
         request,
         places,
         close_timeout,
-    } = admission;
+    } = candidate;
     let alias = &service.alias;
     let split = alias.split();
     let limits = Arc::clone(&split.limits);
@@ -111,7 +168,7 @@ pub(crate) async fn upgrade(
             _ => Refusal::Answer("it has too many channels".into()),
         })?;
     }
-    if gateway.is_draining() {
+    if gateway.services().is_draining() {
         connection.drain();
     }
     binding.catch_up();
@@ -161,7 +218,7 @@ async fn hold<B: Future<Output = Option<Begun>>>(begun: Pin<Box<B>>) {
     let reason = actor.serve().await;
     joined.leave();
     Box::pin(actor.end(&reason)).await;
-    joined.gateway.tally.end(&reason);
+    joined.gateway.tally().end(&reason);
     let name = joined.alias.function();
     tracing::debug!(function = %name, %reason, "a connection ended");
 }
@@ -182,7 +239,7 @@ async fn begin(
         .map(hyper::upgrade::Upgraded::downcast::<TokioIo<TcpStream>>)
     {
         Ok(Ok(parts)) => {
-            joined.gateway.tally.open();
+            joined.gateway.tally().open();
             joined.permit.upgraded();
             let socket = parts.io.into_inner();
             let connection = Arc::clone(&joined.connection);

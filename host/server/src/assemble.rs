@@ -8,13 +8,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use openline_control::{Component, StartError};
 use openline_core::config::{Config, ConfigError, FunctionConfig};
 use openline_core::limits::FunctionLimits;
 use openline_core::units::ByteSize;
 use openline_engine::LoadError;
 use openline_engine::compiler::Compiler;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
-use openline_gateway::deployer::{Component, StartError};
 use openline_store::Store;
 
 use crate::dev::source::DevelopmentSource;

@@ -6,14 +6,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
+use openline_admin::development::Development;
+use openline_admin::{Admin, AdminOptions, Page};
+use openline_control::{Component, Deployer, Reloaded};
 use openline_core::config::{AdminListen, Config, ServerConfig, admin_port};
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
 use openline_engine::runtime::Runtime;
-use openline_gateway::admin::{Admin, AdminOptions};
-use openline_gateway::deployer::{Component, Deployer, Reloaded};
-use openline_gateway::development::Development;
 use openline_gateway::front::Front;
+use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
 use openline_store::Store;
 use tokio::net::TcpListener;
@@ -30,6 +31,7 @@ use crate::{causes, memory};
 struct Host {
     source: Source,
     deployer: Deployer,
+    gateway: Arc<Gateway>,
     /// As it was when the host started.
     started: ServerConfig,
     watchdog: Watchdog,
@@ -91,22 +93,29 @@ pub(crate) async fn serve_with(
     let listener = listen::bind(config.server.listen)
         .map_err(|error| unheard("cannot listen on", config.server.listen, &error, LISTEN))?;
     let address = listener.local_addr()?;
-    let admin = open_admin(&deployer, &config.server, address)?;
+    let gateway = Arc::new(Gateway::new(Arc::clone(deployer.services())));
+    let development = driver
+        .as_ref()
+        .map(|driver| Arc::clone(&driver.development));
+    let page = Arc::new(Page::new(
+        deployer.clone(),
+        Arc::clone(&gateway),
+        development,
+    ));
+    let admin = open_admin(&page, &config.server, address)?;
     let probes = open_probes(&config.server)?;
-    let gateway = Arc::clone(deployer.gateway());
     watchdog.configure(&config.server);
     gateway.watch(watchdog.liveness());
-    if let Some(driver) = &driver {
-        gateway.develop(Arc::clone(&driver.development));
-    }
     let mut host = Host {
         source,
         deployer,
+        gateway: Arc::clone(&gateway),
         started: config.server,
         watchdog,
     };
-    let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&gateway)));
-    let tidying = tokio::spawn(memory::give_back(Arc::clone(&gateway)));
+    let accepting = tokio::spawn(listen::accept(listener, gateway, Some(page)));
+    let services = Arc::clone(host.deployer.services());
+    let tidying = tokio::spawn(memory::give_back(services));
     announce(&format!("listening on http://{address}"));
     host.introduce(&address.to_string());
     let front = host.front(admin, probes)?;
@@ -178,7 +187,7 @@ async fn requested(driver: Option<&mut Driver>) -> Reload {
 /// Opens the admin interface, if there is to be one. That nobody asked for
 /// where it is, and that the port is taken, is no reason not to start.
 fn open_admin(
-    deployer: &Deployer,
+    page: &Arc<Page>,
     server: &ServerConfig,
     listen: SocketAddr,
 ) -> anyhow::Result<Option<(SocketAddr, Admin)>> {
@@ -217,7 +226,7 @@ fn open_admin(
     };
     Ok(Some((
         address,
-        Admin::new(listener, deployer.clone(), options)?,
+        Admin::new(listener, Arc::clone(page), options)?,
     )))
 }
 
@@ -291,8 +300,8 @@ impl Host {
             let address = listener.local_addr()?;
             tell(&format!("probes at     http://{address}/.openline/live"));
         }
-        let admin = admin.map(|(_, admin)| admin);
-        Ok(Front::start(self.deployer.gateway(), admin, probes)?)
+        let admin = admin.map(|(_, admin)| admin.into_listener());
+        Ok(Front::start(&self.gateway, admin, probes)?)
     }
 
     /// Reads the configuration and the components again. What is wrong with

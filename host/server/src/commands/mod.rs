@@ -4,6 +4,7 @@ pub(crate) mod aliases;
 pub(crate) mod bench;
 pub(crate) mod build;
 pub(crate) mod check;
+mod client;
 pub(crate) mod close_codes;
 pub(crate) mod connections;
 pub(crate) mod deploy;

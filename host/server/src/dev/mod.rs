@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use openline_gateway::development::{Current, Development, Problem};
+use openline_admin::development::{Current, Development, Problem};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 

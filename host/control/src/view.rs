@@ -1,0 +1,155 @@
+//! What the admin interface shows: functions, versions, aliases, connections,
+//! as they are at one moment. The names of the fields are those of its JSON.
+
+use std::collections::BTreeMap;
+
+use openline_core::config::FunctionConfig;
+use openline_core::deployment::{HandlerKind, Migration, Share};
+use openline_core::digest::Digest;
+use openline_core::name::{AliasName, FunctionName};
+use serde::Serialize;
+
+use crate::Deployer;
+
+/// A function.
+#[derive(Clone, Debug, Serialize)]
+pub struct FunctionView {
+    /// Its name.
+    pub name: FunctionName,
+    /// Where it is reached.
+    pub routes: Vec<RouteView>,
+    /// The configuration names it; else it was deployed with a route.
+    pub configured: bool,
+    /// The route parameter that chooses the instance.
+    pub affinity: Option<String>,
+    /// Connections that are open.
+    pub connections: usize,
+    /// Instances that are live.
+    pub instances: u32,
+    /// The oldest first.
+    pub versions: Vec<VersionView>,
+    /// By name.
+    pub aliases: BTreeMap<AliasName, AliasView>,
+}
+
+/// A route of a function, and what it leads to.
+#[derive(Clone, Debug, Serialize)]
+pub struct RouteView {
+    /// As configured: `{name}` for one segment, `{*name}` for the rest.
+    pub route: String,
+    /// The alias, or the beginning of the digest of a version.
+    pub target: String,
+}
+
+/// A version of a function.
+#[derive(Clone, Debug, Serialize)]
+pub struct VersionView {
+    /// Its name.
+    pub digest: Digest,
+    /// The size of its component.
+    pub bytes: u64,
+    /// Which handler it exports.
+    pub handler: HandlerKind,
+    /// Milliseconds since 1970.
+    pub deployed_at: u64,
+    /// What its author says of it.
+    pub note: Option<String>,
+    /// Connections whose next event goes to it.
+    pub connections: u32,
+    /// Its live instances, the oldest first.
+    pub instances: Vec<InstanceView>,
+    /// For how many more milliseconds it is given nothing, because it keeps
+    /// failing.
+    pub backed_off: Option<u64>,
+}
+
+/// A live instance.
+#[derive(Clone, Debug, Serialize)]
+pub struct InstanceView {
+    /// Names it as long as the process lives.
+    pub number: u64,
+    /// The affinity value that it serves.
+    pub key: Option<String>,
+    /// Connections that are bound to it.
+    pub connections: u32,
+    /// Milliseconds since it was made.
+    pub age: u64,
+}
+
+/// An alias of a function.
+#[derive(Clone, Debug, Serialize)]
+pub struct AliasView {
+    /// Where it points: versions with weights, 100 together.
+    pub shares: Vec<Share>,
+    /// What becomes of connections when it moves.
+    pub migration: Migration,
+    /// How many connections a drain closes in a second, if not the host's.
+    pub drain_connections_per_second: Option<u32>,
+    /// How many moves can be taken back.
+    pub rollbacks: usize,
+}
+
+/// A connection.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectionView {
+    /// Names it.
+    pub id: String,
+    /// Its function.
+    pub function: FunctionName,
+    /// The alias that it came by.
+    pub alias: AliasName,
+    /// The beginning of the digest of the version that its last event went to.
+    pub version: String,
+    /// The live instance that it is bound to; none when it is hibernated.
+    pub instance: Option<u64>,
+    /// What `upgrade` chose.
+    pub subprotocol: Option<String>,
+    /// Of its route.
+    pub route_params: Vec<(String, String)>,
+    /// The words it is found by.
+    pub tags: Vec<String>,
+    /// The size of its attachment.
+    pub attachment_bytes: usize,
+    /// What waits to be written.
+    pub buffered_bytes: u64,
+    /// Nanoseconds of the last ping and its answer.
+    pub round_trip: Option<u64>,
+    /// The function has stopped reading from it.
+    pub paused: bool,
+    /// Messages that the host answered by itself.
+    pub auto_responded: u64,
+}
+
+/// A page of connections, in the order of their ids.
+#[derive(Clone, Debug, Serialize)]
+pub struct ConnectionPage {
+    /// At most as many as were asked for.
+    pub connections: Vec<ConnectionView>,
+    /// What to pass as `after` for the next page; none on the last.
+    pub next: Option<String>,
+}
+
+/// What a deploy has done.
+#[derive(Clone, Debug, Serialize)]
+pub struct DeployedView {
+    /// The version's name.
+    pub version: Digest,
+    /// It was not there before.
+    pub version_is_new: bool,
+    /// The alias points elsewhere than before.
+    pub alias_moved: bool,
+    /// Where the alias points now.
+    pub alias: AliasView,
+    /// What was deployed is forgotten when the process ends: there is no data
+    /// directory.
+    pub in_memory: bool,
+}
+
+impl Deployer {
+    /// The configuration in force of each function, by name.
+    pub fn configs(&self) -> Vec<FunctionConfig> {
+        let state = self.inner.state.read();
+        let functions = state.functions.values();
+        functions.map(|managed| managed.config.clone()).collect()
+    }
+}
