@@ -47,7 +47,7 @@ async fn deploy(host: &Host, component: &str, migration: Migration) {
         note: None,
         probe: false,
     };
-    let deployed = host.deployer.deploy(&name, Bytes::from(bytes), options);
+    let deployed = host.deployer.deploy(&name, bytes.into(), options);
     assert!(deployed.await.unwrap().version_is_new);
 }
 

@@ -6,7 +6,8 @@ use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
 use openline_admin::Page;
-use openline_control::{Component, Deployer};
+use openline_control::{ConfiguredComponent, Deployer};
+use openline_core::component::Component;
 use openline_core::config::{Config, FunctionConfig, PageAccess, ServerConfig};
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
@@ -204,9 +205,11 @@ impl HostBuilder {
             store,
         } = self;
         let components = functions.iter().filter_map(|config| {
-            let bytes = Ok(std::fs::read(config.component.as_ref()?).unwrap().into());
-            let function = config.name.clone();
-            Some(Component { function, bytes })
+            let bytes = std::fs::read(config.component.as_ref()?).unwrap();
+            Some(ConfiguredComponent {
+                function: config.name.clone(),
+                component: Ok(Component::from(bytes)),
+            })
         });
         let components = components.collect();
         let listener = listen::bind(server.listen).unwrap();

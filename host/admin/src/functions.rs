@@ -1,6 +1,7 @@
 //! Functions and their versions: listed, deployed, removed.
 
 use http::StatusCode;
+use openline_core::component::Component;
 use openline_core::deployment::Migration;
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
@@ -67,11 +68,14 @@ pub(crate) async fn deploy(call: Call<'_>) -> Answered {
     let place = call.context.components.acquire().await;
     let most = call.context.component_bytes;
     let limit = "a component (component_bytes)";
-    let component = call.body.read(most, limit).await?;
-    if component.is_empty() {
+    let bytes = call.body.read(most, limit).await?;
+    if bytes.is_empty() {
         let problem = Problem::bad("incomplete", "the body is empty; nothing has changed");
         return Err(problem.hint("send the component's bytes, as `curl --data-binary @FILE` does"));
     }
+    // Hashing takes a millisecond or more for each MiB.
+    let hashing = tokio::task::spawn_blocking(move || Component::new(bytes));
+    let component = hashing.await.map_err(|_| Problem::internal())?;
     // Compiling is no change yet: it stops when whoever asked hangs up.
     let prepared = deployer.prepare(&name, component, options).await?;
     let deploying = async move { deployer.deploy_prepared(prepared).await };

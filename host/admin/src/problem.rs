@@ -63,17 +63,22 @@ impl Problem {
             .hint("it may have ended; `/v1/connections` lists those that are open")
     }
 
+    /// A part of the host has panicked.
+    pub(crate) fn internal() -> Self {
+        Self::new(500, "internal", "the host failed to make the change").hint("see the host's log")
+    }
+
     #[cfg(test)]
-    pub(super) fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.status
     }
 
     #[cfg(test)]
-    pub(super) fn error(&self) -> &'static str {
+    pub(crate) fn error(&self) -> &'static str {
         self.error
     }
 
-    pub(super) fn answer(self) -> Answer {
+    pub(crate) fn answer(self) -> Answer {
         let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
         let written = Written {
             error: self.error,
@@ -159,7 +164,7 @@ fn load(error: &LoadError) -> (u16, &'static str) {
 }
 
 /// An answer without a body.
-pub(super) fn nothing() -> Answer {
+pub(crate) fn nothing() -> Answer {
     let mut answer = Answer::new(Bytes::new().into());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     answer

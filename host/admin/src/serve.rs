@@ -147,10 +147,7 @@ async fn dispatch(operation: Operation, call: Call<'_>) -> Answered {
 pub(crate) async fn to_its_end<T: Send + 'static>(
     change: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Problem> {
-    tokio::spawn(change).await.map_err(|_| {
-        Problem::new(500, "internal", "the host failed to make the change")
-            .hint("see the host's log")
-    })
+    tokio::spawn(change).await.map_err(|_| Problem::internal())
 }
 
 /// JSON, with a line's end for terminals.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openline_core::config::{FunctionConfig, Target};
-use openline_core::deployment::{AliasRecord, Deployment, HandlerKind, Migration, Share};
+use openline_core::deployment::{AliasRecord, Deployment, Migration, Share};
 use openline_core::digest::Digest;
 use openline_core::name::AliasName;
 use openline_core::route::Route;
@@ -286,14 +286,6 @@ impl Managed {
             }
         };
         records.map(view).collect()
-    }
-}
-
-/// The handler as a deployment has it.
-pub(crate) fn handler_of(version: &Version) -> HandlerKind {
-    match version.handler() {
-        openline_engine::HandlerKind::Plain => HandlerKind::Plain,
-        openline_engine::HandlerKind::Async => HandlerKind::Async,
     }
 }
 

@@ -1,56 +1,40 @@
 //! From a configuration and what was deployed before to a host that serves,
 //! and the same again when the configuration is read anew. All or nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::Duration;
 
-use bytes::Bytes;
+use openline_admission::services::Services;
+use openline_core::component::Component;
 use openline_core::config::{Config, FunctionConfig};
-use openline_core::deployment::{Deployment, DeploymentError, VersionRecord};
+use openline_core::deployment::Deployment;
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
-use openline_core::route::{Route, RouteError, RouteTable};
 use openline_engine::LoadError;
-use openline_engine::alias::Alias;
-use openline_engine::commons::Commons;
 use openline_engine::runtime::Runtime;
 use openline_engine::version::Version;
 use openline_store::{Store, StoreError};
 use parking_lot::RwLock;
 
-use crate::drain::drain;
+use crate::apply::{Functions, Next};
+use crate::error::StartError;
 use crate::identity::Identities;
-use crate::managed::{Managed, handler_of};
+use crate::managed::Managed;
+use crate::plan::{NewVersion, Plan, config_of, is_new};
+use crate::prepare::{Damage, Loader, Occasion, Versions};
 use crate::{Deployer, Inner, State};
-use openline_admission::services::Services;
 
 /// What the note of a version says that a configuration names.
 const CONFIGURED: &str = "from the configuration";
 
 /// The component that a configuration names for a function.
 #[derive(Debug)]
-pub struct Component {
+pub struct ConfiguredComponent {
     /// The function.
     pub function: FunctionName,
     /// The file's content, or why it cannot be read.
-    pub bytes: Result<Bytes, LoadError>,
-}
-
-/// Why a host does not start, or goes on with the configuration it has.
-#[derive(Debug, thiserror::Error)]
-pub enum StartError {
-    /// Two routes match the same paths.
-    #[error(transparent)]
-    Route(#[from] RouteError),
-    /// Components that a configuration names cannot be versions.
-    #[error("{} components do not load", .0.len())]
-    Load(Vec<(FunctionName, LoadError)>),
-    /// The rules of deployments.
-    #[error("`{0}`: {1}")]
-    Rule(FunctionName, DeploymentError),
-    /// The data directory.
-    #[error(transparent)]
-    Store(#[from] StoreError),
+    pub component: Result<Component, LoadError>,
 }
 
 /// What a new reading of the configuration has changed.
@@ -64,18 +48,42 @@ pub struct Reloaded {
     pub removed: Vec<FunctionName>,
 }
 
-/// Functions by name.
-type Functions = BTreeMap<FunctionName, Arc<Managed>>;
+/// The host starts, or reads its configuration again. A version that does not
+/// load is logged, and the others take its connections: one damaged file is no
+/// reason not to start.
+#[derive(Debug)]
+struct Starting;
 
-/// Versions, records and configurations are put together here.
-struct Making<'a> {
-    runtime: &'a Arc<Runtime>,
-    store: &'a Store,
-    identities: &'a Identities,
-    /// How many of a function are kept.
-    versions: usize,
-    /// Keeps what was made for functions that are not served yet.
-    made: Vec<Arc<Commons>>,
+impl Occasion for Starting {
+    type Error = StoreError;
+
+    fn loaded(&self, config: &FunctionConfig, version: &Version, took: Duration) {
+        let (handler, milliseconds) = (version.handler(), took.as_millis());
+        tracing::info!(function = %config.name, route = %config.route, ?handler, milliseconds, "loaded");
+    }
+
+    fn damaged(
+        &self,
+        config: &FunctionConfig,
+        version: &Digest,
+        damage: Damage,
+    ) -> Result<(), StoreError> {
+        let error = match damage {
+            Damage::Missing => LoadError::Host("its component is not there".into()),
+            Damage::Load(error) => error,
+        };
+        tracing::error!(function = %config.name, version = version.short(), %error, "a deployed version does not load");
+        Ok(())
+    }
+}
+
+/// All functions of a configuration, ready to serve.
+#[derive(Debug, Default)]
+struct Ready {
+    functions: Functions,
+    /// Those whose deployments have changed.
+    changed: Vec<Arc<Managed>>,
+    /// Components that the configuration names and that do not load.
     errors: Vec<(FunctionName, LoadError)>,
 }
 
@@ -87,302 +95,196 @@ impl Deployer {
         store: Store,
         in_memory: bool,
         config: Config,
-        components: Vec<Component>,
+        components: Vec<ConfiguredComponent>,
     ) -> Result<Self, StartError> {
-        let identities = Identities::default();
-        let functions = make(&runtime, &store, &identities, &config, components).await?;
-        let services = Services::new(config.server.clone(), routes(&functions))?;
-        for managed in functions.values() {
-            managed.lead();
-            identities.note(managed);
-        }
-        clean(&store).await?;
+        let services = Services::new(config.server.clone(), Vec::new())?;
         let state = State {
-            server: config.server,
-            functions,
+            server: config.server.clone(),
+            functions: Functions::new(),
         };
-        Ok(Self {
+        let deployer = Self {
             inner: Arc::new(Inner {
-                runtime,
-                store,
+                loader: Loader {
+                    runtime,
+                    store,
+                    identities: Identities::default(),
+                },
                 in_memory,
                 services: Arc::new(services),
-                identities,
                 changing: tokio::sync::Mutex::new(()),
                 state: RwLock::new(state),
             }),
-        })
+        };
+        deployer.configure(config, components).await?;
+        deployer.clean().await?;
+        Ok(deployer)
     }
 
     /// Takes another configuration. Upon an error all stays as it was.
     pub async fn reload(
         &self,
         config: Config,
-        components: Vec<Component>,
+        components: Vec<ConfiguredComponent>,
     ) -> Result<Reloaded, StartError> {
-        let inner = &self.inner;
-        let _changing = inner.changing.lock().await;
-        let before = inner.state.read().functions.clone();
-        let Inner {
-            runtime,
-            store,
-            identities,
-            ..
-        } = &**inner;
-        let functions = make(runtime, store, identities, &config, components).await?;
-        inner
-            .services
-            .replace(config.server.clone(), routes(&functions))?;
-        let reloaded = compare(&before, &functions);
-        for managed in functions.values() {
-            for moved in managed.lead() {
-                drain(managed, moved, &config.server);
-            }
-            identities.note(managed);
-        }
-        *inner.state.write() = State {
-            server: config.server,
-            functions,
-        };
+        let _changing = self.inner.changing.lock().await;
+        let reloaded = self.configure(config, components).await?;
         // What was trimmed, now that nothing leads to it.
-        if let Err(error) = clean(&inner.store).await {
+        if let Err(error) = self.clean().await {
             tracing::warn!(%error, "components of old versions are not removed");
         }
         Ok(reloaded)
     }
-}
 
-/// The routes of all functions.
-pub(crate) fn routes(functions: &Functions) -> Vec<(Route, Arc<Alias>)> {
-    functions.values().flat_map(|it| it.routes()).collect()
-}
-
-async fn make(
-    runtime: &Arc<Runtime>,
-    store: &Store,
-    identities: &Identities,
-    config: &Config,
-    components: Vec<Component>,
-) -> Result<Functions, StartError> {
-    let mut stored: HashMap<FunctionName, Deployment> = HashMap::new();
-    for deployment in store.deployments().await? {
-        stored.insert(deployment.name().clone(), deployment);
-    }
-    let mut components: HashMap<_, _> = components
-        .into_iter()
-        .map(|component| (component.function, component.bytes))
-        .collect();
-    let mut making = Making {
-        runtime,
-        store,
-        identities,
-        versions: config.server.versions as usize,
-        made: Vec::new(),
-        errors: Vec::new(),
-    };
-    let mut functions = BTreeMap::new();
-    let mut changed = Vec::new();
-    for function in &config.functions {
-        let record = stored.remove(&function.name);
-        let bytes = components.remove(&function.name);
-        let made = making.configured(function.clone(), record, bytes).await?;
-        let Some((managed, is_new)) = made else {
-            continue;
+    /// Has a configuration serve.
+    async fn configure(
+        &self,
+        config: Config,
+        components: Vec<ConfiguredComponent>,
+    ) -> Result<Reloaded, StartError> {
+        let ready = self.ready(&config, components).await?;
+        let reloaded = compare(&self.inner.state.read().functions, &ready.functions);
+        let next = Next {
+            server: config.server,
+            led: ready.functions.values().cloned().collect(),
+            functions: ready.functions,
+            written: ready.changed,
         };
-        if is_new {
-            changed.push(managed.record.clone());
+        self.apply(next).await?;
+        Ok(reloaded)
+    }
+
+    /// Prepares all functions of a configuration, and those that were deployed
+    /// with a route.
+    async fn ready(
+        &self,
+        config: &Config,
+        components: Vec<ConfiguredComponent>,
+    ) -> Result<Ready, StartError> {
+        let loader = &self.inner.loader;
+        let mut stored: HashMap<FunctionName, Deployment> = HashMap::new();
+        for deployment in loader.store.deployments().await? {
+            stored.insert(deployment.name().clone(), deployment);
         }
-        functions.insert(function.name.clone(), Arc::new(managed));
-    }
-    for (name, record) in stored {
-        // One without a route was a configured one and waits to be so again.
-        let Some(route) = record.route().cloned() else {
-            continue;
-        };
-        let mut config = FunctionConfig::new(name.clone(), None, route);
-        if record.alias(&config.alias).is_none()
-            && let Some(other) = record.aliases().keys().next()
-        {
-            config.alias = other.clone();
+        let components = components.into_iter();
+        let components = components.map(|each| (each.function, each.component));
+        let mut components: HashMap<_, _> = components.collect();
+        let most = config.server.versions as usize;
+        let mut ready = Ready::default();
+        for function in &config.functions {
+            let record = stored.remove(&function.name);
+            let record = record.unwrap_or_else(|| Deployment::new(function.name.clone(), None));
+            let component = components.remove(&function.name).transpose();
+            let planned = async { loader.configured(function, record, component?, most).await };
+            match planned.await {
+                Ok((plan, changed)) => ready.add(loader.start(plan).await?, changed),
+                Err(PlanError::Load(error)) => ready.errors.push((function.name.clone(), error)),
+                Err(PlanError::Start(error)) => return Err(error),
+            }
         }
-        let managed = making.deployed(config, false, record, None).await?;
-        functions.insert(name, Arc::new(managed));
+        for record in stored.into_values() {
+            // One without a route was a configured one and waits to be so again.
+            let Some(config) = config_of(&record) else {
+                continue;
+            };
+            let plan = Plan {
+                config,
+                configured: false,
+                record,
+                loaded: None,
+            };
+            ready.add(loader.start(plan).await?, false);
+        }
+        if ready.errors.is_empty() {
+            Ok(ready)
+        } else {
+            Err(StartError::Load(ready.errors))
+        }
     }
-    if !making.errors.is_empty() {
-        return Err(StartError::Load(making.errors));
-    }
-    check_routes(&functions)?;
-    for managed in functions.values() {
-        managed.commons.restore_alarms().await?;
-    }
-    for record in changed {
-        store.put_deployment(&record).await?;
-    }
-    Ok(functions)
 }
 
-/// Whether all routes can be there at once.
-pub(crate) fn check_routes(functions: &Functions) -> Result<(), RouteError> {
-    let mut table = RouteTable::default();
-    for (route, _) in routes(functions) {
-        table.insert(&route, ())?;
-    }
-    Ok(())
+/// Why there is no plan for a function of the configuration.
+enum PlanError {
+    /// Its component does not load: the next function is looked at.
+    Load(LoadError),
+    Start(StartError),
 }
 
-impl Making<'_> {
+impl From<LoadError> for PlanError {
+    fn from(error: LoadError) -> Self {
+        Self::Load(error)
+    }
+}
+
+impl From<StoreError> for PlanError {
+    fn from(error: StoreError) -> Self {
+        Self::Start(error.into())
+    }
+}
+
+impl Ready {
+    fn add(&mut self, managed: Managed, changed: bool) {
+        let managed = Arc::new(managed);
+        if changed {
+            self.changed.push(Arc::clone(&managed));
+        }
+        self.functions.insert(managed.config.name.clone(), managed);
+    }
+}
+
+impl Loader {
     /// A function that the configuration names, and whether its deployment has
-    /// changed by that. None when its component does not load.
+    /// changed by that.
     async fn configured(
-        &mut self,
-        config: FunctionConfig,
-        record: Option<Deployment>,
-        bytes: Option<Result<Bytes, LoadError>>,
-    ) -> Result<Option<(Managed, bool)>, StartError> {
-        let name = config.name.clone();
-        let mut record = record.unwrap_or_else(|| Deployment::new(name.clone(), None));
+        &self,
+        config: &FunctionConfig,
+        mut record: Deployment,
+        component: Option<Component>,
+        versions_max: usize,
+    ) -> Result<(Plan, bool), PlanError> {
         record.set_route(None);
-        let mut is_new = false;
+        let mut changed = false;
         let mut loaded = None;
-        if let Some(bytes) = bytes {
-            let loading = async {
-                let bytes = bytes?;
-                let version = self.load(&config, bytes.to_vec()).await?;
-                Ok((version, bytes))
-            };
-            let (version, bytes) = match loading.await {
-                Ok(loaded) => loaded,
-                Err(error) => {
-                    self.errors.push((name, error));
-                    return Ok(None);
-                }
-            };
-            let digest = version.digest();
-            // What was deployed since stays, until the file is another one. An
-            // alias that the configuration did not name before has nothing yet.
-            is_new = record.configured() != Some(digest)
-                || record.version(&digest).is_none()
-                || record.alias(&config.alias).is_none();
-            if is_new {
-                let size = u64::try_from(bytes.len()).unwrap_or(u64::MAX);
-                self.store.put_component(bytes).await?;
-                let deployed = record.deploy(
-                    VersionRecord {
-                        digest,
-                        bytes: size,
-                        handler: handler_of(&version),
-                        deployed_at: crate::change::unix_milliseconds(),
-                        note: Some(CONFIGURED.into()),
-                    },
-                    &config.alias,
-                    None,
+        if let Some(component) = component {
+            let known = self.known(&config.name);
+            let version = self.version(&Starting, config, &component, &known).await?;
+            let digest = component.digest();
+            changed = is_new(&record, &digest, &config.alias);
+            if changed {
+                let new = NewVersion {
+                    note: Some(CONFIGURED.into()),
                     // The alias does as it was told, else as the configuration says.
-                    None,
-                );
-                deployed.map_err(|error| StartError::Rule(name, error))?;
-                let commons = self.commons(&config.name);
-                record.trim(self.versions, |version| {
-                    commons.connections_of(*version) > 0
-                });
+                    migration: None,
+                    ..NewVersion::of(&component, &version, &config.alias)
+                };
+                let entered = new.enter(&mut record);
+                let rule = |error| PlanError::Start(StartError::Rule(config.name.clone(), error));
+                entered.map_err(rule)?;
+                self.store.put_component(component).await?;
+                let commons = version.commons();
+                record.trim(versions_max, |digest| commons.connections_of(*digest) > 0);
                 record.set_configured(Some(digest));
             }
             loaded = Some(version);
         }
-        let managed = self.deployed(config, true, record, loaded).await?;
-        Ok(Some((managed, is_new)))
-    }
-
-    /// A function with what is deployed of it. A version that does not load is
-    /// logged, and the others take its connections: one damaged file is no
-    /// reason not to start.
-    async fn deployed(
-        &mut self,
-        config: FunctionConfig,
-        configured: bool,
-        record: Deployment,
-        loaded: Option<Arc<Version>>,
-    ) -> Result<Managed, StartError> {
-        let mut versions = HashMap::new();
-        for digest in Managed::needed(&config, &record) {
-            let version = match &loaded {
-                Some(version) if version.digest() == digest => Arc::clone(version),
-                _ => {
-                    let found = match self.store.component(&digest).await? {
-                        Some(bytes) => self.load(&config, bytes.to_vec()).await,
-                        None => Err(LoadError::Host("its component is not there".into())),
-                    };
-                    match found {
-                        Ok(version) => version,
-                        Err(error) => {
-                            tracing::error!(function = %config.name, version = digest.short(), %error, "a deployed version does not load");
-                            continue;
-                        }
-                    }
-                }
-            };
-            versions.insert(digest, version);
-        }
-        let commons = self.commons(&config.name);
-        let before = self.identities.find(&config.name);
-        Ok(Managed::new(
-            config,
-            configured,
-            commons,
+        let plan = Plan {
+            config: config.clone(),
+            configured: true,
             record,
-            versions,
-            before.as_ref(),
-        ))
+            loaded,
+        };
+        Ok((plan, changed))
     }
 
-    /// What all versions of a function have in common.
-    fn commons(&mut self, name: &FunctionName) -> Arc<Commons> {
-        let make = || self.runtime.commons(name, self.store);
-        let commons = self.identities.commons(name, make);
-        if !self.made.iter().any(|made| Arc::ptr_eq(made, &commons)) {
-            self.made.push(Arc::clone(&commons));
-        }
-        commons
+    async fn start(&self, plan: Plan) -> Result<Managed, StoreError> {
+        let known = self.known(&plan.config.name);
+        self.prepare(&Starting, plan, &known).await
     }
 
-    /// Loads a version, unless it is there already and nothing about it has
-    /// changed.
-    async fn load(
-        &mut self,
-        config: &FunctionConfig,
-        bytes: Vec<u8>,
-    ) -> Result<Arc<Version>, LoadError> {
-        let before = self.identities.find(&config.name);
-        let started = tokio::time::Instant::now();
-        let digest = openline_engine::runtime::digest_of(&bytes);
-        let known = before.and_then(|before| before.versions.get(&digest).cloned());
-        // One that was removed is there for its last connections, which are
-        // asked to leave: what comes from now on gets another one.
-        if let Some(version) = known.filter(|version| !version.is_removed()) {
-            return self.runtime.reload(config, bytes, &version).await;
-        }
-        let commons = self.commons(&config.name);
-        let version = self.runtime.load(config, bytes, &commons).await?;
-        let handler = version.handler();
-        let milliseconds = started.elapsed().as_millis();
-        tracing::info!(function = %config.name, route = %config.route, ?handler, milliseconds, "loaded");
-        Ok(version)
+    /// The versions of a function that anything holds.
+    fn known(&self, name: &FunctionName) -> Versions {
+        let held = self.identities.find(name);
+        held.map(|held| held.versions).unwrap_or_default()
     }
-}
-
-/// Removes components that a deploy has left which did not come to its end.
-async fn clean(store: &Store) -> Result<(), StoreError> {
-    let deployments = store.deployments().await?;
-    let needed = |digest: &Digest| {
-        deployments
-            .iter()
-            .any(|deployment| deployment.version(digest).is_some())
-    };
-    for digest in store.components().await? {
-        if !needed(&digest) {
-            store.remove_component(&digest).await?;
-        }
-    }
-    Ok(())
 }
 
 fn compare(before: &Functions, after: &Functions) -> Reloaded {

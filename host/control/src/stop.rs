@@ -23,13 +23,13 @@ impl Deployer {
     /// does not leave should not cost others their state.
     pub async fn drain(&self) -> usize {
         let timeout = self.inner.state.read().server.drain_timeout;
-        let functions = self.inner.identities.all();
+        let functions = self.inner.loader.identities.all();
         let kept = functions.iter().map(|function| longest(function)).max();
         let kept = kept.unwrap_or_default().min(timeout / 4);
         let deadline = Instant::now() + timeout;
         let left = self.end_connections(timeout - kept).await;
         // Also those that were deployed meanwhile.
-        let functions = self.inner.identities.all();
+        let functions = self.inner.loader.identities.all();
         for function in &functions {
             function.stop();
         }
@@ -47,7 +47,7 @@ impl Deployer {
         }
         // A slow disk outlasts `hibernate_timeout`: the guest is not waited for
         // any more, and what it saves is not on the disk yet.
-        let written = tokio::time::timeout_at(deadline, self.inner.store.written());
+        let written = tokio::time::timeout_at(deadline, self.inner.loader.store.written());
         match written.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::error!(%error, "what instances saved is not written"),

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use sha2::Digest as _;
 
 /// Letters of a digest that are enough to name a version, when only one
 /// version of its function begins so.
@@ -18,7 +19,12 @@ pub struct Digest([u8; 32]);
 pub struct NotDigest;
 
 impl Digest {
-    /// Of its bytes.
+    /// Of a component's file.
+    pub fn of(component: &[u8]) -> Self {
+        Self(sha2::Sha256::digest(component).into())
+    }
+
+    /// From its bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }

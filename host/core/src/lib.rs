@@ -6,6 +6,7 @@
 
 pub mod auto_response;
 pub mod close;
+pub mod component;
 pub mod config;
 pub mod deployment;
 pub mod digest;

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::{Context, anyhow};
 use openline_admin::development::Development;
 use openline_admin::{Admin, AdminOptions, Page};
-use openline_control::{Component, Deployer, Reloaded};
+use openline_control::{ConfiguredComponent, Deployer, Reloaded};
 use openline_core::config::{AdminListen, Config, ServerConfig, admin_port};
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
@@ -162,7 +162,7 @@ async fn start(source: Source, in_development: bool) -> anyhow::Result<(Deployer
     Ok((deployer, config))
 }
 
-type Read = (Config, Vec<Component>, Arc<Runtime>, Store);
+type Read = (Config, Vec<ConfiguredComponent>, Arc<Runtime>, Store);
 
 /// Files may be pipes, or far away: for a thread that serves nobody.
 fn read(source: &Source, in_development: bool) -> anyhow::Result<Read> {
