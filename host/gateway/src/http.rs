@@ -48,12 +48,12 @@ pub(crate) struct Site {
 pub(crate) async fn serve(stream: TcpStream, peer: Peer, permit: Permit, site: Arc<Site>) {
     let permit = Arc::new(permit);
     let answer = |request| answer(&site, request, &peer, Arc::clone(&permit));
-    hold(stream, &peer, &site.gateway, permit.slot(), answer).await;
+    serve_requests(stream, &peer, &site.gateway, permit.slot(), answer).await;
 }
 
 /// Answers the requests of one TCP connection, until it ends, is upgraded, its
 /// place is needed, or the host drains.
-pub(crate) async fn hold<F, A>(
+pub(crate) async fn serve_requests<F, A>(
     stream: TcpStream,
     peer: &Peer,
     gateway: &Gateway,

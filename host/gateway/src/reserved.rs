@@ -101,7 +101,7 @@ impl ReservedListener {
                     let peer = Peer::at(address);
                     tokio::spawn(async move {
                         let answer = |request| reserved.answer(boxed(request), peer.clone());
-                        transport::hold(stream, &peer, &gateway, &slot, answer).await;
+                        transport::serve_requests(stream, &peer, &gateway, &slot, answer).await;
                     });
                 }
                 Err(error) => {
