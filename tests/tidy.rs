@@ -238,6 +238,24 @@ fn only_the_client_of_commands_speaks_http_in_the_binary() {
     assert_eq!(speakers, ["host/server/src/commands/client.rs"]);
 }
 
+/// The wire of a connection is the seam behind which the library could be
+/// another one.
+#[test]
+fn only_the_wire_knows_the_websocket_library() {
+    // The accept key of a handshake, and what hands bytes to the wire.
+    let beside = ["handshake.rs", "fuzzing.rs"].map(|name| format!("host/gateway/src/{name}"));
+    let mut found = 0;
+    for (name, text) in texts(".rs") {
+        if !name.starts_with("host/") || !text.contains("tokio_tungstenite::") {
+            continue;
+        }
+        let in_wire = name.starts_with("host/gateway/src/connection/wire/");
+        assert!(in_wire || beside.contains(&name), "{name}");
+        found += 1;
+    }
+    assert!(found > 2, "{found} files were found");
+}
+
 #[test]
 fn every_guest_has_a_test() {
     let tests: String = texts(".rs")

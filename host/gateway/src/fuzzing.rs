@@ -15,8 +15,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::connection::frames::{self, Received};
-use crate::connection::meter::Meter;
+use crate::connection::wire::frames::{self, Received};
+use crate::connection::wire::meter::Meter;
 use crate::handshake;
 
 /// A peer that has sent all it will send, in pieces.

@@ -1,25 +1,35 @@
-//! The stream of a connection, which is given away while nothing happens.
+//! A connection's wire: messages in, messages out, its end. The only place that
+//! knows the WebSocket library; what is beside it in this folder is its own.
 //!
+//! The stream is given away while nothing happens.
 //! The WebSocket library keeps a read buffer, a write buffer and half a
 //! kilobyte of state for each stream. At a moment when all of that says
 //! nothing, between messages and with everything written, only the socket need
 //! be kept: it sleeps, waiting for the socket to be readable, and the stream is
 //! made anew when there is something to read or to write.
 
+mod closing;
+pub(crate) mod frames;
+pub(crate) mod meter;
+
 use std::future::Future;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use futures_util::Stream;
+use bytes::Bytes;
+use futures_util::{Sink, Stream};
+use openline_channels::connection::Item;
+use openline_core::close::CloseReason;
+use openline_core::limits::FunctionLimits;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
-use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 
-use super::frames;
-use super::meter::Meter;
+pub(super) use frames::Received;
+pub(super) use meter::Counted;
+use meter::Meter;
 
 /// The read buffer of a connection, in bytes. It is allocated at once and is
 /// most of what a connection costs that has not slept yet: 2 KiB holds sixteen
@@ -59,7 +69,7 @@ impl Socket for TcpStream {
     }
 }
 
-/// See the module.
+/// A WebSocket of a peer, awake or asleep.
 #[derive(Debug)]
 pub(super) struct Wire<S> {
     state: State<S>,
@@ -77,9 +87,15 @@ enum State<S> {
     Between,
 }
 
+/// The stream, awake: where messages are written.
+#[derive(Debug)]
+pub(super) struct Writer<'a, S>(Pin<&'a mut WebSocketStream<Meter<S>>>);
+
 impl<S: Socket> Wire<S> {
     /// `read` is what the peer sent behind its handshake.
-    pub(super) async fn new(socket: Meter<S>, read: Vec<u8>, message_bytes: usize) -> Self {
+    pub(super) async fn new(socket: S, read: Bytes, limits: &FunctionLimits) -> Self {
+        let socket = Meter::new(socket, &read, limits.fragments);
+        let (read, message_bytes) = (Vec::from(read), limits.message_bytes);
         let config = Some(frames::config(message_bytes, READ_BUFFER_BYTES));
         let stream = if read.is_empty() {
             WebSocketStream::from_raw_socket(socket, Role::Server, config).await
@@ -98,7 +114,15 @@ impl<S: Socket> Wire<S> {
         matches!(self.state, State::Asleep(_))
     }
 
-    pub(super) fn meter(&mut self) -> &mut Meter<S> {
+    fn meter(&self) -> &Meter<S> {
+        match &self.state {
+            State::Awake(stream) => stream.get_ref(),
+            State::Asleep(meter) => meter,
+            State::Between => unreachable!("it only lasts within `rest` and `wake`"),
+        }
+    }
+
+    fn meter_mut(&mut self) -> &mut Meter<S> {
         match &mut self.state {
             State::Awake(stream) => stream.get_mut(),
             State::Asleep(meter) => meter,
@@ -106,11 +130,86 @@ impl<S: Socket> Wire<S> {
         }
     }
 
+    // === reading ===
+
+    /// What comes next. One that sleeps wakes when there may be something.
+    pub(super) fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        if self.is_asleep() && self.poll_readable(cx).is_pending() {
+            return Poll::Pending;
+        }
+        Pin::new(self.wake(cx)).poll_next(cx).map(frames::received)
+    }
+
+    /// Stops reading or resumes it; says whether it was stopped.
+    pub(super) fn hold(&mut self, held: bool) -> bool {
+        let meter = self.meter_mut();
+        let was_held = meter.is_held();
+        meter.hold(held);
+        was_held
+    }
+
+    pub(super) fn is_held(&self) -> bool {
+        self.meter().is_held()
+    }
+
+    /// What was read since this was last asked, and whether the peer's machine
+    /// has shown that it is there by taking bytes.
+    pub(super) fn take_heard(&mut self) -> (Counted, bool) {
+        let meter = self.meter_mut();
+        (meter.scan.take_counted(), meter.take_progress())
+    }
+
+    /// Whether the next of so many messages has more fragments than it may.
+    pub(super) fn is_past_fragments(&self, messages: u64) -> bool {
+        self.meter().scan.is_past_fragments(messages)
+    }
+
+    /// Whether all that has come are whole messages.
+    pub(super) fn is_between_messages(&self) -> bool {
+        self.meter().scan.is_between_messages()
+    }
+
+    fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let meter = self.meter();
+        // Who lifts the hold asks again.
+        if meter.is_held() {
+            return Poll::Pending;
+        }
+        meter.socket().poll_readable(cx)
+    }
+
+    // === writing ===
+
+    /// Where to write; one that sleeps wakes.
+    pub(super) fn writer(&mut self, cx: &mut Context<'_>) -> Writer<'_, S> {
+        Writer(Pin::new(self.wake(cx)))
+    }
+
+    /// Whether the last write found the kernel's buffer full.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.meter().is_blocked()
+    }
+
+    /// Has writing fail when the peer's machine takes nothing for that long.
+    pub(super) fn give_up_after(&self, time: Option<Duration>) {
+        self.meter().socket().give_up_after(time);
+    }
+
+    /// Ends the stream: the closing handshake, and TCP's own end.
+    pub(super) async fn close(self, reason: &CloseReason) {
+        let closed = self.closed;
+        let mut stream = self.into_stream().await;
+        stream.get_mut().release();
+        closing::close(stream, reason, closed).await;
+    }
+
+    // === sleep ===
+
     /// Gives the library's buffers away. The caller has seen that there is
     /// nothing in them.
     pub(super) fn rest(&mut self, cx: &mut Context<'_>) {
         self.read_buffer_bytes = READ_BUFFER_BYTES;
-        self.meter().forget_reads();
+        self.meter_mut().forget_reads();
         self.state = match std::mem::replace(&mut self.state, State::Between) {
             State::Awake(stream) => State::Asleep(stream.into_inner()),
             other => other,
@@ -123,7 +222,7 @@ impl<S: Socket> Wire<S> {
     }
 
     /// Whether reads bring as much as the buffer holds, and it may be larger.
-    pub(super) fn is_narrow(&mut self) -> bool {
+    pub(super) fn is_narrow(&self) -> bool {
         let bytes = self.read_buffer_bytes;
         let larger = bytes < READ_BUFFER_BYTES_MAX && !self.is_asleep();
         larger && self.meter().read_bytes_max() >= bytes
@@ -158,13 +257,8 @@ impl<S: Socket> Wire<S> {
         self.wake(cx);
     }
 
-    /// Whether no close frame of the peer is to come any more.
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed
-    }
-
     /// The stream, made anew if it sleeps.
-    pub(super) fn wake(&mut self, cx: &mut Context<'_>) -> &mut WebSocketStream<Meter<S>> {
+    fn wake(&mut self, cx: &mut Context<'_>) -> &mut WebSocketStream<Meter<S>> {
         if self.is_asleep() {
             let State::Asleep(meter) = std::mem::replace(&mut self.state, State::Between) else {
                 unreachable!("it was asleep");
@@ -187,7 +281,7 @@ impl<S: Socket> Wire<S> {
     }
 
     /// The stream, for its end.
-    pub(super) async fn into_stream(self) -> WebSocketStream<Meter<S>> {
+    async fn into_stream(self) -> WebSocketStream<Meter<S>> {
         match self.state {
             State::Awake(stream) => *stream,
             State::Asleep(meter) => {
@@ -197,25 +291,25 @@ impl<S: Socket> Wire<S> {
             State::Between => unreachable!("it only lasts within `rest` and `wake`"),
         }
     }
+}
 
-    /// The next frame. One that sleeps wakes when there may be one.
-    pub(super) fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame, Error>>> {
-        if self.is_asleep() && self.poll_readable(cx).is_pending() {
-            return Poll::Pending;
-        }
-        Pin::new(self.wake(cx)).poll_next(cx)
+impl<S: Socket> Writer<'_, S> {
+    /// Ready when there is room for one more message.
+    pub(super) fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
+        let ready = self.0.as_mut().poll_ready(cx);
+        ready.map_err(|error| frames::reason_of(&error))
     }
 
-    fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let meter = self.meter();
-        // Who lifts the hold asks again.
-        if meter.is_held() {
-            return Poll::Pending;
-        }
-        meter.socket().poll_readable(cx)
+    /// Begins to write; there has to be room.
+    pub(super) fn start(&mut self, item: Item) -> Result<(), CloseReason> {
+        let started = self.0.as_mut().start_send(frames::outgoing(item));
+        started.map_err(|error| frames::reason_of(&error))
+    }
+
+    /// Ready when all is with the kernel.
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
+        let flushed = self.0.as_mut().poll_flush(cx);
+        flushed.map_err(|error| frames::reason_of(&error))
     }
 }
 
@@ -246,8 +340,8 @@ mod tests {
         let waker = noop_waker();
         let mut cx = Context::from_waker(&waker);
         let mut frames = 0;
-        while let Poll::Ready(frame) = wire.poll_frame(&mut cx) {
-            assert!(matches!(frame, Some(Ok(Frame::Ping(_)))));
+        while let Poll::Ready(received) = wire.poll_received(&mut cx) {
+            assert!(matches!(received, Received::Ping));
             frames += 1;
         }
         assert_eq!(frames * PING.len(), whole);
@@ -274,8 +368,12 @@ mod tests {
         let waker = noop_waker();
         let mut cx = Context::from_waker(&waker);
         let (socket, mut peer) = duplex(1024 * 1024);
-        let meter = Meter::new(socket, &[], 1024);
-        let mut wire = Wire::new(meter, Vec::new(), 1024 * 1024)
+        let limits = FunctionLimits {
+            fragments: 1024,
+            message_bytes: 1024 * 1024,
+            ..FunctionLimits::default()
+        };
+        let mut wire = Wire::new(socket, Bytes::new(), &limits)
             .now_or_never()
             .expect("there is no handshake to wait for");
         read(&mut wire, &mut peer, READ_BUFFER_BYTES - PING.len());

@@ -1,0 +1,163 @@
+//! When a connection sleeps: it has been quiet for a while, and the buffers of
+//! its wire are empty. Asleep it keeps the bare socket.
+
+use std::task::Context;
+use std::time::Duration;
+
+use super::{Actor, Socket};
+
+/// How long nothing may have happened before a connection sleeps, at least,
+/// and twice as long at most: the next message of a conversation is often near,
+/// and a timer once a second costs nothing.
+const REST_AFTER: Duration = Duration::from_secs(1);
+
+/// What one message, or all that one wake writes, may leave behind in the
+/// library's buffers, in bytes: a busy connection should cost what it did
+/// before it carried a large message.
+const KEPT_BYTES: usize = 4 * 1024;
+
+/// How near a connection is to its sleep.
+#[derive(Debug)]
+pub(super) struct Rest {
+    stage: Stage,
+    /// Something was read or written since that was last looked at.
+    active: bool,
+    /// A message has made the library's buffers larger than they should stay.
+    large: bool,
+}
+
+/// `look` is when to look again, since the connection was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Awake {
+        look: Duration,
+    },
+    /// It should sleep as soon as the buffers are empty.
+    Tired {
+        look: Duration,
+    },
+    Asleep,
+}
+
+impl Default for Rest {
+    fn default() -> Self {
+        Self::at(Stage::Awake { look: REST_AFTER })
+    }
+}
+
+impl Rest {
+    fn at(stage: Stage) -> Self {
+        Self {
+            stage,
+            active: false,
+            large: false,
+        }
+    }
+
+    /// When to look whether it should sleep; none while it does.
+    pub(super) fn look(&self) -> Option<Duration> {
+        match self.stage {
+            Stage::Awake { look } | Stage::Tired { look } => Some(look),
+            Stage::Asleep => None,
+        }
+    }
+
+    /// Something was read or written.
+    pub(super) fn note_activity(&mut self) {
+        self.active = true;
+    }
+
+    /// So many bytes have passed through the library's buffers at once.
+    pub(super) fn note_size(&mut self, bytes: usize) {
+        self.large |= bytes > KEPT_BYTES;
+    }
+
+    /// Looks whether it should sleep, if it is time to.
+    pub(super) fn check(&mut self, now: Duration) {
+        if self.look().is_none_or(|look| now < look) {
+            return;
+        }
+        let look = now + REST_AFTER;
+        if std::mem::take(&mut self.active) && !self.large {
+            self.stage = match self.stage {
+                Stage::Tired { .. } => Stage::Tired { look },
+                _ => Stage::Awake { look },
+            };
+        } else if let Some(look) = self.look() {
+            self.stage = Stage::Tired { look };
+        }
+    }
+
+    /// Whether one that should sleep, and cannot, has something to do: then it
+    /// is looked at anew later, unless large buffers wait to be given back.
+    fn is_roused(&self) -> bool {
+        self.active && !self.large
+    }
+}
+
+impl<S: Socket> Actor<S> {
+    /// Lets the connection sleep when it should and can, and notes when it has
+    /// woken. `dry` says that nothing more is buffered.
+    pub(super) fn sleep_or_wake(&mut self, cx: &mut Context<'_>, dry: bool) {
+        if dry && self.wire.is_narrow() && self.may_rest() {
+            self.wire.grow(cx);
+        }
+        match self.rest.stage {
+            Stage::Tired { .. } if dry && self.may_rest() => {
+                self.wire.rest(cx);
+                self.connection.rest();
+                self.rest = Rest::at(Stage::Asleep);
+                return;
+            }
+            Stage::Tired { .. } if !self.rest.is_roused() => return,
+            Stage::Tired { .. } => {}
+            Stage::Awake { .. } => return,
+            Stage::Asleep if self.wire.is_asleep() => return,
+            Stage::Asleep => self.connection.woken(),
+        }
+        let look = self.clock.now() + REST_AFTER;
+        self.rest.stage = Stage::Awake { look };
+        self.arm(cx);
+    }
+
+    /// Whether the library's buffers are empty.
+    fn may_rest(&self) -> bool {
+        !self.unflushed.written
+            && !self.course.is_refusing()
+            && self.connection.is_open()
+            && self.wire.is_between_messages()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TICK: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_quiet_one_is_tired_at_its_time_and_not_before() {
+        let mut rest = Rest::default();
+        rest.check(REST_AFTER - TICK);
+        assert!(matches!(rest.stage, Stage::Awake { .. }));
+        rest.check(REST_AFTER);
+        assert!(matches!(rest.stage, Stage::Tired { .. }));
+    }
+
+    #[test]
+    fn a_busy_one_is_looked_at_again_and_one_with_large_buffers_is_tired() {
+        let mut rest = Rest::default();
+        rest.note_activity();
+        rest.note_size(KEPT_BYTES);
+        rest.check(REST_AFTER);
+        assert_eq!(rest.look(), Some(2 * REST_AFTER));
+        assert!(matches!(rest.stage, Stage::Awake { .. }));
+        rest.note_activity();
+        rest.note_size(KEPT_BYTES + 1);
+        rest.check(2 * REST_AFTER);
+        assert!(matches!(rest.stage, Stage::Tired { .. }));
+        // It sleeps as soon as it can, however busy it is.
+        rest.note_activity();
+        assert!(!rest.is_roused());
+    }
+}
