@@ -195,6 +195,17 @@ fn only_the_store_knows_its_database() {
 }
 
 #[test]
+fn only_the_admin_interface_has_a_router_library() {
+    for dependency in ["axum", "utoipa-axum"] {
+        let users = users_of(dependency);
+        assert!(!users.is_empty(), "{dependency} is looked for in vain");
+        for (path, _) in users {
+            assert_eq!(path, "host/admin/Cargo.toml", "{dependency}");
+        }
+    }
+}
+
+#[test]
 fn only_the_gateway_knows_sockets_and_those_who_test_and_measure_it() {
     for dependency in ["hyper", "tokio-tungstenite"] {
         let users = users_of(dependency);

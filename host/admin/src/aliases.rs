@@ -3,56 +3,103 @@
 use std::collections::BTreeMap;
 
 use http::StatusCode;
+use openline_control::{AliasView, schema};
 use openline_core::deployment::Migration;
 use openline_core::name::AliasName;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use crate::document::{BadBody, NotChanged, NotFound, Unprocessable};
 use crate::problem::{Problem, nothing};
-use crate::serve::{Answered, Call, json, to_its_end};
-use openline_control::AliasView;
+use crate::routes::Call;
+use crate::serve::{Answered, json, to_its_end};
 
-#[derive(Serialize)]
+/// The aliases of a function.
+#[derive(Serialize, ToSchema)]
 struct Aliases {
+    /// By name.
+    #[schema(value_type = BTreeMap<String, AliasView>)]
     aliases: BTreeMap<AliasName, AliasView>,
 }
 
-/// The body of a request that points an alias to versions.
-#[derive(Debug, Deserialize)]
+/// Where an alias is to point.
+#[derive(Debug, Deserialize, ToSchema)]
+#[schema(as = SetAlias)]
 #[serde(deny_unknown_fields)]
 struct Shares {
+    /// The weights must add up to 100.
     shares: Vec<ShareNamed>,
+    /// What becomes of open connections; as it was without it.
+    #[schema(value_type = Option<schema::Migration>)]
     migration: Option<Migration>,
+    /// How many connections a drain closes in a second.
+    #[schema(minimum = 1, maximum = 10_000_000)]
     drain_connections_per_second: Option<u32>,
 }
 
-/// A version by the beginning of its digest, and how many of a hundred.
-#[derive(Debug, Deserialize)]
+/// A part of the connections.
+#[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 struct ShareNamed {
+    /// The beginning of a version's digest, at least 6 letters.
     version: String,
+    /// How many of a hundred.
+    #[schema(minimum = 1, maximum = 100)]
     weight: u32,
 }
 
-/// The body of a request that gives an alias to one version.
-#[derive(Debug, Default, Deserialize)]
+/// Which version is to have all connections.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = Promote)]
 #[serde(deny_unknown_fields)]
 struct Promotion {
+    /// The beginning of its digest; the canary without it.
     version: Option<String>,
 }
 
-impl Call<'_> {
+impl Call {
     /// The alias that the path names.
     fn alias(&self) -> Result<AliasName, Problem> {
         Ok(AliasName::new(&self.values[1])?)
     }
 }
 
-pub(crate) fn list(call: &Call<'_>) -> Answered {
+#[utoipa::path(
+    get,
+    path = "/v1/functions/{name}/aliases",
+    operation_id = "aliases",
+    tag = "aliases",
+    summary = "The aliases of a function",
+    params(("name" = schema::FunctionName, Path, description = "The function.")),
+    responses(
+        (status = 200, description = "The aliases.", body = Aliases),
+        NotFound
+    )
+)]
+pub(crate) async fn list(call: Call) -> Answered {
     let aliases = call.view()?.aliases;
     Ok(json(StatusCode::OK, &Aliases { aliases }))
 }
 
-pub(crate) async fn set(call: Call<'_>) -> Answered {
+#[utoipa::path(
+    put,
+    path = "/v1/functions/{name}/aliases/{alias}",
+    operation_id = "setAlias",
+    tag = "aliases",
+    summary = "Point an alias to versions by weight",
+    params(
+        ("name" = schema::FunctionName, Path, description = "The function."),
+        ("alias" = schema::AliasName, Path, description = "The alias.")
+    ),
+    request_body = Shares,
+    responses(
+        (status = 200, description = "Where it points now.", body = AliasView),
+        NotChanged,
+        BadBody,
+        Unprocessable
+    )
+)]
+pub(crate) async fn set(call: Call) -> Answered {
     let deployer = call.context.deployer.clone();
     let (name, alias) = (call.function()?, call.alias()?);
     let written: Shares = call.body.json().await?;
@@ -68,14 +115,47 @@ pub(crate) async fn set(call: Call<'_>) -> Answered {
     Ok(json(StatusCode::OK, &view))
 }
 
-pub(crate) async fn remove(call: &Call<'_>) -> Answered {
+#[utoipa::path(
+    delete,
+    path = "/v1/functions/{name}/aliases/{alias}",
+    operation_id = "removeAlias",
+    tag = "aliases",
+    summary = "Remove an alias that no route leads to",
+    params(
+        ("name" = schema::FunctionName, Path, description = "The function."),
+        ("alias" = schema::AliasName, Path, description = "The alias.")
+    ),
+    responses(
+        (status = 204, description = "It is done."),
+        NotChanged
+    )
+)]
+pub(crate) async fn remove(call: Call) -> Answered {
     let deployer = call.context.deployer.clone();
     let (name, alias) = (call.function()?, call.alias()?);
     to_its_end(async move { deployer.remove_alias(&name, &alias).await }).await??;
     Ok(nothing())
 }
 
-pub(crate) async fn promote(call: Call<'_>) -> Answered {
+#[utoipa::path(
+    post,
+    path = "/v1/functions/{name}/aliases/{alias}/promote",
+    operation_id = "promote",
+    tag = "aliases",
+    summary = "Give all connections of an alias to one version",
+    params(
+        ("name" = schema::FunctionName, Path, description = "The function."),
+        ("alias" = schema::AliasName, Path, description = "The alias.")
+    ),
+    request_body = Option<Promotion>,
+    responses(
+        (status = 200, description = "Where it points now.", body = AliasView),
+        NotChanged,
+        BadBody,
+        Unprocessable
+    )
+)]
+pub(crate) async fn promote(call: Call) -> Answered {
     let deployer = call.context.deployer.clone();
     let (name, alias) = (call.function()?, call.alias()?);
     let version = call.body.json_or_default::<Promotion>().await?.version;
@@ -84,7 +164,22 @@ pub(crate) async fn promote(call: Call<'_>) -> Answered {
     Ok(json(StatusCode::OK, &view))
 }
 
-pub(crate) async fn rollback(call: &Call<'_>) -> Answered {
+#[utoipa::path(
+    post,
+    path = "/v1/functions/{name}/aliases/{alias}/rollback",
+    operation_id = "rollback",
+    tag = "aliases",
+    summary = "Point an alias to where it pointed before",
+    params(
+        ("name" = schema::FunctionName, Path, description = "The function."),
+        ("alias" = schema::AliasName, Path, description = "The alias.")
+    ),
+    responses(
+        (status = 200, description = "Where it points now.", body = AliasView),
+        NotChanged
+    )
+)]
+pub(crate) async fn rollback(call: Call) -> Answered {
     let deployer = call.context.deployer.clone();
     let (name, alias) = (call.function()?, call.alias()?);
     let view = to_its_end(async move { deployer.rollback(&name, &alias).await }).await??;

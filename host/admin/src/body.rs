@@ -10,7 +10,6 @@ use http::HeaderMap;
 use http::header::{CONTENT_TYPE, EXPECT};
 use http_body::Body as _;
 use http_body_util::BodyExt;
-use openline_gateway::reserved::RequestBody;
 use serde::de::DeserializeOwned;
 use tokio::time::Instant;
 
@@ -22,14 +21,14 @@ pub(crate) const JSON_BYTES_MAX: usize = 64 * 1024;
 
 /// The body of one request.
 #[derive(Debug)]
-pub(crate) struct Body<'a> {
-    pub(crate) incoming: RequestBody,
-    pub(crate) headers: &'a HeaderMap,
+pub(crate) struct Body {
+    pub(crate) incoming: axum::body::Body,
+    pub(crate) headers: HeaderMap,
     /// How long to wait for each piece.
     pub(crate) patience: Duration,
 }
 
-impl Body<'_> {
+impl Body {
     /// Reads all of it. What is cut off is an error; `limit` names the bound of
     /// the size in one.
     pub(crate) async fn read(mut self, most: usize, limit: &str) -> Result<Bytes, Problem> {

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use http::StatusCode;
+use openline_control::schema;
 use openline_core::config::{FunctionConfig, PageAccess, Target, Trigger};
 use openline_core::deployment::Migration;
 use openline_core::limits::{
@@ -12,18 +13,24 @@ use openline_core::limits::{
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::serve::{Call, json};
+use crate::document::Refused;
+use crate::routes::Call;
+use crate::serve::json;
 use openline_gateway::reserved::Answer;
 
-#[derive(Serialize)]
+/// The configuration in force. The token is not in it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Config)]
 struct ConfigView {
     server: ServerView,
     functions: Vec<FunctionConfigView>,
 }
 
 /// `[server]`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Server)]
 struct ServerView {
     listen: String,
     admin: String,
@@ -31,6 +38,7 @@ struct ServerView {
     admin_token: bool,
     /// None: only this interface answers probes while the host hangs.
     probes: Option<String>,
+    #[schema(value_type = schema::PageAccess)]
     page: PageAccess,
     data: Option<String>,
     cache: Option<String>,
@@ -38,13 +46,18 @@ struct ServerView {
 }
 
 /// `[[function]]`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = FunctionConfig)]
 struct FunctionConfigView {
+    #[schema(value_type = schema::FunctionName)]
     name: FunctionName,
     /// The file that the configuration names; none when it only was deployed.
     component: Option<String>,
+    #[schema(value_type = String)]
     route: Route,
+    #[schema(value_type = schema::AliasName)]
     alias: AliasName,
+    #[schema(value_type = schema::Migration)]
     migration: Migration,
     triggers: Vec<TriggerView>,
     /// Messages that the host answers by itself.
@@ -54,43 +67,64 @@ struct FunctionConfigView {
 }
 
 /// `[[function.trigger]]`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Trigger)]
 struct TriggerView {
+    #[schema(value_type = String)]
     route: Route,
     /// The alias, or the beginning of the digest of a version.
     target: String,
 }
 
 /// `[function.limit]`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = FunctionLimits)]
 struct FunctionLimitsView {
+    #[schema(value_type = schema::OutboxOverflow)]
     outbox_overflow: OutboxOverflow,
+    #[schema(value_type = schema::RateExceeded)]
     rate_exceeded: RateExceeded,
+    #[schema(value_type = schema::TimeUp)]
     time_up: TimeUp,
     time_warning_message: String,
     limits: Vec<LimitView>,
 }
 
 /// `[function.instance]`.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = InstancePolicy)]
 struct InstancePolicyView {
     affinity: Option<String>,
+    #[schema(value_type = schema::Backoff)]
     backoff: Backoff,
     limits: Vec<LimitView>,
 }
 
 /// A row of a table of limits, with its value in force.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
+#[schema(as = Limit)]
 struct LimitView {
     name: &'static str,
     value: u64,
+    #[schema(pattern = "^(bytes|milliseconds|count)$")]
     unit: &'static str,
     /// As it is written in a configuration; `none` where there is no such limit.
     text: String,
     default: u64,
 }
 
-pub(crate) fn config(call: &Call<'_>) -> Answer {
+#[utoipa::path(
+    get,
+    path = "/v1/config",
+    operation_id = "config",
+    tag = "host",
+    summary = "The configuration in force",
+    responses(
+        (status = 200, description = "The configuration.", body = ConfigView),
+        Refused
+    )
+)]
+pub(crate) async fn config(call: Call) -> Answer {
     let context = call.context;
     let table = context.gateway.services().table();
     let server = &table.config;

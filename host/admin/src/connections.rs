@@ -4,18 +4,21 @@
 
 use bytestring::ByteString;
 use http::StatusCode;
+use openline_control::{ConnectionPage, ConnectionQuery, ConnectionView, schema};
 use openline_core::close::CloseInfo;
 use openline_core::event::SendOutcome;
 use openline_core::limits::{FunctionLimits, PAGE_CONNECTIONS_MAX};
 use openline_core::message::Message;
 use openline_core::name::{ConnectionId, FunctionName, Tag};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::Context;
+use crate::document::{BadBody, NotFound, Refused, Unprocessable};
 use crate::problem::Problem;
 use crate::query::Query;
-use crate::serve::{Answered, Call, json};
-use openline_control::{ConnectionQuery, ConnectionView};
+use crate::routes::Call;
+use crate::serve::{Answered, json};
 
 /// How many connections are in one answer without a word about it: more than a
 /// person reads, and a few dozen kilobytes.
@@ -27,28 +30,38 @@ const TEXT: &str = "text/plain";
 const BINARY: &str = "application/octet-stream";
 
 /// What became of a message.
-#[derive(Serialize)]
+#[derive(Serialize, ToSchema)]
 struct Sent {
+    /// It leaves with the next write (`sent`); it is accepted and waits for a
+    /// peer that reads slowly (`queued`); it is not accepted, because it is too
+    /// large or the outbox is full (`dropped`), or because the connection is
+    /// closing (`gone`).
+    #[schema(pattern = "^(sent|queued|dropped|gone)$")]
     outcome: &'static str,
-    /// What waits for a peer that reads slowly.
+    /// How many bytes wait, when it is queued.
     buffered_bytes: Option<u64>,
 }
 
-/// The body of a request that closes a connection.
-#[derive(Debug, Default, Deserialize)]
+/// How to close a connection.
+#[derive(Debug, Default, Deserialize, ToSchema)]
+#[schema(as = Close)]
 #[serde(deny_unknown_fields, default)]
 struct Closing {
+    /// 1000 to 1003, 1007 to 1014 or 3000 to 4999; 1000 without it.
+    #[schema(maximum = 65535)]
     code: Option<u16>,
+    /// At most 123 bytes.
     reason: String,
 }
 
-#[derive(Serialize)]
+/// What a close has done.
+#[derive(Serialize, ToSchema)]
 struct Closed {
     /// This request has closed it; it was not closing before.
     closed: bool,
 }
 
-impl Call<'_> {
+impl Call {
     fn id(&self) -> Result<ConnectionId, Problem> {
         ConnectionId::parse(&self.values[0]).ok_or_else(Problem::no_connection)
     }
@@ -62,7 +75,24 @@ impl Call<'_> {
     }
 }
 
-pub(crate) fn list(call: &Call<'_>) -> Answered {
+#[utoipa::path(
+    get,
+    path = "/v1/connections",
+    operation_id = "connections",
+    tag = "connections",
+    summary = "Connections, by pages",
+    params(
+        ("function" = Option<schema::FunctionName>, Query, description = "Of this function only."),
+        ("tag" = Option<String>, Query, description = "With this tag; needs `function`."),
+        ("after" = Option<schema::ConnectionId>, Query, description = "Behind this one."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most so many; 100 without it.")
+    ),
+    responses(
+        (status = 200, description = "A page.", body = ConnectionPage),
+        Refused
+    )
+)]
+pub(crate) async fn list(call: Call) -> Answered {
     let query = query(&call.query)?;
     Ok(json(
         StatusCode::OK,
@@ -70,17 +100,47 @@ pub(crate) fn list(call: &Call<'_>) -> Answered {
     ))
 }
 
-pub(crate) fn show(call: &Call<'_>) -> Answered {
+#[utoipa::path(
+    get,
+    path = "/v1/connections/{id}",
+    operation_id = "connection",
+    tag = "connections",
+    summary = "A connection",
+    params(("id" = schema::ConnectionId, Path, description = "The connection.")),
+    responses(
+        (status = 200, description = "The connection.", body = ConnectionView),
+        NotFound
+    )
+)]
+pub(crate) async fn show(call: Call) -> Answered {
     let (_, view) = call.connection()?;
     Ok(json(StatusCode::OK, &view))
 }
 
-pub(crate) async fn send(call: Call<'_>) -> Answered {
+#[utoipa::path(
+    post,
+    path = "/v1/connections/{id}/messages",
+    operation_id = "send",
+    tag = "connections",
+    summary = "Send a message to a connection's peer",
+    params(("id" = schema::ConnectionId, Path, description = "The connection.")),
+    description = "As the function itself would: it goes into the connection's outbox.",
+    request_body(
+        description = "The message; of `text/plain`, in UTF-8, a text message, else a binary one.",
+        content((String = "text/plain"), ("application/octet-stream"))
+    ),
+    responses(
+        (status = 200, description = "What became of it.", body = Sent),
+        NotFound,
+        BadBody
+    )
+)]
+pub(crate) async fn send(call: Call) -> Answered {
     let (id, view) = call.connection()?;
     let context = call.context;
     let kind = call.body.is(&[TEXT, BINARY])?;
     let _place = context.messages.acquire().await;
-    let most = message_bytes(context, &view.function);
+    let most = message_bytes(&context, &view.function);
     let bytes = call.body.read(most, "a message (message_bytes)").await?;
     let message = if kind == TEXT {
         let text = ByteString::try_from(bytes);
@@ -106,7 +166,22 @@ pub(crate) async fn send(call: Call<'_>) -> Answered {
     Ok(json(StatusCode::OK, &sent))
 }
 
-pub(crate) async fn close(call: Call<'_>) -> Answered {
+#[utoipa::path(
+    post,
+    path = "/v1/connections/{id}/close",
+    operation_id = "close",
+    tag = "connections",
+    summary = "Close a connection",
+    params(("id" = schema::ConnectionId, Path, description = "The connection.")),
+    request_body = Option<Closing>,
+    responses(
+        (status = 200, description = "What it has done.", body = Closed),
+        NotFound,
+        BadBody,
+        Unprocessable
+    )
+)]
+pub(crate) async fn close(call: Call) -> Answered {
     let id = call.id()?;
     let deployer = call.context.deployer.clone();
     let closing: Closing = call.body.json_or_default().await?;

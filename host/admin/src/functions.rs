@@ -1,34 +1,44 @@
 //! Functions and their versions: listed, deployed, removed.
 
 use http::StatusCode;
+use openline_control::{DeployOptions, DeployedView, FunctionView, VersionView, schema};
 use openline_core::component::Component;
 use openline_core::deployment::Migration;
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
 use serde::Serialize;
+use utoipa::ToSchema;
 
+use crate::document::{BadBody, NotChanged, NotFound, Refused, Unprocessable};
 use crate::problem::{Problem, nothing};
 use crate::query::Query;
-use crate::serve::{Answered, Call, json, to_its_end};
-use openline_control::{DeployOptions, FunctionView, VersionView};
+use crate::routes::Call;
+use crate::serve::{Answered, json, to_its_end};
 use openline_gateway::reserved::Answer;
 
-#[derive(Serialize)]
+/// All functions.
+#[derive(Serialize, ToSchema)]
 struct Functions {
+    /// By name.
     functions: Vec<FunctionView>,
 }
 
-#[derive(Serialize)]
+/// The versions of a function.
+#[derive(Serialize, ToSchema)]
 struct Versions {
+    /// The oldest first.
     versions: Vec<VersionView>,
 }
 
-#[derive(Serialize)]
+/// The version that was removed.
+#[derive(Serialize, ToSchema)]
 struct Removed {
+    /// Its name.
+    #[schema(value_type = schema::Digest)]
     version: String,
 }
 
-impl Call<'_> {
+impl Call {
     /// The function that the path names.
     pub(crate) fn function(&self) -> Result<FunctionName, Problem> {
         Ok(FunctionName::new(&self.values[0])?)
@@ -40,27 +50,104 @@ impl Call<'_> {
     }
 }
 
-pub(crate) fn list(call: &Call<'_>) -> Answer {
+#[utoipa::path(
+    get,
+    path = "/v1/functions",
+    operation_id = "functions",
+    tag = "functions",
+    summary = "All functions",
+    responses(
+        (status = 200, description = "The functions.", body = Functions),
+        Refused
+    )
+)]
+pub(crate) async fn list(call: Call) -> Answer {
     let functions = call.context.deployer.functions();
     json(StatusCode::OK, &Functions { functions })
 }
 
-pub(crate) fn show(call: &Call<'_>) -> Answered {
+#[utoipa::path(
+    get,
+    path = "/v1/functions/{name}",
+    operation_id = "function",
+    tag = "functions",
+    summary = "A function",
+    params(("name" = schema::FunctionName, Path, description = "The function.")),
+    responses(
+        (status = 200, description = "The function.", body = FunctionView),
+        NotFound
+    )
+)]
+pub(crate) async fn show(call: Call) -> Answered {
     Ok(json(StatusCode::OK, &call.view()?))
 }
 
-pub(crate) async fn remove(call: &Call<'_>) -> Answered {
+#[utoipa::path(
+    delete,
+    path = "/v1/functions/{name}",
+    operation_id = "removeFunction",
+    tag = "functions",
+    summary = "Remove a function that no configuration names",
+    params(("name" = schema::FunctionName, Path, description = "The function.")),
+    description = "With all that it has kept. Its connections are closed with 1012.",
+    responses(
+        (status = 204, description = "It is done."),
+        NotChanged
+    )
+)]
+pub(crate) async fn remove(call: Call) -> Answered {
     let (deployer, name) = (call.context.deployer.clone(), call.function()?);
     to_its_end(async move { deployer.remove_function(&name).await }).await??;
     Ok(nothing())
 }
 
-pub(crate) fn versions(call: &Call<'_>) -> Answered {
+#[utoipa::path(
+    get,
+    path = "/v1/functions/{name}/versions",
+    operation_id = "versions",
+    tag = "versions",
+    summary = "The versions of a function",
+    params(("name" = schema::FunctionName, Path, description = "The function.")),
+    responses(
+        (status = 200, description = "The versions.", body = Versions),
+        NotFound
+    )
+)]
+pub(crate) async fn versions(call: Call) -> Answered {
     let versions = call.view()?.versions;
     Ok(json(StatusCode::OK, &Versions { versions }))
 }
 
-pub(crate) async fn deploy(call: Call<'_>) -> Answered {
+#[utoipa::path(
+    post,
+    path = "/v1/functions/{name}/versions",
+    operation_id = "deploy",
+    tag = "versions",
+    summary = "Make a version of a component and point an alias to it",
+    params(
+        ("name" = schema::FunctionName, Path, description = "The function."),
+        ("alias" = Option<schema::AliasName>, Query, description = "Which alias is to point to it; `live` without it."),
+        ("weight" = Option<u32>, Query, minimum = 1, maximum = 100, description = "How many of a hundred connections it gets; all without it. The others share the rest as before."),
+        ("migration" = Option<schema::Migration>, Query, description = "What becomes of open connections; as it was, or as configured, without it."),
+        ("drain_connections_per_second" = Option<u32>, Query, minimum = 1, maximum = 10_000_000, description = "How many connections a drain closes in a second; the host's number without it."),
+        ("route" = Option<String>, Query, description = "Where the function is reached, when no configuration names it; such as `/chat/{room}`."),
+        ("note" = Option<String>, Query, description = "What its author says of the version: at most 256 bytes."),
+        ("probe" = Option<bool>, Query, description = "Ask a trial instance about a made-up connection first.")
+    ),
+    description = "The component is compiled, held against the contract and started once before anything changes. What is refused, or arrives only in part, changes nothing.",
+    request_body(
+        description = "The component, at most `component_bytes` of the host.",
+        content(("application/wasm"), ("application/octet-stream"))
+    ),
+    responses(
+        (status = 201, description = "The version is new.", body = DeployedView),
+        (status = 200, description = "The version was there before; the alias may have moved.", body = DeployedView),
+        NotChanged,
+        BadBody,
+        Unprocessable
+    )
+)]
+pub(crate) async fn deploy(call: Call) -> Answered {
     let (deployer, name) = (call.context.deployer.clone(), call.function()?);
     let options = options(&call.query)?;
     call.body
@@ -89,7 +176,23 @@ pub(crate) async fn deploy(call: Call<'_>) -> Answered {
     Ok(json(status, &deployed))
 }
 
-pub(crate) async fn remove_version(call: &Call<'_>) -> Answered {
+#[utoipa::path(
+    delete,
+    path = "/v1/functions/{name}/versions/{version}",
+    operation_id = "removeVersion",
+    tag = "versions",
+    summary = "Remove a version that no alias points to",
+    params(
+        ("name" = schema::FunctionName, Path, description = "The function."),
+        ("version" = String, Path, pattern = "^[0-9a-f]{6,64}$", description = "The beginning of the digest of a version: as many letters, at least 6, as only one version of the function begins with."),
+        ("force" = Option<bool>, Query, description = "Close connections that are pinned to it, with 1012.")
+    ),
+    responses(
+        (status = 200, description = "It is removed.", body = Removed),
+        NotChanged
+    )
+)]
+pub(crate) async fn remove_version(call: Call) -> Answered {
     let (deployer, name) = (call.context.deployer.clone(), call.function()?);
     let (version, force) = (call.values[1].clone(), call.query.flag("force")?);
     let removing = async move { deployer.remove_version(&name, &version, force).await };

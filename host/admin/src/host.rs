@@ -5,16 +5,21 @@ use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body_util::Full;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-use crate::OPENAPI;
+use crate::document::{self, Refused};
 use crate::page::State;
-use crate::serve::{Call, json};
+use crate::routes::Call;
+use crate::serve::json;
 use openline_gateway::reserved::Answer;
 
-#[derive(Serialize)]
+/// The host.
+#[derive(Serialize, ToSchema)]
 struct Host {
+    /// Of the host.
     version: &'static str,
-    /// Where connections are accepted: address and port.
+    /// Where connections are accepted: address and port. An address of 0.0.0.0 or
+    /// [::] stands for all of the machine's.
     listen: String,
     /// Milliseconds since 1970.
     started: u64,
@@ -24,7 +29,18 @@ struct Host {
     draining: bool,
 }
 
-pub(crate) fn host(call: &Call<'_>) -> Answer {
+#[utoipa::path(
+    get,
+    path = "/v1/host",
+    operation_id = "host",
+    tag = "host",
+    summary = "What the host is",
+    responses(
+        (status = 200, description = "The host.", body = Host),
+        Refused
+    )
+)]
+pub(crate) async fn host(call: Call) -> Answer {
     let context = call.context;
     let host = Host {
         version: env!("CARGO_PKG_VERSION"),
@@ -36,15 +52,37 @@ pub(crate) fn host(call: &Call<'_>) -> Answer {
     json(StatusCode::OK, &host)
 }
 
-pub(crate) fn state(call: &Call<'_>) -> Answer {
+#[utoipa::path(
+    get,
+    path = "/v1/state",
+    operation_id = "state",
+    tag = "host",
+    summary = "What the host holds at the moment",
+    responses(
+        (status = 200, description = "The state.", body = State),
+        Refused
+    )
+)]
+pub(crate) async fn state(call: Call) -> Answer {
     json(
         StatusCode::OK,
         &State::of(&call.context.deployer, &call.context.gateway),
     )
 }
 
-pub(crate) fn openapi() -> Answer {
-    let mut answer = Answer::new(Full::from(OPENAPI));
+#[utoipa::path(
+    get,
+    path = "/v1/openapi.json",
+    operation_id = "openapi",
+    tag = "host",
+    summary = "This document",
+    responses(
+        (status = 200, description = "The document.", content_type = "application/json"),
+        Refused
+    )
+)]
+pub(crate) async fn openapi(_call: Call) -> Answer {
+    let mut answer = Answer::new(Full::from(document::openapi()));
     let kind = HeaderValue::from_static("application/json");
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer

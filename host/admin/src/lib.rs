@@ -4,9 +4,9 @@
 //! The [`Page`] that a host shows of itself is here, too; what it tells in
 //! development is in [`development`].
 //!
-//! What it answers is described in `openapi.json`, which tests hold against
-//! it; the routes are one table in `routes`, and who may use them is decided in
-//! `access`, before anything else of a request is looked at. What is deployed,
+//! What it answers is described by [`openapi`], which is made of the types that
+//! are answered and which tests hold against the server; the routes are in
+//! `routes`, and who may use them is decided in `access`, before anything else of a request is looked at. What is deployed,
 //! and how that changes, is the [`Deployer`]'s.
 //!
 //! Bounded by [`CONNECTIONS_MAX`] TCP connections, the host's `request_timeout`
@@ -19,6 +19,7 @@ mod body;
 mod config;
 mod connections;
 pub mod development;
+mod document;
 mod functions;
 mod host;
 mod page;
@@ -42,11 +43,8 @@ use openline_control::Deployer;
 use openline_gateway::gateway::Gateway;
 use openline_gateway::reserved::ReservedListener;
 
+pub use document::{endpoints, openapi};
 pub use page::Page;
-pub use routes::endpoints;
-
-/// The description of the interface, as OpenAPI 3.1.
-pub const OPENAPI: &str = include_str!("openapi.json");
 
 /// TCP connections at once: a few people with a browser, which opens six each,
 /// and a few programs. Further ones wait in the kernel's backlog.
@@ -152,7 +150,7 @@ impl Admin {
             name: "the admin interface",
             listener: self.listener,
             connections_max: CONNECTIONS_MAX,
-            reserved: Arc::new(Interface(self.context)),
+            reserved: Arc::new(Interface::new(self.context)),
         }
     }
 }

@@ -10,6 +10,7 @@ use openline_core::deployment::DeploymentError;
 use openline_core::name::NameError;
 use openline_engine::LoadError;
 use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::serve::json;
 use openline_control::ChangeError;
@@ -25,10 +26,16 @@ pub(crate) struct Problem {
     header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
-#[derive(Serialize)]
-struct Written<'a> {
+/// What is answered instead of what was asked for.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct Written<'a> {
+    /// A stable word, for programs.
+    #[schema(pattern = "^[a-z0-9_]+$")]
     error: &'a str,
+    /// What is wrong.
     message: &'a str,
+    /// What to do about it.
     hint: &'a str,
 }
 

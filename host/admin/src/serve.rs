@@ -3,56 +3,58 @@
 
 use std::sync::Arc;
 
+use axum::Router;
+use axum::body::Body;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION};
-use http::request::Parts;
+use http::header::{
+    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
+};
 use http::{Method, Request, Response, StatusCode};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full};
 use openline_admission::peer::Peer;
 use openline_gateway::reserved::{Answer, RESERVED_PATH, RequestBody, Reserved, is_reserved};
 use serde::Serialize;
 use tokio::task::JoinHandle;
+use tower::ServiceExt;
 
 use crate::access::{self, Scope, Token};
-use crate::body::Body;
 use crate::page::{self, PageListener};
 use crate::problem::Problem;
-use crate::query::Query;
-use crate::routes::{self, Operation};
-use crate::{Context, aliases, config, connections, functions, host};
-
-/// One request that may be answered.
-#[derive(Debug)]
-pub(crate) struct Call<'a> {
-    pub(crate) context: &'a Context,
-    /// The parameters of the path, decoded.
-    pub(crate) values: Vec<String>,
-    pub(crate) query: Query,
-    pub(crate) body: Body<'a>,
-}
+use crate::{Context, routes};
 
 /// What an endpoint answers.
 pub(crate) type Answered = Result<Answer, Problem>;
 
 /// Answers what the admin interface is asked.
 #[derive(Debug)]
-pub(crate) struct Interface(pub(crate) Arc<Context>);
+pub(crate) struct Interface {
+    context: Arc<Context>,
+    router: Router,
+}
+
+impl Interface {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        let router = routes::router(Arc::clone(&context));
+        Self { context, router }
+    }
+}
 
 impl Reserved for Interface {
     fn answer(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'_, Answer> {
-        answer(&self.0, request, peer).boxed()
+        answer(self, request, peer).boxed()
     }
 }
 
 /// Answers a probe here, and has the workers answer everything else: this may
 /// be the one thread that still runs.
-async fn answer(context: &Arc<Context>, request: Request<RequestBody>, peer: Peer) -> Answer {
+async fn answer(interface: &Interface, request: Request<RequestBody>, peer: Peer) -> Answer {
+    let context = &interface.context;
     if let Some(answer) = context.gateway.probe(request.uri().path()) {
         return answer;
     }
-    let asked = Arc::clone(context);
-    let answering = async move { work(&asked, request, &peer).await };
+    let (asked, router) = (Arc::clone(context), interface.router.clone());
+    let answering = async move { work(&asked, router, request, &peer).await };
     let mut answering = UntilDropped(context.workers.spawn(answering));
     let answered = (&mut answering.0).await;
     answered.unwrap_or_else(|_| {
@@ -70,10 +72,14 @@ impl<T> Drop for UntilDropped<T> {
     }
 }
 
-async fn work(context: &Context, request: Request<RequestBody>, peer: &Peer) -> Answer {
-    let (parts, body) = request.into_parts();
-    let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
-    let answered = Box::pin(respond(context, &parts, body, peer)).await;
+async fn work(
+    context: &Context,
+    router: Router,
+    request: Request<RequestBody>,
+    peer: &Peer,
+) -> Answer {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let answered = Box::pin(respond(context, router, request, peer)).await;
     let answer = answered.unwrap_or_else(Problem::answer);
     let status = answer.status().as_u16();
     if matches!(method, Method::GET | Method::HEAD) {
@@ -85,7 +91,13 @@ async fn work(context: &Context, request: Request<RequestBody>, peer: &Peer) -> 
     answer
 }
 
-async fn respond(context: &Context, parts: &Parts, body: RequestBody, peer: &Peer) -> Answered {
+async fn respond(
+    context: &Context,
+    router: Router,
+    request: Request<RequestBody>,
+    peer: &Peer,
+) -> Answered {
+    let (parts, body) = request.into_parts();
     let path = parts.uri.path();
     let table = context.gateway.services().table();
     let scope = if path == "/" || page::is_asset(path) {
@@ -101,45 +113,24 @@ async fn respond(context: &Context, parts: &Parts, body: RequestBody, peer: &Pee
         return Ok(to_the_page());
     }
     if is_reserved(path) {
-        let content = context.page.content(parts, PageListener::Admin);
+        let content = context.page.content(&parts, PageListener::Admin);
         return Ok(content.unwrap_or_else(|refusal| refusal.answer()));
     }
-    let (endpoint, values) = routes::find(&parts.method, path)?;
-    let call = Call {
-        context,
-        values,
-        query: Query::parse(parts.uri.query(), endpoint.keys)?,
-        body: Body {
-            incoming: body,
-            headers: &parts.headers,
-            patience: table.config.request_timeout,
-        },
-    };
-    dispatch(endpoint.operation, call).await
-}
-
-async fn dispatch(operation: Operation, call: Call<'_>) -> Answered {
-    match operation {
-        Operation::Host => Ok(host::host(&call)),
-        Operation::State => Ok(host::state(&call)),
-        Operation::OpenApi => Ok(host::openapi()),
-        Operation::Config => Ok(config::config(&call)),
-        Operation::Functions => Ok(functions::list(&call)),
-        Operation::Function => functions::show(&call),
-        Operation::RemoveFunction => functions::remove(&call).await,
-        Operation::Versions => functions::versions(&call),
-        Operation::Deploy => functions::deploy(call).await,
-        Operation::RemoveVersion => functions::remove_version(&call).await,
-        Operation::Aliases => aliases::list(&call),
-        Operation::SetAlias => aliases::set(call).await,
-        Operation::RemoveAlias => aliases::remove(&call).await,
-        Operation::Promote => aliases::promote(call).await,
-        Operation::Rollback => aliases::rollback(&call).await,
-        Operation::Connections => connections::list(&call),
-        Operation::Connection => connections::show(&call),
-        Operation::Send => connections::send(call).await,
-        Operation::Close => connections::close(call).await,
+    // The router would take an empty segment for a name.
+    if path.split('/').skip(1).any(str::is_empty) {
+        return Err(routes::nothing_here());
     }
+    let head = parts.method == Method::HEAD;
+    let routed = router.oneshot(Request::from_parts(parts, Body::new(body)));
+    let Ok(response) = routed.await;
+    let (mut parts, body) = response.into_parts();
+    if !head {
+        // What writes the answer knows its size, and where there is none.
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    // It is in memory: endpoints answer with what is whole.
+    let body = body.collect().await.map_err(|_| Problem::internal())?;
+    Ok(Response::from_parts(parts, Full::new(body.to_bytes())))
 }
 
 /// Makes a change to its end, also when whoever asked for it hangs up: half a

@@ -17,6 +17,7 @@ mod managed;
 mod operations;
 mod plan;
 mod prepare;
+pub mod schema;
 mod start;
 mod stop;
 mod view;

@@ -37,10 +37,10 @@ struct Host {
     watchdog: Watchdog,
 }
 
-/// One who asks for reloads beside signals, and is told what comes of them:
+/// Asks for reloads beside signals, and is told what comes of them:
 /// `openline dev`.
 #[derive(Debug)]
-pub(crate) struct Driver {
+pub(crate) struct Reloads {
     pub(crate) requests: mpsc::Receiver<Reload>,
     /// What the page shows of it.
     pub(crate) development: Arc<Development>,
@@ -71,12 +71,12 @@ pub(crate) async fn serve(
 /// The same, with one who asks for reloads.
 pub(crate) async fn serve_with(
     source: Source,
-    mut driver: Option<Driver>,
+    mut reloads: Option<Reloads>,
     mut signals: Signals,
     watchdog: Watchdog,
 ) -> anyhow::Result<()> {
     // In a task of its own, so that a signal is heard whatever it waits for.
-    let mut starting = tokio::spawn(start(source.clone(), driver.is_some()));
+    let mut starting = tokio::spawn(start(source.clone(), reloads.is_some()));
     let (deployer, config) = tokio::select! {
         started = &mut starting => started.context("the host came to no end of its start")??,
         () = signals.stop() => {
@@ -94,9 +94,9 @@ pub(crate) async fn serve_with(
         .map_err(|error| unheard("cannot listen on", config.server.listen, &error, LISTEN))?;
     let address = listener.local_addr()?;
     let gateway = Arc::new(Gateway::new(Arc::clone(deployer.services())));
-    let development = driver
+    let development = reloads
         .as_ref()
-        .map(|driver| Arc::clone(&driver.development));
+        .map(|reloads| Arc::clone(&reloads.development));
     let page = Arc::new(Page::new(
         deployer.clone(),
         Arc::clone(&gateway),
@@ -126,7 +126,7 @@ pub(crate) async fn serve_with(
                 Asked::Stop => break,
                 Asked::Reload => None,
             },
-            request = requested(driver.as_mut()) => Some(request),
+            request = requested(reloads.as_mut()) => Some(request),
         };
         tokio::select! {
             () = host.reload(request) => {}
@@ -174,9 +174,9 @@ fn read(source: &Source, in_development: bool) -> anyhow::Result<Read> {
 }
 
 /// The next request of one who asks for reloads, if there is one.
-async fn requested(driver: Option<&mut Driver>) -> Reload {
-    match driver {
-        Some(driver) => match driver.requests.recv().await {
+async fn requested(reloads: Option<&mut Reloads>) -> Reload {
+    match reloads {
+        Some(reloads) => match reloads.requests.recv().await {
             Some(request) => request,
             None => std::future::pending().await,
         },

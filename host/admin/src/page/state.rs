@@ -2,14 +2,15 @@
 //! started, as JSON: for people who look for a leak, and for tests that prove
 //! that there is none.
 
-use openline_control::Deployer;
+use openline_control::{Deployer, schema};
 use openline_engine::runtime;
 use openline_gateway::gateway::Gateway;
 use openline_gateway::tally::Counts;
 use serde::Serialize;
+use utoipa::ToSchema;
 
-/// The answer to a request for the state.
-#[derive(Debug, Serialize)]
+/// What the host holds at the moment, and what it has done since it started.
+#[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct State {
     /// Tasks of the asynchronous runtime.
     tasks: usize,
@@ -31,8 +32,9 @@ pub(crate) struct State {
     functions: Vec<FunctionState>,
 }
 
-/// See [`runtime::Taken`].
-#[derive(Debug, Serialize)]
+/// What is taken of what the engine has a limited number of.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StateTaken)]
 struct Taken {
     functions: usize,
     places: u32,
@@ -42,25 +44,31 @@ struct Taken {
     long_runs: usize,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StateConnections)]
 struct Connections {
     open: u32,
     /// Those on which nothing happens: they keep no buffers.
     asleep: usize,
     opened: u64,
     /// By close reason, as `openline close-codes` lists them.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     ended: Counts,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StateHandshakes)]
 struct Handshakes {
     accepted: u64,
     /// By `openline-error-type`.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
     refused: Counts,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FunctionState)]
 struct FunctionState {
+    #[schema(value_type = schema::FunctionName)]
     name: String,
     connections: u32,
     instances: u32,

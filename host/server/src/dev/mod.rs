@@ -25,7 +25,7 @@ pub(crate) use self::log::Lines;
 use self::project::Project;
 use self::watch::{Changes, Watcher};
 use crate::assemble::Source;
-use crate::host::{self, Driver, Reload, Served};
+use crate::host::{self, Reload, Reloads, Served};
 use crate::signal::Signals;
 use crate::telemetry::{complain, tell};
 use crate::watchdog::Watchdog;
@@ -60,12 +60,12 @@ pub(crate) async fn run(
         first = developer.build() => first,
         () = signals.stop() => return Ok(()),
     };
-    let driver = Driver {
+    let reloads = Reloads {
         requests,
         development,
     };
     tokio::select! {
-        ended = host::serve_with(source, Some(driver), signals, watchdog) => ended,
+        ended = host::serve_with(source, Some(reloads), signals, watchdog) => ended,
         never = developer.work(first) => match never {},
     }
 }
