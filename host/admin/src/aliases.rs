@@ -9,10 +9,11 @@ use openline_core::name::AliasName;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::document::{BadBody, NotChanged, NotFound, Unprocessable};
-use crate::problem::{Problem, nothing};
-use crate::routes::Call;
-use crate::serve::{Answered, json, to_its_end};
+use crate::call::Call;
+use crate::change::to_its_end;
+use crate::json::json;
+use crate::problem::{Answered, Problem, nothing};
+use crate::responses::{BadBody, NotChanged, NotFound, Unprocessable};
 
 /// The aliases of a function.
 #[derive(Serialize, ToSchema)]

@@ -15,9 +15,9 @@ use openline_core::route::Route;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::document::Refused;
-use crate::routes::Call;
-use crate::serve::json;
+use crate::call::Call;
+use crate::json::json;
+use crate::responses::Refused;
 use openline_gateway::reserved::Answer;
 
 /// The configuration in force. The token is not in it.

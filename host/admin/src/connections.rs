@@ -13,12 +13,12 @@ use openline_core::name::{ConnectionId, FunctionName, Tag};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::Context;
-use crate::document::{BadBody, NotFound, Refused, Unprocessable};
-use crate::problem::Problem;
+use crate::call::Call;
+use crate::context::Context;
+use crate::json::json;
+use crate::problem::{Answered, Problem};
 use crate::query::Query;
-use crate::routes::Call;
-use crate::serve::{Answered, json};
+use crate::responses::{BadBody, NotFound, Refused, Unprocessable};
 
 /// How many connections are in one answer without a word about it: more than a
 /// person reads, and a few dozen kilobytes.

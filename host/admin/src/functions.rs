@@ -9,11 +9,12 @@ use openline_core::route::Route;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::document::{BadBody, NotChanged, NotFound, Refused, Unprocessable};
-use crate::problem::{Problem, nothing};
+use crate::call::Call;
+use crate::change::to_its_end;
+use crate::json::json;
+use crate::problem::{Answered, Problem, nothing};
 use crate::query::Query;
-use crate::routes::Call;
-use crate::serve::{Answered, json, to_its_end};
+use crate::responses::{BadBody, NotChanged, NotFound, Refused, Unprocessable};
 use openline_gateway::reserved::Answer;
 
 /// All functions.

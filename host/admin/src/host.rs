@@ -7,10 +7,10 @@ use http_body_util::Full;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::document::{self, Refused};
+use crate::call::Call;
+use crate::json::json;
 use crate::page::State;
-use crate::routes::Call;
-use crate::serve::json;
+use crate::responses::Refused;
 use openline_gateway::reserved::Answer;
 
 /// The host.
@@ -81,8 +81,8 @@ pub(crate) async fn state(call: Call) -> Answer {
         Refused
     )
 )]
-pub(crate) async fn openapi(_call: Call) -> Answer {
-    let mut answer = Answer::new(Full::from(document::openapi()));
+pub(crate) async fn openapi(call: Call) -> Answer {
+    let mut answer = Answer::new(Full::from((call.context.description.text)()));
     let kind = HeaderValue::from_static("application/json");
     answer.headers_mut().insert(CONTENT_TYPE, kind);
     answer

@@ -7,7 +7,7 @@
 //! What it answers is described by [`openapi`], which is made of the types that
 //! are answered and which tests hold against the server; the routes are in
 //! `routes`, and who may use them is decided in `access`, before anything else of a request is looked at. What is deployed,
-//! and how that changes, is the [`Deployer`]'s.
+//! and how that changes, is [`openline_control`]'s.
 //!
 //! Bounded by [`CONNECTIONS_MAX`] TCP connections, the host's `request_timeout`
 //! for heads and for each piece of a body, and a size for every body; of
@@ -16,15 +16,21 @@
 mod access;
 mod aliases;
 mod body;
+mod call;
+mod change;
 mod config;
 mod connections;
+mod context;
 pub mod development;
 mod document;
 mod functions;
 mod host;
+mod json;
 mod page;
 mod problem;
 mod query;
+mod responses;
+mod router;
 mod routes;
 mod serve;
 
@@ -33,15 +39,14 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use context::{Context, Description};
 use openline_core::config::ADMIN_TOKEN_CHARACTERS_MIN;
 use serve::Interface;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use openline_control::Deployer;
-use openline_gateway::gateway::Gateway;
-use openline_gateway::reserved::ReservedListener;
+use openline_gateway::front::ReservedListener;
 
 pub use document::{endpoints, openapi};
 pub use page::Page;
@@ -87,24 +92,6 @@ pub struct Admin {
     context: Arc<Context>,
 }
 
-/// What all requests share.
-#[derive(Debug)]
-struct Context {
-    /// Where requests are answered that are no probes, whichever thread has
-    /// accepted them.
-    workers: Handle,
-    deployer: Deployer,
-    gateway: Arc<Gateway>,
-    page: Arc<Page>,
-    component_bytes: usize,
-    listen: SocketAddr,
-    admin: SocketAddr,
-    /// Milliseconds since 1970.
-    started: u64,
-    components: Semaphore,
-    messages: Semaphore,
-}
-
 impl Admin {
     /// Prepares the interface on a listener. Fails when others could reach it
     /// and it would let them. To be called within the runtime that is to answer
@@ -123,6 +110,10 @@ impl Admin {
         let context = Context {
             workers: Handle::current(),
             gateway: Arc::clone(gateway),
+            description: Description {
+                text: document::openapi,
+                keys: document::keys,
+            },
             deployer: page.deployer().clone(),
             page,
             component_bytes: options.component_bytes,

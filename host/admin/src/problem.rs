@@ -3,6 +3,7 @@
 
 use std::borrow::Cow;
 
+use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
@@ -12,7 +13,7 @@ use openline_engine::LoadError;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::serve::json;
+use crate::json::json;
 use openline_control::ChangeError;
 use openline_gateway::reserved::Answer;
 
@@ -175,4 +176,13 @@ pub(crate) fn nothing() -> Answer {
     let mut answer = Answer::new(Bytes::new().into());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     answer
+}
+
+/// What an endpoint answers.
+pub(crate) type Answered = Result<Answer, Problem>;
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.answer().into_response()
+    }
 }

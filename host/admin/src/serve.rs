@@ -7,24 +7,19 @@ use axum::Router;
 use axum::body::Body;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{
-    CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, HeaderName, HeaderValue, LOCATION,
-};
+use http::header::{CONTENT_LENGTH, HeaderValue, LOCATION};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full};
 use openline_admission::peer::Peer;
 use openline_gateway::reserved::{Answer, RESERVED_PATH, RequestBody, Reserved, is_reserved};
-use serde::Serialize;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
 use crate::access::{self, Scope, Token};
+use crate::context::Context;
 use crate::page::{self, PageListener};
-use crate::problem::Problem;
-use crate::{Context, routes};
-
-/// What an endpoint answers.
-pub(crate) type Answered = Result<Answer, Problem>;
+use crate::problem::{Answered, Problem};
+use crate::router::{nothing_here, router};
 
 /// Answers what the admin interface is asked.
 #[derive(Debug)]
@@ -35,7 +30,7 @@ pub(crate) struct Interface {
 
 impl Interface {
     pub(crate) fn new(context: Arc<Context>) -> Self {
-        let router = routes::router(Arc::clone(&context));
+        let router = router(Arc::clone(&context));
         Self { context, router }
     }
 }
@@ -118,7 +113,7 @@ async fn respond(
     }
     // The router would take an empty segment for a name.
     if path.split('/').skip(1).any(str::is_empty) {
-        return Err(routes::nothing_here());
+        return Err(nothing_here());
     }
     let head = parts.method == Method::HEAD;
     let routed = router.oneshot(Request::from_parts(parts, Body::new(body)));
@@ -131,34 +126,6 @@ async fn respond(
     // It is in memory: endpoints answer with what is whole.
     let body = body.collect().await.map_err(|_| Problem::internal())?;
     Ok(Response::from_parts(parts, Full::new(body.to_bytes())))
-}
-
-/// Makes a change to its end, also when whoever asked for it hangs up: half a
-/// change is none.
-pub(crate) async fn to_its_end<T: Send + 'static>(
-    change: impl Future<Output = T> + Send + 'static,
-) -> Result<T, Problem> {
-    tokio::spawn(change).await.map_err(|_| Problem::internal())
-}
-
-/// JSON, with a line's end for terminals.
-pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
-    let mut body =
-        serde_json::to_vec(value).expect("views have only strings and numbers, and texts as keys");
-    body.push(b'\n');
-    let mut answer = Response::new(Full::new(body.into()));
-    *answer.status_mut() = status;
-    let headers = answer.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    for (name, value) in [
-        ("x-content-type-options", "nosniff"),
-        ("cross-origin-resource-policy", "same-origin"),
-    ] {
-        let name = HeaderName::from_static(name);
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    answer
 }
 
 fn to_the_page() -> Answer {

@@ -1,23 +1,17 @@
 //! From what is prepared to what serves: written first, and then done. What is
 //! done after the writing cannot fail.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use openline_core::config::ServerConfig;
 use openline_core::digest::Digest;
-use openline_core::name::FunctionName;
-use openline_core::route::{Route, RouteError, RouteTable};
-use openline_engine::alias::Alias;
+use openline_core::route::{RouteError, RouteTable};
 use openline_store::StoreError;
 
+use crate::deployer::{Deployer, State};
 use crate::drain::drain;
 use crate::error::ApplyError;
-use crate::managed::Managed;
-use crate::{Deployer, State};
-
-/// Functions by name.
-pub(crate) type Functions = BTreeMap<FunctionName, Arc<Managed>>;
+use crate::managed::{Functions, Managed, routes};
 
 /// What is to serve.
 #[derive(Debug)]
@@ -101,11 +95,6 @@ impl Deployer {
         }
         Ok(())
     }
-}
-
-/// The routes of all functions.
-pub(crate) fn routes(functions: &Functions) -> Vec<(Route, Arc<Alias>)> {
-    functions.values().flat_map(|it| it.routes()).collect()
 }
 
 /// Whether all routes can be there at once.

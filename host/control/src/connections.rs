@@ -10,8 +10,9 @@ use openline_core::message::Message;
 use openline_core::name::ConnectionId;
 use openline_engine::commons::Commons;
 
+use crate::deployer::Deployer;
+use crate::options::ConnectionQuery;
 use crate::view::{ConnectionPage, ConnectionView};
-use crate::{ConnectionQuery, Deployer};
 
 impl Deployer {
     /// Connections in the order of their ids.

@@ -10,12 +10,13 @@ use openline_core::name::FunctionName;
 use openline_engine::alias::Alias;
 use openline_engine::version::{UpgradeError, Version};
 
+use crate::deployer::Deployer;
 use crate::error::ChangeError;
 use crate::managed::Managed;
+use crate::options::DeployOptions;
 use crate::plan::{NewVersion, Plan, config_for};
 use crate::prepare::{Changing, Versions};
 use crate::view::DeployedView;
-use crate::{DeployOptions, Deployer};
 
 /// A component that is compiled and tried, and not deployed.
 #[derive(Debug)]

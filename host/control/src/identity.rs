@@ -18,7 +18,7 @@ use openline_engine::commons::Commons;
 use openline_engine::version::Version;
 use parking_lot::Mutex;
 
-use crate::managed::Managed;
+use crate::managed::{Inherited, Managed};
 
 /// See the module. One entry for each function that there is or was and that
 /// something still holds.
@@ -33,14 +33,6 @@ struct Identity {
     aliases: BTreeMap<AliasName, Weak<Alias>>,
     fixed: BTreeMap<String, Weak<Alias>>,
     versions: HashMap<Digest, Weak<Version>>,
-}
-
-/// What there is of a function that is about to be served.
-#[derive(Clone, Debug)]
-pub(crate) struct Inherited {
-    pub(crate) aliases: BTreeMap<AliasName, Arc<Alias>>,
-    pub(crate) fixed: BTreeMap<String, Arc<Alias>>,
-    pub(crate) versions: HashMap<Digest, Arc<Version>>,
 }
 
 impl Identities {

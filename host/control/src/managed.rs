@@ -8,13 +8,12 @@ use std::time::Duration;
 use openline_core::config::{FunctionConfig, Target};
 use openline_core::deployment::{AliasRecord, Deployment, Migration, Share};
 use openline_core::digest::Digest;
-use openline_core::name::AliasName;
+use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
 use openline_engine::alias::{Alias, Split};
 use openline_engine::commons::Commons;
 use openline_engine::version::Version;
 
-use crate::identity::Inherited;
 use crate::view::{AliasView, FunctionView, InstanceView, RouteView, VersionView};
 
 /// See the module. Never changed: a change makes another one.
@@ -33,6 +32,17 @@ pub(crate) struct Managed {
     /// Of routes that lead to a version, by what the route says.
     pub(crate) fixed: BTreeMap<String, Arc<Alias>>,
 }
+
+/// What there is of a function that is about to be served.
+#[derive(Clone, Debug)]
+pub(crate) struct Inherited {
+    pub(crate) aliases: BTreeMap<AliasName, Arc<Alias>>,
+    pub(crate) fixed: BTreeMap<String, Arc<Alias>>,
+    pub(crate) versions: HashMap<Digest, Arc<Version>>,
+}
+
+/// Functions by name.
+pub(crate) type Functions = BTreeMap<FunctionName, Arc<Managed>>;
 
 /// An alias that has been moved.
 #[derive(Debug)]
@@ -287,6 +297,11 @@ impl Managed {
         };
         records.map(view).collect()
     }
+}
+
+/// The routes of all functions.
+pub(crate) fn routes(functions: &Functions) -> Vec<(Route, Arc<Alias>)> {
+    functions.values().flat_map(|it| it.routes()).collect()
 }
 
 /// What connections that came by a route to a version show as their alias.

@@ -7,8 +7,8 @@ use openline_core::deployment::{Deployment, Migration, Share};
 use openline_core::digest::Digest;
 use openline_core::name::{AliasName, FunctionName};
 
-use crate::Deployer;
 use crate::apply::Next;
+use crate::deployer::Deployer;
 use crate::drain::drain_all;
 use crate::error::ChangeError;
 use crate::managed::Managed;

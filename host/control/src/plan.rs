@@ -15,7 +15,7 @@ use openline_engine::version::Version;
 
 use crate::error::ChangeError;
 use crate::managed::Managed;
-use crate::{DeployOptions, handler_of};
+use crate::options::DeployOptions;
 
 /// A function as it is to be served.
 #[derive(Debug)]
@@ -125,6 +125,14 @@ pub(crate) fn is_new(record: &Deployment, digest: &Digest, alias: &AliasName) ->
     record.configured() != Some(*digest)
         || record.version(digest).is_none()
         || record.alias(alias).is_none()
+}
+
+/// The handler as a deployment has it.
+fn handler_of(version: &Version) -> HandlerKind {
+    match version.handler() {
+        openline_engine::HandlerKind::Plain => HandlerKind::Plain,
+        openline_engine::HandlerKind::Async => HandlerKind::Async,
+    }
 }
 
 /// The clock on the wall: when something was deployed is for people.

@@ -17,13 +17,13 @@ use openline_engine::version::Version;
 use openline_store::{Store, StoreError};
 use parking_lot::RwLock;
 
-use crate::apply::{Functions, Next};
+use crate::apply::Next;
+use crate::deployer::{Deployer, Inner, State};
 use crate::error::StartError;
 use crate::identity::Identities;
-use crate::managed::Managed;
+use crate::managed::{Functions, Managed};
 use crate::plan::{NewVersion, Plan, config_of, is_new};
 use crate::prepare::{Damage, Loader, Occasion, Versions};
-use crate::{Deployer, Inner, State};
 
 /// What the note of a version says that a configuration names.
 const CONFIGURED: &str = "from the configuration";

@@ -7,7 +7,7 @@ use openline_admission::services::Services;
 use openline_engine::commons::Commons;
 use tokio::time::Instant;
 
-use crate::Deployer;
+use crate::deployer::Deployer;
 use crate::drain::PACE;
 
 impl Deployer {

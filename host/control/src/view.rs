@@ -3,14 +3,13 @@
 
 use std::collections::BTreeMap;
 
-use openline_core::config::FunctionConfig;
 use openline_core::deployment::{HandlerKind, Migration, Share};
 use openline_core::digest::Digest;
 use openline_core::name::{AliasName, FunctionName};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{Deployer, schema};
+use crate::schema;
 
 /// A function.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -164,13 +163,4 @@ pub struct DeployedView {
     /// What was deployed is forgotten when the process ends: there is no data
     /// directory.
     pub in_memory: bool,
-}
-
-impl Deployer {
-    /// The configuration in force of each function, by name.
-    pub fn configs(&self) -> Vec<FunctionConfig> {
-        let state = self.inner.state.read();
-        let functions = state.functions.values();
-        functions.map(|managed| managed.config.clone()).collect()
-    }
 }

@@ -14,16 +14,25 @@
 use std::io;
 use std::sync::Arc;
 use std::thread;
+use std::time::Duration;
 
+use openline_admission::peer::Peer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::gateway::Gateway;
-use crate::reserved::{Detached, ReservedListener};
+use crate::http as transport;
+use crate::requests::Requests;
+use crate::reserved::{Reserved, boxed};
 
 /// TCP connections to `probes` at once: an orchestrator, some load balancers
 /// and a person, each with a few.
 pub const PROBES_MAX: usize = 64;
+
+/// How long to wait after a failed accept. The usual cause is a lack of file
+/// descriptors, which other connections' ends cure; callers of these listeners
+/// try again.
+const BACK_OFF: Duration = Duration::from_millis(500);
 
 /// The thread; it stops when this is dropped.
 #[derive(Debug)]
@@ -71,5 +80,81 @@ impl Front {
                 });
             })?;
         Ok(Self { _stop: stop })
+    }
+}
+
+/// A listener of the host's own.
+#[derive(Debug)]
+pub struct ReservedListener {
+    /// What it is called in the log.
+    pub name: &'static str,
+    /// Where it accepts.
+    pub listener: TcpListener,
+    /// TCP connections at once; past them the one that has waited for a
+    /// request for longest is closed.
+    pub connections_max: usize,
+    /// Answers there.
+    pub reserved: Arc<dyn Reserved>,
+}
+
+/// A listener on its way to the runtime of another thread.
+#[derive(Debug)]
+struct Detached {
+    name: &'static str,
+    listener: std::net::TcpListener,
+    connections_max: usize,
+    reserved: Arc<dyn Reserved>,
+}
+
+impl ReservedListener {
+    /// Accepts and answers until it is dropped. Requests that have begun go on;
+    /// when the host drains, each TCP connection gets the answer it waits for,
+    /// and ends.
+    pub async fn serve(self, gateway: Arc<Gateway>) {
+        let requests = Requests::new(self.connections_max);
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, address)) => {
+                    // No share for each peer: those that it is for often have
+                    // one address.
+                    let Some(slot) = requests.enter(address.ip(), 0).await else {
+                        continue;
+                    };
+                    let (gateway, reserved) = (Arc::clone(&gateway), Arc::clone(&self.reserved));
+                    let peer = Peer::at(address);
+                    tokio::spawn(async move {
+                        let answer = |request| reserved.answer(boxed(request), peer.clone());
+                        transport::serve_requests(stream, &peer, &gateway, &slot, answer).await;
+                    });
+                }
+                Err(error) => {
+                    let name = self.name;
+                    tracing::warn!(%error, "accept failed on {name}; trying again");
+                    tokio::time::sleep(BACK_OFF).await;
+                }
+            }
+        }
+    }
+
+    /// Leaves the runtime in which the listener was opened.
+    fn detach(self) -> io::Result<Detached> {
+        Ok(Detached {
+            name: self.name,
+            listener: self.listener.into_std()?,
+            connections_max: self.connections_max,
+            reserved: self.reserved,
+        })
+    }
+}
+
+impl Detached {
+    /// Enters the runtime that is current now.
+    fn attach(self) -> io::Result<ReservedListener> {
+        Ok(ReservedListener {
+            name: self.name,
+            listener: TcpListener::from_std(self.listener)?,
+            connections_max: self.connections_max,
+            reserved: self.reserved,
+        })
     }
 }

@@ -1,11 +1,8 @@
 //! What the host answers for itself: paths below `/.openline/`, and listeners
-//! of its own. What is there belongs to other packages, which implement
+//! of its own (see [`front`](crate::front)). What is there belongs to other packages, which implement
 //! [`Reserved`]; only probes are the gateway's.
 
 use std::fmt;
-use std::io;
-use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -15,11 +12,6 @@ use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use openline_admission::peer::Peer;
-use tokio::net::TcpListener;
-
-use crate::gateway::Gateway;
-use crate::http as transport;
-use crate::requests::Requests;
 
 /// The path that the host keeps for itself, with all that is below it.
 pub const RESERVED_PATH: &str = "/.openline/";
@@ -43,11 +35,6 @@ pub const RESERVED_HEADERS: [(&str, &str); 5] = [
     ("cache-control", "no-cache"),
 ];
 
-/// How long to wait after a failed accept. The usual cause is a lack of file
-/// descriptors, which other connections' ends cure; callers of these listeners
-/// try again.
-const BACK_OFF: Duration = Duration::from_millis(500);
-
 /// An answer over HTTP, whole in memory.
 pub type Answer = Response<Full<Bytes>>;
 
@@ -58,82 +45,6 @@ pub type RequestBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
 pub trait Reserved: fmt::Debug + Send + Sync + 'static {
     /// Answers one request of a peer. Refusals are answers, too.
     fn answer(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'_, Answer>;
-}
-
-/// A listener of the host's own.
-#[derive(Debug)]
-pub struct ReservedListener {
-    /// What it is called in the log.
-    pub name: &'static str,
-    /// Where it accepts.
-    pub listener: TcpListener,
-    /// TCP connections at once; past them the one that has waited for a
-    /// request for longest is closed.
-    pub connections_max: usize,
-    /// Answers there.
-    pub reserved: Arc<dyn Reserved>,
-}
-
-/// A listener on its way to the runtime of another thread.
-#[derive(Debug)]
-pub(crate) struct Detached {
-    name: &'static str,
-    listener: std::net::TcpListener,
-    connections_max: usize,
-    reserved: Arc<dyn Reserved>,
-}
-
-impl ReservedListener {
-    /// Accepts and answers until it is dropped. Requests that have begun go on;
-    /// when the host drains, each TCP connection gets the answer it waits for,
-    /// and ends.
-    pub async fn serve(self, gateway: Arc<Gateway>) {
-        let requests = Requests::new(self.connections_max);
-        loop {
-            match self.listener.accept().await {
-                Ok((stream, address)) => {
-                    // No share for each peer: those that it is for often have
-                    // one address.
-                    let Some(slot) = requests.enter(address.ip(), 0).await else {
-                        continue;
-                    };
-                    let (gateway, reserved) = (Arc::clone(&gateway), Arc::clone(&self.reserved));
-                    let peer = Peer::at(address);
-                    tokio::spawn(async move {
-                        let answer = |request| reserved.answer(boxed(request), peer.clone());
-                        transport::serve_requests(stream, &peer, &gateway, &slot, answer).await;
-                    });
-                }
-                Err(error) => {
-                    let name = self.name;
-                    tracing::warn!(%error, "accept failed on {name}; trying again");
-                    tokio::time::sleep(BACK_OFF).await;
-                }
-            }
-        }
-    }
-
-    /// Leaves the runtime in which the listener was opened.
-    pub(crate) fn detach(self) -> io::Result<Detached> {
-        Ok(Detached {
-            name: self.name,
-            listener: self.listener.into_std()?,
-            connections_max: self.connections_max,
-            reserved: self.reserved,
-        })
-    }
-}
-
-impl Detached {
-    /// Enters the runtime that is current now.
-    pub(crate) fn attach(self) -> io::Result<ReservedListener> {
-        Ok(ReservedListener {
-            name: self.name,
-            listener: TcpListener::from_std(self.listener)?,
-            connections_max: self.connections_max,
-            reserved: self.reserved,
-        })
-    }
 }
 
 /// Whether a path is the host's own.

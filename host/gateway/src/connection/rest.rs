@@ -1,15 +1,12 @@
-//! When a connection sleeps: it has been quiet for a while, and the buffers of
-//! its wire are empty. Asleep it keeps the bare socket.
+//! How near a connection is to its sleep: it should when it has been quiet for a
+//! while.
 
-use std::task::Context;
 use std::time::Duration;
-
-use super::{Actor, Socket};
 
 /// How long nothing may have happened before a connection sleeps, at least,
 /// and twice as long at most: the next message of a conversation is often near,
 /// and a timer once a second costs nothing.
-const REST_AFTER: Duration = Duration::from_secs(1);
+pub(super) const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// What one message, or all that one wake writes, may leave behind in the
 /// library's buffers, in bytes: a busy connection should cost what it did
@@ -19,7 +16,7 @@ const KEPT_BYTES: usize = 4 * 1024;
 /// How near a connection is to its sleep.
 #[derive(Debug)]
 pub(super) struct Rest {
-    stage: Stage,
+    pub(super) stage: Stage,
     /// Something was read or written since that was last looked at.
     active: bool,
     /// A message has made the library's buffers larger than they should stay.
@@ -28,7 +25,7 @@ pub(super) struct Rest {
 
 /// `look` is when to look again, since the connection was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     Awake {
         look: Duration,
     },
@@ -46,7 +43,7 @@ impl Default for Rest {
 }
 
 impl Rest {
-    fn at(stage: Stage) -> Self {
+    pub(super) fn at(stage: Stage) -> Self {
         Self {
             stage,
             active: false,
@@ -90,42 +87,8 @@ impl Rest {
 
     /// Whether one that should sleep, and cannot, has something to do: then it
     /// is looked at anew later, unless large buffers wait to be given back.
-    fn is_roused(&self) -> bool {
+    pub(super) fn is_roused(&self) -> bool {
         self.active && !self.large
-    }
-}
-
-impl<S: Socket> Actor<S> {
-    /// Lets the connection sleep when it should and can, and notes when it has
-    /// woken. `dry` says that nothing more is buffered.
-    pub(super) fn sleep_or_wake(&mut self, cx: &mut Context<'_>, dry: bool) {
-        if dry && self.wire.is_narrow() && self.may_rest() {
-            self.wire.grow(cx);
-        }
-        match self.rest.stage {
-            Stage::Tired { .. } if dry && self.may_rest() => {
-                self.wire.rest(cx);
-                self.connection.rest();
-                self.rest = Rest::at(Stage::Asleep);
-                return;
-            }
-            Stage::Tired { .. } if !self.rest.is_roused() => return,
-            Stage::Tired { .. } => {}
-            Stage::Awake { .. } => return,
-            Stage::Asleep if self.wire.is_asleep() => return,
-            Stage::Asleep => self.connection.woken(),
-        }
-        let look = self.clock.now() + REST_AFTER;
-        self.rest.stage = Stage::Awake { look };
-        self.arm(cx);
-    }
-
-    /// Whether the library's buffers are empty.
-    fn may_rest(&self) -> bool {
-        !self.unflushed.written
-            && !self.course.is_refusing()
-            && self.connection.is_open()
-            && self.wire.is_between_messages()
     }
 }
 

@@ -2,31 +2,14 @@
 
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use openline_channels::connection::{Item, Next};
 use openline_core::close::CloseReason;
 use tokio::time::Instant;
 
-use super::read::{ANSWERS_UNWRITTEN_MAX, PINGS_UNANSWERED_MAX};
-use super::{Actor, Socket};
-
-/// What was written or is to be, since all was flushed.
-#[derive(Debug, Default)]
-pub(super) struct Unflushed {
-    /// Something was written.
-    pub(super) written: bool,
-    /// Pings that were read: the library has written their answers.
-    pub(super) pings: u32,
-    /// Messages that the host has answered by itself.
-    pub(super) answers: u32,
-}
-
-/// The last ping that was sent.
-#[derive(Debug)]
-pub(super) struct Probe {
-    pub(super) payload: Bytes,
-    pub(super) sent: Instant,
-}
+use super::actor::Actor;
+use super::inbox::{ANSWERS_UNWRITTEN_MAX, PINGS_UNANSWERED_MAX};
+use super::unflushed::Probe;
+use super::wire::Socket;
 
 impl<S: Socket> Actor<S> {
     /// Writes all that waits and flushes once.

@@ -1,0 +1,85 @@
+//! What all operations share: what is in force, and what functions are made of.
+
+use std::sync::Arc;
+
+use openline_admission::services::Services;
+use openline_core::config::{FunctionConfig, ServerConfig};
+use openline_core::name::FunctionName;
+use openline_core::route::Route;
+use openline_engine::alias::Alias;
+use openline_engine::runtime::Taken;
+use parking_lot::RwLock;
+
+use crate::error::ChangeError;
+use crate::managed::{Functions, Managed, routes};
+use crate::prepare::Loader;
+use crate::view::FunctionView;
+
+/// What is deployed on one host. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Deployer {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) loader: Loader,
+    pub(crate) in_memory: bool,
+    pub(crate) services: Arc<Services>,
+    /// Held while something changes.
+    pub(crate) changing: tokio::sync::Mutex<()>,
+    pub(crate) state: RwLock<State>,
+}
+
+/// What is in force.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub(crate) server: ServerConfig,
+    pub(crate) functions: Functions,
+}
+
+impl Deployer {
+    /// The functions on their routes, as the gateway serves them.
+    pub fn services(&self) -> &Arc<Services> {
+        &self.inner.services
+    }
+
+    /// What is taken of the engine at this moment.
+    pub fn taken(&self) -> Taken {
+        self.inner.loader.runtime.taken()
+    }
+
+    /// Whether what is deployed is forgotten when the process ends.
+    pub fn is_in_memory(&self) -> bool {
+        self.inner.in_memory
+    }
+
+    /// All functions by name.
+    pub fn functions(&self) -> Vec<FunctionView> {
+        let state = self.inner.state.read();
+        state.functions.values().map(|it| it.view()).collect()
+    }
+
+    /// One function.
+    pub fn function(&self, name: &FunctionName) -> Result<FunctionView, ChangeError> {
+        Ok(self.managed(name)?.view())
+    }
+
+    /// All routes, with the aliases that they lead to.
+    pub fn routes(&self) -> Vec<(Route, Arc<Alias>)> {
+        routes(&self.inner.state.read().functions)
+    }
+
+    pub(crate) fn managed(&self, name: &FunctionName) -> Result<Arc<Managed>, ChangeError> {
+        let state = self.inner.state.read();
+        let found = state.functions.get(name).cloned();
+        found.ok_or_else(|| ChangeError::NoFunction(name.clone()))
+    }
+
+    /// The configuration in force of each function, by name.
+    pub fn configs(&self) -> Vec<FunctionConfig> {
+        let state = self.inner.state.read();
+        let functions = state.functions.values();
+        functions.map(|managed| managed.config.clone()).collect()
+    }
+}
