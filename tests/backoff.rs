@@ -4,10 +4,10 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use openline_control::DeployOptions;
 use openline_core::deployment::Migration;
 use openline_core::limits::BackoffPolicy;
 use openline_core::name::AliasName;
-use openline_gateway::deployer::DeployOptions;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Client, Host, HostBuilder, eventually};
@@ -47,7 +47,7 @@ async fn deploy(host: &Host, component: &str, migration: Migration) {
         note: None,
         probe: false,
     };
-    let deployed = host.deployer.deploy(&name, Bytes::from(bytes), options);
+    let deployed = host.deployer.deploy(&name, bytes.into(), options);
     assert!(deployed.await.unwrap().version_is_new);
 }
 

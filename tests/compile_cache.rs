@@ -247,7 +247,7 @@ async fn load(runtime: &Arc<Runtime>, component: &str) {
 
 /// The file of a component, if the cache has it.
 fn file_of(folder: &Path, component: &str) -> Option<PathBuf> {
-    let digest = openline_store::digest_of(&fs::read(component).unwrap()).to_string();
+    let digest = openline_core::digest::Digest::of(&fs::read(component).unwrap()).to_string();
     let mut entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
     let name = |entry: &fs::DirEntry| entry.file_name().into_string().unwrap();
     let found = entries.find(|entry| name(entry).starts_with(&digest[..32]));

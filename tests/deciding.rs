@@ -3,11 +3,11 @@
 
 use std::fs;
 
-use bytes::Bytes;
+use openline_control::{ChangeError, DeployOptions};
+use openline_core::component::Component;
 use openline_core::deployment::Migration;
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
-use openline_gateway::deployer::{ChangeError, DeployOptions};
 use tokio::task::JoinHandle;
 
 use crate::harness::{Client, Host, eventually, within};
@@ -34,7 +34,7 @@ fn options(migration: Migration) -> DeployOptions {
 }
 
 /// The same component under another digest.
-fn next_version() -> Bytes {
+fn next_version() -> Component {
     let mut bytes = fs::read(openline_guests::FAULT_SLEEP).unwrap();
     // A custom section: its size, its name's size, its name.
     bytes.extend([0, 2, 1, 1]);

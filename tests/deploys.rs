@@ -6,12 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use bytes::Bytes;
+use openline_control::{ChangeError, DeployOptions};
+use openline_core::component::Component;
 use openline_core::config::ServerConfig;
 use openline_core::deployment::Migration;
 use openline_core::name::{AliasName, FunctionName};
 use openline_engine::runtime::{Runtime, RuntimeOptions};
-use openline_gateway::deployer::{ChangeError, DeployOptions};
 use tokio::time::Instant;
 
 use crate::harness::{Client, Host, HostBuilder, eventually, within};
@@ -39,18 +39,18 @@ fn options() -> DeployOptions {
 }
 
 /// The same component under another digest.
-fn variant(component: &str, number: u8) -> Bytes {
+fn variant(component: &str, number: u8) -> Component {
     let mut bytes = fs::read(component).unwrap();
     // A custom section: its size, its name's size, its name.
     bytes.extend([0, 2, 1, number]);
     bytes.into()
 }
 
-fn a(number: u8) -> Bytes {
+fn a(number: u8) -> Component {
     variant(openline_guests::FAULT_VERSION_A, number)
 }
 
-fn b(number: u8) -> Bytes {
+fn b(number: u8) -> Component {
     variant(openline_guests::FAULT_VERSION_B, number)
 }
 
@@ -338,9 +338,9 @@ async fn a_bad_component_changes_nothing() {
     let before = serde_json::to_string(&deployer.function(&name()).unwrap().aliases).unwrap();
     let broken = fs::read(openline_guests::FAULT_BROKEN_START).unwrap();
     for (bad, word) in [
-        (Bytes::from(broken), "start"),
-        (Bytes::from_static(b"not wasm"), "WebAssembly"),
-        (a(1).slice(..20_000), "damaged"),
+        (Component::from(broken), "start"),
+        (Component::from(b"not wasm".to_vec()), "WebAssembly"),
+        (Component::new(a(1).bytes().slice(..20_000)), "damaged"),
         (vec![0; 65 << 20].into(), "component_bytes"),
     ] {
         let refused = deployer.deploy(&name(), bad, options()).await.unwrap_err();
@@ -458,7 +458,7 @@ async fn one_room_is_never_in_two_versions_at_once() {
 async fn further_routes_lead_to_other_aliases_and_to_versions() {
     use openline_core::config::{Target, Trigger};
     let component = fs::read(openline_guests::FAULT_VERSION_A).unwrap();
-    let digest = openline_store::digest_of(&component).to_string();
+    let digest = openline_core::digest::Digest::of(&component).to_string();
     let canary = AliasName::new("canary").unwrap();
     let trigger = |route: &str, target| Trigger {
         route: openline_core::route::Route::new(route).unwrap(),
@@ -515,7 +515,7 @@ async fn what_was_deployed_stays_until_the_file_is_another_one() {
     // Another file under the same name of a function is deployed.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(format!("{NAME}.wasm"));
-    fs::write(&file, a(9)).unwrap();
+    fs::write(&file, a(9).bytes()).unwrap();
     let third = Host::with(file.to_str().unwrap(), "/numbered");
     let third = third.store(&store).start().await;
     let mut client = third.connect("/numbered").await;

@@ -4,11 +4,11 @@
 
 use std::fs;
 
+use openline_control::{ChangeError, ConfiguredComponent, ConnectionQuery, DeployOptions};
 use openline_core::config::{Config, FunctionConfig};
 use openline_core::deployment::Migration;
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
-use openline_gateway::deployer::{ChangeError, Component, ConnectionQuery, DeployOptions};
 use openline_store::{Store, Usage};
 
 use crate::harness::{Client, Host, HostBuilder, eventually, within};
@@ -22,9 +22,9 @@ fn host(component: &str) -> HostBuilder {
 
 /// Reads a configuration with these functions.
 async fn reload(host: &Host, functions: &[FunctionConfig]) {
-    let components = functions.iter().map(|config| Component {
+    let components = functions.iter().map(|config| ConfiguredComponent {
         function: config.name.clone(),
-        bytes: Ok(fs::read(config.component.as_ref().unwrap()).unwrap().into()),
+        component: Ok(fs::read(config.component.as_ref().unwrap()).unwrap().into()),
     });
     let config = Config {
         server: host.server(),

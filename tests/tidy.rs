@@ -135,12 +135,15 @@ fn dependencies(manifest: &str) -> Vec<(String, String)> {
 }
 
 /// The packages of the host, each may use those above it.
-const LAYERS: [(&str, &str); 6] = [
+const LAYERS: [(&str, &str); 9] = [
     ("host/core/Cargo.toml", "openline-core"),
     ("host/store/Cargo.toml", "openline-store"),
     ("host/channels/Cargo.toml", "openline-channels"),
     ("host/engine/Cargo.toml", "openline-engine"),
+    ("host/admission/Cargo.toml", "openline-admission"),
+    ("host/control/Cargo.toml", "openline-control"),
     ("host/gateway/Cargo.toml", "openline-gateway"),
+    ("host/admin/Cargo.toml", "openline-admin"),
     ("host/server/Cargo.toml", "openline"),
 ];
 
@@ -197,17 +200,76 @@ fn only_the_store_knows_its_database() {
 }
 
 #[test]
+fn only_the_admin_interface_has_a_router_library() {
+    for dependency in ["axum", "utoipa-axum"] {
+        let users = users_of(dependency);
+        assert!(!users.is_empty(), "{dependency} is looked for in vain");
+        for (path, _) in users {
+            assert_eq!(path, "host/admin/Cargo.toml", "{dependency}");
+        }
+    }
+}
+
+#[test]
 fn only_the_gateway_knows_sockets_and_those_who_test_and_measure_it() {
     for dependency in ["hyper", "tokio-tungstenite"] {
         let users = users_of(dependency);
         assert!(!users.is_empty(), "{dependency} is looked for in vain");
         for (path, section) in users {
+            // Commands ask a host over HTTP.
+            let asks = dependency == "hyper" && path == "host/server/Cargo.toml";
             let allowed = path == "host/gateway/Cargo.toml"
+                || asks
                 || path.starts_with("benches/")
                 || section == "dev-dependencies";
             assert!(allowed, "{path} has {dependency} in [{section}]");
         }
     }
+}
+
+/// They meet in `openline-admission`: one replaces the table of routes, the
+/// other reads it.
+#[test]
+fn the_gateway_and_control_do_not_know_each_other() {
+    let manifests = texts("Cargo.toml");
+    for (path, other) in [
+        ("host/gateway/Cargo.toml", "openline-control"),
+        ("host/control/Cargo.toml", "openline-gateway"),
+    ] {
+        let uses = dependencies(&manifests[path]);
+        assert!(uses.iter().any(|(_, name)| name == "openline-admission"));
+        assert!(!uses.iter().any(|(_, name)| name == other), "{path}");
+    }
+}
+
+/// In the binary only the client of commands speaks HTTP.
+#[test]
+fn only_the_client_of_commands_speaks_http_in_the_binary() {
+    let mut speakers: Vec<_> = texts(".rs")
+        .into_iter()
+        .filter(|(name, text)| name.starts_with("host/server/src/") && text.contains("hyper::"))
+        .map(|(name, _)| name)
+        .collect();
+    speakers.sort();
+    assert_eq!(speakers, ["host/server/src/commands/client.rs"]);
+}
+
+/// The wire of a connection is the seam behind which the library could be
+/// another one.
+#[test]
+fn only_the_wire_knows_the_websocket_library() {
+    // The accept key of a handshake, and what hands bytes to the wire.
+    let beside = ["handshake.rs", "fuzzing.rs"].map(|name| format!("host/gateway/src/{name}"));
+    let mut found = 0;
+    for (name, text) in texts(".rs") {
+        if !name.starts_with("host/") || !text.contains("tokio_tungstenite::") {
+            continue;
+        }
+        let in_wire = name.starts_with("host/gateway/src/connection/wire/");
+        assert!(in_wire || beside.contains(&name), "{name}");
+        found += 1;
+    }
+    assert!(found > 2, "{found} files were found");
 }
 
 #[test]

@@ -163,7 +163,7 @@ async fn a_host_that_hangs_for_too_long_ends_with_a_code() {
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 #[tokio::test]
 async fn requests_that_wait_for_a_host_that_hangs_leave_probes_their_places() {
-    use openline_gateway::admin::{CONNECTIONS_MAX, PROBES_KEPT};
+    use openline_admin::{CONNECTIONS_MAX, PROBES_KEPT};
 
     if !debugger::is_allowed() {
         return;

@@ -1,7 +1,7 @@
 //! Who the admin interface answers, on which paths, by which methods, and how
 //! many at once.
 
-use openline_gateway::admin::CONNECTIONS_MAX;
+use openline_admin::CONNECTIONS_MAX;
 
 use crate::harness::{AdminHost, Raw};
 

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use boon::{Compiler, Draft, SchemaIndex, Schemas};
-use openline_gateway::admin::{OPENAPI, endpoints};
+use openline_admin::{endpoints, openapi};
 use serde_json::{Value, json};
 
 use super::{WASM, component};
@@ -22,7 +22,7 @@ const AT: &str = "file:///openapi.json";
 
 impl Document {
     fn read() -> Self {
-        let document: Value = serde_json::from_str(OPENAPI).unwrap();
+        let document: Value = serde_json::from_str(openapi()).unwrap();
         let mut compiler = Compiler::new();
         compiler.set_default_draft(Draft::V2020_12);
         compiler.add_resource(AT, document.clone()).unwrap();

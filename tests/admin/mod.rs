@@ -5,6 +5,7 @@ mod access;
 mod components;
 mod document;
 mod input;
+mod routes;
 
 const WASM: &str = "application/wasm";
 

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use openline_admin::{Admin, AdminOptions};
 use openline_core::config::ServerConfig;
 use openline_engine::runtime::Runtime;
-use openline_gateway::admin::{Admin, AdminOptions};
 use openline_gateway::listen;
 use serde_json::Value;
 use tokio::io::AsyncReadExt;
@@ -129,7 +129,7 @@ fn administer(host: Host, component_bytes: usize) -> AdminHost {
     };
     let listener = listen::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = listener.local_addr().unwrap();
-    let admin = Admin::new(listener, host.deployer.clone(), options).unwrap();
+    let admin = Admin::new(listener, Arc::clone(&host.page), options).unwrap();
     AdminHost {
         host,
         admin: address,

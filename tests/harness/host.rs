@@ -5,13 +5,16 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use openline_admin::Page;
+use openline_control::{ConfiguredComponent, Deployer};
+use openline_core::component::Component;
 use openline_core::config::{Config, FunctionConfig, PageAccess, ServerConfig};
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
 use openline_engine::alias::Alias;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
-use openline_gateway::deployer::{Component, Deployer};
+use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
 use openline_store::Store;
 use tokio::task::JoinHandle;
@@ -36,6 +39,8 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
 pub struct Host {
     pub address: SocketAddr,
     pub deployer: Deployer,
+    /// What the admin interface shows, too.
+    pub page: Arc<Page>,
     server: ServerConfig,
     accepting: JoinHandle<()>,
 }
@@ -200,9 +205,11 @@ impl HostBuilder {
             store,
         } = self;
         let components = functions.iter().filter_map(|config| {
-            let bytes = Ok(std::fs::read(config.component.as_ref()?).unwrap().into());
-            let function = config.name.clone();
-            Some(Component { function, bytes })
+            let bytes = std::fs::read(config.component.as_ref()?).unwrap();
+            Some(ConfiguredComponent {
+                function: config.name.clone(),
+                component: Ok(Component::from(bytes)),
+            })
         });
         let components = components.collect();
         let listener = listen::bind(server.listen).unwrap();
@@ -214,10 +221,15 @@ impl HostBuilder {
         };
         let started = Deployer::start(runtime, store, true, config, components).await;
         let deployer = started.unwrap();
-        let accepting = tokio::spawn(listen::accept(listener, Arc::clone(deployer.gateway())));
+        let gateway = Arc::new(Gateway::new(Arc::clone(deployer.services())));
+        let page = Page::new(deployer.clone(), Arc::clone(&gateway), None);
+        let page = Arc::new(page);
+        let reserved = Arc::clone(&page);
+        let accepting = tokio::spawn(listen::accept(listener, gateway, Some(reserved)));
         Host {
             address,
             deployer,
+            page,
             server,
             accepting,
         }

@@ -7,33 +7,31 @@
 //! locks that it takes are held for a few instructions, with no other lock
 //! taken meanwhile.
 //!
-//! Bounded: [`PROBES_MAX`] TCP connections to `probes`, or fewer where the
-//! process may have few files, and as many to the [admin interface](crate::admin);
-//! past them the one that has waited for a request for longest is closed.
+//! Bounded: each listener has a number of TCP connections, `probes`
+//! [`PROBES_MAX`], or fewer where the process may have few files; past it the one that has waited for a request for longest is
+//! closed.
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use http::Request;
-use hyper::body::Incoming;
+use openline_admission::peer::Peer;
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
-use crate::admin::Admin;
 use crate::gateway::Gateway;
 use crate::requests::Requests;
-use crate::rescue::{Answer, Refusal};
-use crate::{http as transport, listen, page};
+use crate::reserved::{Reserved, boxed};
+use crate::{http as transport, listen};
 
 /// TCP connections to `probes` at once: an orchestrator, some load balancers
 /// and a person, each with a few.
 pub const PROBES_MAX: usize = 64;
 
 /// How long to wait after a failed accept. The usual cause is a lack of file
-/// descriptors, which other connections' ends cure.
+/// descriptors, which other connections' ends cure; callers of these listeners
+/// try again.
 const BACK_OFF: Duration = Duration::from_millis(500);
 
 /// The thread; it stops when this is dropped.
@@ -47,20 +45,26 @@ impl Front {
     /// runtime.
     pub fn start(
         gateway: &Arc<Gateway>,
-        admin: Option<Admin>,
+        admin: Option<ReservedListener>,
         probes: Option<TcpListener>,
     ) -> io::Result<Self> {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
             .build()?;
-        let admin = admin.map(Admin::detach).transpose()?;
-        let probes = probes.map(TcpListener::into_std).transpose()?;
-        let (admin, probes) = {
+        let probes = probes.map(|listener| ReservedListener {
+            name: "the address of probes",
+            listener,
+            connections_max: listen::places(PROBES_MAX),
+            reserved: Arc::clone(gateway) as _,
+        });
+        let own = admin.into_iter().chain(probes);
+        let detached: Vec<_> = own
+            .map(ReservedListener::detach)
+            .collect::<Result<_, _>>()?;
+        let attached: Vec<_> = {
             let _within = runtime.enter();
-            (
-                admin.map(|admin| admin.attach()).transpose()?,
-                probes.map(TcpListener::from_std).transpose()?,
-            )
+            let own = detached.into_iter().map(Detached::attach);
+            own.collect::<Result<_, _>>()?
         };
         let (stop, stopped) = oneshot::channel::<()>();
         let gateway = Arc::clone(gateway);
@@ -68,8 +72,9 @@ impl Front {
             .name("probes".into())
             .spawn(move || {
                 runtime.block_on(async {
-                    admin.map(|admin| tokio::spawn(admin.serve()));
-                    probes.map(|listener| tokio::spawn(accept(listener, gateway)));
+                    for listener in attached {
+                        tokio::spawn(listener.serve(Arc::clone(&gateway)));
+                    }
                     // Dropping the other end is what stops it.
                     let _ = stopped.await;
                 });
@@ -78,32 +83,78 @@ impl Front {
     }
 }
 
-/// Accepts probes until it is dropped.
-async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
-    let requests = Requests::new(listen::places(PROBES_MAX));
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => {
-                // No share for each peer: a proxy's probes have one address.
-                let Some(slot) = requests.enter(peer.ip(), 0).await else {
-                    continue;
-                };
-                let gateway = Arc::clone(&gateway);
-                tokio::spawn(async move {
-                    let answer = |request| answer(&gateway, request, peer);
-                    transport::hold(stream, peer, &gateway, &slot, answer).await;
-                });
-            }
-            Err(error) => {
-                tracing::warn!(%error, "accept failed on the address of probes; trying again");
-                tokio::time::sleep(BACK_OFF).await;
+/// A listener of the host's own.
+#[derive(Debug)]
+pub struct ReservedListener {
+    /// What it is called in the log.
+    pub name: &'static str,
+    /// Where it accepts.
+    pub listener: TcpListener,
+    /// TCP connections at once; past them the one that has waited for a
+    /// request for longest is closed.
+    pub connections_max: usize,
+    /// Answers there.
+    pub reserved: Arc<dyn Reserved>,
+}
+
+/// A listener on its way to the runtime of another thread.
+#[derive(Debug)]
+struct Detached {
+    name: &'static str,
+    listener: std::net::TcpListener,
+    connections_max: usize,
+    reserved: Arc<dyn Reserved>,
+}
+
+impl ReservedListener {
+    /// Accepts and answers until it is dropped. Requests that have begun go on;
+    /// when the host drains, each TCP connection gets the answer it waits for,
+    /// and ends.
+    pub async fn serve(self, gateway: Arc<Gateway>) {
+        let requests = Requests::new(self.connections_max);
+        loop {
+            match self.listener.accept().await {
+                Ok((stream, address)) => {
+                    // No share for each peer: those that it is for often have
+                    // one address.
+                    let Some(slot) = requests.enter(address.ip(), 0).await else {
+                        continue;
+                    };
+                    let (gateway, reserved) = (Arc::clone(&gateway), Arc::clone(&self.reserved));
+                    let peer = Peer::at(address);
+                    tokio::spawn(async move {
+                        let answer = |request| reserved.answer(boxed(request), peer.clone());
+                        transport::serve_requests(stream, &peer, &gateway, &slot, answer).await;
+                    });
+                }
+                Err(error) => {
+                    let name = self.name;
+                    tracing::warn!(%error, "accept failed on {name}; trying again");
+                    tokio::time::sleep(BACK_OFF).await;
+                }
             }
         }
     }
+
+    /// Leaves the runtime in which the listener was opened.
+    fn detach(self) -> io::Result<Detached> {
+        Ok(Detached {
+            name: self.name,
+            listener: self.listener.into_std()?,
+            connections_max: self.connections_max,
+            reserved: self.reserved,
+        })
+    }
 }
 
-async fn answer(gateway: &Gateway, request: Request<Incoming>, peer: SocketAddr) -> Answer {
-    let path = request.uri().path();
-    tracing::debug!(%peer, path, "probe");
-    page::probe(gateway, path).unwrap_or_else(|| Refusal::NotFound.answer())
+impl Detached {
+    /// Enters the runtime that is current now.
+    fn attach(self) -> io::Result<ReservedListener> {
+        Ok(ReservedListener {
+            name: self.name,
+            listener: TcpListener::from_std(self.listener)?,
+            connections_max: self.connections_max,
+            reserved: self.reserved,
+        })
+    }
 }

@@ -15,9 +15,9 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::connection::frames::{self, Received};
-use crate::connection::meter::Meter;
-use crate::{admit, handshake};
+use crate::connection::wire::frames::{self, Received};
+use crate::connection::wire::meter::Meter;
+use crate::handshake;
 
 /// A peer that has sent all it will send, in pieces.
 struct Script<'a> {
@@ -143,7 +143,7 @@ pub fn handshake(bytes: &[u8]) {
         ..Default::default()
     };
     let wanted = handshake::is_wanted(&parts.headers);
-    let within = admit::limits(&parts, &limits).is_ok();
+    let within = openline_admission::admit::limits(&parts, &limits).is_ok();
     let checked = handshake::check(&parts);
     let offered = handshake::subprotocols(&parts.headers);
     if let (true, true, Ok(handshake)) = (wanted, within, checked) {

@@ -1,6 +1,6 @@
 //! The opening handshake, by the book: RFC 6455 section 4.2.1.
 //!
-//! Bounded: its headers are as large as [`crate::admit`] allows; a request
+//! Bounded: its headers are as large as `request_header_bytes` allows; a request
 //! offers [`SUBPROTOCOLS_MAX`] subprotocols.
 
 use std::collections::HashSet;

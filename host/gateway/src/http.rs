@@ -5,7 +5,6 @@
 //! does not read its answer.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use openline_admission::peer::Peer;
 use openline_core::limits::REQUEST_HEADERS_MAX;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -22,8 +22,9 @@ use tokio::time::Instant;
 
 use crate::gateway::{Gateway, Permit};
 use crate::requests::Slot;
-use crate::rescue::{Answer, Refusal};
-use crate::{admit, page, upgrade};
+use crate::rescue::Refusal;
+use crate::reserved::{Answer, Reserved, boxed, is_reserved};
+use crate::upgrade;
 
 /// What hyper may buffer of a request's head, in bytes: what
 /// `request_header_bytes` and `request_uri_bytes` may be together, and room to
@@ -35,23 +36,26 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// many before it reads a head: 64 bytes for each.
 const HEADERS_MAX: usize = 2 * REQUEST_HEADERS_MAX;
 
+/// What answers the requests of the listener of connections.
+#[derive(Debug)]
+pub(crate) struct Site {
+    pub(crate) gateway: Arc<Gateway>,
+    /// Answers below `/.openline/`.
+    pub(crate) reserved: Option<Arc<dyn Reserved>>,
+}
+
 /// Serves one TCP connection.
-pub(crate) async fn serve(
-    stream: TcpStream,
-    peer: SocketAddr,
-    permit: Permit,
-    gateway: Arc<Gateway>,
-) {
+pub(crate) async fn serve(stream: TcpStream, peer: Peer, permit: Permit, site: Arc<Site>) {
     let permit = Arc::new(permit);
-    let answer = |request| answer(&gateway, request, peer, Arc::clone(&permit));
-    hold(stream, peer, &gateway, permit.slot(), answer).await;
+    let answer = |request| answer(&site, request, &peer, Arc::clone(&permit));
+    serve_requests(stream, &peer, &site.gateway, permit.slot(), answer).await;
 }
 
 /// Answers the requests of one TCP connection, until it ends, is upgraded, its
 /// place is needed, or the host drains.
-pub(crate) async fn hold<F, A>(
+pub(crate) async fn serve_requests<F, A>(
     stream: TcpStream,
-    peer: SocketAddr,
+    peer: &Peer,
     gateway: &Gateway,
     slot: &Slot,
     answer: F,
@@ -59,8 +63,8 @@ pub(crate) async fn hold<F, A>(
     F: Fn(Request<Incoming>) -> A,
     A: Future<Output = Answer>,
 {
-    let patience = gateway.table().config.request_timeout;
-    let mut drain = gateway.drain.subscribe();
+    let patience = gateway.services().table().config.request_timeout;
+    let mut drain = gateway.services().watch_drain();
     // One that comes while the host drains gets its one answer.
     let last = *drain.borrow_and_update();
     let answered = Answered::default();
@@ -147,22 +151,22 @@ async fn begun(drain: &mut watch::Receiver<bool>) {
 }
 
 async fn answer(
-    gateway: &Arc<Gateway>,
+    site: &Site,
     mut request: Request<Incoming>,
-    peer: SocketAddr,
+    peer: &Peer,
     permit: Arc<Permit>,
 ) -> Answer {
+    if is_reserved(request.uri().path()) {
+        return answer_reserved(site, request, peer).await;
+    }
     let on_upgrade = hyper::upgrade::on(&mut request);
     let (parts, _body) = request.into_parts();
-    if page::is_below(parts.uri.path()) {
-        return page::answer(gateway, &parts, peer).unwrap_or_else(|refusal| refusal.answer());
-    }
-    let table = gateway.table();
-    let answered = match admit::admit(gateway, &table, &parts, peer) {
-        Ok(admission) => {
-            let name = admission.service.alias.function().clone();
+    let gateway = &site.gateway;
+    let answered = match upgrade::prepare(gateway, &parts, peer).await {
+        Ok(candidate) => {
+            let name = candidate.service.alias.function().clone();
             let deciding = permit.slot().decide();
-            let upgrading = upgrade::upgrade(gateway, admission, on_upgrade, Arc::clone(&permit));
+            let upgrading = upgrade::upgrade(gateway, candidate, on_upgrade, Arc::clone(&permit));
             let decided = tokio::select! {
                 biased;
                 decided = upgrading => decided,
@@ -177,8 +181,19 @@ async fn answer(
         Err(refusal) => Err(refusal),
     };
     answered.unwrap_or_else(|refusal| {
-        gateway.tally.refuse(&refusal);
+        gateway.tally().refuse(refusal.label());
         tracing::debug!(%peer, path = parts.uri.path(), refusal = refusal.label(), "refused");
         refusal.answer()
     })
+}
+
+/// Probes are answered here, the rest by what has it.
+async fn answer_reserved(site: &Site, request: Request<Incoming>, peer: &Peer) -> Answer {
+    if let Some(answer) = site.gateway.probe(request.uri().path()) {
+        return answer;
+    }
+    match &site.reserved {
+        Some(reserved) => reserved.answer(boxed(request), peer.clone()).await,
+        None => Refusal::not_found().answer(),
+    }
 }

@@ -1,27 +1,24 @@
 //! The network side: the only package that knows the hyper server and
 //! tungstenite.
 //!
-//! [`listen`] accepts, [`http`] answers requests, `admit` decides which of them
-//! may ask a function, `upgrade` asks it, and `connection` holds the line open
-//! from then on. [`front`] answers probes while all of them hang. Refusals become
-//! responses in `rescue`, in one place.
+//! [`listen`] accepts, [`http`] answers requests, `handshake` checks those that
+//! ask for a WebSocket, `upgrade` asks the function, and `connection` holds the
+//! line open from then on. [`front`] answers probes while all of them hang.
+//! Refusals become responses in [`rescue`], in one place; what asks for the host
+//! itself is passed to what implements [`reserved::Reserved`].
 
-pub mod admin;
-mod admit;
 mod connection;
-pub mod deployer;
-pub mod development;
 pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
 mod handshake;
 pub mod http;
-mod ledger;
 pub mod listen;
 pub mod liveness;
-mod page;
+mod probe;
 mod requests;
-mod rescue;
-mod tally;
+pub mod rescue;
+pub mod reserved;
+pub mod tally;
 mod upgrade;

@@ -14,10 +14,12 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
+use openline_admission::peer::Peer;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::gateway::Gateway;
-use crate::http;
+use crate::http::{self, Site};
+use crate::reserved::Reserved;
 
 /// How many peers may wait in the kernel to be accepted: what a burst of
 /// reconnecting peers fills. The kernel caps it at `somaxconn`, usually 4096.
@@ -46,8 +48,14 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections until it is dropped.
-pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
+/// Accepts connections until it is dropped. `reserved` answers below
+/// `/.openline/`; without it nothing is there but probes.
+pub async fn accept(
+    listener: TcpListener,
+    gateway: Arc<Gateway>,
+    reserved: Option<Arc<dyn Reserved>>,
+) {
+    let host = Arc::new(Site { gateway, reserved });
     let mut wait = BACK_OFF.0;
     let mut reserve = Reserve {
         most: files_max(),
@@ -57,7 +65,7 @@ pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
         match listener.accept().await {
             Ok((stream, peer)) => {
                 wait = BACK_OFF.0;
-                let stream = match reserve.admit(stream, &gateway).await {
+                let stream = match reserve.admit(stream, &host.gateway).await {
                     Ok(stream) => stream,
                     Err(error) => {
                         tracing::debug!(%peer, %error, "its file is not moved");
@@ -69,11 +77,16 @@ pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>) {
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "nodelay is not set");
                 }
-                let Some(permit) = gateway.permit(peer.ip()).await else {
+                let Some(permit) = host.gateway.permit(peer.ip()).await else {
                     tracing::debug!(%peer, "it has as many requests as it may have (peer_requests)");
                     continue;
                 };
-                tokio::spawn(http::serve(stream, peer, permit, Arc::clone(&gateway)));
+                tokio::spawn(http::serve(
+                    stream,
+                    Peer::at(peer),
+                    permit,
+                    Arc::clone(&host),
+                ));
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed; trying again in {wait:?}");
@@ -92,7 +105,7 @@ fn files_max() -> Option<u64> {
 
 /// How many TCP connections probes may have, and the admin interface as well:
 /// `most`, or fewer where the process may have few files.
-pub(crate) fn places(most: usize) -> usize {
+pub fn places(most: usize) -> usize {
     let share = files()
         .map(share)
         .and_then(|share| usize::try_from(share).ok());

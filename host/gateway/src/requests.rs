@@ -20,11 +20,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openline_admission::ledger::network;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
-
-use crate::ledger::network;
 
 /// How long a peer is silent before it makes room where files are few. One that
 /// has just been accepted has sent its request already, most likely, and a busy

@@ -9,14 +9,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use openline_core::close::CloseReason;
 use parking_lot::Mutex;
 
-use crate::rescue::Refusal;
-
 /// Counts by word, in the order of the alphabet.
-pub(crate) type Counts = BTreeMap<&'static str, u64>;
+pub type Counts = BTreeMap<&'static str, u64>;
 
-/// See the module.
+/// Counts since the host started.
 #[derive(Debug, Default)]
-pub(crate) struct Tally {
+pub struct Tally {
     opened: AtomicU64,
     ended: Mutex<Counts>,
     refused: Mutex<Counts>,
@@ -31,19 +29,22 @@ impl Tally {
         *self.ended.lock().entry(reason.label()).or_default() += 1;
     }
 
-    pub(crate) fn refuse(&self, refusal: &Refusal) {
-        *self.refused.lock().entry(refusal.label()).or_default() += 1;
+    pub(crate) fn refuse(&self, label: &'static str) {
+        *self.refused.lock().entry(label).or_default() += 1;
     }
 
-    pub(crate) fn opened(&self) -> u64 {
+    /// Connections that were opened.
+    pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn ended(&self) -> Counts {
+    /// Connections that have ended, by the label of their close reason.
+    pub fn ended(&self) -> Counts {
         self.ended.lock().clone()
     }
 
-    pub(crate) fn refused(&self) -> Counts {
+    /// Requests that were refused, by `openline-error-type`.
+    pub fn refused(&self) -> Counts {
         self.refused.lock().clone()
     }
 }

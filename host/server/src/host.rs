@@ -7,14 +7,15 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::{Context, anyhow};
+use openline_admin::development::Development;
+use openline_admin::{Admin, AdminOptions, Page};
+use openline_control::{ConfiguredComponent, Deployer, Reloaded, StartError};
 use openline_core::config::{AdminListen, Config, ServerConfig, admin_port};
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
 use openline_engine::runtime::Runtime;
-use openline_gateway::admin::{Admin, AdminOptions};
-use openline_gateway::deployer::{Component, Deployer, Reloaded, StartError};
-use openline_gateway::development::Development;
 use openline_gateway::front::Front;
+use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
 use openline_store::Store;
 use tokio::net::TcpListener;
@@ -31,15 +32,16 @@ use crate::{causes, memory};
 struct Host {
     source: Source,
     deployer: Deployer,
+    gateway: Arc<Gateway>,
     /// As it was when the host started.
     started: ServerConfig,
     watchdog: Watchdog,
 }
 
-/// One who asks for reloads beside signals, and is told what comes of them:
+/// Asks for reloads beside signals, and is told what comes of them:
 /// `openline dev`.
 #[derive(Debug)]
-pub(crate) struct Driver {
+pub(crate) struct Reloads {
     pub(crate) requests: mpsc::Receiver<Reload>,
     /// What the page shows of it.
     pub(crate) development: Arc<Development>,
@@ -70,12 +72,12 @@ pub(crate) async fn serve(
 /// The same, with one who asks for reloads.
 pub(crate) async fn serve_with(
     source: Source,
-    mut driver: Option<Driver>,
+    mut reloads: Option<Reloads>,
     mut signals: Signals,
     watchdog: Watchdog,
 ) -> anyhow::Result<()> {
     // In a task of its own, so that a signal is heard whatever it waits for.
-    let mut starting = tokio::spawn(start(source.clone(), driver.is_some()));
+    let mut starting = tokio::spawn(start(source.clone(), reloads.is_some()));
     let (deployer, config) = tokio::select! {
         started = &mut starting => started.context("the host came to no end of its start")??,
         () = signals.stop() => {
@@ -92,22 +94,29 @@ pub(crate) async fn serve_with(
     let listener = listen::bind(config.server.listen)
         .map_err(|error| unheard("cannot listen on", config.server.listen, &error, LISTEN))?;
     let address = listener.local_addr()?;
-    let admin = open_admin(&deployer, &config.server, address)?;
+    let gateway = Arc::new(Gateway::new(Arc::clone(deployer.services())));
+    let development = reloads
+        .as_ref()
+        .map(|reloads| Arc::clone(&reloads.development));
+    let page = Arc::new(Page::new(
+        deployer.clone(),
+        Arc::clone(&gateway),
+        development,
+    ));
+    let admin = open_admin(&page, &config.server, address)?;
     let probes = open_probes(&config.server)?;
-    let gateway = Arc::clone(deployer.gateway());
     watchdog.configure(&config.server);
     gateway.watch(watchdog.liveness());
-    if let Some(driver) = &driver {
-        gateway.develop(Arc::clone(&driver.development));
-    }
     let mut host = Host {
         source,
         deployer,
+        gateway: Arc::clone(&gateway),
         started: config.server,
         watchdog,
     };
-    let accepting = tokio::spawn(listen::accept(listener, Arc::clone(&gateway)));
-    let tidying = tokio::spawn(memory::give_back(Arc::clone(&gateway)));
+    let accepting = tokio::spawn(listen::accept(listener, gateway, Some(page)));
+    let services = Arc::clone(host.deployer.services());
+    let tidying = tokio::spawn(memory::give_back(services));
     announce(&format!("listening on http://{address}"));
     host.introduce(&address.to_string());
     let front = host.front(admin, probes)?;
@@ -118,7 +127,7 @@ pub(crate) async fn serve_with(
                 Asked::Stop => break,
                 Asked::Reload => None,
             },
-            request = requested(driver.as_mut()) => Some(request),
+            request = requested(reloads.as_mut()) => Some(request),
         };
         tokio::select! {
             () = host.reload(request) => {}
@@ -166,7 +175,7 @@ async fn start(source: Source, in_development: bool) -> anyhow::Result<(Deployer
     }
 }
 
-type Read = (Config, Vec<Component>, Arc<Runtime>, Store);
+type Read = (Config, Vec<ConfiguredComponent>, Arc<Runtime>, Store);
 
 /// Files may be pipes, or far away: for a thread that serves nobody.
 fn read(
@@ -190,9 +199,9 @@ fn read(
 }
 
 /// The next request of one who asks for reloads, if there is one.
-async fn requested(driver: Option<&mut Driver>) -> Reload {
-    match driver {
-        Some(driver) => match driver.requests.recv().await {
+async fn requested(reloads: Option<&mut Reloads>) -> Reload {
+    match reloads {
+        Some(reloads) => match reloads.requests.recv().await {
             Some(request) => request,
             None => std::future::pending().await,
         },
@@ -203,7 +212,7 @@ async fn requested(driver: Option<&mut Driver>) -> Reload {
 /// Opens the admin interface, if there is to be one. That nobody asked for
 /// where it is, and that the port is taken, is no reason not to start.
 fn open_admin(
-    deployer: &Deployer,
+    page: &Arc<Page>,
     server: &ServerConfig,
     listen: SocketAddr,
 ) -> anyhow::Result<Option<(SocketAddr, Admin)>> {
@@ -242,7 +251,7 @@ fn open_admin(
     };
     Ok(Some((
         address,
-        Admin::new(listener, deployer.clone(), options)?,
+        Admin::new(listener, Arc::clone(page), options)?,
     )))
 }
 
@@ -316,8 +325,8 @@ impl Host {
             let address = listener.local_addr()?;
             tell(&format!("probes at     http://{address}/.openline/live"));
         }
-        let admin = admin.map(|(_, admin)| admin);
-        Ok(Front::start(self.deployer.gateway(), admin, probes)?)
+        let admin = admin.map(|(_, admin)| admin.into_listener());
+        Ok(Front::start(&self.gateway, admin, probes)?)
     }
 
     /// Reads the configuration and the components again. What is wrong with

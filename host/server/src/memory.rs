@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use openline_gateway::gateway::Gateway;
+use openline_admission::services::Services;
 
 /// How often is looked whether connections have gone to sleep: they do so after
 /// a second, and a walk over the allocator's pages takes under a millisecond.
@@ -77,14 +77,14 @@ async fn visit() {
 
 /// Asks all threads to give back, each time that connections have gone to
 /// sleep; for as long as the host lives.
-pub(crate) async fn give_back(gateway: Arc<Gateway>) {
+pub(crate) async fn give_back(services: Arc<Services>) {
     let threads = tokio::runtime::Handle::current().metrics().num_workers();
     let mut before = 0;
     // Once more than there is news: the threads were not all idle then.
     let mut again = 0;
     loop {
         tokio::time::sleep(EVERY).await;
-        let asleep = gateway.asleep();
+        let asleep = services.asleep();
         if asleep > before {
             again = 2;
         }

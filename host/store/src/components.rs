@@ -11,10 +11,9 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use bytes::Bytes;
+use openline_core::component::Component;
 use openline_core::digest::Digest;
 use parking_lot::Mutex;
-use sha2::{Digest as _, Sha256};
 
 use crate::error::StoreError;
 
@@ -25,7 +24,7 @@ pub(crate) const UNFINISHED: &str = ".unfinished";
 #[derive(Debug)]
 pub(crate) enum Components {
     Folder(Folder),
-    Memory(Mutex<HashMap<Digest, Bytes>>),
+    Memory(Mutex<HashMap<Digest, Component>>),
 }
 
 /// A folder of components.
@@ -34,11 +33,6 @@ pub(crate) struct Folder {
     path: PathBuf,
     /// Keeps two that write the same component apart.
     writes: AtomicU64,
-}
-
-/// What names a component.
-pub fn digest_of(component: &[u8]) -> Digest {
-    Digest::new(Sha256::digest(component).into())
 }
 
 /// Makes a folder that only its owner may look into, with those above it.
@@ -74,27 +68,27 @@ impl Components {
         }))
     }
 
-    pub(crate) fn put(&self, component: Bytes) -> Result<Digest, StoreError> {
-        let digest = digest_of(&component);
+    pub(crate) fn put(&self, component: Component) -> Result<(), StoreError> {
+        let digest = component.digest();
         match self {
             Self::Folder(folder) => folder
-                .put(&digest, &component)
+                .put(&digest, component.bytes())
                 .map_err(|error| StoreError::io(&error))?,
             Self::Memory(components) => {
                 components.lock().insert(digest, component);
             }
         }
-        Ok(digest)
+        Ok(())
     }
 
-    pub(crate) fn get(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
+    pub(crate) fn get(&self, digest: &Digest) -> Result<Option<Component>, StoreError> {
         let folder = match self {
             Self::Folder(folder) => folder,
             Self::Memory(components) => return Ok(components.lock().get(digest).cloned()),
         };
         let path = folder.file(digest);
-        match fs::read(&path) {
-            Ok(bytes) if digest_of(&bytes) == *digest => Ok(Some(bytes.into())),
+        match fs::read(&path).map(Component::from) {
+            Ok(component) if component.digest() == *digest => Ok(Some(component)),
             Ok(_) => Err(StoreError::Damaged(format!(
                 "{} is not the component it is named after",
                 path.display()

@@ -19,7 +19,6 @@ mod store;
 mod tables;
 mod writer;
 
-pub use components::digest_of;
 pub use error::{OpenError, SaveError, StoreError};
 pub use store::{FunctionStore, Store};
 pub use tables::{ENTRY_BYTES, Snapshot, StoredAlarm, Usage};

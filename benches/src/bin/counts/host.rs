@@ -9,6 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
+use openline_admission::services::Services;
 use openline_core::config::ServerConfig;
 use openline_core::route::Route;
 use openline_engine::alias::Alias;
@@ -32,10 +33,11 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn start(function: Arc<Alias>) -> anyhow::Result<Self> {
         let route = Route::new("/echo").context("the route")?;
-        let gateway = Gateway::new(ServerConfig::default(), vec![(route, function)])?;
+        let services = Services::new(ServerConfig::default(), vec![(route, function)])?;
+        let gateway = Gateway::new(Arc::new(services));
         let listener = listen::bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = listener.local_addr()?;
-        let accepting = tokio::spawn(listen::accept(listener, Arc::new(gateway)));
+        let accepting = tokio::spawn(listen::accept(listener, Arc::new(gateway), None));
         Ok(Self { address, accepting })
     }
 }

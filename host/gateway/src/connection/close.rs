@@ -1,28 +1,20 @@
 //! The end of a connection: one path for every reason.
 //!
 //! The close handshake (RFC 6455 section 7.1) and the function's `close` run
-//! side by side. The handshake is bounded by `close_timeout`, what is read and
-//! thrown away during it by [`DISCARDED_BYTES_MAX`]; the function's calls by
-//! `handler_timeout`, and by one back-off that they wait for.
+//! side by side. The handshake is bounded by `close_timeout`; the function's
+//! calls by `handler_timeout`, and by one back-off that they wait for.
 
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
-use futures_util::{SinkExt, StreamExt};
-use openline_channels::connection::Connection;
+use openline_channels::connection::{Connection, Next};
 use openline_core::close::CloseReason;
 use openline_core::event::Event;
 use openline_core::message::Message;
 use openline_engine::binding::{Binding, Outcome};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message as Frame;
 
-use super::{Actor, Socket, frames};
-
-/// What a peer may still send while its connection ends, in bytes: the rest of
-/// the largest message that can be configured, so that the sender of one that
-/// is too big can read why. One that sends more is cut off.
-const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
+use super::actor::Actor;
+use super::wire::Socket;
 
 impl<S: Socket> Actor<S> {
     /// Ends a connection that nothing can be sent to any more.
@@ -31,64 +23,37 @@ impl<S: Socket> Actor<S> {
             wire,
             connection,
             binding,
-            batch,
-            close_timeout,
+            inbox,
             ending,
             ..
         } = *self;
-        let closed = wire.is_closed();
-        let mut stream = wire.into_stream().await;
-        stream.get_mut().release();
-        let deadline = ending.unwrap_or_else(|| Box::pin(tokio::time::sleep(close_timeout)));
+        let deadline = ending.deadline();
         let handshake = async {
             tokio::select! {
-                () = close_socket(stream, reason, closed) => {}
+                () = wire.close(reason) => {}
                 () = deadline => {}
             }
         };
+        let batch = inbox.into_batch();
         let telling = tell_function(binding, connection, batch, reason.clone());
         tokio::join!(handshake, telling);
     }
-}
 
-/// Ends the stream: our close frame, the peer's unless it has come, and then
-/// TCP's own.
-async fn close_socket<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: WebSocketStream<S>,
-    reason: &CloseReason,
-    closed: bool,
-) {
-    let by_host = match (reason, reason.frame()) {
-        // tungstenite has queued the answer to the peer's frame.
-        (CloseReason::Peer(_), _) => false,
-        (_, Some(info)) => stream.feed(frames::close_frame(info)).await.is_ok(),
-        // An ending without a close frame.
-        (_, None) => return,
-    };
-    if stream.flush().await.is_err() {
-        return;
-    }
-    let mut discarded = 0;
-    if by_host && !closed {
-        // After a violation the stream has ended, and this with it.
-        while let Some(Ok(frame)) = stream.next().await {
-            discarded += frame.len();
-            if matches!(frame, Frame::Close(_)) || discarded > DISCARDED_BYTES_MAX {
-                break;
-            }
+    /// Whether a connection that is to end has had its time to write the rest.
+    pub(super) fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        if self.connection.is_open() {
+            return Poll::Pending;
         }
-    }
-    // A socket that is closed with unread bytes is reset, and a reset can
-    // overtake our close frame: so what still comes is read.
-    let socket = stream.get_mut();
-    if socket.shutdown().await.is_err() {
-        return;
-    }
-    let mut buffer = [0; 1024];
-    while let Ok(read @ 1..) = socket.read(&mut buffer).await {
-        discarded += read;
-        if discarded > DISCARDED_BYTES_MAX {
-            return;
+        if self.ending.poll_over(cx).is_pending() {
+            return Poll::Pending;
+        }
+        // What waits is given up; the reason stays.
+        loop {
+            match self.connection.next() {
+                Next::Item(_) => {}
+                Next::End(reason) => return Poll::Ready(reason),
+                Next::Idle => return Poll::Ready(CloseReason::Lost),
+            }
         }
     }
 }

@@ -7,7 +7,7 @@ use openline_core::close::CloseReason;
 use openline_core::limits::{FunctionLimits, RateExceeded};
 use openline_core::rate::TokenBucket;
 
-use super::meter::Counted;
+use super::wire::Counted;
 
 /// The rates of one connection. Times are since it was opened.
 #[derive(Debug)]

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use openline_control::{ConfiguredComponent, StartError};
+use openline_core::component::Component;
 use openline_core::config::{Config, ConfigError, FunctionConfig};
 use openline_core::escape::Escaped;
 use openline_core::limits::FunctionLimits;
@@ -17,7 +19,6 @@ use openline_core::units::ByteSize;
 use openline_engine::LoadError;
 use openline_engine::compiler::Compiler;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
-use openline_gateway::deployer::{Component, StartError};
 use openline_store::Store;
 
 use self::development::DevelopmentSource;
@@ -186,27 +187,30 @@ pub(crate) fn store(config: &Config) -> anyhow::Result<Store> {
     })
 }
 
-/// Reads the components that a configuration names.
-pub(crate) fn components(config: &Config) -> Vec<Component> {
+/// Reads and hashes the components that a configuration names.
+pub(crate) fn components(config: &Config) -> Vec<ConfiguredComponent> {
     let most = config.server.component_bytes;
     let functions = config.functions.iter();
     let read = functions.filter_map(|function| {
         let bytes = component::read(function.component.as_ref()?, most);
-        Some(Component {
+        Some(ConfiguredComponent {
             function: function.name.clone(),
-            bytes: bytes.map(Into::into),
+            component: bytes.map(Component::from),
         })
     });
     read.collect()
 }
 
 /// What is going to be loaded, with what decides about its engine.
-pub(crate) fn expected(config: &Config, components: &[Component]) -> Vec<(Bytes, FunctionLimits)> {
+pub(crate) fn expected(
+    config: &Config,
+    components: &[ConfiguredComponent],
+) -> Vec<(Bytes, FunctionLimits)> {
     let expected = components.iter().filter_map(|component| {
         let named = |function: &&FunctionConfig| function.name == component.function;
         let function = config.functions.iter().find(named)?;
-        let bytes = component.bytes.as_ref().ok()?;
-        Some((bytes.clone(), function.limit.clone()))
+        let component = component.component.as_ref().ok()?;
+        Some((component.bytes().clone(), function.limit.clone()))
     });
     expected.collect()
 }
@@ -223,11 +227,7 @@ pub(crate) async fn try_out(
         let Some(function) = config.functions.iter().find(named) else {
             continue;
         };
-        let tried = async {
-            runtime
-                .load_alone(function, component.bytes?.to_vec())
-                .await
-        };
+        let tried = async { runtime.load_alone(function, component.component?).await };
         match tried.await {
             Ok(version) => {
                 let handler = version.handler();

@@ -3,9 +3,9 @@
 
 use std::time::Duration;
 
+use crate::commands::client::{Ask, encoded};
 use clap::Args;
 use openline_core::name::FunctionName;
-use openline_gateway::admin::client::{Ask, encoded};
 use serde_json::{Value, json};
 
 use super::remote::{EXIT_CODES, Remote, RemoteArguments, function};

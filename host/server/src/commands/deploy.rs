@@ -5,6 +5,7 @@ use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::commands::client::{Ask, encoded};
 use anyhow::anyhow;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
@@ -12,7 +13,6 @@ use indicatif::{ProgressBar, ProgressStyle};
 use openline_core::config::ServerConfig;
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
-use openline_gateway::admin::client::{Ask, encoded};
 use serde_json::Value;
 
 use super::aliases::shares;

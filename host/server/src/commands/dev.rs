@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use openline_gateway::development::Development;
+use openline_admin::development::Development;
 
 use crate::dev;
 use crate::dev::project::Project;

@@ -4,10 +4,10 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::commands::client::{AdminUrl, AdminUrlError, Ask, Client, ClientError, Reply};
 use anyhow::{anyhow, bail};
 use clap::Args;
 use openline_core::name::{AliasName, FunctionName};
-use openline_gateway::admin::client::{AdminUrl, AdminUrlError, Ask, Client, ClientError, Reply};
 use serde_json::Value;
 
 use crate::causes;

@@ -1,8 +1,8 @@
 //! `openline remove`: a version, an alias, or a whole function.
 
+use crate::commands::client::encoded;
 use clap::Args;
 use openline_core::name::{AliasName, FunctionName};
-use openline_gateway::admin::client::encoded;
 use serde_json::json;
 
 use super::remote::{EXIT_CODES, RemoteArguments, alias, function};

@@ -8,11 +8,11 @@ use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
+use openline_admin::development::Problem;
 use openline_build::{
     BuildError, Built, Diagnostic, Options, Profile, Said, Sources, Toolchain, build_told,
     without_colours,
 };
-use openline_gateway::development::Problem;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 

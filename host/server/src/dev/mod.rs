@@ -16,7 +16,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context;
-use openline_gateway::development::{Current, Development, Problem};
+use openline_admin::development::{Current, Development, Problem};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -25,7 +25,7 @@ use self::inputs::{Inputs, Verdict};
 use self::project::Project;
 use self::watch::{Changes, Watcher};
 use crate::assemble::Source;
-use crate::host::{self, Driver, Reload, Served};
+use crate::host::{self, Reload, Reloads, Served};
 use crate::signal::Signals;
 use crate::telemetry::{complain, tell};
 use crate::watchdog::Watchdog;
@@ -62,12 +62,12 @@ pub(crate) async fn run(
         first = developer.build() => first,
         () = signals.stop() => return Ok(()),
     };
-    let driver = Driver {
+    let reloads = Reloads {
         requests,
         development,
     };
     tokio::select! {
-        ended = host::serve_with(source, Some(driver), signals, watchdog) => ended,
+        ended = host::serve_with(source, Some(reloads), signals, watchdog) => ended,
         never = developer.work(first) => match never {},
     }
 }

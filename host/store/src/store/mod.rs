@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender};
 use std::thread::JoinHandle;
 
-use bytes::Bytes;
+use openline_core::component::Component;
 use openline_core::deployment::Deployment;
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
@@ -136,7 +136,7 @@ impl Store {
     /// # Errors
     ///
     /// When the disk fails or is full.
-    pub async fn put_component(&self, component: Bytes) -> Result<Digest, StoreError> {
+    pub async fn put_component(&self, component: Component) -> Result<(), StoreError> {
         self.files(move |files| files.put(component)).await
     }
 
@@ -145,7 +145,7 @@ impl Store {
     /// # Errors
     ///
     /// When it cannot be read, or is not what was put.
-    pub async fn component(&self, digest: &Digest) -> Result<Option<Bytes>, StoreError> {
+    pub async fn component(&self, digest: &Digest) -> Result<Option<Component>, StoreError> {
         let digest = *digest;
         self.files(move |files| files.get(&digest)).await
     }

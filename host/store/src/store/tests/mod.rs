@@ -5,11 +5,11 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::task::{Context, Waker};
 
+use bytes::Bytes;
 use openline_core::deployment::{HandlerKind, VersionRecord};
 use openline_core::name::{AlarmName, AliasName};
 
 use super::*;
-use crate::components::digest_of;
 use crate::database::FORMAT;
 use crate::error::SaveError;
 use crate::tables::ENTRY_BYTES;
@@ -61,13 +61,13 @@ fn bytes(count: usize) -> Bytes {
 async fn everything_is_there_when_it_is_opened_again() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a/data");
-    let component = Bytes::from_static(b"component");
-    let kept = deployment("chat", digest_of(&component));
+    let component = Component::from(b"component".to_vec());
+    let kept = deployment("chat", component.digest());
     {
         let store = Store::open(&path, ROOM).unwrap();
         assert_eq!(store.usage().await, Ok(Usage::default()));
-        let digest = store.put_component(component.clone()).await.unwrap();
-        assert_eq!(store.put_component(component.clone()).await, Ok(digest));
+        store.put_component(component.clone()).await.unwrap();
+        assert_eq!(store.put_component(component.clone()).await, Ok(()));
         store.put_deployment(&kept).await.unwrap();
         let chat = store.function(&name("chat"));
         chat.save_state("room", bytes(10), None).await.unwrap();
@@ -79,7 +79,7 @@ async fn everything_is_there_when_it_is_opened_again() {
     fs::write(&left, b"half").unwrap();
     let store = Store::open(&path, ROOM).unwrap();
     assert!(!left.exists());
-    let digest = digest_of(&component);
+    let digest = component.digest();
     assert_eq!(store.component(&digest).await, Ok(Some(component)));
     assert_eq!(store.components().await, Ok(vec![digest]));
     assert_eq!(store.deployments().await, Ok(vec![kept]));
@@ -106,8 +106,9 @@ async fn everything_is_there_when_it_is_opened_again() {
 async fn a_component_that_was_changed_is_named() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), ROOM).unwrap();
-    let component = Bytes::from_static(b"component");
-    let digest = store.put_component(component.clone()).await.unwrap();
+    let component = Component::from(b"component".to_vec());
+    let digest = component.digest();
+    store.put_component(component.clone()).await.unwrap();
     let file = folder.path().join(format!("components/{digest}.wasm"));
     fs::write(&file, b"componenT").unwrap();
     let error = store.component(&digest).await.unwrap_err();
@@ -202,7 +203,7 @@ async fn beside_others_a_function_keeps_what_it_leaves_and_none_past_it() {
     let [chat, game] = ["chat", "game"].map(name);
     {
         let store = Store::open(folder.path(), 10 * one).unwrap();
-        let digest = digest_of(b"");
+        let digest = Digest::of(b"");
         for function in ["chat", "game"] {
             let deployed = store.put_deployment(&deployment(function, digest)).await;
             deployed.unwrap();
@@ -250,7 +251,7 @@ async fn beside_others_a_function_keeps_what_it_leaves_and_none_past_it() {
 #[tokio::test]
 async fn a_function_is_forgotten_and_no_other() {
     let store = Store::memory(ROOM);
-    let digest = digest_of(b"");
+    let digest = Digest::of(b"");
     for function in ["chat", "chat-2", "chas"] {
         store
             .put_deployment(&deployment(function, digest))

@@ -3,6 +3,8 @@
 
 use std::sync::Barrier;
 
+use openline_core::component::Component;
+
 use super::*;
 
 fn database(folder: &Path) -> std::path::PathBuf {
@@ -45,7 +47,9 @@ async fn components_without_their_database_are_damage_and_are_kept() {
     for damage in damages {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), ROOM).unwrap();
-        let digest = store.put_component(bytes(5)).await.unwrap();
+        let component = Component::new(bytes(5));
+        let digest = component.digest();
+        store.put_component(component.clone()).await.unwrap();
         drop(store);
         let whole = fs::read(database(folder.path())).unwrap();
         damage(&database(folder.path()));
@@ -55,7 +59,7 @@ async fn components_without_their_database_are_damage_and_are_kept() {
         // What is put back is all there.
         fs::write(database(folder.path()), whole).unwrap();
         let store = Store::open(folder.path(), ROOM).unwrap();
-        assert_eq!(store.component(&digest).await, Ok(Some(bytes(5))));
+        assert_eq!(store.component(&digest).await, Ok(Some(component)));
     }
 }
 

@@ -1,0 +1,203 @@
+//! The configuration in force: every limit with its value, as the host and each
+//! function have it now. Never the token.
+
+use std::path::Path;
+
+use http::StatusCode;
+use openline_control::schema;
+use openline_core::config::{FunctionConfig, PageAccess, Target, Trigger};
+use openline_core::deployment::Migration;
+use openline_core::limits::{
+    BackoffPolicy, FunctionLimits, InstancePolicy, OutboxOverflow, RateExceeded, Row, TimeUp, Unit,
+};
+use openline_core::name::{AliasName, FunctionName};
+use openline_core::route::Route;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::call::Call;
+use crate::json::json;
+use crate::responses::Refused;
+use openline_gateway::reserved::Answer;
+
+/// The configuration in force. The token is not in it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Config)]
+struct ConfigView {
+    server: ServerView,
+    functions: Vec<FunctionConfigView>,
+}
+
+/// `[server]`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Server)]
+struct ServerView {
+    listen: String,
+    admin: String,
+    /// There is one; it is told to nobody.
+    admin_token: bool,
+    /// None: only this interface answers probes while the host hangs.
+    probes: Option<String>,
+    #[schema(value_type = schema::PageAccess)]
+    page: PageAccess,
+    data: Option<String>,
+    cache: Option<String>,
+    limits: Vec<LimitView>,
+}
+
+/// `[[function]]`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FunctionConfig)]
+struct FunctionConfigView {
+    #[schema(value_type = schema::FunctionName)]
+    name: FunctionName,
+    /// The file that the configuration names; none when it only was deployed.
+    component: Option<String>,
+    #[schema(value_type = String)]
+    route: Route,
+    #[schema(value_type = schema::AliasName)]
+    alias: AliasName,
+    #[schema(value_type = schema::Migration)]
+    migration: Migration,
+    triggers: Vec<TriggerView>,
+    /// Messages that the host answers by itself.
+    auto_responses: usize,
+    limit: FunctionLimitsView,
+    instance: InstancePolicyView,
+}
+
+/// `[[function.trigger]]`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Trigger)]
+struct TriggerView {
+    #[schema(value_type = String)]
+    route: Route,
+    /// The alias, or the beginning of the digest of a version.
+    target: String,
+}
+
+/// `[function.limit]`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = FunctionLimits)]
+struct FunctionLimitsView {
+    #[schema(value_type = schema::OutboxOverflow)]
+    outbox_overflow: OutboxOverflow,
+    #[schema(value_type = schema::RateExceeded)]
+    rate_exceeded: RateExceeded,
+    #[schema(value_type = schema::TimeUp)]
+    time_up: TimeUp,
+    time_warning_message: String,
+    limits: Vec<LimitView>,
+}
+
+/// `[function.instance]`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = InstancePolicy)]
+struct InstancePolicyView {
+    affinity: Option<String>,
+    #[schema(value_type = schema::Backoff)]
+    backoff: BackoffPolicy,
+    limits: Vec<LimitView>,
+}
+
+/// A row of a table of limits, with its value in force.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Limit)]
+struct LimitView {
+    name: &'static str,
+    value: u64,
+    #[schema(pattern = "^(bytes|milliseconds|count)$")]
+    unit: &'static str,
+    /// As it is written in a configuration; `none` where there is no such limit.
+    text: String,
+    default: u64,
+}
+
+#[utoipa::path(
+    get,
+    path = "/v1/config",
+    operation_id = "config",
+    tag = "host",
+    summary = "The configuration in force",
+    responses(
+        (status = 200, description = "The configuration.", body = ConfigView),
+        Refused
+    )
+)]
+pub(crate) async fn config(call: Call) -> Answer {
+    let context = call.context;
+    let table = context.gateway.services().table();
+    let server = &table.config;
+    let view = ConfigView {
+        server: ServerView {
+            listen: context.listen.to_string(),
+            admin: context.admin.to_string(),
+            admin_token: server.admin_token.is_some(),
+            probes: server.probes.map(|address| address.to_string()),
+            page: server.page,
+            data: shown(server.data.as_deref()),
+            cache: shown(server.cache.as_deref()),
+            limits: limits(server.values()),
+        },
+        functions: context.deployer.configs().iter().map(function).collect(),
+    };
+    json(StatusCode::OK, &view)
+}
+
+fn function(of: &FunctionConfig) -> FunctionConfigView {
+    let trigger = |trigger: &Trigger| TriggerView {
+        route: trigger.route.clone(),
+        target: match &trigger.target {
+            Target::Alias(alias) => alias.to_string(),
+            Target::Version(version) => version.clone(),
+        },
+    };
+    FunctionConfigView {
+        name: of.name.clone(),
+        component: shown(of.component.as_deref()),
+        route: of.route.clone(),
+        alias: of.alias.clone(),
+        migration: of.migration,
+        triggers: of.triggers.iter().map(trigger).collect(),
+        auto_responses: of.auto_responses.len(),
+        limit: limit(&of.limit),
+        instance: instance(&of.instance),
+    }
+}
+
+fn shown(path: Option<&Path>) -> Option<String> {
+    path.map(|path| path.display().to_string())
+}
+
+fn limit(of: &FunctionLimits) -> FunctionLimitsView {
+    FunctionLimitsView {
+        outbox_overflow: of.outbox_overflow,
+        rate_exceeded: of.rate_exceeded,
+        time_up: of.time_up,
+        time_warning_message: of.time_warning_message.clone(),
+        limits: limits(of.values()),
+    }
+}
+
+fn instance(of: &InstancePolicy) -> InstancePolicyView {
+    InstancePolicyView {
+        affinity: of.affinity.clone(),
+        backoff: of.backoff,
+        limits: limits(of.values()),
+    }
+}
+
+fn limits(values: Vec<(&'static Row, u64)>) -> Vec<LimitView> {
+    let view = |(row, value): (&'static Row, u64)| LimitView {
+        name: row.name,
+        value,
+        unit: match row.unit {
+            Unit::Bytes => "bytes",
+            Unit::Time => "milliseconds",
+            Unit::Count => "count",
+        },
+        text: row.show(value),
+        default: row.default,
+    };
+    values.into_iter().map(view).collect()
+}

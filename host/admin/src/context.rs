@@ -1,0 +1,41 @@
+//! What all requests to the admin interface share.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use openline_control::Deployer;
+use openline_gateway::gateway::Gateway;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use crate::page::Page;
+
+/// The description of the interface. Endpoints are handed it, because it is made
+/// of them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Description {
+    pub(crate) text: fn() -> &'static str,
+    /// The keys that a query may have, by method and path.
+    pub(crate) keys: fn(&str, &str) -> &'static [&'static str],
+}
+
+/// What all requests share.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// Where requests are answered that are no probes, whichever thread has
+    /// accepted them.
+    pub(crate) workers: Handle,
+    pub(crate) deployer: Deployer,
+    pub(crate) gateway: Arc<Gateway>,
+    pub(crate) description: Description,
+    pub(crate) page: Arc<Page>,
+    pub(crate) component_bytes: usize,
+    pub(crate) listen: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    /// Milliseconds since 1970.
+    pub(crate) started: u64,
+    /// Places for requests that wait for the workers.
+    pub(crate) working: Semaphore,
+    pub(crate) components: Semaphore,
+    pub(crate) messages: Semaphore,
+}

@@ -1,0 +1,89 @@
+//! The host itself: what it is, what it holds at the moment, and the
+//! description of this interface.
+
+use http::StatusCode;
+use http::header::{CONTENT_TYPE, HeaderValue};
+use http_body_util::Full;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::call::Call;
+use crate::json::json;
+use crate::page::State;
+use crate::responses::Refused;
+use openline_gateway::reserved::Answer;
+
+/// The host.
+#[derive(Serialize, ToSchema)]
+struct Host {
+    /// Of the host.
+    version: &'static str,
+    /// Where connections are accepted: address and port. An address of 0.0.0.0 or
+    /// [::] stands for all of the machine's.
+    listen: String,
+    /// Milliseconds since 1970.
+    started: u64,
+    /// What is deployed is forgotten when the process ends.
+    in_memory: bool,
+    /// It takes no new connections and is about to end.
+    draining: bool,
+}
+
+#[utoipa::path(
+    get,
+    path = "/v1/host",
+    operation_id = "host",
+    tag = "host",
+    summary = "What the host is",
+    responses(
+        (status = 200, description = "The host.", body = Host),
+        Refused
+    )
+)]
+pub(crate) async fn host(call: Call) -> Answer {
+    let context = call.context;
+    let host = Host {
+        version: env!("CARGO_PKG_VERSION"),
+        listen: context.listen.to_string(),
+        started: context.started,
+        in_memory: context.deployer.is_in_memory(),
+        draining: context.gateway.services().is_draining(),
+    };
+    json(StatusCode::OK, &host)
+}
+
+#[utoipa::path(
+    get,
+    path = "/v1/state",
+    operation_id = "state",
+    tag = "host",
+    summary = "What the host holds at the moment",
+    responses(
+        (status = 200, description = "The state.", body = State),
+        Refused
+    )
+)]
+pub(crate) async fn state(call: Call) -> Answer {
+    json(
+        StatusCode::OK,
+        &State::of(&call.context.deployer, &call.context.gateway),
+    )
+}
+
+#[utoipa::path(
+    get,
+    path = "/v1/openapi.json",
+    operation_id = "openapi",
+    tag = "host",
+    summary = "This document",
+    responses(
+        (status = 200, description = "The document.", content_type = "application/json"),
+        Refused
+    )
+)]
+pub(crate) async fn openapi(call: Call) -> Answer {
+    let mut answer = Answer::new(Full::from((call.context.description.text)()));
+    let kind = HeaderValue::from_static("application/json");
+    answer.headers_mut().insert(CONTENT_TYPE, kind);
+    answer
+}

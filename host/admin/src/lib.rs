@@ -1,0 +1,195 @@
+//! The admin interface: HTTP/1.1 on a listener of its own, by which functions
+//! are deployed, connections are found, and the configuration in force is read.
+//! Its listener may be on a thread of its own ([`openline_gateway::front`]).
+//! The [`Page`] that a host shows of itself is here, too; what it tells in
+//! development is in [`development`].
+//!
+//! What it answers is described by [`openapi`], which is made of the types that
+//! are answered and which tests hold against the server; the routes are in
+//! `routes`, and who may use them is decided in `access`, before anything else of a request is looked at. What is deployed,
+//! and how that changes, is [`openline_control`]'s.
+//!
+//! Bounded by [`CONNECTIONS_MAX`] TCP connections, all but [`PROBES_KEPT`] of
+//! which may wait for the workers, the host's `request_timeout`
+//! for heads and for each piece of a body, and a size for every body; of
+//! components and of messages, [`LARGE_BODIES_MAX`] each are read at once.
+
+mod access;
+mod aliases;
+mod body;
+mod call;
+mod change;
+mod config;
+mod connections;
+mod context;
+pub mod development;
+mod document;
+mod functions;
+mod host;
+mod json;
+mod page;
+mod problem;
+mod query;
+mod responses;
+mod router;
+mod routes;
+mod serve;
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use context::{Context, Description};
+use openline_core::config::ADMIN_TOKEN_CHARACTERS_MIN;
+use serve::Interface;
+use tokio::net::TcpListener;
+use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
+
+use openline_gateway::front::ReservedListener;
+use openline_gateway::listen;
+
+pub use document::{endpoints, openapi};
+pub use page::Page;
+
+/// TCP connections at once: a few people with a browser, which opens six each,
+/// and a few programs. Fewer where the process may have few files.
+pub const CONNECTIONS_MAX: usize = 64;
+/// TCP connections that no request to the workers may hold: they are for
+/// probes, which are to be answered while the workers hang. Of fewer a quarter.
+pub const PROBES_KEPT: usize = 8;
+/// Components that are in memory at once, each up to the host's
+/// `component_bytes`, from the first byte until they are deployed; and as many
+/// messages. Two, so that one that has stalled does not keep the next one from
+/// being read.
+pub const LARGE_BODIES_MAX: usize = 2;
+
+/// What the interface is told beside the host.
+#[derive(Clone, Debug)]
+pub struct AdminOptions {
+    /// The largest component that is read, in bytes.
+    pub component_bytes: usize,
+    /// Where the host's connections are accepted.
+    pub listen: SocketAddr,
+}
+
+/// Why the interface is not started.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminError {
+    /// Others could deploy.
+    #[error("the admin interface at {0} can be reached by others and has no token")]
+    Exposed(SocketAddr),
+    /// It could be guessed.
+    #[error(
+        "the token of the admin interface has fewer than {ADMIN_TOKEN_CHARACTERS_MIN} characters"
+    )]
+    Token,
+    /// The listener has no address.
+    #[error("the listener of the admin interface: {0}")]
+    Listener(#[from] io::Error),
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Admin {
+    listener: TcpListener,
+    context: Arc<Context>,
+}
+
+impl Admin {
+    /// Prepares the interface on a listener. Fails when others could reach it
+    /// and it would let them. To be called within the runtime that is to answer
+    /// requests; [`serve`](Self::serve) may run elsewhere.
+    pub fn new(
+        listener: TcpListener,
+        page: Arc<Page>,
+        options: AdminOptions,
+    ) -> Result<Self, AdminError> {
+        let admin = listener.local_addr()?;
+        let gateway = page.gateway();
+        check(
+            admin,
+            gateway.services().table().config.admin_token.as_deref(),
+        )?;
+        let places = listen::places(CONNECTIONS_MAX);
+        let context = Context {
+            workers: Handle::current(),
+            gateway: Arc::clone(gateway),
+            description: Description {
+                text: document::openapi,
+                keys: document::keys,
+            },
+            deployer: page.deployer().clone(),
+            page,
+            component_bytes: options.component_bytes,
+            listen: options.listen,
+            admin,
+            started: now(),
+            working: Semaphore::new(places - PROBES_KEPT.min(places / 4)),
+            components: Semaphore::new(LARGE_BODIES_MAX),
+            messages: Semaphore::new(LARGE_BODIES_MAX),
+        };
+        Ok(Self {
+            listener,
+            context: Arc::new(context),
+        })
+    }
+
+    /// Serves until it is dropped: see [`ReservedListener::serve`].
+    pub async fn serve(self) {
+        let gateway = Arc::clone(&self.context.gateway);
+        self.into_listener().serve(gateway).await;
+    }
+
+    /// The listener, for the thread that answers while the others hang.
+    pub fn into_listener(self) -> ReservedListener {
+        ReservedListener {
+            name: "the admin interface",
+            listener: self.listener,
+            connections_max: listen::places(CONNECTIONS_MAX),
+            reserved: Arc::new(Interface::new(self.context)),
+        }
+    }
+}
+
+/// Whether an interface at an address, with a token or without, is safe.
+fn check(address: SocketAddr, token: Option<&str>) -> Result<(), AdminError> {
+    match token {
+        None if !address.ip().to_canonical().is_loopback() => Err(AdminError::Exposed(address)),
+        Some(token) if token.len() < ADMIN_TOKEN_CHARACTERS_MIN => Err(AdminError::Token),
+        _ => Ok(()),
+    }
+}
+
+/// Milliseconds since 1970; for people, who compare it with their clocks.
+#[expect(clippy::disallowed_methods, reason = "it is shown and not used")]
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_can_be_reached_by_others_needs_a_token() {
+        let token = "t".repeat(ADMIN_TOKEN_CHARACTERS_MIN);
+        for open in ["0.0.0.0:1", "[::]:1", "10.0.0.1:1", "[::ffff:10.0.0.1]:1"] {
+            let address = open.parse().unwrap();
+            assert!(matches!(check(address, None), Err(AdminError::Exposed(_))));
+            assert!(check(address, Some(&token)).is_ok(), "{open}");
+        }
+        for here in ["127.0.0.1:1", "127.9.9.9:1", "[::1]:1"] {
+            assert!(check(here.parse().unwrap(), None).is_ok(), "{here}");
+        }
+        let here = "127.0.0.1:1".parse().unwrap();
+        assert!(matches!(
+            check(here, Some(&token[1..])),
+            Err(AdminError::Token)
+        ));
+    }
+}

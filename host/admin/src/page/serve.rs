@@ -1,0 +1,212 @@
+//! Answers requests below `/.openline/`, to those who may see the page.
+//!
+//! By default these are peers on this machine that also address it as such. A
+//! page of another site that has its name point at 127.0.0.1, and a proxy on
+//! this machine that passes requests of others on, name another host.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::{HOST, HeaderValue, LOCATION};
+use http::request::Parts;
+use http::{HeaderMap, Method, Request, StatusCode};
+use openline_admission::peer::Peer;
+use openline_admission::services::{Service, Services};
+use openline_control::Deployer;
+use openline_core::config::PageAccess;
+use openline_engine::HandlerKind;
+use openline_gateway::gateway::Gateway;
+use openline_gateway::rescue::Refusal;
+use openline_gateway::reserved::{Answer, RequestBody, Reserved, reserved_response};
+
+use super::development::{self, DEVELOPMENT_PATH};
+use super::state::State;
+use super::{FunctionEntry, HandlerForm, INDEX_PATH, LISTING_PATH, Listing, STATE_PATH, asset};
+use crate::development::Development;
+
+/// By which listener the page is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum PageListener {
+    /// The listener of the connections.
+    Main,
+    /// The listener of the admin interface, where the page can do more.
+    Admin,
+}
+
+/// The page of one host, and all that is below its path.
+#[derive(Debug)]
+pub struct Page {
+    deployer: Deployer,
+    gateway: Arc<Gateway>,
+    development: Option<Arc<Development>>,
+}
+
+/// On the listener of connections. A peer that may not see the page is told
+/// that it is not there.
+impl Reserved for Page {
+    fn answer(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'_, Answer> {
+        let (parts, _body) = request.into_parts();
+        let allowed = match self.gateway.services().table().config.page {
+            PageAccess::Everyone => true,
+            PageAccess::Off => false,
+            PageAccess::Loopback => peer.is_loopback() && names_loopback(&parts.headers),
+        };
+        let answered = if allowed {
+            self.content(&parts, PageListener::Main)
+        } else {
+            Err(Refusal::not_found())
+        };
+        let answer = answered.unwrap_or_else(|refusal| refusal.answer());
+        std::future::ready(answer).boxed()
+    }
+}
+
+impl Page {
+    /// The page of a host; with `development` it shows what is known of
+    /// functions that are being written.
+    pub fn new(
+        deployer: Deployer,
+        gateway: Arc<Gateway>,
+        development: Option<Arc<Development>>,
+    ) -> Self {
+        Self {
+            deployer,
+            gateway,
+            development,
+        }
+    }
+
+    pub(crate) fn deployer(&self) -> &Deployer {
+        &self.deployer
+    }
+
+    pub(crate) fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// The response to a request of somebody who may see the page.
+    pub(crate) fn content(&self, parts: &Parts, listener: PageListener) -> Result<Answer, Refusal> {
+        if !matches!(parts.method, Method::GET | Method::HEAD) {
+            return Err(Refusal::MethodNotAllowed);
+        }
+        let path = parts.uri.path();
+        if path == INDEX_PATH.trim_end_matches('/') {
+            let mut response = reserved_response("text/plain; charset=utf-8", Bytes::new());
+            *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
+            response
+                .headers_mut()
+                .insert(LOCATION, HeaderValue::from_static(INDEX_PATH));
+            return Ok(response);
+        }
+        if path == LISTING_PATH {
+            let listing = listing(self.gateway.services(), listener);
+            let body =
+                serde_json::to_vec(&listing).expect("a listing has only strings and numbers");
+            return Ok(reserved_response("application/json", body.into()));
+        }
+        if path == STATE_PATH {
+            let body = serde_json::to_vec(&State::of(&self.deployer, &self.gateway))
+                .expect("a state has only strings and numbers");
+            return Ok(reserved_response("application/json", body.into()));
+        }
+        let developed = self.development.as_deref();
+        if let Some(development) = developed.filter(|_| path == DEVELOPMENT_PATH) {
+            return Ok(reserved_response(
+                "application/json",
+                development.json().into(),
+            ));
+        }
+        let asset = developed
+            .and_then(|_| development::asset(path))
+            .or_else(|| asset(path))
+            .ok_or(Refusal::not_found())?;
+        Ok(reserved_response(
+            asset.content_type,
+            Bytes::from_static(asset.body.as_bytes()),
+        ))
+    }
+}
+
+fn listing(services: &Services, listener: PageListener) -> Listing {
+    let entry = |service: &Arc<Service>| {
+        let (route, alias) = (&service.route, &service.alias);
+        let split = alias.split();
+        let first = split.shares.first();
+        let handler = first.map_or(HandlerKind::Plain, |(version, _)| version.handler());
+        FunctionEntry {
+            name: alias.function().to_string(),
+            route: route.to_string(),
+            handler: match handler {
+                HandlerKind::Plain => HandlerForm::Plain,
+                HandlerKind::Async => HandlerForm::Async,
+            },
+            parameters: route.parameters().to_vec(),
+            connections: u64::try_from(alias.hub().connections()).unwrap_or(u64::MAX),
+            instances: alias.commons().instances().into(),
+        }
+    };
+    Listing {
+        version: env!("CARGO_PKG_VERSION"),
+        admin: listener == PageListener::Admin,
+        functions: services.table().services.iter().map(entry).collect(),
+    }
+}
+
+/// Whether a request is addressed to this machine by name or number, and not
+/// passed on by a proxy.
+pub(crate) fn names_loopback(headers: &HeaderMap) -> bool {
+    if headers.contains_key("forwarded") || headers.contains_key("x-forwarded-for") {
+        return false;
+    }
+    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {
+        return false;
+    };
+    // RFC 3986 section 3.2.2: only an address of version 6 has brackets, and
+    // colons within them.
+    if let Some((number, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+        return number
+            .parse::<IpAddr>()
+            .is_ok_and(|number| number.is_loopback());
+    }
+    let name = host.split(':').next().unwrap_or_default();
+    let number = name.parse::<IpAddr>();
+    name.eq_ignore_ascii_case("localhost") || number.is_ok_and(|number| number.is_loopback())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(host: &str) -> bool {
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, host.parse().unwrap());
+        names_loopback(&headers)
+    }
+
+    #[test]
+    fn only_this_machine_by_its_own_names() {
+        for host in [
+            "localhost",
+            "LOCALHOST:8080",
+            "127.0.0.1",
+            "127.0.0.1:80",
+            "[::1]",
+            "[::1]:80",
+        ] {
+            assert!(names(host), "{host}");
+        }
+        for host in [
+            "evil.example",
+            "localhost.evil.example:8080",
+            "10.0.0.1",
+            "",
+            "[::2]:80",
+        ] {
+            assert!(!names(host), "{host}");
+        }
+        assert!(!names_loopback(&HeaderMap::new()));
+    }
+}

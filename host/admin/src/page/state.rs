@@ -1,0 +1,135 @@
+//! What a host is holding at the moment, and what it has done since it
+//! started, as JSON: for people who look for a leak, and for tests that prove
+//! that there is none.
+
+use openline_control::{Deployer, schema};
+use openline_engine::runtime;
+use openline_gateway::gateway::Gateway;
+use openline_gateway::tally::Counts;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+/// What the host holds at the moment, and what it has done since it started.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct State {
+    /// Tasks of the asynchronous runtime.
+    tasks: usize,
+    /// TCP connections, the one that asks among them.
+    sockets: usize,
+    /// Those of them that are not upgraded: permits of `requests` taken.
+    requests: usize,
+    connections: Connections,
+    /// What waits to be written to all connections, as far as it is counted:
+    /// past 4 KiB of each, in pieces of 64 KiB.
+    outbox_bytes: usize,
+    /// What connections keep with the host: attachments, tags, alarms and
+    /// automatic responses.
+    attached_bytes: usize,
+    /// Instances of all functions.
+    instances: u32,
+    taken: Taken,
+    handshakes: Handshakes,
+    functions: Vec<FunctionState>,
+}
+
+/// What is taken of what the engine has a limited number of.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StateTaken)]
+struct Taken {
+    functions: usize,
+    places: u32,
+    alarms: usize,
+    compilations: usize,
+    trials: usize,
+    long_runs: usize,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StateConnections)]
+struct Connections {
+    open: u32,
+    /// Those on which nothing happens: they keep no buffers.
+    asleep: usize,
+    opened: u64,
+    /// By close reason, as `openline close-codes` lists them.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
+    ended: Counts,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StateHandshakes)]
+struct Handshakes {
+    accepted: u64,
+    /// By `openline-error-type`.
+    #[schema(value_type = std::collections::BTreeMap<String, u64>)]
+    refused: Counts,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = FunctionState)]
+struct FunctionState {
+    #[schema(value_type = schema::FunctionName)]
+    name: String,
+    connections: u32,
+    instances: u32,
+}
+
+impl State {
+    pub(crate) fn of(deployer: &Deployer, gateway: &Gateway) -> Self {
+        let (services, tally) = (gateway.services(), gateway.tally());
+        let opened = tally.opened();
+        Self {
+            tasks: tokio::runtime::Handle::current()
+                .metrics()
+                .num_alive_tasks(),
+            sockets: gateway.sockets(),
+            requests: gateway.requests(),
+            connections: Connections {
+                open: services.ledger().connections(),
+                asleep: services.asleep(),
+                opened,
+                ended: tally.ended(),
+            },
+            outbox_bytes: services.budget().outboxes.used(),
+            attached_bytes: services.budget().attached.used(),
+            instances: services.instances(),
+            taken: deployer.taken().into(),
+            handshakes: Handshakes {
+                accepted: opened,
+                refused: tally.refused(),
+            },
+            functions: services
+                .table()
+                .services
+                .iter()
+                .map(|service| FunctionState {
+                    name: service.alias.function().to_string(),
+                    connections: service.ledger.connections(),
+                    instances: service.alias.commons().instances(),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl From<runtime::Taken> for Taken {
+    fn from(taken: runtime::Taken) -> Self {
+        // Whole, so that what is new there is shown here.
+        let runtime::Taken {
+            functions,
+            places,
+            alarms,
+            compilations,
+            trials,
+            long_runs,
+        } = taken;
+        Self {
+            functions,
+            places,
+            alarms,
+            compilations,
+            trials,
+            long_runs,
+        }
+    }
+}

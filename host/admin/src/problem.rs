@@ -1,0 +1,191 @@
+//! What the admin interface answers instead of what was asked for: a status, a
+//! stable word, a sentence, and what to do about it. The only such mapping.
+
+use std::borrow::Cow;
+
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use http::StatusCode;
+use http::header::{HeaderName, HeaderValue};
+use openline_core::deployment::DeploymentError;
+use openline_core::name::NameError;
+use openline_engine::LoadError;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::json::json;
+use openline_control::ChangeError;
+use openline_gateway::reserved::Answer;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    status: u16,
+    error: &'static str,
+    message: String,
+    hint: Cow<'static, str>,
+    header: Option<Box<(HeaderName, HeaderValue)>>,
+}
+
+/// What is answered instead of what was asked for.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Error)]
+pub(crate) struct Written<'a> {
+    /// A stable word, for programs.
+    #[schema(pattern = "^[a-z0-9_]+$")]
+    error: &'a str,
+    /// What is wrong.
+    message: &'a str,
+    /// What to do about it.
+    hint: &'a str,
+}
+
+impl Problem {
+    pub(crate) fn new(status: u16, error: &'static str, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            error,
+            message: message.into(),
+            hint: "`/v1/openapi.json` describes the interface".into(),
+            header: None,
+        }
+    }
+
+    pub(crate) fn hint(mut self, hint: impl Into<Cow<'static, str>>) -> Self {
+        self.hint = hint.into();
+        self
+    }
+
+    pub(crate) fn header(mut self, name: HeaderName, value: HeaderValue) -> Self {
+        self.header = Some(Box::new((name, value)));
+        self
+    }
+
+    /// A part of the path or the query that cannot be what it should be.
+    pub(crate) fn bad(error: &'static str, cause: impl ToString) -> Self {
+        Self::new(400, error, cause.to_string())
+    }
+
+    pub(crate) fn no_connection() -> Self {
+        Self::new(404, "no_connection", "there is no connection of this id")
+            .hint("it may have ended; `/v1/connections` lists those that are open")
+    }
+
+    /// A part of the host has panicked.
+    pub(crate) fn internal() -> Self {
+        Self::new(500, "internal", "the host failed to make the change").hint("see the host's log")
+    }
+
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> u16 {
+        self.status
+    }
+
+    #[cfg(test)]
+    pub(crate) fn error(&self) -> &'static str {
+        self.error
+    }
+
+    pub(crate) fn answer(self) -> Answer {
+        let status = StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let written = Written {
+            error: self.error,
+            message: &self.message,
+            hint: &self.hint,
+        };
+        let mut answer = json(status, &written);
+        if let Some((name, value)) = self.header.map(|header| *header) {
+            answer.headers_mut().insert(name, value);
+        }
+        answer
+    }
+}
+
+impl From<NameError> for Problem {
+    fn from(error: NameError) -> Self {
+        Self::bad("bad_name", error)
+    }
+}
+
+impl From<ChangeError> for Problem {
+    fn from(error: ChangeError) -> Self {
+        let (status, word) = match &error {
+            ChangeError::NoFunction(_) => (404, "no_function"),
+            ChangeError::NoRoute(_) => (422, "no_route"),
+            ChangeError::Route(_) => (409, "route"),
+            ChangeError::Configured(_) => (409, "configured"),
+            ChangeError::Routed(_) => (409, "routed"),
+            ChangeError::Connected { .. } => (409, "connected"),
+            ChangeError::Rule(error) => rule(error),
+            ChangeError::Load(error) => load(error),
+            ChangeError::Probe(_) => (422, "probe"),
+            ChangeError::Stopping => (503, "draining"),
+            ChangeError::Store(_) => (503, "store"),
+            ChangeError::Missing(_) => (409, "missing"),
+        };
+        Self::new(status, word, error.to_string()).hint(error.hint())
+    }
+}
+
+fn rule(error: &DeploymentError) -> (u16, &'static str) {
+    match error {
+        DeploymentError::NoAlias(_) => (404, "no_alias"),
+        DeploymentError::NoVersion(_) | DeploymentError::NotFound(_) => (404, "no_version"),
+        DeploymentError::NotPrefix(_) => (400, "bad_version"),
+        DeploymentError::Ambiguous { .. } => (409, "ambiguous_version"),
+        DeploymentError::Note(_) => (422, "note"),
+        DeploymentError::Pace(_) => (422, "drain_connections_per_second"),
+        DeploymentError::Weight(_) | DeploymentError::Sum(_) | DeploymentError::ShareTwice(_) => {
+            (422, "weights")
+        }
+        DeploymentError::TooManyAliases => (409, "aliases"),
+        DeploymentError::LastAlias(_) => (409, "last_alias"),
+        DeploymentError::NothingBeside { .. } => (409, "nothing_beside"),
+        DeploymentError::NoCanary(_) => (409, "no_canary"),
+        DeploymentError::NoBefore(_) => (409, "no_before"),
+        DeploymentError::InUse { .. } => (409, "in_use"),
+        DeploymentError::Format(_)
+        | DeploymentError::VersionTwice(_)
+        | DeploymentError::History => (500, "damaged"),
+    }
+}
+
+fn load(error: &LoadError) -> (u16, &'static str) {
+    match error {
+        LoadError::TooBig { .. } => (413, "component_bytes"),
+        LoadError::CompileTimeout(_) => (422, "compile_timeout"),
+        LoadError::CompileMemory(_) => (422, "compile_memory_bytes"),
+        LoadError::Host(_) | LoadError::AddressSpace(_) | LoadError::NotExecutable(_) => {
+            (503, "host")
+        }
+        LoadError::NotWasm
+        | LoadError::CoreModule
+        | LoadError::Damaged(_)
+        | LoadError::NoHandler(_)
+        | LoadError::BothHandlers
+        | LoadError::WrongTypes(_)
+        | LoadError::UnknownImport(_)
+        | LoadError::TooComplex { .. }
+        | LoadError::NotContained
+        | LoadError::TooManyPlaces { .. }
+        | LoadError::CompilerEnded(_)
+        | LoadError::Compile(_)
+        | LoadError::Start(_) => (422, "component"),
+    }
+}
+
+/// An answer without a body.
+pub(crate) fn nothing() -> Answer {
+    let mut answer = Answer::new(Bytes::new().into());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    answer
+}
+
+/// What an endpoint answers.
+pub(crate) type Answered = Result<Answer, Problem>;
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        self.answer().into_response()
+    }
+}

@@ -1,0 +1,143 @@
+//! Requests to the admin interface: decides who is answered, and leads each to
+//! its part.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::Body;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use http::header::{CONTENT_LENGTH, HeaderValue, LOCATION};
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full};
+use openline_admission::peer::Peer;
+use openline_gateway::reserved::{Answer, RESERVED_PATH, RequestBody, Reserved, is_reserved};
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
+
+use crate::access::{self, Scope, Token};
+use crate::context::Context;
+use crate::page::{self, PageListener};
+use crate::problem::{Answered, Problem};
+use crate::router::{nothing_here, router};
+
+/// Answers what the admin interface is asked.
+#[derive(Debug)]
+pub(crate) struct Interface {
+    context: Arc<Context>,
+    router: Router,
+}
+
+impl Interface {
+    pub(crate) fn new(context: Arc<Context>) -> Self {
+        let router = router(Arc::clone(&context));
+        Self { context, router }
+    }
+}
+
+impl Reserved for Interface {
+    fn answer(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'_, Answer> {
+        answer(self, request, peer).boxed()
+    }
+}
+
+/// Answers a probe here, and has the workers answer everything else: this may
+/// be the one thread that still runs.
+async fn answer(interface: &Interface, request: Request<RequestBody>, peer: Peer) -> Answer {
+    let context = &interface.context;
+    if let Some(answer) = context.gateway.probe(request.uri().path()) {
+        return answer;
+    }
+    let Ok(_place) = context.working.try_acquire() else {
+        let problem = Problem::new(503, "busy", "the host has too many requests to answer");
+        return problem
+            .hint("try again; where `/.openline/live` says that the host hangs, see its log")
+            .answer();
+    };
+    let (asked, router) = (Arc::clone(context), interface.router.clone());
+    let answering = async move { work(&asked, router, request, &peer).await };
+    let mut answering = UntilDropped(context.workers.spawn(answering));
+    let answered = (&mut answering.0).await;
+    answered.unwrap_or_else(|_| {
+        let problem = Problem::new(500, "internal", "the host failed to answer");
+        problem.hint("see the host's log").answer()
+    })
+}
+
+/// A task that is aborted when this is dropped.
+struct UntilDropped<T>(JoinHandle<T>);
+
+impl<T> Drop for UntilDropped<T> {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+async fn work(
+    context: &Context,
+    router: Router,
+    request: Request<RequestBody>,
+    peer: &Peer,
+) -> Answer {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let answered = Box::pin(respond(context, router, request, peer)).await;
+    let answer = answered.unwrap_or_else(Problem::answer);
+    let status = answer.status().as_u16();
+    if matches!(method, Method::GET | Method::HEAD) {
+        tracing::debug!(%peer, %method, path, status, "admin");
+    } else {
+        // Who changes what is worth a line.
+        tracing::info!(%peer, %method, path, status, "admin");
+    }
+    answer
+}
+
+async fn respond(
+    context: &Context,
+    router: Router,
+    request: Request<RequestBody>,
+    peer: &Peer,
+) -> Answered {
+    let (parts, body) = request.into_parts();
+    let path = parts.uri.path();
+    let table = context.gateway.services().table();
+    let scope = if path == "/" || page::is_asset(path) {
+        Scope::Page
+    } else {
+        Scope::Interface
+    };
+    // That of the configuration as it was last read: one that has leaked is
+    // changed without ending a connection.
+    let token = table.config.admin_token.as_deref().map(Token::new);
+    access::check(token.as_ref(), &parts.headers, peer, scope)?;
+    if path == "/" {
+        return Ok(to_the_page());
+    }
+    if is_reserved(path) {
+        let content = context.page.content(&parts, PageListener::Admin);
+        return Ok(content.unwrap_or_else(|refusal| refusal.answer()));
+    }
+    // The router would take an empty segment for a name.
+    if path.split('/').skip(1).any(str::is_empty) {
+        return Err(nothing_here());
+    }
+    let head = parts.method == Method::HEAD;
+    let routed = router.oneshot(Request::from_parts(parts, Body::new(body)));
+    let Ok(response) = routed.await;
+    let (mut parts, body) = response.into_parts();
+    if !head {
+        // What writes the answer knows its size, and where there is none.
+        parts.headers.remove(CONTENT_LENGTH);
+    }
+    // It is in memory: endpoints answer with what is whole.
+    let body = body.collect().await.map_err(|_| Problem::internal())?;
+    Ok(Response::from_parts(parts, Full::new(body.to_bytes())))
+}
+
+fn to_the_page() -> Answer {
+    let mut answer = Answer::default();
+    *answer.status_mut() = StatusCode::TEMPORARY_REDIRECT;
+    let page = HeaderValue::from_static(RESERVED_PATH);
+    answer.headers_mut().insert(LOCATION, page);
+    answer
+}

@@ -1,0 +1,70 @@
+//! Why a request is refused before a function is asked. The response that each
+//! refusal gets is made by the gateway.
+
+use openline_core::limits::REQUEST_HEADERS_MAX;
+
+use crate::ledger::Reached;
+
+/// Why a request may not ask a function. A peer reads these sentences: they say
+/// nothing of the host that it need not know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// No route matches.
+    #[error("no function on this path")]
+    NotFound,
+    /// Longer than so many bytes (`request_uri_bytes`).
+    #[error("path and query are longer than {0} bytes")]
+    UriTooLong(usize),
+    /// Larger than so many bytes (`request_header_bytes`).
+    #[error("headers are larger than {0} bytes")]
+    HeadersTooLarge(usize),
+    /// More than [`REQUEST_HEADERS_MAX`].
+    #[error("there are more than {REQUEST_HEADERS_MAX} headers")]
+    TooManyHeaders,
+    /// A header that only the host may set.
+    #[error("headers that start with `openline-` belong to the host")]
+    ReservedHeader,
+    /// A route parameter that is not text.
+    #[error("a parameter in the path is not UTF-8 after percent-decoding")]
+    Path,
+    /// A limit of the function.
+    #[error("the function has {}: try again later", .0.words())]
+    Reached(Reached),
+    /// A limit of the host.
+    #[error("the host has {}: try again later", .0.words())]
+    HostReached(Reached),
+    /// The host is about to end.
+    #[error("the host is shutting down: try again")]
+    Draining,
+}
+
+impl Reached {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Connections => "as many connections as it may have",
+            Self::PeerConnections => "as many connections of this peer as it may have",
+            Self::PeerHandshakes => "been asked for connections too often by this peer",
+        }
+    }
+}
+
+impl Refusal {
+    /// The stable word, for `openline-error-type` and for counting.
+    pub fn label(self) -> &'static str {
+        match self {
+            Self::NotFound => "not_found",
+            Self::UriTooLong(_) => "request_uri_bytes",
+            Self::HeadersTooLarge(_) => "request_header_bytes",
+            Self::TooManyHeaders => "request_headers",
+            Self::ReservedHeader => "reserved_header",
+            Self::Path => "bad_path",
+            Self::Reached(Reached::Connections) => "connections",
+            Self::Reached(Reached::PeerConnections) => "peer_connections",
+            Self::Reached(Reached::PeerHandshakes) => "peer_handshakes_per_second",
+            Self::HostReached(Reached::Connections) => "host_connections",
+            Self::HostReached(Reached::PeerConnections) => "host_peer_connections",
+            Self::HostReached(Reached::PeerHandshakes) => "host_peer_handshakes_per_second",
+            Self::Draining => "draining",
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The functions that a host serves, on their routes, and what all their
+//! connections share: bounds, counts, and whether the host is ending.
+//!
+//! Routes, functions and most limits are one table that is replaced as a whole
+//! when the configuration is read again: a request sees one table or the other,
+//! and a connection keeps the function that took it. What deploys replaces the
+//! table, what accepts requests reads it; neither knows the other.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+
+use openline_channels::budget::{FunctionBudget, HostBudget};
+use openline_core::config::ServerConfig;
+use openline_core::name::FunctionName;
+use openline_core::route::{Route, RouteError, RouteTable};
+use openline_engine::alias::Alias;
+use openline_engine::commons::Commons;
+use parking_lot::{Mutex, RwLock};
+use tokio::sync::watch;
+
+use crate::ledger::Ledger;
+
+/// The functions of a host and what is counted for them.
+#[derive(Debug)]
+pub struct Services {
+    table: RwLock<Arc<Table>>,
+    ledger: Arc<Ledger>,
+    budget: Arc<HostBudget>,
+    drain: watch::Sender<bool>,
+    draining: AtomicBool,
+    /// Aliases that no route leads to any more, but connections may have.
+    retired: Mutex<Vec<Weak<Alias>>>,
+    /// By function, as long as a route or a connection has them.
+    accounts: Mutex<Accounts>,
+}
+
+/// What is counted for each function, by its name: also of one that was left
+/// out of the configuration for a while, whose connections still count.
+type Accounts = HashMap<FunctionName, (Weak<Ledger>, Weak<FunctionBudget>)>;
+
+/// What a configuration says, ready to be used.
+#[derive(Debug)]
+pub struct Table {
+    /// The host's own part of it.
+    pub config: ServerConfig,
+    /// All routes, in the order of the configuration.
+    pub services: Vec<Arc<Service>>,
+    /// The same, to find one by a path.
+    pub routes: RouteTable<Arc<Service>>,
+}
+
+/// A route, and the alias of a function that it leads to.
+#[derive(Debug)]
+pub struct Service {
+    /// Which paths.
+    pub route: Route,
+    /// Where they lead.
+    pub alias: Arc<Alias>,
+    /// Counts the connections of the function, by whichever route they came.
+    pub ledger: Arc<Ledger>,
+    /// What the function's connections may keep with the host.
+    pub budget: Arc<FunctionBudget>,
+}
+
+impl Services {
+    /// Puts functions onto their routes.
+    ///
+    /// # Errors
+    ///
+    /// When two routes match the same paths.
+    pub fn new(
+        config: ServerConfig,
+        functions: Vec<(Route, Arc<Alias>)>,
+    ) -> Result<Self, RouteError> {
+        let budget = Arc::new(HostBudget::new(config.outbox_bytes, config.attached_bytes));
+        let (drain, _) = watch::channel(false);
+        let mut accounts = Accounts::new();
+        let table = Table::new(config, functions, &budget, &mut accounts)?;
+        Ok(Self {
+            table: RwLock::new(Arc::new(table)),
+            accounts: Mutex::new(accounts),
+            ledger: Arc::default(),
+            budget,
+            drain,
+            draining: AtomicBool::new(false),
+            retired: Mutex::default(),
+        })
+    }
+
+    /// Takes another configuration and other functions for what comes from now
+    /// on; connections keep the alias that took them. `outbox_bytes` and
+    /// `attached_bytes` of the host stay as they were when it started.
+    ///
+    /// # Errors
+    ///
+    /// When two routes match the same paths; then nothing has changed.
+    pub fn replace(
+        &self,
+        config: ServerConfig,
+        functions: Vec<(Route, Arc<Alias>)>,
+    ) -> Result<(), RouteError> {
+        let before = self.table();
+        let mut accounts = self.accounts.lock();
+        let table = Table::new(config, functions, &self.budget, &mut accounts);
+        drop(accounts);
+        let table = Arc::new(table?);
+        let gone = before.services.iter().filter(|service| {
+            let stays = |other: &Arc<Service>| Arc::ptr_eq(&other.alias, &service.alias);
+            !table.services.iter().any(stays)
+        });
+        let mut retired = self.retired.lock();
+        // One that routes lead to again is in the table.
+        let serves = |alias: &Weak<Alias>| {
+            let mut services = table.services.iter();
+            services.any(|service| std::ptr::eq(Arc::as_ptr(&service.alias), alias.as_ptr()))
+        };
+        retired.retain(|alias| alias.strong_count() > 0 && !serves(alias));
+        retired.extend(gone.map(|service| Arc::downgrade(&service.alias)));
+        *self.table.write() = table;
+        Ok(())
+    }
+
+    /// What is in force now.
+    pub fn table(&self) -> Arc<Table> {
+        Arc::clone(&self.table.read())
+    }
+
+    /// Counts the connections of all functions.
+    pub fn ledger(&self) -> &Arc<Ledger> {
+        &self.ledger
+    }
+
+    /// What all connections may keep with the host.
+    pub fn budget(&self) -> &HostBudget {
+        &self.budget
+    }
+
+    /// All aliases that connections may have come by.
+    pub fn aliases(&self) -> Vec<Arc<Alias>> {
+        let table = self.table();
+        let serving = table.services.iter();
+        let retired = self.retired.lock();
+        let retired = retired.iter().filter_map(Weak::upgrade);
+        serving
+            .map(|service| Arc::clone(&service.alias))
+            .chain(retired)
+            .collect()
+    }
+
+    /// All functions that connections may be of.
+    pub fn functions(&self) -> Vec<Arc<Commons>> {
+        let mut functions: Vec<Arc<Commons>> = Vec::new();
+        for alias in self.aliases() {
+            let commons = alias.commons();
+            if !functions.iter().any(|other| Arc::ptr_eq(other, commons)) {
+                functions.push(Arc::clone(commons));
+            }
+        }
+        functions
+    }
+
+    /// Live instances of all functions.
+    pub fn instances(&self) -> u32 {
+        self.functions()
+            .iter()
+            .map(|commons| commons.instances())
+            .sum()
+    }
+
+    /// Connections that have given their buffers away. Looks at each.
+    pub fn asleep(&self) -> usize {
+        let functions = self.functions();
+        let asleep = functions.iter().map(|commons| commons.hub().asleep());
+        asleep.sum()
+    }
+
+    /// Whether the host is ending. Takes no lock.
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    /// Told when the host begins to end.
+    pub fn watch_drain(&self) -> watch::Receiver<bool> {
+        self.drain.subscribe()
+    }
+
+    /// Takes no new connections from now on: the host is ending.
+    pub fn begin_drain(&self) {
+        self.draining.store(true, Ordering::Release);
+        self.drain.send_replace(true);
+    }
+}
+
+impl Table {
+    fn new(
+        config: ServerConfig,
+        functions: Vec<(Route, Arc<Alias>)>,
+        budget: &HostBudget,
+        accounts: &mut Accounts,
+    ) -> Result<Self, RouteError> {
+        let mut routes = RouteTable::default();
+        let mut services = Vec::new();
+        accounts.retain(|_, (ledger, budget)| ledger.strong_count() + budget.strong_count() > 0);
+        for (route, alias) in functions {
+            // One for each function, whatever the number of its routes.
+            let account = accounts.entry(alias.function().clone()).or_default();
+            let service = Arc::new(Service {
+                route,
+                ledger: account.0.upgrade().unwrap_or_default(),
+                budget: account.1.upgrade().unwrap_or_else(|| budget.function()),
+                alias,
+            });
+            *account = (
+                Arc::downgrade(&service.ledger),
+                Arc::downgrade(&service.budget),
+            );
+            routes.insert(&service.route, Arc::clone(&service))?;
+            services.push(service);
+        }
+        Ok(Self {
+            config,
+            services,
+            routes,
+        })
+    }
+}

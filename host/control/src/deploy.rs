@@ -1,0 +1,205 @@
+//! A deploy: a component becomes a version, and an alias is pointed to it.
+
+use std::sync::Arc;
+
+use openline_core::component::Component;
+use openline_core::config::FunctionConfig;
+use openline_core::deployment::{Deployed, Deployment};
+use openline_core::event::UpgradeRequest;
+use openline_core::name::FunctionName;
+use openline_engine::alias::Alias;
+use openline_engine::version::{UpgradeError, Version};
+
+use crate::deployer::Deployer;
+use crate::error::ChangeError;
+use crate::managed::Managed;
+use crate::options::DeployOptions;
+use crate::plan::{NewVersion, Plan, config_for};
+use crate::prepare::{Changing, Versions};
+use crate::view::DeployedView;
+
+/// A component that is compiled and tried, and not deployed.
+#[derive(Debug)]
+pub struct Prepared {
+    name: FunctionName,
+    component: Component,
+    options: DeployOptions,
+    /// It was compiled for what the function was then.
+    config: FunctionConfig,
+    version: Arc<Version>,
+}
+
+impl Deployer {
+    /// Makes a version of a component and points an alias to it.
+    pub async fn deploy(
+        &self,
+        name: &FunctionName,
+        component: Component,
+        options: DeployOptions,
+    ) -> Result<DeployedView, ChangeError> {
+        let prepared = self.prepare(name, component, options).await?;
+        self.deploy_prepared(prepared).await
+    }
+
+    /// Compiles and tries a component: the long part of a deploy, which waits
+    /// for no other change and changes nothing. When it is dropped, the
+    /// compiler is killed.
+    pub async fn prepare(
+        &self,
+        name: &FunctionName,
+        component: Component,
+        options: DeployOptions,
+    ) -> Result<Prepared, ChangeError> {
+        self.is_open()?;
+        let before = self.managed(name).ok();
+        let config = config_for(name, before.as_deref(), &options)?;
+        let version = self.load(&config, &component, before.as_deref()).await?;
+        if options.probe {
+            self.probe(&config, &component).await?;
+        }
+        Ok(Prepared {
+            name: name.clone(),
+            component,
+            options,
+            config,
+            version,
+        })
+    }
+
+    /// Points an alias to a component that was prepared.
+    pub async fn deploy_prepared(&self, prepared: Prepared) -> Result<DeployedView, ChangeError> {
+        let Prepared {
+            name,
+            component,
+            options,
+            config: compiled_for,
+            version,
+        } = prepared;
+        let name = &name;
+        let loader = &self.inner.loader;
+        let _changing = self.turn().await?;
+        let before = self.managed(name).ok();
+        let config = config_for(name, before.as_deref(), &options)?;
+        let commons = loader.commons(&config.name);
+        // It was compiled for what the function was then.
+        let stale = compiled_for != config || !Arc::ptr_eq(version.commons(), &commons);
+        let version = if stale {
+            self.load(&config, &component, before.as_deref()).await?
+        } else {
+            version
+        };
+        let mut record = match &before {
+            Some(before) => before.record.clone(),
+            None => self.record_of(name, &config).await?,
+        };
+        let deployed = enter(&mut record, &config, &version, &component, &options)?;
+        let most = self.inner.state.read().server.versions as usize;
+        let removed = record.trim(most, |digest| commons.connections_of(*digest) > 0);
+        loader.store.put_component(component).await?;
+        let digest = version.digest();
+        let plan = Plan {
+            config,
+            configured: before.as_ref().is_some_and(|before| before.configured),
+            record,
+            loaded: Some(version),
+        };
+        let managed = self.adopt(plan, before.as_deref()).await?;
+        for digest in removed {
+            self.forget_component(&digest).await;
+        }
+        let alias = managed.record.alias(&options.alias);
+        tracing::info!(function = %name, version = digest.short(), alias = %options.alias, "deployed");
+        Ok(DeployedView {
+            version: digest,
+            version_is_new: deployed.version_is_new,
+            alias_moved: deployed.alias_moved,
+            alias: managed.alias_view(alias.ok_or(ChangeError::NoFunction(name.clone()))?),
+            in_memory: self.inner.in_memory,
+        })
+    }
+
+    /// What is deployed of a function that is not served: nothing, or what it
+    /// had when it left the configuration.
+    async fn record_of(
+        &self,
+        name: &FunctionName,
+        config: &FunctionConfig,
+    ) -> Result<Deployment, ChangeError> {
+        let stored = self.stored(name).await?;
+        let mut record = stored.unwrap_or_else(|| Deployment::new(name.clone(), None));
+        record.set_route(Some(config.route.clone()));
+        Ok(record)
+    }
+
+    /// Compiles and tries a component, unless it is one of the versions that
+    /// serve.
+    async fn load(
+        &self,
+        config: &FunctionConfig,
+        component: &Component,
+        before: Option<&Managed>,
+    ) -> Result<Arc<Version>, ChangeError> {
+        let none = Versions::new();
+        let known = before.map_or(&none, |before| &before.versions);
+        let loader = &self.inner.loader;
+        Ok(loader.version(&Changing, config, component, known).await?)
+    }
+
+    /// Asks the function about a connection that nobody wants. What it decides
+    /// does not matter, that it decides does.
+    async fn probe(
+        &self,
+        config: &FunctionConfig,
+        component: &Component,
+    ) -> Result<(), ChangeError> {
+        let version = self.inner.loader.load_alone(config, component).await?;
+        let parameters = config.route.parameters().iter();
+        let request = UpgradeRequest {
+            method: "GET".into(),
+            uri: "/probe".into(),
+            headers: vec![("host".into(), b"localhost".to_vec())],
+            peer: "127.0.0.1:1".into(),
+            subprotocols: Vec::new(),
+            route_params: parameters
+                .map(|name| (name.clone(), "probe".into()))
+                .collect(),
+        };
+        let commons = Arc::clone(version.commons());
+        let answered = Alias::to(version).upgrade(request).await.map(drop);
+        // Its instance has a place of the host's, which others may need.
+        commons.stop();
+        commons.ended().await;
+        match answered {
+            Ok(()) => Ok(()),
+            Err(error @ (UpgradeError::Fault(_) | UpgradeError::Invalid(_))) => {
+                Err(ChangeError::Probe(error.to_string()))
+            }
+            // That there is no room says nothing of the component.
+            Err(_) => Ok(()),
+        }
+    }
+}
+
+/// Enters a version into a record as it is asked for.
+fn enter(
+    record: &mut Deployment,
+    config: &FunctionConfig,
+    version: &Version,
+    component: &Component,
+    options: &DeployOptions,
+) -> Result<Deployed, ChangeError> {
+    if record.route().is_some() {
+        record.set_route(Some(config.route.clone()));
+    }
+    let new = NewVersion {
+        note: options.note.clone(),
+        weight: options.weight,
+        migration: options.migration,
+        ..NewVersion::of(component, version, &options.alias)
+    };
+    let deployed = new.enter(record)?;
+    if options.drain_connections_per_second.is_some() {
+        record.set_drain_pace(&options.alias, options.drain_connections_per_second)?;
+    }
+    Ok(deployed)
+}

@@ -1,0 +1,101 @@
+//! What all operations share: what is in force, and what functions are made of.
+
+use std::sync::Arc;
+
+use openline_admission::services::Services;
+use openline_core::config::{FunctionConfig, ServerConfig};
+use openline_core::name::FunctionName;
+use openline_core::route::Route;
+use openline_engine::alias::Alias;
+use openline_engine::runtime::Taken;
+use parking_lot::RwLock;
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::error::ChangeError;
+use crate::managed::{Functions, Managed, routes};
+use crate::prepare::Loader;
+use crate::view::FunctionView;
+
+/// What is deployed on one host. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Deployer {
+    pub(crate) inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) loader: Loader,
+    pub(crate) in_memory: bool,
+    pub(crate) services: Arc<Services>,
+    /// Held while something changes.
+    pub(crate) changing: Mutex<()>,
+    pub(crate) state: RwLock<State>,
+}
+
+/// What is in force.
+#[derive(Clone, Debug)]
+pub(crate) struct State {
+    pub(crate) server: ServerConfig,
+    pub(crate) functions: Functions,
+}
+
+impl Deployer {
+    /// The functions on their routes, as the gateway serves them.
+    pub fn services(&self) -> &Arc<Services> {
+        &self.inner.services
+    }
+
+    /// What is taken of the engine at this moment.
+    pub fn taken(&self) -> Taken {
+        self.inner.loader.runtime.taken()
+    }
+
+    /// Whether what is deployed is forgotten when the process ends.
+    pub fn is_in_memory(&self) -> bool {
+        self.inner.in_memory
+    }
+
+    /// All functions by name.
+    pub fn functions(&self) -> Vec<FunctionView> {
+        let state = self.inner.state.read();
+        state.functions.values().map(|it| it.view()).collect()
+    }
+
+    /// One function.
+    pub fn function(&self, name: &FunctionName) -> Result<FunctionView, ChangeError> {
+        Ok(self.managed(name)?.view())
+    }
+
+    /// All routes, with the aliases that they lead to.
+    pub fn routes(&self) -> Vec<(Route, Arc<Alias>)> {
+        routes(&self.inner.state.read().functions)
+    }
+
+    /// Waits for the turn of a change, which ends when the guard is dropped.
+    pub(crate) async fn turn(&self) -> Result<MutexGuard<'_, ()>, ChangeError> {
+        let turn = self.inner.changing.lock().await;
+        self.is_open()?;
+        Ok(turn)
+    }
+
+    /// Whether changes are still taken.
+    pub(crate) fn is_open(&self) -> Result<(), ChangeError> {
+        if self.inner.services.is_draining() {
+            return Err(ChangeError::Stopping);
+        }
+        Ok(())
+    }
+
+    pub(crate) fn managed(&self, name: &FunctionName) -> Result<Arc<Managed>, ChangeError> {
+        let state = self.inner.state.read();
+        let found = state.functions.get(name).cloned();
+        found.ok_or_else(|| ChangeError::NoFunction(name.clone()))
+    }
+
+    /// The configuration in force of each function, by name.
+    pub fn configs(&self) -> Vec<FunctionConfig> {
+        let state = self.inner.state.read();
+        let functions = state.functions.values();
+        functions.map(|managed| managed.config.clone()).collect()
+    }
+}

@@ -1,0 +1,127 @@
+//! Why nothing has changed: of a change, and of a host that starts.
+
+use openline_core::deployment::DeploymentError;
+use openline_core::digest::Digest;
+use openline_core::name::FunctionName;
+use openline_core::route::RouteError;
+use openline_engine::LoadError;
+use openline_store::StoreError;
+
+/// Why a change was not made. Nothing has changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ChangeError {
+    /// There is no such function.
+    #[error("there is no function `{0}`")]
+    NoFunction(FunctionName),
+    /// A function that no configuration names needs a route.
+    #[error("`{0}` is new here and has no route")]
+    NoRoute(FunctionName),
+    /// Another function has the route, or it is not one.
+    #[error("{0}")]
+    Route(String),
+    /// The configuration names the function.
+    #[error("`{0}` is in the host's configuration")]
+    Configured(FunctionName),
+    /// A route leads to the alias or the version.
+    #[error("the route {0} leads to it")]
+    Routed(String),
+    /// Connections are pinned to the version.
+    #[error("{connections} connections are bound to the version {}", .version.short())]
+    Connected {
+        /// The version.
+        version: Digest,
+        /// How many.
+        connections: u32,
+    },
+    /// The rules of deployments.
+    #[error(transparent)]
+    Rule(#[from] DeploymentError),
+    /// The component cannot be a version.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// A made-up connection made the function fail.
+    #[error("the function fails when it is asked about a connection: {0}")]
+    Probe(String),
+    /// The host drains: it would end before it had made the change, or soon
+    /// after.
+    #[error("the host is stopping and takes no more changes")]
+    Stopping,
+    /// It could not be written.
+    #[error("the change could not be written: {0}")]
+    Store(String),
+    /// A version's component is not there any more.
+    #[error("the component of version {} is not in the data directory", .0.short())]
+    Missing(Digest),
+}
+
+impl ChangeError {
+    /// What to do about it.
+    pub fn hint(&self) -> &'static str {
+        match self {
+            Self::NoFunction(_) => "list the functions, or deploy it with a route",
+            Self::NoRoute(_) => "give it one, as in `--route /chat/{room}`",
+            Self::Route(_) => "choose another route",
+            Self::Configured(_) => "take it out of the configuration and reload the host",
+            Self::Routed(_) => "change the route in the host's configuration first",
+            Self::Connected { .. } => {
+                "wait until they have ended, or force it: they are closed with 1012"
+            }
+            Self::Rule(error) => error.hint(),
+            Self::Load(error) => error.hint(),
+            Self::Probe(_) => "deploy without the probe if `upgrade` needs what a probe has not",
+            Self::Stopping => "ask again when it, or the host in its place, has started",
+            Self::Store(_) => "look at the host's data directory and its log",
+            Self::Missing(_) => "deploy the component again",
+        }
+    }
+}
+
+/// Why a host does not start, or goes on with the configuration it has.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Two routes match the same paths.
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    /// Components that a configuration names cannot be versions.
+    #[error("{} components do not load", .0.len())]
+    Load(Vec<(FunctionName, LoadError)>),
+    /// The rules of deployments.
+    #[error("`{0}`: {1}")]
+    Rule(FunctionName, DeploymentError),
+    /// The data directory.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// Why what was prepared does not serve.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ApplyError {
+    #[error(transparent)]
+    Route(#[from] RouteError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+impl From<StoreError> for ChangeError {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.to_string())
+    }
+}
+
+impl From<ApplyError> for ChangeError {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Route(error) => Self::Route(error.to_string()),
+            ApplyError::Store(error) => error.into(),
+        }
+    }
+}
+
+impl From<ApplyError> for StartError {
+    fn from(error: ApplyError) -> Self {
+        match error {
+            ApplyError::Route(error) => error.into(),
+            ApplyError::Store(error) => error.into(),
+        }
+    }
+}

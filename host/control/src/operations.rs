@@ -1,0 +1,227 @@
+//! The operations on what is deployed, but for a deploy: each makes another
+//! record of a function, which is prepared, written, and then done.
+
+use std::sync::Arc;
+
+use openline_core::deployment::{Deployment, Migration, Share};
+use openline_core::digest::Digest;
+use openline_core::name::{AliasName, FunctionName};
+
+use crate::apply::Next;
+use crate::deployer::Deployer;
+use crate::drain::drain_all;
+use crate::error::ChangeError;
+use crate::managed::Managed;
+use crate::plan::Plan;
+use crate::prepare::{Changing, Versions};
+use crate::view::AliasView;
+
+impl Deployer {
+    /// Points an alias to versions by weight; each is named by the beginning
+    /// of its digest.
+    pub async fn set_alias(
+        &self,
+        name: &FunctionName,
+        alias: &AliasName,
+        shares: Vec<(String, u32)>,
+        migration: Option<Migration>,
+        drain_connections_per_second: Option<u32>,
+    ) -> Result<AliasView, ChangeError> {
+        self.change_alias(name, alias, |record| {
+            let found = shares.iter().map(|(prefix, weight)| {
+                let version = record.find_version(prefix)?;
+                Ok(Share {
+                    version,
+                    weight: *weight,
+                })
+            });
+            let shares: Vec<_> = found.collect::<Result<_, ChangeError>>()?;
+            record.set_alias(alias, &shares, migration)?;
+            if drain_connections_per_second.is_some() {
+                record.set_drain_pace(alias, drain_connections_per_second)?;
+            }
+            Ok(())
+        })
+        .await
+    }
+
+    /// Gives all connections of an alias to the canary, or to the version
+    /// whose digest begins so.
+    pub async fn promote(
+        &self,
+        name: &FunctionName,
+        alias: &AliasName,
+        version: Option<&str>,
+    ) -> Result<AliasView, ChangeError> {
+        self.change_alias(name, alias, |record| {
+            let version = version.map(|prefix| record.find_version(prefix));
+            record.promote(alias, version.transpose()?)?;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Points an alias to where it pointed before.
+    pub async fn rollback(
+        &self,
+        name: &FunctionName,
+        alias: &AliasName,
+    ) -> Result<AliasView, ChangeError> {
+        self.change_alias(name, alias, |record| Ok(record.rollback(alias)?))
+            .await
+    }
+
+    /// Removes an alias that no route leads to.
+    pub async fn remove_alias(
+        &self,
+        name: &FunctionName,
+        alias: &AliasName,
+    ) -> Result<(), ChangeError> {
+        let _changing = self.turn().await?;
+        let before = self.managed(name)?;
+        if let Some(route) = before.route_to(alias) {
+            return Err(ChangeError::Routed(route.to_string()));
+        }
+        let mut record = before.record.clone();
+        record.remove_alias(alias)?;
+        self.change(&before, record).await?;
+        Ok(())
+    }
+
+    /// Removes the version whose digest begins so. With `force`, connections
+    /// that are pinned to it are closed with 1012.
+    pub async fn remove_version(
+        &self,
+        name: &FunctionName,
+        version: &str,
+        force: bool,
+    ) -> Result<Digest, ChangeError> {
+        let _changing = self.turn().await?;
+        let before = self.managed(name)?;
+        let version = before.record.find_version(version)?;
+        if let Some(prefix) = before
+            .fixed
+            .keys()
+            .find(|prefix| before.record.find_version(prefix) == Ok(version))
+        {
+            return Err(ChangeError::Routed(prefix.clone()));
+        }
+        let mut record = before.record.clone();
+        record.remove_version(&version)?;
+        let connections = before.connections(&version);
+        if connections > 0 && !force {
+            return Err(ChangeError::Connected {
+                version,
+                connections,
+            });
+        }
+        self.change(&before, record).await?;
+        self.forget_component(&version).await;
+        let pace = self.inner.state.read().server.drain_connections_per_second;
+        drain_all(&before.commons, Some(version), pace);
+        Ok(version)
+    }
+
+    /// Removes a function that no configuration names, with all it has kept;
+    /// its connections are closed with 1012. Also one that has left the
+    /// configuration and would find all of it when it came back.
+    pub async fn remove_function(&self, name: &FunctionName) -> Result<(), ChangeError> {
+        let _changing = self.turn().await?;
+        let before = self.managed(name).ok();
+        if before.as_ref().is_some_and(|before| before.configured) {
+            return Err(ChangeError::Configured(name.clone()));
+        }
+        let record = match &before {
+            Some(before) => Some(before.record.clone()),
+            None => self.stored(name).await?,
+        };
+        let identities = &self.inner.loader.identities;
+        if record.is_none() && identities.find(name).is_none() {
+            return Err(ChangeError::NoFunction(name.clone()));
+        }
+        let commons = self.inner.loader.commons(name);
+        commons.remove().await?;
+        identities.forget(name);
+        let state = self.inner.state.read().clone();
+        let mut functions = state.functions;
+        functions.remove(name);
+        let next = Next {
+            server: state.server,
+            functions,
+            written: Vec::new(),
+            led: Vec::new(),
+        };
+        self.apply(next).await?;
+        for version in record.iter().flat_map(Deployment::versions) {
+            self.forget_component(&version.digest).await;
+        }
+        let pace = self.inner.state.read().server.drain_connections_per_second;
+        drain_all(&commons, None, pace);
+        Ok(())
+    }
+
+    /// What the store has of a function, served or not.
+    pub(crate) async fn stored(
+        &self,
+        name: &FunctionName,
+    ) -> Result<Option<Deployment>, ChangeError> {
+        let stored = self.inner.loader.store.deployments().await?;
+        Ok(stored.into_iter().find(|record| record.name() == name))
+    }
+
+    async fn change_alias(
+        &self,
+        name: &FunctionName,
+        alias: &AliasName,
+        change: impl FnOnce(&mut Deployment) -> Result<(), ChangeError>,
+    ) -> Result<AliasView, ChangeError> {
+        let _changing = self.turn().await?;
+        let before = self.managed(name)?;
+        let mut record = before.record.clone();
+        change(&mut record)?;
+        let managed = self.change(&before, record).await?;
+        let record = managed.record.alias(alias);
+        let record = record.ok_or_else(|| ChangeError::NoFunction(name.clone()))?;
+        Ok(managed.alias_view(record))
+    }
+
+    /// Another record of a function that is served.
+    async fn change(
+        &self,
+        before: &Managed,
+        record: Deployment,
+    ) -> Result<Arc<Managed>, ChangeError> {
+        let plan = Plan {
+            config: before.config.clone(),
+            configured: before.configured,
+            record,
+            loaded: None,
+        };
+        self.adopt(plan, Some(before)).await
+    }
+
+    /// Makes what a plan says: loads versions that are missing, writes the
+    /// deployment, and leads aliases and routes to it. An error means that
+    /// nothing has changed.
+    pub(crate) async fn adopt(
+        &self,
+        plan: Plan,
+        before: Option<&Managed>,
+    ) -> Result<Arc<Managed>, ChangeError> {
+        let none = Versions::new();
+        let known = before.map_or(&none, |before| &before.versions);
+        let prepared = self.inner.loader.prepare(&Changing, plan, known).await?;
+        let managed = Arc::new(prepared);
+        let state = self.inner.state.read().clone();
+        let mut functions = state.functions;
+        functions.insert(managed.config.name.clone(), Arc::clone(&managed));
+        let next = Next {
+            server: state.server,
+            functions,
+            written: vec![Arc::clone(&managed)],
+            led: vec![Arc::clone(&managed)],
+        };
+        self.apply(next).await?;
+        Ok(managed)
+    }
+}

@@ -1,0 +1,198 @@
+//! From a plan to a function that can serve: its versions loaded and tried,
+//! beside what serves. Changes nothing that anybody sees.
+//!
+//! One way for the start of the host, for a new configuration and for every
+//! change; what differs between them is an [`Occasion`].
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openline_core::component::Component;
+use openline_core::config::FunctionConfig;
+use openline_core::digest::Digest;
+use openline_core::name::FunctionName;
+use openline_engine::LoadError;
+use openline_engine::commons::Commons;
+use openline_engine::runtime::Runtime;
+use openline_engine::version::Version;
+use openline_store::{Store, StoreError};
+
+use crate::error::ChangeError;
+use crate::identity::Identities;
+use crate::managed::Managed;
+use crate::plan::Plan;
+
+/// Versions by what names them.
+pub(crate) type Versions = HashMap<Digest, Arc<Version>>;
+
+/// What functions are made of.
+#[derive(Debug)]
+pub(crate) struct Loader {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) store: Store,
+    pub(crate) identities: Identities,
+}
+
+/// A version that a deployment names and that cannot serve.
+#[derive(Debug)]
+pub(crate) enum Damage {
+    /// Its component is not in the store.
+    Missing,
+    /// Its component does not load.
+    Load(LoadError),
+}
+
+/// Why functions are prepared.
+pub(crate) trait Occasion {
+    /// Why they are not.
+    type Error: From<StoreError>;
+
+    /// A version was loaded in so much time.
+    fn loaded(&self, _config: &FunctionConfig, _version: &Version, _took: Duration) {}
+
+    /// A version of a deployment cannot serve: fails, or goes on without it.
+    fn damaged(
+        &self,
+        config: &FunctionConfig,
+        version: &Digest,
+        damage: Damage,
+    ) -> Result<(), Self::Error>;
+}
+
+/// A change: without all its versions it is not made.
+#[derive(Debug)]
+pub(crate) struct Changing;
+
+impl Occasion for Changing {
+    type Error = ChangeError;
+
+    fn damaged(
+        &self,
+        _config: &FunctionConfig,
+        version: &Digest,
+        damage: Damage,
+    ) -> Result<(), ChangeError> {
+        Err(match damage {
+            Damage::Missing => ChangeError::Missing(*version),
+            Damage::Load(error) => ChangeError::Load(error),
+        })
+    }
+}
+
+impl Loader {
+    /// What all versions of a function have in common.
+    pub(crate) fn commons(&self, name: &FunctionName) -> Arc<Commons> {
+        let make = || self.runtime.commons(name, &self.store);
+        self.identities.commons(name, make)
+    }
+
+    /// A version of a component: a known one, if nothing about it has changed,
+    /// else a new one.
+    pub(crate) async fn version(
+        &self,
+        occasion: &impl Occasion,
+        config: &FunctionConfig,
+        component: &Component,
+        known: &Versions,
+    ) -> Result<Arc<Version>, LoadError> {
+        let started = tokio::time::Instant::now();
+        if let Some(known) = usable(known, &component.digest()) {
+            if is_unchanged(known, config) {
+                return Ok(Arc::clone(known));
+            }
+            return self.load(config, component, known.commons()).await;
+        }
+        let commons = self.commons(&config.name);
+        let version = self.load(config, component, &commons).await?;
+        occasion.loaded(config, &version, started.elapsed());
+        Ok(version)
+    }
+
+    async fn load(
+        &self,
+        config: &FunctionConfig,
+        component: &Component,
+        commons: &Arc<Commons>,
+    ) -> Result<Arc<Version>, LoadError> {
+        self.runtime.load(config, component.clone(), commons).await
+    }
+
+    /// The only version of a function that nobody reaches.
+    pub(crate) async fn load_alone(
+        &self,
+        config: &FunctionConfig,
+        component: &Component,
+    ) -> Result<Arc<Version>, LoadError> {
+        self.runtime.load_alone(config, component.clone()).await
+    }
+
+    /// Loads what a plan needs, and puts it together.
+    pub(crate) async fn prepare<O: Occasion>(
+        &self,
+        occasion: &O,
+        plan: Plan,
+        known: &Versions,
+    ) -> Result<Managed, O::Error> {
+        let Plan {
+            config,
+            configured,
+            record,
+            loaded,
+        } = plan;
+        // Held from here on, so that all versions get the same.
+        let commons = self.commons(&config.name);
+        let mut versions = Versions::new();
+        for digest in Managed::needed(&config, &record) {
+            let version = match &loaded {
+                Some(version) if version.digest() == digest => Arc::clone(version),
+                _ => match self.stored(occasion, &config, &digest, known).await? {
+                    Ok(version) => version,
+                    Err(damage) => {
+                        occasion.damaged(&config, &digest, damage)?;
+                        continue;
+                    }
+                },
+            };
+            versions.insert(digest, version);
+        }
+        let before = self.identities.find(&config.name);
+        let before = before.as_ref();
+        let managed = Managed::new(config, configured, commons, record, versions, before);
+        Ok(managed)
+    }
+
+    /// A version of a component that is kept; the component is read only if
+    /// the version is not known.
+    async fn stored(
+        &self,
+        occasion: &impl Occasion,
+        config: &FunctionConfig,
+        digest: &Digest,
+        known: &Versions,
+    ) -> Result<Result<Arc<Version>, Damage>, StoreError> {
+        if let Some(known) = usable(known, digest)
+            && is_unchanged(known, config)
+        {
+            return Ok(Ok(Arc::clone(known)));
+        }
+        let Some(component) = self.store.component(digest).await? else {
+            return Ok(Err(Damage::Missing));
+        };
+        let version = self.version(occasion, config, &component, known).await;
+        Ok(version.map_err(Damage::Load))
+    }
+}
+
+/// A version that there is already. One that was removed is there for its last
+/// connections, which are asked to leave: what comes from now on gets another
+/// one.
+fn usable<'a>(known: &'a Versions, digest: &Digest) -> Option<&'a Arc<Version>> {
+    let known = known.get(digest);
+    known.filter(|version| !version.is_removed())
+}
+
+/// Whether a version has the limits that a configuration says.
+fn is_unchanged(version: &Version, config: &FunctionConfig) -> bool {
+    *version.policy() == config.instance && **version.limits() == config.limit
+}

@@ -1,0 +1,142 @@
+//! What names and words look like in JSON, for the description of the admin
+//! interface. The types themselves belong to `openline-core`, which knows no
+//! interface.
+
+use std::borrow::Cow;
+
+use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::{RefOr, Schema};
+use utoipa::{PartialSchema, ToSchema};
+
+fn string() -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::Type(Type::String))
+}
+
+fn described(object: ObjectBuilder, description: &str) -> RefOr<Schema> {
+    let object: Object = object.description(Some(description)).build();
+    RefOr::T(Schema::Object(object))
+}
+
+/// A schema that has a name and is a text of a certain form.
+macro_rules! texts {
+    ($($(#[doc = $doc:literal])+ $name:ident = $pattern:literal;)+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug)]
+        pub enum $name {}
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let description = concat!($($doc),+).trim();
+                described(string().pattern(Some($pattern)), description)
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+        }
+    )+};
+}
+
+/// A schema that has a name and is one of some words.
+macro_rules! words {
+    ($($(#[doc = $doc:literal])+ $name:ident = [$($word:literal),+];)+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug)]
+        pub enum $name {}
+
+        impl $name {
+            /// All of them.
+            pub const WORDS: &[&str] = &[$($word),+];
+        }
+
+        impl PartialSchema for $name {
+            fn schema() -> RefOr<Schema> {
+                let description = concat!($($doc),+).trim();
+                let words = Self::WORDS.iter().copied();
+                described(string().enum_values(Some(words)), description)
+            }
+        }
+
+        impl ToSchema for $name {
+            fn name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+        }
+    )+};
+}
+
+texts! {
+    /// The SHA-256 digest of a component: the name of a version.
+    Digest = "^[0-9a-f]{64}$";
+    /// The name of a function.
+    FunctionName = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
+    /// The name of an alias. It does not look like a digest.
+    AliasName = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
+    /// Names a connection.
+    ConnectionId = "^[0-9a-f]{32}$";
+}
+
+words! {
+    /// What becomes of open connections when their alias points elsewhere: their
+    /// next event goes to the new version (`migrate`), they stay with the version
+    /// that took them (`pin`), or they are closed with 1012 at a bounded pace
+    /// (`drain`).
+    Migration = ["migrate", "pin", "drain"];
+    /// Which handler a component exports.
+    HandlerKind = ["plain", "async"];
+    /// Who may open the page on `listen`.
+    PageAccess = ["loopback", "everyone", "off"];
+    /// What happens when a connection's outbox is full.
+    OutboxOverflow = ["close", "drop-newest", "drop-oldest"];
+    /// What happens to a peer that sends too fast.
+    RateExceeded = ["close", "pause"];
+    /// How a connection ends whose time is up.
+    TimeUp = ["close", "abort"];
+    /// What becomes of events while a function is backed off.
+    Backoff = ["wait", "refuse"];
+}
+
+/// A part of an alias's connections.
+#[derive(Clone, Copy, Debug, ToSchema)]
+pub struct Share {
+    /// The version.
+    #[schema(value_type = Digest)]
+    pub version: (),
+    /// How many of a hundred.
+    #[schema(minimum = 1, maximum = 100)]
+    pub weight: u32,
+}
+
+#[cfg(test)]
+mod tests {
+    use openline_core::{config, deployment, limits};
+    use serde::de::DeserializeOwned;
+    use serde_json::Value;
+
+    use super::*;
+
+    /// Every word is one of the type, and no other is.
+    fn hold<T: DeserializeOwned + std::fmt::Debug>(words: &[&str]) {
+        let read = |word: &str| serde_json::from_value::<T>(Value::from(word));
+        for word in words {
+            assert!(read(word).is_ok(), "{word}");
+        }
+        // Serde names all that there are.
+        let error = read("none of them").unwrap_err().to_string();
+        let named = error.matches('`').count() / 2 - 1;
+        assert_eq!(named, words.len(), "{error}");
+    }
+
+    #[test]
+    fn words_are_those_of_the_types() {
+        hold::<deployment::Migration>(Migration::WORDS);
+        hold::<deployment::HandlerKind>(HandlerKind::WORDS);
+        hold::<config::PageAccess>(PageAccess::WORDS);
+        hold::<limits::OutboxOverflow>(OutboxOverflow::WORDS);
+        hold::<limits::RateExceeded>(RateExceeded::WORDS);
+        hold::<limits::TimeUp>(TimeUp::WORDS);
+        hold::<limits::BackoffPolicy>(Backoff::WORDS);
+    }
+}

@@ -1,0 +1,320 @@
+//! From a configuration and what was deployed before to a host that serves,
+//! and the same again when the configuration is read anew. All or nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openline_admission::services::Services;
+use openline_core::component::Component;
+use openline_core::config::{Config, FunctionConfig};
+use openline_core::deployment::Deployment;
+use openline_core::digest::Digest;
+use openline_core::name::FunctionName;
+use openline_engine::LoadError;
+use openline_engine::runtime::Runtime;
+use openline_engine::version::Version;
+use openline_store::{Store, StoreError};
+use parking_lot::RwLock;
+
+use crate::apply::Next;
+use crate::deployer::{Deployer, Inner, State};
+use crate::error::StartError;
+use crate::identity::Identities;
+use crate::managed::{Functions, Managed};
+use crate::plan::{NewVersion, Plan, config_of, is_new};
+use crate::prepare::{Damage, Loader, Occasion, Versions};
+
+/// What the note of a version says that a configuration names.
+const CONFIGURED: &str = "from the configuration";
+
+/// The component that a configuration names for a function.
+#[derive(Debug)]
+pub struct ConfiguredComponent {
+    /// The function.
+    pub function: FunctionName,
+    /// The file's content, or why it cannot be read.
+    pub component: Result<Component, LoadError>,
+}
+
+/// What a new reading of the configuration has changed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reloaded {
+    /// Functions with another component, or other settings.
+    pub changed: Vec<FunctionName>,
+    /// Functions that were not there.
+    pub added: Vec<FunctionName>,
+    /// Functions that no route leads to any more.
+    pub removed: Vec<FunctionName>,
+}
+
+/// The host starts, or reads its configuration again. A version that does not
+/// load is logged, and the others take its connections: one damaged file is no
+/// reason not to start.
+#[derive(Debug)]
+struct Starting;
+
+impl Occasion for Starting {
+    type Error = StoreError;
+
+    fn loaded(&self, config: &FunctionConfig, version: &Version, took: Duration) {
+        let (handler, milliseconds) = (version.handler(), took.as_millis());
+        tracing::info!(function = %config.name, route = %config.route, ?handler, milliseconds, "loaded");
+    }
+
+    fn damaged(
+        &self,
+        config: &FunctionConfig,
+        version: &Digest,
+        damage: Damage,
+    ) -> Result<(), StoreError> {
+        let error = match damage {
+            Damage::Missing => LoadError::Host("its component is not there".into()),
+            Damage::Load(error) => error,
+        };
+        tracing::error!(function = %config.name, version = version.short(), %error, "a deployed version does not load");
+        Ok(())
+    }
+}
+
+/// All functions of a configuration, ready to serve.
+#[derive(Debug, Default)]
+struct Ready {
+    functions: Functions,
+    /// Those whose deployments have changed.
+    changed: Vec<Arc<Managed>>,
+    /// Components that the configuration names and that do not load.
+    errors: Vec<(FunctionName, LoadError)>,
+}
+
+impl Deployer {
+    /// Loads what a configuration names and what was deployed before, and puts
+    /// it onto its routes.
+    pub async fn start(
+        runtime: Arc<Runtime>,
+        store: Store,
+        in_memory: bool,
+        config: Config,
+        components: Vec<ConfiguredComponent>,
+    ) -> Result<Self, StartError> {
+        let services = Services::new(config.server.clone(), Vec::new())?;
+        let state = State {
+            server: config.server.clone(),
+            functions: Functions::new(),
+        };
+        let deployer = Self {
+            inner: Arc::new(Inner {
+                loader: Loader {
+                    runtime,
+                    store,
+                    identities: Identities::default(),
+                },
+                in_memory,
+                services: Arc::new(services),
+                changing: tokio::sync::Mutex::new(()),
+                state: RwLock::new(state),
+            }),
+        };
+        deployer.configure(config, components).await?;
+        deployer.clean().await?;
+        Ok(deployer)
+    }
+
+    /// Takes another configuration. Upon an error all stays as it was.
+    pub async fn reload(
+        &self,
+        config: Config,
+        components: Vec<ConfiguredComponent>,
+    ) -> Result<Reloaded, StartError> {
+        let _changing = self.inner.changing.lock().await;
+        let reloaded = self.configure(config, components).await?;
+        // What was trimmed, now that nothing leads to it.
+        if let Err(error) = self.clean().await {
+            tracing::warn!(%error, "components of old versions are not removed");
+        }
+        Ok(reloaded)
+    }
+
+    /// Has a configuration serve.
+    async fn configure(
+        &self,
+        config: Config,
+        components: Vec<ConfiguredComponent>,
+    ) -> Result<Reloaded, StartError> {
+        let ready = self.ready(&config, components).await?;
+        let reloaded = compare(&self.inner.state.read().functions, &ready.functions);
+        let next = Next {
+            server: config.server,
+            led: ready.functions.values().cloned().collect(),
+            functions: ready.functions,
+            written: ready.changed,
+        };
+        self.apply(next).await?;
+        Ok(reloaded)
+    }
+
+    /// Prepares all functions of a configuration, and those that were deployed
+    /// with a route.
+    async fn ready(
+        &self,
+        config: &Config,
+        components: Vec<ConfiguredComponent>,
+    ) -> Result<Ready, StartError> {
+        let loader = &self.inner.loader;
+        let mut stored: HashMap<FunctionName, Deployment> = HashMap::new();
+        for deployment in loader.store.deployments().await? {
+            stored.insert(deployment.name().clone(), deployment);
+        }
+        let components = components.into_iter();
+        let components = components.map(|each| (each.function, each.component));
+        let mut components: HashMap<_, _> = components.collect();
+        let most = config.server.versions as usize;
+        let mut ready = Ready::default();
+        for function in &config.functions {
+            let record = stored.remove(&function.name);
+            let record = record.unwrap_or_else(|| Deployment::new(function.name.clone(), None));
+            let component = components.remove(&function.name).transpose();
+            let planned = async { loader.configured(function, record, component?, most).await };
+            match planned.await {
+                Ok((plan, changed)) => ready.add(loader.start(plan).await?, changed),
+                Err(PlanError::Load(error)) => ready.errors.push((function.name.clone(), error)),
+                Err(PlanError::Start(error)) => return Err(error),
+            }
+        }
+        for record in stored.into_values() {
+            // One without a route was a configured one and waits to be so again.
+            let Some(config) = config_of(&record) else {
+                continue;
+            };
+            let plan = Plan {
+                config,
+                configured: false,
+                record,
+                loaded: None,
+            };
+            ready.add(loader.start(plan).await?, false);
+        }
+        if ready.errors.is_empty() {
+            Ok(ready)
+        } else {
+            Err(StartError::Load(ready.errors))
+        }
+    }
+}
+
+/// Why there is no plan for a function of the configuration.
+enum PlanError {
+    /// Its component does not load: the next function is looked at.
+    Load(LoadError),
+    Start(StartError),
+}
+
+impl From<LoadError> for PlanError {
+    fn from(error: LoadError) -> Self {
+        Self::Load(error)
+    }
+}
+
+impl From<StoreError> for PlanError {
+    fn from(error: StoreError) -> Self {
+        Self::Start(error.into())
+    }
+}
+
+impl Ready {
+    fn add(&mut self, managed: Managed, changed: bool) {
+        let managed = Arc::new(managed);
+        if changed {
+            self.changed.push(Arc::clone(&managed));
+        }
+        self.functions.insert(managed.config.name.clone(), managed);
+    }
+}
+
+impl Loader {
+    /// A function that the configuration names, and whether its deployment has
+    /// changed by that.
+    async fn configured(
+        &self,
+        config: &FunctionConfig,
+        mut record: Deployment,
+        component: Option<Component>,
+        versions_max: usize,
+    ) -> Result<(Plan, bool), PlanError> {
+        record.set_route(None);
+        let mut changed = false;
+        let mut loaded = None;
+        if let Some(component) = component {
+            let known = self.known(&config.name);
+            let version = self.version(&Starting, config, &component, &known).await?;
+            let digest = component.digest();
+            changed = is_new(&record, &digest, &config.alias);
+            if changed {
+                let new = NewVersion {
+                    note: Some(CONFIGURED.into()),
+                    // The alias does as it was told, else as the configuration says.
+                    migration: None,
+                    ..NewVersion::of(&component, &version, &config.alias)
+                };
+                let entered = new.enter(&mut record);
+                let rule = |error| PlanError::Start(StartError::Rule(config.name.clone(), error));
+                entered.map_err(rule)?;
+                self.store.put_component(component).await?;
+                let commons = version.commons();
+                record.trim(versions_max, |digest| commons.connections_of(*digest) > 0);
+                record.set_configured(Some(digest));
+            }
+            loaded = Some(version);
+        }
+        let plan = Plan {
+            config: config.clone(),
+            configured: true,
+            record,
+            loaded,
+        };
+        Ok((plan, changed))
+    }
+
+    async fn start(&self, plan: Plan) -> Result<Managed, StoreError> {
+        let known = self.known(&plan.config.name);
+        self.prepare(&Starting, plan, &known).await
+    }
+
+    /// The versions of a function that anything holds.
+    fn known(&self, name: &FunctionName) -> Versions {
+        let held = self.identities.find(name);
+        held.map(|held| held.versions).unwrap_or_default()
+    }
+}
+
+fn compare(before: &Functions, after: &Functions) -> Reloaded {
+    let live = |managed: &Managed| -> Vec<Arc<Version>> {
+        let mut versions: Vec<_> = managed.versions.values().cloned().collect();
+        versions.sort_unstable_by_key(|version| version.digest());
+        versions
+    };
+    let same = |old: &Managed, new: &Managed| {
+        let (one, other) = (live(old), live(new));
+        old.config.route == new.config.route
+            && old.config.triggers == new.config.triggers
+            && old.config.migration == new.config.migration
+            && old.config.auto_responses == new.config.auto_responses
+            && old.record.aliases() == new.record.aliases()
+            && one.len() == other.len()
+            && one
+                .iter()
+                .zip(&other)
+                .all(|(one, other)| Arc::ptr_eq(one, other))
+    };
+    let mut reloaded = Reloaded::default();
+    for (name, managed) in after {
+        match before.get(name) {
+            None => reloaded.added.push(name.clone()),
+            Some(old) if !same(old, managed) => reloaded.changed.push(name.clone()),
+            Some(_) => {}
+        }
+    }
+    let gone = before.keys().filter(|name| !after.contains_key(name));
+    reloaded.removed.extend(gone.cloned());
+    reloaded
+}

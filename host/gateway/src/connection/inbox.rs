@@ -1,0 +1,110 @@
+//! Messages on their way to the function, and what reading waits for.
+
+use openline_core::limits::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX};
+use openline_core::message::Message;
+
+/// Pings that are read while the answers to earlier ones do not leave: past
+/// it nothing is read until they do. The library would gather the answers in a
+/// buffer as large as a message.
+pub(super) const PINGS_UNANSWERED_MAX: u32 = 64;
+
+/// Messages that the host answers by itself are read while the answers to
+/// earlier ones are not written: past it reading stops until they are, so that
+/// the outbox of a peer that does not read is not filled by the host.
+pub(super) const ANSWERS_UNWRITTEN_MAX: u32 = 64;
+
+/// Messages of a batch that room is made for before they have come.
+const BATCH_EXPECTED_MAX: usize = 64;
+
+/// Messages that were read and wait to be given to the function.
+#[derive(Debug)]
+pub(super) struct Inbox {
+    batch: Vec<Message>,
+    bytes: usize,
+    /// Messages of the last batch: the next has often as many.
+    expected: usize,
+    /// Messages that were read since the connection was opened.
+    pub(super) messages: u64,
+}
+
+impl Default for Inbox {
+    fn default() -> Self {
+        Self {
+            batch: Vec::new(),
+            bytes: 0,
+            expected: 1,
+            messages: 0,
+        }
+    }
+}
+
+impl Inbox {
+    pub(super) fn is_empty(&self) -> bool {
+        self.batch.is_empty()
+    }
+
+    /// Whether it holds a whole batch.
+    pub(super) fn is_full(&self) -> bool {
+        self.batch.len() >= BATCH_MESSAGES_MAX || self.bytes >= BATCH_BYTES_MAX
+    }
+
+    pub(super) fn push(&mut self, message: Message) {
+        self.bytes += message.bytes();
+        if self.batch.capacity() == 0 {
+            self.batch.reserve_exact(self.expected);
+        }
+        self.batch.push(message);
+    }
+
+    /// Takes the batch.
+    pub(super) fn take(&mut self) -> Vec<Message> {
+        self.bytes = 0;
+        self.expected = self.batch.len().min(BATCH_EXPECTED_MAX);
+        std::mem::take(&mut self.batch)
+    }
+
+    /// The batch of a connection that reads no more.
+    pub(super) fn into_batch(self) -> Vec<Message> {
+        self.batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn message(bytes: usize) -> Message {
+        Message::Binary(vec![0; bytes].into())
+    }
+
+    #[test]
+    fn a_batch_at_its_messages_and_at_its_bytes() {
+        let mut inbox = Inbox::default();
+        for _ in 1..BATCH_MESSAGES_MAX {
+            inbox.push(message(1));
+        }
+        assert!(!inbox.is_full());
+        inbox.push(message(1));
+        assert!(inbox.is_full());
+        assert_eq!(inbox.take().len(), BATCH_MESSAGES_MAX);
+        assert!(inbox.is_empty() && !inbox.is_full());
+        inbox.push(message(BATCH_BYTES_MAX - 1));
+        assert!(!inbox.is_full());
+        inbox.push(message(1));
+        assert!(inbox.is_full());
+    }
+
+    #[test]
+    fn room_is_made_for_as_many_as_the_last_batch_had_up_to_a_bound() {
+        let mut inbox = Inbox::default();
+        for (messages, room) in [(1, 1), (3, 3), (BATCH_MESSAGES_MAX, BATCH_EXPECTED_MAX)] {
+            for _ in 0..messages {
+                inbox.push(message(1));
+            }
+            inbox.take();
+            inbox.push(message(1));
+            assert_eq!(inbox.into_batch().capacity(), room);
+            inbox = Inbox::default();
+        }
+    }
+}

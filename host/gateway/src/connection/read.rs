@@ -1,0 +1,98 @@
+//! Reading: frames become messages, and messages a batch.
+//!
+//! Bounded by one batch, by the frames of one poll, and by what waits to be
+//! answered by the host itself.
+
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use openline_core::close::CloseReason;
+
+use super::actor::Actor;
+use super::inbox::{ANSWERS_UNWRITTEN_MAX, PINGS_UNANSWERED_MAX};
+use super::wire::{Received, Socket};
+
+/// Frames that one poll reads, at most: control frames fill no batch, and a
+/// flood of them should not keep a thread.
+const FRAMES_PER_POLL_MAX: usize = 1024;
+
+/// How far reading came.
+pub(super) enum Reading {
+    /// All that is there has been read.
+    Dry,
+    /// There may be more.
+    Full,
+    End(CloseReason),
+}
+
+impl<S: Socket> Actor<S> {
+    /// Reads all that is there, up to one batch.
+    pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Reading {
+        if self.course.is_refusing() {
+            return Reading::Dry;
+        }
+        let mut frames = 0;
+        while !self.inbox.is_full() {
+            if frames == FRAMES_PER_POLL_MAX {
+                cx.waker().wake_by_ref();
+                return Reading::Full;
+            }
+            frames += 1;
+            if self.unflushed.pings > PINGS_UNANSWERED_MAX && self.wire.is_blocked() {
+                return Reading::Dry;
+            }
+            // Who has written them reads on.
+            if self.unflushed.answers > ANSWERS_UNWRITTEN_MAX {
+                return Reading::Full;
+            }
+            let Poll::Ready(received) = self.wire.poll_received(cx) else {
+                return Reading::Dry;
+            };
+            match received {
+                Received::Message(message) => {
+                    if self.wire.is_past_fragments(self.inbox.messages) {
+                        return Reading::End(CloseReason::Fragments);
+                    }
+                    self.inbox.messages += 1;
+                    self.rest.note_size(message.bytes());
+                    if self.connection.answer(&message) {
+                        self.unflushed.answers += 1;
+                        continue;
+                    }
+                    self.inbox.push(message);
+                }
+                // The library has queued the pong.
+                Received::Ping => {
+                    self.unflushed.written = true;
+                    self.unflushed.pings += 1;
+                }
+                Received::Pong(payload) => self.take_pong(&payload),
+                Received::Nothing => {}
+                Received::BadClose => {
+                    self.wire.reopen(cx);
+                    return Reading::End(CloseReason::Protocol);
+                }
+                Received::End(reason) => return Reading::End(reason),
+            }
+        }
+        Reading::Full
+    }
+
+    fn take_pong(&mut self, payload: &Bytes) {
+        if let Some(probe) = self.probe.take_if(|probe| probe.payload == payload) {
+            self.connection.set_round_trip(probe.sent.elapsed());
+        }
+    }
+}
+
+/// Whether a reason is a frame that may not be there: those before it were
+/// right, and are not lost with it.
+pub(super) fn is_violation(reason: &CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::Protocol
+            | CloseReason::InvalidText
+            | CloseReason::MessageTooBig
+            | CloseReason::Fragments
+    )
+}

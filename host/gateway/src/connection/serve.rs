@@ -1,0 +1,115 @@
+//! The loop of an open connection: one poll looks at all that may have come.
+
+use std::task::{Context, Poll};
+
+use openline_channels::connection::Flags;
+use openline_core::close::CloseReason;
+use openline_core::event::Event;
+
+use super::actor::{Actor, Given};
+use super::inbox::PINGS_UNANSWERED_MAX;
+use super::read::{Reading, is_violation};
+use super::wire::Socket;
+
+impl<S: Socket> Actor<S> {
+    /// Serves until it is to end. What follows is [`Actor::end`]: apart,
+    /// because the task of an idle connection should hold no more than an open
+    /// connection needs.
+    pub(crate) async fn serve(&mut self) -> CloseReason {
+        std::future::poll_fn(|cx| self.poll_open(cx)).await
+    }
+
+    fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
+        self.connection.register(cx.waker());
+        let seen = self.connection.flags();
+        if let Some(outcome) = self.binding.outcome() {
+            self.take_outcome(outcome);
+        }
+        if self.connection.is_terminated() {
+            return Poll::Ready(CloseReason::Terminated);
+        }
+        self.regulate_reading();
+        let dry = match self.poll_read(cx) {
+            Reading::End(reason) if is_violation(&reason) => {
+                self.course.refuse(reason);
+                true
+            }
+            Reading::End(reason) => return Poll::Ready(reason),
+            Reading::Full => false,
+            Reading::Dry => true,
+        };
+        match self.measure(cx) {
+            Some(reason) if is_violation(&reason) => self.course.refuse(reason),
+            Some(reason) => return Poll::Ready(reason),
+            None => {}
+        }
+        if self.connection.take_alarm_set() {
+            self.note_alarm(cx);
+        }
+        // Behind the reading: after a while in which this process could not
+        // run, what the peer has sent in time is there to be heard.
+        if self.clock.has_fired()
+            && let Some(reason) = self.check_time(cx)
+        {
+            return Poll::Ready(reason);
+        }
+        // Reading has stopped for the answers to pings, and there may be more
+        // in the library's buffers.
+        let stuck = self.unflushed.pings > PINGS_UNANSWERED_MAX;
+        self.deliver(cx, dry, seen);
+        self.leave(dry);
+        if let Some(reason) = self.poll_write(cx) {
+            return Poll::Ready(reason);
+        }
+        self.sleep_or_wake(cx, dry && !stuck);
+        self.poll_ending(cx)
+    }
+
+    /// Gives the function what is next, when it has returned from the last: an
+    /// alarm that is due, or the batch. An alarm goes before messages that
+    /// wait, messages before a second alarm: neither can keep the other from
+    /// its turn. `dry` says that nothing more is buffered, `seen` what this
+    /// poll has looked at.
+    fn deliver(&mut self, cx: &mut Context<'_>, dry: bool, seen: Flags) {
+        let messages = !self.inbox.is_empty();
+        let alarm = self.is_alarm_due() && !(messages && self.given == Given::Alarm);
+        if !(messages || alarm) || self.binding.is_busy() || !self.connection.is_open() {
+            return;
+        }
+        let event = match if alarm { self.take_alarm(cx) } else { None } {
+            Some(name) => Event::Alarm(name),
+            // It was taken back, or moved.
+            None if !messages => return,
+            None => Event::Messages(self.inbox.take()),
+        };
+        self.given = match event {
+            Event::Alarm(_) => Given::Alarm,
+            _ => Given::Messages,
+        };
+        // Most calls return at once, in this task. What they do to this very
+        // connection is looked at below, and need not wake it.
+        let binding = &mut self.binding;
+        let dispatched = (self.connection).hushed(cx.waker(), seen, || binding.dispatch(event));
+        let outcome = dispatched.err().or_else(|| self.binding.outcome());
+        let Some(outcome) = outcome else { return };
+        self.take_outcome(outcome);
+        // There is no return of the function to come that would wake it.
+        if !dry || !self.inbox.is_empty() || self.is_alarm_due() {
+            cx.waker().wake_by_ref();
+        }
+    }
+
+    /// Ends a connection that is to leave, when all that has arrived is
+    /// handled. `dry` says that nothing more is buffered. An event that waits
+    /// for the end of a back-off is handled behind the peer's back: it may wait
+    /// for long, and a socket is not held for it.
+    fn leave(&mut self, dry: bool) {
+        let Some(reason) = self.course.reason() else {
+            return;
+        };
+        let handled = dry && self.inbox.is_empty() && !self.binding.is_busy();
+        if handled || self.binding.is_delayed() {
+            self.connection.end(reason.clone());
+        }
+    }
+}

@@ -1,0 +1,42 @@
+//! A connection sleeps when it should and the buffers of its wire are empty;
+//! asleep it keeps the bare socket.
+
+use std::task::Context;
+
+use super::actor::Actor;
+use super::rest::{REST_AFTER, Rest, Stage};
+use super::wire::Socket;
+
+impl<S: Socket> Actor<S> {
+    /// Lets the connection sleep when it should and can, and notes when it has
+    /// woken. `dry` says that nothing more is buffered.
+    pub(super) fn sleep_or_wake(&mut self, cx: &mut Context<'_>, dry: bool) {
+        if dry && self.wire.is_narrow() && self.may_rest() {
+            self.wire.grow(cx);
+        }
+        match self.rest.stage {
+            Stage::Tired { .. } if dry && self.may_rest() => {
+                self.wire.rest(cx);
+                self.connection.rest();
+                self.rest = Rest::at(Stage::Asleep);
+                return;
+            }
+            Stage::Tired { .. } if !self.rest.is_roused() => return,
+            Stage::Tired { .. } => {}
+            Stage::Awake { .. } => return,
+            Stage::Asleep if self.wire.is_asleep() => return,
+            Stage::Asleep => self.connection.woken(),
+        }
+        let look = self.clock.now() + REST_AFTER;
+        self.rest.stage = Stage::Awake { look };
+        self.arm(cx);
+    }
+
+    /// Whether the library's buffers are empty.
+    fn may_rest(&self) -> bool {
+        !self.unflushed.written
+            && !self.course.is_refusing()
+            && self.connection.is_open()
+            && self.wire.is_between_messages()
+    }
+}

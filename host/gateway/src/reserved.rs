@@ -1,0 +1,87 @@
+//! What the host answers for itself: paths below `/.openline/`, and listeners
+//! of its own (see [`front`](crate::front)). What is there belongs to other packages, which implement
+//! [`Reserved`]; only probes are the gateway's.
+
+use std::fmt;
+
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
+use http::{Request, Response};
+use http_body_util::combinators::BoxBody;
+use http_body_util::{BodyExt, Full};
+use hyper::body::Incoming;
+use openline_admission::peer::Peer;
+
+/// The path that the host keeps for itself, with all that is below it.
+pub const RESERVED_PATH: &str = "/.openline/";
+
+/// Headers of every response below [`RESERVED_PATH`], names in lower case.
+pub const RESERVED_HEADERS: [(&str, &str); 5] = [
+    // Only the page's own files, requests to the host, and its WebSockets: a
+    // message of a function that found its way into the markup could do
+    // nothing. `ws:` and `wss:` are named because not every browser counts
+    // them as 'self'.
+    (
+        "content-security-policy",
+        "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
+         img-src 'self' data:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    // A page of another origin gets neither the files nor the listing.
+    ("cross-origin-resource-policy", "same-origin"),
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    // Another version of the host may answer at this address tomorrow.
+    ("cache-control", "no-cache"),
+];
+
+/// An answer over HTTP, whole in memory.
+pub type Answer = Response<Full<Bytes>>;
+
+/// The body of a request, as it comes from the network.
+pub type RequestBody = BoxBody<Bytes, Box<dyn std::error::Error + Send + Sync>>;
+
+/// Answers requests that ask for the host and not for a function.
+pub trait Reserved: fmt::Debug + Send + Sync + 'static {
+    /// Answers one request of a peer. Refusals are answers, too.
+    fn answer(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'_, Answer>;
+}
+
+/// Whether a path is the host's own.
+pub fn is_reserved(path: &str) -> bool {
+    path.starts_with(RESERVED_PATH) || path == RESERVED_PATH.trim_end_matches('/')
+}
+
+/// A response below [`RESERVED_PATH`], with status 200.
+pub fn reserved_response(content_type: &'static str, body: Bytes) -> Answer {
+    let mut response = Response::new(Full::new(body));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    for (name, value) in RESERVED_HEADERS {
+        headers.insert(
+            HeaderName::from_static(name),
+            HeaderValue::from_static(value),
+        );
+    }
+    response
+}
+
+/// A request whose body says nothing of the library that reads it.
+pub(crate) fn boxed(request: Request<Incoming>) -> Request<RequestBody> {
+    request.map(|body| body.map_err(Into::into).boxed())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_prefix_is_a_whole_segment() {
+        for path in ["/.openline", "/.openline/", "/.openline/x"] {
+            assert!(is_reserved(path), "{path}");
+        }
+        for path in ["/.openliner", "/", "/x/.openline/"] {
+            assert!(!is_reserved(path), "{path}");
+        }
+    }
+}

@@ -1,0 +1,88 @@
+//! A connection that its function has accepted: what undoes it if its 101 is
+//! never written, and the task that serves it from then on.
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use openline_admission::admit::Places;
+use openline_channels::connection::Connection;
+use openline_engine::alias::Alias;
+use openline_engine::binding::Binding;
+use tokio::net::TcpStream;
+
+use crate::connection::Actor;
+use crate::gateway::{Gateway, Permit};
+
+/// The task of a connection: waits for the stream, then serves it to its end.
+pub(super) async fn serve<B: Future<Output = Option<Begun>>>(begun: Pin<Box<B>>) {
+    let Some((joined, mut actor)) = begun.await else {
+        return;
+    };
+    let reason = actor.serve().await;
+    joined.leave();
+    Box::pin(actor.end(&reason)).await;
+    joined.gateway.tally().end(&reason);
+    let name = joined.alias.function();
+    tracing::debug!(function = %name, %reason, "a connection ended");
+}
+
+/// An open connection.
+pub(super) type Begun = (Joined, Box<Actor<TcpStream>>);
+
+/// Waits for the stream and tells the function of it.
+pub(super) async fn begin(
+    upgrade: OnUpgrade,
+    joined: Joined,
+    binding: Binding,
+    close_timeout: Duration,
+) -> Option<Begun> {
+    let name = joined.alias.function();
+    match upgrade
+        .await
+        .map(hyper::upgrade::Upgraded::downcast::<TokioIo<TcpStream>>)
+    {
+        Ok(Ok(parts)) => {
+            joined.gateway.tally().open();
+            joined.permit.upgraded();
+            let socket = parts.io.into_inner();
+            let connection = Arc::clone(&joined.connection);
+            let actor = Actor::new(socket, parts.read_buf, connection, binding, close_timeout);
+            let mut actor = actor.await;
+            actor.open().await;
+            return Some((joined, actor));
+        }
+        Ok(Err(_)) => tracing::error!("hyper handed over a stream that it was not given"),
+        // The peer went away before the 101 was written: it was never open,
+        // and the function is not told.
+        Err(error) => tracing::debug!(function = %name, %error, "an upgrade was abandoned"),
+    }
+    None
+}
+
+/// What a connection has as long as it lives: its place in its function's hub,
+/// among the host's connections, and its socket's permit.
+pub(super) struct Joined {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) alias: Arc<Alias>,
+    pub(super) connection: Arc<Connection>,
+    pub(super) _places: Places,
+    pub(super) permit: Arc<Permit>,
+}
+
+impl Joined {
+    /// Nothing can be sent to it any more; again is harmless.
+    fn leave(&self) {
+        self.connection.finish();
+        self.alias.hub().leave(&self.connection);
+    }
+}
+
+impl Drop for Joined {
+    fn drop(&mut self) {
+        self.leave();
+        self.connection.release();
+    }
+}

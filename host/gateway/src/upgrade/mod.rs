@@ -1,0 +1,162 @@
+//! The upgrade: the function is asked, its answer checked, and the response
+//! made. When hyper has written the 101, the connection begins.
+
+mod answer;
+mod joined;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use http::request::Parts;
+use http::{Response, StatusCode};
+use http_body_util::Full;
+use hyper::upgrade::OnUpgrade;
+use openline_admission::admit::{self, Places};
+use openline_admission::peer::Peer;
+use openline_admission::services::Service;
+use openline_channels::connection::{AttachError, Connection, Facts};
+use openline_channels::hub::SubscribeError;
+use openline_core::event::UpgradeRequest;
+
+use crate::gateway::{Gateway, Permit};
+use crate::handshake::{self, Handshake};
+use crate::rescue::Refusal;
+use crate::reserved::Answer;
+use answer::{rejected, switching};
+use joined::Joined;
+
+/// A request that may ask its function.
+#[derive(Debug)]
+pub(crate) struct Candidate {
+    pub(crate) service: Arc<Service>,
+    handshake: Handshake,
+    subprotocols: Vec<String>,
+    request: UpgradeRequest,
+    places: Places,
+    close_timeout: Duration,
+}
+
+/// Decides whether a request may ask its function: by its route and its limits,
+/// then by its handshake, then by who has how many connections, then by what it
+/// offers.
+pub(crate) async fn prepare(
+    gateway: &Gateway,
+    parts: &Parts,
+    peer: &Peer,
+) -> Result<Candidate, Refusal> {
+    let services = gateway.services();
+    let table = services.table();
+    let routed = admit::route(&table, parts)?;
+    if !handshake::is_wanted(&parts.headers) {
+        return Err(Refusal::UpgradeRequired);
+    }
+    let handshake = handshake::check(parts)?;
+    let places = admit::admit(services, &table, &routed, peer).await?;
+    let subprotocols = handshake::subprotocols(&parts.headers)?;
+    let headers = parts.headers.iter();
+    let request = UpgradeRequest {
+        method: parts.method.as_str().into(),
+        uri: parts
+            .uri
+            .path_and_query()
+            .map_or("/", |uri| uri.as_str())
+            .into(),
+        headers: headers
+            .map(|(name, value)| (name.as_str().into(), value.as_bytes().into()))
+            .collect(),
+        peer: peer.to_string(),
+        subprotocols: subprotocols.clone(),
+        route_params: routed.params,
+    };
+    Ok(Candidate {
+        service: routed.service,
+        handshake,
+        subprotocols,
+        request,
+        places,
+        close_timeout: table.config.close_timeout,
+    })
+}
+
+/// Asks the function and answers the request. `upgrade` is where hyper hands
+/// the stream over.
+pub(crate) async fn upgrade(
+    gateway: &Arc<Gateway>,
+    candidate: Candidate,
+    upgrade: OnUpgrade,
+    permit: Arc<Permit>,
+) -> Result<Answer, Refusal> {
+    let Candidate {
+        service,
+        handshake,
+        subprotocols,
+        request,
+        places,
+        close_timeout,
+    } = candidate;
+    let alias = &service.alias;
+    let route_params = request.route_params.clone();
+    let accepted = match alias.upgrade(request).await? {
+        Ok(accepted) => accepted,
+        Err(rejection) => return rejected(rejection, &alias.limits()),
+    };
+    let (acceptance, split) = (accepted.acceptance, accepted.split);
+    let limits = Arc::clone(&split.limits);
+    let headers = switching(
+        &handshake,
+        acceptance.headers,
+        (&subprotocols, acceptance.subprotocol.as_deref()),
+        &limits,
+    )?;
+    let facts = Facts {
+        subprotocol: acceptance.subprotocol,
+        route_params,
+        alias: alias.name().clone(),
+        auto_responses: Arc::clone(&split.auto_responses),
+    };
+    let connection = Arc::new(Connection::new(facts, limits, Arc::clone(&service.budget)));
+    connection
+        .set_attachment(acceptance.attachment)
+        .map_err(|error| match error {
+            AttachError::HostFull => Refusal::Attached,
+            _ => Refusal::Answer("the attachment is too large".into()),
+        })?;
+    // From here on it can be sent to; what comes before the 101 waits in the
+    // outbox. `joined` undoes it if the 101 is never written.
+    let joined = Joined {
+        gateway: Arc::clone(gateway),
+        alias: Arc::clone(alias),
+        connection: Arc::clone(&connection),
+        _places: places,
+        permit,
+    };
+    // Before it is in the hub: a removal finds it there by its version.
+    let binding = alias.bind(Arc::clone(&connection), accepted.place);
+    let hub = alias.hub();
+    hub.join(&connection);
+    hub.set_tags(&connection, acceptance.tags)
+        .map_err(|error| match error {
+            AttachError::HostFull => Refusal::Attached,
+            _ => Refusal::Answer("it has too many tags".into()),
+        })?;
+    for channel in acceptance.channels {
+        let subscribed = hub.subscribe(&connection, channel);
+        subscribed.map_err(|error| match error {
+            SubscribeError::Crowded => Refusal::Full,
+            _ => Refusal::Answer("it has too many channels".into()),
+        })?;
+    }
+    if gateway.services().is_draining() {
+        connection.drain();
+    }
+    binding.catch_up();
+    // Boxed, here and below: an idle connection is this task, and what it needs
+    // only for a moment would be a part of it for good.
+    let begun = Box::pin(joined::begin(upgrade, joined, binding, close_timeout));
+    tokio::spawn(joined::serve(begun));
+
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.headers_mut() = headers;
+    Ok(response)
+}
