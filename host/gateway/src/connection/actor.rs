@@ -34,15 +34,16 @@ pub(crate) struct Actor<S> {
     pub(super) ending: Ending,
 }
 
-/// Whether the connection goes on.
+/// Whether the connection goes on. Reasons are boxed: a connection has at most
+/// one in its life, and each connection has room for this.
 #[derive(Debug)]
 pub(super) enum Course {
     Stays,
     /// It ends for this reason once what has arrived is handled.
-    Leaves(CloseReason),
+    Leaves(Box<CloseReason>),
     /// The same, and nothing more is read: what would come now is no stream of
     /// frames.
-    Refuses(CloseReason),
+    Refuses(Box<CloseReason>),
 }
 
 /// What the function was given last. The other one is next, where both wait.
@@ -130,7 +131,7 @@ impl Course {
     /// It is to end; the first reason stays.
     pub(super) fn leave(&mut self, reason: CloseReason) {
         if self.stays() {
-            *self = Self::Leaves(reason);
+            *self = Self::Leaves(Box::new(reason));
         }
     }
 
@@ -138,12 +139,40 @@ impl Course {
     /// and nothing more is read. The first reason stays.
     pub(super) fn refuse(&mut self, reason: CloseReason) {
         *self = match std::mem::replace(self, Self::Stays) {
-            Self::Stays => Self::Refuses(reason),
+            Self::Stays => Self::Refuses(Box::new(reason)),
             Self::Leaves(first) | Self::Refuses(first) => Self::Refuses(first),
         };
     }
 
     pub(super) fn is_refusing(&self) -> bool {
         matches!(self, Self::Refuses(_))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::net::TcpStream;
+
+    use super::*;
+
+    #[test]
+    fn the_first_reason_stays_and_a_violation_ends_the_reading() {
+        let mut course = Course::Stays;
+        assert!(course.stays() && course.reason().is_none());
+        course.leave(CloseReason::Terminated);
+        course.leave(CloseReason::Lost);
+        assert!(matches!(course.reason(), Some(CloseReason::Terminated)));
+        assert!(!course.is_refusing());
+        course.refuse(CloseReason::Protocol);
+        assert!(course.is_refusing());
+        assert!(matches!(course.reason(), Some(CloseReason::Terminated)));
+    }
+
+    /// An idle connection is this and little else: past it the allocator takes
+    /// the next size.
+    #[test]
+    fn an_actor_is_no_larger_than_512_bytes() {
+        let bytes = size_of::<Actor<TcpStream>>();
+        assert!(bytes <= 512, "{bytes}");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 /// How long nothing may have happened before a connection sleeps, at least,
 /// and twice as long at most: the next message of a conversation is often near,
 /// and a timer once a second costs nothing.
-pub(super) const REST_AFTER: Duration = Duration::from_secs(1);
+const REST_AFTER: Duration = Duration::from_secs(1);
 
 /// What one message, or all that one wake writes, may leave behind in the
 /// library's buffers, in bytes: a busy connection should cost what it did
@@ -17,46 +17,53 @@ const KEPT_BYTES: usize = 4 * 1024;
 #[derive(Debug)]
 pub(super) struct Rest {
     pub(super) stage: Stage,
+    /// When to look again, since the connection was opened; not while it sleeps.
+    look: Duration,
     /// Something was read or written since that was last looked at.
     active: bool,
     /// A message has made the library's buffers larger than they should stay.
     large: bool,
 }
 
-/// `look` is when to look again, since the connection was opened.
+/// How near it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
-    Awake {
-        look: Duration,
-    },
+    Awake,
     /// It should sleep as soon as the buffers are empty.
-    Tired {
-        look: Duration,
-    },
+    Tired,
     Asleep,
 }
 
 impl Default for Rest {
     fn default() -> Self {
-        Self::at(Stage::Awake { look: REST_AFTER })
+        Self::at(Stage::Awake, REST_AFTER)
     }
 }
 
 impl Rest {
-    pub(super) fn at(stage: Stage) -> Self {
+    fn at(stage: Stage, look: Duration) -> Self {
         Self {
             stage,
+            look,
             active: false,
             large: false,
         }
     }
 
+    /// It sleeps.
+    pub(super) fn asleep() -> Self {
+        Self::at(Stage::Asleep, Duration::ZERO)
+    }
+
+    /// It is awake, and is looked at a while after `now`.
+    pub(super) fn stay_awake(&mut self, now: Duration) {
+        self.stage = Stage::Awake;
+        self.look = now + REST_AFTER;
+    }
+
     /// When to look whether it should sleep; none while it does.
     pub(super) fn look(&self) -> Option<Duration> {
-        match self.stage {
-            Stage::Awake { look } | Stage::Tired { look } => Some(look),
-            Stage::Asleep => None,
-        }
+        (self.stage != Stage::Asleep).then_some(self.look)
     }
 
     /// Something was read or written.
@@ -74,14 +81,10 @@ impl Rest {
         if self.look().is_none_or(|look| now < look) {
             return;
         }
-        let look = now + REST_AFTER;
         if std::mem::take(&mut self.active) && !self.large {
-            self.stage = match self.stage {
-                Stage::Tired { .. } => Stage::Tired { look },
-                _ => Stage::Awake { look },
-            };
-        } else if let Some(look) = self.look() {
-            self.stage = Stage::Tired { look };
+            self.look = now + REST_AFTER;
+        } else {
+            self.stage = Stage::Tired;
         }
     }
 
@@ -102,9 +105,9 @@ mod tests {
     fn a_quiet_one_is_tired_at_its_time_and_not_before() {
         let mut rest = Rest::default();
         rest.check(REST_AFTER - TICK);
-        assert!(matches!(rest.stage, Stage::Awake { .. }));
+        assert_eq!(rest.stage, Stage::Awake);
         rest.check(REST_AFTER);
-        assert!(matches!(rest.stage, Stage::Tired { .. }));
+        assert_eq!(rest.stage, Stage::Tired);
     }
 
     #[test]
@@ -114,11 +117,11 @@ mod tests {
         rest.note_size(KEPT_BYTES);
         rest.check(REST_AFTER);
         assert_eq!(rest.look(), Some(2 * REST_AFTER));
-        assert!(matches!(rest.stage, Stage::Awake { .. }));
+        assert_eq!(rest.stage, Stage::Awake);
         rest.note_activity();
         rest.note_size(KEPT_BYTES + 1);
         rest.check(2 * REST_AFTER);
-        assert!(matches!(rest.stage, Stage::Tired { .. }));
+        assert_eq!(rest.stage, Stage::Tired);
         // It sleeps as soon as it can, however busy it is.
         rest.note_activity();
         assert!(!rest.is_roused());

@@ -4,7 +4,7 @@
 use std::task::Context;
 
 use super::actor::Actor;
-use super::rest::{REST_AFTER, Rest, Stage};
+use super::rest::{Rest, Stage};
 use super::wire::Socket;
 
 impl<S: Socket> Actor<S> {
@@ -15,20 +15,19 @@ impl<S: Socket> Actor<S> {
             self.wire.grow(cx);
         }
         match self.rest.stage {
-            Stage::Tired { .. } if dry && self.may_rest() => {
+            Stage::Tired if dry && self.may_rest() => {
                 self.wire.rest(cx);
                 self.connection.rest();
-                self.rest = Rest::at(Stage::Asleep);
+                self.rest = Rest::asleep();
                 return;
             }
-            Stage::Tired { .. } if !self.rest.is_roused() => return,
-            Stage::Tired { .. } => {}
-            Stage::Awake { .. } => return,
+            Stage::Tired if !self.rest.is_roused() => return,
+            Stage::Tired => {}
+            Stage::Awake => return,
             Stage::Asleep if self.wire.is_asleep() => return,
             Stage::Asleep => self.connection.woken(),
         }
-        let look = self.clock.now() + REST_AFTER;
-        self.rest.stage = Stage::Awake { look };
+        self.rest.stay_awake(self.clock.now());
         self.arm(cx);
     }
 
