@@ -111,7 +111,7 @@ impl Course {
     /// says so with an error.
     pub(super) fn unwritten(&self, reason: CloseReason) -> CloseReason {
         match self {
-            Self::Leaves(why) | Self::Refuses(why) if is_violation(why) => why.clone(),
+            Self::Leaves(why) | Self::Refuses(why) if is_violation(why) => CloseReason::clone(why),
             _ => reason,
         }
     }
