@@ -255,7 +255,7 @@ fn component_instances_that_have_functions_are_counted_expanded() {
     // A function that is lifted, of type 0 and without options; and an export
     // with a handler's name, so that it counts as a component with one.
     let lifts = component(&[section(8, &[1, 0, 0, 0, 0, 0])]);
-    let handler = "openline:websocket/async-websocket-handler@0.1.0";
+    let handler = "openline:websocket/async-websocket-handler@0.2.0";
     let name = [
         &[0],
         leb(handler.len() as u64).as_slice(),

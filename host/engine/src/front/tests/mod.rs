@@ -36,7 +36,7 @@ const DEFECT: &str = "have the host panic";
 fn with_a_defect(linker: &mut Linker<StoreData>, kind: HandlerKind) -> wasmtime::Result<()> {
     imports::add_to_linker(linker, kind)?;
     linker.allow_shadowing(true);
-    let mut connections = linker.instance("openline:websocket/connections@0.1.0")?;
+    let mut connections = linker.instance("openline:websocket/connections@0.2.0")?;
     connections.func_wrap(
         "[method]connection.send",
         |mut store, (connection, message): (Resource<Handle>, common::Message)| {
