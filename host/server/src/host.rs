@@ -134,15 +134,7 @@ pub(crate) async fn serve_with(
             () = signals.stop() => break,
         }
     }
-    tell("draining: connections are closed with 1001; stop again to end at once");
-    tokio::select! {
-        left = host.deployer.drain() => {
-            if left > 0 {
-                tracing::warn!(left, "connections were still there after drain_timeout");
-            }
-        }
-        () = signals.stop() => tell("ended without draining"),
-    }
+    host.drain(&mut signals).await;
     accepting.abort();
     tidying.abort();
     drop(front);
@@ -292,6 +284,19 @@ fn warn_of_files(files: u64, config: &ServerConfig) {
 }
 
 impl Host {
+    /// Drains, unless a signal asks to end at once.
+    async fn drain(&self, signals: &mut Signals) {
+        tell("draining: connections are closed with 1001; stop again to end at once");
+        tokio::select! {
+            left = self.deployer.drain() => {
+                if left > 0 {
+                    tracing::warn!(left, "connections were still there after drain_timeout");
+                }
+            }
+            () = signals.stop() => tell("ended without draining"),
+        }
+    }
+
     fn introduce(&self, address: &str) {
         tell(&format!("page          http://{address}/.openline/"));
         let functions = self.deployer.functions();
