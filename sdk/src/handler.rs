@@ -3,10 +3,9 @@
 //! For each connection the host calls `upgrade`, then `open`, then `message`
 //! any number of times, then `close`, each once the one before has returned.
 //! An instance of the function serves many connections and may end at any time
-//! between calls, so what must not be lost belongs into the connection's
-//! attachment, or into the [`state`](crate::state). A panic ends the instance;
-//! only connections with a call in flight on it are closed (1011), all others
-//! go on with a new one.
+//! between calls, so keep what you cannot lose in the connection's attachment, or
+//! in the [`state`](crate::state). A panic ends the instance; only connections
+//! with a call in flight on it are closed (1011), all others go on with a new one.
 
 use std::future::{Future, ready};
 

@@ -65,10 +65,10 @@
 //! ```
 //!
 //! The memory of an instance is a cache: instances come and go while
-//! connections stay. What must not be lost belongs into the connection's
-//! [attachment](Connection::set_attachment), or, where it is not one
-//! connection's, into the [`state`]. What is to happen later, whether there is
-//! an instance then or not, is an [alarm](alarms).
+//! connections stay. Keep what you cannot lose in the connection's
+//! [attachment](Connection::set_attachment), or in the [`state`] if it is not one
+//! connection's. An [alarm](alarms) calls the function later, whether there is an
+//! instance then or not.
 
 pub mod alarms;
 pub mod state;

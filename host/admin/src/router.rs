@@ -26,8 +26,12 @@ pub(crate) fn nothing_here() -> Problem {
 /// The path is there, with other methods.
 async fn not_allowed(path: MatchedPath) -> Problem {
     let allowed = document::allowed(path.as_str());
-    let problem = Problem::new(405, "method_not_allowed", "this is not done here")
-        .hint(format!("this path takes {allowed}"));
+    let problem = Problem::new(
+        405,
+        "method_not_allowed",
+        "this path does not allow the method",
+    )
+    .hint(format!("this path takes {allowed}"));
     // Only names of methods are in it.
     match allowed.parse() {
         Ok(value) => problem.header(http::header::ALLOW, value),

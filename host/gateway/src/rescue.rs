@@ -56,7 +56,7 @@ pub enum Refusal {
     #[error("the function keeps failing: try again later")]
     BackedOff(Duration),
     /// The host's `attached_bytes` are taken.
-    #[error("all connections keep too much: try again later")]
+    #[error("the host has no room for more attachments and tags: try again later")]
     Attached,
     /// The host decides too many handshakes, most of them of this peer.
     #[error(

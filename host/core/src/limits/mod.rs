@@ -30,7 +30,7 @@ pub const CHANNEL_NAME_BYTES_MAX: usize = 256;
 pub const TAG_BYTES_MAX: usize = 256;
 /// An alarm's name, in bytes: a word or an identity.
 pub const ALARM_NAME_BYTES_MAX: usize = 64;
-/// How far off an alarm may be: what is due later belongs into a calendar.
+/// How far off an alarm may be: an appointment later than that belongs in a calendar.
 pub const ALARM_TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Either message of a pair that the host answers by itself, in bytes; Durable
 /// Objects allow the same.

@@ -72,9 +72,9 @@ fn attach_error(error: AttachError, most: &str) -> Error {
         AttachError::TooMany | AttachError::TooBig => {
             Error::Limit(format!("a connection has {most}"))
         }
-        AttachError::HostFull => {
-            Error::Limit("all connections keep too much together (attached_bytes)".into())
-        }
+        AttachError::HostFull => Error::Limit(
+            "the host has no room for more attachments, tags and alarms (attached_bytes)".into(),
+        ),
         AttachError::Gone => Error::Gone,
     }
 }
