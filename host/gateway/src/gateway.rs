@@ -77,8 +77,8 @@ impl Gateway {
     }
 
     /// Has one TCP connection end that waits for a request and has been silent.
-    pub(crate) fn close_silent(&self) {
-        self.requests.close_silent();
+    pub(crate) fn close_silent(&self) -> bool {
+        self.requests.close_silent()
     }
 
     /// TCP connections that are not upgraded.

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use openline_admission::peer::Peer;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::time::Instant;
 
 use crate::gateway::Gateway;
 use crate::http::{self, Site};
@@ -27,6 +28,10 @@ const BACKLOG: u32 = 4096;
 /// The first wait after a failed accept, and the longest. The usual cause is a
 /// lack of file descriptors, which other connections' ends cure.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
+
+/// How long the end of a silent peer may take before another one is closed for
+/// the same file: many times what it takes.
+const CLOSING: Duration = Duration::from_millis(100);
 
 /// Open files that are left to others than peers: 64 connections of probes, 64
 /// of the admin interface, and as many for all else. Of a small limit a quarter.
@@ -78,7 +83,7 @@ pub async fn accept(
                     tracing::debug!(%peer, %error, "nodelay is not set");
                 }
                 let Some(permit) = host.gateway.permit(peer.ip()).await else {
-                    tracing::debug!(%peer, "it has as many requests as it may have (peer_requests)");
+                    tracing::debug!(%peer, "it has as many requests as it may have (peer_requests, requests)");
                     continue;
                 };
                 tokio::spawn(http::serve(
@@ -155,6 +160,7 @@ impl Reserve {
             self.is_short = true;
         }
         let mut wait = BACK_OFF.0;
+        let mut closing: Option<Instant> = None;
         loop {
             match rustix::io::dup(stream.as_fd()) {
                 Ok(copy) if !self.is_within(&copy) => {
@@ -162,7 +168,12 @@ impl Reserve {
                     return TcpStream::from_std(copy.into());
                 }
                 // Also where no file at all is left.
-                Ok(_) | Err(_) => gateway.close_silent(),
+                Ok(_) | Err(_) => {
+                    let is_over = closing.is_none_or(|since| since.elapsed() >= CLOSING);
+                    if is_over && gateway.close_silent() {
+                        closing = Some(Instant::now());
+                    }
+                }
             }
             tokio::time::sleep(wait).await;
             wait = (wait * 2).min(BACK_OFF.1);

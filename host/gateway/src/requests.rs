@@ -121,9 +121,9 @@ impl Requests {
     }
 
     /// Closes one that has been silent for [`SILENCE`], as if its place were
-    /// needed: its file is.
-    pub(crate) fn close_silent(&self) {
-        self.state.lock().close_silent();
+    /// needed: its file is. Answers whether there was one.
+    pub(crate) fn close_silent(&self) -> bool {
+        self.state.lock().close_silent()
     }
 
     /// Places that are taken.
@@ -132,8 +132,9 @@ impl Requests {
     }
 
     /// Takes a place for a peer that has connected, and waits for one if all
-    /// are busy. None if the peer has `peer_max` and none of them waits; 0 is
-    /// no such limit.
+    /// are busy. None if the peer has `peer_max` and none of them waits (0 is no
+    /// such limit), or if it has a part in keeping all busy and others may be
+    /// waiting behind it to be accepted.
     pub(crate) async fn enter(self: &Arc<Self>, peer: IpAddr, peer_max: u32) -> Option<Slot> {
         let peer = network(peer);
         if !self.state.lock().has_share(peer, peer_max) {
@@ -142,7 +143,9 @@ impl Requests {
         let place = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => {
-                self.state.lock().make_room(peer);
+                if !self.state.lock().make_room(peer) {
+                    return None;
+                }
                 let place = Arc::clone(&self.places).acquire_owned().await;
                 place.expect("the semaphore is never closed")
             }
@@ -179,42 +182,49 @@ impl State {
     }
 
     /// Closes the oldest that waits of the peer that has most of them, or the
-    /// next that waits. That may be one that is refused for this.
-    fn make_room(&mut self, newcomer: IpAddr) {
+    /// next that waits. That may be one that is refused for this. Answers whether
+    /// the newcomer may wait for the place: while it does, no other peer is
+    /// accepted.
+    fn make_room(&mut self, newcomer: IpAddr) -> bool {
         let oldest = self.ranks.last().map(|(_, oldest, _)| oldest.0);
-        self.wanted = !oldest.is_some_and(|number| self.close(number));
-        if self.wanted {
-            self.displace(newcomer);
+        if oldest.is_some_and(|number| self.close(number)) {
+            self.wanted = false;
+            return true;
         }
+        let own = self.peers.get(&newcomer);
+        let is_cause = own.is_some_and(|entry| !entry.deciding.is_empty());
+        self.wanted = self.displace(newcomer) || !is_cause || self.peers.len() == 1;
+        self.wanted
     }
 
     /// Refuses the newest handshake of the peer that has most of them, if that
-    /// leaves it as many as the newcomer's peer has then.
-    fn displace(&mut self, newcomer: IpAddr) {
+    /// leaves it as many as the newcomer's peer has then. Answers whether it has.
+    fn displace(&mut self, newcomer: IpAddr) -> bool {
         let Some((most, peer)) = self.deciding.last().copied() else {
-            return;
+            return false;
         };
         let has = self.peers.get(&newcomer);
         if most <= has.map_or(0, |entry| entry.connections as usize) + 1 {
-            return;
+            return false;
         }
         let mut newest = None;
         self.change(peer, |entry| newest = entry.deciding.pop_last());
         if let Some((_, displaced)) = newest {
             displaced.notify_one();
         }
+        true
     }
 
-    /// The same, if that one has been silent for long enough: a request may be on
-    /// its way.
-    fn close_silent(&mut self) {
+    /// Closes the oldest that waits of the peer that has most of them, if it has
+    /// been silent for long enough: a request may be on its way.
+    fn close_silent(&mut self) -> bool {
         let oldest = self.ranks.last().map(|(_, oldest, _)| oldest.0);
-        let waiting = oldest.and_then(|number| Some((number, self.waiting.get(&number)?)));
-        if let Some((number, waiting)) = waiting
-            && waiting.since.elapsed() >= SILENCE
-        {
-            self.close(number);
-        }
+        let is_silent = |number: &u64| {
+            let waiting = self.waiting.get(number);
+            waiting.is_some_and(|waiting| waiting.since.elapsed() >= SILENCE)
+        };
+        let silent = oldest.filter(is_silent);
+        silent.is_some_and(|number| self.close(number))
     }
 
     fn close(&mut self, number: u64) -> bool {
@@ -482,10 +492,9 @@ mod tests {
             deciding.iter().position(of)
         };
         // With one more, the second peer has as many as the first one is left.
-        let mut third = Box::pin(requests.enter(peer(2), 0));
-        assert!(third.as_mut().now_or_never().is_none());
+        let third = requests.enter(peer(2), 0).now_or_never();
+        assert!(third.unwrap().is_none(), "others do not wait behind it");
         assert_eq!(displaced(), None, "it would have more than it leaves");
-        drop(third);
         let mut third = Box::pin(requests.enter(peer(3), 0));
         assert!(third.as_mut().now_or_never().is_none());
         assert_eq!(displaced(), Some(2));
@@ -497,6 +506,20 @@ mod tests {
         drop(third.now_or_never().unwrap().unwrap());
         let state = requests.state.lock();
         assert!(state.peers.is_empty() && state.deciding.is_empty());
+    }
+
+    /// A proxy, say: nobody else is known to wait.
+    #[test]
+    fn the_only_peer_waits_for_its_own_handshakes() {
+        let requests = Requests::new(2);
+        let slots = [1, 1].map(|last| enter(&requests, last, 0).unwrap());
+        slots.iter().for_each(Slot::begin);
+        let deciding = slots.each_ref().map(Slot::decide);
+        let mut third = Box::pin(requests.enter(peer(1), 0));
+        assert!(third.as_mut().now_or_never().is_none());
+        drop(deciding);
+        drop(slots);
+        assert!(third.now_or_never().unwrap().is_some());
     }
 
     #[test]

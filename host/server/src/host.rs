@@ -72,7 +72,7 @@ pub(crate) async fn serve(
 /// The same, with one who asks for reloads.
 pub(crate) async fn serve_with(
     source: Source,
-    mut reloads: Option<Reloads>,
+    reloads: Option<Reloads>,
     mut signals: Signals,
     watchdog: Watchdog,
 ) -> anyhow::Result<()> {
@@ -86,6 +86,22 @@ pub(crate) async fn serve_with(
             return Ok(());
         }
     };
+    let serving = serve_started(source, &deployer, config, reloads, signals, watchdog);
+    let served = Box::pin(serving).await;
+    // However it ended: a disk that hangs should not keep the process.
+    deployer.leave();
+    served
+}
+
+/// Listens and serves until a signal asks to stop, then drains.
+async fn serve_started(
+    source: Source,
+    deployer: &Deployer,
+    config: Config,
+    mut reloads: Option<Reloads>,
+    mut signals: Signals,
+    watchdog: Watchdog,
+) -> anyhow::Result<()> {
     // Each connection is a file; the soft limit is often 1024.
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) => warn_of_files(files, &config.server),
@@ -109,7 +125,7 @@ pub(crate) async fn serve_with(
     gateway.watch(watchdog.liveness());
     let mut host = Host {
         source,
-        deployer,
+        deployer: deployer.clone(),
         gateway: Arc::clone(&gateway),
         started: config.server,
         watchdog,
@@ -138,7 +154,6 @@ pub(crate) async fn serve_with(
     accepting.abort();
     tidying.abort();
     drop(front);
-    host.deployer.leave();
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 //! again when it is read.
 
 use std::collections::HashMap;
+use std::ffi::OsStr;
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Write};
 use std::os::unix::fs::DirBuilderExt;
@@ -33,6 +34,12 @@ pub(crate) struct Folder {
     path: PathBuf,
     /// Keeps two that write the same component apart.
     writes: AtomicU64,
+}
+
+/// The component that a file has by its name, if it is one.
+pub(crate) fn component_of(name: &OsStr) -> Option<Digest> {
+    let digest = name.to_str()?.strip_suffix(".wasm")?;
+    Digest::parse(digest).ok()
 }
 
 /// Makes a folder that only its owner may look into, with those above it.
@@ -156,9 +163,7 @@ impl Folder {
     fn list(&self) -> io::Result<Vec<Digest>> {
         let mut digests = Vec::new();
         for entry in fs::read_dir(&self.path)? {
-            let name = entry?.file_name();
-            let name = name.to_str().and_then(|name| name.strip_suffix(".wasm"));
-            digests.extend(name.and_then(|name| Digest::parse(name).ok()));
+            digests.extend(component_of(&entry?.file_name()));
         }
         Ok(digests)
     }

@@ -96,6 +96,9 @@ impl Medium {
     pub(crate) fn readable(&self) -> Result<Database, DatabaseError> {
         let below: Box<dyn StorageBackend> = match self {
             Self::File(place) => {
+                if let Some(reason) = place.is_lost() {
+                    return Err(storage(io::Error::other(reason)));
+                }
                 let mut options = OpenOptions::new();
                 let file = options.read(true).open(place.path()).map_err(storage)?;
                 Box::new(FileBackend::new(file)?)

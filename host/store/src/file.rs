@@ -12,7 +12,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use crate::components::UNFINISHED;
+use crate::components::{UNFINISHED, component_of};
 use crate::error::OpenError;
 
 /// What redb writes last when it makes a file is not there in one that was never
@@ -88,15 +88,16 @@ impl Place {
                     _ => return Ok(Found::Something),
                 }
             }
+            // It would be made in the place of the link, and what that leads to, on
+            // a disk that is not there yet say, would be forgotten.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.path.is_symlink() => {
+                return Err(self.damaged("is a link that leads nowhere"));
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => "is missing",
             Err(error) => return Err(self.wrong(error)),
         };
         if self.has_components().map_err(|error| self.wrong(error))? {
-            let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-            return Err(OpenError::Damaged {
-                path: self.folder().into(),
-                reason: format!("there are components, and `{name}` {nothing}"),
-            });
+            return Err(self.damaged(&format!("{nothing}, and there are components")));
         }
         Ok(Found::Nothing)
     }
@@ -108,8 +109,7 @@ impl Place {
             Err(error) => return Err(error),
         };
         for entry in entries {
-            let name = entry?.file_name();
-            if !name.to_string_lossy().ends_with(UNFINISHED) {
+            if component_of(&entry?.file_name()).is_some() {
                 return Ok(true);
             }
         }
@@ -142,6 +142,14 @@ impl Place {
             Err(error) => Some(format!(
                 "{path} was moved or removed while the host was running: {error}"
             )),
+        }
+    }
+
+    fn damaged(&self, what: &str) -> OpenError {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        OpenError::Damaged {
+            path: self.folder().into(),
+            reason: format!("`{name}` {what}"),
         }
     }
 

@@ -42,7 +42,7 @@ limits! {
         connections: Count = 65_536, 1 => 10_000_000, effect NewConnections; "503"
         /// TCP connections that are not upgraded, in addition to `connections`:
         /// the page, probes, handshakes that are being decided or refused.
-        requests: Count = 4_096, 1 => 1_000_000; "the peer with the most TCP connections that wait for a request loses its oldest; while none waits, the peer with the most handshakes that are being decided loses its newest with 503, unless the new peer has as many; else peers wait in the kernel's backlog"
+        requests: Count = 4_096, 1 => 1_000_000; "the peer with the most TCP connections that wait for a request loses its oldest; while none waits, the peer with the most handshakes that are being decided loses its newest with 503, unless the new peer has as many; then the new one is closed if it has any, and otherwise peers wait in the kernel's backlog"
         /// The part of `requests` that one peer address may use (IPv6: one /64
         /// network). Half, so that one address, even a proxy's, leaves the rest
         /// to others. More than half of `requests` counts as half.

@@ -33,6 +33,14 @@ mod function;
 
 pub use function::FunctionStore;
 
+/// Reads of the database at once: more than a disk does at once. One that nobody
+/// waits for any more goes on until the disk answers, and others wait for its
+/// thread: a disk that hangs takes these of the process's threads and no more.
+pub(crate) const READS_MAX: usize = 16;
+/// Files of components that are read, written or listed at once, for the same
+/// reason. Each is in memory as a whole.
+pub(crate) const FILES_MAX: usize = 4;
+
 /// What is kept when connections, instances and the process go. Cheap to
 /// clone; when the last one goes, what waits is written and the folder is free.
 #[derive(Clone)]
@@ -50,6 +58,9 @@ struct Inner {
     patience: Mutex<Option<Instant>>,
     /// Room for states that wait, in KiB.
     room: Semaphore,
+    /// Threads for reading: the database, and files.
+    reads: Arc<Semaphore>,
+    files: Arc<Semaphore>,
     shared: Arc<Shared>,
     components: Arc<Components>,
 }
@@ -122,6 +133,8 @@ impl Store {
             ended: Mutex::new(ended),
             patience: Mutex::new(None),
             room: Semaphore::new(QUEUE_KIBIBYTES_MAX as usize),
+            reads: Arc::new(Semaphore::new(READS_MAX)),
+            files: Arc::new(Semaphore::new(FILES_MAX)),
             shared,
             components: Arc::new(components),
         };
@@ -255,9 +268,7 @@ impl Store {
         work: impl FnOnce(&Components) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let components = self.inner.components.clone();
-        spawn_blocking(move || work(&components))
-            .await
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?
+        blocking(&self.inner.files, move || work(&components)).await?
     }
 
     async fn write<T: Send + 'static>(
@@ -307,10 +318,25 @@ impl Store {
             let database = held.readable().ok_or_else(|| shared.unavailable())?;
             Ok(work(&begin_read(database)?)?)
         };
-        spawn_blocking(read)
-            .await
-            .map_err(|error| StoreError::Unavailable(error.to_string()))?
+        blocking(&self.inner.reads, read).await?
     }
+}
+
+/// Does something on a thread that may wait for the disk, when one of `places` is
+/// free. The place is taken until it is done, however long its caller waits.
+async fn blocking<T: Send + 'static>(
+    places: &Arc<Semaphore>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, StoreError> {
+    let unavailable = |error: &dyn fmt::Display| StoreError::Unavailable(error.to_string());
+    let place = Arc::clone(places).acquire_owned().await;
+    let place = place.map_err(|error| unavailable(&error))?;
+    let working = spawn_blocking(move || {
+        let done = work();
+        drop(place);
+        done
+    });
+    working.await.map_err(|error| unavailable(&error))
 }
 
 impl fmt::Debug for Store {

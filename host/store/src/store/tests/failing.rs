@@ -1,7 +1,8 @@
 //! Disks that are full, read-only or gone, and come back.
 
 use std::io;
-use std::sync::atomic::AtomicU8;
+use std::sync::atomic::{AtomicU8, AtomicUsize};
+use std::sync::mpsc::sync_channel;
 
 use redb::StorageBackend;
 
@@ -147,6 +148,43 @@ async fn a_disk_that_is_gone_is_an_error_until_it_is_back() {
         all_are_there(&store, 1).await;
     }
     assert_eq!(save(&store, 0).await, Ok(2));
+}
+
+/// A disk that hangs has as many threads as it may, whether anybody still waits
+/// for what they read or not; the others are for what needs no disk.
+#[tokio::test]
+async fn reads_that_hang_take_their_threads_and_no_more() {
+    let store = Store::memory(1 << 20);
+    let (go_on, hangs) = sync_channel::<()>(0);
+    let hangs = Arc::new(Mutex::new(hangs));
+    let reading = AtomicUsize::new(0);
+    let reading = Arc::new(reading);
+    let hang = || {
+        let (hangs, reading) = (hangs.clone(), reading.clone());
+        move |_: &ReadTransaction| {
+            reading.fetch_add(1, Ordering::SeqCst);
+            // Until the other end is dropped.
+            let _ = hangs.lock().recv();
+            Ok(())
+        }
+    };
+    let mut cx = Context::from_waker(Waker::noop());
+    // Their callers do not wait.
+    for _ in 0..READS_MAX {
+        let mut read = Box::pin(store.read(hang()));
+        assert!(read.as_mut().poll(&mut cx).is_pending());
+    }
+    while reading.load(Ordering::SeqCst) == 0 {
+        tokio::task::yield_now().await;
+    }
+    let mut one_more = Box::pin(store.read(hang()));
+    assert!(one_more.as_mut().poll(&mut cx).is_pending());
+    assert_eq!(store.inner.reads.available_permits(), 0);
+    // Files have threads of their own, and so has everything else.
+    assert_eq!(store.components().await, Ok(Vec::new()));
+    drop(go_on);
+    one_more.await.unwrap();
+    assert_eq!(reading.load(Ordering::SeqCst), READS_MAX + 1);
 }
 
 /// What a crash leaves: the file as it is while it is open.

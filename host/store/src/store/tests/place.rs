@@ -63,6 +63,30 @@ async fn components_without_their_database_are_damage_and_are_kept() {
     }
 }
 
+#[test]
+fn a_link_that_leads_nowhere_is_damage_and_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let elsewhere = folder.path().join("disk/store.redb");
+    let data = folder.path().join("data");
+    fs::create_dir(&data).unwrap();
+    std::os::unix::fs::symlink(&elsewhere, database(&data)).unwrap();
+    let error = Store::open(&data, ROOM).unwrap_err();
+    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
+    assert_eq!(fs::read_link(database(&data)).unwrap(), elsewhere);
+}
+
+/// What the host would not remove is no component.
+#[test]
+fn a_file_that_is_no_component_does_not_keep_a_store_from_being_made() {
+    let folder = tempfile::tempdir().unwrap();
+    let components = folder.path().join("components");
+    fs::create_dir(&components).unwrap();
+    fs::write(components.join(".keep"), b"").unwrap();
+    fs::write(components.join("notes.wasm"), b"").unwrap();
+    Store::open(folder.path(), ROOM).unwrap();
+    assert!(components.join(".keep").exists());
+}
+
 #[tokio::test]
 async fn nothing_is_acknowledged_into_a_file_that_is_not_in_its_place() {
     let above = tempfile::tempdir().unwrap();
