@@ -17,7 +17,7 @@ const EDGES: [&[u8]; 8] = [
     &[0x7f, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff],
 ];
 
-/// See the module.
+/// Makes mutations from one seed.
 #[derive(Debug)]
 pub struct Mutator {
     state: u64,

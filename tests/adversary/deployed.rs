@@ -23,7 +23,7 @@ const LEAVES_WITHIN: Duration = Duration::from_secs(4);
 /// `pong_timeout` together, so that an answer that is not read delays no ping.
 const PINGED_PAUSE: Duration = Duration::from_secs(4);
 
-/// See the module.
+/// What a plan can know of what is deployed.
 #[derive(Default)]
 pub struct Deployed {
     functions: HashMap<usize, Led>,

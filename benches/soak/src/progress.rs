@@ -17,7 +17,7 @@ use crate::process::Process;
 const INTERVAL: Duration = Duration::from_secs(1);
 const LINE_EVERY: u64 = 10;
 
-/// See the module.
+/// Shows how far the soak is.
 #[derive(Debug)]
 pub(crate) struct Progress {
     site: Arc<Site>,

@@ -73,7 +73,7 @@ const fn row(weight: u32, seconds: (u32, u32), behaviour: Behaviour, name: &'sta
     }
 }
 
-/// See the module. Most connections are idle or slow at any moment, so that
+/// How often peers do what, and for how long. Most connections are idle or slow at any moment, so that
 /// two cores carry ten thousand of them and the peers as well; what costs much
 /// is rare.
 #[rustfmt::skip]

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 const KINDS_MAX: usize = 200;
 const OTHER: &str = "other";
 
-/// See the module.
+/// Counts of all peers.
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     /// Peers at work.

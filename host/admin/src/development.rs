@@ -24,7 +24,7 @@ const LINES_BYTES_MAX: usize = 64 * 1024;
 /// The longest line, in bytes: a trap with its frames is one.
 const LINE_BYTES_MAX: usize = 4 * 1024;
 
-/// See the module. It is shared by who feeds it and the gateway.
+/// What was built and printed last. It is shared by who feeds it and the gateway.
 #[derive(Debug)]
 pub struct Development {
     state: Mutex<State>,

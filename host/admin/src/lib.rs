@@ -4,10 +4,10 @@
 //! The [`Page`] that a host shows of itself is here, too; what it tells in
 //! development is in [`development`].
 //!
-//! What it answers is described by [`openapi`], which is made of the types that
-//! are answered and which tests hold against the server; the routes are in
-//! `routes`, and who may use them is decided in `access`, before anything else of a request is looked at. What is deployed,
-//! and how that changes, is [`openline_control`]'s.
+//! [`openapi`] describes the answers. It is made of the types that are answered,
+//! and tests compare it with the server. `routes` has the routes; `access` decides
+//! who may use them, before anything else looks at a request. Deploying and all
+//! that follows is up to [`openline_control`].
 //!
 //! Bounded by [`CONNECTIONS_MAX`] TCP connections, all but [`PROBES_KEPT`] of
 //! which may wait for the workers, the host's `request_timeout`
@@ -90,7 +90,7 @@ pub enum AdminError {
     Listener(#[from] io::Error),
 }
 
-/// See the module.
+/// The interface, prepared on its listener.
 #[derive(Debug)]
 pub struct Admin {
     listener: TcpListener,

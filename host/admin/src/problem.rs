@@ -17,7 +17,7 @@ use crate::json::json;
 use openline_control::ChangeError;
 use openline_gateway::reserved::Answer;
 
-/// See the module.
+/// An error as it is answered: a status, a stable word, a sentence and a hint.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: u16,

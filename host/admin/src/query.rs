@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 
 use crate::problem::Problem;
 
-/// See the module. Bounded by the size of a request's head.
+/// The values of a query's keys. Bounded by the size of a request's head.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Query(Vec<(&'static str, String)>);
 

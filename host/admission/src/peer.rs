@@ -1,8 +1,7 @@
-//! Who asks for a connection.
+//! The peer that asks for a connection.
 //!
-//! The address of the TCP connection, for now. What a proxy in front of the host
-//! and the TLS handshake say about a peer belongs here, so that all that decides
-//! about a peer sees it.
+//! So far it is the address of a TCP connection. Facts from a proxy or from a TLS
+//! handshake belong here as well, so that every decision about a peer sees them.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};

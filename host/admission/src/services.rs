@@ -3,8 +3,8 @@
 //!
 //! Routes, functions and most limits are one table that is replaced as a whole
 //! when the configuration is read again: a request sees one table or the other,
-//! and a connection keeps the function that took it. What deploys replaces the
-//! table, what accepts requests reads it; neither knows the other.
+//! and a connection keeps the function that accepted it. `control` replaces the
+//! table and the gateway reads it; neither package knows the other.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use crate::budget::{ATTACHED_OVERHEAD_BYTES, Budget, Exhausted, Pairs};
 use crate::connection::AttachError;
 
-/// See the module.
+/// What one connection keeps; nothing is allocated until there is something.
 #[derive(Debug, Default)]
 pub(crate) struct Attached(Option<Box<Things>>);
 

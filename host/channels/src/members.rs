@@ -20,7 +20,7 @@ const SHARDS: usize = 64;
 
 type Shard = BTreeMap<ConnectionId, Arc<Connection>>;
 
-/// See the module.
+/// Connections by id.
 #[derive(Debug)]
 pub(crate) struct Members {
     shards: Box<[RwLock<Shard>]>,

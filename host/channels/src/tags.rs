@@ -15,7 +15,7 @@ use parking_lot::RwLock;
 
 use crate::connection::Connection;
 
-/// See the module.
+/// Connections by tag.
 #[derive(Debug, Default)]
 pub(crate) struct TagIndex {
     pairs: RwLock<BTreeMap<(Tag, ConnectionId), Arc<Connection>>>,

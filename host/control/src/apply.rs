@@ -59,8 +59,8 @@ impl Deployer {
         Ok(())
     }
 
-    /// Removes a component that no function needs any more. What cannot be
-    /// removed now is when the host starts again.
+    /// Removes a component that no function needs any more. If that fails, the next
+    /// start of the host removes it.
     pub(crate) async fn forget_component(&self, digest: &Digest) {
         if let Err(error) = self.try_forget(digest).await {
             tracing::warn!(%error, version = digest.short(), "a component is not removed");

@@ -145,8 +145,8 @@ impl Deployer {
         Ok(loader.version(&Changing, config, component, known).await?)
     }
 
-    /// Asks the function about a connection that nobody wants. What it decides
-    /// does not matter, that it decides does.
+    /// Asks the function about a made-up connection. It may accept or refuse; it
+    /// has to answer.
     async fn probe(
         &self,
         config: &FunctionConfig,

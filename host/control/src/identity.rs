@@ -20,7 +20,7 @@ use parking_lot::Mutex;
 
 use crate::managed::{Inherited, Managed};
 
-/// See the module. One entry for each function that there is or was and that
+/// The identities of all functions by name. One entry for each function that there is or was and that
 /// something still holds.
 #[derive(Debug, Default)]
 pub(crate) struct Identities {

@@ -16,7 +16,7 @@ use openline_engine::version::Version;
 
 use crate::view::{AliasView, FunctionView, InstanceView, RouteView, VersionView};
 
-/// See the module. Never changed: a change makes another one.
+/// One function as it is served. Never changed: a change makes another one.
 #[derive(Debug)]
 pub(crate) struct Managed {
     pub(crate) config: FunctionConfig,

@@ -118,7 +118,7 @@ impl Loader {
         self.runtime.load(config, component.clone(), commons).await
     }
 
-    /// The only version of a function that nobody reaches.
+    /// Loads a component as a function of its own, without a route.
     pub(crate) async fn load_alone(
         &self,
         config: &FunctionConfig,

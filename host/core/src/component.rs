@@ -10,7 +10,7 @@ use bytes::Bytes;
 
 use crate::digest::Digest;
 
-/// See the module.
+/// A component's bytes and digest.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Component {
     bytes: Bytes,

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// See the module.
+/// What the watchdog saw last.
 #[derive(Debug, Default)]
 pub struct Liveness {
     /// Milliseconds without progress; 0 while all is well.

@@ -30,7 +30,7 @@ use tokio::time::Instant;
 /// host has not read it yet.
 const SILENCE: Duration = Duration::from_millis(500);
 
-/// See the module.
+/// The places of TCP connections that are not upgraded.
 #[derive(Debug)]
 pub(crate) struct Requests {
     places: Arc<Semaphore>,

@@ -48,7 +48,7 @@ const SLEEPS_WITHIN: Duration = Duration::from_secs(20);
 /// What has not changed for so long is not about to change.
 const STEADY: Duration = Duration::from_secs(3);
 
-/// See the module.
+/// The counts of one moment.
 pub struct Reading {
     counts: BTreeMap<&'static str, Option<u64>>,
     threads: Option<u64>,

@@ -53,7 +53,7 @@ pub(crate) struct Site {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Wrong(pub(crate) String);
 
-/// See the module.
+/// One peer of the soak.
 #[derive(Debug)]
 pub(crate) struct Peer {
     site: Arc<Site>,

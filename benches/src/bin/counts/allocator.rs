@@ -17,7 +17,7 @@ use std::cell::{Cell, RefCell};
 
 use mimalloc::MiMalloc;
 
-/// See the module.
+/// The system's allocator, counted.
 pub(crate) struct Counting;
 
 /// What a thread has asked for since it started.

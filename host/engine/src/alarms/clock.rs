@@ -25,7 +25,7 @@ const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
 /// values rarely wait for each other.
 const WRITE_LOCKS: usize = 64;
 
-/// See the module.
+/// The alarms of all functions and the task that calls them.
 pub(crate) struct AlarmClock {
     pub(super) table: Mutex<Table>,
     pub(super) changed: Notify,

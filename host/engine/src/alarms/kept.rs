@@ -1,5 +1,5 @@
-//! What the store has of durable alarms, when that changes. What cannot be
-//! written is logged: an alarm is called once too often rather than never.
+//! Changes of durable alarms in the store. A change that cannot be written is
+//! logged: the alarm is then called once too often rather than never.
 
 use super::owner::Owner;
 use super::table::AlarmId;

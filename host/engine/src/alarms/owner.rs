@@ -18,7 +18,7 @@ pub(crate) type OwnerNumber = u64;
 /// begun, so that it is to be given to another one.
 pub(crate) type Calling = Pin<Box<dyn Future<Output = Option<Called>> + Send>>;
 
-/// See the module. Alarms hold it: as long as one waits, the function has not
+/// A function that has alarms. Alarms hold it: as long as one waits, the function has not
 /// gone.
 pub(crate) trait Owner: Debug + Send + Sync {
     /// No other function of the same clock has had it.

@@ -48,7 +48,7 @@ pub(crate) struct LoaderOptions {
     pub(crate) places: u32,
 }
 
-/// See the module. `T` is what the stores of its components hold.
+/// Makes components ready to be instantiated. `T` is what the stores of its components hold.
 #[derive(Debug)]
 pub(crate) struct Loader<T: 'static> {
     options: LoaderOptions,

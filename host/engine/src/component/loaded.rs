@@ -13,7 +13,7 @@ use super::ticker::Ticker;
 use crate::contract::exports::{Exports, HandlerKind, Indices};
 use crate::contract::handles::Handle;
 
-/// See the module. `T` is what its stores hold.
+/// A compiled and linked component. `T` is what its stores hold.
 pub(crate) struct Loaded<T: 'static> {
     pub(crate) engine: Engine,
     pub(crate) kind: HandlerKind,

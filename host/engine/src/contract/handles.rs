@@ -17,7 +17,7 @@ use wasmtime::component::Resource;
 #[derive(Debug)]
 pub enum Handle {}
 
-/// See the module.
+/// The connections that one guest can name, by index.
 #[derive(Debug)]
 pub(crate) struct Handles {
     entries: Vec<Option<Arc<Connection>>>,

@@ -8,7 +8,7 @@ use super::split::Split;
 use crate::instance::seat::Seat;
 use crate::pool::version::Counted;
 
-/// See the module.
+/// An accepted connection before it is bound.
 #[derive(Debug)]
 pub struct Accepted {
     /// What the function said.

@@ -24,7 +24,7 @@ use crate::sync::{self, AtomicU32, AtomicU64, Ordering, RwLock};
 /// more than this is no accident.
 const UPGRADE_TRIES_MAX: usize = 16;
 
-/// See the module.
+/// A name that leads to versions of one function.
 #[derive(Debug)]
 pub struct Alias {
     name: AliasName,

@@ -34,7 +34,7 @@ pub enum Outcome {
     BackedOff,
 }
 
-/// See the module.
+/// A connection's seat, its version, and its event in flight.
 #[derive(Debug)]
 pub struct Binding {
     alias: Arc<Alias>,

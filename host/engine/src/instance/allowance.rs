@@ -46,7 +46,7 @@ const PAUSE_NANOSECONDS: u64 = SLICE_NANOSECONDS / 10;
 /// guests that compute this much at a time delay them by two slices.
 const SHORT_NANOSECONDS: u64 = SLICE_NANOSECONDS / 50;
 
-/// See the module. Times are in nanoseconds. The fields are atomic because the
+/// What one instance has computed, and how much more it may. Times are in nanoseconds. The fields are atomic because the
 /// driver and wasmtime's callback share it; only one of them runs at a time.
 #[derive(Debug)]
 pub(crate) struct Allowance {

@@ -7,7 +7,7 @@ use super::end::Freed;
 use super::mailbox::{AlarmOutcome, AlarmReply, EventOutcome, Turn, UpgradeOutcome, UpgradeReply};
 use super::seat::Seat;
 
-/// See the module.
+/// A caller that waits for a call in flight.
 #[derive(Debug)]
 pub(crate) enum Asker {
     Upgrade(Seat, UpgradeReply),

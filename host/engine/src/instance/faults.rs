@@ -6,7 +6,7 @@
 
 use crate::sync::{AtomicU32, Ordering};
 
-/// See the module.
+/// A count of faults without messages handled between them.
 #[derive(Debug, Default)]
 pub(crate) struct FaultsInARow(AtomicU32);
 

@@ -7,7 +7,7 @@ use super::mailbox::{Job, Mailbox};
 use super::poller::{Polled, Poller};
 use crate::sync::{AtomicBool, AtomicU32, Ordering};
 
-/// See the module.
+/// A live instance, as the pool and the connections see it.
 #[derive(Debug)]
 pub(crate) struct Instance {
     /// No other instance of the process has had it.

@@ -29,7 +29,7 @@ type Driving = Pin<Box<dyn Future<Output = ()> + Send>>;
 /// should not serve all others for good.
 const JOBS_PER_POLL_MAX: u32 = 64;
 
-/// See the module.
+/// An instance's future, and the flags of those that poll it.
 #[derive(Default)]
 pub(crate) struct Poller {
     /// None before it is given and after its end.

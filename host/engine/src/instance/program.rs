@@ -17,7 +17,7 @@ use crate::alarms::clock::AlarmClock;
 use crate::alarms::owner::Owner;
 use crate::component::loaded::Loaded;
 
-/// See the module.
+/// The code of one version and the terms that it runs under.
 #[derive(Debug)]
 pub(crate) struct Program {
     pub(crate) name: FunctionName,

@@ -9,7 +9,7 @@ use parking_lot::Mutex;
 use super::budget::RunClock;
 use super::turns::LongRuns;
 
-/// See the module.
+/// The clock of a run, and the connections to wake when it pauses.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) clock: RunClock,

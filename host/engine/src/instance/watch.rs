@@ -32,7 +32,7 @@ struct State {
     oldest: Option<Instant>,
 }
 
-/// See the module.
+/// The timer that runs beside the event loop of an asynchronous instance.
 #[derive(Debug)]
 pub(crate) struct Watch {
     timeout: Duration,

@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::sync::{AtomicBool, Mutex, Ordering, sleep, spawn};
 
-/// See the module.
+/// The back-off of one version, and the connections that wait for its end.
 #[derive(Debug, Default)]
 pub(crate) struct Backoff {
     active: AtomicBool,

@@ -27,7 +27,7 @@ pub(crate) trait Home: std::fmt::Debug + Send + Sync {
     fn call(self: Arc<Self>, key: String, call: AlarmCall) -> Calling;
 }
 
-/// See the module.
+/// A function's identity.
 #[derive(Debug)]
 pub struct Commons {
     name: FunctionName,

@@ -11,7 +11,7 @@ use std::sync::{Arc, Weak};
 use crate::instance::live::Instance;
 use crate::sync::{Mutex, MutexGuard};
 
-/// See the module. `V` is a version.
+/// The live instances of a function by affinity value. `V` is a version.
 #[derive(Debug)]
 pub(crate) struct Keys<V> {
     live: Mutex<HashMap<String, Holder<V>>>,

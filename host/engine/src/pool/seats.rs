@@ -11,7 +11,7 @@ use std::sync::Arc;
 use crate::instance::live::Instance;
 use crate::sync::Ordering;
 
-/// See the module.
+/// The instances of one version, by whether they have room.
 #[derive(Debug, Default)]
 pub(super) struct Seats {
     /// By number; without those that are in `awaited`.

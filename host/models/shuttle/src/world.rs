@@ -10,7 +10,7 @@ use std::task::Waker;
 
 use shuttle::thread::JoinHandle;
 
-/// See the module.
+/// The guests of a model and what they have been told.
 #[derive(Default)]
 struct World {
     /// Affinity values of live guests.

@@ -11,7 +11,7 @@ use std::task::{Context, Poll, ready};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-/// See the module.
+/// A stream whose writes do not fail while an answer may wait to be read.
 #[derive(Debug)]
 pub(super) struct AnsweredEarly<S> {
     stream: S,

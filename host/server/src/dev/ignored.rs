@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-/// See the module.
+/// The ignore rules of the folders of one repository.
 pub(super) struct Ignored<'a> {
     /// Where rules begin to count in a folder without a repository.
     packages: &'a [PathBuf],

@@ -41,7 +41,7 @@ const MANIFESTS: [&str; 5] = [
 /// A digest of a file's content; none of a file that cannot be read.
 type Content = Option<u64>;
 
-/// See the module.
+/// The files that the last build was made of, and their contents then.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Inputs {
     /// The folders of packages, without symbolic links.

@@ -19,7 +19,7 @@ use crate::telemetry::tell;
 /// The name of a configuration that is found by itself.
 const CONFIG: &str = "openline.toml";
 
-/// See the module.
+/// The crate of a folder, and the functions beside it.
 #[derive(Clone, Debug)]
 pub(crate) struct Project {
     /// None where only components of others are served.

@@ -18,7 +18,7 @@ pub(crate) const FIELD_BYTES_MAX: usize = 16 * 1024;
 /// The field that has lines.
 pub(crate) const BACKTRACE: &str = "backtrace";
 
-/// See the module.
+/// Formats the fields of an event, escaped.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Fields;
 

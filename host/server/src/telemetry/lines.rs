@@ -25,7 +25,7 @@ use super::writer::Speaker;
 /// others, and the SDK.
 const OTHERS: [&str; 3] = ["/rustc/", "/registry/src/", "/openline-sdk/src/"];
 
-/// See the module.
+/// Writes lines for people to the terminal.
 #[derive(Debug)]
 pub(crate) struct Lines {
     development: Arc<Development>,

@@ -17,7 +17,7 @@ use crate::error::{SaveError, StoreError};
 use crate::tables::{self, Snapshot, StoredAlarm, Tables};
 use crate::writer::QUEUE_KIBIBYTES_MAX;
 
-/// See the module. Clones share the mark of being forgotten; another
+/// The states and durable alarms of one function. Clones share the mark of being forgotten; another
 /// [`Store::function`] of the same name has one of its own.
 #[derive(Clone, Debug)]
 pub struct FunctionStore {

@@ -35,7 +35,7 @@ pub(super) enum Stop {
     Refused(wasmtime::Error),
 }
 
-/// See the module.
+/// The calls in flight of one asynchronous instance.
 pub(super) struct Calls<'a> {
     program: &'a Program,
     instance: &'a Arc<Instance>,

@@ -11,7 +11,7 @@ use crate::instance::asker::Asker;
 use crate::instance::live::Instance;
 use crate::instance::watch::Progress;
 
-/// See the module.
+/// The askers of calls in flight, and the calls that have completed.
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) askers: Mutex<Vec<Option<Asker>>>,

@@ -9,7 +9,7 @@ use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-/// See the module.
+/// When each call in flight was begun, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Begun {
     calls: VecDeque<BegunCall>,

@@ -15,7 +15,7 @@ const NAME_BYTES_MAX: usize = 200;
 /// The file of the program itself, also after it was replaced.
 const PROGRAM: &str = "exe";
 
-/// See the module.
+/// The executable files that are mapped, with their tables for unwinding.
 pub(super) struct Modules {
     unwinder: UnwinderNative<Vec<u8>, framehop::MayAllocateDuringUnwind>,
     mapped: Vec<Mapped>,
