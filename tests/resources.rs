@@ -2,10 +2,14 @@
 //! real binary, under the shell's limits.
 
 use std::fs;
+#[cfg(target_os = "linux")]
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio::net::TcpStream;
+#[cfg(target_os = "linux")]
+use tokio::process::Command;
 
 use crate::harness::{Client, Raw, Serving, within};
 
@@ -35,6 +39,41 @@ async fn a_host_without_file_descriptors_goes_on_and_accepts_when_there_are_some
     let mut second = within("a connection after the shortage", again).await;
     assert_eq!(second.ask("again").await, "again");
     assert_eq!(first.ask("still").await, "still");
+}
+
+/// The limit on threads is one of a user, and none for root: there another user
+/// runs the command.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn a_command_that_gets_too_few_threads_says_so() {
+    let folder = TempDir::new().unwrap();
+    let binary = folder.path().join("openline");
+    fs::copy(env!("CARGO_BIN_EXE_openline"), &binary).unwrap();
+    for path in [folder.path(), &binary] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    let run = async |threads: u32| {
+        let script = format!(
+            "user=; [ \"$(id -u)\" != 0 ] || \
+             user='setpriv --reuid=61234 --regid=61234 --clear-groups'; exec prlimit --nproc={threads}:{threads} $user \"$0\" \"$@\""
+        );
+        let mut command = Command::new("sh");
+        let command = command.args(["-c", &script]).arg(&binary);
+        // Nothing listens there.
+        let command = command.args(["functions", "--admin", "http://127.0.0.1:1"]);
+        let output = command.kill_on_drop(true).output();
+        let output = within("a command to end", output).await.unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        String::from_utf8(output.stderr).unwrap()
+    };
+    let told = run(4).await;
+    assert!(told.contains("threads for this program"), "{told}");
+    assert!(
+        told.contains("hint: raise the limit on processes"),
+        "{told}"
+    );
+    let told = run(4096).await;
+    assert!(told.contains("no connection to"), "{told}");
 }
 
 #[tokio::test]

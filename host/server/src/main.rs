@@ -17,7 +17,6 @@ mod threads;
 mod watchdog;
 
 use std::io::ErrorKind;
-use std::num::NonZero;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -151,9 +150,8 @@ const BLOCKING_THREADS_MAX: usize = 64;
 const OTHER_THREADS: usize = 8;
 
 fn runtime() -> anyhow::Result<Runtime> {
-    let workers = std::thread::available_parallelism().map_or(1, NonZero::get);
     // tokio would panic, or hang with half of its workers.
-    threads::are_to_be_had(workers + OTHER_THREADS)?;
+    threads::require(threads::workers() + OTHER_THREADS)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)

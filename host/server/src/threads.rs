@@ -1,17 +1,29 @@
-//! Threads that the system has or has not. Where it has too few, a program
-//! cannot do its work, and should say so before it begins.
+//! Whether the system has enough threads for this program: one that has too few
+//! should say so before it begins. Bounded by the workers and a few more.
 
+use std::num::NonZero;
 use std::thread;
 
 use anyhow::anyhow;
 use parking_lot::Mutex;
+
+/// Of the threads that are made to see whether there are enough: they only wait.
+const STACK_BYTES: usize = 64 * 1024;
+
+/// Workers that tokio will make: its own variable, or one for each CPU.
+pub(crate) fn workers() -> usize {
+    let wanted = std::env::var("TOKIO_WORKER_THREADS").ok();
+    wanted
+        .and_then(|wanted| wanted.parse().ok())
+        .unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get))
+}
 
 /// Makes so many threads at once, and lets them go.
 ///
 /// # Errors
 ///
 /// The system has not so many.
-pub(crate) fn are_to_be_had(count: usize) -> anyhow::Result<()> {
+pub(crate) fn require(count: usize) -> anyhow::Result<()> {
     let gate = Mutex::new(());
     let closed = gate.lock();
     thread::scope(|scope| {
@@ -34,9 +46,6 @@ pub(crate) fn are_to_be_had(count: usize) -> anyhow::Result<()> {
     })
 }
 
-/// They only wait.
-const STACK_BYTES: usize = 64 * 1024;
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -44,7 +53,7 @@ mod tests {
     #[test]
     fn they_are_made_at_once_and_all_go() {
         for count in [0, 1, 20] {
-            are_to_be_had(count).unwrap();
+            require(count).unwrap();
         }
     }
 }
