@@ -145,6 +145,37 @@ async fn a_component_of_another_world_is_told_what_to_export() {
     );
 }
 
+/// An export of another version would not be called, and nothing would say so.
+#[tokio::test]
+async fn an_export_of_the_contract_that_the_host_does_not_call_is_named() {
+    let keeper = fs::read(openline_guests::FAULT_KEEPER).unwrap();
+    for (from, to) in [
+        ("hibernation-handler@0.2.0", "hibernation-handler@0.1.0"),
+        ("alarms/alarm-handler@0.2.0", "alarms/alarm-handler@0.3.0"),
+        (
+            "state/hibernation-handler@0.2.0",
+            "state/hibernationshandler@0.2.0",
+        ),
+    ] {
+        let error = refused(renamed(&keeper, from, to)).await;
+        assert!(matches!(error, LoadError::NotCalled(_)), "{to}: {error}");
+        assert!(error.to_string().contains(&format!("{to}`")), "{error}");
+    }
+    // Of the other kind of handler.
+    let other = hollow(&[PLAIN, "openline:alarms/async-alarm-handler@0.2.0"], 0);
+    let error = refused(other).await;
+    assert!(matches!(error, LoadError::NotCalled(_)), "{error}");
+}
+
+/// A later patch only adds to the contract.
+#[tokio::test]
+async fn a_component_of_a_later_patch_of_the_contract_is_called() {
+    let keeper = fs::read(openline_guests::FAULT_KEEPER).unwrap();
+    let later = renamed(&keeper, "handler@0.2.0", "handler@0.2.1");
+    let version = RUNTIME.load_alone(&config(), later).await.unwrap();
+    assert_eq!(version.handler(), HandlerKind::Plain);
+}
+
 #[tokio::test]
 async fn a_component_with_both_handlers_is_refused() {
     let error = refused(hollow(&[PLAIN, ASYNCHRONOUS], 0)).await;

@@ -162,6 +162,7 @@ fn load(error: &LoadError) -> (u16, &'static str) {
         | LoadError::CoreModule
         | LoadError::Damaged(_)
         | LoadError::NoHandler(_)
+        | LoadError::NotCalled(_)
         | LoadError::BothHandlers
         | LoadError::WrongTypes(_)
         | LoadError::UnknownImport(_)

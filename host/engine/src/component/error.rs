@@ -59,6 +59,10 @@ pub enum LoadError {
     /// It exports both handlers.
     #[error("the component exports both handlers, and the host cannot tell which to call")]
     BothHandlers,
+    /// It exports something of the contract that the host does not call: of another
+    /// version, or of the other kind of handler.
+    #[error("the component exports {0}, which this host does not call")]
+    NotCalled(String),
     /// A function of its handler has another signature than the contract's.
     #[error("the component's handler does not have the contract's types: {0}")]
     WrongTypes(String),
@@ -103,6 +107,9 @@ impl LoadError {
                 "it is made for another version of the contract: build it with the SDK of this release"
             }
             Self::NoHandler(_) => "export a handler with `openline_sdk::export!`",
+            Self::NotCalled(_) => {
+                "export all interfaces in the version of this release, and those for the kind of its handler: build it with the SDK of this release"
+            }
             Self::BothHandlers => "export one handler in each crate",
             Self::WrongTypes(_) => "build it with the SDK of this release",
             Self::UnknownImport(_) => {

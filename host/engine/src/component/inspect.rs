@@ -17,7 +17,7 @@ use wasmparser::{
 
 use super::error::LoadError;
 use super::words;
-use crate::contract::exports::{ASYNCHRONOUS, HandlerKind, PLAIN};
+use crate::contract::exports::{ASYNCHRONOUS, HandlerKind, PLAIN, is, is_called};
 
 /// What a component says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,30 +51,38 @@ fn contract(walk: Walk) -> Result<Contract, LoadError> {
         lifting,
         ..
     } = walk;
-    let has = |name: &str| exports.iter().any(|export| export == name);
+    let has = |name: &str| exports.iter().any(|export| is(export, name));
     let handler = match (has(PLAIN), has(ASYNCHRONOUS)) {
         (true, false) => HandlerKind::Plain,
         (false, true) => HandlerKind::Async,
         (true, true) => return Err(LoadError::BothHandlers),
-        (false, false) => {
-            let listed: Vec<_> = exports
-                .iter()
-                .take(8)
-                .map(|name| format!("`{}`", words::name(name)))
-                .collect();
-            let listed = if listed.is_empty() {
-                "nothing".into()
-            } else {
-                listed.join(", ")
-            };
-            return Err(LoadError::NoHandler(listed));
-        }
+        (false, false) => return Err(LoadError::NoHandler(listed(exports.iter()))),
     };
+    // One that is left over from another version would never be called, and its
+    // author would look for the reason for long.
+    let mut uncalled = exports
+        .iter()
+        .filter(|it| !is_called(it, handler))
+        .peekable();
+    if uncalled.peek().is_some() {
+        return Err(LoadError::NotCalled(listed(uncalled)));
+    }
     Ok(Contract {
         handler,
         imports,
         lifting: u32::try_from(lifting).unwrap_or(u32::MAX),
     })
+}
+
+/// Names for people, the first few.
+fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
+    let named = names.take(8).map(|name| format!("`{}`", words::name(name)));
+    let named: Vec<_> = named.collect();
+    if named.is_empty() {
+        "nothing".into()
+    } else {
+        named.join(", ")
+    }
 }
 
 fn damaged(error: BinaryReaderError) -> LoadError {

@@ -19,6 +19,28 @@ const PLAIN_ALARM: &str = "openline:alarms/alarm-handler@0.2.0";
 const ASYNCHRONOUS_ALARM: &str = "openline:alarms/async-alarm-handler@0.2.0";
 const HIBERNATION: &str = "openline:state/hibernation-handler@0.2.0";
 
+/// Whether an export is an interface of ours, in this version or a later one that
+/// only adds to it (Semantic Versioning: below 1.0 the minor number says so).
+pub(crate) fn is(export: &str, ours: &str) -> bool {
+    let parts = |text: &str| {
+        let (name, version) = text.split_once('@')?;
+        let (series, patch) = version.rsplit_once('.')?;
+        let is_number = !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit());
+        is_number.then(|| (name.to_owned(), series.to_owned()))
+    };
+    parts(export).is_some() && parts(export) == parts(ours)
+}
+
+/// Whether the host calls an export, of a component with such a handler, or knows
+/// that it is none of its own.
+pub(crate) fn is_called(export: &str, handler: HandlerKind) -> bool {
+    let called = match handler {
+        HandlerKind::Plain => [PLAIN, PLAIN_ALARM, HIBERNATION],
+        HandlerKind::Async => [ASYNCHRONOUS, ASYNCHRONOUS_ALARM, HIBERNATION],
+    };
+    !export.starts_with("openline:") || called.iter().any(|ours| is(export, ours))
+}
+
 /// Where the functions of a handler are in a component.
 pub(crate) struct Indices {
     upgrade: ComponentExportIndex,
@@ -101,5 +123,40 @@ impl Indices {
                 None => None,
             },
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_later_patch_is_the_same_interface_and_nothing_else_is() {
+        for export in [PLAIN, "openline:websocket/websocket-handler@0.2.17"] {
+            assert!(is(export, PLAIN), "{export}");
+            assert!(is_called(export, HandlerKind::Plain));
+            assert!(!is_called(export, HandlerKind::Async));
+        }
+        for export in [
+            "",
+            "openline:websocket/websocket-handler",
+            "openline:websocket/websocket-handler@",
+            "openline:websocket/websocket-handler@0.2",
+            "openline:websocket/websocket-handler@0.2.",
+            "openline:websocket/websocket-handler@0.1.0",
+            "openline:websocket/websocket-handler@0.3.0",
+            "openline:websocket/websocket-handler@1.2.0",
+            "openline:websocket/websocket-handler@0.2.0-rc.1",
+            "openline:websocket/websocket-handler@0.2.0-rc1",
+            "openline:alarms/websocket-handler@0.2.0",
+        ] {
+            assert!(!is(export, PLAIN), "{export}");
+        }
+        assert!(is_called("wasi:cli/run@0.2.0", HandlerKind::Plain));
+        assert!(!is_called(
+            "openline:http/handler@0.2.0",
+            HandlerKind::Plain
+        ));
+        assert!(!is_called(ASYNCHRONOUS_ALARM, HandlerKind::Plain));
     }
 }
