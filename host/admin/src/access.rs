@@ -5,8 +5,8 @@
 //! this machine too, and does what pages of others tell it: such a request
 //! either names another host, or an origin, or says that it crosses sites.
 
-use http::HeaderMap;
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
+use http::{HeaderMap, Uri};
 use openline_admission::peer::Peer;
 use sha2::{Digest as _, Sha256};
 
@@ -47,6 +47,7 @@ impl Token {
 /// Whether a request is answered.
 pub(crate) fn check(
     token: Option<&Token>,
+    uri: &Uri,
     headers: &HeaderMap,
     peer: &Peer,
     scope: Scope,
@@ -54,7 +55,7 @@ pub(crate) fn check(
     match token {
         Some(_) if scope == Scope::Page => Ok(()),
         Some(token) => check_token(token, headers),
-        None => check_place(headers, peer, scope),
+        None => check_place(uri, headers, peer, scope),
     }
 }
 
@@ -83,7 +84,7 @@ fn check_token(token: &Token, headers: &HeaderMap) -> Result<(), Problem> {
     Err(problem.header(WWW_AUTHENTICATE, HeaderValue::from_static(challenge)))
 }
 
-fn check_place(headers: &HeaderMap, peer: &Peer, scope: Scope) -> Result<(), Problem> {
+fn check_place(uri: &Uri, headers: &HeaderMap, peer: &Peer, scope: Scope) -> Result<(), Problem> {
     let denied = |message: &str| {
         Problem::new(403, "denied", message)
             .hint("give the host an `admin_token` to reach it from elsewhere")
@@ -91,7 +92,7 @@ fn check_place(headers: &HeaderMap, peer: &Peer, scope: Scope) -> Result<(), Pro
     if !peer.is_loopback() {
         return Err(denied("without a token only this machine may ask"));
     }
-    if !page::names_loopback(headers) {
+    if !page::names_loopback(uri, headers) {
         return Err(denied(
             "without a token it must be addressed as `localhost` or 127.0.0.1, and not by a proxy",
         ));
@@ -135,7 +136,8 @@ mod tests {
 
     fn ask(token: Option<&str>, pairs: &[(&str, &str)], scope: Scope) -> u16 {
         let token = token.map(Token::new);
-        match check(token.as_ref(), &headers(pairs), &Peer::at(HERE), scope) {
+        let (uri, headers) = (Uri::from_static("/"), headers(pairs));
+        match check(token.as_ref(), &uri, &headers, &Peer::at(HERE), scope) {
             Ok(()) => 200,
             Err(problem) => problem.status(),
         }
@@ -180,9 +182,27 @@ mod tests {
         assert_eq!(ask(None, &proxied, Scope::Interface), 403);
         let elsewhere = Peer::at("10.0.0.1:5".parse().unwrap());
         let localhost = headers(&[("host", "localhost")]);
-        assert!(check(None, &localhost, &elsewhere, Scope::Page).is_err());
+        assert!(
+            check(
+                None,
+                &Uri::from_static("/"),
+                &localhost,
+                &elsewhere,
+                Scope::Page
+            )
+            .is_err()
+        );
         let mapped = Peer::at("[::ffff:127.0.0.1]:5".parse().unwrap());
-        assert!(check(None, &localhost, &mapped, Scope::Interface).is_ok());
+        assert!(
+            check(
+                None,
+                &Uri::from_static("/"),
+                &localhost,
+                &mapped,
+                Scope::Interface
+            )
+            .is_ok()
+        );
     }
 
     #[test]

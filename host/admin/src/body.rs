@@ -1,7 +1,8 @@
 //! The bodies of requests, read whole into memory or not at all.
 //!
 //! Bounded by a size that each endpoint names, and by the host's
-//! `request_timeout` for each piece: who sends nothing for as long is given up.
+//! `request_timeout` for each piece, and by [`BYTES_PER_SECOND_MIN`] on the whole:
+//! a body that trickles would keep the place of a component for good.
 
 use std::time::Duration;
 
@@ -18,6 +19,10 @@ use crate::problem::Problem;
 /// The largest JSON that is read, in bytes: an alias with a share for each
 /// version that there can be is a fraction of it.
 pub(crate) const JSON_BYTES_MAX: usize = 64 * 1024;
+
+/// What a body brings in a second on average, beyond one `request_timeout`. A
+/// slow mobile network brings as much; the largest component takes an hour so.
+const BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
 
 /// The body of one request.
 #[derive(Debug)]
@@ -42,7 +47,8 @@ impl Body {
         if let Some(exact) = told.exact().and_then(|exact| usize::try_from(exact).ok()) {
             bytes.reserve(exact);
         }
-        while let Some(data) = self.next().await? {
+        let begun = Instant::now();
+        while let Some(data) = self.next(due(begun, self.patience, bytes.len())).await? {
             if bytes.len() + data.len() > most {
                 return Err(self.too_large(most, limit).await);
             }
@@ -80,9 +86,11 @@ impl Body {
         })
     }
 
-    async fn next(&mut self) -> Result<Option<Bytes>, Problem> {
+    /// The next piece, which comes until `due` and within the patience.
+    async fn next(&mut self, due: Instant) -> Result<Option<Bytes>, Problem> {
         loop {
-            let waiting = tokio::time::timeout(self.patience, self.incoming.frame());
+            let due = due.min(Instant::now() + self.patience);
+            let waiting = tokio::time::timeout_at(due, self.incoming.frame());
             let frame = match waiting.await {
                 Ok(None) => return Ok(None),
                 Ok(Some(Ok(frame))) => frame,
@@ -91,7 +99,7 @@ impl Body {
                     return Err(Problem::new(400, "incomplete", message).hint("send it again"));
                 }
                 Err(_) => {
-                    let message = "the body does not arrive; nothing has changed";
+                    let message = "the body does not arrive in time; nothing has changed";
                     return Err(Problem::new(408, "request_timeout", message).hint("send it again"));
                 }
             };
@@ -108,7 +116,7 @@ impl Body {
     async fn too_large(mut self, most: usize, limit: &str) -> Problem {
         let asked = self.headers.contains_key(EXPECT);
         let until = Instant::now() + self.patience;
-        let dropping = async { while let Ok(Some(_)) = self.next().await {} };
+        let dropping = async { while let Ok(Some(_)) = self.next(until).await {} };
         if !asked {
             let _ = tokio::time::timeout_at(until, dropping).await;
         }
@@ -119,6 +127,12 @@ impl Body {
         )
         .hint("send less, or raise the limit in the host's configuration")
     }
+}
+
+/// When the next piece is due of a body of which so much has come.
+fn due(begun: Instant, patience: Duration, bytes: usize) -> Instant {
+    let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+    begun + patience + Duration::from_millis(bytes.saturating_mul(1000) / BYTES_PER_SECOND_MIN)
 }
 
 /// Reads JSON of a certain shape; what has another one is said with its place.
@@ -132,4 +146,54 @@ fn shaped<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
         };
         Problem::bad("bad_json", message).hint(hint)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use futures_util::stream;
+
+    use super::*;
+
+    /// A body whose pieces come one after the other, each so long after the last.
+    fn body(pieces: Vec<Bytes>, pause: Duration) -> Body {
+        let pieces = stream::unfold(pieces.into_iter(), move |mut pieces| async move {
+            let piece = pieces.next()?;
+            tokio::time::sleep(pause).await;
+            Some((Ok::<_, Infallible>(piece), pieces))
+        });
+        Body {
+            incoming: axum::body::Body::from_stream(pieces),
+            headers: HeaderMap::new(),
+            patience: Duration::from_millis(500),
+        }
+    }
+
+    #[tokio::test]
+    async fn a_body_that_trickles_is_given_up_though_each_piece_is_in_time() {
+        let trickle = vec![Bytes::from_static(b"x"); 10_000];
+        let read = body(trickle, Duration::from_millis(5));
+        let problem = read.read(1 << 20, "it").await.unwrap_err();
+        assert_eq!(problem.status(), 408);
+    }
+
+    /// What has come quickly makes up for what comes slowly.
+    #[tokio::test]
+    async fn a_body_that_brings_enough_on_the_whole_is_read() {
+        let mut pieces = vec![Bytes::from(vec![0; 1 << 20])];
+        pieces.extend(vec![Bytes::from_static(b"x"); 150]);
+        let read = body(pieces, Duration::from_millis(5));
+        let bytes = read.read(2 << 20, "it").await.unwrap();
+        assert_eq!(bytes.len(), (1 << 20) + 150);
+    }
+
+    #[test]
+    fn a_second_is_given_for_each_second_that_has_come() {
+        let (begun, patience) = (Instant::now(), Duration::from_secs(10));
+        for (bytes, seconds) in [(0, 10), (16 * 1024, 11), (64 << 20, 4106)] {
+            let due = due(begun, patience, bytes);
+            assert_eq!(due - begun, Duration::from_secs(seconds), "{bytes}");
+        }
+    }
 }

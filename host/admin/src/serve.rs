@@ -109,7 +109,7 @@ async fn respond(
     // That of the configuration as it was last read: one that has leaked is
     // changed without ending a connection.
     let token = table.config.admin_token.as_deref().map(Token::new);
-    access::check(token.as_ref(), &parts.headers, peer, scope)?;
+    access::check(token.as_ref(), &parts.uri, &parts.headers, peer, scope)?;
     if path == "/" {
         return Ok(to_the_page());
     }

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{HOST, HeaderValue, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode, Uri};
 use openline_admission::peer::Peer;
 use openline_admission::services::{Service, Services};
 use openline_control::Deployer;
@@ -52,7 +52,9 @@ impl Reserved for Page {
         let allowed = match self.gateway.services().table().config.page {
             PageAccess::Everyone => true,
             PageAccess::Off => false,
-            PageAccess::Loopback => peer.is_loopback() && names_loopback(&parts.headers),
+            PageAccess::Loopback => {
+                peer.is_loopback() && names_loopback(&parts.uri, &parts.headers)
+            }
         };
         let answered = if allowed {
             self.content(&parts, PageListener::Main)
@@ -157,23 +159,41 @@ fn listing(services: &Services, listener: PageListener) -> Listing {
 
 /// Whether a request is addressed to this machine by name or number, and not
 /// passed on by a proxy.
-pub(crate) fn names_loopback(headers: &HeaderMap) -> bool {
+pub(crate) fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
     if headers.contains_key("forwarded") || headers.contains_key("x-forwarded-for") {
         return false;
     }
-    let Some(host) = headers.get(HOST).and_then(|host| host.to_str().ok()) else {
+    // RFC 9112 section 3.2: one, and what the target says of it comes first.
+    let mut hosts = headers.get_all(HOST).iter();
+    let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return false;
     };
+    let target = uri.authority().map(http::uri::Authority::as_str);
+    host.to_str().is_ok_and(is_loopback) && target.is_none_or(is_loopback)
+}
+
+/// Whether a host, perhaps with a port behind it, is this machine.
+fn is_loopback(host: &str) -> bool {
+    let number = |text: &str| text.parse::<IpAddr>().is_ok_and(|it| it.is_loopback());
     // RFC 3986 section 3.2.2: only an address of version 6 has brackets, and
     // colons within them.
-    if let Some((number, _)) = host.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
-        return number
-            .parse::<IpAddr>()
-            .is_ok_and(|number| number.is_loopback());
-    }
-    let name = host.split(':').next().unwrap_or_default();
-    let number = name.parse::<IpAddr>();
-    name.eq_ignore_ascii_case("localhost") || number.is_ok_and(|number| number.is_loopback())
+    let (is_here, behind) = match host.strip_prefix('[') {
+        Some(rest) => match rest.split_once(']') {
+            Some((address, behind)) => (number(address), behind),
+            None => return false,
+        },
+        None => {
+            let (name, behind) = host.split_at(host.find(':').unwrap_or(host.len()));
+            let is_here = name.eq_ignore_ascii_case("localhost") || number(name);
+            (is_here, behind)
+        }
+    };
+    let port = behind.strip_prefix(':').unwrap_or(behind);
+    is_here && (behind.is_empty() || behind.starts_with(':')) && is_digits(port)
+}
+
+fn is_digits(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 #[cfg(test)]
@@ -183,7 +203,7 @@ mod tests {
     fn names(host: &str) -> bool {
         let mut headers = HeaderMap::new();
         headers.insert(HOST, host.parse().unwrap());
-        names_loopback(&headers)
+        names_loopback(&Uri::from_static("/"), &headers)
     }
 
     #[test]
@@ -204,9 +224,34 @@ mod tests {
             "10.0.0.1",
             "",
             "[::2]:80",
+            "localhost:80@evil.example",
+            "localhost:evil.example",
+            "127.0.0.1:80:80",
+            "[::1].evil.example",
+            "[::1]80",
+            "[::1",
+            "[localhost]",
+            "::1",
         ] {
             assert!(!names(host), "{host}");
         }
-        assert!(!names_loopback(&HeaderMap::new()));
+        let here = Uri::from_static("/");
+        assert!(!names_loopback(&here, &HeaderMap::new()));
+    }
+
+    #[test]
+    fn a_second_host_and_another_target_are_not_this_machine() {
+        let mut headers = HeaderMap::new();
+        headers.append(HOST, HeaderValue::from_static("localhost"));
+        for (target, is_here) in [
+            ("/v1/functions", true),
+            ("http://localhost:18080/v1/functions", true),
+            ("http://evil.example/v1/functions", false),
+        ] {
+            let target = Uri::from_static(target);
+            assert_eq!(names_loopback(&target, &headers), is_here, "{target}");
+        }
+        headers.append(HOST, HeaderValue::from_static("localhost"));
+        assert!(!names_loopback(&Uri::from_static("/"), &headers));
     }
 }
