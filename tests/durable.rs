@@ -95,6 +95,40 @@ fn variant(folder: &Path, component: &str, number: u8) -> String {
     path.to_str().unwrap().to_owned()
 }
 
+/// One component that is gone is no reason not to start, and is not kept quiet.
+#[tokio::test]
+async fn a_version_that_does_not_load_says_so_where_versions_are_listed() {
+    let durable = Durable::new("");
+    let life = durable.start().await;
+    let component = openline_guests::FAULT_VERSION_A;
+    let deploy = ["deploy", "numbered", component, "--route", "/numbered"];
+    let deploy = [&deploy[..], &["--admin", &life.admin]].concat();
+    assert_eq!(openline(&deploy).await.code, Some(0));
+    let listed = |admin: String| async move {
+        let arguments = ["versions", "numbered", "--admin", &admin];
+        openline(&arguments).await.stdout
+    };
+    let said = listed(life.admin.clone()).await;
+    assert!(!said.contains("does not load"), "{said}");
+    life.kill().await;
+    for entry in fs::read_dir(durable.folder.path().join("data/components")).unwrap() {
+        fs::remove_file(entry.unwrap().path()).unwrap();
+    }
+    let life = durable.start().await;
+    let said = listed(life.admin.clone()).await;
+    assert!(said.contains("does not load: "), "{said}");
+    let refused = Client::open(life.host.address, "/numbered", &[]).await;
+    let refused = refused.err().unwrap();
+    assert_eq!(refused.headers["openline-error-type"], "not_deployed");
+    // Deployed again, all is well.
+    let deploy = ["deploy", "numbered", component, "--admin", &life.admin];
+    assert_eq!(openline(&deploy).await.code, Some(0));
+    let said = listed(life.admin.clone()).await;
+    assert!(!said.contains("does not load"), "{said}");
+    let mut client = life.connect("/numbered").await;
+    assert_eq!(client.ask("1").await, "a 1");
+}
+
 #[tokio::test]
 async fn deploys_survive_a_kill_at_any_moment() {
     let durable = Durable::new(&function(

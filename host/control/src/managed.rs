@@ -26,6 +26,8 @@ pub(crate) struct Managed {
     pub(crate) record: Deployment,
     /// Those that an alias or a route leads to.
     pub(crate) versions: HashMap<Digest, Arc<Version>>,
+    /// Of those, the ones that cannot serve, and why.
+    pub(crate) unloaded: HashMap<Digest, String>,
     /// By name; each stays the same as long as the function has it, and those
     /// that routes lead to are there before they lead anywhere.
     pub(crate) aliases: BTreeMap<AliasName, Arc<Alias>>,
@@ -75,7 +77,7 @@ impl Managed {
         configured: bool,
         commons: Arc<Commons>,
         record: Deployment,
-        versions: HashMap<Digest, Arc<Version>>,
+        (versions, unloaded): (HashMap<Digest, Arc<Version>>, HashMap<Digest, String>),
         before: Option<&Inherited>,
     ) -> Self {
         let mut made = Self {
@@ -84,6 +86,7 @@ impl Managed {
             commons,
             record,
             versions,
+            unloaded,
             aliases: BTreeMap::new(),
             fixed: BTreeMap::new(),
         };
@@ -293,6 +296,7 @@ impl Managed {
                     })
                     .collect(),
                 backed_off: backed_off.map(milliseconds),
+                unloaded: self.unloaded.get(&record.digest).cloned(),
             }
         };
         records.map(view).collect()

@@ -51,13 +51,14 @@ pub(crate) trait Occasion {
     /// A version was loaded in so much time.
     fn loaded(&self, _config: &FunctionConfig, _version: &Version, _took: Duration) {}
 
-    /// A version of a deployment cannot serve: fails, or goes on without it.
+    /// A version of a deployment cannot serve: fails, or goes on without it and
+    /// answers why.
     fn damaged(
         &self,
         config: &FunctionConfig,
         version: &Digest,
         damage: Damage,
-    ) -> Result<(), Self::Error>;
+    ) -> Result<String, Self::Error>;
 }
 
 /// A change: without all its versions it is not made.
@@ -72,7 +73,7 @@ impl Occasion for Changing {
         _config: &FunctionConfig,
         version: &Digest,
         damage: Damage,
-    ) -> Result<(), ChangeError> {
+    ) -> Result<String, ChangeError> {
         Err(match damage {
             Damage::Missing => ChangeError::Missing(*version),
             Damage::Load(error) => ChangeError::Load(error),
@@ -143,13 +144,15 @@ impl Loader {
         // Held from here on, so that all versions get the same.
         let commons = self.commons(&config.name);
         let mut versions = Versions::new();
+        let mut unloaded = HashMap::new();
         for digest in Managed::needed(&config, &record) {
             let version = match &loaded {
                 Some(version) if version.digest() == digest => Arc::clone(version),
                 _ => match self.stored(occasion, &config, &digest, known).await? {
                     Ok(version) => version,
                     Err(damage) => {
-                        occasion.damaged(&config, &digest, damage)?;
+                        let why = occasion.damaged(&config, &digest, damage)?;
+                        unloaded.insert(digest, why);
                         continue;
                     }
                 },
@@ -158,6 +161,7 @@ impl Loader {
         }
         let before = self.identities.find(&config.name);
         let before = before.as_ref();
+        let versions = (versions, unloaded);
         let managed = Managed::new(config, configured, commons, record, versions, before);
         Ok(managed)
     }

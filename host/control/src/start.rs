@@ -67,13 +67,14 @@ impl Occasion for Starting {
         config: &FunctionConfig,
         version: &Digest,
         damage: Damage,
-    ) -> Result<(), StoreError> {
+    ) -> Result<String, StoreError> {
         let error = match damage {
             Damage::Missing => LoadError::Host("its component is not there".into()),
             Damage::Load(error) => error,
         };
-        tracing::error!(function = %config.name, version = version.short(), %error, "a deployed version does not load");
-        Ok(())
+        let hint = error.hint();
+        tracing::error!(function = %config.name, version = version.short(), %error, hint, "a deployed version does not load");
+        Ok(error.to_string())
     }
 }
 

@@ -68,6 +68,10 @@ pub struct VersionView {
     /// For how many more milliseconds it is given nothing, because it keeps
     /// failing.
     pub backed_off: Option<u64>,
+    /// Why it cannot serve although an alias or a route leads to it: its component
+    /// does not load, or is gone. Its connections go to the other versions, or are
+    /// refused.
+    pub unloaded: Option<String>,
 }
 
 /// A live instance.

@@ -107,7 +107,10 @@ fn version_row(version: &Value, aliases: &Value) -> [String; 8] {
         cell(&version["handler"]),
         cell(&version["connections"]),
         each(&version["instances"]).count().to_string(),
-        cell(&version["note"]),
+        match version["unloaded"].as_str() {
+            Some(why) => format!("does not load: {}", cell(&why.into())),
+            None => cell(&version["note"]),
+        },
     ]
 }
 

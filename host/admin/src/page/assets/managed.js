@@ -181,14 +181,20 @@ class VersionEntry {
     );
   }
 
-  show({ connections, instances, backed_off: backedOff }) {
+  show({ connections, instances, backed_off: backedOff, unloaded }) {
     this.connections = connections;
     this.element.dataset.connections = connections;
     setText(part(this.element, "connection-count"), count(connections, "connection"));
     setText(part(this.element, "instance-count"), count(instances.length, "instance"));
     const failing = part(this.element, "backed-off");
-    failing.hidden = backedOff === null;
-    setText(failing, backedOff === null ? "" : `keeps failing: backed off for ${duration(backedOff + 999)}`);
+    const told =
+      unloaded === null
+        ? backedOff === null
+          ? ""
+          : `keeps failing: backed off for ${duration(backedOff + 999)}`
+        : `does not load: ${unloaded}`;
+    failing.hidden = told === "";
+    setText(failing, told);
     const shares = Object.entries(this.owner.described.aliases).flatMap(([name, alias]) =>
       alias.shares.filter((share) => share.version === this.digest).map(({ weight }) => `${name} ${weight} %`),
     );
