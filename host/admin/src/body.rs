@@ -64,12 +64,16 @@ impl Body {
         shaped(&bytes)
     }
 
-    /// The same; what is left out is the default.
+    /// The same; what is left out is the default, and nothing at all needs no type.
     pub(crate) async fn json_or_default<T: DeserializeOwned + Default>(self) -> Result<T, Problem> {
-        if self.incoming.is_end_stream() {
+        let typed = self.is(&["application/json"]);
+        // Only its end says that a body of chunks is empty.
+        let bytes = self.read(JSON_BYTES_MAX, "a body of JSON").await?;
+        if bytes.is_empty() {
             return Ok(T::default());
         }
-        self.json().await
+        typed?;
+        shaped(&bytes)
     }
 
     /// Which of some types the body is said to have.
@@ -176,6 +180,16 @@ mod tests {
         let read = body(trickle, Duration::from_millis(5));
         let problem = read.read(1 << 20, "it").await.unwrap_err();
         assert_eq!(problem.status(), 408);
+    }
+
+    /// As a body of chunks is, whose first is the last.
+    #[tokio::test]
+    async fn a_body_that_turns_out_to_be_empty_is_the_default() {
+        let chunked = |pieces| body(pieces, Duration::ZERO);
+        let nothing = chunked(vec![Bytes::new()]).json_or_default::<String>();
+        assert_eq!(nothing.await.unwrap(), "");
+        let untyped = chunked(vec![Bytes::from_static(b"\"x\"")]).json_or_default::<String>();
+        assert_eq!(untyped.await.unwrap_err().status(), 415);
     }
 
     /// What has come quickly makes up for what comes slowly.

@@ -77,6 +77,10 @@ impl Place {
     /// unfinished beside components is damage: the host keeps a component only
     /// once there is a database, and would remove those that no deployment names.
     pub(crate) fn look(&self) -> Result<Found, OpenError> {
+        // Opening a pipe would wait for its other end.
+        if fs::metadata(&self.path).is_ok_and(|found| !found.is_file()) {
+            return Err(self.damaged("is no file"));
+        }
         let nothing = match File::open(&self.path) {
             Ok(file) => {
                 let mut mark = Vec::new();

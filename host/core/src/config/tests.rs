@@ -485,3 +485,14 @@ fn the_hosts_values_are_listed_in_the_order_and_the_units_of_their_rows() {
         assert_eq!(value, row.default, "{}", row.name);
     }
 }
+
+#[test]
+fn a_folder_that_is_named_has_a_name() {
+    for key in ["data", "cache"] {
+        let wrong = errors(&server(&format!("{key} = \"\"")));
+        assert_eq!(wrong.len(), 1, "{wrong:?}");
+        assert_eq!(wrong[0].message, "the path is empty");
+        assert!(!wrong[0].hint.is_empty() && wrong[0].line > 0);
+        assert!(Config::parse(&server(&format!("{key} = \"x\""))).is_ok());
+    }
+}

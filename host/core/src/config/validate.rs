@@ -82,6 +82,16 @@ impl Check<'_> {
         let probes = server.probes.take();
         let exit = server.watchdog_exit_timeout.as_ref().map(Spanned::span);
         self.admin_token(server.admin_token.as_ref());
+        for folder in [&server.data, &server.cache].into_iter().flatten() {
+            if folder
+                .get_ref()
+                .as_ref()
+                .is_some_and(|it| it.as_os_str().is_empty())
+            {
+                let hint = "name a folder, or leave the key out";
+                self.error(Some(folder.span()), "the path is empty", hint);
+            }
+        }
         let mut config = server.resolve(&ServerConfigMaximum::default(), &mut self.report());
         if let Some(listen) = listen {
             match listen.get_ref().parse() {

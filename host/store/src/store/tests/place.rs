@@ -75,6 +75,21 @@ fn a_link_that_leads_nowhere_is_damage_and_stays() {
     assert_eq!(fs::read_link(database(&data)).unwrap(), elsewhere);
 }
 
+#[test]
+fn what_is_no_file_is_damage() {
+    let folder = tempfile::tempdir().unwrap();
+    fs::create_dir(database(folder.path())).unwrap();
+    let error = Store::open(folder.path(), ROOM).unwrap_err();
+    assert!(error.to_string().contains("is no file"), "{error}");
+    let folder = tempfile::tempdir().unwrap();
+    let made = std::process::Command::new("mkfifo")
+        .arg(database(folder.path()))
+        .status();
+    assert!(made.unwrap().success());
+    let error = Store::open(folder.path(), ROOM).unwrap_err();
+    assert!(error.to_string().contains("is no file"), "{error}");
+}
+
 /// What the host would not remove is no component.
 #[test]
 fn a_file_that_is_no_component_does_not_keep_a_store_from_being_made() {
