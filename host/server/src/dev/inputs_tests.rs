@@ -136,9 +136,9 @@ fn a_file_that_is_there_for_a_moment_starts_no_build() {
     let mut package = Package::built();
     // As `sed -i` and editors make them.
     for name in ["src/x1", "src/new.rs", "assets/deep/new.txt", "src/deep"] {
-        assert!(!package.is_due(name), "{name}");
+        assert!(!package.is_due(name), "{name} has gone again");
         package.build(|_| {});
-        assert!(!package.is_due_after(name), "{name}");
+        assert!(!package.is_due_after(name), "{name} has gone again");
     }
     // What was an input and has gone is another matter.
     fs::remove_file(package.path("assets/words.txt")).unwrap();
