@@ -205,9 +205,22 @@ impl Inputs {
     }
 
     /// Whether a file has another content than at the beginning of the build.
+    ///
+    /// A file that was not known then and is not there now has changed nothing:
+    /// tools write such files for a moment. It has if inputs have gone with it,
+    /// or if a build failed, which may have been because of this file.
     fn is_changed(&self, path: &Path) -> bool {
-        let before = self.before.get(path);
-        before.is_none_or(|before| content(path) != *before)
+        match self.before.get(path) {
+            Some(before) => content(path) != *before,
+            None => is_there(path) || !self.succeeded || self.has_inputs_at(path),
+        }
+    }
+
+    /// Whether a path is an input, a folder with inputs, or in a folder that is
+    /// one itself: a build script may name a folder to cargo.
+    fn has_inputs_at(&self, path: &Path) -> bool {
+        let is_input = |path: &Path| self.names.contains(path);
+        self.has_inputs_below(path) || path.ancestors().any(is_input)
     }
 
     /// Whether a file that changed while a build ran may be written by it.
@@ -254,10 +267,14 @@ impl Inputs {
                 .any(|package| package.starts_with(folder))
         };
         let mut folders = path.ancestors().take_while(|folder| !holds_package(folder));
-        folders.any(|folder| {
-            let mut below = self.names.range(folder.to_owned()..);
-            below.next().is_some_and(|name| name.starts_with(folder))
-        })
+        folders.any(|folder| self.has_inputs_below(folder))
+    }
+
+    /// Whether a path is an input, or a folder with inputs.
+    fn has_inputs_below(&self, path: &Path) -> bool {
+        // Paths are sorted by their parts: those below a folder follow it.
+        let mut from = self.names.range(path.to_owned()..);
+        from.next().is_some_and(|name| name.starts_with(path))
     }
 
     fn is_output(&self, path: &Path) -> bool {
@@ -282,6 +299,13 @@ fn is_manifest(path: &Path) -> bool {
     MANIFESTS
         .iter()
         .any(|manifest| name == Some((*manifest).as_ref()))
+}
+
+/// Whether there is a file or folder that can be read. A link that leads
+/// nowhere is none.
+fn is_there(path: &Path) -> bool {
+    // In a folder that may not be read there may be one.
+    path.try_exists().unwrap_or(true)
 }
 
 fn is_rust(path: &Path) -> bool {

@@ -132,6 +132,35 @@ fn a_build_is_not_due_for_what_nothing_is_made_of() {
 }
 
 #[test]
+fn a_file_that_is_there_for_a_moment_starts_no_build() {
+    let mut package = Package::built();
+    // As `sed -i` and editors make them.
+    for name in ["src/x1", "src/new.rs", "assets/deep/new.txt", "src/deep"] {
+        assert!(!package.is_due(name), "{name} has gone again");
+        package.build(|_| {});
+        assert!(!package.is_due_after(name), "{name} has gone again");
+    }
+    // What was an input and has gone is another matter.
+    fs::remove_file(package.path("assets/words.txt")).unwrap();
+    assert!(package.is_due("assets/words.txt"));
+    assert!(package.is_due("assets"), "inputs were below it");
+    // A file may have been why a build failed, and have been removed for that.
+    package.fail(|_| {});
+    assert!(package.is_due_after("src/in_the_way.rs"));
+    assert!(package.is_due("src/in_the_way.rs"));
+}
+
+#[test]
+fn a_file_that_has_gone_from_a_folder_that_is_an_input_starts_a_build() {
+    let mut package = Package::built();
+    package.begin();
+    let names = ["src/lib.rs", "assets"].map(|name| package.path(name));
+    package.inputs.end(Some(&names), None);
+    assert!(package.is_due("assets/x1"));
+    assert!(!package.is_due("src/x1"));
+}
+
+#[test]
 fn an_input_that_git_ignores_is_one() {
     let mut package = Package::built();
     package.write(".gitignore", "words.txt\n");

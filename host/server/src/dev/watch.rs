@@ -394,13 +394,22 @@ fn is_target(name: &std::ffi::OsStr) -> bool {
 /// themselves: hidden ones, copies, swap files, files that are renamed when
 /// they are written, and the one by which vim tries whether it may write.
 pub(super) fn is_kept(name: &std::ffi::OsStr) -> bool {
+    /// With the copies of JetBrains' editors: `lib.rs___jb_tmp___` becomes the
+    /// file, and the file `lib.rs___jb_old___`, once `lib.rs___jb_bak___`.
+    const ENDS: [&str; 9] = [
+        "~",
+        ".swp",
+        ".tmp",
+        ".bak",
+        ".orig",
+        ".rej",
+        "___jb_tmp___",
+        "___jb_old___",
+        "___jb_bak___",
+    ];
     let name = name.to_string_lossy();
-    let starts = [".", "#", "___jb_"]
-        .iter()
-        .any(|start| name.starts_with(start));
-    let ends = ["~", ".swp", ".tmp", ".bak", ".orig", ".rej"]
-        .iter()
-        .any(|end| name.ends_with(end));
+    let starts = [".", "#"].iter().any(|start| name.starts_with(start));
+    let ends = ENDS.iter().any(|end| name.ends_with(end));
     !starts && !ends && name != "4913" && name != "node_modules"
 }
 

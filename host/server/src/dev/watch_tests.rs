@@ -133,6 +133,8 @@ async fn what_is_no_source_is_passed_over() {
         "src/lib.rs~",
         "src/#lib.rs#",
         "src/4913",
+        "src/lib.rs___jb_tmp___",
+        "src/lib.rs___jb_old___",
         "Cargo.lock",
     ] {
         package.write(name, "");
