@@ -15,7 +15,7 @@ use openline_engine::alias::Alias;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_engine::version::UpgradeError;
 
-use crate::harness::{AdminHost, Client, Closed, Host, eventually, within};
+use crate::harness::{AdminHost, Client, Host, eventually, within};
 
 /// Asks again until the end of another connection has made room.
 async fn connect_once_there_is_room(host: &Host, path: &str) -> Client {
@@ -150,7 +150,7 @@ async fn an_instance_that_a_deploy_has_asked_gives_its_place_back() {
 }
 
 #[tokio::test]
-async fn an_event_that_finds_no_room_on_the_host_closes_its_connection_with_1013() {
+async fn an_event_that_finds_no_room_on_the_host_waits_for_its_functions_turn() {
     let options = RuntimeOptions {
         instances: 1,
         ..RuntimeOptions::new(&ServerConfig::default(), None)
@@ -163,14 +163,12 @@ async fn an_event_that_finds_no_room_on_the_host_closes_its_connection_with_1013
         .await;
     let mut homeless = host.connect("/echo").await;
     eventually("its instance to be gone", || runtime.instances() == 0).await;
-    // Another function takes the only place there is.
-    let _taking = host.connect("/sleep").await;
-    homeless.text("x").await;
-    let overloaded = Closed {
-        code: 1013,
-        reason: "no instance has room".into(),
-    };
-    assert_eq!(homeless.closed().await, overloaded);
+    // Another function takes the only place there is, and computes.
+    let mut taking = host.connect("/sleep").await;
+    taking.text("100").await;
+    assert_eq!(homeless.ask("x").await, "x");
+    assert_eq!(taking.next_text().await, "100");
+    assert_eq!(taking.ask("0").await, "0");
 }
 
 #[tokio::test]

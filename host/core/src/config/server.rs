@@ -78,7 +78,7 @@ limits! {
         /// in each of up to four engines, and there are 128 TiB. An instance
         /// with more than 2 memories or 4 tables, or an asynchronous one that is
         /// composed of several components, counts as several.
-        instances: Count = 1_000, 1 => 3_000; "503; 1013 for an open connection"
+        instances: Count = 1_000, 1 => 3_000; "503; an event of an open connection waits"
         /// The file of a component. One with a JavaScript runtime has 12 MiB;
         /// larger ones take minutes to compile.
         component_bytes: Bytes = 64 * MIB, KIB => GIB; "the component is refused"

@@ -30,7 +30,7 @@ limits! {
         /// concurrency. An instance with more than 2 memories or 4 tables, or
         /// an asynchronous one that is composed of several components, counts as
         /// several, but every function may have one.
-        instances: Count = 100, 1 => 10_000; "503; 1013 for an open connection"
+        instances: Count = 100, 1 => 10_000; "503; an event of an open connection waits"
         /// How long the host keeps an idle instance; its connections stay open.
         /// Durable Objects hibernate after the same time. With 0 an instance is
         /// dropped as soon as its call has returned.

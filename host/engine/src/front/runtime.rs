@@ -297,7 +297,7 @@ impl Runtime {
     }
 
     fn version(&self, program: Arc<Program>, commons: &Arc<Commons>) -> Arc<Version> {
-        Version::new(program, Arc::clone(commons), Arc::clone(&self.capacity))
+        Version::new(program, Arc::clone(commons), &self.capacity)
     }
 
     /// Instances of all functions that are live now.

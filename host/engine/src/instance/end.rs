@@ -1,7 +1,7 @@
 //! How an instance ends, in the order that matters: guest code has stopped and
-//! the store is dropped, its place among those of the host is given back, its
-//! keeper forgets it, and only then are those told that wait, so that they find
-//! room for a new one.
+//! the store is dropped, its keeper forgets it and with that gives back its
+//! places among those of the host, and only then are those told that wait, so
+//! that they find room for a new one.
 
 use std::sync::Arc;
 
@@ -20,38 +20,25 @@ pub(crate) enum End {
 }
 
 /// Leaves nobody waiting, however the driver ends.
-pub(super) struct Ended<'a, P> {
-    keeper: &'a dyn Keeper,
-    instance: &'a Arc<Instance>,
-    /// Given back by being dropped.
-    place: Option<P>,
+pub(super) struct Ended {
+    pub(super) keeper: Arc<dyn Keeper>,
+    pub(super) instance: Arc<Instance>,
 }
 
 /// Proof that there is room for a new instance: one that is told of a fault
 /// asks for it at once, on another thread.
 pub(super) struct Freed(());
 
-impl<'a, P> Ended<'a, P> {
-    pub(super) fn new(keeper: &'a dyn Keeper, instance: &'a Arc<Instance>, place: P) -> Self {
-        Self {
-            keeper,
-            instance,
-            place: Some(place),
-        }
-    }
-
+impl Ended {
     /// Makes room for a new instance. The store has gone, and with it what it
-    /// held in the engine's pools. The place goes before the pool forgets the
-    /// instance: as long as the pool has it, an event that finds no place waits
-    /// in its mailbox, and comes back.
+    /// held in the engine's pools.
     pub(super) fn free(&mut self) -> Freed {
-        self.place = None;
-        self.keeper.forget(self.instance);
+        self.keeper.forget(&self.instance);
         Freed(())
     }
 }
 
-impl<P> Drop for Ended<'_, P> {
+impl Drop for Ended {
     fn drop(&mut self) {
         self.free();
         let jobs = self.instance.mailbox.close();

@@ -18,8 +18,11 @@ pub(crate) struct Instance {
     pub(crate) poller: Poller,
     /// Seats taken. Changed under the pool's lock only.
     pub(crate) bound: AtomicU32,
-    /// Another version takes over, or somebody else needs the place.
+    /// Another version takes over, or another instance needs the place.
     pub(crate) ending: AtomicBool,
+    /// It waits for no other instance of its affinity value. Changed with the
+    /// function's values locked.
+    pub(crate) is_unblocked: AtomicBool,
     /// The pool has forgotten it. Changed under the pool's lock only.
     pub(crate) retired: AtomicBool,
     pub(crate) made: Instant,
@@ -27,7 +30,8 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// One that is made for a job, with one seat taken. It does nothing before
-    /// it is [polled](super::poller::spawn).
+    /// it is [polled](super::poller::spawn): until then, what it is asked for
+    /// waits in its mailbox.
     pub(crate) fn new(number: u64, key: Option<String>) -> Self {
         Self {
             number,
@@ -35,6 +39,7 @@ impl Instance {
             mailbox: Mailbox::expecting(),
             poller: Poller::default(),
             bound: AtomicU32::new(1),
+            is_unblocked: AtomicBool::new(true),
             ending: AtomicBool::new(false),
             retired: AtomicBool::new(false),
             made: Instant::now(),
@@ -43,14 +48,14 @@ impl Instance {
 
     /// Gives it something to do, and has it done at once if nobody else is
     /// about it. Hands the job back when the instance has ended.
-    pub(crate) fn submit(&self, job: Job) -> Result<(), Job> {
-        let first = job.is_first();
-        self.submit_as(job, first)
+    pub(crate) fn submit(&self, mut job: Job) -> Result<(), Job> {
+        let is_awaited = job.take_awaited();
+        self.submit_as(job, is_awaited)
     }
 
-    /// The same; `first` says that the instance was made for this job.
-    pub(crate) fn submit_as(&self, job: Job, first: bool) -> Result<(), Job> {
-        let waiting = self.mailbox.put(job, first)?;
+    /// The same; a job that `is_awaited` is one that the instance was made for.
+    pub(crate) fn submit_as(&self, job: Job, is_awaited: bool) -> Result<(), Job> {
+        let waiting = self.mailbox.put(job, is_awaited)?;
         self.poller.run(waiting);
         Ok(())
     }
@@ -64,10 +69,16 @@ impl Instance {
         self.poller.wake();
     }
 
-    /// What it was made for will not be asked for.
-    pub(crate) fn expect_nothing(&self) {
-        self.mailbox.expect_nothing();
+    /// One job that it was made for will not come.
+    pub(crate) fn expect_one_less(&self) {
+        self.mailbox.expect_one_less();
         self.poller.wake();
+    }
+
+    /// Whether it has not begun, and nothing waits for that any more. Asked under
+    /// the pool's lock.
+    pub(crate) fn is_abandoned(&self) -> bool {
+        self.bound.load(Ordering::Relaxed) == 0 && self.mailbox.is_empty()
     }
 
     pub(crate) fn is_ending(&self) -> bool {

@@ -93,8 +93,8 @@ struct Queue {
     /// How many jobs will be begun, once the instance is to end: those that
     /// were there then. What comes later only waits for the end.
     last: Option<usize>,
-    /// The job that the instance was made for has not come yet.
-    expects_first: bool,
+    /// How many jobs that the instance was made for have not come yet.
+    awaited: u32,
     closed: bool,
 }
 
@@ -166,11 +166,11 @@ impl Job {
         None
     }
 
-    /// Whether it is what its instance was made for. An event's seat is its
-    /// connection's: see [`Seat::submit`].
-    pub(crate) fn is_first(&self) -> bool {
+    /// Whether it is one that its instance was made for, which it is once. An
+    /// event's seat is its connection's: see [`Seat::submit`].
+    pub(crate) fn take_awaited(&mut self) -> bool {
         match self {
-            Self::Upgrade(_, seat, _) | Self::Alarm(_, seat, _) => seat.is_first(),
+            Self::Upgrade(_, seat, _) | Self::Alarm(_, seat, _) => seat.take_awaited(),
             Self::Event(..) => false,
         }
     }
@@ -230,7 +230,7 @@ impl Mailbox {
     /// That of an instance which is made for a job.
     pub(crate) fn expecting() -> Self {
         let queue = Queue {
-            expects_first: true,
+            awaited: 1,
             ..Queue::default()
         };
         Self {
@@ -242,19 +242,19 @@ impl Mailbox {
     /// has ended. Nobody is told of it: see
     /// [`super::live::Instance::submit`].
     ///
-    /// `first` is the job that the instance was made for: it is begun also when
-    /// the instance was told to end a moment before. Without that, connections
-    /// that wait for a place could take it from each other for good.
-    pub(crate) fn put(&self, job: Job, first: bool) -> Result<usize, Job> {
+    /// A job that `is_awaited` is one that the instance was made for: it is begun
+    /// also when the instance was told to end a moment before. Without that,
+    /// connections that wait for a place could take it from each other for good.
+    pub(crate) fn put(&self, job: Job, is_awaited: bool) -> Result<usize, Job> {
         let mut queue = self.queue.lock();
         if queue.closed {
             return Err(job);
         }
-        if first {
-            queue.expects_first = false;
+        if is_awaited {
+            queue.awaited = queue.awaited.saturating_sub(1);
         }
         match queue.last {
-            Some(last) if first => {
+            Some(last) if is_awaited => {
                 queue.jobs.insert(last, job);
                 queue.last = Some(last + 1);
             }
@@ -268,17 +268,24 @@ impl Mailbox {
         self.queue.lock().pop()
     }
 
-    /// The job that the instance was made for will not come.
-    pub(crate) fn expect_nothing(&self) {
-        self.queue.lock().expects_first = false;
+    /// The instance is made for one more job, and has not begun.
+    pub(crate) fn expect_another(&self) {
+        let mut queue = self.queue.lock();
+        queue.awaited = queue.awaited.saturating_add(1);
     }
 
-    /// Whether a job is to be begun, or the one that the instance was made for
-    /// is still to come.
+    /// A job that the instance was made for will not come.
+    pub(crate) fn expect_one_less(&self) {
+        let mut queue = self.queue.lock();
+        queue.awaited = queue.awaited.saturating_sub(1);
+    }
+
+    /// Whether a job is to be begun, or one that the instance was made for is
+    /// still to come.
     pub(crate) fn has_more(&self) -> bool {
         let queue = self.queue.lock();
         let begins = queue.last != Some(0) && !queue.jobs.is_empty();
-        begins || queue.expects_first
+        begins || queue.awaited > 0
     }
 
     /// Has no job begun that comes from now on.
@@ -372,7 +379,16 @@ mod tests {
         assert!(mailbox.has_more() && mailbox.pop().is_some());
         assert!(!mailbox.has_more(), "what came behind the end waits");
         let mailbox = Mailbox::expecting();
-        mailbox.expect_nothing();
+        mailbox.expect_another();
+        mailbox.end();
+        for _ in 0..2 {
+            assert!(mailbox.has_more());
+            mailbox.put(job(), true).unwrap();
+            assert!(mailbox.pop().is_some());
+        }
+        assert!(!mailbox.has_more());
+        let mailbox = Mailbox::expecting();
+        mailbox.expect_one_less();
         assert!(!mailbox.has_more());
         mailbox.put(job(), false).unwrap();
         assert!(mailbox.has_more());

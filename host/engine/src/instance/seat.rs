@@ -13,8 +13,9 @@ pub(crate) trait Keeper: Debug + Send + Sync {
     /// A seat in the instance is free again.
     fn release(&self, instance: &Arc<Instance>);
 
-    /// Forgets an instance whose guest code has stopped for good: from then on
-    /// there may be a new one. Again is harmless.
+    /// Forgets an instance whose guest code has stopped for good and whose store
+    /// has gone: its places are free, and the next instance begins. Again is
+    /// harmless.
     fn forget(&self, instance: &Arc<Instance>);
 
     /// A fault has ended an instance. Answers for how long the version is given
@@ -28,7 +29,7 @@ pub(crate) struct Seat {
     keeper: Arc<dyn Keeper>,
     pub(crate) instance: Arc<Instance>,
     /// The instance was made for this seat, and has not been given its job.
-    first: bool,
+    is_awaited: bool,
 }
 
 impl Seat {
@@ -37,38 +38,38 @@ impl Seat {
         Self {
             keeper,
             instance,
-            first: false,
+            is_awaited: false,
         }
     }
 
-    /// The one that an instance was made for.
-    pub(crate) fn first(keeper: Arc<dyn Keeper>, instance: Arc<Instance>) -> Self {
+    /// One that an instance was made for.
+    pub(crate) fn awaited(keeper: Arc<dyn Keeper>, instance: Arc<Instance>) -> Self {
         Self {
             keeper,
             instance,
-            first: true,
+            is_awaited: true,
         }
     }
 
-    /// Whether the next job is the one that the instance was made for.
-    pub(crate) fn is_first(&self) -> bool {
-        self.first
+    /// Whether the next job is one that the instance was made for, which it is
+    /// once.
+    pub(crate) fn take_awaited(&mut self) -> bool {
+        std::mem::take(&mut self.is_awaited)
     }
 
     /// Gives the instance an event of the connection that has the seat; see
     /// [`Instance::submit`].
     pub(crate) fn submit(&mut self, job: Job) -> Result<(), Job> {
-        let first = std::mem::take(&mut self.first);
-        self.instance.submit_as(job, first)
+        let is_awaited = self.take_awaited();
+        self.instance.submit_as(job, is_awaited)
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
         self.keeper.release(&self.instance);
-        if self.first {
-            // The job that it was made for will not come.
-            self.instance.expect_nothing();
+        if self.is_awaited {
+            self.instance.expect_one_less();
         }
     }
 }

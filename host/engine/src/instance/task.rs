@@ -21,15 +21,19 @@ use crate::component::failure::Failure;
 use crate::contract::exports::HandlerKind;
 
 /// Makes an instance and has it do what it is asked for until it is idle for too
-/// long or a fault ends it. `place` is what it has of the host's places; its
-/// keeper, which is held meanwhile, forgets it at the end.
-pub(crate) async fn drive<P>(
+/// long or a fault ends it. Its keeper, which is held meanwhile, forgets it at the
+/// end, also when this is dropped before it was polled.
+pub(crate) fn drive(
     program: Arc<Program>,
     keeper: Arc<dyn Keeper>,
     instance: Arc<Instance>,
-    place: P,
-) {
-    let mut ended = Ended::new(&*keeper, &instance, place);
+) -> impl Future<Output = ()> + Send + 'static {
+    let ended = Ended { keeper, instance };
+    drive_to_end(program, ended)
+}
+
+async fn drive_to_end(program: Arc<Program>, mut ended: Ended) {
+    let instance = Arc::clone(&ended.instance);
     let driving = async {
         match program.loaded.kind {
             HandlerKind::Plain => plain::drive(&program, &instance).await,
@@ -57,7 +61,7 @@ pub(crate) async fn drive<P>(
             let fault = failure.fault;
             report(&program, &failure);
             let freed = ended.free();
-            if let Some(time) = keeper.fail() {
+            if let Some(time) = ended.keeper.fail() {
                 tracing::warn!(function = %name, "it keeps failing and is given nothing for {time:?}");
             }
             for asker in askers {

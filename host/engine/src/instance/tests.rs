@@ -35,8 +35,7 @@ use crate::deadlocks::watch_for_deadlocks;
 /// What happens at the end of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Its place is given back.
-    PlaceFree,
+    /// And its places are free.
     Forgotten,
     /// A fault is counted.
     Counted,
@@ -78,15 +77,6 @@ impl Keeper for Notes {
 impl Wake for Notes {
     fn wake(self: Arc<Self>) {
         self.note(Step::Told);
-    }
-}
-
-/// A place among those of the host.
-struct Place(Arc<Notes>);
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.0.note(Step::PlaceFree);
     }
 }
 
@@ -137,8 +127,7 @@ impl Alone {
         let notes = Arc::<Notes>::default();
         let instance = Arc::new(Instance::new(1, None));
         let keeper: Arc<dyn Keeper> = Arc::<Notes>::clone(&notes);
-        let place = Place(Arc::clone(&notes));
-        let driving = task::drive(Arc::clone(program), keeper, Arc::clone(&instance), place);
+        let driving = task::drive(Arc::clone(program), keeper, Arc::clone(&instance));
         poller::spawn(Arc::clone(&instance), driving);
         Self { instance, notes }
     }
@@ -198,9 +187,9 @@ async fn at_a_fault_there_is_room_before_anybody_is_told() {
     alone.ended().await;
     let told = line.take_outcome();
     assert!(matches!(told, Some(EventOutcome::Fault(Fault::Trap))));
-    use Step::{Counted, Forgotten, PlaceFree, Told};
+    use Step::{Counted, Forgotten, Told};
     // It is forgotten again, which is harmless, when all have been told.
-    let steps = [PlaceFree, Forgotten, Counted, Told, Forgotten];
+    let steps = [Forgotten, Counted, Told, Forgotten];
     assert_eq!(alone.notes.steps(), steps);
 }
 
@@ -216,7 +205,7 @@ async fn an_idle_instance_ends_and_what_comes_later_is_handed_back() {
         let echo = Item::Message(Message::Text("before the end".into()));
         assert_eq!(line.connection.next(), Next::Item(echo));
         alone.ended().await;
-        assert_eq!(alone.notes.steps(), [Step::PlaceFree, Step::Forgotten]);
+        assert_eq!(alone.notes.steps(), [Step::Forgotten]);
         assert!(alone.instance.submit(open(&line)).is_err());
     }
 }
@@ -246,7 +235,7 @@ async fn one_that_ends_waits_for_what_it_was_made_for_until_that_will_not_come()
     let program = program(openline_guests::ECHO, |_| {}).await;
     let alone = Alone::of(&program);
     let keeper: Arc<dyn Keeper> = Arc::<Notes>::clone(&alone.notes);
-    let seat = Seat::first(keeper, Arc::clone(&alone.instance));
+    let seat = Seat::awaited(keeper, Arc::clone(&alone.instance));
     alone.instance.end();
     let waiting = line();
     alone.give(&waiting, Event::Open, false);
@@ -259,6 +248,6 @@ async fn one_that_ends_waits_for_what_it_was_made_for_until_that_will_not_come()
     drop(seat);
     let returned = outcome(&waiting).await;
     assert!(matches!(returned, EventOutcome::Returned(Event::Open)));
-    use Step::{Forgotten, PlaceFree, Released};
-    assert_eq!(alone.notes.steps(), [Released, PlaceFree, Forgotten]);
+    use Step::{Forgotten, Released};
+    assert_eq!(alone.notes.steps(), [Released, Forgotten]);
 }

@@ -1,20 +1,22 @@
 //! The live instance of each affinity value of a function, of whichever version:
 //! there is never more than one.
 //!
-//! An instance is forgotten only when its guest code has stopped for good, and
-//! an event for another version waits for its end. Bounded by the instances of
-//! all versions. The lock is taken before a pool's, never after it.
+//! An instance is forgotten only when its guest code has stopped for good; the
+//! next one of its value may be queued before that, and is then what serves the
+//! value. Bounded by the instances of all versions, live and queued. The lock is
+//! taken before a pool's, never after it.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Weak};
 
 use crate::instance::live::Instance;
-use crate::sync::{Mutex, MutexGuard};
+use crate::sync::{Mutex, MutexGuard, Ordering};
 
-/// The live instances of a function by affinity value. `V` is a version.
+/// The instances of a function by affinity value, the last one made last: the
+/// ones before it end, and it begins behind them. `V` is a version.
 #[derive(Debug)]
 pub(crate) struct Keys<V> {
-    live: Mutex<HashMap<String, Holder<V>>>,
+    holders: Mutex<HashMap<String, Vec<Holder<V>>>>,
 }
 
 /// What serves an affinity value.
@@ -25,48 +27,59 @@ struct Holder<V> {
 }
 
 /// The values, locked.
-pub(super) struct Locked<'a, V>(MutexGuard<'a, HashMap<String, Holder<V>>>);
+pub(super) struct Locked<'a, V>(MutexGuard<'a, HashMap<String, Vec<Holder<V>>>>);
 
 impl<V> Default for Keys<V> {
     fn default() -> Self {
         Self {
-            live: Mutex::default(),
+            holders: Mutex::default(),
         }
     }
 }
 
 impl<V> Keys<V> {
     pub(super) fn lock(&self) -> Locked<'_, V> {
-        Locked(self.live.lock())
+        Locked(self.holders.lock())
     }
 
     /// Whether no value has an instance.
     #[allow(dead_code, reason = "for tests and models, which are no tests of this")]
     pub(crate) fn is_empty(&self) -> bool {
-        self.live.lock().is_empty()
+        self.holders.lock().is_empty()
     }
 }
 
 impl<V> Locked<'_, V> {
-    /// The instance that serves a value, and its version, which is there as long
-    /// as its instance has not been forgotten.
+    /// The instance that serves a value, or will, and its version, which is there
+    /// as long as its instance was not removed.
     pub(super) fn get(&self, key: &str) -> Option<(Option<Arc<V>>, &Arc<Instance>)> {
-        let holder = self.0.get(key)?;
+        let holder = self.0.get(key)?.last()?;
         Some((holder.version.upgrade(), &holder.instance))
     }
 
-    /// An instance is made for a value that has none.
+    /// An instance is made for a value that has none, or whose instance ends.
     pub(super) fn insert(&mut self, key: &str, version: &Arc<V>, instance: &Arc<Instance>) {
         let holder = Holder {
             version: Arc::downgrade(version),
             instance: Arc::clone(instance),
         };
-        self.0.insert(key.into(), holder);
+        let holders = self.0.entry(key.into()).or_default();
+        let is_first = holders.is_empty();
+        instance.is_unblocked.store(is_first, Ordering::Relaxed);
+        holders.push(holder);
     }
 
-    /// The instance of a value has ended.
-    pub(super) fn remove(&mut self, key: &str) {
-        self.0.remove(key);
+    /// An instance has ended, or will not begin. Its value may have the next one
+    /// already, or still have the one before.
+    pub(super) fn remove(&mut self, instance: &Arc<Instance>) {
+        let Some(key) = &instance.key else { return };
+        if let Some(holders) = self.0.get_mut(key) {
+            holders.retain(|holder| !Arc::ptr_eq(&holder.instance, instance));
+            match holders.first() {
+                Some(next) => next.instance.is_unblocked.store(true, Ordering::Relaxed),
+                None => drop(self.0.remove(key)),
+            }
+        }
     }
 }
 
@@ -89,12 +102,24 @@ mod tests {
         keys.lock().insert("room", &first, &one);
         assert_eq!(served_by(&keys), Some((Some("first"), 1)));
         assert!(keys.lock().get("other room").is_none());
-        keys.lock().remove("room");
-        assert!(keys.is_empty());
+        // The next one waits for the end of the first, which changes nothing
+        // for it.
         keys.lock().insert("room", &second, &other);
+        let is_unblocked = |instance: &Instance| instance.is_unblocked.load(Ordering::Relaxed);
+        assert!(is_unblocked(&one) && !is_unblocked(&other));
+        keys.lock().remove(&one);
+        assert!(is_unblocked(&other));
+        assert_eq!(served_by(&keys), Some((Some("second"), 2)));
+        // A third will not begin: the second still serves.
+        let third = instance(3);
+        keys.lock().insert("room", &first, &third);
+        assert_eq!(served_by(&keys), Some((Some("first"), 3)));
+        keys.lock().remove(&third);
         assert_eq!(served_by(&keys), Some((Some("second"), 2)));
         // It does not keep its version.
         drop(second);
         assert_eq!(served_by(&keys), Some((None, 2)));
+        keys.lock().remove(&other);
+        assert!(keys.is_empty());
     }
 }

@@ -1,17 +1,25 @@
 //! How a connection gets a seat in an instance of a version, and how a version
 //! has instances made and forgets them.
 //!
+//! An event of an open connection is never refused because all seats are taken,
+//! by connections that may be quiet. A queued instance is made for it, an
+//! instance that is live ends when its calls have returned, and the queued one
+//! begins in its place. Those that wait are served in the order in which they
+//! came, and each has to ask only once.
+//!
 //! With affinity, the function's values are locked first, then the version's
 //! seats: there is never more than one live instance for a value, whatever its
-//! version.
+//! version. Two versions' seats are never locked at once.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::capacity::Place;
-use super::seats::{Full, Seats, Wanted};
+use super::capacity::Pool;
+use super::keys::Locked;
+use super::seats::{Full, Seats, Taken, Wanted};
 use super::version::Version;
 use crate::instance::live::Instance;
+use crate::instance::mailbox::Job;
 use crate::instance::poller;
 use crate::instance::seat::{Keeper, Seat};
 use crate::instance::task;
@@ -19,135 +27,210 @@ use crate::sync::Ordering;
 
 impl Version {
     /// Takes a seat in the instance of an affinity value, or in any that has
-    /// room; makes an instance where there is none. The instance may be
-    /// ending: then what is put into its mailbox is given back when it has
-    /// ended.
+    /// room; makes an instance where there is none, or queues one.
     pub(crate) fn seat(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Seat, Full> {
-        let seat = match wanted.key {
+        match wanted.key {
             Some(key) => self.seat_of(key, wanted),
             None => self.any_seat(wanted),
-        };
-        seat.or_else(|Full| self.wait_beside(wanted))
-    }
-
-    /// There is no room, and no instance of this version that could make some:
-    /// the host is full, of instances of the version before perhaps, which end. An
-    /// open connection waits for one of those, or else has the oldest one end, of
-    /// the oldest version.
-    fn wait_beside(&self, wanted: Wanted<'_>) -> Result<Seat, Full> {
-        if wanted.joins {
-            return Err(Full);
         }
-        let versions = self.commons.versions();
-        let mut seats = versions.iter().filter_map(|version| {
-            let concurrency = version.program.policy.concurrency;
-            let instance = version.seats.lock().make_room(wanted.key, concurrency)?;
-            Some(Seat::new(version.keeper(), instance))
-        });
-        seats.next().ok_or(Full)
     }
 
     fn seat_of(self: &Arc<Self>, key: &str, wanted: Wanted<'_>) -> Result<Seat, Full> {
         let mut keys = self.commons.keys.lock();
-        if let Some((version, instance)) = keys.get(key) {
-            // Its driver holds the version until it has forgotten the instance.
-            let version = version.ok_or(Full)?;
-            return self.seat_in(version, instance, wanted);
-        }
-        let mut seats = self.seats.lock();
-        match self.admit(Some(key), &mut seats) {
-            Ok((instance, place)) => {
-                keys.insert(key, self, &instance);
-                drop(seats);
-                drop(keys);
-                Ok(self.start(instance, place))
+        let is_served = match keys.get(key) {
+            Some((version, instance)) => {
+                // Its driver holds the version, or the queue that it stands in.
+                let version = version.ok_or(Full)?;
+                if let Some(seat) = self.seat_in(&version, instance, wanted) {
+                    return seat;
+                }
+                true
             }
-            Err(Full) => self.wait_for_room(&mut seats, wanted),
+            None => false,
+        };
+        let mut seats = self.seats.lock();
+        if !is_served && let Some(instance) = self.admit(Some(key), &mut seats) {
+            keys.insert(key, self, &instance);
+            drop((seats, keys));
+            return Ok(self.start(instance));
         }
+        let instance = self.queue(wanted, is_served, &mut seats)?;
+        keys.insert(key, self, &instance);
+        self.settle(&seats);
+        drop((seats, keys));
+        self.member.make_room();
+        Ok(Seat::awaited(self.keeper(), instance))
     }
 
-    /// Takes a seat in the live instance of an affinity value, which may be
-    /// another version's, with the values locked.
+    /// Takes a seat in what serves an affinity value, which may be another
+    /// version's, with the values locked. `None` if that ends, and the next one
+    /// must be queued behind it.
     fn seat_in(
         self: &Arc<Self>,
-        version: Arc<Self>,
+        version: &Arc<Self>,
         instance: &Arc<Instance>,
         wanted: Wanted<'_>,
-    ) -> Result<Seat, Full> {
-        if Arc::ptr_eq(&version, self) || wanted.follows {
-            let seats = version.program.policy.concurrency;
-            let full = instance.bound.load(Ordering::Relaxed) >= seats;
-            if full && wanted.joins {
-                return Err(Full);
-            }
-        } else {
-            instance.end();
+    ) -> Option<Result<Seat, Full>> {
+        let mut seats = version.seats.lock();
+        if !Arc::ptr_eq(version, self) && !wanted.follows && !instance.is_ending() {
+            seats.end(instance);
+            version.settle(&seats);
         }
-        let instance = version.seats.lock().sit(instance);
-        Ok(Seat::new(version, instance))
+        if instance.is_ending() {
+            return None;
+        }
+        let concurrency = version.program.policy.concurrency;
+        let is_full = instance.bound.load(Ordering::Relaxed) >= concurrency;
+        if is_full && wanted.joins {
+            return Some(Err(Full));
+        }
+        let taken = seats.sit(instance);
+        drop(seats);
+        Some(Ok(version.seat_taken(taken)))
     }
 
     fn any_seat(self: &Arc<Self>, wanted: Wanted<'_>) -> Result<Seat, Full> {
-        let mut seats = self.seats.lock();
         let concurrency = self.program.policy.concurrency;
+        let mut seats = self.seats.lock();
         if let Some(instance) = seats.sit_in_roomy(concurrency) {
             drop(seats);
             return Ok(Seat::new(self.keeper(), instance));
         }
-        match self.admit(None, &mut seats) {
-            Ok((instance, place)) => {
-                if concurrency > 1 {
-                    seats.add_roomy(&instance);
-                }
+        if let Some(instance) = self.admit(None, &mut seats) {
+            drop(seats);
+            return Ok(self.start(instance));
+        }
+        if !wanted.joins || seats.instances() < self.instances_max() {
+            if let Some(taken) = seats.sit_in_queued(concurrency) {
                 drop(seats);
-                Ok(self.start(instance, place))
+                return Ok(self.seat_taken(taken));
             }
-            Err(Full) => self.wait_for_room(&mut seats, wanted),
         }
-    }
-
-    /// All seats are taken, by connections that may be quiet. An event of
-    /// another open connection is not refused for that: an instance ends when
-    /// its calls have returned, and the event waits for that in its mailbox.
-    /// It is not begun there, but given back at the end, and takes a seat
-    /// anew.
-    fn wait_for_room(
-        self: &Arc<Self>,
-        seats: &mut Seats,
-        wanted: Wanted<'_>,
-    ) -> Result<Seat, Full> {
-        if wanted.joins {
-            return Err(Full);
-        }
-        let instance = seats.make_room(wanted.key, self.program.policy.concurrency);
-        Ok(Seat::new(self.keeper(), instance.ok_or(Full)?))
+        let instance = self.queue(wanted, false, &mut seats)?;
+        self.settle(&seats);
+        drop(seats);
+        self.member.make_room();
+        Ok(Seat::awaited(self.keeper(), instance))
     }
 
     /// Adds an instance with one seat taken, if there is room for it. It does
     /// nothing before it is [started](Version::start).
-    fn admit(&self, key: Option<&str>, seats: &mut Seats) -> Result<(Arc<Instance>, Place), Full> {
-        let stopping = self.commons.is_stopping();
-        if stopping || seats.instances() >= self.instances_max() {
+    fn admit(&self, key: Option<&str>, seats: &mut Seats) -> Option<Arc<Instance>> {
+        let is_full = seats.instances() >= self.instances_max();
+        if is_full || self.commons.is_stopping() {
+            return None;
+        }
+        let mut holds = seats.holds(self.instances_max());
+        holds.serving += 1;
+        if !self.member.take(holds) {
+            return None;
+        }
+        let instance = self.make(key);
+        seats.add(&instance, self.program.policy.concurrency);
+        Some(instance)
+    }
+
+    /// Adds an instance that waits for a place, with one seat taken, and has
+    /// another one end if this version has as many as it may. A connection that
+    /// joins is refused instead, unless its affinity value `is_served` by an
+    /// instance that ends, or its function has nothing while others have all.
+    fn queue(
+        self: &Arc<Self>,
+        wanted: Wanted<'_>,
+        is_served: bool,
+        seats: &mut Seats,
+    ) -> Result<Arc<Instance>, Full> {
+        let may_join = || {
+            let has_room = seats.instances() < self.instances_max();
+            is_served || has_room && self.member.is_owed()
+        };
+        if self.commons.is_stopping() || wanted.joins && !may_join() {
             return Err(Full);
         }
-        let place = self.capacity.take(self.program.loaded.places).ok_or(Full)?;
-        let instance = Instance::new(place.number(), key.map(str::to_owned));
-        let instance = Arc::new(instance);
-        seats.add(&instance);
-        Ok((instance, place))
+        let instance = self.make(wanted.key);
+        seats.queue(&instance, self.keeper());
+        if seats.lacks_turns(self.instances_max()) {
+            seats.end_oldest();
+        }
+        Ok(instance)
+    }
+
+    fn make(&self, key: Option<&str>) -> Arc<Instance> {
+        let number = self.member.number_instance();
+        Arc::new(Instance::new(number, key.map(str::to_owned)))
+    }
+
+    /// Says what it has and wants after a change. Answers whether anything is
+    /// wanted of the host, by whichever version.
+    fn settle(&self, seats: &Seats) -> bool {
+        let most = self.instances_max();
+        let is_ready = seats.ready(most).is_some();
+        self.member.account(seats.holds(most), is_ready)
     }
 
     /// Gives a new instance its task. Called without the locks: others may have
     /// given it jobs already, which its first poll finds.
-    fn start(self: &Arc<Self>, instance: Arc<Instance>, place: Place) -> Seat {
+    fn start(self: &Arc<Self>, instance: Arc<Instance>) -> Seat {
+        self.spawn(&instance);
+        Seat::awaited(self.keeper(), instance)
+    }
+
+    fn spawn(self: &Arc<Self>, instance: &Arc<Instance>) {
         let program = Arc::clone(&self.program);
-        let driving = task::drive(program, self.keeper(), Arc::clone(&instance), place);
-        poller::spawn(Arc::clone(&instance), driving);
+        let driving = task::drive(program, self.keeper(), Arc::clone(instance));
+        poller::spawn(Arc::clone(instance), driving);
         if self.commons.is_removed() {
             // It does what it was made for, a `close` say, and is not kept.
-            instance.end();
+            let mut seats = self.seats.lock();
+            seats.end(instance);
+            self.settle(&seats);
         }
-        Seat::first(self.keeper(), instance)
+    }
+
+    /// Ends its instances, each when its calls have returned: another version
+    /// has taken over. What waits in queued ones is given back.
+    pub(crate) fn supersede(&self) {
+        let mut keys = self.commons.keys.lock();
+        let mut seats = self.seats.lock();
+        let serving = seats.supersede();
+        let queued = self.unqueue(&mut keys, &mut seats);
+        drop((seats, keys));
+        serving.iter().for_each(|instance| instance.end());
+        self.give_back(queued);
+    }
+
+    /// Takes all queued instances out of what is locked. They never begin.
+    fn unqueue(&self, keys: &mut Locked<'_, Self>, seats: &mut Seats) -> Vec<Arc<Instance>> {
+        let queued = seats.unqueue_all();
+        for instance in &queued {
+            keys.remove(instance);
+        }
+        self.settle(seats);
+        queued
+    }
+
+    /// What waits in instances that do not begin is asked for again. Called
+    /// without the locks.
+    fn give_back(&self, queued: Vec<Arc<Instance>>) {
+        let has_keys = queued.iter().any(|instance| instance.key.is_some());
+        for instance in queued {
+            instance.retired.store(true, Ordering::Relaxed);
+            let jobs = instance.mailbox.close();
+            jobs.into_iter().for_each(Job::give_back);
+        }
+        self.begin_next(has_keys);
+    }
+
+    /// Begins what there are places for. An affinity value may have one instance
+    /// less: the next one of it may be another version's. Called without the
+    /// locks.
+    fn begin_next(&self, has_keys: bool) {
+        if has_keys {
+            for version in self.commons.versions() {
+                version.settle(&version.seats.lock());
+            }
+        }
+        self.member.hand_out();
     }
 
     /// How many instances there may be at once: `instances`, and fewer of those
@@ -160,6 +243,58 @@ impl Version {
 
     fn keeper(self: &Arc<Self>) -> Arc<dyn Keeper> {
         Arc::<Self>::clone(self)
+    }
+
+    fn seat_taken(self: &Arc<Self>, taken: Taken) -> Seat {
+        let keeper = self.keeper();
+        if taken.is_awaited {
+            Seat::awaited(keeper, taken.instance)
+        } else {
+            Seat::new(keeper, taken.instance)
+        }
+    }
+}
+
+impl Pool for Version {
+    fn start_next(self: Arc<Self>) {
+        let most = self.instances_max();
+        let mut keys = self.commons.keys.lock();
+        let mut seats = self.seats.lock();
+        let mut abandoned = Vec::new();
+        let ready = loop {
+            match seats.ready(most).cloned() {
+                Some(instance) if instance.is_abandoned() => {
+                    seats.unqueue(&instance);
+                    keys.remove(&instance);
+                    abandoned.push(instance);
+                }
+                ready => break ready,
+            }
+        };
+        drop(keys);
+        let Some(instance) = ready.filter(|_| self.member.may_begin()) else {
+            self.settle(&seats);
+            drop(seats);
+            self.give_back(abandoned);
+            return;
+        };
+        seats.unqueue(&instance);
+        seats.add(&instance, self.program.policy.concurrency);
+        if seats.lacks_turns(most) {
+            seats.end_oldest();
+        }
+        self.member
+            .begin(seats.holds(most), seats.ready(most).is_some());
+        drop(seats);
+        self.spawn(&instance);
+        self.give_back(abandoned);
+        self.member.end_others();
+    }
+
+    fn end_oldest(&self) {
+        let mut seats = self.seats.lock();
+        seats.end_oldest();
+        self.settle(&seats);
     }
 }
 
@@ -176,15 +311,26 @@ impl Keeper for Version {
             return;
         }
         seats.forget(instance);
-        if let (Some(key), Some(keys)) = (&instance.key, &mut keys) {
-            keys.remove(key);
+        if let Some(keys) = &mut keys {
+            keys.remove(instance);
         }
-        drop((keys, seats));
+        let is_wanted = self.settle(&seats);
+        drop((seats, keys));
         self.commons.instance_ended();
+        if is_wanted {
+            self.begin_next(instance.key.is_some());
+        }
     }
 
     fn fail(&self) -> Option<Duration> {
         let faults = self.program.faults.fail();
-        self.backoff.fail(faults, &self.program.policy)
+        let time = self.backoff.fail(faults, &self.program.policy)?;
+        // What is queued waits for the end of the back-off instead.
+        let mut keys = self.commons.keys.lock();
+        let mut seats = self.seats.lock();
+        let queued = self.unqueue(&mut keys, &mut seats);
+        drop((seats, keys));
+        self.give_back(queued);
+        Some(time)
     }
 }

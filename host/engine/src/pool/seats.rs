@@ -1,37 +1,40 @@
-//! The instances of one version and their seats: which have room, which end, and
-//! which is to end next.
+//! The instances of one version and their seats: which have room, which end,
+//! which is to end next, and which wait for a place.
 //!
-//! Bounded by the policy: `instances` at once, `concurrency` seats in each. All
-//! of it changes under one lock that is held for a few instructions. What is here
-//! has no way to any lock of a pool: none can be taken twice.
+//! Bounded by the policy: `instances` live at once, `concurrency` seats in each.
+//! Queued instances are bounded by the connections that wait in them. All of it
+//! changes under one lock that is held for a few instructions. What is here has
+//! no way to any lock of a pool: none can be taken twice.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
+use super::capacity::Holds;
 use crate::instance::live::Instance;
+use crate::instance::seat::Keeper;
 use crate::sync::Ordering;
 
-/// The instances of one version, by whether they have room.
+/// The instances of one version.
 #[derive(Debug, Default)]
 pub(super) struct Seats {
-    /// By number; without those that are in `awaited`.
-    live: BTreeMap<u64, Arc<Instance>>,
-    /// Those without a key that have room; the last is filled first, so that
-    /// the others can become idle.
+    /// Live ones, by number: the oldest first.
+    serving: BTreeMap<u64, Arc<Instance>>,
+    /// Live ones that were told to end.
+    ending: BTreeMap<u64, Arc<Instance>>,
+    /// Those of `serving` without a key that have room; the last is filled first,
+    /// so that the others can become idle.
     roomy: Vec<Arc<Instance>>,
-    /// Instances that end and whose places open connections wait for, the
-    /// oldest first. Each is told to end before it is here.
-    awaited: Vec<Awaited>,
+    /// Those that are not live yet, in the order in which they begin.
+    queued: VecDeque<Queued>,
 }
 
-/// An instance that ends. The one that takes its place serves those that wait.
+/// An instance that will be live when there is a place for it. Connections sit in
+/// it already, and what they have asked for waits in its mailbox.
 #[derive(Debug)]
-struct Awaited {
+struct Queued {
     instance: Arc<Instance>,
-    /// The affinity value of those that wait.
-    key: Option<Box<str>>,
-    /// How many have begun to wait.
-    connections: u32,
+    /// Its version is there until it has begun. It is held, and asked nothing.
+    _keeper: Arc<dyn Keeper>,
 }
 
 /// Who wants a seat.
@@ -49,124 +52,191 @@ pub(crate) struct Wanted<'a> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
+/// A seat that was taken in an instance.
+#[derive(Debug)]
+pub(super) struct Taken {
+    pub(super) instance: Arc<Instance>,
+    /// The instance has not begun: it will not end before it was given what this
+    /// seat was taken for.
+    pub(super) is_awaited: bool,
+}
+
 impl Seats {
-    /// Instances that there are.
+    /// Live instances.
     pub(super) fn instances(&self) -> usize {
-        self.live.len() + self.awaited.len()
+        self.serving.len() + self.ending.len()
+    }
+
+    /// What of the host's places it has and wants, with `instances_max` at once.
+    pub(super) fn holds(&self, instances_max: usize) -> Holds {
+        let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        let wanted = instances_max.saturating_sub(self.serving.len());
+        Holds {
+            serving: count(self.serving.len()),
+            ending: count(self.ending.len()),
+            wanted: count(wanted.min(self.queued.len())),
+        }
     }
 
     /// One more seat in an instance.
-    pub(super) fn sit(&mut self, instance: &Arc<Instance>) -> Arc<Instance> {
+    pub(super) fn sit(&mut self, instance: &Arc<Instance>) -> Taken {
         instance.bound.fetch_add(1, Ordering::Relaxed);
-        Arc::clone(instance)
+        let is_awaited = !self.is_live(instance) && !instance.retired.load(Ordering::Relaxed);
+        if is_awaited {
+            instance.mailbox.expect_another();
+        }
+        Taken {
+            instance: Arc::clone(instance),
+            is_awaited,
+        }
     }
 
-    /// A seat in an instance without a key that has room.
+    /// A seat in a live instance without a key that has room.
     pub(super) fn sit_in_roomy(&mut self, concurrency: u32) -> Option<Arc<Instance>> {
         let instance = self.roomy.last().cloned()?;
-        let instance = self.sit(&instance);
-        if instance.bound.load(Ordering::Relaxed) >= concurrency {
+        let bound = instance.bound.fetch_add(1, Ordering::Relaxed) + 1;
+        if bound >= concurrency {
             self.roomy.pop();
         }
         Some(instance)
     }
 
-    /// A seat in an instance that ends, to wait for its place. One instance
-    /// ends for as many connections as the next one has room for: those that
-    /// wake together do not each end one of their own.
-    pub(super) fn make_room(
-        &mut self,
-        key: Option<&str>,
-        concurrency: u32,
-    ) -> Option<Arc<Instance>> {
-        let fits = |awaited: &Awaited| {
-            let room = key.is_some() || awaited.connections < concurrency;
-            room && awaited.key.as_deref() == key
-        };
-        let index = match self.awaited.iter().position(fits) {
-            Some(index) => index,
-            None => match self.next_to_end() {
-                Some(instance) => {
-                    // Told before it is in the list: what any of those that
-                    // wait puts into its mailbox is behind its last job.
-                    instance.end();
-                    self.live.remove(&instance.number);
-                    self.roomy.retain(|other| !Arc::ptr_eq(other, &instance));
-                    self.awaited.push(Awaited {
-                        instance,
-                        key: key.map(Into::into),
-                        connections: 0,
-                    });
-                    self.awaited.len() - 1
-                }
-                // All end already.
-                None => {
-                    let fewest = self.awaited.iter().enumerate();
-                    fewest.min_by_key(|(_, awaited)| awaited.connections)?.0
-                }
-            },
-        };
-        let awaited = self.awaited.get_mut(index)?;
-        awaited.connections = awaited.connections.saturating_add(1);
-        let instance = Arc::clone(&awaited.instance);
-        Some(self.sit(&instance))
+    /// A seat in the last queued instance, if that has no key and room.
+    pub(super) fn sit_in_queued(&mut self, concurrency: u32) -> Option<Taken> {
+        let last = &self.queued.back()?.instance;
+        let has_room = last.bound.load(Ordering::Relaxed) < concurrency;
+        let last = (has_room && last.key.is_none() && !last.is_ending()).then(|| Arc::clone(last));
+        Some(self.sit(&last?))
     }
 
-    /// One that ends already, for another version say, or else the oldest.
-    fn next_to_end(&self) -> Option<Arc<Instance>> {
-        let mut live = self.live.values();
-        let ending = live.find(|instance| instance.is_ending());
-        ending.or_else(|| self.live.values().next()).cloned()
+    /// An instance that was just made, with one seat taken, is live.
+    pub(super) fn add(&mut self, instance: &Arc<Instance>, concurrency: u32) {
+        let number = instance.number;
+        if instance.is_ending() {
+            self.ending.insert(number, Arc::clone(instance));
+            return;
+        }
+        self.serving.insert(number, Arc::clone(instance));
+        let has_room = instance.bound.load(Ordering::Relaxed) < concurrency;
+        if instance.key.is_none() && has_room {
+            self.roomy.push(Arc::clone(instance));
+        }
     }
 
-    /// All that are live, which are to be told to end. They are marked already:
-    /// a seat that is given back until then makes none of them roomy again.
+    /// An instance that was just made, with one seat taken, waits for a place,
+    /// and for the end of others of its affinity value.
+    pub(super) fn queue(&mut self, instance: &Arc<Instance>, keeper: Arc<dyn Keeper>) {
+        self.queued.push_back(Queued {
+            instance: Arc::clone(instance),
+            _keeper: keeper,
+        });
+    }
+
+    /// The first queued instance that lacks nothing but a place of the host, with
+    /// `instances_max` live at once.
+    pub(super) fn ready(&self, instances_max: usize) -> Option<&Arc<Instance>> {
+        if self.instances() >= instances_max {
+            return None;
+        }
+        let mut queued = self.queued.iter().map(|queued| &queued.instance);
+        queued.find(|instance| instance.is_unblocked.load(Ordering::Relaxed))
+    }
+
+    /// A queued instance does not wait any more.
+    pub(super) fn unqueue(&mut self, instance: &Arc<Instance>) {
+        let same = |queued: &Queued| Arc::ptr_eq(&queued.instance, instance);
+        if let Some(index) = self.queued.iter().position(same) {
+            self.queued.remove(index);
+        }
+    }
+
+    /// All queued instances, which wait for nothing any more.
+    pub(super) fn unqueue_all(&mut self) -> Vec<Arc<Instance>> {
+        let queued = self.queued.drain(..);
+        queued.map(|queued| queued.instance).collect()
+    }
+
+    /// Whether an instance must end so that the queued ones get their turn
+    /// among so many.
+    pub(super) fn lacks_turns(&self, instances_max: usize) -> bool {
+        self.instances() >= instances_max && self.queued.len() > self.ending.len()
+    }
+
+    /// Has the oldest one end that serves, if there is one.
+    pub(super) fn end_oldest(&mut self) {
+        if let Some(oldest) = self.serving.values().next().cloned() {
+            self.end(&oldest);
+        }
+    }
+
+    /// Has an instance end, which may be queued.
+    pub(super) fn end(&mut self, instance: &Arc<Instance>) {
+        if self.serving.remove(&instance.number).is_some() {
+            self.roomy.retain(|other| !Arc::ptr_eq(other, instance));
+            self.ending.insert(instance.number, Arc::clone(instance));
+        }
+        instance.end();
+    }
+
+    /// All that serve, which are to be told to end. They are marked already: a
+    /// seat that is given back until then makes none of them roomy again.
     pub(super) fn supersede(&mut self) -> Vec<Arc<Instance>> {
         self.roomy.clear();
-        let live: Vec<_> = self.live.values().cloned().collect();
-        for instance in &live {
+        let serving = std::mem::take(&mut self.serving);
+        let all: Vec<_> = serving.values().cloned().collect();
+        for instance in &all {
             instance.ending.store(true, Ordering::Release);
         }
-        live
+        self.ending.extend(serving);
+        all
     }
 
-    /// An instance that was just made, with one seat taken.
-    pub(super) fn add(&mut self, instance: &Arc<Instance>) {
-        self.live.insert(instance.number, Arc::clone(instance));
-    }
-
-    /// An instance without a key has room for more.
-    pub(super) fn add_roomy(&mut self, instance: &Arc<Instance>) {
-        self.roomy.push(Arc::clone(instance));
-    }
-
-    /// All instances, in no order.
+    /// All live instances, in no order.
     pub(super) fn all(&self) -> impl Iterator<Item = &Arc<Instance>> {
-        let awaited = self.awaited.iter().map(|awaited| &awaited.instance);
-        self.live.values().chain(awaited)
+        self.serving.values().chain(self.ending.values())
     }
 
     /// A seat in an instance was given back.
     pub(super) fn release(&mut self, instance: &Arc<Instance>, concurrency: u32) {
         let was = instance.bound.fetch_sub(1, Ordering::Relaxed);
-        let serves = !instance.retired.load(Ordering::Relaxed) && !instance.is_ending();
-        if was == concurrency && instance.key.is_none() && serves {
-            self.add_roomy(instance);
+        let was_full = was == concurrency && instance.key.is_none();
+        if was_full && self.serving.contains_key(&instance.number) {
+            self.roomy.push(Arc::clone(instance));
         }
     }
 
-    /// Forgets an instance whose guest code has stopped.
+    /// Forgets a live instance whose guest code has stopped.
     pub(super) fn forget(&mut self, instance: &Arc<Instance>) {
-        let same = |other: &Arc<Instance>| Arc::ptr_eq(other, instance);
-        self.live.remove(&instance.number);
-        self.awaited.retain(|awaited| !same(&awaited.instance));
-        self.roomy.retain(|other| !same(other));
+        self.serving.remove(&instance.number);
+        self.ending.remove(&instance.number);
+        self.roomy.retain(|other| !Arc::ptr_eq(other, instance));
+    }
+
+    fn is_live(&self, instance: &Instance) -> bool {
+        let number = &instance.number;
+        self.serving.contains_key(number) || self.ending.contains_key(number)
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+
+    /// A version that is not asked.
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Keeper for Nobody {
+        fn release(&self, _: &Arc<Instance>) {}
+
+        fn forget(&self, _: &Arc<Instance>) {}
+
+        fn fail(&self) -> Option<Duration> {
+            None
+        }
+    }
 
     fn instance(number: u64) -> Arc<Instance> {
         Arc::new(Instance::new(number, None))
@@ -177,8 +247,7 @@ mod tests {
         let mut seats = Seats::default();
         let all: Vec<_> = (1..=instances).map(instance).collect();
         for instance in &all {
-            seats.add(instance);
-            seats.add_roomy(instance);
+            seats.add(instance, 2);
         }
         (seats, all)
     }
@@ -194,31 +263,66 @@ mod tests {
     }
 
     #[test]
-    fn the_oldest_ends_for_as_many_as_the_next_one_has_room_for() {
-        let (mut seats, all) = seats(2);
+    fn an_instance_is_queued_until_it_begins_and_expects_each_that_sits_in_it() {
+        let (mut seats, all) = seats(1);
+        assert!(seats.sit_in_queued(2).is_none());
+        let next = instance(2);
+        seats.queue(&next, Arc::new(Nobody));
+        assert!(seats.ready(1).is_none(), "the only one is live");
+        assert!(seats.lacks_turns(1) && !seats.lacks_turns(2));
+        let taken = seats.sit_in_queued(2).unwrap();
+        assert!(Arc::ptr_eq(&taken.instance, &next) && taken.is_awaited);
+        assert!(seats.sit_in_queued(2).is_none(), "it has two seats");
+        seats.end_oldest();
+        assert!(all[0].is_ending() && !seats.lacks_turns(1));
+        assert!(!seats.sit(&all[0]).is_awaited);
+        seats.forget(&all[0]);
+        seats.forget(&all[0]);
+        assert!(Arc::ptr_eq(seats.ready(1).unwrap(), &next));
+        seats.unqueue(&next);
+        seats.add(&next, 2);
+        assert!(seats.ready(2).is_none() && seats.instances() == 1);
+        assert!(!seats.sit(&next).is_awaited, "it is live");
+        // Until both have asked, it does not end.
+        next.end();
         for _ in 0..2 {
-            assert!(Arc::ptr_eq(&seats.make_room(None, 2).unwrap(), &all[0]));
+            assert!(next.mailbox.has_more());
+            next.mailbox.expect_one_less();
         }
-        assert!(all[0].is_ending() && !all[1].is_ending());
-        assert!(Arc::ptr_eq(&seats.make_room(None, 2).unwrap(), &all[1]));
-        // All end: the one that fewest wait for gets one more.
-        assert!(Arc::ptr_eq(&seats.make_room(None, 2).unwrap(), &all[1]));
-        assert_eq!(seats.instances(), 2);
-        assert!(seats.sit_in_roomy(2).is_none());
-        seats.forget(&all[0]);
-        seats.forget(&all[0]);
-        assert_eq!(seats.instances(), 1);
+        assert!(!next.mailbox.has_more());
     }
 
     #[test]
-    fn those_of_another_affinity_value_have_an_instance_end_of_their_own() {
-        let (mut seats, all) = seats(2);
-        for _ in 0..3 {
-            let ends = seats.make_room(Some("one"), 2).unwrap();
-            assert!(Arc::ptr_eq(&ends, &all[0]));
+    fn one_that_waits_for_another_of_its_affinity_value_is_not_ready() {
+        let (mut seats, _) = seats(1);
+        let other = instance(3);
+        let next = Arc::new(Instance::new(2, Some("room".into())));
+        next.is_unblocked.store(false, Ordering::Relaxed);
+        seats.queue(&next, Arc::new(Nobody));
+        seats.queue(&other, Arc::new(Nobody));
+        assert!(Arc::ptr_eq(seats.ready(2).unwrap(), &other));
+        next.is_unblocked.store(true, Ordering::Relaxed);
+        assert!(Arc::ptr_eq(seats.ready(2).unwrap(), &next));
+    }
+
+    #[test]
+    fn what_it_wants_is_what_it_could_have_beside_those_that_serve() {
+        let (mut seats, _) = seats(2);
+        let holds = |serving, ending, wanted| Holds {
+            serving,
+            ending,
+            wanted,
+        };
+        assert_eq!(seats.holds(3), holds(2, 0, 0));
+        for number in 3..6 {
+            seats.queue(&instance(number), Arc::new(Nobody));
         }
-        let ends = seats.make_room(Some("other"), 2).unwrap();
-        assert!(Arc::ptr_eq(&ends, &all[1]));
+        assert_eq!(seats.holds(2), holds(2, 0, 0));
+        assert_eq!(seats.holds(3), holds(2, 0, 1));
+        seats.end_oldest();
+        assert_eq!(seats.holds(3), holds(1, 1, 2));
+        assert_eq!(seats.unqueue_all().len(), 3);
+        assert_eq!(seats.holds(3), holds(1, 1, 0));
     }
 
     #[test]

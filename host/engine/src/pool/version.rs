@@ -1,6 +1,6 @@
 //! One version of a function: a component, its limits, and its instances.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use openline_core::digest::Digest;
@@ -11,7 +11,7 @@ use openline_core::name::FunctionName;
 use tokio::sync::oneshot;
 
 use super::backoff::Backoff;
-use super::capacity::Capacity;
+use super::capacity::{Capacity, FunctionNumber, Member};
 use super::commons::Commons;
 use super::seats::{Full, Seats, Wanted};
 use crate::contract::exports::HandlerKind;
@@ -26,7 +26,7 @@ use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering};
 pub struct Version {
     pub(super) program: Arc<Program>,
     pub(super) commons: Arc<Commons>,
-    pub(super) capacity: Arc<Capacity>,
+    pub(super) member: Member,
     pub(crate) backoff: Arc<Backoff>,
     /// Connections whose next event comes here, and handshakes that are decided
     /// here.
@@ -83,12 +83,14 @@ impl Version {
     pub(crate) fn new(
         program: Arc<Program>,
         commons: Arc<Commons>,
-        capacity: Arc<Capacity>,
+        capacity: &Arc<Capacity>,
     ) -> Arc<Self> {
-        let version = Arc::new(Self {
+        let places = program.loaded.places;
+        let function: FunctionNumber = Arc::as_ptr(&commons).addr();
+        let version = Arc::new_cyclic(|version: &Weak<Self>| Self {
             program,
             commons,
-            capacity,
+            member: capacity.join(function, places, Weak::<Self>::clone(version)),
             backoff: Arc::default(),
             connections: AtomicU32::new(0),
             removed: AtomicBool::new(false),
@@ -161,14 +163,6 @@ impl Version {
     /// For how much longer it is given no calls, because it keeps failing.
     pub fn backed_off(&self) -> Option<Duration> {
         self.backoff.left()
-    }
-
-    /// Ends its instances, each when its calls have returned: another version
-    /// has taken over.
-    pub(crate) fn supersede(&self) {
-        let live = self.seats.lock().supersede();
-        // Those that are awaited have been told.
-        live.iter().for_each(|instance| instance.end());
     }
 
     /// Counts a connection, or a handshake until it is decided: the version is

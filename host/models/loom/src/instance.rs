@@ -28,16 +28,16 @@ pub(crate) mod live {
     }
 }
 
-/// The mailbox asks a seat one question.
+/// The mailbox asks a seat one question, once.
 pub(crate) mod seat {
     #[derive(Debug)]
     pub(crate) struct Seat {
-        pub(crate) first: bool,
+        pub(crate) is_awaited: bool,
     }
 
     impl Seat {
-        pub(crate) fn is_first(&self) -> bool {
-            self.first
+        pub(crate) fn take_awaited(&mut self) -> bool {
+            std::mem::take(&mut self.is_awaited)
         }
     }
 }

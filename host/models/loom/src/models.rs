@@ -41,14 +41,14 @@ fn explore(model: impl Fn() + Send + Sync + 'static) {
 }
 
 /// A job with a way to see what became of it, without a connection.
-fn job(first: bool) -> (Job, oneshot::Receiver<AlarmOutcome>) {
+fn job(is_awaited: bool) -> (Job, oneshot::Receiver<AlarmOutcome>) {
     let (reply, outcome) = oneshot::channel();
     let call = AlarmCall {
         name: AlarmName::new("alarm").expect("a name"),
         attempt: 1,
         ticket: Arc::default(),
     };
-    (Job::Alarm(call, Seat { first }, reply), outcome)
+    (Job::Alarm(call, Seat { is_awaited }, reply), outcome)
 }
 
 /// Begins a job and says that it is done.
@@ -74,9 +74,9 @@ fn connection(budget: &Arc<FunctionBudget>) -> Arc<Connection> {
 }
 
 /// As [`crate::instance::live`] gives something to do.
-fn submit(instance: &Instance, job: Job) {
-    let first = job.is_first();
-    match instance.mailbox.put(job, first) {
+fn submit(instance: &Instance, mut job: Job) {
+    let awaited = job.take_awaited();
+    match instance.mailbox.put(job, awaited) {
         Ok(waiting) => instance.poller.run(waiting),
         Err(job) => job.give_back(),
     }
@@ -181,9 +181,9 @@ pub fn a_turn_that_is_dropped_tells_of_a_fault_of_the_host() {
 pub fn each_job_is_begun_or_given_back_once() {
     explore(|| {
         let mailbox = Arc::<Mailbox>::default();
-        let put = |mailbox: &Mailbox, job: Job| {
-            let first = job.is_first();
-            if let Err(job) = mailbox.put(job, first) {
+        let put = |mailbox: &Mailbox, mut job: Job| {
+            let awaited = job.take_awaited();
+            if let Err(job) = mailbox.put(job, awaited) {
                 job.give_back();
             }
         };

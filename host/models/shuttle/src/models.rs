@@ -61,22 +61,20 @@ fn explore(model: impl Fn() + Send + Sync + 'static) {
 struct Host {
     commons: Arc<Commons>,
     capacity: Arc<Capacity>,
-    places: u32,
 }
 
 impl Host {
     fn new(places: u32) -> Self {
         world::begin(places);
-        Self::beside(&Arc::new(Capacity::new(places)), places)
+        Self::beside(&Arc::new(Capacity::new(places)))
     }
 
     /// Another function of the same host.
-    fn beside(capacity: &Arc<Capacity>, places: u32) -> Self {
+    fn beside(capacity: &Arc<Capacity>) -> Self {
         let name = FunctionName::new("function").expect("a name");
         Self {
             commons: Arc::new(Commons::new(FunctionStore, name, Arc::default())),
             capacity: Arc::clone(capacity),
-            places,
         }
     }
 
@@ -86,6 +84,10 @@ impl Host {
             places: 1,
             is_broken,
         };
+        self.version_of(number, policy, loaded)
+    }
+
+    fn version_of(&self, number: u8, policy: InstancePolicy, loaded: Loaded) -> Arc<Version> {
         let program = Program {
             name: self.commons.name().clone(),
             digest: Digest::new([number; 32]),
@@ -96,7 +98,7 @@ impl Host {
             faults: FaultsInARow::default(),
         };
         let commons = Arc::clone(&self.commons);
-        Version::new(Arc::new(program), commons, Arc::clone(&self.capacity))
+        Version::new(Arc::new(program), commons, &self.capacity)
     }
 
     /// An alias that leads to one version.
@@ -115,8 +117,7 @@ impl Host {
             assert_eq!(version.connections(), 0);
         }
         world::end();
-        assert_eq!(self.capacity.live(), 0);
-        assert!(self.capacity.take(self.places).is_some());
+        assert!(self.capacity.is_at_rest());
     }
 }
 
@@ -240,7 +241,9 @@ pub fn connections_without_a_seat_of_their_own_take_turns() {
         let host = Host::new(1);
         let alias = host.alias(policy(1, 1));
         let sleepers = [(); 3].map(|()| Peer::asleep(&alias, ""));
+        let before = world::made();
         join(sleepers.map(|sleeper| served(sleeper, 2)));
+        assert!(world::made() <= before + 6, "one that waits asks once");
         host.end();
     });
 }
@@ -332,6 +335,28 @@ fn a_room_has_one_instance(migration: Migration) {
             join([served(third, 1)]);
         });
         join([served(first, 2), served(second, 1), moving]);
+        host.end();
+    });
+}
+
+/// The same while it is made to lead elsewhere twice: what was queued behind the
+/// first instance is given back before that has ended.
+pub fn a_room_that_migrates_twice_has_one_instance() {
+    explore(|| {
+        let host = Host::new(2);
+        let alias = host.alias(rooms(1, 2));
+        let [next, last] = [2, 3].map(|number| host.version(number, rooms(1, 2), false));
+        let peers = [(); 2].map(|()| Peer::open(&alias, "one").expect("there is room"));
+        let moving = thread::spawn(move || {
+            alias.replace(Split::to(next));
+            alias.replace(Split::to(last));
+        });
+        join(
+            peers
+                .map(|peer| served(peer, 2))
+                .into_iter()
+                .chain([moving]),
+        );
         host.end();
     });
 }
@@ -450,19 +475,44 @@ pub fn all_that_wait_for_an_instance_that_does_not_start_are_told() {
     });
 }
 
-/// Of two functions that want the host's last place one gets it, and it comes
-/// back.
-pub fn functions_never_have_more_places_than_the_host() {
+/// Of two functions that want the host's only place each gets it in turn.
+pub fn functions_that_want_the_only_place_take_turns() {
     explore(|| {
         let one = Host::new(1);
-        let other = Host::beside(&one.capacity, 1);
+        let other = Host::beside(&one.capacity);
         let opening = [&one, &other].map(|host| {
             let alias = host.alias(policy(1, 1));
-            thread::spawn(move || Peer::open(&alias, ""))
+            thread::spawn(move || {
+                let mut peer = Peer::open(&alias, "").expect("it is owed a place");
+                assert_eq!(peer.say(AWAIT), Outcome::Done);
+            })
         });
-        let opened = opening.map(|peer| peer.join().expect("it does not panic"));
-        assert_eq!(opened.iter().filter(|peer| peer.is_ok()).count(), 1);
-        drop(opened);
+        join(opening);
+        other.commons.stop();
+        block_on(other.commons.ended());
+        one.end();
+    });
+}
+
+/// An instance that takes all places of the host gets them beside another
+/// function whose instances take one each.
+pub fn an_instance_of_two_places_gets_its_turn() {
+    explore(|| {
+        let one = Host::new(2);
+        let other = Host::beside(&one.capacity);
+        let large = Loaded {
+            kind: HandlerKind::Plain,
+            places: 2,
+            is_broken: false,
+        };
+        let small = one.alias(policy(2, 1));
+        let large = Alias::to(other.version_of(1, policy(2, 1), large));
+        let large = thread::spawn(move || {
+            let mut peer = Peer::open(&large, "").expect("it is owed places");
+            assert_eq!(peer.say(AWAIT), Outcome::Done);
+        });
+        let small = Peer::open(&small, "").ok();
+        join(small.map(|peer| served(peer, 2)).into_iter().chain([large]));
         other.commons.stop();
         block_on(other.commons.ended());
         one.end();

@@ -22,6 +22,7 @@ models! {
     a_fault_is_told_when_there_is_room_again,
     an_event_that_meets_a_fault_is_handled,
     a_room_that_migrates_has_one_instance,
+    a_room_that_migrates_twice_has_one_instance,
     a_room_that_is_pinned_has_one_instance,
     a_room_that_is_drained_has_one_instance,
     a_stop_waits_for_what_was_asked_and_for_the_end_of_all,
@@ -29,5 +30,6 @@ models! {
     an_event_that_waits_for_a_back_off_is_handled,
     an_event_that_waits_for_a_back_off_follows_its_alias,
     all_that_wait_for_an_instance_that_does_not_start_are_told,
-    functions_never_have_more_places_than_the_host,
+    functions_that_want_the_only_place_take_turns,
+    an_instance_of_two_places_gets_its_turn,
 }

@@ -26,6 +26,7 @@ async fn function(instances: u32, concurrency: u32, affinity: bool) -> Arc<Alias
     let mut config = config();
     config.instance.instances = instances;
     config.instance.concurrency = concurrency;
+    config.instance.faults_in_a_row = 0;
     config.instance.affinity = affinity.then(|| "room".into());
     let bytes = std::fs::read(openline_guests::FAULT_SLEEP).unwrap();
     let runtime = runtime_of(100);
@@ -138,6 +139,107 @@ async fn a_room_that_wakes_ends_one_instance_and_two_rooms_end_two() {
     );
     for other in &mut others {
         other.is_served("still there").await;
+    }
+}
+
+/// Has all of these lines send at once, and answers in which order they were
+/// served.
+async fn order_of(lines: &mut [Line]) -> Vec<usize> {
+    for line in &mut *lines {
+        line.text("in turn");
+    }
+    let mut order = Vec::new();
+    let all = async {
+        while order.len() < lines.len() {
+            for (index, line) in lines.iter_mut().enumerate() {
+                if let Some(outcome) = line.binding.outcome() {
+                    assert_eq!(outcome, Outcome::Done);
+                    assert!(matches!(line.connection.next(), Next::Item(_)));
+                    order.push(index);
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    };
+    let all = tokio::time::timeout(Duration::from_secs(60), all).await;
+    all.expect("nobody is left without an outcome");
+    order
+}
+
+#[tokio::test]
+async fn those_that_wait_for_the_only_seat_are_served_in_the_order_in_which_they_came() {
+    const LINES: usize = 20;
+    let function = function(1, 1, false).await;
+    let mut lines = Vec::new();
+    for _ in 0..LINES {
+        let mut line = Line::open(&function).await;
+        put_to_sleep(std::slice::from_mut(&mut line)).await;
+        lines.push(line);
+    }
+    let before = live_last(&function, &mut lines[0]).await;
+    for _ in 0..3 {
+        let order = order_of(&mut lines).await;
+        assert_eq!(order, (0..LINES).collect::<Vec<_>>());
+    }
+    // Each asks once: there is an instance for each that was served.
+    let after = live_last(&function, &mut lines[0]).await;
+    assert!(
+        after - before <= 3 * LINES as u64 + 1,
+        "{before} to {after}"
+    );
+}
+
+/// The number of the instance that serves a line, the last that was made.
+async fn live_last(function: &Alias, line: &mut Line) -> u64 {
+    line.is_served("who serves it?").await;
+    live(function).into_iter().max().unwrap()
+}
+
+/// Two functions of a host with so many instances.
+async fn neighbours(instances: u32) -> [Arc<Alias>; 2] {
+    let runtime = runtime_of(instances);
+    let mut config = config();
+    config.instance.concurrency = 1;
+    let bytes = std::fs::read(openline_guests::FAULT_SLEEP).unwrap();
+    let first = runtime.load_alone(&config, bytes.clone()).await.unwrap();
+    let second = runtime.load_alone(&config, bytes).await.unwrap();
+    [Alias::to(first), Alias::to(second)]
+}
+
+#[tokio::test]
+async fn a_function_that_has_all_instances_of_the_host_gives_others_their_part() {
+    let [first, second] = neighbours(4).await;
+    let mut crowd = Vec::new();
+    for _ in 0..4 {
+        crowd.push(Line::open(&first).await);
+    }
+    assert!(first.upgrade(UpgradeRequest::default()).await.is_err());
+    let mut others = Vec::new();
+    others.push(Line::open(&second).await);
+    assert_eq!((first.instances(), second.instances()), (3, 1));
+    // One more is refused: it has one, and is open to none.
+    assert!(second.upgrade(UpgradeRequest::default()).await.is_err());
+    put_to_sleep(&mut others).await;
+    crowd[0].is_served("all again").await;
+    assert_eq!((first.instances(), second.instances()), (4, 0));
+    others[0].is_served("not refused").await;
+    for _ in 0..3 {
+        let (crowd, others) = (order_of(&mut crowd).await, order_of(&mut others).await);
+        assert_eq!((crowd.len(), others.len()), (4, 1));
+    }
+    assert_eq!((first.instances(), second.instances()), (3, 1));
+}
+
+#[tokio::test]
+async fn two_functions_share_the_only_instance_of_a_host() {
+    let [first, second] = neighbours(1).await;
+    let mut first = Line::open(&first).await;
+    let mut second = Line::open(&second).await;
+    for _ in 0..5 {
+        first.text("at once");
+        second.text("at once");
+        assert_eq!(first.outcome().await, Outcome::Done);
+        assert_eq!(second.outcome().await, Outcome::Done);
     }
 }
 
