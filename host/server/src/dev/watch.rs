@@ -364,9 +364,10 @@ impl Plan {
             .packages
             .iter()
             .filter_map(|package| path.strip_prefix(package).ok());
+        // A package's own folder is not: it may be gone, or be another one now.
         let is_made = |inside: &Path| {
             let first = inside.components().next();
-            first.is_none_or(|first| is_target(first.as_os_str()))
+            first.is_some_and(|first| is_target(first.as_os_str()))
         };
         let outer = inside.next();
         outer.is_some_and(|outer| !is_made(outer) && outer.iter().all(is_kept))

@@ -78,6 +78,12 @@ impl Package {
         self.changes().await
     }
 
+    /// A change of this source is noticed, at once or after others.
+    async fn among_others(&self, name: &str) {
+        let path = real(&self.path(name));
+        while !self.changes().await.sources.contains(&path) {}
+    }
+
     /// A change of this source, and nothing else, is noticed.
     async fn source(&self, name: &str) {
         let expected = Changes {
@@ -118,6 +124,28 @@ async fn a_folder_that_is_made_anew_is_watched_again() {
     package.watch().await;
     package.write("src/lib.rs", "// anew");
     package.source("src/lib.rs").await;
+}
+
+#[tokio::test]
+async fn a_package_in_a_package_that_is_replaced_is_noticed_and_watched_again() {
+    let mut package = Package::new().await;
+    let write = |folder: &str| {
+        fs::create_dir_all(package.path(folder)).unwrap();
+        package.write(&format!("{folder}/lib.rs"), "");
+    };
+    write("vendor/inner/src");
+    write("vendor/.inner.new/src");
+    package.plan.packages.push(package.path("vendor/inner"));
+    package.watch().await;
+    let rename = |from: &str, to: &str| {
+        fs::rename(package.path(from), package.path(to)).unwrap();
+    };
+    rename("vendor/inner", "vendor/.inner.old");
+    rename("vendor/.inner.new", "vendor/inner");
+    package.among_others("vendor/inner").await;
+    package.watch().await;
+    package.write("vendor/inner/src/lib.rs", "// anew");
+    package.among_others("vendor/inner/src/lib.rs").await;
 }
 
 #[tokio::test]
