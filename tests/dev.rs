@@ -235,6 +235,40 @@ async fn a_component_that_does_not_load_at_the_start_is_waited_for() {
     assert_eq!(client.ask("1").await, "there");
 }
 
+/// Makes of a copy of the SDK one of another release, with another contract.
+fn outdate(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            outdate(&path);
+        } else if path.extension().is_some_and(|it| it == "wit" || it == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let lines = text.lines().map(|line| match line.contains("openline:") {
+                true => line.replace("@0.2.0", "@0.1.0") + "\n",
+                false => line.to_owned() + "\n",
+            });
+            fs::write(&path, lines.collect::<String>()).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_sdk_of_another_release_is_replaced_as_the_hint_says() {
+    let written = Written::new("outdated").await;
+    let directory = written.directory();
+    outdate(&directory.join("vendor/openline-sdk"));
+    let mut host = written.develop().await;
+    host.told("the component exports neither").await;
+    host.told("hint: the SDK in the crate is that of another release")
+        .await;
+    host.told("nothing serves yet; waiting for a change").await;
+    let updated = openline_in(&directory, &["update-sdk"]).await;
+    assert_eq!(updated.code, Some(0), "{}", updated.stderr);
+    report(&host, "a version", |report| report["state"] == "ok").await;
+    let mut client = Client::open(host.address, "/outdated", &[]).await.unwrap();
+    assert_eq!(client.ask("1").await, "first");
+}
+
 #[tokio::test]
 async fn a_configuration_is_served_and_followed_without_a_crate() {
     let folder = tempfile::tempdir().unwrap();
