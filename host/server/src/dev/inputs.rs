@@ -29,13 +29,15 @@ const REPEATS_MAX: u32 = 3;
 /// What is read at once of a file.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What cargo reads of a package by name.
-const MANIFESTS: [&str; 5] = [
+/// What cargo and rustup read by name, in a package or above it.
+const MANIFESTS: [&str; 7] = [
     "Cargo.toml",
     "Cargo.lock",
     "build.rs",
     "rust-toolchain",
     "rust-toolchain.toml",
+    ".cargo/config",
+    ".cargo/config.toml",
 ];
 
 /// A digest of a file's content; none of a file that cannot be read.
@@ -97,15 +99,17 @@ impl Inputs {
         }
     }
 
-    /// A build begins, of these packages. Reads all inputs.
-    pub(super) fn begin(&mut self, packages: &[PathBuf]) {
+    /// A build begins, of these packages, and of files outside of them. Reads all
+    /// inputs.
+    pub(super) fn begin(&mut self, packages: &[PathBuf], outside: &BTreeSet<PathBuf>) {
         let real = |folder: &PathBuf| folder.canonicalize().unwrap_or_else(|_| folder.clone());
         self.packages = packages.iter().map(real).collect();
         let manifests = self.packages.iter().flat_map(|folder| {
             let names = MANIFESTS.iter();
             names.map(|name| folder.join(name))
         });
-        let all = manifests.chain(self.names.iter().cloned());
+        let others = self.names.iter().chain(outside).cloned();
+        let all = manifests.chain(others);
         self.before = all.map(|path| (path.clone(), content(&path))).collect();
     }
 
@@ -119,6 +123,12 @@ impl Inputs {
         self.scripts_ran = scripts_ran;
         self.ended = Some(now());
         self.unjudged = true;
+    }
+
+    /// What was made of what is there now, links on the way among it; none if
+    /// nothing was.
+    pub(super) fn names(&self) -> Option<&BTreeSet<PathBuf>> {
+        self.succeeded.then_some(&self.names)
     }
 
     /// Decides about changes.
@@ -254,7 +264,12 @@ impl Inputs {
             return false;
         }
         let anything = !self.succeeded || path.is_dir();
-        anything || is_manifest(path) || is_rust(path) || self.is_beside_inputs(path)
+        anything
+            || is_manifest(path)
+            || is_rust(path)
+            // A folder with inputs that has gone.
+            || self.has_inputs_below(path)
+            || self.is_beside_inputs(path)
     }
 
     /// Whether there are inputs in a file's folder, or in one above it that is
@@ -295,10 +310,7 @@ pub(super) fn now() -> SystemTime {
 }
 
 fn is_manifest(path: &Path) -> bool {
-    let name = path.file_name();
-    MANIFESTS
-        .iter()
-        .any(|manifest| name == Some((*manifest).as_ref()))
+    MANIFESTS.iter().any(|manifest| path.ends_with(manifest))
 }
 
 /// Whether there is a file or folder that can be read. A link that leads

@@ -61,7 +61,8 @@ impl Package {
     }
 
     fn begin(&mut self) {
-        self.inputs.begin(&[self.folder.path().to_owned()]);
+        let packages = [self.folder.path().to_owned()];
+        self.inputs.begin(&packages, &BTreeSet::new());
     }
 
     fn paths(&self, names: &[&str]) -> BTreeSet<PathBuf> {
