@@ -7,7 +7,8 @@
 //! was missing. Contents are compared with those at the beginning of the last
 //! build: what was saved while it ran is built after it, however late the
 //! system tells of it. Bounded: a file that each build changes starts no more
-//! than [`REPEATS_MAX`] of them.
+//! than [`REPEATS_MAX`] of them, or [`ROUNDS_MAX`] where it may be a person that
+//! saves it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -26,6 +27,10 @@ use super::watch::Changes;
 /// build before. A generator that writes the same for the same sources is done
 /// after one.
 const REPEATS_MAX: u32 = 3;
+/// How many builds in a row a file starts that changes while each of them runs,
+/// whatever changes it: more than an editor that saves by itself keeps up with,
+/// but for builds of minutes. A macro may write what it reads.
+const ROUNDS_MAX: u32 = 10;
 /// What is read at once of a file.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -67,10 +72,13 @@ pub(super) struct Inputs {
 }
 
 /// A file that changes while builds run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Repeat {
-    /// In how many of the last builds, without a gap.
+    /// In how many of the last builds, without a gap, it may have been written by
+    /// them.
     builds: u32,
+    /// In how many of the last builds, without a gap.
+    rounds: u32,
     /// As the last one left it.
     content: Content,
 }
@@ -148,19 +156,14 @@ impl Inputs {
                 if !self.is_due_after(path, &mut ignored) {
                     continue;
                 }
-                let builds = self.repeats.get(path).map_or(0, |before| before.builds);
-                let builds = if self.may_be_made(path) {
-                    builds.saturating_add(1)
-                } else {
-                    0
-                };
-                match builds {
-                    REPEATS_MAX => verdict.repeated.push(path.clone()),
-                    ..REPEATS_MAX => due.push(path),
-                    _ => {}
+                let before = self.repeats.get(path).copied().unwrap_or_default();
+                let repeat = before.again(self.may_be_made(path), content(path));
+                match (before.is_spent(), repeat.is_spent()) {
+                    (_, false) => due.push(path),
+                    (false, true) => verdict.repeated.push(path.clone()),
+                    (true, true) => {}
                 }
-                let content = content(path);
-                repeats.insert(path.clone(), Repeat { builds, content });
+                repeats.insert(path.clone(), repeat);
             }
             self.repeats = repeats;
         }
@@ -200,7 +203,7 @@ impl Inputs {
             return false;
         }
         match self.repeats.get(path) {
-            Some(repeat) if repeat.builds >= REPEATS_MAX => {
+            Some(repeat) if repeat.is_spent() => {
                 self.is_read(path) && content(path) != repeat.content
             }
             // Saved again to try again.
@@ -297,6 +300,25 @@ impl Inputs {
             return false;
         };
         self.outputs.contains(&(metadata.dev(), metadata.ino()))
+    }
+}
+
+impl Repeat {
+    /// It has changed during one more build, which may have written it.
+    fn again(self, may_be_made: bool, content: Content) -> Self {
+        Self {
+            builds: match may_be_made {
+                true => self.builds.saturating_add(1),
+                false => 0,
+            },
+            rounds: self.rounds.saturating_add(1),
+            content,
+        }
+    }
+
+    /// Whether it starts no more builds.
+    fn is_spent(self) -> bool {
+        self.builds >= REPEATS_MAX || self.rounds >= ROUNDS_MAX
     }
 }
 

@@ -102,7 +102,8 @@ impl Developer {
         let Verdict { due, repeated } = self.judge(changes).await;
         for path in repeated {
             tell(&format!(
-                "{} changes with each build: it starts none until something else changes it",
+                "{} changes with each build: it starts none until something else changes it\n  \
+                 hint: have what writes it, as a macro or a build script, leave it alone when nothing is different",
                 self.shown(&path)
             ));
         }
