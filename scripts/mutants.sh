@@ -82,8 +82,10 @@ find_adversary() {
 # NAME BUDGET INVARIANTS [OPTION ...]: says what was found; fails if none of these was broken.
 try() {
     local name=$1 budget=$2 until=$3 log=$work/$1.log began=$SECONDS code=0
+    local options=(--seed 1 --budget "$budget" --shrink 0 "${@:4}")
+    [ "$until" = none ] || options+=(--until "$until")
     "$adversary" --binary "$work/target/debug/openline" --folder "$work/plans/$name" \
-        --seed 1 --budget "$budget" --until "$until" --shrink 0 "${@:4}" >"$log" 2>&1 || code=$?
+        "${options[@]}" >"$log" 2>&1 || code=$?
     local took=$((SECONDS - began))
     local seeds
     seeds=$(sed -n 's/^seed \([0-9]*\): BROKEN.*/\1/p' "$log" | sort -n | paste -sd ' ')

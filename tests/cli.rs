@@ -50,6 +50,7 @@ async fn help_is_printed_as_data_and_shows_examples() {
         "serve",
         "check",
         "new",
+        "update-sdk",
         "build",
         "dev",
         "bench",

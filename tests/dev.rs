@@ -236,6 +236,102 @@ async fn a_component_that_does_not_load_at_the_start_is_waited_for() {
 }
 
 #[tokio::test]
+async fn what_is_outside_of_the_crate_starts_builds_too() {
+    let written = Written::new("outer").await;
+    let (root, directory) = (written.folder.path(), written.directory());
+    let write = |name: &str, text: &str| {
+        fs::create_dir_all(root.join(name).parent().unwrap()).unwrap();
+        fs::write(root.join(name), text).unwrap();
+    };
+    let dependency = "[package]\nname = \"dependency\"\nedition = \"2024\"\n";
+    let number = |number: u32| format!("pub const NUMBER: u32 = {number};\n");
+    write("dependency/Cargo.toml", dependency);
+    write("dependency/src/lib.rs", &number(1));
+    write("words/said.txt", "one");
+    let workspace = "[workspace]\nresolver = \"3\"\nmembers = [\"outer\", \"dependency\"]\nexclude = [\"outer/vendor\"]\n";
+    write("Cargo.toml", workspace);
+    let manifest = fs::read_to_string(directory.join("Cargo.toml")).unwrap();
+    // The profiles, and that it is a workspace itself, are the root's matter.
+    let (manifest, _) = manifest.split_once("\n[profile.release]").unwrap();
+    write(
+        "outer/Cargo.toml",
+        &format!("{manifest}dependency = {{ path = \"../dependency\" }}\n"),
+    );
+    written
+        .answer("format!(\"{} {}\", include_str!(\"../../words/said.txt\"), dependency::NUMBER)");
+    let mut host = written.develop().await;
+    let mut client = Client::open(host.address, "/outer", &[]).await.unwrap();
+    assert_eq!(client.ask("?").await, "one 1");
+    let mut last = version(&report(&host, "a version", |it| it["state"] == "ok").await);
+    let mut built = async |host: &Serving| {
+        let is_other = |report: &Value| report["state"] == "ok" && version(report) != last;
+        last = version(&report(host, "another version", is_other).await);
+    };
+    write("words/said.txt", "two");
+    built(&host).await;
+    assert_eq!(client.ask("?").await, "two 1");
+
+    // A manifest that cargo cannot read, of a dependency and of the workspace.
+    for (name, text) in [
+        ("dependency/Cargo.toml", dependency),
+        ("Cargo.toml", workspace),
+    ] {
+        write(name, "[package\n");
+        report(&host, "an error", |it| it["state"] == "failed").await;
+        host.told(&format!("{name} has changed: building")).await;
+        write(name, text);
+        report(&host, "a mended manifest", |it| it["state"] == "ok").await;
+        host.told(&format!("{name} has changed: building")).await;
+    }
+    write("dependency/src/lib.rs", &number(2));
+    built(&host).await;
+    assert_eq!(client.ask("?").await, "two 2");
+
+    // A dependency that goes and comes back.
+    fs::rename(root.join("dependency"), root.join("away")).unwrap();
+    report(&host, "an error", |it| it["state"] == "failed").await;
+    fs::rename(root.join("away"), root.join("dependency")).unwrap();
+    report(&host, "all in its place", |it| it["state"] == "ok").await;
+    write("dependency/src/lib.rs", &number(3));
+    built(&host).await;
+    assert_eq!(client.ask("?").await, "two 3");
+}
+
+/// Makes of a copy of the SDK one of another release, with another contract.
+fn outdate(folder: &Path) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            outdate(&path);
+        } else if path.extension().is_some_and(|it| it == "wit" || it == "rs") {
+            let text = fs::read_to_string(&path).unwrap();
+            let lines = text.lines().map(|line| match line.contains("openline:") {
+                true => line.replace("@0.2.0", "@0.1.0") + "\n",
+                false => line.to_owned() + "\n",
+            });
+            fs::write(&path, lines.collect::<String>()).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_sdk_of_another_release_is_replaced_as_the_hint_says() {
+    let written = Written::new("outdated").await;
+    let directory = written.directory();
+    outdate(&directory.join("vendor/openline-sdk"));
+    let mut host = written.develop().await;
+    host.told("the component exports neither").await;
+    host.told("hint: the SDK in the crate is that of another release")
+        .await;
+    host.told("nothing serves yet; waiting for a change").await;
+    let updated = openline_in(&directory, &["update-sdk"]).await;
+    assert_eq!(updated.code, Some(0), "{}", updated.stderr);
+    report(&host, "a version", |report| report["state"] == "ok").await;
+    let mut client = Client::open(host.address, "/outdated", &[]).await.unwrap();
+    assert_eq!(client.ask("1").await, "first");
+}
+
+#[tokio::test]
 async fn a_configuration_is_served_and_followed_without_a_crate() {
     let folder = tempfile::tempdir().unwrap();
     let config = |route: &str| {

@@ -26,6 +26,8 @@ struct Durable {
 struct Life {
     host: Serving,
     admin: String,
+    /// The lines that tell where functions are, and how to try one.
+    introduction: Vec<String>,
 }
 
 impl Durable {
@@ -49,11 +51,22 @@ impl Durable {
 
     async fn start(&self) -> Life {
         let mut host = Serving::start(&["serve", "--config", &self.configuration()]).await;
+        let mut introduction = Vec::new();
         loop {
             let line = host.line().await;
             if let Some(admin) = line.strip_prefix("admin ") {
                 let admin = admin.trim().to_owned();
-                return Life { host, admin };
+                return Life {
+                    host,
+                    admin,
+                    introduction,
+                };
+            }
+            if ["function at ", "try "]
+                .iter()
+                .any(|it| line.starts_with(it))
+            {
+                introduction.push(line);
             }
         }
     }
@@ -97,8 +110,10 @@ fn variant(folder: &Path, component: &str, number: u8) -> String {
 
 /// One component that is gone is no reason not to start, and is not kept quiet.
 #[tokio::test]
-async fn a_version_that_does_not_load_says_so_where_versions_are_listed() {
-    let durable = Durable::new("");
+async fn a_version_that_does_not_load_says_so_at_the_start_and_where_versions_are_listed() {
+    let echo = function("served", openline_guests::ECHO, "/served", "");
+    let later = "[[function]]\nname = \"later\"\nroute = \"/later\"\n";
+    let durable = Durable::new(&format!("{later}{echo}"));
     let life = durable.start().await;
     let component = openline_guests::FAULT_VERSION_A;
     let deploy = ["deploy", "numbered", component, "--route", "/numbered"];
@@ -117,6 +132,20 @@ async fn a_version_that_does_not_load_says_so_where_versions_are_listed() {
     let life = durable.start().await;
     let said = listed(life.admin.clone()).await;
     assert!(said.contains("does not load: "), "{said}");
+    let [later, numbered, served, example] = &life.introduction[..] else {
+        panic!("{:?}", life.introduction);
+    };
+    let why = "/later, which is not served: it leads to no version yet";
+    assert!(later.ends_with(why), "{later}");
+    let why = "/numbered, which is not served: version ";
+    assert!(numbered.contains(why), "{numbered}");
+    let why = "does not load: the host cannot prepare the component: its component is not there";
+    assert!(numbered.ends_with(why), "{numbered}");
+    assert!(served.ends_with("/served"), "{served}");
+    assert!(example.contains("/served "), "{example}");
+    let ready = "GET /.openline/ready HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let ready = Raw::request(life.host.address, ready).await;
+    assert!(ready.starts_with("HTTP/1.1 200 "), "{ready}");
     let refused = Client::open(life.host.address, "/numbered", &[]).await;
     let refused = refused.err().unwrap();
     assert_eq!(refused.headers["openline-error-type"], "not_deployed");

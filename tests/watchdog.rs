@@ -80,9 +80,13 @@ impl Probed {
 }
 
 async fn get(address: SocketAddr, path: &str) -> Got {
-    let mut raw = Raw::connect(address).await;
     // Anybody may ask, under any name.
-    let head = format!("GET {path} HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n");
+    ask(address, "GET", path, "any.example").await
+}
+
+async fn ask(address: SocketAddr, method: &str, path: &str, host: &str) -> Got {
+    let mut raw = Raw::connect(address).await;
+    let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     raw.send(head.as_bytes()).await;
     Got::read(raw).await
 }
@@ -283,6 +287,38 @@ async fn the_address_of_probes_answers_them_and_nothing_else_while_it_drains_too
     assert_eq!(status(probed.probes, "ready").await, 503);
     peer.send(&close_frame(1001, b"")).await;
     assert_eq!(probed.host.ended().await.0.code(), Some(0));
+}
+
+#[tokio::test]
+async fn whatever_the_host_answers_for_itself_is_only_read_on_each_of_its_addresses() {
+    let probed = Probed::start("").await;
+    let probes: &[&str] = &["/.openline/live", "/.openline/ready"];
+    let page = ["", "/", "/page.js", "/functions"].map(|it| format!("/.openline{it}"));
+    let page: Vec<_> = page.iter().map(String::as_str).collect();
+    let both = [probes, &page].concat();
+    for (address, paths) in [
+        (probed.host.address, &both[..]),
+        (probed.admin, &both),
+        (probed.probes, probes),
+    ] {
+        for path in paths {
+            let got = ask(address, "GET", path, "localhost").await;
+            let head = ask(address, "HEAD", path, "localhost").await;
+            // But for the second in which each was written.
+            let lines = |got: &Got| {
+                let lines = got.head.lines().filter(|it| !it.starts_with("date: "));
+                lines.map(str::to_owned).collect::<Vec<_>>()
+            };
+            assert_eq!(lines(&head), lines(&got), "{path}");
+            assert!(head.body.is_empty(), "{path}");
+            for method in ["POST", "PUT", "DELETE", "OPTIONS", "get", "BREW"] {
+                let got = ask(address, method, path, "localhost").await;
+                assert_eq!(got.status, 405, "{method} {path}");
+                let allowed = "\r\nallow: get, head\r\n";
+                assert!(got.head.contains(allowed), "{method} {path}: {}", got.head);
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@
     clippy::unwrap_used,
     clippy::panic,
     clippy::print_stdout,
+    clippy::print_stderr,
     reason = "a test that cannot go on should say so and fail"
 )]
 
@@ -24,11 +25,13 @@ mod judge;
 mod line;
 mod log;
 mod operator;
+mod options;
 mod peer;
 mod plan;
 #[path = "../harness/raw.rs"]
 #[expect(dead_code, reason = "the harness's other peers use the rest of it")]
 mod raw;
+mod refusals;
 mod run;
 mod shrink;
 mod soak;
@@ -38,6 +41,7 @@ mod swarm;
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -48,97 +52,96 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use judge::Violation;
-use plan::{Component, Plan};
+use options::{Arguments, Unusable};
+use plan::{Component, Plan, VERSIONS};
 use run::{Outcome, Setup};
 use shrink::Shrinking;
 
 /// The letter in the guests by which versions differ is the last of this.
 const VERSION: &[u8] = b"adversary-version-a";
 
-/// Tries what no author thought of.
-#[derive(Parser)]
-#[command(
-    after_help = "examples:\n  --seed 7 --count 1           one plan\n  --budget 3600                as many plans as an hour allows\n  --plan FILE                  a plan that has failed, once more\n  --soak --budget 600          ten minutes of plans in one host"
-)]
-struct Arguments {
-    /// The first seed.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    /// So many plans.
-    #[arg(long)]
-    count: Option<u64>,
-    /// For so many seconds; the default is what each test run takes.
-    #[arg(long, default_value_t = 120)]
-    budget: u64,
-    /// One host lives through all plans, and must keep nothing of any.
-    #[arg(long)]
-    soak: bool,
-    /// Carries out a plan from a file.
-    #[arg(long)]
-    plan: Option<PathBuf>,
-    /// Another binary than the one that was built with this.
-    #[arg(long)]
-    binary: Option<PathBuf>,
-    /// Where plans that fail are written, and each run has its files.
-    #[arg(long)]
-    folder: Option<PathBuf>,
-    /// How long to shrink a plan that fails, in seconds.
-    #[arg(long, default_value_t = 240)]
-    shrink: u64,
-    /// How many plans are carried out side by side.
-    #[arg(long, default_value_t = 2)]
-    jobs: usize,
-    /// Ends with the first plan that breaks one of these invariants.
-    #[arg(long, value_name = "INVARIANT", value_delimiter = ',')]
-    until: Vec<String>,
-    /// Says what happened how often.
-    #[arg(long)]
-    counts: bool,
-    /// Words that choose tests; this one is `adversary`.
-    #[arg(hide = true)]
-    filter: Vec<String>,
-}
+/// Plans in the order of their seeds, or one from a file.
+type Plans = Box<dyn Iterator<Item = Plan> + Send>;
+
+/// What the adversary ends with when its options cannot be carried out.
+const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if !arguments.filter.is_empty() && !arguments.filter.iter().any(|it| "adversary".contains(it)) {
         return ExitCode::SUCCESS;
     }
-    let usual = || Path::new(env!("CARGO_TARGET_TMPDIR")).join("adversary");
-    let folder = arguments.folder.clone().unwrap_or_else(usual);
-    fs::create_dir_all(&folder).unwrap();
-    // Hosts are started in folders below it.
-    let folder = folder.canonicalize().unwrap();
-    let setup = Setup {
-        binary: arguments
-            .binary
-            .clone()
-            .unwrap_or_else(|| env!("CARGO_BIN_EXE_openline").into()),
-        components: components(&folder),
-        echo: openline_guests::ECHO.into(),
-        folder,
+    let (setup, plans) = match prepare(&arguments) {
+        Ok(prepared) => prepared,
+        Err(unusable) => {
+            eprintln!("error: {unusable}\n  hint: {}", unusable.hint());
+            return ExitCode::from(EXIT_USAGE);
+        }
     };
+    if refusals::are_due(&arguments) {
+        refusals::check(&setup.folder);
+    }
     if arguments.soak {
-        return match soak::run(&setup, &arguments) {
+        return match soak::run(&setup, &arguments, plans) {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,
         };
     }
-    let (held, failed) = try_plans(&setup, &arguments);
+    let (held, failed) = try_plans(&setup, &arguments, plans);
     println!("adversary: {held} passed, {failed} failed");
-    match failed {
-        0 => ExitCode::SUCCESS,
+    match (held, failed) {
+        // Without a plan nothing was tried.
+        (1.., 0) => ExitCode::SUCCESS,
         _ => ExitCode::FAILURE,
     }
 }
 
+/// Finds and makes what is needed to carry out plans.
+fn prepare(arguments: &Arguments) -> Result<(Setup, Plans), Unusable> {
+    let plans = plans(arguments)?;
+    let usual = || Path::new(env!("CARGO_TARGET_TMPDIR")).join("adversary");
+    let folder = arguments.folder.clone().unwrap_or_else(usual);
+    let made = || {
+        fs::create_dir_all(&folder)?;
+        // Hosts are started in folders below it.
+        let folder = folder.canonicalize()?;
+        Ok((components(&folder)?, folder))
+    };
+    let (components, folder) = made().map_err(|error| Unusable::Folder {
+        folder: folder.clone(),
+        error,
+    })?;
+    let setup = Setup {
+        binary: binary(arguments)?,
+        components,
+        echo: openline_guests::ECHO.into(),
+        folder,
+    };
+    Ok((setup, plans))
+}
+
+/// The program under test. It is started in another folder.
+fn binary(arguments: &Arguments) -> Result<PathBuf, Unusable> {
+    let Some(file) = &arguments.binary else {
+        return Ok(env!("CARGO_BIN_EXE_openline").into());
+    };
+    let found = file.canonicalize().and_then(|found| match found.is_file() {
+        true => Ok(found),
+        false => Err(io::Error::other("it is not a file")),
+    });
+    found.map_err(|error| Unusable::Binary {
+        file: file.clone(),
+        error,
+    })
+}
+
 /// Carries out plans side by side; answers how many held and how many failed.
-fn try_plans(setup: &Setup, arguments: &Arguments) -> (usize, usize) {
+fn try_plans(setup: &Setup, arguments: &Arguments, plans: Plans) -> (usize, usize) {
     let (held, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let awaited = AtomicBool::new(false);
     let begun = Instant::now();
     let budget = Duration::from_secs(arguments.budget);
-    let plans = Mutex::new(plans(arguments).enumerate());
+    let plans = Mutex::new(plans.enumerate());
     let is_over = |number: usize| {
         let late = arguments.count.is_none() && begun.elapsed() > budget;
         number > 0 && late || awaited.load(Ordering::Relaxed)
@@ -162,14 +165,16 @@ fn try_plans(setup: &Setup, arguments: &Arguments) -> (usize, usize) {
     (held.into_inner(), failed.into_inner())
 }
 
-fn plans(arguments: &Arguments) -> Box<dyn Iterator<Item = Plan> + Send> {
+fn plans(arguments: &Arguments) -> Result<Plans, Unusable> {
     if let Some(file) = &arguments.plan {
-        let plan = Plan::read(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-        return Box::new(std::iter::once(plan));
+        let plan = Plan::read(file).map_err(|reason| Unusable::Plan {
+            file: file.clone(),
+            reason,
+        })?;
+        return Ok(Box::new(std::iter::once(plan)));
     }
-    let count = arguments.count.unwrap_or(u64::MAX);
-    let seeds = (arguments.seed..).take(usize::try_from(count).unwrap());
-    Box::new(seeds.map(plan_of))
+    let seeds = arguments.seed..=arguments.last_seed()?;
+    Ok(Box::new(seeds.map(plan_of)))
 }
 
 /// Two of three seeds concentrate on a few features; the others have classes of
@@ -247,8 +252,8 @@ fn report(setup: &Setup, plan: &Plan, outcome: &Outcome, suffix: &str) {
     );
 }
 
-/// Two versions of each handler.
-fn components(folder: &Path) -> Vec<(Component, PathBuf)> {
+/// All versions of each handler.
+fn components(folder: &Path) -> io::Result<Vec<(Component, PathBuf)>> {
     let guests = [
         (false, openline_guests::FAULT_ADVERSARY),
         (true, openline_guests::FAULT_ADVERSARY_ASYNC),
@@ -260,12 +265,12 @@ fn components(folder: &Path) -> Vec<(Component, PathBuf)> {
             .windows(VERSION.len())
             .position(|window| window == VERSION);
         let at = at.expect("the guest holds its version") + VERSION.len() - 1;
-        for version in ['a', 'b'] {
+        for version in VERSIONS {
             let mut bytes = bytes.clone();
             bytes[at] = u8::try_from(version).unwrap();
             let name = if asynchronous { "async" } else { "plain" };
             let file = folder.join(format!("{name}-{version}.wasm"));
-            fs::write(&file, bytes).unwrap();
+            fs::write(&file, bytes)?;
             let component = Component {
                 asynchronous,
                 version,
@@ -273,7 +278,7 @@ fn components(folder: &Path) -> Vec<(Component, PathBuf)> {
             components.push((component, file));
         }
     }
-    components
+    Ok(components)
 }
 
 /// For the harness's peers, which bound each wait.

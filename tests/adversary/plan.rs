@@ -17,7 +17,10 @@ pub const OVERLONG_MS: &str = "13000";
 /// A back-off from this on lasts longer than a plan.
 pub const LONG_BACKOFF_MS: u64 = 60_000;
 
-/// Two versions of a handler that differ in one letter.
+/// The versions of each handler.
+pub const VERSIONS: [char; 2] = ['a', 'b'];
+
+/// One of two versions of a handler, which differ in one letter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Component {
     pub asynchronous: bool,
@@ -192,9 +195,38 @@ pub enum Act {
 pub const REMOVABLE: &str = "removable";
 
 impl Plan {
+    /// Reads a plan from a file, or says why it cannot be carried out.
     pub fn read(path: &Path) -> Result<Self, String> {
         let text = std::fs::read_to_string(path).map_err(|error| error.to_string())?;
-        serde_json::from_str(&text).map_err(|error| error.to_string())
+        let plan: Self = serde_json::from_str(&text).map_err(|error| error.to_string())?;
+        plan.check()?;
+        Ok(plan)
+    }
+
+    /// Refuses what no seed makes: components that there are not, and acts on
+    /// functions that there are not.
+    fn check(&self) -> Result<(), String> {
+        let acts = self.operator.iter().map(|timed| &timed.what);
+        let later = acts.clone().filter_map(|act| match act {
+            Act::Deploy { component, .. }
+            | Act::Reload { component, .. }
+            | Act::Add(component, _) => Some(*component),
+            _ => None,
+        });
+        let first = self.functions.iter().map(|function| function.component);
+        let mut versions = first.chain(later).map(|component| component.version);
+        if let Some(version) = versions.find(|version| !VERSIONS.contains(version)) {
+            return Err(format!("there is no version `{version}` of a component"));
+        }
+        let mut configured = acts.filter_map(|act| match act {
+            Act::Reload { function, .. } | Act::Away(function, _) => Some(*function),
+            _ => None,
+        });
+        let count = self.functions.len();
+        match configured.find(|function| *function >= count) {
+            Some(function) => Err(format!("an act is on function {function} of {count}")),
+            None => Ok(()),
+        }
     }
 
     pub fn json(&self) -> String {

@@ -45,7 +45,8 @@ impl Reserved for Interface {
 /// be the one thread that still runs.
 async fn answer(interface: &Interface, request: Request<RequestBody>, peer: Peer) -> Answer {
     let context = &interface.context;
-    if let Some(answer) = context.gateway.probe(request.uri().path()) {
+    let (method, path) = (request.method(), request.uri().path());
+    if let Some(answer) = context.gateway.probe(method, path) {
         return answer;
     }
     let Ok(_place) = context.working.try_acquire() else {

@@ -71,6 +71,14 @@ impl Deployer {
         routes(&self.inner.state.read().functions)
     }
 
+    /// All routes, each with why nothing serves there, in a line; none where
+    /// something does.
+    pub fn introduction(&self) -> Vec<(Route, Option<String>)> {
+        let state = self.inner.state.read();
+        let functions = state.functions.values();
+        functions.flat_map(|it| it.introduction()).collect()
+    }
+
     /// Waits for the turn of a change, which ends when the guard is dropped.
     pub(crate) async fn turn(&self) -> Result<MutexGuard<'_, ()>, ChangeError> {
         let turn = self.inner.changing.lock().await;

@@ -212,6 +212,45 @@ impl Managed {
         main.into_iter().chain(triggers).collect()
     }
 
+    /// Its routes, each with why nothing serves there, in a line; none where
+    /// something does.
+    pub(crate) fn introduction(&self) -> Vec<(Route, Option<String>)> {
+        let main = (&self.config.route, self.led(&self.config.alias));
+        let triggers = self.config.triggers.iter().map(|trigger| {
+            let led = match &trigger.target {
+                Target::Alias(name) => self.led(name),
+                Target::Version(prefix) => self.record.find_version(prefix).into_iter().collect(),
+            };
+            (&trigger.route, led)
+        });
+        let routes = std::iter::once(main).chain(triggers);
+        routes
+            .map(|(route, versions)| (route.clone(), self.unserved(&versions)))
+            .collect()
+    }
+
+    /// The versions that an alias leads to.
+    fn led(&self, name: &AliasName) -> Vec<Digest> {
+        let shares = self.record.alias(name).map_or(&[][..], AliasRecord::shares);
+        shares.iter().map(|share| share.version).collect()
+    }
+
+    /// Why none of these versions serves, if none does.
+    fn unserved(&self, versions: &[Digest]) -> Option<String> {
+        if versions.iter().any(|it| self.versions.contains_key(it)) {
+            return None;
+        }
+        let mut versions = versions.iter();
+        let found = versions.find_map(|it| Some((it, self.unloaded.get(it)?)));
+        Some(match found {
+            Some((version, why)) => {
+                let (version, why) = (version.short(), why.lines().next().unwrap_or_default());
+                format!("version {version} does not load: {why}")
+            }
+            None => "it leads to no version yet".into(),
+        })
+    }
+
     /// The route that leads to an alias.
     pub(crate) fn route_to(&self, name: &AliasName) -> Option<&Route> {
         if self.config.alias == *name {

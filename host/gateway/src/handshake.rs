@@ -43,7 +43,7 @@ pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
 pub(crate) fn check(parts: &Parts) -> Result<Handshake, Refusal> {
     let headers = &parts.headers;
     if parts.method != Method::GET {
-        return Err(Refusal::MethodNotAllowed);
+        return Err(Refusal::MethodNotAllowed("GET"));
     }
     if parts.version != Version::HTTP_11 {
         return Err(Refusal::Handshake("it needs HTTP/1.1"));
@@ -281,7 +281,7 @@ mod tests {
         }
         assert_eq!(
             bad(|parts| parts.method = Method::POST),
-            Refusal::MethodNotAllowed
+            Refusal::MethodNotAllowed("GET")
         );
         handshake(|parts| parts.version = Version::HTTP_10);
         handshake(|parts| {

@@ -189,7 +189,8 @@ async fn answer(
 
 /// Probes are answered here, the rest by what has it.
 async fn answer_reserved(site: &Site, request: Request<Incoming>, peer: &Peer) -> Answer {
-    if let Some(answer) = site.gateway.probe(request.uri().path()) {
+    let (method, path) = (request.method(), request.uri().path());
+    if let Some(answer) = site.gateway.probe(method, path) {
         return answer;
     }
     match &site.reserved {

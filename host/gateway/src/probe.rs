@@ -6,12 +6,12 @@
 use bytes::Bytes;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{Request, StatusCode};
+use http::{Method, Request, StatusCode};
 use openline_admission::peer::Peer;
 
 use crate::gateway::Gateway;
 use crate::rescue::Refusal;
-use crate::reserved::{Answer, RequestBody, Reserved, reserved_response};
+use crate::reserved::{Answer, RequestBody, Reserved, check_method, reserved_response};
 
 /// Whether the process lives: 200, or 503 while it hangs.
 const LIVE_PATH: &str = "/.openline/live";
@@ -22,7 +22,7 @@ impl Gateway {
     /// The answer to a probe: whether the process lives, and whether it should
     /// get new connections; none when the path is no probe's. Waits for nothing
     /// and takes no lock.
-    pub fn probe(&self, path: &str) -> Option<Answer> {
+    pub fn probe(&self, method: &Method, path: &str) -> Option<Answer> {
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         let (status, text) = match (path, self.hung()) {
             (LIVE_PATH | READY_PATH, Some(hung)) => {
@@ -37,6 +37,9 @@ impl Gateway {
             (READY_PATH, None) => (StatusCode::OK, Bytes::from_static(b"ready\n")),
             _ => return None,
         };
+        if let Err(refusal) = check_method(method) {
+            return Some(refusal.answer());
+        }
         let mut response = reserved_response("text/plain; charset=utf-8", text);
         *response.status_mut() = status;
         Some(response)
@@ -48,7 +51,7 @@ impl Reserved for Gateway {
     fn answer(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'_, Answer> {
         let path = request.uri().path();
         tracing::debug!(%peer, path, "probe");
-        let answer = self.probe(path);
+        let answer = self.probe(request.method(), path);
         let answer = answer.unwrap_or_else(|| Refusal::not_found().answer());
         std::future::ready(answer).boxed()
     }

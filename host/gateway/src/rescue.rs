@@ -34,9 +34,9 @@ pub enum Refusal {
     /// It asks for a page.
     #[error("this path only speaks WebSocket: send an upgrade request")]
     UpgradeRequired,
-    /// It is no GET.
-    #[error("only GET is allowed here")]
-    MethodNotAllowed,
+    /// Its path allows only these methods, with commas between them.
+    #[error("this path allows only {0}")]
+    MethodNotAllowed(&'static str),
     /// What RFC 6455 section 4.2.1 demands is not there.
     #[error("not a WebSocket handshake: {0}")]
     Handshake(&'static str),
@@ -82,7 +82,7 @@ impl Refusal {
         match self {
             Self::Denied(denied) => denied.label(),
             Self::UpgradeRequired => "upgrade_required",
-            Self::MethodNotAllowed => "method_not_allowed",
+            Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::Handshake(_) => "bad_handshake",
             Self::Version => "unsupported_version",
             Self::Full => "no_capacity",
@@ -100,7 +100,7 @@ impl Refusal {
         match self {
             Self::Denied(denied) => status(*denied),
             Self::UpgradeRequired | Self::Version => StatusCode::UPGRADE_REQUIRED,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Handshake(_) | Self::Affinity => StatusCode::BAD_REQUEST,
             Self::Full
             | Self::NotDeployed
@@ -134,8 +134,8 @@ impl Refusal {
                 headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
                 headers.insert(WEBSOCKET_VERSION, HeaderValue::from_static("13"));
             }
-            Self::MethodNotAllowed => {
-                headers.insert(ALLOW, HeaderValue::from_static("GET"));
+            Self::MethodNotAllowed(allowed) => {
+                headers.insert(ALLOW, HeaderValue::from_static(allowed));
             }
             Self::BackedOff(left) => {
                 headers.insert(RETRY_AFTER, (left.as_secs() + 1).into());

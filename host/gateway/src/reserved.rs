@@ -7,11 +7,13 @@ use std::fmt;
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::header::{CONTENT_TYPE, HeaderName, HeaderValue};
-use http::{Request, Response};
+use http::{Method, Request, Response};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use openline_admission::peer::Peer;
+
+use crate::rescue::Refusal;
 
 /// The path that the host keeps for itself, with all that is below it.
 pub const RESERVED_PATH: &str = "/.openline/";
@@ -50,6 +52,19 @@ pub trait Reserved: fmt::Debug + Send + Sync + 'static {
 /// Whether a path is the host's own.
 pub fn is_reserved(path: &str) -> bool {
     path.starts_with(RESERVED_PATH) || path == RESERVED_PATH.trim_end_matches('/')
+}
+
+/// Checks that a request below [`RESERVED_PATH`] only reads: GET, or HEAD, the
+/// answer to which is sent without its body.
+///
+/// # Errors
+///
+/// For every other method, with the two that are allowed.
+pub fn check_method(method: &Method) -> Result<(), Refusal> {
+    match *method {
+        Method::GET | Method::HEAD => Ok(()),
+        _ => Err(Refusal::MethodNotAllowed("GET, HEAD")),
+    }
 }
 
 /// A response below [`RESERVED_PATH`], with status 200.

@@ -16,6 +16,7 @@ use crate::commands::new::NewArguments;
 use crate::commands::remove::RemoveArguments;
 use crate::commands::run::RunArguments;
 use crate::commands::serve::ServeArguments;
+use crate::commands::update_sdk::UpdateSdkArguments;
 
 /// Serverless WebSockets: holds connections open and runs functions, compiled
 /// to WebAssembly components, behind them.
@@ -46,6 +47,8 @@ pub(crate) enum Command {
     Check(CheckArguments),
     /// Write a crate for a new function.
     New(NewArguments),
+    /// Give a crate the SDK of this release, in place of the copy that it has.
+    UpdateSdk(UpdateSdkArguments),
     /// Compile a crate to a component and check it.
     Build(BuildArguments),
     /// Send a component to a running host: a new version of a function.

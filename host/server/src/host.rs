@@ -314,19 +314,20 @@ impl Host {
 
     fn introduce(&self, address: &str) {
         tell(&format!("page          http://{address}/.openline/"));
-        let functions = self.deployer.functions();
-        let routes = functions.iter().flat_map(|function| &function.routes);
-        let routes: Vec<_> = routes.map(|route| route.route.clone()).collect();
-        for route in &routes {
-            tell(&format!("function at   ws://{address}{route}"));
+        let routes = self.deployer.introduction();
+        for (route, unserved) in &routes {
+            let unserved = unserved.as_ref();
+            let unserved = unserved.map(|why| format!(", which is not served: {why}"));
+            let unserved = unserved.unwrap_or_default();
+            tell(&format!("function at   ws://{address}{route}{unserved}"));
         }
-        if routes.is_empty() {
+        let served = routes.iter().filter(|(_, unserved)| unserved.is_none());
+        let mut served = served.map(|(route, _)| route.to_string()).peekable();
+        if served.peek().is_none() {
             return;
         }
-        let example = routes
-            .iter()
-            .find(|route| !route.contains('{'))
-            .map_or("/", String::as_str);
+        let example = served.find(|route| !route.contains('{'));
+        let example = example.as_deref().unwrap_or("/");
         tell(&format!(
             "try           npx wscat -c ws://{address}{example}   or   openline bench ws://{address}{example} --duration 2s"
         ));

@@ -85,6 +85,7 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
     telemetry::start(log, None);
     match command {
         Command::New(arguments) => return commands::new::run(&arguments),
+        Command::UpdateSdk(arguments) => return commands::update_sdk::run(&arguments),
         Command::Build(arguments) => {
             return commands::build::run(&arguments, commands::check::contract);
         }

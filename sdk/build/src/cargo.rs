@@ -12,6 +12,8 @@ use serde_json::Value;
 pub(crate) struct Workspace {
     /// Every package of the workspace, sorted by name.
     pub(crate) packages: Vec<Package>,
+    /// The folder of its `Cargo.lock`.
+    pub(crate) root: PathBuf,
     /// Where cargo puts what it compiles, unless told otherwise.
     pub(crate) target_directory: PathBuf,
 }
@@ -49,6 +51,7 @@ impl Workspace {
         packages.sort_by(|one, other| one.name.cmp(&other.name));
         Some(Self {
             packages,
+            root: value.get("workspace_root")?.as_str()?.into(),
             target_directory: value.get("target_directory")?.as_str()?.into(),
         })
     }
@@ -135,12 +138,13 @@ mod tests {
          "targets": [{"kind": ["cdylib"], "crate_types": ["cdylib"], "name": "one"}]},
         {"name": "two", "manifest_path": "/w/two/Cargo.toml",
          "targets": [{"kind": ["example"], "crate_types": ["cdylib"]}, {"kind": ["lib"], "crate_types": ["lib"]}]}],
-        "target_directory": "/w/target", "version": 1}"#;
+        "workspace_root": "/w", "target_directory": "/w/target", "version": 1}"#;
 
     #[test]
     fn a_workspace_is_read() {
         let workspace = Workspace::parse(METADATA).unwrap();
         assert_eq!(workspace.target_directory, Path::new("/w/target"));
+        assert_eq!(workspace.root, Path::new("/w"));
         let kinds: Vec<_> = workspace
             .packages
             .iter()

@@ -16,14 +16,32 @@ use crate::error::BuildError;
 /// that what reaches it is a mistake that should not take minutes.
 const FOLDERS_MAX: usize = 64;
 
+/// What cargo and rustup read in the folder of a workspace or of a crate, and
+/// the folder that holds a part of it.
+const SETTINGS: [&str; 7] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "rust-toolchain",
+    "rust-toolchain.toml",
+    ".cargo",
+    ".cargo/config",
+    ".cargo/config.toml",
+];
+
 /// A crate as one who waits for changes of it sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources {
     /// The name of the crate.
     pub name: String,
     /// The folders of packages: the crate's own first, then those it depends
-    /// on by path, directly or not.
+    /// on by path, directly or not. Also those in which cargo finds nothing now.
     pub folders: Vec<PathBuf>,
+    /// Files that decide how cargo builds the packages, wherever their workspaces
+    /// are. They need not be there.
+    pub settings: Vec<PathBuf>,
+    /// Whether cargo can read all packages. If it cannot, there may be more of
+    /// them.
+    pub complete: bool,
     /// Where cargo puts what it compiles: nothing there is a source.
     pub target_directory: PathBuf,
 }
@@ -38,33 +56,48 @@ impl Sources {
     pub fn of(directory: &Path, toolchain: &Toolchain) -> Result<Self, BuildError> {
         let workspace = read_workspace(directory, toolchain)?;
         let target_directory = workspace.target_directory.clone();
+        let mut roots = BTreeSet::from([workspace.root.clone()]);
         let package = package_of(workspace, directory)?;
         let name = package.name.clone();
-        let mut seen = BTreeSet::new();
+        let own = package.manifest.parent().unwrap_or(directory).to_owned();
+        // Cargo looks for its configuration from the folder of the crate upwards.
+        roots.insert(own.clone());
         let mut folders = Vec::new();
-        let mut waiting = vec![package];
-        while let Some(package) = waiting.pop() {
-            let Some(folder) = package.manifest.parent() else {
-                continue;
-            };
-            if folders.len() == FOLDERS_MAX || !seen.insert(folder.to_owned()) {
+        let mut complete = true;
+        let mut waiting = vec![(own, Some(package))];
+        while let Some((folder, package)) = waiting.pop() {
+            if folders.len() == FOLDERS_MAX || folders.contains(&folder) {
                 continue;
             }
-            folders.push(folder.to_owned());
-            for path in &package.paths {
-                // One that cannot be read will be said when it is built.
-                waiting.extend(read(path, toolchain));
-            }
+            // One that cannot be read will be said when it is built.
+            let package = package.or_else(|| {
+                let (root, package) = read(&folder, toolchain)?;
+                roots.insert(root);
+                Some(package)
+            });
+            folders.push(folder);
+            let paths = package.map(|package| package.paths);
+            complete &= paths.is_some();
+            let paths = paths.into_iter().flatten();
+            waiting.extend(paths.map(|path| (path, None)));
         }
+        let settings = roots.iter().flat_map(|root| {
+            let names = SETTINGS.iter();
+            names.map(|name| root.join(name))
+        });
         Ok(Self {
             name,
+            settings: settings.collect(),
             folders,
+            complete,
             target_directory,
         })
     }
 }
 
-fn read(folder: &Path, toolchain: &Toolchain) -> Option<Package> {
+/// The package in a folder, and the root of its workspace.
+fn read(folder: &Path, toolchain: &Toolchain) -> Option<(PathBuf, Package)> {
     let workspace = read_workspace(folder, toolchain).ok()?;
-    workspace.package_in(folder).ok()
+    let root = workspace.root.clone();
+    Some((root, workspace.package_in(folder).ok()?))
 }

@@ -237,4 +237,18 @@ fn the_folders_of_a_crate_are_its_own_and_those_it_depends_on_by_path() {
     let folders: Vec<_> = sources.folders.iter().map(|folder| real(folder)).collect();
     let expected = [&*eater, &eater.join("vendor/fruit"), &eater.join("seed")].map(real);
     assert_eq!(folders, expected);
+    assert!(sources.complete);
+    for setting in [
+        "Cargo.lock",
+        ".cargo/config.toml",
+        "vendor/fruit/rust-toolchain.toml",
+    ] {
+        let setting = eater.join(setting);
+        assert!(sources.settings.contains(&setting), "{sources:?}");
+    }
+    // What cargo cannot read now is there all the same.
+    std::fs::write(eater.join("vendor/fruit/Cargo.toml"), "[package").unwrap();
+    let sources = Sources::of(&eater, &toolchain).unwrap();
+    assert_eq!(sources.folders, [&*eater, &eater.join("vendor/fruit")]);
+    assert!(!sources.complete);
 }

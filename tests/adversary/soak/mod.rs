@@ -19,11 +19,12 @@ use std::time::Duration;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, sleep, timeout};
 
-use super::Arguments;
+use super::Plans;
 use super::focus;
 use super::host::{self, Process};
 use super::judge::Judge;
 use super::operator;
+use super::options::Arguments;
 use super::plan::{Act, Leave, Peer, Plan, REMOVABLE, Server, Step};
 use super::run::{Outcome, PLAN_MAX, Setup, World};
 use reading::Reading;
@@ -51,15 +52,15 @@ struct Soak<'a> {
 
 /// Soaks a host until the time is up, or something does not hold. Answers
 /// whether all held.
-pub fn run(setup: &Setup, arguments: &Arguments) -> bool {
+pub fn run(setup: &Setup, arguments: &Arguments, plans: Plans) -> bool {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .unwrap();
-    LocalSet::new().block_on(&runtime, soak(setup, arguments))
+    LocalSet::new().block_on(&runtime, soak(setup, arguments, plans))
 }
 
-async fn soak(setup: &Setup, arguments: &Arguments) -> bool {
+async fn soak(setup: &Setup, arguments: &Arguments, plans: Plans) -> bool {
     let (begun, budget) = (Instant::now(), Duration::from_secs(arguments.budget));
     let folder = setup.folder.join("soak");
     let _ = fs::remove_dir_all(&folder);
@@ -78,11 +79,16 @@ async fn soak(setup: &Setup, arguments: &Arguments) -> bool {
     if !soak.begin(&server).await {
         return false;
     }
-    let mut plans = super::plans(arguments).map(|plan| suited(plan, &server));
+    let mut plans = plans.map(|plan| suited(plan, &server));
     let again = arguments.plan.is_some();
     let mut plan = plans.next().expect("there is a plan");
     let mut number = 0;
-    while begun.elapsed() < budget && arguments.count.is_none_or(|count| number < count) {
+    let is_over = |number: u64| {
+        let enough = arguments.count.is_some_and(|count| number >= count.get());
+        // Without a round nothing was tried, however late it is.
+        number > 0 && (enough || begun.elapsed() >= budget)
+    };
+    while !is_over(number) {
         number += 1;
         if !soak.round(number, &plan).await {
             return false;

@@ -12,7 +12,7 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use http::header::{HOST, HeaderValue, LOCATION};
 use http::request::Parts;
-use http::{HeaderMap, Method, Request, StatusCode, Uri};
+use http::{HeaderMap, Request, StatusCode, Uri};
 use openline_admission::peer::Peer;
 use openline_admission::services::{Service, Services};
 use openline_control::Deployer;
@@ -20,7 +20,7 @@ use openline_core::config::PageAccess;
 use openline_engine::HandlerKind;
 use openline_gateway::gateway::Gateway;
 use openline_gateway::rescue::Refusal;
-use openline_gateway::reserved::{Answer, RequestBody, Reserved, reserved_response};
+use openline_gateway::reserved::{Answer, RequestBody, Reserved, check_method, reserved_response};
 
 use super::development::{self, DEVELOPMENT_PATH};
 use super::state::State;
@@ -91,12 +91,11 @@ impl Page {
 
     /// The response to a request of somebody who may see the page.
     pub(crate) fn content(&self, parts: &Parts, listener: PageListener) -> Result<Answer, Refusal> {
-        if !matches!(parts.method, Method::GET | Method::HEAD) {
-            return Err(Refusal::MethodNotAllowed);
-        }
+        check_method(&parts.method)?;
         let path = parts.uri.path();
         if path == INDEX_PATH.trim_end_matches('/') {
-            let mut response = reserved_response("text/plain; charset=utf-8", Bytes::new());
+            let text = Bytes::from_static(b"the page is at /.openline/\n");
+            let mut response = reserved_response("text/plain; charset=utf-8", text);
             *response.status_mut() = StatusCode::PERMANENT_REDIRECT;
             response
                 .headers_mut()

@@ -87,6 +87,16 @@ pub enum LoadError {
 }
 
 impl LoadError {
+    /// Whether the component is made for another version of the contract, as one
+    /// is that was built with the SDK of another release.
+    pub fn is_of_another_contract(&self) -> bool {
+        match self {
+            Self::NoHandler(exports) => exports.contains("openline:websocket/"),
+            Self::WrongTypes(_) => true,
+            _ => false,
+        }
+    }
+
     /// What its author can do about it.
     pub fn hint(&self) -> &'static str {
         match self {
@@ -103,7 +113,7 @@ impl LoadError {
             }
             Self::NotWasm | Self::Damaged(_) => "build it again with `openline build`",
             Self::CoreModule => "`openline build` makes the component from it",
-            Self::NoHandler(exports) if exports.contains("openline:websocket/") => {
+            Self::NoHandler(_) if self.is_of_another_contract() => {
                 "it is made for another version of the contract: build it with the SDK of this release"
             }
             Self::NoHandler(_) => "export a handler with `openline_sdk::export!`",

@@ -148,6 +148,17 @@ impl Source {
             Self::Development(source) => source.base.file(),
         }
     }
+
+    /// Whether a component is built here, of a crate.
+    fn builds(&self, component: &Path) -> bool {
+        match self {
+            Self::File(_) | Self::Words(_) => false,
+            Self::Development(source) => {
+                let built = source.built.as_ref();
+                built.is_some_and(|built| built.development == component)
+            }
+        }
+    }
 }
 
 /// Makes the runtime that a configuration asks for, for development or not.
@@ -251,7 +262,7 @@ pub(crate) fn explain(error: StartError, config: &Config, source: &Source) -> an
     let errors = errors.iter().map(|(name, error)| {
         let function = config.functions.iter().find(|it| it.name == *name);
         match function.and_then(|it| it.component.as_deref().map(|file| (it, file))) {
-            Some((function, file)) => blame(function, file, source.file(), error),
+            Some((function, file)) => blame(function, file, source, error),
             None => format!("function `{name}`: {error}\n  hint: {}", error.hint()),
         }
     });
@@ -264,11 +275,15 @@ const PATH_BYTES_MAX: usize = 4096;
 fn blame(
     function: &FunctionConfig,
     component: &Path,
-    file: Option<&Path>,
+    source: &Source,
     error: &LoadError,
 ) -> String {
-    let hint = file_hint(component, error);
-    let place = file.map_or_else(String::new, |file| {
+    let hint = if source.builds(component) {
+        built_hint(error)
+    } else {
+        file_hint(component, error)
+    };
+    let place = source.file().map_or_else(String::new, |file| {
         format!("{}, line {}: ", file.display(), function.component_line)
     });
     format!(
@@ -277,6 +292,14 @@ fn blame(
         // The configuration's word, which may have several lines.
         Escaped::new(&component.display().to_string(), PATH_BYTES_MAX)
     )
+}
+
+/// What to do about a component that was built of a crate just now.
+pub(crate) fn built_hint(error: &LoadError) -> &'static str {
+    if error.is_of_another_contract() {
+        return "the SDK in the crate is that of another release: `openline update-sdk` in the crate's folder replaces the copy that `openline new` has written into `vendor/`; then build it again";
+    }
+    error.hint()
 }
 
 /// What to do about a component's file, or about the component in it.

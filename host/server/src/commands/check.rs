@@ -37,7 +37,7 @@ pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Checks a component against the contract, as the host would when it loads
+/// Checks a component that was built just now against the contract, as the host would when it loads
 /// it, and says which handler it exports.
 pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -57,6 +57,9 @@ pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<String> {
             HandlerKind::Plain => "websocket-handler".into(),
             HandlerKind::Async => "async-websocket-handler".into(),
         }),
-        Err(error) => Err(anyhow::anyhow!("{error}\n  hint: {}", error.hint())),
+        Err(error) => Err(anyhow::anyhow!(
+            "{error}\n  hint: {}",
+            assemble::built_hint(&error)
+        )),
     }
 }

@@ -18,4 +18,5 @@ pub(crate) mod remove;
 pub(crate) mod run;
 pub(crate) mod serve;
 mod table;
+pub(crate) mod update_sdk;
 mod workspace;

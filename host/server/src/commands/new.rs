@@ -89,7 +89,11 @@ pub(crate) fn run(arguments: &NewArguments) -> anyhow::Result<()> {
 
 /// Makes the crate `name` in the folder `parent`. Answers what is to be said of
 /// a workspace around it, if there is anything.
-fn create(parent: &Path, name: &str, asynchronous: bool) -> anyhow::Result<Option<String>> {
+pub(super) fn create(
+    parent: &Path,
+    name: &str,
+    asynchronous: bool,
+) -> anyhow::Result<Option<String>> {
     check_name(name)?;
     let folder = parent.join(name);
     let outer = Outer::around(parent);
@@ -164,7 +168,11 @@ fn fill(folder: &Path, name: &str, asynchronous: bool) -> io::Result<()> {
         if asynchronous { ASYNC_HANDLER } else { HANDLER },
     )?;
 
-    let sdk = folder.join(SDK_FOLDER);
+    write_sdk(&folder.join(SDK_FOLDER))
+}
+
+/// Writes a copy of the SDK into a folder.
+pub(super) fn write_sdk(sdk: &Path) -> io::Result<()> {
     for (subfolder, content) in [
         ("src", &SDK_SOURCES),
         ("wit", &SDK_CONTRACT),

@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The package that a crate needs beside its own, once in a workspace.
-const SDK: &str = "openline-sdk";
+pub(super) const SDK: &str = "openline-sdk";
 
 /// A workspace in a folder above.
 #[derive(Debug)]
@@ -70,8 +70,40 @@ fn is_workspace(manifest: &Path) -> bool {
         .is_ok_and(|table| table.contains_key("workspace"))
 }
 
-/// The packages of a workspace, as cargo has them. Asks no network.
+/// The packages of a workspace, as cargo has them.
 fn packages(manifest: &Path) -> Result<Vec<Package>, String> {
+    let metadata = metadata(manifest)?;
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let packages = packages.filter_map(|package| {
+        let manifest = Path::new(package["manifest_path"].as_str()?);
+        Some(Package {
+            name: package["name"].as_str()?.to_owned(),
+            folder: manifest.parent()?.to_owned(),
+        })
+    });
+    Ok(packages.collect())
+}
+
+/// Where the SDK is that a crate depends on by path, if it does; or why cargo
+/// does not say.
+pub(super) fn sdk_of(manifest: &Path) -> Result<Option<PathBuf>, String> {
+    let metadata = metadata(manifest)?;
+    let real = manifest.canonicalize().ok();
+    let packages = metadata["packages"].as_array().into_iter().flatten();
+    let mut here = packages.filter(|package| {
+        let path = package["manifest_path"].as_str();
+        path.and_then(|path| Path::new(path).canonicalize().ok()) == real
+    });
+    let dependencies = here.next().and_then(|it| it["dependencies"].as_array());
+    let mut dependencies = dependencies.into_iter().flatten();
+    Ok(dependencies.find_map(|it| match it["name"].as_str() {
+        Some(SDK) => it["path"].as_str().map(PathBuf::from),
+        _ => None,
+    }))
+}
+
+/// What cargo says of a workspace without its dependencies. Asks no network.
+fn metadata(manifest: &Path) -> Result<serde_json::Value, String> {
     let output = Command::new("cargo")
         .args([
             "metadata",
@@ -88,17 +120,8 @@ fn packages(manifest: &Path) -> Result<Vec<Package>, String> {
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }
-    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout)
-        .map_err(|error| format!("cargo's answer is not JSON: {error}"))?;
-    let packages = metadata["packages"].as_array().into_iter().flatten();
-    let packages = packages.filter_map(|package| {
-        let manifest = Path::new(package["manifest_path"].as_str()?);
-        Some(Package {
-            name: package["name"].as_str()?.to_owned(),
-            folder: manifest.parent()?.to_owned(),
-        })
-    });
-    Ok(packages.collect())
+    serde_json::from_slice(&output.stdout)
+        .map_err(|error| format!("cargo's answer is not JSON: {error}"))
 }
 
 /// The way from a folder to another one, as a manifest has it.

@@ -7,7 +7,8 @@
 //! was missing. Contents are compared with those at the beginning of the last
 //! build: what was saved while it ran is built after it, however late the
 //! system tells of it. Bounded: a file that each build changes starts no more
-//! than [`REPEATS_MAX`] of them.
+//! than [`REPEATS_MAX`] of them, or [`ROUNDS_MAX`] where it may be a person that
+//! saves it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
@@ -26,16 +27,22 @@ use super::watch::Changes;
 /// build before. A generator that writes the same for the same sources is done
 /// after one.
 const REPEATS_MAX: u32 = 3;
+/// How many builds in a row a file starts that changes while each of them runs,
+/// whatever changes it: more than an editor that saves by itself keeps up with,
+/// but for builds of minutes. A macro may write what it reads.
+const ROUNDS_MAX: u32 = 10;
 /// What is read at once of a file.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What cargo reads of a package by name.
-const MANIFESTS: [&str; 5] = [
+/// What cargo and rustup read by name, in a package or above it.
+const MANIFESTS: [&str; 7] = [
     "Cargo.toml",
     "Cargo.lock",
     "build.rs",
     "rust-toolchain",
     "rust-toolchain.toml",
+    ".cargo/config",
+    ".cargo/config.toml",
 ];
 
 /// A digest of a file's content; none of a file that cannot be read.
@@ -65,10 +72,13 @@ pub(super) struct Inputs {
 }
 
 /// A file that changes while builds run.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 struct Repeat {
-    /// In how many of the last builds, without a gap.
+    /// In how many of the last builds, without a gap, it may have been written by
+    /// them.
     builds: u32,
+    /// In how many of the last builds, without a gap.
+    rounds: u32,
     /// As the last one left it.
     content: Content,
 }
@@ -97,15 +107,17 @@ impl Inputs {
         }
     }
 
-    /// A build begins, of these packages. Reads all inputs.
-    pub(super) fn begin(&mut self, packages: &[PathBuf]) {
+    /// A build begins, of these packages, and of files outside of them. Reads all
+    /// inputs.
+    pub(super) fn begin(&mut self, packages: &[PathBuf], outside: &BTreeSet<PathBuf>) {
         let real = |folder: &PathBuf| folder.canonicalize().unwrap_or_else(|_| folder.clone());
         self.packages = packages.iter().map(real).collect();
         let manifests = self.packages.iter().flat_map(|folder| {
             let names = MANIFESTS.iter();
             names.map(|name| folder.join(name))
         });
-        let all = manifests.chain(self.names.iter().cloned());
+        let others = self.names.iter().chain(outside).cloned();
+        let all = manifests.chain(others);
         self.before = all.map(|path| (path.clone(), content(&path))).collect();
     }
 
@@ -119,6 +131,12 @@ impl Inputs {
         self.scripts_ran = scripts_ran;
         self.ended = Some(now());
         self.unjudged = true;
+    }
+
+    /// What was made of what is there now, links on the way among it; none if
+    /// nothing was.
+    pub(super) fn names(&self) -> Option<&BTreeSet<PathBuf>> {
+        self.succeeded.then_some(&self.names)
     }
 
     /// Decides about changes.
@@ -138,19 +156,14 @@ impl Inputs {
                 if !self.is_due_after(path, &mut ignored) {
                     continue;
                 }
-                let builds = self.repeats.get(path).map_or(0, |before| before.builds);
-                let builds = if self.may_be_made(path) {
-                    builds.saturating_add(1)
-                } else {
-                    0
-                };
-                match builds {
-                    REPEATS_MAX => verdict.repeated.push(path.clone()),
-                    ..REPEATS_MAX => due.push(path),
-                    _ => {}
+                let before = self.repeats.get(path).copied().unwrap_or_default();
+                let repeat = before.again(self.may_be_made(path), content(path));
+                match (before.is_spent(), repeat.is_spent()) {
+                    (_, false) => due.push(path),
+                    (false, true) => verdict.repeated.push(path.clone()),
+                    (true, true) => {}
                 }
-                let content = content(path);
-                repeats.insert(path.clone(), Repeat { builds, content });
+                repeats.insert(path.clone(), repeat);
             }
             self.repeats = repeats;
         }
@@ -190,7 +203,7 @@ impl Inputs {
             return false;
         }
         match self.repeats.get(path) {
-            Some(repeat) if repeat.builds >= REPEATS_MAX => {
+            Some(repeat) if repeat.is_spent() => {
                 self.is_read(path) && content(path) != repeat.content
             }
             // Saved again to try again.
@@ -254,7 +267,12 @@ impl Inputs {
             return false;
         }
         let anything = !self.succeeded || path.is_dir();
-        anything || is_manifest(path) || is_rust(path) || self.is_beside_inputs(path)
+        anything
+            || is_manifest(path)
+            || is_rust(path)
+            // A folder with inputs that has gone.
+            || self.has_inputs_below(path)
+            || self.is_beside_inputs(path)
     }
 
     /// Whether there are inputs in a file's folder, or in one above it that is
@@ -285,6 +303,25 @@ impl Inputs {
     }
 }
 
+impl Repeat {
+    /// It has changed during one more build, which may have written it.
+    fn again(self, may_be_made: bool, content: Content) -> Self {
+        Self {
+            builds: match may_be_made {
+                true => self.builds.saturating_add(1),
+                false => 0,
+            },
+            rounds: self.rounds.saturating_add(1),
+            content,
+        }
+    }
+
+    /// Whether it starts no more builds.
+    fn is_spent(self) -> bool {
+        self.builds >= REPEATS_MAX || self.rounds >= ROUNDS_MAX
+    }
+}
+
 /// The time by the clock that files are dated with.
 #[expect(
     clippy::disallowed_methods,
@@ -295,10 +332,7 @@ pub(super) fn now() -> SystemTime {
 }
 
 fn is_manifest(path: &Path) -> bool {
-    let name = path.file_name();
-    MANIFESTS
-        .iter()
-        .any(|manifest| name == Some((*manifest).as_ref()))
+    MANIFESTS.iter().any(|manifest| path.ends_with(manifest))
 }
 
 /// Whether there is a file or folder that can be read. A link that leads

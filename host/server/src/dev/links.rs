@@ -73,7 +73,12 @@ impl Linked {
         for folder in folders {
             match below(folder) {
                 Ok(tree) => links.extend(tree.links),
-                Err(reason) => linked.leave_out(folder, &format!("links in it are not: {reason}")),
+                Err(reason) => {
+                    let folder = folder.display();
+                    linked.left_out.insert(format!(
+                        "links below {folder} are not followed: {reason}; files there start builds, files elsewhere that they lead to do not"
+                    ));
+                }
             }
         }
         linked.extend(&links, is_watched);
@@ -206,6 +211,24 @@ mod tests {
             words.contains("src/large is not watched: it leads to"),
             "{words}"
         );
+    }
+
+    #[test]
+    fn folders_in_which_links_are_not_looked_for_are_said_to_be_watched() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        // The folder itself is one of them.
+        for (count, expected) in [(FOLDERS_MAX - 1, 0), (FOLDERS_MAX, 1)] {
+            for number in 0..count {
+                fs::create_dir_all(root.join(format!("large/{number}"))).unwrap();
+            }
+            let linked = Linked::of(&[root.join("large")], |_| false);
+            assert_eq!(linked.left_out.len(), expected, "{count}");
+            for words in linked.left_out {
+                assert!(words.contains("large are not followed: "), "{words}");
+                assert!(words.contains("; files there start builds"), "{words}");
+            }
+        }
     }
 
     #[test]

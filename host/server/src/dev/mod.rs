@@ -102,7 +102,8 @@ impl Developer {
         let Verdict { due, repeated } = self.judge(changes).await;
         for path in repeated {
             tell(&format!(
-                "{} changes with each build: it starts none until something else changes it",
+                "{} changes with each build: it starts none until something else changes it\n  \
+                 hint: have what writes it, as a macro or a build script, leave it alone when nothing is different",
                 self.shown(&path)
             ));
         }
@@ -138,20 +139,26 @@ impl Developer {
     /// Builds the crate, if there is one.
     async fn build(&mut self) -> Option<Outcome> {
         let package = self.project.package.clone()?;
-        let packages = self.watcher.packages();
+        let (packages, outside) = self.watcher.watched();
         self.development.building();
         self.watcher.building(true);
         let building = self.with_inputs(move |inputs| {
-            inputs.begin(&packages);
+            inputs.begin(&packages, &outside);
             let outcome = package.build();
             let built = outcome.built.as_ref();
             let made_of = built.map(|built| built.inputs.as_slice());
             inputs.end(made_of.ok(), outcome.scripts_ran);
-            outcome
+            (outcome, inputs.names().cloned())
         });
-        let outcome = building.await;
+        let built = building.await;
         self.watcher.building(false);
-        outcome
+        let (outcome, names) = built?;
+        if let Some(names) = names
+            && let Err(error) = self.watcher.watch_inputs(names).await
+        {
+            complain(&error.context("changes of files may be missed from now on"));
+        }
+        Some(outcome)
     }
 
     /// Does something with what is known of inputs, on a thread that serves

@@ -2,7 +2,7 @@
 //! of a configuration, or both.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::{Context, anyhow, bail};
 use openline_build::{BuildError, Sources, Toolchain};
@@ -69,22 +69,27 @@ impl Project {
 
     /// What to watch as things are now.
     pub(crate) fn plan(&self) -> Plan {
-        let sources = self.package.as_ref().map(|package| {
-            // One that cannot be read now is at least watched itself.
-            Sources::of(&package.directory, &package.toolchain).unwrap_or_else(|_| Sources {
-                name: package.name.clone(),
-                folders: vec![package.directory.clone()],
-                target_directory: PathBuf::from("target"),
-            })
-        });
-        let (packages, target_directory) = sources.map_or((Vec::new(), None), |sources| {
-            (sources.folders, Some(sources.target_directory))
-        });
-        Plan {
-            packages,
-            target_directory,
+        let plan = Plan {
             files: self.source.files(),
             ..Plan::default()
+        };
+        let Some(package) = &self.package else {
+            return plan;
+        };
+        match Sources::of(&package.directory, &package.toolchain) {
+            Ok(sources) => Plan {
+                packages: sources.folders,
+                settings: sources.settings,
+                partial: !sources.complete,
+                target_directory: Some(sources.target_directory),
+                ..plan
+            },
+            // One that cannot be read now is at least watched itself.
+            Err(_) => Plan {
+                packages: vec![package.directory.clone()],
+                partial: true,
+                ..plan
+            },
         }
     }
 }

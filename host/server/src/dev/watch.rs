@@ -3,8 +3,10 @@
 //! reload.
 //!
 //! Folders are watched, not files: editors write beside a file and rename over
-//! it. Where a link leads is watched as well, within bounds: see `links`. What
-//! comes in a burst is one change. Bounded: [`PATHS_MAX`] paths are kept. The
+//! it. Where a link leads is watched as well, within bounds: see `links`; and so
+//! are the folders of files outside of packages that the crate is made of. What
+//! comes in a burst is one change. Bounded: [`PATHS_MAX`] paths are kept,
+//! [`PACKAGES_MAX`] packages and [`OUTSIDE_MAX`] files outside are watched. The
 //! system tells of changes; where it has no more watches to give away, files
 //! are looked at every second instead.
 //!
@@ -27,6 +29,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout};
 
 use super::links::{Linked, hops};
+use crate::assemble::development::real;
 use crate::telemetry::tell;
 
 /// How long nothing must have happened before a change counts as made: editors
@@ -37,6 +40,10 @@ const BURST_MAX: Duration = Duration::from_secs(2);
 /// Files of a burst that are told apart: more than a person changes at once.
 /// What is more is found by its content.
 pub(super) const PATHS_MAX: usize = 1000;
+/// Packages that are watched, those of earlier plans among them.
+const PACKAGES_MAX: usize = 128;
+/// Files outside of packages that are watched, each with its folder.
+pub(super) const OUTSIDE_MAX: usize = 256;
 /// How often files are looked at where the system does not tell.
 const POLL: Duration = Duration::from_secs(1);
 
@@ -46,10 +53,17 @@ pub(crate) struct Plan {
     /// Folders of packages; all in them is source, but for what is hidden or
     /// made by cargo.
     pub(crate) packages: Vec<PathBuf>,
+    /// Files that decide how cargo builds, in whatever folder.
+    pub(crate) settings: Vec<PathBuf>,
+    /// There may be more packages: what was known of them before still holds.
+    pub(crate) partial: bool,
     /// Where cargo puts what it makes.
     pub(crate) target_directory: Option<PathBuf>,
     /// The configuration and components.
     pub(crate) files: Vec<PathBuf>,
+    /// Files outside of packages of which a change is one of the crate: settings
+    /// and what it was made of, with links on the way. Found when it is watched.
+    pub(crate) outside: BTreeSet<PathBuf>,
     /// What links in packages lead to, found when it is watched.
     pub(crate) linked: Linked,
 }
@@ -78,6 +92,10 @@ pub(crate) struct Watcher {
 struct Watching {
     backend: Box<dyn notify::Watcher + Send>,
     seen: Arc<Seen>,
+    /// As it was last found.
+    plan: Plan,
+    /// What the crate was last made of.
+    inputs: BTreeSet<PathBuf>,
     /// What was said not to be watched.
     told: BTreeSet<String>,
 }
@@ -108,6 +126,8 @@ impl Watcher {
         let watching = Watching {
             backend,
             seen: Arc::clone(&seen),
+            plan: Plan::default(),
+            inputs: BTreeSet::new(),
             told: BTreeSet::new(),
         };
         Self {
@@ -124,7 +144,15 @@ impl Watcher {
         plan: impl FnOnce() -> Plan + Send + 'static,
     ) -> anyhow::Result<()> {
         let watching = Arc::clone(&self.watching);
-        spawn_blocking(move || watching.lock().watch(&plan())).await?
+        spawn_blocking(move || watching.lock().watch(plan())).await?
+    }
+
+    /// Watches these files from now on as well, in place of those that it was
+    /// told before: what the crate was made of. Those in packages are watched
+    /// already.
+    pub(crate) async fn watch_inputs(&self, inputs: BTreeSet<PathBuf>) -> anyhow::Result<()> {
+        let watching = Arc::clone(&self.watching);
+        spawn_blocking(move || watching.lock().watch_inputs(inputs)).await?
     }
 
     /// Whether cargo is at work, which writes `Cargo.lock` itself.
@@ -132,9 +160,11 @@ impl Watcher {
         self.seen.building.store(building, Ordering::Relaxed);
     }
 
-    /// The folders of packages that are watched, without symbolic links.
-    pub(crate) fn packages(&self) -> Vec<PathBuf> {
-        self.seen.plan.lock().packages.clone()
+    /// The folders of packages that are watched, without symbolic links, and the
+    /// files outside of them.
+    pub(crate) fn watched(&self) -> (Vec<PathBuf>, BTreeSet<PathBuf>) {
+        let plan = self.seen.plan.lock();
+        (plan.packages.clone(), plan.outside.clone())
     }
 
     /// Waits until something has changed, and it has been quiet for a moment.
@@ -146,10 +176,11 @@ impl Watcher {
 // === impl Watching ===
 
 impl Watching {
-    fn watch(&mut self, plan: &Plan) -> anyhow::Result<()> {
-        let plan = plan.real();
+    fn watch(&mut self, plan: Plan) -> anyhow::Result<()> {
+        self.plan = plan.after(&self.plan);
+        let (plan, left_out) = self.plan.real(&self.inputs);
         *self.seen.plan.lock() = plan.clone();
-        for words in &plan.linked.left_out {
+        for words in plan.linked.left_out.iter().chain(&left_out) {
             if self.told.insert(words.clone()) {
                 tell(words);
             }
@@ -161,6 +192,14 @@ impl Watching {
             }
             done => Ok(done?),
         }
+    }
+
+    fn watch_inputs(&mut self, inputs: BTreeSet<PathBuf>) -> anyhow::Result<()> {
+        if self.inputs == inputs {
+            return Ok(());
+        }
+        self.inputs = inputs;
+        self.watch(self.plan.clone())
     }
 
     fn try_watch(&mut self, plan: &Plan) -> notify::Result<()> {
@@ -290,16 +329,66 @@ impl Changes {
 // === impl Plan ===
 
 impl Plan {
-    /// With paths as events have them.
-    fn real(&self) -> Self {
-        let folder = |folder: &PathBuf| folder.canonicalize().unwrap_or_else(|_| folder.clone());
-        Self {
+    /// What is known after an earlier plan: where cargo could not read all
+    /// packages, those that it could read before are kept.
+    fn after(mut self, before: &Self) -> Self {
+        if !self.partial {
+            return self;
+        }
+        for package in &before.packages {
+            if self.packages.len() < PACKAGES_MAX && !self.packages.contains(package) {
+                self.packages.push(package.clone());
+            }
+        }
+        for file in &before.settings {
+            if self.settings.len() < OUTSIDE_MAX && !self.settings.contains(file) {
+                self.settings.push(file.clone());
+            }
+        }
+        self.target_directory = self
+            .target_directory
+            .or_else(|| before.target_directory.clone());
+        self
+    }
+
+    /// With paths as events have them, and the files outside of packages; and
+    /// what is left out, in words.
+    fn real(&self, inputs: &BTreeSet<PathBuf>) -> (Self, Option<String>) {
+        // One that is not there now may come back.
+        let folder = |folder: &PathBuf| folder.canonicalize().unwrap_or_else(|_| real(folder));
+        let mut plan = Self {
             packages: self.packages.iter().map(folder).collect(),
             target_directory: self.target_directory.as_ref().map(folder),
             files: self.files.iter().flat_map(|file| hops(file)).collect(),
-            linked: Linked::default(),
-        }
-        .with_links()
+            ..Self::default()
+        };
+        let left_out = plan.find_outside(self.settings.iter().chain(inputs));
+        (plan.with_links(), left_out)
+    }
+
+    /// Finds which of these files are outside of packages; says which are too
+    /// many.
+    fn find_outside<'a>(&mut self, files: impl Iterator<Item = &'a PathBuf>) -> Option<String> {
+        let found = files.flat_map(|file| hops(file));
+        let mut found = found.filter(|file| {
+            let made = self.target_directory.as_ref();
+            !self.is_in_package(file) && made.is_none_or(|made| !file.starts_with(made))
+        });
+        let mut outside = BTreeSet::new();
+        let past = found.find(|file| {
+            let is_full = outside.len() == OUTSIDE_MAX && !outside.contains(file);
+            if !is_full {
+                outside.insert(file.clone());
+            }
+            is_full
+        });
+        drop(found);
+        self.outside = outside;
+        let past = past?;
+        let past = past.display();
+        Some(format!(
+            "{past} is not watched: the crate is made of more than {OUTSIDE_MAX} files outside of its packages"
+        ))
     }
 
     fn with_links(mut self) -> Self {
@@ -332,8 +421,10 @@ impl Plan {
         let below = self.source_folders().into_iter();
         let below = below.map(|folder| (folder, RecursiveMode::Recursive));
         let mut found: Vec<_> = tops.chain(below).collect();
-        let files = self.files.iter().chain(&self.linked.files);
-        let single = files.filter_map(|file| file.parent());
+        let files = self.files.iter().chain(&self.outside);
+        let files = files.chain(&self.linked.files);
+        // A package, too: where it is one is told when it goes and comes back.
+        let single = files.chain(&self.packages).filter_map(|it| it.parent());
         for folder in single.chain(self.linked.folders.iter().map(PathBuf::as_path)) {
             // Watched with another mode it would be watched no more below.
             let known = found.iter().any(|(other, mode)| match mode {
@@ -356,7 +447,7 @@ impl Plan {
                 && path
                     .parent()
                     .is_some_and(|it| self.linked.folders.contains(it)));
-        is_linked || self.is_in_package(path)
+        is_linked || self.outside.contains(path) || self.is_in_package(path)
     }
 
     fn is_in_package(&self, path: &Path) -> bool {
@@ -364,9 +455,10 @@ impl Plan {
             .packages
             .iter()
             .filter_map(|package| path.strip_prefix(package).ok());
+        // A package's own folder is not: it may be gone, or be another one now.
         let is_made = |inside: &Path| {
             let first = inside.components().next();
-            first.is_none_or(|first| is_target(first.as_os_str()))
+            first.is_some_and(|first| is_target(first.as_os_str()))
         };
         let outer = inside.next();
         outer.is_some_and(|outer| !is_made(outer) && outer.iter().all(is_kept))

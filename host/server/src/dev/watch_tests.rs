@@ -72,10 +72,15 @@ impl Package {
     }
 
     /// What is noticed of a file elsewhere that is written.
-    #[cfg(unix)]
     async fn changes_after(&self, file: &Path) -> Changes {
         fs::write(file, "# changed").unwrap();
         self.changes().await
+    }
+
+    /// A change of this source is noticed, at once or after others.
+    async fn among_others(&self, name: &str) {
+        let path = real(&self.path(name));
+        while !self.changes().await.sources.contains(&path) {}
     }
 
     /// A change of this source, and nothing else, is noticed.
@@ -118,6 +123,120 @@ async fn a_folder_that_is_made_anew_is_watched_again() {
     package.watch().await;
     package.write("src/lib.rs", "// anew");
     package.source("src/lib.rs").await;
+}
+
+#[tokio::test]
+async fn a_package_in_a_package_that_is_replaced_is_noticed_and_watched_again() {
+    let mut package = Package::new().await;
+    let write = |folder: &str| {
+        fs::create_dir_all(package.path(folder)).unwrap();
+        package.write(&format!("{folder}/lib.rs"), "");
+    };
+    write("vendor/inner/src");
+    write("vendor/.inner.new/src");
+    package.plan.packages.push(package.path("vendor/inner"));
+    package.watch().await;
+    let rename = |from: &str, to: &str| {
+        fs::rename(package.path(from), package.path(to)).unwrap();
+    };
+    rename("vendor/inner", "vendor/.inner.old");
+    rename("vendor/.inner.new", "vendor/inner");
+    package.among_others("vendor/inner").await;
+    package.watch().await;
+    package.write("vendor/inner/src/lib.rs", "// anew");
+    package.among_others("vendor/inner/src/lib.rs").await;
+}
+
+#[tokio::test]
+async fn packages_that_cargo_cannot_read_now_stay_watched() {
+    let mut package = Package::new().await;
+    let other = tempfile::tempdir().unwrap();
+    let dependency = other.path().join("dependency");
+    fs::create_dir_all(dependency.join("src")).unwrap();
+    let source = dependency.join("src/lib.rs");
+    package.plan.packages.push(dependency.clone());
+    package.watch().await;
+    // As after an error in a manifest: only the crate itself is known.
+    package.plan.packages.pop();
+    package.plan.target_directory = None;
+    package.plan.partial = true;
+    package.watch().await;
+    let changes = package.changes_after(&source).await;
+    assert_eq!(changes.sources, [real(&source)].into());
+    package.write("out/made.rs", "");
+    // Gone and come back.
+    let away = other.path().join("away");
+    for (from, to) in [(&dependency, &away), (&away, &dependency)] {
+        fs::rename(from, to).unwrap();
+        assert!(package.changes().await.sources.contains(&real(&dependency)));
+        package.watch().await;
+    }
+    let changes = package.changes_after(&source).await;
+    assert_eq!(changes.sources, [real(&source)].into());
+    // One that is no dependency any more.
+    package.plan.partial = false;
+    package.watch().await;
+    fs::write(&source, "// two").unwrap();
+    package.write("src/lib.rs", "// last");
+    package.source("src/lib.rs").await;
+}
+
+#[tokio::test]
+async fn a_file_outside_of_packages_that_the_crate_is_made_of_is_watched_and_no_other() {
+    let mut package = Package::new().await;
+    let other = tempfile::tempdir().unwrap();
+    let path = |name: &str| other.path().join(name);
+    fs::write(path("included.txt"), "one").unwrap();
+    package.plan.settings = vec![path("Cargo.toml"), path("included/.cargo")];
+    package.watch().await;
+    let inputs = ["included.txt", "missing/words.txt"].map(path);
+    package.watcher.watch_inputs(inputs.into()).await.unwrap();
+    for name in ["included.txt", "Cargo.toml", "included.txt"] {
+        fs::write(path("beside.txt"), "").unwrap();
+        let changes = package.changes_after(&path(name)).await;
+        assert_eq!(changes.sources, [real(&path(name))].into());
+        // Also after the next plan.
+        package.watch().await;
+    }
+    // It is made of something else now.
+    package.watcher.watch_inputs(BTreeSet::new()).await.unwrap();
+    fs::write(path("included.txt"), "two").unwrap();
+    package.write("src/lib.rs", "// last");
+    package.source("src/lib.rs").await;
+}
+
+#[test]
+fn as_many_files_outside_of_packages_as_are_watched_and_more() {
+    let folder = tempfile::tempdir().unwrap();
+    let real = folder.path().canonicalize().unwrap();
+    let plan = Plan {
+        packages: vec![real.join("package")],
+        ..Plan::default()
+    };
+    let names = (0..=OUTSIDE_MAX).map(|number| real.join(format!("{number}.txt")));
+    let names: Vec<_> = names.collect();
+    // Those in the package count for nothing.
+    let inside = real.join("package/src/lib.rs");
+    for (count, is_past) in [(OUTSIDE_MAX, false), (OUTSIDE_MAX + 1, true)] {
+        let inputs = names[..count].iter().chain([&inside]).cloned().collect();
+        let (plan, left_out) = plan.real(&inputs);
+        assert_eq!(plan.outside.len(), OUTSIDE_MAX);
+        assert_eq!(left_out.is_some(), is_past, "{left_out:?}");
+    }
+}
+
+#[test]
+fn as_many_packages_of_earlier_plans_as_are_watched_and_more() {
+    let plan = |range: std::ops::RangeInclusive<usize>| Plan {
+        packages: range.map(|number| format!("/{number}").into()).collect(),
+        partial: true,
+        ..Plan::default()
+    };
+    for count in [PACKAGES_MAX - 1, PACKAGES_MAX, PACKAGES_MAX + 1] {
+        let after = plan(1..=1).after(&plan(1..=count));
+        assert_eq!(after.packages.len(), count.min(PACKAGES_MAX));
+        assert_eq!(after.packages[0], Path::new("/1"));
+    }
 }
 
 #[tokio::test]

@@ -28,8 +28,8 @@ pub(crate) use self::writer::Speaker;
 use self::writer::Writer;
 
 /// What is logged without a word about it: what an operator acts on, and what
-/// functions print.
-const FILTER: &str = "info,wasmtime=warn,cranelift=warn";
+/// functions print. Folders that are removed while they are watched are no news.
+const FILTER: &str = "info,wasmtime=warn,cranelift=warn,notify=error";
 
 /// The longest text that is told at once, in bytes: the errors of a large
 /// configuration.

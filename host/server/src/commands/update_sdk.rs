@@ -1,0 +1,209 @@
+//! `openline update-sdk`: replaces the copy of the SDK that `openline new` has
+//! written into a crate by that of this release.
+//!
+//! Only such a copy is replaced, whole or not at all: the new one is written
+//! beside the old one before it takes its place.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+
+use super::{new, workspace};
+use crate::telemetry::{print, tell};
+
+/// What a copy has in its folder, and nothing else.
+const PARTS: [&str; 4] = ["Cargo.toml", "src", "wit", "wit-deps"];
+/// Beside the copy, for a moment. Hidden, so that nothing that watches the crate
+/// takes them for sources.
+const WRITTEN: &str = ".openline-sdk.new";
+const REPLACED: &str = ".openline-sdk.old";
+
+const EXAMPLES: &str = "\
+Examples:
+  openline update-sdk
+  openline update-sdk functions/chat";
+
+/// The words after `openline update-sdk`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub(crate) struct UpdateSdkArguments {
+    /// The folder of the crate.
+    #[arg(value_name = "DIR", default_value = ".")]
+    directory: PathBuf,
+}
+
+/// Replaces the copy and prints where it is.
+///
+/// # Errors
+///
+/// When the crate has no copy of the SDK that `openline new` has written, and
+/// when a file cannot be written. The old copy is in its place then.
+pub(crate) fn run(arguments: &UpdateSdkArguments) -> anyhow::Result<()> {
+    let sdk = update(&arguments.directory)?;
+    print(&sdk.display().to_string())?;
+    tell(&format!(
+        "this is the SDK of openline {}; next: openline build",
+        env!("CARGO_PKG_VERSION")
+    ));
+    Ok(())
+}
+
+fn update(directory: &Path) -> anyhow::Result<PathBuf> {
+    let manifest = directory.join("Cargo.toml");
+    if !manifest.is_file() {
+        bail!(
+            "there is no `Cargo.toml` in `{}`\n  hint: name the folder of a crate",
+            directory.display()
+        );
+    }
+    let found = workspace::sdk_of(&manifest);
+    let found = found.map_err(|words| anyhow!("cargo says nothing of the crate: {words}"))?;
+    let Some(sdk) = found else {
+        bail!(
+            "the crate does not depend on `{}` by path\n  hint: make a crate with `openline new NAME`, and move the code into it",
+            workspace::SDK
+        );
+    };
+    if let Some(reason) = no_copy(&sdk) {
+        bail!(
+            "`{}` is no copy that `openline new` has written: {reason}\n  hint: change the dependency `{}` in `{}` yourself",
+            sdk.display(),
+            workspace::SDK,
+            manifest.display()
+        );
+    }
+    replace(&sdk).with_context(|| format!("`{}` could not be replaced", sdk.display()))?;
+    Ok(sdk)
+}
+
+/// Why a folder is not a copy that may be replaced, if that is so.
+fn no_copy(sdk: &Path) -> Option<String> {
+    if sdk.is_symlink() {
+        return Some("it is a link".into());
+    }
+    let entries = match fs::read_dir(sdk) {
+        Ok(entries) => entries,
+        Err(error) => return Some(error.to_string()),
+    };
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let mut others = names.filter(|name| !PARTS.iter().any(|part| name == part));
+    let other = others.next()?;
+    Some(format!("there is `{}` in it", other.display()))
+}
+
+/// Writes a new copy and has it take the place of the old one.
+fn replace(sdk: &Path) -> io::Result<()> {
+    let folder = sdk.parent().unwrap_or(sdk);
+    let (written, replaced) = (folder.join(WRITTEN), folder.join(REPLACED));
+    // What a run has left that was ended.
+    for left in [&written, &replaced] {
+        match fs::remove_dir_all(left) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    let moved = new::write_sdk(&written).and_then(|()| {
+        fs::rename(sdk, &replaced)?;
+        fs::rename(&written, sdk).inspect_err(|_| {
+            // The first error is the one to report.
+            let _ = fs::rename(&replaced, sdk);
+        })
+    });
+    for left in [&written, &replaced] {
+        // The next run removes it.
+        let _ = fs::remove_dir_all(left);
+    }
+    moved
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A crate with a copy that is not that of this release.
+    fn outdated(parent: &Path, name: &str) -> PathBuf {
+        new::create(parent, name, false).unwrap();
+        let folder = parent.join(name);
+        let sdk = folder.join("vendor/openline-sdk");
+        fs::write(sdk.join("src/lib.rs"), "// old").unwrap();
+        fs::write(sdk.join("src/gone.rs"), "// old").unwrap();
+        folder
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap();
+        let name = |entry: io::Result<fs::DirEntry>| entry.unwrap().file_name();
+        let mut names: Vec<_> = entries
+            .map(|entry| name(entry).into_string().unwrap())
+            .collect();
+        names.sort_unstable();
+        names
+    }
+
+    #[test]
+    fn a_copy_becomes_that_of_this_release() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = outdated(parent.path(), "mine");
+        // Of a run that was ended.
+        fs::create_dir(folder.join("vendor").join(WRITTEN)).unwrap();
+        fs::create_dir(folder.join("vendor").join(REPLACED)).unwrap();
+        let sdk = update(&folder).unwrap();
+        assert!(sdk.ends_with("vendor/openline-sdk"), "{}", sdk.display());
+        new::create(parent.path(), "other", false).unwrap();
+        let other = parent.path().join("other/vendor/openline-sdk");
+        assert_eq!(names(&sdk.join("src")), names(&other.join("src")));
+        let text = |sdk: &Path| fs::read_to_string(sdk.join("src/lib.rs")).unwrap();
+        assert_eq!(text(&sdk), text(&other));
+        assert_eq!(names(&sdk), PARTS);
+        assert_eq!(names(&folder.join("vendor")), ["openline-sdk"]);
+    }
+
+    #[test]
+    fn the_copy_of_a_workspace_is_found_from_each_of_its_crates() {
+        let root = tempfile::tempdir().unwrap();
+        let text = "[workspace]\nresolver = \"3\"\nmembers = [\"*\"]\n";
+        fs::write(root.path().join("Cargo.toml"), text).unwrap();
+        let first = outdated(root.path(), "first");
+        new::create(root.path(), "second", false).unwrap();
+        let sdk = update(&root.path().join("second")).unwrap();
+        let expected = first.join("vendor/openline-sdk");
+        assert_eq!(
+            sdk.canonicalize().unwrap(),
+            expected.canonicalize().unwrap()
+        );
+        assert!(!sdk.join("src/gone.rs").exists());
+    }
+
+    #[test]
+    fn what_is_no_copy_is_left_alone() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = outdated(parent.path(), "mine");
+        let sdk = folder.join("vendor/openline-sdk");
+        fs::write(sdk.join("notes.txt"), "mine").unwrap();
+        let refused = |reason: &str| {
+            let error = format!("{:#}", update(&folder).unwrap_err());
+            assert!(error.contains(reason), "{error}");
+            assert!(error.contains("\n  hint: "), "{error}");
+        };
+        refused("there is `notes.txt` in it");
+        fs::remove_file(sdk.join("notes.txt")).unwrap();
+        #[cfg(unix)]
+        {
+            fs::rename(&sdk, folder.join("vendor/elsewhere")).unwrap();
+            std::os::unix::fs::symlink("elsewhere", &sdk).unwrap();
+            refused("it is a link");
+            fs::remove_file(&sdk).unwrap();
+            fs::rename(folder.join("vendor/elsewhere"), &sdk).unwrap();
+        }
+        assert!(sdk.join("src/gone.rs").exists());
+        let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+        let without = manifest.replace("openline-sdk = {", "# {");
+        fs::write(folder.join("Cargo.toml"), without).unwrap();
+        refused("does not depend on `openline-sdk` by path");
+        fs::remove_file(folder.join("Cargo.toml")).unwrap();
+        refused("there is no `Cargo.toml`");
+    }
+}
