@@ -21,7 +21,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::thread;
 use shuttle::{Config, Runner};
 
-use crate::contract::exports::HandlerKind;
+use crate::contract::handlers::CallStyle;
 use crate::front::alias::{Alias, Split};
 use crate::front::binding::{Binding, Outcome};
 use crate::instance::faults::FaultsInARow;
@@ -82,7 +82,7 @@ impl Host {
 
     fn version(&self, number: u8, policy: InstancePolicy, is_broken: bool) -> Arc<Version> {
         let loaded = Loaded {
-            kind: HandlerKind::Plain,
+            style: CallStyle::Plain,
             places: 1,
             is_broken,
         };

@@ -17,7 +17,7 @@ use wasmtime::component::{Linker, Resource};
 
 use crate::contract::bindings::common;
 use crate::contract::bindings::connections::HostConnection;
-use crate::contract::exports::HandlerKind;
+use crate::contract::handlers::CallStyle;
 use crate::contract::handles::Handle;
 use crate::deadlocks::watch_for_deadlocks;
 use crate::front::alias::Alias;
@@ -33,8 +33,8 @@ const DEFECT: &str = "have the host panic";
 
 /// Imports of which one panics upon one text: a defect of the host that a
 /// function can reach.
-fn with_a_defect(linker: &mut Linker<StoreData>, kind: HandlerKind) -> wasmtime::Result<()> {
-    imports::add_to_linker(linker, kind)?;
+fn with_a_defect(linker: &mut Linker<StoreData>, style: CallStyle) -> wasmtime::Result<()> {
+    imports::add_to_linker(linker, style)?;
     linker.allow_shadowing(true);
     let mut connections = linker.instance("openline:websocket/connections@0.2.0")?;
     connections.func_wrap(
