@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use openline_channels::budget::HostBudget;
-use openline_channels::connection::{Connection, Facts};
+use openline_channels::connection::{Facts, SocketOwner};
 use openline_core::close::CloseReason;
 use openline_core::deployment::Migration;
 use openline_core::digest::Digest;
@@ -141,7 +141,7 @@ fn rooms(instances: u32, concurrency: u32) -> InstancePolicy {
 
 /// A connection and the task that has its socket.
 struct Peer {
-    connection: Arc<Connection>,
+    owner: SocketOwner,
     binding: Binding,
 }
 
@@ -153,17 +153,10 @@ impl Peer {
         };
         let accepted = block_on(alias.upgrade(request))?;
         let accepted = accepted.expect("guests accept all");
-        let connection = Connection::new(
-            Facts::default(),
-            Arc::default(),
-            HostBudget::new(0, 0).function(),
-        );
-        let connection = Arc::new(connection);
-        let binding = alias.bind(Arc::clone(&connection), accepted.place);
-        Ok(Self {
-            connection,
-            binding,
-        })
+        let budget = HostBudget::new(0, 0).function();
+        let owner = SocketOwner::new(Facts::default(), Arc::default(), budget);
+        let binding = alias.bind(Arc::clone(owner.connection()), accepted.place);
+        Ok(Self { owner, binding })
     }
 
     /// One that is open and has no instance.
@@ -174,13 +167,10 @@ impl Peer {
     }
 
     fn tell(&mut self, event: Event) -> Outcome {
-        let Self {
-            connection,
-            binding,
-        } = self;
+        let Self { owner, binding } = self;
         let mut event = Some(event);
         block_on(poll_fn(|cx| {
-            connection.register(cx.waker());
+            owner.register(cx.waker());
             let told = match event.take() {
                 // It is woken when there is an outcome, and looks then.
                 Some(event) => binding.dispatch(event).err(),
