@@ -10,7 +10,7 @@ use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
-use openline_engine::{HandlerKind, LoadError, inspect};
+use openline_engine::{CallStyle, Handler, LoadError, inspect};
 
 const PLAIN: &str = "openline:websocket/websocket-handler@0.2.0";
 const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.2.0";
@@ -173,7 +173,7 @@ async fn a_component_of_a_later_patch_of_the_contract_is_called() {
     let keeper = fs::read(openline_guests::FAULT_KEEPER).unwrap();
     let later = renamed(&keeper, "handler@0.2.0", "handler@0.2.1");
     let version = RUNTIME.load_alone(&config(), later).await.unwrap();
-    assert_eq!(version.handler(), HandlerKind::Plain);
+    assert_eq!(version.call_style(), CallStyle::Plain);
 }
 
 #[tokio::test]
@@ -276,15 +276,19 @@ async fn a_component_whose_compiling_takes_too_long_is_refused_and_the_next_one_
 
 #[tokio::test]
 async fn the_samples_are_what_they_say() {
-    for (path, kind) in [
-        (openline_guests::ECHO, HandlerKind::Plain),
-        (openline_guests::CHAT, HandlerKind::Plain),
-        (openline_guests::COUNTER, HandlerKind::Plain),
-        (openline_guests::ECHO_ASYNC, HandlerKind::Async),
-        (openline_guests::FAULT_SLEEP, HandlerKind::Async),
+    for (path, style) in [
+        (openline_guests::ECHO, CallStyle::Plain),
+        (openline_guests::CHAT, CallStyle::Plain),
+        (openline_guests::COUNTER, CallStyle::Plain),
+        (openline_guests::ECHO_ASYNC, CallStyle::Async),
+        (openline_guests::FAULT_SLEEP, CallStyle::Async),
     ] {
         let contract = inspect(&fs::read(path).unwrap()).unwrap();
-        assert_eq!(contract.handler, kind, "{path}");
+        assert_eq!(
+            contract.handlers.get(Handler::WebSocket),
+            Some(style),
+            "{path}"
+        );
         let connections = "openline:websocket/connections@0.2.0";
         assert!(contract.imports.iter().any(|import| import == connections));
     }

@@ -85,7 +85,15 @@ fn modelled() -> Vec<(String, PathBuf)> {
                 let path = line.strip_prefix("#[path = \"");
                 if let Some(path) = path.and_then(|path| path.strip_suffix("\"]")) {
                     let path = source.parent().unwrap().join(path);
-                    found.push((model.to_owned(), path));
+                    let mut compiled = Vec::new();
+                    if path.ends_with("mod.rs") {
+                        files(path.parent().unwrap(), &mut compiled);
+                    } else {
+                        compiled.push(path);
+                    }
+                    compiled.retain(|path| !path.ends_with("tests.rs"));
+                    let of_model = |path| (model.to_owned(), path);
+                    found.extend(compiled.into_iter().map(of_model));
                 }
             }
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use openline_channels::budget::HostBudget;
-use openline_channels::connection::{Connection, Facts, Next};
+use openline_channels::connection::{Facts, Next, SocketOwner};
 use openline_channels::hub::Hub;
 use openline_channels::wakeups::Wakeups;
 use openline_core::limits::FunctionLimits;
@@ -19,15 +19,14 @@ fn fan_out(criterion: &mut Criterion) {
     for subscribers in [1_usize, 100, 1000] {
         let hub = Hub::default();
         let channel = ChannelName::new("room").expect("this is a name");
-        let connections: Vec<_> = (0..subscribers)
+        let owners: Vec<_> = (0..subscribers)
             .map(|_| {
                 let limits = Arc::clone(&limits);
-                let connection = Connection::new(Facts::default(), limits, Arc::clone(&budget));
-                let connection = Arc::new(connection);
-                hub.join(&connection);
-                hub.subscribe(&connection, channel.clone())
+                let owner = SocketOwner::new(Facts::default(), limits, Arc::clone(&budget));
+                hub.join(owner.connection());
+                hub.subscribe(owner.connection(), channel.clone())
                     .expect("it is its first channel");
-                connection
+                owner
             })
             .collect();
         let message = Message::Binary(vec![7; 125].into());
@@ -37,8 +36,8 @@ fn fan_out(criterion: &mut Criterion) {
                 let mut wakeups = Wakeups::default();
                 let reached = hub.publish(&channel, &message, None, &mut wakeups);
                 assert_eq!(reached, subscribers as u64);
-                for connection in &connections {
-                    assert!(matches!(connection.next(), Next::Item(_)));
+                for owner in &owners {
+                    assert!(matches!(owner.next(), Next::Item(_)));
                 }
             });
         });

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use openline_channels::budget::HostBudget;
-use openline_channels::connection::{Connection, Facts, Item, Next};
+use openline_channels::connection::{Facts, Item, Next, SocketOwner};
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::event::{Event, UpgradeRequest};
 use openline_core::limits::InstancePolicy;
@@ -47,8 +47,8 @@ pub async fn function_with_cache(
 /// A connection whose socket is the benchmark.
 #[derive(Debug)]
 pub struct Line {
-    /// What the function writes to.
-    pub connection: Arc<Connection>,
+    /// What the function writes to, as the owner of its socket has it.
+    pub owner: SocketOwner,
     binding: Binding,
 }
 
@@ -58,17 +58,11 @@ impl Line {
         let Ok(Accepted { place, .. }) = function.upgrade(UpgradeRequest::default()).await? else {
             anyhow::bail!("the function refuses the connection");
         };
-        let connection = Arc::new(Connection::new(
-            Facts::default(),
-            function.limits(),
-            HostBudget::new(1 << 30, 1 << 30).function(),
-        ));
-        function.hub().join(&connection);
-        let binding = function.bind(Arc::clone(&connection), place);
-        let mut line = Self {
-            connection,
-            binding,
-        };
+        let budget = HostBudget::new(1 << 30, 1 << 30).function();
+        let owner = SocketOwner::new(Facts::default(), function.limits(), budget);
+        function.hub().join(owner.connection());
+        let binding = function.bind(Arc::clone(owner.connection()), place);
+        let mut line = Self { owner, binding };
         line.event(Event::Open).await?;
         Ok(line)
     }
@@ -77,7 +71,7 @@ impl Line {
     pub async fn event(&mut self, event: Event) -> anyhow::Result<()> {
         let mut outcome = self.binding.dispatch(event).err();
         std::future::poll_fn(|cx| {
-            self.connection.register(cx.waker());
+            self.owner.register(cx.waker());
             outcome = outcome.or_else(|| self.binding.outcome());
             if outcome.is_some() {
                 std::task::Poll::Ready(())
@@ -94,7 +88,7 @@ impl Line {
 
     /// Takes what the function wrote; answers how many messages there were.
     pub fn drain(&self) -> usize {
-        std::iter::from_fn(|| match self.connection.next() {
+        std::iter::from_fn(|| match self.owner.next() {
             Next::Item(Item::Message(message)) => Some(message),
             _ => None,
         })

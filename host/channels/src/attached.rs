@@ -14,7 +14,19 @@ use openline_core::name::AlarmName;
 use tokio::time::Instant;
 
 use crate::budget::{ATTACHED_OVERHEAD_BYTES, Budget, Exhausted, Pairs};
-use crate::connection::AttachError;
+
+/// Why something was not kept with a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AttachError {
+    /// More than the function's limit: tags, alarms or automatic responses.
+    TooMany,
+    /// One of them is larger than it may be.
+    TooBig,
+    /// All connections of the host together keep `attached_bytes`.
+    HostFull,
+    /// The connection is closing or closed.
+    Gone,
+}
 
 /// What one connection keeps; nothing is allocated until there is something.
 #[derive(Debug, Default)]

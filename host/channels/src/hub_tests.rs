@@ -4,21 +4,30 @@ use openline_core::limits::FunctionLimits;
 
 use super::*;
 use crate::budget::{ATTACHED_OVERHEAD_BYTES, HostBudget};
-use crate::connection::{Facts, Item, Next};
+use crate::connection::{Facts, Item, Next, SocketOwner};
 
 fn written(message: Message) -> Next {
     Next::Item(Item::Message(message))
 }
 
-fn limited(limits: FunctionLimits) -> Arc<Connection> {
+fn owned(limits: FunctionLimits) -> SocketOwner {
     let budget = HostBudget::new(1 << 20, 1 << 20).function();
-    Arc::new(Connection::new(Facts::default(), Arc::new(limits), budget))
+    SocketOwner::new(Facts::default(), Arc::new(limits), budget)
+}
+
+fn limited(limits: FunctionLimits) -> Arc<Connection> {
+    Arc::clone(owned(limits).connection())
+}
+
+/// One in a hub, as the owner of its socket has it.
+fn peer(hub: &Hub) -> SocketOwner {
+    let owner = owned(FunctionLimits::default());
+    hub.join(owner.connection());
+    owner
 }
 
 fn joined(hub: &Hub) -> Arc<Connection> {
-    let connection = limited(FunctionLimits::default());
-    hub.join(&connection);
-    connection
+    Arc::clone(peer(hub).connection())
 }
 
 fn name(index: usize) -> ChannelName {
@@ -32,16 +41,15 @@ fn text(text: &'static str) -> Message {
 #[test]
 fn a_channel_reaches_its_subscribers_but_the_sender() {
     let hub = Hub::default();
-    let (first, second, third) = (joined(&hub), joined(&hub), joined(&hub));
-    hub.subscribe(&first, name(1)).unwrap();
-    hub.subscribe(&second, name(1)).unwrap();
-    hub.subscribe(&second, name(1)).unwrap();
+    let (first, second, third) = (peer(&hub), peer(&hub), peer(&hub));
+    hub.subscribe(first.connection(), name(1)).unwrap();
+    hub.subscribe(second.connection(), name(1)).unwrap();
+    hub.subscribe(second.connection(), name(1)).unwrap();
     assert_eq!(hub.subscribers(&name(1)), 2);
     let mut wakeups = Wakeups::default();
-    assert_eq!(
-        hub.publish(&name(1), &text("a"), Some(first.id()), &mut wakeups),
-        1
-    );
+    let sender = Some(first.connection().id());
+    let reached = hub.publish(&name(1), &text("a"), sender, &mut wakeups);
+    assert_eq!(reached, 1);
     assert_eq!(hub.broadcast(&text("b"), None, &mut wakeups), 3);
     assert_eq!(first.next(), written(text("b")));
     assert_eq!(second.next(), written(text("a")));
@@ -51,15 +59,15 @@ fn a_channel_reaches_its_subscribers_but_the_sender() {
 #[test]
 fn a_payload_is_shared_by_its_receivers() {
     let hub = Hub::default();
-    let (first, second) = (joined(&hub), joined(&hub));
+    let (first, second) = (peer(&hub), peer(&hub));
     let payload = bytes::Bytes::from(vec![7; 1000]);
     hub.broadcast(
         &Message::Binary(payload.clone()),
         None,
         &mut Wakeups::default(),
     );
-    for connection in [first, second] {
-        let Next::Item(Item::Message(Message::Binary(received))) = connection.next() else {
+    for owner in [first, second] {
+        let Next::Item(Item::Message(Message::Binary(received))) = owner.next() else {
             panic!()
         };
         assert_eq!(received.as_ptr(), payload.as_ptr());
@@ -173,11 +181,8 @@ fn tags_count_for_the_host_and_are_given_back_at_the_connections_end() {
     let cost = 3 + ATTACHED_OVERHEAD_BYTES;
     let budget = HostBudget::new(0, 2 * cost).function();
     let limits = Arc::new(FunctionLimits::default());
-    let connection = Arc::new(Connection::new(
-        Facts::default(),
-        limits,
-        Arc::clone(&budget),
-    ));
+    let owner = SocketOwner::new(Facts::default(), limits, Arc::clone(&budget));
+    let connection = Arc::clone(owner.connection());
     let hub = Hub::default();
     hub.join(&connection);
     hub.set_tags(&connection, vec![tag("abc"), tag("def")])
@@ -191,9 +196,9 @@ fn tags_count_for_the_host_and_are_given_back_at_the_connections_end() {
     assert!(hub.by_tag(&tag("abc"), None, 10).is_empty());
     hub.leave(&connection);
     assert_eq!(budget.attached.used(), cost);
-    connection.release();
+    owner.release();
     assert_eq!(budget.attached.used(), 0);
-    drop(connection);
+    drop((owner, connection));
     assert_eq!(budget.attached.used(), 0);
 }
 

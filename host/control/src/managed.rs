@@ -322,7 +322,7 @@ impl Managed {
             VersionView {
                 digest: record.digest,
                 bytes: record.bytes,
-                handler: record.handler,
+                handler: record.call_style,
                 deployed_at: record.deployed_at,
                 note: record.note.clone(),
                 connections: same.iter().map(|version| version.connections()).sum(),

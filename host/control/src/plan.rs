@@ -6,7 +6,7 @@ use std::sync::Arc;
 use openline_core::component::Component;
 use openline_core::config::FunctionConfig;
 use openline_core::deployment::{
-    Deployed, Deployment, DeploymentError, HandlerKind, Migration, VersionRecord,
+    CallStyle, Deployed, Deployment, DeploymentError, Migration, VersionRecord,
 };
 use openline_core::digest::Digest;
 use openline_core::name::{AliasName, FunctionName};
@@ -32,7 +32,7 @@ pub(crate) struct Plan {
 #[derive(Debug)]
 pub(crate) struct NewVersion<'a> {
     pub(crate) component: &'a Component,
-    pub(crate) handler: HandlerKind,
+    pub(crate) call_style: CallStyle,
     /// Milliseconds since 1970.
     pub(crate) deployed_at: u64,
     pub(crate) note: Option<String>,
@@ -47,7 +47,7 @@ impl<'a> NewVersion<'a> {
     pub(crate) fn of(component: &'a Component, version: &Version, alias: &'a AliasName) -> Self {
         Self {
             component,
-            handler: version.handler(),
+            call_style: version.call_style(),
             deployed_at: unix_milliseconds(),
             note: None,
             alias,
@@ -62,7 +62,7 @@ impl<'a> NewVersion<'a> {
         let version = VersionRecord {
             digest: self.component.digest(),
             bytes,
-            handler: self.handler,
+            call_style: self.call_style,
             deployed_at: self.deployed_at,
             note: self.note,
         };
@@ -159,7 +159,7 @@ mod tests {
     fn deploy(record: &mut Deployment, component: &Component, alias: &AliasName) -> Deployed {
         let version = NewVersion {
             component,
-            handler: HandlerKind::Plain,
+            call_style: CallStyle::Plain,
             deployed_at: 1,
             note: None,
             alias,

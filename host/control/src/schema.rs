@@ -84,8 +84,9 @@ words! {
     /// that took them (`pin`), or they are closed with 1012 at a bounded pace
     /// (`drain`).
     Migration = ["migrate", "pin", "drain"];
-    /// Which handler a component exports.
-    HandlerKind = ["plain", "async"];
+    /// How a handler is called: one call after the other in an instance (`plain`),
+    /// or many in flight (`async`).
+    CallStyle = ["plain", "async"];
     /// Who may open the page on `listen`.
     PageAccess = ["loopback", "everyone", "off"];
     /// What happens when a connection's outbox is full.
@@ -132,7 +133,7 @@ mod tests {
     #[test]
     fn words_are_those_of_the_types() {
         hold::<deployment::Migration>(Migration::WORDS);
-        hold::<deployment::HandlerKind>(HandlerKind::WORDS);
+        hold::<deployment::CallStyle>(CallStyle::WORDS);
         hold::<config::PageAccess>(PageAccess::WORDS);
         hold::<limits::OutboxOverflow>(OutboxOverflow::WORDS);
         hold::<limits::RateExceeded>(RateExceeded::WORDS);

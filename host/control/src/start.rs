@@ -58,7 +58,7 @@ impl Occasion for Starting {
     type Error = StoreError;
 
     fn loaded(&self, config: &FunctionConfig, version: &Version, took: Duration) {
-        let (handler, milliseconds) = (version.handler(), took.as_millis());
+        let (handler, milliseconds) = (version.call_style(), took.as_millis());
         tracing::info!(function = %config.name, route = %config.route, ?handler, milliseconds, "loaded");
     }
 

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use openline_core::deployment::{HandlerKind, Migration, Share};
+use openline_core::deployment::{CallStyle, Migration, Share};
 use openline_core::digest::Digest;
 use openline_core::name::{AliasName, FunctionName};
 use serde::Serialize;
@@ -54,9 +54,9 @@ pub struct VersionView {
     pub digest: Digest,
     /// The size of its component.
     pub bytes: u64,
-    /// Which handler it exports.
-    #[schema(value_type = schema::HandlerKind)]
-    pub handler: HandlerKind,
+    /// How its WebSocket handler is called.
+    #[schema(value_type = schema::CallStyle)]
+    pub handler: CallStyle,
     /// Milliseconds since 1970.
     pub deployed_at: u64,
     /// What its author says of it.

@@ -24,6 +24,6 @@ mod sync;
 pub use component::compiler;
 pub use component::error::LoadError;
 pub use component::inspect::{Contract, inspect};
-pub use contract::exports::HandlerKind;
+pub use contract::handlers::{CallStyle, Handler, Handlers};
 pub use front::{alias, binding, runtime};
 pub use pool::{commons, version};

@@ -16,7 +16,7 @@ use std::process::{Child, Command, Stdio};
 
 use bytes::Bytes;
 use openline_core::component::Component;
-use openline_core::deployment::{Deployment, HandlerKind, VersionRecord};
+use openline_core::deployment::{CallStyle, Deployment, VersionRecord};
 use openline_core::name::{AlarmName, AliasName, FunctionName};
 use openline_store::{OpenError, Store};
 
@@ -66,7 +66,7 @@ async fn write_deployments(store: Store, start: u64) {
         let record = VersionRecord {
             digest: component.digest(),
             bytes: component.bytes().len() as u64,
-            handler: HandlerKind::Plain,
+            call_style: CallStyle::Plain,
             deployed_at: number,
             note: None,
         };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use openline_benches::{Line, function_with_cache};
 use openline_channels::budget::HostBudget;
-use openline_channels::connection::{Connection, Facts, Next};
+use openline_channels::connection::{Facts, Next, SocketOwner};
 use openline_channels::hub::Hub;
 use openline_channels::wakeups::Wakeups;
 use openline_core::event::Event;
@@ -161,7 +161,7 @@ async fn dispatch(line: &mut Line, batch: usize, rounds: usize) -> anyhow::Resul
 pub(crate) struct Room {
     hub: Hub,
     channel: ChannelName,
-    connections: Vec<Arc<Connection>>,
+    owners: Vec<SocketOwner>,
     message: Message,
 }
 
@@ -171,20 +171,19 @@ impl Room {
         let channel = ChannelName::new("room").context("the channel's name")?;
         let limits = Arc::new(FunctionLimits::default());
         let budget = HostBudget::new(1 << 30, 1 << 30).function();
-        let mut connections = Vec::new();
+        let mut owners = Vec::new();
         for _ in 0..SUBSCRIBERS {
             let limits = Arc::clone(&limits);
-            let connection = Connection::new(Facts::default(), limits, Arc::clone(&budget));
-            let connection = Arc::new(connection);
-            hub.join(&connection);
-            let subscribed = hub.subscribe(&connection, channel.clone());
+            let owner = SocketOwner::new(Facts::default(), limits, Arc::clone(&budget));
+            hub.join(owner.connection());
+            let subscribed = hub.subscribe(owner.connection(), channel.clone());
             anyhow::ensure!(subscribed.is_ok(), "there is room in the channel");
-            connections.push(connection);
+            owners.push(owner);
         }
         Ok(Self {
             hub,
             channel,
-            connections,
+            owners,
             message: Message::Binary(vec![7; PAYLOAD_BYTES].into()),
         })
     }
@@ -196,8 +195,8 @@ impl Room {
                 .hub
                 .publish(&self.channel, &self.message, None, &mut wakeups);
             anyhow::ensure!(reached == SUBSCRIBERS as u64, "not all were reached");
-            for connection in &self.connections {
-                let next = connection.next();
+            for owner in &self.owners {
+                let next = owner.next();
                 anyhow::ensure!(matches!(next, Next::Item(_)), "a message is missing");
             }
         }

@@ -3,6 +3,7 @@
 //! A snapshot, made anew for each request; as long as there are functions and
 //! no longer. It says nothing of who is connected.
 
+use openline_engine::CallStyle;
 use serde::Serialize;
 
 /// The answer to a request for the listing.
@@ -23,8 +24,8 @@ pub(crate) struct FunctionEntry {
     pub(crate) name: String,
     /// As configured: `{name}` stands for one segment.
     pub(crate) route: String,
-    /// Which of the two handler interfaces it exports.
-    pub(crate) handler: HandlerForm,
+    /// How its WebSocket handler is called.
+    pub(crate) handler: CallStyle,
     /// The names in the route, in its order, without braces and asterisk.
     pub(crate) parameters: Vec<String>,
     /// Connections open now.
@@ -33,19 +34,11 @@ pub(crate) struct FunctionEntry {
     pub(crate) instances: u64,
 }
 
-/// The two forms of a handler.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum HandlerForm {
-    /// `websocket-handler`: plain functions.
-    Plain,
-    /// `async-websocket-handler`: asynchronous functions.
-    Async,
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{FunctionEntry, HandlerForm, Listing};
+    use openline_engine::CallStyle;
+
+    use super::{FunctionEntry, Listing};
 
     #[test]
     fn a_listing_is_the_json_that_the_page_reads() {
@@ -55,7 +48,7 @@ mod tests {
             functions: vec![FunctionEntry {
                 name: "chat".to_owned(),
                 route: "/chat/{room}".to_owned(),
-                handler: HandlerForm::Async,
+                handler: CallStyle::Async,
                 parameters: vec!["room".to_owned()],
                 connections: 3,
                 instances: 1,
@@ -68,9 +61,9 @@ mod tests {
     }
 
     #[test]
-    fn the_other_form_is_called_plain() {
+    fn the_other_style_is_called_plain() {
         assert_eq!(
-            serde_json::to_string(&HandlerForm::Plain).unwrap(),
+            serde_json::to_string(&CallStyle::Plain).unwrap(),
             r#""plain""#
         );
     }

@@ -13,7 +13,7 @@ mod state;
 
 use openline_gateway::reserved::RESERVED_PATH;
 
-pub(crate) use listing::{FunctionEntry, HandlerForm, Listing};
+pub(crate) use listing::{FunctionEntry, Listing};
 pub use serve::Page;
 pub(crate) use serve::{PageListener, names_loopback};
 pub(crate) use state::State;

@@ -17,14 +17,14 @@ use openline_admission::peer::Peer;
 use openline_admission::services::{Service, Services};
 use openline_control::Deployer;
 use openline_core::config::PageAccess;
-use openline_engine::HandlerKind;
+use openline_engine::CallStyle;
 use openline_gateway::gateway::Gateway;
 use openline_gateway::rescue::Refusal;
 use openline_gateway::reserved::{Answer, RequestBody, Reserved, check_method, reserved_response};
 
 use super::development::{self, DEVELOPMENT_PATH};
 use super::state::State;
-use super::{FunctionEntry, HandlerForm, INDEX_PATH, LISTING_PATH, Listing, STATE_PATH, asset};
+use super::{FunctionEntry, INDEX_PATH, LISTING_PATH, Listing, STATE_PATH, asset};
 use crate::development::Development;
 
 /// By which listener the page is asked for.
@@ -136,14 +136,11 @@ fn listing(services: &Services, listener: PageListener) -> Listing {
         let (route, alias) = (&service.route, &service.alias);
         let split = alias.split();
         let first = split.shares.first();
-        let handler = first.map_or(HandlerKind::Plain, |(version, _)| version.handler());
+        let handler = first.map_or(CallStyle::Plain, |(version, _)| version.call_style());
         FunctionEntry {
             name: alias.function().to_string(),
             route: route.to_string(),
-            handler: match handler {
-                HandlerKind::Plain => HandlerForm::Plain,
-                HandlerKind::Async => HandlerForm::Async,
-            },
+            handler,
             parameters: route.parameters().to_vec(),
             connections: u64::try_from(alias.hub().connections()).unwrap_or(u64::MAX),
             instances: alias.commons().instances().into(),

@@ -51,10 +51,10 @@ pub struct Share {
     pub weight: u32,
 }
 
-/// Which of the two handlers of the contract a version exports.
+/// How the host calls a handler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum HandlerKind {
+pub enum CallStyle {
     /// One call after the other.
     Plain,
     /// Many calls in flight.
@@ -69,8 +69,9 @@ pub struct VersionRecord {
     pub digest: Digest,
     /// The size of its component, in bytes.
     pub bytes: u64,
-    /// What it exports.
-    pub handler: HandlerKind,
+    /// How its instances make calls. What is written down has it as `handler`.
+    #[serde(rename = "handler")]
+    pub call_style: CallStyle,
     /// When it was deployed first, in milliseconds since 1970.
     pub deployed_at: u64,
     /// What its author says of it, up to [`NOTE_BYTES_MAX`].

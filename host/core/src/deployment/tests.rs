@@ -12,7 +12,7 @@ fn version(number: u8) -> VersionRecord {
     VersionRecord {
         digest: digest(number),
         bytes: 1,
-        handler: HandlerKind::Plain,
+        call_style: CallStyle::Plain,
         deployed_at: u64::from(number),
         note: None,
     }
@@ -370,6 +370,8 @@ fn it_reads_back_as_it_was_written_and_nothing_else_is_read() {
         serde_json::from_str::<Deployment>(&text).unwrap(),
         deployment
     );
+    // The words of data directories that are there.
+    assert!(text.contains("\"handler\":\"plain\""), "{text}");
     for (from, to) in [
         ("\"format\":1", "\"format\":2"),
         ("\"format\":1,", ""),

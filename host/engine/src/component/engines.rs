@@ -19,7 +19,7 @@ use super::inspect::Contract;
 use super::places::{MEMORIES_PER_PLACE, STACKS_PER_PLACE, TABLES_PER_PLACE};
 use super::ticker::Ticker;
 use super::words;
-use crate::contract::exports::HandlerKind;
+use crate::contract::handlers::CallStyle;
 
 /// Guest stacks of this size overflow; wasmtime's default. Rust's own main
 /// threads have more, but handlers are shallow.
@@ -37,12 +37,13 @@ const TABLE_ELEMENTS_MAX: usize = 100_000;
 /// Which of the engines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct EngineKind {
-    pub(crate) handler: HandlerKind,
+    /// How its instances make calls.
+    pub(crate) style: CallStyle,
     pub(crate) metered: bool,
 }
 
-/// Makes what components may import available to those with such handlers.
-pub(crate) type Link<T> = fn(&mut Linker<T>, HandlerKind) -> wasmtime::Result<()>;
+/// Makes what components may import available to those of a call style.
+pub(crate) type Link<T> = fn(&mut Linker<T>, CallStyle) -> wasmtime::Result<()>;
 
 /// What is the same for all engines of a host.
 #[derive(Debug)]
@@ -71,7 +72,7 @@ impl EngineKind {
     /// The engine that a component runs in.
     pub(crate) fn of(contract: &Contract, metered: bool) -> Self {
         Self {
-            handler: contract.handler,
+            style: contract.handlers.call_style(),
             metered,
         }
     }
@@ -82,9 +83,9 @@ impl EngineKind {
     /// others wait without. Each costs 2 µs when the engine is made, for its
     /// guard page.
     fn stacks(self, places: u32) -> u32 {
-        match self.handler {
-            HandlerKind::Plain => places,
-            HandlerKind::Async => places.saturating_mul(STACKS_PER_PLACE),
+        match self.style {
+            CallStyle::Plain => places,
+            CallStyle::Async => places.saturating_mul(STACKS_PER_PLACE),
         }
     }
 }
@@ -133,7 +134,7 @@ impl<T> Engines<T> {
         config.allocation_strategy(pools(kind, self.options.places));
         let engine = Engine::new(&config).map_err(failed)?;
         let mut linker = Linker::new(&engine);
-        (self.link)(&mut linker, kind.handler).map_err(failed)?;
+        (self.link)(&mut linker, kind.style).map_err(failed)?;
         Ok(Prepared { engine, linker })
     }
 }
@@ -207,7 +208,7 @@ fn settings(kind: EngineKind, source_lines: bool) -> Config {
         } else {
             WasmBacktraceDetails::Disable
         });
-    if kind.handler == HandlerKind::Async {
+    if kind.style == CallStyle::Async {
         config.wasm_component_model_async(true);
     } else {
         // Without the bookkeeping for concurrent calls a call costs a third.

@@ -1,6 +1,6 @@
 //! Why a component cannot be a function, and what its author can do about it.
 
-use crate::contract::exports::{ASYNCHRONOUS, PLAIN};
+use crate::contract::handlers::{ASYNC_WEBSOCKET, WEBSOCKET};
 
 /// Why a component cannot be a function.
 #[derive(Debug, thiserror::Error)]
@@ -54,13 +54,13 @@ pub enum LoadError {
     #[error("the component is damaged: {0}")]
     Damaged(String),
     /// It exports no handler.
-    #[error("the component exports neither `{PLAIN}` nor `{ASYNCHRONOUS}`; it exports {0}")]
+    #[error("the component exports neither `{WEBSOCKET}` nor `{ASYNC_WEBSOCKET}`; it exports {0}")]
     NoHandler(String),
     /// It exports both handlers.
     #[error("the component exports both handlers, and the host cannot tell which to call")]
     BothHandlers,
     /// It exports something of the contract that the host does not call: of another
-    /// version, or of the other kind of handler.
+    /// version, or in the other call style.
     #[error("the component exports {0}, which this host does not call")]
     NotCalled(String),
     /// A function of its handler has another signature than the contract's.

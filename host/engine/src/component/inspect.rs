@@ -17,13 +17,13 @@ use wasmparser::{
 
 use super::error::LoadError;
 use super::words;
-use crate::contract::exports::{ASYNCHRONOUS, HandlerKind, PLAIN, is, is_called};
+use crate::contract::handlers::{Handlers, Unserved};
 
 /// What a component says about itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contract {
-    /// The handler it exports.
-    pub handler: HandlerKind,
+    /// The handlers it exports.
+    pub handlers: Handlers,
     /// The interfaces it imports, in its order.
     pub imports: Vec<String>,
     /// Component instances that have functions of their own, once all that it
@@ -51,32 +51,24 @@ fn contract(walk: Walk) -> Result<Contract, LoadError> {
         lifting,
         ..
     } = walk;
-    let has = |name: &str| exports.iter().any(|export| is(export, name));
-    let handler = match (has(PLAIN), has(ASYNCHRONOUS)) {
-        (true, false) => HandlerKind::Plain,
-        (false, true) => HandlerKind::Async,
-        (true, true) => return Err(LoadError::BothHandlers),
-        (false, false) => return Err(LoadError::NoHandler(listed(exports.iter()))),
-    };
-    // One that is left over from another version would never be called, and its
-    // author would look for the reason for long.
-    let mut uncalled = exports
-        .iter()
-        .filter(|it| !is_called(it, handler))
-        .peekable();
-    if uncalled.peek().is_some() {
-        return Err(LoadError::NotCalled(listed(uncalled)));
-    }
+    let handlers = Handlers::of(&exports).map_err(|unserved| match unserved {
+        Unserved::NoHandler => LoadError::NoHandler(listed(&exports)),
+        Unserved::BothHandlers => LoadError::BothHandlers,
+        Unserved::NotCalled(exports) => LoadError::NotCalled(listed(&exports)),
+    })?;
     Ok(Contract {
-        handler,
+        handlers,
         imports,
         lifting: u32::try_from(lifting).unwrap_or(u32::MAX),
     })
 }
 
 /// Names for people, the first few.
-fn listed<'a>(names: impl Iterator<Item = &'a String>) -> String {
-    let named = names.take(8).map(|name| format!("`{}`", words::name(name)));
+fn listed(names: &[String]) -> String {
+    let named = names
+        .iter()
+        .take(8)
+        .map(|name| format!("`{}`", words::name(name)));
     let named: Vec<_> = named.collect();
     if named.is_empty() {
         "nothing".into()

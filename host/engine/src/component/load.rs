@@ -19,7 +19,7 @@ use super::error::LoadError;
 use super::inspect::{Contract, inspect};
 use super::loaded::Loaded;
 use super::words;
-use crate::contract::exports::HandlerKind;
+use crate::contract::handlers::CallStyle;
 
 /// A component with a core module in it, which has one function that does
 /// nothing.
@@ -142,7 +142,7 @@ impl<T: Send + 'static> Loader<T> {
     /// instructions, which takes milliseconds.
     pub(crate) fn prove(&self) -> Result<(), LoadError> {
         let kind = EngineKind {
-            handler: HandlerKind::Plain,
+            style: CallStyle::Plain,
             metered: false,
         };
         let engine = engines::for_compiling(kind, self.options.source_lines);

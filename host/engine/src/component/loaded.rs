@@ -10,13 +10,15 @@ use super::error::LoadError;
 use super::inspect::Contract;
 use super::places;
 use super::ticker::Ticker;
-use crate::contract::exports::{Exports, HandlerKind, Indices};
+use crate::contract::exports::{Exports, Indices};
+use crate::contract::handlers::CallStyle;
 use crate::contract::handles::Handle;
 
 /// A compiled and linked component. `T` is what its stores hold.
 pub(crate) struct Loaded<T: 'static> {
     pub(crate) engine: Engine,
-    pub(crate) kind: HandlerKind,
+    /// How its instances make calls.
+    pub(crate) style: CallStyle,
     pub(crate) metered: bool,
     /// What an instance takes of the host's `instances`.
     pub(crate) places: u32,
@@ -34,12 +36,11 @@ impl<T: Send + 'static> Loaded<T> {
         metered: bool,
         ticker: Arc<Ticker>,
     ) -> Result<Self, LoadError> {
-        let kind = contract.handler;
-        let indices = Indices::of(component, kind)
+        let indices = Indices::of(component, &contract.handlers)
             .map_err(|missing| LoadError::WrongTypes(missing.to_string()))?;
         Ok(Self {
             engine: component.engine().clone(),
-            kind,
+            style: contract.handlers.call_style(),
             metered,
             places: places(component, contract),
             pre,
@@ -79,10 +80,10 @@ fn places(component: &Component, contract: &Contract) -> u32 {
             (most(MEMORIES_MAX), most(TABLES_MAX))
         }
     };
-    let stacks = match contract.handler {
-        HandlerKind::Plain => 1,
+    let stacks = match contract.handlers.call_style() {
+        CallStyle::Plain => 1,
         // One for each call that waits, and one for what runs beside them.
-        HandlerKind::Async => contract.lifting.saturating_add(1),
+        CallStyle::Async => contract.lifting.saturating_add(1),
     };
     places::places(memories, tables, stacks)
 }
@@ -90,7 +91,7 @@ fn places(component: &Component, contract: &Contract) -> u32 {
 impl<T: 'static> std::fmt::Debug for Loaded<T> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Loaded")
-            .field("kind", &self.kind)
+            .field("style", &self.style)
             .finish_non_exhaustive()
     }
 }

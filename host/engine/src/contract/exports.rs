@@ -1,9 +1,8 @@
-//! What a component exports: its handlers by name, and their functions by type.
+//! The functions of the handlers that a component exports, by type.
 //!
 //! Looked up by hand, because the hot call, `messages`, lowers borrowed payloads
 //! that generated code would have to own.
 
-pub use openline_core::deployment::HandlerKind;
 use wasmtime::Store;
 use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, Lower, Resource, TypedFunc,
@@ -11,37 +10,10 @@ use wasmtime::component::{
 
 use super::bindings::{MessageOwned, MessageRef, types};
 use super::convert::Decision;
+use super::handlers::{Handler, Handlers};
 use super::handles::Handle;
 
-pub(crate) const PLAIN: &str = "openline:websocket/websocket-handler@0.2.0";
-pub(crate) const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.2.0";
-const PLAIN_ALARM: &str = "openline:alarms/alarm-handler@0.2.0";
-const ASYNCHRONOUS_ALARM: &str = "openline:alarms/async-alarm-handler@0.2.0";
-const HIBERNATION: &str = "openline:state/hibernation-handler@0.2.0";
-
-/// Whether an export is an interface of ours, in this version or a later one that
-/// only adds to it (Semantic Versioning: below 1.0 the minor number says so).
-pub(crate) fn is(export: &str, ours: &str) -> bool {
-    let parts = |text: &str| {
-        let (name, version) = text.split_once('@')?;
-        let (series, patch) = version.rsplit_once('.')?;
-        let is_number = !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit());
-        is_number.then(|| (name.to_owned(), series.to_owned()))
-    };
-    parts(export).is_some() && parts(export) == parts(ours)
-}
-
-/// Whether the host calls an export, of a component with such a handler, or knows
-/// that it is none of its own.
-pub(crate) fn is_called(export: &str, handler: HandlerKind) -> bool {
-    let called = match handler {
-        HandlerKind::Plain => [PLAIN, PLAIN_ALARM, HIBERNATION],
-        HandlerKind::Async => [ASYNCHRONOUS, ASYNCHRONOUS_ALARM, HIBERNATION],
-    };
-    !export.starts_with("openline:") || called.iter().any(|ours| is(export, ours))
-}
-
-/// Where the functions of a handler are in a component.
+/// Where the functions of the handlers are in a component.
 pub(crate) struct Indices {
     upgrade: ComponentExportIndex,
     open: ComponentExportIndex,
@@ -75,23 +47,19 @@ pub(crate) type AsyncExports = Exports<Vec<MessageOwned>>;
 pub(crate) struct Missing(&'static str);
 
 impl Indices {
-    pub(crate) fn of(component: &Component, kind: HandlerKind) -> Result<Self, Missing> {
-        let (interface, alarms) = match kind {
-            HandlerKind::Plain => (PLAIN, PLAIN_ALARM),
-            HandlerKind::Async => (ASYNCHRONOUS, ASYNCHRONOUS_ALARM),
+    pub(crate) fn of(component: &Component, handlers: &Handlers) -> Result<Self, Missing> {
+        let optional = |handler: Handler, name: &str| {
+            let interface = component.get_export_index(None, handlers.interface(handler)?)?;
+            component.get_export_index(Some(&interface), name)
         };
-        let optional = |interface: &str, name: &str| {
-            let handler = component.get_export_index(None, interface)?;
-            component.get_export_index(Some(&handler), name)
-        };
-        let find = |name: &'static str| optional(interface, name).ok_or(Missing(name));
+        let find = |name: &'static str| optional(Handler::WebSocket, name).ok_or(Missing(name));
         Ok(Self {
             upgrade: find("upgrade")?,
             open: find("open")?,
             messages: find("messages")?,
             close: find("close")?,
-            alarm: optional(alarms, "alarm"),
-            hibernate: optional(HIBERNATION, "hibernate"),
+            alarm: optional(Handler::Alarm, "alarm"),
+            hibernate: optional(Handler::Hibernation, "hibernate"),
         })
     }
 
@@ -123,40 +91,5 @@ impl Indices {
                 None => None,
             },
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_later_patch_is_the_same_interface_and_nothing_else_is() {
-        for export in [PLAIN, "openline:websocket/websocket-handler@0.2.17"] {
-            assert!(is(export, PLAIN), "{export}");
-            assert!(is_called(export, HandlerKind::Plain));
-            assert!(!is_called(export, HandlerKind::Async));
-        }
-        for export in [
-            "",
-            "openline:websocket/websocket-handler",
-            "openline:websocket/websocket-handler@",
-            "openline:websocket/websocket-handler@0.2",
-            "openline:websocket/websocket-handler@0.2.",
-            "openline:websocket/websocket-handler@0.1.0",
-            "openline:websocket/websocket-handler@0.3.0",
-            "openline:websocket/websocket-handler@1.2.0",
-            "openline:websocket/websocket-handler@0.2.0-rc.1",
-            "openline:websocket/websocket-handler@0.2.0-rc1",
-            "openline:alarms/websocket-handler@0.2.0",
-        ] {
-            assert!(!is(export, PLAIN), "{export}");
-        }
-        assert!(is_called("wasi:cli/run@0.2.0", HandlerKind::Plain));
-        assert!(!is_called(
-            "openline:http/handler@0.2.0",
-            HandlerKind::Plain
-        ));
-        assert!(!is_called(ASYNCHRONOUS_ALARM, HandlerKind::Plain));
     }
 }

@@ -101,13 +101,14 @@ impl Handles {
 #[cfg(test)]
 mod tests {
     use openline_channels::budget::HostBudget;
-    use openline_channels::connection::Facts;
+    use openline_channels::connection::{Facts, SocketOwner};
 
     use super::*;
 
     fn connection() -> Arc<Connection> {
         let budget = HostBudget::new(0, 0).function();
-        Arc::new(Connection::new(Facts::default(), Arc::default(), budget))
+        let owner = SocketOwner::new(Facts::default(), Arc::default(), budget);
+        Arc::clone(owner.connection())
     }
 
     #[test]

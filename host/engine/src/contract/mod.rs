@@ -4,4 +4,5 @@
 pub(crate) mod bindings;
 pub(crate) mod convert;
 pub(crate) mod exports;
+pub(crate) mod handlers;
 pub(crate) mod handles;

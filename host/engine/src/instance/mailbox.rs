@@ -321,15 +321,15 @@ impl Mailbox {
 #[cfg(test)]
 mod tests {
     use openline_channels::budget::HostBudget;
-    use openline_channels::connection::Facts;
+    use openline_channels::connection::{Facts, SocketOwner};
     use openline_core::name::ConnectionId;
 
     use super::*;
 
     fn job() -> Job {
         let budget = HostBudget::new(0, 0).function();
-        let connection = Connection::new(Facts::default(), Arc::default(), budget);
-        let line = Arc::new(Line::new(Arc::new(connection)));
+        let owner = SocketOwner::new(Facts::default(), Arc::default(), budget);
+        let line = Arc::new(Line::new(Arc::clone(owner.connection())));
         Job::Event(Event::Open, Turn::new(line))
     }
 

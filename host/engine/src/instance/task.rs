@@ -18,7 +18,7 @@ use super::program::Program;
 use super::seat::Keeper;
 use super::{concurrent, plain};
 use crate::component::failure::Failure;
-use crate::contract::exports::HandlerKind;
+use crate::contract::handlers::CallStyle;
 
 /// Makes an instance and has it do what it is asked for until it is idle for too
 /// long or a fault ends it. Its keeper, which is held meanwhile, forgets it at the
@@ -35,9 +35,9 @@ pub(crate) fn drive(
 async fn drive_to_end(program: Arc<Program>, mut ended: Ended) {
     let instance = Arc::clone(&ended.instance);
     let driving = async {
-        match program.loaded.kind {
-            HandlerKind::Plain => plain::drive(&program, &instance).await,
-            HandlerKind::Async => concurrent::drive(&program, &instance).await,
+        match program.loaded.style {
+            CallStyle::Plain => plain::drive(&program, &instance).await,
+            CallStyle::Async => concurrent::drive(&program, &instance).await,
         }
     };
     // Nothing of what it might have left in disorder is used again: the store

@@ -7,7 +7,7 @@ use std::task::{Poll, Wake, Waker};
 use std::time::Duration;
 
 use openline_channels::budget::HostBudget;
-use openline_channels::connection::{Connection, Facts, Item, Next};
+use openline_channels::connection::{Facts, Item, Next, SocketOwner};
 use openline_core::component::Component;
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::event::Event;
@@ -133,8 +133,8 @@ impl Alone {
     }
 
     /// Gives it an event of a connection; the first is what it was made for.
-    fn give(&self, line: &Arc<Line>, event: Event, first: bool) {
-        let job = Job::Event(event, Turn::new(Arc::clone(line)));
+    fn give(&self, peer: &Peer, event: Event, first: bool) {
+        let job = Job::Event(event, Turn::new(Arc::clone(&peer.line)));
         assert!(self.instance.submit_as(job, first).is_ok(), "it has ended");
     }
 
@@ -150,24 +150,31 @@ impl Alone {
     }
 }
 
-fn line() -> Arc<Line> {
-    let budget = HostBudget::new(1 << 20, 1 << 20).function();
-    let connection = Connection::new(Facts::default(), Arc::default(), budget);
-    Arc::new(Line::new(Arc::new(connection)))
+/// What the task of a connection has.
+struct Peer {
+    owner: SocketOwner,
+    line: Arc<Line>,
 }
 
-fn open(line: &Arc<Line>) -> Job {
-    Job::Event(Event::Open, Turn::new(Arc::clone(line)))
+fn peer() -> Peer {
+    let budget = HostBudget::new(1 << 20, 1 << 20).function();
+    let owner = SocketOwner::new(Facts::default(), Arc::default(), budget);
+    let line = Arc::new(Line::new(Arc::clone(owner.connection())));
+    Peer { owner, line }
+}
+
+fn open(peer: &Peer) -> Job {
+    Job::Event(Event::Open, Turn::new(Arc::clone(&peer.line)))
 }
 
 fn text(text: &'static str) -> Event {
     Event::Messages(vec![Message::Text(text.into())])
 }
 
-async fn outcome(line: &Line) -> EventOutcome {
+async fn outcome(peer: &Peer) -> EventOutcome {
     let told = poll_fn(|cx| {
-        line.connection.register(cx.waker());
-        line.take_outcome().map_or(Poll::Pending, Poll::Ready)
+        peer.owner.register(cx.waker());
+        peer.line.take_outcome().map_or(Poll::Pending, Poll::Ready)
     });
     let told = tokio::time::timeout(Duration::from_secs(20), told).await;
     told.expect("nobody is left without an outcome")
@@ -177,15 +184,14 @@ async fn outcome(line: &Line) -> EventOutcome {
 async fn at_a_fault_there_is_room_before_anybody_is_told() {
     let program = program(openline_guests::FAULT_TRAP, |_| {}).await;
     let alone = Alone::of(&program);
-    let line = line();
-    alone.give(&line, Event::Open, true);
-    assert!(matches!(outcome(&line).await, EventOutcome::Done));
+    let peer = peer();
+    alone.give(&peer, Event::Open, true);
+    assert!(matches!(outcome(&peer).await, EventOutcome::Done));
     assert_eq!(alone.notes.steps(), []);
-    line.connection
-        .register(&Waker::from(Arc::clone(&alone.notes)));
-    alone.give(&line, text("trap"), false);
+    peer.owner.register(&Waker::from(Arc::clone(&alone.notes)));
+    alone.give(&peer, text("trap"), false);
     alone.ended().await;
-    let told = line.take_outcome();
+    let told = peer.line.take_outcome();
     assert!(matches!(told, Some(EventOutcome::Fault(Fault::Trap))));
     use Step::{Counted, Forgotten, Told};
     // It is forgotten again, which is harmless, when all have been told.
@@ -199,14 +205,14 @@ async fn an_idle_instance_ends_and_what_comes_later_is_handed_back() {
         let idle = |config: &mut FunctionConfig| config.instance.idle_timeout = Duration::ZERO;
         let program = program(component, idle).await;
         let alone = Alone::of(&program);
-        let line = line();
-        alone.give(&line, text("before the end"), true);
-        assert!(matches!(outcome(&line).await, EventOutcome::Done));
+        let peer = peer();
+        alone.give(&peer, text("before the end"), true);
+        assert!(matches!(outcome(&peer).await, EventOutcome::Done));
         let echo = Item::Message(Message::Text("before the end".into()));
-        assert_eq!(line.connection.next(), Next::Item(echo));
+        assert_eq!(peer.owner.next(), Next::Item(echo));
         alone.ended().await;
         assert_eq!(alone.notes.steps(), [Step::Forgotten]);
-        assert!(alone.instance.submit(open(&line)).is_err());
+        assert!(alone.instance.submit(open(&peer)).is_err());
     }
 }
 
@@ -216,7 +222,7 @@ async fn one_that_does_not_start_tells_those_it_was_asked_by_and_gives_back_the_
     let small = |config: &mut FunctionConfig| config.instance.memory_bytes = 64 * 1024;
     let program = program(openline_guests::ECHO, small).await;
     let alone = Alone::of(&program);
-    let (asking, waiting) = (line(), line());
+    let (asking, waiting) = (peer(), peer());
     alone.give(&asking, Event::Open, true);
     alone.instance.end();
     alone.give(&waiting, Event::Open, false);
@@ -237,13 +243,13 @@ async fn one_that_ends_waits_for_what_it_was_made_for_until_that_will_not_come()
     let keeper: Arc<dyn Keeper> = Arc::<Notes>::clone(&alone.notes);
     let seat = Seat::awaited(keeper, Arc::clone(&alone.instance));
     alone.instance.end();
-    let waiting = line();
+    let waiting = peer();
     alone.give(&waiting, Event::Open, false);
     for _ in 0..100 {
         tokio::task::yield_now().await;
     }
     assert_eq!(alone.notes.steps(), []);
-    assert!(waiting.take_outcome().is_none());
+    assert!(waiting.line.take_outcome().is_none());
     // The connection has gone.
     drop(seat);
     let returned = outcome(&waiting).await;

@@ -12,7 +12,8 @@ use super::store;
 use crate::component::error::LoadError;
 use crate::component::failure::panic_words;
 use crate::component::words;
-use crate::contract::exports::{AsyncExports, HandlerKind, PlainExports};
+use crate::contract::exports::{AsyncExports, PlainExports};
+use crate::contract::handlers::CallStyle;
 
 /// Makes one instance and throws it away.
 pub(crate) async fn run(program: &Arc<Program>) -> Result<(), LoadError> {
@@ -31,12 +32,12 @@ async fn start(program: &Arc<Program>) -> Result<(), LoadError> {
     let instance = enforce(&run, program.limits.handler_timeout, making)
         .await
         .map_err(|failure| LoadError::Start(failure.describe_with_place()))?;
-    let typed = match loaded.kind {
-        HandlerKind::Plain => {
+    let typed = match loaded.style {
+        CallStyle::Plain => {
             let exports: wasmtime::Result<PlainExports> = loaded.exports(&mut store, &instance);
             exports.map(drop)
         }
-        HandlerKind::Async => {
+        CallStyle::Async => {
             let exports: wasmtime::Result<AsyncExports> = loaded.exports(&mut store, &instance);
             exports.map(drop)
         }

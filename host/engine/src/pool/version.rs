@@ -14,7 +14,7 @@ use super::backoff::Backoff;
 use super::capacity::{Capacity, FunctionNumber, Member};
 use super::commons::Commons;
 use super::seats::{Full, Seats, Wanted};
-use crate::contract::exports::HandlerKind;
+use crate::contract::handlers::CallStyle;
 use crate::instance::live::Instance;
 use crate::instance::mailbox::{Job, UpgradeOutcome};
 use crate::instance::program::Program;
@@ -110,9 +110,9 @@ impl Version {
         &self.commons
     }
 
-    /// Which handler it exports.
-    pub fn handler(&self) -> HandlerKind {
-        self.program.loaded.kind
+    /// How its instances make calls.
+    pub fn call_style(&self) -> CallStyle {
+        self.program.loaded.style
     }
 
     /// What a connection or a call may use.

@@ -1,11 +1,10 @@
 //! What a connection's task holds, and whether the connection goes on.
 
-use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
-use openline_channels::connection::Connection;
+use openline_channels::connection::SocketOwner;
 use openline_core::close::CloseReason;
 use openline_core::event::Event;
 use openline_engine::binding::{Binding, Outcome};
@@ -22,7 +21,7 @@ use super::wire::{Socket, Wire};
 #[derive(Debug)]
 pub(crate) struct Actor<S> {
     pub(super) wire: Wire<S>,
-    pub(super) connection: Arc<Connection>,
+    pub(super) owner: SocketOwner,
     pub(super) binding: Binding,
     pub(super) inbox: Inbox,
     pub(super) unflushed: Unflushed,
@@ -58,16 +57,16 @@ impl<S: Socket> Actor<S> {
     pub(crate) async fn new(
         socket: S,
         read: Bytes,
-        connection: Arc<Connection>,
+        owner: SocketOwner,
         binding: Binding,
         close_timeout: Duration,
     ) -> Box<Self> {
-        let limits = connection.limits();
+        let limits = owner.connection().limits();
         let wire = Wire::new(socket, read, limits).await;
         Box::new(Self {
             wire,
             clock: Clock::new(limits),
-            connection,
+            owner,
             binding,
             inbox: Inbox::default(),
             unflushed: Unflushed::default(),
@@ -99,7 +98,7 @@ impl<S: Socket> Actor<S> {
             Outcome::Full => CloseReason::Overloaded,
             Outcome::BackedOff => CloseReason::BackedOff,
         };
-        self.connection.end(reason);
+        self.owner.connection().end(reason);
     }
 }
 

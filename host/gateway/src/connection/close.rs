@@ -4,10 +4,9 @@
 //! side by side. The handshake is bounded by `close_timeout`; the function's
 //! calls by `handler_timeout`, and by one back-off that they wait for.
 
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use openline_channels::connection::{Connection, Next};
+use openline_channels::connection::{Next, SocketOwner};
 use openline_core::close::CloseReason;
 use openline_core::event::Event;
 use openline_core::message::Message;
@@ -21,7 +20,7 @@ impl<S: Socket> Actor<S> {
     pub(crate) async fn end(self: Box<Self>, reason: &CloseReason) {
         let Self {
             wire,
-            connection,
+            owner,
             binding,
             inbox,
             ending,
@@ -35,13 +34,13 @@ impl<S: Socket> Actor<S> {
             }
         };
         let batch = inbox.into_batch();
-        let telling = tell_function(binding, connection, batch, reason.clone());
+        let telling = tell_function(binding, owner, batch, reason.clone());
         tokio::join!(handshake, telling);
     }
 
     /// Whether a connection that is to end has had its time to write the rest.
     pub(super) fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        if self.connection.is_open() {
+        if self.owner.connection().is_open() {
             return Poll::Pending;
         }
         if self.ending.poll_over(cx).is_pending() {
@@ -49,7 +48,7 @@ impl<S: Socket> Actor<S> {
         }
         // What waits is given up; the reason stays.
         loop {
-            match self.connection.next() {
+            match self.owner.next() {
                 Next::Item(_) => {}
                 Next::End(reason) => return Poll::Ready(reason),
                 Next::Idle => return Poll::Ready(CloseReason::Lost),
@@ -62,12 +61,12 @@ impl<S: Socket> Actor<S> {
 /// has returned.
 async fn tell_function(
     mut binding: Binding,
-    connection: Arc<Connection>,
+    owner: SocketOwner,
     batch: Vec<Message>,
     reason: CloseReason,
 ) {
     binding.end();
-    let mut last = settle(&mut binding, &connection).await;
+    let mut last = settle(&mut binding, &owner).await;
     // A function that was never told of the beginning is not told of the end.
     if !binding.is_opened() {
         return;
@@ -77,26 +76,26 @@ async fn tell_function(
     // arrived before ours is not owed an answer.
     if !batch.is_empty() && by_peer && last == Outcome::Done {
         last = match binding.dispatch(Event::Messages(batch)) {
-            Ok(()) => settle(&mut binding, &connection).await,
+            Ok(()) => settle(&mut binding, &owner).await,
             Err(outcome) => outcome,
         };
     }
     if last != Outcome::Done {
-        tracing::debug!(id = %connection.id(), ?last, "a connection's last messages were not handled");
+        tracing::debug!(id = %owner.connection().id(), ?last, "a connection's last messages were not handled");
     }
     let outcome = match binding.dispatch(Event::Close(reason)) {
-        Ok(()) => settle(&mut binding, &connection).await,
+        Ok(()) => settle(&mut binding, &owner).await,
         Err(outcome) => outcome,
     };
     if outcome == Outcome::Full {
-        tracing::warn!(id = %connection.id(), ?outcome, "a function was not told of a connection's end");
+        tracing::warn!(id = %owner.connection().id(), ?outcome, "a function was not told of a connection's end");
     }
 }
 
 /// Waits until no event is in flight.
-async fn settle(binding: &mut Binding, connection: &Connection) -> Outcome {
+async fn settle(binding: &mut Binding, owner: &SocketOwner) -> Outcome {
     std::future::poll_fn(|cx| {
-        connection.register(cx.waker());
+        owner.register(cx.waker());
         if let Some(outcome) = binding.outcome() {
             return std::task::Poll::Ready(outcome);
         }

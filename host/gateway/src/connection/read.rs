@@ -55,7 +55,7 @@ impl<S: Socket> Actor<S> {
                     }
                     self.inbox.messages += 1;
                     self.rest.note_size(message.bytes());
-                    if self.connection.answer(&message) {
+                    if self.owner.answer(&message) {
                         self.unflushed.answers += 1;
                         continue;
                     }
@@ -80,7 +80,7 @@ impl<S: Socket> Actor<S> {
 
     fn take_pong(&mut self, payload: &Bytes) {
         if let Some(probe) = self.probe.take_if(|probe| probe.payload == payload) {
-            self.connection.set_round_trip(probe.sent.elapsed());
+            self.owner.set_round_trip(probe.sent.elapsed());
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::task::{Context, Poll};
 
-use openline_channels::connection::Flags;
+use openline_channels::connection::Seen;
 use openline_core::close::CloseReason;
 use openline_core::event::Event;
 
@@ -20,12 +20,12 @@ impl<S: Socket> Actor<S> {
     }
 
     fn poll_open(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
-        self.connection.register(cx.waker());
-        let seen = self.connection.flags();
+        self.owner.register(cx.waker());
+        let seen = self.owner.see();
         if let Some(outcome) = self.binding.outcome() {
             self.take_outcome(outcome);
         }
-        if self.connection.is_terminated() {
+        if self.owner.is_terminated() {
             return Poll::Ready(CloseReason::Terminated);
         }
         self.regulate_reading();
@@ -43,7 +43,7 @@ impl<S: Socket> Actor<S> {
             Some(reason) => return Poll::Ready(reason),
             None => {}
         }
-        if self.connection.take_alarm_set() {
+        if self.owner.take_alarm_set() {
             self.note_alarm(cx);
         }
         // Behind the reading: after a while in which this process could not
@@ -70,10 +70,10 @@ impl<S: Socket> Actor<S> {
     /// wait, messages before a second alarm: neither can keep the other from
     /// its turn. `dry` says that nothing more is buffered, `seen` what this
     /// poll has looked at.
-    fn deliver(&mut self, cx: &mut Context<'_>, dry: bool, seen: Flags) {
+    fn deliver(&mut self, cx: &mut Context<'_>, dry: bool, seen: Seen) {
         let messages = !self.inbox.is_empty();
         let alarm = self.is_alarm_due() && !(messages && self.given == Given::Alarm);
-        if !(messages || alarm) || self.binding.is_busy() || !self.connection.is_open() {
+        if !(messages || alarm) || self.binding.is_busy() || !self.owner.connection().is_open() {
             return;
         }
         let event = match if alarm { self.take_alarm(cx) } else { None } {
@@ -89,7 +89,9 @@ impl<S: Socket> Actor<S> {
         // Most calls return at once, in this task. What they do to this very
         // connection is looked at below, and need not wake it.
         let binding = &mut self.binding;
-        let dispatched = (self.connection).hushed(cx.waker(), seen, || binding.dispatch(event));
+        let dispatched = self
+            .owner
+            .hushed(cx.waker(), seen, || binding.dispatch(event));
         let outcome = dispatched.err().or_else(|| self.binding.outcome());
         let Some(outcome) = outcome else { return };
         self.take_outcome(outcome);
@@ -109,7 +111,7 @@ impl<S: Socket> Actor<S> {
         };
         let handled = dry && self.inbox.is_empty() && !self.binding.is_busy();
         if handled || self.binding.is_delayed() {
-            self.connection.end(reason.clone());
+            self.owner.connection().end(reason.clone());
         }
     }
 }

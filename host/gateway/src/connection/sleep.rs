@@ -17,7 +17,7 @@ impl<S: Socket> Actor<S> {
         match self.rest.stage {
             Stage::Tired if dry && self.may_rest() => {
                 self.wire.rest(cx);
-                self.connection.rest();
+                self.owner.rest();
                 self.rest = Rest::asleep();
                 return;
             }
@@ -25,7 +25,7 @@ impl<S: Socket> Actor<S> {
             Stage::Tired => {}
             Stage::Awake => return,
             Stage::Asleep if self.wire.is_asleep() => return,
-            Stage::Asleep => self.connection.woken(),
+            Stage::Asleep => self.owner.woken(),
         }
         self.rest.stay_awake(self.clock.now());
         self.arm(cx);
@@ -35,7 +35,7 @@ impl<S: Socket> Actor<S> {
     fn may_rest(&self) -> bool {
         !self.unflushed.written
             && !self.course.is_refusing()
-            && self.connection.is_open()
+            && self.owner.connection().is_open()
             && self.wire.is_between_messages()
     }
 }

@@ -21,7 +21,7 @@ use super::wire::Socket;
 impl<S: Socket> Actor<S> {
     /// Sets the timer to the next moment at which something is due.
     pub(super) fn arm(&mut self, cx: &mut Context<'_>) {
-        let limits = self.connection.limits();
+        let limits = self.owner.connection().limits();
         self.clock.arm(cx, limits, self.rest.look());
     }
 
@@ -36,7 +36,7 @@ impl<S: Socket> Actor<S> {
         match self
             .clock
             .lifetime
-            .check(now, hearing, self.connection.limits())
+            .check(now, hearing, self.owner.connection().limits())
         {
             Due::Nothing => {}
             Due::Ping => {
@@ -51,12 +51,17 @@ impl<S: Socket> Actor<S> {
                 if !self.wire.is_blocked() {
                     let stamp = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
                     let payload = Bytes::copy_from_slice(&stamp.to_be_bytes());
-                    let _ = self.connection.ping(payload);
+                    let _ = self.owner.connection().ping(payload);
                 }
             }
             Due::Warning => {
-                let text = self.connection.limits().time_warning_message.clone();
-                self.connection.push(Message::Text(text.into()));
+                let text = self
+                    .owner
+                    .connection()
+                    .limits()
+                    .time_warning_message
+                    .clone();
+                self.owner.connection().push(Message::Text(text.into()));
             }
             Due::End(reason) => {
                 // Nothing more is due but the end.
@@ -66,7 +71,7 @@ impl<S: Socket> Actor<S> {
                 }
                 match reason {
                     CloseReason::TimeUp => self.course.leave(reason),
-                    _ => drop(self.connection.end(reason)),
+                    _ => drop(self.owner.connection().end(reason)),
                 }
                 return None;
             }
@@ -79,7 +84,7 @@ impl<S: Socket> Actor<S> {
     /// peer, as long as the host would. It knows what the peer's machine has
     /// acknowledged, and the next ping meets what it found.
     fn watch(&mut self) {
-        let limits = self.connection.limits();
+        let limits = self.owner.connection().limits();
         if limits.pong_timeout.is_zero() {
             return;
         }
@@ -99,7 +104,7 @@ impl<S: Socket> Actor<S> {
 
     /// Looks when the next alarm is due.
     pub(super) fn note_alarm(&mut self, cx: &mut Context<'_>) {
-        self.clock.alarm = self.connection.next_alarm();
+        self.clock.alarm = self.owner.next_alarm();
         let Some(due) = self.clock.alarm else { return };
         // A timer that fires earlier is set anew then.
         let timer = self
@@ -121,7 +126,7 @@ impl<S: Socket> Actor<S> {
 
     /// Takes the alarm that is due, if it still is.
     pub(super) fn take_alarm(&mut self, cx: &mut Context<'_>) -> Option<AlarmName> {
-        let alarm = self.connection.take_alarm(Instant::now());
+        let alarm = self.owner.take_alarm(Instant::now());
         self.note_alarm(cx);
         alarm
     }
@@ -131,12 +136,12 @@ impl<S: Socket> Actor<S> {
     /// Decides whether anything is taken from the socket.
     pub(super) fn regulate_reading(&mut self) {
         // Taken also when it leaves already: it would look like something new.
-        let reconsider = self.connection.take_reconsider();
+        let reconsider = self.owner.take_reconsider();
         if self.course.stays() {
             if reconsider && self.binding.is_left_behind() {
-                self.connection.redeploy();
+                self.owner.connection().redeploy();
             }
-            if let Some(reason) = self.connection.leaving() {
+            if let Some(reason) = self.owner.leaving() {
                 self.course.leave(reason);
             }
         }
@@ -144,7 +149,7 @@ impl<S: Socket> Actor<S> {
             Some(pace) => pace.resume(self.clock.opened_at.elapsed()).is_some(),
             None => false,
         };
-        let held = waits || !self.course.stays() || self.connection.is_paused();
+        let held = waits || !self.course.stays() || self.owner.connection().is_paused();
         let was_held = self.wire.hold(held);
         if was_held && !held {
             // What it has said meanwhile is read next.
@@ -171,7 +176,7 @@ impl<S: Socket> Actor<S> {
             self.arm(cx);
         }
         let pace = self.clock.pace.as_mut()?;
-        let exceeded = self.connection.limits().rate_exceeded;
+        let exceeded = self.owner.connection().limits().rate_exceeded;
         if let Err(reason) = pace.charge(counted, now, exceeded) {
             return Some(reason);
         }

@@ -14,7 +14,7 @@ use super::wire::Socket;
 impl<S: Socket> Actor<S> {
     /// Writes all that waits and flushes once.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
-        if self.wire.is_asleep() && self.connection.is_idle() {
+        if self.wire.is_asleep() && self.owner.is_idle() {
             return None;
         }
         let mut written = 0;
@@ -35,7 +35,7 @@ impl<S: Socket> Actor<S> {
                 Poll::Ready(Err(reason)) => return Some(course.unwritten(reason)),
                 Poll::Pending => return None,
             }
-            match self.connection.next() {
+            match self.owner.next() {
                 Next::Item(item) => {
                     self.unflushed.written = true;
                     match &item {

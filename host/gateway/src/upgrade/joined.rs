@@ -8,7 +8,7 @@ use std::time::Duration;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use openline_admission::admit::Places;
-use openline_channels::connection::Connection;
+use openline_channels::connection::SocketOwner;
 use openline_engine::alias::Alias;
 use openline_engine::binding::Binding;
 use tokio::net::TcpStream;
@@ -48,8 +48,8 @@ pub(super) async fn begin(
             joined.gateway.tally().open();
             joined.permit.upgraded();
             let socket = parts.io.into_inner();
-            let connection = Arc::clone(&joined.connection);
-            let actor = Actor::new(socket, parts.read_buf, connection, binding, close_timeout);
+            let owner = joined.owner.clone();
+            let actor = Actor::new(socket, parts.read_buf, owner, binding, close_timeout);
             let mut actor = actor.await;
             actor.open().await;
             return Some((joined, actor));
@@ -67,7 +67,7 @@ pub(super) async fn begin(
 pub(super) struct Joined {
     pub(super) gateway: Arc<Gateway>,
     pub(super) alias: Arc<Alias>,
-    pub(super) connection: Arc<Connection>,
+    pub(super) owner: SocketOwner,
     pub(super) _places: Places,
     pub(super) permit: Arc<Permit>,
 }
@@ -75,14 +75,14 @@ pub(super) struct Joined {
 impl Joined {
     /// Nothing can be sent to it any more; again is harmless.
     fn leave(&self) {
-        self.connection.finish();
-        self.alias.hub().leave(&self.connection);
+        self.owner.finish();
+        self.alias.hub().leave(self.owner.connection());
     }
 }
 
 impl Drop for Joined {
     fn drop(&mut self) {
         self.leave();
-        self.connection.release();
+        self.owner.release();
     }
 }

@@ -14,7 +14,7 @@ use hyper::upgrade::OnUpgrade;
 use openline_admission::admit::{self, Places};
 use openline_admission::peer::Peer;
 use openline_admission::services::Service;
-use openline_channels::connection::{AttachError, Connection, Facts};
+use openline_channels::connection::{AttachError, Facts, SocketOwner};
 use openline_channels::hub::SubscribeError;
 use openline_core::event::UpgradeRequest;
 
@@ -114,7 +114,8 @@ pub(crate) async fn upgrade(
         alias: alias.name().clone(),
         auto_responses: Arc::clone(&split.auto_responses),
     };
-    let connection = Arc::new(Connection::new(facts, limits, Arc::clone(&service.budget)));
+    let owner = SocketOwner::new(facts, limits, Arc::clone(&service.budget));
+    let connection = Arc::clone(owner.connection());
     connection
         .set_attachment(acceptance.attachment)
         .map_err(|error| match error {
@@ -126,7 +127,7 @@ pub(crate) async fn upgrade(
     let joined = Joined {
         gateway: Arc::clone(gateway),
         alias: Arc::clone(alias),
-        connection: Arc::clone(&connection),
+        owner,
         _places: places,
         permit,
     };

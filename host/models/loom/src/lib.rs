@@ -22,7 +22,7 @@ mod alarms;
 mod attached;
 #[path = "../../../channels/src/budget.rs"]
 pub mod budget;
-#[path = "../../../channels/src/connection.rs"]
+#[path = "../../../channels/src/connection/mod.rs"]
 pub mod connection;
 mod instance;
 #[path = "../../../channels/src/outbox.rs"]

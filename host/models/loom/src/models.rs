@@ -20,7 +20,7 @@ use tokio::sync::oneshot;
 
 use crate::alarms::ticket::{AlarmCall, Ticket};
 use crate::budget::{FunctionBudget, HostBudget};
-use crate::connection::{Connection, Facts, Next};
+use crate::connection::{Facts, Next, SocketOwner};
 use crate::instance::live::Instance;
 use crate::instance::mailbox::{AlarmOutcome, EventOutcome, Job, Line, Mailbox, Turn};
 use crate::instance::poller;
@@ -64,13 +64,9 @@ fn budget() -> Arc<FunctionBudget> {
     HostBudget::new(1 << 20, 1 << 20).function()
 }
 
-fn connection(budget: &Arc<FunctionBudget>) -> Arc<Connection> {
+fn owner(budget: &Arc<FunctionBudget>) -> SocketOwner {
     let limits = Arc::<FunctionLimits>::default();
-    Arc::new(Connection::new(
-        Facts::default(),
-        limits,
-        Arc::clone(budget),
-    ))
+    SocketOwner::new(Facts::default(), limits, Arc::clone(budget))
 }
 
 /// As [`crate::instance::live`] gives something to do.
@@ -144,14 +140,14 @@ pub fn an_event_is_told_of_whoever_polls_the_instance() {
         start(&instance, 2);
         let (other, (theirs, _outcome)) = (Arc::clone(&instance), job(false));
         let other = thread::spawn(move || submit(&other, theirs));
-        let line = Arc::new(Line::new(connection(&budget())));
+        let owner = owner(&budget());
+        let line = Arc::new(Line::new(Arc::clone(owner.connection())));
         let mut event = Some(Job::Event(Event::Open, Turn::new(Arc::clone(&line))));
         let outcome = block_on(poll_fn(|cx| {
-            let connection = &line.connection;
-            connection.register(cx.waker());
-            let seen = connection.flags();
+            owner.register(cx.waker());
+            let seen = owner.see();
             if let Some(event) = event.take() {
-                connection.hushed(cx.waker(), seen, || submit(&instance, event));
+                owner.hushed(cx.waker(), seen, || submit(&instance, event));
             }
             line.take_outcome().map_or(Poll::Pending, Poll::Ready)
         }));
@@ -164,11 +160,12 @@ pub fn an_event_is_told_of_whoever_polls_the_instance() {
 /// has failed.
 pub fn a_turn_that_is_dropped_tells_of_a_fault_of_the_host() {
     explore(|| {
-        let line = Arc::new(Line::new(connection(&budget())));
+        let owner = owner(&budget());
+        let line = Arc::new(Line::new(Arc::clone(owner.connection())));
         let turn = Turn::new(Arc::clone(&line));
         let other = thread::spawn(move || drop(turn));
         let outcome = block_on(poll_fn(|cx| {
-            line.connection.register(cx.waker());
+            owner.register(cx.waker());
             line.take_outcome().map_or(Poll::Pending, Poll::Ready)
         }));
         assert!(matches!(outcome, EventOutcome::Fault(Fault::Host)));
@@ -245,13 +242,13 @@ pub fn what_was_asked_for_and_what_waits_are_told_apart() {
 /// that happens: while it looks, while its waker is taken away, and behind it.
 pub fn no_wake_up_of_a_connection_is_lost() {
     explore(|| {
-        let connection = connection(&budget());
-        let asking = Arc::clone(&connection);
+        let owner = owner(&budget());
+        let asking = Arc::clone(owner.connection());
         let asking = thread::spawn(move || {
             asking.drain();
             asking.wake();
         });
-        let writing = Arc::clone(&connection);
+        let writing = Arc::clone(owner.connection());
         let writing = thread::spawn(move || {
             let mut wakeups = Wakeups::default();
             writing.push(Message::Text("hello".into()));
@@ -259,12 +256,12 @@ pub fn no_wake_up_of_a_connection_is_lost() {
         });
         let mut written = false;
         block_on(poll_fn(|cx| {
-            connection.register(cx.waker());
-            let seen = connection.flags();
+            owner.register(cx.waker());
+            let seen = owner.see();
             // The owner acts on it here, and not behind the call.
-            let leaving = connection.leaving().is_some();
-            connection.hushed(cx.waker(), seen, || ());
-            written |= matches!(connection.next(), Next::Item(_));
+            let leaving = owner.leaving().is_some();
+            owner.hushed(cx.waker(), seen, || ());
+            written |= matches!(owner.next(), Next::Item(_));
             if leaving && written {
                 return Poll::Ready(());
             }
@@ -278,9 +275,9 @@ pub fn no_wake_up_of_a_connection_is_lost() {
 /// The same for what the owner takes when it has seen it.
 pub fn what_the_owner_takes_is_seen_when_it_is_asked_again() {
     explore(|| {
-        let connection = connection(&budget());
+        let owner = owner(&budget());
         let moved = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
-        let (asking, moving) = (Arc::clone(&connection), Arc::clone(&moved));
+        let (asking, moving) = (Arc::clone(owner.connection()), Arc::clone(&moved));
         let asking = thread::spawn(move || {
             for move_ in 1..=2 {
                 moving.store(move_, Ordering::Release);
@@ -289,11 +286,11 @@ pub fn what_the_owner_takes_is_seen_when_it_is_asked_again() {
             }
         });
         block_on(poll_fn(|cx| {
-            connection.register(cx.waker());
-            let seen = connection.flags();
-            let reconsiders = connection.take_reconsider();
+            owner.register(cx.waker());
+            let seen = owner.see();
+            let reconsiders = owner.take_reconsider();
             let last = reconsiders && moved.load(Ordering::Acquire) == 2;
-            connection.hushed(cx.waker(), seen, || ());
+            owner.hushed(cx.waker(), seen, || ());
             if last { Poll::Ready(()) } else { Poll::Pending }
         }));
         asking.join().expect("it does not panic");
@@ -305,30 +302,30 @@ pub fn what_the_owner_takes_is_seen_when_it_is_asked_again() {
 pub fn an_outbox_counts_its_bytes_and_ends_once() {
     explore(|| {
         let host = HostBudget::new(1 << 20, 0);
-        let connection = connection(&host.function());
+        let owner = owner(&host.function());
         let message = || Message::Binary(vec![0; OUTBOX_FREE_BYTES].into());
         let cost = u64::try_from(OUTBOX_FREE_BYTES + MESSAGE_OVERHEAD_BYTES).expect("it fits");
-        let writing = Arc::clone(&connection);
+        let writing = Arc::clone(owner.connection());
         let writing = thread::spawn(move || {
             let taken = (0..2).map(|_| writing.push(message()));
             taken.filter(|it| *it != SendOutcome::Gone).count()
         });
-        let ending = Arc::clone(&connection);
+        let ending = Arc::clone(owner.connection());
         let ending = thread::spawn(move || ending.end(CloseReason::Terminated));
-        let first = connection.end(CloseReason::ShuttingDown);
-        let read = u64::from(matches!(connection.next(), Next::Item(_)));
+        let first = owner.connection().end(CloseReason::ShuttingDown);
+        let read = u64::from(matches!(owner.next(), Next::Item(_)));
         let second = ending.join().expect("it does not panic");
         let taken = writing.join().expect("it does not panic");
         assert!(first != second, "one reason wins");
-        assert_eq!(connection.push(message()), SendOutcome::Gone);
+        assert_eq!(owner.connection().push(message()), SendOutcome::Gone);
         let taken = u64::try_from(taken).expect("it fits");
-        assert_eq!(connection.buffered_bytes(), (taken - read) * cost);
+        assert_eq!(owner.connection().buffered_bytes(), (taken - read) * cost);
         // All is written, or the socket is gone before that.
         if first {
-            while let Next::Item(_) = connection.next() {}
-            assert_eq!(connection.next(), Next::End(CloseReason::ShuttingDown));
+            while let Next::Item(_) = owner.next() {}
+            assert_eq!(owner.next(), Next::End(CloseReason::ShuttingDown));
         }
-        connection.finish();
+        owner.finish();
         assert_eq!(host.outboxes.used(), 0);
     });
 }
@@ -337,16 +334,20 @@ pub fn an_outbox_counts_its_bytes_and_ends_once() {
 /// connection ends.
 pub fn who_waits_for_a_writable_connection_is_woken() {
     explore(|| {
-        let connection = connection(&budget());
-        connection.push(Message::Binary(vec![0; OUTBOX_LOW_BYTES].into()));
-        let reading = Arc::clone(&connection);
+        let owner = owner(&budget());
+        owner
+            .connection()
+            .push(Message::Binary(vec![0; OUTBOX_LOW_BYTES].into()));
+        let reading = owner.clone();
         let reading = thread::spawn(move || assert!(matches!(reading.next(), Next::Item(_))));
-        assert_eq!(block_on(connection.writable()), Ok(()));
+        assert_eq!(block_on(owner.connection().writable()), Ok(()));
         reading.join().expect("it does not panic");
-        connection.push(Message::Binary(vec![0; OUTBOX_LOW_BYTES].into()));
-        let ending = Arc::clone(&connection);
+        owner
+            .connection()
+            .push(Message::Binary(vec![0; OUTBOX_LOW_BYTES].into()));
+        let ending = Arc::clone(owner.connection());
         let ending = thread::spawn(move || ending.end(CloseReason::ShuttingDown));
-        assert!(block_on(pin!(connection.writable())).is_err());
+        assert!(block_on(pin!(owner.connection().writable())).is_err());
         ending.join().expect("it does not panic");
     });
 }
@@ -401,10 +402,10 @@ pub fn who_waits_for_a_back_off_is_woken_at_its_end() {
         assert!(backoff.fail(1, &policy).is_some());
         let lifting = Arc::clone(&backoff);
         let lifting = thread::spawn(move || lifting.lift());
-        let connection = connection(&budget());
-        let wait = backoff.wait(&connection);
+        let owner = owner(&budget());
+        let wait = backoff.wait(owner.connection());
         block_on(poll_fn(|cx| {
-            connection.register(cx.waker());
+            owner.register(cx.waker());
             if backoff.is_waited_for(wait) {
                 return Poll::Pending;
             }

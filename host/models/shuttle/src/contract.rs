@@ -1,3 +1,3 @@
-//! Which handler a component exports.
+//! How the handlers of a component are called.
 
-pub(crate) use crate::stand_ins::exports;
+pub(crate) use crate::stand_ins::handlers;

@@ -8,7 +8,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use openline_channels::budget::HostBudget;
-use openline_channels::connection::{Connection, Facts};
+use openline_channels::connection::{Facts, SocketOwner};
 use openline_core::close::CloseReason;
 use openline_core::deployment::Migration;
 use openline_core::digest::Digest;
@@ -21,7 +21,7 @@ use shuttle::scheduler::{PctScheduler, RandomScheduler, Scheduler};
 use shuttle::thread;
 use shuttle::{Config, Runner};
 
-use crate::contract::exports::HandlerKind;
+use crate::contract::handlers::CallStyle;
 use crate::front::alias::{Alias, Split};
 use crate::front::binding::{Binding, Outcome};
 use crate::instance::faults::FaultsInARow;
@@ -80,7 +80,7 @@ impl Host {
 
     fn version(&self, number: u8, policy: InstancePolicy, is_broken: bool) -> Arc<Version> {
         let loaded = Loaded {
-            kind: HandlerKind::Plain,
+            style: CallStyle::Plain,
             places: 1,
             is_broken,
         };
@@ -142,7 +142,7 @@ fn rooms(instances: u32, concurrency: u32) -> InstancePolicy {
 
 /// A connection and the task that has its socket.
 struct Peer {
-    connection: Arc<Connection>,
+    owner: SocketOwner,
     binding: Binding,
 }
 
@@ -154,17 +154,10 @@ impl Peer {
         };
         let accepted = block_on(alias.upgrade(request))?;
         let accepted = accepted.expect("guests accept all");
-        let connection = Connection::new(
-            Facts::default(),
-            Arc::default(),
-            HostBudget::new(0, 0).function(),
-        );
-        let connection = Arc::new(connection);
-        let binding = alias.bind(Arc::clone(&connection), accepted.place);
-        Ok(Self {
-            connection,
-            binding,
-        })
+        let budget = HostBudget::new(0, 0).function();
+        let owner = SocketOwner::new(Facts::default(), Arc::default(), budget);
+        let binding = alias.bind(Arc::clone(owner.connection()), accepted.place);
+        Ok(Self { owner, binding })
     }
 
     /// One that is open and has no instance.
@@ -175,13 +168,10 @@ impl Peer {
     }
 
     fn tell(&mut self, event: Event) -> Outcome {
-        let Self {
-            connection,
-            binding,
-        } = self;
+        let Self { owner, binding } = self;
         let mut event = Some(event);
         block_on(poll_fn(|cx| {
-            connection.register(cx.waker());
+            owner.register(cx.waker());
             let told = match event.take() {
                 // It is woken when there is an outcome, and looks then.
                 Some(event) => binding.dispatch(event).err(),
@@ -501,7 +491,7 @@ pub fn an_instance_of_two_places_gets_its_turn() {
         let one = Host::new(2);
         let other = Host::beside(&one.capacity);
         let large = Loaded {
-            kind: HandlerKind::Plain,
+            style: CallStyle::Plain,
             places: 2,
             is_broken: false,
         };

@@ -80,9 +80,9 @@ pub(crate) mod failure {
     }
 }
 
-/// What a component exports.
-pub(crate) mod exports {
-    pub(crate) use openline_core::deployment::HandlerKind;
+/// How handlers are called.
+pub(crate) mod handlers {
+    pub(crate) use openline_core::deployment::CallStyle;
 }
 
 /// What the instances of a version share.
@@ -96,7 +96,7 @@ pub(crate) mod program {
 
     use crate::alarms::clock::AlarmClock;
     use crate::alarms::owner::Owner;
-    use crate::contract::exports::HandlerKind;
+    use crate::contract::handlers::CallStyle;
     use crate::instance::faults::FaultsInARow;
 
     #[derive(Debug)]
@@ -112,7 +112,7 @@ pub(crate) mod program {
 
     #[derive(Debug)]
     pub(crate) struct Loaded {
-        pub(crate) kind: HandlerKind,
+        pub(crate) style: CallStyle,
         pub(crate) places: u32,
         /// Its guests do not start.
         pub(crate) is_broken: bool,

@@ -241,7 +241,7 @@ pub(crate) async fn try_out(
         let tried = async { runtime.load_alone(function, component.component?).await };
         match tried.await {
             Ok(version) => {
-                let handler = version.handler();
+                let handler = version.call_style();
                 tracing::info!(function = %function.name, ?handler, "loaded");
             }
             Err(error) => errors.push((component.function, error)),

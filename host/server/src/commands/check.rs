@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use clap::Args;
 use openline_core::config::ServerConfig;
-use openline_engine::HandlerKind;
+use openline_engine::CallStyle;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 
 use crate::assemble::{self, Source};
@@ -53,9 +53,9 @@ pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<String> {
     let engine = Arc::new(Runtime::new(options)?);
     let checked = runtime.block_on(engine.check(bytes.to_vec()));
     match checked {
-        Ok(contract) => Ok(match contract.handler {
-            HandlerKind::Plain => "websocket-handler".into(),
-            HandlerKind::Async => "async-websocket-handler".into(),
+        Ok(contract) => Ok(match contract.handlers.call_style() {
+            CallStyle::Plain => "websocket-handler".into(),
+            CallStyle::Async => "async-websocket-handler".into(),
         }),
         Err(error) => Err(anyhow::anyhow!(
             "{error}\n  hint: {}",

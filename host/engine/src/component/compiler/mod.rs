@@ -21,7 +21,7 @@ pub use child::run;
 pub(crate) use parent::{compile, load};
 
 use crate::component::engines::EngineKind;
-use crate::contract::exports::HandlerKind;
+use crate::contract::handlers::CallStyle;
 
 /// The first word of the command line of a child that compiles. Not for
 /// people, so it is in no help.
@@ -75,13 +75,13 @@ impl Compiler {
 impl Task {
     /// As words of a command line, after [`WORD`].
     fn words(&self) -> [String; 6] {
-        let handler = match self.kind.handler {
-            HandlerKind::Plain => "plain",
-            HandlerKind::Async => "async",
+        let style = match self.kind.style {
+            CallStyle::Plain => "plain",
+            CallStyle::Async => "async",
         };
         [
             WORD.into(),
-            handler.into(),
+            style.into(),
             self.kind.metered.to_string(),
             self.source_lines.to_string(),
             self.memory_bytes.to_string(),
@@ -96,17 +96,17 @@ impl Task {
             .map(|word| word.into_string().ok())
             .collect();
         let words = words?;
-        let [handler, metered, source_lines, memory_bytes, milliseconds] = words.as_slice() else {
+        let [style, metered, source_lines, memory_bytes, milliseconds] = words.as_slice() else {
             return None;
         };
-        let handler = match handler.as_str() {
-            "plain" => HandlerKind::Plain,
-            "async" => HandlerKind::Async,
+        let style = match style.as_str() {
+            "plain" => CallStyle::Plain,
+            "async" => CallStyle::Async,
             _ => return None,
         };
         Some(Self {
             kind: EngineKind {
-                handler,
+                style,
                 metered: metered.parse().ok()?,
             },
             source_lines: source_lines.parse().ok()?,
@@ -144,9 +144,9 @@ mod tests {
 
     #[test]
     fn a_task_is_read_as_it_was_written() {
-        for (handler, metered) in [(HandlerKind::Plain, true), (HandlerKind::Async, false)] {
+        for (style, metered) in [(CallStyle::Plain, true), (CallStyle::Async, false)] {
             let task = Task {
-                kind: EngineKind { handler, metered },
+                kind: EngineKind { style, metered },
                 source_lines: !metered,
                 memory_bytes: 1 << 40,
                 timeout: Duration::from_millis(1_500),

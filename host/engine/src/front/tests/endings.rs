@@ -51,7 +51,7 @@ async fn an_event_is_handled_by_who_brings_it() {
     line.text("at once");
     assert_eq!(line.binding.outcome(), Some(Outcome::Done));
     let echo = Item::Message(Message::Text("at once".into()));
-    assert_eq!(line.connection.next(), Next::Item(echo));
+    assert_eq!(line.owner.next(), Next::Item(echo));
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn what_waited_behind_a_panic_of_the_host_is_handled_by_a_new_instance() {
     assert_eq!(failing.outcome().await, Outcome::Fault(Fault::Host));
     assert_eq!(waiting.outcome().await, Outcome::Done);
     let echo = Item::Message(Message::Text("behind".into()));
-    assert_eq!(waiting.connection.next(), Next::Item(echo));
+    assert_eq!(waiting.owner.next(), Next::Item(echo));
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openline_channels::budget::HostBudget;
-use openline_channels::connection::{Connection, Facts, Item, Next};
+use openline_channels::connection::{Facts, Item, Next, SocketOwner};
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::event::{Event, UpgradeRequest};
 use openline_core::message::Message;
@@ -17,7 +17,7 @@ use wasmtime::component::{Linker, Resource};
 
 use crate::contract::bindings::common;
 use crate::contract::bindings::connections::HostConnection;
-use crate::contract::exports::HandlerKind;
+use crate::contract::handlers::CallStyle;
 use crate::contract::handles::Handle;
 use crate::deadlocks::watch_for_deadlocks;
 use crate::front::alias::Alias;
@@ -33,8 +33,8 @@ const DEFECT: &str = "have the host panic";
 
 /// Imports of which one panics upon one text: a defect of the host that a
 /// function can reach.
-fn with_a_defect(linker: &mut Linker<StoreData>, kind: HandlerKind) -> wasmtime::Result<()> {
-    imports::add_to_linker(linker, kind)?;
+fn with_a_defect(linker: &mut Linker<StoreData>, style: CallStyle) -> wasmtime::Result<()> {
+    imports::add_to_linker(linker, style)?;
     linker.allow_shadowing(true);
     let mut connections = linker.instance("openline:websocket/connections@0.2.0")?;
     connections.func_wrap(
@@ -49,7 +49,7 @@ fn with_a_defect(linker: &mut Linker<StoreData>, kind: HandlerKind) -> wasmtime:
 }
 
 struct Line {
-    connection: Arc<Connection>,
+    owner: SocketOwner,
     binding: Binding,
 }
 
@@ -69,16 +69,10 @@ impl Line {
 
     async fn ask(function: &Arc<Alias>, request: UpgradeRequest) -> Self {
         let accepted = function.upgrade(request).await.unwrap().unwrap();
-        let connection = Arc::new(Connection::new(
-            Facts::default(),
-            function.limits(),
-            HostBudget::new(1 << 20, 1 << 20).function(),
-        ));
-        let binding = function.bind(Arc::clone(&connection), accepted.place);
-        let mut line = Self {
-            connection,
-            binding,
-        };
+        let budget = HostBudget::new(1 << 20, 1 << 20).function();
+        let owner = SocketOwner::new(Facts::default(), function.limits(), budget);
+        let binding = function.bind(Arc::clone(owner.connection()), accepted.place);
+        let mut line = Self { owner, binding };
         line.give(Event::Open);
         assert_eq!(line.outcome().await, Outcome::Done);
         line
@@ -94,7 +88,7 @@ impl Line {
 
     async fn outcome(&mut self) -> Outcome {
         let told = std::future::poll_fn(|cx| {
-            self.connection.register(cx.waker());
+            self.owner.register(cx.waker());
             match self.binding.outcome() {
                 Some(outcome) => std::task::Poll::Ready(outcome),
                 None => std::task::Poll::Pending,
@@ -109,7 +103,7 @@ impl Line {
         self.text(text);
         assert_eq!(self.outcome().await, Outcome::Done);
         let echo = Item::Message(Message::Text(text.into()));
-        assert_eq!(self.connection.next(), Next::Item(echo));
+        assert_eq!(self.owner.next(), Next::Item(echo));
     }
 }
 

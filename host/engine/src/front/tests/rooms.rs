@@ -73,7 +73,7 @@ async fn ended_for(function: &Alias, sleepers: &mut [Line], others: &mut [Line])
     }
     for line in sleepers.iter_mut().chain(others) {
         assert_eq!(line.outcome().await, Outcome::Done);
-        assert!(matches!(line.connection.next(), Next::Item(_)));
+        assert!(matches!(line.owner.next(), Next::Item(_)));
     }
     let after = live(function);
     let ended = before.iter().filter(|number| !after.contains(number));
@@ -154,7 +154,7 @@ async fn order_of(lines: &mut [Line]) -> Vec<usize> {
             for (index, line) in lines.iter_mut().enumerate() {
                 if let Some(outcome) = line.binding.outcome() {
                     assert_eq!(outcome, Outcome::Done);
-                    assert!(matches!(line.connection.next(), Next::Item(_)));
+                    assert!(matches!(line.owner.next(), Next::Item(_)));
                     order.push(index);
                 }
             }
@@ -277,7 +277,7 @@ async fn a_fault_is_told_when_there_is_room_for_the_next_instance() {
             runtime: Arc::clone(&runtime),
             seen: AtomicU32::new(u32::MAX),
         });
-        line.connection.register(&Waker::from(Arc::clone(&look)));
+        line.owner.register(&Waker::from(Arc::clone(&look)));
         line.text(text);
         let told = async {
             while look.seen.load(Ordering::SeqCst) == u32::MAX {
@@ -375,7 +375,7 @@ async fn a_quiet_connection_goes_where_it_was_last_moved_to() {
     for later in [Migration::Drain, Migration::Pin] {
         let (function, [first, second, third]) = versions().await;
         let mut quiet = Line::open_in(&function, "room").await;
-        let served_by = |line: &Line| line.connection.server().0;
+        let served_by = |line: &Line| line.owner.connection().server().0;
         assert_eq!(served_by(&quiet), first.digest().stamp());
         function.replace(leads(Migration::Migrate, &[(&second, 100)]));
         function.replace(leads(later, &[(&third, 100)]));
@@ -397,7 +397,7 @@ async fn a_quiet_connection_is_not_left_behind_when_its_next_version_is_served()
     function.retain(|digest| digest != second.digest());
     assert!(!quiet.binding.is_left_behind());
     quiet.is_served("by the last one").await;
-    assert_eq!(quiet.connection.server().0, third.digest().stamp());
+    assert_eq!(quiet.owner.connection().server().0, third.digest().stamp());
 }
 
 #[tokio::test]
@@ -406,7 +406,7 @@ async fn a_quiet_connection_stays_when_its_version_serves_again() {
         let (function, [first, second, third]) = versions().await;
         let mut quiet = Line::open_in(&function, "room").await;
         let mut quieter = Line::open_in(&function, "room").await;
-        let served_by = |line: &Line| line.connection.server().0;
+        let served_by = |line: &Line| line.owner.connection().server().0;
         function.replace(leads(Migration::Migrate, &[(&second, 100)]));
         function.replace(leads(later, &[(&first, 100)]));
         assert!(!quiet.binding.is_left_behind());
@@ -428,7 +428,7 @@ async fn a_quiet_connection_follows_where_only_a_part_is_led_back() {
     function.replace(leads(Migration::Migrate, &[(&second, 100)]));
     function.replace(leads(Migration::Pin, &[(&second, 50), (&first, 50)]));
     quiet.is_served("by the version it was led to").await;
-    assert_eq!(quiet.connection.server().0, second.digest().stamp());
+    assert_eq!(quiet.owner.connection().server().0, second.digest().stamp());
 }
 
 #[tokio::test]
@@ -443,7 +443,10 @@ async fn a_drain_finds_a_connection_by_the_version_that_it_waits_for() {
     function.replace(leads(Migration::Migrate, &[(&second, 100)]));
     waiting.text("when the back-off is over");
     assert!(waiting.binding.is_delayed());
-    assert_eq!(waiting.connection.server().0, second.digest().stamp());
+    assert_eq!(
+        waiting.owner.connection().server().0,
+        second.digest().stamp()
+    );
 }
 
 #[tokio::test]

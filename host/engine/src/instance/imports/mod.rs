@@ -13,17 +13,17 @@ mod state;
 use wasmtime::component::{HasSelf, Linker};
 
 use crate::contract::bindings::{self, common, types};
-use crate::contract::exports::HandlerKind;
+use crate::contract::handlers::CallStyle;
 use crate::instance::store::StoreData;
 
-/// Makes the contract's imports, and WASI, available to functions with such
-/// handlers.
+/// Makes the contract's imports, and WASI, available to functions of a call
+/// style.
 pub(crate) fn add_to_linker(
     linker: &mut Linker<StoreData>,
-    kind: HandlerKind,
+    style: CallStyle,
 ) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_async(linker)?;
-    if kind == HandlerKind::Async {
+    if style == CallStyle::Async {
         wasmtime_wasi::p3::add_to_linker(linker)?;
     }
     bindings::common::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
@@ -34,11 +34,11 @@ pub(crate) fn add_to_linker(
     bindings::state::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     // One waits by suspending the instance, the other by its event loop: a
     // function has the one that its driver can do.
-    match kind {
-        HandlerKind::Plain => {
+    match style {
+        CallStyle::Plain => {
             bindings::backpressure::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)
         }
-        HandlerKind::Async => {
+        CallStyle::Async => {
             bindings::async_backpressure::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| {
                 data
             })

@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::task::{Context, Waker};
 
 use bytes::Bytes;
-use openline_core::deployment::{HandlerKind, VersionRecord};
+use openline_core::deployment::{CallStyle, VersionRecord};
 use openline_core::name::{AlarmName, AliasName};
 
 use super::*;
@@ -39,7 +39,7 @@ pub(super) fn deployment(function: &str, version: Digest) -> Deployment {
     let record = VersionRecord {
         digest: version,
         bytes: 1,
-        handler: HandlerKind::Plain,
+        call_style: CallStyle::Plain,
         deployed_at: 0,
         note: None,
     };

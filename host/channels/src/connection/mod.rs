@@ -1,0 +1,177 @@
+//! One connection, without its socket.
+//!
+//! Two sides meet here. Functions, the hub and the host have a [`Connection`]:
+//! they put messages into its outbox (`send`) and keep things with it (`keep`).
+//! The gateway's task that owns the socket has a [`SocketOwner`]: it takes from
+//! the outbox and does what it is asked (`owner`). Neither can do the other's
+//! part. Each lock is held for a few instructions and never while another one
+//! of the same connection is taken.
+
+mod flags;
+mod keep;
+mod owner;
+mod send;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use openline_core::auto_response::AutoResponse;
+use openline_core::event::RouteParams;
+use openline_core::limits::FunctionLimits;
+use openline_core::name::{AliasName, ChannelName, ConnectionId, Tag};
+
+use self::flags::{Flag, Flags};
+use crate::attached::Attached;
+use crate::budget::{FunctionBudget, tags_cost};
+use crate::outbox::Outbox;
+use crate::sync::{AtomicU64, AtomicWaker, Mutex, Ordering};
+
+pub use self::flags::Seen;
+pub use self::owner::SocketOwner;
+pub use self::send::{PingTooBig, Writable};
+pub use crate::attached::AttachError;
+pub use crate::outbox::{Gone, Item, Next};
+
+/// What was decided at the handshake and never changes.
+#[derive(Clone, Debug, Default)]
+pub struct Facts {
+    /// The subprotocol the function chose.
+    pub subprotocol: Option<String>,
+    /// The parameters of the route.
+    pub route_params: RouteParams,
+    /// The alias that it came by.
+    pub alias: AliasName,
+    /// What the host answers by itself, unless the function says otherwise.
+    pub auto_responses: Arc<[AutoResponse]>,
+}
+
+/// One connection, as functions and the host have it. Shared by reference; it
+/// ends when its socket's owner says so, not when the last reference goes.
+#[derive(Debug)]
+pub struct Connection {
+    id: ConnectionId,
+    facts: Facts,
+    limits: Arc<FunctionLimits>,
+    budget: Arc<FunctionBudget>,
+    outbox: Mutex<Outbox>,
+    /// Wakes the owner of the socket.
+    waker: AtomicWaker,
+    flags: Flags,
+    /// Nanoseconds and one; 0 when none was measured.
+    round_trip: AtomicU64,
+    auto_responded: AtomicU64,
+    /// Its version, and the instance that was given its last event.
+    server: (AtomicU64, AtomicU64),
+    attached: Mutex<Attached>,
+    pub(crate) membership: Mutex<Membership>,
+}
+
+/// What the hub knows of a connection.
+#[derive(Debug, Default)]
+pub(crate) struct Membership {
+    /// It has left: nothing may be added any more.
+    pub(crate) left: bool,
+    pub(crate) channels: Vec<ChannelName>,
+    /// Also when it has left: the function may want to know them at the end.
+    pub(crate) tags: Box<[Tag]>,
+}
+
+impl Connection {
+    fn new(facts: Facts, limits: Arc<FunctionLimits>, budget: Arc<FunctionBudget>) -> Self {
+        let mut bits = [0; 16];
+        getrandom::fill(&mut bits).expect("the operating system has random numbers");
+        let flags = Flags::new();
+        flags.set(Flag::Answers, !facts.auto_responses.is_empty());
+        Self {
+            id: ConnectionId::from_random(u128::from_ne_bytes(bits)),
+            facts,
+            limits,
+            budget,
+            outbox: Mutex::default(),
+            waker: AtomicWaker::new(),
+            flags,
+            round_trip: AtomicU64::new(0),
+            auto_responded: AtomicU64::new(0),
+            server: Default::default(),
+            attached: Mutex::default(),
+            membership: Mutex::default(),
+        }
+    }
+
+    /// Its identity.
+    pub fn id(&self) -> ConnectionId {
+        self.id
+    }
+
+    /// What the handshake decided.
+    pub fn facts(&self) -> &Facts {
+        &self.facts
+    }
+
+    /// What it may use.
+    pub fn limits(&self) -> &FunctionLimits {
+        &self.limits
+    }
+
+    /// The words it is found by.
+    pub fn tags(&self) -> Vec<Tag> {
+        self.membership.lock().tags.to_vec()
+    }
+
+    /// Whether reading is stopped.
+    pub fn is_paused(&self) -> bool {
+        self.flags.has(Flag::Paused)
+    }
+
+    /// Whether the owner of the socket keeps no buffers for it: for people and
+    /// tests.
+    pub fn is_asleep(&self) -> bool {
+        self.flags.has(Flag::Asleep)
+    }
+
+    /// The time between the last ping that was answered and its pong.
+    pub fn round_trip(&self) -> Option<Duration> {
+        let nanoseconds = self.round_trip.load(Ordering::Relaxed).checked_sub(1)?;
+        Some(Duration::from_nanos(nanoseconds))
+    }
+
+    /// How many messages the host has answered by itself.
+    pub fn auto_responded(&self) -> u64 {
+        self.auto_responded.load(Ordering::Relaxed)
+    }
+
+    /// Notes its version's stamp, and the number of the instance that is given
+    /// its events.
+    pub fn note_server(&self, version: u64, instance: u64) {
+        self.server.0.store(version, Ordering::Relaxed);
+        self.server.1.store(instance, Ordering::Relaxed);
+    }
+
+    /// Its version's stamp as of its last event, and the number of the instance
+    /// that was given that. Not of one moment.
+    pub fn server(&self) -> (u64, u64) {
+        let (version, instance) = &self.server;
+        (
+            version.load(Ordering::Relaxed),
+            instance.load(Ordering::Relaxed),
+        )
+    }
+
+    /// What is attached takes so much of the host's budget instead.
+    pub(crate) fn charge(&self, before: usize, after: usize) -> Result<(), AttachError> {
+        Ok(self.budget.attached.change(before, after)?)
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        // Its shares of the host's budgets, where it was not finished.
+        self.outbox.get_mut().finish(&self.budget.outboxes);
+        let attached = &self.budget.attached;
+        self.attached.get_mut().clear(attached);
+        attached.give_back(tags_cost(&self.membership.get_mut().tags));
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,227 @@
+//! Which handlers a component exports, and how each of them is called.
+//!
+//! A handler is an interface that a component exports for the host to call. The
+//! contract has most handlers twice: one interface for each call style. So which
+//! handlers there are and how they are called are two facts, and a component may
+//! export several handlers. [`INTERFACES`] bounds what it may export.
+
+use std::collections::BTreeMap;
+
+pub use openline_core::deployment::CallStyle;
+
+/// What the host calls a component for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Handler {
+    /// The handshakes and events of WebSocket connections.
+    WebSocket,
+    /// Alarms that are due.
+    Alarm,
+    /// The end of an idle instance.
+    Hibernation,
+}
+
+/// An interface of the contract that a component may export.
+#[derive(Debug)]
+struct Interface {
+    handler: Handler,
+    style: CallStyle,
+    name: &'static str,
+}
+
+pub(crate) const WEBSOCKET: &str = "openline:websocket/websocket-handler@0.2.0";
+pub(crate) const ASYNC_WEBSOCKET: &str = "openline:websocket/async-websocket-handler@0.2.0";
+
+const INTERFACES: [Interface; 5] = {
+    use CallStyle::{Async, Plain};
+    use Handler::{Alarm, Hibernation, WebSocket};
+    const fn interface(handler: Handler, style: CallStyle, name: &'static str) -> Interface {
+        Interface {
+            handler,
+            style,
+            name,
+        }
+    }
+    [
+        interface(WebSocket, Plain, WEBSOCKET),
+        interface(WebSocket, Async, ASYNC_WEBSOCKET),
+        interface(Alarm, Plain, "openline:alarms/alarm-handler@0.2.0"),
+        interface(Alarm, Async, "openline:alarms/async-alarm-handler@0.2.0"),
+        interface(
+            Hibernation,
+            Plain,
+            "openline:state/hibernation-handler@0.2.0",
+        ),
+    ]
+};
+
+/// The handlers that a component exports, each with its call style.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Handlers(BTreeMap<Handler, CallStyle>);
+
+/// Why the host cannot serve a component with such exports.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unserved {
+    /// It exports no WebSocket handler.
+    NoHandler,
+    /// It exports a WebSocket handler in each call style.
+    BothHandlers,
+    /// It exports these interfaces of the contract, which the host would never
+    /// call.
+    NotCalled(Vec<String>),
+}
+
+// === impl Interface ===
+
+impl Interface {
+    /// The interface that an export is, in this version or a later one that only
+    /// adds to it (Semantic Versioning: below 1.0 the minor number says so).
+    fn of(export: &str) -> Option<&'static Self> {
+        let parts = |text: &str| {
+            let (name, version) = text.split_once('@')?;
+            let (series, patch) = version.rsplit_once('.')?;
+            let is_number = !patch.is_empty() && patch.bytes().all(|byte| byte.is_ascii_digit());
+            is_number.then(|| (name.to_owned(), series.to_owned()))
+        };
+        let export = parts(export)?;
+        let same = |ours: &&Self| parts(ours.name).as_ref() == Some(&export);
+        INTERFACES.iter().find(same)
+    }
+
+    /// Whether instances that make their calls in a style call it. The call of
+    /// `hibernate` is an instance's last and has no other beside it, so every
+    /// instance can make it.
+    fn is_called_in(&self, style: CallStyle) -> bool {
+        self.style == style || self.handler == Handler::Hibernation
+    }
+}
+
+// === impl Handlers ===
+
+impl Handlers {
+    /// Those among the exports of a component. A function serves WebSocket
+    /// connections, so it has that handler, in one call style; its other
+    /// handlers have the same.
+    pub(crate) fn of(exports: &[String]) -> Result<Self, Unserved> {
+        let interfaces = || exports.iter().filter_map(|export| Interface::of(export));
+        let serves = |style: CallStyle| {
+            let mut interfaces = interfaces();
+            interfaces.any(|it| it.handler == Handler::WebSocket && it.style == style)
+        };
+        let style = match (serves(CallStyle::Plain), serves(CallStyle::Async)) {
+            (true, false) => CallStyle::Plain,
+            (false, true) => CallStyle::Async,
+            (true, true) => return Err(Unserved::BothHandlers),
+            (false, false) => return Err(Unserved::NoHandler),
+        };
+        // One that is left over from another version would never be called, and
+        // its author would look for the reason for long.
+        let is_uncalled = |export: &&String| {
+            let called = Interface::of(export).is_some_and(|it| it.is_called_in(style));
+            export.starts_with("openline:") && !called
+        };
+        let uncalled: Vec<_> = exports.iter().filter(is_uncalled).cloned().collect();
+        if !uncalled.is_empty() {
+            return Err(Unserved::NotCalled(uncalled));
+        }
+        let handlers = interfaces().map(|it| (it.handler, it.style));
+        Ok(Self(handlers.collect()))
+    }
+
+    /// The call style of a handler, if the component exports it.
+    pub fn get(&self, handler: Handler) -> Option<CallStyle> {
+        self.0.get(&handler).copied()
+    }
+
+    /// How instances with these handlers make their calls. One asynchronous
+    /// handler is enough to have many calls in flight.
+    pub fn call_style(&self) -> CallStyle {
+        let mut styles = self.0.values();
+        if styles.any(|style| *style == CallStyle::Async) {
+            CallStyle::Async
+        } else {
+            CallStyle::Plain
+        }
+    }
+
+    /// The name of a handler's interface, if the component exports it.
+    pub(crate) fn interface(&self, handler: Handler) -> Option<&'static str> {
+        let style = self.get(handler)?;
+        let mut interfaces = INTERFACES.iter();
+        let found = interfaces.find(|it| (it.handler, it.style) == (handler, style));
+        found.map(|it| it.name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ALARM: &str = "openline:alarms/alarm-handler@0.2.0";
+    const ASYNC_ALARM: &str = "openline:alarms/async-alarm-handler@0.2.0";
+    const HIBERNATION: &str = "openline:state/hibernation-handler@0.2.0";
+
+    fn of(exports: &[&str]) -> Result<Handlers, Unserved> {
+        let exports: Vec<_> = exports.iter().copied().map(String::from).collect();
+        Handlers::of(&exports)
+    }
+
+    #[test]
+    fn a_later_patch_is_the_same_interface_and_nothing_else_is() {
+        for export in [WEBSOCKET, "openline:websocket/websocket-handler@0.2.17"] {
+            let handlers = of(&[export]).unwrap();
+            assert_eq!(handlers.interface(Handler::WebSocket), Some(WEBSOCKET));
+        }
+        for export in [
+            "",
+            "openline:websocket/websocket-handler",
+            "openline:websocket/websocket-handler@",
+            "openline:websocket/websocket-handler@0.2",
+            "openline:websocket/websocket-handler@0.2.",
+            "openline:websocket/websocket-handler@0.1.0",
+            "openline:websocket/websocket-handler@0.3.0",
+            "openline:websocket/websocket-handler@1.2.0",
+            "openline:websocket/websocket-handler@0.2.0-rc.1",
+            "openline:websocket/websocket-handler@0.2.0-rc1",
+            "openline:alarms/websocket-handler@0.2.0",
+        ] {
+            assert_eq!(of(&[export]), Err(Unserved::NoHandler), "{export}");
+        }
+    }
+
+    #[test]
+    fn each_handler_has_its_call_style_and_an_instance_has_one() {
+        let plain = of(&[HIBERNATION, ALARM, WEBSOCKET, "wasi:cli/run@0.2.0"]).unwrap();
+        for handler in [Handler::WebSocket, Handler::Alarm, Handler::Hibernation] {
+            assert_eq!(plain.get(handler), Some(CallStyle::Plain));
+        }
+        assert_eq!(plain.call_style(), CallStyle::Plain);
+
+        let asynchronous = of(&[ASYNC_WEBSOCKET, HIBERNATION]).unwrap();
+        assert_eq!(asynchronous.get(Handler::WebSocket), Some(CallStyle::Async));
+        assert_eq!(asynchronous.get(Handler::Alarm), None);
+        assert_eq!(
+            asynchronous.get(Handler::Hibernation),
+            Some(CallStyle::Plain)
+        );
+        assert_eq!(asynchronous.call_style(), CallStyle::Async);
+        let name = asynchronous.interface(Handler::Hibernation);
+        assert_eq!(name, Some(HIBERNATION));
+    }
+
+    #[test]
+    fn what_would_not_be_called_is_named() {
+        assert_eq!(
+            of(&[WEBSOCKET, ASYNC_WEBSOCKET]),
+            Err(Unserved::BothHandlers)
+        );
+        for (served, other) in [
+            (WEBSOCKET, ASYNC_ALARM),
+            (ASYNC_WEBSOCKET, ALARM),
+            (WEBSOCKET, "openline:http/handler@0.2.0"),
+            (WEBSOCKET, "openline:state/hibernation-handler@0.3.0"),
+        ] {
+            let uncalled = Unserved::NotCalled(vec![other.to_owned()]);
+            assert_eq!(of(&[served, HIBERNATION, other]), Err(uncalled));
+        }
+    }
+}
