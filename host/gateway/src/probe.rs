@@ -1,7 +1,7 @@
-//! Probes: what load balancers and orchestrators ask, of whoever they are.
+//! Probes, which load balancers and orchestrators send. Any peer may.
 //!
-//! Answered by what two numbers say, so that the thread of [`front`](crate::front)
-//! can answer them while all others hang.
+//! Two atomic values decide the answer, so that the thread of
+//! [`front`](crate::front) can give it while all others hang.
 
 use bytes::Bytes;
 use futures_util::FutureExt;
@@ -19,9 +19,9 @@ const LIVE_PATH: &str = "/.openline/live";
 const READY_PATH: &str = "/.openline/ready";
 
 impl Gateway {
-    /// The answer to a probe: whether the process lives, and whether it should
-    /// get new connections; none when the path is no probe's. Waits for nothing
-    /// and takes no lock.
+    /// The answer to a probe: whether the process lives, or whether it should
+    /// get new connections. `None` if the path is not a probe's. Waits for
+    /// nothing and takes no lock.
     pub fn probe(&self, path: &str) -> Option<Answer> {
         let unavailable = StatusCode::SERVICE_UNAVAILABLE;
         let (status, text) = match (path, self.hung()) {
