@@ -1,4 +1,4 @@
-//! What is attached to a connection, at its bounds.
+//! The data attached to a connection, at its bounds.
 
 use openline_core::auto_response::MatchKind;
 
@@ -183,7 +183,8 @@ fn one_that_has_ended_keeps_nothing_and_takes_nothing() {
     let name = AlarmName::new("later").unwrap();
     connection.set_attachment(bytes.clone()).unwrap();
     connection.finish();
-    // Until its function was told it may look at it, and change it.
+    // Until the function's `close` has returned, the function may read and
+    // change it.
     assert_eq!(connection.attachment(), bytes);
     connection.set_attachment(bytes.clone()).unwrap();
     assert!(budget.attached.used() > 0);
