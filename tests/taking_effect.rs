@@ -212,7 +212,7 @@ async fn every_key_takes_effect_when_the_tables_say() {
         let has_changed = after[&(*table, *name)] != *value;
         assert_eq!(has_changed, !waits, "{table} {name}: {effect}");
         let words =
-            format!("`{name}` in [server] has changed; it is in force when the host starts");
+            format!("`{name}` in [server] has changed and takes effect when the host starts");
         let is_told = told.iter().any(|line| line.contains(&words));
         if *table == "[server]" {
             assert_eq!(is_told, waits, "{name}: {told:#?}");

@@ -414,7 +414,7 @@ impl Host {
 fn tell_what_waits(keys: &[&str]) {
     for key in keys {
         tell(&format!(
-            "`{key}` in [server] has changed; it is in force when the host starts again"
+            "`{key}` in [server] has changed and takes effect when the host starts again"
         ));
     }
 }

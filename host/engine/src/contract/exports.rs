@@ -1,7 +1,8 @@
-//! What a component exports: its handlers by name, and their functions by type.
+//! The exports of a component: its handlers by name, and their functions by
+//! type.
 //!
-//! Looked up by hand, because the hot call, `messages`, lowers borrowed payloads
-//! that generated code would have to own.
+//! They are looked up by hand, because the hot call, `messages`, lowers
+//! borrowed payloads that generated code would have to own.
 
 pub use openline_core::deployment::HandlerKind;
 use wasmtime::Store;
@@ -19,8 +20,9 @@ const PLAIN_ALARM: &str = "openline:alarms/alarm-handler@0.2.0";
 const ASYNCHRONOUS_ALARM: &str = "openline:alarms/async-alarm-handler@0.2.0";
 const HIBERNATION: &str = "openline:state/hibernation-handler@0.2.0";
 
-/// Whether an export is an interface of ours, in this version or a later one that
-/// only adds to it (Semantic Versioning: below 1.0 the minor number says so).
+/// Whether an export is an interface of ours, in this version or in a
+/// compatible later one (Semantic Versioning: below 1.0, one with the same
+/// minor number).
 pub(crate) fn is(export: &str, ours: &str) -> bool {
     let parts = |text: &str| {
         let (name, version) = text.split_once('@')?;
@@ -31,8 +33,8 @@ pub(crate) fn is(export: &str, ours: &str) -> bool {
     parts(export).is_some() && parts(export) == parts(ours)
 }
 
-/// Whether the host calls an export, of a component with such a handler, or knows
-/// that it is none of its own.
+/// Whether the host calls an export of a component with such a handler, or the
+/// export does not belong to the contract.
 pub(crate) fn is_called(export: &str, handler: HandlerKind) -> bool {
     let called = match handler {
         HandlerKind::Plain => [PLAIN, PLAIN_ALARM, HIBERNATION],
@@ -41,7 +43,7 @@ pub(crate) fn is_called(export: &str, handler: HandlerKind) -> bool {
     !export.starts_with("openline:") || called.iter().any(|ours| is(export, ours))
 }
 
-/// Where the functions of a handler are in a component.
+/// The indices of a handler's functions in a component.
 pub(crate) struct Indices {
     upgrade: ComponentExportIndex,
     open: ComponentExportIndex,
@@ -53,7 +55,7 @@ pub(crate) struct Indices {
 
 type Connection = Resource<Handle>;
 
-/// The exports of one instance, `M` being how it takes messages.
+/// The exports of one instance; `M` is how it takes messages.
 pub(crate) struct Exports<M: 'static> {
     pub(crate) upgrade: TypedFunc<(types::UpgradeRequest,), (Decision,)>,
     pub(crate) open: TypedFunc<(Connection,), ()>,
@@ -63,7 +65,7 @@ pub(crate) struct Exports<M: 'static> {
     pub(crate) hibernate: Option<TypedFunc<(), ()>>,
 }
 
-/// Connection, name, attempt.
+/// The arguments are connection, name and attempt.
 type AlarmExport = TypedFunc<(Option<Connection>, String, u32), ()>;
 
 pub(crate) type PlainExports = Exports<&'static [MessageRef<'static>]>;

@@ -1,7 +1,7 @@
-//! How an instance ends, in the order that matters: guest code has stopped and
-//! the store is dropped, its place among those of the host is given back, its
-//! keeper forgets it, and only then are those told that wait, so that they find
-//! room for a new one.
+//! The order in which an instance ends: guest code stops and the store is
+//! dropped, the instance returns its place among the host's instances, its
+//! keeper forgets it, and only then do waiting callers get their answers, so
+//! that they find room for a new one.
 
 use std::sync::Arc;
 
@@ -11,24 +11,24 @@ use super::mailbox::Job;
 use super::seat::Keeper;
 use crate::component::failure::Failure;
 
-/// How a driver came to its end.
+/// Why a driver ended.
 pub(crate) enum End {
     /// Nothing happened for `idle_timeout`, or another version has taken over.
     Idle,
-    /// A fault, and who had a call in flight.
+    /// A fault, with the callers that had a call in flight.
     Failed(Failure, Vec<Asker>),
 }
 
-/// Leaves nobody waiting, however the driver ends.
+/// Dropping it answers all waiting callers, however the driver ends.
 pub(super) struct Ended<'a, P> {
     keeper: &'a dyn Keeper,
     instance: &'a Arc<Instance>,
-    /// Given back by being dropped.
+    /// Dropping it gives the place back.
     place: Option<P>,
 }
 
-/// Proof that there is room for a new instance: one that is told of a fault
-/// asks for it at once, on another thread.
+/// Proof that there is room for a new instance: a caller that learns of a fault
+/// may ask for one at once, on another thread.
 pub(super) struct Freed(());
 
 impl<'a, P> Ended<'a, P> {
@@ -40,10 +40,10 @@ impl<'a, P> Ended<'a, P> {
         }
     }
 
-    /// Makes room for a new instance. The store has gone, and with it what it
-    /// held in the engine's pools. The place goes before the pool forgets the
-    /// instance: as long as the pool has it, an event that finds no place waits
-    /// in its mailbox, and comes back.
+    /// Makes room for a new instance. The store is already dropped, and with it
+    /// its part of the engine's pools. The place is returned before the pool
+    /// forgets the instance: while the pool has the instance, an event that
+    /// finds no place waits in its mailbox, and is given back.
     pub(super) fn free(&mut self) -> Freed {
         self.place = None;
         self.keeper.forget(self.instance);

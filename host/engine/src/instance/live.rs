@@ -1,5 +1,5 @@
-//! What the pool and the connections know of a live instance, and how they give
-//! it something to do.
+//! A live instance as the pool and the connections know it, and how they give
+//! it jobs.
 
 use tokio::time::Instant;
 
@@ -10,24 +10,25 @@ use crate::sync::{AtomicBool, AtomicU32, Ordering};
 /// A live instance, as the pool and the connections see it.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    /// No other instance of the process has had it.
+    /// Its number, which no other instance of the process has had.
     pub(crate) number: u64,
     /// The affinity value it serves, if the function has affinity.
     pub(crate) key: Option<String>,
     pub(crate) mailbox: Mailbox,
     pub(crate) poller: Poller,
-    /// Seats taken. Changed under the pool's lock only.
+    /// How many seats are taken. Changed only under the pool's lock.
     pub(crate) bound: AtomicU32,
-    /// Another version takes over, or somebody else needs the place.
+    /// Whether it is to end, because another version takes over or another
+    /// instance needs the place.
     pub(crate) ending: AtomicBool,
-    /// The pool has forgotten it. Changed under the pool's lock only.
+    /// Whether the pool has forgotten it. Changed only under the pool's lock.
     pub(crate) retired: AtomicBool,
     pub(crate) made: Instant,
 }
 
 impl Instance {
-    /// One that is made for a job, with one seat taken. It does nothing before
-    /// it is [polled](super::poller::spawn).
+    /// An instance that is made for a job, with one seat taken. It does nothing
+    /// before it is [polled](super::poller::spawn).
     pub(crate) fn new(number: u64, key: Option<String>) -> Self {
         Self {
             number,
@@ -41,8 +42,8 @@ impl Instance {
         }
     }
 
-    /// Gives it something to do, and has it done at once if nobody else is
-    /// about it. Hands the job back when the instance has ended.
+    /// Gives it a job, and polls it at once unless another task does. Hands the
+    /// job back if the instance has ended.
     pub(crate) fn submit(&self, job: Job) -> Result<(), Job> {
         let first = job.is_first();
         self.submit_as(job, first)
@@ -55,16 +56,17 @@ impl Instance {
         Ok(())
     }
 
-    /// Has it end when the calls that were asked for have returned. What is
-    /// asked for later is given back then. That each does what it was made for
-    /// is what makes progress, however many wait for a place.
+    /// Makes it end when the calls that are already requested have returned;
+    /// later jobs are given back then. It still does the job that it was made
+    /// for, so that there is progress however many connections wait for a
+    /// place.
     pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::Release);
         self.mailbox.end();
         self.poller.wake();
     }
 
-    /// What it was made for will not be asked for.
+    /// Notes that the job that it was made for will not come.
     pub(crate) fn expect_nothing(&self) {
         self.mailbox.expect_nothing();
         self.poller.wake();

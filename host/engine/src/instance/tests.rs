@@ -1,5 +1,5 @@
-//! Instances without a pool: what their keeper, and those that wait for a call,
-//! are told, and in which order.
+//! Instances without a pool: what their keeper and the waiting callers learn,
+//! and in which order.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -35,18 +35,18 @@ use crate::deadlocks::watch_for_deadlocks;
 /// What happens at the end of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
-    /// Its place is given back.
+    /// Its place was given back.
     PlaceFree,
     Forgotten,
-    /// A fault is counted.
+    /// A fault was counted.
     Counted,
-    /// The connection with a call in flight is told.
+    /// The connection with a call in flight got its outcome.
     Told,
-    /// A seat is given back.
+    /// A seat was given back.
     Released,
 }
 
-/// Notes what it is told.
+/// Notes the steps.
 #[derive(Debug, Default)]
 struct Notes(Mutex<Vec<Step>>);
 
@@ -126,7 +126,7 @@ async fn program(component: &str, change: impl FnOnce(&mut FunctionConfig)) -> A
     ))
 }
 
-/// An instance with a keeper that notes what it is told.
+/// An instance whose keeper notes the steps.
 struct Alone {
     instance: Arc<Instance>,
     notes: Arc<Notes>,
@@ -143,7 +143,8 @@ impl Alone {
         Self { instance, notes }
     }
 
-    /// Gives it an event of a connection; the first is what it was made for.
+    /// Gives it an event of a connection; the first is the job that it was made
+    /// for.
     fn give(&self, line: &Arc<Line>, event: Event, first: bool) {
         let job = Job::Event(event, Turn::new(Arc::clone(line)));
         assert!(self.instance.submit_as(job, first).is_ok(), "it has ended");
@@ -151,7 +152,7 @@ impl Alone {
 
     async fn ended(&self) {
         let ended = async {
-            // Its task, and what that drives, hold it.
+            // Its task, and the future in it, hold the instance.
             while Arc::strong_count(&self.instance) > 1 {
                 tokio::task::yield_now().await;
             }
@@ -199,7 +200,7 @@ async fn at_a_fault_there_is_room_before_anybody_is_told() {
     let told = line.take_outcome();
     assert!(matches!(told, Some(EventOutcome::Fault(Fault::Trap))));
     use Step::{Counted, Forgotten, PlaceFree, Told};
-    // It is forgotten again, which is harmless, when all have been told.
+    // After all answers it is forgotten a second time, which does nothing.
     let steps = [PlaceFree, Forgotten, Counted, Told, Forgotten];
     assert_eq!(alone.notes.steps(), steps);
 }

@@ -26,7 +26,7 @@ pub(crate) const EXIT_CODES: &str = "\
 The token of the host, where it has one, comes from the variable OPENLINE_ADMIN_TOKEN
 or from --token-file.
 
-Exit codes: 0 it is done, 1 the host cannot be asked, 3 the host refuses,
+Exit codes: 0 success, 1 failure (the host does not answer, say), 3 the host refuses,
 64 the command line is wrong.";
 
 /// The host to ask, and how to show its answer.

@@ -1,7 +1,7 @@
-//! What the host does for functions: one file for each imported interface.
+//! What the host does for functions, with one file for each imported interface.
 //!
-//! Nothing here waits, but for `backpressure`, and for the disk what keeps
-//! something on it. What a function passed was counted before it was copied
+//! Only `backpressure` waits, and calls that store something wait for the disk.
+//! wasmtime counts what a function passes before it copies it
 //! (`set_hostcall_fuel`).
 
 mod alarms;
@@ -16,8 +16,8 @@ use crate::contract::bindings::{self, common, types};
 use crate::contract::exports::HandlerKind;
 use crate::instance::store::StoreData;
 
-/// Makes the contract's imports, and WASI, available to functions with such
-/// handlers.
+/// Adds the contract's imports and WASI for functions with such handlers to a
+/// linker.
 pub(crate) fn add_to_linker(
     linker: &mut Linker<StoreData>,
     kind: HandlerKind,
@@ -32,8 +32,8 @@ pub(crate) fn add_to_linker(
     bindings::channels::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::alarms::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::state::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
-    // One waits by suspending the instance, the other by its event loop: a
-    // function has the one that its driver can do.
+    // One waits by suspending the instance, the other in its event loop. A
+    // function has the one that fits its driver.
     match kind {
         HandlerKind::Plain => {
             bindings::backpressure::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)
