@@ -1,5 +1,4 @@
-//! Which folders a crate is made of: its own, and those of the crates that it
-//! depends on by path.
+//! The source folders of a crate: its own, and those of its path dependencies.
 //!
 //! Asks cargo about one workspace after the other, without the network.
 //! Bounded by [`FOLDERS_MAX`].
@@ -12,19 +11,19 @@ use crate::cargo::Package;
 use crate::compile::{package_of, read_workspace};
 use crate::error::BuildError;
 
-/// The most folders that are looked for: far above what a function has, so
-/// that what reaches it is a mistake that should not take minutes.
+/// The most folders: far more than a function has. A crate that reaches this is
+/// a mistake, which should not take minutes.
 const FOLDERS_MAX: usize = 64;
 
-/// A crate as one who waits for changes of it sees it.
+/// The parts of a crate to watch for changes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sources {
     /// The name of the crate.
     pub name: String,
-    /// The folders of packages: the crate's own first, then those it depends
-    /// on by path, directly or not.
+    /// The folders of packages: the crate's own first, then those of its path
+    /// dependencies, direct or not.
     pub folders: Vec<PathBuf>,
-    /// Where cargo puts what it compiles: nothing there is a source.
+    /// Where cargo puts compiled files, none of which is a source.
     pub target_directory: PathBuf,
 }
 
@@ -33,8 +32,8 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// When the folder is not that of a crate that makes a `cdylib` library,
-    /// and when cargo cannot read it.
+    /// When the folder does not contain a crate with a `cdylib` library, and
+    /// when cargo cannot read it.
     pub fn of(directory: &Path, toolchain: &Toolchain) -> Result<Self, BuildError> {
         let workspace = read_workspace(directory, toolchain)?;
         let target_directory = workspace.target_directory.clone();
@@ -52,7 +51,7 @@ impl Sources {
             }
             folders.push(folder.to_owned());
             for path in &package.paths {
-                // One that cannot be read will be said when it is built.
+                // If it cannot be read, the build will report it.
                 waiting.extend(read(path, toolchain));
             }
         }
