@@ -207,7 +207,7 @@ mod tests {
         assert_eq!(woken.0.load(Ordering::SeqCst), 1);
         poller.run(1);
         assert_eq!(polls.load(Ordering::SeqCst), 2);
-        assert_eq!(woken.0.load(Ordering::SeqCst), 1, "nobody was missed");
+        assert_eq!(woken.0.load(Ordering::SeqCst), 1, "no poller was missed");
     }
 
     #[test]

@@ -182,7 +182,7 @@ async fn outcome(line: &Line) -> EventOutcome {
         line.take_outcome().map_or(Poll::Pending, Poll::Ready)
     });
     let told = tokio::time::timeout(Duration::from_secs(20), told).await;
-    told.expect("nobody is left without an outcome")
+    told.expect("every event gets an outcome")
 }
 
 #[tokio::test]

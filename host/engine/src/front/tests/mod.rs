@@ -101,7 +101,7 @@ impl Line {
             }
         });
         let told = tokio::time::timeout(Duration::from_secs(20), told).await;
-        told.expect("nobody is left without an outcome")
+        told.expect("every event gets an outcome")
     }
 
     /// Checks that the function echoes.
