@@ -1,7 +1,7 @@
 # Everything that takes more than one command. `make run` and `make test` work
-# on a machine with git, a C compiler and a Rust toolchain; what else they need
-# they find or install (see `setup`, scripts/browser.sh, scripts/conformance.sh).
-# Nothing here asks a question, and nothing waits for a network longer than
+# on a machine with git, a C compiler and a Rust toolchain; they find or install
+# everything else (see `setup`, scripts/browser.sh, scripts/conformance.sh).
+# Nothing here asks a question, and nothing waits for a network for longer than
 # minutes.
 
 CARGO ?= cargo
@@ -19,7 +19,7 @@ help: ## Say what there is
 	@echo 'OPENLINE_SKIP_CONFORMANCE=1 the one that needs Python and the Autobahn suite,'
 	@echo 'OPENLINE_SKIP_INSTRUCTIONS=1 the counts that need valgrind.'
 
-# Said here in words, rather than by the first compiler error.
+# Reports a missing tool in a sentence, before the first compiler error does.
 check-tools:
 	@command -v cc >/dev/null || { \
 	    echo 'error: there is no C compiler (`cc`)' >&2; \
@@ -45,12 +45,12 @@ browser: # Find or install a browser, for `test`
 suite: # Find or install Python and the Autobahn test suite, for `test`
 	@scripts/conformance.sh setup
 
-# The tests' build has made the host's program and the functions.
+# The build of the tests has made the host's program and the functions.
 test: setup browser suite ## Test everything, also the page in a real browser
 	$(CARGO) test --workspace
 	@scripts/conformance.sh quick
 
-# Another first seed each time; a failure says its own.
+# Another first seed each time; a failure prints its own.
 BUDGET ?= 3600
 
 adversary: setup ## Random plans against the real host, with judges (BUDGET=3600 seconds)
@@ -77,8 +77,8 @@ conformance: guests ## Judge the host with the whole Autobahn test suite (a minu
 	$(CARGO) build --release -p openline
 	@scripts/conformance.sh full
 
-# Optimised, but linked in seconds: a test of every change should not wait for
-# what only users need.
+# Optimised, but linked in seconds: a check of every change should not wait for
+# optimisations that only users need.
 BUILD_COUNTS = $(CARGO) build --profile quick -p openline-benches --bin counts
 COUNTS = $${CARGO_TARGET_DIR:-target}/quick/counts
 

@@ -1,10 +1,10 @@
 #!/bin/sh
-# Makes sure that there is a browser and its driver for the test of the page:
-# Chromium and chromedriver. Where they are missing and this is Debian and the
-# user is root, they are installed; else this says what to install and fails.
-# Asks nothing, and every step that uses the network has a time limit.
+# Ensures that there is a browser and its driver for the test of the page:
+# Chromium and chromedriver. If they are missing, it installs them on Debian as
+# root; elsewhere it says what to install, and fails. Asks nothing, and every
+# step that uses the network has a time limit.
 #
-# OPENLINE_SKIP_BROWSER=1 does without: the test of the page is then left out.
+# OPENLINE_SKIP_BROWSER=1 skips all this, and the test of the page.
 set -eu
 
 UPDATE_SECONDS=180   # lists of packages, some 10 MB

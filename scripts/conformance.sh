@@ -75,11 +75,11 @@ setup() {
 
 host='' # the host's process, while there is one
 
-# Whether `read` gave up waiting, rather than at the pipe's end.
+# Whether `read` stopped because of its timeout, and not at the pipe's end.
 is_timeout() { [ "$1" -gt 128 ]; }
 
-# Starts the host and waits until it says where it listens. Its standard output
-# is a pipe that is kept open: the pipe's end is the host's end.
+# Starts the host and waits until it prints where it listens. Its standard
+# output is a pipe that is kept open, so the pipe's end shows the host's end.
 start_host() {
     local program=$1 pipe=$results/host.stdout line='' status=0
     [ -x "$program" ] || give_up "there is no $program" "build it: \`cargo build -p openline\`"
@@ -100,8 +100,8 @@ start_host() {
     fi
 }
 
-# Ends the host with SIGTERM, and waits for it. One that does not end within its
-# time is killed, and so ends with another status than 0.
+# Ends the host with SIGTERM, and waits for it. A host that does not end in time
+# is killed, and so ends with a status other than 0.
 end_host() {
     local status=0 process=$host
     host=''

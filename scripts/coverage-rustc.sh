@@ -1,6 +1,6 @@
 #!/bin/sh
-# rustc with the instrumentation that libFuzzer is led by; for
-# RUSTC_WORKSPACE_WRAPPER, so that only this workspace's own packages have it,
+# rustc with the instrumentation that guides libFuzzer. It is for
+# RUSTC_WORKSPACE_WRAPPER, so that only this workspace's own packages get it,
 # and dependencies are not compiled again.
 set -eu
 rustc=$1

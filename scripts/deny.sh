@@ -1,8 +1,8 @@
 #!/bin/sh
-# Checks licences, bans, sources and known defects of what Openline depends on
-# (deny.toml) with cargo-deny. Where it is missing it is compiled once, into
-# target/tools (three minutes). Without a network the database of known defects
-# is left out, which is said.
+# Checks licences, bans, sources and known defects of Openline's dependencies
+# (deny.toml) with cargo-deny. If cargo-deny is missing, it is compiled once,
+# into target/tools (three minutes). Without a network the known defects are not
+# checked, and the output says so.
 set -eu
 cd "$(dirname "$0")/.."
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Takes out one mend after the other and looks whether it is missed: by the
-# adversary, or by the test that the patch names.
+# Takes out one fix after the other and checks that this is noticed, by the
+# adversary or by the test that the patch names.
 #
 #   scripts/mutants.sh             all of tests/adversary/mutants and tests/mutants
 #   scripts/mutants.sh adversary   those that the adversary has to find
@@ -46,7 +46,7 @@ patch_of() { # NAME
     done
 }
 
-# The tree is below this repository, and is none itself.
+# The tree is below this repository, and is not a repository itself.
 apply() { # FILE [OPTION ...]
     (cd "$tree" && GIT_CEILING_DIRECTORIES=$work git apply "${@:2}" "$1")
 }
@@ -61,7 +61,8 @@ build() { # WHAT WORD OF CARGO [OPTION ...]: what cargo says is shown when it fa
         || { cat "$work/build.log" >&2; fail "$1 does not compile"; }
 }
 
-# With new times: cargo goes by them, and what is built may be a mutant.
+# With new times, because cargo compares them, and the last build may be a
+# mutant.
 copy_sources() {
     rm -rf "$tree"
     mkdir -p "$tree"
@@ -79,7 +80,8 @@ find_adversary() {
         | sed -n 's/.*"name":"adversary".*"executable":"\([^"]*\)".*/\1/p' | tail -1
 }
 
-# NAME BUDGET INVARIANTS [OPTION ...]: says what was found; fails if none of these was broken.
+# NAME BUDGET INVARIANTS [OPTION ...]: prints what was found; fails if none of
+# these was broken.
 try() {
     local name=$1 budget=$2 until=$3 log=$work/$1.log began=$SECONDS code=0
     local options=(--seed 1 --budget "$budget" --shrink 0 "${@:4}")
@@ -96,7 +98,7 @@ try() {
            echo "$name: not found in $took s"
            return 1 ;;
         1) [ -n "$broken" ] || { cat "$log" >&2; fail "the adversary itself failed"; }
-           # What else is broken may be chance.
+           # Other broken invariants may be chance.
            if ! grep -qE "^  (${until//,/|}): at " "$log"; then
                echo "$name: not found in $took s; broken was ${broken//,/, }, seeds $seeds"
                return 1
@@ -111,14 +113,15 @@ by_adversary() { # NAME PATCH
     build "the mutant \`$1\`" build --bin openline
     budget=$(header "$2" Budget)
     read -ra with <<<"$(header "$2" With)"
-    # Names between commas; what is in parentheses is for people.
+    # Names between commas; text in parentheses is for people.
     breaks=$(header "$2" Breaks | sed 's/ *([^)]*)//g; s/\.$//; s/, */,/g')
     try "$1" "${BUDGET:-${budget% s}}" "$breaks" ${with[@]+"${with[@]}"}
 }
 
 # --- Found by a test ---
 
-# `it` is the integration tests, all else a package with its unit tests.
+# `it` means the integration tests, any other word a package with its unit
+# tests.
 targets_of() { # PACKAGE
     case $1 in
         it) echo --test it ;;
@@ -176,7 +179,7 @@ by_test() { # NAME PATCH
         *) echo "$1: not found, $test came to no end: $log"
            return 1 ;;
     esac
-    # By what it asserts, and not by chance.
+    # It must fail by its assertion, not by chance.
     if ! grep -qF -- "$(header "$2" Fails)" "$log"; then
         echo "$1: not found, $test fails with other words: $log"
         return 1

@@ -1,5 +1,5 @@
-//! Peers and functions that do what they should not, many times and for long:
-//! it is refused, it hurts nobody else, and nothing of it is left.
+//! Peers and functions that misbehave, many times and for long: the host
+//! refuses it, others are not affected, and nothing is left behind.
 
 use std::time::Duration;
 
@@ -16,14 +16,14 @@ const FIRST: u8 = 0x02;
 const MIDDLE: u8 = 0x00;
 const LAST: u8 = 0x80;
 
-/// Makes so many round trips.
+/// Makes this many round trips.
 async fn is_served(client: &mut Client, times: u32) {
     for _ in 0..times {
         assert_eq!(client.ask("beside").await, "beside");
     }
 }
 
-/// Status of an answer, whose body is read.
+/// The status of an answer; reads its body.
 async fn status(raw: &mut Raw) -> u16 {
     let head = raw.head().await;
     let length = head
@@ -70,7 +70,7 @@ async fn thousands_of_refused_handshakes_leave_nothing() {
         }
         is_served(&mut beside, 1).await;
     }
-    // A connection that was refused that often may still be accepted.
+    // A peer that was refused this often may still be accepted.
     for peer in &mut peers {
         peer.upgrade("/reject").await;
     }
@@ -102,7 +102,7 @@ async fn a_compressed_frame_is_a_violation_as_compression_was_not_agreed() {
     let head = peer.head().await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     assert!(!head.contains("sec-websocket-extensions"), "{head}");
-    // `Hello`, as RFC 7692 section 7.2.3.1 has it.
+    // The `Hello` of RFC 7692 section 7.2.3.1.
     let hello = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
     peer.send(&frame(0xc1, &hello)).await;
     assert_eq!(peer.read_close().await.0, 1002);
@@ -138,7 +138,7 @@ async fn a_flood_of_pings_is_answered_and_others_are_served() {
     within("all pings to be sent", writing).await.unwrap();
     let read = within("the answers", reading).await.unwrap();
     // One pong for several pings is allowed (RFC 6455 section 5.5.3); the last
-    // is answered, and the close behind it.
+    // is answered, and so is the close after it.
     let tail = [[PONG, 4].as_slice(), b"last", &[0x88, 2, 3, 232]].concat();
     assert!(read.ends_with(&tail), "{:x?}", &read[read.len() - 20..]);
     assert!(read.len() <= PINGS * 8 + tail.len());
@@ -149,11 +149,11 @@ async fn a_flood_of_pings_is_answered_and_others_are_served() {
 
 #[tokio::test]
 async fn pongs_for_a_peer_that_does_not_read_are_not_gathered() {
-    // The kernels take some megabytes, and this is far more than those.
+    // The kernels take some megabytes, and this is far more.
     const SENT_BYTES: usize = 48 * 1024 * 1024;
     const KERNEL_BYTES: usize = 24 * 1024 * 1024;
     let host = Host::with(openline_guests::ECHO, "/echo")
-        // As large as it may be: it is also the size of the library's buffer.
+        // The maximum, which is also the size of the library's buffer.
         .limit(|limit| limit.message_bytes = 64 * 1024 * 1024)
         .start()
         .await;
@@ -171,8 +171,8 @@ async fn pongs_for_a_peer_that_does_not_read_are_not_gathered() {
         }
     }
     is_served(&mut beside, 10).await;
-    // What it has kept is what comes when the peer begins to read, until there
-    // is nothing for a while.
+    // When the peer begins to read, it gets what the host has kept, until
+    // nothing comes for a while.
     let mut kept = 0;
     let mut buffer = vec![0; 64 * 1024];
     loop {
@@ -302,7 +302,7 @@ async fn peers_that_vanish_in_the_middle_of_anything_leave_nothing() {
     host.nothing_is_left().await;
 }
 
-/// Reads echoes until so many have come; each is the next of a sequence.
+/// Reads this many echoes; each must be the next of a sequence.
 async fn reads_echoes_in_order(raw: &mut Raw, echoes: u32) {
     let mut next = 0_u32;
     while next < echoes {
@@ -327,8 +327,8 @@ fn numbered(number: u32, bytes: usize) -> Vec<u8> {
 async fn nothing_is_lost_while_the_read_buffer_grows() {
     let host = Host::with(openline_guests::ECHO, "/echo").start().await;
     let mut peer = Raw::upgraded(host.address, "/echo").await;
-    // Each write is as large as a read buffer, a byte less and more, and ends
-    // at every place of a frame that there is.
+    // Each write is as large as a read buffer, or a byte less or more, and ends
+    // at every possible place of a frame.
     let mut sent = Vec::new();
     let mut messages = 0;
     for round in 0..400_usize {
@@ -355,7 +355,7 @@ async fn messages_between_pings_that_are_not_answered_yet_are_not_lost() {
     let host = Host::with(openline_guests::ECHO, "/echo").start().await;
     let peer = Raw::narrow(host.address, "/echo").await;
     // Far more than the kernels take: see the flood of pings above. Each frame
-    // has 128 bytes, so that reads end between two.
+    // has 128 bytes, so that reads end between two frames.
     const ROUNDS: u32 = 12_000;
     let mut sent = Vec::new();
     for number in 0..ROUNDS {
@@ -363,7 +363,7 @@ async fn messages_between_pings_that_are_not_answered_yet_are_not_lost() {
         sent.extend(numbered(number, 122));
     }
     let (mut reading, mut writing) = peer.socket.into_split();
-    // Until reading stops at the host, because its answers are not read.
+    // Until the host stops reading, because its answers are not read.
     let mut at = 0;
     while at < sent.len() {
         let part = &sent[at..sent.len().min(at + 2048)];
@@ -380,7 +380,7 @@ async fn messages_between_pings_that_are_not_answered_yet_are_not_lost() {
         }
         writing
     });
-    // It reads late, each time a little.
+    // The peer reads late, a little each time.
     let mut read = Vec::new();
     let mut buffer = vec![0; 64 * 1024];
     let mut echoes = 0;
@@ -404,7 +404,7 @@ async fn messages_between_pings_that_are_not_answered_yet_are_not_lost() {
     drop(within("all to be sent", sending).await.unwrap());
 }
 
-/// The number of an echo, none of a pong, and the size of the frame.
+/// The number of an echo, or `None` for a pong; and the size of the frame.
 fn parsed(bytes: &[u8]) -> Option<(Option<u32>, usize)> {
     let (first, second) = (*bytes.first()?, *bytes.get(1)?);
     let (length, header) = match second {

@@ -1,5 +1,5 @@
-//! Alarms that belong to no connection: what they wake, how often a failing one
-//! is called again, and their bounds.
+//! Alarms that belong to no connection: which instances they wake, how often a
+//! failing one is called again, and their bounds.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use tokio::time::Instant;
 
 use crate::harness::{Host, HostBuilder, eventually, within};
 
-/// The task that waits for alarms belongs to the first test that sets one, and
-/// ends with it: each test has a runtime of its own.
+/// The task of alarms belongs to the runtime of the first test that sets one,
+/// and ends with it, so each test has a runtime of its own.
 fn runtime(alarms: u32) -> Arc<Runtime> {
     runtime_of(20, alarms)
 }
@@ -44,7 +44,7 @@ async fn an_alarm_wakes_an_instance_and_is_called_once() {
         let host = keeper(component).start_on(&runtime(100)).await;
         let mut client = host.connect("/keeper/a").await;
         assert_eq!(client.ask("key-alarm soon 200").await, "ok");
-        // Set again, it is moved; taken back, it does not come.
+        // Setting an alarm again moves it; a cleared one does not go off.
         assert_eq!(client.ask("key-alarm later 1").await, "ok");
         assert_eq!(client.ask("key-alarm later 300000").await, "ok");
         assert_eq!(client.ask("key-alarm gone 100").await, "ok");
@@ -93,7 +93,7 @@ async fn alarms_of_a_value_and_of_the_host_at_their_limits_and_past_them() {
         assert_eq!(client.ask(&format!("key-alarm {number} 99999")).await, "ok");
     }
     assert_eq!(client.ask("key-alarm another 99999").await, "limit");
-    // One that is there may be moved.
+    // An existing one may be moved.
     assert_eq!(client.ask("key-alarm 3 88888").await, "ok");
     let mut other = host.connect("/keeper/b").await;
     for number in 0..4 {
@@ -113,7 +113,7 @@ async fn one_that_fails_is_called_again_after_longer_and_longer() {
     let began = Instant::now();
     assert_eq!(client.ask("key-alarm trap-twice 1").await, "ok");
     assert_eq!(client.next_text().await, "key-alarm trap-twice 3");
-    // Two seconds, then four.
+    // Repeated after two seconds, then after four.
     assert!(began.elapsed() >= Duration::from_secs(6));
     // The connection has noticed nothing.
     assert_eq!(client.ask("tags").await, "");
@@ -126,7 +126,7 @@ async fn one_that_finds_no_room_is_called_when_there_is_some_and_has_not_failed(
         .await;
     let mut owner = host.connect("/keeper/a").await;
     assert_eq!(owner.ask("key-alarm soon 500").await, "ok");
-    // The one instance that the host may have is this room's when it is due.
+    // When it is due, this room has the only instance that the host may have.
     let mut other = host.connect_eventually("/keeper/b").await;
     other.text("wait 1000").await;
     assert_eq!(owner.next_text().await, "key-alarm soon 1");
@@ -153,7 +153,7 @@ async fn one_that_waits_behind_the_call_that_takes_it_back_is_not_called() {
             assert_eq!(client.next_text().await, "ok");
         }
         assert_eq!(store.alarms().await, Ok(Vec::new()), "none is durable");
-        // What comes behind them in the mailbox is next.
+        // The next job in the mailbox comes after them.
         assert_eq!(client.ask("key-alarm next 0").await, "ok");
         assert_eq!(client.next_text().await, "key-alarm next 1");
     }
@@ -170,7 +170,7 @@ async fn one_of_a_connection_that_another_takes_back_before_its_call_begins_is_n
         let mut other = host.connect("/keeper/a").await;
         let id = owner.ask("id").await;
         for taken_back in ["clear rings", "alarm rings 99999"] {
-            // It becomes due in a call of the other connection, and waits
+            // It becomes due during a call of the other connection, and waits
             // behind that.
             other
                 .text(&format!(
@@ -180,7 +180,7 @@ async fn one_of_a_connection_that_another_takes_back_before_its_call_begins_is_n
             for _ in 0..3 {
                 assert_eq!(other.next_text().await, "ok");
             }
-            // The owner goes on, and is given the next one.
+            // The function goes on, and gets the next one.
             assert_eq!(owner.ask("alarm next 0").await, "ok");
             assert_eq!(owner.next_text().await, "alarm next 1");
         }
@@ -234,7 +234,7 @@ async fn a_state_at_its_size_and_past_it_and_its_versions() {
     assert_eq!(client.ask("save next 1").await, "2");
     assert_eq!(client.ask("save late 1").await, "conflict 2");
     assert_eq!(client.ask("save absent 0").await, "conflict 2");
-    // Another room has one of its own.
+    // Another room has alarms of its own.
     let mut other = host.connect("/keeper/b").await;
     assert_eq!(other.ask("load").await, "none");
     assert_eq!(other.ask("save absent 0").await, "1");

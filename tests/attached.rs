@@ -1,5 +1,5 @@
-//! What a function keeps with its connections: tags to find them by, messages
-//! that the host answers, alarms; and connections that sleep meanwhile.
+//! What a function keeps with its connections: tags, automatic responses,
+//! alarms; and connections that sleep meanwhile.
 
 use std::time::Duration;
 
@@ -33,7 +33,7 @@ fn pair(request: &str, reply: &str) -> AutoResponse {
     }
 }
 
-/// Waits until all of the function's connections keep no buffers.
+/// Waits until none of the function's connections has buffers.
 async fn asleep(host: &Host, name: &str) {
     let alias = host.function(name);
     let hub = alias.hub();
@@ -76,7 +76,8 @@ async fn connections_are_found_by_tag_in_order_and_page_by_page() {
         assert_eq!(second, ids[3..].join(" "));
         assert_eq!(other.ask(&format!("all 5 {}", ids[7])).await, "");
 
-        // Who has other tags, or has gone, is not found any more.
+        // Connections with other tags, or that have ended, are not found any
+        // more.
         let leaving = clients[0].ask("id").await;
         assert_eq!(clients[1].ask("tag hall hall").await, "ok");
         assert_eq!(clients[1].ask("tags").await, "hall");
@@ -125,7 +126,7 @@ async fn what_all_connections_keep_together_at_its_bound_and_past_it() {
     assert_eq!(refused.status, 503, "{refused:?}");
     assert_eq!(first.ask("attach").await, "ok");
     assert_eq!(second.ask(&format!("attach {large}")).await, "ok");
-    // It is given back with the connection.
+    // Its bytes are given back with the connection.
     second.vanish();
     let alias = host.function("fault-keeper");
     let hub = alias.hub();
@@ -157,7 +158,7 @@ async fn the_host_answers_by_itself_and_wakes_no_instance() {
         assert_eq!(host.function(name).commons().instances(), 0);
         assert_eq!(client.ask("auto-count").await, "4");
         assert_eq!(client.ask("configured").await, "what?", "it is replaced");
-        // Text is not binary, and a message is not its beginning.
+        // Text does not match binary, and a prefix is not an exact match.
         assert_eq!(client.ask("ping!").await, "what?");
         assert_eq!(client.ask("auto he hello prefix").await, "ok");
         assert_eq!(client.ask("help").await, "hello");
@@ -211,7 +212,7 @@ async fn an_alarm_comes_once_and_wakes_an_instance() {
         for (name, time) in [("c", 450), ("a", 150), ("gone", 200), ("b", 9000)] {
             assert_eq!(client.ask(&format!("alarm {name} {time}")).await, "ok");
         }
-        // Moved, and taken back.
+        // One is moved, and one is cleared.
         assert_eq!(client.ask("alarm b 300").await, "ok");
         assert_eq!(client.ask("clear gone").await, "ok");
         let started = Instant::now();
@@ -220,9 +221,9 @@ async fn an_alarm_comes_once_and_wakes_an_instance() {
             assert_eq!(client.next_text().await, format!("alarm {name} 1"));
         }
         assert!(started.elapsed() < Duration::from_secs(8));
-        // Nothing more came before this.
+        // Nothing else came before this.
         assert_eq!(client.ask("instance").await.len(), 16);
-        // One that is due at once, behind messages that wait with it.
+        // An alarm that is due at once goes after messages that wait with it.
         client.feed(Message::text("alarm now 0")).await;
         client.feed(Message::text("tags")).await;
         client.flush().await;
@@ -259,8 +260,8 @@ async fn an_alarm_comes_while_nothing_is_read() {
         .start()
         .await;
     let mut client = host.connect("/keeper").await;
-    // As one write, so that they are read together: reading pauses for half a
-    // minute after it.
+    // In one write, so that they are read together: reading pauses for half a
+    // minute afterwards.
     client.feed(Message::text("alarm a 300")).await;
     for _ in 0..30 {
         client.feed(Message::text("tags")).await;
@@ -327,7 +328,7 @@ async fn who_sleeps_answers_again_small_large_and_pings() {
         asleep(&host, "echo").await;
         hibernated(&host, "echo").await;
         client.binary(&large).await;
-        // Not shown when it fails: it is a megabyte.
+        // Without showing it on failure, because it is a megabyte.
         assert!(client.next().await == Message::binary(large.clone()));
         asleep(&host, "echo").await;
         assert_eq!(client.ask("small").await, "small");

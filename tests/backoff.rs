@@ -1,5 +1,5 @@
-//! A function that keeps failing is given nothing for a while, and recovers by
-//! itself.
+//! The host backs off from a function that keeps failing, and the function
+//! recovers by itself.
 
 use std::time::Duration;
 
@@ -23,7 +23,7 @@ fn failing() -> HostBuilder {
 /// Longer than any test waits.
 const FOR_GOOD: Duration = Duration::from_secs(600);
 
-/// One fault, and it is given nothing for good.
+/// Backs off forever after one fault.
 fn failing_for_good(component: &str, route: &str) -> HostBuilder {
     Host::with(component, route).instance(|instance| {
         instance.faults_in_a_row = 1;
@@ -51,7 +51,7 @@ async fn deploy(host: &Host, component: &str, migration: Migration) {
     assert!(deployed.await.unwrap().version_is_new);
 }
 
-/// Sends a message, and answers when the host has read it.
+/// Sends a message, and returns when the host has read it.
 async fn send_and_be_read(client: &mut Client, text: &str) {
     client.feed(Message::text(text.to_owned())).await;
     client
@@ -65,7 +65,7 @@ async fn send_and_be_read(client: &mut Client, text: &str) {
     );
 }
 
-/// Fails once, which ends one connection.
+/// Makes the function fail once, which ends one connection.
 async fn fail(client: &mut Client) {
     client.text("trap").await;
     assert_eq!(client.closed().await.code, 1011);
@@ -86,7 +86,7 @@ async fn faults_in_a_row_at_the_limit_and_one_below_it() {
     let mut fine = clients.pop().unwrap();
     fail(&mut clients[0]).await;
     fail(&mut clients[1]).await;
-    // The close of those was handled; so begins the count anew in any case.
+    // Their `close` was handled, and the count starts again in any case.
     assert_eq!(fine.ask("ok").await, "ok");
     assert!(!backed_off(&host));
 }
@@ -99,7 +99,7 @@ async fn events_wait_and_upgrades_are_refused_until_it_is_over() {
     for _ in 0..10 {
         clients.push(host.connect("/traps").await);
     }
-    // All at once, so that none returns between them.
+    // All at once, so that no call returns between them.
     for client in &mut clients {
         client.text("trap").await;
     }
@@ -108,7 +108,7 @@ async fn events_wait_and_upgrades_are_refused_until_it_is_over() {
     assert_eq!(refused.status, 503);
     assert_eq!(refused.headers["openline-error-type"], "backed_off");
     assert!(refused.headers.contains_key("retry-after"));
-    // It is answered, once the function is given events again.
+    // It is answered once the function gets events again.
     assert_eq!(waiting.ask("ok").await, "ok");
     assert!(!backed_off(&host));
     let mut after = host.connect_eventually("/traps").await;
@@ -185,8 +185,8 @@ async fn a_host_that_drains_has_what_waits_tried_at_once() {
     assert_eq!(left, 0);
 }
 
-/// A function that tells `watcher` of each close, one connection that has made
-/// it fail, and one that leaves while it is given nothing.
+/// A function that reports each close to `watcher`, one connection that has
+/// made it fail, and one that leaves during the back-off.
 async fn leave_during_the_back_off(host: &Host) {
     let mut failing = host.connect("/sleep").await;
     let mut leaving = host.connect("/sleep").await;

@@ -1,13 +1,13 @@
-//! Channels and what else reaches other connections: who gets a message, who
-//! does not, and what a peer that does not read does to the others.
+//! Channels and other ways to reach connections: which get a message, which do
+//! not, and how a peer that does not read affects the others.
 
 use openline_core::limits::{CHANNEL_NAME_BYTES_MAX, FunctionLimits, InstancePolicy};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Client, Closed, Host};
 
-/// Messages of a slow reader that the kernel and its outbox may hold together,
-/// in bytes: more than any default of Linux.
+/// Bytes of messages that the kernel and the outbox of a slow reader may hold
+/// together: more than any default of Linux.
 const ABSORBED_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 async fn hub() -> Host {
@@ -20,8 +20,8 @@ async fn subscriber(host: &Host, channel: &str) -> Client {
     client
 }
 
-/// That nothing came before the answer to this is what shows that a message
-/// went past a connection: one connection's messages keep their order.
+/// One connection's messages keep their order, so if nothing comes before the
+/// answer to this, the connection did not get an earlier message.
 async fn has_got_nothing(client: &mut Client) {
     assert_eq!(client.ask("nothing came before this").await, "what?");
 }
@@ -106,7 +106,7 @@ async fn who_unsubscribes_gets_nothing_more() {
     let host = hub().await;
     let mut sender = host.connect("/hub").await;
     let mut reader = subscriber(&host, "news").await;
-    // Again is harmless: one unsubscribe ends it.
+    // Subscribing twice changes nothing: one unsubscribe ends it.
     assert_eq!(reader.ask("subscribe news").await, "ok");
     assert_eq!(sender.ask("publish news once").await, "1");
     assert_eq!(reader.next_text().await, "once");
@@ -156,7 +156,7 @@ async fn a_connection_is_found_by_its_identity_and_sent_to() {
     assert_eq!(id.len(), 32, "{id}");
     assert_ne!(id, sender.ask("id").await);
     assert_eq!(id, receiver.ask("id").await, "it stays the same");
-    // Though another instance serves it.
+    // Even though another instance serves it.
     assert_eq!(host.function("fault-hub").instances(), 2);
     assert_eq!(sender.ask(&format!("send {id} for you")).await, "Sent");
     assert_eq!(receiver.next_text().await, "for you");
@@ -182,7 +182,7 @@ async fn a_slow_subscriber_delays_nobody_and_overflows_alone() {
     let mut fast = subscriber(&host, "news").await;
     let mut slow = subscriber(&host, "news").await;
     let mut published = 0;
-    // The one reads each message, the other none.
+    // One reads each message, the other none.
     let mut reached = "2".to_owned();
     while reached == "2" {
         assert!(published * MESSAGE_BYTES < ABSORBED_BYTES_MAX);
@@ -190,7 +190,7 @@ async fn a_slow_subscriber_delays_nobody_and_overflows_alone() {
         published += 1;
         assert_eq!(fast.next().await.len(), MESSAGE_BYTES);
     }
-    // The last one was too much for the slow one's outbox, and only for it.
+    // The last message was too much for the slow one's outbox only.
     assert_eq!(reached, "1");
     assert!(published > 16, "its outbox holds fifteen: {published}");
     let overflow = Closed {
@@ -234,7 +234,7 @@ async fn a_function_may_subscribe_a_connection_to_as_many_while_it_accepts() {
     let refused = host.refused(&path(most + 1)).await;
     assert_eq!(refused.status, 502);
     assert_eq!(refused.headers["openline-error-type"], "bad_answer");
-    // The refused one has left nothing behind.
+    // The refused subscription has left nothing behind.
     assert_eq!(host.function("fault-reject").hub().connections(), 1);
 }
 
@@ -267,7 +267,7 @@ async fn an_attachment_at_its_size_and_past_it() {
     assert_eq!(client.ask(&format!("attach {most}")).await, "ok");
     assert_eq!(client.ask(&format!("attach {more}")).await, "limit");
     assert_eq!(client.ask("attached").await, most.to_string());
-    // And the one that a function gives while it accepts.
+    // The same for a subscription that a function adds when it accepts.
     let path = format!("/reject?attachment_bytes={most}");
     assert_eq!(host.connect(&path).await.ask("x").await, "x");
     let path = format!("/reject?attachment_bytes={more}");
@@ -290,7 +290,7 @@ async fn a_published_message_at_its_size_and_past_it() {
 #[tokio::test]
 async fn an_instance_holds_its_handles_and_not_one_more() {
     let host = Host::with(openline_guests::FAULT_HUB, "/hub")
-        // Thousands of calls of the host, on a busy machine.
+        // It makes thousands of calls to the host, on a busy machine.
         .limit(|limit| limit.cpu_timeout = limit.handler_timeout)
         .start()
         .await;

@@ -1,5 +1,5 @@
-//! The command: what it prints where, with which code it ends, and how it
-//! stops. The real binary, in a process of its own.
+//! The command: what it prints and where, its exit codes, and how it stops.
+//! Runs the real binary in a process of its own.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
@@ -9,7 +9,8 @@ use tokio::net::TcpListener;
 
 use crate::harness::{Client, Closed, HANDSHAKE, Raw, Serving, openline};
 
-/// A wrong command line and a wrong configuration, as in BSD's sysexits.
+/// The exit codes for a wrong command line and a wrong configuration, as in
+/// BSD's sysexits.
 const USAGE: i32 = 64;
 const CONFIG: i32 = 78;
 
@@ -20,7 +21,7 @@ fn shutting_down() -> Closed {
     }
 }
 
-/// Writes a file and answers with its path.
+/// Writes a file and returns its path.
 fn file(folder: &TempDir, name: &str, content: impl AsRef<[u8]>) -> String {
     let path = folder.path().join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -114,7 +115,8 @@ async fn run_serves_a_component_and_ends_in_good_order() {
     assert_eq!(rest, "", "only the address is data");
 }
 
-/// With them it keeps memory that it has given back; see its `memory` module.
+/// With huge pages it keeps memory that it has returned; see its `memory`
+/// module.
 #[cfg(target_os = "linux")]
 #[tokio::test]
 async fn a_host_that_serves_has_no_huge_pages() {
@@ -122,7 +124,7 @@ async fn a_host_that_serves_has_no_huge_pages() {
     let process = host.process.id().unwrap();
     let status = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap();
     let line = status.lines().find(|line| line.starts_with("THP_enabled:"));
-    // Kernels without huge pages do not say.
+    // Kernels without huge pages do not report this.
     assert!(line.is_none_or(|line| line.ends_with('0')), "{line:?}");
 }
 
@@ -152,7 +154,7 @@ async fn run_serves_several_components_each_by_its_name_until_interrupted() {
 #[tokio::test]
 async fn a_second_signal_does_not_wait_for_a_peer_that_does_not_answer() {
     let mut host = Serving::start(&["run", openline_guests::ECHO, "--listen", "127.0.0.1:0"]).await;
-    // Never answers the close frame, which the host waits for by itself.
+    // It never answers the close frame, so the host waits for it.
     let _silent = Raw::upgraded(host.address, "/echo").await;
     host.signal("TERM").await;
     host.told("draining").await;
@@ -168,7 +170,7 @@ async fn a_host_that_ends_takes_no_new_connections_and_says_so_to_probes() {
     let ready = "GET /.openline/ready HTTP/1.1\r\nHost: anybody\r\n\r\n";
     let head = Raw::request(host.address, ready).await;
     assert!(head.starts_with("HTTP/1.1 200 "), "{head}");
-    // Keeps the host waiting, for it never answers the close frame.
+    // Keeps the host waiting, because it never answers the close frame.
     let mut silent = Raw::upgraded(host.address, "/echo").await;
     host.signal("TERM").await;
     assert_eq!(silent.read_close().await.0, 1001);
@@ -179,7 +181,7 @@ async fn a_host_that_ends_takes_no_new_connections_and_says_so_to_probes() {
     assert!(head.contains("retry-after: "), "{head}");
     let head = Raw::request(host.address, ready).await;
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
-    // Not because the host has ended: the silent one's line is still there.
+    // The host has not ended yet: the silent one's stream is still open.
     let still_open = silent.socket.try_read(&mut [0]).unwrap_err();
     assert_eq!(still_open.kind(), ErrorKind::WouldBlock);
 }
@@ -200,7 +202,7 @@ async fn run_says_what_is_wrong_with_a_component() {
     ];
     ended.failed(CONFIG, &words);
 
-    // All that is wrong is told at once.
+    // All errors are reported at once.
     let ended = openline(&["run", missing.to_str().unwrap(), &text]).await;
     ended.failed(CONFIG, &["missing.wasm", "text.wasm"]);
 
@@ -291,7 +293,7 @@ async fn a_component_that_cannot_be_a_function_is_blamed_on_its_line() {
         ];
         ended.failed(CONFIG, &words);
     }
-    // One that has too little memory, or fuel, to start.
+    // A function that has too little memory, or fuel, to start.
     for (more, what) in [
         (
             "[function.instance]\nmemory_bytes = \"64 KiB\"\n",
@@ -324,7 +326,7 @@ async fn a_log_filter_that_cannot_be_read_is_said_and_stops_nothing() {
     let ended = openline(&["check", "--config", &config, "--log", "a=b=c"]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     assert!(ended.stderr.contains("`a=b=c` cannot be read"));
-    // What is logged goes beside the data, and can be turned off.
+    // The log is separate from the data, and can be turned off.
     let ended = openline(&["check", "--config", &config]).await;
     assert!(ended.stderr.contains("loaded"), "{}", ended.stderr);
     let ended = openline(&["check", "--config", &config, "--log", "off"]).await;
@@ -443,7 +445,7 @@ async fn a_function_that_prints_without_end_does_not_fill_the_log() {
     let mut client = Client::open(host.address, "/prints", &[]).await.unwrap();
     client.text("print on").await;
     assert_eq!(client.closed().await.reason, "function fault: cpu_timeout");
-    // The next line that is shown brings the number of those that were not.
+    // Before the next line that is shown, the log says how many were not.
     let mut client = Client::open(host.address, "/prints", &[]).await.unwrap();
     let mut shown = 0;
     loop {

@@ -1,6 +1,6 @@
-//! The end of a connection when both sides, or the host's other business, have
-//! something to do with it at the same time: half-closed streams, handlers at
-//! work, crossing closes, a drain. What one side alone does is in `protocol`.
+//! The end of a connection when both sides or the host act at the same time:
+//! half-closed streams, handlers at work, crossing closes, a drain. `protocol`
+//! has the cases in which one side acts alone.
 
 use std::time::Duration;
 
@@ -12,11 +12,11 @@ use crate::harness::{Client, Host, Raw, close_frame, eventually, frame, within};
 const TEXT: u8 = 0x81;
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
-/// Longer than any test waits: what ends nevertheless ends for another reason.
+/// Longer than any test waits: anything that ends does so for another reason.
 const NEVER: Duration = Duration::from_secs(600);
 
-/// A host whose function closes connections when it is asked to, and tells
-/// those who watch how others ended. It waits for its peers for ever.
+/// A host whose function closes connections on request, and tells watchers how
+/// others ended. It waits for its peers forever.
 async fn closing() -> Host {
     Host::with(openline_guests::FAULT_CLOSE, "/close")
         .server(|server| server.close_timeout = NEVER)
@@ -24,7 +24,7 @@ async fn closing() -> Host {
         .await
 }
 
-/// The same with handlers that take as long as they are asked to.
+/// The same with handlers that take as long as the message says.
 async fn sleeping() -> Host {
     Host::with(openline_guests::FAULT_SLEEP, "/sleep")
         .limit(|limit| limit.handler_timeout = NEVER)
@@ -33,7 +33,7 @@ async fn sleeping() -> Host {
         .await
 }
 
-/// All that still comes, which ends in good order.
+/// Everything that still comes; the stream must end in good order.
 async fn rest(peer: &mut Raw) -> Vec<u8> {
     let mut rest = Vec::new();
     within("the end of the stream", peer.socket.read_to_end(&mut rest))
@@ -42,7 +42,7 @@ async fn rest(peer: &mut Raw) -> Vec<u8> {
     rest
 }
 
-/// Has a handler at work for so long, and knows that it is.
+/// Keeps a handler at work for this long, and returns when it has begun.
 async fn at_work(peer: &mut Raw, milliseconds: &str) {
     let both = [frame(TEXT, milliseconds.as_bytes()), frame(PING, b"")];
     peer.send(&both.concat()).await;
@@ -62,8 +62,8 @@ async fn a_half_closed_stream_ends_and_leaves_nothing() {
         let mut peer = Raw::upgraded(host.address, "/close").await;
         peer.send(&sent).await;
         peer.socket.shutdown().await.unwrap();
-        // A peer that has no more to say is gone; what comes before the end is
-        // an answer or nothing.
+        // A peer that ends its stream counts as gone; before the end there may
+        // be an answer or nothing.
         let rest = rest(&mut peer).await;
         assert!([0, 7].contains(&rest.len()), "{rest:?}");
         assert_eq!(watcher.next_text().await, "closed 1006 Lost ");
@@ -147,7 +147,7 @@ async fn when_the_function_closes_what_the_peer_still_sends_is_not_answered() {
     let host = closing().await;
     let mut watcher = host.connect("/close?watch").await;
     let mut peer = Raw::upgraded(host.address, "/close").await;
-    // In one batch, behind it, and behind the close frame.
+    // In one batch, after it, and after the close frame.
     let mut bytes = frame(TEXT, b"4001 bye");
     bytes.extend(frame(TEXT, b"late").repeat(1000));
     bytes.extend(frame(PING, b"late"));
@@ -185,8 +185,8 @@ async fn closes_that_cross_end_the_connection_once_and_in_good_order() {
             code: 4001,
             reason: "ours".into(),
         });
-        // The host decides before the peer's frame is there, or behind it: in
-        // each round it comes a little further.
+        // The host decides before the peer's frame arrives, or after it: each
+        // round lets it get a little further.
         let theirs = close_frame(4002, b"theirs");
         if round % 2 == 0 {
             ours.end(closing);
@@ -206,7 +206,7 @@ async fn closes_that_cross_end_the_connection_once_and_in_good_order() {
         let seen = peer.read_close().await;
         let rest = rest(&mut peer).await;
         assert!(rest.is_empty(), "behind the close frame came {rest:?}");
-        // Both sides know the same of it.
+        // Both sides have the same reason.
         let told = watcher.next_text().await;
         match seen.0 {
             4001 => {
@@ -234,10 +234,10 @@ async fn a_close_of_the_peer_during_a_drain_ends_in_good_order() {
     let mut peer = Raw::upgraded(host.address, "/sleep").await;
     at_work(&mut peer, "500").await;
     let leaving = async {
-        // The host's turn comes between the beginning of the drain and this.
+        // The host runs between the beginning of the drain and this.
         tokio::task::yield_now().await;
         peer.send(&close_frame(1000, b"bye")).await;
-        // The host no longer reads, or has read it: both are right.
+        // The host no longer reads, or has read it; both are correct.
         let mut code = None;
         while code.is_none() {
             match peer.read_frame().await {
@@ -290,8 +290,8 @@ async fn a_host_that_ends_a_connection_waits_for_its_peer_as_long_as_it_may() {
 #[tokio::test]
 async fn codes_that_the_registry_has_added_are_answered_as_far_as_they_are_known() {
     let host = closing().await;
-    // 1014 is registered, and may be sent by a function; the library that
-    // reads frames does not know it and takes it for a violation.
+    // 1014 is registered, and a function may send it; the library that reads
+    // frames does not know it and takes it for a violation.
     for (code, answer) in [
         (1003, 1003),
         (1011, 1011),
@@ -308,8 +308,8 @@ async fn codes_that_the_registry_has_added_are_answered_as_far_as_they_are_known
 
 #[tokio::test]
 async fn a_connection_that_ends_while_it_opens_is_told_of_in_order() {
-    // The peer's close comes with its handshake: the function is told of the
-    // beginning first.
+    // The peer's close comes with its handshake: the function still gets `open`
+    // first.
     let host = closing().await;
     let mut watcher = host.connect("/close?watch").await;
     for _ in 0..20 {

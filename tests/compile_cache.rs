@@ -1,5 +1,5 @@
-//! The cache of compiled components: what is found there, who may have written
-//! it, and how much of it is kept.
+//! The cache of compiled components: what it finds, who may have written it,
+//! and how much it keeps.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -13,7 +13,7 @@ use openline_engine::runtime::{Runtime, RuntimeOptions};
 
 use crate::components::{config, echo, renamed, runtime};
 
-/// The only file of a cache, and what tells one writing of it from another.
+/// The only file of a cache, with the identity of its last write.
 fn cached(folder: &Path) -> (PathBuf, u64) {
     let entries = fs::read_dir(folder).unwrap();
     let paths: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
@@ -31,18 +31,18 @@ async fn a_component_is_compiled_once_and_then_found_in_the_cache() {
     let first = runtime(Some(folder.clone()));
     first.load_alone(&config(), echo()).await.unwrap();
     let (path, made) = cached(&folder);
-    // It holds code that the host will run: nobody else may write there.
+    // It holds code that the host will run, so no other user may write there.
     let mode = fs::metadata(&folder).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o700);
-    // Neither the same host nor another writes it again.
+    // Neither this host nor another writes it again.
     first.load_alone(&config(), echo()).await.unwrap();
     runtime(Some(folder.clone()))
         .load_alone(&config(), echo())
         .await
         .unwrap();
     assert_eq!(cached(&folder), (path.clone(), made));
-    // It is this file that is loaded: with another component's content in its
-    // place, that one is.
+    // This file is really loaded: if it has another component's content, that
+    // component runs.
     let other = tempfile::tempdir().unwrap();
     let trap = fs::read(openline_guests::FAULT_TRAP).unwrap();
     let second = runtime(Some(other.path().into()));
@@ -71,7 +71,7 @@ async fn a_cache_that_is_removed_while_the_host_runs_is_made_again() {
         assert_eq!(mode & 0o777, 0o700);
         fs::remove_dir_all(parent.path().join("a")).unwrap();
     }
-    // By somebody who lets others write there, or leads elsewhere.
+    // Made again by another user, writable by others, or leading elsewhere.
     fs::create_dir(parent.path().join("a")).unwrap();
     make(&folder, 0o777);
     runtime.load_alone(&config(), echo()).await.unwrap();
@@ -103,7 +103,7 @@ async fn a_damaged_file_in_the_cache_is_compiled_again() {
         digest,
         last_bit,
     ] {
-        // As a crash or a bad disk would leave it.
+        // As after a crash, or on a bad disk.
         fs::write(&path, &damaged).unwrap();
         let (_, before) = cached(folder.path());
         runtime.load_alone(&config(), echo()).await.unwrap();
@@ -122,8 +122,8 @@ async fn a_whole_file_of_other_settings_in_the_cache_is_compiled_again() {
     runtime.load_alone(&config(), echo()).await.unwrap();
     let (path, _) = cached(folder.path());
     let right = fs::read(&path).unwrap();
-    // Compiled for fuel, as by another version: nothing but the engine's own
-    // check tells the two apart.
+    // Compiled for fuel, as another version might: only the engine's own check
+    // can tell the two apart.
     let other = tempfile::tempdir().unwrap();
     let mut metered = config();
     metered.limit.fuel_per_event = 10_000_000;
@@ -144,7 +144,7 @@ async fn a_cache_that_cannot_be_had_is_done_without() {
     fs::write(&file, "not a folder").unwrap();
     let runtime = runtime(Some(file.join("cache")));
     runtime.load_alone(&config(), echo()).await.unwrap();
-    // One that goes away meanwhile is no reason to stop either.
+    // A file that disappears meanwhile must not stop it either.
     let folder = parent.path().join("cache");
     let runtime = self::runtime(Some(folder.clone()));
     fs::remove_dir(&folder).unwrap();
@@ -167,7 +167,7 @@ fn make(folder: &Path, mode: u32) {
 async fn a_cache_that_others_could_change_is_not_used() {
     let parent = tempfile::tempdir().unwrap();
     let path = |name: &str| parent.path().join(name);
-    // In the folder itself, or by putting another one in its place.
+    // By writing in the folder itself, or by replacing the folder.
     make(&path("open"), 0o770);
     let files = files_after_loading(&path("open")).await;
     assert_eq!(files, 0, "others may write to it");
@@ -175,10 +175,11 @@ async fn a_cache_that_others_could_change_is_not_used() {
     make(&path("above/cache"), 0o700);
     let files = files_after_loading(&path("above/cache")).await;
     assert_eq!(files, 0, "others may write to the folder above it");
-    // A link to such a one is no better.
+    // A link to such a folder is no better.
     std::os::unix::fs::symlink(path("above"), path("link")).unwrap();
     assert_eq!(files_after_loading(&path("link/cache")).await, 0);
-    // Where everybody may only change what is his, this one is ours.
+    // In a sticky folder, users can change only their own entries, and this one
+    // is ours.
     make(&path("sticky"), 0o1777);
     make(&path("sticky/cache"), 0o700);
     assert_eq!(files_after_loading(&path("sticky/cache")).await, 1);
@@ -202,7 +203,7 @@ async fn a_cache_of_another_user_is_not_used() {
     make(&path("above/cache"), 0o700);
     std::os::unix::fs::chown(path("above"), other, None).unwrap();
     assert_eq!(files_after_loading(&path("above/cache")).await, 0);
-    // Nor is a file of theirs in a folder of ours.
+    // A file of another user in our folder is refused as well.
     make(&path("ours"), 0o700);
     assert_eq!(files_after_loading(&path("ours")).await, 1);
     let (file, before) = cached(&path("ours"));
@@ -221,7 +222,7 @@ async fn a_file_in_the_cache_that_others_could_have_written_is_compiled_again() 
     let (_, made) = cached(folder.path());
     assert_ne!(made, before, "it is not written anew");
     assert_eq!(fs::metadata(&file).unwrap().mode() & 0o777, 0o600);
-    // What the name leads to elsewhere is not looked at.
+    // A link in place of the file is not followed.
     let elsewhere = tempfile::tempdir().unwrap();
     let copy = elsewhere.path().join("copy");
     fs::rename(&file, &copy).unwrap();
@@ -245,7 +246,7 @@ async fn load(runtime: &Arc<Runtime>, component: &str) {
     runtime.load_alone(&config(), bytes).await.unwrap();
 }
 
-/// The file of a component, if the cache has it.
+/// A component's file, if the cache has it.
 fn file_of(folder: &Path, component: &str) -> Option<PathBuf> {
     let digest = openline_core::digest::Digest::of(&fs::read(component).unwrap()).to_string();
     let mut entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap());
@@ -272,15 +273,15 @@ async fn past_its_bytes_the_cache_forgets_what_was_not_needed_for_the_longest_ti
         fs::metadata(path).unwrap().len()
     });
     let total: u64 = sizes.iter().sum();
-    // All three fit exactly: the last one is written again beside the others.
+    // All three fit exactly: the last one is written again next to the others.
     fs::remove_file(file_of(folder, all[2]).unwrap()).unwrap();
     load(&bounded(folder, total), all[2]).await;
     assert!(
         all.iter()
             .all(|component| file_of(folder, component).is_some())
     );
-    // With a byte less they do not. The first one is needed meanwhile and
-    // stays; the second goes.
+    // With a byte less they do not fit. The first one is used meanwhile and
+    // stays; the second is removed.
     for (component, second) in all.iter().zip([1, 2, 3]) {
         let path = file_of(folder, component).unwrap();
         let file = fs::File::options().write(true).open(path).unwrap();
@@ -307,7 +308,7 @@ async fn what_is_refused_is_not_cached_as_good() {
             .unwrap_err();
         assert!(matches!(error, LoadError::WrongTypes(_)), "{error}");
     }
-    // Whether with fuel or without is a setting: each has a file of its own.
+    // Fuel is a setting, so each variant has a file of its own.
     let mut metered = config();
     metered.limit.fuel_per_event = 10_000_000;
     runtime.load_alone(&metered, echo()).await.unwrap();

@@ -1,5 +1,5 @@
-//! The compiler is a process of its own: what it makes runs here, and whatever
-//! becomes of it, the host goes on and says what happened.
+//! The compiler is a process of its own: its output runs here, and whatever
+//! happens to it, the host goes on and reports it.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -43,8 +43,9 @@ fn echo() -> Vec<u8> {
     fs::read(openline_guests::ECHO).unwrap()
 }
 
-/// A program that does something else than compiling. Another process writes
-/// it: a file that any child of this one has open for writing is not run.
+/// A program that does something other than compile. Another process writes it,
+/// because the system does not run a file that a child of this process has open
+/// for writing.
 fn program(folder: &Path, script: &str) -> PathBuf {
     let path = folder.join("compiler");
     let text = format!("#!/bin/sh\n{script}\n");
@@ -61,7 +62,7 @@ fn program(folder: &Path, script: &str) -> PathBuf {
     path
 }
 
-/// Loads with a program in the place of the compiler, which must not work.
+/// Loads with a program in place of the compiler, which must fail.
 async fn refused(script: &str) -> LoadError {
     let folder = tempfile::tempdir().unwrap();
     let runtime = runtime(options(program(folder.path(), script)));
@@ -70,7 +71,7 @@ async fn refused(script: &str) -> LoadError {
     within("the compiler to fail", loading).await.unwrap_err()
 }
 
-/// Waits until a program has written its process, and answers that.
+/// Waits until a program has written its process number, and returns it.
 async fn process_in(file: &Path) -> String {
     let written = async {
         loop {
@@ -83,7 +84,7 @@ async fn process_in(file: &Path) -> String {
     within("the compiler to start", written).await
 }
 
-/// Waits until a process has gone, or waits only for its end to be noted.
+/// Waits until a process has ended, or is a zombie.
 async fn gone(process: &str) {
     let gone = async {
         loop {
@@ -117,7 +118,7 @@ async fn what_a_child_compiles_runs_and_is_cached_as_if_it_was_compiled_here() {
         child.load_alone(config, bytes).await.unwrap();
         assert_eq!(cached(), index + 1);
     }
-    // A host with a compiler that does nothing finds all of them.
+    // A host with a compiler that does nothing finds all of them in the cache.
     let other = runtime(RuntimeOptions {
         cache: Some(folder.path().into()),
         ..options("/bin/false")
@@ -130,13 +131,13 @@ async fn what_a_child_compiles_runs_and_is_cached_as_if_it_was_compiled_here() {
 
 #[tokio::test]
 async fn what_the_compiler_refuses_is_told_with_its_words() {
-    // An instance without a handler's functions: the compiler does not mind.
+    // An instance without a handler's functions: the compiler accepts it.
     let mut bytes = b"\0asm\x0d\0\x01\0\x05\x03\x01\x01\0\x0b".to_vec();
     let name = "openline:websocket/websocket-handler@0.2.0";
     let length = u8::try_from(name.len()).unwrap();
     bytes.extend([length + 6, 1, 0, length]);
     bytes.extend(name.bytes());
-    // And one that is not there: it does.
+    // An instance that does not exist: the compiler refuses it.
     bytes.extend([5, 7, 0]);
     let error = runtime(options(OPENLINE))
         .load_alone(&config(), bytes)
@@ -155,7 +156,7 @@ async fn a_child_that_needs_more_memory_than_it_may_have_is_refused_by_the_limit
     let error = little.load_alone(&config(), echo()).await.unwrap_err();
     assert!(matches!(error, LoadError::CompileMemory(_)), "{error}");
     assert!(error.to_string().contains("compile_memory_bytes"));
-    // What the table allows at least is enough for a function.
+    // The minimum of the table is enough for a function.
     let enough = runtime(RuntimeOptions {
         compile_memory_bytes: 512 * 1024 * 1024,
         ..options(OPENLINE)
@@ -200,7 +201,7 @@ async fn a_child_whose_answer_nobody_waits_for_is_killed() {
 #[tokio::test]
 async fn a_deploy_whose_asker_hangs_up_while_it_is_compiled_is_stopped() {
     let folder = tempfile::tempdir().unwrap();
-    // What the host starts with is found compiled.
+    // The host's own components are found compiled.
     let cache = Some(folder.path().join("cache"));
     let kept = RuntimeOptions::new(&ServerConfig::default(), cache.clone());
     let served = fs::read(openline_guests::FAULT_VERSION_A).unwrap();
@@ -238,7 +239,7 @@ async fn a_host_without_address_space_for_instances_says_so_and_what_to_do() {
     );
     fs::write(&config, text).unwrap();
     let words = ["check", "--config", config.to_str().unwrap()];
-    // Eight GiB: enough for the host, and too little for a single place.
+    // Eight GiB is enough for the host, and too little for a single place.
     let ended = openline_under("ulimit -v 8388608", &words).await;
     ended.failed(
         78,
@@ -288,7 +289,7 @@ async fn a_child_that_dies_says_how() {
         let error = refused(script).await;
         assert!(matches!(error, LoadError::CompileMemory(_)), "{error}");
     }
-    // One that cannot even be started is the host's matter.
+    // A compiler that cannot even be started is the host's fault.
     let missing = runtime(options("/nowhere/openline"));
     let error = missing.load_alone(&config(), echo()).await.unwrap_err();
     assert!(matches!(error, LoadError::Host(_)), "{error}");
@@ -296,7 +297,7 @@ async fn a_child_that_dies_says_how() {
 
 #[tokio::test]
 async fn a_child_that_answers_rubbish_is_not_believed_nor_waited_for() {
-    // An unknown word; more than may be; another digest; half an answer.
+    // An unknown tag; too long an answer; a wrong digest; half an answer.
     let zeros = "head -c 200 /dev/zero";
     for (script, word) in [
         (format!("{zeros}; exec sleep 1000"), "something else"),
@@ -318,7 +319,7 @@ async fn a_child_that_answers_rubbish_is_not_believed_nor_waited_for() {
         assert!(matches!(error, LoadError::CompilerEnded(_)), "{error}");
         assert!(error.to_string().contains(word), "`{word}` in: {error}");
     }
-    // Whole, but nothing that was compiled.
+    // A whole answer, but not compiled code.
     let digest = "\\343\\260\\304\\102\\230\\374\\034\\024\\232\\373\\364\\310\\231\\157\\271\\044\\047\\256\\101\\344\\144\\233\\223\\114\\244\\225\\231\\033\\170\\122\\270\\125";
     let nothing = "\\000\\000\\000\\000\\000\\000\\000\\000";
     let error = refused(&format!("printf 'C{nothing}{digest}'")).await;
@@ -346,12 +347,12 @@ async fn a_child_has_neither_sockets_nor_variables_of_the_host() {
     let variables = fs::read_to_string(variables).unwrap();
     for name in ["CARGO", "HOME", "PATH="] {
         let is_there = variables.lines().any(|line| line.starts_with(name));
-        // A shell sets a path of its own.
+        // A shell sets a path by itself.
         assert!(!is_there || name == "PATH=", "{name} in:\n{variables}");
     }
 }
 
-/// The soft and the hard value of a limit that a process has.
+/// The soft and the hard value of a limit of a process.
 #[cfg(target_os = "linux")]
 fn limit_of(process: u32, name: &str) -> (String, String) {
     let limits = fs::read_to_string(format!("/proc/{process}/limits")).unwrap();
@@ -411,8 +412,8 @@ async fn a_child_ends_when_its_host_does() {
     tokio::io::AsyncWriteExt::write_all(&mut stdin, &component)
         .await
         .unwrap();
-    // Nobody reads the answer, which is larger than a pipe: it would wait for
-    // that for good.
+    // The answer is larger than a pipe and is not read, so the child would wait
+    // forever.
     drop(stdin);
     let status = within("the child to end", child.wait()).await.unwrap();
     assert!(!status.success());

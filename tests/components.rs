@@ -1,5 +1,5 @@
-//! Components that cannot be functions: each is refused with the sentence and
-//! the hint that its author needs, and whatever the bytes are, nothing panics.
+//! Components that cannot be functions: each is refused with the error and the
+//! hint that its author needs, and no bytes cause a panic.
 
 use std::fs;
 use std::path::PathBuf;
@@ -18,7 +18,7 @@ const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.2.0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 const MODULE: &[u8] = b"\0asm\x01\0\0\0";
 
-/// Compiles everything anew.
+/// Compiles everything again.
 static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| runtime(None));
 
 pub(crate) fn runtime(cache: Option<PathBuf>) -> Arc<Runtime> {
@@ -38,7 +38,7 @@ pub(crate) fn echo() -> Vec<u8> {
     fs::read(openline_guests::ECHO).unwrap()
 }
 
-/// The same component with another name, of the same length, for something.
+/// The same component with one name replaced by another of the same length.
 pub(crate) fn renamed(component: &[u8], from: &str, to: &str) -> Vec<u8> {
     assert_eq!(from.len(), to.len());
     let mut bytes = component.to_vec();
@@ -54,7 +54,7 @@ pub(crate) fn renamed(component: &[u8], from: &str, to: &str) -> Vec<u8> {
     bytes
 }
 
-/// A component that exports an instance of nothing under each of these names.
+/// A component that exports an empty instance under each of these names.
 fn hollow(names: &[&str], instance: u8) -> Vec<u8> {
     let mut exports = vec![u8::try_from(names.len()).unwrap()];
     for name in names {
@@ -63,15 +63,15 @@ fn hollow(names: &[&str], instance: u8) -> Vec<u8> {
         exports.extend([5, instance, 0]);
     }
     let mut bytes = COMPONENT.to_vec();
-    // The instance section holds one, made of no exports; the export section
+    // The instance section has one instance without exports; the export section
     // follows.
     bytes.extend([5, 3, 1, 1, 0, 11, u8::try_from(exports.len()).unwrap()]);
     bytes.extend(exports);
     bytes
 }
 
-/// Loads what must not load. A panic of the loader would be told as the host's
-/// own failure, so that is none of the answers.
+/// Loads a component that must not load. A panic of the loader would be
+/// reported as the host's own failure, so the answer must not be that.
 async fn refused(bytes: Vec<u8>) -> LoadError {
     let error = match RUNTIME.load_alone(&config(), bytes).await {
         Ok(function) => panic!("it is a function: {function:?}"),
@@ -98,7 +98,7 @@ async fn a_core_module_is_said_to_be_one() {
     let error = refused(MODULE.to_vec()).await;
     assert!(matches!(error, LoadError::CoreModule), "{error}");
     assert!(error.hint().contains("openline build"));
-    // One with code in it is none the less a module.
+    // A module with code is still a module.
     let mut code = MODULE.to_vec();
     code.extend([1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 10, 4, 1, 2, 0, 0x0b]);
     assert!(matches!(refused(code).await, LoadError::CoreModule));
@@ -145,7 +145,7 @@ async fn a_component_of_another_world_is_told_what_to_export() {
     );
 }
 
-/// An export of another version would not be called, and nothing would say so.
+/// An export of another version would not be called, without any report.
 #[tokio::test]
 async fn an_export_of_the_contract_that_the_host_does_not_call_is_named() {
     let keeper = fs::read(openline_guests::FAULT_KEEPER).unwrap();
@@ -203,7 +203,7 @@ async fn an_import_that_the_host_does_not_have_is_named() {
 
 #[tokio::test]
 async fn types_that_are_not_the_contracts_are_refused() {
-    // An import that takes something else.
+    // An import with another type.
     let error = refused(renamed(&echo(), "queued", "quemed")).await;
     assert!(matches!(error, LoadError::UnknownImport(_)), "{error}");
     // A function of the handler that is missing, and one with another type.
@@ -267,7 +267,7 @@ async fn a_component_whose_compiling_takes_too_long_is_refused_and_the_next_one_
     let config = config();
     let load = || runtime.load_alone(&config, echo());
     // Both are refused, the second after it has waited for the first one's
-    // compiler, which nothing can stop.
+    // compilation, which nothing can stop.
     let (first, second) = tokio::join!(load(), load());
     for error in [first.unwrap_err(), second.unwrap_err()] {
         assert!(matches!(error, LoadError::CompileTimeout(_)), "{error}");
@@ -296,7 +296,7 @@ async fn the_samples_are_what_they_say() {
     assert_eq!(contract, inspect(&echo()).unwrap());
 }
 
-/// Where the sections of a component end, and which of these ends are behind
+/// Where the sections of a component end, and which of these ends come after
 /// the one that exports the handler.
 fn section_ends(component: &[u8]) -> Vec<(usize, bool)> {
     let (mut place, mut exported, mut ends) = (COMPONENT.len(), false, Vec::new());
@@ -326,13 +326,13 @@ async fn a_component_that_is_cut_off_anywhere_is_refused() {
     let ends = section_ends(&whole);
     assert_eq!(ends.last(), Some(&(whole.len(), true)));
     for cut in 0..whole.len() {
-        // What is left when only trailing sections for tools are cut off is a
-        // component as good as the whole.
+        // If only trailing sections for tools are cut off, the rest is a valid
+        // component.
         let complete = ends.contains(&(cut, true));
         assert_eq!(inspect(&whole[..cut]).is_ok(), complete, "cut at {cut}");
     }
-    // The same with the compiler behind it, at fewer places: at each end of a
-    // section, beside it, and some between.
+    // The same with the compiler, at fewer places: at each end of a section,
+    // next to it, and some in between.
     let beside = ends.iter().flat_map(|(end, _)| [end - 1, *end, end + 1]);
     let between = (0..whole.len()).step_by(whole.len() / 50);
     for cut in beside.chain(between).filter(|cut| *cut < whole.len()) {
@@ -371,7 +371,7 @@ fn whatever_is_read_of_a_damaged_component_nothing_panics() {
         let bytes = if round % 2 == 0 { 1024 } else { whole.len() };
         inspect(&random.damaged(&whole, bytes)).is_err()
     });
-    // Some of the damage is in names and types, which nobody reads here.
+    // Some of the damage is in names and types, which are not read here.
     assert!(refused.count() > 1000);
 }
 
@@ -381,7 +381,8 @@ async fn whatever_is_loaded_of_a_damaged_component_nothing_panics() {
     for path in [openline_guests::ECHO, openline_guests::ECHO_ASYNC] {
         let whole = fs::read(path).unwrap();
         let mut refused = 0;
-        // Its types and names; then, at fewer places, all of it, code too.
+        // First its types and names; then, at fewer places, all of it,
+        // including code.
         let first = std::iter::repeat_n(1024, 300);
         for bytes in first.chain(std::iter::repeat_n(whole.len(), 20)) {
             let damaged = random.damaged(&whole, bytes);
@@ -392,6 +393,6 @@ async fn whatever_is_loaded_of_a_damaged_component_nothing_panics() {
         }
         assert!(refused > 200, "only {refused} were refused");
     }
-    // The runtime is as good as before.
+    // The runtime still works.
     RUNTIME.load_alone(&config(), echo()).await.unwrap();
 }

@@ -1,8 +1,8 @@
-//! Configuration files that are wrong, with what a person reads about each:
-//! `golden/config/NAME.toml` and, word for word, `NAME.err`.
+//! Invalid configuration files and their errors: `golden/config/NAME.toml` and,
+//! word for word, `NAME.err`.
 //!
 //! `OPENLINE_BLESS=1 cargo test -p openline --test it -- config` writes the
-//! `.err` files anew; their difference is then there to be read.
+//! `.err` files again; review the difference.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -74,10 +74,11 @@ fn each_error_names_a_line_that_is_there_and_says_what_to_do() {
             );
             let line = error.line.checked_sub(1);
             match line.and_then(|index| text.lines().nth(index)) {
-                // A secret is named and not shown.
+                // The error names a secret's key but does not show the secret.
                 Some(line) if line.starts_with("admin_token") => assert_eq!(error.source, ""),
                 Some(line) => assert_eq!(line.trim(), error.source, "{shown}"),
-                // What is missing, or about all functions, has no line.
+                // An error about something missing, or about all functions, has
+                // no line.
                 None => {
                     let whole = ["empty", "no-function", "too-many-instances"];
                     let name = path.file_stem().unwrap();
@@ -101,7 +102,7 @@ fn the_file_of_the_samples_is_right_and_names_components_that_are_built() {
         let (_, built) = ALL.iter().find(|(other, _)| *other == name).unwrap();
         assert_eq!(component, Path::new(built).canonicalize().unwrap());
     }
-    // The samples, and none of the probes.
+    // The samples, without the test functions.
     let samples = ALL.iter().filter(|(name, _)| !name.starts_with("fault-"));
     assert_eq!(config.functions.len(), samples.count());
 }

@@ -18,14 +18,14 @@ async fn echo() -> Host {
     Host::with(openline_guests::ECHO, "/echo").start().await
 }
 
-/// A host whose function tells those who watch how other connections ended.
+/// A host whose function tells watchers how other connections ended.
 async fn closing() -> Host {
     Host::with(openline_guests::FAULT_CLOSE, "/close")
         .start()
         .await
 }
 
-/// A connection whose kernel takes little before its peer must read.
+/// A connection whose kernel buffers are small.
 async fn small(host: &Host, path: &str) -> Raw {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
@@ -85,7 +85,7 @@ async fn a_peer_that_never_reads_is_dropped_and_nobody_else_notices() {
         .await;
     let mut watcher = host.connect("/close?watch").await;
     let mut peer = small(&host, "/close").await;
-    // Each comes back, and stays in the kernel until that is full.
+    // Each echo stays in the kernel until that is full.
     let message = frame(TEXT, &[b'x'; 16 * 1024]);
     let writing =
         tokio::spawn(async move { while peer.socket.write_all(&message).await.is_ok() {} });
@@ -110,16 +110,16 @@ async fn a_peer_that_never_reads_is_dropped_and_nobody_else_notices() {
 async fn a_peer_that_is_flooded_is_closed_with_1013() {
     let host = Host::with(openline_guests::FAULT_FLOOD, "/flood")
         .limit(|limit| {
-            // Two of its messages at once are too many, so that a host that
-            // is given little time to run meets this end and no other.
+            // Two of its messages at once are too many, so that even a host
+            // that gets little CPU reaches this end and no other.
             limit.message_bytes = 16 * 1024;
             limit.outbox_bytes = 20 * 1024;
         })
         .start()
         .await;
     let mut beside = host.connect("/flood").await;
-    // The second never stops sending, which is a fault of its own; the first
-    // reason is the one that counts.
+    // The second never stops sending, which is a fault by itself; the first
+    // reason counts.
     for how in ["flood", "flood on"] {
         let mut peer = host.connect("/flood").await;
         peer.text(how).await;
@@ -174,20 +174,20 @@ async fn what_waits_for_a_peer_that_never_reads_is_bounded_and_send_says_so() {
     within("the outbox to be full", filling).await;
     let most = usize::try_from(most).unwrap();
     assert!(sent > 0);
-    // Full means that not one more would have fitted.
+    // Full means that not one more message would have fitted.
     assert!((OUTBOX_BYTES - 17 * 1024..=OUTBOX_BYTES).contains(&most));
     assert_eq!(connection.push(message), SendOutcome::Gone);
     connection.wake();
     let function = host.function("echo");
     eventually("it to be gone", || function.hub().connections() == 0).await;
-    // What had left by then is all that comes.
+    // Only messages that had left by then arrive.
     peer.is_ended().await;
 }
 
 #[tokio::test]
 async fn thousands_of_connections_are_held_at_once() {
     let host = echo().await;
-    // Both ends are in this process, and other tests are beside.
+    // Both ends are in this process, and so are other tests.
     let files = rlimit::increase_nofile_limit(u64::MAX).unwrap_or(1024);
     let count = if files >= 8192 { 2000 } else { 300 };
     let mut peers = Vec::new();
@@ -222,13 +222,14 @@ async fn no_two_connections_have_one_identity_and_none_can_be_guessed() {
         .map(|each| each.id().to_string())
         .collect();
     assert_eq!(ids.len(), 200);
-    // In each half of it no two are alike: it is no counter and no clock.
+    // Each half is different in all ids, so it is neither a counter nor a
+    // clock.
     for part in [0..16, 16..32] {
         let halves: HashSet<_> = ids.iter().map(|id| &id[part.clone()]).collect();
         assert_eq!(halves.len(), 200);
     }
-    // Each of the 128 bits is set in some of them: a bit that is not would be
-    // one chance in 2^200.
+    // Each of the 128 bits is set in some ids; the chance that one is not is 1
+    // in 2^200.
     let parsed = ids.iter().map(|id| u128::from_str_radix(id, 16).unwrap());
     let (any, all) = parsed.fold((0, u128::MAX), |(any, all), id| (any | id, all & id));
     assert_eq!((any, all), (u128::MAX, 0));
@@ -262,7 +263,7 @@ async fn a_drain_closes_every_connection_with_1001_and_leaves_nobody() {
             clients.push(client);
         }
     }
-    // Connections that are between two requests have nothing to lose.
+    // TCP connections between two requests have nothing to lose.
     let mut between = Raw::connect(host.address).await;
     between.send(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await;
     assert!(between.head().await.starts_with("HTTP/1.1 404 "));
@@ -321,8 +322,8 @@ async fn a_request_that_arrives_during_a_drain_is_refused_with_503() {
     let host = echo().await;
     let mut beside = host.connect("/echo").await;
     let mut asking = Raw::connect(host.address).await;
-    // Half of the request is with the host when the drain begins: a round trip
-    // of another connection that began later is over.
+    // The host has half of the request when the drain begins: a later round
+    // trip of another connection is over.
     asking.send(b"GET /echo HTTP/1.1\r\nHost: a\r\n").await;
     for _ in 0..20 {
         assert_eq!(beside.ask("beside").await, "beside");

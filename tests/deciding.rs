@@ -1,5 +1,5 @@
-//! Handshakes that a function is still deciding while it is moved or removed:
-//! what asks its connections to leave does not miss them.
+//! Handshakes about which a function is still deciding while its alias moves or
+//! it is removed: the connections are asked to leave like all others.
 
 use std::fs;
 
@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use crate::harness::{Client, Host, eventually, within};
 
 const NAME: &str = "fault-sleep";
-/// Long enough for what each test does meanwhile. Where it is not, the
-/// connection is open by then, and must be told just the same.
+/// Long enough for the steps of each test. If it is not, the connection is
+/// already open, and must be told as well.
 const DECIDED_SLOWLY: &str = "decide=1000";
 
 fn name() -> FunctionName {
@@ -47,7 +47,7 @@ async fn host() -> Host {
         .await
 }
 
-/// Begins a handshake on a route; answers when the function has been asked.
+/// Begins a handshake on a route; returns when the function has been asked.
 async fn begin(host: &Host, route: &str) -> JoinHandle<Client> {
     let address = host.address;
     let path = format!("{route}?{DECIDED_SLOWLY}");
@@ -71,7 +71,7 @@ async fn a_handshake_that_a_drain_leaves_behind_is_drained() {
     let deployed = deployer.deploy(&name(), next_version(), draining).await;
     deployed.unwrap();
     assert_eq!(opened(opening).await.closed().await.code, 1012);
-    // The next one is of the version that serves.
+    // The next connection goes to the version that serves.
     assert_eq!(host.connect("/sleep").await.ask("x").await, "x");
 }
 

@@ -1,18 +1,18 @@
-//! The commands that ask a running host: what they print, and with which code
-//! they end. The real binary against a host in this process.
+//! The commands that ask a running host: their output and exit codes. Runs the
+//! real binary against a host in this process.
 
 use serde_json::Value;
 
 use crate::harness::{AdminHost, Ended, openline, openline_with};
 
-/// A wrong command line, as in BSD's sysexits.
+/// The exit code for a wrong command line, as in BSD's sysexits.
 const USAGE: i32 = 64;
-/// The host said no.
+/// The exit code when the host refuses.
 const REFUSED: i32 = 3;
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
 
-/// Runs a command against a host, which must do what is asked.
+/// Runs a command against a host, which must succeed.
 async fn done(host: &AdminHost, arguments: &[&str]) -> String {
     let ended = run(host, arguments).await;
     assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.stderr);
@@ -221,13 +221,13 @@ async fn a_token_comes_from_the_environment_or_a_file() {
     let wrong = [("OPENLINE_ADMIN_TOKEN", "not the token")];
     let ended = openline_with(&wrong, &["functions", "--admin", &url]).await;
     ended.failed(REFUSED, &["not the token of this host"]);
-    // The file is what was asked for.
+    // `--token-file` takes precedence.
     let ended = openline_with(&variable, &["functions", "--token-file", "missing"]).await;
     ended.failed(1, &["missing", "\n  hint: "]);
     assert!(!ended.stderr.contains(TOKEN));
 }
 
-/// The host answers by the head of a request and closes, while the command
+/// The host answers after the head of a request and closes, while the command
 /// still sends.
 #[tokio::test]
 async fn a_refusal_is_heard_before_a_large_body_is_sent() {
@@ -242,7 +242,7 @@ async fn a_refusal_is_heard_before_a_large_body_is_sent() {
         .start()
         .await;
     let url = format!("http://{}", host.admin);
-    // Whether the refusal arrives between two writes is for the kernel to say.
+    // Whether the refusal arrives between two writes depends on the kernel.
     for _ in 0..5 {
         let ended = openline_with(&[("OPENLINE_ADMIN", &url)], &deploy).await;
         ended.failed(REFUSED, &["needs its token", "\n  hint: "]);
@@ -254,7 +254,8 @@ async fn a_refusal_is_heard_before_a_large_body_is_sent() {
 
 #[tokio::test]
 async fn a_host_that_is_not_there_and_addresses_that_are_none() {
-    // Bound and not listening: nobody else gets it meanwhile.
+    // Bound but not listening, so that no other program gets the port
+    // meanwhile.
     let taken = tokio::net::TcpSocket::new_v4().unwrap();
     taken.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let url = format!("http://{}", taken.local_addr().unwrap());
@@ -271,7 +272,7 @@ async fn a_host_that_is_not_there_and_addresses_that_are_none() {
     ended.failed(USAGE, &["plain HTTP", "ssh -L"]);
     let ended = openline_with(&[("OPENLINE_ADMIN", "localhost")], &["functions"]).await;
     ended.failed(USAGE, &["http://127.0.0.1:18080"]);
-    // A host's own listener is not its admin interface.
+    // The listener for connections is not the admin interface.
     let host = AdminHost::with(openline_guests::ECHO, "/echo")
         .start()
         .await;

@@ -58,8 +58,8 @@ fn host() -> HostBuilder {
     Host::with(openline_guests::FAULT_VERSION_A, "/numbered")
 }
 
-/// Sends numbers and checks the answers until it is told to stop. Says how
-/// many there were and the longest time between two answers.
+/// Sends numbers and checks the answers until told to stop. Returns how many
+/// there were and the longest time between two answers.
 async fn exchange(mut client: Client, stop: Arc<AtomicBool>) -> (u64, Duration) {
     let (mut number, mut longest) = (0, Duration::ZERO);
     let mut last = Instant::now();
@@ -99,7 +99,7 @@ async fn twenty_deploys_under_a_thousand_connections_close_lose_and_reorder_noth
         let deployed = host.deployer.deploy(&name(), component, options()).await;
         assert!(deployed.unwrap().version_is_new);
     }
-    // The last one has taken over before it is over.
+    // The last version has taken over before the peers stop.
     let view = || host.deployer.function(&name()).unwrap();
     eventually("all connections to be served by the last version", || {
         view().versions.last().unwrap().connections == 1000
@@ -112,7 +112,7 @@ async fn twenty_deploys_under_a_thousand_connections_close_lose_and_reorder_noth
         messages += some;
         longest = longest.max(gap);
     }
-    // What nobody has is gone: the instances of nineteen versions.
+    // The instances of the nineteen unused versions have ended.
     eventually("the old instances to be gone", || {
         let versions = view().versions;
         let (_, old) = versions.split_last().unwrap();
@@ -141,7 +141,7 @@ async fn a_call_in_flight_is_finished_by_the_version_that_began_it() {
 }
 
 /// The new version has no instance that could make room, and the host has no
-/// place for one before the old version's instance has ended.
+/// place for one until the old version's instance has ended.
 #[tokio::test]
 async fn an_event_for_the_new_version_waits_for_the_old_ones_places() {
     let options = RuntimeOptions {
@@ -214,7 +214,7 @@ async fn pinned_connections_stay_with_their_version_until_they_end() {
     let mut new = host.connect("/numbered").await;
     assert_eq!(old.ask("1").await, "a 1");
     assert_eq!(new.ask("1").await, "b 1");
-    // It cannot be removed while somebody has it, but by force.
+    // It can be removed only by force while connections are pinned to it.
     let first = deployer.function(&name()).unwrap().versions[0].digest;
     let refused = deployer
         .remove_version(&name(), &first.to_string(), false)
@@ -253,7 +253,7 @@ async fn a_drain_closes_the_old_ones_at_its_pace_and_keeps_the_new() {
     for client in &mut old {
         assert_eq!(client.closed().await.code, 1012);
     }
-    // Twenty at a hundred a second, the first of them at once.
+    // Twenty connections at a hundred a second, the first at once.
     assert!(began.elapsed() >= Duration::from_millis(150));
     assert_eq!(new.ask("1").await, "b 1");
 }
@@ -266,7 +266,7 @@ async fn a_rollback_stops_a_drain() {
         drain_connections_per_second: Some(4),
         ..options()
     };
-    // The second one shows how long a drain takes that is not stopped.
+    // The second one shows how long an unstopped drain takes.
     let host = host()
         .and(openline_guests::FAULT_VERSION_A, "/other")
         .start()
@@ -410,7 +410,7 @@ async fn a_function_that_no_configuration_names_is_deployed_with_a_route_and_rem
 #[tokio::test]
 async fn one_room_is_never_in_two_versions_at_once() {
     // Each room's count is read, kept in memory and written back: two writers
-    // would lose some of it.
+    // would lose some updates.
     let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
         .instance(|instance| instance.affinity = Some("room".into()))
         .start()
@@ -429,7 +429,7 @@ async fn one_room_is_never_in_two_versions_at_once() {
                 client.ask("add 1").await;
                 added += 1;
             }
-            // It stays, so that what it has sent is handled.
+            // It stays until its messages are handled.
             (client, added)
         })
     });
@@ -448,7 +448,8 @@ async fn one_room_is_never_in_two_versions_at_once() {
     }
     let mut client = host.connect("/counter/room").await;
     let counted = async {
-        // What others have sent is told to all: the last count is the whole.
+        // All connections see the messages of others: the last count is the
+        // total.
         while client.ask("get").await != added.to_string() {}
     };
     within("all that was added to be counted", counted).await;
@@ -506,13 +507,13 @@ async fn what_was_deployed_stays_until_the_file_is_another_one() {
         .await
         .unwrap();
     drop(first);
-    // The file is the same: what was deployed since serves.
+    // The file is the same, so the later deploy still serves.
     let second = host().store(&store).start().await;
     let mut client = second.connect("/numbered").await;
     assert_eq!(client.ask("1").await, "b 1");
     assert_eq!(second.deployer.function(&name()).unwrap().versions.len(), 2);
     drop((client, second));
-    // Another file under the same name of a function is deployed.
+    // Another file for the same function is deployed.
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join(format!("{NAME}.wasm"));
     fs::write(&file, a(9).bytes()).unwrap();
@@ -546,7 +547,7 @@ async fn versions_at_their_number_and_past_it() {
     }
     let before = digests();
     assert_eq!(before.len(), 3);
-    // One that connections have stays, and so does where a rollback leads.
+    // A version with connections stays, and so does the target of a rollback.
     let pinning = DeployOptions {
         migration: Some(Migration::Pin),
         ..options()
@@ -559,6 +560,6 @@ async fn versions_at_their_number_and_past_it() {
     assert!(digests().contains(&before[2]), "a connection has it");
     assert_eq!(digests().len(), 3);
     assert_eq!(pinned.ask("1").await, "b 1");
-    // Their components have gone with them.
+    // Their components are removed with them.
     assert_eq!(store.components().await.unwrap().len(), 3);
 }

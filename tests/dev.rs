@@ -1,5 +1,5 @@
-//! `openline dev`: from a crate that is being written to connections that go
-//! on with its new code. The real binary, cargo and compiler.
+//! `openline dev`: open connections continue with the new code of a crate. Uses
+//! the real binary, cargo and compiler.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -13,14 +13,14 @@ use crate::harness::{Client, Raw, Serving, openline_in};
 
 /// The longest that a build may take: the first one compiles the SDK.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(300);
-/// How long to wait before asking the host again what it knows.
+/// How long to wait before asking the host for its report again.
 const ASK_AGAIN: Duration = Duration::from_millis(20);
 
 /// A crate that `openline new` has made, with a handler that answers each
 /// message with a word.
 struct Written {
     folder: TempDir,
-    /// Another one in each test: they share a target folder.
+    /// Different in each test, because they share a target folder.
     name: &'static str,
 }
 
@@ -38,7 +38,8 @@ impl Written {
         self.folder.path().join(self.name)
     }
 
-    /// Writes the handler anew, as editors do: beside it, then over it.
+    /// Writes the handler as editors do: to another file, which is then moved
+    /// over it.
     fn answer(&self, expression: &str) {
         let text = format!(
             "use openline_sdk::prelude::*;\n\n\
@@ -61,14 +62,14 @@ impl Written {
     }
 }
 
-/// Where the expression of [`Written::answer`] is.
+/// The place of the expression of [`Written::answer`].
 const LINE: u64 = 9;
 
 fn path(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// Asks for something of the host's own: the head and the body.
+/// Requests a path of the host itself; returns head and body.
 async fn get(host: &Serving, path: &str) -> (String, String) {
     let mut raw = Raw::connect(host.address).await;
     let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
@@ -79,7 +80,7 @@ async fn get(host: &Serving, path: &str) -> (String, String) {
     (head, body)
 }
 
-/// Asks for the report until it is so.
+/// Requests the report until the condition holds.
 async fn report(host: &Serving, what: &str, so: impl Fn(&Value) -> bool) -> Value {
     let mut last = Value::Null;
     let asking = async {
@@ -99,7 +100,7 @@ async fn report(host: &Serving, what: &str, so: impl Fn(&Value) -> bool) -> Valu
     }
 }
 
-/// Waits until the report has a line with these words: it.
+/// Waits until the report has a line with these words, and returns it.
 async fn line(host: &Serving, words: &str) -> Value {
     let texts = |report: &Value| {
         let lines = report["lines"].as_array().unwrap().clone();
@@ -125,7 +126,7 @@ async fn a_connection_goes_on_with_what_is_written_while_it_is_open() {
     assert_eq!(client.ask("1").await, "first");
     let first = version(&report(&host, "a version", |report| report["state"] == "ok").await);
 
-    // New code, on the connection that is open.
+    // New code on the open connection.
     written.answer("{ println!(\"it's <b>new</b>\"); \"second\" }");
     let is_other = |report: &Value| report["state"] == "ok" && version(report) != first;
     let second = version(&report(&host, "another version", is_other).await);
@@ -138,7 +139,7 @@ async fn a_connection_goes_on_with_what_is_written_while_it_is_open() {
     host.told("1 connection goes on with it").await;
     host.told("written | it's <b>new</b>").await;
 
-    // What does not compile is said with its place, and changes nothing.
+    // A compiler error is shown with its place, and changes nothing.
     written.answer("undefined");
     let failed = report(&host, "an error", |report| report["state"] == "failed").await;
     let error = &failed["errors"][0];
@@ -160,7 +161,7 @@ async fn a_connection_goes_on_with_what_is_written_while_it_is_open() {
     host.told("--> src/lib.rs:9:25").await;
     host.told("not built, 1 error(s)").await;
 
-    // Cargo's own words, too.
+    // Cargo's own output, too.
     let manifest = fs::read_to_string(written.directory().join("Cargo.toml")).unwrap();
     fs::write(written.directory().join("Cargo.toml"), "[package\n").unwrap();
     let is_manifest = |report: &Value| report["errors"][0]["file"] == "Cargo.toml";
@@ -168,7 +169,7 @@ async fn a_connection_goes_on_with_what_is_written_while_it_is_open() {
     assert_eq!(version(&failed), second);
     fs::write(written.directory().join("Cargo.toml"), manifest).unwrap();
 
-    // A panic names its line, in its message and in the trap that it ends in.
+    // A panic names its line, in its message and in the trap that follows.
     written.answer("if true { panic!(\"what a pity\") } else { \"never\" }");
     let is_other = |report: &Value| report["state"] == "ok" && version(report) != second;
     report(&host, "a third version", is_other).await;
@@ -181,7 +182,7 @@ async fn a_connection_goes_on_with_what_is_written_while_it_is_open() {
     host.told("written | what a pity").await;
     host.told("    at src/lib.rs:9:").await;
 
-    // The page shows it, in this host.
+    // This host's page shows it.
     let (_, index) = get(&host, "/.openline/").await;
     assert!(index.contains("src=\"development.js\""), "{index}");
     host.signal("INT").await;
@@ -192,7 +193,7 @@ async fn a_connection_goes_on_with_what_is_written_while_it_is_open() {
 async fn neither_its_own_words_nor_what_a_build_writes_start_a_build() {
     let written = Written::new("repeated").await;
     let directory = written.directory();
-    // Something else each time, and in the folder of the sources.
+    // Different content each time, in the folder of the sources.
     let script = "fn main() {\n    \
         let now = std::time::SystemTime::now();\n    \
         std::fs::write(\"src/made.txt\", format!(\"{now:?}\")).unwrap();\n    \
@@ -343,7 +344,7 @@ async fn a_configuration_is_served_and_followed_without_a_crate() {
     config("/one");
     let arguments = ["dev", path(folder.path()), "--listen", "127.0.0.1:0"];
     let mut host = Serving::start(&arguments).await;
-    // Its component comes later.
+    // The component is made later.
     host.told("`echo` is not served until its component is there")
         .await;
     let refused = Client::open(host.address, "/one", &[]).await;

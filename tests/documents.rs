@@ -1,5 +1,5 @@
-//! The documents do not lie about the repository: every link, anchor, file and
-//! `make` target that they name is there, and so is every file that a comment
+//! The documents are true to the repository: every link, anchor, file and
+//! `make` target that they name exists, and so does every file that a comment
 //! names. The README stays short, and each page of the documentation is listed.
 
 use std::collections::BTreeSet;
@@ -11,22 +11,22 @@ use crate::tidy::{files, root};
 /// A newcomer reads the README in five minutes; the rest belongs in `docs/`.
 const README_LINES_MAX: usize = 150;
 
-/// How the names of files end that a repository of this kind has. Components
-/// (`.wasm`) are built, and so belong to readers.
+/// The extensions of files in this repository. Components (`.wasm`) are built,
+/// and so belong to readers.
 const ENDINGS: [&str; 12] = [
     ".rs", ".md", ".wit", ".sh", ".py", ".js", ".css", ".html", ".json", ".toml", ".patch",
     ".capnp",
 ];
 
-/// Files that are not the repository's: of readers' own crates and
-/// configurations, of other projects, and of what is built.
+/// Files outside the repository: of readers' own crates and configurations, of
+/// other projects, and of builds.
 const ELSEWHERE: [&str; 5] = [
     "openline.toml",
     "src/lib.rs",
     "rust-toolchain.toml",
     // The component model's specification.
     "Binary.md",
-    // Of the report that the Autobahn suite writes.
+    // A file of the Autobahn suite's report.
     "index.json",
 ];
 
@@ -36,7 +36,7 @@ struct Repository {
     make_targets: BTreeSet<String>,
 }
 
-/// What a document or a comment says, and where.
+/// A problem in a document or a comment, and its place.
 struct Source<'a> {
     /// From the root of the repository.
     path: &'a str,
@@ -65,7 +65,7 @@ impl Repository {
         }
     }
 
-    /// The text files whose names end so, with their text.
+    /// The text files with these extensions, with their text.
     fn texts(&self, endings: &[&str]) -> Vec<(String, String)> {
         let named = |path: &&String| {
             let name = path.rsplit('/').next().unwrap();
@@ -77,8 +77,8 @@ impl Repository {
         files.map(text).collect()
     }
 
-    /// How many paths below `base` a name may mean: its last part is theirs,
-    /// and the parts before it are among theirs, in order.
+    /// How many paths below `base` a name may mean: paths with the same last
+    /// part, whose other parts include those of the name, in order.
     fn meanings(&self, base: &str, name: &str) -> usize {
         let below = self.paths.iter().filter_map(|path| {
             let rest = path.strip_prefix(base)?;
@@ -96,14 +96,14 @@ impl Repository {
         below.filter(fits).count()
     }
 
-    /// Whether a path is there, from the root or from the source's folder.
+    /// Whether a path exists, from the root or from the source's folder.
     fn has(&self, source: &str, name: &str) -> bool {
         let beside = joined(source, name);
         self.paths.contains(name) || beside.is_some_and(|path| self.paths.contains(&path))
     }
 
-    /// What is wrong with a name of a file or folder; `base` is the folder that
-    /// the text around it is about, if there is one.
+    /// The error in a name of a file or folder, if any; `base` is the folder
+    /// that the text around it is about, if there is one.
     fn wrong_name(&self, source: &str, base: &str, name: &str) -> Option<String> {
         let name = name.trim_end_matches('/');
         if ELSEWHERE.contains(&name) || self.has(source, name) {
@@ -119,7 +119,7 @@ impl Repository {
         }
     }
 
-    /// What is wrong with a link.
+    /// The error in a link, if any.
     fn wrong_link(&self, source: &Source, target: &str) -> Option<String> {
         if target.contains("://") || target.starts_with("mailto:") {
             return None;
@@ -150,7 +150,7 @@ impl Repository {
         (!found).then(|| format!("{}: `{target}` has no such heading", source.path))
     }
 
-    /// All that is wrong in a document.
+    /// All errors in a document.
     fn wrong_in_document(&self, source: &Source) -> Vec<String> {
         let mut wrong = Vec::new();
         let mut base = String::new();
@@ -182,15 +182,15 @@ impl Repository {
         wrong
     }
 
-    /// The folder that a line is about: that of a paragraph which begins with
-    /// its name, and of the table below it; or of a table's row.
+    /// The folder that a line is about: that of a paragraph that begins with
+    /// its name, and of the table below it; or that of a table's row.
     fn subject(&self, line: &str) -> Option<String> {
         let rest = line.strip_prefix("**`").or(line.strip_prefix("| `"))?;
         let name = rest.split('`').next()?.trim_end_matches('/');
         self.paths.contains(name).then(|| name.to_owned())
     }
 
-    /// The words behind `make` that are no targets.
+    /// The words after `make` that are not targets.
     fn wrong_targets(&self, source: &str, line: &str, fenced: bool) -> Vec<String> {
         let spans: Vec<_> = if fenced {
             vec![line]
@@ -209,8 +209,8 @@ impl Repository {
             .collect()
     }
 
-    /// All that is wrong in the comments of a source: they may name a file
-    /// shortly, because they are beside it.
+    /// All errors in the comments of a source, which may use short names for
+    /// files near it.
     fn wrong_in_comments(&self, source: &Source) -> Vec<String> {
         let marker = if source.path.ends_with(".rs") || source.path.ends_with(".js") {
             "//"
@@ -245,7 +245,7 @@ fn is_make_target(word: &str) -> bool {
             .all(|byte| byte.is_ascii_lowercase() || byte == b'-')
 }
 
-/// A path that is relative to a document's folder, from the root. None when it
+/// Resolves a path relative to a document's folder, from the root; `None` if it
 /// leaves the repository.
 fn joined(source: &str, path: &str) -> Option<String> {
     let mut parts: Vec<_> = source.split('/').collect();
@@ -277,7 +277,7 @@ fn anchors(text: &str) -> impl Iterator<Item = String> {
     })
 }
 
-/// Where the links of a line lead.
+/// The targets of the links in a line.
 fn links(line: &str) -> Vec<String> {
     let mut outside = String::new();
     for (at, part) in line.split('`').enumerate() {
@@ -296,8 +296,8 @@ fn code_spans(line: &str) -> impl Iterator<Item = &str> {
     line.split('`').skip(1).step_by(2)
 }
 
-/// The file or folder of the repository that a word names. None for words that
-/// name something else, such as a path of a request or what is built.
+/// The file or folder of the repository that a word names. `None` for words
+/// that name something else, such as a path of a request or a build product.
 fn named_file<'a>(word: &'a str, paths: &BTreeSet<String>) -> Option<&'a str> {
     let name = word.trim_end_matches(['.', ',', ';', ':', '`', '"', '\'']);
     let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"/._-".contains(&byte);
@@ -324,7 +324,7 @@ fn what_documents_name_is_there() {
     assert!(documents.len() > 15, "documents were not found");
     let mut wrong = Vec::new();
     for (path, text) in &documents {
-        // The page of a new crate names what is in that crate.
+        // The page of a new crate names files in that crate.
         if path != "host/server/template/readme.md" {
             wrong.extend(repository.wrong_in_document(&Source { path, text }));
         }
@@ -406,7 +406,8 @@ fn the_readme_is_short_and_the_documentation_has_an_index() {
     }
 }
 
-/// An exception for a crate that is gone would excuse the next one of its name.
+/// An exception for a crate that is no longer used would also excuse a later
+/// one of the same name.
 #[test]
 fn exceptions_of_cargo_deny_are_for_crates_that_are_used() {
     let root: PathBuf = root();

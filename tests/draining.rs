@@ -1,5 +1,5 @@
-//! The end of the host: what was accepted is answered, everybody is told, at a
-//! bounded pace and within a bounded time.
+//! The end of the host: accepted messages are answered, and all peers are told,
+//! at a bounded pace and within a bounded time.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -15,7 +15,7 @@ const CLOSE: u8 = 0x88;
 const PING: u8 = 0x89;
 const PONG: u8 = 0x8a;
 
-/// Reads the close of a host that shuts down, and answers it.
+/// Reads and answers the close of a host that shuts down.
 async fn leave(mut peer: Raw) {
     let close = peer.read_close().await;
     assert_eq!(close, (1001, "host is shutting down".into()));
@@ -28,7 +28,7 @@ async fn what_has_been_read_when_a_drain_begins_is_answered_before_the_close() {
     for guest in [openline_guests::FAULT_SLEEP, openline_guests::FAULT_ASYNC] {
         let host = Host::with(guest, "/sleep").start().await;
         let mut peer = Raw::upgraded(host.address, "/sleep").await;
-        // One call that is in flight, and a batch that is gathered behind it.
+        // One call is in flight, and a batch is gathered behind it.
         peer.send(&frame(TEXT, b"700")).await;
         let mut batch = Vec::new();
         for number in 0..100 {
@@ -51,7 +51,7 @@ async fn what_has_been_read_when_a_drain_begins_is_answered_before_the_close() {
 }
 
 /// A peer that sends numbered messages without a pause until the host closes,
-/// and counts the answers. Each must be the next one.
+/// and counts the answers, each of which must be the next one.
 async fn numbers(peer: Raw, busy: Arc<AtomicU32>) -> u32 {
     let stop = Arc::new(AtomicBool::new(false));
     let (mut reading, mut writing) = peer.socket.into_split();
@@ -63,7 +63,7 @@ async fn numbers(peer: Raw, busy: Arc<AtomicU32>) -> u32 {
             }
             let message = frame(TEXT, format!("{number:08}").as_bytes());
             writing.write_all(&message).await.unwrap();
-            // Others have their turn, too.
+            // Other connections have their turn, too.
             tokio::task::yield_now().await;
         }
         writing.write_all(&close_frame(1001, b"")).await.unwrap();
@@ -124,8 +124,8 @@ async fn every_accepted_message_is_answered_while_the_host_ends() {
 
 #[tokio::test]
 async fn what_the_function_has_handled_by_the_end_was_answered() {
-    // The counter answers with how many there were: of one peer's messages
-    // none is handled without its answer, and none is answered twice.
+    // The counter answers with the number of messages: each message of a peer
+    // is handled and answered exactly once.
     let host = Host::with(openline_guests::COUNTER, "/counter/{room}")
         .start()
         .await;
@@ -159,12 +159,12 @@ async fn what_the_function_has_handled_by_the_end_was_answered() {
     };
     let (left, count) = tokio::join!(drained, counted);
     assert_eq!(left, 0);
-    // All in one piece, read in pieces of the host's buffer.
+    // Sent in one piece, but read in pieces of the host's buffer.
     assert!((0..=200).contains(&count), "{count}");
 }
 
-/// Drains a host of so many peers. How long after the beginning each of them
-/// was told.
+/// Drains a host with this many peers. Returns how long after the beginning
+/// each was told.
 async fn told_after(per_second: u32, count: usize) -> Vec<Duration> {
     let host = Host::with(openline_guests::ECHO, "/echo")
         .server(|server| {
@@ -202,7 +202,7 @@ async fn connections_are_closed_at_the_pace_of_the_configuration() {
     let told = told_after(100, 50).await;
     let spread = told[49] - told[0];
     assert!(spread >= Duration::from_millis(400), "{spread:?}");
-    // The middle one is neither with the first nor with the last.
+    // The middle one comes neither with the first nor with the last.
     let half = told[25] - told[0];
     assert!(half >= Duration::from_millis(150), "{half:?}");
 }
@@ -217,7 +217,7 @@ async fn a_pace_of_a_few_a_second_is_kept_too() {
 
 #[tokio::test]
 async fn a_pace_that_would_take_too_long_is_faster() {
-    // One a second would take minutes; half of the time is for closing.
+    // One a second would take minutes; half of the time is left for closing.
     let host = Host::with(openline_guests::ECHO, "/echo")
         .server(|server| {
             server.drain_connections_per_second = 1;
@@ -282,7 +282,7 @@ async fn connections_that_are_not_read_are_told_too() {
         .limit(|limit| limit.messages_per_second = 1)
         .start()
         .await;
-    // One is paused, one has sent too fast, one has sent half a message.
+    // One is paused, one has sent too fast, and one has sent half a message.
     let paused = Raw::upgraded(host.address, "/echo").await;
     let connections = host.function("echo").hub().snapshot();
     connections[0].pause(true);
@@ -309,6 +309,6 @@ async fn a_host_without_connections_ends_at_once() {
         .start()
         .await;
     assert_eq!(host.drain().await, 0);
-    // Asked again it has nothing to do.
+    // A second call has nothing to do.
     assert_eq!(host.drain().await, 0);
 }

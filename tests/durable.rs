@@ -1,5 +1,5 @@
-//! What is in the data directory survives the process, however it ends; and
-//! data directories that cannot be used.
+//! Data in the data directory survives the process, however it ends; and data
+//! directories that cannot be used.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use std::time::Duration;
 use crate::harness::debugger;
 use crate::harness::{Client, Raw, Serving, close_frame, openline, within};
 
-/// How long a host that waits for its disk is watched: one that does not wait
+/// How long to watch a host that waits for its disk: one that does not wait
 /// ends within milliseconds.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const WITHOUT_DISK: Duration = Duration::from_secs(1);
@@ -108,7 +108,7 @@ fn variant(folder: &Path, component: &str, number: u8) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// One component that is gone is no reason not to start, and is not kept quiet.
+/// One missing component does not keep the host from starting, and is reported.
 #[tokio::test]
 async fn a_version_that_does_not_load_says_so_at_the_start_and_where_versions_are_listed() {
     let echo = function("served", openline_guests::ECHO, "/served", "");
@@ -149,7 +149,7 @@ async fn a_version_that_does_not_load_says_so_at_the_start_and_where_versions_ar
     let refused = Client::open(life.host.address, "/numbered", &[]).await;
     let refused = refused.err().unwrap();
     assert_eq!(refused.headers["openline-error-type"], "not_deployed");
-    // Deployed again, all is well.
+    // Deploying it again repairs it.
     let deploy = ["deploy", "numbered", component, "--admin", &life.admin];
     assert_eq!(openline(&deploy).await.code, Some(0));
     let said = listed(life.admin.clone()).await;
@@ -176,14 +176,14 @@ async fn deploys_survive_a_kill_at_any_moment() {
                 "round {round}: {version} is lost"
             );
         }
-        // What serves is a whole version, the last that was acknowledged or
-        // the one that was being written.
+        // A whole version serves: the last acknowledged one, or the one that
+        // was being written.
         let mut client = life.connect("/numbered").await;
         let answer = client.ask("1").await;
         assert!(["a 1", "b 1"].contains(&answer.as_str()), "{answer}");
         let admin = life.admin.clone();
         let folder = durable.folder.path().to_owned();
-        // The kill comes at another moment of the third deploy each round.
+        // Each round kills at another moment of the third deploy.
         let deploying = async {
             let mut done = Vec::new();
             for number in 0..2 {
@@ -226,7 +226,7 @@ async fn deploys_survive_a_kill_at_any_moment() {
             .iter()
             .all(|version| versions.contains(version))
     );
-    // No component is left that no version needs.
+    // Only components that a version needs are left.
     let kept = fs::read_dir(durable.folder.path().join("data/components")).unwrap();
     assert_eq!(kept.count(), versions.len());
 }
@@ -248,11 +248,11 @@ async fn a_state_and_a_durable_alarm_survive_a_kill() {
     assert_eq!(keeping.ask("save words").await, "1");
     assert_eq!(keeping.ask("key-alarm wake 1 durable").await, "ok");
     assert_eq!(keeping.next_text().await, "key-alarm wake 1");
-    // This one is not due before the next life, and one that is not durable
-    // is forgotten.
+    // This one is not due before the next life, and an alarm that is not
+    // durable is lost.
     assert_eq!(keeping.ask("key-alarm later 1500 durable").await, "ok");
     assert_eq!(keeping.ask("key-alarm never 1500").await, "ok");
-    // What the counter has told it has saved: its instance is live.
+    // The counter has saved every count that it sent: its instance is live.
     life.kill().await;
 
     let life = durable.start().await;
@@ -275,7 +275,7 @@ async fn what_instances_save_as_they_hibernate_survives_a_graceful_stop() {
         let mut client = life.connect(path).await;
         assert_eq!(client.ask("save-on-hibernate words").await, "ok");
     }
-    // One is connected when the host is stopped, and answers its close.
+    // One peer is connected when the host is stopped, and answers its close.
     let mut staying = life.connect("/other").await;
     life.host.signal("TERM").await;
     assert_eq!(staying.closed().await.code, 1001);
@@ -329,17 +329,17 @@ async fn a_host_that_stops_refuses_changes_and_says_why() {
 async fn data_directories_that_cannot_be_used() {
     let durable = Durable::new(&function("echo", openline_guests::ECHO, "/echo", ""));
     let life = durable.start().await;
-    // By another process at the same time.
+    // Used by another process at the same time.
     let second = openline(&["serve", "--config", &durable.configuration()]).await;
     second.failed(78, &["data", "another process", "hint:"]);
     life.kill().await;
-    // A file in its place.
+    // A file in place of the folder.
     let folder = durable.folder.path().join("data");
     fs::remove_dir_all(&folder).unwrap();
     fs::write(&folder, "not a folder").unwrap();
     let refused = openline(&["serve", "--config", &durable.configuration()]).await;
     refused.failed(78, &["data", "hint:"]);
-    // Something else in the place of the store.
+    // Something else in place of the store.
     fs::remove_file(&folder).unwrap();
     fs::create_dir(&folder).unwrap();
     fs::write(folder.join("store.redb"), "not a store").unwrap();
@@ -384,12 +384,12 @@ async fn a_graceful_stop_waits_for_a_slow_disk() {
     let mut client = life.connect("/keeper").await;
     assert_eq!(client.ask("save-on-hibernate words").await, "ok");
     drop(client);
-    // A thread that waits in the kernel writes nothing, as with a disk that
-    // does not answer.
+    // A thread that is stopped writes nothing, as with a disk that does not
+    // answer.
     let held = debugger::hold(&life.host, "store").await;
     life.host.signal("TERM").await;
-    // The instance is not waited for any more: what it saves has been handed to
-    // the store and is not on the disk.
+    // The host has stopped waiting for the instance: its state has been handed
+    // to the store, but is not on the disk.
     life.host.told("hibernate_timeout").await;
     let early = tokio::time::timeout(WITHOUT_DISK, life.host.process.wait()).await;
     assert!(early.is_err(), "it has ended without the disk: {early:?}");

@@ -1,8 +1,8 @@
-//! Functions that fail: what ends, what goes on, and what the peers are told.
+//! Functions that fail: what ends, what goes on, and what the peers see.
 //!
-//! A fault ends one instance. Who had a call in flight on it is closed with
-//! 1011 and a reason that names the limit; every other connection stays, and
-//! its next event is handled by a new instance.
+//! A fault ends one instance. Connections with a call in flight on it are
+//! closed with 1011 and a reason that names the limit; every other connection
+//! stays, and a new instance handles its next event.
 
 use std::time::Duration;
 
@@ -11,11 +11,11 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::harness::{Client, Closed, Host, PATIENCE, eventually};
 
 const MEBIBYTE: usize = 1024 * 1024;
-/// Longer than any test waits: what has this long only ends in time when
+/// Longer than any test waits: anything with this limit ends in time only if
 /// something else ends it.
 const NEVER: Duration = Duration::from_secs(600);
 
-/// How a connection ends whose call failed.
+/// The end of a connection whose call failed.
 fn fault(what: &str) -> Closed {
     Closed {
         code: 1011,
@@ -23,9 +23,9 @@ fn fault(what: &str) -> Closed {
     }
 }
 
-/// Opens two connections on one instance and has one of them fail. The other
-/// goes on: as an instance is never entered again after a fault, its answer is
-/// a new one's.
+/// Opens two connections on one instance and makes one of them fail. The other
+/// goes on: an instance is never entered again after a fault, so a new one
+/// answers.
 async fn one_fails_and_the_other_goes_on(host: &Host, name: &str, message: &str, what: &str) {
     let path = format!("/{name}");
     let mut failing = host.connect(&path).await;
@@ -36,7 +36,7 @@ async fn one_fails_and_the_other_goes_on(host: &Host, name: &str, message: &str,
     failing.text(message).await;
     assert_eq!(failing.closed().await, fault(what), "{name}");
     assert_eq!(other.ask("after").await, "after", "{name}");
-    // And for good: the fault left nothing that ends it later.
+    // The fault leaves nothing that ends it later.
     assert_eq!(other.ask("still").await, "still", "{name}");
 }
 
@@ -108,12 +108,12 @@ async fn each_event_has_its_own_fuel() {
             .start()
             .await;
         let mut client = host.connect("/echo").await;
-        // Together they need several times what one event has.
+        // Together they need several times the fuel of one event.
         for number in 0..500 {
             assert_eq!(client.ask(&number.to_string()).await, number.to_string());
         }
         assert_eq!(host.function(name_of(component)).instances(), 1);
-        // Messages that arrive together are one event, which has no more.
+        // Messages that arrive together are one event, which has no more fuel.
         for _ in 0..256 {
             client.feed(Message::text("x")).await;
         }
@@ -135,7 +135,7 @@ async fn an_instance_has_its_memory_and_not_more() {
         .await;
     let mut first = host.connect("/memory").await;
     let mut second = host.connect("/memory").await;
-    // The function itself needs between one and two.
+    // The function itself needs between one and two pages.
     assert_eq!(first.ask("hold 14").await, "hold 14");
     second.text("hold 2").await;
     assert_eq!(second.closed().await, fault("memory_bytes"));
@@ -236,7 +236,8 @@ async fn a_function_that_never_returns_from_closing_keeps_no_instance() {
     let mut client = host.connect("/await?at=close").await;
     client.close(1000, "").await;
     assert_eq!(client.closed().await.code, 1000);
-    // Not by being idle, for which it has ten seconds: its last call is late.
+    // It does not end by being idle, which takes ten seconds: its last call is
+    // late.
     let function = host.function("fault-await-forever");
     assert!(function.split().shares[0].0.policy().idle_timeout >= Duration::from_secs(10));
     tokio::time::timeout(
@@ -260,7 +261,7 @@ async fn what_waited_behind_a_failing_call_is_handled_by_a_new_instance() {
     }
     failing.text("compute").await;
     // Each of these waits in the mailbox of the instance that computes: two
-    // messages, a close, and the question whether a connection is accepted.
+    // messages, a close, and an upgrade.
     for (number, client) in waiting.iter_mut().enumerate() {
         client.text(&format!("{number} a")).await;
         client.text(&format!("{number} b")).await;
@@ -293,8 +294,8 @@ async fn while_one_function_computes_forever_others_are_served() {
         .and(openline_guests::ECHO, "/echo")
         .start()
         .await;
-    // The host and this test share one thread: that this goes on at all shows
-    // that guests yield it.
+    // The host and this test share one thread, so progress here shows that
+    // guests yield.
     let mut plain = host.connect("/compute").await;
     plain.text("compute").await;
     let mut asynchronous = host.connect("/async").await;
@@ -303,7 +304,7 @@ async fn while_one_function_computes_forever_others_are_served() {
         let mut echo = host.connect("/echo").await;
         assert_eq!(echo.ask("served").await, "served");
     }
-    // Also another instance of the function that computes.
+    // Another instance of the computing function answers, too.
     let mut same = host.connect("/compute").await;
     assert_eq!(same.ask("served").await, "served");
     assert_eq!(host.function("fault-compute").instances(), 2);
@@ -320,11 +321,11 @@ async fn a_connection_keeps_what_is_its_own_through_the_end_of_its_instance() {
     assert_eq!(ada.next_text().await, "* welcome to lobby, ada: 1 here");
     assert_eq!(ada.next_text().await, "* bob joined");
     assert_eq!(bob.next_text().await, "* welcome to lobby, bob: 2 here");
-    // Allowed as a message, but the instance has no room for it.
+    // The size is allowed for a message, but the instance has no room for it.
     bob.text(&"b".repeat(5 * MEBIBYTE)).await;
     assert_eq!(bob.closed().await, fault("memory_bytes"));
-    // The close of the one that failed is told to a new instance, which finds
-    // its attachment (the nickname) and its route parameter (the room).
+    // A new instance gets the `close` of the failed connection, and finds its
+    // attachment (the nickname) and its route parameter (the room).
     assert_eq!(ada.next_text().await, "* bob left");
     // The other one has kept these too, and its channel.
     assert_eq!(ada.ask("hello").await, "ada: hello");
@@ -357,7 +358,7 @@ async fn an_asynchronous_fault_ends_all_whose_calls_are_in_flight_and_no_other()
     }
 }
 
-/// Has a call of this connection wait. The first message of its batch comes
+/// Makes a call of this connection wait. The first message of its batch comes
 /// back when the call has begun.
 async fn waits_for_a_minute(client: &mut Client) {
     client.feed(Message::text("begun")).await;
@@ -376,7 +377,7 @@ async fn a_late_asynchronous_call_ends_the_others_in_flight_with_it() {
     let mut in_time = host.connect("/async").await;
     let mut idle = host.connect("/async").await;
     waits_for_a_minute(&mut late).await;
-    // This one's second call would return in its own time, but after the
+    // This one's second call would return within its own time, but after the
     // other's has passed.
     assert_eq!(in_time.ask("600").await, "600");
     in_time.text("1900").await;
@@ -398,8 +399,8 @@ async fn flooding_ends_the_connection_that_is_flooded_and_not_its_instance() {
         code: 1013,
         reason: "outbox is full: read faster".into(),
     };
-    // It reads nothing before the flood has ended: on a busy machine it would
-    // keep up with it.
+    // It reads nothing before the flood has ended, because on a busy machine it
+    // could keep up.
     assert_eq!(other.ask("after").await, "after");
     assert_eq!(flooded.closed().await, overflow);
 }

@@ -1,6 +1,5 @@
 //! The commands that README.md, the documentation and the page of a new crate
-//! tell people to type: each is run here, or is listed with the reason why it is
-//! not.
+//! tell people to type: each is run here, or listed with the reason why not.
 
 use std::fs;
 use std::path::Path;
@@ -46,7 +45,7 @@ const DOCUMENTS: [&str; 12] = [
     "docs/reference/contract.md",
 ];
 
-/// The commands of a document, block by block, without what is said behind `#`.
+/// The commands of a document, block by block, without comments after `#`.
 fn blocks(document: &str) -> Vec<Vec<String>> {
     let text = fs::read_to_string(root().join(document)).unwrap();
     let mut fence = None;
@@ -110,12 +109,12 @@ async fn samples(folder: &Path) -> (Serving, String) {
     (host, admin)
 }
 
-/// Components as they lie where the commands look for them.
+/// Components at the paths where the commands look for them.
 fn components(folder: &Path) {
     let chat = fs::read(openline_guests::CHAT).unwrap();
     fs::create_dir_all(folder.join("target/openline")).unwrap();
     fs::write(folder.join("target/openline/chat.wasm"), &chat).unwrap();
-    // The same with one more custom section: another version.
+    // The same with one more custom section, so another version.
     fs::write(folder.join("chat.wasm"), [&*chat, b"\0\x02\x01x"].concat()).unwrap();
     fs::copy(openline_guests::ECHO, folder.join("news.wasm")).unwrap();
 }
@@ -170,7 +169,7 @@ async fn the_commands_of_the_documents_do_what_they_say() {
             assert_eq!(ended.code, Some(0), "{command}:\n{}", ended.stderr);
         }
     }
-    // What that has built is served, also while `make run` has its port.
+    // The built component is served, even while `make run` has the port.
     let component = folder.path().join("hello/target/openline/hello.wasm");
     let arguments = [
         "run",
@@ -205,11 +204,11 @@ fn the_page_of_a_new_crate_has_commands_of_the_readme() {
 
 #[tokio::test]
 async fn a_second_host_whose_admin_port_is_taken_says_where_its_interface_is() {
-    // As a first host has it, which listens 10,000 below.
+    // As used by a first host, which listens 10,000 below.
     let taken = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = taken.local_addr().unwrap().port();
     let listen = (1..=u16::MAX).find(|it| openline_core::config::admin_port(*it) == port);
-    // Not where other tests find free ports.
+    // Outside the range in which other tests find free ports.
     let listen = format!("[::1]:{}", listen.unwrap());
     let mut host = Serving::start(&["run", openline_guests::ECHO, "--listen", &listen]).await;
     host.told(&format!(

@@ -1,11 +1,11 @@
-//! Instances come and go while connections stay: hibernation, what survives
-//! it, and room that is made for connections that wake.
+//! Instances come and go while connections stay: hibernation, what survives it,
+//! and how the host makes room for connections that wake.
 
 use std::time::Duration;
 
 use crate::harness::{Client, Host, HostBuilder, eventually};
 
-/// Instances go soon, so that tests are quick.
+/// Instances end soon, so that tests are quick.
 fn sleepy(component: &str, route: &str) -> HostBuilder {
     Host::with(component, route).instance(|instance| {
         instance.idle_timeout = Duration::from_millis(50);

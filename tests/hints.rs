@@ -1,6 +1,7 @@
-//! Every error has a hint that fits its cause: each is provoked, with the real
-//! binary, and its words are compared. What a test cannot provoke (it may run as
-//! a user that may do everything) is in the unit tests of `causes`.
+//! Every error has a hint that fits its cause: the tests provoke each with the
+//! real binary and compare the text. The unit tests of `causes` have the errors
+//! that cannot be provoked here, because the tests may run as a user with all
+//! rights.
 
 use std::fs;
 use std::path::Path;
@@ -89,7 +90,7 @@ async fn a_configuration_that_is_no_text_of_one() {
             ended.failed(CONFIG, &[what, "\n  hint: ", hint]);
         }
     }
-    // A mark in front of it is no part of it.
+    // A byte order mark is not part of the text.
     let path = at("marked.toml", format!("\u{feff}{}", echo("")).as_bytes());
     let ended = openline(&["check", "--config", &path]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -105,7 +106,7 @@ async fn what_a_configuration_says_is_not_obeyed_by_a_terminal() {
     ] {
         let path = written(folder.path(), "openline.toml", text.as_bytes());
         let ended = openline(&["check", "--config", &path]).await;
-        // That none comes through is looked at in any case.
+        // In any case, none must come through.
         ended.failed(CONFIG, &["\\u{1b}[2J", "\n  hint: "]);
     }
 }
@@ -201,7 +202,7 @@ async fn an_address_that_cannot_be_listened_on() {
     let taken = taken_address(&taken);
     for (address, hint) in [
         (&*taken, "another program listens there"),
-        // Of a network that is for documents only.
+        // An address of a network for documentation.
         ("192.0.2.1:0", "192.0.2.1 is not an address of this machine"),
     ] {
         let ended = openline(&["run", openline_guests::ECHO, "--listen", address]).await;
@@ -234,7 +235,7 @@ async fn a_data_directory_that_cannot_be_one() {
     let path = written(folder.path(), "openline.toml", text.as_bytes());
     let ended = openline(&["serve", "--config", &path]).await;
     ended.failed(CONFIG, &["file", "\n  hint: "]);
-    // One that another host has.
+    // An address that another host has.
     let path = written(
         folder.path(),
         "openline.toml",
@@ -251,11 +252,12 @@ async fn a_data_directory_that_cannot_be_one() {
 
 #[tokio::test]
 async fn a_host_that_cannot_be_asked() {
-    // Bound and not listening: nobody else gets it meanwhile.
+    // Bound but not listening, so that no other program gets the port
+    // meanwhile.
     let closed = tokio::net::TcpSocket::new_v4().unwrap();
     closed.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let closed = closed.local_addr().unwrap().to_string();
-    // As a port that speaks TLS answers to what is no TLS.
+    // The answer of a TLS port to a request without TLS.
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let tls = taken_address(&listener);
     let answering = tokio::spawn(async move {
@@ -339,14 +341,14 @@ async fn flags_that_are_for_another_target() {
 #[tokio::test]
 async fn a_host_that_may_not_make_memory_executable() {
     let folder = TempDir::new().unwrap();
-    // Also one that has nothing to run yet says it at its start.
+    // A host that has nothing to run yet reports it at its start, too.
     for text in [
         echo(""),
         "[server]\nlisten = \"127.0.0.1:0\"\ndata = \"data\"\n".into(),
     ] {
         let config = written(folder.path(), "openline.toml", text.as_bytes());
         let arguments = ["serve", "--config", &config];
-        // Linux before 6.3 cannot forbid it this way.
+        // Linux before 6.3 cannot forbid it in this way.
         let Some(ended) = openline_that_may_not_execute(&arguments).await else {
             return;
         };

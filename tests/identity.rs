@@ -1,6 +1,5 @@
-//! A function is the same as long as anything holds it, whether the
-//! configuration names it meanwhile or not; and another one when it was
-//! removed.
+//! A function stays the same as long as anything holds it, even if it leaves
+//! the configuration meanwhile; after a removal it is another one.
 
 use std::fs;
 
@@ -58,21 +57,21 @@ async fn a_function_that_leaves_the_configuration_and_comes_back_has_one_writer(
 
     reload(&host, std::slice::from_ref(echo)).await;
     assert_eq!(host.refused("/rooms/a").await.status, 404);
-    // It goes on, and is still seen and can be closed.
+    // The connection goes on, is still shown, and can be closed.
     assert_eq!(staying.ask("add 1").await, "6");
     assert_eq!(connected(&host, &counter.name), 1);
 
     reload(&host, &functions).await;
     let mut coming = host.connect("/rooms/a").await;
     assert_eq!(coming.ask("get").await, "6");
-    // Both are told of what the other adds: their channels meet.
+    // Both see what the other adds, because they share their channels.
     assert_eq!(coming.ask("add 100").await, "106");
     assert_eq!(staying.next_text().await, "106");
     assert_eq!(staying.ask("add 1").await, "107");
     assert_eq!(coming.next_text().await, "107");
     assert_eq!(connected(&host, &counter.name), 2);
     assert_eq!(host.function("counter").instances(), 1);
-    // Limits go on where they were.
+    // Limits keep their counts.
     let refused = host.refused("/rooms/a").await;
     assert_eq!(refused.headers["openline-error-type"], "connections");
 }
@@ -98,7 +97,7 @@ async fn alarms_of_a_function_that_left_the_configuration_ring_when_it_is_back()
     heard.sort_unstable();
     assert_eq!(heard, ["key-alarm kept 1", "key-alarm other 1"]);
 
-    // So do those that a host has kept from before it served the function.
+    // So do limits from before the host served the function.
     assert_eq!(client.ask("key-alarm later 0 durable").await, "ok");
     assert_eq!(client.next_text().await, "key-alarm later 1");
     let later = store.function(&FunctionName::new("fault-keeper").unwrap());
@@ -155,7 +154,7 @@ async fn what_a_removed_function_writes_as_it_ends_is_not_kept() {
         assert_eq!(client.ask("save words").await, "1");
         assert_eq!(client.ask("save-on-hibernate late").await, "ok");
         assert_eq!(client.ask("key-alarm later 99999 durable").await, "ok");
-        // Its call is in flight, or fails and is to be tried again.
+        // Its call is in flight, or has failed and will be repeated.
         assert_eq!(client.ask("key-alarm trap 0 durable").await, "ok");
         let before = host.function("keeper");
         host.deployer.remove_function(&keeper).await.unwrap();
@@ -192,7 +191,7 @@ async fn a_function_that_left_the_configuration_can_be_removed() {
     assert_eq!(store.usage().await, Ok(Usage::default()));
     let unknown = host.deployer.remove_function(&keeper).await;
     assert!(matches!(unknown, Err(ChangeError::NoFunction(_))));
-    // Configured again, it is a new one.
+    // Once it is configured again, it is a new function.
     reload(&host, &functions).await;
     let mut client = host.connect("/rooms/a").await;
     assert_eq!(client.ask("load").await, "none");
@@ -226,7 +225,7 @@ async fn a_component_that_a_function_outside_of_the_configuration_needs_stays() 
     reload(&host, &[echo.unwrap().clone()]).await;
     host.deployer.remove_function(&other).await.unwrap();
     assert!(store.component(&version).await.unwrap().is_some());
-    // Nothing needs it once the one outside is removed, too.
+    // Nothing needs the component once the other function is removed, too.
     let keeper = FunctionName::new("fault-keeper").unwrap();
     host.deployer.remove_function(&keeper).await.unwrap();
     assert_eq!(store.component(&version).await, Ok(None));
@@ -239,8 +238,8 @@ async fn a_version_that_was_removed_under_a_connection_comes_back_as_another_one
         .await;
     let functions = host.deployer.configs();
     let name = &functions[0].name;
-    // It leaves when what it has sent is answered: until then it holds the
-    // version.
+    // It leaves when its messages are answered, and holds the version until
+    // then.
     let mut busy = host.connect("/sleep").await;
     busy.text("2000").await;
     let first = host.deployer.function(name).unwrap().versions[0].digest;

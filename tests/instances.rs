@@ -1,4 +1,5 @@
-//! Instances: how many there are, who shares one, and when one goes.
+//! Instances: how many there are, which connections share one, and when one
+//! ends.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -61,7 +62,7 @@ async fn a_seat_that_is_free_is_taken_before_an_instance_is_made() {
     for _ in 0..4 {
         clients.push(host.connect("/echo").await);
     }
-    // One leaves each of the instances; only two more find room.
+    // One connection leaves each instance; only two more find room.
     for index in [0, 1] {
         let mut leaving = clients.remove(index);
         leaving.close(1000, "").await;
@@ -96,7 +97,7 @@ async fn without_room_a_connection_is_refused_until_one_ends() {
         .unwrap();
     assert!((1..=60).contains(&seconds), "{seconds}");
     assert_eq!(refused.headers["openline-error-type"], "no_capacity");
-    // A refusal costs those who have room nothing.
+    // A refusal does not affect connections that have room.
     for client in &mut clients {
         assert_eq!(client.ask("x").await, "x");
     }
@@ -119,7 +120,7 @@ async fn a_connection_whose_instance_failed_is_served_when_others_have_taken_its
     let mut homeless = host.connect("/trap").await;
     failing.text("trap").await;
     assert_eq!(failing.closed().await.code, 1011);
-    // Others take all the room before its next event asks for some.
+    // Others take all the room before its next event needs some.
     let mut first = connect_once_there_is_room(&host, "/trap").await;
     let mut second = connect_once_there_is_room(&host, "/trap").await;
     for round in ["1", "2", "3"] {
@@ -313,7 +314,7 @@ async fn while_one_asynchronous_call_waits_its_instance_serves_others() {
         .await;
     let mut waiting = host.connect("/await").await;
     waiting.text("await").await;
-    // The last of these is asked when the call before has long begun.
+    // The last of these is sent long after the call before has begun.
     let mut other = host.connect("/await").await;
     for number in 0..100 {
         assert_eq!(other.ask(&number.to_string()).await, number.to_string());
@@ -339,7 +340,7 @@ async fn asynchronous_calls_of_one_instance_wait_at_the_same_time() {
         assert_eq!(client.next_text().await, "300");
     }
     let taken = begun.elapsed();
-    // One after the other they would take six seconds.
+    // One after the other, they would take six seconds.
     assert!(taken >= Duration::from_millis(300), "{taken:?}");
     assert!(taken < Duration::from_secs(3), "{taken:?}");
     assert_eq!(host.function("fault-sleep").instances(), 1);
@@ -380,8 +381,8 @@ async fn an_instance_with_a_plain_handler_serves_one_call_at_a_time() {
     let mut waiting = host.connect("/compute").await;
     computing.text("compute").await;
     waiting.text("x").await;
-    // The call yields its thread, but not its instance: first comes its end,
-    // and only then the other one's answer.
+    // The call yields its thread, but not its instance: it ends first, and only
+    // then comes the other answer.
     let first = tokio::select! {
         biased;
         frame = computing.next_frame() => frame,
@@ -391,7 +392,7 @@ async fn an_instance_with_a_plain_handler_serves_one_call_at_a_time() {
     assert_eq!(waiting.next_text().await, "x");
 }
 
-/// How many core modules a component has on its outermost level.
+/// The number of core modules on a component's outermost level.
 fn core_modules(component: &[u8]) -> u8 {
     let (mut place, mut found) = (8, 0);
     while place < component.len() {
@@ -410,7 +411,8 @@ fn core_modules(component: &[u8]) -> u8 {
     found
 }
 
-/// The echo with so many memories more, each in a core instance of its own.
+/// The echo with this many additional memories, each in a core instance of its
+/// own.
 fn with_memories(count: u8) -> Vec<u8> {
     let mut bytes = std::fs::read(openline_guests::ECHO).unwrap();
     let modules = core_modules(&bytes);
@@ -435,7 +437,7 @@ async fn a_component_with_many_memories_takes_more_places_and_leaves_those_of_ot
         config.instance.instances = instances;
         config
     };
-    // With its own memory ten: five places.
+    // Ten with its own memory, which take five places.
     let large = with_memories(9);
     let few = Arc::new(Runtime::new(options(4)).unwrap());
     let error = few
@@ -449,7 +451,7 @@ async fn a_component_with_many_memories_takes_more_places_and_leaves_those_of_ot
         let asked = function.upgrade(UpgradeRequest::default()).await;
         asked.map(|decided| decided.unwrap())
     };
-    // It may have ten places, and that is two instances.
+    // It may have ten places, which is enough for two instances.
     let hog = runtime
         .load_alone(&config(10), large.clone())
         .await
@@ -458,7 +460,8 @@ async fn a_component_with_many_memories_takes_more_places_and_leaves_those_of_ot
     let kept = [ask(&hog).await.unwrap(), ask(&hog).await.unwrap()];
     assert_eq!(ask(&hog).await.unwrap_err(), UpgradeError::Full);
     assert_eq!((hog.instances(), runtime.instances()), (2, 2));
-    // One that may have less than an instance takes has one all the same.
+    // A function that may have fewer places than an instance takes still gets
+    // one instance.
     let one = Alias::to(runtime.load_alone(&config(1), large.clone()).await.unwrap());
     let last = ask(&one).await.unwrap();
     assert_eq!(ask(&one).await.unwrap_err(), UpgradeError::Full);
@@ -467,10 +470,11 @@ async fn a_component_with_many_memories_takes_more_places_and_leaves_those_of_ot
     let other = Alias::to(runtime.load_alone(&config(100), echo).await.unwrap());
     let served = ask(&other).await.unwrap();
     for _ in 0..10 {
-        // And past that it is full, however often it is asked: no fault.
+        // Past that it is full, however often it is asked, but this is not a
+        // fault.
         assert_eq!(ask(&other).await.unwrap_err(), UpgradeError::Full);
     }
-    // A trial needs none of them.
+    // A trial needs none of these places.
     runtime.load_alone(&config(100), large).await.unwrap();
     drop((kept, last, served));
 }

@@ -1,6 +1,6 @@
-//! ARCHITECTURE.md's invariants and what holds them are one list: each invariant
-//! names checks that are there, and each check of the adversary's judges is
-//! named by the invariant that it names.
+//! ARCHITECTURE.md's invariants and their checks are one list: each invariant
+//! names checks that exist, and each check of the adversary's judges is named
+//! by the invariant that it names.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -11,7 +11,7 @@ mod checks;
 
 use checks::CHECKS;
 
-/// The judges' word for a failure that is not the host's.
+/// The judges' word for a failure of their own, not of the host.
 const HARNESS: &str = "harness";
 
 fn root() -> PathBuf {
@@ -22,7 +22,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// The invariants: how each begins, and what it says that holds it.
+/// The invariants: the beginning of each, and the checks that it names.
 fn invariants() -> BTreeMap<String, Vec<String>> {
     let text = read("ARCHITECTURE.md");
     let (_, section) = text.split_once("\n## Invariants\n").unwrap();
@@ -37,7 +37,7 @@ fn invariants() -> BTreeMap<String, Vec<String>> {
     invariants.collect()
 }
 
-/// All sources of the adversary, but for the list itself.
+/// All sources of the adversary, except the list itself.
 fn judges(folder: &Path) -> String {
     let mut text = String::new();
     for entry in fs::read_dir(folder).unwrap() {

@@ -1,17 +1,18 @@
-//! What a file of the host may know: the folders of the engine look down only,
-//! folders know each other in no circle, and files in small ones at most.
+//! What a file of the host may import: the folders of the engine import only
+//! lower ones, no folders import each other in a circle, and files do so only
+//! in small ones.
 //!
 //! Read from the sources: every path that begins with `crate`, `super`, `self`
 //! or the name of a child module is an arrow from its file to the file of the
-//! longest module that it names. A re-export is no arrow; who names it knows what
-//! is behind it. Tests are not looked at: they may reach for whatever they need.
+//! longest module that it names. A re-export is not an arrow; a file that names
+//! it imports the original. Tests do not count: they may import anything.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The folders of the engine, the lowest first: each may use those before it.
-/// Files beside them are below all.
+/// Files next to them are below all.
 const STOREYS: [&str; 6] = [
     "contract",
     "component",
@@ -21,28 +22,28 @@ const STOREYS: [&str; 6] = [
     "front",
 ];
 
-/// Files in one circle: what two or three of them share may be one thing in
-/// several parts, more is a knot.
+/// The most files in one circle: two or three may be one thing in several
+/// parts, more are a knot.
 const CIRCLE_MAX: usize = 3;
 
-/// Circles that there are all the same, by a file that is in each, and why.
+/// Circles that exist all the same, each by one of its files, and the reason.
 const KNOTS: [(&str, &str); 0] = [];
 
-/// How often a path leads to a re-export: another package's may bear the name
-/// of a module, and seem to lead to itself.
+/// How many re-exports to follow in a path. One of another package may have the
+/// name of a module, and seem to lead to itself.
 const EXPORTS_MAX: usize = 8;
 
-/// A module is the names from the root of its package to it.
+/// A module: the names from the root of its package.
 type Module = Vec<String>;
 
-/// The files of a package: by module, where they are and what they know.
+/// The files of a package, by module: their paths and imports.
 #[derive(Debug, Default)]
 struct Graph {
     files: BTreeMap<Module, PathBuf>,
     knows: BTreeMap<PathBuf, BTreeSet<PathBuf>>,
 }
 
-/// A file that is read: its code without comments and tests.
+/// A parsed file: its code without comments and tests.
 #[derive(Debug)]
 struct Source {
     path: PathBuf,
@@ -68,7 +69,7 @@ fn packages() -> Vec<PathBuf> {
     found
 }
 
-/// Code without comments, and without the paths that only say who may see it.
+/// Code without comments, and without the paths in visibilities.
 fn without_comments(text: &str) -> String {
     let code = |line: &str| {
         let code = line.split("//").next().unwrap();
@@ -77,7 +78,7 @@ fn without_comments(text: &str) -> String {
     text.lines().map(code).collect()
 }
 
-/// Where an item ends that begins here: behind its `;`, or its last brace.
+/// The end of the item that begins here: after its `;`, or its last brace.
 fn end_of_item(code: &str) -> usize {
     let mut depth = 0;
     for (at, letter) in code.char_indices() {
@@ -92,8 +93,8 @@ fn end_of_item(code: &str) -> usize {
     code.len()
 }
 
-/// Takes out what only tests compile. Answers the modules of tests that are in
-/// files of their own: their names, or the files that they say.
+/// Removes code that only tests compile. Returns the test modules that are in
+/// files of their own: their names, or the files that they name.
 fn without_tests(code: &str) -> (String, Vec<String>) {
     const ONLY_TESTS: [&str; 2] = ["#[cfg(test)]", "#[cfg(all(test, "];
     let first = |code: &str| ONLY_TESTS.iter().filter_map(|it| code.find(it)).min();
@@ -174,8 +175,8 @@ fn shipped(mut sources: Vec<Source>) -> Vec<Source> {
     sources
 }
 
-/// The paths that begin at a place, the trees behind `::{` taken apart. What
-/// cannot be read as one ends it.
+/// The paths that begin at a place, with trees after `::{` taken apart. The
+/// first text that is not part of a path ends it.
 fn paths(code: &str, before: &[String], found: &mut Vec<Vec<String>>) -> usize {
     let (mut path, mut at) = (before.to_vec(), 0);
     loop {
@@ -192,7 +193,7 @@ fn paths(code: &str, before: &[String], found: &mut Vec<Vec<String>>) -> usize {
                     return at + 1;
                 }
                 at += paths(&code[at..], &path, found);
-                // A name behind `as`, a comma.
+                // A name after `as`, or a comma.
                 let next = code[at..].find([',', '}']).unwrap_or(code.len() - at);
                 at += next;
                 if code[at..].starts_with(',') {
@@ -209,7 +210,7 @@ fn paths(code: &str, before: &[String], found: &mut Vec<Vec<String>>) -> usize {
     at
 }
 
-/// Takes out what is exported again under a module's own name.
+/// Removes names that are exported again under a module's own name.
 fn without_exports(code: &str) -> (String, Vec<String>) {
     let (mut kept, mut exports) = (String::new(), Vec::new());
     for statement in code.split_inclusive(';') {
@@ -227,7 +228,7 @@ fn without_exports(code: &str) -> (String, Vec<String>) {
     (kept, exports)
 }
 
-/// The names that a file exports again, and what each is.
+/// The names that a file exports again, and the original of each.
 fn exports(source: &Source) -> Vec<(Vec<String>, Vec<String>)> {
     let (_, statements) = without_exports(&source.code);
     let mut found = Vec::new();
@@ -307,7 +308,7 @@ fn graph(sources: Vec<Source>) -> Graph {
             while !path.is_empty() && !graph.files.contains_key(&path) {
                 path.pop();
             }
-            // The root lists what there is and knows all of it.
+            // The root lists all modules and may import all of them.
             if let Some(other) = graph.files.get(&path)
                 && !path.is_empty()
                 && *other != source.path
@@ -328,7 +329,7 @@ fn graph_of(package: &Path) -> Graph {
     graph(shipped(sources))
 }
 
-/// What can be reached from a node, itself only by way of others.
+/// The nodes that can be reached from a node; itself only through others.
 fn reached<'a, T: Ord>(arrows: &'a BTreeMap<T, BTreeSet<T>>, from: &'a T) -> BTreeSet<&'a T> {
     let (mut found, mut next) = (BTreeSet::new(), vec![from]);
     while let Some(node) = next.pop() {
@@ -341,7 +342,7 @@ fn reached<'a, T: Ord>(arrows: &'a BTreeMap<T, BTreeSet<T>>, from: &'a T) -> BTr
     found
 }
 
-/// Nodes that reach each other, each circle once.
+/// Groups of nodes that reach each other, each circle once.
 fn circles<T: Ord + Clone>(arrows: &BTreeMap<T, BTreeSet<T>>) -> Vec<BTreeSet<T>> {
     let reached: BTreeMap<_, _> = arrows
         .keys()
@@ -359,8 +360,8 @@ fn circles<T: Ord + Clone>(arrows: &BTreeMap<T, BTreeSet<T>>) -> Vec<BTreeSet<T>
         .collect()
 }
 
-/// The arrows between what is directly in a folder: its files, and its folders
-/// with all that is in them.
+/// The arrows between the direct members of a folder: its files, and its
+/// folders with everything in them.
 fn level(graph: &Graph, folder: &Path) -> BTreeMap<PathBuf, BTreeSet<PathBuf>> {
     let entry = |file: &Path| {
         let inside = file.strip_prefix(folder).ok()?;
@@ -476,7 +477,7 @@ fn a_circle_is_found_however_its_paths_are_written() {
     assert_eq!(of(""), (rest.to_owned(), 0));
     assert_eq!(of("use crate::b::X;"), (format!("a b, {rest}"), 1));
     assert_eq!(of("type X = crate::b::Y;"), (format!("a b, {rest}"), 1));
-    // What only tests know is no arrow.
+    // Imports of tests are not arrows.
     let test = "#[cfg(test)]\nuse crate::b;\n#[cfg(test)]\nmod tests {\n    use crate::b::X;\n}\n";
     assert_eq!(of(test), (rest.to_owned(), 0));
     let tests = of("#[cfg(test)]\n#[path = \"b.rs\"]\nmod tests;\nuse crate::d;");

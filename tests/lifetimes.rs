@@ -1,8 +1,8 @@
-//! How long a connection may live, be silent, and leave a ping unanswered: who
-//! is ended and how, and who is not although it looks alike.
+//! How long a connection may live, be silent, and leave a ping unanswered:
+//! which connections end and how, and which similar ones do not.
 //!
-//! Times are short where something has to happen, and long against what the
-//! test does meanwhile where nothing may.
+//! Times are short where something has to happen, and long compared with the
+//! test's own steps where nothing may.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ async fn talk_until(client: &mut Client, start: Instant, time: Duration) {
     }
 }
 
-/// What a watcher is told until its own time is up.
+/// The messages to a watcher until its own time is up.
 async fn told(watcher: &mut Client) -> Vec<String> {
     let mut told = Vec::new();
     loop {
@@ -53,8 +53,8 @@ async fn a_connection_whose_time_is_up_is_closed_with_1001_and_its_function_told
         .await;
     let start = Instant::now();
     let mut client = host.connect("/close").await;
-    // Traffic does not make it longer. The watcher has the same time, and is
-    // there when that of the other is up because it comes later.
+    // Traffic does not make it longer. The watcher has the same time, but opens
+    // later, so it is still there when the other's time is up.
     talk_until(&mut client, start, time / 2).await;
     let mut watcher = host.connect("/close?watch").await;
     let closed = client.closed().await;
@@ -81,7 +81,7 @@ async fn a_message_in_flight_when_the_time_is_up_is_still_answered() {
         .start()
         .await;
     let mut client = host.connect("/sleep").await;
-    // More than one batch: the second waits behind the first.
+    // More than one batch, so the second waits behind the first.
     client.feed(Message::text("1000")).await;
     for number in 0..300 {
         client.feed(Message::text(format!("x{number}"))).await;
@@ -112,7 +112,7 @@ async fn time_that_is_up_may_end_a_connection_without_a_close_frame() {
     assert!(start.elapsed() >= time);
     let told = watcher.next_text().await;
     assert_eq!(told, "closed 1006 Host connection_time is up");
-    // Nothing more than that before the watcher's own time is up.
+    // Nothing else comes before the watcher's own time is up.
     assert_eq!(watcher.closed().await.code, 1006);
     drop((client, watcher));
     host.nothing_is_left().await;
@@ -125,7 +125,8 @@ async fn without_a_limit_a_connection_stays() {
             limit.connection_time = Duration::ZERO;
             limit.idle_timeout = Duration::ZERO;
             limit.ping_interval = Duration::ZERO;
-            // These say nothing without the times they belong to.
+            // These settings have no effect without the times to which they
+            // belong.
             limit.time_warning = milliseconds(10);
             limit.pong_timeout = milliseconds(10);
         })
@@ -135,7 +136,7 @@ async fn without_a_limit_a_connection_stays() {
     let mut beside = host.connect("/echo").await;
     talk_until(&mut beside, Instant::now(), milliseconds(500)).await;
     silent.send(&frame(TEXT, b"still here")).await;
-    // And no ping before it.
+    // No ping comes before it.
     assert_eq!(
         silent.read_frame().await,
         (TEXT, b"still here".as_slice().into())
@@ -161,8 +162,7 @@ async fn a_warning_comes_once_before_the_end() {
         let warning = message.unwrap_or("{\"type\":\"openline.time-warning\"}");
         assert_eq!(client.next_text().await, warning);
         assert!(start.elapsed() >= time - before);
-        // The connection goes on, and the next thing that comes unasked is
-        // its end.
+        // The connection goes on, and the next unrequested frame is its end.
         assert_eq!(client.ask("so soon").await, "so soon");
         let last = client.next().await;
         assert!(matches!(last, Message::Close(Some(_))), "{last:?}");
@@ -202,7 +202,7 @@ async fn silence_past_its_time_is_closed_with_1001() {
         silent.send(&close_frame(1001, b"")).await;
         assert!(silent.is_ended().await);
     };
-    // The watcher asks all the time, and stays.
+    // The watcher sends all the time, and stays.
     let asking = async {
         loop {
             let answer = watcher.ask("beside").await;
@@ -264,7 +264,7 @@ async fn only_the_silent_is_pinged(pong_timeout: Duration) {
     let host = Host::with(openline_guests::ECHO, "/echo")
         .limit(|limit| {
             limit.ping_interval = milliseconds(500);
-            // However long the answer may take, the next ping is not later.
+            // A long time for the answer does not delay the next ping.
             limit.pong_timeout = pong_timeout;
         })
         .start()
@@ -272,7 +272,7 @@ async fn only_the_silent_is_pinged(pong_timeout: Duration) {
     let mut silent = Raw::upgraded(host.address, "/echo").await;
     let mut active = Raw::upgraded(host.address, "/echo").await;
     let start = Instant::now();
-    // A client of the library would answer pings and hide them.
+    // The library's client would answer pings and hide them.
     while start.elapsed() < milliseconds(1000) {
         active.send(&frame(TEXT, b"x")).await;
         assert_eq!(active.read_frame().await, (TEXT, b"x".into()));
@@ -280,7 +280,7 @@ async fn only_the_silent_is_pinged(pong_timeout: Duration) {
     }
     let (first, payload) = silent.read_frame().await;
     assert_eq!(first, PING);
-    // One at a time, and answered it is followed by another.
+    // There is one ping at a time, and after its answer comes another.
     silent.send(&frame(PONG, &payload)).await;
     let (first, next) = silent.read_frame().await;
     assert_eq!(first, PING);
@@ -301,7 +301,7 @@ async fn a_peer_that_does_not_answer_a_ping_ends_without_a_close_frame() {
     let start = Instant::now();
     let mut dead = Raw::upgraded(host.address, "/close").await;
     let mut received = Vec::new();
-    // The watcher reads meanwhile, and so answers its own pings.
+    // The watcher reads meanwhile, and thereby answers its own pings.
     let (told, read) = join(
         watcher.next_text(),
         within(
@@ -315,7 +315,7 @@ async fn a_peer_that_does_not_answer_a_ping_ends_without_a_close_frame() {
         told,
         "closed 1006 Host no answer to a ping for pong_timeout"
     );
-    // In good order or not: one ping, and no close frame behind it.
+    // In good order or not: one ping, and no close frame after it.
     let _ = read;
     assert_eq!((received[0], received.len()), (PING, 10));
     assert_eq!(watcher.ask("still here").await, "still here");
@@ -334,7 +334,7 @@ async fn a_peer_that_answers_pings_stays() {
     for round in 0..15 {
         let (first, payload) = peer.read_frame().await;
         assert_eq!((first, payload.len()), (PING, 8));
-        // Anything at all is an answer, and so is part of a frame.
+        // Any bytes are an answer, even part of a frame.
         match round % 3 {
             0 => peer.send(&frame(PONG, &payload)).await,
             1 => peer.send(&frame(PONG, b"another")).await,
@@ -353,7 +353,7 @@ async fn a_peer_that_answers_pings_stays() {
 #[tokio::test]
 async fn a_peer_that_is_not_read_is_not_taken_for_dead() {
     // While the function is at work and a batch waits behind it, the host does
-    // not read: what the peer answers lies in the kernel.
+    // not read: the peer's answers stay in the kernel.
     let host = Host::with(openline_guests::FAULT_SLEEP, "/sleep")
         .limit(|limit| {
             limit.ping_interval = milliseconds(50);
@@ -389,7 +389,7 @@ async fn a_peer_whose_connection_is_paused_is_not_taken_for_dead() {
     connections[0].pause(true);
     connections[0].wake();
     peer.send(&frame(TEXT, b"waits")).await;
-    // Several times as long as it may be silent, and the peer says nothing.
+    // The peer is silent for several times as long as it may be.
     let mut beside = host.connect("/echo").await;
     talk_until(&mut beside, Instant::now(), milliseconds(1500)).await;
     connections[0].pause(false);
@@ -420,8 +420,8 @@ async fn a_paused_peer_is_pinged_and_found_when_it_has_gone() {
     let connections = hub.snapshot();
     connections[0].pause(true);
     connections[0].wake();
-    // More of them than the one that may have left before the pause, and
-    // without an answer to any.
+    // More pings than the one that may have left before the pause, all without
+    // an answer.
     for _ in 0..4 {
         assert_eq!(peer.read_frame().await.0, PING);
     }
@@ -447,13 +447,13 @@ async fn a_host_that_could_not_run_for_a_while_does_not_blame_its_peers() {
     let mut peer = Raw::upgraded(host.address, "/echo").await;
     let (first, payload) = peer.read_frame().await;
     assert_eq!(first, PING);
-    // The host and this test share one thread. What the peer has answered is
-    // in the kernel when the host runs again and all its times are over.
+    // The host and this test share one thread. When the host runs again and all
+    // its times are over, the peer's answer is in the kernel.
     peer.send(&frame(PONG, &payload)).await;
     peer.send(&frame(TEXT, b"in time")).await;
     #[expect(
         clippy::disallowed_methods,
-        reason = "that the thread serves nobody meanwhile is the test"
+        reason = "the test needs a thread that serves nothing meanwhile"
     )]
     std::thread::sleep(2 * patience);
     let (first, payload) = peer.read_frame().await;
@@ -465,8 +465,8 @@ async fn a_host_that_could_not_run_for_a_while_does_not_blame_its_peers() {
 #[tokio::test]
 async fn a_peer_that_reads_slowly_but_goes_on_is_not_taken_for_dead() {
     const MESSAGE_BYTES: usize = 16 * 1024;
-    // Many times what the kernel takes, which is about 3 MB: what the host
-    // sees of a peer that only reads is that the kernel takes more.
+    // Many times what the kernel takes, which is about 3 MB. The host sees of a
+    // peer that only reads that the kernel takes more bytes.
     const MESSAGES: u32 = 768;
     let patience = milliseconds(2000);
     let host = Host::with(openline_guests::ECHO, "/echo")
@@ -484,8 +484,8 @@ async fn a_peer_that_reads_slowly_but_goes_on_is_not_taken_for_dead() {
         connections[0].push(message);
     }
     connections[0].wake();
-    // From here on the peer says nothing until it has read all, which takes it
-    // more than twice as long as the answer to a ping may take.
+    // From here on the peer sends nothing until it has read everything, which
+    // takes more than twice the time for the answer to a ping.
     let (start, each) = (Instant::now(), milliseconds(6));
     let (mut read, mut pings) = (0, Vec::new());
     while read < MESSAGES {

@@ -1,4 +1,4 @@
-//! Limits that the engine holds, as a configuration sets them: at the limit,
+//! Limits that the engine enforces, as a configuration sets them: at the limit,
 //! and one past it.
 
 use std::fs;
@@ -51,7 +51,7 @@ async fn the_instances_of_the_whole_host_at_their_limit_and_past_it() {
         assert!(refused.headers.contains_key("retry-after"));
     }
     assert_eq!(first.ask("x").await, "x");
-    // An instance that ends makes room, for either function.
+    // An instance that ends makes room for either function.
     first.vanish();
     let mut third = host.connect_eventually("/trap").await;
     assert_eq!(third.ask("x").await, "x");
@@ -139,7 +139,7 @@ async fn what_one_call_of_the_host_is_given_at_its_size_and_past_it() {
         .await;
     let mut client = host.connect("/hub").await;
     let mut other = host.connect("/hub").await;
-    // The name of the channel, of one byte, is given in the same call.
+    // The name of the channel, one byte, counts in the same call.
     let at = MOST - 1;
     assert_eq!(client.ask(&format!("fill c {at}")).await, "0");
     client.text(&format!("fill c {MOST}")).await;
@@ -189,11 +189,11 @@ async fn an_upgrade_that_is_not_decided_in_time_is_refused_with_504() {
         })
         .start()
         .await;
-    // One that takes too long itself; its instance goes on.
+    // An `upgrade` that takes too long itself; its instance goes on.
     let mut other = host.connect("/await").await;
     assert_eq!(host.refused("/await?at=upgrade").await.status, 504);
     assert_eq!(other.ask("after").await, "after");
-    // And one whose turn does not come.
+    // An `upgrade` whose turn does not come.
     let mut computing = host.connect("/compute").await;
     computing.text("compute").await;
     assert_eq!(host.refused("/compute").await.status, 504);
@@ -210,13 +210,13 @@ async fn a_send_to_a_connection_that_is_not_there_reaches_nobody() {
     let mut ended = host.connect("/hub").await;
     let foreign = there.ask("id").await;
     assert_eq!(here.ask(&format!("send {foreign} x")).await, "nobody");
-    // It got nothing: this is its next message.
+    // It got nothing before: this is its next message.
     assert_eq!(there.ask("count news").await, "0");
     for unknown in ["", "x", &"0".repeat(32), &"f".repeat(33), "\u{0}\u{0}"] {
         assert_eq!(here.ask(&format!("send {unknown} x")).await, "nobody");
     }
-    // After a close: first it is closing, then it is gone. A handle that was
-    // taken before says so, and no new one is to be had.
+    // After a close, the connection is closing and then gone. A handle that was
+    // taken before shows this, and there is no new one.
     let id = ended.ask("id").await;
     assert_eq!(here.ask(&format!("hold {id}")).await, "1");
     assert_eq!(here.ask("held x").await, "Sent");
@@ -264,7 +264,7 @@ fn cached(folder: &TempDir) -> Vec<std::path::PathBuf> {
 async fn a_full_disk_under_the_compile_cache_costs_the_cache_and_nothing_else() {
     let folder = TempDir::new().unwrap();
     // Files may have a few KiB, and a write past that is an error: half of the
-    // compiled component is written, as on a disk that fills up.
+    // compiled component is written, as on a full disk.
     let (code, told) = check(&folder, "trap '' XFSZ; ulimit -f 8;").await;
     assert_eq!(code, Some(0), "{told}");
     assert!(
@@ -276,7 +276,7 @@ async fn a_full_disk_under_the_compile_cache_costs_the_cache_and_nothing_else() 
         Vec::<std::path::PathBuf>::new(),
         "no half file"
     );
-    // With room again it is kept, and a later full disk takes it from nobody.
+    // With room again it is kept, and a later full disk does not remove it.
     let (code, told) = check(&folder, "").await;
     assert_eq!(
         (code, told.contains("not cached")),

@@ -1,14 +1,14 @@
-//! The patches that take out mends (`scripts/mutants.sh` builds each, and has
-//! the adversary or a test find it) apply to the sources as they are, and say
-//! what they are.
+//! The patches that take out fixes apply to the present sources, and describe
+//! themselves. (`scripts/mutants.sh` builds each, and checks that the adversary
+//! or a test notices.)
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// Where the patches are, what each begins with, and how many there are at
-/// least: fewer would be no proof of anything.
+/// Where the patches are, the beginning of each, and their least number: fewer
+/// would prove nothing.
 const FOLDERS: [(&str, [&str; 3], usize); 2] = [
     (
         "tests/adversary/mutants",
@@ -26,7 +26,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-/// The patches of a folder: name, path, what is said before the first change.
+/// The patches of a folder: name, path, and the text before the first change.
 fn patches(folder: &str) -> Vec<(String, PathBuf, String)> {
     let entries = fs::read_dir(root().join(folder)).unwrap();
     let paths = entries.map(|entry| entry.unwrap().path());
@@ -67,8 +67,7 @@ fn applies(root: &Path, path: &Path) {
     );
 }
 
-/// Those of the models are found by another script, and say nothing of
-/// themselves but by their names.
+/// Another script runs those of the models, which have only names.
 #[test]
 fn each_mutant_of_the_models_still_applies() {
     let root = root();
@@ -117,7 +116,7 @@ fn each_mutant_has_a_name_of_its_own_and_a_row_in_its_table() {
     for (folder, ..) in FOLDERS {
         let table = fs::read_to_string(root().join(folder).join("README.md")).unwrap();
         for (name, _, header) in patches(folder) {
-            // The soak's are in a table of their own.
+            // Those of the soak are in a table of their own.
             let is_listed = table.contains(&format!("| {name} |"));
             assert!(is_listed || header.contains("\nWith: "), "{folder}: {name}");
             assert!(names.insert(name.clone()), "{name} is there twice");

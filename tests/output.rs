@@ -1,5 +1,5 @@
-//! A host whose words nobody reads, that is asked to end or to reload while it
-//! waits for a file: it serves, and it ends. The real binary.
+//! A host whose output is not read, or that is told to end or to reload while
+//! it waits for a file: it still serves, and it ends. Runs the real binary.
 
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -31,7 +31,7 @@ fn configuration() -> String {
     )
 }
 
-/// A configuration that comes when a test writes it: a named pipe.
+/// A configuration that arrives when a test writes it, through a named pipe.
 struct Pipe {
     _folder: TempDir,
     path: PathBuf,
@@ -49,7 +49,7 @@ impl Pipe {
         }
     }
 
-    /// Waits until somebody reads.
+    /// Waits until the host reads it.
     async fn read(&self) -> std::fs::File {
         let path = self.path.clone();
         let opening =
@@ -83,7 +83,7 @@ async fn a_host_whose_log_nobody_reads_serves_and_ends() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("openline.toml");
     std::fs::write(&path, configuration()).unwrap();
-    // Its standard error is a pipe that nothing is read from before the end.
+    // Its standard error is a pipe that is not read before the end.
     let mut host = Serving::start(&["serve", "--config", shown(&path)]).await;
     let mut echo = Client::open(host.address, "/echo", &[]).await.unwrap();
     let mut flood = Client::open(host.address, "/flood", &[]).await.unwrap();
@@ -127,7 +127,7 @@ async fn faults_count_among_the_lines_that_their_function_prints() {
     std::fs::write(&path, format!("[server]\nlisten = \"127.0.0.1:0\"\n{text}")).unwrap();
     let mut host = Serving::start(&["serve", "--config", shown(&path)]).await;
     let began = Instant::now();
-    // Each prints a panic beside it.
+    // Each also prints a panic.
     for _ in 0..20 {
         let mut client = Client::open(host.address, "/trap", &[]).await.unwrap();
         client.text("trap").await;
@@ -182,7 +182,7 @@ async fn a_reload_that_is_asked_for_while_the_host_starts_or_reloads_is_kept() {
     let pipe = Pipe::new().await;
     let mut process = pipe.spawn(Stdio::piped());
     let mut told = BufReader::new(process.stderr.take().unwrap()).lines();
-    // Each time it reads, it is asked to read once more; then to end.
+    // Each time it reads, it is asked to read again; and then to end.
     for done in ["page ", "reloaded: ", "reloaded: "] {
         let reading = pipe.read().await;
         signal(&process, "HUP").await;
@@ -207,7 +207,7 @@ async fn a_host_whose_starter_blocked_signals_hears_them() {
     let config = folder.path().join("openline.toml");
     std::fs::write(&config, configuration()).unwrap();
     let blocked = SigSet::from_iter([Signal::SIGHUP, Signal::SIGINT, Signal::SIGTERM]);
-    // Of this thread, which starts the host.
+    // The mask of this thread, which starts the host.
     blocked.thread_block().unwrap();
     let mut host = Serving::start(&["serve", "--config", shown(&config)]).await;
     blocked.thread_unblock().unwrap();
@@ -234,7 +234,7 @@ async fn data_that_cannot_be_written_are_an_error_also_when_they_are_help() {
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {said}");
         assert!(said.contains("cannot write to standard output"), "{said}");
     }
-    // One that has read enough is no error.
+    // A reader that has read enough is not an error.
     let mut process = spawned(&["--help"], Stdio::piped());
     drop(process.stdout.take());
     let status = within("the command to end", process.wait()).await.unwrap();

@@ -1,5 +1,5 @@
-//! The page at `/.openline/`: to whom it is shown, and that a person can use
-//! it, in a real browser.
+//! The page at `/.openline/`: who may see it, and that a person can use it, in
+//! a real browser.
 
 use openline_core::config::PageAccess;
 use serde_json::json;
@@ -35,7 +35,7 @@ async fn the_page_comes_with_a_policy_that_names_no_other_origin() {
 
 #[tokio::test]
 async fn the_page_is_at_one_address_and_its_prefix_is_the_hosts() {
-    // Functions that have every path of one and two segments.
+    // Functions whose routes match every path of one and two segments.
     let host = Host::with(openline_guests::ECHO, "/{one}")
         .and(openline_guests::ECHO_ASYNC, "/{one}/{two}")
         .start()
@@ -45,7 +45,7 @@ async fn the_page_is_at_one_address_and_its_prefix_is_the_hosts() {
     assert!(head.contains("\r\nlocation: /.openline/\r\n"), "{head}");
     let head = ask(&host, "GET /.openline/nothing", "Host: localhost\r\n").await;
     assert!(head.starts_with("http/1.1 404 "), "{head}");
-    // What only begins like it is the function's.
+    // Paths that only begin like it belong to the function.
     host.connect("/.openliner").await;
     host.connect("/.openliner/functions").await;
     assert_eq!(host.refused("/.openline/").await.status, 200);
@@ -74,7 +74,7 @@ async fn the_page_is_shown_to_who_addresses_this_machine_by_its_own_name() {
         ("Host: evil.example\r\n", 404),
         ("Host: localhost.evil.example\r\n", 404),
         ("", 404),
-        // Passed on by a proxy on this machine, for somebody else.
+        // Passed on by a proxy on this machine for another client.
         ("Host: localhost\r\nX-Forwarded-For: 203.0.113.7\r\n", 404),
         ("Host: localhost\r\nForwarded: for=203.0.113.7\r\n", 404),
     ] {
@@ -102,7 +102,7 @@ async fn the_page_is_shown_to_everyone_or_nobody_where_configured() {
 
 // === in a browser ===
 
-/// A host with the samples that the page is tried with.
+/// A host with the samples for these tests.
 async fn host() -> Host {
     Host::with(openline_guests::CHAT, "/chat/{room}")
         .and(openline_guests::ECHO, "/echo")
@@ -119,7 +119,7 @@ async fn visit(browser: &Browser, host: &Host) {
     browser.element("[data-function=chat]").await;
 }
 
-/// Waits until a panel has a row whose data is this.
+/// Waits until a panel has a row with this data.
 async fn row(browser: &Browser, panel: u32, kind: &str, data: &str) {
     let rows = format!("[data-panel='{panel}'] .frame{kind} [data-part=data]");
     let body = "return [...document.querySelectorAll(arguments[0])] \
@@ -204,7 +204,7 @@ async fn two_people_chat_on_the_page_side_by_side() {
     browser
         .element("[data-function=chat][data-connections='2'][data-instances='1']")
         .await;
-    // What is removed is closed.
+    // Removing a panel closes its connection.
     browser.click("[data-panel='1'] [data-action=remove]").await;
     row(&browser, 2, received, "* ada left").await;
     assert_eq!(browser.complaints().await, [""; 0]);
@@ -320,7 +320,7 @@ async fn the_page_works_without_a_mouse() {
     browser.press("nick=ada").await;
     browser.press(ENTER).await;
     state(&browser, 1, "open").await;
-    // The focus is where one writes.
+    // The focus is in the message field.
     focused(&browser, "[data-panel='1'] [data-field=message]").await;
     browser.press("typed").await;
     browser.press(ENTER).await;

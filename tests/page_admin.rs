@@ -1,5 +1,5 @@
-//! The page on the admin interface, in a real browser: what is deployed and who
-//! is connected is seen there, and changed.
+//! The page on the admin interface, in a real browser: it shows and changes
+//! deployments and connections.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::harness::{AdminHost, Browser, ENTER};
 use crate::page::{focused, tab_to};
 
 const TOKEN: &str = "0123456789abcdef0123456789abcdef";
-/// Where a host takes little.
+/// The settings of a host with small limits.
 const COMPONENT_BYTES: usize = 64_000;
 const NUMBERED: &str = "[data-managed=fault-version-a]";
 
@@ -67,8 +67,8 @@ async fn shows(browser: &Browser, css: &str, text: &str) {
     browser.until(&what, body, json!([css, text])).await;
 }
 
-/// What the console holds beside answers with an error's status, which a
-/// browser writes there as well.
+/// The console's entries, except for answers with an error status, which a
+/// browser also writes there.
 async fn errors(browser: &Browser) -> Vec<String> {
     let mut complaints = browser.complaints().await;
     complaints.retain(|complaint| !complaint.contains("Failed to load resource"));
@@ -117,7 +117,7 @@ async fn versions_weights_and_what_hibernates_are_seen() {
     )
     .await;
 
-    // Each connection says the same of itself.
+    // Each connection shows the same about itself.
     browser.click("[data-to=connections]").await;
     let id = only_connection(&host, "fault-version-a").await;
     browser
@@ -127,7 +127,7 @@ async fn versions_weights_and_what_hibernates_are_seen() {
     browser
         .element(&format!("[data-line='{id}'][data-state=hibernated]"))
         .await;
-    // What changes is seen without being asked for.
+    // Changes appear without a request.
     drop(bound);
     browser
         .until(
@@ -354,7 +354,8 @@ async fn a_new_function_is_deployed_by_dropping_a_file() {
     .await;
     let mut client = host.connect("/dropped").await;
     assert_eq!(client.ask("here").await, "here");
-    // It was not configured, so it is removed as it came; after a question.
+    // The configuration does not name it, so it can be removed, after a
+    // confirmation.
     browser
         .click("[data-managed=dropped] [data-action=remove-function]")
         .await;
@@ -377,7 +378,7 @@ async fn what_cannot_be_deployed_is_said() {
         return;
     };
     visit(&browser, &host, "functions").await;
-    // By the page, before anything is sent.
+    // Refused by the page, before anything is sent.
     let outcome = format!("{NUMBERED} [data-part=deploy-outcome]");
     drop_file(&browser, NUMBERED, "empty.wasm", b"").await;
     shows(&browser, &outcome, "empty.wasm is empty.").await;
@@ -391,7 +392,7 @@ async fn what_cannot_be_deployed_is_said() {
     bytes.push(0);
     drop_file(&browser, NUMBERED, "too-large.wasm", &bytes).await;
     shows(&browser, &outcome, "this host takes 62.5 KiB").await;
-    // By the host, with what to do about it.
+    // Refused by the host, with a hint.
     let file = format!("{NUMBERED} [data-field=file]");
     let broken = Path::new(openline_guests::FAULT_BROKEN_START);
     browser.choose(&file, broken).await;
@@ -407,7 +408,7 @@ async fn what_cannot_be_deployed_is_said() {
     let sentence = |part: &str| told[part].as_str().unwrap()[1..].to_owned();
     shows(&browser, &outcome, &sentence("message")).await;
     shows(&browser, &format!("{outcome} .hint"), &sentence("hint")).await;
-    // The form is still there, to be mended.
+    // The form is still there, to be corrected.
     browser
         .element(&format!("{NUMBERED} [data-part=deploy-form]:not([hidden])"))
         .await;
@@ -437,7 +438,7 @@ async fn a_connection_is_written_to_and_closed() {
     let outcome = format!("{line} [data-part=outcome]");
     shows(&browser, &outcome, "Sent.").await;
 
-    // What the host refuses is said, and nothing is closed.
+    // A refusal of the host is shown, and nothing is closed.
     let code = format!("{line} [data-field=close-code]");
     browser.fill(&code, "1006").await;
     browser
@@ -454,7 +455,7 @@ async fn a_connection_is_written_to_and_closed() {
         .await;
     let closed = client.closed().await;
     assert_eq!((closed.code, closed.reason.as_str()), (4001, "enough"));
-    // The row stays as long as somebody looks into it.
+    // The row stays as long as it is unfolded.
     browser.element(&format!("{line}[data-state=ended]")).await;
     browser.click(&format!("{line} summary")).await;
     let gone = "return document.querySelector(arguments[0]) === null";
@@ -482,7 +483,7 @@ async fn connections_are_turned_by_pages_and_keep_the_focus() {
             "half typed",
         )
         .await;
-    // Refreshed at least once, the words and the focus are still there.
+    // After at least one refresh, the text and the focus are still there.
     let seen = "return performance.getEntriesByType('resource') \
                 .filter(({ name }) => name.includes('/v1/connections?')).length > arguments[0]";
     browser.until("two more answers", seen, json!([3])).await;
@@ -546,7 +547,7 @@ async fn a_host_with_a_token_asks_for_it_once() {
     browser.press(ENTER).await;
     browser.element("[data-managed=echo]").await;
     browser.element("#sign-in[hidden]").await;
-    // It lasts as long as the window, and is forgotten when asked to.
+    // The token lasts as long as the window, and can be forgotten.
     browser.goto(&page).await;
     browser.element("[data-managed=echo]").await;
     browser.click("[data-part=sign-out]").await;
@@ -566,7 +567,7 @@ async fn a_host_that_does_not_answer_is_said_to_until_it_does() {
                 window.fetch = () => Promise.reject(new TypeError('away'))";
     browser.script(away, json!([])).await;
     shows(&browser, "[data-part=banner]", "does not answer").await;
-    // What was known is still there.
+    // The known data is still shown.
     browser.element("[data-managed=echo]").await;
     let back = "window.fetch = window.before";
     browser.script(back, json!([])).await;

@@ -1,5 +1,5 @@
-//! Back-pressure as functions see it: what waits in an outbox, waiting until
-//! there is room, pings, and pausing a peer.
+//! Back-pressure as functions see it: bytes in an outbox, waiting for room,
+//! pings, and pausing a peer.
 
 use std::fs;
 use std::sync::Arc;
@@ -15,10 +15,10 @@ use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Client, Closed, Host, HostBuilder, eventually};
 
-/// What the probes send at a time, in bytes.
+/// The size of the probes' messages, in bytes.
 const MESSAGE_BYTES: usize = 16 * 1024;
-/// So many messages are more than the kernel holds for a peer that does not
-/// read, and more than the default outbox does besides.
+/// More messages than the kernel holds for a peer that does not read and the
+/// default outbox together.
 const MANY: usize = 4096;
 /// Longer than any test waits.
 const NEVER: Duration = Duration::from_secs(600);
@@ -31,7 +31,8 @@ fn asynchronous() -> HostBuilder {
     Host::with(openline_guests::FAULT_PRESSURE_ASYNC, "/pressure")
 }
 
-/// With outboxes that hold all that the probes send, and the time for it.
+/// A host with outboxes that hold everything that the probes send, and with
+/// time for it.
 fn roomy(builder: HostBuilder) -> HostBuilder {
     builder.limit(|limit| {
         limit.outbox_bytes = 2 * MANY * MESSAGE_BYTES;
@@ -47,7 +48,7 @@ fn fullest(host: &Host, name: &str) -> u64 {
     waiting.max().unwrap_or(0)
 }
 
-/// Reads so many of the probe's messages.
+/// Reads this many of the probe's messages.
 async fn read(client: &mut Client, messages: usize) {
     for _ in 0..messages {
         assert_eq!(client.next().await.len(), MESSAGE_BYTES);
@@ -77,7 +78,7 @@ async fn who_waits_for_room_can_send_more_than_an_outbox_holds() {
         (plain(), "fault-pressure"),
         (asynchronous(), "fault-pressure-async"),
     ] {
-        // Waiting is no computing.
+        // Waiting does not count as computing.
         let builder = builder.limit(|limit| limit.cpu_timeout = Duration::from_millis(200));
         let host = builder.start().await;
         let mut slow = host.connect("/pressure").await;
@@ -85,7 +86,7 @@ async fn who_waits_for_room_can_send_more_than_an_outbox_holds() {
         let low = u64::try_from(OUTBOX_LOW_BYTES).unwrap();
         eventually("a full outbox", || fullest(&host, name) > low).await;
         tokio::time::sleep(Duration::from_millis(300)).await;
-        // The mark, and the one message that passed it.
+        // The mark, and the message that passed it.
         let most = OUTBOX_LOW_BYTES + MESSAGE_BYTES + 64;
         assert!(fullest(&host, name) <= u64::try_from(most).unwrap());
         read(&mut slow, MANY).await;
@@ -146,12 +147,12 @@ async fn who_waits_for_a_connection_that_ends_is_told_so() {
         let id = slow.ask("id").await;
         let connections = host.function(name).hub().snapshot();
         let mut other = host.connect("/pressure").await;
-        // Not by the function, whose instance must be free to wait.
+        // Not through the function, whose instance must be free to wait.
         for _ in 0..MANY {
             connections[0].push(Payload::Binary(vec![0; MESSAGE_BYTES].into()));
         }
         connections[0].wake();
-        // What was sent before it leaves when the wait has begun.
+        // Messages that were sent before leave when the wait has begun.
         other.feed(Message::text("begun")).await;
         other.feed(Message::text(format!("wait {id}"))).await;
         other.flush().await;
@@ -238,7 +239,7 @@ async fn a_paused_peer_waits_until_it_is_resumed() {
     assert!(paused.next().now_or_never().is_none());
     assert_eq!(other.ask(&format!("resume {id}")).await, "resumed");
     assert_eq!(paused.next_text().await, "unread");
-    // What the function sends still reaches it, and its close waits.
+    // Messages of the function still reach it, and its close waits.
     assert_eq!(paused.ask("pause").await, "paused");
     paused.close(1000, "done").await;
     for number in 0..20 {

@@ -1,6 +1,6 @@
-//! RFC 6455 from the other side, frame by frame: what breaks it is closed with
-//! the right code and hurts nobody else, what is odd but allowed is served, and
-//! the close handshake is completed by both sides.
+//! RFC 6455 from the peer's side, frame by frame: a violation is closed with
+//! the right code and does not affect others, unusual but allowed frames are
+//! served, and both sides complete the close handshake.
 
 use std::time::Duration;
 
@@ -30,8 +30,8 @@ async fn echo() -> Host {
         .await
 }
 
-/// A host whose function closes connections when it is asked to, and tells
-/// those who watch how others ended.
+/// A host whose function closes connections on request, and tells watchers how
+/// others ended.
 async fn closing() -> Host {
     Host::with(openline_guests::FAULT_CLOSE, "/close")
         .limit(|limit| limit.message_bytes = MESSAGE_BYTES)
@@ -43,7 +43,7 @@ fn close(code: u16, reason: &[u8]) -> Vec<u8> {
     frame(CLOSE, &[&code.to_be_bytes(), reason].concat())
 }
 
-/// A frame whose header says that `length` bytes follow, and none do.
+/// A frame whose header announces `length` bytes, of which none follow.
 fn header(first: u8, length: u64) -> Vec<u8> {
     let mut bytes = vec![first, 0x80 | 127];
     bytes.extend(length.to_be_bytes());
@@ -51,8 +51,9 @@ fn header(first: u8, length: u64) -> Vec<u8> {
     bytes
 }
 
-/// What each of these peers sends ends its own connection with `code`, in good
-/// order, and the function is told; a connection beside it notices nothing.
+/// The bytes of each of these peers end its own connection with `code`, in good
+/// order, and the function gets its `close`; another connection notices
+/// nothing.
 async fn each_is_closed_with(code: u16, peers: Vec<(&str, Vec<u8>)>) {
     let host = closing().await;
     let mut beside = host.connect("/close").await;
@@ -243,7 +244,7 @@ async fn a_ping_is_answered_with_its_payload() {
         peer.send(&frame(PING, &payload)).await;
         assert_eq!(peer.read_frame().await, (PONG, payload));
     }
-    // A pong that nobody asked for is not answered.
+    // An unsolicited pong is not answered.
     peer.send(&frame(PONG, b"unasked")).await;
     peer.send(&frame(TEXT, b"next")).await;
     assert_eq!(peer.read_frame().await, (TEXT, b"next".to_vec()));
@@ -294,8 +295,8 @@ async fn a_peer_that_sends_byte_by_byte_is_served_like_any_other() {
     let mut beside = host.connect("/echo").await;
     let mut slow = Raw::connect(host.address).await;
     let head = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-    // Between any two bytes another connection makes a round trip: so the host
-    // has seen each of them alone.
+    // Between any two bytes another connection makes a round trip, so the host
+    // sees each byte alone.
     for byte in head.bytes() {
         slow.send(&[byte]).await;
         assert_eq!(beside.ask("beside").await, "beside");
@@ -366,7 +367,7 @@ async fn what_was_sent_right_before_the_peers_close_is_handled() {
     for ending in [close(1000, b""), Vec::new()] {
         let mut peer = Raw::upgraded(host.address, "/chat/a?nick=ada").await;
         assert_eq!(other.next_text().await, "* ada joined");
-        // More than one batch, and the end is right behind it.
+        // More than one batch, with the end right after it.
         let mut bytes = Vec::new();
         for number in 0..600 {
             bytes.extend(frame(TEXT, number.to_string().as_bytes()));
@@ -418,7 +419,7 @@ async fn the_function_closes_with_its_code_and_the_host_waits_for_the_answer() {
         (4999, &*"r".repeat(123)),
     ] {
         let mut peer = Raw::upgraded(host.address, "/close").await;
-        // What was sent before the close leaves before it.
+        // Messages that were sent before the close leave before it.
         peer.send(&frame(TEXT, b"first")).await;
         peer.send(&frame(TEXT, format!("{code} {reason}").as_bytes()))
             .await;
@@ -486,14 +487,14 @@ async fn a_peer_that_does_not_answer_a_close_is_dropped() {
     silent.send(&frame(TEXT, b"4001 bye")).await;
     assert_eq!(silent.read_close().await, (4001, "bye".into()));
     silent.is_ended().await;
-    // One that keeps talking instead is not listened to for longer.
+    // A peer that keeps sending instead gets no more time.
     let mut talking = Raw::upgraded(host.address, "/close").await;
     talking.send(&frame(TEXT, b"4001 bye")).await;
     assert_eq!(talking.read_close().await, (4001, "bye".into()));
     let more = frame(TEXT, &[b'x'; 1000]);
     let writing = async { while talking.socket.write_all(&more).await.is_ok() {} };
     within("the stream to be cut off", writing).await;
-    // Nor one that answers and then keeps its side of the stream open.
+    // Nor does one that answers and then keeps its side of the stream open.
     let mut open = Raw::upgraded(host.address, "/close").await;
     open.send(&frame(TEXT, b"4001 bye")).await;
     assert_eq!(open.read_close().await.0, 4001);
@@ -522,7 +523,7 @@ async fn a_close_is_not_delayed_by_a_handler_that_is_at_work() {
 
 #[tokio::test]
 async fn a_peer_that_talks_on_instead_of_answering_a_close_is_cut_off_by_its_bytes() {
-    // Longer than the test waits: only what it sends can end it.
+    // Longer than the test waits, so only its messages can end it.
     let host = Host::with(openline_guests::FAULT_CLOSE, "/close")
         .server(|server| server.close_timeout = Duration::from_secs(600))
         .start()
@@ -539,8 +540,8 @@ async fn a_peer_that_talks_on_instead_of_answering_a_close_is_cut_off_by_its_byt
 
 #[tokio::test]
 async fn what_came_before_a_violation_is_answered_before_the_close() {
-    // In one write, and so in one read: two good messages and a frame with a
-    // reserved opcode, a text that is no text, a message that is too long.
+    // In one write, and so in one read: two valid messages, and a frame with a
+    // reserved opcode, a text that is not UTF-8, or a message that is too long.
     let host = Host::with(openline_guests::ECHO, "/echo")
         .limit(|limit| limit.message_bytes = 100)
         .start()
@@ -571,7 +572,7 @@ async fn more_than_a_batch_before_a_violation_is_answered() {
         })
         .start()
         .await;
-    // As small as messages are, so that one read brings more than one batch.
+    // With the smallest messages, so that one read brings more than one batch.
     let before = frame(TEXT, b"").repeat(BATCH_MESSAGES_MAX + 50);
     let fragments = [FIRST, MIDDLE, MIDDLE, MIDDLE].map(|first| frame(first, b"x"));
     for (wrong, code) in [

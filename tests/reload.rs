@@ -1,5 +1,5 @@
-//! Reading the configuration again, upon SIGHUP: what changes is for new
-//! connections, and nobody's line is dropped. The real binary.
+//! SIGHUP reads the configuration again: changes apply to new connections, and
+//! no connection is dropped. Runs the real binary.
 
 use std::fs;
 use std::path::PathBuf;
@@ -38,8 +38,8 @@ impl Configured {
         Client::open(self.host.address, path, &[]).await.unwrap()
     }
 
-    /// Writes the file anew and has the host read it; answers when it has said
-    /// what came of it.
+    /// Writes the file again and lets the host read it; returns when the host
+    /// has reported the result.
     async fn reload(&mut self, functions: &str, told: &str) {
         write(&self.path(), functions);
         self.host.signal("HUP").await;
@@ -70,20 +70,20 @@ async fn routes_limits_and_components_change_for_new_connections_and_none_is_dro
         .reload(&functions, "changed: limited; added: added; removed: gone")
         .await;
 
-    // New connections meet what the file says now.
+    // New connections get the new settings.
     let mut on_added = configured.connect("/added").await;
     assert_eq!(on_added.ask("new").await, "new");
     let refused = Client::open(configured.host.address, "/gone", &[]).await;
     assert_eq!(refused.err().unwrap().status, 404);
     let mut on_new_limit = configured.connect("/limited").await;
     assert_eq!(on_new_limit.ask("12345678").await, "12345678");
-    // Those that were there go on as they were.
+    // Open connections go on as before.
     assert_eq!(on_gone.ask("still here").await, "still here");
     assert_eq!(on_old_limit.ask("1234").await, "1234");
     on_old_limit.text("12345").await;
     assert_eq!(on_old_limit.closed().await.code, 1009);
 
-    // And all are drained, also those whose function has no route any more.
+    // All are drained, even those whose function has no route any more.
     configured.host.signal("TERM").await;
     for mut client in [on_gone, on_added, on_new_limit] {
         assert_eq!(client.closed().await.code, 1001);
@@ -128,7 +128,7 @@ async fn a_bad_file_is_refused_with_its_errors_and_the_old_one_stays() {
         let refused = Client::open(configured.host.address, "/broken", &[]).await;
         assert_eq!(refused.err().unwrap().status, 404);
     }
-    // A file that is not there at all.
+    // A file that does not exist.
     fs::remove_file(configured.path()).unwrap();
     configured.host.signal("HUP").await;
     configured.host.told("not reloaded").await;

@@ -1,5 +1,5 @@
-//! What the machine runs out of: files, and space for the compile cache. The
-//! real binary, under the shell's limits.
+//! A machine without enough files, threads, or space for the compile cache.
+//! Runs the real binary under the shell's limits.
 
 use std::fs;
 #[cfg(target_os = "linux")]
@@ -16,7 +16,7 @@ use crate::harness::{Client, Raw, Serving, within};
 #[tokio::test]
 async fn a_host_without_file_descriptors_goes_on_and_accepts_when_there_are_some() {
     let arguments = ["run", openline_guests::ECHO, "--listen", "127.0.0.1:0"];
-    // Hard as well: the host raises the soft limit by itself.
+    // The hard limit as well, because the host raises the soft limit by itself.
     let mut host = Serving::under("ulimit -n 48", &arguments).await;
     let mut first = Client::open(host.address, "/echo", &[]).await.unwrap();
     // The kernel takes them from us into its backlog; the host cannot.
@@ -41,7 +41,7 @@ async fn a_host_without_file_descriptors_goes_on_and_accepts_when_there_are_some
     assert_eq!(first.ask("still").await, "still");
 }
 
-/// The limit on threads is one of a user, and none for root: there another user
+/// The limit on threads is per user, and root has none, so as root another user
 /// runs the command.
 #[cfg(target_os = "linux")]
 #[tokio::test]
@@ -93,7 +93,7 @@ async fn a_full_disk_under_the_compile_cache_costs_the_cache_and_nothing_else() 
     host.told("a compiled component is not cached").await;
     let mut client = Client::open(host.address, "/echo", &[]).await.unwrap();
     assert_eq!(client.ask("compiled").await, "compiled");
-    // Nothing half is left behind.
+    // No incomplete file is left behind.
     assert_eq!(fs::read_dir(&cache).unwrap().count(), 0);
     host.signal("TERM").await;
     assert_eq!(client.closed().await.code, 1001);

@@ -10,7 +10,7 @@ async fn chat() -> Host {
         .await
 }
 
-/// Joins a room; the greeting is read.
+/// Joins a room and reads the greeting.
 async fn join(host: &Host, room: &str, nick: &str, here: u32) -> Client {
     let mut client = host.connect(&format!("/chat/{room}?nick={nick}")).await;
     let greeting = format!("* welcome to {room}, {nick}: {here} here");
@@ -33,7 +33,7 @@ async fn the_chat_tells_a_room_who_joins_what_is_said_and_who_leaves() {
     bob.close(1000, "").await;
     assert_eq!(bob.closed().await.code, 1000);
     assert_eq!(ada.next_text().await, "* bob left");
-    // Also of one who goes without a word.
+    // This includes a peer that disappears without a close.
     join(&host, "lobby", "eve", 2).await.vanish();
     assert_eq!(ada.next_text().await, "* eve joined");
     assert_eq!(ada.next_text().await, "* eve left");
@@ -69,7 +69,7 @@ async fn the_chat_decodes_names_and_makes_one_up() {
 #[tokio::test]
 async fn the_chat_refuses_names_that_are_none() {
     let host = chat().await;
-    // 32 characters are a name, whatever they are in bytes.
+    // 32 characters are a valid name, however many bytes they have.
     let path = format!("/chat/lobby?nick={}", "%C3%A9".repeat(32));
     let mut longest = host.connect(&path).await;
     assert!(longest.next_text().await.contains(&"é".repeat(32)));
@@ -107,8 +107,8 @@ async fn the_counter_is_the_single_writer_of_its_count() {
     for client in &mut clients {
         client.flush().await;
     }
-    // Each sees each step of the count once and in order: no update is lost,
-    // and all are told of the same.
+    // Each peer sees each step of the count once and in order: no update is
+    // lost, and all see the same.
     for client in &mut clients {
         for count in 1..=CONNECTIONS * STEPS {
             assert_eq!(client.next_text().await, count.to_string());
@@ -166,7 +166,7 @@ async fn the_fan_out_reaches_all_subscribers_and_nobody_else() {
         assert_eq!(subscriber.next().await, Message::binary(vec![1, 2, 3]));
         assert_eq!(subscriber.next_text().await, "hello");
     }
-    // Had it been told anything, this would not be what it hears first.
+    // If it had received anything, this would not be its first message.
     publisher.close(1000, "").await;
     assert_eq!(publisher.closed().await.code, 1000);
 }

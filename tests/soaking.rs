@@ -1,5 +1,5 @@
-//! The soak of the adversary: its rules about what is left, and the counts of
-//! the host that it reads.
+//! The soak of the adversary: its rules about leftovers, and the host's counts
+//! that it reads.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,7 +22,7 @@ fn one_more_of_anything_is_kept_and_less_or_the_same_is_not() {
     assert_eq!(kept(&before, &counts(4, Some(20))), [""; 0]);
     assert_eq!(kept(&before, &counts(3, Some(0))), [""; 0]);
     assert_eq!(kept(&before, &counts(5, Some(20))), ["5 tasks (4 before)"]);
-    // A count that is not said any more is a check that nobody makes.
+    // A count that the host no longer reports would be a check that never runs.
     assert_eq!(kept(&before, &counts(4, None)), ["? files (20 before)"]);
 }
 
@@ -39,7 +39,7 @@ fn memory_that_grows_with_each_round_is_told_from_memory_that_varies() {
             .collect()
     };
     assert!(growth(&leaking(2.0 * GROWTH_BYTES_MAX)).unwrap() > GROWTH_BYTES_MAX);
-    // What happens once, or while it warms up, is none.
+    // Growth that happens once, or during the warm-up, is not a leak.
     let mut once = vec![4e7; rounds];
     once[..WARM_UP].fill(0.0);
     once[WARM_UP] = 9e7;
@@ -49,7 +49,8 @@ fn memory_that_grows_with_each_round_is_told_from_memory_that_varies() {
 
 #[tokio::test]
 async fn the_state_says_what_is_taken_and_that_it_came_back() {
-    // Of its own: it counts what is taken, also by functions of other hosts.
+    // A process of its own, because the counts would include functions of other
+    // hosts.
     let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
     let options = RuntimeOptions {
         instances: 20,
@@ -68,7 +69,7 @@ async fn the_state_says_what_is_taken_and_that_it_came_back() {
     let taken = host.state().await;
     assert_eq!(taken["taken"]["alarms"], 1, "{taken:#}");
     assert_eq!(taken["taken"]["functions"], 1, "{taken:#}");
-    // The one that asks.
+    // The TCP connection of the request itself.
     assert_eq!(taken["requests"], 1, "{taken:#}");
     assert!(taken["attached_bytes"].as_u64().unwrap() > 4, "{taken:#}");
     assert_eq!(client.ask("key-clear later").await, "ok");

@@ -1,6 +1,6 @@
 //! Limits while an instance is made: the component's own start code computes,
-//! recurses, grows, and so on, before any handler is called. The components
-//! are written here byte by byte, since no compiler makes such ones on purpose.
+//! recurses, grows, and so on, before any handler is called. The components are
+//! written here byte by byte, because no compiler makes such ones on purpose.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,7 +27,7 @@ const RECURSE: &[u8] = &[0x10, 0];
 /// `loop (memory.grow 16) drop br 0 end`
 const GROW: &[u8] = &[0x03, 0x40, 0x41, 16, 0x40, 0, 0x1a, 0x0c, 0, 0x0b];
 
-/// Grows table 0 by so many elements and traps when it may not.
+/// Grows table 0 by this many elements, and traps if that fails.
 fn grow_table(elements: u8) -> Vec<u8> {
     assert!(elements < 64, "one byte of a signed number");
     let grow = [0xd0, 0x70, 0x41, elements, 0xfc, 0x0f, 0];
@@ -50,8 +50,8 @@ fn name(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// A module with a table of so many elements and a memory of one page, which
-/// runs `body` when it is instantiated and exports a function `f`.
+/// A module with a table of this many elements and a memory of one page, which
+/// runs `body` at instantiation and exports a function `f`.
 fn module(table_elements: u8, body: &[u8]) -> Vec<u8> {
     let start = [&[0], body, &[0x0b]].concat();
     let size = u8::try_from(start.len()).unwrap();
@@ -70,7 +70,7 @@ fn module(table_elements: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// A component of one module, whose handler has the right names and the wrong
-/// types: that is what it is refused for when it has started.
+/// types, so that it is refused after it has started.
 fn component(table_elements: u8, body: &[u8]) -> Vec<u8> {
     let alias = [&[1, 0, 0, 1, 0], &*name("f")].concat();
     let functions = ["upgrade", "open", "messages", "close"];
@@ -111,7 +111,7 @@ impl Start {
         self
     }
 
-    /// Why it is not a function.
+    /// Loads it, and returns why it is not a function.
     async fn refused(&self, component: Vec<u8>) -> LoadError {
         let options = RuntimeOptions {
             instances: 1,
@@ -135,7 +135,7 @@ impl Start {
         assert!(error.to_string().contains(with), "`{with}`: {error}");
     }
 
-    /// It starts, and is refused for its types only.
+    /// It starts, and is refused only for its types.
     async fn succeeds(&self, component: Vec<u8>) {
         let error = self.refused(component).await;
         assert!(matches!(error, LoadError::WrongTypes(_)), "{error}");
@@ -170,7 +170,7 @@ async fn the_tables_of_an_instance_have_their_elements_and_not_one_more() {
     ten.succeeds(component(10, NOTHING)).await;
     let error = ten.refused(component(11, NOTHING)).await;
     assert!(matches!(error, LoadError::Start(_)), "{error}");
-    // Growing is refused, and the guest goes on: this one traps then.
+    // Growing fails, and the guest goes on; this one then traps.
     ten.succeeds(component(4, &grow_table(6))).await;
     ten.fails(component(4, &grow_table(7)), "trap").await;
 }

@@ -1,6 +1,6 @@
-//! When a key of the configuration that has changed takes effect: what the
-//! tables say, held against a host that reads its configuration again and one
-//! that starts again. The real binary, with a data directory.
+//! When a changed key of the configuration takes effect: compares the tables
+//! with a host that reads its configuration again and with one that starts
+//! again. Runs the real binary with a data directory.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use crate::harness::{Client, Got, Raw, Serving};
 
 const TOKEN: &str = "0123456789abcdef";
 
-/// A value of each limit that is not its default, and allowed beside the
+/// A value of each limit that is not its default, and allowed together with the
 /// others here.
 fn other_value(table: &str, name: &str) -> String {
     let quoted = match name {
@@ -38,7 +38,7 @@ fn other_value(table: &str, name: &str) -> String {
         _ if name.ends_with("_bytes") || name == "bytes_per_second" => "\"5 MiB\"",
         _ => "999",
     };
-    // The host's are larger, and what a handshake may have is smaller.
+    // The host's are larger, and those of a handshake are smaller.
     match (table, name) {
         ("[server]", "alarms") => "999".into(),
         ("[function.limit]", name)
@@ -62,7 +62,7 @@ fn other_limits(table: &str) -> String {
     })
 }
 
-/// A host with two functions, of which the file says little.
+/// A host with two functions and few other settings.
 fn little() -> String {
     let echo = openline_guests::ECHO;
     format!(
@@ -119,7 +119,7 @@ impl Configured {
         fs::write(self.folder.path().join("openline.toml"), text).unwrap();
     }
 
-    /// Has the file read again; answers what the host says of it.
+    /// Makes the host read the file again, and returns what it reports.
     async fn read_again(&mut self) -> Vec<String> {
         self.host.signal("HUP").await;
         let mut lines = Vec::new();
@@ -212,7 +212,7 @@ async fn every_key_takes_effect_when_the_tables_say() {
         let has_changed = after[&(*table, *name)] != *value;
         assert_eq!(has_changed, !waits, "{table} {name}: {effect}");
         let words =
-            format!("`{name}` in [server] has changed; it is in force when the host starts");
+            format!("`{name}` in [server] has changed and takes effect when the host starts");
         let is_told = told.iter().any(|line| line.contains(&words));
         if *table == "[server]" {
             assert_eq!(is_told, waits, "{name}: {told:#?}");
@@ -224,7 +224,7 @@ async fn every_key_takes_effect_when_the_tables_say() {
     for (key, value) in &before {
         assert_ne!(restarted[key], *value, "{key:?} after a restart");
     }
-    // What was in force already is the same after it.
+    // Values that were already in force are the same afterwards.
     for ((table, name), value) in &after {
         if effect_of(table, name) != Some(Effect::NextStart) {
             assert_eq!(restarted[&(*table, *name)], *value, "{table} {name}");
@@ -232,13 +232,13 @@ async fn every_key_takes_effect_when_the_tables_say() {
     }
 }
 
-/// A key of which an answer of the keeper tells.
+/// A key whose value an answer of the keeper shows.
 struct Probe {
     table: &'static str,
     name: &'static str,
-    /// What the file says at first, and then.
+    /// The text in the file, before and after.
     values: [&'static str; 2],
-    /// What the keeper is told; it answers something else then.
+    /// The message to the keeper, whose answer differs afterwards.
     command: &'static str,
 }
 
@@ -270,7 +270,7 @@ const PROBES: [Probe; 8] = [
     probe(LIMIT, "tags", ["1", "2"], "tag a b"),
     probe(LIMIT, "auto_responses", ["1", "2"], "autos 2"),
     probe(LIMIT, "state_bytes", ["\"3 B\"", "\"9 B\""], "save 12345"),
-    // The number of the instance: it is another one.
+    // The number of the instance, which is another one.
     probe(
         LIMIT,
         "fuel_per_event",
@@ -354,13 +354,13 @@ async fn a_changed_migration_is_that_of_the_next_deploy_and_of_the_next_start() 
     configured.write(&file("pin", a));
     configured.read_again().await;
     assert_eq!(shown(&configured).await, "pin");
-    // A connection stays with its version, as the file says now.
+    // A connection stays with its version, according to the new file.
     let mut client = configured.connect("/f").await;
     let version = client.ask("which").await;
     configured.write(&file("pin", b));
     configured.read_again().await;
     assert_eq!(client.ask("which").await, version);
-    // And goes on to the next one as soon as the file says so.
+    // It goes on to the next version as soon as the file says so.
     configured.write(&file("migrate", b));
     configured.read_again().await;
     assert_ne!(client.ask("which").await, version);

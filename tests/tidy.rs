@@ -1,12 +1,12 @@
-//! House law that no compiler checks: how files begin and how long they are,
-//! which package may use which, that the models see all locks of the files they
-//! compile, and that no guest is without a test.
+//! Rules that no compiler checks: how files begin and how long they are, which
+//! package may use which, that the models see all locks of the files that they
+//! compile, and that every guest has a test.
 
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The longest source file, in lines: far above the usual 250, so that what
+/// The longest source file, in lines: far above the usual 250, so a file that
 /// reaches it has become two things.
 const LINES_MAX: usize = 600;
 
@@ -15,7 +15,7 @@ pub(crate) fn root() -> PathBuf {
     root.canonicalize().unwrap()
 }
 
-/// All files below a folder, but for what cargo makes.
+/// All files below a folder, except those that cargo makes.
 pub(crate) fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
@@ -71,8 +71,8 @@ fn no_source_file_has_become_two() {
     assert!(long.is_empty(), "longer than {LINES_MAX} lines: {long:?}");
 }
 
-/// The files that `host/models` compiles a second time, and which of its
-/// packages does.
+/// The files that `host/models` compiles a second time, and the package that
+/// does so.
 fn modelled() -> Vec<(String, PathBuf)> {
     let mut found = Vec::new();
     for model in ["host/models/loom/src", "host/models/shuttle/src"] {
@@ -101,8 +101,8 @@ fn modelled() -> Vec<(String, PathBuf)> {
     found
 }
 
-/// A lock or an atomic that a model does not know would be no step of it, and
-/// one that is held for longer would hang it.
+/// A lock or an atomic that a model does not know would not be a step of it,
+/// and a lock that is held across a step would hang it.
 #[test]
 fn what_is_modelled_takes_locks_and_atomics_from_sync() {
     let modelled = modelled();
@@ -124,7 +124,7 @@ fn what_is_modelled_takes_locks_and_atomics_from_sync() {
     }
 }
 
-/// The dependencies of a manifest, by the section they are in.
+/// The dependencies of a manifest, by section.
 fn dependencies(manifest: &str) -> Vec<(String, String)> {
     let mut section = String::new();
     let mut found = Vec::new();
@@ -142,7 +142,7 @@ fn dependencies(manifest: &str) -> Vec<(String, String)> {
     found
 }
 
-/// The packages of the host, each may use those above it.
+/// The packages of the host; each may use those above it.
 const LAYERS: [(&str, &str); 9] = [
     ("host/core/Cargo.toml", "openline-core"),
     ("host/store/Cargo.toml", "openline-store"),
@@ -167,14 +167,16 @@ fn a_package_of_the_host_uses_only_those_above_it() {
                 assert!(above < layer, "{path} uses {used}");
             }
         }
-        // All but the first use the first: the manifest was read rightly.
+        // All except the first use the first, which shows that the manifest was
+        // read correctly.
         let uses = dependencies(manifest);
         let core = uses.iter().any(|(_, name)| name == "openline-core");
         assert_eq!(core, layer > 0, "{path}");
     }
 }
 
-/// Who may use a dependency: the manifest and the kind of section.
+/// The packages that may use a dependency: the manifest and the kind of
+/// section.
 fn users_of(dependency: &str) -> Vec<(String, String)> {
     let mut users = Vec::new();
     for (path, manifest) in texts("Cargo.toml") {
@@ -235,7 +237,7 @@ fn only_the_gateway_knows_sockets_and_those_who_test_and_measure_it() {
     }
 }
 
-/// They meet in `openline-admission`: one replaces the table of routes, the
+/// The two meet in `openline-admission`: one replaces the table of routes, the
 /// other reads it.
 #[test]
 fn the_gateway_and_control_do_not_know_each_other() {
@@ -262,11 +264,11 @@ fn only_the_client_of_commands_speaks_http_in_the_binary() {
     assert_eq!(speakers, ["host/server/src/commands/client.rs"]);
 }
 
-/// The wire of a connection is the seam behind which the library could be
-/// another one.
+/// The wire of a connection hides the library, so that it could be replaced.
 #[test]
 fn only_the_wire_knows_the_websocket_library() {
-    // The accept key of a handshake, and what hands bytes to the wire.
+    // The accept key of a handshake, and the code that passes bytes to the
+    // wire.
     let beside = ["handshake.rs", "fuzzing.rs"].map(|name| format!("host/gateway/src/{name}"));
     let mut found = 0;
     for (name, text) in texts(".rs") {

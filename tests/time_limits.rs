@@ -1,6 +1,6 @@
-//! Limits of time, of guests that evade them: that hold their whole instance,
-//! so that its event loop cannot look at a clock, or that compute with waits
-//! too short to be a rest. And what others notice of them.
+//! Time limits of guests that try to evade them: guests that block their whole
+//! instance, so that its event loop cannot check a clock, or that compute with
+//! waits too short to be a rest. And how they affect others.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -98,7 +98,7 @@ async fn an_instance_that_is_held_gives_its_place_back() {
         .instance(|instance| instance.idle_timeout = Duration::ZERO)
         .start_on(&runtime)
         .await;
-    // While it hibernates, and in the close of a peer that has gone.
+    // While it hibernates, and in the `close` of a peer that has gone.
     for at in ["hibernate", "close"] {
         let holding = host.connect_eventually(&format!("/block?at={at}")).await;
         assert_eq!(runtime.instances(), 1);
@@ -112,7 +112,7 @@ async fn an_instance_that_is_held_gives_its_place_back() {
 
 #[tokio::test]
 async fn alarms_that_hold_their_instances_do_not_keep_those_of_others_from_ringing() {
-    /// As many as are handled at once.
+    /// As many alarms as are handled at once.
     const ALARMS: usize = 64;
     let runtime = Arc::new(Runtime::new(options()).unwrap());
     let host = Host::with(openline_guests::FAULT_BLOCK, "/block/{room}")
@@ -166,8 +166,8 @@ async fn what_rests_for_longer_than_it_computes_may_compute_for_as_long_as_it_li
     }
 }
 
-/// On one thread, and with a runtime that looks at sockets and timers only when
-/// it has nothing to run.
+/// On one thread, with a runtime that polls sockets and timers only when it has
+/// nothing to run.
 #[test]
 fn a_function_that_computes_leaves_a_single_thread_to_sockets_between_its_slices() {
     let thread = tokio::runtime::Builder::new_current_thread()

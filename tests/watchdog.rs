@@ -1,7 +1,7 @@
-//! A host whose threads hang says so with their stacks, goes on answering
-//! probes, and ends if it is to; one that is stopped or computes does not. The
-//! real binary. It has no switch that makes its threads hang, so the tests are
-//! a debugger that makes each of them wait in the kernel.
+//! A host whose threads hang logs their stacks, goes on answering probes, and
+//! ends if it is configured to; one that is stopped or computes does not. Runs
+//! the real binary. It has no switch that makes its threads hang, so the tests
+//! act as a debugger that makes each of them wait in the kernel.
 
 use std::fs;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::harness::debugger::{self, Held};
 use crate::harness::{Client, Got, HANDSHAKE, Raw, Serving, close_frame, openline_with, within};
 
-/// The shortest that there is.
+/// The shortest possible timeout.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A host with a listener of probes.
@@ -66,7 +66,7 @@ impl Probed {
         assert_eq!(client.ask("hello").await, "hello");
     }
 
-    /// Ends it; answers what it has said since.
+    /// Ends it, and returns its output since.
     async fn ended(mut self) -> String {
         self.host.signal("TERM").await;
         let mut told = String::new();
@@ -118,7 +118,7 @@ async fn a_host_that_hangs_says_so_answers_probes_and_goes_on() {
     }
 
     let held = probed.hold().await;
-    // This one waits with the workers, and keeps no probe waiting.
+    // This request waits for the workers, but delays no probe.
     let mut waiting = Raw::connect(probed.admin).await;
     let head = "GET /v1/functions HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
     waiting.send(head.as_bytes()).await;
@@ -130,7 +130,8 @@ async fn a_host_that_hangs_says_so_answers_probes_and_goes_on() {
         assert!(text.starts_with("hung: "), "{text}");
         assert_eq!(status(address, "ready").await, 503);
     }
-    // Where it waits, down to what tokio runs on each of its threads.
+    // The stack where it waits, down to tokio's function for each of its
+    // threads.
     probed.host.told("\"worker\" (").await;
     probed
         .host
@@ -181,7 +182,7 @@ async fn requests_that_wait_for_a_host_that_hangs_leave_probes_their_places() {
         raw.send(head.as_bytes()).await;
         asked.spawn(Got::read(raw));
     }
-    // The others wait; these have no place to.
+    // The others wait; there is no place for these to wait.
     for _ in 0..PROBES_KEPT {
         let got = asked.join_next().await.unwrap().unwrap();
         assert_eq!(got.status, 503);
@@ -204,7 +205,7 @@ async fn threads_that_wait_for_a_disk_do_not_keep_stacks_of_others_from_being_to
     let mut probed = Probed::start("watchdog_timeout = \"1 s\"").await;
     let _held = debugger::hold_uninterruptibly(&probed.host, "worker").await;
     probed.host.told("the host hangs").await;
-    // Not asked to stop, which they would not do.
+    // Killed, because they would not stop on request.
     probed.host.told("\"worker\" (D").await;
     let line = probed.host.line().await;
     assert_eq!(line.trim(), "cannot be read: Device or resource busy");
@@ -234,11 +235,11 @@ async fn a_host_that_was_stopped_for_longer_than_its_limit_does_not_hang() {
     let probed = Probed::start("watchdog_timeout = \"1 s\"\nwatchdog_exit_timeout = \"1 s\"").await;
     probed.echoes().await;
     probed.host.signal("STOP").await;
-    // Several times the limit: as long as it would take to be noticed.
+    // Several times the limit, long enough for the watchdog to notice.
     tokio::time::sleep(3 * TIMEOUT).await;
     probed.host.signal("CONT").await;
     probed.echoes().await;
-    // Its watchdog has looked by then.
+    // Its watchdog has checked by then.
     tokio::time::sleep(TIMEOUT).await;
     assert_eq!(status(probed.probes, "live").await, 200);
     let told = probed.ended().await;
@@ -333,15 +334,15 @@ async fn probes_and_the_admin_interface_are_answered_when_peers_have_all_files()
         assert_eq!(status(address, "live").await, 200);
     }
     drop(peers);
-    // And the peers that come after them are accepted.
+    // Peers that come after them are accepted.
     let mut client = Client::open(probed.host.address, "/echo", &[])
         .await
         .unwrap();
     assert_eq!(client.ask("again").await, "again");
 }
 
-/// A peer that goes on when another one has ended leaves the number of its file
-/// within the reserve: more of them than the reserve has would take it whole.
+/// A peer that goes on when another one has ended leaves its file number in the
+/// reserve; more of them than the reserve has would use it up.
 #[tokio::test]
 async fn peers_that_come_and_go_while_files_are_few_leave_the_reserve_alone() {
     let mut probed = Probed::start_under("ulimit -n 128", "").await;
@@ -356,7 +357,7 @@ async fn peers_that_come_and_go_while_files_are_few_leave_the_reserve_alone() {
     for mut peer in peers.drain(..48) {
         assert!(peer.head().await.starts_with("HTTP/1.1 101 "));
     }
-    // They have taken the places of those.
+    // They have taken the places of the others.
     for peer in &mut peers[..52] {
         assert!(peer.head().await.starts_with("HTTP/1.1 101 "));
     }
@@ -397,10 +398,10 @@ async fn idle_connections_to_probes_and_the_admin_interface_do_not_take_the_last
     for address in [probed.probes, probed.admin] {
         assert_eq!(status(address, "live").await, 200);
     }
-    // There are files for a compiler, and for what it has compiled.
+    // There are files for a compiler, and for its output.
     let folder = TempDir::new().unwrap();
     let component = folder.path().join("new.wasm");
-    // A section of its own makes it one that no cache has.
+    // With a section of its own, no cache has it.
     let name = folder.path().file_name().unwrap().as_encoded_bytes();
     let length = u8::try_from(name.len()).unwrap();
     let section = [&[0, length + 1, length], name].concat();
@@ -443,7 +444,7 @@ async fn probes_have_64_tcp_connections_and_the_65th_takes_the_place_of_the_olde
     }
     assert_eq!(status(probed.probes, "live").await, 200);
     assert!(idle[0].is_ended().await);
-    // The next one is not concerned.
+    // The next one is not affected.
     idle[1]
         .send(b"GET /.openline/live HTTP/1.1\r\nHost: x\r\n\r\n")
         .await;

@@ -1,10 +1,10 @@
-//! Components that a host could be sent to hurt it: a real one, and in it
-//! whatever the bytes ask for. Nested components, modules, instances of both,
-//! memories, tables, types that double, functions that are large or deep.
+//! Components that could hurt a host: a real one, to which the input adds
+//! nested components, modules, instances of both, memories, tables, types that
+//! double, and large or deep functions.
 //!
-//! All that is made is valid unless it passes a limit, so that most of it comes
-//! as far as a trial instance. Bounded by the bytes: an operation takes one or
-//! two, and makes at most some kilobytes.
+//! Everything is valid unless it passes a limit, so most inputs get as far as a
+//! trial instance. Bounded by the input: an operation takes one or two bytes of
+//! it, and makes at most some kilobytes.
 
 use wasm_encoder::{
     BlockType, CodeSection, Component, ComponentInstanceSection, ComponentTypeSection,
@@ -21,10 +21,10 @@ const SIZES: [u32; 8] = [0, 1, 16, 255, 1_024, 4_096, 65_535, 1_000_000];
 /// Deeper than any limit on nesting.
 const DEPTH_MAX: usize = 40;
 
-/// The bytes, which decide.
+/// The bytes of the input, which make the choices.
 struct Choices<'a>(&'a [u8]);
 
-/// A component that is being written, and what it has so far.
+/// A component that is being written, and its content so far.
 #[derive(Default)]
 struct Scope {
     written: Component,
@@ -33,7 +33,7 @@ struct Scope {
     types: u32,
 }
 
-/// The base with what the bytes ask for.
+/// The base with the additions that the input chooses.
 pub(crate) fn grown(base: &[u8], bytes: &[u8]) -> Vec<u8> {
     let mut choices = Choices(bytes);
     let mut scopes = vec![Scope::default()];
@@ -64,7 +64,7 @@ pub(crate) fn grown(base: &[u8], bytes: &[u8]) -> Vec<u8> {
     [base, &root.finish()[header..]].concat()
 }
 
-/// The innermost is complete.
+/// Completes the innermost component.
 fn close(scopes: &mut Vec<Scope>) {
     if let (Some(inner), Some(outer)) = (scopes.pop(), scopes.last_mut()) {
         outer
@@ -74,8 +74,8 @@ fn close(scopes: &mut Vec<Scope>) {
     }
 }
 
-/// How many components a component has in its own index space: the next is
-/// this one.
+/// How many components a component has in its own index space, which is the
+/// index of the next one.
 fn components(base: &[u8]) -> u32 {
     let (mut depth, mut own) = (0, 0);
     for payload in Parser::new(0).parse_all(base) {
@@ -143,7 +143,7 @@ impl Scope {
         self.modules += 1;
     }
 
-    /// Each is a pair of the one before.
+    /// Types, each of which is a pair of the one before.
     fn doubling_types(&mut self, count: u32) {
         let mut types = ComponentTypeSection::new();
         let unit = ComponentValType::Primitive(PrimitiveValType::U64);
@@ -193,7 +193,7 @@ fn tables(count: u32, elements: u32) -> Module {
     module
 }
 
-/// One function with so many additions, and as many locals.
+/// One function with this many additions, and as many locals.
 fn large_function(size: u32) -> Module {
     let mut function = Function::new([(size.min(50_000), ValType::I64)]);
     for _ in 0..size.min(4_096) {

@@ -1,11 +1,10 @@
-//! Everything of the host that reads bytes from outside, as functions of
-//! bytes: none may panic, hang, or take more than its limits, whatever it is
-//! given.
+//! All code of the host that reads bytes from outside, as functions of bytes:
+//! none may panic, hang, or exceed its limits, whatever the input.
 //!
-//! `tests/short.rs` runs them in every test run, over the corpus and over
-//! mutations of it that are the same each time. `make fuzz TARGET=frames`
-//! searches on with libFuzzer, led by the coverage of our own packages, and
-//! adds what it finds to the corpus.
+//! `tests/short.rs` runs them in every test run, over the corpus and over fixed
+//! mutations of it. `make fuzz TARGET=frames` fuzzes further with libFuzzer,
+//! guided by the coverage of our own packages, and adds new inputs to the
+//! corpus.
 
 mod grow;
 mod mutate;
@@ -20,7 +19,7 @@ use openline_engine::runtime::{Runtime, RuntimeOptions};
 
 pub use mutate::Mutator;
 
-/// A target's name and what it does with bytes.
+/// A target's name and its function of bytes.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
@@ -32,8 +31,8 @@ pub const TARGETS: [Target; 5] = [
     ("deploy", deploy),
 ];
 
-/// What a host deploys with, and what is deployed: a real component, which the
-/// bytes have grow.
+/// A host, and the real component to which the input adds parts before it is
+/// deployed.
 struct Host {
     tokio: tokio::runtime::Runtime,
     runtime: Arc<Runtime>,
@@ -59,7 +58,8 @@ static HOST: LazyLock<Host> = LazyLock::new(|| {
     }
 });
 
-/// A configuration file: every error points into the text and says what to do.
+/// Reads a configuration file: every error must point into the text and have a
+/// hint.
 fn config(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let Err(errors) = openline_core::config::Config::parse(&text) else {
@@ -73,7 +73,7 @@ fn config(bytes: &[u8]) {
     }
 }
 
-/// A component's file, before any of it is compiled.
+/// Inspects a component's file, before any of it is compiled.
 fn component(bytes: &[u8]) {
     match openline_engine::inspect(bytes) {
         Ok(contract) => assert!(contract.imports.len() <= bytes.len()),
@@ -81,8 +81,8 @@ fn component(bytes: &[u8]) {
     }
 }
 
-/// A component that is deployed: compiled, linked, tried. Whoever runs this
-/// bounds its memory.
+/// Deploys a component: compiles, links and tries it. The caller bounds its
+/// memory.
 fn deploy(bytes: &[u8]) {
     let host = &*HOST;
     let grown = grow::grown(&host.component, bytes);

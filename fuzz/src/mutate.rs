@@ -1,8 +1,8 @@
 //! Mutations of a corpus, the same for the same seed: bits, bytes, lengths,
-//! pieces of other entries. Without coverage it finds less than libFuzzer, but
-//! in every test run and without anything to install.
+//! pieces of other entries. Without coverage they find less than libFuzzer, but
+//! they run in every test run and need nothing installed.
 
-/// The longest input, in bytes: past it only the time grows.
+/// The longest input, in bytes: longer ones only take more time.
 const BYTES_MAX: usize = 64 * 1024;
 
 /// Values at the edges of lengths and counts.
@@ -84,7 +84,7 @@ impl Mutator {
         usize::try_from(self.next() % end).unwrap_or(0)
     }
 
-    /// xorshift64*, by Vigna: more than even enough for this.
+    /// xorshift64* by Vigna, which is more than good enough for this.
     fn next(&mut self) -> u64 {
         self.state ^= self.state >> 12;
         self.state ^= self.state << 25;

@@ -1,4 +1,4 @@
-//! The targets over the corpus, and over mutations of it: the same ones in
+//! Runs the targets over the corpus and over mutations of it, the same ones in
 //! every run, so that a failure can be repeated.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
@@ -9,18 +9,18 @@ use std::{env, fs};
 
 use openline_fuzz::{Mutator, TARGETS};
 
-/// Mutated inputs for each target: some seconds in all.
+/// Mutated inputs for each target; they take some seconds in all.
 const INPUTS: usize = 100_000;
 
-/// Each is compiled.
+/// Inputs of the target that compiles each.
 const DEPLOYED: usize = 150;
 
-/// Memory that may be written to, in KiB: of the whole process while it
-/// compiles and tries one component after the other. Without the limits on what
-/// a component is made of, the first that doubles takes more.
+/// Writable memory, in KiB, of the whole process while it compiles and tries
+/// one component after the other. Without the limits on the parts of a
+/// component, the first one that doubles takes more.
 const DEPLOYING_KIB_MAX: u64 = 1 << 18;
 
-/// Says to this program that its memory is bounded.
+/// Tells this program that its memory is bounded.
 const BOUNDED: &str = "OPENLINE_FUZZ_BOUNDED";
 
 fn corpus(name: &str) -> Vec<Vec<u8>> {
@@ -33,7 +33,7 @@ fn corpus(name: &str) -> Vec<Vec<u8>> {
         .collect();
     paths.sort();
     if name == "component" {
-        // A real one: it is built, not kept.
+        // A real component, which is built and not part of the corpus.
         paths.push(openline_guests::ECHO.into());
     }
     paths.iter().map(|path| fs::read(path).unwrap()).collect()

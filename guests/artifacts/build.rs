@@ -1,7 +1,7 @@
-//! Compiles every function of the workspace `guests`, with one run of cargo,
-//! to `target/guests/NAME.wasm`, and writes down for the library which there
-//! are. Needs a toolchain for WebAssembly and installs none; what is compiled
-//! here shares no folder, and so no lock, with the cargo that runs this.
+//! Compiles every function of the workspace `guests`, with one run of cargo, to
+//! `target/guests/NAME.wasm`, and generates the list of them for the library.
+//! Needs a toolchain for WebAssembly and installs none. The build shares no
+//! folder, and so no lock, with the cargo that runs this script.
 
 use std::error::Error;
 use std::fmt::Write as _;
@@ -17,7 +17,7 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             let mut standard_error = io::stderr();
-            // There is nowhere to say that standard error is closed.
+            // If standard error is closed, there is nowhere left to report it.
             let _ = writeln!(standard_error, "error: {error}");
             let mut cause = error.source();
             while let Some(error) = cause {
@@ -41,8 +41,8 @@ fn run() -> Result<(), Box<dyn Error>> {
         let hint = error.hint();
         format!("{error}\nhint: run `make setup`, which installs one where it can; or {hint}")
     })?;
-    // One place whatever the profile or the target folder of this build: the
-    // configuration file of the samples names it.
+    // The same place for every profile and target folder of this build, because
+    // the configuration file of the samples names it.
     let components = root.join("target/guests");
     let options = Options {
         target_directory: Some(components.join("build")),
@@ -59,12 +59,12 @@ fn run() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Tells cargo what the functions are made of.
+/// Tells cargo which files the functions are made from.
 fn watch(root: &Path, guests: &Path) -> io::Result<()> {
     print(&format!("rerun-if-env-changed={TARGET_VARIABLE}"));
     print(&format!("rerun-if-changed={}", root.join("wit").display()));
-    // What is left out: this package and `openline-build`, which cargo
-    // watches itself, and what cargo or an editor makes.
+    // Without this package and `openline-build`, which cargo watches itself,
+    // and without files that cargo or an editor makes.
     for (folder, left_out) in [
         (guests, ["artifacts", "target", ""]),
         (&root.join("sdk"), ["build", "target", "Cargo.lock"]),
@@ -80,11 +80,12 @@ fn watch(root: &Path, guests: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// Gives a component that this run has written the age of this program.
+/// Sets the time of a component that this run has written to that of this
+/// program.
 ///
-/// The component is watched, so that it is made again when somebody deletes
-/// it; but cargo would take a file that is younger than the start of this run
-/// for one that has changed since.
+/// Cargo watches the component, so that it is made again if it is deleted. But
+/// cargo would take a file that is newer than the start of this run for one
+/// that has changed since.
 fn backdate(path: &Path) -> io::Result<()> {
     let ours = fs::metadata(env::current_exe()?)?.modified()?;
     let file = fs::File::options().append(true).open(path)?;
@@ -94,7 +95,7 @@ fn backdate(path: &Path) -> io::Result<()> {
     Ok(())
 }
 
-/// The part of the library that depends on which functions there are.
+/// The part of the library that depends on the list of functions.
 fn library(built: &[Built]) -> Result<String, Box<dyn Error>> {
     let (mut constants, mut all, mut calls) = (String::new(), String::new(), String::new());
     for Built { name, path, .. } in built {
@@ -126,6 +127,6 @@ fn library(built: &[Built]) -> Result<String, Box<dyn Error>> {
 
 /// Gives cargo an instruction.
 fn print(instruction: &str) {
-    // If cargo does not listen it has gone away.
+    // If cargo does not read this, it has ended.
     let _ = writeln!(io::stdout(), "cargo:{instruction}");
 }

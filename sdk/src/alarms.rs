@@ -1,12 +1,13 @@
-//! Alarms: calls of the handler's `alarm` at a later time. Here are those that
-//! belong to no connection but to what the instance serves: the affinity
-//! value, or the whole function if it has no affinity. They wake an instance
-//! if there is none. For one of a connection see [`Connection::set_alarm`].
+//! Alarms: calls of the handler's `alarm` at a later time. The alarms here
+//! belong not to a connection but to the affinity value of the instance, or to
+//! the whole function if it has no affinity. If there is no instance, the host
+//! makes one. For an alarm of a connection see [`Connection::set_alarm`].
 //!
-//! Each name has one alarm: set again, it is moved. It is called at least
-//! once: when the call fails (it panics, or spends its time or memory), again
-//! after 2 s, 4 s and so on, at most 6 times more; [`Alarm::attempt`] counts.
-//! So what an alarm does should be harmless when it is done twice.
+//! Each name has one alarm; setting it again moves it. The host makes the call
+//! at least once. If the call fails (it panics, or exceeds its time or memory),
+//! the host repeats it after 2 s, 4 s and so on, at most 6 times;
+//! [`Alarm::attempt`] counts. So make sure that running an alarm twice does no
+//! harm.
 //!
 //! ```
 //! use std::time::Duration;
@@ -26,7 +27,7 @@
 //!     fn message(&mut self, connection: &Connection, message: Message) {
 //!         let text = message.as_text().unwrap_or_default();
 //!         if let Some(what) = text.strip_prefix("remind ") {
-//!             // Also when the host restarts before.
+//!             // It goes off even if the host restarts before.
 //!             let set = alarms::set_durable(what, Duration::from_secs(600));
 //!             connection.send(set.map_or_else(|error| error.to_string(), |()| "ok".into()));
 //!         }
@@ -47,44 +48,45 @@ use std::time::Duration;
 use crate::outcome::Error;
 use crate::raw::alarms;
 
-/// An alarm that goes off, as a handler is told of it.
+/// An alarm that goes off, as the handler receives it.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Alarm {
-    /// The name it was set by.
+    /// The name under which it was set.
     pub name: String,
-    /// 1, and more when a call has failed before.
+    /// 1, or more if earlier calls have failed.
     pub attempt: u32,
 }
 
 /// Calls the handler's `alarm`, without a connection, after a time of at most
-/// 365 days. A restart of the host forgets it; see [`set_durable`].
+/// 365 days. The alarm is lost when the host restarts; see [`set_durable`].
 ///
 /// # Errors
 ///
-/// `invalid` when the name has not 1 to 64 bytes or the time is longer than
-/// 365 days, `limit` when the affinity value has 16 alarms.
+/// `invalid` if the name does not have 1 to 64 bytes or the time is longer than
+/// 365 days, `limit` if the affinity value has 16 alarms.
 pub fn set(name: &str, after: Duration) -> Result<(), Error> {
     Ok(alarms::set(name, milliseconds(after), false)?)
 }
 
-/// [`set`], and the alarm survives a restart of the host; it is written when
-/// this returns. One that fell due meanwhile goes off after the start.
+/// Like [`set`], but the alarm survives a restart of the host; it is written
+/// when this returns. If it becomes due while the host is down, it goes off
+/// after the start.
 ///
 /// # Errors
 ///
-/// As [`set`], and when the host cannot write.
+/// As for [`set`], and when the host cannot write.
 pub fn set_durable(name: &str, after: Duration) -> Result<(), Error> {
     Ok(alarms::set(name, milliseconds(after), true)?)
 }
 
-/// Takes an alarm back; without one it does nothing. It is not called any
-/// more. A call that has begun goes on, and is not tried again.
+/// Clears an alarm, which is then not called any more; without one it does
+/// nothing. A call that has begun goes on, but is not repeated.
 pub fn clear(name: &str) {
     alarms::clear(name);
 }
 
-/// Whole milliseconds, never less than asked for. What is too long for them
-/// is too long for the host as well.
+/// Whole milliseconds, rounded up. A time that is too long for the type is also
+/// too long for the host.
 pub(crate) fn milliseconds(duration: Duration) -> u64 {
     let milliseconds = duration.as_nanos().div_ceil(1_000_000);
     u64::try_from(milliseconds).unwrap_or(u64::MAX)

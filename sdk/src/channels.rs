@@ -1,20 +1,21 @@
 //! The broadcast helpers: one message to many connections of this function.
 //!
-//! The host shares one payload between all receivers. A slow receiver delays
-//! no other: what its outbox cannot take is dropped for it alone. One sender's
-//! messages reach each receiver in order.
+//! The host shares one payload between all receivers. A slow receiver delays no
+//! other: a message that its outbox cannot take is dropped for it alone. One
+//! sender's messages reach each receiver in order.
 
 use crate::connection::Connection;
 use crate::message::AsMessage;
 use crate::outcome::{Error, Published};
 use crate::raw::channels::{self, PublishOptions};
 
-/// Sends to every subscriber of a channel. Connections subscribe by [`Connection::subscribe`] or
+/// Sends to every subscriber of a channel. Connections subscribe with
+/// [`Connection::subscribe`] or
 /// [`Acceptance::channel`](crate::Acceptance::channel).
 ///
 /// # Errors
 ///
-/// `invalid` when the channel's name has not 1 to 256 bytes, `limit` when the
+/// `invalid` if the channel's name does not have 1 to 256 bytes, `limit` if the
 /// message is larger than `message_bytes`.
 ///
 /// ```no_run
@@ -28,12 +29,12 @@ pub fn publish(channel: &str, message: impl AsMessage) -> Result<Published, Erro
     publish_with(channel, &message, None)
 }
 
-/// [`publish`], but not to one connection, usually the one whose message is
-/// being handled.
+/// Like [`publish`], but leaves out one connection, usually the one whose
+/// message is being handled.
 ///
 /// # Errors
 ///
-/// As [`publish`].
+/// As for [`publish`].
 pub fn publish_except(
     channel: &str,
     message: impl AsMessage,
@@ -51,11 +52,11 @@ pub fn broadcast(message: impl AsMessage) -> Result<Published, Error> {
     broadcast_with(&message, None)
 }
 
-/// [`broadcast`], but not to one connection.
+/// Like [`broadcast`], but leaves out one connection.
 ///
 /// # Errors
 ///
-/// As [`broadcast`].
+/// As for [`broadcast`].
 pub fn broadcast_except(message: impl AsMessage, except: &Connection) -> Result<Published, Error> {
     broadcast_with(&message, Some(except))
 }

@@ -1,13 +1,13 @@
-//! How a connection ends, as a handler is told it.
+//! How a connection ended, as the handler receives it.
 
 use crate::raw::types;
 
-/// Why a connection ended, as its close frame said it
-/// ([RFC 6455, section 7.1](https://www.rfc-editor.org/rfc/rfc6455#section-7.1)).
+/// Why a connection ended, according to its close frame ([RFC 6455, section
+/// 7.1](https://www.rfc-editor.org/rfc/rfc6455#section-7.1)).
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CloseInfo {
-    /// The close code. 1005 says that the peer's close frame had none, 1006
-    /// that there was no close frame at all.
+    /// The close code. 1005 means that the peer's close frame had none, 1006
+    /// that there was no close frame.
     pub code: u16,
     /// At most 123 bytes; may be empty.
     pub reason: String,

@@ -1,10 +1,10 @@
 //! Exports a handler: the two macros, and the bridges from the generated
-//! interfaces to the two traits. Here a batch becomes single messages; their
-//! payloads are moved, never copied.
+//! interfaces to the two traits. The bridges split a batch into single
+//! messages; payloads are moved, never copied.
 //!
-//! What the contract calls optional is always exported: nothing tells a macro
-//! whether a type has a method of its own or the default, and it makes the
-//! smallest component 2 KB (4 %) larger.
+//! Optional exports of the contract are always exported, because a macro cannot
+//! see whether a type has its own method or the default. They make the smallest
+//! component 2 KB (4 %) larger.
 
 use std::marker::PhantomData;
 
@@ -23,8 +23,8 @@ use crate::upgrade::UpgradeRequest;
 /// function.
 ///
 /// The crate must be of type `cdylib`. It exports one handler, here or with
-/// [`export_async!`](crate::export_async); a second one does not compile.
-/// Built for another target than wasm, as for unit tests, it exports nothing.
+/// [`export_async!`](crate::export_async); a second one does not compile. On
+/// targets other than wasm, as in unit tests, it exports nothing.
 ///
 /// ```
 /// use openline_sdk::prelude::*;
@@ -79,7 +79,8 @@ macro_rules! export {
             type OpenlineHibernation = $crate::raw::Plain<OpenlineExportedFunction>;
             #[cfg(target_family = "wasm")]
             $crate::raw::both::export_both!(OpenlineHibernation with_types_in $crate::raw::both);
-            // Elsewhere no one calls the handler, but it is not dead code.
+            // On other targets nothing calls the handler, but it is not dead
+            // code.
             #[cfg(not(target_family = "wasm"))]
             const _: fn() = || <OpenlineExportedFunction as $crate::raw::PlainFunction>::with(|_| ());
         };
@@ -111,8 +112,8 @@ macro_rules! export_async {
             struct OpenlineExportedFunction;
 
             ::std::thread_local! {
-                // Leaked, once: it lives as long as the instance, and calls
-                // that await hold it without counting references.
+                // Leaked once, because it lives as long as the instance, and
+                // calls that await can hold it without reference counts.
                 static HANDLER: &'static $handler =
                     ::std::boxed::Box::leak(::core::default::Default::default());
             }
@@ -133,7 +134,8 @@ macro_rules! export_async {
             type OpenlineHibernation = $crate::raw::Asynchronous<OpenlineExportedFunction>;
             #[cfg(target_family = "wasm")]
     $crate::raw::both::export_both!(OpenlineHibernation with_types_in $crate::raw::both);
-            // Elsewhere no one calls the handler, but it is not dead code.
+            // On other targets nothing calls the handler, but it is not dead
+            // code.
             #[cfg(not(target_family = "wasm"))]
             const _: fn() =
                 || _ = <OpenlineExportedFunction as $crate::raw::AsyncFunction>::handler();
@@ -141,8 +143,7 @@ macro_rules! export_async {
     };
 }
 
-/// Where the one value of a plain handler is kept. Implemented by
-/// [`crate::export!`].
+/// Holds the one value of a plain handler. [`crate::export!`] implements it.
 pub trait PlainFunction {
     /// The author's type.
     type Handler: Handler;
@@ -188,8 +189,9 @@ impl<F: PlainFunction> plain::alarms::alarm_handler::Guest for F {
     }
 }
 
-/// A plain function, for what both kinds export: an interface can be
-/// implemented for all functions of one kind, or for this type.
+/// Stands for a plain function in the interfaces that both kinds export: an
+/// interface can be implemented for all functions of one kind, or for this
+/// type.
 #[derive(Debug)]
 pub struct Plain<F>(PhantomData<F>);
 
@@ -199,8 +201,8 @@ impl<F: PlainFunction> hibernation_handler::Guest for Plain<F> {
     }
 }
 
-/// Where the one value of an asynchronous handler is kept. Implemented by
-/// [`crate::export_async!`].
+/// Holds the one value of an asynchronous handler. [`crate::export_async!`]
+/// implements it.
 pub trait AsyncFunction {
     /// The author's type.
     type Handler: AsyncHandler;
@@ -249,7 +251,7 @@ impl<F: AsyncFunction> asynchronous::alarms::async_alarm_handler::Guest for F {
     }
 }
 
-/// An asynchronous function, as [`Plain`] is a plain one.
+/// Stands for an asynchronous function, as [`Plain`] does for a plain one.
 #[derive(Debug)]
 pub struct Asynchronous<F>(PhantomData<F>);
 

@@ -1,11 +1,12 @@
-//! The two traits of which a function implements one.
+//! The two handler traits, of which a function implements one.
 //!
 //! For each connection the host calls `upgrade`, then `open`, then `message`
-//! any number of times, then `close`, each once the one before has returned.
-//! An instance of the function serves many connections and may end at any time
-//! between calls, so keep what you cannot lose in the connection's attachment, or
-//! in the [`state`](crate::state). A panic ends the instance; only connections
-//! with a call in flight on it are closed (1011), all others go on with a new one.
+//! any number of times, then `close`; each call begins when the previous one
+//! has returned. An instance of the function serves many connections and may
+//! end at any time between calls, so keep data that you cannot lose in the
+//! connection's attachment, or in the [`state`](crate::state). A panic ends the
+//! instance; only connections with a call in flight on it are closed (1011),
+//! and all others continue with a new instance.
 
 use std::future::{Future, ready};
 
@@ -15,13 +16,13 @@ use crate::connection::Connection;
 use crate::message::Message;
 use crate::upgrade::{Acceptance, Rejection, UpgradeRequest};
 
-/// A function with plain handlers: the cheapest kind. Exported with
+/// A plain handler, the cheapest kind. Export it with
 /// [`export!`](crate::export).
 ///
-/// One value of the type serves all connections of an instance; the host makes
-/// it by `Default` when the first call needs it. `&mut self` is sound because
-/// such an instance runs one call at a time: no call begins, on whichever
-/// connection, before the one before it has returned.
+/// One value of the type serves all connections of an instance; it is made with
+/// `Default` when the first call needs it. `&mut self` is sound because such an
+/// instance runs one call at a time: no call on any connection begins before
+/// the previous one has returned.
 ///
 /// ```
 /// use openline_sdk::prelude::*;
@@ -42,12 +43,12 @@ use crate::upgrade::{Acceptance, Rejection, UpgradeRequest};
 /// openline_sdk::export!(Count);
 /// ```
 pub trait Handler: Default + 'static {
-    /// Decides about a connection before the handshake is answered. Accepts
-    /// unless it is implemented.
+    /// Decides about a connection before the handshake is answered. The default
+    /// accepts.
     ///
     /// # Errors
     ///
-    /// The HTTP response by which the connection is refused.
+    /// The HTTP response that refuses the connection.
     fn upgrade(&mut self, request: &UpgradeRequest) -> Result<Acceptance, Rejection> {
         let _ = request;
         Ok(Acceptance::new())
@@ -58,42 +59,42 @@ pub trait Handler: Default + 'static {
         let _ = connection;
     }
 
-    /// A message has arrived. Called for each, in the order they were sent.
+    /// A message has arrived. Called for each message, in the order in which
+    /// the peer sent them.
     fn message(&mut self, connection: &Connection, message: Message);
 
-    /// The connection has ended; sends do nothing any more. Called exactly
-    /// once for each connection that `open` was called for.
+    /// The connection has ended; sends do nothing any more. Called exactly once
+    /// for each connection whose `open` was called.
     fn close(&mut self, connection: &Connection, info: CloseInfo, origin: CloseOrigin) {
         let _ = (connection, info, origin);
     }
 
-    /// It is time: an alarm goes off that was set by
-    /// [`Connection::set_alarm`], then with the connection, or by
-    /// [`alarms::set`](crate::alarms::set), then without. A panic makes the
-    /// host try again: see [`alarms`](crate::alarms).
+    /// An alarm goes off. One of [`Connection::set_alarm`] comes with its
+    /// connection, one of [`alarms::set`](crate::alarms::set) without. After a
+    /// panic in an alarm without a connection, the host repeats the call: see
+    /// [`alarms`](crate::alarms).
     fn alarm(&mut self, connection: Option<&Connection>, alarm: Alarm) {
         let _ = (connection, alarm);
     }
 
-    /// The instance is about to be dropped, because nothing has happened for a
-    /// while, another version of the function takes over, or the host is
-    /// stopped; but for the last, its connections stay. The last moment to save
-    /// what the next instance should have: see [`state`](crate::state). It has
-    /// little time (`hibernate_timeout`), and is not called when a fault ends
-    /// the instance or the host is killed: what must not be lost is saved at
+    /// The host is about to drop the instance: it was idle for a while, another
+    /// version of the function takes over, or the host stops. Except in the
+    /// last case, its connections stay. This is the last moment to save data
+    /// for the next instance: see [`state`](crate::state). The call has little
+    /// time (`hibernate_timeout`), and is not made when a fault ends the
+    /// instance or the host is killed, so save data that must not be lost at
     /// once.
     fn hibernate(&mut self) {}
 }
 
-/// A function with asynchronous handlers: while one call awaits, the instance
-/// serves other connections. Exported with
-/// [`export_async!`](crate::export_async).
+/// An asynchronous handler: while one call awaits, the instance serves other
+/// connections. Export it with [`export_async!`](crate::export_async).
 ///
 /// One value of the type serves all connections of an instance, and calls of
-/// different connections overlap, so handlers share it as `&self`: keep what
-/// changes in a `Cell` or a `RefCell`, and hold no borrow of a `RefCell` over
-/// an `.await`. Calls of one connection are made one after the other. All run
-/// on one thread; futures need not be `Send`.
+/// different connections overlap, so methods take `&self`: keep mutable data in
+/// a `Cell` or a `RefCell`, and hold no borrow of a `RefCell` over an `.await`.
+/// Calls of one connection are made one after the other. All run on one thread;
+/// futures need not be `Send`.
 ///
 /// Implementations write `async fn`:
 ///
@@ -117,12 +118,12 @@ pub trait Handler: Default + 'static {
 /// openline_sdk::export_async!(Later);
 /// ```
 pub trait AsyncHandler: Default + 'static {
-    /// Decides about a connection before the handshake is answered. Accepts
-    /// unless it is implemented.
+    /// Decides about a connection before the handshake is answered. The default
+    /// accepts.
     ///
     /// # Errors
     ///
-    /// The HTTP response by which the connection is refused.
+    /// The HTTP response that refuses the connection.
     fn upgrade(
         &self,
         request: &UpgradeRequest,
@@ -137,12 +138,12 @@ pub trait AsyncHandler: Default + 'static {
         ready(())
     }
 
-    /// A message has arrived. Called for each, in the order they were sent;
-    /// the next one waits until this call has returned.
+    /// A message has arrived. Called for each message, in the order in which
+    /// the peer sent them; the next one waits until this call has returned.
     fn message(&self, connection: &Connection, message: Message) -> impl Future<Output = ()>;
 
-    /// The connection has ended; sends do nothing any more. Called exactly
-    /// once for each connection that `open` was called for.
+    /// The connection has ended; sends do nothing any more. Called exactly once
+    /// for each connection whose `open` was called.
     fn close(
         &self,
         connection: &Connection,
@@ -153,16 +154,16 @@ pub trait AsyncHandler: Default + 'static {
         ready(())
     }
 
-    /// It is time: an alarm goes off that was set by
-    /// [`Connection::set_alarm`], then with the connection, or by
-    /// [`alarms::set`](crate::alarms::set), then without. A panic makes the
-    /// host try again: see [`alarms`](crate::alarms).
+    /// An alarm goes off. One of [`Connection::set_alarm`] comes with its
+    /// connection, one of [`alarms::set`](crate::alarms::set) without. After a
+    /// panic in an alarm without a connection, the host repeats the call: see
+    /// [`alarms`](crate::alarms).
     fn alarm(&self, connection: Option<&Connection>, alarm: Alarm) -> impl Future<Output = ()> {
         let _ = (connection, alarm);
         ready(())
     }
 
-    /// The instance is about to be dropped, as for [`Handler::hibernate`]. No
-    /// call is in flight, and this one does not await.
+    /// The host is about to drop the instance, as for [`Handler::hibernate`].
+    /// No other call is in flight, and this one cannot await.
     fn hibernate(&self) {}
 }

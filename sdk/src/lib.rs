@@ -19,20 +19,21 @@
 //!
 //! Put it into a library crate of type `cdylib` and run `openline build`.
 //!
-//! There are two kinds, and a function is one of them:
+//! There are two kinds of handlers, and a function has one of them:
 //!
-//! - [`Handler`], exported with [`export!`]: plain functions, one call at a
-//!   time in an instance, at the least cost.
-//! - [`AsyncHandler`], exported with [`export_async!`]: asynchronous
-//!   functions; while one call awaits, the instance serves others.
+//! - [`Handler`], exported with [`export!`]: plain functions. An instance runs
+//!   one call at a time, at the lowest cost.
+//! - [`AsyncHandler`], exported with [`export_async!`]: asynchronous functions.
+//!   While one call awaits, the instance serves others.
 //!
-//! Both are told of the same events, and only `message` must be implemented. `upgrade` may refuse a connection, give it a first attachment
-//! and subscribe it to channels:
+//! Both receive the same events, and only `message` must be implemented.
+//! `upgrade` may refuse a connection, give it a first attachment and subscribe
+//! it to channels:
 //!
 //! ```
 //! use openline_sdk::prelude::*;
 //!
-//! /// Passes every message on to all who read the same topic.
+//! /// Passes every message on to all other readers of the same topic.
 //! #[derive(Default)]
 //! struct Topics;
 //!
@@ -56,7 +57,7 @@
 //!
 //! openline_sdk::export!(Topics);
 //!
-//! // What is pure can be tested without a host.
+//! // Pure code can be tested without a host.
 //! let request = UpgradeRequest::new("/?topic=a+b");
 //! assert_eq!(
 //!     Topics.upgrade(&request),
@@ -65,10 +66,10 @@
 //! ```
 //!
 //! The memory of an instance is a cache: instances come and go while
-//! connections stay. Keep what you cannot lose in the connection's
-//! [attachment](Connection::set_attachment), or in the [`state`] if it is not one
-//! connection's. An [alarm](alarms) calls the function later, whether there is an
-//! instance then or not.
+//! connections stay. Keep data that you cannot lose in the connection's
+//! [attachment](Connection::set_attachment), or in the [`state`] if it belongs
+//! to more than one connection. An [alarm](alarms) calls the function later,
+//! whether there is an instance then or not.
 
 pub mod alarms;
 pub mod state;
@@ -97,7 +98,7 @@ pub use message::{AsMessage, Message, MessageRef};
 pub use outcome::{Error, Published, SendOutcome};
 pub use upgrade::{Acceptance, Rejection, UpgradeRequest};
 
-/// What nearly every function uses: `use openline_sdk::prelude::*`.
+/// The names that nearly every function uses: `use openline_sdk::prelude::*`.
 pub mod prelude {
     pub use crate::{
         Acceptance, Alarm, AsyncHandler, CloseInfo, CloseOrigin, Connection, Handler, Message,

@@ -1,5 +1,5 @@
-//! Messages: the one a handler is given, which owns its payload, and the view
-//! of one that is sent, which borrows it.
+//! Messages: the received one, which owns its payload, and the view of one to
+//! send, which borrows it.
 //!
 //! The host bounds a message's size (`message_bytes`, 6 MiB unless configured)
 //! in both directions, and has checked that text is UTF-8.
@@ -52,7 +52,7 @@ impl Message {
         }
     }
 
-    /// Takes the text of a text message, `None` for a binary one.
+    /// The text of a text message, by value; `None` for a binary one.
     #[must_use]
     pub fn into_text(self) -> Option<String> {
         match self {
@@ -61,7 +61,7 @@ impl Message {
         }
     }
 
-    /// The payload, whichever kind of message it is.
+    /// The payload of either kind.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         match self {
@@ -70,7 +70,7 @@ impl Message {
         }
     }
 
-    /// Takes the payload, whichever kind of message it is.
+    /// The payload of either kind, by value.
     #[must_use]
     pub fn into_bytes(self) -> Vec<u8> {
         match self {
@@ -133,7 +133,7 @@ impl From<MessageResult> for Message {
     }
 }
 
-/// A message that is about to be sent, borrowed from whoever holds it.
+/// A message to send, borrowed from its owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum MessageRef<'a> {
     /// A text message.
@@ -151,9 +151,8 @@ impl<'a> From<MessageRef<'a>> for MessageParam<'a> {
     }
 }
 
-/// What can be sent: a [`Message`], anything that is text and anything that is
-/// bytes, owned or borrowed. The payload is handed to the host where it lies,
-/// without a copy in the function.
+/// A value that can be sent: a [`Message`], text or bytes, owned or borrowed.
+/// The host reads the payload in place, without a copy in the function.
 ///
 /// ```
 /// use openline_sdk::{AsMessage, Message, MessageRef};
@@ -164,7 +163,7 @@ impl<'a> From<MessageRef<'a>> for MessageParam<'a> {
 /// assert_eq!(Message::from("hi").as_message(), MessageRef::Text("hi"));
 /// ```
 pub trait AsMessage {
-    /// The message this is.
+    /// This value as a message.
     fn as_message(&self) -> MessageRef<'_>;
 }
 

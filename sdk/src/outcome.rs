@@ -1,17 +1,17 @@
-//! What becomes of what a function asks for: the outcome of a send and of a
+//! The results of a function's requests: the outcome of a send and of a
 //! publication, and the error of everything else.
 
 use std::fmt;
 
 use crate::raw::{channels, common, types};
 
-/// What became of a message that was given to a connection. Sending never
-/// waits: a peer that reads slowly shows here.
+/// What happened to a message that was sent to a connection. Sending never
+/// waits; a peer that reads slowly shows here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SendOutcome {
     /// It leaves with the next write: the peer keeps up.
     Sent,
-    /// Accepted, but the peer reads more slowly than it is written to: this
+    /// Accepted, but the peer reads more slowly than the function writes: this
     /// many bytes now wait in its outbox.
     Queued(u64),
     /// Not accepted: the message is larger than `message_bytes`, or the outbox
@@ -41,7 +41,7 @@ impl From<types::SendOutcome> for SendOutcome {
     }
 }
 
-/// What became of a message that was published.
+/// What happened to a published message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Published {
     deliveries: u64,
@@ -55,9 +55,9 @@ impl Published {
         self.deliveries
     }
 
-    /// Whether all hosts that serve this function were given it. True where
-    /// there is only this one; otherwise false while what links it to the others
-    /// is down.
+    /// Whether the message was given to all hosts that serve this function.
+    /// True if this is the only host; otherwise false while the link to the
+    /// others is down.
     #[must_use]
     pub fn reached_all_hosts(self) -> bool {
         self.everywhere
@@ -73,8 +73,8 @@ impl From<channels::Outcome> for Published {
     }
 }
 
-/// Why the host did not do what was asked. Programs go by [`code`](Self::code),
-/// people by what it displays.
+/// Why the host did not carry out a request. Programs use [`code`](Self::code),
+/// people read the displayed text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Error {
     code: &'static str,
@@ -82,7 +82,7 @@ pub struct Error {
 }
 
 impl Error {
-    /// What kind of error this is; the same in every version of the host:
+    /// The kind of error, the same in every version of the host:
     ///
     /// - `limit`: a limit of the function's configuration was reached,
     /// - `invalid`: an argument can never be right,

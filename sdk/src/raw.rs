@@ -1,21 +1,23 @@
-//! The generated bindings, and what the export macros need of them. Owns the
-//! boundary to the component model; nothing here is part of the public API.
+//! The generated bindings, and the parts of them that the export macros need.
+//! This is the boundary to the component model; nothing here is part of the
+//! public API.
 //!
-//! Worlds of the SDK's own, with the interfaces of the contract's: a component
-//! exports exactly one of the two handler interfaces, and the parts that both
-//! kinds share are generated once. What a world exports is written into a component only by the
-//! macro generated with it, so only by the one of [`crate::export!`] and
-//! [`crate::export_async!`] that a crate uses; imports that a crate does not
-//! call are left out by the linker. The asynchronous world shares the types
-//! and imports of the plain one. Where a component is made, the worlds that a
-//! crate uses are joined.
+//! The SDK has worlds of its own, with the interfaces of the contract's worlds:
+//! a component exports exactly one of the two handler interfaces, and the parts
+//! that both kinds share are generated once. Only the macro that is generated
+//! with a world writes its exports into a component, so a crate gets only those
+//! of the macro that it uses, [`crate::export!`] or [`crate::export_async!`];
+//! the linker leaves out imports that a crate does not call. The asynchronous
+//! world shares the types and imports of the plain one. The worlds that a crate
+//! uses are joined when the component is made.
 //!
-//! Types are generated in two forms: what a function is given owns its data,
-//! what it gives to an import borrows. So nothing is copied to be sent.
+//! Types are generated in two forms: values that a function receives own their
+//! data, and values that it passes to an import borrow it. So sending copies
+//! nothing.
 
 pub use crate::export::{AsyncFunction, Asynchronous, Plain, PlainFunction};
 
-/// The plain world, and the types and imports of both.
+/// The plain world, and the types and imports of both worlds.
 pub mod plain {
     wit_bindgen::generate!({
         path: "wit",
@@ -65,8 +67,8 @@ pub mod asynchronous {
     });
 }
 
-/// What both kinds of functions export alike. A world of its own: the
-/// generated macros of an interface exist once in a crate.
+/// The exports that both kinds of functions share. It is a world of its own,
+/// because the generated macros of an interface can exist only once in a crate.
 pub mod both {
     wit_bindgen::generate!({
         path: "wit",
@@ -83,7 +85,7 @@ pub mod both {
     });
 }
 
-/// The clock of WASI 0.3: the contract has no timer of its own.
+/// The clock of WASI 0.3, because the contract has no timer of its own.
 /// `wit-deps/clocks.wit` is the interface as wasmtime 48 serves it.
 pub(crate) mod clock {
     wit_bindgen::generate!({

@@ -1,12 +1,13 @@
-//! Bytes that outlive instances: one piece for each affinity value, or one for
-//! the whole function if it has no affinity. What an instance saves the next
-//! one loads, also one of another version of the function, also after a
-//! restart of a host that has a data directory. At most 128 KiB.
+//! Bytes that outlive instances: one state for each affinity value, or one for
+//! the whole function if it has no affinity. The next instance loads what an
+//! earlier one saved, even in another version of the function, and even after a
+//! restart if the host has a data directory. At most 128 KiB.
 //!
-//! Save what must not be lost before anybody is told of it: an instance that a
-//! fault ends is not asked. [`Handler::hibernate`](crate::Handler::hibernate)
-//! is for what is only costly to lose. With affinity there is one instance for
-//! a value, and so one writer; where there are several, use [`save_if`].
+//! Save data that must not be lost before you tell any peer about it, because a
+//! fault ends an instance without warning.
+//! [`Handler::hibernate`](crate::Handler::hibernate) is for data that is only
+//! costly to lose. With affinity a value has one instance, and so one writer;
+//! where there are several, use [`save_if`].
 //!
 //! ```
 //! use std::error::Error;
@@ -17,12 +18,12 @@
 //! /// Counts the messages of all instances, one after the other.
 //! #[derive(Default)]
 //! struct Count {
-//!     /// What was saved; not yet asked for in this instance.
+//!     /// The saved count; `None` until this instance has loaded it.
 //!     messages: Option<u64>,
 //! }
 //!
 //! impl Count {
-//!     /// Counts one more. When it cannot be loaded it stays unknown, so that a
+//!     /// Counts one more. If the count cannot be loaded it stays unknown, so that a
 //!     /// wrong count is not saved over it.
 //!     fn count(&mut self) -> Result<u64, Box<dyn Error>> {
 //!         let before = match self.messages {
@@ -55,29 +56,30 @@ use std::fmt;
 use crate::outcome::Error;
 use crate::raw::state;
 
-/// What was saved last.
+/// A saved state.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Snapshot {
-    /// Grows with each save, from 1 on: what [`save_if`] compares.
+    /// The version that [`save_if`] compares. It is 1 at first, and grows with
+    /// each save.
     pub version: u64,
-    /// What was saved.
+    /// The content.
     pub bytes: Vec<u8>,
 }
 
-/// Why nothing was saved.
+/// Why a state was not saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SaveError {
-    /// The version is another one by now: this one, 0 if there is none. Only
-    /// of [`save_if`].
+    /// The state has this version instead of the expected one; 0 if there is no
+    /// state. Only [`save_if`] returns this.
     Conflict(u64),
-    /// A limit of the function's configuration; the text names it.
+    /// A limit of the function's configuration was reached; the text names it.
     Limit(String),
     /// The host cannot write at the moment.
     Unavailable,
 }
 
-/// What was saved last, if anything was.
+/// Loads the state, if there is one.
 ///
 /// # Errors
 ///
@@ -86,29 +88,29 @@ pub fn load() -> Result<Option<Snapshot>, Error> {
     Ok(state::load()?.map(Snapshot::from))
 }
 
-/// Replaces what was saved, whatever it is, and answers its new version, once
+/// Replaces the state, whatever its version, and returns the new version once
 /// it is written.
 ///
 /// # Errors
 ///
-/// [`SaveError::Limit`] when it is larger than 128 KiB,
-/// [`SaveError::Unavailable`] when the host cannot write.
+/// [`SaveError::Limit`] if it is larger than 128 KiB,
+/// [`SaveError::Unavailable`] if the host cannot write.
 pub fn save(bytes: impl AsRef<[u8]>) -> Result<u64, SaveError> {
     Ok(state::save(bytes.as_ref(), None)?)
 }
 
-/// [`save`], but only if the version is still the one `expected`, 0 for
-/// nothing saved: for instances that write the same piece. To change it, load
-/// it, save what becomes of it, and begin again upon a conflict.
+/// Like [`save`], but only if the state still has the version `expected`, or 0
+/// for no state. It is for instances that share a state: load it, change it,
+/// save it, and begin again after a conflict.
 ///
 /// # Errors
 ///
-/// [`SaveError::Conflict`] when it is not, otherwise as [`save`].
+/// [`SaveError::Conflict`] if it does not, otherwise as for [`save`].
 ///
 /// ```no_run
 /// use openline_sdk::state::{self, SaveError};
 ///
-/// /// Adds a line to what all instances have written.
+/// /// Appends a line to the lines that all instances have written.
 /// fn append(line: &str) -> Result<(), Box<dyn std::error::Error>> {
 ///     loop {
 ///         let (expected, mut bytes) = match state::load()? {
@@ -128,7 +130,7 @@ pub fn save_if(bytes: impl AsRef<[u8]>, expected: u64) -> Result<u64, SaveError>
     Ok(state::save(bytes.as_ref(), Some(expected))?)
 }
 
-/// Forgets what was saved; the next save begins at version 1 again.
+/// Removes the state; the next save begins at version 1 again.
 ///
 /// # Errors
 ///
@@ -147,8 +149,8 @@ impl From<state::Snapshot> for Snapshot {
 }
 
 impl SaveError {
-    /// What kind of error this is; the same in every version of the host:
-    /// `conflict`, `limit` or `unavailable`.
+    /// The kind of error, the same in every version of the host: `conflict`,
+    /// `limit` or `unavailable`.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {

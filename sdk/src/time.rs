@@ -7,9 +7,9 @@ use crate::raw::monotonic_clock;
 
 /// Waits, and lets the instance serve other connections meanwhile.
 ///
-/// For [`AsyncHandler`](crate::AsyncHandler)s: a plain handler has nothing to
-/// await with. Dropping the future ends the wait. Durations beyond 584 years
-/// are cut there. The time waited counts against `handler_timeout`.
+/// This is for [`AsyncHandler`](crate::AsyncHandler)s; a plain handler cannot
+/// await. Dropping the future ends the wait. Durations beyond 584 years are
+/// cut. The time counts towards `handler_timeout`.
 ///
 /// ```no_run
 /// # async fn reply(connection: &openline_sdk::Connection) {

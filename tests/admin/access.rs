@@ -1,5 +1,5 @@
-//! Who the admin interface answers, on which paths, by which methods, and how
-//! many at once.
+//! Which requests the admin interface answers, on which paths, with which
+//! methods, and how many at once.
 
 use openline_admin::CONNECTIONS_MAX;
 
@@ -28,7 +28,7 @@ async fn a_token_is_needed_where_there_is_one() {
     );
     let got = ask("GET /v1/functions", "Authorization: Bearer wrong\r\n").await;
     got.refused(401, "wrong_token");
-    // Nothing is said of what is there, nor is a body waited for.
+    // The answer reveals nothing about the path, and does not wait for a body.
     ask("GET /v1/nothing", "").await.refused(401, "no_token");
     ask(
         "POST /v1/functions/echo/versions",
@@ -40,7 +40,8 @@ async fn a_token_is_needed_where_there_is_one() {
     let bearing = format!("Authorization: Bearer {TOKEN}\r\n");
     let got = ask("GET /v1/config", &bearing).await;
     assert_eq!(got.status, 200);
-    // The page's files hold nothing of this host; and the token is in no answer.
+    // The page's files reveal nothing about this host, and no answer contains
+    // the token.
     assert_eq!(ask("GET /.openline/page.js", "").await.status, 200);
     let text = String::from_utf8(got.body).unwrap();
     assert!(text.contains("\"admin_token\":true") && !text.contains(TOKEN));
@@ -170,7 +171,7 @@ async fn peers_past_the_bound_wait_and_the_slow_are_given_up() {
         raw.send(b"GET /v1/functions HTTP/1.1\r\nHost: loc").await;
         slow.push(raw);
     }
-    // It is answered once the first of them have been given up.
+    // It is answered once the host has given up the first of them.
     let got = host.ask("GET", "/v1/functions", None).await;
     assert_eq!(got.status, 200);
     for raw in &mut slow {

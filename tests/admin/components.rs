@@ -1,5 +1,5 @@
-//! Components that are too large, arrive half, or cannot be versions: nothing
-//! changes.
+//! Components that are too large, arrive only in part, or cannot be versions:
+//! nothing changes.
 
 use super::{WASM, component};
 use crate::harness::{AdminHost, Raw};
@@ -17,7 +17,7 @@ async fn a_component_at_its_size_and_past_it() {
     let larger = [&echo[..], b"x"].concat();
     let got = host.ask("POST", path, Some((WASM, &larger))).await;
     got.refused(413, "too_large");
-    // Without a length it is found out on the way.
+    // Without a length, the host notices while it reads.
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {WASM}\r\nTransfer-Encoding: chunked\r\n"
     );
@@ -28,7 +28,7 @@ async fn a_component_at_its_size_and_past_it() {
     ]
     .concat();
     host.exchange(&head, &chunk).await.refused(413, "too_large");
-    // Who asks before sending is answered before.
+    // A client that asks before it sends gets the answer before.
     let head = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {WASM}\r\nContent-Length: 999999999\r\nExpect: 100-continue\r\n"
     );
@@ -51,11 +51,11 @@ async fn a_component_that_arrives_half_changes_nothing() {
         "POST /v1/functions/fault-version-a/versions HTTP/1.1\r\nHost: localhost\r\nContent-Type: {WASM}\r\nContent-Length: {}\r\n",
         next.len()
     );
-    // It stops coming.
+    // The body stops coming.
     host.exchange(&head, &next[..next.len() - 1])
         .await
         .refused(408, "request_timeout");
-    // Its stream ends.
+    // The stream ends.
     let mut raw = Raw::connect(host.admin).await;
     raw.send(format!("{head}\r\n").as_bytes()).await;
     raw.send(&next[..next.len() - 1]).await;

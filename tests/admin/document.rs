@@ -1,5 +1,5 @@
-//! The document of the admin interface against what the host answers: all that
-//! it describes is asked for, and every answer has the shape that it says.
+//! Compares the document of the admin interface with the host's answers: every
+//! described request is made, and every answer has the described shape.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +39,8 @@ impl Document {
         self.compiler.compile(&place, &mut self.schemas).unwrap()
     }
 
-    /// What is at a reference within the document, or the value itself.
+    /// Resolves a reference within the document; returns any other value
+    /// itself.
     fn followed<'a>(&'a self, value: &'a Value) -> &'a Value {
         match value["$ref"].as_str() {
             Some(reference) => self.document.pointer(&reference[1..]).unwrap(),
@@ -47,7 +48,7 @@ impl Document {
         }
     }
 
-    /// Holds an answer against the operation of a method on a path.
+    /// Checks an answer against the operation of a method on a path.
     #[track_caller]
     fn check(&mut self, method: &str, path: &str, got: &Got) {
         let operation = &self.document["paths"][path][method.to_lowercase()];
@@ -72,7 +73,7 @@ impl Document {
         self.seen.insert((method.into(), path.into()));
     }
 
-    /// All that is described has been answered.
+    /// Checks that every described operation was answered.
     fn is_complete(&self) {
         let all: BTreeSet<_> = endpoints()
             .map(|(method, path, _)| (method.to_owned(), path.to_owned()))
@@ -122,7 +123,7 @@ async fn every_operation_of_the_document_is_answered_as_it_says() {
     document.is_complete();
 }
 
-/// Deploys, points aliases elsewhere, removes.
+/// Deploys, moves aliases, removes.
 async fn changes(host: &AdminHost, document: &mut Document) {
     let versions = "/v1/functions/{name}/versions";
     let next = component(openline_guests::FAULT_VERSION_B);
@@ -188,7 +189,7 @@ async fn changes(host: &AdminHost, document: &mut Document) {
     document.check("DELETE", "/v1/functions/{name}", &got);
 }
 
-/// Finds a connection, writes to it, closes it.
+/// Finds a connection, sends to it, closes it.
 async fn connections(host: &AdminHost, document: &mut Document) {
     let mut client = host.connect("/numbered/two").await;
     let path = "/v1/connections?function=fault-version-a&limit=1000";

@@ -1,4 +1,4 @@
-//! Names, JSON, messages and pages that are not what they should be.
+//! Invalid names, JSON, messages and pages.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +25,7 @@ async fn names_that_are_none_are_refused() {
         let got = host
             .ask("GET", &format!("/v1/functions/{name}"), None)
             .await;
-        // Bytes that no path has do not get as far as the path.
+        // Bytes that cannot be in a path are refused before the path is read.
         if got.body.is_empty() {
             assert_eq!(got.status, 400, "{name}");
         } else {
@@ -158,7 +158,7 @@ async fn messages_and_closes_that_cannot_be_are_refused() {
         client.next().await.into_text().unwrap().as_str(),
         "0123456789"
     );
-    // Without a body it is a normal end.
+    // Without a body it is a normal close.
     host.ask("POST", &close, None).await;
     assert_eq!(client.closed().await.code, 1000);
 }

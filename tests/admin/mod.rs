@@ -1,5 +1,5 @@
-//! The admin interface: what it answers, to whom, and what it makes of input
-//! that is wrong. Its document is held against it.
+//! The admin interface: its answers, its access rules, and invalid input; and
+//! its document, compared with its answers.
 
 mod access;
 mod components;

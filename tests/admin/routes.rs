@@ -1,5 +1,5 @@
-//! Which paths and methods the admin interface answers, and how it says which
-//! those are.
+//! The paths and methods that the admin interface answers, and how it names the
+//! allowed ones.
 
 use openline_admin::endpoints;
 
@@ -15,7 +15,7 @@ async fn host() -> AdminHost {
 async fn every_operation_of_the_document_is_found_by_its_own_path() {
     let host = host().await;
     for (method, path, _) in endpoints() {
-        // Nothing has the names in braces, and no body is there.
+        // Nothing has the names in braces, and there is no body.
         let got = host.ask(method, path, None).await;
         let value = got.status >= 400;
         let word = value.then(|| got.value()["error"].as_str().unwrap().to_owned());
@@ -62,7 +62,7 @@ async fn other_paths_are_refused() {
         "/v1/functions/a/alias/b",
         "/v1/functions//versions",
     ] {
-        // Only OPTIONS may ask for all of a host.
+        // Only OPTIONS may address a whole host.
         let method = if path == "*" { "OPTIONS" } else { "GET" };
         host.ask(method, path, None).await.refused(404, "not_found");
     }

@@ -1,9 +1,9 @@
-//! Judges of what the host keeps for a connection: its tags, its attachment,
-//! its automatic responses, what waits for its peer; and of handles that are
-//! kept beyond its end.
+//! Judges of the data that the host keeps for a connection: its tags, its
+//! attachment, its automatic responses, messages that wait for its peer; and of
+//! handles that outlive it.
 //!
-//! The models follow what a peer was answered. Where something is still under
-//! way, whatever it may come to is allowed.
+//! The models follow the answers to a peer. While something is still under way,
+//! every possible result is allowed.
 
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -18,40 +18,41 @@ use super::plan::Pair;
 /// `attachment_bytes` and `tags` of a function, which no plan changes.
 const ATTACHMENT_BYTES: usize = 16 * 1024;
 const TAGS: usize = 10;
-/// What the guest keeps in each attachment.
+/// The guest's data in each attachment.
 const HEAD_BYTES: usize = 9;
 
-/// What the host keeps for one connection, as far as its peer can know.
+/// The host's data of one connection, as far as its peer can know.
 #[derive(Default)]
 pub struct Carried {
-    /// Tags that were set, with when that was answered.
+    /// Tags that were set, and when this was answered.
     tags: Vec<String>,
     tagged: Option<Instant>,
-    /// Every tag that it may ever have had.
+    /// Every tag that it may have had at any time.
     tags_ever: Vec<String>,
-    /// Tags are being set.
+    /// Whether tags are being set.
     tagging: bool,
     attachment_bytes: Option<usize>,
-    /// What may be in force: what the configuration was at some time since the
-    /// handshake began, or what the function has set.
+    /// The pairs that may be in force: those of the configuration at some time
+    /// since the handshake began, or those that the function has set.
     responders: Vec<Responder>,
-    /// When the oldest message that has no answer yet was sent.
+    /// When the oldest message without an answer was sent.
     unanswered: Option<Instant>,
-    /// Pieces of the burst or stream that is being heard.
+    /// Pieces of the burst or stream that is arriving.
     pieces: Pieces,
-    /// Something may be missing that others have sent: its outbox was filled.
+    /// Whether messages of others may be missing, because its outbox was
+    /// filled.
     pub may_miss: bool,
-    /// When its peer saw it end with a close frame.
+    /// When its peer got a close frame.
     pub ended: Option<Instant>,
 }
 
-/// One set of automatic responses, and what follows from it.
+/// One set of automatic responses, and its consequences.
 #[derive(Clone, Default)]
 struct Responder {
     pairs: Vec<Pair>,
-    /// Replies of the host that are to come.
+    /// Replies that the host still owes.
     replies: VecDeque<String>,
-    /// Messages that the function is to be given.
+    /// Messages that the function must get.
     given: VecDeque<String>,
     count: u64,
 }
@@ -80,7 +81,7 @@ impl Responder {
 }
 
 impl Carried {
-    /// With what the configuration may say.
+    /// A model with the pairs that the configuration may have.
     pub fn new(configured: &[Vec<Pair>], query: &str) -> Self {
         let tag = query.strip_prefix("?tag=").map(str::to_owned);
         let responder = |pairs: &Vec<Pair>| Responder {
@@ -97,8 +98,8 @@ impl Carried {
         }
     }
 
-    /// When the oldest message was sent that is for the host to answer, and is
-    /// not answered yet.
+    /// When the oldest message was sent for which an automatic response is
+    /// still missing.
     pub fn unanswered(&self) -> Option<Instant> {
         self.unanswered
     }
@@ -117,7 +118,7 @@ impl Carried {
         }
     }
 
-    /// Whether it had a tag without a break since before some time.
+    /// Whether it has had a tag without a break since before some time.
     fn has_had(&self, tag: &str, before: Instant) -> bool {
         let set = self.tagged.is_some_and(|tagged| tagged < before);
         set && !self.tagging && self.tags.iter().any(|other| other == tag)
@@ -195,7 +196,7 @@ impl Carried {
         }
     }
 
-    /// A message that the host may answer by itself.
+    /// A message that an automatic response may answer.
     pub fn send_auto(&mut self, text: &str) {
         if !self.responders.is_empty() {
             self.unanswered.get_or_insert_with(Instant::now);
@@ -215,7 +216,7 @@ impl Carried {
             };
             next.pop_front().is_some_and(|next| next == text)
         });
-        // Where nothing fits any more, that is said, and nothing is waited for.
+        // If no possible set fits any more, report it and expect nothing.
         let quiet = self.responders.is_empty() || self.responders.iter().any(Responder::is_quiet);
         self.unanswered = (!quiet).then(Instant::now);
         match self.responders.is_empty() {
@@ -254,8 +255,8 @@ impl Carried {
         }
     }
 
-    /// What was sent with waiting for room comes whole; of a burst comes what
-    /// was accepted, or the last of it.
+    /// A stream, which waits for room, arrives completely; of a burst the
+    /// accepted pieces arrive, or the last of them.
     fn pieces(&self, words: &[&str], result: &str, overflow: &str) -> Result<(), String> {
         let heard = self.pieces.heard;
         let asked: u64 = words[1].parse().unwrap_or_default();
@@ -273,7 +274,7 @@ impl Carried {
             "drop-oldest" => {
                 dropped == 0 && heard <= accepted && self.pieces.last == Some(asked - 1)
             }
-            // What is full closes the connection, and there is no answer.
+            // A full outbox closes the connection, and there is no answer.
             "close" => dropped == 0 && heard == accepted,
             _ => heard == accepted && accepted > 0,
         };
@@ -287,15 +288,16 @@ impl Carried {
 }
 
 impl Judge {
-    /// Whether a script may cost the connection answers, or its end: a burst
-    /// does, but where the newest is dropped, which is the burst itself.
+    /// Whether a script may cost the connection answers, or end it: a burst
+    /// may, except where the newest message is dropped, which is part of the
+    /// burst.
     pub fn may_lose(&self, line: &Line, script: &str) -> bool {
         let function = self.plan.functions.get(line.function);
         let keeps = function.is_some_and(|function| function.outbox_overflow == "drop-newest");
         script.starts_with("burst") && !keeps
     }
 
-    /// The disk takes nothing from now on: what instances keep in memory until
+    /// The disk is full from now on: data that instances keep in memory until
     /// they hibernate may be lost.
     pub fn fill_disk(&mut self) {
         self.count("full disk");
@@ -311,11 +313,12 @@ impl Judge {
         }
     }
 
-    /// Hears what `carried` steps have caused; `false` if it is something else.
+    /// Takes a message that `carried` steps have caused; `false` if it is
+    /// another one.
     pub fn hear_carried(&mut self, line: &mut Line, text: &str) -> bool {
         let (kind, rest) = text.split_once(' ').unwrap_or((text, ""));
         let heard = match kind {
-            // They may have been dropped with the rest.
+            // These may have been dropped with the rest.
             "Z" | "U" if line.lossy => return true,
             "Z" | "U" => line.carried.hear_auto(kind, rest),
             "G" | "S" => {
@@ -383,8 +386,9 @@ impl Judge {
         u64::from(configured.unwrap_or(64)) * 1024 * 1024
     }
 
-    /// Found is who has had the tag since before the question and is open, and
-    /// nobody who never had it or has ended; each once, in the order of ids.
+    /// The result must have all open connections that have had the tag since
+    /// before the question, and none that never had it or has ended; each once,
+    /// in the order of ids.
     fn tagged(&self, asking: &Line, tag: &str, result: &str, sent: Instant) -> Result<(), String> {
         let found: Vec<&str> = result.split(' ').filter(|id| !id.is_empty()).collect();
         if !found.is_sorted_by(|one, next| one < next) {
@@ -425,12 +429,12 @@ impl Judge {
             Ok(())
         };
         judge(asking)?;
-        // The one that asks is borrowed already.
+        // The asking connection is already borrowed.
         let others = self.lines.iter().filter_map(|line| line.try_borrow().ok());
         others.into_iter().try_for_each(|line| judge(&line))
     }
 
-    /// A handle of an open connection works, that of an ended one does not.
+    /// A handle of an open connection works, and that of an ended one does not.
     fn used(&self, asking: &Line, result: &str, sent: Instant) -> Result<(), String> {
         for used in result.split(' ') {
             let Some((id, how)) = used.split_once('=') else {
@@ -458,7 +462,7 @@ impl Judge {
         Ok(())
     }
 
-    /// A peer sends a message that the host may answer by itself.
+    /// A peer sends a message that an automatic response may answer.
     pub fn say_auto(&mut self, line: &Rc<RefCell<Line>>, text: &str) {
         let mut line = line.borrow_mut();
         line.note(self.began, &format!("> {text}"));

@@ -1,7 +1,7 @@
-//! What the judges check, each with the invariant of ARCHITECTURE.md that it
-//! holds: one list, which the test in `tests/invariants.rs` walks.
+//! The judges' checks, each with the invariant of ARCHITECTURE.md that it
+//! guards: one list, which the test in `tests/invariants.rs` walks.
 
-/// The word of a check, and how its invariant begins.
+/// The word of a check, and the beginning of its invariant.
 pub const CHECKS: [(&str, &str); 24] = [
     ("alive", "The host always answers."),
     ("answers", "No caller waits for a driver that has ended."),

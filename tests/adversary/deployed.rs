@@ -1,10 +1,10 @@
-//! What is deployed, as far as a plan can know it, and the invariants that
+//! The deployments, as far as a plan can know them, and the invariants that
 //! follow: which version answers, which connections a drain may end, what a
-//! removed function leaves to the next of its name, and who waits for the end
-//! of a back-off.
+//! removed function leaves to the next of its name, and which events wait for
+//! the end of a back-off.
 //!
-//! A move whose effect is not certain (weights, a reload that nobody waits for,
-//! a new start) ends the knowledge about its function: then nothing is judged.
+//! A move with an uncertain effect (weights, a reload without a wait, a new
+//! start) ends the knowledge about its function: then nothing is judged.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -17,7 +17,8 @@ use super::judge::Judge;
 use super::line::Line;
 use super::plan::{Act, Component, LONG_BACKOFF_MS, OVERLONG_MS, Plan, REMOVABLE};
 
-/// A connection that is to leave has left after this, if nothing is in flight.
+/// A connection that is asked to leave must have left after this time, if
+/// nothing is in flight.
 const LEAVES_WITHIN: Duration = Duration::from_secs(4);
 /// A pause in which the host pings: longer than `ping_interval` and
 /// `pong_timeout` together, so that an answer that is not read delays no ping.
@@ -27,31 +28,32 @@ const PINGED_PAUSE: Duration = Duration::from_secs(4);
 #[derive(Default)]
 pub struct Deployed {
     functions: HashMap<usize, Led>,
-    /// Which function has the removable name now, if that is certain.
+    /// The number of the function that has the removable name now, if that is
+    /// certain.
     removable: Option<u32>,
-    /// When each of them was removed, the first one before all.
+    /// When each of these functions was removed.
     removals: Vec<Instant>,
 }
 
-/// Where the alias of a function leads.
+/// The alias of a function.
 struct Led {
-    /// All connections go to this version since then.
+    /// The version to which all connections go, and since when.
     serves: Option<(char, Instant)>,
-    /// Open connections have followed.
+    /// Whether open connections have followed.
     migrated: bool,
-    /// What a rollback leads back to.
+    /// The version to which a rollback leads.
     before: Vec<char>,
-    /// A deploy has said what becomes of connections; else the configuration
+    /// Whether a deploy has set the migration; otherwise the configuration
     /// does.
     told: Option<String>,
-    /// When it was moved last.
+    /// When it last moved.
     moved: Option<Instant>,
     unknown: bool,
 }
 
 impl Judge {
-    /// Whether all instances that a plan can ask for have a place: then no
-    /// connection is refused one.
+    /// Whether there is a place for every instance that a plan may need, so
+    /// that no connection is refused one.
     pub fn has_places_for_all(&self) -> bool {
         let Some(places) = self.plan.server.instances else {
             return true;
@@ -123,7 +125,7 @@ impl Judge {
         }
     }
 
-    /// It was moved, and where to is not known from now on.
+    /// It was moved to an unknown version.
     pub fn lost_sight_of(&mut self, function: usize) {
         let led = self.led(function);
         led.unknown = true;
@@ -144,7 +146,7 @@ impl Judge {
         Some(now.migration.clone())
     }
 
-    /// An answer to what was sent at a moment.
+    /// An answer to a message that was sent at a moment.
     pub fn check_answer(&mut self, line: &mut Line, version: &str, script: &str, sent: Instant) {
         let version = version.chars().next();
         line.version = version;
@@ -167,7 +169,7 @@ impl Judge {
     }
 
     /// The answer to `evade`. An asynchronous instance has a share of
-    /// `cpu_timeout` for each call that begins, so nothing is said of it.
+    /// `cpu_timeout` for each call that begins, so it is not judged.
     pub fn check_evasion(&mut self, line: &Line, result: &str) {
         let function = self.plan.functions.get(line.function);
         let plain = function.is_some_and(|it| !it.component.asynchronous && !it.mixed);
@@ -198,7 +200,8 @@ impl Judge {
         self.deployed.removals.push(Instant::now());
     }
 
-    /// It was deployed; `made` says that it was not there before.
+    /// The removable function was deployed; `made` says that it did not exist
+    /// before.
     pub fn added(&mut self, made: bool) {
         if made {
             let number = u32::try_from(self.deployed.removals.len()).unwrap_or(u32::MAX);
@@ -206,13 +209,13 @@ impl Judge {
         }
     }
 
-    /// Which function a handshake is for that begins now.
+    /// The function that a handshake gets that begins now.
     pub fn removable_now(&self) -> Option<u32> {
         self.deployed.removable
     }
 
-    /// What `save` counts belongs to one function: the next one of its name
-    /// has counted nothing that was asked of those before.
+    /// The count of `save` belongs to one function: the next one of its name
+    /// must not have counted requests to earlier ones.
     pub fn check_inheritance(&mut self, line: &Line, result: &str) {
         let Some(number) = line.incarnation.filter(|number| *number > 0) else {
             return;
@@ -221,7 +224,7 @@ impl Judge {
             return;
         };
         let counts = |other: &Rc<RefCell<Line>>| {
-            // The one that was answered is borrowed, and counts itself.
+            // The answered connection is borrowed, and counts itself.
             let other = other.try_borrow().ok()?;
             let same = other.function == line.function && other.opened > removed;
             same.then_some(other.saves)
@@ -243,7 +246,7 @@ impl Judge {
 
     // === back-offs and pauses ===
 
-    /// From when on an answer is owed, if it is: what waits for a long back-off
+    /// From when on an answer is owed, if it is: an event in a long back-off
     /// waits for a move of its alias.
     pub fn is_owed_since(&self, line: &Line) -> Option<Instant> {
         let function = self.plan.functions.get(line.function);

@@ -1,5 +1,5 @@
-//! Why a connection may have ended and a handshake may have been refused: by
-//! the rules of the host, and by what the plan did.
+//! Why a connection may have ended and a handshake may have been refused, by
+//! the rules of the host and the operations of the plan.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -14,7 +14,7 @@ use super::plan::{Act, OVERLONG_MS, Plan};
 const WRITES: [&str; 4] = ["save", "remember", "key-durable", "key-clear"];
 
 impl Judge {
-    /// Faults that may end calls of this connection, by the words that cause
+    /// Faults that may end calls of this connection, by the steps that cause
     /// them: its own, and those of others that may share its instance.
     fn faults(&self, line: &Line, words: &[&str]) -> bool {
         let plan = &self.plan;
@@ -47,7 +47,7 @@ impl Judge {
             .any(|peer| Plan::says(peer, &words) || peer.may_trap())
     }
 
-    /// Every ending has a reason, and one that this plan can cause.
+    /// Every ending has a reason that this plan can cause.
     pub fn closed(&mut self, line: &Rc<RefCell<Line>>, code: u16, reason: &str) {
         let mut line = line.borrow_mut();
         line.note(self.began, &format!("closed {code} {reason}"));
@@ -79,12 +79,12 @@ impl Judge {
                     || Self::says_itself(plan, line, "terminate")
                     || line.lossy
             }
-            // A stack of its own in memory overflows into a trap.
+            // The guest's stack in linear memory overflows into a trap.
             (1011, Some("trap")) => self.faults(line, &["trap", "always", "recurse", "doom"]),
             (1011, Some("cpu_timeout")) => self.faults(line, &["forever", "evade"]),
             (1011, Some("handler_timeout")) => {
-                // A stream waits for its peer; a process that stands still waits
-                // for nobody. On a busy machine a call that computes may wait
+                // A stream waits for its peer. While the process is stopped,
+                // time passes all the same. On a busy machine a call may wait
                 // longer for a thread than it computes.
                 self.faults(line, &[OVERLONG_MS, "evade", "forever", "stream", "burst"])
                     || plan.has(|act| matches!(act, Act::Freeze(_)))
@@ -108,14 +108,14 @@ impl Judge {
         }
     }
 
-    /// What is in flight, of the connection or of what shares its instance, is
-    /// answered when it is on the disk, which others may keep busy for seconds.
+    /// A call in flight, of the connection or of others on its instance, may
+    /// wait for the disk, which others may keep busy for seconds.
     fn waits_for_disk(&self, line: &Line) -> bool {
         let waits = |line: &Line| {
             let pending = line.pending.front();
             pending.is_some_and(|it| WRITES.iter().any(|word| it.script.contains(word)))
         };
-        // The one that is being looked at is borrowed.
+        // The connection that is being checked is borrowed.
         let mut others = self
             .lines
             .iter()

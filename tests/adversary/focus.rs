@@ -1,10 +1,10 @@
 //! Plans that concentrate on a few features each.
 //!
-//! In a plan that has a little of everything, what one feature does to another
-//! is rare: everything else ends connections and takes places first. So two of
-//! three seeds switch off all but a few kinds of operations, and choose small
+//! In a plan with a little of everything, two features rarely meet, because
+//! other operations end connections and take places first. So two of three
+//! seeds switch off all but a few kinds of operations, and choose small
 //! configurations in which these meet often. Consecutive seeds go through the
-//! list, so that a short run has seen each; within one, chance decides.
+//! list, so that a short run tries each; within one, chance decides.
 
 use fastrand::Rng;
 
@@ -31,12 +31,12 @@ const FOCUSES: [Make; 12] = [
     stopped_backoffs,
 ];
 
-/// What a seed makes, unless it is one of the third that is not made here.
+/// The plan of a seed, unless it is one of the third that is made elsewhere.
 pub fn plan(seed: u64) -> Option<Plan> {
     if seed.is_multiple_of(3) {
         return None;
     }
-    // Counts the seeds that are no multiple of three.
+    // Counts the seeds that are not multiples of three.
     let number = seed - seed / 3 - 1;
     let index = usize::try_from(number % FOCUSES.len() as u64).unwrap();
     let mut rng = Rng::with_seed(seed);
@@ -45,7 +45,7 @@ pub fn plan(seed: u64) -> Option<Plan> {
     Some(plan)
 }
 
-/// One function with affinity in a quiet host, and nothing that happens.
+/// One function with affinity in a quiet host, without any events.
 pub(super) fn calm(rng: &mut Rng, asynchronous: bool) -> Plan {
     let settings = Settings {
         instances: 4,
@@ -83,11 +83,11 @@ pub(super) fn calm(rng: &mut Rng, asynchronous: bool) -> Plan {
     }
 }
 
-/// What peers of a plan have in common.
+/// The settings that the peers of a plan share.
 struct Crowd<'a> {
     peers: usize,
     rooms: &'a [&'a str],
-    /// They come within this.
+    /// They arrive within this time.
     within_ms: u64,
     steps: usize,
     leave: &'a [Leave],
@@ -151,7 +151,7 @@ fn crowd(rng: &mut Rng) -> Plan {
     plan
 }
 
-/// Version `b` frees what waits for version `a`.
+/// Version `b` frees events that wait for version `a`.
 fn freed_backoffs(rng: &mut Rng) -> Plan {
     let mut plan = backoffs(rng);
     let deploy = Act::Deploy {
@@ -168,7 +168,7 @@ fn freed_backoffs(rng: &mut Rng) -> Plan {
     plan
 }
 
-/// The end of the host frees what waits.
+/// The end of the host frees events that wait.
 fn stopped_backoffs(rng: &mut Rng) -> Plan {
     let mut plan = backoffs(rng);
     plan.operator = vec![Timed {
@@ -178,7 +178,7 @@ fn stopped_backoffs(rng: &mut Rng) -> Plan {
     plan
 }
 
-/// Version `a` fails, and nothing is given to it for longer than the plan
+/// Version `a` fails, and the host backs off from it for longer than the plan
 /// lasts.
 fn backoffs(rng: &mut Rng) -> Plan {
     let asynchronous = rng.bool();
@@ -207,7 +207,7 @@ fn backoffs(rng: &mut Rng) -> Plan {
     plan
 }
 
-/// The host is stopped and started while rooms have something to remember.
+/// The host is stopped and started while rooms have data to remember.
 fn stops(rng: &mut Rng) -> Plan {
     let asynchronous = rng.bool();
     let mut plan = calm(rng, asynchronous);
@@ -235,7 +235,8 @@ fn stops(rng: &mut Rng) -> Plan {
     plan
 }
 
-/// A function is removed while it saves, and the next of its name comes at once.
+/// A function is removed while it saves, and the next one of its name comes at
+/// once.
 fn removals(rng: &mut Rng) -> Plan {
     let asynchronous = rng.bool();
     let mut plan = calm(rng, asynchronous);
@@ -274,7 +275,7 @@ fn removals(rng: &mut Rng) -> Plan {
     plan
 }
 
-/// Functions that try to have more time than they are given.
+/// Functions that try to get more time than they may have.
 fn limits(rng: &mut Rng) -> Plan {
     let asynchronous = rng.bool();
     let mut plan = calm(rng, asynchronous);
@@ -311,7 +312,7 @@ fn limits(rng: &mut Rng) -> Plan {
     plan
 }
 
-/// A drain that takes seconds, and is taken back.
+/// A drain that takes seconds, and is rolled back.
 fn drains(rng: &mut Rng) -> Plan {
     let asynchronous = rng.bool();
     let mut plan = calm(rng, asynchronous);
@@ -380,14 +381,14 @@ fn absences(rng: &mut Rng) -> Plan {
     plan
 }
 
-/// As many places as instances, and instances that end by faults.
+/// As many places as instances, and instances that end through faults.
 fn tight(rng: &mut Rng) -> Plan {
     let asynchronous = rng.bool();
     let mut plan = calm(rng, asynchronous);
     let instances = rng.u32(1..=2);
     // One is for the function that must always answer.
     plan.server.instances = Some(instances + 1);
-    // What happens in the wrong order is seen by another thread.
+    // Another thread sees a wrong order.
     plan.server.workers = Some(4);
     plan.functions[0].settings.instances = instances;
     plan.functions[0].settings.idle_timeout_ms = 500;
@@ -406,7 +407,7 @@ fn tight(rng: &mut Rng) -> Plan {
     plan
 }
 
-/// Alarms of affinity values that are taken back at every moment.
+/// Alarms of affinity values that are cleared at every moment.
 fn alarms(rng: &mut Rng) -> Plan {
     let asynchronous = chance(rng, 25);
     let mut plan = calm(rng, asynchronous);
@@ -435,7 +436,7 @@ fn alarms(rng: &mut Rng) -> Plan {
     plan
 }
 
-/// What becomes of connections is said by the configuration, which changes.
+/// The configuration sets the migration, and changes.
 fn moves(rng: &mut Rng) -> Plan {
     let asynchronous = rng.bool();
     let mut plan = calm(rng, asynchronous);

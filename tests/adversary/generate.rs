@@ -1,4 +1,4 @@
-//! From a seed to a plan.
+//! Makes a plan from a seed.
 
 use fastrand::Rng;
 
@@ -7,7 +7,7 @@ use super::plan::{Act, Component, Function, Leave, Peer, Plan, Server, Settings,
 /// How long peers go on arriving and operators go on working.
 pub const LENGTH_MS: u64 = 6_000;
 
-/// What may happen in a plan, beside what peers always do.
+/// The events that may happen in a plan, in addition to what peers always do.
 struct Wild {
     faults: Vec<&'static str>,
     /// Peers close, terminate and flood others.
@@ -115,7 +115,7 @@ fn peers(rng: &mut Rng, functions: &[Function], wild: &Wild) -> Vec<Peer> {
             9..12 if dirty => "?trap=1".into(),
             _ => String::new(),
         };
-        // Observers: they do nothing and hear all.
+        // Observers, which do nothing and receive everything.
         let steps = match number < functions.len() * 2 {
             true => Vec::new(),
             false => (0..rng.usize(1..40))
@@ -218,7 +218,7 @@ fn steps(rng: &mut Rng, unique: usize, peers: usize, dirty: bool, wild: &Wild) -
     }
 }
 
-/// What hurts others, or what the host has to hold.
+/// Steps that may affect others, or that the host has to contain.
 fn rude(rng: &mut Rng, other: usize) -> Vec<Step> {
     match rng.u32(0..8) {
         0 => vec![Step::Ask(format!("close-other {{{other}}}"))],
@@ -249,7 +249,7 @@ fn key_alarm(rng: &mut Rng, unique: usize, dirty: bool) -> Vec<Step> {
             Step::Ask(format!("{kind} {name} {after}")),
             Step::Ask(format!("key-clear {name}")),
         ],
-        // Behind a call that is longer than the alarm's time.
+        // After a call that is longer than the alarm's time.
         2 => vec![
             Step::Say(format!("{kind} {name} 5"), 1),
             Step::Say("sleep 60".into(), 1),

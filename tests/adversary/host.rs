@@ -25,13 +25,13 @@ pub struct Process {
     folder: PathBuf,
     workers: Option<u32>,
     child: Option<Child>,
-    /// Copies what the host says to its log.
+    /// Copies the host's output to its log.
     copying: Option<JoinHandle<()>>,
     pub address: SocketAddr,
     pub admin: SocketAddr,
 }
 
-/// A status of 0 is an answer that did not come.
+/// An answer; status 0 means that none came.
 pub struct Answer {
     pub status: u16,
     pub body: Vec<u8>,
@@ -62,13 +62,13 @@ impl Process {
         fs::rename(new, self.folder.join("openline.toml")).unwrap();
     }
 
-    /// Starts it, and waits until it has said where it listens.
+    /// Starts it, and waits until it has printed where it listens.
     pub async fn start(&mut self) -> Result<(), String> {
         let mut log = self.log();
         writeln!(log, "{START}").unwrap();
-        // The disk is filled by a limit on files, which is an error and no
-        // signal to who ignores that. The log is none of those files: it comes
-        // through a pipe.
+        // A limit on files fills the disk. It is an error, and not a signal, to
+        // a process that ignores that signal. It does not apply to the log,
+        // which comes through a pipe.
         let (mut said, says) = io::pipe().unwrap();
         let mut command = Command::new("sh");
         command
@@ -86,7 +86,7 @@ impl Process {
             command.env("TOKIO_WORKER_THREADS", workers.to_string());
         }
         self.child = Some(command.spawn().unwrap());
-        // It holds this process's ends of the pipe.
+        // The command holds this process's ends of the pipe.
         drop(command);
         let copy = move || _ = io::copy(&mut said, &mut log);
         self.copying = Some(std::thread::spawn(copy));
@@ -130,12 +130,12 @@ impl Process {
         }
     }
 
-    /// The number that the system gave it.
+    /// Its process number.
     pub fn id(&self) -> Option<u32> {
         self.child.as_ref().map(Child::id)
     }
 
-    /// What was said until now is forgotten, as if it started now.
+    /// Forgets the output until now, as if it started now.
     pub fn cut_log(&self) {
         let mut log = self.log();
         log.set_len(0).unwrap();
@@ -153,13 +153,13 @@ impl Process {
             let _ = child.kill();
             let _ = child.wait();
         }
-        // A compiler of the host's may have the pipe still: it ends soon.
+        // A compiler of the host may still have the pipe, and ends soon.
         if let Some(copying) = self.copying.take() {
             let _ = copying.join();
         }
     }
 
-    /// Nothing that is written to a file is taken any more, or all of it again.
+    /// Fills the disk, or frees it again.
     #[cfg(target_os = "linux")]
     pub fn fill_disk(&self, full: bool) {
         use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
@@ -179,7 +179,7 @@ impl Process {
         let _ = prlimit(Some(pid), Resource::Fsize, limit);
     }
 
-    /// Only Linux changes the limits of a process that runs.
+    /// Only Linux can change the limits of a running process.
     #[cfg(not(target_os = "linux"))]
     pub fn fill_disk(&self, _full: bool) {
         println!("  the disk is not filled: this system has no `prlimit`");
@@ -201,7 +201,7 @@ impl Drop for Process {
     }
 }
 
-/// Asks once on a TCP connection of its own.
+/// Sends one request on a TCP connection of its own.
 pub async fn ask(address: SocketAddr, method: &str, path: &str, kind: &str, body: &[u8]) -> Answer {
     let asking = async {
         let mut socket = TcpStream::connect(address).await?;

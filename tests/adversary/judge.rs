@@ -1,5 +1,5 @@
 //! The invariants: models of what a host owes its peers, fed with everything
-//! that peers hear. The list is that of ARCHITECTURE.md, *Invariants*; each
+//! that peers receive. The list is that of ARCHITECTURE.md, *Invariants*; each
 //! violation begins with the word of a check in `checks.rs`.
 
 use std::cell::RefCell;
@@ -14,19 +14,18 @@ use super::deployed::Deployed;
 use super::line::{Line, Pending};
 use super::plan::{Plan, Settings};
 
-/// The longest that an answer may take, whatever else happens: far past every
-/// time in the configuration, for a machine that is busy.
+/// The longest that an answer may take, whatever else happens: far longer than
+/// every time in the configuration, to allow for a busy machine.
 pub const STUCK: Duration = Duration::from_secs(20);
-/// How long what is under way to a peer may still come after its cause was
-/// taken back.
+/// How long a message may still arrive after its cause was undone.
 const UNDER_WAY: Duration = Duration::from_millis(1500);
-/// Violations that are kept.
+/// The most violations that are kept.
 const VIOLATIONS_MAX: usize = 100;
 
 /// An invariant that did not hold.
 #[derive(Clone, Debug)]
 pub struct Violation {
-    /// Which one.
+    /// The word of the invariant.
     pub invariant: &'static str,
     pub text: String,
     pub trail: Vec<String>,
@@ -36,18 +35,19 @@ pub struct Violation {
 struct KeyAlarm {
     set: Instant,
     after: Duration,
-    /// It outlives the host's process.
+    /// Whether it outlives the host's process.
     durable: bool,
     calls: u32,
     cleared: Option<Instant>,
-    /// The process ended with it.
+    /// Whether the process ended while it was set.
     void: bool,
 }
 
-/// What was published, to which channel, when, by which start of the host.
+/// A publication: its channel, its time, and the start of the host that it
+/// belongs to.
 struct Published {
     function: usize,
-    /// None for a broadcast.
+    /// `None` for a broadcast.
     channel: Option<String>,
     message: String,
     sent: Instant,
@@ -62,26 +62,26 @@ pub struct Judge {
     pub counts: BTreeMap<String, u64>,
     /// Counts the host's starts.
     pub start: u32,
-    /// The starts that a plan has ended.
+    /// The starts that the plan has ended.
     pub(super) ended: HashSet<u32>,
     /// The host is about to end, or to start.
     pub down: bool,
-    /// Numbers that were remembered, by function and room.
+    /// Remembered numbers, by function and room.
     remembered: HashMap<(usize, String), HashSet<i64>>,
     saved: HashMap<(usize, String), HashSet<i64>>,
-    /// What was only in memory has been lost.
+    /// Whether data that was only in memory has been lost.
     pub(super) forgot: bool,
     key_alarms: HashMap<(usize, String), KeyAlarm>,
-    /// Calls of alarms that came before the answer of what set them.
+    /// Calls of alarms that came before the answer of the step that set them.
     early: HashMap<(usize, String), u32>,
     published: Vec<Published>,
     pub(super) deployed: Deployed,
-    /// The settings of each function as the configuration has them now.
+    /// The present settings of each function in the configuration.
     pub configured: Vec<Settings>,
 }
 
 impl Published {
-    /// Whether a connection was there, or subscribed, before it was sent.
+    /// Whether a connection was open, or subscribed, before it was sent.
     fn is_meant_for(&self, line: &Line) -> bool {
         let since = match &self.channel {
             None => line.born.as_ref(),
@@ -145,7 +145,7 @@ impl Judge {
         *self.counts.entry(what.into()).or_default() += 1;
     }
 
-    /// A peer sends a script; answers its number.
+    /// A peer sends a script; returns its number.
     pub fn say(&mut self, line: &Rc<RefCell<Line>>, script: &str) -> (u64, String) {
         let mut line = line.borrow_mut();
         line.sequence += 1;
@@ -203,7 +203,7 @@ impl Judge {
         line.changed.notify_one();
     }
 
-    /// In order, and each message counted once.
+    /// Answers come in order, and each message counts once.
     fn answer(
         &mut self,
         line: &mut Line,
@@ -321,7 +321,7 @@ impl Judge {
         function.is_some_and(|function| function.affinity)
     }
 
-    /// One writer a value: no sum is given twice.
+    /// A value has one writer, so no sum is given twice.
     fn remember(&mut self, line: &Line, more: &str, result: &str) {
         if more == "0" || self.forgot || !self.has_affinity(line) || self.may_fail(line) {
             return;
@@ -368,7 +368,8 @@ impl Judge {
             return;
         };
         alarm.calls += 1;
-        // What a full disk did not take may come back with the next process.
+        // An alarm whose removal a full disk refused may come back with the
+        // next process.
         let excused = alarm.durable && self.plan.fills_disk();
         let late = alarm
             .cleared
@@ -398,7 +399,7 @@ impl Judge {
         }
     }
 
-    /// A clear that was not answered when its connection ended may have been done.
+    /// A clear without an answer when its connection ended may have been done.
     pub fn forget_unanswered_clears(&mut self, line: &Line) {
         let steps = line.pending.iter().flat_map(|it| it.script.split(';'));
         for name in steps.filter_map(|step| step.strip_prefix("key-clear ")) {
@@ -432,8 +433,8 @@ impl Judge {
         }
     }
 
-    /// When all peers have had their turn: something that must have come, and
-    /// has not.
+    /// Called when all peers have finished: checks for messages that must have
+    /// come, and have not.
     pub fn missing(&self) -> Option<(Rc<RefCell<Line>>, String)> {
         let now = Instant::now();
         self.lines.iter().find_map(|each| {
@@ -466,8 +467,8 @@ impl Judge {
         }
     }
 
-    /// Alarms of affinity values that nobody has heard of, although there was
-    /// somebody to hear them.
+    /// Alarms of affinity values that no peer has received, although one could
+    /// have.
     pub fn unheard_alarms(&self) -> Vec<String> {
         let heard_by = |function: usize, set: Instant| {
             self.lines.iter().any(|line| {
@@ -494,7 +495,7 @@ impl Judge {
             .collect()
     }
 
-    /// The largest number that each room was answered.
+    /// The largest answered number of each room.
     pub fn largest_remembered(&self) -> Vec<(usize, String, i64)> {
         if self.forgot {
             return Vec::new();

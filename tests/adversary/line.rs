@@ -1,4 +1,4 @@
-//! One connection as its peer knows it.
+//! One connection, as its peer knows it.
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::rc::Rc;
@@ -8,15 +8,15 @@ use tokio::time::Instant;
 
 use super::carried::Carried;
 
-/// Lines of a peer's history that are kept.
+/// How many lines of a peer's history are kept.
 const TRAIL_MAX: usize = 40;
 
-/// One connection as its peer knows it.
+/// One connection, as its peer knows it.
 pub struct Line {
     pub peer: usize,
     pub function: usize,
     pub room: String,
-    /// The number of the host's start that it belongs to.
+    /// The number of the host's start to which it belongs.
     pub(super) start: u32,
     pub id: Option<String>,
     pub(super) born: Option<Instant>,
@@ -24,24 +24,24 @@ pub struct Line {
     pub(super) sequence: u64,
     pub(super) answered: u64,
     pub(super) handled: u64,
-    /// The version that has answered last.
+    /// The version that answered last.
     pub(super) version: Option<char>,
     /// When its handshake was done.
     pub opened: Instant,
-    /// Of the removable name: which function it is of, if that is certain.
+    /// For the removable name: its function, if that is certain.
     pub incarnation: Option<u32>,
-    /// How often it has asked for `save`.
+    /// How often it has requested `save`.
     pub(super) saves: u64,
-    /// Pings that it was sent, and how many before a long pause.
+    /// How many pings it got, and how many before a long pause.
     pub pings: u32,
     pub(super) pings_at_pause: Option<u32>,
-    /// Its outbox was flooded: messages may be missing.
+    /// Whether its outbox was flooded, so that messages may be missing.
     pub lossy: bool,
-    /// It has begun to leave by itself.
+    /// Whether it has begun to leave by itself.
     pub leaving: bool,
-    /// Somebody was asked to close or to terminate it.
+    /// Whether another connection was asked to close or terminate it.
     pub closed_by_others: bool,
-    /// It has asked to be closed or terminated.
+    /// Whether it has asked to be closed or terminated.
     pub(super) closes_itself: bool,
     pub(super) carried: Carried,
     pub ended: Option<(u16, String)>,
@@ -103,7 +103,7 @@ impl Line {
         self.answered >= sequence || self.ended.is_some()
     }
 
-    /// What the last script was answered.
+    /// The answer to the last script.
     pub fn last_result(&self) -> Option<&str> {
         self.last_result.as_deref()
     }
@@ -113,7 +113,7 @@ impl Line {
         self.ended.is_some() || self.lossy || answered
     }
 
-    /// Whether something that others have sent it may be missing.
+    /// Whether messages of others may be missing.
     pub(super) fn may_miss(&self) -> bool {
         self.lossy || self.carried.may_miss
     }

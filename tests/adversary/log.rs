@@ -1,4 +1,4 @@
-//! What the host's log says after a run.
+//! Checks the host's log after a run.
 
 use std::collections::HashMap;
 
@@ -6,7 +6,7 @@ use super::host::START;
 use super::judge::Judge;
 use super::plan::{Act, REMOVABLE};
 
-/// What is said while the disk is full.
+/// Log lines while the disk is full.
 const DISK: [&str; 5] = [
     "the data directory",
     "is not written",
@@ -15,11 +15,12 @@ const DISK: [&str; 5] = [
     "@not-hibernated",
 ];
 
-/// Calls beside the one that fails, by the largest `concurrency` of a plan.
+/// The most other calls next to the one that fails, by the largest
+/// `concurrency` of a plan.
 const CALLS_BESIDE_MAX: usize = 2;
 
 impl Judge {
-    /// What the guests have printed: each `open` has one `close`.
+    /// Checks the guests' output: each `open` has one `close`.
     pub fn read_log(&mut self, text: &str) {
         let runs = text.split(START).skip(1);
         let places = self.has_places_for_all();
@@ -42,7 +43,7 @@ impl Judge {
                 let alarming = line.contains("panicked at host/")
                     || line.contains("panic:")
                     || line.contains(" ERROR ") && !line.contains("given up")
-                    // A function that was removed is refused what it saves.
+                    // Saves of a removed function are refused.
                     || line.contains("after drain_timeout")
                     || line.contains("@alarm-after-clear")
                     || places && line.contains("was not told of")
@@ -51,11 +52,11 @@ impl Judge {
                     self.break_rule("log", line.chars().take(300).collect());
                 }
             }
-            // Instances that no `close` finds room in are said in the log.
+            // The log reports each `close` that finds no room.
             let mut excused = run.matches("was not told of").count();
             if shared {
-                // A `close` that was in flight when another call failed has said
-                // nothing, perhaps.
+                // A `close` that was in flight when another call failed may
+                // have printed nothing.
                 let failed = run.matches(" fault=").count();
                 excused += failed * CALLS_BESIDE_MAX;
             }

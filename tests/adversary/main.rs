@@ -1,10 +1,10 @@
 //! The adversary: random configurations and random operations against the real
 //! binary, and judges that watch all the time.
 //!
-//! `cargo test -p openline --test adversary -- --help` says how to use it. A
-//! seed makes a plan; what fails is shrunk, and written as a plan that
-//! `--plan FILE` carries out again. It is a program of its own, so that no
-//! other test disturbs its times.
+//! `cargo test -p openline --test adversary -- --help` explains its use. A seed
+//! makes a plan; a plan that fails is shrunk and written to a file, which
+//! `--plan FILE` carries out again. It is a program of its own, so that other
+//! tests do not disturb its times.
 #![expect(unreachable_pub, reason = "a test binary has no outside")]
 #![expect(
     clippy::unwrap_used,
@@ -57,7 +57,7 @@ use plan::{Component, Plan, VERSIONS};
 use run::{Outcome, Setup};
 use shrink::Shrinking;
 
-/// The letter in the guests by which versions differ is the last of this.
+/// The last letter of this text in the guests differs between versions.
 const VERSION: &[u8] = b"adversary-version-a";
 
 /// Plans in the order of their seeds, or one from a file.
@@ -186,7 +186,7 @@ fn plan_of(seed: u64) -> Plan {
     }
 }
 
-/// Answers which invariants were broken.
+/// Returns the broken invariants.
 fn try_plan(setup: &Setup, arguments: &Arguments, plan: Plan) -> Vec<&'static str> {
     let begun = Instant::now();
     let outcome = setup.run(&plan, &format!("seed-{}", plan.seed));
@@ -219,7 +219,7 @@ fn try_plan(setup: &Setup, arguments: &Arguments, plan: Plan) -> Vec<&'static st
     broken
 }
 
-/// Writes the plan and what was seen of it, and says where.
+/// Writes the plan and its results, and prints where.
 fn report(setup: &Setup, plan: &Plan, outcome: &Outcome, suffix: &str) {
     let name = format!("failed-{}{suffix}", plan.seed);
     let file = |extension: &str| setup.folder.join(format!("{name}.{extension}"));
@@ -281,7 +281,7 @@ fn components(folder: &Path) -> io::Result<Vec<(Component, PathBuf)>> {
     Ok(components)
 }
 
-/// For the harness's peers, which bound each wait.
+/// Used by the harness's peers, which bound each wait.
 fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
     let what = what.to_owned();
     async move {

@@ -1,4 +1,4 @@
-//! What the operator of the host does in a plan: deploys, reloads, signals.
+//! The operator of the host in a plan: deploys, reloads, signals.
 
 use std::fs;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use super::host::{self, Process};
 use super::plan::{Act, Component, Plan, REMOVABLE, Settings};
 use super::run::World;
 
-/// SIGTERM ends the process within `drain_timeout` (12 s) and what a busy machine
-/// needs beside.
+/// SIGTERM ends the process within `drain_timeout` (12 s), and some time for a
+/// busy machine.
 const ENDS_WITHIN: Duration = Duration::from_secs(25);
-/// A reload is done within this, on a machine that is busy.
+/// A reload is done within this time, even on a busy machine.
 const RELOADS_WITHIN: Duration = Duration::from_secs(20);
 
 pub async fn work(world: &World, process: &mut Process, plan: &Plan) {
@@ -105,7 +105,7 @@ async fn take_away(world: &World, process: &mut Process, function: usize, time_m
     world.judge.borrow_mut().lost_sight_of(function);
 }
 
-/// The process stands still for a while.
+/// The process is stopped for a while.
 async fn freeze(world: &World, process: &mut Process, time_ms: u64) {
     world.judge.borrow_mut().count("freeze");
     process.signal("STOP");
@@ -191,8 +191,8 @@ pub async fn end(world: &World, process: &mut Process) {
     process.kill();
 }
 
-/// Has the configuration read anew. Answers whether that is done for certain:
-/// an impatient operator does not wait for it.
+/// Makes the host read the configuration again. Returns whether it certainly
+/// has: an impatient operator does not wait for it.
 async fn reload(world: &World, process: &mut Process) -> bool {
     let path = process.log_path();
     let reloads = || {
@@ -273,14 +273,14 @@ async fn weights(world: &World, function: usize, weight: u32) {
     .await;
 }
 
-/// Asks the admin interface, which always answers.
+/// Sends a request to the admin interface, which always answers.
 async fn ask(world: &World, method: &str, path: &str, kind: &str, body: &[u8]) -> Value {
     let answer = host::ask(world.admin.get(), method, path, kind, body).await;
     let status = answer.status;
     let mut judge = world.judge.borrow_mut();
     let word = path.split(['/', '?']).nth(4).unwrap_or("functions");
     judge.count(&format!("{method} {word} {status}"));
-    // What is deployed is written first.
+    // A deployment is written first.
     let excused = status == 503 && judge.plan.fills_disk();
     if (status == 0 || status >= 500) && !excused {
         judge.break_rule(

@@ -1,5 +1,5 @@
-//! A peer that speaks bytes: what it sends is written by one task and what it
-//! hears is judged as it comes.
+//! A peer that speaks bytes: one task writes its frames, and everything that it
+//! receives is judged as it comes.
 
 use std::cell::RefCell;
 use std::net::SocketAddr;
@@ -17,12 +17,12 @@ use super::judge::Judge;
 use super::line::Line;
 use super::raw::{HANDSHAKE, close_frame, frame};
 
-/// The longest that a handshake may take: past `upgrade_timeout`, on a machine
-/// that is busy.
+/// The longest that a handshake may take: `upgrade_timeout`, and time for a
+/// busy machine.
 const HANDSHAKE_MAX: Duration = Duration::from_secs(30);
-/// What the kernel takes for a peer that is narrow, before it reads.
+/// The kernel's buffer for a narrow peer.
 const NARROW_BYTES: u32 = 16 * 1024;
-/// Frames that wait to be written, at most.
+/// The most frames that wait to be written.
 const WRITES_MAX: usize = 4096;
 
 /// A connection that is open, or was.
@@ -44,8 +44,8 @@ pub enum Refused {
     TimedOut,
 }
 
-/// Opens a connection, with a small buffer in the kernel if it is narrow; what
-/// it hears goes to the judge, as from `line`.
+/// Opens a connection, with a small buffer in the kernel if it is narrow.
+/// Everything that it receives goes to the judge, as from `line`.
 pub async fn connect(
     address: SocketAddr,
     (path, narrow): (&str, bool),
@@ -63,7 +63,7 @@ pub async fn connect(
                 Write::Bytes(bytes) => write.write_all(&bytes).await,
                 Write::Half => write.shutdown().await,
                 Write::Reset => {
-                    // The last half that is dropped resets the stream.
+                    // Dropping the last half resets the stream.
                     let _ = write.as_ref().set_zero_linger();
                     return write.forget();
                 }
@@ -118,7 +118,7 @@ impl Wire {
         self.write(frame(0x81, text.as_bytes())).await;
     }
 
-    /// A text in frames that are cut there.
+    /// A text in frames that are cut at these places.
     pub async fn fragments(&self, text: &str, cuts: &[usize]) {
         let mut cuts: Vec<_> = cuts.iter().map(|cut| cut % text.len()).collect();
         cuts.sort_unstable();
@@ -167,10 +167,11 @@ struct Reader {
 }
 
 impl Reader {
-    /// Reads to the end; answers its code and reason.
+    /// Reads to the end; returns its code and reason.
     async fn read(&mut self, judge: &RefCell<Judge>, line: &Rc<RefCell<Line>>) -> (u16, String) {
         loop {
-            // Its sender may have gone with the peer, which hears to the end.
+            // The sender may have gone with the peer; the reading goes on to
+            // the end.
             let _ = self.hears.wait_for(|deaf| !deaf).await;
             let Ok((kind, payload)) = self.frame().await else {
                 return (1006, String::new());
@@ -221,7 +222,7 @@ impl Calm {
         )))
     }
 
-    /// Answers how long an echo took, if it came.
+    /// Returns how long an echo took, if it came.
     pub async fn echo(&mut self) -> Option<Duration> {
         let begun = Instant::now();
         self.0.write_all(&frame(0x81, b"calm")).await.ok()?;

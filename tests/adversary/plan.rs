@@ -1,8 +1,8 @@
-//! A plan: a configuration and all that happens under it, as data. A seed makes
-//! one, a file holds one, shrinking takes parts away from one.
+//! A plan: a configuration and everything that happens under it, as data. A
+//! seed makes a plan, a file holds it, and shrinking removes parts of it.
 //!
-//! All that decides is in the plan. Times are from the beginning; what a busy
-//! machine does in between is not repeated exactly.
+//! The plan has all decisions. Times are from the beginning; the timing of a
+//! busy machine is not repeated exactly.
 
 use std::fmt::{self, Write as _};
 use std::path::Path;
@@ -11,10 +11,10 @@ use serde::{Deserialize, Serialize};
 
 pub use super::strangers::Stranger;
 
-/// How long a call takes that is to be ended by `handler_timeout`: so far past
-/// it that a busy machine is no excuse for one that returns.
+/// How long a call takes that `handler_timeout` must end: so much longer that
+/// even on a busy machine it must not return.
 pub const OVERLONG_MS: &str = "13000";
-/// A back-off from this on lasts longer than a plan.
+/// A back-off of at least this lasts longer than a plan.
 pub const LONG_BACKOFF_MS: u64 = 60_000;
 
 /// The versions of each handler.
@@ -37,7 +37,7 @@ pub struct Plan {
     #[serde(default)]
     pub strangers: Vec<Stranger>,
     pub operator: Vec<Timed<Act>>,
-    /// The operator waits for each reload.
+    /// Whether the operator waits for each reload.
     #[serde(default)]
     pub patient: bool,
 }
@@ -46,7 +46,7 @@ pub struct Plan {
 pub struct Server {
     /// Worker threads of the host.
     pub workers: Option<u32>,
-    /// With a data directory.
+    /// Whether it has a data directory.
     pub data: bool,
     pub instances: Option<u32>,
     pub versions: Option<u32>,
@@ -55,7 +55,7 @@ pub struct Server {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Function {
     pub component: Component,
-    /// Deploys may change the kind of its handler.
+    /// Whether deploys may change the kind of its handler.
     pub mixed: bool,
     pub affinity: bool,
     pub settings: Settings,
@@ -63,15 +63,15 @@ pub struct Function {
     pub pings: bool,
     pub fuel: bool,
     pub connection_time: bool,
-    /// It is not in the configuration now.
+    /// Whether it is out of the configuration now.
     #[serde(default)]
     pub away: bool,
-    /// `memory_bytes`; none is the default.
+    /// `memory_bytes`; `None` for the default.
     #[serde(default)]
     pub memory_mib: Option<u32>,
 }
 
-/// What a reload changes.
+/// The settings that a reload changes.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     pub instances: u32,
@@ -82,13 +82,13 @@ pub struct Settings {
     pub backoff_ms: u64,
     pub faults_in_a_row: u32,
     pub migration: String,
-    /// What the host answers by itself.
+    /// Its automatic responses.
     #[serde(default)]
     pub responses: Vec<Pair>,
 }
 
-/// A message that the host answers by itself, and its answer without the `Z `
-/// that each begins with.
+/// A message with an automatic response, and the reply without the `Z ` with
+/// which each begins.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Pair {
     pub prefix: bool,
@@ -103,15 +103,15 @@ fn usual_backoff() -> u64 {
 /// The life of one peer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Peer {
-    /// Stays when others are taken out.
+    /// Identifies it when others are taken out.
     pub number: usize,
     pub function: usize,
     pub room: String,
-    /// Of the handshake, with its `?`.
+    /// The query of the handshake, with its `?`.
     pub query: String,
     pub at_ms: u64,
     pub steps: Vec<Step>,
-    /// Its kernel takes little before it must read.
+    /// Whether its kernel buffer is small.
     #[serde(default)]
     pub narrow: bool,
     pub leave: Leave,
@@ -121,16 +121,17 @@ pub struct Peer {
 pub enum Step {
     /// Sends a script and waits for its answer. `{7}` is the id of peer 7.
     Ask(String),
-    /// Sends a script so often and waits for nothing.
+    /// Sends a script this many times, without waiting.
     Say(String, u32),
-    /// Asks for an echo of so many bytes, in frames that are cut there.
+    /// Requests an echo of this many bytes, in frames that are cut at these
+    /// places.
     Fragments(usize, Vec<usize>),
-    /// Sends a message as it is so often: one that the host may answer by
-    /// itself. It begins with `auto`.
+    /// Sends a message this many times that an automatic response may answer.
+    /// It begins with `auto`.
     Auto(String, u32),
     Ping,
     Wait(u64),
-    /// Reads nothing for so long.
+    /// Reads nothing for this long.
     Deaf(u64),
     /// The operator sends to a peer, or closes its connection.
     AdminSend(usize),
@@ -144,7 +145,7 @@ pub enum Leave {
     CloseBusy,
     Reset,
     Half,
-    /// It stays until all have had their turn.
+    /// It stays until all others have finished.
     Stay,
 }
 
@@ -154,16 +155,16 @@ pub struct Timed<T> {
     pub what: T,
 }
 
-/// What an operator does.
+/// An operation of the operator.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Act {
     Deploy {
         function: usize,
         component: Component,
-        /// None to leave it to what is said elsewhere.
+        /// `None` leaves it to the alias or the configuration.
         migration: Option<String>,
         weight: Option<u32>,
-        /// How many connections are drained in a second.
+        /// The pace of a drain.
         #[serde(default)]
         pace: Option<u32>,
     },
@@ -175,15 +176,15 @@ pub enum Act {
         settings: Settings,
         component: Component,
     },
-    /// Leaves the configuration, and comes back after so many milliseconds.
+    /// Leaves the configuration, and comes back after this many milliseconds.
     Away(usize, u64),
     /// SIGTERM, and start again.
     Terminate,
     /// kill -9, and start again.
     Kill,
-    /// Stops the process for so many milliseconds, and lets it go on.
+    /// Stops the process for this many milliseconds, and continues it.
     Freeze(u64),
-    /// From now on nothing more fits on the disk; and it does again.
+    /// Fills the disk, and frees it again.
     FillDisk,
     FreeDisk,
     /// The removable function.
@@ -260,7 +261,7 @@ impl Plan {
                 Act::Deploy { migration, .. } => migration.as_deref().is_some_and(drains),
                 Act::Add(_, migration) => drains(migration),
                 Act::Reload { settings, .. } => drains(&settings.migration),
-                // Back to a version with whatever migration it was deployed.
+                // A rollback uses the migration of the last deploy.
                 Act::Rollback(_) => self.has(
                     |act| matches!(act, Act::Deploy { migration: Some(it), .. } if drains(it)),
                 ),
@@ -268,7 +269,7 @@ impl Plan {
             })
     }
 
-    /// Whether the steps of a peer have a word.
+    /// Whether the steps of a peer contain a word.
     pub fn says(peer: &Peer, words: &[&str]) -> bool {
         peer.steps.iter().any(|step| match step {
             Step::Ask(script) | Step::Say(script, _) => {
@@ -318,7 +319,7 @@ impl Plan {
 }
 
 impl Pair {
-    /// From the words of the guest's step `auto`.
+    /// Reads the words of the guest's step `auto`.
     pub fn parse(words: &[&str]) -> Vec<Self> {
         let pairs = words.chunks_exact(3).map(|pair| Self {
             prefix: pair[0] == "prefix",

@@ -1,4 +1,4 @@
-//! Carries out a plan against the real binary and judges what follows.
+//! Carries out a plan against the real binary and judges the results.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -24,17 +24,18 @@ use super::strangers;
 
 /// A probe is answered within this, whatever functions do.
 const ALIVE_WITHIN: Duration = Duration::from_secs(5);
-/// All that a plan has caused has come to rest within this after its end.
+/// After its end, a plan's effects must end within this time.
 const REST_WITHIN: Duration = Duration::from_secs(15);
-/// A whole plan, past which the harness itself has failed.
+/// The longest that a whole plan may take; past it, the harness itself has
+/// failed.
 pub const PLAN_MAX: Duration = Duration::from_secs(180);
 /// How often a peer that is refused tries again.
 const TRIES: u32 = 5;
 
-/// Where things are.
+/// The paths of a run.
 pub struct Setup {
     pub binary: PathBuf,
-    /// A folder of its own for each run is made below it.
+    /// The folder below which each run has its own.
     pub folder: PathBuf,
     /// The components by kind and version.
     pub components: Vec<(Component, PathBuf)>,
@@ -47,17 +48,17 @@ pub struct Outcome {
     pub log: String,
 }
 
-/// What all tasks of a run share.
+/// The data that all tasks of a run share.
 pub struct World {
     pub judge: Rc<RefCell<Judge>>,
-    /// As the configuration file is now.
+    /// The present configuration file.
     pub plan: RefCell<Plan>,
     pub components: Vec<(Component, PathBuf)>,
     echo: PathBuf,
     pub address: Cell<SocketAddr>,
     pub admin: Cell<SocketAddr>,
     over: Cell<bool>,
-    /// The host answers nothing any more; there is nothing left to see.
+    /// Whether the host has stopped answering, so that nothing is left to see.
     doomed: Notify,
 }
 
@@ -101,7 +102,7 @@ impl Setup {
         operator::end(&world, &mut process).await;
     }
 
-    /// What a plan happens in, with a process that may run already.
+    /// The surroundings of a plan, with a process that may already run.
     pub fn world(&self, plan: &Plan, process: &Process, judge: &Rc<RefCell<Judge>>) -> Rc<World> {
         Rc::new(World {
             judge: Rc::clone(judge),
@@ -117,7 +118,8 @@ impl Setup {
 }
 
 impl World {
-    /// All that happens in a plan while a host runs, to its rest or its doom.
+    /// Everything that happens in a plan while a host runs, until it is at rest
+    /// or lost.
     pub async fn play(self: &Rc<Self>, process: &mut Process, plan: &Plan) {
         self.judge.borrow_mut().began = Instant::now();
         tokio::select! {
@@ -214,7 +216,7 @@ impl World {
             let status = match opened {
                 Ok(wire) => {
                     let mut judge = self.judge.borrow_mut();
-                    // No removal and no deploy meanwhile.
+                    // Prevents a removal or a deploy meanwhile.
                     let now = judge.removable_now();
                     line.borrow_mut().incarnation = removable.filter(|it| now == Some(*it));
                     line.borrow_mut().opened = Instant::now();
@@ -241,7 +243,7 @@ impl World {
         None
     }
 
-    /// The life of a peer. One that stays answers its connection.
+    /// The life of a peer. Returns the connection of one that stays.
     async fn live(&self, peer: Peer) -> Option<(Rc<RefCell<Line>>, Wire)> {
         let at = self.judge.borrow().began + Duration::from_millis(peer.at_ms);
         sleep_until(at).await;
@@ -274,7 +276,7 @@ impl World {
             Leave::Close | Leave::CloseBusy | Leave::Stay => wire.close().await,
         }
         if how == Leave::Reset {
-            // It has no one left to tell it of its end.
+            // The host that should have ended it has gone.
             line.borrow_mut().ended.get_or_insert((1006, String::new()));
             return;
         }
@@ -287,7 +289,7 @@ impl World {
         }
     }
 
-    /// Waits until it is so; `false` after [`STUCK`].
+    /// Waits until the condition holds; `false` after [`STUCK`].
     async fn until(&self, line: &Rc<RefCell<Line>>, so: impl Fn(&Line) -> bool) -> bool {
         let changed = Rc::clone(&line.borrow().changed);
         let waiting = async {
@@ -355,7 +357,7 @@ impl World {
         }
     }
 
-    /// The script with the id of the connection that it is about; none when
+    /// The script with the id of the connection that it is about; `None` if
     /// there is none.
     fn addressed(&self, line: &Rc<RefCell<Line>>, script: &str) -> Option<String> {
         let Some((_, rest)) = script.split_once('{') else {
@@ -396,7 +398,7 @@ impl World {
             .count(&format!("admin {what} {status}"));
     }
 
-    /// Waits until all that peers are owed has come.
+    /// Waits until peers have received everything that they are owed.
     async fn settle(&self) {
         let begun = Instant::now();
         loop {
@@ -422,7 +424,7 @@ impl World {
         }
     }
 
-    /// No number that was remembered is lost.
+    /// Checks that no remembered number is lost.
     async fn recall(&self) {
         let rooms = self.judge.borrow().largest_remembered();
         for (function, room, largest) in rooms {
@@ -437,7 +439,7 @@ impl World {
                 leave: Leave::Stay,
             };
             let Some((line, wire)) = self.open(&peer).await else {
-                // All seats are taken by peers that stay.
+                // Peers that stay take all seats.
                 continue;
             };
             let sequence = self.say(&line, &wire, "remember 0").await;
@@ -454,7 +456,8 @@ impl World {
         }
     }
 
-    /// When the disk has room, a state is kept, whatever was before.
+    /// Checks that a state is saved when the disk has room, whatever was
+    /// before.
     async fn keeps(&self, line: &Rc<RefCell<Line>>, wire: &Wire) {
         let sequence = self.say(line, wire, "save").await;
         self.until(line, |line| line.is_answered(sequence)).await;
@@ -467,8 +470,8 @@ impl World {
         }
     }
 
-    /// What a function's automatic responses may be: as the file is, and as it
-    /// was, or will be before the handshake is answered.
+    /// The possible automatic responses of a function: those in the file now,
+    /// and earlier or later ones during the handshake.
     fn configured(&self, function: usize) -> Vec<Vec<Pair>> {
         let judge = self.judge.borrow();
         let Some(first) = judge.plan.functions.get(function) else {
@@ -496,7 +499,7 @@ impl World {
         futures_util::future::join_all(leaving).await;
     }
 
-    /// Everything that was taken is given back.
+    /// Checks that everything that was taken is given back.
     async fn rest(&self, before: &Value) {
         let begun = Instant::now();
         let count = |state: &Value, key: &str| state[key].as_u64().unwrap_or(u64::MAX);
@@ -525,9 +528,9 @@ impl World {
     }
 }
 
-/// Something always answers: a probe, and a function that is not in the plan.
+/// Checks that a probe, and a function outside the plan, always answer.
 async fn watch(world: Rc<World>) {
-    // With the start of the host that it belongs to.
+    // The connection, with the start of the host to which it belongs.
     let mut calm: Option<(Calm, u32)> = None;
     while !world.over.get() {
         sleep(Duration::from_millis(100)).await;

@@ -1,8 +1,8 @@
-//! Makes a plan that fails smaller. A run is not repeated exactly, so a smaller
+//! Makes a failing plan smaller. A run does not repeat exactly, so a smaller
 //! plan is tried several times, and kept if it fails once in the same way.
 //!
-//! The operator's acts go first, then peers and steps by halves, then settings
-//! towards what is default. Bounded by time.
+//! It first removes operations of the operator, then peers and steps by halves,
+//! then settings that differ from the defaults. Bounded by time.
 
 use std::time::Duration;
 
@@ -37,7 +37,7 @@ impl Shrinking<'_> {
         plan
     }
 
-    /// Takes out halves, then quarters, down to single ones.
+    /// Takes out halves, then quarters, down to single items.
     fn thin<T: Clone>(&self, plan: &mut Plan, list: impl Fn(&mut Plan) -> &mut Vec<T>) {
         let mut size = list(plan).len().div_ceil(2);
         while size > 0 {

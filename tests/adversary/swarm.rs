@@ -1,8 +1,8 @@
 //! Swarm testing: each seed switches whole classes of operations on or off, so
 //! that a few of them meet often instead of all of them rarely.
 //!
-//! Works on a plan that `generate` has made, with a generator of its own: what
-//! is added here changes nothing of the rest.
+//! It works on a plan of `generate`, with a random generator of its own, so
+//! that additions here do not change the rest.
 
 use fastrand::Rng;
 
@@ -22,7 +22,7 @@ enum Class {
     Floods,
     /// Answers to handshakes at and past their limits.
     Answers,
-    /// Memory, stack, and handlers that trap other than for messages.
+    /// Memory, stack, and handlers other than `message` that trap.
     Faults,
     Strangers,
     Disk,
@@ -43,7 +43,7 @@ const CLASSES: [Class; 11] = [
     Class::Freeze,
 ];
 
-/// Peers that are added, at most.
+/// The most peers that are added.
 const PEERS_MAX: usize = 25;
 
 /// Adds operations of some classes to a plan.
@@ -55,7 +55,7 @@ pub fn widen(mut plan: Plan) -> Plan {
         .filter(|_| rng.u32(0..100) < share)
         .collect();
     let has = |class| on.contains(&class);
-    // Fewer of all others leave more to those that are on.
+    // With fewer others, there is more room for the classes that are on.
     if !on.is_empty() && rng.bool() {
         let kept = plan.functions.len() * 2 + rng.usize(0..5);
         plan.peers.truncate(kept.min(plan.peers.len()));
@@ -126,7 +126,7 @@ fn disk(rng: &mut Rng, plan: &mut Plan) {
     }
 }
 
-/// Automatic responses in the configuration, and others upon each reload.
+/// Automatic responses in the configuration, and others at each reload.
 fn responses(rng: &mut Rng, plan: &mut Plan) {
     for function in &mut plan.functions {
         function.settings.responses = some_pairs(rng);
@@ -278,7 +278,7 @@ fn room(rng: &mut Rng) -> Vec<Step> {
             pick(rng, &[1, 5, 14, 40, 200])
         ))],
         1 => vec![Step::Ask(format!("stream {}", pick(rng, &[1, 10, 60])))],
-        // It begins to read when much waits.
+        // It begins to read when much is waiting.
         _ => vec![
             Step::Say(format!("stream {}", pick(rng, &[60, 300])), 1),
             Step::Deaf(pick(rng, &[50, 400])),

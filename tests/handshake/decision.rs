@@ -1,8 +1,9 @@
-//! What becomes of each answer that a function can give to a handshake, and of
-//! those that never come.
+//! The result of each answer that a function can give to a handshake, and of
+//! answers that never come.
 //!
-//! Not here: response headers past 8 KiB. The probe is told what to answer by
-//! its path, which is limited to as much; a unit test of the gateway has them.
+//! Response headers past 8 KiB are not tested here, because the guest gets its
+//! answer from the path, which has the same limit; a unit test of the gateway
+//! has them.
 
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use openline_core::limits::{CHANNEL_NAME_BYTES_MAX, FunctionLimits};
 use super::request::{ACCEPT, Request};
 use crate::harness::{Client, Host, Raw, eventually, frame, within};
 
-/// A host whose function answers as the query says.
+/// A host whose function answers according to the query.
 async fn reject() -> Host {
     Host::with(openline_guests::FAULT_REJECT, "/reject")
         .start()
@@ -92,7 +93,7 @@ async fn an_answer_that_is_not_valid_becomes_a_502_that_tells_no_details() {
         let shown = format!("{:?} {}", answer.headers, answer.body);
         assert!(!shown.contains("secret"), "{query}: {shown}");
     }
-    // One that was offered in another case was not offered.
+    // Case matters in subprotocols.
     let other_case = Request::right("/reject?subprotocol=CHAT");
     let other_case = other_case.with("Sec-WebSocket-Protocol", "chat");
     other_case.refused(&host, 502, "bad_answer").await;
@@ -148,7 +149,7 @@ async fn a_function_that_fails_while_it_decides_is_a_502_and_the_next_is_served(
         .await;
     let request = Request::right("/trap?at=upgrade");
     let answer = request.refused(&host, 502, "trap").await;
-    // What the guest said stays in the log.
+    // The guest's message stays in the log.
     assert!(!answer.body.contains("asked for"), "{}", answer.body);
     let mut client = host.connect("/trap").await;
     assert_eq!(client.ask("still here").await, "still here");
@@ -165,8 +166,8 @@ async fn a_function_that_computes_without_end_while_it_decides_is_a_504() {
     assert_eq!(client.ask("still here").await, "still here");
 }
 
-/// A function with room for one connection, and whose `upgrade` can be made
-/// to wait for ever.
+/// A function with room for one connection, whose `upgrade` can be made to wait
+/// forever.
 async fn narrow(handler_timeout: Duration) -> Host {
     Host::with(openline_guests::FAULT_AWAIT_FOREVER, "/await")
         .limit(|limit| limit.handler_timeout = handler_timeout)
@@ -196,7 +197,8 @@ async fn an_upgrade_that_never_returns_is_a_504_and_its_seat_is_free_again() {
     let host = narrow(Duration::from_millis(300)).await;
     let request = Request::right("/await?at=upgrade");
     request.refused(&host, 504, "handler_timeout").await;
-    // Its instance ends at the same time; who comes in between shares its end.
+    // Its instance ends at the same time; a connection in between may share its
+    // end.
     let trying = async {
         loop {
             match Client::open(host.address, "/await", &[]).await {
@@ -218,14 +220,14 @@ async fn a_peer_that_vanishes_while_the_function_decides_leaves_its_seat() {
     let function = host.function("fault-await-forever");
     eventually("the function to be asked", || function.instances() == 1).await;
     drop(peer);
-    // Its seat is free when the function has returned, or has had its time.
+    // Its seat is free when the function has returned, or has used up its time.
     let mut next = host.connect_eventually("/await").await;
     assert_eq!(next.ask("room again").await, "room again");
 }
 
 #[tokio::test]
 async fn peers_that_vanish_at_any_moment_of_the_handshake_leave_their_seats() {
-    // One seat that is lost would be all there is.
+    // There is only one seat, so a lost one would show.
     for (guest, path) in [
         (openline_guests::ECHO, "/echo"),
         (openline_guests::ECHO_ASYNC, "/echo"),

@@ -1,5 +1,5 @@
-//! The opening handshake: which requests are refused and how, and what the 101
-//! says. What the function decides is in `decision`.
+//! The opening handshake: which requests are refused and how, and the content
+//! of the 101. `decision` has the function's answers.
 
 mod decision;
 mod request;
@@ -69,7 +69,7 @@ async fn what_is_missing_doubled_or_wrong_is_refused() {
     }
     let closing = right.clone().changed("Connection", "close");
     closing.refused(&host, 400, "bad_handshake").await;
-    // And what was wrong with none of them is right.
+    // A handshake without any of these errors is accepted.
     assert_eq!(right.ask(&host).await.status, 101);
 }
 
@@ -211,7 +211,7 @@ async fn headers_are_accepted_up_to_their_number_and_refused_past_it() {
     for past in [REQUEST_HEADERS_MAX + 1, 2 * REQUEST_HEADERS_MAX] {
         with(past).refused(&host, 400, "request_headers").await;
     }
-    // Past twice as many it is hyper that answers, and without a word.
+    // Past twice as many, hyper answers, without a text.
     let answer = with(2 * REQUEST_HEADERS_MAX + 1).ask(&host).await;
     assert_eq!(answer.status, 431);
 }
@@ -247,7 +247,7 @@ async fn a_path_with_its_query_is_accepted_up_to_its_bytes_and_refused_past_them
     assert_eq!(Request::right(&most).ask(&host).await.status, 101);
     let past = Request::right(&format!("{most}q"));
     past.refused(&host, 400, "request_uri_bytes").await;
-    // hyper takes so much of a path; past that it answers 414 itself.
+    // hyper takes this much of a path; past that it answers 414 itself.
     let most = Request::right(&format!("/echo?{}", "q".repeat(60_000)));
     most.refused(&host, 400, "request_uri_bytes").await;
 }
@@ -270,7 +270,7 @@ async fn what_is_no_http_or_far_too_much_of_it_ends_only_its_own_connection() {
         long.text().as_bytes(),
     ] {
         let mut raw = Raw::connect(host.address).await;
-        // The host may answer and be gone before all of it is written.
+        // The host may answer and close before everything is written.
         let _ = within("bytes to be sent", async {
             tokio::io::AsyncWriteExt::write_all(&mut raw.socket, bytes).await
         })
@@ -301,7 +301,7 @@ async fn a_peer_that_does_not_finish_its_request_is_cut_off() {
     for peer in [&mut silent, &mut half, &mut between] {
         peer.is_ended().await;
     }
-    // Its time was for its request: a connection that is open keeps it.
+    // The timeout was for the request only: an open connection is not affected.
     let mut client = host.connect("/echo").await;
     assert_eq!(client.ask("still here").await, "still here");
 }

@@ -24,7 +24,7 @@ pub(super) struct Answer {
 // === impl Request ===
 
 impl Request {
-    /// A handshake that is right.
+    /// A valid handshake.
     pub(super) fn right(path: &str) -> Self {
         let headers = [
             ("Host", "localhost"),
@@ -56,7 +56,7 @@ impl Request {
         self
     }
 
-    /// One more line, behind the others.
+    /// Adds a line after the others.
     pub(super) fn with(self, name: &str, value: &str) -> Self {
         self.headers(&[(name, value)])
     }
@@ -71,7 +71,7 @@ impl Request {
         self.without(name).with(name, value)
     }
 
-    /// A header twice.
+    /// Repeats a header.
     pub(super) fn doubled(self, name: &str) -> Self {
         let (name, value) = self
             .headers
@@ -82,7 +82,7 @@ impl Request {
         self.with(&name, &value)
     }
 
-    /// What the host counts against its limit.
+    /// The bytes that count towards the limit.
     pub(super) fn header_bytes(&self) -> usize {
         let sizes = self.headers.iter();
         sizes.map(|(name, value)| name.len() + value.len()).sum()
@@ -96,7 +96,7 @@ impl Request {
         format!("{}\r\n{lines}\r\n", self.line)
     }
 
-    /// Asks on a TCP connection of its own.
+    /// Sends it on a TCP connection of its own.
     pub(super) async fn ask(&self, host: &Host) -> Answer {
         let mut raw = Raw::connect(host.address).await;
         self.ask_on(&mut raw).await
@@ -107,7 +107,7 @@ impl Request {
         Answer::read(raw).await
     }
 
-    /// Asks, and must be refused by the host with this status and word.
+    /// Sends it; the host must refuse with this status and word.
     #[track_caller]
     pub(super) fn refused(
         &self,

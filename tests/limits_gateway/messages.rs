@@ -1,4 +1,4 @@
-//! What a peer and a function may send: bytes, fragments, and how fast.
+//! How much a peer and a function may send: bytes, fragments, and rates.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ const LAST: u8 = 0x80;
 
 #[tokio::test]
 async fn a_message_of_the_function_past_its_bytes_is_dropped_and_the_connection_stays() {
-    // What the guest sends.
+    // Messages of the guest.
     const BYTES: usize = 16 * 1024;
     for (message_bytes, arrives) in [(BYTES, true), (BYTES - 1, false)] {
         let host = Host::with(openline_guests::FAULT_FLOOD, "/flood")
@@ -47,7 +47,7 @@ async fn the_fragments_of_a_message_at_their_number_and_one_past_it() {
     let fragments = |count: usize| {
         let mut bytes = frame(FIRST, b"f");
         for _ in 0..count - 2 {
-            // Control frames between them do not count.
+            // Control frames between fragments do not count.
             bytes.extend(frame(PONG, b""));
             bytes.extend(frame(MIDDLE, b"m"));
         }
@@ -55,12 +55,13 @@ async fn the_fragments_of_a_message_at_their_number_and_one_past_it() {
         bytes
     };
     let mut peer = Raw::upgraded(host.address, "/echo").await;
-    // Each message has its own.
+    // Each message has fragments of its own.
     for _ in 0..3 {
         peer.send(&fragments(10)).await;
         assert_eq!(peer.read_frame().await, (BINARY, b"fmmmmmmmml".into()));
     }
-    // What comes before one with too many is answered, and nothing else.
+    // Messages before one with too many fragments are answered, and nothing
+    // else is.
     let both = [frame(TEXT, b"before"), fragments(11), frame(TEXT, b"late")];
     peer.send(&both.concat()).await;
     assert_eq!(peer.read_frame().await, (TEXT, b"before".into()));
@@ -87,7 +88,8 @@ async fn what_a_peer_sends_in_a_second_at_its_limit_and_one_past_it() {
         })
         .start()
         .await;
-    // With the header of a frame: two bytes, two of length, four of mask.
+    // With the header of a frame: two bytes, two for the length, four for the
+    // mask.
     let bytes = |count: usize| frame(BINARY, &vec![b'x'; count - 8]);
     let cases = [
         ("/messages", frame(TEXT, b"x").repeat(10), 10, None),
@@ -132,12 +134,13 @@ async fn a_peer_that_sends_too_fast_is_read_more_slowly_and_loses_nothing() {
         .limit(|limit| limit.bytes_per_second = 50 * 1024)
         .start()
         .await;
-    // What it reads at once before it waits is a batch and a buffer behind it:
-    // 256 messages and 2 KiB.
+    // At once it reads a batch and a buffer after it before it waits: 256
+    // messages and 2 KiB.
     for (path, count, payload_bytes, least) in [
-        // 1500 less a second's worth and 460: about a second.
+        // 1500, less a second's worth and 460, take about a second.
         ("/messages", 1500, 4, Duration::from_millis(1000)),
-        // 150 KiB less a second's worth and 27 KiB: nearly one and a half.
+        // 150 KiB, less a second's worth and 27 KiB, take nearly one and a
+        // half.
         ("/bytes", 1500, 94, Duration::from_millis(1400)),
     ] {
         let start = Instant::now();
@@ -150,7 +153,8 @@ async fn a_peer_that_sends_too_fast_is_read_more_slowly_and_loses_nothing() {
             assert_eq!(peer.read_frame().await, (TEXT, numbered(number)), "{path}");
         }
         assert!(start.elapsed() >= least, "{path}: {:?}", start.elapsed());
-        // One that waits because of its own speed is not in another's way.
+        // A connection that waits because of its own speed does not affect
+        // others.
         let mut beside = host.connect(path).await;
         assert_eq!(beside.ask("beside").await, "beside");
     }

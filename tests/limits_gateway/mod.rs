@@ -1,5 +1,5 @@
-//! The limits that the gateway keeps, each at it and one past it: here those of
-//! a handshake and of its answer.
+//! The limits that the gateway enforces, each at it and one past it: this file
+//! has those of a handshake and of its answer.
 
 mod messages;
 mod numbers;
@@ -61,7 +61,7 @@ async fn a_handshake_at_its_configured_bytes_and_one_past_them() {
     assert_eq!(asked(&host, &path(64), "").await, accepted());
     let past = asked(&host, &path(65), "").await;
     assert_eq!(past, refused(400, "request_uri_bytes"));
-    // Another function has its own.
+    // Another function has limits of its own.
     assert_eq!(asked(&host, "/other", &header(257)).await, accepted());
 }
 

@@ -1,5 +1,5 @@
-//! How many connections, handshakes and requests there may be: of a function,
-//! of a host, and of one peer.
+//! How many connections, handshakes and requests a function, a host and one
+//! peer may have.
 
 #[cfg(target_os = "linux")]
 use std::net::{Ipv4Addr, SocketAddr};
@@ -41,7 +41,7 @@ async fn connections_at_their_number_and_one_past_it() {
         for _ in 0..3 {
             assert_eq!(asked(&host, "/echo", "").await, refused(status, word));
         }
-        // Those that are there notice nothing of it.
+        // Open connections notice nothing.
         assert_eq!(first.ask("first").await, "first");
         assert_eq!(second.ask("second").await, "second");
         // Another function shares only the host's limits.
@@ -51,7 +51,7 @@ async fn connections_at_their_number_and_one_past_it() {
         } else {
             assert_eq!(other, accepted());
         }
-        // There is room again for exactly one when one ends.
+        // When one ends, there is room for exactly one.
         drop(second);
         host.until("one connection", |state| state["connections"]["open"] == 1)
             .await;
@@ -71,7 +71,7 @@ async fn what_a_request_offers_is_not_read_past_a_limit() {
         .limit(|limit| limit.connections = 1)
         .start()
         .await;
-    // No token: refused as soon as it is read.
+    // No token is left, so it is refused as soon as it is read.
     let offer = "Sec-WebSocket-Protocol: a b\r\n";
     let read = asked(&host, "/echo", offer).await;
     assert_eq!(read, refused(400, "bad_handshake"));
@@ -96,7 +96,8 @@ async fn each_peer_address_has_its_own_numbers() {
     let host = Host::with(openline_guests::ECHO, "/echo")
         .limit(|limit| {
             limit.peer_connections = 1;
-            // More than this test asks for; one it begins is a token.
+            // More than this test requests; each one that it begins takes a
+            // token.
             limit.peer_handshakes_per_second = 3;
         })
         .start()
@@ -137,7 +138,7 @@ async fn handshakes_of_a_peer_are_as_many_in_a_second_as_they_may_be() {
             .await;
         let start = Instant::now();
         let mut begun = 0;
-        // Ended at once: it is not their number that is limited.
+        // Ended at once, because their number is not limited.
         let answer = loop {
             let answer = asked(&host, "/echo", "").await;
             if answer != accepted() {
@@ -177,7 +178,7 @@ async fn past_the_requests_peers_wait_and_open_connections_do_not_count() {
     for _ in 0..6 {
         open.push(host.connect("/echo").await);
     }
-    // Two that are being decided are all there may be.
+    // Two handshakes that are being decided are the maximum.
     let undecided = host.function("fault-await-forever");
     let mut both = Vec::new();
     for number in 1..=2 {
@@ -236,7 +237,7 @@ async fn a_few_peers_whose_handshakes_wait_make_room_for_others() {
         })
         .await;
     }
-    // One of a third peer is served, in the place of the newest.
+    // One of a third peer is served in place of the newest.
     let mut client = host.connect("/echo").await;
     assert_eq!(client.ask("served").await, "served");
     let mut newest = waiting.pop().unwrap();
@@ -244,7 +245,7 @@ async fn a_few_peers_whose_handshakes_wait_make_room_for_others() {
     assert!(head.starts_with("HTTP/1.1 503 "), "{head}");
     assert!(head.contains("openline-error-type: requests"), "{head}");
     assert!(head.contains("retry-after: 5"), "{head}");
-    // The others are still being decided about.
+    // The others are still being decided.
     for raw in &waiting {
         let early = raw.socket.try_read(&mut [0]);
         assert_eq!(early.unwrap_err().kind(), std::io::ErrorKind::WouldBlock);

@@ -1,5 +1,5 @@
-//! What waits for peers that do not read: of one connection and of the whole
-//! host, and what becomes of what does not fit.
+//! Messages that wait for peers that do not read, of one connection and of the
+//! whole host; and what happens to those that do not fit.
 
 use std::time::Duration;
 
@@ -28,8 +28,8 @@ fn number_of(payload: &[u8]) -> u32 {
 }
 
 /// Sends numbered messages to the only connection of a host, whose peer does
-/// not read, until enough of them did not fit or `count` are sent. Says which
-/// were taken.
+/// not read, until enough of them did not fit or `count` are sent. Returns the
+/// accepted ones.
 async fn fill(host: &Host, count: u32) -> Vec<u32> {
     let connections = host.function("echo").hub().snapshot();
     let (mut taken, mut dropped) = (Vec::new(), 0);
@@ -42,7 +42,7 @@ async fn fill(host: &Host, count: u32) -> Vec<u32> {
         if dropped > 20 {
             break;
         }
-        // What fits leaves for the kernel.
+        // Messages that fit leave for the kernel.
         connections[0].wake();
         tokio::task::yield_now().await;
     }
@@ -79,7 +79,7 @@ async fn read_until_answered(peer: &mut Raw) -> Vec<u32> {
 async fn where_the_newest_is_dropped_the_rest_arrives_in_order() {
     let (host, mut peer) = filled(OutboxOverflow::DropNewest).await;
     let taken = fill(&host, 2000).await;
-    // Those behind a dropped one are not dropped as soon as there is room.
+    // Messages after a dropped one are accepted as soon as there is room.
     assert!(taken.len() > 32 && *taken.last().unwrap() < 1999);
     let mut read = Vec::new();
     while read.len() < taken.len() {
@@ -104,8 +104,8 @@ async fn where_the_oldest_is_dropped_the_newest_arrives_in_order() {
         read.push(number_of(&peer.read_frame().await.1));
     }
     assert!(read.is_sorted() && read.len() < taken.len());
-    // The last ones are all there: as many as the outbox holds, less what 64
-    // bytes of bookkeeping for each cost.
+    // The last ones all arrive: as many as the outbox holds with 64 bytes of
+    // bookkeeping for each.
     let last: Vec<_> = (count - 31..count).collect();
     assert_eq!(read[read.len() - 31..], last);
     peer.send(&frame(TEXT, b"still here")).await;
@@ -129,7 +129,7 @@ async fn where_a_full_outbox_closes_the_peer_reads_why() {
         }
     };
     within("the outbox to be full", filling).await;
-    // What had left before is read, then the close frame.
+    // Messages that had left before are read, and then the close frame.
     let close = peer.read_close().await;
     assert_eq!(close, (1013, "outbox is full: read faster".into()));
     peer.send(&close_frame(1013, b"")).await;
@@ -152,8 +152,8 @@ async fn the_hosts_own_ping_does_not_overflow_an_outbox() {
     let mut peer = Raw::narrow(host.address, "/echo").await;
     let connections = host.function("echo").hub().snapshot();
     let waits = || usize::try_from(connections[0].buffered_bytes()).unwrap();
-    // Until the kernel takes no more, and then exactly to the edge: 64 bytes
-    // are the bookkeeping of a message.
+    // Until the kernel takes no more, and then exactly to the edge; the
+    // bookkeeping of a message is 64 bytes.
     let mut number = 0;
     while waits() + PUSHED_BYTES + 64 <= 31 * PUSHED_BYTES {
         connections[0].push(pushed(number));
@@ -164,7 +164,7 @@ async fn the_hosts_own_ping_does_not_overflow_an_outbox() {
     let rest = 32 * PUSHED_BYTES - waits() - 64;
     let last = connections[0].push(Message::Binary(vec![0xff; rest].into()));
     assert!(matches!(last, SendOutcome::Queued(_)), "{last:?}");
-    // The peer shows that it is there, so that another ping is due soon: it
+    // The peer shows that it is alive, so that another ping is due soon, which
     // does not fit.
     peer.send(&frame(PONG, b"")).await;
     let mut beside = host.connect("/echo").await;
@@ -202,8 +202,8 @@ async fn what_waits_for_all_peers_together_is_bounded() {
         host.function("echo").hub().snapshot().remove(0),
         host.function("echo-async").hub().snapshot().remove(0),
     ];
-    // In turn, until one of them has no room although it has used less than
-    // half of its own 8 MiB.
+    // In turn, until one of them has no room although it uses less than half of
+    // its own 8 MiB.
     let filling = async {
         for number in 0.. {
             for (index, connection) in connections.iter().enumerate() {
@@ -225,7 +225,7 @@ async fn what_waits_for_all_peers_together_is_bounded() {
     assert!(waits > MEBIBYTE as u64 / 2, "{waits}");
     let used = host.state().await["outbox_bytes"].as_u64().unwrap();
     assert!(used >= waits - 4096 && used <= 2 * MEBIBYTE as u64);
-    // The one that asked for more is closed, and the other goes on.
+    // The connection that needed more is closed, and the other goes on.
     let (closed, stays) = if full == 0 {
         (&mut first, &mut second)
     } else {

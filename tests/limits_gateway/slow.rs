@@ -1,4 +1,4 @@
-//! Peers that take their time: with a request, an answer, or a frame.
+//! Peers that are slow with a request, an answer, or a frame.
 
 use std::time::Duration;
 
@@ -51,7 +51,7 @@ async fn a_peer_that_does_not_read_an_answer_is_cut_off() {
     let socket = TcpSocket::new_v4().unwrap();
     socket.set_recv_buffer_size(4096).unwrap();
     let mut socket = socket.connect(host.address).await.unwrap();
-    // One answer behind the other, until the kernels take no more.
+    // One answer after the other, until the kernels take no more.
     let request = b"GET /.openline/page.js HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let asking = async { while socket.write_all(request).await.is_ok() {} };
     within("the peer to be cut off", asking).await;
@@ -101,11 +101,10 @@ async fn frames_that_never_end_hold_up_nobody() {
     host.nothing_is_left().await;
 }
 
-/// Long past the end of the test: what a peer does not send in time is not
-/// what makes room.
+/// Far longer than the test, so that timeouts of requests do not make room.
 const FOR_EVER: Duration = Duration::from_secs(3600);
 
-/// Asks on a TCP connection whether the host lives, and reads the answer.
+/// Sends a probe on a TCP connection, and reads the answer.
 async fn ask(raw: &mut Raw) {
     raw.send(b"GET /.openline/live HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await;
@@ -123,7 +122,7 @@ async fn peers_that_send_nothing_make_room_for_one_that_does() {
     let host = Host::with(openline_guests::ECHO, "/echo")
         .server(|server| {
             server.requests = 4;
-            // Its share alone would make room, too.
+            // Its share by itself would make room, too.
             server.peer_requests = 0;
             server.request_timeout = FOR_EVER;
         })
@@ -133,10 +132,11 @@ async fn peers_that_send_nothing_make_room_for_one_that_does() {
     for _ in 0..4 {
         silent.push(Raw::connect(host.address).await);
     }
-    // One that has asked, and may ask again: accepted, and so are the others.
+    // One TCP connection has sent a request and may send another; it is
+    // accepted, and so are the others.
     let mut asks = silent.pop().unwrap();
     ask(&mut asks).await;
-    // One past them: the one that has waited for longest goes.
+    // One past the number: the one that has waited longest is closed.
     let head = Raw::request(
         host.address,
         "GET /.openline/live HTTP/1.1\r\nHost: x\r\n\r\n",
@@ -166,7 +166,7 @@ async fn a_peer_has_its_share_of_the_requests_and_no_more() {
     for raw in [&mut first, &mut second] {
         ask(raw).await;
     }
-    // One past them takes the place of the one that has waited for longest.
+    // One past the number takes the place of the one that has waited longest.
     let mut third = Raw::connect(host.address).await;
     ask(&mut third).await;
     assert!(first.is_ended().await);

@@ -1,9 +1,9 @@
-//! Where the components of the sample functions are: building this package
-//! builds them, to `target/guests/NAME.wasm`.
+//! The paths of the sample functions' components: building this package builds
+//! them, to `target/guests/NAME.wasm`.
 //!
 //! There is a constant for each (`ECHO`, `ECHO_ASYNC`), [`ALL`] of them, and
-//! [`for_each_guest!`], with which a test suite sees to it that a function
-//! without a test does not compile:
+//! [`for_each_guest!`], with which a test suite ensures that a function without
+//! a test does not compile:
 //!
 //! ```
 //! mod echo {}

@@ -1,9 +1,9 @@
 //! Rooms with nicknames: `/chat/{room}?nick=ada`.
 //!
-//! The room is a channel and the nickname the connection's attachment, and its
-//! tag, by which `/whisper ada hello` finds ada. So the function keeps
-//! nothing in its own memory: any instance may serve any connection, and a new
-//! one carries on where another ended.
+//! The room is a channel. The nickname is the connection's attachment, and its
+//! tag, by which `/whisper ada hello` finds ada. So the function keeps nothing
+//! in its own memory: any instance may serve any connection, and a new one
+//! carries on where another ended.
 
 use std::borrow::Cow;
 use std::hash::{BuildHasher, RandomState};
@@ -54,7 +54,7 @@ impl Handler for Chat {
     }
 }
 
-/// To whoever has this nickname in the same room.
+/// Sends to all connections with this nickname in the same room.
 fn whisper_to(connection: &Connection, to: &str, text: &str) {
     let (room, nick) = room_and_nick(connection);
     let mut heard = false;

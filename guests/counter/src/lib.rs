@@ -5,10 +5,10 @@
 //! room's count and needs no lock. (Without affinity there is one count for all
 //! rooms, and several instances may overwrite it.)
 //!
-//! A new count is saved before anybody is told of it: an instance may end at
-//! any moment, by a fault or with the host, and a peer must not have been told
-//! of a count that the next instance does not know. The instance keeps a copy
-//! in its memory, so that each count is loaded once.
+//! A new count is saved before any peer sees it: an instance may end at any
+//! moment, by a fault or with the host, and the next instance must know every
+//! count that a peer has seen. The instance keeps a copy in its memory, so that
+//! it loads the count only once.
 
 use std::error::Error;
 
@@ -17,7 +17,7 @@ use openline_sdk::{publish, state};
 
 #[derive(Default)]
 struct Counter {
-    /// What was saved; `None` until somebody asks.
+    /// The saved count; `None` until it is needed.
     count: Option<i64>,
 }
 
@@ -35,7 +35,7 @@ impl Counter {
 
     fn add(&mut self, step: i64) -> Result<i64, Box<dyn Error>> {
         let count = self.get()?.saturating_add(step);
-        // When this fails nothing is added, here as in what was saved.
+        // If this fails nothing is added, neither here nor to the saved count.
         state::save(count.to_string())?;
         Ok(*self.count.insert(count))
     }

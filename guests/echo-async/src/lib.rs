@@ -1,5 +1,5 @@
-//! Sends every message back, as `echo` does, but with an asynchronous handler:
-//! the same function in the other form, to compare and to measure.
+//! Sends every message back, as `echo` does, but with an asynchronous handler,
+//! to compare and measure the two kinds.
 
 use openline_sdk::prelude::*;
 

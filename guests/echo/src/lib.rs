@@ -1,7 +1,7 @@
-//! Sends every message back, text as text and binary as binary. Of the
-//! subprotocols that a peer offers it takes the first.
+//! Sends every message back, text as text and binary as binary. It accepts the
+//! first of the subprotocols that a peer offers.
 //!
-//! The smallest useful function, and the one that is measured.
+//! It is the smallest useful function, and the one for measurements.
 
 use openline_sdk::prelude::*;
 

@@ -1,6 +1,6 @@
-//! Publishes every message to all who are subscribed: those at
-//! `/fan-out/subscribe`, and nobody else. What delivering one message to many
-//! costs is measured with it.
+//! Publishes every message to all subscribers, which are the connections at
+//! `/fan-out/subscribe`. It measures the cost of delivering one message to
+//! many.
 
 use openline_sdk::prelude::*;
 use openline_sdk::publish;

@@ -1,9 +1,10 @@
 //! Who may use the admin interface.
 //!
-//! With a token: who bears it. Without one: peers on this machine that address
-//! it by a loopback name, and no web page but the host's own. A browser runs on
-//! this machine too, and does what pages of others tell it: such a request
-//! either names another host, or an origin, or says that it crosses sites.
+//! With a token, only requests that bear it are answered. Without one, only
+//! peers on this machine that address it by a loopback name, and no web page
+//! but the host's own. A browser on this machine may send requests for pages of
+//! other sites: such a request names another host or another origin, or says
+//! that it crosses sites.
 
 use http::header::{AUTHORIZATION, HOST, HeaderName, HeaderValue, ORIGIN, WWW_AUTHENTICATE};
 use http::{HeaderMap, Uri};
@@ -17,11 +18,11 @@ use crate::problem::Problem;
 /// (<https://www.w3.org/TR/fetch-metadata/>).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What is scope for.
+/// What a request is for, which decides who may make it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
-    /// A file of the page. It is the same on all hosts, a browser cannot send
-    /// a token with it, and it may be followed to from another page.
+    /// A file of the page. It is the same on all hosts, a browser cannot send a
+    /// token with the request, and other pages may link to it.
     Page,
     /// Everything else.
     Interface,
@@ -36,7 +37,8 @@ impl Token {
         Self(Sha256::digest(token).into())
     }
 
-    /// Takes the same time whatever is wrong with the other one.
+    /// Compares in constant time, so that the time does not reveal which part
+    /// is wrong.
     fn is(&self, other: &[u8]) -> bool {
         let other: [u8; 32] = Sha256::digest(other).into();
         let pairs = self.0.iter().zip(other);
@@ -44,7 +46,7 @@ impl Token {
     }
 }
 
-/// Whether a request is answered.
+/// Checks that a request may be answered.
 pub(crate) fn check(
     token: Option<&Token>,
     uri: &Uri,
@@ -103,7 +105,7 @@ fn check_place(uri: &Uri, headers: &HeaderMap, peer: &Peer, scope: Scope) -> Res
     Ok(())
 }
 
-/// Whether a request comes from no page, or from the host's own.
+/// Whether a request comes from the host's own page, or from no page at all.
 fn is_own(headers: &HeaderMap) -> bool {
     let mut sites = headers.get_all(FETCH_SITE).iter();
     let crossing = sites.any(|site| site != "same-origin" && site != "none");
@@ -163,7 +165,7 @@ mod tests {
             assert_eq!(bearing(wrong), 401, "{wrong}");
         }
         assert_eq!(ask(token, &[], Scope::Interface), 401);
-        // A token is enough, from wherever; the page's files need none.
+        // A token is enough from anywhere; the page's files need none.
         let elsewhere = [
             ("authorization", "Bearer 0123456789abcdef"),
             ("host", "host.example"),
@@ -230,7 +232,7 @@ mod tests {
             ("origin", "http://evil.example"),
         ];
         assert_eq!(ask(None, &two, Scope::Interface), 403);
-        // Requests that name no origin: of scripts and images of other sites.
+        // Requests of scripts and images on other sites, which name no origin.
         for (site, status) in [
             ("same-origin", 200),
             ("none", 200),

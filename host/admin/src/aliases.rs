@@ -1,4 +1,4 @@
-//! Aliases of a function: listed, pointed elsewhere, removed.
+//! Aliases of a function: lists, moves and removes them.
 
 use std::collections::BTreeMap;
 
@@ -30,7 +30,7 @@ struct Aliases {
 struct Shares {
     /// The weights must add up to 100.
     shares: Vec<ShareNamed>,
-    /// What becomes of open connections; as it was without it.
+    /// What happens to open connections; without it, as before.
     #[schema(value_type = Option<schema::Migration>)]
     migration: Option<Migration>,
     /// How many connections a drain closes in a second.
@@ -44,17 +44,17 @@ struct Shares {
 struct ShareNamed {
     /// The beginning of a version's digest, at least 6 letters.
     version: String,
-    /// How many of a hundred.
+    /// How many of a hundred connections.
     #[schema(minimum = 1, maximum = 100)]
     weight: u32,
 }
 
-/// Which version is to have all connections.
+/// The version that is to have all connections.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[schema(as = Promote)]
 #[serde(deny_unknown_fields)]
 struct Promotion {
-    /// The beginning of its digest; the canary without it.
+    /// The beginning of its digest; without it, the canary.
     version: Option<String>,
 }
 
@@ -127,7 +127,7 @@ pub(crate) async fn set(call: Call) -> Answered {
         ("alias" = schema::AliasName, Path, description = "The alias.")
     ),
     responses(
-        (status = 204, description = "It is done."),
+        (status = 204, description = "The alias is removed."),
         NotChanged
     )
 )]

@@ -1,8 +1,9 @@
-//! The bodies of requests, read whole into memory or not at all.
+//! The bodies of requests, which are read completely into memory or not at all.
 //!
-//! Bounded by a size that each endpoint names, and by the host's
-//! `request_timeout` for each piece, and by [`BYTES_PER_SECOND_MIN`] on the whole:
-//! a body that trickles would keep the place of a component for good.
+//! Bounded by the size that each endpoint allows, by the host's
+//! `request_timeout` for each piece, and by [`BYTES_PER_SECOND_MIN`] for the
+//! whole: otherwise a body that trickles could keep the place of a component
+//! forever.
 
 use std::time::Duration;
 
@@ -16,12 +17,13 @@ use tokio::time::Instant;
 
 use crate::problem::Problem;
 
-/// The largest JSON that is read, in bytes: an alias with a share for each
-/// version that there can be is a fraction of it.
+/// The largest JSON body, in bytes: many times an alias with a share for each
+/// of the most versions.
 pub(crate) const JSON_BYTES_MAX: usize = 64 * 1024;
 
-/// What a body brings in a second on average, beyond one `request_timeout`. A
-/// slow mobile network brings as much; the largest component takes an hour so.
+/// The slowest average rate of a body, after a head start of one
+/// `request_timeout`. A slow mobile network manages it; the largest component
+/// takes an hour at this rate.
 const BYTES_PER_SECOND_MIN: u64 = 16 * 1024;
 
 /// The body of one request.
@@ -34,8 +36,8 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// Reads all of it. What is cut off is an error; `limit` names the bound of
-    /// the size in one.
+    /// Reads the whole body. A body that breaks off is an error, and so is one
+    /// of more than `most` bytes; the error calls that bound `limit`.
     pub(crate) async fn read(mut self, most: usize, limit: &str) -> Result<Bytes, Problem> {
         let told = self.incoming.size_hint();
         let fits = |bytes: u64| usize::try_from(bytes).is_ok_and(|bytes| bytes <= most);
@@ -43,7 +45,7 @@ impl Body {
             return Err(self.too_large(most, limit).await);
         }
         let mut bytes = BytesMut::new();
-        // All of what is announced, as one piece of memory.
+        // One piece of memory for the whole announced size.
         if let Some(exact) = told.exact().and_then(|exact| usize::try_from(exact).ok()) {
             bytes.reserve(exact);
         }
@@ -57,17 +59,18 @@ impl Body {
         Ok(bytes.freeze())
     }
 
-    /// Reads JSON of a certain shape.
+    /// Reads JSON of a certain type.
     pub(crate) async fn json<T: DeserializeOwned>(self) -> Result<T, Problem> {
         self.is(&["application/json"])?;
         let bytes = self.read(JSON_BYTES_MAX, "a body of JSON").await?;
         shaped(&bytes)
     }
 
-    /// The same; what is left out is the default, and nothing at all needs no type.
+    /// The same, but missing keys have their defaults, and an empty body needs
+    /// no content type.
     pub(crate) async fn json_or_default<T: DeserializeOwned + Default>(self) -> Result<T, Problem> {
         let typed = self.is(&["application/json"]);
-        // Only its end says that a body of chunks is empty.
+        // A body of chunks shows only at its end whether it is empty.
         let bytes = self.read(JSON_BYTES_MAX, "a body of JSON").await?;
         if bytes.is_empty() {
             return Ok(T::default());
@@ -76,21 +79,22 @@ impl Body {
         shaped(&bytes)
     }
 
-    /// Which of some types the body is said to have.
+    /// Which of some content types the body's header names.
     pub(crate) fn is(&self, types: &[&'static str]) -> Result<&'static str, Problem> {
         let said = self.headers.get(CONTENT_TYPE);
         let said = said.and_then(|said| said.to_str().ok()).unwrap_or_default();
-        // RFC 9110 section 8.3.1: parameters behind it, and any case.
+        // RFC 9110 section 8.3.1: parameters may follow, and case does not
+        // matter.
         let name = said.split(';').next().unwrap_or_default().trim();
         let found = types.iter().find(|each| each.eq_ignore_ascii_case(name));
         found.copied().ok_or_else(|| {
-            let message = "the body has another type than is read here";
+            let message = "the body has a content type that this path does not take";
             Problem::new(415, "content_type", message)
                 .hint(format!("send `Content-Type: {}`", types.join("` or `")))
         })
     }
 
-    /// The next piece, which comes until `due` and within the patience.
+    /// The next piece, which must come by `due` and within the patience.
     async fn next(&mut self, due: Instant) -> Result<Option<Bytes>, Problem> {
         loop {
             let due = due.min(Instant::now() + self.patience);
@@ -99,7 +103,7 @@ impl Body {
                 Ok(None) => return Ok(None),
                 Ok(Some(Ok(frame))) => frame,
                 Ok(Some(Err(_))) => {
-                    let message = "the body ended before it was whole; nothing has changed";
+                    let message = "the body broke off; nothing has changed";
                     return Err(Problem::new(400, "incomplete", message).hint("send it again"));
                 }
                 Err(_) => {
@@ -107,16 +111,16 @@ impl Body {
                     return Err(Problem::new(408, "request_timeout", message).hint("send it again"));
                 }
             };
-            // Trailers say nothing here.
+            // Trailers have no meaning here.
             if let Ok(data) = frame.into_data() {
                 return Ok(Some(data));
             }
         }
     }
 
-    /// What is too large is read and dropped for a while, because a peer that
-    /// is still sending would see its stream break instead of the answer. One
-    /// that asked first (RFC 9110 section 10.1.1) has not begun.
+    /// Reads and drops a body that is too large for a while, because a peer
+    /// that is still sending would see its stream break instead of the answer.
+    /// A peer that asked first (RFC 9110 section 10.1.1) has not begun to send.
     async fn too_large(mut self, most: usize, limit: &str) -> Problem {
         let asked = self.headers.contains_key(EXPECT);
         let until = Instant::now() + self.patience;
@@ -133,20 +137,20 @@ impl Body {
     }
 }
 
-/// When the next piece is due of a body of which so much has come.
+/// When the next piece of a body is due, after `bytes` of it have come.
 fn due(begun: Instant, patience: Duration, bytes: usize) -> Instant {
     let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
     begun + patience + Duration::from_millis(bytes.saturating_mul(1000) / BYTES_PER_SECOND_MIN)
 }
 
-/// Reads JSON of a certain shape; what has another one is said with its place.
+/// Reads JSON of a certain type; an error names the place.
 fn shaped<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, Problem> {
     serde_json::from_slice(bytes).map_err(|error| {
         let message: String = error.to_string().chars().take(300).collect();
         let hint = if error.is_data() {
             "the keys and their values are in `/v1/openapi.json`"
         } else {
-            "the body is to be JSON"
+            "the body must be JSON"
         };
         Problem::bad("bad_json", message).hint(hint)
     })
@@ -160,7 +164,7 @@ mod tests {
 
     use super::*;
 
-    /// A body whose pieces come one after the other, each so long after the last.
+    /// A body whose pieces come one after the other, with a pause between.
     fn body(pieces: Vec<Bytes>, pause: Duration) -> Body {
         let pieces = stream::unfold(pieces.into_iter(), move |mut pieces| async move {
             let piece = pieces.next()?;
@@ -182,7 +186,7 @@ mod tests {
         assert_eq!(problem.status(), 408);
     }
 
-    /// As a body of chunks is, whose first is the last.
+    /// A body of chunks may be empty although its size is not announced.
     #[tokio::test]
     async fn a_body_that_turns_out_to_be_empty_is_the_default() {
         let chunked = |pieces| body(pieces, Duration::ZERO);
@@ -192,7 +196,7 @@ mod tests {
         assert_eq!(untyped.await.unwrap_err().status(), 415);
     }
 
-    /// What has come quickly makes up for what comes slowly.
+    /// Fast pieces make up for slow ones.
     #[tokio::test]
     async fn a_body_that_brings_enough_on_the_whole_is_read() {
         let mut pieces = vec![Bytes::from(vec![0; 1 << 20])];

@@ -1,9 +1,9 @@
-//! Changes that whoever asked for them does not stop.
+//! Changes that go on when the client hangs up.
 
 use crate::problem::Problem;
 
-/// Makes a change to its end, also when whoever asked for it hangs up: half a
-/// change is none.
+/// Carries a change through even if the client hangs up, because half a change
+/// must not happen.
 pub(crate) async fn to_its_end<T: Send + 'static>(
     change: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Problem> {

@@ -1,5 +1,5 @@
 //! The configuration in force: every limit with its value, as the host and each
-//! function have it now. Never the token.
+//! function have it now. It never contains the token.
 
 use std::path::Path;
 
@@ -34,9 +34,10 @@ struct ConfigView {
 struct ServerView {
     listen: String,
     admin: String,
-    /// There is one; it is told to nobody.
+    /// Whether there is a token. The token itself is never shown.
     admin_token: bool,
-    /// None: only this interface answers probes while the host hangs.
+    /// Address of the listener for probes; without one, only this interface
+    /// answers probes while the host hangs.
     probes: Option<String>,
     #[schema(value_type = schema::PageAccess)]
     page: PageAccess,
@@ -51,7 +52,8 @@ struct ServerView {
 struct FunctionConfigView {
     #[schema(value_type = schema::FunctionName)]
     name: FunctionName,
-    /// The file that the configuration names; none when it only was deployed.
+    /// The file that the configuration names; null if the function was only
+    /// deployed.
     component: Option<String>,
     #[schema(value_type = String)]
     route: Route,
@@ -60,7 +62,7 @@ struct FunctionConfigView {
     #[schema(value_type = schema::Migration)]
     migration: Migration,
     triggers: Vec<TriggerView>,
-    /// Messages that the host answers by itself.
+    /// How many automatic responses it has.
     auto_responses: usize,
     limit: FunctionLimitsView,
     instance: InstancePolicyView,
@@ -108,7 +110,8 @@ struct LimitView {
     value: u64,
     #[schema(pattern = "^(bytes|milliseconds|count)$")]
     unit: &'static str,
-    /// As it is written in a configuration; `none` where there is no such limit.
+    /// The value as written in a configuration; `none` where there is no such
+    /// limit.
     text: String,
     default: u64,
 }

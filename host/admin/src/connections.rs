@@ -1,4 +1,4 @@
-//! Connections: listed by pages, looked at, written to, closed.
+//! Connections: lists them in pages, shows one, sends to it, closes it.
 //!
 //! Bounded by [`PAGE_CONNECTIONS_MAX`] in one answer.
 
@@ -20,25 +20,25 @@ use crate::problem::{Answered, Problem};
 use crate::query::Query;
 use crate::responses::{BadBody, NotFound, Refused, Unprocessable};
 
-/// How many connections are in one answer without a word about it: more than a
-/// person reads, and a few dozen kilobytes.
+/// How many connections a page has by default: more than a person reads, and a
+/// few dozen kilobytes.
 const PAGE_CONNECTIONS: usize = 100;
-/// The close code without a word about it: a normal end.
+/// The default close code: a normal end.
 const CODE_NORMAL: u16 = 1000;
 
 const TEXT: &str = "text/plain";
 const BINARY: &str = "application/octet-stream";
 
-/// What became of a message.
+/// What happened to a message.
 #[derive(Serialize, ToSchema)]
 struct Sent {
-    /// It leaves with the next write (`sent`); it is accepted and waits for a
-    /// peer that reads slowly (`queued`); it is not accepted, because it is too
-    /// large or the outbox is full (`dropped`), or because the connection is
-    /// closing (`gone`).
+    /// `sent`: the message leaves with the next write. `queued`: it was
+    /// accepted and waits for a peer that reads slowly. `dropped`: it was not
+    /// accepted, because it is too large or the outbox is full. `gone`: it was
+    /// not accepted, because the connection is closing.
     #[schema(pattern = "^(sent|queued|dropped|gone)$")]
     outcome: &'static str,
-    /// How many bytes wait, when it is queued.
+    /// How many bytes wait, if it is queued.
     buffered_bytes: Option<u64>,
 }
 
@@ -47,7 +47,7 @@ struct Sent {
 #[schema(as = Close)]
 #[serde(deny_unknown_fields, default)]
 struct Closing {
-    /// 1000 to 1003, 1007 to 1014 or 3000 to 4999; 1000 without it.
+    /// 1000 to 1003, 1007 to 1014 or 3000 to 4999; 1000 by default.
     #[schema(maximum = 65535)]
     code: Option<u16>,
     /// At most 123 bytes.
@@ -57,7 +57,7 @@ struct Closing {
 /// What a close has done.
 #[derive(Serialize, ToSchema)]
 struct Closed {
-    /// This request has closed it; it was not closing before.
+    /// Whether this request closed it; false if it was already closing.
     closed: bool,
 }
 
@@ -82,10 +82,10 @@ impl Call {
     tag = "connections",
     summary = "Connections, by pages",
     params(
-        ("function" = Option<schema::FunctionName>, Query, description = "Of this function only."),
-        ("tag" = Option<String>, Query, description = "With this tag; needs `function`."),
-        ("after" = Option<schema::ConnectionId>, Query, description = "Behind this one."),
-        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "At most so many; 100 without it.")
+        ("function" = Option<schema::FunctionName>, Query, description = "Connections of this function only."),
+        ("tag" = Option<String>, Query, description = "Connections with this tag; needs `function`."),
+        ("after" = Option<schema::ConnectionId>, Query, description = "Connections after this one."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 1000, description = "The most connections in the answer; 100 by default.")
     ),
     responses(
         (status = 200, description = "A page.", body = ConnectionPage),
@@ -124,13 +124,13 @@ pub(crate) async fn show(call: Call) -> Answered {
     tag = "connections",
     summary = "Send a message to a connection's peer",
     params(("id" = schema::ConnectionId, Path, description = "The connection.")),
-    description = "As the function itself would: it goes into the connection's outbox.",
+    description = "The message goes into the connection's outbox, as if the function had sent it.",
     request_body(
-        description = "The message; of `text/plain`, in UTF-8, a text message, else a binary one.",
+        description = "The message. `text/plain`, in UTF-8, makes a text message, any other type a binary one.",
         content((String = "text/plain"), ("application/octet-stream"))
     ),
     responses(
-        (status = 200, description = "What became of it.", body = Sent),
+        (status = 200, description = "What happened to the message.", body = Sent),
         NotFound,
         BadBody
     )
@@ -175,7 +175,7 @@ pub(crate) async fn send(call: Call) -> Answered {
     params(("id" = schema::ConnectionId, Path, description = "The connection.")),
     request_body = Option<Closing>,
     responses(
-        (status = 200, description = "What it has done.", body = Closed),
+        (status = 200, description = "What the request changed.", body = Closed),
         NotFound,
         BadBody,
         Unprocessable
@@ -195,7 +195,7 @@ pub(crate) async fn close(call: Call) -> Answered {
     Ok(json(StatusCode::OK, &Closed { closed }))
 }
 
-/// The largest message that a connection of a function can be sent.
+/// The largest message that the host sends on a connection of a function.
 fn message_bytes(context: &Context, function: &FunctionName) -> usize {
     let aliases = context.gateway.services().aliases();
     let aliases = aliases.iter().filter(|alias| alias.function() == function);

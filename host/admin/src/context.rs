@@ -10,8 +10,8 @@ use tokio::sync::Semaphore;
 
 use crate::page::Page;
 
-/// The description of the interface. Endpoints are handed it, because it is made
-/// of them.
+/// The description of the interface. It is made from the endpoints, so they
+/// receive it at run time.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Description {
     pub(crate) text: fn() -> &'static str,
@@ -22,7 +22,7 @@ pub(crate) struct Description {
 /// What all requests share.
 #[derive(Debug)]
 pub(crate) struct Context {
-    /// Where requests are answered that are no probes, whichever thread has
+    /// The runtime that answers all requests except probes, whichever thread
     /// accepted them.
     pub(crate) workers: Handle,
     pub(crate) deployer: Deployer,

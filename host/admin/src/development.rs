@@ -1,9 +1,10 @@
-//! What someone who writes a function wants to know of it while the host runs:
-//! whether it compiles, what the compiler says, what it printed. Fed by
-//! `openline dev`, shown by the page, and there in no other host.
+//! What the author of a function wants to know while the host runs: whether it
+//! compiles, what the compiler says, what the function printed. `openline dev`
+//! feeds it and the page shows it; no other host has it.
 //!
-//! Bounded: [`DIAGNOSTICS_MAX`] diagnostics and [`LINES_MAX`] lines, each cut at
-//! a length, the lines in [`LINES_BYTES_MAX`] together; the oldest lines go.
+//! Bounded by [`DIAGNOSTICS_MAX`] diagnostics and [`LINES_MAX`] lines, each cut
+//! at a length, and by [`LINES_BYTES_MAX`] for all lines together; the oldest
+//! lines are dropped.
 
 use std::collections::VecDeque;
 
@@ -11,33 +12,34 @@ use parking_lot::Mutex;
 use serde::Serialize;
 use tokio::time::Instant;
 
-/// The most diagnostics that are kept: who has more begins with the first.
+/// The most diagnostics that are kept: an author fixes the first ones first.
 const DIAGNOSTICS_MAX: usize = 50;
 /// The longest text of one diagnostic, in bytes: a type error across several
 /// generic functions is a quarter of it.
 const RENDERED_BYTES_MAX: usize = 16 * 1024;
 /// The most lines of functions that are kept: a few screens.
 const LINES_MAX: usize = 200;
-/// What the lines may hold together, in bytes: the page asks for all of them
-/// each second.
+/// The most bytes of all lines together: the page fetches all of them each
+/// second.
 const LINES_BYTES_MAX: usize = 64 * 1024;
-/// The longest line, in bytes: a trap with its frames is one.
+/// The longest line, in bytes: a trap with its frames is one line.
 const LINE_BYTES_MAX: usize = 4 * 1024;
 
-/// What was built and printed last. It is shared by who feeds it and the gateway.
+/// The last build and the last printed lines. `openline dev` writes it, and the
+/// page reads it.
 #[derive(Debug)]
 pub struct Development {
     state: Mutex<State>,
 }
 
-/// Something the compiler, or the host, has to say about the source.
+/// A diagnostic about the source, from the compiler or the host.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
-    /// As the compiler names it, relative to the workspace.
+    /// The file as the compiler names it, relative to the workspace.
     pub file: Option<String>,
-    /// From 1.
+    /// The line, counted from 1.
     pub line: Option<u64>,
-    /// From 1, in characters.
+    /// The column, in characters, counted from 1.
     pub column: Option<u64>,
     /// `error` or `warning`.
     pub level: String,
@@ -125,12 +127,13 @@ impl Default for Development {
 }
 
 impl Development {
-    /// A build has begun; what was said of the last one stays meanwhile.
+    /// Notes that a build has begun; the problems of the last one stay
+    /// meanwhile.
     pub fn building(&self) {
         self.state.lock().enter(Phase::Building);
     }
 
-    /// These versions serve now. The problems are warnings.
+    /// Notes the versions that serve now. The problems are warnings.
     pub fn succeeded(&self, current: Vec<Current>, problems: Vec<Problem>) {
         let mut state = self.state.lock();
         state.enter(Phase::Ok);
@@ -143,15 +146,15 @@ impl Development {
         self.state.lock().current.clone()
     }
 
-    /// There is no new version; those that there are go on.
+    /// Notes that there is no new version; the old ones go on serving.
     pub fn failed(&self, problems: Vec<Problem>) {
         let mut state = self.state.lock();
         state.enter(Phase::Failed);
         state.problems = bounded(problems);
     }
 
-    /// A function printed a line on a stream, or the host has something to say
-    /// of it: then the stream is `host`.
+    /// Adds a line that a function printed on a stream, or that the host logged
+    /// about it; then the stream is `host`.
     pub fn line(&self, function: &str, stream: &str, text: &str) {
         let line = Line {
             number: 0,
@@ -163,7 +166,7 @@ impl Development {
         self.state.lock().add(line);
     }
 
-    /// All of it as JSON.
+    /// The whole report as JSON.
     pub(crate) fn json(&self) -> Vec<u8> {
         let state = self.state.lock();
         let report = Report {

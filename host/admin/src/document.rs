@@ -1,8 +1,8 @@
-//! The description of the interface, as OpenAPI 3.1: made of the types that are
-//! answered and of the routes that answer them.
+//! The description of the interface, as OpenAPI 3.1. It is made from the types
+//! of the answers and from the routes.
 //!
-//! What a program reads there is what a request is held to: the keys of a query
-//! and the methods of a path come from here.
+//! The server itself uses the description: it takes the allowed keys of a query
+//! and methods of a path from here.
 
 use std::sync::LazyLock;
 
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::responses::ERRORS;
 use crate::routes;
 
-/// Bodies of requests: what they leave out is the default.
+/// Bodies of requests, in which missing keys have their defaults.
 const REQUESTS: [&str; 4] = ["SetAlias", "ShareNamed", "Promote", "Close"];
 
 /// Methods in the order in which an answer lists them.
@@ -27,7 +27,7 @@ const METHODS: [(&str, &str); 4] = [
 struct Operation {
     method: &'static str,
     path: &'static str,
-    /// What may be behind the question mark.
+    /// The keys that its query may have.
     keys: Vec<&'static str>,
 }
 
@@ -45,8 +45,8 @@ pub fn openapi() -> &'static str {
     &TEXT
 }
 
-/// All that is answered: method, path with `{name}` for one segment, and the
-/// keys of the query.
+/// All endpoints: method, path with `{name}` for one segment, and the keys of
+/// the query.
 pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str, &'static [&'static str])> {
     OPERATIONS
         .iter()
@@ -54,7 +54,7 @@ pub fn endpoints() -> impl Iterator<Item = (&'static str, &'static str, &'static
 }
 
 /// The keys that the query of a request may have; `path` is a path of the
-/// document. HEAD is asked like GET.
+/// document. HEAD has those of GET.
 pub(crate) fn keys(method: &str, path: &str) -> &'static [&'static str] {
     let method = if method == "HEAD" { "GET" } else { method };
     let found = endpoints().find(|each| each.0 == method && each.1 == path);
@@ -102,9 +102,9 @@ fn document() -> Value {
     document
 }
 
-/// Says what the derivation does not: descriptions are one line, numbers have
-/// the bounds of JSON and not those of a type, and a list of certain things has
-/// all of them.
+/// Corrects what the derive macro writes: descriptions become one line, numbers
+/// have no bounds of Rust types, and a list of fixed items requires all of
+/// them.
 fn tidy(value: &mut Value) {
     match value {
         Value::Object(object) => {
@@ -126,8 +126,8 @@ fn tidy(value: &mut Value) {
     }
 }
 
-/// Says that an object has no other properties than those that are described,
-/// and, where it is answered, that it has all of them.
+/// Says that an object has only the described properties, and in an answer all
+/// of them.
 fn close(schema: &mut Value, is_request: bool) {
     let Some(properties) = schema["properties"].as_object() else {
         return;
@@ -166,7 +166,7 @@ mod tests {
 
     use super::*;
 
-    /// People read the file; a change of the interface is seen in it.
+    /// People read the file, and a change of the interface shows in it.
     #[test]
     fn the_file_is_the_document() {
         let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
@@ -176,7 +176,7 @@ mod tests {
         let written = std::fs::read_to_string(&file).unwrap();
         assert!(
             written == openapi(),
-            "{} is another one: write it with `OPENLINE_WRITE_OPENAPI=1 cargo test --workspace --lib -- document`",
+            "{} is out of date: write it with `OPENLINE_WRITE_OPENAPI=1 cargo test --workspace --lib -- document`",
             file.display()
         );
     }

@@ -1,4 +1,4 @@
-//! Functions and their versions: listed, deployed, removed.
+//! Functions and their versions: lists, deploys and removes them.
 
 use http::StatusCode;
 use openline_control::{DeployOptions, DeployedView, FunctionView, VersionView, schema};
@@ -45,7 +45,7 @@ impl Call {
         Ok(FunctionName::new(&self.values[0])?)
     }
 
-    /// What is told about it.
+    /// Its view.
     pub(crate) fn view(&self) -> Result<FunctionView, Problem> {
         Ok(self.context.deployer.function(&self.function()?)?)
     }
@@ -90,9 +90,9 @@ pub(crate) async fn show(call: Call) -> Answered {
     tag = "functions",
     summary = "Remove a function that no configuration names",
     params(("name" = schema::FunctionName, Path, description = "The function.")),
-    description = "With all that it has kept. Its connections are closed with 1012.",
+    description = "Its states and alarms are removed with it, and its connections are closed with 1012.",
     responses(
-        (status = 204, description = "It is done."),
+        (status = 204, description = "The function is removed."),
         NotChanged
     )
 )]
@@ -127,22 +127,22 @@ pub(crate) async fn versions(call: Call) -> Answered {
     summary = "Make a version of a component and point an alias to it",
     params(
         ("name" = schema::FunctionName, Path, description = "The function."),
-        ("alias" = Option<schema::AliasName>, Query, description = "Which alias is to point to it; `live` without it."),
-        ("weight" = Option<u32>, Query, minimum = 1, maximum = 100, description = "How many of a hundred connections it gets; all without it. The others share the rest as before."),
-        ("migration" = Option<schema::Migration>, Query, description = "What becomes of open connections; as it was, or as configured, without it."),
-        ("drain_connections_per_second" = Option<u32>, Query, minimum = 1, maximum = 10_000_000, description = "How many connections a drain closes in a second; the host's number without it."),
-        ("route" = Option<String>, Query, description = "Where the function is reached, when no configuration names it; such as `/chat/{room}`."),
-        ("note" = Option<String>, Query, description = "What its author says of the version: at most 256 bytes."),
+        ("alias" = Option<schema::AliasName>, Query, description = "The alias that is to point to it; `live` by default."),
+        ("weight" = Option<u32>, Query, minimum = 1, maximum = 100, description = "How many of a hundred connections it gets; all by default. The other versions share the rest as before."),
+        ("migration" = Option<schema::Migration>, Query, description = "What happens to open connections; by default, as the alias or else the configuration says."),
+        ("drain_connections_per_second" = Option<u32>, Query, minimum = 1, maximum = 10_000_000, description = "How many connections a drain closes in a second; by default, the host's number."),
+        ("route" = Option<String>, Query, description = "The route of a function that no configuration names, such as `/chat/{room}`."),
+        ("note" = Option<String>, Query, description = "A note about the version: at most 256 bytes."),
         ("probe" = Option<bool>, Query, description = "Ask a trial instance about a made-up connection first.")
     ),
-    description = "The component is compiled, held against the contract and started once before anything changes. What is refused, or arrives only in part, changes nothing.",
+    description = "The component is compiled, checked against the contract and started once before anything changes. A component that is refused, or arrives only in part, changes nothing.",
     request_body(
         description = "The component, at most `component_bytes` of the host.",
         content(("application/wasm"), ("application/octet-stream"))
     ),
     responses(
         (status = 201, description = "The version is new.", body = DeployedView),
-        (status = 200, description = "The version was there before; the alias may have moved.", body = DeployedView),
+        (status = 200, description = "The version existed before; the alias may have moved.", body = DeployedView),
         NotChanged,
         BadBody,
         Unprocessable
@@ -164,7 +164,7 @@ pub(crate) async fn deploy(call: Call) -> Answered {
     // Hashing takes a millisecond or more for each MiB.
     let hashing = tokio::task::spawn_blocking(move || Component::new(bytes));
     let component = hashing.await.map_err(|_| Problem::internal())?;
-    // Compiling is no change yet: it stops when whoever asked hangs up.
+    // Compiling changes nothing yet, so it stops when the client hangs up.
     let prepared = deployer.prepare(&name, component, options).await?;
     let deploying = async move { deployer.deploy_prepared(prepared).await };
     let deployed = to_its_end(deploying).await??;
@@ -185,11 +185,11 @@ pub(crate) async fn deploy(call: Call) -> Answered {
     summary = "Remove a version that no alias points to",
     params(
         ("name" = schema::FunctionName, Path, description = "The function."),
-        ("version" = String, Path, pattern = "^[0-9a-f]{6,64}$", description = "The beginning of the digest of a version: as many letters, at least 6, as only one version of the function begins with."),
+        ("version" = String, Path, pattern = "^[0-9a-f]{6,64}$", description = "The beginning of the digest of a version: at least 6 letters, and enough to name only one version of the function."),
         ("force" = Option<bool>, Query, description = "Close connections that are pinned to it, with 1012.")
     ),
     responses(
-        (status = 200, description = "It is removed.", body = Removed),
+        (status = 200, description = "The version is removed.", body = Removed),
         NotChanged
     )
 )]

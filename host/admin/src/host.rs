@@ -1,5 +1,5 @@
-//! The host itself: what it is, what it holds at the moment, and the
-//! description of this interface.
+//! The host itself: its facts, its present state, and the description of this
+//! interface.
 
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
@@ -16,16 +16,16 @@ use openline_gateway::reserved::Answer;
 /// The host.
 #[derive(Serialize, ToSchema)]
 struct Host {
-    /// Of the host.
+    /// The version of the host.
     version: &'static str,
-    /// Where connections are accepted: address and port. An address of 0.0.0.0 or
-    /// [::] stands for all of the machine's.
+    /// Where connections are accepted: address and port. 0.0.0.0 and [::] stand
+    /// for all addresses of the machine.
     listen: String,
     /// Milliseconds since 1970.
     started: u64,
-    /// What is deployed is forgotten when the process ends.
+    /// Whether the host forgets its deployments when the process ends.
     in_memory: bool,
-    /// It takes no new connections and is about to end.
+    /// Whether the host is ending and takes no new connections.
     draining: bool,
 }
 
@@ -34,7 +34,7 @@ struct Host {
     path = "/v1/host",
     operation_id = "host",
     tag = "host",
-    summary = "What the host is",
+    summary = "Facts about the host",
     responses(
         (status = 200, description = "The host.", body = Host),
         Refused
@@ -57,7 +57,7 @@ pub(crate) async fn host(call: Call) -> Answer {
     path = "/v1/state",
     operation_id = "state",
     tag = "host",
-    summary = "What the host holds at the moment",
+    summary = "The present state of the host",
     responses(
         (status = 200, description = "The state.", body = State),
         Refused

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use openline_gateway::reserved::Answer;
 use serde::Serialize;
 
-/// JSON, with a line's end for terminals.
+/// Answers with JSON, which ends with a line break for terminals.
 pub(crate) fn json(status: StatusCode, value: &impl Serialize) -> Answer {
     let mut body =
         serde_json::to_vec(value).expect("views have only strings and numbers, and texts as keys");

@@ -1,18 +1,18 @@
-//! The admin interface: HTTP/1.1 on a listener of its own, by which functions
-//! are deployed, connections are found, and the configuration in force is read.
-//! Its listener may be on a thread of its own ([`openline_gateway::front`]).
-//! The [`Page`] that a host shows of itself is here, too; what it tells in
-//! development is in [`development`].
+//! The admin interface: HTTP/1.1 on a listener of its own. Through it people
+//! deploy functions, find connections, and read the configuration in force. Its
+//! listener may be on a thread of its own ([`openline_gateway::front`]). The
+//! host's [`Page`] is here, too; [`development`] has what the page adds under
+//! `openline dev`.
 //!
-//! [`openapi`] describes the answers. It is made of the types that are answered,
-//! and tests compare it with the server. `routes` has the routes; `access` decides
-//! who may use them, before anything else looks at a request. Deploying and all
-//! that follows is up to [`openline_control`].
+//! [`openapi`] describes the answers. It is made from the types of the answers,
+//! and tests compare it with the server. `routes` has the routes; `access`
+//! decides who may use them, before anything else looks at a request.
+//! [`openline_control`] deploys.
 //!
 //! Bounded by [`CONNECTIONS_MAX`] TCP connections, all but [`PROBES_KEPT`] of
-//! which may wait for the workers, the host's `request_timeout`
-//! for heads and for each piece of a body, and a size for every body; of
-//! components and of messages, [`LARGE_BODIES_MAX`] each are read at once.
+//! which may wait for the workers; by the host's `request_timeout` for heads
+//! and for each piece of a body; and by a size for every body.
+//! [`LARGE_BODIES_MAX`] components and as many messages are read at once.
 
 mod access;
 mod aliases;
@@ -53,19 +53,20 @@ use openline_gateway::listen;
 pub use document::{endpoints, openapi};
 pub use page::Page;
 
-/// TCP connections at once: a few people with a browser, which opens six each,
-/// and a few programs. Fewer where the process may have few files.
+/// TCP connections at once: enough for a few programs and a few people with a
+/// browser, which opens six connections. There are fewer where the process may
+/// open few files.
 pub const CONNECTIONS_MAX: usize = 64;
-/// TCP connections that no request to the workers may hold: they are for
-/// probes, which are to be answered while the workers hang. Of fewer a quarter.
+/// TCP connections that requests to the workers may not hold. They are kept for
+/// probes, which are answered even while the workers hang. With few TCP
+/// connections, a quarter of them.
 pub const PROBES_KEPT: usize = 8;
-/// Components that are in memory at once, each up to the host's
-/// `component_bytes`, from the first byte until they are deployed; and as many
-/// messages. Two, so that one that has stalled does not keep the next one from
-/// being read.
+/// Components in memory at once, each up to the host's `component_bytes`, from
+/// the first byte until they are deployed; and as many messages. Two, so that a
+/// stalled one does not block the next.
 pub const LARGE_BODIES_MAX: usize = 2;
 
-/// What the interface is told beside the host.
+/// Settings of the interface.
 #[derive(Clone, Debug)]
 pub struct AdminOptions {
     /// The largest component that is read, in bytes.
@@ -74,18 +75,18 @@ pub struct AdminOptions {
     pub listen: SocketAddr,
 }
 
-/// Why the interface is not started.
+/// Why the interface does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum AdminError {
-    /// Others could deploy.
+    /// Other machines could reach it without a token.
     #[error("the admin interface at {0} can be reached by others and has no token")]
     Exposed(SocketAddr),
-    /// It could be guessed.
+    /// The token is short enough to guess.
     #[error(
         "the token of the admin interface has fewer than {ADMIN_TOKEN_CHARACTERS_MIN} characters"
     )]
     Token,
-    /// The listener has no address.
+    /// The address of the listener is not known.
     #[error("the listener of the admin interface: {0}")]
     Listener(#[from] io::Error),
 }
@@ -98,8 +99,8 @@ pub struct Admin {
 }
 
 impl Admin {
-    /// Prepares the interface on a listener. Fails when others could reach it
-    /// and it would let them. To be called within the runtime that is to answer
+    /// Prepares the interface on a listener. Fails if other machines could
+    /// reach it without a token. Call it within the runtime that is to answer
     /// requests; [`serve`](Self::serve) may run elsewhere.
     pub fn new(
         listener: TcpListener,
@@ -136,7 +137,7 @@ impl Admin {
         })
     }
 
-    /// Serves until it is dropped: see [`ReservedListener::serve`].
+    /// Serves until the future is dropped; see [`ReservedListener::serve`].
     pub async fn serve(self) {
         let gateway = Arc::clone(&self.context.gateway);
         self.into_listener().serve(gateway).await;
@@ -153,7 +154,7 @@ impl Admin {
     }
 }
 
-/// Whether an interface at an address, with a token or without, is safe.
+/// Checks that an interface at an address is safe, with a token or without one.
 fn check(address: SocketAddr, token: Option<&str>) -> Result<(), AdminError> {
     match token {
         None if !address.ip().to_canonical().is_loopback() => Err(AdminError::Exposed(address)),
@@ -162,7 +163,7 @@ fn check(address: SocketAddr, token: Option<&str>) -> Result<(), AdminError> {
     }
 }
 
-/// Milliseconds since 1970; for people, who compare it with their clocks.
+/// Milliseconds since 1970, which people compare with their clocks.
 #[expect(clippy::disallowed_methods, reason = "it is shown and not used")]
 fn now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);

@@ -1,5 +1,5 @@
-//! What the admin interface answers instead of what was asked for: a status, a
-//! stable word, a sentence, and what to do about it. The only such mapping.
+//! The errors of the admin interface: a status, a stable word, a sentence, and
+//! a hint. This is the only mapping from errors to answers.
 
 use std::borrow::Cow;
 
@@ -17,7 +17,7 @@ use crate::json::json;
 use openline_control::ChangeError;
 use openline_gateway::reserved::Answer;
 
-/// An error as it is answered: a status, a stable word, a sentence and a hint.
+/// An error with its status, stable word, sentence and hint.
 #[derive(Debug)]
 pub(crate) struct Problem {
     status: u16,
@@ -27,7 +27,7 @@ pub(crate) struct Problem {
     header: Option<Box<(HeaderName, HeaderValue)>>,
 }
 
-/// What is answered instead of what was asked for.
+/// The body of an error.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Error)]
 pub(crate) struct Written<'a> {
@@ -36,7 +36,7 @@ pub(crate) struct Written<'a> {
     error: &'a str,
     /// What is wrong.
     message: &'a str,
-    /// What to do about it.
+    /// How to fix it.
     hint: &'a str,
 }
 
@@ -61,13 +61,13 @@ impl Problem {
         self
     }
 
-    /// A part of the path or the query that cannot be what it should be.
+    /// A part of the path or the query that is not valid.
     pub(crate) fn bad(error: &'static str, cause: impl ToString) -> Self {
         Self::new(400, error, cause.to_string())
     }
 
     pub(crate) fn no_connection() -> Self {
-        Self::new(404, "no_connection", "there is no connection of this id")
+        Self::new(404, "no_connection", "there is no connection with this id")
             .hint("it may have ended; `/v1/connections` lists those that are open")
     }
 

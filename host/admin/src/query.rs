@@ -1,5 +1,6 @@
-//! What is written behind the question mark: keys that an endpoint knows, each
-//! once. The rest is an error, so that a slip of the pen is not half obeyed.
+//! The query of a request: keys that the endpoint knows, each once. Anything
+//! else is an error, so that a request with a typing error does nothing instead
+//! of half of what was meant.
 
 use percent_encoding::percent_decode_str;
 
@@ -25,7 +26,7 @@ impl Query {
                 return Err(unknown(&key, known));
             };
             if query.text(known).is_some() {
-                let message = format!("`{known}` is there twice");
+                let message = format!("the key `{known}` is given twice");
                 return Err(Problem::bad("bad_query", message).hint("write each key once"));
             }
             query.0.push((known, value));
@@ -38,7 +39,7 @@ impl Query {
         found.map(|(_, value)| value.as_str())
     }
 
-    /// A value of a certain form; `form` says which in the error.
+    /// Parses a value; an error describes the expected `form`.
     pub(crate) fn parsed<T>(
         &self,
         key: &str,
@@ -62,7 +63,7 @@ impl Query {
         self.parsed(key, "a whole number", |text| text.parse().ok())
     }
 
-    /// Whether something is wanted.
+    /// A flag, which is `true` or `false`.
     pub(crate) fn flag(&self, key: &str) -> Result<bool, Problem> {
         let flag = self.parsed(key, "`true` or `false`", |text| text.parse().ok())?;
         Ok(flag.unwrap_or(false))

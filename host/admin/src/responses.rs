@@ -1,5 +1,5 @@
-//! The description of the interface but for its routes, and what each of them
-//! may answer instead of what was asked for.
+//! The description of the interface except its routes, and the errors that each
+//! kind of route may answer.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use utoipa::{IntoResponses, OpenApi};
 
 use crate::problem::Written;
 
-/// All but the routes.
+/// Everything except the routes.
 #[derive(OpenApi)]
 #[openapi(
     info(
@@ -18,7 +18,7 @@ use crate::problem::Written;
     ),
     servers((
         url = "http://127.0.0.1:18080",
-        description = "One port above `listen`, unless the configuration says otherwise."
+        description = "At the port of `listen` plus 10,000, unless the configuration says otherwise."
     )),
     security(("token" = []), ()),
     tags(
@@ -32,15 +32,15 @@ use crate::problem::Written;
 )]
 pub(crate) struct Base;
 
-/// What every request may be answered instead.
+/// The errors of every request.
 pub(crate) struct Refused;
-/// The same, of a path with a name in it.
+/// The errors of a path that contains a name.
 pub(crate) struct NotFound;
-/// The same, of a change.
+/// The errors of a change.
 pub(crate) struct NotChanged;
-/// What a body may add.
+/// The errors of a request with a body.
 pub(crate) struct BadBody;
-/// A body that can be read, and asks for what cannot be.
+/// The error for a body that can be read but asks for something impossible.
 pub(crate) struct Unprocessable;
 
 fn errors<const N: usize>(statuses: [u16; N]) -> BTreeMap<String, RefOr<Response>> {
@@ -81,7 +81,7 @@ impl IntoResponses for Unprocessable {
     }
 }
 
-/// What the errors mean.
+/// The meaning of each error.
 pub(crate) const ERRORS: [(&str, &str); 10] = [
     ("E400", "A name, the query or the body cannot be read."),
     ("E401", "The token is missing or wrong."),
@@ -89,12 +89,15 @@ pub(crate) const ERRORS: [(&str, &str); 10] = [
         "E403",
         "Only this machine, and no page of another origin, may ask without a token.",
     ),
-    ("E404", "It is not there."),
-    ("E408", "The body does not arrive."),
-    ("E409", "Something else stands against it."),
+    ("E404", "There is nothing with this name."),
+    ("E408", "The body did not arrive in time."),
+    ("E409", "The present state does not allow it."),
     ("E413", "The body is too large."),
-    ("E415", "The body has another type than is read here."),
-    ("E422", "It is understood and cannot be done."),
+    ("E415", "The path does not take this content type."),
+    (
+        "E422",
+        "The request is understood but cannot be carried out.",
+    ),
     (
         "E503",
         "The host could not do its part; nothing has changed.",

@@ -1,4 +1,4 @@
-//! From a request to its endpoint, or to what there is instead.
+//! Leads a request to its endpoint, or answers with an error.
 
 use std::sync::Arc;
 
@@ -9,7 +9,7 @@ use crate::context::Context;
 use crate::problem::Problem;
 use crate::{document, routes};
 
-/// All that the interface answers below `/v1/`.
+/// The router of everything below `/v1/`.
 pub(crate) fn router(context: Arc<Context>) -> Router {
     let (router, _) = routes::routes().split_for_parts();
     router
@@ -23,7 +23,7 @@ pub(crate) fn nothing_here() -> Problem {
     Problem::new(404, "not_found", "there is nothing on this path")
 }
 
-/// The path is there, with other methods.
+/// The path exists, but takes other methods.
 async fn not_allowed(path: MatchedPath) -> Problem {
     let allowed = document::allowed(path.as_str());
     let problem = Problem::new(
@@ -32,7 +32,7 @@ async fn not_allowed(path: MatchedPath) -> Problem {
         "this path does not allow the method",
     )
     .hint(format!("this path takes {allowed}"));
-    // Only names of methods are in it.
+    // It contains only names of methods.
     match allowed.parse() {
         Ok(value) => problem.header(http::header::ALLOW, value),
         Err(_) => problem,

@@ -1,5 +1,5 @@
-//! Requests to the admin interface: decides who is answered, and leads each to
-//! its part.
+//! Decides which requests to the admin interface are answered, and leads each
+//! to its part.
 
 use std::sync::Arc;
 
@@ -21,7 +21,7 @@ use crate::page::{self, PageListener};
 use crate::problem::{Answered, Problem};
 use crate::router::{nothing_here, router};
 
-/// Answers what the admin interface is asked.
+/// Answers requests to the admin interface.
 #[derive(Debug)]
 pub(crate) struct Interface {
     context: Arc<Context>,
@@ -41,8 +41,8 @@ impl Reserved for Interface {
     }
 }
 
-/// Answers a probe here, and has the workers answer everything else: this may
-/// be the one thread that still runs.
+/// Answers a probe here, because this may be the only thread that still runs,
+/// and lets the workers answer everything else.
 async fn answer(interface: &Interface, request: Request<RequestBody>, peer: Peer) -> Answer {
     let context = &interface.context;
     let (method, path) = (request.method(), request.uri().path());
@@ -87,7 +87,7 @@ async fn work(
     if matches!(method, Method::GET | Method::HEAD) {
         tracing::debug!(%peer, %method, path, status, "admin");
     } else {
-        // Who changes what is worth a line.
+        // Each change is logged with its peer.
         tracing::info!(%peer, %method, path, status, "admin");
     }
     answer
@@ -107,8 +107,8 @@ async fn respond(
     } else {
         Scope::Interface
     };
-    // That of the configuration as it was last read: one that has leaked is
-    // changed without ending a connection.
+    // The token of the configuration as it was last read, so that a leaked
+    // token can be changed without ending a connection.
     let token = table.config.admin_token.as_deref().map(Token::new);
     access::check(token.as_ref(), &parts.uri, &parts.headers, peer, scope)?;
     if path == "/" {
@@ -127,10 +127,10 @@ async fn respond(
     let Ok(response) = routed.await;
     let (mut parts, body) = response.into_parts();
     if !head {
-        // What writes the answer knows its size, and where there is none.
+        // hyper sets the length when it writes the answer.
         parts.headers.remove(CONTENT_LENGTH);
     }
-    // It is in memory: endpoints answer with what is whole.
+    // Endpoints answer with complete bodies, so this takes no waiting.
     let body = body.collect().await.map_err(|_| Problem::internal())?;
     Ok(Response::from_parts(parts, Full::new(body.to_bytes())))
 }

@@ -1,9 +1,9 @@
-//! Admission: whether a request may ask a function, in two steps that the
-//! handshake lies between. Nothing of it runs guest code.
+//! Admission: whether a request may ask a function. It has two steps, with the
+//! handshake between them, and neither runs guest code.
 //!
 //! [`route`] finds the function and checks the request against its limits;
 //! [`admit`] takes places among the connections of the host and of the
-//! function. Whether an instance has room is decided when the function is
+//! function. Whether an instance has room shows only when the function is
 //! asked.
 
 use std::sync::Arc;
@@ -28,8 +28,8 @@ pub struct Routed {
     pub params: RouteParams,
 }
 
-/// A connection's places among those of the host and of its function; given
-/// back when they are dropped.
+/// A connection's places in the ledgers of the host and of its function.
+/// Dropping them gives them back.
 #[derive(Debug)]
 pub struct Places {
     _host: Entered,
@@ -56,9 +56,9 @@ pub fn route(table: &Table, parts: &Parts) -> Result<Routed, Refusal> {
     })
 }
 
-/// Takes a peer's places: rates first, then numbers, of the host and then of
-/// the function. Asynchronous, because what decides here next (keys that are
-/// fetched, counters of several hosts) has to wait.
+/// Takes a peer's places, of the host and then of the function; in each, rates
+/// are checked before numbers. It is asynchronous because later checks (fetched
+/// keys, counters shared by several hosts) will have to wait.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Who has how many connections, and who asks for them how often.
+//! How many connections each peer has, and how often it asks for one.
 //!
 //! One ledger for the host and one for each function, which outlives a reload
 //! of the configuration. Bounded: one entry for each peer address that has a
@@ -16,8 +16,8 @@ use openline_core::rate::TokenBucket;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// Entries that are kept before those that say nothing any more are thrown
-/// away; past it that is done each time the number has doubled.
+/// How many entries there may be before the ledger clears those that have
+/// expired. After that it clears each time the number has doubled.
 const ENTRIES_KEPT: usize = 1024;
 
 /// Counts the connections and handshakes of each peer.
@@ -37,7 +37,7 @@ struct Entry {
     handshakes: Option<TokenBucket>,
 }
 
-/// The limits of a ledger; 0 is none.
+/// The limits of a ledger; 0 means no limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
     /// Connections of all peers.
@@ -59,7 +59,7 @@ pub enum Reached {
     PeerHandshakes,
 }
 
-/// A connection's place in a ledger; given back when it is dropped.
+/// A connection's place in a ledger. Dropping it gives it back.
 #[derive(Debug)]
 pub struct Entered {
     ledger: Arc<Ledger>,
@@ -88,7 +88,8 @@ impl Ledger {
         let peer = network(peer);
         let now = self.origin.elapsed();
         self.enter_peer(peer, bounds, now)?;
-        // From here on the entry is taken back if it fails.
+        // From here on, dropping `entered` takes the entry back if a check
+        // fails.
         let entered = Entered {
             ledger: Arc::clone(self),
             peer,
@@ -123,7 +124,7 @@ impl Ledger {
         Ok(())
     }
 
-    /// Forgets whom there is nothing to know of.
+    /// Forgets peers without a connection or a recent handshake.
     fn clear(&self, now: Duration) {
         self.peers.retain(|_, entry| {
             let quiet = match &mut entry.handshakes {
@@ -141,7 +142,7 @@ impl Ledger {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Waits until there is none.
+    /// Waits until there is no connection.
     pub async fn emptied(&self) {
         loop {
             let emptied = self.emptied.notified();
@@ -186,8 +187,8 @@ impl From<&ServerConfig> for Bounds {
     }
 }
 
-/// What counts as one peer: an address of version 4, or the network of 64 bits
-/// that a household gets in version 6.
+/// The address that stands for one peer: an IPv4 address, or the /64 network
+/// that a household gets in IPv6.
 pub fn network(peer: IpAddr) -> IpAddr {
     match peer.to_canonical() {
         IpAddr::V6(address) => {
@@ -253,7 +254,7 @@ mod tests {
     async fn handshakes_of_a_peer_at_their_limit_and_one_past_it() {
         let ledger = Arc::new(Ledger::default());
         let bounds = Bounds {
-            // So slow that the test is over before the next one is due.
+            // So slow that the test ends before the next handshake is allowed.
             peer_handshakes_per_second: 1,
             ..NONE
         };
@@ -286,8 +287,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whoever comes and goes, no limit is ever passed, nobody is refused
-        /// below it, and in the end nothing is kept.
+        /// Whichever peers come and go, no limit is passed, no peer is refused
+        /// below it, and no entry is left in the end.
         #[test]
         fn admits_up_to_its_bounds_and_no_further(
             steps in prop::collection::vec((0u8..6, any::<bool>()), 1..200),

@@ -1,10 +1,10 @@
 //! What decides about a request before a function is asked: where it leads,
 //! what it may ask for, and how many connections its peer may have.
 //!
-//! [`services`] holds the functions on their routes and all that is counted for
-//! them; [`admit`] decides by it, for a [`peer::Peer`]. Nothing here runs guest
-//! code or knows a socket. Bounded by the routes of a configuration and by the
-//! entries of a [`ledger`].
+//! [`services`] holds the functions on their routes with their counts, and
+//! [`admit`] uses it to decide about a [`peer::Peer`]. Nothing here runs guest
+//! code or knows a socket. Memory is bounded by the routes of a configuration
+//! and by the entries of a [`ledger`].
 
 pub mod admit;
 pub mod ledger;

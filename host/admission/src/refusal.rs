@@ -1,21 +1,21 @@
-//! Why a request is refused before a function is asked. The response that each
-//! refusal gets is made by the gateway.
+//! Why a request is refused before a function is asked. The gateway makes the
+//! response for each refusal.
 
 use openline_core::limits::REQUEST_HEADERS_MAX;
 
 use crate::ledger::Reached;
 
-/// Why a request may not ask a function. A peer reads these sentences: they say
-/// nothing of the host that it need not know.
+/// Why a request may not ask a function. Peers read these sentences, so they
+/// reveal nothing about the host that a peer need not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// No route matches.
     #[error("no function on this path")]
     NotFound,
-    /// Longer than so many bytes (`request_uri_bytes`).
+    /// Path and query are longer than this many bytes (`request_uri_bytes`).
     #[error("path and query are longer than {0} bytes")]
     UriTooLong(usize),
-    /// Larger than so many bytes (`request_header_bytes`).
+    /// The headers are larger than this many bytes (`request_header_bytes`).
     #[error("headers are larger than {0} bytes")]
     HeadersTooLarge(usize),
     /// More than [`REQUEST_HEADERS_MAX`].

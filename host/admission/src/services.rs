@@ -21,7 +21,7 @@ use tokio::sync::watch;
 
 use crate::ledger::Ledger;
 
-/// The functions of a host and what is counted for them.
+/// The functions of a host and their counts.
 #[derive(Debug)]
 pub struct Services {
     table: RwLock<Arc<Table>>,
@@ -29,35 +29,37 @@ pub struct Services {
     budget: Arc<HostBudget>,
     drain: watch::Sender<bool>,
     draining: AtomicBool,
-    /// Aliases that no route leads to any more, but connections may have.
+    /// Aliases that no route leads to any more, but that connections may still
+    /// hold.
     retired: Mutex<Vec<Weak<Alias>>>,
-    /// By function, as long as a route or a connection has them.
+    /// The accounts of each function, as long as a route or a connection holds
+    /// them.
     accounts: Mutex<Accounts>,
 }
 
-/// What is counted for each function, by its name: also of one that was left
-/// out of the configuration for a while, whose connections still count.
+/// The counts of each function, by its name. They outlive a function that
+/// leaves the configuration for a while, because its connections still count.
 type Accounts = HashMap<FunctionName, (Weak<Ledger>, Weak<FunctionBudget>)>;
 
-/// What a configuration says, ready to be used.
+/// A configuration, ready to be used.
 #[derive(Debug)]
 pub struct Table {
     /// The host's own part of it.
     pub config: ServerConfig,
     /// All routes, in the order of the configuration.
     pub services: Vec<Arc<Service>>,
-    /// The same, to find one by a path.
+    /// The same services, found by path.
     pub routes: RouteTable<Arc<Service>>,
 }
 
 /// A route, and the alias of a function that it leads to.
 #[derive(Debug)]
 pub struct Service {
-    /// Which paths.
+    /// The paths that it matches.
     pub route: Route,
-    /// Where they lead.
+    /// The alias that it leads to.
     pub alias: Arc<Alias>,
-    /// Counts the connections of the function, by whichever route they came.
+    /// Counts the connections of the function on all its routes.
     pub ledger: Arc<Ledger>,
     /// What the function's connections may keep with the host.
     pub budget: Arc<FunctionBudget>,
@@ -88,8 +90,8 @@ impl Services {
         })
     }
 
-    /// Takes another configuration and other functions for what comes from now
-    /// on; connections keep the alias that took them. `outbox_bytes` and
+    /// Replaces the configuration and the functions for new requests;
+    /// connections keep the alias that took them. `outbox_bytes` and
     /// `attached_bytes` of the host stay as they were when it started.
     ///
     /// # Errors
@@ -110,7 +112,7 @@ impl Services {
             !table.services.iter().any(stays)
         });
         let mut retired = self.retired.lock();
-        // One that routes lead to again is in the table.
+        // An alias that routes lead to again is in the table.
         let serves = |alias: &Weak<Alias>| {
             let mut services = table.services.iter();
             services.any(|service| std::ptr::eq(Arc::as_ptr(&service.alias), alias.as_ptr()))
@@ -121,7 +123,7 @@ impl Services {
         Ok(())
     }
 
-    /// What is in force now.
+    /// The table in force.
     pub fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.read())
     }
@@ -136,7 +138,7 @@ impl Services {
         &self.budget
     }
 
-    /// All aliases that connections may have come by.
+    /// All aliases through which connections may have come.
     pub fn aliases(&self) -> Vec<Arc<Alias>> {
         let table = self.table();
         let serving = table.services.iter();
@@ -148,7 +150,7 @@ impl Services {
             .collect()
     }
 
-    /// All functions that connections may be of.
+    /// All functions that may have connections.
     pub fn functions(&self) -> Vec<Arc<Commons>> {
         let mut functions: Vec<Arc<Commons>> = Vec::new();
         for alias in self.aliases() {
@@ -168,7 +170,7 @@ impl Services {
             .sum()
     }
 
-    /// Connections that have given their buffers away. Looks at each.
+    /// Connections that have given up their buffers. Looks at each connection.
     pub fn asleep(&self) -> usize {
         let functions = self.functions();
         let asleep = functions.iter().map(|commons| commons.hub().asleep());
@@ -180,12 +182,12 @@ impl Services {
         self.draining.load(Ordering::Acquire)
     }
 
-    /// Told when the host begins to end.
+    /// A receiver that learns when the host begins to end.
     pub fn watch_drain(&self) -> watch::Receiver<bool> {
         self.drain.subscribe()
     }
 
-    /// Takes no new connections from now on: the host is ending.
+    /// Marks the host as ending: it takes no new connections from now on.
     pub fn begin_drain(&self) {
         self.draining.store(true, Ordering::Release);
         self.drain.send_replace(true);
@@ -203,7 +205,7 @@ impl Table {
         let mut services = Vec::new();
         accounts.retain(|_, (ledger, budget)| ledger.strong_count() + budget.strong_count() > 0);
         for (route, alias) in functions {
-            // One for each function, whatever the number of its routes.
+            // One account for each function, however many routes it has.
             let account = accounts.entry(alias.function().clone()).or_default();
             let service = Arc::new(Service {
                 route,

@@ -1,9 +1,9 @@
 //! What a function keeps with one connection: an attachment, alarms, and
 //! automatic responses of its own.
 //!
-//! Boxed, and made when something is kept: a connection without any of it pays
-//! a word. Bounded by the function's `attachment_bytes`, `alarms` and
-//! `auto_responses`, and with all other connections by the host's
+//! It is boxed and made only when needed, so a connection without any of it
+//! pays for one pointer. Bounded by the function's `attachment_bytes`, `alarms`
+//! and `auto_responses`, and for all connections together by the host's
 //! `attached_bytes`.
 
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub enum AttachError {
     Gone,
 }
 
-/// What one connection keeps; nothing is allocated until there is something.
+/// What one connection keeps; allocated only when there is something.
 #[derive(Debug, Default)]
 pub(crate) struct Attached(Option<Box<Things>>);
 
@@ -44,7 +44,8 @@ struct Things {
 struct Alarm {
     name: AlarmName,
     due: Instant,
-    /// Its call waits to begin; until it does, it can be cleared or set anew.
+    /// Whether its call waits to begin. Until then the alarm can be cleared or
+    /// set again.
     called: bool,
 }
 
@@ -72,7 +73,7 @@ impl Attached {
         })
     }
 
-    /// Makes an alarm due at a moment, or moves it there.
+    /// Sets an alarm for a moment, or moves it there.
     pub(crate) fn set_alarm(
         &mut self,
         name: AlarmName,
@@ -117,9 +118,9 @@ impl Attached {
             .min()
     }
 
-    /// Takes the alarm that is due first, if one is due, to be called. Of those
-    /// due at one moment the one that was first set. It stays until its call
-    /// [begins](Attached::begin_alarm).
+    /// Takes the alarm that is due first, if one is due. Among alarms for the
+    /// same moment, it takes the one that was set first. The alarm stays in the
+    /// list until its call [begins](Attached::begin_alarm).
     pub(crate) fn take_alarm(&mut self, now: Instant) -> Option<AlarmName> {
         let alarms = self.0.as_mut()?.alarms.iter_mut();
         let alarm = alarms
@@ -129,8 +130,8 @@ impl Attached {
         Some(alarm.name.clone())
     }
 
-    /// The call of a taken alarm begins; `false` when the alarm was cleared or
-    /// set anew since it was taken.
+    /// Begins the call of a taken alarm; `false` if the alarm was cleared or
+    /// set again since it was taken.
     pub(crate) fn begin_alarm(&mut self, name: &AlarmName, budget: &Budget) -> bool {
         let mut begins = false;
         self.forget_alarms(budget, |alarm| {
@@ -141,7 +142,7 @@ impl Attached {
         begins
     }
 
-    /// The connection's own automatic responses, if it has any of its own.
+    /// The connection's own automatic responses, if it has any.
     pub(crate) fn pairs(&self) -> Option<Arc<Pairs>> {
         self.0.as_ref()?.pairs.clone()
     }
@@ -153,7 +154,7 @@ impl Attached {
         }
     }
 
-    /// Gives back what all of it has taken.
+    /// Drops everything, and returns its bytes to the budget.
     pub(crate) fn clear(&mut self, budget: &Budget) {
         self.clear_alarms(budget);
         if let Some(things) = self.0.take() {

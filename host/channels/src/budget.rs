@@ -1,12 +1,12 @@
-//! What all connections of a host may keep together, and which part of it is a
-//! function's.
+//! How much all connections of a host may keep together, and each function's
+//! part of it.
 //!
-//! Outboxes take shares of their budget in large pieces and only past their
-//! first few kilobytes, so that the usual small message costs no shared
-//! counter. What functions attach to connections changes seldom and is counted
-//! byte by byte. Equal lists of automatic responses are kept once: the last
-//! [`PAIRS_KEPT`] different ones are remembered, as long as a connection has
-//! them.
+//! Outboxes take shares of their budget in large pieces, and only past their
+//! first few kilobytes, so that the usual small message touches no shared
+//! counter. Data that functions attach to connections changes seldom and is
+//! counted byte by byte. Equal lists of automatic responses are kept once: the
+//! host remembers the last [`PAIRS_KEPT`] different ones, as long as a
+//! connection has them.
 
 use std::sync::{Arc, Weak};
 
@@ -15,29 +15,29 @@ use openline_core::name::Tag;
 
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
-/// What is attached costs so much beside its payload, in bytes: a place in a
-/// list, a place in an index that is two thirds full, the header of a shared
-/// buffer, and the allocator's rounding.
+/// The cost of each attached value in addition to its payload, in bytes: a
+/// place in a list, a place in an index that is two thirds full, the header of
+/// a shared buffer, and the allocator's rounding.
 pub(crate) const ATTACHED_OVERHEAD_BYTES: usize = 128;
 
-/// Different lists of automatic responses that are looked through for an equal
+/// How many different lists of automatic responses are searched for an equal
 /// one: a function has one or two kinds of connections.
 const PAIRS_KEPT: usize = 8;
 
-/// What all functions of a host share: so many bytes and no more.
+/// A number of bytes that all functions of a host share.
 #[derive(Debug)]
 pub struct Pot {
     most: usize,
     used: AtomicUsize,
-    /// Functions that have a budget.
+    /// How many functions have a budget.
     functions: AtomicUsize,
 }
 
-/// One function's part of a pot. A function that is alone may take all of it.
-/// Beside others, one takes no more than it leaves free: so none takes all,
-/// each finds room that comes later, and no part has to be configured. With
-/// many that want much, all get the same (dynamic thresholds, as switches share
-/// their memory between ports).
+/// One function's part of a pot. A function that is alone may take all of it;
+/// one that shares the host takes no more than it leaves free. So no function
+/// takes everything, a function that comes later finds room, and no parts have
+/// to be configured. Many functions that want much get equal parts (dynamic
+/// thresholds, as in switches that share memory between ports).
 #[derive(Debug)]
 pub struct Budget {
     pot: Arc<Pot>,
@@ -56,14 +56,14 @@ pub struct HostBudget {
 /// The budgets of one function.
 #[derive(Debug)]
 pub struct FunctionBudget {
-    /// Of the host's `outbox_bytes`.
+    /// Its part of the host's `outbox_bytes`.
     pub outboxes: Budget,
-    /// Of the host's `attached_bytes`.
+    /// Its part of the host's `attached_bytes`.
     pub attached: Budget,
     pairs: Mutex<Vec<Weak<Pairs>>>,
 }
 
-/// A list of automatic responses that connections share. It counts once.
+/// A list of automatic responses that connections share, and that counts once.
 #[derive(Debug)]
 pub(crate) struct Pairs {
     pub(crate) pairs: Box<[AutoResponse]>,
@@ -71,7 +71,7 @@ pub(crate) struct Pairs {
     function: Arc<FunctionBudget>,
 }
 
-/// The function's connections keep all that they may.
+/// The function's connections keep as much as they may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Exhausted;
 
@@ -84,14 +84,14 @@ impl Pot {
         })
     }
 
-    /// Bytes that all functions have taken.
+    /// How many bytes all functions have taken.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 }
 
 impl Budget {
-    /// The budget of a function that is alone, of so many bytes.
+    /// The budget of a function that is alone, with this many bytes.
     pub fn new(bytes: usize) -> Self {
         Self::of(&Pot::new(bytes))
     }
@@ -104,12 +104,12 @@ impl Budget {
         }
     }
 
-    /// Bytes that are taken.
+    /// How many bytes are taken.
     pub fn used(&self) -> usize {
         self.used.load(Ordering::Relaxed)
     }
 
-    /// Takes all of the bytes or none.
+    /// Takes all of the bytes, or none.
     pub(crate) fn take(&self, bytes: usize) -> bool {
         let own = self.used.fetch_add(bytes, Ordering::Relaxed);
         let own = own.saturating_add(bytes);
@@ -134,7 +134,7 @@ impl Budget {
         self.pot.used.fetch_sub(bytes, Ordering::Relaxed);
     }
 
-    /// Something that has taken `before` takes `after` from now on, or stays as
+    /// Changes what one thing takes from `before` to `after`, or leaves it as
     /// it is.
     pub(crate) fn change(&self, before: usize, after: usize) -> Result<(), Exhausted> {
         if after > before {
@@ -152,7 +152,7 @@ impl Drop for Budget {
 }
 
 impl HostBudget {
-    /// The host's `outbox_bytes` and `attached_bytes`.
+    /// The budgets of a host with these `outbox_bytes` and `attached_bytes`.
     pub fn new(outbox_bytes: usize, attached_bytes: usize) -> Self {
         Self {
             outboxes: Pot::new(outbox_bytes),
@@ -176,14 +176,14 @@ impl FunctionBudget {
         self: &Arc<Self>,
         pairs: Vec<AutoResponse>,
     ) -> Result<Arc<Pairs>, Exhausted> {
-        // Compared without the lock: a list may be long.
+        // Compare without the lock, because a list may be long.
         let known: Vec<_> = self.pairs.lock().iter().filter_map(Weak::upgrade).collect();
         if let Some(same) = known.into_iter().find(|known| *known.pairs == *pairs) {
             return Ok(same);
         }
         let payload = |pair: &AutoResponse| pair.request.bytes() + pair.reply.bytes();
         let payload: usize = pairs.iter().map(payload).sum();
-        // Two messages each, and the list.
+        // Two messages for each pair, and the list.
         let cost = payload + (2 * pairs.len() + 1) * ATTACHED_OVERHEAD_BYTES;
         if !self.attached.take(cost) {
             return Err(Exhausted);
@@ -209,7 +209,7 @@ impl Drop for Pairs {
     }
 }
 
-/// What tags take of the host's budget.
+/// How much of the host's budget tags take.
 pub(crate) fn tags_cost(tags: &[Tag]) -> usize {
     let costs = tags.iter();
     costs
@@ -255,13 +255,13 @@ mod tests {
         assert!(!greedy.attached.take(1));
         assert!(other.attached.take(25));
         assert!(!other.attached.take(1));
-        // What one gives back is there for the other.
+        // Bytes that one function gives back are free for the other.
         greedy.attached.give_back(2);
         assert!(other.attached.take(1));
         assert!(!other.attached.take(1));
         assert_eq!((greedy.attached.used(), other.attached.used()), (48, 26));
         assert_eq!(host.attached.used(), 74);
-        // Alone again, it may take all.
+        // A function that is alone again may take everything.
         other.attached.give_back(26);
         drop(other);
         assert!(greedy.attached.take(52));

@@ -1,9 +1,10 @@
-//! The hub: finds the connections of one function, alone, by channel, by tag
-//! or all.
+//! The hub finds the connections of one function: by id, by channel, by tag, or
+//! all.
 //!
-//! Sharded maps; a shard is locked while messages are put into outboxes, which
-//! never waits. Bounded by its connections: each is in the hub once, and once
-//! in each of its `channels` and `tags`. A channel without subscribers is gone.
+//! Its maps are sharded. A shard stays locked while messages are put into
+//! outboxes, which never waits. Bounded by its connections: each is in the hub
+//! once, and once in each of its `channels` and `tags`. A channel without
+//! subscribers is removed.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -47,8 +48,8 @@ impl Hub {
     /// Forgets a connection, its subscriptions and its tags. The connection
     /// itself still knows its tags.
     pub fn leave(&self, connection: &Connection) {
-        // Under the lock: what races with this is either in the lists or finds
-        // that there are none any more.
+        // Taken under the lock: a subscription that races with this is either
+        // in the lists, or finds that the connection has left.
         let (channels, tags) = {
             let mut membership = connection.membership.lock();
             let had_left = std::mem::replace(&mut membership.left, true);
@@ -104,8 +105,8 @@ impl Hub {
         Ok(())
     }
 
-    /// Open connections that have a tag, in the order of their ids, those
-    /// behind `after`, at most `limit`.
+    /// Open connections that have a tag, in the order of their ids, after
+    /// `after`, at most `limit`.
     pub fn by_tag(
         &self,
         tag: &Tag,
@@ -115,8 +116,8 @@ impl Hub {
         self.tags.page(tag, after, limit)
     }
 
-    /// Open connections in the order of their ids, those behind `after`, at
-    /// most `limit`.
+    /// Open connections in the order of their ids, after `after`, at most
+    /// `limit`.
     pub fn page(&self, after: Option<ConnectionId>, limit: usize) -> Vec<Arc<Connection>> {
         self.connections.page(after, limit)
     }
@@ -126,7 +127,7 @@ impl Hub {
         self.connections.count()
     }
 
-    /// How many of them sleep; looks at each.
+    /// How many of them sleep. Looks at each connection.
     pub fn asleep(&self) -> usize {
         let shards = self
             .connections
@@ -142,7 +143,7 @@ impl Hub {
         shards.into_iter().flatten().collect()
     }
 
-    /// Subscribes a connection; again is harmless.
+    /// Subscribes a connection; a second time does nothing.
     pub fn subscribe(
         &self,
         connection: &Arc<Connection>,
@@ -185,8 +186,8 @@ impl Hub {
             .map_or(0, |subscribers| subscribers.len())
     }
 
-    /// Puts a message into the outbox of each subscriber but `except` and says
-    /// how many took it.
+    /// Puts a message into the outbox of each subscriber except `except`, and
+    /// returns how many took it.
     pub fn publish(
         &self,
         channel: &ChannelName,
@@ -200,8 +201,8 @@ impl Hub {
         deliver(subscribers.values(), message, except, wakeups)
     }
 
-    /// Puts a message into the outbox of each connection but `except` and says
-    /// how many took it.
+    /// Puts a message into the outbox of each connection except `except`, and
+    /// returns how many took it.
     pub fn broadcast(
         &self,
         message: &Message,
@@ -237,7 +238,7 @@ fn deliver<'a>(
         if matches!(outcome, SendOutcome::Sent | SendOutcome::Queued(_)) {
             taken += 1;
         }
-        // Also one that overflowed: its owner has to end it.
+        // Also wake a connection that overflowed: its owner has to end it.
         if outcome != SendOutcome::Gone {
             wakeups.add(connection);
         }

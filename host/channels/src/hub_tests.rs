@@ -1,4 +1,4 @@
-//! The hub at its bounds, and what is left behind.
+//! The hub at its bounds, and that it forgets connections that leave.
 
 use openline_core::limits::FunctionLimits;
 

@@ -1,9 +1,10 @@
 //! The connections of a hub, in the order of their ids.
 //!
-//! Shards of ordered maps. A shard has all ids that begin with the same bits,
-//! so that the shards are in order, too: a page costs finding where it begins
-//! and what is on it, however many connections there are, and a lookup a
-//! search in one small map. Ids are random, so the shards are of one size.
+//! They are in shards of ordered maps. A shard has all ids that begin with the
+//! same bits, so the shards are in order, too. The cost of a page is to find
+//! its beginning and to copy its entries, however many connections there are; a
+//! lookup searches one small map. Ids are random, so the shards have about the
+//! same size.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -14,8 +15,8 @@ use parking_lot::RwLock;
 
 use crate::connection::Connection;
 
-/// Far more than a machine has threads: two seldom meet in one. An empty one
-/// has 32 bytes.
+/// Far more than a machine has threads, so two threads seldom meet in one
+/// shard. An empty shard has 32 bytes.
 const SHARDS: usize = 64;
 
 type Shard = BTreeMap<ConnectionId, Arc<Connection>>;
@@ -42,7 +43,7 @@ impl Members {
     }
 
     pub(crate) fn remove(&self, id: ConnectionId) {
-        // Dropped without the lock.
+        // Drop it without the lock.
         let removed = self.shards[index(id)].write().remove(&id);
         drop(removed);
     }
@@ -55,8 +56,8 @@ impl Members {
         self.shards.iter().map(|shard| shard.read().len()).sum()
     }
 
-    /// Calls with some of the connections at a time until it has been called
-    /// with all, a shard locked.
+    /// Calls `with` with the connections of one shard after the other, while
+    /// the shard is locked.
     pub(crate) fn each<T>(
         &self,
         mut with: impl FnMut(&mut dyn Iterator<Item = &Arc<Connection>>) -> T,
@@ -67,13 +68,13 @@ impl Members {
             .collect()
     }
 
-    /// Open connections behind `after`, at most `limit`.
+    /// Open connections after `after`, at most `limit`.
     pub(crate) fn page(&self, after: Option<ConnectionId>, limit: usize) -> Vec<Arc<Connection>> {
         let mut page = Vec::new();
         let behind = after.map_or(Bound::Unbounded, Bound::Excluded);
         for shard in &self.shards[after.map_or(0, index)..] {
             let shard = shard.read();
-            // In the shards behind the first one all ids are behind it.
+            // In the shards after the first one, all ids come after `after`.
             let found = shard
                 .range((behind, Bound::Unbounded))
                 .map(|(_, found)| found);

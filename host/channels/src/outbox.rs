@@ -1,10 +1,10 @@
-//! What waits to be written to one connection, and how the connection is to
-//! end when that is written.
+//! The messages that wait to be written to one connection, and how the
+//! connection is to end afterwards.
 //!
 //! Bounded in bytes, by the function's `outbox_bytes` and by its share of the
 //! host's: each message counts its payload and a constant for its bookkeeping,
-//! so that empty messages are bounded too. An empty outbox takes any message
-//! that is allowed at all. What happens past the bound is `outbox_overflow`.
+//! so that empty messages are bounded too. An empty outbox takes any message up
+//! to `message_bytes`. What happens past the bound is `outbox_overflow`.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;
@@ -19,23 +19,23 @@ use openline_core::message::Message;
 
 use crate::budget::Budget;
 
-/// What a waiting message costs beside its payload, in bytes: its place in the
-/// queue and the header of a shared buffer.
+/// The cost of a waiting message in addition to its payload, in bytes: its
+/// place in the queue and the header of a shared buffer.
 pub(crate) const MESSAGE_OVERHEAD_BYTES: usize = 64;
 
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
     items: VecDeque<Item>,
     bytes: usize,
-    /// Of the host's budget.
+    /// How many bytes it has taken of the host's budget.
     share: usize,
     ending: Option<CloseReason>,
     gone: bool,
     writers: Writers,
 }
 
-/// Who waits until there is room. Bounded by the waits that calls in flight
-/// have begun and not given up: each has one entry at most.
+/// The waits for room. Bounded by the waits that calls in flight have begun and
+/// not dropped: each has one entry at most.
 #[derive(Debug, Default)]
 struct Writers {
     waiting: BTreeMap<Ticket, Waker>,
@@ -54,12 +54,12 @@ pub enum Item {
     Ping(Bytes),
 }
 
-/// What the owner of the socket does next.
+/// What the owner of the socket has to do next.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     /// Write this.
     Item(Item),
-    /// All is written: end the connection for this reason.
+    /// Everything is written: end the connection for this reason.
     End(CloseReason),
     /// Nothing, until woken.
     Idle,
@@ -127,7 +127,8 @@ impl Outbox {
         }
     }
 
-    /// The first reason wins; `false` when there was one already.
+    /// Ends the outbox. The first reason wins; `false` if there was one
+    /// already.
     pub(crate) fn end(&mut self, reason: CloseReason) -> bool {
         if !self.is_open() {
             return false;
@@ -137,8 +138,9 @@ impl Outbox {
         true
     }
 
-    /// Ends without writing what waits, whatever was asked for before;
-    /// `false` when there is nothing to end any more.
+    /// Ends the outbox without writing the messages that wait, even if it was
+    /// already to end for another reason; `false` if it has ended or was
+    /// terminated before.
     pub(crate) fn terminate(&mut self, budget: &Budget) -> bool {
         if self.gone || self.ending == Some(CloseReason::Terminated) {
             return false;
@@ -156,14 +158,14 @@ impl Outbox {
             }
             return Next::Item(item);
         }
-        // What was queued in a burst is not kept for a quiet connection.
+        // A quiet connection does not keep the room of an earlier burst.
         if self.items.capacity() > 64 {
             self.items = VecDeque::new();
         }
         self.ending.clone().map_or(Next::Idle, Next::End)
     }
 
-    /// Nothing is accepted any more and nothing is kept.
+    /// Accepts nothing from now on, and drops everything.
     pub(crate) fn finish(&mut self, budget: &Budget) {
         self.gone = true;
         self.clear(budget);
@@ -174,12 +176,12 @@ impl Outbox {
         !self.gone && self.ending.is_none()
     }
 
-    /// Whether [`Outbox::next`] would answer [`Next::Idle`].
+    /// Whether [`Outbox::next`] would return [`Next::Idle`].
     pub(crate) fn is_idle(&self) -> bool {
         self.items.is_empty() && self.ending.is_none()
     }
 
-    /// Gives back the room for messages, if there are none.
+    /// Gives up the room for messages, if there are none.
     pub(crate) fn rest(&mut self) {
         if self.items.is_empty() {
             self.items = VecDeque::new();
@@ -190,7 +192,8 @@ impl Outbox {
         u64::try_from(self.bytes).unwrap_or(u64::MAX)
     }
 
-    /// Whether little enough waits; none while it does not.
+    /// Ready once little enough waits to be written, or the outbox has ended;
+    /// `None` until then.
     pub(crate) fn writable(&self) -> Option<Result<(), Gone>> {
         if !self.is_open() {
             return Some(Err(Gone));
@@ -210,7 +213,7 @@ impl Outbox {
         ticket
     }
 
-    /// Nobody waits for this any more.
+    /// Forgets a wait that was dropped.
     pub(crate) fn forget_wait(&mut self, ticket: Ticket) {
         self.writers.waiting.remove(&ticket);
     }
@@ -222,7 +225,7 @@ impl Outbox {
         Some(item)
     }
 
-    /// Takes as much of the host's budget as so many bytes need.
+    /// Takes as much of the host's budget as this many bytes need.
     fn grow(&mut self, bytes: usize, budget: &Budget) -> bool {
         let more = share_of(bytes).saturating_sub(self.share);
         if more > 0 && !budget.take(more) {
@@ -232,8 +235,8 @@ impl Outbox {
         true
     }
 
-    /// Gives back what is not needed, but for one piece: an outbox about its
-    /// edge should not ask with each message.
+    /// Gives back what is not needed, except one piece, so that an outbox near
+    /// the edge of a piece does not touch the budget with each message.
     fn shrink(&mut self, budget: &Budget) {
         let kept = match share_of(self.bytes) {
             _ if self.items.is_empty() => 0,

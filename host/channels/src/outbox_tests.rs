@@ -1,4 +1,4 @@
-//! The outbox at its bounds, and whatever is done to it.
+//! The outbox at its bounds, and under random operations.
 
 use proptest::prelude::*;
 
@@ -121,14 +121,14 @@ fn the_host_s_budget_at_its_limit_and_past_it() {
     let budget = Budget::new(OUTBOX_SHARE_BYTES);
     let limits = limits(usize::MAX, usize::MAX);
     let (mut first, mut second) = (Outbox::default(), Outbox::default());
-    // A few small messages ask for nothing.
+    // A few small messages take no share.
     let free = message(OUTBOX_FREE_BYTES - MESSAGE_OVERHEAD_BYTES);
     assert_eq!(
         first.push(free.clone(), &limits, &budget),
         SendOutcome::Sent
     );
     assert_eq!(budget.used(), 0);
-    // One byte more takes a whole piece, and then the other finds none.
+    // One byte more takes a whole piece, and none is left for the other.
     first.push(message(0), &limits, &budget);
     assert_eq!(budget.used(), OUTBOX_SHARE_BYTES);
     assert_eq!(second.push(free, &limits, &budget), SendOutcome::Sent);
@@ -171,10 +171,10 @@ fn a_writer_waits_for_room_or_the_end() {
 }
 
 proptest! {
-    /// Whatever is pushed and taken under whatever policy, the outbox never
-    /// holds more than its limit or one message, hands out what it accepted in
-    /// order, counts to nothing when it is empty, and holds a share of the
-    /// host's budget that covers it and is given back.
+    /// Under any policy and any operations, the outbox never holds more than
+    /// its limit or one message, hands out what it accepted in order, counts
+    /// zero bytes when it is empty, and holds a share of the host's budget that
+    /// covers its content and is given back.
     #[test]
     fn holds_its_bound_and_its_order(
         steps in prop::collection::vec(prop_oneof![(0usize..30_000).prop_map(Some), Just(None)], 1..200),

@@ -1,4 +1,4 @@
-//! The locks, atomics and wakers that threads of this package meet at.
+//! The locks, atomics and wakers that threads share in this package.
 //!
 //! Named in one place because `host/models` compiles the same files with types
 //! of a model checker instead. Here they are the real types and nothing more.

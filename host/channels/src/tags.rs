@@ -1,10 +1,9 @@
-//! Which connections have a tag, in the order of their ids.
+//! The connections that have a tag, in the order of their ids.
 //!
-//! One ordered map of all pairs of tag and connection, behind one lock: a page
-//! costs finding where it begins and what is on it, a tag that nobody has takes
-//! nothing, and one that a single connection has takes a place of 40 bytes.
-//! Tags are set once in a connection's life, as a rule. Bounded by the
-//! connections and their `tags`.
+//! One ordered map, behind one lock, has all pairs of tag and connection. The
+//! cost of a page is to find its beginning and to copy its entries; an unused
+//! tag takes nothing, and each pair takes 40 bytes. Tags are usually set once
+//! in a connection's life. Bounded by the connections and their `tags`.
 
 use std::collections::BTreeMap;
 use std::ops::Bound;
@@ -22,7 +21,7 @@ pub(crate) struct TagIndex {
 }
 
 impl TagIndex {
-    /// A connection has the tags `after` instead of `before`.
+    /// Replaces a connection's tags `before` by `after`.
     pub(crate) fn replace(&self, connection: &Arc<Connection>, before: &[Tag], after: &[Tag]) {
         let id = connection.id();
         let mut pairs = self.pairs.write();
@@ -35,7 +34,7 @@ impl TagIndex {
         }
     }
 
-    /// A connection has no tags any more.
+    /// Removes all tags of a connection.
     pub(crate) fn remove(&self, id: ConnectionId, before: &[Tag]) {
         if before.is_empty() {
             return;
@@ -46,7 +45,7 @@ impl TagIndex {
         }
     }
 
-    /// Open connections with a tag behind `after`, at most `limit`.
+    /// Open connections with a tag, after `after`, at most `limit`.
     pub(crate) fn page(
         &self,
         tag: &Tag,

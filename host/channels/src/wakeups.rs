@@ -1,15 +1,15 @@
-//! Connections that were given something to write and must be told.
+//! Connections that have something to write and must be woken.
 //!
-//! A function sends many messages in one run; telling the owner of a socket
-//! once, when the run pauses, makes one write of them. Bounded: past
-//! [`WAKEUPS_MAX`] everybody who waits is told at once.
+//! A function may send many messages in one run. Waking the owner of a socket
+//! once, when the run pauses, makes one write of them. When the list has
+//! [`WAKEUPS_MAX`] connections, all of them are woken at once.
 
 use std::sync::Arc;
 
 use crate::connection::Connection;
 
-/// Connections that wait to be told, at most: a run that reaches so many
-/// gains nothing by gathering more.
+/// The most connections in the list: a run that reaches this many gains nothing
+/// by gathering more.
 pub const WAKEUPS_MAX: usize = 1024;
 
 /// A list of connections to wake; wakes them all when it is dropped.

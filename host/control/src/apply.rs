@@ -1,5 +1,5 @@
-//! From what is prepared to what serves: written first, and then done. What is
-//! done after the writing cannot fail.
+//! Puts prepared functions into service. The change is written first, and the
+//! steps after the write cannot fail.
 
 use std::sync::Arc;
 
@@ -13,20 +13,20 @@ use crate::drain::drain;
 use crate::error::ApplyError;
 use crate::managed::{Functions, Managed, routes};
 
-/// What is to serve.
+/// The functions that are to serve.
 #[derive(Debug)]
 pub(crate) struct Next {
     pub(crate) server: ServerConfig,
     pub(crate) functions: Functions,
-    /// Those of them whose deployments have changed.
+    /// Those with a changed deployment.
     pub(crate) written: Vec<Arc<Managed>>,
-    /// Those of them whose aliases may lead elsewhere.
+    /// Those whose aliases may move.
     pub(crate) led: Vec<Arc<Managed>>,
 }
 
 impl Deployer {
-    /// Has these functions serve. An error means that nothing serves that did
-    /// not before.
+    /// Puts these functions into service. After an error the host serves what
+    /// it served before.
     pub(crate) async fn apply(&self, next: Next) -> Result<(), ApplyError> {
         let Next {
             server,
@@ -69,7 +69,8 @@ impl Deployer {
 
     async fn try_forget(&self, digest: &Digest) -> Result<(), StoreError> {
         let store = &self.inner.loader.store;
-        // Also one that has left the configuration, and may come back, needs it.
+        // A function that has left the configuration may come back, and needs
+        // its components then.
         let stored = store.deployments().await?;
         let state = self.inner.state.read().clone();
         let records = state.functions.values().map(|managed| &managed.record);
@@ -80,7 +81,7 @@ impl Deployer {
         store.remove_component(digest).await
     }
 
-    /// Removes components that a deploy has left which did not come to its end.
+    /// Removes components that an unfinished deploy has left.
     pub(crate) async fn clean(&self) -> Result<(), StoreError> {
         let store = &self.inner.loader.store;
         let deployments = store.deployments().await?;
@@ -97,7 +98,7 @@ impl Deployer {
     }
 }
 
-/// Whether all routes can be there at once.
+/// Checks that no two routes conflict.
 fn check_routes(functions: &Functions) -> Result<(), RouteError> {
     let mut table = RouteTable::default();
     for (route, _) in routes(functions) {

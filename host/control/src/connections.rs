@@ -1,4 +1,4 @@
-//! Looking at connections, and talking to them, from outside of functions.
+//! Shows connections, and sends to them, from outside functions.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -17,14 +17,14 @@ use crate::view::{ConnectionPage, ConnectionView};
 impl Deployer {
     /// Connections in the order of their ids.
     pub fn connections(&self, query: &ConnectionQuery) -> ConnectionPage {
-        // Also of functions that no route leads to any more.
+        // Functions that no route leads to any more have connections, too.
         let functions = self.inner.services.functions();
         let asked = functions.into_iter().filter(|function| {
             let name = query.function.as_ref();
             name.is_none_or(|name| name == function.name())
         });
         let mut found = Vec::new();
-        // One more than asked for says whether there is another page.
+        // One more than asked for shows whether there is another page.
         let limit = query.limit.saturating_add(1);
         for function in asked {
             let hub = function.hub();
@@ -62,7 +62,7 @@ impl Deployer {
         Some(outcome)
     }
 
-    /// Closes a connection; `false` when it is closing already.
+    /// Closes a connection; `false` if it is already closing.
     pub fn close(&self, id: ConnectionId, info: CloseInfo) -> Option<bool> {
         let (_, connection) = self.find(id)?;
         let first = connection.end(CloseReason::Operator(info));

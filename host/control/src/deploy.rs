@@ -1,4 +1,4 @@
-//! A deploy: a component becomes a version, and an alias is pointed to it.
+//! A deploy: a component becomes a version, and an alias moves to it.
 
 use std::sync::Arc;
 
@@ -18,13 +18,13 @@ use crate::plan::{NewVersion, Plan, config_for};
 use crate::prepare::{Changing, Versions};
 use crate::view::DeployedView;
 
-/// A component that is compiled and tried, and not deployed.
+/// A component that is compiled and tried, but not yet deployed.
 #[derive(Debug)]
 pub struct Prepared {
     name: FunctionName,
     component: Component,
     options: DeployOptions,
-    /// It was compiled for what the function was then.
+    /// The component was compiled for this configuration.
     config: FunctionConfig,
     version: Arc<Version>,
 }
@@ -41,9 +41,9 @@ impl Deployer {
         self.deploy_prepared(prepared).await
     }
 
-    /// Compiles and tries a component: the long part of a deploy, which waits
-    /// for no other change and changes nothing. When it is dropped, the
-    /// compiler is killed.
+    /// Compiles and tries a component. This is the long part of a deploy; it
+    /// waits for no other change and changes nothing. Dropping it kills the
+    /// compiler.
     pub async fn prepare(
         &self,
         name: &FunctionName,
@@ -66,7 +66,7 @@ impl Deployer {
         })
     }
 
-    /// Points an alias to a component that was prepared.
+    /// Points an alias to a prepared component.
     pub async fn deploy_prepared(&self, prepared: Prepared) -> Result<DeployedView, ChangeError> {
         let Prepared {
             name,
@@ -81,7 +81,7 @@ impl Deployer {
         let before = self.managed(name).ok();
         let config = config_for(name, before.as_deref(), &options)?;
         let commons = loader.commons(&config.name);
-        // It was compiled for what the function was then.
+        // The component was compiled for this configuration.
         let stale = compiled_for != config || !Arc::ptr_eq(version.commons(), &commons);
         let version = if stale {
             self.load(&config, &component, before.as_deref()).await?
@@ -118,8 +118,8 @@ impl Deployer {
         })
     }
 
-    /// What is deployed of a function that is not served: nothing, or what it
-    /// had when it left the configuration.
+    /// The deployment of a function that is not served: empty, or as it was
+    /// when the function left the configuration.
     async fn record_of(
         &self,
         name: &FunctionName,
@@ -131,8 +131,7 @@ impl Deployer {
         Ok(record)
     }
 
-    /// Compiles and tries a component, unless it is one of the versions that
-    /// serve.
+    /// Compiles and tries a component, unless a version that serves has it.
     async fn load(
         &self,
         config: &FunctionConfig,
@@ -145,8 +144,8 @@ impl Deployer {
         Ok(loader.version(&Changing, config, component, known).await?)
     }
 
-    /// Asks the function about a made-up connection. It may accept or refuse; it
-    /// has to answer.
+    /// Asks the function about a made-up connection. The function may accept or
+    /// refuse it, but has to answer.
     async fn probe(
         &self,
         config: &FunctionConfig,
@@ -166,7 +165,8 @@ impl Deployer {
         };
         let commons = Arc::clone(version.commons());
         let answered = Alias::to(version).upgrade(request).await.map(drop);
-        // Its instance has a place of the host's, which others may need.
+        // The probe's instance takes one of the host's places, which others may
+        // need.
         commons.stop();
         commons.ended().await;
         match answered {
@@ -174,13 +174,13 @@ impl Deployer {
             Err(error @ (UpgradeError::Fault(_) | UpgradeError::Invalid(_))) => {
                 Err(ChangeError::Probe(error.to_string()))
             }
-            // That there is no room says nothing of the component.
+            // A lack of room is not the component's fault.
             Err(_) => Ok(()),
         }
     }
 }
 
-/// Enters a version into a record as it is asked for.
+/// Enters a version into a record with the options of the deploy.
 fn enter(
     record: &mut Deployment,
     config: &FunctionConfig,

@@ -1,4 +1,5 @@
-//! What all operations share: what is in force, and what functions are made of.
+//! The state that all operations share: the functions in force, and what
+//! functions are made of.
 
 use std::sync::Arc;
 
@@ -32,7 +33,7 @@ pub(crate) struct Inner {
     pub(crate) state: RwLock<State>,
 }
 
-/// What is in force.
+/// The functions in force.
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) server: ServerConfig,
@@ -45,12 +46,12 @@ impl Deployer {
         &self.inner.services
     }
 
-    /// What is taken of the engine at this moment.
+    /// How much of the engine's room is taken now.
     pub fn taken(&self) -> Taken {
         self.inner.loader.runtime.taken()
     }
 
-    /// Whether what is deployed is forgotten when the process ends.
+    /// Whether the host forgets its deployments when the process ends.
     pub fn is_in_memory(&self) -> bool {
         self.inner.in_memory
     }
@@ -86,7 +87,7 @@ impl Deployer {
         Ok(turn)
     }
 
-    /// Whether changes are still taken.
+    /// Checks that the host still takes changes.
     pub(crate) fn is_open(&self) -> Result<(), ChangeError> {
         if self.inner.services.is_draining() {
             return Err(ChangeError::Stopping);

@@ -1,10 +1,10 @@
-//! Ends connections whose version is not served any more, at a bounded pace,
-//! each when what it has sent is answered.
+//! Ends connections whose version is not served any more, at a bounded pace.
+//! Each connection ends once its messages are answered.
 //!
-//! A drain picks connections by their version at their last event, and each
-//! decides for itself: one that has been quiet may belong to a version by now that is
-//! served. It stops when its alias is moved again; a further drain goes on from
-//! there.
+//! A drain picks connections by the version of their last event, but each
+//! connection decides for itself whether it is left behind: a quiet one may
+//! meanwhile belong to a version that is served. The drain stops when its alias
+//! moves again; a further drain goes on from there.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,15 +18,15 @@ use openline_engine::commons::Commons;
 
 use crate::managed::{Managed, Moved};
 
-/// How often some connections are closed, at most: often enough to be even,
+/// The shortest time between two steps of a drain: often enough to be even,
 /// seldom enough to cost nothing.
 pub(crate) const PACE: Duration = Duration::from_millis(10);
-/// How often a drain looks for connections that are left; those that were being
-/// accepted meanwhile look by themselves.
+/// How often a drain looks for remaining connections. Connections that were
+/// being accepted meanwhile check by themselves.
 const PASSES_MAX: usize = 10;
 
-/// Begins to end the connections that an alias has left behind, if that is
-/// what it does.
+/// Begins to end the connections that an alias has left behind, if the alias
+/// drains.
 pub(crate) fn drain(managed: &Managed, moved: Moved, server: &ServerConfig) {
     if moved.migration != Migration::Drain {
         return;
@@ -72,9 +72,9 @@ pub(crate) fn drain_all(commons: &Arc<Commons>, version: Option<Digest>, per_sec
     });
 }
 
-/// Connections of an alias whose version it does not lead to any more. Those of
-/// a version that it leads to stay with such a one, also when they have been
-/// quiet for several moves.
+/// Connections of an alias whose version it does not lead to any more.
+/// Connections of a version that it leads to stay, even if they have been quiet
+/// for several moves.
 fn left_behind(commons: &Commons, alias: &Alias) -> Vec<Arc<Connection>> {
     let split = alias.split();
     let serves = |stamp: u64| {
@@ -90,7 +90,7 @@ fn left_behind(commons: &Commons, alias: &Alias) -> Vec<Arc<Connection>> {
     connections
 }
 
-/// Asks connections to end, at a pace, as long as it is to go on.
+/// Asks connections to end, at a pace, until told to stop.
 async fn end(
     connections: Vec<Arc<Connection>>,
     per_second: u32,

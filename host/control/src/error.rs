@@ -1,4 +1,4 @@
-//! Why nothing has changed: of a change, and of a host that starts.
+//! Why a change was refused, or a host does not start.
 
 use openline_core::deployment::DeploymentError;
 use openline_core::digest::Digest;
@@ -30,7 +30,7 @@ pub enum ChangeError {
     Connected {
         /// The version.
         version: Digest,
-        /// How many.
+        /// How many connections.
         connections: u32,
     },
     /// The rules of deployments.
@@ -42,20 +42,19 @@ pub enum ChangeError {
     /// A made-up connection made the function fail.
     #[error("the function fails when it is asked about a connection: {0}")]
     Probe(String),
-    /// The host drains: it would end before it had made the change, or soon
-    /// after.
+    /// The host drains, and would end before the change was made or soon after.
     #[error("the host is stopping and takes no more changes")]
     Stopping,
-    /// It could not be written.
+    /// The change could not be written.
     #[error("the change could not be written: {0}")]
     Store(String),
-    /// A version's component is not there any more.
+    /// A version's component is missing.
     #[error("the component of version {} is not in the data directory", .0.short())]
     Missing(Digest),
 }
 
 impl ChangeError {
-    /// What to do about it.
+    /// Advice for the user.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::NoFunction(_) => "list the functions, or deploy it with a route",
@@ -68,15 +67,17 @@ impl ChangeError {
             }
             Self::Rule(error) => error.hint(),
             Self::Load(error) => error.hint(),
-            Self::Probe(_) => "deploy without the probe if `upgrade` needs what a probe has not",
-            Self::Stopping => "ask again when it, or the host in its place, has started",
+            Self::Probe(_) => {
+                "deploy without the probe if `upgrade` needs something that a probe does not have"
+            }
+            Self::Stopping => "ask again when it, or the host that replaces it, has started",
             Self::Store(_) => "look at the host's data directory and its log",
             Self::Missing(_) => "deploy the component again",
         }
     }
 }
 
-/// Why a host does not start, or goes on with the configuration it has.
+/// Why a host does not start, or keeps its old configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// Two routes match the same paths.
@@ -88,12 +89,12 @@ pub enum StartError {
     /// The rules of deployments.
     #[error("`{0}`: {1}")]
     Rule(FunctionName, DeploymentError),
-    /// The data directory.
+    /// The data directory failed.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// Why what was prepared does not serve.
+/// Why prepared functions were not put into service.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApplyError {
     #[error(transparent)]

@@ -1,12 +1,13 @@
-//! What belongs to a function's name as long as anything holds it: a
-//! connection, an instance, an alarm, or its place in the configuration.
+//! The identity of a function: what its name stands for as long as a
+//! connection, an instance, an alarm or the configuration holds it.
 //!
 //! A function may leave the configuration and come back while its connections
-//! stay. It must find what it left: with a second hub and a second table of
-//! affinity values there would be two writers for a value, and channels that do
-//! not meet. Held weakly, so that nothing lives longer for being listed here.
-//! Only a removal ends an identity early: what is still running of a removed
-//! function shares nothing with the next one of its name.
+//! stay. It must then find its old hub and its old table of affinity values:
+//! with new ones a value could have two writers, and the subscribers of one
+//! channel would be split. The references here are weak, so that listing an
+//! identity does not keep it alive. Only a removal ends an identity early:
+//! whatever still runs of a removed function shares nothing with the next
+//! function of that name.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Weak};
@@ -20,8 +21,8 @@ use parking_lot::Mutex;
 
 use crate::managed::{Inherited, Managed};
 
-/// The identities of all functions by name. One entry for each function that there is or was and that
-/// something still holds.
+/// The identities of all functions by name: one entry for each function,
+/// present or past, that something still holds.
 #[derive(Debug, Default)]
 pub(crate) struct Identities {
     by_name: Mutex<BTreeMap<FunctionName, Identity>>,
@@ -36,13 +37,13 @@ struct Identity {
 }
 
 impl Identities {
-    /// What there is of a function, if anything holds it.
+    /// What is left of a function, if anything holds it.
     pub(crate) fn find(&self, name: &FunctionName) -> Option<Inherited> {
         let by_name = self.by_name.lock();
         by_name.get(name).and_then(Identity::upgrade)
     }
 
-    /// What all versions of a function have in common; made if there is none.
+    /// What all versions of a function share; made if it does not exist.
     pub(crate) fn commons(
         &self,
         name: &FunctionName,
@@ -61,7 +62,8 @@ impl Identities {
         })
     }
 
-    /// Remembers what serves now, beside what is still held of before.
+    /// Remembers the function that serves now, in addition to what is still
+    /// held from before.
     pub(crate) fn note(&self, managed: &Managed) {
         let mut by_name = self.by_name.lock();
         let entry = by_name.entry(managed.config.name.clone()).or_default();
@@ -75,12 +77,13 @@ impl Identities {
             .extend(versions.map(|(digest, version)| (*digest, Arc::downgrade(version))));
     }
 
-    /// The next function of this name is another one.
+    /// Forgets an identity, so that the next function of this name is another
+    /// one.
     pub(crate) fn forget(&self, name: &FunctionName) {
         self.by_name.lock().remove(name);
     }
 
-    /// What the versions of each function have in common.
+    /// What the versions of each function share.
     pub(crate) fn all(&self) -> Vec<Arc<Commons>> {
         let by_name = self.by_name.lock();
         let all = by_name.values();
@@ -91,7 +94,7 @@ impl Identities {
 
 impl Identity {
     fn upgrade(&self) -> Option<Inherited> {
-        // What is held of a function holds this as well.
+        // Everything that belongs to a function also holds its `Commons`.
         if self.commons.strong_count() == 0 {
             return None;
         }

@@ -1,11 +1,11 @@
-//! What is deployed on this host, and how that changes: every change is
-//! checked, written, and only then done.
+//! What is deployed on this host, and how it changes: every change is checked,
+//! then written, and only then made.
 //!
-//! All go one way: `plan` says what is to become of a function, `prepare`
-//! loads its versions beside what serves, and `apply` writes it and has it
-//! serve, which cannot fail any more. `start` does so for a whole
-//! configuration, `deploy` and `operations` for one function. Changes are
-//! made one after the other; compiling is done before.
+//! All changes take the same steps: `plan` says what a function should become,
+//! `prepare` loads its versions beside those that serve, and `apply` writes the
+//! result and then serves it, which cannot fail. `start` does this for a whole
+//! configuration, `deploy` and `operations` for one function. Changes are made
+//! one at a time, but components are compiled before.
 
 mod apply;
 mod connections;

@@ -1,5 +1,5 @@
-//! One function as it is served: its configuration, what is deployed of it,
-//! and the versions and aliases that follow from both.
+//! One function as it is served: its configuration, its deployment, and the
+//! versions and aliases that follow from both.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -16,26 +16,26 @@ use openline_engine::version::Version;
 
 use crate::view::{AliasView, FunctionView, InstanceView, RouteView, VersionView};
 
-/// One function as it is served. Never changed: a change makes another one.
+/// One function as it is served. It never changes: a change makes another one.
 #[derive(Debug)]
 pub(crate) struct Managed {
     pub(crate) config: FunctionConfig,
-    /// The configuration names it.
+    /// Whether the configuration names it.
     pub(crate) configured: bool,
     pub(crate) commons: Arc<Commons>,
     pub(crate) record: Deployment,
-    /// Those that an alias or a route leads to.
+    /// The versions that an alias or a route leads to.
     pub(crate) versions: HashMap<Digest, Arc<Version>>,
-    /// Of those, the ones that cannot serve, and why.
+    /// Versions among them that cannot serve, and why.
     pub(crate) unloaded: HashMap<Digest, String>,
-    /// By name; each stays the same as long as the function has it, and those
-    /// that routes lead to are there before they lead anywhere.
+    /// The aliases by name. Each stays the same as long as the function has it.
+    /// Those that routes lead to exist before they lead anywhere.
     pub(crate) aliases: BTreeMap<AliasName, Arc<Alias>>,
-    /// Of routes that lead to a version, by what the route says.
+    /// Aliases for routes that lead to a version, by the text in the route.
     pub(crate) fixed: BTreeMap<String, Arc<Alias>>,
 }
 
-/// What there is of a function that is about to be served.
+/// What exists of a function that is about to be served.
 #[derive(Clone, Debug)]
 pub(crate) struct Inherited {
     pub(crate) aliases: BTreeMap<AliasName, Arc<Alias>>,
@@ -69,8 +69,8 @@ impl Managed {
         needed
     }
 
-    /// A function with these versions, in which aliases that something still
-    /// holds are the same. They do not lead elsewhere yet: see
+    /// Makes a function with these versions. It takes over the aliases that
+    /// something still holds, and does not move them yet: see
     /// [`Managed::lead`].
     pub(crate) fn new(
         config: FunctionConfig,
@@ -143,8 +143,8 @@ impl Managed {
         }
     }
 
-    /// Makes aliases lead where the deployment says. Cannot fail; answers those
-    /// that lead elsewhere now.
+    /// Makes aliases lead where the deployment says. This cannot fail; it
+    /// returns the aliases that moved.
     pub(crate) fn lead(&self) -> Vec<Moved> {
         let mut moved = Vec::new();
         for (name, alias) in &self.aliases {
@@ -295,8 +295,8 @@ impl Managed {
         }
     }
 
-    /// What becomes of an alias's connections when it moves: what the alias
-    /// was told, else what the configuration says now.
+    /// What happens to an alias's connections when it moves: the alias's own
+    /// setting, or else the configuration's.
     fn migration(&self, record: &AliasRecord) -> Migration {
         record.migration().unwrap_or(self.config.migration)
     }
@@ -347,7 +347,7 @@ pub(crate) fn routes(functions: &Functions) -> Vec<(Route, Arc<Alias>)> {
     functions.values().flat_map(|it| it.routes()).collect()
 }
 
-/// What connections that came by a route to a version show as their alias.
+/// The alias name to show for connections that came by a route to a version.
 fn label(prefix: &str) -> AliasName {
     let short: String = prefix.chars().take(12).collect();
     AliasName::new(&format!("version-{short}")).unwrap_or_default()

@@ -1,5 +1,5 @@
-//! The operations on what is deployed, but for a deploy: each makes another
-//! record of a function, which is prepared, written, and then done.
+//! The operations on deployments, except a deploy. Each makes a new record of a
+//! function, prepares it, writes it, and puts it into service.
 
 use std::sync::Arc;
 
@@ -45,8 +45,8 @@ impl Deployer {
         .await
     }
 
-    /// Gives all connections of an alias to the canary, or to the version
-    /// whose digest begins so.
+    /// Gives all connections of an alias to the canary, or to the version whose
+    /// digest begins with the prefix.
     pub async fn promote(
         &self,
         name: &FunctionName,
@@ -88,8 +88,8 @@ impl Deployer {
         Ok(())
     }
 
-    /// Removes the version whose digest begins so. With `force`, connections
-    /// that are pinned to it are closed with 1012.
+    /// Removes the version whose digest begins with the prefix. With `force`,
+    /// connections that are pinned to it are closed with 1012.
     pub async fn remove_version(
         &self,
         name: &FunctionName,
@@ -122,9 +122,9 @@ impl Deployer {
         Ok(version)
     }
 
-    /// Removes a function that no configuration names, with all it has kept;
-    /// its connections are closed with 1012. Also one that has left the
-    /// configuration and would find all of it when it came back.
+    /// Removes a function that no configuration names, with all its data, and
+    /// closes its connections with 1012. This includes a function that has left
+    /// the configuration and would otherwise find its data when it came back.
     pub async fn remove_function(&self, name: &FunctionName) -> Result<(), ChangeError> {
         let _changing = self.turn().await?;
         let before = self.managed(name).ok();
@@ -160,7 +160,7 @@ impl Deployer {
         Ok(())
     }
 
-    /// What the store has of a function, served or not.
+    /// The stored deployment of a function, served or not.
     pub(crate) async fn stored(
         &self,
         name: &FunctionName,
@@ -185,7 +185,7 @@ impl Deployer {
         Ok(managed.alias_view(record))
     }
 
-    /// Another record of a function that is served.
+    /// Makes a new record of a function that is served.
     async fn change(
         &self,
         before: &Managed,
@@ -200,9 +200,8 @@ impl Deployer {
         self.adopt(plan, Some(before)).await
     }
 
-    /// Makes what a plan says: loads versions that are missing, writes the
-    /// deployment, and leads aliases and routes to it. An error means that
-    /// nothing has changed.
+    /// Carries out a plan: loads missing versions, writes the deployment, and
+    /// leads aliases and routes to it. After an error nothing has changed.
     pub(crate) async fn adopt(
         &self,
         plan: Plan,

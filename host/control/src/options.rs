@@ -1,4 +1,5 @@
-//! What is asked: how a component is deployed, and which connections are shown.
+//! Options of requests: how to deploy a component, and which connections to
+//! show.
 
 use openline_core::deployment::Migration;
 use openline_core::name::{AliasName, ConnectionId, FunctionName, Tag};
@@ -9,29 +10,30 @@ use openline_core::route::Route;
 pub struct DeployOptions {
     /// The alias that is to point to it.
     pub alias: AliasName,
-    /// How many of a hundred connections it gets; all without it.
+    /// How many of a hundred connections it gets; all if `None`.
     pub weight: Option<u32>,
-    /// What becomes of open connections; as it was, or as configured, without.
+    /// What happens to open connections; if `None`, as the alias or else the
+    /// configuration says.
     pub migration: Option<Migration>,
     /// How many connections a drain closes in a second.
     pub drain_connections_per_second: Option<u32>,
-    /// Where a function is reached that no configuration names.
+    /// The route of a function that no configuration names.
     pub route: Option<Route>,
-    /// What its author says of it.
+    /// Its author's note.
     pub note: Option<String>,
-    /// Ask a trial instance about a made-up connection first.
+    /// Whether to ask a trial instance about a made-up connection first.
     pub probe: bool,
 }
 
 /// Which connections are asked for.
 #[derive(Clone, Debug, Default)]
 pub struct ConnectionQuery {
-    /// Of this function only.
+    /// Connections of this function only.
     pub function: Option<FunctionName>,
-    /// With this tag; needs a function.
+    /// Connections with this tag; needs a function.
     pub tag: Option<Tag>,
-    /// Behind this one, in the order of their ids.
+    /// Connections after this one, in the order of their ids.
     pub after: Option<ConnectionId>,
-    /// At most so many.
+    /// The most connections to return.
     pub limit: usize,
 }

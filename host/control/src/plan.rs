@@ -1,5 +1,5 @@
-//! What is to become of a function: its configuration, and what will be
-//! deployed of it. Rules without a disk, a compiler or a clock of their own.
+//! Plans what a function should become: its configuration and its deployment.
+//! These rules use no disk and no compiler.
 
 use std::sync::Arc;
 
@@ -17,18 +17,18 @@ use crate::error::ChangeError;
 use crate::managed::Managed;
 use crate::options::DeployOptions;
 
-/// A function as it is to be served.
+/// A function as it will be served.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) config: FunctionConfig,
-    /// The configuration names it.
+    /// Whether the configuration names it.
     pub(crate) configured: bool,
     pub(crate) record: Deployment,
-    /// A version that is loaded already.
+    /// A version that is already loaded.
     pub(crate) loaded: Option<Arc<Version>>,
 }
 
-/// A version that a record is to have, and the alias that is to lead to it.
+/// A version to enter into a record, and the alias that will lead to it.
 #[derive(Debug)]
 pub(crate) struct NewVersion<'a> {
     pub(crate) component: &'a Component,
@@ -37,13 +37,13 @@ pub(crate) struct NewVersion<'a> {
     pub(crate) deployed_at: u64,
     pub(crate) note: Option<String>,
     pub(crate) alias: &'a AliasName,
-    /// How many of a hundred connections it gets; all without it.
+    /// How many of a hundred connections it gets; all if `None`.
     pub(crate) weight: Option<u32>,
     pub(crate) migration: Option<Migration>,
 }
 
 impl<'a> NewVersion<'a> {
-    /// A version that all connections of an alias are led to.
+    /// A version that gets all connections of an alias.
     pub(crate) fn of(component: &'a Component, version: &Version, alias: &'a AliasName) -> Self {
         Self {
             component,
@@ -70,7 +70,7 @@ impl<'a> NewVersion<'a> {
     }
 }
 
-/// The configuration of a function that is deployed to: as it is, or a new one.
+/// The configuration for a deploy: the function's own, or a new one.
 pub(crate) fn config_for(
     name: &FunctionName,
     before: Option<&Managed>,
@@ -105,8 +105,8 @@ fn routed(
     }
 }
 
-/// The configuration of a function that was deployed with a route, from what
-/// is kept of it; none when it has no route and waits to be configured again.
+/// The configuration of a function that was deployed with a route, from its
+/// record. `None` if it has no route and waits to be configured again.
 pub(crate) fn config_of(record: &Deployment) -> Option<FunctionConfig> {
     let route = record.route().cloned()?;
     let mut config = FunctionConfig::new(record.name().clone(), None, route);
@@ -118,16 +118,17 @@ pub(crate) fn config_of(record: &Deployment) -> Option<FunctionConfig> {
     Some(config)
 }
 
-/// Whether the component that a configuration names has to be deployed. What
-/// was deployed since stays, until the file is another one. An alias that the
-/// configuration did not name before has nothing yet.
+/// Whether the component that a configuration names has to be deployed. Later
+/// deploys stay in force until the file changes. An alias that the
+/// configuration did not name before has no version yet.
 pub(crate) fn is_new(record: &Deployment, digest: &Digest, alias: &AliasName) -> bool {
     record.configured() != Some(*digest)
         || record.version(digest).is_none()
         || record.alias(alias).is_none()
 }
 
-/// The clock on the wall: when something was deployed is for people.
+/// The time on the wall clock, for people who want to know when something was
+/// deployed.
 #[expect(
     clippy::disallowed_methods,
     reason = "people read it, and nothing depends on it"
@@ -198,7 +199,7 @@ mod tests {
         assert!(deploy(&mut record, &first, &live).version_is_new);
         record.set_configured(Some(first.digest()));
         assert!(!is_new(&record, &first.digest(), &live));
-        // What was deployed since stays.
+        // A later deploy stays in force.
         deploy(&mut record, &second, &live);
         assert!(!is_new(&record, &first.digest(), &live));
         assert!(is_new(&record, &second.digest(), &live), "another file");
@@ -213,7 +214,7 @@ mod tests {
         let next = AliasName::new("next").unwrap();
         deploy(&mut record, &component("1"), &next);
         let config = config_of(&record).unwrap();
-        // Its route leads to an alias that there is.
+        // The route leads to an alias that exists.
         assert_eq!((config.route, config.alias), (route("/chat"), next));
     }
 }

@@ -1,8 +1,8 @@
-//! From a plan to a function that can serve: its versions loaded and tried,
-//! beside what serves. Changes nothing that anybody sees.
+//! Turns a plan into a function that can serve: loads and tries its versions
+//! beside those that serve. It changes nothing visible.
 //!
-//! One way for the start of the host, for a new configuration and for every
-//! change; what differs between them is an [`Occasion`].
+//! The start of the host, a new configuration and every change are prepared in
+//! the same way; an [`Occasion`] holds the differences.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use crate::identity::Identities;
 use crate::managed::Managed;
 use crate::plan::Plan;
 
-/// Versions by what names them.
+/// Versions by digest.
 pub(crate) type Versions = HashMap<Digest, Arc<Version>>;
 
 /// What functions are made of.
@@ -34,7 +34,7 @@ pub(crate) struct Loader {
     pub(crate) identities: Identities,
 }
 
-/// A version that a deployment names and that cannot serve.
+/// Why a version in a deployment cannot serve.
 #[derive(Debug)]
 pub(crate) enum Damage {
     /// Its component is not in the store.
@@ -43,16 +43,16 @@ pub(crate) enum Damage {
     Load(LoadError),
 }
 
-/// Why functions are prepared.
+/// The reason for which functions are prepared.
 pub(crate) trait Occasion {
-    /// Why they are not.
+    /// Why they could not be prepared.
     type Error: From<StoreError>;
 
-    /// A version was loaded in so much time.
+    /// Reports that a version was loaded, and the time that it took.
     fn loaded(&self, _config: &FunctionConfig, _version: &Version, _took: Duration) {}
 
-    /// A version of a deployment cannot serve: fails, or goes on without it and
-    /// answers why.
+    /// Decides about a version that cannot serve: fails, or goes on without it
+    /// and returns why.
     fn damaged(
         &self,
         config: &FunctionConfig,
@@ -61,7 +61,7 @@ pub(crate) trait Occasion {
     ) -> Result<String, Self::Error>;
 }
 
-/// A change: without all its versions it is not made.
+/// A change, which fails unless all its versions load.
 #[derive(Debug)]
 pub(crate) struct Changing;
 
@@ -82,14 +82,14 @@ impl Occasion for Changing {
 }
 
 impl Loader {
-    /// What all versions of a function have in common.
+    /// What all versions of a function share.
     pub(crate) fn commons(&self, name: &FunctionName) -> Arc<Commons> {
         let make = || self.runtime.commons(name, &self.store);
         self.identities.commons(name, make)
     }
 
-    /// A version of a component: a known one, if nothing about it has changed,
-    /// else a new one.
+    /// A version of a component: a known one if nothing about it has changed,
+    /// or else a new one.
     pub(crate) async fn version(
         &self,
         occasion: &impl Occasion,
@@ -128,7 +128,7 @@ impl Loader {
         self.runtime.load_alone(config, component.clone()).await
     }
 
-    /// Loads what a plan needs, and puts it together.
+    /// Loads the versions that a plan needs, and makes the function.
     pub(crate) async fn prepare<O: Occasion>(
         &self,
         occasion: &O,
@@ -141,7 +141,7 @@ impl Loader {
             record,
             loaded,
         } = plan;
-        // Held from here on, so that all versions get the same.
+        // Held from here on, so that all versions get the same one.
         let commons = self.commons(&config.name);
         let mut versions = Versions::new();
         let mut unloaded = HashMap::new();
@@ -166,8 +166,8 @@ impl Loader {
         Ok(managed)
     }
 
-    /// A version of a component that is kept; the component is read only if
-    /// the version is not known.
+    /// A version of a stored component, which is read only if the version is
+    /// not known.
     async fn stored(
         &self,
         occasion: &impl Occasion,
@@ -188,15 +188,14 @@ impl Loader {
     }
 }
 
-/// A version that there is already. One that was removed is there for its last
-/// connections, which are asked to leave: what comes from now on gets another
-/// one.
+/// A version that already exists. A removed version does not count: it exists
+/// only for its last connections, which are asked to leave.
 fn usable<'a>(known: &'a Versions, digest: &Digest) -> Option<&'a Arc<Version>> {
     let known = known.get(digest);
     known.filter(|version| !version.is_removed())
 }
 
-/// Whether a version has the limits that a configuration says.
+/// Whether a version has the limits of a configuration.
 fn is_unchanged(version: &Version, config: &FunctionConfig) -> bool {
     *version.policy() == config.instance && **version.limits() == config.limit
 }

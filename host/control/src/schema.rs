@@ -1,4 +1,4 @@
-//! What names and words look like in JSON, for the description of the admin
+//! The shape of names and words in JSON, for the description of the admin
 //! interface. The types themselves belong to `openline-core`, which knows no
 //! interface.
 
@@ -17,7 +17,7 @@ fn described(object: ObjectBuilder, description: &str) -> RefOr<Schema> {
     RefOr::T(Schema::Object(object))
 }
 
-/// A schema that has a name and is a text of a certain form.
+/// Named schemas of texts that match a pattern.
 macro_rules! texts {
     ($($(#[doc = $doc:literal])+ $name:ident = $pattern:literal;)+) => {$(
         $(#[doc = $doc])+
@@ -39,7 +39,7 @@ macro_rules! texts {
     )+};
 }
 
-/// A schema that has a name and is one of some words.
+/// Named schemas of one word out of a list.
 macro_rules! words {
     ($($(#[doc = $doc:literal])+ $name:ident = [$($word:literal),+];)+) => {$(
         $(#[doc = $doc])+
@@ -47,7 +47,7 @@ macro_rules! words {
         pub enum $name {}
 
         impl $name {
-            /// All of them.
+            /// All words.
             pub const WORDS: &[&str] = &[$($word),+];
         }
 
@@ -79,8 +79,8 @@ texts! {
 }
 
 words! {
-    /// What becomes of open connections when their alias points elsewhere: their
-    /// next event goes to the new version (`migrate`), they stay with the version
+    /// What happens to open connections when their alias moves: their next
+    /// event goes to the new version (`migrate`), they stay with the version
     /// that took them (`pin`), or they are closed with 1012 at a bounded pace
     /// (`drain`).
     Migration = ["migrate", "pin", "drain"];
@@ -95,7 +95,7 @@ words! {
     RateExceeded = ["close", "pause"];
     /// How a connection ends whose time is up.
     TimeUp = ["close", "abort"];
-    /// What becomes of events while a function is backed off.
+    /// What happens to events while the host backs off from a function.
     Backoff = ["wait", "refuse"];
 }
 
@@ -118,13 +118,13 @@ mod tests {
 
     use super::*;
 
-    /// Every word is one of the type, and no other is.
+    /// Checks that the words are exactly those of the type.
     fn hold<T: DeserializeOwned + std::fmt::Debug>(words: &[&str]) {
         let read = |word: &str| serde_json::from_value::<T>(Value::from(word));
         for word in words {
             assert!(read(word).is_ok(), "{word}");
         }
-        // Serde names all that there are.
+        // serde's error lists all variants.
         let error = read("none of them").unwrap_err().to_string();
         let named = error.matches('`').count() / 2 - 1;
         assert_eq!(named, words.len(), "{error}");

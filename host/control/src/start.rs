@@ -1,5 +1,6 @@
-//! From a configuration and what was deployed before to a host that serves,
-//! and the same again when the configuration is read anew. All or nothing.
+//! Makes a host that serves, from a configuration and earlier deployments; and
+//! makes it again when the configuration is read again. Either succeeds
+//! completely or changes nothing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::managed::{Functions, Managed};
 use crate::plan::{NewVersion, Plan, config_of, is_new};
 use crate::prepare::{Damage, Loader, Occasion, Versions};
 
-/// What the note of a version says that a configuration names.
+/// The note of a version that a configuration names.
 const CONFIGURED: &str = "from the configuration";
 
 /// The component that a configuration names for a function.
@@ -33,24 +34,24 @@ const CONFIGURED: &str = "from the configuration";
 pub struct ConfiguredComponent {
     /// The function.
     pub function: FunctionName,
-    /// The file's content, or why it cannot be read.
+    /// The component, or why it cannot be read.
     pub component: Result<Component, LoadError>,
 }
 
-/// What a new reading of the configuration has changed.
+/// What a reload has changed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
     /// Functions with another component, or other settings.
     pub changed: Vec<FunctionName>,
-    /// Functions that were not there.
+    /// New functions.
     pub added: Vec<FunctionName>,
     /// Functions that no route leads to any more.
     pub removed: Vec<FunctionName>,
 }
 
 /// The host starts, or reads its configuration again. A version that does not
-/// load is logged, and the others take its connections: one damaged file is no
-/// reason not to start.
+/// load is logged, and others take its connections: one damaged file must not
+/// keep the host from starting.
 #[derive(Debug)]
 struct Starting;
 
@@ -82,15 +83,15 @@ impl Occasion for Starting {
 #[derive(Debug, Default)]
 struct Ready {
     functions: Functions,
-    /// Those whose deployments have changed.
+    /// Those with a changed deployment.
     changed: Vec<Arc<Managed>>,
-    /// Components that the configuration names and that do not load.
+    /// Components of the configuration that do not load.
     errors: Vec<(FunctionName, LoadError)>,
 }
 
 impl Deployer {
-    /// Loads what a configuration names and what was deployed before, and puts
-    /// it onto its routes.
+    /// Loads the functions of a configuration and earlier deployments, and puts
+    /// them onto their routes.
     pub async fn start(
         runtime: Arc<Runtime>,
         store: Store,
@@ -121,7 +122,7 @@ impl Deployer {
         Ok(deployer)
     }
 
-    /// Takes another configuration. Upon an error all stays as it was.
+    /// Takes another configuration. After an error nothing has changed.
     pub async fn reload(
         &self,
         config: Config,
@@ -129,14 +130,15 @@ impl Deployer {
     ) -> Result<Reloaded, StartError> {
         let _changing = self.inner.changing.lock().await;
         let reloaded = self.configure(config, components).await?;
-        // What was trimmed, now that nothing leads to it.
+        // Nothing leads to the trimmed versions any more, so their components
+        // can go.
         if let Err(error) = self.clean().await {
             tracing::warn!(%error, "components of old versions are not removed");
         }
         Ok(reloaded)
     }
 
-    /// Has a configuration serve.
+    /// Puts a configuration into service.
     async fn configure(
         &self,
         config: Config,
@@ -183,7 +185,8 @@ impl Deployer {
             }
         }
         for record in stored.into_values() {
-            // One without a route was a configured one and waits to be so again.
+            // A function without a route has left the configuration, and waits
+            // until it is named again.
             let Some(config) = config_of(&record) else {
                 continue;
             };
@@ -205,7 +208,7 @@ impl Deployer {
 
 /// Why there is no plan for a function of the configuration.
 enum PlanError {
-    /// Its component does not load: the next function is looked at.
+    /// Its component does not load; the other functions are still planned.
     Load(LoadError),
     Start(StartError),
 }
@@ -233,8 +236,8 @@ impl Ready {
 }
 
 impl Loader {
-    /// A function that the configuration names, and whether its deployment has
-    /// changed by that.
+    /// Plans a function that the configuration names, and says whether this
+    /// changes its deployment.
     async fn configured(
         &self,
         config: &FunctionConfig,
@@ -253,7 +256,8 @@ impl Loader {
             if changed {
                 let new = NewVersion {
                     note: Some(CONFIGURED.into()),
-                    // The alias does as it was told, else as the configuration says.
+                    // Keeps the alias's own setting, or else the
+                    // configuration's.
                     migration: None,
                     ..NewVersion::of(&component, &version, &config.alias)
                 };
@@ -281,7 +285,7 @@ impl Loader {
         self.prepare(&Starting, plan, &known).await
     }
 
-    /// The versions of a function that anything holds.
+    /// The versions of a function that something holds.
     fn known(&self, name: &FunctionName) -> Versions {
         let held = self.identities.find(name);
         held.map(|held| held.versions).unwrap_or_default()

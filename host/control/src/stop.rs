@@ -10,24 +10,24 @@ use tokio::time::Instant;
 use crate::deployer::Deployer;
 use crate::drain::PACE;
 
-/// What a disk that works needs to write the last few states, many times over.
-/// A host that is to end at once waits that long for it, too.
+/// Many times what a working disk needs to write the last few states. Even a
+/// host that must end at once waits this long.
 const DISK_TIME: Duration = Duration::from_secs(1);
 
 impl Deployer {
-    /// Ends the host's connections with 1001, each once what it has sent is
-    /// answered, at a bounded pace, and then has every instance hibernate: what
-    /// a function saves only then would be lost by each restart. Answers how
-    /// many connections were still there. Requests go on to be answered, with
-    /// 503 when they ask for a connection: a load balancer learns from
-    /// `/.openline/ready` that it should look elsewhere.
+    /// Ends the host's connections with 1001 at a bounded pace, each once its
+    /// messages are answered. Then every instance hibernates, so that a restart
+    /// does not lose the state that a function saves only then. Returns how
+    /// many connections remained. The host goes on answering requests, and
+    /// refuses new connections with 503: `/.openline/ready` tells a load
+    /// balancer to look elsewhere.
     ///
-    /// Takes at most `drain_timeout`. Of that, the longest `hibernate_timeout`
-    /// of an instance, at most a quarter, is kept for hibernating: a peer that
-    /// does not leave should not cost others their state. Where
-    /// `hibernate_timeout` is longer than all of `drain_timeout`, it is what
-    /// bounds the whole: with a `drain_timeout` of 0 no connection is waited
-    /// for, and states are saved nevertheless.
+    /// Takes at most `drain_timeout`. The longest `hibernate_timeout` of an
+    /// instance, but at most a quarter of the whole, is reserved for
+    /// hibernating: a peer that does not leave must not cost others their
+    /// state. Where `hibernate_timeout` is longer than `drain_timeout`, it
+    /// bounds the whole instead: with a `drain_timeout` of 0 the host waits for
+    /// no connection, but still saves states.
     pub async fn drain(&self) -> usize {
         let timeout = self.inner.state.read().server.drain_timeout;
         let functions = self.inner.loader.identities.all();
@@ -36,7 +36,7 @@ impl Deployer {
         let kept = longest.min(timeout / 4);
         let deadline = Instant::now() + timeout.max(longest);
         let left = self.end_connections(timeout - kept).await;
-        // Also those that were deployed meanwhile.
+        // These include functions that were deployed meanwhile.
         let functions = self.inner.loader.identities.all();
         for function in &functions {
             function.stop();
@@ -53,32 +53,37 @@ impl Deployer {
                 "instances had not hibernated after drain_timeout"
             );
         }
-        // A slow disk outlasts `hibernate_timeout`: the guest is not waited for
-        // any more, and what it saves is not on the disk yet.
+        // A slow disk may take longer than `hibernate_timeout`. The guests have
+        // finished by then, or were given up, but states may not be on the disk
+        // yet.
         let deadline = deadline.max(Instant::now() + DISK_TIME);
         let written = tokio::time::timeout_at(deadline, self.inner.loader.store.written());
         match written.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "what instances saved is not written"),
-            Err(_) => tracing::warn!("what instances saved may not be on the disk: it is too slow"),
+            Ok(Err(error)) => {
+                tracing::error!(%error, "states that instances saved are not written")
+            }
+            Err(_) => {
+                tracing::warn!("states that instances saved may not be on the disk: it is too slow")
+            }
         }
         left
     }
 
-    /// The process is about to end: a disk that hangs does not keep it for longer
-    /// than a moment.
+    /// Prepares for the end of the process: a disk that hangs delays it by a
+    /// moment at most.
     pub fn leave(&self) {
         self.inner.loader.store.close_by(Instant::now() + DISK_TIME);
     }
 
-    /// Ends all connections, and waits until they have ended, at most so long.
-    /// Answers how many were still there.
+    /// Ends all connections, and waits for them for at most `timeout`. Returns
+    /// how many remained.
     async fn end_connections(&self, timeout: Duration) -> usize {
         let services = &self.inner.services;
-        // Before the connections are listed: who joins a hub later looks at
-        // this and ends by itself.
+        // This comes before the connections are listed: a connection that joins
+        // a hub later sees it and ends by itself.
         services.begin_drain();
-        // What waits for the end of a back-off has no later to wait for.
+        // Events that wait for the end of a back-off cannot wait any longer.
         for function in services.functions() {
             function.lift_backoffs();
         }
@@ -96,7 +101,7 @@ async fn end_all(services: &Services, timeout: Duration) {
     let connections = functions.iter().map(|commons| commons.hub().snapshot());
     let connections: Vec<_> = connections.flatten().collect();
     let config = services.table().config.clone();
-    // The last one needs time to end, too: half of the time is for that.
+    // Half of the time is left for the last connection to end.
     let half = (timeout / 2).max(PACE).as_millis();
     let needed = (connections.len() as u128 * 1000).div_ceil(half);
     let needed = u32::try_from(needed).unwrap_or(u32::MAX);
@@ -113,7 +118,7 @@ async fn end_all(services: &Services, timeout: Duration) {
     }
 }
 
-/// What the instances of a function may take to hibernate.
+/// The `hibernate_timeout` of a function.
 fn longest(function: &Commons) -> Duration {
     let versions = function.versions();
     let live = versions.iter().filter(|version| version.instances() > 0);

@@ -20,7 +20,8 @@ pub struct FunctionView {
     pub name: FunctionName,
     /// Where it is reached.
     pub routes: Vec<RouteView>,
-    /// The configuration names it; else it was deployed with a route.
+    /// Whether the configuration names it; if not, it was deployed with a
+    /// route.
     pub configured: bool,
     /// The route parameter that chooses the instance.
     pub affinity: Option<String>,
@@ -39,7 +40,7 @@ pub struct FunctionView {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Route)]
 pub struct RouteView {
-    /// As configured: `{name}` stands for one segment.
+    /// The route as configured: `{name}` stands for one segment.
     pub route: String,
     /// The alias, or the beginning of the digest of a version.
     pub target: String,
@@ -59,18 +60,18 @@ pub struct VersionView {
     pub handler: CallStyle,
     /// Milliseconds since 1970.
     pub deployed_at: u64,
-    /// What its author says of it.
+    /// Its author's note.
     pub note: Option<String>,
     /// Connections whose next event goes to it.
     pub connections: u32,
     /// Its live instances, the oldest first.
     pub instances: Vec<InstanceView>,
-    /// For how many more milliseconds it is given nothing, because it keeps
+    /// How many more milliseconds the host backs off from it, because it keeps
     /// failing.
     pub backed_off: Option<u64>,
-    /// Why it cannot serve although an alias or a route leads to it: its component
-    /// does not load, or is gone. Its connections go to the other versions, or are
-    /// refused.
+    /// Why it cannot serve although an alias or a route leads to it: its
+    /// component does not load, or is missing. Its connections go to the other
+    /// versions, or are refused.
     pub unloaded: Option<String>,
 }
 
@@ -78,7 +79,7 @@ pub struct VersionView {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Instance)]
 pub struct InstanceView {
-    /// Names it as long as the process lives.
+    /// Identifies it while the process lives.
     pub number: u64,
     /// The affinity value that it serves.
     pub key: Option<String>,
@@ -92,16 +93,17 @@ pub struct InstanceView {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Alias)]
 pub struct AliasView {
-    /// Where it points; the weights are 100 together.
+    /// Where it points; the weights add up to 100.
     #[schema(value_type = Vec<schema::Share>)]
     pub shares: Vec<Share>,
-    /// What becomes of connections when it moves.
+    /// What happens to connections when it moves.
     #[schema(value_type = schema::Migration)]
     pub migration: Migration,
-    /// How many connections a drain closes in a second, if not the host's.
+    /// How many connections a drain closes in a second; null for the host's own
+    /// pace.
     #[schema(minimum = 1)]
     pub drain_connections_per_second: Option<u32>,
-    /// How many moves can be taken back.
+    /// How many moves can be rolled back.
     pub rollbacks: usize,
 }
 
@@ -109,7 +111,7 @@ pub struct AliasView {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Connection)]
 pub struct ConnectionView {
-    /// Names it.
+    /// Its id.
     #[schema(value_type = schema::ConnectionId)]
     pub id: String,
     /// Its function.
@@ -124,19 +126,19 @@ pub struct ConnectionView {
     pub instance: Option<u64>,
     /// What `upgrade` chose.
     pub subprotocol: Option<String>,
-    /// Of its route.
+    /// The parameters of its route.
     pub route_params: Vec<(String, String)>,
-    /// The words it is found by.
+    /// Its tags.
     pub tags: Vec<String>,
     /// The size of its attachment.
     pub attachment_bytes: usize,
-    /// What waits to be written.
+    /// Bytes that wait to be written.
     pub buffered_bytes: u64,
     /// Nanoseconds from the last ping to its answer.
     pub round_trip: Option<u64>,
-    /// The function has stopped reading from it.
+    /// Whether the function has stopped reading from it.
     pub paused: bool,
-    /// Messages that the host answered by itself.
+    /// Messages that automatic responses have answered.
     pub auto_responded: u64,
 }
 
@@ -144,27 +146,27 @@ pub struct ConnectionView {
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = ConnectionPage)]
 pub struct ConnectionPage {
-    /// At most as many as were asked for.
+    /// The connections, at most as many as asked for.
     pub connections: Vec<ConnectionView>,
-    /// What to pass as `after` for the next page; null on the last.
+    /// The value to pass as `after` for the next page; null on the last page.
     #[schema(value_type = Option<schema::ConnectionId>)]
     pub next: Option<String>,
 }
 
-/// What a deploy has done.
+/// What a deploy has changed.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[schema(as = Deployed)]
 pub struct DeployedView {
     /// The version's name.
     #[schema(value_type = schema::Digest)]
     pub version: Digest,
-    /// It was not there before.
+    /// Whether the version is new.
     pub version_is_new: bool,
-    /// The alias points elsewhere than before.
+    /// Whether the alias moved.
     pub alias_moved: bool,
     /// Where the alias points now.
     pub alias: AliasView,
-    /// What was deployed is forgotten when the process ends: there is no data
-    /// directory.
+    /// Whether the host forgets the deployment when the process ends, because
+    /// it has no data directory.
     pub in_memory: bool,
 }

@@ -6,10 +6,10 @@ use crate::message::Message;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum MatchKind {
-    /// It is the same, text or binary.
+    /// The message equals the request and is of the same kind, text or binary.
     #[default]
     Exact,
-    /// It begins so, and is of the same kind.
+    /// The message begins with the request and is of the same kind.
     Prefix,
 }
 
@@ -18,14 +18,14 @@ pub enum MatchKind {
 pub struct AutoResponse {
     /// How messages are compared.
     pub match_kind: MatchKind,
-    /// What is compared.
+    /// What a message is compared with.
     pub request: Message,
-    /// What the peer is sent.
+    /// What the host sends to the peer.
     pub reply: Message,
 }
 
 impl AutoResponse {
-    /// Whether a message is answered by this pair.
+    /// Whether this pair answers a message.
     pub fn matches(&self, message: &Message) -> bool {
         let (request, message): (&[u8], &[u8]) = match (&self.request, message) {
             (Message::Text(request), Message::Text(message)) => {

@@ -11,16 +11,17 @@ use crate::fault::Fault;
 /// bytes and the code takes two (RFC 6455 sections 5.5 and 5.5.1).
 pub const REASON_BYTES_MAX: usize = 123;
 
-/// What is told when the peer's close frame had no code (RFC 6455 section
+/// The code reported when the peer's close frame had none (RFC 6455 section
 /// 7.1.5). Never sent.
 pub const CODE_ABSENT: u16 = 1005;
-/// What is told when no close frame came (RFC 6455 section 7.1.5). Never sent.
+/// The code reported when no close frame came (RFC 6455 section 7.1.5). Never
+/// sent.
 pub const CODE_LOST: u16 = 1006;
 
 /// Code and reason of a close frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CloseInfo {
-    /// The code; see [`CloseInfo::checked`] for which may be sent.
+    /// The code; [`CloseInfo::checked`] checks that it may be sent.
     pub code: u16,
     /// At most 123 bytes.
     pub reason: String,
@@ -59,7 +60,7 @@ pub enum Reconnect {
     Later,
     /// Not without changing something: the same would happen again.
     No,
-    /// What peer and function have agreed on.
+    /// As peer and function have agreed.
     Theirs,
 }
 
@@ -98,12 +99,13 @@ pub enum CloseReason {
     Fault(Fault),
     /// The function ended it without a close frame.
     Terminated,
-    /// An operator closed it by the admin interface.
+    /// An operator closed it through the admin interface.
     Operator(CloseInfo),
-    /// Another version has taken over, and the alias drains.
+    /// The alias moved to another version, and drains this one.
     Redeployed {
-        /// After how many milliseconds the peer should come back: a different
-        /// time for each, so that they do not all come at once.
+        /// How many milliseconds the peer should wait before it reconnects.
+        /// Each peer gets a different time, so that they do not all come at
+        /// once.
         retry_after: u32,
     },
     /// The function keeps failing and is given no events for a while.
@@ -120,7 +122,7 @@ pub enum CloseReason {
 // === impl CloseInfo ===
 
 impl CloseInfo {
-    /// Code and reason of a frame that a function wants to send.
+    /// Checks the code and reason of a frame that a function wants to send.
     pub fn checked(code: u16, reason: String) -> Result<Self, CloseInfoError> {
         if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
             return Err(CloseInfoError::Code(code));
@@ -135,8 +137,8 @@ impl CloseInfo {
 // === impl CloseReason ===
 
 impl CloseReason {
-    /// One of each kind, in the order of the documentation. Those that carry
-    /// what somebody else chose carry an example.
+    /// One of each kind, in the order of the documentation. Reasons that carry
+    /// a value, such as a peer's code, carry an example.
     pub fn all() -> Vec<Self> {
         let normal = || CloseInfo {
             code: 1000,
@@ -171,7 +173,7 @@ impl CloseReason {
         first.into_iter().chain(faults).chain(last).collect()
     }
 
-    /// A stable word for logs and metrics. A limit's is the limit's name.
+    /// A stable word for logs and metrics; for a limit, the limit's name.
     pub fn label(&self) -> &'static str {
         match self {
             Self::Peer(_) => "peer",
@@ -199,7 +201,7 @@ impl CloseReason {
         }
     }
 
-    /// Code and reason, as the function's `close` is told.
+    /// Code and reason, as the function's `close` receives them.
     pub fn info(&self) -> CloseInfo {
         let (code, reason) = match self {
             Self::Peer(info) | Self::Function(info) | Self::Operator(info) => return info.clone(),

@@ -1,8 +1,8 @@
 //! A component as it travels from where it is read to where it is compiled and
 //! kept: its bytes and the digest that names it.
 //!
-//! Hashed once, when it is made. Clones share the bytes. How large one may be
-//! is for those who read it to say (`component_bytes`).
+//! The bytes are hashed once, when the component is made. Clones share them.
+//! The code that reads a component bounds its size (`component_bytes`).
 
 use std::fmt;
 
@@ -18,8 +18,8 @@ pub struct Component {
 }
 
 impl Component {
-    /// Hashes the bytes, which takes a millisecond or more for each MiB: not for
-    /// a thread that serves connections.
+    /// Hashes the bytes. This takes a millisecond or more for each MiB, so a
+    /// thread that serves connections must not call it.
     pub fn new(bytes: impl Into<Bytes>) -> Self {
         let bytes = bytes.into();
         Self {
@@ -28,12 +28,12 @@ impl Component {
         }
     }
 
-    /// Its file's content.
+    /// The content of its file.
     pub fn bytes(&self) -> &Bytes {
         &self.bytes
     }
 
-    /// What names it.
+    /// The digest that names it.
     pub fn digest(&self) -> Digest {
         self.digest
     }

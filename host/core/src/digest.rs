@@ -1,12 +1,12 @@
-//! What names a version: the SHA-256 digest of its component's file.
+//! The name of a version: the SHA-256 digest of its component's file.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::Digest as _;
 
-/// Letters of a digest that are enough to name a version, when only one
-/// version of its function begins so.
+/// How many letters of a digest are enough to name a version, if only one
+/// version of its function begins with them.
 pub const DIGEST_LETTERS_MIN: usize = 6;
 
 /// The SHA-256 digest of a component, written as 64 characters of `0-9a-f`.
@@ -19,12 +19,12 @@ pub struct Digest([u8; 32]);
 pub struct NotDigest;
 
 impl Digest {
-    /// Of a component's file.
+    /// The digest of a component's file.
     pub fn of(component: &[u8]) -> Self {
         Self(sha2::Sha256::digest(component).into())
     }
 
-    /// From its bytes.
+    /// Makes a digest from its bytes.
     pub fn new(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -51,12 +51,12 @@ impl Digest {
         Ok(Self(bytes))
     }
 
-    /// Its first 12 letters: what people are shown.
+    /// Its first 12 letters, as shown to people.
     pub fn short(&self) -> String {
         self.to_string()[..12].to_owned()
     }
 
-    /// Its first 64 bits, where a whole one would be too large.
+    /// Its first 64 bits, for use where the whole digest would be too large.
     pub fn stamp(&self) -> u64 {
         let [a, b, c, d, e, f, g, h, ..] = self.0;
         u64::from_be_bytes([a, b, c, d, e, f, g, h])

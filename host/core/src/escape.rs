@@ -1,14 +1,14 @@
-//! Text of strangers where people read it: a log, a terminal.
+//! Untrusted text where people read it: a log, a terminal.
 //!
 //! Functions, peers and files choose names, paths and messages. Shown as they
-//! are they could move a cursor, end a line and begin another one that looks
-//! like the host's own, or turn the direction in which a line is read. Bounded:
-//! each text is cut at a number of bytes that its user names.
+//! are, they could move a cursor, begin a line that looks like the host's own,
+//! or reverse the direction of a line. The caller bounds each text: the rest is
+//! cut.
 
 use std::fmt::{self, Display, Write};
 
-/// A text on one line: control characters and all else that is not seen is
-/// escaped, and what is longer than `bytes_max` is cut.
+/// A text on one line: control characters and other invisible characters are
+/// escaped, and everything past `bytes_max` is cut.
 #[derive(Clone, Copy, Debug)]
 pub struct Escaped<'a> {
     text: &'a str,
@@ -19,10 +19,11 @@ pub struct Escaped<'a> {
 #[derive(Debug)]
 pub struct Escaping<W> {
     inner: W,
-    /// Stands for a line's end; escaped like others if there is none.
+    /// Replaces a line's end; without one, line ends are escaped like other
+    /// control characters.
     line_end: Option<&'static str>,
     left: usize,
-    /// Bytes that were not shown.
+    /// How many bytes were cut.
     cut: usize,
 }
 
@@ -42,7 +43,7 @@ impl Display for Escaped<'_> {
 }
 
 impl<W: Write> Escaping<W> {
-    /// Writes to `inner` at most `bytes_max` of what is written to this.
+    /// Writes at most `bytes_max` bytes to `inner`.
     pub fn new(inner: W, bytes_max: usize) -> Self {
         Self {
             inner,
@@ -60,7 +61,7 @@ impl<W: Write> Escaping<W> {
         self
     }
 
-    /// Says how much was cut.
+    /// Writes how much was cut.
     pub fn finish(mut self) -> fmt::Result {
         match self.cut {
             0 => Ok(()),
@@ -77,7 +78,7 @@ impl<W: Write> Write for Escaping<W> {
         }
         let (shown, rest) = text.split_at(shown);
         if !rest.is_empty() {
-            // Nothing behind a gap is shown.
+            // Nothing after a gap is shown.
             self.left = 0;
             self.cut = self.cut.saturating_add(rest.len());
         } else {
@@ -99,14 +100,15 @@ impl<W: Write> Write for Escaping<W> {
     }
 }
 
-/// Whether a character is seen as itself, and does nothing else.
+/// Whether a character is visible and has no effect on the text around it.
 pub fn is_plain(letter: char) -> bool {
     if letter.is_ascii() {
         return matches!(letter, ' '..='~');
     }
-    // The standard library knows which characters are printable: not control
-    // characters, those that turn the direction, line separators, and what
-    // has no width. Behind a letter, so that an accent is taken for one.
+    // The standard library knows which characters are not printable: control
+    // characters, those that change the direction, line separators, and
+    // characters without a width. The letter in front makes an accent
+    // printable.
     let mut buffer = [b'a'; 5];
     let bytes = letter.encode_utf8(&mut buffer[1..]).len();
     let pair = std::str::from_utf8(&buffer[..=bytes]).unwrap_or_default();

@@ -1,4 +1,4 @@
-//! What the host tells a function and what the function answers.
+//! The events of a function, and its answers.
 
 use bytes::Bytes;
 
@@ -51,7 +51,7 @@ pub struct Acceptance {
     pub headers: Headers,
     /// The connection's first attachment.
     pub attachment: Bytes,
-    /// Words to find it by.
+    /// Tags to find it by.
     pub tags: Vec<Tag>,
     /// Channels to subscribe to.
     pub channels: Vec<ChannelName>,
@@ -64,11 +64,11 @@ pub struct Rejection {
     pub status: u16,
     /// Headers of the response; checked by the gateway.
     pub headers: Headers,
-    /// The response's body; its size is checked by the gateway.
+    /// The response's body; the gateway checks its size.
     pub body: Bytes,
 }
 
-/// What became of a message that was given to a connection.
+/// What happened to a message that was sent to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendOutcome {
     /// It leaves with the next write.

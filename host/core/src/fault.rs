@@ -1,29 +1,30 @@
 //! How a function can fail, and whose fault a failure is.
 
-/// Who caused a failure: decides how loudly the host logs it.
+/// The cause of a failure. It decides the level at which the host logs the
+/// failure.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blame {
-    /// The function did it; its author reads the log.
+    /// The function; its author reads the log.
     Guest,
-    /// The host did it; its operator is alerted.
+    /// The host; its operator is alerted.
     Host,
 }
 
-/// What ended an instance. The close reason that peers see says which; the
-/// details go to the log.
+/// What ended an instance. Peers see it as a close reason; the details go to
+/// the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// An `unreachable`, a bounds check, a panic of the guest.
     Trap,
     /// The guest's stack overflowed.
     Stack,
-    /// `cpu_timeout`: guest code computed for too long without a rest.
+    /// `cpu_timeout`: guest code computed for too long without a pause.
     CpuTimeout,
     /// `handler_timeout`: the call did not return in time.
     HandlerTimeout,
     /// `fuel_per_event` was spent.
     Fuel,
-    /// `memory_bytes` would have been passed.
+    /// The guest asked for more than `memory_bytes`.
     Memory,
     /// The instance could not be made.
     Start,
@@ -66,8 +67,8 @@ impl Fault {
         }
     }
 
-    /// What a peer may read: at most 123 bytes, no internals. A spent limit
-    /// is named as the configuration names it.
+    /// The text for peers: at most 123 bytes, no internals. A limit has its
+    /// name in the configuration.
     pub fn reason(self) -> &'static str {
         match self {
             Self::Trap => "function fault: trap",

@@ -1,17 +1,17 @@
 //! When something is due on a connection: a ping, a warning, its end.
 //!
-//! Without a clock and without a timer: who asks says how long the connection
-//! has been open, and arms one timer for [`Lifetime::due`]. What a peer sends
-//! only moves that moment later, so a timer that is already set is left alone
-//! and looks again when it fires: a busy connection touches no timer, a quiet
-//! one has one timer for all of this.
+//! Has neither clock nor timer: the caller says how long the connection has
+//! been open, and arms one timer for [`Lifetime::due`]. Whatever a peer sends
+//! only moves that moment later, so the caller leaves a set timer alone and
+//! asks again when it fires: a busy connection touches no timer, and a quiet
+//! one needs a single timer for everything.
 
 use std::time::Duration;
 
 use crate::close::CloseReason;
 use crate::limits::{FunctionLimits, TimeUp};
 
-/// What is to be done now.
+/// What the connection must do now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Nothing yet.
@@ -24,15 +24,15 @@ pub enum Due {
     End(CloseReason),
 }
 
-/// The state of one connection's times. All times are since it was opened.
+/// The times of one connection, all counted from its opening.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Lifetime {
-    /// When the peer was last heard of, by any byte.
+    /// When the last byte came from the peer.
     heard: Duration,
-    /// From when on the time to the next ping is counted: the peer was heard
-    /// of, or pinged.
+    /// The start of the time to the next ping: the last byte from the peer, or
+    /// the last ping.
     probed: Duration,
-    /// When a ping was sent that nothing has come after.
+    /// When the last ping was sent, if nothing has come since.
     pinged: Option<Duration>,
     warned: bool,
 }
@@ -45,7 +45,7 @@ impl Lifetime {
         self.pinged = None;
     }
 
-    /// The next moment to look at; none when there is nothing to wait for.
+    /// When to call `check` next; `None` when there is nothing to wait for.
     pub fn due(&self, limits: &FunctionLimits) -> Option<Duration> {
         let end = limit(limits.connection_time);
         let warning = warning(limits).filter(|_| !self.warned);
@@ -56,10 +56,10 @@ impl Lifetime {
             .min()
     }
 
-    /// What is due now. While `hearing` is false the host itself does not
-    /// read, and a peer's silence says nothing: it is not judged. Pings go on,
-    /// for what is between, and because one that cannot be delivered tells that
-    /// the peer has gone.
+    /// Says what is due now. While `hearing` is false the host itself does not
+    /// read, so a peer's silence proves nothing and is not judged. Pings go on:
+    /// they keep the connection alive in proxies, and a ping that cannot be
+    /// delivered shows that the peer has gone.
     pub fn check(&mut self, now: Duration, hearing: bool, limits: &FunctionLimits) -> Due {
         if limit(limits.connection_time).is_some_and(|end| now >= end) {
             return Due::End(match limits.time_up {
@@ -96,7 +96,7 @@ impl Lifetime {
         let interval = limit(limits.ping_interval)?;
         match self.pinged {
             None => Some(self.probed + interval),
-            // Without a limit on the answer, the next ping.
+            // Without `pong_timeout`, no answer is ever late.
             Some(pinged) => Some(pinged + limit(limits.pong_timeout).unwrap_or(Duration::MAX / 4)),
         }
     }
@@ -205,11 +205,11 @@ mod tests {
         assert_eq!(life.check(s(30), true, &limits), Due::Ping);
         assert_eq!(life.check(s(50), false, &limits), Due::Nothing);
         assert_eq!(life.due(&limits), Some(s(60)));
-        // But pings go on, and idleness is counted from the last look.
+        // Pings go on, and idleness is counted from the last check.
         assert_eq!(life.check(s(60), false, &limits), Due::Ping);
         assert_eq!(life.check(s(80), false, &limits), Due::Nothing);
         assert_eq!(life.check(s(90), false, &limits), Due::Ping);
-        // It reads again: the answer to the last one is owed.
+        // The host reads again: the answer to the last ping is still due.
         assert_eq!(life.check(s(109), true, &limits), Due::Nothing);
         assert_eq!(
             life.check(s(110), true, &limits),
@@ -245,8 +245,8 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever happens, what `check` does it does only when `due` said
-        /// so, and after it the next moment lies ahead.
+        /// `check` acts only when `due` says so, and afterwards the next due
+        /// moment lies in the future.
         #[test]
         fn due_and_check_agree(
             steps in prop::collection::vec((0u64..40, any::<bool>(), any::<bool>()), 1..60),

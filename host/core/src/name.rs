@@ -1,4 +1,4 @@
-//! Names that have been checked: what holds one of these needs no check.
+//! Checked names: code that holds one of these need not check it again.
 
 use std::fmt;
 use std::sync::Arc;
@@ -21,7 +21,7 @@ pub struct FunctionName(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct ChannelName(Arc<str>);
 
-/// A word to find connections by: 1 to 256 bytes of UTF-8. Cheap to clone.
+/// A tag, to find connections by: 1 to 256 bytes of UTF-8. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Tag(Arc<str>);
 
@@ -29,14 +29,14 @@ pub struct Tag(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AlarmName(Arc<str>);
 
-/// The name of an alias: the rules are those of a function's name, and it does
-/// not look like a digest. Cheap to clone.
+/// The name of an alias: like a function's name, but not one that looks like a
+/// digest. Cheap to clone.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AliasName(Arc<str>);
 
 /// Names one connection on every node: 128 random bits, written as 32
-/// characters of `0-9a-f`. Knowing it is what allows to send to it, so it
-/// cannot be guessed.
+/// characters of `0-9a-f`. Code that knows the id can send to the connection,
+/// so it must not be guessable.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ConnectionId(u128);
 
@@ -121,7 +121,7 @@ impl ChannelName {
 // === impl Tag ===
 
 impl Tag {
-    /// Checks a word.
+    /// Checks a tag.
     pub fn new(word: &str) -> Result<Self, NameError> {
         if (1..=TAG_BYTES_MAX).contains(&word.len()) {
             Ok(Self(word.into()))
@@ -130,7 +130,7 @@ impl Tag {
         }
     }
 
-    /// The word.
+    /// The tag as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -155,7 +155,7 @@ impl AlarmName {
 }
 
 impl AlarmName {
-    /// The name before which no other is sorted.
+    /// The name that sorts before all others.
     pub fn first() -> Self {
         Self("\0".into())
     }
@@ -175,7 +175,7 @@ impl AliasName {
         }
     }
 
-    /// The alias that serves unless something else is said.
+    /// The alias that serves by default.
     pub fn live() -> Self {
         Self("live".into())
     }
@@ -228,7 +228,8 @@ fn shortened(name: &str) -> String {
 // === impl ConnectionId ===
 
 impl ConnectionId {
-    /// Makes an identity of random bits; the caller owns their quality.
+    /// Makes an identity of random bits; the caller is responsible for their
+    /// quality.
     pub fn from_random(bits: u128) -> Self {
         Self(bits)
     }
@@ -247,8 +248,8 @@ impl ConnectionId {
 }
 
 impl ConnectionId {
-    /// A number of 0 to 99 that stays the connection's: where it stands when
-    /// an alias splits connections by weight.
+    /// The connection's point of 0 to 99, which never changes. It decides where
+    /// the connection goes when an alias splits connections by weight.
     pub fn point(self) -> u32 {
         u32::try_from(self.0 % 100).unwrap_or(0)
     }

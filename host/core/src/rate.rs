@@ -1,14 +1,13 @@
 //! How fast something may happen: a token bucket.
 //!
-//! Without a clock: who asks says what time it is, as the time since a moment
-//! that stays the same. A time before the last one counts as the last one, so
-//! a clock that jumps back gives nothing away and one that jumps forward gives
-//! a second's worth at most.
+//! Has no clock: the caller passes the time since a fixed moment. A time before
+//! the last one counts as the last one, so a clock that jumps back grants
+//! nothing, and one that jumps forward grants a second's worth at most.
 
 use std::time::Duration;
 
-/// So much a second, a second's worth at once. A thing that is larger than
-/// that is let through when the bucket is not empty, and paid off afterwards.
+/// Allows a number of tokens a second, and a second's worth at once. Something
+/// larger is let through while the bucket is not empty, and leaves a debt.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenBucket {
     per_second: u64,
@@ -29,8 +28,8 @@ impl TokenBucket {
         })
     }
 
-    /// Takes tokens whether they are there or not; [`TokenBucket::wait`] says
-    /// how long the debt takes to be paid.
+    /// Takes tokens whether there are enough or not; [`TokenBucket::wait`] says
+    /// how long it takes to pay the debt.
     pub fn take(&mut self, tokens: u64, now: Duration) {
         self.fill(now);
         self.balance -= i128::from(tokens) * BILLION;
@@ -46,18 +45,18 @@ impl TokenBucket {
         there
     }
 
-    /// How long until nothing is owed; zero when nothing is.
+    /// How long until the debt is paid; zero when there is none.
     pub fn wait(&self) -> Duration {
         if self.balance >= 0 {
             return Duration::ZERO;
         }
-        // Rounded up: after that time it is really paid.
+        // Rounded up, so that the debt is paid after that time.
         let rate = u128::from(self.per_second);
         let nanoseconds = self.balance.unsigned_abs().div_ceil(rate);
         Duration::from_nanos(u64::try_from(nanoseconds).unwrap_or(u64::MAX))
     }
 
-    /// Whether it holds all that it can: it need not be kept.
+    /// Whether it is full, so that it need not be kept.
     pub fn is_full(&mut self, now: Duration) -> bool {
         self.fill(now);
         self.balance == i128::from(self.per_second) * BILLION
@@ -124,8 +123,8 @@ mod tests {
     }
 
     proptest! {
-        /// However the times and the takings lie, no more comes through than a
-        /// second's worth and what the time has brought.
+        /// Whatever the times and amounts, never more passes than a second's
+        /// worth and what was added in the time.
         #[test]
         fn never_more_than_the_rate(
             rate in 1u64..1000,

@@ -2,8 +2,8 @@
 //!
 //! A route is a path of literal segments and `{name}` segments, each of which
 //! matches one non-empty segment. Literal segments win over parameters. Paths
-//! are matched as they were sent, then parameters are percent-decoded
-//! (RFC 3986 section 2.4).
+//! are matched as sent; then the parameters are percent-decoded (RFC 3986
+//! section 2.4).
 
 use std::fmt;
 
@@ -28,18 +28,18 @@ pub struct RouteTable<T> {
     router: matchit::Router<T>,
 }
 
-/// Why a text is not a route, or does not fit to the others.
+/// Why a text is not a route, or conflicts with another route.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
-    /// No leading slash, a query, or characters that no path has.
+    /// No leading slash, a query, or characters that no path contains.
     #[error("`{0}` is not a route: write a path as in \"/chat/{{room}}\"")]
     Syntax(String),
-    /// A parameter's name is empty, odd, or there twice.
+    /// A parameter's name is empty, invalid, or used twice.
     #[error(
         "`{0}` is not a parameter of a route: write {{name}} as a whole segment, each name once"
     )]
     Parameter(String),
-    /// Below the host's own prefix.
+    /// The route is below the host's own prefix.
     #[error("routes below `{RESERVED_PREFIX}` belong to the host")]
     Reserved,
     /// Another function has this route, or one that matches the same paths.
@@ -132,8 +132,8 @@ impl<T> Default for RouteTable<T> {
 }
 
 impl<T> RouteTable<T> {
-    /// Adds a route. Fails when a path could match it and another one without
-    /// one of them being the more literal.
+    /// Adds a route. Fails when a path could match it and another route and
+    /// neither is more literal.
     pub fn insert(&mut self, route: &Route, target: T) -> Result<(), RouteError> {
         self.router
             .insert(route.pattern.clone(), target)
@@ -145,7 +145,7 @@ impl<T> RouteTable<T> {
             })
     }
 
-    /// The function for a path, and the decoded parameters.
+    /// The target for a path, and the decoded parameters.
     pub fn find(&self, path: &str) -> Option<(&T, Result<RouteParams, DecodeError>)> {
         let found = self.router.at(path).ok()?;
         let decode = |(name, value): (&str, &str)| {

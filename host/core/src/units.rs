@@ -50,7 +50,7 @@ impl Period {
 }
 
 impl fmt::Display for ByteSize {
-    /// In the largest unit that it is a whole multiple of.
+    /// Writes it in the largest unit that divides it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let powers = SIZES
             .iter()
@@ -60,7 +60,7 @@ impl fmt::Display for ByteSize {
 }
 
 impl fmt::Display for Period {
-    /// In the largest unit that it is a whole multiple of.
+    /// Writes it in the largest unit that divides it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let milliseconds = u64::try_from(self.0.as_millis()).unwrap_or(u64::MAX);
         write(f, milliseconds, TIMES.iter())

@@ -1,11 +1,11 @@
 //! Runs functions: the only package that knows wasmtime.
 //!
-//! A [`runtime::Runtime`] compiles components, in a process of their own where
-//! there is a [`compiler::Compiler`] for it; a [`version::Version`] owns the
-//! instances of one. An [`alias::Alias`] is the front door: it leads to one
-//! version or to several, decides about upgrades and gives each connection a
-//! [`binding::Binding`], through which events go in. What a function sends
-//! comes out in the connection's outbox. [`commons::Commons`] is what all
+//! A [`runtime::Runtime`] compiles components, in a child process if its
+//! [`compiler::Compiler`] has one; a [`version::Version`] owns the instances of
+//! one. An [`alias::Alias`] is the front door: it leads to one version or to
+//! several, decides about upgrades, and gives each connection a
+//! [`binding::Binding`], through which events go in. Messages of a function
+//! come out in the connection's outbox. [`commons::Commons`] is what all
 //! versions of a function share.
 //!
 //! No wasmtime type is public.

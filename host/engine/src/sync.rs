@@ -1,4 +1,4 @@
-//! The locks, atomics, tasks and timers that threads of this package meet at.
+//! The locks, atomics, tasks and timers that threads share in this package.
 //!
 //! Named in one place because `host/models` compiles the same files with types
 //! of a model checker instead. Here they are the real types and nothing more.

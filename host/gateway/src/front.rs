@@ -2,14 +2,13 @@
 //!
 //! It holds the listener of the admin interface and, if there is one, that of
 //! `probes`, on an asynchronous runtime of its own. It runs no code of the host
-//! that could wait: a request to the admin interface that is no probe is
-//! answered by the threads that serve, and this one only passes it on. The
-//! locks that it takes are held for a few instructions, with no other lock
-//! taken meanwhile.
+//! that could wait: it passes every request to the admin interface that is not
+//! a probe on to the threads that serve. The locks that it takes are held for a
+//! few instructions, without another lock.
 //!
-//! Bounded: each listener has a number of TCP connections, `probes`
-//! [`PROBES_MAX`], or fewer where the process may have few files; past it the one that has waited for a request for longest is
-//! closed.
+//! Each listener has a bound on its TCP connections; for `probes` it is
+//! [`PROBES_MAX`], or less where the process may open few files. Past the
+//! bound, the TCP connection that has waited longest for a request is closed.
 
 use std::io;
 use std::sync::Arc;
@@ -30,11 +29,11 @@ use crate::{http as transport, listen};
 pub const PROBES_MAX: usize = 64;
 
 /// How long to wait after a failed accept. The usual cause is a lack of file
-/// descriptors, which other connections' ends cure; callers of these listeners
-/// try again.
+/// descriptors, which ends when other connections do; clients of these
+/// listeners try again.
 const BACK_OFF: Duration = Duration::from_millis(500);
 
-/// The thread; it stops when this is dropped.
+/// The thread. Dropping it stops the thread.
 #[derive(Debug)]
 pub struct Front {
     _stop: oneshot::Sender<()>,
@@ -75,7 +74,7 @@ impl Front {
                     for listener in attached {
                         tokio::spawn(listener.serve(Arc::clone(&gateway)));
                     }
-                    // Dropping the other end is what stops it.
+                    // Dropping the other end stops the thread.
                     let _ = stopped.await;
                 });
             })?;
@@ -86,14 +85,14 @@ impl Front {
 /// A listener of the host's own.
 #[derive(Debug)]
 pub struct ReservedListener {
-    /// What it is called in the log.
+    /// Its name in the log.
     pub name: &'static str,
     /// Where it accepts.
     pub listener: TcpListener,
-    /// TCP connections at once; past them the one that has waited for a
-    /// request for longest is closed.
+    /// TCP connections at once. Past this number, the one that has waited
+    /// longest for a request is closed.
     pub connections_max: usize,
-    /// Answers there.
+    /// Answers requests there.
     pub reserved: Arc<dyn Reserved>,
 }
 
@@ -107,16 +106,16 @@ struct Detached {
 }
 
 impl ReservedListener {
-    /// Accepts and answers until it is dropped. Requests that have begun go on;
-    /// when the host drains, each TCP connection gets the answer it waits for,
-    /// and ends.
+    /// Accepts and answers until the future is dropped. Requests that have
+    /// begun go on; when the host drains, each TCP connection gets the answer
+    /// that it waits for, and ends.
     pub async fn serve(self, gateway: Arc<Gateway>) {
         let requests = Requests::new(self.connections_max);
         loop {
             match self.listener.accept().await {
                 Ok((stream, address)) => {
-                    // No share for each peer: those that it is for often have
-                    // one address.
+                    // Without a share for each peer, because its clients often
+                    // have one address.
                     let Some(slot) = requests.enter(address.ip(), 0).await else {
                         continue;
                     };
@@ -136,7 +135,7 @@ impl ReservedListener {
         }
     }
 
-    /// Leaves the runtime in which the listener was opened.
+    /// Takes the listener out of the runtime in which it was opened.
     fn detach(self) -> io::Result<Detached> {
         Ok(Detached {
             name: self.name,
@@ -148,7 +147,7 @@ impl ReservedListener {
 }
 
 impl Detached {
-    /// Enters the runtime that is current now.
+    /// Puts the listener into the current runtime.
     fn attach(self) -> io::Result<ReservedListener> {
         Ok(ReservedListener {
             name: self.name,

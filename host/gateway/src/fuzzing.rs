@@ -1,8 +1,8 @@
-//! What reads bytes from the network, as functions of bytes: for the fuzz
-//! targets, and for nobody else.
+//! The code that reads bytes from the network, as functions of bytes, only for
+//! the fuzz targets.
 //!
-//! The first bytes of an input choose limits and how the rest is cut into
-//! reads, so that the search reaches those, too.
+//! The first bytes of an input choose limits, and how the rest is cut into
+//! reads, so that the fuzzer varies these as well.
 
 use std::io;
 use std::pin::Pin;
@@ -19,7 +19,7 @@ use crate::connection::wire::frames::{self, Received};
 use crate::connection::wire::meter::Meter;
 use crate::handshake;
 
-/// A peer that has sent all it will send, in pieces.
+/// A peer that has sent all its bytes, in pieces.
 struct Script<'a> {
     rest: &'a [u8],
     piece: usize,
@@ -57,8 +57,9 @@ impl AsyncWrite for Script<'_> {
     }
 }
 
-/// The bytes of a peer, from its first frame on: each ends in messages within
-/// their limits and one reason, and the meter has seen what the library saw.
+/// Reads the bytes of a peer from its first frame on. Any input must give
+/// messages within their limits and one close reason, and the meter must have
+/// seen what the library saw.
 pub fn frames(bytes: &[u8]) {
     let Some((&[size, fragments, piece], rest)) = bytes.split_first_chunk() else {
         return;
@@ -79,7 +80,7 @@ pub fn frames(bytes: &[u8]) {
     let mut seen = 0;
     loop {
         let Poll::Ready(item) = Pin::new(&mut stream).poll_next(&mut cx) else {
-            // The meter holds it, and only for this.
+            // The meter stops reading only for this.
             assert!(stream.get_mut().scan.has_too_many_fragments());
             break;
         };
@@ -150,7 +151,7 @@ pub fn handshake(bytes: &[u8]) {
         // SHA-1 in base64.
         assert_eq!(handshake.accept.len(), 28);
     }
-    // As many names as were offered.
+    // No more names than were offered.
     let names = offered.map_or(0, |names| names.len());
     assert!(names <= handshake::SUBPROTOCOLS_MAX.min(bytes.len()));
 }

@@ -1,5 +1,5 @@
-//! What all TCP connections of a host share: the functions that they ask for,
-//! places for those that are not upgraded, counts, and whether the host hangs.
+//! What all TCP connections of a host share: the functions, places for TCP
+//! connections that are not upgraded, counts, and whether the host hangs.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,14 +18,14 @@ pub struct Gateway {
     services: Arc<Services>,
     tally: Tally,
     requests: Arc<Requests>,
-    /// What `peer_requests` may be at most: half of `requests`.
+    /// The most that `peer_requests` can be: half of `requests`.
     peer_requests_max: u32,
     sockets: AtomicUsize,
     liveness: OnceLock<Arc<Liveness>>,
 }
 
-/// A TCP connection: one of `requests` until it is upgraded, and counted as
-/// long as it lives.
+/// A TCP connection. It takes one of `requests` until it is upgraded, and is
+/// counted as long as it lives.
 #[derive(Debug)]
 pub(crate) struct Permit {
     gateway: Arc<Gateway>,
@@ -33,7 +33,8 @@ pub(crate) struct Permit {
 }
 
 impl Gateway {
-    /// Of these functions. `requests` stays as it is when the host starts.
+    /// Makes the gateway of these functions. `requests` stays as it was when
+    /// the host started.
     pub fn new(services: Arc<Services>) -> Self {
         let most = services.table().config.requests;
         Self {
@@ -56,8 +57,8 @@ impl Gateway {
         &self.tally
     }
 
-    /// From now on probes are answered by what a watchdog sees. Once only: what
-    /// comes later is not taken.
+    /// Lets a watchdog decide how probes are answered from now on. Only the
+    /// first call has an effect.
     pub fn watch(&self, liveness: Arc<Liveness>) {
         let _ = self.liveness.set(liveness);
     }
@@ -67,8 +68,8 @@ impl Gateway {
         self.liveness.get()?.hung()
     }
 
-    /// Takes a place for a TCP connection, and waits for one. None if its peer
-    /// has all that it may have.
+    /// Takes a place for a TCP connection, and waits for one if necessary.
+    /// `None` if its peer has all the places that it may have.
     pub(crate) async fn permit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
         let most = self.services.table().config.peer_requests;
         let most = most.min(self.peer_requests_max);
@@ -76,7 +77,7 @@ impl Gateway {
         Some(Permit::new(self, slot))
     }
 
-    /// Has one TCP connection end that waits for a request and has been silent.
+    /// Closes one TCP connection that waits for a request and has been silent.
     pub(crate) fn close_silent(&self) -> bool {
         self.requests.close_silent()
     }
@@ -101,12 +102,13 @@ impl Permit {
         }
     }
 
-    /// It is a connection now, and counted as such: another request may come.
+    /// Returns the place: the request has become a connection, which is counted
+    /// elsewhere.
     pub(crate) fn upgraded(&self) {
         self.slot.leave();
     }
 
-    /// Its place among those that are not upgraded.
+    /// Its place among the TCP connections that are not upgraded.
     pub(crate) fn slot(&self) -> &Slot {
         &self.slot
     }

@@ -1,4 +1,4 @@
-//! The opening handshake, by the book: RFC 6455 section 4.2.1.
+//! The opening handshake of RFC 6455 section 4.2.1.
 //!
 //! Bounded: its headers are as large as `request_header_bytes` allows; a request
 //! offers [`SUBPROTOCOLS_MAX`] subprotocols.
@@ -21,9 +21,9 @@ use crate::rescue::Refusal;
 /// Subprotocols that a request may offer: many times what any client does.
 pub(crate) const SUBPROTOCOLS_MAX: usize = 100;
 
-/// Two bits of a key's last letter stand for nothing. Clients that make a key
-/// of random letters set them, and so does the example of RFC 6455 section
-/// 4.1: they are not looked at.
+/// Two bits of a key's last letter have no meaning. Clients that make a key of
+/// random letters set them, and so does the example of RFC 6455 section 4.1, so
+/// they are ignored.
 const KEY: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
@@ -34,12 +34,12 @@ pub(crate) struct Handshake {
     pub(crate) accept: String,
 }
 
-/// Whether a request wants to be upgraded to WebSocket, well or badly.
+/// Whether a request asks for a WebSocket, validly or not.
 pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
     has_token(headers, &UPGRADE, "websocket")
 }
 
-/// Checks all that section 4.2.1 demands, but for the subprotocols.
+/// Checks everything that section 4.2.1 demands, except the subprotocols.
 pub(crate) fn check(parts: &Parts) -> Result<Handshake, Refusal> {
     let headers = &parts.headers;
     if parts.method != Method::GET {
@@ -92,8 +92,8 @@ fn only<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a [u8]> {
         .then(|| value.as_bytes().trim_ascii())
 }
 
-/// Whether a list header has a token, in any of its lines, any place and any
-/// case (RFC 9110 section 5.6.1).
+/// Whether a list header contains a token, in any line, position and case (RFC
+/// 9110 section 5.6.1).
 fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers.get_all(name).iter().any(|value| {
         value
@@ -103,7 +103,7 @@ fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     })
 }
 
-/// Whether a length is none, in one of the ways to write that.
+/// Whether a length is zero, however it is written.
 fn is_zero(length: &HeaderValue) -> bool {
     let mut items = length.as_bytes().split(|byte| *byte == b',');
     items.all(|item| {
@@ -174,7 +174,7 @@ mod tests {
         parts
     }
 
-    /// What is made of a header that offers subprotocols.
+    /// The subprotocols that are read from a header.
     fn offered(value: &str) -> Result<Vec<String>, Refusal> {
         let value = value.parse().unwrap();
         let parts = parts(|parts| drop(parts.headers.insert("sec-websocket-protocol", value)));
@@ -192,11 +192,11 @@ mod tests {
 
     #[test]
     fn a_key_whose_last_bits_are_set() {
-        // RFC 6455 section 4.1, and one of random letters.
+        // The key of RFC 6455 section 4.1, and one of random letters.
         for key in ["AQIDBAUGBwgJCgsMDQ4PEC==", "AAAAAAAAAAAAAAAAAAAAAB=="] {
             let value = key.parse().unwrap();
             let accepted = request(|parts| drop(parts.headers.insert("sec-websocket-key", value)));
-            // The key counts as it was sent.
+            // The accept key is derived from the key as it was sent.
             assert_eq!(accepted.unwrap().accept, derive_accept_key(key.as_bytes()));
         }
     }
@@ -206,7 +206,7 @@ mod tests {
         let names: Vec<_> = (0..SUBPROTOCOLS_MAX).map(|n| format!("p{n}")).collect();
         let list = names.join(", ");
         assert_eq!(offered(&list).unwrap(), names);
-        // The same again is no other one.
+        // Repeated names and empty items do not count.
         assert_eq!(offered(&format!("{list}, p0,, p1")).unwrap(), names);
         let refused = offered(&format!("{list}, another"));
         assert!(matches!(refused, Err(Refusal::Handshake(_))));
@@ -324,7 +324,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever bytes a header holds, the answer is a decision.
+        /// Any bytes in a header lead to a decision, not to a panic.
         #[test]
         fn any_header_value_is_decided(
             name in prop::sample::select(vec![

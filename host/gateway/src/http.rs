@@ -1,8 +1,8 @@
-//! HTTP/1.1: one task a TCP connection, until it ends or is upgraded.
+//! HTTP/1.1: one task for each TCP connection, until it ends or is upgraded.
 //!
 //! Bounded by hyper's buffer and by `request_timeout`, within which a request's
-//! head must arrive; a peer that trickles it is cut off, and so is one that
-//! does not read its answer.
+//! head must arrive. A peer that sends its head too slowly is cut off, and so
+//! is one that does not read its answer.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,17 +26,17 @@ use crate::rescue::Refusal;
 use crate::reserved::{Answer, Reserved, boxed, is_reserved};
 use crate::upgrade;
 
-/// What hyper may buffer of a request's head, in bytes: what
-/// `request_header_bytes` and `request_uri_bytes` may be together, and room to
-/// answer what is a little larger with a sentence. What is larger still gets
-/// hyper's bare 431.
+/// How much of a request's head hyper may buffer, in bytes: the maxima of
+/// `request_header_bytes` and `request_uri_bytes` together, and some room, so
+/// that a slightly larger head gets an answer with a sentence. A larger one
+/// gets hyper's bare 431.
 const HEAD_BYTES_MAX: usize = 64 * 1024;
-/// Headers that hyper takes: more than a function is asked with, so that what
-/// is a little more is answered with a sentence, too. hyper makes room for as
-/// many before it reads a head: 64 bytes for each.
+/// How many headers hyper takes: more than a function can get, so that slightly
+/// too many get an answer with a sentence, too. hyper reserves 64 bytes for
+/// each before it reads a head.
 const HEADERS_MAX: usize = 2 * REQUEST_HEADERS_MAX;
 
-/// What answers the requests of the listener of connections.
+/// What the listener for connections needs to answer requests.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) gateway: Arc<Gateway>,
@@ -51,7 +51,7 @@ pub(crate) async fn serve(stream: TcpStream, peer: Peer, permit: Permit, site: A
     serve_requests(stream, &peer, &site.gateway, permit.slot(), answer).await;
 }
 
-/// Answers the requests of one TCP connection, until it ends, is upgraded, its
+/// Answers the requests of one TCP connection until it ends or is upgraded, its
 /// place is needed, or the host drains.
 pub(crate) async fn serve_requests<F, A>(
     stream: TcpStream,
@@ -65,7 +65,7 @@ pub(crate) async fn serve_requests<F, A>(
 {
     let patience = gateway.services().table().config.request_timeout;
     let mut drain = gateway.services().watch_drain();
-    // One that comes while the host drains gets its one answer.
+    // A TCP connection that is accepted while the host drains gets one answer.
     let last = *drain.borrow_and_update();
     let answered = Answered::default();
     let service = service_fn(|request| {
@@ -90,7 +90,8 @@ pub(crate) async fn serve_requests<F, A>(
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
     let ended = tokio::select! {
-        // What was answered is written before the end is looked at.
+        // An answer is written before the branches that end the TCP connection
+        // are polled.
         biased;
         ended = connection.as_mut() => ended,
         () = slot.closed() => {
@@ -116,8 +117,8 @@ pub(crate) async fn serve_requests<F, A>(
     }
 }
 
-/// When the last request of a TCP connection was answered, while there is no
-/// other.
+/// When the last request of a TCP connection was answered, until the next one
+/// begins.
 #[derive(Debug, Default)]
 struct Answered(Mutex<Option<Instant>>);
 
@@ -130,9 +131,9 @@ impl Answered {
         *self.0.lock() = Some(Instant::now());
     }
 
-    /// Waits until an answer is so old that its peer cannot have read it: one
-    /// that has been written is followed by another request, or by hyper's own
-    /// end, within `patience`.
+    /// Waits until an answer is so old that its peer cannot be reading it:
+    /// within `patience` after an answer is written, another request comes or
+    /// hyper ends the TCP connection.
     async fn unread(&self, patience: Duration) {
         loop {
             let answered = *self.0.lock();
@@ -146,7 +147,7 @@ impl Answered {
 
 /// Waits until the host drains.
 async fn begun(drain: &mut watch::Receiver<bool>) {
-    // An error would be a host that is gone already.
+    // An error would mean that the host is already gone.
     let _ = drain.wait_for(|draining| *draining).await;
 }
 
@@ -187,7 +188,7 @@ async fn answer(
     })
 }
 
-/// Probes are answered here, the rest by what has it.
+/// Answers probes here, and passes other requests to `reserved`.
 async fn answer_reserved(site: &Site, request: Request<Incoming>, peer: &Peer) -> Answer {
     let (method, path) = (request.method(), request.uri().path());
     if let Some(answer) = site.gateway.probe(method, path) {

@@ -2,10 +2,10 @@
 //! tungstenite.
 //!
 //! [`listen`] accepts, [`http`] answers requests, `handshake` checks those that
-//! ask for a WebSocket, `upgrade` asks the function, and `connection` holds the
-//! line open from then on. [`front`] answers probes while all of them hang.
-//! Refusals become responses in [`rescue`], in one place; what asks for the host
-//! itself is passed to what implements [`reserved::Reserved`].
+//! ask for a WebSocket, `upgrade` asks the function, and `connection` serves
+//! the connection from then on. [`front`] answers probes even while all others
+//! hang. [`rescue`] is the only place where refusals become responses. Requests
+//! for the host itself go to an implementation of [`reserved::Reserved`].
 
 mod connection;
 pub mod front;

@@ -1,12 +1,12 @@
-//! The accept loop. It accepts, then takes a place, and survives every error
-//! of `accept`: all it does about one is to wait a little.
+//! The accept loop. It accepts, then takes a place. It survives every error of
+//! `accept`, after which it only waits a little.
 //!
-//! Bounded by `requests` and `peer_requests`, which count until they are
-//! upgraded: past it the one that has waited for its request for longest is
-//! closed. While none waits, peers do, in the kernel's backlog. They also wait
-//! while only [`FILES_RESERVED`] of the process's files are left: probes, the
-//! admin interface, the data directory and the compiler need some, and peers
-//! should not be able to take those.
+//! Bounded by `requests` and `peer_requests`, which count TCP connections until
+//! they are upgraded. Past them, the TCP connection that has waited longest for
+//! its request is closed; while none waits, new peers wait in the kernel's
+//! backlog. They also wait while only [`FILES_RESERVED`] of the process's files
+//! are left: probes, the admin interface, the data directory and the compiler
+//! need some, and peers must not take those.
 
 use std::io;
 use std::net::SocketAddr;
@@ -22,22 +22,23 @@ use crate::gateway::Gateway;
 use crate::http::{self, Site};
 use crate::reserved::Reserved;
 
-/// How many peers may wait in the kernel to be accepted: what a burst of
-/// reconnecting peers fills. The kernel caps it at `somaxconn`, usually 4096.
+/// How many peers may wait in the kernel to be accepted, for example when many
+/// reconnect at once. The kernel caps it at `somaxconn`, usually 4096.
 const BACKLOG: u32 = 4096;
 /// The first wait after a failed accept, and the longest. The usual cause is a
-/// lack of file descriptors, which other connections' ends cure.
+/// lack of file descriptors, which ends when other connections do.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(5), Duration::from_secs(1));
 
 /// How long the end of a silent peer may take before another one is closed for
-/// the same file: many times what it takes.
+/// the same file; usually it takes a small part of this.
 const CLOSING: Duration = Duration::from_millis(100);
 
-/// Open files that are left to others than peers: 64 connections of probes, 64
-/// of the admin interface, and as many for all else. Of a small limit a quarter.
+/// Open files that peers cannot take: 64 for connections of probes, 64 for
+/// those of the admin interface, and 64 for everything else. With a small
+/// limit, a quarter of it.
 const FILES_RESERVED: u64 = 192;
-/// What of them is for all else, or half of fewer: a compiler takes a dozen for
-/// a moment when it starts.
+/// How many of them are for everything else, or half of a smaller reserve: a
+/// compiler takes a dozen for a moment when it starts.
 const FILES_OF_REST: u64 = 64;
 
 /// Opens the listening socket.
@@ -53,8 +54,8 @@ pub fn bind(address: SocketAddr) -> io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts connections until it is dropped. `reserved` answers below
-/// `/.openline/`; without it nothing is there but probes.
+/// Accepts connections until the future is dropped. `reserved` answers below
+/// `/.openline/`; without it only probes are answered there.
 pub async fn accept(
     listener: TcpListener,
     gateway: Arc<Gateway>,
@@ -77,8 +78,8 @@ pub async fn accept(
                         continue;
                     }
                 };
-                // Messages are whole when they are written: waiting for more
-                // only delays them.
+                // Messages are written whole, so waiting for more only delays
+                // them.
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "nodelay is not set");
                 }
@@ -102,14 +103,15 @@ pub async fn accept(
     }
 }
 
-/// The number that a peer's file must be below; none where there is no limit.
+/// Peers' file descriptors must be below this number; `None` where there is no
+/// limit.
 fn files_max() -> Option<u64> {
     let files = files()?;
     Some(files - reserved(files))
 }
 
-/// How many TCP connections probes may have, and the admin interface as well:
-/// `most`, or fewer where the process may have few files.
+/// How many TCP connections probes may have, and the admin interface as many:
+/// `most`, or fewer where the process may open few files.
 pub fn places(most: usize) -> usize {
     let share = files()
         .map(share)
@@ -123,7 +125,7 @@ fn share(files: u64) -> u64 {
     ((reserved - rest) / 2).max(1)
 }
 
-/// Files that the process may have open; none where there is no limit.
+/// How many files the process may open; `None` where there is no limit.
 fn files() -> Option<u64> {
     rustix::process::getrlimit(rustix::process::Resource::Nofile).current
 }
@@ -132,11 +134,11 @@ fn reserved(files: u64) -> u64 {
     FILES_RESERVED.min(files / 4)
 }
 
-/// Keeps the reserve: peers whose files have numbers from `most` on wait.
+/// Keeps the reserve: a peer whose file descriptor is `most` or more waits.
 #[derive(Debug)]
 struct Reserve {
     most: Option<u64>,
-    /// The last peer had to wait.
+    /// Whether the last peer had to wait.
     is_short: bool,
 }
 
@@ -146,10 +148,11 @@ impl Reserve {
         self.most.is_some_and(|most| number >= most)
     }
 
-    /// Waits until a peer may have a file. The system gives the lowest number that
-    /// is free, so a copy's number says whether there is one, and the peer goes on
-    /// with that copy: else each end would let two in, one on the number that
-    /// became free and one on its own within the reserve. Silent peers make room.
+    /// Waits until a peer may have a file, and closes silent peers to make
+    /// room. The system assigns the lowest free number, so duplicating the
+    /// descriptor shows whether a low one is free. The peer goes on with the
+    /// copy: otherwise each end would let in two peers, one on the number that
+    /// became free and one on its own within the reserve.
     async fn admit(&mut self, stream: TcpStream, gateway: &Gateway) -> io::Result<TcpStream> {
         if !self.is_within(&stream) {
             self.is_short = false;
@@ -167,7 +170,7 @@ impl Reserve {
                     drop(stream.into_std()?);
                     return TcpStream::from_std(copy.into());
                 }
-                // Also where no file at all is left.
+                // An error means that no file at all is left.
                 Ok(_) | Err(_) => {
                     let is_over = closing.is_none_or(|since| since.elapsed() >= CLOSING);
                     if is_over && gateway.close_silent() {

@@ -1,7 +1,7 @@
 //! Whether the threads that serve make progress, as the watchdog last saw it.
 //!
-//! One number: reading it takes no lock, so that a probe is answered whatever
-//! else hangs.
+//! It is one atomic number: reading it takes no lock, so that a probe is
+//! answered whatever else hangs.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,7 +14,8 @@ pub struct Liveness {
 }
 
 impl Liveness {
-    /// Notes for how long there has been no progress; none when there is some.
+    /// Notes for how long there has been no progress; `None` when there is
+    /// progress.
     pub fn note(&self, hung: Option<Duration>) {
         let millis = hung.map_or(0, |hung| {
             u64::try_from(hung.as_millis()).unwrap_or(u64::MAX).max(1)

@@ -1,7 +1,7 @@
-//! Probes: what load balancers and orchestrators ask, of whoever they are.
+//! Probes, which load balancers and orchestrators send. Any peer may.
 //!
-//! Answered by what two numbers say, so that the thread of [`front`](crate::front)
-//! can answer them while all others hang.
+//! Two atomic values decide the answer, so that the thread of
+//! [`front`](crate::front) can give it while all others hang.
 
 use bytes::Bytes;
 use futures_util::FutureExt;

@@ -1,18 +1,18 @@
-//! TCP connections that are not upgraded: how many there are, of whom, and
-//! which of them is closed to make room.
+//! TCP connections that are not upgraded: how many each peer has, and which of
+//! them is closed to make room.
 //!
-//! Bounded by the number of places, and by one for each peer address. One that
-//! waits for a request is closed when its place is needed: of the peer that has
-//! most of those, the one that has waited longest. So a peer that opens sockets
-//! and sends nothing keeps nobody out, and a slow one that has a single socket
-//! is the last to lose it. An answer that its peer has not read yet counts as
-//! waiting.
+//! Bounded by the number of places, and by a number for each peer address. When
+//! a place is needed, a TCP connection that waits for a request is closed: the
+//! one that has waited longest, of the peer that has the most of these. So a
+//! peer that opens sockets and sends nothing cannot keep others out, and a slow
+//! peer with a single socket is the last to lose it. A TCP connection whose
+//! peer has not yet read its answer counts as waiting.
 //!
-//! Where none waits, handshakes that functions are still deciding about have all
-//! the places. The peer that has most of them loses its newest, with a refusal,
-//! if it still has as many as the peer that needs the place: so a few peers
-//! cannot keep all others out until `upgrade_timeout`. Its newest, so that those
-//! before it come to their end.
+//! If none waits, functions are deciding about handshakes in all places. The
+//! peer that has the most of these loses its newest, with a refusal, if it then
+//! still has as many as the peer that needs the place. So a few peers cannot
+//! keep all others out until `upgrade_timeout`. The newest goes, so that
+//! earlier ones can finish.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,9 +25,9 @@ use parking_lot::Mutex;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::Instant;
 
-/// How long a peer is silent before it makes room where files are few. One that
-/// has just been accepted has sent its request already, most likely, and a busy
-/// host has not read it yet.
+/// How long a peer must be silent before it is closed because files are few. A
+/// peer that was just accepted has probably sent its request, and a busy host
+/// has not read it yet.
 const SILENCE: Duration = Duration::from_millis(500);
 
 /// The places of TCP connections that are not upgraded.
@@ -41,16 +41,16 @@ pub(crate) struct Requests {
 #[derive(Debug, Default)]
 struct State {
     peers: HashMap<IpAddr, Peer>,
-    /// Those that wait, by the number of their wait.
+    /// TCP connections that wait for a request, by the number of their wait.
     waiting: HashMap<u64, Waiting>,
-    /// The peers of those that wait. The last one makes room.
+    /// The peers of TCP connections that wait. The last one makes room.
     ranks: BTreeSet<Rank>,
-    /// The peers of handshakes that functions are deciding about, and how many
-    /// each has.
+    /// The peers of handshakes that functions are deciding about, with the
+    /// number of each.
     deciding: BTreeSet<(usize, IpAddr)>,
-    /// Counts how often one has begun to wait or to be decided about.
+    /// Numbers the waits and the decisions.
     number: u64,
-    /// The next one that waits is closed: there was none when its place was
+    /// Close the next TCP connection that waits: none did when a place was
     /// needed.
     wanted: bool,
 }
@@ -64,7 +64,7 @@ struct Peer {
     deciding: BTreeMap<u64, Arc<Notify>>,
 }
 
-/// How many of a peer wait, and since when its oldest does.
+/// How many TCP connections of a peer wait, and since when the oldest does.
 type Rank = (usize, Reverse<u64>, IpAddr);
 
 #[derive(Debug)]
@@ -80,15 +80,16 @@ struct Signal {
     closed: Notify,
 }
 
-/// Locked while [`State`] is, or alone.
+/// Its lock is taken alone or while [`State`] is locked, never the other way
+/// round.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Standing {
     /// A request is being answered.
     #[default]
     Busy,
-    /// It waits, under this key.
+    /// It waits for a request, under this key.
     Waits(u64),
-    /// It has no place any more.
+    /// It has lost its place.
     Gone,
 }
 
@@ -120,21 +121,21 @@ impl Requests {
         })
     }
 
-    /// Closes one that has been silent for [`SILENCE`], as if its place were
-    /// needed: its file is. Answers whether there was one.
+    /// Closes a TCP connection that has been silent for [`SILENCE`], because
+    /// its file is needed. Returns whether there was one.
     pub(crate) fn close_silent(&self) -> bool {
         self.state.lock().close_silent()
     }
 
-    /// Places that are taken.
+    /// How many places are taken.
     pub(crate) fn taken(&self) -> usize {
         self.most.saturating_sub(self.places.available_permits())
     }
 
     /// Takes a place for a peer that has connected, and waits for one if all
-    /// are busy. None if the peer has `peer_max` and none of them waits (0 is no
-    /// such limit), or if it has a part in keeping all busy and others may be
-    /// waiting behind it to be accepted.
+    /// are busy. `None` if the peer has `peer_max` places and none of them
+    /// waits (0 means no limit), or if the peer itself helps to keep all places
+    /// busy and others may be waiting to be accepted after it.
     pub(crate) async fn enter(self: &Arc<Self>, peer: IpAddr, peer_max: u32) -> Option<Slot> {
         let peer = network(peer);
         if !self.state.lock().has_share(peer, peer_max) {
@@ -168,8 +169,8 @@ impl Requests {
 // === impl State ===
 
 impl State {
-    /// Whether a peer may have one more, if need be in place of one that
-    /// waits.
+    /// Whether a peer may have one more place, if necessary that of one of its
+    /// waiting TCP connections.
     fn has_share(&mut self, peer: IpAddr, peer_max: u32) -> bool {
         let Some(entry) = self.peers.get(&peer) else {
             return true;
@@ -181,9 +182,10 @@ impl State {
         oldest.is_some_and(|number| self.close(number))
     }
 
-    /// Closes the oldest that waits of the peer that has most of them, or the
-    /// next that waits. That may be one that is refused for this. Answers whether
-    /// the newcomer may wait for the place: while it does, no other peer is
+    /// Makes room: closes the oldest waiting TCP connection of the peer that
+    /// has the most of them. If none waits, it refuses a handshake or closes
+    /// the next TCP connection that begins to wait. Returns whether the
+    /// newcomer may wait for the place; while it waits, no other peer is
     /// accepted.
     fn make_room(&mut self, newcomer: IpAddr) -> bool {
         let oldest = self.ranks.last().map(|(_, oldest, _)| oldest.0);
@@ -197,8 +199,9 @@ impl State {
         self.wanted
     }
 
-    /// Refuses the newest handshake of the peer that has most of them, if that
-    /// leaves it as many as the newcomer's peer has then. Answers whether it has.
+    /// Refuses the newest handshake of the peer that has the most of them, if
+    /// that peer then still has as many as the newcomer. Returns whether it
+    /// did.
     fn displace(&mut self, newcomer: IpAddr) -> bool {
         let Some((most, peer)) = self.deciding.last().copied() else {
             return false;
@@ -215,8 +218,9 @@ impl State {
         true
     }
 
-    /// Closes the oldest that waits of the peer that has most of them, if it has
-    /// been silent for long enough: a request may be on its way.
+    /// Closes the oldest waiting TCP connection of the peer that has the most
+    /// of them, if it has been silent for long enough that no request is on its
+    /// way.
     fn close_silent(&mut self) -> bool {
         let oldest = self.ranks.last().map(|(_, oldest, _)| oldest.0);
         let is_silent = |number: &u64| {
@@ -237,7 +241,7 @@ impl State {
         true
     }
 
-    /// One begins to wait.
+    /// Notes that a TCP connection begins to wait for a request.
     fn wait(&mut self, peer: IpAddr, slot: &Arc<Signal>) {
         self.number += 1;
         let number = self.number;
@@ -251,13 +255,13 @@ impl State {
         }
     }
 
-    /// One waits no longer, because a request has come.
+    /// Notes that a request has come on one that waited.
     fn resume(&mut self, peer: IpAddr, number: u64) {
         self.waiting.remove(&number);
         self.change(peer, |entry| _ = entry.waiting.remove(&number));
     }
 
-    /// One has no place any more.
+    /// Forgets a TCP connection that has returned or lost its place.
     fn forget(&mut self, peer: IpAddr, number: Option<u64>) {
         self.change(peer, |entry| {
             if let Some(number) = number {
@@ -267,8 +271,8 @@ impl State {
         });
     }
 
-    /// Changes what is known of a peer, and its rank with it. A peer without
-    /// connections is not kept.
+    /// Changes a peer's entry, and its rank with it. An entry without
+    /// connections is removed.
     fn change(&mut self, peer: IpAddr, change: impl FnOnce(&mut Peer)) {
         let entry = self.peers.entry(peer).or_default();
         let (before, decided) = (entry.rank(peer), entry.deciding.len());
@@ -302,7 +306,7 @@ impl Peer {
 // === impl Slot ===
 
 impl Slot {
-    /// A request has come: it is not closed before it is answered.
+    /// A request has come: the TCP connection is not closed before the answer.
     pub(crate) fn begin(&self) {
         let mut state = self.requests.state.lock();
         let standing = *self.signal.standing.lock();
@@ -312,7 +316,7 @@ impl Slot {
         }
     }
 
-    /// The request is answered: it waits for the next one.
+    /// The request is answered: the TCP connection waits for the next one.
     pub(crate) fn end(&self) {
         let mut state = self.requests.state.lock();
         let standing = *self.signal.standing.lock();
@@ -321,7 +325,7 @@ impl Slot {
         }
     }
 
-    /// A function begins to decide about its handshake.
+    /// A function begins to decide about the handshake.
     pub(crate) fn decide(&self) -> Deciding<'_> {
         let displaced = Arc::<Notify>::default();
         let mut state = self.requests.state.lock();
@@ -337,12 +341,12 @@ impl Slot {
         }
     }
 
-    /// Waits until its place is needed by another one.
+    /// Waits until the place is needed for another TCP connection.
     pub(crate) async fn closed(&self) {
         self.signal.closed.notified().await;
     }
 
-    /// Gives the place back; again is harmless.
+    /// Gives the place back; a second call does nothing.
     pub(crate) fn leave(&self) {
         let mut state = self.requests.state.lock();
         let standing = std::mem::replace(&mut *self.signal.standing.lock(), Standing::Gone);
@@ -368,7 +372,7 @@ impl Drop for Slot {
 // === impl Deciding ===
 
 impl Deciding<'_> {
-    /// Waits until its place is needed by another peer.
+    /// Waits until the place is needed for another peer.
     pub(crate) async fn displaced(&self) {
         self.displaced.notified().await;
     }
@@ -393,7 +397,7 @@ mod tests {
         [10, 0, 0, last].into()
     }
 
-    /// A place that must be free.
+    /// Enters when there must be a place or a refusal at once.
     fn enter(requests: &Arc<Requests>, last: u8, peer_max: u32) -> Option<Slot> {
         let entered = requests.enter(peer(last), peer_max).now_or_never();
         entered.expect("there is a place")
@@ -441,7 +445,7 @@ mod tests {
             assert_eq!(are_closed.iter().position(|it| *it), Some(closed));
             assert!(!is_closed(&slow));
         }
-        // Both have one: the older one is the slow one's.
+        // Each peer has one waiting now, and the slow peer's is older.
         assert!(requests.enter(peer(3), 0).now_or_never().is_none());
         assert!(is_closed(&slow) && !is_closed(&many[2]));
     }
@@ -467,13 +471,15 @@ mod tests {
         let second = enter(&requests, 1, 2).unwrap();
         assert!(!is_closed(&first) && !is_closed(&second));
         first.begin();
-        // The one that waits makes room for the next of the same peer.
+        // A waiting TCP connection makes room for the next one of the same
+        // peer.
         let third = enter(&requests, 1, 2).unwrap();
         assert!(is_closed(&second) && !is_closed(&first));
         third.begin();
         assert!(enter(&requests, 1, 2).is_none(), "both are busy");
         assert!(enter(&requests, 2, 2).is_some(), "another one has its own");
-        // Upgraded, it does not count; and it is not counted twice.
+        // After the upgrade it does not count, and dropping it does not count
+        // it twice.
         third.leave();
         drop(third);
         let _fourth = enter(&requests, 1, 2).unwrap();
@@ -491,14 +497,14 @@ mod tests {
             let of = |it: &Deciding<'_>| it.displaced().now_or_never().is_some();
             deciding.iter().position(of)
         };
-        // With one more, the second peer has as many as the first one is left.
+        // With one more, the second peer has as many as the first one keeps.
         let third = requests.enter(peer(2), 0).now_or_never();
         assert!(third.unwrap().is_none(), "others do not wait behind it");
         assert_eq!(displaced(), None, "it would have more than it leaves");
         let mut third = Box::pin(requests.enter(peer(3), 0));
         assert!(third.as_mut().now_or_never().is_none());
         assert_eq!(displaced(), Some(2));
-        // Answered, it makes room.
+        // After its answer it makes room.
         slots[2].end();
         assert!(is_closed(&slots[2]));
         drop(deciding);
@@ -508,7 +514,7 @@ mod tests {
         assert!(state.peers.is_empty() && state.deciding.is_empty());
     }
 
-    /// A proxy, say: nobody else is known to wait.
+    /// A proxy, for example: no other peer is known to wait.
     #[test]
     fn the_only_peer_waits_for_its_own_handshakes() {
         let requests = Requests::new(2);
@@ -531,7 +537,7 @@ mod tests {
         let second = slots[1].decide();
         assert!(requests.enter(peer(2), 0).now_or_never().is_none());
         drop((first, second));
-        // Its next handshake is another one.
+        // A later handshake on the same TCP connection counts as new.
         let again = slots[1].decide();
         assert!(again.displaced().now_or_never().is_none());
     }

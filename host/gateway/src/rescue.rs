@@ -1,5 +1,5 @@
 //! Refusals: everything that keeps a request from becoming a connection, and
-//! the response each of them gets. The only such mapping.
+//! the response to each. This is the only such mapping.
 //!
 //! A peer reads a stable word in `openline-error-type` and a safe sentence;
 //! details go to the log.
@@ -22,16 +22,16 @@ use crate::reserved::Answer;
 const ERROR_TYPE: HeaderName = HeaderName::from_static("openline-error-type");
 const WEBSOCKET_VERSION: HeaderName = HeaderName::from_static("sec-websocket-version");
 /// How long a refused peer should wait, in seconds: connections come and go
-/// within seconds, and an instance is idle for ten.
+/// within seconds, and idle instances are kept for ten.
 const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// It may not ask a function.
+    /// It may not ask the function.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// It asks for a page.
+    /// It does not ask for an upgrade.
     #[error("this path only speaks WebSocket: send an upgrade request")]
     UpgradeRequired,
     /// Its path allows only these methods, with commas between them.
@@ -40,39 +40,40 @@ pub enum Refusal {
     /// What RFC 6455 section 4.2.1 demands is not there.
     #[error("not a WebSocket handshake: {0}")]
     Handshake(&'static str),
-    /// It asks for another version.
+    /// It asks for another version of WebSocket.
     #[error("only WebSocket version 13 is spoken here")]
     Version,
     /// All instances are full, and there can be no more.
     #[error("no instance of the function has room: try again later")]
     Full,
-    /// Its alias leads nowhere.
+    /// The alias has no version.
     #[error("the function has no version yet: deploy one")]
     NotDeployed,
-    /// It cannot be the key of an instance.
+    /// The affinity value is too long.
     #[error("the value that chooses the instance is longer than {AFFINITY_BYTES_MAX} bytes")]
     Affinity,
-    /// It is tried again after so long.
+    /// The host backs off from the function for this long.
     #[error("the function keeps failing: try again later")]
     BackedOff(Duration),
     /// The host's `attached_bytes` are taken.
     #[error("the host has no room for more attachments and tags: try again later")]
     Attached,
-    /// The host decides too many handshakes, most of them of this peer.
+    /// Functions are deciding about too many handshakes, most of them from this
+    /// peer.
     #[error(
         "the host has too many handshakes to decide, most of them of this peer: try again later"
     )]
     Requests,
-    /// Its `upgrade` did not return.
+    /// The function's `upgrade` failed.
     #[error("the function failed: {}", .0.reason())]
     Fault(Fault),
-    /// It breaks the contract; how is said in the log.
+    /// The function's answer breaks the contract; the log has the details.
     #[error("the function's answer is not valid")]
     Answer(String),
 }
 
 impl Refusal {
-    /// Nothing is on a path.
+    /// There is nothing on the path.
     pub fn not_found() -> Self {
         Self::Denied(Denied::NotFound)
     }

@@ -1,6 +1,6 @@
-//! What the host answers for itself: paths below `/.openline/`, and listeners
-//! of its own (see [`front`](crate::front)). What is there belongs to other packages, which implement
-//! [`Reserved`]; only probes are the gateway's.
+//! Requests for the host itself: on paths below `/.openline/`, and on listeners
+//! of its own (see [`front`](crate::front)). Other packages answer them through
+//! [`Reserved`]; the gateway itself answers only probes.
 
 use std::fmt;
 
@@ -20,10 +20,10 @@ pub const RESERVED_PATH: &str = "/.openline/";
 
 /// Headers of every response below [`RESERVED_PATH`], names in lower case.
 pub const RESERVED_HEADERS: [(&str, &str); 5] = [
-    // Only the page's own files, requests to the host, and its WebSockets: a
-    // message of a function that found its way into the markup could do
-    // nothing. `ws:` and `wss:` are named because not every browser counts
-    // them as 'self'.
+    // Allows only the page's own files, requests to the host, and WebSockets,
+    // so that a function's message that got into the markup could do nothing.
+    // `ws:` and `wss:` are named because not every browser counts them as
+    // 'self'.
     (
         "content-security-policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self' ws: wss:; \
@@ -81,7 +81,7 @@ pub fn reserved_response(content_type: &'static str, body: Bytes) -> Answer {
     response
 }
 
-/// A request whose body says nothing of the library that reads it.
+/// Hides the library that reads the request's body.
 pub(crate) fn boxed(request: Request<Incoming>) -> Request<RequestBody> {
     request.map(|body| body.map_err(Into::into).boxed())
 }

@@ -1,7 +1,7 @@
-//! What has happened since the host started, by the words of the close
-//! reasons and the refusals.
+//! Counts of connections and refusals since the host started, by the labels of
+//! close reasons and refusals.
 //!
-//! Bounded: a counter for each word, and the words are ours.
+//! Bounded by the labels, which the host defines.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use openline_core::close::CloseReason;
 use parking_lot::Mutex;
 
-/// Counts by word, in the order of the alphabet.
+/// Counts by label, in alphabetical order.
 pub type Counts = BTreeMap<&'static str, u64>;
 
 /// Counts since the host started.
@@ -33,17 +33,17 @@ impl Tally {
         *self.refused.lock().entry(label).or_default() += 1;
     }
 
-    /// Connections that were opened.
+    /// How many connections were opened.
     pub fn opened(&self) -> u64 {
         self.opened.load(Ordering::Relaxed)
     }
 
-    /// Connections that have ended, by the label of their close reason.
+    /// How many connections have ended, by the label of their close reason.
     pub fn ended(&self) -> Counts {
         self.ended.lock().clone()
     }
 
-    /// Requests that were refused, by `openline-error-type`.
+    /// How many requests were refused, by `openline-error-type`.
     pub fn refused(&self) -> Counts {
         self.refused.lock().clone()
     }

@@ -11,7 +11,8 @@ copy=$(mktemp -d)
 trap 'rm -rf "$copy"' EXIT
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$root/target/models}
 
-# Compiling has its own time: on a busy machine it takes longer than the models.
+# Compiling has a time limit of its own: on a busy machine it takes longer than
+# the models.
 run() {
     local test=(cargo test --quiet -p openline-models-loom -p openline-models-shuttle)
     (cd "$copy" && timeout 1200 "${test[@]}" --no-run && timeout 300 "${test[@]}") >"$copy/log" 2>&1
@@ -27,8 +28,8 @@ for patch in "${patches[@]}"; do
     patch=$root/host/models/mutants/$name.patch
     patch --quiet --directory="$copy" --strip=1 <"$patch"
     status=0; run || status=$?
-    # A panic while a checker takes a failed schedule apart aborts the tests, which
-    # is a find as well. Only a fault that does not compile is none.
+    # A panic while a checker takes a failed schedule apart aborts the tests,
+    # which counts as found. Only a fault that does not compile does not count.
     if grep -q 'could not compile' "$copy/log"; then
         echo "$name: does not compile"
         missed=1

@@ -1,17 +1,17 @@
-//! What a person can do about an error of the system, by its cause.
+//! Hints for errors of the system, by cause.
 
 use std::fs::{self, File};
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// Why a path cannot be read as a file, or none if it can. Asks nothing that
-/// waits, as opening a pipe does.
+/// Why a path cannot be read as a file, or `None` if it can. Never waits, as
+/// opening a pipe would.
 pub(crate) fn unreadable(path: &Path) -> Option<ErrorKind> {
     match fs::metadata(path) {
         Err(error) => Some(error.kind()),
         Ok(metadata) if metadata.is_dir() => Some(ErrorKind::IsADirectory),
-        // A device or a pipe has no end, or none yet.
+        // A device or a pipe may have no end.
         Ok(metadata) if !metadata.is_file() => Some(ErrorKind::InvalidInput),
         Ok(_) => File::open(path).err().map(|error| error.kind()),
     }
@@ -26,7 +26,8 @@ pub(crate) fn is_pipe(path: &Path) -> bool {
     fs::metadata(path).is_ok_and(|metadata| is_pipe(&metadata.file_type()))
 }
 
-/// What to do about a file that cannot be read; `missing` where there is none.
+/// The hint for a file that cannot be read; `missing` is the one for a file
+/// that does not exist.
 pub(crate) fn of_reading(cause: ErrorKind, missing: &str) -> &str {
     match cause {
         ErrorKind::NotFound | ErrorKind::NotADirectory => missing,
@@ -37,7 +38,7 @@ pub(crate) fn of_reading(cause: ErrorKind, missing: &str) -> &str {
     }
 }
 
-/// What to do about a file that cannot be written.
+/// The hint for a file that cannot be written.
 pub(crate) fn of_writing(cause: ErrorKind) -> &'static str {
     match cause {
         ErrorKind::NotFound | ErrorKind::NotADirectory => "make its folder first",
@@ -50,7 +51,8 @@ pub(crate) fn of_writing(cause: ErrorKind) -> &'static str {
     }
 }
 
-/// What to do when an address cannot be listened on, which `key` chooses.
+/// The hint for an address that cannot be listened on; `key` names the setting
+/// that chooses it.
 pub(crate) fn of_listening(cause: ErrorKind, address: SocketAddr, key: &str) -> String {
     match cause {
         ErrorKind::AddrInUse => {

@@ -1,4 +1,4 @@
-//! The command line's shape; what the words do is in `commands`.
+//! The shape of the command line; `commands` has what each command does.
 
 use clap::{Parser, Subcommand};
 
@@ -28,7 +28,7 @@ use crate::commands::update_sdk::UpdateSdkArguments;
     arg_required_else_help = true
 )]
 pub(crate) struct Arguments {
-    /// What to log, as in `info` or `openline_gateway=debug`.
+    /// What to log, such as `info` or `openline_gateway=debug`.
     #[arg(long, global = true, env = "OPENLINE_LOG", value_name = "FILTER")]
     pub(crate) log: Option<String>,
     #[command(subcommand)]
@@ -41,7 +41,7 @@ pub(crate) enum Command {
     Dev(DevArguments),
     /// Run functions without a configuration, each at /NAME.
     Run(RunArguments),
-    /// Serve what a configuration file says.
+    /// Serve the functions of a configuration file.
     Serve(ServeArguments),
     /// Check a configuration file and its components without serving.
     Check(CheckArguments),

@@ -1,4 +1,4 @@
-//! A component's file, read whole: one that is being written to is read again.
+//! Reads a component's file. A file that changes meanwhile is read again.
 //!
 //! Bounded by `component_bytes`, and by [`TRIES_MAX`].
 
@@ -9,11 +9,11 @@ use std::time::SystemTime;
 
 use openline_engine::LoadError;
 
-/// How often a file is read that changes meanwhile: whoever copies it is done
-/// by then, or it is not a file that anybody should load.
+/// How often a file that changes meanwhile is read. A copy is complete by then;
+/// any other such file should not be loaded.
 const TRIES_MAX: usize = 3;
 
-/// Reads a component's file, if it is not too large to be one.
+/// Reads a component's file of at most `bytes_max` bytes.
 pub(crate) fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, LoadError> {
     let unreadable = |error: io::Error| LoadError::Host(format!("it cannot be read: {error}"));
     for _ in 0..TRIES_MAX {
@@ -41,11 +41,12 @@ pub(crate) fn read(path: &Path, bytes_max: usize) -> Result<Vec<u8>, LoadError> 
 enum Content {
     Whole(Vec<u8>),
     TooBig(usize),
-    /// What was read may be half of one component and half of another.
+    /// The file changed while it was read, so the content may mix two
+    /// components.
     Changed,
 }
 
-/// Length and time of the last change.
+/// Length, and time of the last change.
 type State = (u64, Option<SystemTime>);
 
 fn state(file: &File) -> io::Result<State> {
@@ -64,7 +65,7 @@ fn read_whole(
         return Ok(Content::TooBig(length));
     }
     let mut bytes = Vec::with_capacity(length);
-    // One byte more than there was shows that it has grown.
+    // Reading one byte more than it had shows whether it has grown.
     file.by_ref()
         .take(before.0.saturating_add(1))
         .read_to_end(&mut bytes)?;
@@ -99,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_file_that_changes_while_it_is_read_is_not_taken() {
-        // It shrinks, it grows, and it is written to in place.
+        // The file shrinks, grows, and is overwritten in place.
         assert!(matches!(changing(vec![8, 8], &[0; 5]), Content::Changed));
         assert!(matches!(changing(vec![8, 8], &[0; 9]), Content::Changed));
         assert!(matches!(changing(vec![8, 9], &[0; 8]), Content::Changed));

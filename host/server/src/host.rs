@@ -1,5 +1,5 @@
-//! A running host: it listens, reads its configuration again when it is asked
-//! to, and drains when it is to end.
+//! A running host: it listens, reloads its configuration on request, and drains
+//! at the end.
 
 use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
@@ -28,27 +28,27 @@ use crate::telemetry::{announce, complain, tell};
 use crate::watchdog::Watchdog;
 use crate::{causes, memory};
 
-/// What stays the same as long as the process lives.
+/// The parts that stay the same as long as the process lives.
 struct Host {
     source: Source,
     deployer: Deployer,
     gateway: Arc<Gateway>,
-    /// As it was when the host started.
+    /// The configuration with which the host started.
     started: ServerConfig,
     watchdog: Watchdog,
 }
 
-/// Asks for reloads beside signals, and is told what comes of them:
-/// `openline dev`.
+/// Requests for reloads in addition to signals; `openline dev` sends them and
+/// gets the results.
 #[derive(Debug)]
 pub(crate) struct Reloads {
     pub(crate) requests: mpsc::Receiver<Reload>,
-    /// What the page shows of it.
+    /// What the page shows about development.
     pub(crate) development: Arc<Development>,
 }
 
-/// A request for a reload, and where to answer it: with all that serves then,
-/// or with what is wrong, in which case all stays as it was.
+/// A request for a reload. The answer lists the functions that serve
+/// afterwards, or is the error after which nothing has changed.
 pub(crate) type Reload = oneshot::Sender<anyhow::Result<Vec<Served>>>;
 
 /// A function that serves.
@@ -69,14 +69,14 @@ pub(crate) async fn serve(
     serve_with(source, None, signals, watchdog).await
 }
 
-/// The same, with one who asks for reloads.
+/// The same, with requests for reloads.
 pub(crate) async fn serve_with(
     source: Source,
     reloads: Option<Reloads>,
     mut signals: Signals,
     watchdog: Watchdog,
 ) -> anyhow::Result<()> {
-    // In a task of its own, so that a signal is heard whatever it waits for.
+    // In a task of its own, so that signals are handled whatever it waits for.
     let mut starting = tokio::spawn(start(source.clone(), reloads.is_some()));
     let (deployer, config) = tokio::select! {
         started = &mut starting => started.context("the host came to no end of its start")??,
@@ -88,7 +88,8 @@ pub(crate) async fn serve_with(
     };
     let serving = serve_started(source, &deployer, config, reloads, signals, watchdog);
     let served = Box::pin(serving).await;
-    // However it ended: a disk that hangs should not keep the process.
+    // In every case, so that a disk that hangs does not delay the end of the
+    // process.
     deployer.leave();
     served
 }
@@ -157,9 +158,9 @@ async fn serve_started(
     Ok(())
 }
 
-/// Reads, compiles and makes all that serves. In development, functions whose
-/// components do not load are left out: the first reload says why, and a later
-/// one takes them when they are put right.
+/// Reads the configuration, compiles, and makes everything that serves. In
+/// development it leaves out functions whose components do not load: the first
+/// reload reports why, and a later one takes them once they load.
 async fn start(source: Source, in_development: bool) -> anyhow::Result<(Deployer, Config)> {
     let mut left_out = BTreeSet::new();
     loop {
@@ -184,7 +185,8 @@ async fn start(source: Source, in_development: bool) -> anyhow::Result<(Deployer
 
 type Read = (Config, Vec<ConfiguredComponent>, Arc<Runtime>, Store);
 
-/// Files may be pipes, or far away: for a thread that serves nobody.
+/// Runs on a thread that serves no connection, because files may be pipes or on
+/// a network.
 fn read(
     source: &Source,
     in_development: bool,
@@ -205,7 +207,7 @@ fn read(
     Ok((config, components, runtime, store))
 }
 
-/// The next request of one who asks for reloads, if there is one.
+/// The next request for a reload; waits forever if none can come.
 async fn requested(reloads: Option<&mut Reloads>) -> Reload {
     match reloads {
         Some(reloads) => match reloads.requests.recv().await {
@@ -216,8 +218,8 @@ async fn requested(reloads: Option<&mut Reloads>) -> Reload {
     }
 }
 
-/// Opens the admin interface, if there is to be one. That nobody asked for
-/// where it is, and that the port is taken, is no reason not to start.
+/// Opens the admin interface, unless it is off. If the configuration does not
+/// choose its address and the usual port is taken, the host still starts.
 fn open_admin(
     page: &Arc<Page>,
     server: &ServerConfig,
@@ -227,13 +229,13 @@ fn open_admin(
     let (wanted, asked) = match server.admin {
         AdminListen::Off => return Ok(None),
         AdminListen::At(address) => (address, true),
-        // A port that was chosen freely has no next one.
+        // A free port has no corresponding admin port.
         AdminListen::Beside if server.listen.port() == 0 => (loopback(0), false),
         AdminListen::Beside => (loopback(admin_port(listen.port())), false),
     };
     let listener = match listen::bind(wanted) {
         Ok(listener) => listener,
-        // Most likely another host has it, which is no reason to go without.
+        // Probably another host has the port, so use a free one.
         Err(error) if !asked && error.kind() == ErrorKind::AddrInUse => {
             let listener = listen::bind(loopback(0))?;
             let address = listener.local_addr()?;
@@ -262,7 +264,7 @@ fn open_admin(
     )))
 }
 
-/// Opens the listener of probes, if there is to be one.
+/// Opens the listener of probes, if one is configured.
 fn open_probes(server: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
     let Some(wanted) = server.probes else {
         return Ok(None);
@@ -278,7 +280,7 @@ fn open_probes(server: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
     Ok(Some(listener))
 }
 
-/// What chooses where connections are accepted.
+/// The settings that choose where connections are accepted.
 const LISTEN: &str = "`--listen`, or `listen` in [server]";
 
 fn unheard(what: &str, address: SocketAddr, error: &io::Error, key: &str) -> anyhow::Error {
@@ -286,7 +288,7 @@ fn unheard(what: &str, address: SocketAddr, error: &io::Error, key: &str) -> any
     anyhow!("{what} {address}: {error}\n  hint: {hint}")
 }
 
-/// Connections that the system will not allow are better said now than met.
+/// Warns at the start about connections that the system will not allow.
 fn warn_of_files(files: u64, config: &ServerConfig) {
     let needed = u64::from(config.connections) + u64::from(config.requests);
     if files < needed {
@@ -333,7 +335,7 @@ impl Host {
         ));
     }
 
-    /// Starts the thread that answers while those that serve hang.
+    /// Starts the thread that answers even while those that serve hang.
     fn front(
         &self,
         admin: Option<(SocketAddr, Admin)>,
@@ -350,12 +352,12 @@ impl Host {
         Ok(Front::start(&self.gateway, admin, probes)?)
     }
 
-    /// Reads the configuration and the components again. What is wrong with
-    /// them is said, to who asked or to all, and all stays as it was.
+    /// Reads the configuration and the components again. Errors go to the
+    /// requester, or else to standard error, and change nothing.
     async fn reload(&mut self, request: Option<Reload>) {
         let reloaded = self.try_reload().await;
         if let Some(request) = request {
-            // Who does not wait for the answer any more is ending.
+            // A requester that has stopped waiting is ending.
             let _ = request.send(reloaded.map(|_| self.served()));
             return;
         }
@@ -408,17 +410,17 @@ impl Host {
     }
 }
 
-/// Keys of [server] that have changed and are not in force before the next
+/// Reports keys of [server] that have changed but take effect only at the next
 /// start.
 fn tell_what_waits(keys: &[&str]) {
     for key in keys {
         tell(&format!(
-            "`{key}` in [server] has changed; it is in force when the host starts again"
+            "`{key}` in [server] has changed and takes effect when the host starts again"
         ));
     }
 }
 
-/// What a reload has done, in words.
+/// Describes what a reload has changed.
 fn changes(reloaded: &Reloaded) -> String {
     let names = |functions: &[FunctionName]| match functions {
         [] => "none".to_owned(),

@@ -1,5 +1,5 @@
-//! `openline`: the command. Parses, dispatches, and turns an error into words
-//! and an exit code: 64 for a wrong command line, 78 for a wrong
+//! `openline`: the command. Parses, dispatches, and turns an error into a
+//! message and an exit code: 64 for a wrong command line, 78 for a wrong
 //! configuration, 3 when a running host refuses, 70 when the watchdog ends a
 //! host, 1 for everything else that fails.
 
@@ -30,17 +30,18 @@ use crate::signal::Signals;
 use crate::telemetry::OutputError;
 use crate::watchdog::Watchdog;
 
-// Small allocations of many threads, over and over: what it is made for.
+// mimalloc is made for many small allocations on many threads.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// A wrong command line, as in BSD's sysexits.
+/// The exit code for a wrong command line, as in BSD's sysexits.
 const EXIT_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let unblocked = signal::unblock();
     let mut words = std::env::args_os().skip(1);
-    // A host has started this one to compile a component, or to look at it.
+    // A host has started this process to compile a component, or to read the
+    // host's stacks.
     match words.next() {
         Some(word) if word == compiler::WORD => return compiler::run(words),
         Some(word) if word == watchdog::WORD => return watchdog::run_stacks(words),
@@ -51,16 +52,17 @@ fn main() -> ExitCode {
             .context("signals cannot be unblocked")
             .and_then(|()| execute(arguments.command, arguments.log.as_deref())),
         Err(error) if error.use_stderr() => {
-            // Nobody is left to tell when even this cannot be written.
+            // If even this cannot be written, there is nowhere left to report
+            // it.
             let _ = error.print();
             return ExitCode::from(EXIT_USAGE);
         }
-        // Help is data, and no error.
+        // Help is data, not an error.
         Err(help) => telemetry::print(help.to_string().trim_end()).map_err(Into::into),
     };
     let code = match ended {
         Ok(()) => ExitCode::SUCCESS,
-        // Whoever read our output has seen enough, as `head` does.
+        // The reader of our output has closed it, as `head` does.
         Err(error) if is_unread(&error) => ExitCode::SUCCESS,
         Err(error) => {
             telemetry::complain(&error);
@@ -72,7 +74,7 @@ fn main() -> ExitCode {
     code
 }
 
-/// Whether a command ended because nobody reads its data any more.
+/// Whether a command ended because the reader of its data has gone.
 fn is_unread(error: &anyhow::Error) -> bool {
     let output = error.downcast_ref::<OutputError>();
     output.is_some_and(|error| error.0.kind() == ErrorKind::BrokenPipe)
@@ -116,7 +118,7 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
 /// The commands that serve. Signals come first: until then a SIGHUP would kill.
 fn host(command: Command, log: Option<&str>) -> anyhow::Result<()> {
     if matches!(command, Command::Serve(_) | Command::Run(_)) {
-        // Before there are threads that touch memory of their own.
+        // Before other threads use memory.
         memory::without_huge_pages();
     }
     let runtime = runtime()?;
@@ -128,11 +130,11 @@ fn host(command: Command, log: Option<&str>) -> anyhow::Result<()> {
     if !matches!(command, Command::Dev(_)) {
         telemetry::start(log, None);
     }
-    // What hangs while it starts hangs as well.
+    // The watchdog starts first, because a host can also hang while it starts.
     let watchdog = Watchdog::start(runtime.handle())?;
     run(runtime, async {
         match command {
-            // It has another listener for the log.
+            // `dev` sets up its own log.
             Command::Dev(arguments) => commands::dev::run(arguments, log, signals, watchdog).await,
             Command::Serve(arguments) => commands::serve::run(&arguments, signals, watchdog).await,
             Command::Run(arguments) => commands::run::run(&arguments, signals, watchdog).await,
@@ -142,22 +144,22 @@ fn host(command: Command, log: Option<&str>) -> anyhow::Result<()> {
     })
 }
 
-/// Threads for what blocks: reading files and states, hashing, starting a
-/// compiler. Each is short, and what finds no thread waits for one.
+/// Threads for blocking work: reading files and states, hashing, starting a
+/// compiler. Each piece of work is short, and waits if no thread is free.
 const BLOCKING_THREADS_MAX: usize = 64;
 
-/// Threads of a host besides its workers: the epoch, the store, two of the log,
-/// probes, two of the watchdog, and one that blocks.
+/// Threads of a host besides its workers: the epoch, the store, two for the
+/// log, probes, two for the watchdog, and one for blocking work.
 const OTHER_THREADS: usize = 8;
 
 fn runtime() -> anyhow::Result<Runtime> {
-    // tokio would panic, or hang with half of its workers.
+    // With too few threads tokio would panic, or hang with half of its workers.
     threads::require(threads::workers() + OTHER_THREADS)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .max_blocking_threads(BLOCKING_THREADS_MAX)
-        // tokio panics when it needs a first thread that blocks and the system
-        // has none. As long as there is one, work waits for it.
+        // tokio panics when it needs its first blocking thread and the system
+        // has none left. As long as one exists, work waits for it, so keep it.
         .thread_keep_alive(Duration::from_secs(u32::MAX.into()))
         .thread_name(watchdog::WORKER)
         .on_thread_park(memory::before_parking)
@@ -168,8 +170,8 @@ fn runtime() -> anyhow::Result<Runtime> {
 
 fn run(runtime: Runtime, command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
     let ended = runtime.block_on(command);
-    // Not waited for: a thread in guest code that computes, or in a compiler,
-    // ends with the process.
+    // Do not wait: a thread that runs guest code or a compiler ends with the
+    // process.
     runtime.shutdown_background();
     ended
 }

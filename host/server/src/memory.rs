@@ -1,10 +1,10 @@
-//! Gives memory back to the system when connections have gone to sleep.
+//! Returns memory to the system when connections have gone to sleep.
 //!
-//! The allocator keeps what was freed, for the next time, and gives it back
-//! while it is asked for more; a process in which nothing happens asks for
-//! nothing, and would keep for good what a busy hour needed. Each thread has
-//! its own to give back, so each does it itself, before it parks, and at most
-//! once each [`EVERY`].
+//! The allocator keeps freed memory for later, and returns it to the system
+//! only in the course of allocating. An idle process allocates nothing, and
+//! would keep the memory of a busy hour forever. Each thread has memory of its
+//! own to return, so each does this itself before it parks, at most once in
+//! [`EVERY`].
 
 use std::cell::Cell;
 use std::sync::Arc;
@@ -13,24 +13,25 @@ use std::time::Duration;
 
 use openline_admission::services::Services;
 
-/// How often is looked whether connections have gone to sleep: they do so after
+/// How often to check whether connections have gone to sleep: they do so after
 /// a second, and a walk over the allocator's pages takes under a millisecond.
 const EVERY: Duration = Duration::from_secs(2);
 
-/// Counts how often all threads were asked to give back.
+/// How often all threads were asked to return memory.
 static ASKED: AtomicU64 = AtomicU64::new(0);
 
 thread_local! {
-    /// How often this thread has.
+    /// The value of [`ASKED`] when this thread last returned memory.
     static DONE: Cell<u64> = const { Cell::new(0) };
 }
 
-/// How long a thread that has given back keeps a task from the others, so that
-/// one of them takes the next: a parked thread takes less to wake.
+/// How long a thread that has already returned memory stays busy with its task,
+/// so that other threads take the next tasks: waking a parked thread takes less
+/// time.
 const HOLD: Duration = Duration::from_micros(100);
 
-/// Gives back, if this thread was asked to and has not; for tokio before a
-/// thread parks.
+/// Returns memory if this thread was asked to and has not done so. tokio calls
+/// this before a thread parks.
 pub(crate) fn before_parking() {
     give_back_here();
 }
@@ -44,11 +45,10 @@ fn give_back_here() -> bool {
     news
 }
 
-/// Has the system give this process no huge pages: with them the allocator
-/// keeps 2 MiB where it needs one small page of them, and gets 2 MiB back for
-/// the first byte it uses of what it has returned. Ten thousand connections
-/// that had carried 1 MiB each kept 26 MB so. Processes that it starts inherit
-/// this.
+/// Turns huge pages off for this process. With them the allocator keeps 2 MiB
+/// where it needs one small page, and gets 2 MiB for the first byte that it
+/// uses of returned memory: ten thousand connections that had carried 1 MiB
+/// each kept 26 MB in this way. Child processes inherit the setting.
 pub(crate) fn without_huge_pages() {
     #[cfg(target_os = "linux")]
     {
@@ -64,8 +64,8 @@ pub(crate) fn without_huge_pages() {
     }
 }
 
-/// A task that wakes the next thread: parked ones wake for work only, and take
-/// it when the others are held up.
+/// A task that reaches one thread: parked threads wake only for work, and take
+/// it when the others are busy.
 async fn visit() {
     if !give_back_here() {
         let until = tokio::time::Instant::now() + HOLD;
@@ -75,12 +75,13 @@ async fn visit() {
     }
 }
 
-/// Asks all threads to give back, each time that connections have gone to
-/// sleep; for as long as the host lives.
+/// Asks all threads to return memory each time that connections have gone to
+/// sleep, as long as the host lives.
 pub(crate) async fn give_back(services: Arc<Services>) {
     let threads = tokio::runtime::Handle::current().metrics().num_workers();
     let mut before = 0;
-    // Once more than there is news: the threads were not all idle then.
+    // Ask twice for each change, because not all threads may be idle the first
+    // time.
     let mut again = 0;
     loop {
         tokio::time::sleep(EVERY).await;
@@ -100,7 +101,8 @@ pub(crate) async fn give_back(services: Arc<Services>) {
     }
 }
 
-/// Returns what this thread has freed, and what all have freed in whole pieces.
+/// Returns the memory that this thread has freed, and whole pieces that all
+/// threads have freed.
 fn collect() {
     // SAFETY: `mi_collect` may be called by any thread at any time; it touches
     // only memory that is free.

@@ -1,20 +1,21 @@
 //! Signals: the first SIGTERM or SIGINT asks for a drain, the second ends the
 //! process at once; SIGHUP asks to read the configuration again.
 //!
-//! A process has the mask of signals of the one that started it, and so have
-//! its threads and children. Some supervisors and wrappers block what they wait
-//! for themselves, and forget that: [`unblock`] comes before all else.
+//! A process inherits the signal mask of its parent, and passes it on to its
+//! threads and children. Some supervisors and wrappers block signals that they
+//! wait for themselves and forget to unblock them, so [`unblock`] comes before
+//! everything else.
 //!
-//! The system's own answers (SIGTERM and SIGHUP kill, and are lost for the
-//! first process of a container) are out of the way from the moment that
-//! [`Signals`] is made, which is the first thing that a host does. What comes
-//! before it is waited for is kept.
+//! By default SIGTERM and SIGHUP kill a process, and are lost for the first
+//! process of a container. [`Signals`] changes that from the moment it is made,
+//! which is the first thing that a host does. Signals that arrive before the
+//! host waits for them are kept.
 
 use nix::sys::signal::{SigSet, Signal as System};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What this program or a child of it waits for, or ends by: a command by
-/// Ctrl-C, a compiler by the limit on its CPU time.
+/// Signals that this program or a child of it waits for or ends by: for example
+/// Ctrl-C for a command, and the limit on CPU time for a compiler.
 const NEEDED: [System; 5] = [
     System::SIGHUP,
     System::SIGINT,
@@ -23,7 +24,7 @@ const NEEDED: [System; 5] = [
     System::SIGXCPU,
 ];
 
-/// Listens from the moment it is made.
+/// Receives signals from the moment it is made.
 #[derive(Debug)]
 pub(crate) struct Signals {
     terminate: Signal,
@@ -31,21 +32,21 @@ pub(crate) struct Signals {
     hangup: Signal,
 }
 
-/// What is asked for.
+/// The request that a signal makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Asked {
     Stop,
     Reload,
 }
 
-/// Lets the signals that are needed through to this thread, and to those that
-/// it starts from now on. To be called before there are others.
+/// Unblocks the needed signals for this thread and for those that it starts
+/// from now on. Call it before there are others.
 pub(crate) fn unblock() -> std::io::Result<()> {
     Ok(SigSet::from_iter(NEEDED).thread_unblock()?)
 }
 
 impl Signals {
-    /// To be called within a runtime.
+    /// Must be called within a runtime.
     pub(crate) fn listen() -> std::io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
@@ -54,10 +55,10 @@ impl Signals {
         })
     }
 
-    /// Waits for the next one.
+    /// Waits for the next request.
     pub(crate) async fn next(&mut self) -> Asked {
         tokio::select! {
-            // Ending comes before everything else.
+            // A request to end comes before all others.
             biased;
             _ = self.terminate.recv() => Asked::Stop,
             _ = self.interrupt.recv() => Asked::Stop,
@@ -65,8 +66,8 @@ impl Signals {
         }
     }
 
-    /// Waits until ending is asked for. A reload that is asked for meanwhile
-    /// is what comes [next](Self::next).
+    /// Waits for a request to end. A request for a reload meanwhile is kept for
+    /// [`next`](Self::next).
     pub(crate) async fn stop(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}

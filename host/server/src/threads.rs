@@ -1,5 +1,5 @@
-//! Whether the system has enough threads for this program: one that has too few
-//! should say so before it begins. Bounded by the workers and a few more.
+//! Checks that the system has enough threads for this program, so that a lack
+//! of them is reported at the start. Bounded by the workers and a few more.
 
 use std::num::NonZero;
 use std::thread;
@@ -7,10 +7,11 @@ use std::thread;
 use anyhow::anyhow;
 use parking_lot::Mutex;
 
-/// Of the threads that are made to see whether there are enough: they only wait.
+/// The stack of the threads that are made for the check; they only wait.
 const STACK_BYTES: usize = 64 * 1024;
 
-/// Workers that tokio will make: its own variable, or one for each CPU.
+/// How many workers tokio will make: as its environment variable says, or one
+/// for each CPU.
 pub(crate) fn workers() -> usize {
     let wanted = std::env::var("TOKIO_WORKER_THREADS").ok();
     wanted
@@ -18,11 +19,11 @@ pub(crate) fn workers() -> usize {
         .unwrap_or_else(|| thread::available_parallelism().map_or(1, NonZero::get))
 }
 
-/// Makes so many threads at once, and lets them go.
+/// Makes this many threads at once, and ends them.
 ///
 /// # Errors
 ///
-/// The system has not so many.
+/// When the system does not have that many.
 pub(crate) fn require(count: usize) -> anyhow::Result<()> {
     let gate = Mutex::new(());
     let closed = gate.lock();

@@ -13,7 +13,7 @@ use openline_sdk::time::sleep;
 
 #[derive(Default)]
 struct Later {
-    /// Messages that have arrived and are not sent back yet.
+    /// How many messages have arrived and are not sent back yet.
     waiting: Cell<u32>,
 }
 

@@ -1,9 +1,9 @@
-//! What lies below the database where it is not simply a file.
+//! Storage below the database, where that is not simply a file.
 //!
-//! [`Shared`] lets a database be opened again over what another one used. An
-//! [`Overlay`] lets one be opened over what cannot be written to, so that it
-//! can be read: what the database writes to put itself in order stays in
-//! memory. That is its header and its list of free pages.
+//! [`Shared`] lets a database be opened again on storage that another one used.
+//! An [`Overlay`] lets a database on read-only storage be opened for reading:
+//! when the database repairs itself, its writes stay in memory. These are its
+//! header and its list of free pages.
 
 use std::collections::HashMap;
 use std::io;
@@ -12,14 +12,14 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use redb::StorageBackend;
 
-/// Bytes that are copied at once when a part of them is written to.
+/// The size of the blocks that are copied when a part of them is written.
 const BLOCK_BYTES: usize = 4096;
 
-/// A handle to something that outlives the database.
+/// A handle to storage that outlives the database.
 #[derive(Clone, Debug)]
 pub(crate) struct Shared(pub(crate) Arc<dyn StorageBackend>);
 
-/// Reads what is below, and keeps what is written to itself.
+/// Reads from the storage below, and keeps writes in memory.
 #[derive(Debug)]
 pub(crate) struct Overlay {
     below: Box<dyn StorageBackend>,
@@ -28,7 +28,7 @@ pub(crate) struct Overlay {
 
 #[derive(Debug)]
 struct Written {
-    /// How much of what is below counts.
+    /// How much of the storage below is still visible.
     below_bytes: u64,
     bytes: u64,
     blocks: HashMap<u64, Box<[u8; BLOCK_BYTES]>>,
@@ -74,7 +74,8 @@ impl Overlay {
         })
     }
 
-    /// What is below, without what was written; past its end there are zeros.
+    /// Reads the storage below, without the writes; past its end there are
+    /// zeros.
     fn read_below(&self, written: &Written, offset: u64, out: &mut [u8]) -> io::Result<()> {
         let there = written.below_bytes.saturating_sub(offset);
         let there = usize::try_from(there).unwrap_or(usize::MAX).min(out.len());
@@ -88,8 +89,8 @@ impl Overlay {
     }
 }
 
-/// The parts of a range by the blocks they lie in: the block, where the part
-/// begins in it, and which part of the range it is.
+/// Splits a range at the blocks: for each part the block, the offset in it, and
+/// the part's place in the range.
 fn parts(offset: u64, bytes: usize) -> impl Iterator<Item = (u64, usize, std::ops::Range<usize>)> {
     let block_bytes = BLOCK_BYTES as u64;
     let mut start = 0;
@@ -134,7 +135,7 @@ impl StorageBackend for Overlay {
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
         let mut written = self.state.lock();
         written.bytes = len;
-        // What is cut off is not there when it grows again.
+        // Bytes that are cut off do not come back when it grows again.
         written.below_bytes = written.below_bytes.min(len);
         let end = len.div_ceil(BLOCK_BYTES as u64);
         written.blocks.retain(|block, _| *block < end);

@@ -1,8 +1,8 @@
-//! Components by digest: a file each, or the memory.
+//! Components by digest: each in a file, or all in memory.
 //!
 //! A file is written beside its place, forced to the disk and then moved there,
-//! so that one which has a digest for its name is whole. Its digest is checked
-//! again when it is read.
+//! so a file whose name is a digest is whole. The digest is checked again when
+//! the file is read.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 
 use crate::error::StoreError;
 
-/// How the name of a file ends that is not whole yet.
+/// The ending of the name of a file that is not whole yet.
 pub(crate) const UNFINISHED: &str = ".unfinished";
 
 /// Where components are.
@@ -32,17 +32,17 @@ pub(crate) enum Components {
 #[derive(Debug)]
 pub(crate) struct Folder {
     path: PathBuf,
-    /// Keeps two that write the same component apart.
+    /// Gives two writes of the same component different files.
     writes: AtomicU64,
 }
 
-/// The component that a file has by its name, if it is one.
+/// The component that a file's name stands for, if it is one.
 pub(crate) fn component_of(name: &OsStr) -> Option<Digest> {
     let digest = name.to_str()?.strip_suffix(".wasm")?;
     Digest::parse(digest).ok()
 }
 
-/// Makes a folder that only its owner may look into, with those above it.
+/// Makes a folder that only its owner may open, and the folders above it.
 pub(crate) fn make_folder(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
@@ -59,8 +59,8 @@ impl Components {
         Self::Memory(Mutex::default())
     }
 
-    /// Opens the folder, and removes what interrupted writes have left. Only
-    /// one process may have it.
+    /// Opens the folder, and removes files that interrupted writes have left.
+    /// Only one process may use it.
     pub(crate) fn open(path: PathBuf) -> io::Result<Self> {
         make_folder(&path)?;
         for entry in fs::read_dir(&path)? {
@@ -97,7 +97,7 @@ impl Components {
         match fs::read(&path).map(Component::from) {
             Ok(component) if component.digest() == *digest => Ok(Some(component)),
             Ok(_) => Err(StoreError::Damaged(format!(
-                "{} is not the component it is named after",
+                "{} is not the component that its name says",
                 path.display()
             ))),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -144,7 +144,7 @@ impl Folder {
             })
             .and_then(|()| fs::rename(&unfinished, self.file(digest)));
         if written.is_err() {
-            // The first error is the one to tell.
+            // Report the first error.
             let _ = fs::remove_file(&unfinished);
         }
         written?;
@@ -159,7 +159,7 @@ impl Folder {
         }
     }
 
-    /// What has the name of a component; anything else is not ours.
+    /// Lists the files with the name of a component; others are not the host's.
     fn list(&self) -> io::Result<Vec<Digest>> {
         let mut digests = Vec::new();
         for entry in fs::read_dir(&self.path)? {

@@ -1,5 +1,5 @@
-//! Opening the database: what is refused before anything is written, and what
-//! can still be read when nothing can be written.
+//! Opens the database. It refuses some before it writes anything, and can still
+//! read when the disk takes no writes.
 
 use std::fs::OpenOptions;
 use std::io;
@@ -19,8 +19,8 @@ use crate::tables;
 /// an older release would misread what a newer one writes.
 pub(crate) const FORMAT: u64 = 1;
 
-/// Pages that are kept in memory: small against what connections take, and
-/// room for the states that are in use.
+/// Pages in memory: little compared with what connections take, and enough for
+/// the states in use.
 const CACHE_BYTES: usize = 64 << 20;
 
 /// Where the database is.
@@ -30,13 +30,13 @@ pub(crate) enum Medium {
     Shared(Arc<dyn StorageBackend>),
 }
 
-/// The database as it can be used at the moment.
+/// How the database can be used at the moment.
 #[derive(Debug)]
 pub(crate) enum Held {
     Writable(Database),
-    /// It can be read: the medium cannot be written to.
+    /// It can be read, but not written.
     ReadOnly(Database),
-    /// Not at all.
+    /// It cannot be used at all.
     Closed,
 }
 
@@ -61,9 +61,10 @@ impl Medium {
         }
     }
 
-    /// Opens it for the first time, and makes it if it is not there.
+    /// Opens the database for the first time, and makes it if it does not
+    /// exist.
     pub(crate) fn create(&self) -> Result<Database, OpenError> {
-        // redb may panic over a file that was changed by somebody else.
+        // redb may panic on a file that something else has changed.
         catch_unwind(AssertUnwindSafe(|| self.checked())).unwrap_or_else(|_| {
             Err(OpenError::Damaged {
                 path: self.path().into(),
@@ -72,7 +73,7 @@ impl Medium {
         })
     }
 
-    /// Why what was opened is not in its place any more, if it is not.
+    /// Why the opened file is not in its place any more, if it is not.
     pub(crate) fn is_lost(&self) -> Option<String> {
         match self {
             Self::File(place) => place.is_lost(),
@@ -84,7 +85,8 @@ impl Medium {
     pub(crate) fn writable(&self) -> Result<Database, DatabaseError> {
         match self {
             Self::File(place) => match place.is_lost() {
-                // A write to it would be lost, and one to another file is not asked for.
+                // A write to the lost file would be lost, and must not go to
+                // another file.
                 Some(reason) => Err(storage(io::Error::other(reason))),
                 None => builder().open(place.path()),
             },
@@ -92,7 +94,7 @@ impl Medium {
         }
     }
 
-    /// Opens it only to be read.
+    /// Opens it for reading only.
     pub(crate) fn readable(&self) -> Result<Database, DatabaseError> {
         let below: Box<dyn StorageBackend> = match self {
             Self::File(place) => {
@@ -127,7 +129,7 @@ impl Medium {
         Ok(database)
     }
 
-    /// Makes the file; it is in its place when it is whole.
+    /// Makes the file, and moves it to its place when it is whole.
     fn make(&self, place: &Place) -> Result<Database, OpenError> {
         let wrong = |error| OpenError::io(self.path(), error);
         let unfinished = place.unfinished();
@@ -152,8 +154,8 @@ impl Medium {
         Ok(database)
     }
 
-    /// Looks at the format without writing anything. What was not closed in
-    /// order cannot be looked at so; then it is mended first.
+    /// Reads the format without writing anything. If the database was not
+    /// closed properly this cannot be done, and it is repaired first.
     fn refuse_newer(&self, place: &Place) -> Result<(), OpenError> {
         let database = match builder().open_read_only(place.path()) {
             Ok(database) => database,
@@ -196,7 +198,7 @@ fn storage(error: io::Error) -> DatabaseError {
     DatabaseError::Storage(error.into())
 }
 
-/// Reads from a database, whatever it lies on.
+/// Reads from a database on any storage.
 pub(crate) fn begin_read(
     database: &impl ReadableDatabase,
 ) -> Result<redb::ReadTransaction, redb::Error> {

@@ -1,4 +1,4 @@
-//! Why the store does not open, does not answer, or does not keep something.
+//! Why the store does not open, does not answer, or refuses a write.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// Another process has it.
+    /// Another process uses it.
     #[error("the data directory {} is in use by another process", .0.display())]
     InUse(PathBuf),
-    /// It is read-only, or belongs to somebody else.
+    /// It is read-only, or belongs to another user.
     #[error("the data directory {} cannot be written to: {error}", path.display())]
     NotWritable {
         /// The folder.
@@ -17,7 +17,7 @@ pub enum OpenError {
         /// What the system says.
         error: io::Error,
     },
-    /// There is no room.
+    /// The disk is full.
     #[error("there is no room in the data directory {}: {error}", path.display())]
     Full {
         /// The folder.
@@ -25,7 +25,7 @@ pub enum OpenError {
         /// What the system says.
         error: io::Error,
     },
-    /// A newer release has written it. It is as it was.
+    /// A newer release has written it. It was not changed.
     #[error("the data directory {} has format {format}, and this release knows format {known}", path.display())]
     Newer {
         /// The folder.
@@ -35,7 +35,7 @@ pub enum OpenError {
         /// The newest format that this release knows.
         known: u64,
     },
-    /// What is there is not what was written.
+    /// Its content is not what the host wrote.
     #[error("the data directory {} is damaged: {reason}", path.display())]
     Damaged {
         /// The folder.
@@ -43,7 +43,7 @@ pub enum OpenError {
         /// What is wrong.
         reason: String,
     },
-    /// The system says no for another reason.
+    /// The system reports another error.
     #[error("the data directory {} cannot be opened: {error}", path.display())]
     Io {
         /// The folder.
@@ -56,30 +56,30 @@ pub enum OpenError {
 /// The store does not answer.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// The disk fails or is full. Nothing has changed, or it is not known
-    /// whether it has; a later try may succeed.
+    /// The disk fails or is full. The write may or may not have had its effect;
+    /// a later try may succeed.
     #[error("the data directory does not answer: {0}")]
     Unavailable(String),
-    /// What is there is not what was written.
+    /// Its content is not what the host wrote.
     #[error("the data directory is damaged: {0}")]
     Damaged(String),
-    /// The function has been removed: what is still running of it keeps
+    /// The function has been removed, and code of it that still runs can store
     /// nothing.
     #[error("the function has been removed")]
     Forgotten,
 }
 
-/// Why something is not kept.
+/// Why the store refuses a write of a function.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SaveError {
-    /// The state has another version than expected: this one, 0 when there is
-    /// none.
+    /// The state has this version and not the expected one; 0 if there is no
+    /// state.
     #[error("the state has version {0}")]
     Conflict(u64),
     /// The store holds as much as it may.
     #[error("there is no room for more: `stored_bytes` is reached")]
     Full,
-    /// The function keeps as much as it leaves free for others.
+    /// The function stores as much as it leaves free for others.
     #[error("the function keeps as much of `stored_bytes` as it leaves free for others")]
     Share,
     /// The store does not answer.
@@ -90,7 +90,7 @@ pub enum SaveError {
 // === impl OpenError ===
 
 impl OpenError {
-    /// What to do about it.
+    /// Advice for the user.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::InUse(_) => "end the other process, or set another `data` in [server]",
@@ -103,7 +103,7 @@ impl OpenError {
                 "put back a copy of the folder, or move it away and deploy again"
             }
             Self::Io { .. } => {
-                "`data` in [server] names a folder, which is made if it is not there"
+                "`data` in [server] names a folder, which is made if it does not exist"
             }
         }
     }
@@ -138,11 +138,11 @@ impl OpenError {
 // === impl StoreError ===
 
 impl StoreError {
-    /// What to do about it.
+    /// Advice for the user.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Unavailable(_) => {
-                "look whether the disk is full or read-only; the host goes on by itself when it is not"
+                "check whether the disk is full or read-only; the host recovers by itself"
             }
             Self::Damaged(_) => "deploy the component again, or put back a copy of the folder",
             Self::Forgotten => "its connections are being closed; deploy it again for new ones",
@@ -172,12 +172,12 @@ impl From<serde_json::Error> for StoreError {
 // === impl SaveError ===
 
 impl SaveError {
-    /// What to do about it.
+    /// Advice for the user.
     pub fn hint(&self) -> &'static str {
         match self {
-            Self::Conflict(_) => "read it again, and save what follows from that",
+            Self::Conflict(_) => "read it again, and save a state based on that version",
             Self::Full | Self::Share => {
-                "remove states that nobody needs, or raise `stored_bytes` in [server]"
+                "remove states that are not needed, or raise `stored_bytes` in [server]"
             }
             Self::Unavailable(error) => error.hint(),
         }

@@ -1,9 +1,9 @@
-//! The database's file: it is made whole or not at all, and noticed when it is
-//! not where it was any more.
+//! The database's file: it is made completely or not at all, and its loss is
+//! noticed.
 //!
-//! redb writes what marks a file as its own last. A file that is made in its
-//! place would, after a crash in that moment, be damaged for good. So it is made
-//! beside its place and moved there; the folder is locked meanwhile, so that two
+//! redb writes the mark of a database last. A crash while it makes a file in
+//! its place would leave a file that can never be opened. So the file is made
+//! beside its place and then moved; the folder is locked meanwhile, so that two
 //! processes do not make it at once.
 
 use std::fs::{self, File, TryLockError};
@@ -15,26 +15,26 @@ use std::sync::OnceLock;
 use crate::components::{UNFINISHED, component_of};
 use crate::error::OpenError;
 
-/// What redb writes last when it makes a file is not there in one that was never
-/// finished: so many zeros are.
+/// The size of the mark that redb writes last when it makes a file. An
+/// unfinished file has zeros in its place.
 const MARK_BYTES: usize = 9;
 
-/// Where the database's file is, and which file that was when it was opened.
+/// Where the database's file is, and the identity of the file that was opened.
 #[derive(Debug)]
 pub(crate) struct Place {
     path: PathBuf,
     opened: OnceLock<Identity>,
 }
 
-/// Names a file, wherever it is moved: its device, and its number there.
+/// Identifies a file even after it is moved: its device, and its number there.
 type Identity = (u64, u64);
 
-/// What is there before the database is opened.
+/// What the folder contains before the database is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// A file that may be a database.
     Something,
-    /// None, or one that was never finished.
+    /// No file, or an unfinished one.
     Nothing,
 }
 
@@ -55,15 +55,16 @@ impl Place {
         self.path.parent().unwrap_or(&self.path)
     }
 
-    /// Where it is made.
+    /// The path at which the file is made.
     pub(crate) fn unfinished(&self) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(UNFINISHED);
         name.into()
     }
 
-    /// Keeps other processes from making the file until the lock is dropped. None
-    /// where the file system has no such locks; redb has its own besides.
+    /// Keeps other processes from making the file until the lock is dropped.
+    /// `None` where the file system has no such locks; redb also has a lock of
+    /// its own.
     pub(crate) fn lock(&self) -> Result<Option<File>, OpenError> {
         let folder = File::open(self.folder()).map_err(|error| self.wrong(error))?;
         match folder.try_lock() {
@@ -73,13 +74,14 @@ impl Place {
         }
     }
 
-    /// Looks at what is there, without a change. A file that is missing, empty or
-    /// unfinished beside components is damage: the host keeps a component only
-    /// once there is a database, and would remove those that no deployment names.
+    /// Looks into the folder without changing it. If the file is missing, empty
+    /// or unfinished but there are components, that is damage: the host keeps a
+    /// component only once there is a database, and would remove those that no
+    /// deployment names.
     pub(crate) fn look(&self) -> Result<Found, OpenError> {
-        // Opening a pipe would wait for its other end.
+        // Opening a pipe would block until its other end is opened.
         if fs::metadata(&self.path).is_ok_and(|found| !found.is_file()) {
-            return Err(self.damaged("is no file"));
+            return Err(self.damaged("is not a file"));
         }
         let nothing = match File::open(&self.path) {
             Ok(file) => {
@@ -92,8 +94,9 @@ impl Place {
                     _ => return Ok(Found::Something),
                 }
             }
-            // It would be made in the place of the link, and what that leads to, on
-            // a disk that is not there yet say, would be forgotten.
+            // A new file would replace the link, and the database that it leads
+            // to, perhaps on a disk that is not mounted yet, would be
+            // forgotten.
             Err(error) if error.kind() == io::ErrorKind::NotFound && self.path.is_symlink() => {
                 return Err(self.damaged("is a link that leads nowhere"));
             }
@@ -120,7 +123,7 @@ impl Place {
         Ok(false)
     }
 
-    /// Moves the file that was made to its place.
+    /// Moves the new file to its place.
     pub(crate) fn finish(&self) -> io::Result<()> {
         fs::rename(self.unfinished(), &self.path)?;
         crate::components::sync_folder(self.folder())
@@ -133,8 +136,8 @@ impl Place {
         Ok(())
     }
 
-    /// Why the file that was opened is not in its place any more, if it is not:
-    /// what is written into it now is lost with the process.
+    /// Why the opened file is not in its place any more, if it is not. Writes
+    /// to it are then lost when the process ends.
     pub(crate) fn is_lost(&self) -> Option<String> {
         let opened = self.opened.get()?;
         let path = self.path.display();

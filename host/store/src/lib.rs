@@ -1,14 +1,15 @@
-//! The data directory: what was deployed, states and durable alarms. What it
-//! has acknowledged survives the end of the process at any moment.
+//! The data directory: deployments, states and durable alarms. Acknowledged
+//! writes survive the end of the process at any moment.
 //!
-//! A folder of `store.redb` and `components/DIGEST.wasm`, which one process has
-//! at a time; or the memory, which forgets it all. One thread writes: it takes
-//! what waits in a bounded queue into one transaction, so that many callers
-//! share one wait for the disk. Reads happen off the asynchronous threads.
+//! It is a folder with `store.redb` and `components/DIGEST.wasm`, which one
+//! process uses at a time; without a folder everything is in memory, and ends
+//! with the process. One thread writes: it puts all operations that wait in a
+//! bounded queue into one transaction, so that many callers share one wait for
+//! the disk. Reads happen off the asynchronous threads.
 //!
-//! A disk that fails or is full is an error to who writes, and nothing else:
-//! reads go on, and writes again when the disk does. What a value means, and
-//! how large one may be, is for the callers to know.
+//! A disk that fails or is full is an error for writers only: reads go on, and
+//! writes succeed again when the disk does. The callers know what a value means
+//! and how large it may be.
 
 mod backend;
 mod components;

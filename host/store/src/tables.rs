@@ -1,6 +1,6 @@
-//! What is in the database, and the operations on it. Each operation is a part
-//! of a transaction of the writer's; the counts of what is stored are in the
-//! same transaction, so that they stay right whatever happens.
+//! The tables of the database, and the operations on them. Each operation is
+//! part of a transaction of the writer, and so are the counts of stored bytes,
+//! so that they always stay right.
 
 use std::collections::BTreeMap;
 
@@ -15,8 +15,8 @@ use redb::{
 use crate::database::begin_read;
 use crate::error::SaveError;
 
-/// What each state and each alarm counts for beside its names and its bytes:
-/// what the database needs to find it.
+/// How much each state and each alarm counts in addition to its names and its
+/// bytes: what the database needs to find it.
 pub const ENTRY_BYTES: u64 = 64;
 
 /// `format`, and the fields of [`Usage`].
@@ -30,21 +30,21 @@ const ALARMS: TableDefinition<'_, (&str, &str, &str), (u64, u32)> = TableDefinit
 /// By function: the bytes of its states and alarms.
 const SHARES: TableDefinition<'_, &str, u64> = TableDefinition::new("shares");
 
-/// A state as it was saved last.
+/// The last saved state.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Snapshot {
     /// How often it has been saved.
     pub version: u64,
-    /// What was saved.
+    /// Its content.
     pub bytes: Bytes,
 }
 
 /// An alarm that survives the process.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StoredAlarm {
-    /// Whose it is.
+    /// Its function.
     pub function: FunctionName,
-    /// The affinity value it belongs to.
+    /// Its affinity value.
     pub key: String,
     /// Its name.
     pub name: AlarmName,
@@ -54,10 +54,11 @@ pub struct StoredAlarm {
     pub attempt: u32,
 }
 
-/// What functions have stored.
+/// How much functions have stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Of states and alarms together, with their names and [`ENTRY_BYTES`].
+    /// Bytes of states and alarms together, with their names and
+    /// [`ENTRY_BYTES`].
     pub bytes: u64,
     /// How many states.
     pub states: u64,
@@ -65,7 +66,7 @@ pub struct Usage {
     pub alarms: u64,
 }
 
-/// The tables in a transaction of the writer's.
+/// The tables in a transaction of the writer.
 pub(crate) struct Tables<'t> {
     meta: Table<'t, &'static str, u64>,
     deployments: Table<'t, &'static str, &'static [u8]>,
@@ -95,8 +96,8 @@ pub(crate) fn create(database: &Database, format: u64) -> Result<(), redb::Error
     Ok(transaction.commit()?)
 }
 
-/// Counts each function's share anew, if the shares are not the whole: a
-/// release that did not count them has written.
+/// Counts each function's share again if the shares do not add up: an older
+/// release, which did not count them, has written.
 pub(crate) fn check_shares(database: &Database) -> Result<(), redb::Error> {
     let mut transaction = database.begin_write()?;
     transaction.set_quick_repair(true);
@@ -115,18 +116,18 @@ pub(crate) fn check_shares(database: &Database) -> Result<(), redb::Error> {
     }
 }
 
-/// What an entry of these names and bytes counts for.
+/// How much an entry with these names and bytes counts.
 fn cost(parts: &[&str], bytes: usize) -> u64 {
     let names: usize = parts.iter().map(|part| part.len()).sum();
     ENTRY_BYTES + (names + bytes) as u64
 }
 
-/// The first text behind a function's name.
+/// The first text that sorts after a function's name.
 fn behind(function: &str) -> String {
     format!("{function}\0")
 }
 
-/// Counts down; below nothing there is nothing, whatever a damaged file says.
+/// Subtracts, and stops at 0, which a damaged file might otherwise pass.
 fn subtract(count: &mut u64, less: u64) {
     *count = count.saturating_sub(less);
 }
@@ -151,7 +152,7 @@ impl<'t> Tables<'t> {
         })
     }
 
-    /// Writes the counts down; the last thing in a transaction.
+    /// Writes the counts, as the last step of a transaction.
     pub(crate) fn finish(mut self) -> Result<(), redb::Error> {
         let Usage {
             bytes,
@@ -164,8 +165,9 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
-    /// Whether a function's bytes may change so. What makes them less always
-    /// may. Beside others, a function takes no more than it leaves free.
+    /// Whether a function's bytes may change in this way. They may always
+    /// become less. A function that shares the host takes no more than it
+    /// leaves free.
     fn has_room(
         &self,
         function: &str,
@@ -193,7 +195,7 @@ impl<'t> Tables<'t> {
         Ok(share.map_or(0, |share| share.value()))
     }
 
-    /// A function's bytes change so, and those of all.
+    /// Changes the counts of a function, and the total.
     fn change(&mut self, function: &str, less: u64, more: u64) -> Result<(), redb::Error> {
         self.usage.bytes = self.usage.bytes.saturating_sub(less) + more;
         let share = self.share_of(function)?.saturating_sub(less) + more;
@@ -384,7 +386,7 @@ pub(crate) fn alarms(transaction: &ReadTransaction) -> Result<Vec<StoredAlarm>, 
     table.iter()?.map(|entry| stored_alarm(&entry?)).collect()
 }
 
-/// Those of one function.
+/// The alarms of one function.
 pub(crate) fn alarms_of(
     transaction: &ReadTransaction,
     function: &str,

@@ -1,10 +1,11 @@
-//! The thread that writes. It takes the operations that wait, at most
-//! [`BATCH_OPERATIONS_MAX`], into one transaction: while one is forced to the
-//! disk the next ones gather, so that nobody waits for company.
+//! The thread that writes. It puts the operations that wait, at most
+//! [`BATCH_OPERATIONS_MAX`], into one transaction. The next ones gather while a
+//! transaction is forced to the disk, so no operation waits just to form a
+//! batch.
 //!
-//! After a failure redb answers nothing more until it is opened again. That is
-//! done here, at once, so that reads go on; and before each batch for as long
-//! as it takes, so that writes go on when they can.
+//! After a failure redb answers nothing until it is opened again. The writer
+//! does this at once, so that reads go on, and again before each batch until it
+//! succeeds, so that writes go on as soon as they can.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -18,47 +19,47 @@ use crate::database::{Held, Medium};
 use crate::error::StoreError;
 use crate::tables::Tables;
 
-/// Operations that wait for the writer; past it their callers wait.
+/// Operations that wait for the writer; past this number, callers wait.
 pub(crate) const QUEUE_OPERATIONS_MAX: usize = 1024;
-/// States that wait for the writer, in KiB together; past it their callers
-/// wait. The largest 64 fit, and thousands of small ones.
+/// Total size of the states that wait for the writer, in KiB; past it, callers
+/// wait. 64 of the largest fit, or thousands of small ones.
 pub(crate) const QUEUE_KIBIBYTES_MAX: u32 = 64 * 1024;
-/// Operations in one transaction: what is forced to the disk at once stays a
-/// matter of milliseconds.
+/// Operations in one transaction: few enough that forcing them to the disk
+/// takes milliseconds.
 pub(crate) const BATCH_OPERATIONS_MAX: usize = 256;
 
 /// A part of a transaction.
 pub(crate) type Work = Box<dyn for<'t> FnOnce(&mut Tables<'t>) -> Result<(), redb::Error> + Send>;
 
-/// What is asked of the writer.
+/// An operation for the writer.
 pub(crate) struct Operation {
     pub(crate) work: Work,
-    /// Told when it is on the disk, or when it is not and the database has been
-    /// opened again.
+    /// Answered when the operation is on the disk, or when it has failed and
+    /// the database has been opened again.
     pub(crate) done: oneshot::Sender<Result<(), StoreError>>,
 }
 
-/// What the writer shares with those who read.
+/// What the writer shares with readers.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) medium: Medium,
-    /// Locked to be read while a transaction is, and to be written while the
+    /// Locked for reading during a transaction, and for writing while the
     /// database is opened again.
     pub(crate) database: RwLock<Held>,
-    /// A read has failed: the database must be opened again.
+    /// Whether a read has failed, so that the database must be opened again.
     pub(crate) failed: AtomicBool,
     /// Why the last write failed, if it did.
     pub(crate) trouble: Mutex<Option<String>>,
     pub(crate) stored_bytes_max: u64,
 }
 
-/// When a write failed.
+/// The step at which a write failed.
 enum Failed {
     Now(StoreError),
     Before,
 }
 
-/// Writes until nobody can ask for it any more, then closes the database.
+/// Writes until the queue is closed, then closes the database.
 pub(crate) fn run(shared: &Arc<Shared>, mut queue: mpsc::Receiver<Operation>) {
     while let Some(first) = queue.blocking_recv() {
         let mut batch = vec![first];
@@ -83,12 +84,12 @@ impl Shared {
         let mut answer = self.unless_lost();
         if answer.is_ok() {
             answer = self.try_write(work);
-            // A file that is not in its place any more goes with the process,
-            // and so does what was just written into it.
+            // If the file is not in its place any more, it ends with the
+            // process, and so does the data that was just written to it.
             answer = answer.and_then(|()| self.unless_lost());
         }
         for done in done {
-            // The asker may have gone.
+            // The caller may have gone.
             let _ = done.send(answer.clone());
         }
     }
@@ -100,7 +101,7 @@ impl Shared {
         }
         let written = match &*self.database.read() {
             Held::Writable(database) => {
-                // redb may panic over what was changed by somebody else.
+                // redb may panic on a file that something else has changed.
                 catch_unwind(AssertUnwindSafe(|| self.commit(database, work)))
                     .unwrap_or_else(|_| Err(redb::Error::Corrupted("a write has panicked".into())))
                     .map_err(StoreError::from)
@@ -124,7 +125,7 @@ impl Shared {
         }
     }
 
-    /// That the database's file is where it was opened.
+    /// Checks that the database's file is still where it was opened.
     fn unless_lost(&self) -> Result<(), StoreError> {
         match self.medium.is_lost() {
             Some(reason) => {
@@ -137,7 +138,8 @@ impl Shared {
 
     fn commit(&self, database: &Database, batch: Vec<Work>) -> Result<(), redb::Error> {
         let mut transaction = database.begin_write()?;
-        // After a crash it is open again in milliseconds, however large it is.
+        // With this, a database of any size opens in milliseconds after a
+        // crash.
         transaction.set_quick_repair(true);
         let mut tables = Tables::open(&transaction, self.stored_bytes_max)?;
         for work in batch {
@@ -147,7 +149,7 @@ impl Shared {
         Ok(transaction.commit()?)
     }
 
-    /// That it cannot be used, and why.
+    /// The error that says why the database cannot be used.
     pub(crate) fn unavailable(&self) -> StoreError {
         let trouble = self.trouble.lock().clone();
         StoreError::Unavailable(trouble.unwrap_or_else(|| "it is closed".into()))
@@ -177,7 +179,7 @@ impl Shared {
         }
     }
 
-    /// Remembers why, and says it once.
+    /// Remembers the reason, and logs it once.
     fn in_trouble(&self, reason: String) {
         let mut trouble = self.trouble.lock();
         if trouble.is_none() {

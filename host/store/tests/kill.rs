@@ -1,12 +1,12 @@
-//! The process is killed while it writes, at moments that nobody chose: what
-//! it has acknowledged is there, and nothing is torn.
+//! The process is killed while it writes, at arbitrary moments: acknowledged
+//! writes are kept, and no write is torn.
 //!
-//! The test starts itself again as the process that writes; each line it
-//! prints is something acknowledged.
+//! The test starts itself again as the process that writes; each line that it
+//! prints is an acknowledged write.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
-    reason = "what the tests share too: one that cannot go on should say so and fail"
+    reason = "helpers of tests, too, should fail with a message if they cannot go on"
 )]
 
 use std::collections::BTreeMap;
@@ -28,7 +28,7 @@ fn chat() -> FunctionName {
     FunctionName::new("chat").unwrap()
 }
 
-/// A content that says which it is, and shows when it is torn.
+/// Content that contains its number and shows when it is torn.
 fn content(number: u64) -> Bytes {
     number.to_be_bytes().repeat(500).into()
 }
@@ -57,7 +57,8 @@ async fn write_alarms(store: Store) {
     }
 }
 
-/// As the host deploys: the component, then what names it.
+/// Like the host's deploys: first the component, then the deployment that names
+/// it.
 async fn write_deployments(store: Store, start: u64) {
     let mut deployment = Deployment::new(chat(), None);
     for number in start.. {
@@ -82,7 +83,7 @@ async fn write_deployments(store: Store, start: u64) {
     }
 }
 
-/// Not a test of its own: the process that is killed.
+/// Not a test by itself, but the process that is killed.
 #[tokio::test]
 async fn the_process_that_writes() {
     let Some(folder) = std::env::var_os(FOLDER) else {
@@ -130,20 +131,21 @@ impl Acknowledged {
             ["acknowledged", "deployment", number] => {
                 self.deployment = Some(number.parse().unwrap());
             }
-            // The test harness's own words.
+            // Output of the test harness.
             _ => return,
         }
         self.lines += 1;
     }
 
-    /// Reads until there is enough, kills, and reads what was on its way.
+    /// Reads enough lines, kills the process, and reads the lines that were on
+    /// their way.
     fn until(&mut self, mut child: Child, lines: usize) {
         let mut output = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         let end = self.lines + lines;
         let mut killed = false;
         while output.read_line(&mut line).unwrap() > 0 {
-            // The last one may be half.
+            // The last line may be incomplete.
             if let Some(whole) = line.strip_suffix('\n') {
                 self.note(whole);
             }

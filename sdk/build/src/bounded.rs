@@ -1,8 +1,8 @@
-//! Runs a program that is somebody else's, for a limited time.
+//! Runs an external program, for a limited time.
 //!
-//! Standard input is closed, so that a program which asks gets no answer and
-//! cannot wait for one. Output is collected whole: only programs that print
-//! little are run here.
+//! Standard input is closed, so that a program that asks a question gets no
+//! answer and cannot wait for one. All output is kept in memory: only programs
+//! that print little are run here.
 
 use std::io::{self, Read};
 use std::process::{Command, ExitStatus, Stdio};
@@ -10,7 +10,7 @@ use std::sync::mpsc;
 use std::thread;
 use std::time::Duration;
 
-/// What a program left behind.
+/// The result of a program.
 #[derive(Debug)]
 pub(crate) struct Finished {
     /// How it ended.
@@ -21,7 +21,7 @@ pub(crate) struct Finished {
     pub(crate) error: String,
 }
 
-/// Why a program left nothing behind.
+/// Why a program has no result.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum RunError {
     /// It is not installed, or may not be run.
@@ -36,7 +36,7 @@ pub(crate) enum RunError {
     TimedOut { program: String, limit: Duration },
 }
 
-/// Runs a program to its end, or for `limit`, and collects what it prints.
+/// Runs a program to its end, or for `limit`, and collects its output.
 pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Finished, RunError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let failed = |source| RunError::Start {
@@ -44,7 +44,7 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Finished, Ru
         source,
     };
     let mut child = command
-        // Its last words are for people.
+        // Its last lines are for people.
         .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -53,9 +53,9 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Finished, Ru
         .map_err(failed)?;
     let output = collect(child.stdout.take());
     let error = collect(child.stderr.take());
-    // The pipes close when the program and all it started have ended, so
-    // waiting for them is waiting for it; unlike `wait` it can be bounded.
-    // Whatever is left of the limit after the first pipe is at most the limit.
+    // The pipes close when the program and all its children have ended, so
+    // waiting for the pipes is waiting for the program; unlike `wait`, this can
+    // be bounded. The second pipe gets what the first has left of the limit.
     let texts = output
         .recv_timeout(limit)
         .and_then(|output| Ok((output, error.recv_timeout(limit)?)));
@@ -66,7 +66,8 @@ pub(crate) fn run(command: &mut Command, limit: Duration) -> Result<Finished, Ru
             error,
         }),
         Err(_) => {
-            // Either may fail because the program has just ended by itself.
+            // Either call may fail because the program has just ended by
+            // itself.
             let _ = child.kill();
             let _ = child.wait();
             Err(RunError::TimedOut { program, limit })
@@ -80,10 +81,10 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
     thread::spawn(move || {
         let mut bytes = Vec::new();
         if let Some(mut pipe) = pipe {
-            // What was read before an error is still worth showing.
+            // The bytes before an error are still worth showing.
             let _ = pipe.read_to_end(&mut bytes);
         }
-        // Nobody listens any more once the time is up.
+        // The receiver has gone if the time is up.
         let _ = sender.send(String::from_utf8_lossy(&bytes).into_owned());
     });
     receiver
@@ -92,7 +93,7 @@ fn collect(pipe: Option<impl Read + Send + 'static>) -> mpsc::Receiver<String> {
 // === impl Finished ===
 
 impl Finished {
-    /// The last lines of what the program said, for an error message.
+    /// The last lines of the program's output, for an error message.
     pub(crate) fn last_words(&self) -> String {
         const LINES: usize = 4; // Enough for a package manager's own summary.
         let lines: Vec<&str> = self

@@ -1,7 +1,7 @@
-//! What cargo says about crates, read from its JSON.
+//! Reads cargo's JSON about crates.
 //!
-//! Only the few fields that are needed; whatever else a line holds, and lines
-//! that are of no interest, are passed over, as cargo asks its readers to do.
+//! It reads only the few fields that are needed, and skips other fields and
+//! lines, as cargo asks its readers to do.
 
 use std::path::{Path, PathBuf};
 
@@ -24,13 +24,13 @@ pub(crate) struct Package {
     pub(crate) name: String,
     /// Its `Cargo.toml`.
     pub(crate) manifest: PathBuf,
-    /// Whether it makes a library that WebAssembly can be made of.
+    /// Whether it has a library that can become WebAssembly.
     pub(crate) is_cdylib: bool,
-    /// The folders of packages that it depends on by path.
+    /// The folders of its path dependencies.
     pub(crate) paths: Vec<PathBuf>,
 }
 
-/// A library that cargo has compiled, or found to be up to date.
+/// A library that cargo has compiled, or that was up to date.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Artifact {
     /// The `Cargo.toml` of its package.
@@ -86,8 +86,8 @@ impl Package {
 // === impl Artifact ===
 
 impl Artifact {
-    /// Reads one line of `cargo build --message-format=json`; `None` if it
-    /// tells of anything but a WebAssembly library.
+    /// Reads one line of `cargo build --message-format=json`; `None` if it is
+    /// not about a WebAssembly library.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(line).ok()?;
         if value.get("reason")? != "compiler-artifact" || !makes_cdylib(value.get("target")?) {
@@ -108,8 +108,8 @@ impl Artifact {
     }
 }
 
-/// Whether a line of `cargo build --message-format=json` tells that a build
-/// script has run, of a package that is in a folder and in no registry.
+/// Whether a line of `cargo build --message-format=json` says that the build
+/// script of a local package, not one of a registry, has run.
 pub(crate) fn is_local_script(line: &str) -> bool {
     let Ok(value) = serde_json::from_str::<Value>(line) else {
         return false;
@@ -120,7 +120,7 @@ pub(crate) fn is_local_script(line: &str) -> bool {
 }
 
 /// Whether a target of a package is a library of the kind `cdylib`. Examples
-/// can be of that kind too.
+/// can also be of that kind.
 fn makes_cdylib(target: &Value) -> bool {
     let has = |field: &str| {
         let values = target.get(field).and_then(Value::as_array);

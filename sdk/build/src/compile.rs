@@ -1,10 +1,9 @@
 //! Compiles crates to components: one crate, or a workspace in one go.
 //!
-//! Cargo's messages go to standard error as it prints them, or to whoever
-//! wants to be told; its standard output is read here to learn which files it
-//! made. A component is written
-//! whole or not at all, and only when it differs from what is there, so that
-//! whoever watches its file sees changes and nothing else.
+//! Cargo's messages go to standard error as it prints them, or to a listener;
+//! its standard output is read here to learn which files it made. A component
+//! is written completely or not at all, and only if its content is new, so that
+//! a program that watches the file sees only real changes.
 
 use std::fs;
 use std::io::{self, BufRead, BufReader, Read};
@@ -19,49 +18,50 @@ use crate::diagnostic::Diagnostic;
 use crate::error::BuildError;
 use crate::{flags, inputs};
 
-/// The profile of [`Profile::Development`], which no crate has to define.
+/// The cargo profile of [`Profile::Development`], which crates need not define.
 const DEVELOPMENT: &str = "openline-development";
-/// What of cargo's progress is handed on at once: more than it ever prints.
+/// How much of cargo's progress is passed on at once: more than it ever prints
+/// at a time.
 const PROGRESS_BYTES: usize = 4096;
 
-/// Where things go. The default is what a person expects of a crate.
+/// Where files go. The defaults are the usual places of a crate.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
-    /// Where cargo puts what it compiles; `None` leaves it to cargo. A build
-    /// script must name a folder of its own: cargo holds a lock on the one
-    /// that it runs for.
+    /// Where cargo puts compiled files; `None` leaves it to cargo. A build
+    /// script must name a folder of its own, because cargo holds a lock on the
+    /// one for which the script runs.
     pub target_directory: Option<PathBuf>,
-    /// Where the components go, as `NAME.wasm`; `None` is the folder
+    /// Where the components go, as `NAME.wasm`; `None` means the folder
     /// `openline` in the target folder.
     pub component_directory: Option<PathBuf>,
-    /// What the component is made for.
+    /// The purpose of the component.
     pub profile: Profile,
 }
 
-/// What a component is made for.
+/// The purpose of a component.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Profile {
-    /// To be small and fast, as the crate's profile `release` says.
+    /// Small and fast, with the crate's profile `release`.
     #[default]
     Release,
-    /// To be built again soon, and to say where it failed: a little optimised,
-    /// with the checks of cargo's profile `dev` and the lines of the source.
+    /// Quick to build, with useful traps: a little optimised, with the checks
+    /// of cargo's profile `dev` and the lines of the source.
     Development,
 }
 
-/// What cargo says while it builds.
+/// A message of cargo during a build.
 #[derive(Debug)]
 pub enum Said<'a> {
     /// The compiler found something.
     Diagnostic(Diagnostic),
-    /// A build script of a crate that has its sources on this machine has run,
-    /// or did not have to; the libraries that need it are compiled after that.
+    /// The build script of a local crate has run, or did not have to. The
+    /// libraries that need it are compiled after that.
     ScriptRan,
-    /// Of what cargo prints for people, a piece as it came.
+    /// A piece of cargo's output for people, as it came.
     Progress(&'a [u8]),
 }
 
-/// Is told what cargo says, from two threads at once.
+/// Receives cargo's messages, from two threads at once.
 pub type Listener<'a> = &'a (dyn Fn(Said<'_>) + Sync);
 
 /// A component that was built.
@@ -71,20 +71,20 @@ pub struct Built {
     pub name: String,
     /// The component's file.
     pub path: PathBuf,
-    /// What is in the file.
+    /// The content of the file.
     pub bytes: Vec<u8>,
-    /// The files that it was made from, by absolute paths: none that lie in
-    /// packages of a registry. Empty when cargo does not say.
+    /// The absolute paths of the files from which it was made, without those in
+    /// packages of a registry. Empty if cargo does not list them.
     pub inputs: Vec<PathBuf>,
 }
 
-/// Compiles the crate in a folder and makes a component of it.
+/// Compiles the crate in a folder and makes a component from it.
 ///
 /// # Errors
 ///
-/// When the folder is not that of a crate with a `cdylib` library, when the
-/// crate does not compile, when what it makes is no component, and when a
-/// file cannot be read or written.
+/// When the folder does not contain a crate with a `cdylib` library, when the
+/// crate does not compile, when the result is not a component, and when a file
+/// cannot be read or written.
 pub fn build(
     directory: &Path,
     toolchain: &Toolchain,
@@ -93,8 +93,8 @@ pub fn build(
     build_one(directory, toolchain, options, None)
 }
 
-/// The same, and `listener` is told what cargo says, instead of standard
-/// error. `colours` asks cargo to use some.
+/// The same, but cargo's messages go to `listener` instead of standard error.
+/// `colours` asks cargo for coloured text.
 ///
 /// # Errors
 ///
@@ -122,9 +122,9 @@ fn build_one(
     finish(&package, &artifacts, &folder)
 }
 
-/// Compiles every crate of the workspace in a folder that has a `cdylib`
-/// library, all with one run of cargo, and makes a component of each. Sorted
-/// by name.
+/// Compiles every crate with a `cdylib` library of the workspace in a folder,
+/// all with one run of cargo, and makes a component from each. The result is
+/// sorted by name.
 ///
 /// # Errors
 ///
@@ -151,7 +151,7 @@ pub fn build_workspace(
         .collect()
 }
 
-/// The package in a folder, if a component can be made of it.
+/// The package in a folder, if a component can be made from it.
 pub(crate) fn package_of(workspace: Workspace, directory: &Path) -> Result<Package, BuildError> {
     let package = workspace
         .package_in(directory)
@@ -204,8 +204,7 @@ fn component_directory(workspace: &Workspace, options: &Options) -> PathBuf {
     }
 }
 
-/// Compiles, and returns the WebAssembly libraries there are now, whether
-/// new or up to date.
+/// Compiles, and returns all WebAssembly libraries, whether new or up to date.
 fn run_cargo(
     directory: &Path,
     toolchain: &Toolchain,
@@ -216,7 +215,7 @@ fn run_cargo(
     let mut cargo = cargo_build(directory, toolchain, options);
     cargo.args(selection);
     match told {
-        // Diagnostics to standard error, as text; the rest as lines of JSON.
+        // Diagnostics go to standard error as text, the rest as lines of JSON.
         None => cargo.arg("--message-format=json-render-diagnostics"),
         Some((colours, _)) => cargo
             .arg("--message-format=json-diagnostic-rendered-ansi")
@@ -261,7 +260,7 @@ fn run_cargo(
     }
 }
 
-/// Cargo with what both ways of building have in common.
+/// The cargo command that both ways of building share.
 fn cargo_build(directory: &Path, toolchain: &Toolchain, options: &Options) -> process::Command {
     let mut cargo = toolchain.cargo(directory);
     cargo
@@ -273,9 +272,9 @@ fn cargo_build(directory: &Path, toolchain: &Toolchain, options: &Options) -> pr
         Profile::Release => cargo.arg("--release"),
         Profile::Development => {
             cargo.args(["--profile", DEVELOPMENT]);
-            // Without optimisation a component is several times as large and
-            // takes the host as much longer to compile; with one level it is
-            // built as quickly. Lines are all that a trap can be told with.
+            // Without optimisation a component is several times as large, and
+            // the host takes as much longer to compile it; at level one it is
+            // built just as quickly. Traps need only the line tables.
             for setting in [
                 "inherits=\"dev\"",
                 "opt-level=1",
@@ -292,19 +291,19 @@ fn cargo_build(directory: &Path, toolchain: &Toolchain, options: &Options) -> pr
     cargo
 }
 
-/// Hands on what a program prints, as it comes.
+/// Passes on what a program prints, as it comes.
 fn hand_on(mut from: impl Read, listener: Listener<'_>) {
     let mut piece = [0; PROGRESS_BYTES];
-    // A pipe that cannot be read any more has ended.
+    // A pipe that cannot be read has ended.
     while let Ok(length @ 1..) = from.read(&mut piece) {
         listener(Said::Progress(&piece[..length]));
     }
 }
 
-/// Makes the component of one crate and writes it.
+/// Makes and writes the component of one crate.
 fn finish(package: &Package, artifacts: &[Artifact], folder: &Path) -> Result<Built, BuildError> {
     let name = package.name.clone();
-    // A dependency can have a `cdylib` too, hence the comparison.
+    // A dependency can also have a `cdylib`, hence the comparison.
     let artifact = artifacts
         .iter()
         .find(|artifact| artifact.manifest == package.manifest)
@@ -343,8 +342,8 @@ fn write_if_different(path: &Path, bytes: &[u8]) -> io::Result<()> {
     if let Some(folder) = path.parent() {
         fs::create_dir_all(folder)?;
     }
-    // Beside the file, for a rename works within one file system only; with
-    // a name of its own, for another process may be doing the same.
+    // Next to the file, because a rename works only within one file system; and
+    // with a name of its own, because another process may do the same.
     let temporary = path.with_extension(format!("wasm.{}", process::id()));
     fs::write(&temporary, bytes)?;
     fs::rename(&temporary, path)

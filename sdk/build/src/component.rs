@@ -1,8 +1,8 @@
-//! A component from what a linker made.
+//! Makes a component from the output of a linker.
 //!
 //! `wasm32-wasip2` gives a component, which stays as it is. `wasm32-wasip1`
-//! gives a core module that carries its WIT types in custom sections; it gets
-//! wrapped, with the reactor adapter for what it imports of WASI preview 1.
+//! gives a core module that carries its WIT types in custom sections; it is
+//! wrapped, with the reactor adapter for its imports from WASI preview 1.
 
 use std::borrow::Cow;
 
@@ -11,18 +11,18 @@ use wasi_preview1_component_adapter_provider::{
 };
 use wit_component::ComponentEncoder;
 
-/// What the first eight bytes of each kind are: the magic number, then the
-/// version and the layer (component model, `Binary.md`).
+/// The first eight bytes of each kind: the magic number, then the version and
+/// the layer (component model, `Binary.md`).
 const CORE_MODULE: &[u8] = b"\0asm\x01\0\0\0";
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";
 
 /// Why a file cannot be made a component.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ComponentError {
-    /// Neither a core module nor a component.
+    /// The file is neither a core module nor a component.
     #[error("this is not WebAssembly, or a version of it that is not known here")]
     NotWasm,
-    /// A core module that cannot be wrapped.
+    /// The core module cannot be wrapped.
     #[error("the module cannot be made a component: {reason}")]
     NotWrapped {
         /// What is wrong with it.
@@ -30,7 +30,7 @@ pub enum ComponentError {
     },
 }
 
-/// Makes a component of a module; a component is returned as it is.
+/// Makes a component from a module; returns a component as it is.
 pub(crate) fn componentize(wasm: Cow<'_, [u8]>) -> Result<Cow<'_, [u8]>, ComponentError> {
     if wasm.starts_with(COMPONENT) {
         return Ok(wasm);

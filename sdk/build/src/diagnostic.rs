@@ -1,8 +1,8 @@
-//! What the compiler says about a crate, for programs: where, what, and the
-//! text that people are used to.
+//! The compiler's diagnostics about a crate, for programs: the place, the
+//! message, and the usual text.
 //!
-//! Of one diagnostic as much is kept as the compiler printed; how many are
-//! kept is for the caller to bound.
+//! A diagnostic is as large as the compiler printed it; the caller bounds how
+//! many are kept.
 
 use serde_json::Value;
 
@@ -11,13 +11,13 @@ use serde_json::Value;
 pub struct Diagnostic {
     /// `error` or `warning`.
     pub level: String,
-    /// Such as `E0425`; the compiler's lints have their names here.
+    /// A code such as `E0425`; for a lint, its name.
     pub code: Option<String>,
     /// One sentence.
     pub message: String,
-    /// The place it is about, where there is one.
+    /// The place in the source, if there is one.
     pub place: Option<Place>,
-    /// All of it as the compiler prints it, without colours.
+    /// The whole text as the compiler prints it, without colours.
     pub rendered: String,
     /// The same with colours, for a terminal.
     pub coloured: String,
@@ -26,19 +26,20 @@ pub struct Diagnostic {
 /// A place in a source file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Place {
-    /// The file; relative to the workspace if it is in it.
+    /// The file, relative to the workspace if it is there.
     pub file: String,
-    /// From 1.
+    /// The line, counted from 1.
     pub line: u64,
-    /// From 1, in characters.
+    /// The column, in characters, counted from 1.
     pub column: u64,
 }
 
 // === impl Diagnostic ===
 
 impl Diagnostic {
-    /// Reads one line of `cargo build --message-format=json-diagnostic-rendered-ansi`;
-    /// `None` if it is no diagnostic, or only sums up those before it.
+    /// Reads one line of `cargo build
+    /// --message-format=json-diagnostic-rendered-ansi`; `None` if it is not a
+    /// diagnostic, or only summarises earlier ones.
     pub(crate) fn parse(line: &str) -> Option<Self> {
         let value: Value = serde_json::from_str(line).ok()?;
         if value.get("reason")? != "compiler-message" {
@@ -55,8 +56,8 @@ impl Diagnostic {
             return None;
         }
         let coloured = text("rendered")?;
-        // A defect of the compiler is an error, too; notes of its own explain
-        // what another one said.
+        // A defect of the compiler counts as an error; separate notes only
+        // explain other diagnostics.
         let level = match text("level")?.as_str() {
             "warning" => "warning",
             level if level.starts_with("error") => "error",
@@ -86,8 +87,8 @@ impl Place {
     }
 }
 
-/// Text without what tells a terminal about colours (ECMA-48, section 5.4:
-/// `ESC [`, parameters, a final byte of `@` to `~`).
+/// The text without control sequences for colours (ECMA-48, section 5.4: `ESC
+/// [`, parameters, a final byte of `@` to `~`).
 #[must_use]
 pub fn without_colours(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
@@ -137,7 +138,7 @@ mod tests {
         for line in [sum, &note, "", "text", r#"{"reason": "build-finished"}"#] {
             assert_eq!(Diagnostic::parse(line), None, "{line}");
         }
-        // Of the linker, which knows no place in the source.
+        // A diagnostic of the linker, which has no place in the source.
         let linker = sum.replace("aborting due to 1 previous error", "linking failed");
         assert_eq!(Diagnostic::parse(&linker).unwrap().place, None);
     }

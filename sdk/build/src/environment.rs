@@ -1,22 +1,21 @@
-//! What a compiler that is started here may know of the environment.
+//! Cleans the environment for compilers that are started here.
 //!
-//! Under `cargo run`, `cargo clippy` or a build script, cargo describes its
-//! own build in variables, and people set some for builds of their own. The
-//! build of a component is another build, for another target, often with
-//! another compiler: with these variables it would use the wrong flags, the
-//! wrong compiler or a locked folder. So everything that configures a build
-//! is left out; what says how to reach a registry, where to put files and how
-//! to print stays.
+//! Under `cargo run`, `cargo clippy` or a build script, cargo describes its own
+//! build in variables, and people set some for their builds. The build of a
+//! component is another build, for another target, often with another compiler:
+//! with these variables it would use the wrong flags, the wrong compiler or a
+//! locked folder. So all variables that configure a build are removed; those
+//! that say how to reach a registry, where to put files and how to print stay.
 
 use std::process::Command;
 
 /// Cargo's variables that stay, by the start of their names.
 const KEPT: [&str; 10] = [
     "CARGO_HOME",
-    // The job server of an outer cargo: both share its jobs.
+    // The job server of an outer cargo, whose jobs both share.
     "CARGO_MAKEFLAGS",
     "CARGO_BUILD_JOBS",
-    // Where a person wants what is compiled; `Options` can overrule it.
+    // Where the user wants compiled files; `Options` can override it.
     "CARGO_BUILD_TARGET_DIR",
     "CARGO_TARGET_DIR",
     "CARGO_HTTP_",
@@ -26,10 +25,10 @@ const KEPT: [&str; 10] = [
     "CARGO_TERM_",
 ];
 
-/// Variables that go, by the start of their names.
+/// Variables that are removed, by the start of their names.
 const REMOVED: [&str; 6] = ["CARGO", "__CARGO", "CLIPPY_", "DEP_", "RUSTC", "RUSTDOC"];
 
-/// Variables that go, by their whole names.
+/// Variables that are removed, by their whole names.
 const REMOVED_WHOLE: [&str; 10] = [
     "DEBUG",
     "HOST",
@@ -43,7 +42,7 @@ const REMOVED_WHOLE: [&str; 10] = [
     "TARGET",
 ];
 
-/// Takes from a command what describes another build.
+/// Removes the variables from a command that describe another build.
 pub(crate) fn clean(command: &mut Command) {
     for (name, _) in std::env::vars_os() {
         if name.to_str().is_some_and(describes_another_build) {
@@ -53,7 +52,7 @@ pub(crate) fn clean(command: &mut Command) {
 }
 
 fn describes_another_build(name: &str) -> bool {
-    // The linker for the machine itself, for build scripts and macros.
+    // Keep linkers: build scripts and macros need that of the machine itself.
     let linker = name.starts_with("CARGO_TARGET_") && name.ends_with("_LINKER");
     let kept = linker || KEPT.iter().any(|start| name.starts_with(start));
     let removed =

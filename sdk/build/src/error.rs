@@ -1,4 +1,4 @@
-//! Why a crate did not become a component, and what to do about it.
+//! Why a crate did not become a component, and the hint.
 
 use std::io;
 use std::path::PathBuf;
@@ -19,10 +19,10 @@ pub enum BuildError {
     Unreadable {
         /// The folder.
         directory: PathBuf,
-        /// What cargo said.
+        /// Cargo's message.
         message: String,
     },
-    /// The folder is that of a workspace and has no crate of its own.
+    /// The folder has a workspace but no crate.
     #[error("`{}` is a workspace, not a crate", directory.display())]
     NoPackage {
         /// The folder.
@@ -30,7 +30,7 @@ pub enum BuildError {
         /// The packages of the workspace.
         members: Vec<String>,
     },
-    /// The crate makes nothing that could become a component.
+    /// The crate has no library that could become a component.
     #[error("the crate `{package}` does not make a library for WebAssembly")]
     NoCdylib {
         /// The crate.
@@ -41,30 +41,30 @@ pub enum BuildError {
     /// Cargo could not be started.
     #[error("`{}` could not be run", program.display())]
     Start {
-        /// Which cargo.
+        /// The path of cargo.
         program: PathBuf,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
-    /// The crate does not compile; cargo has said why.
+    /// The crate does not compile; cargo has printed why.
     #[error("the crate in `{}` does not compile for {target}", directory.display())]
     Compile {
         /// The folder.
         directory: PathBuf,
-        /// What was compiled for.
+        /// The target of the compilation.
         target: &'static str,
-        /// The configuration of cargo that gives the compiler flags, also for
-        /// this target, if there is one.
+        /// The cargo configuration that sets flags for the compiler which also
+        /// apply to this target, if there is one.
         flags: Option<PathBuf>,
     },
-    /// Cargo succeeded, but told of no file for this crate.
+    /// Cargo succeeded, but reported no file for this crate.
     #[error("cargo has compiled the crate `{package}` but made no WebAssembly file of it")]
     NoArtifact {
         /// The crate.
         package: String,
     },
-    /// What the linker made is no component and cannot become one.
+    /// The linker's output is not a component and cannot become one.
     #[error("the crate `{package}` compiles, but does not make a component")]
     Component {
         /// The crate.
@@ -80,7 +80,7 @@ pub enum BuildError {
         path: PathBuf,
         /// `read` or `written`.
         verb: &'static str,
-        /// What the system said.
+        /// The system's error.
         #[source]
         source: io::Error,
     },
@@ -89,7 +89,7 @@ pub enum BuildError {
 // === impl BuildError ===
 
 impl BuildError {
-    /// What a person can do about it, where that is known.
+    /// The hint, if there is one.
     #[must_use]
     pub fn hint(&self) -> Option<String> {
         Some(match self {

@@ -1,13 +1,12 @@
-//! Where flags for the compiler come from that a person has set for all targets
-//! and thought of one: a linker's flag for this machine is an error for
-//! WebAssembly.
+//! Finds compiler flags that were meant for one target but set for all: a
+//! linker flag for this machine is an error for WebAssembly.
 
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The configuration of cargo that gives flags also for a target, as cargo
-/// looks for them: from a folder upwards, then the user's.
+/// The cargo configuration whose flags also apply to a target. The search
+/// follows cargo's: from a folder upwards, then the user's configuration.
 pub(crate) fn file(directory: &Path, target: &str) -> Option<PathBuf> {
     let directory = directory.canonicalize().ok()?;
     let above = directory.ancestors().map(|folder| folder.join(".cargo"));
@@ -21,7 +20,8 @@ pub(crate) fn file(directory: &Path, target: &str) -> Option<PathBuf> {
 }
 
 /// Whether a configuration has `rustflags` for all targets, for those of a
-/// condition, or for this one. Reads lines: it is for a hint.
+/// condition, or for this one. It only looks at lines, which is enough for a
+/// hint.
 fn gives_flags(text: &str, target: &str) -> bool {
     let mut section = String::new();
     text.lines().any(|line| {

@@ -1,5 +1,5 @@
-//! Which files a library was compiled from: read from the rule for make that
-//! cargo writes beside it.
+//! Finds the files from which a library was compiled, from the rule for make
+//! that cargo writes next to it.
 //!
 //! Bounded by [`RULE_BYTES_MAX`]; a longer rule counts as none.
 
@@ -7,13 +7,13 @@ use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-/// The longest rule that is read: at a hundred bytes a path, those of forty
-/// thousand files.
+/// The longest rule that is read: forty thousand files at a hundred bytes a
+/// path.
 const RULE_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// The files that cargo names for a library: sources of its package and of
-/// those that it depends on by path, what they include, and what build scripts
-/// ask to be run again for. None if there is no rule that can be read.
+/// The files that cargo names for a library: sources of its package and of its
+/// path dependencies, files that they include, and files for which build
+/// scripts ask to run again. Empty if there is no readable rule.
 pub(crate) fn of(library: &Path) -> Vec<PathBuf> {
     let mut rule = String::new();
     let read = File::open(library.with_extension("d"))
@@ -24,8 +24,8 @@ pub(crate) fn of(library: &Path) -> Vec<PathBuf> {
     }
 }
 
-/// The paths behind the colon of each line. A space in a path has a backslash
-/// before it; nothing else is escaped.
+/// The paths after the colon of each line. A space in a path is escaped with a
+/// backslash; nothing else is escaped.
 fn parse(rule: &str) -> Vec<PathBuf> {
     let mut paths = Vec::new();
     for line in rule.lines() {

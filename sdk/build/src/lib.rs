@@ -1,13 +1,13 @@
 //! Turns a Rust crate into a WebAssembly component that Openline can run.
 //!
-//! Two steps, each with its own errors: [`Toolchain`] finds (or installs) a
-//! compiler with a wasm target, [`build`] has it compile a crate and makes a
-//! component of what comes out. Whether the component implements Openline's
-//! contract is for the host to check.
+//! This takes two steps, each with its own errors: [`Toolchain`] finds (or
+//! installs) a compiler with a wasm target, and [`build`] compiles a crate with
+//! it and makes a component from the output. The host checks whether the
+//! component implements Openline's contract.
 //!
 //! Nothing here asks questions or reads the terminal, and every program that
-//! may use the network while a toolchain is installed has a time limit.
-//! Compiling itself is bounded by cargo alone.
+//! may use the network to install a toolchain has a time limit. Only cargo
+//! bounds the compilation itself.
 
 mod bounded;
 mod environment;

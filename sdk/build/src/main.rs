@@ -1,8 +1,8 @@
-//! `openline-build setup`: makes sure that there is a compiler for
-//! WebAssembly before anything that needs one is built.
+//! `openline-build setup`: ensures that there is a compiler for WebAssembly
+//! before anything that needs one is built.
 //!
-//! Prints on standard output which one it is; what takes a while is announced
-//! on standard error. Asks nothing, and always ends: see
+//! Prints the compiler on standard output, and announces slow steps on standard
+//! error. Asks nothing, and always ends: see
 //! [`openline_build::Toolchain::find_or_install`].
 
 use std::env;
@@ -12,8 +12,7 @@ use std::process::ExitCode;
 
 use openline_build::{TARGET_VARIABLE, Toolchain};
 
-/// The exit status for a command line that is not understood, as shells and
-/// `sysexits.h` have it.
+/// The exit status for an invalid command line, as in `sysexits.h`.
 const USAGE: u8 = 64;
 
 fn main() -> ExitCode {
@@ -24,7 +23,7 @@ fn main() -> ExitCode {
         ["help" | "--help" | "-h"] => (usage(), ExitCode::SUCCESS),
         _ => (usage(), ExitCode::from(USAGE)),
     };
-    // The text is all there is to say; a closed pipe changes nothing.
+    // There is nothing else to do if the pipe is closed.
     let _ = write!(io::stderr(), "{text}");
     status
 }
@@ -35,7 +34,7 @@ fn setup() -> ExitCode {
     };
     match Toolchain::find_or_install(Path::new("."), &mut report) {
         Ok(toolchain) => match writeln!(io::stdout(), "{toolchain}") {
-            // Whoever has closed the pipe has seen enough.
+            // A reader that has closed the pipe has seen enough.
             Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
                 let _ = writeln!(
                     io::stderr(),

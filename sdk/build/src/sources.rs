@@ -1,5 +1,4 @@
-//! Which folders a crate is made of: its own, and those of the crates that it
-//! depends on by path.
+//! The source folders of a crate: its own, and those of its path dependencies.
 //!
 //! Asks cargo about one workspace after the other, without the network.
 //! Bounded by [`FOLDERS_MAX`].
@@ -12,8 +11,8 @@ use crate::cargo::Package;
 use crate::compile::{package_of, read_workspace};
 use crate::error::BuildError;
 
-/// The most folders that are looked for: far above what a function has, so
-/// that what reaches it is a mistake that should not take minutes.
+/// The most folders: far more than a function has. A crate that reaches this is
+/// a mistake, which should not take minutes.
 const FOLDERS_MAX: usize = 64;
 
 /// What cargo and rustup read in the folder of a workspace or of a crate, and
@@ -51,8 +50,8 @@ impl Sources {
     ///
     /// # Errors
     ///
-    /// When the folder is not that of a crate that makes a `cdylib` library,
-    /// and when cargo cannot read it.
+    /// When the folder does not contain a crate with a `cdylib` library, and
+    /// when cargo cannot read it.
     pub fn of(directory: &Path, toolchain: &Toolchain) -> Result<Self, BuildError> {
         let workspace = read_workspace(directory, toolchain)?;
         let target_directory = workspace.target_directory.clone();

@@ -1,9 +1,9 @@
-//! Real crates, compiled by whatever toolchain is installed; set
-//! `OPENLINE_WASM_TARGET` to try a certain one. The crates have no
-//! dependencies, so that nothing here needs a network (but for building the
-//! standard library of `wasm32-wasip1`, once).
+//! Real crates, compiled with the installed toolchain; set
+//! `OPENLINE_WASM_TARGET` to test a certain one. The crates have no
+//! dependencies, so nothing here needs a network, except to build the standard
+//! library of `wasm32-wasip1` once.
 
-#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+#![expect(clippy::unwrap_used, reason = "a panic here fails a test")]
 
 use std::fs;
 use std::path::Path;
@@ -39,7 +39,7 @@ fn folder(files: &[(&str, &str)]) -> TempDir {
     directory
 }
 
-/// One target folder for all: what is compiled for all is compiled once.
+/// One target folder for all tests, so that shared parts are compiled once.
 fn options(directory: &Path) -> Options {
     Options {
         target_directory: Some(env!("CARGO_TARGET_TMPDIR").into()),
@@ -70,7 +70,7 @@ fn a_crate_becomes_a_component_named_like_it() {
         .map(|input| input.canonicalize().unwrap());
     assert_eq!(inputs.collect::<Vec<_>>(), [source]);
 
-    // Again: nothing is compiled, and the file is left alone.
+    // The second build compiles nothing, and leaves the file alone.
     let modified = fs::metadata(&built.path).unwrap().modified().unwrap();
     let again = build_in(directory.path()).unwrap();
     assert_eq!(again.bytes, built.bytes);
@@ -175,7 +175,7 @@ fn what_the_compiler_finds_is_told_with_its_place() {
     let progress = String::from_utf8(progress.concat()).unwrap();
     assert!(progress.contains("could not compile `told`"), "{progress}");
 
-    // Put right, it knows its lines.
+    // Once corrected, it has its lines.
     fs::write(directory.path().join("src/lib.rs"), SOURCE).unwrap();
     let built = build_told(directory.path(), &toolchain, &options, false, &listener).unwrap();
     let lines = b".debug_line";

@@ -1,8 +1,8 @@
-//! `openline-build setup` on machines that lack things: programs of the
-//! machine are played by shell scripts, the only ones on the path.
+//! `openline-build setup` on machines that lack programs: shell scripts, the
+//! only programs on the path, play those of the machine.
 
 #![cfg(unix)]
-#![expect(clippy::unwrap_used, reason = "what fails here fails a test")]
+#![expect(clippy::unwrap_used, reason = "a panic here fails a test")]
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -32,7 +32,7 @@ impl Machine {
         self
     }
 
-    /// A compiler that says it is 1.90.0.
+    /// Adds a compiler of version 1.90.0.
     fn with_rustc(self) -> Self {
         let sysroot = self.path("sysroot");
         let script = format!(
@@ -42,8 +42,8 @@ impl Machine {
         self.with("rustc", &script)
     }
 
-    /// Runs it, for one target, so that whatever else the real machine has
-    /// makes no difference.
+    /// Runs `setup` for one target, so that the real machine's other toolchains
+    /// make no difference.
     fn setup(&self, target: &str) -> Output {
         self.setup_into(target, Stdio::piped())
     }
@@ -131,8 +131,8 @@ fn a_machine_without_rust_is_told_what_to_install() {
 
 #[test]
 fn without_root_no_package_is_installed() {
-    // No compiler with a linker on the path: so the real machine's compiler,
-    // if it has the one for this target, is not enough.
+    // No compiler or linker is on the path, so the real machine's compiler for
+    // this target, if there is one, is not enough.
     let machine = Machine::new()
         .with("id", "echo 1000")
         .with("apt-get", "echo 'must not be run' >&2; exit 1");

@@ -1,6 +1,6 @@
-//! What a connection carries: bytes, tags, channels, alarms and messages that
-//! the host answers. All of it is the host's, so it stays when instances go.
-//! Each has a limit of the function's configuration.
+//! What a connection carries: an attachment, tags, channels, alarms and
+//! automatic responses. The host keeps all of it, so it stays when instances
+//! end. Each has a limit in the function's configuration.
 
 use std::time::Duration;
 
@@ -11,8 +11,8 @@ use crate::outcome::Error;
 use crate::raw::connections;
 
 impl Connection {
-    /// Bytes that belong to the connection and outlive the instance: what
-    /// `upgrade` or the last [`set_attachment`](Self::set_attachment) left.
+    /// Bytes that belong to the connection and outlive the instance: those that
+    /// `upgrade` or the last [`set_attachment`](Self::set_attachment) has set.
     #[must_use]
     pub fn attachment(&self) -> Vec<u8> {
         self.raw.attachment()
@@ -22,24 +22,25 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// `limit` when it is larger than 16 KiB, `gone` when the connection is.
+    /// `limit` if it is larger than 16 KiB, `gone` if the connection is closing
+    /// or closed.
     pub fn set_attachment(&self, bytes: impl AsRef<[u8]>) -> Result<(), Error> {
         Ok(self.raw.set_attachment(bytes.as_ref())?)
     }
 
-    /// The words that [`by_tag`](crate::by_tag) finds it by: what `upgrade` or
-    /// the last [`set_tags`](Self::set_tags) left.
+    /// The tags by which [`by_tag`](crate::by_tag) finds it: those that
+    /// `upgrade` or the last [`set_tags`](Self::set_tags) has set.
     #[must_use]
     pub fn tags(&self) -> Vec<String> {
         self.raw.tags()
     }
 
-    /// Replaces the tags. The same word twice counts once.
+    /// Replaces the tags. A repeated tag counts once.
     ///
     /// # Errors
     ///
-    /// `invalid` when a word has not 1 to 256 bytes, `limit` when there are
-    /// more than 10, `gone` when the connection is.
+    /// `invalid` if a tag does not have 1 to 256 bytes, `limit` if there are
+    /// more than 10, `gone` if the connection is closing or closed.
     ///
     /// ```no_run
     /// # use openline_sdk::{Connection, Error};
@@ -52,12 +53,13 @@ impl Connection {
         Ok(self.raw.set_tags(tags)?)
     }
 
-    /// Subscribes to a channel of this function; again is harmless.
+    /// Subscribes to a channel of this function; a second time does nothing.
     ///
     /// # Errors
     ///
-    /// `invalid` when the name has not 1 to 256 bytes, `limit` when the
-    /// connection has 128 channels, `gone` when the connection is.
+    /// `invalid` if the name does not have 1 to 256 bytes, `limit` if the
+    /// connection has 128 channels, `gone` if the connection is closing or
+    /// closed.
     pub fn subscribe(&self, channel: &str) -> Result<(), Error> {
         Ok(self.raw.subscribe(channel)?)
     }
@@ -67,24 +69,24 @@ impl Connection {
         self.raw.unsubscribe(channel);
     }
 
-    /// Calls the handler's `alarm` for this connection once, after a time of
-    /// at most 365 days: in order with its messages, and with a new instance
-    /// if there is none. Each name has one alarm: set again, it is moved. It
-    /// ends with the connection; for what must outlive that, and for what
-    /// happens when `alarm` fails, see [`alarms`](crate::alarms).
+    /// Calls the handler's `alarm` for this connection once, after a time of at
+    /// most 365 days: in order with its messages, and on a new instance if
+    /// there is none. Each name has one alarm; setting it again moves it. The
+    /// alarm ends with the connection. For alarms that outlive it, see
+    /// [`alarms`](crate::alarms).
     ///
     /// # Errors
     ///
-    /// `invalid` when the name has not 1 to 64 bytes or the time is longer
-    /// than 365 days, `limit` when the connection has 16 alarms, `gone` when
-    /// the connection is.
+    /// `invalid` if the name does not have 1 to 64 bytes or the time is longer
+    /// than 365 days, `limit` if the connection has 16 alarms, `gone` if the
+    /// connection is closing or closed.
     ///
     /// ```
     /// use std::time::Duration;
     ///
     /// use openline_sdk::prelude::*;
     ///
-    /// /// Ends what has been quiet for five minutes, and says so before.
+    /// /// Ends connections that have been quiet for five minutes, after a warning.
     /// #[derive(Default)]
     /// struct Impatient;
     ///
@@ -92,7 +94,7 @@ impl Connection {
     ///     fn message(&mut self, connection: &Connection, message: Message) {
     ///         connection.send(message);
     ///         let minutes = |count: u64| Duration::from_secs(60 * count);
-    ///         // Neither can fail but with `gone`: then there is no need.
+    ///         // Both can only fail with `gone`, and then they are not needed.
     ///         let _ = connection.set_alarm("warn", minutes(4));
     ///         let _ = connection.set_alarm("end", minutes(5));
     ///     }
@@ -112,20 +114,20 @@ impl Connection {
         Ok(self.raw.set_alarm(name, milliseconds(after))?)
     }
 
-    /// Takes an alarm back; without one it does nothing.
+    /// Clears an alarm; without one it does nothing.
     pub fn clear_alarm(&self, name: &str) {
         self.raw.clear_alarm(name);
     }
 
-    /// Messages that the host answers by itself from now on, at once and
-    /// without an instance; the handler is not told of them. So a client's
-    /// heartbeat wakes nothing. Replaces what was there before, the function's
-    /// configuration included; an empty list ends it.
+    /// Sets automatic responses: from now on the host answers these messages at
+    /// once, without an instance, and the handler does not see them. So a
+    /// client's heartbeat wakes no instance. Replaces earlier pairs, including
+    /// those of the configuration; an empty list removes them.
     ///
     /// # Errors
     ///
-    /// `limit` when there are more than 8, or a message has more than 2 KiB;
-    /// `gone` when the connection is.
+    /// `limit` if there are more than 8, or a message has more than 2 KiB;
+    /// `gone` if the connection is closing or closed.
     ///
     /// ```no_run
     /// # use openline_sdk::{AutoResponse, Connection, Error};
@@ -142,14 +144,14 @@ impl Connection {
         Ok(self.raw.set_auto_responses(&pairs)?)
     }
 
-    /// How many of its messages the host has answered by itself.
+    /// How many of its messages automatic responses have answered.
     #[must_use]
     pub fn auto_responded(&self) -> u64 {
         self.raw.auto_responded()
     }
 }
 
-/// A message that the host answers by itself, with what it answers: see
+/// An automatic response: a message and the host's reply to it; see
 /// [`Connection::set_auto_responses`]. Each of the two is text or bytes, and
 /// has at most 2 KiB.
 ///
@@ -168,7 +170,7 @@ pub struct AutoResponse {
     reply: Message,
 }
 
-/// How a peer's message is compared.
+/// How a peer's message is compared with the request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Compared {
     Exact,
@@ -176,14 +178,15 @@ enum Compared {
 }
 
 impl AutoResponse {
-    /// Answers a message that is the same, text or binary.
+    /// Answers a message that equals the request and is of the same kind, text
+    /// or binary.
     #[must_use]
     pub fn exact(request: impl Into<Message>, reply: impl Into<Message>) -> Self {
         Self::new(Compared::Exact, request.into(), reply.into())
     }
 
-    /// Answers a message that begins so and is of the same kind, text or
-    /// binary.
+    /// Answers a message that begins with the request and is of the same kind,
+    /// text or binary.
     #[must_use]
     pub fn prefix(request: impl Into<Message>, reply: impl Into<Message>) -> Self {
         Self::new(Compared::Prefix, request.into(), reply.into())

@@ -1,5 +1,5 @@
 //! Finds connections of this function: one by its id, or many by a tag. Many
-//! come in pages, so that what is held at once is bounded: [`PAGE`] handles.
+//! come in pages, so that at most [`PAGE`] handles are held at once.
 
 use std::iter::FusedIterator;
 use std::vec;
@@ -7,29 +7,30 @@ use std::vec;
 use super::Connection;
 use crate::raw::connections;
 
-/// How many connections an iterator asks for at a time. An instance may hold
-/// 10,000 handles by default and the handler may go through several lists at
-/// once; and with this many the cost of asking is lost in that of sending.
+/// How many connections an iterator requests at a time. An instance may hold
+/// 10,000 handles by default, and the handler may iterate over several lists at
+/// once; with pages of this size a request costs little compared with sending.
 const PAGE: u32 = 64;
 
-/// An open connection of this function, whichever instance serves it; `None`
-/// when no open connection has this [`id`](Connection::id).
+/// An open connection of this function, whichever instance serves it; `None` if
+/// no open connection has this [`id`](Connection::id).
 ///
-/// The handle is given back when it is dropped. A function may hold a limited
-/// number at once, so keep ids rather than handles.
+/// Dropping the handle gives it back. A function may hold a limited number at
+/// once, so keep ids rather than handles.
 #[must_use]
 pub fn connection(id: &str) -> Option<Connection> {
     connections::get(id).map(|raw| Connection { raw })
 }
 
 /// All open connections of this function that have a tag, whichever instances
-/// serve them, in the order of their ids. Tags are given by
-/// [`Acceptance::tag`](crate::Acceptance::tag) or
-/// [`Connection::set_tags`].
+/// serve them, in the order of their ids.
+/// [`Acceptance::tag`](crate::Acceptance::tag) and [`Connection::set_tags`] set
+/// tags.
 ///
-/// It asks the host page by page and holds a page's handles at most. What
-/// comes or goes meanwhile may be seen or not. To tell all of many the same,
-/// [`publish`](crate::publish) to a channel costs less.
+/// The iterator asks the host page by page, and holds the handles of one page
+/// at most. It may or may not see connections that open or end meanwhile. To
+/// send the same message to many, [`publish`](crate::publish) to a channel
+/// costs less.
 ///
 /// ```no_run
 /// # fn sign_out(user: &str) {
@@ -55,16 +56,16 @@ pub fn connections() -> Connections {
     Connections::new(None)
 }
 
-/// One page of [`by_tag`]: those behind the id `after` only, at most `limit`
-/// and at most 1,000. To go on, also in another call of the handler, pass the
-/// last one's id; there is no more when none comes.
+/// One page of [`by_tag`]: only connections after the id `after`, at most
+/// `limit` and at most 1,000. To continue, even in another call of the handler,
+/// pass the last one's id; an empty page is the end.
 #[must_use]
 pub fn by_tag_page(tag: &str, after: Option<&str>, limit: u32) -> Vec<Connection> {
     let page = connections::by_tag(tag, after, limit);
     page.into_iter().map(|raw| Connection { raw }).collect()
 }
 
-/// One page of [`connections`], as [`by_tag_page`] gives them.
+/// One page of [`connections`]; the arguments are those of [`by_tag_page`].
 ///
 /// ```
 /// use std::time::Duration;
@@ -72,7 +73,7 @@ pub fn by_tag_page(tag: &str, after: Option<&str>, limit: u32) -> Vec<Connection
 /// use openline_sdk::prelude::*;
 /// use openline_sdk::{alarms, connections_page};
 ///
-/// /// Greets everybody at the word of one, a hundred each second.
+/// /// Greets all connections after any message, a hundred each second.
 /// #[derive(Default)]
 /// struct Greeter {
 ///     after: Option<String>,
@@ -136,13 +137,13 @@ impl Iterator for Connections {
 
 impl FusedIterator for Connections {}
 
-/// Goes through a list that comes in pages.
+/// Iterates over a list that comes in pages.
 #[derive(Debug)]
 struct Pages<T> {
-    /// The id of the last one of the page.
+    /// The id of the last connection of the page.
     after: Option<String>,
     page: vec::IntoIter<T>,
-    /// Whether a page was empty: there is no other.
+    /// Whether a page was empty, so that there are no more.
     is_over: bool,
 }
 
@@ -155,8 +156,8 @@ impl<T> Pages<T> {
         }
     }
 
-    /// The next one, of a page that is asked for if need be. A short page is
-    /// not yet the end: who ended meanwhile may be missing in it.
+    /// The next item, from a new page if needed. A short page is not yet the
+    /// end, because connections that ended meanwhile are missing in it.
     fn next(
         &mut self,
         page: impl FnOnce(Option<&str>) -> Vec<T>,
@@ -178,7 +179,7 @@ impl<T> Pages<T> {
 mod tests {
     use super::*;
 
-    /// Goes through what comes in these pages, and says what was asked for.
+    /// Iterates over these pages, and returns the items and the requests.
     fn walk(pages: &[&[&'static str]]) -> (Vec<&'static str>, Vec<Option<String>>) {
         let (mut found, mut asked) = (Vec::new(), Vec::new());
         let mut walk = Pages::new();
@@ -192,7 +193,7 @@ mod tests {
                 None => break,
             }
         }
-        // Once over it asks no more.
+        // After the end it makes no more requests.
         assert!(walk.next(|_| vec!["more"], |_| String::new()).is_none());
         (found, asked)
     }

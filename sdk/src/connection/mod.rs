@@ -1,7 +1,7 @@
 //! One open connection, as a function sees it. The host owns the connection;
-//! this is a handle, and every method asks the host. Here is what a connection
-//! is and how it is sent to and ended; beside it what it carries (`carried`),
-//! how fast it goes (`pace`), and how to find others (`lookup`).
+//! this is a handle, and every method asks the host. This file has the handle
+//! itself, sending and closing; `carried` has what a connection carries, `pace`
+//! its speed, and `lookup` finds others.
 
 mod carried;
 mod lookup;
@@ -16,12 +16,12 @@ pub use lookup::{Connections, by_tag, by_tag_page, connection, connections, conn
 
 /// One open WebSocket connection.
 ///
-/// A handler is lent the connection whose event it handles. To reach it from
-/// the handler of another, keep its [`id`](Self::id), not the handle, and look
-/// it up with [`connection`].
+/// A handler borrows the connection whose event it handles. To reach a
+/// connection from the handler of another, keep its [`id`](Self::id), not the
+/// handle, and look it up with [`connection`].
 ///
-/// No method panics, and but for [`writable`](Self::writable) and
-/// [`block_until_writable`](Self::block_until_writable) none waits.
+/// No method panics, and only [`writable`](Self::writable) and
+/// [`block_until_writable`](Self::block_until_writable) wait.
 #[derive(Debug)]
 #[repr(transparent)]
 pub struct Connection {
@@ -29,8 +29,8 @@ pub struct Connection {
 }
 
 impl Connection {
-    /// Unguessable, 32 characters of `0-9a-f`; stays the same as long as the
-    /// connection lives, whatever instance serves it.
+    /// Its id: 32 characters of `0-9a-f` that cannot be guessed. It stays the
+    /// same as long as the connection lives, whichever instance serves it.
     #[must_use]
     pub fn id(&self) -> String {
         self.raw.id()
@@ -39,9 +39,9 @@ impl Connection {
     /// Puts a message into the connection's outbox and returns at once. Text
     /// is sent as a text message, bytes as a binary one.
     ///
-    /// What one call of the handler sends leaves with one write, in the order
-    /// it was sent. The outcome may be ignored: a peer that does not keep up
-    /// is closed with 1013 by the host.
+    /// The messages of one call of the handler leave with one write, in the
+    /// order in which they were sent. The outcome may be ignored: the host
+    /// closes a peer that does not keep up with 1013.
     ///
     /// ```no_run
     /// # fn reply(connection: &openline_sdk::Connection, message: openline_sdk::Message) {
@@ -65,24 +65,24 @@ impl Connection {
         self.send(bytes)
     }
 
-    /// Starts the close handshake once what waits in the outbox is written.
-    /// The first close wins; later ones, and closes of a connection that is
-    /// gone, do nothing.
+    /// Starts the close handshake once everything in the outbox is written. The
+    /// first close wins; later ones, and closes of a connection that has ended,
+    /// do nothing.
     ///
     /// # Errors
     ///
-    /// `invalid`, and closes nothing, when `code` is not one that a function
-    /// may send (1000 to 1003, 1007 to 1014, 3000 to 4999) or `reason` is
-    /// longer than 123 bytes.
+    /// `invalid` if a function may not send `code` (allowed are 1000 to 1003,
+    /// 1007 to 1014, 3000 to 4999) or if `reason` is longer than 123 bytes; the
+    /// connection then stays open.
     pub fn close(&self, code: u16, reason: &str) -> Result<(), Error> {
         let info = types::CloseInfoParam { code, reason };
         Ok(self.raw.close(info)?)
     }
 
-    /// Ends the connection at once and without a close frame: the peer sees
-    /// 1006. What waits in the outbox is lost. Usually [`close`](Self::close)
-    /// is what is wanted; this is for a peer that is not to get any more of
-    /// the host's memory or time.
+    /// Ends the connection at once and without a close frame, so that the peer
+    /// sees 1006. Messages in the outbox are lost. Usually
+    /// [`close`](Self::close) is better; this is for a peer that must not take
+    /// any more of the host's memory or time.
     pub fn terminate(&self) {
         self.raw.terminate();
     }
@@ -93,8 +93,7 @@ impl Connection {
         self.raw.subprotocol()
     }
 
-    /// A parameter of the route that the connection was opened on: the `room`
-    /// of `/chat/{room}`.
+    /// A parameter of the connection's route: the `room` of `/chat/{room}`.
     #[must_use]
     pub fn route_param(&self, name: &str) -> Option<String> {
         let mut params = self.route_params().into_iter();
@@ -107,7 +106,7 @@ impl Connection {
         self.raw.route_params()
     }
 
-    /// The handle that a call of the host lent, under this type.
+    /// Views a handle that the host has lent as this type.
     pub(crate) fn lent(raw: &connections::Connection) -> &Self {
         let raw: *const connections::Connection = raw;
         // SAFETY: `Self` is transparent over the handle's type, so both have

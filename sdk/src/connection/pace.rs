@@ -1,6 +1,5 @@
-//! How fast a connection goes: how much waits to be written, waiting for it,
-//! pings, and reading no more for a while. The outbox is bounded by
-//! `outbox_bytes`.
+//! The speed of a connection: how much waits to be written, waiting for room,
+//! pings, and pauses in reading. `outbox_bytes` bounds the outbox.
 
 use std::time::Duration;
 
@@ -9,20 +8,20 @@ use crate::outcome::Error;
 use crate::raw::{async_backpressure, backpressure};
 
 impl Connection {
-    /// Bytes that wait in the outbox. A message counts 64 bytes beside its
-    /// payload.
+    /// Bytes that wait in the outbox. A message counts 64 bytes in addition to
+    /// its payload.
     #[must_use]
     pub fn buffered_bytes(&self) -> u64 {
         self.raw.buffered_bytes()
     }
 
-    /// Waits until at most 64 KiB wait in the outbox, and lets the instance
-    /// serve other connections meanwhile. So a large answer leaves at the
-    /// speed of its peer, without filling the outbox.
+    /// Waits until at most 64 KiB are in the outbox, and lets the instance
+    /// serve other connections meanwhile. So a large answer leaves at the speed
+    /// of its peer, without filling the outbox.
     ///
-    /// For [`AsyncHandler`](crate::AsyncHandler)s; in a plain one it is
+    /// This is for [`AsyncHandler`](crate::AsyncHandler)s; plain handlers use
     /// [`block_until_writable`](Self::block_until_writable). Dropping the
-    /// future ends the wait. The time waited counts against `handler_timeout`.
+    /// future ends the wait. The time counts towards `handler_timeout`.
     ///
     /// # Errors
     ///
@@ -43,15 +42,15 @@ impl Connection {
         Ok(async_backpressure::writable(&self.raw).await?)
     }
 
-    /// Waits until at most 64 KiB wait in the outbox. So a large answer leaves
+    /// Waits until at most 64 KiB are in the outbox. So a large answer leaves
     /// at the speed of its peer, without filling the outbox.
     ///
-    /// For plain [`Handler`](crate::Handler)s; in an asynchronous one it is
-    /// [`writable`](Self::writable). The whole instance waits, with its other
-    /// connections, so choose an asynchronous handler where peers are often
-    /// slow. The time waited counts against `handler_timeout`, which ends the
-    /// instance and this connection: a peer that stops reading for longer is
-    /// lost, as it would be by a full outbox.
+    /// This is for plain [`Handler`](crate::Handler)s; asynchronous handlers
+    /// use [`writable`](Self::writable). The whole instance waits, with its
+    /// other connections, so choose an asynchronous handler where peers are
+    /// often slow. The time counts towards `handler_timeout`, which ends the
+    /// instance and this connection: a peer that stops reading for longer loses
+    /// its connection, as it would with a full outbox.
     ///
     /// # Errors
     ///
@@ -72,28 +71,27 @@ impl Connection {
         Ok(backpressure::writable(&self.raw)?)
     }
 
-    /// Sends a ping, behind what waits in the outbox. When the peer has
+    /// Sends a ping, after the messages in the outbox. When the peer has
     /// answered, [`round_trip`](Self::round_trip) says how long that took.
     ///
     /// # Errors
     ///
-    /// `invalid` when the payload has more than 125 bytes, `limit` when the
-    /// outbox is full, `gone` when the connection is.
+    /// `invalid` if the payload has more than 125 bytes, `limit` if the outbox
+    /// is full, `gone` if the connection is closing or closed.
     pub fn ping(&self, payload: impl AsRef<[u8]>) -> Result<(), Error> {
         Ok(self.raw.ping(payload.as_ref())?)
     }
 
-    /// The time between the last ping that the peer answered, this function's
-    /// or the host's, and its answer; `None` before there was one.
+    /// The time between the last ping that the peer answered, the function's or
+    /// the host's, and its answer; `None` before the first answer.
     #[must_use]
     pub fn round_trip(&self) -> Option<Duration> {
         self.raw.round_trip().map(Duration::from_nanos)
     }
 
     /// Stops reading from the peer. Messages that have arrived are still
-    /// handled; what the peer sends from now on waits in TCP, and in the end
-    /// with the peer, until [`resume`](Self::resume). So does the news that it
-    /// has closed.
+    /// handled. Whatever the peer sends from now on, even its close, waits in
+    /// TCP, and in the end with the peer, until [`resume`](Self::resume).
     pub fn pause(&self) {
         self.raw.pause();
     }

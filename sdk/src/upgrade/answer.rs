@@ -45,9 +45,9 @@ impl Acceptance {
         self
     }
 
-    /// Adds a header to the 101 response. Not one that belongs to the
-    /// handshake, to the framing of HTTP or to the host (`openline-*`); at
-    /// most 8 KiB in all.
+    /// Adds a header to the 101 response. It must not belong to the handshake,
+    /// to the framing of HTTP or to the host (`openline-*`); at most 8 KiB in
+    /// all.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.into(), value.into()));
         self
@@ -59,20 +59,20 @@ impl Acceptance {
         self
     }
 
-    /// Adds a word that [`by_tag`](crate::by_tag) finds the connection by. A
+    /// Adds a tag by which [`by_tag`](crate::by_tag) finds the connection. A
     /// tag has 1 to 256 bytes; a connection has at most 10.
     pub fn tag(mut self, tag: impl Into<String>) -> Self {
         self.tags.push(tag.into());
         self
     }
 
-    /// Adds several tags, by the rules of [`tag`](Self::tag).
+    /// Adds several tags, with the rules of [`tag`](Self::tag).
     pub fn tags(mut self, tags: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.tags.extend(tags.into_iter().map(Into::into));
         self
     }
 
-    /// Adds a channel that the connection is subscribed to before `open` is
+    /// Adds a channel to which the connection is subscribed before `open` is
     /// called. A name has 1 to 256 bytes; a connection has at most 128.
     pub fn channel(mut self, channel: impl Into<String>) -> Self {
         self.channels.push(channel.into());
@@ -130,7 +130,7 @@ impl Rejection {
             .body(text.into())
     }
 
-    /// Adds a header, by the rules of [`Acceptance::header`].
+    /// Adds a header, with the rules of [`Acceptance::header`].
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.into(), value.into()));
         self

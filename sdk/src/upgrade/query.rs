@@ -1,7 +1,7 @@
-//! Reads the query of a URI as forms write it
-//! (`application/x-www-form-urlencoded`, the rules of the WHATWG URL standard):
-//! never fails, whatever the peer sent. Bounded by the host, which refuses a
-//! path and query over 8 KiB.
+//! Reads the query of a URI in the format of forms
+//! (`application/x-www-form-urlencoded`, the rules of the WHATWG URL standard).
+//! It never fails, whatever the peer sent. The host bounds the size: it refuses
+//! a path and query over 8 KiB.
 
 use std::borrow::Cow;
 
@@ -11,7 +11,7 @@ pub(super) fn path(uri: &str) -> &str {
 }
 
 /// The pairs of a URI's query, decoded, in order. A key without `=` has an
-/// empty value; what is empty altogether (`&&`) is no pair.
+/// empty value; an empty part (`&&`) is not a pair.
 pub(super) fn pairs(uri: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     let query = uri.split_once('?').map_or("", |(_, query)| query);
     query
@@ -23,7 +23,7 @@ pub(super) fn pairs(uri: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, st
         })
 }
 
-/// `+` is a space and `%` with two hexadecimal digits a byte; any other `%`
+/// `+` is a space, and `%` with two hexadecimal digits is a byte; any other `%`
 /// stands for itself. Bytes that are not UTF-8 become U+FFFD.
 fn decode(encoded: &str) -> Cow<'_, str> {
     if !encoded.contains(['%', '+']) {

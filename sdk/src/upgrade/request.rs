@@ -8,8 +8,8 @@ use crate::raw::types;
 /// A request to open a connection. The host has checked that it is a valid
 /// WebSocket handshake.
 ///
-/// A function is given one; [`new`](Self::new) and the `with_` methods are for
-/// tests of one's own `upgrade`, which run without a host:
+/// The host makes one for a function; [`new`](Self::new) and the `with_`
+/// methods are for tests of your own `upgrade`, which run without a host:
 ///
 /// ```
 /// use openline_sdk::UpgradeRequest;
@@ -56,10 +56,10 @@ impl UpgradeRequest {
         query::path(&self.uri)
     }
 
-    /// A value of the query, decoded: `+` is a space, `%41` is `A`. The first
-    /// one where the key is repeated; empty where it has no value. Whatever is
-    /// not proper percent-encoding stands for itself, and bytes that are not
-    /// UTF-8 become U+FFFD.
+    /// A value of the query, decoded: `+` is a space, `%41` is `A`. It is the
+    /// first one if the key is repeated, and empty if the key has no value.
+    /// Invalid percent-encoding stands for itself, and bytes that are not UTF-8
+    /// become U+FFFD.
     #[must_use]
     pub fn query(&self, key: &str) -> Option<Cow<'_, str>> {
         self.query_pairs()
@@ -67,7 +67,7 @@ impl UpgradeRequest {
             .map(|(_, value)| value)
     }
 
-    /// The whole query, decoded, in the order it was sent.
+    /// The whole query, decoded, in the order in which it was sent.
     pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
         query::pairs(&self.uri)
     }
@@ -80,7 +80,8 @@ impl UpgradeRequest {
             .and_then(|(_, value)| std::str::from_utf8(value).ok())
     }
 
-    /// All headers in the order they were sent, names in lower case.
+    /// All headers in the order in which they were sent, with names in lower
+    /// case.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let headers = self.headers.iter();
         headers.map(|(name, value)| (name.as_str(), value.as_slice()))
@@ -92,7 +93,7 @@ impl UpgradeRequest {
         &self.peer
     }
 
-    /// The subprotocols the peer offers, the preferred one first.
+    /// The subprotocols that the peer offers, the preferred one first.
     #[must_use]
     pub fn subprotocols(&self) -> &[String] {
         &self.subprotocols
@@ -117,8 +118,8 @@ impl UpgradeRequest {
 // === for tests of a function ===
 
 impl UpgradeRequest {
-    /// A request for this path and query, from `127.0.0.1:1`, with nothing
-    /// else in it.
+    /// A request for this path and query, from `127.0.0.1:1`, and with nothing
+    /// else.
     #[must_use]
     pub fn new(uri: impl Into<String>) -> Self {
         Self {
@@ -131,7 +132,7 @@ impl UpgradeRequest {
         }
     }
 
-    /// Adds a header; the name is put in lower case, as the host does.
+    /// Adds a header; the name is converted to lower case, as the host does.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.to_ascii_lowercase(), value.into()));

@@ -1,23 +1,23 @@
-//! What may remain of a round: none of what is counted, and of memory no more
-//! with each. Rules without a host.
+//! What may remain after a round: none of the counts, and no growth of memory
+//! with the rounds. These rules need no host.
 
 use std::collections::BTreeMap;
 
-/// Rounds whose memory is not looked at: in them the host makes what it makes
-/// once (engines, caches, arenas of each thread), and pages of the pool are
-/// touched for the first time.
+/// How many first rounds do not count for memory: in them the host makes things
+/// that it makes once (engines, caches, arenas of each thread), and touches
+/// pages of the pool for the first time.
 pub const WARM_UP: usize = 3;
-/// Fewer rounds behind those are no line.
+/// The least number of rounds after those for a line.
 pub const ROUNDS_MIN: usize = 6;
-/// By how much resident memory may grow with a round, in bytes. A host that
+/// How much resident memory may grow with each round, in bytes. A host that
 /// leaks nothing still grows by about 350 KiB a round over its first ten: plans
-/// differ, and each touches places for instances and pages of the allocator that
-/// none has touched before. This is three times that. A plan has dozens of
-/// connections, so that some ten KiB which each of them left would be found.
+/// differ, and each touches places for instances and pages of the allocator
+/// that none has touched before. This is three times that. A plan has dozens of
+/// connections, so a leak of some ten KiB for each of them would be found.
 pub const GROWTH_BYTES_MAX: f64 = 1024.0 * 1024.0;
 
-/// What there is more of than before, or what is not said any more; each with
-/// both numbers.
+/// Counts that are higher than before, or no longer reported; each with both
+/// numbers.
 pub fn kept(
     before: &BTreeMap<&'static str, Option<u64>>,
     now: &BTreeMap<&'static str, Option<u64>>,
@@ -37,10 +37,9 @@ pub fn kept(
     kept
 }
 
-/// By how much memory grows with each round: the median of the slopes between
-/// all pairs of rounds behind the first ones (Theil and Sen), which some rounds
-/// that keep more, for whatever reason, do not change. None if there are too
-/// few.
+/// How much memory grows with each round: the median of the slopes between all
+/// pairs of rounds after the first ones (Theil and Sen), which a few rounds
+/// that keep more do not change. `None` if there are too few.
 pub fn growth(resident: &[f64]) -> Option<f64> {
     let late = resident.get(WARM_UP..)?;
     if late.len() < ROUNDS_MIN {

@@ -1,12 +1,12 @@
-//! The soak: one process of the host lives through many plans, one after the
-//! other, and must not keep anything of any of them.
+//! The soak: one process of the host runs many plans, one after the other, and
+//! must not keep anything of any of them.
 //!
 //! After each plan its functions leave the configuration and are removed, so
-//! that nothing that the plan has made has a reason to stay. When the host has
-//! come to rest, what it counts and what the system counts of it is as it was
-//! before the first plan ([`leaks`]); memory may not grow with the number of
-//! rounds. Judges watch as always. Plans that end the process do not: a leak
-//! needs a life. Bounded by a number of seconds.
+//! that nothing of the plan has a reason to stay. When the host is at rest, its
+//! own counts and the system's must be as before the first plan ([`leaks`]);
+//! memory may not grow with the number of rounds. The judges watch as always.
+//! Plans do not end the process here, because a leak shows only in a long life.
+//! Bounded by a number of seconds.
 
 mod leaks;
 mod reading;
@@ -29,22 +29,21 @@ use super::plan::{Act, Leave, Peer, Plan, REMOVABLE, Server, Step};
 use super::run::{Outcome, PLAN_MAX, Setup, World};
 use reading::Reading;
 
-/// All that a plan has caused has ended within this after its functions have
-/// left: past every time in the configuration, on a machine that is busy.
+/// After its functions have left, a plan's effects must end within this time:
+/// longer than every time in the configuration, to allow for a busy machine.
 const SETTLES_WITHIN: Duration = Duration::from_secs(30);
 /// A back-off has a task until its time is up, and may take six times this.
 const BACKOFF_MAX_MS: u64 = 2_000;
-/// A configuration is in force within this.
+/// A configuration is in force within this time.
 const SERVES_WITHIN: Duration = Duration::from_secs(30);
-/// tokio ends a thread for what blocks when it has had nothing to do for ten
-/// seconds.
+/// tokio ends a blocking thread that has had nothing to do for ten seconds.
 const THREADS_WITHIN: Duration = Duration::from_secs(40);
 
-/// A host that is soaked.
+/// The host of a soak.
 struct Soak<'a> {
     setup: &'a Setup,
     process: Process,
-    /// At rest, before the first plan.
+    /// The counts at rest, before the first plan.
     before: Option<Reading>,
     /// Resident bytes after each round.
     resident: Vec<f64>,
@@ -65,7 +64,7 @@ async fn soak(setup: &Setup, arguments: &Arguments, plans: Plans) -> bool {
     let folder = setup.folder.join("soak");
     let _ = fs::remove_dir_all(&folder);
     fs::create_dir_all(&folder).unwrap();
-    // The same for all plans: they share a process.
+    // The same for all plans, because they share a process.
     let server = Server {
         data: arguments.seed % 2 == 1,
         ..Server::default()
@@ -100,8 +99,8 @@ async fn soak(setup: &Setup, arguments: &Arguments, plans: Plans) -> bool {
     soak.end(&server).await
 }
 
-/// A plan as it is carried out in a process that lives on: nothing ends the
-/// process, and no back-off lasts until then.
+/// A plan for a process that lives on: nothing ends the process, and no
+/// back-off lasts for long.
 fn suited(mut plan: Plan, server: &Server) -> Plan {
     plan.server = server.clone();
     plan.operator
@@ -120,7 +119,7 @@ fn suited(mut plan: Plan, server: &Server) -> Plan {
     plan
 }
 
-/// Says what did not hold; answers whether there was nothing.
+/// Prints what did not hold; returns whether everything did.
 fn held(judge: &RefCell<Judge>) -> bool {
     let judge = judge.borrow();
     for violation in &judge.violations {
@@ -139,8 +138,8 @@ fn empty(server: &Server) -> Plan {
     }
 }
 
-/// What the host makes once and keeps, it makes now: engines of both handlers,
-/// the task of alarms.
+/// Makes the host create everything that it creates once and keeps: engines of
+/// both handlers, the task of alarms.
 fn warm_up(server: &Server) -> Plan {
     let mut rng = fastrand::Rng::with_seed(0);
     let mut plan = focus::calm(&mut rng, false);
@@ -169,8 +168,8 @@ impl Soak<'_> {
         (world, judge)
     }
 
-    /// Starts the host, has it make what it makes once, and reads it at rest.
-    /// Answers whether all held.
+    /// Starts the host, makes it create everything that it creates once, and
+    /// reads its counts at rest. Returns whether everything held.
     async fn begin(&mut self, server: &Server) -> bool {
         let (world, judge) = self.world(&empty(server));
         world.configure(&self.process);
@@ -194,7 +193,8 @@ impl Soak<'_> {
         held(&judge)
     }
 
-    /// Carries out a plan and has all of it go. Answers whether all held.
+    /// Carries out a plan and removes all of it. Returns whether everything
+    /// held.
     async fn round(&mut self, number: u64, plan: &Plan) -> bool {
         self.process.cut_log();
         let (world, judge) = self.world(plan);
@@ -253,7 +253,7 @@ impl Soak<'_> {
     }
 
     /// Takes the plan's functions out of the configuration, removes them, and
-    /// looks for what they have left.
+    /// checks what they have left.
     async fn clear(&mut self, world: &World, plan: &Plan) -> Reading {
         self.remove_all(world, plan).await;
         let begun = Instant::now();
@@ -287,8 +287,8 @@ impl Soak<'_> {
         }
     }
 
-    /// Asks until there is no such function: the configuration may still have
-    /// it.
+    /// Repeats until there is no such function, because the configuration may
+    /// still have it.
     async fn remove(&self, world: &World, name: &str) {
         let begun = Instant::now();
         let path = format!("/v1/functions/{name}");
@@ -306,7 +306,7 @@ impl Soak<'_> {
         }
     }
 
-    /// Looks at what shows only over many rounds, and ends the host.
+    /// Checks for leaks that show only over many rounds, and ends the host.
     async fn end(mut self, server: &Server) -> bool {
         let (world, judge) = self.world(&empty(server));
         let threads = self.threads().await;
@@ -335,7 +335,8 @@ impl Soak<'_> {
         held(&judge)
     }
 
-    /// How many there were before, and are when those that are idle have ended.
+    /// How many there were before, and how many there are when the idle ones
+    /// have ended.
     async fn threads(&mut self) -> Option<(u64, u64)> {
         let before = self.before.as_ref()?.threads()?;
         let begun = Instant::now();

@@ -1,5 +1,4 @@
-//! What a host at rest holds: by its own count (`/.openline/state`), and by the
-//! system's.
+//! The counts of a host at rest: its own (`/.openline/state`) and the system's.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -12,9 +11,8 @@ use tokio::time::{Instant, sleep};
 use super::super::host::{self, Process};
 use super::super::peer::Calm;
 
-/// What is counted: its word, where the state has it, and how many there are in
-/// a host at rest that serves one function and is asked by one peer; none where
-/// the host decides.
+/// A count: its word, its place in the state, and its value in a host at rest
+/// that serves one function and one peer; `None` where the host decides.
 const COUNTS: [(&str, &str, Option<u64>); 15] = [
     ("tasks", "/tasks", None),
     ("TCP connections", "/sockets", Some(1)),
@@ -37,15 +35,15 @@ const COUNTS: [(&str, &str, Option<u64>); 15] = [
     ("connections without an ending", ENDLESS, Some(0)),
 ];
 
-/// Opened ones less all that have ended.
+/// Opened connections minus ended ones.
 const ENDLESS: &str = "/endless";
 
-/// The host gives memory back when a connection has gone to sleep, to which it
-/// looks every two seconds, and a second time after two more.
+/// The host returns memory when a connection has gone to sleep. It checks for
+/// that every two seconds, and returns memory a second time after two more.
 const TRIM: Duration = Duration::from_millis(6500);
 /// A connection on which nothing happens sleeps after a second.
 const SLEEPS_WITHIN: Duration = Duration::from_secs(20);
-/// What has not changed for so long is not about to change.
+/// Counts that have not changed for this long will not change.
 const STEADY: Duration = Duration::from_secs(3);
 
 /// The counts of one moment.
@@ -79,13 +77,13 @@ impl Reading {
         Self {
             counts,
             threads: field("Threads:"),
-            // Not of files: those are the system's to drop.
+            // Not pages of files, which the system may drop.
             resident_bytes: field("RssAnon:").map(|kib| kib * 1024),
         }
     }
 
-    /// With what remains of memory when the allocator has given back what is
-    /// free: the least that is seen while it does.
+    /// The counts with the memory that remains after the allocator has returned
+    /// free memory: the least that is seen meanwhile.
     pub async fn trimmed(self, process: &mut Process) -> Self {
         let calm = Calm::open(process.address).await;
         let begun = Instant::now();
@@ -112,7 +110,7 @@ impl Reading {
         }
     }
 
-    /// One of a host in which nothing has changed for a while.
+    /// A reading of a host in which nothing has changed for a while.
     pub async fn steady(process: &mut Process, most: Duration) -> Self {
         let begun = Instant::now();
         let mut since = Instant::now();
@@ -128,8 +126,8 @@ impl Reading {
         last
     }
 
-    /// What is not as in a host at rest, or not said: a count that is not there
-    /// would be a check that nobody makes.
+    /// Counts that differ from a host at rest, or are not reported: a missing
+    /// count would be a check that never runs.
     pub fn unusual(&self) -> Option<String> {
         COUNTS.iter().find_map(|(word, _, usual)| {
             let count = self.counts.get(word).copied().flatten();
@@ -161,7 +159,7 @@ fn endless(state: &Value) -> Option<u64> {
     Some(connections["opened"].as_u64()?.saturating_sub(ended))
 }
 
-/// The counts that say most.
+/// The most important counts.
 impl fmt::Display for Reading {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let count = |word: &str| self.counts.get(word).copied().flatten();

@@ -1,16 +1,16 @@
-//! From a seed to strangers.
+//! Makes strangers from a seed.
 
 use fastrand::Rng;
 
 use super::super::generate::LENGTH_MS;
 use super::{Cut, Ending, FRAGMENTS, Frame, MESSAGE_BYTES, PATH, Payload, Stranger, request};
 
-/// The most of one plan.
+/// The most strangers of one plan.
 const STRANGERS_MAX: usize = 25;
 
 pub fn strangers(rng: &mut Rng, functions: usize) -> Vec<Stranger> {
     let count = rng.usize(3..STRANGERS_MAX);
-    // One kind of badness, or all together.
+    // One kind of violation, or all together.
     let theme = rng.u32(0..6);
     (0..count)
         .map(|number| stranger(rng, number, theme, functions))
@@ -66,7 +66,7 @@ fn stranger(rng: &mut Rng, number: usize, theme: u32, functions: usize) -> Stran
     stranger
 }
 
-/// Refused ones, and perhaps a right one behind them on the same stream.
+/// Refused requests, and perhaps a valid one after them on the same stream.
 fn handshakes(rng: &mut Rng, stranger: &mut Stranger) {
     let refused = (0..rng.usize(0..4)).map(|_| pick(rng, &request::REFUSED).0.to_owned());
     stranger.requests = refused.collect();
@@ -110,7 +110,7 @@ fn text(text: &str) -> Payload {
     Payload::Text(text.into())
 }
 
-/// What a host has to serve, whole messages.
+/// Valid frames, in whole messages.
 fn good(rng: &mut Rng) -> Vec<Frame> {
     let ping = |rng: &mut Rng| frame(0x89, Payload::Long(pick(rng, &[0, 1, 125])));
     match rng.u32(0..12) {
@@ -136,7 +136,7 @@ fn good(rng: &mut Rng) -> Vec<Frame> {
             frame(0x8a, text("")),
             frame(0x80, Payload::Bytes(vec![0x80])),
         ],
-        // As many fragments as there may be.
+        // As many fragments as allowed.
         8 => vec![
             frame(0x02, text("")),
             Frame {
@@ -156,7 +156,7 @@ fn good(rng: &mut Rng) -> Vec<Frame> {
     }
 }
 
-/// What breaks a rule.
+/// Frames that break a rule.
 fn bad(rng: &mut Rng) -> Vec<Frame> {
     let data = pick(rng, &[0x81, 0x82]);
     match rng.u32(0..14) {
@@ -210,7 +210,7 @@ fn bad(rng: &mut Rng) -> Vec<Frame> {
     }
 }
 
-/// The payload of a close frame, good or bad.
+/// The payload of a close frame, valid or not.
 fn close(rng: &mut Rng) -> Vec<u8> {
     let code: u16 = pick(
         rng,

@@ -1,11 +1,10 @@
-//! What a stranger is owed for its bytes, what it has heard, and whether that is
-//! the same.
+//! Compares what a stranger is owed for its bytes with what it has received.
 
 use super::rfc6455::{End, Owed, owed};
 use super::run::Heard;
 use super::{Ending, Stranger, request};
 
-/// What the bytes that have come say.
+/// The meaning of the received bytes.
 #[derive(Default)]
 pub(super) struct Parsed {
     pub(super) statuses: Vec<u16>,
@@ -13,18 +12,18 @@ pub(super) struct Parsed {
     pub(super) pongs: Vec<Vec<u8>>,
     /// A close frame, and its code.
     pub(super) close: Option<Option<u16>>,
-    /// What no server may send.
+    /// A frame that no server may send.
     pub(super) wrong: Option<String>,
 }
 
-/// What a stranger is owed for what it sends.
+/// What a stranger is owed for its bytes.
 pub(super) struct Due {
     pub(super) statuses: Vec<u16>,
-    /// None if there is no upgrade.
+    /// `None` if there is no upgrade.
     pub(super) frames: Option<Owed>,
-    /// A request that is not whole.
+    /// An incomplete request.
     pub(super) is_cut: bool,
-    /// Behind the last status there may be anything.
+    /// After the last status there may be anything.
     pub(super) is_vague: bool,
 }
 
@@ -68,14 +67,14 @@ impl Due {
         }
     }
 
-    /// Whether the stranger ends it with a close frame: within a frame it would
-    /// be none.
+    /// Whether the stranger ends it with a close frame, which it cannot do
+    /// within a frame.
     pub(super) fn closes(&self, stranger: &Stranger) -> bool {
         let between = self.frames.as_ref().is_some_and(|owed| !owed.is_cut);
         stranger.ending == Ending::Close && between
     }
 
-    /// Whether all has come but for the end.
+    /// Whether everything except the end has come.
     pub(super) fn is_paid(&self, parsed: &Parsed) -> bool {
         let frames = self.frames.as_ref().is_none_or(|owed| {
             let last = owed.pings.last();
@@ -85,7 +84,8 @@ impl Due {
         parsed.statuses.len() >= self.statuses.len() && frames
     }
 
-    /// Whether what has come is what was owed; a word for what it was.
+    /// Checks that the received bytes are those that were owed; returns a word
+    /// for them.
     pub(super) fn judge(
         &self,
         parsed: &Parsed,
@@ -96,8 +96,8 @@ impl Due {
         if let Some(wrong) = &parsed.wrong {
             return Err(wrong.clone());
         }
-        // Who has closed, or whose bytes were answered with a reset, need not
-        // hear everything.
+        // A stranger that has closed, or whose bytes were answered with a
+        // reset, need not receive everything.
         let is_half = stranger.ending == Ending::Half;
         let is_deafened = heard.unwritten || stranger.deaf_ms > 0;
         let is_whole = self.statuses(parsed, is_half || is_deafened, is_slow)?;
@@ -116,7 +116,7 @@ impl Due {
             (End::Violation(codes), Some(Some(code))) if codes.contains(&code) && !few => {
                 Ok("violation")
             }
-            // What came right before the peer's close is not answered.
+            // Messages right before the peer's close are not answered.
             (End::Closed(code), Some(answer)) if answer == *code => Ok("closed"),
             (End::Closed(None), Some(Some(1000))) => Ok("closed"),
             _ => Err(format!(
@@ -126,16 +126,15 @@ impl Due {
         }
     }
 
-    /// Whether all statuses have come that are owed; an error if they are
-    /// others, or too few.
+    /// Whether all owed statuses have come; an error if they differ.
     fn statuses(&self, parsed: &Parsed, may_miss: bool, is_slow: bool) -> Result<bool, String> {
         let known = self.statuses.len().min(parsed.statuses.len());
         let (answers, extra) = parsed.statuses.split_at(known);
         let timed_out = is_slow && extra.iter().all(|status| *status == 408);
         let cut = self.is_cut && extra.iter().all(|status| [400, 408].contains(status));
         let is_whole = known == self.statuses.len();
-        // What is larger than a head may be is refused in a sentence or without
-        // one, as one read brings it.
+        // A head that is too large is refused with or without a sentence,
+        // depending on the reads.
         let is_due = |(answer, due): (&u16, &u16)| answer == due || (*answer, *due) == (400, 431);
         let right = answers.iter().zip(&self.statuses).all(is_due)
             && (is_whole || may_miss || is_slow)
@@ -186,7 +185,7 @@ fn frames(parsed: &Parsed, owed: &Owed) -> Result<(), String> {
         return Err(text.chars().take(300).collect());
     }
     let mut pings = owed.pings.iter();
-    // What is behind the end of what is known may be answered, too.
+    // Frames after the known part may be answered, too.
     if owed.end != End::Any
         && !parsed
             .pongs
@@ -211,7 +210,7 @@ fn told(parsed: &Parsed, owed: &Owed) -> String {
     )
 }
 
-/// Responses up to a 101, and the frames behind it.
+/// Responses up to a 101, and the frames after it.
 pub(super) fn parse(bytes: &[u8]) -> Parsed {
     let mut parsed = Parsed::default();
     let mut rest = bytes;
@@ -253,7 +252,7 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
                 let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));
                 parsed.close = Some(code);
             }
-            // The host's own, while a stranger is quiet.
+            // Pings of the host while a stranger is quiet.
             0x89 => {}
             _ => parsed.wrong = Some(format!("a frame that begins with {first:x}")),
         }

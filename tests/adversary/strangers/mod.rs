@@ -1,9 +1,9 @@
 //! Peers below the level of WebSocket: any bytes, cut anywhere, with any pause.
 //!
-//! A stranger is data: requests, frames, where what it sends is cut, and how it
-//! leaves. `rfc6455` says what it has to hear, `run` lets it live and `judge`
-//! compares. What a strict stranger hears follows from its bytes alone: it
-//! speaks to a function that echoes.
+//! A stranger is data: requests, frames, the cuts in its bytes, and how it
+//! leaves. `rfc6455` says what it must receive, `run` lets it live, and `judge`
+//! compares. What a strict stranger receives follows from its bytes alone,
+//! because it speaks to a function that echoes.
 
 pub mod generate;
 mod judge;
@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
 
-/// Where strict strangers go.
+/// The route of strict strangers.
 pub const PATH: &str = "/echo";
 /// `message_bytes` and `fragments` there.
 const MESSAGE_BYTES: usize = 4096;
@@ -25,19 +25,19 @@ const FRAGMENTS: u32 = 16;
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stranger {
-    /// Stays when others are taken out.
+    /// Identifies it when others are taken out.
     pub number: usize,
     pub at_ms: u64,
-    /// Of its handshakes.
+    /// The path of its handshakes.
     pub path: String,
     /// Kinds of requests, as [`request::text`] knows them.
     pub requests: Vec<String>,
-    /// Frames behind them, if the last request is to upgrade the connection.
+    /// Frames after them, if the last request is an upgrade.
     pub frames: Vec<Frame>,
     pub cuts: Vec<Cut>,
-    /// Sends nothing behind this place, in thousandths of all it has to say.
+    /// Sends nothing after this place, in thousandths of all its bytes.
     pub stop_at: Option<usize>,
-    /// Reads nothing for so long.
+    /// Reads nothing for this long.
     pub deaf_ms: u64,
     pub ending: Ending,
 }
@@ -47,7 +47,7 @@ pub struct Frame {
     /// The first byte: the flags and the opcode.
     pub first: u8,
     pub unmasked: bool,
-    /// The length that its header says, if it is not the payload's.
+    /// The length in its header, if it differs from the payload's.
     pub length: Option<u64>,
     pub payload: Payload,
     pub times: u32,
@@ -57,7 +57,7 @@ pub struct Frame {
 pub enum Payload {
     Text(String),
     Bytes(Vec<u8>),
-    /// So many letters.
+    /// This many letters.
     Long(usize),
 }
 
@@ -70,12 +70,13 @@ pub struct Cut {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Ending {
-    /// The close handshake, when all it is owed has come.
+    /// It closes with a handshake when everything that it is owed has come.
     Close,
     /// It ends its half of the stream at once.
     Half,
     Reset,
-    /// It says nothing more, and goes when all it is owed has come.
+    /// It sends nothing more, and goes when everything that it is owed has
+    /// come.
     Silent,
 }
 
@@ -85,12 +86,12 @@ impl Stranger {
         1 + frames.sum::<u64>()
     }
 
-    /// Whether what it has to hear is known.
+    /// Whether it is known what it must receive.
     fn is_strict(&self) -> bool {
         self.path == PATH
     }
 
-    /// All that it would send, and where its frames begin.
+    /// All its bytes, and where its frames begin.
     fn bytes(&self) -> (Vec<u8>, usize) {
         let requests = self.requests.iter();
         let head: String = requests
@@ -147,7 +148,7 @@ impl Frame {
     }
 }
 
-/// The function that strict strangers speak to, as the configuration has it.
+/// The function of strict strangers, in the configuration.
 pub fn toml(plan: &Plan, echo: &Path) -> String {
     if plan.strangers.is_empty() {
         return String::new();

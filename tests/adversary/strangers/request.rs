@@ -55,7 +55,7 @@ pub fn status(kind: &str) -> u16 {
         .map_or(101, |(_, status)| *status)
 }
 
-/// Whether nothing is known of what follows.
+/// Whether the rest is unpredictable.
 pub fn is_last(kind: &str) -> bool {
     is_right(kind) || LAST.iter().any(|(other, _)| *other == kind)
 }
@@ -121,7 +121,7 @@ pub fn text(kind: &str, path: &str) -> String {
     format!("{line}\r\n{lines}\r\n{body}")
 }
 
-/// Headers that a kind has beside those of all.
+/// Headers that a kind has in addition to the common ones.
 fn more(kind: &str, headers: &mut Vec<(&'static str, String)>) {
     let mut more = |name: &'static str, value: &str| headers.push((name, value.to_owned()));
     match kind {

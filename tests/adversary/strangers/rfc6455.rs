@@ -1,7 +1,7 @@
-//! What bytes behind a handshake have to lead to, by RFC 6455 and the limits of
-//! the function that echoes. Written apart from what is tested: it follows the
-//! RFC frame by frame, and says a set of codes where several rules are broken
-//! at once and either may be noticed first.
+//! The required result of bytes after a handshake, by RFC 6455 and the limits
+//! of the function that echoes. It is independent of the tested code: it
+//! follows the RFC frame by frame, and gives a set of codes where several rules
+//! are broken at once and any may be noticed first.
 
 use std::collections::BTreeSet;
 
@@ -14,21 +14,21 @@ pub struct Owed {
     pub echoes: Vec<(u8, Vec<u8>)>,
     pub pings: Vec<Vec<u8>>,
     pub end: End,
-    /// The bytes end within a frame: what follows belongs to it.
+    /// The bytes end within a frame, to which any further bytes belong.
     pub is_cut: bool,
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub enum End {
-    /// It stays open, or is closed with one of these: what is broken may be
-    /// noticed before the frame that breaks it is whole.
+    /// It stays open, or is closed with one of these: a violation may be
+    /// noticed before its frame is complete.
     Open(BTreeSet<u16>),
     /// It is closed with one of these.
     Violation(BTreeSet<u16>),
     /// The peer's close frame is answered.
     Closed(Option<u16>),
-    /// Too many fragments, and more behind them: what is noticed first depends
-    /// on what one read brings.
+    /// Too many fragments, and more frames after them: which violation is
+    /// noticed first depends on the reads.
     Any,
 }
 
@@ -70,17 +70,17 @@ pub fn owed(bytes: &[u8]) -> Owed {
     stream.owed
 }
 
-/// What has been read of a stream of frames.
+/// The state of a stream of frames.
 struct Stream<'a> {
     rest: &'a [u8],
     owed: Owed,
     message: Option<Message>,
-    /// What is broken already, and may be noticed later.
+    /// Rules that are already broken, and may be noticed later.
     early: BTreeSet<u16>,
 }
 
 impl Stream<'_> {
-    /// Reads one frame; answers how the stream ends, if it does.
+    /// Reads one frame; returns how the stream ends, if it does.
     fn frame(&mut self) -> Option<End> {
         let Some(header) = Header::read(self.rest) else {
             return Some(End::Open(self.early.clone()));
@@ -91,7 +91,7 @@ impl Stream<'_> {
         if broken.contains(&1008) && self.rest.len() > end {
             return Some(End::Any);
         }
-        // These are noticed by the header.
+        // These are noticed in the header.
         if broken.contains(&1008) || header.length > MESSAGE_BYTES as u64 {
             return Some(self.violation(broken));
         }
@@ -205,7 +205,8 @@ impl Header {
     }
 }
 
-/// The code of a close frame (sections 5.5.1 and 7.4), or how it breaks them.
+/// The code of a close frame (sections 5.5.1 and 7.4), or how the frame breaks
+/// these sections.
 fn code_of(payload: &[u8]) -> Result<Option<u16>, BTreeSet<u16>> {
     let Some((code, reason)) = payload.split_first_chunk() else {
         return match payload.is_empty() {
@@ -232,7 +233,7 @@ fn code_of(payload: &[u8]) -> Result<Option<u16>, BTreeSet<u16>> {
     }
 }
 
-/// Whether no more bytes can make a text of it.
+/// Whether no further bytes can make it valid text.
 fn is_never_text(bytes: &[u8]) -> bool {
     str::from_utf8(bytes).is_err_and(|error| error.error_len().is_some())
 }

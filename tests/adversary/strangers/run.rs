@@ -1,4 +1,4 @@
-//! The life of a stranger, and whether it has heard what it is owed.
+//! The life of a stranger, and whether it has received what it is owed.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -21,16 +21,16 @@ use super::{Ending, Stranger};
 const SLOW: Duration = Duration::from_millis(1500);
 /// `request_timeout` and `close_timeout` end what they bound within this.
 const ENDS_WITHIN: Duration = Duration::from_secs(20);
-/// A connection that need not end is watched for so long.
+/// How long a connection that need not end is watched.
 const WATCHED: Duration = Duration::from_millis(200);
 
-/// What has come.
+/// The received bytes.
 #[derive(Default)]
 pub(super) struct Heard {
     bytes: Vec<u8>,
     pub(super) ended: bool,
-    /// Bytes could not be written: the host has closed, and a reset may have
-    /// overtaken what it said.
+    /// Whether bytes could not be written: the host has closed, and a reset may
+    /// have overtaken its last bytes.
     pub(super) unwritten: bool,
 }
 
@@ -136,7 +136,7 @@ async fn converse(
         .map_err(|text| format!("{text}; {}", told(&heard)))
 }
 
-/// Writes with pauses at the cuts; `false` when the stream takes no more.
+/// Writes with pauses at the cuts; `false` if the stream takes no more.
 async fn say(write: &mut OwnedWriteHalf, bytes: &[u8], cuts: &[super::Cut]) -> bool {
     let mut cuts = cuts.to_vec();
     cuts.sort_by_key(|cut| cut.at);
@@ -149,7 +149,7 @@ async fn say(write: &mut OwnedWriteHalf, bytes: &[u8], cuts: &[super::Cut]) -> b
         sleep(Duration::from_millis(cut.wait_ms)).await;
         from = to;
     }
-    // A peer that does not read may be stopped by a host that does not either.
+    // A host that does not read may block a peer that does not read either.
     let writing = write.write_all(&bytes[from..]);
     matches!(timeout(STUCK, writing).await, Ok(Ok(())))
 }

@@ -1,26 +1,27 @@
-//! The steps of `script` that try what the host keeps for a connection, how
-//! much may wait for its peer, and handles of connections that have ended.
+//! The steps of `script` that test the data that the host keeps for a
+//! connection, how much may wait for its peer, and handles of connections that
+//! have ended.
 //!
 //! - `tags TAG…` replaces the tags; `tagged TAG LIMIT` finds all connections
-//!   with one, in pages of so many, and answers their ids.
-//! - `attach BYTES` makes the attachment so large; `attached` answers how large
-//!   it is, or `damaged` when it is not what was put there.
+//!   with a tag, in pages of this size, and answers their ids.
+//! - `attach BYTES` sets the size of the attachment; `attached` answers its
+//!   size, or `damaged` if its content has changed.
 //! - `auto none`, or `auto KIND REQUEST REPLY…`: the connection's own automatic
-//!   responses. `auto-count` answers how many messages were answered so.
-//! - `burst MESSAGES` sends so many of 16 KiB at once, waits for room, and
-//!   answers how many were accepted, dropped and refused. `stream MESSAGES`
-//!   waits for room before each. They are numbered: `G NUMBER INDEX …`,
-//!   `S NUMBER INDEX …`.
-//! - `use-held` uses every held handle, and answers `ID=open` or `ID=` and what
-//!   each use of an ended one has come to. `ghosts` answers how many connections
+//!   responses. `auto-count` answers how many messages they have answered.
+//! - `burst MESSAGES` sends this many messages of 16 KiB at once, waits for
+//!   room, and answers how many were accepted, dropped and refused. `stream
+//!   MESSAGES` waits for room before each. They are numbered: `G NUMBER INDEX
+//!   …`, `S NUMBER INDEX …`.
+//! - `use-held` uses every held handle, and answers `ID=open` or `ID=` and the
+//!   result of each use of an ended one. `ghosts` answers how many connections
 //!   such uses have tagged and subscribed.
-//! - `calls TIMES` asks the host so often, `deep` overflows the stack without
-//!   touching memory, `print-long KIB` prints one line of that size,
+//! - `calls TIMES` calls the host this often, `deep` overflows the stack
+//!   without touching memory, `print-long KIB` prints one line of that size,
 //!   `doom-hibernate` makes this instance's `hibernate` trap.
 //!
 //! The query of a handshake: `tag=TAG`, `doom=open` and `doom=close` make those
 //! handlers trap, `answer=KIND` answers with something that the contract
-//! forbids, or with `answer=most` all that it allows.
+//! forbids, or with `answer=most` everything that it allows.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -28,17 +29,17 @@ use std::time::Duration;
 use openline_sdk::prelude::*;
 use openline_sdk::{AutoResponse, Error, SendOutcome, by_tag, by_tag_page, subscribers};
 
-/// Bytes of one message of a burst or a stream.
+/// The size of one message of a burst or a stream.
 pub(crate) const PIECE_BYTES: usize = 16 * 1024;
-/// The number of handled messages, and the byte behind it that says which
+/// The number of handled messages, and the byte after it that says which
 /// handlers trap.
 const HEAD_BYTES: usize = 9;
 const DOOM_OPEN: u8 = 1;
 const DOOM_CLOSE: u8 = 2;
-/// What no connection that is open ever has.
+/// A tag and channel that no open connection ever has.
 const GHOST: &str = "ghost";
 
-/// Counts the message, and answers its number among those handled.
+/// Counts the message, and returns its number among the handled ones.
 pub(crate) fn count(here: &Connection) -> u64 {
     let mut attachment = here.attachment();
     attachment.resize(attachment.len().max(HEAD_BYTES), 0);
@@ -64,7 +65,7 @@ pub(crate) fn meet_doom(here: &Connection, is_open: bool) {
     );
 }
 
-/// The first answer to a handshake, as its query says.
+/// The answer to a handshake, according to its query.
 pub(crate) fn accept(request: &UpgradeRequest) -> Acceptance {
     let mut head = [0; HEAD_BYTES];
     let mut acceptance = Acceptance::new();
@@ -112,7 +113,7 @@ fn odd(kind: &str, head: &[u8]) -> Acceptance {
     }
 }
 
-/// A step of this file; none if it is of another.
+/// Runs a step of this file; `None` if it belongs to another.
 pub(crate) fn step(here: &Connection, held: &[Connection], words: &[&str]) -> Option<String> {
     let word = |index: usize| words.get(index).copied().unwrap_or_default();
     let number = |index: usize| word(index).parse::<usize>().unwrap_or_default();
@@ -144,7 +145,7 @@ pub(crate) fn step(here: &Connection, held: &[Connection], words: &[&str]) -> Op
     })
 }
 
-/// Sends so many pieces at once; answers what became of them.
+/// Sends this many pieces at once, and returns what happened to them.
 pub(crate) fn burst(here: &Connection, number: &str, pieces: u64) -> String {
     let (mut accepted, mut dropped, mut gone) = (0, 0, 0);
     for index in 0..pieces {
@@ -188,7 +189,7 @@ fn tagged(tag: &str, limit: usize) -> String {
     ids.join(" ")
 }
 
-/// Keeps the head, and fills the rest with what can be checked.
+/// Keeps the head, and fills the rest with content that can be checked.
 fn attach(here: &Connection, bytes: usize) -> String {
     let mut attachment = here.attachment();
     attachment.truncate(HEAD_BYTES);
@@ -221,8 +222,8 @@ fn pairs(words: &[&str]) -> Vec<AutoResponse> {
     pairs
 }
 
-/// What an ended connection answers, whatever is done to it: its handle is
-/// all that is left.
+/// Tries everything on an ended connection, of which only the handle is left,
+/// and returns the results.
 fn use_of(held: &Connection) -> String {
     if held.send("T held") != SendOutcome::Gone {
         return "open".into();
@@ -243,8 +244,8 @@ fn use_of(held: &Connection) -> String {
     format!("{},{left}", said.len())
 }
 
-/// Its frames hold no more than registers do, so the stack of the guest's
-/// memory stays as it is.
+/// Its frames fit into registers, so the stack in the guest's memory does not
+/// grow.
 #[inline(never)]
 fn deeper(depth: u64) -> u64 {
     if depth == u64::MAX {

@@ -1,4 +1,4 @@
-//! Does what the script in a message says. The steps are in `script.rs`.
+//! Runs the script in a message. The steps are in `script.rs`.
 
 use std::time::Duration;
 

@@ -6,11 +6,11 @@
 //! - `echo TEXT`, `compute MS`, `block MS` (a blocking wait), `sleep MS` (an
 //!   await in the asynchronous handler), `allocate KIB`, `recurse`, `trap`,
 //!   `forever`, `print LINES`. `trap-in LETTER` traps in that version only.
-//!   `evade MS` computes for so long with naps of a nanosecond; answers `evaded`
-//!   if that was far more than any rest has made up for.
-//! - `remember N`: adds to a number in memory that `hibernate` saves; answers
-//!   the sum. `save`: adds one to a number in the state, with `save_if`; answers
-//!   the sum and how many conflicts there were.
+//!   `evade MS` computes for this long with naps of a nanosecond, and answers
+//!   `evaded` if that was far more than its rest has made up for.
+//! - `remember N` adds to a number in memory that `hibernate` saves, and
+//!   answers the sum. `save` adds one to a number in the state, with `save_if`,
+//!   and answers the sum and the number of conflicts.
 //! - `subscribe CHANNEL`, `unsubscribe CHANNEL`, `publish CHANNEL ID`,
 //!   `broadcast ID`, `send CONNECTION TEXT`, `flood MESSAGES` of 16 KiB.
 //! - `alarm NAME MS`, `clear NAME`; `key-alarm NAME MS`, `key-durable NAME MS`,
@@ -22,8 +22,8 @@
 //!   `terminate-other CONNECTION`.
 //! - The steps of `carried.rs`.
 //!
-//! A message that begins with `auto` is no script: it comes here if the host
-//! does not answer it by itself, and is answered with `U MESSAGE`.
+//! A message that begins with `auto` is not a script. It comes here if no
+//! automatic response matches it, and is answered with `U MESSAGE`.
 //!
 //! The log has a line for each `open`, `close`, `alarm` and `hibernate`, and for
 //! an alarm that is called after this instance has cleared it.
@@ -44,27 +44,27 @@ use crate::carried::{self, said};
 /// letter.
 static VERSION: &str = "adversary-version-a";
 
-/// Bytes of one message of a flood.
+/// The size of one message of a flood.
 const FLOOD_BYTES: usize = 16 * 1024;
 
 pub(crate) struct Script {
     instance: u64,
     remembered: RefCell<Option<i64>>,
     held: RefCell<Vec<Connection>>,
-    /// Names of alarms without a connection that were cleared here.
+    /// Names of alarms without a connection that this instance has cleared.
     cleared: RefCell<HashSet<String>>,
-    /// `hibernate` is to trap.
+    /// Whether `hibernate` will trap.
     doomed: Cell<bool>,
 }
 
-/// What a step has come to.
+/// The result of a step.
 pub(crate) enum Step {
     Said(String),
-    /// Wait for so many milliseconds, then say `ok`.
+    /// Wait for this many milliseconds, then answer `ok`.
     Sleep(u64),
-    /// Send so many pieces, and wait for room before each.
+    /// Send this many pieces, and wait for room before each.
     Stream(u64),
-    /// Send so many pieces, and wait for room behind them.
+    /// Send this many pieces, and wait for room after them.
     Burst(u64),
     /// The message gets no answer.
     Silent,
@@ -90,7 +90,7 @@ pub(crate) fn decide(request: &UpgradeRequest) -> Result<Acceptance, Rejection> 
     Ok(carried::accept(request).channel("alarms"))
 }
 
-/// How long `upgrade` is to wait, in milliseconds.
+/// How long `upgrade` has to wait, in milliseconds.
 pub(crate) fn upgrade_wait(request: &UpgradeRequest) -> Option<u64> {
     request.query("wait")?.parse().ok()
 }
@@ -99,7 +99,7 @@ fn version() -> char {
     black_box(VERSION).chars().last().unwrap_or('?')
 }
 
-/// Answers a message that the host could have answered by itself.
+/// Answers a message that an automatic response could have answered.
 pub(crate) fn is_left_to_host(here: &Connection, text: &str) -> bool {
     let left = text.starts_with("auto");
     if left {
@@ -120,8 +120,8 @@ impl Script {
         carried::meet_doom(here, false);
     }
 
-    /// `alone` says that calls of an instance never overlap: then an alarm that
-    /// is called after its clear had not begun before.
+    /// `alone` says that calls of an instance never overlap, so that an alarm
+    /// that is called after its clear cannot have begun before.
     pub(crate) fn alarm(&self, connection: Option<&Connection>, alarm: &Alarm, alone: bool) {
         let Alarm { name, attempt } = alarm;
         if alone && connection.is_none() && self.cleared.borrow().contains(name) {
@@ -290,12 +290,12 @@ fn misbehave(how: &str, number: u64) {
     }
 }
 
-/// Computes without a rest that is worth the name. A busy machine makes rests
-/// longer and computing slower, so both are measured: what was computed is
-/// counted in units that each take as long as the fastest has taken.
+/// Computes with hardly any rest. A busy machine makes rests longer and
+/// computing slower, so both are measured: computing is counted in units, each
+/// of which counts as long as the fastest took.
 fn evade(time: Duration) -> String {
     const RUN: Duration = Duration::from_millis(40);
-    // Long beside a look at the clock.
+    // Takes long compared with reading the clock.
     const UNIT: u64 = 100_000;
     // Twice `cpu_timeout` in the plans.
     const FAR: Duration = Duration::from_millis(200);

@@ -1,6 +1,6 @@
-//! Traps upon every message, but answers `ok` with `ok`. The message `heal` is
-//! answered `healed` and saved: from then on every message comes back, in every
-//! instance of this function, or of this affinity value.
+//! Traps at every message, except that it answers `ok` with `ok`. It answers
+//! `heal` with `healed` and saves this: from then on every message comes back,
+//! in every instance of this function, or of this affinity value.
 
 use openline_sdk::prelude::*;
 use openline_sdk::state;

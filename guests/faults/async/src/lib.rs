@@ -1,7 +1,7 @@
-//! What `trap`, `compute` and `sleep` do, in one asynchronous handler, so that
-//! it happens while calls of other connections are in flight: upon the message
-//! `trap` or `compute`; a number waits as many milliseconds. Messages come
-//! back, at once or after the wait.
+//! Does what `trap`, `compute` and `sleep` do, in one asynchronous handler, so
+//! that it happens while calls of other connections are in flight. The messages
+//! `trap` and `compute` do so, and a number waits for as many milliseconds.
+//! Messages come back, at once or after the wait.
 
 use std::hint::black_box;
 use std::time::Duration;

@@ -1,6 +1,6 @@
-//! Awaits what never comes, in the event that the query names: `?at=upgrade`,
-//! `open` or `close`; or upon the message `await`. Other messages come back,
-//! also those of other connections meanwhile.
+//! Awaits forever in the event that the query names: `?at=upgrade`, `open` or
+//! `close`; or at the message `await`. Other messages come back, even those of
+//! other connections meanwhile.
 
 use std::future::pending;
 

@@ -1,8 +1,8 @@
-//! Waits for a day in an import that is not asynchronous, and so holds all of
-//! its instance: in the event that the query names, `?at=upgrade`, `open`,
-//! `close` or `hibernate`; upon the message `block`; and in the alarm that
-//! `alarm MILLISECONDS` sets. `nap` and `rest ROUNDS` are those of the function
-//! `nap`. Messages come back.
+//! Waits for a day in an import that is not asynchronous, and so blocks its
+//! whole instance: in the event that the query names, `?at=upgrade`, `open`,
+//! `close` or `hibernate`; at the message `block`; and in the alarm that `alarm
+//! MILLISECONDS` sets. `nap` and `rest ROUNDS` are those of the function `nap`.
+//! Messages come back.
 
 use std::cell::Cell;
 use std::thread;

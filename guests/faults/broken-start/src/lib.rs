@@ -13,9 +13,8 @@ impl Handler for Broken {
 
 openline_sdk::export!(Broken);
 
-/// Where a component is made of a module, this is what runs when it is
-/// instantiated.
-#[expect(unsafe_code, reason = "the name of the symbol is what it is for")]
+/// In a component that is made from a module, this runs at instantiation.
+#[expect(unsafe_code, reason = "the linker needs this name of the symbol")]
 #[unsafe(no_mangle)]
 extern "C" fn _initialize() {
     panic!("this is the trap that was asked for");

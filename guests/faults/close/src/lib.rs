@@ -1,9 +1,9 @@
-//! Closes its connection upon a message that starts with a number: `4001 bye`
-//! closes with that code and reason. What the host refuses comes back as
-//! `refused CODE: TEXT`, other messages as they are.
+//! Closes its connection at a message that starts with a number: `4001 bye`
+//! closes with that code and reason. If the host refuses, the answer is
+//! `refused CODE: TEXT`; other messages come back as they are.
 //!
-//! A connection opened with `?watch` is told of every close of another one:
-//! `closed CODE ORIGIN REASON`.
+//! A connection opened with `?watch` gets a message at every close of another
+//! one: `closed CODE ORIGIN REASON`.
 
 use openline_sdk::prelude::*;
 
@@ -34,8 +34,7 @@ impl Handler for Close {
 
     fn close(&mut self, _connection: &Connection, info: CloseInfo, origin: CloseOrigin) {
         let told = format!("closed {} {origin:?} {}", info.code, info.reason);
-        // Watchers that cannot be told are closed by the host; there is no
-        // one else to tell.
+        // The host closes watchers whose outbox is full.
         let _ = openline_sdk::publish(WATCHERS, told);
     }
 }

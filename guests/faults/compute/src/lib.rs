@@ -1,5 +1,5 @@
-//! Computes without end in the event that the query names: `?at=upgrade`,
-//! `open` or `close`; or upon the message `compute`. Other messages come back.
+//! Computes forever in the event that the query names: `?at=upgrade`, `open` or
+//! `close`; or at the message `compute`. Other messages come back.
 
 use std::hint::black_box;
 

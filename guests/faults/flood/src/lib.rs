@@ -1,10 +1,11 @@
-//! Fills the outbox of its connection upon the message `flood`: sends until a
-//! message is not accepted. Upon `flood on` it never stops, and upon `print on`
-//! it prints without end. Other messages come back, and are printed.
+//! Fills the outbox of its connection at the message `flood`: sends until a
+//! message is not accepted. At `flood on` it never stops, and at `print on` it
+//! prints forever. Other messages come back, and are printed.
 
 use openline_sdk::prelude::*;
 
-/// Small beside an outbox, so that the last one accepted nearly fills it.
+/// Small compared with an outbox, so that the last accepted message nearly
+/// fills it.
 const MESSAGE_BYTES: usize = 16 * 1024;
 
 #[derive(Default)]

@@ -1,4 +1,4 @@
-//! Sends every message back, and computes without end in `hibernate`.
+//! Sends every message back, and computes forever in `hibernate`.
 
 use std::hint::black_box;
 

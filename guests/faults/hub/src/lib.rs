@@ -1,7 +1,8 @@
-//! Does with connections and channels what the message says, and answers with
-//! what came of it: a count, an outcome, or the code of an error. `fill C N`
-//! publishes N bytes; `lose N` takes N handles of its own and keeps them, `hold`
-//! one of another connection, which `held` sends to and `end-held` closes first.
+//! Uses connections and channels as the message says, and answers with the
+//! result: a count, an outcome, or the code of an error. `fill C N` publishes N
+//! bytes. `lose N` takes N handles of its own connection and keeps them; `hold`
+//! keeps one of another connection, to which `held` sends, and which `end-held`
+//! closes before it sends.
 
 use openline_sdk::prelude::*;
 use openline_sdk::{
@@ -66,7 +67,7 @@ impl Handler for Hub {
     }
 }
 
-/// What the first handle that is held says to a message.
+/// The outcome of a message to the first held handle.
 fn outcome(held: &[Connection], text: &str) -> String {
     held.first().map_or_else(
         || "nobody".to_owned(),

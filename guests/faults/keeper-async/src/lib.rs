@@ -1,5 +1,5 @@
-//! What `keeper` does, in an asynchronous handler; and `later MS` answers
-//! `later` after so many milliseconds.
+//! Does what `keeper` does, in an asynchronous handler. `later MS` answers
+//! `later` after this many milliseconds.
 
 use std::time::Duration;
 

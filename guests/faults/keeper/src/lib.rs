@@ -1,5 +1,6 @@
-//! Does with all that outlives an instance what the message says: tags, alarms,
-//! state, automatic responses, attachments. The commands are in `probe.rs`.
+//! Uses everything that outlives an instance, as the message says: tags,
+//! alarms, state, automatic responses, attachments. The commands are in
+//! `probe.rs`.
 
 use openline_sdk::prelude::*;
 

@@ -1,25 +1,26 @@
 //! The commands of `keeper` and `keeper-async`. Each is answered with one text:
-//! what was asked for, `ok`, or the code of an error. A message has one, or
-//! several between semicolons.
+//! the result, `ok`, or the code of an error. A message has one command, or
+//! several separated by semicolons.
 //!
-//! - `id`, `instance`: of the connection, and a random one of the instance.
+//! - `id`, `instance`: the connection's id, and a random one of the instance.
 //! - `tags`, `tag WORD...`, `by-tag WORD`, `all N [AFTER]`: ids and tags are
 //!   joined by spaces; `all` is one page.
-//! - `alarm NAME MS`, `clear NAME`: of the connection, which is then sent
-//!   `alarm NAME ATTEMPT`. `key-alarm NAME MS [durable]`, `key-clear NAME`: of
-//!   the affinity value; publishes `key-alarm NAME ATTEMPT` to the channel
-//!   `alarms`, to which every connection is subscribed. An alarm named `trap`
-//!   always traps, one named `trap-twice` the first two times.
+//! - `alarm NAME MS`, `clear NAME`: alarms of the connection, which then gets
+//!   `alarm NAME ATTEMPT`. `key-alarm NAME MS [durable]`, `key-clear NAME`:
+//!   alarms of the affinity value, which publish `key-alarm NAME ATTEMPT` to
+//!   the channel `alarms`, to which every connection is subscribed. An alarm
+//!   named `trap` always traps, one named `trap-twice` the first two times.
 //! - `auto REQUEST REPLY [prefix]`, `autos N` (`request-1` and `reply-1`, and
 //!   so on), `auto-count`.
 //! - `save TEXT [EXPECTED]`: the version, or `conflict VERSION`. `load`:
 //!   `VERSION TEXT`, or `none`. `forget`.
-//! - `save-on-hibernate TEXT`: this instance's `hibernate` saves
-//!   `hibernated N TEXT`, N counted on from what was saved so before.
+//! - `save-on-hibernate TEXT`: this instance's `hibernate` saves `hibernated N
+//!   TEXT`, where N is one more than in the last such state.
 //! - `attach TEXT`, `attachment`.
-//! - `of ID COMMAND...`: the command for another connection, or `gone`.
-//! - `wait MS`: is in its call for so long.
-//! - `terminate`, `trap`: without an answer.
+//! - `of ID COMMAND...`: runs the command for another connection, or answers
+//!   `gone`.
+//! - `wait MS`: makes the call take this long.
+//! - `terminate`, `trap`: have no answer.
 //!
 //! The query `?tag=WORD` (several times) and `?attach=TEXT` set them in
 //! `upgrade`.
@@ -33,7 +34,7 @@ use openline_sdk::state::{self, SaveError};
 use openline_sdk::{AutoResponse, Error, alarms, by_tag, connection, connections_page, publish};
 
 pub(crate) struct Probe {
-    /// Differs from that of any other instance.
+    /// Differs from the number of any other instance.
     instance: u64,
     saves_on_hibernate: RefCell<Option<String>>,
 }
@@ -197,8 +198,8 @@ fn keep(command: &str, words: &[&str]) -> Option<String> {
     })
 }
 
-/// The version and the text that was saved. That it cannot be read is shown
-/// as a text, too, of version 0.
+/// The version and the text of the state. An error is shown as a text of
+/// version 0.
 fn saved() -> Option<(u64, String)> {
     match state::load() {
         Ok(saved) => saved.map(|saved| {

@@ -1,6 +1,6 @@
-//! Takes memory without end upon the message `grow`, or while it decides, as
-//! `?at=upgrade` asks; upon `hold N` takes N MiB
-//! and keeps them. Other messages come back.
+//! Takes memory forever at the message `grow`, or in `upgrade` with
+//! `?at=upgrade`; at `hold N` it takes N MiB and keeps them. Other messages
+//! come back.
 
 use openline_sdk::prelude::*;
 

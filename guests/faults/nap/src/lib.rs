@@ -1,5 +1,5 @@
-//! Computes by turns with waits, as the message says (see `nap`), and sends it
-//! back then. Others come back at once.
+//! Alternates computing and waiting, as the message says (see `nap`), and then
+//! sends it back. Others come back at once.
 
 use openline_sdk::prelude::*;
 

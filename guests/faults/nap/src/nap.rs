@@ -1,6 +1,6 @@
-//! Computing by turns with waits: upon `nap` for 20 ms with a nanosecond
-//! between, which is no rest, and without end; upon `rest ROUNDS` so often for
-//! 5 ms with 20 ms between.
+//! Alternates computing and waiting. At `nap` it computes forever, 20 ms at a
+//! time, with waits of a nanosecond, which are no rest; at `rest ROUNDS` it
+//! computes this many times for 5 ms, with waits of 20 ms.
 
 use std::hint::black_box;
 use std::thread;

@@ -1,11 +1,11 @@
-//! What `pressure` does where it waits, in an asynchronous handler: `stream N`
-//! sends N messages and waits for room before each, `wait ID` waits for room
-//! in that connection's outbox, `id` answers with its own. Others come back.
+//! The waits of `pressure` in an asynchronous handler: `stream N` sends N
+//! messages and waits for room before each, `wait ID` waits for room in that
+//! connection's outbox, `id` answers with its own id. Others come back.
 
 use openline_sdk::connection;
 use openline_sdk::prelude::*;
 
-/// As large as is usual for a piece of something large.
+/// A usual size for a piece of something large.
 const MESSAGE_BYTES: usize = 16 * 1024;
 
 #[derive(Default)]

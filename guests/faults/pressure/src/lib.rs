@@ -1,12 +1,12 @@
-//! Back-pressure as the message says, of its own connection or of the one that
-//! is named: `flood N` and `stream N` send N messages, the second waiting for
-//! room before each; `wait` waits for room. Answers with what came of it: a
-//! number, or the code of an error.
+//! Tests back-pressure as the message says, on its own connection or on a named
+//! one: `flood N` sends N messages, `stream N` sends N and waits for room
+//! before each, and `wait` waits for room. Answers with the result: a number,
+//! or the code of an error.
 
 use openline_sdk::connection;
 use openline_sdk::prelude::*;
 
-/// As large as is usual for a piece of something large.
+/// A usual size for a piece of something large.
 const MESSAGE_BYTES: usize = 16 * 1024;
 
 #[derive(Default)]

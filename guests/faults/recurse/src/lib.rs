@@ -1,5 +1,5 @@
-//! Recurses without end upon the message `recurse`, or while it decides, as
-//! `?at=upgrade` asks. Other messages come back.
+//! Recurses forever at the message `recurse`, or in `upgrade` with
+//! `?at=upgrade`. Other messages come back.
 
 use std::hint::black_box;
 
@@ -24,8 +24,8 @@ impl Handler for Recurse {
     }
 }
 
-/// Adds after the call returns, which it never does: no compiler makes a loop
-/// of this.
+/// Adds after the recursive call, which never returns, so that no compiler can
+/// turn this into a loop.
 #[expect(unconditional_recursion, reason = "that is the fault")]
 fn depth(above: u64) -> u64 {
     black_box(depth(black_box(above + 1))) + 1

@@ -1,8 +1,8 @@
-//! Answers the request for a connection as its query says, right or wrong:
-//! `status` refuses with that status, anything else accepts. `header=NAME:VALUE`
-//! (repeatable), `body=TEXT`, `body_bytes=N`, `subprotocol=NAME`,
-//! `attachment_bytes=N`, `channel=NAME` (repeatable) fill the answer. Once
-//! accepted, messages come back.
+//! Answers the request for a connection as its query says, validly or not:
+//! `status` refuses with that status, anything else accepts.
+//! `header=NAME:VALUE` (repeatable), `body=TEXT`, `body_bytes=N`,
+//! `subprotocol=NAME`, `attachment_bytes=N`, `channel=NAME` (repeatable) fill
+//! the answer. Messages of an accepted connection come back.
 
 use openline_sdk::prelude::*;
 

@@ -1,10 +1,10 @@
 //! Waits as many milliseconds as the message says, then sends it back. While
-//! one connection waits, the instance serves others. Messages that are no
-//! number come back at once. With `?decide=MILLISECONDS` it waits before it
+//! one connection waits, the instance serves others. Messages that are not
+//! numbers come back at once. With `?decide=MILLISECONDS` it waits before it
 //! accepts the connection.
 //!
-//! A connection opened with `?watch` is told of every wait that is over, also
-//! of one whose connection has gone meanwhile, and of every close of another
+//! A connection opened with `?watch` gets a message at the end of every wait,
+//! even if its connection has gone meanwhile, and at every close of another
 //! connection: `slept MILLISECONDS`, `closed CODE ORIGIN`.
 
 use std::time::Duration;
@@ -34,7 +34,7 @@ impl AsyncHandler for Sleep {
         let text = message.as_text().unwrap_or_default();
         if let Ok(milliseconds) = text.parse() {
             sleep(Duration::from_millis(milliseconds)).await;
-            // Watchers that cannot be told are closed by the host.
+            // The host closes watchers whose outbox is full.
             let _ = publish(WATCHERS, format!("slept {milliseconds}"));
         }
         connection.send(message);

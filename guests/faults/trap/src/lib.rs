@@ -1,5 +1,5 @@
 //! Traps in the event that the query names: `?at=upgrade`, `open` or `close`;
-//! or upon the message `trap`. Other messages come back.
+//! or at the message `trap`. Other messages come back.
 
 use openline_sdk::prelude::*;
 

@@ -1,11 +1,11 @@
-//! One version of a function; `version-b` is another, of the same source. What
-//! it does is in `numbered.rs`.
+//! One version of a function; `version-b` is another, with the same source,
+//! `numbered.rs`.
 
 use openline_sdk::prelude::*;
 
 mod numbered;
 
-/// What every answer begins with.
+/// The beginning of every answer.
 const VERSION: &str = "a";
 
 #[derive(Default)]

@@ -1,6 +1,6 @@
-//! Answers a text `N` with the version and it, `a N`, and counts the
+//! Answers a text `N` with the version and the text, `a N`, and counts the
 //! connection's messages in its attachment, whichever version answers them:
-//! `count` is no message, but answered `a counted 17`.
+//! `count` does not count as a message, and is answered with `a counted 17`.
 
 use openline_sdk::prelude::*;
 
@@ -13,6 +13,6 @@ pub(crate) fn answer(version: &str, connection: &Connection, message: &Message) 
         return;
     }
     connection.send(format!("{version} {text}"));
-    // Fails only when the connection is gone, and with it the count.
+    // Fails only if the connection has ended, and then the count has, too.
     let _ = connection.set_attachment((counted + 1).to_le_bytes());
 }

@@ -1,11 +1,11 @@
-//! What `version-a` is, as another version: `b` instead of `a`.
+//! Like `version-a`, but another version: `b` instead of `a`.
 
 use openline_sdk::prelude::*;
 
 #[path = "../../version-a/src/numbered.rs"]
 mod numbered;
 
-/// What every answer begins with.
+/// The beginning of every answer.
 const VERSION: &str = "b";
 
 #[derive(Default)]

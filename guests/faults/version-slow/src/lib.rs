@@ -1,5 +1,5 @@
-//! A version that takes its time, in an asynchronous handler: answers a text `N`
-//! with `slow N`, 50 ms later.
+//! A slow version, with an asynchronous handler: answers a text `N` with `slow
+//! N`, 50 ms later.
 
 use std::time::Duration;
 

@@ -1,5 +1,5 @@
-//! What the page has in a host that runs in development and in no other: the
-//! report, and the files of the section that shows it.
+//! What the page adds under `openline dev`: the report, and the files of the
+//! section that shows it.
 
 use std::sync::LazyLock;
 
@@ -8,7 +8,7 @@ use super::{Asset, HTML, INDEX_PATH, SCRIPT, STYLE};
 /// The path of the report, as `application/json`.
 pub(crate) const DEVELOPMENT_PATH: &str = "/.openline/development";
 
-/// The index with the section, made of the one that all hosts have.
+/// The index with the section, made from the index of all hosts.
 static INDEX: LazyLock<String> = LazyLock::new(|| {
     let files = "  <link rel=\"stylesheet\" href=\"development.css\">\n  \
                  <script type=\"module\" src=\"development.js\"></script>\n</head>";
@@ -18,7 +18,7 @@ static INDEX: LazyLock<String> = LazyLock::new(|| {
         .replacen("  <main>", section, 1)
 });
 
-/// The file at `path`, where development changes it or adds it.
+/// The file at `path`, if development changes or adds it.
 pub(crate) fn asset(path: &str) -> Option<Asset> {
     let (content_type, body) = match path.strip_prefix(INDEX_PATH)? {
         "" => (HTML, INDEX.as_str()),

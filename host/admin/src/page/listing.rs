@@ -1,7 +1,7 @@
-//! What the page is told of the host: its version and its functions, as JSON.
+//! What the page learns about the host: its version and its functions, as JSON.
 //!
-//! A snapshot, made anew for each request; as long as there are functions and
-//! no longer. It says nothing of who is connected.
+//! A snapshot for each request, with one entry a function. It says nothing
+//! about peers.
 
 use openline_engine::CallStyle;
 use serde::Serialize;
@@ -11,18 +11,18 @@ use serde::Serialize;
 pub(crate) struct Listing {
     /// The version of the host.
     pub(crate) version: &'static str,
-    /// It is the admin interface that answers: what it has is at `/v1/`.
+    /// Whether the admin interface answers, with its endpoints at `/v1/`.
     pub(crate) admin: bool,
-    /// In the order in which the page shows them.
+    /// The functions, in the order in which the page shows them.
     pub(crate) functions: Vec<FunctionEntry>,
 }
 
 /// One function, as the page shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct FunctionEntry {
-    /// Unique within the listing: the page keeps its forms by it.
+    /// Unique within the listing: the page identifies its forms by it.
     pub(crate) name: String,
-    /// As configured: `{name}` stands for one segment.
+    /// The route as configured: `{name}` stands for one segment.
     pub(crate) route: String,
     /// How its WebSocket handler is called.
     pub(crate) handler: CallStyle,

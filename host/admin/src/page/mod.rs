@@ -1,10 +1,10 @@
-//! The page that a host shows of itself: its files, the headers they travel
-//! with, and the listing of functions that it asks for.
+//! The host's page: its files, their headers, and the listing of functions that
+//! it fetches.
 //!
 //! The files are part of the binary, name no other origin, and run under a
-//! content security policy without inline script or style; the tests below
-//! hold them to that. Whether and to whom the page is shown is decided
-//! in `serve`; what is here neither reads a request nor knows a connection.
+//! content security policy without inline script or style; the tests below hold
+//! them to that. `serve` decides who may see the page; the code here neither
+//! reads a request nor knows a connection.
 
 mod development;
 mod listing;
@@ -28,8 +28,8 @@ pub(crate) const LISTING_PATH: &str = "/.openline/functions";
 /// The path of the state, as `application/json`.
 pub(crate) const STATE_PATH: &str = "/.openline/state";
 
-/// Whether a path is that of a file of the page, which is the same for
-/// everybody, and says nothing of this host.
+/// Whether a path is that of a file of the page, which is the same for all
+/// hosts and reveals nothing about this one.
 pub(crate) fn is_asset(path: &str) -> bool {
     path == INDEX_PATH.trim_end_matches('/') || asset(path).is_some()
 }

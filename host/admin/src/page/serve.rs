@@ -1,8 +1,9 @@
-//! Answers requests below `/.openline/`, to those who may see the page.
+//! Answers requests below `/.openline/` from peers that may see the page.
 //!
-//! By default these are peers on this machine that also address it as such. A
-//! page of another site that has its name point at 127.0.0.1, and a proxy on
-//! this machine that passes requests of others on, name another host.
+//! By default these are peers on this machine that also address it by a
+//! loopback name. A request for a page of another site whose name points at
+//! 127.0.0.1 names another host, and so does one that a proxy on this machine
+//! passes on.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -27,7 +28,7 @@ use super::state::State;
 use super::{FunctionEntry, INDEX_PATH, LISTING_PATH, Listing, STATE_PATH, asset};
 use crate::development::Development;
 
-/// By which listener the page is asked for.
+/// The listener through which a request for the page came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PageListener {
     /// The listener of the connections.
@@ -36,7 +37,7 @@ pub(crate) enum PageListener {
     Admin,
 }
 
-/// The page of one host, and all that is below its path.
+/// The page of one host, and everything below its path.
 #[derive(Debug)]
 pub struct Page {
     deployer: Deployer,
@@ -44,8 +45,7 @@ pub struct Page {
     development: Option<Arc<Development>>,
 }
 
-/// On the listener of connections. A peer that may not see the page is told
-/// that it is not there.
+/// For the listener of connections. A peer that may not see the page gets 404.
 impl Reserved for Page {
     fn answer(&self, request: Request<RequestBody>, peer: Peer) -> BoxFuture<'_, Answer> {
         let (parts, _body) = request.into_parts();
@@ -67,8 +67,8 @@ impl Reserved for Page {
 }
 
 impl Page {
-    /// The page of a host; with `development` it shows what is known of
-    /// functions that are being written.
+    /// Makes the page of a host; with `development` it also shows builds and
+    /// printed lines.
     pub fn new(
         deployer: Deployer,
         gateway: Arc<Gateway>,
@@ -89,7 +89,7 @@ impl Page {
         &self.gateway
     }
 
-    /// The response to a request of somebody who may see the page.
+    /// The response to a request that may see the page.
     pub(crate) fn content(&self, parts: &Parts, listener: PageListener) -> Result<Answer, Refusal> {
         check_method(&parts.method)?;
         let path = parts.uri.path();
@@ -153,13 +153,14 @@ fn listing(services: &Services, listener: PageListener) -> Listing {
     }
 }
 
-/// Whether a request is addressed to this machine by name or number, and not
-/// passed on by a proxy.
+/// Whether a request addresses this machine by a loopback name or address, and
+/// no proxy has passed it on.
 pub(crate) fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
     if headers.contains_key("forwarded") || headers.contains_key("x-forwarded-for") {
         return false;
     }
-    // RFC 9112 section 3.2: one, and what the target says of it comes first.
+    // RFC 9112 section 3.2: there is one `Host`, and an authority in the target
+    // takes precedence.
     let mut hosts = headers.get_all(HOST).iter();
     let (Some(host), None) = (hosts.next(), hosts.next()) else {
         return false;
@@ -168,11 +169,11 @@ pub(crate) fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
     host.to_str().is_ok_and(is_loopback) && target.is_none_or(is_loopback)
 }
 
-/// Whether a host, perhaps with a port behind it, is this machine.
+/// Whether a host, perhaps followed by a port, is this machine.
 fn is_loopback(host: &str) -> bool {
     let number = |text: &str| text.parse::<IpAddr>().is_ok_and(|it| it.is_loopback());
-    // RFC 3986 section 3.2.2: only an address of version 6 has brackets, and
-    // colons within them.
+    // RFC 3986 section 3.2.2: only an IPv6 address has brackets, and colons
+    // within them.
     let (is_here, behind) = match host.strip_prefix('[') {
         Some(rest) => match rest.split_once(']') {
             Some((address, behind)) => (number(address), behind),

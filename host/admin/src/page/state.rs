@@ -1,6 +1,6 @@
-//! What a host is holding at the moment, and what it has done since it
-//! started, as JSON: for people who look for a leak, and for tests that prove
-//! that there is none.
+//! What the host holds at the moment, and what it has done since it started, as
+//! JSON: for people who look for a leak, and for tests that show that there is
+//! none.
 
 use openline_control::{Deployer, schema};
 use openline_engine::runtime;
@@ -14,15 +14,15 @@ use utoipa::ToSchema;
 pub(crate) struct State {
     /// Tasks of the asynchronous runtime.
     tasks: usize,
-    /// TCP connections, the one that asks among them.
+    /// TCP connections, including the one of this request.
     sockets: usize,
-    /// Those of them that are not upgraded: permits of `requests` taken.
+    /// TCP connections that are not upgraded: places taken of `requests`.
     requests: usize,
     connections: Connections,
-    /// What waits to be written to all connections, as far as it is counted:
-    /// past 4 KiB of each, in pieces of 64 KiB.
+    /// Bytes that wait to be written to all connections. Only what exceeds 4
+    /// KiB of a connection counts, in pieces of 64 KiB.
     outbox_bytes: usize,
-    /// What connections keep with the host: attachments, tags, alarms and
+    /// Bytes that connections keep with the host: attachments, tags, alarms and
     /// automatic responses.
     attached_bytes: usize,
     /// Instances of all functions.
@@ -32,7 +32,7 @@ pub(crate) struct State {
     functions: Vec<FunctionState>,
 }
 
-/// What is taken of what the engine has a limited number of.
+/// How much is taken of the engine's limited resources.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = StateTaken)]
 struct Taken {
@@ -48,7 +48,7 @@ struct Taken {
 #[schema(as = StateConnections)]
 struct Connections {
     open: u32,
-    /// Those on which nothing happens: they keep no buffers.
+    /// Idle connections, which keep no buffers.
     asleep: usize,
     opened: u64,
     /// By close reason, as `openline close-codes` lists them.
@@ -114,7 +114,7 @@ impl State {
 
 impl From<runtime::Taken> for Taken {
     fn from(taken: runtime::Taken) -> Self {
-        // Whole, so that what is new there is shown here.
+        // Without `..`, so that a new field must be shown here.
         let runtime::Taken {
             functions,
             places,

@@ -1,5 +1,5 @@
-//! Holds the page's files to what its content security policy and its promise
-//! to use no outside resource need, without a browser.
+//! Checks without a browser that the page's files obey its content security
+//! policy and use no outside resource.
 
 use openline_gateway::reserved::RESERVED_HEADERS;
 
@@ -28,15 +28,15 @@ const NAMES: [&str; 20] = [
     "dom.js",
 ];
 
-/// What there is in development only, beside another index.
+/// Files that exist only in development, in addition to another index.
 const IN_DEVELOPMENT: [&str; 2] = ["development.css", "development.js"];
 
-/// All names.
+/// The names of all files.
 fn names() -> impl Iterator<Item = &'static str> {
     NAMES.into_iter().chain(IN_DEVELOPMENT)
 }
 
-/// As in development, where everything is.
+/// A file as in development, which has all of them.
 fn at(name: &str) -> Asset {
     let path = format!("{INDEX_PATH}{name}");
     let found = development::asset(&path).or_else(|| asset(&path));

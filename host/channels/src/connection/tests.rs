@@ -1,4 +1,4 @@
-//! What is attached to a connection, at its bounds.
+//! The data attached to a connection, at its bounds.
 
 use bytes::Bytes;
 use openline_core::auto_response::MatchKind;

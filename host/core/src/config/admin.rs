@@ -1,5 +1,6 @@
-//! The rules of the admin interface's address and token: whoever reaches it may
-//! deploy, so it is not exposed without a token. And the address of probes.
+//! The rules for the address and token of the admin interface, and for the
+//! address of probes. Anyone who reaches the admin interface can deploy, so it
+//! is never exposed without a token.
 
 use std::net::SocketAddr;
 
@@ -13,20 +14,20 @@ use super::{AdminListen, ServerConfig};
 pub const ADMIN_TOKEN_CHARACTERS_MIN: usize = 16;
 
 /// How far the admin interface's port is from the port of connections, unless
-/// the configuration says where it is. Not the next one: that is where people
-/// put the next host.
+/// the configuration sets it. It is not the next port, because that is where
+/// people put the next host.
 const ADMIN_PORT_DISTANCE: u16 = 10_000;
 
-/// The admin interface's port beside that of connections: above it, or below
+/// The admin interface's port for a port of connections: above it, or below it
 /// where there is no port so far above.
 pub fn admin_port(listen: u16) -> u16 {
     let above = listen.checked_add(ADMIN_PORT_DISTANCE);
     above.unwrap_or_else(|| listen.saturating_sub(ADMIN_PORT_DISTANCE))
 }
 
-/// What is wrong with the addresses of two listeners, if they cannot have both:
-/// they are equal, or one is all addresses of the machine with the other's
-/// port. Port 0 is any that is free.
+/// Says why two listeners cannot have these addresses: they are equal, or one
+/// is all addresses of the machine with the other's port. Port 0 stands for any
+/// free port and never clashes.
 fn clash(one: (&str, SocketAddr), other: (&str, SocketAddr)) -> Option<String> {
     let ((key, address), (other_key, other)) = (one, other);
     if address == other && address.port() != 0 {
@@ -38,7 +39,7 @@ fn clash(one: (&str, SocketAddr), other: (&str, SocketAddr)) -> Option<String> {
 }
 
 impl Check<'_> {
-    /// Reads the address, which must fit to the others.
+    /// Reads the address, which must not clash with the others.
     pub(super) fn admin(
         &mut self,
         written: &Spanned<String>,
@@ -100,8 +101,8 @@ impl Check<'_> {
         Some(address)
     }
 
-    /// A token that can be sent in a header and not be guessed. It is in no
-    /// message: what is wrong with it is said without it.
+    /// Checks that a token can be sent in a header and cannot be guessed. No
+    /// message contains the token.
     pub(super) fn admin_token(&mut self, written: Option<&Spanned<Option<String>>>) {
         let Some(written) = written else { return };
         let Some(token) = written.get_ref() else {

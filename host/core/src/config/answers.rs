@@ -1,5 +1,5 @@
-//! The rules of what the host answers by itself: each pair has one request and
-//! one reply, of a bounded size.
+//! The rules of automatic responses: each pair has one request and one reply,
+//! of a bounded size.
 
 use std::ops::Range;
 

@@ -1,17 +1,17 @@
-//! What is said of something wrong in a configuration file.
+//! The errors in a configuration file.
 
 use std::fmt;
 
 use crate::escape::Escaped;
 
-/// Of an error's text that holds a part of the file: what a terminal shows on a
-/// few lines.
+/// The longest text of an error that quotes the file: what a terminal shows on
+/// a few lines.
 const MESSAGE_BYTES_MAX: usize = 1024;
 
-/// Something wrong in a configuration file.
+/// One error in a configuration file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigError {
-    /// The line, counted from 1; 0 when it is about the whole file.
+    /// The line, counted from 1; 0 when the error is about the whole file.
     pub line: usize,
     /// That line's text, trimmed: it shows the key.
     pub source: String,
@@ -26,7 +26,7 @@ impl fmt::Display for ConfigError {
         if self.line > 0 {
             write!(f, "line {}: ", self.line)?;
         }
-        // It may hold a key or a value of the file, which may hold line ends.
+        // The message may quote a key or a value, which may contain line ends.
         write!(f, "{}", Escaped::new(&self.message, MESSAGE_BYTES_MAX))?;
         if !self.source.is_empty() {
             write!(f, "\n  {}", self.source)?;

@@ -1,5 +1,5 @@
-//! The shape of a configuration file, and what serde says when a file does not
-//! have it. Unknown keys are errors everywhere.
+//! The shape of a configuration file, and the hints for serde's errors when a
+//! file does not have it. Unknown keys are errors everywhere.
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -27,7 +27,8 @@ pub(super) struct File {
     pub(super) function: Vec<Function>,
 }
 
-/// `[maximum.limit]` and `[maximum.instance]`: what no function's configuration may pass.
+/// `[maximum.limit]` and `[maximum.instance]`: upper bounds for every
+/// function's configuration.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Maximum {
@@ -103,8 +104,8 @@ pub(super) fn error_at(
     }
 }
 
-/// The line of a byte offset, counted from 1. The end of the text is its last
-/// line, not the one behind it.
+/// The line of a byte offset, counted from 1. The end of the text belongs to
+/// the last line, not to one after it.
 pub(super) fn line_of(text: &str, offset: usize) -> usize {
     let end = text.trim_end_matches(['\n', '\r']).len();
     text.bytes()
@@ -114,8 +115,8 @@ pub(super) fn line_of(text: &str, offset: usize) -> usize {
         + 1
 }
 
-/// Keys that serde may list behind an unknown one; a whole table of limits
-/// helps nobody.
+/// How many known keys an error about an unknown one lists at most; a whole
+/// table of limits would not help.
 const LISTED_MAX: usize = 8;
 
 fn shortened(message: String) -> String {
@@ -161,8 +162,8 @@ fn hint_for(message: &str) -> String {
     "the file is TOML, as in docs/reference/configuration.md".into()
 }
 
-/// serde lists the known keys behind the unknown one: the first word in
-/// backquotes is what was written, the rest is what is known.
+/// serde lists the known keys after the unknown one: the first word in
+/// backquotes was written, the others are known.
 fn nearest(message: &str) -> Option<&str> {
     let mut words = message.split('`').skip(1).step_by(2);
     let written = words.next()?;
@@ -170,7 +171,8 @@ fn nearest(message: &str) -> Option<&str> {
     (distance <= written.len().max(name.len()) / 2).then_some(name)
 }
 
-/// Levenshtein's distance, by rows. The words are keys: a few dozen bytes.
+/// The Levenshtein distance, row by row. The words are keys of a few dozen
+/// bytes.
 fn distance(left: &str, right: &str) -> usize {
     let mut row: Vec<usize> = (0..=right.len()).collect();
     for (line, a) in left.bytes().enumerate() {

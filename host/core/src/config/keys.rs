@@ -1,19 +1,19 @@
-//! The keys of the configuration that are no limits: where each is written,
-//! what it is unless it is given, what it is for, and when a change of it takes
-//! effect. With the rows of [`TABLES`] these are all keys; a test
-//! holds both against what the file may have.
+//! The keys of the configuration that are not limits: where each is written,
+//! its default, its purpose, and when a change of it takes effect. Together
+//! with the rows of [`TABLES`] these are all keys; a test compares both with
+//! the keys that a file may have.
 
 use super::{ServerConfig, TABLES};
 use crate::limits::Effect;
 
-/// One key that is no limit.
+/// One key that is not a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// The table of the file that it is in.
+    /// Its table in the file.
     pub table: &'static str,
     /// Its name.
     pub name: &'static str,
-    /// What it is when it is not given, for people.
+    /// Its value when it is not given, for people.
     pub default: &'static str,
     /// When a change takes effect in a running host.
     pub effect: Effect,
@@ -39,7 +39,7 @@ const fn key(
 
 use Effect::{AsBounded, AtOnce, NewConnections, NextEvent, NextStart};
 
-/// All of them, in the order of the file.
+/// All these keys, in the order of the file.
 pub const KEYS: &[Key] = &[
     key(
         "[server]",
@@ -239,7 +239,7 @@ pub const KEYS: &[Key] = &[
     ),
 ];
 
-/// When a change of a key takes effect. None when there is no such key.
+/// When a change of a key takes effect; `None` when there is no such key.
 pub fn effect_of(table: &str, name: &str) -> Option<Effect> {
     let rows = TABLES.iter().filter(|(each, _)| *each == table);
     let limits = rows.flat_map(|(_, rows)| *rows);
@@ -252,9 +252,9 @@ pub fn effect_of(table: &str, name: &str) -> Option<Effect> {
 }
 
 impl ServerConfig {
-    /// What is in force in a host that has begun with `started` and has read
-    /// `self` since: keys that wait for the next start stay as they were. Those
-    /// that have changed and wait are named.
+    /// The configuration in force in a host that started with `started` and has
+    /// read `self` since: keys that wait for the next start keep their old
+    /// value. Also returns the names of the changed keys that wait.
     pub fn in_force(mut self, started: &Self) -> (Self, Vec<&'static str>) {
         let waits = |name: &str| effect_of("[server]", name) == Some(NextStart);
         let waiting = self.take(started, waits);
@@ -269,8 +269,8 @@ mod tests {
     use super::*;
     use crate::config::file::File;
 
-    /// The keys that a table may have, by what serde says of one that it may
-    /// not have.
+    /// The keys that a table may have, taken from serde's error about an
+    /// unknown one.
     fn known(table: &str) -> Vec<String> {
         let header = match table {
             "[server]" | "[maximum.limit]" | "[maximum.instance]" => table.to_owned(),
@@ -282,7 +282,7 @@ mod tests {
         let words = message.split('`').skip(1).step_by(2).map(str::to_owned);
         let mut words: Vec<_> = words.collect();
         assert_eq!(words.remove(0), "no-such-key", "{message}");
-        // Tables have rows of their own.
+        // Nested tables have rows of their own.
         words.retain(|word| !["trigger", "auto_response", "instance", "limit"].contains(&&**word));
         words.sort_unstable();
         words

@@ -1,10 +1,10 @@
 //! Configuration: the text of one TOML file becomes a [`Config`], or a list of
-//! errors that each name the line and hold a hint.
+//! errors, each with a line and a hint.
 //!
-//! `file` is the shape of the text, `server` the host's own limits, `keys` what each key is for and when a change
-//! of it takes effect, `validate` the rules between its parts;
-//! `admin`, `triggers` and `answers` are the longer of them.
-//! Reading files, and finding components, is the server's part.
+//! `file` is the shape of the text, `server` the host's own limits, `keys` what
+//! each key is for and when a change of it takes effect, `validate` the rules
+//! between its parts; `admin`, `triggers` and `answers` hold the longer of
+//! these rules. The server reads files and finds components.
 
 mod admin;
 mod answers;
@@ -29,14 +29,14 @@ use crate::limits::{FunctionLimits, InstancePolicy, Row};
 use crate::name::{AliasName, FunctionName};
 use crate::route::Route;
 
-/// All rows of limits, by the table of the configuration they belong to.
+/// All rows of limits, by their table in the configuration.
 pub const TABLES: [(&str, &[Row]); 3] = [
     ("[server]", ServerConfig::ROWS),
     ("[function.limit]", FunctionLimits::ROWS),
     ("[function.instance]", InstancePolicy::ROWS),
 ];
 
-/// All that a host is told when it starts.
+/// The whole configuration of a host.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The host itself.
@@ -53,20 +53,20 @@ pub struct FunctionConfig {
     /// The component's file, as written; relative to the configuration file.
     /// A function without one waits for a deploy.
     pub component: Option<PathBuf>,
-    /// The line that names the component, to point at when it does not load;
-    /// without one the line that names the function.
+    /// The line that names the component, or else the function. Errors point at
+    /// it when the component does not load.
     pub component_line: usize,
     /// Where it is reached.
     pub route: Route,
     /// Which of its versions the route leads to.
     pub alias: AliasName,
-    /// What becomes of open connections when an alias of the function moves
-    /// that was not told otherwise.
+    /// What happens to open connections when an alias of the function moves and
+    /// has no migration of its own.
     pub migration: Migration,
     /// Further routes, distinct over all functions; at most [`TRIGGERS_MAX`].
     pub triggers: Vec<Trigger>,
-    /// What every connection of the function is answered without it; at most
-    /// the limit `auto_responses`.
+    /// The automatic responses of every connection of the function; at most the
+    /// limit `auto_responses`.
     pub auto_responses: Vec<AutoResponse>,
     /// How many instances and what each may hold.
     pub instance: InstancePolicy,
@@ -79,7 +79,7 @@ pub struct FunctionConfig {
 pub struct Trigger {
     /// Where it is reached.
     pub route: Route,
-    /// What that leads to.
+    /// What the route leads to.
     pub target: Target,
 }
 
@@ -88,7 +88,8 @@ pub struct Trigger {
 pub enum Target {
     /// Where the alias points.
     Alias(AliasName),
-    /// The version whose digest begins so: 6 to 64 of `0-9a-f`.
+    /// The version whose digest begins with these 6 to 64 characters of
+    /// `0-9a-f`.
     Version(String),
 }
 
@@ -101,7 +102,7 @@ impl Config {
 }
 
 impl FunctionConfig {
-    /// A function about which nothing more is said.
+    /// A function with defaults for everything else.
     pub fn new(name: FunctionName, component: Option<PathBuf>, route: Route) -> Self {
         Self {
             name,

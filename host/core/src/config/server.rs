@@ -19,7 +19,7 @@ pub enum PageAccess {
     Loopback,
     /// Every peer.
     Everyone,
-    /// Nobody.
+    /// No peer: there is no page.
     Off,
 }
 
@@ -28,7 +28,7 @@ pub enum PageAccess {
 pub enum AdminListen {
     /// On 127.0.0.1, at [`admin_port`](super::admin_port), or at a free port if that is taken.
     Beside,
-    /// There, or the host does not start.
+    /// At this address, or the host does not start.
     At(SocketAddr),
     /// Nowhere.
     Off,
@@ -125,26 +125,26 @@ limits! {
     with {
         /// Who may open the page at `/.openline/`.
         page: PageAccess = PageAccess::Loopback;
-        /// Where what was deployed, states and durable alarms are kept; none to
-        /// forget them when the process ends.
+        /// The data directory: deployed versions, states and durable alarms.
+        /// Without one the host forgets them when the process ends.
         data: Option<PathBuf> = None;
         /// The token that requests to the admin interface must bear; without
         /// one it listens on a loopback address only.
         admin_token: Option<String> = None;
-        /// Where compiled components are kept; none for the user's cache
+        /// Where compiled components are kept; `None` means the user's cache
         /// folder.
         cache: Option<PathBuf> = None;
     }
     by hand {
-        /// Where connections are accepted. Loopback: a host is exposed on
-        /// purpose or not at all.
+        /// Where connections are accepted. Loopback, so that a host is exposed
+        /// only on purpose.
         listen: SocketAddr, as String = SocketAddr::from(([127, 0, 0, 1], 8080));
         /// Where the admin interface listens: on a loopback address beside
         /// `listen`, or elsewhere, or nowhere.
         admin: AdminListen, as String = AdminListen::Beside;
-        /// Where probes are answered, and nothing else is, by a thread that
-        /// answers also when the others hang; none for the admin interface
-        /// alone.
+        /// A listener that answers probes and nothing else, on a thread that
+        /// answers even while the others hang. Without one, only the admin
+        /// interface answers probes that way.
         probes: Option<SocketAddr>, as String = None;
     }
 }

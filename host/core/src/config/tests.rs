@@ -147,7 +147,7 @@ fn with_row(table: &str, name: &str, value: &str) -> String {
             function("")
         ),
         "[server]" => format!("[server]\n{name} = {value}\n{}", function("")),
-        // What other keys demand of it is tested apart.
+        // Rules between keys have tests of their own.
         _ if name == "cpu_timeout" => function(&format!(
             "{table}\nhandler_timeout = \"1 d\"\n{name} = {value}\n"
         )),
@@ -210,7 +210,7 @@ fn no_function_passes_the_host_s_maximum() {
         let maximum = "[maximum.limit]\nmessage_bytes = \"1 MiB\"\nconnection_time = \"1 h\"\n[maximum.instance]\ninstances = 7\n";
         Config::parse(&format!("{maximum}{}", function(lines)))
     };
-    // At it, below it, and the defaults above it come down to it.
+    // Values at or below the maximum hold; defaults above it come down to it.
     let config =
         with("[function.limit]\nmessage_bytes = \"1 MiB\"\nconnection_time = \"1 min\"\n").unwrap();
     assert_eq!(
@@ -224,7 +224,8 @@ fn no_function_passes_the_host_s_maximum() {
         Duration::from_secs(900)
     );
     assert_eq!(config.functions[0].instance.instances, 7);
-    // Past it; and none is more than any maximum.
+    // A value above the maximum is refused, and so is 0 where it means no
+    // limit.
     for (lines, expected) in [
         (
             "[function.limit]\nmessage_bytes = \"1025 KiB\"\n",
@@ -448,7 +449,7 @@ fn a_backoff_is_no_longer_than_its_maximum() {
         found[0].message.contains("at most `backoff_time_max`"),
         "{found:?}"
     );
-    // Without a word about it, it comes down.
+    // A default comes down to the maximum.
     let short = policy("backoff_time_max = \"20 ms\"").unwrap();
     assert_eq!(short.backoff_time, Duration::from_millis(20));
 }

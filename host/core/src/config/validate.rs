@@ -26,7 +26,7 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
     check.maximum(&file.maximum);
     let mut routes = RouteTable::default();
     let mut functions: Vec<FunctionConfig> = Vec::new();
-    // A host that keeps what is deployed may begin with nothing.
+    // A host with a data directory may start without functions.
     if file.function.is_empty() && server.data.is_none() {
         check.error(
             None,
@@ -63,7 +63,7 @@ impl Check<'_> {
             .push(error_at(self.text, span, message.into(), hint.into()));
     }
 
-    /// An error about a secret: the line is named and not shown.
+    /// An error about a secret: it has the line's number but not its text.
     pub(super) fn secret_error(&mut self, span: Range<usize>, message: &str, hint: &str) {
         self.error(Some(span), message, hint);
         if let Some(error) = self.errors.last_mut() {
@@ -71,7 +71,7 @@ impl Check<'_> {
         }
     }
 
-    /// Takes what a table of limits reports.
+    /// Collects the errors that a table of limits reports.
     fn report(&mut self) -> impl FnMut(Range<usize>, String, String) {
         |span, message, hint| self.error(Some(span), &message, &hint)
     }
@@ -156,7 +156,7 @@ impl Check<'_> {
         })
     }
 
-    /// A route that no other one has.
+    /// Checks a route and that no other function has it.
     pub(super) fn route(
         &mut self,
         written: &Spanned<String>,
@@ -219,8 +219,8 @@ impl Check<'_> {
         let warning = limit.time_warning.as_ref().map(Spanned::span);
         let text = limit.time_warning_message.as_ref().map(Spanned::span);
         let mut limits = limit.resolve(&maximum.limit, &mut self.report());
-        // A largest message must fit; without a word about the outbox it
-        // grows with the message.
+        // The largest message must fit. An outbox that is not configured grows
+        // with it.
         match outbox {
             None => limits.outbox_bytes = limits.outbox_bytes.max(limits.message_bytes),
             Some(span) if limits.outbox_bytes < limits.message_bytes => {

@@ -1,11 +1,11 @@
-//! How much is kept of what is deployed, and in which format.
+//! The bounds and the format of a deployment.
 
 /// The format of a written [`Deployment`](super::Deployment) that this release reads and writes.
 pub const DEPLOYMENT_FORMAT: u32 = 1;
 /// Aliases of one function: stages and tenants, not connections.
 pub const ALIASES_MAX: usize = 64;
-/// How many changes of an alias can be taken back; who goes further back than
-/// this knows the version and names it.
+/// How many changes of an alias can be rolled back. To go back further, name
+/// the version.
 pub const HISTORY_MAX: usize = 20;
 /// A note on a version, in bytes: a line of a commit.
 pub const NOTE_BYTES_MAX: usize = 256;

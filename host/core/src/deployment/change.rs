@@ -1,4 +1,4 @@
-//! The operations on a deployment. Each either happens whole or leaves the
+//! The operations on a deployment. Each happens completely or leaves the
 //! deployment as it was.
 
 use super::{
@@ -11,7 +11,7 @@ use crate::name::AliasName;
 /// What a deploy has changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deployed {
-    /// The version was not there before.
+    /// The version is new.
     pub version_is_new: bool,
     /// The alias points elsewhere than before, or is new.
     pub alias_moved: bool,
@@ -19,9 +19,9 @@ pub struct Deployed {
 
 impl Deployment {
     /// Adds a version and points an alias to it: with `weight` of a hundred
-    /// connections, which the alias's other versions give in proportion, or
-    /// with all of them. A version that is there already stays as it was
-    /// written first, and only the alias moves.
+    /// connections, which the alias's other versions give up in proportion, or
+    /// with all of them. A version that already exists keeps its record, and
+    /// only the alias moves.
     ///
     /// # Errors
     ///
@@ -64,8 +64,9 @@ impl Deployment {
     ///
     /// # Errors
     ///
-    /// When the weights are not 1 and more and 100 together, when a version is
-    /// not there or is named twice, and when there are too many aliases.
+    /// When a weight is 0, when the weights do not add up to 100, when a
+    /// version does not exist or is named twice, and when there are too many
+    /// aliases.
     pub fn set_alias(
         &mut self,
         alias: &AliasName,
@@ -78,8 +79,8 @@ impl Deployment {
         self.point(alias, shares, migration).map(|_| ())
     }
 
-    /// Chooses how many of an alias's connections are drained in a second;
-    /// none for the host's own pace.
+    /// Sets how many of an alias's connections are drained in a second; `None`
+    /// means the host's own pace.
     ///
     /// # Errors
     ///
@@ -120,8 +121,8 @@ impl Deployment {
         Ok(version)
     }
 
-    /// Points an alias to where it pointed before. That is forgotten with it,
-    /// so that the next rollback goes further back.
+    /// Points an alias to where it pointed before, and takes that entry from
+    /// its history, so that the next rollback goes further back.
     ///
     /// # Errors
     ///
@@ -133,7 +134,7 @@ impl Deployment {
         Ok(())
     }
 
-    /// Removes a version; an alias that pointed to it in the past forgets that.
+    /// Removes a version, also from the histories of aliases.
     ///
     /// # Errors
     ///
@@ -152,9 +153,9 @@ impl Deployment {
         Ok(())
     }
 
-    /// Removes an alias. Any but the last may go, `live` too: whether a route
-    /// leads to it is for the caller to know, and without any alias a function
-    /// has no version to serve.
+    /// Removes an alias. Any but the last can be removed, even `live`: a
+    /// function needs one to have a version to serve. The caller checks whether
+    /// a route leads to it.
     ///
     /// # Errors
     ///
@@ -170,12 +171,12 @@ impl Deployment {
         Ok(())
     }
 
-    /// The one version whose digest begins so.
+    /// The one version whose digest begins with `prefix`.
     ///
     /// # Errors
     ///
-    /// When the prefix has less than [`DIGEST_LETTERS_MIN`] letters or others
-    /// than `0-9a-f`, and when no version or several begin so.
+    /// When the prefix has fewer than [`DIGEST_LETTERS_MIN`] letters or others
+    /// than `0-9a-f`, and when no version or more than one matches.
     pub fn find_version(&self, prefix: &str) -> Result<Digest, DeploymentError> {
         let shown = || prefix.chars().take(64).collect();
         let letter = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -198,9 +199,10 @@ impl Deployment {
         }
     }
 
-    /// Removes the oldest versions until there are at most `most`, and says
-    /// which. One that an alias points to, or would after a rollback, stays,
-    /// and so does one that is to be kept; then there may be more.
+    /// Removes the oldest versions until there are at most `most`, and returns
+    /// the removed ones. A version stays if an alias points to it or would
+    /// after a rollback, or if `keep` says so; more than `most` may then
+    /// remain.
     pub fn trim(&mut self, most: usize, keep: impl Fn(&Digest) -> bool) -> Vec<Digest> {
         let needed = |version: &Digest| {
             self.aliases.values().any(|alias| {
@@ -228,7 +230,7 @@ impl Deployment {
     }
 
     /// Points an alias to checked shares and remembers where it pointed.
-    /// Answers whether that is elsewhere.
+    /// Returns whether it moved.
     fn point(
         &mut self,
         alias: &AliasName,
@@ -266,7 +268,8 @@ impl Deployment {
         self.versions.retain(|other| other.digest != *version);
         for alias in self.aliases.values_mut() {
             alias.before.retain(|shares| !shares::name(shares, version));
-            // A rollback is to change something.
+            // Without equal neighbours, so that a rollback always changes
+            // something.
             alias.before.dedup();
             if alias.before.last() == Some(&alias.shares) {
                 alias.before.pop();

@@ -4,11 +4,11 @@ use super::bounds::{ALIASES_MAX, DEPLOYMENT_FORMAT, DRAIN_PACE_MAX, HISTORY_MAX,
 use crate::digest::{DIGEST_LETTERS_MIN, Digest};
 use crate::name::AliasName;
 
-/// Why a change is refused, or what was written is no deployment. Nothing has
+/// Why a change is refused, or why stored data is not a deployment. Nothing has
 /// changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeploymentError {
-    /// It was written by another release.
+    /// Another release wrote it.
     #[error("the deployment has format {0}, and this release knows format {DEPLOYMENT_FORMAT}")]
     Format(u32),
     /// The same version twice in a list of versions.
@@ -20,7 +20,7 @@ pub enum DeploymentError {
     /// The note is too long.
     #[error("a note has at most {NOTE_BYTES_MAX} bytes, this one has {0}")]
     Note(usize),
-    /// A pace of 0, or past all bounds.
+    /// A pace of 0 or above the bound.
     #[error("an alias drains 1 to {DRAIN_PACE_MAX} connections a second, not {0}")]
     Pace(u32),
     /// There are as many aliases as there can be.
@@ -32,10 +32,10 @@ pub enum DeploymentError {
     /// It is the only alias.
     #[error("`{0}` is the only alias of the function")]
     LastAlias(AliasName),
-    /// A weight is not a share of a hundred.
+    /// A weight is not 1 to 100.
     #[error("a weight is 1 to 100, not {0}")]
     Weight(u32),
-    /// The weights do not make a whole.
+    /// The weights do not add up to 100.
     #[error("the weights add up to {0}, and must add up to 100")]
     Sum(u64),
     /// The same version in two shares.
@@ -44,18 +44,18 @@ pub enum DeploymentError {
     /// The function has no such version.
     #[error("the function has no version {}", .0.short())]
     NoVersion(Digest),
-    /// A share of nothing: nobody is there to take the rest.
+    /// The alias has no other version to take the rest of the weight.
     #[error("no other version of `{alias}` can take the other {rest} of 100")]
     NothingBeside {
         /// The alias.
         alias: AliasName,
-        /// The weight that nobody takes.
+        /// The weight that no version takes.
         rest: u32,
     },
     /// All of the alias goes to one version already.
     #[error("`{0}` has no canary: all its connections go to one version")]
     NoCanary(AliasName),
-    /// It never pointed elsewhere, or that is forgotten.
+    /// The alias never pointed elsewhere, or the history has been forgotten.
     #[error("nothing is known of where `{0}` pointed before")]
     NoBefore(AliasName),
     /// An alias points to the version.
@@ -69,21 +69,21 @@ pub enum DeploymentError {
     /// Not the beginning of a digest.
     #[error("`{0}` is not the beginning of a digest: at least {DIGEST_LETTERS_MIN} of 0-9a-f")]
     NotPrefix(String),
-    /// No version begins so.
+    /// No version begins with it.
     #[error("no version of the function begins with `{0}`")]
     NotFound(String),
-    /// Several versions begin so.
+    /// Several versions begin with it.
     #[error("{count} versions of the function begin with `{prefix}`")]
     Ambiguous {
         /// What was written.
         prefix: String,
-        /// How many begin so.
+        /// How many versions begin with it.
         count: usize,
     },
 }
 
 impl DeploymentError {
-    /// What to do about it.
+    /// Advice for the user.
     pub fn hint(&self) -> &'static str {
         match self {
             Self::Format(_) => "use the release that wrote it, or a newer one",

@@ -1,10 +1,11 @@
 //! What is deployed: the versions of a function, and the aliases that point to
-//! them. Pure rules; the store keeps it, the gateway follows it.
+//! them. Pure rules: the store keeps a deployment, and `control` carries it
+//! out.
 //!
 //! A version never changes; an alias moves. An alias splits its connections by
 //! weight: each connection has a point of 0 to 99 that stays its own, and goes
 //! to the share whose range contains it. `change` holds the operations, each of
-//! which either happens whole or changes nothing, `shares` the arithmetic.
+//! which happens completely or changes nothing; `shares` holds the arithmetic.
 //!
 //! Bounded by [`ALIASES_MAX`], [`HISTORY_MAX`] and [`NOTE_BYTES_MAX`]; how many
 //! versions are kept is the host's limit `versions`, see [`Deployment::trim`].
@@ -27,7 +28,7 @@ pub use change::Deployed;
 pub use error::DeploymentError;
 pub use shares::pick;
 
-/// What becomes of open connections when their alias points elsewhere.
+/// What happens to open connections when their alias moves.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Migration {
@@ -36,7 +37,7 @@ pub enum Migration {
     Migrate,
     /// They stay with the version that took them until they end.
     Pin,
-    /// Those whose version is not the alias's any more are closed with 1012,
+    /// Those whose version the alias no longer points to are closed with 1012,
     /// at a bounded pace.
     Drain,
 }
@@ -74,7 +75,7 @@ pub struct VersionRecord {
     pub call_style: CallStyle,
     /// When it was deployed first, in milliseconds since 1970.
     pub deployed_at: u64,
-    /// What its author says of it, up to [`NOTE_BYTES_MAX`].
+    /// Its author's note, up to [`NOTE_BYTES_MAX`].
     pub note: Option<String>,
 }
 
@@ -83,7 +84,7 @@ pub struct VersionRecord {
 #[serde(deny_unknown_fields)]
 pub struct AliasRecord {
     shares: Vec<Share>,
-    /// None to do as the function's configuration says.
+    /// `None` follows the function's configuration.
     migration: Option<Migration>,
     drain_connections_per_second: Option<u32>,
     before: Vec<Vec<Share>>,
@@ -91,9 +92,9 @@ pub struct AliasRecord {
 
 /// The versions of one function and the aliases that point to them.
 ///
-/// What always holds: no version is there twice; an alias, and each entry of
-/// its history, has shares of distinct versions that exist, none of weight 0,
-/// together 100.
+/// This always holds: versions are distinct; an alias, and each entry of its
+/// history, has shares of distinct versions that exist, none of weight 0, which
+/// add up to 100.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "Written")]
 pub struct Deployment {
@@ -119,18 +120,18 @@ struct Written {
 // === impl AliasRecord ===
 
 impl AliasRecord {
-    /// Where it points. The order is that of the ranges of points.
+    /// Where it points, in the order of the ranges of points.
     pub fn shares(&self) -> &[Share] {
         &self.shares
     }
 
-    /// What becomes of its connections when it moves, if a deploy or a change
-    /// of the alias has said so; else the function's configuration decides.
+    /// What happens to its connections when it moves, if a deploy or a change
+    /// of the alias has set it; otherwise the function's configuration decides.
     pub fn migration(&self) -> Option<Migration> {
         self.migration
     }
 
-    /// How many of its connections are drained in a second; none for the
+    /// How many of its connections are drained in a second; `None` means the
     /// host's own pace.
     pub fn drain_connections_per_second(&self) -> Option<u32> {
         self.drain_connections_per_second
@@ -141,7 +142,7 @@ impl AliasRecord {
         &self.before
     }
 
-    /// The version of the connections at a point of 0 to 99. What is past that
+    /// The version of the connections at a point of 0 to 99. A larger point
     /// counts as 99.
     pub fn pick(&self, point: u32) -> Option<Digest> {
         let shares = self.shares.iter();
@@ -157,8 +158,8 @@ impl AliasRecord {
 // === impl Deployment ===
 
 impl Deployment {
-    /// Of a function that has no version yet. The route is for functions that
-    /// no configuration names.
+    /// The deployment of a function that has no version yet. Only a function
+    /// that no configuration names has a route here.
     pub fn new(name: FunctionName, route: Option<Route>) -> Self {
         Self {
             name,
@@ -207,8 +208,8 @@ impl Deployment {
         self.aliases.get(alias)?.pick(point)
     }
 
-    /// The version that a configuration has named last, if one has. As long as
-    /// it names the same, what was deployed since stays.
+    /// The version that a configuration named last. While it names the same
+    /// one, later deploys stay in force.
     pub fn configured(&self) -> Option<Digest> {
         self.configured
     }
@@ -223,7 +224,7 @@ impl Deployment {
         self.route = route;
     }
 
-    /// What is not as the type promises; for what was written elsewhere.
+    /// Checks stored data for everything that the type promises.
     fn check(&self) -> Result<(), DeploymentError> {
         for (index, version) in self.versions.iter().enumerate() {
             change::check_note(version)?;

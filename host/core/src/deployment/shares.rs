@@ -7,8 +7,8 @@ use crate::digest::Digest;
 /// The points of an alias.
 pub(super) const WHOLE: u32 = 100;
 
-/// What connections at a point of 0 to 99 get of shares with their weights. A
-/// point past the last share gets that.
+/// The share of connections at a point of 0 to 99, given shares with their
+/// weights. A point past the last share gets the last one.
 pub fn pick<T>(shares: impl IntoIterator<Item = (T, u32)>, point: u32) -> Option<T> {
     let mut end = 0;
     let mut last = None;
@@ -35,7 +35,8 @@ pub(super) fn name(shares: &[Share], version: &Digest) -> bool {
     shares.iter().any(|share| share.version == *version)
 }
 
-/// Weights of 1 and more that make a whole, of distinct versions that exist.
+/// Checks that the versions exist and are distinct, that no weight is 0, and
+/// that the weights add up to 100.
 pub(super) fn check(
     shares: &[Share],
     exists: impl Fn(&Digest) -> bool,
@@ -58,8 +59,8 @@ pub(super) fn check(
     }
 }
 
-/// The same shares in the order in which the fewest connections move: those
-/// that are there already stay in their order, new ones come behind.
+/// The wanted shares in the order that moves the fewest connections: versions
+/// that the alias already has keep their order, new ones follow.
 pub(super) fn ordered(current: &[Share], wanted: &[Share]) -> Vec<Share> {
     let stay = current.iter().filter_map(|share| {
         wanted
@@ -74,8 +75,8 @@ pub(super) fn ordered(current: &[Share], wanted: &[Share]) -> Vec<Share> {
 }
 
 /// The shares when one version, new or not, gets a weight of 1 to 99: the
-/// others keep their proportions in the rest, and one that would be left with
-/// less than a point goes. None when there is no other.
+/// others share the rest in their old proportions, and one that would be left
+/// with less than a point is dropped. `None` when there is no other version.
 pub(super) fn with_weight(current: &[Share], version: Digest, weight: u32) -> Option<Vec<Share>> {
     let rest = WHOLE.checked_sub(weight)?;
     let others: u32 = current
@@ -87,7 +88,7 @@ pub(super) fn with_weight(current: &[Share], version: Digest, weight: u32) -> Op
         return None;
     }
     let mut shares = current.to_vec();
-    // What the rounding down took from each, and its place.
+    // How much rounding down took from each share, with the share's index.
     let mut remainders = Vec::new();
     let mut left = rest;
     for (index, share) in shares.iter_mut().enumerate() {
@@ -100,7 +101,7 @@ pub(super) fn with_weight(current: &[Share], version: Digest, weight: u32) -> Op
             remainders.push((scaled % others, index));
         }
     }
-    // The largest remainders are rounded up; of equal ones the first.
+    // The largest remainders are rounded up; among equal ones, the first.
     remainders.sort_by_key(|(remainder, index)| (std::cmp::Reverse(*remainder), *index));
     for (_, index) in remainders {
         let up = left.min(1);
@@ -138,12 +139,12 @@ mod tests {
         assert_eq!(two, Some(shares(&[(1, 90), (2, 10)])));
         let three = with_weight(&shares(&[(1, 60), (2, 40)]), digest(3), 10);
         assert_eq!(three, Some(shares(&[(1, 54), (2, 36), (3, 10)])));
-        // Rounded so that the sum stays, and nobody is left with nothing.
+        // Rounding keeps the sum, and leaves no version with nothing.
         let odd = with_weight(&shares(&[(1, 34), (2, 33), (3, 33)]), digest(4), 50);
         assert_eq!(odd, Some(shares(&[(1, 17), (2, 17), (3, 16), (4, 50)])));
         let gone = with_weight(&shares(&[(1, 99), (2, 1)]), digest(3), 90);
         assert_eq!(gone, Some(shares(&[(1, 10), (3, 90)])));
-        // One that is there already stays in its place.
+        // A version that the alias already has stays in its place.
         let less = with_weight(&shares(&[(1, 50), (2, 50)]), digest(1), 20);
         assert_eq!(less, Some(shares(&[(1, 20), (2, 80)])));
         assert_eq!(with_weight(&shares(&[(1, 100)]), digest(1), 50), None);

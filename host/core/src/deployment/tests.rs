@@ -29,7 +29,7 @@ fn share(number: u8, weight: u32) -> Share {
     }
 }
 
-/// A function with versions to which `live` was pointed one after the other.
+/// A function whose `live` was pointed to these versions, one after another.
 fn deployed(numbers: &[u8]) -> Deployment {
     let mut deployment = Deployment::new(FunctionName::new("chat").unwrap(), None);
     for number in numbers {
@@ -44,7 +44,7 @@ fn shares(deployment: &Deployment) -> &[Share] {
     deployment.alias(&live()).unwrap().shares()
 }
 
-/// Does what must fail, and checks that nothing has changed.
+/// Runs an operation that must fail, and checks that nothing has changed.
 fn refused<T: std::fmt::Debug>(
     deployment: &mut Deployment,
     change: impl FnOnce(&mut Deployment) -> Result<T, DeploymentError>,
@@ -72,7 +72,8 @@ fn a_deploy_makes_a_version_and_moves_the_alias() {
         deployment.alias(&live()).unwrap().migration(),
         Some(Migration::Pin)
     );
-    // The same again is nothing; with another weight it is no new version.
+    // Repeating the deploy changes nothing; with another weight it makes no new
+    // version.
     let mut again = version(2);
     again.deployed_at = 99;
     let same = deployment.deploy(again.clone(), &live(), Some(10), None);
@@ -156,7 +157,7 @@ fn an_alias_is_set_by_weights() {
         let found = refused(&mut deployment, |it| it.set_alias(&live(), &wrong, None));
         assert_eq!(found, error);
     }
-    // Who is there stays in front.
+    // Versions that are already there stay in front.
     let wanted = [share(1, 20), share(2, 80)];
     deployment
         .set_alias(&live(), &wanted, Some(Migration::Drain))
@@ -176,7 +177,7 @@ fn an_alias_does_as_the_configuration_says_until_it_is_told_otherwise() {
     deployment
         .deploy(version(3), &live(), None, Some(Migration::Pin))
         .unwrap();
-    // What says nothing of it takes nothing back.
+    // A deploy without a migration keeps the alias's own.
     deployment.deploy(version(4), &live(), None, None).unwrap();
     deployment.rollback(&live()).unwrap();
     assert_eq!(told(&deployment), Some(Migration::Pin));
@@ -275,7 +276,7 @@ fn a_version_that_an_alias_has_stays() {
     );
     let error = refused(&mut deployment, |it| it.remove_version(&digest(9)));
     assert_eq!(error, DeploymentError::NoVersion(digest(9)));
-    // The history forgets it, and what is the same without it.
+    // The history forgets the version, and entries that are equal without it.
     deployment.remove_version(&digest(3)).unwrap();
     deployment.rollback(&live()).unwrap();
     assert_eq!(shares(&deployment), [share(1, 100)]);
@@ -334,7 +335,8 @@ fn the_oldest_versions_are_trimmed_but_not_those_that_are_needed() {
     deployment.set_alias(&beta, &[share(2, 100)], None).unwrap();
     let removed = deployment.trim(4, |version| *version == digest(1));
     assert_eq!(removed, [digest(3), digest(4)]);
-    // 1 is kept, 2 is an alias's, 5 is what `live` was before, 6 is `live`.
+    // 1 is kept, an alias points to 2, `live` pointed to 5 before, and points
+    // to 6.
     assert_eq!(deployment.trim(1, |version| *version == digest(1)), []);
     assert_eq!(deployment.trim(1, |_| false), [digest(1)]);
     assert_eq!(deployment.alias(&live()).unwrap().before().len(), 2);

@@ -1,13 +1,13 @@
-//! What a component may be made of: the same for all, and checked before it is
-//! compiled.
+//! Limits on the parts of a component. They are the same for all components,
+//! and checked before one is compiled.
 //!
-//! A component can instantiate what it contains more than once, on each level
-//! of nesting: fifty bytes a level double all that is below it, and a compiler
-//! expands everything before it looks at a limit of its own. So these count
-//! what is there once everything is expanded, where that can differ.
+//! A component can instantiate its parts more than once on each level of
+//! nesting: fifty bytes a level double everything below it, and a compiler
+//! expands everything before it checks a limit of its own. Where it makes a
+//! difference, these limits therefore count the parts after expansion.
 
-/// Levels of components in components. Toolchains make one, and each time that
-/// components are composed adds one.
+/// Levels of components within components. Toolchains make one, and each
+/// composition adds one.
 pub const COMPONENT_NESTING_MAX: usize = 16;
 /// Components within the file. Toolchains make one for each exported
 /// interface.

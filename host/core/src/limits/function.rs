@@ -19,7 +19,7 @@ pub enum OutboxOverflow {
     Close,
     /// The message that does not fit is dropped.
     DropNewest,
-    /// What has waited longest is dropped until the message fits.
+    /// The oldest waiting messages are dropped until the new one fits.
     DropOldest,
 }
 
@@ -38,7 +38,7 @@ pub enum RateExceeded {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum TimeUp {
-    /// With a close frame, 1001, once what waits is written.
+    /// With a close frame, 1001, after everything that waits is written.
     #[default]
     Close,
     /// Without a close frame, as Function Compute does: the peer sees 1006.

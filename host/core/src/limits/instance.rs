@@ -7,8 +7,8 @@ const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
 const GIB: u64 = 1024 * MIB;
 
-/// What becomes of the events of open connections while a function that keeps
-/// failing is given nothing.
+/// What happens to events of open connections while the host backs off from a
+/// function that keeps failing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum BackoffPolicy {
@@ -64,8 +64,8 @@ limits! {
         /// The route parameter whose value chooses the instance: all
         /// connections with one value share one instance.
         affinity: Option<String> = None;
-        /// What becomes of an open connection's events while the function is
-        /// backed off.
+        /// What happens to an open connection's events while the host backs off
+        /// from the function.
         backoff: BackoffPolicy = BackoffPolicy::default();
     }
 }

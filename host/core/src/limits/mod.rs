@@ -1,10 +1,11 @@
-//! Every bound with its name, unit, default, range, reason and overflow.
+//! Every bound with its name, unit, default, range, reason, and what happens
+//! past it.
 //!
 //! A bound that a configuration can change is a row of a table: of
-//! [`FunctionLimits`], of [`InstancePolicy`], or of the host's own, which is with
-//! the configuration. A row's name is its key in the configuration, its label in
-//! logs and metrics, and its word in answers to peers. What is the same for all
-//! is a constant here.
+//! [`FunctionLimits`], of [`InstancePolicy`], or of the host's own table beside
+//! the configuration. A row's name is its key in the configuration, its label
+//! in logs and metrics, and its word in answers to peers. Bounds that cannot be
+//! changed are constants here.
 
 mod component;
 mod function;
@@ -30,15 +31,17 @@ pub const CHANNEL_NAME_BYTES_MAX: usize = 256;
 pub const TAG_BYTES_MAX: usize = 256;
 /// An alarm's name, in bytes: a word or an identity.
 pub const ALARM_NAME_BYTES_MAX: usize = 64;
-/// How far off an alarm may be: an appointment later than that belongs in a calendar.
+/// How far in the future an alarm may be: a later appointment belongs in a
+/// calendar.
 pub const ALARM_TIME_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 /// Either message of a pair that the host answers by itself, in bytes; Durable
 /// Objects allow the same.
 pub const AUTO_RESPONSE_BYTES_MAX: usize = 2048;
-/// Connections in one answer to a function's question by tag or for all.
+/// Connections in one page, when a function lists connections by tag or all of
+/// them.
 pub const PAGE_CONNECTIONS_MAX: u32 = 1000;
-/// An affinity value, in bytes: it names an instance and what is kept for it.
-/// A request with a longer one is refused with 400.
+/// An affinity value, in bytes: it names an instance and its state. A request
+/// with a longer one is refused with 400.
 pub const AFFINITY_BYTES_MAX: usize = 512;
 /// Headers of a handshake: as many as fit into the default of
 /// `request_header_bytes` at 16 bytes each; browsers and proxies send about 30.
@@ -47,25 +50,24 @@ pub const REQUEST_HEADERS_MAX: usize = 512;
 /// Messages in one call of a function. A read of the default buffer brings
 /// fewer; a larger batch would let one connection keep an instance for long.
 pub const BATCH_MESSAGES_MAX: usize = 256;
-/// Payload bytes from which on a batch takes no further message; the one that
-/// passes it is still in it. Two batches wait in the host at most for each
-/// connection: the one that is being handled and the next.
+/// A batch with this many payload bytes is full; the message that passes the
+/// mark still belongs to it. A connection has at most two batches in the host:
+/// the one being handled and the next.
 pub const BATCH_BYTES_MAX: usize = 64 * 1024;
 /// Payload of a ping or pong, in bytes (RFC 6455 section 5.5).
 pub const PING_BYTES_MAX: usize = 125;
 
-/// The mark of the outbox above which `send` answers `queued`: from here on
-/// the peer reads more slowly than it is written to. Who waits for a writable
-/// connection goes on below it.
+/// Above this mark of an outbox `send` answers `queued`: the peer reads more
+/// slowly than the host writes. A wait for a writable connection ends below it.
 pub const OUTBOX_LOW_BYTES: usize = 64 * 1024;
-/// What an outbox holds without asking for a share of the host's
-/// `outbox_bytes`: the usual few small messages cost nothing but this.
+/// How much an outbox holds without taking a share of the host's
+/// `outbox_bytes`, so that the usual few small messages need no share.
 pub const OUTBOX_FREE_BYTES: usize = 4 * 1024;
-/// In which pieces an outbox asks for a share.
+/// The size of the pieces in which an outbox takes its share.
 pub const OUTBOX_SHARE_BYTES: usize = 64 * 1024;
 
-/// How often the epoch advances: guest code yields to its thread at the next
-/// tick, so this bounds how long one guest can keep a thread at a time. Small
+/// How often the epoch advances. Guest code yields its thread at the next tick,
+/// so this bounds how long one guest can keep a thread at a time. It is small
 /// against `cpu_timeout`, and 200 wake-ups a second cost under 0.1 % of a core.
 pub const EPOCH_TICK: Duration = Duration::from_millis(5);
 

@@ -1,6 +1,6 @@
-//! What a row of limits is, and the macro that makes of a table of rows: the
-//! struct with its defaults, the shape it has in a configuration file, and the
-//! check of a written value against the row's range and the host's maximum.
+//! A row of limits, and the macro that turns a table of rows into the struct
+//! with its defaults, its shape in a configuration file, and the check of a
+//! written value against the row's range and the host's maximum.
 
 use std::fmt;
 use std::ops::Range;
@@ -14,7 +14,7 @@ use crate::units::{ByteSize, Period};
 /// One limit, for people.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its key, label and word.
+    /// Its key in the configuration, and its word in logs, metrics and answers.
     pub name: &'static str,
     /// What it counts.
     pub unit: Unit,
@@ -24,7 +24,7 @@ pub struct Row {
     pub least: u64,
     /// The largest value.
     pub most: u64,
-    /// 0 is not a value but says that there is no such limit.
+    /// Whether 0 means that there is no such limit.
     pub zero_is_none: bool,
     /// When a changed value takes effect in a running host.
     pub effect: Effect,
@@ -39,21 +39,22 @@ pub struct Row {
 /// them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// For all that happens from then on, also on open connections.
+    /// For everything from then on, also on open connections.
     AtOnce,
-    /// For connections that come from then on; open ones keep what they have.
+    /// For new connections; open ones keep the old value.
     NewConnections,
-    /// With the next event of each connection, which meets another instance.
+    /// With the next event of each connection, which goes to another instance.
     /// Connections that stay with their version, because their alias pins or
-    /// drains, keep what they have.
+    /// drains, keep the old value.
     NextEvent,
     /// When the process starts again; until then the old value is in force.
     NextStart,
-    /// A bound of other keys: when the key that it bounds does.
+    /// A bound of another key: when a change of that key does.
     AsBounded,
 }
 
-/// The longest string that is repeated where a number should be.
+/// How much of a string an error repeats, where the file has it instead of a
+/// number.
 const WRITTEN_CHARACTERS_MAX: usize = 40;
 
 /// What a limit counts.
@@ -67,7 +68,7 @@ pub enum Unit {
     Count,
 }
 
-/// Where an error of a configuration is reported: place, message, hint.
+/// Takes an error of a configuration: place, message, hint.
 pub(crate) type Report<'a> = &'a mut dyn FnMut(Range<usize>, String, String);
 
 /// How a limit is written and kept.
@@ -75,10 +76,10 @@ pub(crate) trait Kind {
     type Value;
     type Written: for<'de> Deserialize<'de>;
     const UNIT: Unit;
-    /// The number; or what was written, which is none.
+    /// The number; or the text that was written, if it is not a number.
     fn number(written: &Self::Written) -> Result<u64, &str>;
     fn value(number: u64) -> Self::Value;
-    /// The number that a value was made of.
+    /// The number of a value, in the row's unit.
     fn of(value: &Self::Value) -> u64;
 }
 
@@ -95,8 +96,8 @@ pub(crate) struct LargeCount;
 #[derive(Debug)]
 pub(crate) struct Time;
 
-/// A count as it is written; or what is there instead, as TOML has it, so that
-/// the error can say what the row allows.
+/// A count as it is written; or the text of another TOML value, so that the
+/// error can say what the row allows.
 #[derive(Debug)]
 pub(crate) struct Number(Result<u64, String>);
 
@@ -108,7 +109,7 @@ impl<'de> Deserialize<'de> for Number {
     }
 }
 
-/// What is written, in one short line.
+/// The written value, on one short line.
 fn written(value: &toml::Value) -> String {
     let kind = value.type_str();
     match value {
@@ -122,8 +123,8 @@ fn written(value: &toml::Value) -> String {
     }
 }
 
-/// Finds the value of a row: as written, or the default, or the host's maximum
-/// where that is less.
+/// Finds the value of a row: the written one, or the lesser of the default and
+/// the host's maximum.
 pub(crate) fn resolve<K: Kind>(
     row: &Row,
     written: Option<Spanned<K::Written>>,
@@ -203,7 +204,7 @@ pub(crate) fn maximum<K: Kind>(
 macro_rules! limits {
     (
         $(#[$about:meta])*
-        // `takes effect` is that of the rows which do not say otherwise.
+        // `takes effect` applies to rows without an `effect` of their own.
         pub struct $name:ident, $written:ident, $maximum:ident, takes effect $usual:ident {
             $(
                 $(#[doc = $doc:literal])+
@@ -267,8 +268,8 @@ macro_rules! limits {
                 Self::ROWS.iter().zip(values).collect()
             }
 
-            /// Takes the values of `other` for the keys that `chosen` says, and
-            /// answers those of them that were different.
+            /// Takes the values of `other` for the keys that `chosen` accepts,
+            /// and returns those keys whose values were different.
             pub fn take(&mut self, other: &Self, chosen: impl Fn(&str) -> bool) -> Vec<&'static str> {
                 let mut different = Vec::new();
                 $crate::limits::table::limits!(@take self, other, chosen, different;
@@ -284,7 +285,7 @@ macro_rules! limits {
         }
 
         impl $written {
-            /// The values in force; what is wrong with them goes to `report`.
+            /// Finds the values in force; errors go to `report`.
             pub(crate) fn resolve(self, maximum: &$maximum, report: $crate::limits::table::Report<'_>) -> $name {
                 let mut rows = $name::ROWS.iter();
                 $(
@@ -304,7 +305,7 @@ macro_rules! limits {
         }
 
         impl $maximum {
-            /// What is wrong with the maxima themselves.
+            /// Checks the maxima themselves.
             #[allow(dead_code, reason = "the host's own table has no maximum above it")]
             pub(crate) fn check(&self, report: $crate::limits::table::Report<'_>) {
                 let mut rows = $name::ROWS.iter();

@@ -1,4 +1,4 @@
-//! The alarms of all functions, and the task that has them handled when they are
+//! The alarms of all functions, and the task that calls for them when they are
 //! due.
 
 use std::fmt;
@@ -18,31 +18,31 @@ use super::owner::{Owner, OwnerNumber};
 use super::table::{AlarmError, AlarmId, Durable, Reading, Setting, Table};
 use super::wall::{WallClock, milliseconds, unix_milliseconds, until};
 
-/// How often the wall clock is looked at while a durable alarm waits: it is so
-/// much late at most when the clock is put right.
+/// How often to check the wall clock while a durable alarm waits. When the
+/// clock is corrected, an alarm is at most this much late.
 const CLOCK_INTERVAL: Duration = Duration::from_secs(5);
-/// Affinity values share this many locks: enough that writes of different
-/// values rarely wait for each other.
+/// How many locks affinity values share: enough that writes of different values
+/// rarely wait for each other.
 const WRITE_LOCKS: usize = 64;
 
 /// The alarms of all functions and the task that calls them.
 pub(crate) struct AlarmClock {
     pub(super) table: Mutex<Table>,
     pub(super) changed: Notify,
-    /// Its task has been started.
+    /// Whether its task has been started.
     running: Mutex<bool>,
     writes: [tokio::sync::Mutex<()>; WRITE_LOCKS],
-    /// Functions that have been there, and those that are.
+    /// How many functions there have been, and how many there are.
     owners: (AtomicU64, AtomicUsize),
     pub(super) wall: WallClock,
 }
 
-/// What is to be done with an alarm.
+/// An alarm to set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Wish {
     pub(crate) after: Duration,
     pub(crate) durable: bool,
-    /// How many an affinity value may have.
+    /// How many alarms an affinity value may have.
     pub(crate) per_key: u32,
 }
 
@@ -72,28 +72,28 @@ impl AlarmClock {
         }
     }
 
-    /// One more function has alarms here.
+    /// Adds a function, which may have alarms here.
     pub(crate) fn join(&self) -> OwnerNumber {
         self.owners.1.fetch_add(1, Ordering::Relaxed);
         self.owners.0.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// One less.
+    /// Removes a function.
     pub(crate) fn leave(&self) {
         self.owners.1.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Functions that there are.
+    /// How many functions there are.
     pub(crate) fn functions(&self) -> usize {
         self.owners.1.load(Ordering::Relaxed)
     }
 
-    /// Alarms that wait or are being handled.
+    /// How many alarms wait or are being handled.
     pub(crate) fn alarms(&self) -> usize {
         self.table.lock().alarms()
     }
 
-    /// Sets an alarm of an affinity value, or moves it; a durable one is
+    /// Sets an alarm of an affinity value, or moves it. A durable alarm is
     /// written when this returns.
     pub(crate) async fn set(
         self: &Arc<Self>,
@@ -129,7 +129,8 @@ impl AlarmClock {
         Ok(())
     }
 
-    /// Takes an alarm back; a durable one is forgotten when this returns.
+    /// Clears an alarm. A durable alarm is removed from the store when this
+    /// returns.
     pub(crate) async fn clear(&self, owner: &dyn Owner, key: &str, name: &AlarmName) {
         let id = (key.to_owned(), name.clone());
         let _writing = self.write_lock(owner.number(), &id).lock().await;
@@ -139,9 +140,9 @@ impl AlarmClock {
         }
     }
 
-    /// Held while the alarms of an affinity value change: what is written and
-    /// what is due change together, or a late forgetting would take what was
-    /// set after it.
+    /// Held while the alarms of an affinity value change, so that the store and
+    /// the table change together. Otherwise a late removal could remove an
+    /// alarm that was set after it.
     pub(super) fn write_lock(
         &self,
         owner: OwnerNumber,
@@ -150,11 +151,12 @@ impl AlarmClock {
         let mut hasher = DefaultHasher::new();
         (owner, key).hash(&mut hasher);
         let locks = self.writes.len() as u64;
-        // Less than their number.
+        // The remainder is less than the number of locks.
         &self.writes[usize::try_from(hasher.finish() % locks).unwrap_or(0)]
     }
 
-    /// Takes up what was kept. What has become due meanwhile is due now.
+    /// Restores stored alarms. Those that have become due meanwhile are due
+    /// now.
     pub(crate) fn restore(self: &Arc<Self>, owner: &Arc<dyn Owner>, alarms: Vec<StoredAlarm>) {
         for alarm in alarms {
             let setting = Setting {
@@ -165,17 +167,18 @@ impl AlarmClock {
                     by_wall: true,
                 }),
             };
-            // Of a function that is being removed none is wanted.
+            // If the function is being removed, no alarm is set.
             let _ = self.put(owner, (alarm.key, alarm.name), setting);
         }
     }
 
-    /// Forgets all alarms of a function, which sets no more.
+    /// Forgets all alarms of a function that sets no more.
     pub(crate) fn forget(&self, owner: OwnerNumber) {
         self.table.lock().forget(owner);
     }
 
-    /// A function is served: what became due before is called now.
+    /// Notes that a function is served: alarms that became due before are
+    /// called now.
     pub(crate) fn serve(&self, owner: OwnerNumber) {
         self.table.lock().line_up(owner);
         self.changed.notify_one();
@@ -188,7 +191,8 @@ impl AlarmClock {
         setting: Setting,
     ) -> Result<Option<Durable>, AlarmError> {
         let mut table = self.table.lock();
-        // With the lock held: what is put before is forgotten after.
+        // Check with the lock held: an alarm that is set before the removal is
+        // forgotten after it.
         if owner.is_removed() {
             return Err(AlarmError::Unavailable);
         }
@@ -201,8 +205,8 @@ impl AlarmClock {
         Ok(before)
     }
 
-    /// Begins what is due, as far as there is room, and answers when to look
-    /// again.
+    /// Begins the calls that are due, as far as there is room, and returns when
+    /// to check again.
     fn begin_due(self: &Arc<Self>) -> Option<Instant> {
         let now = Reading {
             at: Instant::now(),
@@ -230,7 +234,7 @@ impl fmt::Debug for AlarmClock {
     }
 }
 
-/// Wakes at the next moment at which something is due, or has come free.
+/// Runs whenever an alarm becomes due or a call has ended.
 async fn run(clock: Arc<AlarmClock>) {
     loop {
         let changed = clock.changed.notified();
@@ -255,7 +259,7 @@ mod tests {
         let read = Arc::clone(&wall);
         let clock = AlarmClock::with_wall(10, Box::new(move || read.load(Ordering::Relaxed)));
         let clock = Arc::new(clock);
-        // Its task looks when this does.
+        // The test does the work of the task.
         *clock.running.lock() = true;
         let function = StandIn::of(&clock);
         let owner: Arc<dyn Owner> = Arc::<StandIn>::clone(&function);
@@ -272,7 +276,7 @@ mod tests {
         let look = clock.begin_due().unwrap();
         assert!(look >= began + CLOCK_INTERVAL);
         assert!(look <= Instant::now() + CLOCK_INTERVAL);
-        // The clock is put right, and the alarm is due in a millisecond.
+        // The clock is corrected, and the alarm is due in a millisecond.
         wall.store(DAY, Ordering::Relaxed);
         let look = clock.begin_due().unwrap();
         assert!(look < Instant::now() + CLOCK_INTERVAL);

@@ -1,5 +1,5 @@
-//! One alarm that is due: has it handled, tries again what fails, and keeps the
-//! store in step.
+//! One alarm that is due: makes its call, repeats it after a failure, and
+//! updates the store.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +13,16 @@ use super::table::{Durable, Firing, Moved, Setting};
 use super::ticket::AlarmCall;
 use super::wall::milliseconds;
 
-/// How often an alarm whose call failed is tried again; as Durable Objects do.
+/// How often a failed call is repeated; the same as in Durable Objects.
 const RETRIES_MAX: u32 = 6;
-/// After what time the first time; each further one doubles it.
+/// The time before the first repetition; it doubles with each further one.
 const RETRY_AFTER: Duration = Duration::from_secs(2);
-/// After what time an alarm is tried again that found no room.
+/// The time before another try when no instance had room.
 const NO_ROOM_RETRY_AFTER: Duration = Duration::from_secs(1);
 
 impl AlarmClock {
-    /// Has it handled, and tries again what fails, unless it was taken back or
-    /// set anew meanwhile.
+    /// Makes the call, and repeats it after a failure, unless the alarm was
+    /// cleared or set again meanwhile.
     pub(super) async fn fire(self: Arc<Self>, firing: Firing) {
         let _ended = Ended {
             clock: &self,
@@ -41,7 +41,7 @@ impl AlarmClock {
                     due_at: (self.wall)().saturating_add(milliseconds(after)),
                     by_wall: false,
                 });
-                // One that was not called is in the store as it was: due.
+                // An alarm that was not called stays in the store as it was.
                 if let Some(Durable { due_at, .. }) = durable
                     && called == Called::Failed
                 {
@@ -63,7 +63,7 @@ impl AlarmClock {
         }
     }
 
-    /// Writes when alarms are due by a wall clock that was put right.
+    /// Writes the new times of alarms after the wall clock was corrected.
     pub(super) async fn note_moved(self: Arc<Self>, moved: Vec<Moved>) {
         for moved in moved {
             let (owner, id) = (&moved.owner, &moved.id);
@@ -77,7 +77,7 @@ impl AlarmClock {
 }
 
 /// Gives an alarm to the instance of its affinity value, or to a new one, until
-/// one has begun it.
+/// one has begun the call.
 async fn call(firing: &Firing) -> Called {
     let (key, name) = &firing.id;
     while !firing.ticket.is_cancelled() {
@@ -88,7 +88,8 @@ async fn call(firing: &Firing) -> Called {
         };
         match firing.owner.call(key, call).await {
             None => {}
-            // A job that was dropped because it is cancelled ends the loop.
+            // A job that was dropped because its alarm was cancelled ends the
+            // loop.
             Some(Called::Failed) if firing.ticket.is_cancelled() => {}
             Some(called) => return called,
         }
@@ -96,7 +97,7 @@ async fn call(firing: &Firing) -> Called {
     Called::Cancelled
 }
 
-/// Gives the place of a call back, however it ends.
+/// Gives back the place of a call, however the call ends.
 struct Ended<'a> {
     clock: &'a AlarmClock,
     owner: OwnerNumber,
@@ -109,7 +110,8 @@ impl Drop for Ended<'_> {
     }
 }
 
-/// Which attempt is next and after what time, if it is tried again.
+/// The number of the next attempt and the time before it, if there is another
+/// one.
 fn retry(firing: &Firing, called: Called) -> Option<(u32, Duration)> {
     let attempt = firing.attempt;
     match called {
@@ -139,7 +141,8 @@ mod tests {
     use crate::alarms::stand_in::StandIn;
     use crate::alarms::table::{Reading, Table};
 
-    /// An alarm of a function, about to be called for the time that this says.
+    /// An alarm of a function, about to be called for the attempt with this
+    /// number.
     fn firing(function: &Arc<StandIn>, attempt: u32) -> Firing {
         let at = Instant::now();
         let mut table = Table::new(10, Reading { at, wall: 0 });

@@ -4,17 +4,17 @@
 use super::owner::Owner;
 use super::table::AlarmId;
 
-/// When an alarm is due by now, and which attempt that is.
+/// Stores the time at which an alarm is now due, and the attempt.
 pub(super) async fn note(owner: &dyn Owner, (key, name): &AlarmId, due_at: u64, attempt: u32) {
     let kept = owner.store().keep_alarm(key, name, due_at, attempt).await;
     if let Err(error) = kept {
-        tracing::warn!(%error, "when an alarm is due now is not noted; it is called all the same");
+        tracing::warn!(%error, "the new time of an alarm could not be stored; the alarm is called all the same");
     }
 }
 
-/// An alarm is over.
+/// Removes an alarm that is over.
 pub(super) async fn forget(owner: &dyn Owner, (key, name): &AlarmId) {
     if let Err(error) = owner.store().forget_alarm(key, name).await {
-        tracing::warn!(%error, "an alarm that is over is not forgotten; it may be called once more");
+        tracing::warn!(%error, "an alarm that is over could not be removed; it may be called once more");
     }
 }

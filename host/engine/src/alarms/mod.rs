@@ -1,12 +1,12 @@
-//! Alarms that belong to no connection: when they are due, an instance is
-//! woken for them.
+//! Alarms that belong to no connection: when one is due, an instance is made or
+//! found for it.
 //!
-//! Bounded: `alarms` for each affinity value, and the host's `alarms` in all;
-//! `FIRING_MAX` in `table` are being handled at once, and no function takes all
-//! of either. Each is called at least once: what fails is tried again
-//! `RETRIES_MAX` times. A durable one is in the store until its call has
-//! returned. One that is taken back is not called any more, unless its call had
-//! begun: that one is the last.
+//! Bounded by `alarms` for each affinity value and by the host's `alarms` in
+//! all. `FIRING_MAX` in `table` bounds the calls in flight. No function takes
+//! all of either. Each alarm is called at least once: a failed call is repeated
+//! `RETRIES_MAX` times. A durable alarm is in the store until its call has
+//! returned. An alarm that is cleared is not called any more; a call that has
+//! already begun is the last.
 
 pub(crate) mod clock;
 mod fire;

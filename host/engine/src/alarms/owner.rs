@@ -1,5 +1,5 @@
-//! A function as its alarms know it: what they are kept for, where they are
-//! kept, and a way to have one handled.
+//! A function as its alarms know it: its identity, its store, and how to call
+//! it.
 
 use std::fmt::Debug;
 use std::future::Future;
@@ -10,18 +10,18 @@ use openline_store::FunctionStore;
 
 use super::ticket::AlarmCall;
 
-/// Names a function as long as the process lives. Not its name: one that is
-/// removed still runs for a while when the next of its name is there.
+/// Identifies a function while the process lives. The name would not do: a
+/// removed function may still run when the next one of its name exists.
 pub(crate) type OwnerNumber = u64;
 
-/// One try to have an alarm handled; none when its instance ended before it was
-/// begun, so that it is to be given to another one.
+/// One try to make a call. `None` means that the instance ended before it began
+/// the call, so another instance must take it.
 pub(crate) type Calling = Pin<Box<dyn Future<Output = Option<Called>> + Send>>;
 
-/// A function that has alarms. Alarms hold it: as long as one waits, the function has not
-/// gone.
+/// A function that has alarms. Its alarms hold it: it exists as long as one
+/// waits.
 pub(crate) trait Owner: Debug + Send + Sync {
-    /// No other function of the same clock has had it.
+    /// Its number, which no other function of the same clock has had.
     fn number(&self) -> OwnerNumber;
 
     fn name(&self) -> &FunctionName;
@@ -29,11 +29,11 @@ pub(crate) trait Owner: Debug + Send + Sync {
     /// Where durable alarms are kept.
     fn store(&self) -> &FunctionStore;
 
-    /// It has no alarms any more.
+    /// Whether it was removed, and so has no alarms any more.
     fn is_removed(&self) -> bool;
 
-    /// Whether there is a version to give alarms to. Asked with locks held: it
-    /// takes none and drops nothing.
+    /// Whether there is a version to give alarms to. Called with locks held, so
+    /// it must take none and drop nothing.
     fn is_served(&self) -> bool;
 
     /// Gives an alarm of an affinity value to an instance.
@@ -46,8 +46,8 @@ pub(crate) enum Called {
     Done,
     /// The function failed.
     Failed,
-    /// It was not called at all.
+    /// No instance had room, and it was not called.
     NoRoom,
-    /// It was taken back before it was called.
+    /// The alarm was cleared before it was called.
     Cancelled,
 }

@@ -1,5 +1,5 @@
-//! A function for tests: served as long as they want, with calls that go as they
-//! say, and find no room when nothing is said.
+//! A function for tests, which decide whether it is served and how its calls
+//! go. Without instructions a call finds no room.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -19,12 +19,12 @@ pub(crate) struct StandIn {
     name: FunctionName,
     store: FunctionStore,
     served: AtomicBool,
-    /// How the next calls go, and which attempts they were.
+    /// How the next calls go, and the attempts of earlier ones.
     calls: Mutex<(VecDeque<Option<Called>>, Vec<u32>)>,
 }
 
 impl StandIn {
-    /// One more function of a clock.
+    /// Adds a function to a clock.
     pub(crate) fn of(clock: &AlarmClock) -> Arc<Self> {
         let name = FunctionName::new("function").unwrap();
         Arc::new(Self {
@@ -36,12 +36,12 @@ impl StandIn {
         })
     }
 
-    /// Says how the next calls go.
+    /// Sets how the next calls go.
     pub(crate) fn expect(&self, calls: impl IntoIterator<Item = Option<Called>>) {
         self.calls.lock().0.extend(calls);
     }
 
-    /// Which attempts the calls were until now.
+    /// The attempts of the calls so far.
     pub(crate) fn attempts(&self) -> Vec<u32> {
         self.calls.lock().1.clone()
     }
@@ -78,7 +78,7 @@ impl Owner for StandIn {
         attempts.push(call.attempt);
         let called = next.pop_front().unwrap_or(Some(Called::NoRoom));
         if called == Some(Called::Cancelled) {
-            // While it waits in a mailbox; its job is dropped.
+            // Cancelled while it waits in a mailbox, where its job is dropped.
             assert!(call.ticket.cancel());
             return Box::pin(async { Some(Called::Failed) });
         }

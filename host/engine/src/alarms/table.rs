@@ -1,10 +1,10 @@
-//! Which alarms there are, how far each has come, and which is called next.
-//! Rules without a clock: each moment is an argument.
+//! The table of alarms: the state of each, and which is called next. These
+//! rules have no clock: each moment is an argument.
 //!
 //! An alarm waits for its moment, then in its function's queue, then for its
-//! call to return. It is found by its name all the time, so that it can be
-//! taken back or set anew in each of these states. Functions take turns, and
-//! none takes all calls: see [`FIRING_MAX`].
+//! call to return. In each of these states it can be found by its name, and
+//! cleared or set again. Functions take turns, and none takes all calls: see
+//! [`FIRING_MAX`].
 //!
 //! Bounded: alarms that wait by the host's `alarms`, calls by [`FIRING_MAX`]
 //! and one for each function.
@@ -20,13 +20,13 @@ use super::owner::{Owner, OwnerNumber};
 use super::ticket::Ticket;
 use super::wall::{milliseconds, until};
 
-/// Alarms that are being handled at once: ten thousand that are due together
-/// should not take all instances. A function has one in any case, and more only
-/// as long as it leaves as many calls free as it has: alone it takes half.
+/// The most calls in flight at once: ten thousand alarms that are due together
+/// must not take all instances. A function always has one call, and more only
+/// while it leaves as many free as it has: alone it takes half.
 pub(super) const FIRING_MAX: usize = 128;
 
-/// A wall clock that is off by less is not corrected for: it may be slewed, and
-/// nobody can rely on it to the second.
+/// Smaller jumps of the wall clock are ignored: the clock may be slewed, and is
+/// not reliable to the second.
 const JUMP: Duration = Duration::from_secs(1);
 
 /// Affinity value and name.
@@ -35,17 +35,17 @@ pub(super) type AlarmId = (String, AlarmName);
 /// Why an alarm was not set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AlarmError {
-    /// The affinity value has as many as it may have.
+    /// The affinity value has as many alarms as it may have.
     TooMany,
-    /// The host has.
+    /// The host has as many alarms as it may have.
     HostFull,
-    /// The function has as many as it leaves free for others.
+    /// The function has as many alarms as it leaves free for others.
     Share,
     /// It could not be written, or the function has been removed.
     Unavailable,
 }
 
-/// A moment by both clocks.
+/// A reading of both clocks.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reading {
     pub(super) at: Instant,
@@ -57,31 +57,31 @@ pub(super) struct Reading {
 pub(super) struct Table {
     most: u32,
     functions: HashMap<OwnerNumber, Function>,
-    /// Those that wait for their moment.
+    /// Alarms that wait for their moment.
     due: BTreeMap<Moment, (OwnerNumber, AlarmId)>,
     /// Functions with a queue, in the order of their turns.
     turns: VecDeque<OwnerNumber>,
-    /// Alarms that wait, for their moment or in a queue.
+    /// How many alarms wait, for their moment or in a queue.
     waiting: u32,
-    /// Calls in flight.
+    /// How many calls are in flight.
     firing: usize,
-    /// Durable alarms, whatever their state.
+    /// How many durable alarms there are, in any state.
     durable: usize,
     serial: u64,
-    /// How the clocks were to each other when that was last looked at.
+    /// The last reading of the clocks.
     read: Reading,
 }
 
-/// When something is due; the second number tells those of one moment apart.
+/// When an alarm is due; the number distinguishes alarms of the same moment.
 type Moment = (Instant, u64);
 
 #[derive(Debug)]
 struct Function {
     owner: Arc<dyn Owner>,
     alarms: BTreeMap<AlarmId, Alarm>,
-    /// Those that are due.
+    /// Alarms that are due.
     queue: BTreeMap<Moment, AlarmId>,
-    /// It is in `turns`.
+    /// Whether it is in `turns`.
     in_turn: bool,
     waiting: u32,
     firing: usize,
@@ -97,14 +97,14 @@ struct Alarm {
 
 #[derive(Debug)]
 enum Stage {
-    /// For its moment.
+    /// It waits for its moment.
     Waits(Instant),
-    /// In its function's queue.
+    /// It waits in its function's queue.
     Queued(Instant),
     Firing(Arc<Ticket>),
 }
 
-/// An alarm as it is set.
+/// The setting of an alarm.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Setting {
     pub(super) at: Instant,
@@ -112,17 +112,18 @@ pub(super) struct Setting {
     pub(super) durable: Option<Durable>,
 }
 
-/// What the store has of a durable alarm.
+/// A durable alarm's entry in the store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Durable {
     /// When it is due, in milliseconds since 1970.
     pub(super) due_at: u64,
-    /// The wall clock decides: an earlier process has set it. One that this
-    /// process has set is due after a time, whatever that clock says meanwhile.
+    /// Whether the wall clock decides, because an earlier process has set the
+    /// alarm. An alarm of this process is due after its time, whatever that
+    /// clock shows meanwhile.
     pub(super) by_wall: bool,
 }
 
-/// A call that begins.
+/// A call that is about to begin.
 #[derive(Debug)]
 pub(super) struct Firing {
     pub(super) owner: Arc<dyn Owner>,
@@ -133,7 +134,8 @@ pub(super) struct Firing {
     serial: u64,
 }
 
-/// A durable alarm that the wall clock has moved: the store is to know.
+/// A durable alarm whose time in the store must change, because the wall clock
+/// jumped.
 #[derive(Debug)]
 pub(super) struct Moved {
     pub(super) owner: Arc<dyn Owner>,
@@ -156,12 +158,12 @@ impl Table {
         }
     }
 
-    /// Alarms that wait or are being handled.
+    /// How many alarms wait or are being handled.
     pub(super) fn alarms(&self) -> usize {
         self.waiting as usize + self.firing
     }
 
-    /// Whether one of so many `functions` may set an alarm: `per_key` is how
+    /// Whether one of this many `functions` may set an alarm; `per_key` is how
     /// many may wait for an affinity value.
     pub(super) fn has_room(
         &self,
@@ -190,8 +192,8 @@ impl Table {
         Ok(())
     }
 
-    /// Sets an alarm in the place of the one of that name, and answers what
-    /// the store had of that.
+    /// Sets an alarm, and returns the store's entry of the alarm that it
+    /// replaces.
     pub(super) fn put(
         &mut self,
         owner: &Arc<dyn Owner>,
@@ -223,8 +225,8 @@ impl Table {
         before
     }
 
-    /// Takes an alarm back, and answers what the store has of it. Its call
-    /// does not begin any more; one that has begun goes on, and is its last.
+    /// Clears an alarm, and returns its entry in the store. Its call does not
+    /// begin any more; a call that has begun goes on, and is the last.
     pub(super) fn take(&mut self, owner: OwnerNumber, id: &AlarmId) -> Option<Durable> {
         let function = self.functions.get_mut(&owner)?;
         let alarm = function.alarms.remove(id)?;
@@ -242,7 +244,8 @@ impl Table {
         alarm.durable
     }
 
-    /// Moves what is due into the queues, and answers when the next one is.
+    /// Moves alarms that are due into the queues, and returns when the next one
+    /// is due.
     pub(super) fn ripen(&mut self, now: Instant) -> Option<Instant> {
         while let Some(next) = self.due.first_entry() {
             let (at, serial) = *next.key();
@@ -262,7 +265,7 @@ impl Table {
         None
     }
 
-    /// Gives a function its turns, if it has anything to be called for.
+    /// Gives a function its turns, if it has alarms that are due.
     pub(super) fn line_up(&mut self, owner: OwnerNumber) {
         if let Some(function) = self.functions.get_mut(&owner)
             && !function.queue.is_empty()
@@ -272,8 +275,8 @@ impl Table {
         }
     }
 
-    /// The next call, of the function whose turn it is. A function that is not
-    /// served waits until it is [lined up](Self::line_up) again.
+    /// Begins the next call, of the function whose turn it is. A function that
+    /// is not served waits until it is [lined up](Self::line_up) again.
     pub(super) fn begin(&mut self) -> Option<Firing> {
         for _ in 0..self.turns.len() {
             let owner = self.turns.pop_front()?;
@@ -304,13 +307,13 @@ impl Table {
         None
     }
 
-    /// Whether an alarm is still the one that this call is for: it was neither
-    /// taken back nor set anew.
+    /// Whether an alarm is still the one that this call is for, neither cleared
+    /// nor set again.
     pub(super) fn is_current(&self, firing: &Firing) -> bool {
         self.serial_of(firing.owner.number(), &firing.id) == Some(firing.serial)
     }
 
-    /// A call has ended.
+    /// Notes that a call has ended.
     pub(super) fn end(&mut self, owner: OwnerNumber) {
         self.firing -= 1;
         if let Some(function) = self.functions.get_mut(&owner) {
@@ -335,9 +338,9 @@ impl Table {
         self.durable > 0
     }
 
-    /// Looks whether the wall clock was put right or wrong since, and makes up
-    /// for it: alarms of earlier processes are due when it says so, and of
-    /// those that this process has set the store is to know when that is now.
+    /// Checks whether the wall clock has jumped, and corrects for it: alarms of
+    /// earlier processes become due by the new time, and for alarms of this
+    /// process it returns the new times for the store.
     pub(super) fn compare_clocks(&mut self, now: Reading) -> Vec<Moved> {
         let passed = now.at.saturating_duration_since(self.read.at);
         let expected = self.read.wall.saturating_add(milliseconds(passed));
@@ -376,7 +379,7 @@ impl Table {
         moved
     }
 
-    /// When a moved alarm is due and how often it was tried, if it still waits.
+    /// When a moved alarm is due, and its attempt, if it still waits.
     pub(super) fn moved_to(&self, moved: &Moved) -> Option<(u64, u32)> {
         let function = self.functions.get(&moved.owner.number())?;
         let alarm = function.alarms.get(&moved.id)?;
@@ -388,8 +391,8 @@ impl Table {
         Some(alarm.serial)
     }
 
-    /// A function without alarms is not kept: nothing should outlive the rest
-    /// of it.
+    /// Forgets a function without alarms, so that the table keeps no function
+    /// alive.
     fn prune(&mut self, owner: OwnerNumber) {
         let is_done = |function: &Function| function.alarms.is_empty() && function.firing == 0;
         if self.functions.get(&owner).is_some_and(is_done) {
@@ -410,7 +413,7 @@ impl Function {
         }
     }
 
-    /// Alarms that wait for an affinity value.
+    /// How many alarms of an affinity value wait.
     fn waiting_for(&self, key: &str) -> usize {
         let first = (key.to_owned(), AlarmName::first());
         let others = self.alarms.range(first..);
@@ -419,7 +422,7 @@ impl Function {
             .count()
     }
 
-    /// The call of the alarm that was due first.
+    /// Begins the call of the alarm that was due first.
     fn begin(&mut self) -> Option<Firing> {
         let (_, id) = self.queue.pop_first()?;
         let alarm = self.alarms.get_mut(&id)?;

@@ -1,5 +1,5 @@
-//! Alarms that are moved, taken back and called in each of their states, whose
-//! turn it is, and clocks that are put right.
+//! Alarms that are moved, cleared and called in each of their states; the turns
+//! of functions; and clocks that jump.
 
 use super::*;
 use crate::alarms::clock::AlarmClock;
@@ -74,7 +74,7 @@ fn a_call_that_has_not_begun_does_not_begin_and_one_that_has_is_the_last() {
             let firing = table.begin().unwrap();
             assert!(table.is_current(&firing));
             assert!(!begun || firing.ticket.begin());
-            // What the store has of it is known all the time.
+            // The table always knows the entry in the store.
             let stored = if moved {
                 table.put(function, id(0), at(now + SECOND))
             } else {
@@ -105,12 +105,13 @@ fn a_function_with_many_calls_leaves_as_many_to_others() {
     table.ripen(now);
     let begun = |table: &mut Table| std::iter::from_fn(|| table.begin()).count();
     assert_eq!(begun(&mut table), FIRING_MAX / 2);
-    // Another one's is called at once, however many of the first wait.
+    // Another function's alarm is called at once, however many of the first
+    // function wait.
     table.put(other, id(0), at(now));
     table.ripen(now);
     assert_eq!(table.begin().unwrap().owner.number(), other.number());
     assert_eq!(begun(&mut table), 0);
-    // It gets its part of what is left, and a third has one in any case.
+    // It gets its part of the rest, and a third function always gets one call.
     for number in 0..FIRING_MAX {
         table.put(other, id(number), at(now));
     }
@@ -163,14 +164,15 @@ fn the_hosts_alarms_at_their_number_and_past_it_alone_and_beside_others() {
     let room = |table: &Table, which: usize, number, count| {
         table.has_room(owners[which], &id(number), 3, count)
     };
-    // Alone, a function has all, and as many for a value as it may have.
+    // A function that is alone may have all alarms, and as many for a value as
+    // the limit allows.
     for number in 0..3 {
         assert_eq!(room(&table, 0, number, 1), Ok(()));
         table.put(&functions[0], id(number), at(now));
     }
     assert_eq!(room(&table, 0, 3, 1), Err(AlarmError::TooMany));
     assert_eq!(room(&table, 0, 2, 2), Ok(()), "one may be moved");
-    // Beside another one, it has no more than it leaves.
+    // With another function, it may have no more than it leaves free.
     table.take(owners[0], &id(2));
     assert_eq!(room(&table, 0, 2, 2), Err(AlarmError::Share));
     table.take(owners[0], &id(1));
@@ -181,7 +183,7 @@ fn the_hosts_alarms_at_their_number_and_past_it_alone_and_beside_others() {
     assert_eq!(room(&table, 1, 1, 2), Err(AlarmError::Share));
     table.put(&functions[1], id(1), at(now));
     assert_eq!(room(&table, 1, 2, 1), Err(AlarmError::HostFull));
-    // A function that is removed leaves nothing.
+    // A removed function leaves nothing.
     table.ripen(now);
     let firing = table.begin().unwrap();
     table.forget(owners[0]);
@@ -197,8 +199,9 @@ fn a_wall_clock_that_is_put_right_moves_what_depends_on_it_and_nothing_else() {
     let (mut table, clock, start) = table(10);
     let function = &served(&clock);
     const DAY: u64 = 24 * 60 * 60 * 1000;
-    // The clock is a day behind. One alarm is of an earlier process, due in
-    // six seconds by the right time; one was set just now, for five seconds.
+    // The clock is a day behind. One alarm comes from an earlier process, and
+    // is due in six seconds by the right time; another was set just now, for
+    // five seconds.
     let late = start + until(DAY + 6_000, 0);
     table.put(function, id(0), durable(late, DAY + 6_000, true));
     table.put(function, id(1), durable(start + 5 * SECOND, 5_000, false));
@@ -206,14 +209,14 @@ fn a_wall_clock_that_is_put_right_moves_what_depends_on_it_and_nothing_else() {
     let now = start + SECOND;
     assert!(table.compare_clocks(reading(now, 1_999)).is_empty());
     assert_eq!(table.due.last_key_value().unwrap().0.0, late);
-    // It is put right one second later.
+    // The clock is corrected one second later.
     let moved = table.compare_clocks(reading(now, DAY + 1_000));
     let due: Vec<_> = table.due.keys().map(|(at, _)| *at - start).collect();
     assert_eq!(due, [5 * SECOND, 6 * SECOND, 7 * SECOND]);
-    // The store is to know when the second is due now.
+    // The store must get the second alarm's new time.
     assert_eq!(moved.len(), 1);
     assert_eq!(table.moved_to(&moved[0]), Some((DAY + 5_000, 1)));
-    // Wrong again, the other way: the first is not due for a day.
+    // The clock jumps back again: the first alarm is not due for a day.
     table.compare_clocks(reading(now + SECOND, 2_000));
     let due: Vec<_> = table.due.keys().map(|(at, _)| *at - start).collect();
     assert_eq!(due[..2], [5 * SECOND, 7 * SECOND]);

@@ -1,14 +1,14 @@
-//! The clock on the wall. An alarm that outlives the process is due by it.
+//! The wall clock, by which alarms that outlive the process are due.
 
 use std::time::Duration;
 
-/// Milliseconds since 1970, as whoever sets the clock sees them.
+/// Milliseconds since 1970, as the wall clock shows them.
 pub(super) type WallClock = Box<dyn Fn() -> u64 + Send + Sync>;
 
-/// What the system's clock shows.
+/// The system's clock.
 #[expect(
     clippy::disallowed_methods,
-    reason = "what survives a restart cannot be due by a clock that does not"
+    reason = "an alarm that survives a restart needs a clock that does"
 )]
 pub(super) fn unix_milliseconds() -> u64 {
     let now = std::time::SystemTime::now();
@@ -22,7 +22,7 @@ pub(super) fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// How long it is until a moment of the wall clock.
+/// The time until a moment of the wall clock.
 pub(super) fn until(due_at: u64, wall: u64) -> Duration {
     Duration::from_millis(due_at.saturating_sub(wall))
 }

@@ -1,9 +1,9 @@
 //! The engines and their settings.
 //!
 //! There are up to four, each made when the first component needs it: with and
-//! without asynchronous functions, with and without fuel. A compiler has one of
-//! the same settings without pools. Bounded by the pooling allocator: what a
-//! place stands for, for each place there is.
+//! without asynchronous functions, with and without fuel. A compiler has an
+//! engine with the same settings but without pools. The pooling allocator
+//! bounds each engine, by what one place needs times the number of places.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,14 +24,14 @@ use crate::contract::handlers::CallStyle;
 /// Guest stacks of this size overflow; wasmtime's default. Rust's own main
 /// threads have more, but handlers are shallow.
 const STACK_BYTES: usize = 512 * 1024;
-/// What a fiber has for guest and host frames together.
+/// The stack of a fiber, for guest and host frames together.
 const FIBER_BYTES: usize = 1024 * 1024;
-/// What of a stack is cleared by hand when its instance goes, and stays
-/// resident; the rest is given back to the system. Handlers touch less.
+/// How much of a stack is cleared by hand at the end of its instance and stays
+/// resident; the rest is returned to the system. Handlers touch less than this.
 const STACK_KEPT_BYTES: usize = 16 * 1024;
 
-/// Elements of one table that the pools have room for: what `table_elements`
-/// may be.
+/// The most elements of one table in the pools: the maximum of
+/// `table_elements`.
 const TABLE_ELEMENTS_MAX: usize = 100_000;
 
 /// Which of the engines.
@@ -45,12 +45,12 @@ pub(crate) struct EngineKind {
 /// Makes what components may import available to those of a call style.
 pub(crate) type Link<T> = fn(&mut Linker<T>, CallStyle) -> wasmtime::Result<()>;
 
-/// What is the same for all engines of a host.
+/// Options that are the same for all engines of a host.
 #[derive(Debug)]
 pub(crate) struct EngineOptions {
     /// Places for instances and trials in each of them.
     pub(crate) places: u32,
-    /// Whether a trap says files and lines.
+    /// Whether traps name files and lines.
     pub(crate) source_lines: bool,
 }
 
@@ -62,7 +62,7 @@ pub(crate) struct Engines<T: 'static> {
     prepared: Mutex<HashMap<EngineKind, Arc<Prepared<T>>>>,
 }
 
-/// An engine with what its components import.
+/// An engine with the imports of its components.
 pub(crate) struct Prepared<T: 'static> {
     pub(crate) engine: Engine,
     pub(crate) linker: Linker<T>,
@@ -77,10 +77,10 @@ impl EngineKind {
         }
     }
 
-    /// Stacks for so many places. One with a plain handler makes one call after
-    /// the other, and the next call takes the stack of the last; of calls in
-    /// flight, one may wait on a stack in each component instance, and the
-    /// others wait without. Each costs 2 µs when the engine is made, for its
+    /// How many stacks this many places need. A plain handler makes one call
+    /// after the other, on the same stack. Of asynchronous calls in flight, one
+    /// may wait on a stack in each component instance, and the others wait
+    /// without one. Each stack costs 2 µs when the engine is made, for its
     /// guard page.
     fn stacks(self, places: u32) -> u32 {
         match self.style {
@@ -91,8 +91,8 @@ impl EngineKind {
 }
 
 impl<T> Engines<T> {
-    /// None are made yet. An error says that the thread which advances the epoch
-    /// does not start.
+    /// Makes no engine yet. Fails if the thread that advances the epoch does
+    /// not start.
     pub(crate) fn new(options: EngineOptions, link: Link<T>) -> std::io::Result<Self> {
         Ok(Self {
             options,
@@ -102,12 +102,12 @@ impl<T> Engines<T> {
         })
     }
 
-    /// What advances their epoch.
+    /// The thread that advances their epoch.
     pub(crate) fn ticker(&self) -> &Arc<Ticker> {
         &self.ticker
     }
 
-    /// The engine of a kind, made now if it is the first time.
+    /// The engine of a kind, which is made on first use.
     pub(crate) fn prepare(&self, kind: EngineKind) -> Result<Arc<Prepared<T>>, LoadError> {
         let mut prepared = self.prepared.lock();
         if let Some(found) = prepared.get(&kind) {
@@ -123,7 +123,8 @@ impl<T> Engines<T> {
         let failed = |error: wasmtime::Error| {
             let text = words::cause(&error);
             if lacks_memory(&error) {
-                // Also where whoever meets it next does not look.
+                // Logged as well, because the caller may not look for the cause
+                // here.
                 tracing::error!(error = text, "the host gets no address space for instances");
                 LoadError::AddressSpace(text)
             } else {
@@ -139,18 +140,19 @@ impl<T> Engines<T> {
     }
 }
 
-/// One that only compiles: what it makes runs in the engine of the same kind.
+/// An engine that only compiles; the code runs in the engine of the same kind.
 pub(crate) fn for_compiling(kind: EngineKind, source_lines: bool) -> wasmtime::Result<Engine> {
     Engine::new(&settings(kind, source_lines))
 }
 
-/// Why compiled code is not there to be run: by the component, or by what
-/// surrounds the host.
+/// Why compiled code does not load: because of the component, or of the host's
+/// environment.
 pub(crate) fn unloaded(error: &wasmtime::Error) -> LoadError {
     let text = words::cause(error);
-    // No file is opened for it: all that the system can forbid is to execute.
+    // Loading opens no file, so the only thing that the system can forbid is
+    // execution.
     if is_of(error, &[Errno::ACCESS, Errno::PERM]) {
-        // Also where whoever meets it next does not look.
+        // Logged as well, because the caller may not look for the cause here.
         tracing::error!(error = text, "the host may not make memory executable");
         LoadError::NotExecutable(text)
     } else {
@@ -158,13 +160,13 @@ pub(crate) fn unloaded(error: &wasmtime::Error) -> LoadError {
     }
 }
 
-/// Whether it was memory, or address space, that was not there.
+/// Whether memory or address space was lacking.
 pub(crate) fn lacks_memory(error: &wasmtime::Error) -> bool {
     let lacks = |cause: &(dyn std::error::Error + 'static)| cause.is::<wasmtime::OutOfMemory>();
     error.chain().any(lacks) || is_of(error, &[Errno::NOMEM])
 }
 
-/// Whether the system has said one of these.
+/// Whether the system has reported one of these errors.
 fn is_of(error: &wasmtime::Error, numbers: &[Errno]) -> bool {
     error.chain().any(|cause| {
         let system = cause.downcast_ref::<std::io::Error>();
@@ -174,8 +176,8 @@ fn is_of(error: &wasmtime::Error, numbers: &[Errno]) -> bool {
     })
 }
 
-/// The pools: `capacity` hands out places so that they are never exhausted by
-/// instances. Core instances take no room there and are only counted.
+/// The settings of the pools. `capacity` assigns places so that instances never
+/// exhaust the pools. Core instances take no room in them and are only counted.
 fn pools(kind: EngineKind, places: u32) -> PoolingAllocationConfig {
     let per_component = |most: u64| u32::try_from(most).unwrap_or(u32::MAX);
     let mut pooling = PoolingAllocationConfig::default();
@@ -193,7 +195,8 @@ fn pools(kind: EngineKind, places: u32) -> PoolingAllocationConfig {
     pooling
 }
 
-/// What decides about compiled code, and what else is the same for all.
+/// The settings that compiled code depends on, and others that all engines
+/// share.
 fn settings(kind: EngineKind, source_lines: bool) -> Config {
     let mut config = Config::new();
     config
@@ -202,7 +205,7 @@ fn settings(kind: EngineKind, source_lines: bool) -> Config {
         .max_wasm_stack(STACK_BYTES)
         .async_stack_size(FIBER_BYTES)
         .wasm_component_model(true)
-        // Not as an environment variable says.
+        // Do not let an environment variable decide.
         .wasm_backtrace_details(if source_lines {
             WasmBacktraceDetails::Enable
         } else {
@@ -211,12 +214,14 @@ fn settings(kind: EngineKind, source_lines: bool) -> Config {
     if kind.style == CallStyle::Async {
         config.wasm_component_model_async(true);
     } else {
-        // Without the bookkeeping for concurrent calls a call costs a third.
+        // Without the bookkeeping for concurrent calls, a call costs only a
+        // third.
         config.concurrency_support(false);
-        // What one guest left on a stack is neither the next one's to read nor
-        // ours to keep: half a MiB for each place whose guest has recursed. An
-        // asynchronous call has a stack of its own, and clearing it after each
-        // costs half as much as the call: measured, and left out.
+        // Clear what one guest has left on a stack, so that the next one cannot
+        // read it, and so that the host does not keep half a MiB for each guest
+        // that has recursed. An asynchronous call has a stack of its own;
+        // clearing it after each call would cost half as much as the call
+        // (measured), so it is not done.
         config.async_stack_zeroing(true);
     }
     config

@@ -27,19 +27,19 @@ pub enum LoadError {
     TooComplex {
         /// The limit.
         most: u64,
-        /// What is counted; of nested components as often as they are
-        /// instantiated.
+        /// What is counted. Parts of nested components count as often as they
+        /// are instantiated.
         what: &'static str,
     },
-    /// It instantiates a component or a core module that it is given.
+    /// It instantiates a component or a core module that is passed to it.
     #[error("the component instantiates a component or a core module that it does not contain")]
     NotContained,
-    /// Each instance takes more places than there are.
+    /// Each instance takes more places than the host has.
     #[error(
         "an instance of the component takes {needed} places for its memories, tables and stacks, more than {most} (instances)"
     )]
     TooManyPlaces {
-        /// What an instance takes.
+        /// How many places an instance takes.
         needed: u32,
         /// The host's `instances`.
         most: u32,
@@ -66,7 +66,7 @@ pub enum LoadError {
     /// A function of its handler has another signature than the contract's.
     #[error("the component's handler does not have the contract's types: {0}")]
     WrongTypes(String),
-    /// It needs something that this host does not have.
+    /// It imports something that this host does not have.
     #[error("the component needs an import that is not there: {0}")]
     UnknownImport(String),
     /// The compiler refuses it.
@@ -75,7 +75,7 @@ pub enum LoadError {
     /// A trial instance could not be made.
     #[error("the component does not start: {0}")]
     Start(String),
-    /// There is no address space for an engine.
+    /// The system gives the host no address space for an engine.
     #[error("the host gets no address space for instances: {0}")]
     AddressSpace(String),
     /// The system forbids the host to make memory executable.

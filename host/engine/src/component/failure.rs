@@ -1,5 +1,4 @@
-//! A call that did not return: which fault that is, and what the log says of
-//! it.
+//! A call that did not return: its fault, and its description for the log.
 
 use std::any::Any;
 
@@ -8,7 +7,7 @@ use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use super::words;
 
-/// A limit was passed inside of guest code; travels through wasmtime as the
+/// A limit was passed inside guest code. This travels through wasmtime as the
 /// trap's cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Spent {
@@ -18,7 +17,7 @@ pub(crate) enum Spent {
     Memory,
 }
 
-/// A call that did not return: which limit or what else, and the details for
+/// A call that did not return: the fault, such as a limit, and the details for
 /// the log.
 #[derive(Debug)]
 pub(crate) struct Failure {
@@ -27,7 +26,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// The host's own code has panicked.
+    /// The failure when the host's own code has panicked.
     pub(crate) fn panicked(panic: &(dyn Any + Send)) -> Self {
         let cause = wasmtime::Error::msg(format!("panic: {}", panic_words(panic)));
         Self {
@@ -36,13 +35,14 @@ impl Failure {
         }
     }
 
-    /// The engine's pools had no room: nothing that the function did.
+    /// Whether the engine's pools had no room, which is not the function's
+    /// fault.
     pub(crate) fn is_no_room(&self) -> bool {
         let cause = self.cause.as_ref();
         cause.is_some_and(|cause| cause.is::<PoolConcurrencyLimitError>())
     }
 
-    /// On one line.
+    /// Describes it on one line.
     pub(crate) fn describe(&self) -> String {
         match &self.cause {
             Some(cause) => format!("{} ({})", self.fault.reason(), words::cause(cause)),
@@ -74,14 +74,14 @@ impl From<wasmtime::Error> for Failure {
     }
 }
 
-/// What a panic says.
+/// The message of a panic.
 pub(crate) fn panic_words(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);
     text.or_else(|| panic.downcast_ref::<&str>().copied())
         .unwrap_or("without words")
 }
 
-/// Which limit, or what else, ended guest code.
+/// The fault that ended guest code: a limit, or something else.
 fn fault_of(error: &wasmtime::Error) -> Fault {
     match error.downcast_ref::<Spent>() {
         Some(Spent::Cpu) => return Fault::CpuTimeout,
@@ -91,8 +91,8 @@ fn fault_of(error: &wasmtime::Error) -> Fault {
     match error.downcast_ref::<Trap>() {
         Some(Trap::StackOverflow) => Fault::Stack,
         Some(Trap::OutOfFuel) => Fault::Fuel,
-        // What has no trap code is a host function's refusal of what the
-        // guest passed: a full handle table, too many bytes.
+        // Errors without a trap code come from host functions that refuse what
+        // the guest passed: a full handle table, too many bytes.
         _ => Fault::Trap,
     }
 }

@@ -1,10 +1,11 @@
-//! Reads what a component exports and imports, and how large it is once all
-//! that it instantiates is expanded, without expanding or compiling it.
+//! Finds out what a component exports and imports, and how large it is once
+//! everything that it instantiates is expanded, without expanding or compiling
+//! it.
 //!
-//! Walks the sections once and keeps a stack of the components around the
-//! current one. Bounded by the limits of `openline_core::limits` on what a
-//! component is made of: the walk ends at the first that is passed, so its own
-//! stack and its index spaces are bounded, too. Nothing is read recursively.
+//! It walks the sections once, and keeps a stack of the components around the
+//! current one. The limits of `openline_core::limits` on the parts of a
+//! component bound it: the walk ends at the first limit that is passed, so its
+//! own stack and its index spaces are bounded, too. It does not recurse.
 
 use openline_core::limits::{
     COMPONENT_INSTANCES_MAX, COMPONENT_ITEMS_MAX, COMPONENT_NESTING_MAX, COMPONENTS_MAX,
@@ -19,20 +20,20 @@ use super::error::LoadError;
 use super::words;
 use crate::contract::handlers::{Handlers, Unserved};
 
-/// What a component says about itself.
+/// The facts about a component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Contract {
     /// The handlers it exports.
     pub handlers: Handlers,
     /// The interfaces it imports, in its order.
     pub imports: Vec<String>,
-    /// Component instances that have functions of their own, once all that it
-    /// instantiates is expanded. In each, one asynchronous call at a time may
-    /// wait with a stack of its own; others enter when that has returned.
+    /// How many component instances have functions of their own, once
+    /// everything is expanded. In each, one asynchronous call at a time may
+    /// wait with a stack of its own; others enter when that one has returned.
     pub lifting: u32,
 }
 
-/// Reads what a component exports and imports, without compiling it.
+/// Inspects a component without compiling it.
 pub fn inspect(bytes: &[u8]) -> Result<Contract, LoadError> {
     if !bytes.starts_with(b"\0asm") {
         return Err(LoadError::NotWasm);
@@ -92,11 +93,11 @@ fn within(count: u64, most: u64, what: &'static str) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// What one instance of something takes, with all that is instantiated in it.
+/// What one instance takes, with everything that is instantiated in it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Expanded {
     instances: u64,
-    /// Of those, the ones that have functions of their own.
+    /// The instances among them that have functions of their own.
     lifting: u64,
     core_instances: u64,
     memories: u64,
@@ -104,15 +105,15 @@ struct Expanded {
     items: u64,
 }
 
-/// A component or a core module that an index leads to; none when it comes
-/// from outside of the component, as an import, or by way of an instance.
+/// A component or a core module that an index leads to; `None` if it comes from
+/// outside the component, through an import or an instance.
 type Known = Option<Expanded>;
 
 /// A component whose sections are being read.
 #[derive(Debug, Default)]
 struct Scope {
     own: Expanded,
-    /// It has functions of its own.
+    /// Whether it has functions of its own.
     lifts: bool,
     components: Vec<Known>,
     modules: Vec<Known>,
@@ -127,11 +128,12 @@ enum Frame {
 /// How far the reading has come.
 #[derive(Debug, Default)]
 struct Walk {
-    /// The outermost first; a core module has nothing within it.
+    /// The components around the current one, the outermost first; a core
+    /// module contains none.
     stack: Vec<Frame>,
     exports: Vec<String>,
     imports: Vec<String>,
-    /// Of the outermost component.
+    /// The `lifting` of the outermost component.
     lifting: u64,
     components: u64,
     modules: u64,
@@ -149,7 +151,8 @@ impl Walk {
             | Payload::ComponentSection {
                 unchecked_range, ..
             } => {
-                // The parser believes a nested one that ends with the file.
+                // The parser does not check that a nested component ends before
+                // the file does.
                 if unchecked_range.end > length {
                     return Err(LoadError::Damaged("it ends too early".into()));
                 }
@@ -195,7 +198,7 @@ impl Walk {
         Ok(())
     }
 
-    /// What has been read is known to the component around it.
+    /// Ends a component, and adds it to the one around it.
     fn end(&mut self) -> Result<(), LoadError> {
         let mut ended = self.stack.pop();
         if let Some(Frame::Component(scope)) = &mut ended {
@@ -347,8 +350,8 @@ fn at(space: &[Known], index: u32) -> Result<Known, LoadError> {
     found.ok_or_else(|| LoadError::Damaged(format!("there is nothing of index {index}")))
 }
 
-/// What an instance is made of. What comes from elsewhere could be anything,
-/// and a chain of such doubles as well as one of nested components.
+/// The component or module of an instance. One from outside could be anything,
+/// and a chain of these could double in the same way as nested components.
 fn known(space: &[Known], index: u32) -> Result<Expanded, LoadError> {
     at(space, index)?.ok_or(LoadError::NotContained)
 }
@@ -363,11 +366,11 @@ impl Scope {
         })
     }
 
-    /// Counts what is instantiated in it. Each sum is at most twice its limit.
+    /// Adds an instance to its counts. Each sum is at most twice its limit.
     fn add(&mut self, more: Expanded) -> Result<(), LoadError> {
         let own = &mut self.own;
         own.instances += more.instances;
-        // Never more than those.
+        // Never more than the instances.
         own.lifting += more.lifting;
         own.core_instances += more.core_instances;
         own.memories += more.memories;
@@ -380,7 +383,7 @@ impl Scope {
         within(own.items, COMPONENT_ITEMS_MAX, "items")
     }
 
-    /// Something from elsewhere has the next index.
+    /// Gives the next index to something from outside.
     fn unknown(&mut self, kind: ComponentExternalKind) {
         match kind {
             ComponentExternalKind::Module => self.modules.push(None),

@@ -29,13 +29,13 @@ fn section(id: u8, content: &[u8]) -> Vec<u8> {
     [&[id], length.as_slice(), content].concat()
 }
 
-/// A section of so many items that are all the same.
+/// A section with this many equal items.
 fn items(id: u8, count: u64, item: &[u8]) -> Vec<u8> {
     let each = item.repeat(usize::try_from(count).unwrap());
     section(id, &[leb(count), each].concat())
 }
 
-/// One that says that it has so many items.
+/// A section that claims to have this many items.
 fn claim(id: u8, count: u64) -> Vec<u8> {
     section(id, &leb(count))
 }
@@ -52,17 +52,17 @@ fn module(sections: &[Vec<u8>]) -> Vec<u8> {
     section(1, &[MODULE, &sections.concat()].concat())
 }
 
-/// So many instances of the component of this index.
+/// This many instances of the component with this index.
 fn instances(count: u64, index: u8) -> Vec<u8> {
     items(5, count, &[0, index, 0])
 }
 
-/// So many instances of the core module of this index.
+/// This many instances of the core module with this index.
 fn core_instances(count: u64, index: u8) -> Vec<u8> {
     items(2, count, &[0, index, 0])
 }
 
-/// It is within all bounds: what is wrong with it is only that it exports no
+/// Checks that it is within all bounds: its only fault is that it exports no
 /// handler.
 fn fits(bytes: &[u8]) {
     let error = inspect(bytes).unwrap_err();
@@ -120,7 +120,7 @@ fn nested_components_and_core_modules() {
 
 #[test]
 fn instances_are_counted_as_often_as_they_are_made() {
-    // The outermost is one.
+    // The outermost component counts as one.
     let flat = |count| component(&[nested(COMPONENT), instances(count, 0)]);
     fits(&flat(COMPONENT_INSTANCES_MAX - 1));
     let past = |bytes: &[u8]| is_past(bytes, COMPONENT_INSTANCES_MAX, "instances");
@@ -141,7 +141,7 @@ fn instances_are_counted_as_often_as_they_are_made() {
 #[test]
 fn what_an_alias_or_an_export_leads_to_is_counted() {
     let past = |bytes: &[u8]| is_past(bytes, COMPONENT_INSTANCES_MAX, "instances");
-    // Beside each other, each makes two of the one before.
+    // Side by side, each component makes two instances of the one before.
     let beside = |count: u8| {
         let mut sections = vec![nested(COMPONENT)];
         for before in 0..count {
@@ -223,7 +223,7 @@ fn core_instances_memories_and_tables() {
 
 #[test]
 fn items_of_components_and_core_modules() {
-    // Types of components; one item more for each nested one.
+    // Types of components; each nested one counts as one more item.
     let types = |count| component(&[claim(7, count)]);
     fits(&types(COMPONENT_ITEMS_MAX));
     is_past(
@@ -252,8 +252,8 @@ fn items_of_components_and_core_modules() {
 fn component_instances_that_have_functions_are_counted_expanded() {
     let one = std::fs::read(openline_guests::ECHO_ASYNC).unwrap();
     assert_eq!(inspect(&one).unwrap().lifting, 1);
-    // A function that is lifted, of type 0 and without options; and an export
-    // with a handler's name, so that it counts as a component with one.
+    // A lifted function of type 0 without options, and an export with a
+    // handler's name, so that the component is accepted.
     let lifts = component(&[section(8, &[1, 0, 0, 0, 0, 0])]);
     let handler = "openline:websocket/async-websocket-handler@0.2.0";
     let name = [
@@ -268,7 +268,7 @@ fn component_instances_that_have_functions_are_counted_expanded() {
         inspect(&bytes).unwrap().lifting
     };
     assert_eq!(lifting(&[]), 0);
-    // One that is not instantiated does not count.
+    // A component that is not instantiated does not count.
     assert_eq!(lifting(&[nested(&lifts)]), 0);
     assert_eq!(lifting(&[nested(&lifts), instances(3, 0)]), 3);
     let twice = component(&[

@@ -1,7 +1,7 @@
-//! From a component's bytes to code that instances can be made of: inspected,
-//! compiled or found compiled, linked.
+//! Turns a component's bytes into code for instances: inspects it, finds its
+//! compiled form or compiles it, and links it.
 //!
-//! Bounded by `compilations` at once, each within `compile_timeout` and
+//! Bounded by `compilations`, each within `compile_timeout` and
 //! `compile_memory_bytes`.
 
 use std::path::PathBuf;
@@ -26,15 +26,15 @@ use crate::contract::handlers::CallStyle;
 const PROOF: &[u8] = b"\0asm\x0d\0\x01\0\x01\x18\
     \0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\x0a\x04\x01\x02\0\x0b";
 
-/// What an operator decides about loading.
+/// The operator's settings for loading.
 #[derive(Debug)]
 pub(crate) struct LoaderOptions {
-    /// Where compiled components are kept; none to compile at each start.
+    /// Where compiled components are kept; `None` to compile at each start.
     pub(crate) cache: Option<PathBuf>,
-    /// What is kept there.
+    /// The most bytes kept there.
     pub(crate) cache_bytes: usize,
     pub(crate) compiler: Compiler,
-    /// The address space of a compiler that is a process of its own.
+    /// The address space of a compiler's child process.
     pub(crate) compile_memory_bytes: usize,
     /// The largest component, in bytes.
     pub(crate) component_bytes: usize,
@@ -48,7 +48,7 @@ pub(crate) struct LoaderOptions {
     pub(crate) places: u32,
 }
 
-/// Makes components ready to be instantiated. `T` is what the stores of its components hold.
+/// Makes components ready to be instantiated. `T` is the data of their stores.
 #[derive(Debug)]
 pub(crate) struct Loader<T: 'static> {
     options: LoaderOptions,
@@ -57,18 +57,18 @@ pub(crate) struct Loader<T: 'static> {
     compiling: Arc<Semaphore>,
 }
 
-/// What is known of a component before it is compiled.
+/// The facts about a component before it is compiled.
 struct Found<T: 'static> {
     contract: Contract,
     kind: EngineKind,
     prepared: Arc<Prepared<T>>,
-    /// Compiled before.
+    /// Its compiled form from the cache.
     cached: Option<Compiled>,
 }
 
 impl<T: Send + 'static> Loader<T> {
-    /// Without an engine: the first component makes the one it needs. An error
-    /// says that the thread which advances the epoch does not start.
+    /// Makes no engine: the first component makes the one that it needs. Fails
+    /// if the thread that advances the epoch does not start.
     pub(crate) fn new(options: LoaderOptions, link: Link<T>) -> std::io::Result<Self> {
         let cache = options.cache.as_ref().and_then(|folder| {
             match Cache::open(folder, options.cache_bytes) {
@@ -92,35 +92,35 @@ impl<T: Send + 'static> Loader<T> {
         })
     }
 
-    /// Makes the engine that a component will need, if it is not there yet.
-    /// What is wrong with either is told to whoever loads it.
+    /// Makes the engine that a component will need, if it does not exist yet.
+    /// Errors are left to the later load.
     pub(crate) fn prepare(&self, bytes: &[u8], metered: bool) {
         if let Ok(contract) = inspect(bytes) {
             let _ = self.engines.prepare(EngineKind::of(&contract, metered));
         }
     }
 
-    /// Components that are being compiled.
+    /// How many components are being compiled.
     pub(crate) fn compilations(&self) -> usize {
         let free = self.compiling.available_permits();
         (self.options.compilations as usize).saturating_sub(free)
     }
 
-    /// What a component says of itself, if it is not too large to be loaded.
+    /// Inspects a component, if it is not too large.
     pub(crate) fn inspect(&self, component: &Component) -> Result<Contract, LoadError> {
         self.measure(component)?;
         inspect(component.bytes())
     }
 
-    /// Compiles a component, or finds it compiled, and links it. `metered` says
-    /// that its fuel is counted.
+    /// Compiles a component, or finds its compiled form, and links it.
+    /// `metered` says whether fuel is counted.
     ///
-    /// Compiling takes a core for up to seconds: not on a thread that serves
-    /// connections, and not many at once. A compiler that is a process of its
-    /// own is killed when it takes too long, or when nobody waits for it any
-    /// more, and its permit is free at once. One in this process cannot be
-    /// stopped: it is waited for no more, but keeps its permit until it ends, so
-    /// that there are never more of them than there may be.
+    /// Compiling takes a core for up to seconds, so it never runs on a thread
+    /// that serves connections, and few compilations run at once. A child
+    /// process is killed when it takes too long, or when the caller drops the
+    /// future, and its permit is free at once. A compilation in this process
+    /// cannot be stopped: the caller stops waiting, but the compilation keeps
+    /// its permit until it ends, so that there are never too many.
     pub(crate) async fn load(
         self: &Arc<Self>,
         component: &Component,
@@ -137,9 +137,9 @@ impl<T: Send + 'static> Loader<T> {
         }
     }
 
-    /// Whether compiled code may run here at all, for a host that has nothing to
-    /// load yet: otherwise the first deploy would meet it. Compiles a few
-    /// instructions, which takes milliseconds.
+    /// Checks that compiled code may run here at all, for a host that has
+    /// nothing to load yet: otherwise the first deploy would fail. Compiles a
+    /// few instructions, which takes milliseconds.
     pub(crate) fn prove(&self) -> Result<(), LoadError> {
         let kind = EngineKind {
             style: CallStyle::Plain,
@@ -205,8 +205,8 @@ impl<T: Send + 'static> Loader<T> {
         finishing.await
     }
 
-    /// Does something on a thread that serves nobody. It goes on when nobody
-    /// waits for it any more, and keeps the permit until its end.
+    /// Runs something on a thread that serves no connection. It goes on when
+    /// the caller has gone, and keeps the permit until its end.
     async fn beside<R: Send + 'static>(
         self: &Arc<Self>,
         permit: &Arc<OwnedSemaphorePermit>,
@@ -238,7 +238,7 @@ impl<T: Send + 'static> Loader<T> {
         })
     }
 
-    /// Keeps what was compiled for the next time, if it can.
+    /// Stores compiled code in the cache, if possible.
     fn keep(
         &self,
         prepared: &Prepared<T>,
@@ -303,7 +303,7 @@ mod tests {
         let most = bytes.len();
         let component = Component::new(bytes);
         let loaded = loader(most).load(&component, false).await;
-        // It is compiled, and asks for what is not here.
+        // It compiles, but imports something that does not exist here.
         assert!(matches!(loaded, Err(LoadError::UnknownImport(_))));
         let small = loader(most - 1);
         let refused = small.load(&component, false).await;

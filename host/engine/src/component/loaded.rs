@@ -1,4 +1,4 @@
-//! A component that is compiled and linked: what instances can be made of.
+//! A component that is compiled and linked, from which instances can be made.
 
 use std::sync::Arc;
 
@@ -14,17 +14,18 @@ use crate::contract::exports::{Exports, Indices};
 use crate::contract::handlers::CallStyle;
 use crate::contract::handles::Handle;
 
-/// A compiled and linked component. `T` is what its stores hold.
+/// A compiled and linked component. `T` is the data of its stores.
 pub(crate) struct Loaded<T: 'static> {
     pub(crate) engine: Engine,
     /// How its instances make calls.
     pub(crate) style: CallStyle,
     pub(crate) metered: bool,
-    /// What an instance takes of the host's `instances`.
+    /// How many of the host's `instances` one instance takes.
     pub(crate) places: u32,
     pre: InstancePre<T>,
     indices: Indices,
-    /// Kept as long as there is a function: without it nothing stops a guest.
+    /// Kept as long as the function exists, because without it nothing stops a
+    /// guest.
     _ticker: Arc<Ticker>,
 }
 
@@ -74,7 +75,8 @@ impl<T: Send + 'static> Loaded<T> {
 fn places(component: &Component, contract: &Contract) -> u32 {
     let (memories, tables) = match component.resources_required() {
         Some(resources) => (resources.num_memories, resources.num_tables),
-        // Only with modules from elsewhere, and `inspect` refuses those.
+        // Only for components with modules from outside, which `inspect`
+        // refuses.
         None => {
             let most = |most: u64| u32::try_from(most).unwrap_or(u32::MAX);
             (most(MEMORIES_MAX), most(TABLES_MAX))

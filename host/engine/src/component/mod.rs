@@ -1,8 +1,7 @@
-//! From the bytes of a component to code that instances can be made of.
+//! Turns the bytes of a component into code for instances.
 //!
-//! Nothing here knows what the host does for functions: what the stores of
-//! instances hold is a type parameter, and who loads a component hands in what
-//! it may import.
+//! Nothing here knows what the host does for functions: the data of the stores
+//! is a type parameter, and the caller passes the imports of a component.
 
 mod cache;
 pub mod compiler;

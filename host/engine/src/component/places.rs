@@ -1,22 +1,21 @@
-//! What an instance takes of the engines' pools, in places.
+//! How many places in the engines' pools an instance takes.
 //!
-//! Nearly all take one; a component with more memories or tables than a place
-//! has, or whose calls may wait on more stacks, takes several, so that no component
-//! can use up what others were promised.
+//! Nearly all take one. A component that needs more memories, tables or stacks
+//! than a place has takes several, so that it cannot use up the places of
+//! others.
 
-/// Memories that a place stands for: one of its own, and one of an adapter.
+/// Memories in one place: one of the component, and one of an adapter.
 pub(crate) const MEMORIES_PER_PLACE: u32 = 2;
-/// Tables that a place stands for: of a module, its adapter, and the shims
-/// between them.
+/// Tables in one place: of a module, its adapter, and the shims between them.
 pub(crate) const TABLES_PER_PLACE: u32 = 4;
 
-/// Stacks that a place stands for, of asynchronous functions: of a call that
-/// waits in the one component instance that most have, and of what runs beside
-/// it.
+/// Stacks in one place, for asynchronous functions: one for a call that waits
+/// in the only component instance that most have, and one for the call that
+/// runs.
 pub(crate) const STACKS_PER_PLACE: u32 = 2;
 
-/// How many places an instance takes, with so many memories and tables in it,
-/// and so many stacks at once.
+/// How many places an instance takes that needs this many memories, tables, and
+/// stacks at once.
 pub(crate) fn places(memories: u32, tables: u32, stacks: u32) -> u32 {
     let memories = memories.div_ceil(MEMORIES_PER_PLACE);
     let tables = tables.div_ceil(TABLES_PER_PLACE);

@@ -1,6 +1,6 @@
-//! The thread that advances the epoch, so that guest code which computes
-//! yields. One for the process's engines; it stops when its last owner is
-//! dropped. Each function is one: it may outlive the runtime that loaded it.
+//! The thread that advances the epoch, so that computing guest code yields. All
+//! engines of a runtime share it; it stops when its last owner is dropped. Each
+//! function is an owner, because it may outlive the runtime that loaded it.
 
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
@@ -10,7 +10,7 @@ use openline_core::limits::EPOCH_TICK;
 use parking_lot::Mutex;
 use wasmtime::Engine;
 
-/// Advances the epoch of every engine it was given, each [`EPOCH_TICK`].
+/// Advances the epoch of all its engines every [`EPOCH_TICK`].
 #[derive(Debug)]
 pub(crate) struct Ticker {
     engines: Arc<Mutex<Vec<Engine>>>,
@@ -47,8 +47,8 @@ impl Drop for Ticker {
     fn drop(&mut self) {
         self.stop.take();
         if let Some(thread) = self.thread.take() {
-            // The thread's code cannot panic; if it did, there is nothing to
-            // do about it here.
+            // The thread's code cannot panic; if it did, nothing could be done
+            // here.
             let _ = thread.join();
         }
     }

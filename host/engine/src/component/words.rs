@@ -1,30 +1,31 @@
-//! What an error of wasmtime says, for the log and for who deploys.
+//! The text of wasmtime's errors, for the log and for the answer to a deploy.
 //!
-//! Names in a component are its author's: they are escaped and cut before they
-//! are joined, so that a line's end in one is never one of the host's. C++
-//! names stay mangled: what their demangling takes has no bound. Bounded:
-//! [`CAUSE_BYTES_MAX`], [`NAME_BYTES_MAX`], [`LINES_MAX`].
+//! The author of a component chooses the names in it. They are escaped and cut
+//! before they are joined, so that a line end in a name never becomes one in
+//! the log. C++ names stay mangled, because demangling them has no bound.
+//! Bounded by [`CAUSE_BYTES_MAX`], [`NAME_BYTES_MAX`] and [`LINES_MAX`].
 
 use std::fmt::{self, Display, Write};
 
 use openline_core::escape::Escaped;
 use wasmtime::{FrameInfo, FrameSymbol, WasmBacktrace};
 
-/// What is shown of each error in a chain, in bytes.
+/// The most bytes of each error in a chain.
 const CAUSE_BYTES_MAX: usize = 1024;
-/// What is shown of a function's name or a file's path, in bytes.
+/// The most bytes of a function's name or a file's path.
 const NAME_BYTES_MAX: usize = 256;
-/// Lines of a backtrace. wasmtime keeps twenty frames; each may stand for
-/// several that were inlined.
+/// The most lines of a backtrace. wasmtime keeps twenty frames; each may stand
+/// for several inlined functions.
 const LINES_MAX: usize = 100;
-/// Functions that are named where there is one line: those of a panic, and the
+/// How many functions a one-line description names: those of a panic, and the
 /// one that panics.
 const INNERMOST_MAX: usize = 6;
 
-/// How wasmtime begins a backtrace, which is one of the errors in its chain.
+/// The beginning of wasmtime's backtrace, which is one of the errors in its
+/// chain.
 const BACKTRACE: &str = "error while executing at wasm backtrace";
 
-/// An error and what caused it, on one line and without the backtrace.
+/// An error and its causes, on one line and without the backtrace.
 pub(crate) fn cause(error: &wasmtime::Error) -> String {
     let mut text = String::new();
     for error in error.chain() {
@@ -39,7 +40,8 @@ pub(crate) fn cause(error: &wasmtime::Error) -> String {
     text
 }
 
-/// Where guest code was, the innermost frame first; none if it was nowhere.
+/// Where guest code was, the innermost frame first; `None` if no guest code
+/// ran.
 pub(crate) fn backtrace(error: &wasmtime::Error) -> Option<String> {
     let frames = error.downcast_ref::<WasmBacktrace>()?.frames();
     let lines = frames.iter().enumerate().flat_map(lines);
@@ -58,18 +60,18 @@ pub(crate) fn innermost(error: &wasmtime::Error) -> Option<String> {
     (!names.is_empty()).then(|| names.join(" < "))
 }
 
-/// What an error of another library says of a component.
+/// The text of another library's error about a component.
 pub(crate) fn said(error: &impl Display) -> String {
     Escaped::new(&head_of(error), usize::MAX).to_string()
 }
 
-/// A name that a component has.
+/// A name from a component.
 pub(crate) fn name(name: &str) -> Escaped<'_> {
     Escaped::new(name, NAME_BYTES_MAX)
 }
 
-/// The lines of one frame: the function, and those that were inlined into it,
-/// each with its place if that is known.
+/// The lines of one frame: the function and those inlined into it, each with
+/// its place if that is known.
 fn lines((number, frame): (usize, &FrameInfo)) -> Vec<String> {
     let offset = frame.module_offset().unwrap_or(0);
     let start = format!("{number:>4}: {offset:#8x} - ");
@@ -116,11 +118,11 @@ fn demangled(name: &str) -> String {
     Escaped::new(&name, NAME_BYTES_MAX).to_string()
 }
 
-/// The beginning of a text, of which no more is made: there are texts in which
-/// a few bytes stand for gigabytes.
+/// The beginning of a text. The rest is never formatted, because a few bytes of
+/// a component may stand for gigabytes of text.
 fn head_of(text: impl Display) -> String {
     let mut head = Head(String::new());
-    // It stops when it has enough.
+    // The writer stops when it has enough.
     let _ = write!(head, "{text:#}");
     head.0
 }
@@ -178,7 +180,7 @@ mod tests {
         [&[id, length], content].concat()
     }
 
-    /// A module whose only function, of a certain name, traps.
+    /// A module whose only function has this name and traps.
     fn module(name: &str) -> Vec<u8> {
         let length = u8::try_from(name.len()).unwrap();
         let named = [&[1, 0, length], name.as_bytes()].concat();
@@ -202,7 +204,7 @@ mod tests {
         let instance = wasmtime::Instance::new(&mut store, &module, &[]).unwrap();
         let call = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
         let error = call.call(&mut store, ()).unwrap_err();
-        // As it was: wasmtime's own words.
+        // wasmtime's own text has the name unchanged.
         assert!(format!("{error:#}").contains(forged));
         let shown = r"x\n2026-11-26T00:00:00Z ERROR forged\u{1b}[2J";
         let lines = backtrace(&error).unwrap();

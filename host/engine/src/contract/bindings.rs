@@ -1,5 +1,5 @@
 //! The contract as Rust types: the one `bindgen!`, and the names that the rest
-//! of the package uses for what it makes.
+//! of the package uses for its types.
 //!
 //! Imports are generated. Exports are looked up by hand
 //! ([`super::exports`]), because the hot call, `messages`, lowers
@@ -25,7 +25,7 @@ mod generated {
             "openline:websocket/backpressure.writable": async | trappable,
             // A task of the instance's event loop.
             "openline:websocket/async-backpressure.writable": async | store | trappable,
-            // Wait for the disk, at most for milliseconds.
+            // These wait for the disk, usually for milliseconds.
             "openline:alarms/alarms.set": async | trappable,
             "openline:alarms/alarms.clear": async | trappable,
             "openline:state/state.load": async | trappable,
@@ -49,8 +49,8 @@ pub(crate) use generated::openline::websocket::{
 
 use wasmtime::component::{ComponentType, Lower};
 
-/// A message on its way into a plain call: borrowed, so that the only copy is
-/// the one into the guest's memory.
+/// A message on its way into a plain call. It is borrowed, so that the only
+/// copy is the one into the guest's memory.
 #[derive(ComponentType, Lower, Clone, Copy)]
 #[component(variant)]
 pub(crate) enum MessageRef<'a> {

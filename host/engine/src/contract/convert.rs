@@ -1,4 +1,4 @@
-//! Between the contract's types and ours.
+//! Converts between the contract's types and the host's.
 
 use bytes::Bytes;
 use openline_core::close::{CloseInfo, CloseOrigin, CloseReason};
@@ -33,9 +33,8 @@ pub(crate) fn close_arguments(reason: &CloseReason) -> (types::CloseInfo, types:
     (types::CloseInfo { code, reason: text }, origin)
 }
 
-/// Makes ours of a decision; the error says how it breaks the contract. Whether
-/// it keeps the limits, and whether headers, status and subprotocol may be sent,
-/// is the gateway's to check.
+/// Converts a decision; the error says how it breaks the contract. The gateway
+/// checks the limits, and whether headers, status and subprotocol may be sent.
 pub(crate) fn judge(decision: Decision) -> Result<Result<Acceptance, Rejection>, String> {
     let acceptance = match decision {
         Ok(acceptance) => acceptance,
@@ -64,7 +63,7 @@ pub(crate) fn judge(decision: Decision) -> Result<Result<Acceptance, Rejection>,
     }))
 }
 
-/// A message for a plain call: borrowed.
+/// A message for a plain call, borrowed.
 pub(crate) fn lowered(message: &Message) -> MessageRef<'_> {
     match message {
         Message::Text(text) => MessageRef::Text(text),

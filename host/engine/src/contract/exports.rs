@@ -1,7 +1,7 @@
 //! The functions of the handlers that a component exports, by type.
 //!
-//! Looked up by hand, because the hot call, `messages`, lowers borrowed payloads
-//! that generated code would have to own.
+//! They are looked up by hand, because the hot call, `messages`, lowers
+//! borrowed payloads that generated code would have to own.
 
 use wasmtime::Store;
 use wasmtime::component::{
@@ -25,7 +25,7 @@ pub(crate) struct Indices {
 
 type Connection = Resource<Handle>;
 
-/// The exports of one instance, `M` being how it takes messages.
+/// The exports of one instance; `M` is how it takes messages.
 pub(crate) struct Exports<M: 'static> {
     pub(crate) upgrade: TypedFunc<(types::UpgradeRequest,), (Decision,)>,
     pub(crate) open: TypedFunc<(Connection,), ()>,
@@ -35,7 +35,7 @@ pub(crate) struct Exports<M: 'static> {
     pub(crate) hibernate: Option<TypedFunc<(), ()>>,
 }
 
-/// Connection, name, attempt.
+/// The arguments are connection, name and attempt.
 type AlarmExport = TypedFunc<(Option<Connection>, String, u32), ()>;
 
 pub(crate) type PlainExports = Exports<&'static [MessageRef<'static>]>;

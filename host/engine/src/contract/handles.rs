@@ -1,8 +1,8 @@
-//! Connections that a guest can name: what is behind the contract's
-//! `connection` resource.
+//! Connections that a guest can name, through the contract's `connection`
+//! resource.
 //!
-//! An index is used again once its handle is dropped. Bounded: one for each
-//! call in flight, and `handles` that the guest keeps.
+//! An index is reused once its handle is dropped. There is one handle for each
+//! call in flight, and up to `handles` that the guest keeps.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ pub(crate) struct Handles {
     kept_max: usize,
 }
 
-/// A guest used a handle that is not there, or took too many.
+/// A guest used a handle that does not exist, or took too many.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(crate) enum HandleError {
     #[error("no such connection handle")]
@@ -56,7 +56,7 @@ impl Handles {
             }
             None => {
                 self.entries.push(Some(connection));
-                // Far below the range: the calls in flight and what is kept
+                // Far below the range, because calls in flight and kept handles
                 // are both bounded.
                 u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
             }
@@ -80,7 +80,7 @@ impl Handles {
         entry.and_then(Option::as_ref).ok_or(HandleError::Unknown)
     }
 
-    /// The guest dropped a handle that it kept.
+    /// Drops a handle that the guest kept.
     pub(crate) fn drop_kept(&mut self, handle: &Resource<Handle>) -> Result<(), HandleError> {
         self.get(handle)?;
         self.kept -= 1;
@@ -88,7 +88,7 @@ impl Handles {
         Ok(())
     }
 
-    /// The call is over.
+    /// Drops a lent handle, because the call is over.
     pub(crate) fn take_back(&mut self, index: u32) {
         if let Some(entry) = self.entries.get_mut(index as usize)
             && entry.take().is_some()
@@ -118,7 +118,7 @@ mod tests {
         handles.keep(connection()).unwrap();
         let refused = handles.keep(connection());
         assert!(matches!(refused, Err(HandleError::TooMany(2))));
-        // What a call is lent does not count.
+        // Handles that a call is lent do not count.
         let lent = handles.lend(connection());
         handles.take_back(lent);
         handles.drop_kept(&first).unwrap();
@@ -137,7 +137,7 @@ mod tests {
         assert_eq!(handles.lend(Arc::clone(&other)), handle.rep());
         assert!(Arc::ptr_eq(handles.get(&handle).unwrap(), &other));
         handles.take_back(handle.rep());
-        // Again is harmless.
+        // A second time does nothing.
         handles.take_back(handle.rep());
         assert_eq!(handles.lend(one), handle.rep());
         assert_eq!(handles.lend(other), handle.rep() + 1);

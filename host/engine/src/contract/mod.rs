@@ -1,5 +1,5 @@
-//! The contract as the host's Rust code has it: what a component may import and
-//! what it exports, and conversions between its types and ours.
+//! The contract in Rust: what a component may import and export, and
+//! conversions between its types and the host's.
 
 pub(crate) mod bindings;
 pub(crate) mod convert;

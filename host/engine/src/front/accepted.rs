@@ -1,4 +1,5 @@
-//! A function has taken a connection: what it wants, and where it is served.
+//! A connection that a function has accepted: the function's answer, and where
+//! the connection is served.
 
 use std::sync::Arc;
 
@@ -11,13 +12,13 @@ use crate::pool::version::Counted;
 /// An accepted connection before it is bound.
 #[derive(Debug)]
 pub struct Accepted {
-    /// What the function said.
+    /// The function's answer.
     pub acceptance: Acceptance,
     /// Where the connection is served.
     pub place: Reservation,
-    /// The split that all of this was decided by. The alias may lead elsewhere
-    /// by now: what the connection may use, and what the host answers on it, is
-    /// what this says.
+    /// The split with which all of this was decided. The alias may have moved
+    /// since; the connection's limits and automatic responses come from this
+    /// split.
     pub split: Arc<Split>,
 }
 
@@ -27,9 +28,9 @@ pub struct Accepted {
 pub struct Reservation {
     pub(super) seat: Seat,
     pub(super) counted: Counted,
-    /// Of the split that the version was picked from.
+    /// The generation of the split from which the version was picked.
     pub(super) generation: u64,
-    /// Where the connection stands in a split.
+    /// The connection's point of 0 to 99.
     pub(super) point: u32,
     /// The affinity value, if the function has affinity.
     pub(super) key: Option<Box<str>>,

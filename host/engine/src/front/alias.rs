@@ -1,5 +1,5 @@
 //! An alias: a name that leads to one version of a function, or to several by
-//! weight, and can be made to lead elsewhere while connections are open.
+//! weight, and can move while connections are open.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ use crate::pool::seats::Wanted;
 use crate::pool::version::{UpgradeError, Version};
 use crate::sync::{self, AtomicU32, AtomicU64, Ordering, RwLock};
 
-/// How often an upgrade is asked again because its instance ended before it
-/// was its turn, by other calls' faults or because another version took over:
-/// more than this is no accident.
+/// How often an upgrade is tried again because its instance ended before its
+/// turn, through faults of other calls or because another version took over.
+/// More than this is no accident.
 const UPGRADE_TRIES_MAX: usize = 16;
 
 /// A name that leads to versions of one function.
@@ -30,9 +30,9 @@ pub struct Alias {
     name: AliasName,
     commons: Arc<Commons>,
     led: RwLock<Led>,
-    /// Grows when the split changes: a connection compares it with each event.
+    /// Grows when the split changes. A connection compares it at each event.
     generation: AtomicU64,
-    /// Makes the points of connections.
+    /// Counts connections to give them points.
     counter: AtomicU32,
 }
 
@@ -62,7 +62,7 @@ impl Alias {
         self.commons.name()
     }
 
-    /// What all versions of its function have in common.
+    /// What all versions of its function share.
     pub fn commons(&self) -> &Arc<Commons> {
         &self.commons
     }
@@ -82,12 +82,12 @@ impl Alias {
         Arc::clone(&self.led.read().split)
     }
 
-    /// What connections may use that come from now on.
+    /// The limits of new connections.
     pub fn limits(&self) -> Arc<FunctionLimits> {
         Arc::clone(&self.led.read().split.limits)
     }
 
-    /// An alias that leads to one version, with nothing else to follow.
+    /// An alias that leads to one version, for use without a deployment.
     pub fn to(version: Arc<Version>) -> Arc<Self> {
         let split = Split::to(version);
         let commons = Arc::clone(split.shares[0].0.commons());
@@ -96,23 +96,24 @@ impl Alias {
         alias
     }
 
-    /// Has alarms of its function that belong to no connection given to it from
-    /// now on.
+    /// From now on, alarms of its function that belong to no connection go to
+    /// this alias.
     pub fn take_alarms(self: &Arc<Self>) {
         let home: Arc<dyn Home> = Arc::<Self>::clone(self);
         self.commons.set_home(&home);
     }
 
-    /// Leads elsewhere from now on, and answers where it led before. With
+    /// Moves the alias, and returns where it led before. With
     /// [`Migration::Migrate`], open connections follow with their next event,
-    /// also with one that waits for the end of a back-off, and the instances of
-    /// versions that have no share any more end when their calls have returned.
+    /// even one that waits for the end of a back-off, and instances of versions
+    /// without a share end when their calls have returned.
     pub fn replace(&self, split: Split) -> Arc<Split> {
         let split = Arc::new(split);
         let before = {
             let mut led = self.led.write();
             let before = std::mem::replace(&mut led.split, Arc::clone(&split));
-            // With the lock held: a reader of the number sees the split.
+            // With the lock held, so that a reader of the number sees the
+            // split.
             let last = self.generation.fetch_add(1, Ordering::Release);
             if split.migration == Migration::Migrate {
                 led.followed = Followed::to(&split, last + 1);
@@ -131,14 +132,14 @@ impl Alias {
         before
     }
 
-    /// Forgets versions that are removed: connections that would have followed
-    /// to one go where it leads now.
+    /// Forgets removed versions: connections that would have followed to one go
+    /// where the alias leads now.
     pub fn retain(&self, keep: impl Fn(Digest) -> bool) {
         self.led.write().followed.retain(keep);
     }
 
-    /// Where a connection's next event goes that has followed the splits up to
-    /// a generation.
+    /// Where the next event of a connection goes that has followed the splits
+    /// up to generation `since`.
     pub(super) fn way(&self, since: u64, version: &Arc<Version>, point: u32) -> Way {
         let led = self.led.read();
         let moved = if led.followed.generation > since {
@@ -154,13 +155,13 @@ impl Alias {
         }
     }
 
-    /// Whether it leads to a version. Connections of one that it leads to stay
-    /// with such versions at their next event, too.
+    /// Whether it leads to a version. Connections of such a version stay with
+    /// versions that it leads to at their next event, too.
     pub(super) fn serves(&self, version: &Version) -> bool {
         self.led.read().split.serves(version.digest())
     }
 
-    /// Another one each time that it is made to lead elsewhere.
+    /// A number that changes each time the alias moves.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -168,7 +169,7 @@ impl Alias {
     /// Asks the function whether it takes a connection.
     ///
     /// The inner result is the function's decision. Takes at most
-    /// `upgrade_timeout`, the waiting for other calls included.
+    /// `upgrade_timeout`, including the wait for other calls.
     pub async fn upgrade(
         &self,
         request: UpgradeRequest,
@@ -184,8 +185,8 @@ impl Alias {
         &self,
         request: UpgradeRequest,
     ) -> Result<Result<Accepted, Rejection>, UpgradeError> {
-        // Steps of 61 visit each of a hundred once: a weight of 10 is one
-        // connection in ten, not one by chance.
+        // Steps of 61 visit each of the hundred points once, so a weight of 10
+        // is exactly one connection in ten, not one in ten by chance.
         let next_point = || self.counter.fetch_add(61, Ordering::Relaxed) % 100;
         let mut own_point = None;
         let mut request = Box::new(request);

@@ -1,10 +1,10 @@
-//! A connection's way to its function: which version and which instance its
-//! events go to.
+//! A connection's way to its function: the version and the instance to which
+//! its events go.
 //!
-//! A connection has one event in flight at a time; the next is given when the
-//! last has an outcome. That makes the order of its messages, and bounds what
-//! waits for it. Without an instance a binding is a few words: that is
-//! hibernation.
+//! A connection has one event in flight at a time; the next is dispatched when
+//! the last has an outcome. This makes the order of its messages, and bounds
+//! what waits. Without an instance a binding is a few words: the connection is
+//! hibernated.
 
 use std::sync::Arc;
 
@@ -30,7 +30,8 @@ pub enum Outcome {
     Fault(Fault),
     /// No instance had room for the event.
     Full,
-    /// The function keeps failing, and is not given the event.
+    /// The host backs off from the function, which keeps failing, and does not
+    /// give it the event.
     BackedOff,
 }
 
@@ -40,19 +41,19 @@ pub struct Binding {
     alias: Arc<Alias>,
     /// Of the split that the version was picked from.
     generation: u64,
-    /// The version, of whose connections it is one.
+    /// The version, which counts this connection.
     counted: Counted,
     line: Arc<Line>,
     point: u32,
     waiting: bool,
     opened: Opened,
     ending: Ending,
-    /// It stays with its version, but shares an instance of another one that
-    /// serves its affinity value.
+    /// Whether it shares the instance that serves its affinity value, even one
+    /// of another version.
     follows: bool,
     key: Option<Box<str>>,
     seat: Option<Seat>,
-    /// What waits for the function to be given events again.
+    /// The event that waits for the end of a back-off.
     delayed: Option<Box<Delayed>>,
 }
 
@@ -60,7 +61,7 @@ pub struct Binding {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Opened {
     No,
-    /// It was given `open`, which may still come back.
+    /// It got `open`, which may still come back.
     Given,
     Yes,
 }
@@ -68,9 +69,9 @@ enum Opened {
 /// How long an event may wait for the end of a back-off.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Ending {
-    /// As often as there is one: its connection is open.
+    /// As often as there is a back-off, because the connection is open.
     No,
-    /// Once.
+    /// Once, because the connection has ended.
     MayWait,
     /// It has waited.
     Waited,
@@ -123,9 +124,9 @@ impl Binding {
         self.waiting
     }
 
-    /// Hands an event to the function. The connection is woken when there is
-    /// an [outcome](Binding::outcome). Only one event at a time: what is given
-    /// while one is in flight replaces nothing and is a defect of the caller.
+    /// Gives an event to the function, and wakes the connection when there is
+    /// an [outcome](Binding::outcome). There is only one event at a time:
+    /// calling this while one is in flight is a defect of the caller.
     pub fn dispatch(&mut self, event: Event) -> Result<(), Outcome> {
         debug_assert!(!self.waiting, "one event at a time");
         self.follow();
@@ -159,14 +160,14 @@ impl Binding {
                     }
                     return Ok(());
                 }
-                // The instance has ended: the seat in it goes, and the event
-                // gets another.
+                // The instance has ended: give up the seat in it, and find
+                // another for the event.
                 Err(returned) => job = returned,
             }
         }
     }
 
-    /// How the event in flight went, once that is known.
+    /// The outcome of the event in flight, once it is known.
     pub fn outcome(&mut self) -> Option<Outcome> {
         if !self.waiting {
             return None;
@@ -209,8 +210,7 @@ impl Binding {
         }
     }
 
-    /// Whether the function was told of the connection, and is to be told of
-    /// its end.
+    /// Whether `open` was called, so that `close` must be called, too.
     pub fn is_opened(&self) -> bool {
         self.opened != Opened::No
     }
@@ -220,9 +220,9 @@ impl Binding {
         self.delayed.is_some()
     }
 
-    /// The connection has ended: what it still has to say waits for the end of
-    /// one back-off at most, and is then given to the function in any case. A
-    /// function that keeps failing would else never be told of the end.
+    /// Notes that the connection has ended: its remaining events wait for one
+    /// back-off at most, and then go to the function in any case. Otherwise a
+    /// function that keeps failing would never learn of the end.
     pub fn end(&mut self) {
         self.ending = match self.delayed {
             Some(_) => Ending::Waited,
@@ -230,16 +230,16 @@ impl Binding {
         };
     }
 
-    /// Whether its alias does not lead to its version any more, or the version
-    /// was removed.
+    /// Whether its alias no longer leads to its version, or the version was
+    /// removed.
     pub fn is_left_behind(&self) -> bool {
         let way = self.alias.way(self.generation, self.version(), self.point);
         !self.alias.serves(&way.version) || way.version.is_removed()
     }
 
-    /// Asks the connection to leave as a drain or a removal would have done that
-    /// was looking for connections while this one was being accepted. Called
-    /// when it is in the hub: from then on it is found there.
+    /// Asks the connection to leave, in place of a drain or a removal that
+    /// listed connections while this one was being accepted. Called once the
+    /// connection is in the hub, where later drains find it.
     pub fn catch_up(&self) {
         let connection = &self.line.connection;
         if self.alias.commons().is_removed() {
@@ -272,8 +272,7 @@ impl Binding {
         }
     }
 
-    /// Goes where the alias leads now, if it has been made to lead elsewhere
-    /// since the last event.
+    /// Follows the alias, if it has moved since the last event.
     fn follow(&mut self) {
         let generation = self.alias.generation();
         if generation == self.generation {
@@ -285,25 +284,25 @@ impl Binding {
         if !Arc::ptr_eq(&way.version, self.version()) {
             self.seat = None;
             self.counted = way.version.count();
-            // Also of an event that gets no seat, or waits for one: a drain
-            // finds connections by their version.
+            // Note this even for an event that gets no seat or waits for one,
+            // because a drain finds connections by their version.
             let connection = &self.line.connection;
             let (_, instance) = connection.server();
             connection.note_server(self.version().digest().stamp(), instance);
         }
     }
 
-    /// The function keeps failing: the event waits, or is refused. The end of
-    /// a connection waits in any case: nothing is open meanwhile, and a function
-    /// that is not told of it counts the peer as present for good.
+    /// Lets an event wait for the end of a back-off, or refuses it. The end of
+    /// a connection always waits: no socket is open meanwhile, and a function
+    /// that does not learn of it would count the peer as present forever.
     fn delay(&mut self, event: Event) -> Result<(), Outcome> {
         if self.version().refuses() && !matches!(event, Event::Close(_)) {
             return Err(Outcome::BackedOff);
         }
         let wait = self.version().backoff.wait(&self.line.connection);
         if self.alias.generation() != self.generation {
-            // It was moved between the look and the wait, and has woken those
-            // that waited then.
+            // The alias moved between the check and the wait, and has already
+            // woken the connections that waited then.
             self.line.connection.wake();
         }
         self.delayed = Some(Box::new(Delayed { event, wait }));

@@ -1,5 +1,5 @@
-//! The way in: loading versions, leading connections to them, and giving them
-//! events.
+//! The way into the engine: loads versions, leads connections to them, and
+//! gives them events.
 
 mod accepted;
 pub mod alias;

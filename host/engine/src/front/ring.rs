@@ -1,5 +1,5 @@
-//! One call of an alarm that belongs to no connection: an instance is found or
-//! made for it.
+//! One call of an alarm that belongs to no connection: finds or makes an
+//! instance for it.
 
 use std::sync::Arc;
 

@@ -1,6 +1,6 @@
-//! How a component becomes a version of a function: loaded, and tried.
+//! Turns a component into a version of a function: loads it and tries it.
 //!
-//! Bounded by what loading is bounded by, and by places for trials.
+//! Bounded by the limits of loading, and by places for trials.
 
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -32,23 +32,23 @@ use crate::pool::capacity::Capacity;
 use crate::pool::commons::Commons;
 use crate::pool::version::Version;
 
-/// What an operator decides about the engines.
+/// The operator's settings for the engines.
 #[derive(Clone, Debug)]
 pub struct RuntimeOptions {
     /// Instances of all functions together.
     pub instances: u32,
-    /// Places for instances beside those: each load makes one for a trial. A
-    /// load that finds none waits.
+    /// Additional places, for trials: each load makes one instance for a trial,
+    /// and waits if there is no place.
     pub trials: u32,
     /// Alarms of all functions that belong to no connection.
     pub alarms: u32,
-    /// Where compiled components are kept; none to compile at each start.
+    /// Where compiled components are kept; `None` to compile at each start.
     pub cache: Option<PathBuf>,
-    /// What is kept there.
+    /// The most bytes kept there.
     pub cache_bytes: usize,
-    /// Who compiles.
+    /// Where components are compiled.
     pub compiler: Compiler,
-    /// The address space of a compiler that is a process of its own.
+    /// The address space of a compiler's child process.
     pub compile_memory_bytes: usize,
     /// The largest component, in bytes.
     pub component_bytes: usize,
@@ -56,16 +56,16 @@ pub struct RuntimeOptions {
     pub compile_timeout: Duration,
     /// Components that are compiled at once.
     pub compilations: u32,
-    /// Runs of guest code that have computed for longer than a tick of the
-    /// epoch and go on at once; the others wait for their turn. At least 1.
+    /// How many runs of guest code that have computed for longer than a tick of
+    /// the epoch may go on at once; others wait for their turn. At least 1.
     pub long_runs: usize,
-    /// Whether a trap says files and lines, where the component knows them.
-    /// For development: whoever made a component that is deployed should not
-    /// have the host read tables of his at each trap.
+    /// Whether traps name files and lines, if the component has them. Only for
+    /// development: otherwise a deployed component could make the host read its
+    /// tables at each trap.
     pub source_lines: bool,
 }
 
-/// Makes versions of components.
+/// Makes versions from components.
 #[derive(Debug)]
 pub struct Runtime {
     options: RuntimeOptions,
@@ -77,23 +77,25 @@ pub struct Runtime {
 }
 
 impl RuntimeOptions {
-    /// As a host's configuration says, with a folder for compiled components.
+    /// The options for a host's configuration, with a folder for compiled
+    /// components.
     pub fn new(server: &ServerConfig, cache: Option<PathBuf>) -> Self {
         Self {
             instances: server.instances,
-            // What the largest component takes. More loads are seldom between
-            // compiling and their trial's end; those wait.
+            // Enough for the largest component. Rarely are more loads between
+            // compiling and the end of their trial; those wait.
             trials: 8,
             alarms: server.alarms,
             cache,
             cache_bytes: server.cache_bytes,
-            // A library does not know what this program does with a word.
+            // A library does not know what this program does with the word for
+            // the compiler.
             compiler: Compiler::InProcess,
             compile_memory_bytes: server.compile_memory_bytes,
             component_bytes: server.component_bytes,
             compile_timeout: server.compile_timeout,
             compilations: server.compilations,
-            // All threads but one, which is always free for what is short.
+            // All threads except one, which is always free for short runs.
             long_runs: threads().saturating_sub(1),
             source_lines: false,
         }
@@ -118,27 +120,26 @@ impl RuntimeOptions {
 fn threads() -> usize {
     match tokio::runtime::Handle::try_current() {
         Ok(handle) => handle.metrics().num_workers(),
-        // What tokio's runtime takes by default.
+        // The default of tokio's runtime.
         Err(_) => std::thread::available_parallelism().map_or(1, NonZero::get),
     }
 }
 
-/// What is taken of what the engine has a limited number of.
+/// How much is taken of the engine's limited resources.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// Functions that anything holds: a route, a connection, an instance, an
-    /// alarm.
+    /// Functions that a route, a connection, an instance or an alarm holds.
     pub functions: usize,
-    /// Places for instances; one that has many memories or tables has several.
+    /// Places for instances; an instance with many memories or tables takes
+    /// several.
     pub places: u32,
-    /// Alarms that belong to no connection: those that wait and those that are
-    /// being handled.
+    /// Alarms that belong to no connection, waiting or being handled.
     pub alarms: usize,
     /// Components that are being compiled.
     pub compilations: usize,
     /// Places for trials.
     pub trials: usize,
-    /// Runs of guest code that have computed for long and have a thread.
+    /// Long runs of guest code that have a thread.
     pub long_runs: usize,
 }
 
@@ -148,12 +149,12 @@ pub struct Taken {
 pub struct RuntimeError(#[from] std::io::Error);
 
 impl Runtime {
-    /// Starts without an engine: the first component makes the one it needs.
+    /// Makes no engine: the first component makes the one that it needs.
     pub fn new(options: RuntimeOptions) -> Result<Self, RuntimeError> {
         Self::linking(options, imports::add_to_linker)
     }
 
-    /// The same with imports of another making.
+    /// The same, with other imports.
     pub(super) fn linking(
         options: RuntimeOptions,
         link: Link<StoreData>,
@@ -169,8 +170,8 @@ impl Runtime {
     }
 
     /// Makes the engines that these components will need, on a thread of its
-    /// own: a host that starts waits for its disk meanwhile. What is wrong with
-    /// a component, or an engine, is told to whoever loads it.
+    /// own, while a starting host waits for its disk. Errors are left to the
+    /// later load.
     pub fn expect(self: &Arc<Self>, components: Vec<(Bytes, FunctionLimits)>) {
         let loader = Arc::clone(&self.loader);
         tokio::task::spawn_blocking(move || {
@@ -180,27 +181,27 @@ impl Runtime {
         });
     }
 
-    /// Whether compiled code may run here at all: for a host that has nothing to
-    /// load yet.
+    /// Checks that compiled code may run here at all, for a host that has
+    /// nothing to load yet.
     ///
     /// # Errors
     ///
-    /// The system forbids it.
+    /// When the system forbids it.
     pub fn prove(&self) -> Result<(), LoadError> {
         self.loader.prove()
     }
 
-    /// What all versions of a function will have in common. Another one each
-    /// time: who asks sees to it that a function has one.
+    /// Makes what all versions of a function will share. Each call makes
+    /// another one, so the caller must see that a function has only one.
     pub fn commons(&self, name: &FunctionName, store: &Store) -> Arc<Commons> {
         let clock = Arc::clone(&self.clock);
         Arc::new(Commons::new(store.function(name), name.clone(), clock))
     }
 
-    /// Makes a version of a component: compiles it, or finds it compiled,
-    /// checks the contract, and makes one instance to see that it starts.
+    /// Makes a version from a component: compiles it, or finds its compiled
+    /// form, checks the contract, and makes one instance to see that it starts.
     ///
-    /// Bytes that are given instead of a [`Component`] are hashed here.
+    /// If bytes are given instead of a [`Component`], they are hashed here.
     pub async fn load(
         &self,
         config: &FunctionConfig,
@@ -222,7 +223,8 @@ impl Runtime {
         Ok(self.version(program, commons))
     }
 
-    /// The only version of a function that keeps nothing: for tools and tests.
+    /// Makes the only version of a function without a store, for tools and
+    /// tests.
     pub async fn load_alone(
         &self,
         config: &FunctionConfig,
@@ -232,7 +234,7 @@ impl Runtime {
         self.load(config, component, &commons).await
     }
 
-    /// Makes a version, or answers `before` when neither the component nor its
+    /// Makes a version, or returns `before` if neither the component nor its
     /// configuration has changed.
     pub async fn reload(
         &self,
@@ -250,16 +252,16 @@ impl Runtime {
         self.load(config, component, before.commons()).await
     }
 
-    /// Of a function that keeps nothing. It has a clock of its own: it is none
-    /// of those that share the host's alarms.
+    /// The `Commons` of a function without a store. It has a clock of its own,
+    /// because it does not share the host's alarms.
     fn commons_alone(&self, name: &FunctionName) -> Arc<Commons> {
         let clock = Arc::new(AlarmClock::new(self.options.alarms));
         let store = Store::memory(0).function(name);
         Arc::new(Commons::new(store, name.clone(), clock))
     }
 
-    /// The same without the trial, and with other places for an instance than
-    /// it needs: for tests of what fails only later.
+    /// The same without the trial, and with a wrong number of places for an
+    /// instance, to test later failures.
     #[cfg(test)]
     pub(super) async fn load_untried(
         &self,
@@ -300,12 +302,12 @@ impl Runtime {
         Version::new(program, Arc::clone(commons), &self.capacity)
     }
 
-    /// Instances of all functions that are live now.
+    /// How many instances of all functions are live.
     pub fn instances(&self) -> u32 {
         self.capacity.live()
     }
 
-    /// What is taken at this moment.
+    /// How much is taken at this moment.
     pub fn taken(&self) -> Taken {
         let trials = self.options.trials as usize;
         Taken {
@@ -318,7 +320,7 @@ impl Runtime {
         }
     }
 
-    /// Whether a component could be a function, with the default limits.
+    /// Checks that a component could be a function, with the default limits.
     pub async fn check(&self, component: impl Into<Component>) -> Result<Contract, LoadError> {
         let host = |error: &dyn std::fmt::Display| LoadError::Host(error.to_string());
         let component = component.into();
@@ -331,8 +333,9 @@ impl Runtime {
     }
 }
 
-/// A component of these bytes. They are hashed on a thread that serves nobody:
-/// the largest takes a second where the CPU has no instructions for it.
+/// Makes a component from bytes. They are hashed on a thread that serves no
+/// connection: the largest component takes a second on a CPU without
+/// instructions for it.
 ///
 /// # Errors
 ///
@@ -358,7 +361,7 @@ mod tests {
             .build()
             .unwrap();
         runtime.block_on(async {
-            // The only such thread has something else to do.
+            // Keep the only blocking thread busy.
             let (done, doing) = sync_channel::<()>(0);
             tokio::task::spawn_blocking(move || doing.recv());
             let mut hashing = Box::pin(component(Bytes::from_static(b"abc")));

@@ -1,5 +1,5 @@
-//! Where an alias leads: to one version or to several by weight, and where
-//! connections go that were open when it was made to lead elsewhere.
+//! Where an alias leads: to one version or to several by weight; and where open
+//! connections go when it moves.
 
 use std::sync::Arc;
 
@@ -20,24 +20,24 @@ pub(super) struct Led {
     pub(super) followed: Followed,
 }
 
-/// The last split that open connections followed. One that has had no event
-/// since goes there with its next one, also when the alias has been moved again
-/// without those that are open.
+/// The last split that open connections followed. A connection without an event
+/// since then follows it at its next one, even if the alias has moved again
+/// without its open connections.
 #[derive(Debug, Default)]
 pub(super) struct Followed {
     pub(super) generation: u64,
-    /// With their weights.
+    /// The shares with their weights.
     pub(super) shares: Vec<(FollowedShare, u32)>,
 }
 
-/// Where connections at the points of one share were to follow.
+/// Where connections at the points of one share follow.
 #[derive(Debug)]
 pub(super) struct FollowedShare {
-    /// None when it was removed.
+    /// `None` if the version was removed.
     version: Option<Arc<Version>>,
-    /// Versions that the alias led to since, when it did not lead to this one:
-    /// connections that are still with one of them stay. Else a rollback would
-    /// move them to the version that it takes back.
+    /// Versions to which the alias led since, instead of this one. Connections
+    /// that are still with one of them stay: otherwise a rollback would move
+    /// them to the version that it takes back.
     stay: Vec<Digest>,
 }
 
@@ -46,31 +46,30 @@ pub(super) struct FollowedShare {
 pub(super) struct Way {
     pub(super) generation: u64,
     pub(super) version: Arc<Version>,
-    /// Another version that serves the affinity value already is as good.
+    /// Whether another version's instance that already serves the affinity
+    /// value will do.
     pub(super) follows: bool,
 }
 
 /// Where an alias leads.
 #[derive(Debug)]
 pub struct Split {
-    /// Versions with their weights, which are 100 together; none before the
-    /// first deploy. As few connections as possible move when a share is
-    /// changed at the end.
+    /// Versions with their weights, which add up to 100; empty before the first
+    /// deploy. Changing a share at the end moves the fewest connections.
     pub shares: Vec<(Arc<Version>, u32)>,
-    /// What becomes of open connections when this split takes the place of
-    /// another.
+    /// What happens to open connections when this split replaces another.
     pub migration: Migration,
-    /// What connections may use that come from now on.
+    /// The limits of new connections.
     pub limits: Arc<FunctionLimits>,
     /// The route parameter whose value chooses version and instance.
     pub affinity: Option<String>,
-    /// What the host answers by itself on connections that come from now on.
+    /// The automatic responses of new connections.
     pub auto_responses: Arc<[AutoResponse]>,
 }
 
 impl Split {
-    /// All connections go to one version, and the host answers nothing by
-    /// itself.
+    /// A split that gives all connections to one version, without automatic
+    /// responses.
     pub fn to(version: Arc<Version>) -> Self {
         Self {
             migration: Migration::default(),
@@ -105,16 +104,17 @@ impl Split {
         shares.any(|(other, _)| Arc::ptr_eq(other, version))
     }
 
-    /// Whether one of its versions is this component.
+    /// Whether one of its versions has this digest.
     pub(super) fn serves(&self, digest: Digest) -> bool {
         let mut shares = self.shares.iter();
         shares.any(|(version, _)| version.digest() == digest)
     }
 
-    /// Whether a connection of a version shares an instance of another one that
-    /// serves its affinity value. Of two that meet there at least one does, or
-    /// each would end the other's instance: of those that are drained only the
-    /// ones that are left behind, so that the room goes over to the new version.
+    /// Whether a connection of a version shares another version's instance that
+    /// serves its affinity value. Of two connections that meet there at least
+    /// one must, or each would end the other's instance. With `drain` only
+    /// connections that are left behind do, so that the room moves to the new
+    /// version.
     pub(super) fn follows(&self, version: &Arc<Version>, point: u32) -> bool {
         match self.migration {
             Migration::Migrate => false,
@@ -127,7 +127,7 @@ impl Split {
 }
 
 impl Led {
-    /// Where a connection goes that has not followed yet; none when it stays
+    /// Where a connection goes that has not followed yet; `None` if it stays
     /// with its version.
     pub(super) fn moved(&self, version: &Arc<Version>, point: u32) -> Option<&Arc<Version>> {
         let picked = self.split.pick(point);
@@ -137,7 +137,7 @@ impl Led {
             return picked;
         };
         if share.stay.contains(&version.digest()) {
-            // The same component may have been loaded anew meanwhile.
+            // The same component may have been loaded again meanwhile.
             return picked.filter(|picked| picked.digest() == version.digest());
         }
         share.version.as_ref().or(picked)
@@ -145,7 +145,7 @@ impl Led {
 }
 
 impl Followed {
-    /// Forgets versions that are removed.
+    /// Forgets removed versions.
     pub(super) fn retain(&mut self, keep: impl Fn(Digest) -> bool) {
         for (share, _) in &mut self.shares {
             share.version.take_if(|version| !keep(version.digest()));
@@ -167,7 +167,7 @@ impl Followed {
         }
     }
 
-    /// The alias leads elsewhere, without those that are open.
+    /// Notes that the alias moves without its open connections.
     pub(super) fn pass(&mut self, split: &Split) {
         for (share, _) in &mut self.shares {
             let followed = share.version.as_ref();
@@ -182,8 +182,8 @@ impl Followed {
     }
 }
 
-/// Where an affinity value stands: the same on every node and after a restart,
-/// so that a room is never split between versions.
+/// The point of an affinity value. It is the same on every node and after a
+/// restart, so that a room is never split between versions.
 pub(super) fn point_of(key: &str) -> u32 {
     let digest = Sha256::digest(key.as_bytes());
     let [a, b, c, d, ..] = digest.as_slice() else {

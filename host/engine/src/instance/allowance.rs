@@ -1,31 +1,33 @@
-//! How much the calls of one instance may compute, and when they have computed
-//! for long. Rules without a clock: [`RunClock`] measures and tells.
+//! How much the calls of one instance may compute, and when a run is long.
+//! These rules have no clock: [`RunClock`] measures.
 //!
 //! Three things are counted, because each alone can be evaded:
 //!
-//! - **The run**: computing without a pause. Ends when a call returns or guest
-//!   code awaits. A run may take one share, which is `cpu_timeout`. Calls that
-//!   return one after the other within one poll of an asynchronous instance are
-//!   so many runs: however busy it is, none is charged for the others.
-//! - **The allowance**: computing that is not yet made up for by rest. Each
-//!   call brings one share, a pause gives back as much as it has lasted, and
-//!   there is never more than a share for each call in flight. Without it a
-//!   wait of a nanosecond every few milliseconds would begin a new run, for
-//!   ever; with it, a guest computes for as long as it likes if it rests as
+//! - **The run**: computing without a pause. It ends when a call returns or
+//!   guest code awaits. A run may take one share, which is `cpu_timeout`. Calls
+//!   that return one after the other within one poll of an asynchronous
+//!   instance are separate runs: however busy the instance is, none is charged
+//!   for the others.
+//! - **The allowance**: computing that rest has not yet made up for. Each call
+//!   brings one share, a pause gives back as much as it lasts, and there is
+//!   never more than one share for each call in flight. Without the allowance,
+//!   a wait of a nanosecond every few milliseconds would begin a new run
+//!   forever; with it, a guest may compute as long as it likes if it rests as
 //!   long as it computes.
 //! - **The turn**: computing since the call began, whether the guest rests or
-//!   not. Past one slice of it a run is long, and takes turns with other long
-//!   ones ([`crate::instance::turns`]). Rest does not count here, because it cannot be
-//!   told from a wait for a thread: where many guests compute and wait by
-//!   turns, each waits for the others, and all would be short. Each new call
-//!   forgives a slice instead.
+//!   not. Past one slice a run is long, and takes turns with other long ones
+//!   ([`crate::instance::turns`]). Rest does not count here, because it looks
+//!   the same as a wait for a thread: where many guests compute and wait by
+//!   turns, each waits for the others, and all would seem short. Instead, each
+//!   new call forgives a slice.
 //!
-//! However short a pause is, it gives [`PAUSE_NANOSECONDS`] back to the
-//! allowance and takes [`SHORT_NANOSECONDS`] off the turn: it lets others have
-//! the thread, and a handler that does little between its pauses delays nobody.
+//! Even the shortest pause gives [`PAUSE_NANOSECONDS`] back to the allowance
+//! and takes [`SHORT_NANOSECONDS`] off the turn, because it lets other tasks
+//! have the thread, and a handler that does little between its pauses delays no
+//! one.
 //!
 //! An asynchronous instance has one account for all calls in flight, as it has
-//! one tank of fuel: what one call saves another may use.
+//! one tank of fuel: a call may use what another one saves.
 //!
 //! [`RunClock`]: crate::instance::budget::RunClock
 
@@ -34,24 +36,25 @@ use std::time::Duration;
 
 use openline_core::limits::EPOCH_TICK;
 
-/// A tick of the epoch, which is what a slice has; far within the range.
+/// The length of a slice, one tick of the epoch; it fits the type by far.
 pub(crate) const SLICE_NANOSECONDS: u64 = EPOCH_TICK.subsec_nanos() as u64;
 
-/// What every pause gives back to the allowance. More than a handler computes
-/// that streams to a peer as that reads: some messages of 16 KiB and a wait for
-/// room, thousands of times; ten times as much, even without optimisations.
+/// What every pause gives back to the allowance. It is ten times what a handler
+/// computes, even without optimisations, between the pauses of a stream to a
+/// peer: some messages of 16 KiB and a wait for room, thousands of times.
 const PAUSE_NANOSECONDS: u64 = SLICE_NANOSECONDS / 10;
 
-/// What every pause takes off a turn. Less, because it costs others: a hundred
-/// guests that compute this much at a time delay them by two slices.
+/// What every pause takes off a turn. It is less, because it costs other tasks:
+/// a hundred guests that compute this much at a time delay them by two slices.
 const SHORT_NANOSECONDS: u64 = SLICE_NANOSECONDS / 50;
 
-/// What one instance has computed, and how much more it may. Times are in nanoseconds. The fields are atomic because the
-/// driver and wasmtime's callback share it; only one of them runs at a time.
+/// What one instance has computed, and how much more it may. Times are in
+/// nanoseconds. The fields are atomic because the driver and wasmtime's
+/// callback share them; only one of the two runs at a time.
 #[derive(Debug)]
 pub(crate) struct Allowance {
     share: u64,
-    /// Calls in flight.
+    /// How many calls are in flight.
     calls: AtomicU64,
     run: AtomicU64,
     left: AtomicU64,
@@ -59,7 +62,7 @@ pub(crate) struct Allowance {
 }
 
 impl Allowance {
-    /// `cpu_timeout` is the share of a call.
+    /// The allowance without calls; `cpu_timeout` is the share of each call.
     pub(crate) fn new(cpu_timeout: Duration) -> Self {
         let share = u64::try_from(cpu_timeout.as_nanos()).unwrap_or(u64::MAX);
         Self {
@@ -71,7 +74,7 @@ impl Allowance {
         }
     }
 
-    /// So many calls are in flight now, and nothing was computed before.
+    /// Starts again with this many calls in flight and nothing computed.
     pub(crate) fn start_over(&self, calls: u64) {
         self.calls.store(calls, Ordering::Relaxed);
         self.run.store(0, Ordering::Relaxed);
@@ -79,7 +82,7 @@ impl Allowance {
         self.turn.store(0, Ordering::Relaxed);
     }
 
-    /// One more call begins.
+    /// Notes that one more call begins.
     pub(crate) fn begin_call(&self) {
         let calls = self.calls.load(Ordering::Relaxed) + 1;
         self.calls.store(calls, Ordering::Relaxed);
@@ -87,8 +90,8 @@ impl Allowance {
         self.forgive(SLICE_NANOSECONDS);
     }
 
-    /// A call has returned. What the last one leaves behind is not charged to
-    /// the next.
+    /// Notes that a call has returned. A debt of the last call is not charged
+    /// to the next.
     pub(crate) fn end_call(&self) {
         let calls = self.calls.load(Ordering::Relaxed).saturating_sub(1);
         self.calls.store(calls, Ordering::Relaxed);
@@ -98,13 +101,13 @@ impl Allowance {
         }
     }
 
-    /// Whether so much more would be too much.
+    /// Whether this much more computing would be too much.
     pub(crate) fn is_spent_with(&self, computed: u64) -> bool {
         let run = self.run.load(Ordering::Relaxed).saturating_add(computed);
         run >= self.share || computed >= self.left.load(Ordering::Relaxed)
     }
 
-    /// So much was computed.
+    /// Charges computing.
     pub(crate) fn charge(&self, computed: u64) {
         let run = self.run.load(Ordering::Relaxed).saturating_add(computed);
         self.run.store(run, Ordering::Relaxed);
@@ -114,24 +117,25 @@ impl Allowance {
         self.turn.store(turn, Ordering::Relaxed);
     }
 
-    /// Guest code awaits: its run is over.
+    /// Notes that guest code awaits, which ends its run.
     pub(crate) fn pause(&self) {
         self.run.store(0, Ordering::Relaxed);
         self.give_back(PAUSE_NANOSECONDS);
         self.forgive(SHORT_NANOSECONDS);
     }
 
-    /// The pause has lasted for so long.
+    /// Notes how long the pause has lasted.
     pub(crate) fn rest(&self, rested: u64) {
         self.give_back(rested);
     }
 
-    /// The calls have computed for longer than a slice.
+    /// Whether the calls have computed for longer than a slice.
     pub(crate) fn is_long(&self) -> bool {
         self.turn.load(Ordering::Relaxed) >= SLICE_NANOSECONDS
     }
 
-    /// Less than half a share is left: it is worth measuring exactly.
+    /// Whether less than half a share is left, so that exact measuring is worth
+    /// its cost.
     pub(crate) fn is_low(&self) -> bool {
         self.left.load(Ordering::Relaxed) < self.share / 2
     }
@@ -160,7 +164,7 @@ mod tests {
         Allowance::new(Duration::from_nanos(SHARE))
     }
 
-    /// One call.
+    /// The allowance of one call.
     fn alone() -> Allowance {
         let allowance = allowance();
         allowance.start_over(1);
@@ -185,7 +189,7 @@ mod tests {
             allowance.charge(SHARE / 2);
             allowance.end_call();
         }
-        // One that does not return has its share.
+        // A call that does not return has its share.
         allowance.begin_call();
         allowance.charge(SHARE / 2);
         assert!(allowance.is_spent_with(SHARE / 2));
@@ -194,8 +198,8 @@ mod tests {
     #[test]
     fn computing_with_pauses_that_are_no_rest_is_spent_all_the_same() {
         let alone = alone();
-        // 4 ms at a time, and 1 ms until the timer of a nanosecond has fired:
-        // 2.5 ms of each round are not made up for.
+        // It computes 4 ms at a time, and the timer of a nanosecond fires after
+        // 1 ms: 2.5 ms of each round are not made up for.
         for round in 0..79 {
             assert!(!alone.is_spent_with(4 * MILLISECOND), "{round}");
             alone.charge(4 * MILLISECOND);
@@ -214,7 +218,7 @@ mod tests {
             alone.pause();
             alone.rest(5 * MILLISECOND);
         }
-        // Rest is not saved up: there is a share, and no more.
+        // Rest cannot be saved up: there is one share, and no more.
         alone.rest(3_600_000 * MILLISECOND);
         assert!(!alone.is_spent_with(SHARE - 1));
         assert!(alone.is_spent_with(SHARE));
@@ -236,7 +240,7 @@ mod tests {
         let left = 3 * (PAUSE_NANOSECONDS + 1);
         assert!(!three.is_spent_with(left - 1));
         assert!(three.is_spent_with(left), "three shares");
-        // Those that return take nothing with them that was not used ...
+        // Calls that return take no unused allowance with them ...
         three.end_call();
         three.end_call();
         assert!(!three.is_spent_with(left - 1));

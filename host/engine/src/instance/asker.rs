@@ -1,4 +1,4 @@
-//! Whoever waits for a call that is in flight, and what it is told.
+//! The callers that wait for a call in flight, and their answers.
 
 use openline_core::event::{Acceptance, Rejection};
 use openline_core::fault::Fault;
@@ -16,7 +16,7 @@ pub(crate) enum Asker {
 }
 
 impl Asker {
-    /// The call has returned.
+    /// Answers that the call has returned.
     pub(crate) fn done(self) {
         match self {
             Self::Event(turn) => turn.finish(EventOutcome::Done),
@@ -26,7 +26,7 @@ impl Asker {
         }
     }
 
-    /// `upgrade` has returned: what it decided, or how that breaks the contract.
+    /// Answers with the decision of `upgrade`, or how it breaks the contract.
     pub(crate) fn decided(self, decision: Result<Result<Acceptance, Rejection>, String>) {
         match self {
             Self::Upgrade(seat, reply) => drop(reply.send(match decision {
@@ -39,7 +39,7 @@ impl Asker {
         }
     }
 
-    /// The host has no room.
+    /// Answers that the host has no room.
     pub(super) fn refuse(self, _freed: &Freed) {
         match self {
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Full)),
@@ -48,7 +48,8 @@ impl Asker {
         }
     }
 
-    /// The call has ended with its instance. Told when that has made room.
+    /// Answers that the call has ended with its instance, once that has made
+    /// room.
     pub(super) fn fail(self, fault: Fault, _freed: &Freed) {
         match self {
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),

@@ -1,11 +1,11 @@
-//! What one call may spend, and how it is noticed that it is spent.
+//! What one call may spend, and how the host notices that it is spent.
 //!
-//! Computing is measured by [`RunClock`]: the driver tells when it hands the
-//! thread to guest code, the epoch callback asks how much of it was used since.
-//! What other processes take, and what the host copies before guest code runs,
-//! is not charged to it. How much it may be is in [`crate::instance::allowance`]. Memory
-//! is counted by [`MemoryLimiter`]. Fuel is wasmtime's own. How long a call
-//! takes in all is the driver's timer.
+//! [`RunClock`] measures computing: the driver notes when it hands the thread
+//! to guest code, and the epoch callback asks how much CPU time the thread has
+//! used since. The guest is not charged for other processes, nor for the host's
+//! copying before guest code runs. [`crate::instance::allowance`] has the
+//! limit. [`MemoryLimiter`] counts memory. wasmtime counts fuel. The driver's
+//! timer bounds the whole time of a call.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -16,30 +16,30 @@ use wasmtime::{ResourceLimiter, UpdateDeadline};
 use super::allowance::{Allowance, SLICE_NANOSECONDS};
 use crate::component::failure::Spent;
 
-// Not tokio's clock: a paused test clock must not stop the measuring of real
-// work. This is the only place that reads it.
+// This is not tokio's clock, because a paused test clock must not stop the
+// measuring of real work. Only this file reads it.
 #[expect(
     clippy::disallowed_types,
     reason = "measures computing, which tokio's clock cannot"
 )]
 use std::time::Instant;
 
-/// Measures what an instance's guest code computes: from when the driver hands
-/// it the thread until it returns, awaits or yields. How much that may be is
-/// [`Allowance`]'s to say. Yields to the thread's other tasks, and the wait for
-/// its turn ([`crate::instance::turns`]), are neither computing nor rest.
+/// Measures how much an instance's guest code computes, from when the driver
+/// hands it the thread until it returns, awaits or yields. [`Allowance`]
+/// decides how much it may. Yields to the thread's other tasks, and the wait
+/// for its turn ([`crate::instance::turns`]), are neither computing nor rest.
 #[derive(Debug)]
 pub(crate) struct RunClock {
     #[expect(clippy::disallowed_types, reason = "see above")]
     origin: Instant,
     /// Nanoseconds since `origin` when the thread was handed over.
     entered: AtomicU64,
-    /// The same when guest code awaited last; 0 when it does not rest.
+    /// The same for the last time guest code awaited; 0 when it does not rest.
     paused: AtomicU64,
     yielded: AtomicBool,
-    /// What the thread had computed in all when it was handed over to a call
-    /// that has computed much, in nanoseconds; 0 in a call's first slice, in
-    /// which most calls end, and which is not worth a system call.
+    /// The CPU time of the thread when it was handed over, in nanoseconds. 0 in
+    /// a call's first slice, in which most calls end, and which is not worth a
+    /// system call.
     thread_before: AtomicU64,
     allowance: Allowance,
 }
@@ -57,25 +57,25 @@ impl RunClock {
         }
     }
 
-    /// So many calls are in flight from now on; what was computed before is
-    /// not charged to them.
+    /// Starts again with this many calls in flight; earlier computing is not
+    /// charged to them.
     pub(crate) fn start_over(&self, calls: u64) {
         self.paused.store(0, Ordering::Relaxed);
         self.yielded.store(false, Ordering::Relaxed);
         self.allowance.start_over(calls);
     }
 
-    /// One more call begins while others may be in flight.
+    /// Notes that one more call begins; others may be in flight.
     pub(crate) fn begin_call(&self) {
         self.allowance.begin_call();
     }
 
-    /// One of them has returned.
+    /// Notes that a call has returned.
     pub(crate) fn end_call(&self) {
         self.allowance.end_call();
     }
 
-    /// Guest code gets the thread.
+    /// Notes that guest code gets the thread.
     pub(crate) fn enter(&self) {
         let exactly = self.is_long() || self.allowance.is_low();
         self.yielded.store(false, Ordering::Relaxed);
@@ -86,8 +86,8 @@ impl RunClock {
         self.entered.store(now, Ordering::Relaxed);
     }
 
-    /// The thread is given back, and the call has not returned: guest code
-    /// awaits, unless it has only yielded.
+    /// Notes that the thread comes back while the call has not returned: guest
+    /// code awaits, unless it has only yielded.
     pub(crate) fn pause(&self) {
         if self.yielded.load(Ordering::Relaxed) {
             return;
@@ -98,7 +98,8 @@ impl RunClock {
         self.paused.store(now.max(1), Ordering::Relaxed);
     }
 
-    /// Guest code has something to do and waits for its turn: that is no rest.
+    /// Notes that guest code has work and waits for its turn, which is not
+    /// rest.
     pub(crate) fn wake(&self) {
         self.end_rest(|| self.now());
     }
@@ -111,8 +112,8 @@ impl RunClock {
         }
     }
 
-    /// The moment at which the thread was handed over last: good enough to
-    /// say when something happened, without another look at the clock.
+    /// The moment at which the thread was last handed over. It is exact enough
+    /// to date an event without reading the clock again.
     pub(crate) fn entered(&self) -> u64 {
         self.entered.load(Ordering::Relaxed)
     }
@@ -122,19 +123,19 @@ impl RunClock {
         Duration::from_nanos(self.now().saturating_sub(moment))
     }
 
-    /// The calls in flight have used up a slice and are to go on.
+    /// Whether the calls in flight have used up a slice and want to go on.
     pub(crate) fn is_long(&self) -> bool {
         self.yielded.load(Ordering::Relaxed) || self.allowance.is_long()
     }
 
-    /// An epoch has passed while guest code runs.
+    /// Called when an epoch passes while guest code runs.
     pub(crate) fn tick(&self) -> wasmtime::Result<UpdateDeadline> {
         let now = self.now();
         let computed = self.computed(now);
         if self.allowance.is_spent_with(computed) {
             return Err(Spent::Cpu.into());
         }
-        // A run that has just begun is left alone: it met the end of an epoch
+        // Leave a run alone that has just begun: it met the end of an epoch
         // that passed while nothing ran.
         let slice = now.saturating_sub(self.entered.load(Ordering::Relaxed));
         if Duration::from_nanos(slice) < EPOCH_TICK / 2 {
@@ -145,12 +146,13 @@ impl RunClock {
         Ok(UpdateDeadline::Yield(1))
     }
 
-    /// What was computed since the thread was handed over.
+    /// How much was computed since the thread was handed over.
     fn computed(&self, now: u64) -> u64 {
         let slice = now.saturating_sub(self.entered.load(Ordering::Relaxed));
         match self.thread_before.load(Ordering::Relaxed) {
-            // There are more ticks than one in a slice that really computes
-            // for longer: the rest is the host's copying, or another process.
+            // If the first slice computes for longer than a tick, another tick
+            // follows. Any excess here is the host's copying, or another
+            // process.
             0 => slice.min(SLICE_NANOSECONDS),
             before => thread_time().saturating_sub(before).min(slice),
         }
@@ -161,7 +163,7 @@ impl RunClock {
     }
 }
 
-/// What the thread has computed since it was made, in nanoseconds.
+/// The CPU time of the thread, in nanoseconds.
 fn thread_time() -> u64 {
     let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
     let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
@@ -171,18 +173,18 @@ fn thread_time() -> u64 {
         .saturating_add(nanoseconds)
 }
 
-/// Counts the memories and tables of an instance. Ends one that would grow
-/// past its memory, instead of letting
-/// `memory.grow` fail: the guest's allocator would trap without a word.
+/// Counts the memories and tables of an instance. An instance that would grow
+/// past its memory is ended, because after a failed `memory.grow` the guest's
+/// allocator would trap without an explanation.
 #[derive(Debug)]
 pub(crate) struct MemoryLimiter {
     memory_bytes: usize,
-    /// What all linear memories of the instance have together.
+    /// The size of all linear memories of the instance together.
     used: usize,
     /// What the last growth added, in case it fails after all.
     added: usize,
     table_elements: usize,
-    /// What all tables of the instance have together.
+    /// The elements of all tables of the instance together.
     elements: usize,
     elements_added: usize,
 }

@@ -11,11 +11,11 @@ use super::mailbox::Job;
 use super::seat::Keeper;
 use crate::component::failure::Failure;
 
-/// How a driver came to its end.
+/// Why a driver ended.
 pub(crate) enum End {
     /// Nothing happened for `idle_timeout`, or another version has taken over.
     Idle,
-    /// A fault, and who had a call in flight.
+    /// A fault, with the callers that had a call in flight.
     Failed(Failure, Vec<Asker>),
 }
 
@@ -25,8 +25,8 @@ pub(super) struct Ended {
     pub(super) instance: Arc<Instance>,
 }
 
-/// Proof that there is room for a new instance: one that is told of a fault
-/// asks for it at once, on another thread.
+/// Proof that there is room for a new instance: a caller that learns of a fault
+/// may ask for one at once, on another thread.
 pub(super) struct Freed(());
 
 impl Ended {

@@ -1,6 +1,6 @@
-//! Calls into guest code: the limits of time and the turns that they run under.
+//! Calls into guest code, under the limits of time and with turns.
 //!
-//! A call is bounded by `handler_timeout`, its computing by the run's clock.
+//! `handler_timeout` bounds a call, and the run's clock bounds its computing.
 
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -16,8 +16,8 @@ use super::run::Run;
 use super::turns::Gate;
 use crate::component::failure::Failure;
 
-/// Runs guest code in its turn, for at most `time`, most often
-/// `handler_timeout`. Those it wrote to are told each time it pauses.
+/// Runs guest code in its turn, for at most `time`, usually `handler_timeout`.
+/// Each time it pauses, the connections that it wrote to are woken.
 pub(crate) async fn enforce<T>(
     run: &Run,
     time: Duration,
@@ -47,15 +47,15 @@ pub(crate) async fn enforce<T>(
             })
         })
     });
-    // tokio makes a task pause that has done much at once. A guest could spend
-    // that budget, by printing say: each such pause would look like an await
-    // and begin a new run, and would keep the timer from being looked at. The
-    // epoch sees to it that the thread is given back.
+    // tokio makes a task pause that has done much at once. A guest could use up
+    // that budget, for example by printing: each such pause would look like an
+    // await and begin a new run, and would hide the timer. The epoch ensures
+    // that the thread is given back.
     tokio::task::unconstrained(enforced).await
 }
 
-/// Lets a guest save what it wants to keep, as it is about to be dropped. What
-/// goes wrong is only logged: no caller waits for it.
+/// Lets a guest save its data before it is dropped. Failures are only logged,
+/// because no caller waits for this.
 pub(crate) async fn hibernate<T>(
     program: &Program,
     run: &Run,

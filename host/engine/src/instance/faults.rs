@@ -1,5 +1,5 @@
-//! Faults in a row of all instances of a version: messages or an alarm that were
-//! handled begin the count anew.
+//! Faults in a row of all instances of a version. Handled messages or a handled
+//! alarm reset the count.
 //!
 //! Other calls do not: a function that traps at each message usually accepts the
 //! peer that comes back.
@@ -11,14 +11,15 @@ use crate::sync::{AtomicU32, Ordering};
 pub(crate) struct FaultsInARow(AtomicU32);
 
 impl FaultsInARow {
-    /// Messages or an alarm were handled.
+    /// Notes that messages or an alarm were handled.
     pub(crate) fn succeed(&self) {
         if self.0.load(Ordering::Relaxed) != 0 {
             self.0.store(0, Ordering::Relaxed);
         }
     }
 
-    /// A fault has ended an instance. Answers how many that makes.
+    /// Notes that a fault has ended an instance. Returns the number of faults
+    /// in a row.
     pub(crate) fn fail(&self) -> u32 {
         self.0.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }

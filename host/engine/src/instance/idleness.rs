@@ -1,5 +1,5 @@
-//! When an instance has something to do, and when nothing has happened to it for
-//! too long.
+//! Finds out whether an instance has something to do, or has been idle for too
+//! long.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -13,21 +13,20 @@ use super::mailbox::Job;
 use super::run::Run;
 use crate::sync::{Sleep, sleep};
 
-/// Waits for the next job, or for the time after which an instance goes that
-/// nothing happens to.
+/// Waits for the next job, or for the time after which an idle instance ends.
 #[derive(Debug)]
 pub(crate) struct Idleness {
     timer: Pin<Box<Sleep>>,
     armed: bool,
-    /// Whom the timer wakes.
+    /// The waker that the timer wakes.
     waker: Option<Waker>,
     timeout: Duration,
 }
 
-/// What a driver does next.
+/// What a driver has to do next.
 pub(crate) enum Wake {
     Job(Job),
-    /// It is to be dropped, and may hibernate first.
+    /// End the instance, which may hibernate first.
     Idle,
 }
 
@@ -42,7 +41,7 @@ impl Idleness {
     }
 
     /// `active` is when the last call was made, by the run's clock; `busy` says
-    /// that calls are in flight: then nothing is idle.
+    /// that calls are in flight, so the instance is not idle.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -66,8 +65,8 @@ impl Idleness {
         if instance.is_ending() || self.timeout.is_zero() {
             return Self::idle(instance);
         }
-        // The timer is not touched by calls: when it fires, it is asked how
-        // long ago the last one was.
+        // Calls do not touch the timer: when it fires, the clock shows how long
+        // ago the last call was.
         let woken = |waker: &Waker| waker.will_wake(cx.waker());
         if self.armed && !self.timer.is_elapsed() && self.waker.as_ref().is_some_and(woken) {
             return Poll::Pending;
@@ -92,10 +91,10 @@ impl Idleness {
         }
     }
 
-    /// Idle, unless what it was made for is still to come: else connections
-    /// that wait for a place could end each other's instances without a call.
-    /// Whoever brings that job has it polled again, also when it has come since
-    /// the look for the next one.
+    /// Idle, unless the job that the instance was made for is still to come:
+    /// otherwise connections that wait for a place could end each other's
+    /// instances without a call. The connection that brings the job causes
+    /// another poll, even if the job came after the check for the next one.
     fn idle(instance: &Instance) -> Poll<Wake> {
         if instance.mailbox.has_more() {
             return Poll::Pending;
@@ -103,7 +102,7 @@ impl Idleness {
         Poll::Ready(Wake::Idle)
     }
 
-    /// Nothing is over: it goes on.
+    /// Continues after an idle time that did not end the instance.
     pub(crate) fn rearm(&mut self) {
         self.armed = false;
     }

@@ -1,5 +1,5 @@
-//! What the pool and the connections know of a live instance, and how they give
-//! it something to do.
+//! A live instance as the pool and the connections know it, and how they give
+//! it jobs.
 
 use tokio::time::Instant;
 
@@ -10,13 +10,13 @@ use crate::sync::{AtomicBool, AtomicU32, Ordering};
 /// A live instance, as the pool and the connections see it.
 #[derive(Debug)]
 pub(crate) struct Instance {
-    /// No other instance of the process has had it.
+    /// Its number, which no other instance of the process has had.
     pub(crate) number: u64,
     /// The affinity value it serves, if the function has affinity.
     pub(crate) key: Option<String>,
     pub(crate) mailbox: Mailbox,
     pub(crate) poller: Poller,
-    /// Seats taken. Changed under the pool's lock only.
+    /// How many seats are taken. Changed only under the pool's lock.
     pub(crate) bound: AtomicU32,
     /// Another version takes over, or another instance needs the place.
     pub(crate) ending: AtomicBool,
@@ -60,9 +60,10 @@ impl Instance {
         Ok(())
     }
 
-    /// Has it end when the calls that were asked for have returned. What is
-    /// asked for later is given back then. That each does what it was made for
-    /// is what makes progress, however many wait for a place.
+    /// Makes it end when the calls that are already requested have returned;
+    /// later jobs are given back then. It still does the job that it was made
+    /// for, so that there is progress however many connections wait for a
+    /// place.
     pub(crate) fn end(&self) {
         self.ending.store(true, Ordering::Release);
         self.mailbox.end();

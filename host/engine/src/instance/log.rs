@@ -1,9 +1,9 @@
-//! What a function prints: its standard output and error become lines in the
-//! host's log, with the function's name.
+//! Standard output and error of a function, which become lines in the host's
+//! log with the function's name.
 //!
-//! Bounded: a line is cut at [`LINE_BYTES_MAX`], and all instances of a function
-//! together have their `log_lines_per_second`. What is more is counted and not
-//! shown; the next line that is shown says before it how many were left out.
+//! A line is cut at [`LINE_BYTES_MAX`], and all instances of a function share
+//! `log_lines_per_second`. Lines past that are counted but not shown; before
+//! the next line that is shown, the log says how many were left out.
 
 use std::io;
 use std::pin::Pin;
@@ -23,7 +23,7 @@ use wasmtime_wasi::p2::{OutputStream, Pollable, StreamResult};
 /// The longest line, in bytes; a stack trace's lines are shorter.
 const LINE_BYTES_MAX: usize = 1024;
 
-/// How much a function's instances may print together.
+/// The rate at which all instances of a function may print.
 #[derive(Debug)]
 pub(crate) struct LogRate {
     function: FunctionName,
@@ -33,7 +33,7 @@ pub(crate) struct LogRate {
 
 #[derive(Debug)]
 struct Allowance {
-    /// None for no limit.
+    /// `None` means no limit.
     bucket: Option<TokenBucket>,
     left_out: u64,
 }
@@ -66,7 +66,7 @@ impl LogRate {
         }
     }
 
-    /// Whether one more line is shown. Before it, it is said how many were not.
+    /// Whether one more line is shown. First logs how many were not.
     pub(crate) fn begin_line(&self) -> bool {
         let function = &self.function;
         let allowed = self.state.lock().allow(self.began.elapsed());
@@ -212,7 +212,7 @@ mod tests {
         assert!((0..3).all(|_| allowance.allow(ms(0)) == Some(0)));
         assert_eq!(allowance.allow(ms(0)), None);
         assert_eq!(allowance.allow(ms(333)), None);
-        // Shown again, with a word about the two before.
+        // Shown again, with a note about the two before.
         assert_eq!(allowance.allow(ms(334)), Some(2));
         assert_eq!(allowance.allow(ms(334)), None);
         assert_eq!(allowance.allow(ms(2000)), Some(1));
@@ -225,7 +225,7 @@ mod tests {
         for stream in ["stdout", "stderr"] {
             Log::new(Arc::clone(&rate), stream).take(b"line\nhalf a");
         }
-        // What was not ended counts as a line when the instance ends.
+        // An unfinished line counts when the instance ends.
         assert_eq!(rate.state.lock().left_out, 2);
     }
 

@@ -1,10 +1,10 @@
-//! What an instance is asked to do: a queue into its driver task, and the way
-//! back out of it.
+//! The jobs of an instance: a queue into its driver, and the way back for
+//! outcomes.
 //!
-//! Bounded by the seats of the instance: a connection holds one and has at most
-//! one job in it at a time, and an upgrade's seat travels in its job, so that a
-//! peer which goes away before its turn frees no place in the queue. A job whose
-//! instance ends before it was begun is given back, not lost.
+//! Bounded by the seats of the instance: a connection holds one seat and has at
+//! most one job at a time, and an upgrade's seat travels in its job, so that a
+//! peer that goes away before its turn frees no place in the queue. If the
+//! instance ends before a job has begun, the job is given back, not lost.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use super::seat::Seat;
 use crate::alarms::ticket::AlarmCall;
 use crate::sync::Mutex;
 
-/// One thing to do.
+/// One job.
 #[derive(Debug)]
 pub(crate) enum Job {
     /// Decide about a connection that would take this seat.
@@ -36,7 +36,7 @@ pub(crate) enum AlarmOutcome {
     Fault(Fault),
     /// The host has no room for an instance: it was not called.
     Full,
-    /// The instance ended before it began; give it to another one.
+    /// The instance ended before it began the job; give it to another one.
     Returned,
 }
 
@@ -46,7 +46,7 @@ pub(crate) type AlarmReply = oneshot::Sender<AlarmOutcome>;
 #[derive(Debug)]
 pub(crate) enum UpgradeOutcome {
     Decided(Result<(Acceptance, Seat), Rejection>),
-    /// The answer breaks the contract; the text says how.
+    /// The function's answer breaks the contract; the text says how.
     Invalid(String),
     Fault(Fault),
     /// The host has no room for the instance.
@@ -64,19 +64,19 @@ pub(crate) enum EventOutcome {
     Fault(Fault),
     /// The host has no room for the instance.
     Full,
-    /// The instance ended before it began; give it to another one.
+    /// The instance ended before it began the job; give it to another one.
     Returned(Event),
 }
 
-/// A connection's side of its calls: there is at most one at a time.
+/// A connection's side of its calls, of which there is at most one at a time.
 #[derive(Debug)]
 pub(crate) struct Line {
     pub(crate) connection: Arc<Connection>,
     outcome: Mutex<Option<EventOutcome>>,
 }
 
-/// The duty to say how a call went. Dropped without a word, by a panic of the
-/// driver, it says that the host failed.
+/// The duty to report how a call went. If a panic of the driver drops it, it
+/// reports that the host failed.
 #[derive(Debug)]
 pub(crate) struct Turn {
     line: Option<Arc<Line>>,
@@ -90,8 +90,8 @@ pub(crate) struct Mailbox {
 #[derive(Debug, Default)]
 struct Queue {
     jobs: VecDeque<Job>,
-    /// How many jobs will be begun, once the instance is to end: those that
-    /// were there then. What comes later only waits for the end.
+    /// Once the instance is to end, how many more jobs will begin: those that
+    /// were waiting at that moment. Later jobs only wait for the end.
     last: Option<usize>,
     /// How many jobs that the instance was made for have not come yet.
     awaited: u32,
@@ -145,8 +145,9 @@ impl Drop for Turn {
 // === impl Job ===
 
 impl Job {
-    /// Its call is about to begin. `None` if there is nothing to do any more:
-    /// the peer has gone before it was its turn, or the alarm was taken back.
+    /// Prepares the job for its call. `None` if there is nothing to do any
+    /// more, because the peer has gone before its turn or the alarm was
+    /// cleared.
     pub(crate) fn begin(self) -> Option<Self> {
         let moot = match &self {
             Self::Upgrade(_, _, reply) => reply.is_closed(),
@@ -175,10 +176,10 @@ impl Job {
         }
     }
 
-    /// The asker asks again, elsewhere.
+    /// Gives the job back, and its caller tries another instance.
     pub(crate) fn give_back(self) {
         match self {
-            // Who has stopped waiting for the answer does not need it.
+            // A caller that has stopped waiting does not need the answer.
             Self::Upgrade(request, _, reply) => {
                 drop(reply.send(UpgradeOutcome::Returned(request)));
             }
@@ -187,7 +188,7 @@ impl Job {
         }
     }
 
-    /// The asker is told why it did not happen.
+    /// Answers with the fault because of which the job was not done.
     pub(crate) fn fail(self, fault: Fault) {
         match self {
             Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
@@ -198,12 +199,12 @@ impl Job {
 }
 
 impl Job {
-    /// The asker is told that the host has no room.
+    /// Answers that the host has no room.
     pub(crate) fn refuse(self) {
         match self {
             Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Full)),
             Self::Event(_, turn) => turn.finish(EventOutcome::Full),
-            // It is tried again later.
+            // The alarm is tried again later.
             Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Full)),
         }
     }
@@ -227,7 +228,7 @@ impl Queue {
 // === impl Mailbox ===
 
 impl Mailbox {
-    /// That of an instance which is made for a job.
+    /// The mailbox of an instance that is made for a job.
     pub(crate) fn expecting() -> Self {
         let queue = Queue {
             awaited: 1,
@@ -238,8 +239,8 @@ impl Mailbox {
         }
     }
 
-    /// Answers how many wait with it, or hands the job back when the instance
-    /// has ended. Nobody is told of it: see
+    /// Queues a job, and returns how many jobs wait with it; or hands the job
+    /// back if the instance has ended. Wakes no task: see
     /// [`super::live::Instance::submit`].
     ///
     /// A job that `is_awaited` is one that the instance was made for: it is begun
@@ -263,7 +264,7 @@ impl Mailbox {
         Ok(queue.jobs.len())
     }
 
-    /// What to do next.
+    /// The next job.
     pub(crate) fn pop(&self) -> Option<Job> {
         self.queue.lock().pop()
     }
@@ -288,15 +289,15 @@ impl Mailbox {
         begins || queue.awaited > 0
     }
 
-    /// Has no job begun that comes from now on.
+    /// Lets no job begin that comes from now on.
     pub(crate) fn end(&self) {
         let mut queue = self.queue.lock();
         let waiting = queue.jobs.len();
         queue.last.get_or_insert(waiting);
     }
 
-    /// Hands out the jobs that were asked for, before the instance was to end if
-    /// it is; those that only wait for the end stay.
+    /// Takes the jobs that would still begin: all of them, or if the instance
+    /// is to end, those from before. Jobs that only wait for the end stay.
     pub(crate) fn take_asked(&self) -> VecDeque<Job> {
         let mut queue = self.queue.lock();
         let all = queue.jobs.len();
@@ -305,12 +306,12 @@ impl Mailbox {
         std::mem::replace(&mut queue.jobs, waiting)
     }
 
-    /// Whether there is nothing to do.
+    /// Whether it has no jobs.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.lock().jobs.is_empty()
     }
 
-    /// Takes no more jobs, and hands out those that were not begun.
+    /// Accepts no more jobs, and returns those that were not begun.
     pub(crate) fn close(&self) -> VecDeque<Job> {
         let mut queue = self.queue.lock();
         queue.closed = true;
@@ -348,7 +349,7 @@ mod tests {
         mailbox.put(job(), false).unwrap();
         mailbox.end();
         mailbox.put(job(), false).unwrap();
-        // Asked again, it does not begin what has come since.
+        // A second call does not let jobs begin that have come since.
         mailbox.end();
         assert!(mailbox.pop().is_some() && mailbox.pop().is_some());
         assert!(mailbox.pop().is_none() && !mailbox.is_empty());

@@ -1,9 +1,8 @@
-//! One instance: its store and what the guest can ask of the host, its mailbox,
-//! how its calls are made and bounded, and how it ends.
+//! One instance: its store and its imports, its mailbox, how its calls are made
+//! and bounded, and how it ends.
 //!
-//! An instance knows its version only as a [`program::Program`], the code and
-//! the terms that it runs under, and as a [`seat::Keeper`], which forgets it at
-//! its end.
+//! An instance knows its version only as a [`program::Program`], which has its
+//! code and terms, and as a [`seat::Keeper`], which forgets it at its end.
 
 mod allowance;
 mod asker;

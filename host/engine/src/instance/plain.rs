@@ -24,11 +24,11 @@ use crate::contract::convert::{close_arguments, judge, lowered, request};
 use crate::contract::exports::PlainExports;
 use crate::contract::handles::Handle;
 
-/// Messages of a batch whose references need no allocation: more come in one
-/// read only if they are tiny.
+/// How many messages of a batch need no allocation for their references. A read
+/// brings more only if they are tiny.
 const BATCH_INLINE: usize = 16;
 
-/// A store with its exports; both are dropped before anybody is told.
+/// A store with its exports; both are dropped before callers get their answers.
 struct Guest {
     store: Store<StoreData>,
     run: Arc<Run>,
@@ -50,8 +50,8 @@ pub(crate) async fn drive(program: &Arc<Program>, instance: &Arc<Instance>) -> E
     loop {
         let run = &guest.run;
         let active = run.clock.entered();
-        // Whoever polls this may have used up what tokio lets a task do at
-        // once, and the timer would not take note of whom to wake.
+        // Unconstrained: the polling task may have used up tokio's budget, and
+        // then the timer would not register its waker.
         let next = std::future::poll_fn(|cx| idleness.poll(cx, instance, run, active, false));
         let wake = tokio::task::unconstrained(next).await;
         let handled = match wake {
@@ -145,7 +145,7 @@ impl Guest {
         }
     }
 
-    /// Lets it save what it wants to keep; `false` when that failed.
+    /// Calls `hibernate`; `false` if it failed.
     async fn hibernate(&mut self, program: &Program) -> bool {
         let Some(export) = self.exports.hibernate else {
             return true;
@@ -165,7 +165,7 @@ impl Guest {
         attempt: u32,
     ) -> Result<(), Failure> {
         let Some(export) = self.exports.alarm else {
-            // An earlier version had a handler.
+            // An earlier version of the function had a handler.
             tracing::warn!(function = %program.name, alarm = name.as_str(), "no handler for an alarm");
             return Ok(());
         };
@@ -190,7 +190,8 @@ impl Guest {
             Event::Messages(batch) => {
                 let batch: SmallVec<[MessageRef<'_>; BATCH_INLINE]> =
                     batch.iter().map(lowered).collect();
-                // Shortens the lifetime in the function's type to the batch's.
+                // Shortens the lifetime in the function's type to that of the
+                // batch.
                 let messages: TypedFunc<(Resource<Handle>, &[MessageRef<'_>]), ()> =
                     exports.messages;
                 enforce(run, time, messages.call_async(store, (connection, &batch))).await

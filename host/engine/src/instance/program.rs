@@ -1,5 +1,5 @@
 //! A version as its instances know it: its code, the terms that it runs under,
-//! and what of its function guests can reach.
+//! and the parts of its function that guests can reach.
 
 use std::sync::Arc;
 
@@ -26,20 +26,20 @@ pub(crate) struct Program {
     pub(crate) policy: InstancePolicy,
     pub(crate) limits: Arc<FunctionLimits>,
     pub(crate) reach: Reach,
-    /// The host's, which all its functions share.
+    /// The turns of long runs, which all functions of the host share.
     pub(crate) long_runs: LongRuns,
     pub(crate) log_rate: Arc<LogRate>,
     pub(crate) faults: FaultsInARow,
 }
 
-/// What of its function a guest can reach, whatever its version.
+/// The parts of its function that a guest can reach, the same in all versions.
 #[derive(Clone, Debug)]
 pub(crate) struct Reach {
     /// The function's connections.
     pub(crate) hub: Arc<Hub>,
-    /// Where it sets alarms.
+    /// The clock on which it sets alarms.
     pub(crate) clock: Arc<AlarmClock>,
-    /// What they, and its states, belong to.
+    /// The owner of its alarms and states.
     pub(crate) owner: Arc<dyn Owner>,
 }
 

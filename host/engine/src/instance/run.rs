@@ -1,5 +1,5 @@
-//! What the driver of an instance needs of a run while wasmtime borrows the
-//! store.
+//! The parts of a run that the driver of an instance needs while wasmtime
+//! borrows the store.
 
 use std::time::Duration;
 
@@ -13,10 +13,10 @@ use super::turns::LongRuns;
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) clock: RunClock,
-    /// Told when the run pauses: one wake for each connection, not one for
+    /// Flushed when the run pauses: one wake for each connection, not one for
     /// each message.
     pub(crate) wakeups: Mutex<Wakeups>,
-    /// What it takes turns with once it has computed for long.
+    /// The turns that it takes once it has computed for long.
     pub(crate) long_runs: LongRuns,
 }
 

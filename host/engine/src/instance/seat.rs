@@ -1,4 +1,4 @@
-//! A connection's place in an instance, and what an instance belongs to.
+//! A connection's place in an instance, and the keeper of an instance.
 
 use std::fmt::Debug;
 use std::sync::Arc;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use super::live::Instance;
 use super::mailbox::Job;
 
-/// What an instance belongs to until it ends: the pool of its version. Whatever
-/// holds a seat or drives an instance holds it.
+/// The owner of an instance until it ends: the pool of its version. Every seat
+/// and every driver holds it.
 pub(crate) trait Keeper: Debug + Send + Sync {
-    /// A seat in the instance is free again.
+    /// Notes that a seat in the instance is free again.
     fn release(&self, instance: &Arc<Instance>);
 
     /// Forgets an instance whose guest code has stopped for good and whose store
@@ -18,12 +18,12 @@ pub(crate) trait Keeper: Debug + Send + Sync {
     /// harmless.
     fn forget(&self, instance: &Arc<Instance>);
 
-    /// A fault has ended an instance. Answers for how long the version is given
-    /// nothing, if that begins now.
+    /// Notes that a fault has ended an instance. Returns the length of the
+    /// back-off that begins now, if one does.
     fn fail(&self) -> Option<Duration>;
 }
 
-/// A connection's place in an instance; given back when it is dropped.
+/// A connection's place in an instance. Dropping it gives it back.
 #[derive(Debug)]
 pub(crate) struct Seat {
     keeper: Arc<dyn Keeper>,
@@ -33,7 +33,7 @@ pub(crate) struct Seat {
 }
 
 impl Seat {
-    /// One that was taken in an instance that is there.
+    /// A seat in an existing instance.
     pub(crate) fn new(keeper: Arc<dyn Keeper>, instance: Arc<Instance>) -> Self {
         Self {
             keeper,
@@ -57,7 +57,7 @@ impl Seat {
         std::mem::take(&mut self.is_awaited)
     }
 
-    /// Gives the instance an event of the connection that has the seat; see
+    /// Gives the instance an event of the connection that holds the seat; see
     /// [`Instance::submit`].
     pub(crate) fn submit(&mut self, job: Job) -> Result<(), Job> {
         let is_awaited = self.take_awaited();

@@ -1,5 +1,5 @@
-//! What belongs to one instance on the host's side: the connections it can
-//! name, its limits, its view of WASI.
+//! The host's data of one instance: the connections that it can name, its
+//! limits, its view of WASI.
 
 use std::sync::Arc;
 
@@ -18,17 +18,17 @@ pub(crate) struct StoreData {
     pub(crate) program: Arc<Program>,
     pub(crate) run: Arc<Run>,
     pub(crate) handles: Handles,
-    /// Whose states and alarms it may touch: its affinity value, empty for a
-    /// function without affinity; none for a trial.
+    /// Its affinity value, whose states and alarms it may use; empty for a
+    /// function without affinity, `None` for a trial.
     pub(crate) scope: Option<String>,
-    /// The component has a handler for alarms.
+    /// Whether the component has a handler for alarms.
     pub(crate) takes_alarms: bool,
     limiter: MemoryLimiter,
     table: ResourceTable,
     wasi: WasiCtx,
 }
 
-/// A store for an instance of a program.
+/// Makes a store for an instance of a program.
 pub(crate) fn new(
     program: &Arc<Program>,
     scope: Option<String>,
@@ -53,8 +53,9 @@ pub(crate) fn new(
     };
     let mut store = Store::new(&program.loaded.engine, data);
     store.limiter(|data| &mut data.limiter);
-    // What a guest passes in one call is counted before it is copied. Twice a
-    // message: one that is a little too large is dropped, not a trap.
+    // wasmtime counts what a guest passes in one call before it copies it. The
+    // limit is twice a message, so that a message that is a little too large is
+    // dropped and does not trap.
     store.set_hostcall_fuel(match program.limits.hostcall_bytes {
         0 => program
             .limits
@@ -63,12 +64,12 @@ pub(crate) fn new(
             .saturating_add(64 * 1024),
         bytes => bytes,
     });
-    // Ours, WASI's, and as many borrowed ones.
+    // The contract's handles, WASI's, and as many borrowed ones.
     store.set_max_component_handles(3 * handles);
     store.epoch_deadline_callback(|store| store.data().run.clock.tick());
     store.set_epoch_deadline(1);
     if program.loaded.metered {
-        // Making an instance runs guest code too; it gets what one call gets.
+        // Making an instance runs guest code, too, with the fuel of one call.
         store.set_fuel(program.limits.fuel_per_event)?;
     }
     Ok((store, run))

@@ -1,8 +1,7 @@
-//! The task of an instance: it owns the store and handles its jobs until it is
-//! idle for too long or a fault ends it, and tells those that wait.
+//! The task of an instance: it owns the store, handles jobs until the instance
+//! is idle for too long or a fault ends it, and answers waiting callers.
 //!
-//! How calls are made is in `plain` and `concurrent`, in which order things end
-//! in `end`.
+//! `plain` and `concurrent` make the calls, and `end` has the order of the end.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -40,9 +39,9 @@ async fn drive_to_end(program: Arc<Program>, mut ended: Ended) {
             CallStyle::Async => concurrent::drive(&program, &instance).await,
         }
     };
-    // Nothing of what it might have left in disorder is used again: the store
-    // has gone with it, and so have the calls in flight, whose connections
-    // were told by that.
+    // After a panic nothing is used again that could be inconsistent: the store
+    // is dropped, and so are the calls in flight, which answered their
+    // connections when they were dropped.
     let end = AssertUnwindSafe(driving).catch_unwind().await;
     let name = &program.name;
     let end = end.unwrap_or_else(|panic| End::Failed(Failure::panicked(&*panic), Vec::new()));
@@ -53,7 +52,7 @@ async fn drive_to_end(program: Arc<Program>, mut ended: Ended) {
             tracing::warn!(function = %name, "the host has no room for an instance: {cause}");
             let freed = ended.free();
             askers.into_iter().for_each(|asker| asker.refuse(&freed));
-            // A new instance would find no room either.
+            // For these jobs a new instance would find no room either.
             let asked = instance.mailbox.take_asked();
             asked.into_iter().for_each(Job::refuse);
         }
@@ -68,9 +67,9 @@ async fn drive_to_end(program: Arc<Program>, mut ended: Ended) {
                 asker.fail(fault, &freed);
             }
             if fault == Fault::Start {
-                // What was asked for would meet the same: it is not given to a
-                // new instance, which would not start either. What only waits
-                // for the end may be another version's, and is given back.
+                // A new instance would not start either, so the jobs that were
+                // to begin fail. Jobs that only wait for the end may belong to
+                // another version, and are given back.
                 let asked = instance.mailbox.take_asked();
                 asked.into_iter().for_each(|job| job.fail(fault));
             }
@@ -79,8 +78,8 @@ async fn drive_to_end(program: Arc<Program>, mut ended: Ended) {
     drop(ended);
 }
 
-/// Says why an instance has failed. A function can do so at each message: its
-/// faults are counted among the lines that it prints.
+/// Logs why an instance has failed. A function could fail at each message, so
+/// its faults count as lines that it prints.
 fn report(program: &Program, failure: &Failure) {
     let (name, fault) = (&program.name, failure.fault.label());
     let backtrace = || failure.backtrace().map(field::display);

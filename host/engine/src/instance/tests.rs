@@ -1,5 +1,5 @@
-//! Instances without a pool: what their keeper, and those that wait for a call,
-//! are told, and in which order.
+//! Instances without a pool: what their keeper and the waiting callers learn,
+//! and in which order.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -37,15 +37,15 @@ use crate::deadlocks::watch_for_deadlocks;
 enum Step {
     /// And its places are free.
     Forgotten,
-    /// A fault is counted.
+    /// A fault was counted.
     Counted,
-    /// The connection with a call in flight is told.
+    /// The connection with a call in flight got its outcome.
     Told,
-    /// A seat is given back.
+    /// A seat was given back.
     Released,
 }
 
-/// Notes what it is told.
+/// Notes the steps.
 #[derive(Debug, Default)]
 struct Notes(Mutex<Vec<Step>>);
 
@@ -116,7 +116,7 @@ async fn program(component: &str, change: impl FnOnce(&mut FunctionConfig)) -> A
     ))
 }
 
-/// An instance with a keeper that notes what it is told.
+/// An instance whose keeper notes the steps.
 struct Alone {
     instance: Arc<Instance>,
     notes: Arc<Notes>,
@@ -140,7 +140,7 @@ impl Alone {
 
     async fn ended(&self) {
         let ended = async {
-            // Its task, and what that drives, hold it.
+            // Its task, and the future in it, hold the instance.
             while Arc::strong_count(&self.instance) > 1 {
                 tokio::task::yield_now().await;
             }
@@ -177,7 +177,7 @@ async fn outcome(peer: &Peer) -> EventOutcome {
         peer.line.take_outcome().map_or(Poll::Pending, Poll::Ready)
     });
     let told = tokio::time::timeout(Duration::from_secs(20), told).await;
-    told.expect("nobody is left without an outcome")
+    told.expect("every event gets an outcome")
 }
 
 #[tokio::test]

@@ -1,5 +1,5 @@
-//! A trial: what does not start, or has other types than the contract's, is found
-//! before a connection needs it.
+//! A trial finds a component that does not start, or whose types differ from
+//! the contract, before a connection needs it.
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use crate::component::words;
 use crate::contract::exports::{AsyncExports, PlainExports};
 use crate::contract::handlers::CallStyle;
 
-/// Makes one instance and throws it away.
+/// Makes one instance and drops it.
 pub(crate) async fn run(program: &Arc<Program>) -> Result<(), LoadError> {
     let tried = AssertUnwindSafe(start(program)).catch_unwind();
     tried.await.unwrap_or_else(|panic| {

@@ -1,23 +1,23 @@
-//! Who may compute for long: runs of guest code past their first slice take
-//! turns on all of the host's threads but one.
+//! Long runs of guest code, those past their first slice, take turns on all of
+//! the host's threads except one.
 //!
-//! A run that computes yields its thread at each tick of the epoch. Without
-//! more, it would go to the end of the thread's queue, and with many of them on
-//! few threads everything short, a message to echo say, would wait for a slice
-//! of several at each of its steps. So a run that has used up a slice goes on
-//! only with a permit, which it gives back when it yields again. There is one
-//! permit less than there are threads, and they are given in the order they
-//! were asked for. With one thread there is one permit: what is short then
-//! waits for one slice, not for many.
+//! A run that computes yields its thread at each tick of the epoch, and would
+//! then go to the end of the thread's queue. With many such runs on few
+//! threads, every short run, such as an echo, would wait for the slices of
+//! several of them at each step. So a run that has used up a slice goes on only
+//! with a permit, which it gives back when it yields again. There is one permit
+//! fewer than threads, and runs get permits in the order in which they ask.
+//! With one thread there is one permit: a short run then waits for one slice,
+//! not for many.
 //!
-//! A permit alone does not leave a thread to others. tokio looks at sockets and
+//! A permit alone does not leave a thread to others. tokio polls sockets and
 //! timers when a thread has no task to run, or has run 61 of them; a run that
 //! wakes its own task, or another run that waited for the permit, is a task to
-//! run. On a single thread everybody else would wait for dozens of slices. So
-//! whoever has got a permit first lets the thread look, and then goes behind
-//! the tasks which that has woken.
+//! run. On a single thread all others would wait for dozens of slices. So a run
+//! that gets a permit first lets its thread poll sockets and timers, and then
+//! queues behind the tasks that these wake.
 //!
-//! Bounded: each instance waits for one permit at most.
+//! Each instance waits for one permit at most.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -44,7 +44,7 @@ pub(crate) struct Gate {
 type PermitFuture = Pin<Box<dyn Future<Output = Option<OwnedSemaphorePermit>> + Send>>;
 
 impl LongRuns {
-    /// So many may have a thread at once, at least one.
+    /// Permits for this many runs at once, at least one.
     pub(crate) fn new(at_once: usize) -> Self {
         let at_once = at_once.clamp(1, Semaphore::MAX_PERMITS);
         Self {
@@ -53,7 +53,7 @@ impl LongRuns {
         }
     }
 
-    /// How many have one now.
+    /// How many permits are taken.
     pub(crate) fn taken(&self) -> usize {
         self.at_once
             .saturating_sub(self.permits.available_permits())
@@ -61,8 +61,8 @@ impl LongRuns {
 }
 
 impl Gate {
-    /// Ready when the run may have the thread. What it is ready with is to be
-    /// dropped when the thread is given back.
+    /// Ready when the run may have the thread. The caller drops the result when
+    /// it gives the thread back.
     pub(crate) fn poll(
         &mut self,
         cx: &mut Context<'_>,
@@ -84,13 +84,13 @@ impl Gate {
     }
 }
 
-/// Waits for a permit, and lets go first whatever is ready by then.
+/// Waits for a permit, and then lets all ready tasks go first.
 async fn permit(permits: Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    // An error says that the semaphore is closed, which it never is.
+    // An error would mean that the semaphore is closed, which it never is.
     let permit = permits.acquire_owned().await.ok();
-    // Goes on when the thread has looked at sockets and timers ...
+    // Goes on when the thread has polled sockets and timers ...
     tokio::task::yield_now().await;
-    // ... but first in its queue, as the task that was woken last.
+    // ... but then at the front of the queue, as the task that was woken last.
     go_to_the_back().await;
     permit
 }
@@ -102,7 +102,7 @@ async fn go_to_the_back() {
         if std::mem::replace(&mut gone, true) {
             return Poll::Ready(());
         }
-        // A task that wakes itself while it runs goes there.
+        // A task that wakes itself while it runs goes to the back.
         cx.waker().wake_by_ref();
         Poll::Pending
     })
@@ -122,9 +122,10 @@ mod tests {
     use crate::instance::enforce::enforce;
     use crate::instance::run::Run;
 
-    /// Echoes of a test.
+    /// How many echoes a test makes.
     const ROUNDS: usize = 20;
-    /// After so many a run ends that has left nobody else the thread.
+    /// After this many slices a run ends that has not left the thread to
+    /// others.
     const SLICES_MAX: usize = 10_000;
     /// Longer than any test computes.
     const LONG: Duration = Duration::from_secs(600);
@@ -140,7 +141,7 @@ mod tests {
         clock
     }
 
-    /// Polls as often as a permit takes that is free.
+    /// Polls as often as getting a free permit takes.
     fn poll(
         gate: &mut Gate,
         cx: &mut Context<'_>,
@@ -176,7 +177,7 @@ mod tests {
         let Poll::Ready(permit @ Some(_)) = poll(&mut second, &mut cx, &clock, &long_runs) else {
             panic!("it is the turn of the second");
         };
-        // One that ends while it waits leaves its place to the next.
+        // A run that ends while it waits leaves its place to the next.
         drop(third);
         drop(permit);
         assert!(poll(&mut first, &mut cx, &clock, &long_runs).is_ready());
@@ -191,7 +192,7 @@ mod tests {
             while !run.clock.is_long() {
                 run.clock.tick().unwrap();
             }
-            // As wasmtime does when a guest yields.
+            // wasmtime does the same when a guest yields.
             tokio::task::yield_now().await;
             panic!("goes on without a permit");
         };
@@ -206,7 +207,7 @@ mod tests {
     fn between_two_slices_the_thread_looks_at_sockets_and_runs_what_they_wake() {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
-            // Never of its own accord, as long as there is a task to run.
+            // Then tokio never polls by itself while there is a task to run.
             .event_interval(u32::MAX)
             .build()
             .unwrap();
@@ -214,7 +215,7 @@ mod tests {
             let (mut here, mut there) = tokio::net::UnixStream::pair().unwrap();
             let long_runs = LongRuns::new(1);
             let slices = Arc::new(AtomicUsize::new(0));
-            // Two, so that each is also woken by the other's permit.
+            // Two runs, so that each is also woken by the other's permit.
             for _ in 0..2 {
                 let (long_runs, slices) = (long_runs.clone(), Arc::clone(&slices));
                 tokio::spawn(async move {
@@ -228,7 +229,7 @@ mod tests {
                         if slices.fetch_add(1, Ordering::Relaxed) > SLICES_MAX {
                             return Poll::Ready(());
                         }
-                        // As wasmtime does when a guest yields.
+                        // wasmtime does the same when a guest yields.
                         cx.waker().wake_by_ref();
                         Poll::Pending
                     })
@@ -247,8 +248,8 @@ mod tests {
                 here.read_exact(&mut [0]).await.unwrap();
             }
             echo.await.unwrap();
-            // A slice or two for each step of an echo: it is written, read by
-            // the other end, answered and read.
+            // One or two slices for each of the four steps of an echo: written,
+            // read by the other end, answered, and read.
             let slices = slices.load(Ordering::Relaxed);
             assert!((1..=4 * ROUNDS).contains(&slices), "{slices}");
         });

@@ -1,14 +1,14 @@
 //! Notices that an asynchronous instance is late, whatever its guest does.
 //!
-//! The calls in flight, the mailbox and the end of an instance are looked at
-//! within wasmtime's event loop. A guest can keep that from being polled: an
-//! import that is not asynchronous and waits (`wasi:io/poll`, which
-//! `std::thread::sleep` is made of) holds the store until it is over, a run
-//! that computes holds it between its slices, and so does one that waits for
-//! its turn. So the driver watches from outside, with a timer of its own, two
-//! moments: when the oldest call must have returned, and when the guest must
-//! have let the event loop go on. Both have `handler_timeout`: what cannot be
-//! begun meanwhile, a job, a hibernation, an end, waits for that long at most.
+//! wasmtime's event loop handles the calls in flight, the mailbox and the end
+//! of an instance. A guest can keep that loop from being polled: an import that
+//! is not asynchronous and waits (`wasi:io/poll`, which `std::thread::sleep`
+//! uses) holds the store until it is over, and so does a run that computes or
+//! waits for its turn. So the driver watches two moments from outside, with a
+//! timer of its own: when the oldest call must have returned, and when the
+//! guest must have let the event loop go on. Both have `handler_timeout`: a
+//! job, a hibernation or an end that cannot begin meanwhile waits for that long
+//! at most.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,7 +18,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 
-/// What the event loop says when it comes round.
+/// What the event loop reports at the end of each round.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     state: Mutex<State>,
@@ -26,42 +26,43 @@ pub(crate) struct Progress {
 
 #[derive(Debug, Default)]
 struct State {
-    /// It has come round since it was asked last.
+    /// Whether it has completed a round since the last check.
     came_round: bool,
-    /// When the oldest call in flight was begun.
+    /// When the oldest call in flight began.
     oldest: Option<Instant>,
 }
 
-/// The timer that runs beside the event loop of an asynchronous instance.
+/// The timer outside the event loop of an asynchronous instance.
 #[derive(Debug)]
 pub(crate) struct Watch {
     timeout: Duration,
-    /// Since when the event loop has not come round, although it was asked to.
+    /// Since when the event loop has not completed a round, although it was
+    /// asked to.
     held: Option<Instant>,
     alarm: Alarm,
 }
 
-/// A timer that costs little while what it waits for moves on: moving one costs
-/// a good part of what a call does, and almost no call is ever late. One that
-/// is set for an earlier moment is left alone until it fires.
+/// A timer that is cheap while its moment moves later. Setting a timer costs a
+/// good part of a call, and almost no call is ever late, so a timer that is set
+/// for an earlier moment is left alone until it fires.
 #[derive(Debug, Default)]
 struct Alarm {
     timer: Option<Pin<Box<Sleep>>>,
-    /// Whom it wakes.
+    /// The waker that it wakes.
     waker: Option<Waker>,
 }
 
 // === impl Progress ===
 
 impl Progress {
-    /// The event loop has looked at everything there is.
+    /// Notes that the event loop has completed a round.
     pub(crate) fn note(&self, oldest: Option<Instant>) {
         let mut state = self.state.lock();
         state.came_round = true;
         state.oldest = oldest;
     }
 
-    /// Whether it has come round since the watch was polled.
+    /// Whether it has completed a round since the watch was polled.
     pub(crate) fn came_round(&self) -> bool {
         self.state.lock().came_round
     }
@@ -83,8 +84,8 @@ impl Watch {
         }
     }
 
-    /// Ready when the instance is late. To be polled whenever the driver is,
-    /// after the event loop had its chance.
+    /// Ready when the instance is late. Poll it whenever the driver is polled,
+    /// after the event loop.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, progress: &Progress) -> Poll<()> {
         match self.due(progress, Instant::now) {
             Some(due) => self.alarm.poll(cx, due),
@@ -92,7 +93,7 @@ impl Watch {
         }
     }
 
-    /// When it is late, if nothing happens until then.
+    /// When the instance will be late, if nothing happens before.
     fn due(&mut self, progress: &Progress, now: impl FnOnce() -> Instant) -> Option<Instant> {
         let (came_round, oldest) = progress.take();
         if came_round {
@@ -162,8 +163,8 @@ mod tests {
     fn a_guest_that_holds_the_event_loop_is_late_without_a_call() {
         let (mut watch, progress) = (Watch::new(TIMEOUT), Progress::default());
         let start = Instant::now();
-        // It came round, and is held when it is asked again: a job has come, or
-        // the instance is to end.
+        // It completed a round, and is blocked when it is asked again, because
+        // a job has come or the instance is to end.
         progress.note(None);
         assert_eq!(watch.due(&progress, || start), None);
         for seconds in 3..6 {
@@ -171,7 +172,7 @@ mod tests {
             let asked = start + 3 * SECOND;
             assert_eq!(watch.due(&progress, now), Some(asked + TIMEOUT));
         }
-        // One that comes round has its time anew.
+        // Completing a round starts the time again.
         progress.note(None);
         assert_eq!(watch.due(&progress, || start + 7 * SECOND), None);
         let due = watch.due(&progress, || start + 8 * SECOND);

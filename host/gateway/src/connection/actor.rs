@@ -1,4 +1,4 @@
-//! What a connection's task holds, and whether the connection goes on.
+//! The state of a connection's task, and whether the connection goes on.
 
 use std::task::Poll;
 use std::time::Duration;
@@ -33,19 +33,20 @@ pub(crate) struct Actor<S> {
     pub(super) ending: Ending,
 }
 
-/// Whether the connection goes on. Reasons are boxed: a connection has at most
-/// one in its life, and each connection has room for this.
+/// Whether the connection goes on. Reasons are boxed, because every connection
+/// has room for this value but has at most one reason in its life.
 #[derive(Debug)]
 pub(super) enum Course {
     Stays,
-    /// It ends for this reason once what has arrived is handled.
+    /// It ends for this reason once the messages that have arrived are handled.
     Leaves(Box<CloseReason>),
-    /// The same, and nothing more is read: what would come now is no stream of
-    /// frames.
+    /// The same, and nothing more is read, because further bytes would not be
+    /// valid frames.
     Refuses(Box<CloseReason>),
 }
 
-/// What the function was given last. The other one is next, where both wait.
+/// The kind of event that the function got last. If both kinds wait, the other
+/// one is next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Given {
     Messages,
@@ -53,7 +54,7 @@ pub(super) enum Given {
 }
 
 impl<S: Socket> Actor<S> {
-    /// `read` is what the peer sent behind its handshake.
+    /// `read` holds the bytes that the peer sent right after its handshake.
     pub(crate) async fn new(
         socket: S,
         read: Bytes,
@@ -78,7 +79,7 @@ impl<S: Socket> Actor<S> {
         })
     }
 
-    /// Tells the function of the connection.
+    /// Calls the function's `open`.
     pub(crate) async fn open(&mut self) {
         if let Err(outcome) = self.binding.dispatch(Event::Open) {
             self.take_outcome(outcome);
@@ -105,9 +106,9 @@ impl<S: Socket> Actor<S> {
 // === impl Course ===
 
 impl Course {
-    /// Why a connection ends that cannot be written to: by the violation that it
-    /// leaves for, if there was one. The library writes no more after some, and
-    /// says so with an error.
+    /// The reason of a connection that cannot be written to: the violation for
+    /// which it leaves, if there was one, because the library refuses to write
+    /// after some violations. Otherwise, the given reason.
     pub(super) fn unwritten(&self, reason: CloseReason) -> CloseReason {
         match self {
             Self::Leaves(why) | Self::Refuses(why) if is_violation(why) => CloseReason::clone(why),
@@ -119,7 +120,7 @@ impl Course {
         matches!(self, Self::Stays)
     }
 
-    /// Why it is to end.
+    /// Why it is to end, if it is.
     pub(super) fn reason(&self) -> Option<&CloseReason> {
         match self {
             Self::Stays => None,
@@ -127,15 +128,16 @@ impl Course {
         }
     }
 
-    /// It is to end; the first reason stays.
+    /// Makes it end; the first reason stays.
     pub(super) fn leave(&mut self, reason: CloseReason) {
         if self.stays() {
             *self = Self::Leaves(Box::new(reason));
         }
     }
 
-    /// The peer has broken a rule: what came before is handled and answered,
-    /// and nothing more is read. The first reason stays.
+    /// Makes it end because the peer has broken a rule: messages that came
+    /// before are handled and answered, and nothing more is read. The first
+    /// reason stays.
     pub(super) fn refuse(&mut self, reason: CloseReason) {
         *self = match std::mem::replace(self, Self::Stays) {
             Self::Stays => Self::Refuses(Box::new(reason)),
@@ -167,8 +169,8 @@ mod tests {
         assert!(matches!(course.reason(), Some(CloseReason::Terminated)));
     }
 
-    /// An idle connection is this and little else: past it the allocator takes
-    /// the next size.
+    /// An idle connection consists of little else, and the allocator's next
+    /// size is larger than 512 bytes.
     #[test]
     fn an_actor_is_no_larger_than_512_bytes() {
         let bytes = size_of::<Actor<TcpStream>>();

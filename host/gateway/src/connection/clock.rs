@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::pace::Pace;
 
-/// What is due, and the timer for it.
+/// What is due next, and the timer for it.
 #[derive(Debug)]
 pub(super) struct Clock {
     pub(super) opened_at: Instant,
@@ -18,25 +18,25 @@ pub(super) struct Clock {
     pub(super) pace: Option<Box<Pace>>,
     /// When the connection's next alarm is due.
     pub(super) alarm: Option<Instant>,
-    /// Looked at only when it has fired.
+    /// Polled only to see whether it has fired.
     pub(super) timer: Option<Pin<Box<Sleep>>>,
-    /// The timer waits for the answer to a ping, and what is due after the
-    /// answer may be earlier than that.
+    /// The timer waits for the answer to a ping. Once the answer is there,
+    /// something may be due earlier.
     pub(super) awaits_pong: bool,
     pub(super) watcher: Watcher,
 }
 
-/// What finds that a peer has gone.
+/// What notices that a peer has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Watcher {
-    /// Pings that the host reads the answers to.
+    /// Pings, whose answers the host reads.
     Host,
-    /// The system, because nothing is read.
+    /// The system, because the host reads nothing.
     System,
 }
 
 impl Clock {
-    /// Of a connection that is opened now.
+    /// The clock of a connection that opens now.
     pub(super) fn new(limits: &FunctionLimits) -> Self {
         Self {
             opened_at: Instant::now(),
@@ -49,7 +49,7 @@ impl Clock {
         }
     }
 
-    /// Since the connection was opened.
+    /// The time since the connection was opened.
     pub(super) fn now(&self) -> Duration {
         self.opened_at.elapsed()
     }
@@ -59,8 +59,8 @@ impl Clock {
         self.timer.as_ref().is_some_and(|timer| timer.is_elapsed())
     }
 
-    /// Sets the timer to the next moment at which something is due; `look` is
-    /// when to look whether the connection should sleep.
+    /// Sets the timer to the next moment at which something is due; at `look`
+    /// the connection checks whether it should sleep.
     pub(super) fn arm(
         &mut self,
         cx: &mut Context<'_>,
@@ -70,8 +70,8 @@ impl Clock {
         let now = self.now();
         let resume = self.pace.as_mut().and_then(|pace| pace.resume(now));
         let due = self.lifetime.due(limits);
-        // What could not be done in time, because something is in flight, is
-        // done when that is over: it wakes this task.
+        // Something overdue waits for an event in flight, whose end wakes this
+        // task.
         let later = |due: &Duration| *due > now;
         let rest = look.filter(later);
         let alarm = self.alarm.map(|due| due - self.opened_at).filter(later);
@@ -87,8 +87,8 @@ impl Clock {
             }
             None => self.timer.insert(Box::pin(tokio::time::sleep_until(at))),
         };
-        // It is woken for this task from now on; one that is due already
-        // wakes it by hand.
+        // Polling registers this task with the timer. A timer that has already
+        // fired registers nothing, so wake the task by hand.
         if timer.as_mut().poll(cx).is_ready() {
             cx.waker().wake_by_ref();
         }

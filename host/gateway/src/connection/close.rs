@@ -1,8 +1,8 @@
 //! The end of a connection: one path for every reason.
 //!
 //! The close handshake (RFC 6455 section 7.1) and the function's `close` run
-//! side by side. The handshake is bounded by `close_timeout`; the function's
-//! calls by `handler_timeout`, and by one back-off that they wait for.
+//! side by side. `close_timeout` bounds the handshake. `handler_timeout` bounds
+//! each call of the function, and the calls wait for one back-off at most.
 
 use std::task::{Context, Poll};
 
@@ -16,7 +16,7 @@ use super::actor::Actor;
 use super::wire::Socket;
 
 impl<S: Socket> Actor<S> {
-    /// Ends a connection that nothing can be sent to any more.
+    /// Ends a connection that takes no more messages.
     pub(crate) async fn end(self: Box<Self>, reason: &CloseReason) {
         let Self {
             wire,
@@ -38,7 +38,8 @@ impl<S: Socket> Actor<S> {
         tokio::join!(handshake, telling);
     }
 
-    /// Whether a connection that is to end has had its time to write the rest.
+    /// Ready when the time is over in which an ending connection may write the
+    /// rest.
     pub(super) fn poll_ending(&mut self, cx: &mut Context<'_>) -> Poll<CloseReason> {
         if self.owner.connection().is_open() {
             return Poll::Pending;
@@ -46,7 +47,7 @@ impl<S: Socket> Actor<S> {
         if self.ending.poll_over(cx).is_pending() {
             return Poll::Pending;
         }
-        // What waits is given up; the reason stays.
+        // Gives up the messages that wait, and keeps the reason.
         loop {
             match self.owner.next() {
                 Next::Item(_) => {}
@@ -57,8 +58,8 @@ impl<S: Socket> Actor<S> {
     }
 }
 
-/// The rest of the messages, and then the end, each when the call before it
-/// has returned.
+/// Tells the function of the remaining messages, and then of the end, each when
+/// the call before it has returned.
 async fn tell_function(
     mut binding: Binding,
     owner: SocketOwner,
@@ -72,8 +73,8 @@ async fn tell_function(
         return;
     }
     let by_peer = matches!(reason, CloseReason::Peer(_) | CloseReason::Lost);
-    // What arrived before the peer's close was sent to be handled; what
-    // arrived before ours is not owed an answer.
+    // Messages that the peer sent before its close must be handled. Messages
+    // that came before the host's own close need not be.
     if !batch.is_empty() && by_peer && last == Outcome::Done {
         last = match binding.dispatch(Event::Messages(batch)) {
             Ok(()) => settle(&mut binding, &owner).await,

@@ -6,13 +6,13 @@ use std::time::Duration;
 
 use tokio::time::Sleep;
 
-/// How long the end may take. The time runs once the connection is to end, so
-/// that a peer that does not read cannot keep it from ending.
+/// How long the end may take. The time runs from the decision to end, so that a
+/// peer that does not read cannot delay the end.
 #[derive(Debug)]
 pub(super) struct Ending {
     close_timeout: Duration,
-    /// Made when it is needed: most connections are idle, and a timer is as
-    /// large as the rest of them.
+    /// Made when needed: most connections are idle, and a timer is as large as
+    /// everything else in one.
     timer: Option<Pin<Box<Sleep>>>,
 }
 
@@ -24,14 +24,14 @@ impl Ending {
         }
     }
 
-    /// Whether the time is over; it runs from the first time this is asked.
+    /// Ready when the time is over; it runs from the first call.
     pub(super) fn poll_over(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let time = self.close_timeout;
         let timer = self
             .timer
             .get_or_insert_with(|| Box::pin(tokio::time::sleep(time)));
-        // Asked first: a poll that has read much finds tokio's budget for it
-        // used up, and the timer would not say that it has fired.
+        // Check first: in a poll that has read much, tokio's budget may be used
+        // up, and then a timer that has fired is still pending.
         if timer.is_elapsed() {
             return Poll::Ready(());
         }

@@ -1,29 +1,30 @@
-//! Messages on their way to the function, and what reading waits for.
+//! Messages on their way to the function, and the bounds that stop reading.
 
 use openline_core::limits::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX};
 use openline_core::message::Message;
 
-/// Pings that are read while the answers to earlier ones do not leave: past
-/// it nothing is read until they do. The library would gather the answers in a
-/// buffer as large as a message.
+/// How many pings are read while the answers to earlier ones cannot leave.
+/// After that, nothing is read until they do: otherwise the library would
+/// gather the answers in a buffer as large as a message.
 pub(super) const PINGS_UNANSWERED_MAX: u32 = 64;
 
-/// Messages that the host answers by itself are read while the answers to
-/// earlier ones are not written: past it reading stops until they are, so that
-/// the outbox of a peer that does not read is not filled by the host.
+/// How many messages with automatic responses are read while earlier responses
+/// are not written. After that, reading stops until they are, so that the host
+/// does not fill the outbox of a peer that does not read.
 pub(super) const ANSWERS_UNWRITTEN_MAX: u32 = 64;
 
-/// Messages of a batch that room is made for before they have come.
+/// The most messages for which a batch reserves room in advance.
 const BATCH_EXPECTED_MAX: usize = 64;
 
-/// Messages that were read and wait to be given to the function.
+/// Messages that were read and wait for the function.
 #[derive(Debug)]
 pub(super) struct Inbox {
     batch: Vec<Message>,
     bytes: usize,
-    /// Messages of the last batch: the next has often as many.
+    /// The number of messages in the last batch: the next one often has as
+    /// many.
     expected: usize,
-    /// Messages that were read since the connection was opened.
+    /// How many messages were read since the connection was opened.
     pub(super) messages: u64,
 }
 
@@ -63,7 +64,7 @@ impl Inbox {
         std::mem::take(&mut self.batch)
     }
 
-    /// The batch of a connection that reads no more.
+    /// The batch of a connection that has stopped reading.
     pub(super) fn into_batch(self) -> Vec<Message> {
         self.batch
     }

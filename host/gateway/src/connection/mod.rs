@@ -1,13 +1,14 @@
 //! One connection: the task that owns its socket.
 //!
-//! A hand-written poll, because of what it decides: everything that one read
-//! brought becomes one call of the function, and everything that one wake
-//! finds in the outbox leaves with one flush. Bounded: one batch in the
-//! function, one batch gathered meanwhile, then reading stops and TCP pushes
-//! back; the outbox has its own bound; ending takes at most `close_timeout`.
-//! One timer serves all that is due on a connection, and is not touched by
-//! messages. A connection on which nothing has happened for a while sleeps: see
-//! [`sleep`]. Only [`wire`] knows the library that reads and writes frames.
+//! The poll is written by hand, because it decides what belongs together:
+//! everything that one read brought becomes one call of the function, and
+//! everything that one wake finds in the outbox leaves with one flush. Memory
+//! is bounded: one batch is in the function and one is gathered meanwhile, then
+//! reading stops and TCP pushes back; the outbox has its own bound. Ending
+//! takes at most `close_timeout`. One timer serves everything that is due on a
+//! connection, and messages do not touch it. A connection on which nothing has
+//! happened for a while sleeps: see [`sleep`]. Only [`wire`] knows the library
+//! that reads and writes frames.
 
 mod actor;
 mod clock;

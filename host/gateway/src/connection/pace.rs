@@ -1,4 +1,4 @@
-//! How fast a peer may send: its token buckets, made only where a rate is
+//! How fast a peer may send. Its token buckets exist only where a rate is
 //! configured.
 
 use std::time::Duration;
@@ -9,12 +9,12 @@ use openline_core::rate::TokenBucket;
 
 use super::wire::Counted;
 
-/// The rates of one connection. Times are since it was opened.
+/// The rates of one connection. Times are counted from its opening.
 #[derive(Debug)]
 pub(super) struct Pace {
     messages: Option<TokenBucket>,
     bytes: Option<TokenBucket>,
-    /// Nothing is read until then.
+    /// Reading pauses until then.
     resume: Option<Duration>,
 }
 
@@ -33,7 +33,7 @@ impl Pace {
         })
     }
 
-    /// Takes what has come off the buckets.
+    /// Charges received frames and bytes to the buckets.
     pub(super) fn charge(
         &mut self,
         counted: Counted,
@@ -56,7 +56,7 @@ impl Pace {
         Ok(())
     }
 
-    /// When reading goes on, if it does not now.
+    /// When reading resumes, if it is paused now.
     pub(super) fn resume(&mut self, now: Duration) -> Option<Duration> {
         self.resume = self.resume.filter(|resume| *resume > now);
         self.resume

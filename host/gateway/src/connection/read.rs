@@ -1,7 +1,7 @@
 //! Reading: frames become messages, and messages a batch.
 //!
-//! Bounded by one batch, by the frames of one poll, and by what waits to be
-//! answered by the host itself.
+//! Bounded by one batch, by the frames of one poll, and by the pings and
+//! messages that wait for the host's own answers.
 
 use std::task::{Context, Poll};
 
@@ -12,13 +12,13 @@ use super::actor::Actor;
 use super::inbox::{ANSWERS_UNWRITTEN_MAX, PINGS_UNANSWERED_MAX};
 use super::wire::{Received, Socket};
 
-/// Frames that one poll reads, at most: control frames fill no batch, and a
-/// flood of them should not keep a thread.
+/// The most frames that one poll reads: control frames fill no batch, and a
+/// flood of them must not keep a thread busy.
 const FRAMES_PER_POLL_MAX: usize = 1024;
 
 /// How far reading came.
 pub(super) enum Reading {
-    /// All that is there has been read.
+    /// Everything available has been read.
     Dry,
     /// There may be more.
     Full,
@@ -26,7 +26,7 @@ pub(super) enum Reading {
 }
 
 impl<S: Socket> Actor<S> {
-    /// Reads all that is there, up to one batch.
+    /// Reads everything available, up to one batch.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Reading {
         if self.course.is_refusing() {
             return Reading::Dry;
@@ -41,7 +41,7 @@ impl<S: Socket> Actor<S> {
             if self.unflushed.pings > PINGS_UNANSWERED_MAX && self.wire.is_blocked() {
                 return Reading::Dry;
             }
-            // Who has written them reads on.
+            // Writing the answers wakes the task, which then reads on.
             if self.unflushed.answers > ANSWERS_UNWRITTEN_MAX {
                 return Reading::Full;
             }
@@ -85,8 +85,8 @@ impl<S: Socket> Actor<S> {
     }
 }
 
-/// Whether a reason is a frame that may not be there: those before it were
-/// right, and are not lost with it.
+/// Whether the reason is an invalid frame. The frames before it were valid, and
+/// are not lost with it.
 pub(super) fn is_violation(reason: &CloseReason) -> bool {
     matches!(
         reason,

@@ -1,31 +1,31 @@
-//! How near a connection is to its sleep: it should when it has been quiet for a
-//! while.
+//! Decides when a connection should sleep: when it has been quiet for a while.
 
 use std::time::Duration;
 
-/// How long nothing may have happened before a connection sleeps, at least,
-/// and twice as long at most: the next message of a conversation is often near,
-/// and a timer once a second costs nothing.
+/// How long a connection must be quiet before it sleeps; it may take twice as
+/// long. The next message of a conversation is often near, and a timer once a
+/// second costs almost nothing.
 const REST_AFTER: Duration = Duration::from_secs(1);
 
-/// What one message, or all that one wake writes, may leave behind in the
-/// library's buffers, in bytes: a busy connection should cost what it did
-/// before it carried a large message.
+/// The largest message or write, in bytes, after which the library's buffers
+/// may stay as they are. After a larger one the connection gives them up, so
+/// that a busy connection does not stay expensive after one large message.
 const KEPT_BYTES: usize = 4 * 1024;
 
 /// How near a connection is to its sleep.
 #[derive(Debug)]
 pub(super) struct Rest {
     pub(super) stage: Stage,
-    /// When to look again, since the connection was opened; not while it sleeps.
+    /// When to check again, counted from the opening; not used while it sleeps.
     look: Duration,
-    /// Something was read or written since that was last looked at.
+    /// Whether something was read or written since the last check.
     active: bool,
-    /// A message has made the library's buffers larger than they should stay.
+    /// Whether a message has made the library's buffers larger than they should
+    /// stay.
     large: bool,
 }
 
-/// How near it is.
+/// The stages on the way to sleep.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Stage {
     Awake,
@@ -55,28 +55,28 @@ impl Rest {
         Self::at(Stage::Asleep, Duration::ZERO)
     }
 
-    /// It is awake, and is looked at a while after `now`.
+    /// Stays awake until the next check, a while after `now`.
     pub(super) fn stay_awake(&mut self, now: Duration) {
         self.stage = Stage::Awake;
         self.look = now + REST_AFTER;
     }
 
-    /// When to look whether it should sleep; none while it does.
+    /// When to check whether it should sleep; `None` while it sleeps.
     pub(super) fn look(&self) -> Option<Duration> {
         (self.stage != Stage::Asleep).then_some(self.look)
     }
 
-    /// Something was read or written.
+    /// Notes that something was read or written.
     pub(super) fn note_activity(&mut self) {
         self.active = true;
     }
 
-    /// So many bytes have passed through the library's buffers at once.
+    /// Notes that this many bytes passed through the library's buffers at once.
     pub(super) fn note_size(&mut self, bytes: usize) {
         self.large |= bytes > KEPT_BYTES;
     }
 
-    /// Looks whether it should sleep, if it is time to.
+    /// Checks whether it should sleep, if the check is due.
     pub(super) fn check(&mut self, now: Duration) {
         if self.look().is_none_or(|look| now < look) {
             return;
@@ -88,8 +88,9 @@ impl Rest {
         }
     }
 
-    /// Whether one that should sleep, and cannot, has something to do: then it
-    /// is looked at anew later, unless large buffers wait to be given back.
+    /// Whether a connection that should sleep, but could not yet, is active
+    /// again. It is then checked again later, unless it has large buffers to
+    /// give up.
     pub(super) fn is_roused(&self) -> bool {
         self.active && !self.large
     }
@@ -122,7 +123,7 @@ mod tests {
         rest.note_size(KEPT_BYTES + 1);
         rest.check(2 * REST_AFTER);
         assert_eq!(rest.stage, Stage::Tired);
-        // It sleeps as soon as it can, however busy it is.
+        // With large buffers it sleeps as soon as it can, however busy it is.
         rest.note_activity();
         assert!(!rest.is_roused());
     }

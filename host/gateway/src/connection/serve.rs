@@ -1,4 +1,5 @@
-//! The loop of an open connection: one poll looks at all that may have come.
+//! The loop of an open connection: one poll checks everything that may have
+//! happened.
 
 use std::task::{Context, Poll};
 
@@ -12,9 +13,9 @@ use super::read::{Reading, is_violation};
 use super::wire::Socket;
 
 impl<S: Socket> Actor<S> {
-    /// Serves until it is to end. What follows is [`Actor::end`]: apart,
-    /// because the task of an idle connection should hold no more than an open
-    /// connection needs.
+    /// Serves until the connection is to end; the caller then calls
+    /// [`Actor::end`]. The two are separate, so that the task of an idle
+    /// connection holds only what an open connection needs.
     pub(crate) async fn serve(&mut self) -> CloseReason {
         std::future::poll_fn(|cx| self.poll_open(cx)).await
     }
@@ -46,15 +47,15 @@ impl<S: Socket> Actor<S> {
         if self.owner.take_alarm_set() {
             self.note_alarm(cx);
         }
-        // Behind the reading: after a while in which this process could not
-        // run, what the peer has sent in time is there to be heard.
+        // This comes after reading: if the process could not run for a while,
+        // the peer's bytes that arrived in time are read first.
         if self.clock.has_fired()
             && let Some(reason) = self.check_time(cx)
         {
             return Poll::Ready(reason);
         }
-        // Reading has stopped for the answers to pings, and there may be more
-        // in the library's buffers.
+        // Reading waits for answers to pings, and the library's buffers may
+        // hold more frames.
         let stuck = self.unflushed.pings > PINGS_UNANSWERED_MAX;
         self.deliver(cx, dry, seen);
         self.leave(dry);
@@ -78,7 +79,7 @@ impl<S: Socket> Actor<S> {
         }
         let event = match if alarm { self.take_alarm(cx) } else { None } {
             Some(name) => Event::Alarm(name),
-            // It was taken back, or moved.
+            // The alarm was cleared, or set to a later time.
             None if !messages => return,
             None => Event::Messages(self.inbox.take()),
         };
@@ -86,8 +87,8 @@ impl<S: Socket> Actor<S> {
             Event::Alarm(_) => Given::Alarm,
             _ => Given::Messages,
         };
-        // Most calls return at once, in this task. What they do to this very
-        // connection is looked at below, and need not wake it.
+        // Most calls return at once, in this task. Their effects on this very
+        // connection are handled below and need not wake it.
         let binding = &mut self.binding;
         let dispatched = self
             .owner
@@ -95,16 +96,16 @@ impl<S: Socket> Actor<S> {
         let outcome = dispatched.err().or_else(|| self.binding.outcome());
         let Some(outcome) = outcome else { return };
         self.take_outcome(outcome);
-        // There is no return of the function to come that would wake it.
+        // No later return of the function will wake this task.
         if !dry || !self.inbox.is_empty() || self.is_alarm_due() {
             cx.waker().wake_by_ref();
         }
     }
 
-    /// Ends a connection that is to leave, when all that has arrived is
+    /// Ends a connection that is to leave, once everything that has arrived is
     /// handled. `dry` says that nothing more is buffered. An event that waits
-    /// for the end of a back-off is handled behind the peer's back: it may wait
-    /// for long, and a socket is not held for it.
+    /// for the end of a back-off does not hold the socket: the connection ends
+    /// now, and the event is handled afterwards.
     fn leave(&mut self, dry: bool) {
         let Some(reason) = self.course.reason() else {
             return;

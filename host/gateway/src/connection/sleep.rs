@@ -1,5 +1,5 @@
-//! A connection sleeps when it should and the buffers of its wire are empty;
-//! asleep it keeps the bare socket.
+//! A connection that should sleep does so when the buffers of its wire are
+//! empty. Asleep it keeps the bare socket.
 
 use std::task::Context;
 

@@ -1,9 +1,10 @@
-//! What is due on a connection, and when: its lifetime, its pace, its alarms,
-//! and when it sleeps.
+//! Everything that becomes due on a connection: its lifetime, its pace, its
+//! alarms, and its sleep.
 //!
-//! One timer for all of it. A connection looks once in a while whether anything
-//! has happened, and sleeps when nothing has (see [`rest`](super::rest)); so a
-//! busy one has a timer that fires once a second, and messages touch none.
+//! One timer serves all of it, and messages do not touch it. From time to time
+//! a connection checks whether anything has happened, and sleeps if not (see
+//! [`rest`](super::rest)), so the timer of a busy one fires about once a
+//! second.
 
 use std::task::Context;
 
@@ -25,7 +26,7 @@ impl<S: Socket> Actor<S> {
         self.clock.arm(cx, limits, self.rest.look());
     }
 
-    /// The timer has fired: does what is due, and sets it anew.
+    /// Does what is due after the timer has fired, and sets it again.
     pub(super) fn check_time(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
         let now = self.clock.now();
         self.rest.check(now);
@@ -44,10 +45,10 @@ impl<S: Socket> Actor<S> {
                     self.watch();
                 }
                 self.clock.awaits_pong = true;
-                // In the outbox, behind what waits: it asks for an answer from
-                // who has read that. None while the kernel takes nothing: that
-                // it does again is the answer, and a full outbox would overflow
-                // by a ping that only the host wants.
+                // The ping goes into the outbox, after the messages that wait,
+                // so its answer shows that the peer has read those. No ping is
+                // sent while the kernel takes no bytes: progress on the socket
+                // counts as an answer, and a ping could overflow a full outbox.
                 if !self.wire.is_blocked() {
                     let stamp = u64::try_from(now.as_nanos()).unwrap_or(u64::MAX);
                     let payload = Bytes::copy_from_slice(&stamp.to_be_bytes());
@@ -64,7 +65,7 @@ impl<S: Socket> Actor<S> {
                 self.owner.connection().push(Message::Text(text.into()));
             }
             Due::End(reason) => {
-                // Nothing more is due but the end.
+                // Only the end can still become due.
                 self.clock.timer = None;
                 if reason.frame().is_none() {
                     return Some(reason);
@@ -80,9 +81,10 @@ impl<S: Socket> Actor<S> {
         None
     }
 
-    /// Nothing is read, and so no answer to a ping: the system watches for the
-    /// peer, as long as the host would. It knows what the peer's machine has
-    /// acknowledged, and the next ping meets what it found.
+    /// Lets the system watch the peer while the host reads nothing, and so no
+    /// answer to a ping. The system waits as long as the host would. It knows
+    /// what the peer's machine has acknowledged, and the next ping fails with
+    /// its verdict.
     fn watch(&mut self) {
         let limits = self.owner.connection().limits();
         if limits.pong_timeout.is_zero() {
@@ -102,11 +104,11 @@ impl<S: Socket> Actor<S> {
 
     // === alarms ===
 
-    /// Looks when the next alarm is due.
+    /// Finds out when the next alarm is due.
     pub(super) fn note_alarm(&mut self, cx: &mut Context<'_>) {
         self.clock.alarm = self.owner.next_alarm();
         let Some(due) = self.clock.alarm else { return };
-        // A timer that fires earlier is set anew then.
+        // A timer that fires earlier is set again then.
         let timer = self
             .clock
             .timer
@@ -117,8 +119,8 @@ impl<S: Socket> Actor<S> {
         }
     }
 
-    /// Whether an alarm is due that the function may be given: one that leaves
-    /// is given no new work.
+    /// Whether an alarm is due and the function may have it: a leaving
+    /// connection gets no new work.
     pub(super) fn is_alarm_due(&self) -> bool {
         let alarm = self.clock.alarm;
         alarm.is_some_and(|due| due <= Instant::now()) && self.course.stays()
@@ -133,7 +135,7 @@ impl<S: Socket> Actor<S> {
 
     // === pace ===
 
-    /// Decides whether anything is taken from the socket.
+    /// Decides whether to read from the socket.
     pub(super) fn regulate_reading(&mut self) {
         // Taken also when it leaves already: it would look like something new.
         let reconsider = self.owner.take_reconsider();
@@ -152,16 +154,18 @@ impl<S: Socket> Actor<S> {
         let held = waits || !self.course.stays() || self.owner.connection().is_paused();
         let was_held = self.wire.hold(held);
         if was_held && !held {
-            // What it has said meanwhile is read next.
+            // The peer's bytes of the meantime are read next.
             let now = self.clock.now();
             self.clock.lifetime.hear(now);
             self.stop_watching();
         }
     }
 
-    /// Takes note of what was read: the peer is alive, and how fast it sends.
+    /// Notes what was read: it shows that the peer is alive, and how fast it
+    /// sends.
     pub(super) fn measure(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
-        // Only once all before it is read: that may take several batches.
+        // Only after everything before it is read, which may take several
+        // batches.
         if self.wire.is_past_fragments(self.inbox.messages) {
             return Some(CloseReason::Fragments);
         }

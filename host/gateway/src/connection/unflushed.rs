@@ -1,17 +1,16 @@
-//! What was written and has not left yet, and the ping that waits for its
-//! answer.
+//! Writes that have not left yet, and the ping that waits for its answer.
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-/// What was written or is to be, since all was flushed.
+/// What was written, or must be, since the last complete flush.
 #[derive(Debug, Default)]
 pub(super) struct Unflushed {
-    /// Something was written.
+    /// Whether something was written.
     pub(super) written: bool,
-    /// Pings that were read: the library has written their answers.
+    /// How many pings were read, whose answers the library has written.
     pub(super) pings: u32,
-    /// Messages that the host has answered by itself.
+    /// How many messages automatic responses have answered.
     pub(super) answers: u32,
 }
 

@@ -1,4 +1,4 @@
-//! Writing: what waits in the outbox leaves with one flush.
+//! Writing: everything that waits in the outbox leaves with one flush.
 
 use std::task::{Context, Poll};
 
@@ -12,7 +12,7 @@ use super::unflushed::Probe;
 use super::wire::Socket;
 
 impl<S: Socket> Actor<S> {
-    /// Writes all that waits and flushes once.
+    /// Writes everything that waits, and flushes once.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
         if self.wire.is_asleep() && self.owner.is_idle() {
             return None;
@@ -59,7 +59,7 @@ impl<S: Socket> Actor<S> {
             match writer.poll_flush(cx) {
                 Poll::Ready(Ok(())) => {
                     self.unflushed.written = false;
-                    // Who sent that many may have been left unread for it.
+                    // Reading may have stopped for this many pings.
                     if std::mem::take(&mut self.unflushed.pings) > PINGS_UNANSWERED_MAX {
                         cx.waker().wake_by_ref();
                     }
@@ -68,7 +68,7 @@ impl<S: Socket> Actor<S> {
                 Poll::Pending => {}
             }
         }
-        // Also when the outbox has dropped the answers.
+        // This also applies if the outbox has dropped the answers.
         if !self.unflushed.written
             && std::mem::take(&mut self.unflushed.answers) > ANSWERS_UNWRITTEN_MAX
         {

@@ -1,5 +1,5 @@
-//! What a function answers to a handshake, checked: the headers of the 101, or
-//! a rejection. An answer that breaks the contract is a refusal.
+//! Checks a function's answer to a handshake: the headers of the 101, or a
+//! rejection. An answer that breaks the contract is a refusal.
 
 use bytes::Bytes;
 use http::header::{
@@ -57,7 +57,7 @@ pub(super) fn switching(
     Ok(headers)
 }
 
-/// A rejection as it is written.
+/// The response for a rejection.
 pub(super) fn rejected(rejection: Rejection, limits: &FunctionLimits) -> Result<Answer, Refusal> {
     let status = StatusCode::from_u16(rejection.status)
         .ok()

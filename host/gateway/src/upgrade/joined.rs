@@ -1,5 +1,5 @@
-//! A connection that its function has accepted: what undoes it if its 101 is
-//! never written, and the task that serves it from then on.
+//! A connection that its function has accepted: the guard that undoes the join
+//! if the 101 is never written, and the task that serves it from then on.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -32,7 +32,7 @@ pub(super) async fn serve<B: Future<Output = Option<Begun>>>(begun: Pin<Box<B>>)
 /// An open connection.
 pub(super) type Begun = (Joined, Box<Actor<TcpStream>>);
 
-/// Waits for the stream and tells the function of it.
+/// Waits for the stream and calls `open`.
 pub(super) async fn begin(
     upgrade: OnUpgrade,
     joined: Joined,
@@ -55,15 +55,15 @@ pub(super) async fn begin(
             return Some((joined, actor));
         }
         Ok(Err(_)) => tracing::error!("hyper handed over a stream that it was not given"),
-        // The peer went away before the 101 was written: it was never open,
-        // and the function is not told.
+        // The peer went away before the 101 was written. The connection was
+        // never open, so the function is not told.
         Err(error) => tracing::debug!(function = %name, %error, "an upgrade was abandoned"),
     }
     None
 }
 
-/// What a connection has as long as it lives: its place in its function's hub,
-/// among the host's connections, and its socket's permit.
+/// What a connection holds as long as it lives: its place in its function's
+/// hub, its place in the ledgers, and its socket's permit.
 pub(super) struct Joined {
     pub(super) gateway: Arc<Gateway>,
     pub(super) alias: Arc<Alias>,
@@ -73,7 +73,8 @@ pub(super) struct Joined {
 }
 
 impl Joined {
-    /// Nothing can be sent to it any more; again is harmless.
+    /// Takes the connection out of the hub, so that nothing can be sent to it;
+    /// a second call does nothing.
     fn leave(&self) {
         self.owner.finish();
         self.alias.hub().leave(self.owner.connection());

@@ -1,5 +1,5 @@
-//! The upgrade: the function is asked, its answer checked, and the response
-//! made. When hyper has written the 101, the connection begins.
+//! The upgrade: asks the function, checks its answer, and makes the response.
+//! When hyper has written the 101, the connection begins.
 
 mod answer;
 mod joined;
@@ -37,7 +37,7 @@ pub(crate) struct Candidate {
 }
 
 /// Decides whether a request may ask its function: by its route and its limits,
-/// then by its handshake, then by who has how many connections, then by what it
+/// then by its handshake, then by the ledgers, then by the subprotocols that it
 /// offers.
 pub(crate) async fn prepare(
     gateway: &Gateway,
@@ -78,8 +78,8 @@ pub(crate) async fn prepare(
     })
 }
 
-/// Asks the function and answers the request. `upgrade` is where hyper hands
-/// the stream over.
+/// Asks the function and answers the request. hyper hands the stream over
+/// through `upgrade`.
 pub(crate) async fn upgrade(
     gateway: &Arc<Gateway>,
     candidate: Candidate,
@@ -122,8 +122,8 @@ pub(crate) async fn upgrade(
             AttachError::HostFull => Refusal::Attached,
             _ => Refusal::Answer("the attachment is too large".into()),
         })?;
-    // From here on it can be sent to; what comes before the 101 waits in the
-    // outbox. `joined` undoes it if the 101 is never written.
+    // From here on messages can be sent to the connection, and wait in its
+    // outbox for the 101. `joined` undoes this if the 101 is never written.
     let joined = Joined {
         gateway: Arc::clone(gateway),
         alias: Arc::clone(alias),
@@ -131,7 +131,8 @@ pub(crate) async fn upgrade(
         _places: places,
         permit,
     };
-    // Before it is in the hub: a removal finds it there by its version.
+    // Bind before it joins the hub, where a removal finds connections by their
+    // version.
     let binding = alias.bind(Arc::clone(&connection), accepted.place);
     let hub = alias.hub();
     hub.join(&connection);
@@ -151,8 +152,8 @@ pub(crate) async fn upgrade(
         connection.drain();
     }
     binding.catch_up();
-    // Boxed, here and below: an idle connection is this task, and what it needs
-    // only for a moment would be a part of it for good.
+    // Boxed, here and below: this task lives as long as the connection, and
+    // would otherwise keep room for values that it needs only for a moment.
     let begun = Box::pin(joined::begin(upgrade, joined, binding, close_timeout));
     tokio::spawn(joined::serve(begun));
 

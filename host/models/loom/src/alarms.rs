@@ -1,4 +1,4 @@
-//! Of the alarms only whether a call may still begin.
+//! The only part of the alarms: whether a call may still begin.
 
 #[path = "../../../engine/src/alarms/ticket.rs"]
 pub(crate) mod ticket;

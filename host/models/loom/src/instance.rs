@@ -1,12 +1,12 @@
-//! What polls an instance, and its mailbox; the instance and its seats are stood
-//! in for.
+//! The poller and the mailbox of an instance, with stand-ins for the instance
+//! and its seats.
 
 #[path = "../../../engine/src/instance/mailbox.rs"]
 pub(crate) mod mailbox;
 #[path = "../../../engine/src/instance/poller.rs"]
 pub(crate) mod poller;
 
-/// What of an instance its poller and those that give it jobs touch.
+/// The parts of an instance that its poller and the callers with jobs use.
 pub(crate) mod live {
     use super::mailbox::{Job, Mailbox};
     use super::poller::{Polled, Poller};

@@ -1,13 +1,13 @@
-//! Models of what threads do to a driver, a mailbox and a connection without
-//! waiting for each other, under every schedule and every order of memory that
-//! C11 allows: loom tries them all.
+//! Models of threads that use a driver, a mailbox and a connection without
+//! waiting for each other, under every schedule and every memory order that C11
+//! allows: loom tries them all.
 //!
-//! The files are those that are shipped, compiled a second time with loom's
-//! types for what `sync.rs` names. What they need beside that, a seat and an
-//! instance, is stood in for beside them. Bounded: two or three threads with a few
-//! steps each, and [`PREEMPTIONS`] switches from a thread that could go on.
+//! The files are the shipped ones, compiled a second time with loom's types in
+//! place of those that `sync.rs` names. There are stand-ins for the seat and
+//! the instance that they need. Bounded by two or three threads with a few
+//! steps each, and by [`PREEMPTIONS`] switches from a thread that could go on.
 
-// The files have tests for real threads, which are not for here.
+// The files have tests for real threads, which do not belong here.
 #![cfg(not(test))]
 #![expect(
     dead_code,

@@ -1,5 +1,5 @@
-//! The models. Each fails by a panic of its own or by loom's, which says that
-//! all threads wait: a wake-up was lost.
+//! The models. Each fails with a panic of its own, or with loom's, which says
+//! that all threads wait because a wake-up was lost.
 
 use std::future::poll_fn;
 use std::pin::pin;
@@ -29,9 +29,9 @@ use crate::outbox::MESSAGE_OVERHEAD_BYTES;
 use crate::pool::backoff::Backoff;
 use crate::wakeups::Wakeups;
 
-/// Switches from a thread that could go on, unless `LOOM_MAX_PREEMPTIONS` says
-/// another number: the faults in `mutants/` need no more, and each further one
-/// multiplies the schedules by ten.
+/// Switches from a thread that could go on, unless `LOOM_MAX_PREEMPTIONS` sets
+/// another number. The faults in `mutants/` need no more, and each further
+/// switch multiplies the schedules by ten.
 pub const PREEMPTIONS: usize = 2;
 
 fn explore(model: impl Fn() + Send + Sync + 'static) {
@@ -51,7 +51,7 @@ fn job(is_awaited: bool) -> (Job, oneshot::Receiver<AlarmOutcome>) {
     (Job::Alarm(call, Seat { is_awaited }, reply), outcome)
 }
 
-/// Begins a job and says that it is done.
+/// Begins a job and reports that it is done.
 fn handle(job: Job) {
     match job {
         Job::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Done)),
@@ -78,8 +78,9 @@ fn submit(instance: &Instance, mut job: Job) {
     }
 }
 
-/// Starts an instance that ends when it has handled so many jobs. It looks for
-/// them as `Idleness::poll` does. Answers how often two polled it at once.
+/// Starts an instance that ends after this many jobs. It takes jobs as
+/// `Idleness::poll` does. Returns a count of how often two threads polled it at
+/// once.
 fn start(instance: &Arc<Instance>, jobs: usize) -> Arc<AtomicUsize> {
     let overlaps = Arc::<AtomicUsize>::default();
     let (inside, seen) = (AtomicUsize::new(0), Arc::clone(&overlaps));
@@ -112,8 +113,8 @@ fn start(instance: &Arc<Instance>, jobs: usize) -> Arc<AtomicUsize> {
     overlaps
 }
 
-/// Whatever is submitted is polled by somebody after it, by one at a time, and
-/// the task sees the end wherever it happened: else it waits for good.
+/// After each submitted job some thread polls the instance, one at a time, and
+/// the task sees the end wherever it happened; otherwise it would wait forever.
 pub fn what_is_submitted_is_polled_and_the_end_is_seen() {
     explore(|| {
         let instance = Arc::<Instance>::default();
@@ -124,16 +125,16 @@ pub fn what_is_submitted_is_polled_and_the_end_is_seen() {
         submit(&instance, ours);
         other.join().expect("it does not panic");
         drop(instance);
-        // Whoever is told later is told by the task's thread, which loom waits
-        // for: what was not handled leaves it waiting.
+        // Later outcomes come from the task's thread, for which loom waits: an
+        // unhandled job would leave it waiting.
         let told = [our_outcome.try_recv(), their_outcome.try_recv()];
         assert!(!told.contains(&Ok(AlarmOutcome::Returned)));
         assert_eq!(overlaps.load(Ordering::Relaxed), 0);
     });
 }
 
-/// A connection that polls its instance on the spot learns how its event went,
-/// also when somebody else polls the instance at that moment.
+/// A connection that polls its instance on the spot learns the outcome of its
+/// event, even if another thread polls the instance at that moment.
 pub fn an_event_is_told_of_whoever_polls_the_instance() {
     explore(|| {
         let instance = Arc::<Instance>::default();
@@ -156,8 +157,8 @@ pub fn an_event_is_told_of_whoever_polls_the_instance() {
     });
 }
 
-/// A turn that is dropped, by a panic say, tells the connection that the host
-/// has failed.
+/// A turn that is dropped, for example by a panic, tells the connection that
+/// the host has failed.
 pub fn a_turn_that_is_dropped_tells_of_a_fault_of_the_host() {
     explore(|| {
         let owner = owner(&budget());
@@ -173,8 +174,8 @@ pub fn a_turn_that_is_dropped_tells_of_a_fault_of_the_host() {
     });
 }
 
-/// Each job is begun or given back, once, whatever ends the instance; what is
-/// put in behind the end is not begun.
+/// Each job is begun or given back, once, whatever ends the instance; a job
+/// that is put in after the end is not begun.
 pub fn each_job_is_begun_or_given_back_once() {
     explore(|| {
         let mailbox = Arc::<Mailbox>::default();
@@ -212,8 +213,8 @@ pub fn each_job_is_begun_or_given_back_once() {
     });
 }
 
-/// What was asked for is handed out when the instance fails, and nothing that
-/// only waits for its end.
+/// When the instance fails, the mailbox hands out the jobs that were to begin,
+/// and none that only waits for its end.
 pub fn what_was_asked_for_and_what_waits_are_told_apart() {
     explore(|| {
         let mailbox = Arc::<Mailbox>::default();
@@ -238,8 +239,8 @@ pub fn what_was_asked_for_and_what_waits_are_told_apart() {
     });
 }
 
-/// The owner of a socket sees what is asked for and what is written, whenever
-/// that happens: while it looks, while its waker is taken away, and behind it.
+/// The owner of a socket sees every request and every message, whenever they
+/// come: while it looks, while its waker is taken away, and afterwards.
 pub fn no_wake_up_of_a_connection_is_lost() {
     explore(|| {
         let owner = owner(&budget());
@@ -272,7 +273,7 @@ pub fn no_wake_up_of_a_connection_is_lost() {
     });
 }
 
-/// The same for what the owner takes when it has seen it.
+/// The same for flags that the owner clears when it has seen them.
 pub fn what_the_owner_takes_is_seen_when_it_is_asked_again() {
     explore(|| {
         let owner = owner(&budget());
@@ -298,7 +299,7 @@ pub fn what_the_owner_takes_is_seen_when_it_is_asked_again() {
 }
 
 /// Bytes are counted exactly, the first reason of an end wins, nothing is
-/// accepted behind it, and the host's budget is given back.
+/// accepted after it, and the host's budget is given back.
 pub fn an_outbox_counts_its_bytes_and_ends_once() {
     explore(|| {
         let host = HostBudget::new(1 << 20, 0);
@@ -330,7 +331,7 @@ pub fn an_outbox_counts_its_bytes_and_ends_once() {
     });
 }
 
-/// Who waits for room in an outbox is woken when there is some, and when the
+/// A wait for room in an outbox is woken when there is room, and when the
 /// connection ends.
 pub fn who_waits_for_a_writable_connection_is_woken() {
     explore(|| {
@@ -352,8 +353,8 @@ pub fn who_waits_for_a_writable_connection_is_woken() {
     });
 }
 
-/// Functions that take and give back at once never have more than there is,
-/// and all of it comes back.
+/// Functions that take and give back at the same time never have more than the
+/// budget, and all of it comes back.
 pub fn a_budget_is_never_exceeded_and_comes_back() {
     explore(|| {
         let host = HostBudget::new(100, 0);
@@ -389,8 +390,8 @@ pub fn a_ticket_is_begun_or_cancelled() {
     });
 }
 
-/// Who waits for the end of a back-off is woken by it, whenever it has begun to
-/// wait, and none begins once they are lifted.
+/// A wait for the end of a back-off is woken by it, whenever the wait began,
+/// and no back-off begins after they are lifted.
 pub fn who_waits_for_a_back_off_is_woken_at_its_end() {
     explore(|| {
         let policy = InstancePolicy {

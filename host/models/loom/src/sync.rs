@@ -1,6 +1,6 @@
-//! What `sync.rs` of the engine and of the channels name, as loom has it: each
-//! access is a point at which another thread may go on, and a load may answer
-//! any value that the memory order allows.
+//! loom's versions of the names in `sync.rs` of the engine and of the channels:
+//! another thread may run at each access, and a load may return any value that
+//! the memory order allows.
 
 pub(crate) use loom::sync::atomic::{
     AtomicBool, AtomicU8, AtomicU16, AtomicU32, AtomicU64, AtomicUsize, Ordering,
@@ -12,9 +12,10 @@ use std::ops::{Deref, DerefMut};
 use std::task::Waker;
 use std::time::Duration;
 
-/// A lock as parking_lot's: not poisoned, and `try_lock` first looks whether it
-/// is free, with a relaxed load that may see an old state. loom's own knows the
-/// state at once, and would hide what the orders of memory are for.
+/// A lock like parking_lot's: it is not poisoned, and `try_lock` first checks
+/// whether it is free, with a relaxed load that may see an old state. loom's
+/// own lock always sees the newest state, which would hide the effect of memory
+/// orders.
 #[derive(Default)]
 pub(crate) struct Mutex<T> {
     taken: AtomicBool,
@@ -75,7 +76,7 @@ impl<T> DerefMut for MutexGuard<'_, T> {
 
 impl<T> Drop for MutexGuard<'_, T> {
     fn drop(&mut self) {
-        // The lock itself is let go of when this has returned.
+        // The lock itself is released after this returns.
         self.taken.store(false, Ordering::Release);
     }
 }
@@ -86,7 +87,7 @@ impl<T> fmt::Debug for Mutex<T> {
     }
 }
 
-/// The standard library's, with the memory order of its own flag.
+/// Like the standard library's, with the memory order of its flag.
 pub(crate) struct OnceLock<T> {
     is_set: AtomicBool,
     inner: std::sync::OnceLock<T>,
@@ -114,7 +115,7 @@ impl<T> OnceLock<T> {
     }
 }
 
-/// loom's, by the names of the crate `atomic-waker`.
+/// loom's, with the names of the crate `atomic-waker`.
 #[derive(Debug)]
 pub(crate) struct AtomicWaker(loom::future::AtomicWaker);
 
@@ -141,6 +142,6 @@ pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     loom::thread::spawn(|| loom::future::block_on(task));
 }
 
-/// Over at some moment: as the thread that waits may rest at each step, it is
-/// over at once.
+/// Returns at once, which covers every moment, because the waiting thread may
+/// rest at each step.
 pub(crate) async fn sleep(_time: Duration) {}

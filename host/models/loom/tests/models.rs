@@ -1,5 +1,5 @@
-//! Runs the models: they are in the library because they use what is private
-//! to the packages, and it is compiled without those packages' own tests.
+//! Runs the models. They are in the library because they use private items of
+//! the packages, which are compiled there without the packages' own tests.
 
 use openline_models_loom::models;
 

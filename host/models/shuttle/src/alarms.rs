@@ -1,4 +1,5 @@
-//! There are no alarms without a connection: only what a function owes them.
+//! There are no alarms without a connection, only the trait that a function
+//! implements for them.
 
 #[path = "../../../engine/src/alarms/owner.rs"]
 pub(crate) mod owner;

@@ -1,3 +1,3 @@
-//! What instances are made of is stood in for.
+//! Stand-ins for the code from which instances are made.
 
 pub(crate) use crate::stand_ins::failure;

@@ -1,4 +1,4 @@
-//! The connections' way to the instances.
+//! The way of connections to their instances.
 
 #[path = "../../../engine/src/front/accepted.rs"]
 mod accepted;

@@ -1,14 +1,14 @@
-//! Models of what threads do to the instances of a function: its pools, their
+//! Models of threads that use the instances of a function: its pools, their
 //! locks, what all its versions share, and the connections that want seats.
 //!
-//! The files are those that are shipped, compiled a second time with shuttle's
-//! types for what `sync.rs` names. What they need beside that is stood in for
-//! in [`stand_ins`]: guests, the store and the clock of alarms. Shuttle picks
-//! schedules by chance from fixed seeds, so that each run tries the same ones;
-//! it knows no memory orders, which are the loom models' part. Bounded: two to
-//! four connections with a few events each, and [`models::SCHEDULES`].
+//! The files are the shipped ones, compiled a second time with shuttle's types
+//! in place of those that `sync.rs` names. [`stand_ins`] has stand-ins for
+//! guests, the store and the clock of alarms. Shuttle picks random schedules
+//! from fixed seeds, so that each run tries the same ones; it knows no memory
+//! orders, which the loom models cover. Bounded by two to four connections with
+//! a few events each, and by [`models::SCHEDULES`].
 
-// The files have tests for real guests, which are not for here.
+// The files have tests for real guests, which do not belong here.
 #![cfg(not(test))]
 #![expect(
     dead_code,

@@ -1,6 +1,6 @@
-//! The models. Each fails by a panic: of its own, of the world's when the
-//! schedule ends, or of shuttle's, which says that all threads wait or that one
-//! takes a lock twice.
+//! The models. Each fails with a panic: its own, the world's at the end of the
+//! schedule, or shuttle's, which says that all threads wait or that one takes a
+//! lock twice.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -33,17 +33,18 @@ use crate::pool::version::{UpgradeError, Version};
 use crate::sync::{LONG, block_on};
 use crate::{FunctionStore, world};
 
-/// Schedules that are tried of each model, unless `SHUTTLE_SCHEDULES` says
-/// another number: the faults in `mutants/` need fewer, and all models together
-/// take some seconds.
+/// Schedules to try of each model, unless `SHUTTLE_SCHEDULES` sets another
+/// number. The faults in `mutants/` need fewer, and all models together take
+/// some seconds.
 pub const SCHEDULES: usize = 1_000;
 
-/// Preemptions that the second half of the schedules tries at chosen steps.
+/// How many preemptions the second half of the schedules tries, at chosen
+/// steps.
 const PREEMPTIONS: usize = 3;
 
-/// Half of the schedules are even chances at each step, which finds what needs
-/// many switches; the other half lets threads run and switches rarely, which
-/// finds what needs one thread to rest for long.
+/// Half of the schedules switch with even chances at each step, which finds
+/// faults that need many switches. The other half lets threads run and switches
+/// rarely, which finds faults that need one thread to rest for long.
 fn explore(model: impl Fn() + Send + Sync + 'static) {
     let schedules = std::env::var("SHUTTLE_SCHEDULES").ok();
     let schedules = schedules.and_then(|number| number.parse().ok());
@@ -106,7 +107,7 @@ impl Host {
         Alias::to(self.version(1, policy, false))
     }
 
-    /// Stops, and looks whether all has come back that was taken.
+    /// Stops, and checks that everything that was taken has come back.
     fn end(&self) {
         self.commons.stop();
         block_on(self.commons.ended());
@@ -121,7 +122,7 @@ impl Host {
     }
 }
 
-/// Instances that are not idle by themselves, and do not back off.
+/// A policy without idle instances and without back-off.
 fn policy(instances: u32, concurrency: u32) -> InstancePolicy {
     InstancePolicy {
         instances,
@@ -140,7 +141,7 @@ fn rooms(instances: u32, concurrency: u32) -> InstancePolicy {
     }
 }
 
-/// A connection and the task that has its socket.
+/// A connection, and the task that owns its socket.
 struct Peer {
     owner: SocketOwner,
     binding: Binding,
@@ -160,7 +161,7 @@ impl Peer {
         Ok(Self { owner, binding })
     }
 
-    /// One that is open and has no instance.
+    /// An open connection without an instance.
     fn asleep(alias: &Arc<Alias>, room: &str) -> Self {
         let mut peer = Self::open(alias, room).expect("there is room");
         assert_eq!(peer.say(TRAP), Outcome::Fault(Fault::Trap));
@@ -173,7 +174,7 @@ impl Peer {
         block_on(poll_fn(|cx| {
             owner.register(cx.waker());
             let told = match event.take() {
-                // It is woken when there is an outcome, and looks then.
+                // The task is woken when there is an outcome, and then looks.
                 Some(event) => binding.dispatch(event).err(),
                 None => binding.outcome(),
             };
@@ -185,14 +186,15 @@ impl Peer {
         self.say_all(&[text])
     }
 
-    /// In one read.
+    /// Sends all texts in one read.
     fn say_all(&mut self, texts: &[&'static str]) -> Outcome {
         let messages = texts.iter().map(|text| Message::Text((*text).into()));
         self.tell(Event::Messages(messages.collect()))
     }
 }
 
-/// Has a thread of its own send messages of one connection, which are handled.
+/// Sends messages of one connection from a thread of its own, and checks that
+/// they are handled.
 fn served(mut peer: Peer, messages: u32) -> thread::JoinHandle<()> {
     thread::spawn(move || {
         for _ in 0..messages {
@@ -207,8 +209,8 @@ fn join(threads: impl IntoIterator<Item = thread::JoinHandle<()>>) {
     }
 }
 
-/// Connections that wake together have one instance end for them, and share the
-/// one that takes its place.
+/// For connections that wake together one instance ends, and they share the one
+/// that replaces it.
 pub fn connections_that_wake_together_share_one_instance() {
     explore(|| {
         let host = Host::new(2);
@@ -249,7 +251,7 @@ pub fn rooms_without_an_instance_of_their_own_take_turns() {
     });
 }
 
-/// An instance that goes as soon as it has nothing to do loses no event.
+/// An instance that ends as soon as it has nothing to do loses no event.
 pub fn an_event_that_meets_an_idle_instance_is_handled() {
     explore(|| {
         let host = Host::new(1);
@@ -264,7 +266,7 @@ pub fn an_event_that_meets_an_idle_instance_is_handled() {
     });
 }
 
-/// A connection that is told of a fault finds room for a new one.
+/// A connection that learns of a fault finds room for a new instance.
 pub fn a_fault_is_told_when_there_is_room_again() {
     explore(|| {
         let host = Host::new(1);
@@ -274,9 +276,9 @@ pub fn a_fault_is_told_when_there_is_room_again() {
         assert_eq!(first.say(TRAP), Outcome::Fault(Fault::Trap));
         let mut second = Peer::open(&alias, "").expect("there is room again");
         drop(first);
-        // Behind an await it is the instance's own task that meets the fault.
+        // After an await, the instance's own task meets the fault.
         let told = second.say_all(&[AWAIT, TRAP]);
-        // The way to a seat is long: this looks at once.
+        // Getting a seat takes many steps, so check at once.
         assert_eq!(host.capacity.live(), 0, "the place was not free");
         assert_eq!(host.commons.instances(), 0, "the pool had not forgotten it");
         assert_eq!(told, Outcome::Fault(Fault::Trap));
@@ -287,8 +289,8 @@ pub fn a_fault_is_told_when_there_is_room_again() {
     });
 }
 
-/// An event that comes while an instance fails is given to another one, also
-/// when there is room for one only.
+/// An event that comes while an instance fails goes to another one, even if
+/// there is room for only one.
 pub fn an_event_that_meets_a_fault_is_handled() {
     explore(|| {
         let host = Host::new(1);
@@ -299,15 +301,15 @@ pub fn an_event_that_meets_a_fault_is_handled() {
             assert_eq!(first.say(TRAP), Outcome::Fault(Fault::Trap));
             assert_eq!(first.say(AWAIT), Outcome::Done);
         });
-        // In the same instance it is handled before the fault or behind it:
+        // In the same instance it is handled before the fault or after it:
         // calls of a plain handler do not overlap.
         join([failing, served(second, 2)]);
         host.end();
     });
 }
 
-/// A room has one live instance while its alias is made to lead elsewhere, and
-/// all of its connections are served, of whichever version.
+/// A room has one live instance while its alias moves, and all of its
+/// connections are served, whatever their version.
 fn a_room_has_one_instance(migration: Migration) {
     explore(move || {
         let host = Host::new(2);
@@ -356,18 +358,17 @@ pub fn a_room_that_migrates_has_one_instance() {
     a_room_has_one_instance(Migration::Migrate);
 }
 
-/// See [`a_room_has_one_instance`].
+/// Runs [`a_room_has_one_instance`].
 pub fn a_room_that_is_pinned_has_one_instance() {
     a_room_has_one_instance(Migration::Pin);
 }
 
-/// See [`a_room_has_one_instance`].
+/// Runs [`a_room_has_one_instance`].
 pub fn a_room_that_is_drained_has_one_instance() {
     a_room_has_one_instance(Migration::Drain);
 }
 
-/// A host that stops makes no instance any more and waits for those that are
-/// there.
+/// A host that stops makes no more instances, and waits for those that exist.
 pub fn a_stop_waits_for_what_was_asked_and_for_the_end_of_all() {
     explore(|| {
         let host = Host::new(2);
@@ -383,7 +384,7 @@ pub fn a_stop_waits_for_what_was_asked_and_for_the_end_of_all() {
     });
 }
 
-/// A function that is removed is told of the end of each connection.
+/// A removed function still gets the `close` of each connection.
 pub fn a_function_that_is_removed_is_told_of_its_connections_end() {
     explore(|| {
         let host = Host::new(1);
@@ -401,7 +402,7 @@ pub fn a_function_that_is_removed_is_told_of_its_connections_end() {
     });
 }
 
-/// Events that wait for the end of a back-off are handled behind it.
+/// Events that wait for the end of a back-off are handled after it.
 pub fn an_event_that_waits_for_a_back_off_is_handled() {
     explore(|| {
         let host = Host::new(1);
@@ -420,8 +421,8 @@ pub fn an_event_that_waits_for_a_back_off_is_handled() {
     });
 }
 
-/// Those that wait for the end of a back-off go where their alias is made to
-/// lead, whenever that happens.
+/// Events that wait for the end of a back-off follow their alias, whenever it
+/// moves.
 pub fn an_event_that_waits_for_a_back_off_follows_its_alias() {
     explore(|| {
         let host = Host::new(2);
@@ -443,8 +444,8 @@ pub fn an_event_that_waits_for_a_back_off_follows_its_alias() {
     });
 }
 
-/// What waits for an instance that does not start is told so, and its place
-/// comes back.
+/// Jobs that wait for an instance that does not start get the fault, and its
+/// place comes back.
 pub fn all_that_wait_for_an_instance_that_does_not_start_are_told() {
     explore(|| {
         let host = Host::new(1);

@@ -1,13 +1,13 @@
-//! Stand-ins for what the files need and the models do not check: the store,
-//! alarms, and wasmtime with the guests in it.
+//! Stand-ins for parts that the files need and the models do not check: the
+//! store, alarms, and wasmtime with the guests in it.
 
 use std::convert::Infallible;
 
-/// Keeps nothing.
+/// Stores nothing.
 #[derive(Debug)]
 pub struct FunctionStore;
 
-/// Nothing fails.
+/// Never happens.
 #[derive(Debug, thiserror::Error)]
 #[error("never")]
 pub struct StoreError(Infallible);
@@ -60,12 +60,12 @@ pub(crate) mod failure {
     }
 
     impl Failure {
-        /// Counted by the world.
+        /// The world counts panics.
         pub(crate) fn panicked(_panic: &(dyn Any + Send)) -> Self {
             Self { fault: Fault::Host }
         }
 
-        /// The engine has as many places as the host gives away.
+        /// The engine has as many places as the host assigns.
         pub(crate) fn is_no_room(&self) -> bool {
             false
         }
@@ -114,7 +114,7 @@ pub(crate) mod program {
     pub(crate) struct Loaded {
         pub(crate) style: CallStyle,
         pub(crate) places: u32,
-        /// Its guests do not start.
+        /// Whether its guests fail to start.
         pub(crate) is_broken: bool,
     }
 
@@ -126,7 +126,7 @@ pub(crate) mod program {
         pub(crate) owner: Arc<dyn Owner>,
     }
 
-    /// Faults are not printed.
+    /// Faults are not logged.
     #[derive(Debug)]
     pub(crate) struct LogRate;
 
@@ -162,8 +162,8 @@ pub(crate) mod run {
     }
 }
 
-/// The engine's driver of plain handlers, with guests that do what the text of
-/// a message says.
+/// The engine's driver of plain handlers, with guests that obey the text of a
+/// message.
 pub(crate) mod plain {
     use std::future::poll_fn;
     use std::sync::Arc;
@@ -245,7 +245,8 @@ pub(crate) mod plain {
     }
 }
 
-/// Its calls overlap, which no lock of a pool sees: driven alike.
+/// Driven like plain handlers: that calls overlap makes no difference to the
+/// locks of a pool.
 pub(crate) mod concurrent {
     pub(crate) use super::plain::drive;
 }

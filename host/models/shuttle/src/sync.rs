@@ -1,9 +1,9 @@
-//! What `sync.rs` of the engine names, as shuttle has it: another thread may go
-//! on before each access.
+//! shuttle's versions of the names in `sync.rs` of the engine: another thread
+//! may run before each access.
 
 pub(crate) use shuttle::sync::MutexGuard;
 pub(crate) use shuttle::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-// Nobody waits for it, so it is no step of its own.
+// No thread waits for it, so it is not a step of its own.
 pub(crate) use std::sync::OnceLock;
 
 use std::fmt;
@@ -43,7 +43,7 @@ impl<T> fmt::Debug for Mutex<T> {
     }
 }
 
-/// The same for a lock that readers share.
+/// The same for a readers-writer lock.
 #[derive(Default)]
 pub(crate) struct RwLock<T>(shuttle::sync::RwLock<T>);
 
@@ -67,15 +67,15 @@ impl<T> fmt::Debug for RwLock<T> {
     }
 }
 
-/// A task is a thread here. The world joins it: one that never ends is a
+/// A task is a thread here. The world joins it, so one that never ends is a
 /// deadlock.
 pub(crate) fn spawn(task: impl Future<Output = ()> + Send + 'static) {
     world::add_task(thread::spawn(|| block_on(task)));
 }
 
-/// Wakes a thread, once however often it is called until then.
+/// Wakes a thread; several calls before that count as one.
 struct Signal {
-    /// Not one of shuttle's: unparking is the step.
+    /// Not shuttle's, because unparking is the step.
     told: std::sync::atomic::AtomicBool,
     thread: Thread,
 }
@@ -87,9 +87,9 @@ impl Wake for Signal {
     }
 }
 
-/// Polls a future when it was woken and never without cause, so that a lost
-/// wake-up is a deadlock. Shuttle's own also wakes a thread that waits for a
-/// lock in a poll, and forgets that when it has the lock.
+/// Polls a future only after a wake-up, so that a lost one is a deadlock.
+/// Shuttle's own `block_on` also wakes a thread that waits for a lock within a
+/// poll, and forgets this once it has the lock.
 pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     let signal = Arc::new(Signal {
         told: std::sync::atomic::AtomicBool::new(false),
@@ -108,7 +108,7 @@ pub(crate) fn block_on<F: Future>(future: F) -> F::Output {
     }
 }
 
-/// Lets others go on, as a call does that awaits something.
+/// Lets other threads run, like a call that awaits.
 pub(crate) async fn pause() {
     let mut paused = false;
     std::future::poll_fn(|cx| {
@@ -124,7 +124,7 @@ pub(crate) async fn pause() {
 /// A time that is over when the model is: see [`world::end`].
 pub(crate) const LONG: Duration = Duration::from_secs(3600);
 
-/// Over at once, but for [`LONG`]: the thread that waits may rest at each step.
+/// Over at once, except [`LONG`]: the waiting thread may rest at each step.
 #[derive(Debug)]
 pub(crate) struct Sleep {
     is_long: bool,

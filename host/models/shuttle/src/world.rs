@@ -1,6 +1,6 @@
-//! What a model knows that the host does not: which guests there are, and what
-//! has happened that must not. One for each schedule, which are tried one after
-//! the other on a thread.
+//! What a model knows and the host does not: which guests exist, and whether
+//! anything forbidden has happened. There is one world for each schedule; a
+//! thread tries schedules one after the other.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -10,7 +10,7 @@ use std::task::Waker;
 
 use shuttle::thread::JoinHandle;
 
-/// The guests of a model and what they have been told.
+/// The guests of a model, and their calls.
 #[derive(Default)]
 struct World {
     /// Affinity values of live guests.
@@ -19,10 +19,11 @@ struct World {
     guests_max: u32,
     made: u32,
     tasks: Vec<JoinHandle<()>>,
-    /// Those that wait for a long time, which is over at the end.
+    /// Waits for the long time, which is over at the end.
     sleepers: Vec<Waker>,
     is_over: bool,
-    /// What has happened that must not. It is no panic: the host would catch it.
+    /// Forbidden things that have happened. They are not panics, because the
+    /// host would catch those.
     broken: Vec<String>,
 }
 
@@ -31,7 +32,7 @@ thread_local! {
     static PANICS: Cell<u32> = const { Cell::new(0) };
 }
 
-/// Begins a schedule of a host that has places for so many guests.
+/// Begins a schedule of a host with places for this many guests.
 pub(crate) fn begin(guests_max: u32) {
     count_panics();
     PANICS.set(0);
@@ -42,8 +43,8 @@ pub(crate) fn begin(guests_max: u32) {
     drop(WORLD.replace(new));
 }
 
-/// The host catches panics of an instance, and a deadlock of one thread with
-/// itself is a panic in shuttle: it is counted, whoever catches it.
+/// Counts panics, because the host catches those of an instance, and a deadlock
+/// of one thread with itself is a panic in shuttle.
 fn count_panics() {
     static ONCE: Once = Once::new();
     ONCE.call_once(|| {
@@ -78,7 +79,8 @@ pub(crate) fn guests() -> u32 {
     WORLD.with_borrow(|world| world.guests)
 }
 
-/// Lets all times be over, waits for all tasks, and fails if anything has happened that must not.
+/// Ends all waits, waits for all tasks, and fails if anything forbidden has
+/// happened.
 pub(crate) fn end() {
     let sleepers = WORLD.with_borrow_mut(|world| {
         world.is_over = true;
@@ -99,7 +101,7 @@ pub(crate) fn end() {
 #[derive(Debug)]
 pub(crate) struct Guest {
     key: Option<String>,
-    /// It was given something to do, or cannot be.
+    /// Whether it has done a job, or cannot get one.
     pub(crate) used: bool,
 }
 

@@ -1,5 +1,5 @@
-//! Runs the models: they are in the library because they use what is private
-//! to the engine, and it is compiled without the engine's own tests.
+//! Runs the models. They are in the library because they use private items of
+//! the engine, which is compiled there without its own tests.
 
 use openline_models_shuttle::models;
 

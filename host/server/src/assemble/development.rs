@@ -1,6 +1,6 @@
-//! The configuration of a host in development: a file's, or that of one
-//! function without a file, with what was built for development in the place
-//! of what `openline build` makes.
+//! The configuration of a host in development: a file's, or one for a single
+//! function without a file. Components that were built for development take the
+//! place of those that `openline build` makes.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -9,40 +9,40 @@ use openline_core::config::Config;
 
 use super::Source;
 
-/// The most versions of a function that are kept: nobody goes back to those of
-/// an hour ago, and a component in development is some MiB.
+/// The most versions of a function that are kept: versions of an hour ago are
+/// of no use, and a component in development has some MiB.
 const VERSIONS_MAX: u32 = 5;
 
-/// Where the configuration comes from, and what is changed in it. Functions
-/// whose component is not there yet wait for it.
+/// Where the configuration comes from, and how it is changed. A function whose
+/// component does not exist yet waits for it.
 #[derive(Clone, Debug)]
 pub(crate) struct DevelopmentSource {
-    /// A file or words.
+    /// A file or the command line.
     pub(crate) base: Box<Source>,
-    /// In place of the configuration's, if it is given.
+    /// Replaces the configuration's address, if given.
     pub(crate) listen: Option<SocketAddr>,
-    /// What is built here, if anything is.
+    /// The crate that is built here, if there is one.
     pub(crate) built: Option<BuiltPaths>,
 }
 
-/// Where the component of the crate goes.
+/// The paths of the crate's component.
 #[derive(Clone, Debug)]
 pub(crate) struct BuiltPaths {
-    /// Where `openline build` would put it, and where a configuration says
-    /// that it is.
+    /// Where `openline build` would put it, which is the path in a
+    /// configuration.
     pub(crate) release: PathBuf,
-    /// Where it is in development.
+    /// Where `openline dev` puts it.
     pub(crate) development: PathBuf,
 }
 
 impl DevelopmentSource {
-    /// Reads and checks.
+    /// Reads and checks the configuration.
     pub(crate) fn read(&self) -> anyhow::Result<Config> {
         let mut config = self.base.read()?;
         if let Some(listen) = self.listen {
             config.server.listen = listen;
         }
-        // What is tried out is nothing to keep, or to find again in a host
+        // Deployments in development must not be kept, nor appear in a host
         // that serves.
         config.server.data = None;
         config.server.versions = config.server.versions.min(VERSIONS_MAX);
@@ -62,11 +62,12 @@ impl DevelopmentSource {
         Ok(config)
     }
 
-    /// Files whose change is to be noticed: the configuration and the
-    /// components that are made elsewhere.
+    /// Files to watch: the configuration, and components that are made
+    /// elsewhere.
     pub(crate) fn files(&self) -> Vec<PathBuf> {
         let file = self.base.file().map(Path::to_owned);
-        // One that is wrong names no components until it is put right.
+        // A configuration with errors names no components until it is
+        // corrected.
         let functions = self.base.read().map(|config| config.functions);
         let components = functions.unwrap_or_default().into_iter();
         let built = self.built.as_ref().map(|built| real(&built.release));
@@ -78,7 +79,7 @@ impl DevelopmentSource {
     }
 }
 
-/// A path by which the same file has the same one, also when it is not there.
+/// The same path for the same file, even if the file does not exist.
 pub(crate) fn real(path: &Path) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     match (path.parent().map(Path::canonicalize), path.file_name()) {

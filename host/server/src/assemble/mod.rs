@@ -1,5 +1,6 @@
-//! From a configuration to functions: read, check, load every component. All
-//! or nothing, so that a host which answers is complete.
+//! Turns a configuration into functions: reads it, checks it, and loads every
+//! component. If anything fails, nothing serves, so a host that answers is
+//! complete.
 
 pub(crate) mod development;
 
@@ -24,13 +25,13 @@ use openline_store::Store;
 use self::development::DevelopmentSource;
 use crate::{causes, component};
 
-/// A wrong configuration, as in BSD's sysexits.
+/// The exit code for a wrong configuration, as in BSD's sysexits.
 const EXIT_CONFIG: u8 = 78;
 
 /// The longest configuration file, in bytes: thousands of functions.
 const CONFIG_BYTES_MAX: usize = 1 << 20;
 
-/// The configuration is wrong: the text lists what and where.
+/// The configuration is wrong: the text lists the errors and their places.
 #[derive(Debug)]
 pub(crate) struct ConfigFault(String);
 
@@ -51,7 +52,7 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// The text of a configuration file, or what is wrong with it and what to do.
+/// The text of a configuration file, or an error and its hint.
 fn read_text(path: &Path) -> Result<String, (String, String)> {
     const MISSING: &str =
         "give the path of a configuration file, or use `openline run COMPONENT...` without one";
@@ -59,7 +60,7 @@ fn read_text(path: &Path) -> Result<String, (String, String)> {
         let hint = causes::of_reading(error.kind(), MISSING);
         (format!("it cannot be read: {error}"), hint.to_owned())
     };
-    // A shell's `<(...)` is a pipe. Whoever serves reads it where it may wait.
+    // A shell's `<(...)` is a pipe. A host reads it on a thread that may wait.
     if let Some(cause) = causes::unreadable(path).filter(|_| !causes::is_pipe(path)) {
         return Err(unread(cause.into()));
     }
@@ -85,8 +86,8 @@ fn read_text(path: &Path) -> Result<String, (String, String)> {
     decoded(bytes)
 }
 
-/// TOML is UTF-8. A mark of that at the beginning, as some editors write it, is
-/// no part of the text.
+/// TOML is UTF-8. Some editors write a byte order mark at the beginning, which
+/// is not part of the text.
 fn decoded(bytes: Vec<u8>) -> Result<String, (String, String)> {
     const SAVE: &str = "save it as UTF-8";
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
@@ -119,14 +120,14 @@ fn config_errors(path: &Path, errors: &[ConfigError]) -> String {
     text
 }
 
-/// Where a host's configuration comes from, also when it is read again.
+/// Where a host's configuration comes from, at the start and at each reload.
 #[derive(Clone, Debug)]
 pub(crate) enum Source {
     /// A file.
     File(PathBuf),
     /// The command line; only the components can change.
     Words(Box<Config>),
-    /// Either, with what is being written.
+    /// Either of these, changed for development.
     Development(Box<DevelopmentSource>),
 }
 
@@ -140,7 +141,7 @@ impl Source {
         }
     }
 
-    /// The file to blame.
+    /// The file that errors name.
     pub(crate) fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
@@ -172,13 +173,14 @@ pub(crate) fn runtime(config: &Config, source_lines: bool) -> anyhow::Result<Arc
     Ok(Arc::new(Runtime::new(options)?))
 }
 
-/// Fails where no function could run, whatever it is.
+/// Fails on a machine on which no function could run.
 pub(crate) fn prove(runtime: &Runtime) -> anyhow::Result<()> {
     let failed = |error: LoadError| ConfigFault(format!("{error}\n  hint: {}", error.hint()));
     Ok(runtime.prove().map_err(failed)?)
 }
 
-/// This program compiles in a process of its own, also what its user trusts.
+/// Compiles in a child process of this program, even components that the user
+/// trusts.
 pub(crate) fn compiler() -> Compiler {
     Compiler::this_program().unwrap_or_else(|error| {
         tracing::warn!(%error, "components are compiled within the host: it does not find its own program");
@@ -212,7 +214,8 @@ pub(crate) fn components(config: &Config) -> Vec<ConfiguredComponent> {
     read.collect()
 }
 
-/// What is going to be loaded, with what decides about its engine.
+/// The functions that will be loaded, with the facts that decide about their
+/// engines.
 pub(crate) fn expected(
     config: &Config,
     components: &[ConfiguredComponent],
@@ -226,7 +229,7 @@ pub(crate) fn expected(
     expected.collect()
 }
 
-/// Loads every component of a configuration, only to see that it does.
+/// Loads every component of a configuration, only to check that it loads.
 pub(crate) async fn try_out(
     runtime: &Arc<Runtime>,
     config: &Config,
@@ -254,7 +257,7 @@ pub(crate) async fn try_out(
     }
 }
 
-/// Says which line of the configuration is to blame.
+/// Adds the line of the configuration that caused an error.
 pub(crate) fn explain(error: StartError, config: &Config, source: &Source) -> anyhow::Error {
     let StartError::Load(errors) = error else {
         return error.into();
@@ -269,7 +272,7 @@ pub(crate) fn explain(error: StartError, config: &Config, source: &Source) -> an
     ConfigFault(errors.collect::<Vec<_>>().join("\n")).into()
 }
 
-/// What a path has at most on Linux.
+/// The longest path on Linux, in bytes.
 const PATH_BYTES_MAX: usize = 4096;
 
 fn blame(
@@ -289,7 +292,7 @@ fn blame(
     format!(
         "{place}function `{}`: {}: {error}\n  hint: {hint}",
         function.name,
-        // The configuration's word, which may have several lines.
+        // The path as the configuration has it, which may contain line ends.
         Escaped::new(&component.display().to_string(), PATH_BYTES_MAX)
     )
 }
@@ -323,7 +326,7 @@ pub(crate) fn default_cache() -> Option<PathBuf> {
         .map(|folder| folder.join("openline"))
 }
 
-/// What the process ends with.
+/// The exit code of the process.
 pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     if error.is::<ConfigFault>() {
         EXIT_CONFIG

@@ -1,5 +1,5 @@
-//! `openline aliases`, `openline promote`, `openline rollback`: where the
-//! aliases of a function point, and how they are pointed elsewhere.
+//! `openline aliases`, `openline promote`, `openline rollback`: show where the
+//! aliases of a function point, and move them.
 
 use clap::Args;
 use openline_core::name::{AliasName, FunctionName};
@@ -35,11 +35,12 @@ pub(crate) struct AliasesArguments {
     /// Only this alias
     #[arg(value_name = "ALIAS", value_parser = alias)]
     alias: Option<AliasName>,
-    /// Point it there: beginnings of digests, each with how many of a hundred
-    /// connections it gets; one alone gets all
+    /// Point the alias to these versions: the beginning of each digest, and how
+    /// many of a hundred connections the version gets; a single version gets
+    /// all
     #[arg(value_name = "VERSION=WEIGHT", value_parser = share)]
     shares: Vec<(String, u32)>,
-    /// What becomes of open connections [default: as it was]
+    /// What happens to open connections [default: as before]
     #[arg(long, value_enum, value_name = "HOW", requires = "shares")]
     migration: Option<MigrationWord>,
     /// How many connections a drain closes in a second
@@ -127,7 +128,7 @@ pub(crate) async fn rollback(arguments: &RollbackArguments) -> anyhow::Result<()
     show(&remote, alias, &set)
 }
 
-/// Where an alias points now.
+/// Prints where an alias points now.
 fn show(remote: &Remote, alias: &AliasName, set: &Value) -> anyhow::Result<()> {
     remote.print(set, |set| {
         format!("alias    {alias} = {}", shares(&set["shares"]))
@@ -150,7 +151,7 @@ fn list(aliases: &Value) -> String {
     table(head, rows)
 }
 
-/// Shares as they are written on a command line.
+/// Formats shares as on the command line.
 pub(super) fn shares(shares: &Value) -> String {
     let share = |share: &Value| format!("{}={}", short(&share["version"]), cell(&share["weight"]));
     let shares = shares.as_array();

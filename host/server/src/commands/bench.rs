@@ -1,7 +1,7 @@
 //! `openline bench`: the load generator for users. Turns arguments into the
 //! options of `openline-load`, shows progress on a terminal, prints the report.
 //!
-//! What a setting means and what bounds it is said once, in `openline-load`.
+//! `openline-load` explains each setting and its bounds.
 
 use std::io::{self, IsTerminal};
 use std::time::Duration;
@@ -129,7 +129,7 @@ impl BenchArguments {
 ///
 /// # Errors
 ///
-/// Where the run could not be made, or no message was answered.
+/// When the run could not be made, or no message was answered.
 pub(crate) async fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
     let bar = io::stderr().is_terminal().then(progress_bar);
     let mut rate = Rate::default();
@@ -149,7 +149,7 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
     let text = if json {
         plain_json(&serde_json::to_string_pretty(report)?)
     } else {
-        // Some of it is what the server has said.
+        // Parts of the report come from the server.
         telemetry::plain_lines(&report.to_string())
     };
     Ok(telemetry::print(text.trim_end())?)
@@ -201,7 +201,7 @@ fn show(bar: &ProgressBar, progress: &Progress, rate: &mut Rate) {
     bar.set_message(message);
 }
 
-/// Messages a second between two looks at the counters.
+/// Messages a second between two readings of the counters.
 #[derive(Debug, Default)]
 struct Rate {
     answered: u64,
@@ -244,7 +244,7 @@ fn period(text: &str) -> Result<Duration, String> {
     Period::parse(text).map(|period| period.0)
 }
 
-/// No warm-up at all may be written without a unit.
+/// A plain 0, for no warm-up, needs no unit.
 fn warm_up(text: &str) -> Result<Duration, String> {
     if text == "0" {
         return Ok(Duration::ZERO);

@@ -1,8 +1,8 @@
-//! `openline build`: from a crate to a component that the host can run.
+//! `openline build`: turns a crate into a component that the host can run.
 //!
-//! Finds a toolchain (or installs one, with time limits, never asking), lets
-//! `openline-build` compile, and has the result checked against the contract
-//! before it is said to be good.
+//! Finds a toolchain, or installs one with time limits and without questions,
+//! lets `openline-build` compile, and checks the result against the contract
+//! before it reports success.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -32,8 +32,8 @@ pub(crate) struct BuildArguments {
     out: Option<PathBuf>,
 }
 
-/// Compiles a crate to a component, has `check` look at it (which answers with
-/// the handler that it exports), and prints where it is and how large.
+/// Compiles a crate to a component, lets `check` inspect it and name the
+/// handler that it exports, and prints where the component is and how large.
 ///
 /// # Errors
 ///
@@ -54,7 +54,7 @@ pub(crate) fn run(
     Ok(())
 }
 
-/// Checks a component, puts it where it is wanted, and prints where that is.
+/// Checks a component, puts it at its path, and prints the path.
 fn hand_over(
     built: &Built,
     out: Option<&Path>,
@@ -78,7 +78,8 @@ fn hand_over(
 }
 
 fn compile(directory: &Path) -> anyhow::Result<Built> {
-    // Before a toolchain is looked for, or even installed, for nothing.
+    // Check this first, so that no toolchain is searched for or installed in
+    // vain.
     if !directory.join("Cargo.toml").is_file() {
         return Err(explained(BuildError::NoManifest {
             directory: directory.to_owned(),

@@ -43,8 +43,8 @@ pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    // One place is enough for the trial instance; the cache makes the first
-    // start of the host with this component instant.
+    // One place is enough for the trial instance. With the cache, the first
+    // start of a host with this component is instant.
     let options = RuntimeOptions {
         instances: 1,
         compiler: assemble::compiler(),

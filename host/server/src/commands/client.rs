@@ -1,9 +1,9 @@
-//! The other end of the admin interface, for commands: one request on a
-//! connection of its own, its answer as JSON.
+//! The client of the admin interface, for commands: each request has a TCP
+//! connection of its own, and its answer is JSON.
 //!
-//! Bounded by [`CONNECT_TIMEOUT`], by the time that each request is given, and
-//! by [`ANSWER_BYTES_MAX`]. It speaks HTTP/1.1 without TLS: who is not on the
-//! host's machine or network makes a tunnel.
+//! Bounded by [`CONNECT_TIMEOUT`], by the timeout of each request, and by
+//! [`ANSWER_BYTES_MAX`]. It speaks HTTP/1.1 without TLS: users outside the
+//! host's machine and network need a tunnel.
 
 use std::error::Error as _;
 use std::fmt;
@@ -26,16 +26,17 @@ use tokio::net::TcpStream;
 
 use super::early::AnsweredEarly;
 
-/// How long to wait for a TCP connection: longer than the worst of networks
-/// needs, shorter than a person waits.
+/// How long to wait for a TCP connection: longer than a bad network needs,
+/// shorter than a person's patience.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// The largest answer that is read: a page of 1000 connections with all the
-/// tags that there can be is a third of it.
+/// The largest answer that is read: three times a page of 1000 connections with
+/// all the tags that they may have.
 pub(crate) const ANSWER_BYTES_MAX: usize = 16 * 1024 * 1024;
-/// In which pieces a body is sent, so that there is progress to be told.
+/// The size of the pieces in which a body is sent, so that progress can be
+/// shown.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What is written as it is: RFC 3986 section 2.3.
+/// The characters that need no encoding: RFC 3986 section 2.3.
 const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'-')
     .remove(b'.')
@@ -47,17 +48,17 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
 pub(crate) struct AdminUrl {
     host: String,
     port: u16,
-    /// In front of all paths, without a slash at its end.
+    /// Comes before all paths; does not end in a slash.
     prefix: String,
 }
 
 /// Why a text is not the address of an admin interface.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AdminUrlError {
-    /// Anything but http.
+    /// A scheme other than http.
     #[error("`{0}://` is not spoken: the admin interface is asked over plain HTTP")]
     Scheme(String),
-    /// Not an address, or one with more than host, port and path.
+    /// Not an address, or an address with more than host, port and path.
     #[error("`{0}` is not the address of an admin interface")]
     Form(String),
 }
@@ -65,13 +66,13 @@ pub(crate) enum AdminUrlError {
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ClientError {
-    /// No TCP connection.
+    /// The TCP connection could not be made.
     #[error("no connection to {0}: {1}")]
     Connect(AdminUrl, String),
     /// The stream ended without an answer.
     #[error("{0} has closed the connection without an answer")]
     Closed(AdminUrl),
-    /// What came is not HTTP.
+    /// The answer is not HTTP.
     #[error("{0} does not answer as an admin interface does: {1}")]
     Broken(AdminUrl, String),
     /// No answer in time.
@@ -82,7 +83,7 @@ pub(crate) enum ClientError {
     Token,
 }
 
-/// What is asked.
+/// A request.
 #[derive(Debug)]
 pub(crate) struct Ask {
     /// The method, in upper case.
@@ -91,7 +92,7 @@ pub(crate) struct Ask {
     pub(crate) path: String,
     /// A body and its type.
     pub(crate) body: Option<(&'static str, Bytes)>,
-    /// How long the whole may take.
+    /// How long the whole exchange may take.
     pub(crate) timeout: Duration,
 }
 
@@ -100,18 +101,18 @@ pub(crate) struct Ask {
 pub(crate) struct Reply {
     /// Its status.
     pub(crate) status: u16,
-    /// Its JSON; null when there is no body.
+    /// Its JSON; null if there is no body.
     pub(crate) body: Value,
 }
 
-/// Asks one admin interface.
+/// Sends requests to one admin interface.
 #[derive(Clone)]
 pub(crate) struct Client {
     url: AdminUrl,
     token: Option<String>,
 }
 
-/// A text as one segment of a path, or as a value of a query.
+/// Encodes a text as one segment of a path, or as a value of a query.
 pub(crate) fn encoded(text: &str) -> String {
     utf8_percent_encode(text, PLAIN).to_string()
 }
@@ -119,7 +120,7 @@ pub(crate) fn encoded(text: &str) -> String {
 // === impl AdminUrl ===
 
 impl AdminUrlError {
-    /// What to do about it.
+    /// The hint for the error.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Scheme(_) => {
@@ -131,7 +132,7 @@ impl AdminUrlError {
 }
 
 impl ClientError {
-    /// What to do about it.
+    /// The hint for the error.
     pub(crate) fn hint(&self) -> &'static str {
         match self {
             Self::Connect(..) => {
@@ -164,7 +165,7 @@ impl FromStr for AdminUrl {
             return Err(AdminUrlError::Scheme(scheme.into()));
         }
         let authority = uri.authority().ok_or_else(form)?;
-        // A port that is no number would be taken for 80.
+        // Otherwise a port that is not a number would be taken for 80.
         let port = authority.as_str().strip_prefix(authority.host());
         let odd = port.is_none_or(|port| !port.is_empty() && authority.port_u16().is_none())
             || uri.query().is_some();
@@ -189,13 +190,13 @@ impl fmt::Display for AdminUrl {
 // === impl Client ===
 
 impl Client {
-    /// Asks at an address, with a token or without.
+    /// A client for an address, with a token or without one.
     pub(crate) fn new(url: AdminUrl, token: Option<String>) -> Self {
         Self { url, token }
     }
 
-    /// Asks. `sent` is told how many bytes of the body have been handed to the
-    /// network so far.
+    /// Sends a request. `sent` is called with the number of bytes of the body
+    /// that the network has taken so far.
     pub(crate) async fn ask(
         &self,
         ask: Ask,
@@ -243,7 +244,7 @@ impl Client {
         let mut asking = std::pin::pin!(asking);
         let answer = tokio::select! {
             answer = asking.as_mut() => answer,
-            // It ends first when the host closes behind its answer.
+            // The connection ends first if the host closes it after its answer.
             _ = connection => asking.await,
         };
         let (status, body) = answer?;
@@ -256,7 +257,8 @@ impl Client {
         Ok(Reply { status, body })
     }
 
-    /// Why an exchange has failed: at its end, or by what came.
+    /// Why an exchange has failed: the stream ended early, or the answer was
+    /// invalid.
     fn failed(&self, error: &hyper::Error) -> ClientError {
         let cause = error.source().and_then(|cause| cause.downcast_ref());
         let is_cut = cause.is_some_and(|cause: &io::Error| {
@@ -265,7 +267,8 @@ impl Client {
                 ErrorKind::ConnectionReset | ErrorKind::BrokenPipe | ErrorKind::UnexpectedEof
             )
         });
-        // Canceled: the connection had ended before the request was sent.
+        // Canceled means that the connection had ended before the request was
+        // sent.
         if error.is_incomplete_message() || error.is_canceled() || error.is_closed() || is_cut {
             return ClientError::Closed(self.url.clone());
         }
@@ -305,7 +308,7 @@ impl Client {
 }
 
 impl fmt::Debug for Client {
-    /// Without the token.
+    /// Does not show the token.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Client({})", self.url)
     }
@@ -313,7 +316,7 @@ impl fmt::Debug for Client {
 
 // === Pieces ===
 
-/// A body that tells how much of it has gone.
+/// A body that reports how much of it was taken.
 struct Pieces {
     left: Bytes,
     handed: u64,
@@ -397,7 +400,7 @@ mod tests {
         };
         let serving = |said: &'static [u8]| async {
             let (mut socket, _) = listener.accept().await.unwrap();
-            // Else what it has not read would end the stream otherwise.
+            // Read, because unread bytes would reset the stream.
             let _ = socket.read(&mut [0; 1024]).await.unwrap();
             socket.write_all(said).await.unwrap();
         };
@@ -416,7 +419,7 @@ mod tests {
             };
             assert!(matches, "{error:?} of {}", String::from_utf8_lossy(said));
         }
-        // Without reading: the stream is reset.
+        // Without reading, so the stream is reset.
         let resetting = async { drop(listener.accept().await.unwrap()) };
         let (answered, ()) = tokio::join!(client.ask(ask(), |_| {}), resetting);
         let error = answered.unwrap_err();

@@ -1,5 +1,5 @@
-//! `openline connections`, `openline send`, `openline close`: who is connected,
-//! and what an operator tells them.
+//! `openline connections`, `openline send`, `openline close`: list connections,
+//! send to their peers, and close them.
 
 use std::time::Duration;
 
@@ -12,9 +12,9 @@ use super::remote::{EXIT_CODES, Remote, RemoteArguments, function};
 use super::table::{cell, short, table};
 use crate::telemetry::tell;
 
-/// Connections in one answer of the host, at most.
+/// The most connections in one answer of the host.
 const PAGE: usize = 1000;
-/// A message is a small thing, but the network may be slow.
+/// A message is small, but the network may be slow.
 const TIMEOUT: Duration = Duration::from_secs(60);
 
 const CONNECTIONS_EXAMPLES: &str = "\
@@ -36,13 +36,13 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = CONNECTIONS_EXAMPLES, after_long_help = format!("{CONNECTIONS_EXAMPLES}\n\n{EXIT_CODES}"))]
 pub(crate) struct ConnectionsArguments {
-    /// Only those of this function
+    /// Only connections of this function
     #[arg(value_name = "NAME", value_parser = function)]
     name: Option<FunctionName>,
-    /// Only those with this tag
+    /// Only connections with this tag
     #[arg(long, value_name = "TAG", requires = "name")]
     tag: Option<String>,
-    /// At most so many
+    /// The most connections to list
     #[arg(long, value_name = "N", default_value_t = 100)]
     limit: usize,
     #[command(flatten)]
@@ -73,7 +73,7 @@ pub(crate) struct CloseArguments {
     /// The code of the close frame
     #[arg(long, value_name = "CODE", default_value_t = 1000)]
     code: u16,
-    /// The reason in it, at most 123 bytes
+    /// The reason in the close frame, at most 123 bytes
     #[arg(long, value_name = "TEXT", default_value = "")]
     reason: String,
     #[command(flatten)]
@@ -121,7 +121,8 @@ pub(crate) async fn close(arguments: &CloseArguments) -> anyhow::Result<()> {
     })
 }
 
-/// As many connections as are wanted, by pages, and whether there are more.
+/// Fetches the wanted number of connections, in pages, and returns whether
+/// there are more.
 async fn collect(
     remote: &Remote,
     arguments: &ConnectionsArguments,

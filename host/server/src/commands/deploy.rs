@@ -1,5 +1,5 @@
 //! `openline deploy`: sends a component to a host, which makes a version of it
-//! and points an alias there.
+//! and points an alias to it.
 
 use std::io::{self, IsTerminal};
 use std::path::PathBuf;
@@ -22,7 +22,8 @@ use crate::assemble::file_hint;
 use crate::component;
 use crate::telemetry::tell;
 
-/// Longer than a host's `compile_timeout` is usually set: the host ends it.
+/// Longer than the usual `compile_timeout` of a host, which ends a compilation
+/// first.
 const TIMEOUT: Duration = Duration::from_secs(30 * 60);
 
 const EXAMPLES: &str = "\
@@ -41,34 +42,33 @@ pub(crate) struct DeployArguments {
     /// The component's file
     #[arg(value_name = "COMPONENT")]
     component: PathBuf,
-    /// Which alias is to point to it
+    /// The alias that is to point to it
     #[arg(long, value_name = "ALIAS", default_value = "live", value_parser = alias)]
     alias: AliasName,
-    /// How many of a hundred connections it gets, the others as before: a
-    /// canary [default: 100]
+    /// How many of a hundred connections it gets, as a canary; the other
+    /// versions share the rest as before [default: 100]
     #[arg(long, value_name = "N")]
     weight: Option<u32>,
-    /// What becomes of open connections [default: as it was, or as configured]
+    /// What happens to open connections [default: as before, or as configured]
     #[arg(long, value_enum, value_name = "HOW")]
     migration: Option<MigrationWord>,
     /// How many connections a drain closes in a second
     #[arg(long, value_name = "N")]
     drain_per_second: Option<u32>,
-    /// Where the function is reached, when the host's configuration does not
-    /// name it
+    /// The route of the function, if the host's configuration does not name it
     #[arg(long, value_name = "ROUTE", value_parser = route)]
     route: Option<Route>,
-    /// What to say of this version, such as a commit's first line
+    /// A note about this version, such as the first line of a commit message
     #[arg(long, value_name = "TEXT")]
     note: Option<String>,
-    /// Have the host ask a trial instance about a made-up connection first
+    /// Let the host first ask a trial instance about a made-up connection
     #[arg(long)]
     probe: bool,
     #[command(flatten)]
     remote: RemoteArguments,
 }
 
-/// What becomes of open connections when their alias moves.
+/// What happens to open connections when their alias moves.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub(crate) enum MigrationWord {
     /// Their next event goes to the new version
@@ -145,8 +145,8 @@ fn plain_lines(lines: &[String]) -> String {
     lines.join("\n")
 }
 
-/// The component, if any host could take it; the one that is asked may take
-/// less.
+/// Reads the component, up to the size that any host could allow; this host may
+/// allow less.
 fn read(arguments: &DeployArguments) -> anyhow::Result<Bytes> {
     let mut rows = ServerConfig::ROWS.iter();
     let most = rows.find(|row| row.name == "component_bytes");

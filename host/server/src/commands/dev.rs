@@ -35,16 +35,17 @@ pub(crate) struct DevArguments {
     /// The folder of the crate, of a configuration, or of both.
     #[arg(value_name = "DIR", default_value = ".")]
     directory: PathBuf,
-    /// The configuration file [default: openline.toml in DIR, if it is there].
+    /// The configuration file [default: openline.toml in DIR, if it exists].
     #[arg(long, value_name = "FILE")]
     config: Option<PathBuf>,
-    /// Where to listen, in place of the configuration's; port 0 takes a free
-    /// one [default: 127.0.0.1:8080].
+    /// Where to listen, instead of the configuration's address; port 0 takes a
+    /// free port [default: 127.0.0.1:8080].
     #[arg(long, value_name = "ADDRESS")]
     listen: Option<SocketAddr>,
 }
 
-/// Starts the log by itself: what functions print goes to the page as well.
+/// Starts the log itself, because lines that functions print also go to the
+/// page.
 pub(crate) async fn run(
     arguments: DevArguments,
     log: Option<&str>,
@@ -54,7 +55,7 @@ pub(crate) async fn run(
     let development = Arc::new(Development::default());
     let lines = Lines::new(Arc::clone(&development), &arguments.directory);
     telemetry::start(log, Some(lines));
-    // Asks compilers and cargo, which takes a moment.
+    // This runs compilers and cargo, which takes a moment.
     let project = tokio::task::spawn_blocking(move || {
         let config = arguments.config.as_deref();
         Project::find(&arguments.directory, config, arguments.listen)

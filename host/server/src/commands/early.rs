@@ -1,9 +1,9 @@
-//! A stream whose peer may have answered before it has read everything: it
-//! refuses a body by its first line, and closes.
+//! A stream whose peer may answer and close before it has read everything, for
+//! example to refuse a body.
 //!
-//! Writing fails then, while the answer waits to be read. So a failure that
-//! says that the peer has gone is not told: nothing is written any more, and
-//! reading finds the answer, or the same failure. Keeps nothing.
+//! Writing then fails while the answer waits to be read. So this stream hides a
+//! write error which says that the peer has gone: it writes nothing more, and
+//! reading finds the answer or the same error. It buffers nothing.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 #[derive(Debug)]
 pub(super) struct AnsweredEarly<S> {
     stream: S,
-    /// The peer reads no more.
+    /// Whether the peer has stopped reading.
     deaf: bool,
 }
 
@@ -25,8 +25,8 @@ impl<S: AsyncWrite + Unpin> AnsweredEarly<S> {
         Self { stream, deaf }
     }
 
-    /// Writes for as long as the peer reads. After that it is never ready: who
-    /// writes is to wait for what comes by reading.
+    /// Writes while the peer reads. After that it stays pending, and the caller
+    /// finds the answer by reading.
     fn poll_unless_deaf<T>(
         &mut self,
         cx: &mut Context<'_>,
@@ -38,7 +38,7 @@ impl<S: AsyncWrite + Unpin> AnsweredEarly<S> {
         match ready!(write(Pin::new(&mut self.stream), cx)) {
             Err(error) if is_gone(error.kind()) => {
                 self.deaf = true;
-                // Reading may have been asked before this.
+                // The read may have been polled before this.
                 cx.waker().wake_by_ref();
                 Poll::Pending
             }

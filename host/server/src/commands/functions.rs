@@ -1,4 +1,4 @@
-//! `openline functions` and `openline versions`: what a host has.
+//! `openline functions` and `openline versions`: list what a host has.
 
 use clap::Args;
 use openline_core::name::FunctionName;
@@ -68,7 +68,7 @@ pub(crate) async fn versions(arguments: &VersionsArguments) -> anyhow::Result<()
     })
 }
 
-/// A row for each route; what is the same is in the first.
+/// A row for each route; columns that are the same are only in the first.
 fn function_rows(function: &Value) -> Vec<[String; 5]> {
     let row = |(index, route): (usize, &Value)| {
         let target = cell(&route["target"]);

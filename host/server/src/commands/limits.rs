@@ -1,6 +1,6 @@
-//! `openline limits`: every limit with its range, its default, what happens
-//! past it and why it is there; then the keys that are no limits. Of all of
-//! them, when a change takes effect in a running host.
+//! `openline limits`: lists every limit with its range, its default, what
+//! happens past it and its reason; then the keys that are not limits. For each
+//! it says when a change takes effect in a running host.
 
 use clap::Args;
 use openline_core::config::{KEYS, Key, TABLES};
@@ -18,7 +18,7 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct LimitsArguments {
-    /// Only limits and keys whose name holds this.
+    /// Only limits and keys whose names contain this.
     #[arg(value_name = "NAME")]
     name: Option<String>,
     /// As tables for a document.
@@ -55,7 +55,7 @@ pub(crate) fn run(arguments: &LimitsArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// As people read it on a terminal.
+/// Formats a limit for a terminal.
 fn show(row: &Row) -> String {
     let none = if row.zero_is_none { ", 0 for none" } else { "" };
     let (name, default) = (row.name, row.show_default());
@@ -66,14 +66,14 @@ fn show(row: &Row) -> String {
     )
 }
 
-/// A line of a table.
+/// Formats a limit as a line of a table.
 fn line(row: &Row) -> String {
     let (name, default) = (row.name, row.show_default());
     let (overflow, about, effect) = (row.overflow, about(row), row.effect);
     format!("| `{name}` | {default} | {effect} | {overflow} | {about} |")
 }
 
-/// The keys that are no limits, all in one.
+/// Formats all keys that are not limits.
 fn keys(wanted: &str, markdown: bool) -> String {
     let keys = KEYS.iter().filter(|key| key.name.contains(wanted));
     let show = if markdown { key_line } else { show_key };
@@ -99,7 +99,7 @@ fn show_key(key: &Key) -> String {
 fn key_line(key: &Key) -> String {
     let (table, default) = (key.table, key.default);
     let (effect, about) = (key.effect, key.about);
-    // A name, or words that have their own marks.
+    // Either a name, or words that have their own backquotes.
     let name = if key.name.contains(' ') {
         key.name.to_owned()
     } else {

@@ -1,4 +1,4 @@
-//! One file for each word of the command line.
+//! One file for each command.
 
 pub(crate) mod aliases;
 pub(crate) mod bench;

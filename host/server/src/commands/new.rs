@@ -1,11 +1,11 @@
-//! `openline new`: a crate that builds, with a copy of the SDK.
+//! `openline new`: writes a crate that builds, with a copy of the SDK.
 //!
-//! The SDK is on no registry yet, so its sources are part of this binary and
-//! are written into the crate, as a dependency by path. The folder of the
-//! crate is made anew and removed again if it cannot be filled; nothing that
-//! exists is ever touched. In a workspace whose `members` cover its folder, the
-//! crate becomes a member, with the workspace's own copy of the SDK if there is
-//! one: see `workspace`.
+//! The SDK is not on a registry yet, so its sources are part of this binary and
+//! are written into the crate, as a path dependency. The folder of the crate
+//! must be new, and is removed again if it cannot be filled; existing files are
+//! never touched. In a workspace whose `members` cover its folder, the crate
+//! becomes a member, with the workspace's own copy of the SDK if there is one:
+//! see `workspace`.
 
 use std::fs;
 use std::io;
@@ -32,19 +32,18 @@ const HANDLER: &str = include_str!("../../template/handler.rs");
 const ASYNC_HANDLER: &str = include_str!("../../template/async_handler.rs");
 const READ_ME: &str = include_str!("../../template/readme.md");
 const IGNORED: &str = include_str!("../../template/gitignore");
-/// Where the part of the manifest begins that only a crate of its own has: a
-/// workspace's profiles are those of its root.
+/// The beginning of the part of the manifest that a member of a workspace must
+/// not have: profiles belong to the root of the workspace.
 const OWN: &str = "\n[profile.release]";
-/// What stands in the templates for the name of the crate.
+/// The placeholder for the name of the crate in the templates.
 const NAME: &str = "{{name}}";
 
-/// Words that no crate can be named by: the language's own, and those it
-/// keeps for later.
+/// Words that cannot name a crate: Rust's keywords, including reserved ones.
 const KEYWORDS: &str = "abstract as async await become box break const continue crate do dyn else \
     enum extern false final fn for gen if impl in let loop macro match mod move mut override priv \
     pub ref return self static struct super trait true try type typeof unsafe unsized use virtual \
     where while yield";
-/// Crates that a crate of the same name would hide from itself.
+/// Crates that a crate of the same name could not use.
 const TAKEN: &str = "alloc core openline-sdk openline_sdk proc-macro proc_macro std test";
 
 const EXAMPLES: &str = "\
@@ -65,12 +64,12 @@ pub(crate) struct NewArguments {
     asynchronous: bool,
 }
 
-/// Writes a crate and says what to do next.
+/// Writes a crate, and prints what to do next.
 ///
 /// # Errors
 ///
-/// When the name is not one for a crate, when there is a file or folder of
-/// that name already, and when a file cannot be written.
+/// When the name cannot be a crate's, when a file or folder of that name
+/// exists, and when a file cannot be written.
 pub(crate) fn run(arguments: &NewArguments) -> anyhow::Result<()> {
     let name = &arguments.name;
     let joined = create(Path::new("."), name, arguments.asynchronous)?;
@@ -104,7 +103,7 @@ pub(super) fn create(
         _ => anyhow::Error::new(error).context(format!("the folder `{name}` could not be made")),
     })?;
     fill(&folder, name, asynchronous).map_err(|error| {
-        // The first error is the one to report; it is likely the same.
+        // Report the first error; a second one is probably the same.
         let _ = fs::remove_dir_all(&folder);
         anyhow::Error::new(error).context(format!("the folder `{name}` could not be filled"))
     })?;
@@ -127,7 +126,8 @@ fn arrange(outer: &Outer, folder: &Path, name: &str) -> anyhow::Result<Option<St
     if outer.check().is_ok() {
         return Ok(None);
     }
-    // Its `members` cover the folder, so the crate cannot be one of its own.
+    // The workspace's `members` cover the folder, so the crate has to be a
+    // member.
     join(outer, folder, name)
         .with_context(|| format!("`{name}` could not be made a member of {workspace}"))?;
     outer.check().map_err(|words| {
@@ -140,7 +140,7 @@ fn arrange(outer: &Outer, folder: &Path, name: &str) -> anyhow::Result<Option<St
     )))
 }
 
-/// Writes a crate anew as a member of a workspace.
+/// Writes a crate again, as a member of a workspace.
 fn join(outer: &Outer, folder: &Path, name: &str) -> io::Result<()> {
     let sdk = match outer.sdk() {
         Some(sdk) => {
@@ -184,7 +184,8 @@ pub(super) fn write_sdk(sdk: &Path) -> io::Result<()> {
     fs::write(sdk.join("Cargo.toml"), SDK_MANIFEST)
 }
 
-/// Refuses what cannot be the name of a crate, of a folder and of a function.
+/// Refuses a name that cannot be that of a crate, of a folder and of a
+/// function.
 fn check_name(name: &str) -> anyhow::Result<()> {
     if name.contains(['/', '\\']) {
         bail!("`{name}` is a path, not a name\nhint: go to the folder first, then name the crate");
@@ -204,7 +205,8 @@ fn check_name(name: &str) -> anyhow::Result<()> {
              hint: use lower-case letters, digits, `-` and `_`, a letter first"
         );
     }
-    // The function is named like the crate, and has a longest name.
+    // The function has the name of the crate, and its names have a longest
+    // length.
     FunctionName::new(name)
         .map(drop)
         .context("the crate's name is the function's")
@@ -297,7 +299,8 @@ mod tests {
         assert_eq!(fs::read_dir(parent.path().join("mine")).unwrap().count(), 1);
     }
 
-    /// What cargo says of a workspace; panics when it refuses it.
+    /// The members that cargo finds in a workspace; panics if cargo refuses the
+    /// workspace.
     fn members(root: &Path) -> Vec<String> {
         let output = std::process::Command::new("cargo")
             .args([
@@ -339,7 +342,8 @@ mod tests {
         create(&functions, "second", true).unwrap().unwrap();
         assert!(!functions.join("second/vendor").exists());
         assert_eq!(members(root.path()), ["first", "openline-sdk", "second"]);
-        // What is not covered, or is excluded, is a crate of its own.
+        // A crate that `members` do not cover, or `exclude` names, stands
+        // alone.
         for parent in [root.path(), &functions.join("deep")] {
             assert_eq!(create(parent, "apart", false).unwrap(), None);
             assert_eq!(members(root.path()).len(), 3);

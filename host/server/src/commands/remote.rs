@@ -1,5 +1,5 @@
-//! Asking a host's admin interface: where it is, with which token, and what
-//! its answers mean for the one who typed a command.
+//! Requests to a host's admin interface: finds its address and token, and
+//! explains its answers to the user of a command.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,22 +13,23 @@ use serde_json::Value;
 use crate::causes;
 use crate::telemetry::print;
 
-/// The host understood and did not do it.
+/// The exit code when the host refuses a request.
 const EXIT_REFUSED: u8 = 3;
-/// How long to wait for what needs no compiler.
+/// How long to wait for a request that needs no compiler.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// The variable that holds the token: a command line can be read by others.
+/// The variable that holds the token. It is not an argument, because other
+/// users can read command lines.
 const TOKEN_VARIABLE: &str = "OPENLINE_ADMIN_TOKEN";
 
-/// What the commands' help ends with.
+/// The end of the commands' help.
 pub(crate) const EXIT_CODES: &str = "\
 The token of the host, where it has one, comes from the variable OPENLINE_ADMIN_TOKEN
 or from --token-file.
 
-Exit codes: 0 it is done, 1 the host cannot be asked, 3 the host refuses,
+Exit codes: 0 success, 1 failure (the host does not answer, say), 3 the host refuses,
 64 the command line is wrong.";
 
-/// Which host is asked, and how its answer is shown.
+/// The host to ask, and how to show its answer.
 #[derive(Debug, Args)]
 pub(crate) struct RemoteArguments {
     /// The host's admin interface
@@ -48,14 +49,14 @@ pub(crate) struct RemoteArguments {
     json: bool,
 }
 
-/// A host that can be asked.
+/// A host that commands can ask.
 #[derive(Debug)]
 pub(crate) struct Remote {
     client: Client,
     pub(crate) json: bool,
 }
 
-/// The host's own words.
+/// The host refused; the text is its answer.
 #[derive(Debug)]
 pub(crate) struct Refused(String);
 
@@ -79,7 +80,8 @@ impl RemoteArguments {
             None => std::env::var(TOKEN_VARIABLE).ok(),
         };
         let token = token.filter(|token| !token.is_empty());
-        // Before a host is looked for that would not be told it.
+        // Check this before a connection is made: such a token could not be
+        // sent.
         let sendable = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
         let is_sendable = |token: &String| token.bytes().all(sendable);
         if !token.iter().all(is_sendable) {
@@ -94,7 +96,7 @@ impl RemoteArguments {
 }
 
 impl Remote {
-    /// Reads something.
+    /// Reads from the host.
     pub(crate) async fn get(&self, path: &str) -> anyhow::Result<Value> {
         self.send("GET", path, None).await
     }
@@ -116,7 +118,7 @@ impl Remote {
         self.ask(ask, |_| {}).await
     }
 
-    /// Asks anything.
+    /// Sends any request.
     pub(crate) async fn ask(
         &self,
         ask: Ask,
@@ -129,7 +131,7 @@ impl Remote {
         }
     }
 
-    /// Prints an answer: as it is, or what `show` makes of it for people.
+    /// Prints an answer: as JSON, or formatted by `show` for people.
     pub(crate) fn print(
         &self,
         answer: &Value,
@@ -145,7 +147,7 @@ impl Remote {
     }
 }
 
-/// What the process ends with after an error of these commands.
+/// The exit code of the process after an error of these commands.
 pub(crate) fn exit_code(error: &anyhow::Error) -> Option<u8> {
     error.is::<Refused>().then_some(EXIT_REFUSED)
 }

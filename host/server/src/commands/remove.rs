@@ -1,4 +1,4 @@
-//! `openline remove`: a version, an alias, or a whole function.
+//! `openline remove`: removes a version, an alias, or a whole function.
 
 use crate::commands::client::encoded;
 use clap::Args;
@@ -20,7 +20,7 @@ pub(crate) struct RemoveArguments {
     /// The function
     #[arg(value_name = "NAME", value_parser = function)]
     name: FunctionName,
-    /// Only the version whose digest begins so
+    /// Only the version whose digest begins with this
     #[arg(value_name = "VERSION")]
     digest: Option<String>,
     /// Only this alias

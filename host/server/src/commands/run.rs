@@ -23,10 +23,11 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct RunArguments {
-    /// Components; each is served at /NAME, the file's name without its ending.
+    /// Components; each is served at /NAME, the file's name without its
+    /// extension.
     #[arg(required = true, value_name = "COMPONENT")]
     components: Vec<PathBuf>,
-    /// Where to listen; port 0 takes a free one.
+    /// Where to listen; port 0 takes a free port.
     #[arg(long, value_name = "ADDRESS", default_value_t = ServerConfig::default().listen)]
     listen: SocketAddr,
 }

@@ -1,4 +1,4 @@
-//! `openline serve`: serves what a configuration file says.
+//! `openline serve`: serves the functions of a configuration file.
 
 use std::path::PathBuf;
 

@@ -1,18 +1,19 @@
-//! Tables for people: columns as wide as what is in them, and no character
-//! that a terminal would obey, because peers and functions choose some of it.
+//! Tables for people. Columns are as wide as their content, and nothing in them
+//! can control the terminal, because peers and functions choose some of the
+//! text.
 
 use std::fmt::Write as _;
 
 use openline_core::escape::{self, Escaped};
 use serde_json::Value;
 
-/// What is shown of one text, in bytes: no name and no path is longer.
+/// The most bytes shown of one text: no name and no path is longer.
 const CELL_BYTES_MAX: usize = 16 * 1024;
 /// Letters of a digest that people are shown.
 const SHORT: usize = 12;
 
-/// A head and rows below it, two spaces between columns; the last column is as
-/// long as it is.
+/// A head and rows below it, with two spaces between columns. The last column
+/// is not padded.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
     let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned))
         .chain(rows.into_iter().map(|row| row.map(|cell| plain(&cell))))
@@ -29,12 +30,13 @@ pub(crate) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> 
     lines.join("\n")
 }
 
-/// A text on one line, that a terminal does not obey.
+/// A text on one line that cannot control a terminal.
 pub(crate) fn plain(text: &str) -> String {
     Escaped::new(text, CELL_BYTES_MAX).to_string()
 }
 
-/// JSON that a terminal does not obey: what is escaped can only be in a text.
+/// JSON that cannot control a terminal: control characters occur only in texts,
+/// where they can be escaped.
 pub(crate) fn plain_json(json: &str) -> String {
     let mut plain = String::with_capacity(json.len());
     for letter in json.chars() {
@@ -50,7 +52,7 @@ pub(crate) fn plain_json(json: &str) -> String {
     plain
 }
 
-/// A text or a number of an answer; `-` when there is none.
+/// A text or a number of an answer; `-` if there is none.
 pub(crate) fn cell(value: &Value) -> String {
     match value {
         Value::Null => "-".into(),
@@ -66,7 +68,7 @@ pub(crate) fn short(digest: &Value) -> String {
     digest.chars().take(SHORT).collect()
 }
 
-/// A size, to be read at a glance.
+/// A size, rounded for people.
 pub(crate) fn size(bytes: &Value) -> String {
     let bytes = bytes.as_u64().unwrap_or(0);
     match bytes {
@@ -76,7 +78,7 @@ pub(crate) fn size(bytes: &Value) -> String {
     }
 }
 
-/// How long ago a moment was that is given in milliseconds since 1970.
+/// How long ago a moment was, given in milliseconds since 1970.
 #[expect(
     clippy::disallowed_methods,
     reason = "people read it, and nothing depends on it"

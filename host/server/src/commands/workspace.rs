@@ -1,9 +1,9 @@
-//! The cargo workspace that a new crate may lie in.
+//! The cargo workspace around a new crate.
 //!
-//! A crate of its own and a workspace whose `members` cover its folder exclude
-//! each other: cargo then refuses the whole workspace. Whether they do is
-//! cargo's to say, so it is asked; globs, `exclude` and paths of dependencies
-//! have rules that nothing here repeats.
+//! A stand-alone crate in a folder that a workspace's `members` cover makes
+//! cargo refuse the whole workspace. cargo itself is asked whether they do, so
+//! that its rules for globs, `exclude` and path dependencies need not be
+//! repeated here.
 
 use std::fs;
 use std::path::{Component, Path, PathBuf};
@@ -16,7 +16,7 @@ pub(super) const SDK: &str = "openline-sdk";
 #[derive(Debug)]
 pub(crate) struct Outer {
     pub(crate) manifest: PathBuf,
-    /// The packages in it, or why cargo does not say.
+    /// The packages in it, or why cargo does not list them.
     before: Result<Vec<Package>, String>,
 }
 
@@ -27,7 +27,7 @@ struct Package {
 }
 
 impl Outer {
-    /// The next workspace around a folder, as it is without a new crate.
+    /// The nearest workspace around a folder, without the new crate.
     pub(crate) fn around(folder: &Path) -> Option<Self> {
         let folder = folder.canonicalize().ok()?;
         let manifests = folder.ancestors().map(|folder| folder.join("Cargo.toml"));
@@ -36,24 +36,24 @@ impl Outer {
         Some(Self { manifest, before })
     }
 
-    /// Why cargo cannot be asked about it, if that is so.
+    /// Why cargo does not list its packages, if it does not.
     pub(crate) fn unknown(&self) -> Option<&str> {
         self.before.as_ref().err().map(String::as_str)
     }
 
-    /// Whether cargo takes it as it is now, or what it says.
+    /// Checks that cargo accepts it as it is now; the error is cargo's.
     pub(crate) fn check(&self) -> Result<(), String> {
         packages(&self.manifest).map(drop)
     }
 
-    /// The copy of the SDK that it has: a workspace cannot have two.
+    /// Its copy of the SDK, if there is one: a workspace cannot have two.
     pub(crate) fn sdk(&self) -> Option<&Path> {
         let mut packages = self.before.as_ref().ok()?.iter();
         let found = packages.find(|package| package.name == SDK);
         found.map(|package| &*package.folder)
     }
 
-    /// A folder as the workspace's `exclude` names it.
+    /// A folder's path for the workspace's `exclude`.
     pub(crate) fn named(&self, folder: &Path) -> String {
         let folder = folder.canonicalize();
         let root = self.manifest.parent().unwrap_or(&self.manifest);
@@ -124,7 +124,7 @@ fn metadata(manifest: &Path) -> Result<serde_json::Value, String> {
         .map_err(|error| format!("cargo's answer is not JSON: {error}"))
 }
 
-/// The way from a folder to another one, as a manifest has it.
+/// The relative path from a folder to another one, as in a manifest.
 pub(crate) fn way(from: &Path, to: &Path) -> String {
     let real = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let (from, to) = (real(from), real(to));
@@ -135,7 +135,7 @@ pub(crate) fn way(from: &Path, to: &Path) -> String {
     shown(&way)
 }
 
-/// With the separators that cargo's files have everywhere.
+/// Formats a path with slashes, as cargo's files have them on every system.
 fn shown(path: &Path) -> String {
     path.display().to_string().replace('\\', "/")
 }

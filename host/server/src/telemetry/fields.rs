@@ -1,9 +1,9 @@
-//! How an event's message and fields are written into the log.
+//! Writes an event's message and fields into the log.
 //!
-//! Whatever functions, peers and files say passes here, so here it is escaped
-//! and cut: no text in a line can end it or speak to a terminal. One field has
-//! several lines, `backtrace`: its line ends are the host's own, and they are
-//! indented, as no line of the log begins.
+//! All text from functions, peers and files passes here, and is escaped and
+//! cut, so that it can neither end a line nor control a terminal. Only the
+//! field `backtrace` has several lines: its line ends are the host's own, and
+//! the lines are indented, which a log line never is.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -13,9 +13,10 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 
-/// What is shown of one field, in bytes: of a backtrace the frames that matter.
+/// The most bytes shown of one field: enough for the frames of a backtrace that
+/// matter.
 pub(crate) const FIELD_BYTES_MAX: usize = 16 * 1024;
-/// The field that has lines.
+/// The field that may have several lines.
 pub(crate) const BACKTRACE: &str = "backtrace";
 
 /// Formats the fields of an event, escaped.
@@ -68,7 +69,7 @@ impl Visitor<'_> {
 
 impl Visit for Visitor<'_> {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        // What the `log` crate adds of itself.
+        // Skip the fields that the `log` crate adds.
         if self.result.is_ok() && !field.name().starts_with("log.") {
             self.result = self.write(field, value);
         }

@@ -1,9 +1,9 @@
-//! What functions print, and what the host says of them: to the terminal, in a
-//! few words, and to the page.
+//! Writes what functions print, and what the host logs about them, to the
+//! terminal in short form, and to the page.
 //!
-//! A layer of the log's subscriber. It takes the lines that functions print and
-//! warnings that name a function; the usual log has all others. What the page
-//! keeps is bounded where it is kept.
+//! It is a layer of the log's subscriber. It takes the lines that functions
+//! print, and warnings that name a function; all other events go to the usual
+//! log. The page bounds what it keeps.
 
 use std::fmt::{Debug, Write as _};
 use std::io::IsTerminal;
@@ -21,20 +21,20 @@ use super::fields::{BACKTRACE, FIELD_BYTES_MAX};
 use super::say;
 use super::writer::Speaker;
 
-/// Where frames lie that nobody looks for: the standard library, crates of
-/// others, and the SDK.
+/// The folders of frames that an author does not look for: the standard
+/// library, other crates, and the SDK.
 const OTHERS: [&str; 3] = ["/rustc/", "/registry/src/", "/openline-sdk/src/"];
 
 /// Writes lines for people to the terminal.
 #[derive(Debug)]
 pub(crate) struct Lines {
     development: Arc<Development>,
-    /// Paths below it are shown relative to it.
+    /// Paths below this folder are shown relative to it.
     directory: PathBuf,
     colours: bool,
 }
 
-/// An event's fields, as far as they are shown.
+/// The fields of an event that are shown.
 #[derive(Debug, Default)]
 struct Said {
     function: String,
@@ -44,7 +44,7 @@ struct Said {
 }
 
 impl Lines {
-    /// For functions whose source is in a folder.
+    /// Makes the layer for functions whose source is in a folder.
     pub(crate) fn new(development: Arc<Development>, directory: &Path) -> Self {
         Self {
             development,
@@ -53,7 +53,7 @@ impl Lines {
         }
     }
 
-    /// Whether an event is for here, and not for the usual log.
+    /// Whether an event belongs here, and not in the usual log.
     pub(crate) fn takes(metadata: &Metadata<'_>) -> bool {
         let has = |name| metadata.fields().field(name).is_some();
         let is_news = *metadata.level() <= Level::WARN;
@@ -111,9 +111,9 @@ impl Visit for Said {
 }
 
 impl Said {
-    /// The host's words, with the frames that are in the source of the
-    /// function: where each is and what it is called, the innermost first.
-    /// All frames if none is.
+    /// The host's message with the frames in the function's own source, the
+    /// innermost first, each with its place and name. If none is there, all
+    /// frames.
     fn shortened(&self, directory: &Path) -> String {
         let Some(backtrace) = &self.backtrace else {
             return self.message.clone();
@@ -128,8 +128,8 @@ impl Said {
     }
 }
 
-/// A line as it was printed, but for what would move a terminal's cursor or
-/// change its colours: that stays escaped.
+/// A line as it was printed, except that sequences which would move a
+/// terminal's cursor or change its colours stay escaped.
 fn unescaped(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut letters = text.chars().peekable();
@@ -148,7 +148,7 @@ fn unescaped(text: &str) -> String {
     plain
 }
 
-/// The frames of a backtrace that are in the source of the function.
+/// The frames of a backtrace that are in the function's own source.
 fn own_frames(backtrace: &str, directory: &Path) -> String {
     let mut own = String::new();
     let mut name = "";

@@ -1,9 +1,9 @@
-//! What the host says of itself: a log on standard error, and the last words
+//! The output of the program: the log on standard error, and the error message
 //! of a command that failed.
 //!
-//! A command may wait for who reads it. A host may not: from
-//! [`never_wait`] on all that it says goes through a bounded queue, and a
-//! thread that serves nobody writes it.
+//! A command may wait for the reader of its output. A host may not: after
+//! [`never_wait`] all output goes through a bounded queue, and a thread that
+//! serves no connection writes it.
 
 mod fields;
 mod lines;
@@ -31,12 +31,12 @@ use self::writer::Writer;
 /// functions print. Folders that are removed while they are watched are no news.
 const FILTER: &str = "info,wasmtime=warn,cranelift=warn,notify=error";
 
-/// The longest text that is told at once, in bytes: the errors of a large
+/// The longest text that is written at once, in bytes: the errors of a large
 /// configuration.
 const TOLD_BYTES_MAX: usize = 64 * 1024;
-/// How long the end of a process waits for the reader of its last words: with
-/// `drain_timeout` it is still less than the time after which orchestrators
-/// kill.
+/// How long the end of a process waits for the reader of its last lines:
+/// together with `drain_timeout` it is still less than the time after which
+/// orchestrators kill.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Standard error and standard output of a host.
@@ -56,8 +56,8 @@ struct Log;
 #[derive(Debug)]
 struct Line(Speaker);
 
-/// From now on nothing that is said waits for its reader: for a host, whose
-/// threads have others to serve. To be called once.
+/// From now on output never waits for its reader, because a host's threads have
+/// connections to serve. Call it once.
 pub(crate) fn never_wait() -> io::Result<()> {
     let _ = ERROR.set(Writer::start(io::stderr())?);
     let _ = OUTPUT.set(Writer::start(io::stdout())?);
@@ -65,14 +65,15 @@ pub(crate) fn never_wait() -> io::Result<()> {
     Ok(())
 }
 
-/// Waits for the readers of what was said last, but not for long.
+/// Waits a short time for the readers of the last lines.
 pub(crate) fn finish() {
     for writer in [&OUTPUT, &ERROR].into_iter().filter_map(OnceLock::get) {
         writer.flush(LAST_WORDS_TIMEOUT);
     }
 }
 
-/// The standard library would write this on the thread that panics.
+/// Logs a panic through the queue; the standard library would write it on the
+/// thread that panics.
 fn panicked(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let thread = thread.name().unwrap_or("unnamed");
@@ -82,8 +83,8 @@ fn panicked(panic: &PanicHookInfo<'_>) {
     tracing::error!(thread, backtrace, "{panic}");
 }
 
-/// Starts the log. A filter that cannot be read is said and not used. What is
-/// for `lines` goes there, whatever the filter says, and not to the log.
+/// Starts the log. An invalid filter is reported and replaced by the default.
+/// Events for `lines` go only there, whatever the filter says.
 pub(crate) fn start(filter: Option<&str>, lines: Option<Lines>) {
     let filter = filter.map_or_else(
         || EnvFilter::new(FILTER),
@@ -95,8 +96,8 @@ pub(crate) fn start(filter: Option<&str>, lines: Option<Lines>) {
         },
     );
     let has_lines = lines.is_some();
-    // A filter without a level of its own lets everything be asked about: each
-    // message would cost what tungstenite would like to say of it.
+    // A filter without a level hint would enable every event, and each message
+    // would pay for the traces of tungstenite.
     let others = filter_fn(move |each| !(has_lines && Lines::takes(each)))
         .with_max_level_hint(LevelFilter::TRACE);
     let printed = filter_fn(Lines::takes).with_max_level_hint(LevelFilter::INFO);
@@ -109,7 +110,7 @@ pub(crate) fn start(filter: Option<&str>, lines: Option<Lines>) {
     tracing_subscriber::registry().with(log).with(lines).init();
 }
 
-/// Says why a command failed: what, and what caused it.
+/// Prints why a command failed: the error and its causes.
 pub(crate) fn complain(error: &anyhow::Error) {
     let (on, off) = if io::stderr().is_terminal() {
         ("\x1b[1;31m", "\x1b[0m")
@@ -124,22 +125,22 @@ fn warn(text: &str) {
     tell(&format!("warning: {text}"));
 }
 
-/// A line for a person, beside the data.
+/// Prints a line for a person, in addition to the data.
 pub(crate) fn tell(text: &str) {
     say(Speaker::Host, &format!("{}\n", plain_lines(text)));
 }
 
-/// Whole lines for standard error, as they are.
+/// Writes whole lines to standard error as they are.
 pub(crate) fn say(speaker: Speaker, lines: &str) {
     match ERROR.get() {
         Some(writer) => writer.line(speaker, lines.as_bytes()),
-        // A closed standard error leaves nobody to tell.
+        // If standard error is closed, there is nowhere left to report it.
         None => drop(io::stderr().write_all(lines.as_bytes())),
     }
 }
 
-/// Bytes for standard error, all of them: waits for room. Not for threads that
-/// serve.
+/// Writes all bytes to standard error, and waits for room. Threads that serve
+/// must not call it.
 pub(crate) fn pass_on(bytes: &[u8]) {
     match ERROR.get() {
         Some(writer) => writer.wait_and_write(bytes),
@@ -147,21 +148,21 @@ pub(crate) fn pass_on(bytes: &[u8]) {
     }
 }
 
-/// A line of data of a command. Fails when the reader has gone.
+/// Prints a line of a command's data. Fails if the reader has gone.
 pub(crate) fn print(text: &str) -> Result<(), OutputError> {
     let mut stdout = io::stdout().lock();
     writeln!(stdout, "{text}")?;
     Ok(stdout.flush()?)
 }
 
-/// A line of data of a host: it goes on without a reader.
+/// Prints a line of a host's data. The host goes on if the reader has gone.
 pub(crate) fn announce(text: &str) {
     if let Some(writer) = OUTPUT.get() {
         writer.line(Speaker::Host, format!("{text}\n").as_bytes());
     }
 }
 
-/// A text that a terminal does not obey; its lines stay.
+/// A text that cannot control a terminal, with its lines kept.
 pub(crate) fn plain_lines(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut escaping = Escaping::new(&mut plain, TOLD_BYTES_MAX).lines("\n");
@@ -181,8 +182,9 @@ impl MakeWriter<'_> for Log {
     }
 
     fn make_writer_for(&self, metadata: &Metadata<'_>) -> Line {
-        // A line that a function has printed names its stream, and its fault has
-        // a backtrace. A fault of the host has one too, and is an error.
+        // An event of a function has a field for its stream, or a backtrace of
+        // its fault. A fault of the host has a backtrace, too, but is of level
+        // ERROR.
         let has = |name| metadata.fields().field(name).is_some();
         let of_function = has("stream") || has("backtrace") && *metadata.level() != Level::ERROR;
         Line(if of_function {
@@ -194,7 +196,7 @@ impl MakeWriter<'_> for Log {
 }
 
 impl Write for Line {
-    /// The layer hands over each line as a whole.
+    /// The layer passes each line as a whole.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match ERROR.get() {
             Some(writer) => {
@@ -220,7 +222,7 @@ mod tests {
 
     use super::*;
 
-    /// Whose share of the queue each line takes.
+    /// Records the speaker of each line.
     #[derive(Clone, Default)]
     struct Speakers(Arc<Mutex<Vec<Speaker>>>);
 

@@ -1,10 +1,10 @@
-//! Lines on their way to standard error or standard output, which may take
-//! none for as long as their reader likes: a full pipe, a stopped terminal.
+//! Lines on their way to standard error or standard output, whose reader may
+//! stop reading at any time: a full pipe, a stopped terminal.
 //!
 //! A thread of its own writes them, so that no thread that serves ever waits
-//! for the reader. Bounded: [`QUEUED_BYTES_MAX`] wait, a line's bookkeeping
-//! included. Past it lines are dropped; how many is said where they are
-//! missing.
+//! for the reader. At most [`QUEUED_BYTES_MAX`] wait, including the bookkeeping
+//! for each line. Past that, lines are dropped, and a note in their place says
+//! how many.
 
 use std::collections::VecDeque;
 use std::io::{self, ErrorKind, Write};
@@ -13,28 +13,29 @@ use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
-/// What may wait to be written: a minute of a log of a hundred lines a second.
+/// The most bytes that may wait to be written: a minute of a log of a hundred
+/// lines a second.
 const QUEUED_BYTES_MAX: usize = 1024 * 1024;
-/// What functions may take of it with what they print: a function that prints
-/// a lot does not displace what the host says.
+/// How much of it lines of functions may take, so that a function that prints a
+/// lot does not displace the host's own lines.
 const PRINTED_BYTES_MAX: usize = QUEUED_BYTES_MAX / 2;
-/// What counts for each line beside its bytes.
+/// The bookkeeping of each line, in bytes.
 const LINE_BYTES: usize = 64;
-/// Lines are gathered for one write up to this size: what a pipe holds.
+/// Lines are gathered for one write up to this size, which a pipe holds.
 const WRITE_BYTES_MAX: usize = 64 * 1024;
-/// How long to wait before a descriptor is tried again that somebody else has
-/// made non-blocking, and that takes nothing.
+/// How long to wait before another try when another process has made the
+/// descriptor non-blocking and it takes nothing.
 const TRY_AGAIN_AFTER: Duration = Duration::from_millis(10);
 
-/// Whose words a line has.
+/// The source of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Speaker {
     Host,
-    /// What a function prints.
+    /// A function printed it.
     Function,
 }
 
-/// Where lines are handed over. It never waits for their reader.
+/// Takes lines, and never waits for their reader.
 #[derive(Clone, Debug)]
 pub(crate) struct Writer {
     shared: Arc<Shared>,
@@ -43,9 +44,9 @@ pub(crate) struct Writer {
 #[derive(Debug, Default)]
 struct Shared {
     state: Mutex<State>,
-    /// Something has come into the queue.
+    /// Signalled when something enters the queue.
     filled: Condvar,
-    /// Something has left it.
+    /// Signalled when something leaves the queue.
     written: Condvar,
 }
 
@@ -53,11 +54,11 @@ struct Shared {
 struct State {
     lines: VecDeque<(Speaker, Vec<u8>)>,
     bytes: usize,
-    /// Of those, what functions have printed.
+    /// The part of them that functions printed.
     printed_bytes: usize,
-    /// Lines that are missing behind the last one in the queue.
+    /// How many lines were dropped after the last one in the queue.
     dropped: u64,
-    /// The thread is in a write.
+    /// Whether the thread is writing.
     writing: bool,
 }
 
@@ -75,7 +76,7 @@ impl Writer {
         Ok(Self { shared })
     }
 
-    /// Hands a line over, or drops it if there is no room.
+    /// Queues a line, or drops it if there is no room.
     pub(crate) fn line(&self, speaker: Speaker, line: &[u8]) {
         let mut state = self.shared.state.lock();
         if !state.has_room(speaker, line.len()) {
@@ -88,8 +89,8 @@ impl Writer {
         self.shared.filled.notify_one();
     }
 
-    /// Hands something over and waits until there is room for it. Only for
-    /// threads that serve nobody.
+    /// Queues bytes, and waits until there is room for them. Threads that serve
+    /// must not call it.
     pub(crate) fn wait_and_write(&self, bytes: &[u8]) {
         let mut state = self.shared.state.lock();
         for part in bytes.chunks(WRITE_BYTES_MAX) {
@@ -102,8 +103,8 @@ impl Writer {
         }
     }
 
-    /// Waits until all is written, but no longer than the reader deserves.
-    /// Answers whether it is.
+    /// Waits until everything is written, for at most `patience`. Returns
+    /// whether it is.
     pub(crate) fn flush(&self, patience: Duration) -> bool {
         let mut state = self.shared.state.lock();
         let waiting = |state: &mut State| !state.is_empty();
@@ -138,8 +139,8 @@ impl State {
         self.lines.push_back((speaker, line));
     }
 
-    /// Says in the queue that lines are missing here. It may pass the bound:
-    /// one such line follows each one that had room.
+    /// Queues a note about dropped lines. It may pass the bound, by at most one
+    /// note after each line that had room.
     fn note_dropped(&mut self) {
         let dropped = std::mem::take(&mut self.dropped);
         if dropped > 0 {
@@ -148,7 +149,8 @@ impl State {
         }
     }
 
-    /// What is to be written next, with one write; none to wait.
+    /// Takes the lines for the next write; leaves `gathered` empty if there are
+    /// none.
     fn take(&mut self, gathered: &mut Vec<u8>) {
         if self.lines.is_empty() {
             self.note_dropped();
@@ -171,7 +173,7 @@ impl State {
 // === impl Shared ===
 
 impl Shared {
-    /// The thread, for the life of the process.
+    /// The loop of the thread, for the life of the process.
     fn write_all(&self, mut to: impl Write) {
         let mut gathered = Vec::new();
         loop {
@@ -192,8 +194,8 @@ impl Shared {
     }
 }
 
-/// Writes all of it, however long that takes. What fails is given up: there is
-/// nobody left to tell.
+/// Writes all bytes, however long that takes. After an error it gives up,
+/// because there is nowhere left to report it.
 fn write(to: &mut impl Write, mut bytes: &[u8]) {
     while !bytes.is_empty() {
         match to.write(bytes) {
@@ -206,7 +208,7 @@ fn write(to: &mut impl Write, mut bytes: &[u8]) {
             Err(_) => return,
         }
     }
-    // Standard output gathers lines by itself.
+    // Standard output has a buffer of its own.
     let _ = to.flush();
 }
 
@@ -214,11 +216,11 @@ fn write(to: &mut impl Write, mut bytes: &[u8]) {
 mod tests {
     use super::*;
 
-    /// A reader that takes nothing until it is let go.
+    /// A reader that takes nothing until it is released.
     #[derive(Clone, Debug, Default)]
     struct Pipe(Arc<(Mutex<Piped>, Condvar)>);
 
-    /// Whether it is read, and what was.
+    /// Whether it is being read, and what was read.
     type Piped = (bool, Vec<u8>);
 
     impl Pipe {
@@ -249,7 +251,7 @@ mod tests {
     const LONG: Duration = Duration::from_secs(60);
     const SHORT: Duration = Duration::from_millis(1);
 
-    /// A writer whose thread is held in the write of a first line.
+    /// A writer whose thread is blocked in the write of a first line.
     fn blocked() -> (Writer, Pipe) {
         let pipe = Pipe::default();
         let writer = Writer::start(pipe.clone()).unwrap();
@@ -279,7 +281,7 @@ mod tests {
         writer.line(Speaker::Host, b"");
         writer.line(Speaker::Host, b"");
         assert_eq!(writer.shared.state.lock().lines.len(), lines);
-        // The end does not wait for a reader that does not read.
+        // The end of the process does not wait for a reader that does not read.
         assert!(!writer.flush(SHORT));
         pipe.read();
         assert!(writer.flush(LONG));
@@ -297,7 +299,7 @@ mod tests {
         let lines = fill(&writer, Speaker::Function, PRINTED_BYTES_MAX);
         writer.line(Speaker::Function, b"one past it\n");
         writer.line(Speaker::Host, b"a word of the host\n");
-        // The word, and before it that a line is missing.
+        // The host's line, and before it the note about the dropped one.
         assert_eq!(writer.shared.state.lock().lines.len(), lines + 2);
         pipe.read();
         assert!(writer.flush(LONG));

@@ -1,19 +1,19 @@
-//! The watchdog: a thread that serves nobody and sees whether those that serve
-//! make progress.
+//! The watchdog: a thread that serves no connection, and checks that those that
+//! serve make progress.
 //!
 //! It sends a beat to the asynchronous runtime: a task that any worker can run,
-//! and that waits for a timer. A worker that is parked is woken for it, and one
-//! that computes takes it between two tasks; so a beat that is not answered says
-//! that no worker runs tasks, or none looks at timers and sockets. Whether the
-//! host has had a CPU meanwhile is asked of the system (`threads`), when it
-//! counts is decided in `progress`.
+//! and that waits for a timer. A parked worker is woken for it, and one that
+//! computes takes it between two tasks. So a beat without an answer shows that
+//! no worker runs tasks, or that none polls timers and sockets. `threads` asks
+//! the system whether the workers had a CPU meanwhile, and `progress` decides
+//! when a host hangs.
 //!
-//! The thread itself takes no lock that others hold for long, and waits for
-//! nothing but its next tick: what is to be said, a second thread says, with the
-//! stacks of all threads, which a process of its own reads (`stacks`).
+//! The thread itself takes no lock that others hold for long, and waits only
+//! for its next tick. A second thread logs, with the stacks of all threads,
+//! which a child process reads (`stacks`).
 //!
-//! Bounded: one beat at a time; [`WORDS_MAX`] hangs wait to be said, what comes
-//! later is not.
+//! Bounded: there is one beat at a time, and [`WORDS_MAX`] events wait to be
+//! logged; later ones are not.
 
 mod progress;
 mod stacks;
@@ -38,17 +38,17 @@ use crate::telemetry;
 pub(crate) use self::stacks::{WORD, run as run_stacks};
 pub(crate) use self::threads::WORKER;
 
-/// What a process ends with whose threads hang: `EX_SOFTWARE` of BSD's
-/// sysexits. Supervisors that start again what has failed do so.
+/// The exit code of a process whose threads hang: `EX_SOFTWARE` of BSD's
+/// sysexits. Supervisors that restart failed processes then restart it.
 const EXIT_HUNG: i32 = 70;
-/// What a beat waits for, so that it says of timers and sockets, too, that
-/// somebody looks at them.
+/// How long the timer of a beat runs. The beat waits for it to show that timers
+/// and sockets are polled, too.
 const BEAT: Duration = Duration::from_millis(1);
-/// Words that wait for the thread that says them: a hang, its end, and the end
-/// of the process.
+/// Events that wait for the thread that logs: a hang, its end, and the end of
+/// the process.
 const WORDS_MAX: usize = 3;
-/// How long the end of the process waits for what is still to be said: for the
-/// stacks, and for the reader of the log.
+/// How long the end of the process waits for the last lines: for the stacks,
+/// and for the reader of the log.
 const LAST_WORDS_TIMEOUT: Duration = Duration::from_secs(8);
 
 /// The watchdog of a host, until it is dropped.
@@ -63,7 +63,7 @@ pub(crate) struct Watchdog {
 #[derive(Debug)]
 struct Beat(Arc<AtomicBool>);
 
-/// What is to be said, and where to say that it was.
+/// An event to log, and how to confirm that it was logged.
 struct Words {
     event: Event,
     said: Option<SyncSender<()>>,
@@ -81,12 +81,13 @@ impl Watchdog {
             .spawn(move || say_all(&spoken))?;
         Self::start_with(runtime, move |event| match event {
             Event::End(_) => end(&words, event),
-            // Whoever is still busy with the hangs before has enough to say.
+            // If the thread that logs is still busy with earlier hangs, skip
+            // this one.
             _ => drop(words.try_send(Words { event, said: None })),
         })
     }
 
-    /// The same, with somebody else who is told.
+    /// The same, with `tell` as the receiver of events.
     fn start_with(
         runtime: &Handle,
         report: impl FnMut(Event) + Send + 'static,
@@ -111,7 +112,7 @@ impl Watchdog {
         *self.limits.lock() = Limits::of(config);
     }
 
-    /// What probes are answered by.
+    /// The value that decides how probes are answered.
     pub(crate) fn liveness(&self) -> Arc<Liveness> {
         Arc::clone(&self.liveness)
     }
@@ -135,7 +136,7 @@ impl Beat {
     }
 }
 
-/// The thread.
+/// The loop of the thread.
 fn watch(
     runtime: &Handle,
     limits: &Mutex<Limits>,
@@ -148,7 +149,7 @@ fn watch(
     let mut before = None;
     loop {
         let limits = *limits.lock();
-        // However long this takes, it counts as one tick.
+        // This counts as one tick, however long it takes.
         if stopped.recv_timeout(limits.tick()) != Err(RecvTimeoutError::Timeout) {
             return;
         }
@@ -162,7 +163,8 @@ fn watch(
             before = Some(now);
             progress.missed(missed, limits)
         };
-        // Before it is said: whoever reads of a hang may ask at once.
+        // Set this before the event is logged: a reader of the log may ask a
+        // probe at once.
         liveness.note(progress.hung());
         if let Some(event) = event {
             report(event);
@@ -173,14 +175,14 @@ fn watch(
 /// How much of a tick counts.
 fn missed(before: Option<&Option<Sample>>, now: Option<&Sample>, tick: Duration) -> Duration {
     match (before, now) {
-        // In its first tick a beat may have been sent just now.
+        // The beat may have been sent only just before this tick.
         (None, _) => Duration::ZERO,
         (Some(Some(before)), Some(now)) => now.counts(before, tick),
         (Some(_), _) => tick,
     }
 }
 
-/// The thread that says it, until the watchdog has gone.
+/// The loop of the thread that logs, until the watchdog is dropped.
 fn say_all(words: &Receiver<Words>) {
     for Words { event, said } in words {
         match event {
@@ -207,13 +209,13 @@ fn say_all(words: &Receiver<Words>) {
             }
         }
         if let Some(said) = said {
-            // Whoever waits for it ends the process.
+            // The watchdog's thread waits for this before it ends the process.
             let _ = said.send(());
         }
     }
 }
 
-/// Ends the process, at the latest when the last words take too long.
+/// Ends the process after its last lines, or when these take too long.
 fn end(words: &SyncSender<Words>, event: Event) {
     let (said, heard) = mpsc::sync_channel(1);
     let last = Words {

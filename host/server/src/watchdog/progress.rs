@@ -1,39 +1,40 @@
-//! When a host hangs: rules without a clock.
+//! Decides when a host hangs. These rules have no clock.
 //!
-//! What counts is for how long a beat has not been answered, in ticks that each
-//! are as long as they were meant to be, or shorter: a process that was stopped
-//! for an hour has missed one tick.
+//! They count how long a beat has not been answered, in ticks of at most the
+//! planned length: a process that was stopped for an hour has missed one tick.
 
 use std::time::Duration;
 
 use openline_core::config::ServerConfig;
 
-/// Ticks in `watchdog_timeout`: a hang is noticed that much late at most.
+/// How many ticks fit into `watchdog_timeout`: a hang is noticed at most one
+/// tick late.
 const TICKS: u32 = 10;
-/// The longest tick: each wakes two threads.
+/// The longest tick. Each tick wakes two threads.
 const TICK_MAX: Duration = Duration::from_secs(1);
 
 /// How long a host may make no progress.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
-    /// Until it is said.
+    /// How long before the hang is logged.
     pub(super) timeout: Duration,
-    /// Until the process ends; never if it is zero.
+    /// How long before the process ends; zero means never.
     pub(super) exit_timeout: Duration,
 }
 
-/// What is to be done.
+/// What the watchdog has to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
-    /// There has been no progress for so long: once for each hang.
+    /// Report that there has been no progress for this long; once for each
+    /// hang.
     Hung(Duration),
-    /// There is progress again, after so long.
+    /// Report that there is progress again, after this long.
     Recovered(Duration),
-    /// The process is to end, after so long.
+    /// End the process, after this long without progress.
     End(Duration),
 }
 
-/// What a watchdog knows.
+/// The state of a watchdog.
 #[derive(Debug, Default)]
 pub(super) struct Progress {
     missed: Duration,
@@ -48,20 +49,20 @@ impl Limits {
         }
     }
 
-    /// How often to look.
+    /// How often to check.
     pub(super) fn tick(self) -> Duration {
         (self.timeout / TICKS).min(TICK_MAX)
     }
 }
 
 impl Progress {
-    /// Some progress has been made.
+    /// Notes that there was progress.
     pub(super) fn made(&mut self) -> Option<Event> {
         let before = std::mem::take(self);
         before.told.then_some(Event::Recovered(before.missed))
     }
 
-    /// None has been made for a time more.
+    /// Notes that there was no progress for another `time`.
     pub(super) fn missed(&mut self, time: Duration, limits: Limits) -> Option<Event> {
         self.missed = self.missed.saturating_add(time);
         if !self.told {
@@ -102,7 +103,7 @@ mod tests {
         assert_eq!(progress.hung(), Some(2 * SECOND));
         assert_eq!(progress.made(), Some(Event::Recovered(2 * SECOND)));
         assert_eq!(progress.hung(), None);
-        // The next one begins anew.
+        // The next hang is counted from zero.
         assert_eq!(progress.made(), None);
         assert_eq!(progress.missed(999 * MILLISECOND, LIMITS), None);
         assert_eq!(progress.made(), None);

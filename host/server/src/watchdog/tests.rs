@@ -1,4 +1,4 @@
-//! The watchdog on a real runtime, whose workers the tests hold up.
+//! The watchdog on a real runtime, whose workers the tests block.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
@@ -6,18 +6,18 @@ use super::*;
 
 /// Longer than anything here takes, on a busy machine, too.
 const LONG: Duration = Duration::from_secs(60);
-/// The shortest that a configuration can have.
+/// The shortest timeout that a configuration can have.
 const TIMEOUT: Duration = Duration::from_secs(1);
 
-/// A runtime of so many workers and its watchdog.
+/// A runtime with its watchdog.
 struct Watched {
     runtime: tokio::runtime::Runtime,
     watchdog: Watchdog,
     events: Receiver<Event>,
 }
 
-/// Holds one worker up, until it is dropped.
-struct Held(#[expect(dead_code, reason = "its drop is what lets the worker go")] SyncSender<()>);
+/// Blocks one worker until it is dropped.
+struct Held(#[expect(dead_code, reason = "dropping it releases the worker")] SyncSender<()>);
 
 impl Watched {
     fn start(workers: usize) -> Self {
@@ -42,8 +42,7 @@ impl Watched {
         }
     }
 
-    /// Has a worker wait for something that is no task, as for a lock. Returns
-    /// when it does.
+    /// Makes a worker wait outside tokio, as for a lock. Returns once it waits.
     fn hold(&self) -> Held {
         let (held, holding) = sync_channel::<()>(0);
         let (begun, begins) = sync_channel(0);
@@ -55,7 +54,7 @@ impl Watched {
         Held(held)
     }
 
-    /// Has a beat of the tests' own answered, which shows that tasks are run.
+    /// Sends a beat of the test's own, whose answer shows that tasks run.
     fn is_alive(&self) -> bool {
         let beat = Beat::send(self.runtime.handle());
         let (asked, answer) = sync_channel(1);
@@ -82,7 +81,7 @@ fn workers_that_all_wait_are_told_of_and_so_is_their_return() {
     };
     assert!(time >= TIMEOUT && time < 2 * TIMEOUT, "{time:?}");
     assert!(liveness.hung().is_some_and(|hung| hung >= TIMEOUT));
-    // It is asked to end the process, again and again if that is not done.
+    // The event to end the process repeats until the process ends.
     for _ in 0..2 {
         assert!(matches!(watched.event(), Event::End(time) if time >= 2 * TIMEOUT));
     }
@@ -95,7 +94,7 @@ fn workers_that_all_wait_are_told_of_and_so_is_their_return() {
     };
     assert!(matches!(recovered, Event::Recovered(time) if time >= 2 * TIMEOUT));
     assert_eq!(liveness.hung(), None);
-    // The next hang is another one.
+    // The next hang counts as new.
     let held = [watched.hold(), watched.hold()];
     assert!(matches!(watched.event(), Event::Hung(_)));
     drop(held);
@@ -126,7 +125,7 @@ fn workers_that_compute_and_run_no_task_hang_too() {
 fn one_worker_that_is_left_makes_progress() {
     let watched = Watched::start(2);
     let held = watched.hold();
-    // Until there has been time to notice, were it a hang.
+    // Wait long enough that a hang would have been noticed.
     assert_eq!(
         watched.events.recv_timeout(3 * TIMEOUT),
         Err(RecvTimeoutError::Timeout)
@@ -162,7 +161,7 @@ fn tasks_that_compute_between_short_pauses_are_no_hang() {
 fn it_ends_with_its_owner() {
     let watched = Watched::start(1);
     drop(watched.watchdog);
-    // The other end is the thread's.
+    // The thread holds the other end.
     assert_eq!(
         watched.events.recv_timeout(LONG),
         Err(RecvTimeoutError::Disconnected)

@@ -1,31 +1,31 @@
 //! What the threads that serve do while there is no progress: whether they
-//! wait, compute, or would like to and get no CPU.
+//! wait, compute, or want a CPU and get none.
 //!
-//! A host that other processes leave no CPU, that is suspended, or that a
-//! debugger holds makes no progress either, and does not hang. So the time that
-//! counts is what its threads spend waiting in the kernel or computing. The
-//! system says so in `/proc`; where there is none all time counts.
+//! A host also makes no progress if other processes leave it no CPU, if it is
+//! suspended, or if a debugger holds it, but then it does not hang. So only the
+//! time counts that its threads spend waiting in the kernel or computing,
+//! according to `/proc`. On a system without `/proc` all time counts.
 
 use std::collections::HashMap;
 use std::fs;
 use std::time::Duration;
 
 /// The name of the threads that serve, and of those that read files for them.
-/// At most 15 bytes, as the system keeps them.
+/// The system keeps at most 15 bytes of it.
 pub(crate) const WORKER: &str = "worker";
 
-/// The unit in which the system tells CPU time, in milliseconds: a hundredth of
-/// a second on every kind of Linux that there is a Rust for.
+/// The unit of CPU time in `/proc`, in milliseconds: a hundredth of a second on
+/// every Linux that Rust supports.
 const CPU_UNIT_MILLIS: u64 = 10;
 
-/// What the threads were doing at one moment, by their numbers.
+/// What the threads did at one moment, by their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Sample(HashMap<u32, Doing>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Doing {
     state: State,
-    /// What it has computed since it began.
+    /// The CPU time that it has used since it began.
     cpu: Duration,
 }
 
@@ -35,17 +35,18 @@ enum State {
     Waits,
     /// It computes, or waits for a CPU.
     Runs,
-    /// Somebody has stopped it.
+    /// It is stopped, for example by a debugger.
     Stopped,
 }
 
 impl Sample {
-    /// Looks at all threads that serve. None where the system does not say.
+    /// Reads the state of all threads that serve; `None` where the system does
+    /// not have it.
     pub(super) fn take() -> Option<Self> {
         let mut threads = HashMap::new();
         for entry in fs::read_dir("/proc/self/task").ok()? {
             let Ok(entry) = entry else { continue };
-            // One that has ended meanwhile has no file any more.
+            // A thread that has ended meanwhile has no file any more.
             let Ok(text) = fs::read_to_string(entry.path().join("stat")) else {
                 continue;
             };
@@ -60,8 +61,9 @@ impl Sample {
         (!threads.is_empty()).then_some(Self(threads))
     }
 
-    /// How much of a time counts, at whose end things are so: as much as the
-    /// thread had of it that had least. That one could have made progress.
+    /// How much of the time before this sample counts: the least that any
+    /// thread has spent waiting or computing. That thread might have made
+    /// progress with a CPU.
     pub(super) fn counts(&self, before: &Self, time: Duration) -> Duration {
         let had = self.0.iter().filter_map(|(number, now)| {
             let before = before.0.get(number)?;
@@ -86,7 +88,8 @@ fn parse(text: &str) -> Option<(&str, Doing)> {
         "T" | "t" => State::Stopped,
         _ => State::Waits,
     };
-    // Fields 14 and 15 of all: computed by itself, and by the kernel for it.
+    // Fields 14 and 15 of the whole line: CPU time of the thread itself, and of
+    // the kernel for it.
     let mut times = fields.skip(10).map(str::parse::<u64>);
     let units = times.next()?.ok()?.saturating_add(times.next()?.ok()?);
     let cpu = Duration::from_millis(units.saturating_mul(CPU_UNIT_MILLIS));
@@ -117,10 +120,11 @@ mod tests {
         let before = [(1, Waits, 0), (2, Runs, 500)];
         // Both wait: a deadlock.
         assert_eq!(counts(&before, &[(1, Waits, 0), (2, Waits, 500)]), 1000);
-        // One waits and the other computes, all the time and half of it.
+        // One waits, and the other computes all the time, or half of it.
         assert_eq!(counts(&before, &[(1, Waits, 0), (2, Runs, 1500)]), 1000);
         assert_eq!(counts(&before, &[(1, Waits, 0), (2, Runs, 1000)]), 500);
-        // More than there was is a matter of when it was looked at.
+        // The times of two readings may differ, so more CPU time than time
+        // counts as all of it.
         assert_eq!(counts(&before, &[(1, Waits, 0), (2, Runs, 1600)]), 1000);
         // One gets no CPU, or is stopped, whatever the other does.
         assert_eq!(counts(&before, &[(1, Waits, 0), (2, Runs, 500)]), 0);

@@ -1,10 +1,10 @@
-//! What one function keeps: its states and its durable alarms.
+//! The states and durable alarms of one function.
 //!
-//! A function that is removed goes on for a while: its connections end at a
-//! bounded pace, and calls in flight return. What it writes after it was
-//! forgotten would belong to the next function of its name, so it is refused.
-//! The writer decides, which does one operation after the other: an earlier
-//! write is forgotten with the rest, and a later one finds the mark.
+//! A removed function goes on for a while: its connections end at a bounded
+//! pace, and calls in flight return. If it wrote after it was forgotten, the
+//! next function of its name would find the data, so such writes are refused.
+//! The writer decides, because it does one operation after the other: an
+//! earlier write is forgotten with the rest, and a later one finds the mark.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,8 +17,9 @@ use crate::error::{SaveError, StoreError};
 use crate::tables::{self, Snapshot, StoredAlarm, Tables};
 use crate::writer::QUEUE_KIBIBYTES_MAX;
 
-/// The states and durable alarms of one function. Clones share the mark of being forgotten; another
-/// [`Store::function`] of the same name has one of its own.
+/// The states and durable alarms of one function. Clones share the mark that
+/// says it is forgotten; another [`Store::function`] of the same name has a
+/// mark of its own.
 #[derive(Clone, Debug)]
 pub struct FunctionStore {
     store: Store,
@@ -35,7 +36,8 @@ impl FunctionStore {
         }
     }
 
-    /// Its state for a key, if there is one; none when it is forgotten.
+    /// Its state for a key, if there is one; `None` once the function is
+    /// forgotten.
     ///
     /// # Errors
     ///
@@ -46,18 +48,19 @@ impl FunctionStore {
             .store
             .read(move |transaction| tables::state(transaction, function.as_str(), &key));
         let found = read.await?;
-        // Asked last: what was read may be of the next function of this name.
+        // Check last: the read may have found data of the next function of this
+        // name.
         Ok(found.filter(|_| !self.is_forgotten()))
     }
 
-    /// Saves its state for a key and answers its version, which is 1 at first
-    /// and one more each time. With an expected version only when it has that
-    /// one; 0 expects that there is none.
+    /// Saves its state for a key and returns the new version: 1 for the first
+    /// state, and one more each time. With `expected` it saves only if the
+    /// state has that version; 0 expects that there is no state.
     ///
     /// # Errors
     ///
-    /// When it has another version, when there is no room, when the store does
-    /// not answer, and when the function is forgotten.
+    /// When the state has another version, when there is no room, when the
+    /// store does not answer, and when the function is forgotten.
     pub async fn save_state(
         &self,
         key: &str,
@@ -66,7 +69,7 @@ impl FunctionStore {
     ) -> Result<u64, SaveError> {
         let (function, key) = (self.function.clone(), key.to_owned());
         let kibibytes = u32::try_from(bytes.len() / 1024 + 1).unwrap_or(u32::MAX);
-        // Given back when it is written; nobody closes it.
+        // Given back when the state is written. The semaphore is never closed.
         let _room = self
             .store
             .inner
@@ -89,9 +92,8 @@ impl FunctionStore {
             .await
     }
 
-    /// Keeps an alarm in the place of the one with the same key and name:
-    /// when it is due, in milliseconds since 1970, and how often it has been
-    /// tried.
+    /// Stores an alarm, and replaces the one with the same key and name: when
+    /// it is due, in milliseconds since 1970, and how often it has been tried.
     ///
     /// # Errors
     ///
@@ -142,18 +144,18 @@ impl FunctionStore {
         Ok(found)
     }
 
-    /// Removes the function's deployment, states and alarms, all or nothing.
-    /// From then on nothing more is kept through this or its clones.
+    /// Removes the function's deployment, states and alarms, all or none. From
+    /// then on this value and its clones can store nothing.
     ///
     /// # Errors
     ///
-    /// When the store does not answer: then nothing is forgotten.
+    /// When the store does not answer; then nothing is removed.
     pub async fn forget(&self) -> Result<(), StoreError> {
         let function = self.function.clone();
         let mark = Arc::clone(&self.forgotten);
         let forgetting = self.store.write(move |tables| {
             tables.forget_function(function.as_str())?;
-            // What follows in the same transaction is refused as well.
+            // Refuse later operations in the same transaction as well.
             mark.store(true, Ordering::Release);
             Ok(())
         });

@@ -1,8 +1,9 @@
-//! The front door: what the host asks for, as asynchronous functions.
+//! The front door of the package: asynchronous functions for the rest of the
+//! host.
 //!
-//! What changes something goes to the writer's queue and is on the disk when
-//! the future returns; a future that is dropped before may or may not have had
-//! its effect. What reads sees all that was acknowledged before.
+//! A write goes to the writer's queue, and is on the disk when its future
+//! returns; if the future is dropped before, the write may or may not happen. A
+//! read sees all writes that were acknowledged before.
 
 use std::fmt;
 use std::path::Path;
@@ -33,32 +34,35 @@ mod function;
 
 pub use function::FunctionStore;
 
-/// Reads of the database at once: more than a disk does at once. One that nobody
-/// waits for any more goes on until the disk answers, and others wait for its
-/// thread: a disk that hangs takes these of the process's threads and no more.
+/// Reads of the database at once: more than a disk does at once. A read whose
+/// caller has gone keeps its thread until the disk answers, and other reads
+/// wait: a disk that hangs takes this many of the process's threads and no
+/// more.
 pub(crate) const READS_MAX: usize = 16;
-/// Files of components that are read, written or listed at once, for the same
-/// reason. Each is in memory as a whole.
+/// Component files that are read, written or listed at once, bounded for the
+/// same reason. Each is in memory as a whole.
 pub(crate) const FILES_MAX: usize = 4;
 
-/// What is kept when connections, instances and the process go. Cheap to
-/// clone; when the last one goes, what waits is written and the folder is free.
+/// The data that outlives connections, instances and the process. Cheap to
+/// clone. Dropping the last clone writes everything that waits and releases the
+/// folder.
 #[derive(Clone)]
 pub struct Store {
     inner: Arc<Inner>,
 }
 
 struct Inner {
-    /// Taken when the store goes, which ends the writer.
+    /// Taken when the store is dropped, which ends the writer.
     queue: Option<mpsc::Sender<Operation>>,
     writer: Option<JoinHandle<()>>,
-    /// Ends with the writer.
+    /// Disconnected when the writer has ended.
     ended: Mutex<Receiver<()>>,
-    /// Until when the writer is waited for at the end; none to wait for good.
+    /// Until when dropping the store waits for the writer; `None` waits
+    /// forever.
     patience: Mutex<Option<Instant>>,
-    /// Room for states that wait, in KiB.
+    /// Room for states that wait for the writer, in KiB.
     room: Semaphore,
-    /// Threads for reading: the database, and files.
+    /// Threads for reads of the database.
     reads: Arc<Semaphore>,
     files: Arc<Semaphore>,
     shared: Arc<Shared>,
@@ -66,19 +70,19 @@ struct Inner {
 }
 
 impl Store {
-    /// Opens the data directory, and makes it if it is not there. States and
+    /// Opens the data directory, and makes it if it does not exist. States and
     /// alarms may take `stored_bytes_max` bytes together.
     ///
-    /// Blocks for milliseconds: it is called before the host serves.
+    /// Blocks for milliseconds, so it is called before the host serves.
     ///
     /// # Errors
     ///
-    /// See [`OpenError`]; what a newer release has written is not touched.
+    /// See [`OpenError`]. A directory of a newer release is not changed.
     pub fn open(folder: &Path, stored_bytes_max: u64) -> Result<Self, OpenError> {
         let wrong = |error| OpenError::io(folder, error);
         make_folder(folder).map_err(wrong)?;
         let medium = Medium::File(Place::new(folder.join("store.redb")));
-        // It holds the lock from here on.
+        // The database holds the lock from here on.
         let database = medium.create()?;
         let components = Components::open(folder.join("components")).map_err(wrong)?;
         sync_folder(folder).map_err(wrong)?;
@@ -88,8 +92,8 @@ impl Store {
         Ok(store)
     }
 
-    /// A store that is forgotten when it goes. Where there is no memory or no
-    /// thread to be had it answers that it is closed.
+    /// A store in memory, which is lost when it is dropped. If memory or a
+    /// thread cannot be had, it answers that it is closed.
     pub fn memory(stored_bytes_max: u64) -> Self {
         let medium = Medium::Shared(Arc::new(InMemoryBackend::new()));
         Self::over(medium, stored_bytes_max)
@@ -144,7 +148,7 @@ impl Store {
 
     // === components ===
 
-    /// Keeps a component; again is harmless.
+    /// Stores a component; a second time does nothing.
     ///
     /// # Errors
     ///
@@ -153,11 +157,11 @@ impl Store {
         self.files(move |files| files.put(component)).await
     }
 
-    /// A component, if it is there.
+    /// A component, if it is stored.
     ///
     /// # Errors
     ///
-    /// When it cannot be read, or is not what was put.
+    /// When it cannot be read, or its content is not what was stored.
     pub async fn component(&self, digest: &Digest) -> Result<Option<Component>, StoreError> {
         let digest = *digest;
         self.files(move |files| files.get(&digest)).await
@@ -188,12 +192,13 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// When the store does not answer, and when one of them is none.
+    /// When the store does not answer, and when one of them is not a valid
+    /// deployment.
     pub async fn deployments(&self) -> Result<Vec<Deployment>, StoreError> {
         self.read(tables::deployments).await
     }
 
-    /// Keeps a deployment in the place of the one that its function had.
+    /// Stores a deployment, and replaces the one that its function had.
     ///
     /// # Errors
     ///
@@ -216,8 +221,8 @@ impl Store {
             .await
     }
 
-    /// Waits until everything that was asked of the writer before is on the
-    /// disk, whether its asker still waits or not.
+    /// Waits until all earlier writes are on the disk, even those whose callers
+    /// have gone.
     ///
     /// # Errors
     ///
@@ -226,17 +231,17 @@ impl Store {
         self.write(|_| Ok(())).await
     }
 
-    /// Has the end of the store wait for the writer until then, and no longer: a
-    /// disk that hangs should not keep a process that is told to end. What was
-    /// [written](Self::written) is on the disk whether the writer ends or not;
-    /// one that does leaves a database that the next process need not repair.
+    /// Limits how long dropping the store waits for the writer, because a disk
+    /// that hangs must not delay a process that is told to end. Data that was
+    /// [written](Self::written) is on the disk in any case; but only if the
+    /// writer ends in time, the next process need not repair the database.
     pub fn close_by(&self, deadline: Instant) {
         *self.inner.patience.lock() = Some(deadline);
     }
 
     // === what functions keep ===
 
-    /// What a function keeps, from now until it is [forgotten].
+    /// The states and alarms of a function, from now until it is [forgotten].
     ///
     /// [forgotten]: FunctionStore::forget
     pub fn function(&self, function: &FunctionName) -> FunctionStore {
@@ -252,7 +257,7 @@ impl Store {
         self.read(tables::alarms).await
     }
 
-    /// What functions have stored.
+    /// How much functions have stored.
     ///
     /// # Errors
     ///
@@ -283,7 +288,7 @@ impl Store {
             Ok(())
         });
         if let Some(queue) = &self.inner.queue {
-            // A writer that is gone tells nobody.
+            // If the writer has ended, `told` reports it.
             let _ = queue.send(Operation { work, done }).await;
         }
         let shared = &self.inner.shared;
@@ -291,7 +296,7 @@ impl Store {
         answer.lock().take().ok_or_else(|| shared.unavailable())
     }
 
-    /// Reads, and once more after the database has been opened again.
+    /// Reads. If that fails, the database is opened again and read once more.
     async fn read<T: Send + 'static>(
         &self,
         work: impl Fn(&ReadTransaction) -> Result<T, redb::Error> + Send + Sync + 'static,
@@ -300,7 +305,8 @@ impl Store {
         match self.read_once(work.clone()).await {
             Err(StoreError::Unavailable(_)) => {
                 self.inner.shared.failed.store(true, Ordering::Release);
-                // Whether it can be written to does not matter here.
+                // This opens the database again. Whether it can be written does
+                // not matter here.
                 let _ = self.write(|_| Ok(())).await;
                 self.read_once(work).await
             }
@@ -322,8 +328,8 @@ impl Store {
     }
 }
 
-/// Does something on a thread that may wait for the disk, when one of `places` is
-/// free. The place is taken until it is done, however long its caller waits.
+/// Runs `work` on a thread that may wait for the disk, once one of `places` is
+/// free. It keeps the place until it is done, even if its caller has gone.
 async fn blocking<T: Send + 'static>(
     places: &Arc<Semaphore>,
     work: impl FnOnce() -> T + Send + 'static,
@@ -357,12 +363,13 @@ impl Drop for Inner {
         };
         if let Some(deadline) = *self.patience.get_mut() {
             let left = deadline.saturating_duration_since(Instant::now());
-            // Nothing is sent: it fails when the writer's end is dropped.
+            // Nothing is ever sent: the receive fails when the writer's end is
+            // dropped.
             if self.ended.get_mut().recv_timeout(left) == Err(RecvTimeoutError::Timeout) {
                 return;
             }
         }
-        // It catches its panics.
+        // The writer catches its panics.
         let _ = writer.join();
     }
 }

@@ -1,7 +1,7 @@
-//! The compilers that are installed, and what they say about themselves.
+//! The installed compilers, and their answers about themselves.
 //!
-//! Asking never uses the network: rustup is kept from downloading a toolchain
-//! that is asked for and not there.
+//! Asking never uses the network: rustup is kept from downloading a missing
+//! toolchain.
 
 use std::env;
 use std::path::{Path, PathBuf};
@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use crate::bounded;
 
-/// Asking a compiler for its version takes milliseconds; a minute allows for
-/// a machine that is busy with something else.
+/// Asking a compiler for its version takes milliseconds; a minute is enough
+/// even on a busy machine.
 const QUESTION_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The compiler that `rustc` starts in a directory.
@@ -20,8 +20,9 @@ pub(super) struct Compiler {
     pub(super) version: String,
 }
 
-/// The compilers that `rustc` on the path may mean: what the environment
-/// asks for, and without the toolchain an outer `cargo +toolchain` chose.
+/// The compilers that `rustc` on the path may stand for: with the toolchain
+/// that the environment asks for, and without the one that an outer `cargo
+/// +toolchain` chose.
 pub(super) fn compilers(directory: &Path) -> impl Iterator<Item = Result<Compiler, String>> {
     let chosen = env::var_os("RUSTUP_TOOLCHAIN").is_some();
     let choices = if chosen {
@@ -44,9 +45,9 @@ pub(super) fn compilers(directory: &Path) -> impl Iterator<Item = Result<Compile
     })
 }
 
-/// Asks a program something that it answers from what is on the disk.
+/// Asks a program something that it can answer from the disk.
 pub(super) fn question(command: &mut Command) -> Result<String, String> {
-    // Or else rustup downloads a toolchain that is asked for and not there.
+    // Otherwise rustup would download a missing toolchain.
     command.env("RUSTUP_AUTO_INSTALL", "0");
     let program = command.get_program().to_string_lossy().into_owned();
     let finished = bounded::run(command, QUESTION_TIMEOUT).map_err(|error| error.to_string())?;
@@ -58,7 +59,7 @@ pub(super) fn question(command: &mut Command) -> Result<String, String> {
     }
 }
 
-/// The version in what `rustc -vV` and `cargo -vV` print; empty if there is
+/// The version in the output of `rustc -vV` and `cargo -vV`; empty if there is
 /// none.
 pub(super) fn release(text: &str) -> String {
     text.lines()

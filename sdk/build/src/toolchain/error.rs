@@ -1,19 +1,19 @@
-//! Why there is no compiler that makes WebAssembly, and what to do about it.
+//! Why there is no compiler for WebAssembly, and the hint.
 
 use super::{TARGET_VARIABLE, Target};
 
-/// Why there is no compiler that makes WebAssembly.
+/// Why there is no compiler for WebAssembly.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ToolchainError {
-    /// The environment asks for a target that is not known here.
+    /// The environment asks for an unknown target.
     #[error(
         "the environment variable `{TARGET_VARIABLE}` is `{value}`, which is not a target to build components for"
     )]
     UnknownTarget {
-        /// What the variable holds.
+        /// The value of the variable.
         value: String,
     },
-    /// Nothing usable is installed, or could be installed.
+    /// No usable compiler is installed, and none could be installed.
     #[error(
         "no Rust toolchain that compiles to WebAssembly was found{}",
         listed(absences)
@@ -27,7 +27,7 @@ pub enum ToolchainError {
 // === impl ToolchainError ===
 
 impl ToolchainError {
-    /// What a person can do about it.
+    /// The hint.
     #[must_use]
     pub fn hint(&self) -> String {
         match self {
@@ -44,7 +44,7 @@ impl ToolchainError {
     }
 }
 
-/// What was looked for, a line each.
+/// The targets that were looked for, each on a line.
 fn listed(absences: &[(Target, String)]) -> String {
     let line = |(target, reason): &(Target, String)| {
         format!("\n  {target}: {}", reason.replace('\n', "\n    "))

@@ -1,4 +1,4 @@
-//! Which compiler makes WebAssembly, and with which arguments.
+//! The compilers for WebAssembly, and their arguments.
 //!
 //! There are two, tried in this order: a Rust toolchain with the target
 //! `wasm32-wasip2`, as rustup has them ([`preview2`]), and Debian's compiler
@@ -24,10 +24,11 @@ use crate::environment;
 pub use error::ToolchainError;
 
 /// The environment variable that forces a target: `wasm32-wasip2` or
-/// `wasm32-wasip1`. Unset or empty: the first that works, in that order.
+/// `wasm32-wasip1`. If it is unset or empty, the first that works is used, in
+/// that order.
 pub const TARGET_VARIABLE: &str = "OPENLINE_WASM_TARGET";
 
-/// What a compiler makes.
+/// The target of a compiler.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Target {
     /// `wasm32-wasip2`: the linker already makes a component.
@@ -37,8 +38,8 @@ pub enum Target {
     Preview1,
 }
 
-/// A compiler that makes WebAssembly, ready to be used: the paths are
-/// absolute wherever the compiler told its own.
+/// A compiler for WebAssembly, ready for use. Paths that the compiler reports
+/// are absolute.
 #[derive(Clone, Debug)]
 pub struct Toolchain {
     target: Target,
@@ -53,9 +54,9 @@ pub struct Toolchain {
 // === impl Toolchain ===
 
 impl Toolchain {
-    /// Finds a compiler. `directory` is where it will be used: rustup chooses
-    /// the toolchain by it (`rust-toolchain.toml`, overrides). Installs
-    /// nothing and does not use the network.
+    /// Finds a compiler for use in `directory`, by which rustup chooses the
+    /// toolchain (`rust-toolchain.toml`, overrides). Installs nothing and does
+    /// not use the network.
     ///
     /// # Errors
     ///
@@ -72,11 +73,11 @@ impl Toolchain {
         Err(ToolchainError::Missing { absences })
     }
 
-    /// Finds a compiler as [`Toolchain::find`] does, or else installs one:
-    /// `rustup target add wasm32-wasip2`, then Debian's packages where this
-    /// is Debian and the user is root. Never asks anything; without a network
-    /// it ends after at most a quarter of an hour, usually at once. `report`
-    /// is told, in half a sentence, what is about to take a while.
+    /// Finds a compiler as [`Toolchain::find`] does, or else installs one: with
+    /// `rustup target add wasm32-wasip2`, or from Debian's packages if this is
+    /// Debian and the user is root. Never asks anything; without a network it
+    /// ends after at most a quarter of an hour, usually at once. Calls `report`
+    /// with half a sentence before each slow step.
     ///
     /// # Errors
     ///
@@ -111,14 +112,14 @@ impl Toolchain {
         Err(ToolchainError::Missing { absences })
     }
 
-    /// What the compiler makes.
+    /// The target of the compiler.
     #[must_use]
     pub fn target(&self) -> Target {
         self.target
     }
 
-    /// Cargo in a directory, with an environment that knows of no other
-    /// build. The subcommand and its arguments are still to be added.
+    /// Cargo in a directory, with an environment free of other builds. The
+    /// caller adds the subcommand and its arguments.
     #[cfg_attr(
         not(feature = "component"),
         expect(dead_code, reason = "only compiling uses it")
@@ -184,7 +185,7 @@ fn find_one(target: Target, directory: &Path) -> Result<Toolchain, String> {
 // === impl Target ===
 
 impl Target {
-    /// The name rustc has for it.
+    /// rustc's name for it.
     #[must_use]
     pub fn triple(self) -> &'static str {
         match self {
@@ -193,7 +194,7 @@ impl Target {
         }
     }
 
-    /// What a person does to get it.
+    /// How a person installs it.
     fn remedy(self) -> String {
         match self {
             Self::Preview2 => "run `rustup target add wasm32-wasip2`".to_owned(),

@@ -1,10 +1,11 @@
 //! `wasm32-wasip1` without rustup: Debian's compiler, its sources of the
 //! standard library, and WASI's C library.
 //!
-//! The compiler and the sources have to be of one version, and cargo builds
+//! The compiler and the sources must have the same version, and cargo builds
 //! the standard library from them with each crate (under a minute, once in a
-//! target folder). Debian's compiler has no linker for WebAssembly: a rustup
-//! toolchain's own serves, or LLVM's `wasm-ld` from Debian's package `lld`.
+//! target folder). Debian's compiler has no linker for WebAssembly, so this
+//! uses that of a rustup toolchain, or LLVM's `wasm-ld` from Debian's package
+//! `lld`.
 
 use std::env;
 use std::ffi::OsString;
@@ -17,8 +18,8 @@ use super::compiler::{compilers, question, release};
 use super::{Target, Toolchain};
 use crate::bounded;
 
-/// Debian's packages that make up the toolchain, security suite of Debian 12
-/// or newer.
+/// The Debian packages that make up the toolchain, from the security suite of
+/// Debian 12 or newer.
 pub(super) const PACKAGES: [&str; 5] =
     ["rustc-web", "cargo-web", "rust-web-src", "wasi-libc", "lld"];
 
@@ -31,9 +32,10 @@ const LIBRARIES: &str = "/usr/lib/wasm32-wasi";
 /// has 1.63 as plain `rustc`.
 const MINOR_VERSION_MIN: u32 = 85;
 
-/// The lists of packages are some 10 MB.
+/// The time limit for the lists of packages, some 10 MB.
 const UPDATE_TIMEOUT: Duration = Duration::from_secs(180);
-/// The packages are some 150 MB, and unpacking them takes a while.
+/// The time limit for the packages, some 150 MB, which also take a while to
+/// unpack.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// Finds the compiler, or says which part of it is missing.
@@ -90,7 +92,7 @@ fn apt_get(arguments: &[&str], limit: Duration) -> Result<(), String> {
     let mut command = Command::new("apt-get");
     command
         .env("DEBIAN_FRONTEND", "noninteractive")
-        // Each bounds a wait of its own, below the limit of the whole.
+        // Each option bounds a single wait, below the limit for the whole.
         .args(["-o", "Acquire::http::Timeout=20"])
         .args(["-o", "Acquire::https::Timeout=20"])
         .args(["-o", "Acquire::Retries=1"])
@@ -107,8 +109,9 @@ fn apt_get(arguments: &[&str], limit: Duration) -> Result<(), String> {
 }
 
 fn toolchain(version: String, linker: &Path) -> Toolchain {
-    // Given to cargo as configuration, not as `RUSTFLAGS`: so a crate's own
-    // configuration is added to, not replaced, and paths may have spaces.
+    // Passed to cargo as configuration, not as `RUSTFLAGS`, so that it adds to
+    // a crate's own configuration instead of replacing it, and paths may have
+    // spaces.
     let target = Target::Preview1.triple();
     let linker = quoted(&linker.to_string_lossy());
     let libraries = quoted(&format!("-L{LIBRARIES}"));
@@ -122,7 +125,7 @@ fn toolchain(version: String, linker: &Path) -> Toolchain {
             "--config".to_owned(),
             format!("target.{target}.linker={linker}"),
             "--config".to_owned(),
-            // The C library is Debian's, there is none beside the compiler.
+            // The C library is Debian's; the compiler comes with none.
             format!("target.{target}.rustflags=[\"-Clink-self-contained=no\",{libraries}]"),
         ],
         // Building the standard library is not a stable feature of cargo.
@@ -135,8 +138,8 @@ fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
-/// Refuses a compiler that is too old, or not of one version with the
-/// sources; `None` when those do not tell theirs.
+/// Refuses a compiler that is too old, or whose version differs from that of
+/// the sources; `None` if the sources have no version.
 fn check_versions(compiler: &str, sources: Option<&str>) -> Result<(), String> {
     let minor = compiler
         .strip_prefix("1.")
@@ -154,7 +157,7 @@ fn check_versions(compiler: &str, sources: Option<&str>) -> Result<(), String> {
     }
 }
 
-/// A linker for WebAssembly.
+/// Finds a linker for WebAssembly.
 fn linker(directory: &Path) -> Option<PathBuf> {
     compilers(directory)
         .flatten()
@@ -162,7 +165,7 @@ fn linker(directory: &Path) -> Option<PathBuf> {
         .or_else(|| on_path("wasm-ld"))
 }
 
-/// The linker that a Rust toolchain brings along, for whichever machine.
+/// The linker in a Rust toolchain, on any machine.
 fn linker_in(sysroot: &Path) -> Option<PathBuf> {
     let hosts = fs::read_dir(sysroot.join("lib/rustlib")).ok()?;
     hosts

@@ -1,5 +1,5 @@
-//! `wasm32-wasip2`: the target's standard library beside the compiler that
-//! `rustc` on the path is, put there by rustup or by a distribution.
+//! `wasm32-wasip2`: the compiler that `rustc` on the path stands for, with the
+//! target's standard library, installed by rustup or by a distribution.
 
 use std::fs;
 use std::path::Path;
@@ -10,10 +10,10 @@ use super::compiler::{Compiler, compilers};
 use super::{Target, Toolchain};
 use crate::bounded;
 
-/// The standard library is a download of some 20 MB.
+/// The time limit for the standard library, a download of some 20 MB.
 const INSTALL_TIMEOUT: Duration = Duration::from_secs(120);
-/// The same where `wasm32-wasip1` would do: then a network that swallows
-/// packets is not worth waiting for at each start.
+/// The same if `wasm32-wasip1` could be used instead: then it is not worth
+/// waiting at each start for a network that swallows packets.
 const INSTALL_TIMEOUT_SHORT: Duration = Duration::from_secs(30);
 
 /// Finds a compiler that has the target, or says why there is none.
@@ -27,16 +27,16 @@ pub(super) fn find(directory: &Path) -> Result<Toolchain, String> {
                 reason = format!("rustc {version} in `{sysroot}` does not have the target");
             }
             Err(error) if index == 0 => reason = error,
-            // The second compiler is a fall-back; the first is the one that
-            // a person expects to be used, and to read about.
+            // Report the first compiler, which is the one that the user
+            // expects; the second is only a fallback.
             Ok(_) | Err(_) => {}
         }
     }
     Err(reason)
 }
 
-/// Has rustup download the target. `alternative` says that there is another
-/// compiler to use if this takes long.
+/// Lets rustup download the target. `alternative` says that another compiler
+/// can be used if this takes long.
 pub(super) fn install(
     directory: &Path,
     alternative: bool,
@@ -64,8 +64,9 @@ pub(super) fn install(
 
 fn toolchain(compiler: &Compiler) -> Toolchain {
     let programs = compiler.sysroot.join("bin");
-    // Rather than what is on the path: that may be rustup's proxy, and choose
-    // another toolchain. A toolchain made by hand may lack them.
+    // Prefer the toolchain's own programs: on the path may be rustup's proxies,
+    // which could choose another toolchain. A toolchain made by hand may lack
+    // them.
     let own_or_any = |name: &str| {
         let own = programs.join(format!("{name}{}", std::env::consts::EXE_SUFFIX));
         if own.is_file() { own } else { name.into() }

@@ -1,12 +1,12 @@
-// From a route and what a person typed to the address of a connection, and to
-// the command that shows what a browser hides. Pure functions, except that the
-// host is the one this page came from, unless `connectTo` has said otherwise.
+// Makes the address of a connection from a route and the typed values, and the
+// curl command that shows what a browser hides. Pure functions, except that the
+// host is the one this page came from unless `connectTo` sets another.
 
 // The page lives at /.openline/, so the host's own root is one above it. This
 // holds behind a proxy that adds a prefix, too.
 let root = new URL("../", document.baseURI);
 
-// What a host that listens on all of a machine's addresses says it listens on.
+// The address that a host reports if it listens on all addresses of a machine.
 const ANY_ADDRESS = /^(0\.0\.0\.0|\[::\])(?=:\d+$)/;
 
 /**
@@ -20,7 +20,7 @@ export function connectTo(listen) {
 // `{name}` stands for one segment of the path.
 const PLACEHOLDER = /\{([^{}]*)\}/g;
 
-// RFC 9110 section 5.6.2: what a subprotocol may be made of.
+// RFC 9110 section 5.6.2: the characters of a subprotocol.
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
 
 /** The name of the form field for a route parameter. */
@@ -45,7 +45,7 @@ export function fillRoute(route, values) {
     const value = values.get(name) ?? "";
     if (value === "") throw new FieldError(parameterFieldName(name), `“${name}” is part of the path and cannot be empty.`);
     if (value === "." || value === "..") {
-      // Browsers resolve these, encoded or not, and would ask for another path.
+      // Browsers resolve these, encoded or not, and would request another path.
       throw new FieldError(parameterFieldName(name), `“.” and “..” cannot be part of a path.`);
     }
     return encodeURIComponent(value);

@@ -1,5 +1,5 @@
-// The views of the admin interface: which one is shown, and what the host says
-// of itself.
+// The views of the admin interface: which one is shown, and the state of the
+// host.
 
 import { connectTo } from "./address.js";
 import { part, setText } from "./dom.js";

@@ -1,5 +1,4 @@
-// One alias of a function: where it points, and the form that points it
-// elsewhere.
+// One alias of a function: where it points, and the form that moves it.
 
 import { confirming } from "./confirm.js";
 import { action, clone, field, keep, part, setAvailable, setProblem, setText } from "./dom.js";
@@ -61,13 +60,14 @@ export class AliasEntry {
     setText(part(this.element, "pace"), pace === null ? "" : `${pace} a second`);
     setAvailable(action(this.element, "rollback"), alias.rollbacks > 0);
     action(this.element, "rollback").title =
-      alias.rollbacks > 0 ? `${count(alias.rollbacks, "move")} can be taken back` : "Nothing to take back";
+      alias.rollbacks > 0 ? `${count(alias.rollbacks, "move")} can be rolled back` : "Nothing to roll back";
     const version = (share) => share.version;
     keep(part(this.element, "bar"), this.bars, alias.shares, version, () => bar());
     keep(part(this.element, "shares"), this.shares, alias.shares, version, (share) => this.#share(share));
     const single = alias.shares.length === 1;
     for (const share of this.shares.values()) share.button.hidden = single;
-    // Two aliases at least, or the host would refuse.
+    // Shown only if there are two aliases, because the host does not remove the
+    // last one.
     part(this.element, "remove-place").hidden = Object.keys(this.owner.described.aliases).length < 2;
     if (!this.form.hidden) this.#showWeights();
   }
@@ -133,7 +133,7 @@ export class AliasEntry {
 
   #showSum() {
     const sum = this.#read().reduce((total, { weight }) => total + weight, 0);
-    const text = Number.isNaN(sum) ? "Weights are whole numbers." : `Together ${sum} of ${WHOLE}.`;
+    const text = Number.isNaN(sum) ? "Weights are whole numbers." : `The sum is ${sum} of ${WHOLE}.`;
     setText(part(this.form, "weight-sum"), text);
     this.#problem("");
   }

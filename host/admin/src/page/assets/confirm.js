@@ -1,4 +1,4 @@
-// Asks once more, in place, before something is removed.
+// Asks for confirmation, in place, before something is removed.
 
 /**
  * When `button` is pressed, asks `question()` beside it, with a button that

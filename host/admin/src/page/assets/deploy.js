@@ -1,5 +1,5 @@
-// Where a component is dropped or chosen, and the form that it is deployed
-// with: onto a function, or as a new one.
+// The place to drop or choose a component, and the form to deploy it: onto a
+// function, or as a new one.
 
 import { action, clone, field, part, setAvailable, setProblem, setText } from "./dom.js";
 import { byteSize, shortDigest } from "./format.js";
@@ -62,7 +62,8 @@ export class DeployArea {
     action(this.element, "choose").addEventListener("click", () => this.chooser.click());
     this.chooser.addEventListener("change", () => {
       const files = [...this.chooser.files];
-      // The same file again is a choice, too: it may have been built anew.
+      // Choosing the same file again counts, because it may have been built
+      // again.
       this.chooser.value = "";
       if (files.length > 0) this.#take(files);
     });
@@ -144,7 +145,7 @@ export class DeployArea {
       outcome = error;
     }
     this.#setSending(undefined);
-    // After a refusal the form stays, to be mended.
+    // After a refusal the form stays, to be corrected.
     if (!(outcome instanceof Error)) this.#close();
     showOutcome(this.outcome, outcome);
     this.changed();
@@ -212,8 +213,8 @@ function endDrag() {
   document.body.classList.remove("dragging");
 }
 
-// Beside a target nothing is dropped: the browser would leave the page for the
-// file. `dragover` comes many times a second as long as there is a drag.
+// Outside a target, prevent the drop: the browser would leave the page to show
+// the file. `dragover` comes many times a second during a drag.
 addEventListener("dragover", (event) => {
   if (!hasFiles(event)) return;
   event.preventDefault();

@@ -1,11 +1,12 @@
-// The section that is there while a function is written: whether it compiles,
-// what the compiler says, what functions print. Asks the host once a second
-// while someone looks.
+// The section of `openline dev`: whether the function compiles, what the
+// compiler says, what functions print. Asks the host once a second while the
+// page is visible.
 
 import { clone, part, setText } from "./dom.js";
 import { clock, count } from "./format.js";
 
-// Soon enough to be there when a person looks over from the editor.
+// Often enough that the result is there when a person looks over from the
+// editor.
 const REFRESH_MILLISECONDS = 1000;
 const ANSWER_MILLISECONDS_MAX = 5000;
 // Closer to the end than this many pixels counts as at the end.
@@ -14,7 +15,7 @@ const END_PIXELS = 24;
 const STATES = {
   building: "Building…",
   ok: "Up to date",
-  failed: "Not built: the version before goes on",
+  failed: "Not built: the previous version goes on",
 };
 
 const section = document.getElementById("development");
@@ -49,7 +50,8 @@ function show(report) {
   showLines(report.lines);
 }
 
-// Only when they differ: what a person has selected or scrolled to stays.
+// Updates only if they differ, so that a selection and the scroll position
+// stay.
 function showProblems(errors) {
   const text = JSON.stringify(errors);
   if (text === shownProblems) return;
@@ -69,9 +71,8 @@ function problemOf({ file, line, column, level, code, message, rendered }) {
   return entry;
 }
 
-// Lines have numbers that are never used again: only new ones are added, and
-// those that the host has let go are removed. A host that began anew starts at
-// 0 again.
+// Line numbers are never reused: only new lines are added, and those that the
+// host has dropped are removed. A restarted host starts at 0 again.
 function showLines(all) {
   const last = Number(lines.lastElementChild?.dataset.number ?? -1);
   if ((all.at(-1)?.number ?? -1) < last) lines.replaceChildren();

@@ -89,7 +89,7 @@ export function parseHex(text) {
 }
 
 // RFC 6455 section 7.4.1 and the registry it founded; 1005 and 1006 are never
-// on the line, a browser makes them up.
+// sent; the browser makes them up.
 const CLOSE_CODES = new Map([
   [1000, "normal"],
   [1001, "going away"],

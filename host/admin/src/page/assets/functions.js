@@ -1,8 +1,8 @@
-// The list of functions: what the host says of each, and the form that opens a
+// The list of functions: the host's data about each, and the form that opens a
 // connection to it.
 //
-// Entries are kept by name and updated in place, so that what a person is
-// typing survives every refresh.
+// Entries are kept by name and updated in place, so that typed text survives
+// every refresh.
 
 import { connectionAddress, FieldError, parameterFieldName, parseSubprotocols } from "./address.js";
 import { clone, part, setProblem, setText } from "./dom.js";
@@ -38,7 +38,7 @@ export class FunctionList {
         this.list.insertBefore(entry.element, this.list.children[index] ?? null);
       }
     }
-    // One form is in sight from the start; the others wait for a person.
+    // One form is open from the start; a person opens the others.
     if (first && functions.length > 0) this.list.firstElementChild.open = true;
   }
 
@@ -51,7 +51,8 @@ export class FunctionList {
 
   #entry(described) {
     const known = this.entries.get(described.name);
-    // Another route has other fields: begin anew rather than mend the form.
+    // Another route has other fields: make a new form instead of changing the
+    // old one.
     if (known?.route === described.route) return known;
     if (known) this.#forget(described.name, known);
     const entry = new FunctionEntry(described, this.connect);
@@ -120,7 +121,8 @@ class FunctionEntry {
     }
   }
 
-  // While typing, an incomplete form is no mistake yet: show the route instead.
+  // While a person types, an incomplete form is not a mistake yet: show the
+  // route instead.
   #preview() {
     this.#clearProblem();
     const shown = part(this.element, "address");

@@ -1,10 +1,10 @@
-// Asks the host: JSON in and out, with the admin interface's token when there is
-// one. What it refuses is thrown as a Refusal, what cannot be reached as an
-// Unreachable; nothing waits without end.
+// Requests to the host: JSON in and out, with the admin interface's token if
+// there is one. Throws a Refusal if the host refuses, and an Unreachable if it
+// does not answer; no request waits forever.
 
-// The page is at /.openline/, and the interface beside it at /v1/.
+// The page is at /.openline/, and the interface is next to it at /v1/.
 const ROOT = new URL("../", document.baseURI);
-// What only reads and takes longer counts as not answered.
+// A request that only reads and takes longer counts as not answered.
 const READ_MILLISECONDS_MAX = 5000;
 // A change may compile a component first. Uploads have a time of their own.
 const CHANGE_MILLISECONDS_MAX = 60_000;
@@ -45,7 +45,8 @@ export function useToken(text) {
     if (text === "") sessionStorage.removeItem(TOKEN_KEY);
     else sessionStorage.setItem(TOKEN_KEY, text);
   } catch {
-    // Storage is refused to this page: the token lasts until it is reloaded.
+    // The browser refuses storage to this page, so the token lasts until a
+    // reload.
   }
 }
 

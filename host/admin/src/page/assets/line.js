@@ -1,18 +1,18 @@
-// One connection of the host: a row, and behind it all that is known, a form
-// to write to its peer, and one to close it.
+// One connection of the host: a row, and folded below it all details, a form to
+// write to its peer, and one to close it.
 
 import { action, clone, field, part, setAvailable, setProblem, setText } from "./dom.js";
 import { byteSize, count, parseHex, roundTrip, shortDigest, utf8, whole } from "./format.js";
 import { change, showOutcome } from "./interface.js";
 
-// A row shows the beginning of what may be long; the details have all of it.
+// A row shows only the beginning of long values; the details have all of them.
 const TAGS_SHOWN = 3;
 const ID_CHARACTERS = 8;
 
 const OUTCOMES = {
   sent: () => "Sent.",
   queued: (bytes) => `Accepted; ${byteSize(bytes)} wait for the peer.`,
-  dropped: () => "Not accepted: too much waits for the peer already.",
+  dropped: () => "Not accepted: too much is already waiting for the peer.",
   gone: () => "Not sent: the connection is closing.",
 };
 
@@ -25,7 +25,7 @@ export class Line {
     this.element.dataset.line = this.id;
     this.details = this.element.querySelector("details");
     part(this.element, "id").textContent = this.id.slice(0, ID_CHARACTERS);
-    // Most are never opened: what is behind a row is made when it is.
+    // Most rows are never unfolded, so the details are made when one is.
     this.details.addEventListener("toggle", () => {
       if (!this.details.open) {
         if (this.hasEnded()) this.changed();
@@ -125,7 +125,7 @@ export class Line {
       return;
     }
     const body = { code: code === "" ? null : Number(code), reason: field(this.body, "close-reason").value };
-    await this.#act("close", { body }, ({ closed }) => (closed ? "Closed." : "It was closing already."));
+    await this.#act("close", { body }, ({ closed }) => (closed ? "Closed." : "It was already closing."));
   }
 
   async #act(what, options, done) {

@@ -1,13 +1,12 @@
-// The connections of the host, by pages: found by function and tag, each with
-// what is known of it.
+// The connections of the host, in pages: found by function and tag, each with
+// its details.
 
 import { action, field, keep, part, setAvailable, setText } from "./dom.js";
 import { count } from "./format.js";
 import { read, Refusal, showOutcome } from "./interface.js";
 import { Line } from "./line.js";
 
-// As many as the host gives without being asked for more, and as a browser
-// updates without effort.
+// The host's default, which a browser can update easily.
 const PAGE = 100;
 
 export class Lines {
@@ -20,7 +19,8 @@ export class Lines {
     this.function = "";
     this.tag = "";
     this.names = new Map();
-    // Where this page and those before it begin; the first has no beginning.
+    // Where this page and earlier ones begin; the first one's beginning is
+    // empty.
     this.begins = [""];
     this.form = part(root, "filter");
     this.form.addEventListener("submit", (event) => {
@@ -55,7 +55,7 @@ export class Lines {
   }
 
   #anew() {
-    // Another page has other lines; none of these is kept because it is open.
+    // Another page has other lines; none is kept because it is unfolded.
     this.lines.clear();
     this.list.replaceChildren();
     this.turned = true;
@@ -75,11 +75,11 @@ export class Lines {
       this.#showNames(functions);
     } catch (error) {
       if (!(error instanceof Refusal) || error.status !== 400) throw error;
-      // A tag that cannot be one.
+      // The tag is not valid.
       showOutcome(part(this.form, "filter-problem"), error);
       page = { connections: [], next: null };
     }
-    // Meanwhile another page was asked for: this one is not to be seen.
+    // Another page was requested meanwhile, so do not show this one.
     if (this.turned) return;
     this.next = page.next;
     const gone = await this.#gone(page.connections);
@@ -120,7 +120,8 @@ export class Lines {
     const number = this.begins.length;
     const paged = number > 1 || this.next !== null;
     const text = part(this.root, "page-text");
-    // What was asked for is said aloud, not each connection that comes or goes.
+    // Screen readers announce a requested page, but not each connection that
+    // opens or ends.
     text.setAttribute("aria-live", this.announces ? "polite" : "off");
     this.announces = false;
     setText(text, paged ? `Page ${number}, ${count(shown, "connection")}` : count(shown, "connection"));
@@ -131,7 +132,7 @@ export class Lines {
 
   #showNames(functions) {
     for (const { name } of functions) this.#nameOption(name);
-    // One that is gone cannot be chosen, unless it is.
+    // A function that is gone stays in the list only while it is chosen.
     const there = new Set(functions.map(({ name }) => name));
     for (const [name, option] of this.names) {
       if (there.has(name) || name === this.function) continue;

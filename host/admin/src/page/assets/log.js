@@ -1,14 +1,17 @@
-// The log of one connection: rows of frames and of what happened to the line.
+// The log of one connection: rows of frames and of events.
 //
-// Bounded in rows and in what a row shows, whatever a function sends; rows are
-// added once for each repaint, so that a flood costs no more than a trickle.
+// Bounded in rows and in the length of a row, whatever a function sends. Rows
+// are added once for each repaint, so that a flood costs no more than a
+// trickle.
 
 import { action, clone, part, setText } from "./dom.js";
 import { byteSize, clock, count, head, hex } from "./format.js";
 
-// Enough to look back on; few enough that a page with several stays light.
+// Enough to look back, and few enough that a page with several logs stays
+// light.
 const ROWS_MAX = 500;
-// A row shows this much of a message; the size is always that of the whole.
+// A row shows this much of a message; the size is always that of the whole
+// message.
 const TEXT_CHARACTERS_MAX = 4 * 1024;
 const BINARY_BYTES_MAX = 1024;
 // Closer to the end than this many pixels counts as at the end.
@@ -80,7 +83,7 @@ export class FrameLog {
   #add(entry) {
     entry.time = new Date();
     this.waiting.push(entry);
-    // A hidden page is not repainted: what waits is bounded as well.
+    // A hidden page is not repainted, so waiting rows must be bounded as well.
     if (this.waiting.length > ROWS_MAX) {
       this.waiting.shift();
       this.dropped += 1;
@@ -114,7 +117,8 @@ export class FrameLog {
 
   #scrolled() {
     const { scrollHeight, scrollTop, clientHeight } = this.scroller;
-    // Only going up is leaving the end: rows that wrap anew scroll as well.
+    // Only scrolling up leaves the end, because rows that wrap again scroll as
+    // well.
     if (scrollHeight - scrollTop - clientHeight < END_PIXELS) this.follows = true;
     else if (scrollTop < this.scrolledTo) this.follows = false;
     this.scrolledTo = scrollTop;
@@ -125,7 +129,7 @@ export class FrameLog {
     this.follows = true;
     this.#follow();
     this.newest.hidden = true;
-    // The button goes away; the focus must not go with it.
+    // The button disappears, but the focus must not.
     this.scroller.focus({ preventScroll: true });
   }
 }

@@ -1,8 +1,9 @@
-// The functions as the admin interface knows them: routes, aliases, versions,
-// live instances, and what can be done with each.
+// The functions in the admin interface: routes, aliases, versions, live
+// instances, and the operations on each.
 //
 // Everything is kept by name and updated in place each second: an open form,
-// the focus and the scroll position stay. Lists are bounded by what is shown.
+// the focus and the scroll position stay. Lists show a bounded number of
+// entries.
 
 import { AliasEntry } from "./aliases.js";
 import { confirming } from "./confirm.js";
@@ -11,7 +12,7 @@ import { action, clone, keep, part, setText } from "./dom.js";
 import { byteSize, count, duration, moment, shortDigest } from "./format.js";
 import { change, read, showOutcome } from "./interface.js";
 
-// What a person reads through; the counts are always of all.
+// As many as a person reads; counts always include all.
 const INSTANCES_MAX = 100;
 
 export class ManagedList {
@@ -87,7 +88,7 @@ class ManagedFunction {
     this.#showCounts(described);
     this.#showRoutes(described);
     setText(part(this.element, "origin"), described.configured ? "configured" : "deployed");
-    // The configuration is not changed from here.
+    // The page cannot change the configuration.
     part(this.element, "remove-place").hidden = described.configured;
     const aliases = Object.entries(described.aliases).map(([name, alias]) => ({ name, alias }));
     keep(
@@ -199,7 +200,7 @@ class VersionEntry {
       alias.shares.filter((share) => share.version === this.digest).map(({ weight }) => `${name} ${weight} %`),
     );
     setText(part(this.element, "shares"), shares.join(", "));
-    // What an alias points to is not removed; the button would only say so.
+    // A version that an alias points to cannot be removed, so hide the button.
     part(this.element, "remove-place").hidden = shares.length > 0;
   }
 

@@ -1,6 +1,6 @@
-// The page's main: asks the host what it serves, again and again while someone
-// looks, and keeps the panels of open connections. When it is the admin
-// interface that answers, there are more views, which are asked for in turn.
+// The page's main: fetches the host's functions repeatedly while the page is
+// visible, and keeps the panels of open connections. If the admin interface
+// answers, there are more views, which are fetched in turn.
 
 import { AdminViews } from "./admin.js";
 import { field, part, setText } from "./dom.js";
@@ -8,9 +8,10 @@ import { FunctionList } from "./functions.js";
 import { hasToken, listing, Refusal, showOutcome, Unreachable, useToken } from "./interface.js";
 import { Panel } from "./panel.js";
 
-// Often enough that counts feel live, rarely enough to be nothing to the host.
+// Often enough that counts feel live, and rarely enough to cost the host
+// nothing.
 const REFRESH_MILLISECONDS = 2000;
-// The admin interface is for watching what changes.
+// The admin interface is for watching changes.
 const WATCH_MILLISECONDS = 1000;
 // A host that does not answer is asked half as often each time, down to this.
 const RETRY_MILLISECONDS_MAX = 15_000;
@@ -46,7 +47,7 @@ function refreshAnew() {
 
 async function ask() {
   try {
-    // Elsewhere than on its view, nobody sees the list of functions to try.
+    // The list of functions to try is visible only on its view.
     if (admin === undefined || admin.isTrying()) await askForListing();
     await admin?.refresh();
     failures = 0;
@@ -107,7 +108,7 @@ function showSignIn(refusal) {
     signIn.hidden = true;
     return;
   }
-  // Who has not typed a token has made no mistake.
+  // Without a typed token there is no mistake to show.
   showOutcome(part(signIn, "sign-in-problem"), hasToken() ? refusal : "");
   const first = signIn.hidden;
   signIn.hidden = false;
@@ -124,7 +125,7 @@ part(signIn, "sign-in-form").addEventListener("submit", (event) => {
 
 part(document, "sign-out").addEventListener("click", () => {
   useToken("");
-  // What was shown is not for whoever comes next.
+  // The next user must not see what was shown.
   location.reload();
 });
 

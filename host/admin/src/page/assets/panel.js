@@ -206,7 +206,8 @@ export class Panel {
       return;
     }
     if (this.state === "connecting") {
-      // No line yet, so no close frame: the browser just gives up.
+      // There is no connection yet, so no close frame: the browser just gives
+      // up.
       this.socket = drop(this.socket);
       this.log.event("cancelled", "given up before the host answered");
       this.#setState("closed", "given up");

@@ -1,12 +1,13 @@
-// A component on its way to the host: what can be said of a file before it is
-// sent, and the sending, with its progress.
+// A component on its way to the host: checks the file before it is sent, and
+// sends it with its progress.
 
 import { byteSize } from "./format.js";
 import { address, answered, credentials, read, Unreachable } from "./interface.js";
 
-// A slow line, and then a host that compiles; a stalled upload ends before.
+// Enough for a slow line and then a host that compiles; the host ends a stalled
+// upload earlier.
 const UPLOAD_MILLISECONDS_MAX = 10 * 60_000;
-// How every WebAssembly file begins: a zero byte and "asm".
+// The beginning of every WebAssembly file: a zero byte and "asm".
 const MAGIC = [0x00, 0x61, 0x73, 0x6d];
 
 /**
@@ -60,8 +61,8 @@ export function upload(name, query, file, progress) {
       }
     });
     request.addEventListener("abort", () => resolve(undefined));
-    request.addEventListener("timeout", () => reject(new Unreachable("The host took too long; whether the version is there shows above.")));
-    request.addEventListener("error", () => reject(new Unreachable("The line broke before the host answered, or the file has changed since it was chosen.")));
+    request.addEventListener("timeout", () => reject(new Unreachable("The host took too long; the list above shows whether the version is there.")));
+    request.addEventListener("error", () => reject(new Unreachable("The connection broke before the host answered, or the file has changed since it was chosen.")));
   });
   request.open("POST", address(["v1", "functions", name, "versions"], query));
   request.timeout = UPLOAD_MILLISECONDS_MAX;

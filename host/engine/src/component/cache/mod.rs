@@ -1,14 +1,14 @@
 //! Compiled components on disk, so that a second start is instant.
 //!
-//! One file for each component, named by the digest of the component and
-//! wasmtime's own hash of its version and settings: another release or another
-//! setting never reads it. A file holds the digest of its content first, so
-//! that a torn or damaged one is compiled again. It is native code that the
-//! host will run, so nobody but the host's user may be able to write it:
-//! `trust` looks at the folder, all folders above it and each file, each time.
+//! Each component has a file, named by its digest and by wasmtime's own hash of
+//! its version and settings, so that another release or setting never reads it.
+//! A file begins with the digest of its content, so that a torn or damaged one
+//! is compiled again. The content is native code that the host will run, so
+//! only the host's user may be able to write it: `trust` checks the folder, all
+//! folders above it and each file, each time.
 //!
 //! Bounded by `cache_bytes` and [`FILES_MAX`]: past either, the files that were
-//! not read for the longest time go.
+//! not read for the longest time are removed.
 
 mod trim;
 mod trust;
@@ -28,14 +28,14 @@ use wasmtime::component::Component;
 pub(crate) use trust::Untrusted;
 
 const DIGEST_BYTES: usize = 32;
-/// Files of the cache: each store looks at all of them.
+/// The most files in the cache: each store lists all of them.
 pub(crate) const FILES_MAX: usize = 1024;
-/// How the names of compiled components end.
+/// The extension of compiled components.
 const COMPILED: &str = "compiled";
-/// How the names of those end that are still being written.
+/// The extension of files that are still being written.
 const UNFINISHED: &str = "part";
 
-/// That a file was written to now, by the system's clock.
+/// Marks a file as written now, by the system's clock.
 const NOW: Timestamps = Timestamps {
     last_access: Timespec {
         tv_sec: 0,
@@ -47,18 +47,19 @@ const NOW: Timestamps = Timestamps {
     },
 };
 
-/// Tells the unfinished files of this process from each other.
+/// Numbers the unfinished files of this process.
 static WRITTEN: AtomicU64 = AtomicU64::new(0);
 
 /// The cache's folder.
 #[derive(Clone, Debug)]
 pub(crate) struct Cache {
-    /// Without symbolic links: what was looked at is what is used.
+    /// Its path without symbolic links, so that the checked folder is the used
+    /// one.
     folder: PathBuf,
     bytes_max: u64,
 }
 
-/// There is no cache.
+/// Why there is no cache.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CacheError {
     #[error(transparent)]
@@ -68,7 +69,7 @@ pub(crate) enum CacheError {
 }
 
 impl Cache {
-    /// Makes the folder if it is not there.
+    /// Opens the folder, and makes it if it does not exist.
     pub(crate) fn open(folder: &Path, bytes_max: usize) -> Result<Self, CacheError> {
         Ok(Self {
             folder: Self::make(folder)?,
@@ -76,8 +77,8 @@ impl Cache {
         })
     }
 
-    /// The compiled form of a component, if it is here, whole, and nobody
-    /// else's.
+    /// The compiled form of a component, if the cache has it, whole, and in a
+    /// file that only the host's user can write.
     pub(crate) fn load(&self, engine: &Engine, digest: &[u8]) -> Option<Component> {
         let path = self.path(engine, digest);
         let content = match self.look().and_then(|()| self.read(&path)) {
@@ -94,16 +95,16 @@ impl Cache {
         }
         #[expect(unsafe_code, reason = "compiled code from disk; the argument is below")]
         // SAFETY: `deserialize` needs bytes that `Engine::precompile_component`
-        // or `Component::serialize` made. The digest shows that they are the
-        // ones `store` wrote, and only the host's user can write there: the
-        // folder, all above it and this file were looked at. The engine checks
-        // its version and settings by itself.
+        // or `Component::serialize` made. The digest shows that `store` wrote
+        // these, and only the host's user can write there: the folder, all
+        // folders above it and this file were checked. The engine checks its
+        // version and settings by itself.
         let loaded = unsafe { Component::deserialize(engine, artifact) };
         loaded.ok()
     }
 
     fn read(&self, path: &Path) -> Result<Vec<u8>, CacheError> {
-        // A link is not followed, and a pipe is not waited for.
+        // Neither follow a link nor wait for a pipe.
         let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
         let file = OpenOptions::new()
             .read(true)
@@ -115,13 +116,14 @@ impl Cache {
         }
         let mut content = Vec::with_capacity(usize::try_from(length).unwrap_or(0));
         (&file).take(length).read_to_end(&mut content)?;
-        // When it was needed last. Where that cannot be noted it goes early.
+        // Note that the file was needed now. If this fails, the file is removed
+        // earlier.
         let _ = rustix::fs::futimens(&file, &NOW);
         Ok(content)
     }
 
-    /// Keeps a compiled component: whole or not at all. Makes the folder again
-    /// if it was removed meanwhile, as programs that clean up do.
+    /// Stores a compiled component, completely or not at all. Makes the folder
+    /// again if a cleaning program has removed it.
     pub(crate) fn store(
         &self,
         engine: &Engine,
@@ -140,8 +142,8 @@ impl Cache {
         Ok(self.try_store(engine, digest, artifact)?)
     }
 
-    /// Whether the folder is still the one that was opened, or another one that
-    /// is as good: whoever has removed it may have let others make it.
+    /// Checks that the folder is still the one that was opened, or is as safe
+    /// as that: if it was removed, another user may have made a new one.
     fn look(&self) -> Result<(), CacheError> {
         let now = trust::folder(&self.folder)?;
         if now == self.folder {
@@ -151,8 +153,7 @@ impl Cache {
         }
     }
 
-    /// Makes a folder, or finds it, and answers its path without symbolic
-    /// links.
+    /// Makes or finds a folder, and returns its path without symbolic links.
     fn make(folder: &Path) -> Result<PathBuf, CacheError> {
         let mut builder = fs::DirBuilder::new();
         builder.recursive(true).mode(0o700);
@@ -167,8 +168,8 @@ impl Cache {
         }
         trim::make_room(&self.folder, self.bytes_max - size, FILES_MAX - 1)?;
         let path = self.path(engine, digest);
-        // Two hosts may do this at once: each writes a file of its own, and
-        // the last rename wins with the same content.
+        // Two hosts may do this at once: each writes a file of its own, and the
+        // last rename wins, with the same content.
         let number = WRITTEN.fetch_add(1, Ordering::Relaxed);
         let process = std::process::id();
         let unfinished = path.with_extension(format!("{process}-{number}.{UNFINISHED}"));
@@ -181,13 +182,13 @@ impl Cache {
         };
         let written = write();
         if written.is_err() {
-            // Half a file would stay for a while; it may not even be there.
+            // Otherwise half a file would stay for a while. It may not exist.
             let _ = fs::remove_file(&unfinished);
         }
         written
     }
 
-    /// A new file that nobody else may write.
+    /// Creates a file that other users cannot write.
     fn create(path: &Path) -> io::Result<File> {
         let mut options = OpenOptions::new();
         options.write(true).create_new(true).mode(0o600);

@@ -1,5 +1,5 @@
-//! Keeps the cache within its bounds: what was not read for the longest time
-//! goes first.
+//! Keeps the cache within its bounds: files that were not read for the longest
+//! time are removed first.
 
 use std::fs;
 use std::io;
@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use super::{COMPILED, UNFINISHED};
 
 /// A file that is still unfinished after this time belongs to a host that has
-/// ended: writing takes seconds.
+/// ended, because writing takes seconds.
 const UNFINISHED_TIME_MAX: Duration = Duration::from_secs(60 * 60);
 
 struct Entry {
@@ -18,8 +18,8 @@ struct Entry {
     read: SystemTime,
 }
 
-/// Removes files until no more than so many bytes and files are left. Only
-/// files of the cache count: it may be a folder with others in it.
+/// Removes files until no more than these bytes and files are left. Only files
+/// of the cache count, because the folder may contain others.
 pub(super) fn make_room(folder: &Path, bytes_max: u64, files_max: usize) -> io::Result<()> {
     let mut entries = entries(folder)?;
     entries.sort_unstable_by_key(|entry| entry.read);
@@ -30,7 +30,7 @@ pub(super) fn make_room(folder: &Path, bytes_max: u64, files_max: usize) -> io::
             break;
         }
         match fs::remove_file(&entry.path) {
-            // Another host was faster.
+            // Another host has removed it.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             removed => removed?,
         }
@@ -50,7 +50,7 @@ fn entries(folder: &Path) -> io::Result<Vec<Entry>> {
         if !unfinished && ending != COMPILED {
             continue;
         }
-        // It may have gone meanwhile.
+        // The file may have been removed meanwhile.
         let Ok(metadata) = entry.metadata() else {
             continue;
         };

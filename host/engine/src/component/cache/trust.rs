@@ -1,7 +1,7 @@
-//! Whether nobody but the host's user can change what the cache holds: who owns
-//! a folder or a file, and who may write to it.
+//! Checks that only the host's user can change what the cache holds: who owns a
+//! folder or a file, and who may write to it.
 //!
-//! Permission bits are looked at, and access lists are not.
+//! It checks permission bits, but not access lists.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -12,11 +12,11 @@ use super::CacheError;
 
 /// Write permission of group and others.
 const OTHERS_WRITE: u32 = 0o022;
-/// In such a folder only the owner of an entry may replace it.
+/// In a folder with this bit, only the owner of an entry may replace it.
 const STICKY: u32 = 0o1000;
 const ROOT: u32 = 0;
 
-/// Somebody else could have put native code there.
+/// Another user could have put native code there.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Untrusted {
     #[error("{} belongs to another user (uid {owner}), and the host (uid {host}) runs what it holds", path.display())]
@@ -33,9 +33,9 @@ pub(crate) enum Untrusted {
     Moved(PathBuf),
 }
 
-/// Checks a folder and all that lead to it, and answers its path without
-/// symbolic links. With these rights nobody else can change what the path leads
-/// to afterwards.
+/// Checks a folder and all folders above it, and returns its path without
+/// symbolic links. With these rights no other user can change what the path
+/// leads to afterwards.
 pub(super) fn folder(folder: &Path) -> Result<PathBuf, CacheError> {
     let real = folder.canonicalize()?;
     let metadata = fs::metadata(&real)?;
@@ -57,7 +57,7 @@ pub(super) fn folder(folder: &Path) -> Result<PathBuf, CacheError> {
     Ok(real)
 }
 
-/// Checks a file that is open, and answers its length.
+/// Checks an open file, and returns its length.
 pub(super) fn file(file: &File, path: &Path) -> Result<u64, CacheError> {
     let metadata = file.metadata()?;
     if !metadata.is_file() {

@@ -12,15 +12,15 @@ use sha2::{Digest, Sha256};
 use super::{REFUSAL_BYTES_MAX, Task, tag, threads};
 use crate::component::{engines, words};
 
-/// Beside what serves: the host's connections come first.
+/// The compiler's niceness, because the host's connections come first.
 const NICENESS: i32 = 10;
-/// A wrong command line, as in BSD's sysexits.
+/// The exit code for a wrong command line, as in BSD's sysexits.
 const EXIT_USAGE: u8 = 64;
-/// What the thread that looks after the host needs.
+/// The stack of the thread that notices the end of the host.
 const WATCH_STACK_BYTES: usize = 64 * 1024;
 
-/// Compiles what comes by standard input; for the program that is called with
-/// [`super::WORD`] and these words after it.
+/// Compiles the component on standard input. The program calls this when its
+/// command line begins with [`super::WORD`], and passes the words after it.
 pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     let Some(task) = Task::parse(words) else {
         return ExitCode::from(EXIT_USAGE);
@@ -29,21 +29,21 @@ pub fn run(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            // The host reads it; if it has gone, there is nobody to tell.
+            // The host reads this; if it has gone, no reader is left.
             let _ = writeln!(io::stderr(), "{error}");
             ExitCode::FAILURE
         }
     }
 }
 
-/// Before anything is read of the component.
+/// Sets the limits, before anything of the component is read.
 fn limit(task: &Task) -> io::Result<()> {
-    // What the system ends first when it has no memory left: the compiler, not
-    // the host. Not on every system.
+    // When the system has no memory left, it should end the compiler before the
+    // host. Not every system has this file.
     let _ = std::fs::write("/proc/self/oom_score_adj", "1000");
     let _ = rustix::process::nice(NICENESS);
     let set = |resource, soft: u64, hard: u64| {
-        // What the host itself may have less of stays as it is.
+        // A lower limit of the host itself stays.
         let most = rustix::process::getrlimit(resource).maximum;
         let hard = hard.min(most.unwrap_or(u64::MAX));
         let limit = Rlimit {
@@ -56,12 +56,12 @@ fn limit(task: &Task) -> io::Result<()> {
     let seconds = task.timeout.as_secs().saturating_add(1);
     let computed = seconds.saturating_mul(u64::try_from(threads()).unwrap_or(1));
     if cfg!(target_os = "linux") {
-        // Elsewhere a program has more than that before it begins.
+        // On other systems a program has more than that before it begins.
         set(Resource::As, memory, memory)?;
     }
-    // The first signal already ends it.
+    // The first signal already ends the process.
     set(Resource::Cpu, computed, computed.saturating_add(1))?;
-    // No file of the host's is any business of it, nor is a core dump.
+    // The compiler needs to write no file, and no core dump.
     set(Resource::Fsize, 0, 0)?;
     set(Resource::Core, 0, 0)?;
     Ok(())
@@ -84,7 +84,7 @@ fn serve(task: &Task) -> io::Result<()> {
     }
 }
 
-/// A component, after its length.
+/// Reads the component's length, and then the component.
 fn read(mut from: impl Read) -> io::Result<Vec<u8>> {
     let mut length = [0; 8];
     from.read_exact(&mut length)?;
@@ -98,8 +98,8 @@ fn read(mut from: impl Read) -> io::Result<Vec<u8>> {
     Ok(component)
 }
 
-/// Ends this process when the host has ended: standard input stays open for as
-/// long as somebody waits for the answer.
+/// Ends this process when the host has ended: standard input stays open as long
+/// as the host waits for the answer.
 fn watch() -> io::Result<()> {
     let watching = thread::Builder::new().stack_size(WATCH_STACK_BYTES);
     watching.spawn(|| {
@@ -110,7 +110,7 @@ fn watch() -> io::Result<()> {
     Ok(())
 }
 
-/// An answer: what it is, how long, its digest, and then itself.
+/// Writes an answer: its tag, length and digest, and then its content.
 fn write(out: &mut impl Write, tag: u8, content: &[u8]) -> io::Result<()> {
     out.write_all(&[tag])?;
     out.write_all(

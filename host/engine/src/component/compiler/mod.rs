@@ -1,14 +1,14 @@
-//! Compiles components, in a process of its own where there is one.
+//! Compiles components, in a child process where there is one.
 //!
-//! A component is a stranger's input, and a compiler can neither be bounded
-//! from within nor stopped. So the host runs its own binary again with the word
+//! A component is untrusted input, and a compiler can neither be bounded from
+//! within nor stopped. So the host runs its own binary again with the word
 //! [`WORD`]: that child limits its own address space and CPU time before it
-//! reads anything, reads the component from standard input and writes what it
-//! made of it to standard output. It is killed when it takes too long and when
-//! nobody wants its answer any more, and it ends when the host does.
+//! reads anything, reads the component from standard input, and writes the
+//! result to standard output. It is killed when it takes too long or no caller
+//! waits for its answer any more, and it ends when the host does.
 //!
-//! Bounded by `compilations`, `compile_timeout`, `compile_memory_bytes` and
-//! 24 bytes of an answer for each of the component.
+//! Bounded by `compilations`, `compile_timeout`, `compile_memory_bytes`, and 24
+//! bytes of answer for each byte of the component.
 
 mod child;
 mod parent;
@@ -23,47 +23,48 @@ pub(crate) use parent::{compile, load};
 use crate::component::engines::EngineKind;
 use crate::contract::handlers::CallStyle;
 
-/// The first word of the command line of a child that compiles. Not for
-/// people, so it is in no help.
+/// The first word of the command line of a child that compiles. It is not for
+/// people, so the help does not show it.
 pub const WORD: &str = "__compile";
 
-/// Who compiles.
+/// Where components are compiled.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Compiler {
-    /// A thread of this process: for programs that have no such child, and
-    /// only for components that they trust. Nothing but `compile_timeout`
-    /// bounds what it takes, and that does not stop it.
+    /// On a thread of this process: for programs without such a child, and only
+    /// for trusted components. Only `compile_timeout` bounds it, and does not
+    /// stop it.
     InProcess,
-    /// A child that runs this program with the word [`WORD`].
+    /// In a child that runs this program with the word [`WORD`].
     Child(PathBuf),
 }
 
-/// What a child is told beside the component.
+/// What a child gets in addition to the component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
     pub(crate) kind: EngineKind,
     pub(crate) source_lines: bool,
     /// Its address space.
     pub(crate) memory_bytes: usize,
-    /// How long it may take; its CPU time is bounded by the same on each of
-    /// its threads.
+    /// How long it may take; the same time bounds its CPU time on each of its
+    /// threads.
     pub(crate) timeout: Duration,
 }
 
-/// Threads of a child: Cranelift takes a function on each. More shorten little,
-/// leave the host less, and each has a stack and a heap in the address space.
+/// The most threads of a child; Cranelift compiles one function on each. More
+/// would save little time and leave less CPU to the host, and each needs a
+/// stack and a heap in the address space.
 const THREADS_MAX: usize = 4;
 
-/// What the compiled form of a component of this many bytes may have. Cranelift
-/// makes three to eight bytes of one, and an answer past this could only be
-/// meant to take the host's memory.
+/// The largest compiled form of a component of this many bytes. Cranelift makes
+/// three to eight bytes of one; a larger answer could only be meant to use up
+/// the host's memory.
 pub(crate) fn compiled_bytes_max(component: usize) -> usize {
     component.saturating_mul(24).saturating_add(4 * 1024 * 1024)
 }
 
 impl Compiler {
-    /// A child that runs the program of this process, also after its file was
-    /// replaced: what another release compiles would be of no use.
+    /// A child that runs the program of this process, even after its file was
+    /// replaced: another release would compile code that this one cannot use.
     pub fn this_program() -> std::io::Result<Self> {
         if cfg!(target_os = "linux") {
             return Ok(Self::Child("/proc/self/exe".into()));
@@ -73,7 +74,7 @@ impl Compiler {
 }
 
 impl Task {
-    /// As words of a command line, after [`WORD`].
+    /// The words of the command line after [`WORD`].
     fn words(&self) -> [String; 6] {
         let style = match self.kind.style {
             CallStyle::Plain => "plain",
@@ -89,7 +90,7 @@ impl Task {
         ]
     }
 
-    /// Reads the words after [`WORD`].
+    /// Parses the words after [`WORD`].
     fn parse(words: impl IntoIterator<Item = OsString>) -> Option<Self> {
         let words: Option<Vec<String>> = words
             .into_iter()
@@ -122,11 +123,11 @@ fn threads() -> usize {
     cores.min(THREADS_MAX)
 }
 
-/// What an answer begins with.
+/// The first byte of an answer.
 mod tag {
     /// The compiled component follows, after its digest.
     pub(super) const COMPILED: u8 = b'C';
-    /// Why the compiler refuses it follows, after its digest.
+    /// The compiler's reason to refuse it follows, after its digest.
     pub(super) const REFUSED: u8 = b'R';
     /// There was not enough address space.
     pub(super) const MEMORY: u8 = b'M';
@@ -134,8 +135,8 @@ mod tag {
 
 /// Bytes of an answer's head: tag, length, digest.
 const HEAD_BYTES: usize = 1 + 8 + 32;
-/// What a refusal may say, in bytes: wasmtime's errors are a few lines, but
-/// repeat names of the component.
+/// The longest refusal, in bytes: wasmtime's errors are a few lines, but repeat
+/// names of the component.
 const REFUSAL_BYTES_MAX: usize = 16 * 1024;
 
 #[cfg(test)]

@@ -1,5 +1,5 @@
-//! The host's side: starts the child, gives it a component, reads its answer,
-//! and says what became of it.
+//! The host's side: starts the child, gives it a component, and reads its
+//! answer or finds out why there is none.
 
 use std::io;
 use std::path::Path;
@@ -15,19 +15,19 @@ use wasmtime::component::Component;
 use super::{HEAD_BYTES, REFUSAL_BYTES_MAX, Task, compiled_bytes_max, tag, threads};
 use crate::component::error::LoadError;
 
-/// What is kept of what a child says before it ends badly.
+/// How much is kept of the error output of a child that fails.
 const WORDS_BYTES_MAX: u64 = 4 * 1024;
-/// What is told of that.
+/// How much of it is reported.
 const WORDS_TOLD_MAX: usize = 300;
 
-/// Has a child compile a component. The child is killed when this is dropped.
+/// Compiles a component in a child. Dropping the future kills the child.
 pub(crate) async fn compile(
     program: &Path,
     task: &Task,
     component: Bytes,
 ) -> Result<Vec<u8>, LoadError> {
     let command = command(program, task);
-    // Starting a program waits for its file.
+    // Starting a program waits for the disk.
     let started = tokio::task::spawn_blocking(move || start(command)).await;
     let started = started.map_err(|panic| LoadError::Host(panic.to_string()))?;
     let mut child = started.map_err(|error| {
@@ -43,7 +43,7 @@ pub(crate) async fn compile(
     let most = compiled_bytes_max(component.len());
     let give = async {
         let length = u64::try_from(component.len()).unwrap_or(u64::MAX);
-        // A child that has ended takes no more: its answer says why.
+        // A child that has ended takes no input; its answer has the reason.
         let _ = stdin.write_all(&length.to_le_bytes()).await;
         let _ = stdin.write_all(&component).await;
         let _ = stdin.flush().await;
@@ -57,7 +57,7 @@ pub(crate) async fn compile(
         .await
         .map_err(|error| LoadError::CompilerEnded(error.to_string()))?;
     let status = child.wait().await;
-    // Closed any earlier, it would have ended the child.
+    // Closing it any earlier would have ended the child.
     drop(stdin);
     match answer {
         Some((tag::COMPILED, content)) => Ok(content),
@@ -69,18 +69,18 @@ pub(crate) async fn compile(
     }
 }
 
-/// What a child has compiled, ready to run.
+/// Loads the code that a child has compiled.
 pub(crate) fn load(engine: &Engine, artifact: &[u8]) -> wasmtime::Result<Component> {
     #[expect(
         unsafe_code,
         reason = "compiled code from a child; the argument is below"
     )]
     // SAFETY: `deserialize` needs bytes that `Engine::precompile_component`
-    // made. The child is this very program and wrote them after it had called
-    // that, and the digest shows that none is missing. It was fed a stranger's
-    // bytes, but so was whoever calls a compiler: one that strangers can take
-    // over would write the same code in this process, with more rights. The
-    // engine checks its version and settings by itself.
+    // made. The child is this very program and got them from that function, and
+    // the digest shows that none is missing. Its input was untrusted, but so is
+    // the input of any compiler: if a component could take over the compiler,
+    // it could do the same in this process, with more rights. The engine checks
+    // its version and settings by itself.
     let loaded = unsafe { Component::deserialize(engine, artifact) };
     loaded
 }
@@ -90,14 +90,15 @@ fn command(program: &Path, task: &Task) -> Command {
     command
         .arg0("openline")
         .args(task.words())
-        // Neither secrets of the host nor what would change the compiler.
+        // The child gets neither the host's secrets nor variables that change
+        // the compiler.
         .env_clear()
         .env("RAYON_NUM_THREADS", threads().to_string())
-        // The allocator would have reserved half of the address space before
-        // the child can bound it.
+        // Otherwise the allocator would reserve half of the address space
+        // before the child limits it.
         .env("MIMALLOC_ARENA_RESERVE", "0")
         .current_dir("/")
-        // What a terminal sends to the host is not for it.
+        // Signals from the host's terminal must not reach it.
         .process_group(0)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
@@ -110,7 +111,7 @@ fn start(mut command: Command) -> io::Result<Child> {
     command.spawn()
 }
 
-/// What a child answers; none if it is not all there.
+/// Reads a child's answer; `None` if it is incomplete.
 async fn read(mut from: impl AsyncRead + Unpin, most: usize) -> io::Result<Option<(u8, Vec<u8>)>> {
     let mut head = [0; HEAD_BYTES];
     match from.read_exact(&mut head).await {
@@ -145,7 +146,7 @@ async fn read(mut from: impl AsyncRead + Unpin, most: usize) -> io::Result<Optio
     Ok(Some((tag, content)))
 }
 
-/// Why there is no answer: by what ended the child, and what it said.
+/// Why there is no answer, from the child's exit status and its error output.
 fn failed(status: io::Result<ExitStatus>, words: &[u8], task: &Task) -> LoadError {
     let words = String::from_utf8_lossy(words);
     let status = match status {
@@ -162,7 +163,7 @@ fn failed(status: io::Result<ExitStatus>, words: &[u8], task: &Task) -> LoadErro
     ];
     match signal {
         Some(rustix::process::Signal::XCPU) => LoadError::CompileTimeout(task.timeout),
-        // The system had none left.
+        // The system had no memory left.
         Some(rustix::process::Signal::KILL) => LoadError::CompileMemory(task.memory_bytes),
         _ if lacks.iter().any(|sign| words.contains(sign)) => {
             LoadError::CompileMemory(task.memory_bytes)

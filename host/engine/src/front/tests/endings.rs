@@ -1,6 +1,6 @@
-//! Instances that end for no fault of a handler: a panic in the host's own code
-//! while a function calls it, and a component that does not start any more. Who
-//! is told, and who notices nothing.
+//! Instances that end without a fault of a handler: through a panic in the
+//! host's own code while a function calls it, and because a component does not
+//! start any more. Which connections get an outcome, and which notice nothing.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,11 +33,11 @@ async fn a_panic_of_the_host_ends_the_calls_in_flight_and_nothing_else() {
         assert_eq!(function.instances(), 1);
         failing.text(DEFECT);
         assert_eq!(failing.outcome().await, Outcome::Fault(Fault::Host));
-        // Bound anew, as is the close of the one that failed.
+        // It gets a new seat, and so does the `close` of the one that failed.
         idle.is_served("after").await;
         failing.is_served("after").await;
         assert_eq!(function.instances(), 1);
-        // And the next peer is served.
+        // The next peer is served.
         Line::open(&function).await.is_served("later").await;
     }
 }
@@ -47,7 +47,7 @@ async fn an_event_is_handled_by_who_brings_it() {
     let function = function(openline_guests::ECHO).await;
     let mut line = Line::open(&function).await;
     line.is_served("first").await;
-    // Nothing is awaited: no other task has the thread meanwhile.
+    // Nothing is awaited, so no other task gets the thread meanwhile.
     line.text("at once");
     assert_eq!(line.binding.outcome(), Some(Outcome::Done));
     let echo = Item::Message(Message::Text("at once".into()));
@@ -69,7 +69,8 @@ async fn what_waited_behind_a_panic_of_the_host_is_handled_by_a_new_instance() {
     };
     let gone = tokio::time::timeout(Duration::from_secs(20), gone).await;
     gone.expect("an instance with nothing to do ends");
-    // Both are in the mailbox of a new instance before that has the thread.
+    // Both are in the mailbox of a new instance before its task gets the
+    // thread.
     failing.text(DEFECT);
     waiting.text("behind");
     assert_eq!(function.instances(), 1);
@@ -85,7 +86,7 @@ async fn a_component_that_keeps_failing_at_start_leaves_nothing_and_nobody_waiti
     for component in [openline_guests::ECHO, openline_guests::ECHO_ASYNC] {
         let runtime = runtime_of(4);
         let mut config = config();
-        // Its memory alone is larger.
+        // The component's memory alone is larger.
         config.instance.memory_bytes = 64 * 1024;
         let bytes = std::fs::read(component).unwrap();
         config.instance.faults_in_a_row = 0;
@@ -130,7 +131,7 @@ async fn a_start_for_which_the_pools_have_no_room_is_no_fault_of_the_function() 
         config.instance.faults_in_a_row = 1;
         let bytes = std::fs::read(component).unwrap();
         let commons = runtime.commons(&config.name, &Store::memory(0));
-        // Each is believed to need nothing, so more are made than fit.
+        // Each instance claims to need no place, so more are made than fit.
         let untried = runtime.load_untried(&config, bytes, &commons, Some(0));
         let version = untried.await.unwrap();
         let function = Alias::to(Arc::clone(&version));

@@ -1,6 +1,6 @@
-//! The whole engine from its front door: what connections are told when
-//! instances end, and how they share them. Here are connections, and a runtime
-//! whose imports have a defect.
+//! The whole engine, tested from its front door: what connections learn when
+//! instances end, and how they share instances. This file has the connections,
+//! and a runtime whose imports have a defect.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +31,7 @@ mod rooms;
 
 const DEFECT: &str = "have the host panic";
 
-/// Imports of which one panics upon one text: a defect of the host that a
+/// Imports, one of which panics for a certain text: a defect of the host that a
 /// function can reach.
 fn with_a_defect(linker: &mut Linker<StoreData>, style: CallStyle) -> wasmtime::Result<()> {
     imports::add_to_linker(linker, style)?;
@@ -58,7 +58,7 @@ impl Line {
         Self::ask(function, UpgradeRequest::default()).await
     }
 
-    /// In a room, the affinity value.
+    /// Opens a connection in a room, which is the affinity value.
     async fn open_in(function: &Arc<Alias>, room: &str) -> Self {
         let request = UpgradeRequest {
             route_params: vec![("room".into(), room.into())],
@@ -95,10 +95,10 @@ impl Line {
             }
         });
         let told = tokio::time::timeout(Duration::from_secs(20), told).await;
-        told.expect("nobody is left without an outcome")
+        told.expect("every event gets an outcome")
     }
 
-    /// That the function echoes.
+    /// Checks that the function echoes.
     async fn is_served(&mut self, text: &'static str) {
         self.text(text);
         assert_eq!(self.outcome().await, Outcome::Done);
@@ -107,7 +107,7 @@ impl Line {
     }
 }
 
-/// With so many instances.
+/// A runtime with this many instances.
 fn runtime_of(instances: u32) -> Arc<Runtime> {
     watch_for_deadlocks();
     let options = RuntimeOptions {

@@ -1,5 +1,5 @@
-//! Room that is made for connections that wake, what is told when an instance
-//! ends, and rooms whose connections belong to several versions.
+//! How the host makes room for connections that wake, what they learn when an
+//! instance ends, and rooms whose connections belong to several versions.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -19,9 +19,9 @@ use crate::front::binding::Outcome;
 use crate::front::runtime::Runtime;
 use crate::pool::version::Version;
 
-/// A function with so many instances of so many seats; with an affinity, the
-/// value is the room. A message that is a number waits for so long, others come
-/// back at once.
+/// A function with this many instances of this many seats; with affinity, the
+/// room is the value. A message that is a number comes back after that time,
+/// any other at once.
 async fn function(instances: u32, concurrency: u32, affinity: bool) -> Arc<Alias> {
     let mut config = config();
     config.instance.instances = instances;
@@ -40,7 +40,7 @@ fn live(function: &Alias) -> Vec<u64> {
     instances.map(|instance| instance.number).collect()
 }
 
-/// Ends the instance of these lines, which stay without one.
+/// Ends the instance of these lines, which are hibernated then.
 async fn put_to_sleep(lines: &mut [Line]) {
     let (first, _) = lines.split_first_mut().unwrap();
     first.text(DEFECT);
@@ -60,14 +60,14 @@ async fn a_room_that_wakes_is_served_when_other_rooms_have_all_instances() {
     }
 }
 
-/// Has sleepers wake at once while all instances have calls in flight. Answers
-/// how many instances ended for it.
+/// Wakes sleepers at once while all instances have calls in flight. Returns how
+/// many instances ended for them.
 async fn ended_for(function: &Alias, sleepers: &mut [Line], others: &mut [Line]) -> usize {
     let before = live(function);
     for other in &mut *others {
         other.text("100");
     }
-    // Nothing is awaited until all are awake: no call returns meanwhile.
+    // Nothing is awaited until all are awake, so no call returns meanwhile.
     for sleeper in &mut *sleepers {
         sleeper.text("awake");
     }
@@ -93,7 +93,7 @@ async fn connections_that_wake_together_end_one_instance_for_the_one_they_share(
         others.push(Line::open(&function).await);
     }
     assert_eq!(ended_for(&function, &mut sleepers, &mut others).await, 1);
-    // Those whose instance ended are no worse off.
+    // Connections whose instance ended are served as well.
     for other in &mut others {
         other.is_served("still there").await;
     }
@@ -392,7 +392,8 @@ async fn a_quiet_connection_is_not_left_behind_when_its_next_version_is_served()
     function.replace(leads(Migration::Migrate, &[(&second, 100)]));
     function.replace(leads(Migration::Drain, &[(&second, 90), (&third, 10)]));
     assert!(!quiet.binding.is_left_behind());
-    // One that is removed meanwhile is made up for by where the alias leads.
+    // If its version is removed meanwhile, the connection goes where the alias
+    // leads.
     function.replace(leads(Migration::Drain, &[(&third, 100)]));
     function.retain(|digest| digest != second.digest());
     assert!(!quiet.binding.is_left_behind());
@@ -412,7 +413,7 @@ async fn a_quiet_connection_stays_when_its_version_serves_again() {
         assert!(!quiet.binding.is_left_behind());
         quiet.is_served("by the version it had").await;
         assert_eq!(served_by(&quiet), first.digest().stamp(), "{later:?}");
-        // One that has slept through a further move is with it, too.
+        // A connection that has slept through another move is there, too.
         function.replace(leads(later, &[(&third, 100)]));
         assert!(quieter.binding.is_left_behind());
         quieter.is_served("by the same").await;

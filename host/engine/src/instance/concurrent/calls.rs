@@ -1,5 +1,5 @@
-//! The table of calls in flight: begins jobs as they come, and finishes calls
-//! that have completed.
+//! The table of calls in flight. It begins jobs as they come, and finishes
+//! calls that have completed.
 //!
 //! Bounded by the instance's seats: each has at most one call. Slots are reused,
 //! with their wakers.
@@ -28,7 +28,7 @@ use crate::instance::program::Program;
 use crate::instance::run::Run;
 use crate::instance::store::StoreData;
 
-/// Why the event loop was left.
+/// Why the event loop ended.
 pub(super) enum Stop {
     Idle,
     TimedOut,
@@ -43,7 +43,7 @@ pub(super) struct Calls<'a> {
     exports: &'a AsyncExports,
     run: &'a Run,
     accessor: &'a Accessor<StoreData>,
-    /// When a call was begun or has returned last, by the run's clock.
+    /// When a call last began or returned, by the run's clock.
     active: u64,
     slots: Vec<Slot<'a>>,
     free: Vec<usize>,
@@ -63,7 +63,7 @@ struct Slot<'a> {
 }
 
 impl Slot<'_> {
-    /// Whether the call with this number is still in flight in it.
+    /// Whether the call with this number is still in flight in this slot.
     fn has(&self, serial: u64) -> bool {
         self.serial == serial && self.call.is_some()
     }
@@ -71,7 +71,7 @@ impl Slot<'_> {
 
 enum Returned {
     Nothing,
-    /// Messages or an alarm were handled.
+    /// Messages or an alarm.
     Work,
     Decision(Decision),
 }
@@ -137,8 +137,8 @@ impl<'a> Calls<'a> {
         }
     }
 
-    /// An error ends the event loop; who waits for the call is told with all
-    /// others that are left in the table.
+    /// An error ends the event loop; the caller of this call is then told with
+    /// all others that are left in the table.
     fn poll_slot(&mut self, index: usize) -> wasmtime::Result<()> {
         let slot = &mut self.slots[index];
         let Some(call) = slot.call.as_mut() else {
@@ -231,7 +231,7 @@ impl<'a> Calls<'a> {
         attempt: u32,
     ) -> wasmtime::Result<Call<'a>> {
         let Some(alarm) = self.exports.alarm else {
-            // An earlier version had a handler.
+            // An earlier version of the function had a handler.
             tracing::warn!(function = %self.program.name, alarm = name.as_str(), "no handler for an alarm");
             return Ok(Box::pin(async { Ok(Returned::Nothing) }));
         };
@@ -299,8 +299,9 @@ impl<'a> Calls<'a> {
         slot
     }
 
-    /// The store has one tank for all calls in flight. Each call that begins
-    /// brings its share; what finished calls did not use is not hoarded.
+    /// The store has one tank of fuel for all calls in flight. Each call that
+    /// begins adds its share; fuel that finished calls did not use is not saved
+    /// up.
     fn refuel(&self) -> wasmtime::Result<()> {
         if !self.program.loaded.metered {
             return Ok(());

@@ -1,5 +1,5 @@
-//! What outlives the event loop: which calls are waited for and by whom, and
-//! which have completed.
+//! What outlives the event loop: the callers of calls in flight, and which
+//! calls have completed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,9 +16,10 @@ use crate::instance::watch::Progress;
 pub(super) struct Flight {
     pub(super) askers: Mutex<Vec<Option<Asker>>>,
     pub(super) completed: Mutex<Vec<usize>>,
-    /// What the watch outside of the event loop goes by.
+    /// What the watch outside the event loop reads.
     pub(super) progress: Progress,
-    /// The driver is being polled: who completes now need not wake it.
+    /// Whether the driver is being polled, so that a call that completes need
+    /// not wake it.
     pub(super) polling: AtomicBool,
     instance: Arc<Instance>,
 }

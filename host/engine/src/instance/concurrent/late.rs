@@ -1,21 +1,21 @@
-//! Which call in flight is the oldest: the first that can be late, because all
-//! have the same time to return.
+//! Finds the oldest call in flight. It is the first that can be late, because
+//! all have the same time to return.
 //!
-//! Calls are kept in the order in which they were begun, and forgotten when they
-//! have returned and are looked at. Bounded: twice the calls that were ever in
-//! flight at once.
+//! Calls are kept in the order in which they began, and forgotten some time
+//! after they return. Bounded by twice the most calls that were ever in flight
+//! at once.
 
 use std::collections::VecDeque;
 
 use tokio::time::Instant;
 
-/// When each call in flight was begun, the oldest first.
+/// When each call in flight began, the oldest first.
 #[derive(Debug, Default)]
 pub(super) struct Begun {
     calls: VecDeque<BegunCall>,
 }
 
-/// A call that was begun; another one may have its slot by now.
+/// A call that was begun. Another call may have its slot by now.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct BegunCall {
     at: Instant,
@@ -24,20 +24,20 @@ pub(super) struct BegunCall {
 }
 
 impl Begun {
-    /// A call begins, later than all others.
+    /// Adds a call, which begins later than all others.
     pub(super) fn push(&mut self, at: Instant, slot: usize, serial: u64) {
         self.calls.push_back(BegunCall { at, slot, serial });
     }
 
-    /// Forgets all that have returned once there are `most`: behind one slow
-    /// call they would gather.
+    /// Forgets all calls that have returned once there are `most`: otherwise
+    /// they would pile up behind one slow call.
     pub(super) fn forget_returned(&mut self, most: usize, in_flight: impl Fn(&BegunCall) -> bool) {
         if self.calls.len() >= most {
             self.calls.retain(in_flight);
         }
     }
 
-    /// When the oldest call in flight was begun.
+    /// When the oldest call in flight began.
     pub(super) fn oldest(&mut self, in_flight: impl Fn(&BegunCall) -> bool) -> Option<Instant> {
         loop {
             let call = self.calls.front()?;

@@ -1,10 +1,10 @@
 //! The driver of an instance with an asynchronous handler: one long run of
 //! wasmtime's event loop with many calls in flight.
 //!
-//! Bounded by the instance's seats: each has at most one call. Who wakes whom
-//! is what this costs: a call that completes does so inside of the driver's
-//! own poll, so its waker only notes it and wakes nobody; measured, waking the
-//! driver's task for it cost two fifths of the whole.
+//! Bounded by the instance's seats: each has at most one call. Wake-ups are the
+//! main cost. A call completes inside the driver's own poll, so its waker only
+//! notes it and wakes no task: waking the driver's task cost two fifths of the
+//! whole when measured.
 
 mod calls;
 mod flight;
@@ -78,7 +78,7 @@ pub(crate) async fn drive(program: &Arc<Program>, instance: &Arc<Instance>) -> E
     End::Failed(failure, flight.take_askers())
 }
 
-/// Handles jobs until nothing happens any more, or something goes wrong.
+/// Handles jobs until the instance is idle or fails.
 async fn serve(
     program: &Arc<Program>,
     instance: &Arc<Instance>,
@@ -107,9 +107,10 @@ async fn serve(
                 return polled;
             }
             run.clock.pause();
-            // A call that was noted after the driver had looked for the last
-            // time is looked at in the next poll. Not if the event loop is
-            // held: it looks when it goes on, and polling it would spin.
+            // A call that was noted after the driver's last check is handled in
+            // the next poll. If the event loop is blocked, do not ask for a
+            // poll: the loop checks when it goes on, and polling it now would
+            // spin.
             if !flight.completed.lock().is_empty() && flight.progress.came_round() {
                 cx.waker().wake_by_ref();
             }
@@ -118,6 +119,6 @@ async fn serve(
             .poll(cx, &flight.progress)
             .map(|()| Ok(Stop::TimedOut))
     });
-    // For the reason said in `enforce`.
+    // For the reason given in `enforce`.
     tokio::task::unconstrained(turning).await
 }

@@ -58,7 +58,8 @@ impl Host for StoreData {
 }
 
 impl StoreData {
-    /// Checks name and time of an alarm, and that there is somebody to call.
+    /// Checks the name and time of an alarm, and that the component has a
+    /// handler for it.
     pub(super) fn alarm(
         &self,
         name: &str,

@@ -1,10 +1,11 @@
 //! `openline:websocket/backpressure` and `async-backpressure`: waiting for a
 //! peer that reads slowly.
 //!
-//! The only imports that wait. The driver's poll ends when a guest has begun to
-//! wait, so those it wrote to are told, and the time is not computing;
-//! `handler_timeout` bounds it. Bounded: a plain instance waits once, an
-//! asynchronous one as often as its table of handles has room.
+//! These are the only imports that wait for a peer. The driver's poll ends when
+//! a guest begins to wait, so the connections that it wrote to are woken, and
+//! the time does not count as computing; `handler_timeout` bounds it. A plain
+//! instance has one wait at a time, an asynchronous one as many as its table of
+//! handles has room for.
 
 use openline_channels::connection::Gone;
 use wasmtime::Result;

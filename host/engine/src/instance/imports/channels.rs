@@ -53,7 +53,7 @@ impl Host for StoreData {
     }
 }
 
-/// Of a publication on a host that serves its functions alone.
+/// The outcome of a publication on a single host.
 fn outcome(deliveries: u64) -> Outcome {
     Outcome {
         deliveries,

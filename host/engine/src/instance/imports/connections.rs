@@ -1,4 +1,4 @@
-//! `openline:websocket/connections`: one connection, and finding another.
+//! `openline:websocket/connections`: one connection, and how to find others.
 
 use std::sync::Arc;
 
@@ -52,7 +52,7 @@ impl Host for StoreData {
 }
 
 impl StoreData {
-    /// Handles of connections, as many as there is room for.
+    /// Handles for these connections, as many as there is room for.
     fn page(&mut self, found: Vec<Arc<Connection>>) -> Result<Vec<Resource<Handle>>> {
         let handles = found
             .into_iter()
@@ -61,7 +61,7 @@ impl StoreData {
     }
 }
 
-/// How many connections one answer has, and behind which one it begins.
+/// After which connection a page begins, and how many it has.
 fn page_of(after: Option<&str>, limit: u32) -> (Option<ConnectionId>, usize) {
     let after = after.and_then(ConnectionId::parse);
     (after, limit.min(PAGE_CONNECTIONS_MAX) as usize)
@@ -282,7 +282,8 @@ impl HostConnection for StoreData {
         if outcome == SendOutcome::Gone {
             return Ok(Err(Error::Gone));
         }
-        // Also when it did not fit: the owner may have to end the connection.
+        // Even if the message did not fit, because the owner may have to end
+        // the connection.
         self.run.wakeups.lock().add(connection);
         Ok(match outcome {
             SendOutcome::Dropped => Err(Error::Limit("the outbox is full (outbox_bytes)".into())),

@@ -1,7 +1,7 @@
-//! What the host does for functions: one file for each imported interface.
+//! What the host does for functions, with one file for each imported interface.
 //!
-//! Nothing here waits, but for `backpressure`, and for the disk what keeps
-//! something on it. What a function passed was counted before it was copied
+//! Only `backpressure` waits, and calls that store something wait for the disk.
+//! wasmtime counts what a function passes before it copies it
 //! (`set_hostcall_fuel`).
 
 mod alarms;

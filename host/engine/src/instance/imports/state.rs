@@ -1,4 +1,4 @@
-//! `openline:state/state`: what outlives instances.
+//! `openline:state/state`: data that outlives instances.
 
 use bytes::Bytes;
 use openline_store::{SaveError as StoreSaveError, StoreError};
@@ -8,7 +8,7 @@ use crate::contract::bindings::common::Error;
 use crate::contract::bindings::state::{Host, SaveError, Snapshot};
 use crate::instance::store::StoreData;
 
-/// What a component may do while it is only tried.
+/// The error of a component that uses states in its trial.
 const TRIAL: &str = "a trial keeps nothing";
 
 impl Host for StoreData {
@@ -69,7 +69,7 @@ impl Host for StoreData {
         let store = self.program.reach.owner.store();
         let cleared = store.clear_state(key).await;
         Ok(match cleared {
-            // It is cleared already.
+            // It is already cleared.
             Ok(()) | Err(StoreError::Forgotten) => Ok(()),
             Err(error) => {
                 tracing::error!(function = %self.program.name, %error, "a state is not cleared");

@@ -1,7 +1,7 @@
-//! The closing handshake (RFC 6455 section 7.1), and TCP's own end behind it.
+//! The closing handshake (RFC 6455 section 7.1), and TCP's own end after it.
 //!
-//! What is read and thrown away meanwhile is bounded by [`DISCARDED_BYTES_MAX`];
-//! the time is its caller's.
+//! Bounded by [`DISCARDED_BYTES_MAX`] of bytes that are read and discarded; the
+//! caller bounds the time.
 
 use futures_util::{SinkExt, StreamExt};
 use openline_core::close::CloseReason;
@@ -11,9 +11,9 @@ use tokio_tungstenite::tungstenite::Message as Frame;
 
 use super::frames;
 
-/// What a peer may still send while its connection ends, in bytes: the rest of
-/// the largest message that can be configured, so that the sender of one that
-/// is too big can read why. One that sends more is cut off.
+/// How much a peer may still send while its connection ends, in bytes: the rest
+/// of the largest message that can be configured, so that a peer whose message
+/// was too big can read the reason. A peer that sends more is cut off.
 const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Ends the stream: our close frame, the peer's unless it has come, and then
@@ -27,7 +27,7 @@ pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(
         // tungstenite has queued the answer to the peer's frame.
         (CloseReason::Peer(_), _) => false,
         (_, Some(info)) => stream.feed(frames::close_frame(info)).await.is_ok(),
-        // An ending without a close frame.
+        // This ending has no close frame.
         (_, None) => return,
     };
     if stream.flush().await.is_err() {
@@ -35,7 +35,7 @@ pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(
     }
     let mut discarded = 0;
     if by_host && !closed {
-        // After a violation the stream has ended, and this with it.
+        // After a violation the stream has ended, and so does this loop.
         while let Some(Ok(frame)) = stream.next().await {
             discarded += frame.len();
             if matches!(frame, Frame::Close(_)) || discarded > DISCARDED_BYTES_MAX {
@@ -43,8 +43,8 @@ pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(
             }
         }
     }
-    // A socket that is closed with unread bytes is reset, and a reset can
-    // overtake our close frame: so what still comes is read.
+    // Closing a socket with unread bytes resets it, and a reset can overtake
+    // our close frame, so the rest is read.
     let socket = stream.get_mut();
     if socket.shutdown().await.is_err() {
         return;

@@ -1,4 +1,5 @@
-//! Between tungstenite's words and ours; the only place that knows both.
+//! Translates between tungstenite's types and ours; the only place that knows
+//! both.
 
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -11,13 +12,14 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message as Frame};
 
-/// Written without waiting for the flush once this much is gathered, in bytes.
+/// The library writes without waiting for a flush once it has gathered this
+/// much, in bytes.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
-/// Control frames and headers beside a message, in bytes.
+/// Room for control frames and headers in addition to a message, in bytes.
 const WRITE_RESERVE_BYTES: usize = 1024;
 
-/// Payload of a control frame, in bytes (RFC 6455 section 5.5); tungstenite
-/// holds it to the limit of data frames too.
+/// Payload of a control frame, in bytes (RFC 6455 section 5.5). tungstenite
+/// also applies the limit of data frames to control frames.
 const CONTROL_BYTES_MAX: usize = 125;
 
 /// What a read brought.
@@ -26,19 +28,20 @@ pub(crate) enum Received {
     Ping,
     Pong(Bytes),
     Nothing,
-    /// A close frame with a code that may not be sent: a violation, which the
-    /// library has answered in its buffer and takes for the end.
+    /// A close frame with a code that may not be sent. It is a violation; the
+    /// library has put an answer into its buffer, and regards the stream as
+    /// ended.
     BadClose,
     End(CloseReason),
 }
 
-/// Every field is set: the defaults are made for few connections.
+/// Sets every field, because the defaults are made for few connections.
 pub(crate) fn config(message_bytes: usize, read_buffer_bytes: usize) -> WebSocketConfig {
     WebSocketConfig::default()
         .read_buffer_size(read_buffer_bytes)
         .write_buffer_size(WRITE_BUFFER_BYTES)
-        // A message is only written into it when the last write has gone, so
-        // it never holds more than a buffer and a message.
+        // The host writes a message into it only when the last write has left,
+        // so it never holds more than a buffer and a message.
         .max_write_buffer_size(WRITE_BUFFER_BYTES + message_bytes + WRITE_RESERVE_BYTES)
         .max_message_size(Some(message_bytes))
         .max_frame_size(Some(message_bytes.max(CONTROL_BYTES_MAX)))
@@ -92,8 +95,8 @@ fn closed_by_peer(frame: Option<CloseFrame>) -> Received {
             code: CODE_ABSENT,
             reason: String::new(),
         }),
-        // tungstenite's word for a code that may not be sent, which it has
-        // answered with 1002.
+        // tungstenite reports a code that may not be sent in this way, and has
+        // answered it with 1002.
         Some(frame)
             if frame.code == CloseCode::Protocol && frame.reason == "Protocol violation" =>
         {

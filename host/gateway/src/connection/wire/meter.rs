@@ -1,11 +1,11 @@
-//! Between the socket and the WebSocket library: counts frames and bytes as
-//! they pass, and stops the reading.
+//! Sits between the socket and the WebSocket library: counts frames and bytes
+//! as they pass, and can stop the reading.
 //!
-//! The library joins fragments and answers pings by itself, and says nothing
-//! of either. What a peer may do with them is bounded here: the headers of the
-//! frames are read along (RFC 6455 section 5.2), never changed. While reading
-//! is held, nothing is taken from the socket, and TCP pushes back; what the
-//! library has already buffered is still handed out.
+//! The library joins fragments and answers pings by itself, and reports
+//! neither. Both are bounded here: the meter reads the headers of frames as
+//! they pass (RFC 6455 section 5.2), and never changes them. While reading is
+//! held, nothing is taken from the socket and TCP pushes back, but the library
+//! still returns messages that it has buffered.
 
 use std::io;
 use std::pin::Pin;
@@ -19,32 +19,32 @@ pub(crate) struct Meter<S> {
     socket: S,
     pub(crate) scan: Scan,
     held: bool,
-    /// The last write found the kernel's buffer full.
+    /// Whether the last write found the kernel's buffer full.
     blocked: bool,
-    /// The kernel took bytes after it had been full: the peer's machine has
-    /// acknowledged what was before.
+    /// Whether the kernel took bytes after it had been full, which shows that
+    /// the peer's machine has acknowledged earlier ones.
     progress: bool,
     /// The most that one read has brought, if it filled its buffer.
     read_bytes_max: usize,
 }
 
-/// Where the stream of frames stands.
+/// The position in the stream of frames.
 #[derive(Clone, Debug)]
 pub(crate) struct Scan {
     header: [u8; HEADER_BYTES_MAX],
-    /// Bytes of the header that have come.
+    /// How many bytes of the header have come.
     have: usize,
     payload_left: u64,
-    /// Frames of the message that has not ended yet; 0 between messages.
+    /// How many frames the unfinished message has; 0 between messages.
     fragments: u32,
     fragments_max: u32,
     too_many: bool,
-    /// Messages that have begun and ended; not counted on past `too_many`.
+    /// How many messages are complete; not counted after `too_many`.
     whole: u64,
     counted: Counted,
 }
 
-/// What has passed since it was last asked.
+/// What has passed since the last time it was taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
     /// Frames that begin something: all but continuations.
@@ -56,7 +56,7 @@ pub(crate) struct Counted {
 const HEADER_BYTES_MAX: usize = 14;
 
 impl<S> Meter<S> {
-    /// `read` is what came behind the handshake: it is counted, too.
+    /// `read` holds bytes that came after the handshake; they are counted, too.
     pub(crate) fn new(socket: S, read: &[u8], fragments_max: u32) -> Self {
         let mut scan = Scan::new(fragments_max);
         scan.pass(read);
@@ -88,25 +88,25 @@ impl<S> Meter<S> {
         self.blocked
     }
 
-    /// Whether the peer's machine has shown that it is there by taking bytes,
-    /// since the last time this was asked.
+    /// Whether the peer's machine has shown that it is alive by taking bytes,
+    /// since this was last called.
     pub(super) fn take_progress(&mut self) -> bool {
         std::mem::take(&mut self.progress)
     }
 
-    /// The most that one read has brought of those that filled their buffer:
-    /// more might have come at once.
+    /// The size of the largest read that filled its buffer: a larger buffer
+    /// might have taken more at once.
     pub(super) fn read_bytes_max(&self) -> usize {
         self.read_bytes_max
     }
 
-    /// Begins anew with that.
+    /// Forgets the largest read.
     pub(super) fn forget_reads(&mut self) {
         self.read_bytes_max = 0;
     }
 
-    /// The connection ends: what still comes is only looked at for the peer's
-    /// close frame.
+    /// Lets everything pass, because the connection ends and only the peer's
+    /// close frame still matters.
     pub(super) fn release(&mut self) {
         self.held = false;
         self.scan.too_many = false;
@@ -120,7 +120,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Meter<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        // Nobody is registered to be woken: who lifts the hold reads again.
+        // No waker is registered: the code that lifts the hold reads again.
         if self.held || self.scan.too_many {
             return Poll::Pending;
         }
@@ -179,13 +179,13 @@ impl Scan {
         self.too_many
     }
 
-    /// Whether the next of so many messages is the one with too many
-    /// fragments: one read may bring its end, and what is before it.
+    /// Whether the message after the first `messages` is the one with too many
+    /// fragments. One read may bring it together with the messages before it.
     pub(crate) fn is_past_fragments(&self, messages: u64) -> bool {
         self.too_many && messages >= self.whole
     }
 
-    /// Whether all that has come are whole messages.
+    /// Whether only whole messages have come.
     pub(crate) fn is_between_messages(&self) -> bool {
         self.have == 0 && self.payload_left == 0 && self.fragments == 0
     }
@@ -194,8 +194,8 @@ impl Scan {
         std::mem::take(&mut self.counted)
     }
 
-    /// Follows bytes that the peer sent. What is not a frame is for the
-    /// library to refuse: here it only has to do no harm.
+    /// Follows bytes that the peer sent. The library refuses invalid frames;
+    /// here they must only do no harm.
     pub(crate) fn pass(&mut self, mut bytes: &[u8]) {
         self.counted.bytes += bytes.len() as u64;
         while !bytes.is_empty() {
@@ -245,7 +245,7 @@ impl Scan {
     }
 }
 
-/// The size of a header whose second byte this is.
+/// The size of a header with this second byte.
 fn header_bytes(second: u8) -> usize {
     let length = match second & 0x7f {
         126 => 2,
@@ -303,8 +303,8 @@ mod tests {
     }
 
     proptest! {
-        /// However a stream of frames is cut into reads, it is counted the
-        /// same.
+        /// The counts do not depend on how a stream of frames is cut into
+        /// reads.
         #[test]
         fn cuts_do_not_matter(
             frames in prop::collection::vec((0u8..=255, prop_oneof![0usize..300, 65_000usize..66_000]), 1..20),
@@ -323,7 +323,7 @@ mod tests {
             prop_assert_eq!((scan.have, scan.payload_left), (0, 0));
         }
 
-        /// Bytes of any kind do no harm.
+        /// Arbitrary bytes do no harm.
         #[test]
         fn anything_may_pass(bytes in prop::collection::vec(any::<u8>(), 0..2000)) {
             let mut scan = Scan::new(2);

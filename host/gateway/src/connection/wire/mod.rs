@@ -1,12 +1,12 @@
-//! A connection's wire: messages in, messages out, its end. The only place that
-//! knows the WebSocket library; what is beside it in this folder is its own.
+//! A connection's wire: messages in, messages out, its end. Only this folder
+//! knows the WebSocket library.
 //!
-//! The stream is given away while nothing happens.
-//! The WebSocket library keeps a read buffer, a write buffer and half a
-//! kilobyte of state for each stream. At a moment when all of that says
-//! nothing, between messages and with everything written, only the socket need
-//! be kept: it sleeps, waiting for the socket to be readable, and the stream is
-//! made anew when there is something to read or to write.
+//! A wire gives up its stream while nothing happens. The WebSocket library
+//! keeps a read buffer, a write buffer and half a kilobyte of state for each
+//! stream. Between messages, with everything written, none of that holds
+//! information, and the wire can sleep: it keeps only the socket and waits for
+//! it to be readable. It makes the stream again when there is something to read
+//! or to write.
 
 mod closing;
 pub(crate) mod frames;
@@ -31,30 +31,30 @@ pub(super) use frames::Received;
 pub(super) use meter::Counted;
 use meter::Meter;
 
-/// The read buffer of a connection, in bytes. It is allocated at once and is
-/// most of what a connection costs that has not slept yet: 2 KiB holds sixteen
-/// small messages. One whose reads fill it gets a larger one, until it sleeps:
-/// a read costs more than what it brings.
+/// The read buffer of a connection, in bytes. It is allocated at once, and is
+/// most of the cost of a connection that has not slept yet; 2 KiB hold sixteen
+/// small messages. A connection whose reads fill the buffer gets a larger one
+/// until it sleeps, because a read costs more than handling what it brings.
 const READ_BUFFER_BYTES: usize = 2 * 1024;
 
-/// The largest read buffer, in bytes. The library clears it before each read:
-/// past this size that costs what fewer reads save.
+/// The largest read buffer, in bytes. The library clears the buffer before each
+/// read; past this size that costs as much as fewer reads save.
 const READ_BUFFER_BYTES_MAX: usize = 32 * 1024;
 
-/// A socket that can be waited for without a buffer to read into.
+/// A socket that can be waited for without a read buffer.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
-    /// Ready when a read may bring something, an error or the end included; it
-    /// may also bring nothing.
+    /// Ready when a read may bring bytes, an error or the end; it may also
+    /// bring nothing.
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()>;
 
-    /// Has writing fail when the peer's machine acknowledges nothing, or takes
-    /// nothing, for that long; none for as long as the system is used to.
+    /// Makes writing fail when the peer's machine acknowledges or takes nothing
+    /// for that long; `None` restores the system's own time.
     fn give_up_after(&self, _time: Option<Duration>) {}
 }
 
 impl Socket for TcpStream {
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
-        // An error is for the read to find.
+        // The read reports an error.
         self.poll_read_ready(cx).map(drop)
     }
 
@@ -62,7 +62,7 @@ impl Socket for TcpStream {
     fn give_up_after(&self, time: Option<Duration>) {
         let time = time.map_or(0, |time| time.as_millis().max(1));
         let time = u32::try_from(time).unwrap_or(u32::MAX);
-        // The system's own time is longer, but it has one.
+        // If this fails, the system's own, longer time applies.
         if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(self, time) {
             tracing::debug!(%error, "the time to give a peer up is not set");
         }
@@ -75,7 +75,7 @@ pub(super) struct Wire<S> {
     state: State<S>,
     message_bytes: usize,
     read_buffer_bytes: usize,
-    /// The peer has sent its close frame, and the stream does not know.
+    /// The peer has sent its close frame, but this stream does not know of it.
     closed: bool,
 }
 
@@ -83,16 +83,16 @@ pub(super) struct Wire<S> {
 enum State<S> {
     Awake(Box<WebSocketStream<Meter<S>>>),
     Asleep(Meter<S>),
-    /// While one becomes the other.
+    /// During the change from one to the other.
     Between,
 }
 
-/// The stream, awake: where messages are written.
+/// The awake stream, to write messages to.
 #[derive(Debug)]
 pub(super) struct Writer<'a, S>(Pin<&'a mut WebSocketStream<Meter<S>>>);
 
 impl<S: Socket> Wire<S> {
-    /// `read` is what the peer sent behind its handshake.
+    /// `read` holds the bytes that the peer sent right after its handshake.
     pub(super) async fn new(socket: S, read: Bytes, limits: &FunctionLimits) -> Self {
         let socket = Meter::new(socket, &read, limits.fragments);
         let (read, message_bytes) = (Vec::from(read), limits.message_bytes);
@@ -132,7 +132,7 @@ impl<S: Socket> Wire<S> {
 
     // === reading ===
 
-    /// What comes next. One that sleeps wakes when there may be something.
+    /// Reads the next frame. A sleeping wire wakes when there may be one.
     pub(super) fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
         if self.is_asleep() && self.poll_readable(cx).is_pending() {
             return Poll::Pending;
@@ -140,7 +140,7 @@ impl<S: Socket> Wire<S> {
         Pin::new(self.wake(cx)).poll_next(cx).map(frames::received)
     }
 
-    /// Stops reading or resumes it; says whether it was stopped.
+    /// Stops reading or resumes it; returns whether it was stopped before.
     pub(super) fn hold(&mut self, held: bool) -> bool {
         let meter = self.meter_mut();
         let was_held = meter.is_held();
@@ -152,26 +152,26 @@ impl<S: Socket> Wire<S> {
         self.meter().is_held()
     }
 
-    /// What was read since this was last asked, and whether the peer's machine
-    /// has shown that it is there by taking bytes.
+    /// What was read since this was last called, and whether the peer's machine
+    /// has shown that it is alive by taking bytes.
     pub(super) fn take_heard(&mut self) -> (Counted, bool) {
         let meter = self.meter_mut();
         (meter.scan.take_counted(), meter.take_progress())
     }
 
-    /// Whether the next of so many messages has more fragments than it may.
+    /// Whether the message after the first `messages` has too many fragments.
     pub(super) fn is_past_fragments(&self, messages: u64) -> bool {
         self.meter().scan.is_past_fragments(messages)
     }
 
-    /// Whether all that has come are whole messages.
+    /// Whether only whole messages have come.
     pub(super) fn is_between_messages(&self) -> bool {
         self.meter().scan.is_between_messages()
     }
 
     fn poll_readable(&self, cx: &mut Context<'_>) -> Poll<()> {
         let meter = self.meter();
-        // Who lifts the hold asks again.
+        // The code that lifts the hold reads again.
         if meter.is_held() {
             return Poll::Pending;
         }
@@ -180,7 +180,7 @@ impl<S: Socket> Wire<S> {
 
     // === writing ===
 
-    /// Where to write; one that sleeps wakes.
+    /// The stream to write to; wakes a sleeping wire.
     pub(super) fn writer(&mut self, cx: &mut Context<'_>) -> Writer<'_, S> {
         Writer(Pin::new(self.wake(cx)))
     }
@@ -190,7 +190,7 @@ impl<S: Socket> Wire<S> {
         self.meter().is_blocked()
     }
 
-    /// Has writing fail when the peer's machine takes nothing for that long.
+    /// Makes writing fail when the peer's machine takes nothing for that long.
     pub(super) fn give_up_after(&self, time: Option<Duration>) {
         self.meter().socket().give_up_after(time);
     }
@@ -205,8 +205,8 @@ impl<S: Socket> Wire<S> {
 
     // === sleep ===
 
-    /// Gives the library's buffers away. The caller has seen that there is
-    /// nothing in them.
+    /// Gives up the library's buffers. The caller has checked that they are
+    /// empty.
     pub(super) fn rest(&mut self, cx: &mut Context<'_>) {
         self.read_buffer_bytes = READ_BUFFER_BYTES;
         self.meter_mut().forget_reads();
@@ -214,22 +214,22 @@ impl<S: Socket> Wire<S> {
             State::Awake(stream) => State::Asleep(stream.into_inner()),
             other => other,
         };
-        // Awaited at once: the library was the last to wait for the socket, by
-        // a waker of its own.
+        // Wait for the socket at once: so far it would wake the library's own
+        // waker.
         if self.poll_readable(cx).is_ready() {
             cx.waker().wake_by_ref();
         }
     }
 
-    /// Whether reads bring as much as the buffer holds, and it may be larger.
+    /// Whether reads fill the buffer, and it may grow.
     pub(super) fn is_narrow(&self) -> bool {
         let bytes = self.read_buffer_bytes;
         let larger = bytes < READ_BUFFER_BYTES_MAX && !self.is_asleep();
         larger && self.meter().read_bytes_max() >= bytes
     }
 
-    /// Gives the library a larger read buffer. The caller has seen that there
-    /// is nothing in the buffers.
+    /// Gives the library a larger read buffer. The caller has checked that the
+    /// buffers are empty.
     pub(super) fn grow(&mut self, cx: &mut Context<'_>) {
         let State::Awake(stream) = std::mem::replace(&mut self.state, State::Between) else {
             unreachable!("it has just read");
@@ -241,10 +241,10 @@ impl<S: Socket> Wire<S> {
         cx.waker().wake_by_ref();
     }
 
-    /// Makes the stream anew after a close frame that is a violation: the
-    /// library would answer it at once, and write none of the answers to what
-    /// came before. One whose peer does not read stays as it is: its buffers
-    /// hold the rest of a frame.
+    /// Makes a new stream after a close frame that is a violation. The old one
+    /// would answer it at once, and write no answers to the messages that came
+    /// before. If the peer does not read, the old stream stays, because its
+    /// buffers hold the rest of a frame.
     pub(super) fn reopen(&mut self, cx: &mut Context<'_>) {
         if self.meter().is_blocked() {
             return;
@@ -257,7 +257,7 @@ impl<S: Socket> Wire<S> {
         self.wake(cx);
     }
 
-    /// The stream, made anew if it sleeps.
+    /// The stream; wakes a sleeping wire.
     fn wake(&mut self, cx: &mut Context<'_>) -> &mut WebSocketStream<Meter<S>> {
         if self.is_asleep() {
             let State::Asleep(meter) = std::mem::replace(&mut self.state, State::Between) else {
@@ -300,13 +300,13 @@ impl<S: Socket> Writer<'_, S> {
         ready.map_err(|error| frames::reason_of(&error))
     }
 
-    /// Begins to write; there has to be room.
+    /// Begins to write an item, for which there must be room.
     pub(super) fn start(&mut self, item: Item) -> Result<(), CloseReason> {
         let started = self.0.as_mut().start_send(frames::outgoing(item));
         started.map_err(|error| frames::reason_of(&error))
     }
 
-    /// Ready when all is with the kernel.
+    /// Ready when the kernel has everything.
     pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
         let flushed = self.0.as_mut().poll_flush(cx);
         flushed.map_err(|error| frames::reason_of(&error))
@@ -330,7 +330,7 @@ mod tests {
     /// A masked ping without a payload.
     const PING: [u8; 6] = [0x89, 0x80, 1, 2, 3, 4];
 
-    /// Lets the host read so many bytes, the peer having sent no more.
+    /// Lets the peer send this many bytes and the host read them all.
     fn read(wire: &mut Wire<DuplexStream>, peer: &mut DuplexStream, bytes: usize) {
         let whole = bytes / PING.len() * PING.len();
         peer.write_all(&PING.repeat(bytes / PING.len()))
@@ -362,7 +362,8 @@ mod tests {
         }
     }
 
-    // Without a runtime, whose budget for a task would end the reading early.
+    // Runs without a runtime, whose budget for a task would end the reading
+    // early.
     #[test]
     fn the_read_buffer_grows_to_its_bound_and_begins_anew_after_sleep() {
         let waker = noop_waker();

@@ -1,5 +1,5 @@
 //! The child's side: stops each thread of the host for a moment, unwinds its
-//! stack, and writes down what it has found, equal stacks once.
+//! stack, and prints the stacks, equal ones once.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -22,31 +22,31 @@ use tokio::time::Instant;
 use super::modules::Modules;
 use super::{SEPARATOR, TIMEOUT};
 
-/// Frames of one stack; what is deeper has usually gone in circles.
+/// Frames of one stack: a deeper one is usually recursive.
 const FRAMES_MAX: usize = 128;
-/// Threads that are looked at: all workers and then some, of a large machine.
+/// The most threads that are read: more than a large machine has workers.
 const THREADS_MAX: usize = 1024;
-/// How often, and in which steps, a thread is asked whether it has stopped. One
-/// that waits for a disk does not.
+/// How often, and at which interval, to check whether a thread has stopped. A
+/// thread that waits for a disk does not stop.
 const STOPPING: (u32, Duration) = (200, Duration::from_millis(1));
 
-/// After so long no more threads are stopped: what was found has to be written
-/// within [`TIMEOUT`].
+/// After this time no more threads are stopped, because the result must be
+/// written within [`TIMEOUT`].
 const READING: Duration = Duration::from_secs(3);
 
-/// What is known of a thread.
+/// What the child knows about a thread.
 struct Thread {
     id: i32,
     name: String,
-    /// Its letter, as in proc(5).
+    /// The letter of its state, as in proc(5).
     state: String,
     /// What it waits for in the kernel.
     waits: String,
     frames: Result<Vec<u64>, Errno>,
 }
 
-/// Writes the stacks of the process whose number comes, once a byte has come by
-/// standard input.
+/// Prints the stacks of the process whose number is given, after a byte has
+/// come on standard input.
 pub(crate) fn run(mut words: impl Iterator<Item = OsString>) -> ExitCode {
     let host = words.next().and_then(|word| word.to_str()?.parse().ok());
     let done = limit().and_then(|()| match host {
@@ -59,8 +59,8 @@ pub(crate) fn run(mut words: impl Iterator<Item = OsString>) -> ExitCode {
     }
 }
 
-/// Ends this process when it takes too long, whatever it waits for. The host's
-/// threads go on then.
+/// Ends this process when it takes too long, whatever it waits for. Any stopped
+/// thread of the host then continues.
 fn limit() -> io::Result<()> {
     thread::Builder::new().spawn(|| {
         thread::park_timeout(TIMEOUT);
@@ -71,9 +71,9 @@ fn limit() -> io::Result<()> {
 }
 
 fn write_stacks(host: i32) -> io::Result<()> {
-    // By now the host has allowed it.
+    // After this byte the host has allowed the tracing.
     io::stdin().lock().read_exact(&mut [0])?;
-    // A host that may not be looked into has threads with names all the same.
+    // Even a host that may not be traced has threads with names.
     let modules = Modules::of(host).unwrap_or_else(|_| Modules::none());
     let memory = File::open(format!("/proc/{host}/mem"));
     let mut threads = Vec::new();
@@ -83,10 +83,11 @@ fn write_stacks(host: i32) -> io::Result<()> {
         let id = entry.file_name().to_str().and_then(|id| id.parse().ok());
         let Some(id) = id else { continue };
         let read = |file| fs::read_to_string(entry.path().join(file)).unwrap_or_default();
-        // Before it is stopped.
+        // Read these before the thread is stopped.
         let (stat, waits) = (read("stat"), read("wchan"));
         let state = stat.rsplit_once(") ").map_or("", |(_, rest)| rest);
-        // A thread that waits for a disk does not stop, and there may be many.
+        // Skip threads that wait for a disk: they do not stop, and there may be
+        // many.
         let waits_for_disk = state.starts_with('D');
         threads.push(Thread {
             id,
@@ -104,14 +105,14 @@ fn write_stacks(host: i32) -> io::Result<()> {
     io::stdout().lock().write_all(text.as_bytes())
 }
 
-/// Stops a thread, looks at it, and lets it go on.
+/// Stops a thread, calls `look`, and lets the thread continue.
 fn stopped<T>(thread: Pid, look: impl FnOnce() -> Result<T, Errno>) -> Result<T, Errno> {
     ptrace::seize(thread, Options::empty())?;
     ptrace::interrupt(thread)?;
     let (times, step) = STOPPING;
     for _ in 0..times {
         let flags = WaitPidFlag::__WALL | WaitPidFlag::WNOHANG;
-        // A signal that was on its way has to arrive.
+        // A signal that was on its way must still be delivered.
         let signal: Option<Signal> = match waitpid(thread, Some(flags))? {
             WaitStatus::StillAlive => {
                 thread::park_timeout(step);
@@ -125,11 +126,11 @@ fn stopped<T>(thread: Pid, look: impl FnOnce() -> Result<T, Errno>) -> Result<T,
         ptrace::detach(thread, signal)?;
         return seen;
     }
-    // It is let go when this process ends.
+    // The thread continues when this process ends.
     Err(Errno::ETIMEDOUT)
 }
 
-/// The return addresses of a thread that has been stopped, innermost first.
+/// The return addresses of a stopped thread, innermost first.
 fn unwind(thread: i32, memory: &File, modules: &Modules) -> Result<Vec<u64>, Errno> {
     let (instruction, registers) = registers(Pid::from_raw(thread))?;
     let mut read = |address: u64| {
@@ -143,7 +144,7 @@ fn unwind(thread: i32, memory: &File, modules: &Modules) -> Result<Vec<u64>, Err
     let unwinder = modules.unwinder();
     let mut frames = unwinder.iter_frames(instruction, registers, &mut cache, &mut read);
     let mut found = Vec::new();
-    // An error is the end of what can be known.
+    // An error ends the stack: nothing more can be read.
     while let Ok(Some(frame)) = frames.next() {
         found.push(frame.address_for_lookup());
         if found.len() == FRAMES_MAX {
@@ -167,7 +168,7 @@ fn registers(thread: Pid) -> Result<(u64, UnwindRegsNative), Errno> {
     Ok((all.pc, registers))
 }
 
-/// All stacks as texts, workers first, threads with the same one together.
+/// All stacks as texts, workers first; threads with equal stacks share one.
 fn describe(threads: &[Thread], modules: &Modules) -> String {
     let addresses = threads
         .iter()

@@ -1,6 +1,6 @@
-//! What is mapped into the host: how to unwind through it, and what its
-//! functions are called. Compiled guests are in no file: they keep frame
-//! pointers, by which they are passed, and have no names here.
+//! The files that are mapped into the host: how to unwind through them, and the
+//! names of their functions. Compiled guests are not in a file: they are
+//! unwound by their frame pointers, and have no names here.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs::{self, File};
@@ -9,10 +9,10 @@ use std::io;
 use framehop::{ExplicitModuleSectionInfo, Module, Unwinder as _, UnwinderNative};
 use object::{Object as _, ObjectSection as _, ObjectSegment as _, ObjectSymbol as _, ReadCache};
 
-/// The longest name of a function that is told, in bytes: the generic ones have
-/// thousands.
+/// The longest name of a function, in bytes, after which it is cut: names of
+/// generic functions have thousands.
 const NAME_BYTES_MAX: usize = 200;
-/// The file of the program itself, also after it was replaced.
+/// The file of the program itself, even if it was replaced.
 const PROGRAM: &str = "exe";
 
 /// The executable files that are mapped, with their tables for unwinding.
@@ -21,17 +21,17 @@ pub(super) struct Modules {
     mapped: Vec<Mapped>,
 }
 
-/// A file that is mapped.
+/// A mapped file.
 struct Mapped {
     path: String,
     start: u64,
     end: u64,
-    /// What its own addresses have less than those in the process.
+    /// Add this to the file's own addresses to get those in the process.
     bias: u64,
 }
 
 impl Modules {
-    /// Of a process, by its number.
+    /// Reads the modules of a process, by its number.
     pub(super) fn of(process: i32) -> io::Result<Self> {
         let folder = format!("/proc/{process}");
         let program = fs::read_link(format!("{folder}/{PROGRAM}"))?;
@@ -44,7 +44,7 @@ impl Modules {
             } else {
                 path
             };
-            // What cannot be read is passed by frame pointers.
+            // A file that cannot be read is unwound by frame pointers.
             let Some((bias, sections)) = sections(&path, start) else {
                 continue;
             };
@@ -59,7 +59,7 @@ impl Modules {
         Ok(Self { unwinder, mapped })
     }
 
-    /// Of a process that may not be looked into.
+    /// For a process that may not be traced.
     pub(super) fn none() -> Self {
         Self {
             unwinder: UnwinderNative::new(),
@@ -71,7 +71,7 @@ impl Modules {
         &self.unwinder
     }
 
-    /// The names of the functions that some addresses are in.
+    /// The names of the functions that contain the addresses.
     pub(super) fn names(&self, addresses: impl Iterator<Item = u64>) -> HashMap<u64, String> {
         let mut sorted: Vec<_> = addresses.collect();
         sorted.sort_unstable();
@@ -89,7 +89,7 @@ impl Modules {
 }
 
 impl Mapped {
-    /// Finds the names of addresses, which are sorted.
+    /// Finds the names of sorted addresses.
     fn name(&self, addresses: &[u64], names: &mut HashMap<u64, String>) {
         let Ok(file) = File::open(&self.path) else {
             return;
@@ -114,8 +114,8 @@ impl Mapped {
     }
 }
 
-/// Files that are mapped as programs are, and where. What is mapped of one to
-/// run and what to read belong together.
+/// Files that are mapped as executable, with their ranges. Executable and
+/// readable parts of one file belong together.
 fn ranges(maps: &str) -> BTreeMap<String, (u64, u64)> {
     let mut ranges: BTreeMap<String, (u64, u64)> = BTreeMap::new();
     for line in maps.lines() {
@@ -138,8 +138,7 @@ fn ranges(maps: &str) -> BTreeMap<String, (u64, u64)> {
     ranges
 }
 
-/// How far a file's own addresses are from those in the process, and what it
-/// says about unwinding.
+/// The bias of a file's addresses, and its tables for unwinding.
 fn sections(path: &str, start: u64) -> Option<(u64, ExplicitModuleSectionInfo<Vec<u8>>)> {
     let cache = ReadCache::new(File::open(path).ok()?);
     let object = object::File::parse(&cache).ok()?;
@@ -164,7 +163,7 @@ fn sections(path: &str, start: u64) -> Option<(u64, ExplicitModuleSectionInfo<Ve
     Some((bias, sections))
 }
 
-/// A symbol as its author wrote it, without the hash behind it.
+/// A symbol as its author wrote it, without the hash at its end.
 fn readable(symbol: &str) -> String {
     let mut name = format!("{:#}", rustc_demangle::demangle(symbol));
     if name.len() > NAME_BYTES_MAX {

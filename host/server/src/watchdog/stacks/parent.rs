@@ -1,5 +1,5 @@
-//! The host's side: starts the child, lets it trace this process, and tells what
-//! it says.
+//! The host's side: starts the child, lets it trace this process, and logs its
+//! output.
 
 use std::io::{self, Read as _, Write as _};
 use std::process::{Child, Command, Stdio};
@@ -12,14 +12,14 @@ use tokio::time::Instant;
 use super::{SEPARATOR, STACKS_BYTES_MAX, TIMEOUT, WORD};
 use crate::telemetry;
 
-/// How long the child is waited for: it ends by itself after [`TIMEOUT`],
-/// unless something has stopped it.
+/// How long to wait for the child. It ends by itself after [`TIMEOUT`], unless
+/// something has stopped it.
 const ANSWER_TIMEOUT: Duration = TIMEOUT.saturating_add(Duration::from_secs(1));
-/// How long a child that was killed may take to end, and how often it is looked
-/// at. One that waits for a disk does not end; it is left behind.
+/// How long a killed child may take to end, and how often to check. A child
+/// that waits for a disk does not end, and is left behind.
 const END_TIMEOUT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(5));
 
-/// Says the stacks of all threads, each as one text.
+/// Logs the stacks of all threads, each as one text.
 pub(in crate::watchdog) fn tell() {
     match read() {
         Ok(stacks) => {
@@ -41,13 +41,13 @@ fn read() -> io::Result<String> {
         .env_clear()
         .current_dir("/");
     let answer = read_from(&mut command, ANSWER_TIMEOUT);
-    // Its number will be that of another process one day.
+    // The system will give the child's number to another process one day.
     #[cfg(target_os = "linux")]
     allow(None);
     answer
 }
 
-/// What a process says that is allowed to trace this one, within a time.
+/// The output of a child that may trace this process, within a time.
 fn read_from(command: &mut Command, timeout: Duration) -> io::Result<String> {
     let mut child = command
         .stdin(Stdio::piped())
@@ -55,8 +55,8 @@ fn read_from(command: &mut Command, timeout: Duration) -> io::Result<String> {
         .stderr(Stdio::null())
         .spawn()?;
     let answer = talk(&mut child, timeout);
-    // It has closed its output and ends, or has said more than is told, or has
-    // been stopped.
+    // The child has closed its output and ends, or has written more than the
+    // limit, or is stopped.
     child.kill()?;
     let (patience, step) = END_TIMEOUT;
     let killed = Instant::now();
@@ -72,17 +72,18 @@ fn talk(child: &mut Child, timeout: Duration) -> io::Result<String> {
     };
     #[cfg(target_os = "linux")]
     allow(Some(child));
-    // A thread of its own, which ends with the child: reading has no time-out.
+    // Reading has no timeout, so it needs a thread of its own, which ends with
+    // the child.
     let (answer, answered) = mpsc::sync_channel(1);
     thread::Builder::new()
         .name("stacks".into())
         .spawn(move || {
             let mut bytes = Vec::new();
             let read = stdout.take(STACKS_BYTES_MAX).read_to_end(&mut bytes);
-            // The other end has gone when this is too late.
+            // If this is too late, the receiver has gone.
             let _ = answer.send(read.map(|_| bytes));
         })?;
-    // It waits for this.
+    // The child waits for this byte.
     stdin.write_all(b"\n")?;
     let bytes = answered.recv_timeout(timeout).map_err(|_| {
         let text = format!("the process that reads them has not answered for {timeout:?}");
@@ -95,14 +96,14 @@ fn talk(child: &mut Child, timeout: Duration) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// Lets a process trace this one, or none but its ancestors, where the system is
-/// strict about it (Yama, scope 1).
+/// Lets a child trace this process, or with `None` only its ancestors, where
+/// the system restricts tracing (Yama, scope 1).
 #[cfg(target_os = "linux")]
 fn allow(child: Option<&Child>) {
     use rustix::process::{PTracer, Pid, set_ptracer};
 
     let id = child.and_then(|child| Pid::from_raw(i32::try_from(child.id()).ok()?));
-    // Refused where there is no such restriction.
+    // The call fails where there is no such restriction.
     let _ = set_ptracer(id.map_or(PTracer::None, PTracer::ProcessID));
 }
 

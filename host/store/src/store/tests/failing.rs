@@ -1,4 +1,4 @@
-//! Disks that are full, read-only or gone, and come back.
+//! Disks that are full, read-only or gone, and recover.
 
 use std::io;
 use std::sync::atomic::{AtomicU8, AtomicUsize};
@@ -9,11 +9,11 @@ use redb::StorageBackend;
 use super::*;
 
 const WELL: u8 = 0;
-/// Nothing grows.
+/// Files cannot grow.
 const FULL: u8 = 1;
-/// Nothing is written.
+/// Writes fail.
 const READ_ONLY: u8 = 2;
-/// Nothing at all.
+/// Reads and writes fail.
 const GONE: u8 = 3;
 
 #[derive(Debug)]
@@ -144,14 +144,14 @@ async fn a_disk_that_is_gone_is_an_error_until_it_is_back() {
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
         assert!(!error.hint().is_empty());
         disk.state.store(WELL, Ordering::Release);
-        // By itself: nobody has to write first.
+        // It recovers by itself, without a write.
         all_are_there(&store, 1).await;
     }
     assert_eq!(save(&store, 0).await, Ok(2));
 }
 
-/// A disk that hangs has as many threads as it may, whether anybody still waits
-/// for what they read or not; the others are for what needs no disk.
+/// A disk that hangs takes only the threads for reads, whether their callers
+/// still wait or not.
 #[tokio::test]
 async fn reads_that_hang_take_their_threads_and_no_more() {
     let store = Store::memory(1 << 20);
@@ -169,7 +169,7 @@ async fn reads_that_hang_take_their_threads_and_no_more() {
         }
     };
     let mut cx = Context::from_waker(Waker::noop());
-    // Their callers do not wait.
+    // Their callers go away.
     for _ in 0..READS_MAX {
         let mut read = Box::pin(store.read(hang()));
         assert!(read.as_mut().poll(&mut cx).is_pending());
@@ -180,14 +180,14 @@ async fn reads_that_hang_take_their_threads_and_no_more() {
     let mut one_more = Box::pin(store.read(hang()));
     assert!(one_more.as_mut().poll(&mut cx).is_pending());
     assert_eq!(store.inner.reads.available_permits(), 0);
-    // Files have threads of their own, and so has everything else.
+    // Files have threads of their own, and so does everything else.
     assert_eq!(store.components().await, Ok(Vec::new()));
     drop(go_on);
     one_more.await.unwrap();
     assert_eq!(reading.load(Ordering::SeqCst), READS_MAX + 1);
 }
 
-/// What a crash leaves: the file as it is while it is open.
+/// A crash leaves the file as it is while it is open.
 #[tokio::test]
 async fn a_file_that_was_not_closed_is_read_without_being_written_to() {
     let folder = tempfile::tempdir().unwrap();
@@ -204,7 +204,7 @@ async fn a_file_that_was_not_closed_is_read_without_being_written_to() {
     assert_eq!(state.map(|state| state.bytes), Some(bytes(9)));
     drop(database);
     assert_eq!(fs::read(&copy).unwrap(), before);
-    // And with writing it is put in order.
+    // Opening it for writing repairs it.
     drop(medium.create().unwrap());
     assert_ne!(fs::read(&copy).unwrap(), before);
 }
@@ -228,7 +228,7 @@ async fn no_byte_that_is_changed_makes_it_panic() {
         changed[at] ^= 0xff;
         fs::write(&file, changed).unwrap();
         if let Ok(store) = Store::open(folder.path(), ROOM) {
-            // Whatever they answer, they answer.
+            // Any answer will do; they must not hang.
             let _ = store.usage().await;
             let _ = store.function(&name("chat")).state("b").await;
             let _ = save(&store, 1).await;

@@ -1,5 +1,5 @@
-//! What the store promises while the disk does its work; `failing` is about
-//! disks that do not, `model` compares with a simple one.
+//! What the store promises while the disk works; `failing` is about disks that
+//! do not, and `model` compares the store with a simple one.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
@@ -114,7 +114,7 @@ async fn a_component_that_was_changed_is_named() {
     let error = store.component(&digest).await.unwrap_err();
     assert!(matches!(error, StoreError::Damaged(_)), "{error}");
     assert!(error.to_string().contains(&digest.to_string()), "{error}");
-    // Put again, it is whole.
+    // Storing it again repairs it.
     store.put_component(component.clone()).await.unwrap();
     assert_eq!(store.component(&digest).await, Ok(Some(component)));
 }
@@ -182,7 +182,8 @@ async fn what_is_stored_at_its_limit_and_past_it() {
         assert_eq!(save("a", 11).await, Err(SaveError::Full));
         assert_eq!(save("a", 10).await, Ok(2));
     }
-    // It is counted again, and what makes it less is always kept.
+    // The bytes are counted again, and a write that needs less is always
+    // accepted.
     let store = Store::open(folder.path(), one).unwrap();
     let usage = store.usage().await.unwrap();
     assert_eq!((usage.bytes, usage.states), (2 * one, 2));
@@ -218,7 +219,7 @@ async fn beside_others_a_function_keeps_what_it_leaves_and_none_past_it() {
         assert_eq!(past, Err(SaveError::Share));
         assert_eq!(chat.save_state("a", bytes(10), None).await, Ok(2));
     }
-    // As counted before, and when nobody has counted.
+    // With the counts of this release, and without any.
     for uncounted in [false, true] {
         if uncounted {
             let database = redb::Database::open(folder.path().join("store.redb")).unwrap();
@@ -237,7 +238,7 @@ async fn beside_others_a_function_keeps_what_it_leaves_and_none_past_it() {
         let past = game.save_state("c", bytes(10), None).await;
         assert_eq!(past, Err(SaveError::Share));
     }
-    // Alone, it may keep all.
+    // A function that is alone may use all of it.
     let store = Store::open(folder.path(), 10 * one).unwrap();
     store.function(&game).forget().await.unwrap();
     let chat = store.function(&chat);
@@ -284,7 +285,7 @@ async fn a_function_is_forgotten_and_no_other() {
 async fn what_is_written_after_it_was_forgotten_is_refused() {
     let store = Store::memory(ROOM);
     let chat = store.function(&name("chat"));
-    // Some of these come before it in the writer's queue and some behind it.
+    // Some of these come before it in the writer's queue, and some after it.
     let mut late = tokio::task::JoinSet::new();
     for number in 0..600 {
         let chat = chat.clone();
@@ -301,8 +302,8 @@ async fn what_is_written_after_it_was_forgotten_is_refused() {
     let refused = Err(SaveError::Unavailable(StoreError::Forgotten));
     assert_eq!(chat.save_state("room", bytes(1), None).await, refused);
     assert_eq!(chat.clear_state("room").await, Err(StoreError::Forgotten));
-    // The next function of its name keeps what it wants, and the last one
-    // sees nothing of it.
+    // The next function of its name can store states, and the removed one sees
+    // none of them.
     let next = store.function(&name("chat"));
     assert_eq!(next.save_state("room", bytes(1), Some(0)).await, Ok(1));
     assert_eq!(next.keep_alarm("room", &tick(), 1, 0).await, Ok(()));
@@ -321,7 +322,7 @@ fn a_folder_that_another_one_has_is_refused() {
     assert!(matches!(error, OpenError::InUse(_)), "{error}");
     assert!(!error.hint().is_empty());
     drop(store);
-    // Free as soon as the last one is gone.
+    // The folder is free as soon as the last store is dropped.
     assert!(Store::open(folder.path(), ROOM).is_ok());
 }
 
@@ -373,7 +374,7 @@ fn a_folder_that_cannot_be_written_to_is_refused() {
     let data = folder.path().join("data");
     fs::create_dir(&data).unwrap();
     fs::set_permissions(&data, fs::Permissions::from_mode(0o500)).unwrap();
-    // Whoever may do everything is not kept out.
+    // A user with all rights is not kept out.
     if fs::write(data.join("probe"), b"").is_ok() {
         return;
     }
@@ -399,7 +400,7 @@ fn what_the_system_says_has_its_name() {
     ));
 }
 
-/// A write that hangs, as one to a disk that is gone.
+/// A write that hangs, like one to a disk that is gone.
 #[tokio::test]
 async fn a_store_that_is_to_end_by_then_does_not_wait_for_a_disk_that_hangs() {
     let store = Store::memory(ROOM);
@@ -431,7 +432,7 @@ async fn what_was_asked_for_before_is_written_whether_its_asker_waits_or_not() {
     for number in 0..20 {
         let key = number.to_string();
         let mut saving = Box::pin(kept.save_state(&key, bytes(1), None));
-        // Asked for, and not waited for.
+        // The caller starts the write but does not wait for it.
         let mut cx = Context::from_waker(Waker::noop());
         assert!(saving.as_mut().poll(&mut cx).is_pending());
     }

@@ -1,5 +1,5 @@
-//! Random operations, compared with maps: on a disk, where it is opened again
-//! between them, and in memory.
+//! Random operations, compared with maps: on a disk, where the store is opened
+//! again between them, and in memory.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use crate::tables::Snapshot;
 
 const FUNCTIONS: [&str; 3] = ["a", "a-b", "b"];
 const KEYS: [&str; 3] = ["", "k", "kk"];
-/// So little that it is reached.
+/// So little that operations reach the bound.
 const LITTLE: u64 = 500;
 
 #[derive(Clone, Debug)]
@@ -68,7 +68,7 @@ impl Model {
         }
     }
 
-    /// What one function's states and alarms take.
+    /// The bytes of one function's states and alarms.
     fn share(&self, it: usize) -> u64 {
         let mut own = self.clone();
         own.states.retain(|(other, _), _| *other == it);
@@ -76,7 +76,7 @@ impl Model {
         own.usage().bytes
     }
 
-    /// Does it if there is room for the function, or if it makes it less.
+    /// Makes the change if there is room for the function, or if it needs less.
     fn if_room<T>(
         &mut self,
         it: usize,

@@ -1,5 +1,5 @@
-//! Data directories in which the database's file is not there, was never
-//! finished, or goes while it is in use.
+//! Data directories whose database file is missing, was never finished, or
+//! disappears while in use.
 
 use std::sync::Barrier;
 
@@ -11,8 +11,8 @@ fn database(folder: &Path) -> std::path::PathBuf {
     folder.join("store.redb")
 }
 
-/// Each state that a first start leaves behind when it is killed, and older
-/// releases did. Nothing was acknowledged before.
+/// Each state that a killed first start leaves behind, in this release and
+/// older ones. Nothing was acknowledged before.
 #[tokio::test]
 async fn a_first_start_that_was_killed_is_begun_anew() {
     let leftovers: [(&str, Vec<u8>); 4] = [
@@ -35,8 +35,8 @@ async fn a_first_start_that_was_killed_is_begun_anew() {
     }
 }
 
-/// An empty database would name none of the components, and the host removes
-/// those.
+/// An empty database would name none of the components, and the host would
+/// remove them.
 #[tokio::test]
 async fn components_without_their_database_are_damage_and_are_kept() {
     let damages: [fn(&Path); 3] = [
@@ -56,7 +56,7 @@ async fn components_without_their_database_are_damage_and_are_kept() {
         let error = Store::open(folder.path(), ROOM).unwrap_err();
         assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
         assert!(error.to_string().contains("`store.redb`"), "{error}");
-        // What is put back is all there.
+        // After the file is put back, everything is there.
         fs::write(database(folder.path()), whole).unwrap();
         let store = Store::open(folder.path(), ROOM).unwrap();
         assert_eq!(store.component(&digest).await, Ok(Some(component)));
@@ -80,17 +80,17 @@ fn what_is_no_file_is_damage() {
     let folder = tempfile::tempdir().unwrap();
     fs::create_dir(database(folder.path())).unwrap();
     let error = Store::open(folder.path(), ROOM).unwrap_err();
-    assert!(error.to_string().contains("is no file"), "{error}");
+    assert!(error.to_string().contains("is not a file"), "{error}");
     let folder = tempfile::tempdir().unwrap();
     let made = std::process::Command::new("mkfifo")
         .arg(database(folder.path()))
         .status();
     assert!(made.unwrap().success());
     let error = Store::open(folder.path(), ROOM).unwrap_err();
-    assert!(error.to_string().contains("is no file"), "{error}");
+    assert!(error.to_string().contains("is not a file"), "{error}");
 }
 
-/// What the host would not remove is no component.
+/// Files that the host would not remove do not count as components.
 #[test]
 fn a_file_that_is_no_component_does_not_keep_a_store_from_being_made() {
     let folder = tempfile::tempdir().unwrap();
@@ -114,17 +114,17 @@ async fn nothing_is_acknowledged_into_a_file_that_is_not_in_its_place() {
         assert!(matches!(error, SaveError::Unavailable(_)), "{error}");
         assert!(error.to_string().contains(why), "{error}");
     };
-    // The folder is moved, and somebody begins another one there.
+    // The folder is moved, and another one is made in its place.
     fs::rename(&data, &away).unwrap();
     unavailable("was moved or removed").await;
     fs::create_dir(&data).unwrap();
     fs::write(database(&data), b"another").unwrap();
     unavailable("was replaced").await;
     assert_eq!(fs::read(database(&data)).unwrap(), b"another");
-    // What was acknowledged can be read meanwhile.
+    // Acknowledged states can be read meanwhile.
     let kept = chat.state("room").await.unwrap().unwrap();
     assert_eq!(kept.bytes, bytes(1));
-    // It is put back.
+    // The folder is put back.
     fs::remove_dir_all(&data).unwrap();
     fs::rename(&away, &data).unwrap();
     let version = chat.save_state("room", bytes(3), None).await.unwrap();
@@ -135,7 +135,7 @@ async fn nothing_is_acknowledged_into_a_file_that_is_not_in_its_place() {
         kept.map(|state| (state.version, state.bytes)),
         Some((version, bytes(3)))
     );
-    // Removed for good.
+    // The folder is removed for good.
     let chat = store.function(&name("chat"));
     fs::remove_dir_all(&data).unwrap();
     let error = chat.save_state("room", bytes(4), None).await.unwrap_err();
