@@ -46,7 +46,8 @@ pub enum ChangeError {
     /// after.
     #[error("the host is stopping and takes no more changes")]
     Stopping,
-    /// It could not be written.
+    /// It could not be written, or not in time. A removal that is late is done when
+    /// the data directory answers.
     #[error("the change could not be written: {0}")]
     Store(String),
     /// A version's component is not there any more.

@@ -35,6 +35,8 @@ pub(crate) struct Turns {
     changing: Arc<Mutex<()>>,
     /// What has not been answered in time, and still is not.
     late: watch::Sender<u32>,
+    /// [`STORE_TIMEOUT`].
+    patience: Duration,
 }
 
 /// Decides between a change and its asker, whichever comes first: whether it is
@@ -52,6 +54,7 @@ impl Default for Turns {
         Self {
             changing: Arc::default(),
             late: watch::Sender::new(0),
+            patience: STORE_TIMEOUT,
         }
     }
 }
@@ -63,7 +66,7 @@ impl Turns {
         tokio::select! {
             biased;
             turn = Arc::clone(&self.changing).lock_owned() => Ok(Turn(Arc::new(turn))),
-            _ = late.wait_for(|late| *late > 0) => Err(unanswered(STORE_TIMEOUT)),
+            _ = late.wait_for(|late| *late > 0) => Err(unanswered(self.patience)),
         }
     }
 
@@ -83,10 +86,10 @@ impl Turns {
         let wanted = Wanted::default();
         let given_up = UntilDropped(wanted.clone());
         let mut work = Box::pin(work(wanted.clone(), turn.clone()));
-        let late = self.late.clone();
+        let (late, patience) = (self.late.clone(), self.patience);
         let turn = turn.clone();
         let mut working = tokio::spawn(async move {
-            let done = match timeout(STORE_TIMEOUT, work.as_mut()).await {
+            let done = match timeout(patience, work.as_mut()).await {
                 Ok(done) => done,
                 Err(_) => {
                     late.send_modify(|late| *late += 1);
@@ -98,8 +101,8 @@ impl Turns {
             drop(turn);
             done
         });
-        let done = match timeout(STORE_TIMEOUT, &mut working).await {
-            Err(_) if wanted.claim() => return Err(unanswered(STORE_TIMEOUT).into()),
+        let done = match timeout(patience, &mut working).await {
+            Err(_) if wanted.claim() => return Err(unanswered(patience).into()),
             Err(_) => working.await,
             Ok(done) => done,
         };
@@ -167,4 +170,78 @@ async fn within<T>(
 fn unanswered(patience: Duration) -> StoreError {
     let seconds = patience.as_secs();
     StoreError::Unavailable(format!("the disk has not done its work after {seconds} s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn impatient() -> Turns {
+        Turns {
+            patience: Duration::from_millis(20),
+            ..Turns::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_asker_has_left_keeps_the_turn_and_is_not_wanted() {
+        let turns = Turns::default();
+        let turn = turns.next().await.unwrap();
+        let (begun, begins) = oneshot::channel();
+        let (go_on, waits) = oneshot::channel();
+        let (tell, told) = oneshot::channel();
+        let work = async move |wanted: Wanted, _| {
+            begun.send(()).unwrap();
+            waits.await.unwrap();
+            tell.send((wanted.is_given_up(), wanted.claim())).unwrap();
+            Ok::<_, StoreError>(())
+        };
+        {
+            let settling = std::pin::pin!(turns.settle(&turn, work));
+            tokio::select! {
+                _ = settling => panic!("it waits"),
+                begun = begins => begun.unwrap(),
+            }
+        }
+        drop(turn);
+        assert!(turns.changing.try_lock().is_err());
+        go_on.send(()).unwrap();
+        assert_eq!(told.await, Ok((true, false)));
+        turns.next().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn while_something_is_late_others_are_refused() {
+        let turns = impatient();
+        let turn = turns.next().await.unwrap();
+        let (go_on, waits) = oneshot::channel();
+        let (tell, told) = oneshot::channel();
+        let work = async move |wanted: Wanted, _| {
+            waits.await.unwrap();
+            tell.send(wanted.claim()).unwrap();
+            Ok::<_, StoreError>(())
+        };
+        let answered = turns.settle(&turn, work).await;
+        assert_eq!(answered, Err(unanswered(turns.patience)));
+        drop(turn);
+        assert!(turns.next().await.is_err());
+        go_on.send(()).unwrap();
+        assert_eq!(told.await, Ok(false));
+        let next = async { while turns.next().await.is_err() {} };
+        timeout(STORE_TIMEOUT, next).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_has_been_claimed_is_waited_for_however_long_it_takes() {
+        let turns = impatient();
+        let turn = turns.next().await.unwrap();
+        let work = async |wanted: Wanted, _| {
+            assert!(wanted.claim());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok::<_, StoreError>(1)
+        };
+        assert_eq!(turns.settle(&turn, work).await, Ok(1));
+    }
 }
