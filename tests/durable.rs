@@ -5,14 +5,18 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
-use crate::harness::debugger;
 use crate::harness::{Client, Raw, Serving, close_frame, openline, within};
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+use crate::harness::{debugger, shell};
 
 /// How long to watch a host that waits for its disk: one that does not wait
 /// ends within milliseconds.
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const WITHOUT_DISK: Duration = Duration::from_secs(1);
+
+/// How long a deploy may take that waits for its disk in vain.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+const STORE_PATIENCE: Duration = Duration::from_secs(55);
 
 /// A host with a data directory, in a process of its own.
 struct Durable {
@@ -366,6 +370,43 @@ async fn a_host_with_a_data_directory_may_begin_with_nothing() {
     let life = durable.start().await;
     let mut client = life.connect("/numbered").await;
     assert_eq!(client.ask("1").await, "a 1");
+}
+
+/// Neither before the process ends nor after it is there half of a deploy.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[tokio::test]
+async fn a_deploy_that_a_disk_does_not_take_in_time_is_refused_and_taken_back() {
+    if !debugger::is_allowed() {
+        return;
+    }
+    let durable = Durable::new(&function("echo", openline_guests::ECHO, "/echo", ""));
+    let mut life = durable.start().await;
+    let deploy = async |life: &Life, name: &str| {
+        let (component, admin) = (openline_guests::FAULT_VERSION_A, &life.admin);
+        let line = format!("openline deploy {name} {component} --route /{name} --admin {admin}");
+        shell(durable.folder.path(), "", &line, STORE_PATIENCE).await
+    };
+    let held = debugger::hold(&life.host, "store").await;
+    let refused = deploy(&life, "late").await;
+    refused.failed(3, &["the data directory does not answer", "10 s", "hint:"]);
+    // Others need not find that out for themselves.
+    let refused = deploy(&life, "other").await;
+    refused.failed(3, &["the data directory does not answer", "hint:"]);
+    let answered = Client::open(life.host.address, "/late", &[]).await;
+    assert_eq!(answered.err().unwrap().status, 404);
+    assert_eq!(life.connect("/echo").await.ask("here").await, "here");
+    debugger::release(held).await;
+    life.host.told("is taken back").await;
+    let listed = openline(&["functions", "--admin", &life.admin]).await;
+    assert!(!listed.stdout.contains("late"), "{}", listed.stdout);
+    life.kill().await;
+
+    let life = durable.start().await;
+    let answered = Client::open(life.host.address, "/late", &[]).await;
+    assert_eq!(answered.err().unwrap().status, 404);
+    let deployed = deploy(&life, "late").await;
+    assert_eq!(deployed.code, Some(0), "{}", deployed.stderr);
+    assert_eq!(life.connect("/late").await.ask("1").await, "a 1");
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -1,9 +1,11 @@
 //! Puts prepared functions into service. The change is written first, and the
-//! steps after the write cannot fail.
+//! steps after the write cannot fail. Both happen in a task that ends whatever
+//! becomes of its caller (see `settle`).
 
 use std::sync::Arc;
 
 use openline_core::config::ServerConfig;
+use openline_core::deployment::Deployment;
 use openline_core::digest::Digest;
 use openline_core::route::{RouteError, RouteTable};
 use openline_store::StoreError;
@@ -12,6 +14,7 @@ use crate::deployer::{Deployer, State};
 use crate::drain::drain;
 use crate::error::ApplyError;
 use crate::managed::{Functions, Managed, routes};
+use crate::settle::{Turn, Wanted};
 
 /// The functions that are to serve.
 #[derive(Debug)]
@@ -26,8 +29,15 @@ pub(crate) struct Next {
 
 impl Deployer {
     /// Puts these functions into service. After an error the host serves what
-    /// it served before.
-    pub(crate) async fn apply(&self, next: Next) -> Result<(), ApplyError> {
+    /// it served before, and would find the same if it started again.
+    pub(crate) async fn apply(&self, next: Next, turn: &Turn) -> Result<(), ApplyError> {
+        check_routes(&next.functions)?;
+        let deployer = self.clone();
+        let applying = async move |wanted, _| deployer.write_and_serve(next, wanted).await;
+        self.inner.turns.settle(turn, applying).await
+    }
+
+    async fn write_and_serve(&self, next: Next, wanted: Wanted) -> Result<(), ApplyError> {
         let Next {
             server,
             functions,
@@ -35,21 +45,27 @@ impl Deployer {
             led,
         } = next;
         let inner = &self.inner;
-        check_routes(&functions)?;
+        let store = &inner.loader.store;
         for managed in &led {
             managed.commons.restore_alarms().await?;
         }
-        for managed in &written {
-            inner.loader.store.put_deployment(&managed.record).await?;
+        let stored = match written[..] {
+            [] => Vec::new(),
+            _ => store.deployments().await?,
+        };
+        if wanted.is_given_up() {
+            return Ok(());
         }
-        {
-            let mut state = inner.state.write();
-            inner.services.replace(server.clone(), routes(&functions))?;
-            *state = State {
-                server: server.clone(),
-                functions,
-            };
+        if !written.is_empty() {
+            let records = written.iter().map(|managed| &managed.record);
+            let records = records.map(|record| (record.name().clone(), Some(record)));
+            store.set_deployments(records.collect()).await?;
         }
+        if !wanted.claim() {
+            self.take_back(&written, &stored).await;
+            return Ok(());
+        }
+        self.replace(server.clone(), functions)?;
         for managed in &led {
             for moved in managed.lead() {
                 drain(managed, moved, &server);
@@ -59,10 +75,41 @@ impl Deployer {
         Ok(())
     }
 
+    /// Writes again what was there before a change whose asker has given up.
+    async fn take_back(&self, written: &[Arc<Managed>], stored: &[Deployment]) {
+        let records = written.iter().map(|managed| {
+            let name = managed.record.name();
+            let before = stored.iter().find(|record| record.name() == name);
+            (name.clone(), before)
+        });
+        let taken_back = self.inner.loader.store.set_deployments(records.collect());
+        match taken_back.await {
+            Ok(()) => tracing::warn!("a change was written too late and is taken back"),
+            Err(error) => {
+                tracing::error!(%error, "a change was written too late: it is in force when the host starts again");
+            }
+        }
+    }
+
+    /// Has the table of routes lead to these functions, and no others.
+    pub(crate) fn replace(
+        &self,
+        server: ServerConfig,
+        functions: Functions,
+    ) -> Result<(), ApplyError> {
+        let mut state = self.inner.state.write();
+        let services = &self.inner.services;
+        services.replace(server.clone(), routes(&functions))?;
+        *state = State { server, functions };
+        Ok(())
+    }
+
     /// Removes a component that no function needs any more. If that fails, the next
     /// start of the host removes it.
-    pub(crate) async fn forget_component(&self, digest: &Digest) {
-        if let Err(error) = self.try_forget(digest).await {
+    pub(crate) async fn forget_component(&self, digest: &Digest, turn: &Turn) {
+        let (deployer, version) = (self.clone(), *digest);
+        let forgetting = async move |_, _| deployer.try_forget(&version).await;
+        if let Err(error) = self.inner.turns.settle(turn, forgetting).await {
             tracing::warn!(%error, version = digest.short(), "a component is not removed");
         }
     }
@@ -82,7 +129,13 @@ impl Deployer {
     }
 
     /// Removes components that an unfinished deploy has left.
-    pub(crate) async fn clean(&self) -> Result<(), StoreError> {
+    pub(crate) async fn clean(&self, turn: &Turn) -> Result<(), StoreError> {
+        let deployer = self.clone();
+        let cleaning = async move |_, _| deployer.try_clean().await;
+        self.inner.turns.settle(turn, cleaning).await
+    }
+
+    async fn try_clean(&self) -> Result<(), StoreError> {
         let store = &self.inner.loader.store;
         let deployments = store.deployments().await?;
         let needed = |digest: &Digest| {

@@ -16,6 +16,7 @@ use crate::managed::Managed;
 use crate::options::DeployOptions;
 use crate::plan::{NewVersion, Plan, config_for};
 use crate::prepare::{Changing, Versions};
+use crate::settle::written;
 use crate::view::DeployedView;
 
 /// A component that is compiled and tried, but not yet deployed.
@@ -77,7 +78,7 @@ impl Deployer {
         } = prepared;
         let name = &name;
         let loader = &self.inner.loader;
-        let _changing = self.turn().await?;
+        let turn = self.turn().await?;
         let before = self.managed(name).ok();
         let config = config_for(name, before.as_deref(), &options)?;
         let commons = loader.commons(&config.name);
@@ -95,7 +96,8 @@ impl Deployer {
         let deployed = enter(&mut record, &config, &version, &component, &options)?;
         let most = self.inner.state.read().server.versions as usize;
         let removed = record.trim(most, |digest| commons.connections_of(*digest) > 0);
-        loader.store.put_component(component).await?;
+        let bytes = component.bytes().len();
+        written(bytes, loader.store.put_component(component)).await?;
         let digest = version.digest();
         let plan = Plan {
             config,
@@ -103,9 +105,9 @@ impl Deployer {
             record,
             loaded: Some(version),
         };
-        let managed = self.adopt(plan, before.as_deref()).await?;
+        let managed = self.adopt(plan, before.as_deref(), &turn).await?;
         for digest in removed {
-            self.forget_component(&digest).await;
+            self.forget_component(&digest, &turn).await;
         }
         let alias = managed.record.alias(&options.alias);
         tracing::info!(function = %name, version = digest.short(), alias = %options.alias, "deployed");

@@ -10,11 +10,11 @@ use openline_core::route::Route;
 use openline_engine::alias::Alias;
 use openline_engine::runtime::Taken;
 use parking_lot::RwLock;
-use tokio::sync::{Mutex, MutexGuard};
 
 use crate::error::ChangeError;
 use crate::managed::{Functions, Managed, routes};
 use crate::prepare::Loader;
+use crate::settle::Turns;
 use crate::view::FunctionView;
 
 /// What is deployed on one host. Cheap to clone.
@@ -28,8 +28,7 @@ pub(crate) struct Inner {
     pub(crate) loader: Loader,
     pub(crate) in_memory: bool,
     pub(crate) services: Arc<Services>,
-    /// Held while something changes.
-    pub(crate) changing: Mutex<()>,
+    pub(crate) turns: Turns,
     pub(crate) state: RwLock<State>,
 }
 
@@ -78,13 +77,6 @@ impl Deployer {
         let state = self.inner.state.read();
         let functions = state.functions.values();
         functions.flat_map(|it| it.introduction()).collect()
-    }
-
-    /// Waits for the turn of a change, which ends when the guard is dropped.
-    pub(crate) async fn turn(&self) -> Result<MutexGuard<'_, ()>, ChangeError> {
-        let turn = self.inner.changing.lock().await;
-        self.is_open()?;
-        Ok(turn)
     }
 
     /// Checks that the host still takes changes.

@@ -45,7 +45,8 @@ pub enum ChangeError {
     /// The host drains, and would end before the change was made or soon after.
     #[error("the host is stopping and takes no more changes")]
     Stopping,
-    /// The change could not be written.
+    /// The change could not be written, or not in time. A removal that is late is
+    /// done when the data directory answers.
     #[error("the change could not be written: {0}")]
     Store(String),
     /// A version's component is missing.

@@ -20,6 +20,7 @@ mod options;
 mod plan;
 mod prepare;
 pub mod schema;
+mod settle;
 mod start;
 mod stop;
 mod view;

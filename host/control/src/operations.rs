@@ -8,12 +8,13 @@ use openline_core::digest::Digest;
 use openline_core::name::{AliasName, FunctionName};
 
 use crate::apply::Next;
-use crate::deployer::Deployer;
+use crate::deployer::{Deployer, State};
 use crate::drain::drain_all;
-use crate::error::ChangeError;
+use crate::error::{ApplyError, ChangeError};
 use crate::managed::Managed;
 use crate::plan::Plan;
 use crate::prepare::{Changing, Versions};
+use crate::settle::{Turn, answered};
 use crate::view::AliasView;
 
 impl Deployer {
@@ -77,14 +78,14 @@ impl Deployer {
         name: &FunctionName,
         alias: &AliasName,
     ) -> Result<(), ChangeError> {
-        let _changing = self.turn().await?;
+        let turn = self.turn().await?;
         let before = self.managed(name)?;
         if let Some(route) = before.route_to(alias) {
             return Err(ChangeError::Routed(route.to_string()));
         }
         let mut record = before.record.clone();
         record.remove_alias(alias)?;
-        self.change(&before, record).await?;
+        self.change(&before, record, &turn).await?;
         Ok(())
     }
 
@@ -96,7 +97,7 @@ impl Deployer {
         version: &str,
         force: bool,
     ) -> Result<Digest, ChangeError> {
-        let _changing = self.turn().await?;
+        let turn = self.turn().await?;
         let before = self.managed(name)?;
         let version = before.record.find_version(version)?;
         if let Some(prefix) = before
@@ -115,8 +116,8 @@ impl Deployer {
                 connections,
             });
         }
-        self.change(&before, record).await?;
-        self.forget_component(&version).await;
+        self.change(&before, record, &turn).await?;
+        self.forget_component(&version, &turn).await;
         let pace = self.inner.state.read().server.drain_connections_per_second;
         drain_all(&before.commons, Some(version), pace);
         Ok(version)
@@ -126,7 +127,7 @@ impl Deployer {
     /// closes its connections with 1012. This includes a function that has left
     /// the configuration and would otherwise find its data when it came back.
     pub async fn remove_function(&self, name: &FunctionName) -> Result<(), ChangeError> {
-        let _changing = self.turn().await?;
+        let turn = self.turn().await?;
         let before = self.managed(name).ok();
         if before.as_ref().is_some_and(|before| before.configured) {
             return Err(ChangeError::Configured(name.clone()));
@@ -139,25 +140,36 @@ impl Deployer {
         if record.is_none() && identities.find(name).is_none() {
             return Err(ChangeError::NoFunction(name.clone()));
         }
-        let commons = self.inner.loader.commons(name);
-        commons.remove().await?;
-        identities.forget(name);
-        let state = self.inner.state.read().clone();
-        let mut functions = state.functions;
-        functions.remove(name);
-        let next = Next {
-            server: state.server,
-            functions,
-            written: Vec::new(),
-            led: Vec::new(),
+        let (deployer, name) = (self.clone(), name.clone());
+        let removing = async move |_, turn: Turn| {
+            // There is no way back: what is removed late is removed.
+            let commons = deployer.inner.loader.commons(&name);
+            commons.remove().await?;
+            deployer.forget_function(&name)?;
+            for version in record.iter().flat_map(Deployment::versions) {
+                deployer.forget_component(&version.digest, &turn).await;
+            }
+            let pace = deployer
+                .inner
+                .state
+                .read()
+                .server
+                .drain_connections_per_second;
+            drain_all(&commons, None, pace);
+            Ok(())
         };
-        self.apply(next).await?;
-        for version in record.iter().flat_map(Deployment::versions) {
-            self.forget_component(&version.digest).await;
-        }
-        let pace = self.inner.state.read().server.drain_connections_per_second;
-        drain_all(&commons, None, pace);
-        Ok(())
+        self.inner.turns.settle(&turn, removing).await
+    }
+
+    /// Has nothing lead to a function any more.
+    fn forget_function(&self, name: &FunctionName) -> Result<(), ApplyError> {
+        self.inner.loader.identities.forget(name);
+        let State {
+            server,
+            mut functions,
+        } = self.inner.state.read().clone();
+        functions.remove(name);
+        self.replace(server, functions)
     }
 
     /// The stored deployment of a function, served or not.
@@ -165,7 +177,7 @@ impl Deployer {
         &self,
         name: &FunctionName,
     ) -> Result<Option<Deployment>, ChangeError> {
-        let stored = self.inner.loader.store.deployments().await?;
+        let stored = answered(self.inner.loader.store.deployments()).await?;
         Ok(stored.into_iter().find(|record| record.name() == name))
     }
 
@@ -175,11 +187,11 @@ impl Deployer {
         alias: &AliasName,
         change: impl FnOnce(&mut Deployment) -> Result<(), ChangeError>,
     ) -> Result<AliasView, ChangeError> {
-        let _changing = self.turn().await?;
+        let turn = self.turn().await?;
         let before = self.managed(name)?;
         let mut record = before.record.clone();
         change(&mut record)?;
-        let managed = self.change(&before, record).await?;
+        let managed = self.change(&before, record, &turn).await?;
         let record = managed.record.alias(alias);
         let record = record.ok_or_else(|| ChangeError::NoFunction(name.clone()))?;
         Ok(managed.alias_view(record))
@@ -190,6 +202,7 @@ impl Deployer {
         &self,
         before: &Managed,
         record: Deployment,
+        turn: &Turn,
     ) -> Result<Arc<Managed>, ChangeError> {
         let plan = Plan {
             config: before.config.clone(),
@@ -197,7 +210,7 @@ impl Deployer {
             record,
             loaded: None,
         };
-        self.adopt(plan, Some(before)).await
+        self.adopt(plan, Some(before), turn).await
     }
 
     /// Carries out a plan: loads missing versions, writes the deployment, and
@@ -206,6 +219,7 @@ impl Deployer {
         &self,
         plan: Plan,
         before: Option<&Managed>,
+        turn: &Turn,
     ) -> Result<Arc<Managed>, ChangeError> {
         let none = Versions::new();
         let known = before.map_or(&none, |before| &before.versions);
@@ -220,7 +234,7 @@ impl Deployer {
             written: vec![Arc::clone(&managed)],
             led: vec![Arc::clone(&managed)],
         };
-        self.apply(next).await?;
+        self.apply(next, turn).await?;
         Ok(managed)
     }
 }

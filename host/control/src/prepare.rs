@@ -22,6 +22,7 @@ use crate::error::ChangeError;
 use crate::identity::Identities;
 use crate::managed::Managed;
 use crate::plan::Plan;
+use crate::settle::answered;
 
 /// Versions by digest.
 pub(crate) type Versions = HashMap<Digest, Arc<Version>>;
@@ -180,7 +181,7 @@ impl Loader {
         {
             return Ok(Ok(Arc::clone(known)));
         }
-        let Some(component) = self.store.component(digest).await? else {
+        let Some(component) = answered(self.store.component(digest)).await? else {
             return Ok(Err(Damage::Missing));
         };
         let version = self.version(occasion, config, &component, known).await;

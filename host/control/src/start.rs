@@ -25,6 +25,7 @@ use crate::identity::Identities;
 use crate::managed::{Functions, Managed};
 use crate::plan::{NewVersion, Plan, config_of, is_new};
 use crate::prepare::{Damage, Loader, Occasion, Versions};
+use crate::settle::{Turn, Turns, answered};
 
 /// The note of a version that a configuration names.
 const CONFIGURED: &str = "from the configuration";
@@ -113,12 +114,13 @@ impl Deployer {
                 },
                 in_memory,
                 services: Arc::new(services),
-                changing: tokio::sync::Mutex::new(()),
+                turns: Turns::default(),
                 state: RwLock::new(state),
             }),
         };
-        deployer.configure(config, components).await?;
-        deployer.clean().await?;
+        let turn = deployer.inner.turns.next().await?;
+        deployer.configure(config, components, &turn).await?;
+        deployer.clean(&turn).await?;
         Ok(deployer)
     }
 
@@ -128,11 +130,11 @@ impl Deployer {
         config: Config,
         components: Vec<ConfiguredComponent>,
     ) -> Result<Reloaded, StartError> {
-        let _changing = self.inner.changing.lock().await;
-        let reloaded = self.configure(config, components).await?;
+        let turn = self.inner.turns.next().await?;
+        let reloaded = self.configure(config, components, &turn).await?;
         // Nothing leads to the trimmed versions any more, so their components
         // can go.
-        if let Err(error) = self.clean().await {
+        if let Err(error) = self.clean(&turn).await {
             tracing::warn!(%error, "components of old versions are not removed");
         }
         Ok(reloaded)
@@ -143,6 +145,7 @@ impl Deployer {
         &self,
         config: Config,
         components: Vec<ConfiguredComponent>,
+        turn: &Turn,
     ) -> Result<Reloaded, StartError> {
         let ready = self.ready(&config, components).await?;
         let reloaded = compare(&self.inner.state.read().functions, &ready.functions);
@@ -152,7 +155,7 @@ impl Deployer {
             functions: ready.functions,
             written: ready.changed,
         };
-        self.apply(next).await?;
+        self.apply(next, turn).await?;
         Ok(reloaded)
     }
 
@@ -165,7 +168,7 @@ impl Deployer {
     ) -> Result<Ready, StartError> {
         let loader = &self.inner.loader;
         let mut stored: HashMap<FunctionName, Deployment> = HashMap::new();
-        for deployment in loader.store.deployments().await? {
+        for deployment in answered(loader.store.deployments()).await? {
             stored.insert(deployment.name().clone(), deployment);
         }
         let components = components.into_iter();

@@ -210,6 +210,33 @@ impl Store {
             .await
     }
 
+    /// Keeps deployments in the place of those that these functions had, and
+    /// removes those of which there is none: all or nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn set_deployments(
+        &self,
+        deployments: Vec<(FunctionName, Option<&Deployment>)>,
+    ) -> Result<(), StoreError> {
+        let deployments = deployments.into_iter().map(|(name, deployment)| {
+            let json = deployment.map(serde_json::to_vec).transpose()?;
+            Ok((name, json))
+        });
+        let deployments = deployments.collect::<Result<Vec<_>, StoreError>>()?;
+        self.write(move |tables| {
+            for (name, json) in &deployments {
+                match json {
+                    Some(json) => tables.put_deployment(name.as_str(), json)?,
+                    None => tables.remove_deployment(name.as_str())?,
+                }
+            }
+            Ok(())
+        })
+        .await
+    }
+
     /// Removes a function's deployment, if it has one.
     ///
     /// # Errors

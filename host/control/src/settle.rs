@@ -1,0 +1,247 @@
+//! What a change asks of the data directory: it is answered within a bounded
+//! time, and nothing is half done when the disk answers later.
+//!
+//! What cannot be cut short is done in a task of its own, which has the turn of
+//! the change until it has ended, whether its asker still waits or not. An asker
+//! that has given up has been told that nothing changes: what has been written
+//! for it is taken back. While such a task is late, other changes are refused
+//! rather than kept waiting; so there is at most one.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use openline_store::StoreError;
+use tokio::sync::{Mutex, OwnedMutexGuard, watch};
+use tokio::time::timeout;
+
+use crate::deployer::Deployer;
+use crate::error::ChangeError;
+
+/// How long the data directory is waited for: a disk that works answers within
+/// milliseconds, one that wakes up or is shared with others within seconds.
+pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(10);
+/// What a slow disk writes of a component in a second, at the least.
+const BYTES_PER_SECOND_MIN: usize = 1024 * 1024;
+
+/// The turn of a change; it ends when the last of them is dropped.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn(#[expect(dead_code, reason = "it is held")] Arc<OwnedMutexGuard<()>>);
+
+/// Whose turn it is.
+#[derive(Debug)]
+pub(crate) struct Turns {
+    /// Held while something changes.
+    changing: Arc<Mutex<()>>,
+    /// What has not been answered in time, and still is not.
+    late: watch::Sender<u32>,
+    /// [`STORE_TIMEOUT`].
+    patience: Duration,
+}
+
+/// Decides between a change and its asker, whichever comes first: whether it is
+/// made, or given up.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Wanted(Arc<AtomicBool>);
+
+/// Gives a change up when its asker goes.
+struct UntilDropped(Wanted);
+
+// === impl Turns ===
+
+impl Default for Turns {
+    fn default() -> Self {
+        Self {
+            changing: Arc::default(),
+            late: watch::Sender::new(0),
+            patience: STORE_TIMEOUT,
+        }
+    }
+}
+
+impl Turns {
+    /// Waits for a turn, for as long as other changes take that are not late.
+    pub(crate) async fn next(&self) -> Result<Turn, StoreError> {
+        let mut late = self.late.subscribe();
+        tokio::select! {
+            biased;
+            turn = Arc::clone(&self.changing).lock_owned() => Ok(Turn(Arc::new(turn))),
+            _ = late.wait_for(|late| *late > 0) => Err(unanswered(self.patience)),
+        }
+    }
+
+    /// Does something in a task that has the turn until it has ended. Its asker is
+    /// told after [`STORE_TIMEOUT`] that nothing has changed, unless the work has
+    /// [claimed](Wanted::claim) by then that it will.
+    pub(crate) async fn settle<T, E, F>(
+        &self,
+        turn: &Turn,
+        work: impl FnOnce(Wanted, Turn) -> F,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let wanted = Wanted::default();
+        let given_up = UntilDropped(wanted.clone());
+        let mut work = Box::pin(work(wanted.clone(), turn.clone()));
+        let (late, patience) = (self.late.clone(), self.patience);
+        let turn = turn.clone();
+        let mut working = tokio::spawn(async move {
+            let done = match timeout(patience, work.as_mut()).await {
+                Ok(done) => done,
+                Err(_) => {
+                    late.send_modify(|late| *late += 1);
+                    let done = work.await;
+                    late.send_modify(|late| *late -= 1);
+                    done
+                }
+            };
+            drop(turn);
+            done
+        });
+        let done = match timeout(patience, &mut working).await {
+            Err(_) if wanted.claim() => return Err(unanswered(patience).into()),
+            Err(_) => working.await,
+            Ok(done) => done,
+        };
+        drop(given_up);
+        done.unwrap_or_else(|error| Err(StoreError::Unavailable(error.to_string()).into()))
+    }
+}
+
+// === impl Wanted ===
+
+impl Wanted {
+    /// Whether this one comes first.
+    pub(crate) fn claim(&self) -> bool {
+        !self.0.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the asker has given up, as long as the change has not been
+    /// claimed.
+    pub(crate) fn is_given_up(&self) -> bool {
+        self.0.load(Ordering::Acquire)
+    }
+}
+
+impl Drop for UntilDropped {
+    fn drop(&mut self) {
+        self.0.claim();
+    }
+}
+
+impl Deployer {
+    /// Waits for the turn of a change.
+    pub(crate) async fn turn(&self) -> Result<Turn, ChangeError> {
+        let turn = self.inner.turns.next().await?;
+        self.is_open()?;
+        Ok(turn)
+    }
+}
+
+/// Waits for an answer of the data directory that changes nothing, or that does
+/// no harm when it has happened later.
+pub(crate) async fn answered<T>(
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    within(STORE_TIMEOUT, answer).await
+}
+
+/// The same, of one that writes so many bytes.
+pub(crate) async fn written<T>(
+    bytes: usize,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let seconds = u64::try_from(bytes / BYTES_PER_SECOND_MIN).unwrap_or(u64::MAX);
+    let patience = STORE_TIMEOUT.saturating_add(Duration::from_secs(seconds));
+    within(patience, answer).await
+}
+
+async fn within<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    let answered = timeout(patience, answer).await;
+    answered.unwrap_or_else(|_| Err(unanswered(patience)))
+}
+
+fn unanswered(patience: Duration) -> StoreError {
+    let seconds = patience.as_secs();
+    StoreError::Unavailable(format!("the disk has not done its work after {seconds} s"))
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::sync::oneshot;
+
+    use super::*;
+
+    fn impatient() -> Turns {
+        Turns {
+            patience: Duration::from_millis(20),
+            ..Turns::default()
+        }
+    }
+
+    #[tokio::test]
+    async fn what_an_asker_has_left_keeps_the_turn_and_is_not_wanted() {
+        let turns = Turns::default();
+        let turn = turns.next().await.unwrap();
+        let (begun, begins) = oneshot::channel();
+        let (go_on, waits) = oneshot::channel();
+        let (tell, told) = oneshot::channel();
+        let work = async move |wanted: Wanted, _| {
+            begun.send(()).unwrap();
+            waits.await.unwrap();
+            tell.send((wanted.is_given_up(), wanted.claim())).unwrap();
+            Ok::<_, StoreError>(())
+        };
+        {
+            let settling = std::pin::pin!(turns.settle(&turn, work));
+            tokio::select! {
+                _ = settling => panic!("it waits"),
+                begun = begins => begun.unwrap(),
+            }
+        }
+        drop(turn);
+        assert!(turns.changing.try_lock().is_err());
+        go_on.send(()).unwrap();
+        assert_eq!(told.await, Ok((true, false)));
+        turns.next().await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn while_something_is_late_others_are_refused() {
+        let turns = impatient();
+        let turn = turns.next().await.unwrap();
+        let (go_on, waits) = oneshot::channel();
+        let (tell, told) = oneshot::channel();
+        let work = async move |wanted: Wanted, _| {
+            waits.await.unwrap();
+            tell.send(wanted.claim()).unwrap();
+            Ok::<_, StoreError>(())
+        };
+        let answered = turns.settle(&turn, work).await;
+        assert_eq!(answered, Err(unanswered(turns.patience)));
+        drop(turn);
+        assert!(turns.next().await.is_err());
+        go_on.send(()).unwrap();
+        assert_eq!(told.await, Ok(false));
+        let next = async { while turns.next().await.is_err() {} };
+        timeout(STORE_TIMEOUT, next).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_has_been_claimed_is_waited_for_however_long_it_takes() {
+        let turns = impatient();
+        let turn = turns.next().await.unwrap();
+        let work = async |wanted: Wanted, _| {
+            assert!(wanted.claim());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok::<_, StoreError>(1)
+        };
+        assert_eq!(turns.settle(&turn, work).await, Ok(1));
+    }
+}
