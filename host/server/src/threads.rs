@@ -4,7 +4,7 @@
 use std::num::NonZero;
 use std::thread;
 
-use anyhow::anyhow;
+use openline_hint::Hinted;
 use parking_lot::Mutex;
 
 /// Of the threads that are made to see whether there are enough: they only wait.
@@ -39,9 +39,11 @@ pub(crate) fn require(count: usize) -> anyhow::Result<()> {
         drop(closed);
         match failed {
             None => Ok(()),
-            Some(error) => Err(anyhow!(
-                "the system has {made} threads for this program, and it needs {count}: {error}\nhint: raise the limit on processes and threads (`ulimit -u`, systemd's `TasksMax`, the container's limit on pids)"
-            )),
+            Some(error) => Err(Hinted::new(
+                format!("the system has {made} threads for this program, and it needs {count}: {error}"),
+                "raise the limit on processes and threads (`ulimit -u`, systemd's `TasksMax`, the container's limit on pids)",
+            )
+            .into()),
         }
     })
 }

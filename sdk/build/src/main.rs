@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use openline_build::{TARGET_VARIABLE, Toolchain};
+use openline_hint::Hint;
 
 /// The exit status for a command line that is not understood, as shells and
 /// `sysexits.h` have it.
@@ -46,7 +47,7 @@ fn setup() -> ExitCode {
             _ => ExitCode::SUCCESS,
         },
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error}\nhint: {}", error.hint());
+            let _ = writeln!(io::stderr(), "error: {}", error.explained());
             ExitCode::FAILURE
         }
     }
