@@ -29,9 +29,19 @@ pub(crate) struct Outbox {
     bytes: usize,
     /// Of the host's budget.
     share: usize,
-    ending: Option<CloseReason>,
-    gone: bool,
+    state: State,
     writers: Writers,
+}
+
+/// How far a connection is from its end.
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Open,
+    /// It ends for this reason when all is written.
+    Ending(CloseReason),
+    /// The socket is gone.
+    Gone,
 }
 
 /// Who waits until there is room. Bounded by the waits that calls in flight
@@ -103,7 +113,7 @@ impl Outbox {
             match limits.outbox_overflow {
                 OutboxOverflow::Close => {
                     self.clear(budget);
-                    self.ending = Some(if fits {
+                    self.state = State::Ending(if fits {
                         CloseReason::HostOutboxOverflow
                     } else {
                         CloseReason::OutboxOverflow
@@ -132,7 +142,7 @@ impl Outbox {
         if !self.is_open() {
             return false;
         }
-        self.ending = Some(reason);
+        self.state = State::Ending(reason);
         self.wake_writers();
         true
     }
@@ -140,11 +150,14 @@ impl Outbox {
     /// Ends without writing what waits, whatever was asked for before;
     /// `false` when there is nothing to end any more.
     pub(crate) fn terminate(&mut self, budget: &Budget) -> bool {
-        if self.gone || self.ending == Some(CloseReason::Terminated) {
+        if matches!(
+            self.state,
+            State::Gone | State::Ending(CloseReason::Terminated)
+        ) {
             return false;
         }
         self.clear(budget);
-        self.ending = Some(CloseReason::Terminated);
+        self.state = State::Ending(CloseReason::Terminated);
         self.wake_writers();
         true
     }
@@ -160,23 +173,26 @@ impl Outbox {
         if self.items.capacity() > 64 {
             self.items = VecDeque::new();
         }
-        self.ending.clone().map_or(Next::Idle, Next::End)
+        match &self.state {
+            State::Ending(reason) => Next::End(reason.clone()),
+            State::Open | State::Gone => Next::Idle,
+        }
     }
 
     /// Nothing is accepted any more and nothing is kept.
     pub(crate) fn finish(&mut self, budget: &Budget) {
-        self.gone = true;
+        self.state = State::Gone;
         self.clear(budget);
         self.wake_writers();
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        !self.gone && self.ending.is_none()
+        matches!(self.state, State::Open)
     }
 
     /// Whether [`Outbox::next`] would answer [`Next::Idle`].
     pub(crate) fn is_idle(&self) -> bool {
-        self.items.is_empty() && self.ending.is_none()
+        self.items.is_empty() && !matches!(self.state, State::Ending(_))
     }
 
     /// Gives back the room for messages, if there are none.
