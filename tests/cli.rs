@@ -191,14 +191,14 @@ async fn run_says_what_is_wrong_with_a_component() {
     let folder = tempfile::tempdir().unwrap();
     let missing = folder.path().join("missing.wasm");
     let ended = openline(&["run", missing.to_str().unwrap()]).await;
-    ended.failed(CONFIG, &["missing.wasm", "cannot be read", "\n  hint: "]);
+    ended.failed(CONFIG, &["missing.wasm", "cannot be read", "\nhint: "]);
 
     let text = file(&folder, "text.wasm", "this is text");
     let ended = openline(&["run", &text]).await;
     let words = [
         "`text`",
         "text.wasm: this is not a WebAssembly file",
-        "\n  hint: ",
+        "\nhint: ",
     ];
     ended.failed(CONFIG, &words);
 
@@ -208,7 +208,7 @@ async fn run_says_what_is_wrong_with_a_component() {
 
     let spaces = file(&folder, "not a name.wasm", "");
     let ended = openline(&["run", &spaces]).await;
-    ended.failed(1, &["not a name", "\n  hint: rename the file"]);
+    ended.failed(1, &["not a name", "\nhint: rename the file"]);
 }
 
 #[tokio::test]
@@ -218,7 +218,7 @@ async fn run_refuses_two_components_of_one_name() {
     let first = file(&folder, "a/echo.wasm", &echo);
     let second = file(&folder, "b/echo.wasm", &echo);
     let ended = openline(&["run", &first, &second, "--listen", "127.0.0.1:0"]).await;
-    ended.failed(1, &["two components are named `echo`", "\n  hint: "]);
+    ended.failed(1, &["two components are named `echo`", "\nhint: "]);
 }
 
 #[tokio::test]
@@ -227,7 +227,7 @@ async fn a_port_in_use_is_said_with_its_address() {
     let address = taken.local_addr().unwrap().to_string();
     let ended = openline(&["run", openline_guests::ECHO, "--listen", &address]).await;
     let what = format!("cannot listen on {address}");
-    ended.failed(1, &[&what, "\n  hint: ", "in use"]);
+    ended.failed(1, &[&what, "\nhint: ", "in use"]);
 }
 
 // === serve and check ===
@@ -268,13 +268,13 @@ async fn a_wrong_configuration_ends_with_78_a_line_and_a_hint() {
     let config = echo_config(&folder, "rout = \"/x\"\n");
     for name in ["serve", "check"] {
         let ended = openline(&[name, "--config", &config]).await;
-        let words = ["openline.toml, line 8: ", "`rout`", "\n  hint: "];
+        let words = ["openline.toml, line 8: ", "`rout`", "\nhint: "];
         ended.failed(CONFIG, &words);
     }
     let missing = folder.path().join("missing.toml");
     for name in ["serve", "check"] {
         let ended = openline(&[name, "--config", missing.to_str().unwrap()]).await;
-        ended.failed(CONFIG, &["missing.toml", "\n  hint: "]);
+        ended.failed(CONFIG, &["missing.toml", "\nhint: "]);
     }
 }
 
@@ -289,7 +289,7 @@ async fn a_component_that_cannot_be_a_function_is_blamed_on_its_line() {
         let words = [
             "openline.toml, line 4: ",
             "not a WebAssembly file",
-            "\n  hint: ",
+            "\nhint: ",
         ];
         ended.failed(CONFIG, &words);
     }
@@ -303,7 +303,7 @@ async fn a_component_that_cannot_be_a_function_is_blamed_on_its_line() {
     ] {
         let config = echo_config(&folder, more);
         let ended = openline(&["check", "--config", &config]).await;
-        ended.failed(CONFIG, &["does not start", what, "\n  hint: "]);
+        ended.failed(CONFIG, &["does not start", what, "\nhint: "]);
     }
 }
 

@@ -11,6 +11,7 @@ use openline_core::name::FunctionName;
 use openline_core::route::Route;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_engine::{CallStyle, Handler, LoadError, inspect};
+use openline_hint::Hint;
 
 const PLAIN: &str = "openline:websocket/websocket-handler@0.2.0";
 const ASYNCHRONOUS: &str = "openline:websocket/async-websocket-handler@0.2.0";
@@ -78,7 +79,7 @@ async fn refused(bytes: Vec<u8>) -> LoadError {
         Err(error) => error,
     };
     assert!(!matches!(error, LoadError::Host(_)), "{error}");
-    assert!(!error.hint().is_empty() && !error.to_string().is_empty());
+    assert!(error.hint().is_some_and(|hint| !hint.is_empty()) && !error.to_string().is_empty());
     error
 }
 
@@ -89,7 +90,7 @@ async fn what_is_not_wasm_is_said_to_be_none() {
     for bytes in [Vec::new(), b"\0as".to_vec(), text, elf, vec![0; 4096]] {
         let error = refused(bytes).await;
         assert!(matches!(error, LoadError::NotWasm), "{error}");
-        assert!(error.hint().contains("openline build"));
+        assert!(error.hint().unwrap().contains("openline build"));
     }
 }
 
@@ -97,8 +98,8 @@ async fn what_is_not_wasm_is_said_to_be_none() {
 async fn a_core_module_is_said_to_be_one() {
     let error = refused(MODULE.to_vec()).await;
     assert!(matches!(error, LoadError::CoreModule), "{error}");
-    assert!(error.hint().contains("openline build"));
-    // A module with code is still a module.
+    assert!(error.hint().unwrap().contains("openline build"));
+    // One with code in it is none the less a module.
     let mut code = MODULE.to_vec();
     code.extend([1, 4, 1, 0x60, 0, 0, 3, 2, 1, 0, 10, 4, 1, 2, 0, 0x0b]);
     assert!(matches!(refused(code).await, LoadError::CoreModule));
@@ -140,7 +141,7 @@ async fn a_component_of_another_world_is_told_what_to_export() {
     let error = refused(older).await;
     assert!(matches!(error, LoadError::NoHandler(_)), "{error}");
     assert_eq!(
-        error.hint(),
+        error.hint().unwrap(),
         "it is made for another version of the contract: build it with the SDK of this release"
     );
 }
@@ -212,7 +213,7 @@ async fn types_that_are_not_the_contracts_are_refused() {
     assert!(error.to_string().contains("`messages`"), "{error}");
     let error = refused(renamed(&echo(), "\u{4}host\u{4}lost", "\u{4}host\u{4}gone")).await;
     assert!(matches!(error, LoadError::WrongTypes(_)), "{error}");
-    assert!(error.hint().contains("SDK"));
+    assert!(error.hint().unwrap().contains("SDK"));
     // A handler without anything in it, of both kinds.
     for name in [PLAIN, ASYNCHRONOUS] {
         let error = refused(hollow(&[name], 0)).await;
@@ -234,7 +235,7 @@ async fn a_component_that_does_not_start_is_refused_when_it_is_loaded() {
     let error = RUNTIME.load_alone(&config, echo()).await.unwrap_err();
     assert!(matches!(error, LoadError::Start(_)), "{error}");
     assert!(error.to_string().contains("memory_bytes"), "{error}");
-    assert!(error.hint().contains("memory_bytes"));
+    assert!(error.hint().unwrap().contains("memory_bytes"));
 }
 
 #[tokio::test]

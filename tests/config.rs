@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use openline_core::config::{Config, ConfigError};
 use openline_guests::ALL;
+use openline_hint::Hint;
 
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
@@ -27,7 +28,8 @@ fn golden(ending: &str) -> Vec<PathBuf> {
 }
 
 fn shown(errors: &[ConfigError]) -> String {
-    errors.iter().map(|error| format!("{error}\n")).collect()
+    let lines = errors.iter().map(|error| error.explained() + "\n");
+    lines.collect()
 }
 
 #[test]

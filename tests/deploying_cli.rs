@@ -120,7 +120,7 @@ async fn a_function_comes_and_goes_by_commands_alone() {
         .await;
     let deploy = ["deploy", "echo", openline_guests::ECHO, "--probe"];
     let ended = run(&host, &deploy).await;
-    ended.failed(REFUSED, &["`echo` is new here", "\n  hint: ", "--route"]);
+    ended.failed(REFUSED, &["`echo` is new here", "\nhint: ", "--route"]);
     let deploy = [&deploy[..], &["--route", "/rooms/{room}", "--json"]].concat();
     let deployed = json(&done(&host, &deploy).await);
     assert_eq!(deployed["version_is_new"], true);
@@ -148,7 +148,7 @@ async fn a_function_comes_and_goes_by_commands_alone() {
 
     assert_eq!(done(&host, &["remove", "echo"]).await, "removed  echo\n");
     let ended = run(&host, &["versions", "echo"]).await;
-    ended.failed(REFUSED, &["there is no function `echo`", "\n  hint: "]);
+    ended.failed(REFUSED, &["there is no function `echo`", "\nhint: "]);
 }
 
 #[tokio::test]
@@ -191,13 +191,13 @@ async fn what_the_host_refuses_is_said_in_its_words() {
         if words.is_empty() {
             assert_eq!(ended.code, Some(0), "{}", ended.stderr);
         } else {
-            ended.failed(REFUSED, &[words, "\n  hint: "]);
+            ended.failed(REFUSED, &[words, "\nhint: "]);
         }
     }
     let ended = run(&host, &["aliases", name, "none"]).await;
-    ended.failed(1, &["has no alias `none`", "\n  hint: "]);
+    ended.failed(1, &["has no alias `none`", "\nhint: "]);
     let ended = run(&host, &["deploy", name, "missing.wasm"]).await;
-    ended.failed(1, &["missing.wasm", "cannot be read", "\n  hint: "]);
+    ended.failed(1, &["missing.wasm", "cannot be read", "\nhint: "]);
 }
 
 #[tokio::test]
@@ -208,7 +208,7 @@ async fn a_token_comes_from_the_environment_or_a_file() {
         .await;
     let url = format!("http://{}", host.admin);
     let ended = openline(&["functions", "--admin", &url]).await;
-    ended.failed(REFUSED, &["needs its token", "\n  hint: "]);
+    ended.failed(REFUSED, &["needs its token", "\nhint: "]);
     let variable = [("OPENLINE_ADMIN_TOKEN", TOKEN)];
     let ended = openline_with(&variable, &["functions", "--admin", &url]).await;
     assert_eq!(ended.code, Some(0), "{}", ended.stderr);
@@ -223,7 +223,7 @@ async fn a_token_comes_from_the_environment_or_a_file() {
     ended.failed(REFUSED, &["not the token of this host"]);
     // `--token-file` takes precedence.
     let ended = openline_with(&variable, &["functions", "--token-file", "missing"]).await;
-    ended.failed(1, &["missing", "\n  hint: "]);
+    ended.failed(1, &["missing", "\nhint: "]);
     assert!(!ended.stderr.contains(TOKEN));
 }
 
@@ -245,10 +245,10 @@ async fn a_refusal_is_heard_before_a_large_body_is_sent() {
     // Whether the refusal arrives between two writes depends on the kernel.
     for _ in 0..5 {
         let ended = openline_with(&[("OPENLINE_ADMIN", &url)], &deploy).await;
-        ended.failed(REFUSED, &["needs its token", "\n  hint: "]);
+        ended.failed(REFUSED, &["needs its token", "\nhint: "]);
         let variables = [("OPENLINE_ADMIN", &*url), ("OPENLINE_ADMIN_TOKEN", TOKEN)];
         let ended = openline_with(&variables, &deploy).await;
-        ended.failed(REFUSED, &["component_bytes", "\n  hint: "]);
+        ended.failed(REFUSED, &["component_bytes", "\nhint: "]);
     }
 }
 
@@ -262,11 +262,7 @@ async fn a_host_that_is_not_there_and_addresses_that_are_none() {
     let ended = openline(&["functions", "--admin", &url]).await;
     ended.failed(
         1,
-        &[
-            "no connection to http://127.0.0.1:",
-            "\n  hint: ",
-            "--admin",
-        ],
+        &["no connection to http://127.0.0.1:", "\nhint: ", "--admin"],
     );
     let ended = openline(&["functions", "--admin", "https://host.example"]).await;
     ended.failed(USAGE, &["plain HTTP", "ssh -L"]);
@@ -280,7 +276,7 @@ async fn a_host_that_is_not_there_and_addresses_that_are_none() {
     let ended = openline(&["functions", "--admin", &url]).await;
     ended.failed(
         1,
-        &["does not answer as an admin interface does", "\n  hint: "],
+        &["does not answer as an admin interface does", "\nhint: "],
     );
 }
 

@@ -87,7 +87,7 @@ async fn a_configuration_that_is_no_text_of_one() {
         for command in ["serve", "check"] {
             let ended = openline(&[command, "--config", &path]).await;
 
-            ended.failed(CONFIG, &[what, "\n  hint: ", hint]);
+            ended.failed(CONFIG, &[what, "\nhint: ", hint]);
         }
     }
     // A byte order mark is not part of the text.
@@ -106,8 +106,8 @@ async fn what_a_configuration_says_is_not_obeyed_by_a_terminal() {
     ] {
         let path = written(folder.path(), "openline.toml", text.as_bytes());
         let ended = openline(&["check", "--config", &path]).await;
-        // In any case, none must come through.
-        ended.failed(CONFIG, &["\\u{1b}[2J", "\n  hint: "]);
+        // That none comes through is looked at in any case.
+        ended.failed(CONFIG, &["\\u{1b}[2J", "\nhint: "]);
     }
 }
 
@@ -132,7 +132,7 @@ async fn what_a_configuration_says_forges_no_line() {
             .lines()
             .any(|line| line.trim_start().starts_with("ERROR"));
         assert!(!forged, "{text}: {}", ended.stderr);
-        ended.failed(CONFIG, &["\n  hint: "]);
+        ended.failed(CONFIG, &["\nhint: "]);
     }
 }
 
@@ -184,12 +184,12 @@ async fn a_component_that_is_no_file_of_one() {
         ),
     ] {
         let ended = openline(&["run", &path]).await;
-        ended.failed(CONFIG, &[what, "\n  hint: ", hint]);
+        ended.failed(CONFIG, &[what, "\nhint: ", hint]);
         if what.contains("file") || what.contains("read") {
             // Files that cannot be read are not sent.
             let ended = openline(&["deploy", "f", &path, "--admin", "http://127.0.0.1:1"]).await;
             assert_eq!(ended.code, Some(1));
-            assert!(ended.stderr.contains("\n  hint: "), "{}", ended.stderr);
+            assert!(ended.stderr.contains("\nhint: "), "{}", ended.stderr);
         }
     }
     drop(host);
@@ -207,7 +207,7 @@ async fn an_address_that_cannot_be_listened_on() {
     ] {
         let ended = openline(&["run", openline_guests::ECHO, "--listen", address]).await;
         let what = format!("cannot listen on {address}: ");
-        ended.failed(1, &[&what, "\n  hint: ", hint, "`--listen`"]);
+        ended.failed(1, &[&what, "\nhint: ", hint, "`--listen`"]);
     }
     let text = echo(&format!("admin = \"{taken}\""));
     let path = written(folder.path(), "openline.toml", text.as_bytes());
@@ -234,8 +234,8 @@ async fn a_data_directory_that_cannot_be_one() {
     let text = echo(&format!("data = {file:?}"));
     let path = written(folder.path(), "openline.toml", text.as_bytes());
     let ended = openline(&["serve", "--config", &path]).await;
-    ended.failed(CONFIG, &["file", "\n  hint: "]);
-    // An address that another host has.
+    ended.failed(CONFIG, &["file", "\nhint: "]);
+    // One that another host has.
     let path = written(
         folder.path(),
         "openline.toml",
@@ -245,7 +245,7 @@ async fn a_data_directory_that_cannot_be_one() {
     let ended = openline(&["serve", "--config", &path]).await;
     let words = [
         "is in use by another process",
-        "\n  hint: end the other process",
+        "\nhint: end the other process",
     ];
     ended.failed(CONFIG, &words);
 }
@@ -273,7 +273,7 @@ async fn a_host_that_cannot_be_asked() {
         (host.address.to_string(), "perhaps the port of connections"),
     ] {
         let ended = openline(&["functions", "--admin", &format!("http://{address}")]).await;
-        ended.failed(1, &[&address, "\n  hint: ", hint]);
+        ended.failed(1, &[&address, "\nhint: ", hint]);
     }
     answering.abort();
 }
@@ -302,17 +302,17 @@ async fn a_token_that_is_not_there() {
         ),
     ] {
         let ended = openline(&["functions", "--token-file", &path]).await;
-        ended.failed(1, &[what, "\n  hint: ", hint]);
+        ended.failed(1, &[what, "\nhint: ", hint]);
     }
     let config = echo("admin = \"127.0.0.1:0\"\nadmin_token = \"0123456789abcdef\"");
     let config = at("openline.toml", config.as_bytes());
     let mut host = Serving::start(&["serve", "--config", &config]).await;
     let admin = format!("http://{}", host.admin().await);
     let ended = openline(&["functions", "--admin", &admin]).await;
-    ended.failed(3, &["needs its token", "\n  hint: "]);
+    ended.failed(3, &["needs its token", "\nhint: "]);
     let wrong = [("OPENLINE_ADMIN_TOKEN", "not-the-hosts-token")];
     let ended = openline_with(&wrong, &["functions", "--admin", &admin]).await;
-    ended.failed(3, &["is not the token", "\n  hint: look for `admin_token`"]);
+    ended.failed(3, &["is not the token", "\nhint: look for `admin_token`"]);
 }
 
 #[tokio::test]
@@ -356,7 +356,7 @@ async fn a_host_that_may_not_make_memory_executable() {
             CONFIG,
             &[
                 "the host may not make memory executable",
-                "\n  hint: ",
+                "\nhint: ",
                 "`MemoryDenyWriteExecute=no`",
                 "`execmem`",
             ],

@@ -16,6 +16,7 @@ use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_hint::Hint;
 
 pub use mutate::Mutator;
 
@@ -77,7 +78,9 @@ fn config(bytes: &[u8]) {
 fn component(bytes: &[u8]) {
     match openline_engine::inspect(bytes) {
         Ok(contract) => assert!(contract.imports.len() <= bytes.len()),
-        Err(error) => assert!(!error.to_string().is_empty() && !error.hint().is_empty()),
+        Err(error) => assert!(
+            !error.to_string().is_empty() && error.hint().is_some_and(|hint| !hint.is_empty())
+        ),
     }
 }
 
@@ -90,7 +93,9 @@ fn deploy(bytes: &[u8]) {
     let loading = host.runtime.load_alone(&host.config, grown);
     match (inspected, host.tokio.block_on(loading)) {
         (_, Err(error)) => {
-            assert!(!error.to_string().is_empty() && !error.hint().is_empty());
+            assert!(
+                !error.to_string().is_empty() && error.hint().is_some_and(|hint| !hint.is_empty())
+            );
         }
         (inspected, Ok(_)) => assert!(inspected.is_ok(), "deployed although it is refused"),
     }

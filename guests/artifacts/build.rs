@@ -11,6 +11,7 @@ use std::process::ExitCode;
 use std::{env, fs};
 
 use openline_build::{Built, Options, TARGET_VARIABLE, Toolchain, build_workspace};
+use openline_hint::{Hint, explained};
 
 fn main() -> ExitCode {
     match run() {
@@ -38,8 +39,11 @@ fn run() -> Result<(), Box<dyn Error>> {
     let guests = root.join("guests");
     watch(root, &guests)?;
     let toolchain = Toolchain::find(&guests).map_err(|error| {
-        let hint = error.hint();
-        format!("{error}\nhint: run `make setup`, which installs one where it can; or {hint}")
+        let mut hint = "run `make setup`, which installs one where it can".to_owned();
+        if let Some(otherwise) = error.hint() {
+            hint += &format!("; or {otherwise}");
+        }
+        explained(&error, Some(&hint))
     })?;
     // The same place for every profile and target folder of this build, because
     // the configuration file of the samples names it.

@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::process::Stdio;
 
 use anyhow::{Context, bail};
+use openline_hint::Hint;
 use openline_load::{Options, Report};
 
 use crate::pinning;
@@ -34,10 +35,7 @@ pub(crate) async fn run(options: &Options, cpus: Option<&str>) -> anyhow::Result
 pub(crate) async fn generate(options: &str) -> anyhow::Result<()> {
     let options: Options = serde_json::from_str(options).context("the options are not valid")?;
     let report = openline_load::run(options, |_progress| {}).await;
-    let report = report.map_err(|error| {
-        let hint = error.hint().map(|hint| format!("\nhint: {hint}"));
-        anyhow::anyhow!("{error}{}", hint.unwrap_or_default())
-    })?;
+    let report = report.map_err(|error| anyhow::anyhow!(error.explained()))?;
     serde_json::to_writer(io::stdout().lock(), &report)?;
     Ok(io::stdout().flush()?)
 }

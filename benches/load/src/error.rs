@@ -3,8 +3,11 @@
 //! What goes wrong on single connections while others work is no error here:
 //! the report counts it.
 
+use std::borrow::Cow;
 use std::io;
 use std::time::Duration;
+
+use openline_hint::Hint;
 
 use crate::connect::ConnectFailure;
 
@@ -28,12 +31,12 @@ pub enum LoadError {
         limit: u64,
     },
     /// The host's name has no address.
-    #[error("cannot find the address of `{host}`: {source}")]
+    #[error("cannot find the address of `{host}`: {error}")]
     Resolve {
         /// The name in the URL.
         host: String,
         /// What the resolver said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The first connection could not be opened.
     #[error("cannot open a connection to {target}: {failure}")]
@@ -70,40 +73,35 @@ pub enum LoadError {
         reasons: String,
     },
     /// The server's process cannot be observed.
-    #[error("cannot read the CPU time and memory of process {process}: {source}")]
+    #[error("cannot read the CPU time and memory of process {process}: {error}")]
     Process {
         /// Its number.
         process: u32,
         /// What reading said.
-        source: io::Error,
+        error: io::Error,
     },
     /// A thread of the load generator could not be started, or ended early.
     #[error("a thread of the load generator failed: {0}")]
     Thread(String),
 }
 
-impl LoadError {
-    /// What to do about it, where there is something to do.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
+impl Hint for LoadError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
             Self::Setting { .. } | Self::Thread(_) => return None,
             Self::OpenFiles { needed, .. } => {
-                format!("`ulimit -n {needed}`, or ask for fewer connections")
+                format!("`ulimit -n {needed}`, or ask for fewer connections").into()
             }
-            Self::Resolve { .. } => "check the name, or write an IP address".to_owned(),
+            Self::Resolve { .. } => "check the name, or write an IP address".into(),
             Self::Connect { failure, .. } => return failure.hint(),
             Self::NoReply { .. } | Self::NotEcho { .. } => {
                 "the function must send each message back unchanged, as the sample `echo` does"
-                    .to_owned()
+                    .into()
             }
-            Self::Ended { .. } | Self::NoConnection { .. } => {
-                "the server's log says why".to_owned()
-            }
+            Self::Ended { .. } | Self::NoConnection { .. } => "the server's log says why".into(),
             Self::Process { .. } => {
-                "the server must run on this machine, under Linux, as the same user".to_owned()
+                "the server must run on this machine, under Linux, as the same user".into()
             }
-        };
-        Some(hint)
+        })
     }
 }

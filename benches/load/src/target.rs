@@ -3,9 +3,11 @@
 //! Deliberately absent: `wss://`. TLS would measure the encryption of both
 //! ends, and the host does not terminate TLS yet.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 
+use openline_hint::Hint;
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::http::Uri;
 
@@ -43,22 +45,21 @@ pub enum TargetError {
     Fragment(String),
 }
 
-impl TargetError {
-    /// What to do about it, one sentence.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
-            Self::Malformed(_) => "for example `ws://127.0.0.1:8080/echo`".to_owned(),
+impl Hint for TargetError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
+            Self::Malformed(_) => "for example `ws://127.0.0.1:8080/echo`".into(),
             Self::Tls(url) => format!(
                 "measure the address behind the TLS proxy, as in `{}`",
                 url.replacen("wss://", "ws://", 1)
-            ),
+            )
+            .into(),
             Self::Scheme { url, scheme } if scheme == "http" => {
-                format!("write `{}`", url.replacen("http://", "ws://", 1))
+                format!("write `{}`", url.replacen("http://", "ws://", 1)).into()
             }
-            Self::Scheme { .. } => "use a URL that starts with `ws://`".to_owned(),
-            Self::Fragment(_) => "leave out `#` and what follows it".to_owned(),
-        }
+            Self::Scheme { .. } => "use a URL that starts with `ws://`".into(),
+            Self::Fragment(_) => "leave out `#` and what follows it".into(),
+        })
     }
 }
 
@@ -131,6 +132,8 @@ impl From<Target> for String {
 
 #[cfg(test)]
 mod tests {
+    use openline_hint::Hint;
+
     use super::{Target, TargetError};
 
     #[test]
@@ -156,8 +159,8 @@ mod tests {
     #[test]
     fn hints_name_the_url_to_write() {
         let error = "http://a:1/echo".parse::<Target>().unwrap_err();
-        assert_eq!(error.hint(), "write `ws://a:1/echo`");
+        assert_eq!(error.hint().unwrap(), "write `ws://a:1/echo`");
         let error = "wss://a:1/echo".parse::<Target>().unwrap_err();
-        assert!(error.hint().contains("`ws://a:1/echo`"));
+        assert!(error.hint().unwrap().contains("`ws://a:1/echo`"));
     }
 }

@@ -10,6 +10,7 @@ use http::header::{HeaderName, HeaderValue};
 use openline_core::deployment::DeploymentError;
 use openline_core::name::NameError;
 use openline_engine::LoadError;
+use openline_hint::Hint;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -123,7 +124,11 @@ impl From<ChangeError> for Problem {
             ChangeError::Store(_) => (503, "store"),
             ChangeError::Missing(_) => (409, "missing"),
         };
-        Self::new(status, word, error.to_string()).hint(error.hint())
+        let problem = Self::new(status, word, error.to_string());
+        match error.hint() {
+            Some(hint) => problem.hint(hint.into_owned()),
+            None => problem,
+        }
     }
 }
 

@@ -43,10 +43,15 @@ struct Things {
 #[derive(Debug)]
 struct Alarm {
     name: AlarmName,
-    due: Instant,
-    /// Whether its call waits to begin. Until then the alarm can be cleared or
-    /// set again.
-    called: bool,
+    stage: Stage,
+}
+
+#[derive(Debug)]
+enum Stage {
+    /// For its moment.
+    Waits(Instant),
+    /// Its call waits to begin; until it does, it can be cleared or set anew.
+    Taken,
 }
 
 impl Attached {
@@ -83,18 +88,14 @@ impl Attached {
     ) -> Result<(), AttachError> {
         self.change(|things| {
             if let Some(alarm) = things.alarms.iter_mut().find(|alarm| alarm.name == name) {
-                alarm.due = due;
-                alarm.called = false;
+                alarm.stage = Stage::Waits(due);
                 return Ok(());
             }
             if things.alarms.len() >= limits.alarms as usize {
                 return Err(AttachError::TooMany);
             }
-            let alarm = Alarm {
-                name,
-                due,
-                called: false,
-            };
+            let stage = Stage::Waits(due);
+            let alarm = Alarm { name, stage };
             budget.change(0, alarm.cost())?;
             things.alarms.push(alarm);
             Ok(())
@@ -112,10 +113,7 @@ impl Attached {
     /// When the next alarm is due.
     pub(crate) fn next_alarm(&self) -> Option<Instant> {
         let alarms = self.0.as_ref()?.alarms.iter();
-        alarms
-            .filter(|alarm| !alarm.called)
-            .map(|alarm| alarm.due)
-            .min()
+        alarms.filter_map(Alarm::due).min()
     }
 
     /// Takes the alarm that is due first, if one is due. Among alarms for the
@@ -123,10 +121,9 @@ impl Attached {
     /// list until its call [begins](Attached::begin_alarm).
     pub(crate) fn take_alarm(&mut self, now: Instant) -> Option<AlarmName> {
         let alarms = self.0.as_mut()?.alarms.iter_mut();
-        let alarm = alarms
-            .filter(|alarm| !alarm.called && alarm.due <= now)
-            .min_by_key(|alarm| alarm.due)?;
-        alarm.called = true;
+        let due = alarms.filter(|alarm| alarm.due().is_some_and(|due| due <= now));
+        let alarm = due.min_by_key(|alarm| alarm.due())?;
+        alarm.stage = Stage::Taken;
         Some(alarm.name.clone())
     }
 
@@ -135,7 +132,7 @@ impl Attached {
     pub(crate) fn begin_alarm(&mut self, name: &AlarmName, budget: &Budget) -> bool {
         let mut begins = false;
         self.forget_alarms(budget, |alarm| {
-            let begun = alarm.called && alarm.name == *name;
+            let begun = alarm.due().is_none() && alarm.name == *name;
             begins |= begun;
             begun
         });
@@ -191,6 +188,14 @@ impl Attached {
 }
 
 impl Alarm {
+    /// Its moment, as long as it waits for that.
+    fn due(&self) -> Option<Instant> {
+        match self.stage {
+            Stage::Waits(due) => Some(due),
+            Stage::Taken => None,
+        }
+    }
+
     fn cost(&self) -> usize {
         self.name.as_str().len() + ATTACHED_OVERHEAD_BYTES
     }

@@ -29,13 +29,23 @@ pub(crate) struct Outbox {
     bytes: usize,
     /// How many bytes it has taken of the host's budget.
     share: usize,
-    ending: Option<CloseReason>,
-    gone: bool,
+    state: State,
     writers: Writers,
 }
 
-/// The waits for room. Bounded by the waits that calls in flight have begun and
-/// not dropped: each has one entry at most.
+/// How far a connection is from its end.
+#[derive(Debug, Default)]
+enum State {
+    #[default]
+    Open,
+    /// It ends for this reason when all is written.
+    Ending(CloseReason),
+    /// The socket is gone.
+    Gone,
+}
+
+/// Who waits until there is room. Bounded by the waits that calls in flight
+/// have begun and not given up: each has one entry at most.
 #[derive(Debug, Default)]
 struct Writers {
     waiting: BTreeMap<Ticket, Waker>,
@@ -103,7 +113,7 @@ impl Outbox {
             match limits.outbox_overflow {
                 OutboxOverflow::Close => {
                     self.clear(budget);
-                    self.ending = Some(if fits {
+                    self.state = State::Ending(if fits {
                         CloseReason::HostOutboxOverflow
                     } else {
                         CloseReason::OutboxOverflow
@@ -133,7 +143,7 @@ impl Outbox {
         if !self.is_open() {
             return false;
         }
-        self.ending = Some(reason);
+        self.state = State::Ending(reason);
         self.wake_writers();
         true
     }
@@ -142,11 +152,14 @@ impl Outbox {
     /// already to end for another reason; `false` if it has ended or was
     /// terminated before.
     pub(crate) fn terminate(&mut self, budget: &Budget) -> bool {
-        if self.gone || self.ending == Some(CloseReason::Terminated) {
+        if matches!(
+            self.state,
+            State::Gone | State::Ending(CloseReason::Terminated)
+        ) {
             return false;
         }
         self.clear(budget);
-        self.ending = Some(CloseReason::Terminated);
+        self.state = State::Ending(CloseReason::Terminated);
         self.wake_writers();
         true
     }
@@ -162,23 +175,26 @@ impl Outbox {
         if self.items.capacity() > 64 {
             self.items = VecDeque::new();
         }
-        self.ending.clone().map_or(Next::Idle, Next::End)
+        match &self.state {
+            State::Ending(reason) => Next::End(reason.clone()),
+            State::Open | State::Gone => Next::Idle,
+        }
     }
 
     /// Accepts nothing from now on, and drops everything.
     pub(crate) fn finish(&mut self, budget: &Budget) {
-        self.gone = true;
+        self.state = State::Gone;
         self.clear(budget);
         self.wake_writers();
     }
 
     pub(crate) fn is_open(&self) -> bool {
-        !self.gone && self.ending.is_none()
+        matches!(self.state, State::Open)
     }
 
     /// Whether [`Outbox::next`] would return [`Next::Idle`].
     pub(crate) fn is_idle(&self) -> bool {
-        self.items.is_empty() && self.ending.is_none()
+        self.items.is_empty() && !matches!(self.state, State::Ending(_))
     }
 
     /// Gives up the room for messages, if there are none.

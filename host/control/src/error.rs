@@ -1,10 +1,13 @@
 //! Why a change was refused, or a host does not start.
 
+use std::borrow::Cow;
+
 use openline_core::deployment::DeploymentError;
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
 use openline_core::route::RouteError;
 use openline_engine::LoadError;
+use openline_hint::Hint;
 use openline_store::StoreError;
 
 /// Why a change was not made. Nothing has changed.
@@ -54,10 +57,9 @@ pub enum ChangeError {
     Missing(Digest),
 }
 
-impl ChangeError {
-    /// Advice for the user.
-    pub fn hint(&self) -> &'static str {
-        match self {
+impl Hint for ChangeError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
             Self::NoFunction(_) => "list the functions, or deploy it with a route",
             Self::NoRoute(_) => "give it one, as in `--route /chat/{room}`",
             Self::Route(_) => "choose another route",
@@ -66,15 +68,14 @@ impl ChangeError {
             Self::Connected { .. } => {
                 "wait until they have ended, or force it: they are closed with 1012"
             }
-            Self::Rule(error) => error.hint(),
-            Self::Load(error) => error.hint(),
-            Self::Probe(_) => {
-                "deploy without the probe if `upgrade` needs something that a probe does not have"
-            }
-            Self::Stopping => "ask again when it, or the host that replaces it, has started",
+            Self::Rule(error) => return error.hint(),
+            Self::Load(error) => return error.hint(),
+            Self::Probe(_) => "deploy without the probe if `upgrade` needs what a probe has not",
+            Self::Stopping => "ask again when it, or the host in its place, has started",
             Self::Store(_) => "look at the host's data directory and its log",
             Self::Missing(_) => "deploy the component again",
-        }
+        };
+        Some(hint.into())
     }
 }
 

@@ -15,6 +15,7 @@ use openline_core::name::FunctionName;
 use openline_engine::LoadError;
 use openline_engine::runtime::Runtime;
 use openline_engine::version::Version;
+use openline_hint::Hint;
 use openline_store::{Store, StoreError};
 use parking_lot::RwLock;
 
@@ -75,6 +76,7 @@ impl Occasion for Starting {
             Damage::Load(error) => error,
         };
         let hint = error.hint();
+        let hint = hint.as_deref();
         tracing::error!(function = %config.name, version = version.short(), %error, hint, "a deployed version does not load");
         Ok(error.to_string())
     }

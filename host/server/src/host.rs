@@ -6,7 +6,7 @@ use std::io::{self, ErrorKind};
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use openline_admin::development::Development;
 use openline_admin::{Admin, AdminOptions, Page};
 use openline_control::{ConfiguredComponent, Deployer, Reloaded, StartError};
@@ -17,6 +17,7 @@ use openline_engine::runtime::Runtime;
 use openline_gateway::front::Front;
 use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
+use openline_hint::{Hint, Hinted};
 use openline_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
@@ -239,9 +240,13 @@ fn open_admin(
         Err(error) if !asked && error.kind() == ErrorKind::AddrInUse => {
             let listener = listen::bind(loopback(0))?;
             let address = listener.local_addr()?;
-            tell(&format!(
-                "{wanted} is taken: the admin interface is at {address} until this host ends\n  hint: commands find it with `--admin http://{address}`; choose a lasting address with `admin` in [server]"
-            ));
+            let what = format!(
+                "{wanted} is taken: the admin interface is at {address} until this host ends"
+            );
+            let hint = format!(
+                "commands find it with `--admin http://{address}`; choose a lasting address with `admin` in [server]"
+            );
+            tell(&Hinted::new(what, hint).explained());
             listener
         }
         Err(error) if asked => {
@@ -285,7 +290,7 @@ const LISTEN: &str = "`--listen`, or `listen` in [server]";
 
 fn unheard(what: &str, address: SocketAddr, error: &io::Error, key: &str) -> anyhow::Error {
     let hint = causes::of_listening(error.kind(), address, key);
-    anyhow!("{what} {address}: {error}\n  hint: {hint}")
+    Hinted::new(format!("{what} {address}: {error}"), hint).into()
 }
 
 /// Warns at the start about connections that the system will not allow.

@@ -9,6 +9,7 @@ mod cli;
 mod commands;
 mod component;
 mod dev;
+mod hints;
 mod host;
 mod memory;
 mod signal;

@@ -4,7 +4,7 @@
 use std::num::NonZero;
 use std::thread;
 
-use anyhow::anyhow;
+use openline_hint::Hinted;
 use parking_lot::Mutex;
 
 /// The stack of the threads that are made for the check; they only wait.
@@ -40,9 +40,11 @@ pub(crate) fn require(count: usize) -> anyhow::Result<()> {
         drop(closed);
         match failed {
             None => Ok(()),
-            Some(error) => Err(anyhow!(
-                "the system has {made} threads for this program, and it needs {count}: {error}\nhint: raise the limit on processes and threads (`ulimit -u`, systemd's `TasksMax`, the container's limit on pids)"
-            )),
+            Some(error) => Err(Hinted::new(
+                format!("the system has {made} threads for this program, and it needs {count}: {error}"),
+                "raise the limit on processes and threads (`ulimit -u`, systemd's `TasksMax`, the container's limit on pids)",
+            )
+            .into()),
         }
     })
 }

@@ -1,7 +1,10 @@
 //! Why the store does not open, does not answer, or refuses a write.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::{Path, PathBuf};
+
+use openline_hint::Hint;
 
 /// Why the data directory cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -89,10 +92,9 @@ pub enum SaveError {
 
 // === impl OpenError ===
 
-impl OpenError {
-    /// Advice for the user.
-    pub fn hint(&self) -> &'static str {
-        match self {
+impl Hint for OpenError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
             Self::InUse(_) => "end the other process, or set another `data` in [server]",
             Self::NotWritable { .. } => {
                 "give the user of the host the right to write there, or set another `data` in [server]"
@@ -105,9 +107,12 @@ impl OpenError {
             Self::Io { .. } => {
                 "`data` in [server] names a folder, which is made if it does not exist"
             }
-        }
+        };
+        Some(hint.into())
     }
+}
 
+impl OpenError {
     pub(crate) fn io(path: &Path, error: io::Error) -> Self {
         let path = path.into();
         match error.kind() {
@@ -137,18 +142,20 @@ impl OpenError {
 
 // === impl StoreError ===
 
-impl StoreError {
-    /// Advice for the user.
-    pub fn hint(&self) -> &'static str {
-        match self {
+impl Hint for StoreError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
             Self::Unavailable(_) => {
                 "check whether the disk is full or read-only; the host recovers by itself"
             }
             Self::Damaged(_) => "deploy the component again, or put back a copy of the folder",
             Self::Forgotten => "its connections are being closed; deploy it again for new ones",
-        }
+        };
+        Some(hint.into())
     }
+}
 
+impl StoreError {
     pub(crate) fn io(error: &io::Error) -> Self {
         Self::Unavailable(error.to_string())
     }
@@ -171,15 +178,15 @@ impl From<serde_json::Error> for StoreError {
 
 // === impl SaveError ===
 
-impl SaveError {
-    /// Advice for the user.
-    pub fn hint(&self) -> &'static str {
-        match self {
-            Self::Conflict(_) => "read it again, and save a state based on that version",
+impl Hint for SaveError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
+            Self::Conflict(_) => "read it again, and save what follows from that",
             Self::Full | Self::Share => {
                 "remove states that are not needed, or raise `stored_bytes` in [server]"
             }
-            Self::Unavailable(error) => error.hint(),
-        }
+            Self::Unavailable(error) => return error.hint(),
+        };
+        Some(hint.into())
     }
 }

@@ -1,7 +1,10 @@
 //! Why a crate did not become a component, and the hint.
 
+use std::borrow::Cow;
 use std::io;
 use std::path::PathBuf;
+
+use openline_hint::Hint;
 
 use crate::component::ComponentError;
 
@@ -88,25 +91,21 @@ pub enum BuildError {
 
 // === impl BuildError ===
 
-impl BuildError {
-    /// The hint, if there is one.
-    #[must_use]
-    pub fn hint(&self) -> Option<String> {
+impl Hint for BuildError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
         Some(match self {
             Self::NoManifest { .. } => {
-                "name the folder of a crate, or make one with `openline new NAME`".to_owned()
+                "name the folder of a crate, or make one with `openline new NAME`".into()
             }
             Self::NoPackage { members, .. } => {
-                format!(
-                    "name the folder of one of its members ({})",
-                    members.join(", ")
-                )
+                let members = members.join(", ");
+                format!("name the folder of one of its members ({members})").into()
             }
             Self::NoCdylib { manifest, .. } => {
                 let manifest = manifest.display();
-                format!("add to `{manifest}`:\n  [lib]\n  crate-type = [\"cdylib\"]")
+                format!("add to `{manifest}`:\n  [lib]\n  crate-type = [\"cdylib\"]").into()
             }
-            Self::Compile { flags: None, .. } => "cargo has said why, above".to_owned(),
+            Self::Compile { flags: None, .. } => "cargo has said why, above".into(),
             Self::Compile {
                 flags: Some(file),
                 target,
@@ -114,9 +113,10 @@ impl BuildError {
             } => format!(
                 "cargo has said why, above; if it is an argument that is not known, `{}` sets `rustflags` also for {target}: put what is for this machine under its own `[target.TRIPLE]`",
                 file.display()
-            ),
+            )
+            .into(),
             Self::Component { .. } => {
-                "the crate has to export its handler with `openline_sdk::export!`".to_owned()
+                "the crate has to export its handler with `openline_sdk::export!`".into()
             }
             Self::Unreadable { .. }
             | Self::Start { .. }

@@ -11,6 +11,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use openline_build::{TARGET_VARIABLE, Toolchain};
+use openline_hint::Hint;
 
 /// The exit status for an invalid command line, as in `sysexits.h`.
 const USAGE: u8 = 64;
@@ -45,7 +46,7 @@ fn setup() -> ExitCode {
             _ => ExitCode::SUCCESS,
         },
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error}\nhint: {}", error.hint());
+            let _ = writeln!(io::stderr(), "error: {}", error.explained());
             ExitCode::FAILURE
         }
     }

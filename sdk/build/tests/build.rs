@@ -12,6 +12,7 @@ use openline_build::{
     BuildError, Built, Options, Profile, Said, Sources, Toolchain, build, build_told,
     build_workspace,
 };
+use openline_hint::Hint;
 use tempfile::TempDir;
 
 const COMPONENT: &[u8] = b"\0asm\x0d\0\x01\0";

@@ -1,9 +1,11 @@
 //! Why a connection could not be opened, in a person's words, with a hint.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::time::Duration;
 
+use openline_hint::Hint;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::Response;
@@ -50,11 +52,13 @@ impl ConnectFailure {
             Self::Protocol(_) => "connect: no WebSocket handshake".to_owned(),
         }
     }
+}
 
-    pub(crate) fn hint(&self) -> Option<String> {
+impl Hint for ConnectFailure {
+    fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
             Self::TimedOut(_) => "is this the right port, and does the server respond at all?",
-            Self::Refused { status, .. } => return refusal_hint(*status).map(str::to_owned),
+            Self::Refused { status, .. } => return refusal_hint(*status).map(Cow::Borrowed),
             Self::OpenFiles => "raise the limit with `ulimit -n`, or open fewer connections",
             Self::Ports => "widen `net.ipv4.ip_local_port_range`, or open fewer connections",
             Self::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
@@ -63,7 +67,7 @@ impl ConnectFailure {
             Self::Io(_) => return None,
             Self::Protocol(_) => "is this the port of a WebSocket server?",
         };
-        Some(hint.to_owned())
+        Some(hint.into())
     }
 }
 

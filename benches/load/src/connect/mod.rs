@@ -49,9 +49,9 @@ impl Connector {
     /// Resolves the target's host and prepares the handshake.
     pub(crate) async fn new(options: &Options) -> Result<Self, LoadError> {
         let target = &options.target;
-        let unresolved = |source| LoadError::Resolve {
+        let unresolved = |error| LoadError::Resolve {
             host: target.host().to_owned(),
-            source,
+            error,
         };
         let addresses: Vec<_> = tokio::net::lookup_host((target.host(), target.port()))
             .await

@@ -85,7 +85,7 @@ fn observe<T>(
     let Some(process) = options.process else {
         return Ok(None);
     };
-    let value = read(process).map_err(|source| LoadError::Process { process, source })?;
+    let value = read(process).map_err(|error| LoadError::Process { process, error })?;
     Ok(Some(value))
 }
 

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
+use openline_hint::Hint;
 use openline_load::{ConnectFailure, LoadError, Options};
 use tokio::net::TcpListener;
 use tokio_tungstenite::tungstenite::Message;

@@ -70,10 +70,10 @@ impl Counts {
     pub(crate) fn read(file: &Path) -> anyhow::Result<Self> {
         let shown = file.display();
         let text = std::fs::read_to_string(file).with_context(|| {
-            format!("{shown} cannot be read\n  hint: run `make counts` in the repository's folder")
+            format!("{shown} cannot be read\nhint: run `make counts` in the repository's folder")
         })?;
         toml::from_str(&text).with_context(|| {
-            format!("{shown} is not a file of counts\n  hint: `make counts-accept` writes it anew")
+            format!("{shown} is not a file of counts\nhint: `make counts-accept` writes it anew")
         })
     }
 

@@ -104,7 +104,7 @@ fn find(name: &str) -> anyhow::Result<CountedPath> {
     let found = PATHS.into_iter().find(|path| path.name == name);
     found.with_context(|| {
         let names = PATHS.map(|path| path.name).join(", ");
-        format!("there is no path `{name}`\n  hint: there are {names}")
+        format!("there is no path `{name}`\nhint: there are {names}")
     })
 }
 
@@ -125,7 +125,7 @@ async fn compare(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     };
     ensure!(
         instructions || !arguments.accept,
-        "figures without instructions are not accepted\n  hint: install valgrind, on Linux"
+        "figures without instructions are not accepted\nhint: install valgrind, on Linux"
     );
     let now = count(instructions, arguments.keep.as_deref()).await?;
     if arguments.accept {

@@ -1,6 +1,9 @@
 //! The errors in a configuration file.
 
+use std::borrow::Cow;
 use std::fmt;
+
+use openline_hint::Hint;
 
 use crate::escape::Escaped;
 
@@ -31,6 +34,12 @@ impl fmt::Display for ConfigError {
         if !self.source.is_empty() {
             write!(f, "\n  {}", self.source)?;
         }
-        write!(f, "\n  hint: {}", self.hint)
+        Ok(())
+    }
+}
+
+impl Hint for ConfigError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(&self.hint))
     }
 }

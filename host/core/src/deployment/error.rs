@@ -1,5 +1,9 @@
 //! Why a deployment does not change, for people.
 
+use std::borrow::Cow;
+
+use openline_hint::Hint;
+
 use super::bounds::{ALIASES_MAX, DEPLOYMENT_FORMAT, DRAIN_PACE_MAX, HISTORY_MAX, NOTE_BYTES_MAX};
 use crate::digest::{DIGEST_LETTERS_MIN, Digest};
 use crate::name::AliasName;
@@ -82,10 +86,9 @@ pub enum DeploymentError {
     },
 }
 
-impl DeploymentError {
-    /// Advice for the user.
-    pub fn hint(&self) -> &'static str {
-        match self {
+impl Hint for DeploymentError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
             Self::Format(_) => "use the release that wrote it, or a newer one",
             Self::VersionTwice(_) | Self::History => {
                 "it was not written by this host, or is damaged"
@@ -110,6 +113,7 @@ impl DeploymentError {
             Self::InUse { .. } => "point the alias elsewhere first",
             Self::NotPrefix(_) => "`openline versions` lists the digests of a function's versions",
             Self::Ambiguous { .. } => "write more letters of the digest",
-        }
+        };
+        Some(hint.into())
     }
 }

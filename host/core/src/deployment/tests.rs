@@ -1,5 +1,6 @@
 //! Every rule of a deployment, and random sequences of operations.
 
+use openline_hint::Hint;
 use proptest::prelude::*;
 
 use super::*;
@@ -52,7 +53,7 @@ fn refused<T: std::fmt::Debug>(
     let before = deployment.clone();
     let error = change(deployment).unwrap_err();
     assert_eq!(*deployment, before);
-    assert!(!error.to_string().is_empty() && !error.hint().is_empty());
+    assert!(!error.to_string().is_empty() && error.hint().is_some_and(|hint| !hint.is_empty()));
     error
 }
 

@@ -1,5 +1,9 @@
 //! Why a component cannot be a function, and what its author can do about it.
 
+use std::borrow::Cow;
+
+use openline_hint::Hint;
+
 use crate::contract::handlers::{ASYNC_WEBSOCKET, WEBSOCKET};
 
 /// Why a component cannot be a function.
@@ -96,10 +100,11 @@ impl LoadError {
             _ => false,
         }
     }
+}
 
-    /// What its author can do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
+impl Hint for LoadError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
             Self::TooBig { .. } => "build in release mode and strip it, or raise the limit",
             Self::CompileTimeout(_) => "split the component, or raise the limit",
             Self::CompileMemory(_) => "split the component, or raise the limit",
@@ -136,6 +141,7 @@ impl LoadError {
             Self::Host(_) => {
                 "this is about the host, not about the component: mend what the message names and try again"
             }
-        }
+        };
+        Some(hint.into())
     }
 }

@@ -2,14 +2,11 @@
 //!
 //! Bounded by the limits of loading, and by places for trials.
 
-use std::num::NonZero;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
 use bytes::Bytes;
 use openline_core::component::Component;
-use openline_core::config::{FunctionConfig, ServerConfig};
+use openline_core::config::FunctionConfig;
 use openline_core::digest::Digest;
 use openline_core::limits::FunctionLimits;
 use openline_core::name::FunctionName;
@@ -18,11 +15,10 @@ use openline_store::Store;
 use tokio::sync::Semaphore;
 
 use crate::alarms::clock::AlarmClock;
-use crate::component::compiler::Compiler;
 use crate::component::engines::Link;
 use crate::component::error::LoadError;
 use crate::component::inspect::Contract;
-use crate::component::load::{Loader, LoaderOptions};
+use crate::component::load::Loader;
 use crate::component::loaded::Loaded;
 use crate::instance::program::Program;
 use crate::instance::store::StoreData;
@@ -32,38 +28,7 @@ use crate::pool::capacity::Capacity;
 use crate::pool::commons::Commons;
 use crate::pool::version::Version;
 
-/// The operator's settings for the engines.
-#[derive(Clone, Debug)]
-pub struct RuntimeOptions {
-    /// Instances of all functions together.
-    pub instances: u32,
-    /// Additional places, for trials: each load makes one instance for a trial,
-    /// and waits if there is no place.
-    pub trials: u32,
-    /// Alarms of all functions that belong to no connection.
-    pub alarms: u32,
-    /// Where compiled components are kept; `None` to compile at each start.
-    pub cache: Option<PathBuf>,
-    /// The most bytes kept there.
-    pub cache_bytes: usize,
-    /// Where components are compiled.
-    pub compiler: Compiler,
-    /// The address space of a compiler's child process.
-    pub compile_memory_bytes: usize,
-    /// The largest component, in bytes.
-    pub component_bytes: usize,
-    /// How long compiling one component may take.
-    pub compile_timeout: Duration,
-    /// Components that are compiled at once.
-    pub compilations: u32,
-    /// How many runs of guest code that have computed for longer than a tick of
-    /// the epoch may go on at once; others wait for their turn. At least 1.
-    pub long_runs: usize,
-    /// Whether traps name files and lines, if the component has them. Only for
-    /// development: otherwise a deployed component could make the host read its
-    /// tables at each trap.
-    pub source_lines: bool,
-}
+pub use super::options::RuntimeOptions;
 
 /// Makes versions from components.
 #[derive(Debug)]
@@ -76,56 +41,7 @@ pub struct Runtime {
     clock: Arc<AlarmClock>,
 }
 
-impl RuntimeOptions {
-    /// The options for a host's configuration, with a folder for compiled
-    /// components.
-    pub fn new(server: &ServerConfig, cache: Option<PathBuf>) -> Self {
-        Self {
-            instances: server.instances,
-            // Enough for the largest component. Rarely are more loads between
-            // compiling and the end of their trial; those wait.
-            trials: 8,
-            alarms: server.alarms,
-            cache,
-            cache_bytes: server.cache_bytes,
-            // A library does not know what this program does with the word for
-            // the compiler.
-            compiler: Compiler::InProcess,
-            compile_memory_bytes: server.compile_memory_bytes,
-            component_bytes: server.component_bytes,
-            compile_timeout: server.compile_timeout,
-            compilations: server.compilations,
-            // All threads except one, which is always free for short runs.
-            long_runs: threads().saturating_sub(1),
-            source_lines: false,
-        }
-    }
-
-    fn loader(&self) -> LoaderOptions {
-        LoaderOptions {
-            cache: self.cache.clone(),
-            cache_bytes: self.cache_bytes,
-            compiler: self.compiler.clone(),
-            compile_memory_bytes: self.compile_memory_bytes,
-            component_bytes: self.component_bytes,
-            compile_timeout: self.compile_timeout,
-            compilations: self.compilations,
-            source_lines: self.source_lines,
-            places: self.instances.saturating_add(self.trials),
-        }
-    }
-}
-
-/// The threads that serve connections.
-fn threads() -> usize {
-    match tokio::runtime::Handle::try_current() {
-        Ok(handle) => handle.metrics().num_workers(),
-        // The default of tokio's runtime.
-        Err(_) => std::thread::available_parallelism().map_or(1, NonZero::get),
-    }
-}
-
-/// How much is taken of the engine's limited resources.
+/// What is taken of what the engine has a limited number of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// Functions that a route, a connection, an instance or an alarm holds.

@@ -14,9 +14,10 @@ use hyper::upgrade::OnUpgrade;
 use openline_admission::admit::{self, Places};
 use openline_admission::peer::Peer;
 use openline_admission::services::Service;
-use openline_channels::connection::{AttachError, Facts, SocketOwner};
-use openline_channels::hub::SubscribeError;
+use openline_channels::connection::{AttachError, Connection, Facts, SocketOwner};
+use openline_channels::hub::{Hub, SubscribeError};
 use openline_core::event::UpgradeRequest;
+use openline_core::name::{ChannelName, Tag};
 
 use crate::gateway::{Gateway, Permit};
 use crate::handshake::{self, Handshake};
@@ -134,20 +135,12 @@ pub(crate) async fn upgrade(
     // Bind before it joins the hub, where a removal finds connections by their
     // version.
     let binding = alias.bind(Arc::clone(&connection), accepted.place);
-    let hub = alias.hub();
-    hub.join(&connection);
-    hub.set_tags(&connection, acceptance.tags)
-        .map_err(|error| match error {
-            AttachError::HostFull => Refusal::Attached,
-            _ => Refusal::Answer("it has too many tags".into()),
-        })?;
-    for channel in acceptance.channels {
-        let subscribed = hub.subscribe(&connection, channel);
-        subscribed.map_err(|error| match error {
-            SubscribeError::Crowded => Refusal::Full,
-            _ => Refusal::Answer("it has too many channels".into()),
-        })?;
-    }
+    join(
+        alias.hub(),
+        &connection,
+        acceptance.tags,
+        acceptance.channels,
+    )?;
     if gateway.services().is_draining() {
         connection.drain();
     }
@@ -161,4 +154,27 @@ pub(crate) async fn upgrade(
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// Makes a connection findable: by its identity, its tags and its channels.
+fn join(
+    hub: &Hub,
+    connection: &Arc<Connection>,
+    tags: Vec<Tag>,
+    channels: Vec<ChannelName>,
+) -> Result<(), Refusal> {
+    hub.join(connection);
+    hub.set_tags(connection, tags)
+        .map_err(|error| match error {
+            AttachError::HostFull => Refusal::Attached,
+            _ => Refusal::Answer("it has too many tags".into()),
+        })?;
+    for channel in channels {
+        let subscribed = hub.subscribe(connection, channel);
+        subscribed.map_err(|error| match error {
+            SubscribeError::Crowded => Refusal::Full,
+            _ => Refusal::Answer("it has too many channels".into()),
+        })?;
+    }
+    Ok(())
 }

@@ -4,7 +4,7 @@
 
 pub(crate) mod development;
 
-use std::fmt::Write as _;
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
@@ -20,6 +20,7 @@ use openline_core::units::ByteSize;
 use openline_engine::LoadError;
 use openline_engine::compiler::Compiler;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_hint::{Hint, Hinted};
 use openline_store::Store;
 
 use self::development::DevelopmentSource;
@@ -31,18 +32,23 @@ const EXIT_CONFIG: u8 = 78;
 /// The longest configuration file, in bytes: thousands of functions.
 const CONFIG_BYTES_MAX: usize = 1 << 20;
 
-/// The configuration is wrong: the text lists the errors and their places.
+/// The configuration is wrong.
 #[derive(Debug)]
-pub(crate) struct ConfigFault(String);
+pub(crate) struct ConfigFault {
+    /// What the problems have in common, where that is to be said first.
+    head: Option<String>,
+    /// What is wrong and where, at least one.
+    problems: Vec<Hinted>,
+}
 
 /// Reads and checks a configuration file. Paths in it are relative to its own
 /// folder.
 pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
     let shown = path.display();
-    let text = read_text(path)
-        .map_err(|(what, hint)| ConfigFault(format!("{shown}: {what}\n  hint: {hint}")))?;
-    let mut config =
-        Config::parse(&text).map_err(|errors| ConfigFault(config_errors(path, &errors)))?;
+    let unread =
+        |error: Hinted| ConfigFault::of(Hinted::about(format!("{shown}: {error}"), &error));
+    let text = read_text(path).map_err(unread)?;
+    let mut config = Config::parse(&text).map_err(|errors| config_errors(path, &errors))?;
     let folder = path.parent().unwrap_or(Path::new(""));
     for function in &mut config.functions {
         function.component = function.component.take().map(|path| folder.join(path));
@@ -52,13 +58,13 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// The text of a configuration file, or an error and its hint.
-fn read_text(path: &Path) -> Result<String, (String, String)> {
+/// The text of a configuration file.
+fn read_text(path: &Path) -> Result<String, Hinted> {
     const MISSING: &str =
         "give the path of a configuration file, or use `openline run COMPONENT...` without one";
     let unread = |error: io::Error| {
         let hint = causes::of_reading(error.kind(), MISSING);
-        (format!("it cannot be read: {error}"), hint.to_owned())
+        Hinted::new(format!("it cannot be read: {error}"), hint)
     };
     // A shell's `<(...)` is a pipe. A host reads it on a thread that may wait.
     if let Some(cause) = causes::unreadable(path).filter(|_| !causes::is_pipe(path)) {
@@ -71,39 +77,31 @@ fn read_text(path: &Path) -> Result<String, (String, String)> {
         .map_err(unread)?;
     if bytes.len() > CONFIG_BYTES_MAX {
         let what = format!("it has more than {}", ByteSize(CONFIG_BYTES_MAX as u64));
-        return Err((
-            what,
-            "this is hardly a configuration: name another file".into(),
-        ));
+        let hint = "this is hardly a configuration: name another file";
+        return Err(Hinted::new(what, hint));
     }
     if bytes.starts_with(b"\0asm") {
         let hint = format!("serve it with `openline run {}`", path.display());
-        return Err((
-            "this is a WebAssembly file, not a configuration".into(),
-            hint,
-        ));
+        let what = "this is a WebAssembly file, not a configuration";
+        return Err(Hinted::new(what, hint));
     }
     decoded(bytes)
 }
 
-/// TOML is UTF-8. Some editors write a byte order mark at the beginning, which
-/// is not part of the text.
-fn decoded(bytes: Vec<u8>) -> Result<String, (String, String)> {
+/// TOML is UTF-8. A mark of that at the beginning, as some editors write it, is
+/// no part of the text.
+fn decoded(bytes: Vec<u8>) -> Result<String, Hinted> {
     const SAVE: &str = "save it as UTF-8";
     if bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]) {
-        return Err((
-            "this is UTF-16".into(),
-            format!("{SAVE}, as TOML has to be"),
-        ));
+        let hint = format!("{SAVE}, as TOML has to be");
+        return Err(Hinted::new("this is UTF-16", hint));
     }
     let text = String::from_utf8(bytes).map_err(|error| {
         let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
         let line = before.iter().filter(|byte| **byte == b'\n').count() + 1;
         let what = format!("line {line} is not UTF-8");
-        (
-            what,
-            format!("{SAVE}, or write what is not a letter of ASCII anew"),
-        )
+        let hint = format!("{SAVE}, or write what is not a letter of ASCII anew");
+        Hinted::new(what, hint)
     })?;
     Ok(match text.strip_prefix('\u{feff}') {
         Some(rest) => rest.to_owned(),
@@ -111,13 +109,13 @@ fn decoded(bytes: Vec<u8>) -> Result<String, (String, String)> {
     })
 }
 
-fn config_errors(path: &Path, errors: &[ConfigError]) -> String {
-    let mut text = format!("{} has {} error(s)", path.display(), errors.len());
-    for error in errors {
-        // Writing to a string does not fail.
-        let _ = write!(text, "\n{}, {error}", path.display());
+fn config_errors(path: &Path, errors: &[ConfigError]) -> ConfigFault {
+    let shown = path.display();
+    let problem = |error: &ConfigError| Hinted::about(format!("{shown}, {error}"), error);
+    ConfigFault {
+        head: Some(format!("{shown} has {} error(s)", errors.len())),
+        problems: errors.iter().map(problem).collect(),
     }
-    text
 }
 
 /// Where a host's configuration comes from, at the start and at each reload.
@@ -175,8 +173,7 @@ pub(crate) fn runtime(config: &Config, source_lines: bool) -> anyhow::Result<Arc
 
 /// Fails on a machine on which no function could run.
 pub(crate) fn prove(runtime: &Runtime) -> anyhow::Result<()> {
-    let failed = |error: LoadError| ConfigFault(format!("{error}\n  hint: {}", error.hint()));
-    Ok(runtime.prove().map_err(failed)?)
+    Ok(runtime.prove().map_err(|error| ConfigFault::said(&error))?)
 }
 
 /// Compiles in a child process of this program, even components that the user
@@ -194,10 +191,7 @@ pub(crate) fn store(config: &Config) -> anyhow::Result<Store> {
     let Some(folder) = &config.server.data else {
         return Ok(Store::memory(most));
     };
-    Store::open(folder, most).map_err(|error| {
-        let hint = error.hint();
-        ConfigFault(format!("{error}\n  hint: {hint}")).into()
-    })
+    Ok(Store::open(folder, most).map_err(|error| ConfigFault::said(&error))?)
 }
 
 /// Reads and hashes the components that a configuration names.
@@ -265,11 +259,15 @@ pub(crate) fn explain(error: StartError, config: &Config, source: &Source) -> an
     let errors = errors.iter().map(|(name, error)| {
         let function = config.functions.iter().find(|it| it.name == *name);
         match function.and_then(|it| it.component.as_deref().map(|file| (it, file))) {
-            Some((function, file)) => blame(function, file, source, error),
-            None => format!("function `{name}`: {error}\n  hint: {}", error.hint()),
+            Some((function, file)) => blame(function, file, source.file(), error),
+            None => Hinted::about(format!("function `{name}`: {error}"), error),
         }
     });
-    ConfigFault(errors.collect::<Vec<_>>().join("\n")).into()
+    let fault = ConfigFault {
+        head: None,
+        problems: errors.collect(),
+    };
+    fault.into()
 }
 
 /// The longest path on Linux, in bytes.
@@ -280,37 +278,25 @@ fn blame(
     component: &Path,
     source: &Source,
     error: &LoadError,
-) -> String {
-    let hint = if source.builds(component) {
-        built_hint(error)
-    } else {
-        file_hint(component, error)
-    };
-    let place = source.file().map_or_else(String::new, |file| {
+) -> Hinted {
+    let place = file.map_or_else(String::new, |file| {
         format!("{}, line {}: ", file.display(), function.component_line)
     });
-    format!(
-        "{place}function `{}`: {}: {error}\n  hint: {hint}",
+    let what = format!(
+        "{place}function `{}`: {}: {error}",
         function.name,
         // The path as the configuration has it, which may contain line ends.
         Escaped::new(&component.display().to_string(), PATH_BYTES_MAX)
-    )
+    );
+    of_file(what, component, error)
 }
 
-/// What to do about a component that was built of a crate just now.
-pub(crate) fn built_hint(error: &LoadError) -> &'static str {
-    if error.is_of_another_contract() {
-        return "the SDK in the crate is that of another release: `openline update-sdk` in the crate's folder replaces the copy that `openline new` has written into `vendor/`; then build it again";
-    }
-    error.hint()
-}
-
-/// What to do about a component's file, or about the component in it.
-pub(crate) fn file_hint(file: &Path, error: &LoadError) -> &'static str {
+/// Says what to do about a component's file, or about the component in it.
+pub(crate) fn of_file(what: String, file: &Path, error: &LoadError) -> Hinted {
     const MISSING: &str = "build it first: `openline build` says where it puts it; for the samples it is `make guests`";
     match causes::unreadable(file) {
-        Some(cause) => causes::of_reading(cause, MISSING),
-        None => error.hint(),
+        Some(cause) => Hinted::new(what, causes::of_reading(cause, MISSING)),
+        None => Hinted::about(what, error),
     }
 }
 
@@ -335,9 +321,46 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> u8 {
     }
 }
 
+// === impl ConfigFault ===
+
+impl ConfigFault {
+    fn of(problem: Hinted) -> Self {
+        Self {
+            head: None,
+            problems: vec![problem],
+        }
+    }
+
+    /// One problem, in an error's own words.
+    fn said(error: &impl Hint) -> Self {
+        Self::of(Hinted::about(error.to_string(), error))
+    }
+
+    /// The lines of the head and of each problem.
+    fn lines(&self, problem: impl Fn(&Hinted) -> String) -> String {
+        let problems = self.problems.iter().map(problem);
+        let lines: Vec<_> = self.head.iter().cloned().chain(problems).collect();
+        lines.join("\n")
+    }
+}
+
 impl std::fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.lines(Hinted::to_string))
+    }
+}
+
+impl Hint for ConfigFault {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self.problems.as_slice() {
+            [only] => only.hint(),
+            _ => None,
+        }
+    }
+
+    /// Each problem with its own hint.
+    fn explained(&self) -> String {
+        self.lines(Hinted::explained)
     }
 }
 
@@ -354,15 +377,15 @@ mod tests {
         std::fs::write(&path, vec![b'#'; CONFIG_BYTES_MAX]).unwrap();
         assert_eq!(read_text(&path).unwrap().len(), CONFIG_BYTES_MAX);
         std::fs::write(&path, vec![b'#'; CONFIG_BYTES_MAX + 1]).unwrap();
-        let (what, _) = read_text(&path).unwrap_err();
-        assert_eq!(what, "it has more than 1 MiB");
+        let error = read_text(&path).unwrap_err();
+        assert_eq!(error.to_string(), "it has more than 1 MiB");
     }
 
     #[test]
     fn text_is_told_from_what_is_none() {
         assert_eq!(decoded(b"\xef\xbb\xbf[server]".into()).unwrap(), "[server]");
         assert_eq!(decoded(b"a = 1".into()).unwrap(), "a = 1");
-        let wrong = |bytes: &[u8]| decoded(bytes.into()).unwrap_err().0;
+        let wrong = |bytes: &[u8]| decoded(bytes.into()).unwrap_err().to_string();
         assert_eq!(wrong(b"\xff\xfe[\0"), "this is UTF-16");
         assert_eq!(wrong(b"\xfe\xff\0["), "this is UTF-16");
         assert_eq!(wrong(b"a\nb\n\xe4"), "line 3 is not UTF-8");

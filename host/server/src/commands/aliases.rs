@@ -3,6 +3,7 @@
 
 use clap::Args;
 use openline_core::name::{AliasName, FunctionName};
+use openline_hint::Hinted;
 use serde_json::{Value, json};
 
 use super::deploy::MigrationWord;
@@ -102,9 +103,9 @@ pub(crate) async fn aliases(arguments: &AliasesArguments) -> anyhow::Result<()> 
     if let (Some(alias), Some(all)) = (&arguments.alias, answer["aliases"].as_object_mut()) {
         all.retain(|name, _| name == alias.as_str());
         if all.is_empty() {
-            anyhow::bail!(
-                "`{name}` has no alias `{alias}`\n  hint: `openline aliases {name}` lists those it has"
-            );
+            let what = format!("`{name}` has no alias `{alias}`");
+            let hint = format!("`openline aliases {name}` lists those it has");
+            return Err(Hinted::new(what, hint).into());
         }
     }
     let aliases = &answer["aliases"];

@@ -10,7 +10,8 @@ use anyhow::Context;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use openline_core::units::{ByteSize, Period};
-use openline_load::{Activity, LoadError, MessageKind, Options, Progress, Report, Target};
+use openline_hint::Hint;
+use openline_load::{Activity, MessageKind, Options, Progress, Report, Target};
 
 use crate::commands::table::plain_json;
 use crate::telemetry;
@@ -142,7 +143,7 @@ pub(crate) async fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    print(&outcome.map_err(explained)?, arguments.json).context("cannot print the report")
+    print(&outcome?, arguments.json).context("cannot print the report")
 }
 
 fn print(report: &Report, json: bool) -> anyhow::Result<()> {
@@ -153,14 +154,6 @@ fn print(report: &Report, json: bool) -> anyhow::Result<()> {
         telemetry::plain_lines(&report.to_string())
     };
     Ok(telemetry::print(text.trim_end())?)
-}
-
-/// The error with its hint, as all commands print it.
-fn explained(error: LoadError) -> anyhow::Error {
-    match error.hint() {
-        Some(hint) => anyhow::anyhow!("{error}\nhint: {hint}"),
-        None => error.into(),
-    }
 }
 
 // === progress ===
@@ -228,7 +221,7 @@ impl Rate {
 
 fn target(text: &str) -> Result<Target, String> {
     text.parse()
-        .map_err(|error: openline_load::TargetError| format!("{error}\nhint: {}", error.hint()))
+        .map_err(|error: openline_load::TargetError| error.explained())
 }
 
 /// A bare number is bytes.

@@ -7,9 +7,10 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow};
+use anyhow::Context;
 use clap::Args;
 use openline_build::{BuildError, Built, Options, Toolchain};
+use openline_hint::Hinted;
 
 use crate::causes;
 use crate::telemetry::{print, tell};
@@ -65,10 +66,8 @@ fn hand_over(
     if let Some(file) = out {
         fs::write(file, &built.bytes).map_err(|error| {
             let hint = causes::of_writing(error.kind());
-            anyhow!(
-                "`{}` could not be written: {error}\n  hint: {hint}",
-                file.display()
-            )
+            let what = format!("`{}` could not be written: {error}", file.display());
+            Hinted::new(what, hint)
         })?;
     }
     let path = out.unwrap_or(&built.path);
@@ -81,27 +80,17 @@ fn compile(directory: &Path) -> anyhow::Result<Built> {
     // Check this first, so that no toolchain is searched for or installed in
     // vain.
     if !directory.join("Cargo.toml").is_file() {
-        return Err(explained(BuildError::NoManifest {
-            directory: directory.to_owned(),
-        }));
+        let directory = directory.to_owned();
+        return Err(BuildError::NoManifest { directory }.into());
     }
     let mut report = |progress: &str| tell(&format!("{progress} ..."));
-    let toolchain = Toolchain::find_or_install(directory, &mut report).map_err(|error| {
-        let hint = error.hint();
-        anyhow!("{error}\nhint: {hint}")
-    })?;
+    let toolchain = Toolchain::find_or_install(directory, &mut report)?;
     tell(&format!("building a component ({toolchain})"));
-    openline_build::build(directory, &toolchain, &Options::default()).map_err(explained)
-}
-
-/// The error with its causes and its hint, as all commands print it.
-fn explained(error: BuildError) -> anyhow::Error {
-    let hint = error.hint();
-    let error = anyhow::Error::new(error);
-    match hint {
-        Some(hint) => anyhow!("{error:#}\nhint: {hint}"),
-        None => error,
-    }
+    Ok(openline_build::build(
+        directory,
+        &toolchain,
+        &Options::default(),
+    )?)
 }
 
 /// A path below the current folder, as a person there would write it.
@@ -159,7 +148,7 @@ mod tests {
             out: None,
         };
         let error = run(&arguments, |_| bail!("there is nothing to check"));
-        let text = format!("{:#}", error.unwrap_err());
+        let text = crate::hints::explained(&error.unwrap_err());
         assert!(text.starts_with("there is no `Cargo.toml` in"), "{text}");
         assert!(text.contains("\nhint: "), "{text}");
     }

@@ -57,9 +57,6 @@ pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<String> {
             CallStyle::Plain => "websocket-handler".into(),
             CallStyle::Async => "async-websocket-handler".into(),
         }),
-        Err(error) => Err(anyhow::anyhow!(
-            "{error}\n  hint: {}",
-            assemble::built_hint(&error)
-        )),
+        Err(error) => Err(error.into()),
     }
 }

@@ -5,6 +5,7 @@
 //! [`ANSWER_BYTES_MAX`]. It speaks HTTP/1.1 without TLS: users outside the
 //! host's machine and network need a tunnel.
 
+use std::borrow::Cow;
 use std::error::Error as _;
 use std::fmt;
 use std::io::{self, ErrorKind};
@@ -20,6 +21,7 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
+use openline_hint::Hint;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::Value;
 use tokio::net::TcpStream;
@@ -119,22 +121,21 @@ pub(crate) fn encoded(text: &str) -> String {
 
 // === impl AdminUrl ===
 
-impl AdminUrlError {
-    /// The hint for the error.
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
+impl Hint for AdminUrlError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
             Self::Scheme(_) => {
                 "make a tunnel, as in `ssh -L 18080:127.0.0.1:18080 HOST`, and use http://127.0.0.1:18080"
             }
             Self::Form(_) => "write it as in http://127.0.0.1:18080",
-        }
+        };
+        Some(hint.into())
     }
 }
 
-impl ClientError {
-    /// The hint for the error.
-    pub(crate) fn hint(&self) -> &'static str {
-        match self {
+impl Hint for ClientError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
             Self::Connect(..) => {
                 "is the host running? it says at its start where its admin interface is; `--admin URL` or OPENLINE_ADMIN names it here"
             }
@@ -150,7 +151,8 @@ impl ClientError {
             Self::Token => {
                 "a token has visible ASCII characters only: look at OPENLINE_ADMIN_TOKEN or the file that `--token-file` names"
             }
-        }
+        };
+        Some(hint.into())
     }
 }
 

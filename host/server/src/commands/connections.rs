@@ -6,6 +6,7 @@ use std::time::Duration;
 use crate::commands::client::{Ask, encoded};
 use clap::Args;
 use openline_core::name::FunctionName;
+use openline_hint::Hinted;
 use serde_json::{Value, json};
 
 use super::remote::{EXIT_CODES, Remote, RemoteArguments, function};
@@ -101,13 +102,15 @@ pub(crate) async fn send(arguments: &SendArguments) -> anyhow::Result<()> {
     let sent = remote.ask(ask, |_| {}).await?;
     let outcome = cell(&sent["outcome"]);
     remote.print(&sent, |_| outcome.clone())?;
-    match outcome.as_str() {
-        "dropped" => anyhow::bail!(
-            "the message was not accepted\n  hint: it is larger than `message_bytes`, or the peer does not read"
+    let (what, hint) = match outcome.as_str() {
+        "dropped" => (
+            "the message was not accepted",
+            "it is larger than `message_bytes`, or the peer does not read",
         ),
-        "gone" => anyhow::bail!("the connection is closing\n  hint: its peer may come back"),
-        _ => Ok(()),
-    }
+        "gone" => ("the connection is closing", "its peer may come back"),
+        _ => return Ok(()),
+    };
+    Err(Hinted::new(what, hint).into())
 }
 
 pub(crate) async fn close(arguments: &CloseArguments) -> anyhow::Result<()> {

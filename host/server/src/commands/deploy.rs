@@ -6,7 +6,6 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::commands::client::{Ask, encoded};
-use anyhow::anyhow;
 use bytes::Bytes;
 use clap::{Args, ValueEnum};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -18,7 +17,7 @@ use serde_json::Value;
 use super::aliases::shares;
 use super::remote::{EXIT_CODES, RemoteArguments, alias, function};
 use super::table::{plain, short};
-use crate::assemble::file_hint;
+use crate::assemble::of_file;
 use crate::component;
 use crate::telemetry::tell;
 
@@ -155,11 +154,8 @@ fn read(arguments: &DeployArguments) -> anyhow::Result<Bytes> {
     let path = &arguments.component;
     let read = component::read(path, most);
     let bytes = read.map_err(|error| {
-        anyhow!(
-            "{}: {error}\n  hint: {}",
-            path.display(),
-            file_hint(path, &error)
-        )
+        let what = format!("{}: {error}", path.display());
+        of_file(what, path, &error)
     })?;
     Ok(bytes.into())
 }

@@ -5,6 +5,7 @@
 use clap::Args;
 use openline_core::config::{KEYS, Key, TABLES};
 use openline_core::limits::Row;
+use openline_hint::Hinted;
 
 use crate::telemetry::print;
 
@@ -47,9 +48,8 @@ pub(crate) fn run(arguments: &LimitsArguments) -> anyhow::Result<()> {
     }
     text += &keys(wanted, arguments.markdown);
     if text.is_empty() {
-        anyhow::bail!(
-            "no limit and no key is named like `{wanted}`\n  hint: `openline limits` lists them all"
-        );
+        let what = format!("no limit and no key is named like `{wanted}`");
+        return Err(Hinted::new(what, "`openline limits` lists them all").into());
     }
     print(text.trim_end())?;
     Ok(())

@@ -11,10 +11,11 @@ use std::fs;
 use std::io;
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::Args;
 use include_dir::{Dir, include_dir};
 use openline_core::name::FunctionName;
+use openline_hint::{Hint, Hinted};
 
 use super::workspace::{Outer, way};
 use crate::telemetry::{print, tell};
@@ -79,7 +80,7 @@ pub(crate) fn run(arguments: &NewArguments) -> anyhow::Result<()> {
             "next: cd {name}; openline build; openline run target/openline/{name}.wasm"
         )),
         Some(notes) => {
-            tell(&notes);
+            tell(&notes.explained());
             tell(&format!("next: cd {name}; openline build"));
         }
     }
@@ -88,17 +89,14 @@ pub(crate) fn run(arguments: &NewArguments) -> anyhow::Result<()> {
 
 /// Makes the crate `name` in the folder `parent`. Answers what is to be said of
 /// a workspace around it, if there is anything.
-pub(super) fn create(
-    parent: &Path,
-    name: &str,
-    asynchronous: bool,
-) -> anyhow::Result<Option<String>> {
+fn create(parent: &Path, name: &str, asynchronous: bool) -> anyhow::Result<Option<Hinted>> {
     check_name(name)?;
     let folder = parent.join(name);
     let outer = Outer::around(parent);
     fs::create_dir(&folder).map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => {
-            anyhow!("`{name}` exists already\nhint: choose another name, or remove it")
+            let what = format!("`{name}` exists already");
+            Hinted::new(what, "choose another name, or remove it").into()
         }
         _ => anyhow::Error::new(error).context(format!("the folder `{name}` could not be made")),
     })?;
@@ -116,12 +114,16 @@ pub(super) fn create(
 }
 
 /// Makes a new crate and the workspace around it get along.
-fn arrange(outer: &Outer, folder: &Path, name: &str) -> anyhow::Result<Option<String>> {
+fn arrange(outer: &Outer, folder: &Path, name: &str) -> anyhow::Result<Option<Hinted>> {
     let (workspace, path) = (outer.manifest.display(), outer.named(folder));
     if let Some(reason) = outer.unknown() {
-        return Ok(Some(format!(
-            "`{name}` is a crate of its own, and there is a workspace around it, {workspace}, of which cargo says nothing: {reason}\n  hint: if its `members` cover this folder, add `exclude = [\"{path}\"]` to its [workspace]"
-        )));
+        let what = format!(
+            "`{name}` is a crate of its own, and there is a workspace around it, {workspace}, of which cargo says nothing: {reason}"
+        );
+        let hint = format!(
+            "if its `members` cover this folder, add `exclude = [\"{path}\"]` to its [workspace]"
+        );
+        return Ok(Some(Hinted::new(what, hint)));
     }
     if outer.check().is_ok() {
         return Ok(None);
@@ -131,13 +133,17 @@ fn arrange(outer: &Outer, folder: &Path, name: &str) -> anyhow::Result<Option<St
     join(outer, folder, name)
         .with_context(|| format!("`{name}` could not be made a member of {workspace}"))?;
     outer.check().map_err(|words| {
-        anyhow!(
-            "`{name}` and the workspace {workspace} do not get along: {words}\n  hint: add `exclude = [\"{path}\"]` to its [workspace], then try again"
-        )
+        let what = format!("`{name}` and the workspace {workspace} do not get along: {words}");
+        let hint = format!("add `exclude = [\"{path}\"]` to its [workspace], then try again");
+        Hinted::new(what, hint)
     })?;
-    Ok(Some(format!(
-        "`{name}` is a member of the workspace {workspace}, whose `members` cover its folder: the profiles there are in force\n  hint: to keep it apart, add `exclude = [\"{path}\"]` to that [workspace], and an empty `[workspace]` to {path}/Cargo.toml"
-    )))
+    let what = format!(
+        "`{name}` is a member of the workspace {workspace}, whose `members` cover its folder: the profiles there are in force"
+    );
+    let hint = format!(
+        "to keep it apart, add `exclude = [\"{path}\"]` to that [workspace], and an empty `[workspace]` to {path}/Cargo.toml"
+    );
+    Ok(Some(Hinted::new(what, hint)))
 }
 
 /// Writes a crate again, as a member of a workspace.
@@ -188,22 +194,29 @@ pub(super) fn write_sdk(sdk: &Path) -> io::Result<()> {
 /// function.
 fn check_name(name: &str) -> anyhow::Result<()> {
     if name.contains(['/', '\\']) {
-        bail!("`{name}` is a path, not a name\nhint: go to the folder first, then name the crate");
+        let what = format!("`{name}` is a path, not a name");
+        bail!(Hinted::new(
+            what,
+            "go to the folder first, then name the crate"
+        ));
     }
     if KEYWORDS.split_whitespace().any(|keyword| keyword == name) {
-        bail!("`{name}` is a word of the language Rust\nhint: try `my-{name}`");
+        let what = format!("`{name}` is a word of the language Rust");
+        bail!(Hinted::new(what, format!("try `my-{name}`")));
     }
     if TAKEN.split_whitespace().any(|taken| taken == name) {
-        bail!("`{name}` is the name of a crate that this one needs\nhint: try `my-{name}`");
+        let what = format!("`{name}` is the name of a crate that this one needs");
+        bail!(Hinted::new(what, format!("try `my-{name}`")));
     }
     let letters = name
         .bytes()
         .all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_'));
     if !letters || !name.starts_with(|first: char| first.is_ascii_lowercase()) {
-        bail!(
-            "`{name}` is not a name for a crate\n\
-             hint: use lower-case letters, digits, `-` and `_`, a letter first"
-        );
+        let hint = "use lower-case letters, digits, `-` and `_`, a letter first";
+        bail!(Hinted::new(
+            format!("`{name}` is not a name for a crate"),
+            hint
+        ));
     }
     // The function has the name of the crate, and its names have a longest
     // length.
@@ -285,9 +298,8 @@ mod tests {
         let parent = tempfile::tempdir().unwrap();
         fs::create_dir(parent.path().join("mine")).unwrap();
         fs::write(parent.path().join("mine/file"), "kept").unwrap();
-        let error = create(parent.path(), "mine", false)
-            .unwrap_err()
-            .to_string();
+        let error = create(parent.path(), "mine", false).unwrap_err();
+        let error = crate::hints::explained(&error);
         assert!(
             error.starts_with("`mine` exists already\nhint: "),
             "{error}"
@@ -334,7 +346,10 @@ mod tests {
         write(
             "[workspace]\nresolver = \"3\"\nmembers = [\"functions/*\"]\nexclude = [\"functions/deep\"]\n",
         );
-        let said = create(&functions, "first", false).unwrap().unwrap();
+        let said = create(&functions, "first", false)
+            .unwrap()
+            .unwrap()
+            .explained();
         assert!(said.contains("is a member of the workspace"), "{said}");
         assert!(said.contains("exclude = [\"functions/first\"]"), "{said}");
         assert_eq!(members(root.path()), ["first", "openline-sdk"]);
@@ -356,7 +371,10 @@ mod tests {
         let root = tempfile::tempdir().unwrap();
         let text = "[workspace]\nmembers = [\"missing\"]\n";
         fs::write(root.path().join("Cargo.toml"), text).unwrap();
-        let said = create(root.path(), "apart", false).unwrap().unwrap();
+        let said = create(root.path(), "apart", false)
+            .unwrap()
+            .unwrap()
+            .explained();
         assert!(said.contains("of which cargo says nothing: "), "{said}");
         assert!(said.contains("exclude = [\"apart\"]"), "{said}");
     }
@@ -383,7 +401,8 @@ mod tests {
             (&long, "1 to 64"),
         ] {
             let error = create(parent.path(), name, false).unwrap_err();
-            assert!(format!("{error:#}").contains(reason), "{name}: {error:#}");
+            let said = crate::hints::explained(&error);
+            assert!(said.contains(reason), "{name}: {said}");
         }
         assert_eq!(fs::read_dir(parent.path()).unwrap().count(), 0);
         for name in ["echo", "my-echo", "a1_b"] {

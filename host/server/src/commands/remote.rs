@@ -5,12 +5,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::commands::client::{AdminUrl, AdminUrlError, Ask, Client, ClientError, Reply};
-use anyhow::{anyhow, bail};
+use anyhow::bail;
 use clap::Args;
 use openline_core::name::{AliasName, FunctionName};
+use openline_hint::{Hint, Hinted};
 use serde_json::Value;
 
 use crate::causes;
+use crate::hints::Refused;
 use crate::telemetry::print;
 
 /// The exit code when the host refuses a request.
@@ -56,10 +58,6 @@ pub(crate) struct Remote {
     pub(crate) json: bool,
 }
 
-/// The host refused; the text is its answer.
-#[derive(Debug)]
-pub(crate) struct Refused(String);
-
 impl RemoteArguments {
     /// Reads the token.
     pub(crate) fn remote(&self) -> anyhow::Result<Remote> {
@@ -70,10 +68,11 @@ impl RemoteArguments {
                 let text = text.map_err(|error| {
                     let missing = "name a file that holds the host's `admin_token`";
                     let hint = causes::of_reading(error.kind(), missing);
-                    anyhow!("cannot read {shown}: {error}\n  hint: {hint}")
+                    Hinted::new(format!("cannot read {shown}: {error}"), hint)
                 })?;
                 if text.trim().is_empty() {
-                    bail!("{shown} is empty\n  hint: it should hold the host's `admin_token`");
+                    let what = format!("{shown} is empty");
+                    bail!(Hinted::new(what, "it should hold the host's `admin_token`"));
                 }
                 Some(text.trim().to_owned())
             }
@@ -85,8 +84,7 @@ impl RemoteArguments {
         let sendable = |byte: u8| byte.is_ascii_graphic() || byte == b' ';
         let is_sendable = |token: &String| token.bytes().all(sendable);
         if !token.iter().all(is_sendable) {
-            let error = ClientError::Token;
-            bail!("{error}\n  hint: {}", error.hint());
+            return Err(unasked(&ClientError::Token));
         }
         Ok(Remote {
             client: Client::new(self.admin.clone(), token),
@@ -127,7 +125,7 @@ impl Remote {
         match self.client.ask(ask, sent).await {
             Ok(reply) if reply.status < 300 => Ok(reply.body),
             Ok(reply) => Err(Refused(words(&reply)).into()),
-            Err(error) => bail!("{error}\n  hint: {}", error.hint()),
+            Err(error) => Err(unasked(&error)),
         }
     }
 
@@ -152,30 +150,27 @@ pub(crate) fn exit_code(error: &anyhow::Error) -> Option<u8> {
     error.is::<Refused>().then_some(EXIT_REFUSED)
 }
 
-fn words(reply: &Reply) -> String {
+/// Why there is no answer.
+fn unasked(error: &ClientError) -> anyhow::Error {
+    Hinted::about(error.to_string(), error).into()
+}
+
+fn words(reply: &Reply) -> Hinted {
     let text = |key: &str| reply.body[key].as_str().map(super::table::plain);
     match (text("message"), text("hint")) {
-        (Some(message), Some(hint)) => format!("{message}\n  hint: {hint}"),
-        _ => format!(
-            "the host answers with status {}\n  hint: is this the admin interface of an Openline host?",
-            reply.status
+        (Some(message), Some(hint)) => Hinted::new(message, hint),
+        _ => Hinted::new(
+            format!("the host answers with status {}", reply.status),
+            "is this the admin interface of an Openline host?",
         ),
     }
 }
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Refused {}
 
 // === arguments ===
 
 fn url(text: &str) -> Result<AdminUrl, String> {
     text.parse()
-        .map_err(|error: AdminUrlError| format!("{error}\nhint: {}", error.hint()))
+        .map_err(|error: AdminUrlError| error.explained())
 }
 
 /// A function's name, as an argument.

@@ -3,11 +3,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
 use clap::Args;
 use openline_core::config::{Config, FunctionConfig, ServerConfig};
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
+use openline_hint::Hinted;
 
 use crate::assemble::Source;
 use crate::host;
@@ -45,10 +45,9 @@ pub(crate) async fn run(
     for component in &arguments.components {
         let function = function(component)?;
         if functions.iter().any(|other| other.name == function.name) {
-            bail!(
-                "two components are named `{}`\n  hint: rename one of the files, or use a configuration with `openline serve`",
-                function.name
-            );
+            let what = format!("two components are named `{}`", function.name);
+            let hint = "rename one of the files, or use a configuration with `openline serve`";
+            return Err(Hinted::new(what, hint).into());
         }
         functions.push(function);
     }
@@ -61,11 +60,10 @@ fn function(component: &Path) -> anyhow::Result<FunctionConfig> {
         .file_stem()
         .and_then(|stem| stem.to_str())
         .unwrap_or_default();
-    let name = FunctionName::new(stem).with_context(|| {
-        format!(
-            "{} has no name to serve it by\n  hint: rename the file",
-            component.display()
-        )
+    let name = FunctionName::new(stem).map_err(|error| {
+        let shown = component.display();
+        let what = format!("{shown} has no name to serve it by: {error}");
+        Hinted::new(what, "rename the file")
     })?;
     let route = Route::new(&format!("/{name}"))?;
     Ok(FunctionConfig::new(name, Some(component.into()), route))

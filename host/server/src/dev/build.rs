@@ -13,6 +13,7 @@ use openline_build::{
     BuildError, Built, Diagnostic, Options, Profile, Said, Sources, Toolchain, build_told,
     without_colours,
 };
+use openline_hint::Hint;
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -127,9 +128,7 @@ impl Heard {
         if self.problems.iter().any(|problem| problem.level == "error") {
             // The compiler cannot know where its flags are from.
             return match error {
-                BuildError::Compile { flags: Some(_), .. } => error
-                    .hint()
-                    .map(|hint| format!("{}\n  hint: {hint}", causes(error))),
+                BuildError::Compile { flags: Some(_), .. } => Some(explained(error)),
                 _ => None,
             };
         }
@@ -139,15 +138,18 @@ impl Heard {
             Some(start) if matches!(error, BuildError::Compile { .. }) => &progress[start..],
             _ => "",
         };
-        let causes = causes(error);
         if !said.is_empty() {
             self.problems.push(of_text(said));
             return None;
         }
-        self.problems.push(of_text(&causes));
-        let hint = error.hint().map(|hint| format!("\n  hint: {hint}"));
-        Some(format!("{causes}{}", hint.unwrap_or_default()))
+        self.problems.push(of_text(&causes(error)));
+        Some(explained(error))
     }
+}
+
+/// An error with those below it and its hint.
+fn explained(error: &BuildError) -> String {
+    openline_hint::explained(causes(error), error.hint().as_deref())
 }
 
 /// An error with those below it.

@@ -25,6 +25,7 @@ use self::inputs::{Inputs, Verdict};
 use self::project::Project;
 use self::watch::{Changes, Watcher};
 use crate::assemble::Source;
+use crate::hints::explained;
 use crate::host::{self, Reload, Reloads, Served};
 use crate::signal::Signals;
 use crate::telemetry::{complain, tell};
@@ -212,7 +213,7 @@ impl Developer {
             Ok(served) => served,
             Err(error) => {
                 let mut problems = problems;
-                problems.insert(0, of_text(&format!("{error:#}")));
+                problems.insert(0, of_text(&explained(&error)));
                 self.development.failed(problems);
                 complain(&error);
                 return Some(format!("not taken: {}", self.what_goes_on()));

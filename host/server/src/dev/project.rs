@@ -4,11 +4,12 @@
 use std::net::SocketAddr;
 use std::path::Path;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use openline_build::{BuildError, Sources, Toolchain};
 use openline_core::config::{Config, FunctionConfig, ServerConfig};
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
+use openline_hint::Hinted;
 
 use super::build::Crate;
 use super::watch::Plan;
@@ -42,10 +43,10 @@ impl Project {
         };
         let has_manifest = directory.join("Cargo.toml").is_file();
         if !has_manifest && config.is_none() {
-            bail!(
-                "there is neither a `Cargo.toml` nor an `{CONFIG}` in `{}`\n  hint: name the folder of a crate, or make one with `openline new NAME`",
-                directory.display()
-            );
+            let shown = directory.display();
+            let what = format!("there is neither a `Cargo.toml` nor an `{CONFIG}` in `{shown}`");
+            let hint = "name the folder of a crate, or make one with `openline new NAME`";
+            bail!(Hinted::new(what, hint));
         }
         let package = if has_manifest {
             find_crate(directory, config.is_some())?
@@ -96,8 +97,7 @@ impl Project {
 
 fn find_crate(directory: &Path, has_config: bool) -> anyhow::Result<Option<Crate>> {
     let mut report = |progress: &str| tell(&format!("{progress} ..."));
-    let toolchain = Toolchain::find_or_install(directory, &mut report)
-        .map_err(|error| anyhow!("{error}\n  hint: {}", error.hint()))?;
+    let toolchain = Toolchain::find_or_install(directory, &mut report)?;
     match Sources::of(directory, &toolchain) {
         Ok(sources) => Ok(Some(Crate::new(directory, toolchain, &sources))),
         // The configuration names components that are built elsewhere.
@@ -105,10 +105,7 @@ fn find_crate(directory: &Path, has_config: bool) -> anyhow::Result<Option<Crate
             tell(&format!("nothing is built here: {error}"));
             Ok(None)
         }
-        Err(error) => Err(match error.hint() {
-            Some(hint) => anyhow!("{error}\n  hint: {hint}"),
-            None => error.into(),
-        }),
+        Err(error) => Err(error.into()),
     }
 }
 
@@ -131,9 +128,9 @@ mod tests {
     fn a_folder_with_nothing_to_serve_is_an_error_with_a_hint() {
         let folder = tempfile::tempdir().unwrap();
         let error = Project::find(folder.path(), None, None).unwrap_err();
-        let text = error.to_string();
+        let text = crate::hints::explained(&error);
         assert!(text.contains("neither a `Cargo.toml` nor an"), "{text}");
-        assert!(text.contains("\n  hint: "), "{text}");
+        assert!(text.contains("\nhint: "), "{text}");
     }
 
     #[test]

@@ -23,6 +23,7 @@ use notify::{
     Config, ErrorKind, Event, EventKind, PollWatcher, RecommendedWatcher, RecursiveMode,
     Watcher as _,
 };
+use openline_hint::explained;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
@@ -223,10 +224,10 @@ fn polling(
     seen: &Arc<Seen>,
     error: &notify::Error,
 ) -> notify::Result<Box<dyn notify::Watcher + Send>> {
-    tell(&format!(
-        "the system does not tell of changes ({error}): files are looked at every second\n  \
-         hint: on Linux, raise `fs.inotify.max_user_watches` or `max_user_instances` with sysctl"
-    ));
+    let what =
+        format!("the system does not tell of changes ({error}): files are looked at every second");
+    let hint = "on Linux, raise `fs.inotify.max_user_watches` or `max_user_instances` with sysctl";
+    tell(&explained(what, Some(hint)));
     // By what is in them: their times are looked at in whole seconds.
     let config = config()
         .with_poll_interval(POLL)

@@ -26,6 +26,7 @@ use tracing_subscriber::{EnvFilter, Layer};
 pub(crate) use self::lines::Lines;
 pub(crate) use self::writer::Speaker;
 use self::writer::Writer;
+use crate::hints::explained;
 
 /// What is logged without a word about it: what an operator acts on, and what
 /// functions print. Folders that are removed while they are watched are no news.
@@ -110,14 +111,14 @@ pub(crate) fn start(filter: Option<&str>, lines: Option<Lines>) {
     tracing_subscriber::registry().with(log).with(lines).init();
 }
 
-/// Prints why a command failed: the error and its causes.
+/// Says why a command failed: what, what caused it, and what to do about it.
 pub(crate) fn complain(error: &anyhow::Error) {
     let (on, off) = if io::stderr().is_terminal() {
         ("\x1b[1;31m", "\x1b[0m")
     } else {
         ("", "")
     };
-    let text = plain_lines(&format!("{error:#}"));
+    let text = plain_lines(&explained(error));
     say(Speaker::Host, &format!("{on}error:{off} {text}\n"));
 }
 

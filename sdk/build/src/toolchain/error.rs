@@ -1,5 +1,9 @@
 //! Why there is no compiler for WebAssembly, and the hint.
 
+use std::borrow::Cow;
+
+use openline_hint::Hint;
+
 use super::{TARGET_VARIABLE, Target};
 
 /// Why there is no compiler for WebAssembly.
@@ -26,21 +30,18 @@ pub enum ToolchainError {
 
 // === impl ToolchainError ===
 
-impl ToolchainError {
-    /// The hint.
-    #[must_use]
-    pub fn hint(&self) -> String {
-        match self {
+impl Hint for ToolchainError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(match self {
             Self::UnknownTarget { .. } => {
-                "use `wasm32-wasip2` or `wasm32-wasip1`, or unset it to use what is there"
-                    .to_owned()
+                "use `wasm32-wasip2` or `wasm32-wasip1`, or unset it to use what is there".into()
             }
             Self::Missing { absences } => {
                 let remedies: Vec<String> =
                     absences.iter().map(|(target, _)| target.remedy()).collect();
-                remedies.join(",\nor ")
+                remedies.join(",\nor ").into()
             }
-        }
+        })
     }
 }
 
@@ -70,7 +71,7 @@ mod tests {
              wasm32-wasip1: no compiler"
         );
         assert_eq!(
-            error.hint(),
+            error.hint().unwrap(),
             "run `rustup target add wasm32-wasip2`,\n\
              or on Debian 12, as root, run `apt-get update` and `apt-get install -y \
              --no-install-recommends rustc-web cargo-web rust-web-src wasi-libc lld`"

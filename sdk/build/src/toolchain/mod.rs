@@ -214,6 +214,8 @@ impl fmt::Display for Target {
 
 #[cfg(test)]
 mod tests {
+    use openline_hint::Hint;
+
     use super::*;
 
     #[test]
@@ -227,6 +229,6 @@ mod tests {
             text.contains("`OPENLINE_WASM_TARGET` is `wasm32-wasip9`"),
             "{text}"
         );
-        assert!(error.hint().starts_with("use `wasm32-wasip2` or"));
+        assert!(error.hint().unwrap().starts_with("use `wasm32-wasip2` or"));
     }
 }

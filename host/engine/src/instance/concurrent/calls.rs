@@ -4,22 +4,18 @@
 //! Bounded by the instance's seats: each has at most one call. Slots are reused,
 //! with their wakers.
 
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
-use openline_core::event::Event;
-use openline_core::name::AlarmName;
 use tokio::time::Instant;
 use wasmtime::AsContextMut;
-use wasmtime::component::{Accessor, Resource};
+use wasmtime::component::Accessor;
 
 use super::flight::{Completion, Flight};
 use super::late::{Begun, BegunCall};
-use crate::contract::convert::{Decision, close_arguments, judge, owned, request};
+use super::start::{Call, Returned, Starter};
+use crate::contract::convert::judge;
 use crate::contract::exports::AsyncExports;
-use crate::contract::handles::Handle;
 use crate::instance::asker::Asker;
 use crate::instance::idleness::{Idleness, Wake};
 use crate::instance::live::Instance;
@@ -40,7 +36,7 @@ pub(super) struct Calls<'a> {
     program: &'a Program,
     instance: &'a Arc<Instance>,
     flight: &'a Arc<Flight>,
-    exports: &'a AsyncExports,
+    starter: Starter<'a>,
     run: &'a Run,
     accessor: &'a Accessor<StoreData>,
     /// When a call last began or returned, by the run's clock.
@@ -52,8 +48,6 @@ pub(super) struct Calls<'a> {
     serial: u64,
     idleness: Idleness,
 }
-
-type Call<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<Returned>> + Send + 'a>>;
 
 struct Slot<'a> {
     call: Option<Call<'a>>,
@@ -69,13 +63,6 @@ impl Slot<'_> {
     }
 }
 
-enum Returned {
-    Nothing,
-    /// Messages or an alarm.
-    Work,
-    Decision(Decision),
-}
-
 impl<'a> Calls<'a> {
     pub(super) fn new(
         program: &'a Program,
@@ -89,7 +76,11 @@ impl<'a> Calls<'a> {
             program,
             instance,
             flight,
-            exports,
+            starter: Starter {
+                function: &program.name,
+                exports,
+                accessor,
+            },
             active: run.clock.entered(),
             run,
             accessor,
@@ -190,23 +181,14 @@ impl<'a> Calls<'a> {
             Job::Upgrade(asked, seat, reply) => {
                 self.flight.askers.lock()[slot] = Some(Asker::Upgrade(seat, reply));
                 self.refuel()?;
-                let upgrade = self.exports.upgrade;
-                let asked = (request(*asked),);
-                let call = self
-                    .accessor
-                    .with(|access| upgrade.start_call_concurrent(access, asked))?;
-                let accessor = self.accessor;
-                self.slots[slot].call = Some(Box::pin(async move {
-                    let (decision,) = upgrade.finish_call_concurrent(accessor, call).await?;
-                    Ok(Returned::Decision(decision))
-                }));
+                self.slots[slot].call = Some(self.starter.upgrade(*asked)?);
                 return self.poll_slot(slot);
             }
             Job::Alarm(alarm, _seat, reply) => {
                 self.flight.askers.lock()[slot] = Some(Asker::Alarm(reply));
                 self.refuel()?;
-                let started = self.start_alarm(None, &alarm.name, alarm.attempt)?;
-                self.slots[slot].call = Some(started);
+                let call = self.starter.alarm(None, &alarm.name, alarm.attempt)?;
+                self.slots[slot].call = Some(call);
                 return self.poll_slot(slot);
             }
             Job::Event(event, turn) => (turn, event),
@@ -220,66 +202,8 @@ impl<'a> Calls<'a> {
             .accessor
             .with(|mut access| access.as_context_mut().data_mut().handles.lend(connection));
         self.slots[slot].handle = Some(handle);
-        self.slots[slot].call = Some(self.start(handle, event)?);
+        self.slots[slot].call = Some(self.starter.event(handle, event)?);
         self.poll_slot(slot)
-    }
-
-    fn start_alarm(
-        &self,
-        connection: Option<Resource<Handle>>,
-        name: &AlarmName,
-        attempt: u32,
-    ) -> wasmtime::Result<Call<'a>> {
-        let Some(alarm) = self.exports.alarm else {
-            // An earlier version of the function had a handler.
-            tracing::warn!(function = %self.program.name, alarm = name.as_str(), "no handler for an alarm");
-            return Ok(Box::pin(async { Ok(Returned::Nothing) }));
-        };
-        let accessor = self.accessor;
-        let arguments = (connection, name.as_str().to_owned(), attempt);
-        let call = accessor.with(|access| alarm.start_call_concurrent(access, arguments))?;
-        Ok(Box::pin(async move {
-            alarm.finish_call_concurrent(accessor, call).await?;
-            Ok(Returned::Work)
-        }))
-    }
-
-    fn start(&self, handle: u32, event: Event) -> wasmtime::Result<Call<'a>> {
-        let connection = Resource::<Handle>::new_borrow(handle);
-        let accessor = self.accessor;
-        Ok(match event {
-            Event::Open => {
-                let open = self.exports.open;
-                let call =
-                    accessor.with(|access| open.start_call_concurrent(access, (connection,)))?;
-                Box::pin(async move {
-                    open.finish_call_concurrent(accessor, call).await?;
-                    Ok(Returned::Nothing)
-                })
-            }
-            Event::Messages(batch) => {
-                let messages = self.exports.messages;
-                let batch: Vec<_> = batch.into_iter().map(owned).collect();
-                let call = accessor
-                    .with(|access| messages.start_call_concurrent(access, (connection, batch)))?;
-                Box::pin(async move {
-                    messages.finish_call_concurrent(accessor, call).await?;
-                    Ok(Returned::Work)
-                })
-            }
-            Event::Alarm(name) => self.start_alarm(Some(connection), &name, 1)?,
-            Event::Close(reason) => {
-                let close = self.exports.close;
-                let (info, origin) = close_arguments(&reason);
-                let call = accessor.with(|access| {
-                    close.start_call_concurrent(access, (connection, info, origin))
-                })?;
-                Box::pin(async move {
-                    close.finish_call_concurrent(accessor, call).await?;
-                    Ok(Returned::Nothing)
-                })
-            }
-        })
     }
 
     fn slot(&mut self) -> usize {

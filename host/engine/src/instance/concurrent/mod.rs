@@ -9,6 +9,7 @@
 mod calls;
 mod flight;
 mod late;
+mod start;
 
 use std::pin::pin;
 use std::sync::Arc;

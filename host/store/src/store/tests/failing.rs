@@ -142,7 +142,7 @@ async fn a_disk_that_is_gone_is_an_error_until_it_is_back() {
         assert!(save(&store, 1).await.is_err());
         let error = store.usage().await.unwrap_err();
         assert!(matches!(error, StoreError::Unavailable(_)), "{error}");
-        assert!(!error.hint().is_empty());
+        assert!(error.hint().is_some_and(|hint| !hint.is_empty()));
         disk.state.store(WELL, Ordering::Release);
         // It recovers by itself, without a write.
         all_are_there(&store, 1).await;

@@ -8,6 +8,7 @@ use std::task::{Context, Waker};
 use bytes::Bytes;
 use openline_core::deployment::{CallStyle, VersionRecord};
 use openline_core::name::{AlarmName, AliasName};
+use openline_hint::Hint;
 
 use super::*;
 use crate::database::FORMAT;
@@ -320,7 +321,7 @@ fn a_folder_that_another_one_has_is_refused() {
     let store = Store::open(folder.path(), ROOM).unwrap();
     let error = Store::open(folder.path(), ROOM).unwrap_err();
     assert!(matches!(error, OpenError::InUse(_)), "{error}");
-    assert!(!error.hint().is_empty());
+    assert!(error.hint().is_some_and(|hint| !hint.is_empty()));
     drop(store);
     // The folder is free as soon as the last store is dropped.
     assert!(Store::open(folder.path(), ROOM).is_ok());
@@ -363,7 +364,7 @@ fn what_is_no_folder_or_no_database_is_refused() {
         fs::write(data.path().join("store.redb"), &content).unwrap();
         let error = Store::open(data.path(), ROOM).unwrap_err();
         assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
-        assert!(!error.hint().is_empty());
+        assert!(error.hint().is_some_and(|hint| !hint.is_empty()));
         assert_eq!(fs::read(data.path().join("store.redb")).unwrap(), content);
     }
 }

@@ -1,0 +1,104 @@
+//! How each call is begun in the event loop, and what it comes to.
+
+use std::future::Future;
+use std::pin::Pin;
+
+use openline_core::event::{Event, UpgradeRequest};
+use openline_core::name::{AlarmName, FunctionName};
+use wasmtime::component::{Accessor, Resource};
+
+use crate::contract::convert::{Decision, close_arguments, owned, request};
+use crate::contract::exports::AsyncExports;
+use crate::contract::handles::Handle;
+use crate::instance::store::StoreData;
+
+/// A call that was begun, until it returns.
+pub(super) type Call<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<Returned>> + Send + 'a>>;
+
+/// What a call comes to.
+pub(super) enum Returned {
+    Nothing,
+    /// Messages or an alarm were handled.
+    Work,
+    Decision(Decision),
+}
+
+/// Begins calls of the exports of one instance, within its event loop.
+pub(super) struct Starter<'a> {
+    pub(super) function: &'a FunctionName,
+    pub(super) exports: &'a AsyncExports,
+    pub(super) accessor: &'a Accessor<StoreData>,
+}
+
+impl<'a> Starter<'a> {
+    pub(super) fn upgrade(&self, asked: UpgradeRequest) -> wasmtime::Result<Call<'a>> {
+        let accessor = self.accessor;
+        let upgrade = self.exports.upgrade;
+        let asked = (request(asked),);
+        let call = accessor.with(|access| upgrade.start_call_concurrent(access, asked))?;
+        Ok(Box::pin(async move {
+            let (decision,) = upgrade.finish_call_concurrent(accessor, call).await?;
+            Ok(Returned::Decision(decision))
+        }))
+    }
+
+    /// An alarm of the connection, or of none.
+    pub(super) fn alarm(
+        &self,
+        connection: Option<Resource<Handle>>,
+        name: &AlarmName,
+        attempt: u32,
+    ) -> wasmtime::Result<Call<'a>> {
+        let Some(alarm) = self.exports.alarm else {
+            // An earlier version had a handler.
+            tracing::warn!(function = %self.function, alarm = name.as_str(), "no handler for an alarm");
+            return Ok(Box::pin(async { Ok(Returned::Nothing) }));
+        };
+        let accessor = self.accessor;
+        let arguments = (connection, name.as_str().to_owned(), attempt);
+        let call = accessor.with(|access| alarm.start_call_concurrent(access, arguments))?;
+        Ok(Box::pin(async move {
+            alarm.finish_call_concurrent(accessor, call).await?;
+            Ok(Returned::Work)
+        }))
+    }
+
+    /// An event of the connection that the guest is lent as this handle.
+    pub(super) fn event(&self, handle: u32, event: Event) -> wasmtime::Result<Call<'a>> {
+        let connection = Resource::<Handle>::new_borrow(handle);
+        let accessor = self.accessor;
+        Ok(match event {
+            Event::Open => {
+                let open = self.exports.open;
+                let call =
+                    accessor.with(|access| open.start_call_concurrent(access, (connection,)))?;
+                Box::pin(async move {
+                    open.finish_call_concurrent(accessor, call).await?;
+                    Ok(Returned::Nothing)
+                })
+            }
+            Event::Messages(batch) => {
+                let messages = self.exports.messages;
+                let batch: Vec<_> = batch.into_iter().map(owned).collect();
+                let call = accessor
+                    .with(|access| messages.start_call_concurrent(access, (connection, batch)))?;
+                Box::pin(async move {
+                    messages.finish_call_concurrent(accessor, call).await?;
+                    Ok(Returned::Work)
+                })
+            }
+            Event::Alarm(name) => self.alarm(Some(connection), &name, 1)?,
+            Event::Close(reason) => {
+                let close = self.exports.close;
+                let (info, origin) = close_arguments(&reason);
+                let call = accessor.with(|access| {
+                    close.start_call_concurrent(access, (connection, info, origin))
+                })?;
+                Box::pin(async move {
+                    close.finish_call_concurrent(accessor, call).await?;
+                    Ok(Returned::Nothing)
+                })
+            }
+        })
+    }
+}

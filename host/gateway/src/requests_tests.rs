@@ -1,0 +1,165 @@
+//! Places for TCP connections that are not upgraded, at their bounds.
+
+use futures_util::FutureExt;
+
+use super::*;
+
+fn peer(last: u8) -> IpAddr {
+    [10, 0, 0, last].into()
+}
+
+/// A place that must be free.
+fn enter(requests: &Arc<Requests>, last: u8, peer_max: u32) -> Option<Slot> {
+    let entered = requests.enter(peer(last), peer_max).now_or_never();
+    entered.expect("there is a place")
+}
+
+fn is_closed(slot: &Slot) -> bool {
+    slot.closed().now_or_never().is_some()
+}
+
+#[test]
+fn places_at_their_number_and_one_past_it() {
+    let requests = Requests::new(2);
+    let first = enter(&requests, 1, 0).unwrap();
+    let second = enter(&requests, 1, 0).unwrap();
+    assert!(!is_closed(&first) && !is_closed(&second));
+    let mut third = Box::pin(requests.enter(peer(2), 0));
+    assert!(third.as_mut().now_or_never().is_none());
+    assert!(is_closed(&first), "it has waited longest");
+    assert!(!is_closed(&second));
+    drop(first);
+    let _third = third.now_or_never().unwrap().unwrap();
+    drop(second);
+    assert_eq!(requests.state.lock().peers.len(), 1);
+}
+
+#[test]
+fn one_that_was_asked_is_younger_than_one_that_was_not() {
+    let requests = Requests::new(2);
+    let asked = enter(&requests, 1, 0).unwrap();
+    let silent = enter(&requests, 1, 0).unwrap();
+    asked.begin();
+    asked.end();
+    assert!(requests.enter(peer(2), 0).now_or_never().is_none());
+    assert!(is_closed(&silent) && !is_closed(&asked));
+}
+
+#[test]
+fn the_peer_that_has_most_of_those_that_wait_makes_room() {
+    let requests = Requests::new(4);
+    let slow = enter(&requests, 1, 0).unwrap();
+    let many = [2, 2, 2].map(|last| enter(&requests, last, 0).unwrap());
+    for closed in 0..2 {
+        assert!(requests.enter(peer(3), 0).now_or_never().is_none());
+        let are_closed = many.each_ref().map(is_closed);
+        assert_eq!(are_closed.iter().position(|it| *it), Some(closed));
+        assert!(!is_closed(&slow));
+    }
+    // Both have one: the older one is the slow one's.
+    assert!(requests.enter(peer(3), 0).now_or_never().is_none());
+    assert!(is_closed(&slow) && !is_closed(&many[2]));
+}
+
+#[test]
+fn a_busy_one_is_closed_as_soon_as_it_is_answered() {
+    let requests = Requests::new(1);
+    let busy = enter(&requests, 1, 0).unwrap();
+    busy.begin();
+    let mut next = Box::pin(requests.enter(peer(2), 0));
+    assert!(next.as_mut().now_or_never().is_none());
+    assert!(!is_closed(&busy));
+    busy.end();
+    assert!(is_closed(&busy));
+    drop(busy);
+    assert!(next.now_or_never().unwrap().is_some());
+}
+
+#[test]
+fn those_of_a_peer_at_their_number_and_one_past_it() {
+    let requests = Requests::new(10);
+    let first = enter(&requests, 1, 2).unwrap();
+    let second = enter(&requests, 1, 2).unwrap();
+    assert!(!is_closed(&first) && !is_closed(&second));
+    first.begin();
+    // The one that waits makes room for the next of the same peer.
+    let third = enter(&requests, 1, 2).unwrap();
+    assert!(is_closed(&second) && !is_closed(&first));
+    third.begin();
+    assert!(enter(&requests, 1, 2).is_none(), "both are busy");
+    assert!(enter(&requests, 2, 2).is_some(), "another one has its own");
+    // Upgraded, it does not count; and it is not counted twice.
+    third.leave();
+    drop(third);
+    let _fourth = enter(&requests, 1, 2).unwrap();
+    drop((first, second));
+    assert_eq!(requests.state.lock().peers[&peer(1)].connections, 1);
+}
+
+#[test]
+fn the_peer_that_has_most_handshakes_loses_its_newest_to_one_that_has_fewer() {
+    let requests = Requests::new(5);
+    let slots = [1, 1, 1, 2, 2].map(|last| enter(&requests, last, 0).unwrap());
+    slots.iter().for_each(Slot::begin);
+    let deciding = slots.each_ref().map(Slot::decide);
+    let displaced = || {
+        let of = |it: &Deciding<'_>| it.displaced().now_or_never().is_some();
+        deciding.iter().position(of)
+    };
+    // With one more, the second peer has as many as the first one is left.
+    let third = requests.enter(peer(2), 0).now_or_never();
+    assert!(third.unwrap().is_none(), "others do not wait behind it");
+    assert_eq!(displaced(), None, "it would have more than it leaves");
+    let mut third = Box::pin(requests.enter(peer(3), 0));
+    assert!(third.as_mut().now_or_never().is_none());
+    assert_eq!(displaced(), Some(2));
+    // Answered, it makes room.
+    slots[2].end();
+    assert!(is_closed(&slots[2]));
+    drop(deciding);
+    drop(slots);
+    drop(third.now_or_never().unwrap().unwrap());
+    let state = requests.state.lock();
+    assert!(state.peers.is_empty() && state.deciding.is_empty());
+}
+
+/// A proxy, say: nobody else is known to wait.
+#[test]
+fn the_only_peer_waits_for_its_own_handshakes() {
+    let requests = Requests::new(2);
+    let slots = [1, 1].map(|last| enter(&requests, last, 0).unwrap());
+    slots.iter().for_each(Slot::begin);
+    let deciding = slots.each_ref().map(Slot::decide);
+    let mut third = Box::pin(requests.enter(peer(1), 0));
+    assert!(third.as_mut().now_or_never().is_none());
+    drop(deciding);
+    drop(slots);
+    assert!(third.now_or_never().unwrap().is_some());
+}
+
+#[test]
+fn one_that_was_decided_about_is_not_displaced_by_what_came_too_late() {
+    let requests = Requests::new(2);
+    let slots = [1, 1].map(|last| enter(&requests, last, 0).unwrap());
+    slots.iter().for_each(Slot::begin);
+    let first = slots[0].decide();
+    let second = slots[1].decide();
+    assert!(requests.enter(peer(2), 0).now_or_never().is_none());
+    drop((first, second));
+    // Its next handshake is another one.
+    let again = slots[1].decide();
+    assert!(again.displaced().now_or_never().is_none());
+}
+
+#[test]
+fn nothing_is_kept_of_those_that_have_gone() {
+    let requests = Requests::new(3);
+    let slots = [1, 1, 2].map(|last| enter(&requests, last, 0).unwrap());
+    slots[0].begin();
+    assert!(requests.enter(peer(3), 0).now_or_never().is_none());
+    drop(slots);
+    let state = requests.state.lock();
+    assert!(state.peers.is_empty() && state.waiting.is_empty());
+    assert!(state.ranks.is_empty());
+    assert_eq!(requests.places.available_permits(), 3);
+}
