@@ -109,6 +109,10 @@ async fn what_a_configuration_says_is_not_obeyed_by_a_terminal() {
         // That none comes through is looked at in any case.
         ended.failed(CONFIG, &["\\u{1b}[2J", "\nhint: "]);
     }
+    // Nor what the command line says of it.
+    let missing = folder.path().join("\u{1b}[2J.toml");
+    let ended = openline(&["check", "--config", missing.to_str().unwrap()]).await;
+    ended.failed(CONFIG, &["\\u{1b}[2J", "\nhint: "]);
 }
 
 #[tokio::test]
