@@ -74,7 +74,7 @@ fn main() -> ExitCode {
     let (setup, plans) = match prepare(&arguments) {
         Ok(prepared) => prepared,
         Err(unusable) => {
-            eprintln!("error: {unusable}\n  hint: {}", unusable.hint());
+            eprintln!("error: {unusable}\nhint: {}", unusable.hint());
             return ExitCode::from(EXIT_USAGE);
         }
     };

@@ -81,6 +81,6 @@ fn refused(options: &[&str], said: &str) {
     assert_eq!(output.status.code(), Some(2), "{options:?}: {error}");
     assert!(error.starts_with("error: "), "{options:?}: {error}");
     assert!(error.contains(said), "{options:?}: {error}");
-    let hint = error.contains("\n  hint: ") || error.contains("--help");
+    let hint = error.contains("\nhint: ") || error.contains("--help");
     assert!(hint, "{options:?}: {error}");
 }

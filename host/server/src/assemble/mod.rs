@@ -259,7 +259,7 @@ pub(crate) fn explain(error: StartError, config: &Config, source: &Source) -> an
     let errors = errors.iter().map(|(name, error)| {
         let function = config.functions.iter().find(|it| it.name == *name);
         match function.and_then(|it| it.component.as_deref().map(|file| (it, file))) {
-            Some((function, file)) => blame(function, file, source.file(), error),
+            Some((function, file)) => blame(function, file, source, error),
             None => Hinted::about(format!("function `{name}`: {error}"), error),
         }
     });
@@ -279,7 +279,7 @@ fn blame(
     source: &Source,
     error: &LoadError,
 ) -> Hinted {
-    let place = file.map_or_else(String::new, |file| {
+    let place = source.file().map_or_else(String::new, |file| {
         format!("{}, line {}: ", file.display(), function.component_line)
     });
     let what = format!(
@@ -288,7 +288,20 @@ fn blame(
         // The path as the configuration has it, which may contain line ends.
         Escaped::new(&component.display().to_string(), PATH_BYTES_MAX)
     );
-    of_file(what, component, error)
+    if source.builds(component) {
+        built(what, error)
+    } else {
+        of_file(what, component, error)
+    }
+}
+
+/// Says what to do about a component that was built from a crate just now.
+pub(crate) fn built(what: String, error: &LoadError) -> Hinted {
+    const OTHER_SDK: &str = "the SDK in the crate is that of another release: `openline update-sdk` in the crate's folder replaces the copy that `openline new` has written into `vendor/`; then build it again";
+    if error.is_of_another_contract() {
+        return Hinted::new(what, OTHER_SDK);
+    }
+    Hinted::about(what, error)
 }
 
 /// Says what to do about a component's file, or about the component in it.

@@ -57,6 +57,6 @@ pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<String> {
             CallStyle::Plain => "websocket-handler".into(),
             CallStyle::Async => "async-websocket-handler".into(),
         }),
-        Err(error) => Err(error.into()),
+        Err(error) => Err(assemble::built(error.to_string(), &error).into()),
     }
 }

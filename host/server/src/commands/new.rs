@@ -89,7 +89,11 @@ pub(crate) fn run(arguments: &NewArguments) -> anyhow::Result<()> {
 
 /// Makes the crate `name` in the folder `parent`. Answers what is to be said of
 /// a workspace around it, if there is anything.
-fn create(parent: &Path, name: &str, asynchronous: bool) -> anyhow::Result<Option<Hinted>> {
+pub(super) fn create(
+    parent: &Path,
+    name: &str,
+    asynchronous: bool,
+) -> anyhow::Result<Option<Hinted>> {
     check_name(name)?;
     let folder = parent.join(name);
     let outer = Outer::around(parent);

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use openline_hint::Hinted;
 
 use super::{new, workspace};
 use crate::telemetry::{print, tell};
@@ -54,26 +55,22 @@ pub(crate) fn run(arguments: &UpdateSdkArguments) -> anyhow::Result<()> {
 fn update(directory: &Path) -> anyhow::Result<PathBuf> {
     let manifest = directory.join("Cargo.toml");
     if !manifest.is_file() {
-        bail!(
-            "there is no `Cargo.toml` in `{}`\n  hint: name the folder of a crate",
-            directory.display()
-        );
+        let what = format!("there is no `Cargo.toml` in `{}`", directory.display());
+        bail!(Hinted::new(what, "name the folder of a crate"));
     }
     let found = workspace::sdk_of(&manifest);
     let found = found.map_err(|words| anyhow!("cargo says nothing of the crate: {words}"))?;
     let Some(sdk) = found else {
-        bail!(
-            "the crate does not depend on `{}` by path\n  hint: make a crate with `openline new NAME`, and move the code into it",
-            workspace::SDK
-        );
+        let what = format!("the crate does not depend on `{}` by path", workspace::SDK);
+        let hint = "make a crate with `openline new NAME`, and move the code into it";
+        bail!(Hinted::new(what, hint));
     };
     if let Some(reason) = no_copy(&sdk) {
-        bail!(
-            "`{}` is no copy that `openline new` has written: {reason}\n  hint: change the dependency `{}` in `{}` yourself",
-            sdk.display(),
-            workspace::SDK,
-            manifest.display()
-        );
+        let shown = sdk.display();
+        let what = format!("`{shown}` is no copy that `openline new` has written: {reason}");
+        let (name, manifest) = (workspace::SDK, manifest.display());
+        let hint = format!("change the dependency `{name}` in `{manifest}` yourself");
+        bail!(Hinted::new(what, hint));
     }
     replace(&sdk).with_context(|| format!("`{}` could not be replaced", sdk.display()))?;
     Ok(sdk)
@@ -184,9 +181,9 @@ mod tests {
         let sdk = folder.join("vendor/openline-sdk");
         fs::write(sdk.join("notes.txt"), "mine").unwrap();
         let refused = |reason: &str| {
-            let error = format!("{:#}", update(&folder).unwrap_err());
+            let error = crate::hints::explained(&update(&folder).unwrap_err());
             assert!(error.contains(reason), "{error}");
-            assert!(error.contains("\n  hint: "), "{error}");
+            assert!(error.contains("\nhint: "), "{error}");
         };
         refused("there is `notes.txt` in it");
         fs::remove_file(sdk.join("notes.txt")).unwrap();

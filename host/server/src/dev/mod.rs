@@ -102,11 +102,12 @@ impl Developer {
         let served = changes.served.clone();
         let Verdict { due, repeated } = self.judge(changes).await;
         for path in repeated {
-            tell(&format!(
-                "{} changes with each build: it starts none until something else changes it\n  \
-                 hint: have what writes it, as a macro or a build script, leave it alone when nothing is different",
-                self.shown(&path)
-            ));
+            let shown = self.shown(&path);
+            let what = format!(
+                "{shown} changes with each build: it starts none until something else changes it"
+            );
+            let hint = "have what writes it, as a macro or a build script, leave it alone when nothing is different";
+            tell(&openline_hint::explained(what, Some(hint)));
         }
         let Some(path) = due.as_deref().or(served.as_deref()) else {
             return;
