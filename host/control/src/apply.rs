@@ -63,7 +63,7 @@ impl Deployer {
     /// start of the host removes it.
     pub(crate) async fn forget_component(&self, digest: &Digest) {
         if let Err(error) = self.try_forget(digest).await {
-            tracing::warn!(%error, version = digest.short(), "a component is not removed");
+            tracing::warn!(%error, version = digest.short(), "could not remove a component");
         }
     }
 

@@ -133,7 +133,7 @@ impl Deployer {
         // Nothing leads to the trimmed versions any more, so their components
         // can go.
         if let Err(error) = self.clean().await {
-            tracing::warn!(%error, "components of old versions are not removed");
+            tracing::warn!(%error, "could not remove components of old versions");
         }
         Ok(reloaded)
     }

@@ -113,7 +113,7 @@ pub(crate) async fn serve_requests<F, A>(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a request was not served to its end");
+        tracing::debug!(%peer, %error, "a request failed before its answer was complete");
     }
 }
 

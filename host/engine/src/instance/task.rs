@@ -57,7 +57,7 @@ pub(crate) async fn drive<P>(
             report(&program, &failure);
             let freed = ended.free();
             if let Some(time) = keeper.fail() {
-                tracing::warn!(function = %name, "it keeps failing and is given nothing for {time:?}");
+                tracing::warn!(function = %name, "the function keeps failing: backing off for {time:?}");
             }
             for asker in askers {
                 asker.fail(fault, &freed);
