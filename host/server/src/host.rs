@@ -409,7 +409,7 @@ impl Host {
     }
 }
 
-/// Reports keys of [server] that have changed but take effect only at the next
+/// Reports keys of `[server]` that have changed but take effect only at the next
 /// start.
 fn tell_what_waits(keys: &[&str]) {
     for key in keys {
