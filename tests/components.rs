@@ -162,7 +162,7 @@ async fn an_export_of_the_contract_that_the_host_does_not_call_is_named() {
         assert!(matches!(error, LoadError::NotCalled(_)), "{to}: {error}");
         assert!(error.to_string().contains(&format!("{to}`")), "{error}");
     }
-    // Of the other kind of handler.
+    // An export for the other kind of handler.
     let other = hollow(&[PLAIN, "openline:alarms/async-alarm-handler@0.2.0"], 0);
     let error = refused(other).await;
     assert!(matches!(error, LoadError::NotCalled(_)), "{error}");

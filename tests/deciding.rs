@@ -14,7 +14,7 @@ use crate::harness::{Client, Host, eventually, within};
 
 const NAME: &str = "fault-sleep";
 /// Long enough for the steps of each test. If it is not, the connection is
-/// already open, and must be told as well.
+/// already open, and must be asked to leave as well.
 const DECIDED_SLOWLY: &str = "decide=1000";
 
 fn name() -> FunctionName {

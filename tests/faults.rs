@@ -413,7 +413,7 @@ async fn flooding_without_end_ends_the_instance_and_hurts_no_other_connection() 
     let mut flooded = host.connect("/flood").await;
     let mut other = host.connect("/flood").await;
     flooded.text("flood on").await;
-    // Behind the flood, until the computing time is spent.
+    // After the flood, it computes until its time is spent.
     assert_eq!(other.ask("after").await, "after");
     assert_eq!(flooded.closed().await.code, 1013);
 }

@@ -268,7 +268,7 @@ async fn a_full_disk_under_the_compile_cache_costs_the_cache_and_nothing_else() 
     let (code, told) = check(&folder, "trap '' XFSZ; ulimit -f 8;").await;
     assert_eq!(code, Some(0), "{told}");
     assert!(
-        told.contains("a compiled component is not cached"),
+        told.contains("could not cache a compiled component"),
         "{told}"
     );
     assert_eq!(

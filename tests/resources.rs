@@ -90,7 +90,7 @@ async fn a_full_disk_under_the_compile_cache_costs_the_cache_and_nothing_else() 
     let limits = "trap '' XFSZ; ulimit -f 8";
     let arguments = ["serve", "--config", config.to_str().unwrap()];
     let mut host = Serving::under(limits, &arguments).await;
-    host.told("a compiled component is not cached").await;
+    host.told("could not cache a compiled component").await;
     let mut client = Client::open(host.address, "/echo", &[]).await.unwrap();
     assert_eq!(client.ask("compiled").await, "compiled");
     // No incomplete file is left behind.

@@ -24,7 +24,7 @@ const LEAVES_WITHIN: Duration = Duration::from_secs(4);
 /// `pong_timeout` together, so that an answer that is not read delays no ping.
 const PINGED_PAUSE: Duration = Duration::from_secs(4);
 
-/// What a plan can know of what is deployed.
+/// The deployments, as far as a plan can know them.
 #[derive(Default)]
 pub struct Deployed {
     functions: HashMap<usize, Led>,

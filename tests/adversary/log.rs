@@ -9,9 +9,9 @@ use super::plan::{Act, REMOVABLE};
 /// Log lines while the disk is full.
 const DISK: [&str; 5] = [
     "the data directory",
-    "is not written",
-    "is not saved",
-    "is not forgotten",
+    "could not write",
+    "could not save",
+    "could not remove",
     "@not-hibernated",
 ];
 

@@ -1,4 +1,4 @@
-//! Who may use the admin interface.
+//! Decides who may use the admin interface.
 //!
 //! With a token, only requests that bear it are answered. Without one, only
 //! peers on this machine that address it by a loopback name, and no web page

@@ -54,7 +54,7 @@ struct Closing {
     reason: String,
 }
 
-/// What a close has done.
+/// The result of a close.
 #[derive(Serialize, ToSchema)]
 struct Closed {
     /// Whether this request closed it; false if it was already closing.

@@ -18,7 +18,7 @@ use openline_gateway::reserved::Answer;
 struct Host {
     /// The version of the host.
     version: &'static str,
-    /// Where connections are accepted: address and port. 0.0.0.0 and [::] stand
+    /// Where connections are accepted: address and port. 0.0.0.0 and `[::]` stand
     /// for all addresses of the machine.
     listen: String,
     /// Milliseconds since 1970.

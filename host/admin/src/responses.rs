@@ -98,8 +98,5 @@ pub(crate) const ERRORS: [(&str, &str); 10] = [
         "E422",
         "The request is understood but cannot be carried out.",
     ),
-    (
-        "E503",
-        "The host could not do its part; nothing has changed.",
-    ),
+    ("E503", "The host failed; nothing has changed."),
 ];

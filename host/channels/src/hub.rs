@@ -73,12 +73,12 @@ impl Hub {
         self.connections.get(id)
     }
 
-    /// Replaces a connection's tags; the same word twice counts once.
+    /// Replaces a connection's tags; a repeated tag counts once.
     ///
     /// # Errors
     ///
-    /// More than `tags` are too many, the host's `attached_bytes` may be used
-    /// up, and a connection that has left is gone.
+    /// When there are more than `tags`, when the host's `attached_bytes` are
+    /// used up, and when the connection has left.
     pub fn set_tags(
         &self,
         connection: &Arc<Connection>,

@@ -17,7 +17,7 @@ pub enum ChangeError {
     #[error("there is no function `{0}`")]
     NoFunction(FunctionName),
     /// A function that no configuration names needs a route.
-    #[error("`{0}` is new here and has no route")]
+    #[error("there is no function `{0}`, and a new one needs a route")]
     NoRoute(FunctionName),
     /// Another function has the route, or it is not one.
     #[error("{0}")]

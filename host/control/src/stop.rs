@@ -61,7 +61,7 @@ impl Deployer {
         match written.await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                tracing::error!(%error, "states that instances saved are not written")
+                tracing::error!(%error, "could not write states that instances saved")
             }
             Err(_) => {
                 tracing::warn!("states that instances saved may not be on the disk: it is too slow")

@@ -113,7 +113,7 @@ pub(crate) async fn serve_requests<F, A>(
         }
     };
     if let Err(error) = ended {
-        tracing::debug!(%peer, %error, "a request was not served to its end");
+        tracing::debug!(%peer, %error, "a request failed before its answer was complete");
     }
 }
 
@@ -131,9 +131,9 @@ impl Answered {
         *self.0.lock() = Some(Instant::now());
     }
 
-    /// Waits until an answer is so old that its peer cannot be reading it:
-    /// within `patience` after an answer is written, another request comes or
-    /// hyper ends the TCP connection.
+    /// Waits until an answer is too old to have been read: within `patience`
+    /// after an answer is written, another request comes or hyper ends the TCP
+    /// connection.
     async fn unread(&self, patience: Duration) {
         loop {
             let answered = *self.0.lock();

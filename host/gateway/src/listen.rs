@@ -74,17 +74,17 @@ pub async fn accept(
                 let stream = match reserve.admit(stream, &host.gateway).await {
                     Ok(stream) => stream,
                     Err(error) => {
-                        tracing::debug!(%peer, %error, "its file is not moved");
+                        tracing::debug!(%peer, %error, "could not move a peer's file out of the reserve");
                         continue;
                     }
                 };
                 // Messages are written whole, so waiting for more only delays
                 // them.
                 if let Err(error) = stream.set_nodelay(true) {
-                    tracing::debug!(%peer, %error, "nodelay is not set");
+                    tracing::debug!(%peer, %error, "could not set TCP_NODELAY");
                 }
                 let Some(permit) = host.gateway.permit(peer.ip()).await else {
-                    tracing::debug!(%peer, "it has as many requests as it may have (peer_requests, requests)");
+                    tracing::debug!(%peer, "closed: the peer has as many requests as it may have (peer_requests, requests)");
                     continue;
                 };
                 tokio::spawn(http::serve(

@@ -107,7 +107,7 @@ async fn serve_started(
     // Each connection is a file; the soft limit is often 1024.
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) => warn_of_files(files, &config.server),
-        Err(error) => tracing::warn!(%error, "the limit on open files is not raised"),
+        Err(error) => tracing::warn!(%error, "could not raise the limit on open files"),
     }
     let listener = listen::bind(config.server.listen)
         .map_err(|error| unheard("cannot listen on", config.server.listen, &error, LISTEN))?;
@@ -415,7 +415,7 @@ impl Host {
     }
 }
 
-/// Reports keys of [server] that have changed but take effect only at the next
+/// Reports keys of `[server]` that have changed but take effect only at the next
 /// start.
 fn tell_what_waits(keys: &[&str]) {
     for key in keys {

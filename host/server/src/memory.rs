@@ -59,7 +59,7 @@ pub(crate) fn without_huge_pages() {
         let refused = unsafe { libc::prctl(libc::PR_SET_THP_DISABLE, 1, 0, 0, 0) } != 0;
         if refused {
             // Kernels without huge pages refuse it, and need it least.
-            tracing::debug!("huge pages are not turned off");
+            tracing::debug!("could not turn huge pages off");
         }
     }
 }

@@ -128,7 +128,7 @@ fn held(judge: &RefCell<Judge>) -> bool {
     judge.violations.is_empty()
 }
 
-/// None of the plan's functions.
+/// A configuration without the plan's functions.
 fn empty(server: &Server) -> Plan {
     Plan {
         server: server.clone(),

@@ -23,7 +23,7 @@ impl Check<'_> {
             .and_then(|most| written.get(most));
         if let Some(past) = past {
             let message = format!("there are more than {most} automatic responses");
-            let hint = "take some away, or raise `auto_responses` in [function.limit]";
+            let hint = "remove some, or raise `auto_responses` in [function.limit]";
             self.error(Some(past.span()), &message, hint);
         }
         written

@@ -16,7 +16,7 @@ pub enum DeploymentError {
     #[error("the deployment has format {0}, and this release knows format {DEPLOYMENT_FORMAT}")]
     Format(u32),
     /// The same version twice in a list of versions.
-    #[error("the version {} is there twice", .0.short())]
+    #[error("the version {} is listed twice", .0.short())]
     VersionTwice(Digest),
     /// An alias remembers more than it may.
     #[error("an alias remembers at most {HISTORY_MAX} changes")]
@@ -60,7 +60,7 @@ pub enum DeploymentError {
     #[error("`{0}` has no canary: all its connections go to one version")]
     NoCanary(AliasName),
     /// The alias never pointed elsewhere, or the history has been forgotten.
-    #[error("nothing is known of where `{0}` pointed before")]
+    #[error("there is no record of where `{0}` pointed before")]
     NoBefore(AliasName),
     /// An alias points to the version.
     #[error("the alias `{alias}` points to the version {}", .version.short())]
@@ -96,7 +96,7 @@ impl Hint for DeploymentError {
             Self::Note(_) => "a sentence is enough",
             Self::Pace(_) => "leave it out for the host's `drain_connections_per_second`",
             Self::TooManyAliases => "remove one that nothing leads to",
-            Self::NoAlias(_) => "deploy to it with the full weight to make it",
+            Self::NoAlias(_) => "deploy to it with the full weight, which creates it",
             Self::LastAlias(_) => "remove the function, or make another alias first",
             Self::Weight(_) | Self::Sum(_) => {
                 "write how many of a hundred connections each version gets, as in 90 and 10"
@@ -106,7 +106,7 @@ impl Hint for DeploymentError {
                 "`openline versions` lists the versions of a function"
             }
             Self::NothingBeside { .. } => {
-                "deploy it with the full weight first; a canary needs a version beside it"
+                "deploy it with the full weight first; a canary needs another version next to it"
             }
             Self::NoCanary(_) => "name the version that is to have all connections",
             Self::NoBefore(_) => "name a version, and promote it",

@@ -196,7 +196,7 @@ pub(crate) fn maximum<K: Kind>(
             "the maximum of `{name}` is {shown} and must be {least} to {}",
             unit.show(row.most)
         ),
-        "leave it out to allow all that is possible".into(),
+        "leave it out to allow every possible value".into(),
     );
     None
 }

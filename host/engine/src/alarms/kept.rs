@@ -8,13 +8,13 @@ use super::table::AlarmId;
 pub(super) async fn note(owner: &dyn Owner, (key, name): &AlarmId, due_at: u64, attempt: u32) {
     let kept = owner.store().keep_alarm(key, name, due_at, attempt).await;
     if let Err(error) = kept {
-        tracing::warn!(%error, "the new time of an alarm could not be stored; the alarm is called all the same");
+        tracing::warn!(%error, "could not write the new time of an alarm; it is called all the same");
     }
 }
 
 /// Removes an alarm that is over.
 pub(super) async fn forget(owner: &dyn Owner, (key, name): &AlarmId) {
     if let Err(error) = owner.store().forget_alarm(key, name).await {
-        tracing::warn!(%error, "an alarm that is over could not be removed; it may be called once more");
+        tracing::warn!(%error, "could not remove an alarm that is over; it may be called once more");
     }
 }

@@ -14,23 +14,24 @@ const CANCELLED: u8 = 2;
 #[derive(Clone, Debug)]
 pub(crate) struct AlarmCall {
     pub(crate) name: AlarmName,
-    /// How often it has been tried, this time included.
+    /// How often it has been tried, including this time.
     pub(crate) attempt: u32,
     pub(crate) ticket: Arc<Ticket>,
 }
 
-/// Whether a call may begin. Either it is begun or it is cancelled, never both: an alarm
-/// that waits in a mailbox behind the call that takes it back is not called.
+/// Whether a call may begin. A call is begun or cancelled, never both: an alarm
+/// that waits in a mailbox behind the call that clears it is not called.
 #[derive(Debug, Default)]
 pub(crate) struct Ticket(AtomicU8);
 
 impl Ticket {
-    /// The call begins; `false` when it was cancelled. Again is harmless.
+    /// Begins the call; `false` if it was cancelled. A second time changes
+    /// nothing.
     pub(crate) fn begin(&self) -> bool {
         self.leave(BEGUN)
     }
 
-    /// The call is not to begin any more; `false` when it has.
+    /// Cancels the call, so that it does not begin any more; `false` if it has.
     pub(crate) fn cancel(&self) -> bool {
         self.leave(CANCELLED)
     }
@@ -39,7 +40,8 @@ impl Ticket {
         self.0.load(Ordering::Acquire) == CANCELLED
     }
 
-    /// Whether it is in this state now.
+    /// Leaves the waiting state for `to`; returns whether it is in that state
+    /// now.
     fn leave(&self, to: u8) -> bool {
         let left = self
             .0

@@ -18,7 +18,7 @@ pub enum LoadError {
         most: usize,
     },
     /// Compiling it takes longer than the host's `compile_timeout`.
-    #[error("the component is not compiled after {0:?} (compile_timeout)")]
+    #[error("compiling the component takes longer than {0:?} (compile_timeout)")]
     CompileTimeout(std::time::Duration),
     /// Compiling it takes more address space than `compile_memory_bytes`.
     #[error("compiling the component takes more memory than {0} bytes (compile_memory_bytes)")]
@@ -71,7 +71,7 @@ pub enum LoadError {
     #[error("the component's handler does not have the contract's types: {0}")]
     WrongTypes(String),
     /// It imports something that this host does not have.
-    #[error("the component needs an import that is not there: {0}")]
+    #[error("the component imports something that this host does not have: {0}")]
     UnknownImport(String),
     /// The compiler refuses it.
     #[error("the component does not compile: {0}")]

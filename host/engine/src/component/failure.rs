@@ -13,7 +13,7 @@ use super::words;
 pub(crate) enum Spent {
     #[error("cpu_timeout is spent")]
     Cpu,
-    #[error("memory_bytes would be passed")]
+    #[error("memory_bytes would be exceeded")]
     Memory,
 }
 

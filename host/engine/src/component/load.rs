@@ -75,7 +75,7 @@ impl<T: Send + 'static> Loader<T> {
                 Ok(cache) => Some(cache),
                 Err(error) => {
                     let folder = folder.display();
-                    tracing::warn!(%folder, %error, "no compile cache: each start compiles anew");
+                    tracing::warn!(%folder, %error, "no compile cache: each start compiles again");
                     None
                 }
             }
@@ -257,7 +257,7 @@ impl<T: Send + 'static> Loader<T> {
         let digest = component.digest();
         let store = |artifact: Vec<u8>| cache.store(&prepared.engine, digest.as_bytes(), &artifact);
         if let Err(error) = artifact.and_then(store) {
-            tracing::warn!(%error, "a compiled component is not cached");
+            tracing::warn!(%error, "could not cache a compiled component");
         }
     }
 

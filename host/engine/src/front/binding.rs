@@ -39,7 +39,7 @@ pub enum Outcome {
 #[derive(Debug)]
 pub struct Binding {
     alias: Arc<Alias>,
-    /// Of the split that the version was picked from.
+    /// The generation of the split from which the version was picked.
     generation: u64,
     /// The version, which counts this connection.
     counted: Counted,

@@ -66,11 +66,11 @@ pub(crate) async fn hibernate<T>(
     if let Err(failure) = &done {
         let name = &program.name;
         if failure.fault == Fault::HandlerTimeout {
-            tracing::warn!(function = %name, "it did not hibernate within {time:?} (hibernate_timeout)");
+            tracing::warn!(function = %name, "`hibernate` did not return within {time:?} (hibernate_timeout)");
         } else {
             let cause = failure.describe();
             let backtrace = failure.backtrace().map(field::display);
-            tracing::warn!(function = %name, fault = failure.fault.label(), backtrace, "it did not hibernate: {cause}");
+            tracing::warn!(function = %name, fault = failure.fault.label(), backtrace, "`hibernate` failed: {cause}");
         }
     }
     done.is_ok()

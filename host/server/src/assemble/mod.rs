@@ -180,7 +180,7 @@ pub(crate) fn prove(runtime: &Runtime) -> anyhow::Result<()> {
 /// trusts.
 pub(crate) fn compiler() -> Compiler {
     Compiler::this_program().unwrap_or_else(|error| {
-        tracing::warn!(%error, "components are compiled within the host: it does not find its own program");
+        tracing::warn!(%error, "the host cannot find its own program, and compiles components in its own process");
         Compiler::InProcess
     })
 }

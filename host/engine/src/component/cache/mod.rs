@@ -85,7 +85,7 @@ impl Cache {
             Ok(content) => content,
             Err(CacheError::Io(_)) => return None,
             Err(CacheError::Untrusted(error)) => {
-                tracing::warn!(%error, "a cached component is not used");
+                tracing::warn!(%error, "ignoring a cached component");
                 return None;
             }
         };

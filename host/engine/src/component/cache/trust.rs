@@ -25,7 +25,7 @@ pub(crate) enum Untrusted {
         owner: u32,
         host: u32,
     },
-    #[error("other users may write to {}; take that away with `chmod go-w`", .0.display())]
+    #[error("other users may write to {}; remove that right with `chmod go-w`", .0.display())]
     Writable(PathBuf),
     #[error("{} is not a regular file", .0.display())]
     NotFile(PathBuf),

@@ -24,7 +24,7 @@ impl Host for StoreData {
                 bytes: snapshot.bytes.into(),
             })),
             Err(error) => {
-                tracing::error!(function = %self.program.name, %error, "a state is not read");
+                tracing::error!(function = %self.program.name, %error, "could not read a state");
                 Err(Error::Limit("the host cannot read at the moment".into()))
             }
         })
@@ -56,7 +56,7 @@ impl Host for StoreData {
             ),
             StoreSaveError::Unavailable(StoreError::Forgotten) => SaveError::Unavailable,
             StoreSaveError::Unavailable(error) => {
-                tracing::error!(function = %self.program.name, %error, "a state is not saved");
+                tracing::error!(function = %self.program.name, %error, "could not save a state");
                 SaveError::Unavailable
             }
         }))
@@ -72,7 +72,7 @@ impl Host for StoreData {
             // It is already cleared.
             Ok(()) | Err(StoreError::Forgotten) => Ok(()),
             Err(error) => {
-                tracing::error!(function = %self.program.name, %error, "a state is not cleared");
+                tracing::error!(function = %self.program.name, %error, "could not clear a state");
                 Err(Error::Limit("the host cannot write at the moment".into()))
             }
         })

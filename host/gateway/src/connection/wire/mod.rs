@@ -64,7 +64,7 @@ impl Socket for TcpStream {
         let time = u32::try_from(time).unwrap_or(u32::MAX);
         // If this fails, the system's own, longer time applies.
         if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(self, time) {
-            tracing::debug!(%error, "the time to give a peer up is not set");
+            tracing::debug!(%error, "could not set the time after which the system gives up a peer");
         }
     }
 }
