@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use crate::harness::debugger::{self, Held};
-use crate::harness::{Client, Got, HANDSHAKE, Raw, Serving, close_frame, openline_with, within};
+use crate::harness::{Answer, Client, HANDSHAKE, Raw, Serving, close_frame, openline_with, within};
 
 /// The shortest that there is.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -79,12 +79,12 @@ impl Probed {
     }
 }
 
-async fn get(address: SocketAddr, path: &str) -> Got {
+async fn get(address: SocketAddr, path: &str) -> Answer {
     let mut raw = Raw::connect(address).await;
     // Anybody may ask, under any name.
     let head = format!("GET {path} HTTP/1.1\r\nHost: any.example\r\nConnection: close\r\n\r\n");
     raw.send(head.as_bytes()).await;
-    Got::read(raw).await
+    raw.answer().await
 }
 
 async fn status(address: SocketAddr, probe: &str) -> u16 {
@@ -140,7 +140,7 @@ async fn a_host_that_hangs_says_so_answers_probes_and_goes_on() {
         assert_eq!(status(address, "ready").await, 200);
     }
     assert_eq!(client.ask("after").await, "after");
-    assert_eq!(Got::read(waiting).await.status, 200);
+    assert_eq!(waiting.answer().await.status, 200);
     let told = probed.ended().await;
     assert!(!told.contains("the host hangs"), "{told}");
 }
@@ -175,7 +175,7 @@ async fn requests_that_wait_for_a_host_that_hangs_leave_probes_their_places() {
     for _ in 0..CONNECTIONS_MAX {
         let mut raw = Raw::connect(probed.admin).await;
         raw.send(head.as_bytes()).await;
-        asked.spawn(Got::read(raw));
+        asked.spawn(raw.answer());
     }
     // The others wait; these have no place to.
     for _ in 0..PROBES_KEPT {

@@ -26,9 +26,6 @@ mod log;
 mod operator;
 mod peer;
 mod plan;
-#[path = "../harness/raw.rs"]
-#[expect(dead_code, reason = "the harness's other peers use the rest of it")]
-mod raw;
 mod run;
 mod shrink;
 mod soak;
@@ -37,7 +34,6 @@ mod swarm;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::future::Future;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -274,13 +270,4 @@ fn components(folder: &Path) -> Vec<(Component, PathBuf)> {
         }
     }
     components
-}
-
-/// For the harness's peers, which bound each wait.
-fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
-    let what = what.to_owned();
-    async move {
-        let waited = tokio::time::timeout(Duration::from_secs(20), future).await;
-        waited.unwrap_or_else(|_| panic!("waited in vain for {what}"))
-    }
 }

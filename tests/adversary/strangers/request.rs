@@ -1,7 +1,6 @@
 //! Requests of strangers by their kind, and the statuses that answer them.
 
-/// The example of RFC 6455 section 1.3.
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+use openline_kit::bytes::KEY;
 
 /// Kinds that are accepted, however odd they look.
 pub const RIGHT: [&str; 5] = ["right", "lower-case", "spaces", "list", "loose-key"];

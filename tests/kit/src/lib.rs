@@ -1,0 +1,40 @@
+//! What tests and benchmarks are written with: a host in this process or the real
+//! binary, peers that speak WebSocket and peers that only speak bytes, plain
+//! HTTP, waits that end, and tables.
+//!
+//! There are two manners. [`exchange`], [`socket`], [`process`], [`programs`] and
+//! [`configuration`] return errors, for benchmarks and for the adversary. What
+//! only tests use ([`client`], [`raw`], [`openline`], `host`, `admin`) panics: a
+//! test that cannot go on should say so and fail. Every wait of theirs is bounded
+//! by [`PATIENCE`].
+//!
+//! Clients whose own cost is part of a measurement are not here, but where they
+//! measure: `openline-load`, `client/wire.rs` of the comparison with other
+//! servers, the peers of `counts` and of `starts`. They take their bytes from
+//! [`bytes`].
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on should say so and fail"
+)]
+
+#[cfg(feature = "host")]
+pub mod admin;
+pub mod bytes;
+pub mod client;
+pub mod configuration;
+#[cfg(feature = "host")]
+mod deadlocks;
+pub mod exchange;
+#[cfg(feature = "host")]
+pub mod host;
+pub mod openline;
+pub mod process;
+pub mod programs;
+pub mod raw;
+pub mod socket;
+pub mod state;
+pub mod table;
+mod wait;
+
+pub use wait::{ASK_AGAIN, PATIENCE, eventually, within};
