@@ -2,12 +2,11 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use tempfile::NamedTempFile;
 use tokio::process::Command;
-
-use crate::programs::Programs;
 
 /// A configuration in the making: a host on a free port of this machine.
 #[derive(Debug, Clone)]
@@ -38,19 +37,18 @@ impl Configuration {
         &self.0
     }
 
-    /// Writes it to a file, and answers the command that serves it. The file must
-    /// be there until the host listens. What the host does for functions that fail
-    /// is no news: it logs errors only.
+    /// Writes it to a file, and has a command that is the host's program serve it.
+    /// The file must be there until the host listens. What the host does for
+    /// functions that fail is no news here: it logs errors only.
     ///
     /// # Errors
     ///
     /// Where the file cannot be written.
-    pub fn serve(&self, programs: &Programs) -> anyhow::Result<(Command, NamedTempFile)> {
+    pub fn serve(&self, mut host: Command) -> io::Result<(Command, NamedTempFile)> {
         let file = tempfile::Builder::new().suffix(".toml").tempfile()?;
         fs::write(file.path(), &self.0)?;
-        let mut command = Command::new(&programs.host);
-        command.args(["serve", "--log", "error", "--config"]);
-        command.arg(file.path());
-        Ok((command, file))
+        host.args(["serve", "--log", "error", "--config"]);
+        host.arg(file.path());
+        Ok((host, file))
     }
 }

@@ -22,7 +22,7 @@ pub struct Options {
     pub guests: Option<PathBuf>,
 }
 
-/// The host and the functions, which are there.
+/// The host and the functions.
 #[derive(Debug, Clone)]
 pub struct Programs {
     /// The host's program.
@@ -33,18 +33,27 @@ pub struct Programs {
 }
 
 impl Options {
+    /// Where the host and the functions are, if they are there.
+    ///
+    /// # Errors
+    ///
+    /// Where this program has no place.
+    pub fn places(&self) -> anyhow::Result<Programs> {
+        let default = || Ok::<_, anyhow::Error>(target()?.join(GUESTS));
+        let guests = self.guests.clone().map_or_else(default, Ok)?;
+        Ok(Programs {
+            host: program(self.host.as_deref(), HOST)?,
+            guests: std::path::absolute(guests).context("no current folder")?,
+        })
+    }
+
     /// Finds the host, and functions by their names.
     ///
     /// # Errors
     ///
     /// Where one of them is not there.
     pub fn find(&self, functions: &[&str]) -> anyhow::Result<Programs> {
-        let default = || Ok::<_, anyhow::Error>(target()?.join(GUESTS));
-        let guests = self.guests.clone().map_or_else(default, Ok)?;
-        let programs = Programs {
-            host: program(self.host.as_deref(), HOST)?,
-            guests: std::path::absolute(guests).context("no current folder")?,
-        };
+        let programs = self.places()?;
         exists(&programs.host, "cargo build --release -p openline")?;
         for name in functions {
             exists(&programs.function(name), "make guests")?;
