@@ -23,6 +23,7 @@ use openline_kit::process::{Running, unused_address};
 use openline_kit::programs::{self, Programs};
 use openline_kit::socket::Socket;
 use openline_kit::table::{Spread, Table};
+use openline_kit::versions::variant;
 use tokio::process::Command;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior};
@@ -193,7 +194,7 @@ async fn exchange(socket: &mut Socket, number: u32) -> anyhow::Result<()> {
 
 /// Sends the component with another custom section behind it: a new version.
 async fn deploy(admin: SocketAddr, component: &[u8], number: u8) -> anyhow::Result<()> {
-    let component = [component, &[0, 2, 1, number]].concat();
+    let component = variant(component, number);
     let path = "/v1/functions/echo/versions";
     let body = Some(("application/wasm", &component[..]));
     let answer = exchange::ask(admin, "POST", path, body).await?;

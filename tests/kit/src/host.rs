@@ -27,15 +27,22 @@ use crate::{ASK_AGAIN, PATIENCE, state, within};
 
 /// One for all tests: engines are made once, and components are compiled once.
 static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
+    // Tests have threads of their own: none waits for another one's turn.
+    runtime(500, |options| options.long_runs = 500)
+});
+
+/// A runtime of a test's own, with other limits than that of all tests. What other
+/// tests have compiled is not compiled again.
+#[must_use]
+pub fn runtime(instances: u32, change: impl FnOnce(&mut RuntimeOptions)) -> Arc<Runtime> {
     let cache = kept().join("compiled");
-    let options = RuntimeOptions {
-        instances: 500,
-        // Tests have threads of their own: none waits for another one's turn.
-        long_runs: 500,
+    let mut options = RuntimeOptions {
+        instances,
         ..RuntimeOptions::new(&ServerConfig::default(), Some(cache))
     };
+    change(&mut options);
     Arc::new(Runtime::new(options).unwrap())
-});
+}
 
 /// A running host; it stops accepting when it is dropped.
 #[derive(Debug)]

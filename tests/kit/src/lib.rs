@@ -2,7 +2,7 @@
 //! binary, peers that speak WebSocket and peers that only speak bytes, plain
 //! HTTP, waits that end, and tables.
 //!
-//! There are two manners. [`exchange`], [`socket`], [`process`], [`programs`] and
+//! There are two manners. [`exchange`], [`socket`], [`process`], [`observed`], [`programs`] and
 //! [`configuration`] return errors, for benchmarks and for the adversary. What
 //! only tests use ([`client`], [`raw`], [`openline`], `host`, `admin`) panics: a
 //! test that cannot go on should say so and fail. Every wait of theirs is bounded
@@ -28,6 +28,7 @@ mod deadlocks;
 pub mod exchange;
 #[cfg(feature = "host")]
 pub mod host;
+pub mod observed;
 pub mod openline;
 pub mod process;
 pub mod programs;
@@ -35,6 +36,7 @@ pub mod raw;
 pub mod socket;
 pub mod state;
 pub mod table;
+pub mod versions;
 mod wait;
 
 pub use wait::{ASK_AGAIN, PATIENCE, eventually, within};
