@@ -9,11 +9,12 @@ pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use openline_kit::admin::AdminHost;
 pub use openline_kit::client::{Client, Closed};
 pub use openline_kit::exchange::Answer;
-pub use openline_kit::host::{Host, HostBuilder};
+pub use openline_kit::host::{Host, HostBuilder, runtime};
 #[cfg(target_os = "linux")]
 pub use openline_kit::openline::openline_that_may_not_execute;
 pub use openline_kit::openline::{
     Ended, Serving, openline, openline_in, openline_under, openline_with, shell, signal, spawned,
 };
 pub use openline_kit::raw::{HANDSHAKE, Raw, close_frame, frame};
+pub use openline_kit::versions::{deploy_options, variant};
 pub use openline_kit::{PATIENCE, eventually, within};

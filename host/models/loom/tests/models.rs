@@ -1,18 +1,10 @@
-//! Runs the models: they are in the library because they use what is private
-//! to the packages, and it is compiled without those packages' own tests.
+//! Runs the models.
+
+#[macro_use]
+#[path = "../../runner.rs"]
+mod runner;
 
 use openline_models_loom::models;
-
-macro_rules! models {
-    ($($model:ident,)*) => {
-        $(
-            #[test]
-            fn $model() {
-                models::$model();
-            }
-        )*
-    };
-}
 
 models! {
     what_is_submitted_is_polled_and_the_end_is_seen,
