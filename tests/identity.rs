@@ -80,19 +80,13 @@ async fn a_function_that_leaves_the_configuration_and_comes_back_has_one_writer(
 
 #[tokio::test]
 async fn alarms_of_a_function_that_left_the_configuration_ring_when_it_is_back() {
-    let store = Store::memory(1 << 20);
-    let host = host(openline_guests::FAULT_KEEPER)
-        .store(&store)
-        .start()
-        .await;
-    let functions = host.deployer.configs();
-    let echo = functions.iter().find(|it| it.name.as_str() == "echo");
+    let (store, host, keeper, functions) = configured().await;
     let mut client = host.connect("/rooms/a").await;
     assert_eq!(client.ask("key-alarm kept 700 durable").await, "ok");
     assert_eq!(client.ask("key-alarm other 700").await, "ok");
     client.close(1000, "").await;
     assert_eq!(client.closed().await.code, 1000);
-    reload(&host, &[echo.unwrap().clone()]).await;
+    leave_only_the_echo(&host, &functions).await;
     reload(&host, &functions).await;
     let mut client = host.connect("/rooms/a").await;
     let mut heard = [client.next_text().await, client.next_text().await];
@@ -102,7 +96,7 @@ async fn alarms_of_a_function_that_left_the_configuration_ring_when_it_is_back()
     // So do those that a host has kept from before it served the function.
     assert_eq!(client.ask("key-alarm later 0 durable").await, "ok");
     assert_eq!(client.next_text().await, "key-alarm later 1");
-    let later = store.function(&FunctionName::new("fault-keeper").unwrap());
+    let later = store.function(&keeper);
     let name = openline_core::name::AlarmName::new("waited").unwrap();
     drop((client, host));
     later.keep_alarm("a", &name, 1, 1).await.unwrap();
@@ -139,12 +133,8 @@ async fn configured() -> (Store, Host, FunctionName, Vec<FunctionConfig>) {
         .start()
         .await;
     let functions = host.deployer.configs();
-    (
-        store,
-        host,
-        FunctionName::new("fault-keeper").unwrap(),
-        functions,
-    )
+    let keeper = FunctionName::new("fault-keeper").unwrap();
+    (store, host, keeper, functions)
 }
 
 /// Takes all but the echo out of the configuration.
