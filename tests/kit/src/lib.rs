@@ -26,6 +26,7 @@ pub mod configuration;
 #[cfg(feature = "host")]
 mod deadlocks;
 pub mod exchange;
+pub mod head;
 #[cfg(feature = "host")]
 pub mod host;
 pub mod observed;
