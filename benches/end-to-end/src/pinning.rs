@@ -55,8 +55,8 @@ pub(crate) fn command(program: &std::path::Path, cpus: Option<&str>) -> Command 
     command
 }
 
-/// Starts this program again on these CPUs, for a part that is a hidden subcommand:
-/// it is told what to do as JSON, and answers so.
+/// Starts this program again on these CPUs, with a hidden subcommand. Its order and
+/// its answer are JSON.
 pub(crate) async fn this_program<T: DeserializeOwned>(
     part: &str,
     order: &impl Serialize,

@@ -38,8 +38,8 @@ impl Configuration {
     }
 
     /// Writes it to a file, and has a command that is the host's program serve it.
-    /// The file must be there until the host listens. What the host does for
-    /// functions that fail is no news here: it logs errors only.
+    /// The file must be there until the host listens. The host logs errors
+    /// only: benchmarks have functions fail on purpose.
     ///
     /// # Errors
     ///

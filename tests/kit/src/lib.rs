@@ -2,16 +2,15 @@
 //! binary, peers that speak WebSocket and peers that only speak bytes, plain
 //! HTTP, waits that end, and tables.
 //!
-//! There are two manners. [`exchange`], [`socket`], [`process`], [`observed`], [`programs`] and
-//! [`configuration`] return errors, for benchmarks and for the adversary. What
-//! only tests use ([`client`], [`raw`], [`openline`], `host`, `admin`) panics: a
-//! test that cannot go on should say so and fail. Every wait of theirs is bounded
-//! by [`PATIENCE`].
+//! The modules have two styles. [`exchange`], [`socket`], [`process`],
+//! [`observed`], [`programs`] and [`configuration`] return errors, for benchmarks
+//! and for the adversary. Modules that only tests use ([`client`], [`raw`],
+//! [`openline`], `host`, `admin`) panic: a test that cannot go on should say so and
+//! fail. Every wait of theirs is bounded by [`PATIENCE`].
 //!
-//! Clients whose own cost is part of a measurement are not here, but where they
-//! measure: `openline-load`, `client/wire.rs` of the comparison with other
-//! servers, the peers of `counts` and of `starts`. They take their bytes from
-//! [`bytes`].
+//! A client whose own cost is part of a measurement stays with that measurement:
+//! `openline-load`, `client/wire.rs` of the comparison with other servers, the
+//! peers of `counts` and of `starts`.
 #![expect(
     clippy::unwrap_used,
     clippy::panic,

@@ -9,7 +9,7 @@ use anyhow::Context;
 pub struct Observed {
     /// Memory that is resident.
     pub resident_bytes: u64,
-    /// The part of it that is not of files: those are the system's to drop.
+    /// The part of it that belongs to no file: pages of files the system may drop.
     pub anonymous_bytes: u64,
     /// Threads.
     pub threads: u64,

@@ -1,5 +1,5 @@
-//! Servers in processes of their own: how they are started, how they let know
-//! that they listen, and their end. A process ends with its [`Running`].
+//! Servers in processes of their own: how they are started, how they say that they
+//! listen, and how they end. A process ends with its [`Running`].
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -36,7 +36,7 @@ pub struct Running {
     pub process: u32,
 }
 
-/// How a server lets know that it listens.
+/// How a server says that it listens.
 #[derive(Debug, Clone, Copy)]
 pub enum Ready {
     /// Its first line on stdout ends with `http://ADDRESS`.
@@ -44,7 +44,7 @@ pub enum Ready {
     /// Its first line on stdout is an object with the `port`, of the loopback
     /// address: workerd's `--control-fd`.
     SaysPort,
-    /// It does not: it accepts connections here.
+    /// It does not say so: it accepts connections here.
     Accepts(SocketAddr),
 }
 

@@ -1,5 +1,5 @@
-//! Where what was built is: programs beside this one, functions in the target
-//! folder. A test is in the folder `deps` beside the programs.
+//! Finds what was built: programs beside this one, functions in the target folder.
+//! A test runs from the folder `deps`, which is beside the programs.
 
 use std::path::{Path, PathBuf};
 
@@ -37,7 +37,7 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// Where this program has no place.
+    /// Where the system does not say where this program is.
     pub fn places(&self) -> anyhow::Result<Programs> {
         let default = || Ok::<_, anyhow::Error>(target()?.join(GUESTS));
         let guests = self.guests.clone().map_or_else(default, Ok)?;
@@ -75,7 +75,7 @@ impl Programs {
 ///
 /// # Errors
 ///
-/// Where this program has no place.
+/// Where the system does not say where this program is.
 pub fn program(given: Option<&Path>, name: &str) -> anyhow::Result<PathBuf> {
     match given {
         Some(file) => std::path::absolute(file).context("no current folder"),
@@ -108,7 +108,7 @@ fn folder() -> anyhow::Result<PathBuf> {
 ///
 /// # Errors
 ///
-/// Where this program has no place.
+/// Where the system does not say where this program is.
 pub fn target() -> anyhow::Result<PathBuf> {
     let folder = folder()?;
     Ok(folder.parent().unwrap_or(&folder).to_owned())

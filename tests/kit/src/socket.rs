@@ -1,5 +1,5 @@
-//! A WebSocket connection, message by message. Failures are values; nothing here
-//! waits longer than its peer does, so callers bound what they wait for.
+//! A WebSocket connection, message by message. Failures are errors. Nothing here has
+//! a time limit: callers bound their waits.
 
 use std::io;
 use std::net::SocketAddr;

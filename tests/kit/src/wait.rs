@@ -1,5 +1,4 @@
-//! Waits that end: nothing sleeps so that something else may have happened by
-//! then.
+//! Bounded waits. No test sleeps and hopes that something has happened by then.
 
 use std::future::Future;
 use std::panic::Location;
