@@ -80,7 +80,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let servers = servers(&mut plan);
     ensure!(
         !servers.is_empty(),
-        "there is no server to measure\nhint: `make bench-peers` builds and installs them"
+        "there is no server to measure\nhint: `make bench` builds the host and the native echo, \
+         `make bench-peers` installs the others"
     );
     let results = rounds(&plan).await;
     let measured = Measured {
