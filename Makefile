@@ -100,7 +100,7 @@ fuzz: check-tools ## Search with libFuzzer (TARGET=frames|handshake|config|compo
 	OPENLINE_FUZZ_TARGET=$(TARGET) target/debug/fuzz target/fuzz/found/$(TARGET) fuzz/corpus/$(TARGET) \
 	    -max_total_time=$(SECONDS) -timeout=10 -rss_limit_mb=2048 -artifact_prefix=target/fuzz/
 
-bench: guests ## Measure against a native echo, and print one table (12 minutes)
+bench: guests ## Measure against a native echo, and in one process (12 minutes)
 	$(CARGO) build --release -p openline -p openline-end-to-end
 	$(CARGO) bench --quiet -p openline-benches >/dev/null
 	$(CARGO) run --release --quiet -p openline-end-to-end --bin end_to_end

@@ -1,16 +1,14 @@
 //! Alarms that belong to no connection: which instances they wake, how often a
 //! failing one is called again, and their bounds.
 
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openline_core::config::ServerConfig;
-use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_engine::runtime::Runtime;
 use openline_store::Store;
 use tokio::time::Instant;
 
-use crate::harness::{Host, HostBuilder, eventually, within};
+use crate::harness::{self, Host, HostBuilder, eventually, within};
 
 /// The task of alarms belongs to the runtime of the first test that sets one,
 /// and ends with it, so each test has a runtime of its own.
@@ -19,13 +17,7 @@ fn runtime(alarms: u32) -> Arc<Runtime> {
 }
 
 fn runtime_of(instances: u32, alarms: u32) -> Arc<Runtime> {
-    let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    let options = RuntimeOptions {
-        instances,
-        alarms,
-        ..RuntimeOptions::new(&ServerConfig::default(), Some(cache))
-    };
-    Arc::new(Runtime::new(options).unwrap())
+    harness::runtime(instances, |options| options.alarms = alarms)
 }
 
 fn keeper(component: &str) -> HostBuilder {

@@ -7,10 +7,9 @@ use bytes::Bytes;
 use openline_control::DeployOptions;
 use openline_core::deployment::Migration;
 use openline_core::limits::BackoffPolicy;
-use openline_core::name::AliasName;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Client, Host, HostBuilder, eventually};
+use crate::harness::{Client, Host, HostBuilder, deploy_options, eventually, variant};
 
 fn failing() -> HostBuilder {
     Host::with(openline_guests::FAULT_ALWAYS_TRAPS, "/traps").instance(|instance| {
@@ -34,18 +33,11 @@ fn failing_for_good(component: &str, route: &str) -> HostBuilder {
 
 /// Deploys the same component again, under another digest.
 async fn deploy(host: &Host, component: &str, migration: Migration) {
-    let mut bytes = std::fs::read(component).unwrap();
-    // A custom section: its size, its name's size, its name.
-    bytes.extend([0, 2, 1, b'x']);
+    let bytes = variant(&std::fs::read(component).unwrap(), b'x');
     let name = host.deployer.functions().remove(0).name;
     let options = DeployOptions {
-        alias: AliasName::live(),
-        weight: None,
         migration: Some(migration),
-        drain_connections_per_second: None,
-        route: None,
-        note: None,
-        probe: false,
+        ..deploy_options()
     };
     let deployed = host.deployer.deploy(&name, bytes.into(), options);
     assert!(deployed.await.unwrap().version_is_new);

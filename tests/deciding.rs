@@ -6,11 +6,11 @@ use std::fs;
 use openline_control::{ChangeError, DeployOptions};
 use openline_core::component::Component;
 use openline_core::deployment::Migration;
-use openline_core::name::{AliasName, FunctionName};
+use openline_core::name::FunctionName;
 use openline_core::route::Route;
 use tokio::task::JoinHandle;
 
-use crate::harness::{Client, Host, eventually, within};
+use crate::harness::{Client, Host, deploy_options, eventually, variant, within};
 
 const NAME: &str = "fault-sleep";
 /// Long enough for the steps of each test. If it is not, the connection is
@@ -23,22 +23,14 @@ fn name() -> FunctionName {
 
 fn options(migration: Migration) -> DeployOptions {
     DeployOptions {
-        alias: AliasName::live(),
-        weight: None,
         migration: Some(migration),
-        drain_connections_per_second: None,
-        route: None,
-        note: None,
-        probe: false,
+        ..deploy_options()
     }
 }
 
 /// The same component under another digest.
 fn next_version() -> Component {
-    let mut bytes = fs::read(openline_guests::FAULT_SLEEP).unwrap();
-    // A custom section: its size, its name's size, its name.
-    bytes.extend([0, 2, 1, 1]);
-    bytes.into()
+    variant(&fs::read(openline_guests::FAULT_SLEEP).unwrap(), 1).into()
 }
 
 async fn host() -> Host {

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 use openline_control::{ChangeError, DeployOptions};
 use openline_core::component::Component;
-use openline_core::config::ServerConfig;
 use openline_core::deployment::Migration;
 use openline_core::name::{AliasName, FunctionName};
-use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_hint::Hint;
 use tokio::time::Instant;
 
-use crate::harness::{Client, Host, HostBuilder, eventually, within};
+use crate::harness::{
+    self, Client, Host, HostBuilder, deploy_options as options, eventually, runtime, within,
+};
 
 const NAME: &str = "fault-version-a";
 
@@ -27,24 +27,9 @@ fn live() -> AliasName {
     AliasName::live()
 }
 
-fn options() -> DeployOptions {
-    DeployOptions {
-        alias: live(),
-        weight: None,
-        migration: None,
-        drain_connections_per_second: None,
-        route: None,
-        note: None,
-        probe: false,
-    }
-}
-
 /// The same component under another digest.
 fn variant(component: &str, number: u8) -> Component {
-    let mut bytes = fs::read(component).unwrap();
-    // A custom section: its size, its name's size, its name.
-    bytes.extend([0, 2, 1, number]);
-    bytes.into()
+    harness::variant(&fs::read(component).unwrap(), number).into()
 }
 
 fn a(number: u8) -> Component {
@@ -145,11 +130,7 @@ async fn a_call_in_flight_is_finished_by_the_version_that_began_it() {
 /// place for one until the old version's instance has ended.
 #[tokio::test]
 async fn an_event_for_the_new_version_waits_for_the_old_ones_places() {
-    let options = RuntimeOptions {
-        instances: 1,
-        ..RuntimeOptions::new(&ServerConfig::default(), None)
-    };
-    let runtime = Arc::new(Runtime::new(options).unwrap());
+    let runtime = runtime(1, |_| {});
     let host = Host::with(openline_guests::FAULT_SLEEP, "/sleep")
         .instance(|instance| {
             instance.concurrency = 1;

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::{Client, Raw, Serving, close_frame, openline, within};
+use crate::harness::{self, Client, Raw, Serving, close_frame, openline, within};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use crate::harness::{debugger, shell};
 
@@ -105,8 +105,7 @@ fn function(name: &str, component: &str, route: &str, more: &str) -> String {
 
 /// Writes the same component under another digest.
 fn variant(folder: &Path, component: &str, number: u8) -> String {
-    let mut bytes = fs::read(component).unwrap();
-    bytes.extend([0, 2, 1, number]);
+    let bytes = harness::variant(&fs::read(component).unwrap(), number);
     let path = folder.join(format!("variant-{number}.wasm"));
     fs::write(&path, bytes).unwrap();
     path.to_str().unwrap().to_owned()

@@ -6,19 +6,16 @@ use crate::harness::Host;
 
 #[tokio::test]
 async fn a_plain_function_echoes_text_and_binary() {
-    let host = Host::with(openline_guests::ECHO, "/echo").start().await;
-    let mut client = host.connect("/echo").await;
-    assert_eq!(client.ask("grüße").await, "grüße");
-    client.binary(&[0, 255, 7]).await;
-    assert_eq!(client.next().await, Message::binary(vec![0, 255, 7]));
-    assert_eq!(client.ask("").await, "");
+    echoes_text_and_binary(openline_guests::ECHO).await;
 }
 
 #[tokio::test]
 async fn an_asynchronous_function_echoes_text_and_binary() {
-    let host = Host::with(openline_guests::ECHO_ASYNC, "/echo")
-        .start()
-        .await;
+    echoes_text_and_binary(openline_guests::ECHO_ASYNC).await;
+}
+
+async fn echoes_text_and_binary(component: &str) {
+    let host = Host::with(component, "/echo").start().await;
     let mut client = host.connect("/echo").await;
     assert_eq!(client.ask("grüße").await, "grüße");
     client.binary(&[0, 255, 7]).await;

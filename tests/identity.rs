@@ -6,11 +6,12 @@ use std::fs;
 use openline_control::{ChangeError, ConfiguredComponent, ConnectionQuery, DeployOptions};
 use openline_core::config::{Config, FunctionConfig};
 use openline_core::deployment::Migration;
+use openline_core::digest::Digest;
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
 use openline_store::{Store, Usage};
 
-use crate::harness::{Client, Host, HostBuilder, eventually, within};
+use crate::harness::{Client, Host, HostBuilder, deploy_options, eventually, variant, within};
 
 /// A function with affinity, and one that always stays.
 fn host(component: &str) -> HostBuilder {
@@ -78,19 +79,13 @@ async fn a_function_that_leaves_the_configuration_and_comes_back_has_one_writer(
 
 #[tokio::test]
 async fn alarms_of_a_function_that_left_the_configuration_ring_when_it_is_back() {
-    let store = Store::memory(1 << 20);
-    let host = host(openline_guests::FAULT_KEEPER)
-        .store(&store)
-        .start()
-        .await;
-    let functions = host.deployer.configs();
-    let echo = functions.iter().find(|it| it.name.as_str() == "echo");
+    let (store, host, keeper, functions) = configured().await;
     let mut client = host.connect("/rooms/a").await;
     assert_eq!(client.ask("key-alarm kept 700 durable").await, "ok");
     assert_eq!(client.ask("key-alarm other 700").await, "ok");
     client.close(1000, "").await;
     assert_eq!(client.closed().await.code, 1000);
-    reload(&host, &[echo.unwrap().clone()]).await;
+    leave_only_the_echo(&host, &functions).await;
     reload(&host, &functions).await;
     let mut client = host.connect("/rooms/a").await;
     let mut heard = [client.next_text().await, client.next_text().await];
@@ -100,7 +95,7 @@ async fn alarms_of_a_function_that_left_the_configuration_ring_when_it_is_back()
     // So do limits from before the host served the function.
     assert_eq!(client.ask("key-alarm later 0 durable").await, "ok");
     assert_eq!(client.next_text().await, "key-alarm later 1");
-    let later = store.function(&FunctionName::new("fault-keeper").unwrap());
+    let later = store.function(&keeper);
     let name = openline_core::name::AlarmName::new("waited").unwrap();
     drop((client, host));
     later.keep_alarm("a", &name, 1, 1).await.unwrap();
@@ -117,20 +112,34 @@ async fn alarms_of_a_function_that_left_the_configuration_ring_when_it_is_back()
     within("the alarm to be handled", heard).await;
 }
 
-/// Deploys a function that no configuration names.
-async fn deploy(host: &Host, name: &FunctionName, component: &str) {
+/// Deploys a function that no configuration names, on a route of its own.
+async fn deploy(host: &Host, name: &FunctionName, component: &str) -> Digest {
     let options = DeployOptions {
-        alias: AliasName::live(),
-        weight: None,
-        migration: None,
-        drain_connections_per_second: None,
         route: Some(Route::new("/keeper").unwrap()),
-        note: None,
-        probe: false,
+        ..deploy_options()
     };
     let component = fs::read(component).unwrap().into();
     let deployed = host.deployer.deploy(name, component, options).await;
-    deployed.unwrap();
+    deployed.unwrap().version
+}
+
+/// What is kept, a host that keeps it, the name of its keeper, and what its
+/// configuration has: the keeper and the echo.
+async fn configured() -> (Store, Host, FunctionName, Vec<FunctionConfig>) {
+    let store = Store::memory(1 << 20);
+    let host = host(openline_guests::FAULT_KEEPER)
+        .store(&store)
+        .start()
+        .await;
+    let functions = host.deployer.configs();
+    let keeper = FunctionName::new("fault-keeper").unwrap();
+    (store, host, keeper, functions)
+}
+
+/// Takes all but the echo out of the configuration.
+async fn leave_only_the_echo(host: &Host, functions: &[FunctionConfig]) {
+    let echo = functions.iter().find(|it| it.name.as_str() == "echo");
+    reload(host, &[echo.unwrap().clone()]).await;
 }
 
 async fn is_removed(mut client: Client) {
@@ -173,19 +182,12 @@ async fn what_a_removed_function_writes_as_it_ends_is_not_kept() {
 
 #[tokio::test]
 async fn a_function_that_left_the_configuration_can_be_removed() {
-    let store = Store::memory(1 << 20);
-    let host = host(openline_guests::FAULT_KEEPER)
-        .store(&store)
-        .start()
-        .await;
-    let functions = host.deployer.configs();
-    let keeper = FunctionName::new("fault-keeper").unwrap();
+    let (store, host, keeper, functions) = configured().await;
     let mut client = host.connect("/rooms/a").await;
     assert_eq!(client.ask("save words").await, "1");
     let refused = host.deployer.remove_function(&keeper).await;
     assert!(matches!(refused, Err(ChangeError::Configured(_))));
-    let echo = functions.iter().find(|it| it.name.as_str() == "echo");
-    reload(&host, &[echo.unwrap().clone()]).await;
+    leave_only_the_echo(&host, &functions).await;
     host.deployer.remove_function(&keeper).await.unwrap();
     is_removed(client).await;
     assert_eq!(store.usage().await, Ok(Usage::default()));
@@ -199,34 +201,13 @@ async fn a_function_that_left_the_configuration_can_be_removed() {
 
 #[tokio::test]
 async fn a_component_that_a_function_outside_of_the_configuration_needs_stays() {
-    let store = Store::memory(1 << 20);
-    let host = host(openline_guests::FAULT_KEEPER)
-        .store(&store)
-        .start()
-        .await;
-    let functions = host.deployer.configs();
+    let (store, host, keeper, functions) = configured().await;
     let other = FunctionName::new("other").unwrap();
-    let component = fs::read(openline_guests::FAULT_KEEPER).unwrap();
-    let options = DeployOptions {
-        alias: AliasName::live(),
-        route: Some(Route::new("/other").unwrap()),
-        weight: None,
-        migration: None,
-        drain_connections_per_second: None,
-        note: None,
-        probe: false,
-    };
-    let deployed = host
-        .deployer
-        .deploy(&other, component.into(), options)
-        .await;
-    let version = deployed.unwrap().version;
-    let echo = functions.iter().find(|it| it.name.as_str() == "echo");
-    reload(&host, &[echo.unwrap().clone()]).await;
+    let version = deploy(&host, &other, openline_guests::FAULT_KEEPER).await;
+    leave_only_the_echo(&host, &functions).await;
     host.deployer.remove_function(&other).await.unwrap();
     assert!(store.component(&version).await.unwrap().is_some());
-    // Nothing needs the component once the other function is removed, too.
-    let keeper = FunctionName::new("fault-keeper").unwrap();
+    // Nothing needs it once the one outside is removed, too.
     host.deployer.remove_function(&keeper).await.unwrap();
     assert_eq!(store.component(&version).await, Ok(None));
 }
@@ -243,17 +224,10 @@ async fn a_version_that_was_removed_under_a_connection_comes_back_as_another_one
     let mut busy = host.connect("/sleep").await;
     busy.text("2000").await;
     let first = host.deployer.function(name).unwrap().versions[0].digest;
-    let mut other = fs::read(openline_guests::FAULT_SLEEP).unwrap();
-    // A custom section: its size, its name's size, its name.
-    other.extend([0, 2, 1, 1]);
+    let other = variant(&fs::read(openline_guests::FAULT_SLEEP).unwrap(), 1);
     let pinning = DeployOptions {
-        alias: AliasName::live(),
-        weight: None,
         migration: Some(Migration::Pin),
-        drain_connections_per_second: None,
-        route: None,
-        note: None,
-        probe: false,
+        ..deploy_options()
     };
     let deployed = host.deployer.deploy(name, other.into(), pinning).await;
     deployed.unwrap();

@@ -16,7 +16,7 @@ use openline_engine::alias::Alias;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_engine::version::UpgradeError;
 
-use crate::harness::{AdminHost, Client, Host, eventually, within};
+use crate::harness::{AdminHost, Client, Host, eventually, runtime, within};
 
 /// Asks again until the end of another connection has made room.
 async fn connect_once_there_is_room(host: &Host, path: &str) -> Client {
@@ -133,11 +133,7 @@ async fn a_connection_whose_instance_failed_is_served_when_others_have_taken_its
 
 #[tokio::test]
 async fn an_instance_that_a_deploy_has_asked_gives_its_place_back() {
-    let options = RuntimeOptions {
-        instances: 1,
-        ..RuntimeOptions::new(&ServerConfig::default(), None)
-    };
-    let runtime = Arc::new(Runtime::new(options).unwrap());
+    let runtime = runtime(1, |_| {});
     let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/numbered")
         .start_on(&runtime)
         .await;
@@ -152,11 +148,7 @@ async fn an_instance_that_a_deploy_has_asked_gives_its_place_back() {
 
 #[tokio::test]
 async fn an_event_that_finds_no_room_on_the_host_waits_for_its_functions_turn() {
-    let options = RuntimeOptions {
-        instances: 1,
-        ..RuntimeOptions::new(&ServerConfig::default(), None)
-    };
-    let runtime = Arc::new(Runtime::new(options).unwrap());
+    let runtime = runtime(1, |_| {});
     let host = Host::with(openline_guests::ECHO, "/echo")
         .instance(|instance| instance.idle_timeout = Duration::ZERO)
         .and(openline_guests::FAULT_SLEEP, "/sleep")

@@ -3,15 +3,12 @@
 
 use std::fs;
 use std::process::Stdio;
-use std::sync::Arc;
 use std::time::Duration;
 
-use openline_core::config::ServerConfig;
-use openline_engine::runtime::{Runtime, RuntimeOptions};
 use tempfile::TempDir;
 use tokio::process::Command;
 
-use crate::harness::{Closed, Host, eventually, within};
+use crate::harness::{Closed, Host, eventually, runtime, within};
 
 const MEBIBYTE: usize = 1024 * 1024;
 /// Longer than any test waits.
@@ -26,11 +23,7 @@ fn trap() -> Closed {
 
 #[tokio::test]
 async fn the_instances_of_the_whole_host_at_their_limit_and_past_it() {
-    let options = RuntimeOptions {
-        instances: 2,
-        ..RuntimeOptions::new(&ServerConfig::default(), None)
-    };
-    let runtime = Arc::new(Runtime::new(options).unwrap());
+    let runtime = runtime(2, |_| {});
     let host = Host::with(openline_guests::ECHO, "/echo")
         .instance(|instance| {
             instance.concurrency = 1;

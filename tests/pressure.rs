@@ -2,18 +2,15 @@
 //! pings, and pausing a peer.
 
 use std::fs;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use openline_core::config::ServerConfig;
 use openline_core::limits::OUTBOX_LOW_BYTES;
 use openline_core::message::Message as Payload;
 use openline_engine::inspect;
-use openline_engine::runtime::{Runtime, RuntimeOptions};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Client, Closed, Host, HostBuilder, eventually};
+use crate::harness::{Client, Closed, Host, HostBuilder, eventually, runtime};
 
 /// The size of the probes' messages, in bytes.
 const MESSAGE_BYTES: usize = 16 * 1024;
@@ -170,11 +167,7 @@ async fn as_many_calls_wait_at_once_as_there_may_be_instances() {
         (plain(), "fault-pressure"),
         (asynchronous(), "fault-pressure-async"),
     ] {
-        let options = RuntimeOptions {
-            instances: INSTANCES,
-            ..RuntimeOptions::new(&ServerConfig::default(), None)
-        };
-        let runtime = Arc::new(Runtime::new(options).unwrap());
+        let runtime = runtime(INSTANCES, |_| {});
         let alone = builder.instance(|instance| instance.concurrency = 1);
         let host = roomy(alone).start_on(&runtime).await;
         let mut slow = host.connect("/pressure").await;

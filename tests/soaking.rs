@@ -2,13 +2,8 @@
 //! that it reads.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use std::sync::Arc;
 
-use openline_core::config::ServerConfig;
-use openline_engine::runtime::{Runtime, RuntimeOptions};
-
-use crate::harness::Host;
+use crate::harness::{Host, runtime};
 
 #[path = "adversary/soak/leaks.rs"]
 mod leaks;
@@ -49,14 +44,8 @@ fn memory_that_grows_with_each_round_is_told_from_memory_that_varies() {
 
 #[tokio::test]
 async fn the_state_says_what_is_taken_and_that_it_came_back() {
-    // A process of its own, because the counts would include functions of other
-    // hosts.
-    let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    let options = RuntimeOptions {
-        instances: 20,
-        ..RuntimeOptions::new(&ServerConfig::default(), Some(cache))
-    };
-    let runtime = Arc::new(Runtime::new(options).unwrap());
+    // Of its own: it counts what is taken, also by functions of other hosts.
+    let runtime = runtime(20, |_| {});
     let host = Host::with(openline_guests::FAULT_KEEPER, "/keeper/{room}")
         .instance(|instance| {
             instance.affinity = Some("room".into());

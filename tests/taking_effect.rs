@@ -11,7 +11,7 @@ use openline_core::limits::Effect;
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::harness::{Client, Got, Raw, Serving};
+use crate::harness::{Client, Raw, Serving};
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -151,7 +151,7 @@ impl Configured {
             self.admin
         );
         raw.send(head.as_bytes()).await;
-        let got = Got::read(raw).await;
+        let got = raw.answer().await;
         assert_eq!(got.status, 200, "{}", got.head);
         got.value()
     }
@@ -392,7 +392,7 @@ async fn a_token_is_changed_without_a_new_start() {
             configured.admin
         );
         raw.send(head.as_bytes()).await;
-        Got::read(raw).await.status
+        raw.answer().await.status
     };
     assert_eq!(status(&configured).await, 401);
     configured.write(&file(TOKEN));

@@ -230,6 +230,7 @@ fn only_the_gateway_knows_sockets_and_those_who_test_and_measure_it() {
             let asks = dependency == "hyper" && path == "host/server/Cargo.toml";
             let allowed = path == "host/gateway/Cargo.toml"
                 || asks
+                || path == "tests/kit/Cargo.toml"
                 || path.starts_with("benches/")
                 || section == "dev-dependencies";
             assert!(allowed, "{path} has {dependency} in [{section}]");

@@ -2,14 +2,9 @@
 //! instance, so that its event loop cannot check a clock, or that compute with
 //! waits too short to be a rest. And how they affect others.
 
-use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::Duration;
 
-use openline_core::config::ServerConfig;
-use openline_engine::runtime::{Runtime, RuntimeOptions};
-
-use crate::harness::{Closed, Host, PATIENCE, eventually};
+use crate::harness::{Closed, Host, PATIENCE, eventually, runtime};
 
 /// Longer than any test waits.
 const NEVER: Duration = Duration::from_secs(600);
@@ -18,14 +13,6 @@ fn fault(what: &str) -> Closed {
     Closed {
         code: 1011,
         reason: format!("function fault: {what}"),
-    }
-}
-
-fn options() -> RuntimeOptions {
-    let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    RuntimeOptions {
-        instances: 100,
-        ..RuntimeOptions::new(&ServerConfig::default(), Some(cache))
     }
 }
 
@@ -83,11 +70,7 @@ async fn a_call_that_holds_its_whole_instance_is_late_and_others_go_on() {
 
 #[tokio::test]
 async fn an_instance_that_is_held_gives_its_place_back() {
-    let options = RuntimeOptions {
-        instances: 1,
-        ..options()
-    };
-    let runtime = Arc::new(Runtime::new(options).unwrap());
+    let runtime = runtime(1, |_| {});
     let host = Host::with(openline_guests::FAULT_BLOCK, "/block")
         .limit(|limit| limit.handler_timeout = Duration::from_millis(300))
         .instance(|instance| {
@@ -114,7 +97,7 @@ async fn an_instance_that_is_held_gives_its_place_back() {
 async fn alarms_that_hold_their_instances_do_not_keep_those_of_others_from_ringing() {
     /// As many alarms as are handled at once.
     const ALARMS: usize = 64;
-    let runtime = Arc::new(Runtime::new(options()).unwrap());
+    let runtime = runtime(100, |_| {});
     let host = Host::with(openline_guests::FAULT_BLOCK, "/block/{room}")
         .limit(|limit| limit.handler_timeout = Duration::from_secs(1))
         .instance(|instance| instance.affinity = Some("room".into()))
@@ -176,7 +159,7 @@ fn a_function_that_computes_leaves_a_single_thread_to_sockets_between_its_slices
         .build()
         .unwrap();
     thread.block_on(async {
-        let runtime = Arc::new(Runtime::new(options()).unwrap());
+        let runtime = runtime(100, |_| {});
         let host = Host::with(openline_guests::FAULT_COMPUTE, "/compute")
             .instance(|instance| instance.concurrency = 1)
             .limit(|limit| {

@@ -14,7 +14,7 @@ use tokio::task::JoinSet;
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 use crate::harness::debugger::{self, Held};
-use crate::harness::{Client, Got, HANDSHAKE, Raw, Serving, close_frame, openline_with, within};
+use crate::harness::{Answer, Client, HANDSHAKE, Raw, Serving, close_frame, openline_with, within};
 
 /// The shortest possible timeout.
 const TIMEOUT: Duration = Duration::from_secs(1);
@@ -79,16 +79,16 @@ impl Probed {
     }
 }
 
-async fn get(address: SocketAddr, path: &str) -> Got {
+async fn get(address: SocketAddr, path: &str) -> Answer {
     // Anybody may ask, under any name.
     ask(address, "GET", path, "any.example").await
 }
 
-async fn ask(address: SocketAddr, method: &str, path: &str, host: &str) -> Got {
+async fn ask(address: SocketAddr, method: &str, path: &str, host: &str) -> Answer {
     let mut raw = Raw::connect(address).await;
     let head = format!("{method} {path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
     raw.send(head.as_bytes()).await;
-    Got::read(raw).await
+    raw.answer().await
 }
 
 async fn status(address: SocketAddr, probe: &str) -> u16 {
@@ -145,7 +145,7 @@ async fn a_host_that_hangs_says_so_answers_probes_and_goes_on() {
         assert_eq!(status(address, "ready").await, 200);
     }
     assert_eq!(client.ask("after").await, "after");
-    assert_eq!(Got::read(waiting).await.status, 200);
+    assert_eq!(waiting.answer().await.status, 200);
     let told = probed.ended().await;
     assert!(!told.contains("the host hangs"), "{told}");
 }
@@ -180,7 +180,7 @@ async fn requests_that_wait_for_a_host_that_hangs_leave_probes_their_places() {
     for _ in 0..CONNECTIONS_MAX {
         let mut raw = Raw::connect(probed.admin).await;
         raw.send(head.as_bytes()).await;
-        asked.spawn(Got::read(raw));
+        asked.spawn(raw.answer());
     }
     // The others wait; there is no place for these to wait.
     for _ in 0..PROBES_KEPT {
@@ -306,7 +306,7 @@ async fn whatever_the_host_answers_for_itself_is_only_read_on_each_of_its_addres
             let got = ask(address, "GET", path, "localhost").await;
             let head = ask(address, "HEAD", path, "localhost").await;
             // But for the second in which each was written.
-            let lines = |got: &Got| {
+            let lines = |got: &Answer| {
                 let lines = got.head.lines().filter(|it| !it.starts_with("date: "));
                 lines.map(str::to_owned).collect::<Vec<_>>()
             };

@@ -8,7 +8,7 @@ use openline_admin::{endpoints, openapi};
 use serde_json::{Value, json};
 
 use super::{WASM, component};
-use crate::harness::{AdminHost, Got};
+use crate::harness::{AdminHost, Answer};
 
 /// The document, and which of its operations have been answered.
 struct Document {
@@ -50,7 +50,7 @@ impl Document {
 
     /// Checks an answer against the operation of a method on a path.
     #[track_caller]
-    fn check(&mut self, method: &str, path: &str, got: &Got) {
+    fn check(&mut self, method: &str, path: &str, got: &Answer) {
         let operation = &self.document["paths"][path][method.to_lowercase()];
         assert!(!operation.is_null(), "{method} {path} is not described");
         let answer = &operation["responses"][got.status.to_string()];

@@ -8,9 +8,9 @@ use std::process::{Child, Command, Stdio};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use openline_kit::exchange::{self, Answer};
+use openline_kit::process;
 use serde_json::Value;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep, timeout};
 
 /// The line in the log before each start.
@@ -31,11 +31,8 @@ pub struct Process {
     pub admin: SocketAddr,
 }
 
-/// An answer; status 0 means that none came.
-pub struct Answer {
-    pub status: u16,
-    pub body: Vec<u8>,
-}
+/// The longest that an answer is waited for.
+const ANSWER_MAX: Duration = Duration::from_secs(30);
 
 impl Process {
     pub fn new(binary: &Path, folder: &Path, workers: Option<u32>) -> Self {
@@ -98,13 +95,10 @@ impl Process {
             let text = fs::read_to_string(self.log_path()).unwrap_or_default();
             let run = text.rsplit(START).next().unwrap_or_default();
             let after = |words: &str| -> Option<SocketAddr> {
-                let line = run.lines().find_map(|line| line.strip_prefix(words))?;
-                line.trim_end_matches('/').parse().ok()
+                let line = run.lines().find(|line| line.starts_with(words))?;
+                process::address_in(line)
             };
-            if let (Some(address), Some(admin)) = (
-                after("listening on http://"),
-                after("admin         http://"),
-            ) {
+            if let (Some(address), Some(admin)) = (after("listening on "), after("admin ")) {
                 (self.address, self.admin) = (address, admin);
                 return Ok(());
             }
@@ -144,8 +138,7 @@ impl Process {
 
     pub fn signal(&mut self, signal: &str) {
         let Some(child) = &self.child else { return };
-        let id = child.id().to_string();
-        let _ = Command::new("kill").args(["-s", signal, &id]).status();
+        let _ = process::signal(child.id(), signal);
     }
 
     pub fn kill(&mut self) {
@@ -201,30 +194,16 @@ impl Drop for Process {
     }
 }
 
-/// Sends one request on a TCP connection of its own.
+/// Asks once on a TCP connection of its own. A status of 0 is an answer that did
+/// not come.
 pub async fn ask(address: SocketAddr, method: &str, path: &str, kind: &str, body: &[u8]) -> Answer {
-    let asking = async {
-        let mut socket = TcpStream::connect(address).await?;
-        let head = format!(
-            "{method} {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {kind}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-            body.len()
-        );
-        socket.write_all(head.as_bytes()).await?;
-        socket.write_all(body).await?;
-        let mut all = Vec::new();
-        socket.read_to_end(&mut all).await?;
-        Ok::<_, std::io::Error>(all)
-    };
-    let all = timeout(Duration::from_secs(30), asking).await;
-    let all = all.ok().and_then(Result::ok).unwrap_or_default();
-    let end = all.windows(4).position(|bytes| bytes == b"\r\n\r\n");
-    let status = all
-        .get(9..12)
-        .and_then(|digits| str::from_utf8(digits).ok());
-    Answer {
-        status: status.and_then(|digits| digits.parse().ok()).unwrap_or(0),
-        body: end.map_or_else(Vec::new, |end| all[end + 4..].to_vec()),
-    }
+    let asking = exchange::ask(address, method, path, Some((kind, body)));
+    let answer = timeout(ANSWER_MAX, asking).await.ok().and_then(Result::ok);
+    answer.unwrap_or_else(|| Answer {
+        status: 0,
+        head: String::new(),
+        body: Vec::new(),
+    })
 }
 
 pub async fn state(address: SocketAddr) -> Value {

@@ -28,9 +28,6 @@ mod operator;
 mod options;
 mod peer;
 mod plan;
-#[path = "../harness/raw.rs"]
-#[expect(dead_code, reason = "the harness's other peers use the rest of it")]
-mod raw;
 mod refusals;
 mod run;
 mod shrink;
@@ -40,7 +37,6 @@ mod swarm;
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -279,13 +275,4 @@ fn components(folder: &Path) -> io::Result<Vec<(Component, PathBuf)>> {
         }
     }
     Ok(components)
-}
-
-/// Used by the harness's peers, which bound each wait.
-fn within<T>(what: &str, future: impl Future<Output = T>) -> impl Future<Output = T> {
-    let what = what.to_owned();
-    async move {
-        let waited = tokio::time::timeout(Duration::from_secs(20), future).await;
-        waited.unwrap_or_else(|_| panic!("waited in vain for {what}"))
-    }
 }

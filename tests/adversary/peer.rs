@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
+use openline_kit::bytes::{self, close_frame, frame};
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::OwnedReadHalf;
 use tokio::net::{TcpSocket, TcpStream};
@@ -15,7 +16,6 @@ use tokio::time::{Instant, timeout};
 
 use super::judge::Judge;
 use super::line::Line;
-use super::raw::{HANDSHAKE, close_frame, frame};
 
 /// The longest that a handshake may take: `upgrade_timeout`, and time for a
 /// busy machine.
@@ -99,14 +99,13 @@ async fn handshake(address: SocketAddr, path: &str, narrow: bool) -> Result<TcpS
     }
     let mut socket = socket.connect(address).await.map_err(lost)?;
     let _ = socket.set_nodelay(true);
-    let request = HANDSHAKE.replace("{path}", path);
+    let request = bytes::handshake(path);
     socket.write_all(request.as_bytes()).await.map_err(lost)?;
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(socket.read_u8().await.map_err(lost)?);
     }
-    let head = String::from_utf8_lossy(&head);
-    match head.get(9..12).and_then(|status| status.parse().ok()) {
+    match bytes::status(&head) {
         Some(101) => Ok(socket),
         Some(status) => Err(Refused::Status(status)),
         None => Err(Refused::Lost),

@@ -356,22 +356,11 @@ impl Peer {
 
 impl Function {
     fn toml(&self, name: &str, component: &str) -> String {
-        let Settings {
-            instances,
-            concurrency,
-            idle_timeout_ms,
-            backoff,
-            backoff_ms,
-            faults_in_a_row,
-            migration,
-            responses,
-        } = &self.settings;
-        let backoff_max_ms = 6 * backoff_ms;
+        let migration = &self.settings.migration;
         let mut text = format!(
-            "\n[[function]]\nname = \"{name}\"\ncomponent = \"{component}\"\nroute = \"/{name}/{{room}}\"\nmigration = \"{migration}\"\n\
-             [function.instance]\nconcurrency = {concurrency}\ninstances = {instances}\nidle_timeout = \"{idle_timeout_ms} ms\"\nhibernate_timeout = \"5 s\"\n\
-             faults_in_a_row = {faults_in_a_row}\nbackoff_time = \"{backoff_ms} ms\"\nbackoff_time_max = \"{backoff_max_ms} ms\"\nbackoff = \"{backoff}\"\n"
+            "\n[[function]]\nname = \"{name}\"\ncomponent = \"{component}\"\nroute = \"/{name}/{{room}}\"\nmigration = \"{migration}\"\n"
         );
+        text += &self.settings.toml();
         if let Some(memory_mib) = self.memory_mib {
             let _ = writeln!(text, "memory_bytes = \"{memory_mib} MiB\"");
         }
@@ -393,10 +382,27 @@ impl Function {
         if self.connection_time {
             text += "connection_time = \"2500 ms\"\n";
         }
-        for pair in responses {
+        for pair in &self.settings.responses {
             text += &pair.toml();
         }
         text
+    }
+}
+
+impl Settings {
+    /// The table of instances.
+    fn toml(&self) -> String {
+        format!(
+            "[function.instance]\nconcurrency = {}\ninstances = {}\nidle_timeout = \"{} ms\"\nhibernate_timeout = \"5 s\"\n\
+             faults_in_a_row = {}\nbackoff_time = \"{} ms\"\nbackoff_time_max = \"{} ms\"\nbackoff = \"{}\"\n",
+            self.concurrency,
+            self.instances,
+            self.idle_timeout_ms,
+            self.faults_in_a_row,
+            self.backoff_ms,
+            6 * self.backoff_ms,
+            self.backoff
+        )
     }
 }
 

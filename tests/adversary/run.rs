@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::time::Duration;
 
+use openline_kit::exchange::Answer;
 use serde_json::Value;
 use tokio::sync::Notify;
 use tokio::task::{LocalSet, spawn_local};
@@ -575,7 +576,7 @@ trait Probed {
     fn is_none_or_bad(&self) -> bool;
 }
 
-impl Probed for Result<host::Answer, tokio::time::error::Elapsed> {
+impl Probed for Result<Answer, tokio::time::error::Elapsed> {
     fn is_none_or_bad(&self) -> bool {
         self.as_ref().map_or(true, |answer| answer.status != 200)
     }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use openline_core::limits::{CHANNEL_NAME_BYTES_MAX, FunctionLimits};
 
-use super::request::{ACCEPT, Request};
+use super::request::{ACCEPT, Ask, Request};
 use crate::harness::{Client, Host, Raw, eventually, frame, within};
 
 /// A host whose function answers according to the query.

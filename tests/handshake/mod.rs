@@ -9,7 +9,7 @@ use std::time::Duration;
 use openline_core::limits::{FunctionLimits, REQUEST_HEADERS_MAX};
 
 use crate::harness::{Host, Raw, frame, within};
-use request::{ACCEPT, Answer, KEY, Request};
+use request::{ACCEPT, Answer, Ask, KEY, Request};
 
 async fn echo() -> Host {
     Host::with(openline_guests::ECHO, "/echo").start().await

@@ -1,18 +1,28 @@
-//! A handshake as text, line by line, and the answer to it.
+//! Asking with a handshake whose lines a test changes, and the answer to it.
 
+use openline_kit::head::Head;
 use tokio::io::AsyncReadExt;
 
 use crate::harness::{Host, Raw, within};
 
-/// The key and the answer of RFC 6455 section 1.3.
-pub(super) const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+pub(super) use openline_kit::bytes::KEY;
+
+/// The answer to [`KEY`], of RFC 6455, section 1.3.
 pub(super) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
 /// A request whose lines a test changes.
-#[derive(Clone)]
-pub(super) struct Request {
-    line: String,
-    headers: Vec<(String, String)>,
+pub(super) type Request = Head;
+
+/// What is asked of a host.
+pub(super) trait Ask {
+    /// Asks on a TCP connection of its own.
+    async fn ask(&self, host: &Host) -> Answer;
+
+    /// Asks on a TCP connection that is open.
+    async fn ask_on(&self, raw: &mut Raw) -> Answer;
+
+    /// Asks, and must be refused by the host with this status and word.
+    fn refused(&self, host: &Host, status: u16, word: &str) -> impl Future<Output = Answer>;
 }
 
 pub(super) struct Answer {
@@ -23,98 +33,19 @@ pub(super) struct Answer {
 
 // === impl Request ===
 
-impl Request {
-    /// A valid handshake.
-    pub(super) fn right(path: &str) -> Self {
-        let headers = [
-            ("Host", "localhost"),
-            ("Upgrade", "websocket"),
-            ("Connection", "Upgrade"),
-            ("Sec-WebSocket-Version", "13"),
-            ("Sec-WebSocket-Key", KEY),
-        ];
-        Self::line(&format!("GET {path} HTTP/1.1")).headers(&headers)
-    }
-
-    /// A request without headers.
-    pub(super) fn line(line: &str) -> Self {
-        Self {
-            line: line.into(),
-            headers: Vec::new(),
-        }
-    }
-
-    pub(super) fn with_line(mut self, line: &str) -> Self {
-        self.line = line.into();
-        self
-    }
-
-    pub(super) fn headers(mut self, headers: &[(&str, &str)]) -> Self {
-        for (name, value) in headers {
-            self.headers.push(((*name).into(), (*value).into()));
-        }
-        self
-    }
-
-    /// Adds a line after the others.
-    pub(super) fn with(self, name: &str, value: &str) -> Self {
-        self.headers(&[(name, value)])
-    }
-
-    pub(super) fn without(mut self, name: &str) -> Self {
-        self.headers.retain(|(other, _)| other != name);
-        self
-    }
-
-    /// The same header with another value.
-    pub(super) fn changed(self, name: &str, value: &str) -> Self {
-        self.without(name).with(name, value)
-    }
-
-    /// Repeats a header.
-    pub(super) fn doubled(self, name: &str) -> Self {
-        let (name, value) = self
-            .headers
-            .iter()
-            .find(|(other, _)| other == name)
-            .unwrap()
-            .clone();
-        self.with(&name, &value)
-    }
-
-    /// The bytes that count towards the limit.
-    pub(super) fn header_bytes(&self) -> usize {
-        let sizes = self.headers.iter();
-        sizes.map(|(name, value)| name.len() + value.len()).sum()
-    }
-
-    pub(super) fn text(&self) -> String {
-        let headers = self.headers.iter();
-        let lines: String = headers
-            .map(|(name, value)| format!("{name}: {value}\r\n"))
-            .collect();
-        format!("{}\r\n{lines}\r\n", self.line)
-    }
-
-    /// Sends it on a TCP connection of its own.
-    pub(super) async fn ask(&self, host: &Host) -> Answer {
+impl Ask for Request {
+    async fn ask(&self, host: &Host) -> Answer {
         let mut raw = Raw::connect(host.address).await;
         self.ask_on(&mut raw).await
     }
 
-    pub(super) async fn ask_on(&self, raw: &mut Raw) -> Answer {
+    async fn ask_on(&self, raw: &mut Raw) -> Answer {
         raw.send(self.text().as_bytes()).await;
         Answer::read(raw).await
     }
 
-    /// Sends it; the host must refuse with this status and word.
     #[track_caller]
-    pub(super) fn refused(
-        &self,
-        host: &Host,
-        status: u16,
-        word: &str,
-    ) -> impl Future<Output = Answer> {
+    fn refused(&self, host: &Host, status: u16, word: &str) -> impl Future<Output = Answer> {
         let place = std::panic::Location::caller();
         async move {
             let answer = self.ask(host).await;

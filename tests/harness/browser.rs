@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use openline_kit::exchange::{Answer, is_whole};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines};
@@ -204,10 +205,12 @@ impl Browser {
             let read = socket.read_buf(&mut response).await.unwrap();
             assert!(read > 0, "chromedriver hung up");
         }
-        let (status, body) = taken_apart(&response);
-        let mut answer: Value = serde_json::from_slice(body).unwrap();
-        let value = answer["value"].take();
-        if status == 200 { Ok(value) } else { Err(value) }
+        let answer = Answer::parse(&response).unwrap();
+        let value = answer.value()["value"].take();
+        match answer.status {
+            200 => Ok(value),
+            _ => Err(value),
+        }
     }
 }
 
@@ -254,25 +257,4 @@ fn request(driver: SocketAddr, method: &str, path: &str, body: &str) -> String {
         "{method} {path} HTTP/1.1\r\nHost: {driver}\r\nContent-Type: application/json\r\n\
          Content-Length: {length}\r\n\r\n{body}"
     )
-}
-
-/// Whether a response has come with all of its body.
-fn is_whole(response: &[u8]) -> bool {
-    let Some(end) = response.windows(4).position(|bytes| bytes == b"\r\n\r\n") else {
-        return false;
-    };
-    let head = String::from_utf8_lossy(&response[..end]).to_ascii_lowercase();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length:"));
-    let length: usize = length.expect("a length").trim().parse().unwrap();
-    response.len() >= end + 4 + length
-}
-
-/// Status and body of a whole response.
-fn taken_apart(response: &[u8]) -> (u16, &[u8]) {
-    let end = response.windows(4).position(|bytes| bytes == b"\r\n\r\n");
-    let (head, body) = response.split_at(end.unwrap() + 4);
-    let status = std::str::from_utf8(&head[9..12]).unwrap().parse().unwrap();
-    (status, body)
 }

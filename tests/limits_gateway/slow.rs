@@ -152,6 +152,20 @@ async fn peers_that_send_nothing_make_room_for_one_that_does() {
     assert_eq!(client.ask("served").await, "served");
 }
 
+/// One past two requests of a peer takes the place of the one that has waited for
+/// longest. Answers the others.
+async fn two_of_three(host: &Host) -> [Raw; 2] {
+    let mut first = Raw::connect(host.address).await;
+    let mut second = Raw::connect(host.address).await;
+    for raw in [&mut first, &mut second] {
+        ask(raw).await;
+    }
+    let mut third = Raw::connect(host.address).await;
+    ask(&mut third).await;
+    assert!(first.is_ended().await);
+    [second, third]
+}
+
 #[tokio::test]
 async fn a_peer_has_its_share_of_the_requests_and_no_more() {
     let host = Host::with(openline_guests::ECHO, "/echo")
@@ -161,18 +175,11 @@ async fn a_peer_has_its_share_of_the_requests_and_no_more() {
         })
         .start()
         .await;
-    let mut first = Raw::connect(host.address).await;
-    let mut second = Raw::connect(host.address).await;
-    for raw in [&mut first, &mut second] {
-        ask(raw).await;
-    }
-    // One past the number takes the place of the one that has waited longest.
-    let mut third = Raw::connect(host.address).await;
-    ask(&mut third).await;
-    assert!(first.is_ended().await);
     // Those that are upgraded do not count.
-    second.upgrade("/echo").await;
-    third.upgrade("/echo").await;
+    let mut upgraded = two_of_three(&host).await;
+    for raw in &mut upgraded {
+        raw.upgrade("/echo").await;
+    }
     let mut client = host.connect("/echo").await;
     assert_eq!(client.ask("served").await, "served");
 }
@@ -186,12 +193,5 @@ async fn a_share_of_more_than_half_of_the_requests_counts_as_half() {
         })
         .start()
         .await;
-    let mut first = Raw::connect(host.address).await;
-    let mut second = Raw::connect(host.address).await;
-    for raw in [&mut first, &mut second] {
-        ask(raw).await;
-    }
-    let mut third = Raw::connect(host.address).await;
-    ask(&mut third).await;
-    assert!(first.is_ended().await);
+    two_of_three(&host).await;
 }

@@ -2,7 +2,7 @@
 //! shows all figures. What has not been run is not shown.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
@@ -61,13 +61,7 @@ struct Estimate {
     point_estimate: f64,
 }
 
-/// Criterion's folder, beside the release folder that this program is in.
-pub(crate) fn folder() -> Option<PathBuf> {
-    let program = std::env::current_exe().ok()?;
-    Some(program.parent()?.parent()?.join("criterion"))
-}
-
-/// The figures that are there.
+/// The figures that are there, in the folder that criterion writes to.
 pub(crate) fn read(folder: &Path) -> Vec<InProcess> {
     let median = |benchmark: &str, unit: f64| {
         let text = fs::read(folder.join(benchmark).join("new/estimates.json")).ok()?;

@@ -9,23 +9,25 @@
 //! counted from when a message was due. Host and load share the CPUs.
 
 use std::cell::Cell;
+use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::ensure;
 use clap::Parser;
-use futures_util::{SinkExt, StreamExt};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use openline_kit::configuration::Configuration;
+use openline_kit::exchange;
+use openline_kit::process::{Running, unused_address};
+use openline_kit::programs::{self, Programs};
+use openline_kit::socket::Socket;
+use openline_kit::table::{Spread, Table};
+use openline_kit::versions::variant;
 use tokio::process::Command;
 use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior};
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
-
-use crate::server::Running;
 
 /// How long an instance without anything to do is given to be gone.
 const BETWEEN: Duration = Duration::from_millis(2);
@@ -53,16 +55,9 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u8).range(1..=100))]
     deploys: u8,
 
-    /// The host's program [default: `openline` beside this program]
-    #[arg(long, value_name = "FILE")]
-    host: Option<PathBuf>,
-
-    /// The folder of the functions [default: `guests` in the target folder]
-    #[arg(long, value_name = "FOLDER")]
-    guests: Option<PathBuf>,
+    #[command(flatten)]
+    programs: programs::Options,
 }
-
-type Socket = WebSocketStream<TcpStream>;
 
 /// Does what the command line says, and prints the results on stdout.
 ///
@@ -71,68 +66,44 @@ type Socket = WebSocketStream<TcpStream>;
 /// Where a program or function is missing, the host does not start, or an
 /// answer is wrong.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let folder = program.parent().context("this program is in no folder")?;
-    let target = folder.parent().unwrap_or(folder);
-    let or = |given: &Option<PathBuf>, default| given.clone().unwrap_or(default);
-    let host = or(&arguments.host, folder.join("openline"));
-    let guests = or(&arguments.guests, target.join("guests"));
-    for (file, hint) in [
-        (&host, "cargo build --release -p openline"),
-        (&guests.join("echo.wasm"), "make guests"),
-    ] {
-        if !file.is_file() {
-            bail!("there is no `{}`\nhint: `{hint}`", file.display());
-        }
-    }
-    let guests = guests.canonicalize()?;
-    let mut output = io::stdout().lock();
-    writeln!(
-        output,
-        "{:<44} median of {} rounds (least–most)",
-        "", arguments.rounds
-    )?;
+    let programs = arguments.programs.find(&["echo", "echo-async"])?;
+    let rounds = arguments.rounds;
+    let median = format!("median of {rounds} rounds (least–most)");
+    let mut table = Table::new(["", &median]);
     for component in ["echo", "echo-async"] {
         let (mut warm, mut woken) = (Vec::new(), Vec::new());
-        for _ in 0..arguments.rounds {
-            warm.push(wake(arguments, &host, &guests, component, "10 s").await?);
-            woken.push(wake(arguments, &host, &guests, component, "0 ms").await?);
+        for _ in 0..rounds {
+            warm.push(wake(arguments, &programs, component, "10 s").await?);
+            woken.push(wake(arguments, &programs, component, "0 ms").await?);
         }
-        let label = |what: &str| format!("{component}: {what}, p50");
-        writeln!(
-            output,
-            "{:<44} {}",
-            label("reply of a warm instance"),
-            spread(&mut warm)
-        )?;
-        writeln!(
-            output,
-            "{:<44} {}",
-            label("reply after hibernation"),
-            spread(&mut woken)
-        )?;
+        for (what, times) in [
+            ("reply of a warm instance", warm),
+            ("reply after hibernation", woken),
+        ] {
+            table.row([format!("{component}: {what}, p50"), spread(&times)]);
+        }
     }
     let (mut quiet, mut deploying) = (Vec::new(), Vec::new());
-    for _ in 0..arguments.rounds {
-        quiet.push(gap(arguments, &host, &guests, 0).await?);
-        deploying.push(gap(arguments, &host, &guests, arguments.deploys).await?);
+    for _ in 0..rounds {
+        quiet.push(gap(arguments, &programs, 0).await?);
+        deploying.push(gap(arguments, &programs, arguments.deploys).await?);
     }
-    let label = format!("longest wait of {} connections", arguments.connections);
-    writeln!(output, "{label:<44} {}", spread(&mut quiet))?;
-    let label = format!("the same during {} deploys", arguments.deploys);
-    writeln!(output, "{label:<44} {}", spread(&mut deploying))?;
-    Ok(output.flush()?)
+    let (connections, deploys) = (arguments.connections, arguments.deploys);
+    let label = format!("longest wait of {connections} connections");
+    table.row([label, spread(&quiet)]);
+    let label = format!("the same during {deploys} deploys");
+    table.row([label, spread(&deploying)]);
+    Ok(write!(io::stdout(), "{}", table.text())?)
 }
 
 /// The median time from a message to its reply.
 async fn wake(
     arguments: &Arguments,
-    host: &Path,
-    guests: &Path,
+    programs: &Programs,
     component: &str,
     idle_timeout: &str,
 ) -> anyhow::Result<Duration> {
-    let (running, _) = start(host, guests, component, idle_timeout).await?;
+    let (running, _) = start(programs, component, idle_timeout).await?;
     let mut socket = connect(&running).await?;
     let mut times = Vec::new();
     for number in 0..arguments.messages {
@@ -141,19 +112,14 @@ async fn wake(
         exchange(&mut socket, number).await?;
         times.push(sent.elapsed());
     }
-    running.stop().await?;
+    running.kill().await?;
     times.sort_unstable();
     Ok(times[times.len() / 2])
 }
 
 /// The longest time that any connection has waited for a reply.
-async fn gap(
-    arguments: &Arguments,
-    host: &Path,
-    guests: &Path,
-    deploys: u8,
-) -> anyhow::Result<Duration> {
-    let (running, admin) = start(host, guests, "echo", "10 s").await?;
+async fn gap(arguments: &Arguments, programs: &Programs, deploys: u8) -> anyhow::Result<Duration> {
+    let (running, admin) = start(programs, "echo", "10 s").await?;
     let longest = Rc::new(Cell::new(Duration::ZERO));
     let over = Rc::new(Cell::new(false));
     let connections = LocalSet::new();
@@ -178,12 +144,12 @@ async fn gap(
             Ok::<_, anyhow::Error>(())
         }));
     }
-    let component = std::fs::read(guests.join("echo.wasm"))?;
+    let component = fs::read(programs.function("echo"))?;
     let deploying = async {
         for number in 0..arguments.deploys {
             tokio::time::sleep(DEPLOYS_EVERY).await;
             if number < deploys {
-                deploy(&admin, &component, number).await?;
+                deploy(admin, &component, number).await?;
             }
         }
         tokio::time::sleep(DEPLOYS_EVERY).await;
@@ -199,85 +165,53 @@ async fn gap(
             Ok::<_, anyhow::Error>(())
         })
         .await?;
-    running.stop().await?;
+    running.kill().await?;
     Ok(longest.get())
 }
 
 async fn start(
-    host: &Path,
-    guests: &Path,
+    programs: &Programs,
     component: &str,
     idle_timeout: &str,
-) -> anyhow::Result<(Running, String)> {
+) -> anyhow::Result<(Running, SocketAddr)> {
     // Found first, taken a moment later: nothing else asks for ports here.
-    let admin = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?;
-    let file = guests.join(format!("{component}.wasm"));
-    let text = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"{admin}\"\n\n[[function]]\nname = \"echo\"\ncomponent = {file:?}\nroute = \"/echo\"\n[function.instance]\nidle_timeout = \"{idle_timeout}\"\n"
-    );
-    let configuration = tempfile::Builder::new().suffix(".toml").tempfile()?;
-    std::fs::write(configuration.path(), text)?;
-    let mut command = Command::new(host);
-    command.args(["serve", "--log", "error", "--config"]);
-    command.arg(configuration.path());
-    let running = Running::start(command, "host", "/echo").await?;
-    Ok((running, admin.to_string()))
+    let admin = unused_address()?;
+    let idle_timeout = format!("[function.instance]\nidle_timeout = \"{idle_timeout}\"");
+    let component = programs.function(component);
+    let (command, _file) = Configuration::new(&format!("admin = \"{admin}\""))
+        .function("echo", &component, "/echo", &idle_timeout)
+        .serve(Command::new(&programs.host))?;
+    Ok((Running::start(command).await?, admin))
 }
 
 async fn connect(running: &Running) -> anyhow::Result<Socket> {
-    let target = running.target.to_string();
-    let address = target.trim_start_matches("ws://").split('/').next();
-    let socket = TcpStream::connect(address.unwrap_or_default()).await?;
-    socket.set_nodelay(true)?;
-    Ok(tokio_tungstenite::client_async(&target, socket).await?.0)
+    Ok(Socket::open(running.address, "/echo", &[]).await?)
 }
 
 async fn exchange(socket: &mut Socket, number: u32) -> anyhow::Result<()> {
-    let text = number.to_string();
-    socket.send(Message::text(text.clone())).await?;
-    loop {
-        match socket.next().await {
-            Some(Ok(Message::Text(reply))) => {
-                ensure!(reply.as_str() == text, "`{reply}` instead of `{text}`");
-                return Ok(());
-            }
-            Some(Ok(_)) => {}
-            other => bail!("a connection ended: {other:?}"),
-        }
-    }
+    socket.echo(Message::text(number.to_string())).await
 }
 
 /// Sends the component with another custom section behind it: a new version.
-async fn deploy(admin: &str, component: &[u8], number: u8) -> anyhow::Result<()> {
-    let mut socket = TcpStream::connect(admin).await?;
-    let section = [0, 2, 1, number];
-    let head = format!(
-        "POST /v1/functions/echo/versions HTTP/1.1\r\nHost: {admin}\r\nContent-Type: application/wasm\r\nContent-Length: {}\r\nConnection: close\r\n\r\n",
-        component.len() + section.len()
-    );
-    socket.write_all(head.as_bytes()).await?;
-    socket.write_all(component).await?;
-    socket.write_all(&section).await?;
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer).await?;
-    ensure!(answer.starts_with("HTTP/1.1 20"), "not deployed: {answer}");
+async fn deploy(admin: SocketAddr, component: &[u8], number: u8) -> anyhow::Result<()> {
+    let component = variant(component, number);
+    let path = "/v1/functions/echo/versions";
+    let body = Some(("application/wasm", &component[..]));
+    let answer = exchange::ask(admin, "POST", path, body).await?;
+    let is_done = (200..300).contains(&answer.status);
+    let said = String::from_utf8_lossy(&answer.body);
+    ensure!(is_done, "not deployed: {said}");
     Ok(())
 }
 
 /// The median of the rounds, the least and the most.
-fn spread(times: &mut [Duration]) -> String {
-    times.sort_unstable();
-    let (Some(least), Some(most)) = (times.first(), times.last()) else {
-        return "–".into();
+fn spread(times: &[Duration]) -> String {
+    let microseconds = times.iter().map(|time| time.as_secs_f64() * 1e6);
+    let shown = |spread: Spread| {
+        spread.shown_by(|microseconds| match microseconds {
+            ..10_000.0 => format!("{microseconds:.0} µs"),
+            _ => format!("{:.0} ms", microseconds / 1e3),
+        })
     };
-    let median = times[times.len() / 2];
-    let shown = |time: &Duration| {
-        let microseconds = time.as_micros();
-        if microseconds < 10_000 {
-            format!("{microseconds} µs")
-        } else {
-            format!("{} ms", microseconds / 1000)
-        }
-    };
-    format!("{} ({}–{})", shown(&median), shown(least), shown(most))
+    Spread::of(microseconds).map_or_else(String::new, shown)
 }

@@ -6,31 +6,32 @@
 //! Messages are echoed in waves, so that this program and the host hold a few
 //! of them at a time.
 
-use std::fs;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Parser;
-use futures_util::{SinkExt, StreamExt, TryStreamExt, stream};
+use futures_util::{StreamExt, TryStreamExt, stream};
+use openline_kit::configuration::Configuration;
+use openline_kit::process::Running;
+use openline_kit::programs;
+use openline_kit::socket::Socket;
+use openline_kit::state::state;
+use openline_kit::table::{Table, grouped};
+use openline_load::process::resident_bytes;
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::process::Command;
 use tokio::time::Instant;
-use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::native;
-use crate::server::Running;
 
 /// Connections that are opened, or carry a message, at a time.
 const WAVE: usize = 16;
-/// How long the host has for becoming quiet.
 /// What the native echo may need; past it, it is left out.
 const NATIVE_BYTES_MAX: u64 = 6 << 30;
+/// How long the host has for becoming quiet.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
 /// How often it is asked whether it has.
 const ASK_AGAIN: Duration = Duration::from_millis(250);
@@ -48,13 +49,8 @@ pub struct Arguments {
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
     message: usize,
 
-    /// The host's program [default: `openline` beside this program]
-    #[arg(long, value_name = "FILE")]
-    host: Option<PathBuf>,
-
-    /// The folder of the functions [default: `guests` in the target folder]
-    #[arg(long, value_name = "FOLDER")]
-    guests: Option<PathBuf>,
+    #[command(flatten)]
+    programs: programs::Options,
 }
 
 /// Bytes for each connection.
@@ -76,8 +72,6 @@ struct Connections {
     asleep: u64,
 }
 
-type Client = WebSocketStream<TcpStream>;
-
 /// Does what the command line says, and prints the results on stdout.
 ///
 /// # Errors
@@ -86,39 +80,17 @@ type Client = WebSocketStream<TcpStream>;
 /// host does not become quiet.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     native::raise_open_files().context("cannot raise the limit of open files")?;
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let folder = program.parent().context("this program is in no folder")?;
-    let or = |given: &Option<PathBuf>, default| given.clone().unwrap_or(default);
-    let host = or(&arguments.host, folder.join("openline"));
-    let guests = or(
-        &arguments.guests,
-        folder.parent().unwrap_or(folder).join("guests"),
-    );
-    let echo = guests.join("echo.wasm");
-    for (file, hint) in [
-        (&host, "cargo build --release -p openline"),
-        (&echo, "make guests"),
-    ] {
-        if !file.is_file() {
-            bail!("there is no `{}`\nhint: `{hint}`", file.display());
-        }
-    }
-    let echo = echo.canonicalize()?;
-    let file = tempfile::Builder::new().suffix(".toml").tempfile()?;
+    let programs = arguments.programs.find(&["echo"])?;
     // Nothing but idleness: an instance goes as soon as it has nothing to do,
     // no connection's time is up before the measurement is over, and nobody here
     // answers pings.
-    let configuration = format!(
-        "[server]\nlisten = \"127.0.0.1:0\"\n\n[[function]]\nname = \"echo\"\ncomponent = {echo:?}\n\
-         route = \"/echo\"\n\n[function.instance]\nidle_timeout = \"1 s\"\n\n\
-         [function.limit]\nconnection_time = \"1 d\"\nping_interval = \"0 s\"\n"
-    );
-    fs::write(file.path(), configuration)?;
-    let mut command = Command::new(host);
-    command.args(["serve", "--log", "error", "--config"]);
-    command.arg(file.path());
+    let idleness = "[function.instance]\nidle_timeout = \"1 s\"\n\
+                    [function.limit]\nconnection_time = \"1 d\"\nping_interval = \"0 s\"";
+    let (command, _file) = Configuration::new("")
+        .function("echo", &programs.function("echo"), "/echo", idleness)
+        .serve(Command::new(&programs.host))?;
     let mut all = vec![measure(arguments, command, "host", "/echo").await?];
-    let native = folder.join("native_echo");
+    let native = programs::program(None, "native_echo")?;
     // It keeps a buffer of the largest message for each connection.
     let needs = u64::from(arguments.connections) * 2 * arguments.message as u64;
     if native.is_file() && needs <= NATIVE_BYTES_MAX {
@@ -134,36 +106,30 @@ async fn measure(
     path: &str,
 ) -> anyhow::Result<Measured> {
     let count = arguments.connections;
-    let running = Running::start(command, name, path).await?;
-    let target = running.target.to_string();
-    let address = target
-        .trim_start_matches("ws://")
-        .split('/')
-        .next()
-        .unwrap_or_default();
-    let address: SocketAddr = address.parse()?;
+    let running = Running::start(command).await?;
+    let address = running.address;
     // What the first connection costs is not the others'.
-    let first = exchange(open(&target, address).await?, 64).await?;
+    let first = exchange(open(address, path).await?, 64).await?;
     let is_host = name == "host";
     // When it sleeps, the host has given back what starting needed.
     quiet(address, 1, is_host).await?;
-    let before = resident(running.process)?;
-    let clients: Vec<Client> = stream::iter(0..count)
-        .map(|_| open(&target, address))
+    let before = resident_bytes(running.process)?;
+    let clients: Vec<Socket> = stream::iter(0..count)
+        .map(|_| open(address, path))
         .buffer_unordered(WAVE)
         .try_collect()
         .await?;
     quiet(address, count + 1, is_host).await?;
-    let fresh = resident(running.process)?;
-    let clients: Vec<Client> = stream::iter(clients)
+    let fresh = resident_bytes(running.process)?;
+    let clients: Vec<Socket> = stream::iter(clients)
         .map(|client| exchange(client, arguments.message))
         .buffer_unordered(WAVE)
         .try_collect()
         .await?;
     quiet(address, count + 1, is_host).await?;
-    let used = resident(running.process)?;
+    let used = resident_bytes(running.process)?;
     drop((first, clients));
-    running.stop().await?;
+    running.kill().await?;
     let each = |bytes: u64| (bytes as f64 - before as f64) / f64::from(count);
     Ok(Measured {
         name,
@@ -172,37 +138,36 @@ async fn measure(
     })
 }
 
-async fn open(target: &str, address: SocketAddr) -> anyhow::Result<Client> {
-    let socket = TcpStream::connect(address).await?;
-    let (client, _) = tokio_tungstenite::client_async(target, socket).await?;
-    Ok(client)
+async fn open(address: SocketAddr, path: &str) -> anyhow::Result<Socket> {
+    Ok(Socket::open(address, path, &[]).await?)
 }
 
 /// Has a message echoed. The client's own buffers are given back with it.
-async fn exchange(mut client: Client, bytes: usize) -> anyhow::Result<Client> {
-    client.send(Message::binary(vec![7; bytes])).await?;
-    loop {
-        match client.next().await.context("the connection has ended")?? {
-            Message::Binary(echo) if echo.len() == bytes => break,
-            Message::Ping(_) | Message::Pong(_) => {}
-            other => bail!("not the echo: {} bytes", other.len()),
-        }
-    }
-    let role = tokio_tungstenite::tungstenite::protocol::Role::Client;
-    Ok(WebSocketStream::from_raw_socket(client.into_inner(), role, None).await)
+async fn exchange(mut client: Socket, bytes: usize) -> anyhow::Result<Socket> {
+    client.echo(Message::binary(vec![7; bytes])).await?;
+    Ok(client.without_buffers().await)
 }
 
-/// Waits until so many connections sleep and no instance is left.
+/// Waits until so many connections sleep and no instance is left, and then until
+/// allocators have given memory back.
 async fn quiet(host: SocketAddr, connections: u32, is_host: bool) -> anyhow::Result<()> {
-    let connections = u64::from(connections);
-    let deadline = Instant::now() + QUIET_TIMEOUT;
     // The native echo has nothing to say of itself.
-    while let Some(state) = state_of(host, is_host).await? {
+    if is_host {
+        asleep(host, u64::from(connections)).await?;
+    }
+    tokio::time::sleep(SETTLE).await;
+    Ok(())
+}
+
+async fn asleep(host: SocketAddr, connections: u64) -> anyhow::Result<()> {
+    let deadline = Instant::now() + QUIET_TIMEOUT;
+    loop {
+        let state: State = serde_json::from_value(state(host).await?)?;
         let Connections { open, asleep } = state.connections;
         // Some are awake at any time, when a ping is answered.
         let most = connections / 10;
         if open == connections && asleep + most >= open && state.instances == 0 {
-            break;
+            return Ok(());
         }
         if Instant::now() > deadline {
             let instances = state.instances;
@@ -212,45 +177,15 @@ async fn quiet(host: SocketAddr, connections: u32, is_host: bool) -> anyhow::Res
         }
         tokio::time::sleep(ASK_AGAIN).await;
     }
-    tokio::time::sleep(SETTLE).await;
-    Ok(())
-}
-
-async fn state_of(host: SocketAddr, is_host: bool) -> anyhow::Result<Option<State>> {
-    match is_host {
-        true => Ok(Some(state(host).await?)),
-        false => Ok(None),
-    }
-}
-
-async fn state(host: SocketAddr) -> anyhow::Result<State> {
-    let mut stream = TcpStream::connect(host).await?;
-    let request =
-        format!("GET /.openline/state HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let (_, body) = answer.split_once("\r\n\r\n").context("no answer")?;
-    Ok(serde_json::from_str(body)?)
-}
-
-/// Resident bytes of a process.
-fn resident(process: u32) -> anyhow::Result<u64> {
-    let status = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = status.lines().find(|line| line.starts_with("VmRSS"));
-    let kibibytes = line.and_then(|line| line.split_whitespace().nth(1));
-    let kibibytes: u64 = kibibytes.context("no VmRSS")?.parse()?;
-    Ok(kibibytes * 1024)
 }
 
 fn print(arguments: &Arguments, all: &[Measured]) -> anyhow::Result<()> {
-    let mut output = io::stdout().lock();
     let (count, bytes) = (arguments.connections, arguments.message);
-    writeln!(output, "{count} idle connections, resident bytes each\n")?;
-    let after = format!("after {bytes} bytes");
-    writeln!(output, "{:<8} {:>14} {after:>22}", "", "before traffic")?;
+    let mut table = Table::new(["", "before traffic", &format!("after {bytes} bytes")]);
     for Measured { name, fresh, used } in all {
-        writeln!(output, "{name:<8} {fresh:>14.0} {used:>22.0}")?;
+        table.row([(*name).to_owned(), grouped(*fresh, 0), grouped(*used, 0)]);
     }
-    Ok(output.flush()?)
+    let table = table.text();
+    let title = format!("{count} idle connections, resident bytes each");
+    Ok(write!(io::stdout(), "{title}\n\n{table}")?)
 }

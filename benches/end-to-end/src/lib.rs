@@ -1,27 +1,38 @@
-//! The end-to-end benchmark: the same load on a native echo server and on the
-//! host with the echo functions, in turns on one machine, as ratios.
+//! The end-to-end benchmarks: the host as a program of its own, beside a native
+//! echo server and the servers of others, over real connections.
 //!
 //! Every measurement has a fresh server process and a fresh load process. A
 //! round measures every setting on every server; ratios are taken within a
 //! round, so that a change of the machine's mood between rounds cancels out.
-//! `noisy` measures how the echo fares while other functions compute, `idle`
-//! what connections cost on which nothing happens, `peers` how the host compares
-//! with JavaScript runtimes and with a process for each connection.
+//! `peers` compares servers, `noisy` measures how the echo fares while other
+//! functions compute, `idle` what connections cost on which nothing happens,
+//! `goes` what it costs that code comes and goes, `starts` how soon a host is
+//! there.
 //!
 //! Nothing here links wasmtime: the host is a program like any other.
 
-pub mod arguments;
 mod criterion;
 pub mod goes;
 pub mod idle;
 mod load;
-pub mod measure;
 pub mod native;
 pub mod noisy;
 pub mod peers;
 mod pinning;
-mod server;
-mod setting;
 pub mod starts;
-mod summary;
-mod table;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// How a program of these ends; an error is told on stderr.
+#[must_use]
+pub fn ended(outcome: anyhow::Result<()>) -> ExitCode {
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // Where stderr is gone there is nobody to tell.
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

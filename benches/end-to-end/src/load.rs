@@ -2,9 +2,8 @@
 //! with the options as JSON; the report comes back the same way.
 
 use std::io::{self, Write};
-use std::process::Stdio;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use openline_hint::Hint;
 use openline_load::{Options, Report};
 
@@ -15,20 +14,8 @@ pub(crate) const SUBCOMMAND: &str = "load";
 
 /// Runs the load in a process on these CPUs.
 pub(crate) async fn run(options: &Options, cpus: Option<&str>) -> anyhow::Result<Report> {
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let output = pinning::command(&program, cpus)
-        .arg(SUBCOMMAND)
-        .arg(serde_json::to_string(options)?)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("cannot start the load generator")?;
-    if !output.status.success() {
-        bail!("the load generator failed on {}", options.target);
-    }
-    serde_json::from_slice(&output.stdout).context("the load generator's report is not valid")
+    let report = pinning::this_program(SUBCOMMAND, options, cpus).await;
+    report.with_context(|| format!("the load generator failed on {}", options.target))
 }
 
 /// The other side: generates the load and prints the report.

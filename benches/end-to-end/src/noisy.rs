@@ -7,21 +7,23 @@
 //! has the load generator: what it takes of them is the same for both.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{bail, ensure};
 use clap::{Parser, Subcommand};
-use futures_util::{SinkExt, StreamExt};
-use openline_load::{Options, Report, Target};
-use tokio::net::TcpStream;
+use openline_kit::configuration::Configuration;
+use openline_kit::process::Running;
+use openline_kit::programs::{self, Programs};
+use openline_kit::socket::{Event, LOST, Socket};
+use openline_kit::table::{Table, spread};
+use openline_load::{Options, Report};
 use tokio::process::Command;
 use tokio::task::LocalSet;
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::load;
-use crate::server::Running;
 
 /// How long a computing function's connection is left alone when it is
 /// refused or fails: it must not become a flood of handshakes.
@@ -50,13 +52,8 @@ pub struct Arguments {
     #[arg(long, value_name = "RATE", default_value_t = 200.0)]
     rate: f64,
 
-    /// The host's program [default: `openline` beside this program]
-    #[arg(long, value_name = "FILE")]
-    host: Option<PathBuf>,
-
-    /// The folder of the functions [default: `guests` in the target folder]
-    #[arg(long, value_name = "FOLDER")]
-    guests: Option<PathBuf>,
+    #[command(flatten)]
+    programs: programs::Options,
 
     #[command(subcommand)]
     part: Option<Part>,
@@ -109,22 +106,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     if let Some(Part::Load { options }) = &arguments.part {
         return load::generate(options).await;
     }
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let folder = program.parent().context("this program is in no folder")?;
-    let target = folder.parent().unwrap_or(folder);
-    let or = |given: &Option<PathBuf>, default| given.clone().unwrap_or(default);
-    let host = or(&arguments.host, folder.join("openline"));
-    let guests = or(&arguments.guests, target.join("guests"));
-    for (file, hint) in [
-        (&host, "cargo build --release -p openline"),
-        (&guests.join("echo.wasm"), "make guests"),
-        (&guests.join("fault-compute.wasm"), "make guests"),
-    ] {
-        if !file.is_file() {
-            bail!("there is no `{}`\nhint: `{hint}`", file.display());
-        }
-    }
-    let guests = guests.canonicalize()?;
+    let programs = arguments.programs.find(&["echo", "fault-compute"])?;
     let (mut quiet, mut noisy) = (Vec::new(), Vec::new());
     for round in 0..arguments.rounds {
         for turn in 0..2 {
@@ -132,7 +114,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
                 0 => (0, &mut quiet),
                 _ => (arguments.functions, &mut noisy),
             };
-            all.push(measure(arguments, &host, &guests, functions).await?);
+            all.push(measure(arguments, &programs, functions).await?);
         }
     }
     print(arguments, &quiet, &noisy)
@@ -141,18 +123,14 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 /// One measurement while so many functions compute.
 async fn measure(
     arguments: &Arguments,
-    host: &Path,
-    guests: &Path,
+    programs: &Programs,
     functions: u32,
 ) -> anyhow::Result<Measured> {
-    let file = tempfile::Builder::new().suffix(".toml").tempfile()?;
-    std::fs::write(file.path(), configuration(guests, functions))?;
-    let mut command = Command::new(host);
-    // The end of a function that computes is what is asked for, not news.
-    command.args(["serve", "--log", "error", "--config"]);
-    command.arg(file.path());
-    let running = Running::start(command, "host", "/echo").await?;
-    let mut options = Options::new(running.target.clone());
+    let configuration = configuration(programs, functions);
+    let (command, _file) = configuration.serve(Command::new(&programs.host))?;
+    let running = Running::start(command).await?;
+    let host = running.address;
+    let mut options = Options::new(format!("ws://{host}/echo").parse()?);
     options.connections = 10;
     options.rate = Some(arguments.rate);
     options.duration = Duration::from_secs(arguments.seconds);
@@ -160,11 +138,10 @@ async fn measure(
     let ended = Rc::new(std::cell::Cell::new(0));
     let neighbours = LocalSet::new();
     for number in 0..functions {
-        let target = at(&running.target, &format!("/compute-{number}"))?;
         let ended = Rc::clone(&ended);
         neighbours.spawn_local(async move {
             loop {
-                match compute(&target).await {
+                match compute(host, number).await {
                     Ok(()) => ended.set(ended.get() + 1),
                     Err(_) => tokio::time::sleep(RETRY_AFTER).await,
                 }
@@ -173,7 +150,7 @@ async fn measure(
     }
     let report = neighbours.run_until(load::run(&options, None)).await?;
     drop(neighbours);
-    running.stop().await?;
+    running.kill().await?;
     let ended = ended.get();
     if functions > 0 && ended == 0 {
         bail!("no function computed: there was nothing to measure");
@@ -182,32 +159,26 @@ async fn measure(
 }
 
 /// Has a function compute until it is ended.
-async fn compute(target: &str) -> anyhow::Result<()> {
-    let address = target.trim_start_matches("ws://").split('/').next();
-    let socket = TcpStream::connect(address.unwrap_or_default()).await?;
-    let (mut socket, _) = tokio_tungstenite::client_async(target, socket).await?;
+async fn compute(host: SocketAddr, number: u32) -> anyhow::Result<()> {
+    let mut socket = Socket::open(host, &format!("/compute-{number}"), &[]).await?;
     socket.send(Message::text("compute")).await?;
-    while socket.next().await.transpose()?.is_some() {}
-    Ok(())
-}
-
-fn at(target: &Target, path: &str) -> anyhow::Result<String> {
-    let echo = target.to_string();
-    let base = echo.strip_suffix("/echo");
-    Ok(base.context("the target is not the echo")?.to_owned() + path)
+    loop {
+        if let Event::Closed(closed) = socket.event().await {
+            ensure!(closed.code != LOST, "the connection is lost");
+            return Ok(());
+        }
+    }
 }
 
 /// A host with the echo and so many functions that compute, all with the
 /// default limits.
-fn configuration(guests: &Path, functions: u32) -> String {
-    let function = |name: &str, component: &str| {
-        let component = guests.join(component);
-        format!("[[function]]\nname = {name:?}\ncomponent = {component:?}\nroute = \"/{name}\"\n\n")
-    };
-    let computing = |number| function(&format!("compute-{number}"), "fault-compute.wasm");
-    let computing: String = (0..functions).map(computing).collect();
-    let server = "[server]\nlisten = \"127.0.0.1:0\"\n\n";
-    server.to_owned() + &function("echo", "echo.wasm") + &computing
+fn configuration(programs: &Programs, functions: u32) -> Configuration {
+    let echo = Configuration::new("").function("echo", &programs.function("echo"), "/echo", "");
+    let compute = programs.function("fault-compute");
+    (0..functions).fold(echo, |configuration, number| {
+        let name = format!("compute-{number}");
+        configuration.function(&name, &compute, &format!("/{name}"), "")
+    })
 }
 
 fn print(arguments: &Arguments, quiet: &[Measured], noisy: &[Measured]) -> anyhow::Result<()> {
@@ -218,34 +189,13 @@ fn print(arguments: &Arguments, quiet: &[Measured], noisy: &[Measured]) -> anyho
         rate,
         ..
     } = arguments;
-    let mut output = io::stdout().lock();
-    writeln!(
-        output,
-        "{rounds} rounds of {seconds} s; {rate} messages/s to the echo\n"
-    )?;
-    writeln!(
-        output,
-        "{:<20} {:<28} {functions} functions compute",
-        "median (least–most)", "no other function"
-    )?;
+    let busy = format!("{functions} functions compute");
+    let mut table = Table::new(["median (least–most)", "no other function", &busy]);
     for (name, figure) in ROWS {
-        writeln!(
-            output,
-            "{name:<20} {:<28} {}",
-            spread(quiet, figure),
-            spread(noisy, figure)
-        )?;
+        let spread = |measured: &[Measured]| spread(measured.iter().filter_map(figure), 0);
+        table.row([name.to_owned(), spread(quiet), spread(noisy)]);
     }
-    Ok(output.flush()?)
-}
-
-/// The median of the rounds, the least and the most.
-fn spread(measured: &[Measured], figure: Figure) -> String {
-    let mut figures: Vec<f64> = measured.iter().filter_map(figure).collect();
-    figures.sort_unstable_by(f64::total_cmp);
-    let (Some(least), Some(most)) = (figures.first(), figures.last()) else {
-        return "–".into();
-    };
-    let median = figures[figures.len() / 2];
-    format!("{median:.0} ({least:.0}–{most:.0})")
+    let table = table.text();
+    let title = format!("{rounds} rounds of {seconds} s; {rate} messages/s to the echo");
+    Ok(write!(io::stdout(), "{title}\n\n{table}")?)
 }

@@ -4,7 +4,9 @@
 use std::fs;
 use std::process::{Command as Probe, Stdio};
 
+use anyhow::{Context, ensure};
 use serde::Serialize;
+use serde::de::DeserializeOwned;
 use tokio::process::Command;
 
 /// The CPUs of both sides; `None` leaves a side where the system puts it.
@@ -51,6 +53,27 @@ pub(crate) fn command(program: &std::path::Path, cpus: Option<&str>) -> Command 
     let mut command = Command::new("taskset");
     command.arg("--cpu-list").arg(cpus).arg(program);
     command
+}
+
+/// Starts this program again on these CPUs, with a hidden subcommand. Its order and
+/// its answer are JSON.
+pub(crate) async fn this_program<T: DeserializeOwned>(
+    part: &str,
+    order: &impl Serialize,
+    cpus: Option<&str>,
+) -> anyhow::Result<T> {
+    let program = std::env::current_exe().context("cannot find this program")?;
+    let output = command(&program, cpus)
+        .arg(part)
+        .arg(serde_json::to_string(order)?)
+        .stdin(Stdio::null())
+        .stderr(Stdio::inherit())
+        .kill_on_drop(true)
+        .output()
+        .await
+        .context("it cannot be started")?;
+    ensure!(output.status.success(), "it ended with {}", output.status);
+    serde_json::from_slice(&output.stdout).context("what it answers is not valid")
 }
 
 fn taskset_works() -> bool {

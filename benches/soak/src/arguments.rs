@@ -1,17 +1,12 @@
 //! The command line of the soak benchmark.
 
-use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Parser;
+use openline_kit::programs;
 
 use crate::table::Choice;
-
-/// The program's own folder holds the host; its parent the functions as `make
-/// guests` leaves them.
-const HOST: &str = "openline";
-const GUESTS: &str = "guests";
 
 /// The shortest and the longest run, in minutes: two rounds in which some
 /// connections live and end, and a day.
@@ -44,20 +39,8 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "WORD")]
     only: Option<String>,
 
-    /// The host's program [default: `openline` beside this program]
-    #[arg(long, value_name = "FILE")]
-    host: Option<PathBuf>,
-
-    /// The folder of the functions [default: `guests` in the target folder]
-    #[arg(long, value_name = "FOLDER")]
-    guests: Option<PathBuf>,
-}
-
-/// Where the program and the functions are.
-#[derive(Debug)]
-pub(crate) struct Programs {
-    pub(crate) host: PathBuf,
-    pub(crate) guests: PathBuf,
+    #[command(flatten)]
+    pub(crate) programs: programs::Options,
 }
 
 impl Arguments {
@@ -81,33 +64,5 @@ impl Arguments {
             bail!("--only: no peer does anything called `{word}`");
         }
         Ok(choice)
-    }
-
-    /// Finds the host and the functions, as absolute paths: the configuration
-    /// that names them is in another folder.
-    pub(crate) fn programs(&self) -> anyhow::Result<Programs> {
-        let program = std::env::current_exe().context("cannot find this program")?;
-        let folder = program.parent().context("this program is in no folder")?;
-        let target = folder.parent().unwrap_or(folder);
-        let absolute = |given: &Option<PathBuf>, default: PathBuf| {
-            std::path::absolute(given.clone().unwrap_or(default)).context("no current folder")
-        };
-        let programs = Programs {
-            host: absolute(&self.host, folder.join(HOST))?,
-            guests: absolute(&self.guests, target.join(GUESTS))?,
-        };
-        if !programs.host.is_file() {
-            bail!(
-                "there is no program `{}`\nhint: `cargo build --release -p openline`",
-                programs.host.display()
-            );
-        }
-        if !programs.guests.is_dir() {
-            bail!(
-                "there is no folder `{}`\nhint: `make guests`",
-                programs.guests.display()
-            );
-        }
-        Ok(programs)
     }
 }

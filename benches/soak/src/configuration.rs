@@ -2,11 +2,10 @@
 //! misbehaving one, with bounds tight enough to be met, and times short enough
 //! to wait for.
 
-use std::fmt::Write as _;
-use std::path::Path;
 use std::time::Duration;
 
-use anyhow::bail;
+use openline_kit::configuration::Configuration;
+use openline_kit::programs::Programs;
 
 /// How long the host waits for a request's head.
 pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(3);
@@ -152,83 +151,70 @@ const FUNCTIONS: [Function; 24] = [
     function("fault-trap", "fault-trap", ""),
 ];
 
-/// The configuration file's text, and what a soak must know of it.
-#[derive(Debug)]
-pub(crate) struct Configuration {
-    pub(crate) text: String,
-    /// The host's bound of connections.
-    pub(crate) connections: u32,
+/// The names of all components.
+pub(crate) fn components() -> Vec<&'static str> {
+    let components = FUNCTIONS.iter().map(|function| function.component);
+    components.collect()
 }
 
-impl Configuration {
-    /// For about `connections` connections at once, with the components of a
-    /// folder.
-    pub(crate) fn new(connections: u32, guests: &Path) -> anyhow::Result<Self> {
-        // A connection that the host ends is replaced at once and is counted
-        // until its peer has answered.
-        let connections = connections + connections / 10 + 100;
-        let for_all = connections.div_ceil(CONCURRENCY) + INSTANCES_FEW;
-        let mut functions = String::new();
-        let mut all = 0;
-        for function in &FUNCTIONS {
-            let instances = match function.instances {
-                Instances::ForAll => for_all,
-                Instances::Few => INSTANCES_FEW,
-                Instances::OneForEachRoom => COUNTER_ROOMS,
-            };
-            all += instances;
-            let component = guests.join(format!("{}.wasm", function.component));
-            if !component.is_file() {
-                bail!(
-                    "there is no function `{}`\nhint: `make guests`",
-                    component.display()
-                );
-            }
-            function.write(&mut functions, &component, instances);
-        }
-        let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\nconnections = {connections}\n\
-             requests = {REQUESTS}\ninstances = {all}\nrequest_timeout = \"{}\"\n\
-             close_timeout = \"{}\"\ndrain_timeout = \"{}\"\n{functions}",
-            seconds(REQUEST_TIMEOUT),
-            seconds(CLOSE_TIMEOUT),
-            seconds(DRAIN_TIMEOUT),
-        );
-        Ok(Self { text, connections })
-    }
+/// For about `peers` connections at once. Answers the host's bound of connections,
+/// too.
+pub(crate) fn configuration(peers: u32, programs: &Programs) -> (Configuration, u32) {
+    // A connection that the host ends is replaced at once and is counted until its
+    // peer has answered.
+    let connections = peers + peers / 10 + 100;
+    let for_all = connections.div_ceil(CONCURRENCY) + INSTANCES_FEW;
+    let instances = |function: &Function| match function.instances {
+        Instances::ForAll => for_all,
+        Instances::Few => INSTANCES_FEW,
+        Instances::OneForEachRoom => COUNTER_ROOMS,
+    };
+    let all: u32 = FUNCTIONS.iter().map(instances).sum();
+    let server = format!(
+        "connections = {connections}\nrequests = {REQUESTS}\ninstances = {all}\n\
+         request_timeout = \"{}\"\nclose_timeout = \"{}\"\ndrain_timeout = \"{}\"",
+        seconds(REQUEST_TIMEOUT),
+        seconds(CLOSE_TIMEOUT),
+        seconds(DRAIN_TIMEOUT),
+    );
+    let host = Configuration::new(&server);
+    let configuration = FUNCTIONS.iter().fold(host, |host, function| {
+        let Function {
+            name, parameters, ..
+        } = function;
+        let component = programs.function(function.component);
+        let route = format!("/{name}{parameters}");
+        host.function(
+            name,
+            &component,
+            &route,
+            &function.lines(instances(function)),
+        )
+    });
+    (configuration, connections)
 }
 
 impl Function {
-    fn write(&self, text: &mut String, component: &Path, instances: u32) {
+    /// What is said of it beside its name.
+    fn lines(&self, instances: u32) -> String {
         let Self {
-            name,
-            parameters,
-            instance,
-            limit,
-            ..
+            instance, limit, ..
         } = self;
-        // As TOML's literal strings have it, a path may hold anything but `'`.
-        let component = component.display();
         let message_bytes = MESSAGE_BYTES;
         let outbox_bytes = 2 * MESSAGE_BYTES;
         let idle_timeout = seconds(INSTANCE_IDLE_TIMEOUT);
-        // They fail on purpose: backed off, their peers would wait in vain.
-        // Writing to a string does not fail.
-        let _ = write!(
-            text,
-            "\n[[function]]\nname = \"{name}\"\ncomponent = '{component}'\n\
-             route = \"/{name}{parameters}\"\n[function.instance]\n\
-             instances = {instances}\nconcurrency = {CONCURRENCY}\n\
-             idle_timeout = \"{idle_timeout}\"\n\
-             faults_in_a_row = 0\n{instance}[function.limit]\n\
-             message_bytes = \"{message_bytes} B\"\noutbox_bytes = \"{outbox_bytes} B\"\n"
-        );
         // A function's own word replaces what holds for all. Half a minute is
         // the host's default and long beside a round.
-        if !limit.contains("ping_interval") {
-            text.push_str("ping_interval = \"10 s\"\n");
-        }
-        text.push_str(limit);
+        let pings = match limit.contains("ping_interval") {
+            true => "",
+            false => "ping_interval = \"10 s\"\n",
+        };
+        // They fail on purpose: backed off, their peers would wait in vain.
+        format!(
+            "[function.instance]\ninstances = {instances}\nconcurrency = {CONCURRENCY}\n\
+             idle_timeout = \"{idle_timeout}\"\nfaults_in_a_row = 0\n{instance}[function.limit]\n\
+             message_bytes = \"{message_bytes} B\"\noutbox_bytes = \"{outbox_bytes} B\"\n{pings}{limit}"
+        )
     }
 }
 

@@ -4,7 +4,6 @@
 use std::sync::Arc;
 
 use fastrand::Rng;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 use crate::check::Check;
@@ -57,11 +56,12 @@ async fn connect(site: &Arc<Site>) -> Result<Client, NotOpened> {
 }
 
 /// Takes all permits of requests but one, with which the host must still
-/// answer.
+/// answer. They come from many addresses: one alone has a share of them.
 pub(crate) async fn requests(site: &Site) -> anyhow::Result<Check> {
+    let mut random = Rng::new();
     let mut held = Vec::new();
     for _ in 1..REQUESTS {
-        held.push(TcpStream::connect(site.host).await?);
+        held.push(crate::peer::connect(site.host, &mut random).await?);
     }
     let state = State::ask(site.host).await?;
     Ok(Check::equal(

@@ -7,11 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+use openline_kit::observed::Observed;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 use crate::peer::Site;
-use crate::process::Process;
 
 /// How often the bar is drawn, and after how many times a line is written.
 const INTERVAL: Duration = Duration::from_secs(1);
@@ -59,8 +59,7 @@ impl Progress {
             for tick in 0.. {
                 interval.tick().await;
                 // A host that has ended is found by others.
-                let resident =
-                    Process::observe(process).map_or(0, |process| process.resident_bytes);
+                let resident = Observed::take(process).map_or(0, |process| process.resident_bytes);
                 peak.fetch_max(resident, Relaxed);
                 let text = figures(&site, resident);
                 let elapsed = begun.elapsed().as_secs();

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
+use openline_kit::table::Table;
+
 use crate::check::Check;
 use crate::settle::Reading;
 use crate::tally::Tally;
@@ -67,13 +69,12 @@ impl Report<'_> {
             mebibytes(self.resident_bytes_peak),
             mebibytes(self.last.process.resident_bytes),
         );
-        let _ = writeln!(text, "{:<60} {:>20}  {:>16}", "", "wanted", "found");
+        let mut table = Table::new(["", "", "wanted", "found"]);
         for (part, checks) in self.checks {
-            let _ = writeln!(text, "{part}");
-            for check in checks {
-                let _ = writeln!(text, "  {check}");
-            }
+            table.title(part);
+            checks.iter().for_each(|check| table.row(check.cells()));
         }
+        text.push_str(&table.text());
         let failed = self.all().filter(|check| !check.is_ok).count();
         let _ = match failed {
             0 => writeln!(text, "\nall checks passed, seed {}", self.seed),

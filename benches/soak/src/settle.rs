@@ -3,9 +3,9 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use openline_kit::observed::Observed;
 use tokio::time::Instant;
 
-use crate::process::Process;
 use crate::state::State;
 
 /// How long the host may take to become idle: the sum of its own time-outs is
@@ -24,14 +24,14 @@ const MEMORY_WITHIN: Duration = Duration::from_secs(40);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reading {
     pub(crate) state: State,
-    pub(crate) process: Process,
+    pub(crate) process: Observed,
 }
 
 impl Reading {
     pub(crate) async fn take(host: SocketAddr, process: u32) -> anyhow::Result<Self> {
         Ok(Self {
             state: State::ask(host).await?,
-            process: Process::observe(process)?,
+            process: Observed::take(process)?,
         })
     }
 
@@ -103,7 +103,7 @@ async fn memory(mut reading: Reading, process: u32) -> anyhow::Result<Reading> {
     let mut least = (reading.process.resident_bytes, begun);
     while least.1.elapsed() < MEMORY_STEADY && begun.elapsed() < MEMORY_WITHIN {
         tokio::time::sleep(INTERVAL).await;
-        let resident_bytes = Process::observe(process)?.resident_bytes;
+        let resident_bytes = Observed::take(process)?.resident_bytes;
         if resident_bytes < least.0 {
             least = (resident_bytes, Instant::now());
         }

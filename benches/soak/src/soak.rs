@@ -1,19 +1,21 @@
 //! The soak from its start to its end: a host, a baseline, two equal rounds of
 //! load with a look at what is left after each, the drain.
 
+use std::fs::{self, File};
 use std::io::Write;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::{Context, bail};
+use openline_kit::process::Running;
+use tokio::process::Command;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::arguments::Arguments;
 use crate::check::{self, Check};
-use crate::configuration::Configuration;
+use crate::configuration::{components, configuration};
 use crate::drain::drain;
-use crate::host::Host;
 use crate::peer::Site;
 use crate::permits;
 use crate::progress::{Progress, tell};
@@ -32,7 +34,7 @@ type Checks = Vec<(String, Vec<Check>)>;
 
 /// Whether all was as it should be.
 pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
-    let programs = arguments.programs()?;
+    let programs = arguments.programs.find(&components())?;
     let plan = Plan {
         connections: arguments.connections,
         connections_per_second: arguments.connections_per_second,
@@ -42,27 +44,39 @@ pub(crate) async fn run(arguments: &Arguments) -> anyhow::Result<bool> {
             .unwrap_or_else(|| fastrand::u64(1..=SEED_MAX)),
         choice: arguments.choice()?,
     };
-    let configuration = Configuration::new(plan.connections, &programs.guests)?;
-    allow_files(u64::from(configuration.connections) + SPARE_FILES)?;
+    let (configuration, connections_max) = configuration(plan.connections, &programs);
+    allow_files(u64::from(connections_max) + SPARE_FILES)?;
     let folder = tempfile::tempdir().context("cannot make a folder for the host")?;
     let file = folder.path().join("openline.toml");
-    std::fs::write(&file, &configuration.text).context("cannot write the configuration")?;
+    fs::write(&file, configuration.text()).context("cannot write the configuration")?;
     let log = folder.path().join("host.log");
     tell(&format!(
         "{} connections, two rounds of {:?}, seed {}",
         plan.connections, plan.length, plan.seed
     ));
-    let host = Host::start(&programs.host, &file, &log).await?;
+    let host = start(&programs.host, &file, &log).await?;
     // The host is ended with this program, which is why it is not just left to
     // die of a signal.
     let is_ok = tokio::select! {
-        is_ok = Box::pin(soak(host, plan, configuration.connections)) => is_ok,
+        is_ok = Box::pin(soak(host, plan, connections_max)) => is_ok,
         stopped = stopped() => stopped,
     };
     if !matches!(is_ok, Ok(true)) {
         keep(folder, &log);
     }
     is_ok
+}
+
+/// Starts the host, whose log goes to a file.
+async fn start(host: &Path, file: &Path, log: &Path) -> anyhow::Result<Running> {
+    let mut command = Command::new(host);
+    command.args(["serve", "--config"]).arg(file);
+    command.stderr(File::create(log).with_context(|| log.display().to_string())?);
+    Running::start(command).await.with_context(|| {
+        // What it said about that is the message.
+        let said = fs::read_to_string(log).unwrap_or_default();
+        format!("the host did not start: {}", said.trim())
+    })
 }
 
 /// Waits until somebody asks this program to stop.
@@ -95,7 +109,7 @@ fn allow_files(needed: u64) -> anyhow::Result<()> {
 
 /// What all parts of a soak need.
 struct Soak {
-    host: Host,
+    host: Running,
     site: Arc<Site>,
     plan: Plan,
     /// The host's bound of connections.
@@ -103,7 +117,7 @@ struct Soak {
     progress: Progress,
 }
 
-async fn soak(host: Host, plan: Plan, connections_max: u32) -> anyhow::Result<bool> {
+async fn soak(host: Running, plan: Plan, connections_max: u32) -> anyhow::Result<bool> {
     let site = Arc::new(Site {
         host: host.address,
         tally: Tally::default(),
@@ -128,7 +142,7 @@ async fn soak(host: Host, plan: Plan, connections_max: u32) -> anyhow::Result<bo
     let peers = vec![check::peers(&soak.site.tally)];
     checks.push(("peers".to_owned(), peers));
     tell("draining");
-    let end = drain(&soak.site, &mut soak.host).await?;
+    let end = drain(&soak.site, &mut soak.host, soak.connections_max).await?;
     checks.push(("end".to_owned(), end));
 
     let report = Report {

@@ -7,15 +7,12 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
+use openline_kit::state::state;
 use serde::Deserialize;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 
 /// How long the host may take to answer, busy as it is.
 const TIMEOUT: Duration = Duration::from_secs(20);
-/// Most bytes of an answer: a hundred for each function and each reason.
-const ANSWER_BYTES_MAX: u64 = 1 << 20;
 
 /// One moment of the host.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -56,11 +53,11 @@ pub(crate) struct Function {
 impl State {
     /// Asks the host, over a TCP connection of its own.
     pub(crate) async fn ask(host: SocketAddr) -> anyhow::Result<Self> {
-        let answer = tokio::time::timeout(TIMEOUT, get(host))
+        let answer = tokio::time::timeout(TIMEOUT, state(host))
             .await
             .with_context(|| format!("the host did not tell its state within {TIMEOUT:?}"))?
             .context("cannot ask the host for its state")?;
-        read(&answer)
+        serde_json::from_value(answer).context("the host's state is not what it should be")
     }
 }
 
@@ -71,36 +68,9 @@ impl Connections {
     }
 }
 
-async fn get(host: SocketAddr) -> std::io::Result<Vec<u8>> {
-    let mut stream = TcpStream::connect(host).await?;
-    let request =
-        format!("GET /.openline/state HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
-    stream.write_all(request.as_bytes()).await?;
-    let mut answer = Vec::new();
-    stream
-        .take(ANSWER_BYTES_MAX)
-        .read_to_end(&mut answer)
-        .await?;
-    Ok(answer)
-}
-
-/// Takes a response apart; its body is not in chunks, as it is whole when it
-/// is sent.
-fn read(answer: &[u8]) -> anyhow::Result<State> {
-    let text = std::str::from_utf8(answer).context("the host's state is not text")?;
-    let Some((head, body)) = text.split_once("\r\n\r\n") else {
-        bail!("the host did not answer when it was asked for its state");
-    };
-    if !head.starts_with("HTTP/1.1 200") {
-        let line = head.lines().next().unwrap_or_default();
-        bail!("the host does not tell its state: {line}");
-    }
-    serde_json::from_str(body).context("the host's state is not what it should be")
-}
-
 #[cfg(test)]
 mod tests {
-    use super::read;
+    use super::State;
 
     const BODY: &str = r#"{"tasks": 12, "sockets": 1,
         "connections": {"open": 0, "opened": 5, "ended": {"peer": 3, "lost": 2}},
@@ -110,8 +80,7 @@ mod tests {
 
     #[test]
     fn an_answer_is_read() {
-        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: 1\r\n\r\n{BODY}");
-        let state = read(answer.as_bytes()).unwrap();
+        let state: State = serde_json::from_str(BODY).unwrap();
         assert_eq!((state.tasks, state.sockets), (12, 1));
         assert_eq!(state.connections.ended_in_all(), 5);
         assert_eq!(state.functions[0].name, "echo");
@@ -130,15 +99,7 @@ mod tests {
             "\"refused\"",
         ] {
             let body = BODY.replacen(field, "\"other\"", 1);
-            let answer = format!("HTTP/1.1 200 OK\r\n\r\n{body}");
-            assert!(read(answer.as_bytes()).is_err(), "{field}");
-        }
-    }
-
-    #[test]
-    fn other_answers_are_errors() {
-        for answer in ["", "HTTP/1.1 404 Not Found\r\n\r\nno", "HTTP/1.1 200 OK"] {
-            assert!(read(answer.as_bytes()).is_err(), "{answer}");
+            assert!(serde_json::from_str::<State>(&body).is_err(), "{field}");
         }
     }
 }

@@ -14,7 +14,7 @@ mod alarms;
 mod component;
 mod contract;
 #[cfg(test)]
-#[path = "../../../tests/harness/deadlocks.rs"]
+#[path = "../../../tests/kit/src/deadlocks.rs"]
 mod deadlocks;
 mod front;
 mod instance;

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::time::Duration;
 
+use openline_kit::observed::Observed;
 use serde_json::Value;
 use tokio::time::{Instant, sleep};
 
@@ -66,19 +66,15 @@ impl Reading {
             .collect();
         let id = process.id().unwrap_or_default();
         // The system counts them where it has `/proc`.
-        if let Ok(files) = fs::read_dir(format!("/proc/{id}/fd")) {
-            counts.insert("descriptors", Some(files.count() as u64));
+        let observed = Observed::take(id).ok();
+        if let Some(observed) = observed {
+            counts.insert("descriptors", Some(observed.open_files));
         }
-        let status = fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let field = |name: &str| -> Option<u64> {
-            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
-            line.split_whitespace().next()?.parse().ok()
-        };
         Self {
             counts,
-            threads: field("Threads:"),
-            // Not pages of files, which the system may drop.
-            resident_bytes: field("RssAnon:").map(|kib| kib * 1024),
+            threads: observed.map(|observed| observed.threads),
+            // Not of files: those are the system's to drop.
+            resident_bytes: observed.map(|observed| observed.anonymous_bytes),
         }
     }
 

@@ -13,6 +13,7 @@ pub mod run;
 
 use std::path::Path;
 
+use openline_kit::bytes::frame_saying;
 use serde::{Deserialize, Serialize};
 
 use super::plan::Plan;
@@ -22,6 +23,8 @@ pub const PATH: &str = "/echo";
 /// `message_bytes` and `fragments` there.
 const MESSAGE_BYTES: usize = 4096;
 const FRAGMENTS: u32 = 16;
+/// What masked frames are masked with.
+const MASK: [u8; 4] = [0x5a, 0x01, 0xff, 0x38];
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Stranger {
@@ -119,32 +122,9 @@ impl Frame {
             Payload::Bytes(bytes) => bytes.clone(),
             Payload::Long(bytes) => vec![b'L'; *bytes],
         };
-        let mask = if self.unmasked { 0 } else { 0x80 };
-        let mut bytes = vec![self.first];
-        match self.length.unwrap_or(payload.len() as u64) {
-            length @ 0..126 => bytes.push(mask | length.to_be_bytes()[7]),
-            length @ 126..65536 => {
-                bytes.push(mask | 126);
-                bytes.extend_from_slice(&length.to_be_bytes()[6..]);
-            }
-            length => {
-                bytes.push(mask | 127);
-                bytes.extend_from_slice(&length.to_be_bytes());
-            }
-        }
-        if self.unmasked {
-            bytes.extend(payload);
-            return bytes;
-        }
-        let mask = [0x5a, 0x01, 0xff, 0x38];
-        bytes.extend_from_slice(&mask);
-        bytes.extend(
-            payload
-                .iter()
-                .zip(mask.iter().cycle())
-                .map(|(byte, mask)| byte ^ mask),
-        );
-        bytes
+        let mask = (!self.unmasked).then_some(MASK);
+        let bytes = self.length.unwrap_or(payload.len() as u64);
+        frame_saying(self.first, bytes, mask, &payload)
     }
 }
 

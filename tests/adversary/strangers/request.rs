@@ -1,7 +1,6 @@
 //! Requests of strangers by their kind, and the statuses that answer them.
 
-/// The example of RFC 6455 section 1.3.
-const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+use openline_kit::head::Head;
 
 /// Kinds that are accepted, however odd they look.
 pub const RIGHT: [&str; 5] = ["right", "lower-case", "spaces", "list", "loose-key"];
@@ -62,86 +61,68 @@ pub fn is_last(kind: &str) -> bool {
 
 /// A request of a kind.
 pub fn text(kind: &str, path: &str) -> String {
-    let mut line = format!("GET {path} HTTP/1.1");
-    let mut headers = vec![
-        ("Host", "localhost".to_owned()),
-        ("Upgrade", "websocket".to_owned()),
-        ("Connection", "Upgrade".to_owned()),
-        ("Sec-WebSocket-Version", "13".to_owned()),
-        ("Sec-WebSocket-Key", KEY.to_owned()),
-    ];
-    let mut set = |name: &str, value: &str| {
-        let header = headers.iter_mut().find(|(other, _)| *other == name);
-        header.expect("every request has it").1 = value.to_owned();
+    let head = Head::right(path);
+    let head = match kind {
+        "spaces" => head.changed("Upgrade", "   WebSocket  "),
+        "list" => head.changed("Connection", "keep-alive ,, uPgRaDe"),
+        "loose-key" => head.changed("Sec-WebSocket-Key", "AQIDBAUGBwgJCgsMDQ4PEC=="),
+        "version-12" => head.changed("Sec-WebSocket-Version", "12"),
+        "short-key" => head.changed("Sec-WebSocket-Key", "dGhlIHNhbXBs"),
+        "long-key" => head.changed("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZTEyMzQ="),
+        "no-websocket" => head.changed("Upgrade", "h2c"),
+        "no-host" => head.without("Host"),
+        "plain-get" => head.without("Upgrade"),
+        "no-connection" => head.without("Connection"),
+        "no-version" => head.without("Sec-WebSocket-Version"),
+        "no-key" => head.without("Sec-WebSocket-Key"),
+        "not-found" => head.with_line("GET /nothing/here/at/all HTTP/1.1"),
+        "live" => head
+            .without("Upgrade")
+            .with_line("GET /.openline/live HTTP/1.1"),
+        "post" => head.with_line(&format!("POST {path} HTTP/1.1")),
+        "http-1.0" => head.with_line(&format!("GET {path} HTTP/1.0")),
+        "long-path" => head.with_line(&format!("GET {path}?{} HTTP/1.1", "q".repeat(9 * 1024))),
+        "no-http" => head.with_line("hello, is there anybody?"),
+        "lower-case" => lower_case(head),
+        _ => more(kind, head),
     };
-    match kind {
-        "spaces" => set("Upgrade", "   WebSocket  "),
-        "list" => set("Connection", "keep-alive ,, uPgRaDe"),
-        "loose-key" => set("Sec-WebSocket-Key", "AQIDBAUGBwgJCgsMDQ4PEC=="),
-        "version-12" => set("Sec-WebSocket-Version", "12"),
-        "short-key" => set("Sec-WebSocket-Key", "dGhlIHNhbXBs"),
-        "long-key" => set("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZTEyMzQ="),
-        "no-websocket" => set("Upgrade", "h2c"),
-        _ => {}
-    }
-    let absent = match kind {
-        "no-host" => Some("Host"),
-        "plain-get" | "live" => Some("Upgrade"),
-        "no-connection" => Some("Connection"),
-        "no-version" => Some("Sec-WebSocket-Version"),
-        "no-key" => Some("Sec-WebSocket-Key"),
-        _ => None,
-    };
-    headers.retain(|(name, _)| Some(*name) != absent);
-    more(kind, &mut headers);
-    match kind {
-        "not-found" => line = "GET /nothing/here/at/all HTTP/1.1".into(),
-        "live" => line = "GET /.openline/live HTTP/1.1".into(),
-        "post" => line = format!("POST {path} HTTP/1.1"),
-        "http-1.0" => line = format!("GET {path} HTTP/1.0"),
-        "long-path" => line = format!("GET {path}?{} HTTP/1.1", "q".repeat(9 * 1024)),
-        "no-http" => line = "hello, is there anybody?".into(),
-        _ => {}
-    }
     let body = match kind {
         "body" => "hello",
         "chunked" => "0\r\n\r\n",
         _ => "",
     };
-    let lines = headers
-        .iter()
-        .map(|(name, value)| format!("{name}: {value}\r\n"));
-    let lines: String = lines.collect();
-    let lines = match kind {
-        "lower-case" => lines
-            .replace("Upgrade", "upgrade")
-            .replace("Sec-WebSocket", "sec-websocket"),
-        _ => lines,
-    };
-    format!("{line}\r\n{lines}\r\n{body}")
+    head.text() + body
 }
 
-/// Headers that a kind has in addition to the common ones.
-fn more(kind: &str, headers: &mut Vec<(&'static str, String)>) {
-    let mut more = |name: &'static str, value: &str| headers.push((name, value.to_owned()));
+/// Names as HTTP/2 has them.
+fn lower_case(mut head: Head) -> Head {
+    for (name, _) in &mut head.headers {
+        name.make_ascii_lowercase();
+    }
+    head
+}
+
+/// With headers that a kind has beside those of all.
+fn more(kind: &str, head: Head) -> Head {
+    let many = |count: usize| (0..count).fold(head.clone(), |head, _| head.with("X", "y"));
     match kind {
-        "two-keys" => more("Sec-WebSocket-Key", KEY),
-        "two-versions" => more("Sec-WebSocket-Version", "13"),
-        "two-hosts" => more("Host", "localhost"),
-        "reserved-header" => more("openline-peer", "127.0.0.1"),
-        "bad-subprotocol" => more("Sec-WebSocket-Protocol", "a b"),
+        "two-keys" => head.doubled("Sec-WebSocket-Key"),
+        "two-versions" => head.doubled("Sec-WebSocket-Version"),
+        "two-hosts" => head.doubled("Host"),
+        "reserved-header" => head.with("openline-peer", "127.0.0.1"),
+        "bad-subprotocol" => head.with("Sec-WebSocket-Protocol", "a b"),
         "many-subprotocols" => {
             let offered: Vec<_> = (0..101).map(|number| format!("p{number}")).collect();
-            more("Sec-WebSocket-Protocol", &offered.join(","));
+            head.with("Sec-WebSocket-Protocol", &offered.join(","))
         }
-        "large-headers" => more("X-Large", &"x".repeat(9 * 1024)),
-        "huge-headers" => more("X-Huge", &"x".repeat(80 * 1024)),
-        "many-headers" => (0..600).for_each(|_| more("X", "y")),
-        "too-many-headers" => (0..1200).for_each(|_| more("X", "y")),
-        "bad-name" => more("b@d name", "x"),
-        "zero-byte" => more("X-Zero", "a\0b"),
-        "body" => more("Content-Length", "5"),
-        "chunked" => more("Transfer-Encoding", "chunked"),
-        _ => {}
+        "large-headers" => head.with("X-Large", &"x".repeat(9 * 1024)),
+        "huge-headers" => head.with("X-Huge", &"x".repeat(80 * 1024)),
+        "many-headers" => many(600),
+        "too-many-headers" => many(1200),
+        "bad-name" => head.with("b@d name", "x"),
+        "zero-byte" => head.with("X-Zero", "a\0b"),
+        "body" => head.with("Content-Length", "5"),
+        "chunked" => head.with("Transfer-Encoding", "chunked"),
+        _ => head,
     }
 }

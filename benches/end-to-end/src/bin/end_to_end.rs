@@ -1,21 +1,15 @@
-//! The end-to-end benchmark as a program; see the library for what it does.
+//! The host beside native servers alone, with the medians of criterion: the
+//! comparison of `peers`, with other defaults.
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use clap::Parser;
-use openline_end_to_end::arguments::Arguments;
-use openline_end_to_end::measure;
+use openline_end_to_end::ended;
+use openline_end_to_end::peers::{self, Arguments};
 
-// It only waits for the processes it starts: one thread is enough.
+// It waits for the processes it starts; as their client it is one thread on
+// purpose.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    match measure::run(&Arguments::parse()).await {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            // Where stderr is gone there is nobody to tell.
-            let _ = writeln!(std::io::stderr(), "error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ended(peers::run(&Arguments::parse().beside_native()).await)
 }

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
+use openline_kit::programs;
 
 use super::client;
 use super::measurement::{self, Group, Measurement};
@@ -18,6 +19,14 @@ use crate::pinning::Pinning;
 /// usual limit of open files and the ports of one address have room for.
 const IDLE: [u32; 2] = [5_000, 15_000];
 const IDLE_QUICK: [u32; 1] = [1_000];
+/// The defaults of `end_to_end`: servers, settings, idle connections, seconds.
+/// 40,000 messages at 10,000 a second are forty above the p99.9.
+const PEERS_NATIVE: [Peer; 3] = [Peer::Native, Peer::Openline, Peer::OpenlineAsync];
+const GROUPS_NATIVE: [Group; 3] = [Group::Echo, Group::Rate, Group::Idle];
+const IDLE_NATIVE: [u32; 1] = [5_000];
+const SECONDS_NATIVE: f64 = 4.0;
+/// 30,000 messages at 10,000 a second: three hundred above the p99.
+const SECONDS: f64 = 3.0;
 /// Open files besides the connections.
 const FILES_SPARE: u64 = 500;
 
@@ -30,10 +39,9 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
 
-    /// Seconds of one measurement
-    // 30,000 messages at 10,000 a second: three hundred above the p99.
-    #[arg(long, value_name = "SECONDS", default_value_t = 3.0)]
-    seconds: f64,
+    /// Seconds of one measurement [default: 3, beside native servers alone 4]
+    #[arg(long, value_name = "SECONDS")]
+    seconds: Option<f64>,
 
     /// Seconds of load before each measurement
     // What a runtime compiles while it runs is compiled by then.
@@ -45,15 +53,20 @@ pub struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
     settle: f64,
 
+    /// Idle connections, a measurement each [default: 5000 and 15000, beside
+    /// native servers alone 5000]
+    #[arg(long, value_name = "N", value_delimiter = ',')]
+    idle_connections: Vec<u32>,
+
     /// A short run for trying: two rounds of one second, 1,000 idle connections
-    #[arg(long, conflicts_with_all = ["rounds", "seconds", "warm_up", "settle"])]
+    #[arg(long, conflicts_with_all = ["rounds", "seconds", "warm_up", "settle", "idle_connections"])]
     quick: bool,
 
-    /// Servers [default: all that there are]
+    /// Servers [default: all that there are, or the host and its native echo]
     #[arg(long, value_name = "PEER", value_enum, value_delimiter = ',')]
     only: Vec<Peer>,
 
-    /// Measurements [default: all]
+    /// Measurements [default: all, beside native servers alone `echo,rate,idle`]
     #[arg(long, value_name = "SETTING", value_enum, value_delimiter = ',')]
     settings: Vec<Group>,
 
@@ -61,17 +74,17 @@ pub struct Arguments {
     #[arg(long)]
     text: bool,
 
-    /// The host's program [default: `openline` beside this program]
-    #[arg(long, value_name = "FILE")]
-    host: Option<PathBuf>,
+    #[command(flatten)]
+    programs: programs::Options,
 
     /// The native server's program [default: `native_echo` beside this program]
     #[arg(long, value_name = "FILE")]
     native: Option<PathBuf>,
 
-    /// The folder of the functions [default: `guests` in the target folder]
-    #[arg(long, value_name = "FOLDER")]
-    guests: Option<PathBuf>,
+    /// Read buffer of the native server, in bytes [default: the host's]
+    // 2 KiB, so that both do the same reads and hold the same memory.
+    #[arg(long, value_name = "BYTES", default_value_t = 2 << 10, hide_default_value = true)]
+    native_read_buffer: usize,
 
     /// What `benches/peers/setup.sh` has filled [default: `peers` in the target
     /// folder]
@@ -97,6 +110,10 @@ pub struct Arguments {
     /// Print everything measured as JSON instead of tables
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Adds what criterion has measured.
+    #[arg(skip)]
+    pub(crate) in_process: bool,
 
     #[command(subcommand)]
     part: Option<Part>,
@@ -131,6 +148,24 @@ pub(crate) struct Plan {
 }
 
 impl Arguments {
+    /// Fills in what `end_to_end` measures by default: the host beside native
+    /// servers alone.
+    #[must_use]
+    pub fn beside_native(mut self) -> Self {
+        if self.only.is_empty() {
+            self.only = PEERS_NATIVE.to_vec();
+        }
+        if self.settings.is_empty() {
+            self.settings = GROUPS_NATIVE.to_vec();
+        }
+        if self.idle_connections.is_empty() && !self.quick {
+            self.idle_connections = IDLE_NATIVE.to_vec();
+        }
+        self.seconds = self.seconds.or(Some(SECONDS_NATIVE));
+        self.in_process = true;
+        self
+    }
+
     pub(crate) fn part(&self) -> Option<&Part> {
         self.part.as_ref()
     }
@@ -139,7 +174,10 @@ impl Arguments {
     pub(crate) fn plan(&self, files_max: u64) -> anyhow::Result<Plan> {
         let (rounds, seconds, warm_up, settle) = match self.quick {
             true => (2, 1.0, 0.5, 2.0),
-            false => (self.rounds, self.seconds, self.warm_up, self.settle),
+            false => {
+                let seconds = self.seconds.unwrap_or(SECONDS);
+                (self.rounds, seconds, self.warm_up, self.settle)
+            }
         };
         let duration = |seconds| {
             Duration::try_from_secs_f64(seconds)
@@ -148,7 +186,7 @@ impl Arguments {
         let (idle, skipped) = self.idle(files_max);
         let mut groups = self.settings.clone();
         if groups.is_empty() {
-            groups = <Group as clap::ValueEnum>::value_variants().to_vec();
+            groups = Group::value_variants().to_vec();
         }
         // In the order of the tables, which is that of the rounds: half of the
         // peak comes behind the peak.
@@ -180,7 +218,11 @@ impl Arguments {
     }
 
     fn idle(&self, files_max: u64) -> (Vec<u32>, Vec<String>) {
-        let wanted = if self.quick { &IDLE_QUICK[..] } else { &IDLE };
+        let wanted = match (self.quick, self.idle_connections.as_slice()) {
+            (true, _) => &IDLE_QUICK[..],
+            (false, []) => &IDLE,
+            (false, given) => given,
+        };
         let fits = |connections: &u32| u64::from(*connections) + FILES_SPARE <= files_max;
         let (fit, rest): (Vec<u32>, Vec<u32>) = wanted.iter().partition(|count| fits(count));
         let skipped = rest.iter().map(|connections| {
@@ -201,15 +243,12 @@ impl Arguments {
     }
 
     fn programs(&self) -> anyhow::Result<Programs> {
-        let program = std::env::current_exe().context("cannot find this program")?;
-        let folder = program.parent().context("this program is in no folder")?;
-        let target = folder.parent().unwrap_or(folder);
-        let or = |given: &Option<PathBuf>, default| given.clone().unwrap_or(default);
+        let peers = || anyhow::Ok(programs::target()?.join("peers"));
         Ok(Programs {
-            host: or(&self.host, folder.join("openline")),
-            native: or(&self.native, folder.join("native_echo")),
-            guests: or(&self.guests, target.join("guests")),
-            peers: or(&self.peers, target.join("peers")),
+            ours: self.programs.places()?,
+            native: programs::program(self.native.as_deref(), "native_echo")?,
+            native_read_buffer: self.native_read_buffer,
+            peers: self.peers.clone().map_or_else(peers, Ok)?,
             are_loud: self.loud,
         })
     }
@@ -236,6 +275,22 @@ mod tests {
         assert_eq!(plan.peers, [Peer::Native, Peer::Bun]);
         assert_eq!(plan.measurements[0], USUAL);
         assert_eq!(plan.measurements.last(), Some(&Measurement::HalfPeak));
+    }
+
+    #[test]
+    fn beside_native_servers_alone_less_is_measured() {
+        let arguments = Arguments::parse_from(["end_to_end"]).beside_native();
+        let plan = arguments.plan(20_000).unwrap();
+        assert_eq!(plan.peers, super::PEERS_NATIVE);
+        assert_eq!(plan.measurements.len(), 6);
+        assert_eq!(plan.conditions.duration.as_secs(), 4);
+        let arguments = ["end_to_end", "--quick", "--only", "bun"];
+        let plan = Arguments::parse_from(arguments).beside_native();
+        let plan = plan.plan(20_000).unwrap();
+        assert_eq!(plan.peers, [Peer::Bun]);
+        let idle = Measurement::Idle { connections: 1_000 };
+        assert_eq!(plan.measurements.last(), Some(&idle));
+        assert_eq!(plan.conditions.duration.as_secs(), 1);
     }
 
     #[test]

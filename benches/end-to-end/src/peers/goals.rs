@@ -1,13 +1,14 @@
 //! What was set out to be reached, beside what was measured. A measurement is
 //! no test: nothing fails here.
 
+use openline_kit::table::Spread;
+
 use super::measurement::{
     BYTES_PER_CONNECTION, BYTES_PER_INSTANCE, CPU_OF_INSTANCES, CPU_PER_DELIVERY, CPU_PER_MESSAGE,
     DEEP, FAN_OUT, FAN_OUT_DEEP, LARGE, MILLISECONDS, Measurement, P50, P99, SCALING, USUAL,
 };
 use super::peer::Peer;
 use super::results::Results;
-use crate::summary::Spread;
 
 use Peer::{
     Bun, Deno, Native, NativeFlushEach, Node, Openline, OpenlineAsync, Websocketd, Workerd,

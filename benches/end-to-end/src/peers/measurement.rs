@@ -1,14 +1,15 @@
 //! What is measured, and which figures each measurement gives.
 
+use openline_kit::table::grouped;
 use serde::Serialize;
 
 use super::peer::Peer;
-use crate::table::grouped;
 
 pub(crate) const CPU_PER_MESSAGE: &str = "cpu_microseconds_per_message";
 pub(crate) const MESSAGES_PER_SECOND: &str = "messages_per_second";
 pub(crate) const P50: &str = "p50_microseconds";
 pub(crate) const P99: &str = "p99_microseconds";
+pub(crate) const P99_9: &str = "p99_9_microseconds";
 pub(crate) const CPU_PER_CONNECTION: &str = "cpu_microseconds_per_connection";
 pub(crate) const CONNECTIONS_PER_SECOND: &str = "connections_per_second";
 pub(crate) const BYTES_PER_CONNECTION: &str = "resident_bytes_per_connection";
@@ -186,7 +187,9 @@ impl Measurement {
         const MESSAGES: Figure = figure(MESSAGES_PER_SECOND, "messages/s", 0);
         match self {
             Self::Echo { .. } => vec![CPU, MESSAGES, P50_ROW, P99_ROW],
-            Self::Rate | Self::HalfPeak => vec![P50_ROW, P99_ROW, CPU],
+            Self::Rate | Self::HalfPeak => {
+                vec![P50_ROW, P99_ROW, figure(P99_9, "latency p99.9, µs", 0), CPU]
+            }
             Self::Handshakes => vec![
                 figure(CPU_PER_CONNECTION, "CPU, µs/connection", 1),
                 figure(CONNECTIONS_PER_SECOND, "connections/s", 0),

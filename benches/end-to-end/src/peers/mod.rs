@@ -5,7 +5,7 @@
 //! A round makes every measurement on every server, each with fresh processes;
 //! the servers take turns in being first. What fails is noted, and the others
 //! are measured. `benches/README.md` says how and why; `benches/peers/` has the
-//! servers.
+//! servers. `end_to_end` is the same beside native servers alone.
 
 mod arguments;
 mod client;
@@ -21,10 +21,12 @@ mod take;
 use std::io::{self, IsTerminal, Write};
 
 use anyhow::{Context, ensure};
+use openline_kit::programs::target;
 use serde::Serialize;
 
 pub use arguments::Arguments;
 
+use crate::criterion::{self, InProcess};
 use crate::load;
 use crate::native;
 use crate::pinning::Pinning;
@@ -47,6 +49,8 @@ struct Measured {
     skipped: Vec<String>,
     #[serde(flatten)]
     results: Results,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    in_process: Vec<InProcess>,
 }
 
 /// A server that is measured.
@@ -76,7 +80,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let servers = servers(&mut plan);
     ensure!(
         !servers.is_empty(),
-        "there is no server to measure\nhint: `make bench-peers` builds and installs them"
+        "there is no server to measure\nhint: `make bench` builds the host and the native echo, \
+         `make bench-peers` installs the others"
     );
     let results = rounds(&plan).await;
     let measured = Measured {
@@ -88,6 +93,10 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         servers,
         skipped: plan.skipped,
         results,
+        in_process: match arguments.in_process {
+            true => criterion::read(&target()?.join("criterion")),
+            false => Vec::new(),
+        },
     };
     let mut output = io::stdout().lock();
     if arguments.json {

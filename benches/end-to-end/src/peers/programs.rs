@@ -2,23 +2,23 @@
 //! started: one process, no options beyond what its documentation recommends.
 
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{Command as Probe, Stdio};
 
 use anyhow::Context;
+use openline_kit::configuration::Configuration;
+use openline_kit::process::{Ready, Running, START_TIMEOUT, unused_address};
+use openline_kit::programs;
+use openline_load::Target;
 use tempfile::NamedTempFile;
 use tokio::process::Command;
 
 use super::peer::Peer;
 use crate::pinning;
-use crate::server::{Ready, Running};
 
-/// Read buffer of the native server: the host's first, so that both do the same
-/// reads and hold the same memory.
-const NATIVE_READ_BUFFER: &str = "2048";
-/// The same for large messages: what the host's has then grown to.
-const NATIVE_READ_BUFFER_LARGE: &str = "32768";
+/// Read buffer of the native server for large messages, in bytes: what the host's
+/// has then grown to.
+const NATIVE_READ_BUFFER_LARGE: usize = 32 << 10;
 
 /// Instances of the function, for 20,000 connections at the default
 /// concurrency of 100: the default has room for 10,000.
@@ -42,9 +42,10 @@ pub(crate) enum Work {
 /// Where the programs and the functions are.
 #[derive(Debug, Clone)]
 pub(crate) struct Programs {
-    pub(crate) host: PathBuf,
+    pub(crate) ours: programs::Programs,
     pub(crate) native: PathBuf,
-    pub(crate) guests: PathBuf,
+    /// Read buffer of the native server's connections, in bytes.
+    pub(crate) native_read_buffer: usize,
     /// The folder that `benches/peers/setup.sh` has filled.
     pub(crate) peers: PathBuf,
     /// Whether what they say on stderr is shown.
@@ -54,14 +55,14 @@ pub(crate) struct Programs {
 /// A server that listens; dropping it kills it.
 #[derive(Debug)]
 pub(crate) struct Started {
-    pub(crate) running: Running,
-    /// Read while it starts; removed with it.
-    _configuration: Option<NamedTempFile>,
+    running: Running,
+    pub(crate) target: Target,
+    pub(crate) process: u32,
 }
 
 impl Started {
     pub(crate) async fn stop(self) -> anyhow::Result<()> {
-        self.running.stop().await
+        self.running.kill().await.context("it cannot be stopped")
     }
 }
 
@@ -77,7 +78,7 @@ impl Programs {
             }
             Peer::Openline | Peer::OpenlineAsync => {
                 for name in ["echo", "echo-async", "fan-out"] {
-                    exists(&self.function(name))?;
+                    exists(&self.ours.function(name))?;
                 }
                 said()
             }
@@ -111,17 +112,13 @@ impl Programs {
         };
         match peer {
             Peer::Native | Peer::NativeFlushEach => Ok(self.native.clone()),
-            Peer::Openline | Peer::OpenlineAsync => Ok(self.host.clone()),
+            Peer::Openline | Peer::OpenlineAsync => Ok(self.ours.host.clone()),
             Peer::Bun => package("@oven", "bin/bun"),
             Peer::Deno => package("@deno", "deno"),
             Peer::Node => Ok("node".into()),
             Peer::Workerd => package("@cloudflare", "bin/workerd"),
             Peer::Websocketd => Ok(self.peers.join("websocketd/usr/bin/websocketd")),
         }
-    }
-
-    fn function(&self, name: &str) -> PathBuf {
-        self.guests.join(format!("{name}.wasm"))
     }
 
     /// Starts a server on these CPUs and waits until it listens. Its target is
@@ -135,23 +132,22 @@ impl Programs {
         let program = self.program(peer).map_err(anyhow::Error::msg)?;
         let mut command = pinning::command(&program, cpus);
         let mut ready = Ready::Says;
-        let mut configuration = None;
+        // Read while the host starts.
+        let mut _file: Option<NamedTempFile> = None;
         match peer {
             Peer::Native | Peer::NativeFlushEach => {
                 let buffer = match work {
-                    Work::EchoLarge => NATIVE_READ_BUFFER_LARGE,
-                    _ => NATIVE_READ_BUFFER,
+                    Work::EchoLarge => self.native_read_buffer.max(NATIVE_READ_BUFFER_LARGE),
+                    _ => self.native_read_buffer,
                 };
-                command.args(["--read-buffer", buffer]);
+                command.args(["--read-buffer", &buffer.to_string()]);
                 if peer == Peer::NativeFlushEach {
                     command.arg("--flush-each");
                 }
             }
             Peer::Openline | Peer::OpenlineAsync => {
-                let file = self.configure(peer, work)?;
-                command.args(["serve", "--log", "error", "--config"]);
-                command.arg(file.path());
-                configuration = Some(file);
+                let configured = self.configure(peer, work).serve(command)?;
+                (command, _file) = (configured.0, Some(configured.1));
             }
             Peer::Bun => self.script(&mut command, &[], "bun.js"),
             Peer::Deno => self.script(&mut command, &["run", "--allow-net"], "deno.js"),
@@ -161,7 +157,7 @@ impl Programs {
                 self.script(&mut command, &["serve", "--control-fd=1"], "workerd.capnp");
             }
             Peer::Websocketd => {
-                let address = free_address()?;
+                let address = unused_address()?;
                 ready = Ready::Accepts(address);
                 let port = format!("--port={}", address.port());
                 command.args(["--address=127.0.0.1", &port, "--loglevel=error", "cat"]);
@@ -175,9 +171,12 @@ impl Programs {
             (_, Peer::Openline | Peer::OpenlineAsync) => "/echo",
             _ => "/",
         };
+        let running = Running::start_until(ready, command, START_TIMEOUT);
+        let running = running.await.with_context(|| peer.name())?;
         Ok(Started {
-            running: Running::start_until(ready, command, peer.name(), path).await?,
-            _configuration: configuration,
+            target: format!("ws://{}{path}", running.address).parse()?,
+            process: running.process,
+            running,
         })
     }
 
@@ -190,25 +189,23 @@ impl Programs {
 
     /// The host's configuration: its defaults, but for room for more
     /// connections than they have.
-    fn configure(&self, peer: Peer, work: Work) -> anyhow::Result<NamedTempFile> {
+    fn configure(&self, peer: Peer, work: Work) -> Configuration {
         let (name, route) = match (work, peer) {
             (Work::FanOut, _) => ("fan-out", "/fan-out/{role}"),
             (_, Peer::OpenlineAsync) => ("echo-async", "/echo"),
             _ => ("echo", "/echo"),
         };
         let (instances, concurrency) = match work {
-            Work::EchoIsolated => (INSTANCES_ISOLATED, "concurrency = 1\n"),
+            Work::EchoIsolated => (INSTANCES_ISOLATED, "concurrency = 1"),
             Work::Echo | Work::EchoLarge | Work::FanOut => (INSTANCES, ""),
         };
-        let component = self.function(name).canonicalize()?;
-        let text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\ninstances = {INSTANCES_ISOLATED}\n\n\
-             [[function]]\nname = \"{name}\"\ncomponent = {component:?}\nroute = \"{route}\"\n\
-             [function.instance]\ninstances = {instances}\n{concurrency}"
-        );
-        let file = tempfile::Builder::new().suffix(".toml").tempfile()?;
-        fs::write(file.path(), text)?;
-        Ok(file)
+        let instance = format!("[function.instance]\ninstances = {instances}\n{concurrency}");
+        Configuration::new(&format!("instances = {INSTANCES_ISOLATED}")).function(
+            name,
+            &self.ours.function(name),
+            route,
+            &instance,
+        )
     }
 }
 
@@ -232,12 +229,4 @@ fn exists(file: &Path) -> Result<(), String> {
 
 fn missing(file: &Path) -> String {
     format!("there is no `{}`", file.display())
-}
-
-/// An address that nobody listens at. Found first, taken a moment later:
-/// nothing else here asks for ports meanwhile.
-fn free_address() -> anyhow::Result<SocketAddr> {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0));
-    let listener = listener.context("there is no free port")?;
-    Ok(listener.local_addr()?)
 }

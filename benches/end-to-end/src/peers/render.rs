@@ -3,12 +3,13 @@
 
 use std::fmt::Write as _;
 
+use openline_kit::table::{Table, grouped};
+
 use super::goals::{Judged, judge};
 use super::peer::{BASE, Peer};
 use super::results::{Results, Section};
 use super::{Measured, Server};
-use crate::summary::Spread;
-use crate::table::grouped;
+use crate::criterion::InProcess;
 
 /// What stands where nothing was measured.
 const NOTHING: &str = "–";
@@ -22,14 +23,18 @@ pub(crate) fn render(measured: &Measured) -> String {
         let others: Vec<_> = peers.iter().copied().filter(|peer| *peer != BASE).collect();
         text.push_str("\nAs a multiple of native, median (least–most over the rounds):\n\n");
         text.push_str(&rows(results, &others, |section, peer, figure, _| {
-            section.ratio(peer, figure).map(|ratio| spread(ratio, 2))
+            section.ratio(peer, figure).map(|ratio| ratio.shown(2))
         }));
     }
     text.push_str("\nThe figures, median (least–most over the rounds):\n\n");
     text.push_str(&rows(results, &peers, |section, peer, figure, decimals| {
         let value = section.column(peer)?.value(figure)?;
-        Some(spread(value, decimals))
+        Some(value.shown(decimals))
     }));
+    if !measured.in_process.is_empty() {
+        text.push_str("\nIn one process, without sockets, medians of criterion:\n\n");
+        text.push_str(&in_process(&measured.in_process));
+    }
     let judged = judge(results);
     if !judged.is_empty() {
         text.push_str("\nGoals, judged by the median:\n\n");
@@ -83,7 +88,7 @@ fn rows(
     cell: impl Fn(&Section, Peer, &str, usize) -> Option<String>,
 ) -> String {
     let names = peers.iter().map(|peer| peer.name().to_owned());
-    let mut table = vec![[String::new()].into_iter().chain(names).collect()];
+    let mut table = Table::new([String::new()].into_iter().chain(names));
     for section in &results.sections {
         let mut below = Vec::new();
         for figure in section.measurement.figures() {
@@ -94,21 +99,29 @@ fn rows(
             if cells.iter().any(Option::is_some) {
                 let cells = cells.into_iter();
                 let cells = cells.map(|cell| cell.unwrap_or_else(|| NOTHING.to_owned()));
-                below.push([figure.name.to_owned()].into_iter().chain(cells).collect());
+                below.push([figure.name.to_owned()].into_iter().chain(cells));
             }
         }
         if !below.is_empty() {
-            let mut title = vec![format!("**{}**", section.name)];
-            title.resize(peers.len() + 1, String::new());
-            table.push(title);
-            table.extend(below);
+            table.title(&section.name);
+            below.into_iter().for_each(|cells| table.row(cells));
         }
     }
-    markdown(&table)
+    table.markdown()
+}
+
+fn in_process(figures: &[InProcess]) -> String {
+    let mut table = Table::new(["", "echo", "echo-async"]);
+    let shown = |figure: Option<f64>| figure.map_or_else(String::new, |value| grouped(value, 2));
+    for each in figures {
+        let name = each.figure.to_owned();
+        table.row([name, shown(each.echo), shown(each.echo_async)]);
+    }
+    table.markdown()
 }
 
 fn goals(judged: &[Judged]) -> String {
-    let mut table = vec![["goal", "measured", ""].map(str::to_owned).to_vec()];
+    let mut table = Table::new(["goal", "measured", ""]);
     for Judged {
         goal,
         measured,
@@ -118,13 +131,10 @@ fn goals(judged: &[Judged]) -> String {
     {
         let decimals = if unit.contains('×') { 2 } else { 0 };
         let judgement = if *is_reached { "reached" } else { "missed" };
-        table.push(vec![
-            (*goal).to_owned(),
-            format!("{}{unit}", spread(*measured, decimals)),
-            judgement.to_owned(),
-        ]);
+        let measured = format!("{}{unit}", measured.shown(decimals));
+        table.row([*goal, &measured, judgement]);
     }
-    markdown(&table)
+    table.markdown()
 }
 
 fn notes(section: &Section) -> Vec<String> {
@@ -134,52 +144,11 @@ fn notes(section: &Section) -> Vec<String> {
         .collect()
 }
 
-fn spread(spread: Spread, decimals: usize) -> String {
-    let number = |value| grouped(value, decimals);
-    let Spread {
-        median,
-        least,
-        most,
-    } = spread;
-    format!("{} ({}–{})", number(median), number(least), number(most))
-}
-
-/// A table of Markdown, its columns padded so that it can be read as it is.
-fn markdown(rows: &[Vec<String>]) -> String {
-    let columns = rows.first().map_or(0, Vec::len);
-    let mut widths = vec![3; columns];
-    for row in rows {
-        for (width, cell) in widths.iter_mut().zip(row) {
-            *width = cell.chars().count().max(*width);
-        }
-    }
-    let line = |cells: &mut dyn Iterator<Item = String>| {
-        let cells: Vec<_> = cells.collect();
-        format!("| {} |\n", cells.join(" | "))
-    };
-    let mut text = String::new();
-    for (index, row) in rows.iter().enumerate() {
-        let mut cells = row.iter().zip(&widths);
-        text += &line(&mut cells.by_ref().map(|(cell, width)| format!("{cell:width$}")));
-        if index == 0 {
-            text += &line(&mut widths.iter().map(|width| "-".repeat(*width)));
-        }
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{markdown, rows, spread};
+    use super::rows;
     use crate::peers::peer::Peer;
     use crate::peers::results::tests::results;
-
-    #[test]
-    fn tables_are_markdown_and_aligned() {
-        let row = |cells: [&str; 2]| cells.map(str::to_owned).to_vec();
-        let table = markdown(&[row(["", "µs"]), row(["long", "1"])]);
-        assert_eq!(table, "|      | µs  |\n| ---- | --- |\n| long | 1   |\n");
-    }
 
     #[test]
     fn what_was_not_measured_is_a_dash_and_what_nobody_has_is_left_out() {
@@ -187,7 +156,7 @@ mod tests {
         let peers = [Peer::Native, Peer::Bun];
         let text = rows(&results, &peers, |section, peer, figure, decimals| {
             let value = section.column(peer)?.value(figure)?;
-            Some(spread(value, decimals))
+            Some(value.shown(decimals))
         });
         let lines: Vec<_> = text.lines().collect();
         assert_eq!(lines.len(), 4, "{text}");

@@ -1,11 +1,11 @@
 //! From what was taken in all rounds to medians, spreads and ratios.
 
+use openline_kit::table::Spread;
 use serde::Serialize;
 
 use super::measurement::Measurement;
 use super::peer::{BASE, Peer};
 use super::take::Taken;
-use crate::summary::Spread;
 
 /// Everything measured.
 #[derive(Debug, Default, Serialize)]
@@ -49,7 +49,7 @@ impl Column {
     pub(crate) fn value(&self, figure: &str) -> Option<Spread> {
         let rounds = 0..self.rounds.len();
         let values = rounds.filter_map(|round| self.of_round(round, figure));
-        Spread::of(values.collect())
+        Spread::of(values)
     }
 
     /// Figures of this and another server brought together within each round,
@@ -68,7 +68,7 @@ impl Column {
             // Nothing divided by nothing.
             value.is_finite().then_some(value)
         });
-        Spread::of(values.collect())
+        Spread::of(values)
     }
 }
 

@@ -12,13 +12,13 @@ use super::client::{self, Figures, Order, Task};
 use super::measurement::{
     BYTES_PER_CONNECTION, BYTES_PER_INSTANCE, CLIENT_BUSY, CPU_OF_INSTANCES, CPU_ON_TWO,
     CPU_PER_MESSAGE, CPU_TO_OPEN, FAILED, HANDSHAKES, MESSAGES_ON_TWO, MESSAGES_PER_SECOND,
-    MILLISECONDS, Measurement, P50, P99, RATE, SCALING, SERVER_BUSY, SUBSCRIBERS, USUAL, WARM,
+    MILLISECONDS, Measurement, P50, P99, P99_9, RATE, SCALING, SERVER_BUSY, SUBSCRIBERS, USUAL,
+    WARM,
 };
 use super::peer::Peer;
 use super::programs::{Programs, Started, Work};
 use crate::load;
 use crate::pinning::Pinning;
-use crate::summary::generator_limits;
 
 /// The part of its core from which a client is at its limit, and below which
 /// the server is not.
@@ -101,7 +101,7 @@ impl Conditions {
     }
 
     fn options(&self, peer: Peer, started: &Started) -> Options {
-        let mut options = Options::new(started.running.target.clone());
+        let mut options = Options::new(started.target.clone());
         options.kind = match self.is_text || peer.is_text_only() {
             true => MessageKind::Text,
             false => MessageKind::Binary,
@@ -109,7 +109,7 @@ impl Conditions {
         options.duration = self.duration;
         options.warm_up = self.warm_up;
         options.threads = self.pinning.load_threads();
-        options.process = Some(started.running.process);
+        options.process = Some(started.process);
         options
     }
 
@@ -157,6 +157,7 @@ impl Conditions {
         let latency = report.latency;
         insert(P50, latency.map(|latency| latency.p50_microseconds));
         insert(P99, latency.map(|latency| latency.p99_microseconds));
+        insert(P99_9, latency.map(|latency| latency.p99_9_microseconds));
         Ok(Taken {
             figures,
             notes: notes(&report, self.pinning.server_cores()),
@@ -204,8 +205,8 @@ impl Conditions {
         };
         let order = Order {
             task,
-            target: started.running.target.clone(),
-            process: started.running.process,
+            target: started.target.clone(),
+            process: started.process,
             connections,
             is_text: self.is_text || peer.is_text_only(),
             warm_up_seconds: self.warm_up.as_secs_f64(),
@@ -271,7 +272,7 @@ impl Conditions {
             let begin = Instant::now();
             let started = self.start(peer, Work::Echo).await?;
             let is_text = self.is_text || peer.is_text_only();
-            client::once(&started.running.target, is_text).await?;
+            client::once(&started.target, is_text).await?;
             times.push(begin.elapsed());
             started.stop().await?;
         }
@@ -328,4 +329,15 @@ fn notes(report: &Report, server_cores: usize) -> Vec<String> {
         notes.push(LATE.to_owned());
     }
     notes
+}
+
+/// Whether the load generator was at its limit and the server was not: then the
+/// throughput says nothing about it.
+fn generator_limits(report: &Report, server_cores: usize) -> bool {
+    let server = report.server.and_then(|server| server.cpu_seconds);
+    let (Some(generator), Some(server)) = (report.generator_busy, server) else {
+        return false;
+    };
+    let available = report.elapsed_seconds * server_cores as f64;
+    generator > CLIENT_AT_LIMIT && server < SERVER_AT_LIMIT * available
 }

@@ -8,11 +8,12 @@
 use std::io::Write;
 use std::time::Duration;
 
+use openline_kit::table::{Spread, Table, grouped};
 use tokio::time::Instant;
 
 use super::peer::Peer;
 use super::process::Started;
-use super::{Arguments, Place, spread};
+use super::{Arguments, Place, milliseconds};
 
 /// One host with warm instances.
 struct Measured {
@@ -33,11 +34,13 @@ pub(super) fn measure(
         output,
         "\n{count} connections accepted, ms; median of {rounds} rounds (least–most)\n"
     )?;
-    writeln!(
-        output,
-        "{:<14} {:>20} {:>22} {:>14} {:>20}",
-        "", "on one instance", "on one instance each", "each more, µs", "KiB an instance"
-    )?;
+    let mut table = Table::new([
+        "",
+        "on one instance",
+        "on one instance each",
+        "each more, µs",
+        "KiB an instance",
+    ]);
     for function in ["echo", "echo-async"] {
         let (mut shared, mut alone) = (Vec::new(), Vec::new());
         let (mut more, mut bytes) = (Vec::new(), Vec::new());
@@ -50,23 +53,24 @@ pub(super) fn measure(
             shared.push(one.time);
             alone.push(each.time);
         }
-        writeln!(
-            output,
-            "{function:<14} {:>20} {:>22} {:>14.1} {:>20.1}",
-            spread(&mut shared),
-            spread(&mut alone),
-            median(&mut more),
-            median(&mut bytes)
-        )?;
+        let median = |values| Spread::of(values).map_or(f64::NAN, |spread| spread.median);
+        table.row([
+            function.to_owned(),
+            milliseconds(&shared),
+            milliseconds(&alone),
+            grouped(median(more), 1),
+            grouped(median(bytes), 1),
+        ]);
     }
-    Ok(())
+    Ok(write!(output, "{}", table.text())?)
 }
 
 fn once(place: &Place, function: &str, count: u32, concurrency: u32) -> anyhow::Result<Measured> {
     let instance =
         format!("concurrency = {concurrency}\ninstances = {count}\nidle_timeout = \"1 h\"\n");
     let server = format!("instances = {count}");
-    let started = Started::start(place.host(&[function], &server, &instance)?)?;
+    let (command, _file) = place.host(&[function], &server, &instance)?;
+    let started = Started::start(command)?;
     let path = format!("/{function}");
     let before = started.resident()?;
     let connect = |_| Peer::connect(started.address);
@@ -88,9 +92,4 @@ fn once(place: &Place, function: &str, count: u32, concurrency: u32) -> anyhow::
     drop(peers);
     started.stop()?;
     Ok(Measured { time, bytes })
-}
-
-fn median(values: &mut [f64]) -> f64 {
-    values.sort_unstable_by(f64::total_cmp);
-    values[values.len() / 2]
 }

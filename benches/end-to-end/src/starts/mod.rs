@@ -14,8 +14,9 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
 use clap::Parser;
+use openline_kit::programs::{self, Programs};
+use openline_kit::table::{Table, spread};
 use tokio::time::Instant;
 
 use peer::Peer;
@@ -36,20 +37,14 @@ pub struct Arguments {
     #[arg(long, value_name = "N", default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: u32,
 
-    /// The host's program [default: `openline` beside this program]
-    #[arg(long, value_name = "FILE")]
-    host: Option<PathBuf>,
-
-    /// The folder of the functions [default: `guests` in the target folder]
-    #[arg(long, value_name = "FOLDER")]
-    guests: Option<PathBuf>,
+    #[command(flatten)]
+    programs: programs::Options,
 }
 
 /// Programs and functions, and a folder for what hosts write.
 struct Place {
-    host: PathBuf,
+    programs: Programs,
     native: PathBuf,
-    guests: PathBuf,
     folder: tempfile::TempDir,
 }
 
@@ -117,23 +112,17 @@ fn starting(arguments: &Arguments, place: &Place, output: &mut impl Write) -> an
         output,
         "from the start of the process, ms; median of {starts} (least–most)\n"
     )?;
-    writeln!(output, "{:<30} {:>22} {:>22}", "", "listens", "first echo")?;
-    for (server, (listening, echoed)) in SERVERS.iter().zip(&mut times) {
-        let (listening, echoed) = (spread(listening), spread(echoed));
-        writeln!(output, "{:<30} {listening:>22} {echoed:>22}", server.name())?;
+    let mut table = Table::new(["", "listens", "first echo"]);
+    for (server, (listening, echoed)) in SERVERS.iter().zip(&times) {
+        let name = server.name().to_owned();
+        table.row([name, milliseconds(listening), milliseconds(echoed)]);
     }
-    Ok(())
+    Ok(write!(output, "{}", table.text())?)
 }
 
-/// The median, the least and the most, in milliseconds.
-fn spread(times: &mut [Duration]) -> String {
-    times.sort_unstable();
-    let (Some(least), Some(most)) = (times.first(), times.last()) else {
-        return "–".into();
-    };
-    let shown = |time: &Duration| format!("{:.1}", time.as_secs_f64() * 1000.0);
-    let median = shown(&times[times.len() / 2]);
-    format!("{median} ({}–{})", shown(least), shown(most))
+/// The median, the least and the most.
+fn milliseconds(times: &[Duration]) -> String {
+    spread(times.iter().map(|time| time.as_secs_f64() * 1e3), 1)
 }
 
 impl Server {
@@ -146,8 +135,9 @@ impl Server {
 
     /// When it listened, and when its first message was echoed.
     fn start(self, place: &Place) -> anyhow::Result<(Duration, Duration)> {
-        let (command, path) = match self {
-            Self::Native => (place.native(), "/"),
+        // The configuration is there while the server starts.
+        let (command, path, _file) = match self {
+            Self::Native => (place.native(), "/", None),
             Self::Host {
                 functions, data, ..
             } => {
@@ -156,7 +146,8 @@ impl Server {
                     ["echo", ..] => "/echo",
                     _ => "/echo-async",
                 };
-                (place.host(functions, &data, "")?, path)
+                let (command, file) = place.host(functions, &data, "")?;
+                (command, path, Some(file))
             }
         };
         let began = Instant::now();
@@ -174,26 +165,12 @@ impl Server {
 
 impl Place {
     fn find(arguments: &Arguments) -> anyhow::Result<Self> {
-        let program = std::env::current_exe().context("cannot find this program")?;
-        let folder = program.parent().context("this program is in no folder")?;
-        let target = folder.parent().unwrap_or(folder);
-        let or = |given: &Option<PathBuf>, default| given.clone().unwrap_or(default);
-        let host = or(&arguments.host, folder.join("openline"));
-        let native = folder.join("native_echo");
-        let guests = or(&arguments.guests, target.join("guests"));
-        for (file, hint) in [
-            (&host, "cargo build --release -p openline"),
-            (&native, "cargo build --release -p openline-end-to-end"),
-            (&guests.join("echo.wasm"), "make guests"),
-        ] {
-            if !file.is_file() {
-                bail!("there is no `{}`\nhint: `{hint}`", file.display());
-            }
-        }
+        let functions = ["echo", "echo-async", "chat", "counter"];
+        let native = programs::program(None, "native_echo")?;
+        programs::exists(&native, "cargo build --release -p openline-end-to-end")?;
         Ok(Self {
-            host,
+            programs: arguments.programs.find(&functions)?,
             native,
-            guests: guests.canonicalize()?,
             folder: tempfile::tempdir()?,
         })
     }

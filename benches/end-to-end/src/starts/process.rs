@@ -1,12 +1,15 @@
-//! A server's process: what it is told, when it listens, and its end.
+//! A server's process: what it is told, when it listens, and its end. It blocks:
+//! a runtime would take a part of what is measured.
 
-use std::fmt::Write as _;
-use std::fs;
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
 use std::process::{Child, ChildStdout, Command, Stdio};
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
+use openline_kit::configuration::Configuration;
+use openline_kit::process::{address_in, signal};
+use openline_load::process::resident_bytes;
+use tempfile::NamedTempFile;
 
 use super::Place;
 
@@ -31,31 +34,28 @@ impl Place {
     }
 
     /// The host with these functions, each on a route of its name; `server` and
-    /// `instance` are what is said about the host and the instances of each.
+    /// `instance` are what is said about the host and the instances of each. The
+    /// file must be there until it listens.
     pub(super) fn host(
         &self,
         functions: &[&str],
         server: &str,
         instance: &str,
-    ) -> anyhow::Result<Command> {
-        let folder = self.folder.path();
-        let cache = folder.join("cache");
-        let mut text = format!(
-            "[server]\nlisten = \"127.0.0.1:0\"\ncache = {cache:?}\ndrain_timeout = \"0 s\"\n{server}\n"
-        );
-        for name in functions {
-            let component = self.guests.join(format!("{name}.wasm"));
-            let _ = writeln!(
-                text,
-                "[[function]]\nname = \"{name}\"\ncomponent = {component:?}\nroute = \"/{name}\"\n[function.instance]\n{instance}"
-            );
-        }
-        let file = folder.join("openline.toml");
-        fs::write(&file, text)?;
-        let mut command = Command::new(&self.host);
-        command.args(["serve", "--log", "error", "--config"]);
-        command.arg(file).stderr(Stdio::null());
-        Ok(command)
+    ) -> anyhow::Result<(Command, NamedTempFile)> {
+        let cache = self.folder.path().join("cache");
+        let server = format!("cache = {cache:?}\ndrain_timeout = \"0 s\"\n{server}");
+        let instance = format!("[function.instance]\n{instance}");
+        let configuration = functions
+            .iter()
+            .fold(Configuration::new(&server), |all, name| {
+                let component = self.programs.function(name);
+                all.function(name, &component, &format!("/{name}"), &instance)
+            });
+        let host = tokio::process::Command::new(&self.programs.host);
+        let (command, file) = configuration.serve(host)?;
+        let mut command = command.into_std();
+        command.stderr(Stdio::null());
+        Ok((command, file))
     }
 }
 
@@ -68,32 +68,23 @@ impl Started {
         let mut stdout = BufReader::new(stdout);
         let mut line = String::new();
         stdout.read_line(&mut line)?;
-        let address = line.split("http://").nth(1).map(str::trim);
-        let address = address
-            .with_context(|| format!("the server did not say where it listens: `{line}`"))?
-            .trim_end_matches('/')
-            .parse()?;
+        let address = address_in(&line);
         Ok(Self {
+            address: address
+                .with_context(|| format!("the server did not say where it listens: `{line}`"))?,
             child,
             _stdout: stdout,
-            address,
         })
     }
 
     /// Resident bytes.
     pub(super) fn resident(&self) -> anyhow::Result<u64> {
-        let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
-        let line = status.lines().find(|line| line.starts_with("VmRSS"));
-        let kibibytes = line.and_then(|line| line.split_whitespace().nth(1));
-        let kibibytes: u64 = kibibytes.context("no VmRSS")?.parse()?;
-        Ok(kibibytes * 1024)
+        Ok(resident_bytes(self.child.id())?)
     }
 
     /// Has it end in order, so that the next one finds nothing to mend.
     pub(super) fn stop(mut self) -> anyhow::Result<()> {
-        let process = self.child.id().to_string();
-        let told = Command::new("kill").args(["-TERM", &process]).status();
-        ensure!(told?.success(), "the server cannot be told to end");
+        signal(self.child.id(), "TERM").context("the server cannot be told to end")?;
         self.child.wait()?;
         Ok(())
     }

@@ -5,14 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use futures_util::{SinkExt, StreamExt};
+use openline_kit::socket::{self, Socket};
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpSocket, TcpStream};
-use tokio::time::Instant;
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio::time::{Instant, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig};
 use tokio_tungstenite::tungstenite::{Error, Message};
+
+pub(crate) use openline_kit::socket::LOST;
 
 use super::{PATIENCE, Peer, Site, Wrong, patience};
 
@@ -22,15 +22,10 @@ const READ_BUFFER_BYTES: usize = 2 << 10;
 /// What a peer's kernel holds for it when it never reads.
 const SMALL_BUFFER_BYTES: u32 = 4 << 10;
 
-/// No close frame came (RFC 6455 section 7.1.5).
-pub(crate) const LOST: u16 = 1006;
-
 /// An open connection. Dropped, it is gone without a close frame.
 #[derive(Debug)]
 pub(crate) struct Client {
-    stream: WebSocketStream<TcpStream>,
-    /// The code of the host's close frame.
-    code: Option<u16>,
+    socket: Socket,
     site: Arc<Site>,
 }
 
@@ -73,26 +68,24 @@ impl Client {
         socket: TcpStream,
         path: &str,
     ) -> Result<Self, NotOpened> {
-        let request = format!("ws://{}{path}", site.host).into_client_request()?;
         let config = WebSocketConfig::default()
             .read_buffer_size(READ_BUFFER_BYTES)
             .write_buffer_size(0);
-        let upgrading = tokio_tungstenite::client_async_with_config(request, socket, Some(config));
-        let upgraded = tokio::time::timeout(PATIENCE, Box::pin(upgrading)).await;
-        let (stream, _) =
+        let upgrading = Socket::upgrade(socket, path, &[], Some(config));
+        let upgraded = timeout(PATIENCE, upgrading).await;
+        let socket =
             upgraded.map_err(|_| NotOpened::Failed("no answer to the handshake".to_owned()))??;
         site.tally.opened.fetch_add(1, Relaxed);
         site.tally.open.fetch_add(1, Relaxed);
         Ok(Self {
-            stream,
-            code: None,
+            socket,
             site: Arc::clone(site),
         })
     }
 
     /// Writes a message; [`Client::flush`] sends it.
     pub(crate) async fn feed(&mut self, message: Message) -> Result<(), Wrong> {
-        match tokio::time::timeout(PATIENCE, self.stream.feed(message)).await {
+        match timeout(PATIENCE, self.socket.feed(message)).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(unsent(&error)),
             Err(_) => Err(Wrong("a message could not be sent".to_owned())),
@@ -100,7 +93,7 @@ impl Client {
     }
 
     pub(crate) async fn flush(&mut self) -> Result<(), Wrong> {
-        match tokio::time::timeout(PATIENCE, self.stream.flush()).await {
+        match timeout(PATIENCE, self.socket.flush()).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(unsent(&error)),
             Err(_) => Err(Wrong("messages could not be flushed".to_owned())),
@@ -114,25 +107,16 @@ impl Client {
 
     /// Writes bytes past the protocol. Whether they arrive is not known.
     pub(crate) async fn send_bytes(&mut self, bytes: &[u8]) {
-        let writing = self.stream.get_mut().write_all(bytes);
-        let _ = tokio::time::timeout(PATIENCE, writing).await;
+        let writing = self.socket.stream().write_all(bytes);
+        let _ = timeout(PATIENCE, writing).await;
     }
 
     /// The next message, or the end; pings are answered and passed over.
     pub(crate) async fn event(&mut self, until: Instant) -> Event {
-        loop {
-            match tokio::time::timeout_at(until, self.stream.next()).await {
-                Err(_) => return Event::Quiet,
-                Ok(Some(Ok(message @ (Message::Text(_) | Message::Binary(_))))) => {
-                    return Event::Message(message);
-                }
-                Ok(Some(Ok(Message::Close(frame)))) => {
-                    // 1005 is what a close frame without a code is called.
-                    self.code = Some(frame.map_or(1005, |frame| frame.code.into()));
-                }
-                Ok(Some(Ok(_))) => {}
-                Ok(Some(Err(_)) | None) => return Event::Closed(self.code.unwrap_or(LOST)),
-            }
+        match timeout_at(until, self.socket.event()).await {
+            Err(_) => Event::Quiet,
+            Ok(socket::Event::Message(message)) => Event::Message(message),
+            Ok(socket::Event::Closed(closed)) => Event::Closed(closed.code),
         }
     }
 
@@ -170,7 +154,7 @@ impl Client {
 
     /// Sends a close frame and does not wait for what follows.
     pub(crate) async fn send_close(&mut self, frame: Option<CloseFrame>) {
-        let _ = tokio::time::timeout(PATIENCE, self.stream.close(frame)).await;
+        let _ = timeout(PATIENCE, self.socket.close(frame)).await;
     }
 
     /// Ends in good order, passing over messages; the host must answer with
@@ -194,7 +178,7 @@ impl Client {
     }
 
     pub(crate) fn socket(&mut self) -> &mut TcpStream {
-        self.stream.get_mut()
+        self.socket.stream()
     }
 
     fn count_ending(&self, by: &str, code: u16) {
@@ -235,12 +219,12 @@ impl From<io::Error> for NotOpened {
     }
 }
 
-impl From<Error> for NotOpened {
-    fn from(error: Error) -> Self {
+impl From<socket::NotOpened> for NotOpened {
+    fn from(error: socket::NotOpened) -> Self {
         match error {
-            Error::Http(response) => Self::Refused(response.status().as_u16()),
-            Error::Io(error) => error.into(),
-            other => Self::Failed(other.to_string()),
+            socket::NotOpened::Refused(refused) => Self::Refused(refused.status),
+            socket::NotOpened::Failed(Error::Io(error)) => error.into(),
+            socket::NotOpened::Failed(other) => Self::Failed(other.to_string()),
         }
     }
 }

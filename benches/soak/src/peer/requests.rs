@@ -4,6 +4,8 @@
 use std::io;
 use std::time::Duration;
 
+use openline_kit::bytes::{handshake, status};
+use openline_kit::exchange::is_whole;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::Instant;
@@ -11,11 +13,6 @@ use tokio::time::Instant;
 use super::client::{Client, NotOpened};
 use super::{PATIENCE, Peer, Wrong, patience};
 use crate::configuration::REQUEST_TIMEOUT;
-
-/// A head that is right, to be changed.
-const HEAD: &str = "GET /echo HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\n\
-                    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\n\
-                    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
 /// Most bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
@@ -57,16 +54,17 @@ const REJECTED: [(&str, u16); 9] = [
 pub(super) async fn half_request(peer: &mut Peer) -> Result<(), Wrong> {
     let mut stream = peer.connect().await.map_err(NotOpened::from)?;
     let begun = Instant::now();
-    let half = peer.random.usize(1..HEAD.len() - 4);
+    let head = handshake("/echo");
+    let half = peer.random.usize(1..head.len() - 4);
     let trickles = peer.random.bool();
     let sent = if trickles { 1 } else { half };
-    let _ = stream.write_all(&HEAD.as_bytes()[..sent]).await;
+    let _ = stream.write_all(&head.as_bytes()[..sent]).await;
     if peer.random.u8(..4) == 0 {
         tokio::time::sleep_until(peer.until.min(begun + REQUEST_TIMEOUT / 2)).await;
         let _ = stream.set_zero_linger();
         return Ok(());
     }
-    for byte in &HEAD.as_bytes()[sent..half] {
+    for byte in &head.as_bytes()[sent..half] {
         let pause = Duration::from_millis(peer.random.u64(100..1000));
         if !trickles || ended(&mut stream, Instant::now() + pause).await {
             break;
@@ -90,7 +88,7 @@ async fn ended(stream: &mut TcpStream, until: Instant) -> bool {
 
 pub(super) async fn refused(peer: &mut Peer) -> Result<(), Wrong> {
     let (from, to, status) = peer.one_of(&REFUSED);
-    let request = HEAD.replacen(from, to, 1);
+    let request = handshake("/echo").replacen(from, to, 1);
     let mut stream = peer.connect().await.map_err(NotOpened::from)?;
     let answer = ask(&mut stream, &request).await?;
     if answer != status {
@@ -149,43 +147,17 @@ async fn ask(stream: &mut TcpStream, request: &str) -> Result<u16, Wrong> {
     status(&answer).ok_or_else(|| Wrong("what came is no response".to_owned()))
 }
 
-fn status(answer: &[u8]) -> Option<u16> {
-    let line = answer.strip_prefix(b"HTTP/1.1 ")?.get(..3)?;
-    std::str::from_utf8(line).ok()?.parse().ok()
-}
-
-/// Whether the body is as long as the head says.
-fn is_whole(answer: &[u8]) -> bool {
-    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return false;
-    };
-    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
-    let length = head
-        .lines()
-        .find_map(|line| line.strip_prefix("content-length:")?.trim().parse().ok())
-        .unwrap_or(0);
-    answer.len() >= end + 4 + length
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{HEAD, REFUSED, is_whole, status};
+    use openline_kit::bytes::handshake;
+
+    use super::REFUSED;
 
     #[test]
     fn every_refusal_changes_the_head() {
+        let head = handshake("/echo");
         for (from, to, _) in REFUSED {
-            assert_ne!(HEAD.replacen(from, to, 1), HEAD, "{from}");
+            assert_ne!(head.replacen(from, to, 1), head, "{from}");
         }
-    }
-
-    #[test]
-    fn an_answer_is_whole_with_its_body() {
-        let whole = b"HTTP/1.1 404 Not Found\r\nContent-Length: 2\r\n\r\nno";
-        assert_eq!(status(whole), Some(404));
-        assert!(is_whole(whole));
-        for bytes in 0..whole.len() {
-            assert!(!is_whole(&whole[..bytes]), "{bytes}");
-        }
-        assert_eq!(status(b"HTTP/1.1 4"), None);
     }
 }

@@ -1,7 +1,7 @@
 //! Whether figures are still as good as the accepted ones, and a table that
 //! says so.
 
-use std::fmt::Write as _;
+use openline_kit::table::Table;
 
 use crate::figures::{Counts, Figures};
 
@@ -83,10 +83,7 @@ fn verdict(old: f64, new: f64, slack: f64) -> Verdict {
 
 /// The lines as a table.
 pub(crate) fn table(lines: &[Line]) -> String {
-    let mut text = format!(
-        "{:<18} {:<13} {:>10} {:>10} {:>9}\n",
-        "path", "figure", "accepted", "now", "change"
-    );
+    let mut table = Table::new(["path", "figure", "accepted", "now", "change", ""]);
     for line in lines {
         let change = match (line.accepted, line.now) {
             (Some(old), Some(new)) if old > 0.0 => {
@@ -96,22 +93,15 @@ pub(crate) fn table(lines: &[Line]) -> String {
         };
         let verdict = match line.verdict {
             Verdict::Same => "",
-            Verdict::Better => "  better",
-            Verdict::Worse => "  WORSE",
-            Verdict::NotJudged => "  not judged",
-            Verdict::New => "  NEW",
+            Verdict::Better => "better",
+            Verdict::Worse => "WORSE",
+            Verdict::NotJudged => "not judged",
+            Verdict::New => "NEW",
         };
-        // Writing to a string does not fail.
-        let _ = writeln!(
-            text,
-            "{:<18} {:<13} {:>10} {:>10} {change:>9}{verdict}",
-            line.path,
-            line.figure,
-            number(line.accepted),
-            number(line.now),
-        );
+        let (accepted, now) = (number(line.accepted), number(line.now));
+        table.row([&line.path, line.figure, &accepted, &now, &change, verdict]);
     }
-    text
+    table.text()
 }
 
 /// Small figures have fractions that matter.

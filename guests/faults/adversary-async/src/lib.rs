@@ -10,7 +10,7 @@ mod carried;
 #[path = "../../adversary/src/script.rs"]
 mod script;
 
-use script::{Script, Step};
+use script::{Call, Script, Step};
 
 #[derive(Default)]
 struct Adversary(Script);
@@ -28,19 +28,15 @@ impl AsyncHandler for Adversary {
     }
 
     async fn message(&self, here: &Connection, message: Message) {
-        let text = message.as_text().unwrap_or_default();
-        if script::is_left_to_host(here, text) {
+        let Some(mut call) = Call::begin(here, &message) else {
             return;
-        }
-        let handled = carried::count(here);
-        let (number, steps) = text.split_once(' ').unwrap_or((text, ""));
-        let mut results = Vec::new();
-        for step in steps.split(';') {
+        };
+        for step in call.steps() {
             match self.0.step(here, step) {
-                Step::Said(result) => results.push(result),
+                Step::Said(result) => call.results.push(result),
                 Step::Sleep(wait) => {
                     sleep(Duration::from_millis(wait)).await;
-                    results.push("ok".into());
+                    call.results.push("ok".into());
                 }
                 Step::Stream(pieces) => {
                     let mut sent = Ok(());
@@ -49,19 +45,19 @@ impl AsyncHandler for Adversary {
                         if sent.is_err() {
                             break;
                         }
-                        here.send(carried::piece('S', number, index));
+                        here.send(carried::piece('S', call.number, index));
                     }
-                    results.push(carried::said(sent));
+                    call.results.push(carried::said(sent));
                 }
                 Step::Burst(pieces) => {
-                    let sent = carried::burst(here, number, pieces);
+                    let sent = carried::burst(here, call.number, pieces);
                     let _ = here.writable().await;
-                    results.push(sent);
+                    call.results.push(sent);
                 }
                 Step::Silent => return,
             }
         }
-        self.0.reply(here, number, handled, &results);
+        self.0.reply(here, &call);
     }
 
     async fn close(&self, connection: &Connection, _info: CloseInfo, _origin: CloseOrigin) {

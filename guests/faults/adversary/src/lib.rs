@@ -7,7 +7,7 @@ use openline_sdk::prelude::*;
 mod carried;
 mod script;
 
-use script::{Script, Step};
+use script::{Call, Script, Step};
 
 #[derive(Default)]
 struct Adversary(Script);
@@ -25,19 +25,15 @@ impl Handler for Adversary {
     }
 
     fn message(&mut self, here: &Connection, message: Message) {
-        let text = message.as_text().unwrap_or_default();
-        if script::is_left_to_host(here, text) {
+        let Some(mut call) = Call::begin(here, &message) else {
             return;
-        }
-        let handled = carried::count(here);
-        let (number, steps) = text.split_once(' ').unwrap_or((text, ""));
-        let mut results = Vec::new();
-        for step in steps.split(';') {
+        };
+        for step in call.steps() {
             match self.0.step(here, step) {
-                Step::Said(result) => results.push(result),
+                Step::Said(result) => call.results.push(result),
                 Step::Sleep(wait) => {
                     std::thread::sleep(Duration::from_millis(wait));
-                    results.push("ok".into());
+                    call.results.push("ok".into());
                 }
                 Step::Stream(pieces) => {
                     let mut sent = Ok(());
@@ -46,19 +42,19 @@ impl Handler for Adversary {
                         if sent.is_err() {
                             break;
                         }
-                        here.send(carried::piece('S', number, index));
+                        here.send(carried::piece('S', call.number, index));
                     }
-                    results.push(carried::said(sent));
+                    call.results.push(carried::said(sent));
                 }
                 Step::Burst(pieces) => {
-                    let sent = carried::burst(here, number, pieces);
+                    let sent = carried::burst(here, call.number, pieces);
                     let _ = here.block_until_writable();
-                    results.push(sent);
+                    call.results.push(sent);
                 }
                 Step::Silent => return,
             }
         }
-        self.0.reply(here, number, handled, &results);
+        self.0.reply(here, &call);
     }
 
     fn close(&mut self, connection: &Connection, _info: CloseInfo, _origin: CloseOrigin) {

@@ -99,13 +99,36 @@ fn version() -> char {
     black_box(VERSION).chars().last().unwrap_or('?')
 }
 
-/// Answers a message that an automatic response could have answered.
-pub(crate) fn is_left_to_host(here: &Connection, text: &str) -> bool {
-    let left = text.starts_with("auto");
-    if left {
-        here.send(format!("U {text}"));
+/// A message that is a script, and what came of its steps.
+pub(crate) struct Call<'a> {
+    pub(crate) number: &'a str,
+    handled: u64,
+    steps: &'a str,
+    pub(crate) results: Vec<String>,
+}
+
+impl<'a> Call<'a> {
+    /// None for a message that the host could have answered by itself: it is
+    /// answered here.
+    pub(crate) fn begin(here: &Connection, message: &'a Message) -> Option<Self> {
+        let text = message.as_text().unwrap_or_default();
+        if text.starts_with("auto") {
+            here.send(format!("U {text}"));
+            return None;
+        }
+        let handled = carried::count(here);
+        let (number, steps) = text.split_once(' ').unwrap_or((text, ""));
+        Some(Self {
+            number,
+            handled,
+            steps,
+            results: Vec::new(),
+        })
     }
-    left
+
+    pub(crate) fn steps(&self) -> impl Iterator<Item = &'a str> + use<'a> {
+        self.steps.split(';')
+    }
 }
 
 impl Script {
@@ -151,9 +174,12 @@ impl Script {
         }
     }
 
-    pub(crate) fn reply(&self, here: &Connection, number: &str, handled: u64, results: &[String]) {
+    pub(crate) fn reply(&self, here: &Connection, call: &Call<'_>) {
+        let Call {
+            number, handled, ..
+        } = call;
         let (version, instance) = (version(), self.instance);
-        let results = results.join("|");
+        let results = call.results.join("|");
         here.send(format!(
             "R {number} {handled} {version} {instance:x} {results}"
         ));

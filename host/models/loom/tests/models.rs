@@ -1,18 +1,10 @@
-//! Runs the models. They are in the library because they use private items of
-//! the packages, which are compiled there without the packages' own tests.
+//! Runs the models.
+
+#[macro_use]
+#[path = "../../runner.rs"]
+mod runner;
 
 use openline_models_loom::models;
-
-macro_rules! models {
-    ($($model:ident,)*) => {
-        $(
-            #[test]
-            fn $model() {
-                models::$model();
-            }
-        )*
-    };
-}
 
 models! {
     what_is_submitted_is_polled_and_the_end_is_seen,

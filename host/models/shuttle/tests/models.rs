@@ -1,18 +1,10 @@
-//! Runs the models. They are in the library because they use private items of
-//! the engine, which is compiled there without its own tests.
+//! Runs the models.
+
+#[macro_use]
+#[path = "../../runner.rs"]
+mod runner;
 
 use openline_models_shuttle::models;
-
-macro_rules! models {
-    ($($model:ident,)*) => {
-        $(
-            #[test]
-            fn $model() {
-                models::$model();
-            }
-        )*
-    };
-}
 
 models! {
     connections_that_wake_together_share_one_instance,

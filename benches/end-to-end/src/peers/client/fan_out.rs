@@ -40,7 +40,7 @@ struct Published {
 pub(super) async fn measure(order: &Order, depth: u32) -> anyhow::Result<Figures> {
     let place = order.place()?;
     let subscribers = open(&place, order.connections).await?;
-    let wire = Wire::open(&place.at(PUBLISH)?).await?;
+    let wire = Wire::open(&place.at(PUBLISH)).await?;
     let mut publisher = Publisher {
         wire,
         is_text: order.is_text,

@@ -11,10 +11,9 @@ mod wire;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
-use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use openline_load::Target;
 use openline_load::process::{CpuSample, thread_cpu};
@@ -65,20 +64,8 @@ pub(crate) type Figures = BTreeMap<String, f64>;
 
 /// Has an order done in a process on these CPUs.
 pub(crate) async fn run(order: &Order, cpus: Option<&str>) -> anyhow::Result<Figures> {
-    let program = std::env::current_exe().context("cannot find this program")?;
-    let output = pinning::command(&program, cpus)
-        .arg(SUBCOMMAND)
-        .arg(serde_json::to_string(order)?)
-        .stdin(Stdio::null())
-        .stderr(Stdio::inherit())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .context("cannot start the client")?;
-    if !output.status.success() {
-        bail!("the client failed");
-    }
-    serde_json::from_slice(&output.stdout).context("the client's figures are not valid")
+    let figures = pinning::this_program(SUBCOMMAND, order, cpus).await;
+    figures.context("the client failed")
 }
 
 /// The other side: does what is ordered and prints the figures.

@@ -1,20 +1,25 @@
-//! A peer that speaks bytes: for handshakes and frames that no library sends.
+//! A peer that speaks bytes, for tests: handshakes and frames that no library
+//! sends. Its waits are bounded, and panic.
 
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
-use super::within;
+use crate::bytes::handshake;
+pub use crate::bytes::{HANDSHAKE, close_frame, frame};
+use crate::exchange::Answer;
+use crate::within;
 
-/// A handshake that is right; tests change lines of it.
-pub const HANDSHAKE: &str = "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
-
+/// A TCP connection to a host.
+#[derive(Debug)]
 pub struct Raw {
+    /// For what the methods do not do.
     pub socket: TcpStream,
 }
 
 impl Raw {
+    /// Connects.
     pub async fn connect(address: SocketAddr) -> Self {
         let socket = TcpStream::connect(address).await.unwrap();
         socket.set_nodelay(true).unwrap();
@@ -50,8 +55,7 @@ impl Raw {
 
     /// Upgrades this connection; the head of the 101 is read.
     pub async fn upgrade(&mut self, path: &str) {
-        self.send(HANDSHAKE.replace("{path}", path).as_bytes())
-            .await;
+        self.send(handshake(path).as_bytes()).await;
         let head = self.head().await;
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     }
@@ -63,6 +67,7 @@ impl Raw {
         raw.head().await
     }
 
+    /// Writes bytes, all of them.
     pub async fn send(&mut self, bytes: &[u8]) {
         within("bytes to be sent", self.socket.write_all(bytes))
             .await
@@ -85,6 +90,13 @@ impl Raw {
             head.push(byte[0]);
         }
         String::from_utf8(head).unwrap()
+    }
+
+    /// Reads an answer up to the end of its stream.
+    pub async fn answer(self) -> Answer {
+        within("an answer", Answer::read(self.socket))
+            .await
+            .unwrap()
     }
 
     /// Reads one unmasked frame of at most 65,535 bytes: first byte, payload.
@@ -128,34 +140,4 @@ impl Raw {
     async fn byte(&mut self) -> u8 {
         within("a byte", self.socket.read_u8()).await.unwrap()
     }
-}
-
-/// A close frame as a client sends it.
-pub fn close_frame(code: u16, reason: &[u8]) -> Vec<u8> {
-    frame(0x88, &[&code.to_be_bytes(), reason].concat())
-}
-
-/// A masked frame with any first byte, as a client sends it.
-pub fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
-    let mask = [0x12, 0x34, 0x56, 0x78];
-    let mut bytes = vec![first];
-    match payload.len() {
-        length @ 0..126 => bytes.push(0x80 | u8::try_from(length).unwrap()),
-        length @ 126..65536 => {
-            bytes.push(0x80 | 126);
-            bytes.extend_from_slice(&u16::try_from(length).unwrap().to_be_bytes());
-        }
-        length => {
-            bytes.push(0x80 | 127);
-            bytes.extend_from_slice(&u64::try_from(length).unwrap().to_be_bytes());
-        }
-    }
-    bytes.extend_from_slice(&mask);
-    bytes.extend(
-        payload
-            .iter()
-            .zip(mask.iter().cycle())
-            .map(|(byte, mask)| byte ^ mask),
-    );
-    bytes
 }

@@ -1,4 +1,4 @@
-//! What the host's process holds, as Linux tells it under `/proc`.
+//! What a process holds, as Linux tells it under `/proc`.
 
 use std::fs;
 
@@ -6,15 +6,24 @@ use anyhow::Context;
 
 /// One moment of a process.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Process {
-    pub(crate) resident_bytes: u64,
-    pub(crate) threads: u64,
-    pub(crate) open_files: u64,
+pub struct Observed {
+    /// Memory that is resident.
+    pub resident_bytes: u64,
+    /// The part of it that belongs to no file: pages of files the system may drop.
+    pub anonymous_bytes: u64,
+    /// Threads.
+    pub threads: u64,
+    /// Descriptors of files, sockets and pipes.
+    pub open_files: u64,
 }
 
-impl Process {
+impl Observed {
     /// Looks at a process of this user.
-    pub(crate) fn observe(process: u32) -> anyhow::Result<Self> {
+    ///
+    /// # Errors
+    ///
+    /// Where it has ended, or the system has no `/proc`.
+    pub fn take(process: u32) -> anyhow::Result<Self> {
         let folder = format!("/proc/{process}");
         let status = fs::read_to_string(format!("{folder}/status"))
             .with_context(|| format!("cannot observe process {process}: has it ended?"))?;
@@ -24,6 +33,7 @@ impl Process {
         let number = |name| number(&status, name).with_context(|| format!("no {name} in `status`"));
         Ok(Self {
             resident_bytes: number("VmRSS")? * 1024,
+            anonymous_bytes: number("RssAnon")? * 1024,
             threads: number("Threads")?,
             open_files: open_files.try_into()?,
         })
@@ -57,8 +67,9 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn this_process_can_be_observed() {
-        let process = super::Process::observe(std::process::id()).unwrap();
-        assert!(process.resident_bytes > 100_000);
+        let process = super::Observed::take(std::process::id()).unwrap();
+        assert!(process.resident_bytes > process.anonymous_bytes);
+        assert!(process.anonymous_bytes > 100_000);
         assert!(process.threads > 0 && process.open_files > 0);
     }
 }

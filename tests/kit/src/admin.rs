@@ -9,34 +9,27 @@ use openline_core::config::ServerConfig;
 use openline_engine::runtime::Runtime;
 use openline_gateway::listen;
 use serde_json::Value;
-use tokio::io::AsyncReadExt;
 use tokio::task::JoinHandle;
 
-use super::host::{Host, HostBuilder};
-use super::raw::Raw;
-use super::within;
+use crate::exchange::{self, Answer};
+use crate::host::{Host, HostBuilder};
+use crate::within;
 
 /// A running host with an admin interface; both stop accepting when it is
 /// dropped.
+#[derive(Debug)]
 pub struct AdminHost {
     host: Host,
+    /// Where the admin interface listens.
     pub admin: SocketAddr,
     serving: JoinHandle<()>,
 }
 
 /// How the admin interface is to be.
+#[derive(Debug)]
 pub struct AdminBuilder {
     host: HostBuilder,
     component_bytes: usize,
-}
-
-/// An answer over plain HTTP.
-#[derive(Debug)]
-pub struct Got {
-    pub status: u16,
-    /// In lower case.
-    pub head: String,
-    pub body: Vec<u8>,
 }
 
 impl AdminHost {
@@ -50,30 +43,26 @@ impl AdminHost {
     }
 
     /// Asks as a program on this machine does.
-    pub async fn ask(&self, method: &str, path: &str, body: Option<(&str, &[u8])>) -> Got {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.admin);
-        if let Some((kind, _)) = body {
-            head += &format!("Content-Type: {kind}\r\n");
-        }
-        let body = body.map_or(&[][..], |(_, body)| body);
-        head += &format!("Content-Length: {}\r\n", body.len());
-        self.exchange(&head, body).await
+    pub async fn ask(&self, method: &str, path: &str, body: Option<(&str, &[u8])>) -> Answer {
+        let asking = exchange::ask(self.admin, method, path, body);
+        within("an answer of the admin interface", asking)
+            .await
+            .unwrap()
     }
 
     /// Asks with JSON.
-    pub async fn json(&self, method: &str, path: &str, body: &Value) -> Got {
+    pub async fn json(&self, method: &str, path: &str, body: &Value) -> Answer {
         let body = body.to_string();
         let body = Some(("application/json", body.as_bytes()));
         self.ask(method, path, body).await
     }
 
     /// Sends a head without its last line, a body, and reads the answer.
-    pub async fn exchange(&self, head: &str, body: &[u8]) -> Got {
-        let mut raw = Raw::connect(self.admin).await;
-        raw.send(format!("{head}Connection: close\r\n\r\n").as_bytes())
-            .await;
-        raw.send(body).await;
-        Got::read(raw).await
+    pub async fn exchange(&self, head: &str, body: &[u8]) -> Answer {
+        let asking = exchange::with_head(self.admin, head, body);
+        within("an answer of the admin interface", asking)
+            .await
+            .unwrap()
     }
 }
 
@@ -92,6 +81,8 @@ impl Drop for AdminHost {
 }
 
 impl AdminBuilder {
+    /// Has it ask for a token.
+    #[must_use]
     pub fn token(mut self, token: &str) -> Self {
         self.host = self
             .host
@@ -99,17 +90,21 @@ impl AdminBuilder {
         self
     }
 
+    /// Bounds the components that it takes, in bytes.
+    #[must_use]
     pub fn component_bytes(mut self, bytes: usize) -> Self {
         self.component_bytes = bytes;
         self
     }
 
     /// Changes the host and its function.
+    #[must_use]
     pub fn host(mut self, change: impl FnOnce(HostBuilder) -> HostBuilder) -> Self {
         self.host = change(self.host);
         self
     }
 
+    /// Starts the host and its admin interface.
     pub async fn start(self) -> AdminHost {
         let host = self.host.start().await;
         administer(host, self.component_bytes)
@@ -134,48 +129,5 @@ fn administer(host: Host, component_bytes: usize) -> AdminHost {
         host,
         admin: address,
         serving: tokio::spawn(admin.serve()),
-    }
-}
-
-impl Got {
-    /// Reads an answer up to the end of its stream.
-    pub async fn read(mut raw: Raw) -> Self {
-        let mut all = Vec::new();
-        let reading = raw.socket.read_to_end(&mut all);
-        within("an answer of the admin interface", reading)
-            .await
-            .unwrap();
-        let end = all.windows(4).position(|bytes| bytes == b"\r\n\r\n");
-        let end = end.unwrap_or_else(|| panic!("no head in {:?}", String::from_utf8_lossy(&all)));
-        let head = String::from_utf8(all[..end + 2].to_vec()).unwrap();
-        Self {
-            status: head[9..12].parse().unwrap(),
-            head: head.to_ascii_lowercase(),
-            body: all[end + 4..].to_vec(),
-        }
-    }
-
-    /// The body, which must be JSON.
-    #[track_caller]
-    pub fn value(&self) -> Value {
-        let text = String::from_utf8_lossy(&self.body);
-        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("{}: {text}", self.head))
-    }
-
-    /// It is refused with a status and a word; the error has its three parts.
-    #[track_caller]
-    pub fn refused(&self, status: u16, error: &str) {
-        let value = self.value();
-        assert_eq!(
-            (self.status, value["error"].as_str()),
-            (status, Some(error)),
-            "{value}"
-        );
-        for part in ["message", "hint"] {
-            assert!(
-                value[part].as_str().is_some_and(|text| !text.is_empty()),
-                "{value}"
-            );
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! A host in this process, on a port of its own.
+//! A host in this process, on a port of its own, for tests.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,27 +17,39 @@ use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
 use openline_store::Store;
+use serde_json::Value;
 use tokio::task::JoinHandle;
 
-use super::client::{Client, Refused};
-use super::deadlocks::watch_for_deadlocks;
-use super::within;
+use crate::client::{Client, Refused};
+use crate::deadlocks::watch_for_deadlocks;
+use crate::programs::kept;
+use crate::{ASK_AGAIN, PATIENCE, state, within};
 
 /// One for all tests: engines are made once, and components are compiled once.
 static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
-    let cache = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("compiled");
-    let options = RuntimeOptions {
-        instances: 500,
-        // Tests have threads of their own: none waits for another one's turn.
-        long_runs: 500,
-        ..RuntimeOptions::new(&ServerConfig::default(), Some(cache))
-    };
-    Arc::new(Runtime::new(options).unwrap())
+    // Tests have threads of their own: none waits for another one's turn.
+    runtime(500, |options| options.long_runs = 500)
 });
 
+/// A runtime of a test's own, with other limits than that of all tests. What other
+/// tests have compiled is not compiled again.
+#[must_use]
+pub fn runtime(instances: u32, change: impl FnOnce(&mut RuntimeOptions)) -> Arc<Runtime> {
+    let cache = kept().join("compiled");
+    let mut options = RuntimeOptions {
+        instances,
+        ..RuntimeOptions::new(&ServerConfig::default(), Some(cache))
+    };
+    change(&mut options);
+    Arc::new(Runtime::new(options).unwrap())
+}
+
 /// A running host; it stops accepting when it is dropped.
+#[derive(Debug)]
 pub struct Host {
+    /// Where it listens.
     pub address: SocketAddr,
+    /// What is deployed.
     pub deployer: Deployer,
     /// What the admin interface shows, too.
     pub page: Arc<Page>,
@@ -46,6 +58,7 @@ pub struct Host {
 }
 
 /// A host that is being described.
+#[derive(Debug)]
 pub struct HostBuilder {
     server: ServerConfig,
     functions: Vec<FunctionConfig>,
@@ -85,7 +98,7 @@ impl Host {
                     Ok(client) => return client,
                     Err(refused) => assert_eq!(refused.status, 503, "{refused:?}"),
                 }
-                tokio::time::sleep(Duration::from_millis(2)).await;
+                tokio::time::sleep(ASK_AGAIN).await;
             }
         };
         within("room for a connection", trying).await
@@ -97,6 +110,45 @@ impl Host {
             Ok(_) => panic!("{path} was accepted"),
             Err(refused) => refused,
         }
+    }
+
+    /// Its state, read on a TCP connection of its own.
+    pub async fn state(&self) -> Value {
+        within("the state", state::state(self.address))
+            .await
+            .unwrap()
+    }
+
+    /// Asks for the state until it is so.
+    pub async fn until(&self, what: &str, so: impl Fn(&Value) -> bool) -> Value {
+        let mut last = Value::Null;
+        let asking = async {
+            loop {
+                let state = self.state().await;
+                if so(&state) {
+                    return state;
+                }
+                last = state;
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, asking).await {
+            Ok(state) => state,
+            Err(_) => panic!("waited in vain for {what}: {last:#}"),
+        }
+    }
+
+    /// Waits until nothing is held for any peer: no connection, no socket but
+    /// the one that asks, no byte that waits. Peers must have gone.
+    pub async fn nothing_is_left(&self) {
+        self.until("everything to be let go", |state| {
+            let functions = state["functions"].as_array().unwrap();
+            state["connections"]["open"] == 0
+                && state["sockets"] == 1
+                && state["outbox_bytes"] == 0
+                && functions.iter().all(|each| each["connections"] == 0)
+        })
+        .await;
     }
 
     /// Ends as the server does upon SIGTERM. Says how many connections were
@@ -139,6 +191,7 @@ impl Drop for Host {
 
 impl HostBuilder {
     /// One more function.
+    #[must_use]
     pub fn and(mut self, component: &str, route: &str) -> Self {
         let component = PathBuf::from(component);
         let name = component.file_stem().unwrap().to_str().unwrap();
@@ -158,40 +211,47 @@ impl HostBuilder {
     }
 
     /// Changes the last function's instances.
+    #[must_use]
     pub fn instance(mut self, change: impl FnOnce(&mut InstancePolicy)) -> Self {
         change(&mut self.functions.last_mut().unwrap().instance);
         self
     }
 
     /// Changes the last function's limits.
+    #[must_use]
     pub fn limit(mut self, change: impl FnOnce(&mut FunctionLimits)) -> Self {
         change(&mut self.functions.last_mut().unwrap().limit);
         self
     }
 
     /// Changes the last function's configuration.
+    #[must_use]
     pub fn function(mut self, change: impl FnOnce(&mut FunctionConfig)) -> Self {
         change(self.functions.last_mut().unwrap());
         self
     }
 
     /// Keeps what is deployed in another store.
+    #[must_use]
     pub fn store(mut self, store: &Store) -> Self {
         self.store = store.clone();
         self
     }
 
     /// Changes the host itself.
+    #[must_use]
     pub fn server(mut self, change: impl FnOnce(&mut ServerConfig)) -> Self {
         change(&mut self.server);
         self
     }
 
     /// Ends connections that do not answer soon, so that tests are quick.
+    #[must_use]
     pub fn hasty(self) -> Self {
         self.server(|server| server.close_timeout = Duration::from_millis(200))
     }
 
+    /// Starts it on the runtime that all tests share.
     pub async fn start(self) -> Host {
         self.start_on(&RUNTIME).await
     }

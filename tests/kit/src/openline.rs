@@ -1,4 +1,5 @@
-//! The real binary, in a process of its own.
+//! The real binary, in a process of its own, for tests: commands that end and
+//! hosts that serve. Waits are bounded, and panic.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -8,25 +9,43 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 
-use super::{PATIENCE, within};
+use crate::process::{self, Ready, Running};
+use crate::programs::{kept, openline as program};
+use crate::{PATIENCE, within};
 
 /// A command that has ended.
+#[derive(Debug)]
 pub struct Ended {
+    /// None where a signal ended it.
     pub code: Option<i32>,
+    /// What it printed.
     pub stdout: String,
+    /// What it said to people.
     pub stderr: String,
 }
 
-/// A host that serves in a process of its own.
+/// A host that serves in a process of its own; dropping it kills it.
+#[derive(Debug)]
 pub struct Serving {
+    /// The process.
     pub process: Child,
     stdout: Lines<BufReader<ChildStdout>>,
     stderr: Lines<BufReader<ChildStderr>>,
+    /// Where it listens.
     pub address: SocketAddr,
 }
 
 fn command(arguments: &[&str]) -> Command {
-    prepared(Command::new(env!("CARGO_BIN_EXE_openline")), arguments)
+    prepared(Command::new(program()), arguments)
+}
+
+/// A command that runs the binary under limits of the shell, or with its output
+/// elsewhere.
+fn shelled(before: &str, after: &str, arguments: &[&str]) -> Command {
+    let script = format!("{before}exec \"$0\" \"$@\"{after}");
+    let mut command = Command::new("sh");
+    command.args(["-c", &script]).arg(program());
+    prepared(command, arguments)
 }
 
 fn prepared(mut command: Command, arguments: &[&str]) -> Command {
@@ -36,7 +55,7 @@ fn prepared(mut command: Command, arguments: &[&str]) -> Command {
         .env_remove("OPENLINE_ADMIN")
         .env_remove("OPENLINE_ADMIN_TOKEN")
         // Not the user's: compiled components are kept with the tests.
-        .env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"))
+        .env("XDG_CACHE_HOME", kept())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -52,9 +71,7 @@ pub fn spawned(arguments: &[&str], stdout: Stdio) -> Child {
 /// Sends a signal by its name.
 pub async fn signal(process: &Child, name: &str) {
     let id = process.id().expect("it is running");
-    let mut kill = Command::new("sh");
-    kill.args(["-c", &format!("kill -{name} {id}")]);
-    assert!(kill.status().await.unwrap().success());
+    process::signal(id, name).unwrap();
 }
 
 /// Runs a command to its end.
@@ -79,7 +96,8 @@ pub async fn openline_in(folder: &Path, arguments: &[&str]) -> Ended {
 /// Runs what a person types into a shell, with `openline` on the path and a
 /// host to ask. What is compiled for all crates of tests is compiled once.
 pub async fn shell(folder: &Path, admin: &str, line: &str, patience: Duration) -> Ended {
-    let programs = Path::new(env!("CARGO_BIN_EXE_openline")).parent().unwrap();
+    let program = program();
+    let programs = program.parent().unwrap();
     let path = std::env::var("PATH").unwrap_or_default();
     let mut command = prepared(Command::new("sh"), &["-c", line]);
     command
@@ -95,11 +113,7 @@ pub async fn shell(folder: &Path, admin: &str, line: &str, patience: Duration) -
 
 /// The same, under limits of the shell.
 pub async fn openline_under(limits: &str, arguments: &[&str]) -> Ended {
-    let binary = env!("CARGO_BIN_EXE_openline");
-    let script = format!("{limits}; exec {binary} \"$@\"");
-    let mut words = vec!["-c", &script, "openline"];
-    words.extend(arguments);
-    ended(prepared(Command::new("sh"), &words), arguments).await
+    ended(shelled(&format!("{limits}; "), "", arguments), arguments).await
 }
 
 /// The same in a process that may not make memory executable; none where the
@@ -154,6 +168,7 @@ impl Ended {
 }
 
 impl Serving {
+    /// Starts a host and waits until it listens.
     pub async fn start(arguments: &[&str]) -> Self {
         Self::from_command(command(arguments), PATIENCE).await
     }
@@ -166,43 +181,35 @@ impl Serving {
 
     /// The same, and what is told to people goes to a file.
     pub async fn slowly_into(file: &Path, arguments: &[&str], patience: Duration) -> Self {
-        let binary = env!("CARGO_BIN_EXE_openline");
-        let script = format!("exec {binary} \"$@\" 2> '{}'", file.display());
-        let mut words = vec!["-c", &script, "openline"];
-        words.extend(arguments);
-        Self::developing(prepared(Command::new("sh"), &words), patience).await
+        let into = format!(" 2> '{}'", file.display());
+        Self::developing(shelled("", &into, arguments), patience).await
     }
 
     async fn developing(mut command: Command, patience: Duration) -> Self {
-        command.env(
-            "CARGO_TARGET_DIR",
-            concat!(env!("CARGO_TARGET_TMPDIR"), "/development"),
-        );
+        command.env("CARGO_TARGET_DIR", kept().join("development"));
         Self::from_command(command, patience).await
     }
 
     /// The same, under limits of the shell.
     pub async fn under(limits: &str, arguments: &[&str]) -> Self {
-        let binary = env!("CARGO_BIN_EXE_openline");
-        let script = format!("{limits}; exec {binary} \"$@\"");
-        let mut words = vec!["-c", &script, "openline"];
-        words.extend(arguments);
-        Self::from_command(prepared(Command::new("sh"), &words), PATIENCE).await
+        let command = shelled(&format!("{limits}; "), "", arguments);
+        Self::from_command(command, PATIENCE).await
     }
 
-    async fn from_command(mut command: Command, patience: Duration) -> Self {
-        let mut process = command.spawn().unwrap();
-        let mut stdout = BufReader::new(process.stdout.take().unwrap()).lines();
+    async fn from_command(command: Command, patience: Duration) -> Self {
+        let started = Running::start_until(Ready::Says, command, patience).await;
+        let Running {
+            child: mut process,
+            stdout,
+            address,
+            ..
+        } = started.unwrap();
         let stderr = BufReader::new(process.stderr.take().unwrap()).lines();
-        let line = tokio::time::timeout(patience, stdout.next_line()).await;
-        let line = line.expect("the first line of the host in time").unwrap();
-        let line = line.expect("the host has not ended");
-        let address = line.strip_prefix("listening on http://").unwrap();
         Self {
-            address: address.parse().unwrap(),
             process,
             stdout,
             stderr,
+            address,
         }
     }
 
