@@ -1,55 +1,13 @@
 //! Streams of frames: right, wrong, and cut in any way.
 
-use openline_websocket::{
-    Close, Header, Inflater, Key, Limits, Message, Opcode, Received, Receiver, Role, Violation,
-};
+use openline_websocket::{Close, Header, Key, Limits, Message, Opcode, Received, Role};
 use proptest::prelude::*;
 
-/// What a stream of bytes came to.
-#[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Outcome {
-    pub(crate) received: Vec<Received>,
-    pub(crate) violation: Option<Violation>,
-}
-
-/// Receives bytes in pieces of these sizes, over and over.
-pub(crate) fn receive(
-    role: Role,
-    limits: Limits,
-    mut inflater: Option<&mut Inflater>,
-    bytes: &[u8],
-    cuts: &[usize],
-) -> Outcome {
-    let mut receiver = Receiver::new(role, limits);
-    let mut received = Vec::new();
-    let (mut rest, mut cuts) = (bytes, cuts.iter().cycle());
-    while !rest.is_empty() {
-        let (mut piece, later) = rest.split_at((*cuts.next().unwrap()).min(rest.len()));
-        rest = later;
-        loop {
-            match receiver.receive(&mut piece, inflater.as_deref_mut()) {
-                Ok(Some(it)) => received.push(it),
-                Ok(None) => break,
-                Err(violation) => {
-                    assert!(receiver.is_over() && receiver.allocated_bytes() == 0);
-                    return Outcome {
-                        received,
-                        violation: Some(violation),
-                    };
-                }
-            }
-        }
-        assert!(piece.is_empty(), "nothing is left to the caller");
-    }
-    Outcome {
-        received,
-        violation: None,
-    }
-}
+pub(crate) use crate::oracle::{Outcome, receive};
 
 /// Receives bytes in one piece.
 pub(crate) fn receive_whole(role: Role, bytes: &[u8]) -> Outcome {
-    receive(role, Limits::DEFAULT, None, bytes, &[usize::MAX])
+    receive(role, Limits::DEFAULT, None, bytes, &[])
 }
 
 pub(crate) fn text(text: &str) -> Received {
@@ -206,15 +164,31 @@ fn odd() -> impl Strategy<Value = Vec<Raw>> {
     })
 }
 
-/// Frames of a client, most of them right.
-pub(crate) fn frames() -> impl Strategy<Value = Vec<u8>> {
+/// Frames, most of them right; a server's are without keys.
+fn stream(is_masked: bool) -> impl Strategy<Value = Vec<u8>> {
     let close = close_payload().prop_map(|payload| vec![Raw::new(0x88, &payload)]);
     let group = prop_oneof![8 => message(), 2 => odd(), 1 => close];
-    let groups = prop::collection::vec(group, 0..6);
-    let bytes = groups.prop_map(|it| it.iter().flatten().flat_map(Raw::bytes).collect::<Vec<_>>());
+    let bytes = prop::collection::vec(group, 0..6).prop_map(move |groups| {
+        let frames = groups.into_iter().flatten().map(|frame| Raw {
+            // A wrong one of a client is one that a server may send.
+            key: frame.key.filter(|key| is_masked || key[0] > 0xf0),
+            ..frame
+        });
+        frames.flat_map(|frame| frame.bytes()).collect::<Vec<_>>()
+    });
     // Some end in the middle.
     (bytes, prop_oneof![2 => Just(0usize), 1 => 0usize..300])
         .prop_map(|(bytes, cut)| bytes[..bytes.len() - cut.min(bytes.len())].to_vec())
+}
+
+/// Frames of a client, most of them right.
+pub(crate) fn frames() -> impl Strategy<Value = Vec<u8>> {
+    stream(true)
+}
+
+/// Frames of a server, most of them right.
+pub(crate) fn unmasked_frames() -> impl Strategy<Value = Vec<u8>> {
+    stream(false)
 }
 
 /// Sizes of the pieces that reads bring.
