@@ -9,6 +9,8 @@
 
 mod grow;
 mod mutate;
+#[path = "../../host/websocket/tests/it/oracle.rs"]
+mod oracle;
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -24,7 +26,9 @@ pub use mutate::Mutator;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 7] = [
+    ("websocket", oracle::frames),
+    ("deflate", oracle::deflate),
     ("frames", openline_gateway::fuzzing::frames),
     ("handshake", openline_gateway::fuzzing::handshake),
     ("config", config),
