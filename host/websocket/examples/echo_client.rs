@@ -64,7 +64,7 @@ async fn run(
         connection.answer.clear();
         if is_over {
             // The server closes first (RFC 6455 section 7.1.1).
-            while connection.socket.read(&mut [0; 4096]).await? > 0 {}
+            while let Ok(1..) = connection.socket.read(&mut [0; 4096]).await {}
             return Ok(());
         }
         connection.rest = rest;

@@ -187,6 +187,32 @@ impl Decoder {
         self.left
     }
 
+    /// Takes so many bytes of the current payload that the caller has elsewhere;
+    /// answers their key.
+    ///
+    /// # Panics
+    ///
+    /// If the payload has fewer.
+    pub(crate) fn take_elsewhere(&mut self, bytes: usize) -> Key {
+        assert!(
+            matches!(self.phase, Phase::Data) && bytes as u64 <= self.left,
+            "the payload of the current frame has fewer bytes"
+        );
+        let key = self.key;
+        self.left -= bytes as u64;
+        self.key = key.after(bytes);
+        key
+    }
+
+    /// Bytes of the current frame's payload that have not come, if it is one
+    /// of a message.
+    pub(crate) const fn data_bytes_left(&self) -> u64 {
+        match self.phase {
+            Phase::Data => self.left,
+            _ => 0,
+        }
+    }
+
     /// Bytes that the message in progress may have on the wire.
     pub(crate) fn message_bytes_max(&self) -> u64 {
         match self.message {

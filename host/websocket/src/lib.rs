@@ -100,6 +100,11 @@
 
 #![forbid(unsafe_code)]
 
+/// The example of the README is a test.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+mod readme {}
+
 mod accept;
 mod close;
 mod decoder;

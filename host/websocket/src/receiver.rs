@@ -11,6 +11,7 @@ use bytes::Bytes;
 use crate::close::Close;
 use crate::decoder::{Decoder, Event, Kind, Payload};
 use crate::deflate::{InflateError, Inflater};
+use crate::mask::Key;
 use crate::message::Message;
 use crate::terms::{Limits, Role};
 use crate::utf8::Utf8;
@@ -20,6 +21,10 @@ use crate::violation::Violation;
 /// A message of known length that arrives in pieces is moved as it grows: with
 /// four, at most a third of its bytes are.
 const GROWTH: usize = 4;
+
+/// Bytes of a frame that have to be missing for [`Receiver::space`]: with less,
+/// a read into the caller's buffer also brings what is behind the frame.
+const SPACE_BYTES_MIN: u64 = 32 * 1024;
 
 /// What was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,6 +67,8 @@ pub struct Receiver {
     /// How far `partial` is known to be UTF-8, if it is a text.
     text: Utf8,
     begun: u64,
+    /// Where in `partial` the caller's bytes begin, if it has been lent.
+    lent_from: Option<usize>,
 }
 
 impl Receiver {
@@ -75,6 +82,7 @@ impl Receiver {
             is_last: false,
             text: Utf8::new(),
             begun: 0,
+            lent_from: None,
         }
     }
 
@@ -130,6 +138,86 @@ impl Receiver {
         self.receive_in_pieces(input, inflater)
     }
 
+    /// Where the rest of a large frame can be read to, without a copy in
+    /// between: a vector, and how many bytes may be appended to it, which it
+    /// has the room for. Call [`filled`](Self::filled) afterwards. None if a
+    /// read into a buffer of the caller's is as good.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use openline_websocket::{Header, Limits, Opcode, Receiver, Role};
+    ///
+    /// let payload = vec![7; 100_000];
+    /// let header = Header::new(Opcode::Binary, payload.len());
+    /// let mut socket = &payload[..];
+    ///
+    /// let mut receiver = Receiver::new(Role::Client, Limits::DEFAULT);
+    /// let mut read = [0; 1024];
+    /// socket.read_exact(&mut read).unwrap();
+    /// receiver.receive(&mut header.as_bytes(), None).unwrap();
+    /// receiver.receive(&mut &read[..], None).unwrap();
+    /// let message = loop {
+    ///     let received = if let Some((buffer, bytes)) = receiver.space() {
+    ///         let bytes = u64::try_from(bytes).unwrap();
+    ///         socket.by_ref().take(bytes).read_to_end(buffer).unwrap();
+    ///         receiver.filled(None)
+    ///     } else {
+    ///         let bytes = socket.read(&mut read).unwrap();
+    ///         receiver.receive(&mut &read[..bytes], None)
+    ///     };
+    ///     if let Some(message) = received.unwrap() {
+    ///         break message;
+    ///     }
+    /// };
+    /// # assert_eq!(message, openline_websocket::Received::Message(payload.into()));
+    /// ```
+    pub fn space(&mut self) -> Option<(&mut Vec<u8>, usize)> {
+        let left = self.decoder.data_bytes_left();
+        // Before the first byte there is nothing to measure a promise by.
+        if left < SPACE_BYTES_MIN || self.partial.is_empty() {
+            return None;
+        }
+        let have = self.partial.len();
+        if self.partial.capacity() == have {
+            self.grow(0, left);
+        }
+        let room = self.partial.capacity() - have;
+        let bytes = usize::try_from(left).map_or(room, |left| left.min(room));
+        self.lent_from = Some(have);
+        Some((&mut self.partial, bytes))
+    }
+
+    /// Takes what was appended to [`space`](Self::space). None unless that was
+    /// the end of a message.
+    ///
+    /// # Errors
+    ///
+    /// As [`receive`](Self::receive).
+    ///
+    /// # Panics
+    ///
+    /// If more was appended than the frame has, or something was taken away.
+    pub fn filled(
+        &mut self,
+        inflater: Option<&mut Inflater>,
+    ) -> Result<Option<Received>, Violation> {
+        let Some(start) = self.lent_from.take() else {
+            return Ok(None);
+        };
+        let appended = &mut self.partial[start..];
+        let key = self.decoder.take_elsewhere(appended.len());
+        if key != Key::default() {
+            key.apply(appended);
+        }
+        if let Err(violation) = self.check_text(start) {
+            return Err(self.fail(violation));
+        }
+        match self.decoder.data_bytes_left() {
+            0 => self.receive_in_pieces(&mut &[][..], inflater),
+            _ => Ok(None),
+        }
+    }
+
     fn receive_in_pieces(
         &mut self,
         input: &mut &[u8],
@@ -169,35 +257,41 @@ impl Receiver {
     /// Appends what has come of a message.
     fn payload(&mut self, payload: Payload<'_>) -> Result<(), Violation> {
         let start = self.partial.len();
-        self.grow(payload.len());
+        if start + payload.len() > self.partial.capacity() {
+            self.grow(payload.len(), self.decoder.frame_bytes_left());
+        }
         payload.append_to(&mut self.partial);
-        let is_whole = start == 0 && self.is_last && self.decoder.frame_bytes_left() == 0;
-        if self.kind == Kind::Text && !self.compressed && !is_whole {
+        // A text in one piece is checked when it becomes a message.
+        match start == 0 && self.is_last && self.decoder.frame_bytes_left() == 0 {
+            true => Ok(()),
+            false => self.check_text(start),
+        }
+    }
+
+    /// Checks what has come of a text since there were so many bytes.
+    fn check_text(&mut self, start: usize) -> Result<(), Violation> {
+        if self.kind == Kind::Text && !self.compressed {
             let checked = self.text.check(&self.partial[start..]);
             checked.map_err(|_| Violation::InvalidText)?;
         }
         Ok(())
     }
 
-    /// Makes room for the next bytes, and for those behind them that are known
-    /// to come.
-    fn grow(&mut self, bytes: usize) {
+    /// Makes room for bytes that have come, and for those `left` behind them in
+    /// the frame, as far as those that have come speak for them.
+    fn grow(&mut self, bytes: usize, left: u64) {
         let have = self.partial.len() + bytes;
-        if have <= self.partial.capacity() {
-            return;
-        }
-        let left = usize::try_from(self.decoder.frame_bytes_left()).unwrap_or(usize::MAX);
+        let left = usize::try_from(left).unwrap_or(usize::MAX);
+        let promised = have.saturating_add(left);
         let room = match self.is_last {
-            true => have.saturating_add(left).min(have.saturating_mul(GROWTH)),
-            // How much follows is unknown: as vectors grow.
-            false => have.saturating_add(left.min(have)),
-        };
-        let most = usize::try_from(self.decoder.message_bytes_max()).unwrap_or(usize::MAX);
-        let room = match self.is_last {
-            true => room,
-            false => room
-                .max(self.partial.capacity().saturating_mul(2))
-                .min(most),
+            true => promised.min(have.saturating_mul(GROWTH)),
+            // How much follows the frame is unknown: as vectors grow.
+            false => {
+                let most = usize::try_from(self.decoder.message_bytes_max());
+                let doubled = self.partial.capacity().saturating_mul(2);
+                let room = promised.min(have.saturating_mul(2)).max(doubled);
+                room.min(most.unwrap_or(usize::MAX))
+            }
         };
         self.partial
             .reserve_exact(room.max(have) - self.partial.len());
@@ -229,6 +323,7 @@ impl Receiver {
     fn fail(&mut self, violation: Violation) -> Violation {
         self.decoder.end();
         self.partial = Vec::new();
+        self.lent_from = None;
         violation
     }
 }
@@ -250,4 +345,14 @@ fn fitted(mut payload: Vec<u8>) -> Vec<u8> {
         payload.shrink_to_fit();
     }
     payload
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_for_a_connection_is_small() {
+        assert!(size_of::<Receiver>() <= 200, "{}", size_of::<Receiver>());
+    }
 }

@@ -130,6 +130,43 @@ fn a_header_that_promises_much_allocates_nothing() {
 }
 
 #[test]
+fn a_message_that_is_read_into_space_takes_its_size() {
+    let mut receiver = Receiver::new(Role::Server, Limits::DEFAULT);
+    let stream = frame(Header::new(Opcode::Binary, 6 * MIB), &[7; KIB]);
+    let (_, before, _) = allocated(|| receiver.receive(&mut &stream[..], None));
+    let mut come = KIB;
+    while let Some((buffer, bytes)) = receiver.space() {
+        assert!(
+            buffer.capacity() <= 4 * come.max(KIB),
+            "{} for {come}",
+            buffer.capacity()
+        );
+        let capacity = buffer.capacity();
+        buffer.resize(buffer.len() + bytes, 7);
+        assert_eq!(buffer.capacity(), capacity);
+        come += bytes;
+        if receiver.filled(None).unwrap().is_some() {
+            break;
+        }
+    }
+    assert_eq!(come, 6 * MIB);
+    assert!(before <= 4 * KIB);
+    assert!(receiver.is_between_messages());
+}
+
+#[test]
+#[should_panic(expected = "fewer bytes")]
+fn space_has_an_end() {
+    let mut receiver = Receiver::new(Role::Client, Limits::DEFAULT);
+    let header = Header::new(Opcode::Binary, 100_000);
+    let stream = [header.as_bytes(), &[7]].concat();
+    receiver.receive(&mut &stream[..], None).unwrap();
+    let (buffer, _) = receiver.space().unwrap();
+    buffer.resize(100_001, 7);
+    let _ = receiver.filled(None);
+}
+
+#[test]
 fn a_message_in_one_read_takes_its_size() {
     for bytes in [0, 1, 125, 16 * KIB, MIB] {
         let stream = frame(Header::new(Opcode::Text, bytes), &vec![b'a'; bytes]);

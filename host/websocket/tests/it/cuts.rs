@@ -1,6 +1,6 @@
 //! However a stream of bytes is cut into reads, it says the same.
 
-use openline_websocket::{Decoder, Event, Inflater, Limits, Role, Violation};
+use openline_websocket::{Decoder, Event, Inflater, Limits, Opcode, Receiver, Role, Violation};
 use proptest::prelude::*;
 
 use crate::streams::{self, receive};
@@ -97,6 +97,70 @@ proptest! {
         let wanted = receive(Role::Server, limits, first, &bytes, &[usize::MAX]);
         let found = receive(Role::Server, limits, second, &bytes, &cuts);
         prop_assert_eq!(found, wanted);
+    }
+
+    /// Where there is space, bytes are read into it.
+    #[test]
+    fn space_that_is_read_into_is_the_same(
+        parts in prop::collection::vec((any::<bool>(), 0usize..300_000, any::<[u8; 4]>()), 1..4),
+        wrong in prop::option::weighted(0.2, any::<prop::sample::Index>()),
+        cuts in prop::collection::vec(prop_oneof![1usize..100, 1usize..50_000], 1..8),
+        is_text in any::<bool>(),
+        is_compressed in any::<bool>(),
+    ) {
+        let mut bytes = Vec::new();
+        for (at, (pings, size, key)) in parts.iter().enumerate() {
+            let opcode = match (at, is_text) {
+                (0, true) => Opcode::Text,
+                (0, false) => Opcode::Binary,
+                _ => Opcode::Continuation,
+            };
+            let payload = "aä€".repeat(size / 6 + 1);
+            let frame = streams::sent(opcode, at + 1 == parts.len(), *key, payload.as_bytes());
+            let first = bytes.len();
+            bytes.extend(frame);
+            if at == 0 && is_compressed {
+                bytes[first] |= 0x40;
+            }
+            if *pings {
+                bytes.extend(streams::sent(Opcode::Ping, true, *key, b"?"));
+            }
+        }
+        if let Some(wrong) = wrong {
+            let at = wrong.index(bytes.len());
+            bytes[at] ^= 0x80;
+        }
+        let mut inflaters = [Inflater::new(15, false), Inflater::new(15, false)];
+        let [first, second] = &mut inflaters;
+        let wanted = receive(Role::Server, Limits::DEFAULT, Some(first), &bytes, &[]);
+        let (mut receiver, mut received) = (Receiver::new(Role::Server, Limits::DEFAULT), Vec::new());
+        let (mut rest, mut cuts) = (&bytes[..], cuts.iter().cycle());
+        let violation = loop {
+            let size = (*cuts.next().unwrap()).min(rest.len());
+            let step = match receiver.space() {
+                Some((buffer, most)) => {
+                    prop_assert!(most > 0 && most <= buffer.capacity() - buffer.len());
+                    let (now, later) = rest.split_at(size.min(most));
+                    buffer.extend_from_slice(now);
+                    rest = later;
+                    receiver.filled(Some(second))
+                }
+                None => {
+                    let mut piece = &rest[..size];
+                    let step = receiver.receive(&mut piece, Some(second));
+                    rest = &rest[size - piece.len()..];
+                    step
+                }
+            };
+            match step {
+                Ok(Some(it)) => received.push(it),
+                Ok(None) if rest.is_empty() => break None,
+                Ok(None) => {}
+                Err(violation) => break Some(violation),
+            }
+        };
+        prop_assert_eq!(violation, wanted.violation);
+        prop_assert!(received == wanted.received);
     }
 
     #[test]
