@@ -87,7 +87,7 @@ fn echo(peer: &mut Peer, receiver: &mut Receiver, queue: &mut Queue, scratch: &m
         if let Some((buffer, bytes)) = receiver.space() {
             let bytes = u64::try_from(bytes).unwrap();
             // Ends with an error when there is no more, and has read it.
-            let _ = peer.by_ref().take(bytes).read_to_end(buffer);
+            let _ = Read::by_ref(peer).take(bytes).read_to_end(buffer);
             if let Some(Received::Message(message)) = receiver.filled(None).unwrap() {
                 queue.push(Frame::from(message));
             }

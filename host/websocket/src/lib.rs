@@ -98,8 +98,6 @@
 //! It is HTTP's. What is particular to WebSockets is [`accept_key`] and the
 //! negotiation of [`deflate`].
 
-#![forbid(unsafe_code)]
-
 /// The example of the README is a test.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

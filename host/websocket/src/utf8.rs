@@ -15,6 +15,20 @@ pub struct Utf8 {
     have: u8,
 }
 
+/// Texts up to this size are checked by the standard library, in bytes: those
+/// that are ASCII, as most are, take a few nanoseconds less. Longer ones take
+/// half the time with wide instructions, and a tenth if they are not ASCII.
+const SHORT_BYTES_MAX: usize = 192;
+
+/// Whether bytes are a whole text.
+#[inline]
+pub(crate) fn is_text(bytes: &[u8]) -> bool {
+    match bytes.len() {
+        0..=SHORT_BYTES_MAX => std::str::from_utf8(bytes).is_ok(),
+        _ => simdutf8::basic::from_utf8(bytes).is_ok(),
+    }
+}
+
 impl Utf8 {
     /// A text of which nothing has come.
     pub const fn new() -> Self {
@@ -32,7 +46,7 @@ impl Utf8 {
     /// text: a byte that is wrong is found with the piece that it is in.
     pub fn check(&mut self, piece: &[u8]) -> Result<(), InvalidUtf8> {
         let piece = self.end_begun(piece)?;
-        match std::str::from_utf8(piece) {
+        match simdutf8::compat::from_utf8(piece) {
             Ok(_) => Ok(()),
             Err(error) if error.error_len().is_some() => Err(InvalidUtf8),
             // At most three bytes, of a character that may become valid.
@@ -126,6 +140,12 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_whole_text_is_one_for_the_standard_library(bytes in almost_text(), times in 1usize..30) {
+            let bytes = bytes.repeat(times);
+            prop_assert_eq!(is_text(&bytes), std::str::from_utf8(&bytes).is_ok());
+        }
+
         #[test]
         fn each_byte_alone_is_refused_where_it_is_wrong(bytes in almost_text()) {
             prop_assert_eq!(in_pieces(&bytes, &[1]), refused_at(&bytes));
