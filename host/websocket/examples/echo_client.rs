@@ -1,8 +1,8 @@
 //! An echo client on tokio: goes through the cases of a fuzzing server of the
 //! Autobahn test suite, and so judges the codec as a client.
 //!
-//!     wstest --mode fuzzingserver --spec fuzzingserver.json
-//!     cargo run --release --example echo_client -- 127.0.0.1:9001 AGENT
+//!     cargo build --release -p openline-websocket --example echo_client
+//!     tests/conformance/run.sh client target/conformance/mine target/release/examples/echo_client
 
 #![expect(clippy::print_stdout, reason = "it says how far it is")]
 

@@ -1,7 +1,7 @@
 //! An echo server on tokio, with compression: what the Autobahn test suite
 //! judges the codec by.
 //!
-//!     cargo run --release --example echo_server -- 127.0.0.1:9001 [shared|dedicated|off]
+//!     cargo run --release -p openline-websocket --example echo_server -- 127.0.0.1:9001 [shared|dedicated|off]
 //!     tests/conformance/run.sh ws://127.0.0.1:9001/ target/conformance/codec full
 //!
 //! It has what a server needs and no more: one buffer to read into and one to

@@ -95,5 +95,5 @@ impl Deflater {
     }
 }
 
-/// Measured: `tests/memory.rs`.
+/// Measured: `tests/allocations.rs`.
 const FIXED_BYTES: usize = 245 * 1024;

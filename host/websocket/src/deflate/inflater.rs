@@ -64,7 +64,7 @@ struct Step {
 
 impl Inflater {
     /// Bytes that a decompressor takes once it is used, whatever its window:
-    /// zlib-rs keeps the largest in any case. Measured: `tests/memory.rs`.
+    /// zlib-rs keeps the largest in any case. Measured: `tests/allocations.rs`.
     pub const MEMORY_BYTES: usize = 47 * 1024;
 
     /// One for peers whose windows are not larger than that power of two, 9 to
