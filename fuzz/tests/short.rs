@@ -72,6 +72,11 @@ fn deflate() {
 }
 
 #[test]
+fn extensions() {
+    run("extensions");
+}
+
+#[test]
 fn frames() {
     run("frames");
 }

@@ -4,9 +4,11 @@ use flate2::{Compress, Compression, FlushCompress};
 
 use super::{TAIL, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 
-/// A level at which compressing small messages costs little; see the
-/// benchmarks.
-pub const LEVEL_DEFAULT: u8 = 1;
+/// What most servers send is zlib's level 6. This one makes messages 1 to 2 %
+/// larger than that, and takes a fifth less time for 8 KB of JSON; level 1 makes
+/// them 30 to 50 % larger and takes a third of the time. Of messages below a
+/// kilobyte, resetting the compressor is a large part (2 us), at any level.
+pub const LEVEL_DEFAULT: u8 = 4;
 
 /// The least room that is made for output at once, in bytes.
 const ROOM_BYTES_MIN: usize = 64;

@@ -2,6 +2,9 @@
 
 use openline_websocket::Role;
 use openline_websocket::deflate::{Agreed, MalformedExtensions, NegotiationError, Settings};
+use proptest::prelude::*;
+
+use crate::oracle::extensions;
 
 const SMALL: Settings = Settings {
     server_window_bits: 10,
@@ -234,6 +237,28 @@ fn a_client_checks_the_answer() {
         assert_eq!(answered, Err(NegotiationError::NotOffered), "{answer}");
     }
     assert_eq!(Settings::DEDICATED.answered([]), Ok(None));
+}
+
+proptest! {
+    #[test]
+    fn any_header_is_read(
+        pieces in prop::collection::vec(
+            prop_oneof![
+                Just("permessage-deflate".to_owned()),
+                prop::sample::select(vec![
+                    "; server_no_context_takeover",
+                    "; client_no_context_takeover",
+                    "; server_max_window_bits",
+                    "; client_max_window_bits",
+                    "=9", "=\"15\"", "=8", ",", ";", "\n", "\"", "\\",
+                ]).prop_map(str::to_owned),
+                "[ -~]{0,4}",
+            ],
+            0..12,
+        ),
+    ) {
+        extensions(pieces.concat().as_bytes());
+    }
 }
 
 #[test]

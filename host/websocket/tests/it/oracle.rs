@@ -16,7 +16,7 @@
 use std::io::{self, Cursor, Read, Write};
 
 use flate2::{Decompress, FlushDecompress, Status};
-use openline_websocket::deflate::{Deflater, InflateError};
+use openline_websocket::deflate::{Deflater, InflateError, Settings};
 use openline_websocket::{Close, Inflater, Limits, Message, Received, Receiver, Role, Violation};
 use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError};
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, WebSocketContext};
@@ -289,5 +289,36 @@ pub(crate) fn deflate(bytes: &[u8]) {
         deflated.extend([0, 0, 0xff, 0xff]);
         let decompressed = decompress(&mut plain, &deflated);
         assert_eq!(decompressed, Some((message.to_vec(), false)));
+    }
+}
+
+/// Bytes for fuzzing: the lines of a request's or an answer's
+/// `Sec-WebSocket-Extensions`. What a server makes of any offer, a client that
+/// made that offer has to take.
+pub(crate) fn extensions(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let small = Settings {
+        server_window_bits: 10,
+        client_window_bits: 11,
+        ..Settings::DEDICATED
+    };
+    for settings in [Settings::SHARED, Settings::DEDICATED, small] {
+        if let Ok(Some(agreed)) = settings.answered(text.lines()) {
+            assert!((8..=settings.server_window_bits).contains(&agreed.server_window_bits));
+            assert!((8..=settings.client_window_bits).contains(&agreed.client_window_bits));
+        }
+        let Ok(Some(agreed)) = settings.accept(text.lines()) else {
+            continue;
+        };
+        assert!((9..=settings.server_window_bits).contains(&agreed.server_window_bits));
+        assert!(settings.server_takeover || !agreed.server_takeover);
+        assert!(settings.client_takeover || !agreed.client_takeover);
+        let answer = agreed.to_string();
+        let answered = Settings::DEDICATED.answered([answer.as_str()]);
+        let answered = answered.expect("an answer of one extension");
+        let answered = answered.expect("it is one");
+        assert_eq!(answered.server_takeover, agreed.server_takeover);
+        assert_eq!(answered.client_takeover, agreed.client_takeover);
+        assert_eq!(answered.client_window_bits, agreed.client_window_bits);
     }
 }
