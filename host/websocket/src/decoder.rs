@@ -69,7 +69,30 @@ pub struct Payload<'a> {
     key: Key,
 }
 
-/// Reads frames; see the [module](self).
+/// Reads frames from bytes in any pieces, and checks each before its payload.
+///
+/// It keeps only what is cut off: a header, or the payload of a control frame.
+/// Payloads of messages pass as slices of the caller's bytes.
+///
+/// ```
+/// use openline_websocket::{Decoder, Event, Limits, Role};
+///
+/// let mut decoder = Decoder::new(Role::Client, Limits::DEFAULT);
+/// let mut payload = Vec::new();
+/// let mut frames = 0;
+/// // "Hello" in two frames, and reads that know nothing of frames.
+/// for mut read in [&b"\x01"[..], b"\x03He", b"l\x80\x02lo"] {
+///     while let Some(event) = decoder.next(&mut read).unwrap() {
+///         match event {
+///             Event::Frame(frame) => frames = frame.number,
+///             Event::Payload(piece) => piece.append_to(&mut payload),
+///             Event::End => assert_eq!((frames, &payload[..]), (2, &b"Hello"[..])),
+///             other => unreachable!("{other:?}"),
+///         }
+///     }
+/// }
+/// assert!(decoder.is_between_messages());
+/// ```
 #[derive(Debug)]
 pub struct Decoder {
     limits: Limits,

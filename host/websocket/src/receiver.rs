@@ -19,8 +19,8 @@ use crate::utf8::{self, Utf8};
 use crate::violation::Violation;
 
 /// How much larger than what has arrived the allocation for a message may be.
-/// A message of known length that arrives in pieces is moved as it grows: with
-/// four, at most a third of its bytes are.
+/// A message that arrives in pieces is moved each time its allocation grows:
+/// with a factor of four, that copies a third of its bytes at most.
 const GROWTH: usize = 4;
 
 /// Bytes of a frame that have to be missing for [`Receiver::space`]: with less,
@@ -67,8 +67,8 @@ pub struct Receiver {
     is_last: bool,
     /// How far `partial` is known to be UTF-8, if it is a text.
     text: Utf8,
-    /// Bytes of `partial`, from its first, that are known to be the beginning
-    /// of a text; none is, of a message that was lent.
+    /// How many bytes of `partial` were checked as pieces of a text, from the
+    /// first on; `usize::MAX` if the caller could change them since.
     checked: usize,
     begun: u64,
     /// Where in `partial` the caller's bytes begin, if it has been lent.
@@ -187,7 +187,7 @@ impl Receiver {
             self.grow(0, left);
         }
         let room = self.partial.capacity() - have;
-        // The caller could change what was checked: it is checked once more.
+        // The caller can change all of it, so the end checks all of it.
         self.checked = usize::MAX;
         let bytes = usize::try_from(left).map_or(room, |left| left.min(room));
         self.lent_from = Some(have);
@@ -287,8 +287,8 @@ impl Receiver {
         Ok(())
     }
 
-    /// Makes room for bytes that have come, and for those `left` behind them in
-    /// the frame, as far as those that have come speak for them.
+    /// Makes room for bytes that have come and for the `left` ones that the
+    /// frame promises, but for no more than [`GROWTH`] times what has come.
     fn grow(&mut self, bytes: usize, left: u64) {
         let have = self.partial.len() + bytes;
         let left = usize::try_from(left).unwrap_or(usize::MAX);
@@ -311,6 +311,7 @@ impl Receiver {
     fn end(&mut self, inflater: Option<&mut Inflater>) -> Result<Message, Violation> {
         let payload = std::mem::take(&mut self.partial);
         let is_checked = std::mem::take(&mut self.checked) == payload.len();
+        self.lent_from = None;
         if !self.compressed {
             self.text.end().map_err(|_| Violation::InvalidText)?;
             return message(self.kind, fitted(payload), is_checked);

@@ -252,7 +252,8 @@ pub(crate) fn frames(bytes: &[u8]) {
     };
     let cuts = [usize::from(first) + 1, usize::from(second) + 1];
     check(role, usize::from(size) * 16 + 1, rest, &cuts);
-    // With compression there is nobody to compare with but oneself.
+    // tungstenite does not compress: here the pieces are compared with the
+    // whole.
     let limits = Limits {
         message_bytes: usize::from(size) * 16 + 1,
         fragments: u32::from(first) + 1,
