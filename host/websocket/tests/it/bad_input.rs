@@ -1,6 +1,6 @@
 //! What no peer may send, one violation each, and limits at their edge.
 
-use openline_websocket::{Inflater, Limits, Received, Role, Violation};
+use openline_websocket::{Inflater, Limits, Received, Receiver, Role, Violation};
 
 use crate::streams::{Outcome, Raw, binary, close, receive, receive_whole, text};
 
@@ -284,8 +284,20 @@ fn compression_has_its_places() {
 }
 
 #[test]
+fn a_text_that_its_receiver_changes_is_checked_again() {
+    let mut receiver = Receiver::new(Role::Server, Limits::DEFAULT);
+    let stream = frame(0x81, &[b'a'; 100_000]);
+    receiver.receive(&mut &stream[..1000], None).unwrap();
+    let (buffer, _) = receiver.space().unwrap();
+    buffer[0] = 0xff;
+    let mut rest = &stream[1000..];
+    let outcome = receiver.receive(&mut rest, None);
+    assert_eq!(outcome, Err(Violation::InvalidText));
+}
+
+#[test]
 fn each_message_and_control_frame_is_counted_when_it_begins() {
-    let mut receiver = openline_websocket::Receiver::new(Role::Server, Limits::DEFAULT);
+    let mut receiver = Receiver::new(Role::Server, Limits::DEFAULT);
     let bytes = [
         frame(0x81, b"whole"),
         frame(0x89, b""),
