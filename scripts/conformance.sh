@@ -5,6 +5,10 @@
 #   scripts/conformance.sh quick     the cases without groups 9, 12 and 13,
 #                                    against /echo (10 to 20 s)
 #   scripts/conformance.sh full      all cases, against /echo and /echo-async
+#   scripts/conformance.sh codec     all cases, against the codec by itself: its
+#                                    example server, with and without context
+#                                    takeover, and its example client; NON-STRICT
+#                                    fails. Builds these; takes five minutes
 #
 # Starts a host on a free port and ends it, and succeeds when no case failed and
 # the host ended well. The functions and the host must have been built. Where
@@ -133,11 +137,35 @@ judge() {
         "what the suite sent, expected and received is in the reports named above"
 }
 
+# Judges host/websocket without a host.
+judge_codec() {
+    local examples=${CARGO_TARGET_DIR:-target}/quick/examples mode line failed=0
+    export STRICT=1
+    ${CARGO:-cargo} build --quiet --profile quick -p openline-websocket --examples
+    mkdir -p "$results"
+    for mode in shared dedicated; do
+        "$examples/echo_server" 127.0.0.1:0 $mode </dev/null >"$results/codec.stdout" &
+        host=$!
+        for _ in $(seq 100); do
+            line=$(cat "$results/codec.stdout")
+            [ -z "$line" ] || break
+            sleep 0.1
+        done
+        tests/conformance/run.sh "${line#listening on }" "$results/codec-$mode" full || failed=1
+        kill "$host"
+        wait "$host" || true
+        host=''
+    done
+    tests/conformance/run.sh client "$results/codec-client" "$examples/echo_client" || failed=1
+    [ $failed = 0 ] || give_up "the codec does not conform to RFC 6455 and RFC 7692" \
+        "what the suite sent, expected and received is in the reports named above"
+}
+
 main() {
     local mode=${1:-quick}
     case $#,$mode in
-    [01],setup | [01],quick | [01],full) ;;
-    *) give_up "not \`$*\`, but \`setup\`, \`quick\` or \`full\`" "see the head of scripts/conformance.sh" ;;
+    [01],setup | [01],quick | [01],full | [01],codec) ;;
+    *) give_up "not \`$*\`, but \`setup\`, \`quick\`, \`full\` or \`codec\`" "see the head of scripts/conformance.sh" ;;
     esac
     if [ "${OPENLINE_SKIP_CONFORMANCE:-}" = 1 ]; then
         echo "the conformance test is left out (OPENLINE_SKIP_CONFORMANCE=1)" >&2
@@ -149,6 +177,7 @@ main() {
     setup
     case $mode in
     quick) judge quick "${OPENLINE:-target/debug/openline}" echo ;;
+    codec) judge_codec ;;
     full) judge full "${OPENLINE:-target/release/openline}" echo echo-async ;;
     esac
 }

@@ -120,7 +120,14 @@ async fn a_function_comes_and_goes_by_commands_alone() {
         .await;
     let deploy = ["deploy", "echo", openline_guests::ECHO, "--probe"];
     let ended = run(&host, &deploy).await;
-    ended.failed(REFUSED, &["`echo` is new here", "\nhint: ", "--route"]);
+    ended.failed(
+        REFUSED,
+        &[
+            "there is no function `echo`, and a new one needs a route",
+            "\nhint: ",
+            "--route",
+        ],
+    );
     let deploy = [&deploy[..], &["--route", "/rooms/{room}", "--json"]].concat();
     let deployed = json(&done(&host, &deploy).await);
     assert_eq!(deployed["version_is_new"], true);

@@ -8,6 +8,8 @@
 
 mod grow;
 mod mutate;
+#[path = "../../host/websocket/tests/it/oracle.rs"]
+mod oracle;
 
 use std::path::Path;
 use std::sync::{Arc, LazyLock};
@@ -24,7 +26,10 @@ pub use mutate::Mutator;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 5] = [
+pub const TARGETS: [Target; 8] = [
+    ("websocket", oracle::frames),
+    ("deflate", oracle::deflate),
+    ("extensions", oracle::extensions),
     ("frames", openline_gateway::fuzzing::frames),
     ("handshake", openline_gateway::fuzzing::handshake),
     ("config", config),

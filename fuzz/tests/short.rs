@@ -12,6 +12,9 @@ use openline_fuzz::{Mutator, TARGETS};
 /// Mutated inputs for each target; they take some seconds in all.
 const INPUTS: usize = 100_000;
 
+/// Each is compressed in many pieces.
+const COMPRESSED: usize = 20_000;
+
 /// Inputs of the target that compiles each.
 const DEPLOYED: usize = 150;
 
@@ -56,6 +59,21 @@ fn run_for(name: &str, inputs: usize) {
         let caught = std::panic::catch_unwind(|| target(&input));
         assert!(caught.is_ok(), "{name}, input {number}: {input:02x?}");
     }
+}
+
+#[test]
+fn websocket() {
+    run("websocket");
+}
+
+#[test]
+fn deflate() {
+    run_for("deflate", COMPRESSED);
+}
+
+#[test]
+fn extensions() {
+    run("extensions");
 }
 
 #[test]

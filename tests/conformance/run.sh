@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
 # Judges a WebSocket echo server with the fuzzing client of the Autobahn test
-# suite, and prints a table.
+# suite, or an echo client with its fuzzing server, and prints a table.
 #
 #   run.sh setup                      installs the suite, if it is not there
-#   run.sh URL FOLDER [quick|full]    runs it
+#   run.sh URL FOLDER [quick|full]    runs it against a server
+#   run.sh client FOLDER COMMAND      runs it, all cases, against a client:
+#                                     COMMAND 127.0.0.1:PORT NAME has to connect
+#                                     to ws://127.0.0.1:PORT, as an agent NAME
 #
 #   URL     ws://127.0.0.1:8080/echo: answers text with the same text, binary
 #           with the same binary
@@ -132,10 +135,51 @@ run() {
     "$python" "$here/summary.py" report "$folder"
 }
 
+# Whether something accepts connections on a port of this machine, soon.
+accepts() {
+    local port=$1 attempt
+    for attempt in $(seq 100); do
+        if (exec 4<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then return; fi
+        sleep 0.2
+    done
+    echo "nothing accepted on port $port, $attempt times" >&2
+    return 1
+}
+
+run_client() {
+    local folder=$1 shown=$1 port server status=0
+    shift
+    mkdir -p "$folder"
+    folder=$(cd "$folder" && pwd)
+    rm -f "$folder"/index.* "$folder"/server_case_* "$folder/wstest.log" "$folder/spec.json"
+    port=$("$python" "$here/summary.py" free-port)
+    CASES=${CASES:-*} EXCLUDE=${EXCLUDE:-} "$python" "$here/summary.py" \
+        serve-spec "$port" "$folder" >"$folder/spec.json"
+    SECONDS=0
+    (
+        cd "$folder"
+        PYTHONUNBUFFERED=1 exec "$venv/bin/wstest" --mode fuzzingserver --webport 0 \
+            --spec spec.json >wstest.log 2>&1 </dev/null
+    ) &
+    server=$!
+    accepts "$port" && bounded $FULL_SECONDS "$@" "127.0.0.1:$port" server >&2 || status=$?
+    kill "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+    [ $status = 0 ] || give_up "the client failed with exit status $status" \
+        "124 is its limit of $FULL_SECONDS s; see $shown/wstest.log"
+    echo "$1, $SECONDS s; reports: $shown/index.html"
+    "$python" "$here/summary.py" report "$folder"
+}
+
 # Read to its end before it runs, so that an edit meanwhile does no harm.
 main() {
     case "$#,${1:-},${3:-full}" in
     1,setup,*) setup ;;
+    [3-9],client,*)
+        shift
+        setup
+        run_client "$@"
+        ;;
     [23],ws://*,quick | [23],ws://*,full)
         setup
         run "$1" "$2" "${3:-full}"

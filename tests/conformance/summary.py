@@ -3,6 +3,9 @@
 
     probe URL          makes one handshake
     spec URL FOLDER    prints what the suite is to do
+    serve-spec PORT FOLDER
+                       the same, against a client
+    free-port          prints a port that nothing listens on
     report FOLDER      prints what came of it; fails when a case did
 """
 import base64
@@ -55,6 +58,20 @@ def spec(url, folder):
                "cases": os.environ.get("CASES", "*").split(),
                "exclude-cases": os.environ.get("EXCLUDE", "").split(),
                "exclude-agent-cases": {}}, sys.stdout, indent=1)
+    return 0
+
+
+def serve_spec(port, folder):
+    json.dump({"outdir": folder, "url": f"ws://127.0.0.1:{port}",
+               "cases": os.environ.get("CASES", "*").split(),
+               "exclude-cases": os.environ.get("EXCLUDE", "").split(),
+               "exclude-agent-cases": {}}, sys.stdout, indent=1)
+    return 0
+
+
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        print(listener.getsockname()[1])
     return 0
 
 
@@ -135,4 +152,5 @@ def report(folder):
 
 
 if __name__ == "__main__":
-    sys.exit({"probe": probe, "spec": spec, "report": report}[sys.argv[1]](*sys.argv[2:]))
+    sys.exit({"probe": probe, "spec": spec, "serve-spec": serve_spec,
+              "free-port": free_port, "report": report}[sys.argv[1]](*sys.argv[2:]))
