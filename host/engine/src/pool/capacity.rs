@@ -151,17 +151,23 @@ impl Capacity {
     /// without a lock whenever a place has become free or a version has joined
     /// the queue.
     fn hand_out(&self) {
+        // Before the lock, so that it is dropped without it.
+        let mut handing_out = HandingOut {
+            capacity: self,
+            is_begun: false,
+        };
         let mut state = self.state.lock();
         if std::mem::replace(&mut state.is_handing_out, true) {
             return;
         }
-        let _on_panic = HandingOut(self);
+        handing_out.is_begun = true;
         while let Some(pool) = state.next_to_start(self.most) {
             drop(state);
             pool.start_next();
             state = self.state.lock();
         }
         state.is_handing_out = false;
+        handing_out.is_begun = false;
     }
 
     /// Has instances end until there are places for all that are wanted, or none
@@ -183,13 +189,17 @@ impl Capacity {
     }
 }
 
-/// A panic, of a runtime that is gone say, does not end it for good.
-struct HandingOut<'a>(&'a Capacity);
+/// A panic, of a runtime that is gone say, does not end it for good. Whether the
+/// thread panics tells nothing: one that unwinds already ends instances, too.
+struct HandingOut<'a> {
+    capacity: &'a Capacity,
+    is_begun: bool,
+}
 
 impl Drop for HandingOut<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.state.lock().is_handing_out = false;
+        if self.is_begun {
+            self.capacity.state.lock().is_handing_out = false;
         }
     }
 }
@@ -385,7 +395,10 @@ impl Drop for Member {
 
 #[cfg(test)]
 mod tests {
+    use std::panic::AssertUnwindSafe;
+
     use super::*;
+    use crate::deadlocks::watch_for_deadlocks;
 
     /// A version without seats: it has and wants what the test says.
     #[derive(Debug, Default)]
@@ -544,6 +557,32 @@ mod tests {
         assert_eq!(large.holds(), (1, 0, 0));
         drop(large);
         assert!(small.take());
+    }
+
+    /// Ends an instance when it is dropped.
+    struct Ends(Arc<Stub>);
+
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            self.0.ended();
+        }
+    }
+
+    #[test]
+    fn a_thread_that_unwinds_hands_out_places_like_any_other() {
+        watch_for_deadlocks();
+        let capacity = Arc::new(Capacity::new(1));
+        let [one, other] = [1, 2].map(|it| Stub::join(&capacity, it, 1));
+        assert!(one.take());
+        other.want();
+        let ends = Ends(Arc::clone(&one));
+        let unwound = std::panic::catch_unwind(AssertUnwindSafe(move || {
+            let _ends = ends;
+            panic!("not of this");
+        }));
+        assert!(unwound.is_err());
+        assert_eq!((one.holds(), other.holds()), ((0, 0, 0), (1, 0, 0)));
+        assert!(!capacity.state.lock().is_handing_out);
     }
 
     #[test]
