@@ -116,8 +116,7 @@ impl Version {
     /// Adds an instance with one seat taken, if there is room for it. It does
     /// nothing before it is [started](Version::start).
     fn admit(&self, key: Option<&str>, seats: &mut Seats) -> Option<Arc<Instance>> {
-        let is_full = seats.instances() >= self.instances_max();
-        if is_full || self.commons.is_stopping() {
+        if !seats.may_add(self.instances_max()) || self.commons.is_stopping() {
             return None;
         }
         let mut holds = seats.holds(self.instances_max());

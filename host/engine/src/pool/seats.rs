@@ -67,6 +67,14 @@ impl Seats {
         self.serving.len() + self.ending.len()
     }
 
+    /// Whether a newcomer may have an instance, with `instances_max` live at once:
+    /// those that are queued come first, also those that still wait for another
+    /// of their affinity value.
+    pub(super) fn may_add(&self, instances_max: usize) -> bool {
+        let promised = self.serving.len() + self.queued.len();
+        self.instances() < instances_max && promised < instances_max
+    }
+
     /// What of the host's places it has and wants, with `instances_max` at once.
     pub(super) fn holds(&self, instances_max: usize) -> Holds {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -301,6 +309,7 @@ mod tests {
         seats.queue(&next, Arc::new(Nobody));
         seats.queue(&other, Arc::new(Nobody));
         assert!(Arc::ptr_eq(seats.ready(2).unwrap(), &other));
+        assert!(seats.may_add(4) && !seats.may_add(3), "both come first");
         next.is_unblocked.store(true, Ordering::Relaxed);
         assert!(Arc::ptr_eq(seats.ready(2).unwrap(), &next));
     }
