@@ -1,4 +1,5 @@
-//! Connections that wait for a place: none is overtaken for good.
+//! Connections that wait for a place: none is overtaken for good, and none is begun
+//! during a back-off.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use openline_core::config::FunctionConfig;
 use openline_core::deployment::Migration;
 use openline_core::event::UpgradeRequest;
+use openline_core::fault::Fault;
 
 use super::rooms::{leads, next_version};
 use super::{Line, config, runtime_of};
@@ -58,4 +60,43 @@ async fn a_room_that_waits_for_its_last_version_keeps_its_place_in_the_new_one()
     assert_eq!(busy.outcome().await, Outcome::Done);
     assert_eq!(waiting.outcome().await, Outcome::Done);
     assert_eq!(third.err(), Some(UpgradeError::Full), "it has none before");
+}
+
+#[tokio::test]
+async fn what_is_queued_when_a_back_off_begins_waits_for_its_end() {
+    let runtime = runtime_of(10);
+    let mut config = config();
+    config.instance.instances = 1;
+    config.instance.concurrency = 1;
+    config.instance.idle_timeout = Duration::ZERO;
+    config.instance.faults_in_a_row = 2;
+    config.instance.backoff_time = LONG;
+    config.instance.backoff_time_max = LONG;
+    let bytes = std::fs::read(openline_guests::FAULT_TRAP).unwrap();
+    let function = Alias::to(runtime.load_alone(&config, bytes).await.unwrap());
+    let mut lines = Vec::new();
+    for _ in 0..3 {
+        lines.push(Line::open(&function).await);
+        // The next one finds room when this one's instance is gone.
+        while function.instances() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+    let [first, second, third] = &mut lines[..] else {
+        panic!("three lines");
+    };
+    first.text("trap");
+    second.text("trap");
+    third.text("after the back-off");
+    for failing in [first, second] {
+        assert_eq!(failing.outcome().await, Outcome::Fault(Fault::Trap));
+    }
+    let delayed = async {
+        while !third.binding.is_delayed() {
+            assert_eq!(third.binding.outcome(), None, "it is given nothing");
+            tokio::task::yield_now().await;
+        }
+    };
+    let delayed = tokio::time::timeout(Duration::from_secs(20), delayed).await;
+    delayed.expect("its event waits for the end of the back-off");
 }
