@@ -1,5 +1,6 @@
-//! Connections that wait for a place: none is overtaken for good, and none is begun
-//! during a back-off.
+//! Connections that wait for a place: none is overtaken for good, none is begun
+//! during a back-off, and an upgrade that no place became free for is not the
+//! function's fault.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -60,6 +61,20 @@ async fn a_room_that_waits_for_its_last_version_keeps_its_place_in_the_new_one()
     assert_eq!(busy.outcome().await, Outcome::Done);
     assert_eq!(waiting.outcome().await, Outcome::Done);
     assert_eq!(third.err(), Some(UpgradeError::Full), "it has none before");
+}
+
+#[tokio::test]
+async fn an_upgrade_that_no_place_becomes_free_for_is_no_fault_of_its_function() {
+    let runtime = runtime_of(1);
+    let first = sleeper(&runtime, |_| {}).await;
+    let second = sleeper(&runtime, |config| {
+        config.limit.upgrade_timeout = Duration::from_millis(50);
+    })
+    .await;
+    let mut busy = Line::open(&first).await;
+    busy.text("600000");
+    let refused = second.upgrade(UpgradeRequest::default()).await;
+    assert_eq!(refused.err(), Some(UpgradeError::Full));
 }
 
 #[tokio::test]
