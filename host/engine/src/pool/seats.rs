@@ -83,6 +83,7 @@ impl Seats {
             serving: count(self.serving.len()),
             ending: count(self.ending.len()),
             wanted: count(wanted.min(self.queued.len())),
+            oldest: self.serving.keys().next().copied(),
         }
     }
 
@@ -321,6 +322,7 @@ mod tests {
             serving,
             ending,
             wanted,
+            oldest: Some(3 - u64::from(serving)),
         };
         assert_eq!(seats.holds(3), holds(2, 0, 0));
         for number in 3..6 {
