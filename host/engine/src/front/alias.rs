@@ -14,6 +14,7 @@ use openline_core::name::{AliasName, FunctionName};
 pub use super::accepted::{Accepted, Reservation};
 pub use super::split::Split;
 use super::split::{Followed, Led, Way, point_of};
+use crate::instance::live::Instance;
 use crate::pool::commons::{Commons, Home};
 use crate::pool::seats::Wanted;
 use crate::pool::version::{UpgradeError, Version};
@@ -169,21 +170,30 @@ impl Alias {
     /// Asks the function whether it takes a connection.
     ///
     /// The inner result is the function's decision. Takes at most
-    /// `upgrade_timeout`, including the wait for other calls.
+    /// `upgrade_timeout`, including the wait for other calls. If no place has
+    /// become free until then, the host is full, and the function has done
+    /// nothing wrong.
     pub async fn upgrade(
         &self,
         request: UpgradeRequest,
     ) -> Result<Result<Accepted, Rejection>, UpgradeError> {
         let timeout = self.led.read().split.limits.upgrade_timeout;
-        match sync::timeout(timeout, self.decide(request)).await {
-            Ok(decided) => decided,
-            Err(_) => Err(UpgradeError::Fault(Fault::HandlerTimeout)),
-        }
+        let mut asked = None;
+        let decided = sync::timeout(timeout, self.decide(request, &mut asked)).await;
+        decided.unwrap_or_else(|_| {
+            let has_run = asked.is_none_or(|instance| instance.poller.has_run());
+            Err(if has_run {
+                UpgradeError::Fault(Fault::HandlerTimeout)
+            } else {
+                UpgradeError::Full
+            })
+        })
     }
 
     async fn decide(
         &self,
         request: UpgradeRequest,
+        asked: &mut Option<Arc<Instance>>,
     ) -> Result<Result<Accepted, Rejection>, UpgradeError> {
         // Steps of 61 visit each of the hundred points once, so a weight of 10
         // is exactly one connection in ten, not one in ten by chance.
@@ -213,7 +223,7 @@ impl Alias {
                 joins: true,
                 follows: split.migration == Migration::Pin,
             };
-            match version.ask(request, wanted).await? {
+            match version.ask(request, wanted, asked).await? {
                 Ok(Ok((acceptance, seat))) => {
                     let place = Reservation {
                         seat,

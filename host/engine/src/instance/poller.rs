@@ -84,6 +84,11 @@ impl Poller {
         }
     }
 
+    /// Whether its task has run: it has a place of the host.
+    pub(crate) fn has_run(&self) -> bool {
+        self.waker.get().is_some()
+    }
+
     /// Whether this poll has begun as many jobs as it may.
     pub(crate) fn is_spent(&self) -> bool {
         self.left.load(Ordering::Relaxed) == 0

@@ -59,10 +59,12 @@ async fn drive_to_end(program: Arc<Program>, mut ended: Ended) {
         End::Failed(failure, askers) => {
             let fault = failure.fault;
             report(&program, &failure);
-            let freed = ended.free();
+            // Before its place is free: what is queued would begin in it, and
+            // no back-off would keep it from failing as well.
             if let Some(time) = ended.keeper.fail() {
                 tracing::warn!(function = %name, "it keeps failing and is given nothing for {time:?}");
             }
+            let freed = ended.free();
             for asker in askers {
                 asker.fail(fault, &freed);
             }

@@ -195,7 +195,7 @@ async fn at_a_fault_there_is_room_before_anybody_is_told() {
     assert!(matches!(told, Some(EventOutcome::Fault(Fault::Trap))));
     use Step::{Counted, Forgotten, Told};
     // It is forgotten again, which is harmless, when all have been told.
-    let steps = [Forgotten, Counted, Told, Forgotten];
+    let steps = [Counted, Forgotten, Told, Forgotten];
     assert_eq!(alone.notes.steps(), steps);
 }
 

@@ -1,5 +1,5 @@
-//! How many instances all functions of a host have together, and which function
-//! gets the next place when there is none left.
+//! How many instances all functions of a host have together, and the queue of
+//! those that wait for a place.
 //!
 //! Each instance takes places in the engines' pools, so this bounds them: a
 //! function's own `instances` may promise more than there is. Nearly all take one
@@ -7,19 +7,16 @@
 //! calls may wait on more stacks, takes several, so that no component can use up
 //! what others were promised.
 //!
-//! A version whose queued instances lack nothing but places stands in a queue,
-//! once, however many it has: places go round from version to version. As long as
-//! a version stands there, a newcomer gets no place before it. So that a place
-//! becomes free, an instance of the function with the largest share ends; a
-//! function ends its own only when no other has a larger share, and no function
-//! can keep the others from having one.
+//! A version whose queued instances lack nothing but places stands in a queue.
+//! As long as it does, a newcomer gets no place before it. So that a place becomes
+//! free, an instance ends; `shares` says whose.
 //!
 //! The lock is taken behind those of a version, never before one.
 
-use std::collections::{BTreeMap, VecDeque};
 use std::fmt::Debug;
 use std::sync::{Arc, Weak};
 
+use super::shares::{Shares, Step};
 use crate::sync::{AtomicU64, Mutex, Ordering};
 
 /// Names a function: its versions share one.
@@ -31,35 +28,7 @@ pub(crate) struct Capacity {
     most: u64,
     /// Counts all instances that there have been.
     made: AtomicU64,
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    members: BTreeMap<u64, Record>,
-    /// Counts the members.
-    last: u64,
-    /// Instances of all members.
-    live: u32,
-    /// Sums over the members, in places.
-    serving: u64,
-    ending: u64,
-    wanted: u64,
-    /// Members with an instance that lacks nothing but places, each once.
-    queue: VecDeque<u64>,
-    /// A thread hands out places: others leave it to that one.
-    is_handing_out: bool,
-}
-
-/// What a version has and wants.
-#[derive(Debug)]
-struct Record {
-    pool: Weak<dyn Pool>,
-    function: FunctionNumber,
-    /// Places that each of its instances takes.
-    places: u32,
-    holds: Holds,
-    is_queued: bool,
+    state: Mutex<Shares>,
 }
 
 /// The instances of a version.
@@ -71,6 +40,8 @@ pub(super) struct Holds {
     pub(super) ending: u32,
     /// Those it could have beside the serving ones, of those that are queued.
     pub(super) wanted: u32,
+    /// The number of the oldest of the serving ones.
+    pub(super) oldest: Option<u64>,
 }
 
 /// A version, as the host's places see it.
@@ -109,7 +80,7 @@ impl Capacity {
 
     /// Places that instances have.
     pub(crate) fn taken(&self) -> u32 {
-        let taken = self.state.lock().taken();
+        let taken = self.state.lock().total.taken();
         u32::try_from(taken).unwrap_or(u32::MAX)
     }
 
@@ -117,7 +88,8 @@ impl Capacity {
     #[allow(dead_code, reason = "for tests and models, which are no tests of this")]
     pub(crate) fn is_at_rest(&self) -> bool {
         let state = self.state.lock();
-        state.taken() == 0 && state.wanted == 0 && state.queue.is_empty() && state.live == 0
+        let is_all_back = state.total.taken() == 0 && state.live == 0;
+        is_all_back && state.total.wanted == 0 && state.is_queue_empty()
     }
 
     /// A version of a function joins, each of whose instances takes so many
@@ -128,18 +100,7 @@ impl Capacity {
         places: u32,
         pool: Weak<dyn Pool>,
     ) -> Member {
-        let mut state = self.state.lock();
-        state.last += 1;
-        let number = state.last;
-        let record = Record {
-            pool,
-            function,
-            places,
-            holds: Holds::default(),
-            is_queued: false,
-        };
-        state.members.insert(number, record);
-        drop(state);
+        let number = self.state.lock().add(function, places, pool);
         Member {
             capacity: Arc::clone(self),
             number,
@@ -147,32 +108,41 @@ impl Capacity {
         }
     }
 
-    /// Gives the free places to those that stand in the queue, in turn. Called
-    /// without a lock whenever a place has become free or a version has joined
-    /// the queue.
+    /// Gives the free places to those that stand in the queue, in turn, and has
+    /// an instance end for the first of them if none does. Called without a lock
+    /// whenever a place has become free or a version has joined the queue.
     fn hand_out(&self) {
+        // Before the lock, so that it is dropped without it.
+        let mut handing_out = HandingOut {
+            capacity: self,
+            is_begun: false,
+        };
         let mut state = self.state.lock();
         if std::mem::replace(&mut state.is_handing_out, true) {
             return;
         }
-        let _on_panic = HandingOut(self);
-        while let Some(pool) = state.next_to_start(self.most) {
+        handing_out.is_begun = true;
+        while let Some(step) = state.next_step(self.most) {
             drop(state);
-            pool.start_next();
+            match step {
+                Step::Start(pool) => pool.start_next(),
+                Step::End(pool) => pool.end_oldest(),
+            }
             state = self.state.lock();
         }
         state.is_handing_out = false;
+        handing_out.is_begun = false;
     }
 
     /// Has instances end until there are places for all that are wanted, or none
     /// is left that may end for the function of this member.
     fn make_room(&self, member: u64) {
         loop {
-            let state = self.state.lock();
-            if state.serving + state.wanted <= self.most {
+            let mut state = self.state.lock();
+            if state.total.asked() <= self.most {
                 return;
             }
-            let victim = state.victim(member);
+            let victim = state.end_for(member, self.most);
             drop(state);
             match victim {
                 // If it has none any more, that one's place is free.
@@ -183,114 +153,25 @@ impl Capacity {
     }
 }
 
-/// A panic, of a runtime that is gone say, does not end it for good.
-struct HandingOut<'a>(&'a Capacity);
+/// A panic, of a runtime that is gone say, does not end it for good. Whether the
+/// thread panics tells nothing: one that unwinds already ends instances, too.
+struct HandingOut<'a> {
+    capacity: &'a Capacity,
+    is_begun: bool,
+}
 
 impl Drop for HandingOut<'_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.state.lock().is_handing_out = false;
+        if self.is_begun {
+            self.capacity.state.lock().is_handing_out = false;
         }
     }
 }
 
-// === impl State ===
-
-impl State {
-    fn taken(&self) -> u64 {
-        self.serving + self.ending
-    }
-
-    /// The first in the queue, if there are places for it.
-    fn next_to_start(&mut self, most: u64) -> Option<Arc<dyn Pool>> {
-        loop {
-            let first = *self.queue.front()?;
-            let record = self.members.get(&first)?;
-            if self.taken() + u64::from(record.places) > most {
-                return None;
-            }
-            if let Some(pool) = record.pool.upgrade() {
-                return Some(pool);
-            }
-            // Its last connection has just left.
-            self.leave(first);
-        }
-    }
-
-    fn join(&mut self, member: u64) {
-        if let Some(record) = self.members.get_mut(&member)
-            && !record.is_queued
-        {
-            record.is_queued = true;
-            self.queue.push_back(member);
-        }
-    }
-
-    fn leave(&mut self, member: u64) {
-        if let Some(record) = self.members.get_mut(&member)
-            && record.is_queued
-        {
-            record.is_queued = false;
-            self.queue.retain(|other| *other != member);
-        }
-    }
-
-    /// Places that a function has or will have when all that end have ended.
-    fn share(&self, function: FunctionNumber) -> u64 {
-        let of_it = self.members.values().filter(|it| it.function == function);
-        of_it.map(Record::share).sum()
-    }
-
-    /// The version whose oldest instance ends next, so that the function of a
-    /// member gets a place.
-    fn victim(&self, member: u64) -> Option<Arc<dyn Pool>> {
-        let own = self.members.get(&member)?;
-        let share = self.share(own.function);
-        let serving = self.members.values().filter(|it| it.holds.serving > 0);
-        let others = serving.clone().filter(|it| it.function != own.function);
-        let largest = others
-            .map(|it| (self.share(it.function), it))
-            .max_by_key(|(share, _)| *share)
-            // One that has nothing yet is owed an instance in any case.
-            .filter(|(other, _)| *other > share || share <= own.places.into());
-        // The oldest version first: its instances are on their way out.
-        let own = || serving.clone().find(|it| it.function == own.function);
-        let victim = largest.map(|(_, record)| record).or_else(own)?;
-        victim.pool.upgrade()
-    }
-
-    /// Whether a new connection may wait for the first instance of its function:
-    /// the host is full of instances of others.
-    fn is_owed(&self, member: u64) -> bool {
-        let own = self.members.get(&member);
-        own.is_some_and(|own| self.share(own.function) == 0)
-    }
-
-    fn set(&mut self, member: u64, holds: Holds) {
-        let Some(record) = self.members.get_mut(&member) else {
-            return;
-        };
-        let before = std::mem::replace(&mut record.holds, holds);
-        let places = u64::from(record.places);
-        let sum = |sum: u64, before: u32, now: u32| {
-            sum + places * u64::from(now) - places * u64::from(before)
-        };
-        self.serving = sum(self.serving, before.serving, holds.serving);
-        self.ending = sum(self.ending, before.ending, holds.ending);
-        self.wanted = sum(self.wanted, before.wanted, holds.wanted);
-        self.live = (self.live + holds.live()).saturating_sub(before.live());
-    }
-}
-
-impl Record {
-    fn share(&self) -> u64 {
-        let instances = u64::from(self.holds.serving) + u64::from(self.holds.wanted);
-        instances * u64::from(self.places)
-    }
-}
+// === impl Holds ===
 
 impl Holds {
-    fn live(self) -> u32 {
+    pub(super) fn live(self) -> u32 {
         self.serving + self.ending
     }
 }
@@ -304,35 +185,35 @@ impl Member {
     }
 
     /// Takes the places of one more instance for a newcomer, if they are there
-    /// and nobody else waits for them. `holds` counts that instance already.
-    pub(super) fn take(&self, holds: Holds) -> bool {
+    /// and nobody else waits for them. `holds` counts that instance already. The
+    /// number of the instance.
+    pub(super) fn take(&self, holds: Holds) -> Option<u64> {
         let mut state = self.capacity.state.lock();
         let (places, most) = (u64::from(self.places), self.capacity.most);
-        let is_free = state.taken() + places <= most;
-        let is_promised = state.serving + state.wanted + places > most;
-        if is_free && !is_promised && state.queue.is_empty() {
-            state.set(self.number, holds);
-            return true;
+        let is_free = state.total.taken() + places <= most;
+        let is_promised = state.total.asked() + places > most;
+        if is_free && !is_promised && state.is_queue_empty() {
+            let number = self.number_instance();
+            let oldest = holds.oldest.or(Some(number));
+            state.set(self.number, Holds { oldest, ..holds });
+            return Some(number);
         }
-        false
+        None
     }
 
     /// Whether this member is the first in the queue, and there are places for
     /// one of its instances.
     pub(super) fn may_begin(&self) -> bool {
         let state = self.capacity.state.lock();
-        let taken = state.taken() + u64::from(self.places);
-        state.queue.front() == Some(&self.number) && taken <= self.capacity.most
+        let taken = state.total.taken() + u64::from(self.places);
+        state.first() == Some(self.number) && taken <= self.capacity.most
     }
 
     /// The next queued instance takes its places, which it [may](Self::may_begin).
     /// The member goes to the end of the queue if another one `is_ready`.
     pub(super) fn begin(&self, holds: Holds, is_ready: bool) {
         let mut state = self.capacity.state.lock();
-        state.leave(self.number);
-        if is_ready {
-            state.join(self.number);
-        }
+        state.pass_on(self.number, is_ready);
         state.set(self.number, holds);
     }
 
@@ -347,7 +228,7 @@ impl Member {
         } else {
             state.leave(self.number);
         }
-        state.wanted > 0
+        state.total.wanted > 0
     }
 
     /// Whether a new connection may wait for the first instance of its function.
@@ -376,22 +257,25 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        let mut state = self.capacity.state.lock();
-        state.set(self.number, Holds::default());
-        state.leave(self.number);
-        state.members.remove(&self.number);
+        self.capacity.state.lock().remove(self.number);
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use std::collections::VecDeque;
+    use std::panic::AssertUnwindSafe;
+
     use super::*;
+    use crate::deadlocks::watch_for_deadlocks;
 
     /// A version without seats: it has and wants what the test says.
     #[derive(Debug, Default)]
     struct Stub {
         member: Mutex<Option<Member>>,
         holds: Mutex<Holds>,
+        /// The numbers of its instances that serve.
+        numbers: Mutex<VecDeque<u64>>,
     }
 
     impl Stub {
@@ -403,7 +287,9 @@ mod tests {
         }
 
         fn with<T>(&self, ask: impl FnOnce(&Member, &mut Holds) -> T) -> T {
-            ask(self.member.lock().as_ref().unwrap(), &mut self.holds.lock())
+            let mut holds = self.holds.lock();
+            holds.oldest = self.numbers.lock().front().copied();
+            ask(self.member.lock().as_ref().unwrap(), &mut holds)
         }
 
         fn take(&self) -> bool {
@@ -412,11 +298,12 @@ mod tests {
                     serving: holds.serving + 1,
                     ..*holds
                 };
-                let is_taken = member.take(more);
-                if is_taken {
+                let taken = member.take(more);
+                if let Some(number) = taken {
+                    self.numbers.lock().push_back(number);
                     *holds = more;
                 }
-                is_taken
+                taken.is_some()
             })
         }
 
@@ -425,20 +312,26 @@ mod tests {
                 holds.wanted += 1;
                 member.account(*holds, true);
             });
-            let capacity = self.with(|member, _| Arc::clone(&member.capacity));
+            self.make_room();
+            self.capacity().hand_out();
+        }
+
+        fn make_room(&self) {
             let number = self.with(|member, _| member.number);
-            capacity.make_room(number);
-            capacity.hand_out();
+            self.capacity().make_room(number);
         }
 
         /// One that was told to end has ended.
         fn ended(&self) {
-            let capacity = self.with(|member, holds| {
+            self.with(|member, holds| {
                 holds.ending -= 1;
                 member.account(*holds, holds.wanted > 0);
-                Arc::clone(&member.capacity)
             });
-            capacity.hand_out();
+            self.capacity().hand_out();
+        }
+
+        fn capacity(&self) -> Arc<Capacity> {
+            self.with(|member, _| Arc::clone(&member.capacity))
         }
 
         fn holds(&self) -> (u32, u32, u32) {
@@ -447,16 +340,22 @@ mod tests {
     }
 
     impl Pool for Stub {
+        /// As a version does.
         fn start_next(self: Arc<Self>) {
             self.with(|member, holds| {
                 assert!(member.may_begin());
+                let number = member.number_instance();
+                self.numbers.lock().push_back(number);
+                holds.oldest.get_or_insert(number);
                 holds.wanted -= 1;
                 holds.serving += 1;
                 member.begin(*holds, holds.wanted > 0);
             });
+            self.make_room();
         }
 
         fn end_oldest(&self) {
+            self.numbers.lock().pop_front();
             self.with(|member, holds| {
                 holds.serving -= 1;
                 holds.ending += 1;
@@ -501,11 +400,16 @@ mod tests {
         assert_eq!((one.holds(), other.holds()), ((2, 2, 0), (0, 0, 3)));
         assert!(!other.take(), "places are promised");
         one.ended();
+        assert_eq!((one.holds(), other.holds()), ((2, 1, 0), (0, 1, 2)));
         one.ended();
-        assert_eq!((one.holds(), other.holds()), ((2, 0, 0), (2, 0, 1)));
+        assert_eq!((one.holds(), other.holds()), ((2, 0, 0), (1, 1, 1)));
         other.want();
         assert_eq!(one.holds(), (2, 0, 0));
-        assert_eq!(other.holds().1, 2, "it ends its own for what it wants");
+        assert_eq!(
+            other.holds(),
+            (0, 2, 2),
+            "it ends its own for what it wants"
+        );
     }
 
     #[test]
@@ -519,14 +423,105 @@ mod tests {
         all[0].want();
         for (ends, begins) in [(0, 1), (1, 2), (2, 0)] {
             all[ends].ended();
-            assert_eq!(all[begins].holds(), (1, 0, 0), "{begins}");
-            if begins != 0 {
-                // As a version does when one of its instances has begun.
-                let number = all[begins].with(|member, _| member.number);
-                capacity.make_room(number);
-                assert_eq!(all[begins].holds(), (0, 1, 0), "{begins}");
-            }
+            // It gives the place to the next one as soon as its call has returned.
+            let expected = if begins == 0 { (1, 0, 0) } else { (0, 1, 0) };
+            assert_eq!(all[begins].holds(), expected, "{begins}");
         }
+    }
+
+    #[test]
+    fn a_function_that_wants_much_takes_nothing_that_is_another_ones_part() {
+        let capacity = Arc::new(Capacity::new(10));
+        let [modest, greedy] = [1, 2].map(|it| Stub::join(&capacity, it, 1));
+        for _ in 0..5 {
+            assert!(modest.take() && greedy.take());
+        }
+        for _ in 0..50 {
+            greedy.want();
+        }
+        assert_eq!((modest.holds(), greedy.holds()), ((5, 0, 0), (0, 5, 50)));
+        // It needs one more, and one of its own ends for that, not all.
+        modest.want();
+        assert_eq!(modest.holds(), (4, 1, 1));
+        // Also when it has begun.
+        for _ in 0..5 {
+            greedy.ended();
+        }
+        modest.ended();
+        while modest.holds() != (5, 0, 0) {
+            assert_eq!(modest.holds(), (4, 0, 1));
+            greedy.ended();
+        }
+        // And when the greedy one goes on, with what is its own part.
+        for _ in 0..20 {
+            greedy.ended();
+        }
+        assert_eq!(modest.holds(), (5, 0, 0));
+    }
+
+    #[test]
+    fn what_is_beyond_a_functions_part_goes_to_those_that_want_it_however_much_they_want() {
+        let capacity = Arc::new(Capacity::new(10));
+        let [large, greedy, small] = [1, 2, 3].map(|it| Stub::join(&capacity, it, 1));
+        for _ in 0..9 {
+            assert!(large.take());
+        }
+        assert!(greedy.take());
+        greedy.with(|member, holds| {
+            holds.wanted = 60;
+            member.account(*holds, true);
+        });
+        small.want();
+        // Of 10 one is for the small one, and 4 for each of the others.
+        assert_eq!(large.holds(), (4, 5, 0));
+        assert_eq!(greedy.holds(), (1, 0, 60));
+        for _ in 0..5 {
+            large.ended();
+        }
+        assert_eq!((large.holds(), small.holds()), ((4, 0, 0), (1, 0, 0)));
+    }
+
+    #[test]
+    fn of_functions_with_as_many_the_one_with_the_oldest_instance_gives_it_up() {
+        let capacity = Arc::new(Capacity::new(4));
+        let all: Vec<_> = (0..5).map(|it| Stub::join(&capacity, it, 1)).collect();
+        for index in [2, 0, 3, 1] {
+            assert!(all[index].take());
+        }
+        // Each wants again what it has lost: all lose as often.
+        let mut wants = 4;
+        for gives_up in [2, 0, 3, 1, 4, 2, 0, 3, 1, 4] {
+            all[wants].want();
+            assert_eq!(all[gives_up].holds(), (0, 1, 0), "{wants} wants");
+            all[gives_up].ended();
+            assert_eq!(all[wants].holds(), (1, 0, 0), "{wants} wants");
+            wants = gives_up;
+        }
+    }
+
+    #[test]
+    fn places_go_round_from_function_to_function_however_many_versions_one_has() {
+        let capacity = Arc::new(Capacity::new(1));
+        let other = Stub::join(&capacity, 1, 1);
+        let many: Vec<_> = (0..3).map(|_| Stub::join(&capacity, 2, 1)).collect();
+        assert!(other.take());
+        for version in &many {
+            version.want();
+            version.want();
+        }
+        other.want();
+        other.want();
+        other.ended();
+        let mut order = Vec::new();
+        for _ in 0..7 {
+            // The one that has the place is to end for the others.
+            let all = [&many[0], &many[1], &many[2], &other];
+            let ending = all.iter().position(|it| it.holds().1 == 1);
+            order.push(ending.unwrap());
+            all[ending.unwrap()].ended();
+        }
+        assert_eq!(order, [0, 3, 1, 3, 2, 0, 1]);
+        assert_eq!(many[2].holds(), (1, 0, 0));
     }
 
     #[test]
@@ -544,6 +539,32 @@ mod tests {
         assert_eq!(large.holds(), (1, 0, 0));
         drop(large);
         assert!(small.take());
+    }
+
+    /// Ends an instance when it is dropped.
+    struct Ends(Arc<Stub>);
+
+    impl Drop for Ends {
+        fn drop(&mut self) {
+            self.0.ended();
+        }
+    }
+
+    #[test]
+    fn a_thread_that_unwinds_hands_out_places_like_any_other() {
+        watch_for_deadlocks();
+        let capacity = Arc::new(Capacity::new(1));
+        let [one, other] = [1, 2].map(|it| Stub::join(&capacity, it, 1));
+        assert!(one.take());
+        other.want();
+        let ends = Ends(Arc::clone(&one));
+        let unwound = std::panic::catch_unwind(AssertUnwindSafe(move || {
+            let _ends = ends;
+            panic!("not of this");
+        }));
+        assert!(unwound.is_err());
+        assert_eq!((one.holds(), other.holds()), ((0, 0, 0), (1, 0, 0)));
+        assert!(!capacity.state.lock().is_handing_out);
     }
 
     #[test]

@@ -7,4 +7,5 @@ pub mod commons;
 mod keys;
 mod seating;
 pub(crate) mod seats;
+mod shares;
 pub mod version;

@@ -100,11 +100,10 @@ impl Version {
             drop(seats);
             return Ok(self.start(instance));
         }
-        if !wanted.joins || seats.instances() < self.instances_max() {
-            if let Some(taken) = seats.sit_in_queued(concurrency) {
-                drop(seats);
-                return Ok(self.seat_taken(taken));
-            }
+        let may_wait = !wanted.joins || seats.instances() < self.instances_max();
+        if may_wait && let Some(taken) = seats.sit_in_queued(concurrency) {
+            drop(seats);
+            return Ok(self.seat_taken(taken));
         }
         let instance = self.queue(wanted, false, &mut seats)?;
         self.settle(&seats);
@@ -116,16 +115,13 @@ impl Version {
     /// Adds an instance with one seat taken, if there is room for it. It does
     /// nothing before it is [started](Version::start).
     fn admit(&self, key: Option<&str>, seats: &mut Seats) -> Option<Arc<Instance>> {
-        let is_full = seats.instances() >= self.instances_max();
-        if is_full || self.commons.is_stopping() {
+        if !seats.may_add(self.instances_max()) || self.commons.is_stopping() {
             return None;
         }
         let mut holds = seats.holds(self.instances_max());
         holds.serving += 1;
-        if !self.member.take(holds) {
-            return None;
-        }
-        let instance = self.make(key);
+        let number = self.member.take(holds)?;
+        let instance = Arc::new(Instance::new(number, key.map(str::to_owned)));
         seats.add(&instance, self.program.policy.concurrency);
         Some(instance)
     }

@@ -67,6 +67,14 @@ impl Seats {
         self.serving.len() + self.ending.len()
     }
 
+    /// Whether a newcomer may have an instance, with `instances_max` live at once:
+    /// those that are queued come first, also those that still wait for another
+    /// of their affinity value.
+    pub(super) fn may_add(&self, instances_max: usize) -> bool {
+        let promised = self.serving.len() + self.queued.len();
+        self.instances() < instances_max && promised < instances_max
+    }
+
     /// What of the host's places it has and wants, with `instances_max` at once.
     pub(super) fn holds(&self, instances_max: usize) -> Holds {
         let count = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
@@ -75,6 +83,7 @@ impl Seats {
             serving: count(self.serving.len()),
             ending: count(self.ending.len()),
             wanted: count(wanted.min(self.queued.len())),
+            oldest: self.serving.keys().next().copied(),
         }
     }
 
@@ -301,6 +310,7 @@ mod tests {
         seats.queue(&next, Arc::new(Nobody));
         seats.queue(&other, Arc::new(Nobody));
         assert!(Arc::ptr_eq(seats.ready(2).unwrap(), &other));
+        assert!(seats.may_add(4) && !seats.may_add(3), "both come first");
         next.is_unblocked.store(true, Ordering::Relaxed);
         assert!(Arc::ptr_eq(seats.ready(2).unwrap(), &next));
     }
@@ -312,6 +322,7 @@ mod tests {
             serving,
             ending,
             wanted,
+            oldest: Some(3 - u64::from(serving)),
         };
         assert_eq!(seats.holds(3), holds(2, 0, 0));
         for number in 3..6 {

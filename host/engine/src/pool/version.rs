@@ -177,17 +177,18 @@ impl Version {
         self.program.policy.backoff == BackoffPolicy::Refuse
     }
 
-    /// Asks an instance about a connection.
+    /// Asks an instance about a connection, and notes which one in `asked`.
     pub(crate) async fn ask(
         self: &Arc<Self>,
         request: Box<UpgradeRequest>,
         wanted: Wanted<'_>,
+        asked: &mut Option<Arc<Instance>>,
     ) -> Result<Answer, UpgradeError> {
         if let Some(left) = self.backoff.left() {
             return Err(UpgradeError::BackedOff(left));
         }
         let seat = self.seat(wanted).map_err(|Full| UpgradeError::Full)?;
-        let instance = Arc::clone(&seat.instance);
+        let instance = asked.insert(Arc::clone(&seat.instance));
         let (reply, answer) = oneshot::channel();
         if let Err(job) = instance.submit(Job::Upgrade(request, seat, reply)) {
             job.give_back();

@@ -2,6 +2,8 @@
 //! schedule, or shuttle's, which says that all threads wait or that one takes a
 //! lock twice.
 
+mod neighbours;
+
 use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::Poll;
@@ -32,6 +34,8 @@ use crate::pool::commons::Commons;
 use crate::pool::version::{UpgradeError, Version};
 use crate::sync::{LONG, block_on};
 use crate::{FunctionStore, world};
+
+pub use neighbours::*;
 
 /// Schedules to try of each model, unless `SHUTTLE_SCHEDULES` sets another
 /// number. The faults in `mutants/` need fewer, and all models together take
@@ -353,6 +357,25 @@ pub fn a_room_that_migrates_twice_has_one_instance() {
     });
 }
 
+/// A room that waits for the end of its instance of the last version has a place
+/// in the new one, although that could be filled with other rooms meanwhile.
+pub fn a_room_that_waits_for_its_last_version_is_not_overtaken() {
+    explore(|| {
+        let host = Host::new(3);
+        let alias = host.alias(rooms(1, 2));
+        let next = host.version(2, rooms(1, 2), false);
+        let peers = [(); 2].map(|()| Peer::open(&alias, "one").expect("there is room"));
+        let moving = thread::spawn(move || {
+            alias.replace(Split::to(next));
+            Peer::open(&alias, "two").ok()
+        });
+        join(peers.map(|peer| served(peer, 2)));
+        // Until here its room may stay as long as it likes.
+        drop(moving.join().expect("shuttle ends at the first panic"));
+        host.end();
+    });
+}
+
 /// See [`a_room_has_one_instance`].
 pub fn a_room_that_migrates_has_one_instance() {
     a_room_has_one_instance(Migration::Migrate);
@@ -398,6 +421,30 @@ pub fn a_function_that_is_removed_is_told_of_its_connections_end() {
         });
         block_on(host.commons.remove()).expect("nothing is written");
         join(peers);
+        host.end();
+    });
+}
+
+/// What is queued when a back-off begins is handled after it.
+pub fn those_that_are_queued_when_a_back_off_begins_are_handled() {
+    explore(|| {
+        let host = Host::new(1);
+        let policy = InstancePolicy {
+            faults_in_a_row: 1,
+            idle_timeout: Duration::ZERO,
+            ..policy(1, 1)
+        };
+        let alias = host.alias(policy);
+        let peers = [(); 3].map(|()| {
+            let peer = Peer::open(&alias, "").expect("there is room");
+            block_on(host.commons.ended());
+            peer
+        });
+        let [mut failing, second, third] = peers;
+        let failing = thread::spawn(move || {
+            assert_eq!(failing.say(TRAP), Outcome::Fault(Fault::Trap));
+        });
+        join([failing, served(second, 2), served(third, 1)]);
         host.end();
     });
 }
@@ -463,49 +510,5 @@ pub fn all_that_wait_for_an_instance_that_does_not_start_are_told() {
         });
         join(opening);
         host.end();
-    });
-}
-
-/// Of two functions that want the host's only place each gets it in turn.
-pub fn functions_that_want_the_only_place_take_turns() {
-    explore(|| {
-        let one = Host::new(1);
-        let other = Host::beside(&one.capacity);
-        let opening = [&one, &other].map(|host| {
-            let alias = host.alias(policy(1, 1));
-            thread::spawn(move || {
-                let mut peer = Peer::open(&alias, "").expect("it is owed a place");
-                assert_eq!(peer.say(AWAIT), Outcome::Done);
-            })
-        });
-        join(opening);
-        other.commons.stop();
-        block_on(other.commons.ended());
-        one.end();
-    });
-}
-
-/// An instance that takes all places of the host gets them beside another
-/// function whose instances take one each.
-pub fn an_instance_of_two_places_gets_its_turn() {
-    explore(|| {
-        let one = Host::new(2);
-        let other = Host::beside(&one.capacity);
-        let large = Loaded {
-            style: CallStyle::Plain,
-            places: 2,
-            is_broken: false,
-        };
-        let small = one.alias(policy(2, 1));
-        let large = Alias::to(other.version_of(1, policy(2, 1), large));
-        let large = thread::spawn(move || {
-            let mut peer = Peer::open(&large, "").expect("it is owed places");
-            assert_eq!(peer.say(AWAIT), Outcome::Done);
-        });
-        let small = Peer::open(&small, "").ok();
-        join(small.map(|peer| served(peer, 2)).into_iter().chain([large]));
-        other.commons.stop();
-        block_on(other.commons.ended());
-        one.end();
     });
 }

@@ -12,5 +12,7 @@ mod keys;
 mod seating;
 #[path = "../../../engine/src/pool/seats.rs"]
 pub(crate) mod seats;
+#[path = "../../../engine/src/pool/shares.rs"]
+mod shares;
 #[path = "../../../engine/src/pool/version.rs"]
 pub mod version;

@@ -27,6 +27,7 @@ use crate::instance::imports;
 use crate::instance::store::StoreData;
 
 mod endings;
+mod queues;
 mod rooms;
 
 const DEFECT: &str = "have the host panic";

@@ -294,7 +294,11 @@ async fn a_fault_is_told_when_there_is_room_for_the_next_instance() {
 }
 
 /// A further version of a function: the same component under another digest.
-async fn next_version(runtime: &Arc<Runtime>, before: &Version, number: u8) -> Arc<Version> {
+pub(super) async fn next_version(
+    runtime: &Arc<Runtime>,
+    before: &Version,
+    number: u8,
+) -> Arc<Version> {
     let mut bytes = std::fs::read(openline_guests::ECHO).unwrap();
     // A custom section: its size, its name's size, its name.
     bytes.extend([0, 2, 1, number]);
@@ -318,7 +322,7 @@ async fn versions() -> (Arc<Alias>, [Arc<Version>; 3]) {
     (Alias::to(Arc::clone(&first)), [first, second, third])
 }
 
-fn leads(migration: Migration, shares: &[(&Arc<Version>, u32)]) -> Split {
+pub(super) fn leads(migration: Migration, shares: &[(&Arc<Version>, u32)]) -> Split {
     let shares = shares.iter();
     let shares: Vec<_> = shares
         .map(|(version, weight)| (Arc::clone(version), *weight))
