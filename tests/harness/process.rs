@@ -153,6 +153,22 @@ impl Ended {
     }
 }
 
+/// Panics for a host that has not said where it serves, with all that it told
+/// people.
+async fn silent(mut process: Child, mut stderr: Lines<BufReader<ChildStderr>>, what: &str) -> ! {
+    let mut told = String::new();
+    let telling = async {
+        while let Ok(Some(line)) = stderr.next_line().await {
+            told += &line;
+            told.push('\n');
+        }
+    };
+    // A process that it has started may keep its standard error open.
+    let _ = tokio::time::timeout(PATIENCE, telling).await;
+    let status = within("the host to end", process.wait()).await.unwrap();
+    panic!("{what} ({status}); it said:\n{told}");
+}
+
 impl Serving {
     pub async fn start(arguments: &[&str]) -> Self {
         Self::from_command(command(arguments), PATIENCE).await
@@ -195,8 +211,15 @@ impl Serving {
         let mut stdout = BufReader::new(process.stdout.take().unwrap()).lines();
         let stderr = BufReader::new(process.stderr.take().unwrap()).lines();
         let line = tokio::time::timeout(patience, stdout.next_line()).await;
-        let line = line.expect("the first line of the host in time").unwrap();
-        let line = line.expect("the host has not ended");
+        let line = match line {
+            Ok(Ok(Some(line))) => line,
+            Ok(_) => silent(process, stderr, "the host has ended before it served").await,
+            Err(_) => {
+                process.start_kill().unwrap();
+                let what = format!("the host does not serve after {patience:?}");
+                silent(process, stderr, &what).await
+            }
+        };
         let address = line.strip_prefix("listening on http://").unwrap();
         Self {
             address: address.parse().unwrap(),
