@@ -9,7 +9,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::io::AsyncReadExt;
 
-use crate::harness::{Client, Raw, Serving, openline_in};
+use crate::harness::{Client, Raw, Serving, openline_in, within};
 
 /// The longest that a build may take: the first one compiles the SDK.
 const BUILD_TIMEOUT: Duration = Duration::from_secs(300);
@@ -62,6 +62,18 @@ impl Written {
     }
 }
 
+/// A file with what a host told people. A test that fails prints it.
+struct ShownOnFailure<'a>(&'a Path);
+
+impl Drop for ShownOnFailure<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let said = fs::read_to_string(self.0).unwrap_or_default();
+            eprintln!("the host said:\n{said}");
+        }
+    }
+}
+
 /// The place of the expression of [`Written::answer`].
 const LINE: u64 = 9;
 
@@ -76,7 +88,8 @@ async fn get(host: &Serving, path: &str) -> (String, String) {
     raw.send(request.as_bytes()).await;
     let head = raw.head().await;
     let mut body = String::new();
-    raw.socket.read_to_string(&mut body).await.unwrap();
+    let reading = raw.socket.read_to_string(&mut body);
+    within("a body to end", reading).await.unwrap();
     (head, body)
 }
 
@@ -96,7 +109,7 @@ async fn report(host: &Serving, what: &str, so: impl Fn(&Value) -> bool) -> Valu
     };
     match tokio::time::timeout(BUILD_TIMEOUT, asking).await {
         Ok(report) => report,
-        Err(_) => panic!("waited in vain for {what}"),
+        Err(_) => panic!("waited in vain for {what}; the last report: {last}"),
     }
 }
 
@@ -200,6 +213,7 @@ async fn neither_its_own_words_nor_what_a_build_writes_start_a_build() {
         println!(\"cargo::rerun-if-changed=none\");\n}\n";
     fs::write(directory.join("build.rs"), script).unwrap();
     let said = directory.join("said.txt");
+    let _shown = ShownOnFailure(&said);
     let arguments = ["dev", path(&directory), "--listen", "127.0.0.1:0"];
     let host = Serving::slowly_into(&said, &arguments, BUILD_TIMEOUT).await;
     let first = version(&report(&host, "a version", |report| report["state"] == "ok").await);
@@ -234,6 +248,40 @@ async fn a_component_that_does_not_load_at_the_start_is_waited_for() {
     host.told("waited serves /waited with version").await;
     let mut client = Client::open(host.address, "/waited", &[]).await.unwrap();
     assert_eq!(client.ask("1").await, "there");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_outside_that_changes_when_the_compiler_has_just_read_it_starts_a_build() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let written = Written::new("overtaken").await;
+    let (root, directory) = (written.folder.path(), written.directory());
+    let words = root.join("words.txt");
+    fs::write(&words, "one").unwrap();
+    // Nothing watches the file yet: only the compiler says that it is read.
+    let wrapper = root.join("compile.sh");
+    let script = format!(
+        "#!/bin/sh\n\"$@\" || exit\ncase \"$*\" in *'--crate-name overtaken'*)\n    \
+         if ! test -e '{root}/done'; then touch '{root}/done'; printf two > '{root}/words.txt'; fi;;\n\
+         esac\n",
+        root = root.display()
+    );
+    fs::write(&wrapper, script).unwrap();
+    fs::set_permissions(&wrapper, fs::Permissions::from_mode(0o755)).unwrap();
+    fs::create_dir(directory.join(".cargo")).unwrap();
+    let config = format!("[build]\nrustc-workspace-wrapper = {:?}\n", path(&wrapper));
+    fs::write(directory.join(".cargo/config.toml"), config).unwrap();
+    written.answer("include_str!(\"../../words.txt\")");
+    let host = written.develop().await;
+    let mut client = Client::open(host.address, "/overtaken", &[]).await.unwrap();
+    let asking = async {
+        while client.ask("?").await != "two" {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    };
+    let built = tokio::time::timeout(BUILD_TIMEOUT, asking).await;
+    built.expect("the file that has changed is built");
 }
 
 #[tokio::test]
@@ -298,12 +346,21 @@ async fn what_is_outside_of_the_crate_starts_builds_too() {
     assert_eq!(client.ask("?").await, "two 3");
 }
 
-/// Makes of a copy of the SDK one of another release, with another contract.
+/// Makes of a copy of the SDK one of another release, with another contract and
+/// another version. To cargo, which compares times, copies of one version in
+/// crates that share a target folder are the same package: with the version left
+/// as it is, the crates of other tests would be built with this SDK.
 fn outdate(folder: &Path) {
     for entry in fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {
             outdate(&path);
+        } else if path.ends_with("Cargo.toml") {
+            let text = fs::read_to_string(&path).unwrap();
+            let current = text.lines().find(|it| it.starts_with("version = "));
+            let other = text.replacen(current.unwrap(), "version = \"0.1.0\"", 1);
+            assert_ne!(other, text);
+            fs::write(&path, other).unwrap();
         } else if path.extension().is_some_and(|it| it == "wit" || it == "rs") {
             let text = fs::read_to_string(&path).unwrap();
             let lines = text.lines().map(|line| match line.contains("openline:") {

@@ -25,6 +25,8 @@ fn other_value(table: &str, name: &str) -> String {
         "memory_bytes" => "\"32 MiB\"",
         "compile_memory_bytes" => "\"1 GiB\"",
         "time_warning" => "\"1 s\"",
+        // A busy machine takes seconds to compile, and to run a thread.
+        "compile_timeout" | "watchdog_timeout" | "watchdog_exit_timeout" => "\"2 min\"",
         "cpu_timeout" => "\"100 ms\"",
         "backoff_time" => "\"600 ms\"",
         "backoff_time_max" | "connection_time" => "\"20 min\"",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use openline_core::limits::{OutboxOverflow, RateExceeded};
+use openline_core::limits::{BATCH_MESSAGES_MAX, OutboxOverflow, RateExceeded};
 use tokio::time::Instant;
 
 use crate::harness::{Host, Raw, close_frame, frame};
@@ -128,31 +128,38 @@ async fn what_a_peer_sends_in_a_second_at_its_limit_and_one_past_it() {
 
 #[tokio::test]
 async fn a_peer_that_sends_too_fast_is_read_more_slowly_and_loses_nothing() {
+    const COUNT: u32 = 1500;
+    const PAYLOAD_BYTES: usize = 94;
+    /// With a header and a mask.
+    const FRAME_BYTES: u32 = 100;
+    const MESSAGES_PER_SECOND: u32 = 350;
+    const BYTES_PER_SECOND: u32 = MESSAGES_PER_SECOND * FRAME_BYTES;
+    /// The most that one poll of a connection reads: a batch, and a read buffer
+    /// at its largest. Nothing is read after it until it is paid for, except
+    /// that the test does not wait for the pause after the last.
+    const READ_AT_ONCE_MAX: u32 = BATCH_MESSAGES_MAX as u32 + (32 * 1024_u32).div_ceil(FRAME_BYTES);
+    // About a second and a half. A busy machine only makes it longer.
+    let paid = COUNT - MESSAGES_PER_SECOND - READ_AT_ONCE_MAX;
+    let least = Duration::from_secs(1) * paid / MESSAGES_PER_SECOND;
     let host = Host::with(openline_guests::ECHO, "/messages")
-        .limit(|limit| limit.messages_per_second = 500)
+        .limit(|limit| limit.messages_per_second = MESSAGES_PER_SECOND)
         .and(openline_guests::ECHO_ASYNC, "/bytes")
-        .limit(|limit| limit.bytes_per_second = 50 * 1024)
+        .limit(|limit| limit.bytes_per_second = BYTES_PER_SECOND as usize)
         .start()
         .await;
-    // At once it reads a batch and a buffer after it before it waits: 256
-    // messages and 2 KiB.
-    for (path, count, payload_bytes, least) in [
-        // 1500, less a second's worth and 460, take about a second.
-        ("/messages", 1500, 4, Duration::from_millis(1000)),
-        // 150 KiB, less a second's worth and 27 KiB, take nearly one and a
-        // half.
-        ("/bytes", 1500, 94, Duration::from_millis(1400)),
-    ] {
+    for path in ["/messages", "/bytes"] {
+        let numbered = |number| format!("{number:>PAYLOAD_BYTES$}").into_bytes();
+        assert_eq!(frame(TEXT, &numbered(0)).len(), FRAME_BYTES as usize);
         let start = Instant::now();
         let mut peer = Raw::upgraded(host.address, path).await;
-        let numbered = |number| format!("{number:>payload_bytes$}").into_bytes();
-        for number in 0..count {
+        for number in 0..COUNT {
             peer.send(&frame(TEXT, &numbered(number))).await;
         }
-        for number in 0..count {
+        for number in 0..COUNT {
             assert_eq!(peer.read_frame().await, (TEXT, numbered(number)), "{path}");
         }
-        assert!(start.elapsed() >= least, "{path}: {:?}", start.elapsed());
+        let elapsed = start.elapsed();
+        assert!(elapsed >= least, "{path}: {elapsed:?}, at least {least:?}");
         // A connection that waits because of its own speed does not affect
         // others.
         let mut beside = host.connect(path).await;

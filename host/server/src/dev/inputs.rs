@@ -6,18 +6,18 @@
 //! it. Until there is one, and after a build that failed, anything may be what
 //! was missing. Contents are compared with those at the beginning of the last
 //! build: what was saved while it ran is built after it, however late the
-//! system tells of it. Bounded: a file that each build changes starts no more
+//! system tells of it, and even if it does not ([`Inputs::missed`]). Bounded: a file that each build changes starts no more
 //! than [`REPEATS_MAX`] of them, or [`ROUNDS_MAX`] where it may be a person that
 //! saves it.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::hash::{DefaultHasher, Hasher};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use super::ignored::Ignored;
 use super::links::hops;
@@ -31,6 +31,9 @@ const REPEATS_MAX: u32 = 3;
 /// whatever changes it: more than an editor that saves by itself keeps up with,
 /// but for builds of minutes. A macro may write what it reads.
 const ROUNDS_MAX: u32 = 10;
+/// How far the times of files may lag behind the clock: they are those of the
+/// kernel's last tick, of which there are at least 100 a second.
+const TICK: Duration = Duration::from_millis(20);
 /// What is read at once of a file.
 const PIECE_BYTES: usize = 64 * 1024;
 
@@ -55,6 +58,8 @@ pub(super) struct Inputs {
     packages: Vec<PathBuf>,
     /// Of the last build that succeeded; empty when there was none.
     names: BTreeSet<PathBuf>,
+    /// When the last build began.
+    began: Option<SystemTime>,
     /// Contents at the beginning of the last build.
     before: HashMap<PathBuf, Content>,
     /// The last build made something.
@@ -112,6 +117,7 @@ impl Inputs {
     pub(super) fn begin(&mut self, packages: &[PathBuf], outside: &BTreeSet<PathBuf>) {
         let real = |folder: &PathBuf| folder.canonicalize().unwrap_or_else(|_| folder.clone());
         self.packages = packages.iter().map(real).collect();
+        self.began = Some(now());
         let manifests = self.packages.iter().flat_map(|folder| {
             let names = MANIFESTS.iter();
             names.map(|name| folder.join(name))
@@ -128,6 +134,12 @@ impl Inputs {
         if let Some(names) = made_of {
             self.names = names.iter().flat_map(|name| hops(name)).collect();
         }
+        for (path, before) in &mut self.before {
+            // Cargo has written it itself.
+            if path.ends_with("Cargo.lock") {
+                *before = content(path);
+            }
+        }
         self.scripts_ran = scripts_ran;
         self.ended = Some(now());
         self.unjudged = true;
@@ -137,6 +149,32 @@ impl Inputs {
     /// nothing was.
     pub(super) fn names(&self) -> Option<&BTreeSet<PathBuf>> {
         self.succeeded.then_some(&self.names)
+    }
+
+    /// Inputs that have changed since the last build began, whether the system
+    /// has told of it or not. It does not tell of changes that were made before
+    /// it was asked to: those of a file outside of packages that only this build
+    /// has named, and those after the last look at files where it tells of none.
+    pub(super) fn missed(&self) -> Vec<PathBuf> {
+        let known = self.before.iter();
+        let known = known.filter(|(path, before)| content(path) != **before);
+        let known = known.map(|(path, _)| path);
+        let names = self.names.iter();
+        let unknown = names.filter(|path| !self.before.contains_key(*path));
+        let unknown = unknown.filter(|path| self.is_younger(path));
+        known.chain(unknown).cloned().collect()
+    }
+
+    /// Whether a file has changed since the last build began, by its time. One
+    /// that has gone has.
+    fn is_younger(&self, path: &Path) -> bool {
+        let Some(began) = self.began else {
+            return false;
+        };
+        let changed = path.metadata().map(|metadata| changed_at(&metadata));
+        changed.map_or(true, |changed| {
+            changed >= since_epoch(began.checked_sub(TICK))
+        })
     }
 
     /// Decides about changes.
@@ -150,6 +188,7 @@ impl Inputs {
             .sources
             .iter()
             .partition(|path| self.is_of_build(path));
+        let mut since: Vec<_> = since;
         if std::mem::take(&mut self.unjudged) {
             let mut repeats = HashMap::new();
             for path in changes.during.iter().chain(before) {
@@ -166,14 +205,16 @@ impl Inputs {
                 repeats.insert(path.clone(), repeat);
             }
             self.repeats = repeats;
+        } else {
+            since.extend(&changes.during);
         }
         let since = since.into_iter();
         due.extend(since.filter(|path| self.is_due(path, &mut ignored)));
-        if changes.lost {
-            let known = self.before.iter();
-            let changed = known.filter(|(path, before)| content(path) != **before);
-            due.extend(changed.map(|(path, _)| path));
-        }
+        let missed = match changes.lost {
+            true => self.missed(),
+            false => Vec::new(),
+        };
+        due.extend(&missed);
         // Rather one to name that was not only there for a moment.
         let named = due.iter().find(|path| path.exists()).or(due.first());
         verdict.due = named.map(|path| (*path).clone());
@@ -189,12 +230,7 @@ impl Inputs {
         let (true, Some(ended), Ok(metadata)) = (self.unjudged, self.ended, path.metadata()) else {
             return false;
         };
-        let ended = ended.duration_since(SystemTime::UNIX_EPOCH);
-        let changed = (metadata.ctime(), metadata.ctime_nsec());
-        ended.is_ok_and(|ended| {
-            let seconds = i64::try_from(ended.as_secs()).unwrap_or(i64::MAX);
-            changed <= (seconds, ended.subsec_nanos().into())
-        })
+        changed_at(&metadata) <= since_epoch(Some(ended))
     }
 
     /// Whether a build is due for a file that changed after the last one.
@@ -213,7 +249,7 @@ impl Inputs {
 
     /// Whether a build is due for a file that changed while the last one ran.
     fn is_due_after(&self, path: &Path, ignored: &mut Ignored<'_>) -> bool {
-        let was_read = self.is_read(path) || !self.succeeded;
+        let was_read = self.is_read(path) || self.is_in_input(path) || !self.succeeded;
         was_read && self.may_matter(path, ignored) && self.is_changed(path)
     }
 
@@ -232,8 +268,12 @@ impl Inputs {
     /// Whether a path is an input, a folder with inputs, or in a folder that is
     /// one itself: a build script may name a folder to cargo.
     fn has_inputs_at(&self, path: &Path) -> bool {
-        let is_input = |path: &Path| self.names.contains(path);
-        self.has_inputs_below(path) || path.ancestors().any(is_input)
+        self.has_inputs_below(path) || self.is_in_input(path)
+    }
+
+    /// Whether a path is an input, or in a folder that is one itself.
+    fn is_in_input(&self, path: &Path) -> bool {
+        path.ancestors().any(|path| self.names.contains(path))
     }
 
     /// Whether a file that changed while a build ran may be written by it.
@@ -329,6 +369,19 @@ impl Repeat {
 )]
 pub(super) fn now() -> SystemTime {
     SystemTime::now()
+}
+
+/// Seconds and nanoseconds, as files are dated.
+fn since_epoch(time: Option<SystemTime>) -> (i64, i64) {
+    let passed = time.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let passed = passed.unwrap_or_default();
+    let seconds = i64::try_from(passed.as_secs()).unwrap_or(i64::MAX);
+    (seconds, passed.subsec_nanos().into())
+}
+
+/// When a file was last changed or renamed, in seconds and nanoseconds.
+fn changed_at(metadata: &Metadata) -> (i64, i64) {
+    (metadata.ctime(), metadata.ctime_nsec())
 }
 
 fn is_manifest(path: &Path) -> bool {

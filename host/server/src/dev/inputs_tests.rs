@@ -7,6 +7,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::*;
+use crate::assemble::development::real;
 
 /// A package, and what is known of what it is made of.
 struct Package {
@@ -285,4 +286,76 @@ fn where_changes_were_not_told_contents_are_compared() {
     assert_eq!(due, Some(package.path("assets/words.txt")));
     package.fail(|_| {});
     assert!(package.inputs.judge(&lost).due.is_some());
+}
+
+#[test]
+fn what_was_saved_while_a_build_ran_is_found_without_being_told() {
+    let mut package = Package::new();
+    let outside = tempfile::tempdir().unwrap();
+    let (read, other) = ("read.txt", "other.txt");
+    for name in [read, other] {
+        fs::write(outside.path().join(name), "1").unwrap();
+    }
+    let names = [package.path("src/lib.rs"), outside.path().join(read)].map(|it| real(&it));
+    // Only this build knows what it is made of: nothing was read before it.
+    package.begin();
+    fs::write(&names[1], "2").unwrap();
+    fs::write(outside.path().join(other), "2").unwrap();
+    package.inputs.end(Some(&names), None);
+    assert!(package.inputs.missed().contains(&names[1]));
+    let changes = Changes {
+        during: [names[1].clone()].into(),
+        ..Changes::default()
+    };
+    assert_eq!(package.inputs.judge(&changes).due, Some(names[1].clone()));
+    // One that has gone meanwhile.
+    fs::remove_file(&names[1]).unwrap();
+    assert!(package.inputs.missed().contains(&names[1]));
+    fs::write(&names[1], "2").unwrap();
+    // Saved before it began, as far as the clock of files can tell.
+    package.inputs.began = Some(now() + Duration::from_secs(60));
+    assert_eq!(package.inputs.missed(), Vec::<PathBuf>::new());
+
+    // Those that are known are compared.
+    let mut package = Package::built();
+    assert_eq!(package.inputs.missed(), Vec::<PathBuf>::new());
+    package.build(|package| package.write("src/lib.rs", "2"));
+    assert_eq!(package.inputs.missed(), [package.path("src/lib.rs")]);
+    package.fail(|package| package.write("src/lib.rs", "3"));
+    assert_eq!(package.inputs.missed(), [package.path("src/lib.rs")]);
+}
+
+#[test]
+fn what_cargo_writes_into_its_lock_file_starts_no_build() {
+    let mut package = Package::new();
+    package.build(|package| package.write("Cargo.lock", "# made"));
+    assert!(
+        !package
+            .inputs
+            .missed()
+            .contains(&package.path("Cargo.lock"))
+    );
+    assert!(!package.is_due("Cargo.lock"), "it is told late");
+    package.write("Cargo.lock", "# updated");
+    assert!(package.is_due("Cargo.lock"));
+}
+
+#[test]
+fn a_new_file_in_a_folder_that_is_an_input_is_built_after_the_build_that_it_came_in() {
+    let mut package = Package::built();
+    for (name, expected) in [("assets/new.txt", true), ("src/new.txt", false)] {
+        package.begin();
+        package.write(name, "1");
+        let names = ["src/lib.rs", "assets"].map(|name| package.path(name));
+        package.inputs.end(Some(&names), None);
+        assert_eq!(package.is_due_after(name), expected, "{name}");
+    }
+}
+
+#[test]
+fn what_is_told_as_of_a_build_after_it_was_judged_is_not_dropped() {
+    let mut package = Package::built();
+    assert_eq!(package.judge(&[], &[]), Verdict::default());
+    package.write("src/lib.rs", "2");
+    assert!(package.is_due_after("src/lib.rs"));
 }

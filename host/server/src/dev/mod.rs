@@ -124,6 +124,7 @@ impl Developer {
             }
             None => {
                 tell(&format!("{path} has changed"));
+                self.catch_up(false).await;
                 None
             }
         };
@@ -160,7 +161,18 @@ impl Developer {
         {
             complain(&error.context("changes of files may be missed from now on"));
         }
+        self.catch_up(true).await;
         Some(outcome)
+    }
+
+    /// Looks for changes of which the system has not told; to be called when it
+    /// has been asked to tell of what is watched now. Changes before that, since
+    /// the last build began, were perhaps never told: those of a file outside of
+    /// packages that the build was the first to name, and those since the last
+    /// look at files where the system tells of nothing.
+    async fn catch_up(&mut self, during: bool) {
+        let missed = self.with_inputs(|inputs| inputs.missed()).await;
+        self.watcher.missed(&missed.unwrap_or_default(), during);
     }
 
     /// Does something with what is known of inputs, on a thread that serves

@@ -158,7 +158,17 @@ impl Watcher {
 
     /// Whether cargo is at work, which writes `Cargo.lock` itself.
     pub(crate) fn building(&self, building: bool) {
+        // Locked, so that no change is noted later as one during a build.
+        let _changes = self.seen.changes.lock();
         self.seen.building.store(building, Ordering::Relaxed);
+    }
+
+    /// Adds files that have changed without the system telling: those among them
+    /// that are watched. `during` says that it was while cargo was at work.
+    pub(crate) fn missed(&self, files: &[PathBuf], during: bool) {
+        for file in files {
+            self.seen.add(file, Some(during));
+        }
     }
 
     /// The folders of packages that are watched, without symbolic links, and the
@@ -280,24 +290,31 @@ impl Seen {
     }
 
     fn note(&self, path: &Path) {
-        let plan = self.plan.lock();
-        let (is_source, is_served) = (
-            plan.is_source(path),
-            plan.files.iter().any(|file| file == path),
-        );
-        drop(plan);
-        let building = self.building.load(Ordering::Relaxed);
+        let is_served = self.plan.lock().files.iter().any(|file| file == path);
+        if !is_served {
+            return self.add(path, None);
+        }
         let mut changes = self.changes.lock();
-        if is_served {
-            // Rather than a file that was only there for a moment.
-            if changes.served.as_ref().is_none_or(|kept| !kept.exists()) {
-                changes.served = Some(path.to_owned());
-            }
-        } else if is_source && !(building && path.ends_with("Cargo.lock")) {
-            changes.add(path, building);
-        } else {
+        // Rather than a file that was only there for a moment.
+        if changes.served.as_ref().is_none_or(|kept| !kept.exists()) {
+            changes.served = Some(path.to_owned());
+        }
+        drop(changes);
+        self.something.notify_one();
+    }
+
+    /// Adds a source, if it is one. Whether cargo was at work is looked up if it
+    /// is not said.
+    fn add(&self, path: &Path, during: Option<bool>) {
+        if !self.plan.lock().is_source(path) {
             return;
         }
+        let mut changes = self.changes.lock();
+        let during = during.unwrap_or_else(|| self.building.load(Ordering::Relaxed));
+        if during && path.ends_with("Cargo.lock") {
+            return;
+        }
+        changes.add(path, during);
         drop(changes);
         self.something.notify_one();
     }

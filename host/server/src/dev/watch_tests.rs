@@ -4,6 +4,7 @@ use std::fs;
 
 use tempfile::TempDir;
 
+use super::super::inputs::Inputs;
 use super::*;
 use crate::assemble::development::real;
 
@@ -270,6 +271,52 @@ async fn what_is_no_source_is_passed_over() {
     package.watcher.building(false);
     package.write("Cargo.lock", "# updated");
     package.source("Cargo.lock").await;
+}
+
+#[tokio::test]
+async fn what_was_missed_is_added_where_it_is_watched() {
+    let package = Package::new().await;
+    let paths = |names: &[&str]| -> Vec<_> {
+        let names = names.iter();
+        names.map(|name| real(&package.path(name))).collect()
+    };
+    let missed = paths(&["src/lib.rs", "out/made.rs", "target/made.rs", "Cargo.lock"]);
+    package.watcher.missed(&missed, true);
+    let expected = Changes {
+        during: [missed[0].clone()].into(),
+        ..Changes::default()
+    };
+    assert_eq!(package.changes().await, expected);
+    package.watcher.missed(&missed, false);
+    let expected = Changes {
+        sources: [missed[0].clone(), missed[3].clone()].into(),
+        ..Changes::default()
+    };
+    assert_eq!(package.changes().await, expected);
+}
+
+/// Asked to watch a file once more, the polling watcher forgets what it was.
+#[tokio::test]
+async fn what_changes_between_two_looks_at_files_is_missed_by_the_watcher_alone() {
+    let seen = Arc::new(Seen::default());
+    let error = notify::Error::new(ErrorKind::MaxFilesWatch);
+    let backend = polling(&seen, &error).unwrap();
+    let package = Package::with(Watcher::with(backend, seen)).await;
+    let mut inputs = Inputs::new();
+    let names = [real(&package.path("src/lib.rs"))];
+    let (packages, outside) = package.watcher.watched();
+    for _ in 0..2 {
+        inputs.begin(&packages, &outside);
+        inputs.end(Some(&names), None);
+    }
+    package.write("src/lib.rs", "// two");
+    package.watch().await;
+    package.watcher.missed(&inputs.missed(), true);
+    // Perhaps the watcher has told as well.
+    assert_eq!(
+        inputs.judge(&package.changes().await).due.as_ref(),
+        Some(&names[0])
+    );
 }
 
 #[tokio::test]
