@@ -11,7 +11,7 @@ use anyhow::Context;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt, AsyncRead, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, BufReader, Lines};
 use tokio::net::TcpStream;
 use tokio::process::{Child, ChildStdout, Command};
 
@@ -21,6 +21,10 @@ pub const START_TIMEOUT: Duration = Duration::from_secs(120);
 
 /// How often a server that says nothing is asked whether it accepts.
 const KNOCK_AGAIN: Duration = Duration::from_millis(1);
+
+/// How long the end of a server that does not listen, and what it said, are waited
+/// for.
+const TOLD_MAX: Duration = Duration::from_secs(5);
 
 /// A server that listens; dropping it kills it.
 #[derive(Debug)]
@@ -97,9 +101,12 @@ impl Running {
         let stdout = child.stdout.take().context("it has no stdout")?;
         let process = child.id().context("it has ended")?;
         let mut stdout = BufReader::new(stdout).lines();
-        let address = tokio::time::timeout(patience, ready.wait(&mut stdout))
-            .await
-            .with_context(|| format!("it did not listen within {patience:?}"))??;
+        let listening = tokio::time::timeout(patience, ready.wait(&mut stdout)).await;
+        let listening = listening.with_context(|| format!("it did not listen within {patience:?}"));
+        let address = match listening.and_then(|address| address) {
+            Ok(address) => address,
+            Err(error) => return Err(error.context(told(&mut child).await)),
+        };
         Ok(Self {
             child,
             stdout,
@@ -126,6 +133,20 @@ impl Running {
         let ended = tokio::time::timeout(within, self.child.wait()).await;
         ended.ok().transpose()
     }
+}
+
+/// How a server that does not listen ended, and what it has said on stderr, if
+/// that is read.
+async fn told(child: &mut Child) -> String {
+    // Where it has ended already, that is what is seen.
+    let ended = tokio::time::timeout(TOLD_MAX, child.wait()).await;
+    let mut said = Vec::new();
+    if let Some(mut stderr) = child.stderr.take() {
+        // A process that it has started may keep it open.
+        let _ = tokio::time::timeout(TOLD_MAX, stderr.read_to_end(&mut said)).await;
+    }
+    let said = String::from_utf8_lossy(&said);
+    format!("{ended:?}; it said:\n{said}")
 }
 
 /// The address behind `http://` in a line such as `listening on http://…`.
