@@ -1,6 +1,6 @@
 //! Connections that wait for a place: none is overtaken for good, none is begun
-//! during a back-off, and an upgrade that no place became free for is not the
-//! function's fault.
+//! during a back-off, an upgrade that no place became free for is not the
+//! function's fault, and a function keeps its part.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use openline_core::deployment::Migration;
 use openline_core::event::UpgradeRequest;
 use openline_core::fault::Fault;
 
-use super::rooms::{leads, next_version};
+use super::rooms::{leads, live, next_version, put_to_sleep};
 use super::{Line, config, runtime_of};
 use crate::front::alias::Alias;
 use crate::front::binding::Outcome;
@@ -114,4 +114,39 @@ async fn what_is_queued_when_a_back_off_begins_waits_for_its_end() {
     };
     let delayed = tokio::time::timeout(Duration::from_secs(20), delayed).await;
     delayed.expect("its event waits for the end of the back-off");
+}
+
+#[tokio::test]
+async fn a_function_within_its_part_keeps_what_it_has_while_another_wants_much_more() {
+    let runtime = runtime_of(4);
+    let quiet = |config: &mut FunctionConfig| config.instance.faults_in_a_row = 0;
+    let modest = sleeper(&runtime, quiet).await;
+    let greedy = sleeper(&runtime, quiet).await;
+    let mut crowd = Vec::new();
+    for _ in 0..8 {
+        let mut line = Line::open(&greedy).await;
+        put_to_sleep(std::slice::from_mut(&mut line)).await;
+        crowd.push(line);
+    }
+    let mut third = Line::open(&modest).await;
+    put_to_sleep(std::slice::from_mut(&mut third)).await;
+    let mut first = Line::open(&modest).await;
+    let mut second = Line::open(&modest).await;
+    let before = live(&modest);
+    assert_eq!(before.len(), 2);
+    // Nothing is awaited until all of them wait for two places.
+    for line in &mut crowd {
+        line.text("one of many");
+    }
+    third.text("needs one place");
+    assert_eq!(third.outcome().await, Outcome::Done);
+    for line in &mut crowd {
+        assert_eq!(line.outcome().await, Outcome::Done);
+    }
+    let kept = live(&modest);
+    assert!(kept.contains(&before[1]), "{before:?}, then {kept:?}");
+    assert_eq!(kept.len(), 2);
+    for line in [&mut first, &mut second] {
+        line.is_served("like before").await;
+    }
 }

@@ -34,14 +34,14 @@ async fn function(instances: u32, concurrency: u32, affinity: bool) -> Arc<Alias
 }
 
 /// The numbers of the live instances of all versions.
-fn live(function: &Alias) -> Vec<u64> {
+pub(super) fn live(function: &Alias) -> Vec<u64> {
     let versions = function.commons().versions();
     let instances = versions.iter().flat_map(|version| version.list());
     instances.map(|instance| instance.number).collect()
 }
 
 /// Ends the instance of these lines, which are hibernated then.
-async fn put_to_sleep(lines: &mut [Line]) {
+pub(super) async fn put_to_sleep(lines: &mut [Line]) {
     let (first, _) = lines.split_first_mut().unwrap();
     first.text(DEFECT);
     assert_eq!(first.outcome().await, Outcome::Fault(Fault::Host));
