@@ -66,6 +66,7 @@ impl Written {
 struct ShownOnFailure<'a>(&'a Path);
 
 impl Drop for ShownOnFailure<'_> {
+    #[expect(clippy::print_stderr, reason = "the runner shows it with the failure")]
     fn drop(&mut self) {
         if std::thread::panicking() {
             let said = fs::read_to_string(self.0).unwrap_or_default();
