@@ -65,6 +65,7 @@ impl Written {
 /// A file with what a host told people. A test that fails prints it.
 struct ShownOnFailure<'a>(&'a Path);
 
+#[expect(clippy::print_stderr, reason = "shown with the test that failed")]
 impl Drop for ShownOnFailure<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {

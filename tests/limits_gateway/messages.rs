@@ -134,12 +134,13 @@ async fn a_peer_that_sends_too_fast_is_read_more_slowly_and_loses_nothing() {
     const FRAME_BYTES: u32 = 100;
     const MESSAGES_PER_SECOND: u32 = 350;
     const BYTES_PER_SECOND: u32 = MESSAGES_PER_SECOND * FRAME_BYTES;
-    /// The most that one poll of a connection reads: a batch, and a read buffer
-    /// at its largest. Nothing is read after it until it is paid for, except
-    /// that the test does not wait for the pause after the last.
-    const READ_AT_ONCE_MAX: u32 = BATCH_MESSAGES_MAX as u32 + (32 * 1024_u32).div_ceil(FRAME_BYTES);
+    // One poll of a connection reads at most a batch, and a read buffer at its
+    // largest. It reads again once that is paid for, and the test does not wait
+    // for the pause after the last.
+    let batch = u32::try_from(BATCH_MESSAGES_MAX).unwrap();
+    let read_at_once_max = batch + (32 * 1024_u32).div_ceil(FRAME_BYTES);
     // About a second and a half. A busy machine only makes it longer.
-    let paid = COUNT - MESSAGES_PER_SECOND - READ_AT_ONCE_MAX;
+    let paid = COUNT - MESSAGES_PER_SECOND - read_at_once_max;
     let least = Duration::from_secs(1) * paid / MESSAGES_PER_SECOND;
     let host = Host::with(openline_guests::ECHO, "/messages")
         .limit(|limit| limit.messages_per_second = MESSAGES_PER_SECOND)
