@@ -184,11 +184,10 @@ impl Inputs {
         let mut verdict = Verdict::default();
         let mut due = Vec::new();
         // The system may tell of it late.
-        let (before, since): (Vec<_>, Vec<_>) = changes
+        let (before, mut since): (Vec<_>, Vec<_>) = changes
             .sources
             .iter()
             .partition(|path| self.is_of_build(path));
-        let mut since: Vec<_> = since;
         if std::mem::take(&mut self.unjudged) {
             let mut repeats = HashMap::new();
             for path in changes.during.iter().chain(before) {
