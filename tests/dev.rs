@@ -65,7 +65,6 @@ impl Written {
 /// A file with what a host told people. A test that fails prints it.
 struct ShownOnFailure<'a>(&'a Path);
 
-#[expect(clippy::print_stderr, reason = "shown with the test that failed")]
 impl Drop for ShownOnFailure<'_> {
     #[expect(clippy::print_stderr, reason = "the runner shows it with the failure")]
     fn drop(&mut self) {
