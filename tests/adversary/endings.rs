@@ -97,7 +97,11 @@ impl Judge {
                 .iter()
                 .any(|peer| peer.function == line.function && peer.room.starts_with('d')),
             (1013, _) if reason.contains("outbox") => line.lossy,
-            (1013, _) if reason.contains("no instance") => !self.has_places_for_all(),
+            // An open connection waits for its turn, however full the host is.
+            // Only one that ends makes no more instances.
+            (1013, _) if reason.contains("no instance") => {
+                plan.has(|act| matches!(act, Act::Terminate))
+            }
             (1012, _) => plan.drains() || self.is_removable(line),
             (1001, _) if reason == "connection_time is up" => {
                 function.is_some_and(|function| function.connection_time)
