@@ -52,19 +52,6 @@ struct Led {
 }
 
 impl Judge {
-    /// Whether there is a place for every instance that a plan may need, so
-    /// that no connection is refused one.
-    pub fn has_places_for_all(&self) -> bool {
-        let Some(places) = self.plan.server.instances else {
-            return true;
-        };
-        let moves = |act: &Act| !matches!(act, Act::Kill | Act::Terminate | Act::Remove);
-        let functions = self.plan.functions.iter();
-        let asked: u32 = functions.map(|function| function.settings.instances).sum();
-        // The calm function has one.
-        !self.plan.has(moves) && asked < places
-    }
-
     fn led(&mut self, function: usize) -> &mut Led {
         let plan = Rc::clone(&self.plan);
         let began = self.began;
