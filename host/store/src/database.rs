@@ -10,9 +10,9 @@ use std::sync::Arc;
 use redb::backends::FileBackend;
 use redb::{Builder, Database, DatabaseError, ReadableDatabase, StorageBackend};
 
-use crate::backend::{Overlay, Shared};
 use crate::error::OpenError;
 use crate::file::{Found, Place};
+use crate::overlay::{Overlay, Shared};
 use crate::tables;
 
 /// The newest format of the tables that this release knows. It is raised when

@@ -11,11 +11,11 @@
 //! writes succeed again when the disk does. The callers know what a value means
 //! and how large it may be.
 
-mod backend;
 mod components;
 mod database;
 mod error;
 mod file;
+mod overlay;
 mod store;
 mod tables;
 mod writer;
