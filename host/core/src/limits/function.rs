@@ -1,4 +1,4 @@
-//! What one connection or one call of a function may use: `[function.limit]`.
+//! The limits of one connection or one call of a function: `[function.limit]`.
 
 use super::table::limits;
 

@@ -35,10 +35,10 @@ pub(crate) struct Crate {
     pub(crate) paths: BuiltPaths,
 }
 
-/// What came of a build.
+/// The outcome of a build.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Or what is to be said beside what cargo has said.
+    /// Or a message to print beside those of cargo, if there is one.
     pub(crate) built: Result<Built, Option<String>>,
     /// Errors first to last, with the warnings between them.
     pub(crate) problems: Vec<Problem>,

@@ -1,5 +1,5 @@
-//! What git ignores: by the `.gitignore` of each folder from the repository's
-//! down, its `info/exclude`, and the user's own file.
+//! The files that git ignores: by the `.gitignore` of each folder from the
+//! repository's down, its `info/exclude`, and the user's own file.
 //!
 //! Files are read when a path is asked about, and kept for as long as this is:
 //! one is made for each burst of changes, so that a rule holds as soon as it is

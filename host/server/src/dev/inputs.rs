@@ -2,13 +2,13 @@
 //! component. A log in the crate's folder, a file that git ignores, and what
 //! the build itself writes are none.
 //!
-//! What is an input is known from the last build that succeeded, as cargo says
-//! it. Until there is one, and after a build that failed, anything may be what
-//! was missing. Contents are compared with those at the beginning of the last
-//! build: what was saved while it ran is built after it, however late the
-//! system tells of it, and even if it does not ([`Inputs::missed`]). Bounded: a file that each build changes starts no more
-//! than [`REPEATS_MAX`] of them, or [`ROUNDS_MAX`] where it may be a person that
-//! saves it.
+//! Cargo names the inputs of the last build that succeeded. Until there is one,
+//! and after a build that failed, any file may be the one that was missing.
+//! Contents are compared with those at the beginning of the last build: a file
+//! that is saved while a build runs is built after it, however late the system
+//! reports the change, and even if it does not ([`Inputs::missed`]). Bounded: a
+//! file that each build changes starts at most [`REPEATS_MAX`] builds, or
+//! [`ROUNDS_MAX`] where a person may be the one who saves it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, Metadata};
@@ -34,10 +34,10 @@ const ROUNDS_MAX: u32 = 10;
 /// How far the times of files may lag behind the clock: they are those of the
 /// kernel's last tick, of which there are at least 100 a second.
 const TICK: Duration = Duration::from_millis(20);
-/// What is read at once of a file.
+/// How much of a file is read at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What cargo and rustup read by name, in a package or above it.
+/// The files that cargo and rustup read by name, in a package or above it.
 const MANIFESTS: [&str; 7] = [
     "Cargo.toml",
     "Cargo.lock",
@@ -56,7 +56,7 @@ type Content = Option<u64>;
 pub(super) struct Inputs {
     /// The folders of packages, without symbolic links.
     packages: Vec<PathBuf>,
-    /// Of the last build that succeeded; empty when there was none.
+    /// The inputs of the last build that succeeded; empty when there was none.
     names: BTreeSet<PathBuf>,
     /// When the last build began.
     began: Option<SystemTime>,
@@ -70,7 +70,7 @@ pub(super) struct Inputs {
     ended: Option<SystemTime>,
     /// A build has ended, and what changed while it ran was not judged yet.
     unjudged: bool,
-    /// What the last builds may have written.
+    /// Files that the last builds may have written.
     repeats: HashMap<PathBuf, Repeat>,
     /// Where our own output goes: device and number of each file.
     outputs: Vec<(u64, u64)>,
@@ -88,7 +88,7 @@ struct Repeat {
     content: Content,
 }
 
-/// What is to be done about changes.
+/// The decision about changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// A build is due, for this file among others.
@@ -145,8 +145,8 @@ impl Inputs {
         self.unjudged = true;
     }
 
-    /// What was made of what is there now, links on the way among it; none if
-    /// nothing was.
+    /// The inputs of the last build, with the links on the way to them; `None`
+    /// if that build failed.
     pub(super) fn names(&self) -> Option<&BTreeSet<PathBuf>> {
         self.succeeded.then_some(&self.names)
     }

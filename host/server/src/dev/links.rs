@@ -22,14 +22,14 @@ const LINKS_MAX: usize = 1000;
 /// The links of one path, as Linux has it.
 const HOPS_MAX: usize = 40;
 
-/// What links in sources lead to.
+/// The targets of links in sources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Linked {
     /// Files, and the links on the way to them.
     pub(super) files: BTreeSet<PathBuf>,
     /// Folders; what is directly in them is source.
     pub(super) folders: BTreeSet<PathBuf>,
-    /// What is not watched, in words.
+    /// The targets that are not watched, in words.
     pub(super) left_out: BTreeSet<String>,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn hops(path: &Path) -> Vec<PathBuf> {
         match part.components().next() {
             Some(Component::ParentDir) => _ = at.pop(),
             Some(Component::CurDir) | None => {}
-            // An absolute one begins anew.
+            // An absolute path starts again at the root.
             Some(_) => at.push(&part),
         }
         if found.len() < HOPS_MAX

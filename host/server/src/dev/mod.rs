@@ -2,8 +2,9 @@
 //! what changes, and lets open connections go on with the new code.
 //!
 //! The host itself is that of `serve`; it is asked to reload over a channel,
-//! and does so as upon SIGHUP. One build at a time: what is saved meanwhile is
-//! built after it. `inputs` decides which changes a build is due for.
+//! and does so as on SIGHUP. One build runs at a time: a file that is saved
+//! meanwhile is built after it. `inputs` decides which changes a build is due
+//! for.
 
 pub(crate) mod build;
 mod ignored;
@@ -175,8 +176,8 @@ impl Developer {
         self.watcher.missed(&missed.unwrap_or_default(), during);
     }
 
-    /// Does something with what is known of inputs, on a thread that serves
-    /// nobody. None if it panics; nothing is known of inputs then.
+    /// Runs `work` on the known inputs, on a thread that may block. `None` if
+    /// it panics; no inputs are known then.
     async fn with_inputs<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Inputs) -> T + Send + 'static,
@@ -241,7 +242,7 @@ impl Developer {
         Some(self.taken(&served, problems, &took))
     }
 
-    /// What is the case after a build that failed.
+    /// The situation after a build that failed, in words.
     fn what_goes_on(&self) -> String {
         let current = self.development.current();
         let names: Vec<_> = current
@@ -271,7 +272,7 @@ impl Developer {
         format!("{took}: {}", changed.join("; "))
     }
 
-    /// None when the host is ending.
+    /// `None` when the host is ending.
     async fn reload(&self) -> Option<anyhow::Result<Vec<Served>>> {
         let (reply, reloaded) = oneshot::channel();
         self.reloads.send(reply).await.ok()?;
@@ -309,7 +310,7 @@ fn head(version: &str) -> &str {
     version.get(..12).unwrap_or(version)
 }
 
-/// What is new of a function.
+/// The news of a function, in words.
 fn words(served: &Served, before: &[Current]) -> String {
     let (name, version) = (&served.function, served.version.short());
     if !before.iter().any(|other| other.function == *name) {

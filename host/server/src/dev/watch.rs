@@ -39,7 +39,7 @@ const QUIET: Duration = Duration::from_millis(100);
 /// A burst is not waited for longer than this.
 const BURST_MAX: Duration = Duration::from_secs(2);
 /// Files of a burst that are told apart: more than a person changes at once.
-/// What is more is found by its content.
+/// Any others are found by their contents.
 pub(super) const PATHS_MAX: usize = 1000;
 /// Packages that are watched, those of earlier plans among them.
 const PACKAGES_MAX: usize = 128;
@@ -48,7 +48,7 @@ pub(super) const OUTSIDE_MAX: usize = 256;
 /// How often files are looked at where the system does not tell.
 const POLL: Duration = Duration::from_secs(1);
 
-/// What to watch.
+/// The files and folders to watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
     /// Folders of packages; all in them is source, but for what is hidden or
@@ -65,11 +65,11 @@ pub(crate) struct Plan {
     /// Files outside of packages of which a change is one of the crate: settings
     /// and what it was made of, with links on the way. Found when it is watched.
     pub(crate) outside: BTreeSet<PathBuf>,
-    /// What links in packages lead to, found when it is watched.
+    /// The targets of links in packages, found when the plan is watched.
     pub(crate) linked: Linked,
 }
 
-/// What has changed.
+/// The changes that were noticed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     /// In packages, and where links in them lead.
@@ -88,16 +88,16 @@ pub(crate) struct Watcher {
     seen: Arc<Seen>,
 }
 
-/// What only threads use that may wait for a disk. Locked while folders are
-/// walked.
+/// State that is used only by threads that may wait for a disk. Locked while
+/// folders are walked.
 struct Watching {
     backend: Box<dyn notify::Watcher + Send>,
     seen: Arc<Seen>,
     /// As it was last found.
     plan: Plan,
-    /// What the crate was last made of.
+    /// The files that the crate was last made of.
     inputs: BTreeSet<PathBuf>,
-    /// What was said not to be watched.
+    /// The messages about unwatched files that were already printed.
     told: BTreeSet<String>,
 }
 
@@ -137,9 +137,9 @@ impl Watcher {
         }
     }
 
-    /// Watches what `plan` answers from now on. To be called again after a
-    /// change: folders that were made anew are not the ones that were watched.
-    /// Walks them, and calls `plan`, on a thread that may wait for a disk.
+    /// Watches the files of the plan that `plan` returns. Call it again after a
+    /// change: a folder that was replaced is no longer watched. Walks the
+    /// folders, and calls `plan`, on a thread that may wait for a disk.
     pub(crate) async fn watch(
         &self,
         plan: impl FnOnce() -> Plan + Send + 'static,
@@ -347,8 +347,8 @@ impl Changes {
 // === impl Plan ===
 
 impl Plan {
-    /// What is known after an earlier plan: where cargo could not read all
-    /// packages, those that it could read before are kept.
+    /// This plan after an earlier one: where cargo could not read all packages,
+    /// those that it could read before are kept.
     fn after(mut self, before: &Self) -> Self {
         if !self.partial {
             return self;
