@@ -33,7 +33,7 @@ pub(crate) struct Turn(#[expect(dead_code, reason = "it is held")] Arc<OwnedMute
 pub(crate) struct Turns {
     /// Held while something changes.
     changing: Arc<Mutex<()>>,
-    /// The number of requests that are late and still unanswered.
+    /// The number of tasks that are late and have not ended yet.
     late: watch::Sender<u32>,
     /// [`STORE_TIMEOUT`].
     patience: Duration,

@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::pace::Pace;
 
-/// The next deadline, and the timer for it.
+/// The next thing that is due, and the timer for it.
 #[derive(Debug)]
 pub(super) struct Clock {
     pub(super) opened_at: Instant,

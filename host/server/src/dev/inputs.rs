@@ -146,7 +146,7 @@ impl Inputs {
     }
 
     /// The inputs of the last build, with the links on the way to them; `None`
-    /// if that build failed.
+    /// if it made nothing.
     pub(super) fn names(&self) -> Option<&BTreeSet<PathBuf>> {
         self.succeeded.then_some(&self.names)
     }
