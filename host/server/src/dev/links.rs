@@ -1,5 +1,5 @@
-//! Where symbolic links lead: the system tells of changes where files are, not
-//! where links to them are.
+//! The targets of symbolic links: the system reports changes where files are,
+//! not where links to them are.
 //!
 //! Bounded: a link that leads to more than [`FOLDERS_MAX`] folders, or deeper
 //! than [`DEPTH_MAX`], is not followed, and said to be not; the folders in which
@@ -15,11 +15,11 @@ use super::watch::is_kept;
 /// Folders that one link may lead to: more than a crate's sources have, and few
 /// against the system's watches, of which there are 8,192 on small machines.
 pub(super) const FOLDERS_MAX: usize = 1000;
-/// How deep they may be.
+/// How deep those folders may be.
 const DEPTH_MAX: usize = 16;
 /// Links that are followed: each is a folder to watch.
 const LINKS_MAX: usize = 1000;
-/// The links of one path, as Linux has it.
+/// The most links in one path, the same as in Linux.
 const HOPS_MAX: usize = 40;
 
 /// The targets of links in sources.
@@ -178,7 +178,7 @@ mod tests {
     fn every_link_on_the_way_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
-        // As a ConfigMap has it.
+        // The layout of a ConfigMap.
         fs::create_dir(root.join("one")).unwrap();
         symlink("one", root.join("data")).unwrap();
         symlink("data/file", root.join("file")).unwrap();

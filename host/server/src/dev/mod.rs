@@ -59,7 +59,7 @@ pub(crate) async fn run(
         reloads,
         waiting: Vec::new(),
     };
-    // Before the host listens: who connects then meets the function.
+    // Before the host listens, so that the first peers find the function.
     let first = tokio::select! {
         first = developer.build() => first,
         () = signals.stop() => return Ok(()),
@@ -87,7 +87,7 @@ struct Developer {
 enum Never {}
 
 impl Developer {
-    /// Goes on for as long as it is asked to.
+    /// Runs until it is dropped.
     async fn work(&mut self, first: Option<Outcome>) -> Never {
         if let Some(version) = self.finish(first).await {
             tell(&version);
@@ -166,11 +166,11 @@ impl Developer {
         Some(outcome)
     }
 
-    /// Looks for changes of which the system has not told; to be called when it
-    /// has been asked to tell of what is watched now. Changes before that, since
-    /// the last build began, were perhaps never told: those of a file outside of
-    /// packages that the build was the first to name, and those since the last
-    /// look at files where the system tells of nothing.
+    /// Looks for changes that the system has not reported. Call it once the
+    /// system watches the current files. Earlier changes, since the last build
+    /// began, may never be reported: those of a file outside of packages that
+    /// the build was the first to name, and those since the last look at files
+    /// where the system reports nothing.
     async fn catch_up(&mut self, during: bool) {
         let missed = self.with_inputs(|inputs| inputs.missed()).await;
         self.watcher.missed(&missed.unwrap_or_default(), during);
@@ -199,7 +199,8 @@ impl Developer {
         }
     }
 
-    /// Has the host take what was built, and says what came of it.
+    /// Has the host take the component that was built, and returns the outcome
+    /// in words.
     async fn finish(&mut self, outcome: Option<Outcome>) -> Option<String> {
         let (problems, took) = match outcome {
             Some(Outcome {
@@ -255,7 +256,7 @@ impl Developer {
         }
     }
 
-    /// Notes what serves now; the words for it.
+    /// Notes which versions serve now, and returns the news in words.
     fn taken(&self, served: &[Served], problems: Vec<Problem>, took: &str) -> String {
         let current = |served: &Served| Current {
             function: served.function.clone(),
@@ -305,7 +306,7 @@ impl Developer {
     }
 }
 
-/// The first letters of a digest, as people are shown it.
+/// The first letters of a digest, the form that people see.
 fn head(version: &str) -> &str {
     version.get(..12).unwrap_or(version)
 }

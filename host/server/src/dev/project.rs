@@ -85,7 +85,7 @@ impl Project {
                 target_directory: Some(sources.target_directory),
                 ..plan
             },
-            // One that cannot be read now is at least watched itself.
+            // A crate that cannot be read now is at least watched itself.
             Err(_) => Plan {
                 packages: vec![package.directory.clone()],
                 partial: true,
