@@ -1,6 +1,6 @@
-//! The belongings of a connection: an attachment, tags, channels, alarms and
-//! automatic responses. The host keeps them, so they stay when instances end.
-//! Each has a limit in the function's configuration.
+//! The things that a connection carries: an attachment, tags, channels, alarms
+//! and automatic responses. The host keeps them, so they stay when instances
+//! end. Each has a limit in the function's configuration.
 
 use std::time::Duration;
 
