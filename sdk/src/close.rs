@@ -22,7 +22,7 @@ impl From<types::CloseInfoResult> for CloseInfo {
     }
 }
 
-/// Who ended a connection.
+/// The party that ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseOrigin {
     /// The peer sent a close frame.

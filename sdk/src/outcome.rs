@@ -5,8 +5,8 @@ use std::fmt;
 
 use crate::raw::{channels, common, types};
 
-/// What happened to a message that was sent to a connection. Sending never
-/// waits; a peer that reads slowly shows here.
+/// The outcome of a message that was sent to a connection. Sending never waits;
+/// a peer that reads slowly shows here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SendOutcome {
     /// It leaves with the next write: the peer keeps up.
@@ -41,7 +41,7 @@ impl From<types::SendOutcome> for SendOutcome {
     }
 }
 
-/// What happened to a published message.
+/// The outcome of a published message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Published {
     deliveries: u64,

@@ -18,7 +18,7 @@ use crate::problem::Problem;
 /// (<https://www.w3.org/TR/fetch-metadata/>).
 const FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
-/// What a request is for, which decides who may make it.
+/// The purpose of a request, which decides who may make it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Scope {
     /// A file of the page. It is the same on all hosts, a browser cannot send a

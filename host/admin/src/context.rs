@@ -1,4 +1,4 @@
-//! What all requests to the admin interface share.
+//! The state that all requests to the admin interface share.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ pub(crate) struct Description {
     pub(crate) keys: fn(&str, &str) -> &'static [&'static str],
 }
 
-/// What all requests share.
+/// The state that all requests share.
 #[derive(Debug)]
 pub(crate) struct Context {
     /// The runtime that answers all requests except probes, whichever thread

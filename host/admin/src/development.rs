@@ -1,6 +1,6 @@
-//! What the author of a function wants to know while the host runs: whether it
-//! compiles, what the compiler says, what the function printed. `openline dev`
-//! feeds it and the page shows it; no other host has it.
+//! News for the author of a function while the host runs: whether it compiles,
+//! what the compiler says, what the function printed. `openline dev` feeds it
+//! and the page shows it; no other host has it.
 //!
 //! Bounded by [`DIAGNOSTICS_MAX`] diagnostics and [`LINES_MAX`] lines, each cut
 //! at a length, and by [`LINES_BYTES_MAX`] for all lines together; the oldest
@@ -89,7 +89,8 @@ struct Line {
     text: String,
 }
 
-/// What the page reads. Times are ages: the clocks of two machines differ.
+/// The report that the page reads. Times are ages: the clocks of two machines
+/// differ.
 #[derive(Debug, Serialize)]
 struct Report<'a> {
     state: Phase,

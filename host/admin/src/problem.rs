@@ -187,7 +187,7 @@ pub(crate) fn nothing() -> Answer {
     answer
 }
 
-/// What an endpoint answers.
+/// The answer of an endpoint.
 pub(crate) type Answered = Result<Answer, Problem>;
 
 impl IntoResponse for Problem {

@@ -20,7 +20,7 @@ use crate::services::{Service, Services, Table};
 /// A request that leads to a function and is within its limits.
 #[derive(Debug)]
 pub struct Routed {
-    /// What its path leads to.
+    /// The service that its path leads to.
     pub service: Arc<Service>,
     /// The limits that it was checked against.
     pub limits: Arc<FunctionLimits>,

@@ -1,5 +1,5 @@
-//! What decides about a request before a function is asked: where it leads,
-//! what it may ask for, and how many connections its peer may have.
+//! Decisions about a request before a function is asked: where it leads, what
+//! it may ask for, and how many connections its peer may have.
 //!
 //! [`services`] holds the functions on their routes with their counts, and
 //! [`admit`] uses it to decide about a [`peer::Peer`]. Nothing here runs guest

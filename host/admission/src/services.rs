@@ -61,7 +61,7 @@ pub struct Service {
     pub alias: Arc<Alias>,
     /// Counts the connections of the function on all its routes.
     pub ledger: Arc<Ledger>,
-    /// What the function's connections may keep with the host.
+    /// The budget of what the function's connections keep with the host.
     pub budget: Arc<FunctionBudget>,
 }
 
@@ -133,7 +133,7 @@ impl Services {
         &self.ledger
     }
 
-    /// What all connections may keep with the host.
+    /// The budget of what all connections keep with the host.
     pub fn budget(&self) -> &HostBudget {
         &self.budget
     }

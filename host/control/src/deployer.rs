@@ -17,7 +17,7 @@ use crate::prepare::Loader;
 use crate::settle::Turns;
 use crate::view::FunctionView;
 
-/// What is deployed on one host. Cheap to clone.
+/// The deployed functions of one host. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Deployer {
     pub(crate) inner: Arc<Inner>,

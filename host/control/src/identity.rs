@@ -37,13 +37,14 @@ struct Identity {
 }
 
 impl Identities {
-    /// What is left of a function, if anything holds it.
+    /// The surviving parts of a function, if anything holds them.
     pub(crate) fn find(&self, name: &FunctionName) -> Option<Inherited> {
         let by_name = self.by_name.lock();
         by_name.get(name).and_then(Identity::upgrade)
     }
 
-    /// What all versions of a function share; made if it does not exist.
+    /// The state that all versions of a function share; made if it does not
+    /// exist.
     pub(crate) fn commons(
         &self,
         name: &FunctionName,
@@ -83,7 +84,7 @@ impl Identities {
         self.by_name.lock().remove(name);
     }
 
-    /// What the versions of each function share.
+    /// The state that the versions of each function share.
     pub(crate) fn all(&self) -> Vec<Arc<Commons>> {
         let by_name = self.by_name.lock();
         let all = by_name.values();

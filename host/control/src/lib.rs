@@ -1,5 +1,5 @@
-//! What is deployed on this host, and how it changes: every change is checked,
-//! then written, and only then made.
+//! The deployed functions of this host, and how they change: every change is
+//! checked, then written, and only then made.
 //!
 //! All changes take the same steps: `plan` says what a function should become,
 //! `prepare` loads its versions beside those that serve, and `apply` writes the

@@ -35,7 +35,7 @@ pub(crate) struct Managed {
     pub(crate) fixed: BTreeMap<String, Arc<Alias>>,
 }
 
-/// What exists of a function that is about to be served.
+/// The existing parts of a function that is about to be served.
 #[derive(Clone, Debug)]
 pub(crate) struct Inherited {
     pub(crate) aliases: BTreeMap<AliasName, Arc<Alias>>,
@@ -301,7 +301,7 @@ impl Managed {
         record.migration().unwrap_or(self.config.migration)
     }
 
-    /// What an alias shows.
+    /// The view of an alias.
     pub(crate) fn alias_view(&self, record: &AliasRecord) -> AliasView {
         AliasView {
             shares: record.shares().to_vec(),

@@ -27,7 +27,7 @@ use crate::settle::answered;
 /// Versions by digest.
 pub(crate) type Versions = HashMap<Digest, Arc<Version>>;
 
-/// What functions are made of.
+/// Everything that functions are made from.
 #[derive(Debug)]
 pub(crate) struct Loader {
     pub(crate) runtime: Arc<Runtime>,
@@ -83,7 +83,7 @@ impl Occasion for Changing {
 }
 
 impl Loader {
-    /// What all versions of a function share.
+    /// The state that all versions of a function share.
     pub(crate) fn commons(&self, name: &FunctionName) -> Arc<Commons> {
         let make = || self.runtime.commons(name, &self.store);
         self.identities.commons(name, make)

@@ -1,11 +1,11 @@
-//! What a change asks of the data directory: it is answered within a bounded
-//! time, and nothing is half done when the disk answers later.
+//! Requests of a change to the data directory: each is answered within a
+//! bounded time, and nothing is half done when the disk answers later.
 //!
-//! What cannot be cut short is done in a task of its own, which has the turn of
-//! the change until it has ended, whether its asker still waits or not. An asker
-//! that has given up has been told that nothing changes: what has been written
-//! for it is taken back. While such a task is late, other changes are refused
-//! rather than kept waiting; so there is at most one.
+//! Work that cannot be cut short has a task of its own, which holds the turn of
+//! the change until it has ended, whether its asker still waits or not. An
+//! asker that has given up has been told that nothing changes: anything that
+//! was written for it is taken back. While such a task is late, other changes
+//! are refused rather than kept waiting; so there is at most one.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +21,7 @@ use crate::error::ChangeError;
 /// How long the data directory is waited for: a disk that works answers within
 /// milliseconds, one that wakes up or is shared with others within seconds.
 pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(10);
-/// What a slow disk writes of a component in a second, at the least.
+/// How much of a component even a slow disk writes in a second.
 const BYTES_PER_SECOND_MIN: usize = 1024 * 1024;
 
 /// The turn of a change; it ends when the last of them is dropped.
@@ -33,7 +33,7 @@ pub(crate) struct Turn(#[expect(dead_code, reason = "it is held")] Arc<OwnedMute
 pub(crate) struct Turns {
     /// Held while something changes.
     changing: Arc<Mutex<()>>,
-    /// What has not been answered in time, and still is not.
+    /// The number of tasks that are late and have not ended yet.
     late: watch::Sender<u32>,
     /// [`STORE_TIMEOUT`].
     patience: Duration,

@@ -40,7 +40,7 @@ pub struct ConfiguredComponent {
     pub component: Result<Component, LoadError>,
 }
 
-/// What a reload has changed.
+/// The changes that a reload made.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Reloaded {
     /// Functions with another component, or other settings.

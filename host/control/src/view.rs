@@ -1,4 +1,4 @@
-//! What the admin interface shows: functions, versions, aliases, connections,
+//! The views of the admin interface: functions, versions, aliases, connections,
 //! as they are at one moment. The names of the fields are those of its JSON.
 
 use std::collections::BTreeMap;

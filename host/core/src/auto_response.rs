@@ -18,9 +18,9 @@ pub enum MatchKind {
 pub struct AutoResponse {
     /// How messages are compared.
     pub match_kind: MatchKind,
-    /// What a message is compared with.
+    /// The message that others are compared with.
     pub request: Message,
-    /// What the host sends to the peer.
+    /// The message that the host sends to the peer.
     pub reply: Message,
 }
 

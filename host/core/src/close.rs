@@ -27,7 +27,7 @@ pub struct CloseInfo {
     pub reason: String,
 }
 
-/// Who ended a connection.
+/// The party that ended a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CloseOrigin {
     /// The peer sent a close frame.
@@ -272,7 +272,7 @@ impl CloseReason {
         }
     }
 
-    /// Who ended the connection.
+    /// The party that ended the connection.
     pub fn origin(&self) -> CloseOrigin {
         match self {
             Self::Peer(_) => CloseOrigin::Peer,

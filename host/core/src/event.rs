@@ -68,7 +68,7 @@ pub struct Rejection {
     pub body: Bytes,
 }
 
-/// What happened to a message that was sent to a connection.
+/// The outcome of a message that was sent to a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendOutcome {
     /// It leaves with the next write.

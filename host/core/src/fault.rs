@@ -10,8 +10,8 @@ pub enum Blame {
     Host,
 }
 
-/// What ended an instance. Peers see it as a close reason; the details go to
-/// the log.
+/// The cause of an instance's end. Peers see it as a close reason; the details
+/// go to the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fault {
     /// An `unreachable`, a bounds check, a panic of the guest.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use crate::close::CloseReason;
 use crate::limits::{FunctionLimits, TimeUp};
 
-/// What the connection must do now.
+/// The action that is due on the connection now.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Due {
     /// Nothing yet.

@@ -1,5 +1,6 @@
-//! What all TCP connections of a host share: the functions, places for TCP
-//! connections that are not upgraded, counts, and whether the host hangs.
+//! The state that all TCP connections of a host share: the functions, places
+//! for TCP connections that are not upgraded, counts, and whether the host
+//! hangs.
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -52,7 +53,7 @@ impl Gateway {
         &self.services
     }
 
-    /// What has happened since the host started.
+    /// The counts since the host started.
     pub fn tally(&self) -> &Tally {
         &self.tally
     }

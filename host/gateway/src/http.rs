@@ -36,7 +36,7 @@ const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// each before it reads a head.
 const HEADERS_MAX: usize = 2 * REQUEST_HEADERS_MAX;
 
-/// What the listener for connections needs to answer requests.
+/// Everything that the listener for connections needs to answer requests.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) gateway: Arc<Gateway>,

@@ -6,7 +6,7 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-/// What the watchdog saw last.
+/// The watchdog's last observation.
 #[derive(Debug, Default)]
 pub struct Liveness {
     /// Milliseconds without progress; 0 while all is well.

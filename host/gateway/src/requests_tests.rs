@@ -123,7 +123,7 @@ fn the_peer_that_has_most_handshakes_loses_its_newest_to_one_that_has_fewer() {
     assert!(state.peers.is_empty() && state.deciding.is_empty());
 }
 
-/// A proxy, say: nobody else is known to wait.
+/// A proxy, say: no other peer is known to wait.
 #[test]
 fn the_only_peer_waits_for_its_own_handshakes() {
     let requests = Requests::new(2);

@@ -37,7 +37,7 @@ pub enum Refusal {
     /// Its path allows only these methods, with commas between them.
     #[error("this path allows only {0}")]
     MethodNotAllowed(&'static str),
-    /// What RFC 6455 section 4.2.1 demands is not there.
+    /// It lacks something that RFC 6455 section 4.2.1 demands.
     #[error("not a WebSocket handshake: {0}")]
     Handshake(&'static str),
     /// It asks for another version of WebSocket.

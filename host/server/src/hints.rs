@@ -16,7 +16,7 @@ use crate::assemble::ConfigFault;
 #[derive(Debug)]
 pub(crate) struct Refused(pub(crate) Hinted);
 
-/// What is wrong and what to do about it, as people are shown both.
+/// The error and its hints, in the form that people see.
 pub(crate) fn explained(error: &anyhow::Error) -> String {
     match error.downcast_ref::<ConfigFault>() {
         // It may be about several things, each with a hint.

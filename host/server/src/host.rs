@@ -44,7 +44,7 @@ struct Host {
 #[derive(Debug)]
 pub(crate) struct Reloads {
     pub(crate) requests: mpsc::Receiver<Reload>,
-    /// What the page shows about development.
+    /// The state of development, which the page shows.
     pub(crate) development: Arc<Development>,
 }
 

@@ -17,7 +17,7 @@ pub enum OpenError {
     NotWritable {
         /// The folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// The disk is full.
@@ -25,7 +25,7 @@ pub enum OpenError {
     Full {
         /// The folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
     /// A newer release has written it. It was not changed.
@@ -43,7 +43,7 @@ pub enum OpenError {
     Damaged {
         /// The folder.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         reason: String,
     },
     /// The system reports another error.
@@ -51,7 +51,7 @@ pub enum OpenError {
     Io {
         /// The folder.
         path: PathBuf,
-        /// What the system says.
+        /// The system's error.
         error: io::Error,
     },
 }

@@ -29,7 +29,7 @@ pub(crate) struct Place {
 /// Identifies a file even after it is moved: its device, and its number there.
 type Identity = (u64, u64);
 
-/// What the folder contains before the database is opened.
+/// The contents of the folder before the database is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Found {
     /// A file that may be a database.

@@ -39,7 +39,7 @@ pub(crate) struct Operation {
     pub(crate) done: oneshot::Sender<Result<(), StoreError>>,
 }
 
-/// What the writer shares with readers.
+/// The state that the writer shares with readers.
 #[derive(Debug)]
 pub(crate) struct Shared {
     pub(crate) medium: Medium,

@@ -25,7 +25,7 @@ pub enum ComponentError {
     /// The core module cannot be wrapped.
     #[error("the module cannot be made a component: {reason}")]
     NotWrapped {
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
 }

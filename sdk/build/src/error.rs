@@ -72,7 +72,7 @@ pub enum BuildError {
     Component {
         /// The crate.
         package: String,
-        /// What is wrong.
+        /// The problem.
         #[source]
         source: ComponentError,
     },

@@ -15,8 +15,8 @@ use crate::error::BuildError;
 /// a mistake, which should not take minutes.
 const FOLDERS_MAX: usize = 64;
 
-/// What cargo and rustup read in the folder of a workspace or of a crate, and
-/// the folder that holds a part of it.
+/// The files that cargo and rustup read in the folder of a workspace or of a
+/// crate, and the folder that holds some of them.
 const SETTINGS: [&str; 7] = [
     "Cargo.toml",
     "Cargo.lock",

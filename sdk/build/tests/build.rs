@@ -247,7 +247,7 @@ fn the_folders_of_a_crate_are_its_own_and_those_it_depends_on_by_path() {
         let setting = eater.join(setting);
         assert!(sources.settings.contains(&setting), "{sources:?}");
     }
-    // What cargo cannot read now is there all the same.
+    // A crate that cargo cannot read now is listed all the same.
     std::fs::write(eater.join("vendor/fruit/Cargo.toml"), "[package").unwrap();
     let sources = Sources::of(&eater, &toolchain).unwrap();
     assert_eq!(sources.folders, [&*eater, &eater.join("vendor/fruit")]);

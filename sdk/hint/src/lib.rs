@@ -13,13 +13,14 @@
 use std::borrow::Cow;
 use std::fmt;
 
-/// What a person can do about an error, beside what is wrong (its `Display`).
+/// An error with advice to a person: `Display` says what is wrong, `hint` how
+/// to fix it.
 pub trait Hint: fmt::Display {
-    /// What to do, one sentence without a full stop; none where nothing is known
-    /// that helps.
+    /// The advice, one sentence without a full stop; `None` where none would
+    /// help.
     fn hint(&self) -> Option<Cow<'_, str>>;
 
-    /// What is wrong and what to do, as people are shown both.
+    /// The error and its hint, in the form that people see.
     fn explained(&self) -> String {
         explained(self, self.hint().as_deref())
     }
@@ -50,7 +51,7 @@ impl Hinted {
         }
     }
 
-    /// What another error says, in other words about where it was met.
+    /// Another error's hint, with `what` in place of that error's own words.
     pub fn about(what: impl Into<String>, error: &impl Hint) -> Self {
         let hint = error.hint().map(|hint| Cow::Owned(hint.into_owned()));
         Self {

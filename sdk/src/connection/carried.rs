@@ -1,5 +1,5 @@
-//! What a connection carries: an attachment, tags, channels, alarms and
-//! automatic responses. The host keeps all of it, so it stays when instances
+//! The things that a connection carries: an attachment, tags, channels, alarms
+//! and automatic responses. The host keeps them, so they stay when instances
 //! end. Each has a limit in the function's configuration.
 
 use std::time::Duration;

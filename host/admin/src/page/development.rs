@@ -1,4 +1,4 @@
-//! What the page adds under `openline dev`: the report, and the files of the
+//! The page's additions under `openline dev`: the report, and the files of the
 //! section that shows it.
 
 use std::sync::LazyLock;

@@ -1,4 +1,4 @@
-//! What the page learns about the host: its version and its functions, as JSON.
+//! The page's view of the host: its version and its functions, as JSON.
 //!
 //! A snapshot for each request, with one entry a function. It says nothing
 //! about peers.

@@ -1,6 +1,5 @@
-//! What the host holds at the moment, and what it has done since it started, as
-//! JSON: for people who look for a leak, and for tests that show that there is
-//! none.
+//! The host's counts, of this moment and since it started, as JSON: for people
+//! who look for a leak, and for tests that show that there is none.
 
 use openline_control::{Deployer, schema};
 use openline_engine::runtime;

@@ -18,9 +18,9 @@ pub struct ConfigError {
     pub line: usize,
     /// That line's text, trimmed: it shows the key.
     pub source: String,
-    /// What is wrong.
+    /// The problem.
     pub message: String,
-    /// What to do.
+    /// The way to fix it.
     pub hint: String,
 }
 

@@ -17,7 +17,7 @@ pub struct Key {
     pub default: &'static str,
     /// When a change takes effect in a running host.
     pub effect: Effect,
-    /// What it is for.
+    /// Its purpose.
     pub about: &'static str,
 }
 

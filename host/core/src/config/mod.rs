@@ -70,7 +70,7 @@ pub struct FunctionConfig {
     pub auto_responses: Vec<AutoResponse>,
     /// How many instances and what each may hold.
     pub instance: InstancePolicy,
-    /// What a connection or a call may use.
+    /// The limits of a connection or a call.
     pub limit: FunctionLimits,
 }
 
@@ -79,7 +79,7 @@ pub struct FunctionConfig {
 pub struct Trigger {
     /// Where it is reached.
     pub route: Route,
-    /// What the route leads to.
+    /// The target of the route.
     pub target: Target,
 }
 

@@ -8,7 +8,7 @@ use super::{
 use crate::digest::{DIGEST_LETTERS_MIN, Digest};
 use crate::name::AliasName;
 
-/// What a deploy has changed.
+/// The changes that a deploy made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Deployed {
     /// The version is new.

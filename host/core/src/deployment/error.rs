@@ -79,7 +79,7 @@ pub enum DeploymentError {
     /// Several versions begin with it.
     #[error("{count} versions of the function begin with `{prefix}`")]
     Ambiguous {
-        /// What was written.
+        /// The prefix as it was written.
         prefix: String,
         /// How many versions begin with it.
         count: usize,

@@ -1,4 +1,4 @@
-//! What is deployed: the versions of a function, and the aliases that point to
+//! A deployment: the versions of a function, and the aliases that point to
 //! them. Pure rules: the store keeps a deployment, and `control` carries it
 //! out.
 //!

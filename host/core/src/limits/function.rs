@@ -1,4 +1,4 @@
-//! What one connection or one call of a function may use: `[function.limit]`.
+//! The limits of one connection or one call of a function: `[function.limit]`.
 
 use super::table::limits;
 
@@ -46,7 +46,7 @@ pub enum TimeUp {
 }
 
 limits! {
-    /// What one connection or one call of a function may use.
+    /// The limits of one connection or one call of a function.
     pub struct FunctionLimits, FunctionLimitsWritten, FunctionLimitsMaximum, takes effect NewConnections {
         /// Names and values of a handshake's headers. Function Compute has the
         /// same limit; browsers send 1 to 2 KiB.

@@ -16,7 +16,7 @@ use crate::units::{ByteSize, Period};
 pub struct Row {
     /// Its key in the configuration, and its word in logs, metrics and answers.
     pub name: &'static str,
-    /// What it counts.
+    /// The unit that it counts in.
     pub unit: Unit,
     /// In bytes, milliseconds or pieces.
     pub default: u64,
@@ -30,7 +30,7 @@ pub struct Row {
     pub effect: Effect,
     /// What happens past it.
     pub overflow: &'static str,
-    /// What it bounds and why its default is what it is.
+    /// Its purpose, and the reason for its default.
     pub about: &'static str,
 }
 
@@ -57,7 +57,7 @@ pub enum Effect {
 /// number.
 const WRITTEN_CHARACTERS_MAX: usize = 40;
 
-/// What a limit counts.
+/// The unit of a limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unit {
     /// Bytes, written as `"6 MiB"`.

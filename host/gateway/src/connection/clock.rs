@@ -10,7 +10,7 @@ use tokio::time::{Instant, Sleep};
 
 use super::pace::Pace;
 
-/// What is due next, and the timer for it.
+/// The next thing that is due, and the timer for it.
 #[derive(Debug)]
 pub(super) struct Clock {
     pub(super) opened_at: Instant,
@@ -26,7 +26,7 @@ pub(super) struct Clock {
     pub(super) watcher: Watcher,
 }
 
-/// What notices that a peer has gone.
+/// The means of noticing that a peer has gone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Watcher {
     /// Pings, whose answers the host reads.

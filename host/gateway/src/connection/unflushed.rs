@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use tokio::time::Instant;
 
-/// What was written, or must be, since the last complete flush.
+/// The writes since the last complete flush, made or still due.
 #[derive(Debug, Default)]
 pub(super) struct Unflushed {
     /// Whether something was written.

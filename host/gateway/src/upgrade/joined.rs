@@ -62,8 +62,8 @@ pub(super) async fn begin(
     None
 }
 
-/// What a connection holds as long as it lives: its place in its function's
-/// hub, its place in the ledgers, and its socket's permit.
+/// Everything that a connection holds as long as it lives: its place in its
+/// function's hub, its place in the ledgers, and its socket's permit.
 pub(super) struct Joined {
     pub(super) gateway: Arc<Gateway>,
     pub(super) alias: Arc<Alias>,

@@ -85,7 +85,7 @@ pub(crate) mod handlers {
     pub(crate) use openline_core::deployment::CallStyle;
 }
 
-/// What the instances of a version share.
+/// The state that the instances of a version share.
 pub(crate) mod program {
     use std::sync::Arc;
 

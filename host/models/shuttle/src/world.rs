@@ -1,6 +1,6 @@
-//! What a model knows and the host does not: which guests exist, and whether
-//! anything forbidden has happened. There is one world for each schedule; a
-//! thread tries schedules one after the other.
+//! Facts that a model knows and the host does not: which guests exist, and
+//! whether anything forbidden has happened. There is one world for each
+//! schedule; a thread tries schedules one after the other.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;

@@ -35,9 +35,9 @@ const CONFIG_BYTES_MAX: usize = 1 << 20;
 /// The configuration is wrong.
 #[derive(Debug)]
 pub(crate) struct ConfigFault {
-    /// What the problems have in common, where that is to be said first.
+    /// The line above the problems, where they have something in common.
     head: Option<String>,
-    /// What is wrong and where, at least one.
+    /// The problems and their places, at least one.
     problems: Vec<Hinted>,
 }
 

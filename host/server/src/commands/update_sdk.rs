@@ -15,7 +15,7 @@ use openline_hint::Hinted;
 use super::{new, workspace};
 use crate::telemetry::{print, tell};
 
-/// What a copy has in its folder, and nothing else.
+/// The contents of a copy's folder: these and nothing else.
 const PARTS: [&str; 4] = ["Cargo.toml", "src", "wit", "wit-deps"];
 /// Beside the copy, for a moment. Hidden, so that nothing that watches the crate
 /// takes them for sources.
@@ -95,7 +95,7 @@ fn no_copy(sdk: &Path) -> Option<String> {
 fn replace(sdk: &Path) -> io::Result<()> {
     let folder = sdk.parent().unwrap_or(sdk);
     let (written, replaced) = (folder.join(WRITTEN), folder.join(REPLACED));
-    // What a run has left that was ended.
+    // Leftovers of a run that was cut off.
     for left in [&written, &replaced] {
         match fs::remove_dir_all(left) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -144,7 +144,7 @@ mod tests {
     fn a_copy_becomes_that_of_this_release() {
         let parent = tempfile::tempdir().unwrap();
         let folder = outdated(parent.path(), "mine");
-        // Of a run that was ended.
+        // Leftovers of a run that was cut off.
         fs::create_dir(folder.join("vendor").join(WRITTEN)).unwrap();
         fs::create_dir(folder.join("vendor").join(REPLACED)).unwrap();
         let sdk = update(&folder).unwrap();

@@ -102,7 +102,7 @@ pub(super) fn sdk_of(manifest: &Path) -> Result<Option<PathBuf>, String> {
     }))
 }
 
-/// What cargo says of a workspace without its dependencies. Asks no network.
+/// Cargo's metadata of a workspace without its dependencies. Uses no network.
 fn metadata(manifest: &Path) -> Result<serde_json::Value, String> {
     let output = Command::new("cargo")
         .args([

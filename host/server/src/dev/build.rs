@@ -1,5 +1,5 @@
 //! One build of the crate: cargo's words go to the terminal as they come, and
-//! what the compiler found is kept for the page.
+//! the compiler's messages are kept for the page.
 //!
 //! Bounded: the end of what cargo printed is kept ([`PROGRESS_BYTES_MAX`]), and
 //! as many problems as one reads ([`PROBLEMS_MAX`]).
@@ -23,7 +23,7 @@ use crate::telemetry::pass_on;
 
 /// More than cargo says of a manifest that it cannot use.
 const PROGRESS_BYTES_MAX: usize = 16 * 1024;
-/// The page keeps fewer; what is more is still on the terminal.
+/// The page keeps fewer; the terminal still shows the rest.
 const PROBLEMS_MAX: usize = 100;
 
 /// The crate that is built again and again.
@@ -35,10 +35,10 @@ pub(crate) struct Crate {
     pub(crate) paths: BuiltPaths,
 }
 
-/// What came of a build.
+/// The outcome of a build.
 #[derive(Debug)]
 pub(crate) struct Outcome {
-    /// Or what is to be said beside what cargo has said.
+    /// Or a message to print beside those of cargo, if there is one.
     pub(crate) built: Result<Built, Option<String>>,
     /// Errors first to last, with the warnings between them.
     pub(crate) problems: Vec<Problem>,
@@ -171,8 +171,8 @@ fn problem(diagnostic: Diagnostic) -> Problem {
     }
 }
 
-/// An error of which only a text is known; it may name a place as cargo does:
-/// `--> FILE:LINE:COLUMN`.
+/// An error known only as text, which may name a place as cargo does: `-->
+/// FILE:LINE:COLUMN`.
 pub(crate) fn of_text(text: &str) -> Problem {
     let place = text.split("--> ").nth(1).and_then(|rest| {
         let mut parts = rest.lines().next()?.rsplitn(3, ':');

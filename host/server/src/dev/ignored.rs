@@ -1,5 +1,5 @@
-//! What git ignores: by the `.gitignore` of each folder from the repository's
-//! down, its `info/exclude`, and the user's own file.
+//! The files that git ignores: by the `.gitignore` of each folder from the
+//! repository's down, its `info/exclude`, and the user's own file.
 //!
 //! Files are read when a path is asked about, and kept for as long as this is:
 //! one is made for each burst of changes, so that a rule holds as soon as it is
@@ -16,8 +16,8 @@ use std::path::{Path, PathBuf};
 use ignore::Match;
 use ignore::gitignore::{Gitignore, GitignoreBuilder};
 
-/// The most bytes of a file in which git names a folder: twice what a path has
-/// at most. A longer file counts as none.
+/// The most bytes of a file in which git names a folder: twice the longest
+/// path. A longer file is ignored.
 const LINK_BYTES_MAX: u64 = 8 * 1024;
 
 /// The ignore rules of the folders of one repository.
@@ -73,8 +73,8 @@ impl<'a> Ignored<'a> {
     }
 }
 
-/// The rules of a folder, the strongest first. A line that git could not read
-/// either is passed over.
+/// The rules of a folder, the strongest first. Skips lines that git could not
+/// read either.
 fn rules_of(folder: &Path, is_top: bool) -> Vec<Gitignore> {
     let (own, _) = Gitignore::new(folder.join(".gitignore"));
     if !is_top {
@@ -89,8 +89,8 @@ fn rules_of(folder: &Path, is_top: bool) -> Vec<Gitignore> {
     vec![own, excluded, of_user]
 }
 
-/// Where a repository has what its worktrees share, from the folder that its
-/// files are in.
+/// Where a repository keeps the files that its worktrees share, from the folder
+/// of its working files.
 ///
 /// That is `.git`, if it is a folder. In a worktree and in a submodule it is a
 /// file that names another folder, and in a worktree's that one has a file

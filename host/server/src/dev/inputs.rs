@@ -1,14 +1,14 @@
-//! Which changes of files a build is due for: those that could make another
-//! component. A log in the crate's folder, a file that git ignores, and what
-//! the build itself writes are none.
+//! The changes of files that make a build due: those that could make another
+//! component. A log in the crate's folder, a file that git ignores, and the
+//! files that the build itself writes do not.
 //!
-//! What is an input is known from the last build that succeeded, as cargo says
-//! it. Until there is one, and after a build that failed, anything may be what
-//! was missing. Contents are compared with those at the beginning of the last
-//! build: what was saved while it ran is built after it, however late the
-//! system tells of it, and even if it does not ([`Inputs::missed`]). Bounded: a file that each build changes starts no more
-//! than [`REPEATS_MAX`] of them, or [`ROUNDS_MAX`] where it may be a person that
-//! saves it.
+//! Cargo names the inputs of the last build that succeeded. Until there is one,
+//! and after a build that failed, any file may be the one that was missing.
+//! Contents are compared with those at the beginning of the last build: a file
+//! that is saved while a build runs is built after it, however late the system
+//! reports the change, and even if it does not ([`Inputs::missed`]). Bounded: a
+//! file that each build changes starts at most [`REPEATS_MAX`] builds, or
+//! [`ROUNDS_MAX`] where a person may be the one who saves it.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fs::{File, Metadata};
@@ -34,10 +34,10 @@ const ROUNDS_MAX: u32 = 10;
 /// How far the times of files may lag behind the clock: they are those of the
 /// kernel's last tick, of which there are at least 100 a second.
 const TICK: Duration = Duration::from_millis(20);
-/// What is read at once of a file.
+/// How much of a file is read at once.
 const PIECE_BYTES: usize = 64 * 1024;
 
-/// What cargo and rustup read by name, in a package or above it.
+/// The files that cargo and rustup read by name, in a package or above it.
 const MANIFESTS: [&str; 7] = [
     "Cargo.toml",
     "Cargo.lock",
@@ -48,7 +48,7 @@ const MANIFESTS: [&str; 7] = [
     ".cargo/config.toml",
 ];
 
-/// A digest of a file's content; none of a file that cannot be read.
+/// A digest of a file's content; `None` for a file that cannot be read.
 type Content = Option<u64>;
 
 /// The files that the last build was made of, and their contents then.
@@ -56,7 +56,7 @@ type Content = Option<u64>;
 pub(super) struct Inputs {
     /// The folders of packages, without symbolic links.
     packages: Vec<PathBuf>,
-    /// Of the last build that succeeded; empty when there was none.
+    /// The inputs of the last build that succeeded; empty when there was none.
     names: BTreeSet<PathBuf>,
     /// When the last build began.
     began: Option<SystemTime>,
@@ -70,7 +70,7 @@ pub(super) struct Inputs {
     ended: Option<SystemTime>,
     /// A build has ended, and what changed while it ran was not judged yet.
     unjudged: bool,
-    /// What the last builds may have written.
+    /// Files that the last builds may have written.
     repeats: HashMap<PathBuf, Repeat>,
     /// Where our own output goes: device and number of each file.
     outputs: Vec<(u64, u64)>,
@@ -79,16 +79,15 @@ pub(super) struct Inputs {
 /// A file that changes while builds run.
 #[derive(Clone, Copy, Debug, Default)]
 struct Repeat {
-    /// In how many of the last builds, without a gap, it may have been written by
-    /// them.
+    /// How many of the last builds, without a gap, may have written it.
     builds: u32,
-    /// In how many of the last builds, without a gap.
+    /// In how many of the last builds, without a gap, it changed.
     rounds: u32,
     /// As the last one left it.
     content: Content,
 }
 
-/// What is to be done about changes.
+/// The decision about changes.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Verdict {
     /// A build is due, for this file among others.
@@ -98,7 +97,7 @@ pub(super) struct Verdict {
 }
 
 impl Inputs {
-    /// Nothing is known yet but where our own output goes.
+    /// Knows nothing yet except where our own output goes.
     pub(super) fn new() -> Self {
         let (output, error) = (io::stdout(), io::stderr());
         let outputs = [output.as_fd(), error.as_fd()].map(|fd| {
@@ -127,8 +126,8 @@ impl Inputs {
         self.before = all.map(|path| (path.clone(), content(&path))).collect();
     }
 
-    /// The build has ended: with the inputs of what it made, or without having
-    /// made anything.
+    /// The build has ended: with the inputs of its component, or without having
+    /// made one.
     pub(super) fn end(&mut self, made_of: Option<&[PathBuf]>, scripts_ran: Option<SystemTime>) {
         self.succeeded = made_of.is_some_and(|names| !names.is_empty());
         if let Some(names) = made_of {
@@ -145,16 +144,17 @@ impl Inputs {
         self.unjudged = true;
     }
 
-    /// What was made of what is there now, links on the way among it; none if
-    /// nothing was.
+    /// The inputs of the last build, with the links on the way to them; `None`
+    /// if it made nothing.
     pub(super) fn names(&self) -> Option<&BTreeSet<PathBuf>> {
         self.succeeded.then_some(&self.names)
     }
 
     /// Inputs that have changed since the last build began, whether the system
-    /// has told of it or not. It does not tell of changes that were made before
-    /// it was asked to: those of a file outside of packages that only this build
-    /// has named, and those after the last look at files where it tells of none.
+    /// has reported it or not. It does not report changes that were made before
+    /// it was asked to: those of a file outside of packages that only this
+    /// build has named, and those after the last look at files where it reports
+    /// none.
     pub(super) fn missed(&self) -> Vec<PathBuf> {
         let known = self.before.iter();
         let known = known.filter(|(path, before)| content(path) != **before);
@@ -165,8 +165,8 @@ impl Inputs {
         known.chain(unknown).cloned().collect()
     }
 
-    /// Whether a file has changed since the last build began, by its time. One
-    /// that has gone has.
+    /// Whether a file has changed since the last build began, by its time. A
+    /// file that has gone counts as changed.
     fn is_younger(&self, path: &Path) -> bool {
         let Some(began) = self.began else {
             return false;
@@ -183,7 +183,7 @@ impl Inputs {
         let mut ignored = Ignored::new(&packages);
         let mut verdict = Verdict::default();
         let mut due = Vec::new();
-        // The system may tell of it late.
+        // The system may report it late.
         let (before, mut since): (Vec<_>, Vec<_>) = changes
             .sources
             .iter()
@@ -214,7 +214,7 @@ impl Inputs {
             false => Vec::new(),
         };
         due.extend(&missed);
-        // Rather one to name that was not only there for a moment.
+        // Prefers to name a file that was there for more than a moment.
         let named = due.iter().find(|path| path.exists()).or(due.first());
         verdict.due = named.map(|path| (*path).clone());
         if changes.lost && !self.succeeded && verdict.due.is_none() {
@@ -241,7 +241,7 @@ impl Inputs {
             Some(repeat) if repeat.is_spent() => {
                 self.is_read(path) && content(path) != repeat.content
             }
-            // Saved again to try again.
+            // After a failed build, saving it again tries again.
             _ => !self.succeeded || self.is_changed(path),
         }
     }
@@ -388,7 +388,7 @@ fn is_manifest(path: &Path) -> bool {
 }
 
 /// Whether there is a file or folder that can be read. A link that leads
-/// nowhere is none.
+/// nowhere does not count.
 fn is_there(path: &Path) -> bool {
     // In a folder that may not be read there may be one.
     path.try_exists().unwrap_or(true)

@@ -142,7 +142,7 @@ fn a_file_that_is_there_for_a_moment_starts_no_build() {
         package.build(|_| {});
         assert!(!package.is_due_after(name), "{name} has gone again");
     }
-    // What was an input and has gone is another matter.
+    // An input that has gone is another matter.
     fs::remove_file(package.path("assets/words.txt")).unwrap();
     assert!(package.is_due("assets/words.txt"));
     assert!(package.is_due("assets"), "inputs were below it");
@@ -247,7 +247,7 @@ fn an_input_that_changes_during_each_build_starts_as_many_as_may_be_and_no_more(
     }
     package.write("assets/words.txt", "by hand");
     assert!(package.is_due("assets/words.txt"));
-    // A build without it, and it counts anew.
+    // A build that leaves it alone starts the count again.
     package.build(|_| {});
     assert_eq!(package.judge(&[], &[]), Verdict::default());
     package.build(|package| package.write("assets/words.txt", "again"));

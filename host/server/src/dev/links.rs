@@ -1,5 +1,5 @@
-//! Where symbolic links lead: the system tells of changes where files are, not
-//! where links to them are.
+//! The targets of symbolic links: the system reports changes where files are,
+//! not where links to them are.
 //!
 //! Bounded: a link that leads to more than [`FOLDERS_MAX`] folders, or deeper
 //! than [`DEPTH_MAX`], is not followed, and said to be not; the folders in which
@@ -15,21 +15,21 @@ use super::watch::is_kept;
 /// Folders that one link may lead to: more than a crate's sources have, and few
 /// against the system's watches, of which there are 8,192 on small machines.
 pub(super) const FOLDERS_MAX: usize = 1000;
-/// How deep they may be.
+/// How deep those folders may be.
 const DEPTH_MAX: usize = 16;
 /// Links that are followed: each is a folder to watch.
 const LINKS_MAX: usize = 1000;
-/// The links of one path, as Linux has it.
+/// The most links in one path, the same as in Linux.
 const HOPS_MAX: usize = 40;
 
-/// What links in sources lead to.
+/// The targets of links in sources.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Linked {
     /// Files, and the links on the way to them.
     pub(super) files: BTreeSet<PathBuf>,
     /// Folders; what is directly in them is source.
     pub(super) folders: BTreeSet<PathBuf>,
-    /// What is not watched, in words.
+    /// The targets that are not watched, in words.
     pub(super) left_out: BTreeSet<String>,
 }
 
@@ -47,7 +47,7 @@ pub(super) fn hops(path: &Path) -> Vec<PathBuf> {
         match part.components().next() {
             Some(Component::ParentDir) => _ = at.pop(),
             Some(Component::CurDir) | None => {}
-            // An absolute one begins anew.
+            // An absolute path starts again at the root.
             Some(_) => at.push(&part),
         }
         if found.len() < HOPS_MAX
@@ -178,7 +178,7 @@ mod tests {
     fn every_link_on_the_way_is_named() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
-        // As a ConfigMap has it.
+        // The layout of a ConfigMap.
         fs::create_dir(root.join("one")).unwrap();
         symlink("one", root.join("data")).unwrap();
         symlink("data/file", root.join("file")).unwrap();

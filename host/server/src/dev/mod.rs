@@ -2,8 +2,9 @@
 //! what changes, and lets open connections go on with the new code.
 //!
 //! The host itself is that of `serve`; it is asked to reload over a channel,
-//! and does so as upon SIGHUP. One build at a time: what is saved meanwhile is
-//! built after it. `inputs` decides which changes a build is due for.
+//! and does so as on SIGHUP. One build runs at a time: a file that is saved
+//! meanwhile is built after it. `inputs` decides which changes a build is due
+//! for.
 
 pub(crate) mod build;
 mod ignored;
@@ -58,7 +59,7 @@ pub(crate) async fn run(
         reloads,
         waiting: Vec::new(),
     };
-    // Before the host listens: who connects then meets the function.
+    // Before the host listens, so that the first peers find the function.
     let first = tokio::select! {
         first = developer.build() => first,
         () = signals.stop() => return Ok(()),
@@ -86,7 +87,7 @@ struct Developer {
 enum Never {}
 
 impl Developer {
-    /// Goes on for as long as it is asked to.
+    /// Runs until it is dropped.
     async fn work(&mut self, first: Option<Outcome>) -> Never {
         if let Some(version) = self.finish(first).await {
             tell(&version);
@@ -165,18 +166,18 @@ impl Developer {
         Some(outcome)
     }
 
-    /// Looks for changes of which the system has not told; to be called when it
-    /// has been asked to tell of what is watched now. Changes before that, since
-    /// the last build began, were perhaps never told: those of a file outside of
-    /// packages that the build was the first to name, and those since the last
-    /// look at files where the system tells of nothing.
+    /// Looks for changes that the system has not reported. Call it once the
+    /// system watches the current files. Earlier changes, since the last build
+    /// began, may never be reported: those of a file outside of packages that
+    /// the build was the first to name, and those since the last look at files
+    /// where the system reports nothing.
     async fn catch_up(&mut self, during: bool) {
         let missed = self.with_inputs(|inputs| inputs.missed()).await;
         self.watcher.missed(&missed.unwrap_or_default(), during);
     }
 
-    /// Does something with what is known of inputs, on a thread that serves
-    /// nobody. None if it panics; nothing is known of inputs then.
+    /// Runs `work` on the known inputs, on a thread that may block. `None` if
+    /// it panics; no inputs are known then.
     async fn with_inputs<T: Send + 'static>(
         &mut self,
         work: impl FnOnce(&mut Inputs) -> T + Send + 'static,
@@ -198,7 +199,8 @@ impl Developer {
         }
     }
 
-    /// Has the host take what was built, and says what came of it.
+    /// Has the host take the component that was built, and returns the outcome
+    /// in words.
     async fn finish(&mut self, outcome: Option<Outcome>) -> Option<String> {
         let (problems, took) = match outcome {
             Some(Outcome {
@@ -241,7 +243,7 @@ impl Developer {
         Some(self.taken(&served, problems, &took))
     }
 
-    /// What is the case after a build that failed.
+    /// The situation after a build that failed, in words.
     fn what_goes_on(&self) -> String {
         let current = self.development.current();
         let names: Vec<_> = current
@@ -254,7 +256,7 @@ impl Developer {
         }
     }
 
-    /// Notes what serves now; the words for it.
+    /// Notes which versions serve now, and returns the news in words.
     fn taken(&self, served: &[Served], problems: Vec<Problem>, took: &str) -> String {
         let current = |served: &Served| Current {
             function: served.function.clone(),
@@ -271,7 +273,7 @@ impl Developer {
         format!("{took}: {}", changed.join("; "))
     }
 
-    /// None when the host is ending.
+    /// `None` when the host is ending.
     async fn reload(&self) -> Option<anyhow::Result<Vec<Served>>> {
         let (reply, reloaded) = oneshot::channel();
         self.reloads.send(reply).await.ok()?;
@@ -304,12 +306,12 @@ impl Developer {
     }
 }
 
-/// The first letters of a digest, as people are shown it.
+/// The first letters of a digest, the form that people see.
 fn head(version: &str) -> &str {
     version.get(..12).unwrap_or(version)
 }
 
-/// What is new of a function.
+/// The news of a function, in words.
 fn words(served: &Served, before: &[Current]) -> String {
     let (name, version) = (&served.function, served.version.short());
     if !before.iter().any(|other| other.function == *name) {

@@ -1,5 +1,5 @@
-//! What `openline dev` builds and serves: the crate of a folder, the functions
-//! of a configuration, or both.
+//! The project that `openline dev` builds and serves: the crate of a folder,
+//! the functions of a configuration, or both.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -23,7 +23,7 @@ const CONFIG: &str = "openline.toml";
 /// The crate of a folder, and the functions beside it.
 #[derive(Clone, Debug)]
 pub(crate) struct Project {
-    /// None where only components of others are served.
+    /// `None` where only components of others are served.
     pub(crate) package: Option<Crate>,
     pub(crate) source: DevelopmentSource,
 }
@@ -68,7 +68,7 @@ impl Project {
         })
     }
 
-    /// What to watch as things are now.
+    /// The files and folders to watch as things are now.
     pub(crate) fn plan(&self) -> Plan {
         let plan = Plan {
             files: self.source.files(),
@@ -85,7 +85,7 @@ impl Project {
                 target_directory: Some(sources.target_directory),
                 ..plan
             },
-            // One that cannot be read now is at least watched itself.
+            // A crate that cannot be read now is at least watched itself.
             Err(_) => Plan {
                 packages: vec![package.directory.clone()],
                 partial: true,

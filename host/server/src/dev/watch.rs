@@ -3,12 +3,12 @@
 //! reload.
 //!
 //! Folders are watched, not files: editors write beside a file and rename over
-//! it. Where a link leads is watched as well, within bounds: see `links`; and so
-//! are the folders of files outside of packages that the crate is made of. What
-//! comes in a burst is one change. Bounded: [`PATHS_MAX`] paths are kept,
+//! it. The targets of links are watched as well, within bounds (see `links`),
+//! and so are the folders of files outside of packages that the crate is made
+//! of. A burst of changes counts as one. Bounded: [`PATHS_MAX`] paths are kept,
 //! [`PACKAGES_MAX`] packages and [`OUTSIDE_MAX`] files outside are watched. The
-//! system tells of changes; where it has no more watches to give away, files
-//! are looked at every second instead.
+//! system reports changes; where it has no more watches to give away, files are
+//! looked at every second instead.
 //!
 //! [`Inputs`]: super::inputs::Inputs
 
@@ -33,30 +33,30 @@ use super::links::{Linked, hops};
 use crate::assemble::development::real;
 use crate::telemetry::tell;
 
-/// How long nothing must have happened before a change counts as made: editors
-/// and version control write several files in less.
+/// How long it must be quiet before a change counts as complete: editors and
+/// version control write several files in less.
 const QUIET: Duration = Duration::from_millis(100);
-/// A burst is not waited for longer than this.
+/// The longest wait for the end of a burst.
 const BURST_MAX: Duration = Duration::from_secs(2);
 /// Files of a burst that are told apart: more than a person changes at once.
-/// What is more is found by its content.
+/// Any others are found by their contents.
 pub(super) const PATHS_MAX: usize = 1000;
 /// Packages that are watched, those of earlier plans among them.
 const PACKAGES_MAX: usize = 128;
 /// Files outside of packages that are watched, each with its folder.
 pub(super) const OUTSIDE_MAX: usize = 256;
-/// How often files are looked at where the system does not tell.
+/// How often files are looked at where the system reports no changes.
 const POLL: Duration = Duration::from_secs(1);
 
-/// What to watch.
+/// The files and folders to watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Plan {
-    /// Folders of packages; all in them is source, but for what is hidden or
-    /// made by cargo.
+    /// Folders of packages; everything in them is source, except hidden files
+    /// and those that cargo makes.
     pub(crate) packages: Vec<PathBuf>,
     /// Files that decide how cargo builds, in whatever folder.
     pub(crate) settings: Vec<PathBuf>,
-    /// There may be more packages: what was known of them before still holds.
+    /// There may be more packages: those known before are still watched.
     pub(crate) partial: bool,
     /// Where cargo puts what it makes.
     pub(crate) target_directory: Option<PathBuf>,
@@ -65,11 +65,11 @@ pub(crate) struct Plan {
     /// Files outside of packages of which a change is one of the crate: settings
     /// and what it was made of, with links on the way. Found when it is watched.
     pub(crate) outside: BTreeSet<PathBuf>,
-    /// What links in packages lead to, found when it is watched.
+    /// The targets of links in packages, found when the plan is watched.
     pub(crate) linked: Linked,
 }
 
-/// What has changed.
+/// The changes that were noticed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changes {
     /// In packages, and where links in them lead.
@@ -88,16 +88,16 @@ pub(crate) struct Watcher {
     seen: Arc<Seen>,
 }
 
-/// What only threads use that may wait for a disk. Locked while folders are
-/// walked.
+/// State that is used only by threads that may wait for a disk. Locked while
+/// folders are walked.
 struct Watching {
     backend: Box<dyn notify::Watcher + Send>,
     seen: Arc<Seen>,
     /// As it was last found.
     plan: Plan,
-    /// What the crate was last made of.
+    /// The files that the crate was last made of.
     inputs: BTreeSet<PathBuf>,
-    /// What was said not to be watched.
+    /// The messages about unwatched files that were already printed.
     told: BTreeSet<String>,
 }
 
@@ -137,9 +137,9 @@ impl Watcher {
         }
     }
 
-    /// Watches what `plan` answers from now on. To be called again after a
-    /// change: folders that were made anew are not the ones that were watched.
-    /// Walks them, and calls `plan`, on a thread that may wait for a disk.
+    /// Watches the files of the plan that `plan` returns. Call it again after a
+    /// change: a folder that was replaced is no longer watched. Walks the
+    /// folders, and calls `plan`, on a thread that may wait for a disk.
     pub(crate) async fn watch(
         &self,
         plan: impl FnOnce() -> Plan + Send + 'static,
@@ -163,8 +163,8 @@ impl Watcher {
         self.seen.building.store(building, Ordering::Relaxed);
     }
 
-    /// Adds files that have changed without the system telling: those among them
-    /// that are watched. `during` says that it was while cargo was at work.
+    /// Adds files that have changed without a report from the system, if they
+    /// are watched. `during` says that they changed while cargo was at work.
     pub(crate) fn missed(&self, files: &[PathBuf], during: bool) {
         for file in files {
             self.seen.add(file, Some(during));
@@ -216,7 +216,7 @@ impl Watching {
     fn try_watch(&mut self, plan: &Plan) -> notify::Result<()> {
         for (folder, mode) in plan.folders() {
             match self.backend.watch(&folder, mode) {
-                // Removed meanwhile; its parent tells when it is there again.
+                // Removed meanwhile; its parent reports when it is there again.
                 Err(error) if is_absence(&error) => {}
                 done => done?,
             }
@@ -238,7 +238,7 @@ fn polling(
         format!("the system does not tell of changes ({error}): files are looked at every second");
     let hint = "on Linux, raise `fs.inotify.max_user_watches` or `max_user_instances` with sysctl";
     tell(&explained(what, Some(hint)));
-    // By what is in them: their times are looked at in whole seconds.
+    // By their contents: their times are looked at in whole seconds.
     let config = config()
         .with_poll_interval(POLL)
         .with_compare_contents(true);
@@ -282,7 +282,7 @@ impl Seen {
         }
     }
 
-    /// Some changes were not told: anything may have changed.
+    /// Some changes were not reported: anything may have changed.
     fn lost(&self, reason: &str) {
         tracing::debug!(reason, "changes of files may have been missed");
         self.changes.lock().lost = true;
@@ -303,8 +303,8 @@ impl Seen {
         self.something.notify_one();
     }
 
-    /// Adds a source, if it is one. Whether cargo was at work is looked up if it
-    /// is not said.
+    /// Adds a path, if it is a source. Looks up whether cargo is at work unless
+    /// the caller says so.
     fn add(&self, path: &Path, during: Option<bool>) {
         if !self.plan.lock().is_source(path) {
             return;
@@ -347,8 +347,8 @@ impl Changes {
 // === impl Plan ===
 
 impl Plan {
-    /// What is known after an earlier plan: where cargo could not read all
-    /// packages, those that it could read before are kept.
+    /// This plan after an earlier one: where cargo could not read all packages,
+    /// those that it could read before are kept.
     fn after(mut self, before: &Self) -> Self {
         if !self.partial {
             return self;
@@ -372,7 +372,7 @@ impl Plan {
     /// With paths as events have them, and the files outside of packages; and
     /// what is left out, in words.
     fn real(&self, inputs: &BTreeSet<PathBuf>) -> (Self, Option<String>) {
-        // One that is not there now may come back.
+        // A file that is missing now may come back.
         let folder = |folder: &PathBuf| folder.canonicalize().unwrap_or_else(|_| real(folder));
         let mut plan = Self {
             packages: self.packages.iter().map(folder).collect(),
@@ -441,10 +441,10 @@ impl Plan {
         let mut found: Vec<_> = tops.chain(below).collect();
         let files = self.files.iter().chain(&self.outside);
         let files = files.chain(&self.linked.files);
-        // A package, too: where it is one is told when it goes and comes back.
+        // Its parent reports it when a package goes and comes back.
         let single = files.chain(&self.packages).filter_map(|it| it.parent());
         for folder in single.chain(self.linked.folders.iter().map(PathBuf::as_path)) {
-            // Watched with another mode it would be watched no more below.
+            // Watching it in another mode would end the watch of what is below.
             let known = found.iter().any(|(other, mode)| match mode {
                 RecursiveMode::Recursive => folder.starts_with(other),
                 RecursiveMode::NonRecursive => folder == other,

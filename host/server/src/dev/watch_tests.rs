@@ -72,7 +72,7 @@ impl Package {
         timeout(PATIENCE, self.watcher.changed()).await.unwrap()
     }
 
-    /// What is noticed of a file elsewhere that is written.
+    /// Writes a file elsewhere, and returns the changes that are noticed.
     async fn changes_after(&self, file: &Path) -> Changes {
         fs::write(file, "# changed").unwrap();
         self.changes().await
@@ -196,7 +196,7 @@ async fn a_file_outside_of_packages_that_the_crate_is_made_of_is_watched_and_no_
         fs::write(path("beside.txt"), "").unwrap();
         let changes = package.changes_after(&path(name)).await;
         assert_eq!(changes.sources, [real(&path(name))].into());
-        // Also after the next plan.
+        // The same holds after the next plan.
         package.watch().await;
     }
     // It is made of something else now.

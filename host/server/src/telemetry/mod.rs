@@ -28,8 +28,8 @@ pub(crate) use self::writer::Speaker;
 use self::writer::Writer;
 use crate::hints::explained;
 
-/// What is logged without a word about it: what an operator acts on, and what
-/// functions print. Folders that are removed while they are watched are no news.
+/// The default filter: what an operator acts on, and what functions print.
+/// Folders that are removed while they are watched are not worth a line.
 const FILTER: &str = "info,wasmtime=warn,cranelift=warn,notify=error";
 
 /// The longest text that is written at once, in bytes: the errors of a large

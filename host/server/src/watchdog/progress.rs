@@ -22,7 +22,7 @@ pub(super) struct Limits {
     pub(super) exit_timeout: Duration,
 }
 
-/// What the watchdog has to do.
+/// A task for the watchdog.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Event {
     /// Report that there has been no progress for this long; once for each

@@ -1,4 +1,4 @@
-//! What the threads that serve do while there is no progress: whether they
+//! The activity of the threads that serve while there is no progress: they
 //! wait, compute, or want a CPU and get none.
 //!
 //! A host also makes no progress if other processes leave it no CPU, if it is
@@ -18,7 +18,7 @@ pub(crate) const WORKER: &str = "worker";
 /// every Linux that Rust supports.
 const CPU_UNIT_MILLIS: u64 = 10;
 
-/// What the threads did at one moment, by their numbers.
+/// The activity of the threads at one moment, by their numbers.
 #[derive(Debug, Default)]
 pub(super) struct Sample(HashMap<u32, Doing>);
 

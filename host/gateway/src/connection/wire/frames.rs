@@ -22,7 +22,7 @@ const WRITE_RESERVE_BYTES: usize = 1024;
 /// also applies the limit of data frames to control frames.
 const CONTROL_BYTES_MAX: usize = 125;
 
-/// What a read brought.
+/// The result of a read.
 pub(crate) enum Received {
     Message(Message),
     Ping,

@@ -44,7 +44,7 @@ pub(crate) struct Scan {
     counted: Counted,
 }
 
-/// What has passed since the last time it was taken.
+/// The counts since they were last taken.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Counted {
     /// Frames that begin something: all but continuations.

@@ -152,8 +152,8 @@ impl<S: Socket> Wire<S> {
         self.meter().is_held()
     }
 
-    /// What was read since this was last called, and whether the peer's machine
-    /// has shown that it is alive by taking bytes.
+    /// The counts of what was read since the last call, and whether the peer's
+    /// machine has shown that it is alive by taking bytes.
     pub(super) fn take_heard(&mut self) -> (Counted, bool) {
         let meter = self.meter_mut();
         (meter.scan.take_counted(), meter.take_progress())

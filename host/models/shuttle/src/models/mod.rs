@@ -425,7 +425,7 @@ pub fn a_function_that_is_removed_is_told_of_its_connections_end() {
     });
 }
 
-/// What is queued when a back-off begins is handled after it.
+/// Events that are queued when a back-off begins are handled after it.
 pub fn those_that_are_queued_when_a_back_off_begins_are_handled() {
     explore(|| {
         let host = Host::new(1);

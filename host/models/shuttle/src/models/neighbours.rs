@@ -37,7 +37,7 @@ pub fn a_function_that_is_removed_while_others_wait_for_its_place_leaves_it() {
     });
 }
 
-/// Of two functions that want the host's only place each gets it in turn.
+/// Two functions that want the host's only place each get it in turn.
 pub fn functions_that_want_the_only_place_take_turns() {
     explore(|| {
         let one = Host::new(1);

@@ -34,13 +34,13 @@ const STOPPING: (u32, Duration) = (200, Duration::from_millis(1));
 /// written within [`TIMEOUT`].
 const READING: Duration = Duration::from_secs(3);
 
-/// What the child knows about a thread.
+/// A thread as the child sees it.
 struct Thread {
     id: i32,
     name: String,
     /// The letter of its state, as in proc(5).
     state: String,
-    /// What it waits for in the kernel.
+    /// The place in the kernel where it waits.
     waits: String,
     frames: Result<Vec<u64>, Errno>,
 }

@@ -1,5 +1,5 @@
-//! What the store promises while the disk works; `failing` is about disks that
-//! do not, and `model` compares the store with a simple one.
+//! The store's promises while the disk works; `failing` is about disks that do
+//! not, and `model` compares the store with a simple one.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
