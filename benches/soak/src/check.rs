@@ -1,5 +1,5 @@
-//! What must be so when every peer is through: plain comparisons of what was
-//! read with what was there before.
+//! The checks after every peer has finished: plain comparisons of the readings
+//! with those from before.
 
 use openline_kit::observed::Observed;
 
@@ -11,8 +11,8 @@ const MIB: u64 = 1 << 20;
 
 /// How much more memory may be resident after the first round than before it.
 ///
-/// Two things keep some that nobody uses. The allocator gives a page back when
-/// all of it is free; messages of a MiB and ten thousand connections at once
+/// Two things keep memory that is not in use. The allocator gives a page back
+/// when all of it is free; messages of a MiB and ten thousand connections at once
 /// leave it with pages that are partly used (about 15 MiB). And a place for an
 /// instance keeps what was touched of its guests' stack: half a MiB once a
 /// function has exhausted it, which some dozens of places see in a round (about
@@ -120,7 +120,7 @@ pub(crate) fn all_ended(state: &State, peers_opened: u64) -> Vec<Check> {
     ]
 }
 
-/// What the peers were owed.
+/// Checks that the peers got all that they were owed.
 pub(crate) fn peers(tally: &Tally) -> Check {
     Check::equal(
         "wrong or missing answers and endings",

@@ -1,4 +1,4 @@
-//! What peers do, how often and for how long: the one table of the soak.
+//! The soak's one table: the behaviours of peers, how often and for how long.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use Behaviour::{
     Vanish, Violation,
 };
 
-/// What one peer does with its connection.
+/// The things that a peer can do with its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     Idle,
@@ -128,7 +128,7 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// Of all rows, or of those that have a word in their name.
+    /// A choice of all rows, or of those that have a word in their name.
     pub(crate) fn new(only: Option<&str>) -> Self {
         let chosen = |row: &&Row| only.is_none_or(|word| row.name.contains(word));
         let rows: Vec<_> = TABLE.iter().filter(chosen).collect();
@@ -140,7 +140,7 @@ impl Choice {
         &self.rows
     }
 
-    /// What the next peer does. None only where there are no rows.
+    /// Draws the row of the next peer. `None` only where there are no rows.
     pub(crate) fn draw(&self, random: &mut Rng) -> Option<&'static Row> {
         let mut left = random.u32(..self.weights.max(1));
         for row in &self.rows {

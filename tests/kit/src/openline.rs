@@ -16,11 +16,11 @@ use crate::{PATIENCE, within};
 /// A command that has ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// None where a signal ended it.
+    /// Its exit code; `None` where a signal ended it.
     pub code: Option<i32>,
-    /// What it printed.
+    /// Its output for programs.
     pub stdout: String,
-    /// What it said to people.
+    /// Its messages to people.
     pub stderr: String,
 }
 

@@ -57,7 +57,7 @@ pub enum NotOpened {
     Failed(Error),
 }
 
-/// What has come.
+/// Something that has arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
     /// A text or a binary message.
@@ -207,7 +207,7 @@ impl Socket {
         }
     }
 
-    /// What lies below it, for bytes that are no message.
+    /// The TCP stream below it, for bytes that are no message.
     pub fn stream(&mut self) -> &mut TcpStream {
         self.stream.get_mut()
     }

@@ -45,7 +45,7 @@ struct Measured {
     warm_up_seconds: f64,
     pinning: Pinning,
     servers: Vec<Server>,
-    /// What was not measured, and why.
+    /// Everything that was not measured, and why.
     skipped: Vec<String>,
     #[serde(flatten)]
     results: Results,
@@ -115,7 +115,7 @@ fn servers(plan: &mut Plan) -> Vec<Server> {
         match plan.conditions.programs.version(peer) {
             Ok(version) => servers.push(Server { peer, version }),
             Err(reason) => {
-                // Where it was looked for is nobody's business but this terminal's.
+                // Only this terminal is told where it was looked for.
                 warn(&format!("skipped: {}: {reason}", peer.name()));
                 plan.skipped
                     .push(format!("{}: it is not there", peer.name()));
@@ -173,6 +173,6 @@ fn tell(round: usize, plan: &Plan, measurement: Measurement, peer: Peer) {
 }
 
 fn warn(line: &str) {
-    // What cannot be said is not worth an error.
+    // A line that cannot be printed is not worth an error.
     let _ = writeln!(io::stderr(), "{line}");
 }
