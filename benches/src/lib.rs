@@ -47,8 +47,7 @@ pub async fn function_with_cache(
 /// A connection whose socket is the benchmark.
 #[derive(Debug)]
 pub struct Line {
-    /// The outbox that the function writes to, as the owner of the socket has
-    /// it.
+    /// The socket owner's side of the connection that the function writes to.
     pub owner: SocketOwner,
     binding: Binding,
 }

@@ -12,11 +12,11 @@ const MIB: u64 = 1 << 20;
 /// How much more memory may be resident after the first round than before it.
 ///
 /// Two things keep memory that is not in use. The allocator gives a page back
-/// when all of it is free; messages of a MiB and ten thousand connections at once
-/// leave it with pages that are partly used (about 15 MiB). And a place for an
-/// instance keeps what was touched of its guests' stack: half a MiB once a
-/// function has exhausted it, which some dozens of places see in a round (about
-/// 25 MiB). With half as much again, for chance.
+/// when all of it is free; messages of a MiB and ten thousand connections at
+/// once leave it with pages that are partly used (about 15 MiB). And a place
+/// for an instance keeps the part of the stack that its guests have touched:
+/// half a MiB once a function has exhausted it, as happens to some dozens of
+/// places in a round (about 25 MiB). With half as much again, for chance.
 const RETAINED_BYTES_MAX: u64 = 64 * MIB;
 
 /// How much more memory may be resident after the second round than after the

@@ -49,9 +49,9 @@ pub fn runtime(instances: u32, change: impl FnOnce(&mut RuntimeOptions)) -> Arc<
 pub struct Host {
     /// Where it listens.
     pub address: SocketAddr,
-    /// The deployed functions.
+    /// The deployer of its functions.
     pub deployer: Deployer,
-    /// The page; the admin interface uses it, too.
+    /// The page, which the admin interface serves, too.
     pub page: Arc<Page>,
     server: ServerConfig,
     accepting: JoinHandle<()>,

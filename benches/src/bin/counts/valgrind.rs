@@ -107,7 +107,7 @@ pub(crate) fn become_valgrind(arguments: &[OsString]) -> anyhow::Result<()> {
     bail!("valgrind does not start: {error}")
 }
 
-/// Other systems have no such call, and this is never called: see
+/// Other systems have no such call, and no counts of instructions: see
 /// [`is_there`].
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn become_valgrind(_arguments: &[OsString]) -> anyhow::Result<()> {
