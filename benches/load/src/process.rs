@@ -134,9 +134,9 @@ fn tree(process: u32) -> io::Result<BTreeSet<u32>> {
     Ok(found)
 }
 
-/// Resident memory of a process and of all below it, in bytes. Of pages that
-/// several have, those below count their share only: a thousand children of one
-/// program have its code once.
+/// Resident memory of a process and of all below it, in bytes. Where several
+/// share a page, those below count only their share of it: a thousand children
+/// of one program have its code once.
 ///
 /// # Errors
 ///

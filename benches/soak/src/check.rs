@@ -20,10 +20,10 @@ const MIB: u64 = 1 << 20;
 const RETAINED_BYTES_MAX: u64 = 64 * MIB;
 
 /// How much more memory may be resident after the second round than after the
-/// first, which was the same: by other places whose stacks are touched now
-/// (about 15 MiB), and by what of its pages the allocator happens to use (5 to
-/// either side). By default more than 40,000 connections begin in a round, so
-/// that 600 bytes which each of them left would be found.
+/// first, which was the same: other places have their stacks touched now (about
+/// 15 MiB), and the allocator happens to use more or fewer of its pages (5 MiB
+/// either way). By default more than 40,000 connections begin in a round, so a
+/// leak of 600 bytes in each of them would be found.
 const GROWN_BYTES_MAX: u64 = 24 * MIB;
 
 /// One comparison.

@@ -203,8 +203,8 @@ impl Function {
         let message_bytes = MESSAGE_BYTES;
         let outbox_bytes = 2 * MESSAGE_BYTES;
         let idle_timeout = seconds(INSTANCE_IDLE_TIMEOUT);
-        // A function's own word replaces what holds for all. Half a minute is
-        // the host's default and long beside a round.
+        // A function's own value replaces the one for all. Half a minute is
+        // the host's default, and long in comparison with a round.
         let pings = match limit.contains("ping_interval") {
             true => "",
             false => "ping_interval = \"10 s\"\n",

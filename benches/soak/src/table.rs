@@ -54,7 +54,7 @@ pub(crate) enum Behaviour {
 /// One row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
-    /// How often, beside the other rows.
+    /// How often, in proportion to the other rows.
     pub(crate) weight: u32,
     /// How long a peer behaves so, in seconds: at least, at most. Those that
     /// are to be ended by the host are through when they are.
@@ -94,8 +94,8 @@ pub(crate) const TABLE: [Row; 35] = [
     row( 10, (20,  20), Brief,        "until connection_time is up, with a warning"),
     row( 10, (20,  20), Abort,        "until connection_time is up, without a close frame"),
     row( 10, (15,  15), Quiet,        "sends nothing until idle_timeout"),
-    // Peers that do not. What they are owed is checked: that they are ended,
-    // and how.
+    // Peers that do not. They are owed an end, and it is checked: that they are
+    // ended, and how.
     row( 10, (10,  10), Rated,        "faster than allowed: closed"),
     row( 60, ( 5,  60), Vanish,       "vanishes without a close frame"),
     row( 40, ( 5,  60), Reset,        "resets the connection"),

@@ -31,8 +31,8 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
     runtime(500, |options| options.long_runs = 500)
 });
 
-/// A runtime of a test's own, with other limits than that of all tests. What other
-/// tests have compiled is not compiled again.
+/// A runtime of a test's own, with other limits than the one that all tests
+/// share. It does not compile again what other tests have compiled.
 #[must_use]
 pub fn runtime(instances: u32, change: impl FnOnce(&mut RuntimeOptions)) -> Arc<Runtime> {
     let cache = kept().join("compiled");

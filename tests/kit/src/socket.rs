@@ -67,7 +67,7 @@ pub enum Event {
 }
 
 impl Socket {
-    /// Opens a connection to a path, with headers beside those of a handshake.
+    /// Opens a connection to a path, with headers besides those of a handshake.
     ///
     /// # Errors
     ///

@@ -2,7 +2,7 @@
 //! tokio-tungstenite, written as well as they allow.
 //!
 //! A connection is one task. It reads all that is there, then flushes once; it
-//! works on the TCP stream itself, not on hyper's boxed one. What bounds it:
+//! works on the TCP stream itself, not on hyper's boxed one. Its bounds:
 //! the read buffer, and a write buffer of one message more than
 //! `WRITE_BUFFER_BYTES`, after which reading stops until the peer has read.
 //!

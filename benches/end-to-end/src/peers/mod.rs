@@ -3,7 +3,7 @@
 //! once for all that it has read.
 //!
 //! A round makes every measurement on every server, each with fresh processes;
-//! the servers take turns in being first. What fails is noted, and the others
+//! the servers take turns in being first. A failure is noted, and the others
 //! are measured. `benches/README.md` says how and why; `benches/peers/` has the
 //! servers. `end_to_end` is the same beside native servers alone.
 

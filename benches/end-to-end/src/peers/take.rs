@@ -257,7 +257,7 @@ impl Conditions {
             figures.insert(CPU_ON_TWO.to_owned(), second);
             figures.insert(SCALING.to_owned(), 2.0 * first / second);
         }
-        // That the load is at its limit is what this is about.
+        // The load is meant to be at its limit here, so that note goes.
         taken.notes.extend(on_two.notes);
         taken.notes.retain(|note| note != CLIENT_LIMITS);
         taken.reports.extend(on_two.reports);

@@ -152,7 +152,7 @@ impl Peer {
         Instant::now() >= self.until
     }
 
-    /// So many milliseconds from now, but not past this peer's end.
+    /// A moment so many milliseconds from now, but not past this peer's end.
     fn pause(&mut self, milliseconds: std::ops::Range<u64>) -> Instant {
         let pause = Duration::from_millis(self.random.u64(milliseconds));
         self.until.min(Instant::now() + pause)

@@ -1,5 +1,5 @@
-//! Peers that meet in rooms: chat and counter. What one says all read, in the
-//! order in which it was said.
+//! Peers that meet in rooms: chat and counter. All of them read what one says,
+//! in the order in which it was said.
 
 use std::collections::HashMap;
 

@@ -1,4 +1,4 @@
-//! Peers that go without a word, do not read, or send more than anybody needs.
+//! Peers that leave without a word, do not read, or send far too much.
 
 use std::time::Duration;
 

@@ -100,7 +100,7 @@ async fn counted(ready: &mut Ready, rounds: usize) -> anyhow::Result<Asked> {
     })
 }
 
-/// The mark. What it does must look like something to the compiler.
+/// The mark. The compiler must believe that it does something.
 #[inline(never)]
 fn counted_from_here() {
     std::hint::black_box(());

@@ -30,8 +30,8 @@ pub(crate) const SUBCOMMAND: &str = "client";
 /// Connections that are opened at a time: below the backlog of any server.
 const WAVE: usize = 16;
 
-/// How long anything is waited for: what a server may take for a moment's
-/// collection of garbage, many times over.
+/// The longest wait for anything: many times the pause that a server may make
+/// to collect garbage.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// An order to this process.
