@@ -1,5 +1,5 @@
-//! What a function keeps with its connections: tags, automatic responses,
-//! alarms; and connections that sleep meanwhile.
+//! Things that a function keeps with its connections: tags, automatic
+//! responses, alarms; and connections that sleep meanwhile.
 
 use std::time::Duration;
 

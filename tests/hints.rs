@@ -106,10 +106,10 @@ async fn what_a_configuration_says_is_not_obeyed_by_a_terminal() {
     ] {
         let path = written(folder.path(), "openline.toml", text.as_bytes());
         let ended = openline(&["check", "--config", &path]).await;
-        // That none comes through is looked at in any case.
+        // `failed` checks in any case that no escape comes through.
         ended.failed(CONFIG, &["\\u{1b}[2J", "\nhint: "]);
     }
-    // Nor what the command line says of it.
+    // Nor does one from the command line.
     let missing = folder.path().join("\u{1b}[2J.toml");
     let ended = openline(&["check", "--config", missing.to_str().unwrap()]).await;
     ended.failed(CONFIG, &["\\u{1b}[2J", "\nhint: "]);
@@ -239,7 +239,7 @@ async fn a_data_directory_that_cannot_be_one() {
     let path = written(folder.path(), "openline.toml", text.as_bytes());
     let ended = openline(&["serve", "--config", &path]).await;
     ended.failed(CONFIG, &["file", "\nhint: "]);
-    // One that another host has.
+    // A data directory that another host uses.
     let path = written(
         folder.path(),
         "openline.toml",

@@ -123,8 +123,8 @@ async fn deploy(host: &Host, name: &FunctionName, component: &str) -> Digest {
     deployed.unwrap().version
 }
 
-/// What is kept, a host that keeps it, the name of its keeper, and what its
-/// configuration has: the keeper and the echo.
+/// A store, a host that uses it, the name of its keeper, and the functions of
+/// its configuration: the keeper and the echo.
 async fn configured() -> (Store, Host, FunctionName, Vec<FunctionConfig>) {
     let store = Store::memory(1 << 20);
     let host = host(openline_guests::FAULT_KEEPER)

@@ -1,4 +1,4 @@
-//! What a file of the host may import: the folders of the engine import only
+//! The rules for imports in the host: the folders of the engine import only
 //! lower ones, no folders import each other in a circle, and files do so only
 //! in small ones.
 //!

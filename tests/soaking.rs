@@ -44,7 +44,7 @@ fn memory_that_grows_with_each_round_is_told_from_memory_that_varies() {
 
 #[tokio::test]
 async fn the_state_says_what_is_taken_and_that_it_came_back() {
-    // Of its own: it counts what is taken, also by functions of other hosts.
+    // A runtime of its own: it also counts what functions of other hosts take.
     let runtime = runtime(20, |_| {});
     let host = Host::with(openline_guests::FAULT_KEEPER, "/keeper/{room}")
         .instance(|instance| {

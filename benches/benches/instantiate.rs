@@ -1,4 +1,4 @@
-//! Instances: what a connection costs that needs a new one, beside one that
+//! Instances: the cost of a connection that needs a new one, beside one that
 //! finds a warm one. Both are asked for their decision (`upgrade`); the
 //! difference is the instance.
 #![expect(clippy::disallowed_types, reason = "a benchmark measures real time")]

@@ -1,5 +1,5 @@
-//! What the criterion benchmarks share: a function that is loaded, and a
-//! connection of it without a socket.
+//! The parts that the criterion benchmarks share: a loaded function, and one
+//! of its connections, without a socket.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -47,7 +47,7 @@ pub async fn function_with_cache(
 /// A connection whose socket is the benchmark.
 #[derive(Debug)]
 pub struct Line {
-    /// What the function writes to, as the owner of its socket has it.
+    /// The socket owner's side of the connection that the function writes to.
     pub owner: SocketOwner,
     binding: Binding,
 }

@@ -154,7 +154,7 @@ fn peers(rng: &mut Rng, functions: &[Function], wild: &Wild) -> Vec<Peer> {
     peers
 }
 
-/// What a peer does next; `unique` makes names that no other step has.
+/// A peer's next steps; `unique` makes names that no other step has.
 fn steps(rng: &mut Rng, unique: usize, peers: usize, dirty: bool, wild: &Wild) -> Vec<Step> {
     let other = rng.usize(0..peers);
     let ask = |text: String| vec![Step::Ask(text)];

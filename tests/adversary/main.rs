@@ -58,7 +58,7 @@ const VERSION: &[u8] = b"adversary-version-a";
 /// Plans in the order of their seeds, or one from a file.
 type Plans = Box<dyn Iterator<Item = Plan> + Send>;
 
-/// What the adversary ends with when its options cannot be carried out.
+/// The exit code when the adversary's options cannot be carried out.
 const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {

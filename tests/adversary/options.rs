@@ -86,7 +86,7 @@ pub enum Unusable {
 }
 
 impl Unusable {
-    /// What to do about it.
+    /// Advice on how to solve it.
     pub fn hint(&self) -> String {
         match self {
             Self::Seeds { .. } => format!("the last seed is {}", u64::MAX),

@@ -13,7 +13,7 @@ pub(super) const ACCEPT: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 /// A request whose lines a test changes.
 pub(super) type Request = Head;
 
-/// What is asked of a host.
+/// A request to a host.
 pub(super) trait Ask {
     /// Asks on a TCP connection of its own.
     async fn ask(&self, host: &Host) -> Answer;

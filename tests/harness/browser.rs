@@ -45,7 +45,7 @@ pub struct Browser {
 }
 
 impl Browser {
-    /// None when the environment asks to do without.
+    /// Starts a browser; `None` when the environment asks to do without.
     pub async fn start() -> Option<Self> {
         if std::env::var("OPENLINE_SKIP_BROWSER").is_ok_and(|value| value == "1") {
             println!("skipped: OPENLINE_SKIP_BROWSER is 1");
@@ -65,7 +65,7 @@ impl Browser {
         let profile = tempfile::tempdir().unwrap();
         let mut process = Command::new(chromedriver)
             .arg("--port=0")
-            // What the two leave behind goes with the profile.
+            // Files that the two leave behind go with the profile.
             .env("TMPDIR", profile.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -177,8 +177,8 @@ impl Browser {
         within(what, asking).await;
     }
 
-    /// What the browser complained of since it was last asked: errors of
-    /// scripts, refused resources, violations of the content security policy.
+    /// The browser's complaints since it was last asked: errors of scripts,
+    /// refused resources, violations of the content security policy.
     pub async fn complaints(&self) -> Vec<String> {
         let log = self.command("/se/log", json!({"type": "browser"})).await;
         let entries = log.unwrap();
@@ -215,7 +215,7 @@ impl Browser {
 }
 
 impl Drop for Browser {
-    /// Also when a test panics, and so without waiting: the browser is a
+    /// Runs when a test panics, too, and so does not wait: the browser is a
     /// process of chromedriver's, and would outlive it.
     fn drop(&mut self) {
         let path = format!("/session/{}", self.session);

@@ -14,14 +14,14 @@ use tokio::task::spawn_blocking;
 
 use super::{Serving, within};
 
-/// What a thread was doing when it was made to wait.
+/// A thread that was made to wait, with its registers from before.
 pub type Held = (Pid, user_regs_struct);
 
 /// A thread that waits as for a disk, until its host ends. It has begun a
 /// process with `vfork`, which ends when this is dropped.
 pub struct Uninterruptible(Pid);
 
-/// What a system call is made with: two bytes.
+/// The length of the instruction that makes a system call.
 const SYSCALL_BYTES: u64 = 2;
 
 /// Whether this system lets a process trace its children. Says so where it does

@@ -1,5 +1,5 @@
-//! What tests are written with: the kit, and what only this binary needs, a
-//! browser and a debugger. Every wait is bounded by [`PATIENCE`].
+//! Tools for tests: the kit, and two that only this binary needs, a browser
+//! and a debugger. Every wait is bounded by [`PATIENCE`].
 
 mod browser;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -97,7 +97,7 @@ async fn where_the_oldest_is_dropped_the_newest_arrives_in_order() {
     let (host, mut peer) = filled(OutboxOverflow::DropOldest).await;
     let count = 1000;
     let taken = fill(&host, count).await;
-    // None was refused, and yet not all can arrive.
+    // The host refused no message, and yet not all can arrive.
     assert_eq!(taken.len(), count as usize);
     let mut read = Vec::new();
     while read.last() != Some(&(count - 1)) {

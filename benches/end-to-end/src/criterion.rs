@@ -1,5 +1,5 @@
 //! The medians that criterion has left in the target folder, so that one table
-//! shows all figures. What has not been run is not shown.
+//! shows all figures. Benchmarks that have not run are left out.
 
 use std::fs;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! What it costs that code comes and goes under open connections: the first
+//! The cost of code that comes and goes under open connections: the first
 //! message after hibernation beside one to a warm instance, and the longest
 //! wait for an answer while new versions are deployed, beside the same without.
 //!

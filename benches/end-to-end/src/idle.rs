@@ -29,7 +29,7 @@ use crate::native;
 
 /// Connections that are opened, or carry a message, at a time.
 const WAVE: usize = 16;
-/// What the native echo may need; past it, it is left out.
+/// Memory that the native echo may need; past it, it is left out.
 const NATIVE_BYTES_MAX: u64 = 6 << 30;
 /// How long the host has for becoming quiet.
 const QUIET_TIMEOUT: Duration = Duration::from_secs(60);
@@ -82,8 +82,8 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     native::raise_open_files().context("cannot raise the limit of open files")?;
     let programs = arguments.programs.find(&["echo"])?;
     // Nothing but idleness: an instance goes as soon as it has nothing to do,
-    // no connection's time is up before the measurement is over, and nobody here
-    // answers pings.
+    // no connection's time is up before the measurement is over, and there are
+    // no pings, as no peer here would answer them.
     let idleness = "[function.instance]\nidle_timeout = \"1 s\"\n\
                     [function.limit]\nconnection_time = \"1 d\"\nping_interval = \"0 s\"";
     let (command, _file) = Configuration::new("")
@@ -108,7 +108,7 @@ async fn measure(
     let count = arguments.connections;
     let running = Running::start(command).await?;
     let address = running.address;
-    // What the first connection costs is not the others'.
+    // The first connection costs more than the others: it is not counted.
     let first = exchange(open(address, path).await?, 64).await?;
     let is_host = name == "host";
     // When it sleeps, the host has given back what starting needed.

@@ -79,7 +79,7 @@ struct Measured {
 
 type Figure = fn(&Measured) -> Option<f64>;
 
-/// What is shown of each.
+/// The figures that are shown of each.
 const ROWS: [(&str, Figure); 5] = [
     ("latency p50, µs", |one| {
         one.report.latency.map(|latency| latency.p50_microseconds)

@@ -1,7 +1,7 @@
 //! Why a run gave no report, each with a hint for the person who started it.
 //!
-//! What goes wrong on single connections while others work is no error here:
-//! the report counts it.
+//! A failure of single connections while others work is no error here: the
+//! report counts it.
 
 use std::borrow::Cow;
 use std::io;
@@ -19,7 +19,7 @@ pub enum LoadError {
     Setting {
         /// The setting.
         name: &'static str,
-        /// What is wrong with its value.
+        /// The problem with its value.
         problem: String,
     },
     /// The process may not open as many files as there are connections.
@@ -27,7 +27,7 @@ pub enum LoadError {
     OpenFiles {
         /// Files needed, connections and some more.
         needed: u64,
-        /// What the system allows.
+        /// The number that the system allows.
         limit: u64,
     },
     /// The host's name has no address.
@@ -35,7 +35,7 @@ pub enum LoadError {
     Resolve {
         /// The name in the URL.
         host: String,
-        /// What the resolver said.
+        /// The error from the resolver.
         error: io::Error,
     },
     /// The first connection could not be opened.
@@ -43,13 +43,13 @@ pub enum LoadError {
     Connect {
         /// Where to.
         target: String,
-        /// What went wrong.
+        /// The cause.
         failure: ConnectFailure,
     },
     /// The first connection could be opened, and no other.
     #[error("a single connection was possible, and then none: {reasons}")]
     NoConnection {
-        /// What went wrong, with counts.
+        /// The causes, with counts.
         reasons: String,
     },
     /// Messages were sent, and nothing at all came back.
@@ -69,7 +69,7 @@ pub enum LoadError {
     /// Every connection ended before any message was answered.
     #[error("every connection ended before a message was answered: {reasons}")]
     Ended {
-        /// What ended them, with counts.
+        /// The causes of their ends, with counts.
         reasons: String,
     },
     /// The server's process cannot be observed.
@@ -77,7 +77,7 @@ pub enum LoadError {
     Process {
         /// Its number.
         process: u32,
-        /// What reading said.
+        /// The error from reading.
         error: io::Error,
     },
     /// A thread of the load generator could not be started, or ended early.

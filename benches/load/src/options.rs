@@ -1,4 +1,4 @@
-//! What a run does: every setting with its unit, its bounds and the reason of
+//! The settings of a run, each with its unit, its bounds and the reason for
 //! its default. Plain data; nothing here touches the network.
 
 use std::num::NonZero;

@@ -1,6 +1,6 @@
-//! What the server's processes and the load generator's own threads use, as
-//! Linux tells it under `/proc`. A server is its process and all below it, at
-//! the moment of a sample.
+//! CPU time and memory of the server's processes and of the load generator's
+//! own threads, read from Linux's `/proc`. A server is its process and all
+//! below it, at the moment of a sample.
 //!
 //! The CPU time is the sum over all threads in nanoseconds
 //! (`/proc/PID/task/TID/schedstat`), which is finer than the ticks of
@@ -82,7 +82,7 @@ impl CpuSample {
             now.saturating_sub(before.ended.get(process).copied().unwrap_or_default())
         };
         let ticks: u64 = self.ended.iter().map(ended).sum();
-        // What they had used before is a part of what their parents have now.
+        // Their time from before is now a part of their parents' time.
         let gone = before
             .threads
             .iter()
@@ -134,9 +134,9 @@ fn tree(process: u32) -> io::Result<BTreeSet<u32>> {
     Ok(found)
 }
 
-/// Resident memory of a process and of all below it, in bytes. Of pages that
-/// several have, those below count their share only: a thousand children of one
-/// program have its code once.
+/// Resident memory of a process and of all below it, in bytes. Where several
+/// share a page, those below count only their share of it: a thousand children
+/// of one program have its code once.
 ///
 /// # Errors
 ///
@@ -219,7 +219,7 @@ mod tests {
             ended: ended.iter().copied().collect(),
         };
         let millisecond = 1_000_000;
-        // Of its 40 ms, 15 were used before the first sample.
+        // It used 15 of its 40 ms before the first sample.
         let before = sample(&[(1, 100), (2, 15 * millisecond)], &[(1, 0), (2, 0)]);
         let after = sample(&[(1, 150)], &[(1, 4)]);
         let expected = Duration::from_nanos(50 + 25 * millisecond);

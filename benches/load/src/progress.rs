@@ -1,8 +1,8 @@
-//! How far a run is, for whoever shows it to a person.
+//! How far a run has got, for a program that shows it to a person.
 
 use std::time::Duration;
 
-/// What a run is doing.
+/// The stages of a run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Activity {
     /// Opening connections.
@@ -20,7 +20,7 @@ pub enum Activity {
 /// The state of a run; told about ten times a second.
 #[derive(Debug, Clone, Copy)]
 pub struct Progress {
-    /// What is being done.
+    /// The current stage.
     pub activity: Activity,
     /// For how long.
     pub elapsed: Duration,

@@ -1,4 +1,4 @@
-//! What a worker counts. Two kinds: counters that are watched while the run
+//! The counts of a worker. Two kinds: counters that are watched while the run
 //! goes on, and a tally that is handed over at its end.
 
 use std::collections::BTreeMap;
@@ -61,7 +61,7 @@ pub(crate) struct Tally {
     pub(crate) lateness: Histogram<u64>,
     /// From the start of a connection to the end of its handshake.
     pub(crate) connect: Histogram<u64>,
-    /// What went wrong, by kind.
+    /// Errors by kind.
     pub(crate) errors: BTreeMap<String, u64>,
     /// Close codes received.
     pub(crate) close_codes: BTreeMap<u16, u64>,

@@ -56,7 +56,7 @@ impl Arguments {
         Ok(Duration::from_secs_f64(self.minutes * 60.0 / 2.0))
     }
 
-    /// What peers do.
+    /// The choice of things that peers do.
     pub(crate) fn choice(&self) -> anyhow::Result<Choice> {
         let choice = Choice::new(self.only.as_deref());
         if choice.rows().is_empty() {

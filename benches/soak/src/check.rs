@@ -1,5 +1,5 @@
-//! What must be so when every peer is through: plain comparisons of what was
-//! read with what was there before.
+//! The checks after every peer has finished: plain comparisons of the readings
+//! with those from before.
 
 use openline_kit::observed::Observed;
 
@@ -11,19 +11,19 @@ const MIB: u64 = 1 << 20;
 
 /// How much more memory may be resident after the first round than before it.
 ///
-/// Two things keep some that nobody uses. The allocator gives a page back when
-/// all of it is free; messages of a MiB and ten thousand connections at once
-/// leave it with pages that are partly used (about 15 MiB). And a place for an
-/// instance keeps what was touched of its guests' stack: half a MiB once a
-/// function has exhausted it, which some dozens of places see in a round (about
-/// 25 MiB). With half as much again, for chance.
+/// Two things keep memory that is not in use. The allocator gives a page back
+/// when all of it is free; messages of a MiB and ten thousand connections at
+/// once leave it with pages that are partly used (about 15 MiB). And a place
+/// for an instance keeps the part of the stack that its guests have touched:
+/// half a MiB once a function has exhausted it, as happens to some dozens of
+/// places in a round (about 25 MiB). With half as much again, for chance.
 const RETAINED_BYTES_MAX: u64 = 64 * MIB;
 
 /// How much more memory may be resident after the second round than after the
-/// first, which was the same: by other places whose stacks are touched now
-/// (about 15 MiB), and by what of its pages the allocator happens to use (5 to
-/// either side). By default more than 40,000 connections begin in a round, so
-/// that 600 bytes which each of them left would be found.
+/// first, which was the same: other places have their stacks touched now (about
+/// 15 MiB), and the allocator happens to use more or fewer of its pages (5 MiB
+/// either way). By default more than 40,000 connections begin in a round, so a
+/// leak of 600 bytes in each of them would be found.
 const GROWN_BYTES_MAX: u64 = 24 * MIB;
 
 /// One comparison.
@@ -120,7 +120,7 @@ pub(crate) fn all_ended(state: &State, peers_opened: u64) -> Vec<Check> {
     ]
 }
 
-/// What the peers were owed.
+/// Checks that the peers got all that they were owed.
 pub(crate) fn peers(tally: &Tally) -> Check {
     Check::equal(
         "wrong or missing answers and endings",

@@ -17,8 +17,8 @@ pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(20);
 pub(crate) const INSTANCE_IDLE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a connection of `echo-brief` and `echo-abort` may live.
 pub(crate) const BRIEF_TIME: Duration = Duration::from_secs(8);
-/// What the first of these is told four seconds before: a host that shares two
-/// cores with ten thousand peers may be late by one.
+/// The warning to the first of these, four seconds before: a host that shares
+/// two cores with ten thousand peers may be late by one.
 pub(crate) const TIME_WARNING: &str = "time is nearly up";
 /// The largest message, in either direction, in bytes.
 pub(crate) const MESSAGE_BYTES: usize = 1 << 20;
@@ -45,7 +45,7 @@ struct Function {
     name: &'static str,
     /// The component's file without `.wasm`.
     component: &'static str,
-    /// What follows `/NAME` in its route.
+    /// The part of its route after `/NAME`.
     parameters: &'static str,
     instances: Instances,
     /// Lines of `[function.instance]`.
@@ -195,7 +195,7 @@ pub(crate) fn configuration(peers: u32, programs: &Programs) -> (Configuration, 
 }
 
 impl Function {
-    /// What is said of it beside its name.
+    /// Its lines in the configuration besides its name.
     fn lines(&self, instances: u32) -> String {
         let Self {
             instance, limit, ..
@@ -203,8 +203,8 @@ impl Function {
         let message_bytes = MESSAGE_BYTES;
         let outbox_bytes = 2 * MESSAGE_BYTES;
         let idle_timeout = seconds(INSTANCE_IDLE_TIMEOUT);
-        // A function's own word replaces what holds for all. Half a minute is
-        // the host's default and long beside a round.
+        // A function's own value replaces the one for all. Half a minute is
+        // the host's default, and long in comparison with a round.
         let pings = match limit.contains("ping_interval") {
             true => "",
             false => "ping_interval = \"10 s\"\n",

@@ -41,7 +41,8 @@ pub(crate) async fn connections(site: &Arc<Site>, limit: u32) -> Vec<Check> {
     ]
 }
 
-/// So many connections, one after the other; those that were accepted.
+/// Opens `count` connections, one after the other, and returns the accepted
+/// ones.
 async fn open(site: Arc<Site>, count: u32) -> Vec<Client> {
     let mut clients = Vec::new();
     for _ in 0..count {

@@ -105,8 +105,8 @@ fn figures(site: &Site, resident_bytes: u64) -> String {
     )
 }
 
-/// A line for a person, beside the data.
+/// Prints a line for a person, apart from the data.
 pub(crate) fn tell(text: &str) {
-    // Where stderr is gone there is nobody to tell.
+    // Where stderr is gone, there is nowhere to report it.
     let _ = writeln!(std::io::stderr(), "{text}");
 }

@@ -73,13 +73,13 @@ async fn start(host: &Path, file: &Path, log: &Path) -> anyhow::Result<Running> 
     command.args(["serve", "--config"]).arg(file);
     command.stderr(File::create(log).with_context(|| log.display().to_string())?);
     Running::start(command).await.with_context(|| {
-        // What it said about that is the message.
+        // Its own words about that are the message.
         let said = fs::read_to_string(log).unwrap_or_default();
         format!("the host did not start: {}", said.trim())
     })
 }
 
-/// Waits until somebody asks this program to stop.
+/// Waits until this program is asked to stop.
 async fn stopped() -> anyhow::Result<bool> {
     let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
@@ -89,7 +89,7 @@ async fn stopped() -> anyhow::Result<bool> {
     bail!("stopped before its end")
 }
 
-/// Leaves the host's log for whoever looks for the cause.
+/// Keeps the host's log, so that a person can look for the cause.
 fn keep(folder: tempfile::TempDir, log: &Path) {
     let _ = folder.keep();
     tell(&format!("the host's log is in {}", log.display()));
@@ -107,7 +107,7 @@ fn allow_files(needed: u64) -> anyhow::Result<()> {
     }
 }
 
-/// What all parts of a soak need.
+/// The things that all parts of a soak need.
 struct Soak {
     host: Running,
     site: Arc<Site>,

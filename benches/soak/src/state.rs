@@ -1,7 +1,6 @@
-//! What the host says of itself at `/.openline/state`.
+//! The host's report on itself at `/.openline/state`.
 //!
-//! Every field must be there: a field that is gone would be a check that
-//! nobody makes.
+//! Every field must be there: a missing field would silently skip a check.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;

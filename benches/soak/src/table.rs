@@ -1,4 +1,4 @@
-//! What peers do, how often and for how long: the one table of the soak.
+//! The soak's one table: the behaviours of peers, how often and for how long.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use Behaviour::{
     Vanish, Violation,
 };
 
-/// What one peer does with its connection.
+/// The things that a peer can do with its connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Behaviour {
     Idle,
@@ -54,7 +54,7 @@ pub(crate) enum Behaviour {
 /// One row.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Row {
-    /// How often, beside the other rows.
+    /// How often, in proportion to the other rows.
     pub(crate) weight: u32,
     /// How long a peer behaves so, in seconds: at least, at most. Those that
     /// are to be ended by the host are through when they are.
@@ -94,8 +94,8 @@ pub(crate) const TABLE: [Row; 35] = [
     row( 10, (20,  20), Brief,        "until connection_time is up, with a warning"),
     row( 10, (20,  20), Abort,        "until connection_time is up, without a close frame"),
     row( 10, (15,  15), Quiet,        "sends nothing until idle_timeout"),
-    // Peers that do not. What they are owed is checked: that they are ended,
-    // and how.
+    // Peers that do not. They are owed an end, and it is checked: that they are
+    // ended, and how.
     row( 10, (10,  10), Rated,        "faster than allowed: closed"),
     row( 60, ( 5,  60), Vanish,       "vanishes without a close frame"),
     row( 40, ( 5,  60), Reset,        "resets the connection"),
@@ -128,7 +128,7 @@ pub(crate) struct Choice {
 }
 
 impl Choice {
-    /// Of all rows, or of those that have a word in their name.
+    /// A choice of all rows, or of those that have a word in their name.
     pub(crate) fn new(only: Option<&str>) -> Self {
         let chosen = |row: &&Row| only.is_none_or(|word| row.name.contains(word));
         let rows: Vec<_> = TABLE.iter().filter(chosen).collect();
@@ -140,7 +140,7 @@ impl Choice {
         &self.rows
     }
 
-    /// What the next peer does. None only where there are no rows.
+    /// Draws the row of the next peer. `None` only where there are no rows.
     pub(crate) fn draw(&self, random: &mut Rng) -> Option<&'static Row> {
         let mut left = random.u32(..self.weights.max(1));
         for row in &self.rows {

@@ -1,4 +1,4 @@
-//! What the peers count: shared by all of them, read while they go on.
+//! The counts that all peers share, read while the peers go on.
 //!
 //! Bounded: kinds of endings and faults are few words each, and no more than
 //! [`KINDS_MAX`] of them are kept apart.
@@ -30,7 +30,7 @@ pub(crate) struct Tally {
     pub(crate) behaved: Kinds,
     /// Close codes that ended connections, by who began it.
     pub(crate) endings: Kinds,
-    /// What was not as it should be.
+    /// Things that went wrong.
     pub(crate) wrongs: Kinds,
 }
 

@@ -1,5 +1,5 @@
-//! What may remain after a round: none of the counts, and no growth of memory
-//! with the rounds. These rules need no host.
+//! The rules against leaks: after a round no count is higher than before,
+//! and memory does not grow with the rounds. These rules need no host.
 
 use std::collections::BTreeMap;
 

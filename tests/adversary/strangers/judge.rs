@@ -16,7 +16,7 @@ pub(super) struct Parsed {
     pub(super) wrong: Option<String>,
 }
 
-/// What a stranger is owed for its bytes.
+/// The answers that a stranger is owed for its bytes.
 pub(super) struct Due {
     pub(super) statuses: Vec<u16>,
     /// `None` if there is no upgrade.

@@ -23,7 +23,7 @@ pub const PATH: &str = "/echo";
 /// `message_bytes` and `fragments` there.
 const MESSAGE_BYTES: usize = 4096;
 const FRAGMENTS: u32 = 16;
-/// What masked frames are masked with.
+/// The mask of masked frames.
 const MASK: [u8; 4] = [0x5a, 0x01, 0xff, 0x38];
 
 #[derive(Clone, Debug, Serialize, Deserialize)]

@@ -102,7 +102,7 @@ fn lower_case(mut head: Head) -> Head {
     head
 }
 
-/// With headers that a kind has beside those of all.
+/// Adds the headers that a kind has besides those of all.
 fn more(kind: &str, head: Head) -> Head {
     let many = |count: usize| (0..count).fold(head.clone(), |head, _| head.with("X", "y"));
     match kind {

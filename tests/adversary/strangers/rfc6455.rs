@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use super::{FRAGMENTS, MESSAGE_BYTES};
 
-/// What a stranger is owed.
+/// The frames that a stranger is owed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Owed {
     /// Echoes: the first byte of their frame, and the payload.

@@ -8,7 +8,7 @@ pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 /// lines of it.
 pub const HANDSHAKE: &str = "GET {path} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
 
-/// What a client masks with. It need not be drawn: peers here trust each other.
+/// The mask of a client. It need not be random: peers here trust each other.
 const MASK: [u8; 4] = [0x12, 0x34, 0x56, 0x78];
 
 /// The bit of a frame's second byte that says that a mask follows.

@@ -16,7 +16,7 @@ use crate::within;
 pub struct Client(Socket);
 
 impl Client {
-    /// Opens a connection to a path, with headers beside those of a handshake.
+    /// Opens a connection to a path, with headers besides those of a handshake.
     ///
     /// # Errors
     ///

@@ -83,7 +83,7 @@ impl Head {
         self.with(name, &value)
     }
 
-    /// What the host counts against its limit.
+    /// The bytes that the host counts against its limit.
     #[must_use]
     pub fn header_bytes(&self) -> usize {
         let sizes = self.headers.iter();

@@ -31,8 +31,8 @@ static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
     runtime(500, |options| options.long_runs = 500)
 });
 
-/// A runtime of a test's own, with other limits than that of all tests. What other
-/// tests have compiled is not compiled again.
+/// A runtime of a test's own, with other limits than the one that all tests
+/// share. It does not compile again what other tests have compiled.
 #[must_use]
 pub fn runtime(instances: u32, change: impl FnOnce(&mut RuntimeOptions)) -> Arc<Runtime> {
     let cache = kept().join("compiled");
@@ -49,9 +49,9 @@ pub fn runtime(instances: u32, change: impl FnOnce(&mut RuntimeOptions)) -> Arc<
 pub struct Host {
     /// Where it listens.
     pub address: SocketAddr,
-    /// What is deployed.
+    /// The deployer of its functions.
     pub deployer: Deployer,
-    /// What the admin interface shows, too.
+    /// The page, which the admin interface serves, too.
     pub page: Arc<Page>,
     server: ServerConfig,
     accepting: JoinHandle<()>,
@@ -151,7 +151,7 @@ impl Host {
         .await;
     }
 
-    /// Ends as the server does upon SIGTERM. Says how many connections were
+    /// Ends as the server does on SIGTERM. Returns how many connections were
     /// left.
     pub async fn drain(&self) -> usize {
         within("the drain", self.deployer.drain()).await
@@ -172,7 +172,7 @@ impl Host {
         found.unwrap_or_else(|| panic!("no function `{name}`")).1
     }
 
-    /// What a route leads to, where several functions have one component.
+    /// The function on a route, where several functions have one component.
     pub fn function_on(&self, route: &str) -> Arc<Alias> {
         let found = self
             .deployer

@@ -1,6 +1,6 @@
-//! What tests and benchmarks are written with: a host in this process or the real
-//! binary, peers that speak WebSocket and peers that only speak bytes, plain
-//! HTTP, waits that end, and tables.
+//! Tools for tests and benchmarks: a host in this process or the real binary,
+//! peers that speak WebSocket and peers that only speak bytes, plain HTTP,
+//! waits that end, and tables.
 //!
 //! The modules have two styles. [`exchange`], [`socket`], [`process`],
 //! [`observed`], [`programs`] and [`configuration`] return errors, for benchmarks

@@ -1,4 +1,4 @@
-//! What a process holds, as Linux tells it under `/proc`.
+//! The resources that a process holds, read from Linux's `/proc`.
 
 use std::fs;
 

@@ -16,11 +16,11 @@ use crate::{PATIENCE, within};
 /// A command that has ended.
 #[derive(Debug)]
 pub struct Ended {
-    /// None where a signal ended it.
+    /// Its exit code; `None` where a signal ended it.
     pub code: Option<i32>,
-    /// What it printed.
+    /// Its output for programs.
     pub stdout: String,
-    /// What it said to people.
+    /// Its messages to people.
     pub stderr: String,
 }
 
@@ -94,7 +94,7 @@ pub async fn openline_in(folder: &Path, arguments: &[&str]) -> Ended {
 }
 
 /// Runs what a person types into a shell, with `openline` on the path and a
-/// host to ask. What is compiled for all crates of tests is compiled once.
+/// host to ask. Code that all crates of tests share is compiled once.
 pub async fn shell(folder: &Path, admin: &str, line: &str, patience: Duration) -> Ended {
     let program = program();
     let programs = program.parent().unwrap();
@@ -173,8 +173,8 @@ impl Serving {
         Self::from_command(command(arguments), PATIENCE).await
     }
 
-    /// The same, with a crate that is built first. What is compiled for all
-    /// crates of tests is compiled once.
+    /// The same, with a crate that is built first. Code that all crates of
+    /// tests share is compiled once.
     pub async fn slowly(arguments: &[&str], patience: Duration) -> Self {
         Self::developing(command(arguments), patience).await
     }

@@ -31,8 +31,8 @@ const TOLD_MAX: Duration = Duration::from_secs(5);
 pub struct Running {
     /// The process.
     pub child: Child,
-    /// What it says after the line with its address. Kept, so that it can go on
-    /// writing.
+    /// Its output after the line with its address. Kept open, so that it can go
+    /// on writing.
     pub stdout: Lines<BufReader<ChildStdout>>,
     /// Where it listens.
     pub address: SocketAddr,

@@ -57,7 +57,7 @@ pub enum NotOpened {
     Failed(Error),
 }
 
-/// What has come.
+/// Something that has arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Event {
     /// A text or a binary message.
@@ -67,7 +67,7 @@ pub enum Event {
 }
 
 impl Socket {
-    /// Opens a connection to a path, with headers beside those of a handshake.
+    /// Opens a connection to a path, with headers besides those of a handshake.
     ///
     /// # Errors
     ///
@@ -207,7 +207,7 @@ impl Socket {
         }
     }
 
-    /// What lies below it, for bytes that are no message.
+    /// The TCP stream below it, for bytes that are no message.
     pub fn stream(&mut self) -> &mut TcpStream {
         self.stream.get_mut()
     }

@@ -1,5 +1,5 @@
-//! What a host says of itself: `/.openline/state`, as any peer on its machine may
-//! read it.
+//! A host's report on itself: `/.openline/state`, as any peer on its machine
+//! may read it.
 
 use std::io;
 use std::net::SocketAddr;

@@ -24,7 +24,7 @@ enum Row {
 /// A median with its extremes.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
 pub struct Spread {
-    /// Of an even number, the mean of the two in the middle.
+    /// For an even number of values, the mean of the two in the middle.
     pub median: f64,
     /// The least of all.
     pub least: f64,
@@ -112,7 +112,7 @@ impl Table {
         })
     }
 
-    /// Of each column; 0 where there is nothing but a heading.
+    /// The width of each column; 0 where there is nothing but a heading.
     fn widths(&self) -> Vec<usize> {
         let mut rows = self.cells();
         let Some(head) = rows.next() else {

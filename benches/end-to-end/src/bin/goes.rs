@@ -1,5 +1,5 @@
-//! What it costs that code comes and goes under open connections, as a
-//! program; see the library for what it does.
+//! Measures the cost of code that comes and goes under open connections, as a
+//! program; see the library for the details.
 
 use std::process::ExitCode;
 

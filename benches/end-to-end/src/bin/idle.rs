@@ -1,5 +1,5 @@
-//! What idle connections cost in memory, as a program; see the library for
-//! what it does.
+//! Measures the memory of idle connections, as a program; see the library for
+//! the details.
 
 use std::process::ExitCode;
 

@@ -1,5 +1,5 @@
-//! What a publisher sends is delivered to all subscribers: `/fan-out/publish`
-//! and `/fan-out/subscribe`.
+//! Delivers a publisher's messages to all subscribers: `/fan-out/publish` and
+//! `/fan-out/subscribe`.
 //!
 //! The payload is read once and shared. A subscriber has an outbox, its own
 //! lock and its own waker, so that publishing is a loop of pushes; its task
@@ -22,8 +22,8 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::{EchoOptions, socket};
 
-/// What may wait for one subscriber: as many as anybody has in flight here,
-/// many times over.
+/// Messages that may wait for one subscriber: many times more than any peer
+/// has in flight here.
 const OUTBOX_MESSAGES_MAX: usize = 1024;
 
 /// All subscribers of this server.

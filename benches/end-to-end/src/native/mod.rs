@@ -2,7 +2,7 @@
 //! tokio-tungstenite, written as well as they allow.
 //!
 //! A connection is one task. It reads all that is there, then flushes once; it
-//! works on the TCP stream itself, not on hyper's boxed one. What bounds it:
+//! works on the TCP stream itself, not on hyper's boxed one. Its bounds:
 //! the read buffer, and a write buffer of one message more than
 //! `WRITE_BUFFER_BYTES`, after which reading stops until the peer has read.
 //!
@@ -49,7 +49,7 @@ const WRITE_BUFFER_BYTES: usize = 16 << 10;
 /// open files, which takes a moment to pass.
 const ACCEPT_BACKOFF: Duration = Duration::from_millis(10);
 
-/// What the server does, and how.
+/// The behaviour of the server.
 #[derive(Debug, Clone, Copy)]
 pub struct EchoOptions {
     /// Read buffer of a connection, in bytes; allocated at once.
@@ -79,7 +79,7 @@ async fn connection(stream: TcpStream, options: EchoOptions, room: Arc<Room>) {
         let response = upgrade(request, options, &room);
         async move { Ok::<_, Infallible>(response) }
     });
-    // A peer that breaks off a handshake is nobody's concern here.
+    // A peer may break off a handshake: this is ignored here.
     let _ = http1::Builder::new()
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades()

@@ -44,7 +44,7 @@ pub struct Arguments {
     seconds: Option<f64>,
 
     /// Seconds of load before each measurement
-    // What a runtime compiles while it runs is compiled by then.
+    // A runtime that compiles while it runs has done so by then.
     #[arg(long, value_name = "SECONDS", default_value_t = 1.0)]
     warm_up: f64,
 
@@ -136,7 +136,7 @@ pub(crate) enum Part {
     },
 }
 
-/// What to do, decided.
+/// The plan of a run: every choice is made.
 #[derive(Debug)]
 pub(crate) struct Plan {
     pub(crate) rounds: u32,

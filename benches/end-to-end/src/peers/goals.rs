@@ -1,5 +1,5 @@
-//! What was set out to be reached, beside what was measured. A measurement is
-//! no test: nothing fails here.
+//! The goals, beside the measurements. A measurement is no test: nothing fails
+//! here.
 
 use openline_kit::table::Spread;
 
@@ -84,7 +84,7 @@ const fn fan_out(measurement: Measurement, other: Peer, limit: f64, text: &'stat
     }
 }
 
-/// What the rounds of a quiet machine differ by.
+/// The factor by which rounds differ on a quiet machine.
 const LEVEL: f64 = 1.05;
 
 const IDLE: Measurement = Measurement::Idle { connections: 5_000 };

@@ -10,7 +10,7 @@ use serde::Serialize;
 /// The day and the machine.
 #[derive(Debug, Serialize)]
 pub(crate) struct Machine {
-    /// Of this day, UTC.
+    /// The day of the run, in UTC.
     pub(crate) date: String,
     pub(crate) processor: String,
     pub(crate) cores: usize,

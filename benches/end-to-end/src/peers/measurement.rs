@@ -1,4 +1,4 @@
-//! What is measured, and which figures each measurement gives.
+//! The measurements, and the figures that each of them gives.
 
 use openline_kit::table::grouped;
 use serde::Serialize;
@@ -87,9 +87,9 @@ pub(crate) enum Measurement {
 
 /// The usual case, which half of the peak is taken from.
 pub(crate) const USUAL: Measurement = echo(50, 1, 125);
-/// What is gathered in one read leaves with one write.
+/// Shows batching: messages that arrive in one read leave with one write.
 pub(crate) const DEEP: Measurement = echo(50, 16, 125);
-/// What copying a message costs.
+/// Shows the cost of copying a message.
 pub(crate) const LARGE: Measurement = echo(50, 1, 16 << 10);
 /// Hardly anything to gather: the bare path of a message.
 const FEW: Measurement = echo(4, 1, 125);

@@ -3,7 +3,7 @@
 //! once for all that it has read.
 //!
 //! A round makes every measurement on every server, each with fresh processes;
-//! the servers take turns in being first. What fails is noted, and the others
+//! the servers take turns in being first. A failure is noted, and the others
 //! are measured. `benches/README.md` says how and why; `benches/peers/` has the
 //! servers. `end_to_end` is the same beside native servers alone.
 
@@ -45,7 +45,7 @@ struct Measured {
     warm_up_seconds: f64,
     pinning: Pinning,
     servers: Vec<Server>,
-    /// What was not measured, and why.
+    /// Everything that was not measured, and why.
     skipped: Vec<String>,
     #[serde(flatten)]
     results: Results,
@@ -115,7 +115,7 @@ fn servers(plan: &mut Plan) -> Vec<Server> {
         match plan.conditions.programs.version(peer) {
             Ok(version) => servers.push(Server { peer, version }),
             Err(reason) => {
-                // Where it was looked for is nobody's business but this terminal's.
+                // Only this terminal is told where it was looked for.
                 warn(&format!("skipped: {}: {reason}", peer.name()));
                 plan.skipped
                     .push(format!("{}: it is not there", peer.name()));
@@ -173,6 +173,6 @@ fn tell(round: usize, plan: &Plan, measurement: Measurement, peer: Peer) {
 }
 
 fn warn(line: &str) {
-    // What cannot be said is not worth an error.
+    // A line that cannot be printed is not worth an error.
     let _ = writeln!(io::stderr(), "{line}");
 }

@@ -26,7 +26,7 @@ pub(crate) enum Peer {
     Websocketd,
 }
 
-/// What everything is compared with.
+/// The peer that all others are compared with.
 pub(crate) const BASE: Peer = Peer::Native;
 
 /// Connections of a server that has a process for each: each takes 2 MB.

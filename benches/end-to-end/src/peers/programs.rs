@@ -27,7 +27,7 @@ const INSTANCES: u32 = 200;
 /// and some.
 const INSTANCES_ISOLATED: u32 = 1_100;
 
-/// What a server is to do.
+/// The work of a server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     Echo,
@@ -209,7 +209,7 @@ impl Programs {
     }
 }
 
-/// What the program says to `--version`, its first line.
+/// The first line that the program prints for `--version`.
 fn version_of(program: &Path) -> Option<String> {
     let mut probe = Probe::new(program);
     probe.arg("--version").stdin(Stdio::null());
@@ -219,7 +219,7 @@ fn version_of(program: &Path) -> Option<String> {
         .filter(|output| output.status.success())?;
     let text = String::from_utf8(output.stdout).ok()?;
     let line = text.lines().next()?;
-    // What follows in brackets are the platform and the kind of build.
+    // The platform and the kind of build follow in brackets.
     Some(line.split(" (").next().unwrap_or(line).trim().to_owned())
 }
 

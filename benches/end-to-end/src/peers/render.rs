@@ -11,7 +11,7 @@ use super::results::{Results, Section};
 use super::{Measured, Server};
 use crate::criterion::InProcess;
 
-/// What stands where nothing was measured.
+/// Stands in the place of a figure that was not measured.
 const NOTHING: &str = "–";
 
 /// Everything, for a person or for a page.

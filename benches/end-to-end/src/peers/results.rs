@@ -93,7 +93,7 @@ impl Section {
         column.beside(base, figure, |mine, theirs| mine / theirs)
     }
 
-    /// What makes figures less than they seem, each once for a server.
+    /// Reasons to trust figures less, each once for a server.
     pub(crate) fn notes(&self) -> Vec<String> {
         let mut notes = Vec::new();
         for column in &self.columns {

@@ -49,11 +49,11 @@ pub(crate) struct Conditions {
     pub(crate) is_text: bool,
 }
 
-/// What came of one measurement.
+/// The results of one measurement.
 #[derive(Debug, Serialize)]
 pub(crate) struct Taken {
     pub(crate) figures: Figures,
-    /// What makes the figures less than they seem.
+    /// Reasons to trust the figures less.
     pub(crate) notes: Vec<String>,
     /// The load generator's, where it was used.
     pub(crate) reports: Vec<Report>,
@@ -257,7 +257,7 @@ impl Conditions {
             figures.insert(CPU_ON_TWO.to_owned(), second);
             figures.insert(SCALING.to_owned(), 2.0 * first / second);
         }
-        // That the load is at its limit is what this is about.
+        // The load is meant to be at its limit here, so that note goes.
         taken.notes.extend(on_two.notes);
         taken.notes.retain(|note| note != CLIENT_LIMITS);
         taken.reports.extend(on_two.reports);
@@ -301,11 +301,11 @@ impl From<Figures> for Taken {
     }
 }
 
-/// What is said where the client was the bottleneck.
+/// The note where the client was the bottleneck.
 const CLIENT_LIMITS: &str = "the load generator was at its limit, and the server was not";
 
-/// What is said where the schedule was not kept. A connection whose answer is
-/// late sends the next message late, too.
+/// The note where the schedule was not kept. A connection whose answer is late
+/// sends the next message late, too.
 const LATE: &str = "half of the messages were sent late: the machine or the server was busy";
 
 fn notes(report: &Report, server_cores: usize) -> Vec<String> {

@@ -48,7 +48,7 @@ struct Place {
     folder: tempfile::TempDir,
 }
 
-/// What is started.
+/// The server that is started.
 #[derive(Clone, Copy, Debug)]
 enum Server {
     Native,

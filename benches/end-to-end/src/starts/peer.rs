@@ -35,8 +35,8 @@ impl Peer {
         Ok(self.0.write_all(handshake(path).as_bytes())?)
     }
 
-    /// Reads its answer. What is behind that is not looked for: the echo
-    /// speaks when it is spoken to.
+    /// Reads its answer, and does not look for bytes after it: the echo speaks
+    /// only when it is spoken to.
     pub(super) fn accepted(&mut self) -> anyhow::Result<()> {
         let mut head = [0; HEAD_BYTES_MAX];
         let mut length = 0;

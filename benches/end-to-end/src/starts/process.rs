@@ -22,7 +22,7 @@ pub(super) struct Started {
 }
 
 impl Place {
-    /// What a configuration says of a host with a data directory.
+    /// The configuration's line for a host with a data directory.
     pub(super) fn data(&self) -> String {
         format!("data = {:?}", self.folder.path().join("data"))
     }

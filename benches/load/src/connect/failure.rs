@@ -36,7 +36,7 @@ pub enum ConnectFailure {
     Ports,
     /// The network failed.
     Io(io::Error),
-    /// What answered does not speak WebSocket.
+    /// The other end answered, but does not speak WebSocket.
     Protocol(String),
 }
 

@@ -22,8 +22,8 @@ pub use failure::ConnectFailure;
 /// mask (RFC 6455, section 5.2).
 const FRAME_HEADER_BYTES: usize = 14;
 
-/// Smallest and largest read buffer. tungstenite clears what is free of it
-/// before each read, so a large one costs; a small one costs system calls.
+/// Smallest and largest read buffer. tungstenite clears the free part of it
+/// before each read, so a large one costs time; a small one costs system calls.
 const READ_BUFFER_BYTES_MIN: usize = 4 << 10;
 const READ_BUFFER_BYTES_MAX: usize = 64 << 10;
 

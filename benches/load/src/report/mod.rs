@@ -1,4 +1,4 @@
-//! What came of a run: plain data with units in the names, the same in JSON.
+//! The results of a run: plain data with units in the names, the same in JSON.
 
 mod table;
 
@@ -14,14 +14,14 @@ use crate::tally::Tally;
 /// The results of one run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// What was asked for.
+    /// The options of the run.
     pub options: Options,
     /// How long the measured window was. Shorter than asked for where every
     /// connection ended before. 0 when connections were only held.
     pub elapsed_seconds: f64,
-    /// What became of the connections.
+    /// The fate of the connections.
     pub connections: Connections,
-    /// What became of the messages; `None` when connections were only held.
+    /// The fate of the messages; `None` when connections were only held.
     pub messages: Option<Messages>,
     /// From due to answered, of the messages due in the window. One that was
     /// still awaited at the end counts with the time it had waited.
@@ -30,18 +30,18 @@ pub struct Report {
     pub lateness: Option<Latency>,
     /// From opening a connection to the end of its handshake.
     pub connect: Option<Latency>,
-    /// What went wrong, by kind, on the whole run.
+    /// Errors by kind, over the whole run.
     pub errors: BTreeMap<String, u64>,
     /// Close codes received, on the whole run.
     pub close_codes: BTreeMap<u16, u64>,
     /// The part of one core that the load generator's busiest thread used, in
     /// a closed loop. Near 1, the load generator was the bottleneck.
     pub generator_busy: Option<f64>,
-    /// What the server's process used, where one was named.
+    /// The resources that the server's process used, where one was named.
     pub server: Option<Server>,
 }
 
-/// What became of the connections.
+/// The fate of the connections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
     /// Opened.
@@ -54,7 +54,7 @@ pub struct Connections {
     pub lost: u64,
 }
 
-/// What became of the messages.
+/// The fate of the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Messages {
     /// Answered within the window.
@@ -107,7 +107,7 @@ impl Latency {
     }
 }
 
-/// What the server's process used.
+/// The resources that the server's process used.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Server {
     /// CPU time in the window.
@@ -122,7 +122,7 @@ pub struct Server {
     pub resident_bytes_per_connection: Option<f64>,
 }
 
-/// What was measured between the bounds of the window.
+/// The measurements between the bounds of the window.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Measured {
     pub(crate) elapsed: Duration,

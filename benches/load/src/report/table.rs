@@ -71,7 +71,7 @@ impl Report {
         writeln!(formatter)
     }
 
-    /// What makes the numbers above less than they seem.
+    /// Reasons to trust the numbers above less.
     fn notes(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         if let Some(busy) = self.generator_busy
             && busy > BUSY

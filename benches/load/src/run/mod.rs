@@ -105,7 +105,7 @@ fn nothing_answered(options: &Options, foreign: Option<String>, tally: &Tally) -
     }
 }
 
-/// What went wrong, in one line.
+/// All errors, in one line.
 fn reasons(tally: &Tally) -> String {
     let reasons = tally.errors.iter();
     let reasons: Vec<_> = reasons

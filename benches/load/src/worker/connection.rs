@@ -57,7 +57,7 @@ pub(crate) struct Connection {
     flushed: bool,
 }
 
-/// What a connection is made of, besides its socket.
+/// The parts of a connection besides its socket.
 pub(crate) struct Parts {
     pub(crate) slot: Rc<Slot>,
     pub(crate) tally: Rc<RefCell<Tally>>,
@@ -275,7 +275,7 @@ fn kind(error: &Error) -> String {
     }
 }
 
-/// What an unexpected answer looked like.
+/// An unexpected answer, shortened for the report.
 fn example(message: &Message) -> String {
     match message {
         Message::Text(text) => {

@@ -16,7 +16,7 @@ struct Sent {
     due: Instant,
 }
 
-/// What is in flight.
+/// The messages in flight.
 #[derive(Debug, Default)]
 pub(crate) struct Flight {
     sent: VecDeque<Sent>,

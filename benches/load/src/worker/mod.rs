@@ -46,8 +46,8 @@ const CONNECT_FAILURES_MAX: u64 = 100;
 /// close handshake's own limit is two seconds.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(4);
 
-/// What the coordinator announces, in this order; `Measure` is left out when
-/// connections are only held.
+/// The stages that the coordinator announces, in this order; `Measure` is left
+/// out when connections are only held.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Stage {
     Connect,
@@ -61,7 +61,7 @@ pub(crate) enum Stage {
     Finish,
 }
 
-/// What a worker is given.
+/// The assignment of a worker.
 #[derive(Debug)]
 pub(crate) struct Assignment {
     /// Its number and how many workers there are.
@@ -252,7 +252,7 @@ impl Worker {
         self.connections.shutdown().await;
         self.count_unsent();
         let tally = self.tally.replace(Tally::new());
-        // Nobody waits for them when the run was given up.
+        // The tally has no receiver when the run was given up.
         let _ = self.assignment.finished.send(tally);
     }
 

@@ -1,5 +1,5 @@
-//! What the messages of one connection carry, and whether an answer is one of
-//! them.
+//! The payloads of one connection's messages, and the check whether an answer
+//! is one of them.
 //!
 //! A payload is a key of sixteen hexadecimal digits (connection, sequence
 //! number) and a filler, all ASCII, so that it is valid as text too. A payload

@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 use super::schedule::{Schedule, Window};
 
-/// What a connection is to do.
+/// An order to a connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Order {
     /// Only answer pings.
@@ -21,7 +21,7 @@ pub(crate) enum Order {
     Close,
 }
 
-/// What all connections of a worker follow while they run.
+/// The plan that all connections of a worker follow while they run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plan {
     pub(crate) window: Window,

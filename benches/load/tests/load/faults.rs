@@ -90,7 +90,7 @@ async fn a_handshake_without_an_answer_times_out() {
 
 #[tokio::test]
 async fn a_server_that_is_full_serves_the_others() {
-    // The first three, one of which is the probe, and nobody else.
+    // Only the first three are accepted, one of which is the probe.
     let accepted = Arc::new(AtomicUsize::new(0));
     let server = Server::tcp(move |stream| {
         let accepted = Arc::clone(&accepted);

@@ -19,7 +19,7 @@ use super::{PATIENCE, Peer, Site, Wrong, patience};
 /// Read at once. Small: there are thousands of connections, and most are idle.
 const READ_BUFFER_BYTES: usize = 2 << 10;
 
-/// What a peer's kernel holds for it when it never reads.
+/// The bytes that the kernel holds for a peer that never reads.
 const SMALL_BUFFER_BYTES: u32 = 4 << 10;
 
 /// An open connection. Dropped, it is gone without a close frame.
@@ -38,7 +38,7 @@ pub(crate) enum NotOpened {
     Failed(String),
 }
 
-/// What came of a wait.
+/// The outcome of a wait.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Event {
     /// A text or a binary message.

@@ -1,4 +1,4 @@
-//! Peers that make a function misbehave: they are ended, and nobody hangs.
+//! Peers that make a function misbehave: they are ended, and none hangs.
 
 use std::time::Duration;
 

@@ -15,7 +15,7 @@ use crate::configuration::{BRIEF_TIME, MESSAGES_PER_SECOND, TIME_WARNING};
 /// the peer's clock starts when it has read the answer to its handshake.
 const TOO_EARLY: Duration = Duration::from_millis(1500);
 
-/// What a function may close with, and what it may not.
+/// Close codes that a function may use, and some that it may not.
 const ALLOWED: [u16; 5] = [1000, 1008, 1011, 3000, 4999];
 const FORBIDDEN: [u16; 6] = [0, 999, 1005, 1006, 1015, 5000];
 

@@ -32,8 +32,8 @@ pub(crate) use client::{Client, NotOpened};
 /// two cores that carry host and peers.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What a peer may take beyond its lifetime: a few waits for the host in a
-/// row. Who is not through by then hangs.
+/// How long a peer may take beyond its lifetime: a few waits for the host in a
+/// row. A peer that has not finished by then hangs.
 const OVERTIME: Duration = Duration::from_secs(180);
 
 /// Addresses that peers come from, 127.0.1.1 and on: each has 28,000 ports,
@@ -41,7 +41,7 @@ const OVERTIME: Duration = Duration::from_secs(180);
 /// of connections or handshakes for one address leaves them alone.
 const ADDRESSES: u8 = 200;
 
-/// What all peers share.
+/// The things that all peers share.
 #[derive(Debug)]
 pub(crate) struct Site {
     pub(crate) host: SocketAddr,
@@ -152,7 +152,7 @@ impl Peer {
         Instant::now() >= self.until
     }
 
-    /// So many milliseconds from now, but not past this peer's end.
+    /// A moment so many milliseconds from now, but not past this peer's end.
     fn pause(&mut self, milliseconds: std::ops::Range<u64>) -> Instant {
         let pause = Duration::from_millis(self.random.u64(milliseconds));
         self.until.min(Instant::now() + pause)

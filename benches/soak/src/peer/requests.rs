@@ -17,7 +17,7 @@ use crate::configuration::REQUEST_TIMEOUT;
 /// Most bytes of an answer that are read.
 const ANSWER_BYTES_MAX: usize = 64 << 10;
 
-/// What is replaced by what in the head, and the status of the answer.
+/// A text in the head, its replacement, and the status of the answer.
 const REFUSED: [(&str, &str, u16); 10] = [
     ("/echo", "/nowhere", 404),
     ("/echo", "/.openline/nothing", 404),
@@ -35,8 +35,8 @@ const REFUSED: [(&str, &str, u16); 10] = [
     ("GET /echo HTTP/1.1", "this is no request", 400),
 ];
 
-/// What is asked of a function that refuses as it is told, and the status that
-/// comes of it.
+/// Queries for a function that refuses as it is told, and the status of each
+/// answer.
 const REJECTED: [(&str, u16); 9] = [
     ("status=403&body=no", 403),
     ("status=503&header=retry-after:1", 503),

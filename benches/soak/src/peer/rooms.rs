@@ -1,5 +1,5 @@
-//! Peers that meet in rooms: chat and counter. What one says all read, in the
-//! order in which it was said.
+//! Peers that meet in rooms: chat and counter. All of them read what one says,
+//! in the order in which it was said.
 
 use std::collections::HashMap;
 
@@ -21,7 +21,7 @@ pub(super) fn counter_path(peer: &mut Peer) -> String {
     format!("/counter/room-{}", peer.random.u32(..COUNTER_ROOMS))
 }
 
-/// What a peer has heard in its room.
+/// The lines that a peer has heard in its room.
 #[derive(Debug)]
 struct Heard {
     nick: String,
@@ -32,10 +32,10 @@ struct Heard {
 impl Heard {
     /// Takes a line of the form `NICK: NUMBER`. The numbers of one nick have
     /// no gap: a connection's messages are handled one after the other, and
-    /// nobody that reads misses one.
+    /// a peer that reads misses none.
     fn take(&mut self, line: &str) -> Result<(), Wrong> {
         let Some((nick, number)) = line.split_once(": ") else {
-            // Who came and who left.
+            // A peer came or left.
             return Ok(());
         };
         // Others may not speak in numbers; none of the peers does.
@@ -92,8 +92,8 @@ async fn listen(client: &mut Client, heard: &mut Heard, until: Instant) -> Resul
     }
 }
 
-/// What a peer knows of its room's count. All add one at a time and everybody
-/// is told, so the next count is the last and one.
+/// A peer's view of its room's count. Peers add one at a time and all of them
+/// are told, so each count is the previous one plus one.
 #[derive(Debug, Default)]
 struct Count {
     last: Option<i64>,
@@ -109,7 +109,7 @@ impl Count {
         match self.last {
             Some(last) if count == last + 1 => {}
             Some(last) if count == last && self.asked => self.asked = false,
-            // The first that it hears is somebody's, or its answer.
+            // The first count it hears is another peer's, or its answer.
             None => self.asked = false,
             Some(_) => return Err(Wrong("a count is out of order".to_owned())),
         }
@@ -135,7 +135,7 @@ pub(super) async fn counter(peer: &mut Peer) -> Result<(), Wrong> {
             client.send(Message::text("get")).await?;
             count_until(&mut client, &mut count, patience(), |now| !now.asked).await?
         } else {
-            // Its answer could not be told from somebody's count.
+            // Its answer would look the same as another peer's count.
             true
         };
         if !answered {

@@ -1,4 +1,4 @@
-//! Peers that go without a word, do not read, or send more than anybody needs.
+//! Peers that leave without a word, do not read, or send far too much.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use super::{Peer, Wrong, patience};
 /// for it.
 const UNREAD_BYTES: usize = 64 << 10;
 const UNREAD_MAX: usize = 100;
-/// After so long without room for more, nobody reads any more.
+/// After this long without room for more, the host has stopped reading.
 const STALLED: Duration = Duration::from_secs(2);
 
 /// Pings at once, and how often: a peer alone keeps the host busy for some
@@ -34,7 +34,7 @@ async fn live(peer: &mut Peer, client: &mut Client) -> Option<u16> {
         }
         let bytes = usual_bytes(&mut peer.random);
         let message = message(&mut peer.random, bytes);
-        // What is not sent shows at the next reading.
+        // A failure to send shows at the next read.
         let _ = client.send(message).await;
     }
     None
@@ -90,7 +90,7 @@ pub(super) async fn close_and_go(peer: &mut Peer) -> Result<(), Wrong> {
     Ok(())
 }
 
-/// Sends until nobody takes any more, then waits to be cut off.
+/// Sends until the host takes no more, then waits to be cut off.
 pub(super) async fn never_read(peer: &mut Peer) -> Result<(), Wrong> {
     let path = peer.one_of(&["/echo", "/echo-async"]);
     let mut client = Client::open_small(peer, path).await?;

@@ -20,7 +20,7 @@ use mimalloc::MiMalloc;
 /// The system's allocator, counted.
 pub(crate) struct Counting;
 
-/// What a thread has asked for since it started.
+/// The memory that a thread has asked for since it started.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Asked {
     /// Pieces of memory, a piece that grew or shrank counted once more.
@@ -37,7 +37,7 @@ thread_local! {
     static NOTES: RefCell<Vec<(usize, Backtrace)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// What this thread has asked for so far.
+/// The memory that this thread has asked for so far.
 pub(crate) fn asked() -> Asked {
     ASKED.get()
 }

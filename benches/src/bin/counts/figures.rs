@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::Deserialize;
 
-/// What one message costs, or one connection: see `paths`.
+/// The cost of one message or one connection: see `paths`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Figures {
@@ -19,8 +19,8 @@ pub(crate) struct Figures {
     pub(crate) instructions: Option<f64>,
 }
 
-/// What instructions depend on beside the source: they are compared only where
-/// this is the same.
+/// The things besides the source that decide the number of instructions:
+/// numbers are compared only where these are the same.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct MadeWith {
@@ -41,7 +41,7 @@ pub(crate) struct Counts {
 }
 
 impl MadeWith {
-    /// What this program was made with and runs on.
+    /// The tools that made this program, and the machine that it runs on.
     pub(crate) fn here() -> Self {
         #[cfg(target_arch = "x86_64")]
         let vectors = if std::arch::is_x86_feature_detected!("avx2") {

@@ -18,7 +18,7 @@ const ALLOCATIONS: f64 = 0.05;
 /// Bytes that may come on top, per message, of the same kind.
 const BYTES: f64 = 16.0;
 
-/// What has become of a figure.
+/// How a figure compares with the accepted one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
     Same,

@@ -204,8 +204,9 @@ async fn allocations(path: CountedPath, cache: &Path) -> anyhow::Result<(f64, f6
     Ok((allocations.max(0.0), bytes.max(0.0)))
 }
 
-/// What a program prints. It gets no environment but what finds programs: a
-/// variable that, say, asks for backtraces changes what is counted.
+/// The output of a program. Its environment holds only the variables that
+/// help to find programs: one that asks for backtraces, say, would change the
+/// counts.
 pub(crate) async fn output(mut command: Command, limit: Duration) -> anyhow::Result<String> {
     command.env_clear().kill_on_drop(true);
     for kept in ["PATH", "TMPDIR", "VALGRIND_LIB"] {
@@ -227,7 +228,7 @@ pub(crate) async fn output(mut command: Command, limit: Duration) -> anyhow::Res
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Says something to whoever looks on.
+/// Prints a line for the person at the terminal.
 fn tell(text: &str) {
     // There is nowhere to say that standard error is closed.
     let _ = writeln!(std::io::stderr(), "{text}");

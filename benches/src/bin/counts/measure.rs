@@ -10,8 +10,8 @@ use tokio::runtime::Builder;
 use crate::allocator::{self, Asked};
 use crate::paths::{CountedPath, Ready};
 
-/// What valgrind is to look for: it writes down and begins anew with each call
-/// of [`counted_from_here`].
+/// The name that valgrind looks for: at each call of [`counted_from_here`] it
+/// writes down its counts and starts again from zero.
 pub(crate) const MARK: &str = "*counted_from_here*";
 
 /// Rounds whose allocations are shown by [`sites`].
@@ -88,7 +88,7 @@ async fn warm(path: CountedPath, cache: &Path) -> anyhow::Result<Ready> {
     Ok(ready)
 }
 
-/// What some rounds ask the allocator for.
+/// The memory that these rounds ask the allocator for.
 async fn counted(ready: &mut Ready, rounds: usize) -> anyhow::Result<Asked> {
     counted_from_here();
     let before = allocator::asked();
@@ -100,7 +100,7 @@ async fn counted(ready: &mut Ready, rounds: usize) -> anyhow::Result<Asked> {
     })
 }
 
-/// The mark. What it does must look like something to the compiler.
+/// The mark. The compiler must believe that it does something.
 #[inline(never)]
 fn counted_from_here() {
     std::hint::black_box(());

@@ -22,7 +22,7 @@ use crate::host::{Host, Peer};
 /// A chat line, or a small event.
 pub(crate) const PAYLOAD_BYTES: usize = 125;
 
-/// Who gets a message that is fanned out.
+/// The number of subscribers that get a fanned-out message.
 const SUBSCRIBERS: usize = 1000;
 
 /// Instances that there is room for: few, so that the pools' address space is
@@ -36,7 +36,7 @@ pub(crate) enum Echo {
     Async,
 }
 
-/// What a path does in one round.
+/// The work of a path in one round.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// Hands so many messages to the function, without a socket.

@@ -107,7 +107,8 @@ pub(crate) fn become_valgrind(arguments: &[OsString]) -> anyhow::Result<()> {
     bail!("valgrind does not start: {error}")
 }
 
-/// There is no such system call elsewhere, and nobody asks: see [`is_there`].
+/// Other systems have no such call, and no counts of instructions: see
+/// [`is_there`].
 #[cfg(not(target_os = "linux"))]
 pub(crate) fn become_valgrind(_arguments: &[OsString]) -> anyhow::Result<()> {
     bail!("instructions are counted on Linux")

@@ -108,7 +108,7 @@ pub(crate) struct Call<'a> {
 }
 
 impl<'a> Call<'a> {
-    /// None for a message that the host could have answered by itself: it is
+    /// `None` for a message that the host could have answered by itself: it is
     /// answered here.
     pub(crate) fn begin(here: &Connection, message: &'a Message) -> Option<Self> {
         let text = message.as_text().unwrap_or_default();

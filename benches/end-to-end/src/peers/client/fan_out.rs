@@ -19,7 +19,7 @@ use crate::peers::measurement::{CPU_PER_DELIVERY, DELIVERIES_PER_SECOND};
 /// Where a message is published, on every server here.
 const PUBLISH: &str = "/fan-out/publish";
 
-/// What is on its way.
+/// The messages on their way.
 #[derive(Default)]
 struct Window {
     messages: RefCell<VecDeque<Published>>,
@@ -31,7 +31,7 @@ struct Window {
 }
 
 struct Published {
-    /// What each subscriber must get.
+    /// The frame that each subscriber must get.
     frame: Vec<u8>,
     /// Subscribers that do not have it yet.
     missing: usize,

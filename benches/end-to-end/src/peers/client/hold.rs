@@ -12,7 +12,7 @@ use crate::peers::measurement::{BYTES_PER_CONNECTION, CPU_TO_OPEN};
 
 pub(super) async fn measure(order: &Order) -> anyhow::Result<Figures> {
     let place = order.place()?;
-    // What the first connection costs is not the others'.
+    // The first connection costs more than the others: it is not counted.
     let first = exchange(&place, order.is_text, 0).await?;
     tokio::time::sleep(Duration::from_secs_f64(order.warm_up_seconds)).await;
     let bytes_before = resident_bytes(order.process)?;

@@ -1,6 +1,6 @@
-//! What the load generator does not do, in a process of its own, this program
-//! started again: many handshakes, one message to many, and connections that
-//! have each carried a message.
+//! The loads that the load generator does not make, in a process of its own,
+//! this program started again: many handshakes, one message to many, and
+//! connections that have each carried a message.
 //!
 //! One thread; all its connections are opened in waves of `WAVE`.
 
@@ -30,11 +30,11 @@ pub(crate) const SUBCOMMAND: &str = "client";
 /// Connections that are opened at a time: below the backlog of any server.
 const WAVE: usize = 16;
 
-/// How long anything is waited for: what a server may take for a moment's
-/// collection of garbage, many times over.
+/// The longest wait for anything: many times the pause that a server may make
+/// to collect garbage.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// What to do.
+/// An order to this process.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Order {
     pub(crate) task: Task,
@@ -47,7 +47,7 @@ pub(crate) struct Order {
     pub(crate) seconds: f64,
 }
 
-/// What is measured.
+/// The kinds of load.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
 pub(crate) enum Task {
     /// Handshakes and ends, `connections` at a time.
@@ -95,14 +95,14 @@ async fn open(place: &Place, connections: u32) -> anyhow::Result<Vec<Wire>> {
         .await
 }
 
-/// What has been used at one moment.
+/// The CPU time used until one moment.
 struct Moment {
     at: Instant,
     server: CpuSample,
     client: Option<Duration>,
 }
 
-/// What was used between two.
+/// The time used between two moments.
 struct Used {
     seconds: f64,
     server_seconds: f64,
