@@ -44,7 +44,7 @@ enum State {
     Gone,
 }
 
-/// Who waits until there is room. Bounded by the waits that calls in flight
+/// The tasks that wait for room. Bounded by the waits that calls in flight
 /// have begun and not given up: each has one entry at most.
 #[derive(Debug, Default)]
 struct Writers {
@@ -64,7 +64,7 @@ pub enum Item {
     Ping(Bytes),
 }
 
-/// What the owner of the socket has to do next.
+/// The next thing for the owner of the socket to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     /// Write this.

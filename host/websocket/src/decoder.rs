@@ -15,7 +15,7 @@ use crate::mask::Key;
 use crate::terms::{Limits, Role};
 use crate::violation::Violation;
 
-/// What a message is.
+/// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// UTF-8. The decoder does not check that; [`Receiver`](crate::Receiver)
@@ -25,7 +25,7 @@ pub enum Kind {
     Binary,
 }
 
-/// What comes next in a stream of frames.
+/// The next thing in a stream of frames.
 ///
 /// A message is one or more times `Frame`, each with as many `Payload` as the
 /// pieces that its bytes came in, and then `End`. Control frames come where
@@ -50,7 +50,7 @@ pub enum Event<'a> {
 /// The beginning of a frame of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DataFrame {
-    /// What the message is.
+    /// The type of the message.
     pub kind: Kind,
     /// Whether the message is compressed.
     pub compressed: bool,
@@ -120,11 +120,11 @@ enum Phase {
     Data,
     /// Within the payload of a control frame.
     Control(Opcode),
-    /// Behind a close frame or a violation.
+    /// After a close frame or a violation.
     Over,
 }
 
-/// What is known of a message that has not ended.
+/// The state of a message that has not ended.
 #[derive(Clone, Copy, Debug)]
 struct InProgress {
     kind: Kind,
@@ -445,7 +445,7 @@ impl Decoder {
         Some(Event::End)
     }
 
-    /// What there is of the current payload, and its key.
+    /// The bytes that there are of the current payload, and its key.
     fn take<'a>(&mut self, input: &mut &'a [u8]) -> (&'a [u8], Key) {
         let size = usize::try_from(self.left).map_or(input.len(), |left| left.min(input.len()));
         let (bytes, rest) = input.split_at(size);

@@ -6,8 +6,8 @@
 //! processor once. The allocation is the caller's; nothing here is larger than
 //! a block.
 
-/// The key of a frame, as its next byte needs it: whoever consumes a part of a
-/// payload goes on with [`Key::after`].
+/// The key of a frame, as its next byte needs it: a caller that consumes a part
+/// of a payload goes on with [`Key::after`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Key([u8; 4]);
 

@@ -1,9 +1,9 @@
 //! Frames that wait to be written, for vectored writes that may take any part
 //! of them.
 //!
-//! What the system does not take stays as references: nothing is copied. The
-//! queue has no bound of its own; its caller asks [`Queue::bytes`] before it
-//! pushes. An empty queue has no allocation after [`Queue::shrink`].
+//! Bytes that the system does not take stay as references: nothing is copied.
+//! The queue has no bound of its own; its caller asks [`Queue::bytes`] before
+//! it pushes. An empty queue has no allocation after [`Queue::shrink`].
 
 use std::collections::VecDeque;
 use std::io::IoSlice;

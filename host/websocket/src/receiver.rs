@@ -27,7 +27,7 @@ const GROWTH: usize = 4;
 /// a read into the caller's buffer also brings what is behind the frame.
 const SPACE_BYTES_MIN: u64 = 32 * 1024;
 
-/// What was received.
+/// A message or control frame that was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
     /// A whole message.
@@ -59,7 +59,7 @@ pub enum Received {
 #[derive(Debug)]
 pub struct Receiver {
     decoder: Decoder,
-    /// What has come of a message: its payload, compressed if it is.
+    /// The payload of a message so far, compressed if the message is.
     partial: Vec<u8>,
     kind: Kind,
     compressed: bool,

@@ -1,6 +1,6 @@
 //! UTF-8 that comes in pieces, refused at its first wrong byte.
 //!
-//! What is kept between pieces is a character that has not ended: three bytes.
+//! Only a character that has not ended is kept between pieces: three bytes.
 
 /// Bytes that no continuation makes UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -60,7 +60,7 @@ impl Utf8 {
         }
     }
 
-    /// Says that there are no more pieces, and begins anew.
+    /// Says that there are no more pieces, and begins again.
     ///
     /// # Errors
     ///

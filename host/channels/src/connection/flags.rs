@@ -1,4 +1,4 @@
-//! What is asked of the owner of a socket, and what it says of itself: one bit
+//! The requests to the owner of a socket, and what it says of itself: one bit
 //! each, in one word that the owner compares with each message.
 
 use crate::sync::{AtomicU16, Ordering};

@@ -46,12 +46,12 @@ impl SocketOwner {
 
     // === what is asked of the owner ===
 
-    /// Whom [`Connection::wake`] wakes from now on.
+    /// Sets the waker that [`Connection::wake`] wakes from now on.
     pub fn register(&self, waker: &Waker) {
         self.0.waker.register(waker);
     }
 
-    /// What was asked for until now. Taken when the owner has
+    /// The requests made until now. Taken when the owner has
     /// [registered](SocketOwner::register) and is about to look at it.
     pub fn see(&self) -> Seen {
         self.0.flags.see()
@@ -154,7 +154,7 @@ impl SocketOwner {
     }
 
     /// Takes the alarm that is due first, if one is due, to have it called. It
-    /// can be cleared or set anew until its call
+    /// can be cleared or set again until its call
     /// [begins](Connection::begin_alarm).
     pub fn take_alarm(&self, now: Instant) -> Option<AlarmName> {
         self.0.attached.lock().take_alarm(now)

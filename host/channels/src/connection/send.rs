@@ -1,4 +1,4 @@
-//! What is sent to a connection, and asking it to end: for functions, for the
+//! Sending to a connection, and asking it to end: for functions, for the
 //! hub and for the host itself. Nothing here wakes the owner of the socket: see
 //! [`crate::wakeups::Wakeups`] and [`Connection::wake`].
 //!

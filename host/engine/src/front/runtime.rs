@@ -41,7 +41,7 @@ pub struct Runtime {
     clock: Arc<AlarmClock>,
 }
 
-/// What is taken of what the engine has a limited number of.
+/// How much is taken of each thing that the engine has a limited number of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// Functions that a route, a connection, an instance or an alarm holds.

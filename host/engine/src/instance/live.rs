@@ -46,8 +46,8 @@ impl Instance {
         }
     }
 
-    /// Gives it something to do, and has it done at once if nobody else is
-    /// about it. Hands the job back when the instance has ended.
+    /// Gives it a job, and has it done at once unless another task polls the
+    /// instance. Hands the job back when the instance has ended.
     pub(crate) fn submit(&self, mut job: Job) -> Result<(), Job> {
         let is_awaited = job.take_awaited();
         self.submit_as(job, is_awaited)

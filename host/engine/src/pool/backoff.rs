@@ -203,7 +203,7 @@ mod tests {
         assert!(!backoff.is_active());
         assert_eq!(backoff.fail(2, &policy), Some(policy.backoff_time));
         assert!(backoff.is_active() && backoff.left().is_some());
-        // What was begun before fails, too: that is no new back-off.
+        // A call that was begun before fails, too: that is no new back-off.
         assert_eq!(backoff.fail(3, &policy), None);
         while backoff.is_active() {
             tokio::time::sleep(Duration::from_millis(1)).await;

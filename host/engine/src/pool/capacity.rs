@@ -185,8 +185,8 @@ impl Member {
     }
 
     /// Takes the places of one more instance for a newcomer, if they are there
-    /// and nobody else waits for them. `holds` counts that instance already. The
-    /// number of the instance.
+    /// and nothing else waits for them. `holds` counts that instance already.
+    /// Answers the number of the instance.
     pub(super) fn take(&self, holds: Holds) -> Option<u64> {
         let mut state = self.capacity.state.lock();
         let (places, most) = (u64::from(self.places), self.capacity.most);
@@ -217,8 +217,8 @@ impl Member {
         state.set(self.number, holds);
     }
 
-    /// What the version has and wants has changed. It stands in the queue from
-    /// now on if a queued instance `is_ready`, and else does not. Answers
+    /// Notes what the version has and wants now. It stands in the queue from
+    /// now on if a queued instance `is_ready`, and otherwise does not. Answers
     /// whether anything is wanted of the host.
     pub(super) fn account(&self, holds: Holds, is_ready: bool) -> bool {
         let mut state = self.capacity.state.lock();
@@ -443,7 +443,7 @@ mod tests {
         // It needs one more, and one of its own ends for that, not all.
         modest.want();
         assert_eq!(modest.holds(), (4, 1, 1));
-        // Also when it has begun.
+        // The same holds once it has begun.
         for _ in 0..5 {
             greedy.ended();
         }
@@ -472,7 +472,7 @@ mod tests {
             member.account(*holds, true);
         });
         small.want();
-        // Of 10 one is for the small one, and 4 for each of the others.
+        // The small one gets one of 10, and each of the others gets 4.
         assert_eq!(large.holds(), (4, 5, 0));
         assert_eq!(greedy.holds(), (1, 0, 60));
         for _ in 0..5 {

@@ -1,9 +1,9 @@
-//! What all versions of a function have in common: its connections, which
+//! The state that all versions of a function share: its connections, which
 //! instance serves which affinity value, its alarms, and what it keeps.
 //!
 //! It outlives every version: a new one finds what the one before has left. It
-//! is the function's identity: whoever makes a second one for a function that
-//! still has connections, instances or alarms makes a second writer.
+//! is the function's identity: a second one for a function that still has
+//! connections, instances or alarms would be a second writer.
 
 use std::sync::{Arc, Weak};
 
@@ -105,7 +105,7 @@ impl Commons {
         versions.retain(|version| version.strong_count() > 0);
         versions.push(Arc::downgrade(version));
         drop(versions);
-        // Behind the list: either it is found there, or this is seen.
+        // Asked after the push: either the list shows it, or this is seen.
         if self.lifted.load(Ordering::Acquire) {
             version.backoff.lift();
         }

@@ -205,7 +205,7 @@ impl Version {
         queued
     }
 
-    /// What waits in instances that do not begin is asked for again. Called
+    /// Gives back the jobs that wait in instances that do not begin. Called
     /// without the locks.
     fn give_back(&self, queued: Vec<Arc<Instance>>) {
         let has_keys = queued.iter().any(|instance| instance.key.is_some());
@@ -321,7 +321,7 @@ impl Keeper for Version {
     fn fail(&self) -> Option<Duration> {
         let faults = self.program.faults.fail();
         let time = self.backoff.fail(faults, &self.program.policy)?;
-        // What is queued waits for the end of the back-off instead.
+        // Queued jobs wait for the end of the back-off instead.
         let mut keys = self.commons.keys.lock();
         let mut seats = self.seats.lock();
         let queued = self.unqueue(&mut keys, &mut seats);

@@ -37,7 +37,7 @@ struct Queued {
     _keeper: Arc<dyn Keeper>,
 }
 
-/// Who wants a seat.
+/// A request for a seat.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wanted<'a> {
     /// The affinity value.

@@ -105,7 +105,7 @@ impl Version {
         &self.program.name
     }
 
-    /// What it has in common with the function's other versions.
+    /// The state that it shares with the function's other versions.
     pub fn commons(&self) -> &Arc<Commons> {
         &self.commons
     }
@@ -115,7 +115,7 @@ impl Version {
         self.program.loaded.style
     }
 
-    /// What a connection or a call may use.
+    /// The limits of a connection or a call.
     pub fn limits(&self) -> &Arc<FunctionLimits> {
         &self.program.limits
     }

@@ -29,6 +29,6 @@ pub const WINDOW_BITS_MAX: u8 = 15;
 /// streams that a decompressor of 8 refuses.
 pub const WINDOW_BITS_MIN: u8 = 9;
 
-/// What ends a flushed deflate stream and is left out of a message (RFC 7692
+/// The end of a flushed deflate stream, left out of a message (RFC 7692
 /// section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];

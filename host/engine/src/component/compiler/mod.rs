@@ -38,7 +38,7 @@ pub enum Compiler {
     Child(PathBuf),
 }
 
-/// What a child gets in addition to the component.
+/// The settings that a child gets in addition to the component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
     pub(crate) kind: EngineKind,
