@@ -110,7 +110,7 @@ fn a_header_that_promises_much_allocates_nothing() {
     let mut receiver = Receiver::new(Role::Server, Limits::DEFAULT);
     let (received, _, most) = allocated(|| receiver.receive(&mut &header[..], None));
     assert_eq!((received, most), (Ok(None), 0));
-    // The bytes that have come, and four times that.
+    // At most four times the bytes that have come.
     let payload = vec![7; 6 * MIB];
     let mut come = 0;
     for piece in payload[..6 * MIB - 1].chunks(10 * KIB) {

@@ -55,13 +55,13 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes an alarm back.
+    /// Clears an alarm.
     pub fn clear_alarm(&self, name: &AlarmName) {
         let mut attached = self.attached.lock();
         attached.clear_alarm(name, &self.budget.attached);
     }
 
-    /// The call of an alarm begins that the owner of the socket has taken;
+    /// Begins the call of an alarm that the owner of the socket has taken;
     /// `false` when the alarm was cleared or set again since, or the connection
     /// has ended: it is not to be called.
     pub fn begin_alarm(&self, name: &AlarmName) -> bool {

@@ -39,7 +39,7 @@ pub struct Facts {
     pub subprotocol: Option<String>,
     /// The parameters of the route.
     pub route_params: RouteParams,
-    /// The alias that it came by.
+    /// The alias that it came through.
     pub alias: AliasName,
     /// The host's automatic responses, unless the function says otherwise.
     pub auto_responses: Arc<[AutoResponse]>,
@@ -69,7 +69,7 @@ pub struct Connection {
 /// The hub's record of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Membership {
-    /// It has left: nothing may be added any more.
+    /// Whether it has left: then nothing more may be added.
     pub(crate) left: bool,
     pub(crate) channels: Vec<ChannelName>,
     /// Kept when it has left, too: the function may want them at the end.

@@ -1,5 +1,5 @@
-//! A connection as the task that owns its socket has it: what to write, what is
-//! asked of it, and the end.
+//! A connection as the task that owns its socket sees it: what to write, which
+//! requests it has, and the end.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -44,7 +44,7 @@ impl SocketOwner {
         &self.0
     }
 
-    // === what is asked of the owner ===
+    // === requests to the owner ===
 
     /// Sets the waker that [`Connection::wake`] wakes from now on.
     pub fn register(&self, waker: &Waker) {
@@ -112,7 +112,7 @@ impl SocketOwner {
         self.0.flags.set(Flag::Asleep, true);
     }
 
-    /// It sleeps no more.
+    /// It no longer sleeps.
     pub fn woken(&self) {
         self.0.flags.set(Flag::Asleep, false);
     }
@@ -162,9 +162,9 @@ impl SocketOwner {
 
     // === the end ===
 
-    /// The socket is gone: accepts nothing any more and lets go of what waits,
-    /// messages and alarms. The attachment stays: the function may want it at
-    /// the end.
+    /// The socket is gone: accepts nothing more and drops the messages and
+    /// alarms that wait. The attachment stays: the function may want it at the
+    /// end.
     pub fn finish(&self) {
         let Connection {
             outbox,

@@ -76,7 +76,7 @@ impl Connection {
     }
 
     /// Asks for the connection to end at once and without a close frame: what
-    /// waits is not written. Also one that is closing; `false` for one that is
+    /// waits is not written. It may be closing already; `false` for one that is
     /// closed or was terminated before.
     pub fn terminate(&self) -> bool {
         let terminated = self.outbox.lock().terminate(&self.budget.outboxes);

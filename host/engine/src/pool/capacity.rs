@@ -34,9 +34,9 @@ pub(crate) struct Capacity {
 /// The instances of a version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Holds {
-    /// Live, and not to end.
+    /// Live, and not told to end.
     pub(super) serving: u32,
-    /// Live, and to end.
+    /// Live, and told to end.
     pub(super) ending: u32,
     /// Those it could have beside the serving ones, of those that are queued.
     pub(super) wanted: u32,
@@ -49,7 +49,7 @@ pub(super) trait Pool: Debug + Send + Sync {
     /// Starts the first queued instance that is ready, or leaves the queue.
     fn start_next(self: Arc<Self>);
 
-    /// Has its oldest instance end that serves.
+    /// Tells the oldest of its serving instances to end.
     fn end_oldest(&self);
 }
 
@@ -153,8 +153,8 @@ impl Capacity {
     }
 }
 
-/// A panic, of a runtime that is gone say, does not end it for good. Whether the
-/// thread panics tells nothing: one that unwinds already ends instances, too.
+/// A panic, as of a runtime that is gone, does not end it for good. Whether the
+/// thread panics says nothing: one that unwinds already ends instances, too.
 struct HandingOut<'a> {
     capacity: &'a Capacity,
     is_begun: bool,
@@ -249,7 +249,7 @@ impl Member {
         self.capacity.make_room(self.number);
     }
 
-    /// Begins what there are places for. Called without a lock.
+    /// Begins the instances that there are places for. Called without a lock.
     pub(super) fn hand_out(&self) {
         self.capacity.hand_out();
     }
@@ -452,7 +452,7 @@ mod tests {
             assert_eq!(modest.holds(), (4, 0, 1));
             greedy.ended();
         }
-        // And when the greedy one goes on, with what is its own part.
+        // And when the greedy one goes on, with its own part.
         for _ in 0..20 {
             greedy.ended();
         }

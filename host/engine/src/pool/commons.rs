@@ -34,17 +34,17 @@ pub struct Commons {
     hub: Arc<Hub>,
     store: FunctionStore,
     clock: Arc<AlarmClock>,
-    /// Names it among those that have alarms.
+    /// Its number among the owners of alarms.
     number: OwnerNumber,
     /// The live instance of each affinity value.
     pub(crate) keys: Keys<Version>,
-    /// Whose version alarms without a connection are given to.
+    /// The alias whose version is given alarms without a connection.
     home: RwLock<Option<Weak<dyn Home>>>,
     /// As long as an alias, a connection or an instance has them.
     versions: Mutex<Vec<Weak<Version>>>,
-    /// The alarms that were kept have been taken up.
+    /// Whether the kept alarms have been taken up.
     restored: AtomicBool,
-    /// No instance is made any more.
+    /// Whether no more instances are made.
     stopping: AtomicBool,
     removed: AtomicBool,
     /// Its versions have no back-offs any more.

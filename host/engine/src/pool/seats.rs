@@ -48,7 +48,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) follows: bool,
 }
 
-/// No instance has room and no more may be made.
+/// No instance has room, and no more may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
