@@ -217,8 +217,8 @@ impl Outbox {
         (self.bytes <= OUTBOX_LOW_BYTES).then_some(Ok(()))
     }
 
-    /// Wakes when [`Outbox::writable`] has an answer. `ticket` is what an
-    /// earlier call for the same wait returned.
+    /// Wakes when [`Outbox::writable`] has an answer. `ticket` is the one
+    /// that an earlier call for the same wait returned.
     pub(crate) fn await_room(&mut self, ticket: Option<Ticket>, waker: &Waker) -> Ticket {
         let Writers { waiting, issued } = &mut self.writers;
         let ticket = ticket.unwrap_or_else(|| {

@@ -59,7 +59,7 @@ impl RuntimeOptions {
             component_bytes: server.component_bytes,
             compile_timeout: server.compile_timeout,
             compilations: server.compilations,
-            // All threads but one, which is always free for what is short.
+            // All threads but one, which is always free for short runs.
             long_runs: threads().saturating_sub(1),
             source_lines: false,
         }

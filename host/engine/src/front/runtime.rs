@@ -107,8 +107,8 @@ impl Runtime {
         self.loader.prove()
     }
 
-    /// Makes what all versions of a function will share. Each call makes
-    /// another one, so the caller must see that a function has only one.
+    /// Makes the state that all versions of a function will share. Each call
+    /// makes another one, so the caller must see that a function has only one.
     pub fn commons(&self, name: &FunctionName, store: &Store) -> Arc<Commons> {
         let clock = Arc::clone(&self.clock);
         Arc::new(Commons::new(store.function(name), name.clone(), clock))

@@ -1,4 +1,4 @@
-//! How each call is begun in the event loop, and what it comes to.
+//! How each call is begun in the event loop, and what its result is.
 
 use std::future::Future;
 use std::pin::Pin;
