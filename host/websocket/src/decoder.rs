@@ -42,7 +42,7 @@ pub enum Event<'a> {
     Ping(Bytes),
     /// A whole pong.
     Pong(Bytes),
-    /// A whole close frame, which is the last frame: what a peer sends behind
+    /// A whole close frame, which is the last frame: what a peer sends after
     /// it is discarded.
     Close(Option<Close<'static>>),
 }
@@ -166,7 +166,7 @@ impl<'a> Payload<'a> {
 }
 
 impl Decoder {
-    /// A decoder at the first byte behind the opening handshake.
+    /// A decoder at the first byte after the opening handshake.
     pub const fn new(role: Role, limits: Limits) -> Self {
         Self {
             limits,
@@ -199,7 +199,7 @@ impl Decoder {
         matches!(self.phase, Phase::Header) && self.have == 0 && self.message.is_none()
     }
 
-    /// Whether a close frame or a violation has come, behind which there is
+    /// Whether a close frame or a violation has come, after which there is
     /// nothing.
     pub const fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)
@@ -257,8 +257,8 @@ impl Decoder {
     /// # Errors
     ///
     /// The first [`Violation`] of the stream. It is found as soon as the whole
-    /// header is there, for control frames the whole frame. Behind it, as
-    /// behind a close frame, all input is discarded.
+    /// header is there, for control frames the whole frame. After it, as
+    /// after a close frame, all input is discarded.
     #[inline]
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Violation> {
         loop {
@@ -325,7 +325,7 @@ impl Decoder {
         Some((kind, Payload { bytes, key }))
     }
 
-    /// The next header, if it is whole; else what there is of it is kept.
+    /// The next header, if it is whole; otherwise its bytes so far are kept.
     #[inline]
     fn read_header(&mut self, input: &mut &[u8]) -> Option<Parsed> {
         if self.have == 0
@@ -388,7 +388,7 @@ impl Decoder {
         Ok(Some(Event::Frame(frame)))
     }
 
-    /// Checks a frame of a message against what the message is so far.
+    /// Checks a frame of a message against the message so far.
     fn begin_data(
         &mut self,
         opcode: Opcode,
@@ -431,7 +431,7 @@ impl Decoder {
         })
     }
 
-    /// The next piece of a frame's payload, or what is behind it.
+    /// The next piece of a frame's payload, or what comes after it.
     fn data<'a>(&mut self, input: &mut &'a [u8]) -> Option<Event<'a>> {
         if self.left > 0 {
             let (bytes, key) = self.take(input);

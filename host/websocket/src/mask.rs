@@ -25,7 +25,7 @@ impl Key {
         self.0
     }
 
-    /// The key for what comes behind so many bytes.
+    /// The key for what comes after so many bytes.
     #[inline]
     #[must_use]
     pub const fn after(self, bytes: usize) -> Self {

@@ -72,8 +72,8 @@ impl Queue {
         self.written > 0
     }
 
-    /// Points slices at what waits, from its beginning; answers how many there
-    /// are. Two for each frame, one for a frame without payload.
+    /// Points slices at the waiting bytes, from the beginning; answers how many
+    /// slices it fills. Two for each frame, one for a frame without payload.
     pub fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
         let mut skip = self.written;
@@ -94,7 +94,7 @@ impl Queue {
         filled
     }
 
-    /// Forgets what has been written.
+    /// Forgets the bytes that have been written.
     ///
     /// # Panics
     ///

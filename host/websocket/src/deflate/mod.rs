@@ -1,6 +1,6 @@
 //! `permessage-deflate` (RFC 7692): messages that are compressed one by one.
 //!
-//! [`Settings`] are what one end wants. The client's go out as an offer, the
+//! [`Settings`] are one end's wishes. The client's go out as an offer, the
 //! server's meet it, and both come to the same [`Agreed`], of which the
 //! [`Deflater`] and the [`Inflater`] of each end are made.
 //!
