@@ -1,5 +1,5 @@
-//! What a function keeps with one connection: an attachment, alarms, and
-//! automatic responses of its own.
+//! The data that a function keeps with one connection: an attachment, alarms,
+//! and automatic responses of its own.
 //!
 //! It is boxed and made only when needed, so a connection without any of it
 //! pays for one pointer. Bounded by the function's `attachment_bytes`, `alarms`
@@ -28,7 +28,7 @@ pub enum AttachError {
     Gone,
 }
 
-/// What one connection keeps; allocated only when there is something.
+/// The data kept with one connection; allocated only when there is some.
 #[derive(Debug, Default)]
 pub(crate) struct Attached(Option<Box<Things>>);
 
@@ -50,7 +50,7 @@ struct Alarm {
 enum Stage {
     /// For its moment.
     Waits(Instant),
-    /// Its call waits to begin; until it does, it can be cleared or set anew.
+    /// Its call waits to begin; until it does, it can be cleared or set again.
     Taken,
 }
 

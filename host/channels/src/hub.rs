@@ -238,7 +238,7 @@ fn deliver<'a>(
         if matches!(outcome, SendOutcome::Sent | SendOutcome::Queued(_)) {
             taken += 1;
         }
-        // Also wake a connection that overflowed: its owner has to end it.
+        // A connection that overflowed is woken, too: its owner has to end it.
         if outcome != SendOutcome::Gone {
             wakeups.add(connection);
         }

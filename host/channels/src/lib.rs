@@ -1,4 +1,4 @@
-//! What connections share: their outboxes and the hub that finds them.
+//! The common parts of connections: their outboxes and the hub that finds them.
 //!
 //! Nothing here does I/O or waits. A connection's socket belongs to the
 //! gateway, its function to the engine; both hold the same

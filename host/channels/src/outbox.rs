@@ -44,7 +44,7 @@ enum State {
     Gone,
 }
 
-/// Who waits until there is room. Bounded by the waits that calls in flight
+/// The tasks that wait for room. Bounded by the waits that calls in flight
 /// have begun and not given up: each has one entry at most.
 #[derive(Debug, Default)]
 struct Writers {
@@ -64,7 +64,7 @@ pub enum Item {
     Ping(Bytes),
 }
 
-/// What the owner of the socket has to do next.
+/// The next thing for the owner of the socket to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next {
     /// Write this.
@@ -217,8 +217,8 @@ impl Outbox {
         (self.bytes <= OUTBOX_LOW_BYTES).then_some(Ok(()))
     }
 
-    /// Wakes when [`Outbox::writable`] has an answer. `ticket` is what an
-    /// earlier call for the same wait returned.
+    /// Wakes when [`Outbox::writable`] has an answer. `ticket` is the one
+    /// that an earlier call for the same wait returned.
     pub(crate) fn await_room(&mut self, ticket: Option<Ticket>, waker: &Waker) -> Ticket {
         let Writers { waiting, issued } = &mut self.writers;
         let ticket = ticket.unwrap_or_else(|| {

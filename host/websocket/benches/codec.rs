@@ -1,4 +1,4 @@
-//! What an echo costs outside the kernel: bytes of a client become messages,
+//! The cost of an echo outside the kernel: bytes of a client become messages,
 //! and messages become bytes to be sent. Beside tungstenite, in one run.
 //!
 //! Both read from memory in pieces of at most 64 KiB, as from a socket, and
@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::{Error, Message as TheirMessage};
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// What one read brings, at most.
+/// The most that one read brings.
 const READ_BYTES: usize = 64 * 1024;
 
 /// Frames up to this size are copied rather than pointed at.

@@ -23,7 +23,7 @@ struct Connection {
     receiver: Receiver,
     inflater: Option<Inflater>,
     deflater: Option<Deflater>,
-    /// What came behind the handshake.
+    /// The bytes that came after the handshake.
     rest: Vec<u8>,
     answer: Vec<u8>,
     random: fastrand::Rng,

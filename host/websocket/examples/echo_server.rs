@@ -18,7 +18,7 @@ use openline_websocket::{
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-/// What a request's head may have, in bytes.
+/// The largest head of a request, in bytes.
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
 struct Connection {
@@ -26,7 +26,7 @@ struct Connection {
     receiver: Receiver,
     inflater: Option<Inflater>,
     deflater: Option<Deflater>,
-    /// What is to be written.
+    /// The bytes to write.
     answer: Vec<u8>,
 }
 
@@ -71,7 +71,7 @@ async fn serve(mut socket: TcpStream, settings: Option<Settings>) -> Result<()> 
         connection.answer.clear();
         if is_over {
             connection.socket.shutdown().await?;
-            // What the peer still sends would reset the connection otherwise.
+            // Unread bytes of the peer would reset the connection.
             while connection.socket.read(&mut [0; 4096]).await? > 0 {}
             return Ok(());
         }

@@ -9,7 +9,7 @@ use crate::violation::Violation;
 /// The longest reason, in bytes: a control frame without the code.
 pub const REASON_BYTES_MAX: usize = CONTROL_BYTES_MAX - 2;
 
-/// What a close frame says, if it says something.
+/// The content of a close frame, if it has any.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Close<'a> {
     /// The code; [`may_be_sent`] if it was received.

@@ -15,7 +15,7 @@ use crate::mask::Key;
 use crate::terms::{Limits, Role};
 use crate::violation::Violation;
 
-/// What a message is.
+/// The type of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// UTF-8. The decoder does not check that; [`Receiver`](crate::Receiver)
@@ -25,7 +25,7 @@ pub enum Kind {
     Binary,
 }
 
-/// What comes next in a stream of frames.
+/// The next thing in a stream of frames.
 ///
 /// A message is one or more times `Frame`, each with as many `Payload` as the
 /// pieces that its bytes came in, and then `End`. Control frames come where
@@ -42,7 +42,7 @@ pub enum Event<'a> {
     Ping(Bytes),
     /// A whole pong.
     Pong(Bytes),
-    /// A whole close frame, which is the last frame: what a peer sends behind
+    /// A whole close frame, which is the last frame: what a peer sends after
     /// it is discarded.
     Close(Option<Close<'static>>),
 }
@@ -50,7 +50,7 @@ pub enum Event<'a> {
 /// The beginning of a frame of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct DataFrame {
-    /// What the message is.
+    /// The type of the message.
     pub kind: Kind,
     /// Whether the message is compressed.
     pub compressed: bool,
@@ -120,11 +120,11 @@ enum Phase {
     Data,
     /// Within the payload of a control frame.
     Control(Opcode),
-    /// Behind a close frame or a violation.
+    /// After a close frame or a violation.
     Over,
 }
 
-/// What is known of a message that has not ended.
+/// The state of a message that has not ended.
 #[derive(Clone, Copy, Debug)]
 struct InProgress {
     kind: Kind,
@@ -166,7 +166,7 @@ impl<'a> Payload<'a> {
 }
 
 impl Decoder {
-    /// A decoder at the first byte behind the opening handshake.
+    /// A decoder at the first byte after the opening handshake.
     pub const fn new(role: Role, limits: Limits) -> Self {
         Self {
             limits,
@@ -199,7 +199,7 @@ impl Decoder {
         matches!(self.phase, Phase::Header) && self.have == 0 && self.message.is_none()
     }
 
-    /// Whether a close frame or a violation has come, behind which there is
+    /// Whether a close frame or a violation has come, after which there is
     /// nothing.
     pub const fn is_over(&self) -> bool {
         matches!(self.phase, Phase::Over)
@@ -257,8 +257,8 @@ impl Decoder {
     /// # Errors
     ///
     /// The first [`Violation`] of the stream. It is found as soon as the whole
-    /// header is there, for control frames the whole frame. Behind it, as
-    /// behind a close frame, all input is discarded.
+    /// header is there, for control frames the whole frame. After it, as
+    /// after a close frame, all input is discarded.
     #[inline]
     pub fn next<'a>(&mut self, input: &mut &'a [u8]) -> Result<Option<Event<'a>>, Violation> {
         loop {
@@ -325,7 +325,7 @@ impl Decoder {
         Some((kind, Payload { bytes, key }))
     }
 
-    /// The next header, if it is whole; else what there is of it is kept.
+    /// The next header, if it is whole; otherwise its bytes so far are kept.
     #[inline]
     fn read_header(&mut self, input: &mut &[u8]) -> Option<Parsed> {
         if self.have == 0
@@ -388,7 +388,7 @@ impl Decoder {
         Ok(Some(Event::Frame(frame)))
     }
 
-    /// Checks a frame of a message against what the message is so far.
+    /// Checks a frame of a message against the message so far.
     fn begin_data(
         &mut self,
         opcode: Opcode,
@@ -431,7 +431,7 @@ impl Decoder {
         })
     }
 
-    /// The next piece of a frame's payload, or what is behind it.
+    /// The next piece of a frame's payload, or what comes after it.
     fn data<'a>(&mut self, input: &mut &'a [u8]) -> Option<Event<'a>> {
         if self.left > 0 {
             let (bytes, key) = self.take(input);
@@ -445,7 +445,7 @@ impl Decoder {
         Some(Event::End)
     }
 
-    /// What there is of the current payload, and its key.
+    /// The bytes that there are of the current payload, and its key.
     fn take<'a>(&mut self, input: &mut &'a [u8]) -> (&'a [u8], Key) {
         let size = usize::try_from(self.left).map_or(input.len(), |left| left.min(input.len()));
         let (bytes, rest) = input.split_at(size);

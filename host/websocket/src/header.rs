@@ -13,7 +13,7 @@ pub(crate) const RSV1: u8 = 0x40;
 pub(crate) const RSV_OTHERS: u8 = 0x30;
 pub(crate) const MASKED: u8 = 0x80;
 
-/// What a frame is (RFC 6455 section 11.8).
+/// The type of a frame (RFC 6455 section 11.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
     /// Goes on with a message.

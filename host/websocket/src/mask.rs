@@ -6,8 +6,8 @@
 //! processor once. The allocation is the caller's; nothing here is larger than
 //! a block.
 
-/// The key of a frame, as its next byte needs it: whoever consumes a part of a
-/// payload goes on with [`Key::after`].
+/// The key of a frame, as its next byte needs it: a caller that consumes a part
+/// of a payload goes on with [`Key::after`].
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Key([u8; 4]);
 
@@ -25,7 +25,7 @@ impl Key {
         self.0
     }
 
-    /// The key for what comes behind so many bytes.
+    /// The key for what comes after so many bytes.
     #[inline]
     #[must_use]
     pub const fn after(self, bytes: usize) -> Self {

@@ -1,9 +1,9 @@
 //! Frames that wait to be written, for vectored writes that may take any part
 //! of them.
 //!
-//! What the system does not take stays as references: nothing is copied. The
-//! queue has no bound of its own; its caller asks [`Queue::bytes`] before it
-//! pushes. An empty queue has no allocation after [`Queue::shrink`].
+//! Bytes that the system does not take stay as references: nothing is copied.
+//! The queue has no bound of its own; its caller asks [`Queue::bytes`] before
+//! it pushes. An empty queue has no allocation after [`Queue::shrink`].
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -72,8 +72,8 @@ impl Queue {
         self.written > 0
     }
 
-    /// Points slices at what waits, from its beginning; answers how many there
-    /// are. Two for each frame, one for a frame without payload.
+    /// Points slices at the waiting bytes, from the beginning; answers how many
+    /// slices it fills. Two for each frame, one for a frame without payload.
     pub fn fill<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
         let mut filled = 0;
         let mut skip = self.written;
@@ -94,7 +94,7 @@ impl Queue {
         filled
     }
 
-    /// Forgets what has been written.
+    /// Forgets the bytes that have been written.
     ///
     /// # Panics
     ///

@@ -24,10 +24,10 @@ use crate::violation::Violation;
 const GROWTH: usize = 4;
 
 /// Bytes of a frame that have to be missing for [`Receiver::space`]: with less,
-/// a read into the caller's buffer also brings what is behind the frame.
+/// a read into the caller's buffer also brings what comes after the frame.
 const SPACE_BYTES_MIN: u64 = 32 * 1024;
 
-/// What was received.
+/// A message or control frame that was received.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Received {
     /// A whole message.
@@ -59,7 +59,7 @@ pub enum Received {
 #[derive(Debug)]
 pub struct Receiver {
     decoder: Decoder,
-    /// What has come of a message: its payload, compressed if it is.
+    /// The payload of a message so far, compressed if the message is.
     partial: Vec<u8>,
     kind: Kind,
     compressed: bool,
@@ -76,7 +76,7 @@ pub struct Receiver {
 }
 
 impl Receiver {
-    /// A receiver at the first byte behind the opening handshake.
+    /// A receiver at the first byte after the opening handshake.
     pub const fn new(role: Role, limits: Limits) -> Self {
         Self {
             decoder: Decoder::new(role, limits),
@@ -96,7 +96,7 @@ impl Receiver {
         self.decoder.is_between_messages()
     }
 
-    /// Whether a close frame or a violation has come, behind which there is
+    /// Whether a close frame or a violation has come, after which there is
     /// nothing.
     pub const fn is_over(&self) -> bool {
         self.decoder.is_over()
@@ -123,7 +123,7 @@ impl Receiver {
     ///
     /// # Errors
     ///
-    /// The first [`Violation`] of the stream, behind which all input is
+    /// The first [`Violation`] of the stream, after which all input is
     /// discarded. All that came before it has been answered.
     #[inline]
     pub fn receive(
@@ -261,7 +261,7 @@ impl Receiver {
         }
     }
 
-    /// Appends what has come of a message.
+    /// Appends a piece of a message.
     fn payload(&mut self, payload: Payload<'_>) -> Result<(), Violation> {
         let start = self.partial.len();
         if start + payload.len() > self.partial.capacity() {
@@ -275,7 +275,7 @@ impl Receiver {
         }
     }
 
-    /// Checks what has come of a text since there were so many bytes.
+    /// Checks the bytes of a text from `start` on.
     fn check_text(&mut self, start: usize) -> Result<(), Violation> {
         if self.kind == Kind::Text && !self.compressed {
             let checked = self.text.check(&self.partial[start..]);
@@ -330,7 +330,7 @@ impl Receiver {
         message(self.kind, fitted(inflated), false)
     }
 
-    /// Nothing is kept behind a violation.
+    /// Nothing is kept after a violation.
     #[cold]
     fn fail(&mut self, violation: Violation) -> Violation {
         self.decoder.end();

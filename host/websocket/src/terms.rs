@@ -1,4 +1,4 @@
-//! What a connection's frames have to keep: which end this is, and limits.
+//! The terms for a connection's frames: which end this is, and limits.
 
 /// Which end of a connection this is (RFC 6455 section 1.2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub enum Role {
     Client,
 }
 
-/// What a peer may send; past a limit the connection ends with its code.
+/// The limits of a peer; past one, the connection ends with its code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Payload of one message, in bytes, after decompression. 1009 past it, as

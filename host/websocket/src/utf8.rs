@@ -1,6 +1,6 @@
 //! UTF-8 that comes in pieces, refused at its first wrong byte.
 //!
-//! What is kept between pieces is a character that has not ended: three bytes.
+//! Only a character that has not ended is kept between pieces: three bytes.
 
 /// Bytes that no continuation makes UTF-8.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,7 +30,7 @@ pub(crate) fn is_text(bytes: &[u8]) -> bool {
 }
 
 impl Utf8 {
-    /// A text of which nothing has come.
+    /// A text that has not begun.
     pub const fn new() -> Self {
         Self {
             begun: [0; 4],
@@ -60,7 +60,7 @@ impl Utf8 {
         }
     }
 
-    /// Says that there are no more pieces, and begins anew.
+    /// Says that there are no more pieces, and begins again.
     ///
     /// # Errors
     ///
@@ -72,7 +72,7 @@ impl Utf8 {
         }
     }
 
-    /// Completes the character that has begun; answers what comes behind it.
+    /// Completes the character that has begun; answers what comes after it.
     fn end_begun<'a>(&mut self, mut piece: &'a [u8]) -> Result<&'a [u8], InvalidUtf8> {
         while self.have > 0
             && let Some((byte, rest)) = piece.split_first()

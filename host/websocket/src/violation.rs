@@ -1,8 +1,8 @@
 //! How a peer can break the protocol or pass a limit, and the close code that
 //! answers it (RFC 6455 section 7.4.1).
 
-/// Why a connection fails. Nothing can be received behind it; what came before
-/// it was right.
+/// Why a connection fails. Nothing can be received after it; what came before
+/// it was valid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Violation {

@@ -1,4 +1,4 @@
-//! What is allocated, and when: counted at the allocator.
+//! How much is allocated, and when: counted at the allocator.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should fail")]
 
@@ -110,7 +110,7 @@ fn a_header_that_promises_much_allocates_nothing() {
     let mut receiver = Receiver::new(Role::Server, Limits::DEFAULT);
     let (received, _, most) = allocated(|| receiver.receive(&mut &header[..], None));
     assert_eq!((received, most), (Ok(None), 0));
-    // What has come, and four times that.
+    // At most four times the bytes that have come.
     let payload = vec![7; 6 * MIB];
     let mut come = 0;
     for piece in payload[..6 * MIB - 1].chunks(10 * KIB) {
@@ -215,7 +215,7 @@ fn bomb(pieces: usize) -> Vec<u8> {
         .compress_vec(&zeros, &mut piece, FlushCompress::Full)
         .unwrap();
     assert_eq!(state.total_in(), MIB as u64);
-    // Behind a full flush nothing refers back: it can be said again.
+    // After a full flush nothing refers back: it can be repeated.
     piece.repeat(pieces)
 }
 

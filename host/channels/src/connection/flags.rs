@@ -1,4 +1,4 @@
-//! What is asked of the owner of a socket, and what it says of itself: one bit
+//! The requests to the owner of a socket, and what it says of itself: one bit
 //! each, in one word that the owner compares with each message.
 
 use crate::sync::{AtomicU16, Ordering};
@@ -12,7 +12,7 @@ pub(super) enum Flag {
     Draining,
     /// Another version has taken over: the connection is to leave with 1012.
     Redeployed,
-    /// The owner is to look whether the connection's version is still served.
+    /// The owner is to check whether the connection's version is still served.
     Reconsider,
     /// The connection is to end at once and without a close frame.
     Terminated,
@@ -58,7 +58,7 @@ impl Flags {
         self.0.load(Ordering::Acquire) & flag.bit() != 0
     }
 
-    /// Whether a flag was set; it is not any more.
+    /// Clears a flag, and answers whether it was set.
     pub(super) fn take(&self, flag: Flag) -> bool {
         let bit = flag.bit();
         self.has(flag) && self.0.fetch_and(!bit, Ordering::AcqRel) & bit != 0
@@ -68,8 +68,8 @@ impl Flags {
         Seen(self.0.load(Ordering::Acquire))
     }
 
-    /// Whether anything was asked for that the owner has not seen. What it
-    /// takes, alarms and the asking to reconsider, is new if it is there.
+    /// Whether there is a request that the owner has not seen. Those that it
+    /// takes, alarms and to reconsider, are new if they are there.
     pub(super) fn is_changed(&self, seen: Seen) -> bool {
         const ASKED: u16 = Flag::Paused.bit()
             | Flag::Draining.bit()

@@ -1,5 +1,5 @@
-//! What a function keeps with a connection: an attachment, alarms, automatic
-//! responses. The rules of it; [`attached`](crate::attached) has the things.
+//! The rules for the data that a function keeps with a connection: attachment,
+//! alarms, automatic responses. [`attached`](crate::attached) has the data.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use super::flags::Flag;
 use crate::attached::AttachError;
 
 impl Connection {
-    /// What the function keeps with the connection.
+    /// The attachment that the function keeps with the connection.
     pub fn attachment(&self) -> Bytes {
         self.attached.lock().attachment()
     }
@@ -55,14 +55,14 @@ impl Connection {
         Ok(())
     }
 
-    /// Takes an alarm back.
+    /// Clears an alarm.
     pub fn clear_alarm(&self, name: &AlarmName) {
         let mut attached = self.attached.lock();
         attached.clear_alarm(name, &self.budget.attached);
     }
 
-    /// The call of an alarm begins that the owner of the socket has taken;
-    /// `false` when the alarm was cleared or set anew since, or the connection
+    /// Begins the call of an alarm that the owner of the socket has taken;
+    /// `false` when the alarm was cleared or set again since, or the connection
     /// has ended: it is not to be called.
     pub fn begin_alarm(&self, name: &AlarmName) -> bool {
         let mut attached = self.attached.lock();

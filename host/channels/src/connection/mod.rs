@@ -32,16 +32,16 @@ pub use self::send::{PingTooBig, Writable};
 pub use crate::attached::AttachError;
 pub use crate::outbox::{Gone, Item, Next};
 
-/// What was decided at the handshake and never changes.
+/// The facts that the handshake decided; they never change.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
     /// The subprotocol the function chose.
     pub subprotocol: Option<String>,
     /// The parameters of the route.
     pub route_params: RouteParams,
-    /// The alias that it came by.
+    /// The alias that it came through.
     pub alias: AliasName,
-    /// What the host answers by itself, unless the function says otherwise.
+    /// The host's automatic responses, unless the function says otherwise.
     pub auto_responses: Arc<[AutoResponse]>,
 }
 
@@ -66,13 +66,13 @@ pub struct Connection {
     pub(crate) membership: Mutex<Membership>,
 }
 
-/// What the hub knows of a connection.
+/// The hub's record of a connection.
 #[derive(Debug, Default)]
 pub(crate) struct Membership {
-    /// It has left: nothing may be added any more.
+    /// Whether it has left: then nothing more may be added.
     pub(crate) left: bool,
     pub(crate) channels: Vec<ChannelName>,
-    /// Also when it has left: the function may want to know them at the end.
+    /// Kept when it has left, too: the function may want them at the end.
     pub(crate) tags: Box<[Tag]>,
 }
 
@@ -103,12 +103,12 @@ impl Connection {
         self.id
     }
 
-    /// What the handshake decided.
+    /// The facts that the handshake decided.
     pub fn facts(&self) -> &Facts {
         &self.facts
     }
 
-    /// What it may use.
+    /// Its limits.
     pub fn limits(&self) -> &FunctionLimits {
         &self.limits
     }
@@ -157,7 +157,7 @@ impl Connection {
         )
     }
 
-    /// What is attached takes so much of the host's budget instead.
+    /// Charges the host's budget for attached data: `after`, not `before`.
     pub(crate) fn charge(&self, before: usize, after: usize) -> Result<(), AttachError> {
         Ok(self.budget.attached.change(before, after)?)
     }

@@ -1,5 +1,5 @@
-//! A connection as the task that owns its socket has it: what to write, what is
-//! asked of it, and the end.
+//! A connection as the task that owns its socket sees it: what to write, which
+//! requests it has, and the end.
 
 use std::sync::Arc;
 use std::task::Waker;
@@ -44,14 +44,14 @@ impl SocketOwner {
         &self.0
     }
 
-    // === what is asked of the owner ===
+    // === requests to the owner ===
 
-    /// Whom [`Connection::wake`] wakes from now on.
+    /// Sets the waker that [`Connection::wake`] wakes from now on.
     pub fn register(&self, waker: &Waker) {
         self.0.waker.register(waker);
     }
 
-    /// What was asked for until now. Taken when the owner has
+    /// The requests made until now. Taken when the owner has
     /// [registered](SocketOwner::register) and is about to look at it.
     pub fn see(&self) -> Seen {
         self.0.flags.see()
@@ -112,7 +112,7 @@ impl SocketOwner {
         self.0.flags.set(Flag::Asleep, true);
     }
 
-    /// It sleeps no more.
+    /// It no longer sleeps.
     pub fn woken(&self) {
         self.0.flags.set(Flag::Asleep, false);
     }
@@ -154,7 +154,7 @@ impl SocketOwner {
     }
 
     /// Takes the alarm that is due first, if one is due, to have it called. It
-    /// can be cleared or set anew until its call
+    /// can be cleared or set again until its call
     /// [begins](Connection::begin_alarm).
     pub fn take_alarm(&self, now: Instant) -> Option<AlarmName> {
         self.0.attached.lock().take_alarm(now)
@@ -162,9 +162,9 @@ impl SocketOwner {
 
     // === the end ===
 
-    /// The socket is gone: accepts nothing any more and lets go of what waits,
-    /// messages and alarms. The attachment stays: the function may want it at
-    /// the end.
+    /// The socket is gone: accepts nothing more and drops the messages and
+    /// alarms that wait. The attachment stays: the function may want it at the
+    /// end.
     pub fn finish(&self) {
         let Connection {
             outbox,

@@ -1,4 +1,4 @@
-//! What is sent to a connection, and asking it to end: for functions, for the
+//! Sending to a connection, and asking it to end: for functions, for the
 //! hub and for the host itself. Nothing here wakes the owner of the socket: see
 //! [`crate::wakeups::Wakeups`] and [`Connection::wake`].
 //!
@@ -76,7 +76,7 @@ impl Connection {
     }
 
     /// Asks for the connection to end at once and without a close frame: what
-    /// waits is not written. Also one that is closing; `false` for one that is
+    /// waits is not written. It may be closing already; `false` for one that is
     /// closed or was terminated before.
     pub fn terminate(&self) -> bool {
         let terminated = self.outbox.lock().terminate(&self.budget.outboxes);

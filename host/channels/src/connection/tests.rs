@@ -197,7 +197,7 @@ fn one_that_has_ended_keeps_nothing_and_takes_nothing() {
     let name = AlarmName::new("later").unwrap();
     connection.set_attachment(bytes.clone()).unwrap();
     owner.finish();
-    // Until its function was told it may look at it, and change it.
+    // Until its function was told, it may read the attachment and change it.
     assert_eq!(connection.attachment(), bytes);
     connection.set_attachment(bytes.clone()).unwrap();
     assert!(budget.attached.used() > 0);

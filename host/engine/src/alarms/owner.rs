@@ -29,7 +29,7 @@ pub(crate) trait Owner: Debug + Send + Sync {
     /// Where durable alarms are kept.
     fn store(&self) -> &FunctionStore;
 
-    /// Whether it was removed, and so has no alarms any more.
+    /// Whether it was removed, and so has no more alarms.
     fn is_removed(&self) -> bool;
 
     /// Whether there is a version to give alarms to. Called with locks held, so

@@ -225,8 +225,8 @@ impl Table {
         before
     }
 
-    /// Clears an alarm, and returns its entry in the store. Its call does not
-    /// begin any more; a call that has begun goes on, and is the last.
+    /// Clears an alarm, and returns its entry in the store. Its call will not
+    /// begin; a call that has begun goes on, and is the last.
     pub(super) fn take(&mut self, owner: OwnerNumber, id: &AlarmId) -> Option<Durable> {
         let function = self.functions.get_mut(&owner)?;
         let alarm = function.alarms.remove(id)?;

@@ -31,7 +31,7 @@ pub enum LoadError {
     TooComplex {
         /// The limit.
         most: u64,
-        /// What is counted. Parts of nested components count as often as they
+        /// The parts counted. Those of nested components count as often as they
         /// are instantiated.
         what: &'static str,
     },

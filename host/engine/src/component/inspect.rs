@@ -93,7 +93,7 @@ fn within(count: u64, most: u64, what: &'static str) -> Result<(), LoadError> {
     Ok(())
 }
 
-/// What one instance takes, with everything that is instantiated in it.
+/// The needs of one instance, with everything that is instantiated in it.
 #[derive(Clone, Copy, Debug, Default)]
 struct Expanded {
     instances: u64,

@@ -84,7 +84,7 @@ fn places(component: &Component, contract: &Contract) -> u32 {
     };
     let stacks = match contract.handlers.call_style() {
         CallStyle::Plain => 1,
-        // One for each call that waits, and one for what runs beside them.
+        // One for each call that waits, and one for code that runs meanwhile.
         CallStyle::Async => contract.lifting.saturating_add(1),
     };
     places::places(memories, tables, stacks)

@@ -8,7 +8,7 @@ use openline_core::name::{ChannelName, Tag};
 
 use super::bindings::{MessageOwned, MessageRef, common, types};
 
-/// What `upgrade` returns.
+/// The result of `upgrade`.
 pub(crate) type Decision = Result<types::Acceptance, types::Rejection>;
 
 pub(crate) fn request(request: UpgradeRequest) -> types::UpgradeRequest {

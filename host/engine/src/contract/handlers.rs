@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 
 pub use openline_core::deployment::CallStyle;
 
-/// What the host calls a component for.
+/// An interface that a component exports for the host to call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Handler {
     /// The handshakes and events of WebSocket connections.

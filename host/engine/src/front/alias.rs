@@ -63,7 +63,7 @@ impl Alias {
         self.commons.name()
     }
 
-    /// What all versions of its function share.
+    /// The state that all versions of its function share.
     pub fn commons(&self) -> &Arc<Commons> {
         &self.commons
     }

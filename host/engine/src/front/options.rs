@@ -1,4 +1,4 @@
-//! What an operator decides about the engines, and what it is by default.
+//! The operator's settings of the engines, and their defaults.
 
 use std::num::NonZero;
 use std::path::PathBuf;
@@ -9,7 +9,7 @@ use openline_core::config::ServerConfig;
 use crate::component::compiler::Compiler;
 use crate::component::load::LoaderOptions;
 
-/// What an operator decides about the engines.
+/// The operator's settings of the engines.
 #[derive(Clone, Debug)]
 pub struct RuntimeOptions {
     /// Instances of all functions together.
@@ -21,9 +21,9 @@ pub struct RuntimeOptions {
     pub alarms: u32,
     /// Where compiled components are kept; none to compile at each start.
     pub cache: Option<PathBuf>,
-    /// What is kept there.
+    /// The most bytes that are kept there.
     pub cache_bytes: usize,
-    /// Who compiles.
+    /// Where components are compiled.
     pub compiler: Compiler,
     /// The address space of a compiler that is a process of its own.
     pub compile_memory_bytes: usize,
@@ -37,8 +37,8 @@ pub struct RuntimeOptions {
     /// epoch and go on at once; the others wait for their turn. At least 1.
     pub long_runs: usize,
     /// Whether a trap says files and lines, where the component knows them.
-    /// For development: whoever made a component that is deployed should not
-    /// have the host read tables of his at each trap.
+    /// For development: the author of a deployed component should not have the
+    /// host read its tables at each trap.
     pub source_lines: bool,
 }
 
@@ -47,7 +47,7 @@ impl RuntimeOptions {
     pub fn new(server: &ServerConfig, cache: Option<PathBuf>) -> Self {
         Self {
             instances: server.instances,
-            // What the largest component takes. More loads are seldom between
+            // The needs of the largest component. More loads are seldom between
             // compiling and their trial's end; those wait.
             trials: 8,
             alarms: server.alarms,
@@ -59,7 +59,7 @@ impl RuntimeOptions {
             component_bytes: server.component_bytes,
             compile_timeout: server.compile_timeout,
             compilations: server.compilations,
-            // All threads but one, which is always free for what is short.
+            // All threads but one, which is always free for short runs.
             long_runs: threads().saturating_sub(1),
             source_lines: false,
         }
@@ -84,7 +84,7 @@ impl RuntimeOptions {
 fn threads() -> usize {
     match tokio::runtime::Handle::try_current() {
         Ok(handle) => handle.metrics().num_workers(),
-        // What tokio's runtime takes by default.
+        // The default of tokio's runtime.
         Err(_) => std::thread::available_parallelism().map_or(1, NonZero::get),
     }
 }

@@ -41,7 +41,7 @@ pub struct Runtime {
     clock: Arc<AlarmClock>,
 }
 
-/// What is taken of what the engine has a limited number of.
+/// How much is taken of each thing that the engine has a limited number of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Taken {
     /// Functions that a route, a connection, an instance or an alarm holds.
@@ -107,8 +107,8 @@ impl Runtime {
         self.loader.prove()
     }
 
-    /// Makes what all versions of a function will share. Each call makes
-    /// another one, so the caller must see that a function has only one.
+    /// Makes the state that all versions of a function will share. Each call
+    /// makes another one, so the caller must see that a function has only one.
     pub fn commons(&self, name: &FunctionName, store: &Store) -> Arc<Commons> {
         let clock = Arc::clone(&self.clock);
         Arc::new(Commons::new(store.function(name), name.clone(), clock))

@@ -39,16 +39,16 @@ use openline_core::limits::EPOCH_TICK;
 /// The length of a slice, one tick of the epoch; it fits the type by far.
 pub(crate) const SLICE_NANOSECONDS: u64 = EPOCH_TICK.subsec_nanos() as u64;
 
-/// What every pause gives back to the allowance. It is ten times what a handler
+/// The time that a pause gives back to the allowance: ten times what a handler
 /// computes, even without optimisations, between the pauses of a stream to a
 /// peer: some messages of 16 KiB and a wait for room, thousands of times.
 const PAUSE_NANOSECONDS: u64 = SLICE_NANOSECONDS / 10;
 
-/// What every pause takes off a turn. It is less, because it costs other tasks:
+/// The time that a pause takes off a turn. It is less, as it costs other tasks:
 /// a hundred guests that compute this much at a time delay them by two slices.
 const SHORT_NANOSECONDS: u64 = SLICE_NANOSECONDS / 50;
 
-/// What one instance has computed, and how much more it may. Times are in
+/// How much one instance has computed, and how much more it may. Times are in
 /// nanoseconds. The fields are atomic because the driver and wasmtime's
 /// callback share them; only one of the two runs at a time.
 #[derive(Debug)]

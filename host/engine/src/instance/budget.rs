@@ -1,4 +1,4 @@
-//! What one call may spend, and how the host notices that it is spent.
+//! The budget of one call, and how the host notices that it is spent.
 //!
 //! [`RunClock`] measures computing: the driver notes when it hands the thread
 //! to guest code, and the epoch callback asks how much CPU time the thread has
@@ -181,7 +181,7 @@ pub(crate) struct MemoryLimiter {
     memory_bytes: usize,
     /// The size of all linear memories of the instance together.
     used: usize,
-    /// What the last growth added, in case it fails after all.
+    /// The bytes that the last growth added, in case it fails after all.
     added: usize,
     table_elements: usize,
     /// The elements of all tables of the instance together.

@@ -19,7 +19,7 @@ pub(crate) enum End {
     Failed(Failure, Vec<Asker>),
 }
 
-/// Leaves nobody waiting, however the driver ends.
+/// Leaves no caller waiting, however the driver ends.
 pub(super) struct Ended {
     pub(super) keeper: Arc<dyn Keeper>,
     pub(super) instance: Arc<Instance>,

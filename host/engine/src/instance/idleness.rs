@@ -23,7 +23,7 @@ pub(crate) struct Idleness {
     timeout: Duration,
 }
 
-/// What a driver has to do next.
+/// The next thing for a driver to do.
 pub(crate) enum Wake {
     Job(Job),
     /// End the instance, which may hibernate first.

@@ -30,8 +30,8 @@ pub(crate) struct Instance {
 
 impl Instance {
     /// One that is made for a job, with one seat taken. It does nothing before
-    /// it is [polled](super::poller::spawn): until then, what it is asked for
-    /// waits in its mailbox.
+    /// it is [polled](super::poller::spawn): until then, its jobs wait in its
+    /// mailbox.
     pub(crate) fn new(number: u64, key: Option<String>) -> Self {
         Self {
             number,
@@ -46,14 +46,14 @@ impl Instance {
         }
     }
 
-    /// Gives it something to do, and has it done at once if nobody else is
-    /// about it. Hands the job back when the instance has ended.
+    /// Gives it a job, and has it done at once unless another task polls the
+    /// instance. Hands the job back when the instance has ended.
     pub(crate) fn submit(&self, mut job: Job) -> Result<(), Job> {
         let is_awaited = job.take_awaited();
         self.submit_as(job, is_awaited)
     }
 
-    /// The same; a job that `is_awaited` is one that the instance was made for.
+    /// Does the same; the instance was made for a job that `is_awaited`.
     pub(crate) fn submit_as(&self, job: Job, is_awaited: bool) -> Result<(), Job> {
         let waiting = self.mailbox.put(job, is_awaited)?;
         self.poller.run(waiting);
@@ -76,8 +76,8 @@ impl Instance {
         self.poller.wake();
     }
 
-    /// Whether it has not begun, and nothing waits for that any more. Asked under
-    /// the pool's lock.
+    /// Whether it has not begun, and nothing waits for that any longer. Called
+    /// under the pool's lock.
     pub(crate) fn is_abandoned(&self) -> bool {
         self.bound.load(Ordering::Relaxed) == 0 && self.mailbox.is_empty()
     }

@@ -19,9 +19,9 @@ use super::{concurrent, plain};
 use crate::component::failure::Failure;
 use crate::contract::handlers::CallStyle;
 
-/// Makes an instance and has it do what it is asked for until it is idle for too
-/// long or a fault ends it. Its keeper, which is held meanwhile, forgets it at the
-/// end, also when this is dropped before it was polled.
+/// Makes an instance and has it do its jobs until it is idle for too long or a
+/// fault ends it. Its keeper, which is held meanwhile, forgets it at the end,
+/// even when this is dropped before it was polled.
 pub(crate) fn drive(
     program: Arc<Program>,
     keeper: Arc<dyn Keeper>,

@@ -32,7 +32,7 @@ use crate::component::compiler::Compiler;
 use crate::component::load::{Loader, LoaderOptions};
 use crate::deadlocks::watch_for_deadlocks;
 
-/// What happens at the end of an instance.
+/// A step at the end of an instance.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     /// And its places are free.
@@ -150,7 +150,7 @@ impl Alone {
     }
 }
 
-/// What the task of a connection has.
+/// The parts of a connection that its task owns.
 struct Peer {
     owner: SocketOwner,
     line: Arc<Line>,

@@ -18,7 +18,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use tokio::time::{Instant, Sleep};
 
-/// What the event loop reports at the end of each round.
+/// The event loop's report at the end of each round.
 #[derive(Debug, Default)]
 pub(crate) struct Progress {
     state: Mutex<State>,

@@ -32,11 +32,11 @@ struct State {
     /// Ends the task of this back-off when it is dropped: one that is lifted,
     /// or whose version has gone, has nothing to wait for.
     ending: Option<oneshot::Sender<()>>,
-    /// There are no more back-offs.
+    /// Whether back-offs have ended for good.
     lifted: bool,
-    /// In the order in which they have come; they are woken in that order.
+    /// In the order in which they came; they are woken in that order.
     waiting: BTreeMap<u64, Arc<Connection>>,
-    /// The place of the last one that has come.
+    /// The place of the last one that came.
     last: u64,
 }
 
@@ -53,7 +53,7 @@ impl Backoff {
         self.active.load(Ordering::Acquire)
     }
 
-    /// For how much longer nothing is given.
+    /// How much longer nothing is given.
     pub(crate) fn left(&self) -> Option<Duration> {
         if !self.is_active() {
             return None;
@@ -122,14 +122,14 @@ impl Backoff {
         drop(forgotten);
     }
 
-    /// Has all that wait look whether they still should: their alias may lead
+    /// Has all that wait check whether they still should: their alias may lead
     /// elsewhere.
     pub(crate) fn wake(&self) {
         let state = self.state.lock();
         state.waiting.values().for_each(|waiting| waiting.wake());
     }
 
-    /// Ends this back-off, and has none begin.
+    /// Ends this back-off, and lets no other begin.
     pub(crate) fn lift(&self) {
         self.state.lock().lifted = true;
         self.end();
@@ -203,7 +203,7 @@ mod tests {
         assert!(!backoff.is_active());
         assert_eq!(backoff.fail(2, &policy), Some(policy.backoff_time));
         assert!(backoff.is_active() && backoff.left().is_some());
-        // What was begun before fails, too: that is no new back-off.
+        // A call that was begun before fails, too: that is no new back-off.
         assert_eq!(backoff.fail(3, &policy), None);
         while backoff.is_active() {
             tokio::time::sleep(Duration::from_millis(1)).await;

@@ -34,9 +34,9 @@ pub(crate) struct Capacity {
 /// The instances of a version.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Holds {
-    /// Live, and not to end.
+    /// Live, and not told to end.
     pub(super) serving: u32,
-    /// Live, and to end.
+    /// Live, and told to end.
     pub(super) ending: u32,
     /// Those it could have beside the serving ones, of those that are queued.
     pub(super) wanted: u32,
@@ -49,7 +49,7 @@ pub(super) trait Pool: Debug + Send + Sync {
     /// Starts the first queued instance that is ready, or leaves the queue.
     fn start_next(self: Arc<Self>);
 
-    /// Has its oldest instance end that serves.
+    /// Tells the oldest of its serving instances to end.
     fn end_oldest(&self);
 }
 
@@ -153,8 +153,8 @@ impl Capacity {
     }
 }
 
-/// A panic, of a runtime that is gone say, does not end it for good. Whether the
-/// thread panics tells nothing: one that unwinds already ends instances, too.
+/// A panic, as of a runtime that is gone, does not end it for good. Whether the
+/// thread panics says nothing: one that unwinds already ends instances, too.
 struct HandingOut<'a> {
     capacity: &'a Capacity,
     is_begun: bool,
@@ -185,8 +185,8 @@ impl Member {
     }
 
     /// Takes the places of one more instance for a newcomer, if they are there
-    /// and nobody else waits for them. `holds` counts that instance already. The
-    /// number of the instance.
+    /// and nothing else waits for them. `holds` counts that instance already.
+    /// Answers the number of the instance.
     pub(super) fn take(&self, holds: Holds) -> Option<u64> {
         let mut state = self.capacity.state.lock();
         let (places, most) = (u64::from(self.places), self.capacity.most);
@@ -217,8 +217,8 @@ impl Member {
         state.set(self.number, holds);
     }
 
-    /// What the version has and wants has changed. It stands in the queue from
-    /// now on if a queued instance `is_ready`, and else does not. Answers
+    /// Notes what the version has and wants now. It stands in the queue from
+    /// now on if a queued instance `is_ready`, and otherwise does not. Answers
     /// whether anything is wanted of the host.
     pub(super) fn account(&self, holds: Holds, is_ready: bool) -> bool {
         let mut state = self.capacity.state.lock();
@@ -249,7 +249,7 @@ impl Member {
         self.capacity.make_room(self.number);
     }
 
-    /// Begins what there are places for. Called without a lock.
+    /// Begins the instances that there are places for. Called without a lock.
     pub(super) fn hand_out(&self) {
         self.capacity.hand_out();
     }
@@ -443,7 +443,7 @@ mod tests {
         // It needs one more, and one of its own ends for that, not all.
         modest.want();
         assert_eq!(modest.holds(), (4, 1, 1));
-        // Also when it has begun.
+        // The same holds once it has begun.
         for _ in 0..5 {
             greedy.ended();
         }
@@ -452,7 +452,7 @@ mod tests {
             assert_eq!(modest.holds(), (4, 0, 1));
             greedy.ended();
         }
-        // And when the greedy one goes on, with what is its own part.
+        // And when the greedy one goes on, with its own part.
         for _ in 0..20 {
             greedy.ended();
         }
@@ -472,7 +472,7 @@ mod tests {
             member.account(*holds, true);
         });
         small.want();
-        // Of 10 one is for the small one, and 4 for each of the others.
+        // The small one gets one of 10, and each of the others gets 4.
         assert_eq!(large.holds(), (4, 5, 0));
         assert_eq!(greedy.holds(), (1, 0, 60));
         for _ in 0..5 {

@@ -1,9 +1,9 @@
-//! What all versions of a function have in common: its connections, which
+//! The state that all versions of a function share: its connections, which
 //! instance serves which affinity value, its alarms, and what it keeps.
 //!
 //! It outlives every version: a new one finds what the one before has left. It
-//! is the function's identity: whoever makes a second one for a function that
-//! still has connections, instances or alarms makes a second writer.
+//! is the function's identity: a second one for a function that still has
+//! connections, instances or alarms would be a second writer.
 
 use std::sync::{Arc, Weak};
 
@@ -34,17 +34,17 @@ pub struct Commons {
     hub: Arc<Hub>,
     store: FunctionStore,
     clock: Arc<AlarmClock>,
-    /// Names it among those that have alarms.
+    /// Its number among the owners of alarms.
     number: OwnerNumber,
     /// The live instance of each affinity value.
     pub(crate) keys: Keys<Version>,
-    /// Whose version alarms without a connection are given to.
+    /// The alias whose version is given alarms without a connection.
     home: RwLock<Option<Weak<dyn Home>>>,
     /// As long as an alias, a connection or an instance has them.
     versions: Mutex<Vec<Weak<Version>>>,
-    /// The alarms that were kept have been taken up.
+    /// Whether the kept alarms have been taken up.
     restored: AtomicBool,
-    /// No instance is made any more.
+    /// Whether no more instances are made.
     stopping: AtomicBool,
     removed: AtomicBool,
     /// Its versions have no back-offs any more.
@@ -105,7 +105,7 @@ impl Commons {
         versions.retain(|version| version.strong_count() > 0);
         versions.push(Arc::downgrade(version));
         drop(versions);
-        // Behind the list: either it is found there, or this is seen.
+        // Asked after the push: either the list shows it, or this is seen.
         if self.lifted.load(Ordering::Acquire) {
             version.backoff.lift();
         }

@@ -19,7 +19,7 @@ pub(crate) struct Keys<V> {
     holders: Mutex<HashMap<String, Vec<Holder<V>>>>,
 }
 
-/// What serves an affinity value.
+/// The instance that serves an affinity value, with its version.
 #[derive(Debug)]
 struct Holder<V> {
     version: Weak<V>,

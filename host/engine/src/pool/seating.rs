@@ -62,9 +62,9 @@ impl Version {
         Ok(Seat::awaited(self.keeper(), instance))
     }
 
-    /// Takes a seat in what serves an affinity value, which may be another
-    /// version's, with the values locked. `None` if that ends, and the next one
-    /// must be queued behind it.
+    /// Takes a seat in the instance that serves an affinity value, which may be
+    /// another version's, with the values locked. `None` if that instance ends,
+    /// and the next one must be queued behind it.
     fn seat_in(
         self: &Arc<Self>,
         version: &Arc<Self>,
@@ -156,8 +156,8 @@ impl Version {
         Arc::new(Instance::new(number, key.map(str::to_owned)))
     }
 
-    /// Says what it has and wants after a change. Answers whether anything is
-    /// wanted of the host, by whichever version.
+    /// Reports what it has and wants after a change. Answers whether any
+    /// version wants anything of the host.
     fn settle(&self, seats: &Seats) -> bool {
         let most = self.instances_max();
         let is_ready = seats.ready(most).is_some();
@@ -184,7 +184,7 @@ impl Version {
     }
 
     /// Ends its instances, each when its calls have returned: another version
-    /// has taken over. What waits in queued ones is given back.
+    /// has taken over. Jobs that wait in queued ones are given back.
     pub(crate) fn supersede(&self) {
         let mut keys = self.commons.keys.lock();
         let mut seats = self.seats.lock();
@@ -195,7 +195,7 @@ impl Version {
         self.give_back(queued);
     }
 
-    /// Takes all queued instances out of what is locked. They never begin.
+    /// Takes all queued instances out of the locked lists. They never begin.
     fn unqueue(&self, keys: &mut Locked<'_, Self>, seats: &mut Seats) -> Vec<Arc<Instance>> {
         let queued = seats.unqueue_all();
         for instance in &queued {
@@ -205,7 +205,7 @@ impl Version {
         queued
     }
 
-    /// What waits in instances that do not begin is asked for again. Called
+    /// Gives back the jobs that wait in instances that do not begin. Called
     /// without the locks.
     fn give_back(&self, queued: Vec<Arc<Instance>>) {
         let has_keys = queued.iter().any(|instance| instance.key.is_some());
@@ -321,7 +321,7 @@ impl Keeper for Version {
     fn fail(&self) -> Option<Duration> {
         let faults = self.program.faults.fail();
         let time = self.backoff.fail(faults, &self.program.policy)?;
-        // What is queued waits for the end of the back-off instead.
+        // Queued jobs wait for the end of the back-off instead.
         let mut keys = self.commons.keys.lock();
         let mut seats = self.seats.lock();
         let queued = self.unqueue(&mut keys, &mut seats);

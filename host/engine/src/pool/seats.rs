@@ -37,7 +37,7 @@ struct Queued {
     _keeper: Arc<dyn Keeper>,
 }
 
-/// Who wants a seat.
+/// A request for a seat.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Wanted<'a> {
     /// The affinity value.
@@ -48,7 +48,7 @@ pub(crate) struct Wanted<'a> {
     pub(crate) follows: bool,
 }
 
-/// No instance has room and no more may be made.
+/// No instance has room, and no more may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 

@@ -1,4 +1,4 @@
-//! What each version and each function has and wants of the host's places: who
+//! The host's places that each version and each function has and wants: which
 //! gets the next one, and which instance ends for it. Rules without a lock.
 //!
 //! Functions stand in the queue once, and versions in that of their function:
@@ -33,7 +33,7 @@ pub(super) struct Shares {
     pub(super) is_handing_out: bool,
 }
 
-/// What a version has and wants.
+/// The record of what a version has and wants.
 #[derive(Debug)]
 struct Record {
     pool: Weak<dyn Pool>,
@@ -44,7 +44,7 @@ struct Record {
     is_queued: bool,
 }
 
-/// What the versions of a function have and want together.
+/// The sum of what the versions of a function have and want.
 #[derive(Debug, Default)]
 struct Share {
     versions: u32,
@@ -63,7 +63,7 @@ pub(super) struct Sums {
     pub(super) wanted: u64,
 }
 
-/// What is to happen next, so that those that wait get places.
+/// The next step so that those that wait get places.
 #[derive(Debug)]
 pub(super) enum Step {
     /// The first in the queue begins.
@@ -130,7 +130,7 @@ impl Shares {
         }
     }
 
-    /// Whether nobody waits for a place.
+    /// Whether no function waits for a place.
     pub(super) fn is_queue_empty(&self) -> bool {
         self.queue.is_empty()
     }
@@ -182,8 +182,8 @@ impl Shares {
         }
     }
 
-    /// What is to happen for the first in the queue: it begins if there are
-    /// places for it; else an instance ends, unless enough of them end already.
+    /// The next step for the first in the queue: it begins if there are places
+    /// for it; otherwise an instance ends, unless enough of them end already.
     pub(super) fn next_step(&mut self, most: u64) -> Option<Step> {
         loop {
             let first = self.first()?;

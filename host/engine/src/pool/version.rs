@@ -31,7 +31,7 @@ pub struct Version {
     /// Connections whose next event comes here, and handshakes that are decided
     /// here.
     pub(super) connections: AtomicU32,
-    /// Its connections are to leave.
+    /// Whether its connections are to leave.
     pub(super) removed: AtomicBool,
     pub(super) seats: Mutex<Seats>,
 }
@@ -105,7 +105,7 @@ impl Version {
         &self.program.name
     }
 
-    /// What it has in common with the function's other versions.
+    /// The state that it shares with the function's other versions.
     pub fn commons(&self) -> &Arc<Commons> {
         &self.commons
     }
@@ -115,7 +115,7 @@ impl Version {
         self.program.loaded.style
     }
 
-    /// What a connection or a call may use.
+    /// The limits of a connection or a call.
     pub fn limits(&self) -> &Arc<FunctionLimits> {
         &self.program.limits
     }
@@ -136,7 +136,7 @@ impl Version {
         u32::try_from(instances).unwrap_or(u32::MAX)
     }
 
-    /// The same, one by one, the oldest first.
+    /// The live instances one by one, the oldest first.
     pub fn list(&self) -> Vec<InstanceInfo> {
         let info = |instance: &Arc<Instance>| InstanceInfo {
             number: instance.number,
@@ -160,7 +160,7 @@ impl Version {
         self.removed.load(Ordering::Relaxed)
     }
 
-    /// For how much longer it is given no calls, because it keeps failing.
+    /// How much longer it is given no calls, because it keeps failing.
     pub fn backed_off(&self) -> Option<Duration> {
         self.backoff.left()
     }

@@ -1,4 +1,4 @@
-//! What both ends agree on (RFC 7692 section 7.1).
+//! The negotiation of both ends (RFC 7692 section 7.1).
 
 use std::fmt;
 
@@ -12,7 +12,7 @@ const CLIENT_ALONE: &str = "client_no_context_takeover";
 const SERVER_BITS: &str = "server_max_window_bits";
 const CLIENT_BITS: &str = "client_max_window_bits";
 
-/// What one end wants. Windows are powers of two, from [`WINDOW_BITS_MIN`] to
+/// One end's wishes. Windows are powers of two, from [`WINDOW_BITS_MIN`] to
 /// [`WINDOW_BITS_MAX`]; others are taken for the nearest of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
@@ -27,7 +27,7 @@ pub struct Settings {
     pub client_window_bits: u8,
 }
 
-/// What was agreed on.
+/// The result of a negotiation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Agreed {
     /// Whether the server's messages may refer to earlier ones.
@@ -173,7 +173,7 @@ impl Settings {
         offer
     }
 
-    /// What a server's answer to [`Settings::offer`] comes to; none if it does
+    /// The result of a server's answer to [`Settings::offer`]; none if it does
     /// not compress.
     ///
     /// # Errors
@@ -270,7 +270,7 @@ impl fmt::Display for Agreed {
 // === impl Parameters ===
 
 impl Parameters {
-    /// None if one is unknown, repeated, or has a value that it may not have.
+    /// Answers `None` if one is unknown, repeated, or has a forbidden value.
     fn read(extension: &Extension<'_>) -> Option<Self> {
         let mut read = Self::default();
         for (name, value) in &extension.parameters {

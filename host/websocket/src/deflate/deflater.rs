@@ -4,9 +4,9 @@ use flate2::{Compress, Compression, FlushCompress};
 
 use super::{TAIL, WINDOW_BITS_MAX, WINDOW_BITS_MIN};
 
-/// What most servers send is zlib's level 6. This one makes messages 1 to 2 %
+/// Most servers use zlib's level 6. This one makes messages 1 to 2 %
 /// larger than that, and takes a fifth less time for 8 KB of JSON; level 1 makes
-/// them 30 to 50 % larger and takes a third of the time. Of messages below a
+/// them 30 to 50 % larger and takes a third of the time. For messages below a
 /// kilobyte, resetting the compressor is a large part (2 us), at any level.
 pub const LEVEL_DEFAULT: u8 = 4;
 
@@ -41,7 +41,7 @@ impl Deflater {
     /// Compresses a message: appends the payload of its frame to `to`, for
     /// [`Frame::compressed`](crate::Frame::compressed).
     ///
-    /// What is compressed with takeover has to be sent: the peer's
+    /// A message compressed with takeover has to be sent: the peer's
     /// decompressor would miss what the next message refers to. So decide by a
     /// message's size before, not by what this makes of it.
     pub fn deflate(&mut self, message: &[u8], to: &mut Vec<u8>) {
@@ -62,7 +62,7 @@ impl Deflater {
             status.expect("a compressor that was made well takes any bytes");
             let taken = usize::try_from(state.total_in() - before);
             rest = &message[taken.expect("no more than the message")..];
-            // What it still has to say it says as soon as there is room.
+            // It writes as long as there is room: with room left, it is done.
             if to.len() < to.capacity() {
                 break;
             }

@@ -54,7 +54,7 @@ struct Inflating<'a> {
     streams: u32,
 }
 
-/// What one call of the decompressor did.
+/// The result of one call of the decompressor.
 struct Step {
     taken: usize,
     status: Status,

@@ -1,6 +1,6 @@
 //! `permessage-deflate` (RFC 7692): messages that are compressed one by one.
 //!
-//! [`Settings`] are what one end wants. The client's go out as an offer, the
+//! [`Settings`] are one end's wishes. The client's go out as an offer, the
 //! server's meet it, and both come to the same [`Agreed`], of which the
 //! [`Deflater`] and the [`Inflater`] of each end are made.
 //!
@@ -29,6 +29,6 @@ pub const WINDOW_BITS_MAX: u8 = 15;
 /// streams that a decompressor of 8 refuses.
 pub const WINDOW_BITS_MIN: u8 = 9;
 
-/// What ends a flushed deflate stream and is left out of a message (RFC 7692
+/// The end of a flushed deflate stream, left out of a message (RFC 7692
 /// section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xff, 0xff];

@@ -1,4 +1,4 @@
-//! What no peer may send, one violation each, and limits at their edge.
+//! Input that no peer may send, one violation each, and limits at their edge.
 
 use openline_websocket::{Inflater, Limits, Received, Receiver, Role, Violation};
 
@@ -197,7 +197,7 @@ fn fragments_at_their_limit_and_one_past_it() {
         assert_eq!(outcome.received.len(), pings + usize::from(is_within));
     }
     assert_eq!(Violation::TooManyFragments.close_code(), 1008);
-    // The count begins anew with each message.
+    // The count begins again with each message.
     let bytes = [message(3), message(3), frame(0x81, b"")].concat();
     let outcome = receive(Role::Server, limited(10, 3), None, &bytes, &[usize::MAX]);
     assert_eq!((outcome.received.len(), outcome.violation), (5, None));

@@ -122,8 +122,8 @@ proptest! {
         }
     }
 
-    /// What is no stream is refused, and what is accepted is what flate2 makes
-    /// of it.
+    /// Bytes that are no stream are refused, and a stream becomes what flate2
+    /// makes of it.
     #[test]
     fn any_bytes_say_the_same_to_flate2(
         bytes in prop_oneof![

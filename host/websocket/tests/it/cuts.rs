@@ -5,7 +5,7 @@ use proptest::prelude::*;
 
 use crate::streams::{self, receive};
 
-/// What a decoder says, the payload of each frame in one piece.
+/// A decoder's output, the payload of each frame in one piece.
 #[derive(Debug, PartialEq)]
 enum Said {
     Payload(Vec<u8>),

@@ -79,7 +79,7 @@ fn a_server_answers_an_offer() {
             "; client_max_window_bits=9",
             "; client_max_window_bits=9",
         ),
-        // What Chromium, Firefox and Safari send.
+        // The offer of Chromium, Firefox and Safari.
         (
             SMALL,
             "; client_max_window_bits",
@@ -203,7 +203,7 @@ fn a_client_checks_the_answer() {
         assert_eq!(agreed.server_takeover, !answer.contains("server_no"));
     }
     for (settings, answer) in [
-        // What was asked for and is not granted.
+        // Asked for, but not granted.
         (Settings::SHARED, ""),
         (Settings::SHARED, "; client_no_context_takeover"),
         (SMALL, ""),

@@ -22,7 +22,7 @@ use tokio_tungstenite::tungstenite::error::{CapacityError, Error, ProtocolError}
 use tokio_tungstenite::tungstenite::protocol::{CloseFrame, WebSocketConfig, WebSocketContext};
 use tokio_tungstenite::tungstenite::{Message as Frame, protocol::Role as Theirs};
 
-/// What a stream of bytes came to.
+/// The outcome of a stream of bytes.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Outcome {
     pub(crate) received: Vec<Received>,
@@ -100,7 +100,7 @@ pub(crate) fn receive(
     }
 }
 
-/// What tungstenite makes of bytes.
+/// Tungstenite's outcome for these bytes.
 pub(crate) fn theirs(
     role: Role,
     message_bytes: usize,
@@ -201,8 +201,8 @@ pub(crate) fn check(role: Role, message_bytes: usize, bytes: &[u8], cuts: &[usiz
     }
 }
 
-/// What flate2 makes of bytes, as far as it goes; whether the stream has ended
-/// with them. None if it refuses them.
+/// The output of flate2, as far as it goes; whether the stream has ended with
+/// these bytes. None if it refuses them.
 pub(crate) fn decompress(state: &mut Decompress, mut bytes: &[u8]) -> Option<(Vec<u8>, bool)> {
     let mut to = Vec::new();
     loop {

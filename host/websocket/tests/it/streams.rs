@@ -33,7 +33,7 @@ pub(crate) struct Raw {
     pub(crate) payload: Vec<u8>,
     /// Bytes that its length takes: 1, 3, 9, or as few as do.
     pub(crate) length_bytes: Option<u8>,
-    /// What its length says, if not the truth.
+    /// The length that it claims, if not the true one.
     pub(crate) length: Option<u64>,
 }
 

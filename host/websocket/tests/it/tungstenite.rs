@@ -27,7 +27,7 @@ proptest! {
         check(Role::Client, 1 << 20, &bytes, &cuts);
     }
 
-    /// What the fuzz targets do, which have bytes that are less like frames.
+    /// The check of the fuzz targets, whose bytes are less like frames.
     #[test]
     fn any_bytes_say_the_same(bytes in prop::collection::vec(any::<u8>(), 0..300)) {
         oracle::frames(&bytes);

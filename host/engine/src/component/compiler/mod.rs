@@ -5,7 +5,7 @@
 //! [`WORD`]: that child limits its own address space and CPU time before it
 //! reads anything, reads the component from standard input, and writes the
 //! result to standard output. It is killed when it takes too long or no caller
-//! waits for its answer any more, and it ends when the host does.
+//! still waits for its answer, and it ends when the host does.
 //!
 //! Bounded by `compilations`, `compile_timeout`, `compile_memory_bytes`, and 24
 //! bytes of answer for each byte of the component.
@@ -38,7 +38,7 @@ pub enum Compiler {
     Child(PathBuf),
 }
 
-/// What a child gets in addition to the component.
+/// The settings that a child gets in addition to the component.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Task {
     pub(crate) kind: EngineKind,

@@ -1,5 +1,5 @@
-//! What outlives the event loop: the callers of calls in flight, and which
-//! calls have completed.
+//! State that outlives the event loop: the callers of calls in flight, and
+//! which calls have completed.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,7 +16,7 @@ use crate::instance::watch::Progress;
 pub(super) struct Flight {
     pub(super) askers: Mutex<Vec<Option<Asker>>>,
     pub(super) completed: Mutex<Vec<usize>>,
-    /// What the watch outside the event loop reads.
+    /// Read by the watch outside the event loop.
     pub(super) progress: Progress,
     /// Whether the driver is being polled, so that a call that completes need
     /// not wake it.

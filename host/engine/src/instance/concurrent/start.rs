@@ -1,4 +1,4 @@
-//! How each call is begun in the event loop, and what it comes to.
+//! How each call is begun in the event loop, and what its result is.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use crate::instance::store::StoreData;
 /// A call that was begun, until it returns.
 pub(super) type Call<'a> = Pin<Box<dyn Future<Output = wasmtime::Result<Returned>> + Send + 'a>>;
 
-/// What a call comes to.
+/// The result of a call.
 pub(super) enum Returned {
     Nothing,
     /// Messages or an alarm were handled.

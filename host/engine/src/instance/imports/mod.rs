@@ -1,4 +1,4 @@
-//! What the host does for functions, with one file for each imported interface.
+//! The host's side of the imports, with one file for each imported interface.
 //!
 //! Only `backpressure` waits, and calls that store something wait for the disk.
 //! wasmtime counts what a function passes before it copies it
