@@ -102,6 +102,10 @@ impl Running {
         let process = child.id().context("it has ended")?;
         let mut stdout = BufReader::new(stdout).lines();
         let listening = tokio::time::timeout(patience, ready.wait(&mut stdout)).await;
+        if listening.is_err() {
+            // It is over; what it has said can still be read.
+            let _ = child.start_kill();
+        }
         let listening = listening.with_context(|| format!("it did not listen within {patience:?}"));
         let address = match listening.and_then(|address| address) {
             Ok(address) => address,
@@ -223,7 +227,7 @@ mod tests {
         ] {
             let patience = Duration::from_millis(if said.contains("within") { 50 } else { 60_000 });
             let started = Running::start_until(Ready::Says, shell(line), patience).await;
-            let error = started.unwrap_err().to_string();
+            let error = format!("{:#}", started.unwrap_err());
             assert!(error.contains(said), "{error}");
         }
     }
