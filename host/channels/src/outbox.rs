@@ -4,7 +4,7 @@
 //! Bounded in bytes, by the function's `outbox_bytes` and by its share of the
 //! host's: each message counts its payload and a constant for its bookkeeping,
 //! so that empty messages are bounded too. An empty outbox takes any message up
-//! to `message_bytes`. What happens past the bound is `outbox_overflow`.
+//! to `message_bytes`. `outbox_overflow` says what happens past the bound.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::task::Waker;

@@ -13,7 +13,7 @@ use std::io::{Error, ErrorKind, Result};
 
 use openline_websocket::deflate::{LEVEL_DEFAULT, Settings};
 use openline_websocket::{
-    Close, Deflater, Frame, Inflater, Kind, Limits, Message, Received, Receiver, Role, accept_key,
+    Close, Deflater, Frame, Inflater, Limits, Message, Received, Receiver, Role, accept_key,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -150,15 +150,9 @@ impl Connection {
     }
 
     fn echo(&mut self, message: Message) -> Frame {
-        let Some(deflater) = &mut self.deflater else {
-            return message.into();
-        };
-        let kind = match message {
-            Message::Text(_) => Kind::Text,
-            Message::Binary(_) => Kind::Binary,
-        };
-        let mut deflated = Vec::new();
-        deflater.deflate(message.payload(), &mut deflated);
-        Frame::compressed(kind, deflated)
+        match &mut self.deflater {
+            Some(deflater) => deflater.frame(&message),
+            None => message.into(),
+        }
     }
 }

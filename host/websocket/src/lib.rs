@@ -27,7 +27,7 @@
 //! ```
 //! use openline_websocket::{Frame, Limits, Message, Received, Receiver, Role, Violation};
 //!
-//! /// What a server answers to bytes that a client has sent.
+//! /// Writes a server's answers to the bytes that a client has sent.
 //! fn serve(receiver: &mut Receiver, mut read: &[u8], write: &mut Vec<u8>) -> Result<(), Violation> {
 //!     while let Some(received) = receiver.receive(&mut read, None)? {
 //!         let frame = match received {
@@ -64,12 +64,12 @@
 //!
 //! # Compression
 //!
-//! [`deflate`] has `permessage-deflate`: what is agreed on, compressors and
+//! [`deflate`] has `permessage-deflate`: the negotiation, compressors and
 //! decompressors.
 //!
 //! ```
 //! use openline_websocket::deflate::{LEVEL_DEFAULT, Settings};
-//! use openline_websocket::{Frame, Kind, Limits, Message, Received, Receiver, Role};
+//! use openline_websocket::{Limits, Message, Received, Receiver, Role};
 //!
 //! // The opening handshake, from client to server and back.
 //! let offer = Settings::SHARED.offer();
@@ -80,11 +80,10 @@
 //! // The client sends.
 //! let message = "the same, the same, the same, the same";
 //! let mut deflater = agreed_by_client.deflater(Role::Client, LEVEL_DEFAULT).unwrap();
-//! let mut deflated = Vec::new();
-//! deflater.deflate(message.as_bytes(), &mut deflated);
-//! assert!(deflated.len() < message.len());
+//! let frame = deflater.frame(&Message::from(message));
 //! let mut sent = Vec::new();
-//! Frame::compressed(Kind::Text, deflated).masked([1, 2, 3, 4]).append_to(&mut sent);
+//! frame.masked([1, 2, 3, 4]).append_to(&mut sent);
+//! assert!(sent.len() < message.len());
 //!
 //! // The server receives.
 //! let mut receiver = Receiver::new(Role::Server, Limits::DEFAULT);
@@ -95,8 +94,8 @@
 //!
 //! # The opening handshake
 //!
-//! It is HTTP's. What is particular to WebSockets is [`accept_key`] and the
-//! negotiation of [`deflate`].
+//! The handshake is an HTTP request, which the caller reads and answers. Two
+//! parts of it are here: [`accept_key`], and the negotiation of [`deflate`].
 
 /// The example of the README is a test.
 #[cfg(doctest)]

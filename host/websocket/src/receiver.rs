@@ -48,8 +48,8 @@ pub enum Received {
 /// use openline_websocket::{Limits, Message, Received, Receiver, Role};
 ///
 /// let mut receiver = Receiver::new(Role::Server, Limits::DEFAULT);
-/// // What a read from a socket may bring: "Hello" (RFC 6455 section 5.7), and
-/// // the beginning of a ping.
+/// // One read from a socket: "Hello" (RFC 6455 section 5.7), and the beginning
+/// // of a ping.
 /// let mut read: &[u8] = b"\x81\x85\x37\xfa\x21\x3d\x7f\x9f\x4d\x51\x58\x89\x85\x37";
 /// let received = receiver.receive(&mut read, None).unwrap();
 /// assert_eq!(received, Some(Received::Message(Message::from("Hello"))));

@@ -70,7 +70,7 @@ pub struct VersionRecord {
     pub digest: Digest,
     /// The size of its component, in bytes.
     pub bytes: u64,
-    /// How its instances make calls. What is written down has it as `handler`.
+    /// How its instances make calls. Records on disk name it `handler`.
     #[serde(rename = "handler")]
     pub call_style: CallStyle,
     /// When it was deployed first, in milliseconds since 1970.

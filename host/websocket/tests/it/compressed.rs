@@ -243,6 +243,13 @@ fn a_message_that_cannot_be_compressed_fits_all_the_same() {
     }
 }
 
+/// How compressed bytes that come one by one are wrong.
+fn violation_of(bytes: &[u8], takeover: bool) -> Option<Violation> {
+    let mut inflater = Inflater::new(15, takeover);
+    let inflater = Some(&mut inflater);
+    receive(Role::Server, Limits::DEFAULT, inflater, bytes, &[1]).violation
+}
+
 #[test]
 fn texts_are_checked_once_they_are_decompressed() {
     for (message, violation) in [
@@ -257,26 +264,11 @@ fn texts_are_checked_once_they_are_decompressed() {
             let last = if at + 1 == payload.len() { 0x80 } else { 0 };
             bytes.extend(Raw::new(first | last, &[*byte]).bytes());
         }
-        let mut inflater = Inflater::new(15, false);
-        let outcome = receive(
-            Role::Server,
-            Limits::DEFAULT,
-            Some(&mut inflater),
-            &bytes,
-            &[1],
-        );
-        assert_eq!(outcome.violation, violation);
+        assert_eq!(violation_of(&bytes, false), violation);
     }
     let bytes = Raw::new(0xc1, b"\xff\xff\xff").bytes();
-    let mut inflater = Inflater::new(15, true);
-    let outcome = receive(
-        Role::Server,
-        Limits::DEFAULT,
-        Some(&mut inflater),
-        &bytes,
-        &[1],
-    );
-    assert_eq!(outcome.violation, Some(Violation::InvalidCompression));
+    let violation = violation_of(&bytes, true);
+    assert_eq!(violation, Some(Violation::InvalidCompression));
     assert_eq!(Violation::InvalidCompression.close_code(), 1007);
 }
 

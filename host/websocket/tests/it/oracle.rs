@@ -294,8 +294,8 @@ pub(crate) fn deflate(bytes: &[u8]) {
 }
 
 /// Bytes for fuzzing: the lines of a request's or an answer's
-/// `Sec-WebSocket-Extensions`. What a server makes of any offer, a client that
-/// made that offer has to take.
+/// `Sec-WebSocket-Extensions`. A client that made an offer has to take any
+/// answer of the server to it.
 pub(crate) fn extensions(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let small = Settings {

@@ -117,6 +117,19 @@ fn a_second_message_refers_to_the_first() {
 }
 
 #[test]
+fn the_frame_of_a_compressed_message_says_which_kind_it_is() {
+    let messages = [Message::from("Hello"), Message::Binary("Hello".into())];
+    for (message, first) in messages.into_iter().zip([0xc1, 0xc2]) {
+        let mut deflater = Deflater::new(6, WINDOW_BITS_MAX, false);
+        let mut bytes = Vec::new();
+        deflater.frame(&message).append_to(&mut bytes);
+        // RFC 7692 section 7.2.3.1.
+        let payload = [0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00];
+        assert_eq!(bytes, [&[first, 0x07][..], &payload].concat());
+    }
+}
+
+#[test]
 fn an_empty_message_is_one_byte() {
     for takeover in [false, true] {
         let mut deflater = Deflater::new(6, WINDOW_BITS_MAX, takeover);
