@@ -47,6 +47,9 @@ pub(crate) struct Wanted(Arc<AtomicBool>);
 /// Gives a change up when its asker goes.
 struct UntilDropped(Wanted);
 
+/// Counts a task as late until it has ended, even by a panic.
+struct Late(watch::Sender<u32>);
+
 // === impl Turns ===
 
 impl Default for Turns {
@@ -92,10 +95,8 @@ impl Turns {
             let done = match timeout(patience, work.as_mut()).await {
                 Ok(done) => done,
                 Err(_) => {
-                    late.send_modify(|late| *late += 1);
-                    let done = work.await;
-                    late.send_modify(|late| *late -= 1);
-                    done
+                    let _late = Late::new(late);
+                    work.await
                 }
             };
             drop(turn);
@@ -123,6 +124,21 @@ impl Wanted {
     /// claimed.
     pub(crate) fn is_given_up(&self) -> bool {
         self.0.load(Ordering::Acquire)
+    }
+}
+
+// === impl Late ===
+
+impl Late {
+    fn new(late: watch::Sender<u32>) -> Self {
+        late.send_modify(|late| *late += 1);
+        Self(late)
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        self.0.send_modify(|late| *late -= 1);
     }
 }
 
@@ -231,6 +247,31 @@ mod tests {
         assert_eq!(told.await, Ok(false));
         let next = async { while turns.next().await.is_err() {} };
         timeout(STORE_TIMEOUT, next).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_late_is_not_late_for_ever() {
+        let turns = impatient();
+        let turn = turns.next().await.unwrap();
+        let (go_on, waits) = oneshot::channel::<()>();
+        let work = async move |_, _| {
+            waits.await.unwrap();
+            panic!("a defect");
+        };
+        let answered: Result<(), _> = turns.settle(&turn, work).await;
+        assert_eq!(answered, Err(unanswered(turns.patience)));
+        drop(turn);
+        go_on.send(()).unwrap();
+        let next = async {
+            loop {
+                if let Ok(turn) = turns.next().await {
+                    break turn;
+                }
+            }
+        };
+        let _turn = timeout(STORE_TIMEOUT, next).await.unwrap();
+        // Another change waits for this one, and is not refused.
+        assert_eq!(*turns.late.borrow(), 0);
     }
 
     #[tokio::test]
