@@ -262,6 +262,8 @@ mod tests {
         let answered: Result<(), _> = turns.settle(&turn, work).await;
         assert_eq!(answered, Err(unanswered(turns.patience)));
         drop(turn);
+        // Answered once the work is late.
+        assert!(turns.next().await.is_err());
         go_on.send(()).unwrap();
         let next = async {
             loop {
