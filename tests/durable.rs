@@ -411,6 +411,31 @@ async fn a_deploy_that_a_disk_does_not_take_in_time_is_refused_and_taken_back() 
     assert_eq!(life.connect("/late").await.ask("1").await, "a 1");
 }
 
+/// The disk answers while the host stops.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[tokio::test]
+async fn a_late_deploy_is_taken_back_before_the_process_ends() {
+    if !debugger::is_allowed() {
+        return;
+    }
+    let durable = Durable::new("");
+    let mut life = durable.start().await;
+    let held = debugger::hold(&life.host, "store").await;
+    let (component, admin) = (openline_guests::FAULT_VERSION_A, &life.admin);
+    let line = format!("openline deploy late {component} --route /late --admin {admin}");
+    let refused = shell(durable.folder.path(), "", &line, STORE_PATIENCE).await;
+    refused.failed(3, &["the data directory does not answer", "hint:"]);
+    life.host.signal("TERM").await;
+    life.host.told("draining").await;
+    debugger::release(held).await;
+    life.host.told("is taken back").await;
+    assert_eq!(life.host.ended().await.0.code(), Some(0));
+
+    let life = durable.start().await;
+    let answered = Client::open(life.host.address, "/late", &[]).await;
+    assert_eq!(answered.err().unwrap().status, 404);
+}
+
 /// A component's file that the disk does not take: a pipe that is full.
 struct Stuck {
     path: PathBuf,

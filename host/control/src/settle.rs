@@ -73,6 +73,11 @@ impl Turns {
         }
     }
 
+    /// Waits until no change has the turn, however late.
+    pub(crate) async fn ended(&self) {
+        drop(self.changing.lock().await);
+    }
+
     /// Does something in a task that has the turn until it has ended. Its asker is
     /// told after [`STORE_TIMEOUT`] that nothing has changed, unless the work has
     /// [claimed](Wanted::claim) by then that it will.
