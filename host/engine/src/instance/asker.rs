@@ -23,7 +23,7 @@ impl Asker {
             Self::Alarm(seat, reply) => {
                 // The next alarm finds room there.
                 drop(seat);
-                drop(reply.send(AlarmOutcome::Done));
+                let _ = reply.send(AlarmOutcome::Done);
             }
             // An upgrade is answered with its decision.
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(Fault::Host))),
