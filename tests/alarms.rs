@@ -179,6 +179,21 @@ async fn one_of_a_connection_that_another_takes_back_before_its_call_begins_is_n
     }
 }
 
+/// Of as many calls as an instance may have at once, an alarm is one.
+#[tokio::test]
+async fn one_that_is_being_handled_has_its_seat_until_it_has_returned() {
+    let host = Host::with(openline_guests::FAULT_KEEPER_ASYNC, "/keeper")
+        .instance(|instance| instance.concurrency = 1)
+        .start_on(&runtime(100))
+        .await;
+    let mut client = host.connect("/keeper").await;
+    assert_eq!(client.ask("key-alarm long-1 0").await, "ok");
+    assert_eq!(client.ask("key-alarm long-2 0").await, "ok");
+    let name = host.deployer.functions()[0].name.to_string();
+    let alias = host.function(&name);
+    eventually("each to have an instance", || alias.instances() == 3).await;
+}
+
 #[tokio::test]
 async fn one_that_fails_and_is_taken_back_is_not_called_again() {
     let store = Store::memory(1 << 20);

@@ -1,9 +1,13 @@
 //! Data in the data directory survives the process, however it ends; and data
 //! directories that cannot be used.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
+
+use openline_core::digest::Digest;
+use tokio::process::Command;
 
 use crate::harness::{self, Client, Raw, Serving, close_frame, openline, within};
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
@@ -11,7 +15,6 @@ use crate::harness::{debugger, shell};
 
 /// How long to watch a host that waits for its disk: one that does not wait
 /// ends within milliseconds.
-#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 const WITHOUT_DISK: Duration = Duration::from_secs(1);
 
 /// How long a deploy may take that waits for its disk in vain.
@@ -406,6 +409,133 @@ async fn a_deploy_that_a_disk_does_not_take_in_time_is_refused_and_taken_back() 
     let deployed = deploy(&life, "late").await;
     assert_eq!(deployed.code, Some(0), "{}", deployed.stderr);
     assert_eq!(life.connect("/late").await.ask("1").await, "a 1");
+}
+
+/// The disk answers while the host stops.
+#[cfg(all(target_os = "linux", target_arch = "x86_64"))]
+#[tokio::test]
+async fn a_late_deploy_is_taken_back_before_the_process_ends() {
+    if !debugger::is_allowed() {
+        return;
+    }
+    let durable = Durable::new("");
+    let mut life = durable.start().await;
+    let held = debugger::hold(&life.host, "store").await;
+    let (component, admin) = (openline_guests::FAULT_VERSION_A, &life.admin);
+    let line = format!("openline deploy late {component} --route /late --admin {admin}");
+    let refused = shell(durable.folder.path(), "", &line, STORE_PATIENCE).await;
+    refused.failed(3, &["the data directory does not answer", "hint:"]);
+    life.host.signal("TERM").await;
+    life.host.told("draining").await;
+    debugger::release(held).await;
+    life.host.told("is taken back").await;
+    assert_eq!(life.host.ended().await.0.code(), Some(0));
+
+    let life = durable.start().await;
+    let answered = Client::open(life.host.address, "/late", &[]).await;
+    assert_eq!(answered.err().unwrap().status, 404);
+}
+
+/// A component's file that the disk does not take: a pipe that is full.
+struct Stuck {
+    path: PathBuf,
+}
+
+impl Stuck {
+    /// The next file that the host writes, which has written so many.
+    async fn next(durable: &Durable, written: usize, component: &str) -> Self {
+        let digest = Digest::of(&fs::read(component).unwrap());
+        let name = format!("data/components/{digest}.{written}.unfinished");
+        let path = durable.folder.path().join(name);
+        let made = Command::new("mkfifo").arg(&path).status().await;
+        assert!(made.unwrap().success());
+        Self { path }
+    }
+
+    /// Waits until the host writes it. It does until this is dropped.
+    async fn begun(&self) -> File {
+        let path = self.path.clone();
+        let opening = tokio::task::spawn_blocking(move || File::open(path));
+        let opened = within("the host to write the component", opening).await;
+        opened.unwrap().unwrap()
+    }
+}
+
+/// A component that fills a pipe, which takes 64 KiB.
+fn large(folder: &Path) -> String {
+    let bytes = fs::read(openline_guests::FAULT_VERSION_A).unwrap();
+    // A custom section of 128 KiB: its size, the size of its name, its name.
+    let (size, name) = ([0x80, 0x80, 0x08], [1, b'x']);
+    let section = [&[0][..], &size, &name, &[0; 0x2_0000 - 2]].concat();
+    let path = folder.join("large.wasm");
+    fs::write(&path, [bytes, section].concat()).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_reload_whose_component_a_disk_does_not_take_ends_and_so_do_other_changes() {
+    let mut durable = Durable::new(&function("echo", openline_guests::ECHO, "/echo", ""));
+    let mut life = durable.start().await;
+    let component = large(durable.folder.path());
+    let stuck = Stuck::next(&durable, 1, &component).await;
+    durable.functions = function("echo", &component, "/echo", "");
+    durable.configuration();
+    life.host.signal("HUP").await;
+    let writing = stuck.begun().await;
+    life.host.told("has not done its work after 10 s").await;
+    let hint = life.host.told_next().await.unwrap();
+    assert!(hint.starts_with("hint: "), "{hint}");
+    // The disk is known to be late: others are not kept waiting.
+    let words = [
+        "deploy",
+        "numbered",
+        openline_guests::FAULT_VERSION_B,
+        "--route",
+        "/numbered",
+        "--admin",
+        &life.admin,
+    ];
+    let refused = openline(&words).await;
+    refused.failed(3, &["the data directory does not answer", "hint:"]);
+    assert_eq!(life.connect("/echo").await.ask("here").await, "here");
+    drop(writing);
+    let deployed = async { while openline(&words).await.code != Some(0) {} };
+    within("a deploy once the disk has answered", deployed).await;
+}
+
+/// The memory for components is bounded however often clients give up.
+#[tokio::test]
+async fn a_component_has_its_place_until_its_deploy_ends_though_the_client_has_gone() {
+    let durable = Durable::new("");
+    let life = durable.start().await;
+    let component = large(durable.folder.path());
+    let stuck = Stuck::next(&durable, 0, &component).await;
+    let bytes = fs::read(&component).unwrap();
+    let admin = life.admin.strip_prefix("http://").unwrap();
+    let admin: SocketAddr = admin.trim_end_matches('/').parse().unwrap();
+    let send = async |length: usize, more: &str| {
+        let mut raw = Raw::connect(admin).await;
+        let head = format!(
+            "POST /v1/functions/numbered/versions?route=/numbered HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/wasm\r\nContent-Length: {length}\r\n{more}\r\n"
+        );
+        raw.send(head.as_bytes()).await;
+        raw
+    };
+    let mut first = send(bytes.len(), "").await;
+    first.send(&bytes).await;
+    let writing = stuck.begun().await;
+    drop(first);
+    // The second place: the body is read, and does not come.
+    let expect = "Expect: 100-continue\r\n";
+    let mut second = send(bytes.len(), expect).await;
+    assert!(second.head().await.starts_with("HTTP/1.1 100 "));
+    // A third one is not even told that it is too large.
+    let mut third = send(usize::MAX >> 1, expect).await;
+    let early = tokio::time::timeout(WITHOUT_DISK, third.head()).await;
+    assert!(early.is_err(), "{early:?}");
+    drop(writing);
+    let head = third.head().await;
+    assert!(head.starts_with("HTTP/1.1 413 "), "{head}");
 }
 
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -36,6 +36,7 @@ pub(crate) struct Context {
     pub(crate) started: u64,
     /// Places for requests that wait for the workers.
     pub(crate) working: Semaphore,
-    pub(crate) components: Semaphore,
+    /// Places for components that are in memory.
+    pub(crate) components: Arc<Semaphore>,
     pub(crate) messages: Semaphore,
 }

@@ -1,5 +1,7 @@
 //! Functions and their versions: lists, deploys and removes them.
 
+use std::sync::Arc;
+
 use http::StatusCode;
 use openline_control::{DeployOptions, DeployedView, FunctionView, VersionView, schema};
 use openline_core::component::Component;
@@ -153,7 +155,7 @@ pub(crate) async fn deploy(call: Call) -> Answered {
     let options = options(&call.query)?;
     call.body
         .is(&["application/wasm", "application/octet-stream"])?;
-    let place = call.context.components.acquire().await;
+    let place = Arc::clone(&call.context.components).acquire_owned().await;
     let most = call.context.component_bytes;
     let limit = "a component (component_bytes)";
     let bytes = call.body.read(most, limit).await?;
@@ -166,9 +168,13 @@ pub(crate) async fn deploy(call: Call) -> Answered {
     let component = hashing.await.map_err(|_| Problem::internal())?;
     // Compiling changes nothing yet, so it stops when the client hangs up.
     let prepared = deployer.prepare(&name, component, options).await?;
-    let deploying = async move { deployer.deploy_prepared(prepared).await };
+    let deploying = async move {
+        let deployed = deployer.deploy_prepared(prepared).await;
+        // The component is in memory until here, even if the client hangs up.
+        drop(place);
+        deployed
+    };
     let deployed = to_its_end(deploying).await??;
-    drop(place);
     let status = if deployed.version_is_new {
         StatusCode::CREATED
     } else {

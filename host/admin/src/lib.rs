@@ -128,7 +128,7 @@ impl Admin {
             admin,
             started: now(),
             working: Semaphore::new(places - PROBES_KEPT.min(places / 4)),
-            components: Semaphore::new(LARGE_BODIES_MAX),
+            components: Arc::new(Semaphore::new(LARGE_BODIES_MAX)),
             messages: Semaphore::new(LARGE_BODIES_MAX),
         };
         Ok(Self {

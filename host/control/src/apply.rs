@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use openline_core::component::Component;
 use openline_core::config::ServerConfig;
 use openline_core::deployment::Deployment;
 use openline_core::digest::Digest;
@@ -102,6 +103,19 @@ impl Deployer {
         services.replace(server.clone(), routes(&functions))?;
         *state = State { server, functions };
         Ok(())
+    }
+
+    /// Writes a component that a change needs. If that comes too late, the change
+    /// is not made, and the next reload or start removes the component.
+    pub(crate) async fn keep_component(
+        &self,
+        component: Component,
+        turn: &Turn,
+    ) -> Result<(), StoreError> {
+        let (deployer, bytes) = (self.clone(), component.bytes().len());
+        let keeping = async move |_, _| deployer.inner.loader.store.put_component(component).await;
+        let turns = &self.inner.turns;
+        turns.settle_writing(bytes, turn, keeping).await
     }
 
     /// Removes a component that no function needs any more. If that fails, the next

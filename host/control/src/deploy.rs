@@ -16,7 +16,6 @@ use crate::managed::Managed;
 use crate::options::DeployOptions;
 use crate::plan::{NewVersion, Plan, config_for};
 use crate::prepare::{Changing, Versions};
-use crate::settle::written;
 use crate::view::DeployedView;
 
 /// A component that is compiled and tried, but not yet deployed.
@@ -96,8 +95,7 @@ impl Deployer {
         let deployed = enter(&mut record, &config, &version, &component, &options)?;
         let most = self.inner.state.read().server.versions as usize;
         let removed = record.trim(most, |digest| commons.connections_of(*digest) > 0);
-        let bytes = component.bytes().len();
-        written(bytes, loader.store.put_component(component)).await?;
+        self.keep_component(component, &turn).await?;
         let digest = version.digest();
         let plan = Plan {
             config,

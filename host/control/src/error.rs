@@ -96,6 +96,20 @@ pub enum StartError {
     Store(#[from] StoreError),
 }
 
+impl Hint for StartError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        match self {
+            Self::Route(_) => Some("choose another route for one of them".into()),
+            Self::Load(errors) => match errors.as_slice() {
+                [(_, only)] => only.hint(),
+                _ => None,
+            },
+            Self::Rule(_, error) => error.hint(),
+            Self::Store(error) => error.hint(),
+        }
+    }
+}
+
 /// Why prepared functions were not put into service.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApplyError {

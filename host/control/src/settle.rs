@@ -47,6 +47,9 @@ pub(crate) struct Wanted(Arc<AtomicBool>);
 /// Gives a change up when its asker goes.
 struct UntilDropped(Wanted);
 
+/// Counts a task as late until it has ended, even by a panic.
+struct Late(watch::Sender<u32>);
+
 // === impl Turns ===
 
 impl Default for Turns {
@@ -70,6 +73,11 @@ impl Turns {
         }
     }
 
+    /// Waits until no change has the turn, however late.
+    pub(crate) async fn ended(&self) {
+        drop(self.changing.lock().await);
+    }
+
     /// Does something in a task that has the turn until it has ended. Its asker is
     /// told after [`STORE_TIMEOUT`] that nothing has changed, unless the work has
     /// [claimed](Wanted::claim) by then that it will.
@@ -83,19 +91,35 @@ impl Turns {
         E: From<StoreError> + Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
+        self.settle_writing(0, turn, work).await
+    }
+
+    /// The same, for work that writes so many bytes: it may take a second more
+    /// for each [`BYTES_PER_SECOND_MIN`].
+    pub(crate) async fn settle_writing<T, E, F>(
+        &self,
+        bytes: usize,
+        turn: &Turn,
+        work: impl FnOnce(Wanted, Turn) -> F,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<StoreError> + Send + 'static,
+        F: Future<Output = Result<T, E>> + Send + 'static,
+    {
+        let seconds = u64::try_from(bytes / BYTES_PER_SECOND_MIN).unwrap_or(u64::MAX);
+        let patience = self.patience.saturating_add(Duration::from_secs(seconds));
         let wanted = Wanted::default();
         let given_up = UntilDropped(wanted.clone());
         let mut work = Box::pin(work(wanted.clone(), turn.clone()));
-        let (late, patience) = (self.late.clone(), self.patience);
+        let late = self.late.clone();
         let turn = turn.clone();
         let mut working = tokio::spawn(async move {
             let done = match timeout(patience, work.as_mut()).await {
                 Ok(done) => done,
                 Err(_) => {
-                    late.send_modify(|late| *late += 1);
-                    let done = work.await;
-                    late.send_modify(|late| *late -= 1);
-                    done
+                    let _late = Late::new(late);
+                    work.await
                 }
             };
             drop(turn);
@@ -126,6 +150,21 @@ impl Wanted {
     }
 }
 
+// === impl Late ===
+
+impl Late {
+    fn new(late: watch::Sender<u32>) -> Self {
+        late.send_modify(|late| *late += 1);
+        Self(late)
+    }
+}
+
+impl Drop for Late {
+    fn drop(&mut self) {
+        self.0.send_modify(|late| *late -= 1);
+    }
+}
+
 impl Drop for UntilDropped {
     fn drop(&mut self) {
         self.0.claim();
@@ -146,25 +185,8 @@ impl Deployer {
 pub(crate) async fn answered<T>(
     answer: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    within(STORE_TIMEOUT, answer).await
-}
-
-/// The same, of one that writes so many bytes.
-pub(crate) async fn written<T>(
-    bytes: usize,
-    answer: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let seconds = u64::try_from(bytes / BYTES_PER_SECOND_MIN).unwrap_or(u64::MAX);
-    let patience = STORE_TIMEOUT.saturating_add(Duration::from_secs(seconds));
-    within(patience, answer).await
-}
-
-async fn within<T>(
-    patience: Duration,
-    answer: impl Future<Output = Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    let answered = timeout(patience, answer).await;
-    answered.unwrap_or_else(|_| Err(unanswered(patience)))
+    let answered = timeout(STORE_TIMEOUT, answer).await;
+    answered.unwrap_or_else(|_| Err(unanswered(STORE_TIMEOUT)))
 }
 
 fn unanswered(patience: Duration) -> StoreError {
@@ -231,6 +253,48 @@ mod tests {
         assert_eq!(told.await, Ok(false));
         let next = async { while turns.next().await.is_err() {} };
         timeout(STORE_TIMEOUT, next).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn work_that_panics_late_is_not_late_for_ever() {
+        let turns = impatient();
+        let turn = turns.next().await.unwrap();
+        let (go_on, waits) = oneshot::channel::<()>();
+        let work = async move |_, _| {
+            waits.await.unwrap();
+            panic!("a defect");
+        };
+        let answered: Result<(), _> = turns.settle(&turn, work).await;
+        assert_eq!(answered, Err(unanswered(turns.patience)));
+        drop(turn);
+        // Answered once the work is late.
+        assert!(turns.next().await.is_err());
+        go_on.send(()).unwrap();
+        let next = async {
+            loop {
+                if let Ok(turn) = turns.next().await {
+                    break turn;
+                }
+            }
+        };
+        let _turn = timeout(STORE_TIMEOUT, next).await.unwrap();
+        // Another change waits for this one, and is not refused.
+        assert_eq!(*turns.late.borrow(), 0);
+    }
+
+    #[tokio::test]
+    async fn a_change_that_writes_has_a_second_more_for_each_mebibyte() {
+        let turns = impatient();
+        let turn = turns.next().await.unwrap();
+        let never = async |_, _| std::future::pending::<Result<(), StoreError>>().await;
+        let short = turns.settle_writing(BYTES_PER_SECOND_MIN - 1, &turn, never);
+        assert_eq!(short.await, Err(unanswered(turns.patience)));
+        let slow = async |_, _| {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            Ok::<_, StoreError>(())
+        };
+        let long = turns.settle_writing(60 * BYTES_PER_SECOND_MIN, &turn, slow);
+        assert_eq!(long.await, Ok(()));
     }
 
     #[tokio::test]

@@ -149,7 +149,7 @@ impl Deployer {
         components: Vec<ConfiguredComponent>,
         turn: &Turn,
     ) -> Result<Reloaded, StartError> {
-        let ready = self.ready(&config, components).await?;
+        let ready = self.ready(&config, components, turn).await?;
         let reloaded = compare(&self.inner.state.read().functions, &ready.functions);
         let next = Next {
             server: config.server,
@@ -167,6 +167,7 @@ impl Deployer {
         &self,
         config: &Config,
         components: Vec<ConfiguredComponent>,
+        turn: &Turn,
     ) -> Result<Ready, StartError> {
         let loader = &self.inner.loader;
         let mut stored: HashMap<FunctionName, Deployment> = HashMap::new();
@@ -184,7 +185,13 @@ impl Deployer {
             let component = components.remove(&function.name).transpose();
             let planned = async { loader.configured(function, record, component?, most).await };
             match planned.await {
-                Ok((plan, changed)) => ready.add(loader.start(plan).await?, changed),
+                Ok((plan, new)) => {
+                    let changed = new.is_some();
+                    if let Some(component) = new {
+                        self.keep_component(component, turn).await?;
+                    }
+                    ready.add(loader.start(plan).await?, changed);
+                }
                 Err(PlanError::Load(error)) => ready.errors.push((function.name.clone(), error)),
                 Err(PlanError::Start(error)) => return Err(error),
             }
@@ -241,24 +248,23 @@ impl Ready {
 }
 
 impl Loader {
-    /// Plans a function that the configuration names, and says whether this
-    /// changes its deployment.
+    /// Plans a function that the configuration names. Answers the component as
+    /// well if it is to be deployed, which changes the function's deployment.
     async fn configured(
         &self,
         config: &FunctionConfig,
         mut record: Deployment,
         component: Option<Component>,
         versions_max: usize,
-    ) -> Result<(Plan, bool), PlanError> {
+    ) -> Result<(Plan, Option<Component>), PlanError> {
         record.set_route(None);
-        let mut changed = false;
+        let mut new_component = None;
         let mut loaded = None;
         if let Some(component) = component {
             let known = self.known(&config.name);
             let version = self.version(&Starting, config, &component, &known).await?;
             let digest = component.digest();
-            changed = is_new(&record, &digest, &config.alias);
-            if changed {
+            if is_new(&record, &digest, &config.alias) {
                 let new = NewVersion {
                     note: Some(CONFIGURED.into()),
                     // Keeps the alias's own setting, or else the
@@ -269,7 +275,7 @@ impl Loader {
                 let entered = new.enter(&mut record);
                 let rule = |error| PlanError::Start(StartError::Rule(config.name.clone(), error));
                 entered.map_err(rule)?;
-                self.store.put_component(component).await?;
+                new_component = Some(component);
                 let commons = version.commons();
                 record.trim(versions_max, |digest| commons.connections_of(*digest) > 0);
                 record.set_configured(Some(digest));
@@ -282,7 +288,7 @@ impl Loader {
             record,
             loaded,
         };
-        Ok((plan, changed))
+        Ok((plan, new_component))
     }
 
     async fn start(&self, plan: Plan) -> Result<Managed, StoreError> {

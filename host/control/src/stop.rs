@@ -59,7 +59,12 @@ impl Deployer {
         let deadline = deadline.max(Instant::now() + DISK_TIME);
         let written = tokio::time::timeout_at(deadline, self.inner.loader.store.written());
         match written.await {
-            Ok(Ok(())) => {}
+            Ok(Ok(())) => {
+                // One of these writes may have been too late: it is taken back,
+                // or else the next process would make a change that was refused.
+                let by = Instant::now() + DISK_TIME;
+                let _ = tokio::time::timeout_at(by, self.inner.turns.ended()).await;
+            }
             Ok(Err(error)) => {
                 tracing::error!(%error, "could not write states that instances saved")
             }

@@ -6,6 +6,7 @@ use std::error::Error;
 use std::fmt;
 
 use openline_build::{BuildError, ToolchainError};
+use openline_control::StartError;
 use openline_engine::LoadError;
 use openline_hint::{Hint, Hinted};
 
@@ -38,6 +39,7 @@ fn hint_of<'a>(cause: &'a (dyn Error + 'static)) -> Option<Cow<'a, str>> {
         .or_else(|| of::<BuildError>(cause))
         .or_else(|| of::<ToolchainError>(cause))
         .or_else(|| of::<LoadError>(cause))
+        .or_else(|| of::<StartError>(cause))
         .or_else(|| of::<openline_load::LoadError>(cause))
 }
 

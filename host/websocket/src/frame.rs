@@ -104,11 +104,13 @@ impl Frame {
         Self { header, payload }
     }
 
-    /// The same for a server to read: its payload is copied and masked.
+    /// The same for a server to read: its payload is copied and masked. One that
+    /// is masked already gets this key in place of its own.
     #[must_use]
     pub fn masked(self, key: [u8; 4]) -> Self {
         let mut payload = Vec::with_capacity(self.payload.len());
-        Key::new(key).append(&self.payload, &mut payload);
+        let change = self.header.key().and(Key::new(key));
+        change.append(&self.payload, &mut payload);
         Self {
             header: self.header.masked(key),
             payload: payload.into(),
@@ -145,6 +147,21 @@ impl From<Message> for Frame {
         match message {
             Message::Text(text) => Self::text(text),
             Message::Binary(bytes) => Self::binary(bytes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_frame_that_is_masked_again_has_the_last_key_only() {
+        for bytes in [0, 5, 125, 126, 0x1_0000] {
+            let frame = Frame::binary(vec![7; bytes]);
+            let once = frame.clone().masked([1, 2, 3, 4]);
+            let again = frame.masked([9, 8, 7, 6]).masked([1, 2, 3, 4]);
+            assert_eq!(again, once, "{bytes}");
         }
     }
 }

@@ -146,6 +146,15 @@ impl Header {
         self
     }
 
+    /// The key of a payload that is masked; otherwise one that does nothing.
+    #[inline]
+    pub(crate) fn key(&self) -> Key {
+        match self.as_bytes() {
+            [_, second, .., a, b, c, d] if second & MASKED != 0 => Key::new([*a, *b, *c, *d]),
+            _ => Key::default(),
+        }
+    }
+
     /// The bytes to send.
     #[inline]
     pub fn as_bytes(&self) -> &[u8] {

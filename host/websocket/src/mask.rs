@@ -36,6 +36,14 @@ impl Key {
         Self(word.rotate_right(bits).to_le_bytes())
     }
 
+    /// The key that does what this one and then another do.
+    #[inline]
+    #[must_use]
+    pub(crate) const fn and(self, other: Self) -> Self {
+        let both = u32::from_le_bytes(self.0) ^ u32::from_le_bytes(other.0);
+        Self(both.to_le_bytes())
+    }
+
     /// Masks or unmasks bytes where they are.
     #[inline]
     pub fn apply(self, bytes: &mut [u8]) {

@@ -195,7 +195,8 @@ impl Receiver {
     }
 
     /// Takes what was appended to [`space`](Self::space). None unless that was
-    /// the end of a message.
+    /// the end of a message. Does nothing if [`receive`](Self::receive) has taken
+    /// a part of the message since then: what was appended is gone.
     ///
     /// # Errors
     ///
@@ -263,6 +264,10 @@ impl Receiver {
 
     /// Appends a piece of a message.
     fn payload(&mut self, payload: Payload<'_>) -> Result<(), Violation> {
+        if let Some(start) = self.lent_from.take() {
+            // What was appended without `filled` does not count.
+            self.partial.truncate(start);
+        }
         let start = self.partial.len();
         if start + payload.len() > self.partial.capacity() {
             self.grow(payload.len(), self.decoder.frame_bytes_left());

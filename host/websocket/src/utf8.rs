@@ -12,8 +12,12 @@ pub struct InvalidUtf8;
 pub struct Utf8 {
     /// The beginning of a character that has not ended.
     begun: [u8; 4],
+    /// How many bytes of it there are, or [`WRONG`].
     have: u8,
 }
+
+/// A wrong byte has come.
+const WRONG: u8 = u8::MAX;
 
 /// Texts up to this size are checked by the standard library, in bytes: those
 /// that are ASCII, as most are, take a few nanoseconds less. Longer ones take
@@ -43,8 +47,20 @@ impl Utf8 {
     /// # Errors
     ///
     /// [`InvalidUtf8`] if all pieces together cannot be the beginning of a
-    /// text: a byte that is wrong is found with the piece that it is in.
+    /// text: a byte that is wrong is found with the piece that it is in, and
+    /// all pieces after it are refused as well.
     pub fn check(&mut self, piece: &[u8]) -> Result<(), InvalidUtf8> {
+        let checked = self.check_next(piece);
+        if checked.is_err() {
+            self.have = WRONG;
+        }
+        checked
+    }
+
+    fn check_next(&mut self, piece: &[u8]) -> Result<(), InvalidUtf8> {
+        if self.have == WRONG {
+            return Err(InvalidUtf8);
+        }
         let piece = self.end_begun(piece)?;
         match simdutf8::compat::from_utf8(piece) {
             Ok(_) => Ok(()),
@@ -64,7 +80,7 @@ impl Utf8 {
     ///
     /// # Errors
     ///
-    /// [`InvalidUtf8`] if the text ends within a character.
+    /// [`InvalidUtf8`] if the text ends within a character, or was refused.
     pub fn end(&mut self) -> Result<(), InvalidUtf8> {
         match std::mem::take(&mut self.have) {
             0 => Ok(()),
@@ -163,6 +179,21 @@ mod tests {
                 // The piece's first byte, and the wrong one in it or at the end.
                 prop_assert!(found <= wanted && wanted < found + 9, "{} {}", found, wanted);
             }
+        }
+    }
+
+    #[test]
+    fn nothing_is_accepted_after_a_wrong_byte_until_the_text_ends() {
+        // In a character that came in pieces, and by itself.
+        for (before, wrong) in [(&b"\xf0\x9f\x98"[..], b"x"), (b"", b"\xff")] {
+            let mut text = Utf8::new();
+            text.check(before).unwrap();
+            assert_eq!(text.check(wrong), Err(InvalidUtf8));
+            for _ in 0..3 {
+                assert_eq!(text.check(b"right"), Err(InvalidUtf8));
+            }
+            assert_eq!(text.end(), Err(InvalidUtf8));
+            assert_eq!((text.check(b"right"), text.end()), (Ok(()), Ok(())));
         }
     }
 

@@ -1,5 +1,5 @@
 //! Does what `keeper` does, in an asynchronous handler. `later MS` answers
-//! `later` after this many milliseconds.
+//! `later` after this many milliseconds. An alarm named `long...` takes a minute.
 
 use std::time::Duration;
 
@@ -31,6 +31,9 @@ impl AsyncHandler for Keeper {
     }
 
     async fn alarm(&self, connection: Option<&Connection>, alarm: Alarm) {
+        if alarm.name.starts_with("long") {
+            sleep(Duration::from_secs(60)).await;
+        }
         probe::ring(connection, &alarm);
     }
 

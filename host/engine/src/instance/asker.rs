@@ -12,7 +12,7 @@ use super::seat::Seat;
 pub(crate) enum Asker {
     Upgrade(Seat, UpgradeReply),
     Event(Turn),
-    Alarm(AlarmReply),
+    Alarm(Seat, AlarmReply),
 }
 
 impl Asker {
@@ -20,7 +20,11 @@ impl Asker {
     pub(crate) fn done(self) {
         match self {
             Self::Event(turn) => turn.finish(EventOutcome::Done),
-            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Done)),
+            Self::Alarm(seat, reply) => {
+                // The next alarm finds room there.
+                drop(seat);
+                let _ = reply.send(AlarmOutcome::Done);
+            }
             // An upgrade is answered with its decision.
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(Fault::Host))),
         }
@@ -35,7 +39,7 @@ impl Asker {
                 Err(text) => UpgradeOutcome::Invalid(text),
             })),
             Self::Event(turn) => turn.finish(EventOutcome::Done),
-            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Done)),
+            Self::Alarm(_, reply) => drop(reply.send(AlarmOutcome::Done)),
         }
     }
 
@@ -44,7 +48,7 @@ impl Asker {
         match self {
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Full)),
             Self::Event(turn) => turn.finish(EventOutcome::Full),
-            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Full)),
+            Self::Alarm(_, reply) => drop(reply.send(AlarmOutcome::Full)),
         }
     }
 
@@ -54,7 +58,7 @@ impl Asker {
         match self {
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
             Self::Event(turn) => turn.finish(EventOutcome::Fault(fault)),
-            Self::Alarm(reply) => drop(reply.send(AlarmOutcome::Fault(fault))),
+            Self::Alarm(_, reply) => drop(reply.send(AlarmOutcome::Fault(fault))),
         }
     }
 }

@@ -97,7 +97,7 @@ impl Guest {
             return match job {
                 Job::Upgrade(_, seat, reply) => Err((error.into(), Asker::Upgrade(seat, reply))),
                 Job::Event(_, turn) => Err((error.into(), Asker::Event(turn))),
-                Job::Alarm(_, _, reply) => Err((error.into(), Asker::Alarm(reply))),
+                Job::Alarm(_, seat, reply) => Err((error.into(), Asker::Alarm(seat, reply))),
             };
         }
         match job {
@@ -114,14 +114,14 @@ impl Guest {
                     Err(failure) => Err((failure, Asker::Upgrade(seat, reply))),
                 }
             }
-            Job::Alarm(alarm, _seat, reply) => {
+            Job::Alarm(alarm, seat, reply) => {
                 match self.alarm(program, None, &alarm.name, alarm.attempt).await {
                     Ok(()) => {
                         program.faults.succeed();
-                        Asker::Alarm(reply).done();
+                        Asker::Alarm(seat, reply).done();
                         Ok(())
                     }
-                    Err(failure) => Err((failure, Asker::Alarm(reply))),
+                    Err(failure) => Err((failure, Asker::Alarm(seat, reply))),
                 }
             }
             Job::Event(event, turn) => {

@@ -238,7 +238,7 @@ pub(crate) mod plain {
                 program.faults.succeed();
                 asker.done();
             }
-            Some(Job::Alarm(_, _, reply)) => Asker::Alarm(reply).done(),
+            Some(Job::Alarm(_, seat, reply)) => Asker::Alarm(seat, reply).done(),
             None => {}
         }
         Ok(())

@@ -2,7 +2,9 @@
 //! written into a crate by that of this release.
 //!
 //! Only such a copy is replaced, whole or not at all: the new one is written
-//! beside the old one before it takes its place.
+//! beside the old one before it takes its place. On Linux the two change places
+//! in one step, because cargo refuses a crate whose SDK is missing, even for a
+//! moment.
 
 use std::fs;
 use std::io;
@@ -85,10 +87,18 @@ fn no_copy(sdk: &Path) -> Option<String> {
         Ok(entries) => entries,
         Err(error) => return Some(error.to_string()),
     };
-    let names = entries.flatten().map(|entry| entry.file_name());
-    let mut others = names.filter(|name| !PARTS.iter().any(|part| name == part));
-    let other = others.next()?;
-    Some(format!("there is `{}` in it", other.display()))
+    let names: Vec<_> = entries.flatten().map(|entry| entry.file_name()).collect();
+    let mut others = names
+        .iter()
+        .filter(|name| !PARTS.iter().any(|part| name == part));
+    if let Some(other) = others.next() {
+        return Some(format!("there is `{}` in it", other.display()));
+    }
+    let mut missing = PARTS
+        .iter()
+        .filter(|part| !names.iter().any(|name| name == *part));
+    let missing = missing.next()?;
+    Some(format!("there is no `{missing}` in it"))
 }
 
 /// Writes a new copy and has it take the place of the old one.
@@ -103,6 +113,9 @@ fn replace(sdk: &Path) -> io::Result<()> {
         }
     }
     let moved = new::write_sdk(&written).and_then(|()| {
+        if exchange(&written, sdk) {
+            return Ok(());
+        }
         fs::rename(sdk, &replaced)?;
         fs::rename(&written, sdk).inspect_err(|_| {
             // The first error is the one to report.
@@ -114,6 +127,19 @@ fn replace(sdk: &Path) -> io::Result<()> {
         let _ = fs::remove_dir_all(left);
     }
     moved
+}
+
+/// Has two folders change places at once; `false` where the system cannot.
+#[cfg(target_os = "linux")]
+fn exchange(one: &Path, other: &Path) -> bool {
+    use rustix::fs::{CWD, RenameFlags, renameat_with};
+
+    renameat_with(CWD, one, CWD, other, RenameFlags::EXCHANGE).is_ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn exchange(_: &Path, _: &Path) -> bool {
+    false
 }
 
 #[cfg(test)]
@@ -158,6 +184,33 @@ mod tests {
         assert_eq!(names(&folder.join("vendor")), ["openline-sdk"]);
     }
 
+    /// A process may be killed at any moment, and cargo may read at any.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn there_is_a_whole_copy_at_each_moment() {
+        use std::sync::atomic::{AtomicBool, Ordering};
+
+        let parent = tempfile::tempdir().unwrap();
+        let folder = outdated(parent.path(), "mine");
+        let sdk = folder.join("vendor/openline-sdk");
+        let is_done = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            let looking = scope.spawn(|| {
+                let parts = PARTS.map(|part| sdk.join(part));
+                while !is_done.load(Ordering::Relaxed) {
+                    for part in &parts {
+                        assert!(part.exists(), "{}", part.display());
+                    }
+                }
+            });
+            for _ in 0..100 {
+                replace(&sdk).unwrap();
+            }
+            is_done.store(true, Ordering::Relaxed);
+            looking.join().unwrap();
+        });
+    }
+
     #[test]
     fn the_copy_of_a_workspace_is_found_from_each_of_its_crates() {
         let root = tempfile::tempdir().unwrap();
@@ -187,6 +240,12 @@ mod tests {
         };
         refused("there is `notes.txt` in it");
         fs::remove_file(sdk.join("notes.txt")).unwrap();
+        // A crate of the same name that somebody has written.
+        for part in ["wit", "wit-deps"] {
+            fs::rename(sdk.join(part), folder.join(part)).unwrap();
+            refused(&format!("there is no `{part}` in it"));
+            fs::rename(folder.join(part), sdk.join(part)).unwrap();
+        }
         #[cfg(unix)]
         {
             fs::rename(&sdk, folder.join("vendor/elsewhere")).unwrap();

@@ -296,6 +296,24 @@ fn a_text_that_its_receiver_changes_is_checked_again() {
 }
 
 #[test]
+fn what_is_appended_and_not_told_is_no_part_of_a_message() {
+    let payload = vec![7; 100_000];
+    // More follows, so the frame's end is not the message's.
+    let stream = frame(0x02, &payload);
+    for appended in [&b""[..], b"abc"] {
+        let mut receiver = Receiver::new(Role::Server, Limits::DEFAULT);
+        receiver.receive(&mut &stream[..1000], None).unwrap();
+        let (buffer, _) = receiver.space().unwrap();
+        buffer.extend_from_slice(appended);
+        receiver.receive(&mut &stream[1000..], None).unwrap();
+        assert_eq!(receiver.filled(None), Ok(None));
+        let received = receiver.receive(&mut &frame(0x80, b"")[..], None);
+        let expected = Received::Message(payload.clone().into());
+        assert_eq!(received, Ok(Some(expected)));
+    }
+}
+
+#[test]
 fn each_message_and_control_frame_is_counted_when_it_begins() {
     let mut receiver = Receiver::new(Role::Server, Limits::DEFAULT);
     let bytes = [

@@ -184,8 +184,8 @@ impl<'a> Calls<'a> {
                 self.slots[slot].call = Some(self.starter.upgrade(*asked)?);
                 return self.poll_slot(slot);
             }
-            Job::Alarm(alarm, _seat, reply) => {
-                self.flight.askers.lock()[slot] = Some(Asker::Alarm(reply));
+            Job::Alarm(alarm, seat, reply) => {
+                self.flight.askers.lock()[slot] = Some(Asker::Alarm(seat, reply));
                 self.refuel()?;
                 let call = self.starter.alarm(None, &alarm.name, alarm.attempt)?;
                 self.slots[slot].call = Some(call);
