@@ -151,18 +151,18 @@ impl Seats {
         queued.find(|instance| instance.is_unblocked.load(Ordering::Relaxed))
     }
 
-    /// Whether an instance waits for a place.
-    pub(super) fn is_queued(&self, instance: &Arc<Instance>) -> bool {
-        let mut queued = self.queued.iter();
-        queued.any(|queued| Arc::ptr_eq(&queued.instance, instance))
-    }
-
     /// A queued instance does not wait any more.
     pub(super) fn unqueue(&mut self, instance: &Arc<Instance>) {
         let same = |queued: &Queued| Arc::ptr_eq(&queued.instance, instance);
         if let Some(index) = self.queued.iter().position(same) {
             self.queued.remove(index);
         }
+    }
+
+    /// Whether an instance waits for a place.
+    pub(super) fn is_queued(&self, instance: &Arc<Instance>) -> bool {
+        let mut queued = self.queued.iter();
+        queued.any(|queued| Arc::ptr_eq(&queued.instance, instance))
     }
 
     /// All queued instances, which wait for nothing any more.
