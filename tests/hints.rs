@@ -6,13 +6,14 @@
 use std::fs;
 use std::path::Path;
 
+use openline_core::escape;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 
 #[cfg(target_os = "linux")]
 use crate::harness::openline_that_may_not_execute;
-use crate::harness::{Serving, openline, openline_in, openline_with};
+use crate::harness::{Ended, Serving, openline, openline_in, openline_with};
 
 const CONFIG: i32 = 78;
 
@@ -138,6 +139,54 @@ async fn what_a_configuration_says_forges_no_line() {
         assert!(!forged, "{text}: {}", ended.stderr);
         ended.failed(CONFIG, &["\nhint: "]);
     }
+}
+
+/// A word that a terminal would obey in four ways, and that has a line which
+/// looks like one of the program's own.
+const OBEYED: &str = "x\u{1b}[31m\u{9b}2J\u{202e}gnp\nerror: forged\r";
+const SHOWN: &str = r"x\u{1b}[31m\u{9b}2J\u{202e}gnp\nerror: forged\r";
+
+#[tokio::test]
+async fn what_the_command_line_says_is_not_obeyed_by_a_terminal_and_forges_no_line() {
+    let (usage, assigned) = (64, format!("--config={OBEYED}"));
+    let flag = format!("--{OBEYED}");
+    let name = format!("{OBEYED}=x");
+    for (code, arguments) in [
+        (usage, vec![OBEYED]),
+        (usage, vec!["limits", &flag]),
+        (usage, vec!["close-codes", OBEYED]),
+        (usage, vec!["close-codes", &name]),
+        (usage, vec!["versions", OBEYED]),
+        (usage, vec!["functions", "--admin", OBEYED]),
+        (usage, vec!["bench", OBEYED]),
+        (CONFIG, vec!["check", "--config", OBEYED]),
+        (CONFIG, vec!["check", &assigned]),
+        (1, vec!["run", OBEYED]),
+        (1, vec!["new", OBEYED]),
+        (1, vec!["build", OBEYED]),
+        (1, vec!["update-sdk", OBEYED]),
+        (1, vec!["limits", OBEYED]),
+    ] {
+        let ended = openline(&arguments).await;
+        assert_shown(&ended, code);
+    }
+    // A flag of one letter is repeated without the rest of its word.
+    let ended = openline(&["limits", "-\u{1b}[31m"]).await;
+    ended.failed(usage, &["unexpected argument"]);
+    let variables = [("OPENLINE_ADMIN", OBEYED)];
+    let ended = openline_with(&variables, &["functions"]).await;
+    assert_shown(&ended, usage);
+}
+
+/// That an error repeats the word, on one line and without effect.
+fn assert_shown(ended: &Ended, code: i32) {
+    ended.failed(code, &[]);
+    let text = &ended.stderr;
+    let is_plain = |letter: char| letter == '\n' || escape::is_plain(letter);
+    assert!(text.chars().all(is_plain), "{text:?}");
+    assert!(text.contains(SHOWN), "{text}");
+    let errors = text.lines().filter(|line| line.starts_with("error:"));
+    assert_eq!(errors.count(), 1, "{text}");
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_tungstenite::tungstenite::Message;
 
+use futures_util::FutureExt;
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::event::UpgradeRequest;
 use openline_core::name::FunctionName;
@@ -416,19 +417,91 @@ fn with_memories(count: u8) -> Vec<u8> {
     bytes
 }
 
-#[tokio::test]
-async fn a_component_with_many_memories_takes_more_places_and_leaves_those_of_others() {
-    let options = |instances| RuntimeOptions {
+/// A host with places for so many instances.
+fn options_of(instances: u32) -> RuntimeOptions {
+    RuntimeOptions {
         instances,
         ..RuntimeOptions::new(&ServerConfig::default(), None)
+    }
+}
+
+fn config_of(concurrency: u32, instances: u32) -> FunctionConfig {
+    let name = FunctionName::new("tested").unwrap();
+    let mut config = FunctionConfig::new(name, None, Route::new("/tested").unwrap());
+    config.instance.concurrency = concurrency;
+    config.instance.instances = instances;
+    config
+}
+
+/// A function whose first upgrade takes longer than any test.
+async fn sleeper(runtime: &Arc<Runtime>) -> (Arc<Alias>, UpgradeRequest) {
+    let mut config = config_of(100, 1);
+    config.limit.upgrade_timeout = Duration::from_secs(600);
+    config.limit.handler_timeout = Duration::from_secs(600);
+    let bytes = std::fs::read(openline_guests::FAULT_SLEEP).unwrap();
+    let function = Alias::to(runtime.load_alone(&config, bytes).await.unwrap());
+    let forever = UpgradeRequest {
+        uri: "/tested?decide=600000".into(),
+        ..UpgradeRequest::default()
     };
-    let config = |instances| {
-        let name = FunctionName::new("tested").unwrap();
-        let mut config = FunctionConfig::new(name, None, Route::new("/tested").unwrap());
-        config.instance.concurrency = 1;
-        config.instance.instances = instances;
-        config
-    };
+    (function, forever)
+}
+
+#[tokio::test]
+async fn an_upgrade_whose_peer_has_gone_keeps_no_seat() {
+    let runtime = Arc::new(Runtime::new(options_of(1)).unwrap());
+    let (busy, forever) = sleeper(&runtime).await;
+    let mut busy = Box::pin(busy.upgrade(forever));
+    assert!(busy.as_mut().now_or_never().is_none());
+    let bytes = std::fs::read(openline_guests::ECHO).unwrap();
+    let echo = runtime.load_alone(&config_of(200, 1), bytes).await;
+    let echo = Alias::to(echo.unwrap());
+    let ask = || Box::pin(echo.upgrade(UpgradeRequest::default()));
+    // More than are looked through for each that goes.
+    let mut all: Vec<_> = std::iter::repeat_with(ask).take(200).collect();
+    for waiting in &mut all {
+        assert!(waiting.now_or_never().is_none());
+    }
+    assert_eq!(ask().await.err(), Some(UpgradeError::Full));
+    // Half of them go, and as many come.
+    all.truncate(100);
+    for _ in 0..3 {
+        let mut more: Vec<_> = std::iter::repeat_with(ask).take(100).collect();
+        for waiting in &mut more {
+            assert!(waiting.now_or_never().is_none());
+        }
+        assert_eq!(ask().await.err(), Some(UpgradeError::Full));
+    }
+    // All go.
+    drop(all);
+    assert!(ask().now_or_never().is_none());
+}
+
+#[tokio::test]
+async fn an_instance_that_nothing_waits_for_is_in_nothings_way() {
+    let runtime = Arc::new(Runtime::new(options_of(2)).unwrap());
+    let (busy, forever) = sleeper(&runtime).await;
+    let mut busy = Box::pin(busy.upgrade(forever));
+    assert!(busy.as_mut().now_or_never().is_none());
+    // Two places, of which the call that does not end has one.
+    let large = runtime.load_alone(&config_of(1, 2), with_memories(3)).await;
+    let large = Alias::to(large.unwrap());
+    let mut waiting = Box::pin(large.upgrade(UpgradeRequest::default()));
+    assert!(waiting.as_mut().now_or_never().is_none());
+    let bytes = std::fs::read(openline_guests::ECHO).unwrap();
+    let echo = runtime.load_alone(&config_of(1, 1), bytes).await.unwrap();
+    let echo = Alias::to(echo);
+    let mut behind = Box::pin(echo.upgrade(UpgradeRequest::default()));
+    assert!(behind.as_mut().now_or_never().is_none());
+    drop(waiting);
+    assert!(within("the free place", behind).await.unwrap().is_ok());
+    drop(busy);
+}
+
+#[tokio::test]
+async fn a_component_with_many_memories_takes_more_places_and_leaves_those_of_others() {
+    let options = options_of;
+    let config = |instances| config_of(1, instances);
     // Ten with its own memory, which take five places.
     let large = with_memories(9);
     let few = Arc::new(Runtime::new(options(4)).unwrap());

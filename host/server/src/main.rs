@@ -53,9 +53,7 @@ fn main() -> ExitCode {
             .context("signals cannot be unblocked")
             .and_then(|()| execute(arguments.command, arguments.log.as_deref())),
         Err(error) if error.use_stderr() => {
-            // If even this cannot be written, there is nowhere left to report
-            // it.
-            let _ = error.print();
+            telemetry::complain_of_usage(&error);
             return ExitCode::from(EXIT_USAGE);
         }
         // Help is data, not an error.

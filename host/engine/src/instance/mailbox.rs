@@ -2,9 +2,10 @@
 //! outcomes.
 //!
 //! Bounded by the seats of the instance: a connection holds one seat and has at
-//! most one job at a time, and an upgrade's seat travels in its job, so that a
-//! peer that goes away before its turn frees no place in the queue. If the
-//! instance ends before a job has begun, the job is given back, not lost.
+//! most one job at a time, and an upgrade's seat travels in its job. When the peer
+//! of an upgrade goes away before its turn, the job leaves the queue, and its seat
+//! is free with it. If the instance ends before a job has begun, the job is given
+//! back, not lost.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -17,6 +18,11 @@ use tokio::sync::oneshot;
 use super::seat::Seat;
 use crate::alarms::ticket::AlarmCall;
 use crate::sync::Mutex;
+
+/// Up to so many jobs are looked through for those of an asker that has gone. Of
+/// more, at least half have to be of such askers: so a look costs a step or two
+/// for each of them, however many leave at once.
+const LOOK_MAX: usize = 128;
 
 /// One job.
 #[derive(Debug)]
@@ -95,6 +101,8 @@ struct Queue {
     last: Option<usize>,
     /// How many jobs that the instance was made for have not come yet.
     awaited: u32,
+    /// Askers that have gone since the jobs were last looked through for theirs.
+    gone: usize,
     closed: bool,
 }
 
@@ -167,6 +175,11 @@ impl Job {
         None
     }
 
+    /// Whether its asker has gone, and nothing else wants it done.
+    fn is_forsaken(&self) -> bool {
+        matches!(self, Self::Upgrade(_, _, reply) if reply.is_closed())
+    }
+
     /// Whether it is one that its instance was made for, which it is once. An
     /// event's seat is its connection's: see [`Seat::submit`].
     pub(crate) fn take_awaited(&mut self) -> bool {
@@ -222,6 +235,24 @@ impl Queue {
                 self.jobs.pop_front()
             }
         }
+    }
+
+    /// Takes the jobs out whose askers have gone. The others keep their order,
+    /// and begin or wait as before.
+    fn take_forsaken(&mut self) -> VecDeque<Job> {
+        let begin = self.last.unwrap_or(0);
+        let mut forsaken = VecDeque::new();
+        for (place, job) in std::mem::take(&mut self.jobs).into_iter().enumerate() {
+            if !job.is_forsaken() {
+                self.jobs.push_back(job);
+                continue;
+            }
+            if place < begin {
+                self.last = self.last.map(|last| last - 1);
+            }
+            forsaken.push_back(job);
+        }
+        forsaken
     }
 }
 
@@ -306,6 +337,18 @@ impl Mailbox {
         std::mem::replace(&mut queue.jobs, waiting)
     }
 
+    /// An asker of an upgrade has gone. Takes the jobs out whose askers have gone;
+    /// drop them without a lock, because their seats are given back then.
+    pub(crate) fn forsake(&self) -> VecDeque<Job> {
+        let mut queue = self.queue.lock();
+        queue.gone = queue.gone.saturating_add(1);
+        if queue.jobs.len() > LOOK_MAX.max(queue.gone.saturating_mul(2)) {
+            return VecDeque::new();
+        }
+        queue.gone = 0;
+        queue.take_forsaken()
+    }
+
     /// Whether it has no jobs.
     pub(crate) fn is_empty(&self) -> bool {
         self.queue.lock().jobs.is_empty()
@@ -321,11 +364,15 @@ impl Mailbox {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use openline_channels::budget::HostBudget;
     use openline_channels::connection::{Facts, SocketOwner};
     use openline_core::name::ConnectionId;
 
     use super::*;
+    use crate::instance::live::Instance;
+    use crate::instance::seat::Keeper;
 
     fn job() -> Job {
         let budget = HostBudget::new(0, 0).function();
@@ -393,6 +440,68 @@ mod tests {
         assert!(!mailbox.has_more());
         mailbox.put(job(), false).unwrap();
         assert!(mailbox.has_more());
+    }
+
+    #[derive(Debug)]
+    struct Nobody;
+
+    impl Keeper for Nobody {
+        fn release(&self, _: &Arc<Instance>) {}
+
+        fn forget(&self, _: &Arc<Instance>) {}
+
+        fn fail(&self) -> Option<Duration> {
+            None
+        }
+    }
+
+    type Asker = oneshot::Receiver<UpgradeOutcome>;
+
+    fn upgrade() -> (Job, Asker) {
+        let (reply, asker) = oneshot::channel();
+        let instance = Arc::new(Instance::new(1, None));
+        let seat = Seat::new(Arc::new(Nobody), instance);
+        (Job::Upgrade(Box::default(), seat, reply), asker)
+    }
+
+    #[test]
+    fn an_upgrade_leaves_with_its_asker_and_what_begins_stays_the_same() {
+        let mailbox = Mailbox::default();
+        let put = |job| assert!(mailbox.put(job, false).is_ok());
+        let [(one, gone), (two, stays), (three, also_gone)] = [(); 3].map(|()| upgrade());
+        let [before, after] = [job(), job()];
+        let [first, last] = [of(&before), of(&after)];
+        [one, before, two].into_iter().for_each(put);
+        mailbox.end();
+        [three, after].into_iter().for_each(put);
+        assert!(mailbox.forsake().is_empty(), "all are there");
+        drop((gone, also_gone));
+        assert_eq!(mailbox.forsake().len(), 2);
+        // One that begins less, and one that only waits.
+        assert_eq!(mailbox.pop().map(|job| of(&job)), Some(first));
+        assert!(matches!(mailbox.pop(), Some(Job::Upgrade(..))));
+        assert!(mailbox.pop().is_none());
+        let waiting: Vec<_> = mailbox.close().iter().map(of).collect();
+        assert_eq!(waiting, [last]);
+        drop(stays);
+    }
+
+    #[test]
+    fn of_many_upgrades_at_least_half_have_to_be_gone_before_they_are_looked_through() {
+        for (jobs, gone) in [(LOOK_MAX, 1), (LOOK_MAX + 2, LOOK_MAX / 2 + 1)] {
+            let mailbox = Mailbox::default();
+            let mut askers = Vec::new();
+            for _ in 0..jobs {
+                let (job, asker) = upgrade();
+                mailbox.put(job, false).unwrap();
+                askers.push(asker);
+            }
+            for left in 1..=gone {
+                askers.pop();
+                let expected = if left == gone { gone } else { 0 };
+                assert_eq!(mailbox.forsake().len(), expected, "{left} of {jobs}");
+            }
+        }
     }
 
     #[test]

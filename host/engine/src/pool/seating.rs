@@ -183,6 +183,27 @@ impl Version {
         }
     }
 
+    /// The asker of an upgrade has gone: the seat that it waited for is free. A
+    /// queued instance that nothing else waits for does not begin, so that no
+    /// instance ends for it, and it is in nothing's way.
+    pub(super) fn forsake(&self, instance: &Arc<Instance>) {
+        let forsaken = instance.mailbox.forsake();
+        if forsaken.is_empty() {
+            return;
+        }
+        drop(forsaken);
+        let mut keys = self.commons.keys.lock();
+        let mut seats = self.seats.lock();
+        if !seats.is_queued(instance) || !instance.is_abandoned() {
+            return;
+        }
+        seats.unqueue(instance);
+        keys.remove(instance);
+        self.settle(&seats);
+        drop((seats, keys));
+        self.give_back(vec![Arc::clone(instance)]);
+    }
+
     /// Ends its instances, each when its calls have returned: another version
     /// has taken over. Jobs that wait in queued ones are given back.
     pub(crate) fn supersede(&self) {

@@ -159,6 +159,12 @@ impl Seats {
         }
     }
 
+    /// Whether an instance waits for a place.
+    pub(super) fn is_queued(&self, instance: &Arc<Instance>) -> bool {
+        let mut queued = self.queued.iter();
+        queued.any(|queued| Arc::ptr_eq(&queued.instance, instance))
+    }
+
     /// All queued instances, which wait for nothing any more.
     pub(super) fn unqueue_all(&mut self) -> Vec<Arc<Instance>> {
         let queued = self.queued.drain(..);

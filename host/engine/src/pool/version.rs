@@ -79,6 +79,14 @@ pub(crate) type Answer = Result<Result<(Acceptance, Seat), Rejection>, Box<Upgra
 #[derive(Debug)]
 pub(crate) struct Counted(Arc<Version>);
 
+/// An upgrade that waits for its answer. If it is dropped before that, because
+/// the peer has gone or the time is over, it leaves the queue.
+struct Asking<'a> {
+    version: &'a Version,
+    instance: Arc<Instance>,
+    answer: oneshot::Receiver<UpgradeOutcome>,
+}
+
 impl Version {
     pub(crate) fn new(
         program: Arc<Program>,
@@ -188,12 +196,17 @@ impl Version {
             return Err(UpgradeError::BackedOff(left));
         }
         let seat = self.seat(wanted).map_err(|Full| UpgradeError::Full)?;
-        let instance = asked.insert(Arc::clone(&seat.instance));
+        let instance = Arc::clone(asked.insert(Arc::clone(&seat.instance)));
         let (reply, answer) = oneshot::channel();
         if let Err(job) = instance.submit(Job::Upgrade(request, seat, reply)) {
             job.give_back();
         }
-        match answer.await.unwrap_or(UpgradeOutcome::Fault(Fault::Host)) {
+        let asking = Asking {
+            version: self,
+            instance,
+            answer,
+        };
+        match asking.answer().await {
             UpgradeOutcome::Decided(decision) => Ok(Ok(decision)),
             UpgradeOutcome::Invalid(text) => Err(UpgradeError::Invalid(text)),
             UpgradeOutcome::Fault(fault) => Err(UpgradeError::Fault(fault)),
@@ -202,6 +215,26 @@ impl Version {
         }
     }
 }
+
+// === impl Asking ===
+
+impl Asking<'_> {
+    async fn answer(mut self) -> UpgradeOutcome {
+        let answered = (&mut self.answer).await;
+        answered.unwrap_or(UpgradeOutcome::Fault(Fault::Host))
+    }
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        if !self.answer.is_terminated() {
+            self.answer.close();
+            self.version.forsake(&self.instance);
+        }
+    }
+}
+
+// === impl Counted ===
 
 impl Counted {
     pub(crate) fn version(&self) -> &Arc<Version> {

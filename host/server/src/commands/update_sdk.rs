@@ -4,13 +4,17 @@
 //! Only such a copy is replaced, whole or not at all: the new one is written
 //! beside the old one before it takes its place. On Linux the two change places
 //! in one step, because cargo refuses a crate whose SDK is missing, even for a
-//! moment.
+//! moment; elsewhere the next run makes good what a killed one has left. A copy
+//! that is that of this release already stays as it is, so that cargo does not
+//! build it again.
 
+use std::collections::BTreeSet;
+use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{anyhow, bail};
 use clap::Args;
 use openline_hint::Hinted;
 
@@ -45,28 +49,40 @@ pub(crate) struct UpdateSdkArguments {
 /// When the crate has no copy of the SDK that `openline new` has written, and
 /// when a file cannot be written. The old copy is in its place then.
 pub(crate) fn run(arguments: &UpdateSdkArguments) -> anyhow::Result<()> {
-    let sdk = update(&arguments.directory)?;
+    let (sdk, change) = update(&arguments.directory)?;
     print(&sdk.display().to_string())?;
-    tell(&format!(
-        "this is the SDK of openline {}; next: openline build",
-        env!("CARGO_PKG_VERSION")
-    ));
+    let release = env!("CARGO_PKG_VERSION");
+    tell(&match change {
+        Change::Replaced => format!("this is the SDK of openline {release}; next: openline build"),
+        Change::Nothing => format!("this is the SDK of openline {release} already"),
+    });
     Ok(())
 }
 
-fn update(directory: &Path) -> anyhow::Result<PathBuf> {
+/// What an update has changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Replaced,
+    Nothing,
+}
+
+fn update(directory: &Path) -> anyhow::Result<(PathBuf, Change)> {
     let manifest = directory.join("Cargo.toml");
     if !manifest.is_file() {
         let what = format!("there is no `Cargo.toml` in `{}`", directory.display());
         bail!(Hinted::new(what, "name the folder of a crate"));
     }
     let found = workspace::sdk_of(&manifest);
-    let found = found.map_err(|words| anyhow!("cargo says nothing of the crate: {words}"))?;
+    let found = found.map_err(|words| {
+        let what = format!("cargo cannot read the crate: {words}");
+        anyhow!(Hinted::new(what, "mend what cargo reports, and run this again"))
+    })?;
     let Some(sdk) = found else {
         let what = format!("the crate does not depend on `{}` by path", workspace::SDK);
         let hint = "make a crate with `openline new NAME`, and move the code into it";
         bail!(Hinted::new(what, hint));
     };
+    put_back(&sdk);
     if let Some(reason) = no_copy(&sdk) {
         let shown = sdk.display();
         let what = format!("`{shown}` is no copy that `openline new` has written: {reason}");
@@ -74,8 +90,26 @@ fn update(directory: &Path) -> anyhow::Result<PathBuf> {
         let hint = format!("change the dependency `{name}` in `{manifest}` yourself");
         bail!(Hinted::new(what, hint));
     }
-    replace(&sdk).with_context(|| format!("`{}` could not be replaced", sdk.display()))?;
-    Ok(sdk)
+    let change = replace(&sdk);
+    let change = change.map_err(|error| {
+        let what = format!("`{}` could not be replaced: {error}", sdk.display());
+        let folder = sdk.parent().unwrap_or(&sdk).display();
+        let hint = format!("check that you may write to `{folder}`, and that the disk has room");
+        anyhow!(Hinted::new(what, hint))
+    })?;
+    Ok((sdk, change))
+}
+
+/// Puts the old copy back that a run has moved away which was cut off before the
+/// new one took its place.
+fn put_back(sdk: &Path) {
+    let is_missing = sdk
+        .symlink_metadata()
+        .is_err_and(|error| error.kind() == io::ErrorKind::NotFound);
+    if is_missing {
+        // If there is none, the check of the copy says so.
+        let _ = fs::rename(sdk.with_file_name(REPLACED), sdk);
+    }
 }
 
 /// Why a folder is not a copy that may be replaced, if that is so.
@@ -101,10 +135,10 @@ fn no_copy(sdk: &Path) -> Option<String> {
     Some(format!("there is no `{missing}` in it"))
 }
 
-/// Writes a new copy and has it take the place of the old one.
-fn replace(sdk: &Path) -> io::Result<()> {
-    let folder = sdk.parent().unwrap_or(sdk);
-    let (written, replaced) = (folder.join(WRITTEN), folder.join(REPLACED));
+/// Writes a new copy and has it take the place of the old one, unless they are
+/// the same.
+fn replace(sdk: &Path) -> io::Result<Change> {
+    let (written, replaced) = (sdk.with_file_name(WRITTEN), sdk.with_file_name(REPLACED));
     // Leftovers of a run that was cut off.
     for left in [&written, &replaced] {
         match fs::remove_dir_all(left) {
@@ -113,14 +147,18 @@ fn replace(sdk: &Path) -> io::Result<()> {
         }
     }
     let moved = new::write_sdk(&written).and_then(|()| {
+        if is_same(&written, sdk)? {
+            return Ok(Change::Nothing);
+        }
         if exchange(&written, sdk) {
-            return Ok(());
+            return Ok(Change::Replaced);
         }
         fs::rename(sdk, &replaced)?;
         fs::rename(&written, sdk).inspect_err(|_| {
             // The first error is the one to report.
             let _ = fs::rename(&replaced, sdk);
-        })
+        })?;
+        Ok(Change::Replaced)
     });
     for left in [&written, &replaced] {
         // The next run removes it.
@@ -142,8 +180,37 @@ fn exchange(_: &Path, _: &Path) -> bool {
     false
 }
 
+/// Whether two folders have the same files with the same contents.
+fn is_same(one: &Path, other: &Path) -> io::Result<bool> {
+    let names = |folder: &Path| {
+        let entries = fs::read_dir(folder)?;
+        let names = entries.map(|entry| Ok(entry?.file_name()));
+        names.collect::<io::Result<BTreeSet<OsString>>>()
+    };
+    let shared = names(one)?;
+    if shared != names(other)? {
+        return Ok(false);
+    }
+    for name in shared {
+        let (one, other) = (one.join(&name), other.join(&name));
+        let types = [&one, &other].map(|path| Ok(path.symlink_metadata()?.file_type()));
+        let is_same = match types {
+            [Ok(first), Ok(second)] if first != second => false,
+            [Ok(both), Ok(_)] if both.is_dir() => is_same(&one, &other)?,
+            [Ok(both), Ok(_)] => both.is_file() && fs::read(one)? == fs::read(other)?,
+            [Err(error), _] | [_, Err(error)] => return Err(error),
+        };
+        if !is_same {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
     /// A crate with a copy that is not that of this release.
@@ -173,7 +240,8 @@ mod tests {
         // Leftovers of a run that was cut off.
         fs::create_dir(folder.join("vendor").join(WRITTEN)).unwrap();
         fs::create_dir(folder.join("vendor").join(REPLACED)).unwrap();
-        let sdk = update(&folder).unwrap();
+        let (sdk, change) = update(&folder).unwrap();
+        assert_eq!(change, Change::Replaced);
         assert!(sdk.ends_with("vendor/openline-sdk"), "{}", sdk.display());
         new::create(parent.path(), "other", false).unwrap();
         let other = parent.path().join("other/vendor/openline-sdk");
@@ -204,11 +272,51 @@ mod tests {
                 }
             });
             for _ in 0..100 {
-                replace(&sdk).unwrap();
+                fs::write(sdk.join("src/more.rs"), "").unwrap();
+                assert_eq!(replace(&sdk).unwrap(), Change::Replaced);
             }
             is_done.store(true, Ordering::Relaxed);
             looking.join().unwrap();
         });
+    }
+
+    #[test]
+    fn a_copy_that_is_that_of_this_release_stays_as_it_is() {
+        let parent = tempfile::tempdir().unwrap();
+        new::create(parent.path(), "mine", false).unwrap();
+        let folder = parent.path().join("mine");
+        let source = folder.join("vendor/openline-sdk/src/lib.rs");
+        let file = fs::File::options().append(true).open(&source).unwrap();
+        file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(update(&folder).unwrap().1, Change::Nothing);
+        let modified = || source.metadata().unwrap().modified().unwrap();
+        assert_eq!(modified(), SystemTime::UNIX_EPOCH);
+        assert_eq!(names(&folder.join("vendor")), ["openline-sdk"]);
+        // One letter is a difference, and so is one file more or less.
+        let text = fs::read_to_string(&source).unwrap();
+        fs::write(&source, text.replacen('a', "b", 1)).unwrap();
+        assert_eq!(update(&folder).unwrap().1, Change::Replaced);
+        assert_eq!(fs::read_to_string(&source).unwrap(), text);
+        let more = source.with_file_name("more.rs");
+        fs::write(&more, "").unwrap();
+        assert_eq!(update(&folder).unwrap().1, Change::Replaced);
+        assert!(!more.exists());
+        fs::remove_file(&source).unwrap();
+        assert_eq!(update(&folder).unwrap().1, Change::Replaced);
+        assert!(source.exists());
+    }
+
+    #[test]
+    fn a_run_that_is_cut_off_between_the_copies_is_made_good_by_the_next() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = outdated(parent.path(), "mine");
+        let vendor = folder.join("vendor");
+        fs::rename(vendor.join("openline-sdk"), vendor.join(REPLACED)).unwrap();
+        fs::create_dir(vendor.join(WRITTEN)).unwrap();
+        let (sdk, change) = update(&folder).unwrap();
+        assert_eq!(change, Change::Replaced);
+        assert!(!sdk.join("src/gone.rs").exists());
+        assert_eq!(names(&vendor), ["openline-sdk"]);
     }
 
     #[test]
@@ -218,7 +326,7 @@ mod tests {
         fs::write(root.path().join("Cargo.toml"), text).unwrap();
         let first = outdated(root.path(), "first");
         new::create(root.path(), "second", false).unwrap();
-        let sdk = update(&root.path().join("second")).unwrap();
+        let (sdk, _) = update(&root.path().join("second")).unwrap();
         let expected = first.join("vendor/openline-sdk");
         assert_eq!(
             sdk.canonicalize().unwrap(),

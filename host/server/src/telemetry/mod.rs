@@ -10,12 +10,14 @@ mod lines;
 mod writer;
 
 use std::backtrace::{Backtrace, BacktraceStatus};
+use std::borrow::Cow;
+use std::env;
 use std::io::{self, IsTerminal, Write};
 use std::panic::PanicHookInfo;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use openline_core::escape::Escaping;
+use openline_core::escape::{self, Escaped, Escaping};
 use tracing::{Level, Metadata, field};
 use tracing_subscriber::filter::{FilterExt as _, LevelFilter, filter_fn};
 use tracing_subscriber::fmt::MakeWriter;
@@ -122,6 +124,11 @@ pub(crate) fn complain(error: &anyhow::Error) {
     say(Speaker::Host, &format!("{on}error:{off} {text}\n"));
 }
 
+/// Says what is wrong with the command line, in clap's words, which repeat it.
+pub(crate) fn complain_of_usage(error: &clap::Error) {
+    say(Speaker::Host, &plain_lines(&error.render().to_string()));
+}
+
 fn warn(text: &str) {
     tell(&format!("warning: {text}"));
 }
@@ -163,14 +170,49 @@ pub(crate) fn announce(text: &str) {
     }
 }
 
-/// A text that cannot control a terminal, with its lines kept.
+/// A text that cannot control a terminal, with its lines kept. Words of the
+/// command line begin no line of their own.
 pub(crate) fn plain_lines(text: &str) -> String {
     let mut plain = String::with_capacity(text.len());
     let mut escaping = Escaping::new(&mut plain, TOLD_BYTES_MAX).lines("\n");
     // Writing to a string does not fail.
-    let _ = std::fmt::Write::write_str(&mut escaping, text);
+    let _ = std::fmt::Write::write_str(&mut escaping, &on_one_line(text));
     let _ = escaping.finish();
     plain
+}
+
+/// The text with the words of the command line escaped, each on one line. Once
+/// an error repeats a word, nothing tells a line of the word from a line of the
+/// error.
+fn on_one_line(text: &str) -> Cow<'_, str> {
+    let mut text = Cow::Borrowed(text);
+    for word in words() {
+        // A line's end alone is every line's end.
+        if is_plain(&word) || word.trim().is_empty() || !text.contains(&*word) {
+            continue;
+        }
+        let escaped = Escaped::new(&word, usize::MAX).to_string();
+        text = Cow::Owned(text.replace(&*word, &escaped));
+    }
+    text
+}
+
+/// The words of the command line, with both parts of those that assign, and the
+/// variables that stand for options.
+fn words() -> impl Iterator<Item = String> {
+    let parts = env::args_os().skip(1).flat_map(|word| {
+        let word = word.to_string_lossy().into_owned();
+        let parts = word.split_once('=').map(|(name, value)| [name, value]);
+        let parts = parts.map(|parts| parts.map(str::to_owned));
+        std::iter::once(word).chain(parts.into_iter().flatten())
+    });
+    let options =
+        env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("OPENLINE_"));
+    parts.chain(options.map(|(_, value)| value.to_string_lossy().into_owned()))
+}
+
+fn is_plain(word: &str) -> bool {
+    word.chars().all(escape::is_plain)
 }
 
 // === impl Log ===

@@ -88,12 +88,18 @@ impl Inflater {
     ///
     /// Without takeover a message that ends in the middle of a block is
     /// refused. With takeover that cannot be told from one that says something
-    /// else, and may be found with a later message.
+    /// else, and may be found with a later message. A payload without a byte is
+    /// refused in any case: an empty message has one (RFC 7692 section 7.2.3.6).
     ///
     /// # Errors
     ///
     /// [`InflateError`]; the connection cannot go on.
     pub fn inflate(&mut self, message: &[u8], bytes_max: usize) -> Result<Vec<u8>, InflateError> {
+        // It would be taken for the beginning of a block that ends in the next
+        // message.
+        if message.is_empty() {
+            return Err(InflateError::Invalid);
+        }
         let bits = self.window_bits;
         let make = || Decompress::new_with_window_bits(false, bits);
         let state = self.state.get_or_insert_with(make);

@@ -192,6 +192,32 @@ fn a_stream_that_ends_early_is_refused() {
 }
 
 #[test]
+fn an_empty_message_has_a_byte() {
+    for takeover in [false, true] {
+        let received = |payload: &[u8]| {
+            let mut inflater = Inflater::new(15, takeover);
+            // An empty message follows: with what the first one has left open, it
+            // would be four bytes.
+            let empty = Raw::new(0xc2, &[0]).bytes();
+            let bytes = [Raw::new(0xc2, payload).bytes(), empty].concat();
+            receive(
+                Role::Server,
+                Limits::DEFAULT,
+                Some(&mut inflater),
+                &bytes,
+                &[1],
+            )
+        };
+        let both = received(&[0]);
+        assert_eq!(both.violation, None);
+        assert_eq!(both.received, [streams::binary(b""), streams::binary(b"")]);
+        let none = received(&[]);
+        assert_eq!(none.violation, Some(Violation::InvalidCompression));
+        assert_eq!(none.received, []);
+    }
+}
+
+#[test]
 fn streams_that_begin_again_and_again_are_refused() {
     // An empty stream in two bytes.
     for (streams, is_right) in [(1, true), (16, true), (17, false), (100_000, false)] {
