@@ -8,7 +8,6 @@ use openline_core::close::CloseReason;
 use openline_core::event::Event;
 
 use super::actor::{Actor, Given};
-use super::inbox::PINGS_UNANSWERED_MAX;
 use super::read::{Reading, is_violation};
 use super::wire::Socket;
 
@@ -54,15 +53,12 @@ impl<S: Socket> Actor<S> {
         {
             return Poll::Ready(reason);
         }
-        // Reading waits for answers to pings, and the library's buffers may
-        // hold more frames.
-        let stuck = self.unflushed.pings > PINGS_UNANSWERED_MAX;
         self.deliver(cx, dry, seen);
         self.leave(dry);
         if let Some(reason) = self.poll_write(cx) {
             return Poll::Ready(reason);
         }
-        self.sleep_or_wake(cx, dry && !stuck);
+        self.wake_up(cx);
         self.poll_ending(cx)
     }
 
