@@ -38,10 +38,8 @@ impl<S: Socket> Actor<S> {
             Reading::Full => false,
             Reading::Dry => true,
         };
-        match self.measure(cx) {
-            Some(reason) if is_violation(&reason) => self.course.refuse(reason),
-            Some(reason) => return Poll::Ready(reason),
-            None => {}
+        if let Some(reason) = self.measure(cx) {
+            return Poll::Ready(reason);
         }
         if self.owner.take_alarm_set() {
             self.note_alarm(cx);
