@@ -115,16 +115,10 @@ async fn frames_that_break_the_protocol_are_closed_with_1002() {
     }
     // Section 5.2: the highest bit of a length is 0, and it takes the fewest
     // bytes.
-    for length in [1 << 63, u64::MAX] {
-        peers.push(("a length with its highest bit", header(BINARY, length)));
-    }
-    for length in [0, 125, 126, 0xffff] {
-        peers.push(("a length of eight bytes too long", header(BINARY, length)));
-    }
-    for length in [0, 125] {
-        let bytes = vec![BINARY, 0x80 | 126, 0, length, 0, 0, 0, 0];
-        peers.push(("a length of two bytes too long", bytes));
-    }
+    let long = [1 << 63, u64::MAX, 0, 125, 126, 0xffff].map(|length| header(BINARY, length));
+    let short = [0, 125].map(|length| vec![BINARY, 0x80 | 126, 0, length, 0, 0, 0, 0]);
+    peers.extend(long.map(|bytes| ("a length in eight bytes", bytes)));
+    peers.extend(short.map(|bytes| ("a length in two bytes", bytes)));
     each_is_closed_with(1002, peers).await;
 }
 
