@@ -134,13 +134,12 @@ async fn a_peer_that_sends_too_fast_is_read_more_slowly_and_loses_nothing() {
         .limit(|limit| limit.bytes_per_second = 50 * 1024)
         .start()
         .await;
-    // At once it reads a batch and a buffer after it before it waits: 256
-    // messages and 2 KiB.
+    // At once it delivers a second's worth and a batch of 256 messages; what
+    // one read has brought besides waits with the rest.
     for (path, count, payload_bytes, least) in [
-        // 1500, less a second's worth and 460, take about a second.
-        ("/messages", 1500, 4, Duration::from_millis(1000)),
-        // 150 KiB, less a second's worth and 27 KiB, take nearly one and a
-        // half.
+        // 1500, less a second's worth and 256, take nearly one and a half.
+        ("/messages", 1500, 4, Duration::from_millis(1400)),
+        // 147 KiB, less a second's worth and 25 KiB, take as long.
         ("/bytes", 1500, 94, Duration::from_millis(1400)),
     ] {
         let start = Instant::now();
