@@ -153,7 +153,7 @@ async fn pongs_for_a_peer_that_does_not_read_are_not_gathered() {
     const SENT_BYTES: usize = 48 * 1024 * 1024;
     const KERNEL_BYTES: usize = 24 * 1024 * 1024;
     let host = Host::with(openline_guests::ECHO, "/echo")
-        // The maximum, which is also the size of the library's buffer.
+        // The maximum, so that only the bound on pings holds.
         .limit(|limit| limit.message_bytes = 64 * 1024 * 1024)
         .start()
         .await;
@@ -324,11 +324,11 @@ fn numbered(number: u32, bytes: usize) -> Vec<u8> {
 }
 
 #[tokio::test]
-async fn nothing_is_lost_while_the_read_buffer_grows() {
+async fn nothing_is_lost_wherever_a_read_ends() {
     let host = Host::with(openline_guests::ECHO, "/echo").start().await;
     let mut peer = Raw::upgraded(host.address, "/echo").await;
-    // Each write is as large as a read buffer, or a byte less or more, and ends
-    // at every possible place of a frame.
+    // Writes of many sizes, up to that of the read buffer, end at every possible
+    // place of a frame.
     let mut sent = Vec::new();
     let mut messages = 0;
     for round in 0..400_usize {

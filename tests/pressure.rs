@@ -5,12 +5,13 @@ use std::fs;
 use std::time::Duration;
 
 use futures_util::FutureExt;
-use openline_core::limits::OUTBOX_LOW_BYTES;
+use openline_core::limits::{BATCH_MESSAGES_MAX, OUTBOX_LOW_BYTES};
 use openline_core::message::Message as Payload;
 use openline_engine::inspect;
+use tokio::io::AsyncReadExt;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::harness::{Client, Closed, Host, HostBuilder, eventually, runtime};
+use crate::harness::{Client, Closed, Host, HostBuilder, Raw, eventually, frame, runtime, within};
 
 /// The size of the probes' messages, in bytes.
 const MESSAGE_BYTES: usize = 16 * 1024;
@@ -241,6 +242,40 @@ async fn a_paused_peer_waits_until_it_is_resumed() {
     assert_eq!(host.function("fault-pressure").hub().connections(), 2);
     assert_eq!(other.ask(&format!("resume {id}")).await, "resumed");
     assert_eq!(paused.closed().await.code, 1000);
+}
+
+#[tokio::test]
+async fn what_was_read_with_the_batch_that_pauses_waits_as_well() {
+    const TEXT: u8 = 0x81;
+    let host = plain().start().await;
+    let mut paused = Raw::upgraded(host.address, "/pressure").await;
+    let mut other = host.connect("/pressure").await;
+    paused.send(&frame(TEXT, b"id")).await;
+    let id = String::from_utf8(paused.read_frame().await.1).unwrap();
+    // One write, and so one read, of more than a batch.
+    let count = 2 * BATCH_MESSAGES_MAX;
+    let numbered = |number| format!("{number:>4}").into_bytes();
+    let numbers: Vec<u8> = (0..count)
+        .flat_map(|number| frame(TEXT, &numbered(number)))
+        .collect();
+    paused
+        .send(&[frame(TEXT, b"pause"), numbers].concat())
+        .await;
+    assert_eq!(paused.read_frame().await, (TEXT, b"paused".into()));
+    for number in 0..20 {
+        assert_eq!(other.ask(&number.to_string()).await, number.to_string());
+    }
+    let mut answers = vec![0; 6 * count];
+    // An error says that there are none yet.
+    let before = paused.socket.try_read(&mut answers).unwrap_or(0);
+    assert!(before <= 6 * (BATCH_MESSAGES_MAX - 1), "{before} bytes");
+    assert_eq!(other.ask(&format!("resume {id}")).await, "resumed");
+    within("the rest", paused.socket.read_exact(&mut answers[before..]))
+        .await
+        .unwrap();
+    for (number, answer) in answers.chunks(6).enumerate() {
+        assert_eq!(answer[2..], numbered(number));
+    }
 }
 
 #[tokio::test]

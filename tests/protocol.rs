@@ -113,6 +113,12 @@ async fn frames_that_break_the_protocol_are_closed_with_1002() {
     for opcode in [3, 4, 5, 6, 7, 0xb, 0xc, 0xd, 0xe, 0xf] {
         peers.push(("a reserved opcode", frame(0x80 | opcode, b"a")));
     }
+    // Section 5.2: the highest bit of a length is 0, and it takes the fewest
+    // bytes.
+    let long = [1 << 63, u64::MAX, 0, 125, 126, 0xffff].map(|length| header(BINARY, length));
+    let short = [0, 125].map(|length| vec![BINARY, 0x80 | 126, 0, length, 0, 0, 0, 0]);
+    peers.extend(long.map(|bytes| ("a length in eight bytes", bytes)));
+    peers.extend(short.map(|bytes| ("a length in two bytes", bytes)));
     each_is_closed_with(1002, peers).await;
 }
 
@@ -186,7 +192,7 @@ async fn a_message_past_its_bytes_is_closed_with_1009() {
             "by its header, and all of it is there",
             [header(BINARY, 200_000), vec![0; 200_000]].concat(),
         ),
-        ("by an absurd header", header(BINARY, u64::MAX)),
+        ("by an absurd header", header(BINARY, u64::MAX >> 1)),
     ];
     each_is_closed_with(1009, peers).await;
 }

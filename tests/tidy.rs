@@ -229,7 +229,8 @@ fn only_the_gateway_knows_sockets_and_those_who_test_and_measure_it() {
         for (path, section) in users {
             // Commands ask a host over HTTP.
             let asks = dependency == "hyper" && path == "host/server/Cargo.toml";
-            let allowed = path == "host/gateway/Cargo.toml"
+            let serves = dependency == "hyper" && path == "host/gateway/Cargo.toml";
+            let allowed = serves
                 || asks
                 || path == "tests/kit/Cargo.toml"
                 || path.starts_with("benches/")
@@ -267,24 +268,22 @@ fn only_the_client_of_commands_speaks_http_in_the_binary() {
     assert_eq!(speakers, ["host/server/src/commands/client.rs"]);
 }
 
-/// The wire of a connection hides the library, so that it could be replaced.
+/// The wire of a connection hides the codec, and no other library is in the
+/// host: the codec is tested and measured beside one.
 #[test]
 fn only_the_wire_knows_the_websocket_library() {
-    // The accept key of a handshake, and the code that passes bytes to the
-    // wire.
-    let beside = ["handshake.rs", "fuzzing.rs"].map(|name| format!("host/gateway/src/{name}"));
     let mut found = 0;
     for (name, text) in texts(".rs") {
-        if !name.starts_with("host/") || !text.contains("tokio_tungstenite::") {
+        if !name.starts_with("host/") || name.starts_with("host/websocket/") {
             continue;
         }
-        // The codec is tested and measured beside the library.
-        let beside_codec = ["tests", "benches"].map(|name| format!("host/websocket/{name}/"));
-        if beside_codec.iter().any(|folder| name.starts_with(folder)) {
+        assert!(!text.contains("tokio_tungstenite::"), "{name}");
+        if !text.contains("openline_websocket::") {
             continue;
         }
         let in_wire = name.starts_with("host/gateway/src/connection/wire/");
-        assert!(in_wire || beside.contains(&name), "{name}");
+        // The accept key of a handshake.
+        assert!(in_wire || name == "host/gateway/src/handshake.rs", "{name}");
         found += 1;
     }
     assert!(found > 2, "{found} files were found");

@@ -192,11 +192,6 @@ impl Outbox {
         matches!(self.state, State::Open)
     }
 
-    /// Whether [`Outbox::next`] would return [`Next::Idle`].
-    pub(crate) fn is_idle(&self) -> bool {
-        self.items.is_empty() && !matches!(self.state, State::Ending(_))
-    }
-
     /// Gives up the room for messages, if there are none.
     pub(crate) fn rest(&mut self) {
         if self.items.is_empty() {

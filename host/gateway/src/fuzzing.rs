@@ -8,15 +8,13 @@ use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
-use futures_util::{FutureExt, Stream};
+use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
 use openline_core::close::CloseReason;
+use openline_core::limits::FunctionLimits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::protocol::Role;
 
-use crate::connection::wire::frames::{self, Received};
-use crate::connection::wire::meter::Meter;
+use crate::connection::wire::{Received, Socket, Wire};
 use crate::handshake;
 
 /// A peer that has sent all its bytes, in pieces.
@@ -57,60 +55,60 @@ impl AsyncWrite for Script<'_> {
     }
 }
 
-/// Reads the bytes of a peer from its first frame on. Any input must give
-/// messages within their limits and one close reason, and the meter must have
-/// seen what the library saw.
+impl Socket for Script<'_> {}
+
+/// Reads the bytes of a peer from its first frame on, and now and then stops, as
+/// a full batch does. Any input must give messages within their limits and one
+/// close reason.
 pub fn frames(bytes: &[u8]) {
     let Some((&[size, fragments, piece], rest)) = bytes.split_first_chunk() else {
         return;
     };
-    let message_bytes = usize::from(size) * 16 + 1;
-    let fragments_max = u32::from(fragments) + 1;
+    let limits = FunctionLimits {
+        message_bytes: usize::from(size) * 16 + 1,
+        fragments: u32::from(fragments) + 1,
+        ..Default::default()
+    };
     let script = Script {
         rest,
         piece: usize::from(piece) + 1,
     };
-    let meter = Meter::new(script, &[], fragments_max);
-    let config = Some(frames::config(message_bytes, 2 * 1024));
-    let stream = WebSocketStream::from_raw_socket(meter, Role::Server, config);
-    let mut stream = stream
-        .now_or_never()
-        .expect("making a stream waits for nothing");
+    let mut wire = Wire::new(script, Bytes::new(), &limits);
     let mut cx = Context::from_waker(Waker::noop());
-    let mut seen = 0;
-    loop {
-        let Poll::Ready(item) = Pin::new(&mut stream).poll_next(&mut cx) else {
-            // The meter stops reading only for this.
-            assert!(stream.get_mut().scan.has_too_many_fragments());
-            break;
-        };
-        match frames::received(item) {
-            Received::Message(message) => {
-                assert!(
-                    message.bytes() <= message_bytes,
-                    "{} bytes",
-                    message.bytes()
-                );
-                seen += 1;
-            }
-            Received::Ping | Received::Pong(_) | Received::Nothing => seen += 1,
-            Received::BadClose => break,
-            Received::End(reason) => {
-                let allowed = matches!(
-                    reason,
-                    CloseReason::Peer(_)
-                        | CloseReason::Lost
-                        | CloseReason::Protocol
-                        | CloseReason::InvalidText
-                        | CloseReason::MessageTooBig
-                );
-                assert!(allowed, "{reason:?}");
+    let mut received = 0;
+    let reason = 'all: loop {
+        let mut reader = wire.reader();
+        for _ in 0..=piece % 8 {
+            let Poll::Ready(next) = reader.poll_received(&mut cx) else {
+                // A poll has read as much as it may.
                 break;
+            };
+            received += 1;
+            match next {
+                Received::Message(message) => {
+                    let bytes = message.bytes();
+                    assert!(bytes <= limits.message_bytes, "{bytes} bytes");
+                }
+                Received::Ping(payload) | Received::Pong(payload) => {
+                    assert!(payload.len() <= 125, "{} bytes", payload.len());
+                }
+                Received::End(reason) => break 'all reason,
             }
         }
-    }
-    let counted = stream.get_mut().scan.take_counted();
-    assert!(seen <= counted.frames, "{seen} of {}", counted.frames);
+    };
+    let allowed = matches!(
+        reason,
+        CloseReason::Peer(_)
+            | CloseReason::Lost
+            | CloseReason::Protocol
+            | CloseReason::InvalidText
+            | CloseReason::MessageTooBig
+            | CloseReason::Fragments
+    );
+    assert!(allowed, "{reason:?}");
+    // All were counted that were received, but for an end without a frame.
+    let (counted, _) = wire.take_heard();
+    assert!(received <= counted.frames + 1, "{received} of {counted:?}");
     assert!(counted.bytes <= rest.len() as u64);
 }
 
@@ -138,7 +136,7 @@ pub fn handshake(bytes: &[u8]) {
         return;
     };
     let (parts, ()) = request.into_parts();
-    let limits = openline_core::limits::FunctionLimits {
+    let limits = FunctionLimits {
         request_header_bytes: 1024,
         request_uri_bytes: 256,
         ..Default::default()

@@ -14,7 +14,7 @@ use http::header::{
 };
 use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
-use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
+use openline_websocket::accept_key;
 
 use crate::rescue::Refusal;
 
@@ -78,7 +78,7 @@ pub(crate) fn check(parts: &Parts) -> Result<Handshake, Refusal> {
         return Err(Refusal::Handshake("it has no body"));
     }
     Ok(Handshake {
-        accept: derive_accept_key(key),
+        accept: accept_key(key),
     })
 }
 
@@ -197,7 +197,7 @@ mod tests {
             let value = key.parse().unwrap();
             let accepted = request(|parts| drop(parts.headers.insert("sec-websocket-key", value)));
             // The accept key is derived from the key as it was sent.
-            assert_eq!(accepted.unwrap().accept, derive_accept_key(key.as_bytes()));
+            assert_eq!(accepted.unwrap().accept, accept_key(key.as_bytes()));
         }
     }
 

@@ -1,5 +1,5 @@
-//! The network side: the only package that knows the hyper server and
-//! tungstenite.
+//! The network side: the only package that knows the hyper server and the
+//! codec of frames.
 //!
 //! [`listen`] accepts, [`http`] answers requests, `handshake` checks those that
 //! ask for a WebSocket, `upgrade` asks the function, and `connection` serves

@@ -62,7 +62,7 @@ impl Due {
     /// Whether the host ends the stream by itself.
     pub(super) fn must_end(&self) -> bool {
         match &self.frames {
-            Some(owed) => matches!(owed.end, End::Violation(_) | End::Closed(_) | End::Any),
+            Some(owed) => matches!(owed.end, End::Violation(_) | End::Closed(_)),
             None => self.is_cut,
         }
     }
@@ -111,7 +111,6 @@ impl Due {
         }
         let (end, close) = (&owed.end, parsed.close);
         match (end, close) {
-            (End::Any, _) => Ok("any"),
             _ if is_half || is_deafened && (few || close.is_none()) => Ok("unheard"),
             (End::Violation(codes), Some(Some(code))) if codes.contains(&code) && !few => {
                 Ok("violation")
@@ -185,18 +184,16 @@ fn frames(parsed: &Parsed, owed: &Owed) -> Result<(), String> {
         return Err(text.chars().take(300).collect());
     }
     let mut pings = owed.pings.iter();
-    // Frames after the known part may be answered, too.
-    if owed.end != End::Any
-        && !parsed
-            .pongs
-            .iter()
-            .all(|pong| pings.any(|ping| ping == pong))
+    if !parsed
+        .pongs
+        .iter()
+        .all(|pong| pings.any(|ping| ping == pong))
     {
         let (pongs, pings) = (&parsed.pongs, &owed.pings);
         let text = format!("pongs that answer no ping, or not in order: {pongs:x?} to {pings:x?}");
         return Err(text.chars().take(900).collect());
     }
-    match parsed.echoes.len() <= owed.echoes.len() || owed.end == End::Any {
+    match parsed.echoes.len() <= owed.echoes.len() {
         true => Ok(()),
         false => Err(told(parsed, owed)),
     }

@@ -27,9 +27,6 @@ pub enum End {
     Violation(BTreeSet<u16>),
     /// The peer's close frame is answered.
     Closed(Option<u16>),
-    /// Too many fragments, and more frames after them: which violation is
-    /// noticed first depends on the reads.
-    Any,
 }
 
 /// A frame, as far as it has come.
@@ -88,21 +85,19 @@ impl Stream<'_> {
         let mut broken = header.broken(self.message.as_ref());
         let length = usize::try_from(header.length).unwrap_or(usize::MAX);
         let end = header.bytes.saturating_add(length);
-        if broken.contains(&1008) && self.rest.len() > end {
-            return Some(End::Any);
-        }
         // These are noticed in the header.
         if broken.contains(&1008) || header.length > MESSAGE_BYTES as u64 {
             return Some(self.violation(broken));
         }
+        let opcode = header.first & 0x0f;
         let Some(payload) = self.rest.get(header.bytes..end) else {
+            let wrong = self.is_wrong_so_far(opcode, &header.unmasked(&self.rest[header.bytes..]));
+            self.early.extend(wrong.then_some(1007));
             self.early.extend(broken);
             return Some(End::Open(self.early.clone()));
         };
-        let masked = payload.iter().zip(header.mask.iter().cycle());
-        let payload: Vec<u8> = masked.map(|(byte, mask)| byte ^ mask).collect();
+        let payload = header.unmasked(payload);
         self.rest = &self.rest[end..];
-        let opcode = header.first & 0x0f;
         if opcode == 8 && broken.is_empty() {
             match code_of(&payload) {
                 Ok(code) => return Some(End::Closed(code)),
@@ -118,6 +113,16 @@ impl Stream<'_> {
             _ => return self.data(opcode, &payload, header.first & 0x80 != 0),
         }
         None
+    }
+
+    /// Whether the beginning of a frame's payload shows that a text is none.
+    fn is_wrong_so_far(&self, opcode: u8, payload: &[u8]) -> bool {
+        let before = match (opcode, &self.message) {
+            (1, _) => &[][..],
+            (0, Some(message)) if message.opcode == 1 => &message.payload,
+            _ => return false,
+        };
+        is_never_text(&[before, payload].concat())
     }
 
     /// A frame of a message that breaks no rule by itself.
@@ -175,6 +180,11 @@ impl Header {
             bytes,
             mask,
         })
+    }
+
+    fn unmasked(&self, payload: &[u8]) -> Vec<u8> {
+        let masked = payload.iter().zip(self.mask.iter().cycle());
+        masked.map(|(byte, mask)| byte ^ mask).collect()
     }
 
     /// The codes of the rules that the header breaks (sections 5.1 to 5.5).

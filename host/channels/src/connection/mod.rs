@@ -123,8 +123,8 @@ impl Connection {
         self.flags.has(Flag::Paused)
     }
 
-    /// Whether the owner of the socket keeps no buffers for it: for people and
-    /// tests.
+    /// Whether it is quiet, and the owner of the socket keeps nothing for it:
+    /// for people and tests.
     pub fn is_asleep(&self) -> bool {
         self.flags.has(Flag::Asleep)
     }

@@ -100,11 +100,6 @@ impl SocketOwner {
         self.0.outbox.lock().next(&self.0.budget.outboxes)
     }
 
-    /// Whether there is nothing to write and no end to come.
-    pub fn is_idle(&self) -> bool {
-        self.0.outbox.lock().is_idle()
-    }
-
     /// Nothing is expected to be written soon: keeps no room for it. Until it
     /// is said to have woken it [sleeps](Connection::is_asleep).
     pub fn rest(&self) {

@@ -55,7 +55,7 @@ pub(super) enum Given {
 
 impl<S: Socket> Actor<S> {
     /// `read` holds the bytes that the peer sent right after its handshake.
-    pub(crate) async fn new(
+    pub(crate) fn new(
         socket: S,
         read: Bytes,
         owner: SocketOwner,
@@ -63,7 +63,7 @@ impl<S: Socket> Actor<S> {
         close_timeout: Duration,
     ) -> Box<Self> {
         let limits = owner.connection().limits();
-        let wire = Wire::new(socket, read, limits).await;
+        let wire = Wire::new(socket, read, limits);
         Box::new(Self {
             wire,
             clock: Clock::new(limits),
@@ -107,8 +107,8 @@ impl<S: Socket> Actor<S> {
 
 impl Course {
     /// The reason of a connection that cannot be written to: the violation for
-    /// which it leaves, if there was one, because the library refuses to write
-    /// after some violations. Otherwise, the given reason.
+    /// which it leaves, if there was one, because that came first. Otherwise,
+    /// the given reason.
     pub(super) fn unwritten(&self, reason: CloseReason) -> CloseReason {
         match self {
             Self::Leaves(why) | Self::Refuses(why) if is_violation(why) => CloseReason::clone(why),

@@ -3,9 +3,9 @@
 use openline_core::limits::{BATCH_BYTES_MAX, BATCH_MESSAGES_MAX};
 use openline_core::message::Message;
 
-/// How many pings are read while the answers to earlier ones cannot leave.
-/// After that, nothing is read until they do: otherwise the library would
-/// gather the answers in a buffer as large as a message.
+/// How many pings are read while the answers to earlier ones have not left.
+/// After that, nothing is read until they have: otherwise they would fill the
+/// memory. With 125 bytes each they take 8 KiB at most.
 pub(super) const PINGS_UNANSWERED_MAX: u32 = 64;
 
 /// How many messages with automatic responses are read while earlier responses
@@ -24,8 +24,6 @@ pub(super) struct Inbox {
     /// The number of messages in the last batch: the next one often has as
     /// many.
     expected: usize,
-    /// How many messages were read since the connection was opened.
-    pub(super) messages: u64,
 }
 
 impl Default for Inbox {
@@ -34,7 +32,6 @@ impl Default for Inbox {
             batch: Vec::new(),
             bytes: 0,
             expected: 1,
-            messages: 0,
         }
     }
 }

@@ -6,9 +6,9 @@
 //! is bounded: one batch is in the function and one is gathered meanwhile, then
 //! reading stops and TCP pushes back; the outbox has its own bound. Ending
 //! takes at most `close_timeout`. One timer serves everything that is due on a
-//! connection, and messages do not touch it. A connection on which nothing has
-//! happened for a while sleeps: see [`sleep`]. Only [`wire`] knows the library
-//! that reads and writes frames.
+//! connection, and messages do not touch it. A connection keeps no buffers, and
+//! one on which nothing has happened for a while sleeps: see [`rest`]. Only
+//! [`wire`] knows the codec that reads and writes frames.
 
 mod actor;
 mod clock;
@@ -19,7 +19,6 @@ mod pace;
 mod read;
 mod rest;
 mod serve;
-mod sleep;
 mod time;
 mod unflushed;
 pub(crate) mod wire;

@@ -5,7 +5,6 @@
 
 use std::task::{Context, Poll};
 
-use bytes::Bytes;
 use openline_core::close::CloseReason;
 
 use super::actor::Actor;
@@ -32,56 +31,49 @@ impl<S: Socket> Actor<S> {
             return Reading::Dry;
         }
         let mut frames = 0;
+        let mut reader = self.wire.reader();
         while !self.inbox.is_full() {
             if frames == FRAMES_PER_POLL_MAX {
                 cx.waker().wake_by_ref();
                 return Reading::Full;
             }
             frames += 1;
-            if self.unflushed.pings > PINGS_UNANSWERED_MAX && self.wire.is_blocked() {
-                return Reading::Dry;
+            // Writing the answers wakes the task, which then reads on. A peer
+            // that does not read them keeps no connection from leaving.
+            if self.unflushed.pings > PINGS_UNANSWERED_MAX {
+                return match reader.is_blocked() {
+                    true => Reading::Dry,
+                    false => Reading::Full,
+                };
             }
             // Writing the answers wakes the task, which then reads on.
             if self.unflushed.answers > ANSWERS_UNWRITTEN_MAX {
                 return Reading::Full;
             }
-            let Poll::Ready(received) = self.wire.poll_received(cx) else {
+            let Poll::Ready(received) = reader.poll_received(cx) else {
                 return Reading::Dry;
             };
             match received {
                 Received::Message(message) => {
-                    if self.wire.is_past_fragments(self.inbox.messages) {
-                        return Reading::End(CloseReason::Fragments);
-                    }
-                    self.inbox.messages += 1;
-                    self.rest.note_size(message.bytes());
                     if self.owner.answer(&message) {
                         self.unflushed.answers += 1;
                         continue;
                     }
                     self.inbox.push(message);
                 }
-                // The library has queued the pong.
-                Received::Ping => {
-                    self.unflushed.written = true;
+                Received::Ping(payload) => {
+                    reader.pong(&payload);
                     self.unflushed.pings += 1;
                 }
-                Received::Pong(payload) => self.take_pong(&payload),
-                Received::Nothing => {}
-                Received::BadClose => {
-                    self.wire.reopen(cx);
-                    return Reading::End(CloseReason::Protocol);
+                Received::Pong(payload) => {
+                    if let Some(probe) = self.probe.take_if(|probe| probe.payload == payload) {
+                        self.owner.set_round_trip(probe.sent.elapsed());
+                    }
                 }
                 Received::End(reason) => return Reading::End(reason),
             }
         }
         Reading::Full
-    }
-
-    fn take_pong(&mut self, payload: &Bytes) {
-        if let Some(probe) = self.probe.take_if(|probe| probe.payload == payload) {
-            self.owner.set_round_trip(probe.sent.elapsed());
-        }
     }
 }
 

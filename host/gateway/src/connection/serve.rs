@@ -8,7 +8,6 @@ use openline_core::close::CloseReason;
 use openline_core::event::Event;
 
 use super::actor::{Actor, Given};
-use super::inbox::PINGS_UNANSWERED_MAX;
 use super::read::{Reading, is_violation};
 use super::wire::Socket;
 
@@ -39,10 +38,8 @@ impl<S: Socket> Actor<S> {
             Reading::Full => false,
             Reading::Dry => true,
         };
-        match self.measure(cx) {
-            Some(reason) if is_violation(&reason) => self.course.refuse(reason),
-            Some(reason) => return Poll::Ready(reason),
-            None => {}
+        if let Some(reason) = self.measure(cx) {
+            return Poll::Ready(reason);
         }
         if self.owner.take_alarm_set() {
             self.note_alarm(cx);
@@ -54,15 +51,12 @@ impl<S: Socket> Actor<S> {
         {
             return Poll::Ready(reason);
         }
-        // Reading waits for answers to pings, and the library's buffers may
-        // hold more frames.
-        let stuck = self.unflushed.pings > PINGS_UNANSWERED_MAX;
         self.deliver(cx, dry, seen);
         self.leave(dry);
         if let Some(reason) = self.poll_write(cx) {
             return Poll::Ready(reason);
         }
-        self.sleep_or_wake(cx, dry && !stuck);
+        self.wake_up(cx);
         self.poll_ending(cx)
     }
 

@@ -7,6 +7,7 @@
 //! second.
 
 use std::task::Context;
+use std::time::Duration;
 
 use bytes::Bytes;
 use openline_core::close::CloseReason;
@@ -17,7 +18,7 @@ use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::clock::Watcher;
-use super::wire::Socket;
+use super::wire::{Hold, Socket};
 
 impl<S: Socket> Actor<S> {
     /// Sets the timer to the next moment at which something is due.
@@ -29,7 +30,7 @@ impl<S: Socket> Actor<S> {
     /// Does what is due after the timer has fired, and sets it again.
     pub(super) fn check_time(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
         let now = self.clock.now();
-        self.rest.check(now);
+        self.fall_asleep(now);
         let hearing = !self.wire.is_held() && !self.inbox.is_full();
         if hearing {
             self.stop_watching();
@@ -152,7 +153,14 @@ impl<S: Socket> Actor<S> {
             None => false,
         };
         let held = waits || !self.course.stays() || self.owner.connection().is_paused();
-        let was_held = self.wire.hold(held);
+        // What a leaving connection has read is handled; what a paused one has
+        // read waits.
+        let hold = match held {
+            false => Hold::Nothing,
+            true if self.course.stays() => Hold::Everything,
+            true => Hold::Socket,
+        };
+        let was_held = self.wire.hold(hold);
         if was_held && !held {
             // The peer's bytes of the meantime are read next.
             let now = self.clock.now();
@@ -164,20 +172,18 @@ impl<S: Socket> Actor<S> {
     /// Notes what was read: it shows that the peer is alive, and how fast it
     /// sends.
     pub(super) fn measure(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
-        // Only after everything before it is read, which may take several
-        // batches.
-        if self.wire.is_past_fragments(self.inbox.messages) {
-            return Some(CloseReason::Fragments);
-        }
         let (counted, progress) = self.wire.take_heard();
-        if counted.bytes == 0 && !progress {
+        let is_heard = counted.bytes > 0 || progress;
+        if !is_heard && counted.frames == 0 {
             return None;
         }
         self.rest.note_activity();
         let now = self.clock.now();
-        self.clock.lifetime.hear(now);
-        if std::mem::take(&mut self.clock.awaits_pong) {
-            self.arm(cx);
+        if is_heard {
+            self.clock.lifetime.hear(now);
+            if std::mem::take(&mut self.clock.awaits_pong) {
+                self.arm(cx);
+            }
         }
         let pace = self.clock.pace.as_mut()?;
         let exceeded = self.owner.connection().limits().rate_exceeded;
@@ -188,5 +194,26 @@ impl<S: Socket> Actor<S> {
             self.arm(cx);
         }
         None
+    }
+
+    // === sleep ===
+
+    /// Lets the connection sleep if that is due: if it has been quiet for a
+    /// while, and its wire has nothing to keep.
+    fn fall_asleep(&mut self, now: Duration) {
+        let can =
+            self.wire.is_empty() && !self.course.is_refusing() && self.owner.connection().is_open();
+        if self.rest.check(now, can) {
+            self.owner.rest();
+        }
+    }
+
+    /// Notes when the connection has woken.
+    pub(super) fn wake_up(&mut self, cx: &mut Context<'_>) {
+        if self.rest.is_roused() {
+            self.owner.woken();
+            self.rest.stay_awake(self.clock.now());
+            self.arm(cx);
+        }
     }
 }

@@ -1,14 +1,12 @@
-//! Writes that have not left yet, and the ping that waits for its answer.
+//! Answers that have not left yet, and the ping that waits for its answer.
 
 use bytes::Bytes;
 use tokio::time::Instant;
 
-/// The writes since the last complete flush, made or still due.
+/// What was answered since everything had left the last time.
 #[derive(Debug, Default)]
 pub(super) struct Unflushed {
-    /// Whether something was written.
-    pub(super) written: bool,
-    /// How many pings were read, whose answers the library has written.
+    /// How many pings were read.
     pub(super) pings: u32,
     /// How many messages automatic responses have answered.
     pub(super) answers: u32,

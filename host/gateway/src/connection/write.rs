@@ -1,4 +1,4 @@
-//! Writing: everything that waits in the outbox leaves with one flush.
+//! Writing: everything that waits in the outbox leaves with one write.
 
 use std::task::{Context, Poll};
 
@@ -8,27 +8,14 @@ use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::inbox::{ANSWERS_UNWRITTEN_MAX, PINGS_UNANSWERED_MAX};
-use super::unflushed::Probe;
+use super::unflushed::{Probe, Unflushed};
 use super::wire::Socket;
 
 impl<S: Socket> Actor<S> {
-    /// Writes everything that waits, and flushes once.
+    /// Writes everything that waits.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
-        if self.wire.is_asleep() && self.owner.is_idle() {
-            return None;
-        }
-        let mut written = 0;
-        let ended = self.poll_write_all(cx, &mut written);
-        if written > 0 {
-            self.rest.note_activity();
-            self.rest.note_size(written);
-        }
-        ended
-    }
-
-    fn poll_write_all(&mut self, cx: &mut Context<'_>, written: &mut usize) -> Option<CloseReason> {
         let course = &self.course;
-        let mut writer = self.wire.writer(cx);
+        let mut writer = self.wire.writer();
         loop {
             match writer.poll_ready(cx) {
                 Poll::Ready(Ok(())) => {}
@@ -37,9 +24,8 @@ impl<S: Socket> Actor<S> {
             }
             match self.owner.next() {
                 Next::Item(item) => {
-                    self.unflushed.written = true;
                     match &item {
-                        Item::Message(message) => *written += message.bytes().max(1),
+                        Item::Message(_) => self.rest.note_activity(),
                         Item::Ping(payload) => {
                             self.probe = Some(Box::new(Probe {
                                 payload: payload.clone(),
@@ -47,31 +33,21 @@ impl<S: Socket> Actor<S> {
                             }));
                         }
                     }
-                    if let Err(reason) = writer.start(item) {
-                        return Some(course.unwritten(reason));
-                    }
+                    writer.start(item);
                 }
                 Next::End(reason) => return Some(reason),
                 Next::Idle => break,
             }
         }
-        if self.unflushed.written {
-            match writer.poll_flush(cx) {
-                Poll::Ready(Ok(())) => {
-                    self.unflushed.written = false;
-                    // Reading may have stopped for this many pings.
-                    if std::mem::take(&mut self.unflushed.pings) > PINGS_UNANSWERED_MAX {
-                        cx.waker().wake_by_ref();
-                    }
-                }
-                Poll::Ready(Err(reason)) => return Some(course.unwritten(reason)),
-                Poll::Pending => {}
-            }
+        match writer.poll_flush(cx) {
+            Poll::Ready(Ok(())) => {}
+            Poll::Ready(Err(reason)) => return Some(course.unwritten(reason)),
+            Poll::Pending => return None,
         }
-        // This also applies if the outbox has dropped the answers.
-        if !self.unflushed.written
-            && std::mem::take(&mut self.unflushed.answers) > ANSWERS_UNWRITTEN_MAX
-        {
+        // Reading may have stopped for this many. The same applies if the outbox
+        // has dropped the answers.
+        let Unflushed { pings, answers } = std::mem::take(&mut self.unflushed);
+        if pings > PINGS_UNANSWERED_MAX || answers > ANSWERS_UNWRITTEN_MAX {
             cx.waker().wake_by_ref();
         }
         None

@@ -49,8 +49,8 @@ pub(super) async fn begin(
             joined.permit.upgraded();
             let socket = parts.io.into_inner();
             let owner = joined.owner.clone();
-            let actor = Actor::new(socket, parts.read_buf, owner, binding, close_timeout);
-            let mut actor = actor.await;
+            let read = parts.read_buf;
+            let mut actor = Actor::new(socket, read, owner, binding, close_timeout);
             actor.open().await;
             return Some((joined, actor));
         }

@@ -100,7 +100,7 @@ pub(crate) fn start(filter: Option<&str>, lines: Option<Lines>) {
     );
     let has_lines = lines.is_some();
     // A filter without a level hint would enable every event, and each message
-    // would pay for the traces of tungstenite.
+    // would pay for the traces of libraries.
     let others = filter_fn(move |each| !(has_lines && Lines::takes(each)))
         .with_max_level_hint(LevelFilter::TRACE);
     let printed = filter_fn(Lines::takes).with_max_level_hint(LevelFilter::INFO);

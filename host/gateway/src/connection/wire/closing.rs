@@ -3,57 +3,66 @@
 //! Bounded by [`DISCARDED_BYTES_MAX`] of bytes that are read and discarded; the
 //! caller bounds the time.
 
-use futures_util::{SinkExt, StreamExt};
-use openline_core::close::CloseReason;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio_tungstenite::WebSocketStream;
-use tokio_tungstenite::tungstenite::Message as Frame;
+use std::future::poll_fn;
 
-use super::frames;
+use openline_core::close::{CODE_ABSENT, CloseInfo, CloseReason};
+use openline_websocket::{Close, Frame};
+use tokio::io::AsyncWriteExt;
+
+use super::reading::{Received, poll_fill};
+use super::scratch;
+use super::{Hold, Socket, Wire};
 
 /// How much a peer may still send while its connection ends, in bytes: the rest
 /// of the largest message that can be configured, so that a peer whose message
 /// was too big can read the reason. A peer that sends more is cut off.
-const DISCARDED_BYTES_MAX: usize = 64 * 1024 * 1024;
+const DISCARDED_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
-/// Ends the stream: our close frame, the peer's unless it has come, and then
-/// TCP's own.
-pub(super) async fn close<S: AsyncRead + AsyncWrite + Unpin>(
-    mut stream: WebSocketStream<S>,
-    reason: &CloseReason,
-    closed: bool,
-) {
-    let by_host = match (reason, reason.frame()) {
-        // tungstenite has queued the answer to the peer's frame.
-        (CloseReason::Peer(_), _) => false,
-        (_, Some(info)) => stream.feed(frames::close_frame(info)).await.is_ok(),
-        // This ending has no close frame.
-        (_, None) => return,
-    };
-    if stream.flush().await.is_err() {
-        return;
-    }
-    let mut discarded = 0;
-    if by_host && !closed {
-        // After a violation the stream has ended, and so does this loop.
-        while let Some(Ok(frame)) = stream.next().await {
-            discarded += frame.len();
-            if matches!(frame, Frame::Close(_)) || discarded > DISCARDED_BYTES_MAX {
-                break;
-            }
+impl<S: Socket> Wire<S> {
+    /// Ends the stream: what is unsent and our close frame, the peer's unless
+    /// it has come, and then TCP's own.
+    pub(in super::super) async fn close(mut self, reason: &CloseReason) {
+        let info = match (reason, reason.frame()) {
+            // This ending has no close frame.
+            (_, None) => return,
+            (CloseReason::Peer(info), _) if info.code == CODE_ABSENT => None,
+            (_, Some(info)) => Some(info),
+        };
+        let close = info.map(|CloseInfo { code, reason }| Close {
+            code,
+            reason: reason.into(),
+        });
+        Frame::close(close.as_ref()).append_to(&mut self.control);
+        if poll_fn(|cx| self.writer().poll_flush(cx)).await.is_err() {
+            return;
+        }
+        self.hold(Hold::Nothing);
+        self.counted.bytes = 0;
+        // After a violation there are no frames any more.
+        if !self.over {
+            self.await_close().await;
+        }
+        // Closing a socket with unread bytes resets it, and a reset can overtake
+        // our close frame, so the rest is read.
+        if self.socket.shutdown().await.is_err() {
+            return;
+        }
+        while self.counted.bytes <= DISCARDED_BYTES_MAX {
+            let read = poll_fn(|cx| poll_fill(&mut self.socket, cx, &mut scratch::read()));
+            let Ok(bytes @ 1..) = read.await else {
+                return;
+            };
+            self.counted.bytes += bytes as u64;
         }
     }
-    // Closing a socket with unread bytes resets it, and a reset can overtake
-    // our close frame, so the rest is read.
-    let socket = stream.get_mut();
-    if socket.shutdown().await.is_err() {
-        return;
-    }
-    let mut buffer = [0; 1024];
-    while let Ok(read @ 1..) = socket.read(&mut buffer).await {
-        discarded += read;
-        if discarded > DISCARDED_BYTES_MAX {
-            return;
+
+    /// Discards what comes until the peer's close frame.
+    async fn await_close(&mut self) {
+        while self.counted.bytes <= DISCARDED_BYTES_MAX {
+            let received = poll_fn(|cx| self.reader().poll_received(cx));
+            if let Received::End(_) = received.await {
+                return;
+            }
         }
     }
 }

@@ -1,0 +1,221 @@
+//! Reading: from the socket to messages.
+//!
+//! Bounded by [`READ_BYTES_PER_POLL_MAX`] for each poll, and by the limits of a
+//! message. Small messages are copied once, from the thread's buffer; the rest
+//! of a large frame is read to where its message is made.
+
+use std::io;
+use std::ops::Range;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, BufMut, Bytes};
+use openline_core::close::{CODE_ABSENT, CloseInfo, CloseReason};
+use openline_core::message::Message;
+use openline_websocket::{self as websocket, Close, Receiver, Role, Violation};
+use tokio::io::{AsyncReadExt, ReadBuf};
+
+use super::scratch::{self, Scratch};
+use super::{Hold, Socket, Wire};
+
+/// How many bytes one poll reads before other connections have their turn: a
+/// peer that sends as fast as the host reads must not keep a thread busy. One
+/// read may exceed it, by what the kernel had.
+pub(super) const READ_BYTES_PER_POLL_MAX: usize = 1024 * 1024;
+
+/// What was received.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Received {
+    Message(Message),
+    /// A ping, which [`Reader::pong`] answers.
+    Ping(Bytes),
+    Pong(Bytes),
+    /// Nothing follows. A violation comes in its order, behind all that was
+    /// valid before it.
+    End(CloseReason),
+}
+
+/// A wire and its thread's buffer, for one poll. Dropping it keeps what was
+/// read and not parsed, and what has come of a message; most polls leave
+/// neither, so the state of the codec needs no place in a connection.
+#[derive(Debug)]
+pub(crate) struct Reader<'a, S> {
+    wire: &'a mut Wire<S>,
+    receiver: Receiver,
+    scratch: Scratch,
+    /// What of the buffer was read and is not parsed: nothing while the wire
+    /// has a rest.
+    unparsed: Range<usize>,
+    /// Bytes that this poll has read.
+    read: usize,
+}
+
+impl<'a, S: Socket> Reader<'a, S> {
+    pub(super) fn new(wire: &'a mut Wire<S>) -> Self {
+        let receiver = match wire.partial.take() {
+            Some(partial) => *partial,
+            None => Receiver::new(Role::Server, wire.limits),
+        };
+        Self {
+            wire,
+            receiver,
+            scratch: scratch::read(),
+            unparsed: 0..0,
+            read: 0,
+        }
+    }
+
+    /// What comes next. After [`Received::End`] it must not be called again.
+    pub(crate) fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+        loop {
+            if let Some(received) = self.parse() {
+                return Poll::Ready(received);
+            }
+            if let Some(received) = ready!(self.poll_read(cx)) {
+                return Poll::Ready(received);
+            }
+        }
+    }
+
+    /// Answers a ping, before anything that is written later.
+    pub(crate) fn pong(&mut self, payload: &Bytes) {
+        self.wire.pong(payload);
+    }
+
+    /// Whether the last write found the kernel's buffer full.
+    pub(crate) fn is_blocked(&self) -> bool {
+        self.wire.is_blocked()
+    }
+
+    /// The next message or control frame in what was read.
+    fn parse(&mut self) -> Option<Received> {
+        let Wire { rest, hold, .. } = &mut *self.wire;
+        let from_rest = !rest.is_empty();
+        let input = match from_rest {
+            true => &rest[..],
+            false => &self.scratch[self.unparsed.clone()],
+        };
+        if input.is_empty() || *hold == Hold::Everything {
+            return None;
+        }
+        let mut left = input;
+        let received = self.receiver.receive(&mut left, None);
+        let parsed = input.len() - left.len();
+        match (from_rest, left.is_empty()) {
+            (true, true) => *rest = Bytes::new(),
+            (true, false) => rest.advance(parsed),
+            (false, _) => self.unparsed.start += parsed,
+        }
+        if self.receiver.is_over() {
+            *rest = Bytes::new();
+            self.unparsed = 0..0;
+        }
+        convert(received)
+    }
+
+    /// Reads once, into the thread's buffer or into a large message; `None` if
+    /// that ended nothing.
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+        let Wire {
+            socket,
+            hold,
+            counted,
+            ..
+        } = &mut *self.wire;
+        // No waker is registered: the code that lifts the hold reads again.
+        if *hold != Hold::Nothing {
+            return Poll::Pending;
+        }
+        if self.read >= READ_BYTES_PER_POLL_MAX {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        }
+        let (read, is_message) = match self.receiver.space() {
+            Some((message, bytes)) => {
+                let mut room = message.limit(bytes);
+                (ready!(pin!(socket.read_buf(&mut room)).poll(cx)), true)
+            }
+            None => (ready!(poll_fill(socket, cx, &mut self.scratch)), false),
+        };
+        let Ok(bytes @ 1..) = read else {
+            return Poll::Ready(Some(Received::End(CloseReason::Lost)));
+        };
+        self.read += bytes;
+        counted.bytes += bytes as u64;
+        if !is_message {
+            self.unparsed = 0..bytes;
+            return Poll::Ready(None);
+        }
+        Poll::Ready(convert(self.receiver.filled(None)))
+    }
+}
+
+impl<S> Drop for Reader<'_, S> {
+    fn drop(&mut self) {
+        self.wire.counted.frames += self.receiver.take_begun();
+        if self.receiver.is_over() {
+            self.wire.over = true;
+        } else if !self.receiver.is_between_messages() {
+            let fresh = Receiver::new(Role::Server, self.wire.limits);
+            let partial = std::mem::replace(&mut self.receiver, fresh);
+            self.wire.partial = Some(Box::new(partial));
+        }
+        if !self.unparsed.is_empty() {
+            self.wire.rest = Bytes::copy_from_slice(&self.scratch[self.unparsed.clone()]);
+        }
+    }
+}
+
+/// Reads once into the beginning of a buffer; 0 is the end of the stream.
+pub(super) fn poll_fill<S: Socket>(
+    socket: &mut S,
+    cx: &mut Context<'_>,
+    buffer: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    let mut buffer = ReadBuf::new(buffer);
+    ready!(Pin::new(socket).poll_read(cx, &mut buffer))?;
+    Poll::Ready(Ok(buffer.filled().len()))
+}
+
+/// From the codec's types to ours.
+fn convert(received: Result<Option<websocket::Received>, Violation>) -> Option<Received> {
+    let received = match received {
+        Ok(received) => received?,
+        Err(violation) => return Some(Received::End(reason_of(violation))),
+    };
+    Some(match received {
+        websocket::Received::Message(websocket::Message::Text(text)) => {
+            Received::Message(Message::Text(text))
+        }
+        websocket::Received::Message(websocket::Message::Binary(bytes)) => {
+            Received::Message(Message::Binary(bytes))
+        }
+        websocket::Received::Ping(payload) => Received::Ping(payload),
+        websocket::Received::Pong(payload) => Received::Pong(payload),
+        websocket::Received::Close(close) => Received::End(closed_by_peer(close)),
+    })
+}
+
+fn closed_by_peer(close: Option<Close<'_>>) -> CloseReason {
+    CloseReason::Peer(match close {
+        None => CloseInfo {
+            code: CODE_ABSENT,
+            reason: String::new(),
+        },
+        Some(close) => CloseInfo {
+            code: close.code,
+            reason: close.reason.into_owned(),
+        },
+    })
+}
+
+fn reason_of(violation: Violation) -> CloseReason {
+    match violation {
+        Violation::InvalidText => CloseReason::InvalidText,
+        Violation::MessageTooBig => CloseReason::MessageTooBig,
+        Violation::TooManyFragments => CloseReason::Fragments,
+        // Compression is never agreed on, so a compressed message is one that
+        // sets a reserved bit.
+        _ => CloseReason::Protocol,
+    }
+}
