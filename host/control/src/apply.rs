@@ -15,7 +15,7 @@ use crate::deployer::{Deployer, State};
 use crate::drain::drain;
 use crate::error::ApplyError;
 use crate::managed::{Functions, Managed, routes};
-use crate::settle::{Turn, Wanted};
+use crate::settle::{ChangeGuard, Claim};
 
 /// The functions that are to serve.
 #[derive(Debug)]
@@ -31,14 +31,14 @@ pub(crate) struct Next {
 impl Deployer {
     /// Puts these functions into service. After an error the host serves what
     /// it served before, and would find the same if it started again.
-    pub(crate) async fn apply(&self, next: Next, turn: &Turn) -> Result<(), ApplyError> {
+    pub(crate) async fn apply(&self, next: Next, guard: &ChangeGuard) -> Result<(), ApplyError> {
         check_routes(&next.functions)?;
         let deployer = self.clone();
-        let applying = async move |wanted, _| deployer.write_and_serve(next, wanted).await;
-        self.inner.turns.settle(turn, applying).await
+        let applying = async move |claim, _| deployer.write_and_serve(next, claim).await;
+        self.inner.changes.settle(guard, applying).await
     }
 
-    async fn write_and_serve(&self, next: Next, wanted: Wanted) -> Result<(), ApplyError> {
+    async fn write_and_serve(&self, next: Next, claim: Claim) -> Result<(), ApplyError> {
         let Next {
             server,
             functions,
@@ -54,7 +54,7 @@ impl Deployer {
             [] => Vec::new(),
             _ => store.deployments().await?,
         };
-        if wanted.is_given_up() {
+        if claim.is_taken() {
             return Ok(());
         }
         if !written.is_empty() {
@@ -62,7 +62,7 @@ impl Deployer {
             let records = records.map(|record| (record.name().clone(), Some(record)));
             store.set_deployments(records.collect()).await?;
         }
-        if !wanted.claim() {
+        if !claim.take() {
             self.take_back(&written, &stored).await;
             return Ok(());
         }
@@ -110,20 +110,20 @@ impl Deployer {
     pub(crate) async fn keep_component(
         &self,
         component: Component,
-        turn: &Turn,
+        guard: &ChangeGuard,
     ) -> Result<(), StoreError> {
         let (deployer, bytes) = (self.clone(), component.bytes().len());
         let keeping = async move |_, _| deployer.inner.loader.store.put_component(component).await;
-        let turns = &self.inner.turns;
-        turns.settle_writing(bytes, turn, keeping).await
+        let changes = &self.inner.changes;
+        changes.settle_writing(bytes, guard, keeping).await
     }
 
     /// Removes a component that no function needs any more. If that fails, the next
     /// start of the host removes it.
-    pub(crate) async fn forget_component(&self, digest: &Digest, turn: &Turn) {
+    pub(crate) async fn forget_component(&self, digest: &Digest, guard: &ChangeGuard) {
         let (deployer, version) = (self.clone(), *digest);
         let forgetting = async move |_, _| deployer.try_forget(&version).await;
-        if let Err(error) = self.inner.turns.settle(turn, forgetting).await {
+        if let Err(error) = self.inner.changes.settle(guard, forgetting).await {
             tracing::warn!(%error, version = digest.short(), "a component is not removed");
         }
     }
@@ -143,10 +143,10 @@ impl Deployer {
     }
 
     /// Removes components that an unfinished deploy has left.
-    pub(crate) async fn clean(&self, turn: &Turn) -> Result<(), StoreError> {
+    pub(crate) async fn clean(&self, guard: &ChangeGuard) -> Result<(), StoreError> {
         let deployer = self.clone();
         let cleaning = async move |_, _| deployer.try_clean().await;
-        self.inner.turns.settle(turn, cleaning).await
+        self.inner.changes.settle(guard, cleaning).await
     }
 
     async fn try_clean(&self) -> Result<(), StoreError> {

@@ -77,7 +77,7 @@ impl Deployer {
         } = prepared;
         let name = &name;
         let loader = &self.inner.loader;
-        let turn = self.turn().await?;
+        let guard = self.lock_changes().await?;
         let before = self.managed(name).ok();
         let config = config_for(name, before.as_deref(), &options)?;
         let commons = loader.commons(&config.name);
@@ -95,7 +95,7 @@ impl Deployer {
         let deployed = enter(&mut record, &config, &version, &component, &options)?;
         let most = self.inner.state.read().server.versions as usize;
         let removed = record.trim(most, |digest| commons.connections_of(*digest) > 0);
-        self.keep_component(component, &turn).await?;
+        self.keep_component(component, &guard).await?;
         let digest = version.digest();
         let plan = Plan {
             config,
@@ -103,9 +103,9 @@ impl Deployer {
             record,
             loaded: Some(version),
         };
-        let managed = self.adopt(plan, before.as_deref(), &turn).await?;
+        let managed = self.adopt(plan, before.as_deref(), &guard).await?;
         for digest in removed {
-            self.forget_component(&digest, &turn).await;
+            self.forget_component(&digest, &guard).await;
         }
         let alias = managed.record.alias(&options.alias);
         tracing::info!(function = %name, version = digest.short(), alias = %options.alias, "deployed");

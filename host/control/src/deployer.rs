@@ -14,7 +14,7 @@ use parking_lot::RwLock;
 use crate::error::ChangeError;
 use crate::managed::{Functions, Managed, routes};
 use crate::prepare::Loader;
-use crate::settle::Turns;
+use crate::settle::ChangeLock;
 use crate::view::FunctionView;
 
 /// The deployed functions of one host. Cheap to clone.
@@ -28,7 +28,7 @@ pub(crate) struct Inner {
     pub(crate) loader: Loader,
     pub(crate) in_memory: bool,
     pub(crate) services: Arc<Services>,
-    pub(crate) turns: Turns,
+    pub(crate) changes: ChangeLock,
     pub(crate) state: RwLock<State>,
 }
 

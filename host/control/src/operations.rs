@@ -14,7 +14,7 @@ use crate::error::{ApplyError, ChangeError};
 use crate::managed::Managed;
 use crate::plan::Plan;
 use crate::prepare::{Changing, Versions};
-use crate::settle::{Turn, answered};
+use crate::settle::{ChangeGuard, answered};
 use crate::view::AliasView;
 
 impl Deployer {
@@ -78,14 +78,14 @@ impl Deployer {
         name: &FunctionName,
         alias: &AliasName,
     ) -> Result<(), ChangeError> {
-        let turn = self.turn().await?;
+        let guard = self.lock_changes().await?;
         let before = self.managed(name)?;
         if let Some(route) = before.route_to(alias) {
             return Err(ChangeError::Routed(route.to_string()));
         }
         let mut record = before.record.clone();
         record.remove_alias(alias)?;
-        self.change(&before, record, &turn).await?;
+        self.change(&before, record, &guard).await?;
         Ok(())
     }
 
@@ -97,7 +97,7 @@ impl Deployer {
         version: &str,
         force: bool,
     ) -> Result<Digest, ChangeError> {
-        let turn = self.turn().await?;
+        let guard = self.lock_changes().await?;
         let before = self.managed(name)?;
         let version = before.record.find_version(version)?;
         if let Some(prefix) = before
@@ -116,8 +116,8 @@ impl Deployer {
                 connections,
             });
         }
-        self.change(&before, record, &turn).await?;
-        self.forget_component(&version, &turn).await;
+        self.change(&before, record, &guard).await?;
+        self.forget_component(&version, &guard).await;
         let pace = self.inner.state.read().server.drain_connections_per_second;
         drain_all(&before.commons, Some(version), pace);
         Ok(version)
@@ -127,7 +127,7 @@ impl Deployer {
     /// closes its connections with 1012. This includes a function that has left
     /// the configuration and would otherwise find its data when it came back.
     pub async fn remove_function(&self, name: &FunctionName) -> Result<(), ChangeError> {
-        let turn = self.turn().await?;
+        let guard = self.lock_changes().await?;
         let before = self.managed(name).ok();
         if before.as_ref().is_some_and(|before| before.configured) {
             return Err(ChangeError::Configured(name.clone()));
@@ -141,13 +141,13 @@ impl Deployer {
             return Err(ChangeError::NoFunction(name.clone()));
         }
         let (deployer, name) = (self.clone(), name.clone());
-        let removing = async move |_, turn: Turn| {
+        let removing = async move |_, guard: ChangeGuard| {
             // There is no way back: what is removed late is removed.
             let commons = deployer.inner.loader.commons(&name);
             commons.remove().await?;
             deployer.forget_function(&name)?;
             for version in record.iter().flat_map(Deployment::versions) {
-                deployer.forget_component(&version.digest, &turn).await;
+                deployer.forget_component(&version.digest, &guard).await;
             }
             let pace = deployer
                 .inner
@@ -158,7 +158,7 @@ impl Deployer {
             drain_all(&commons, None, pace);
             Ok(())
         };
-        self.inner.turns.settle(&turn, removing).await
+        self.inner.changes.settle(&guard, removing).await
     }
 
     /// Has nothing lead to a function any more.
@@ -187,11 +187,11 @@ impl Deployer {
         alias: &AliasName,
         change: impl FnOnce(&mut Deployment) -> Result<(), ChangeError>,
     ) -> Result<AliasView, ChangeError> {
-        let turn = self.turn().await?;
+        let guard = self.lock_changes().await?;
         let before = self.managed(name)?;
         let mut record = before.record.clone();
         change(&mut record)?;
-        let managed = self.change(&before, record, &turn).await?;
+        let managed = self.change(&before, record, &guard).await?;
         let record = managed.record.alias(alias);
         let record = record.ok_or_else(|| ChangeError::NoFunction(name.clone()))?;
         Ok(managed.alias_view(record))
@@ -202,7 +202,7 @@ impl Deployer {
         &self,
         before: &Managed,
         record: Deployment,
-        turn: &Turn,
+        guard: &ChangeGuard,
     ) -> Result<Arc<Managed>, ChangeError> {
         let plan = Plan {
             config: before.config.clone(),
@@ -210,7 +210,7 @@ impl Deployer {
             record,
             loaded: None,
         };
-        self.adopt(plan, Some(before), turn).await
+        self.adopt(plan, Some(before), guard).await
     }
 
     /// Carries out a plan: loads missing versions, writes the deployment, and
@@ -219,7 +219,7 @@ impl Deployer {
         &self,
         plan: Plan,
         before: Option<&Managed>,
-        turn: &Turn,
+        guard: &ChangeGuard,
     ) -> Result<Arc<Managed>, ChangeError> {
         let none = Versions::new();
         let known = before.map_or(&none, |before| &before.versions);
@@ -234,7 +234,7 @@ impl Deployer {
             written: vec![Arc::clone(&managed)],
             led: vec![Arc::clone(&managed)],
         };
-        self.apply(next, turn).await?;
+        self.apply(next, guard).await?;
         Ok(managed)
     }
 }

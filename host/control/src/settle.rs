@@ -1,8 +1,8 @@
 //! Requests of a change to the data directory: each is answered within a
 //! bounded time, and nothing is half done when the disk answers later.
 //!
-//! Work that cannot be cut short has a task of its own, which holds the turn of
-//! the change until it has ended, whether its asker still waits or not. An
+//! Work that cannot be cut short has a task of its own, which holds the
+//! change lock until it has ended, whether its asker still waits or not. An
 //! asker that has given up has been told that nothing changes: anything that
 //! was written for it is taken back. While such a task is late, other changes
 //! are refused rather than kept waiting; so there is at most one.
@@ -24,13 +24,13 @@ pub(crate) const STORE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How much of a component even a slow disk writes in a second.
 const BYTES_PER_SECOND_MIN: usize = 1024 * 1024;
 
-/// The turn of a change; it ends when the last of them is dropped.
+/// Holds the [`ChangeLock`] until the last clone is dropped.
 #[derive(Clone, Debug)]
-pub(crate) struct Turn(#[expect(dead_code, reason = "it is held")] Arc<OwnedMutexGuard<()>>);
+pub(crate) struct ChangeGuard(#[expect(dead_code, reason = "it is held")] Arc<OwnedMutexGuard<()>>);
 
-/// Whose turn it is.
+/// The lock that a change holds: there is one change at a time.
 #[derive(Debug)]
-pub(crate) struct Turns {
+pub(crate) struct ChangeLock {
     /// Held while something changes.
     changing: Arc<Mutex<()>>,
     /// The number of tasks that are late and have not ended yet.
@@ -42,17 +42,17 @@ pub(crate) struct Turns {
 /// Decides between a change and its asker, whichever comes first: whether it is
 /// made, or given up.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Wanted(Arc<AtomicBool>);
+pub(crate) struct Claim(Arc<AtomicBool>);
 
 /// Gives a change up when its asker goes.
-struct UntilDropped(Wanted);
+struct UntilDropped(Claim);
 
 /// Counts a task as late until it has ended, even by a panic.
 struct Late(watch::Sender<u32>);
 
-// === impl Turns ===
+// === impl ChangeLock ===
 
-impl Default for Turns {
+impl Default for ChangeLock {
     fn default() -> Self {
         Self {
             changing: Arc::default(),
@@ -62,36 +62,36 @@ impl Default for Turns {
     }
 }
 
-impl Turns {
-    /// Waits for a turn, for as long as other changes take that are not late.
-    pub(crate) async fn next(&self) -> Result<Turn, StoreError> {
+impl ChangeLock {
+    /// Waits for the lock, for as long as other changes take that are not late.
+    pub(crate) async fn lock(&self) -> Result<ChangeGuard, StoreError> {
         let mut late = self.late.subscribe();
         tokio::select! {
             biased;
-            turn = Arc::clone(&self.changing).lock_owned() => Ok(Turn(Arc::new(turn))),
+            guard = Arc::clone(&self.changing).lock_owned() => Ok(ChangeGuard(Arc::new(guard))),
             _ = late.wait_for(|late| *late > 0) => Err(unanswered(self.patience)),
         }
     }
 
-    /// Waits until no change has the turn, however late.
+    /// Waits until no change holds the lock, however late.
     pub(crate) async fn ended(&self) {
         drop(self.changing.lock().await);
     }
 
-    /// Does something in a task that has the turn until it has ended. Its asker is
+    /// Does something in a task that holds the lock until it has ended. Its asker is
     /// told after [`STORE_TIMEOUT`] that nothing has changed, unless the work has
-    /// [claimed](Wanted::claim) by then that it will.
+    /// [claimed](Claim::take) by then that it will.
     pub(crate) async fn settle<T, E, F>(
         &self,
-        turn: &Turn,
-        work: impl FnOnce(Wanted, Turn) -> F,
+        guard: &ChangeGuard,
+        work: impl FnOnce(Claim, ChangeGuard) -> F,
     ) -> Result<T, E>
     where
         T: Send + 'static,
         E: From<StoreError> + Send + 'static,
         F: Future<Output = Result<T, E>> + Send + 'static,
     {
-        self.settle_writing(0, turn, work).await
+        self.settle_writing(0, guard, work).await
     }
 
     /// The same, for work that writes so many bytes: it may take a second more
@@ -99,8 +99,8 @@ impl Turns {
     pub(crate) async fn settle_writing<T, E, F>(
         &self,
         bytes: usize,
-        turn: &Turn,
-        work: impl FnOnce(Wanted, Turn) -> F,
+        guard: &ChangeGuard,
+        work: impl FnOnce(Claim, ChangeGuard) -> F,
     ) -> Result<T, E>
     where
         T: Send + 'static,
@@ -109,11 +109,11 @@ impl Turns {
     {
         let seconds = u64::try_from(bytes / BYTES_PER_SECOND_MIN).unwrap_or(u64::MAX);
         let patience = self.patience.saturating_add(Duration::from_secs(seconds));
-        let wanted = Wanted::default();
-        let given_up = UntilDropped(wanted.clone());
-        let mut work = Box::pin(work(wanted.clone(), turn.clone()));
+        let claim = Claim::default();
+        let given_up = UntilDropped(claim.clone());
+        let mut work = Box::pin(work(claim.clone(), guard.clone()));
         let late = self.late.clone();
-        let turn = turn.clone();
+        let guard = guard.clone();
         let mut working = tokio::spawn(async move {
             let done = match timeout(patience, work.as_mut()).await {
                 Ok(done) => done,
@@ -122,11 +122,11 @@ impl Turns {
                     work.await
                 }
             };
-            drop(turn);
+            drop(guard);
             done
         });
         let done = match timeout(patience, &mut working).await {
-            Err(_) if wanted.claim() => return Err(unanswered(patience).into()),
+            Err(_) if claim.take() => return Err(unanswered(patience).into()),
             Err(_) => working.await,
             Ok(done) => done,
         };
@@ -135,17 +135,17 @@ impl Turns {
     }
 }
 
-// === impl Wanted ===
+// === impl Claim ===
 
-impl Wanted {
+impl Claim {
     /// Whether this one comes first.
-    pub(crate) fn claim(&self) -> bool {
+    pub(crate) fn take(&self) -> bool {
         !self.0.swap(true, Ordering::AcqRel)
     }
 
     /// Whether the asker has given up, as long as the change has not been
     /// claimed.
-    pub(crate) fn is_given_up(&self) -> bool {
+    pub(crate) fn is_taken(&self) -> bool {
         self.0.load(Ordering::Acquire)
     }
 }
@@ -167,16 +167,16 @@ impl Drop for Late {
 
 impl Drop for UntilDropped {
     fn drop(&mut self) {
-        self.0.claim();
+        self.0.take();
     }
 }
 
 impl Deployer {
-    /// Waits for the turn of a change.
-    pub(crate) async fn turn(&self) -> Result<Turn, ChangeError> {
-        let turn = self.inner.turns.next().await?;
+    /// Waits for the change lock.
+    pub(crate) async fn lock_changes(&self) -> Result<ChangeGuard, ChangeError> {
+        let guard = self.inner.changes.lock().await?;
         self.is_open()?;
-        Ok(turn)
+        Ok(guard)
     }
 }
 
@@ -200,112 +200,112 @@ mod tests {
 
     use super::*;
 
-    fn impatient() -> Turns {
-        Turns {
+    fn impatient() -> ChangeLock {
+        ChangeLock {
             patience: Duration::from_millis(20),
-            ..Turns::default()
+            ..ChangeLock::default()
         }
     }
 
     #[tokio::test]
     async fn what_an_asker_has_left_keeps_the_turn_and_is_not_wanted() {
-        let turns = Turns::default();
-        let turn = turns.next().await.unwrap();
+        let changes = ChangeLock::default();
+        let guard = changes.lock().await.unwrap();
         let (begun, begins) = oneshot::channel();
         let (go_on, waits) = oneshot::channel();
         let (tell, told) = oneshot::channel();
-        let work = async move |wanted: Wanted, _| {
+        let work = async move |claim: Claim, _| {
             begun.send(()).unwrap();
             waits.await.unwrap();
-            tell.send((wanted.is_given_up(), wanted.claim())).unwrap();
+            tell.send((claim.is_taken(), claim.take())).unwrap();
             Ok::<_, StoreError>(())
         };
         {
-            let settling = std::pin::pin!(turns.settle(&turn, work));
+            let settling = std::pin::pin!(changes.settle(&guard, work));
             tokio::select! {
                 _ = settling => panic!("it waits"),
                 begun = begins => begun.unwrap(),
             }
         }
-        drop(turn);
-        assert!(turns.changing.try_lock().is_err());
+        drop(guard);
+        assert!(changes.changing.try_lock().is_err());
         go_on.send(()).unwrap();
         assert_eq!(told.await, Ok((true, false)));
-        turns.next().await.unwrap();
+        changes.lock().await.unwrap();
     }
 
     #[tokio::test]
     async fn while_something_is_late_others_are_refused() {
-        let turns = impatient();
-        let turn = turns.next().await.unwrap();
+        let changes = impatient();
+        let guard = changes.lock().await.unwrap();
         let (go_on, waits) = oneshot::channel();
         let (tell, told) = oneshot::channel();
-        let work = async move |wanted: Wanted, _| {
+        let work = async move |claim: Claim, _| {
             waits.await.unwrap();
-            tell.send(wanted.claim()).unwrap();
+            tell.send(claim.take()).unwrap();
             Ok::<_, StoreError>(())
         };
-        let answered = turns.settle(&turn, work).await;
-        assert_eq!(answered, Err(unanswered(turns.patience)));
-        drop(turn);
-        assert!(turns.next().await.is_err());
+        let answered = changes.settle(&guard, work).await;
+        assert_eq!(answered, Err(unanswered(changes.patience)));
+        drop(guard);
+        assert!(changes.lock().await.is_err());
         go_on.send(()).unwrap();
         assert_eq!(told.await, Ok(false));
-        let next = async { while turns.next().await.is_err() {} };
+        let next = async { while changes.lock().await.is_err() {} };
         timeout(STORE_TIMEOUT, next).await.unwrap();
     }
 
     #[tokio::test]
     async fn work_that_panics_late_is_not_late_for_ever() {
-        let turns = impatient();
-        let turn = turns.next().await.unwrap();
+        let changes = impatient();
+        let guard = changes.lock().await.unwrap();
         let (go_on, waits) = oneshot::channel::<()>();
         let work = async move |_, _| {
             waits.await.unwrap();
             panic!("a defect");
         };
-        let answered: Result<(), _> = turns.settle(&turn, work).await;
-        assert_eq!(answered, Err(unanswered(turns.patience)));
-        drop(turn);
+        let answered: Result<(), _> = changes.settle(&guard, work).await;
+        assert_eq!(answered, Err(unanswered(changes.patience)));
+        drop(guard);
         // Answered once the work is late.
-        assert!(turns.next().await.is_err());
+        assert!(changes.lock().await.is_err());
         go_on.send(()).unwrap();
         let next = async {
             loop {
-                if let Ok(turn) = turns.next().await {
-                    break turn;
+                if let Ok(guard) = changes.lock().await {
+                    break guard;
                 }
             }
         };
         let _turn = timeout(STORE_TIMEOUT, next).await.unwrap();
         // Another change waits for this one, and is not refused.
-        assert_eq!(*turns.late.borrow(), 0);
+        assert_eq!(*changes.late.borrow(), 0);
     }
 
     #[tokio::test]
     async fn a_change_that_writes_has_a_second_more_for_each_mebibyte() {
-        let turns = impatient();
-        let turn = turns.next().await.unwrap();
+        let changes = impatient();
+        let guard = changes.lock().await.unwrap();
         let never = async |_, _| std::future::pending::<Result<(), StoreError>>().await;
-        let short = turns.settle_writing(BYTES_PER_SECOND_MIN - 1, &turn, never);
-        assert_eq!(short.await, Err(unanswered(turns.patience)));
+        let short = changes.settle_writing(BYTES_PER_SECOND_MIN - 1, &guard, never);
+        assert_eq!(short.await, Err(unanswered(changes.patience)));
         let slow = async |_, _| {
             tokio::time::sleep(Duration::from_millis(100)).await;
             Ok::<_, StoreError>(())
         };
-        let long = turns.settle_writing(60 * BYTES_PER_SECOND_MIN, &turn, slow);
+        let long = changes.settle_writing(60 * BYTES_PER_SECOND_MIN, &guard, slow);
         assert_eq!(long.await, Ok(()));
     }
 
     #[tokio::test]
     async fn what_has_been_claimed_is_waited_for_however_long_it_takes() {
-        let turns = impatient();
-        let turn = turns.next().await.unwrap();
-        let work = async |wanted: Wanted, _| {
-            assert!(wanted.claim());
+        let changes = impatient();
+        let guard = changes.lock().await.unwrap();
+        let work = async |claim: Claim, _| {
+            assert!(claim.take());
             tokio::time::sleep(Duration::from_millis(100)).await;
             Ok::<_, StoreError>(1)
         };
-        assert_eq!(turns.settle(&turn, work).await, Ok(1));
+        assert_eq!(changes.settle(&guard, work).await, Ok(1));
     }
 }

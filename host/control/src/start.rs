@@ -26,7 +26,7 @@ use crate::identity::Identities;
 use crate::managed::{Functions, Managed};
 use crate::plan::{NewVersion, Plan, config_of, is_new};
 use crate::prepare::{Damage, Loader, Occasion, Versions};
-use crate::settle::{Turn, Turns, answered};
+use crate::settle::{ChangeGuard, ChangeLock, answered};
 
 /// The note of a version that a configuration names.
 const CONFIGURED: &str = "from the configuration";
@@ -116,13 +116,13 @@ impl Deployer {
                 },
                 in_memory,
                 services: Arc::new(services),
-                turns: Turns::default(),
+                changes: ChangeLock::default(),
                 state: RwLock::new(state),
             }),
         };
-        let turn = deployer.inner.turns.next().await?;
-        deployer.configure(config, components, &turn).await?;
-        deployer.clean(&turn).await?;
+        let guard = deployer.inner.changes.lock().await?;
+        deployer.configure(config, components, &guard).await?;
+        deployer.clean(&guard).await?;
         Ok(deployer)
     }
 
@@ -132,11 +132,11 @@ impl Deployer {
         config: Config,
         components: Vec<ConfiguredComponent>,
     ) -> Result<Reloaded, StartError> {
-        let turn = self.inner.turns.next().await?;
-        let reloaded = self.configure(config, components, &turn).await?;
+        let guard = self.inner.changes.lock().await?;
+        let reloaded = self.configure(config, components, &guard).await?;
         // Nothing leads to the trimmed versions any more, so their components
         // can go.
-        if let Err(error) = self.clean(&turn).await {
+        if let Err(error) = self.clean(&guard).await {
             tracing::warn!(%error, "components of old versions are not removed");
         }
         Ok(reloaded)
@@ -147,9 +147,9 @@ impl Deployer {
         &self,
         config: Config,
         components: Vec<ConfiguredComponent>,
-        turn: &Turn,
+        guard: &ChangeGuard,
     ) -> Result<Reloaded, StartError> {
-        let ready = self.ready(&config, components, turn).await?;
+        let ready = self.ready(&config, components, guard).await?;
         let reloaded = compare(&self.inner.state.read().functions, &ready.functions);
         let next = Next {
             server: config.server,
@@ -157,7 +157,7 @@ impl Deployer {
             functions: ready.functions,
             written: ready.changed,
         };
-        self.apply(next, turn).await?;
+        self.apply(next, guard).await?;
         Ok(reloaded)
     }
 
@@ -167,7 +167,7 @@ impl Deployer {
         &self,
         config: &Config,
         components: Vec<ConfiguredComponent>,
-        turn: &Turn,
+        guard: &ChangeGuard,
     ) -> Result<Ready, StartError> {
         let loader = &self.inner.loader;
         let mut stored: HashMap<FunctionName, Deployment> = HashMap::new();
@@ -188,7 +188,7 @@ impl Deployer {
                 Ok((plan, new)) => {
                     let changed = new.is_some();
                     if let Some(component) = new {
-                        self.keep_component(component, turn).await?;
+                        self.keep_component(component, guard).await?;
                     }
                     ready.add(loader.start(plan).await?, changed);
                 }

@@ -63,7 +63,7 @@ impl Deployer {
                 // One of these writes may have been too late: it is taken back,
                 // or else the next process would make a change that was refused.
                 let by = Instant::now() + DISK_TIME;
-                let _ = tokio::time::timeout_at(by, self.inner.turns.ended()).await;
+                let _ = tokio::time::timeout_at(by, self.inner.changes.ended()).await;
             }
             Ok(Err(error)) => {
                 tracing::error!(%error, "could not write states that instances saved")

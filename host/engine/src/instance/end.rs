@@ -1,7 +1,8 @@
 //! How an instance ends, in the order that matters: guest code has stopped and
-//! the store is dropped, its keeper forgets it and with that gives back its
-//! places among those of the host, and only then are those told that wait, so
-//! that they find room for a new one.
+//! the store is dropped; a fault is counted, and a back-off begins if it is one
+//! too many; its keeper forgets it and with that gives back its places among
+//! those of the host; and only then are the callers told that wait, so that they
+//! find room for a new one.
 
 use std::sync::Arc;
 

@@ -28,7 +28,14 @@ pub(crate) struct Capacity {
     most: u64,
     /// Counts all instances that there have been.
     made: AtomicU64,
-    state: Mutex<Shares>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    shares: Shares,
+    /// A thread hands out places: others leave it to that one.
+    is_handing_out: bool,
 }
 
 /// The instances of a version.
@@ -75,12 +82,12 @@ impl Capacity {
 
     /// Instances that are live now.
     pub(crate) fn live(&self) -> u32 {
-        self.state.lock().live
+        self.state.lock().shares.live
     }
 
     /// Places that instances have.
     pub(crate) fn taken(&self) -> u32 {
-        let taken = self.state.lock().total.taken();
+        let taken = self.state.lock().shares.total.taken();
         u32::try_from(taken).unwrap_or(u32::MAX)
     }
 
@@ -88,8 +95,8 @@ impl Capacity {
     #[allow(dead_code, reason = "for tests and models, which are no tests of this")]
     pub(crate) fn is_at_rest(&self) -> bool {
         let state = self.state.lock();
-        let is_all_back = state.total.taken() == 0 && state.live == 0;
-        is_all_back && state.total.wanted == 0 && state.is_queue_empty()
+        let is_all_back = state.shares.total.taken() == 0 && state.shares.live == 0;
+        is_all_back && state.shares.total.wanted == 0 && state.shares.is_queue_empty()
     }
 
     /// A version of a function joins, each of whose instances takes so many
@@ -100,7 +107,7 @@ impl Capacity {
         places: u32,
         pool: Weak<dyn Pool>,
     ) -> Member {
-        let number = self.state.lock().add(function, places, pool);
+        let number = self.state.lock().shares.add(function, places, pool);
         Member {
             capacity: Arc::clone(self),
             number,
@@ -122,7 +129,7 @@ impl Capacity {
             return;
         }
         handing_out.is_begun = true;
-        while let Some(step) = state.next_step(self.most) {
+        while let Some(step) = state.shares.next_step(self.most) {
             drop(state);
             match step {
                 Step::Start(pool) => pool.start_next(),
@@ -139,10 +146,10 @@ impl Capacity {
     fn make_room(&self, member: u64) {
         loop {
             let mut state = self.state.lock();
-            if state.total.asked() <= self.most {
+            if state.shares.total.asked() <= self.most {
                 return;
             }
-            let victim = state.end_for(member, self.most);
+            let victim = state.shares.end_for(member, self.most);
             drop(state);
             match victim {
                 // If it has none any more, that one's place is free.
@@ -190,12 +197,12 @@ impl Member {
     pub(super) fn take(&self, holds: Holds) -> Option<u64> {
         let mut state = self.capacity.state.lock();
         let (places, most) = (u64::from(self.places), self.capacity.most);
-        let is_free = state.total.taken() + places <= most;
-        let is_promised = state.total.asked() + places > most;
-        if is_free && !is_promised && state.is_queue_empty() {
+        let is_free = state.shares.total.taken() + places <= most;
+        let is_promised = state.shares.total.asked() + places > most;
+        if is_free && !is_promised && state.shares.is_queue_empty() {
             let number = self.number_instance();
             let oldest = holds.oldest.or(Some(number));
-            state.set(self.number, Holds { oldest, ..holds });
+            state.shares.set(self.number, Holds { oldest, ..holds });
             return Some(number);
         }
         None
@@ -205,16 +212,16 @@ impl Member {
     /// one of its instances.
     pub(super) fn may_begin(&self) -> bool {
         let state = self.capacity.state.lock();
-        let taken = state.total.taken() + u64::from(self.places);
-        state.first() == Some(self.number) && taken <= self.capacity.most
+        let taken = state.shares.total.taken() + u64::from(self.places);
+        state.shares.first() == Some(self.number) && taken <= self.capacity.most
     }
 
     /// The next queued instance takes its places, which it [may](Self::may_begin).
     /// The member goes to the end of the queue if another one `is_ready`.
     pub(super) fn begin(&self, holds: Holds, is_ready: bool) {
         let mut state = self.capacity.state.lock();
-        state.pass_on(self.number, is_ready);
-        state.set(self.number, holds);
+        state.shares.pass_on(self.number, is_ready);
+        state.shares.set(self.number, holds);
     }
 
     /// Notes what the version has and wants now. It stands in the queue from
@@ -222,18 +229,18 @@ impl Member {
     /// whether anything is wanted of the host.
     pub(super) fn account(&self, holds: Holds, is_ready: bool) -> bool {
         let mut state = self.capacity.state.lock();
-        state.set(self.number, holds);
+        state.shares.set(self.number, holds);
         if is_ready {
-            state.join(self.number);
+            state.shares.join(self.number);
         } else {
-            state.leave(self.number);
+            state.shares.leave(self.number);
         }
-        state.total.wanted > 0
+        state.shares.total.wanted > 0
     }
 
     /// Whether a new connection may wait for the first instance of its function.
     pub(super) fn is_owed(&self) -> bool {
-        self.capacity.state.lock().is_owed(self.number)
+        self.capacity.state.lock().shares.is_owed(self.number)
     }
 
     /// Has instances end so that those that are wanted can begin, and begins
@@ -257,7 +264,7 @@ impl Member {
 
 impl Drop for Member {
     fn drop(&mut self) {
-        self.capacity.state.lock().remove(self.number);
+        self.capacity.state.lock().shares.remove(self.number);
     }
 }
 

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use super::capacity::Pool;
 use super::keys::Locked;
-use super::seats::{Full, Seats, Taken, Wanted};
+use super::seats::{Full, SeatTaken, Seats, Wanted};
 use super::version::Version;
 use crate::instance::live::Instance;
 use crate::instance::mailbox::Job;
@@ -56,7 +56,7 @@ impl Version {
         }
         let instance = self.queue(wanted, is_served, &mut seats)?;
         keys.insert(key, self, &instance);
-        self.settle(&seats);
+        self.account(&seats);
         drop((seats, keys));
         self.member.make_room();
         Ok(Seat::awaited(self.keeper(), instance))
@@ -74,7 +74,7 @@ impl Version {
         let mut seats = version.seats.lock();
         if !Arc::ptr_eq(version, self) && !wanted.follows && !instance.is_ending() {
             seats.end(instance);
-            version.settle(&seats);
+            version.account(&seats);
         }
         if instance.is_ending() {
             return None;
@@ -106,7 +106,7 @@ impl Version {
             return Ok(self.seat_taken(taken));
         }
         let instance = self.queue(wanted, false, &mut seats)?;
-        self.settle(&seats);
+        self.account(&seats);
         drop(seats);
         self.member.make_room();
         Ok(Seat::awaited(self.keeper(), instance))
@@ -158,7 +158,7 @@ impl Version {
 
     /// Reports what it has and wants after a change. Answers whether any
     /// version wants anything of the host.
-    fn settle(&self, seats: &Seats) -> bool {
+    fn account(&self, seats: &Seats) -> bool {
         let most = self.instances_max();
         let is_ready = seats.ready(most).is_some();
         self.member.account(seats.holds(most), is_ready)
@@ -179,7 +179,7 @@ impl Version {
             // It does what it was made for, a `close` say, and is not kept.
             let mut seats = self.seats.lock();
             seats.end(instance);
-            self.settle(&seats);
+            self.account(&seats);
         }
     }
 
@@ -199,7 +199,7 @@ impl Version {
         }
         seats.unqueue(instance);
         keys.remove(instance);
-        self.settle(&seats);
+        self.account(&seats);
         drop((seats, keys));
         self.give_back(vec![Arc::clone(instance)]);
     }
@@ -222,7 +222,7 @@ impl Version {
         for instance in &queued {
             keys.remove(instance);
         }
-        self.settle(seats);
+        self.account(seats);
         queued
     }
 
@@ -244,7 +244,7 @@ impl Version {
     fn begin_next(&self, has_keys: bool) {
         if has_keys {
             for version in self.commons.versions() {
-                version.settle(&version.seats.lock());
+                version.account(&version.seats.lock());
             }
         }
         self.member.hand_out();
@@ -262,7 +262,7 @@ impl Version {
         Arc::<Self>::clone(self)
     }
 
-    fn seat_taken(self: &Arc<Self>, taken: Taken) -> Seat {
+    fn seat_taken(self: &Arc<Self>, taken: SeatTaken) -> Seat {
         let keeper = self.keeper();
         if taken.is_awaited {
             Seat::awaited(keeper, taken.instance)
@@ -290,7 +290,7 @@ impl Pool for Version {
         };
         drop(keys);
         let Some(instance) = ready.filter(|_| self.member.may_begin()) else {
-            self.settle(&seats);
+            self.account(&seats);
             drop(seats);
             self.give_back(abandoned);
             return;
@@ -311,7 +311,7 @@ impl Pool for Version {
     fn end_oldest(&self) {
         let mut seats = self.seats.lock();
         seats.end_oldest();
-        self.settle(&seats);
+        self.account(&seats);
     }
 }
 
@@ -331,7 +331,7 @@ impl Keeper for Version {
         if let Some(keys) = &mut keys {
             keys.remove(instance);
         }
-        let is_wanted = self.settle(&seats);
+        let is_wanted = self.account(&seats);
         drop((seats, keys));
         self.commons.instance_ended();
         if is_wanted {

@@ -3,8 +3,8 @@
 //!
 //! Bounded by the policy: `instances` live at once, `concurrency` seats in each.
 //! Queued instances are bounded by the connections that wait in them. All of it
-//! changes under one lock that is held for a few instructions. What is here has
-//! no way to any lock of a pool: none can be taken twice.
+//! changes under one lock that is held for a few instructions. The code here
+//! cannot reach any lock of a pool, so none can be taken twice.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -54,7 +54,7 @@ pub(crate) struct Full;
 
 /// A seat that was taken in an instance.
 #[derive(Debug)]
-pub(super) struct Taken {
+pub(super) struct SeatTaken {
     pub(super) instance: Arc<Instance>,
     /// The instance has not begun: it will not end before it was given what this
     /// seat was taken for.
@@ -88,13 +88,13 @@ impl Seats {
     }
 
     /// One more seat in an instance.
-    pub(super) fn sit(&mut self, instance: &Arc<Instance>) -> Taken {
+    pub(super) fn sit(&mut self, instance: &Arc<Instance>) -> SeatTaken {
         instance.bound.fetch_add(1, Ordering::Relaxed);
         let is_awaited = !self.is_live(instance) && !instance.retired.load(Ordering::Relaxed);
         if is_awaited {
             instance.mailbox.expect_another();
         }
-        Taken {
+        SeatTaken {
             instance: Arc::clone(instance),
             is_awaited,
         }
@@ -111,7 +111,7 @@ impl Seats {
     }
 
     /// A seat in the last queued instance, if that has no key and room.
-    pub(super) fn sit_in_queued(&mut self, concurrency: u32) -> Option<Taken> {
+    pub(super) fn sit_in_queued(&mut self, concurrency: u32) -> Option<SeatTaken> {
         let last = &self.queued.back()?.instance;
         let has_room = last.bound.load(Ordering::Relaxed) < concurrency;
         let last = (has_room && last.key.is_none() && !last.is_ending()).then(|| Arc::clone(last));

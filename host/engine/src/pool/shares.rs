@@ -29,8 +29,6 @@ pub(super) struct Shares {
     pub(super) total: Sums,
     /// Functions with a version in their queue, each once.
     queue: VecDeque<FunctionNumber>,
-    /// A thread hands out places: others leave it to that one.
-    pub(super) is_handing_out: bool,
 }
 
 /// The record of what a version has and wants.
@@ -219,6 +217,9 @@ impl Shares {
         Some(pool)
     }
 
+    /// The version whose oldest instance ends so that the function of a member
+    /// gets its part: one of a function beyond its part, then one of its own,
+    /// and, if it has nothing at all, one of the largest.
     fn victim(&self, member: u64, most: u64) -> Option<u64> {
         let record = self.members.get(&member)?;
         let (function, own) = (record.function, self.functions.get(&record.function)?);
