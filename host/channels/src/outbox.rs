@@ -3,7 +3,8 @@
 //!
 //! Bounded in bytes, by the function's `outbox_bytes` and by its share of the
 //! host's: each message counts its payload and a constant for its bookkeeping,
-//! so that empty messages are bounded too. An empty outbox takes any message up
+//! so that empty messages are bounded too. A message that will be compressed
+//! counts as it is: it is compressed when it is written. An empty outbox takes any message up
 //! to `message_bytes`. `outbox_overflow` says what happens past the bound.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -58,8 +59,12 @@ pub(crate) type Ticket = u64;
 /// Something that waits to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// A message.
+    /// A message, which is compressed as the function is configured.
     Message(Message),
+    /// A message that is compressed whatever its size.
+    Compress(Message),
+    /// A message that is not compressed.
+    Plain(Message),
     /// A ping with this payload, at most 125 bytes.
     Ping(Bytes),
 }
@@ -82,7 +87,9 @@ pub struct Gone;
 impl Item {
     fn cost(&self) -> usize {
         let payload = match self {
-            Self::Message(message) => message.bytes(),
+            Self::Message(message) | Self::Compress(message) | Self::Plain(message) => {
+                message.bytes()
+            }
             Self::Ping(payload) => payload.len(),
         };
         payload + MESSAGE_OVERHEAD_BYTES
@@ -99,7 +106,7 @@ impl Outbox {
         if !self.is_open() {
             return SendOutcome::Gone;
         }
-        if let Item::Message(message) = &item
+        if let Item::Message(message) | Item::Compress(message) | Item::Plain(message) = &item
             && message.bytes() > limits.message_bytes
         {
             return SendOutcome::Dropped;

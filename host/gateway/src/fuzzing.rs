@@ -73,7 +73,7 @@ pub fn frames(bytes: &[u8]) {
         rest,
         piece: usize::from(piece) + 1,
     };
-    let mut wire = Wire::new(script, Bytes::new(), &limits);
+    let mut wire = Wire::new(script, Bytes::new(), &limits, None);
     let mut cx = Context::from_waker(Waker::noop());
     let mut received = 0;
     let reason = 'all: loop {
@@ -102,6 +102,7 @@ pub fn frames(bytes: &[u8]) {
             | CloseReason::Lost
             | CloseReason::Protocol
             | CloseReason::InvalidText
+            | CloseReason::InvalidCompression
             | CloseReason::MessageTooBig
             | CloseReason::Fragments
     );

@@ -30,7 +30,7 @@ fn pair(bytes: usize) -> (Wire<DuplexStream>, DuplexStream) {
         message_bytes: 4 * 1024 * 1024,
         ..FunctionLimits::default()
     };
-    (Wire::new(socket, Bytes::new(), &limits), peer)
+    (Wire::new(socket, Bytes::new(), &limits, None), peer)
 }
 
 fn send(peer: &mut DuplexStream, bytes: &[u8]) {
@@ -129,7 +129,7 @@ fn what_a_poll_leaves_comes_next_and_nothing_is_kept_afterwards() {
 fn what_came_behind_the_handshake_is_received_first_and_counted() {
     let (socket, mut peer) = duplex(1024);
     let read = Bytes::from(binary(b"first"));
-    let mut wire = Wire::new(socket, read.clone(), &FunctionLimits::default());
+    let mut wire = Wire::new(socket, read.clone(), &FunctionLimits::default(), None);
     send(&mut peer, &binary(b"second"));
     let wanted = [&b"first"[..], b"second"].map(|bytes| Received::Message(message(bytes)));
     assert_eq!(receive(&mut wire, 9), wanted);
