@@ -7,7 +7,7 @@ use crate::budget::{ATTACHED_OVERHEAD_BYTES, HostBudget};
 use crate::connection::{Facts, Item, Next, SocketOwner};
 
 fn written(message: Message) -> Next {
-    Next::Item(Item::Message(message))
+    Next::Item(Item::Published(Publication::new(message)))
 }
 
 fn owned(limits: FunctionLimits) -> SocketOwner {
@@ -57,21 +57,20 @@ fn a_channel_reaches_its_subscribers_but_the_sender() {
 }
 
 #[test]
-fn a_payload_is_shared_by_its_receivers() {
+fn a_publication_is_encoded_once_and_shared_by_its_receivers() {
     let hub = Hub::default();
     let (first, second) = (peer(&hub), peer(&hub));
-    let payload = bytes::Bytes::from(vec![7; 1000]);
-    hub.broadcast(
-        &Message::Binary(payload.clone()),
-        None,
-        &mut Wakeups::default(),
-    );
-    for owner in [first, second] {
-        let Next::Item(Item::Message(Message::Binary(received))) = owner.next() else {
-            panic!()
-        };
-        assert_eq!(received.as_ptr(), payload.as_ptr());
-    }
+    let message = Message::Binary(vec![7; 1000].into());
+    hub.broadcast(&message, None, &mut Wakeups::default());
+    let [first, second] = [first, second].map(|owner| match owner.next() {
+        Next::Item(Item::Published(publication)) => publication,
+        other => panic!("{other:?}"),
+    });
+    assert!(Arc::ptr_eq(&first, &second));
+    assert_eq!(*first.message(), message);
+    // Each has given it up.
+    drop(first);
+    assert_eq!(Arc::strong_count(&second), 1);
 }
 
 #[test]

@@ -7,6 +7,7 @@
 //! to `message_bytes`. `outbox_overflow` says what happens past the bound.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -18,6 +19,7 @@ use openline_core::limits::{
 use openline_core::message::Message;
 
 use crate::budget::Budget;
+use crate::publication::Publication;
 
 /// The cost of a waiting message in addition to its payload, in bytes: its
 /// place in the queue and the header of a shared buffer.
@@ -58,8 +60,10 @@ pub(crate) type Ticket = u64;
 /// Something that waits to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// A message.
+    /// A message to this connection.
     Message(Message),
+    /// A message that is shared with other connections.
+    Published(Arc<Publication>),
     /// A ping with this payload, at most 125 bytes.
     Ping(Bytes),
 }
@@ -80,12 +84,17 @@ pub enum Next {
 pub struct Gone;
 
 impl Item {
-    fn cost(&self) -> usize {
-        let payload = match self {
+    /// The size of its payload in bytes.
+    fn bytes(&self) -> usize {
+        match self {
             Self::Message(message) => message.bytes(),
+            Self::Published(publication) => publication.message().bytes(),
             Self::Ping(payload) => payload.len(),
-        };
-        payload + MESSAGE_OVERHEAD_BYTES
+        }
+    }
+
+    fn cost(&self) -> usize {
+        self.bytes() + MESSAGE_OVERHEAD_BYTES
     }
 }
 
@@ -99,9 +108,7 @@ impl Outbox {
         if !self.is_open() {
             return SendOutcome::Gone;
         }
-        if let Item::Message(message) = &item
-            && message.bytes() > limits.message_bytes
-        {
+        if item.bytes() > limits.message_bytes && !matches!(item, Item::Ping(_)) {
             return SendOutcome::Dropped;
         }
         let cost = item.cost();

@@ -18,6 +18,7 @@ use openline_core::message::Message;
 use super::Connection;
 use super::flags::Flag;
 use crate::outbox::{Gone, Item, Ticket};
+use crate::publication::Publication;
 
 /// The payload of a ping is larger than 125 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,11 @@ impl Connection {
     /// Puts a message into the outbox.
     pub fn push(&self, message: Message) -> SendOutcome {
         self.put(Item::Message(message))
+    }
+
+    /// Puts a message into the outbox that other connections get, too.
+    pub(crate) fn push_published(&self, publication: &Arc<Publication>) -> SendOutcome {
+        self.put(Item::Published(Arc::clone(publication)))
     }
 
     /// Puts a ping into the outbox.

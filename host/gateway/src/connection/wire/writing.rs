@@ -75,11 +75,27 @@ impl<'a, S: Socket> Writer<'a, S> {
 
     /// Adds an item, for which there must be room.
     pub(in super::super) fn start(&mut self, item: Item) {
-        let (opcode, payload) = match item {
-            Item::Message(Message::Text(text)) => (Opcode::Text, text.into_bytes()),
-            Item::Message(Message::Binary(bytes)) => (Opcode::Binary, bytes),
-            Item::Ping(payload) => (Opcode::Ping, payload),
-        };
+        match item {
+            Item::Message(message) => {
+                let (opcode, payload) = parts(message);
+                self.add(opcode, payload);
+            }
+            Item::Published(publication) => {
+                let message = publication.message();
+                if message.bytes() <= COPIED_BYTES_MAX {
+                    self.gathered.extend_from_slice(publication.frame(encode));
+                } else {
+                    // Written from where it is, so there is nothing to encode
+                    // but the header.
+                    let (opcode, payload) = parts(message.clone());
+                    self.add(opcode, payload);
+                }
+            }
+            Item::Ping(payload) => self.add(Opcode::Ping, payload),
+        }
+    }
+
+    fn add(&mut self, opcode: Opcode, payload: Bytes) {
         let header = Header::new(opcode, payload.len());
         self.gathered.extend_from_slice(header.as_bytes());
         if payload.len() <= COPIED_BYTES_MAX {
@@ -157,6 +173,20 @@ impl<S> Drop for Writer<'_, S> {
             self.keep_behind(0);
         }
     }
+}
+
+fn parts(message: Message) -> (Opcode, Bytes) {
+    match message {
+        Message::Text(text) => (Opcode::Text, text.into_bytes()),
+        Message::Binary(bytes) => (Opcode::Binary, bytes),
+    }
+}
+
+/// The frame of a publication, for all that write it.
+fn encode(message: &Message) -> Bytes {
+    let (opcode, payload) = parts(message.clone());
+    let header = Header::new(opcode, payload.len());
+    [header.as_bytes(), &payload].concat().into()
 }
 
 // === impl Unsent ===
