@@ -8,7 +8,8 @@ use openline_control::schema;
 use openline_core::config::{FunctionConfig, PageAccess, Target, Trigger};
 use openline_core::deployment::Migration;
 use openline_core::limits::{
-    BackoffPolicy, Compression, FunctionLimits, InstancePolicy, OutboxOverflow, RateExceeded, Row, TimeUp, Unit,
+    BackoffPolicy, Compression, FunctionLimits, InstancePolicy, OutboxOverflow, RateExceeded, Row,
+    TimeUp, Unit,
 };
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;

@@ -312,7 +312,10 @@ mod tests {
         assert!(first.is_some() && second.is_some());
         assert!(function.compressor(1).is_none());
         drop(first);
-        assert_eq!((function.compressors.used(), host.compressors.used()), (40, 40));
+        assert_eq!(
+            (function.compressors.used(), host.compressors.used()),
+            (40, 40)
+        );
         assert!(function.compressor(61).is_none());
         assert!(function.compressor(60).is_some());
         let without = HostBudget::new(0, 0).function();

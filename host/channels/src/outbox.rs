@@ -8,6 +8,7 @@
 //! to `message_bytes`. `outbox_overflow` says what happens past the bound.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -19,6 +20,7 @@ use openline_core::limits::{
 use openline_core::message::Message;
 
 use crate::budget::Budget;
+use crate::publication::Publication;
 
 /// The cost of a waiting message in addition to its payload, in bytes: its
 /// place in the queue and the header of a shared buffer.
@@ -59,12 +61,15 @@ pub(crate) type Ticket = u64;
 /// Something that waits to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// A message, which is compressed as the function is configured.
+    /// A message to this connection, which is compressed as the function is
+    /// configured.
     Message(Message),
-    /// A message that is compressed whatever its size.
+    /// The same, compressed whatever its size.
     Compress(Message),
-    /// A message that is not compressed.
+    /// The same, not compressed.
     Plain(Message),
+    /// A message that is shared with other connections.
+    Published(Arc<Publication>),
     /// A ping with this payload, at most 125 bytes.
     Ping(Bytes),
 }
@@ -85,14 +90,19 @@ pub enum Next {
 pub struct Gone;
 
 impl Item {
-    fn cost(&self) -> usize {
-        let payload = match self {
+    /// The size of its payload in bytes.
+    fn bytes(&self) -> usize {
+        match self {
             Self::Message(message) | Self::Compress(message) | Self::Plain(message) => {
                 message.bytes()
             }
+            Self::Published(publication) => publication.message().bytes(),
             Self::Ping(payload) => payload.len(),
-        };
-        payload + MESSAGE_OVERHEAD_BYTES
+        }
+    }
+
+    fn cost(&self) -> usize {
+        self.bytes() + MESSAGE_OVERHEAD_BYTES
     }
 }
 
@@ -106,9 +116,7 @@ impl Outbox {
         if !self.is_open() {
             return SendOutcome::Gone;
         }
-        if let Item::Message(message) | Item::Compress(message) | Item::Plain(message) = &item
-            && message.bytes() > limits.message_bytes
-        {
+        if item.bytes() > limits.message_bytes && !matches!(item, Item::Ping(_)) {
             return SendOutcome::Dropped;
         }
         let cost = item.cost();

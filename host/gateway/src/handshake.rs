@@ -30,9 +30,8 @@ const KEY: GeneralPurpose =
 
 /// The extensions that a request offers, checked.
 pub(crate) fn extensions(headers: &HeaderMap) -> Result<Offers, Refusal> {
-    Offers::of(headers).map_err(|_| {
-        Refusal::Handshake("`Sec-WebSocket-Extensions` is not a list of extensions")
-    })
+    Offers::of(headers)
+        .map_err(|_| Refusal::Handshake("`Sec-WebSocket-Extensions` is not a list of extensions"))
 }
 
 /// A request that may become a connection.

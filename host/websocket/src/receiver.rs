@@ -339,10 +339,7 @@ impl Receiver {
     }
 
     /// The compressed message that has ended, once it is decompressed.
-    fn inflated(
-        &mut self,
-        inflater: Option<&mut Inflater>,
-    ) -> Result<Option<Received>, Violation> {
+    fn inflated(&mut self, inflater: Option<&mut Inflater>) -> Result<Option<Received>, Violation> {
         (self.checked, self.lent_from) = (0, None);
         let Some(inflater) = inflater else {
             // It was there when the message began.

@@ -18,6 +18,7 @@ use openline_core::message::{Compress, Message};
 use super::Connection;
 use super::flags::Flag;
 use crate::outbox::{Gone, Item, Ticket};
+use crate::publication::Publication;
 
 /// The payload of a ping is larger than 125 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +45,11 @@ impl Connection {
             Compress::Always => Item::Compress(message),
             Compress::Never => Item::Plain(message),
         })
+    }
+
+    /// Puts a message into the outbox that other connections get, too.
+    pub(crate) fn push_published(&self, publication: &Arc<Publication>) -> SendOutcome {
+        self.put(Item::Published(Arc::clone(publication)))
     }
 
     /// Puts a ping into the outbox.

@@ -17,11 +17,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openline_channels::budget::{CompressorPlace, FunctionBudget};
 use openline_channels::connection::Compressed;
+use openline_channels::publication::{Encoder, Publication};
 use openline_core::limits::{Compression as Mode, FunctionLimits};
-use openline_core::message::Compress;
+use openline_core::message::{Compress, Message};
 use openline_websocket::{Deflater, Inflater, Opcode};
 
 use super::pool::{Kind, Lent};
+use super::writing::parts;
 
 /// How often a connection is found quiet before it gives its compressor up: one
 /// check a second. Making a new one takes tens of microseconds, and the peer's
@@ -56,12 +58,15 @@ struct Own {
 
 /// A large message that is being compressed.
 #[derive(Debug)]
-struct Pending {
-    opcode: Opcode,
-    payload: Bytes,
-    /// None if it is the connection's own.
-    lent: Option<Lent>,
+enum Pending {
+    /// With the connection's own compressor if none is lent.
+    Message(Opcode, Bytes, Option<Lent>),
+    Published(Arc<Publication>),
 }
+
+/// Makes the shared form of a publication.
+#[derive(Debug)]
+struct Sharing(Lent);
 
 /// A message that is ready to be sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -172,9 +177,7 @@ impl Compression {
         if let Some(own) = self.own() {
             own.deflate(payload, to);
         } else {
-            let mut lent = Lent::of(self.kind());
-            lent.deflater.deflate(payload, to);
-            lent.give_back();
+            Lent::of(self.kind()).deflater().deflate(payload, to);
             if to.len() >= payload.len() {
                 return false;
             }
@@ -189,11 +192,7 @@ impl Compression {
             Some(_) => None,
             None => Some(Lent::of(self.kind())),
         };
-        self.pending = Some(Box::new(Pending {
-            opcode,
-            payload,
-            lent,
-        }));
+        self.pending = Some(Box::new(Pending::Message(opcode, payload, lent)));
     }
 
     /// Whether a message has begun that is not ready.
@@ -210,29 +209,70 @@ impl Compression {
     /// if it is not ready after that.
     pub(super) fn advance(&mut self, allowed: &mut usize) -> Option<Ready> {
         let mut pending = self.pending.take()?;
-        let deflater = match (&mut pending.lent, &mut self.own) {
-            (Some(lent), _) => &mut *lent.deflater,
+        let (opcode, payload, lent) = match &mut *pending {
+            Pending::Message(opcode, payload, lent) => (*opcode, payload, lent),
+            Pending::Published(publication) => {
+                let ready = self.advance_published(publication, allowed);
+                if ready.is_none() {
+                    self.pending = Some(pending);
+                }
+                return ready;
+            }
+        };
+        let deflater = match (lent.as_mut(), &mut self.own) {
+            (Some(lent), _) => lent.deflater(),
             (None, Some(own)) => &mut own.deflater,
             // The compressor is given up only between messages.
-            (None, None) => return Some(Ready::Plain(pending.opcode, pending.payload)),
+            (None, None) => return Some(Ready::Plain(opcode, payload.clone())),
         };
-        let Some(deflated) = deflater.deflate_allowed(&pending.payload, allowed) else {
+        let Some(deflated) = deflater.deflate_allowed(payload, allowed) else {
             self.pending = Some(pending);
             return None;
         };
-        let Pending {
-            opcode,
-            payload,
-            lent,
-        } = *pending;
-        if let Some(lent) = lent {
-            lent.give_back();
-            if deflated.len() >= payload.len() {
-                return Some(Ready::Plain(opcode, payload));
-            }
+        let payload = std::mem::take(payload);
+        if lent.is_some() && deflated.len() >= payload.len() {
+            return Some(Ready::Plain(opcode, payload));
         }
         self.note_sent(payload.len(), deflated.len());
-        Some(Ready::Compressed(opcode, fitted(deflated).into()))
+        Some(Ready::Compressed(opcode, fitted(deflated)))
+    }
+
+    // === publications ===
+
+    /// Whether it has a compressor of its own, or takes one now.
+    pub(super) fn compresses_itself(&mut self) -> bool {
+        self.own().is_some()
+    }
+
+    /// Which of a publication's shared forms its peer can read.
+    pub(super) fn variant(&self) -> usize {
+        self.kind().variant()
+    }
+
+    /// Begins a publication that is not ready; [`advance`](Self::advance) goes on
+    /// with it.
+    pub(super) fn begin_published(&mut self, publication: Arc<Publication>) {
+        self.pending = Some(Box::new(Pending::Published(publication)));
+    }
+
+    /// The shared form of a publication; none if it is not ready after so many of
+    /// its bytes.
+    pub(super) fn advance_published(
+        &mut self,
+        publication: &Arc<Publication>,
+        allowed: &mut usize,
+    ) -> Option<Ready> {
+        let kind = self.kind();
+        let begin = || -> Box<dyn Encoder> { Box::new(Sharing(Lent::of(kind))) };
+        let compressed = publication.compressed(kind.variant(), allowed, begin)?;
+        let (opcode, payload) = parts(publication.message().clone());
+        Some(match compressed {
+            Some(compressed) => {
+                self.note_sent(payload.len(), compressed.len());
+                Ready::Compressed(opcode, compressed)
+            }
+            None => Ready::Plain(opcode, payload),
+        })
     }
 
     fn note_sent(&self, plain: usize, compressed: usize) {
@@ -240,8 +280,20 @@ impl Compression {
     }
 }
 
+impl Encoder for Sharing {
+    fn advance(&mut self, message: &Message, allowed: &mut usize) -> Option<Option<Bytes>> {
+        let payload = match message {
+            Message::Text(text) => text.as_bytes(),
+            Message::Binary(bytes) => bytes,
+        };
+        let deflated = self.0.deflater().deflate_allowed(payload, allowed)?;
+        let is_smaller = deflated.len() < payload.len();
+        Some(is_smaller.then(|| fitted(deflated)))
+    }
+}
+
 /// Without the room that was made for more: the bytes may wait for long.
-fn fitted(mut deflated: Vec<u8>) -> Vec<u8> {
+fn fitted(mut deflated: Vec<u8>) -> Bytes {
     deflated.shrink_to_fit();
-    deflated
+    deflated.into()
 }

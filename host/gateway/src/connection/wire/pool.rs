@@ -7,6 +7,7 @@
 
 use std::cell::{Cell, RefCell};
 
+use openline_channels::publication::VARIANTS;
 use openline_websocket::{Deflater, Inflater};
 
 /// The most compressors that a thread keeps: they differ by window and level,
@@ -28,15 +29,18 @@ pub(super) struct Kind {
     window_bits: u8,
 }
 
-/// A borrowed compressor.
+/// A borrowed compressor. Dropping it gives it to the pool of the thread that
+/// does, unless it is in the middle of a message.
 #[derive(Debug)]
 pub(super) struct Lent {
-    pub(super) deflater: Box<Deflater>,
+    /// Taken only when it is dropped.
+    deflater: Option<Box<Deflater>>,
     kind: Kind,
 }
 
 struct Kept {
-    lent: Lent,
+    deflater: Box<Deflater>,
+    kind: Kind,
     used: bool,
 }
 
@@ -53,34 +57,56 @@ impl Kind {
         };
         Self { level, window_bits }
     }
+
+    /// Which of a publication's variants they make.
+    pub(super) fn variant(self) -> usize {
+        const { assert!(VARIANTS == 3) };
+        match self.window_bits {
+            ..12 => 0,
+            12..15 => 1,
+            15.. => 2,
+        }
+    }
 }
 
 impl Lent {
     /// Borrows a compressor, or makes one.
     pub(super) fn of(kind: Kind) -> Self {
         let kept = DEFLATERS.with_borrow_mut(|all| {
-            let index = all.iter().rposition(|kept| kept.lent.kind == kind)?;
-            Some(all.remove(index).lent)
+            let index = all.iter().rposition(|kept| kept.kind == kind)?;
+            Some(all.remove(index).deflater)
         });
-        kept.unwrap_or_else(|| Self {
-            deflater: Box::new(Deflater::new(kind.level, kind.window_bits, false)),
+        Self {
+            deflater: Some(kept.unwrap_or_else(|| made(kind))),
             kind,
-        })
+        }
     }
 
-    /// Gives it back to the pool of this thread.
-    pub(super) fn give_back(self) {
-        if self.deflater.is_busy() {
-            return;
-        }
-        DEFLATERS.with_borrow_mut(|all| {
+    pub(super) fn deflater(&mut self) -> &mut Deflater {
+        let kind = self.kind;
+        self.deflater.get_or_insert_with(|| made(kind))
+    }
+}
+
+fn made(kind: Kind) -> Box<Deflater> {
+    Box::new(Deflater::new(kind.level, kind.window_bits, false))
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        let idle = self.deflater.take().filter(|it| !it.is_busy());
+        let Some(deflater) = idle else { return };
+        let kept = Kept {
+            deflater,
+            kind: self.kind,
+            used: true,
+        };
+        // A thread that ends keeps nothing.
+        let _ = DEFLATERS.try_with(|all| {
+            let mut all = all.borrow_mut();
             if all.len() == DEFLATERS_MAX {
                 all.remove(0);
             }
-            let kept = Kept {
-                lent: self,
-                used: true,
-            };
             all.push(kept);
         });
     }
@@ -89,7 +115,12 @@ impl Lent {
 /// Borrows a decompressor, or makes one.
 pub(super) fn inflater() -> Box<Inflater> {
     let kept = INFLATER.take();
-    kept.unwrap_or_else(|| Box::new(Inflater::new(openline_websocket::deflate::WINDOW_BITS_MAX, false)))
+    kept.unwrap_or_else(|| {
+        Box::new(Inflater::new(
+            openline_websocket::deflate::WINDOW_BITS_MAX,
+            false,
+        ))
+    })
 }
 
 /// Gives a decompressor back that is not in the middle of a message.
@@ -114,19 +145,19 @@ mod tests {
     use super::*;
 
     fn kept() -> Vec<Kind> {
-        DEFLATERS.with_borrow(|all| all.iter().map(|kept| kept.lent.kind).collect())
+        DEFLATERS.with_borrow(|all| all.iter().map(|kept| kept.kind).collect())
     }
 
     #[test]
     fn as_many_compressors_are_kept_as_may_be_and_not_one_more() {
         let kinds: Vec<_> = (1..=5).map(|level| Kind::new(level, 15)).collect();
         let all: Vec<_> = kinds.iter().map(|kind| Lent::of(*kind)).collect();
-        all.into_iter().for_each(Lent::give_back);
+        drop(all);
         assert_eq!(DEFLATERS_MAX, 4);
         assert_eq!(kept(), kinds[1..]);
         // One that is used again is the last that has to go.
-        Lent::of(kinds[1]).give_back();
-        Lent::of(kinds[0]).give_back();
+        drop(Lent::of(kinds[1]));
+        drop(Lent::of(kinds[0]));
         assert_eq!(kept(), [kinds[3], kinds[4], kinds[1], kinds[0]]);
     }
 
@@ -134,14 +165,14 @@ mod tests {
     fn what_is_not_used_for_a_while_is_freed() {
         let kind = Kind::new(4, 15);
         let mut lent = Lent::of(kind);
-        lent.deflater.deflate(b"compressed", &mut Vec::new());
-        let place = std::ptr::from_ref(&*lent.deflater);
-        lent.give_back();
+        lent.deflater().deflate(b"compressed", &mut Vec::new());
+        let place = std::ptr::from_ref(lent.deflater());
+        drop(lent);
         give_back(inflater());
         release_unused();
-        let lent = Lent::of(kind);
-        assert_eq!(std::ptr::from_ref(&*lent.deflater), place);
-        lent.give_back();
+        let mut lent = Lent::of(kind);
+        assert_eq!(std::ptr::from_ref(lent.deflater()), place);
+        drop(lent);
         release_unused();
         release_unused();
         assert_eq!(kept(), []);
@@ -161,8 +192,9 @@ mod tests {
     fn one_that_is_in_the_middle_of_a_message_serves_no_other() {
         let kind = Kind::new(1, 15);
         let mut lent = Lent::of(kind);
-        assert_eq!(lent.deflater.deflate_allowed(&[7; 100_000], &mut 1), None);
-        lent.give_back();
+        let deflated = lent.deflater().deflate_allowed(&[7; 100_000], &mut 1);
+        assert_eq!(deflated, None);
+        drop(lent);
         assert!(!kept().contains(&kind));
     }
 }

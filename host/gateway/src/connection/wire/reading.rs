@@ -123,7 +123,9 @@ impl<'a, S: Socket> Reader<'a, S> {
             return None;
         }
         let mut left = input;
-        let received = self.receiver.receive(&mut left, self.inflater.as_deref_mut());
+        let received = self
+            .receiver
+            .receive(&mut left, self.inflater.as_deref_mut());
         let parsed = input.len() - left.len();
         match (from_rest, left.is_empty()) {
             (true, true) => *rest = Bytes::new(),

@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt;
 use openline_channels::connection::Item;
+use openline_channels::publication::Publication;
 use openline_core::close::CloseReason;
 use openline_core::message::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -73,6 +74,28 @@ fn write(wire: &mut Wire<DuplexStream>, messages: impl IntoIterator<Item = Messa
     }
     let _ = writer.poll_flush(&mut cx());
     count
+}
+
+#[test]
+fn a_publication_is_written_as_a_message_is_whatever_its_size() {
+    let (mut wire, mut peer) = pair(1000);
+    for bytes in [
+        0,
+        1,
+        125,
+        126,
+        COPIED_BYTES_MAX - 4,
+        COPIED_BYTES_MAX,
+        70_000,
+    ] {
+        let published = Item::Published(Publication::new(message(vec![7; bytes])));
+        let written = [Item::Message(message(vec![7; bytes])), published].map(|item| {
+            wire.writer().start(item);
+            drained(&mut wire, &mut peer)
+        });
+        assert_eq!(written[0], written[1], "{bytes}");
+        assert!(wire.is_empty());
+    }
 }
 
 /// Flushes the wire and reads at the peer, in turns, until all has come.

@@ -10,10 +10,12 @@
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use openline_channels::connection::Item;
+use openline_channels::publication::Publication;
 use openline_core::close::CloseReason;
 use openline_core::message::{Compress, Message};
 use openline_websocket::{HEADER_BYTES_MAX, Header, Opcode};
@@ -101,22 +103,41 @@ impl<'a, S: Socket> Writer<'a, S> {
             Item::Message(message) => (message, Compress::Configured),
             Item::Compress(message) => (message, Compress::Always),
             Item::Plain(message) => (message, Compress::Never),
-            Item::Ping(payload) => return self.add(Header::new(Opcode::Ping, payload.len()), payload),
+            Item::Published(publication) => return self.start_published(publication),
+            Item::Ping(payload) => return self.add(Opcode::Ping, payload),
         };
-        let (opcode, payload) = match message {
-            Message::Text(text) => (Opcode::Text, text.into_bytes()),
-            Message::Binary(bytes) => (Opcode::Binary, bytes),
-        };
+        let (opcode, payload) = parts(message);
         if let Some(compression) = &self.wire.compression
             && compression.wants(payload.len(), compress)
         {
             return self.compress(opcode, payload);
         }
-        self.add(Header::new(opcode, payload.len()), payload);
+        self.add(opcode, payload);
+    }
+
+    fn start_published(&mut self, publication: Arc<Publication>) {
+        let message = publication.message();
+        if let Some(compression) = &self.wire.compression
+            && compression.wants(message.bytes(), publication.compress())
+        {
+            return self.compress_published(publication);
+        }
+        if message.bytes() <= COPIED_BYTES_MAX {
+            self.gathered.extend_from_slice(publication.frame(encode));
+        } else {
+            // Written from where it is, so there is nothing to encode but the
+            // header.
+            let (opcode, payload) = parts(message.clone());
+            self.add(opcode, payload);
+        }
+    }
+
+    fn add(&mut self, opcode: Opcode, payload: Bytes) {
+        self.add_frame(Header::new(opcode, payload.len()), payload);
     }
 
     /// Adds a frame: a copy of a small payload, a reference to a large one.
-    fn add(&mut self, header: Header, payload: Bytes) {
+    fn add_frame(&mut self, header: Header, payload: Bytes) {
         self.gathered.extend_from_slice(header.as_bytes());
         if payload.len() <= COPIED_BYTES_MAX {
             self.gathered.extend_from_slice(&payload);
@@ -130,7 +151,12 @@ impl<'a, S: Socket> Writer<'a, S> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), CloseReason>> {
-        while self.wire.compression.as_ref().is_some_and(|it| it.is_pending()) {
+        while self
+            .wire
+            .compression
+            .as_ref()
+            .is_some_and(|it| it.is_pending())
+        {
             ready!(self.poll_stalled(cx))?;
         }
         self.poll_write_all(cx)
@@ -171,19 +197,18 @@ impl<'a, S: Socket> Writer<'a, S> {
     #[inline(never)]
     fn compress(&mut self, opcode: Opcode, payload: Bytes) {
         let Some(compression) = &mut self.wire.compression else {
-            return self.add(Header::new(opcode, payload.len()), payload);
+            return self.add(opcode, payload);
         };
         if payload.len() > AT_ONCE_BYTES_MAX {
             compression.begin(opcode, payload);
             self.stalled = true;
             return;
         }
-        let work = payload.len() + MESSAGE_OVERHEAD_BYTES;
-        self.allowed = self.allowed.saturating_sub(work);
-        self.stalled = self.allowed == 0;
+        self.charge(payload.len());
         let mut deflated = scratch::deflated();
-        if !compression.deflate(&payload, &mut deflated) {
-            return self.add(Header::new(opcode, payload.len()), payload);
+        let compression = self.wire.compression.as_mut();
+        if !compression.is_some_and(|it| it.deflate(&payload, &mut deflated)) {
+            return self.add(opcode, payload);
         }
         let header = Header::new(opcode, deflated.len()).compressed();
         self.gathered.extend_from_slice(header.as_bytes());
@@ -194,31 +219,62 @@ impl<'a, S: Socket> Writer<'a, S> {
         }
     }
 
+    /// Adds the compressed form of a publication that all its receivers share,
+    /// or begins to make it. A connection with a compressor of its own
+    /// compresses it for itself.
+    #[inline(never)]
+    fn compress_published(&mut self, publication: Arc<Publication>) {
+        let Some(compression) = &mut self.wire.compression else {
+            return;
+        };
+        if compression.compresses_itself() {
+            let (opcode, payload) = parts(publication.message().clone());
+            return self.compress(opcode, payload);
+        }
+        if !publication.is_compressed(compression.variant()) {
+            self.charge(0);
+        }
+        let Some(compression) = &mut self.wire.compression else {
+            return;
+        };
+        match compression.advance_published(&publication, &mut self.allowed) {
+            Some(ready) => self.add_ready(ready),
+            None => {
+                compression.begin_published(publication);
+                self.stalled = true;
+            }
+        }
+    }
+
+    /// Charges a message to what this poll may compress.
+    fn charge(&mut self, bytes: usize) {
+        let work = bytes + MESSAGE_OVERHEAD_BYTES;
+        self.allowed = self.allowed.saturating_sub(work);
+        self.stalled = self.allowed == 0;
+    }
+
+    fn add_ready(&mut self, ready: Ready) {
+        match ready {
+            Ready::Compressed(opcode, payload) => {
+                let header = Header::new(opcode, payload.len()).compressed();
+                self.add_frame(header, payload);
+            }
+            Ready::Plain(opcode, payload) => self.add(opcode, payload),
+        }
+    }
+
     /// Goes on with the message that is being compressed, when all before it has
-    /// left. Ready if that has added it, or if there is none and this poll may
-    /// go on.
+    /// left. Ready if that has added it.
     #[cold]
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
         ready!(self.poll_write_all(cx))?;
         let compression = self.wire.compression.as_mut();
-        if let Some(compression) = compression.filter(|it| it.is_pending()) {
-            match compression.advance(&mut self.allowed) {
-                Some(Ready::Compressed(opcode, payload)) => {
-                    let header = Header::new(opcode, payload.len()).compressed();
-                    self.add(header, payload);
-                }
-                Some(Ready::Plain(opcode, payload)) => {
-                    self.add(Header::new(opcode, payload.len()), payload);
-                }
-                None => {
-                    cx.waker().wake_by_ref();
-                    return Poll::Pending;
-                }
-            }
+        if let Some(ready) = compression.and_then(|it| it.advance(&mut self.allowed)) {
+            self.add_ready(ready);
             self.stalled = self.allowed == 0;
             return Poll::Ready(Ok(()));
         }
-        // Everything has left; the rest of the outbox is for the next poll.
+        // This poll has compressed as much as it may.
         cx.waker().wake_by_ref();
         Poll::Pending
     }
@@ -259,6 +315,20 @@ impl<S> Drop for Writer<'_, S> {
             self.keep_behind(0);
         }
     }
+}
+
+pub(super) fn parts(message: Message) -> (Opcode, Bytes) {
+    match message {
+        Message::Text(text) => (Opcode::Text, text.into_bytes()),
+        Message::Binary(bytes) => (Opcode::Binary, bytes),
+    }
+}
+
+/// The frame of a publication, for all that write it.
+fn encode(message: &Message) -> Bytes {
+    let (opcode, payload) = parts(message.clone());
+    let header = Header::new(opcode, payload.len());
+    [header.as_bytes(), &payload].concat().into()
 }
 
 // === impl Unsent ===
