@@ -137,6 +137,71 @@ impl Eq for Publication {}
 mod tests {
     use super::*;
 
+    /// Takes a message apart, and makes nothing of it or its first byte.
+    #[derive(Debug)]
+    struct First {
+        left: usize,
+        is_smaller: bool,
+    }
+
+    impl Encoder for First {
+        fn advance(&mut self, message: &Message, allowed: &mut usize) -> Option<Option<Bytes>> {
+            let now = self.left.min(*allowed);
+            (self.left, *allowed) = (self.left - now, *allowed - now);
+            let Message::Binary(bytes) = message else {
+                panic!("{message:?}");
+            };
+            (self.left == 0).then(|| self.is_smaller.then(|| bytes.slice(..1)))
+        }
+    }
+
+    fn first(bytes: usize, is_smaller: bool) -> Box<dyn Encoder> {
+        Box::new(First {
+            left: bytes,
+            is_smaller,
+        })
+    }
+
+    #[test]
+    fn a_compressed_form_is_made_once_by_all_that_want_it() {
+        let message = Message::Binary(Bytes::from_static(b"12345"));
+        let publication = Publication::with(message, Compress::Always);
+        assert_eq!(publication.compress(), Compress::Always);
+        assert!(!publication.is_compressed(2));
+        // Two connections, each for a part.
+        let mut allowed = 3;
+        let begun = publication.compressed(2, &mut allowed, || first(5, true));
+        assert_eq!((begun, allowed), (None, 0));
+        allowed = 3;
+        let made = publication.compressed(2, &mut allowed, || panic!("it has begun"));
+        assert_eq!(made, Some(Some(Bytes::from_static(b"1"))));
+        assert_eq!(allowed, 1);
+        let again = publication.compressed(2, &mut allowed, || panic!("it is made"));
+        assert_eq!((again, allowed), (made, 1));
+        assert!(publication.is_compressed(2));
+        // Another one, which is no smaller.
+        let other = publication.compressed(0, &mut 9, || first(5, false));
+        assert_eq!(other, Some(None));
+        assert_eq!(
+            publication.compressed(0, &mut 0, || panic!("it is made")),
+            Some(None)
+        );
+    }
+
+    #[test]
+    fn a_thread_that_goes_on_with_a_form_is_not_waited_for() {
+        let message = Message::Binary(Bytes::from_static(b"12345"));
+        let publication = Publication::new(message);
+        let held = publication.variant(1).making.lock();
+        assert_eq!(publication.compressed(1, &mut 9, || first(5, true)), None);
+        drop(held);
+        assert!(
+            publication
+                .compressed(1, &mut 9, || first(5, true))
+                .is_some()
+        );
+    }
+
     #[test]
     fn it_is_encoded_once() {
         let publication = Publication::new(Message::Text("a".into()));

@@ -40,8 +40,8 @@ pub(crate) struct Candidate {
 }
 
 /// Decides whether a request may ask its function: by its route and its limits,
-/// then by its handshake, then by the ledgers, then by the subprotocols that it
-/// offers.
+/// then by its handshake, then by the ledgers, then by the subprotocols and the
+/// extensions that it offers.
 pub(crate) async fn prepare(
     gateway: &Gateway,
     parts: &Parts,
@@ -54,9 +54,9 @@ pub(crate) async fn prepare(
         return Err(Refusal::UpgradeRequired);
     }
     let handshake = handshake::check(parts)?;
-    let extensions = handshake::extensions(&parts.headers)?;
     let places = admit::admit(services, &table, &routed, peer).await?;
     let subprotocols = handshake::subprotocols(&parts.headers)?;
+    let extensions = handshake::extensions(&parts.headers)?;
     let headers = parts.headers.iter();
     let request = UpgradeRequest {
         method: parts.method.as_str().into(),

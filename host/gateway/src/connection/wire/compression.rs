@@ -28,7 +28,7 @@ use super::writing::parts;
 /// How often a connection is found quiet before it gives its compressor up: one
 /// check a second. Making a new one takes tens of microseconds, and the peer's
 /// next messages are larger until they have something to refer to again.
-const QUIET_CHECKS: u8 = 10;
+pub(super) const QUIET_CHECKS: u8 = 10;
 
 /// The largest message that is compressed at once, in bytes. A larger one is
 /// compressed bit by bit, and other connections have their turn in between.
@@ -111,6 +111,11 @@ impl Compression {
             }
         }
         self.own.is_none()
+    }
+
+    #[cfg(test)]
+    pub(super) fn has_own(&self) -> bool {
+        self.own.is_some()
     }
 
     // === receiving ===

@@ -184,4 +184,6 @@ impl<S: Socket> Wire<S> {
 }
 
 #[cfg(test)]
+mod compression_tests;
+#[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ impl Socket for DuplexStream {}
 /// A masked ping without a payload.
 const PING: [u8; 6] = [0x89, 0x80, 1, 2, 3, 4];
 
-fn cx() -> Context<'static> {
+pub(super) fn cx() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
 
@@ -46,7 +46,7 @@ fn binary(payload: &[u8]) -> Vec<u8> {
 }
 
 /// Receives at most so many in one poll.
-fn receive(wire: &mut Wire<DuplexStream>, most: usize) -> Vec<Received> {
+pub(super) fn receive(wire: &mut Wire<DuplexStream>, most: usize) -> Vec<Received> {
     let mut reader = wire.reader();
     let mut all = Vec::new();
     while all.len() < most
@@ -99,7 +99,7 @@ fn a_publication_is_written_as_a_message_is_whatever_its_size() {
 }
 
 /// Flushes the wire and reads at the peer, in turns, until all has come.
-fn drained(wire: &mut Wire<DuplexStream>, peer: &mut DuplexStream) -> Vec<u8> {
+pub(super) fn drained(wire: &mut Wire<DuplexStream>, peer: &mut DuplexStream) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
         let flushed = wire.writer().poll_flush(&mut cx());
