@@ -40,7 +40,8 @@ async fn each_frame_that_is_wrong_is_answered_with_its_code() {
     let third_type = [0b111, 0, 0];
     let not_utf8 = peer.deflated(b"caf\xe9");
     let half_utf8 = peer.deflated(&"ä".as_bytes()[..1]);
-    let cases: [(&str, Vec<u8>, u16); 11] = [
+    let tail = [&text[..], &[0, 0, 0xff, 0xff]].concat();
+    let cases: [(&str, Vec<u8>, u16); 12] = [
         (
             "RSV1 on a continuation",
             [frame(TEXT_BEGINS, first), frame(0xc0, second)].concat(),
@@ -52,6 +53,7 @@ async fn each_frame_that_is_wrong_is_answered_with_its_code() {
         ("RSV1 and RSV3", frame(0xd1, &text), 1002),
         ("no deflate stream", frame(TEXT, &third_type), 1007),
         ("a stream that ends early", frame(TEXT, first), 1007),
+        ("a tail that should be left out", frame(TEXT, &tail), 1007),
         ("a payload without a byte", frame(TEXT, b""), 1007),
         ("noise", frame(0xc2, &noise(1000)), 1007),
         ("a text that is none", frame(TEXT, &not_utf8), 1007),
@@ -61,7 +63,7 @@ async fn each_frame_that_is_wrong_is_answered_with_its_code() {
         assert_eq!(code_for(&host, &bytes).await, code, "{what}");
     }
     let ended = host.state().await["connections"]["ended"].clone();
-    assert_eq!(ended["invalid_compression"], 4, "{ended}");
+    assert_eq!(ended["invalid_compression"], 5, "{ended}");
     assert_eq!(ended["protocol"], 5, "{ended}");
     assert_eq!(ended["invalid_text"], 2, "{ended}");
     peer.text("served").await;
@@ -73,8 +75,6 @@ async fn unusual_streams_are_read() {
     let (_host, mut peer) = pair().await;
     let text = words(1000);
     let deflated = peer.deflated(text.as_bytes());
-    // The tail is left on.
-    let tail = [&deflated[..], &[0, 0, 0xff, 0xff]].concat();
     // Stored blocks, one for each byte.
     let mut stored: Vec<u8> = Vec::new();
     for byte in text.bytes() {
@@ -87,7 +87,7 @@ async fn unusual_streams_are_read() {
     ended.extend(bytes.to_le_bytes());
     ended.extend((!bytes).to_le_bytes());
     ended.extend(text.bytes());
-    for payload in [tail, stored, ended.clone(), [&ended[..], &[0]].concat()] {
+    for payload in [deflated, stored, ended.clone(), [&ended[..], &[0]].concat()] {
         peer.raw.send(&frame(TEXT, &payload)).await;
         assert_eq!(peer.next_text().await, text);
     }

@@ -22,7 +22,7 @@ fn echo(compression: Compression) -> HostBuilder {
 /// Text of a size that can be compressed: no two words are alike.
 fn words(bytes: usize) -> String {
     let mut text = String::new();
-    for number in 0.. {
+    for number in 0_u64.. {
         if text.len() >= bytes {
             break;
         }

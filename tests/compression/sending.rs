@@ -111,7 +111,8 @@ async fn a_publication_reaches_each_receiver_as_it_can_read_it() {
             }
             let sizes: Vec<_> = arrived.iter().map(|it| it.wire_bytes).collect();
             assert_eq!(sizes[0], sizes[1]);
-            assert!(sizes[4] >= sizes[0], "{sizes:?}");
+            // The last one does not remember the words of long ago.
+            assert_eq!(sizes[4] > sizes[0], bytes > 32 * 1024, "{sizes:?}");
         }
         // Nobody waits, and the next one comes too.
         assert_eq!(sender.ask("publish news last").await, "6");
