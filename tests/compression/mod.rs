@@ -6,8 +6,9 @@ mod sending;
 
 use openline_control::{CompressionView, ConnectionQuery};
 use openline_core::limits::Compression;
+use serde_json::json;
 
-use crate::harness::{Compressing, HANDSHAKE, Host, HostBuilder, Raw, offer_on};
+use crate::harness::{Browser, Compressing, HANDSHAKE, Host, HostBuilder, Raw, offer_on};
 
 const OFFER: &str = "permessage-deflate";
 
@@ -157,6 +158,37 @@ async fn messages_come_back_with_each_setting_and_window() {
         })
         .await;
     }
+}
+
+/// The page may connect to the host that it comes from.
+#[tokio::test]
+async fn a_browser_compresses() {
+    let Some(browser) = Browser::start().await else {
+        return;
+    };
+    let host = echo(Compression::Dedicated).start().await;
+    browser
+        .goto(&format!("http://{}/.openline/", host.address))
+        .await;
+    let text = words(20_000);
+    let address = format!("ws://{}/echo", host.address);
+    let open = "window.came = [];
+        const socket = window.socket = new WebSocket(arguments[0]);
+        socket.onmessage = event => window.came.push(event.data);
+        socket.onopen = () => [1, 2, 3].forEach(() => socket.send(arguments[1]));";
+    browser.script(open, json!([address, text])).await;
+    let came = "return window.came.length === 3
+        && window.came.every(each => each === arguments[0])
+        && window.socket.extensions.startsWith('permessage-deflate')";
+    browser
+        .until("three echoes in a browser", came, json!([text]))
+        .await;
+    let shown = shown(&host);
+    assert_eq!((shown.sent.bytes, shown.received.bytes), (60_000, 60_000));
+    assert!(shown.received.compressed_bytes < 40_000, "{shown:?}");
+    // The second and the third refer to the first.
+    assert!(shown.sent.compressed_bytes < 15_000, "{shown:?}");
+    assert_eq!(browser.complaints().await, [""; 0]);
 }
 
 #[tokio::test]

@@ -200,7 +200,7 @@ pub const KEYS: &[Key] = &[
         "compression",
         "`\"off\"`",
         NewConnections,
-        "whether messages are compressed for peers that offer it: `off`; `shared`, each message by itself, without memory for a connection; `dedicated`, messages to a peer refer to earlier ones, with `compression_bytes` of memory. See [Compression](../guide/operate.md#compression)",
+        "whether messages are compressed for peers that offer it: `off`; `shared`, each message by itself, without memory for a connection; `dedicated`, messages to a peer refer to earlier ones, with memory of `compression_bytes`",
     ),
     key(
         "[function.limit]",

@@ -108,9 +108,9 @@ limits! {
         outbox_bytes: Bytes = 8 * MIB, 1 => GIB; "see `outbox_overflow`"
         /// The smallest message that is compressed, where `compression` is on and
         /// the function does not say otherwise. JSON of this size
-        /// becomes less than half; of a fourth of it, three quarters, in nearly
-        /// the same time, which is mostly for making the compressor ready. It
-        /// fits into one packet in any case.
+        /// becomes less than half as large. A message of a fourth of the size
+        /// loses a fourth of its bytes in two thirds of the time, because most
+        /// of that is for making the compressor ready.
         compression_threshold: Bytes = 512, 0 => 64 * MIB; "smaller messages are sent as they are"
         /// zlib's level. 6, which others use, makes messages 1 to 2 % smaller
         /// than this one and takes a quarter more time; 1 makes them a third
