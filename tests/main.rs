@@ -23,6 +23,7 @@ mod closing;
 mod compile_cache;
 mod compiling;
 mod components;
+mod compression;
 mod config;
 mod connections;
 mod deciding;

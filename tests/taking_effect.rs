@@ -35,6 +35,8 @@ fn other_value(table: &str, name: &str) -> String {
         "table_elements" => "20000",
         "versions" => "20",
         "compilations" => "2",
+        "compression_level" => "9",
+        "compression_threshold" => "\"64 B\"",
         "concurrency" | "tags" | "alarms" | "auto_responses" | "channels" => "7",
         _ if name.ends_with("_timeout") || name.ends_with("_interval") => "\"3 s\"",
         _ if name.ends_with("_bytes") || name == "bytes_per_second" => "\"5 MiB\"",
@@ -89,7 +91,7 @@ fn much() -> String {
          [[function]]\nname = \"f\"\ncomponent = {echo:?}\nroute = \"/g/{{room}}\"\n\
          alias = \"other\"\nmigration = \"pin\"\n\
          {instance}affinity = \"room\"\nbackoff = \"refuse\"\n\
-         {limit}outbox_overflow = \"drop-newest\"\nrate_exceeded = \"close\"\ntime_up = \"abort\"\n\
+         {limit}compression = \"shared\"\noutbox_overflow = \"drop-newest\"\nrate_exceeded = \"close\"\ntime_up = \"abort\"\n\
          time_warning_message = \"soon\"\n\
          [[function.trigger]]\nroute = \"/t/{{room}}\"\nalias = \"live\"\n\
          [[function.trigger]]\nroute = \"/v/{{room}}\"\nversion = \"000000\"\n\

@@ -9,7 +9,7 @@ use openline_channels::connection::{Facts, Next, SocketOwner};
 use openline_channels::hub::Hub;
 use openline_channels::wakeups::Wakeups;
 use openline_core::limits::FunctionLimits;
-use openline_core::message::Message;
+use openline_core::message::{Compress, Message};
 use openline_core::name::ChannelName;
 
 fn fan_out(criterion: &mut Criterion) {
@@ -34,7 +34,12 @@ fn fan_out(criterion: &mut Criterion) {
         group.bench_function(BenchmarkId::from_parameter(subscribers), |bencher| {
             bencher.iter(|| {
                 let mut wakeups = Wakeups::default();
-                let reached = hub.publish(&channel, &message, None, &mut wakeups);
+                let reached = hub.publish(
+                    &channel,
+                    (&message, Compress::default()),
+                    None,
+                    &mut wakeups,
+                );
                 assert_eq!(reached, subscribers as u64);
                 for owner in &owners {
                     assert!(matches!(owner.next(), Next::Item(_)));

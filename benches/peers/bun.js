@@ -12,6 +12,8 @@ const server = Bun.serve({
     return new Response("a WebSocket is expected\n", { status: 426 });
   },
   websocket: {
+    // With COMPRESSION: one compressor for all, without context takeover.
+    perMessageDeflate: process.env.COMPRESSION ? { compress: "shared", decompress: "shared" } : false,
     open(socket) {
       if (socket.data.pathname === "/fan-out/subscribe") socket.subscribe(TOPIC);
     },
@@ -19,7 +21,7 @@ const server = Bun.serve({
       if (socket.data.pathname === "/fan-out/publish") {
         server.publish(TOPIC, message);
       } else {
-        socket.send(message);
+        socket.send(message, Boolean(process.env.COMPRESSION));
       }
     },
   },

@@ -6,8 +6,9 @@
 
 use crate::connection::Connection;
 use crate::message::AsMessage;
+use crate::options::PublishOptions;
 use crate::outcome::{Error, Published};
-use crate::raw::channels::{self, PublishOptions};
+use crate::raw::channels;
 
 /// Sends to every subscriber of a channel. Connections subscribe with
 /// [`Connection::subscribe`] or
@@ -26,7 +27,7 @@ use crate::raw::channels::{self, PublishOptions};
 /// # }
 /// ```
 pub fn publish(channel: &str, message: impl AsMessage) -> Result<Published, Error> {
-    publish_with(channel, &message, None)
+    publish_with(channel, message, PublishOptions::new())
 }
 
 /// Like [`publish`], but leaves out one connection, usually the one whose
@@ -40,7 +41,30 @@ pub fn publish_except(
     message: impl AsMessage,
     except: &Connection,
 ) -> Result<Published, Error> {
-    publish_with(channel, &message, Some(except))
+    publish_with(channel, message, PublishOptions::new().except(except))
+}
+
+/// Like [`publish`], with options.
+///
+/// # Errors
+///
+/// As for [`publish`].
+///
+/// ```no_run
+/// # use openline_sdk::{Compress, PublishOptions};
+/// # fn announce(picture: &[u8]) -> Result<(), openline_sdk::Error> {
+/// let options = PublishOptions::new().compress(Compress::Never);
+/// openline_sdk::publish_with("pictures", picture, options)?;
+/// # Ok(())
+/// # }
+/// ```
+pub fn publish_with(
+    channel: &str,
+    message: impl AsMessage,
+    options: PublishOptions<'_>,
+) -> Result<Published, Error> {
+    let message = message.as_message().into();
+    Ok(channels::publish(channel, message, options.raw())?.into())
 }
 
 /// Sends to every open connection of this function, in every instance.
@@ -49,7 +73,7 @@ pub fn publish_except(
 ///
 /// `limit` when the message is larger than `message_bytes`.
 pub fn broadcast(message: impl AsMessage) -> Result<Published, Error> {
-    broadcast_with(&message, None)
+    broadcast_with(message, PublishOptions::new())
 }
 
 /// Like [`broadcast`], but leaves out one connection.
@@ -58,34 +82,24 @@ pub fn broadcast(message: impl AsMessage) -> Result<Published, Error> {
 ///
 /// As for [`broadcast`].
 pub fn broadcast_except(message: impl AsMessage, except: &Connection) -> Result<Published, Error> {
-    broadcast_with(&message, Some(except))
+    broadcast_with(message, PublishOptions::new().except(except))
+}
+
+/// Like [`broadcast`], with options.
+///
+/// # Errors
+///
+/// As for [`broadcast`].
+pub fn broadcast_with(
+    message: impl AsMessage,
+    options: PublishOptions<'_>,
+) -> Result<Published, Error> {
+    let message = message.as_message().into();
+    Ok(channels::broadcast(message, options.raw())?.into())
 }
 
 /// How many connections of this host are subscribed to a channel.
 #[must_use]
 pub fn subscribers(channel: &str) -> u64 {
     channels::subscribers(channel)
-}
-
-fn publish_with(
-    channel: &str,
-    message: &impl AsMessage,
-    except: Option<&Connection>,
-) -> Result<Published, Error> {
-    let message = message.as_message().into();
-    Ok(channels::publish(channel, message, options(except))?.into())
-}
-
-fn broadcast_with(
-    message: &impl AsMessage,
-    except: Option<&Connection>,
-) -> Result<Published, Error> {
-    let message = message.as_message().into();
-    Ok(channels::broadcast(message, options(except))?.into())
-}
-
-fn options(except: Option<&Connection>) -> PublishOptions<'_> {
-    PublishOptions {
-        except: except.map(Connection::raw),
-    }
 }

@@ -81,13 +81,16 @@ mod connection;
 mod export;
 mod handler;
 mod message;
+mod options;
 mod outcome;
 #[doc(hidden)]
 pub mod raw;
 mod upgrade;
 
 pub use alarms::Alarm;
-pub use channels::{broadcast, broadcast_except, publish, publish_except, subscribers};
+pub use channels::{
+    broadcast, broadcast_except, broadcast_with, publish, publish_except, publish_with, subscribers,
+};
 pub use close::{CloseInfo, CloseOrigin};
 pub use connection::{
     AutoResponse, Connection, Connections, by_tag, by_tag_page, connection, connections,
@@ -95,6 +98,7 @@ pub use connection::{
 };
 pub use handler::{AsyncHandler, Handler};
 pub use message::{AsMessage, Message, MessageRef};
+pub use options::{Compress, PublishOptions, SendOptions};
 pub use outcome::{Error, Published, SendOutcome};
 pub use upgrade::{Acceptance, Rejection, UpgradeRequest};
 

@@ -8,6 +8,7 @@ pub mod debugger;
 pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use openline_kit::admin::AdminHost;
 pub use openline_kit::client::{Client, Closed};
+pub use openline_kit::compressing::{Arrived, Compressing, TEXT, offer_on};
 pub use openline_kit::exchange::Answer;
 pub use openline_kit::host::{Host, HostBuilder, runtime};
 #[cfg(target_os = "linux")]

@@ -8,7 +8,8 @@ use openline_control::schema;
 use openline_core::config::{FunctionConfig, PageAccess, Target, Trigger};
 use openline_core::deployment::Migration;
 use openline_core::limits::{
-    BackoffPolicy, FunctionLimits, InstancePolicy, OutboxOverflow, RateExceeded, Row, TimeUp, Unit,
+    BackoffPolicy, Compression, FunctionLimits, InstancePolicy, OutboxOverflow, RateExceeded, Row,
+    TimeUp, Unit,
 };
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
@@ -82,6 +83,8 @@ struct TriggerView {
 #[derive(Serialize, ToSchema)]
 #[schema(as = FunctionLimits)]
 struct FunctionLimitsView {
+    #[schema(value_type = schema::Compression)]
+    compression: Compression,
     #[schema(value_type = schema::OutboxOverflow)]
     outbox_overflow: OutboxOverflow,
     #[schema(value_type = schema::RateExceeded)]
@@ -174,6 +177,7 @@ fn shown(path: Option<&Path>) -> Option<String> {
 
 fn limit(of: &FunctionLimits) -> FunctionLimitsView {
     FunctionLimitsView {
+        compression: of.compression,
         outbox_overflow: of.outbox_overflow,
         rate_exceeded: of.rate_exceeded,
         time_up: of.time_up,

@@ -75,7 +75,8 @@ impl Services {
         config: ServerConfig,
         functions: Vec<(Route, Arc<Alias>)>,
     ) -> Result<Self, RouteError> {
-        let budget = Arc::new(HostBudget::new(config.outbox_bytes, config.attached_bytes));
+        let budget = HostBudget::new(config.outbox_bytes, config.attached_bytes);
+        let budget = Arc::new(budget.with_compression(config.compression_bytes));
         let (drain, _) = watch::channel(false);
         let mut accounts = Accounts::new();
         let table = Table::new(config, functions, &budget, &mut accounts)?;
@@ -91,8 +92,9 @@ impl Services {
     }
 
     /// Replaces the configuration and the functions for new requests;
-    /// connections keep the alias that took them. `outbox_bytes` and
-    /// `attached_bytes` of the host stay as they were when it started.
+    /// connections keep the alias that took them. `outbox_bytes`,
+    /// `attached_bytes` and `compression_bytes` of the host stay as they were
+    /// when it started.
     ///
     /// # Errors
     ///

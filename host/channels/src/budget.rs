@@ -51,6 +51,8 @@ pub struct HostBudget {
     pub outboxes: Arc<Pot>,
     /// The host's `attached_bytes`.
     pub attached: Arc<Pot>,
+    /// The host's `compression_bytes`.
+    pub compressors: Arc<Pot>,
 }
 
 /// The budgets of one function.
@@ -60,6 +62,8 @@ pub struct FunctionBudget {
     pub outboxes: Budget,
     /// Its part of the host's `attached_bytes`.
     pub attached: Budget,
+    /// Its part of the host's `compression_bytes`.
+    pub compressors: Budget,
     pairs: Mutex<Vec<Weak<Pairs>>>,
 }
 
@@ -68,6 +72,14 @@ pub struct FunctionBudget {
 pub(crate) struct Pairs {
     pub(crate) pairs: Box<[AutoResponse]>,
     cost: usize,
+    function: Arc<FunctionBudget>,
+}
+
+/// The place of one connection's compressor in the host's `compression_bytes`.
+/// Dropping it gives the bytes back.
+#[derive(Debug)]
+pub struct CompressorPlace {
+    bytes: usize,
     function: Arc<FunctionBudget>,
 }
 
@@ -152,12 +164,21 @@ impl Drop for Budget {
 }
 
 impl HostBudget {
-    /// The budgets of a host with these `outbox_bytes` and `attached_bytes`.
+    /// The budgets of a host with these `outbox_bytes` and `attached_bytes`, in
+    /// which no connection has a compressor of its own.
     pub fn new(outbox_bytes: usize, attached_bytes: usize) -> Self {
         Self {
             outboxes: Pot::new(outbox_bytes),
             attached: Pot::new(attached_bytes),
+            compressors: Pot::new(0),
         }
+    }
+
+    /// The same with these `compression_bytes`.
+    #[must_use]
+    pub fn with_compression(mut self, compression_bytes: usize) -> Self {
+        self.compressors = Pot::new(compression_bytes);
+        self
     }
 
     /// The budgets of one more function.
@@ -165,12 +186,21 @@ impl HostBudget {
         Arc::new(FunctionBudget {
             outboxes: Budget::of(&self.outboxes),
             attached: Budget::of(&self.attached),
+            compressors: Budget::of(&self.compressors),
             pairs: Mutex::default(),
         })
     }
 }
 
 impl FunctionBudget {
+    /// Takes the bytes of a compressor, if there is room.
+    pub fn compressor(self: &Arc<Self>, bytes: usize) -> Option<CompressorPlace> {
+        self.compressors.take(bytes).then(|| CompressorPlace {
+            bytes,
+            function: Arc::clone(self),
+        })
+    }
+
     /// The list that all connections with these pairs share.
     pub(crate) fn share(
         self: &Arc<Self>,
@@ -200,6 +230,12 @@ impl FunctionBudget {
         }
         known.push(Arc::downgrade(&shared));
         Ok(shared)
+    }
+}
+
+impl Drop for CompressorPlace {
+    fn drop(&mut self) {
+        self.function.compressors.give_back(self.bytes);
     }
 }
 
@@ -266,6 +302,24 @@ mod tests {
         drop(other);
         assert!(greedy.attached.take(52));
         assert!(!greedy.attached.take(1));
+    }
+
+    #[test]
+    fn a_compressor_has_a_place_at_its_limit_and_none_past_it() {
+        let host = HostBudget::new(0, 0).with_compression(100);
+        let function = host.function();
+        let (first, second) = (function.compressor(60), function.compressor(40));
+        assert!(first.is_some() && second.is_some());
+        assert!(function.compressor(1).is_none());
+        drop(first);
+        assert_eq!(
+            (function.compressors.used(), host.compressors.used()),
+            (40, 40)
+        );
+        assert!(function.compressor(61).is_none());
+        assert!(function.compressor(60).is_some());
+        let without = HostBudget::new(0, 0).function();
+        assert!(without.compressor(1).is_none());
     }
 
     #[test]

@@ -11,12 +11,13 @@ use std::sync::Arc;
 
 use dashmap::DashMap;
 use openline_core::event::SendOutcome;
-use openline_core::message::Message;
+use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId, Tag};
 
 use crate::budget::tags_cost;
 use crate::connection::{AttachError, Connection};
 use crate::members::Members;
+use crate::publication::Publication;
 use crate::tags::TagIndex;
 use crate::wakeups::Wakeups;
 
@@ -191,27 +192,29 @@ impl Hub {
     pub fn publish(
         &self,
         channel: &ChannelName,
-        message: &Message,
+        (message, compress): (&Message, Compress),
         except: Option<ConnectionId>,
         wakeups: &mut Wakeups,
     ) -> u64 {
         let Some(subscribers) = self.channels.get(channel) else {
             return 0;
         };
-        deliver(subscribers.values(), message, except, wakeups)
+        let publication = Publication::with(message.clone(), compress);
+        deliver(subscribers.values(), &publication, except, wakeups)
     }
 
     /// Puts a message into the outbox of each connection except `except`, and
     /// returns how many took it.
     pub fn broadcast(
         &self,
-        message: &Message,
+        (message, compress): (&Message, Compress),
         except: Option<ConnectionId>,
         wakeups: &mut Wakeups,
     ) -> u64 {
+        let publication = Publication::with(message.clone(), compress);
         let shards = self
             .connections
-            .each(|some| deliver(some, message, except, wakeups));
+            .each(|some| deliver(some, &publication, except, wakeups));
         shards.into_iter().sum()
     }
 
@@ -225,7 +228,7 @@ impl Hub {
 
 fn deliver<'a>(
     connections: impl IntoIterator<Item = &'a Arc<Connection>>,
-    message: &Message,
+    publication: &Arc<Publication>,
     except: Option<ConnectionId>,
     wakeups: &mut Wakeups,
 ) -> u64 {
@@ -234,7 +237,7 @@ fn deliver<'a>(
         if except == Some(connection.id()) {
             continue;
         }
-        let outcome = connection.push(message.clone());
+        let outcome = connection.push_published(publication);
         if matches!(outcome, SendOutcome::Sent | SendOutcome::Queued(_)) {
             taken += 1;
         }

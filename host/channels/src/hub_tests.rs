@@ -7,7 +7,7 @@ use crate::budget::{ATTACHED_OVERHEAD_BYTES, HostBudget};
 use crate::connection::{Facts, Item, Next, SocketOwner};
 
 fn written(message: Message) -> Next {
-    Next::Item(Item::Message(message))
+    Next::Item(Item::Published(Publication::new(message)))
 }
 
 fn owned(limits: FunctionLimits) -> SocketOwner {
@@ -48,30 +48,41 @@ fn a_channel_reaches_its_subscribers_but_the_sender() {
     assert_eq!(hub.subscribers(&name(1)), 2);
     let mut wakeups = Wakeups::default();
     let sender = Some(first.connection().id());
-    let reached = hub.publish(&name(1), &text("a"), sender, &mut wakeups);
+    let reached = hub.publish(
+        &name(1),
+        (&text("a"), Compress::default()),
+        sender,
+        &mut wakeups,
+    );
     assert_eq!(reached, 1);
-    assert_eq!(hub.broadcast(&text("b"), None, &mut wakeups), 3);
+    assert_eq!(
+        hub.broadcast((&text("b"), Compress::default()), None, &mut wakeups),
+        3
+    );
     assert_eq!(first.next(), written(text("b")));
     assert_eq!(second.next(), written(text("a")));
     assert_eq!(third.next(), written(text("b")));
 }
 
 #[test]
-fn a_payload_is_shared_by_its_receivers() {
+fn a_publication_is_encoded_once_and_shared_by_its_receivers() {
     let hub = Hub::default();
     let (first, second) = (peer(&hub), peer(&hub));
-    let payload = bytes::Bytes::from(vec![7; 1000]);
+    let message = Message::Binary(vec![7; 1000].into());
     hub.broadcast(
-        &Message::Binary(payload.clone()),
+        (&message, Compress::default()),
         None,
         &mut Wakeups::default(),
     );
-    for owner in [first, second] {
-        let Next::Item(Item::Message(Message::Binary(received))) = owner.next() else {
-            panic!()
-        };
-        assert_eq!(received.as_ptr(), payload.as_ptr());
-    }
+    let [first, second] = [first, second].map(|owner| match owner.next() {
+        Next::Item(Item::Published(publication)) => publication,
+        other => panic!("{other:?}"),
+    });
+    assert!(Arc::ptr_eq(&first, &second));
+    assert_eq!(*first.message(), message);
+    // Each has given it up.
+    drop(first);
+    assert_eq!(Arc::strong_count(&second), 1);
 }
 
 #[test]
@@ -149,7 +160,7 @@ fn a_full_outbox_hurts_nobody_else() {
     let fast = joined(&hub);
     let mut wakeups = Wakeups::default();
     let reached: Vec<_> = (0..4)
-        .map(|_| hub.broadcast(&text("m"), None, &mut wakeups))
+        .map(|_| hub.broadcast((&text("m"), Compress::default()), None, &mut wakeups))
         .collect();
     assert_eq!(reached, [2, 2, 2, 1]);
     assert!(!slow.is_open());

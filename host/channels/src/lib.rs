@@ -10,6 +10,7 @@ pub mod connection;
 pub mod hub;
 mod members;
 mod outbox;
+pub mod publication;
 mod sync;
 mod tags;
 pub mod wakeups;

@@ -3,10 +3,12 @@
 //!
 //! Bounded in bytes, by the function's `outbox_bytes` and by its share of the
 //! host's: each message counts its payload and a constant for its bookkeeping,
-//! so that empty messages are bounded too. An empty outbox takes any message up
+//! so that empty messages are bounded too. A message that will be compressed
+//! counts as it is: it is compressed when it is written. An empty outbox takes any message up
 //! to `message_bytes`. `outbox_overflow` says what happens past the bound.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
 use std::task::Waker;
 
 use bytes::Bytes;
@@ -18,6 +20,7 @@ use openline_core::limits::{
 use openline_core::message::Message;
 
 use crate::budget::Budget;
+use crate::publication::Publication;
 
 /// The cost of a waiting message in addition to its payload, in bytes: its
 /// place in the queue and the header of a shared buffer.
@@ -58,8 +61,15 @@ pub(crate) type Ticket = u64;
 /// Something that waits to be written.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Item {
-    /// A message.
+    /// A message to this connection, which is compressed as the function is
+    /// configured.
     Message(Message),
+    /// The same, compressed whatever its size.
+    Compress(Message),
+    /// The same, not compressed.
+    Plain(Message),
+    /// A message that is shared with other connections.
+    Published(Arc<Publication>),
     /// A ping with this payload, at most 125 bytes.
     Ping(Bytes),
 }
@@ -80,12 +90,19 @@ pub enum Next {
 pub struct Gone;
 
 impl Item {
-    fn cost(&self) -> usize {
-        let payload = match self {
-            Self::Message(message) => message.bytes(),
+    /// The size of its payload in bytes.
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Message(message) | Self::Compress(message) | Self::Plain(message) => {
+                message.bytes()
+            }
+            Self::Published(publication) => publication.message().bytes(),
             Self::Ping(payload) => payload.len(),
-        };
-        payload + MESSAGE_OVERHEAD_BYTES
+        }
+    }
+
+    fn cost(&self) -> usize {
+        self.bytes() + MESSAGE_OVERHEAD_BYTES
     }
 }
 
@@ -99,9 +116,7 @@ impl Outbox {
         if !self.is_open() {
             return SendOutcome::Gone;
         }
-        if let Item::Message(message) = &item
-            && message.bytes() > limits.message_bytes
-        {
+        if item.bytes() > limits.message_bytes && !matches!(item, Item::Ping(_)) {
             return SendOutcome::Dropped;
         }
         let cost = item.cost();

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use openline_channels::connection::Connection;
+use openline_channels::connection::{Compressed, Connection, Sizes};
 use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::event::SendOutcome;
 use openline_core::message::Message;
@@ -12,7 +12,7 @@ use openline_engine::commons::Commons;
 
 use crate::deployer::Deployer;
 use crate::options::ConnectionQuery;
-use crate::view::{ConnectionPage, ConnectionView};
+use crate::view::{CompressedView, CompressionView, ConnectionPage, ConnectionView};
 
 impl Deployer {
     /// Connections in the order of their ids.
@@ -108,5 +108,22 @@ fn view(function: &Commons, live: &HashSet<u64>, connection: &Connection) -> Con
         round_trip: round_trip.map(|time| u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)),
         paused: connection.is_paused(),
         auto_responded: connection.auto_responded(),
+        compression: facts.compressed.as_deref().map(compression),
+    }
+}
+
+fn compression(of: &Compressed) -> CompressionView {
+    let sizes = |sizes: &Sizes| {
+        let (bytes, compressed_bytes) = sizes.bytes();
+        CompressedView {
+            bytes,
+            compressed_bytes,
+        }
+    };
+    CompressionView {
+        mode: of.mode,
+        window_bits: of.window_bits,
+        sent: sizes(&of.sent),
+        received: sizes(&of.received),
     }
 }

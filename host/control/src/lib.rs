@@ -31,6 +31,6 @@ pub use error::{ChangeError, StartError};
 pub use options::{ConnectionQuery, DeployOptions};
 pub use start::{ConfiguredComponent, Reloaded};
 pub use view::{
-    AliasView, ConnectionPage, ConnectionView, DeployedView, FunctionView, InstanceView, RouteView,
-    VersionView,
+    AliasView, CompressedView, CompressionView, ConnectionPage, ConnectionView, DeployedView,
+    FunctionView, InstanceView, RouteView, VersionView,
 };

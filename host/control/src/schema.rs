@@ -89,6 +89,8 @@ words! {
     CallStyle = ["plain", "async"];
     /// Who may open the page on `listen`.
     PageAccess = ["loopback", "everyone", "off"];
+    /// Whether messages are compressed.
+    Compression = ["off", "shared", "dedicated"];
     /// What happens when a connection's outbox is full.
     OutboxOverflow = ["close", "drop-newest", "drop-oldest"];
     /// What happens to a peer that sends too fast.
@@ -135,6 +137,7 @@ mod tests {
         hold::<deployment::Migration>(Migration::WORDS);
         hold::<deployment::CallStyle>(CallStyle::WORDS);
         hold::<config::PageAccess>(PageAccess::WORDS);
+        hold::<limits::Compression>(Compression::WORDS);
         hold::<limits::OutboxOverflow>(OutboxOverflow::WORDS);
         hold::<limits::RateExceeded>(RateExceeded::WORDS);
         hold::<limits::TimeUp>(TimeUp::WORDS);

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 
 use openline_core::deployment::{CallStyle, Migration, Share};
 use openline_core::digest::Digest;
+use openline_core::limits::Compression;
 use openline_core::name::{AliasName, FunctionName};
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -140,6 +141,35 @@ pub struct ConnectionView {
     pub paused: bool,
     /// Messages that automatic responses have answered.
     pub auto_responded: u64,
+    /// What was agreed on compression, and what has come of it; null if nothing
+    /// was.
+    pub compression: Option<CompressionView>,
+}
+
+/// The compression of a connection.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = ConnectionCompression)]
+pub struct CompressionView {
+    /// `shared`, or `dedicated` if the peer allows it.
+    #[schema(value_type = schema::Compression)]
+    pub mode: Compression,
+    /// The largest window that the host may compress with, as a power of two.
+    #[schema(minimum = 8, maximum = 15)]
+    pub window_bits: u8,
+    /// Messages that the host has compressed.
+    pub sent: CompressedView,
+    /// Messages that the peer has compressed.
+    pub received: CompressedView,
+}
+
+/// How large messages are that were compressed, all together.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = CompressedMessages)]
+pub struct CompressedView {
+    /// Bytes without compression.
+    pub bytes: u64,
+    /// Bytes with it.
+    pub compressed_bytes: u64,
 }
 
 /// A page of connections, in the order of their ids.

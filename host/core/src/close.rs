@@ -79,6 +79,8 @@ pub enum CloseReason {
     Protocol,
     /// A text message or a close reason was not UTF-8.
     InvalidText,
+    /// A compressed message could not be decompressed.
+    InvalidCompression,
     /// A message was larger than `message_bytes`.
     MessageTooBig,
     /// A message had more than `fragments` frames.
@@ -151,6 +153,7 @@ impl CloseReason {
             Self::ShuttingDown,
             Self::Protocol,
             Self::InvalidText,
+            Self::InvalidCompression,
             Self::MessageTooBig,
             Self::Fragments,
             Self::MessageRate,
@@ -182,6 +185,7 @@ impl CloseReason {
             Self::ShuttingDown => "shutting_down",
             Self::Protocol => "protocol",
             Self::InvalidText => "invalid_text",
+            Self::InvalidCompression => "invalid_compression",
             Self::MessageTooBig => "message_bytes",
             Self::Fragments => "fragments",
             Self::MessageRate => "messages_per_second",
@@ -217,6 +221,7 @@ impl CloseReason {
             Self::ShuttingDown => (1001, "host is shutting down"),
             Self::Protocol => (1002, "protocol error"),
             Self::InvalidText => (1007, "text is not UTF-8"),
+            Self::InvalidCompression => (1007, "message cannot be decompressed"),
             Self::MessageTooBig => (1009, "message is larger than message_bytes"),
             Self::Fragments => (1008, "message has more than fragments frames"),
             Self::MessageRate => (1008, "more than messages_per_second"),
@@ -253,6 +258,7 @@ impl CloseReason {
             }
             Self::Protocol
             | Self::InvalidText
+            | Self::InvalidCompression
             | Self::MessageTooBig
             | Self::Fragments
             | Self::MessageRate

@@ -15,6 +15,18 @@ pub enum Message {
     Binary(Bytes),
 }
 
+/// Whether a message is compressed for peers with which that was agreed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compress {
+    /// If it has at least `compression_threshold` bytes.
+    #[default]
+    Configured,
+    /// Whatever its size.
+    Always,
+    /// Not.
+    Never,
+}
+
 impl Message {
     /// The payload's size in bytes.
     pub fn bytes(&self) -> usize {

@@ -1,20 +1,24 @@
 //! The code that reads bytes from the network, as functions of bytes, only for
 //! the fuzz targets.
 //!
-//! The first bytes of an input choose limits, and how the rest is cut into
-//! reads, so that the fuzzer varies these as well.
+//! The first bytes of an input choose limits, whether compression was agreed
+//! on, and how the rest is cut into reads, so that the fuzzer varies these as
+//! well.
 
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Request};
+use openline_channels::budget::HostBudget;
+use openline_channels::connection::Compressed;
 use openline_core::close::CloseReason;
-use openline_core::limits::FunctionLimits;
+use openline_core::limits::{Compression as Mode, FunctionLimits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::connection::wire::{Received, Socket, Wire};
+use crate::connection::wire::{Compression, Received, Socket, Wire};
 use crate::handshake;
 
 /// A peer that has sent all its bytes, in pieces.
@@ -69,11 +73,16 @@ pub fn frames(bytes: &[u8]) {
         fragments: u32::from(fragments) + 1,
         ..Default::default()
     };
+    let (compresses, piece) = (piece & 0x80 != 0, piece & 0x7f);
     let script = Script {
         rest,
         piece: usize::from(piece) + 1,
     };
-    let mut wire = Wire::new(script, Bytes::new(), &limits);
+    let compression = compresses.then(|| {
+        let facts = Arc::new(Compressed::new(Mode::Shared, 15));
+        Compression::new(&facts, &limits, &HostBudget::new(0, 0).function())
+    });
+    let mut wire = Wire::new(script, Bytes::new(), &limits, compression);
     let mut cx = Context::from_waker(Waker::noop());
     let mut received = 0;
     let reason = 'all: loop {
@@ -102,6 +111,7 @@ pub fn frames(bytes: &[u8]) {
             | CloseReason::Lost
             | CloseReason::Protocol
             | CloseReason::InvalidText
+            | CloseReason::InvalidCompression
             | CloseReason::MessageTooBig
             | CloseReason::Fragments
     );
@@ -109,7 +119,8 @@ pub fn frames(bytes: &[u8]) {
     // All were counted that were received, but for an end without a frame.
     let (counted, _) = wire.take_heard();
     assert!(received <= counted.frames + 1, "{received} of {counted:?}");
-    assert!(counted.bytes <= rest.len() as u64);
+    // Compressed messages count as what they become.
+    assert!(compresses || counted.bytes <= rest.len() as u64);
 }
 
 /// The head of a request: a first line and lines of headers.
@@ -145,6 +156,11 @@ pub fn handshake(bytes: &[u8]) {
     let within = openline_admission::admit::limits(&parts, &limits).is_ok();
     let checked = handshake::check(&parts);
     let offered = handshake::subprotocols(&parts.headers);
+    if let Ok(offers) = handshake::extensions(&parts.headers)
+        && let Some(agreement) = offers.agree(Mode::Dedicated)
+    {
+        assert!((9..=15).contains(&agreement.compressed().window_bits));
+    }
     if let (true, true, Ok(handshake)) = (wanted, within, checked) {
         // SHA-1 in base64.
         assert_eq!(handshake.accept.len(), 28);

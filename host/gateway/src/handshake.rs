@@ -16,6 +16,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
 use openline_websocket::accept_key;
 
+use crate::connection::wire::negotiation::Offers;
 use crate::rescue::Refusal;
 
 /// Subprotocols that a request may offer: many times what any client does.
@@ -26,6 +27,12 @@ pub(crate) const SUBPROTOCOLS_MAX: usize = 100;
 /// they are ignored.
 const KEY: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));
+
+/// The extensions that a request offers, checked.
+pub(crate) fn extensions(headers: &HeaderMap) -> Result<Offers, Refusal> {
+    Offers::of(headers)
+        .map_err(|_| Refusal::Handshake("`Sec-WebSocket-Extensions` is not a list of extensions"))
+}
 
 /// A request that may become a connection.
 #[derive(Debug, PartialEq, Eq)]

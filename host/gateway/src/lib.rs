@@ -22,3 +22,9 @@ pub mod rescue;
 pub mod reserved;
 pub mod tally;
 mod upgrade;
+
+/// Frees the compressors and decompressors that this thread has not used since
+/// the last call.
+pub fn release_unused_compressors() {
+    connection::wire::release_unused();
+}

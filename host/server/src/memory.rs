@@ -30,7 +30,8 @@ thread_local! {
 /// time.
 const HOLD: Duration = Duration::from_micros(100);
 
-/// Returns memory if this thread was asked to and has not done so. tokio calls
+/// Frees compressors that this thread has not used for a while, and returns
+/// memory, if this thread was asked to and has not done so. tokio calls
 /// this before a thread parks.
 pub(crate) fn before_parking() {
     give_back_here();
@@ -40,6 +41,7 @@ fn give_back_here() -> bool {
     let asked = ASKED.load(Ordering::Relaxed);
     let news = DONE.replace(asked) != asked;
     if news {
+        openline_gateway::release_unused_compressors();
         collect();
     }
     news

@@ -63,6 +63,8 @@ pub struct Receiver {
     partial: Vec<u8>,
     kind: Kind,
     compressed: bool,
+    /// `partial` is a whole message that is not yet decompressed.
+    inflating: bool,
     /// Whether the current frame is the message's last.
     is_last: bool,
     /// How far `partial` is known to be UTF-8, if it is a text.
@@ -83,6 +85,7 @@ impl Receiver {
             partial: Vec::new(),
             kind: Kind::Binary,
             compressed: false,
+            inflating: false,
             is_last: false,
             text: Utf8::new(),
             checked: 0,
@@ -93,7 +96,14 @@ impl Receiver {
 
     /// Whether all that has come are whole messages and control frames.
     pub const fn is_between_messages(&self) -> bool {
-        self.decoder.is_between_messages()
+        self.decoder.is_between_messages() && !self.inflating
+    }
+
+    /// Whether a whole message has come that the decompressor was not
+    /// [allowed](Inflater::allow) to decompress to its end. Until it is, `receive`
+    /// goes on with it and takes no input.
+    pub const fn is_inflating(&self) -> bool {
+        self.inflating
     }
 
     /// Whether a close frame or a violation has come, after which there is
@@ -115,7 +125,7 @@ impl Receiver {
     }
 
     /// Takes what comes next from the front of `input`. None if all of `input`
-    /// has been consumed.
+    /// has been consumed, or [`is_inflating`](Self::is_inflating).
     ///
     /// `inflater` decompresses, if `permessage-deflate` was agreed on; one
     /// without takeover may serve many connections. With none, a compressed
@@ -131,6 +141,9 @@ impl Receiver {
         input: &mut &[u8],
         inflater: Option<&mut Inflater>,
     ) -> Result<Option<Received>, Violation> {
+        if self.inflating {
+            return self.inflated(inflater);
+        }
         if let Some((kind, payload)) = self.decoder.next_whole(input) {
             self.begun += 1;
             let mut bytes = Vec::with_capacity(payload.len());
@@ -249,7 +262,11 @@ impl Receiver {
                     Ok(()) => continue,
                     Err(violation) => return Err(self.fail(violation)),
                 },
-                Event::End => match self.end(inflater.as_deref_mut()) {
+                Event::End if self.compressed => {
+                    self.inflating = true;
+                    return self.inflated(inflater.as_deref_mut());
+                }
+                Event::End => match self.end() {
                     Ok(message) => return Ok(Some(Received::Message(message))),
                     Err(violation) => return Err(self.fail(violation)),
                 },
@@ -312,27 +329,35 @@ impl Receiver {
             .reserve_exact(room.max(have) - self.partial.len());
     }
 
-    /// The message that has ended.
-    fn end(&mut self, inflater: Option<&mut Inflater>) -> Result<Message, Violation> {
+    /// The message that has ended, which is not compressed.
+    fn end(&mut self) -> Result<Message, Violation> {
         let payload = std::mem::take(&mut self.partial);
         let is_checked = std::mem::take(&mut self.checked) == payload.len();
         self.lent_from = None;
-        if !self.compressed {
-            self.text.end().map_err(|_| Violation::InvalidText)?;
-            return message(self.kind, fitted(payload), is_checked);
-        }
+        self.text.end().map_err(|_| Violation::InvalidText)?;
+        message(self.kind, fitted(payload), is_checked)
+    }
+
+    /// The compressed message that has ended, once it is decompressed.
+    fn inflated(&mut self, inflater: Option<&mut Inflater>) -> Result<Option<Received>, Violation> {
+        (self.checked, self.lent_from) = (0, None);
         let Some(inflater) = inflater else {
             // It was there when the message began.
-            return Err(Violation::ReservedBits);
+            return Err(self.fail(Violation::ReservedBits));
         };
-        let limits = self.decoder.limits();
-        let inflated = inflater.inflate(&payload, limits.message_bytes);
-        drop(payload);
-        let inflated = inflated.map_err(|error| match error {
-            InflateError::Invalid => Violation::InvalidCompression,
-            InflateError::TooBig => Violation::MessageTooBig,
-        })?;
-        message(self.kind, fitted(inflated), false)
+        let most = self.decoder.limits().message_bytes;
+        let inflated = match inflater.inflate_allowed(&self.partial, most) {
+            Ok(Some(inflated)) => inflated,
+            Ok(None) => return Ok(None),
+            Err(InflateError::Invalid) => return Err(self.fail(Violation::InvalidCompression)),
+            Err(InflateError::TooBig) => return Err(self.fail(Violation::MessageTooBig)),
+        };
+        self.partial = Vec::new();
+        self.inflating = false;
+        match message(self.kind, fitted(inflated), false) {
+            Ok(message) => Ok(Some(Received::Message(message))),
+            Err(violation) => Err(self.fail(violation)),
+        }
     }
 
     /// Nothing is kept after a violation.
@@ -340,6 +365,7 @@ impl Receiver {
     fn fail(&mut self, violation: Violation) -> Violation {
         self.decoder.end();
         self.partial = Vec::new();
+        self.inflating = false;
         (self.checked, self.lent_from) = (0, None);
         violation
     }

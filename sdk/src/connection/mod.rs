@@ -8,6 +8,7 @@ mod lookup;
 mod pace;
 
 use crate::message::AsMessage;
+use crate::options::SendOptions;
 use crate::outcome::{Error, SendOutcome};
 use crate::raw::{connections, types};
 
@@ -53,6 +54,23 @@ impl Connection {
     /// ```
     pub fn send(&self, message: impl AsMessage) -> SendOutcome {
         self.raw.send(message.as_message().into()).into()
+    }
+
+    /// [`send`](Self::send) with options.
+    ///
+    /// ```no_run
+    /// # use openline_sdk::{Connection, SendOptions};
+    /// # fn reply(connection: &Connection, token: &str, search: &str) {
+    /// use openline_sdk::Compress;
+    ///
+    /// // A secret beside words that somebody else may have chosen.
+    /// let secret = SendOptions::new().compress(Compress::Never);
+    /// connection.send_with(format!("{token} {search}"), secret);
+    /// # }
+    /// ```
+    pub fn send_with(&self, message: impl AsMessage, options: SendOptions) -> SendOutcome {
+        let message = message.as_message().into();
+        self.raw.send_with(message, options.raw()).into()
     }
 
     /// [`send`](Self::send) for text.

@@ -21,6 +21,7 @@ const COUNTS: [(&str, &str, Option<u64>); 15] = [
     ("connections asleep", "/connections/asleep", Some(0)),
     ("bytes in outboxes", "/outbox_bytes", Some(0)),
     ("bytes kept with connections", "/attached_bytes", Some(0)),
+    ("bytes of compressors", "/compression_bytes", Some(0)),
     ("instances", "/instances", Some(0)),
     (
         "functions that something holds",

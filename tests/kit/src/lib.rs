@@ -5,7 +5,7 @@
 //! The modules have two styles. [`exchange`], [`socket`], [`process`],
 //! [`observed`], [`programs`] and [`configuration`] return errors, for benchmarks
 //! and for the adversary. Modules that only tests use ([`client`], [`raw`],
-//! [`openline`], `host`, `admin`) panic: a test that cannot go on should say so and
+//! [`openline`], `compressing`, `host`, `admin`) panic: a test that cannot go on should say so and
 //! fail. Every wait of theirs is bounded by [`PATIENCE`].
 //!
 //! A client whose own cost is part of a measurement stays with that measurement:
@@ -21,6 +21,8 @@
 pub mod admin;
 pub mod bytes;
 pub mod client;
+#[cfg(feature = "host")]
+pub mod compressing;
 pub mod configuration;
 #[cfg(feature = "host")]
 mod deadlocks;

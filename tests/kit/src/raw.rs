@@ -99,16 +99,21 @@ impl Raw {
             .unwrap()
     }
 
-    /// Reads one unmasked frame of at most 65,535 bytes: first byte, payload.
+    /// Reads one unmasked frame: first byte, payload.
     pub async fn read_frame(&mut self) -> (u8, Vec<u8>) {
         let first = self.byte().await;
         let mut length = usize::from(self.byte().await);
-        assert!(
-            length < 127,
-            "too long for this reader, or masked: {length}"
-        );
-        if length == 126 {
-            length = usize::from(self.byte().await) << 8 | usize::from(self.byte().await);
+        assert!(length < 128, "masked: {length}");
+        let more = match length {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        if more > 0 {
+            length = 0;
+            for _ in 0..more {
+                length = length << 8 | usize::from(self.byte().await);
+            }
         }
         let mut payload = vec![0; length];
         within("a frame", self.socket.read_exact(&mut payload))

@@ -4,8 +4,9 @@
 use openline_kit::table::Spread;
 
 use super::measurement::{
-    BYTES_PER_CONNECTION, BYTES_PER_INSTANCE, CPU_OF_INSTANCES, CPU_PER_DELIVERY, CPU_PER_MESSAGE,
-    DEEP, FAN_OUT, FAN_OUT_DEEP, LARGE, MILLISECONDS, Measurement, P50, P99, SCALING, USUAL,
+    BYTES_PER_CONNECTION, BYTES_PER_INSTANCE, BYTES_PER_MESSAGE, COMPRESSED, CPU_OF_INSTANCES,
+    CPU_PER_DELIVERY, CPU_PER_MESSAGE, DEEP, FAN_OUT, FAN_OUT_DEEP, IDLE_COMPRESSED, LARGE,
+    MILLISECONDS, Measurement, P50, P99, SCALING, USUAL,
 };
 use super::peer::Peer;
 use super::results::Results;
@@ -89,7 +90,7 @@ const LEVEL: f64 = 1.05;
 
 const IDLE: Measurement = Measurement::Idle { connections: 5_000 };
 
-const GOALS: [Goal; 25] = [
+const GOALS: [Goal; 29] = [
     to(
         USUAL,
         Openline,
@@ -234,6 +235,37 @@ const GOALS: [Goal; 25] = [
             "two cores against one: at least 1.8 ×",
         )
     },
+    to(
+        COMPRESSED,
+        Openline,
+        Node,
+        1.0,
+        "compressed, CPU: less than Node",
+    ),
+    to(
+        COMPRESSED,
+        Openline,
+        Bun,
+        1.0,
+        "compressed, CPU: less than Bun",
+    ),
+    Goal {
+        figure: BYTES_PER_MESSAGE,
+        ..to(
+            COMPRESSED,
+            Openline,
+            Node,
+            LEVEL,
+            "compressed, bytes on the wire: at most 1.05 × Node",
+        )
+    },
+    alone(
+        IDLE_COMPRESSED,
+        BYTES_PER_CONNECTION,
+        4_608.0,
+        " bytes",
+        "idle connection that has compressed: at most 4.5 KiB",
+    ),
     fan_out(
         FAN_OUT,
         Native,

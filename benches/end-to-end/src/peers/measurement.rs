@@ -21,6 +21,7 @@ pub(crate) const CPU_ON_TWO: &str = "cpu_microseconds_per_message_on_two_cores";
 pub(crate) const SCALING: &str = "scaling";
 pub(crate) const MESSAGES_ON_TWO: &str = "messages_per_second_on_two_cores";
 pub(crate) const MILLISECONDS: &str = "milliseconds";
+pub(crate) const BYTES_PER_MESSAGE: &str = "wire_bytes_per_message";
 
 /// Not shown, but judged: what went wrong and what was busy, as parts of a core.
 pub(crate) const FAILED: &str = "failed";
@@ -51,6 +52,9 @@ pub(crate) enum Group {
     Handshakes,
     /// Memory of idle connections
     Idle,
+    /// Compressed echoes of a JSON message of 1 KiB, and memory of idle
+    /// connections that have had one
+    Compressed,
     /// One message to 1,000 subscribers
     FanOut,
     /// Memory of 1,000 connections that have each carried a message, and of
@@ -77,6 +81,10 @@ pub(crate) enum Measurement {
     Idle {
         connections: u32,
     },
+    Compressed,
+    IdleCompressed {
+        connections: u32,
+    },
     FanOut {
         depth: u32,
     },
@@ -93,6 +101,15 @@ pub(crate) const DEEP: Measurement = echo(50, 16, 125);
 pub(crate) const LARGE: Measurement = echo(50, 1, 16 << 10);
 /// Hardly anything to gather: the bare path of a message.
 const FEW: Measurement = echo(4, 1, 125);
+
+/// Connections that messages are compressed on.
+pub(crate) const COMPRESSED_CONNECTIONS: u32 = 50;
+/// Without context takeover, so that no server keeps anything for a connection.
+pub(crate) const COMPRESSED: Measurement = Measurement::Compressed;
+/// The same number as in the goal.
+pub(crate) const IDLE_COMPRESSED: Measurement = Measurement::IdleCompressed {
+    connections: 10_000,
+};
 
 /// A message that all have before the next: a write for each delivery.
 pub(crate) const FAN_OUT: Measurement = Measurement::FanOut { depth: 1 };
@@ -136,6 +153,7 @@ pub(crate) fn of(group: Group, idle: &[u32]) -> Vec<Measurement> {
             idle.map(|&connections| Measurement::Idle { connections })
                 .collect()
         }
+        Group::Compressed => vec![COMPRESSED, IDLE_COMPRESSED],
         Group::FanOut => vec![FAN_OUT, FAN_OUT_DEEP],
         Group::Warm => vec![Measurement::Warm],
         Group::TwoCores => vec![Measurement::TwoCores],
@@ -163,6 +181,13 @@ impl Measurement {
             Self::Idle { connections } => {
                 format!("{} idle connections", grouped(f64::from(connections), 0))
             }
+            Self::Compressed => {
+                format!("{COMPRESSED_CONNECTIONS} connections × 1 in flight × 1 KiB, compressed")
+            }
+            Self::IdleCompressed { connections } => {
+                let connections = grouped(f64::from(connections), 0);
+                format!("{connections} idle connections that have compressed")
+            }
             Self::FanOut { depth } => format!("fan-out to 1,000 subscribers × {depth} in flight"),
             Self::Warm => "1,000 connections with one message each".to_owned(),
             Self::TwoCores => "one core, then two".to_owned(),
@@ -174,6 +199,7 @@ impl Measurement {
     pub(crate) fn applies_to(self, peer: Peer) -> bool {
         match self {
             Self::HalfPeak | Self::TwoCores => peer.is_ours(),
+            Self::Compressed | Self::IdleCompressed { .. } => peer.compresses(),
             Self::FanOut { .. } => peer.fans_out(),
             _ => true,
         }
@@ -194,7 +220,14 @@ impl Measurement {
                 figure(CPU_PER_CONNECTION, "CPU, µs/connection", 1),
                 figure(CONNECTIONS_PER_SECOND, "connections/s", 0),
             ],
-            Self::Idle { .. } => vec![figure(BYTES_PER_CONNECTION, "resident bytes/connection", 0)],
+            Self::Compressed => vec![
+                CPU,
+                MESSAGES,
+                figure(BYTES_PER_MESSAGE, "bytes on the wire/message", 0),
+            ],
+            Self::Idle { .. } | Self::IdleCompressed { .. } => {
+                vec![figure(BYTES_PER_CONNECTION, "resident bytes/connection", 0)]
+            }
             Self::FanOut { .. } => vec![
                 figure(CPU_PER_DELIVERY, "CPU, µs/delivery", 2),
                 figure(DELIVERIES_PER_SECOND, "deliveries/s", 0),

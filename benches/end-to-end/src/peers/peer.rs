@@ -78,6 +78,14 @@ impl Peer {
         )
     }
 
+    /// Whether it compresses as its script or configuration says.
+    pub(crate) fn compresses(self) -> bool {
+        matches!(
+            self,
+            Self::Openline | Self::OpenlineAsync | Self::Bun | Self::Node
+        )
+    }
+
     /// Whether it carries text only: a line of a process is a message.
     pub(crate) fn is_text_only(self) -> bool {
         self == Self::Websocketd

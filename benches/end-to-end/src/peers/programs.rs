@@ -36,6 +36,8 @@ pub(crate) enum Work {
     EchoLarge,
     /// The host's function with `concurrency = 1`; as `Echo` for others.
     EchoIsolated,
+    /// With permessage-deflate, without context takeover.
+    EchoCompressed,
     FanOut,
 }
 
@@ -163,6 +165,10 @@ impl Programs {
                 command.args(["--address=127.0.0.1", &port, "--loglevel=error", "cat"]);
             }
         }
+        if work == Work::EchoCompressed {
+            // Read by the scripts.
+            command.env("COMPRESSION", "shared");
+        }
         if !self.are_loud {
             command.stderr(Stdio::null());
         }
@@ -197,9 +203,15 @@ impl Programs {
         };
         let (instances, concurrency) = match work {
             Work::EchoIsolated => (INSTANCES_ISOLATED, "concurrency = 1"),
-            Work::Echo | Work::EchoLarge | Work::FanOut => (INSTANCES, ""),
+            _ => (INSTANCES, ""),
         };
-        let instance = format!("[function.instance]\ninstances = {instances}\n{concurrency}");
+        let limit = match work {
+            // The JSON message is above the default threshold.
+            Work::EchoCompressed => "[function.limit]\ncompression = \"shared\"\n",
+            _ => "",
+        };
+        let instance =
+            format!("{limit}[function.instance]\ninstances = {instances}\n{concurrency}");
         Configuration::new(&format!("instances = {INSTANCES_ISOLATED}")).function(
             name,
             &self.ours.function(name),

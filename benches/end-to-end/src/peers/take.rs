@@ -10,10 +10,10 @@ use tokio::time::Instant;
 
 use super::client::{self, Figures, Order, Task};
 use super::measurement::{
-    BYTES_PER_CONNECTION, BYTES_PER_INSTANCE, CLIENT_BUSY, CPU_OF_INSTANCES, CPU_ON_TWO,
-    CPU_PER_MESSAGE, CPU_TO_OPEN, FAILED, HANDSHAKES, MESSAGES_ON_TWO, MESSAGES_PER_SECOND,
-    MILLISECONDS, Measurement, P50, P99, P99_9, RATE, SCALING, SERVER_BUSY, SUBSCRIBERS, USUAL,
-    WARM,
+    BYTES_PER_CONNECTION, BYTES_PER_INSTANCE, CLIENT_BUSY, COMPRESSED_CONNECTIONS,
+    CPU_OF_INSTANCES, CPU_ON_TWO, CPU_PER_MESSAGE, CPU_TO_OPEN, FAILED, HANDSHAKES,
+    MESSAGES_ON_TWO, MESSAGES_PER_SECOND, MILLISECONDS, Measurement, P50, P99, P99_9, RATE,
+    SCALING, SERVER_BUSY, SUBSCRIBERS, USUAL, WARM,
 };
 use super::peer::Peer;
 use super::programs::{Programs, Started, Work};
@@ -80,6 +80,18 @@ impl Conditions {
             Measurement::Idle { connections } => self.idle(peer, connections).await,
             Measurement::Handshakes => {
                 let order = (Task::Handshakes, HANDSHAKES, Work::Echo);
+                Ok(self.client(peer, order).await?.into())
+            }
+            Measurement::Compressed => {
+                let order = (
+                    Task::Compressed,
+                    COMPRESSED_CONNECTIONS,
+                    Work::EchoCompressed,
+                );
+                Ok(self.client(peer, order).await?.into())
+            }
+            Measurement::IdleCompressed { connections } => {
+                let order = (Task::HoldCompressed, connections, Work::EchoCompressed);
                 Ok(self.client(peer, order).await?.into())
             }
             Measurement::FanOut { depth } => {
@@ -200,8 +212,8 @@ impl Conditions {
     ) -> anyhow::Result<Figures> {
         let started = self.start(peer, work).await?;
         let seconds = match task {
-            Task::Hold => self.settle,
-            Task::Handshakes | Task::FanOut { .. } => self.duration,
+            Task::Hold | Task::HoldCompressed => self.settle,
+            Task::Handshakes | Task::FanOut { .. } | Task::Compressed => self.duration,
         };
         let order = Order {
             task,

@@ -13,7 +13,7 @@ use openline_channels::hub::Hub;
 use openline_channels::wakeups::Wakeups;
 use openline_core::event::Event;
 use openline_core::limits::{FunctionLimits, InstancePolicy};
-use openline_core::message::Message;
+use openline_core::message::{Compress, Message};
 use openline_core::name::ChannelName;
 use openline_engine::alias::Alias;
 
@@ -191,9 +191,12 @@ impl Room {
     fn rounds(&self, rounds: usize) -> anyhow::Result<()> {
         for _ in 0..rounds {
             let mut wakeups = Wakeups::default();
-            let reached = self
-                .hub
-                .publish(&self.channel, &self.message, None, &mut wakeups);
+            let reached = self.hub.publish(
+                &self.channel,
+                (&self.message, Compress::default()),
+                None,
+                &mut wakeups,
+            );
             anyhow::ensure!(reached == SUBSCRIBERS as u64, "not all were reached");
             for owner in &self.owners {
                 let next = owner.next();

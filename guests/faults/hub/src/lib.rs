@@ -1,13 +1,17 @@
 //! Uses connections and channels as the message says, and answers with the
 //! result: a count, an outcome, or the code of an error. `fill C N` publishes N
-//! bytes. `lose N` takes N handles of its own connection and keeps them; `hold`
+//! bytes; `always` and `never` say whether a message is compressed. `lose N` takes N handles of its own connection and keeps them; `hold`
 //! keeps one of another connection, to which `held` sends, and which `end-held`
 //! closes before it sends.
 
 use openline_sdk::prelude::*;
 use openline_sdk::{
-    Published, broadcast, broadcast_except, connection, publish, publish_except, subscribers,
+    Compress, PublishOptions, Published, SendOptions, broadcast, broadcast_except, connection,
+    publish, publish_except, publish_with, subscribers,
 };
+
+const ALWAYS: PublishOptions = PublishOptions::new().compress(Compress::Always);
+const NEVER: PublishOptions = PublishOptions::new().compress(Compress::Never);
 
 #[derive(Default)]
 struct Hub {
@@ -38,6 +42,17 @@ impl Handler for Hub {
             }
             "count" => subscribers(argument).to_string(),
             "publish" => told(publish(name, rest)),
+            "publish-always" => told(publish_with(name, rest, ALWAYS)),
+            "publish-never" => told(publish_with(name, rest, NEVER)),
+            // The answer itself.
+            "always" => {
+                here.send_with(argument, SendOptions::new().compress(Compress::Always));
+                return;
+            }
+            "never" => {
+                here.send_with(argument, SendOptions::new().compress(Compress::Never));
+                return;
+            }
             "others" => told(publish_except(name, rest, here)),
             "fill" => told(publish(name, vec![0; number()])),
             "broadcast" => told(broadcast(argument)),

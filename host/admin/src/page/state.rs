@@ -24,6 +24,8 @@ pub(crate) struct State {
     /// Bytes that connections keep with the host: attachments, tags, alarms and
     /// automatic responses.
     attached_bytes: usize,
+    /// Bytes of the compressors that connections have for themselves.
+    compression_bytes: usize,
     /// Instances of all functions.
     instances: u32,
     taken: Taken,
@@ -91,6 +93,7 @@ impl State {
             },
             outbox_bytes: services.budget().outboxes.used(),
             attached_bytes: services.budget().attached.used(),
+            compression_bytes: services.budget().compressors.used(),
             instances: services.instances(),
             taken: deployer.taken().into(),
             handshakes: Handshakes {

@@ -7,6 +7,7 @@
 //! part. Each lock is held for a few instructions and never while another one
 //! of the same connection is taken.
 
+mod compressed;
 mod flags;
 mod keep;
 mod owner;
@@ -26,6 +27,7 @@ use crate::budget::{FunctionBudget, tags_cost};
 use crate::outbox::Outbox;
 use crate::sync::{AtomicU64, AtomicWaker, Mutex, Ordering};
 
+pub use self::compressed::{Compressed, Sizes};
 pub use self::flags::Seen;
 pub use self::owner::SocketOwner;
 pub use self::send::{PingTooBig, Writable};
@@ -43,6 +45,8 @@ pub struct Facts {
     pub alias: AliasName,
     /// The host's automatic responses, unless the function says otherwise.
     pub auto_responses: Arc<[AutoResponse]>,
+    /// What was agreed on compression; `None` if nothing was.
+    pub compressed: Option<Arc<Compressed>>,
 }
 
 /// One connection, as functions and the host have it. Shared by reference; it

@@ -44,6 +44,11 @@ impl SocketOwner {
         &self.0
     }
 
+    /// What the connection's function may keep with the host.
+    pub fn budget(&self) -> &Arc<FunctionBudget> {
+        &self.0.budget
+    }
+
     // === requests to the owner ===
 
     /// Sets the waker that [`Connection::wake`] wakes from now on.

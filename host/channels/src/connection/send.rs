@@ -13,11 +13,12 @@ use bytes::Bytes;
 use openline_core::close::CloseReason;
 use openline_core::event::SendOutcome;
 use openline_core::limits::PING_BYTES_MAX;
-use openline_core::message::Message;
+use openline_core::message::{Compress, Message};
 
 use super::Connection;
 use super::flags::Flag;
 use crate::outbox::{Gone, Item, Ticket};
+use crate::publication::Publication;
 
 /// The payload of a ping is larger than 125 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +36,20 @@ impl Connection {
     /// Puts a message into the outbox.
     pub fn push(&self, message: Message) -> SendOutcome {
         self.put(Item::Message(message))
+    }
+
+    /// Puts a message into the outbox, and says whether it is compressed.
+    pub fn push_with(&self, message: Message, compress: Compress) -> SendOutcome {
+        self.put(match compress {
+            Compress::Configured => Item::Message(message),
+            Compress::Always => Item::Compress(message),
+            Compress::Never => Item::Plain(message),
+        })
+    }
+
+    /// Puts a message into the outbox that other connections get, too.
+    pub(crate) fn push_published(&self, publication: &Arc<Publication>) -> SendOutcome {
+        self.put(Item::Published(Arc::clone(publication)))
     }
 
     /// Puts a ping into the outbox.

@@ -197,6 +197,13 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "[function.limit]",
+        "compression",
+        "`\"off\"`",
+        NewConnections,
+        "whether messages are compressed for peers that offer it: `off`; `shared`, each message by itself, without memory for a connection; `dedicated`, messages to a peer refer to earlier ones, with memory of `compression_bytes`",
+    ),
+    key(
+        "[function.limit]",
         "outbox_overflow",
         "`\"close\"`",
         NewConnections,

@@ -62,6 +62,12 @@ limits! {
         /// responses together: 4 KiB for each of 65,536 connections. A function
         /// that shares the host takes no more than it leaves free.
         attached_bytes: Bytes = 256 * MIB, KIB => 1024 * GIB; "an error to the function; 503 in `upgrade`"
+        /// Bytes of the compressors of all connections whose function has
+        /// `compression = "dedicated"`: 261 to 373 KiB for each connection that
+        /// has sent a compressed message within the last ten seconds, so this is
+        /// room for 700. A function that shares the host takes no more than it
+        /// leaves free.
+        compression_bytes: Bytes = 256 * MIB, 0 => 1024 * GIB; "the messages of further connections are compressed as with `shared`"
         /// Bytes that functions keep in the data directory together: states and
         /// durable alarms. A small disk has room for this much. A function that
         /// shares the host takes no more than it leaves free.

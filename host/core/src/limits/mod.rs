@@ -19,7 +19,7 @@ pub use component::{
     COMPONENT_INSTANCES_MAX, COMPONENT_ITEMS_MAX, COMPONENT_NESTING_MAX, COMPONENTS_MAX,
     CORE_INSTANCES_MAX, CORE_ITEMS_MAX, CORE_MODULES_MAX, MEMORIES_MAX, TABLES_MAX,
 };
-pub use function::{FunctionLimits, OutboxOverflow, RateExceeded, TimeUp};
+pub use function::{Compression, FunctionLimits, OutboxOverflow, RateExceeded, TimeUp};
 pub(crate) use function::{FunctionLimitsMaximum, FunctionLimitsWritten};
 pub use instance::{BackoffPolicy, InstancePolicy};
 pub(crate) use instance::{InstancePolicyMaximum, InstancePolicyWritten};

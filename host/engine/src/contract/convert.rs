@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use openline_core::close::{CloseInfo, CloseOrigin, CloseReason};
 use openline_core::event::{Acceptance, Rejection, SendOutcome, UpgradeRequest};
-use openline_core::message::Message;
+use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, Tag};
 
 use super::bindings::{MessageOwned, MessageRef, common, types};
@@ -84,6 +84,16 @@ impl From<common::Message> for Message {
         match message {
             common::Message::Text(text) => Self::Text(text.into()),
             common::Message::Binary(bytes) => Self::Binary(Bytes::from(bytes)),
+        }
+    }
+}
+
+impl From<common::Compress> for Compress {
+    fn from(compress: common::Compress) -> Self {
+        match compress {
+            common::Compress::Configured => Self::Configured,
+            common::Compress::Always => Self::Always,
+            common::Compress::Never => Self::Never,
         }
     }
 }

@@ -15,7 +15,7 @@ use super::inbox::Inbox;
 use super::read::is_violation;
 use super::rest::Rest;
 use super::unflushed::{Probe, Unflushed};
-use super::wire::{Socket, Wire};
+use super::wire::{Compression, Socket, Wire};
 
 /// Owns the socket from the 101 to the end.
 #[derive(Debug)]
@@ -63,7 +63,9 @@ impl<S: Socket> Actor<S> {
         close_timeout: Duration,
     ) -> Box<Self> {
         let limits = owner.connection().limits();
-        let wire = Wire::new(socket, read, limits);
+        let compressed = owner.connection().facts().compressed.as_ref();
+        let compression = compressed.map(|it| Compression::new(it, limits, owner.budget()));
+        let wire = Wire::new(socket, read, limits, compression);
         Box::new(Self {
             wire,
             clock: Clock::new(limits),

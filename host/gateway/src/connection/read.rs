@@ -51,7 +51,10 @@ impl<S: Socket> Actor<S> {
                 return Reading::Full;
             }
             let Poll::Ready(received) = reader.poll_received(cx) else {
-                return Reading::Dry;
+                return match reader.is_inflating() {
+                    true => Reading::Full,
+                    false => Reading::Dry,
+                };
             };
             match received {
                 Received::Message(message) => {
@@ -84,6 +87,7 @@ pub(super) fn is_violation(reason: &CloseReason) -> bool {
         reason,
         CloseReason::Protocol
             | CloseReason::InvalidText
+            | CloseReason::InvalidCompression
             | CloseReason::MessageTooBig
             | CloseReason::Fragments
     )

@@ -41,12 +41,13 @@ impl Rest {
     }
 
     /// Checks whether it should sleep, if the check is due, and whether it
-    /// `can`; returns whether it now falls asleep.
-    pub(super) fn check(&mut self, now: Duration, can: bool) -> bool {
+    /// `can`, which is asked only if it has been quiet; returns whether it now
+    /// falls asleep.
+    pub(super) fn check(&mut self, now: Duration, can: impl FnOnce() -> bool) -> bool {
         if self.look.is_none_or(|look| now < look) {
             return false;
         }
-        let sleeps = !std::mem::take(&mut self.active) && can;
+        let sleeps = !std::mem::take(&mut self.active) && can();
         self.look = (!sleeps).then_some(now + REST_AFTER);
         sleeps
     }
@@ -71,22 +72,22 @@ mod tests {
     #[test]
     fn a_quiet_one_sleeps_at_its_time_and_not_before() {
         let mut rest = Rest::default();
-        assert!(!rest.check(REST_AFTER - TICK, true));
+        assert!(!rest.check(REST_AFTER - TICK, || true));
         assert_eq!(rest.look(), Some(REST_AFTER));
-        assert!(rest.check(REST_AFTER, true));
+        assert!(rest.check(REST_AFTER, || true));
         assert_eq!(rest.look(), None);
-        assert!(!rest.check(9 * REST_AFTER, true), "it sleeps already");
+        assert!(!rest.check(9 * REST_AFTER, || true), "it sleeps already");
     }
 
     #[test]
     fn a_busy_one_and_one_that_cannot_sleep_are_looked_at_again() {
         let mut rest = Rest::default();
         rest.note_activity();
-        assert!(!rest.check(REST_AFTER, true));
+        assert!(!rest.check(REST_AFTER, || true));
         assert_eq!(rest.look(), Some(2 * REST_AFTER));
-        assert!(!rest.check(2 * REST_AFTER, false));
+        assert!(!rest.check(2 * REST_AFTER, || false));
         assert_eq!(rest.look(), Some(3 * REST_AFTER));
-        assert!(rest.check(3 * REST_AFTER, true));
+        assert!(rest.check(3 * REST_AFTER, || true));
     }
 
     #[test]
@@ -94,8 +95,8 @@ mod tests {
         let mut rest = Rest::default();
         rest.note_activity();
         assert!(!rest.is_roused());
-        rest.check(REST_AFTER, true);
-        rest.check(2 * REST_AFTER, true);
+        rest.check(REST_AFTER, || true);
+        rest.check(2 * REST_AFTER, || true);
         assert!(!rest.is_roused());
         rest.note_activity();
         assert!(rest.is_roused());

@@ -201,8 +201,12 @@ impl<S: Socket> Actor<S> {
     /// Lets the connection sleep if that is due: if it has been quiet for a
     /// while, and its wire has nothing to keep.
     fn fall_asleep(&mut self, now: Duration) {
-        let can =
-            self.wire.is_empty() && !self.course.is_refusing() && self.owner.connection().is_open();
+        let wire = &mut self.wire;
+        let can = || {
+            let is_quiet = wire.is_empty() && !self.course.is_refusing();
+            // A wire may have something to give up later.
+            is_quiet && self.owner.connection().is_open() && wire.rest()
+        };
         if self.rest.check(now, can) {
             self.owner.rest();
         }

@@ -25,7 +25,10 @@ impl<S: Socket> Actor<S> {
             match self.owner.next() {
                 Next::Item(item) => {
                     match &item {
-                        Item::Message(_) => self.rest.note_activity(),
+                        Item::Message(_)
+                        | Item::Compress(_)
+                        | Item::Plain(_)
+                        | Item::Published(_) => self.rest.note_activity(),
                         Item::Ping(payload) => {
                             self.probe = Some(Box::new(Probe {
                                 payload: payload.clone(),

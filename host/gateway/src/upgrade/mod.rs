@@ -19,6 +19,7 @@ use openline_channels::hub::{Hub, SubscribeError};
 use openline_core::event::UpgradeRequest;
 use openline_core::name::{ChannelName, Tag};
 
+use crate::connection::wire::negotiation::{Agreement, Offers};
 use crate::gateway::{Gateway, Permit};
 use crate::handshake::{self, Handshake};
 use crate::rescue::Refusal;
@@ -31,6 +32,7 @@ use joined::Joined;
 pub(crate) struct Candidate {
     pub(crate) service: Arc<Service>,
     handshake: Handshake,
+    extensions: Offers,
     subprotocols: Vec<String>,
     request: UpgradeRequest,
     places: Places,
@@ -38,8 +40,8 @@ pub(crate) struct Candidate {
 }
 
 /// Decides whether a request may ask its function: by its route and its limits,
-/// then by its handshake, then by the ledgers, then by the subprotocols that it
-/// offers.
+/// then by its handshake, then by the ledgers, then by the subprotocols and the
+/// extensions that it offers.
 pub(crate) async fn prepare(
     gateway: &Gateway,
     parts: &Parts,
@@ -54,6 +56,7 @@ pub(crate) async fn prepare(
     let handshake = handshake::check(parts)?;
     let places = admit::admit(services, &table, &routed, peer).await?;
     let subprotocols = handshake::subprotocols(&parts.headers)?;
+    let extensions = handshake::extensions(&parts.headers)?;
     let headers = parts.headers.iter();
     let request = UpgradeRequest {
         method: parts.method.as_str().into(),
@@ -72,6 +75,7 @@ pub(crate) async fn prepare(
     Ok(Candidate {
         service: routed.service,
         handshake,
+        extensions,
         subprotocols,
         request,
         places,
@@ -90,6 +94,7 @@ pub(crate) async fn upgrade(
     let Candidate {
         service,
         handshake,
+        extensions,
         subprotocols,
         request,
         places,
@@ -103,17 +108,22 @@ pub(crate) async fn upgrade(
     };
     let (acceptance, split) = (accepted.acceptance, accepted.split);
     let limits = Arc::clone(&split.limits);
-    let headers = switching(
+    let mut headers = switching(
         &handshake,
         acceptance.headers,
         (&subprotocols, acceptance.subprotocol.as_deref()),
         &limits,
     )?;
+    let agreement = extensions.agree(limits.compression);
+    if let Some((name, value)) = agreement.as_ref().map(Agreement::header) {
+        headers.insert(name, value);
+    }
     let facts = Facts {
         subprotocol: acceptance.subprotocol,
         route_params,
         alias: alias.name().clone(),
         auto_responses: Arc::clone(&split.auto_responses),
+        compressed: agreement.map(|agreement| Arc::new(agreement.compressed())),
     };
     let owner = SocketOwner::new(facts, limits, Arc::clone(&service.budget));
     let connection = Arc::clone(owner.connection());

@@ -28,6 +28,8 @@ mod instance;
 #[path = "../../../channels/src/outbox.rs"]
 mod outbox;
 mod pool;
+#[path = "../../../channels/src/publication.rs"]
+pub mod publication;
 mod sync;
 #[path = "../../../channels/src/wakeups.rs"]
 pub mod wakeups;

@@ -16,6 +16,9 @@ pub const LEVEL_DEFAULT: u8 = 4;
 /// The least room that is made for output at once, in bytes.
 const ROOM_BYTES_MIN: usize = 64;
 
+/// The input of one step, in bytes: a millisecond at the highest level.
+const PIECE_BYTES: usize = 16 * 1024;
+
 /// A compressor. Its memory is allocated with the first message.
 ///
 /// One with takeover belongs to a connection, and has to see all of its
@@ -27,6 +30,9 @@ pub struct Deflater {
     level: u8,
     window_bits: u8,
     takeover: bool,
+    /// How many bytes of a message were compressed, and into what, if
+    /// [`Deflater::deflate_allowed`] has not come to its end.
+    progress: Option<(usize, Vec<u8>)>,
 }
 
 impl Deflater {
@@ -38,6 +44,7 @@ impl Deflater {
             level: level.clamp(1, 9),
             window_bits: window_bits.clamp(WINDOW_BITS_MIN, WINDOW_BITS_MAX),
             takeover,
+            progress: None,
         }
     }
 
@@ -53,27 +60,71 @@ impl Deflater {
             to.push(0);
             return;
         }
-        let state = self.state.get_or_insert_with(|| {
-            let level = Compression::new(u32::from(self.level));
-            Compress::new_with_window_bits(level, false, self.window_bits)
-        });
-        let before = state.total_in();
-        let mut rest = message;
+        let state = begun(&mut self.state, self.level, self.window_bits);
         to.reserve(message.len() / 2 + ROOM_BYTES_MIN);
-        loop {
-            let status = state.compress_vec(rest, to, FlushCompress::Sync);
-            status.expect("a compressor that was made well takes any bytes");
-            let taken = usize::try_from(state.total_in() - before);
-            rest = &message[taken.expect("no more than the message")..];
-            // It writes as long as there is room: with room left, it is done.
-            if to.len() < to.capacity() {
-                break;
-            }
-            to.reserve(rest.len() / 2 + ROOM_BYTES_MIN);
+        feed(state, message, to, FlushCompress::Sync);
+        self.end(to);
+    }
+
+    /// Compresses a message as [`deflate`](Self::deflate) does, until `allowed`
+    /// bytes of it have been taken, and takes those from `allowed`. None if that
+    /// is not the end: the next call has to have the same message and goes on.
+    /// So a large message does not hold a thread. A step takes up to 16 KiB,
+    /// even if fewer are allowed.
+    ///
+    /// ```
+    /// use openline_websocket::deflate::{Deflater, LEVEL_DEFAULT};
+    ///
+    /// let message = vec![7; 100_000];
+    /// let mut deflater = Deflater::new(LEVEL_DEFAULT, 15, false);
+    /// let mut polls = 0;
+    /// let deflated = loop {
+    ///     polls += 1;
+    ///     if let Some(deflated) = deflater.deflate_allowed(&message, &mut 40_000) {
+    ///         break deflated;
+    ///     }
+    /// };
+    /// assert!(deflated.len() < 1000);
+    /// assert_eq!(polls, 3);
+    /// ```
+    pub fn deflate_allowed(&mut self, message: &[u8], allowed: &mut usize) -> Option<Vec<u8>> {
+        let (mut at, mut to) = self.progress.take().unwrap_or_default();
+        if message.is_empty() {
+            self.deflate(message, &mut to);
+            return Some(to);
         }
-        debug_assert!(rest.is_empty() && to.ends_with(&TAIL));
+        let state = begun(&mut self.state, self.level, self.window_bits);
+        while *allowed > 0 {
+            let piece = &message[at..];
+            let piece = &piece[..piece.len().min(PIECE_BYTES)];
+            at += piece.len();
+            *allowed = allowed.saturating_sub(piece.len());
+            let flush = match at == message.len() {
+                true => FlushCompress::Sync,
+                false => FlushCompress::None,
+            };
+            feed(state, piece, &mut to, flush);
+            if at == message.len() {
+                self.end(&mut to);
+                return Some(to);
+            }
+        }
+        self.progress = Some((at, to));
+        None
+    }
+
+    /// Whether a message is half compressed: then it serves no other.
+    pub fn is_busy(&self) -> bool {
+        self.progress.is_some()
+    }
+
+    /// Takes the tail of a message that was flushed away.
+    fn end(&mut self, to: &mut Vec<u8>) {
+        debug_assert!(to.ends_with(&TAIL));
         to.truncate(to.len() - TAIL.len());
-        if !self.takeover {
+        if !self.takeover
+            && let Some(state) = &mut self.state
+        {
             state.reset();
         }
     }
@@ -94,6 +145,7 @@ impl Deflater {
     /// before it, which the peer need not know.
     pub fn release(&mut self) {
         self.state = None;
+        self.progress = None;
     }
 
     /// Bytes that are allocated now.
@@ -109,6 +161,34 @@ impl Deflater {
     /// of the window; 373 KiB for the largest.
     pub const fn memory_bytes(window_bits: u8) -> usize {
         FIXED_BYTES + (4 << window_bits)
+    }
+}
+
+/// The compressor, made now if it has not been used.
+fn begun(state: &mut Option<Compress>, level: u8, window_bits: u8) -> &mut Compress {
+    state.get_or_insert_with(|| {
+        let level = Compression::new(u32::from(level));
+        Compress::new_with_window_bits(level, false, window_bits)
+    })
+}
+
+/// Compresses all of these bytes.
+fn feed(state: &mut Compress, bytes: &[u8], to: &mut Vec<u8>, flush: FlushCompress) {
+    let before = state.total_in();
+    let mut rest = bytes;
+    loop {
+        if to.len() == to.capacity() {
+            to.reserve(rest.len() / 2 + ROOM_BYTES_MIN);
+        }
+        let status = state.compress_vec(rest, to, flush);
+        status.expect("a compressor that was made well takes any bytes");
+        let taken = usize::try_from(state.total_in() - before);
+        rest = &bytes[taken.expect("no more than there are")..];
+        // It writes as long as there is room: with room left, it is done.
+        if to.len() < to.capacity() {
+            debug_assert!(rest.is_empty());
+            return;
+        }
     }
 }
 

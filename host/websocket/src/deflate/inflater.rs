@@ -1,6 +1,7 @@
 //! Decompressing messages, each within a bound: more is never produced, so a
 //! message that would be a thousand times larger than what was received costs
-//! what the bound says.
+//! what the bound says. A large one can be decompressed bit by bit
+//! ([`Inflater::allow`]), so that it does not hold a thread.
 
 use flate2::{Decompress, FlushDecompress, Status};
 
@@ -17,6 +18,9 @@ const ROOM_BYTES_MIN: usize = 64;
 /// stream with each message (RFC 7692 section 7.2.3.4); one more may follow it.
 /// Each costs a reset of the decompressor and two bytes.
 const STREAMS_MAX: u32 = 16;
+
+/// The input of one step, in bytes: it becomes at most a thousand times as much.
+const PIECE_BYTES: usize = 2048;
 
 /// An empty block that ends a stream. A stream that is at the end of a block
 /// ends with it, and no other does.
@@ -38,20 +42,42 @@ pub enum InflateError {
 ///
 /// One with takeover belongs to a connection, and has to see all of its
 /// compressed messages in their order. One without serves any number of
-/// connections, whatever their windows.
+/// connections, whatever their windows, but one message at a time.
 #[derive(Debug)]
 pub struct Inflater {
     state: Option<Decompress>,
     window_bits: u8,
     takeover: bool,
+    /// The message that is being decompressed.
+    progress: Option<Progress>,
+    allowed: usize,
+    totals: Totals,
+}
+
+/// How much was decompressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// Compressed bytes of whole messages.
+    pub compressed: u64,
+    /// What they became.
+    pub inflated: u64,
+}
+
+/// How far a message is.
+#[derive(Debug)]
+struct Progress {
+    to: Vec<u8>,
+    /// Bytes of the message, or of its tail, that were taken.
+    at: usize,
+    in_tail: bool,
+    streams: u32,
 }
 
 /// One message on its way.
 struct Inflating<'a> {
     state: &'a mut Decompress,
-    to: Vec<u8>,
+    progress: &'a mut Progress,
     bytes_max: usize,
-    streams: u32,
 }
 
 /// The result of one call of the decompressor.
@@ -80,11 +106,14 @@ impl Inflater {
             state: None,
             window_bits,
             takeover,
+            progress: None,
+            allowed: usize::MAX,
+            totals: Totals::default(),
         }
     }
 
     /// Decompresses the payload of a message, all of its frames together, to at
-    /// most `bytes_max` bytes.
+    /// most `bytes_max` bytes, at once.
     ///
     /// Without takeover a message that ends in the middle of a block is
     /// refused. With takeover that cannot be told from one that says something
@@ -95,6 +124,49 @@ impl Inflater {
     ///
     /// [`InflateError`]; the connection cannot go on.
     pub fn inflate(&mut self, message: &[u8], bytes_max: usize) -> Result<Vec<u8>, InflateError> {
+        let allowed = std::mem::replace(&mut self.allowed, usize::MAX);
+        loop {
+            let inflated = self.inflate_allowed(message, bytes_max).transpose();
+            if let Some(inflated) = inflated {
+                self.allowed = allowed;
+                return inflated;
+            }
+        }
+    }
+
+    /// Sets how many bytes [`inflate_allowed`](Self::inflate_allowed) takes and
+    /// produces together from now on before it stops; unbounded at first. It may
+    /// go past that by what a step makes of 2 KiB, which is 2 MiB at most.
+    pub fn allow(&mut self, bytes: usize) {
+        self.allowed = bytes;
+    }
+
+    /// Decompresses a message as [`inflate`](Self::inflate) does, as far as it
+    /// is [allowed](Self::allow). None if that is not the end: the next call has
+    /// to have the same arguments and goes on.
+    ///
+    /// ```
+    /// use openline_websocket::deflate::{Deflater, Inflater, LEVEL_DEFAULT};
+    ///
+    /// let mut deflated = Vec::new();
+    /// Deflater::new(LEVEL_DEFAULT, 15, false).deflate(&[7; 1_000_000], &mut deflated);
+    /// let mut inflater = Inflater::new(15, false);
+    /// inflater.allow(0);
+    /// assert_eq!(inflater.inflate_allowed(&deflated, 1_000_000), Ok(None));
+    /// assert!(inflater.is_busy());
+    /// inflater.allow(3_000_000);
+    /// let inflated = inflater.inflate_allowed(&deflated, 1_000_000).unwrap();
+    /// assert_eq!(inflated, Some(vec![7; 1_000_000]));
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`InflateError`]; the connection cannot go on.
+    pub fn inflate_allowed(
+        &mut self,
+        message: &[u8],
+        bytes_max: usize,
+    ) -> Result<Option<Vec<u8>>, InflateError> {
         // It would be taken for the beginning of a block that ends in the next
         // message.
         if message.is_empty() {
@@ -103,19 +175,43 @@ impl Inflater {
         let bits = self.window_bits;
         let make = || Decompress::new_with_window_bits(false, bits);
         let state = self.state.get_or_insert_with(make);
-        let room = message.len().saturating_mul(RATIO).max(ROOM_BYTES_MIN);
+        let begin = || {
+            let room = message.len().saturating_mul(RATIO).max(ROOM_BYTES_MIN);
+            Progress {
+                to: Vec::with_capacity(room.min(bytes_max)),
+                at: 0,
+                in_tail: false,
+                streams: 0,
+            }
+        };
         let mut inflating = Inflating {
             state,
-            to: Vec::with_capacity(room.min(bytes_max)),
+            progress: self.progress.get_or_insert_with(begin),
             bytes_max,
-            streams: 0,
         };
-        let inflated = inflating.message(message, self.takeover);
-        let to = inflating.to;
+        let advanced = inflating.advance(message, self.takeover, &mut self.allowed);
+        if advanced == Ok(false) {
+            return Ok(None);
+        }
         if !self.takeover {
             state.reset(false);
         }
-        inflated.map(|()| to)
+        let to = self.progress.take().map(|progress| progress.to);
+        advanced?;
+        let to = to.unwrap_or_default();
+        self.totals.compressed += message.len() as u64;
+        self.totals.inflated += to.len() as u64;
+        Ok(Some(to))
+    }
+
+    /// Whether a message is half decompressed: then it serves no other.
+    pub fn is_busy(&self) -> bool {
+        self.progress.is_some()
+    }
+
+    /// How much was decompressed since this was last asked.
+    pub fn take_totals(&mut self) -> Totals {
+        std::mem::take(&mut self.totals)
     }
 
     /// Bytes that are allocated now.
@@ -130,22 +226,39 @@ impl Inflater {
     /// only for one without, or at the end of a connection.
     pub fn release(&mut self) {
         self.state = None;
+        self.progress = None;
     }
 }
 
 // === impl Inflating ===
 
 impl Inflating<'_> {
-    fn message(&mut self, message: &[u8], takeover: bool) -> Result<(), InflateError> {
-        let has_ended = self.feed(message)?;
-        // A peer that ends the stream should send one byte more, and need not.
-        if has_ended {
-            return Ok(());
-        }
-        self.feed(&TAIL)?;
-        match takeover || self.ends_here() {
-            true => Ok(()),
-            false => Err(InflateError::Invalid),
+    /// Goes on until the message has ended; false if it was not allowed to.
+    fn advance(
+        &mut self,
+        message: &[u8],
+        takeover: bool,
+        allowed: &mut usize,
+    ) -> Result<bool, InflateError> {
+        loop {
+            let in_tail = self.progress.in_tail;
+            let source = if in_tail { &TAIL[..] } else { message };
+            let Some(has_ended) = self.feed(source, allowed)? else {
+                return Ok(false);
+            };
+            if !in_tail {
+                // A peer that ends the stream should send one byte more, and
+                // need not.
+                if has_ended {
+                    return Ok(true);
+                }
+                (self.progress.in_tail, self.progress.at) = (true, 0);
+                continue;
+            }
+            return match takeover || self.ends_here() {
+                true => Ok(true),
+                false => Err(InflateError::Invalid),
+            };
         }
     }
 
@@ -158,28 +271,37 @@ impl Inflating<'_> {
         matches!(status, Ok(Status::StreamEnd)) && self.state.total_out() == made
     }
 
-    /// Decompresses a part of the stream; answers whether the stream ends with
-    /// it.
-    fn feed(&mut self, mut part: &[u8]) -> Result<bool, InflateError> {
+    /// Decompresses the rest of `source`; answers whether the stream ends with
+    /// it, and nothing if it was not allowed to come that far.
+    fn feed(&mut self, source: &[u8], allowed: &mut usize) -> Result<Option<bool>, InflateError> {
         loop {
-            let step = self.step(part)?;
-            part = &part[step.taken..];
+            if *allowed == 0 {
+                return Ok(None);
+            }
+            let part = &source[self.progress.at..];
+            let made_before = self.progress.to.len();
+            let step = self.step(&part[..part.len().min(PIECE_BYTES)])?;
+            self.progress.at += step.taken;
+            let made = self.progress.to.len() - made_before;
+            *allowed = allowed.saturating_sub(step.taken + made);
+            let is_all = self.progress.at == source.len();
             if step.status == Status::StreamEnd {
                 self.state.reset(false);
-                if part.is_empty() {
-                    return Ok(true);
+                if is_all {
+                    return Ok(Some(true));
                 }
-                self.streams += 1;
-                if self.streams == STREAMS_MAX {
+                self.progress.streams += 1;
+                if self.progress.streams == STREAMS_MAX {
                     return Err(InflateError::Invalid);
                 }
             } else if step.is_dry {
+                if is_all {
+                    return Ok(Some(false));
+                }
                 // With input left it waits for nothing, and does nothing.
-                return match part {
-                    [] => Ok(false),
-                    _ if step.taken > 0 => continue,
-                    _ => Err(InflateError::Invalid),
-                };
+                if step.taken == 0 {
+                    return Err(InflateError::Invalid);
+                }
             }
         }
     }
@@ -187,30 +309,30 @@ impl Inflating<'_> {
     /// Decompresses into the room that there is, or into one more byte, which
     /// must stay empty, if the message has all that it may.
     fn step(&mut self, part: &[u8]) -> Result<Step, InflateError> {
+        let to = &mut self.progress.to;
         let taken_before = self.state.total_in();
         let mut excess = [0];
-        let is_full = self.to.len() >= self.bytes_max;
-        if !is_full && self.to.len() == self.to.capacity() {
-            let more = self.to.len().max(ROOM_BYTES_MIN);
-            let more = more.min(self.bytes_max - self.to.len());
-            self.to.reserve_exact(more);
+        let is_full = to.len() >= self.bytes_max;
+        if !is_full && to.len() == to.capacity() {
+            let more = to.len().max(ROOM_BYTES_MIN);
+            to.reserve_exact(more.min(self.bytes_max - to.len()));
         }
         let made_before = self.state.total_out();
         let sync = FlushDecompress::Sync;
         let status = match is_full {
             true => self.state.decompress(part, &mut excess, sync),
-            false => self.state.decompress_vec(part, &mut self.to, sync),
+            false => self.state.decompress_vec(part, to, sync),
         };
         let status = status.map_err(|_| InflateError::Invalid)?;
         let is_past = is_full && self.state.total_out() > made_before;
-        if is_past || self.to.len() > self.bytes_max {
+        if is_past || to.len() > self.bytes_max {
             return Err(InflateError::TooBig);
         }
         let taken = usize::try_from(self.state.total_in() - taken_before);
         Ok(Step {
             taken: taken.expect("no more than the part"),
             status,
-            is_dry: is_full || self.to.len() < self.to.capacity(),
+            is_dry: is_full || to.len() < to.capacity(),
         })
     }
 }

@@ -19,7 +19,7 @@ mod inflater;
 pub use agree::{Agreed, NegotiationError, Settings};
 pub use deflater::{Deflater, LEVEL_DEFAULT};
 pub use extensions::MalformedExtensions;
-pub use inflater::{InflateError, Inflater};
+pub use inflater::{InflateError, Inflater, Totals};
 
 /// The largest window, as a power of two: 32 KiB.
 pub const WINDOW_BITS_MAX: u8 = 15;

@@ -1,9 +1,10 @@
 //! The loads that the load generator does not make, in a process of its own,
-//! this program started again: many handshakes, one message to many, and
-//! connections that have each carried a message.
+//! this program started again: many handshakes, one message to many, compressed
+//! echoes, and connections that have each carried a message.
 //!
 //! One thread; all its connections are opened in waves of `WAVE`.
 
+mod compressed;
 mod fan_out;
 mod handshakes;
 mod hold;
@@ -57,6 +58,10 @@ pub(crate) enum Task {
     /// `connections`, each of which has had one message echoed, after
     /// `seconds`.
     Hold,
+    /// Compressed messages on `connections`, one after the other.
+    Compressed,
+    /// As `Hold`, with a compressed message.
+    HoldCompressed,
 }
 
 /// Figures by their keys.
@@ -75,6 +80,8 @@ pub(crate) async fn obey(order: &str) -> anyhow::Result<()> {
         Task::Handshakes => handshakes::measure(&order).await?,
         Task::FanOut { depth } => fan_out::measure(&order, depth).await?,
         Task::Hold => hold::measure(&order).await?,
+        Task::Compressed => compressed::measure(&order).await?,
+        Task::HoldCompressed => compressed::hold(&order).await?,
     };
     serde_json::to_writer(io::stdout().lock(), &figures)?;
     Ok(io::stdout().flush()?)

@@ -51,6 +51,16 @@ impl Place {
         Self::new(self.address, path)
     }
 
+    /// The same with an offer of extensions.
+    pub(super) fn offering(&self, offer: &str) -> Self {
+        let request = String::from_utf8_lossy(&self.request);
+        let line = format!("\r\nSec-WebSocket-Extensions: {offer}\r\n\r\n");
+        Self {
+            address: self.address,
+            request: request.replace("\r\n\r\n", &line).into_bytes(),
+        }
+    }
+
     fn new(address: SocketAddr, path: &str) -> Self {
         let request = handshake(path).into_bytes();
         Self { address, request }
@@ -91,6 +101,20 @@ impl Wire {
         self.0.read_exact(read).await?;
         ensure!(*read == *frame, "not what was sent: {read:?}");
         Ok(())
+    }
+
+    /// Reads one frame of at most 64 KiB, whatever it is: its first byte, and how
+    /// many bytes it has with its header.
+    pub(super) async fn read_any(&mut self) -> anyhow::Result<(u8, u64)> {
+        let [first, second] = self.0.read_u16().await?.to_be_bytes();
+        ensure!(second < 127, "a longer frame than any here: {second}");
+        let (header, payload) = match second {
+            126 => (4, self.0.read_u16().await?),
+            short => (2, u16::from(short)),
+        };
+        let mut read = vec![0; usize::from(payload)];
+        self.0.read_exact(&mut read).await?;
+        Ok((first, header + u64::from(payload)))
     }
 
     /// Reads what is there, at least something, and hands over each message's

@@ -15,7 +15,7 @@ impl Host for StoreData {
         message: common::Message,
         options: PublishOptions,
     ) -> Result<Result<Outcome, Error>> {
-        let except = self.except(&options)?;
+        let (except, compress) = (self.except(&options)?, options.compress.into());
         let channel = match ChannelName::new(&channel) {
             Ok(channel) => channel,
             Err(error) => return Ok(Err(Error::Invalid(error.to_string()))),
@@ -26,7 +26,7 @@ impl Host for StoreData {
         };
         let mut wakeups = self.run.wakeups.lock();
         let hub = &self.program.reach.hub;
-        let deliveries = hub.publish(&channel, &message, except, &mut wakeups);
+        let deliveries = hub.publish(&channel, (&message, compress), except, &mut wakeups);
         Ok(Ok(outcome(deliveries)))
     }
 
@@ -35,14 +35,14 @@ impl Host for StoreData {
         message: common::Message,
         options: PublishOptions,
     ) -> Result<Result<Outcome, Error>> {
-        let except = self.except(&options)?;
+        let (except, compress) = (self.except(&options)?, options.compress.into());
         let message = match self.allowed(message) {
             Ok(message) => message,
             Err(error) => return Ok(Err(error)),
         };
         let mut wakeups = self.run.wakeups.lock();
         let hub = &self.program.reach.hub;
-        let deliveries = hub.broadcast(&message, except, &mut wakeups);
+        let deliveries = hub.broadcast((&message, compress), except, &mut wakeups);
         Ok(Ok(outcome(deliveries)))
     }
 

@@ -16,6 +16,7 @@ use wasmtime::component::Resource;
 use crate::contract::bindings::common::{self, Error};
 use crate::contract::bindings::connections::{
     AutoResponse as AutoResponsePair, Host, HostConnection, MatchKind as MatchKindAsked,
+    SendOptions,
 };
 use crate::contract::bindings::types;
 use crate::contract::handles::Handle;
@@ -104,6 +105,20 @@ impl HostConnection for StoreData {
     ) -> Result<types::SendOutcome> {
         let connection = self.handles.get(&handle)?;
         let outcome = connection.push(message.into());
+        if outcome != SendOutcome::Gone {
+            self.run.wakeups.lock().add(connection);
+        }
+        Ok(outcome.into())
+    }
+
+    fn send_with(
+        &mut self,
+        handle: Resource<Handle>,
+        message: common::Message,
+        options: SendOptions,
+    ) -> Result<types::SendOutcome> {
+        let connection = self.handles.get(&handle)?;
+        let outcome = connection.push_with(message.into(), options.compress.into());
         if outcome != SendOutcome::Gone {
             self.run.wakeups.lock().add(connection);
         }

@@ -32,6 +32,9 @@ impl<S: Socket> Wire<S> {
             code,
             reason: reason.into(),
         });
+        if let Some(compression) = &mut self.compression {
+            compression.abandon();
+        }
         Frame::close(close.as_ref()).append_to(&mut self.control);
         if poll_fn(|cx| self.writer().poll_flush(cx)).await.is_err() {
             return;

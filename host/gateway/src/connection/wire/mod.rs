@@ -7,6 +7,9 @@
 //! kernel has not taken. An idle wire has none of these.
 
 mod closing;
+mod compression;
+pub(crate) mod negotiation;
+mod pool;
 mod reading;
 mod scratch;
 mod writing;
@@ -21,6 +24,8 @@ use tokio::net::TcpStream;
 
 use writing::Unsent;
 
+pub(crate) use compression::Compression;
+pub(crate) use pool::release_unused;
 pub(crate) use reading::{Reader, Received};
 pub(super) use writing::Writer;
 
@@ -57,6 +62,8 @@ pub(crate) struct Wire<S> {
     /// read brings, or as came behind the handshake.
     rest: Bytes,
     hold: Hold,
+    /// There only if compression was agreed on.
+    compression: Option<Box<Compression>>,
     /// What was received since this was last taken.
     counted: Counted,
     /// What the kernel has not taken.
@@ -86,13 +93,19 @@ pub(super) enum Hold {
 pub(crate) struct Counted {
     /// Messages that have begun, and control frames.
     pub(crate) frames: u64,
+    /// Bytes on the wire, and those that decompression has added.
     pub(crate) bytes: u64,
 }
 
 impl<S: Socket> Wire<S> {
     /// `read` holds the bytes that the peer sent right after its handshake;
     /// they are counted, too.
-    pub(crate) fn new(socket: S, read: Bytes, limits: &FunctionLimits) -> Self {
+    pub(crate) fn new(
+        socket: S,
+        read: Bytes,
+        limits: &FunctionLimits,
+        compression: Option<Box<Compression>>,
+    ) -> Self {
         let limits = Limits {
             message_bytes: limits.message_bytes,
             fragments: limits.fragments,
@@ -109,6 +122,7 @@ impl<S: Socket> Wire<S> {
             // An empty part of hyper's buffer would keep all of it.
             rest: if read.is_empty() { Bytes::new() } else { read },
             hold: Hold::Nothing,
+            compression,
             unsent: None,
             control: Vec::new(),
             blocked: false,
@@ -149,6 +163,13 @@ impl<S: Socket> Wire<S> {
             && self.rest.is_empty()
             && self.unsent.is_none()
             && self.control.is_empty()
+            && self.compression.as_ref().is_none_or(|it| it.is_empty())
+    }
+
+    /// Notes that nothing has come or gone for a while; answers whether the
+    /// wire needs no further look as long as that lasts.
+    pub(super) fn rest(&mut self) -> bool {
+        self.compression.as_mut().is_none_or(|it| it.rest())
     }
 
     /// Whether the last write found the kernel's buffer full.
@@ -162,5 +183,7 @@ impl<S: Socket> Wire<S> {
     }
 }
 
+#[cfg(test)]
+mod compression_tests;
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,7 @@
 //! Reading: from the socket to messages.
 //!
-//! Bounded by [`READ_BYTES_PER_POLL_MAX`] for each poll, and by the limits of a
-//! message. Small messages are copied once, from the thread's buffer; the rest
+//! Bounded by [`READ_BYTES_PER_POLL_MAX`] and [`INFLATED_BYTES_PER_POLL_MAX`] for
+//! each poll, and by the limits of a message. Small messages are copied once, from the thread's buffer; the rest
 //! of a large frame is read to where its message is made.
 
 use std::io;
@@ -12,7 +12,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Buf, BufMut, Bytes};
 use openline_core::close::{CODE_ABSENT, CloseInfo, CloseReason};
 use openline_core::message::Message;
-use openline_websocket::{self as websocket, Close, Receiver, Role, Violation};
+use openline_websocket::{self as websocket, Close, Inflater, Receiver, Role, Violation};
 use tokio::io::{AsyncReadExt, ReadBuf};
 
 use super::scratch::{self, Scratch};
@@ -22,6 +22,10 @@ use super::{Hold, Socket, Wire};
 /// peer that sends as fast as the host reads must not keep a thread busy. One
 /// read may exceed it, by what the kernel had.
 pub(super) const READ_BYTES_PER_POLL_MAX: usize = 1024 * 1024;
+
+/// How many bytes one poll decompresses, before and after together: about a
+/// millisecond.
+pub(super) const INFLATED_BYTES_PER_POLL_MAX: usize = 1024 * 1024;
 
 /// What was received.
 #[derive(Debug, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub(crate) enum Received {
 pub(crate) struct Reader<'a, S> {
     wire: &'a mut Wire<S>,
     receiver: Receiver,
+    /// There only if compression was agreed on.
+    inflater: Option<Box<Inflater>>,
     scratch: Scratch,
     /// What of the buffer was read and is not parsed: nothing while the wire
     /// has a rest.
@@ -56,9 +62,15 @@ impl<'a, S: Socket> Reader<'a, S> {
             Some(partial) => *partial,
             None => Receiver::new(Role::Server, wire.limits),
         };
+        let inflater = wire.compression.as_mut().map(|compression| {
+            let mut inflater = compression.take_inflater();
+            inflater.allow(INFLATED_BYTES_PER_POLL_MAX);
+            inflater
+        });
         Self {
             wire,
             receiver,
+            inflater,
             scratch: scratch::read(),
             unparsed: 0..0,
             read: 0,
@@ -71,10 +83,20 @@ impl<'a, S: Socket> Reader<'a, S> {
             if let Some(received) = self.parse() {
                 return Poll::Ready(received);
             }
+            if self.is_inflating() {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             if let Some(received) = ready!(self.poll_read(cx)) {
                 return Poll::Ready(received);
             }
         }
+    }
+
+    /// Whether a whole message has come that is not yet decompressed. The task is
+    /// woken to go on.
+    pub(crate) fn is_inflating(&self) -> bool {
+        self.receiver.is_inflating()
     }
 
     /// Answers a ping, before anything that is written later.
@@ -95,11 +117,15 @@ impl<'a, S: Socket> Reader<'a, S> {
             true => &rest[..],
             false => &self.scratch[self.unparsed.clone()],
         };
-        if input.is_empty() || *hold == Hold::Everything {
+        // A message that has come as a whole is handled even if reading is held.
+        let has_more = !input.is_empty() && *hold != Hold::Everything;
+        if !has_more && !self.receiver.is_inflating() {
             return None;
         }
         let mut left = input;
-        let received = self.receiver.receive(&mut left, None);
+        let received = self
+            .receiver
+            .receive(&mut left, self.inflater.as_deref_mut());
         let parsed = input.len() - left.len();
         match (from_rest, left.is_empty()) {
             (true, true) => *rest = Bytes::new(),
@@ -146,13 +172,18 @@ impl<'a, S: Socket> Reader<'a, S> {
             self.unparsed = 0..bytes;
             return Poll::Ready(None);
         }
-        Poll::Ready(convert(self.receiver.filled(None)))
+        Poll::Ready(convert(self.receiver.filled(self.inflater.as_deref_mut())))
     }
 }
 
 impl<S> Drop for Reader<'_, S> {
     fn drop(&mut self) {
         self.wire.counted.frames += self.receiver.take_begun();
+        if let (Some(inflater), Some(compression)) =
+            (self.inflater.take(), &mut self.wire.compression)
+        {
+            self.wire.counted.bytes += compression.give_back(inflater);
+        }
         if self.receiver.is_over() {
             self.wire.over = true;
         } else if !self.receiver.is_between_messages() {
@@ -214,8 +245,7 @@ fn reason_of(violation: Violation) -> CloseReason {
         Violation::InvalidText => CloseReason::InvalidText,
         Violation::MessageTooBig => CloseReason::MessageTooBig,
         Violation::TooManyFragments => CloseReason::Fragments,
-        // Compression is never agreed on, so a compressed message is one that
-        // sets a reserved bit.
+        Violation::InvalidCompression => CloseReason::InvalidCompression,
         _ => CloseReason::Protocol,
     }
 }

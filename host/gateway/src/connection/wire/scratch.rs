@@ -1,12 +1,15 @@
 //! The buffers that a thread reads into and writes from: one of each, whatever
-//! the number of connections.
+//! the number of connections, and one to compress into.
 //!
 //! A connection borrows one within a poll, and keeps only what is left in it.
-//! Bounded by [`READ_BYTES`] and [`WRITE_BYTES`] for each thread.
+//! Bounded by [`READ_BYTES`], [`WRITE_BYTES`] and [`AT_ONCE_BYTES_MAX`] for each
+//! thread.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::thread::LocalKey;
+
+use super::compression::AT_ONCE_BYTES_MAX;
 
 /// The read buffer of a thread, in bytes: as much as a batch may have, so that
 /// one read can fill it. It is cleared once, when it is made.
@@ -21,6 +24,7 @@ type Slot = LocalKey<Cell<Vec<u8>>>;
 thread_local! {
     static READ: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
     static WRITE: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+    static DEFLATED: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
 }
 
 /// A borrowed buffer. Dropping it gives it back to the thread.
@@ -38,6 +42,14 @@ pub(super) fn read() -> Scratch {
 /// An empty buffer with room for [`WRITE_BYTES`].
 pub(super) fn write() -> Scratch {
     let mut scratch = borrow(&WRITE, || Vec::with_capacity(WRITE_BYTES));
+    scratch.clear();
+    scratch
+}
+
+/// An empty buffer with room for a message that is compressed at once. A
+/// message that cannot be compressed takes a few bytes more.
+pub(super) fn deflated() -> Scratch {
+    let mut scratch = borrow(&DEFLATED, || Vec::with_capacity(AT_ONCE_BYTES_MAX + 64));
     scratch.clear();
     scratch
 }

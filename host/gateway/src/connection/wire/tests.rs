@@ -5,6 +5,7 @@ use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt;
 use openline_channels::connection::Item;
+use openline_channels::publication::Publication;
 use openline_core::close::CloseReason;
 use openline_core::message::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
@@ -19,7 +20,7 @@ impl Socket for DuplexStream {}
 /// A masked ping without a payload.
 const PING: [u8; 6] = [0x89, 0x80, 1, 2, 3, 4];
 
-fn cx() -> Context<'static> {
+pub(super) fn cx() -> Context<'static> {
     Context::from_waker(Waker::noop())
 }
 
@@ -30,7 +31,7 @@ fn pair(bytes: usize) -> (Wire<DuplexStream>, DuplexStream) {
         message_bytes: 4 * 1024 * 1024,
         ..FunctionLimits::default()
     };
-    (Wire::new(socket, Bytes::new(), &limits), peer)
+    (Wire::new(socket, Bytes::new(), &limits, None), peer)
 }
 
 fn send(peer: &mut DuplexStream, bytes: &[u8]) {
@@ -45,7 +46,7 @@ fn binary(payload: &[u8]) -> Vec<u8> {
 }
 
 /// Receives at most so many in one poll.
-fn receive(wire: &mut Wire<DuplexStream>, most: usize) -> Vec<Received> {
+pub(super) fn receive(wire: &mut Wire<DuplexStream>, most: usize) -> Vec<Received> {
     let mut reader = wire.reader();
     let mut all = Vec::new();
     while all.len() < most
@@ -75,8 +76,30 @@ fn write(wire: &mut Wire<DuplexStream>, messages: impl IntoIterator<Item = Messa
     count
 }
 
+#[test]
+fn a_publication_is_written_as_a_message_is_whatever_its_size() {
+    let (mut wire, mut peer) = pair(1000);
+    for bytes in [
+        0,
+        1,
+        125,
+        126,
+        COPIED_BYTES_MAX - 4,
+        COPIED_BYTES_MAX,
+        70_000,
+    ] {
+        let published = Item::Published(Publication::new(message(vec![7; bytes])));
+        let written = [Item::Message(message(vec![7; bytes])), published].map(|item| {
+            wire.writer().start(item);
+            drained(&mut wire, &mut peer)
+        });
+        assert_eq!(written[0], written[1], "{bytes}");
+        assert!(wire.is_empty());
+    }
+}
+
 /// Flushes the wire and reads at the peer, in turns, until all has come.
-fn drained(wire: &mut Wire<DuplexStream>, peer: &mut DuplexStream) -> Vec<u8> {
+pub(super) fn drained(wire: &mut Wire<DuplexStream>, peer: &mut DuplexStream) -> Vec<u8> {
     let mut all = Vec::new();
     loop {
         let flushed = wire.writer().poll_flush(&mut cx());
@@ -129,7 +152,7 @@ fn what_a_poll_leaves_comes_next_and_nothing_is_kept_afterwards() {
 fn what_came_behind_the_handshake_is_received_first_and_counted() {
     let (socket, mut peer) = duplex(1024);
     let read = Bytes::from(binary(b"first"));
-    let mut wire = Wire::new(socket, read.clone(), &FunctionLimits::default());
+    let mut wire = Wire::new(socket, read.clone(), &FunctionLimits::default(), None);
     send(&mut peer, &binary(b"second"));
     let wanted = [&b"first"[..], b"second"].map(|bytes| Received::Message(message(bytes)));
     assert_eq!(receive(&mut wire, 9), wanted);

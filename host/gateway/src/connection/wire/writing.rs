@@ -3,19 +3,24 @@
 //! What one poll writes is gathered in the thread's buffer, and leaves with one
 //! system call; the payload of a large message joins that call by reference.
 //! Bounded by [`GATHERED_BYTES`] and one message: only when they have left does
-//! the outbox give up more. What the kernel does not take stays with the
+//! the outbox give up more. Where compression was agreed on, a message is
+//! compressed when it is taken from the outbox; bounded by
+//! [`DEFLATED_BYTES_PER_POLL_MAX`] for each poll. What the kernel does not take stays with the
 //! connection: a copy of the gathered bytes, and a reference to the payload.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use openline_channels::connection::Item;
+use openline_channels::publication::Publication;
 use openline_core::close::CloseReason;
-use openline_core::message::Message;
+use openline_core::message::{Compress, Message};
 use openline_websocket::{HEADER_BYTES_MAX, Header, Opcode};
 
+use super::compression::{AT_ONCE_BYTES_MAX, Ready};
 use super::scratch::{self, Scratch, WRITE_BYTES};
 use super::{Socket, Wire};
 
@@ -27,6 +32,15 @@ pub(super) const GATHERED_BYTES: usize = 16 * 1024;
 /// where it is. To copy 4 KiB takes about as long as one more part of a
 /// vectored write does.
 pub(super) const COPIED_BYTES_MAX: usize = 4 * 1024;
+
+/// How many bytes of messages one poll compresses, before other connections have
+/// their turn: a millisecond at the default level, four at the highest. A poll
+/// exceeds it by one message that is compressed at once.
+pub(super) const DEFLATED_BYTES_PER_POLL_MAX: usize = 64 * 1024;
+
+/// What a message counts in addition to its payload: making the compressor ready
+/// takes as long as this many bytes do.
+const MESSAGE_OVERHEAD_BYTES: usize = 512;
 
 // The buffer never grows.
 const _: () = assert!(GATHERED_BYTES + HEADER_BYTES_MAX + COPIED_BYTES_MAX <= WRITE_BYTES);
@@ -46,14 +60,21 @@ pub(crate) struct Writer<'a, S> {
     gathered: Scratch,
     /// The payload that follows what is gathered, if it is a large one.
     large: Bytes,
+    /// Bytes that this poll may still compress.
+    allowed: usize,
+    /// A message is being compressed, or this poll has compressed enough.
+    stalled: bool,
 }
 
 impl<'a, S: Socket> Writer<'a, S> {
     pub(super) fn new(wire: &'a mut Wire<S>) -> Self {
+        let stalled = wire.compression.as_ref().is_some_and(|it| it.is_pending());
         let mut writer = Self {
             wire,
             gathered: scratch::write(),
             large: Bytes::new(),
+            allowed: DEFLATED_BYTES_PER_POLL_MAX,
+            stalled,
         };
         if writer.wire.unsent.is_none() {
             writer.gather_control();
@@ -66,6 +87,9 @@ impl<'a, S: Socket> Writer<'a, S> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), CloseReason>> {
+        if self.stalled {
+            ready!(self.poll_stalled(cx))?;
+        }
         let has_room = self.gathered.len() < GATHERED_BYTES && self.large.is_empty();
         if has_room && self.wire.unsent.is_none() {
             return Poll::Ready(Ok(()));
@@ -75,12 +99,45 @@ impl<'a, S: Socket> Writer<'a, S> {
 
     /// Adds an item, for which there must be room.
     pub(in super::super) fn start(&mut self, item: Item) {
-        let (opcode, payload) = match item {
-            Item::Message(Message::Text(text)) => (Opcode::Text, text.into_bytes()),
-            Item::Message(Message::Binary(bytes)) => (Opcode::Binary, bytes),
-            Item::Ping(payload) => (Opcode::Ping, payload),
+        let (message, compress) = match item {
+            Item::Message(message) => (message, Compress::Configured),
+            Item::Compress(message) => (message, Compress::Always),
+            Item::Plain(message) => (message, Compress::Never),
+            Item::Published(publication) => return self.start_published(publication),
+            Item::Ping(payload) => return self.add(Opcode::Ping, payload),
         };
-        let header = Header::new(opcode, payload.len());
+        let (opcode, payload) = parts(message);
+        if let Some(compression) = &self.wire.compression
+            && compression.wants(payload.len(), compress)
+        {
+            return self.compress(opcode, payload);
+        }
+        self.add(opcode, payload);
+    }
+
+    fn start_published(&mut self, publication: Arc<Publication>) {
+        let message = publication.message();
+        if let Some(compression) = &self.wire.compression
+            && compression.wants(message.bytes(), publication.compress())
+        {
+            return self.compress_published(publication);
+        }
+        if message.bytes() <= COPIED_BYTES_MAX {
+            self.gathered.extend_from_slice(publication.frame(encode));
+        } else {
+            // Written from where it is, so there is nothing to encode but the
+            // header.
+            let (opcode, payload) = parts(message.clone());
+            self.add(opcode, payload);
+        }
+    }
+
+    fn add(&mut self, opcode: Opcode, payload: Bytes) {
+        self.add_frame(Header::new(opcode, payload.len()), payload);
+    }
+
+    /// Adds a frame: a copy of a small payload, a reference to a large one.
+    fn add_frame(&mut self, header: Header, payload: Bytes) {
         self.gathered.extend_from_slice(header.as_bytes());
         if payload.len() <= COPIED_BYTES_MAX {
             self.gathered.extend_from_slice(&payload);
@@ -94,6 +151,19 @@ impl<'a, S: Socket> Writer<'a, S> {
         &mut self,
         cx: &mut Context<'_>,
     ) -> Poll<Result<(), CloseReason>> {
+        while self
+            .wire
+            .compression
+            .as_ref()
+            .is_some_and(|it| it.is_pending())
+        {
+            ready!(self.poll_stalled(cx))?;
+        }
+        self.poll_write_all(cx)
+    }
+
+    /// Ready when the kernel has everything that is ready to be sent.
+    fn poll_write_all(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
         loop {
             let written = if let Some(mut unsent) = self.wire.unsent.take() {
                 let written = self.wire.poll_write(cx, &unsent.gathered, &unsent.large);
@@ -119,6 +189,94 @@ impl<'a, S: Socket> Writer<'a, S> {
                 return Poll::Ready(Err(CloseReason::Lost));
             }
         }
+    }
+
+    // === compression ===
+
+    /// Compresses a message at once, or begins to if it is a large one.
+    #[inline(never)]
+    fn compress(&mut self, opcode: Opcode, payload: Bytes) {
+        let Some(compression) = &mut self.wire.compression else {
+            return self.add(opcode, payload);
+        };
+        if payload.len() > AT_ONCE_BYTES_MAX {
+            compression.begin(opcode, payload);
+            self.stalled = true;
+            return;
+        }
+        self.charge(payload.len());
+        let mut deflated = scratch::deflated();
+        let compression = self.wire.compression.as_mut();
+        if !compression.is_some_and(|it| it.deflate(&payload, &mut deflated)) {
+            return self.add(opcode, payload);
+        }
+        let header = Header::new(opcode, deflated.len()).compressed();
+        self.gathered.extend_from_slice(header.as_bytes());
+        if deflated.len() <= COPIED_BYTES_MAX {
+            self.gathered.extend_from_slice(&deflated);
+        } else {
+            self.large = Bytes::copy_from_slice(&deflated);
+        }
+    }
+
+    /// Adds the compressed form of a publication that all its receivers share,
+    /// or begins to make it. A connection with a compressor of its own
+    /// compresses it for itself.
+    #[inline(never)]
+    fn compress_published(&mut self, publication: Arc<Publication>) {
+        let Some(compression) = &mut self.wire.compression else {
+            return;
+        };
+        if compression.compresses_itself() {
+            let (opcode, payload) = parts(publication.message().clone());
+            return self.compress(opcode, payload);
+        }
+        if !publication.is_compressed(compression.variant()) {
+            self.charge(0);
+        }
+        let Some(compression) = &mut self.wire.compression else {
+            return;
+        };
+        match compression.advance_published(&publication, &mut self.allowed) {
+            Some(ready) => self.add_ready(ready),
+            None => {
+                compression.begin_published(publication);
+                self.stalled = true;
+            }
+        }
+    }
+
+    /// Charges a message to what this poll may compress.
+    fn charge(&mut self, bytes: usize) {
+        let work = bytes + MESSAGE_OVERHEAD_BYTES;
+        self.allowed = self.allowed.saturating_sub(work);
+        self.stalled = self.allowed == 0;
+    }
+
+    fn add_ready(&mut self, ready: Ready) {
+        match ready {
+            Ready::Compressed(opcode, payload) => {
+                let header = Header::new(opcode, payload.len()).compressed();
+                self.add_frame(header, payload);
+            }
+            Ready::Plain(opcode, payload) => self.add(opcode, payload),
+        }
+    }
+
+    /// Goes on with the message that is being compressed, when all before it has
+    /// left. Ready if that has added it.
+    #[cold]
+    fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), CloseReason>> {
+        ready!(self.poll_write_all(cx))?;
+        let compression = self.wire.compression.as_mut();
+        if let Some(ready) = compression.and_then(|it| it.advance(&mut self.allowed)) {
+            self.add_ready(ready);
+            self.stalled = self.allowed == 0;
+            return Poll::Ready(Ok(()));
+        }
+        // This poll has compressed as much as it may.
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     fn is_empty(&self) -> bool {
@@ -157,6 +315,20 @@ impl<S> Drop for Writer<'_, S> {
             self.keep_behind(0);
         }
     }
+}
+
+pub(super) fn parts(message: Message) -> (Opcode, Bytes) {
+    match message {
+        Message::Text(text) => (Opcode::Text, text.into_bytes()),
+        Message::Binary(bytes) => (Opcode::Binary, bytes),
+    }
+}
+
+/// The frame of a publication, for all that write it.
+fn encode(message: &Message) -> Bytes {
+    let (opcode, payload) = parts(message.clone());
+    let header = Header::new(opcode, payload.len());
+    [header.as_bytes(), &payload].concat().into()
 }
 
 // === impl Unsent ===
