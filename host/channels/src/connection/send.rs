@@ -39,6 +39,7 @@ impl Connection {
     }
 
     /// Puts a message into the outbox that other connections get, too.
+    #[inline]
     pub(crate) fn push_published(&self, publication: &Arc<Publication>) -> SendOutcome {
         self.put(Item::Published(Arc::clone(publication)))
     }
@@ -51,6 +52,7 @@ impl Connection {
         Ok(self.put(Item::Ping(payload)))
     }
 
+    #[inline]
     fn put(&self, item: Item) -> SendOutcome {
         let mut outbox = self.outbox.lock();
         outbox.push(item, &self.limits, &self.budget.outboxes)
