@@ -85,6 +85,7 @@ pub struct Gone;
 
 impl Item {
     /// The size of its payload in bytes.
+    #[inline]
     fn bytes(&self) -> usize {
         match self {
             Self::Message(message) => message.bytes(),
@@ -93,6 +94,7 @@ impl Item {
         }
     }
 
+    #[inline]
     fn cost(&self) -> usize {
         self.bytes() + MESSAGE_OVERHEAD_BYTES
     }
@@ -120,12 +122,7 @@ impl Outbox {
         self.push_much(item, limits, budget)
     }
 
-    fn push_much(
-        &mut self,
-        item: Item,
-        limits: &FunctionLimits,
-        budget: &Budget,
-    ) -> SendOutcome {
+    fn push_much(&mut self, item: Item, limits: &FunctionLimits, budget: &Budget) -> SendOutcome {
         if !self.is_open() {
             return SendOutcome::Gone;
         }

@@ -17,6 +17,7 @@ pub enum Message {
 
 impl Message {
     /// The payload's size in bytes.
+    #[inline]
     pub fn bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),

@@ -77,8 +77,13 @@ impl<'a, S: Socket> Writer<'a, S> {
     pub(in super::super) fn start(&mut self, item: Item) {
         match item {
             Item::Message(message) => {
-                let (opcode, payload) = parts(message);
-                self.add(opcode, payload);
+                let (opcode, payload) = parts(&message);
+                if self.add(opcode, payload) {
+                    self.large = match message {
+                        Message::Text(text) => text.into_bytes(),
+                        Message::Binary(bytes) => bytes,
+                    };
+                }
             }
             Item::Published(publication) => {
                 let message = publication.message();
@@ -87,22 +92,25 @@ impl<'a, S: Socket> Writer<'a, S> {
                 } else {
                     // Written from where it is, so there is nothing to encode
                     // but the header.
-                    let (opcode, payload) = parts(message.clone());
+                    let (opcode, payload) = parts(message);
                     self.add(opcode, payload);
+                    self.large = payload.clone();
                 }
             }
-            Item::Ping(payload) => self.add(Opcode::Ping, payload),
+            Item::Ping(payload) => drop(self.add(Opcode::Ping, &payload)),
         }
     }
 
-    fn add(&mut self, opcode: Opcode, payload: Bytes) {
+    /// Gathers a header and its payload, unless that is a large one; returns
+    /// whether it is.
+    fn add(&mut self, opcode: Opcode, payload: &Bytes) -> bool {
         let header = Header::new(opcode, payload.len());
         self.gathered.extend_from_slice(header.as_bytes());
-        if payload.len() <= COPIED_BYTES_MAX {
-            self.gathered.extend_from_slice(&payload);
-        } else {
-            self.large = payload;
+        let is_large = payload.len() > COPIED_BYTES_MAX;
+        if !is_large {
+            self.gathered.extend_from_slice(payload);
         }
+        is_large
     }
 
     /// Ready when the kernel has everything.
@@ -175,18 +183,19 @@ impl<S> Drop for Writer<'_, S> {
     }
 }
 
-fn parts(message: Message) -> (Opcode, Bytes) {
+#[inline]
+fn parts(message: &Message) -> (Opcode, &Bytes) {
     match message {
-        Message::Text(text) => (Opcode::Text, text.into_bytes()),
+        Message::Text(text) => (Opcode::Text, text.as_bytes()),
         Message::Binary(bytes) => (Opcode::Binary, bytes),
     }
 }
 
 /// The frame of a publication, for all that write it.
 fn encode(message: &Message) -> Bytes {
-    let (opcode, payload) = parts(message.clone());
+    let (opcode, payload) = parts(message);
     let header = Header::new(opcode, payload.len());
-    [header.as_bytes(), &payload].concat().into()
+    [header.as_bytes(), payload].concat().into()
 }
 
 // === impl Unsent ===
