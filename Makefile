@@ -109,7 +109,7 @@ bench-noisy: guests ## Measure the echo while eight functions compute (2 minutes
 	$(CARGO) build --release -p openline -p openline-end-to-end
 	$(CARGO) run --release --quiet -p openline-end-to-end --bin noisy
 
-bench-idle: guests ## Measure what 10,000 idle connections cost in memory (2 minutes)
+bench-idle: guests ## Measure what idle connections cost in memory and in CPU time (12 minutes)
 	$(CARGO) build --release -p openline -p openline-end-to-end
 	$(CARGO) run --release --quiet -p openline-end-to-end --bin idle
 

@@ -91,6 +91,7 @@ pub struct Gone;
 
 impl Item {
     /// The size of its payload in bytes.
+    #[inline]
     fn bytes(&self) -> usize {
         match self {
             Self::Message(message) | Self::Compress(message) | Self::Plain(message) => {
@@ -101,18 +102,35 @@ impl Item {
         }
     }
 
+    #[inline]
     fn cost(&self) -> usize {
         self.bytes() + MESSAGE_OVERHEAD_BYTES
     }
 }
 
 impl Outbox {
+    #[inline]
     pub(crate) fn push(
         &mut self,
         item: Item,
         limits: &FunctionLimits,
         budget: &Budget,
     ) -> SendOutcome {
+        // Most outboxes hold little: then neither the host's budget nor the
+        // overflow is a question.
+        let bytes = item.bytes();
+        let little = OUTBOX_FREE_BYTES.min(limits.outbox_bytes);
+        let after = self.bytes + bytes + MESSAGE_OVERHEAD_BYTES;
+        if after <= little && bytes <= limits.message_bytes && self.is_open() {
+            const { assert!(OUTBOX_FREE_BYTES <= OUTBOX_LOW_BYTES) };
+            self.bytes = after;
+            self.items.push_back(item);
+            return SendOutcome::Sent;
+        }
+        self.push_much(item, limits, budget)
+    }
+
+    fn push_much(&mut self, item: Item, limits: &FunctionLimits, budget: &Budget) -> SendOutcome {
         if !self.is_open() {
             return SendOutcome::Gone;
         }
@@ -179,6 +197,7 @@ impl Outbox {
         true
     }
 
+    #[inline]
     pub(crate) fn next(&mut self, budget: &Budget) -> Next {
         if let Some(item) = self.pop(budget) {
             if self.bytes <= OUTBOX_LOW_BYTES {
@@ -186,6 +205,10 @@ impl Outbox {
             }
             return Next::Item(item);
         }
+        self.next_without_items()
+    }
+
+    fn next_without_items(&mut self) -> Next {
         // A quiet connection does not keep the room of an earlier burst.
         if self.items.capacity() > 64 {
             self.items = VecDeque::new();
@@ -244,10 +267,13 @@ impl Outbox {
         self.writers.waiting.remove(&ticket);
     }
 
+    #[inline]
     fn pop(&mut self, budget: &Budget) -> Option<Item> {
         let item = self.items.pop_front()?;
         self.bytes -= item.cost();
-        self.shrink(budget);
+        if self.share > 0 {
+            self.shrink(budget);
+        }
         Some(item)
     }
 
@@ -280,7 +306,11 @@ impl Outbox {
         self.shrink(budget);
     }
 
+    #[inline]
     fn wake_writers(&mut self) {
+        if self.writers.waiting.is_empty() {
+            return;
+        }
         let waiting = std::mem::take(&mut self.writers.waiting);
         waiting.into_values().for_each(Waker::wake);
     }

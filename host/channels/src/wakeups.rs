@@ -20,6 +20,7 @@ pub struct Wakeups {
 
 impl Wakeups {
     /// Notes a connection.
+    #[inline]
     pub fn add(&mut self, connection: &Arc<Connection>) {
         if self
             .connections

@@ -29,6 +29,7 @@ pub enum Compress {
 
 impl Message {
     /// The payload's size in bytes.
+    #[inline]
     pub fn bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),

@@ -99,6 +99,8 @@ pub(crate) const USUAL: Measurement = echo(50, 1, 125);
 pub(crate) const DEEP: Measurement = echo(50, 16, 125);
 /// Shows the cost of copying a message.
 pub(crate) const LARGE: Measurement = echo(50, 1, 16 << 10);
+/// A message that takes many reads and many writes.
+pub(crate) const HUGE: Measurement = echo(50, 1, 1 << 20);
 /// Hardly anything to gather: the bare path of a message.
 const FEW: Measurement = echo(4, 1, 125);
 
@@ -144,7 +146,7 @@ const fn figure(key: &'static str, name: &'static str, decimals: usize) -> Figur
 /// All of a group, with so many idle connections.
 pub(crate) fn of(group: Group, idle: &[u32]) -> Vec<Measurement> {
     match group {
-        Group::Echo => vec![USUAL, DEEP, FEW, LARGE],
+        Group::Echo => vec![USUAL, DEEP, FEW, LARGE, HUGE],
         Group::Rate => vec![Measurement::Rate],
         Group::HalfPeak => vec![Measurement::HalfPeak],
         Group::Handshakes => vec![Measurement::Handshakes],
@@ -170,6 +172,7 @@ impl Measurement {
                 message_bytes,
             } => {
                 let size = match message_bytes {
+                    bytes if bytes.is_multiple_of(1 << 20) => format!("{} MiB", bytes >> 20),
                     bytes if bytes.is_multiple_of(1024) => format!("{} KiB", bytes / 1024),
                     bytes => format!("{bytes} bytes"),
                 };

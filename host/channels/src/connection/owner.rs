@@ -101,6 +101,7 @@ impl SocketOwner {
     // === writing ===
 
     /// The next thing to write.
+    #[inline]
     pub fn next(&self) -> Next {
         self.0.outbox.lock().next(&self.0.budget.outboxes)
     }

@@ -1,5 +1,6 @@
 //! The driver of an instance with a plain handler: one call after the other.
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use openline_core::event::Event;
@@ -194,7 +195,10 @@ impl Guest {
                 // batch.
                 let messages: TypedFunc<(Resource<Handle>, &[MessageRef<'_>]), ()> =
                     exports.messages;
-                enforce(run, time, messages.call_async(store, (connection, &batch))).await
+                // Pinned here: the future of a call is too large to be moved with
+                // each message.
+                let call = pin!(messages.call_async(store, (connection, &batch)));
+                enforce(run, time, call).await
             }
             Event::Alarm(_) => Ok(()),
             Event::Close(reason) => {

@@ -46,10 +46,11 @@ impl Inbox {
         self.batch.len() >= BATCH_MESSAGES_MAX || self.bytes >= BATCH_BYTES_MAX
     }
 
+    #[inline]
     pub(super) fn push(&mut self, message: Message) {
         self.bytes += message.bytes();
         if self.batch.capacity() == 0 {
-            self.batch.reserve_exact(self.expected);
+            self.batch = Vec::with_capacity(self.expected);
         }
         self.batch.push(message);
     }

@@ -270,13 +270,13 @@ impl Compression {
         let kind = self.kind();
         let begin = || -> Box<dyn Encoder> { Box::new(Sharing(Lent::of(kind))) };
         let compressed = publication.compressed(kind.variant(), allowed, begin)?;
-        let (opcode, payload) = parts(publication.message().clone());
+        let (opcode, payload) = parts(publication.message());
         Some(match compressed {
             Some(compressed) => {
                 self.note_sent(payload.len(), compressed.len());
                 Ready::Compressed(opcode, compressed)
             }
-            None => Ready::Plain(opcode, payload),
+            None => Ready::Plain(opcode, payload.clone()),
         })
     }
 

@@ -209,6 +209,7 @@ pub(super) fn poll_fill<S: Socket>(
 }
 
 /// From the codec's types to ours.
+#[inline]
 fn convert(received: Result<Option<websocket::Received>, Violation>) -> Option<Received> {
     let received = match received {
         Ok(received) => received?,

@@ -99,20 +99,27 @@ impl<'a, S: Socket> Writer<'a, S> {
 
     /// Adds an item, for which there must be room.
     pub(in super::super) fn start(&mut self, item: Item) {
-        let (message, compress) = match item {
-            Item::Message(message) => (message, Compress::Configured),
-            Item::Compress(message) => (message, Compress::Always),
-            Item::Plain(message) => (message, Compress::Never),
-            Item::Published(publication) => return self.start_published(publication),
-            Item::Ping(payload) => return self.add(Opcode::Ping, payload),
-        };
-        let (opcode, payload) = parts(message);
+        match item {
+            Item::Message(message) => self.start_message(message, Compress::Configured),
+            Item::Compress(message) => self.start_message(message, Compress::Always),
+            Item::Plain(message) => self.start_message(message, Compress::Never),
+            Item::Published(publication) => self.start_published(publication),
+            Item::Ping(payload) => self.add(Opcode::Ping, payload),
+        }
+    }
+
+    #[inline]
+    fn start_message(&mut self, message: Message, compress: Compress) {
+        let (opcode, payload) = parts(&message);
         if let Some(compression) = &self.wire.compression
             && compression.wants(payload.len(), compress)
         {
+            let payload = payload.clone();
             return self.compress(opcode, payload);
         }
-        self.add(opcode, payload);
+        if self.gather(Header::new(opcode, payload.len()), payload) {
+            self.large = payload.clone();
+        }
     }
 
     fn start_published(&mut self, publication: Arc<Publication>) {
@@ -127,8 +134,8 @@ impl<'a, S: Socket> Writer<'a, S> {
         } else {
             // Written from where it is, so there is nothing to encode but the
             // header.
-            let (opcode, payload) = parts(message.clone());
-            self.add(opcode, payload);
+            let (opcode, payload) = parts(message);
+            self.add(opcode, payload.clone());
         }
     }
 
@@ -138,12 +145,21 @@ impl<'a, S: Socket> Writer<'a, S> {
 
     /// Adds a frame: a copy of a small payload, a reference to a large one.
     fn add_frame(&mut self, header: Header, payload: Bytes) {
-        self.gathered.extend_from_slice(header.as_bytes());
-        if payload.len() <= COPIED_BYTES_MAX {
-            self.gathered.extend_from_slice(&payload);
-        } else {
+        if self.gather(header, &payload) {
             self.large = payload;
         }
+    }
+
+    /// Gathers a header and its payload, unless that is a large one; returns
+    /// whether it is.
+    #[inline]
+    fn gather(&mut self, header: Header, payload: &Bytes) -> bool {
+        self.gathered.extend_from_slice(header.as_bytes());
+        let is_large = payload.len() > COPIED_BYTES_MAX;
+        if !is_large {
+            self.gathered.extend_from_slice(payload);
+        }
+        is_large
     }
 
     /// Ready when the kernel has everything.
@@ -228,8 +244,8 @@ impl<'a, S: Socket> Writer<'a, S> {
             return;
         };
         if compression.compresses_itself() {
-            let (opcode, payload) = parts(publication.message().clone());
-            return self.compress(opcode, payload);
+            let (opcode, payload) = parts(publication.message());
+            return self.compress(opcode, payload.clone());
         }
         if !publication.is_compressed(compression.variant()) {
             self.charge(0);
@@ -317,18 +333,19 @@ impl<S> Drop for Writer<'_, S> {
     }
 }
 
-pub(super) fn parts(message: Message) -> (Opcode, Bytes) {
+#[inline]
+pub(super) fn parts(message: &Message) -> (Opcode, &Bytes) {
     match message {
-        Message::Text(text) => (Opcode::Text, text.into_bytes()),
+        Message::Text(text) => (Opcode::Text, text.as_bytes()),
         Message::Binary(bytes) => (Opcode::Binary, bytes),
     }
 }
 
 /// The frame of a publication, for all that write it.
 fn encode(message: &Message) -> Bytes {
-    let (opcode, payload) = parts(message.clone());
+    let (opcode, payload) = parts(message);
     let header = Header::new(opcode, payload.len());
-    [header.as_bytes(), &payload].concat().into()
+    [header.as_bytes(), payload].concat().into()
 }
 
 // === impl Unsent ===

@@ -1,10 +1,13 @@
 //! Idle connections: what each costs the host's process in resident memory when
 //! it sleeps and no instance is left, before it has carried anything and after
-//! it has carried a large message; beside the native echo.
+//! it has carried large messages, beside the native echo; and what it costs in
+//! CPU time when it is pinged.
 //!
 //! The connections are this process's, one task each, bounded by their number.
 //! Messages are echoed in waves, so that this program and the host hold a few
 //! of them at a time.
+
+mod cpu;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -15,7 +18,7 @@ use clap::Parser;
 use futures_util::{StreamExt, TryStreamExt, stream};
 use openline_kit::configuration::Configuration;
 use openline_kit::process::Running;
-use openline_kit::programs;
+use openline_kit::programs::{self, Programs};
 use openline_kit::socket::Socket;
 use openline_kit::state::state;
 use openline_kit::table::{Table, grouped};
@@ -38,16 +41,21 @@ const ASK_AGAIN: Duration = Duration::from_millis(250);
 /// How long allocators have, after that, to give memory back.
 const SETTLE: Duration = Duration::from_secs(6);
 
-/// Measures what idle connections cost in memory
+/// Measures what idle connections cost in memory and in CPU time
 #[derive(Debug, Parser)]
 pub struct Arguments {
-    /// Connections
-    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=60_000))]
+    /// Connections whose memory is measured; 0 for none
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(..=60_000))]
     connections: u32,
 
-    /// Bytes of the message that each carries
-    #[arg(long, value_name = "BYTES", default_value_t = 1 << 20)]
-    message: usize,
+    /// Bytes of the messages that each carries, one after the other
+    #[arg(long, value_name = "BYTES", value_delimiter = ',', default_values_t = [64 << 10, 1 << 20])]
+    messages: Vec<usize>,
+
+    /// Connections whose CPU time is measured, one number after the other; 0 for
+    /// none
+    #[arg(long, value_name = "N", value_delimiter = ',', default_values_t = [1_000, 8_000, 15_000], value_parser = clap::value_parser!(u32).range(..=60_000))]
+    pinged: Vec<u32>,
 
     #[command(flatten)]
     programs: programs::Options,
@@ -56,8 +64,8 @@ pub struct Arguments {
 /// Bytes for each connection.
 struct Measured {
     name: &'static str,
-    fresh: f64,
-    used: f64,
+    /// Before traffic, and after each message.
+    bytes: Vec<f64>,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +89,29 @@ struct Connections {
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     native::raise_open_files().context("cannot raise the limit of open files")?;
     let programs = arguments.programs.find(&["echo"])?;
+    if arguments.connections > 0 {
+        print_memory(arguments, &memory(arguments, &programs).await?)?;
+    }
+    let mut table = Table::new(["connections", "µs a second each", "the host without them"]);
+    for count in arguments.pinged.iter().filter(|count| **count > 0) {
+        let cpu::Measured { base, each } = cpu::measure(&programs, *count).await?;
+        table.row([
+            grouped(f64::from(*count), 0),
+            grouped(each, 2),
+            grouped(base, 0),
+        ]);
+    }
+    if arguments.pinged.iter().all(|count| *count == 0) {
+        return Ok(());
+    }
+    let title = format!(
+        "CPU time of idle connections over {:?}, with pings",
+        cpu::WINDOW
+    );
+    Ok(write!(io::stdout(), "{title}\n\n{}", table.text())?)
+}
+
+async fn memory(arguments: &Arguments, programs: &Programs) -> anyhow::Result<Vec<Measured>> {
     // Nothing but idleness: an instance goes as soon as it has nothing to do,
     // no connection's time is up before the measurement is over, and there are
     // no pings, as no peer here would answer them.
@@ -92,11 +123,12 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let mut all = vec![measure(arguments, command, "host", "/echo").await?];
     let native = programs::program(None, "native_echo")?;
     // It keeps a buffer of the largest message for each connection.
-    let needs = u64::from(arguments.connections) * 2 * arguments.message as u64;
+    let largest = arguments.messages.iter().copied().max().unwrap_or_default();
+    let needs = u64::from(arguments.connections) * 2 * largest as u64;
     if native.is_file() && needs <= NATIVE_BYTES_MAX {
         all.push(measure(arguments, Command::new(native), "native", "/").await?);
     }
-    print(arguments, &all)
+    Ok(all)
 }
 
 async fn measure(
@@ -114,27 +146,28 @@ async fn measure(
     // When it sleeps, the host has given back what starting needed.
     quiet(address, 1, is_host).await?;
     let before = resident_bytes(running.process)?;
-    let clients: Vec<Socket> = stream::iter(0..count)
+    let mut clients: Vec<Socket> = stream::iter(0..count)
         .map(|_| open(address, path))
         .buffer_unordered(WAVE)
         .try_collect()
         .await?;
     quiet(address, count + 1, is_host).await?;
-    let fresh = resident_bytes(running.process)?;
-    let clients: Vec<Socket> = stream::iter(clients)
-        .map(|client| exchange(client, arguments.message))
-        .buffer_unordered(WAVE)
-        .try_collect()
-        .await?;
-    quiet(address, count + 1, is_host).await?;
-    let used = resident_bytes(running.process)?;
+    let mut resident = vec![resident_bytes(running.process)?];
+    for bytes in &arguments.messages {
+        clients = stream::iter(clients)
+            .map(|client| exchange(client, *bytes))
+            .buffer_unordered(WAVE)
+            .try_collect()
+            .await?;
+        quiet(address, count + 1, is_host).await?;
+        resident.push(resident_bytes(running.process)?);
+    }
     drop((first, clients));
     running.kill().await?;
-    let each = |bytes: u64| (bytes as f64 - before as f64) / f64::from(count);
+    let each = |bytes: &u64| (*bytes as f64 - before as f64) / f64::from(count);
     Ok(Measured {
         name,
-        fresh: each(fresh),
-        used: each(used),
+        bytes: resident.iter().map(each).collect(),
     })
 }
 
@@ -179,13 +212,19 @@ async fn asleep(host: SocketAddr, connections: u64) -> anyhow::Result<()> {
     }
 }
 
-fn print(arguments: &Arguments, all: &[Measured]) -> anyhow::Result<()> {
-    let (count, bytes) = (arguments.connections, arguments.message);
-    let mut table = Table::new(["", "before traffic", &format!("after {bytes} bytes")]);
-    for Measured { name, fresh, used } in all {
-        table.row([(*name).to_owned(), grouped(*fresh, 0), grouped(*used, 0)]);
+fn print_memory(arguments: &Arguments, all: &[Measured]) -> anyhow::Result<()> {
+    let messages = arguments.messages.iter();
+    let after = messages.map(|bytes| format!("after {bytes} bytes"));
+    let head = ["".to_owned(), "before traffic".to_owned()];
+    let head: Vec<_> = head.into_iter().chain(after).collect();
+    let mut table = Table::new(head.iter().map(String::as_str));
+    for Measured { name, bytes } in all {
+        let cells = bytes.iter().map(|bytes| grouped(*bytes, 0));
+        table.row(std::iter::once((*name).to_owned()).chain(cells));
     }
-    let table = table.text();
-    let title = format!("{count} idle connections, resident bytes each");
-    Ok(write!(io::stdout(), "{title}\n\n{table}")?)
+    let title = format!(
+        "{} idle connections, resident bytes each",
+        arguments.connections
+    );
+    Ok(write!(io::stdout(), "{title}\n\n{}\n", table.text())?)
 }
