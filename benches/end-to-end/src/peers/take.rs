@@ -12,8 +12,8 @@ use super::client::{self, Figures, Order, Task};
 use super::measurement::{
     BYTES_PER_CONNECTION, BYTES_PER_INSTANCE, CLIENT_BUSY, CPU_OF_INSTANCES, CPU_ON_TWO,
     CPU_PER_MESSAGE, CPU_TO_OPEN, FAILED, HANDSHAKES, MESSAGES_ON_TWO, MESSAGES_PER_SECOND,
-    MILLISECONDS, Measurement, P50, P99, P99_9, RATE, SCALING, SERVER_BUSY, SUBSCRIBERS, USUAL,
-    WARM,
+    MILLISECONDS, Measurement, P50, P99, P99_9, RATE, SATURATING, SCALING, SERVER_BUSY,
+    SUBSCRIBERS, USUAL, WARM,
 };
 use super::peer::Peer;
 use super::programs::{Programs, Started, Work};
@@ -78,6 +78,14 @@ impl Conditions {
                 self.echo(USUAL, peer, Some(peak / 2.0), self.cpus()).await
             }
             Measurement::Idle { connections } => self.idle(peer, connections).await,
+            Measurement::Saturation => {
+                let order = (Task::Saturate, SATURATING, Work::Echo);
+                Ok(self.client(peer, order).await?.into())
+            }
+            Measurement::IdleCpu { connections } => {
+                let order = (Task::AnswerPings, connections, Work::Echo);
+                Ok(self.client(peer, order).await?.into())
+            }
             Measurement::Handshakes => {
                 let order = (Task::Handshakes, HANDSHAKES, Work::Echo);
                 Ok(self.client(peer, order).await?.into())
@@ -201,7 +209,7 @@ impl Conditions {
         let started = self.start(peer, work).await?;
         let seconds = match task {
             Task::Hold => self.settle,
-            Task::Handshakes | Task::FanOut { .. } => self.duration,
+            _ => self.duration,
         };
         let order = Order {
             task,

@@ -1,12 +1,15 @@
 //! The loads that the load generator does not make, in a process of its own,
-//! this program started again: many handshakes, one message to many, and
-//! connections that have each carried a message.
+//! this program started again: many handshakes, one message to many,
+//! connections that have each carried a message, more messages than the server
+//! can answer, and answers to pings.
 //!
 //! One thread; all its connections are opened in waves of `WAVE`.
 
 mod fan_out;
 mod handshakes;
 mod hold;
+mod pings;
+mod saturation;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -57,6 +60,10 @@ pub(crate) enum Task {
     /// `connections`, each of which has had one message echoed, after
     /// `seconds`.
     Hold,
+    /// A message in flight on each of `connections`, for `seconds`.
+    Saturate,
+    /// `connections` on which nothing happens but pings.
+    AnswerPings,
 }
 
 /// Figures by their keys.
@@ -75,6 +82,8 @@ pub(crate) async fn obey(order: &str) -> anyhow::Result<()> {
         Task::Handshakes => handshakes::measure(&order).await?,
         Task::FanOut { depth } => fan_out::measure(&order, depth).await?,
         Task::Hold => hold::measure(&order).await?,
+        Task::Saturate => saturation::measure(&order).await?,
+        Task::AnswerPings => pings::measure(&order).await?,
     };
     serde_json::to_writer(io::stdout().lock(), &figures)?;
     Ok(io::stdout().flush()?)
