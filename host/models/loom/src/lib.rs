@@ -28,6 +28,8 @@ mod instance;
 #[path = "../../../channels/src/outbox.rs"]
 mod outbox;
 mod pool;
+#[path = "../../../engine/src/component/pulse.rs"]
+mod pulse;
 mod sync;
 #[path = "../../../channels/src/wakeups.rs"]
 pub mod wakeups;
