@@ -12,6 +12,7 @@ mod dev;
 mod hints;
 mod host;
 mod memory;
+mod runtime;
 mod signal;
 mod telemetry;
 mod threads;
@@ -19,12 +20,10 @@ mod watchdog;
 
 use std::io::ErrorKind;
 use std::process::ExitCode;
-use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
 use openline_engine::compiler;
-use tokio::runtime::Runtime;
 
 use crate::cli::{Arguments, Command};
 use crate::signal::Signals;
@@ -94,7 +93,7 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
         Command::CloseCodes(arguments) => return commands::close_codes::run(&arguments),
         _ => {}
     }
-    run(runtime()?, async {
+    runtime::run(runtime::new()?, async {
         match command {
             Command::Check(arguments) => commands::check::run(&arguments).await,
             Command::Bench(arguments) => commands::bench::run(&arguments).await,
@@ -120,7 +119,7 @@ fn host(command: Command, log: Option<&str>) -> anyhow::Result<()> {
         // Before other threads use memory.
         memory::without_huge_pages();
     }
-    let runtime = runtime()?;
+    let runtime = runtime::new()?;
     let signals = {
         let _within = runtime.enter();
         Signals::listen()?
@@ -131,7 +130,7 @@ fn host(command: Command, log: Option<&str>) -> anyhow::Result<()> {
     }
     // The watchdog starts first, because a host can also hang while it starts.
     let watchdog = Watchdog::start(runtime.handle())?;
-    run(runtime, async {
+    runtime::run(runtime, async {
         match command {
             // `dev` sets up its own log.
             Command::Dev(arguments) => commands::dev::run(arguments, log, signals, watchdog).await,
@@ -141,36 +140,4 @@ fn host(command: Command, log: Option<&str>) -> anyhow::Result<()> {
             _ => Ok(()),
         }
     })
-}
-
-/// Threads for blocking work: reading files and states, hashing, starting a
-/// compiler. Each piece of work is short, and waits if no thread is free.
-const BLOCKING_THREADS_MAX: usize = 64;
-
-/// Threads of a host besides its workers: the epoch, the store, two for the
-/// log, probes, two for the watchdog, and one for blocking work.
-const OTHER_THREADS: usize = 8;
-
-fn runtime() -> anyhow::Result<Runtime> {
-    // With too few threads tokio would panic, or hang with half of its workers.
-    threads::require(threads::workers() + OTHER_THREADS)?;
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .max_blocking_threads(BLOCKING_THREADS_MAX)
-        // tokio panics when it needs its first blocking thread and the system
-        // has none left. As long as one exists, work waits for it, so keep it.
-        .thread_keep_alive(Duration::from_secs(u32::MAX.into()))
-        .thread_name(watchdog::WORKER)
-        .on_thread_park(memory::before_parking)
-        .build()?;
-    drop(runtime.spawn_blocking(|| {}));
-    Ok(runtime)
-}
-
-fn run(runtime: Runtime, command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    let ended = runtime.block_on(command);
-    // Do not wait: a thread that runs guest code or a compiler ends with the
-    // process.
-    runtime.shutdown_background();
-    ended
 }

@@ -183,7 +183,6 @@ impl Arguments {
             Duration::try_from_secs_f64(seconds)
                 .with_context(|| format!("`{seconds}` is not a number of seconds"))
         };
-        let (idle, skipped) = self.idle(files_max);
         let mut groups = self.settings.clone();
         if groups.is_empty() {
             groups = Group::value_variants().to_vec();
@@ -199,12 +198,19 @@ impl Arguments {
         peers.sort_unstable();
         peers.dedup();
         let groups = groups.into_iter();
+        let wanted = groups.flat_map(|group| measurement::of(group, self.idle()));
+        let fits = |measurement: &Measurement| {
+            u64::from(measurement.connections()) + FILES_SPARE <= files_max
+        };
+        let (measurements, rest): (Vec<_>, Vec<_>) = wanted.partition(fits);
+        let skipped = rest.iter().map(|measurement| {
+            let name = measurement.name();
+            format!("{name}: the limit of open files is {files_max}")
+        });
         Ok(Plan {
             rounds,
             peers,
-            measurements: groups
-                .flat_map(|group| measurement::of(group, &idle))
-                .collect(),
+            measurements,
             conditions: Conditions {
                 programs: self.programs()?,
                 pinning: self.pinning(),
@@ -213,22 +219,16 @@ impl Arguments {
                 settle: duration(settle)?,
                 is_text: self.text,
             },
-            skipped,
+            skipped: skipped.collect(),
         })
     }
 
-    fn idle(&self, files_max: u64) -> (Vec<u32>, Vec<String>) {
-        let wanted = match (self.quick, self.idle_connections.as_slice()) {
-            (true, _) => &IDLE_QUICK[..],
+    fn idle(&self) -> &[u32] {
+        match (self.quick, self.idle_connections.as_slice()) {
+            (true, _) => &IDLE_QUICK,
             (false, []) => &IDLE,
             (false, given) => given,
-        };
-        let fits = |connections: &u32| u64::from(*connections) + FILES_SPARE <= files_max;
-        let (fit, rest): (Vec<u32>, Vec<u32>) = wanted.iter().partition(|count| fits(count));
-        let skipped = rest.iter().map(|connections| {
-            format!("{connections} idle connections: the limit of open files is {files_max}")
-        });
-        (fit, skipped.collect())
+        }
     }
 
     fn pinning(&self) -> Pinning {
@@ -258,7 +258,7 @@ impl Arguments {
 mod tests {
     use clap::Parser;
 
-    use super::Arguments;
+    use super::{Arguments, FILES_SPARE, Plan};
     use crate::peers::measurement::{Measurement, USUAL};
     use crate::peers::peer::Peer;
 
@@ -294,13 +294,24 @@ mod tests {
     }
 
     #[test]
-    fn idle_connections_are_left_out_where_files_do_not_suffice() {
-        let plan = Arguments::parse_from(["peers"]).plan(8_000).unwrap();
-        let idle = |connections| {
+    fn many_connections_are_left_out_where_files_do_not_suffice() {
+        let plan = |files| Arguments::parse_from(["peers"]).plan(files).unwrap();
+        let idle = |plan: &Plan, connections| {
             plan.measurements
                 .contains(&Measurement::Idle { connections })
         };
-        assert!(idle(5_000) && !idle(15_000));
-        assert!(plan.skipped[0].starts_with("15000 idle connections: "));
+        let few = plan(8_000);
+        assert!(idle(&few, 5_000) && !idle(&few, 15_000));
+        let skipped = few.skipped.iter();
+        let skipped: Vec<_> = skipped.filter_map(|text| text.split(": ").next()).collect();
+        let wanted = [
+            "saturation",
+            "15,000 idle connections",
+            "8,000 idle connections with pings",
+            "15,000 idle connections with pings",
+        ];
+        assert_eq!(skipped, wanted);
+        assert!(idle(&plan(15_000 + FILES_SPARE), 15_000));
+        assert!(!idle(&plan(14_999 + FILES_SPARE), 15_000));
     }
 }

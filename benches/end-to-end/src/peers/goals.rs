@@ -5,8 +5,9 @@ use openline_kit::table::Spread;
 
 use super::measurement::{
     BYTES_PER_CONNECTION, BYTES_PER_INSTANCE, BYTES_PER_MESSAGE, COMPRESSED, CPU_OF_INSTANCES,
-    CPU_PER_DELIVERY, CPU_PER_MESSAGE, DEEP, FAN_OUT, FAN_OUT_DEEP, HUGE, IDLE_COMPRESSED, LARGE,
-    MILLISECONDS, Measurement, P50, P99, SCALING, USUAL,
+    CPU_PER_DELIVERY, CPU_PER_IDLE, CPU_PER_MESSAGE, DEEP, FAN_OUT, FAN_OUT_DEEP, HUGE,
+    IDLE_COMPRESSED, LARGE, LONGEST_IN_TURNS, MILLISECONDS, Measurement, P50, P99, PINGED, SCALING,
+    USUAL,
 };
 use super::peer::Peer;
 use super::results::Results;
@@ -87,7 +88,33 @@ const fn fan_out(measurement: Measurement, other: Peer, limit: f64, text: &'stat
 
 const IDLE: Measurement = Measurement::Idle { connections: 5_000 };
 
-const GOALS: [Goal; 30] = [
+const fn idle_cpu(connections: u32, text: &'static str) -> Goal {
+    let measurement = Measurement::IdleCpu { connections };
+    alone(measurement, CPU_PER_IDLE, 0.7, " µs/s", text)
+}
+
+/// Whether connections are served in turn.
+const fn in_turn(peer: Peer, figure: &'static str, other: Peer, text: &'static str) -> Goal {
+    Goal {
+        figure,
+        ..to(Measurement::Saturation, peer, other, 1.5, text)
+    }
+}
+
+const fn turns(peer: Peer, text: &'static str) -> Goal {
+    Goal {
+        peer,
+        ..alone(
+            Measurement::Saturation,
+            LONGEST_IN_TURNS,
+            3.0,
+            " turns",
+            text,
+        )
+    }
+}
+
+const GOALS: [Goal; 37] = [
     to(
         USUAL,
         Openline,
@@ -201,6 +228,30 @@ const GOALS: [Goal; 30] = [
             "half of the peak, p99: at most 1.5 × native",
         )
     },
+    in_turn(Openline, P99, Bun, "saturation, p99: at most 1.5 × Bun"),
+    in_turn(
+        OpenlineAsync,
+        P99,
+        Bun,
+        "saturation, p99, async: at most 1.5 × Bun",
+    ),
+    turns(Openline, "saturation: no wait of more than three turns"),
+    turns(
+        OpenlineAsync,
+        "saturation, async: no wait of more than three turns",
+    ),
+    idle_cpu(
+        PINGED[0],
+        "1,000 idle connections, CPU: at most 0.7 µs/s each",
+    ),
+    idle_cpu(
+        PINGED[1],
+        "8,000 idle connections, CPU: at most 0.7 µs/s each",
+    ),
+    idle_cpu(
+        PINGED[2],
+        "15,000 idle connections, CPU: at most 0.7 µs/s each",
+    ),
     alone(
         IDLE,
         BYTES_PER_CONNECTION,
@@ -259,7 +310,7 @@ const GOALS: [Goal; 30] = [
             COMPRESSED,
             Openline,
             Node,
-            LEVEL,
+            1.05,
             "compressed, bytes on the wire: at most 1.05 × Node",
         )
     },
@@ -297,6 +348,8 @@ pub(crate) struct Judged {
     pub(crate) goal: &'static str,
     pub(crate) measured: Spread,
     pub(crate) unit: &'static str,
+    /// How many of the measured value's are shown: small ones need some.
+    pub(crate) decimals: usize,
     pub(crate) is_reached: bool,
 }
 
@@ -331,6 +384,7 @@ impl Goal {
             goal: self.text,
             measured,
             unit: self.unit,
+            decimals: if self.limit < 10.0 { 2 } else { 0 },
             is_reached,
         })
     }

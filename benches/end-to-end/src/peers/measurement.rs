@@ -10,6 +10,10 @@ pub(crate) const MESSAGES_PER_SECOND: &str = "messages_per_second";
 pub(crate) const P50: &str = "p50_microseconds";
 pub(crate) const P99: &str = "p99_microseconds";
 pub(crate) const P99_9: &str = "p99_9_microseconds";
+pub(crate) const LONGEST: &str = "longest_wait_microseconds";
+pub(crate) const LONGEST_IN_TURNS: &str = "longest_wait_turns";
+pub(crate) const CPU_PER_IDLE: &str = "cpu_microseconds_per_idle_connection_second";
+pub(crate) const CPU_WITHOUT: &str = "cpu_microseconds_per_second_without_connections";
 pub(crate) const CPU_PER_CONNECTION: &str = "cpu_microseconds_per_connection";
 pub(crate) const CONNECTIONS_PER_SECOND: &str = "connections_per_second";
 pub(crate) const BYTES_PER_CONNECTION: &str = "resident_bytes_per_connection";
@@ -39,6 +43,14 @@ pub(crate) const HANDSHAKES: u32 = 16;
 /// and not a queue's.
 pub(crate) const RATE: u32 = 10_000;
 
+/// Connections that each have a message in flight: enough that the server
+/// always has more than it can answer, and few enough that a server with two
+/// open files for each can be measured.
+pub(crate) const SATURATING: u32 = 9_000;
+
+/// Idle connections whose pings are measured.
+pub(crate) const PINGED: [u32; 3] = [1_000, 8_000, 15_000];
+
 /// Which measurements to make.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, clap::ValueEnum)]
 pub(crate) enum Group {
@@ -48,6 +60,8 @@ pub(crate) enum Group {
     Rate,
     /// Latency at half of what the native echo does; for it and the host
     HalfPeak,
+    /// How long 9,000 connections with a message each wait for their turn
+    Saturation,
     /// Connections opened and closed a second
     Handshakes,
     /// Memory of idle connections
@@ -55,6 +69,8 @@ pub(crate) enum Group {
     /// Compressed echoes of a JSON message of 1 KiB, and memory of idle
     /// connections that have had one
     Compressed,
+    /// CPU time of idle connections that are pinged; for the host
+    IdleCpu,
     /// One message to 1,000 subscribers
     FanOut,
     /// Memory of 1,000 connections that have each carried a message, and of
@@ -77,12 +93,16 @@ pub(crate) enum Measurement {
     },
     Rate,
     HalfPeak,
+    Saturation,
     Handshakes,
     Idle {
         connections: u32,
     },
     Compressed,
     IdleCompressed {
+        connections: u32,
+    },
+    IdleCpu {
         connections: u32,
     },
     FanOut {
@@ -149,6 +169,7 @@ pub(crate) fn of(group: Group, idle: &[u32]) -> Vec<Measurement> {
         Group::Echo => vec![USUAL, DEEP, FEW, LARGE, HUGE],
         Group::Rate => vec![Measurement::Rate],
         Group::HalfPeak => vec![Measurement::HalfPeak],
+        Group::Saturation => vec![Measurement::Saturation],
         Group::Handshakes => vec![Measurement::Handshakes],
         Group::Idle => {
             let idle = idle.iter();
@@ -156,6 +177,12 @@ pub(crate) fn of(group: Group, idle: &[u32]) -> Vec<Measurement> {
                 .collect()
         }
         Group::Compressed => vec![COMPRESSED, IDLE_COMPRESSED],
+        Group::IdleCpu => {
+            let pinged = PINGED.iter();
+            pinged
+                .map(|&connections| Measurement::IdleCpu { connections })
+                .collect()
+        }
         Group::FanOut => vec![FAN_OUT, FAN_OUT_DEEP],
         Group::Warm => vec![Measurement::Warm],
         Group::TwoCores => vec![Measurement::TwoCores],
@@ -180,6 +207,10 @@ impl Measurement {
             }
             Self::Rate => "10,000 messages/s over 50 × 125 bytes".to_owned(),
             Self::HalfPeak => "half of native's peak over 50 × 125 bytes".to_owned(),
+            Self::Saturation => format!(
+                "saturation: {} connections × 1 in flight × 125 bytes",
+                grouped(f64::from(SATURATING), 0)
+            ),
             Self::Handshakes => format!("connections, {HANDSHAKES} at a time"),
             Self::Idle { connections } => {
                 format!("{} idle connections", grouped(f64::from(connections), 0))
@@ -191,10 +222,23 @@ impl Measurement {
                 let connections = grouped(f64::from(connections), 0);
                 format!("{connections} idle connections that have compressed")
             }
+            Self::IdleCpu { connections } => format!(
+                "{} idle connections with pings",
+                grouped(f64::from(connections), 0)
+            ),
             Self::FanOut { depth } => format!("fan-out to 1,000 subscribers × {depth} in flight"),
             Self::Warm => "1,000 connections with one message each".to_owned(),
             Self::TwoCores => "one core, then two".to_owned(),
             Self::Start => "start, with what is compiled in the cache".to_owned(),
+        }
+    }
+
+    /// How many connections the server has at once, where these are many.
+    pub(crate) fn connections(self) -> u32 {
+        match self {
+            Self::Saturation => SATURATING,
+            Self::Idle { connections } | Self::IdleCpu { connections } => connections,
+            _ => 0,
         }
     }
 
@@ -203,6 +247,10 @@ impl Measurement {
         match self {
             Self::HalfPeak | Self::TwoCores => peer.is_ours(),
             Self::Compressed | Self::IdleCompressed { .. } => peer.compresses(),
+            // Others do not ping by themselves, or cannot be told how often.
+            Self::IdleCpu { .. } => peer == Peer::Openline,
+            // With fewer connections, nothing is comparable.
+            Self::Saturation => peer.connections(SATURATING) == SATURATING,
             Self::FanOut { .. } => peer.fans_out(),
             _ => true,
         }
@@ -219,6 +267,14 @@ impl Measurement {
             Self::Rate | Self::HalfPeak => {
                 vec![P50_ROW, P99_ROW, figure(P99_9, "latency p99.9, µs", 0), CPU]
             }
+            Self::Saturation => vec![
+                P50_ROW,
+                P99_ROW,
+                figure(LONGEST, "longest wait, µs", 0),
+                figure(LONGEST_IN_TURNS, "longest wait, turns", 2),
+                CPU,
+                MESSAGES,
+            ],
             Self::Handshakes => vec![
                 figure(CPU_PER_CONNECTION, "CPU, µs/connection", 1),
                 figure(CONNECTIONS_PER_SECOND, "connections/s", 0),
@@ -231,6 +287,10 @@ impl Measurement {
             Self::Idle { .. } | Self::IdleCompressed { .. } => {
                 vec![figure(BYTES_PER_CONNECTION, "resident bytes/connection", 0)]
             }
+            Self::IdleCpu { .. } => vec![
+                figure(CPU_PER_IDLE, "CPU, µs/s for a connection", 2),
+                figure(CPU_WITHOUT, "CPU, µs/s without connections", 0),
+            ],
             Self::FanOut { .. } => vec![
                 figure(CPU_PER_DELIVERY, "CPU, µs/delivery", 2),
                 figure(DELIVERIES_PER_SECOND, "deliveries/s", 0),

@@ -126,12 +126,12 @@ fn goals(judged: &[Judged]) -> String {
         goal,
         measured,
         unit,
+        decimals,
         is_reached,
     } in judged
     {
-        let decimals = if unit.contains('×') { 2 } else { 0 };
         let judgement = if *is_reached { "reached" } else { "missed" };
-        let measured = format!("{}{unit}", measured.shown(decimals));
+        let measured = format!("{}{unit}", measured.shown(*decimals));
         table.row([*goal, &measured, judgement]);
     }
     table.markdown()

@@ -13,7 +13,7 @@ use super::measurement::{
     BYTES_PER_CONNECTION, BYTES_PER_INSTANCE, CLIENT_BUSY, COMPRESSED_CONNECTIONS,
     CPU_OF_INSTANCES, CPU_ON_TWO, CPU_PER_MESSAGE, CPU_TO_OPEN, FAILED, HANDSHAKES,
     MESSAGES_ON_TWO, MESSAGES_PER_SECOND, MILLISECONDS, Measurement, P50, P99, P99_9, RATE,
-    SCALING, SERVER_BUSY, SUBSCRIBERS, USUAL, WARM,
+    SATURATING, SCALING, SERVER_BUSY, SUBSCRIBERS, USUAL, WARM,
 };
 use super::peer::Peer;
 use super::programs::{Programs, Started, Work};
@@ -78,6 +78,14 @@ impl Conditions {
                 self.echo(USUAL, peer, Some(peak / 2.0), self.cpus()).await
             }
             Measurement::Idle { connections } => self.idle(peer, connections).await,
+            Measurement::Saturation => {
+                let order = (Task::Saturate, SATURATING, Work::Echo);
+                Ok(self.client(peer, order).await?.into())
+            }
+            Measurement::IdleCpu { connections } => {
+                let order = (Task::AnswerPings, connections, Work::Echo);
+                Ok(self.client(peer, order).await?.into())
+            }
             Measurement::Handshakes => {
                 let order = (Task::Handshakes, HANDSHAKES, Work::Echo);
                 Ok(self.client(peer, order).await?.into())
@@ -213,7 +221,7 @@ impl Conditions {
         let started = self.start(peer, work).await?;
         let seconds = match task {
             Task::Hold | Task::HoldCompressed => self.settle,
-            Task::Handshakes | Task::FanOut { .. } | Task::Compressed => self.duration,
+            _ => self.duration,
         };
         let order = Order {
             task,

@@ -25,8 +25,8 @@ pub(crate) struct Loaded<T: 'static> {
     pre: InstancePre<T>,
     indices: Indices,
     /// Kept as long as the function exists, because without it nothing stops a
-    /// guest.
-    _ticker: Arc<Ticker>,
+    /// guest. Its instances tell it when they run.
+    pub(crate) ticker: Arc<Ticker>,
 }
 
 impl<T: Send + 'static> Loaded<T> {
@@ -46,7 +46,7 @@ impl<T: Send + 'static> Loaded<T> {
             places: places(component, contract),
             pre,
             indices,
-            _ticker: ticker,
+            ticker,
         })
     }
 

@@ -14,5 +14,6 @@ mod inspect_tests;
 pub(crate) mod load;
 pub(crate) mod loaded;
 pub(crate) mod places;
+mod pulse;
 pub(crate) mod ticker;
 pub(crate) mod words;

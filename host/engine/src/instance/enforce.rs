@@ -30,7 +30,7 @@ pub(crate) async fn enforce<T>(
     let mut timeout: Option<Pin<Box<Sleep>>> = None;
     let enforced = std::future::poll_fn(|cx| {
         if let Poll::Ready(permit) = gate.poll(cx, &run.clock, &run.long_runs) {
-            run.clock.enter();
+            run.enter();
             let polled = call.as_mut().poll(cx);
             run.wakeups.lock().flush();
             drop(permit);

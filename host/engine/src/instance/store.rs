@@ -33,7 +33,12 @@ pub(crate) fn new(
     program: &Arc<Program>,
     scope: Option<String>,
 ) -> wasmtime::Result<(Store<StoreData>, Arc<Run>)> {
-    let run = Arc::new(Run::new(program.limits.cpu_timeout, &program.long_runs));
+    let ticker = Arc::clone(&program.loaded.ticker);
+    let run = Arc::new(Run::new(
+        program.limits.cpu_timeout,
+        &program.long_runs,
+        ticker,
+    ));
     let mut table = ResourceTable::new();
     let handles = program.policy.handles as usize;
     table.set_max_capacity(handles);
@@ -66,7 +71,7 @@ pub(crate) fn new(
     });
     // The contract's handles, WASI's, and as many borrowed ones.
     store.set_max_component_handles(3 * handles);
-    store.epoch_deadline_callback(|store| store.data().run.clock.tick());
+    store.epoch_deadline_callback(|store| store.data().run.tick());
     store.set_epoch_deadline(1);
     if program.loaded.metered {
         // Making an instance runs guest code, too, with the fuel of one call.

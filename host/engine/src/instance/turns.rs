@@ -119,6 +119,7 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::component::ticker::Ticker;
     use crate::instance::enforce::enforce;
     use crate::instance::run::Run;
 
@@ -187,7 +188,8 @@ mod tests {
     async fn a_call_that_waits_for_its_turn_is_late_all_the_same() {
         let long_runs = LongRuns::new(1);
         let taken = Arc::clone(&long_runs.permits).acquire_owned().await;
-        let run = Run::new(LONG, &long_runs);
+        let ticker = Arc::new(Ticker::start().unwrap());
+        let run = Run::new(LONG, &long_runs, ticker);
         let computing = async {
             while !run.clock.is_long() {
                 run.clock.tick().unwrap();

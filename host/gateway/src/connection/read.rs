@@ -65,10 +65,12 @@ impl<S: Socket> Actor<S> {
                     self.inbox.push(message);
                 }
                 Received::Ping(payload) => {
+                    self.rest.note_control();
                     reader.pong(&payload);
                     self.unflushed.pings += 1;
                 }
                 Received::Pong(payload) => {
+                    self.rest.note_control();
                     if let Some(probe) = self.probe.take_if(|probe| probe.payload == payload) {
                         self.owner.set_round_trip(probe.sent.elapsed());
                     }

@@ -2,7 +2,8 @@
 //!
 //! A connection that sleeps needs no timer of this kind, gives up the room of
 //! its outbox, and is counted, so that the host returns memory to the system
-//! after many have fallen asleep.
+//! after many have fallen asleep. Pings and pongs of either side do not wake it:
+//! with a ping every 30 s, waking for each would cost more than the ping itself.
 
 use std::time::Duration;
 
@@ -18,6 +19,8 @@ pub(super) struct Rest {
     look: Option<Duration>,
     /// Whether something was read or written since the last check.
     active: bool,
+    /// Pings and pongs read since reading was last noted.
+    controls: u32,
 }
 
 impl Default for Rest {
@@ -25,6 +28,7 @@ impl Default for Rest {
         Self {
             look: Some(REST_AFTER),
             active: false,
+            controls: 0,
         }
     }
 }
@@ -38,6 +42,21 @@ impl Rest {
     /// Notes that something was read or written.
     pub(super) fn note_activity(&mut self) {
         self.active = true;
+    }
+
+    /// Notes that a ping or a pong was read.
+    pub(super) fn note_control(&mut self) {
+        self.controls = self.controls.saturating_add(1);
+    }
+
+    /// Notes that something was read, in which so many frames began. Pings and
+    /// pongs alone are no activity. Bytes without a new frame are: they belong
+    /// to a message.
+    pub(super) fn note_read(&mut self, frames: u64) {
+        let controls = u64::from(std::mem::take(&mut self.controls));
+        if frames == 0 || frames != controls {
+            self.note_activity();
+        }
     }
 
     /// Checks whether it should sleep, if the check is due, and whether it
@@ -54,7 +73,11 @@ impl Rest {
 
     /// Whether it sleeps although something has happened.
     pub(super) fn is_roused(&self) -> bool {
-        self.active && self.look.is_none()
+        self.active && self.is_asleep()
+    }
+
+    pub(super) fn is_asleep(&self) -> bool {
+        self.look.is_none()
     }
 
     /// Stays awake until the next check, a while after `now`.
@@ -103,5 +126,29 @@ mod tests {
         rest.stay_awake(5 * REST_AFTER);
         assert_eq!(rest.look(), Some(6 * REST_AFTER));
         assert!(!rest.is_roused());
+    }
+
+    #[test]
+    fn pings_and_pongs_alone_rouse_nothing_and_all_else_that_is_read_does() {
+        for (controls, frames, roused) in [
+            (1, 1, false),
+            (3, 3, false),
+            (0, 1, true),
+            (1, 2, true),
+            // The rest of a message, alone and behind a pong.
+            (0, 0, true),
+            (1, 0, true),
+        ] {
+            let mut rest = Rest::default();
+            assert!(rest.check(REST_AFTER, true));
+            for _ in 0..controls {
+                rest.note_control();
+            }
+            rest.note_read(frames);
+            assert_eq!(rest.is_roused(), roused, "{controls} of {frames}");
+            // Each is counted once.
+            rest.note_read(1);
+            assert!(rest.is_roused());
+        }
     }
 }

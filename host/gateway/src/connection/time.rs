@@ -177,7 +177,7 @@ impl<S: Socket> Actor<S> {
         if !is_heard && counted.frames == 0 {
             return None;
         }
-        self.rest.note_activity();
+        self.rest.note_read(counted.frames);
         let now = self.clock.now();
         if is_heard {
             self.clock.lifetime.hear(now);
@@ -212,12 +212,15 @@ impl<S: Socket> Actor<S> {
         }
     }
 
-    /// Notes when the connection has woken.
+    /// Notes when the connection has woken. One that was only pinged goes on
+    /// sleeping, and gives up the room that the ping took in its outbox.
     pub(super) fn wake_up(&mut self, cx: &mut Context<'_>) {
         if self.rest.is_roused() {
             self.owner.woken();
             self.rest.stay_awake(self.clock.now());
             self.arm(cx);
+        } else if self.rest.is_asleep() && self.probe.is_some() {
+            self.owner.rest();
         }
     }
 }

@@ -30,6 +30,8 @@ mod outbox;
 mod pool;
 #[path = "../../../channels/src/publication.rs"]
 pub mod publication;
+#[path = "../../../engine/src/component/pulse.rs"]
+mod pulse;
 mod sync;
 #[path = "../../../channels/src/wakeups.rs"]
 pub mod wakeups;

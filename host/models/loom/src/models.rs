@@ -27,6 +27,7 @@ use crate::instance::poller;
 use crate::instance::seat::Seat;
 use crate::outbox::MESSAGE_OVERHEAD_BYTES;
 use crate::pool::backoff::Backoff;
+use crate::pulse::Pulse;
 use crate::wakeups::Wakeups;
 
 /// Switches from a thread that could go on, unless `LOOM_MAX_PREEMPTIONS` sets
@@ -415,5 +416,32 @@ pub fn who_waits_for_a_back_off_is_woken_at_its_end() {
         backoff.forget(wait);
         lifting.join().expect("it does not panic");
         assert!(backoff.fail(1, &policy).is_none() && !backoff.is_active());
+    });
+}
+
+/// The thread that advances the epoch rests only until guest code runs, whenever
+/// that begins, and is woken by one run alone.
+pub fn guest_code_that_runs_wakes_the_thread_of_the_epoch() {
+    explore(|| {
+        let pulse = Arc::<Pulse>::default();
+        let ticking = Arc::clone(&pulse);
+        let ticking = thread::spawn(move || {
+            let rested = ticking.rest();
+            while rested && ticking.is_resting() {
+                thread::park();
+            }
+            rested
+        });
+        let running = Arc::clone(&pulse);
+        let running = thread::spawn(move || running.report());
+        let here = pulse.report();
+        let there = running.join().expect("it does not panic");
+        assert!(!(here && there), "both have woken it");
+        if here || there {
+            ticking.thread().unpark();
+        }
+        let rested = ticking.join().expect("it does not panic");
+        assert_eq!(rested, here || there);
+        assert!(pulse.take(), "the next tick sees that guest code has run");
     });
 }

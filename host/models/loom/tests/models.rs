@@ -19,4 +19,5 @@ models! {
     a_budget_is_never_exceeded_and_comes_back,
     a_ticket_is_begun_or_cancelled,
     who_waits_for_a_back_off_is_woken_at_its_end,
+    guest_code_that_runs_wakes_the_thread_of_the_epoch,
 }

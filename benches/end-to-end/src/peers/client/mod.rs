@@ -1,6 +1,7 @@
 //! The loads that the load generator does not make, in a process of its own,
 //! this program started again: many handshakes, one message to many, compressed
-//! echoes, and connections that have each carried a message.
+//! echoes, connections that have each carried a message, more messages than the
+//! server can answer, and answers to pings.
 //!
 //! One thread; all its connections are opened in waves of `WAVE`.
 
@@ -8,6 +9,8 @@ mod compressed;
 mod fan_out;
 mod handshakes;
 mod hold;
+mod pings;
+mod saturation;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -62,6 +65,10 @@ pub(crate) enum Task {
     Compressed,
     /// As `Hold`, with a compressed message.
     HoldCompressed,
+    /// A message in flight on each of `connections`, for `seconds`.
+    Saturate,
+    /// `connections` on which nothing happens but pings.
+    AnswerPings,
 }
 
 /// Figures by their keys.
@@ -82,6 +89,8 @@ pub(crate) async fn obey(order: &str) -> anyhow::Result<()> {
         Task::Hold => hold::measure(&order).await?,
         Task::Compressed => compressed::measure(&order).await?,
         Task::HoldCompressed => compressed::hold(&order).await?,
+        Task::Saturate => saturation::measure(&order).await?,
+        Task::AnswerPings => pings::measure(&order).await?,
     };
     serde_json::to_writer(io::stdout().lock(), &figures)?;
     Ok(io::stdout().flush()?)

@@ -28,6 +28,8 @@ const HEAD_BYTES_MAX: usize = 4 << 10;
 const TEXT: u8 = 0x81;
 const BINARY: u8 = 0x82;
 const CLOSE: u8 = 0x88;
+const PING: u8 = 0x89;
+const PONG: u8 = 0x8A;
 /// A normal end (RFC 6455, section 7.4.1).
 const NORMAL: u16 = 1000;
 
@@ -115,6 +117,18 @@ impl Wire {
         let mut read = vec![0; usize::from(payload)];
         self.0.read_exact(&mut read).await?;
         Ok((first, header + u64::from(payload)))
+    }
+
+    /// Waits for a ping and answers it; nothing else may come.
+    pub(super) async fn answer_ping(&mut self) -> anyhow::Result<()> {
+        let mut read = [0; FRAME_BYTES];
+        let (head, payload) = read.split_at_mut(2);
+        self.0.read_exact(head).await?;
+        let is_ping = head[0] == PING && usize::from(head[1]) <= PAYLOAD_BYTES;
+        ensure!(is_ping, "not a ping: {head:?}");
+        let payload = &mut payload[..usize::from(head[1])];
+        self.0.read_exact(payload).await?;
+        Ok(self.send(&frame(PONG, payload)).await?)
     }
 
     /// Reads what is there, at least something, and hands over each message's

@@ -98,7 +98,7 @@ async fn serve(
     run.clock.start_over(0);
     let turning = std::future::poll_fn(|cx| {
         if let Poll::Ready(permit) = gate.poll(cx, &run.clock, &run.long_runs) {
-            run.clock.enter();
+            run.enter();
             flight.polling.store(true, Ordering::Release);
             let polled = looping.as_mut().poll(cx);
             flight.polling.store(false, Ordering::Release);
