@@ -140,7 +140,7 @@ mod tests {
             (1, 0, true),
         ] {
             let mut rest = Rest::default();
-            assert!(rest.check(REST_AFTER, true));
+            assert!(rest.check(REST_AFTER, || true));
             for _ in 0..controls {
                 rest.note_control();
             }
