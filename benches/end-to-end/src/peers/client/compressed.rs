@@ -12,7 +12,7 @@ use openline_load::process::resident_bytes;
 use openline_websocket::deflate::{Deflater, WINDOW_BITS_MAX};
 use tokio::task::{JoinSet, LocalSet};
 
-use super::wire::{Place, Wire};
+use super::wire::Wire;
 use super::{Figures, Moment, Order, open};
 use crate::peers::measurement::{
     BYTES_PER_CONNECTION, BYTES_PER_MESSAGE, CPU_PER_MESSAGE, MESSAGES_PER_SECOND,

@@ -23,7 +23,7 @@ use openline_core::message::{Compress, Message};
 use openline_websocket::{Deflater, Inflater, Opcode};
 
 use super::pool::{Kind, Lent};
-use super::writing::parts;
+use super::scratch::DEFLATED_BYTES;
 
 /// How often a connection is found quiet before it gives its compressor up: one
 /// check a second. Making a new one takes tens of microseconds, and the peer's
@@ -32,7 +32,7 @@ pub(super) const QUIET_CHECKS: u8 = 10;
 
 /// The largest message that is compressed at once, in bytes. A larger one is
 /// compressed bit by bit, and other connections have their turn in between.
-pub(super) const AT_ONCE_BYTES_MAX: usize = 16 * 1024;
+pub(super) const AT_ONCE_BYTES_MAX: usize = DEFLATED_BYTES;
 
 /// The compression of one connection.
 #[derive(Debug)]
@@ -294,6 +294,13 @@ impl Encoder for Sharing {
         let deflated = self.0.deflater().deflate_allowed(payload, allowed)?;
         let is_smaller = deflated.len() < payload.len();
         Some(is_smaller.then(|| fitted(deflated)))
+    }
+}
+
+pub(super) fn parts(message: Message) -> (Opcode, Bytes) {
+    match message {
+        Message::Text(text) => (Opcode::Text, text.into_bytes()),
+        Message::Binary(bytes) => (Opcode::Binary, bytes),
     }
 }
 
