@@ -24,6 +24,7 @@ use openline_websocket::{Deflater, Inflater, Opcode};
 
 use super::pool::{Kind, Lent};
 use super::scratch::DEFLATED_BYTES;
+use super::writing::parts;
 
 /// How often a connection is found quiet before it gives its compressor up: one
 /// check a second. Making a new one takes tens of microseconds, and the peer's
@@ -294,13 +295,6 @@ impl Encoder for Sharing {
         let deflated = self.0.deflater().deflate_allowed(payload, allowed)?;
         let is_smaller = deflated.len() < payload.len();
         Some(is_smaller.then(|| fitted(deflated)))
-    }
-}
-
-pub(super) fn parts(message: Message) -> (Opcode, Bytes) {
-    match message {
-        Message::Text(text) => (Opcode::Text, text.into_bytes()),
-        Message::Binary(bytes) => (Opcode::Binary, bytes),
     }
 }
 

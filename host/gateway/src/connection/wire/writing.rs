@@ -20,7 +20,7 @@ use openline_core::close::CloseReason;
 use openline_core::message::{Compress, Message};
 use openline_websocket::{HEADER_BYTES_MAX, Header, Opcode};
 
-use super::compression::{AT_ONCE_BYTES_MAX, Ready, parts};
+use super::compression::{AT_ONCE_BYTES_MAX, Ready};
 use super::scratch::{self, Scratch, WRITE_BYTES};
 use super::{Socket, Wire};
 
@@ -314,6 +314,13 @@ impl<S> Drop for Writer<'_, S> {
         if !self.gathered.is_empty() || !self.large.is_empty() {
             self.keep_behind(0);
         }
+    }
+}
+
+pub(super) fn parts(message: Message) -> (Opcode, Bytes) {
+    match message {
+        Message::Text(text) => (Opcode::Text, text.into_bytes()),
+        Message::Binary(bytes) => (Opcode::Binary, bytes),
     }
 }
 
