@@ -13,7 +13,7 @@ use super::super::peer::Calm;
 
 /// A count: its word, its place in the state, and its value in a host at rest
 /// that serves one function and one peer; `None` where the host decides.
-const COUNTS: [(&str, &str, Option<u64>); 15] = [
+const COUNTS: [(&str, &str, Option<u64>); 16] = [
     ("tasks", "/tasks", None),
     ("TCP connections", "/sockets", Some(1)),
     ("permits of requests", "/requests", Some(1)),
