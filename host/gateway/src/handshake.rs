@@ -28,12 +28,6 @@ pub(crate) const SUBPROTOCOLS_MAX: usize = 100;
 const KEY: GeneralPurpose =
     GeneralPurpose::new(&STANDARD, PAD.with_decode_allow_trailing_bits(true));
 
-/// The extensions that a request offers, checked.
-pub(crate) fn extensions(headers: &HeaderMap) -> Result<Offers, Refusal> {
-    Offers::of(headers)
-        .map_err(|_| Refusal::Handshake("`Sec-WebSocket-Extensions` is not a list of extensions"))
-}
-
 /// A request that may become a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Handshake {
@@ -144,6 +138,12 @@ pub(crate) fn subprotocols(headers: &HeaderMap) -> Result<Vec<String>, Refusal> 
         }
     }
     Ok(offered)
+}
+
+/// The extensions that a request offers, checked.
+pub(crate) fn extensions(headers: &HeaderMap) -> Result<Offers, Refusal> {
+    Offers::of(headers)
+        .map_err(|_| Refusal::Handshake("`Sec-WebSocket-Extensions` is not a list of extensions"))
 }
 
 /// RFC 9110 section 5.6.2.

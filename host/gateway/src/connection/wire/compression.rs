@@ -23,6 +23,7 @@ use openline_core::message::{Compress, Message};
 use openline_websocket::{Deflater, Inflater, Opcode};
 
 use super::pool::{Kind, Lent};
+use super::scratch::DEFLATED_BYTES;
 use super::writing::parts;
 
 /// How often a connection is found quiet before it gives its compressor up: one
@@ -32,7 +33,7 @@ pub(super) const QUIET_CHECKS: u8 = 10;
 
 /// The largest message that is compressed at once, in bytes. A larger one is
 /// compressed bit by bit, and other connections have their turn in between.
-pub(super) const AT_ONCE_BYTES_MAX: usize = 16 * 1024;
+pub(super) const AT_ONCE_BYTES_MAX: usize = DEFLATED_BYTES;
 
 /// The compression of one connection.
 #[derive(Debug)]

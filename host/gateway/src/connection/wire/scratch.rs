@@ -2,14 +2,12 @@
 //! the number of connections, and one to compress into.
 //!
 //! A connection borrows one within a poll, and keeps only what is left in it.
-//! Bounded by [`READ_BYTES`], [`WRITE_BYTES`] and [`AT_ONCE_BYTES_MAX`] for each
+//! Bounded by [`READ_BYTES`], [`WRITE_BYTES`] and [`DEFLATED_BYTES`] for each
 //! thread.
 
 use std::cell::Cell;
 use std::ops::{Deref, DerefMut};
 use std::thread::LocalKey;
-
-use super::compression::AT_ONCE_BYTES_MAX;
 
 /// The read buffer of a thread, in bytes: as much as a batch may have, so that
 /// one read can fill it. It is cleared once, when it is made.
@@ -18,6 +16,10 @@ pub(super) const READ_BYTES: usize = 64 * 1024;
 /// Room in the write buffer of a thread, in bytes. See
 /// [`writing`](super::writing).
 pub(super) const WRITE_BYTES: usize = 32 * 1024;
+
+/// The largest message that is compressed at once, in bytes, and room for what
+/// becomes of it.
+pub(super) const DEFLATED_BYTES: usize = 16 * 1024;
 
 type Slot = LocalKey<Cell<Vec<u8>>>;
 
@@ -49,7 +51,7 @@ pub(super) fn write() -> Scratch {
 /// An empty buffer with room for a message that is compressed at once. A
 /// message that cannot be compressed takes a few bytes more.
 pub(super) fn deflated() -> Scratch {
-    let mut scratch = borrow(&DEFLATED, || Vec::with_capacity(AT_ONCE_BYTES_MAX + 64));
+    let mut scratch = borrow(&DEFLATED, || Vec::with_capacity(DEFLATED_BYTES + 64));
     scratch.clear();
     scratch
 }
