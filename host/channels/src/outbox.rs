@@ -199,13 +199,24 @@ impl Outbox {
 
     #[inline]
     pub(crate) fn next(&mut self, budget: &Budget) -> Next {
-        if let Some(item) = self.pop(budget) {
-            if self.bytes <= OUTBOX_LOW_BYTES {
-                self.wake_writers();
-            }
-            return Next::Item(item);
+        let Some(item) = self.items.pop_front() else {
+            return self.next_without_items();
+        };
+        self.bytes -= item.cost();
+        if self.share > 0 || !self.writers.waiting.is_empty() {
+            self.give_room(budget);
         }
-        self.next_without_items()
+        Next::Item(item)
+    }
+
+    /// Gives back what is no longer needed of the host's budget, and wakes those
+    /// that wait for room if there is enough.
+    #[cold]
+    fn give_room(&mut self, budget: &Budget) {
+        self.shrink(budget);
+        if self.bytes <= OUTBOX_LOW_BYTES {
+            self.wake_writers();
+        }
     }
 
     fn next_without_items(&mut self) -> Next {
@@ -267,13 +278,10 @@ impl Outbox {
         self.writers.waiting.remove(&ticket);
     }
 
-    #[inline]
     fn pop(&mut self, budget: &Budget) -> Option<Item> {
         let item = self.items.pop_front()?;
         self.bytes -= item.cost();
-        if self.share > 0 {
-            self.shrink(budget);
-        }
+        self.shrink(budget);
         Some(item)
     }
 
@@ -306,11 +314,7 @@ impl Outbox {
         self.shrink(budget);
     }
 
-    #[inline]
     fn wake_writers(&mut self) {
-        if self.writers.waiting.is_empty() {
-            return;
-        }
         let waiting = std::mem::take(&mut self.writers.waiting);
         waiting.into_values().for_each(Waker::wake);
     }

@@ -2,7 +2,7 @@
 //! long.
 
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
@@ -72,7 +72,7 @@ impl Idleness {
             return Poll::Pending;
         }
         self.waker = Some(cx.waker().clone());
-        if self.armed && !self.timer.is_elapsed() && self.timer.as_mut().poll(cx).is_pending() {
+        if self.armed && !self.timer.is_elapsed() && self.poll_timer(cx).is_pending() {
             return Poll::Pending;
         }
         loop {
@@ -85,10 +85,16 @@ impl Idleness {
             let left = left.max(Duration::from_millis(1));
             self.timer.as_mut().reset(Instant::now() + left);
             self.armed = true;
-            if self.timer.as_mut().poll(cx).is_pending() {
+            if self.poll_timer(cx).is_pending() {
                 return Poll::Pending;
             }
         }
+    }
+
+    /// Unconstrained: the polling task may have used up tokio's budget, and then
+    /// the timer would not register its waker.
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        pin!(tokio::task::unconstrained(self.timer.as_mut())).poll(cx)
     }
 
     /// Idle, unless the job that the instance was made for is still to come:

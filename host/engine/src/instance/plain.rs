@@ -51,10 +51,8 @@ pub(crate) async fn drive(program: &Arc<Program>, instance: &Arc<Instance>) -> E
     loop {
         let run = &guest.run;
         let active = run.clock.entered();
-        // Unconstrained: the polling task may have used up tokio's budget, and
-        // then the timer would not register its waker.
         let next = std::future::poll_fn(|cx| idleness.poll(cx, instance, run, active, false));
-        let wake = tokio::task::unconstrained(next).await;
+        let wake = next.await;
         let handled = match wake {
             Wake::Job(job) => guest.handle(program, job).await,
             Wake::Idle => {
