@@ -127,7 +127,7 @@ fn json() -> String {
         format!("{{\"id\":{id},\"name\":\"item-{price}\",\"price\":{price}.5,\"open\":{is_open}}}")
     };
     text += &item();
-    while text.len() < MESSAGE_BYTES - 70 {
+    while text.len() < MESSAGE_BYTES - 100 {
         text += ",";
         text += &item();
     }
