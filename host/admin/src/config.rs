@@ -5,7 +5,9 @@ use std::path::Path;
 
 use http::StatusCode;
 use openline_control::schema;
-use openline_core::config::{FunctionConfig, PageAccess, Target, Trigger};
+use openline_core::config::{
+    FunctionConfig, HopHeader, PageAccess, ProxyProtocol, Target, Trigger,
+};
 use openline_core::deployment::Migration;
 use openline_core::limits::{
     BackoffPolicy, FunctionLimits, InstancePolicy, OutboxOverflow, RateExceeded, Row, TimeUp, Unit,
@@ -39,6 +41,12 @@ struct ServerView {
     /// Address of the listener for probes; without one, only this interface
     /// answers probes while the host hangs.
     probes: Option<String>,
+    /// Networks of the proxies that are believed.
+    trusted_hops: Vec<String>,
+    #[schema(value_type = schema::HopHeader)]
+    hop_header: HopHeader,
+    #[schema(value_type = schema::ProxyProtocol)]
+    proxy_protocol: ProxyProtocol,
     #[schema(value_type = schema::PageAccess)]
     page: PageAccess,
     data: Option<String>,
@@ -137,6 +145,13 @@ pub(crate) async fn config(call: Call) -> Answer {
             admin: context.admin.to_string(),
             admin_token: server.admin_token.is_some(),
             probes: server.probes.map(|address| address.to_string()),
+            trusted_hops: server
+                .trusted_hops
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            hop_header: server.hop_header,
+            proxy_protocol: server.proxy_protocol,
             page: server.page,
             data: shown(server.data.as_deref()),
             cache: shown(server.cache.as_deref()),

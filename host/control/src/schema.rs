@@ -89,6 +89,10 @@ words! {
     CallStyle = ["plain", "async"];
     /// Who may open the page on `listen`.
     PageAccess = ["loopback", "everyone", "off"];
+    /// The header in which trusted hops name their peers.
+    HopHeader = ["x-forwarded-for", "forwarded", "off"];
+    /// Which TCP connections begin with a header of the PROXY protocol.
+    ProxyProtocol = ["off", "hops", "required"];
     /// What happens when a connection's outbox is full.
     OutboxOverflow = ["close", "drop-newest", "drop-oldest"];
     /// What happens to a peer that sends too fast.
@@ -135,6 +139,8 @@ mod tests {
         hold::<deployment::Migration>(Migration::WORDS);
         hold::<deployment::CallStyle>(CallStyle::WORDS);
         hold::<config::PageAccess>(PageAccess::WORDS);
+        hold::<config::HopHeader>(HopHeader::WORDS);
+        hold::<config::ProxyProtocol>(ProxyProtocol::WORDS);
         hold::<limits::OutboxOverflow>(OutboxOverflow::WORDS);
         hold::<limits::RateExceeded>(RateExceeded::WORDS);
         hold::<limits::TimeUp>(TimeUp::WORDS);

@@ -3,24 +3,28 @@
 //!
 //! `file` is the shape of the text, `server` the host's own limits, `keys` what
 //! each key is for and when a change of it takes effect, `validate` the rules
-//! between its parts; `admin`, `triggers` and `answers` hold the longer of
-//! these rules. The server reads files and finds components.
+//! between its parts; `admin`, `edge`, `tls`, `triggers` and `answers` hold the
+//! longer of these rules. The server reads files and finds components.
 
 mod admin;
 mod answers;
+mod edge;
 mod error;
 mod file;
 mod keys;
 mod server;
+mod tls;
 mod triggers;
 mod validate;
 
 use std::path::PathBuf;
 
 pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
+pub use edge::{HopHeader, ProxyProtocol, TRUSTED_HOPS_MAX};
 pub use error::ConfigError;
 pub use keys::{KEYS, Key, effect_of};
 pub use server::{AdminListen, PageAccess, ServerConfig};
+pub use tls::{CERTIFICATES_MAX, CertificateConfig, ClientCertificates, MinVersion, TlsConfig};
 pub use triggers::TRIGGERS_MAX;
 
 use crate::auto_response::AutoResponse;

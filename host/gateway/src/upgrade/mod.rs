@@ -2,13 +2,15 @@
 //! When hyper has written the 101, the connection begins.
 
 mod answer;
+mod handover;
 mod joined;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HOST;
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{Method, Response, Version};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use openline_admission::admit::{self, Places};
@@ -16,14 +18,15 @@ use openline_admission::peer::Peer;
 use openline_admission::services::Service;
 use openline_channels::connection::{AttachError, Connection, Facts, SocketOwner};
 use openline_channels::hub::{Hub, SubscribeError};
-use openline_core::event::UpgradeRequest;
+use openline_core::event::{Headers, UpgradeRequest};
 use openline_core::name::{ChannelName, Tag};
 
-use crate::gateway::{Gateway, Permit};
+use crate::gateway::{Gateway, Place};
 use crate::handshake::{self, Handshake};
 use crate::rescue::Refusal;
 use crate::reserved::Answer;
 use answer::{rejected, switching};
+pub(crate) use handover::Handover;
 use joined::Joined;
 
 /// A request that may ask its function.
@@ -48,23 +51,21 @@ pub(crate) async fn prepare(
     let services = gateway.services();
     let table = services.table();
     let routed = admit::route(&table, parts)?;
-    if !handshake::is_wanted(&parts.headers) {
+    if !handshake::is_wanted(parts) {
         return Err(Refusal::UpgradeRequired);
     }
     let handshake = handshake::check(parts)?;
     let places = admit::admit(services, &table, &routed, peer).await?;
     let subprotocols = handshake::subprotocols(&parts.headers)?;
-    let headers = parts.headers.iter();
     let request = UpgradeRequest {
-        method: parts.method.as_str().into(),
+        // Over HTTP/2 it is CONNECT, which means the same (RFC 8441 section 5).
+        method: Method::GET.as_str().into(),
         uri: parts
             .uri
             .path_and_query()
             .map_or("/", |uri| uri.as_str())
             .into(),
-        headers: headers
-            .map(|(name, value)| (name.as_str().into(), value.as_bytes().into()))
-            .collect(),
+        headers: headers(parts),
         peer: peer.to_string(),
         subprotocols: subprotocols.clone(),
         route_params: routed.params,
@@ -79,13 +80,26 @@ pub(crate) async fn prepare(
     })
 }
 
+/// The headers that a function gets. HTTP/2 has the host in the target, where a
+/// function does not look for it.
+fn headers(parts: &Parts) -> Headers {
+    let own = parts.headers.iter();
+    let own = own.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
+    let authority = parts
+        .uri
+        .authority()
+        .filter(|_| parts.version == Version::HTTP_2 && !parts.headers.contains_key(HOST));
+    let host = authority.map(|it| (HOST.as_str().into(), it.as_str().as_bytes().into()));
+    host.into_iter().chain(own).collect()
+}
+
 /// Asks the function and answers the request. hyper hands the stream over
 /// through `upgrade`.
-pub(crate) async fn upgrade(
+pub(crate) async fn upgrade<S: Handover>(
     gateway: &Arc<Gateway>,
     candidate: Candidate,
     upgrade: OnUpgrade,
-    permit: Arc<Permit>,
+    place: Place,
 ) -> Result<Answer, Refusal> {
     let Candidate {
         service,
@@ -103,6 +117,7 @@ pub(crate) async fn upgrade(
     };
     let (acceptance, split) = (accepted.acceptance, accepted.split);
     let limits = Arc::clone(&split.limits);
+    let status = handshake.status();
     let headers = switching(
         &handshake,
         acceptance.headers,
@@ -130,7 +145,7 @@ pub(crate) async fn upgrade(
         alias: Arc::clone(alias),
         owner,
         _places: places,
-        permit,
+        place,
     };
     // Bind before it joins the hub, where a removal finds connections by their
     // version.
@@ -147,11 +162,11 @@ pub(crate) async fn upgrade(
     binding.catch_up();
     // Boxed, here and below: this task lives as long as the connection, and
     // would otherwise keep room for values that it needs only for a moment.
-    let begun = Box::pin(joined::begin(upgrade, joined, binding, close_timeout));
+    let begun = Box::pin(joined::begin::<S>(upgrade, joined, binding, close_timeout));
     tokio::spawn(joined::serve(begun));
 
     let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
 }

@@ -20,11 +20,12 @@ use openline_core::units::ByteSize;
 use openline_engine::LoadError;
 use openline_engine::compiler::Compiler;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_gateway::tls::files::Files;
 use openline_hint::{Hint, Hinted};
 use openline_store::Store;
 
 use self::development::DevelopmentSource;
-use crate::{causes, component};
+use crate::{causes, certificates, component};
 
 /// The exit code for a wrong configuration, as in BSD's sysexits.
 const EXIT_CONFIG: u8 = 78;
@@ -55,6 +56,12 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
     }
     config.server.cache = config.server.cache.map(|cache| folder.join(cache));
     config.server.data = config.server.data.map(|data| folder.join(data));
+    for certificate in &mut config.server.certificate {
+        certificate.certificate = folder.join(&certificate.certificate);
+        certificate.key = folder.join(&certificate.key);
+    }
+    let authorities = config.server.tls.client_authorities.take();
+    config.server.tls.client_authorities = authorities.map(|path| folder.join(path));
     Ok(config)
 }
 
@@ -192,6 +199,17 @@ pub(crate) fn store(config: &Config) -> anyhow::Result<Store> {
         return Ok(Store::memory(most));
     };
     Ok(Store::open(folder, most).map_err(|error| ConfigFault::said(&error))?)
+}
+
+/// Reads the certificates that a configuration names; `before` are those in
+/// force.
+pub(crate) fn certificates(
+    config: &Config,
+    source: &Source,
+    before: Option<&Files>,
+) -> anyhow::Result<Option<Files>> {
+    let files = certificates::read(&config.server, source.file(), before);
+    Ok(files.map_err(ConfigFault::of)?)
 }
 
 /// Reads and hashes the components that a configuration names.

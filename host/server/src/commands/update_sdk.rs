@@ -75,7 +75,10 @@ fn update(directory: &Path) -> anyhow::Result<(PathBuf, Change)> {
     let found = workspace::sdk_of(&manifest);
     let found = found.map_err(|words| {
         let what = format!("cargo cannot read the crate: {words}");
-        anyhow!(Hinted::new(what, "mend what cargo reports, and run this again"))
+        anyhow!(Hinted::new(
+            what,
+            "mend what cargo reports, and run this again"
+        ))
     })?;
     let Some(sdk) = found else {
         let what = format!("the crate does not depend on `{}` by path", workspace::SDK);
