@@ -15,7 +15,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use http::HeaderMap;
 use http::header::FORWARDED;
 use ipnet::IpNet;
-use openline_core::config::{HopHeader, ServerConfig};
+use openline_core::config::{HopHeader, ProxyProtocol, ServerConfig};
 
 use crate::peer::Peer;
 
@@ -83,6 +83,12 @@ impl<'a> Hops<'a> {
         (hops.len() > from.hops().len())
             .then(|| Peer::behind(hops, ip, port).with_tls(from.tls().cloned()))
     }
+}
+
+/// Whether a TCP connection from an address begins with a header of the PROXY
+/// protocol.
+pub fn announces(config: &ServerConfig, from: SocketAddr) -> bool {
+    config.proxy_protocol != ProxyProtocol::Off && Hops::of(config).trusts(from.ip())
 }
 
 /// The peer that a trusted hop has named before it passed on any byte, as by

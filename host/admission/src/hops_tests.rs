@@ -1,3 +1,5 @@
+//! Which peers trusted hops can name, and what others cannot.
+
 use proptest::prelude::*;
 
 use super::*;

@@ -2,15 +2,15 @@
 //! for TCP connections that are not upgraded, counts, and whether the host
 //! hangs.
 
+use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use openline_admission::hops;
 use openline_admission::services::Services;
 
-use crate::arrival::is_announced;
-use crate::http2::Active;
 use crate::liveness::Liveness;
 use crate::requests::{Requests, Slot};
 use crate::tally::Tally;
@@ -51,8 +51,13 @@ pub(crate) enum Place {
 #[derive(Debug)]
 pub(crate) struct StreamPlace {
     slot: Slot,
-    active: Active,
+    _stream: Arc<dyn Held>,
 }
+
+/// Whatever a place holds.
+pub(crate) trait Held: fmt::Debug + Send + Sync {}
+
+impl<T: fmt::Debug + Send + Sync> Held for T {}
 
 impl Gateway {
     /// Makes the gateway of these functions. `requests` stays as it was when
@@ -101,7 +106,7 @@ impl Gateway {
     /// `None` if its peer has all the places that it may have. A proxy that is
     /// going to name its peer may have all: the share is that peer's.
     pub(crate) async fn permit(self: &Arc<Self>, from: SocketAddr) -> Option<Permit> {
-        let most = match is_announced(&self.services.table().config, from) {
+        let most = match hops::announces(&self.services.table().config, from) {
             true => 0,
             false => self.peer_requests(),
         };
@@ -109,16 +114,16 @@ impl Gateway {
         Some(Permit::new(self, slot))
     }
 
-    /// Takes a place for a request on a stream, and waits for one if necessary.
-    /// `None` if its peer has all the places that it may have.
-    pub(crate) async fn stream(&self, peer: IpAddr, active: Active) -> Option<Place> {
-        let entering = self.requests.enter(peer, self.peer_requests());
-        let Some(slot) = entering.await else {
-            active.answered();
-            return None;
-        };
+    /// Takes a place for a request on a stream, and waits for one if necessary;
+    /// the place holds the stream. `None` if its peer has all the places that it
+    /// may have.
+    pub(crate) async fn stream(&self, peer: IpAddr, stream: Arc<dyn Held>) -> Option<Place> {
+        let slot = self.requests.enter(peer, self.peer_requests()).await?;
         slot.begin();
-        Some(Place::Stream(Arc::new(StreamPlace { slot, active })))
+        Some(Place::Stream(Arc::new(StreamPlace {
+            slot,
+            _stream: stream,
+        })))
     }
 
     /// How many places a peer may have; 0 means no limit.
@@ -178,13 +183,6 @@ impl Place {
             Self::Connection(permit) => permit.slot(),
             Self::Stream(stream) => &stream.slot,
         }
-    }
-}
-
-impl StreamPlace {
-    /// The request is answered, or has become a WebSocket.
-    pub(crate) fn answered(&self) {
-        self.active.answered();
     }
 }
 

@@ -6,7 +6,6 @@
 //! is one that does not read its answer.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,13 +19,10 @@ use openline_admission::peer::Peer;
 use openline_core::limits::REQUEST_HEADERS_MAX;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::arrival::{self, Arrival, Arrived, Http};
 use crate::gateway::{Gateway, Permit, Place};
-use crate::http2;
 use crate::requests::Slot;
 use crate::rescue::Refusal;
 use crate::reserved::{Answer, Reserved, boxed, is_reserved};
@@ -50,38 +46,8 @@ pub(crate) struct Site {
     pub(crate) reserved: Option<Arc<dyn Reserved>>,
 }
 
-/// Serves one TCP connection.
-pub(crate) async fn serve(
-    stream: TcpStream,
-    from: SocketAddr,
-    mut permit: Permit,
-    site: Arc<Site>,
-) {
-    let Arrived { peer, stream } =
-        match arrival::arrive(stream, from, &mut permit, &site.gateway).await {
-            Ok(arrived) => arrived,
-            Err(turned) => {
-                tracing::debug!(%from, %turned, "closed before its first request");
-                return;
-            }
-        };
-    // The usual one is not boxed, and the others do not make it larger.
-    match stream {
-        Arrival::Plain(stream, Http::One) => serve_http1(stream, &peer, permit, &site).await,
-        Arrival::Plain(stream, Http::Two) => {
-            Box::pin(http2::serve(stream, peer, permit, site)).await;
-        }
-        Arrival::Tls(stream, Http::One) => {
-            Box::pin(serve_http1(*stream, &peer, permit, &site)).await;
-        }
-        Arrival::Tls(stream, Http::Two) => {
-            Box::pin(http2::serve(*stream, peer, permit, site)).await;
-        }
-    }
-}
-
 /// Serves one TCP connection, or the TLS on it, that speaks HTTP/1.1.
-async fn serve_http1<S: Handover>(stream: S, peer: &Peer, permit: Permit, site: &Site) {
+pub(crate) async fn serve<S: Handover>(stream: S, peer: &Peer, permit: Permit, site: &Site) {
     let permit = Arc::new(permit);
     let place = || Place::Connection(Arc::clone(&permit));
     let answer = |request| answer::<S>(site, request, peer, place());

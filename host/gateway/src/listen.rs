@@ -17,8 +17,9 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
 
+use crate::arrival;
 use crate::gateway::Gateway;
-use crate::http::{self, Site};
+use crate::http::Site;
 use crate::reserved::Reserved;
 
 /// How many peers may wait in the kernel to be accepted, for example when many
@@ -86,7 +87,7 @@ pub async fn accept(
                     tracing::debug!(%peer, "closed: the peer has as many requests as it may have (peer_requests, requests)");
                     continue;
                 };
-                tokio::spawn(http::serve(stream, peer, permit, Arc::clone(&host)));
+                tokio::spawn(arrival::serve(stream, peer, permit, Arc::clone(&host)));
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed; trying again in {wait:?}");

@@ -28,23 +28,6 @@ use crate::telemetry::tell;
 /// ends; a person who replaces one wants to see that soon.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// Reads the files that a configuration names; none if it names none.
-/// `before` are those in force. Waits for the disk.
-pub(crate) fn read(
-    server: &ServerConfig,
-    shown: Option<&Path>,
-    before: Option<&Files>,
-) -> Result<Option<Files>, Hinted> {
-    Files::read(server, before).map_err(|error| {
-        let place = match (shown, error.line()) {
-            (Some(file), Some(line)) => format!("{}, line {line}: ", file.display()),
-            (Some(file), None) => format!("{}: ", file.display()),
-            (None, _) => String::new(),
-        };
-        Hinted::about(format!("{place}{error}"), &error)
-    })
-}
-
 /// Tells people what clients will not like about certificates.
 pub(crate) fn warn(files: Option<&Files>) {
     for warning in files.map(Files::warnings).unwrap_or_default() {

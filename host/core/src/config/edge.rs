@@ -1,20 +1,10 @@
-//! The rules for what stands between this host and its peers: proxies that it
-//! believes.
-//!
-//! Bounded: [`TRUSTED_HOPS_MAX`] networks, each of which is compared with each
-//! peer.
+//! What a configuration says about the edge of a host: the proxies that it
+//! believes, and how it speaks TLS. The rules are in `hops` and `tls`.
 
-use std::net::IpAddr;
+use std::path::PathBuf;
 
-use ipnet::IpNet;
+use serde::Deserialize;
 use toml::Spanned;
-
-use super::ServerConfig;
-use super::validate::Check;
-
-/// Networks of trusted hops, at most: a provider of content delivery lists
-/// fewer than a hundred.
-pub const TRUSTED_HOPS_MAX: usize = 256;
 
 /// The header in which trusted hops name their peers. One of them, because a
 /// proxy that writes one passes on the other as its peer has sent it.
@@ -41,45 +31,71 @@ pub enum ProxyProtocol {
     Required,
 }
 
-impl Check<'_> {
-    /// Reads the networks of trusted hops.
-    pub(super) fn trusted_hops(&mut self, written: &Spanned<Vec<Spanned<String>>>) -> Vec<IpNet> {
-        if let Some(past) = written.get_ref().get(TRUSTED_HOPS_MAX) {
-            let message = format!("`trusted_hops` has more than {TRUSTED_HOPS_MAX} networks");
-            let hint = "join neighbouring networks to larger ones";
-            self.error(Some(past.span()), &message, hint);
-        }
-        let mut networks = Vec::new();
-        for each in written.get_ref() {
-            let text = each.get_ref().as_str();
-            let address = text.parse::<IpAddr>().map(IpNet::from);
-            let Ok(network) = text.parse::<IpNet>().or(address) else {
-                let message = format!("`{text}` is not a network of trusted hops");
-                let hint = "write addresses, as in \"10.0.0.7\", or networks, as in \"10.0.0.0/8\" or \"fd00::/8\"";
-                self.error(Some(each.span()), &message, hint);
-                continue;
-            };
-            if network.trunc() != network {
-                let message = format!("`{text}` has bits behind its prefix");
-                let hint = format!("the network is \"{}\"", network.trunc());
-                self.error(Some(each.span()), &message, &hint);
-            }
-            networks.push(network);
-        }
-        networks
-    }
+/// A certificate with its key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CertificateConfig {
+    /// The file of the certificate, followed by those of its issuers, in PEM.
+    pub certificate: PathBuf,
+    /// The file of its private key, in PEM.
+    pub key: PathBuf,
+    /// Whether a client gets it that names no host, or one that no certificate
+    /// is for.
+    pub default: bool,
+    /// The line of the configuration that names it.
+    pub line: usize,
+}
 
-    /// The PROXY protocol is only believed of trusted hops.
-    pub(super) fn proxy_protocol(
-        &mut self,
-        written: Option<&Spanned<ProxyProtocol>>,
-        server: &ServerConfig,
-    ) {
-        let Some(written) = written else { return };
-        if *written.get_ref() != ProxyProtocol::Off && server.trusted_hops.is_empty() {
-            let message = "`proxy_protocol` is on, and no hop is trusted";
-            let hint = "list the addresses of the proxies in `trusted_hops`";
-            self.error(Some(written.span()), message, hint);
-        }
-    }
+/// How the host speaks TLS, if it has a certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TlsConfig {
+    /// The oldest version of the protocol.
+    pub min_version: MinVersion,
+    /// Whether clients show certificates.
+    pub client_certificates: ClientCertificates,
+    /// The file of the authorities that issue these, in PEM.
+    pub client_authorities: Option<PathBuf>,
+}
+
+/// The oldest version of TLS that a client may speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub enum MinVersion {
+    /// TLS 1.2, which every client of the last ten years speaks.
+    #[default]
+    #[serde(rename = "1.2")]
+    Tls12,
+    /// TLS 1.3.
+    #[serde(rename = "1.3")]
+    Tls13,
+}
+
+/// Whether clients show a certificate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ClientCertificates {
+    /// They are not asked for one.
+    #[default]
+    Off,
+    /// They may; one that is not valid ends the handshake.
+    Optional,
+    /// They must.
+    Required,
+}
+
+/// `[[server.certificate]]`.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CertificateWritten {
+    pub(super) certificate: Spanned<PathBuf>,
+    pub(super) key: Spanned<PathBuf>,
+    #[serde(default)]
+    pub(super) default: bool,
+}
+
+/// `[server.tls]`.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct TlsWritten {
+    pub(super) min_version: MinVersion,
+    pub(super) client_certificates: Option<Spanned<ClientCertificates>>,
+    pub(super) client_authorities: Option<Spanned<PathBuf>>,
 }

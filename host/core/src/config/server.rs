@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use ipnet::IpNet;
 use toml::Spanned;
 
-use super::edge::{HopHeader, ProxyProtocol};
-use super::tls::{CertificateConfig, CertificateWritten, TlsConfig, TlsWritten};
+use super::edge::{
+    CertificateConfig, CertificateWritten, HopHeader, ProxyProtocol, TlsConfig, TlsWritten,
+};
 use crate::limits::table::limits;
 
 const KIB: u64 = 1024;
@@ -168,5 +169,12 @@ limits! {
         /// The networks of proxies that are believed when they name their
         /// peers. None: without a proxy, such a name is a peer's invention.
         trusted_hops: Vec<IpNet>, as Vec<Spanned<String>> = Vec::new();
+    }
+}
+
+impl ServerConfig {
+    /// Whether `listen` speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        !self.certificate.is_empty()
     }
 }

@@ -10,20 +10,52 @@ mod sniff;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
-use openline_admission::hops::{self, Hops};
+use openline_admission::hops;
 use openline_admission::peer::Peer;
-use openline_core::config::{ProxyProtocol, ServerConfig};
+use openline_core::config::ProxyProtocol;
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
 use crate::gateway::{Gateway, Permit};
-use crate::http::begun;
+use crate::http as transport;
+use crate::http::{Site, begun};
+use crate::http2;
 use crate::tls;
 use proxy::ProxyError;
 
 #[doc(hidden)]
 pub(crate) use proxy::{Header, Parsed, parse};
+
+/// Serves one TCP connection.
+pub(crate) async fn serve(
+    stream: TcpStream,
+    from: SocketAddr,
+    mut permit: Permit,
+    site: Arc<Site>,
+) {
+    let Arrived { peer, stream } = match arrive(stream, from, &mut permit, &site.gateway).await {
+        Ok(arrived) => arrived,
+        Err(turned) => {
+            tracing::debug!(%from, %turned, "closed before its first request");
+            return;
+        }
+    };
+    // The usual one is not boxed, and the others do not make it larger.
+    match stream {
+        Arrival::Plain(stream, Http::One) => transport::serve(stream, &peer, permit, &site).await,
+        Arrival::Plain(stream, Http::Two) => {
+            Box::pin(http2::serve(stream, peer, permit, site)).await;
+        }
+        Arrival::Tls(stream, Http::One) => {
+            Box::pin(transport::serve(*stream, &peer, permit, &site)).await;
+        }
+        Arrival::Tls(stream, Http::Two) => {
+            Box::pin(http2::serve(*stream, peer, permit, site)).await;
+        }
+    }
+}
 
 /// Why a TCP connection is closed before its first request.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +153,7 @@ async fn peer(
     gateway: &Gateway,
 ) -> Result<Peer, Turned> {
     let table = gateway.services().table();
-    if !is_announced(&table.config, from) {
+    if !hops::announces(&table.config, from) {
         return match table.config.proxy_protocol {
             ProxyProtocol::Required => Err(Turned::Stranger),
             ProxyProtocol::Off | ProxyProtocol::Hops => Ok(Peer::at(from)),
@@ -136,10 +168,4 @@ async fn peer(
         true => Ok(peer),
         false => Err(Turned::PeerRequests),
     }
-}
-
-/// Whether a TCP connection from an address begins with a header of the PROXY
-/// protocol.
-pub(crate) fn is_announced(config: &ServerConfig, from: SocketAddr) -> bool {
-    config.proxy_protocol != ProxyProtocol::Off && Hops::of(config).trusts(from.ip())
 }

@@ -1,3 +1,5 @@
+//! Headers of the PROXY protocol: both versions, their limits, and pieces.
+
 use proptest::prelude::*;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpListener;

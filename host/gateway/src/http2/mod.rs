@@ -9,7 +9,6 @@
 //! its peer does not read, and a TCP connection without requests, are given
 //! the same time as over HTTP/1.1.
 
-mod stream;
 mod streams;
 
 use std::convert::Infallible;
@@ -25,15 +24,14 @@ use openline_admission::peer::Peer;
 use openline_core::config::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use crate::gateway::{Permit, Place};
+use crate::gateway::Permit;
 use crate::http as transport;
 use crate::http::{HEAD_BYTES_MAX, Site};
 use crate::rescue::Refusal;
 use crate::reserved::Answer;
+use crate::upgrade::{Stream, WRITE_BYTES};
 
-pub(crate) use stream::Stream;
-pub(crate) use streams::Active;
-use streams::{Streams, Tracked};
+use streams::{Active, Streams, Tracked};
 
 /// How much a peer may send on a stream before the host reads, in bytes: what
 /// HTTP/2 begins with. A peer 100 ms away sends 640 KB a second with it.
@@ -42,7 +40,7 @@ const STREAM_WINDOW: u32 = 64 * 1024 - 1;
 const CONNECTION_WINDOW_MAX: u32 = (1 << 31) - 1;
 /// The largest frame, in bytes: the least that HTTP/2 allows. Larger ones would
 /// let one stream hold up the others.
-const FRAME_BYTES: u32 = 16 * 1024;
+const FRAME_BYTES: usize = WRITE_BYTES;
 /// How much of a stream the library keeps until the peer has room, in bytes:
 /// two frames, so that one can be on its way while the next one is made.
 const SEND_BYTES: usize = 32 * 1024;
@@ -153,7 +151,7 @@ fn builder(config: &ServerConfig) -> http2::Builder<TokioExecutor> {
         .adaptive_window(false)
         .initial_stream_window_size(STREAM_WINDOW)
         .initial_connection_window_size(window.clamp(STREAM_WINDOW, CONNECTION_WINDOW_MAX))
-        .max_frame_size(FRAME_BYTES)
+        .max_frame_size(u32::try_from(FRAME_BYTES).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BYTES)
         .header_table_size(HEADER_TABLE_BYTES)
         .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
@@ -174,7 +172,12 @@ async fn answer(
     active: Active,
 ) -> Response<Tracked> {
     let streams = Arc::clone(active.streams());
-    let place = site.gateway.stream(peer.ip(), active).await;
+    let active = Arc::new(active);
+    // The stream lives as long as its place is held.
+    let place = site
+        .gateway
+        .stream(peer.ip(), Arc::clone(&active) as _)
+        .await;
     let answer = match &place {
         Some(place) => {
             let answering = transport::answer::<Stream>(site, request, peer, place.clone());
@@ -186,9 +189,7 @@ async fn answer(
         }
         None => refused(site),
     };
-    if let Some(Place::Stream(place)) = &place {
-        place.answered();
-    }
+    active.answered();
     answer.map(|body| Tracked::new(body, &streams))
 }
 

@@ -132,7 +132,7 @@ impl Active {
     }
 
     /// The request is answered, or has become a WebSocket.
-    pub(crate) fn answered(&self) {
+    pub(super) fn answered(&self) {
         self.is_answered.store(true, Ordering::Relaxed);
     }
 }
@@ -194,7 +194,7 @@ impl Body for Tracked {
                 end => return Poll::Ready(end),
             }
         }
-        let most = self.rest.len().min(FRAME_BYTES as usize);
+        let most = self.rest.len().min(FRAME_BYTES);
         let piece = self.rest.split_to(most);
         Poll::Ready(Some(Ok(Frame::data(piece))))
     }

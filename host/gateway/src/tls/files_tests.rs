@@ -1,3 +1,5 @@
+//! Files of certificates: what is refused, and what is warned of.
+
 use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 
 use super::*;

@@ -9,8 +9,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
+use super::stream::Stream;
 use crate::connection::wire::Socket;
-use crate::http2::Stream;
 
 /// A stream that hyper can hand over.
 pub(crate) trait Handover: Socket + Sized + Send + 'static {

@@ -4,6 +4,7 @@
 mod answer;
 mod handover;
 mod joined;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::reserved::Answer;
 use answer::{rejected, switching};
 pub(crate) use handover::Handover;
 use joined::Joined;
+pub(crate) use stream::{Stream, WRITE_BYTES};
 
 /// A request that may ask its function.
 #[derive(Debug)]

@@ -25,7 +25,7 @@ use openline_hint::{Hint, Hinted};
 use openline_store::Store;
 
 use self::development::DevelopmentSource;
-use crate::{causes, certificates, component};
+use crate::{causes, component};
 
 /// The exit code for a wrong configuration, as in BSD's sysexits.
 const EXIT_CONFIG: u8 = 78;
@@ -208,8 +208,16 @@ pub(crate) fn certificates(
     source: &Source,
     before: Option<&Files>,
 ) -> anyhow::Result<Option<Files>> {
-    let files = certificates::read(&config.server, source.file(), before);
-    Ok(files.map_err(ConfigFault::of)?)
+    let files = Files::read(&config.server, before);
+    Ok(files.map_err(|error| {
+        let place = source.file().map_or_else(String::new, |file| {
+            let line = error
+                .line()
+                .map_or_else(String::new, |line| format!(", line {line}"));
+            format!("{}{line}: ", file.display())
+        });
+        ConfigFault::of(Hinted::about(format!("{place}{error}"), &error))
+    })?)
 }
 
 /// Reads and hashes the components that a configuration names.

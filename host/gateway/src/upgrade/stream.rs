@@ -13,8 +13,8 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::connection::wire::Socket;
 
-/// The largest write, in bytes: one frame.
-const WRITE_BYTES: usize = super::FRAME_BYTES as usize;
+/// The largest write, in bytes: one frame of the least that HTTP/2 allows.
+pub(crate) const WRITE_BYTES: usize = 16 * 1024;
 
 /// The stream of an upgraded request.
 #[derive(Debug)]
