@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use openline_control::ConnectionQuery;
 use openline_core::config::{HopHeader, ProxyProtocol, ServerConfig};
 use tokio::io::AsyncWriteExt;
 
@@ -92,6 +93,16 @@ async fn limits_count_the_peer_behind_a_hop() {
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
     let (_other, head) = open("192.0.2.8").await;
     assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    let query = ConnectionQuery {
+        function: None,
+        tag: None,
+        after: None,
+        limit: 10,
+    };
+    let page = host.deployer.connections(&query).connections;
+    let mut peers: Vec<_> = page.into_iter().map(|connection| connection.peer).collect();
+    peers.sort();
+    assert_eq!(peers, ["192.0.2.7", "192.0.2.8"]);
     let (_second, head) = open("192.0.2.7").await;
     assert!(
         head.contains("openline-error-type: host_peer_connections"),

@@ -315,6 +315,54 @@ async fn a_flood_of_cancelled_requests_ends_the_tcp_connection() {
 }
 
 #[tokio::test]
+async fn requests_are_cancelled_as_often_as_they_may_be_and_once_more() {
+    let host = Host::with(openline_guests::FAULT_SLEEP, "/sleep")
+        .and(openline_guests::ECHO, "/echo")
+        .start()
+        .await;
+    let mut http2 = Http2::connect(host.address).await;
+    let ledger = host.deployer.services().ledger();
+    // The function decides about the first one until the end of the test.
+    let path = "/sleep?decide=5000";
+    let mut asked = Vec::new();
+    for _ in 0..100 {
+        asked.push(http2.ask(path, |_| {}).await.unwrap());
+    }
+    eventually("all to have come", || ledger.connections() == 100).await;
+    drop(asked);
+    eventually("all to be cancelled", || ledger.connections() == 0).await;
+    let mut open = http2.open("/echo").await.unwrap();
+    open.echo(b"still here").await;
+    let another = http2.ask(path, |_| {}).await.unwrap();
+    eventually("another one", || ledger.connections() == 2).await;
+    drop(another);
+    eventually("the TCP connection to end", || http2.is_ended()).await;
+    drop(open);
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn a_thousand_websockets_on_one_tcp_connection() {
+    let host = echo()
+        .server(|server| server.http2_streams = 1000)
+        .start()
+        .await;
+    let mut http2 = Http2::connect(host.address).await;
+    let mut open = streams(&mut http2, "/echo", 1000).await;
+    for stream in &mut open {
+        stream.send(0x81, b"hello").await;
+    }
+    for (number, stream) in open.iter_mut().enumerate() {
+        let (_, payload) = stream.frame().await.expect(&format!("{number}"));
+        assert_eq!(payload, b"hello");
+    }
+    assert_eq!(host.state().await["sockets"], 2);
+    drop(open);
+    http2.vanish();
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
 async fn headers_without_end_end_the_tcp_connection() {
     let host = echo().start().await;
     let mut beside = host.connect("/echo").await;

@@ -175,9 +175,9 @@ impl Stream {
                 self.rest.drain(..head + length);
                 return Some((first, payload));
             }
-            let piece = within("a piece of a stream", self.receive.data())
-                .await?
-                .ok()?;
+            let piece = within("a piece of a stream", self.receive.data()).await?;
+            let piece = piece.inspect_err(|error| println!("a stream failed: {error}"));
+            let piece = piece.ok()?;
             let _ = self.receive.flow_control().release_capacity(piece.len());
             self.rest.extend_from_slice(&piece);
         }

@@ -102,6 +102,48 @@ async fn a_name_without_a_certificate_ends_the_handshake() {
 }
 
 #[tokio::test]
+async fn a_clients_certificate_is_a_fact_also_when_its_session_is_resumed() {
+    let folder = Folder::of(&["localhost"]);
+    let mut config = folder.config();
+    // Its own authority, which is enough for a client.
+    let path = config.certificate[0].certificate.clone();
+    config.tls.client_certificates = ClientCertificates::Required;
+    config.tls.client_authorities = Some(path.clone());
+    let tls = tls(&config);
+    let mut roots = RootCertStore::empty();
+    let certificate = rustls::pki_types::CertificateDer::from_pem_file(&path).unwrap();
+    roots.add(certificate.clone()).unwrap();
+    let key = &config.certificate[0].key;
+    let key = rustls::pki_types::PrivateKeyDer::from_pem_file(key).unwrap();
+    let builder = ClientConfig::builder_with_provider(provider());
+    let builder = builder.with_safe_default_protocol_versions().unwrap();
+    let builder = builder.with_root_certificates(roots);
+    let mine = builder.with_client_auth_cert(vec![certificate.clone()], key);
+    let mine = Arc::new(mine.unwrap());
+    for expected in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let (kind, facts) = shake(&tls, &mine, "localhost").await.unwrap();
+        assert_eq!(kind, expected);
+        let shown = facts.client.as_ref().unwrap();
+        assert_eq!(&*shown.subject, "CN=rcgen self signed cert");
+        assert_eq!(shown.subject, shown.issuer);
+        let digest: [u8; 32] = sha2::Digest::finalize(
+            <sha2::Sha256 as sha2::Digest>::new_with_prefix(&certificate),
+        )
+        .into();
+        assert_eq!(shown.fingerprint, digest);
+        assert!(!shown.serial.is_empty());
+    }
+    // Other authorities: the session is not resumed, and the client refused.
+    let other = Folder::of(&["localhost"]);
+    let mut config = config.clone();
+    config.tls.client_authorities = Some(other.config().certificate[0].certificate.clone());
+    tls.put(tls.prepare(Files::read(&config, None).unwrap()).unwrap());
+    assert!(shake(&tls, &mine, "localhost").await.is_none());
+    let without = Arc::new(client(&config));
+    assert!(shake(&tls, &without, "localhost").await.is_none());
+}
+
+#[tokio::test]
 async fn versions_up_to_the_oldest_that_is_allowed() {
     let folder = Folder::of(&["localhost"]);
     let mut config = folder.config();

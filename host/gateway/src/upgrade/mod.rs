@@ -113,6 +113,7 @@ pub(crate) async fn upgrade<S: Handover>(
     } = candidate;
     let alias = &service.alias;
     let route_params = request.route_params.clone();
+    let peer = request.peer.as_str().into();
     let accepted = match alias.upgrade(request).await? {
         Ok(accepted) => accepted,
         Err(rejection) => return rejected(rejection, &alias.limits()),
@@ -127,6 +128,7 @@ pub(crate) async fn upgrade<S: Handover>(
         &limits,
     )?;
     let facts = Facts {
+        peer,
         subprotocol: acceptance.subprotocol,
         route_params,
         alias: alias.name().clone(),
