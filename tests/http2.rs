@@ -229,6 +229,35 @@ async fn a_stream_that_is_not_read_holds_up_no_other() {
 }
 
 #[tokio::test]
+async fn paused_streams_full_of_the_smallest_messages_end_no_other() {
+    const MESSAGES: usize = 8_000;
+    // The host does not read from paused ones: a ping tells it that they are
+    // gone.
+    let host = Host::with(openline_guests::FAULT_PRESSURE, "/pressure")
+        .limit(|limit| limit.ping_interval = Duration::from_secs(1))
+        .and(openline_guests::ECHO, "/echo")
+        .start()
+        .await;
+    let mut http2 = Http2::connect(host.address).await;
+    let mut paused = streams(&mut http2, "/pressure", 10).await;
+    for stream in &mut paused {
+        stream.send(0x81, b"pause").await;
+        assert_eq!(stream.frame().await.unwrap().1, b"paused");
+        // Nearly a window of them, each in a frame of HTTP/2 of its own.
+        for _ in 0..MESSAGES {
+            stream.send(0x81, b"x").await;
+        }
+    }
+    let mut beside = http2.open("/echo").await.unwrap();
+    for _ in 0..100 {
+        beside.echo(b"beside").await;
+    }
+    drop((paused, beside));
+    http2.vanish();
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
 async fn a_window_that_never_opens_ends_with_its_stream() {
     let host = echo().hasty().start().await;
     let mut http2 = Http2::connect_with(host.address, |builder| {
@@ -347,13 +376,21 @@ async fn a_thousand_websockets_on_one_tcp_connection() {
         .server(|server| server.http2_streams = 1000)
         .start()
         .await;
-    let mut http2 = Http2::connect(host.address).await;
+    // The client's library takes as many small frames that are not read yet as
+    // its window allows.
+    let mut http2 = Http2::connect_with(host.address, |builder| {
+        builder.initial_connection_window_size(1 << 24);
+    })
+    .await;
     let mut open = streams(&mut http2, "/echo", 1000).await;
     for stream in &mut open {
         stream.send(0x81, b"hello").await;
     }
     for (number, stream) in open.iter_mut().enumerate() {
-        let (_, payload) = stream.frame().await.expect(&format!("{number}"));
+        let (_, payload) = stream
+            .frame()
+            .await
+            .unwrap_or_else(|| panic!("stream {number} has ended"));
         assert_eq!(payload, b"hello");
     }
     assert_eq!(host.state().await["sockets"], 2);

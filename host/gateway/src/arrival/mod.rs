@@ -25,7 +25,6 @@ use crate::http2;
 use crate::tls;
 use proxy::ProxyError;
 
-#[doc(hidden)]
 pub(crate) use proxy::{Header, Parsed, parse};
 
 /// Serves one TCP connection.

@@ -3,7 +3,7 @@
 //!
 //! Every window, buffer and number is set here. A stream's window is a peer's
 //! to fill while its function is paused; the connection's window has room for
-//! those of all streams, so that a stream that nobody reads holds up no other.
+//! those of all streams, so that a stream that is not read holds up no other.
 //! Bounded: `http2_streams` at once; [`SEND_BYTES`] of each wait to be sent;
 //! [`CANCELLED_MAX`] requests that the peer has not waited for. An answer that
 //! its peer does not read, and a TCP connection without requests, are given
@@ -36,8 +36,14 @@ use streams::{Active, Streams, Tracked};
 /// How much a peer may send on a stream before the host reads, in bytes: what
 /// HTTP/2 begins with. A peer 100 ms away sends 640 KB a second with it.
 const STREAM_WINDOW: u32 = 64 * 1024 - 1;
-/// The same for a whole TCP connection, at most (RFC 9113 section 6.9.1).
-const CONNECTION_WINDOW_MAX: u32 = (1 << 31) - 1;
+/// How many times the windows of all streams a TCP connection's window is. With
+/// one, no stream holds up another. But the library also ends a TCP connection
+/// whose unread frames are small and many, by half of this window: 243 bytes
+/// for each WebSocket message of a few bytes. With this factor, 14 paused
+/// streams may be full of the smallest messages.
+const WINDOW_FACTOR: u32 = 8;
+/// A window is no larger (RFC 9113 section 6.9.1).
+const WINDOW_MAX: u32 = (1 << 31) - 1;
 /// The largest frame, in bytes: the least that HTTP/2 allows. Larger ones would
 /// let one stream hold up the others.
 const FRAME_BYTES: usize = WRITE_BYTES;
@@ -143,14 +149,14 @@ async fn gone_or_draining(
 
 fn builder(config: &ServerConfig) -> http2::Builder<TokioExecutor> {
     let streams = config.http2_streams;
-    let window = streams.saturating_mul(STREAM_WINDOW);
+    let window = streams.saturating_mul(STREAM_WINDOW * WINDOW_FACTOR);
     let mut builder = http2::Builder::new(TokioExecutor::new());
     builder
         .timer(TokioTimer::new())
         .enable_connect_protocol()
         .adaptive_window(false)
         .initial_stream_window_size(STREAM_WINDOW)
-        .initial_connection_window_size(window.clamp(STREAM_WINDOW, CONNECTION_WINDOW_MAX))
+        .initial_connection_window_size(window.clamp(STREAM_WINDOW, WINDOW_MAX))
         .max_frame_size(u32::try_from(FRAME_BYTES).unwrap_or(u32::MAX))
         .max_send_buf_size(SEND_BYTES)
         .header_table_size(HEADER_TABLE_BYTES)
