@@ -11,6 +11,7 @@ use openline_core::limits::Effect;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::harness::tls::Authority;
 use crate::harness::{Client, Raw, Serving};
 
 const TOKEN: &str = "0123456789abcdef";
@@ -86,7 +87,11 @@ fn much() -> String {
     );
     format!(
         "{server}listen = \"[::1]:0\"\nadmin = \"[::1]:0\"\nprobes = \"[::1]:0\"\nadmin_token = \"{TOKEN}\"\n\
+         trusted_hops = [\"10.0.0.0/8\"]\nhop_header = \"forwarded\"\nproxy_protocol = \"hops\"\n\
          page = \"off\"\ndata = \"other-data\"\ncache = \"other-cache\"\n\
+         [server.tls]\nmin_version = \"1.3\"\nclient_certificates = \"optional\"\n\
+         client_authorities = \"authority.pem\"\n\
+         [[server.certificate]]\ncertificate = \"host.pem\"\nkey = \"host-key.pem\"\ndefault = true\n\
          [maximum.limit]\ntags = 9\n[maximum.instance]\nhandles = 9999\n\
          [[function]]\nname = \"f\"\ncomponent = {echo:?}\nroute = \"/g/{{room}}\"\n\
          alias = \"other\"\nmigration = \"pin\"\n\
@@ -184,6 +189,8 @@ impl Configured {
         for key in KEYS {
             let value = match (key.table, key.name) {
                 ("[server]", name) => &config["server"][name],
+                ("[server.tls]", name) => &config["server"]["tls"][name],
+                ("[[server.certificate]]", _) => &config["server"]["certificates"],
                 ("[[function]]", "name") => &bounded["name"],
                 ("[[function]]", name) => &function[name],
                 ("[[function.trigger]]", _) => &function["triggers"],
@@ -202,7 +209,9 @@ impl Configured {
 
 #[tokio::test]
 async fn every_key_takes_effect_when_the_tables_say() {
-    let folder = TempDir::new().unwrap();
+    let authority = Authority::new();
+    authority.write("host", &["localhost"]);
+    let folder = authority.folder;
     fs::write(folder.path().join("openline.toml"), little()).unwrap();
     let mut configured = Configured::start(folder).await;
     let before = configured.in_force().await;

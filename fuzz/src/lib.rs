@@ -26,12 +26,14 @@ pub use mutate::Mutator;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 10] = [
     ("websocket", oracle::frames),
     ("deflate", oracle::deflate),
     ("extensions", oracle::extensions),
     ("frames", openline_gateway::fuzzing::frames),
     ("handshake", openline_gateway::fuzzing::handshake),
+    ("proxy", openline_gateway::fuzzing::proxy),
+    ("hops", openline_gateway::fuzzing::hops),
     ("config", config),
     ("component", component),
     ("deploy", deploy),

@@ -87,6 +87,16 @@ fn handshake() {
 }
 
 #[test]
+fn proxy() {
+    run("proxy");
+}
+
+#[test]
+fn hops() {
+    run("hops");
+}
+
+#[test]
 fn config() {
     run("config");
 }

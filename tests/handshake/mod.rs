@@ -264,7 +264,7 @@ async fn what_is_no_http_or_far_too_much_of_it_ends_only_its_own_connection() {
         b"\r\n\r\n\r\nwhat is this\r\n\r\n",
         b"GET /echo\r\n\r\n",
         b"GET /echo HTTP/1.1\r\nHost localhost\r\n\r\n",
-        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+        b"PRI\r\n\r\n",
         folded.text().as_bytes(),
         huge.text().as_bytes(),
         long.text().as_bytes(),

@@ -47,6 +47,15 @@ pub struct Browser {
 impl Browser {
     /// Starts a browser; `None` when the environment asks to do without.
     pub async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// The same; it trusts every certificate.
+    pub async fn start_that_trusts_all() -> Option<Self> {
+        Self::start_with(&["--ignore-certificate-errors"]).await
+    }
+
+    async fn start_with(more: &[&str]) -> Option<Self> {
         if std::env::var("OPENLINE_SKIP_BROWSER").is_ok_and(|value| value == "1") {
             println!("skipped: OPENLINE_SKIP_BROWSER is 1");
             return None;
@@ -94,6 +103,7 @@ impl Browser {
             "--disable-sync",
             &format!("--user-data-dir={}/data", browser._profile.path().display()),
         ];
+        let arguments: Vec<_> = arguments.iter().chain(more).collect();
         let capabilities = json!({"capabilities": {"alwaysMatch": {
             "browserName": "chrome",
             "goog:loggingPrefs": {"browser": "ALL"},

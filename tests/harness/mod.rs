@@ -1,9 +1,11 @@
-//! Tools for tests: the kit, and two that only this binary needs, a browser
-//! and a debugger. Every wait is bounded by [`PATIENCE`].
+//! Tools for tests: the kit, and those that only this binary needs: a browser,
+//! a debugger, and peers that speak TLS and HTTP/2. Every wait is bounded by [`PATIENCE`].
 
 mod browser;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod debugger;
+pub mod http2;
+pub mod tls;
 
 pub use browser::{Browser, ENTER, ESCAPE, TAB};
 pub use openline_kit::admin::AdminHost;

@@ -5,7 +5,10 @@ use std::path::Path;
 
 use http::StatusCode;
 use openline_control::schema;
-use openline_core::config::{FunctionConfig, PageAccess, Target, Trigger};
+use openline_core::config::{
+    CertificateConfig, ClientCertificates, FunctionConfig, HopHeader, MinVersion, PageAccess,
+    ProxyProtocol, Target, Trigger,
+};
 use openline_core::deployment::Migration;
 use openline_core::limits::{
     BackoffPolicy, Compression, FunctionLimits, InstancePolicy, OutboxOverflow, RateExceeded, Row,
@@ -40,11 +43,40 @@ struct ServerView {
     /// Address of the listener for probes; without one, only this interface
     /// answers probes while the host hangs.
     probes: Option<String>,
+    /// Networks of the proxies that are believed.
+    trusted_hops: Vec<String>,
+    #[schema(value_type = schema::HopHeader)]
+    hop_header: HopHeader,
+    #[schema(value_type = schema::ProxyProtocol)]
+    proxy_protocol: ProxyProtocol,
+    /// How the host speaks TLS, if it has a certificate.
+    tls: TlsView,
+    certificates: Vec<CertificateView>,
     #[schema(value_type = schema::PageAccess)]
     page: PageAccess,
     data: Option<String>,
     cache: Option<String>,
     limits: Vec<LimitView>,
+}
+
+/// `[server.tls]`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Tls)]
+struct TlsView {
+    #[schema(value_type = schema::MinVersion)]
+    min_version: MinVersion,
+    #[schema(value_type = schema::ClientCertificates)]
+    client_certificates: ClientCertificates,
+    client_authorities: Option<String>,
+}
+
+/// `[[server.certificate]]`.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Certificate)]
+struct CertificateView {
+    certificate: String,
+    key: String,
+    default: bool,
 }
 
 /// `[[function]]`.
@@ -140,6 +172,19 @@ pub(crate) async fn config(call: Call) -> Answer {
             admin: context.admin.to_string(),
             admin_token: server.admin_token.is_some(),
             probes: server.probes.map(|address| address.to_string()),
+            trusted_hops: server
+                .trusted_hops
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            hop_header: server.hop_header,
+            proxy_protocol: server.proxy_protocol,
+            tls: TlsView {
+                min_version: server.tls.min_version,
+                client_certificates: server.tls.client_certificates,
+                client_authorities: shown(server.tls.client_authorities.as_deref()),
+            },
+            certificates: server.certificate.iter().map(certificate).collect(),
             page: server.page,
             data: shown(server.data.as_deref()),
             cache: shown(server.cache.as_deref()),
@@ -148,6 +193,14 @@ pub(crate) async fn config(call: Call) -> Answer {
         functions: context.deployer.configs().iter().map(function).collect(),
     };
     json(StatusCode::OK, &view)
+}
+
+fn certificate(of: &CertificateConfig) -> CertificateView {
+    CertificateView {
+        certificate: of.certificate.display().to_string(),
+        key: of.key.display().to_string(),
+        default: of.default,
+    }
 }
 
 fn function(of: &FunctionConfig) -> FunctionConfigView {

@@ -7,6 +7,7 @@
 //! and by the entries of a [`ledger`].
 
 pub mod admit;
+pub mod hops;
 pub mod ledger;
 pub mod peer;
 pub mod refusal;

@@ -1,37 +1,131 @@
-//! The peer that asks for a connection.
+//! The peer that asks for a connection: its address, the facts of its TLS
+//! handshake, and the hops between it and this host.
 //!
-//! So far it is the address of a TCP connection. Facts from a proxy or from a TLS
-//! handshake belong here as well, so that every decision about a peer sees them.
+//! Every rule, ledger and line of the log uses this one value, and functions
+//! get it as `upgrade-request.peer`. Memory: a peer has at most
+//! [`HOPS_MAX`](crate::hops::HOPS_MAX) hops; the facts of a client's
+//! certificate are bounded where they are read.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
-/// The other end of a TCP connection. `Display` writes its address and port.
+/// The program that asks: the other end of a TCP connection, or the client of
+/// the proxy that is there. `Display` writes its address, with the port where
+/// that is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Peer {
-    address: SocketAddr,
+    ip: IpAddr,
+    /// A proxy may pass on an address without a port.
+    port: Option<u16>,
+    /// Where the TCP connection came from first, and then nearer and nearer to
+    /// the peer; none for a peer that has connected itself.
+    hops: Arc<[IpAddr]>,
+    tls: Option<Arc<TlsFacts>>,
+}
+
+/// The result of a TLS handshake with this host.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TlsFacts {
+    /// The version of the protocol.
+    pub version: TlsVersion,
+    /// The host name that the client asked for, in lower case.
+    pub server_name: Option<Box<str>>,
+    /// The client's certificate, if it has shown one; then it is valid.
+    pub client: Option<ClientCertificate>,
+}
+
+/// A version of TLS that this host speaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+/// A client's certificate that a configured authority has issued.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClientCertificate {
+    /// The subject's distinguished name, as RFC 4514 writes it.
+    pub subject: Box<str>,
+    /// The issuer's.
+    pub issuer: Box<str>,
+    /// The serial number, in hexadecimal digits.
+    pub serial: Box<str>,
+    /// SHA-256 of the certificate.
+    pub fingerprint: [u8; 32],
 }
 
 impl Peer {
     /// A peer that has connected from an address.
     pub fn at(address: SocketAddr) -> Self {
-        Self { address }
+        Self {
+            ip: address.ip(),
+            port: Some(address.port()),
+            hops: Arc::default(),
+            tls: None,
+        }
+    }
+
+    /// A peer for which the last of these hops speaks.
+    pub(crate) fn behind(hops: Vec<IpAddr>, ip: IpAddr, port: Option<u16>) -> Self {
+        Self {
+            ip,
+            port,
+            hops: hops.into(),
+            tls: None,
+        }
+    }
+
+    /// The same peer, after its TLS handshake.
+    #[must_use]
+    pub fn with_tls(self, facts: Option<Arc<TlsFacts>>) -> Self {
+        Self { tls: facts, ..self }
     }
 
     /// Its address, without the port.
     pub fn ip(&self) -> IpAddr {
-        self.address.ip()
+        self.ip
+    }
+
+    /// The port of that address, if it is known.
+    pub fn port(&self) -> Option<u16> {
+        self.port
+    }
+
+    /// The trusted hops that it came through, the one next to this host first.
+    pub fn hops(&self) -> &[IpAddr] {
+        &self.hops
+    }
+
+    /// The facts of the TLS handshake that this host has made. With a proxy in
+    /// between it was made with the proxy.
+    pub fn tls(&self) -> Option<&Arc<TlsFacts>> {
+        self.tls.as_ref()
     }
 
     /// Whether it is on this machine.
     pub fn is_loopback(&self) -> bool {
-        self.ip().to_canonical().is_loopback()
+        self.ip.to_canonical().is_loopback()
     }
 }
 
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.address.fmt(f)
+        match self.port {
+            Some(port) => SocketAddr::new(self.ip, port).fmt(f),
+            None => self.ip.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for TlsVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Tls12 => "TLS 1.2",
+            Self::Tls13 => "TLS 1.3",
+        })
     }
 }
 
@@ -51,5 +145,13 @@ mod tests {
             let peer = Peer::at(text.parse().unwrap());
             assert_eq!((peer.is_loopback(), peer.to_string()), (here, text.into()));
         }
+    }
+
+    #[test]
+    fn a_port_is_shown_where_it_is_known() {
+        let peer = |ip: &str, port| Peer::behind(Vec::new(), ip.parse().unwrap(), port);
+        assert_eq!(peer("10.0.0.1", None).to_string(), "10.0.0.1");
+        assert_eq!(peer("2001:db8::1", None).to_string(), "2001:db8::1");
+        assert_eq!(peer("2001:db8::1", Some(1)).to_string(), "[2001:db8::1]:1");
     }
 }

@@ -93,6 +93,7 @@ fn view(function: &Commons, live: &HashSet<u64>, connection: &Connection) -> Con
     ConnectionView {
         id: connection.id().to_string(),
         function: function.name().clone(),
+        peer: facts.peer.to_string(),
         alias: facts.alias.clone(),
         version: format!("{version:016x}"),
         instance: Some(instance).filter(|instance| live.contains(instance)),

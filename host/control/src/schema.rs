@@ -91,6 +91,14 @@ words! {
     PageAccess = ["loopback", "everyone", "off"];
     /// Whether messages are compressed.
     Compression = ["off", "shared", "dedicated"];
+    /// The header in which trusted hops name their peers.
+    HopHeader = ["x-forwarded-for", "forwarded", "off"];
+    /// Which TCP connections begin with a header of the PROXY protocol.
+    ProxyProtocol = ["off", "hops", "required"];
+    /// The oldest version of TLS that a client may speak.
+    MinVersion = ["1.2", "1.3"];
+    /// Whether clients show a certificate.
+    ClientCertificates = ["off", "optional", "required"];
     /// What happens when a connection's outbox is full.
     OutboxOverflow = ["close", "drop-newest", "drop-oldest"];
     /// What happens to a peer that sends too fast.
@@ -138,6 +146,10 @@ mod tests {
         hold::<deployment::CallStyle>(CallStyle::WORDS);
         hold::<config::PageAccess>(PageAccess::WORDS);
         hold::<limits::Compression>(Compression::WORDS);
+        hold::<config::HopHeader>(HopHeader::WORDS);
+        hold::<config::ProxyProtocol>(ProxyProtocol::WORDS);
+        hold::<config::MinVersion>(MinVersion::WORDS);
+        hold::<config::ClientCertificates>(ClientCertificates::WORDS);
         hold::<limits::OutboxOverflow>(OutboxOverflow::WORDS);
         hold::<limits::RateExceeded>(RateExceeded::WORDS);
         hold::<limits::TimeUp>(TimeUp::WORDS);

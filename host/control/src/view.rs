@@ -118,6 +118,9 @@ pub struct ConnectionView {
     /// Its function.
     #[schema(value_type = schema::FunctionName)]
     pub function: FunctionName,
+    /// The address of its peer, behind all trusted hops; with the port where
+    /// that is known.
+    pub peer: String,
     /// The alias that it came by.
     #[schema(value_type = schema::AliasName)]
     pub alias: AliasName,

@@ -31,7 +31,8 @@ pub struct UpgradeRequest {
     pub uri: String,
     /// All headers of the request.
     pub headers: Headers,
-    /// Address and port of the peer.
+    /// Address and port of the peer. Behind a proxy that the host trusts it is
+    /// the address that the proxy names, which may have no port.
     pub peer: String,
     /// Offered subprotocols, the preferred one first.
     pub subprotocols: Vec<String>,

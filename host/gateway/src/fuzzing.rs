@@ -11,13 +11,17 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Request};
+use http::{HeaderMap, HeaderName, HeaderValue, Request};
+use openline_admission::hops::{HOPS_MAX, Hops};
+use openline_admission::peer::Peer;
 use openline_channels::budget::HostBudget;
 use openline_channels::connection::Compressed;
 use openline_core::close::CloseReason;
+use openline_core::config::{HopHeader, ServerConfig};
 use openline_core::limits::{Compression as Mode, FunctionLimits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::arrival::{self, Header, Parsed};
 use crate::connection::wire::{Compression, Received, Socket, Wire};
 use crate::handshake;
 
@@ -123,6 +127,51 @@ pub fn frames(bytes: &[u8]) {
     assert!(compresses || counted.bytes <= rest.len() as u64);
 }
 
+/// The first bytes of a proxy's TCP connection. Whatever comes behind a header
+/// must not change it, and what was a part of one is no part of another.
+pub fn proxy(bytes: &[u8]) {
+    let Ok(Parsed::Header(header)) = arrival::parse(bytes) else {
+        return;
+    };
+    let Header { bytes: length, .. } = header;
+    assert!(length <= bytes.len());
+    assert_eq!(arrival::parse(&bytes[..length]), Ok(Parsed::Header(header)));
+    for end in 0..length {
+        assert_eq!(arrival::parse(&bytes[..end]), Ok(Parsed::Partial), "{end}");
+    }
+}
+
+/// Headers in which hops name their peers: the address from which a request
+/// came, and lines.
+pub fn hops(bytes: &[u8]) {
+    let Some((&[last, which], lines)) = bytes.split_first_chunk() else {
+        return;
+    };
+    let config = ServerConfig {
+        trusted_hops: vec!["10.0.0.0/8".parse().expect("a network")],
+        hop_header: match which % 2 {
+            0 => HopHeader::XForwardedFor,
+            _ => HopHeader::Forwarded,
+        },
+        ..ServerConfig::default()
+    };
+    let mut headers = HeaderMap::new();
+    for line in lines.split(|byte| *byte == b'\n') {
+        if let Ok(value) = HeaderValue::from_bytes(line) {
+            headers.append("x-forwarded-for", value.clone());
+            headers.append("forwarded", value);
+        }
+    }
+    let hops = Hops::of(&config);
+    let stranger = Peer::at(([11, 0, 0, last], 1).into());
+    assert_eq!(hops.peer(&stranger, &headers), None);
+    let hop = Peer::at(([10, 0, 0, last], 1).into());
+    if let Some(peer) = hops.peer(&hop, &headers) {
+        assert!((1..=HOPS_MAX).contains(&peer.hops().len()));
+        assert!(peer.hops().iter().all(|hop| hops.trusts(*hop)), "{peer:?}");
+    }
+}
+
 /// The head of a request: a first line and lines of headers.
 pub fn handshake(bytes: &[u8]) {
     let mut lines = bytes.split(|byte| *byte == b'\n');
@@ -152,7 +201,7 @@ pub fn handshake(bytes: &[u8]) {
         request_uri_bytes: 256,
         ..Default::default()
     };
-    let wanted = handshake::is_wanted(&parts.headers);
+    let wanted = handshake::is_wanted(&parts);
     let within = openline_admission::admit::limits(&parts, &limits).is_ok();
     let checked = handshake::check(&parts);
     let offered = handshake::subprotocols(&parts.headers);
@@ -163,7 +212,7 @@ pub fn handshake(bytes: &[u8]) {
     }
     if let (true, true, Ok(handshake)) = (wanted, within, checked) {
         // SHA-1 in base64.
-        assert_eq!(handshake.accept.len(), 28);
+        assert_eq!(handshake.accept.map(|accept| accept.len()), Some(28));
     }
     // No more names than were offered.
     let names = offered.map_or(0, |names| names.len());

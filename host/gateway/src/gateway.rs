@@ -2,22 +2,26 @@
 //! for TCP connections that are not upgraded, counts, and whether the host
 //! hangs.
 
-use std::net::IpAddr;
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use openline_admission::hops;
 use openline_admission::services::Services;
 
 use crate::liveness::Liveness;
 use crate::requests::{Requests, Slot};
 use crate::tally::Tally;
+use crate::tls::Tls;
 
 /// The network side of one host.
 #[derive(Debug)]
 pub struct Gateway {
     services: Arc<Services>,
     tally: Tally,
+    tls: Tls,
     requests: Arc<Requests>,
     /// The most that `peer_requests` can be: half of `requests`.
     peer_requests_max: u32,
@@ -33,6 +37,28 @@ pub(crate) struct Permit {
     slot: Slot,
 }
 
+/// The place of a request, and of the WebSocket that it becomes.
+#[derive(Clone, Debug)]
+pub(crate) enum Place {
+    /// A TCP connection of its own.
+    Connection(Arc<Permit>),
+    /// A stream of HTTP/2.
+    Stream(Arc<StreamPlace>),
+}
+
+/// A stream's place in `requests`, until it is upgraded. Its TCP connection has
+/// one of its own.
+#[derive(Debug)]
+pub(crate) struct StreamPlace {
+    slot: Slot,
+    _stream: Arc<dyn Held>,
+}
+
+/// Whatever a place holds.
+pub(crate) trait Held: fmt::Debug + Send + Sync {}
+
+impl<T: fmt::Debug + Send + Sync> Held for T {}
+
 impl Gateway {
     /// Makes the gateway of these functions. `requests` stays as it was when
     /// the host started.
@@ -41,6 +67,7 @@ impl Gateway {
         Self {
             services,
             tally: Tally::default(),
+            tls: Tls::default(),
             requests: Requests::new(most as usize),
             peer_requests_max: most.div_ceil(2),
             sockets: AtomicUsize::new(0),
@@ -58,6 +85,12 @@ impl Gateway {
         &self.tally
     }
 
+    /// The certificates of the listener for connections; none until some are
+    /// put into force.
+    pub fn tls(&self) -> &Tls {
+        &self.tls
+    }
+
     /// Lets a watchdog decide how probes are answered from now on. Only the
     /// first call has an effect.
     pub fn watch(&self, liveness: Arc<Liveness>) {
@@ -70,12 +103,33 @@ impl Gateway {
     }
 
     /// Takes a place for a TCP connection, and waits for one if necessary.
-    /// `None` if its peer has all the places that it may have.
-    pub(crate) async fn permit(self: &Arc<Self>, peer: IpAddr) -> Option<Permit> {
-        let most = self.services.table().config.peer_requests;
-        let most = most.min(self.peer_requests_max);
-        let slot = self.requests.enter(peer, most).await?;
+    /// `None` if its peer has all the places that it may have. A proxy that is
+    /// going to name its peer may have all: the share is that peer's.
+    pub(crate) async fn permit(self: &Arc<Self>, from: SocketAddr) -> Option<Permit> {
+        let most = match hops::announces(&self.services.table().config, from) {
+            true => 0,
+            false => self.peer_requests(),
+        };
+        let slot = self.requests.enter(from.ip(), most).await?;
         Some(Permit::new(self, slot))
+    }
+
+    /// Takes a place for a request on a stream, and waits for one if necessary;
+    /// the place holds the stream. `None` if its peer has all the places that it
+    /// may have.
+    pub(crate) async fn stream(&self, peer: IpAddr, stream: Arc<dyn Held>) -> Option<Place> {
+        let slot = self.requests.enter(peer, self.peer_requests()).await?;
+        slot.begin();
+        Some(Place::Stream(Arc::new(StreamPlace {
+            slot,
+            _stream: stream,
+        })))
+    }
+
+    /// How many places a peer may have; 0 means no limit.
+    fn peer_requests(&self) -> u32 {
+        let most = self.services.table().config.peer_requests;
+        most.min(self.peer_requests_max)
     }
 
     /// Closes one TCP connection that waits for a request and has been silent.
@@ -103,15 +157,32 @@ impl Permit {
         }
     }
 
-    /// Returns the place: the request has become a connection, which is counted
-    /// elsewhere.
-    pub(crate) fn upgraded(&self) {
-        self.slot.leave();
+    /// Counts it as that peer's, before the first request; see
+    /// [`Slot::belongs_to`].
+    pub(crate) fn belongs_to(&mut self, peer: IpAddr) -> bool {
+        let most = self.gateway.peer_requests();
+        self.slot.belongs_to(peer, most)
     }
 
     /// Its place among the TCP connections that are not upgraded.
     pub(crate) fn slot(&self) -> &Slot {
         &self.slot
+    }
+}
+
+impl Place {
+    /// Returns the place among the requests: the request has become a
+    /// connection, which is counted elsewhere.
+    pub(crate) fn upgraded(&self) {
+        self.slot().leave();
+    }
+
+    /// The place among the requests.
+    pub(crate) fn slot(&self) -> &Slot {
+        match self {
+            Self::Connection(permit) => permit.slot(),
+            Self::Stream(stream) => &stream.slot,
+        }
     }
 }
 

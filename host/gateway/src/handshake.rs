@@ -1,4 +1,5 @@
-//! The opening handshake of RFC 6455 section 4.2.1.
+//! The opening handshake of RFC 6455 section 4.2.1, and that of RFC 8441 over
+//! HTTP/2.
 //!
 //! Bounded: its headers are as large as `request_header_bytes` allows; a request
 //! offers [`SUBPROTOCOLS_MAX`] subprotocols.
@@ -13,7 +14,8 @@ use http::header::{
     SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
 };
 use http::request::Parts;
-use http::{HeaderMap, HeaderName, HeaderValue, Method, Version};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+use hyper::ext::Protocol;
 use openline_websocket::accept_key;
 
 use crate::connection::wire::negotiation::Offers;
@@ -31,18 +33,38 @@ const KEY: GeneralPurpose =
 /// A request that may become a connection.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Handshake {
-    /// The value of `Sec-WebSocket-Accept` (section 4.2.2, 5.4).
-    pub(crate) accept: String,
+    /// The value of `Sec-WebSocket-Accept` (section 4.2.2, 5.4); none over
+    /// HTTP/2.
+    pub(crate) accept: Option<String>,
+}
+
+impl Handshake {
+    /// The status of the answer that accepts it.
+    pub(crate) fn status(&self) -> StatusCode {
+        match self.accept {
+            Some(_) => StatusCode::SWITCHING_PROTOCOLS,
+            None => StatusCode::OK,
+        }
+    }
 }
 
 /// Whether a request asks for a WebSocket, validly or not.
-pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
-    has_token(headers, &UPGRADE, "websocket")
+pub(crate) fn is_wanted(parts: &Parts) -> bool {
+    if parts.version == Version::HTTP_2 {
+        let protocol = parts.extensions.get::<Protocol>();
+        return protocol.is_some_and(|it| it.as_str() == "websocket");
+    }
+    has_token(&parts.headers, &UPGRADE, "websocket")
 }
 
 /// Checks everything that section 4.2.1 demands, except the subprotocols.
 pub(crate) fn check(parts: &Parts) -> Result<Handshake, Refusal> {
     let headers = &parts.headers;
+    if parts.version == Version::HTTP_2 {
+        // The library lets only CONNECT have a protocol, and a body of CONNECT
+        // is what travels on the stream.
+        return version(headers).map(|()| Handshake { accept: None });
+    }
     if parts.method != Method::GET {
         return Err(Refusal::MethodNotAllowed("GET"));
     }
@@ -55,15 +77,7 @@ pub(crate) fn check(parts: &Parts) -> Result<Handshake, Refusal> {
     if !has_token(headers, &CONNECTION, "upgrade") {
         return Err(Refusal::Handshake("`Connection` must hold `Upgrade`"));
     }
-    match only(headers, &SEC_WEBSOCKET_VERSION) {
-        Some(b"13") => {}
-        Some(_) => return Err(Refusal::Version),
-        None => {
-            return Err(Refusal::Handshake(
-                "it needs one `Sec-WebSocket-Version` header",
-            ));
-        }
-    }
+    version(headers)?;
     let key = only(headers, &SEC_WEBSOCKET_KEY).ok_or(Refusal::Handshake(
         "it needs one `Sec-WebSocket-Key` header",
     ))?;
@@ -79,8 +93,18 @@ pub(crate) fn check(parts: &Parts) -> Result<Handshake, Refusal> {
         return Err(Refusal::Handshake("it has no body"));
     }
     Ok(Handshake {
-        accept: accept_key(key),
+        accept: Some(accept_key(key)),
     })
+}
+
+fn version(headers: &HeaderMap) -> Result<(), Refusal> {
+    match only(headers, &SEC_WEBSOCKET_VERSION) {
+        Some(b"13") => Ok(()),
+        Some(_) => Err(Refusal::Version),
+        None => Err(Refusal::Handshake(
+            "it needs one `Sec-WebSocket-Version` header",
+        )),
+    }
 }
 
 /// The value of a header that must be there exactly once.
@@ -192,9 +216,38 @@ mod tests {
     fn the_example_of_the_rfc() {
         // RFC 6455 section 1.3.
         assert_eq!(
-            request(|_| {}).unwrap().accept,
-            "s3pPLMBiTxaQ9kYGzzhZRbK+xOo="
+            request(|_| {}).unwrap().accept.as_deref(),
+            Some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=")
         );
+    }
+
+    #[test]
+    fn over_http_2_it_needs_a_protocol_and_a_version() {
+        let stream = |protocol: Option<&'static str>| {
+            parts(|parts| {
+                parts.version = Version::HTTP_2;
+                parts.method = Method::CONNECT;
+                for name in ["host", "upgrade", "connection", "sec-websocket-key"] {
+                    parts.headers.remove(name);
+                }
+                let protocol = protocol.map(Protocol::from_static);
+                protocol.map(|protocol| parts.extensions.insert(protocol));
+            })
+        };
+        let mut websocket = stream(Some("websocket"));
+        assert!(is_wanted(&websocket));
+        let handshake = check(&websocket).unwrap();
+        assert_eq!(
+            (handshake.status(), handshake.accept),
+            (StatusCode::OK, None)
+        );
+        websocket
+            .headers
+            .insert("sec-websocket-version", HeaderValue::from_static("8"));
+        assert_eq!(check(&websocket), Err(Refusal::Version));
+        websocket.headers.remove("sec-websocket-version");
+        assert!(matches!(check(&websocket), Err(Refusal::Handshake(_))));
+        assert!(!is_wanted(&stream(Some("connect-udp"))) && !is_wanted(&stream(None)));
     }
 
     #[test]
@@ -204,7 +257,7 @@ mod tests {
             let value = key.parse().unwrap();
             let accepted = request(|parts| drop(parts.headers.insert("sec-websocket-key", value)));
             // The accept key is derived from the key as it was sent.
-            assert_eq!(accepted.unwrap().accept, accept_key(key.as_bytes()));
+            assert_eq!(accepted.unwrap().accept, Some(accept_key(key.as_bytes())));
         }
     }
 

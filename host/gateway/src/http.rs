@@ -1,4 +1,5 @@
-//! HTTP/1.1: one task for each TCP connection, until it ends or is upgraded.
+//! HTTP/1.1: one task for each TCP connection, until it ends or is upgraded. The
+//! answer to a request, over HTTP/2 as well.
 //!
 //! Bounded by hyper's buffer and by `request_timeout`, within which a request's
 //! head must arrive. A peer that sends its head too slowly is cut off, and so
@@ -13,24 +14,25 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use openline_admission::hops::Hops;
 use openline_admission::peer::Peer;
 use openline_core::limits::REQUEST_HEADERS_MAX;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::gateway::{Gateway, Permit};
+use crate::gateway::{Gateway, Permit, Place};
 use crate::requests::Slot;
 use crate::rescue::Refusal;
 use crate::reserved::{Answer, Reserved, boxed, is_reserved};
-use crate::upgrade;
+use crate::upgrade::{self, Handover};
 
 /// How much of a request's head hyper may buffer, in bytes: the maxima of
 /// `request_header_bytes` and `request_uri_bytes` together, and some room, so
 /// that a slightly larger head gets an answer with a sentence. A larger one
 /// gets hyper's bare 431.
-const HEAD_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// How many headers hyper takes: more than a function can get, so that slightly
 /// too many get an answer with a sentence, too. hyper reserves 64 bytes for
 /// each before it reads a head.
@@ -44,22 +46,24 @@ pub(crate) struct Site {
     pub(crate) reserved: Option<Arc<dyn Reserved>>,
 }
 
-/// Serves one TCP connection.
-pub(crate) async fn serve(stream: TcpStream, peer: Peer, permit: Permit, site: Arc<Site>) {
+/// Serves one TCP connection, or the TLS on it, that speaks HTTP/1.1.
+pub(crate) async fn serve<S: Handover>(stream: S, peer: &Peer, permit: Permit, site: &Site) {
     let permit = Arc::new(permit);
-    let answer = |request| answer(&site, request, &peer, Arc::clone(&permit));
-    serve_requests(stream, &peer, &site.gateway, permit.slot(), answer).await;
+    let place = || Place::Connection(Arc::clone(&permit));
+    let answer = |request| answer::<S>(site, request, peer, place());
+    serve_requests(stream, peer, &site.gateway, permit.slot(), answer).await;
 }
 
 /// Answers the requests of one TCP connection until it ends or is upgraded, its
 /// place is needed, or the host drains.
-pub(crate) async fn serve_requests<F, A>(
-    stream: TcpStream,
+pub(crate) async fn serve_requests<S, F, A>(
+    stream: S,
     peer: &Peer,
     gateway: &Gateway,
     slot: &Slot,
     answer: F,
 ) where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>) -> A,
     A: Future<Output = Answer>,
 {
@@ -146,17 +150,22 @@ impl Answered {
 }
 
 /// Waits until the host drains.
-async fn begun(drain: &mut watch::Receiver<bool>) {
+pub(crate) async fn begun(drain: &mut watch::Receiver<bool>) {
     // An error would mean that the host is already gone.
     let _ = drain.wait_for(|draining| *draining).await;
 }
 
-async fn answer(
+/// Answers one request, which may become a connection on a stream of type `S`.
+pub(crate) async fn answer<S: Handover>(
     site: &Site,
     mut request: Request<Incoming>,
     peer: &Peer,
-    permit: Arc<Permit>,
+    place: Place,
 ) -> Answer {
+    let table = site.gateway.services().table();
+    let behind = Hops::of(&table.config).peer(peer, request.headers());
+    let peer = behind.as_ref().unwrap_or(peer);
+    drop(table);
     if is_reserved(request.uri().path()) {
         return answer_reserved(site, request, peer).await;
     }
@@ -166,8 +175,9 @@ async fn answer(
     let answered = match upgrade::prepare(gateway, &parts, peer).await {
         Ok(candidate) => {
             let name = candidate.service.alias.function().clone();
-            let deciding = permit.slot().decide();
-            let upgrading = upgrade::upgrade(gateway, candidate, on_upgrade, Arc::clone(&permit));
+            let slot = place.clone();
+            let deciding = slot.slot().decide();
+            let upgrading = upgrade::upgrade::<S>(gateway, candidate, on_upgrade, place);
             let decided = tokio::select! {
                 biased;
                 decided = upgrading => decided,

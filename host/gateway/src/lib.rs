@@ -1,12 +1,13 @@
 //! The network side: the only package that knows the hyper server and the
 //! codec of frames.
 //!
-//! [`listen`] accepts, [`http`] answers requests, `handshake` checks those that
+//! [`listen`] accepts, `arrival` finds out who the peer is, [`http`] answers requests, `handshake` checks those that
 //! ask for a WebSocket, `upgrade` asks the function, and `connection` serves
 //! the connection from then on. [`front`] answers probes even while all others
 //! hang. [`rescue`] is the only place where refusals become responses. Requests
 //! for the host itself go to an implementation of [`reserved::Reserved`].
 
+mod arrival;
 mod connection;
 pub mod front;
 #[doc(hidden)]
@@ -14,6 +15,7 @@ pub mod fuzzing;
 pub mod gateway;
 mod handshake;
 pub mod http;
+mod http2;
 pub mod listen;
 pub mod liveness;
 mod probe;
@@ -21,6 +23,7 @@ mod requests;
 pub mod rescue;
 pub mod reserved;
 pub mod tally;
+pub mod tls;
 mod upgrade;
 
 /// Frees the compressors and decompressors that this thread has not used since

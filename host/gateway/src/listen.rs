@@ -14,12 +14,12 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::sync::Arc;
 use std::time::Duration;
 
-use openline_admission::peer::Peer;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::time::Instant;
 
+use crate::arrival;
 use crate::gateway::Gateway;
-use crate::http::{self, Site};
+use crate::http::Site;
 use crate::reserved::Reserved;
 
 /// How many peers may wait in the kernel to be accepted, for example when many
@@ -83,16 +83,11 @@ pub async fn accept(
                 if let Err(error) = stream.set_nodelay(true) {
                     tracing::debug!(%peer, %error, "could not set TCP_NODELAY");
                 }
-                let Some(permit) = host.gateway.permit(peer.ip()).await else {
+                let Some(permit) = host.gateway.permit(peer).await else {
                     tracing::debug!(%peer, "closed: the peer has as many requests as it may have (peer_requests, requests)");
                     continue;
                 };
-                tokio::spawn(http::serve(
-                    stream,
-                    Peer::at(peer),
-                    permit,
-                    Arc::clone(&host),
-                ));
+                tokio::spawn(arrival::serve(stream, peer, permit, Arc::clone(&host)));
             }
             Err(error) => {
                 tracing::warn!(%error, "accept failed; trying again in {wait:?}");

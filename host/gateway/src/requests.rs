@@ -74,8 +74,9 @@ struct Waiting {
     slot: Arc<Signal>,
 }
 
+/// Tells a TCP connection that its place is needed.
 #[derive(Debug, Default)]
-struct Signal {
+pub(crate) struct Signal {
     standing: Mutex<Standing>,
     closed: Notify,
 }
@@ -341,9 +342,38 @@ impl Slot {
         }
     }
 
+    /// Counts the place as another peer's, whom a proxy has named, before the
+    /// first request. Returns whether that peer may have it: if not, or if it
+    /// was lost, it is to be closed.
+    pub(crate) fn belongs_to(&mut self, peer: IpAddr, peer_max: u32) -> bool {
+        let peer = network(peer);
+        let mut state = self.requests.state.lock();
+        let standing = *self.signal.standing.lock();
+        let Standing::Waits(number) = standing else {
+            return false;
+        };
+        if peer == self.peer {
+            return true;
+        }
+        if !state.has_share(peer, peer_max) {
+            return false;
+        }
+        state.waiting.remove(&number);
+        state.forget(self.peer, Some(number));
+        self.peer = peer;
+        state.change(peer, |entry| entry.connections += 1);
+        state.wait(peer, &self.signal);
+        true
+    }
+
     /// Waits until the place is needed for another TCP connection.
     pub(crate) async fn closed(&self) {
-        self.signal.closed.notified().await;
+        self.signal.closed().await;
+    }
+
+    /// The signal for which [`closed`](Self::closed) waits.
+    pub(crate) fn signal(&self) -> Arc<Signal> {
+        Arc::clone(&self.signal)
     }
 
     /// Gives the place back; a second call does nothing.
@@ -366,6 +396,15 @@ impl Slot {
 impl Drop for Slot {
     fn drop(&mut self) {
         self.leave();
+    }
+}
+
+// === impl Signal ===
+
+impl Signal {
+    /// Waits until the place is needed for another TCP connection.
+    pub(crate) async fn closed(&self) {
+        self.closed.notified().await;
     }
 }
 

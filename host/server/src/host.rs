@@ -27,7 +27,7 @@ use crate::assemble::{self, Source};
 use crate::signal::{Asked, Signals};
 use crate::telemetry::{announce, complain, tell};
 use crate::watchdog::Watchdog;
-use crate::{causes, memory};
+use crate::{causes, certificates, memory};
 
 /// The parts that stay the same as long as the process lives.
 struct Host {
@@ -104,6 +104,11 @@ async fn serve_started(
     mut signals: Signals,
     watchdog: Watchdog,
 ) -> anyhow::Result<()> {
+    let certificates = {
+        let (source, config) = (source.clone(), config.clone());
+        spawn_blocking(move || assemble::certificates(&config, &source, None)).await??
+    };
+    certificates::warn(certificates.as_ref());
     // Each connection is a file; the soft limit is often 1024.
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) => warn_of_files(files, &config.server),
@@ -113,6 +118,7 @@ async fn serve_started(
         .map_err(|error| unheard("cannot listen on", config.server.listen, &error, LISTEN))?;
     let address = listener.local_addr()?;
     let gateway = Arc::new(Gateway::new(Arc::clone(deployer.services())));
+    gateway.tls().put(gateway.tls().prepare(certificates)?);
     let development = reloads
         .as_ref()
         .map(|reloads| Arc::clone(&reloads.development));
@@ -135,8 +141,10 @@ async fn serve_started(
     let accepting = tokio::spawn(listen::accept(listener, gateway, Some(page)));
     let services = Arc::clone(host.deployer.services());
     let tidying = tokio::spawn(memory::give_back(services));
-    announce(&format!("listening on http://{address}"));
-    host.introduce(&address.to_string());
+    let renewing = tokio::spawn(certificates::watch(Arc::clone(&host.gateway)));
+    let tls = if host.started.has_tls() { "s" } else { "" };
+    announce(&format!("listening on http{tls}://{address}"));
+    host.introduce(&address.to_string(), tls);
     let front = host.front(admin, probes)?;
 
     loop {
@@ -155,6 +163,7 @@ async fn serve_started(
     host.drain(&mut signals).await;
     accepting.abort();
     tidying.abort();
+    renewing.abort();
     drop(front);
     Ok(())
 }
@@ -319,14 +328,17 @@ impl Host {
         }
     }
 
-    fn introduce(&self, address: &str) {
-        tell(&format!("page          http://{address}/.openline/"));
+    /// `tls` is the letter of the addresses' schemes, where the host speaks it.
+    fn introduce(&self, address: &str, tls: &str) {
+        tell(&format!("page          http{tls}://{address}/.openline/"));
         let routes = self.deployer.introduction();
         for (route, unserved) in &routes {
             let unserved = unserved.as_ref();
             let unserved = unserved.map(|why| format!(", which is not served: {why}"));
             let unserved = unserved.unwrap_or_default();
-            tell(&format!("function at   ws://{address}{route}{unserved}"));
+            tell(&format!(
+                "function at   ws{tls}://{address}{route}{unserved}"
+            ));
         }
         let served = routes.iter().filter(|(_, unserved)| unserved.is_none());
         let mut served = served.map(|(route, _)| route.to_string()).peekable();
@@ -335,8 +347,16 @@ impl Host {
         }
         let example = served.find(|route| !route.contains('{'));
         let example = example.as_deref().unwrap_or("/");
+        // `openline bench` speaks no TLS.
+        let (untrusted, bench) = match tls {
+            "" => (
+                "",
+                format!("   or   openline bench ws://{address}{example} --duration 2s"),
+            ),
+            _ => (" --no-check", String::new()),
+        };
         tell(&format!(
-            "try           npx wscat -c ws://{address}{example}   or   openline bench ws://{address}{example} --duration 2s"
+            "try           npx wscat -c ws{tls}://{address}{example}{untrusted}{bench}"
         ));
     }
 
@@ -399,16 +419,21 @@ impl Host {
 
     async fn try_reload(&mut self) -> anyhow::Result<String> {
         let (source, started) = (self.source.clone(), self.started.clone());
+        let before = self.gateway.tls().files();
         let read = spawn_blocking(move || {
             let mut config = source.read()?;
             let (in_force, waiting) = config.server.in_force(&started);
             config.server = in_force;
+            let certificates = assemble::certificates(&config, &source, before.as_ref())?;
             let components = assemble::components(&config);
-            anyhow::Ok((config, components, waiting))
+            anyhow::Ok((config, components, certificates, waiting))
         });
-        let (config, components, waiting) = read.await??;
+        let (config, components, certificates, waiting) = read.await??;
+        certificates::warn(certificates.as_ref());
+        let prepared = self.gateway.tls().prepare(certificates)?;
         let reloaded = self.deployer.reload(config.clone(), components).await;
         let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
+        self.gateway.tls().put(prepared);
         self.watchdog.configure(&config.server);
         tell_what_waits(&waiting);
         Ok(changes(&reloaded))

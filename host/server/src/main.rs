@@ -5,6 +5,7 @@
 
 mod assemble;
 mod causes;
+mod certificates;
 mod cli;
 mod commands;
 mod component;

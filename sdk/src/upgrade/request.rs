@@ -87,7 +87,8 @@ impl UpgradeRequest {
         headers.map(|(name, value)| (name.as_str(), value.as_slice()))
     }
 
-    /// Address and port of the peer.
+    /// Address and port of the peer. Behind a proxy that the host trusts it is
+    /// the address that the proxy names, which may have no port.
     #[must_use]
     pub fn peer(&self) -> &str {
         &self.peer

@@ -16,6 +16,7 @@ use openline_engine::alias::Alias;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
+use openline_gateway::tls::files::Files;
 use openline_store::Store;
 use serde_json::Value;
 use tokio::task::JoinHandle;
@@ -51,6 +52,8 @@ pub struct Host {
     pub address: SocketAddr,
     /// The deployer of its functions.
     pub deployer: Deployer,
+    /// Its network side.
+    pub gateway: Arc<Gateway>,
     /// The page, which the admin interface serves, too.
     pub page: Arc<Page>,
     server: ServerConfig,
@@ -282,12 +285,20 @@ impl HostBuilder {
         let started = Deployer::start(runtime, store, true, config, components).await;
         let deployer = started.unwrap();
         let gateway = Arc::new(Gateway::new(Arc::clone(deployer.services())));
+        let certificates = Files::read(&server, None).unwrap();
+        let certificates = gateway.tls().prepare(certificates).unwrap();
+        gateway.tls().put(certificates);
         let page = Page::new(deployer.clone(), Arc::clone(&gateway), None);
         let page = Arc::new(page);
         let reserved = Arc::clone(&page);
-        let accepting = tokio::spawn(listen::accept(listener, gateway, Some(reserved)));
+        let accepting = tokio::spawn(listen::accept(
+            listener,
+            Arc::clone(&gateway),
+            Some(reserved),
+        ));
         Host {
             address,
+            gateway,
             deployer,
             page,
             server,

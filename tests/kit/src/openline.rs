@@ -56,6 +56,8 @@ fn prepared(mut command: Command, arguments: &[&str]) -> Command {
         .env_remove("OPENLINE_ADMIN_TOKEN")
         // Not the user's: compiled components are kept with the tests.
         .env("XDG_CACHE_HOME", kept())
+        // Nor is the certificate of `openline run --tls`.
+        .env("XDG_DATA_HOME", kept())
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -43,7 +43,8 @@ pub struct Running {
 /// How a server says that it listens.
 #[derive(Debug, Clone, Copy)]
 pub enum Ready {
-    /// Its first line on stdout ends with `http://ADDRESS`.
+    /// Its first line on stdout ends with `http://ADDRESS`, or
+    /// `https://`.
     Says,
     /// Its first line on stdout is an object with the `port`, of the loopback
     /// address: workerd's `--control-fd`.
@@ -156,7 +157,8 @@ async fn told(child: &mut Child) -> String {
 /// The address behind `http://` in a line such as `listening on http://…`.
 #[must_use]
 pub fn address_in(line: &str) -> Option<SocketAddr> {
-    let (_, address) = line.split_once("http://")?;
+    let plain = line.split_once("http://");
+    let (_, address) = plain.or_else(|| line.split_once("https://"))?;
     address.trim().trim_end_matches('/').parse().ok()
 }
 

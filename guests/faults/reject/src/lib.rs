@@ -2,7 +2,8 @@
 //! `status` refuses with that status, anything else accepts.
 //! `header=NAME:VALUE` (repeatable), `body=TEXT`, `body_bytes=N`,
 //! `subprotocol=NAME`, `attachment_bytes=N`, `channel=NAME` (repeatable) fill
-//! the answer. Messages of an accepted connection come back.
+//! the answer. `show=peer`, `show=method` and `show=host` put that part of the
+//! request into the answer's header `shown`. Messages of an accepted connection come back.
 
 use openline_sdk::prelude::*;
 
@@ -23,6 +24,15 @@ impl Handler for Reject {
                 "header" => {
                     acceptance = acceptance.header(name, text);
                     rejection = rejection.header(name, text);
+                }
+                "show" => {
+                    let shown = match &*value {
+                        "peer" => request.peer().to_owned(),
+                        "method" => request.method().to_owned(),
+                        name => request.header(name).unwrap_or_default().to_owned(),
+                    };
+                    acceptance = acceptance.header("shown", &*shown);
+                    rejection = rejection.header("shown", &*shown);
                 }
                 "body" => rejection = rejection.body(value.as_bytes()),
                 "body_bytes" => rejection = rejection.body(bytes()),

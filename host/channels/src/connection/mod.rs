@@ -37,6 +37,8 @@ pub use crate::outbox::{Gone, Item, Next};
 /// The facts that the handshake decided; they never change.
 #[derive(Clone, Debug, Default)]
 pub struct Facts {
+    /// Its peer, as the function has seen it.
+    pub peer: Box<str>,
     /// The subprotocol the function chose.
     pub subprotocol: Option<String>,
     /// The parameters of the route.

@@ -78,6 +78,27 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "[server]",
+        "trusted_hops",
+        "none",
+        NewConnections,
+        "addresses and networks of the proxies in front of the host, as in `[\"10.0.0.0/8\"]`. The host believes them when they name their peers, and believes no other peer",
+    ),
+    key(
+        "[server]",
+        "hop_header",
+        "`\"x-forwarded-for\"`",
+        NewConnections,
+        "the header in which they do: `x-forwarded-for`, `forwarded` (RFC 7239), or `off`. The other one is not read: a proxy that writes one passes on the other as its peer has sent it",
+    ),
+    key(
+        "[server]",
+        "proxy_protocol",
+        "`\"off\"`",
+        NewConnections,
+        "whether TCP connections to `listen` begin with a header of the PROXY protocol, version 1 or 2: `off`, `hops` (those of trusted hops do, others do not), or `required` (all do, and others are closed)",
+    ),
+    key(
+        "[server]",
         "data",
         "none",
         NextStart,
@@ -89,6 +110,48 @@ pub const KEYS: &[Key] = &[
         "`$XDG_CACHE_HOME/openline`, else `~/.cache/openline`",
         NextStart,
         "compiled components. They are native code that the host runs, so only the host's user may be able to write there. Relative to the file",
+    ),
+    key(
+        "[server.tls]",
+        "min_version",
+        "`\"1.2\"`",
+        NewConnections,
+        "the oldest version of TLS that a client may speak: `1.2` or `1.3`",
+    ),
+    key(
+        "[server.tls]",
+        "client_certificates",
+        "`\"off\"`",
+        NewConnections,
+        "whether clients show a certificate: `off`, `optional` (one that is not valid is refused), or `required`",
+    ),
+    key(
+        "[server.tls]",
+        "client_authorities",
+        "none",
+        NewConnections,
+        "the file of the authorities that issue these certificates, in PEM. Relative to the file",
+    ),
+    key(
+        "[[server.certificate]]",
+        "certificate",
+        "–",
+        NewConnections,
+        "the file of a certificate and of those of its issuers, in PEM. With one, `listen` speaks TLS. The host notices when the file changes. Relative to the file",
+    ),
+    key(
+        "[[server.certificate]]",
+        "key",
+        "–",
+        NewConnections,
+        "the file of its private key, in PEM. Relative to the file",
+    ),
+    key(
+        "[[server.certificate]]",
+        "default",
+        "`false`",
+        NewConnections,
+        "whether clients get it that name no host, or one that no certificate is for. Without a default, their handshake fails",
     ),
     key(
         "[[function]]",
@@ -280,8 +343,8 @@ mod tests {
     /// unknown one.
     fn known(table: &str) -> Vec<String> {
         let header = match table {
-            "[server]" | "[maximum.limit]" | "[maximum.instance]" => table.to_owned(),
-            _ => format!("[[function]]\n{}", table.replace("[[function]]", "")),
+            table if !table.contains("function") => table.to_owned(),
+            table => format!("[[function]]\n{}", table.replace("[[function]]", "")),
         };
         let text = format!("{header}\nno-such-key = 1");
         let error = toml::from_str::<File>(&text).unwrap_err();
@@ -290,7 +353,12 @@ mod tests {
         let mut words: Vec<_> = words.collect();
         assert_eq!(words.remove(0), "no-such-key", "{message}");
         // Nested tables have rows of their own.
-        words.retain(|word| !["trigger", "auto_response", "instance", "limit"].contains(&&**word));
+        let nested: &[&str] = match table {
+            "[server]" => &["tls", "certificate"],
+            "[[function]]" => &["trigger", "auto_response", "instance", "limit"],
+            _ => &[],
+        };
+        words.retain(|word| !nested.contains(&&**word));
         words.sort_unstable();
         words
     }
@@ -301,7 +369,7 @@ mod tests {
         tables.extend(TABLES.map(|(table, _)| table));
         tables.sort_unstable();
         tables.dedup();
-        assert_eq!(tables.len(), 8, "{tables:?}");
+        assert_eq!(tables.len(), 10, "{tables:?}");
         for table in tables.iter().filter(|table| !table.contains("maximum")) {
             let rows = TABLES.iter().filter(|(each, _)| each == table);
             let rows = rows.flat_map(|(_, rows)| rows.iter().map(|row| row.name));

@@ -1,26 +1,35 @@
 //! Configuration: the text of one TOML file becomes a [`Config`], or a list of
 //! errors, each with a line and a hint.
 //!
-//! `file` is the shape of the text, `server` the host's own limits, `keys` what
+//! `file` is the shape of the text, `server` the host's own limits, `edge` what it says about
+//! proxies and TLS, `keys` what
 //! each key is for and when a change of it takes effect, `validate` the rules
-//! between its parts; `admin`, `triggers` and `answers` hold the longer of
-//! these rules. The server reads files and finds components.
+//! between its parts; `admin`, `hops`, `tls`, `triggers` and `answers` hold the
+//! longer of these rules. The server reads files and finds components.
 
 mod admin;
 mod answers;
+mod edge;
 mod error;
 mod file;
+mod hops;
 mod keys;
 mod server;
+mod tls;
 mod triggers;
 mod validate;
 
 use std::path::PathBuf;
 
 pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
+pub use edge::{
+    CertificateConfig, ClientCertificates, HopHeader, MinVersion, ProxyProtocol, TlsConfig,
+};
 pub use error::ConfigError;
+pub use hops::TRUSTED_HOPS_MAX;
 pub use keys::{KEYS, Key, effect_of};
 pub use server::{AdminListen, PageAccess, ServerConfig};
+pub use tls::CERTIFICATES_MAX;
 pub use triggers::TRIGGERS_MAX;
 
 use crate::auto_response::AutoResponse;

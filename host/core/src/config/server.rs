@@ -3,6 +3,12 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+use toml::Spanned;
+
+use super::edge::{
+    CertificateConfig, CertificateWritten, HopHeader, ProxyProtocol, TlsConfig, TlsWritten,
+};
 use crate::limits::table::limits;
 
 const KIB: u64 = 1024;
@@ -47,6 +53,10 @@ limits! {
         /// network). Half, so that one address, even a proxy's, leaves the rest
         /// to others. More than half of `requests` counts as half.
         peer_requests: Count = 2_048, 1 => 1_000_000, or none, effect NewConnections; "the peer's TCP connection that has waited longest is closed; if none waits, the new one is"
+        /// Streams that one TCP connection over HTTP/2 may have at once: each
+        /// is a request or a connection. A browser's page opens a few; more
+        /// than this lets one TCP connection hold much of the host.
+        http2_streams: Count = 128, 1 => 32_768, effect NewConnections; "the stream is refused, and the peer may try again"
         /// Connections from one peer address (IPv6: from one /64 network).
         /// None, because behind a load balancer all come from one address.
         peer_connections: Count = 0, 1 => 10_000_000, or none, effect NewConnections; "429"
@@ -131,6 +141,11 @@ limits! {
     with {
         /// Who may open the page at `/.openline/`.
         page: PageAccess = PageAccess::Loopback;
+        /// The header in which trusted hops name their peers. The usual one.
+        hop_header: HopHeader = HopHeader::XForwardedFor;
+        /// Which TCP connections begin with a header of the PROXY protocol.
+        /// None, because a peer that does not send it would wait in vain.
+        proxy_protocol: ProxyProtocol = ProxyProtocol::Off;
         /// The data directory: deployed versions, states and durable alarms.
         /// Without one the host forgets them when the process ends.
         data: Option<PathBuf> = None;
@@ -152,5 +167,20 @@ limits! {
         /// answers even while the others hang. Without one, only the admin
         /// interface answers probes that way.
         probes: Option<SocketAddr>, as String = None;
+        /// How the host speaks TLS, if it has a certificate.
+        tls: TlsConfig, as TlsWritten = TlsConfig::default();
+        /// The certificates with which the host speaks TLS on `listen`. None:
+        /// a certificate is made for a host's own names.
+        certificate: Vec<CertificateConfig>, as Vec<Spanned<CertificateWritten>> = Vec::new();
+        /// The networks of proxies that are believed when they name their
+        /// peers. None: without a proxy, such a name is a peer's invention.
+        trusted_hops: Vec<IpNet>, as Vec<Spanned<String>> = Vec::new();
+    }
+}
+
+impl ServerConfig {
+    /// Whether `listen` speaks TLS.
+    pub fn has_tls(&self) -> bool {
+        !self.certificate.is_empty()
     }
 }

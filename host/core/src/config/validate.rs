@@ -58,6 +58,11 @@ pub(super) struct Check<'a> {
 }
 
 impl Check<'_> {
+    /// The file's text.
+    pub(super) fn text(&self) -> &str {
+        self.text
+    }
+
     pub(super) fn error(&mut self, span: Option<Range<usize>>, message: &str, hint: &str) {
         self.errors
             .push(error_at(self.text, span, message.into(), hint.into()));
@@ -80,6 +85,10 @@ impl Check<'_> {
         let listen = server.listen.take();
         let admin = server.admin.take();
         let probes = server.probes.take();
+        let certificates = server.certificate.take();
+        let tls = server.tls.take();
+        let hops = server.trusted_hops.take();
+        let proxy_protocol = server.proxy_protocol.clone();
         let exit = server.watchdog_exit_timeout.as_ref().map(Spanned::span);
         self.admin_token(server.admin_token.as_ref());
         for folder in [&server.data, &server.cache].into_iter().flatten() {
@@ -109,6 +118,16 @@ impl Check<'_> {
         if let Some(probes) = probes {
             config.probes = self.probes(&probes, &config);
         }
+        if let Some(certificates) = certificates {
+            config.certificate = self.certificates(certificates.into_inner());
+        }
+        if let Some(tls) = tls {
+            config.tls = self.tls(tls, config.has_tls());
+        }
+        if let Some(hops) = hops {
+            config.trusted_hops = self.trusted_hops(&hops);
+        }
+        self.proxy_protocol(proxy_protocol.as_ref(), &config);
         let (timeout, ends) = (config.watchdog_timeout, config.watchdog_exit_timeout);
         if !ends.is_zero() && ends < timeout {
             let message = format!(

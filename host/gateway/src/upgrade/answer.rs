@@ -49,8 +49,12 @@ pub(super) fn switching(
             .map_err(|_| Refusal::Answer("the subprotocol is not a token".into()))?;
         headers.insert(SEC_WEBSOCKET_PROTOCOL, value);
     }
-    let accept = HeaderValue::from_str(&handshake.accept)
-        .map_err(|_| Refusal::Handshake("the key gives no answer"))?;
+    // HTTP/2 has no such headers (RFC 8441 section 5).
+    let Some(accept) = &handshake.accept else {
+        return Ok(headers);
+    };
+    let accept =
+        HeaderValue::from_str(accept).map_err(|_| Refusal::Handshake("the key gives no answer"))?;
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));

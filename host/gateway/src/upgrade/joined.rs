@@ -6,18 +6,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
-use hyper_util::rt::TokioIo;
 use openline_admission::admit::Places;
 use openline_channels::connection::SocketOwner;
 use openline_engine::alias::Alias;
 use openline_engine::binding::Binding;
-use tokio::net::TcpStream;
 
+use super::handover::Handover;
 use crate::connection::Actor;
-use crate::gateway::{Gateway, Permit};
+use crate::gateway::{Gateway, Place};
 
 /// The task of a connection: waits for the stream, then serves it to its end.
-pub(super) async fn serve<B: Future<Output = Option<Begun>>>(begun: Pin<Box<B>>) {
+pub(super) async fn serve<S, B>(begun: Pin<Box<B>>)
+where
+    S: Handover,
+    B: Future<Output = Option<Begun<S>>>,
+{
     let Some((joined, mut actor)) = begun.await else {
         return;
     };
@@ -30,31 +33,26 @@ pub(super) async fn serve<B: Future<Output = Option<Begun>>>(begun: Pin<Box<B>>)
 }
 
 /// An open connection.
-pub(super) type Begun = (Joined, Box<Actor<TcpStream>>);
+pub(super) type Begun<S> = (Joined, Box<Actor<S>>);
 
 /// Waits for the stream and calls `open`.
-pub(super) async fn begin(
+pub(super) async fn begin<S: Handover>(
     upgrade: OnUpgrade,
     joined: Joined,
     binding: Binding,
     close_timeout: Duration,
-) -> Option<Begun> {
+) -> Option<Begun<S>> {
     let name = joined.alias.function();
-    match upgrade
-        .await
-        .map(hyper::upgrade::Upgraded::downcast::<TokioIo<TcpStream>>)
-    {
-        Ok(Ok(parts)) => {
+    match upgrade.await.map(S::of) {
+        Ok(Some((socket, read))) => {
             joined.gateway.tally().open();
-            joined.permit.upgraded();
-            let socket = parts.io.into_inner();
+            joined.place.upgraded();
             let owner = joined.owner.clone();
-            let read = parts.read_buf;
             let mut actor = Actor::new(socket, read, owner, binding, close_timeout);
             actor.open().await;
             return Some((joined, actor));
         }
-        Ok(Err(_)) => tracing::error!("hyper handed over a stream that it was not given"),
+        Ok(None) => tracing::error!("hyper handed over a stream that it was not given"),
         // The peer went away before the 101 was written. The connection was
         // never open, so the function is not told.
         Err(error) => tracing::debug!(function = %name, %error, "an upgrade was abandoned"),
@@ -69,7 +67,7 @@ pub(super) struct Joined {
     pub(super) alias: Arc<Alias>,
     pub(super) owner: SocketOwner,
     pub(super) _places: Places,
-    pub(super) permit: Arc<Permit>,
+    pub(super) place: Place,
 }
 
 impl Joined {

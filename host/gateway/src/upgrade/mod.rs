@@ -2,13 +2,16 @@
 //! When hyper has written the 101, the connection begins.
 
 mod answer;
+mod handover;
 mod joined;
+mod stream;
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::header::HOST;
 use http::request::Parts;
-use http::{Response, StatusCode};
+use http::{Method, Response, Version};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use openline_admission::admit::{self, Places};
@@ -16,16 +19,18 @@ use openline_admission::peer::Peer;
 use openline_admission::services::Service;
 use openline_channels::connection::{AttachError, Connection, Facts, SocketOwner};
 use openline_channels::hub::{Hub, SubscribeError};
-use openline_core::event::UpgradeRequest;
+use openline_core::event::{Headers, UpgradeRequest};
 use openline_core::name::{ChannelName, Tag};
 
 use crate::connection::wire::negotiation::{Agreement, Offers};
-use crate::gateway::{Gateway, Permit};
+use crate::gateway::{Gateway, Place};
 use crate::handshake::{self, Handshake};
 use crate::rescue::Refusal;
 use crate::reserved::Answer;
 use answer::{rejected, switching};
+pub(crate) use handover::Handover;
 use joined::Joined;
+pub(crate) use stream::{Stream, WRITE_BYTES};
 
 /// A request that may ask its function.
 #[derive(Debug)]
@@ -50,24 +55,22 @@ pub(crate) async fn prepare(
     let services = gateway.services();
     let table = services.table();
     let routed = admit::route(&table, parts)?;
-    if !handshake::is_wanted(&parts.headers) {
+    if !handshake::is_wanted(parts) {
         return Err(Refusal::UpgradeRequired);
     }
     let handshake = handshake::check(parts)?;
     let places = admit::admit(services, &table, &routed, peer).await?;
     let subprotocols = handshake::subprotocols(&parts.headers)?;
     let extensions = handshake::extensions(&parts.headers)?;
-    let headers = parts.headers.iter();
     let request = UpgradeRequest {
-        method: parts.method.as_str().into(),
+        // Over HTTP/2 it is CONNECT, which means the same (RFC 8441 section 5).
+        method: Method::GET.as_str().into(),
         uri: parts
             .uri
             .path_and_query()
             .map_or("/", |uri| uri.as_str())
             .into(),
-        headers: headers
-            .map(|(name, value)| (name.as_str().into(), value.as_bytes().into()))
-            .collect(),
+        headers: headers(parts),
         peer: peer.to_string(),
         subprotocols: subprotocols.clone(),
         route_params: routed.params,
@@ -83,13 +86,26 @@ pub(crate) async fn prepare(
     })
 }
 
+/// The headers that a function gets. HTTP/2 has the host in the target, where a
+/// function does not look for it.
+fn headers(parts: &Parts) -> Headers {
+    let own = parts.headers.iter();
+    let own = own.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
+    let authority = parts
+        .uri
+        .authority()
+        .filter(|_| parts.version == Version::HTTP_2 && !parts.headers.contains_key(HOST));
+    let host = authority.map(|it| (HOST.as_str().into(), it.as_str().as_bytes().into()));
+    host.into_iter().chain(own).collect()
+}
+
 /// Asks the function and answers the request. hyper hands the stream over
 /// through `upgrade`.
-pub(crate) async fn upgrade(
+pub(crate) async fn upgrade<S: Handover>(
     gateway: &Arc<Gateway>,
     candidate: Candidate,
     upgrade: OnUpgrade,
-    permit: Arc<Permit>,
+    place: Place,
 ) -> Result<Answer, Refusal> {
     let Candidate {
         service,
@@ -102,12 +118,14 @@ pub(crate) async fn upgrade(
     } = candidate;
     let alias = &service.alias;
     let route_params = request.route_params.clone();
+    let peer = request.peer.as_str().into();
     let accepted = match alias.upgrade(request).await? {
         Ok(accepted) => accepted,
         Err(rejection) => return rejected(rejection, &alias.limits()),
     };
     let (acceptance, split) = (accepted.acceptance, accepted.split);
     let limits = Arc::clone(&split.limits);
+    let status = handshake.status();
     let mut headers = switching(
         &handshake,
         acceptance.headers,
@@ -119,6 +137,7 @@ pub(crate) async fn upgrade(
         headers.insert(name, value);
     }
     let facts = Facts {
+        peer,
         subprotocol: acceptance.subprotocol,
         route_params,
         alias: alias.name().clone(),
@@ -140,7 +159,7 @@ pub(crate) async fn upgrade(
         alias: Arc::clone(alias),
         owner,
         _places: places,
-        permit,
+        place,
     };
     // Bind before it joins the hub, where a removal finds connections by their
     // version.
@@ -157,11 +176,11 @@ pub(crate) async fn upgrade(
     binding.catch_up();
     // Boxed, here and below: this task lives as long as the connection, and
     // would otherwise keep room for values that it needs only for a moment.
-    let begun = Box::pin(joined::begin(upgrade, joined, binding, close_timeout));
+    let begun = Box::pin(joined::begin::<S>(upgrade, joined, binding, close_timeout));
     tokio::spawn(joined::serve(begun));
 
     let mut response = Response::new(Full::default());
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
 }

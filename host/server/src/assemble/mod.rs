@@ -20,6 +20,7 @@ use openline_core::units::ByteSize;
 use openline_engine::LoadError;
 use openline_engine::compiler::Compiler;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_gateway::tls::files::Files;
 use openline_hint::{Hint, Hinted};
 use openline_store::Store;
 
@@ -55,6 +56,12 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
     }
     config.server.cache = config.server.cache.map(|cache| folder.join(cache));
     config.server.data = config.server.data.map(|data| folder.join(data));
+    for certificate in &mut config.server.certificate {
+        certificate.certificate = folder.join(&certificate.certificate);
+        certificate.key = folder.join(&certificate.key);
+    }
+    let authorities = config.server.tls.client_authorities.take();
+    config.server.tls.client_authorities = authorities.map(|path| folder.join(path));
     Ok(config)
 }
 
@@ -192,6 +199,25 @@ pub(crate) fn store(config: &Config) -> anyhow::Result<Store> {
         return Ok(Store::memory(most));
     };
     Ok(Store::open(folder, most).map_err(|error| ConfigFault::said(&error))?)
+}
+
+/// Reads the certificates that a configuration names; `before` are those in
+/// force.
+pub(crate) fn certificates(
+    config: &Config,
+    source: &Source,
+    before: Option<&Files>,
+) -> anyhow::Result<Option<Files>> {
+    let files = Files::read(&config.server, before);
+    Ok(files.map_err(|error| {
+        let place = source.file().map_or_else(String::new, |file| {
+            let line = error
+                .line()
+                .map_or_else(String::new, |line| format!(", line {line}"));
+            format!("{}{line}: ", file.display())
+        });
+        ConfigFault::of(Hinted::about(format!("{place}{error}"), &error))
+    })?)
 }
 
 /// Reads and hashes the components that a configuration names.

@@ -9,6 +9,7 @@ use openline_engine::CallStyle;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 
 use crate::assemble::{self, Source};
+use crate::certificates;
 use crate::telemetry::print;
 
 const EXAMPLES: &str = "\
@@ -27,6 +28,8 @@ pub(crate) struct CheckArguments {
 pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     let source = Source::File(arguments.config.clone());
     let config = source.read()?;
+    let certificates = assemble::certificates(&config, &source, None)?;
+    certificates::warn(certificates.as_ref());
     let runtime = assemble::runtime(&config, false)?;
     assemble::try_out(&runtime, &config, &source).await?;
     print(&format!(

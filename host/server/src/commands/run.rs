@@ -10,14 +10,17 @@ use openline_core::route::Route;
 use openline_hint::Hinted;
 
 use crate::assemble::Source;
+use crate::certificates;
 use crate::host;
 use crate::signal::Signals;
+use crate::telemetry::tell;
 use crate::watchdog::Watchdog;
 
 const EXAMPLES: &str = "\
 Examples:
   openline run echo.wasm
-  openline run echo.wasm chat.wasm --listen 127.0.0.1:9000";
+  openline run echo.wasm chat.wasm --listen 127.0.0.1:9000
+  openline run echo.wasm --tls";
 
 /// The words after `openline run`.
 #[derive(Debug, Args)]
@@ -30,6 +33,10 @@ pub(crate) struct RunArguments {
     /// Where to listen; port 0 takes a free port.
     #[arg(long, value_name = "ADDRESS", default_value_t = ServerConfig::default().listen)]
     listen: SocketAddr,
+    /// Speak TLS, with a certificate that is made for trying it and kept in the
+    /// user's data folder. No client trusts it by itself.
+    #[arg(long)]
+    tls: bool,
 }
 
 pub(crate) async fn run(
@@ -37,8 +44,18 @@ pub(crate) async fn run(
     signals: Signals,
     watchdog: Watchdog,
 ) -> anyhow::Result<()> {
+    let certificate = match arguments.tls {
+        true => {
+            let certificate = certificates::self_signed(arguments.listen)?;
+            let shown = certificate.certificate.display();
+            tell(&format!("certificate   {shown}"));
+            vec![certificate]
+        }
+        false => Vec::new(),
+    };
     let server = ServerConfig {
         listen: arguments.listen,
+        certificate,
         ..ServerConfig::default()
     };
     let mut functions: Vec<FunctionConfig> = Vec::new();

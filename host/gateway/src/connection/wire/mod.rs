@@ -21,6 +21,7 @@ use openline_core::limits::FunctionLimits;
 use openline_websocket::{Limits, Receiver};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
 
 use writing::Unsent;
 
@@ -31,6 +32,10 @@ pub(super) use writing::Writer;
 
 /// A socket of a peer.
 pub(crate) trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Whether it keeps bytes that it has taken until it is flushed. Where it
+    /// does not, the compiler leaves out what that needs.
+    const KEEPS: bool = false;
+
     /// Makes writing fail when the peer's machine acknowledges or takes nothing
     /// for that long; `None` restores the system's own time.
     fn give_up_after(&self, _time: Option<Duration>) {}
@@ -45,6 +50,14 @@ impl Socket for TcpStream {
         if let Err(error) = rustix::net::sockopt::set_tcp_user_timeout(self, time) {
             tracing::debug!(%error, "could not set the time after which the system gives up a peer");
         }
+    }
+}
+
+impl Socket for TlsStream<TcpStream> {
+    const KEEPS: bool = true;
+
+    fn give_up_after(&self, time: Option<Duration>) {
+        self.get_ref().0.give_up_after(time);
     }
 }
 
@@ -70,6 +83,8 @@ pub(crate) struct Wire<S> {
     unsent: Option<Box<Unsent>>,
     /// Control frames to be written, in order, behind what is unsent.
     control: Vec<u8>,
+    /// Whether the socket keeps bytes that it has not been flushed of.
+    unflushed: bool,
     /// Whether the last write found the kernel's buffer full.
     blocked: bool,
     /// Whether the kernel took bytes after it had been full, which shows that
@@ -125,6 +140,7 @@ impl<S: Socket> Wire<S> {
             compression,
             unsent: None,
             control: Vec::new(),
+            unflushed: false,
             blocked: false,
             progress: false,
         }
@@ -163,6 +179,7 @@ impl<S: Socket> Wire<S> {
             && self.rest.is_empty()
             && self.unsent.is_none()
             && self.control.is_empty()
+            && !self.unflushed
             && self.compression.as_ref().is_none_or(|it| it.is_empty())
     }
 

@@ -8,7 +8,7 @@ use openline_channels::connection::Item;
 use openline_channels::publication::Publication;
 use openline_core::close::CloseReason;
 use openline_core::message::Message;
-use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, DuplexStream, duplex};
 
 use super::reading::READ_BYTES_PER_POLL_MAX;
 use super::scratch::READ_BYTES;
@@ -16,6 +16,10 @@ use super::writing::{COPIED_BYTES_MAX, GATHERED_BYTES};
 use super::*;
 
 impl Socket for DuplexStream {}
+
+impl Socket for BufWriter<DuplexStream> {
+    const KEEPS: bool = true;
+}
 
 /// A masked ping without a payload.
 const PING: [u8; 6] = [0x89, 0x80, 1, 2, 3, 4];
@@ -282,4 +286,32 @@ fn pongs_leave_before_messages_and_behind_what_is_unsent() {
     assert_eq!(read, wanted);
     assert_eq!(write(&mut wire, [message(vec![2; 2])]), 1);
     assert_eq!(drained(&mut wire, &mut peer), [0x82, 2, 2, 2]);
+}
+
+#[test]
+fn what_a_socket_keeps_is_unsent_until_it_is_flushed() {
+    let (socket, mut peer) = duplex(8);
+    let socket = BufWriter::with_capacity(1024, socket);
+    let mut wire = Wire::new(socket, Bytes::new(), &FunctionLimits::default(), None);
+    let mut writer = wire.writer();
+    assert!(writer.poll_ready(&mut cx()).is_ready());
+    writer.start(Item::Message(message(vec![7; 20])));
+    // The socket takes all 22 bytes at once, and the peer 8.
+    assert!(writer.poll_flush(&mut cx()).is_pending());
+    drop(writer);
+    assert!(wire.unsent.is_none() && !wire.is_empty() && wire.is_blocked());
+    // Meanwhile the outbox gives up nothing more.
+    assert!(wire.writer().poll_ready(&mut cx()).is_pending());
+    let mut read = Vec::new();
+    for _ in 0..3 {
+        while let Some(bytes) = peer.read_buf(&mut read).now_or_never() {
+            assert!(bytes.unwrap() > 0);
+        }
+        let _ = wire.writer().poll_flush(&mut cx());
+    }
+    assert_eq!(read.len(), 22);
+    assert!(wire.is_empty() && !wire.is_blocked());
+    // That it has taken the rest shows that it is alive.
+    assert!(wire.take_heard().1);
+    assert!(wire.writer().poll_ready(&mut cx()).is_ready());
 }

@@ -91,7 +91,8 @@ impl<'a, S: Socket> Writer<'a, S> {
             ready!(self.poll_stalled(cx))?;
         }
         let has_room = self.gathered.len() < GATHERED_BYTES && self.large.is_empty();
-        if has_room && self.wire.unsent.is_none() {
+        let is_stuck = self.wire.unflushed && self.wire.blocked;
+        if has_room && self.wire.unsent.is_none() && !is_stuck {
             return Poll::Ready(Ok(()));
         }
         self.poll_flush(cx)
@@ -193,7 +194,8 @@ impl<'a, S: Socket> Writer<'a, S> {
                 }
                 written
             } else if self.is_empty() {
-                return Poll::Ready(Ok(()));
+                let flushed = ready!(self.wire.poll_flushed(cx));
+                return Poll::Ready(flushed.map_err(|_| CloseReason::Lost));
             } else {
                 let written = self.wire.poll_write(cx, &self.gathered, &self.large);
                 if let Poll::Ready(Ok(bytes)) = written {
@@ -393,18 +395,30 @@ impl<S: Socket> Wire<S> {
         } else {
             socket.poll_write_vectored(cx, &[IoSlice::new(first), IoSlice::new(second)])
         };
-        match polled {
-            Poll::Pending => {
-                self.blocked = true;
-                Poll::Pending
-            }
-            Poll::Ready(written) => {
-                self.progress |= std::mem::take(&mut self.blocked);
-                Poll::Ready(match written {
-                    Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-                    written => written,
-                })
-            }
+        self.unflushed |= S::KEEPS;
+        Poll::Ready(match ready!(self.note(polled)) {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            written => written,
+        })
+    }
+
+    /// Ready when the socket keeps nothing of what it has taken.
+    fn poll_flushed(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !S::KEEPS || !self.unflushed {
+            return Poll::Ready(Ok(()));
         }
+        let polled = Pin::new(&mut self.socket).poll_flush(cx);
+        let flushed = ready!(self.note(polled));
+        self.unflushed = false;
+        Poll::Ready(flushed)
+    }
+
+    /// Notes whether the kernel's buffer is full.
+    fn note<T>(&mut self, polled: Poll<T>) -> Poll<T> {
+        match polled {
+            Poll::Pending => self.blocked = true,
+            Poll::Ready(_) => self.progress |= std::mem::take(&mut self.blocked),
+        }
+        polled
     }
 }

@@ -1,0 +1,74 @@
+//! Which HTTP a peer speaks without TLS: HTTP/2 by prior knowledge begins with
+//! words that no request of HTTP/1.1 begins with (RFC 9113 section 3.4).
+//!
+//! It looks at the first bytes and takes none; the caller bounds the time.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+
+use super::Http;
+
+/// The beginning of the preface that tells it from every request: there is no
+/// method of that name.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// How long to wait before looking again when only a part of the preface has
+/// come. The socket reports that it has bytes as long as those are there.
+const AGAIN: Duration = Duration::from_millis(10);
+
+/// Waits for the first bytes and looks at them.
+pub(super) async fn http(stream: &TcpStream) -> io::Result<Http> {
+    let mut bytes = [0; PREFACE.len()];
+    let mut had = 0;
+    loop {
+        let peeked = stream.peek(&mut bytes).await?;
+        if !PREFACE.starts_with(&bytes[..peeked]) {
+            return Ok(Http::One);
+        }
+        match peeked {
+            // The end of the stream, which HTTP/1.1 knows how to meet.
+            0 => return Ok(Http::One),
+            _ if peeked == PREFACE.len() => return Ok(Http::Two),
+            // No more may ever come.
+            _ if peeked == had => tokio::time::sleep(AGAIN).await,
+            _ => had = peeked,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_preface_in_any_pieces_is_told_from_requests() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        for (sent, expected) in [
+            (PREFACE, Http::Two),
+            (b"PRI / HTTP/1.1\r\n\r\n", Http::One),
+            (b"GET / HTTP/1.1\r\n\r\n", Http::One),
+            (b"", Http::One),
+        ] {
+            let mut peer = TcpStream::connect(address).await.unwrap();
+            peer.set_nodelay(true).unwrap();
+            let (stream, _) = listener.accept().await.unwrap();
+            let sending = async {
+                for byte in sent {
+                    peer.write_all(&[*byte]).await.unwrap();
+                    tokio::task::yield_now().await;
+                }
+                if sent.is_empty() {
+                    peer.shutdown().await.unwrap();
+                }
+            };
+            let (found, ()) = tokio::join!(http(&stream), sending);
+            assert_eq!(found.unwrap(), expected, "{sent:?}");
+        }
+    }
+}

@@ -1,0 +1,211 @@
+//! What the streams of one TCP connection are doing: whether there is one, how
+//! long an answer has waited for its peer to read it, and how many requests the
+//! peer has cancelled.
+//!
+//! Bounded by `http2_streams`: an entry for each answer on its way.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::body::{Body, Frame, SizeHint};
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use super::{CANCELLED_MAX, FRAME_BYTES};
+use crate::gateway::Permit;
+
+/// The streams of one TCP connection.
+#[derive(Debug)]
+pub(crate) struct Streams {
+    permit: Arc<Permit>,
+    state: Mutex<State>,
+    cancelled: Notify,
+}
+
+/// Its lock is taken before that of the places.
+#[derive(Debug)]
+struct State {
+    /// Requests that are being answered, and WebSockets.
+    active: usize,
+    /// When there was last one.
+    since: Instant,
+    /// Answers that are not sent, by number, with the time of each.
+    unread: BTreeMap<u64, Instant>,
+    number: u64,
+    /// Requests that were cancelled, less those that were not; not below 0.
+    cancelled: usize,
+}
+
+/// A request, from its head to its answer; or to the end of its WebSocket.
+#[derive(Debug)]
+pub(crate) struct Active {
+    streams: Arc<Streams>,
+    is_answered: AtomicBool,
+}
+
+/// The body of an answer, until the library has sent it or given it up. It
+/// comes in pieces, because the library keeps a piece whole once there is room
+/// for its first byte.
+#[derive(Debug)]
+pub(crate) struct Tracked {
+    body: Full<Bytes>,
+    /// What of it was begun and is left.
+    rest: Bytes,
+    streams: Arc<Streams>,
+    number: u64,
+}
+
+impl Streams {
+    pub(super) fn new(permit: Arc<Permit>) -> Arc<Self> {
+        Arc::new(Self {
+            permit,
+            state: Mutex::new(State {
+                active: 0,
+                since: Instant::now(),
+                unread: BTreeMap::new(),
+                number: 0,
+                cancelled: 0,
+            }),
+            cancelled: Notify::new(),
+        })
+    }
+
+    /// A request has come.
+    pub(super) fn begin(this: &Arc<Self>) -> Active {
+        let mut state = this.state.lock();
+        state.active += 1;
+        if state.active == 1 {
+            this.permit.slot().begin();
+        }
+        drop(state);
+        Active {
+            streams: Arc::clone(this),
+            is_answered: AtomicBool::new(false),
+        }
+    }
+
+    /// Waits until there has been no stream for so long.
+    pub(super) async fn idle(&self, patience: Duration) {
+        loop {
+            let next = {
+                let state = self.state.lock();
+                match state.active {
+                    0 => state.since + patience,
+                    _ => Instant::now() + patience,
+                }
+            };
+            if next <= Instant::now() {
+                return;
+            }
+            tokio::time::sleep_until(next).await;
+        }
+    }
+
+    /// Waits until an answer is too old to be read.
+    pub(super) async fn unread(&self, patience: Duration) {
+        loop {
+            let oldest = self.state.lock().unread.values().next().copied();
+            if oldest.is_some_and(|oldest| oldest.elapsed() >= 2 * patience) {
+                return;
+            }
+            tokio::time::sleep(patience).await;
+        }
+    }
+
+    /// Waits until the peer has cancelled too many requests.
+    pub(super) async fn cancelled(&self) {
+        self.cancelled.notified().await;
+    }
+}
+
+impl Active {
+    pub(super) fn streams(&self) -> &Arc<Streams> {
+        &self.streams
+    }
+
+    /// The request is answered, or has become a WebSocket.
+    pub(super) fn answered(&self) {
+        self.is_answered.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        let mut state = self.streams.state.lock();
+        state.active -= 1;
+        if state.active == 0 {
+            state.since = Instant::now();
+            self.streams.permit.slot().end();
+        }
+        state.cancelled = match *self.is_answered.get_mut() {
+            true => state.cancelled.saturating_sub(1),
+            false => state.cancelled + 1,
+        };
+        if state.cancelled > CANCELLED_MAX {
+            self.streams.cancelled.notify_one();
+        }
+    }
+}
+
+// === impl Tracked ===
+
+impl Tracked {
+    pub(super) fn new(body: Full<Bytes>, streams: &Arc<Streams>) -> Self {
+        let mut state = streams.state.lock();
+        state.number += 1;
+        let number = state.number;
+        state.unread.insert(number, Instant::now());
+        drop(state);
+        Self {
+            body,
+            rest: Bytes::new(),
+            streams: Arc::clone(streams),
+            number,
+        }
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.streams.state.lock().unread.remove(&self.number);
+    }
+}
+
+impl Body for Tracked {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        if self.rest.is_empty() {
+            // It is one piece.
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) => self.rest = frame.into_data().unwrap_or_default(),
+                end => return Poll::Ready(end),
+            }
+        }
+        let most = self.rest.len().min(FRAME_BYTES);
+        let piece = self.rest.split_to(most);
+        Poll::Ready(Some(Ok(Frame::data(piece))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.rest.is_empty() && self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        let rest = self.rest.len() as u64;
+        let body = self.body.size_hint().exact().unwrap_or_default();
+        SizeHint::with_exact(rest + body)
+    }
+}

@@ -1,0 +1,419 @@
+//! Reads the files of certificates, keys and authorities: all of them, or none.
+//!
+//! A certificate must fit its key. One that has expired is taken only where
+//! there is no better one, and is warned of: at the start, a host that serves
+//! some clients is better than none. Bounded: [`FILE_BYTES_MAX`] for each file.
+//! Reading waits for the disk, so it belongs on a thread that serves no
+//! connection.
+
+use std::borrow::Cow;
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use openline_core::config::{
+    CertificateConfig, ClientCertificates, MinVersion, ServerConfig, TlsConfig,
+};
+use openline_hint::Hint;
+use rustls::RootCertStore;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::sign::CertifiedKey;
+use x509_cert::der::Decode;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+/// The largest file, in bytes: three times all authorities that browsers trust.
+pub const FILE_BYTES_MAX: usize = 1 << 20;
+
+/// How long before the end of a certificate the host warns of it: tools that
+/// renew certificates do so earlier.
+const EXPIRES_SOON: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// Files that were read, and can be used.
+#[derive(Clone, Debug)]
+pub struct Files(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    certificates: Vec<Certificate>,
+    configs: Vec<CertificateConfig>,
+    tls: TlsConfig,
+    authorities: Option<(Arc<RootCertStore>, Vec<u8>)>,
+    /// Each file as it was before it was read.
+    stamps: Vec<(PathBuf, Option<Stamp>)>,
+}
+
+/// What changes when a file is written or replaced.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Stamp {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: Option<SystemTime>,
+}
+
+/// A certificate with its key.
+#[derive(Debug)]
+pub(super) struct Certificate {
+    key: Arc<CertifiedKey>,
+    /// Host names in lower case.
+    names: Vec<Box<str>>,
+    is_default: bool,
+    /// Seconds since 1970.
+    begins: u64,
+    ends: u64,
+}
+
+/// Why files cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{}: {kind}", .path.display())]
+pub struct FileError {
+    path: PathBuf,
+    /// The line of the configuration that names a certificate.
+    line: Option<usize>,
+    kind: Kind,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Kind {
+    #[error("it cannot be read: {0}")]
+    Unread(io::Error),
+    #[error("it has more than 1 MiB")]
+    Large,
+    #[error("it is not whole, or is no PEM: {0}")]
+    Pem(rustls::pki_types::pem::Error),
+    #[error("it holds no certificate")]
+    NoCertificate,
+    #[error("it holds no private key")]
+    NoKey,
+    #[error("the certificate is not valid: {0}")]
+    Certificate(x509_cert::der::Error),
+    #[error("the private key is not that of the certificate")]
+    Mismatch,
+    #[error("the certificate cannot be used: {0}")]
+    Unusable(rustls::Error),
+    #[error("the certificate has expired, and the one in force has not")]
+    Expired,
+}
+
+impl Files {
+    /// Reads what a configuration names; `None` if it has no certificate.
+    /// `before` are the files in force.
+    ///
+    /// # Errors
+    ///
+    /// When any file cannot be read or used.
+    pub fn read(config: &ServerConfig, before: Option<&Self>) -> Result<Option<Self>, FileError> {
+        if config.certificate.is_empty() {
+            return Ok(None);
+        }
+        Self::read_all(config.certificate.clone(), config.tls.clone(), before).map(Some)
+    }
+
+    /// Reads the same files again.
+    ///
+    /// # Errors
+    ///
+    /// As for [`read`](Self::read).
+    pub fn read_again(&self) -> Result<Self, FileError> {
+        Self::read_all(self.0.configs.clone(), self.0.tls.clone(), Some(self))
+    }
+
+    fn read_all(
+        configs: Vec<CertificateConfig>,
+        tls: TlsConfig,
+        before: Option<&Self>,
+    ) -> Result<Self, FileError> {
+        let paths = configs.iter().flat_map(|it| [&it.certificate, &it.key]);
+        let paths = paths.chain(&tls.client_authorities);
+        // Before the files are read: a change while they are is noticed later.
+        let stamps = paths.map(|path| (path.clone(), Stamp::of(path))).collect();
+        let now = unix_seconds();
+        let mut certificates = Vec::new();
+        for config in &configs {
+            let certificate = Certificate::read(config)?;
+            let better = before.and_then(|before| before.of(config));
+            if certificate.has_expired(now) && better.is_some_and(|it| !it.has_expired(now)) {
+                let error = FileError::at(&config.certificate, Kind::Expired);
+                return Err(error.on(config.line));
+            }
+            certificates.push(certificate);
+        }
+        let authorities = tls.client_authorities.as_deref().map(authorities);
+        Ok(Self(Arc::new(Inner {
+            certificates,
+            authorities: authorities.transpose()?,
+            configs,
+            tls,
+            stamps,
+        })))
+    }
+
+    /// Whether these were read at the same time as others.
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Whether a file looks different from when it was read.
+    pub fn have_changed(&self) -> bool {
+        let mut stamps = self.0.stamps.iter();
+        stamps.any(|(path, stamp)| Stamp::of(path) != *stamp)
+    }
+
+    /// Sentences about certificates that some clients will not accept, or soon
+    /// none will.
+    pub fn warnings(&self) -> Vec<String> {
+        let now = unix_seconds();
+        let with_config = self.0.certificates.iter().zip(&self.0.configs);
+        let warnings = with_config.filter_map(|(certificate, config)| {
+            let shown = config.certificate.display();
+            let soon = now + EXPIRES_SOON.as_secs();
+            Some(match certificate {
+                it if it.has_expired(now) => format!("{shown}: the certificate has expired"),
+                it if now < it.begins => format!("{shown}: the certificate is not valid yet"),
+                it if it.has_expired(soon) => {
+                    format!("{shown}: the certificate expires within a week")
+                }
+                it if it.names.is_empty() && !it.is_default => format!(
+                    "{shown}: the certificate is for no host name and is not the default, so no client gets it"
+                ),
+                _ => return None,
+            })
+        });
+        warnings.collect()
+    }
+
+    /// The names that the certificates are for, in their order.
+    pub fn names(&self) -> Vec<&str> {
+        let certificates = self.0.certificates.iter();
+        certificates
+            .flat_map(|it| it.names.iter().map(|name| &**name))
+            .collect()
+    }
+
+    pub(super) fn certificates(&self) -> &[Certificate] {
+        &self.0.certificates
+    }
+
+    pub(super) fn min_version(&self) -> MinVersion {
+        self.0.tls.min_version
+    }
+
+    pub(super) fn client_certificates(&self) -> ClientCertificates {
+        self.0.tls.client_certificates
+    }
+
+    pub(super) fn authorities(&self) -> Option<&Arc<RootCertStore>> {
+        let authorities = self.0.authorities.as_ref();
+        authorities.map(|(authorities, _)| authorities)
+    }
+
+    /// Whether clients are asked for the same certificates.
+    pub(super) fn asks_like(&self, other: &Self) -> bool {
+        let bytes = |files: &Self| files.0.authorities.as_ref().map(|(_, bytes)| bytes.clone());
+        self.client_certificates() == other.client_certificates() && bytes(self) == bytes(other)
+    }
+
+    fn of(&self, config: &CertificateConfig) -> Option<&Certificate> {
+        let place = self
+            .0
+            .configs
+            .iter()
+            .position(|it| it.certificate == config.certificate);
+        self.0.certificates.get(place?)
+    }
+}
+
+impl Certificate {
+    fn read(config: &CertificateConfig) -> Result<Self, FileError> {
+        let path = &config.certificate;
+        let on_line = |error: FileError| error.on(config.line);
+        let chain = certificates(path, &bytes(path).map_err(on_line)?).map_err(on_line)?;
+        let key = PrivateKeyDer::from_pem_slice(&bytes(&config.key).map_err(on_line)?);
+        let key = key.map_err(|error| {
+            let kind = match error {
+                rustls::pki_types::pem::Error::NoItemsFound => Kind::NoKey,
+                error => Kind::Pem(error),
+            };
+            on_line(FileError::at(&config.key, kind))
+        })?;
+        Self::new(chain, key, config.default).map_err(|kind| {
+            let path = match kind {
+                Kind::Mismatch => &config.key,
+                _ => path,
+            };
+            on_line(FileError::at(path, kind))
+        })
+    }
+
+    fn new(
+        chain: Vec<CertificateDer<'static>>,
+        key: PrivateKeyDer<'static>,
+        is_default: bool,
+    ) -> Result<Self, Kind> {
+        let first = chain.first().ok_or(Kind::NoCertificate)?;
+        let parsed = x509_cert::Certificate::from_der(first).map_err(Kind::Certificate)?;
+        let certificate = parsed.tbs_certificate();
+        let names = certificate.get_extension::<SubjectAltName>();
+        let names = names.map_err(Kind::Certificate)?;
+        let names = names.into_iter().flat_map(|(_, names)| names.0);
+        let names = names.filter_map(|name| match name {
+            GeneralName::DnsName(name) => Some(name.as_str().to_ascii_lowercase().into()),
+            _ => None,
+        });
+        let names = names.collect();
+        let validity = certificate.validity();
+        let (begins, ends) = (validity.not_before, validity.not_after);
+        let key = CertifiedKey::from_der(chain, key, &super::provider());
+        let key = key.map_err(|error| match error {
+            rustls::Error::InconsistentKeys(_) => Kind::Mismatch,
+            error => Kind::Unusable(error),
+        })?;
+        Ok(Self {
+            key: Arc::new(key),
+            names,
+            is_default,
+            begins: begins.to_unix_duration().as_secs(),
+            ends: ends.to_unix_duration().as_secs(),
+        })
+    }
+
+    pub(super) fn key(&self) -> &Arc<CertifiedKey> {
+        &self.key
+    }
+
+    pub(super) fn names(&self) -> &[Box<str>] {
+        &self.names
+    }
+
+    pub(super) fn is_default(&self) -> bool {
+        self.is_default
+    }
+
+    fn has_expired(&self, now: u64) -> bool {
+        self.ends < now
+    }
+}
+
+/// The certificates of authorities, and the file's bytes.
+fn authorities(path: &Path) -> Result<(Arc<RootCertStore>, Vec<u8>), FileError> {
+    let bytes = bytes(path)?;
+    let mut roots = RootCertStore::empty();
+    for certificate in certificates(path, &bytes)? {
+        let added = roots.add(certificate);
+        added.map_err(|error| FileError::at(path, Kind::Unusable(error)))?;
+    }
+    Ok((Arc::new(roots), bytes))
+}
+
+/// The certificates in a file, of which there must be one.
+fn certificates(path: &Path, bytes: &[u8]) -> Result<Vec<CertificateDer<'static>>, FileError> {
+    let found = CertificateDer::pem_slice_iter(bytes).collect::<Result<Vec<_>, _>>();
+    let found = found.map_err(|error| FileError::at(path, Kind::Pem(error)))?;
+    match found.is_empty() {
+        true => Err(FileError::at(path, Kind::NoCertificate)),
+        false => Ok(found),
+    }
+}
+
+fn bytes(path: &Path) -> Result<Vec<u8>, FileError> {
+    let unread = |error| FileError::at(path, Kind::Unread(error));
+    // To open a pipe would wait for its writer.
+    let metadata = fs::metadata(path).map_err(unread)?;
+    if !metadata.is_file() {
+        return Err(unread(io::ErrorKind::InvalidInput.into()));
+    }
+    let file = File::open(path).map_err(unread)?;
+    let mut bytes = Vec::new();
+    let most = FILE_BYTES_MAX as u64 + 1;
+    file.take(most).read_to_end(&mut bytes).map_err(unread)?;
+    match bytes.len() > FILE_BYTES_MAX {
+        true => Err(FileError::at(path, Kind::Large)),
+        false => Ok(bytes),
+    }
+}
+
+/// Seconds since 1970, as the wall clock shows them.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "certificates end by the clock on the wall"
+)]
+fn unix_seconds() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default().as_secs()
+}
+
+// === impl Stamp ===
+
+impl Stamp {
+    /// Of the file that a link leads to; `None` if there is none.
+    fn of(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        Some(Self {
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            bytes: metadata.len(),
+            modified: metadata.modified().ok(),
+        })
+    }
+}
+
+// === impl FileError ===
+
+impl FileError {
+    fn at(path: &Path, kind: Kind) -> Self {
+        Self {
+            path: path.into(),
+            line: None,
+            kind,
+        }
+    }
+
+    fn on(self, line: usize) -> Self {
+        Self {
+            line: Some(line),
+            ..self
+        }
+    }
+
+    /// The line of the configuration that names the certificate.
+    pub fn line(&self) -> Option<usize> {
+        self.line.filter(|line| *line > 0)
+    }
+}
+
+impl Hint for FileError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        Some(Cow::Borrowed(match &self.kind {
+            Kind::Unread(error) => match error.kind() {
+                io::ErrorKind::NotFound => {
+                    "name the file that your certificate tool writes; paths are relative to the configuration"
+                }
+                io::ErrorKind::PermissionDenied => "let the host's user read it",
+                io::ErrorKind::InvalidInput => "this is no file: name the file itself",
+                _ => "the system says why",
+            },
+            Kind::Large => "name a file with this certificate and its issuers only",
+            Kind::Pem(_) => {
+                "write the file beside this one and rename it over it, so that it is never seen in part"
+            }
+            Kind::NoCertificate => "it needs `-----BEGIN CERTIFICATE-----`",
+            Kind::NoKey => "it needs `-----BEGIN PRIVATE KEY-----`, without a passphrase",
+            Kind::Mismatch => {
+                "name the key that the certificate was requested with, and replace both files together"
+            }
+            Kind::Certificate(_) | Kind::Unusable(_) => {
+                "`openssl x509 -in FILE -text` shows what is in it"
+            }
+            Kind::Expired => "renew it",
+        }))
+    }
+}
+
+#[cfg(test)]
+#[path = "files_tests.rs"]
+pub(super) mod tests;

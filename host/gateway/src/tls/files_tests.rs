@@ -1,0 +1,193 @@
+//! Files of certificates: what is refused, and what is warned of.
+
+use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+use super::*;
+
+/// A certificate of its own authority, in PEM, with its key.
+fn made(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+    let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+    let mut params = CertificateParams::new(names).unwrap();
+    change(&mut params);
+    let key = KeyPair::generate().unwrap();
+    let certificate = params.self_signed(&key).unwrap();
+    (certificate.pem(), key.serialize_pem())
+}
+
+/// A certificate as the host has it.
+pub(in super::super) fn certificate(names: &[&str], is_default: bool) -> Certificate {
+    let (certificate, key) = made(names, |_| {});
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    Certificate::new(chain, key, is_default).unwrap()
+}
+
+/// A folder with a certificate, and a configuration that names it.
+pub(in super::super) struct Folder {
+    folder: tempfile::TempDir,
+}
+
+impl Folder {
+    pub(in super::super) fn with(certificate: &str, key: &str) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = Self { folder };
+        folder.write("certificate.pem", certificate);
+        folder.write("key.pem", key);
+        folder
+    }
+
+    pub(in super::super) fn of(names: &[&str]) -> Self {
+        let (certificate, key) = made(names, |_| {});
+        Self::with(&certificate, &key)
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn write(&self, name: &str, text: &str) {
+        fs::write(self.path(name), text).unwrap();
+    }
+
+    pub(in super::super) fn config(&self) -> ServerConfig {
+        ServerConfig {
+            certificate: vec![CertificateConfig {
+                certificate: self.path("certificate.pem"),
+                key: self.path("key.pem"),
+                default: true,
+                line: 7,
+            }],
+            ..ServerConfig::default()
+        }
+    }
+
+    fn read(&self) -> Result<Files, FileError> {
+        Ok(Files::read(&self.config(), None)?.unwrap())
+    }
+
+    /// The error, with its line and its hint.
+    fn error(&self) -> String {
+        let error = self.read().unwrap_err();
+        assert_eq!(error.line(), Some(7));
+        assert!(error.hint().is_some_and(|hint| !hint.is_empty()));
+        error.to_string()
+    }
+}
+
+fn expired(params: &mut CertificateParams) {
+    params.not_before = date_time_ymd(2001, 1, 1);
+    params.not_after = date_time_ymd(2002, 1, 1);
+}
+
+#[test]
+fn a_certificate_is_for_its_own_names() {
+    let files = Folder::of(&["Chat.example.org", "*.example.com", "192.0.2.7"]).read();
+    let files = files.unwrap();
+    assert_eq!(files.names(), ["chat.example.org", "*.example.com"]);
+    assert_eq!(files.warnings(), [""; 0]);
+    let none = Files::read(&ServerConfig::default(), None).unwrap();
+    assert!(none.is_none());
+}
+
+#[test]
+fn each_file_that_cannot_be_used() {
+    let (certificate, key) = made(&["localhost"], |_| {});
+    let (_, other) = made(&["localhost"], |_| {});
+    let half = &certificate[..certificate.len() / 2];
+    let folder = Folder::with(half, &key);
+    assert!(
+        folder.error().contains("certificate.pem: it is not whole"),
+        "{}",
+        folder.error()
+    );
+    let cases = [
+        ("", &*key, "certificate.pem: it holds no certificate"),
+        (&key, &key, "certificate.pem: it holds no certificate"),
+        (&certificate, "", "key.pem: it holds no private key"),
+        (
+            &certificate,
+            &certificate,
+            "key.pem: it holds no private key",
+        ),
+        (
+            &certificate,
+            &key[..key.len() / 2],
+            "key.pem: it is not whole",
+        ),
+        (
+            &certificate,
+            &other,
+            "key.pem: the private key is not that of the certificate",
+        ),
+        (
+            "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n",
+            &key,
+            "certificate.pem: the certificate is not valid",
+        ),
+    ];
+    for (certificate, key, words) in cases {
+        let error = Folder::with(certificate, key).error();
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    let folder = Folder::with(&certificate, &key);
+    fs::remove_file(folder.path("key.pem")).unwrap();
+    assert!(folder.error().contains("key.pem: it cannot be read"));
+    fs::create_dir(folder.path("key.pem")).unwrap();
+    assert!(folder.error().contains("key.pem: it cannot be read"));
+}
+
+#[test]
+fn a_file_of_the_most_bytes_and_one_of_more() {
+    let (certificate, key) = made(&["localhost"], |_| {});
+    let of = |bytes: usize| {
+        let comment = "#".repeat(bytes - certificate.len() - 1);
+        Folder::with(&format!("{comment}\n{certificate}"), &key)
+    };
+    assert!(of(FILE_BYTES_MAX).read().is_ok());
+    let error = of(FILE_BYTES_MAX + 1).error();
+    assert!(error.ends_with("it has more than 1 MiB"), "{error}");
+}
+
+#[test]
+fn an_expired_certificate_serves_until_there_is_another_and_replaces_none() {
+    let (certificate, key) = made(&["localhost"], expired);
+    let folder = Folder::with(&certificate, &key);
+    let old = folder.read().unwrap();
+    let warnings = old.warnings();
+    assert!(
+        warnings[0].ends_with("the certificate has expired"),
+        "{warnings:?}"
+    );
+    // It may be read again, and be replaced.
+    assert!(old.read_again().is_ok());
+    let (fresh, fresh_key) = made(&["localhost"], |_| {});
+    folder.write("certificate.pem", &fresh);
+    assert!(old.have_changed());
+    // The key is still the old one.
+    assert!(old.read_again().is_err());
+    folder.write("key.pem", &fresh_key);
+    let new = old.read_again().unwrap();
+    assert!(new.warnings().is_empty() && !new.have_changed());
+    folder.write("certificate.pem", &certificate);
+    folder.write("key.pem", &key);
+    let error = new.read_again().unwrap_err();
+    assert!(
+        error.to_string().ends_with("the one in force has not"),
+        "{error}"
+    );
+}
+
+#[test]
+fn other_things_to_warn_of() {
+    let warned = |names: &[&str], change: fn(&mut CertificateParams), is_default| {
+        let (certificate, key) = made(names, change);
+        let folder = Folder::with(&certificate, &key);
+        let mut config = folder.config();
+        config.certificate[0].default = is_default;
+        Files::read(&config, None).unwrap().unwrap().warnings()
+    };
+    let later: fn(&mut CertificateParams) = |it| it.not_before = date_time_ymd(2999, 1, 1);
+    assert!(warned(&["localhost"], later, true)[0].ends_with("is not valid yet"));
+    assert!(warned(&["192.0.2.7"], |_| {}, false)[0].contains("is for no host name"));
+    assert_eq!(warned(&["192.0.2.7"], |_| {}, true), [""; 0]);
+}

@@ -1,0 +1,171 @@
+//! TLS on the listener for connections: certificates by host name, and what a
+//! handshake has shown.
+//!
+//! [`files`] reads certificates, `names` finds the one for a host name, `facts`
+//! are the results of a handshake. What is in force is replaced as a whole:
+//! handshakes that have begun, and connections, keep what they began with.
+//!
+//! Bounded: files of [`FILE_BYTES_MAX`](files::FILE_BYTES_MAX). A handshake
+//! takes place while its TCP connection waits for its first request, within
+//! `request_timeout`; rustls keeps at most 64 KiB of its messages, as much as a
+//! head of HTTP may have. Sessions are resumed by tickets, so the host keeps
+//! none: two keys encrypt tickets, each for six hours.
+
+mod facts;
+pub mod files;
+mod names;
+
+use std::sync::Arc;
+
+use openline_core::config::{ClientCertificates, MinVersion};
+use parking_lot::RwLock;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::{ServerConfig, SupportedProtocolVersion};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+
+pub(crate) use facts::facts;
+use files::Files;
+use names::Names;
+
+/// What a client asks for that speaks HTTP/2.
+pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
+const ALPN_HTTP1: &[u8] = b"http/1.1";
+
+/// Plaintext that a connection may have encrypted and not yet written, in
+/// bytes; then writing waits. A write of the wire is smaller, unless it is a
+/// large message.
+const ENCRYPTED_BYTES_MAX: usize = 64 * 1024;
+
+/// TLS of a host, if it speaks it.
+#[derive(Debug, Default)]
+pub struct Tls {
+    active: RwLock<Option<Arc<Active>>>,
+}
+
+/// Certificates that can be put into force.
+#[derive(Debug)]
+pub struct Prepared(Option<Arc<Active>>);
+
+/// The certificates in force.
+#[derive(Debug)]
+struct Active {
+    files: Files,
+    config: Arc<ServerConfig>,
+}
+
+impl Tls {
+    /// Prepares certificates to be put into force.
+    ///
+    /// # Errors
+    ///
+    /// When no certificate of the authorities can be used.
+    pub fn prepare(&self, files: Option<Files>) -> Result<Prepared, rustls::Error> {
+        let before = self.active.read().clone();
+        let active = files.map(|files| Active::new(files, before.as_deref()));
+        Ok(Prepared(active.transpose()?.map(Arc::new)))
+    }
+
+    /// Puts certificates into force for new TCP connections; without any they
+    /// speak plainly.
+    pub fn put(&self, prepared: Prepared) {
+        *self.active.write() = prepared.0;
+    }
+
+    /// The same, unless others than `before` have been put into force
+    /// meanwhile.
+    pub fn put_instead(&self, before: &Files, prepared: Prepared) {
+        let mut active = self.active.write();
+        if active.as_ref().is_some_and(|it| it.files.is(before)) {
+            *active = prepared.0;
+        }
+    }
+
+    /// The files in force, if the host speaks TLS.
+    pub fn files(&self) -> Option<Files> {
+        let active = self.active.read();
+        active.as_ref().map(|active| active.files.clone())
+    }
+
+    /// What accepts a handshake now; none if the host speaks plainly.
+    pub(crate) fn acceptor(&self) -> Option<TlsAcceptor> {
+        let active = self.active.read();
+        let config = active.as_ref().map(|active| Arc::clone(&active.config));
+        config.map(TlsAcceptor::from)
+    }
+}
+
+impl Active {
+    /// Tickets of earlier handshakes stay valid, unless clients are asked for
+    /// other certificates: a ticket says which one was shown.
+    fn new(files: Files, before: Option<&Self>) -> Result<Self, rustls::Error> {
+        let same = before.filter(|before| before.files.asks_like(&files));
+        let ticketer = match same {
+            Some(same) => Arc::clone(&same.config.ticketer),
+            None => ring::Ticketer::new()?,
+        };
+        let config = Arc::new(config(&files, ticketer)?);
+        Ok(Self { files, config })
+    }
+}
+
+/// The library's settings; those that are not named here have no other value
+/// that would be of use.
+fn config(
+    files: &Files,
+    ticketer: Arc<dyn ProducesTickets>,
+) -> Result<ServerConfig, rustls::Error> {
+    const ALL: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
+    const NEW: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
+    let provider = provider();
+    let versions = match files.min_version() {
+        MinVersion::Tls12 => ALL,
+        MinVersion::Tls13 => NEW,
+    };
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
+    let builder = builder.with_protocol_versions(versions)?;
+    let builder = match files.authorities() {
+        None => builder.with_no_client_auth(),
+        Some(authorities) => {
+            let roots = Arc::clone(authorities);
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider);
+            let verifier = match files.client_certificates() {
+                ClientCertificates::Required => verifier,
+                _ => verifier.allow_unauthenticated(),
+            };
+            let verifier = verifier.build();
+            let unusable = |error: rustls::server::VerifierBuilderError| {
+                rustls::Error::General(error.to_string())
+            };
+            builder.with_client_cert_verifier(verifier.map_err(unusable)?)
+        }
+    };
+    let mut config = builder.with_cert_resolver(Arc::new(Names::of(files.certificates())));
+    config.alpn_protocols = vec![ALPN_HTTP2.into(), ALPN_HTTP1.into()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = ticketer;
+    // A replayed handshake would open a second connection.
+    config.max_early_data_size = 0;
+    Ok(config)
+}
+
+/// The implementation of cryptography.
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}
+
+/// Makes a handshake. The caller bounds its time.
+pub(crate) async fn accept(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+) -> std::io::Result<TlsStream<TcpStream>> {
+    let bounded = |connection: &mut rustls::ServerConnection| {
+        connection.set_buffer_limit(Some(ENCRYPTED_BYTES_MAX));
+    };
+    acceptor.accept_with(stream, bounded).await
+}
+
+#[cfg(test)]
+mod tests;

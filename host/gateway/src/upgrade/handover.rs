@@ -1,0 +1,47 @@
+//! How hyper hands over the stream of a request that is upgraded, for each kind
+//! of stream: the connection's task knows its type, so nothing is boxed where
+//! messages travel.
+
+use bytes::Bytes;
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio_rustls::server::TlsStream;
+
+use super::stream::Stream;
+use crate::connection::wire::Socket;
+
+/// A stream that hyper can hand over.
+pub(crate) trait Handover: Socket + Sized + Send + 'static {
+    /// The stream, and what hyper has read of it; `None` if it is none of this
+    /// kind.
+    fn of(upgraded: Upgraded) -> Option<(Self, Bytes)>;
+}
+
+impl Handover for TcpStream {
+    fn of(upgraded: Upgraded) -> Option<(Self, Bytes)> {
+        given(upgraded)
+    }
+}
+
+impl Handover for TlsStream<TcpStream> {
+    fn of(upgraded: Upgraded) -> Option<(Self, Bytes)> {
+        given(upgraded)
+    }
+}
+
+impl Handover for Stream {
+    fn of(upgraded: Upgraded) -> Option<(Self, Bytes)> {
+        Some((Self::new(upgraded), Bytes::new()))
+    }
+}
+
+/// The stream that hyper was given.
+fn given<S>(upgraded: Upgraded) -> Option<(S, Bytes)>
+where
+    S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let parts = upgraded.downcast::<TokioIo<S>>().ok()?;
+    Some((parts.io.into_inner(), parts.read_buf))
+}
