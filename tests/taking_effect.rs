@@ -85,6 +85,7 @@ fn much() -> String {
     format!(
         "{server}listen = \"[::1]:0\"\nadmin = \"[::1]:0\"\nprobes = \"[::1]:0\"\nadmin_token = \"{TOKEN}\"\n\
          page = \"off\"\ndata = \"other-data\"\ncache = \"other-cache\"\n\
+         private_networks = []\n\
          [maximum.limit]\ntags = 9\n[maximum.instance]\nhandles = 9999\n\
          [[function]]\nname = \"f\"\ncomponent = {echo:?}\nroute = \"/g/{{room}}\"\n\
          alias = \"other\"\nmigration = \"pin\"\n\
@@ -183,6 +184,7 @@ impl Configured {
             let value = match (key.table, key.name) {
                 ("[server]", name) => &config["server"][name],
                 ("[[function]]", "name") => &bounded["name"],
+                ("[[function]]", "route") => &function["triggers"][0]["route"],
                 ("[[function]]", name) => &function[name],
                 ("[[function.trigger]]", _) => &function["triggers"],
                 ("[[function.auto_response]]", _) => &function["auto_responses"],

@@ -34,6 +34,7 @@ mod responses;
 mod router;
 mod routes;
 mod serve;
+mod triggers;
 
 use std::io;
 use std::net::SocketAddr;

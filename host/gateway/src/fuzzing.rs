@@ -9,7 +9,9 @@ use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderName, HeaderValue, Request};
+use openline_admission::normalise::{Normal, normalise};
 use openline_core::close::CloseReason;
 use openline_core::limits::FunctionLimits;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -135,21 +137,42 @@ pub fn handshake(bytes: &[u8]) {
     let Ok(request) = request.body(()) else {
         return;
     };
-    let (parts, ()) = request.into_parts();
+    let (mut parts, ()) = request.into_parts();
     let limits = FunctionLimits {
         request_header_bytes: 1024,
         request_uri_bytes: 256,
         ..Default::default()
     };
-    let wanted = handshake::is_wanted(&parts.headers);
+    let normal = normalise(&mut parts);
     let within = openline_admission::admit::limits(&parts, &limits).is_ok();
     let checked = handshake::check(&parts);
     let offered = handshake::subprotocols(&parts.headers);
-    if let (true, true, Ok(handshake)) = (wanted, within, checked) {
+    if let Ok(normal) = &normal {
+        spelled_once(normal, &parts);
+    }
+    if let (Ok(_), true, Ok(handshake)) = (normal, within, checked) {
         // SHA-1 in base64.
         assert_eq!(handshake.accept.len(), 28);
     }
     // No more names than were offered.
     let names = offered.map_or(0, |names| names.len());
     assert!(names <= handshake::SUBPROTOCOLS_MAX.min(bytes.len()));
+}
+
+/// A request that has its one spelling keeps it.
+fn spelled_once(normal: &Normal, parts: &Parts) {
+    let mut again = parts.clone();
+    assert_eq!(normalise(&mut again).as_ref(), Ok(normal));
+    assert_eq!(again.uri, parts.uri);
+    let path = parts.uri.path();
+    assert!(path.starts_with('/') && !path.contains("//"), "{path}");
+    let dots = |segment: &str| matches!(segment, "." | "..");
+    assert!(!path.split('/').any(dots), "{path}");
+    if let Some(host) = normal.host() {
+        assert!(!host.is_empty() && !host.ends_with('.'), "{host}");
+        assert!(
+            !host.bytes().any(|byte| byte.is_ascii_uppercase()),
+            "{host}"
+        );
+    }
 }

@@ -39,9 +39,13 @@ pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
     has_token(headers, &UPGRADE, "websocket")
 }
 
-/// Checks everything that section 4.2.1 demands, except the subprotocols.
+/// Checks everything that section 4.2.1 demands, except the subprotocols. A
+/// request that asks for no WebSocket is told to.
 pub(crate) fn check(parts: &Parts) -> Result<Handshake, Refusal> {
     let headers = &parts.headers;
+    if !is_wanted(headers) {
+        return Err(Refusal::UpgradeRequired);
+    }
     if parts.method != Method::GET {
         return Err(Refusal::MethodNotAllowed("GET"));
     }

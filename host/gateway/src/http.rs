@@ -9,11 +9,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
+use http::request::Parts;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use openline_admission::normalise::normalise;
 use openline_admission::peer::Peer;
+use openline_admission::services::Service;
 use openline_core::limits::REQUEST_HEADERS_MAX;
 use parking_lot::Mutex;
 use tokio::net::TcpStream;
@@ -157,13 +160,19 @@ async fn answer(
     peer: &Peer,
     permit: Arc<Permit>,
 ) -> Answer {
-    if is_reserved(request.uri().path()) {
-        return answer_reserved(site, request, peer).await;
-    }
-    let on_upgrade = hyper::upgrade::on(&mut request);
-    let (parts, _body) = request.into_parts();
     let gateway = &site.gateway;
-    let answered = match upgrade::prepare(gateway, &parts, peer).await {
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    let (mut parts, body) = request.into_parts();
+    let normal = match normalise(&mut parts) {
+        Ok(normal) => normal,
+        Err(refusal) => return refuse(gateway, &refusal.into(), &parts, peer, None),
+    };
+    if is_reserved(parts.uri.path()) {
+        return answer_reserved(site, Request::from_parts(parts, body), peer).await;
+    }
+    let mut led = None;
+    let preparing = upgrade::prepare(gateway, (&normal, &parts), peer, &mut led);
+    let answered = match preparing.await {
         Ok(candidate) => {
             let name = candidate.service.alias.function().clone();
             let deciding = permit.slot().decide();
@@ -181,11 +190,28 @@ async fn answer(
         }
         Err(refusal) => Err(refusal),
     };
-    answered.unwrap_or_else(|refusal| {
-        gateway.tally().refuse(refusal.label());
-        tracing::debug!(%peer, path = parts.uri.path(), refusal = refusal.label(), "refused");
-        refusal.answer()
-    })
+    answered.unwrap_or_else(|refusal| refuse(gateway, &refusal, &parts, peer, led.as_deref()))
+}
+
+/// Counts and logs a refusal, and makes its answer.
+fn refuse(
+    gateway: &Gateway,
+    refusal: &Refusal,
+    parts: &Parts,
+    peer: &Peer,
+    led: Option<&Service>,
+) -> Answer {
+    let label = refusal.label();
+    gateway.tally().refuse(label);
+    let place = led.map(Service::place);
+    let function = place
+        .as_ref()
+        .map(|place| tracing::field::display(&place.function));
+    let trigger = place
+        .as_ref()
+        .map(|place| tracing::field::display(&place.trigger));
+    tracing::debug!(%peer, path = parts.uri.path(), function, trigger, refusal = label, "refused");
+    refusal.answer()
 }
 
 /// Answers probes here, and passes other requests to `reserved`.

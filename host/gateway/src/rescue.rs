@@ -138,6 +138,11 @@ impl Refusal {
             Self::MethodNotAllowed(allowed) => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));
             }
+            Self::Denied(Denied::Method(allowed)) => {
+                if let Ok(allowed) = HeaderValue::from_str(&allowed.to_string()) {
+                    headers.insert(ALLOW, allowed);
+                }
+            }
             Self::BackedOff(left) => {
                 headers.insert(RETRY_AFTER, (left.as_secs() + 1).into());
             }
@@ -161,7 +166,12 @@ fn status(denied: Denied) -> StatusCode {
         | Denied::HeadersTooLarge(_)
         | Denied::TooManyHeaders
         | Denied::ReservedHeader
-        | Denied::Path => StatusCode::BAD_REQUEST,
+        | Denied::Connection
+        | Denied::Host(_)
+        | Denied::Spelling(_)
+        | Denied::Parameter(_) => StatusCode::BAD_REQUEST,
+        Denied::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+        Denied::Internet => StatusCode::FORBIDDEN,
         Denied::Draining | Denied::HostReached(Reached::Connections) => {
             StatusCode::SERVICE_UNAVAILABLE
         }

@@ -1,6 +1,7 @@
 //! Answers the request for a connection as its query says, validly or not:
 //! `status` refuses with that status, anything else accepts.
-//! `header=NAME:VALUE` (repeatable), `body=TEXT`, `body_bytes=N`,
+//! `header=NAME:VALUE` (repeatable), `body=TEXT`, `body_bytes=N`, `uri` (the
+//! body is the request's),
 //! `subprotocol=NAME`, `attachment_bytes=N`, `channel=NAME` (repeatable) fill
 //! the answer. Messages of an accepted connection come back.
 
@@ -26,6 +27,7 @@ impl Handler for Reject {
                 }
                 "body" => rejection = rejection.body(value.as_bytes()),
                 "body_bytes" => rejection = rejection.body(bytes()),
+                "uri" => rejection = rejection.body(request.uri().as_bytes()),
                 "subprotocol" => acceptance = acceptance.subprotocol(value),
                 "attachment_bytes" => acceptance = acceptance.attachment(bytes()),
                 "channel" => acceptance = acceptance.channel(value),

@@ -3,6 +3,9 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use ipnet::IpNet;
+use toml::Spanned;
+
 use crate::limits::table::limits;
 
 const KIB: u64 = 1024;
@@ -146,5 +149,25 @@ limits! {
         /// answers even while the others hang. Without one, only the admin
         /// interface answers probes that way.
         probes: Option<SocketAddr>, as String = None;
+        /// The networks whose peers reach triggers with `internet = false`:
+        /// loopback, private and link-local addresses.
+        private_networks: Vec<IpNet>, as Vec<Spanned<String>> = private();
     }
+}
+
+/// The networks whose peers are not on the internet: loopback, private (RFC
+/// 1918, RFC 4193) and link-local addresses.
+fn private() -> Vec<IpNet> {
+    let networks = [
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    ];
+    let networks = networks.iter().map(|text| text.parse());
+    networks.filter_map(Result::ok).collect()
 }

@@ -12,6 +12,7 @@ use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use openline_admission::admit::{self, Places};
+use openline_admission::normalise::Normal;
 use openline_admission::peer::Peer;
 use openline_admission::services::Service;
 use openline_channels::connection::{AttachError, Connection, Facts, SocketOwner};
@@ -37,22 +38,20 @@ pub(crate) struct Candidate {
     close_timeout: Duration,
 }
 
-/// Decides whether a request may ask its function: by its route and its limits,
-/// then by its handshake, then by the ledgers, then by the subprotocols that it
-/// offers.
+/// Decides whether a request may ask its function: by the steps of admission,
+/// then by the subprotocols that it offers. `led` learns which service it leads
+/// to.
 pub(crate) async fn prepare(
     gateway: &Gateway,
-    parts: &Parts,
+    (normal, parts): (&Normal, &Parts),
     peer: &Peer,
+    led: &mut Option<Arc<Service>>,
 ) -> Result<Candidate, Refusal> {
     let services = gateway.services();
     let table = services.table();
-    let routed = admit::route(&table, parts)?;
-    if !handshake::is_wanted(&parts.headers) {
-        return Err(Refusal::UpgradeRequired);
-    }
-    let handshake = handshake::check(parts)?;
-    let places = admit::admit(services, &table, &routed, peer).await?;
+    let request = (normal, parts);
+    let admitting = admit::admit(services, &table, request, peer, led, handshake::check);
+    let (admitted, handshake) = admitting.await?;
     let subprotocols = handshake::subprotocols(&parts.headers)?;
     let headers = parts.headers.iter();
     let request = UpgradeRequest {
@@ -67,14 +66,14 @@ pub(crate) async fn prepare(
             .collect(),
         peer: peer.to_string(),
         subprotocols: subprotocols.clone(),
-        route_params: routed.params,
+        route_params: admitted.params,
     };
     Ok(Candidate {
-        service: routed.service,
+        service: admitted.service,
         handshake,
         subprotocols,
         request,
-        places,
+        places: admitted.places,
         close_timeout: table.config.close_timeout,
     })
 }
