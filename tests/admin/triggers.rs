@@ -48,7 +48,8 @@ async fn the_first_request_after_the_answer_meets_the_new_table() {
     let shown = host.ask("GET", &path, None).await.value();
     let expected = json!({
         "name": "more", "hosts": [], "route": "/more/49", "methods": ["GET"], "target": "live",
-        "internet": true, "source": "interface",
+        "internet": true,
+        "origins": [], "origin_required": false, "source": "interface",
     });
     assert_eq!(shown, expected);
     let own = ("echo".into(), "configuration".into());

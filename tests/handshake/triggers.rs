@@ -3,10 +3,10 @@
 
 use openline_core::config::FunctionConfig;
 use openline_core::route::Route;
-use openline_core::trigger::{HostPattern, Methods, Trigger};
+use openline_core::trigger::{HostPattern, Methods, OriginPattern, Trigger};
 
 use super::request::{Ask, Request};
-use crate::harness::Host;
+use crate::harness::{AdminHost, Host};
 
 fn trigger(hosts: &[&str], route: &str) -> Trigger {
     let hosts = hosts.iter().map(|host| HostPattern::new(host).unwrap());
@@ -226,4 +226,107 @@ async fn a_trigger_that_is_not_for_the_internet_takes_peers_of_private_networks(
         .start()
         .await;
     assert_eq!(inner.ask(&by_default).await.status, 101);
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_may_not_open_a_connection() {
+    let listed = |origins: &[&str]| Trigger {
+        origins: origins
+            .iter()
+            .map(|it| OriginPattern::new(it).unwrap())
+            .collect(),
+        ..trigger(&[], "/listed")
+    };
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .function(|function| {
+            function.triggers.extend([
+                listed(&["https://app.example.org", "*.example.com"]),
+                Trigger {
+                    route: Route::new("/all").unwrap(),
+                    ..listed(&["*"])
+                },
+                Trigger {
+                    origin_required: true,
+                    ..trigger(&[], "/browsers")
+                },
+            ]);
+        })
+        .start()
+        .await;
+    let from = |path: &str, origin: &str| {
+        Request::right(path)
+            .changed("Host", "chat.org:8080")
+            .with("Origin", origin)
+    };
+    for (path, origin) in [
+        ("/echo", "http://chat.org:8080"),
+        ("/echo", "https://Chat.ORG.:8080"),
+        ("/browsers", "http://chat.org:8080"),
+        ("/listed", "http://chat.org:8080"),
+        ("/listed", "https://app.example.org"),
+        ("/listed", "http://a.b.example.com"),
+        ("/all", "https://evil.com"),
+        ("/all", "null"),
+    ] {
+        assert_eq!(
+            from(path, origin).ask(&host).await.status,
+            101,
+            "{path} {origin}"
+        );
+    }
+    for (path, origin) in [
+        ("/echo", "null"),
+        ("/echo", "https://evil.com"),
+        ("/echo", "http://chat.org"),
+        ("/echo", "http://chat.org:8081"),
+        ("/echo", "http://chat.org:8080.evil.com"),
+        ("/echo", "http://evil.com#chat.org:8080"),
+        ("/echo", "chat.org:8080"),
+        ("/echo", ""),
+        ("/listed", "http://app.example.org"),
+        ("/listed", "https://app.example.org.evil.com"),
+        ("/listed", "https://example.com"),
+        ("/listed", "null"),
+    ] {
+        from(path, origin)
+            .refused(&host, 403, "origin_refused")
+            .await;
+    }
+    let twice = from("/echo", "http://chat.org:8080").with("Origin", "https://evil.com");
+    twice.refused(&host, 403, "origin_refused").await;
+    // Programs that are no browsers.
+    assert_eq!(Request::right("/echo").ask(&host).await.status, 101);
+    Request::right("/browsers")
+        .refused(&host, 403, "origin_refused")
+        .await;
+    // The refusals are counted by their word.
+    let state = host.state().await;
+    assert_eq!(
+        state["handshakes"]["refused"]["origin_refused"], 14,
+        "{state}"
+    );
+}
+
+#[tokio::test]
+async fn the_page_of_the_admin_interface_may_open_connections() {
+    let host = AdminHost::with(openline_guests::ECHO, "/echo")
+        .start()
+        .await;
+    let from = |origin: &str| {
+        let asked = format!("127.0.0.1:{}", host.address.port());
+        Request::right("/echo")
+            .changed("Host", &asked)
+            .with("Origin", origin)
+    };
+    let port = host.admin.port();
+    for page in ["127.0.0.1", "localhost", "[::1]"] {
+        let request = from(&format!("http://{page}:{port}"));
+        assert_eq!(request.ask(&host).await.status, 101, "{page}");
+    }
+    for other in [
+        format!("http://evil.com:{port}"),
+        format!("http://127.0.0.1:{}", port ^ 1),
+    ] {
+        from(&other).refused(&host, 403, "origin_refused").await;
+    }
 }

@@ -2,10 +2,12 @@
 
 use http::StatusCode;
 use openline_control::{TriggerView, schema};
-use openline_core::config::{host_hint, methods_hint, route_hint};
+use openline_core::config::{ORIGIN_HINT, host_hint, methods_hint, route_hint};
 use openline_core::name::{AliasName, TriggerName};
 use openline_core::route::Route;
-use openline_core::trigger::{HOSTS_MAX, HostPattern, Methods, Target, Trigger};
+use openline_core::trigger::{
+    HOSTS_MAX, HostPattern, Methods, ORIGINS_MAX, OriginPattern, Target, Trigger,
+};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -46,6 +48,14 @@ struct SetTrigger {
     /// Whether it takes peers outside of the host's private networks; `true`
     /// by default.
     internet: Option<bool>,
+    /// The origins of web pages that it takes besides those of the host itself,
+    /// such as `https://app.example.org` or `https://*.example.org`; `*` stands
+    /// for all.
+    #[serde(default)]
+    #[schema(max_items = 64)]
+    origins: Vec<String>,
+    /// Whether it refuses requests without an origin; `false` by default.
+    origin_required: Option<bool>,
 }
 
 impl SetTrigger {
@@ -63,6 +73,15 @@ impl SetTrigger {
             host.map_err(|error| wrong(&error).hint(host_hint(text)))
         };
         let hosts = self.hosts.iter().map(host).collect::<Result<_, _>>()?;
+        if self.origins.len() > ORIGINS_MAX {
+            let message = format!("a trigger has at most {ORIGINS_MAX} origins");
+            let hint = "a pattern, as in \"https://*.example.org\", stands for many";
+            return Err(Problem::new(422, "trigger", message).hint(hint));
+        }
+        let origin = |text: &String| {
+            OriginPattern::new(text).map_err(|error| wrong(&error).hint(ORIGIN_HINT))
+        };
+        let origins = self.origins.iter().map(origin).collect::<Result<_, _>>()?;
         let methods = match self.methods {
             None => Methods::default(),
             Some(words) => {
@@ -84,6 +103,8 @@ impl SetTrigger {
             methods,
             target,
             internet: self.internet.unwrap_or(true),
+            origins,
+            origin_required: self.origin_required.unwrap_or(false),
             ..Trigger::new(route)
         })
     }

@@ -6,10 +6,11 @@
 
 use std::sync::Arc;
 
+use http::header::ORIGIN;
 use http::request::Parts;
 use openline_core::event::RouteParams;
 use openline_core::limits::{FunctionLimits, REQUEST_HEADERS_MAX};
-use openline_core::trigger::{Found, Trigger};
+use openline_core::trigger::{Authority, Found, Origin, OriginPattern, Trigger};
 
 use crate::ledger::{Bounds, Entered};
 use crate::normalise::Normal;
@@ -71,8 +72,10 @@ pub async fn admit<H, E: From<Refusal>>(
     let handshake = handshake(parts)?;
     // 4. Firewall: so far, whether peers on the internet may use the trigger.
     reach(table, &routed.service.trigger, peer)?;
-    // 5. Authentication will be here.
-    // 6. Rates, and 7. capacity.
+    // 5. Origin: whether the page that asks may.
+    origin(services, &routed.service.trigger, normal, parts)?;
+    // 6. Authentication will be here.
+    // 7. Rates, and 8. capacity.
     let places = places(services, table, &routed, peer)?;
     let admitted = Admitted {
         service: routed.service,
@@ -116,6 +119,40 @@ fn reach(table: &Table, trigger: &Trigger, peer: &Peer) -> Result<(), Refusal> {
         Ok(())
     } else {
         Err(Refusal::Internet)
+    }
+}
+
+/// Checks that a web page which asks is of the host that it asks, of the admin
+/// interface, or of one of the trigger's origins.
+fn origin(
+    services: &Services,
+    trigger: &Trigger,
+    normal: &Normal,
+    parts: &Parts,
+) -> Result<(), Refusal> {
+    let mut named = parts.headers.get_all(ORIGIN).iter();
+    let origin = match (named.next(), named.next()) {
+        (None, _) if trigger.origin_required => return Err(Refusal::NoOrigin),
+        (None, _) => return Ok(()),
+        (Some(origin), None) => origin.to_str().ok().and_then(Origin::parse),
+        (Some(_), Some(_)) => None,
+    };
+    if trigger.origins.contains(&OriginPattern::Any) {
+        return Ok(());
+    }
+    let origin = origin.ok_or(Refusal::Origin)?;
+    let own = |asked: &Authority| match &origin {
+        Origin::Site(site) => {
+            let page = services.page_port();
+            site.is_of(asked, None) || page.is_some_and(|port| site.is_beside(asked, port))
+        }
+        Origin::Null => false,
+    };
+    let mut listed = trigger.origins.iter();
+    if normal.authority().is_some_and(own) || listed.any(|it| it.matches(&origin)) {
+        Ok(())
+    } else {
+        Err(Refusal::Origin)
     }
 }
 

@@ -39,6 +39,12 @@ pub enum Refusal {
     /// More than [`REQUEST_HEADERS_MAX`].
     #[error("there are more than {REQUEST_HEADERS_MAX} headers")]
     TooManyHeaders,
+    /// A page of another site asks.
+    #[error("pages of this origin may not open connections here")]
+    Origin,
+    /// The trigger wants an origin.
+    #[error("a request for this function names its `Origin`")]
+    NoOrigin,
     /// A header that only the host may set.
     #[error("headers that start with `openline-` belong to the host")]
     ReservedHeader,
@@ -76,6 +82,7 @@ impl Refusal {
             Self::NotFound => "not_found",
             Self::Method(_) => "method_not_allowed",
             Self::Internet => "internet_disabled",
+            Self::Origin | Self::NoOrigin => "origin_refused",
             Self::UriTooLong(_) => "request_uri_bytes",
             Self::HeadersTooLarge(_) => "request_header_bytes",
             Self::TooManyHeaders => "request_headers",

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use openline_channels::budget::{FunctionBudget, HostBudget};
 use openline_core::config::ServerConfig;
@@ -29,6 +29,8 @@ pub struct Services {
     budget: Arc<HostBudget>,
     drain: watch::Sender<bool>,
     draining: AtomicBool,
+    /// The port of the admin interface, whose page opens connections here.
+    page_port: OnceLock<u16>,
     /// Aliases that no trigger leads to any more, but that connections may still
     /// hold.
     retired: Mutex<Vec<Weak<Alias>>>,
@@ -86,6 +88,7 @@ impl Services {
             budget,
             drain,
             draining: AtomicBool::new(false),
+            page_port: OnceLock::new(),
             retired: Mutex::default(),
         })
     }
@@ -175,6 +178,17 @@ impl Services {
         let functions = self.functions();
         let asleep = functions.iter().map(|commons| commons.hub().asleep());
         asleep.sum()
+    }
+
+    /// The port of the admin interface, if there is one.
+    pub fn page_port(&self) -> Option<u16> {
+        self.page_port.get().copied()
+    }
+
+    /// Lets the page at this port of the same host open connections. Only the
+    /// first call has an effect.
+    pub fn take_page(&self, port: u16) {
+        let _ = self.page_port.set(port);
     }
 
     /// Whether the host is ending. Takes no lock.

@@ -57,6 +57,11 @@ pub struct TriggerView {
     pub target: String,
     /// Whether it takes peers outside of the host's private networks.
     pub internet: bool,
+    /// The origins of web pages that it takes besides those of the host itself;
+    /// `*` stands for all.
+    pub origins: Vec<String>,
+    /// Whether it refuses requests without an origin.
+    pub origin_required: bool,
     /// Where it was made.
     pub source: TriggerSource,
 }
@@ -95,6 +100,8 @@ impl TriggerView {
             methods: trigger.methods.words().collect(),
             target: trigger.target.shown(own).to_owned(),
             internet: trigger.internet,
+            origins: trigger.origins.iter().map(ToString::to_string).collect(),
+            origin_required: trigger.origin_required,
             source,
         }
     }

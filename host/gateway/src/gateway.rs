@@ -8,10 +8,15 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use openline_admission::services::Services;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::liveness::Liveness;
 use crate::requests::{Requests, Slot};
 use crate::tally::Tally;
+
+/// How often the operator is told of a refusal that a key would change.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// The network side of one host.
 #[derive(Debug)]
@@ -23,6 +28,8 @@ pub struct Gateway {
     peer_requests_max: u32,
     sockets: AtomicUsize,
     liveness: OnceLock<Arc<Liveness>>,
+    /// When the operator was told last of a refusal that a key would change.
+    told: Mutex<Option<Instant>>,
 }
 
 /// A TCP connection. It takes one of `requests` until it is upgraded, and is
@@ -45,6 +52,7 @@ impl Gateway {
             peer_requests_max: most.div_ceil(2),
             sockets: AtomicUsize::new(0),
             liveness: OnceLock::new(),
+            told: Mutex::new(None),
         }
     }
 
@@ -67,6 +75,18 @@ impl Gateway {
     /// For how long the host has hung, if it does.
     pub(crate) fn hung(&self) -> Option<Duration> {
         self.liveness.get()?.hung()
+    }
+
+    /// Whether to tell the operator of a refusal that a key would change: at most
+    /// once a second, because any peer can cause it.
+    pub(crate) fn tells(&self) -> bool {
+        let now = Instant::now();
+        let mut told = self.told.lock();
+        let due = told.is_none_or(|told| now - told >= TOLD_EVERY);
+        if due {
+            *told = Some(now);
+        }
+        due
     }
 
     /// Takes a place for a TCP connection, and waits for one if necessary.

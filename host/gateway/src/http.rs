@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
+use http::header::ORIGIN;
 use http::request::Parts;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -16,6 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use openline_admission::normalise::normalise;
 use openline_admission::peer::Peer;
+use openline_admission::refusal::Refusal as Denied;
 use openline_admission::services::Service;
 use openline_core::limits::REQUEST_HEADERS_MAX;
 use parking_lot::Mutex;
@@ -211,6 +213,17 @@ fn refuse(
         .as_ref()
         .map(|place| tracing::field::display(&place.trigger));
     tracing::debug!(%peer, path = parts.uri.path(), function, trigger, refusal = label, "refused");
+    if let Refusal::Denied(Denied::Origin | Denied::NoOrigin) = refusal
+        && gateway.tells()
+    {
+        let origin = parts.headers.get(ORIGIN);
+        let origin = origin.and_then(|origin| origin.to_str().ok());
+        let hint = match origin {
+            Some(_) => "if its pages may open connections, add it to `origins` of the trigger",
+            None => "`origin_required` of the trigger lets only browsers in",
+        };
+        tracing::info!(function, trigger, origin, hint, "an origin was refused");
+    }
     refusal.answer()
 }
 

@@ -171,7 +171,7 @@ fn status(denied: Denied) -> StatusCode {
         | Denied::Spelling(_)
         | Denied::Parameter(_) => StatusCode::BAD_REQUEST,
         Denied::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-        Denied::Internet => StatusCode::FORBIDDEN,
+        Denied::Internet | Denied::Origin | Denied::NoOrigin => StatusCode::FORBIDDEN,
         Denied::Draining | Denied::HostReached(Reached::Connections) => {
             StatusCode::SERVICE_UNAVAILABLE
         }

@@ -66,6 +66,8 @@ pub(super) struct Trigger {
     pub(super) alias: Option<AliasName>,
     pub(super) version: Option<Spanned<String>>,
     pub(super) internet: Option<bool>,
+    pub(super) origins: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) origin_required: Option<bool>,
 }
 
 /// `[[function.auto_response]]`: what the host answers by itself.

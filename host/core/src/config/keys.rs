@@ -182,6 +182,20 @@ pub const KEYS: &[Key] = &[
         "`false` refuses peers that are not in `private_networks`",
     ),
     key(
+        "[[function.trigger]]",
+        "origins",
+        "none",
+        NewConnections,
+        "the origins of web pages that may open connections besides those of the host itself: as in `[\"https://app.example.org\", \"https://*.example.org\"]`, or `[\"*\"]` for all; at most 64",
+    ),
+    key(
+        "[[function.trigger]]",
+        "origin_required",
+        "`false`",
+        NewConnections,
+        "`true` refuses requests without `Origin`, which programs other than browsers send",
+    ),
+    key(
         "[[function.auto_response]]",
         "text",
         "this or `binary_hex`",

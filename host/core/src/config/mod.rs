@@ -22,7 +22,7 @@ pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
 pub use error::ConfigError;
 pub use keys::{KEYS, Key, effect_of};
 pub use server::{AdminListen, PageAccess, ServerConfig};
-pub use triggers::{host_hint, methods_hint, route_hint, trigger_hint};
+pub use triggers::{ORIGIN_HINT, host_hint, methods_hint, route_hint, trigger_hint};
 
 use crate::auto_response::AutoResponse;
 use crate::deployment::Migration;

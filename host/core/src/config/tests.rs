@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::limits::{TimeUp, Unit};
-use crate::trigger::{HOSTS_MAX, TRIGGERS_MAX, Target};
+use crate::trigger::{HOSTS_MAX, ORIGINS_MAX, TRIGGERS_MAX, Target};
 
 const CHAT: &str = r#"
 [server]
@@ -399,6 +399,37 @@ fn a_trigger_has_hosts_methods_and_a_reach() {
         assert_eq!(found.len(), 1, "{lines}: {found:?}");
         assert!(found[0].message.contains(expected), "{lines}: {found:?}");
         assert!(!found[0].hint.is_empty() && found[0].line >= 5, "{found:?}");
+    }
+}
+
+#[test]
+fn origins_of_a_trigger_at_their_number_and_past_it() {
+    let trigger = |origins: &[String]| {
+        let origins: Vec<_> = origins.iter().map(|it| format!("\"{it}\"")).collect();
+        let origins = origins.join(",");
+        function(&format!(
+            "[[function.trigger]]\nroute = \"/b\"\norigins = [{origins}]\norigin_required = true\n"
+        ))
+    };
+    let many = |count: usize| {
+        let sites = (0..count).map(|number| format!("https://h{number}.org"));
+        trigger(&sites.collect::<Vec<_>>())
+    };
+    let config = Config::parse(&many(ORIGINS_MAX)).unwrap();
+    let [own, more] = &config.functions[0].triggers[..] else {
+        panic!("{config:?}");
+    };
+    assert!(own.origins.is_empty() && !own.origin_required);
+    assert_eq!(
+        (more.origins.len(), more.origin_required),
+        (ORIGINS_MAX, true)
+    );
+    let found = errors(&many(ORIGINS_MAX + 1));
+    assert!(found[0].message.contains("at most 64 origins"), "{found:?}");
+    for bad in ["null", "https://a.org/", "ws://a.org"] {
+        let found = errors(&trigger(&[bad.into()]));
+        assert!(found[0].message.contains("is not an origin"), "{found:?}");
+        assert_eq!(found[0].line, 7, "{found:?}");
     }
 }
 

@@ -9,8 +9,8 @@ use crate::digest::DIGEST_LETTERS_MIN;
 use crate::name::{FunctionName, TriggerName};
 use crate::route::{Route, RouteError};
 use crate::trigger::{
-    HOSTS_MAX, HostPattern, METHODS, Methods, MethodsError, TRIGGERS_MAX, Target, Trigger,
-    TriggerError, TriggerPlace, TriggerTable,
+    HOSTS_MAX, HostPattern, METHODS, Methods, MethodsError, ORIGINS_MAX, OriginPattern,
+    TRIGGERS_MAX, Target, Trigger, TriggerError, TriggerPlace, TriggerTable,
 };
 
 /// What is known of all triggers of the file so far.
@@ -103,12 +103,15 @@ impl Check<'_> {
         let route = self.route(&trigger.route);
         let hosts = self.hosts(trigger.hosts.as_ref());
         let methods = self.methods(trigger.methods.as_ref());
+        let origins = self.origins(trigger.origins.as_ref());
         let target = self.target(written);
         let trigger = Trigger {
             hosts,
             methods: methods?,
             target: target?,
             internet: trigger.internet.unwrap_or(true),
+            origins,
+            origin_required: trigger.origin_required.unwrap_or(false),
             ..Trigger::new(route?)
         };
         let name = written.get_ref().name.as_ref();
@@ -146,6 +149,25 @@ impl Check<'_> {
             }
         }
         hosts
+    }
+
+    fn origins(&mut self, written: Option<&Spanned<Vec<Spanned<String>>>>) -> Vec<OriginPattern> {
+        let listed = written.map_or(&[][..], |written| written.get_ref());
+        if let Some(past) = listed.get(ORIGINS_MAX) {
+            let message = format!("a trigger has at most {ORIGINS_MAX} origins");
+            let hint = "a pattern, as in \"https://*.example.org\", stands for many";
+            self.error(Some(past.span()), &message, hint);
+        }
+        let mut origins = Vec::new();
+        for each in listed {
+            match OriginPattern::new(each.get_ref()) {
+                Ok(origin) => origins.push(origin),
+                Err(error) => {
+                    self.error(Some(each.span()), &error.to_string(), ORIGIN_HINT);
+                }
+            }
+        }
+        origins
     }
 
     fn methods(&mut self, written: Option<&Spanned<Vec<String>>>) -> Option<Methods> {
@@ -240,6 +262,9 @@ pub fn host_hint(text: &str) -> &'static str {
         "write a name, as in \"chat.example.org\", or all below one, as in \"*.example.org\""
     }
 }
+
+/// The way out of an error about an origin.
+pub const ORIGIN_HINT: &str = "write it as in \"https://app.example.org\" or \"https://*.example.org:8443\", without a path; \"*\" stands for all";
 
 /// The way out of an error about methods.
 pub fn methods_hint(error: &MethodsError) -> String {

@@ -1,11 +1,13 @@
 //! Triggers: which requests reach a function, and where in it they lead.
 //!
-//! `host` has names of hosts, `methods` methods of requests, `table` which
-//! trigger a request leads to. Bounded by [`TRIGGERS_MAX`] for each function
-//! and [`HOSTS_MAX`] for each trigger.
+//! `host` has names of hosts, `methods` methods of requests, `origin` the web
+//! pages that may ask, `table` which trigger a request leads to. Bounded by
+//! [`TRIGGERS_MAX`] for each function, and [`HOSTS_MAX`] and [`ORIGINS_MAX`] for
+//! each trigger.
 
 mod host;
 mod methods;
+mod origin;
 mod table;
 
 use std::fmt;
@@ -17,6 +19,7 @@ use crate::route::Route;
 
 pub use host::{Authority, HostPattern, HostPatternError};
 pub use methods::{METHODS, Methods, MethodsError};
+pub use origin::{ORIGINS_MAX, Origin, OriginPattern, OriginPatternError, Scheme, Site};
 pub use table::{Found, TriggerTable};
 
 /// Triggers of one function: stages, versions and old paths, not tenants,
@@ -46,6 +49,14 @@ pub struct Trigger {
     /// Whether it takes peers outside of the host's `private_networks`.
     #[serde(default = "yes")]
     pub internet: bool,
+    /// The origins of web pages that it takes besides its own host, at most
+    /// [`ORIGINS_MAX`].
+    #[serde(default)]
+    pub origins: Vec<OriginPattern>,
+    /// Whether it refuses requests without an origin, which programs other than
+    /// browsers send.
+    #[serde(default)]
+    pub origin_required: bool,
 }
 
 /// Which version of a function a trigger leads to.
@@ -109,6 +120,8 @@ impl Trigger {
             methods: Methods::default(),
             target: Target::default(),
             internet: true,
+            origins: Vec::new(),
+            origin_required: false,
         }
     }
 

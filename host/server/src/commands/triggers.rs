@@ -27,6 +27,7 @@ const SET_EXAMPLES: &str = "\
 Examples:
   openline triggers set chat beta --route /beta/{room} --alias beta
   openline triggers set chat site --route /chat/{room} --host chat.example.org --host '*.example.com'
+  openline triggers set chat site --route /chat/{room} --origin https://app.example.org
   openline triggers set files inner --route '/files/{*path}' --no-internet";
 
 const REMOVE_EXAMPLES: &str = "\
@@ -91,6 +92,14 @@ struct SetArguments {
     /// Refuse peers that are not in the host's `private_networks`
     #[arg(long)]
     no_internet: bool,
+    /// An origin of web pages that it takes besides those of the host itself,
+    /// such as https://app.example.org or https://*.example.org; * stands for
+    /// all; may be repeated
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
+    /// Refuse requests without an origin
+    #[arg(long)]
+    origin_required: bool,
     #[command(flatten)]
     remote: RemoteArguments,
 }
@@ -149,6 +158,8 @@ async fn set(arguments: &SetArguments) -> anyhow::Result<()> {
     body.insert("route".into(), json!(arguments.route));
     body.insert("hosts".into(), json!(arguments.hosts));
     body.insert("internet".into(), json!(!arguments.no_internet));
+    body.insert("origins".into(), json!(arguments.origins));
+    body.insert("origin_required".into(), json!(arguments.origin_required));
     if !arguments.methods.is_empty() {
         body.insert("methods".into(), json!(arguments.methods));
     }
