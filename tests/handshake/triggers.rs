@@ -242,8 +242,8 @@ async fn a_page_of_another_site_may_not_open_a_connection() {
             function.triggers.extend([
                 listed(&["https://app.example.org", "*.example.com"]),
                 Trigger {
-                    route: Route::new("/all").unwrap(),
-                    ..listed(&["*"])
+                    origins: vec![OriginPattern::Any],
+                    ..trigger(&[], "/all")
                 },
                 Trigger {
                     origin_required: true,

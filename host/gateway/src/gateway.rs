@@ -12,6 +12,7 @@ use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::liveness::Liveness;
+use crate::request_id::{RequestId, RequestIds};
 use crate::requests::{Requests, Slot};
 use crate::tally::Tally;
 
@@ -30,6 +31,7 @@ pub struct Gateway {
     liveness: OnceLock<Arc<Liveness>>,
     /// When the operator was told last of a refusal that a key would change.
     told: Mutex<Option<Instant>>,
+    ids: RequestIds,
 }
 
 /// A TCP connection. It takes one of `requests` until it is upgraded, and is
@@ -53,6 +55,7 @@ impl Gateway {
             sockets: AtomicUsize::new(0),
             liveness: OnceLock::new(),
             told: Mutex::new(None),
+            ids: RequestIds::default(),
         }
     }
 
@@ -75,6 +78,11 @@ impl Gateway {
     /// For how long the host has hung, if it does.
     pub(crate) fn hung(&self) -> Option<Duration> {
         self.liveness.get()?.hung()
+    }
+
+    /// An id for a request that has come.
+    pub(crate) fn request_id(&self) -> RequestId {
+        self.ids.next()
     }
 
     /// Whether to tell the operator of a refusal that a key would change: at most

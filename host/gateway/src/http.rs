@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use http::Request;
 use http::header::ORIGIN;
-use http::request::Parts;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -26,8 +25,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::gateway::{Gateway, Permit};
+use crate::request_id::{Asked, REQUEST_ID, RequestId};
 use crate::requests::Slot;
-use crate::rescue::Refusal;
+use crate::rescue::{PEER_GONE, Refusal};
 use crate::reserved::{Answer, Reserved, boxed, is_reserved};
 use crate::upgrade;
 
@@ -52,7 +52,7 @@ pub(crate) struct Site {
 /// Serves one TCP connection.
 pub(crate) async fn serve(stream: TcpStream, peer: Peer, permit: Permit, site: Arc<Site>) {
     let permit = Arc::new(permit);
-    let answer = |request| answer(&site, request, &peer, Arc::clone(&permit));
+    let answer = |request, id| answer(&site, request, id, &peer, Arc::clone(&permit));
     serve_requests(stream, &peer, &site.gateway, permit.slot(), answer).await;
 }
 
@@ -65,7 +65,7 @@ pub(crate) async fn serve_requests<F, A>(
     slot: &Slot,
     answer: F,
 ) where
-    F: Fn(Request<Incoming>) -> A,
+    F: Fn(Request<Incoming>, RequestId) -> A,
     A: Future<Output = Answer>,
 {
     let patience = gateway.services().table().config.request_timeout;
@@ -74,12 +74,14 @@ pub(crate) async fn serve_requests<F, A>(
     let last = *drain.borrow_and_update();
     let answered = Answered::default();
     let service = service_fn(|request| {
-        let answering = answer(request);
+        let id = gateway.request_id();
+        let answering = answer(request, id);
         let answered = &answered;
         async move {
             slot.begin();
             answered.begin();
-            let answer = answering.await;
+            let mut answer = answering.await;
+            answer.headers_mut().insert(REQUEST_ID, id.header());
             answered.end();
             slot.end();
             Ok::<_, Infallible>(answer)
@@ -159,6 +161,7 @@ async fn begun(drain: &mut watch::Receiver<bool>) {
 async fn answer(
     site: &Site,
     mut request: Request<Incoming>,
+    id: RequestId,
     peer: &Peer,
     permit: Arc<Permit>,
 ) -> Answer {
@@ -167,16 +170,33 @@ async fn answer(
     let (mut parts, body) = request.into_parts();
     let normal = match normalise(&mut parts) {
         Ok(normal) => normal,
-        Err(refusal) => return refuse(gateway, &refusal.into(), &parts, peer, None),
+        Err(refusal) => {
+            let asked = Asked {
+                id,
+                parts: &parts,
+                peer,
+            };
+            return refuse(gateway, &refusal.into(), &asked, None);
+        }
     };
     if is_reserved(parts.uri.path()) {
         return answer_reserved(site, Request::from_parts(parts, body), peer).await;
     }
+    let asked = Asked {
+        id,
+        parts: &parts,
+        peer,
+    };
     let mut led = None;
-    let preparing = upgrade::prepare(gateway, (&normal, &parts), peer, &mut led);
+    let preparing = upgrade::prepare(gateway, &normal, &asked, &mut led);
     let answered = match preparing.await {
         Ok(candidate) => {
             let name = candidate.service.alias.function().clone();
+            let mut waiting = Waiting {
+                gateway,
+                asked: &asked,
+                decided: false,
+            };
             let deciding = permit.slot().decide();
             let upgrading = upgrade::upgrade(gateway, candidate, on_upgrade, Arc::clone(&permit));
             let decided = tokio::select! {
@@ -184,25 +204,45 @@ async fn answer(
                 decided = upgrading => decided,
                 () = deciding.displaced() => Err(Refusal::Requests),
             };
+            waiting.decided = true;
             decided.inspect_err(|refusal| {
                 if let Refusal::Answer(details) = refusal {
-                    tracing::warn!(function = %name, %details, "an answer of a function is not valid");
+                    tracing::warn!(request = %id, function = %name, %details, "an answer of a function is not valid");
                 }
             })
         }
         Err(refusal) => Err(refusal),
     };
-    answered.unwrap_or_else(|refusal| refuse(gateway, &refusal, &parts, peer, led.as_deref()))
+    answered.unwrap_or_else(|refusal| refuse(gateway, &refusal, &asked, led.as_deref()))
+}
+
+/// A peer that waits while its function decides. hyper drops its request when
+/// it leaves: that is counted, and nobody's fault.
+struct Waiting<'a> {
+    gateway: &'a Gateway,
+    asked: &'a Asked<'a>,
+    decided: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.decided {
+            self.gateway.tally().refuse(PEER_GONE);
+            let Asked { id, parts, peer } = self.asked;
+            let path = parts.uri.path();
+            tracing::debug!(request = %id, %peer, path, "the peer left before its function decided");
+        }
+    }
 }
 
 /// Counts and logs a refusal, and makes its answer.
 fn refuse(
     gateway: &Gateway,
     refusal: &Refusal,
-    parts: &Parts,
-    peer: &Peer,
+    asked: &Asked<'_>,
     led: Option<&Service>,
 ) -> Answer {
+    let Asked { id, parts, peer } = asked;
     let label = refusal.label();
     gateway.tally().refuse(label);
     let place = led.map(Service::place);
@@ -212,7 +252,7 @@ fn refuse(
     let trigger = place
         .as_ref()
         .map(|place| tracing::field::display(&place.trigger));
-    tracing::debug!(%peer, path = parts.uri.path(), function, trigger, refusal = label, "refused");
+    tracing::debug!(request = %id, %peer, path = parts.uri.path(), function, trigger, refusal = label, "refused");
     if let Refusal::Denied(Denied::Origin | Denied::NoOrigin) = refusal
         && gateway.tells()
     {
@@ -222,9 +262,9 @@ fn refuse(
             Some(_) => "if its pages may open connections, add it to `origins` of the trigger",
             None => "`origin_required` of the trigger lets only browsers in",
         };
-        tracing::info!(function, trigger, origin, hint, "an origin was refused");
+        tracing::info!(request = %id, function, trigger, origin, hint, "an origin was refused");
     }
-    refusal.answer()
+    refusal.answer_to(*id)
 }
 
 /// Answers probes here, and passes other requests to `reserved`.

@@ -17,6 +17,7 @@ pub mod http;
 pub mod listen;
 pub mod liveness;
 mod probe;
+mod request_id;
 mod requests;
 pub mod rescue;
 pub mod reserved;

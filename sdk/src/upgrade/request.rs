@@ -82,7 +82,8 @@ impl UpgradeRequest {
     }
 
     /// All headers in the order in which they were sent, with names in lower
-    /// case.
+    /// case; then `openline-request-id`, by which the host's log names this
+    /// request.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let headers = self.headers.iter();
         headers.map(|(name, value)| (name.as_str(), value.as_slice()))

@@ -10,6 +10,7 @@ mod admin;
 mod answers;
 mod error;
 mod file;
+mod hints;
 mod keys;
 mod networks;
 mod server;
@@ -20,9 +21,9 @@ use std::path::PathBuf;
 
 pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
 pub use error::ConfigError;
+pub use hints::{ORIGIN_HINT, host_hint, methods_hint, route_hint, trigger_hint};
 pub use keys::{KEYS, Key, effect_of};
 pub use server::{AdminListen, PageAccess, ServerConfig};
-pub use triggers::{ORIGIN_HINT, host_hint, methods_hint, route_hint, trigger_hint};
 
 use crate::auto_response::AutoResponse;
 use crate::deployment::Migration;
@@ -103,3 +104,5 @@ impl FunctionConfig {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trigger_tests;

@@ -7,12 +7,12 @@ use toml::Spanned;
 
 use super::error::ConfigError;
 use super::file::{self, File, Maximum, error_at, line_of};
+use super::hints::trigger_hint;
 use super::server::{ServerConfigMaximum, ServerConfigWritten};
-use super::triggers::{Triggers, trigger_hint};
 use super::{Config, FunctionConfig, ServerConfig};
 use crate::limits::{FunctionLimits, FunctionLimitsWritten, InstancePolicy, InstancePolicyWritten};
 use crate::name::AliasName;
-use crate::trigger::Trigger;
+use crate::trigger::{Trigger, TriggerTable};
 use crate::units::{ByteSize, Period};
 
 /// The longest `time_warning_message`, in bytes: a sentence.
@@ -25,7 +25,7 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
     };
     let server = check.server(file.server);
     check.maximum(&file.maximum);
-    let mut triggers = Triggers::default();
+    let mut triggers = TriggerTable::default();
     let mut functions: Vec<FunctionConfig> = Vec::new();
     // A host with a data directory may start without functions.
     if file.function.is_empty() && server.data.is_none() {
@@ -135,7 +135,7 @@ impl Check<'_> {
         &mut self,
         function: file::Function,
         maximum: &Maximum,
-        known: &mut Triggers,
+        known: &mut TriggerTable<()>,
     ) -> FunctionConfig {
         let (name, route) = (&function.name, function.route.as_ref());
         let triggers = self.triggers(name, route, function.trigger, known);

@@ -15,6 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::connection::Actor;
 use crate::gateway::{Gateway, Permit};
+use crate::rescue::PEER_GONE;
 
 /// The task of a connection: waits for the stream, then serves it to its end.
 pub(super) async fn serve<B: Future<Output = Option<Begun>>>(begun: Pin<Box<B>>) {
@@ -57,7 +58,10 @@ pub(super) async fn begin(
         Ok(Err(_)) => tracing::error!("hyper handed over a stream that it was not given"),
         // The peer went away before the 101 was written. The connection was
         // never open, so the function is not told.
-        Err(error) => tracing::debug!(function = %name, %error, "an upgrade was abandoned"),
+        Err(error) => {
+            joined.gateway.tally().refuse(PEER_GONE);
+            tracing::debug!(function = %name, %error, "an upgrade was abandoned");
+        }
     }
     None
 }

@@ -7,13 +7,11 @@ mod joined;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::request::Parts;
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use openline_admission::admit::{self, Places};
 use openline_admission::normalise::Normal;
-use openline_admission::peer::Peer;
 use openline_admission::services::Service;
 use openline_channels::connection::{AttachError, Connection, Facts, SocketOwner};
 use openline_channels::hub::{Hub, SubscribeError};
@@ -22,6 +20,7 @@ use openline_core::name::{ChannelName, Tag};
 
 use crate::gateway::{Gateway, Permit};
 use crate::handshake::{self, Handshake};
+use crate::request_id::{Asked, REQUEST_ID, RequestId};
 use crate::rescue::Refusal;
 use crate::reserved::Answer;
 use answer::{rejected, switching};
@@ -36,6 +35,7 @@ pub(crate) struct Candidate {
     request: UpgradeRequest,
     places: Places,
     close_timeout: Duration,
+    id: RequestId,
 }
 
 /// Decides whether a request may ask its function: by the steps of admission,
@@ -43,17 +43,20 @@ pub(crate) struct Candidate {
 /// to.
 pub(crate) async fn prepare(
     gateway: &Gateway,
-    (normal, parts): (&Normal, &Parts),
-    peer: &Peer,
+    normal: &Normal,
+    asked: &Asked<'_>,
     led: &mut Option<Arc<Service>>,
 ) -> Result<Candidate, Refusal> {
     let services = gateway.services();
     let table = services.table();
+    let Asked { id, parts, peer } = *asked;
     let request = (normal, parts);
     let admitting = admit::admit(services, &table, request, peer, led, handshake::check);
     let (admitted, handshake) = admitting.await?;
     let subprotocols = handshake::subprotocols(&parts.headers)?;
     let headers = parts.headers.iter();
+    let headers = headers.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
+    let own = (REQUEST_ID.as_str().to_owned(), id.to_string().into_bytes());
     let request = UpgradeRequest {
         method: parts.method.as_str().into(),
         uri: parts
@@ -61,9 +64,7 @@ pub(crate) async fn prepare(
             .path_and_query()
             .map_or("/", |uri| uri.as_str())
             .into(),
-        headers: headers
-            .map(|(name, value)| (name.as_str().into(), value.as_bytes().into()))
-            .collect(),
+        headers: headers.chain([own]).collect(),
         peer: peer.to_string(),
         subprotocols: subprotocols.clone(),
         route_params: admitted.params,
@@ -75,6 +76,7 @@ pub(crate) async fn prepare(
         request,
         places: admitted.places,
         close_timeout: table.config.close_timeout,
+        id,
     })
 }
 
@@ -93,6 +95,7 @@ pub(crate) async fn upgrade(
         request,
         places,
         close_timeout,
+        id,
     } = candidate;
     let alias = &service.alias;
     let route_params = request.route_params.clone();
@@ -149,6 +152,9 @@ pub(crate) async fn upgrade(
     let begun = Box::pin(joined::begin(upgrade, joined, binding, close_timeout));
     tokio::spawn(joined::serve(begun));
 
+    let (function, trigger) = (alias.function(), &service.trigger.name);
+    let connection = connection.id();
+    tracing::debug!(request = %id, %function, %trigger, %connection, "accepted");
     let mut response = Response::new(Full::default());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = headers;
