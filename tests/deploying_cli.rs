@@ -306,3 +306,92 @@ async fn command_lines_that_are_wrong_are_not_sent() {
         assert_eq!(ended.stdout, "");
     }
 }
+
+#[tokio::test]
+async fn triggers_are_made_listed_and_removed() {
+    let host = AdminHost::with(openline_guests::ECHO, "/echo")
+        .start()
+        .await;
+    let set = [
+        "triggers",
+        "set",
+        "echo",
+        "site",
+        "--route",
+        "/site/{*path}",
+        "--host",
+        "127.0.0.1",
+        "--host",
+        "*.Example.org",
+        "--method",
+        "GET",
+        "--method",
+        "POST",
+    ];
+    let text = done(&host, &set).await;
+    let places = "127.0.0.1/site/{*path} *.example.org/site/{*path}";
+    assert_eq!(
+        text,
+        format!("trigger  echo site: {places} leads to live\n")
+    );
+    // The first request after the command meets it.
+    assert_eq!(host.connect("/site/a/b").await.ask("new").await, "new");
+    let inner = [
+        "triggers",
+        "set",
+        "echo",
+        "inner",
+        "--route",
+        "/inner",
+        "--no-internet",
+        "--json",
+    ];
+    assert_eq!(json(&done(&host, &inner).await)["internet"], false);
+    let text = done(&host, &["triggers", "list", "echo"]).await;
+    let lines: Vec<_> = text.lines().collect();
+    assert!(lines[0].starts_with("TRIGGER  ROUTE"), "{text}");
+    assert!(
+        lines[1].starts_with("echo") && lines[1].ends_with("configuration"),
+        "{text}"
+    );
+    assert!(
+        lines[2].starts_with("inner") && lines[2].contains("private"),
+        "{text}"
+    );
+    assert!(
+        lines[3].contains(places) && lines[3].contains("GET POST"),
+        "{text}"
+    );
+    let text = done(&host, &["functions"]).await;
+    assert!(text.contains(places), "{text}");
+
+    let taken = run(
+        &host,
+        &["triggers", "set", "echo", "more", "--route", "/inner"],
+    )
+    .await;
+    assert_eq!(taken.code, Some(REFUSED));
+    for named in [
+        "trigger `more` of `echo`",
+        "trigger `inner` of `echo`",
+        "hint: ",
+    ] {
+        assert!(taken.stderr.contains(named), "{}", taken.stderr);
+    }
+    let fixed = run(&host, &["triggers", "remove", "echo", "echo"]).await;
+    assert_eq!(fixed.code, Some(REFUSED), "{}", fixed.stderr);
+    for words in [
+        &["triggers", "set", "echo", "x"][..],
+        &["triggers", "set", "echo", "-", "--route", "/x"],
+        &[
+            "triggers", "set", "echo", "x", "--route", "/x", "--method", "TRACE",
+        ],
+        &["triggers"],
+    ] {
+        let wrong = run(&host, words).await;
+        assert_eq!(wrong.code, Some(USAGE), "{words:?}: {}", wrong.stderr);
+    }
+    let text = done(&host, &["triggers", "remove", "echo", "site"]).await;
+    assert_eq!(text, "removed  echo site\n");
+    assert_eq!(host.refused("/site/a").await.status, 404);
+}

@@ -374,7 +374,7 @@ async fn a_function_that_no_configuration_names_is_deployed_with_a_route_and_rem
         ..options()
     };
     let taken = deployer.deploy(&fresh, b(1), routed("/numbered")).await;
-    assert!(matches!(taken, Err(ChangeError::Route(_))), "{taken:?}");
+    assert!(matches!(taken, Err(ChangeError::Trigger(_))), "{taken:?}");
     assert_eq!(deployer.functions().len(), 1);
     deployer
         .deploy(&fresh, b(1), routed("/fresh/{room}"))
@@ -439,20 +439,21 @@ async fn one_room_is_never_in_two_versions_at_once() {
 
 #[tokio::test]
 async fn further_routes_lead_to_other_aliases_and_to_versions() {
-    use openline_core::config::{Target, Trigger};
+    use openline_core::route::Route;
+    use openline_core::trigger::{Target, Trigger};
     let component = fs::read(openline_guests::FAULT_VERSION_A).unwrap();
     let digest = openline_core::digest::Digest::of(&component).to_string();
     let canary = AliasName::new("canary").unwrap();
     let trigger = |route: &str, target| Trigger {
-        route: openline_core::route::Route::new(route).unwrap(),
         target,
+        ..Trigger::new(Route::new(route).unwrap())
     };
     let host = host()
         .function(|function| {
-            function.triggers = vec![
+            function.triggers.extend([
                 trigger("/canary", Target::Alias(canary.clone())),
                 trigger("/first", Target::Version(digest[..8].into())),
-            ];
+            ]);
         })
         .start()
         .await;

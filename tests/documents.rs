@@ -174,9 +174,6 @@ impl Repository {
                 if let Some(name) = named_file(word, &self.paths) {
                     wrong.extend(self.wrong_name(source.path, &base, name));
                 }
-                if word.contains("{*") {
-                    wrong.push(format!("{}: `{word}` is not a route", source.path));
-                }
             }
         }
         wrong
@@ -223,9 +220,6 @@ impl Repository {
         for word in comments
             .flat_map(|line| line.split(|it: char| it.is_whitespace() || "`()[]".contains(it)))
         {
-            if word.contains("{*") {
-                wrong.push(format!("{}: `{word}` is not a route", source.path));
-            }
             let Some(name) = named_file(word, &BTreeSet::new()) else {
                 continue;
             };
@@ -370,17 +364,12 @@ fn a_wrong_name_is_found() {
         "`src/function.rs`, `engine/plain/mod.rs`",
         "several are named `mod.rs`",
         "`make no-such`",
-        "`/files/{*path}`",
         "```\nmake no-such\n```",
     ] {
         let found = repository.wrong_in_document(&source(wrong));
         assert!(!found.is_empty(), "nothing was found in: {wrong}");
     }
-    for wrong in [
-        "//! See `no_such.rs`.",
-        "/// (docs/no-such.md)",
-        "// `{*rest}`",
-    ] {
+    for wrong in ["//! See `no_such.rs`.", "/// (docs/no-such.md)"] {
         let text = Source {
             path: "tests/example.rs",
             text: wrong,

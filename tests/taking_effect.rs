@@ -89,6 +89,7 @@ fn much() -> String {
         "{server}listen = \"[::1]:0\"\nadmin = \"[::1]:0\"\nprobes = \"[::1]:0\"\nadmin_token = \"{TOKEN}\"\n\
          trusted_hops = [\"10.0.0.0/8\"]\nhop_header = \"forwarded\"\nproxy_protocol = \"hops\"\n\
          page = \"off\"\ndata = \"other-data\"\ncache = \"other-cache\"\n\
+         private_networks = []\n\
          [server.tls]\nmin_version = \"1.3\"\nclient_certificates = \"optional\"\n\
          client_authorities = \"authority.pem\"\n\
          [[server.certificate]]\ncertificate = \"host.pem\"\nkey = \"host-key.pem\"\ndefault = true\n\
@@ -192,6 +193,7 @@ impl Configured {
                 ("[server.tls]", name) => &config["server"]["tls"][name],
                 ("[[server.certificate]]", _) => &config["server"]["certificates"],
                 ("[[function]]", "name") => &bounded["name"],
+                ("[[function]]", "route") => &function["triggers"][0]["route"],
                 ("[[function]]", name) => &function[name],
                 ("[[function.trigger]]", _) => &function["triggers"],
                 ("[[function.auto_response]]", _) => &function["auto_responses"],

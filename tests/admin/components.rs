@@ -129,7 +129,7 @@ async fn a_component_that_cannot_be_a_version_is_refused() {
             Some((WASM, &next)),
         )
         .await;
-    got.refused(409, "route");
+    got.refused(409, "conflict");
     let after = host.ask("GET", "/v1/functions", None).await.value();
     assert_eq!(
         after["functions"][0]["versions"],

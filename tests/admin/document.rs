@@ -123,6 +123,33 @@ async fn every_operation_of_the_document_is_answered_as_it_says() {
     document.is_complete();
 }
 
+/// Makes, changes, shows and removes a trigger.
+async fn triggers(host: &AdminHost, document: &mut Document) {
+    let (all, one) = (
+        "/v1/functions/{name}/triggers",
+        "/v1/functions/{name}/triggers/{trigger}",
+    );
+    let path = "/v1/functions/fault-version-a/triggers";
+    let more = format!("{path}/more");
+    for status in [201, 200] {
+        let set = json!({"route": "/more/{room}", "hosts": ["*.example.org"], "internet": false});
+        let got = host.json("PUT", &more, &set).await;
+        assert_eq!(got.status, status, "{got:?}");
+        document.check("PUT", one, &got);
+    }
+    for (method, path, described, status) in [
+        ("GET", path, all, 200),
+        ("GET", &more, one, 200),
+        ("DELETE", &more, one, 204),
+        ("DELETE", &more, one, 404),
+        ("GET", &more, one, 404),
+    ] {
+        let got = host.ask(method, path, None).await;
+        assert_eq!(got.status, status, "{method} {path}");
+        document.check(method, described, &got);
+    }
+}
+
 /// Deploys, moves aliases, removes.
 async fn changes(host: &AdminHost, document: &mut Document) {
     let versions = "/v1/functions/{name}/versions";
@@ -141,6 +168,7 @@ async fn changes(host: &AdminHost, document: &mut Document) {
     let all = host.ask("GET", "/v1/functions", None).await;
     document.check("GET", "/v1/functions", &all);
 
+    triggers(host, document).await;
     let alias = "/v1/functions/{name}/aliases/{alias}";
     let live = "/v1/functions/fault-version-a/aliases/live";
     let got = host.ask("POST", &format!("{live}/promote"), None).await;

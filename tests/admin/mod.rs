@@ -6,6 +6,7 @@ mod components;
 mod document;
 mod input;
 mod routes;
+mod triggers;
 
 const WASM: &str = "application/wasm";
 

@@ -121,7 +121,7 @@ pub(crate) async fn set(call: Call) -> Answered {
     path = "/v1/functions/{name}/aliases/{alias}",
     operation_id = "removeAlias",
     tag = "aliases",
-    summary = "Remove an alias that no route leads to",
+    summary = "Remove an alias that no trigger leads to",
     params(
         ("name" = schema::FunctionName, Path, description = "The function."),
         ("alias" = schema::AliasName, Path, description = "The alias.")

@@ -4,10 +4,10 @@
 use std::path::Path;
 
 use http::StatusCode;
-use openline_control::schema;
+use openline_control::{Deployer, TriggerView, schema};
 use openline_core::config::{
     CertificateConfig, ClientCertificates, FunctionConfig, HopHeader, MinVersion, PageAccess,
-    ProxyProtocol, Target, Trigger,
+    ProxyProtocol,
 };
 use openline_core::deployment::Migration;
 use openline_core::limits::{
@@ -15,7 +15,6 @@ use openline_core::limits::{
     TimeUp, Unit,
 };
 use openline_core::name::{AliasName, FunctionName};
-use openline_core::route::Route;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -52,6 +51,8 @@ struct ServerView {
     /// How the host speaks TLS, if it has a certificate.
     tls: TlsView,
     certificates: Vec<CertificateView>,
+    /// The networks whose peers reach triggers that are not for the internet.
+    private_networks: Vec<String>,
     #[schema(value_type = schema::PageAccess)]
     page: PageAccess,
     data: Option<String>,
@@ -88,27 +89,16 @@ struct FunctionConfigView {
     /// The file that the configuration names; null if the function was only
     /// deployed.
     component: Option<String>,
-    #[schema(value_type = String)]
-    route: Route,
     #[schema(value_type = schema::AliasName)]
     alias: AliasName,
     #[schema(value_type = schema::Migration)]
     migration: Migration,
+    /// All its triggers, those that were made in the running host as well.
     triggers: Vec<TriggerView>,
     /// How many automatic responses it has.
     auto_responses: usize,
     limit: FunctionLimitsView,
     instance: InstancePolicyView,
-}
-
-/// `[[function.trigger]]`.
-#[derive(Serialize, ToSchema)]
-#[schema(as = Trigger)]
-struct TriggerView {
-    #[schema(value_type = String)]
-    route: Route,
-    /// The alias, or the beginning of the digest of a version.
-    target: String,
 }
 
 /// `[function.limit]`.
@@ -166,6 +156,8 @@ pub(crate) async fn config(call: Call) -> Answer {
     let context = call.context;
     let table = context.gateway.services().table();
     let server = &table.config;
+    let deployer = &context.deployer;
+    let configs = deployer.configs();
     let view = ConfigView {
         server: ServerView {
             listen: context.listen.to_string(),
@@ -185,12 +177,17 @@ pub(crate) async fn config(call: Call) -> Answer {
                 client_authorities: shown(server.tls.client_authorities.as_deref()),
             },
             certificates: server.certificate.iter().map(certificate).collect(),
+            private_networks: server
+                .private_networks
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
             page: server.page,
             data: shown(server.data.as_deref()),
             cache: shown(server.cache.as_deref()),
             limits: limits(server.values()),
         },
-        functions: context.deployer.configs().iter().map(function).collect(),
+        functions: configs.iter().map(|of| function(deployer, of)).collect(),
     };
     json(StatusCode::OK, &view)
 }
@@ -203,21 +200,13 @@ fn certificate(of: &CertificateConfig) -> CertificateView {
     }
 }
 
-fn function(of: &FunctionConfig) -> FunctionConfigView {
-    let trigger = |trigger: &Trigger| TriggerView {
-        route: trigger.route.clone(),
-        target: match &trigger.target {
-            Target::Alias(alias) => alias.to_string(),
-            Target::Version(version) => version.clone(),
-        },
-    };
+fn function(deployer: &Deployer, of: &FunctionConfig) -> FunctionConfigView {
     FunctionConfigView {
         name: of.name.clone(),
         component: shown(of.component.as_deref()),
-        route: of.route.clone(),
         alias: of.alias.clone(),
         migration: of.migration,
-        triggers: of.triggers.iter().map(trigger).collect(),
+        triggers: deployer.triggers_of(&of.name).unwrap_or_default(),
         auto_responses: of.auto_responses.len(),
         limit: limit(&of.limit),
         instance: instance(&of.instance),

@@ -34,6 +34,7 @@ mod responses;
 mod router;
 mod routes;
 mod serve;
+mod triggers;
 
 use std::io;
 use std::net::SocketAddr;
@@ -113,6 +114,8 @@ impl Admin {
             admin,
             gateway.services().table().config.admin_token.as_deref(),
         )?;
+        // The page here opens connections on the other listener.
+        gateway.services().take_page(admin.port());
         let places = listen::places(CONNECTIONS_MAX);
         let context = Context {
             workers: Handle::current(),

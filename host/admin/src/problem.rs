@@ -8,7 +8,8 @@ use bytes::Bytes;
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
 use openline_core::deployment::DeploymentError;
-use openline_core::name::NameError;
+use openline_core::name::{NameError, TriggerName};
+use openline_core::trigger::TriggerError;
 use openline_engine::LoadError;
 use openline_hint::Hint;
 use serde::Serialize;
@@ -67,6 +68,11 @@ impl Problem {
         Self::new(400, error, cause.to_string())
     }
 
+    pub(crate) fn no_trigger(name: &TriggerName) -> Self {
+        let error = DeploymentError::NoTrigger(name.clone());
+        ChangeError::from(error).into()
+    }
+
     pub(crate) fn no_connection() -> Self {
         Self::new(404, "no_connection", "there is no connection with this id")
             .hint("it may have ended; `/v1/connections` lists those that are open")
@@ -113,7 +119,8 @@ impl From<ChangeError> for Problem {
         let (status, word) = match &error {
             ChangeError::NoFunction(_) => (404, "no_function"),
             ChangeError::NoRoute(_) => (422, "no_route"),
-            ChangeError::Route(_) => (409, "route"),
+            ChangeError::Trigger(error) => trigger(error),
+            ChangeError::Fixed { .. } => (409, "fixed_trigger"),
             ChangeError::Configured(_) => (409, "configured"),
             ChangeError::Routed(_) => (409, "routed"),
             ChangeError::Connected { .. } => (409, "connected"),
@@ -132,6 +139,15 @@ impl From<ChangeError> for Problem {
     }
 }
 
+fn trigger(error: &TriggerError) -> (u16, &'static str) {
+    match error {
+        TriggerError::Conflict { .. } => (409, "conflict"),
+        TriggerError::Twice(_) => (409, "trigger_name"),
+        TriggerError::TooMany(_) => (409, "triggers"),
+        TriggerError::Parameter { .. } => (422, "affinity"),
+    }
+}
+
 fn rule(error: &DeploymentError) -> (u16, &'static str) {
     match error {
         DeploymentError::NoAlias(_) => (404, "no_alias"),
@@ -143,6 +159,8 @@ fn rule(error: &DeploymentError) -> (u16, &'static str) {
         DeploymentError::Weight(_) | DeploymentError::Sum(_) | DeploymentError::ShareTwice(_) => {
             (422, "weights")
         }
+        DeploymentError::NoTrigger(_) => (404, "no_trigger"),
+        DeploymentError::TooManyTriggers => (409, "triggers"),
         DeploymentError::TooManyAliases => (409, "aliases"),
         DeploymentError::LastAlias(_) => (409, "last_alias"),
         DeploymentError::NothingBeside { .. } => (409, "nothing_beside"),
@@ -151,6 +169,7 @@ fn rule(error: &DeploymentError) -> (u16, &'static str) {
         DeploymentError::InUse { .. } => (409, "in_use"),
         DeploymentError::Format(_)
         | DeploymentError::VersionTwice(_)
+        | DeploymentError::TriggerTwice(_)
         | DeploymentError::History => (500, "damaged"),
     }
 }

@@ -1,31 +1,42 @@
-//! Admission: whether a request may ask a function. It has two steps, with the
-//! handshake between them, and neither runs guest code.
+//! Admission: whether a request may ask a function. [`admit`] is the one
+//! ordered list of its steps; none runs guest code, and each sees only what the
+//! steps before it have let through.
 //!
-//! [`route`] finds the function and checks the request against its limits;
-//! [`admit`] takes places among the connections of the host and of the
-//! function. Whether an instance has room shows only when the function is
-//! asked.
+//! Whether an instance has room shows only when the function is asked.
 
 use std::sync::Arc;
 
+use http::header::ORIGIN;
 use http::request::Parts;
+use http::{Method, Version};
 use openline_core::event::RouteParams;
 use openline_core::limits::{FunctionLimits, REQUEST_HEADERS_MAX};
+use openline_core::trigger::{Authority, Found, Origin, OriginPattern, Scheme, Trigger};
 
 use crate::ledger::{Bounds, Entered};
+use crate::normalise::Normal;
 use crate::peer::Peer;
 use crate::refusal::Refusal;
 use crate::services::{Service, Services, Table};
 
-/// A request that leads to a function and is within its limits.
+/// A request that leads to a function.
 #[derive(Debug)]
-pub struct Routed {
-    /// The service that its path leads to.
+struct Routed {
+    service: Arc<Service>,
+    /// The limits that it is checked against.
+    limits: Arc<FunctionLimits>,
+    params: RouteParams,
+}
+
+/// A request that may ask its function.
+#[derive(Debug)]
+pub struct Admitted {
+    /// The trigger that it came by, and the alias that this leads to.
     pub service: Arc<Service>,
-    /// The limits that it was checked against.
-    pub limits: Arc<FunctionLimits>,
     /// The parameters of the route with their values, decoded.
     pub params: RouteParams,
+    /// Its places.
+    pub places: Places,
 }
 
 /// A connection's places in the ledgers of the host and of its function.
@@ -36,34 +47,128 @@ pub struct Places {
     _function: Entered,
 }
 
-/// Finds where a request leads.
+/// Decides about a [normalised](crate::normalise) request, step by step.
+/// `handshake` checks what the protocol demands that the request asks for;
+/// `led` learns which service it leads to, whatever happens then. It is
+/// asynchronous because later checks (fetched keys, counters shared by several
+/// hosts) will have to wait.
 ///
 /// # Errors
 ///
-/// When no route matches, or the request breaks a limit of the function.
-pub fn route(table: &Table, parts: &Parts) -> Result<Routed, Refusal> {
+/// The refusal of the first step that refuses; then no place is taken.
+pub async fn admit<H, E: From<Refusal>>(
+    services: &Services,
+    table: &Table,
+    (normal, parts): (&Normal, &Parts),
+    peer: &Peer,
+    led: &mut Option<Arc<Service>>,
+    handshake: impl FnOnce(&Parts) -> Result<H, E>,
+) -> Result<(Admitted, H), E> {
     reserved(parts)?;
-    let (service, params) = table
-        .routes
-        .find(parts.uri.path())
-        .ok_or(Refusal::NotFound)?;
-    let function = service.alias.limits();
-    limits(parts, &function)?;
+    // 1. Route: the trigger that the request leads to.
+    let routed = route(table, normal, parts, led)?;
+    // 2. Limits: the size of its head.
+    limits(parts, &routed.limits)?;
+    // 3. Handshake, by the gateway.
+    let handshake = handshake(parts)?;
+    // 4. Firewall: so far, whether peers on the internet may use the trigger.
+    reach(table, &routed.service.trigger, peer)?;
+    // 5. Origin: whether the page that asks may.
+    origin(services, &routed.service.trigger, normal, parts, peer)?;
+    // 6. Authentication will be here.
+    // 7. Rates, and 8. capacity.
+    let places = places(services, table, &routed, peer)?;
+    let admitted = Admitted {
+        service: routed.service,
+        params: routed.params,
+        places,
+    };
+    Ok((admitted, handshake))
+}
+
+/// Finds where a request leads.
+fn route(
+    table: &Table,
+    normal: &Normal,
+    parts: &Parts,
+    led: &mut Option<Arc<Service>>,
+) -> Result<Routed, Refusal> {
+    // A handshake over HTTP/2 is CONNECT, which means the same as GET (RFC 8441
+    // section 5).
+    let method = match (parts.version, &parts.method) {
+        (Version::HTTP_2, &Method::CONNECT) => &Method::GET,
+        (_, method) => method,
+    };
+    let (path, method) = (parts.uri.path(), method.as_str());
+    let (service, params) = match table.triggers.find(normal.host(), path, method) {
+        Found::Target(service, params) => (service, params),
+        Found::Methods(methods) => return Err(Refusal::Method(methods)),
+        Found::Nothing => return Err(Refusal::NotFound),
+    };
+    *led = Some(Arc::clone(service));
     Ok(Routed {
         service: Arc::clone(service),
-        limits: function,
-        params: params.map_err(|_| Refusal::Path)?,
+        limits: service.alias.limits(),
+        params: params.map_err(Refusal::Parameter)?,
     })
 }
 
+/// Checks that a trigger which is not for the internet is asked from a private
+/// network.
+fn reach(table: &Table, trigger: &Trigger, peer: &Peer) -> Result<(), Refusal> {
+    let private = || {
+        // An IPv4 peer of a socket for both is an IPv6 address.
+        let ip = peer.ip().to_canonical();
+        let mut networks = table.config.private_networks.iter();
+        networks.any(|network| network.contains(&ip))
+    };
+    if trigger.internet || private() {
+        Ok(())
+    } else {
+        Err(Refusal::Internet)
+    }
+}
+
+/// Checks that a web page which asks is of the host that it asks, of the admin
+/// interface, or of one of the trigger's origins.
+fn origin(
+    services: &Services,
+    trigger: &Trigger,
+    normal: &Normal,
+    parts: &Parts,
+    peer: &Peer,
+) -> Result<(), Refusal> {
+    let mut named = parts.headers.get_all(ORIGIN).iter();
+    let origin = match (named.next(), named.next()) {
+        (None, _) if trigger.origin_required => return Err(Refusal::NoOrigin),
+        (None, _) => return Ok(()),
+        (Some(origin), None) => origin.to_str().ok().and_then(Origin::parse),
+        (Some(_), Some(_)) => None,
+    };
+    if trigger.origins.contains(&OriginPattern::Any) {
+        return Ok(());
+    }
+    let origin = origin.ok_or(Refusal::Origin)?;
+    let own = |asked: &Authority| match &origin {
+        Origin::Site(site) => {
+            let page = services.page_port();
+            // Without TLS here, a proxy may have had it.
+            let own = peer.tls().map(|_| Scheme::Https);
+            site.is_of(asked, own) || page.is_some_and(|port| site.is_beside(asked, port))
+        }
+        Origin::Null => false,
+    };
+    let mut listed = trigger.origins.iter();
+    if normal.authority().is_some_and(own) || listed.any(|it| it.matches(&origin)) {
+        Ok(())
+    } else {
+        Err(Refusal::Origin)
+    }
+}
+
 /// Takes a peer's places, of the host and then of the function; in each, rates
-/// are checked before numbers. It is asynchronous because later checks (fetched
-/// keys, counters shared by several hosts) will have to wait.
-///
-/// # Errors
-///
-/// When the host drains, or a limit is reached; then nothing is taken.
-pub async fn admit(
+/// are checked before numbers.
+fn places(
     services: &Services,
     table: &Table,
     routed: &Routed,

@@ -1,14 +1,15 @@
 //! Decisions about a request before a function is asked: where it leads, what
 //! it may ask for, and how many connections its peer may have.
 //!
-//! [`services`] holds the functions on their routes with their counts, and
-//! [`admit`] uses it to decide about a [`peer::Peer`]. Nothing here runs guest
-//! code or knows a socket. Memory is bounded by the routes of a configuration
-//! and by the entries of a [`ledger`].
+//! [`normalise`] gives a request one spelling. [`services`] holds the functions
+//! by their triggers with their counts, and [`admit`] uses it to decide about a
+//! [`peer::Peer`]. Nothing here runs guest code or knows a socket. Memory is
+//! bounded by the triggers of functions and by the entries of a [`ledger`].
 
 pub mod admit;
 pub mod hops;
 pub mod ledger;
+pub mod normalise;
 pub mod peer;
 pub mod refusal;
 pub mod services;

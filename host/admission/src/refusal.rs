@@ -2,6 +2,9 @@
 //! response for each refusal.
 
 use openline_core::limits::REQUEST_HEADERS_MAX;
+use openline_core::path::PathError;
+use openline_core::route::DecodeError;
+use openline_core::trigger::Methods;
 
 use crate::ledger::Reached;
 
@@ -9,9 +12,24 @@ use crate::ledger::Reached;
 /// reveal nothing about the host that a peer need not know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// No route matches.
+    /// `Connection` lists a header that is meant for the receiver.
+    #[error("`Connection` lists a header that is not about this connection")]
+    Connection,
+    /// The request has no host that everybody would agree on.
+    #[error("`Host` is ambiguous: {0}")]
+    Host(&'static str),
+    /// The request has no path that everybody would agree on.
+    #[error("{0}")]
+    Spelling(PathError),
+    /// No trigger matches.
     #[error("no function on this path")]
     NotFound,
+    /// Triggers match, but take only these methods.
+    #[error("this path allows only {0}")]
+    Method(Methods),
+    /// The trigger is not for peers on the internet.
+    #[error("this function is not reachable from the internet")]
+    Internet,
     /// Path and query are longer than this many bytes (`request_uri_bytes`).
     #[error("path and query are longer than {0} bytes")]
     UriTooLong(usize),
@@ -21,12 +39,18 @@ pub enum Refusal {
     /// More than [`REQUEST_HEADERS_MAX`].
     #[error("there are more than {REQUEST_HEADERS_MAX} headers")]
     TooManyHeaders,
+    /// A page of another site asks.
+    #[error("pages of this origin may not open connections here")]
+    Origin,
+    /// The trigger wants an origin.
+    #[error("a request for this function names its `Origin`")]
+    NoOrigin,
     /// A header that only the host may set.
     #[error("headers that start with `openline-` belong to the host")]
     ReservedHeader,
-    /// A route parameter that is not text.
-    #[error("a parameter in the path is not UTF-8 after percent-decoding")]
-    Path,
+    /// A route parameter that cannot be decoded.
+    #[error("{0}")]
+    Parameter(DecodeError),
     /// A limit of the function.
     #[error("the function has {}: try again later", .0.words())]
     Reached(Reached),
@@ -52,12 +76,17 @@ impl Refusal {
     /// The stable word, for `openline-error-type` and for counting.
     pub fn label(self) -> &'static str {
         match self {
+            Self::Connection => "bad_connection",
+            Self::Host(_) => "bad_host",
+            Self::Spelling(_) | Self::Parameter(_) => "bad_path",
             Self::NotFound => "not_found",
+            Self::Method(_) => "method_not_allowed",
+            Self::Internet => "internet_disabled",
+            Self::Origin | Self::NoOrigin => "origin_refused",
             Self::UriTooLong(_) => "request_uri_bytes",
             Self::HeadersTooLarge(_) => "request_header_bytes",
             Self::TooManyHeaders => "request_headers",
             Self::ReservedHeader => "reserved_header",
-            Self::Path => "bad_path",
             Self::Reached(Reached::Connections) => "connections",
             Self::Reached(Reached::PeerConnections) => "peer_connections",
             Self::Reached(Reached::PeerHandshakes) => "peer_handshakes_per_second",

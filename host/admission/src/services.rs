@@ -1,19 +1,19 @@
-//! The functions that a host serves, on their routes, and what all their
+//! The functions that a host serves, by their triggers, and what all their
 //! connections share: bounds, counts, and whether the host is ending.
 //!
-//! Routes, functions and most limits are one table that is replaced as a whole
+//! Triggers, functions and most limits are one table that is replaced as a whole
 //! when the configuration is read again: a request sees one table or the other,
 //! and a connection keeps the function that accepted it. `control` replaces the
 //! table and the gateway reads it; neither package knows the other.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
+use std::sync::{Arc, OnceLock, Weak};
 
 use openline_channels::budget::{FunctionBudget, HostBudget};
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
-use openline_core::route::{Route, RouteError, RouteTable};
+use openline_core::trigger::{Trigger, TriggerError, TriggerPlace, TriggerTable};
 use openline_engine::alias::Alias;
 use openline_engine::commons::Commons;
 use parking_lot::{Mutex, RwLock};
@@ -29,10 +29,12 @@ pub struct Services {
     budget: Arc<HostBudget>,
     drain: watch::Sender<bool>,
     draining: AtomicBool,
-    /// Aliases that no route leads to any more, but that connections may still
+    /// The port of the admin interface, whose page opens connections here.
+    page_port: OnceLock<u16>,
+    /// Aliases that no trigger leads to any more, but that connections may still
     /// hold.
     retired: Mutex<Vec<Weak<Alias>>>,
-    /// The accounts of each function, as long as a route or a connection holds
+    /// The accounts of each function, as long as a trigger or a connection holds
     /// them.
     accounts: Mutex<Accounts>,
 }
@@ -46,35 +48,35 @@ type Accounts = HashMap<FunctionName, (Weak<Ledger>, Weak<FunctionBudget>)>;
 pub struct Table {
     /// The host's own part of it.
     pub config: ServerConfig,
-    /// All routes, in the order of the configuration.
+    /// All triggers, in the order of the configuration.
     pub services: Vec<Arc<Service>>,
-    /// The same services, found by path.
-    pub routes: RouteTable<Arc<Service>>,
+    /// The same services, found by host, path and method.
+    pub triggers: TriggerTable<Arc<Service>>,
 }
 
-/// A route, and the alias of a function that it leads to.
+/// A trigger, and the alias of a function that it leads to.
 #[derive(Debug)]
 pub struct Service {
-    /// The paths that it matches.
-    pub route: Route,
+    /// The requests that it takes.
+    pub trigger: Trigger,
     /// The alias that it leads to.
     pub alias: Arc<Alias>,
-    /// Counts the connections of the function on all its routes.
+    /// Counts the connections of the function by all its triggers.
     pub ledger: Arc<Ledger>,
     /// The budget of what the function's connections keep with the host.
     pub budget: Arc<FunctionBudget>,
 }
 
 impl Services {
-    /// Puts functions onto their routes.
+    /// Serves functions by their triggers.
     ///
     /// # Errors
     ///
-    /// When two routes match the same paths.
+    /// When two triggers match the same requests.
     pub fn new(
         config: ServerConfig,
-        functions: Vec<(Route, Arc<Alias>)>,
-    ) -> Result<Self, RouteError> {
+        functions: Vec<(Trigger, Arc<Alias>)>,
+    ) -> Result<Self, TriggerError> {
         let budget = HostBudget::new(config.outbox_bytes, config.attached_bytes);
         let budget = Arc::new(budget.with_compression(config.compression_bytes));
         let (drain, _) = watch::channel(false);
@@ -87,6 +89,7 @@ impl Services {
             budget,
             drain,
             draining: AtomicBool::new(false),
+            page_port: OnceLock::new(),
             retired: Mutex::default(),
         })
     }
@@ -98,12 +101,12 @@ impl Services {
     ///
     /// # Errors
     ///
-    /// When two routes match the same paths; then nothing has changed.
+    /// When two triggers match the same requests; then nothing has changed.
     pub fn replace(
         &self,
         config: ServerConfig,
-        functions: Vec<(Route, Arc<Alias>)>,
-    ) -> Result<(), RouteError> {
+        functions: Vec<(Trigger, Arc<Alias>)>,
+    ) -> Result<(), TriggerError> {
         let before = self.table();
         let mut accounts = self.accounts.lock();
         let table = Table::new(config, functions, &self.budget, &mut accounts);
@@ -179,6 +182,17 @@ impl Services {
         asleep.sum()
     }
 
+    /// The port of the admin interface, if there is one.
+    pub fn page_port(&self) -> Option<u16> {
+        self.page_port.get().copied()
+    }
+
+    /// Lets the page at this port of the same host open connections. Only the
+    /// first call has an effect.
+    pub fn take_page(&self, port: u16) {
+        let _ = self.page_port.set(port);
+    }
+
     /// Whether the host is ending. Takes no lock.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
@@ -196,21 +210,31 @@ impl Services {
     }
 }
 
+impl Service {
+    /// The names of its function and its trigger.
+    pub fn place(&self) -> TriggerPlace {
+        TriggerPlace {
+            function: self.alias.function().clone(),
+            trigger: self.trigger.name.clone(),
+        }
+    }
+}
+
 impl Table {
     fn new(
         config: ServerConfig,
-        functions: Vec<(Route, Arc<Alias>)>,
+        functions: Vec<(Trigger, Arc<Alias>)>,
         budget: &HostBudget,
         accounts: &mut Accounts,
-    ) -> Result<Self, RouteError> {
-        let mut routes = RouteTable::default();
+    ) -> Result<Self, TriggerError> {
+        let mut triggers = TriggerTable::default();
         let mut services = Vec::new();
         accounts.retain(|_, (ledger, budget)| ledger.strong_count() + budget.strong_count() > 0);
-        for (route, alias) in functions {
-            // One account for each function, however many routes it has.
+        for (trigger, alias) in functions {
+            // One account for each function, however many triggers it has.
             let account = accounts.entry(alias.function().clone()).or_default();
             let service = Arc::new(Service {
-                route,
+                trigger,
                 ledger: account.0.upgrade().unwrap_or_default(),
                 budget: account.1.upgrade().unwrap_or_else(|| budget.function()),
                 alias,
@@ -219,13 +243,13 @@ impl Table {
                 Arc::downgrade(&service.ledger),
                 Arc::downgrade(&service.budget),
             );
-            routes.insert(&service.route, Arc::clone(&service))?;
+            triggers.insert(&service.trigger, &service.place(), &service)?;
             services.push(service);
         }
         Ok(Self {
             config,
             services,
-            routes,
+            triggers,
         })
     }
 }

@@ -8,13 +8,13 @@ use openline_core::component::Component;
 use openline_core::config::ServerConfig;
 use openline_core::deployment::Deployment;
 use openline_core::digest::Digest;
-use openline_core::route::{RouteError, RouteTable};
+use openline_core::trigger::{TRIGGERS_MAX, TriggerError, TriggerTable};
 use openline_store::StoreError;
 
 use crate::deployer::{Deployer, State};
 use crate::drain::drain;
 use crate::error::ApplyError;
-use crate::managed::{Functions, Managed, routes};
+use crate::managed::{Functions, Managed, led_triggers};
 use crate::settle::{ChangeGuard, Claim};
 
 /// The functions that are to serve.
@@ -32,7 +32,7 @@ impl Deployer {
     /// Puts these functions into service. After an error the host serves what
     /// it served before, and would find the same if it started again.
     pub(crate) async fn apply(&self, next: Next, guard: &ChangeGuard) -> Result<(), ApplyError> {
-        check_routes(&next.functions)?;
+        check_triggers(&next.functions)?;
         let deployer = self.clone();
         let applying = async move |claim, _| deployer.write_and_serve(next, claim).await;
         self.inner.changes.settle(guard, applying).await
@@ -92,7 +92,7 @@ impl Deployer {
         }
     }
 
-    /// Has the table of routes lead to these functions, and no others.
+    /// Has the table of triggers lead to these functions, and no others.
     pub(crate) fn replace(
         &self,
         server: ServerConfig,
@@ -100,7 +100,7 @@ impl Deployer {
     ) -> Result<(), ApplyError> {
         let mut state = self.inner.state.write();
         let services = &self.inner.services;
-        services.replace(server.clone(), routes(&functions))?;
+        services.replace(server.clone(), led_triggers(&functions))?;
         *state = State { server, functions };
         Ok(())
     }
@@ -165,11 +165,24 @@ impl Deployer {
     }
 }
 
-/// Checks that no two routes conflict.
-fn check_routes(functions: &Functions) -> Result<(), RouteError> {
-    let mut table = RouteTable::default();
-    for (route, _) in routes(functions) {
-        table.insert(&route, ())?;
+/// Checks that the triggers of all functions go together.
+fn check_triggers(functions: &Functions) -> Result<(), TriggerError> {
+    let mut table = TriggerTable::default();
+    for managed in functions.values() {
+        let triggers: Vec<_> = managed.triggers().collect();
+        // One more than the tables of a configuration: its short form.
+        if triggers.len() > TRIGGERS_MAX + 1 {
+            return Err(TriggerError::TooMany(managed.config.name.clone()));
+        }
+        let affinity = managed.config.instance.affinity.as_deref();
+        for (index, trigger) in triggers.iter().enumerate() {
+            let place = managed.place(trigger);
+            if triggers[..index].iter().any(|it| it.name == trigger.name) {
+                return Err(TriggerError::Twice(Box::new(place)));
+            }
+            trigger.check_affinity(affinity)?;
+            table.insert(trigger, &place, &())?;
+        }
     }
     Ok(())
 }

@@ -17,7 +17,7 @@ use crate::view::{CompressedView, CompressionView, ConnectionPage, ConnectionVie
 impl Deployer {
     /// Connections in the order of their ids.
     pub fn connections(&self, query: &ConnectionQuery) -> ConnectionPage {
-        // Functions that no route leads to any more have connections, too.
+        // Functions that no trigger leads to any more have connections, too.
         let functions = self.inner.services.functions();
         let asked = functions.into_iter().filter(|function| {
             let name = query.function.as_ref();

@@ -7,6 +7,7 @@ use openline_core::config::FunctionConfig;
 use openline_core::deployment::{Deployed, Deployment};
 use openline_core::event::UpgradeRequest;
 use openline_core::name::FunctionName;
+use openline_core::route::Route;
 use openline_engine::alias::Alias;
 use openline_engine::version::{UpgradeError, Version};
 
@@ -127,7 +128,7 @@ impl Deployer {
     ) -> Result<Deployment, ChangeError> {
         let stored = self.stored(name).await?;
         let mut record = stored.unwrap_or_else(|| Deployment::new(name.clone(), None));
-        record.set_route(Some(config.route.clone()));
+        record.set_route(config.route().cloned());
         Ok(record)
     }
 
@@ -152,7 +153,7 @@ impl Deployer {
         component: &Component,
     ) -> Result<(), ChangeError> {
         let version = self.inner.loader.load_alone(config, component).await?;
-        let parameters = config.route.parameters().iter();
+        let parameters = config.route().map_or(&[][..], Route::parameters).iter();
         let request = UpgradeRequest {
             method: "GET".into(),
             uri: "/probe".into(),
@@ -189,7 +190,7 @@ fn enter(
     options: &DeployOptions,
 ) -> Result<Deployed, ChangeError> {
     if record.route().is_some() {
-        record.set_route(Some(config.route.clone()));
+        record.set_route(config.route().cloned());
     }
     let new = NewVersion {
         note: options.note.clone(),

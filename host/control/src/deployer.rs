@@ -6,13 +6,13 @@ use std::sync::Arc;
 use openline_admission::services::Services;
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::name::FunctionName;
-use openline_core::route::Route;
+use openline_core::trigger::Trigger;
 use openline_engine::alias::Alias;
 use openline_engine::runtime::Taken;
 use parking_lot::RwLock;
 
 use crate::error::ChangeError;
-use crate::managed::{Functions, Managed, routes};
+use crate::managed::{Functions, Managed, led_triggers};
 use crate::prepare::Loader;
 use crate::settle::ChangeLock;
 use crate::view::FunctionView;
@@ -40,7 +40,7 @@ pub(crate) struct State {
 }
 
 impl Deployer {
-    /// The functions on their routes, as the gateway serves them.
+    /// The functions by their triggers, as the gateway serves them.
     pub fn services(&self) -> &Arc<Services> {
         &self.inner.services
     }
@@ -66,14 +66,14 @@ impl Deployer {
         Ok(self.managed(name)?.view())
     }
 
-    /// All routes, with the aliases that they lead to.
-    pub fn routes(&self) -> Vec<(Route, Arc<Alias>)> {
-        routes(&self.inner.state.read().functions)
+    /// All triggers, with the aliases that they lead to.
+    pub fn triggers(&self) -> Vec<(Trigger, Arc<Alias>)> {
+        led_triggers(&self.inner.state.read().functions)
     }
 
-    /// All routes, each with why nothing serves there, in a line; none where
+    /// All triggers, each with why nothing serves there, in a line; none where
     /// something does.
-    pub fn introduction(&self) -> Vec<(Route, Option<String>)> {
+    pub fn introduction(&self) -> Vec<(Trigger, Option<String>)> {
         let state = self.inner.state.read();
         let functions = state.functions.values();
         functions.flat_map(|it| it.introduction()).collect()

@@ -2,13 +2,16 @@
 
 use std::borrow::Cow;
 
+use openline_core::config::trigger_hint;
 use openline_core::deployment::DeploymentError;
 use openline_core::digest::Digest;
-use openline_core::name::FunctionName;
-use openline_core::route::RouteError;
+use openline_core::name::{FunctionName, TriggerName};
+use openline_core::trigger::TriggerError;
 use openline_engine::LoadError;
 use openline_hint::Hint;
 use openline_store::StoreError;
+
+use crate::view::TriggerSource;
 
 /// Why a change was not made. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -19,14 +22,24 @@ pub enum ChangeError {
     /// A function that no configuration names needs a route.
     #[error("there is no function `{0}`, and a new one needs a route")]
     NoRoute(FunctionName),
-    /// Another function has the route, or it is not one.
-    #[error("{0}")]
-    Route(String),
+    /// The triggers would not go together.
+    #[error(transparent)]
+    Trigger(#[from] TriggerError),
     /// The configuration names the function.
     #[error("`{0}` is in the host's configuration")]
     Configured(FunctionName),
-    /// A route leads to the alias or the version.
-    #[error("the route {0} leads to it")]
+    /// The trigger is not one that was made in the running host.
+    #[error("the trigger `{trigger}` of `{function}` comes from {from}")]
+    Fixed {
+        /// The function.
+        function: FunctionName,
+        /// The trigger.
+        trigger: TriggerName,
+        /// Where it was made.
+        from: TriggerSource,
+    },
+    /// A trigger leads to the alias or the version.
+    #[error("the trigger {0} leads to it")]
     Routed(String),
     /// Connections are pinned to the version.
     #[error("{connections} connections are bound to the version {}", .version.short())]
@@ -62,9 +75,19 @@ impl Hint for ChangeError {
         let hint = match self {
             Self::NoFunction(_) => "list the functions, or deploy it with a route",
             Self::NoRoute(_) => "give it one, as in `--route /chat/{room}`",
-            Self::Route(_) => "choose another route",
+            Self::Trigger(error) => trigger_hint(error),
+            Self::Fixed { from, .. } => match from {
+                TriggerSource::Configuration => {
+                    "change it there and reload the host, or choose another name"
+                }
+                TriggerSource::Deploy | TriggerSource::Interface => {
+                    "deploy with another `--route`, or choose another name"
+                }
+            },
             Self::Configured(_) => "take it out of the configuration and reload the host",
-            Self::Routed(_) => "change the route in the host's configuration first",
+            Self::Routed(_) => {
+                "have it lead elsewhere first: in the host's configuration, or by `openline triggers`"
+            }
             Self::Connected { .. } => {
                 "wait until they have ended, or force it: they are closed with 1012"
             }
@@ -82,9 +105,9 @@ impl Hint for ChangeError {
 /// Why a host does not start, or keeps its old configuration.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// Two routes match the same paths.
+    /// The triggers do not go together.
     #[error(transparent)]
-    Route(#[from] RouteError),
+    Trigger(#[from] TriggerError),
     /// Components that a configuration names cannot be versions.
     #[error("{} components do not load", .0.len())]
     Load(Vec<(FunctionName, LoadError)>),
@@ -99,7 +122,10 @@ pub enum StartError {
 impl Hint for StartError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         match self {
-            Self::Route(_) => Some("choose another route for one of them".into()),
+            Self::Trigger(TriggerError::Conflict { .. } | TriggerError::Twice(_)) => Some(
+                "change one of them in the file; `openline triggers` removes one that was made in the running host".into(),
+            ),
+            Self::Trigger(error) => Some(trigger_hint(error).into()),
             Self::Load(errors) => match errors.as_slice() {
                 [(_, only)] => only.hint(),
                 _ => None,
@@ -114,7 +140,7 @@ impl Hint for StartError {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ApplyError {
     #[error(transparent)]
-    Route(#[from] RouteError),
+    Trigger(#[from] TriggerError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -128,7 +154,7 @@ impl From<StoreError> for ChangeError {
 impl From<ApplyError> for ChangeError {
     fn from(error: ApplyError) -> Self {
         match error {
-            ApplyError::Route(error) => Self::Route(error.to_string()),
+            ApplyError::Trigger(error) => error.into(),
             ApplyError::Store(error) => error.into(),
         }
     }
@@ -137,7 +163,7 @@ impl From<ApplyError> for ChangeError {
 impl From<ApplyError> for StartError {
     fn from(error: ApplyError) -> Self {
         match error {
-            ApplyError::Route(error) => error.into(),
+            ApplyError::Trigger(error) => error.into(),
             ApplyError::Store(error) => error.into(),
         }
     }

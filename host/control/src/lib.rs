@@ -4,7 +4,7 @@
 //! All changes take the same steps: `plan` says what a function should become,
 //! `prepare` loads its versions beside those that serve, and `apply` writes the
 //! result and then serves it, which cannot fail. `start` does this for a whole
-//! configuration, `deploy` and `operations` for one function. Changes are made
+//! configuration, `deploy`, `operations` and `triggers` for one function. Changes are made
 //! one at a time, but components are compiled before.
 
 mod apply;
@@ -23,6 +23,7 @@ pub mod schema;
 mod settle;
 mod start;
 mod stop;
+mod triggers;
 mod view;
 
 pub use deploy::Prepared;
@@ -32,5 +33,5 @@ pub use options::{ConnectionQuery, DeployOptions};
 pub use start::{ConfiguredComponent, Reloaded};
 pub use view::{
     AliasView, CompressedView, CompressionView, ConnectionPage, ConnectionView, DeployedView,
-    FunctionView, InstanceView, RouteView, VersionView,
+    FunctionView, InstanceView, TriggerSource, TriggerView, VersionView,
 };

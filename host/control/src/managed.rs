@@ -5,16 +5,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use openline_core::config::{FunctionConfig, Target};
+use openline_core::config::FunctionConfig;
 use openline_core::deployment::{AliasRecord, Deployment, Migration, Share};
 use openline_core::digest::Digest;
 use openline_core::name::{AliasName, FunctionName};
-use openline_core::route::Route;
+use openline_core::trigger::{Target, Trigger, TriggerPlace};
 use openline_engine::alias::{Alias, Split};
 use openline_engine::commons::Commons;
 use openline_engine::version::Version;
 
-use crate::view::{AliasView, FunctionView, InstanceView, RouteView, VersionView};
+use crate::view::{AliasView, FunctionView, InstanceView, TriggerSource, TriggerView, VersionView};
 
 /// One function as it is served. It never changes: a change makes another one.
 #[derive(Debug)]
@@ -24,14 +24,14 @@ pub(crate) struct Managed {
     pub(crate) configured: bool,
     pub(crate) commons: Arc<Commons>,
     pub(crate) record: Deployment,
-    /// The versions that an alias or a route leads to.
+    /// The versions that an alias or a trigger leads to.
     pub(crate) versions: HashMap<Digest, Arc<Version>>,
     /// Versions among them that cannot serve, and why.
     pub(crate) unloaded: HashMap<Digest, String>,
     /// The aliases by name. Each stays the same as long as the function has it.
-    /// Those that routes lead to exist before they lead anywhere.
+    /// Those that triggers lead to exist before they lead anywhere.
     pub(crate) aliases: BTreeMap<AliasName, Arc<Alias>>,
-    /// Aliases for routes that lead to a version, by the text in the route.
+    /// Aliases for triggers that lead to a version, by the text in the trigger.
     pub(crate) fixed: BTreeMap<String, Arc<Alias>>,
 }
 
@@ -55,11 +55,11 @@ pub(crate) struct Moved {
 }
 
 impl Managed {
-    /// The versions that a deployment and the routes of a function need.
+    /// The versions that a deployment and the triggers of a function need.
     pub(crate) fn needed(config: &FunctionConfig, record: &Deployment) -> Vec<Digest> {
         let shares = record.aliases().values().flat_map(AliasRecord::shares);
         let mut needed: Vec<_> = shares.map(|share| share.version).collect();
-        for trigger in &config.triggers {
+        for trigger in config.triggers.iter().chain(record.triggers()) {
             if let Target::Version(prefix) = &trigger.target {
                 needed.extend(record.find_version(prefix).ok());
             }
@@ -90,19 +90,10 @@ impl Managed {
             aliases: BTreeMap::new(),
             fixed: BTreeMap::new(),
         };
-        let triggers = made.config.triggers.iter();
-        let routed = triggers.filter_map(|trigger| match &trigger.target {
-            Target::Alias(name) => Some(name),
-            Target::Version(_) => None,
-        });
-        let routed = routed.chain([&made.config.alias]);
-        let mut names: Vec<_> = made
-            .record
-            .aliases()
-            .keys()
-            .chain(routed)
-            .cloned()
-            .collect();
+        let own = made.config.alias.clone();
+        let led = made.triggers().filter_map(|it| it.target.alias(&own));
+        let names = made.record.aliases().keys().chain(led).chain([&own]);
+        let mut names: Vec<_> = names.cloned().collect();
         names.sort_unstable();
         names.dedup();
         for name in names {
@@ -110,14 +101,30 @@ impl Managed {
             let alias = same.unwrap_or_else(|| made.make(&name));
             made.aliases.insert(name, alias);
         }
-        for trigger in &made.config.triggers {
-            if let Target::Version(prefix) = &trigger.target {
-                let same = before.and_then(|before| before.fixed.get(prefix).cloned());
-                let alias = same.unwrap_or_else(|| made.make(&label(prefix)));
-                made.fixed.insert(prefix.clone(), alias);
-            }
+        let fixed = made.triggers().filter_map(|it| match &it.target {
+            Target::Version(prefix) => Some(prefix.clone()),
+            _ => None,
+        });
+        for prefix in fixed.collect::<Vec<_>>() {
+            let same = before.and_then(|before| before.fixed.get(&prefix).cloned());
+            let alias = same.unwrap_or_else(|| made.make(&label(&prefix)));
+            made.fixed.insert(prefix, alias);
         }
         made
+    }
+
+    /// Its triggers: first those of the configuration, or of the deploy that
+    /// made the function, and then those that were made while it served.
+    pub(crate) fn triggers(&self) -> impl Iterator<Item = &Trigger> {
+        self.config.triggers.iter().chain(self.record.triggers())
+    }
+
+    /// The place of one of its triggers.
+    pub(crate) fn place(&self, trigger: &Trigger) -> TriggerPlace {
+        TriggerPlace {
+            function: self.config.name.clone(),
+            trigger: trigger.name.clone(),
+        }
     }
 
     fn make(&self, name: &AliasName) -> Arc<Alias> {
@@ -198,35 +205,37 @@ impl Managed {
         !same
     }
 
-    /// Its routes, with what they lead to.
-    pub(crate) fn routes(&self) -> Vec<(Route, Arc<Alias>)> {
-        let main = self.aliases.get(&self.config.alias);
-        let main = main.map(|alias| (self.config.route.clone(), Arc::clone(alias)));
-        let triggers = self.config.triggers.iter().filter_map(|trigger| {
+    /// Its triggers, with what they lead to.
+    pub(crate) fn led_triggers(&self) -> Vec<(Trigger, Arc<Alias>)> {
+        let led = |trigger: &Trigger| {
             let alias = match &trigger.target {
-                Target::Alias(name) => self.aliases.get(name),
                 Target::Version(prefix) => self.fixed.get(prefix),
+                target => self.aliases.get(target.alias(&self.config.alias)?),
             };
-            Some((trigger.route.clone(), Arc::clone(alias?)))
-        });
-        main.into_iter().chain(triggers).collect()
+            Some((trigger.clone(), Arc::clone(alias?)))
+        };
+        self.triggers().filter_map(led).collect()
     }
 
-    /// Its routes, each with why nothing serves there, in a line; none where
+    /// Its triggers, each with why nothing serves there, in a line; none where
     /// something does.
-    pub(crate) fn introduction(&self) -> Vec<(Route, Option<String>)> {
-        let main = (&self.config.route, self.led(&self.config.alias));
-        let triggers = self.config.triggers.iter().map(|trigger| {
-            let led = match &trigger.target {
-                Target::Alias(name) => self.led(name),
-                Target::Version(prefix) => self.record.find_version(prefix).into_iter().collect(),
+    pub(crate) fn introduction(&self) -> Vec<(Trigger, Option<String>)> {
+        let introduced = |trigger: &Trigger| {
+            let led = match trigger.target.alias(&self.config.alias) {
+                Some(alias) => self.led(alias),
+                None => self.fixed_version(trigger).into_iter().collect(),
             };
-            (&trigger.route, led)
-        });
-        let routes = std::iter::once(main).chain(triggers);
-        routes
-            .map(|(route, versions)| (route.clone(), self.unserved(&versions)))
-            .collect()
+            (trigger.clone(), self.unserved(&led))
+        };
+        self.triggers().map(introduced).collect()
+    }
+
+    /// The version that a trigger names.
+    fn fixed_version(&self, trigger: &Trigger) -> Option<Digest> {
+        match &trigger.target {
+            Target::Version(prefix) => self.record.find_version(prefix).ok(),
+            _ => None,
+        }
     }
 
     /// The versions that an alias leads to.
@@ -251,15 +260,17 @@ impl Managed {
         })
     }
 
-    /// The route that leads to an alias.
-    pub(crate) fn route_to(&self, name: &AliasName) -> Option<&Route> {
-        if self.config.alias == *name {
-            return Some(&self.config.route);
-        }
-        let mut triggers = self.config.triggers.iter();
-        let target = Target::Alias(name.clone());
-        let found = triggers.find(|trigger| trigger.target == target);
-        found.map(|trigger| &trigger.route)
+    /// The trigger that leads to an alias.
+    pub(crate) fn trigger_to(&self, name: &AliasName) -> Option<&Trigger> {
+        let own = &self.config.alias;
+        self.triggers()
+            .find(|trigger| trigger.target.alias(own) == Some(name))
+    }
+
+    /// The trigger that names a version.
+    pub(crate) fn trigger_to_version(&self, version: &Digest) -> Option<&Trigger> {
+        self.triggers()
+            .find(|trigger| self.fixed_version(trigger) == Some(*version))
     }
 
     /// Connections whose next event goes to a version.
@@ -268,22 +279,10 @@ impl Managed {
     }
 
     pub(crate) fn view(&self) -> FunctionView {
-        let route = |route: &Route, target: String| RouteView {
-            route: route.to_string(),
-            target,
-        };
-        let mut routes = vec![route(&self.config.route, self.config.alias.to_string())];
-        routes.extend(self.config.triggers.iter().map(|trigger| {
-            let target = match &trigger.target {
-                Target::Alias(name) => name.to_string(),
-                Target::Version(prefix) => prefix.clone(),
-            };
-            route(&trigger.route, target)
-        }));
         let aliases = self.record.aliases().iter();
         FunctionView {
             name: self.config.name.clone(),
-            routes,
+            triggers: self.trigger_views(),
             configured: self.configured,
             affinity: self.config.instance.affinity.clone(),
             connections: self.commons.hub().connections(),
@@ -293,6 +292,28 @@ impl Managed {
                 .map(|(name, record)| (name.clone(), self.alias_view(record)))
                 .collect(),
         }
+    }
+
+    /// Where the triggers of `config` were made.
+    pub(crate) fn source(&self) -> TriggerSource {
+        if self.configured {
+            TriggerSource::Configuration
+        } else {
+            TriggerSource::Deploy
+        }
+    }
+
+    /// The views of its triggers, in the order in which they are listed.
+    pub(crate) fn trigger_views(&self) -> Vec<TriggerView> {
+        let source = self.source();
+        let fixed = self.config.triggers.iter().map(|it| (it, source));
+        let made = self.record.triggers().iter();
+        let made = made.map(|it| (it, TriggerSource::Interface));
+        let own = &self.config.alias;
+        fixed
+            .chain(made)
+            .map(|(trigger, source)| TriggerView::new(trigger, own, source))
+            .collect()
     }
 
     /// What happens to an alias's connections when it moves: the alias's own
@@ -342,12 +363,15 @@ impl Managed {
     }
 }
 
-/// The routes of all functions.
-pub(crate) fn routes(functions: &Functions) -> Vec<(Route, Arc<Alias>)> {
-    functions.values().flat_map(|it| it.routes()).collect()
+/// The triggers of all functions.
+pub(crate) fn led_triggers(functions: &Functions) -> Vec<(Trigger, Arc<Alias>)> {
+    functions
+        .values()
+        .flat_map(|it| it.led_triggers())
+        .collect()
 }
 
-/// The alias name to show for connections that came by a route to a version.
+/// The alias name to show for connections that came by a trigger to a version.
 fn label(prefix: &str) -> AliasName {
     let short: String = prefix.chars().take(12).collect();
     AliasName::new(&format!("version-{short}")).unwrap_or_default()

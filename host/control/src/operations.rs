@@ -6,6 +6,7 @@ use std::sync::Arc;
 use openline_core::deployment::{Deployment, Migration, Share};
 use openline_core::digest::Digest;
 use openline_core::name::{AliasName, FunctionName};
+use openline_core::trigger::Trigger;
 
 use crate::apply::Next;
 use crate::deployer::{Deployer, State};
@@ -72,7 +73,7 @@ impl Deployer {
             .await
     }
 
-    /// Removes an alias that no route leads to.
+    /// Removes an alias that no trigger leads to.
     pub async fn remove_alias(
         &self,
         name: &FunctionName,
@@ -80,8 +81,8 @@ impl Deployer {
     ) -> Result<(), ChangeError> {
         let guard = self.lock_changes().await?;
         let before = self.managed(name)?;
-        if let Some(route) = before.route_to(alias) {
-            return Err(ChangeError::Routed(route.to_string()));
+        if let Some(trigger) = before.trigger_to(alias) {
+            return Err(routed(trigger));
         }
         let mut record = before.record.clone();
         record.remove_alias(alias)?;
@@ -100,12 +101,8 @@ impl Deployer {
         let guard = self.lock_changes().await?;
         let before = self.managed(name)?;
         let version = before.record.find_version(version)?;
-        if let Some(prefix) = before
-            .fixed
-            .keys()
-            .find(|prefix| before.record.find_version(prefix) == Ok(version))
-        {
-            return Err(ChangeError::Routed(prefix.clone()));
+        if let Some(trigger) = before.trigger_to_version(&version) {
+            return Err(routed(trigger));
         }
         let mut record = before.record.clone();
         record.remove_version(&version)?;
@@ -198,7 +195,7 @@ impl Deployer {
     }
 
     /// Makes a new record of a function that is served.
-    async fn change(
+    pub(crate) async fn change(
         &self,
         before: &Managed,
         record: Deployment,
@@ -214,7 +211,7 @@ impl Deployer {
     }
 
     /// Carries out a plan: loads missing versions, writes the deployment, and
-    /// leads aliases and routes to it. After an error nothing has changed.
+    /// leads aliases and triggers to it. After an error nothing has changed.
     pub(crate) async fn adopt(
         &self,
         plan: Plan,
@@ -237,4 +234,9 @@ impl Deployer {
         self.apply(next, guard).await?;
         Ok(managed)
     }
+}
+
+/// A change that a trigger does not allow.
+fn routed(trigger: &Trigger) -> ChangeError {
+    ChangeError::Routed(format!("`{}` ({})", trigger.name, trigger.route))
 }

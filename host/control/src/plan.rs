@@ -11,6 +11,7 @@ use openline_core::deployment::{
 use openline_core::digest::Digest;
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
+use openline_core::trigger::Trigger;
 use openline_engine::version::Version;
 
 use crate::error::ChangeError;
@@ -93,12 +94,12 @@ fn routed(
             config.alias = alias.clone();
             Ok(config)
         }
-        (Some((config, configured)), Some(route)) if config.route != *route => {
+        (Some((config, configured)), Some(route)) if config.route() != Some(route) => {
             if configured {
                 return Err(ChangeError::Configured(name.clone()));
             }
             let mut config = config.clone();
-            config.route = route.clone();
+            config.triggers = vec![Trigger::new(route.clone())];
             Ok(config)
         }
         (Some((config, _)), _) => Ok(config.clone()),
@@ -177,14 +178,14 @@ mod tests {
         assert!(matches!(none, Err(ChangeError::NoRoute(_))));
         let next = AliasName::new("next").unwrap();
         let new = routed(&name(), None, Some(&route("/chat")), &next).unwrap();
-        assert_eq!((new.route, &new.alias), (route("/chat"), &next));
+        assert_eq!((new.route(), &new.alias), (Some(&route("/chat")), &next));
 
         let config = FunctionConfig::new(name(), None, route("/chat"));
         let moved = |configured| {
             let before = Some((&config, configured));
             routed(&name(), before, Some(&route("/talk")), &live)
         };
-        assert_eq!(moved(false).unwrap().route, route("/talk"));
+        assert_eq!(moved(false).unwrap().route(), Some(&route("/talk")));
         assert!(matches!(moved(true), Err(ChangeError::Configured(_))));
         let same = routed(&name(), Some((&config, true)), Some(&route("/chat")), &live);
         assert_eq!(same.unwrap(), config);
@@ -215,6 +216,9 @@ mod tests {
         deploy(&mut record, &component("1"), &next);
         let config = config_of(&record).unwrap();
         // The route leads to an alias that exists.
-        assert_eq!((config.route, config.alias), (route("/chat"), next));
+        assert_eq!(
+            (config.route(), &config.alias),
+            (Some(&route("/chat")), &next)
+        );
     }
 }

@@ -74,6 +74,8 @@ texts! {
     FunctionName = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
     /// The name of an alias. It does not look like a digest.
     AliasName = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
+    /// The name of a trigger.
+    TriggerName = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
     /// Names a connection.
     ConnectionId = "^[0-9a-f]{32}$";
 }

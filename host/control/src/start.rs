@@ -47,7 +47,7 @@ pub struct Reloaded {
     pub changed: Vec<FunctionName>,
     /// New functions.
     pub added: Vec<FunctionName>,
-    /// Functions that no route leads to any more.
+    /// Functions that no trigger leads to any more.
     pub removed: Vec<FunctionName>,
 }
 
@@ -62,7 +62,7 @@ impl Occasion for Starting {
 
     fn loaded(&self, config: &FunctionConfig, version: &Version, took: Duration) {
         let (handler, milliseconds) = (version.call_style(), took.as_millis());
-        tracing::info!(function = %config.name, route = %config.route, ?handler, milliseconds, "loaded");
+        tracing::info!(function = %config.name, ?handler, milliseconds, "loaded");
     }
 
     fn damaged(
@@ -311,8 +311,8 @@ fn compare(before: &Functions, after: &Functions) -> Reloaded {
     };
     let same = |old: &Managed, new: &Managed| {
         let (one, other) = (live(old), live(new));
-        old.config.route == new.config.route
-            && old.config.triggers == new.config.triggers
+        old.config.triggers == new.config.triggers
+            && old.config.alias == new.config.alias
             && old.config.migration == new.config.migration
             && old.config.auto_responses == new.config.auto_responses
             && old.record.aliases() == new.record.aliases()

@@ -2,11 +2,13 @@
 //! as they are at one moment. The names of the fields are those of its JSON.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use openline_core::deployment::{CallStyle, Migration, Share};
 use openline_core::digest::Digest;
 use openline_core::limits::Compression;
-use openline_core::name::{AliasName, FunctionName};
+use openline_core::name::{AliasName, FunctionName, TriggerName};
+use openline_core::trigger::Trigger;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -19,8 +21,8 @@ pub struct FunctionView {
     /// Its name.
     #[schema(value_type = schema::FunctionName)]
     pub name: FunctionName,
-    /// Where it is reached.
-    pub routes: Vec<RouteView>,
+    /// How it is reached.
+    pub triggers: Vec<TriggerView>,
     /// Whether the configuration names it; if not, it was deployed with a
     /// route.
     pub configured: bool,
@@ -37,14 +39,73 @@ pub struct FunctionView {
     pub aliases: BTreeMap<AliasName, AliasView>,
 }
 
-/// A route of a function, and what it leads to.
-#[derive(Clone, Debug, Serialize, ToSchema)]
-#[schema(as = Route)]
-pub struct RouteView {
-    /// The route as configured: `{name}` stands for one segment.
+/// A trigger: one way to reach a function.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Trigger)]
+pub struct TriggerView {
+    /// Its name, unique within the function.
+    #[schema(value_type = schema::TriggerName)]
+    pub name: TriggerName,
+    /// The hosts that it is on, such as `chat.example.org` or `*.example.org`;
+    /// all if empty.
+    pub hosts: Vec<String>,
+    /// The paths that it matches: `{name}` stands for one segment, a last
+    /// `{*name}` for the rest.
     pub route: String,
-    /// The alias, or the beginning of the digest of a version.
+    /// The methods that it takes.
+    pub methods: Vec<&'static str>,
+    /// The alias that it leads to, or the beginning of the digest of a version.
     pub target: String,
+    /// Whether it takes peers outside of the host's private networks.
+    pub internet: bool,
+    /// The origins of web pages that it takes besides those of the host itself;
+    /// `*` stands for all.
+    pub origins: Vec<String>,
+    /// Whether it refuses requests without an origin.
+    pub origin_required: bool,
+    /// Where it was made.
+    pub source: TriggerSource,
+}
+
+/// Where a trigger was made: in the configuration (`configuration`), by the
+/// deploy that made the function (`deploy`), or in the running host
+/// (`interface`). Only the last can be changed or removed by the interface.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum TriggerSource {
+    /// In the configuration.
+    Configuration,
+    /// By a deploy with a route.
+    Deploy,
+    /// By the admin interface.
+    Interface,
+}
+
+impl fmt::Display for TriggerSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Configuration => "the host's configuration",
+            Self::Deploy => "the deploy that made the function",
+            Self::Interface => "the running host",
+        })
+    }
+}
+
+impl TriggerView {
+    /// The view of a trigger of a function with this alias of its own.
+    pub(crate) fn new(trigger: &Trigger, own: &AliasName, source: TriggerSource) -> Self {
+        Self {
+            name: trigger.name.clone(),
+            hosts: trigger.hosts.iter().map(ToString::to_string).collect(),
+            route: trigger.route.to_string(),
+            methods: trigger.methods.words().collect(),
+            target: trigger.target.shown(own).to_owned(),
+            internet: trigger.internet,
+            origins: trigger.origins.iter().map(ToString::to_string).collect(),
+            origin_required: trigger.origin_required,
+            source,
+        }
+    }
 }
 
 /// A version of a function.
@@ -70,7 +131,7 @@ pub struct VersionView {
     /// How many more milliseconds the host backs off from it, because it keeps
     /// failing.
     pub backed_off: Option<u64>,
-    /// Why it cannot serve although an alias or a route leads to it: its
+    /// Why it cannot serve although an alias or a trigger leads to it: its
     /// component does not load, or is missing. Its connections go to the other
     /// versions, or are refused.
     pub unloaded: Option<String>,

@@ -27,7 +27,7 @@ pub enum Event {
 pub struct UpgradeRequest {
     /// Always `GET`.
     pub method: String,
-    /// Path and query as sent.
+    /// The path in its one spelling, and the query as sent.
     pub uri: String,
     /// All headers of the request.
     pub headers: Headers,

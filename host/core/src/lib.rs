@@ -17,6 +17,8 @@ pub mod lifetime;
 pub mod limits;
 pub mod message;
 pub mod name;
+pub mod path;
 pub mod rate;
 pub mod route;
+pub mod trigger;
 pub mod units;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::digest::DIGEST_LETTERS_MIN;
 use crate::limits::{ALARM_NAME_BYTES_MAX, CHANNEL_NAME_BYTES_MAX, TAG_BYTES_MAX};
+use crate::route::Route;
 
 /// The longest function name, in bytes: it becomes a label in logs and a
 /// segment of paths.
@@ -34,6 +35,10 @@ pub struct AlarmName(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AliasName(Arc<str>);
 
+/// The name of a trigger: like a function's name. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TriggerName(Arc<str>);
+
 /// Names one connection on every node: 128 random bits, written as 32
 /// characters of `0-9a-f`. Code that knows the id can send to the connection,
 /// so it must not be guessable.
@@ -57,6 +62,11 @@ pub enum NameError {
     /// Not an alarm's name.
     #[error("an alarm's name has 1 to {ALARM_NAME_BYTES_MAX} bytes, this one has {0}")]
     Alarm(usize),
+    /// Not a trigger's name.
+    #[error(
+        "`{0}` is not the name of a trigger: 1 to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit"
+    )]
+    Trigger(String),
     /// Not an alias.
     #[error(
         "`{0}` is not an alias: 1 to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit, and not the digest of a version"
@@ -95,6 +105,70 @@ impl Serialize for FunctionName {
 }
 
 impl<'de> Deserialize<'de> for FunctionName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+// === impl TriggerName ===
+
+impl TriggerName {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        if is_word(name) {
+            Ok(Self(name.into()))
+        } else {
+            Err(NameError::Trigger(shortened(name)))
+        }
+    }
+
+    /// The name of a trigger that has none of its own: `chat-room` for
+    /// `/chat/{room}`, and `root` for `/`.
+    pub fn of(route: &Route) -> Self {
+        let letter = |letter: char| letter.is_ascii_alphanumeric() || "_.".contains(letter);
+        let words = route.as_str().split(|it| !letter(it));
+        let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+        let name = words.join("-");
+        let name = name.trim_start_matches(|it: char| !it.is_ascii_alphanumeric());
+        let name: String = name.chars().take(FUNCTION_NAME_BYTES_MAX).collect();
+        Self::new(&name).unwrap_or_else(|_| Self("root".into()))
+    }
+
+    /// The first of this name and those with a number behind it that is not
+    /// taken.
+    #[must_use]
+    pub fn free(self, taken: impl Fn(&Self) -> bool) -> Self {
+        let mut name = self.clone();
+        let mut number = 2u32;
+        while taken(&name) {
+            let end = format!("-{number}");
+            let most = FUNCTION_NAME_BYTES_MAX - end.len();
+            let begin: String = self.0.chars().take(most).collect();
+            name = Self((begin + &end).into());
+            number += 1;
+        }
+        name
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TriggerName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for TriggerName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for TriggerName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::new(&String::deserialize(deserializer)?).map_err(de::Error::custom)
     }
@@ -283,6 +357,29 @@ mod tests {
         for bad in ["", "-a", "a/b", "ä", "a b", "../x"] {
             assert!(FunctionName::new(bad).is_err(), "{bad}");
         }
+    }
+
+    #[test]
+    fn a_trigger_is_named_after_its_route() {
+        let of = |route: &str| TriggerName::of(&Route::new(route).unwrap());
+        for (route, expected) in [
+            ("/", "root"),
+            ("/chat", "chat"),
+            ("/chat/{room}", "chat-room"),
+            ("/a-b/c.d/{*rest}", "a-b-c.d-rest"),
+            ("/._a/!", "a"),
+            ("/%C3%BC", "C3-BC"),
+        ] {
+            assert_eq!(of(route).as_str(), expected, "{route}");
+        }
+        let long = of(&format!("/{}", "a".repeat(100)));
+        assert_eq!(long.as_str().len(), FUNCTION_NAME_BYTES_MAX);
+        let second = long.clone().free(|name| *name == long);
+        assert_eq!(second.as_str(), format!("{}-2", "a".repeat(62)));
+        let taken = ["chat", "chat-2"];
+        let third = of("/chat").free(|name| taken.contains(&name.as_str()));
+        assert_eq!(third.as_str(), "chat-3");
+        assert_eq!(TriggerName::new(third.as_str()), Ok(third));
     }
 
     #[test]

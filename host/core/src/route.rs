@@ -1,9 +1,10 @@
-//! Routes: which function serves a path, and what its parameters are.
+//! Routes: which paths a trigger serves, and what their parameters are.
 //!
 //! A route is a path of literal segments and `{name}` segments, each of which
-//! matches one non-empty segment. Literal segments win over parameters. Paths
-//! are matched as sent; then the parameters are percent-decoded (RFC 3986
-//! section 2.4).
+//! matches one non-empty segment; a last `{*name}` matches one segment or more.
+//! At each segment a literal wins over `{name}`, which wins over `{*name}`.
+//! Routes match paths in their [one spelling](crate::path); then the parameters
+//! are percent-decoded (RFC 3986 section 2.4).
 
 use std::fmt;
 
@@ -11,85 +12,132 @@ use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::event::RouteParams;
+use crate::path::normalise;
 
 /// The prefix that belongs to the host; no function is routed below it.
 pub const RESERVED_PREFIX: &str = "/.openline";
+
+/// The longest route, in bytes: a part of the default `request_uri_bytes`.
+const ROUTE_BYTES_MAX: usize = 1024;
 
 /// A checked route, for example `/chat/{room}`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     pattern: String,
     parameters: Vec<String>,
+    /// Whether the last parameter matches several segments.
+    has_rest: bool,
 }
 
-/// All routes of a host, each with what it leads to.
-#[derive(Clone, Debug)]
-pub struct RouteTable<T> {
-    router: matchit::Router<T>,
+/// One segment of a route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Segment<'a> {
+    /// This text.
+    Literal(&'a str),
+    /// Any segment that is not empty.
+    Parameter,
+    /// All further segments; not a single empty one.
+    Rest,
 }
 
-/// Why a text is not a route, or conflicts with another route.
+/// Why a text is not a route.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RouteError {
     /// No leading slash, a query, or characters that no path contains.
     #[error("`{0}` is not a route: write a path as in \"/chat/{{room}}\"")]
     Syntax(String),
-    /// A parameter's name is empty, invalid, or used twice.
+    /// A parameter's name is empty, invalid, or used twice, or `{*name}` is not
+    /// the last segment.
     #[error(
-        "`{0}` is not a parameter of a route: write {{name}} as a whole segment, each name once"
+        "`{0}` is not a parameter of a route: write {{name}} as a whole segment, or {{*name}} as the last one, each name once"
     )]
     Parameter(String),
     /// The route is below the host's own prefix.
     #[error("routes below `{RESERVED_PREFIX}` belong to the host")]
     Reserved,
-    /// Another function has this route, or one that matches the same paths.
-    #[error("the route `{0}` matches the same paths as `{1}`")]
-    Conflict(String, String),
+    /// No path in its one spelling matches it.
+    #[error("no request has the path `{0}`, because its one spelling is `{1}`")]
+    Spelling(String, String),
 }
 
 /// A path that matches a route but cannot be decoded.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("a parameter in the path is not UTF-8 after percent-decoding")]
-pub struct DecodeError;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DecodeError {
+    /// A parameter is not text.
+    #[error("a parameter in the path is not UTF-8 after percent-decoding")]
+    Text,
+    /// The value of `{*name}` could not tell this slash from one between
+    /// segments.
+    #[error("the rest of the path has an encoded slash")]
+    Slash,
+}
 
 // === impl Route ===
 
 impl Route {
     /// Checks a route.
+    ///
+    /// # Errors
+    ///
+    /// See [`RouteError`].
     pub fn new(pattern: &str) -> Result<Self, RouteError> {
-        let syntax = || RouteError::Syntax(pattern.chars().take(80).collect());
+        let shortened = || pattern.chars().take(80).collect();
+        let syntax = || RouteError::Syntax(shortened());
         let path = pattern.strip_prefix('/').ok_or_else(syntax)?;
         let visible = |byte: u8| byte.is_ascii_graphic() && !b"?#\\\"<>^`|".contains(&byte);
-        if !pattern.bytes().all(visible) || pattern.len() > 1024 {
+        if !pattern.bytes().all(visible) || pattern.len() > ROUTE_BYTES_MAX {
             return Err(syntax());
         }
-        if pattern == RESERVED_PREFIX || pattern.starts_with("/.openline/") {
-            return Err(RouteError::Reserved);
-        }
         let mut parameters: Vec<String> = Vec::new();
+        let mut has_rest = false;
         for segment in path.split('/') {
             if !segment.contains(['{', '}']) {
+                if has_rest {
+                    return Err(RouteError::Parameter(shortened()));
+                }
                 continue;
             }
             let name = segment
                 .strip_prefix('{')
                 .and_then(|rest| rest.strip_suffix('}'));
+            let rest = name.and_then(|name| name.strip_prefix('*'));
             let valid = |name: &&str| {
                 !name.is_empty()
                     && name
                         .bytes()
                         .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
                     && !parameters.iter().any(|other| other == name)
+                    && !has_rest
             };
-            match name.filter(valid) {
+            match rest.or(name).filter(valid) {
                 Some(name) => parameters.push(name.into()),
                 None => return Err(RouteError::Parameter(segment.into())),
             }
+            has_rest = rest.is_some();
         }
-        Ok(Self {
+        let route = Self {
             pattern: pattern.into(),
             parameters,
-        })
+            has_rest,
+        };
+        route.check_spelling()?;
+        if pattern == RESERVED_PREFIX || pattern.starts_with("/.openline/") {
+            return Err(RouteError::Reserved);
+        }
+        Ok(route)
+    }
+
+    /// Checks that its literal segments are in the one spelling.
+    fn check_spelling(&self) -> Result<(), RouteError> {
+        // Letters that no literal contains stand for the braces.
+        let path = self.pattern.replace('{', "(").replace('}', ")");
+        let unlike = |other: &str| RouteError::Spelling(self.pattern.clone(), other.into());
+        match normalise(&path) {
+            Ok(normal) if *normal == *path => Ok(()),
+            Ok(normal) if self.parameters.is_empty() => Err(unlike(&normal)),
+            Ok(_) => Err(unlike("another one")),
+            Err(_) => Err(RouteError::Syntax(self.pattern.chars().take(80).collect())),
+        }
     }
 
     /// The names of its parameters, in order.
@@ -100,6 +148,35 @@ impl Route {
     /// The route as it was written.
     pub fn as_str(&self) -> &str {
         &self.pattern
+    }
+
+    /// Its segments, without the names of its parameters: equal for two routes
+    /// that match the same paths.
+    pub(crate) fn segments(&self) -> impl Iterator<Item = Segment<'_>> {
+        self.pattern.split('/').skip(1).map(|segment| {
+            if segment.starts_with("{*") {
+                Segment::Rest
+            } else if segment.starts_with('{') {
+                Segment::Parameter
+            } else {
+                Segment::Literal(segment)
+            }
+        })
+    }
+
+    /// Decodes the values of its parameters, which are in its order.
+    pub(crate) fn decode(&self, values: &[&str]) -> Result<RouteParams, DecodeError> {
+        let last = self.parameters.len();
+        let decode = |(index, (name, value)): (usize, (&String, &&str))| {
+            if self.has_rest && index + 1 == last && value.contains("%2F") {
+                return Err(DecodeError::Slash);
+            }
+            let value = percent_decode_str(value).decode_utf8();
+            let value = value.map_err(|_| DecodeError::Text)?;
+            Ok((name.clone(), value.into_owned()))
+        };
+        let named = self.parameters.iter().zip(values);
+        named.enumerate().map(decode).collect()
     }
 }
 
@@ -121,97 +198,80 @@ impl<'de> Deserialize<'de> for Route {
     }
 }
 
-// === impl RouteTable ===
-
-impl<T> Default for RouteTable<T> {
-    fn default() -> Self {
-        Self {
-            router: matchit::Router::new(),
-        }
-    }
-}
-
-impl<T> RouteTable<T> {
-    /// Adds a route. Fails when a path could match it and another route and
-    /// neither is more literal.
-    pub fn insert(&mut self, route: &Route, target: T) -> Result<(), RouteError> {
-        self.router
-            .insert(route.pattern.clone(), target)
-            .map_err(|error| match error {
-                matchit::InsertError::Conflict { with } => {
-                    RouteError::Conflict(route.pattern.clone(), with)
-                }
-                _ => RouteError::Syntax(route.pattern.clone()),
-            })
-    }
-
-    /// The target for a path, and the decoded parameters.
-    pub fn find(&self, path: &str) -> Option<(&T, Result<RouteParams, DecodeError>)> {
-        let found = self.router.at(path).ok()?;
-        let decode = |(name, value): (&str, &str)| {
-            let value = percent_decode_str(value)
-                .decode_utf8()
-                .map_err(|_| DecodeError)?;
-            Ok((name.to_owned(), value.into_owned()))
-        };
-        Some((found.value, found.params.iter().map(decode).collect()))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn table(routes: &[&str]) -> RouteTable<usize> {
-        let mut table = RouteTable::default();
-        for (index, route) in routes.iter().enumerate() {
-            table.insert(&Route::new(route).unwrap(), index).unwrap();
-        }
-        table
-    }
-
-    #[test]
-    fn literal_segments_win_and_parameters_are_decoded() {
-        let table = table(&["/chat/{room}", "/chat/lobby", "/"]);
-        let (target, params) = table.find("/chat/a%20b").unwrap();
-        assert_eq!(
-            (*target, params),
-            (0, Ok(vec![("room".into(), "a b".into())]))
-        );
-        assert_eq!(table.find("/chat/lobby").unwrap().0, &1);
-        assert_eq!(table.find("/").unwrap().0, &2);
-        for none in ["/chat", "/chat/", "/chat/a/b", "/CHAT/a", "//chat/a", ""] {
-            assert!(table.find(none).is_none(), "{none}");
-        }
-    }
-
-    #[test]
-    fn a_slash_that_is_encoded_stays_in_its_parameter() {
-        let table = table(&["/chat/{room}"]);
-        let (_, params) = table.find("/chat/a%2Fb").unwrap();
-        assert_eq!(params, Ok(vec![("room".into(), "a/b".into())]));
-        assert_eq!(table.find("/chat/%ff").unwrap().1, Err(DecodeError));
-    }
-
     #[test]
     fn what_is_not_a_route_is_said() {
         for bad in [
-            "", "chat", "/a?b", "/a b", "/ä", "/{", "/{}", "/a{b}", "/{a}/{a}", "/{*rest}",
+            "",
+            "chat",
+            "/a?b",
+            "/a b",
+            "/ä",
+            "/{",
+            "/{}",
+            "/a{b}",
+            "/{a}/{a}",
+            "/{*}",
+            "/{*a}/b",
+            "/{*a}/",
+            "/{*a}/{b}",
+            "/{a}/{*a}",
+            "/{**a}",
+            "/a%",
+            "/a//../b",
         ] {
             assert!(Route::new(bad).is_err(), "{bad}");
         }
         assert_eq!(Route::new("/.openline/x"), Err(RouteError::Reserved));
         assert_eq!(Route::new("/.openline"), Err(RouteError::Reserved));
         assert!(Route::new("/.openliner").is_ok());
+        let long = format!("/{}", "a".repeat(ROUTE_BYTES_MAX - 1));
+        assert!(Route::new(&long).is_ok());
+        assert!(Route::new(&format!("{long}a")).is_err());
     }
 
     #[test]
-    fn two_routes_for_the_same_paths_conflict() {
-        let mut table = table(&["/chat/{room}"]);
-        let other = Route::new("/chat/{name}").unwrap();
-        assert!(matches!(
-            table.insert(&other, 1),
-            Err(RouteError::Conflict(..))
-        ));
+    fn a_route_that_no_path_in_its_one_spelling_matches_is_an_error() {
+        for (route, expected) in [
+            ("/%7Euser", "/~user"),
+            ("/a%2fb", "/a%2Fb"),
+            ("//a", "/a"),
+            ("/a/../b", "/b"),
+            ("/%2eopenline", "/.openline"),
+            ("//{a}", "another one"),
+        ] {
+            let error = RouteError::Spelling(route.into(), expected.into());
+            assert_eq!(Route::new(route), Err(error), "{route}");
+        }
+        for right in ["/", "/a/", "/a%2Fb/{c}", "/a!$&'()*+,;=:@b", "/{a}/{*b}"] {
+            assert!(Route::new(right).is_ok(), "{right}");
+        }
+    }
+
+    #[test]
+    fn routes_that_match_the_same_paths_have_the_same_segments() {
+        let same = |one: &str, other: &str| {
+            let (one, other) = (Route::new(one).unwrap(), Route::new(other).unwrap());
+            one.segments().eq(other.segments())
+        };
+        assert!(same("/chat/{room}", "/chat/{name}"));
+        assert!(same("/{a}/x/{*b}", "/{b}/x/{*a}"));
+        assert!(!same("/chat/{room}", "/chat/{*room}"));
+        assert!(!same("/chat", "/chat/"));
+    }
+
+    #[test]
+    fn parameters_are_decoded_in_their_order() {
+        let route = Route::new("/{a}/{*b}").unwrap();
+        let decode = |values: [&str; 2]| route.decode(&values);
+        let named = |a: &str, b: &str| vec![("a".into(), a.into()), ("b".into(), b.into())];
+        assert_eq!(decode(["x%20y", "1/%C3%BC/"]), Ok(named("x y", "1/ü/")));
+        // A slash that is encoded stays in the parameter of one segment.
+        assert_eq!(decode(["x%2Fy", "1"]), Ok(named("x/y", "1")));
+        assert_eq!(decode(["x", "1%2F2"]), Err(DecodeError::Slash));
+        assert_eq!(decode(["%FF", "1"]), Err(DecodeError::Text));
     }
 }

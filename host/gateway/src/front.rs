@@ -122,7 +122,7 @@ impl ReservedListener {
                     let (gateway, reserved) = (Arc::clone(&gateway), Arc::clone(&self.reserved));
                     let peer = Peer::at(address);
                     tokio::spawn(async move {
-                        let answer = |request| reserved.answer(boxed(request), peer.clone());
+                        let answer = |request, _| reserved.answer(boxed(request), peer.clone());
                         transport::serve_requests(stream, &peer, &gateway, &slot, answer).await;
                     });
                 }

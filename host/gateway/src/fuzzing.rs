@@ -11,8 +11,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use bytes::Bytes;
+use http::request::Parts;
 use http::{HeaderMap, HeaderName, HeaderValue, Request};
 use openline_admission::hops::{HOPS_MAX, Hops};
+use openline_admission::normalise::{Normal, normalise};
 use openline_admission::peer::Peer;
 use openline_channels::budget::HostBudget;
 use openline_channels::connection::Compressed;
@@ -195,13 +197,13 @@ pub fn handshake(bytes: &[u8]) {
     let Ok(request) = request.body(()) else {
         return;
     };
-    let (parts, ()) = request.into_parts();
+    let (mut parts, ()) = request.into_parts();
     let limits = FunctionLimits {
         request_header_bytes: 1024,
         request_uri_bytes: 256,
         ..Default::default()
     };
-    let wanted = handshake::is_wanted(&parts);
+    let normal = normalise(&mut parts);
     let within = openline_admission::admit::limits(&parts, &limits).is_ok();
     let checked = handshake::check(&parts);
     let offered = handshake::subprotocols(&parts.headers);
@@ -210,11 +212,32 @@ pub fn handshake(bytes: &[u8]) {
     {
         assert!((9..=15).contains(&agreement.compressed().window_bits));
     }
-    if let (true, true, Ok(handshake)) = (wanted, within, checked) {
+    if let Ok(normal) = &normal {
+        spelled_once(normal, &parts);
+    }
+    if let (Ok(_), true, Ok(handshake)) = (normal, within, checked) {
         // SHA-1 in base64.
         assert_eq!(handshake.accept.map(|accept| accept.len()), Some(28));
     }
     // No more names than were offered.
     let names = offered.map_or(0, |names| names.len());
     assert!(names <= handshake::SUBPROTOCOLS_MAX.min(bytes.len()));
+}
+
+/// A request that has its one spelling keeps it.
+fn spelled_once(normal: &Normal, parts: &Parts) {
+    let mut again = parts.clone();
+    assert_eq!(normalise(&mut again).as_ref(), Ok(normal));
+    assert_eq!(again.uri, parts.uri);
+    let path = parts.uri.path();
+    assert!(path.starts_with('/') && !path.contains("//"), "{path}");
+    let dots = |segment: &str| matches!(segment, "." | "..");
+    assert!(!path.split('/').any(dots), "{path}");
+    if let Some(host) = normal.host() {
+        assert!(!host.is_empty() && !host.ends_with('.'), "{host}");
+        assert!(
+            !host.bytes().any(|byte| byte.is_ascii_uppercase()),
+            "{host}"
+        );
+    }
 }

@@ -10,11 +10,17 @@ use std::time::Duration;
 
 use openline_admission::hops;
 use openline_admission::services::Services;
+use parking_lot::Mutex;
+use tokio::time::Instant;
 
 use crate::liveness::Liveness;
+use crate::request_id::{RequestId, RequestIds};
 use crate::requests::{Requests, Slot};
 use crate::tally::Tally;
 use crate::tls::Tls;
+
+/// How often the operator is told of a refusal that a key would change.
+const TOLD_EVERY: Duration = Duration::from_secs(1);
 
 /// The network side of one host.
 #[derive(Debug)]
@@ -27,6 +33,9 @@ pub struct Gateway {
     peer_requests_max: u32,
     sockets: AtomicUsize,
     liveness: OnceLock<Arc<Liveness>>,
+    /// When the operator was told last of a refusal that a key would change.
+    told: Mutex<Option<Instant>>,
+    ids: RequestIds,
 }
 
 /// A TCP connection. It takes one of `requests` until it is upgraded, and is
@@ -72,6 +81,8 @@ impl Gateway {
             peer_requests_max: most.div_ceil(2),
             sockets: AtomicUsize::new(0),
             liveness: OnceLock::new(),
+            told: Mutex::new(None),
+            ids: RequestIds::default(),
         }
     }
 
@@ -100,6 +111,23 @@ impl Gateway {
     /// For how long the host has hung, if it does.
     pub(crate) fn hung(&self) -> Option<Duration> {
         self.liveness.get()?.hung()
+    }
+
+    /// An id for a request that has come.
+    pub(crate) fn request_id(&self) -> RequestId {
+        self.ids.next()
+    }
+
+    /// Whether to tell the operator of a refusal that a key would change: at most
+    /// once a second, because any peer can cause it.
+    pub(crate) fn tells(&self) -> bool {
+        let now = Instant::now();
+        let mut told = self.told.lock();
+        let due = told.is_none_or(|told| now - told >= TOLD_EVERY);
+        if due {
+            *told = Some(now);
+        }
+        due
     }
 
     /// Takes a place for a TCP connection, and waits for one if necessary.

@@ -57,9 +57,13 @@ pub(crate) fn is_wanted(parts: &Parts) -> bool {
     has_token(&parts.headers, &UPGRADE, "websocket")
 }
 
-/// Checks everything that section 4.2.1 demands, except the subprotocols.
+/// Checks everything that section 4.2.1 demands, except the subprotocols. A
+/// request that asks for no WebSocket is told to.
 pub(crate) fn check(parts: &Parts) -> Result<Handshake, Refusal> {
     let headers = &parts.headers;
+    if !is_wanted(parts) {
+        return Err(Refusal::UpgradeRequired);
+    }
     if parts.version == Version::HTTP_2 {
         // The library lets only CONNECT have a protocol, and a body of CONNECT
         // is what travels on the stream.

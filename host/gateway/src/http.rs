@@ -10,12 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use http::Request;
+use http::header::ORIGIN;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use openline_admission::hops::Hops;
+use openline_admission::normalise::normalise;
 use openline_admission::peer::Peer;
+use openline_admission::refusal::Refusal as Denied;
+use openline_admission::services::Service;
 use openline_core::limits::REQUEST_HEADERS_MAX;
 use parking_lot::Mutex;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -23,8 +27,9 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::gateway::{Gateway, Permit, Place};
+use crate::request_id::{Asked, REQUEST_ID, RequestId};
 use crate::requests::Slot;
-use crate::rescue::Refusal;
+use crate::rescue::{PEER_GONE, Refusal};
 use crate::reserved::{Answer, Reserved, boxed, is_reserved};
 use crate::upgrade::{self, Handover};
 
@@ -50,7 +55,7 @@ pub(crate) struct Site {
 pub(crate) async fn serve<S: Handover>(stream: S, peer: &Peer, permit: Permit, site: &Site) {
     let permit = Arc::new(permit);
     let place = || Place::Connection(Arc::clone(&permit));
-    let answer = |request| answer::<S>(site, request, peer, place());
+    let answer = |request, id| answer::<S>(site, request, id, peer, place());
     serve_requests(stream, peer, &site.gateway, permit.slot(), answer).await;
 }
 
@@ -64,7 +69,7 @@ pub(crate) async fn serve_requests<S, F, A>(
     answer: F,
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
-    F: Fn(Request<Incoming>) -> A,
+    F: Fn(Request<Incoming>, RequestId) -> A,
     A: Future<Output = Answer>,
 {
     let patience = gateway.services().table().config.request_timeout;
@@ -73,12 +78,14 @@ pub(crate) async fn serve_requests<S, F, A>(
     let last = *drain.borrow_and_update();
     let answered = Answered::default();
     let service = service_fn(|request| {
-        let answering = answer(request);
+        let id = gateway.request_id();
+        let answering = answer(request, id);
         let answered = &answered;
         async move {
             slot.begin();
             answered.begin();
-            let answer = answering.await;
+            let mut answer = answering.await;
+            answer.headers_mut().insert(REQUEST_ID, id.header());
             answered.end();
             slot.end();
             Ok::<_, Infallible>(answer)
@@ -159,6 +166,7 @@ pub(crate) async fn begun(drain: &mut watch::Receiver<bool>) {
 pub(crate) async fn answer<S: Handover>(
     site: &Site,
     mut request: Request<Incoming>,
+    id: RequestId,
     peer: &Peer,
     place: Place,
 ) -> Answer {
@@ -166,15 +174,38 @@ pub(crate) async fn answer<S: Handover>(
     let behind = Hops::of(&table.config).peer(peer, request.headers());
     let peer = behind.as_ref().unwrap_or(peer);
     drop(table);
-    if is_reserved(request.uri().path()) {
-        return answer_reserved(site, request, peer).await;
-    }
-    let on_upgrade = hyper::upgrade::on(&mut request);
-    let (parts, _body) = request.into_parts();
     let gateway = &site.gateway;
-    let answered = match upgrade::prepare(gateway, &parts, peer).await {
+    let on_upgrade = hyper::upgrade::on(&mut request);
+    let (mut parts, body) = request.into_parts();
+    let normal = match normalise(&mut parts) {
+        Ok(normal) => normal,
+        Err(refusal) => {
+            let asked = Asked {
+                id,
+                parts: &parts,
+                peer,
+            };
+            return refuse(gateway, &refusal.into(), &asked, None);
+        }
+    };
+    if is_reserved(parts.uri.path()) {
+        return answer_reserved(site, Request::from_parts(parts, body), peer).await;
+    }
+    let asked = Asked {
+        id,
+        parts: &parts,
+        peer,
+    };
+    let mut led = None;
+    let preparing = upgrade::prepare(gateway, &normal, &asked, &mut led);
+    let answered = match preparing.await {
         Ok(candidate) => {
             let name = candidate.service.alias.function().clone();
+            let mut waiting = Waiting {
+                gateway,
+                asked: &asked,
+                decided: false,
+            };
             let slot = place.clone();
             let deciding = slot.slot().decide();
             let upgrading = upgrade::upgrade::<S>(gateway, candidate, on_upgrade, place);
@@ -183,19 +214,67 @@ pub(crate) async fn answer<S: Handover>(
                 decided = upgrading => decided,
                 () = deciding.displaced() => Err(Refusal::Requests),
             };
+            waiting.decided = true;
             decided.inspect_err(|refusal| {
                 if let Refusal::Answer(details) = refusal {
-                    tracing::warn!(function = %name, %details, "an answer of a function is not valid");
+                    tracing::warn!(request = %id, function = %name, %details, "an answer of a function is not valid");
                 }
             })
         }
         Err(refusal) => Err(refusal),
     };
-    answered.unwrap_or_else(|refusal| {
-        gateway.tally().refuse(refusal.label());
-        tracing::debug!(%peer, path = parts.uri.path(), refusal = refusal.label(), "refused");
-        refusal.answer()
-    })
+    answered.unwrap_or_else(|refusal| refuse(gateway, &refusal, &asked, led.as_deref()))
+}
+
+/// A peer that waits while its function decides. hyper drops its request when
+/// it leaves: that is counted, and nobody's fault.
+struct Waiting<'a> {
+    gateway: &'a Gateway,
+    asked: &'a Asked<'a>,
+    decided: bool,
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        if !self.decided {
+            self.gateway.tally().refuse(PEER_GONE);
+            let Asked { id, parts, peer } = self.asked;
+            let path = parts.uri.path();
+            tracing::debug!(request = %id, %peer, path, "the peer left before its function decided");
+        }
+    }
+}
+
+/// Counts and logs a refusal, and makes its answer.
+fn refuse(
+    gateway: &Gateway,
+    refusal: &Refusal,
+    asked: &Asked<'_>,
+    led: Option<&Service>,
+) -> Answer {
+    let Asked { id, parts, peer } = asked;
+    let label = refusal.label();
+    gateway.tally().refuse(label);
+    let place = led.map(Service::place);
+    let function = place
+        .as_ref()
+        .map(|place| tracing::field::display(&place.function));
+    let trigger = place
+        .as_ref()
+        .map(|place| tracing::field::display(&place.trigger));
+    tracing::debug!(request = %id, %peer, path = parts.uri.path(), function, trigger, refusal = label, "refused");
+    if let Refusal::Denied(Denied::Origin | Denied::NoOrigin) = refusal
+        && gateway.tells()
+    {
+        let origin = parts.headers.get(ORIGIN);
+        let origin = origin.and_then(|origin| origin.to_str().ok());
+        let hint = match origin {
+            Some(_) => "if its pages may open connections, add it to `origins` of the trigger",
+            None => "`origin_required` of the trigger lets only browsers in",
+        };
+        tracing::info!(request = %id, function, trigger, origin, hint, "an origin was refused");
+    }
+    refusal.answer_to(*id)
 }
 
 /// Answers probes here, and passes other requests to `reserved`.

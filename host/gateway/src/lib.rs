@@ -19,6 +19,7 @@ mod http2;
 pub mod listen;
 pub mod liveness;
 mod probe;
+mod request_id;
 mod requests;
 pub mod rescue;
 pub mod reserved;

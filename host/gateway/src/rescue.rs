@@ -1,8 +1,10 @@
 //! Refusals: everything that keeps a request from becoming a connection, and
 //! the response to each. This is the only such mapping.
 //!
-//! A peer reads a stable word in `openline-error-type` and a safe sentence;
-//! details go to the log.
+//! A peer reads a stable word in `openline-error-type`, whose fault it is in
+//! `openline-error-blame`, and a safe sentence with the id of its request, by
+//! which the log has the details. `docs/reference/refusals.md` lists all
+//! refusals; a test compares it with this file.
 
 use std::time::Duration;
 
@@ -17,13 +19,21 @@ use openline_core::fault::{Blame, Fault};
 use openline_core::limits::AFFINITY_BYTES_MAX;
 use openline_engine::version::UpgradeError;
 
+use crate::request_id::RequestId;
 use crate::reserved::Answer;
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("openline-error-type");
 const WEBSOCKET_VERSION: HeaderName = HeaderName::from_static("sec-websocket-version");
-/// How long a refused peer should wait, in seconds: connections come and go
-/// within seconds, and idle instances are kept for ten.
-const RETRY_AFTER_SECONDS: HeaderValue = HeaderValue::from_static("5");
+const ERROR_BLAME: HeaderName = HeaderName::from_static("openline-error-blame");
+/// How long a refused peer should wait at least, in seconds: connections come
+/// and go within seconds, and idle instances are kept for ten.
+const RETRY_AFTER_SECONDS: u64 = 5;
+/// How much longer some peers wait, in seconds, so that those who were refused
+/// together do not all come back together.
+const RETRY_SPREAD_SECONDS_MAX: u64 = 10;
+/// The word for a peer that leaves while its function decides. It gets no
+/// answer.
+pub(crate) const PEER_GONE: &str = "peer_gone";
 
 /// Why a request is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -97,6 +107,48 @@ impl Refusal {
         }
     }
 
+    /// Who can mend it: the peer that asks, the function's author, or the
+    /// host's operator.
+    fn blame(&self) -> &'static str {
+        match self {
+            Self::Denied(Denied::Draining | Denied::HostReached(Reached::Connections))
+            | Self::Full
+            | Self::Attached => "host",
+            Self::Denied(Denied::Reached(Reached::Connections))
+            | Self::NotDeployed
+            | Self::BackedOff(_)
+            | Self::Answer(_) => "function",
+            Self::Denied(_)
+            | Self::UpgradeRequired
+            | Self::MethodNotAllowed(_)
+            | Self::Handshake(_)
+            | Self::Version
+            | Self::Affinity
+            | Self::Requests => "peer",
+            Self::Fault(fault) => match fault.blame() {
+                Blame::Guest => "function",
+                Blame::Host => "host",
+            },
+        }
+    }
+
+    /// The seconds after which the peer should come back, if it should.
+    fn retry_after(&self, id: Option<RequestId>) -> Option<u64> {
+        let least = match self {
+            Self::BackedOff(left) => left.as_secs() + 1,
+            Self::Full
+            | Self::NotDeployed
+            | Self::Attached
+            | Self::Requests
+            | Self::Denied(Denied::Draining | Denied::Reached(_) | Denied::HostReached(_)) => {
+                RETRY_AFTER_SECONDS
+            }
+            _ => return None,
+        };
+        let most = least.min(RETRY_SPREAD_SECONDS_MAX);
+        Some(least + id.map_or(0, |id| id.spread(most)))
+    }
+
     fn status(&self) -> StatusCode {
         match self {
             Self::Denied(denied) => status(*denied),
@@ -114,9 +166,22 @@ impl Refusal {
         }
     }
 
-    /// The response.
+    /// The response to a request.
+    pub(crate) fn answer_to(&self, id: RequestId) -> Answer {
+        self.respond(Some(id))
+    }
+
+    /// The response, without an id in its text.
     pub fn answer(&self) -> Answer {
-        let mut response = Response::new(Full::from(format!("{self}\n")));
+        self.respond(None)
+    }
+
+    fn respond(&self, id: Option<RequestId>) -> Answer {
+        let text = match id {
+            Some(id) => format!("{self} (request {id})\n"),
+            None => format!("{self}\n"),
+        };
+        let mut response = Response::new(Full::from(text));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
         headers.insert(
@@ -124,6 +189,10 @@ impl Refusal {
             HeaderValue::from_static("text/plain; charset=utf-8"),
         );
         headers.insert(ERROR_TYPE, HeaderValue::from_static(self.label()));
+        headers.insert(ERROR_BLAME, HeaderValue::from_static(self.blame()));
+        if let Some(seconds) = self.retry_after(id) {
+            headers.insert(RETRY_AFTER, seconds.into());
+        }
         match self {
             Self::UpgradeRequired => {
                 headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -138,15 +207,10 @@ impl Refusal {
             Self::MethodNotAllowed(allowed) => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));
             }
-            Self::BackedOff(left) => {
-                headers.insert(RETRY_AFTER, (left.as_secs() + 1).into());
-            }
-            Self::Full
-            | Self::NotDeployed
-            | Self::Attached
-            | Self::Requests
-            | Self::Denied(Denied::Draining | Denied::Reached(_) | Denied::HostReached(_)) => {
-                headers.insert(RETRY_AFTER, RETRY_AFTER_SECONDS);
+            Self::Denied(Denied::Method(allowed)) => {
+                if let Ok(allowed) = HeaderValue::from_str(&allowed.to_string()) {
+                    headers.insert(ALLOW, allowed);
+                }
             }
             _ => {}
         }
@@ -161,7 +225,12 @@ fn status(denied: Denied) -> StatusCode {
         | Denied::HeadersTooLarge(_)
         | Denied::TooManyHeaders
         | Denied::ReservedHeader
-        | Denied::Path => StatusCode::BAD_REQUEST,
+        | Denied::Connection
+        | Denied::Host(_)
+        | Denied::Spelling(_)
+        | Denied::Parameter(_) => StatusCode::BAD_REQUEST,
+        Denied::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
+        Denied::Internet | Denied::Origin | Denied::NoOrigin => StatusCode::FORBIDDEN,
         Denied::Draining | Denied::HostReached(Reached::Connections) => {
             StatusCode::SERVICE_UNAVAILABLE
         }
@@ -179,5 +248,153 @@ impl From<UpgradeError> for Refusal {
             UpgradeError::Fault(fault) => Self::Fault(fault),
             UpgradeError::Invalid(text) => Self::Answer(text),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    use openline_core::path::PathError;
+    use openline_core::route::DecodeError;
+    use openline_core::trigger::Methods;
+
+    use super::*;
+    use crate::request_id::RequestIds;
+
+    /// One of each. A new variant does not compile until [`named`] has it.
+    fn all() -> Vec<Refusal> {
+        let reached = [
+            Reached::Connections,
+            Reached::PeerConnections,
+            Reached::PeerHandshakes,
+        ];
+        let mut all = vec![
+            Denied::Connection.into(),
+            Denied::Host("").into(),
+            Denied::Spelling(PathError::Zero).into(),
+            Denied::NotFound.into(),
+            Denied::Method(Methods::default()).into(),
+            Denied::Internet.into(),
+            Denied::UriTooLong(1).into(),
+            Denied::HeadersTooLarge(1).into(),
+            Denied::TooManyHeaders.into(),
+            Denied::Origin.into(),
+            Denied::NoOrigin.into(),
+            Denied::ReservedHeader.into(),
+            Denied::Parameter(DecodeError::Text).into(),
+            Denied::Draining.into(),
+            Refusal::UpgradeRequired,
+            Refusal::MethodNotAllowed("GET"),
+            Refusal::Handshake(""),
+            Refusal::Version,
+            Refusal::Full,
+            Refusal::NotDeployed,
+            Refusal::Affinity,
+            Refusal::BackedOff(Duration::from_secs(1)),
+            Refusal::Attached,
+            Refusal::Requests,
+            Refusal::Answer(String::new()),
+        ];
+        all.extend(reached.map(|it| Denied::Reached(it).into()));
+        all.extend(reached.map(|it| Denied::HostReached(it).into()));
+        all.extend(Fault::ALL.map(Refusal::Fault));
+        all.iter().for_each(named);
+        all
+    }
+
+    fn named(refusal: &Refusal) {
+        match refusal {
+            Refusal::Denied(denied) => match denied {
+                Denied::Connection
+                | Denied::Host(_)
+                | Denied::Spelling(_)
+                | Denied::NotFound
+                | Denied::Method(_)
+                | Denied::Internet
+                | Denied::UriTooLong(_)
+                | Denied::HeadersTooLarge(_)
+                | Denied::TooManyHeaders
+                | Denied::Origin
+                | Denied::NoOrigin
+                | Denied::ReservedHeader
+                | Denied::Parameter(_)
+                | Denied::Reached(_)
+                | Denied::HostReached(_)
+                | Denied::Draining => {}
+            },
+            Refusal::UpgradeRequired
+            | Refusal::MethodNotAllowed(_)
+            | Refusal::Handshake(_)
+            | Refusal::Version
+            | Refusal::Full
+            | Refusal::NotDeployed
+            | Refusal::Affinity
+            | Refusal::BackedOff(_)
+            | Refusal::Attached
+            | Refusal::Requests
+            | Refusal::Fault(_)
+            | Refusal::Answer(_) => {}
+        }
+    }
+
+    /// Status, word, blame, and whether guest code has run.
+    fn row(refusal: &Refusal) -> [String; 4] {
+        let ran = match refusal {
+            Refusal::Answer(_) => true,
+            Refusal::Fault(fault) => fault.blame() == Blame::Guest,
+            _ => false,
+        };
+        [
+            refusal.status().as_str().into(),
+            refusal.label().into(),
+            refusal.blame().into(),
+            if ran { "yes" } else { "no" }.into(),
+        ]
+    }
+
+    #[test]
+    fn the_document_lists_the_refusals_as_they_are() {
+        let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/reference/refusals.md");
+        let text = std::fs::read_to_string(file).unwrap();
+        let rows = text.lines().filter(|line| line.starts_with("| "));
+        let cells = rows.map(|line| line.split('|').map(|cell| cell.trim().replace('`', "")));
+        let rows: Vec<Vec<String>> = cells.map(Iterator::collect).collect();
+        let documented: BTreeSet<[String; 4]> = rows
+            .iter()
+            .filter(|cells| cells[1].parse::<u16>().is_ok())
+            .map(|cells| [1, 2, 3, 4].map(|column| cells[column].clone()))
+            .collect();
+        let made: BTreeSet<_> = all().iter().map(row).collect();
+        let missing: Vec<_> = made.difference(&documented).collect();
+        let unknown: Vec<_> = documented.difference(&made).collect();
+        assert!(
+            missing.is_empty() && unknown.is_empty(),
+            "{missing:?} {unknown:?}"
+        );
+        let explained = |cells: &Vec<String>| cells.len() == 8 && !cells[6].is_empty();
+        assert!(rows.iter().all(explained), "each says what to do");
+        let gone = rows.iter().find(|cells| cells[2] == PEER_GONE);
+        assert!(gone.is_some_and(|cells| cells[1] == "–"));
+    }
+
+    #[test]
+    fn peers_that_are_refused_together_come_back_apart() {
+        let ids = RequestIds::default();
+        let after = |refusal: &Refusal| {
+            let answer = refusal.answer_to(ids.next());
+            let value = answer.headers().get(RETRY_AFTER);
+            value.map(|value| value.to_str().unwrap().parse::<u64>().unwrap())
+        };
+        let seconds = |refusal: &Refusal| -> BTreeSet<u64> {
+            (0..200).filter_map(|_| after(refusal)).collect()
+        };
+        assert_eq!(seconds(&Refusal::Full), (5..=10).collect());
+        let long = Refusal::BackedOff(Duration::from_millis(59_500));
+        assert_eq!(seconds(&long), (60..=70).collect());
+        let short = Refusal::BackedOff(Duration::from_millis(500));
+        assert_eq!(seconds(&short), (1..=2).collect());
+        assert_eq!(after(&Refusal::Version), None);
     }
 }

@@ -16,6 +16,7 @@ use crate::commands::new::NewArguments;
 use crate::commands::remove::RemoveArguments;
 use crate::commands::run::RunArguments;
 use crate::commands::serve::ServeArguments;
+use crate::commands::triggers::TriggersArguments;
 use crate::commands::update_sdk::UpdateSdkArguments;
 
 /// Serverless WebSockets: holds connections open and runs functions, compiled
@@ -63,6 +64,8 @@ pub(crate) enum Command {
     Versions(VersionsArguments),
     /// List the aliases of a function, or point one to versions by weight.
     Aliases(AliasesArguments),
+    /// List the triggers of a function; make, change or remove one.
+    Triggers(TriggersArguments),
     /// Remove a version, an alias, or a function that was deployed.
     Remove(RemoveArguments),
     /// List open connections.

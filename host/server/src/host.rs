@@ -331,8 +331,9 @@ impl Host {
     /// `tls` is the letter of the addresses' schemes, where the host speaks it.
     fn introduce(&self, address: &str, tls: &str) {
         tell(&format!("page          http{tls}://{address}/.openline/"));
-        let routes = self.deployer.introduction();
-        for (route, unserved) in &routes {
+        let triggers = self.deployer.introduction();
+        for (trigger, unserved) in &triggers {
+            let route = &trigger.route;
             let unserved = unserved.as_ref();
             let unserved = unserved.map(|why| format!(", which is not served: {why}"));
             let unserved = unserved.unwrap_or_default();
@@ -340,8 +341,10 @@ impl Host {
                 "function at   ws{tls}://{address}{route}{unserved}"
             ));
         }
-        let served = routes.iter().filter(|(_, unserved)| unserved.is_none());
-        let mut served = served.map(|(route, _)| route.to_string()).peekable();
+        let served = triggers.iter().filter(|(_, unserved)| unserved.is_none());
+        let mut served = served
+            .map(|(trigger, _)| trigger.route.to_string())
+            .peekable();
         if served.peek().is_none() {
             return;
         }
@@ -395,11 +398,10 @@ impl Host {
         }
     }
 
-    /// The functions that have a version, each on its first route.
+    /// The functions that have a version, each with its first route.
     fn served(&self) -> Vec<Served> {
-        let routes = self.deployer.routes();
         let mut served: Vec<Served> = Vec::new();
-        for (route, alias) in routes {
+        for (trigger, alias) in self.deployer.triggers() {
             let function = alias.function().to_string();
             let known = served.iter().any(|other| other.function == function);
             let Some((version, _)) = alias.split().shares.first().cloned() else {
@@ -408,7 +410,7 @@ impl Host {
             if !known {
                 served.push(Served {
                     function,
-                    route: route.to_string(),
+                    route: trigger.route.to_string(),
                     version: version.digest(),
                     connections: alias.hub().connections(),
                 });

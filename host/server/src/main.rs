@@ -104,6 +104,7 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
             Command::Functions(arguments) => commands::functions::functions(&arguments).await,
             Command::Versions(arguments) => commands::functions::versions(&arguments).await,
             Command::Aliases(arguments) => commands::aliases::aliases(&arguments).await,
+            Command::Triggers(arguments) => commands::triggers::run(&arguments).await,
             Command::Remove(arguments) => commands::remove::run(&arguments).await,
             Command::Connections(arguments) => commands::connections::connections(&arguments).await,
             Command::Send(arguments) => commands::connections::send(&arguments).await,

@@ -44,13 +44,14 @@ impl UpgradeRequest {
         &self.method
     }
 
-    /// Path and query as the peer sent them, percent-encoded.
+    /// The path in its one spelling (without dot segments, doubled slashes and
+    /// needless escapes), and the query as the peer sent it, percent-encoded.
     #[must_use]
     pub fn uri(&self) -> &str {
         &self.uri
     }
 
-    /// The path as the peer sent it, percent-encoded, without the query.
+    /// The path in its one spelling, percent-encoded, without the query.
     #[must_use]
     pub fn path(&self) -> &str {
         query::path(&self.uri)
@@ -81,7 +82,8 @@ impl UpgradeRequest {
     }
 
     /// All headers in the order in which they were sent, with names in lower
-    /// case.
+    /// case; then `openline-request-id`, by which the host's log names this
+    /// request.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
         let headers = self.headers.iter();
         headers.map(|(name, value)| (name.as_str(), value.as_slice()))

@@ -169,7 +169,7 @@ impl Host {
     pub fn function(&self, name: &str) -> Arc<Alias> {
         let found = self
             .deployer
-            .routes()
+            .triggers()
             .into_iter()
             .find(|(_, alias)| alias.function().as_str() == name);
         found.unwrap_or_else(|| panic!("no function `{name}`")).1
@@ -179,9 +179,9 @@ impl Host {
     pub fn function_on(&self, route: &str) -> Arc<Alias> {
         let found = self
             .deployer
-            .routes()
+            .triggers()
             .into_iter()
-            .find(|(each, _)| each.to_string() == route);
+            .find(|(each, _)| each.route.as_str() == route);
         found.unwrap_or_else(|| panic!("no route `{route}`")).1
     }
 }

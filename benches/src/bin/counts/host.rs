@@ -12,6 +12,7 @@ use anyhow::Context;
 use openline_admission::services::Services;
 use openline_core::config::ServerConfig;
 use openline_core::route::Route;
+use openline_core::trigger::Trigger;
 use openline_engine::alias::Alias;
 use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
@@ -33,7 +34,10 @@ pub(crate) struct Host {
 impl Host {
     pub(crate) fn start(function: Arc<Alias>) -> anyhow::Result<Self> {
         let route = Route::new("/echo").context("the route")?;
-        let services = Services::new(ServerConfig::default(), vec![(route, function)])?;
+        let services = Services::new(
+            ServerConfig::default(),
+            vec![(Trigger::new(route), function)],
+        )?;
         let gateway = Gateway::new(Arc::new(services));
         let listener = listen::bind((Ipv4Addr::LOCALHOST, 0).into())?;
         let address = listener.local_addr()?;

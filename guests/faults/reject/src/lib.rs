@@ -1,6 +1,7 @@
 //! Answers the request for a connection as its query says, validly or not:
 //! `status` refuses with that status, anything else accepts.
-//! `header=NAME:VALUE` (repeatable), `body=TEXT`, `body_bytes=N`,
+//! `header=NAME:VALUE` (repeatable), `body=TEXT`, `body_bytes=N`, `uri` (the
+//! body is the request's), `request_header=NAME` (the body is its value),
 //! `subprotocol=NAME`, `attachment_bytes=N`, `channel=NAME` (repeatable) fill
 //! the answer. `show=peer`, `show=method` and `show=host` put that part of the
 //! request into the answer's header `shown`. Messages of an accepted connection come back.
@@ -36,6 +37,11 @@ impl Handler for Reject {
                 }
                 "body" => rejection = rejection.body(value.as_bytes()),
                 "body_bytes" => rejection = rejection.body(bytes()),
+                "uri" => rejection = rejection.body(request.uri().as_bytes()),
+                "request_header" => {
+                    let found = request.header(&value).unwrap_or_default();
+                    rejection = rejection.body(found.as_bytes());
+                }
                 "subprotocol" => acceptance = acceptance.subprotocol(value),
                 "attachment_bytes" => acceptance = acceptance.attachment(bytes()),
                 "channel" => acceptance = acceptance.channel(value),

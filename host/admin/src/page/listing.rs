@@ -22,7 +22,8 @@ pub(crate) struct Listing {
 pub(crate) struct FunctionEntry {
     /// Unique within the listing: the page identifies its forms by it.
     pub(crate) name: String,
-    /// The route as configured: `{name}` stands for one segment.
+    /// The route as configured: `{name}` stands for one segment, a last
+    /// `{*name}` for the rest.
     pub(crate) route: String,
     /// How its WebSocket handler is called.
     pub(crate) handler: CallStyle,

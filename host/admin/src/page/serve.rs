@@ -131,9 +131,25 @@ impl Page {
     }
 }
 
+/// One entry for each function: its first trigger on all hosts, or else its
+/// first.
 fn listing(services: &Services, listener: PageListener) -> Listing {
-    let entry = |service: &Arc<Service>| {
-        let (route, alias) = (&service.route, &service.alias);
+    let table = services.table();
+    let mut shown: Vec<&Arc<Service>> = Vec::new();
+    for service in &table.services {
+        let same = |other: &&Arc<Service>| other.alias.function() == service.alias.function();
+        match shown.iter().position(same) {
+            None => shown.push(service),
+            Some(place) => {
+                let other = &shown[place].trigger.hosts;
+                if !other.is_empty() && service.trigger.hosts.is_empty() {
+                    shown[place] = service;
+                }
+            }
+        }
+    }
+    let entry = |service: &&Arc<Service>| {
+        let (route, alias) = (&service.trigger.route, &service.alias);
         let split = alias.split();
         let first = split.shares.first();
         let handler = first.map_or(CallStyle::Plain, |(version, _)| version.call_style());
@@ -149,7 +165,7 @@ fn listing(services: &Services, listener: PageListener) -> Listing {
     Listing {
         version: env!("CARGO_PKG_VERSION"),
         admin: listener == PageListener::Admin,
-        functions: services.table().services.iter().map(entry).collect(),
+        functions: shown.iter().map(entry).collect(),
     }
 }
 

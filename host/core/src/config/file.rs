@@ -14,7 +14,7 @@ use crate::deployment::Migration;
 use crate::limits::{
     FunctionLimitsMaximum, FunctionLimitsWritten, InstancePolicyMaximum, InstancePolicyWritten,
 };
-use crate::name::{AliasName, FunctionName};
+use crate::name::{AliasName, FunctionName, TriggerName};
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -41,7 +41,7 @@ pub(super) struct Maximum {
 pub(super) struct Function {
     pub(super) name: Spanned<FunctionName>,
     pub(super) component: Option<Spanned<PathBuf>>,
-    pub(super) route: Spanned<String>,
+    pub(super) route: Option<Spanned<String>>,
     pub(super) alias: Option<AliasName>,
     #[serde(default)]
     pub(super) migration: Migration,
@@ -55,13 +55,19 @@ pub(super) struct Function {
     pub(super) limit: FunctionLimitsWritten,
 }
 
-/// `[[function.trigger]]`: a further route.
+/// `[[function.trigger]]`: a way to reach the function.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Trigger {
+    pub(super) name: Option<Spanned<TriggerName>>,
+    pub(super) hosts: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) route: Spanned<String>,
+    pub(super) methods: Option<Spanned<Vec<String>>>,
     pub(super) alias: Option<AliasName>,
     pub(super) version: Option<Spanned<String>>,
+    pub(super) internet: Option<bool>,
+    pub(super) origins: Option<Spanned<Vec<Spanned<String>>>>,
+    pub(super) origin_required: Option<bool>,
 }
 
 /// `[[function.auto_response]]`: what the host answers by itself.
@@ -138,8 +144,7 @@ fn hint_for(message: &str) -> String {
         };
     }
     if message.starts_with("missing field") {
-        return "every [[function]] needs `name` and `route`, every [[function.trigger]] a `route`"
-            .into();
+        return "every [[function]] needs a `name`, every [[function.trigger]] a `route`".into();
     }
     if message.contains("unknown variant") {
         return "use one of the values that the message lists".into();
@@ -149,6 +154,9 @@ fn hint_for(message: &str) -> String {
     }
     if message.contains("is not a function name") {
         return "the name is for people, logs and commands; the route may be anything".into();
+    }
+    if message.contains("is not the name of a trigger") {
+        return "leave it out to name the trigger after its route".into();
     }
     if message.contains("is not an alias") {
         return "the alias that serves unless something else is said is `live`".into();

@@ -4,7 +4,7 @@
 //! `file` is the shape of the text, `server` the host's own limits, `edge` what it says about
 //! proxies and TLS, `keys` what
 //! each key is for and when a change of it takes effect, `validate` the rules
-//! between its parts; `admin`, `hops`, `tls`, `triggers` and `answers` hold the
+//! between its parts; `admin`, `hops`, `networks`, `tls`, `triggers` and `answers` hold the
 //! longer of these rules. The server reads files and finds components.
 
 mod admin;
@@ -12,8 +12,10 @@ mod answers;
 mod edge;
 mod error;
 mod file;
+mod hints;
 mod hops;
 mod keys;
+mod networks;
 mod server;
 mod tls;
 mod triggers;
@@ -26,17 +28,18 @@ pub use edge::{
     CertificateConfig, ClientCertificates, HopHeader, MinVersion, ProxyProtocol, TlsConfig,
 };
 pub use error::ConfigError;
+pub use hints::{ORIGIN_HINT, host_hint, methods_hint, route_hint, trigger_hint};
 pub use hops::TRUSTED_HOPS_MAX;
 pub use keys::{KEYS, Key, effect_of};
 pub use server::{AdminListen, PageAccess, ServerConfig};
 pub use tls::CERTIFICATES_MAX;
-pub use triggers::TRIGGERS_MAX;
 
 use crate::auto_response::AutoResponse;
 use crate::deployment::Migration;
 use crate::limits::{FunctionLimits, InstancePolicy, Row};
 use crate::name::{AliasName, FunctionName};
 use crate::route::Route;
+use crate::trigger::Trigger;
 
 /// All rows of limits, by their table in the configuration.
 pub const TABLES: [(&str, &[Row]); 3] = [
@@ -50,7 +53,8 @@ pub const TABLES: [(&str, &[Row]); 3] = [
 pub struct Config {
     /// The host itself.
     pub server: ServerConfig,
-    /// The functions, in the file's order. Names and routes are distinct.
+    /// The functions, in the file's order. Names are distinct, and no two
+    /// triggers match the same requests.
     pub functions: Vec<FunctionConfig>,
 }
 
@@ -65,14 +69,13 @@ pub struct FunctionConfig {
     /// The line that names the component, or else the function. Errors point at
     /// it when the component does not load.
     pub component_line: usize,
-    /// Where it is reached.
-    pub route: Route,
-    /// Which of its versions the route leads to.
+    /// Which of its versions its triggers lead to, unless they say otherwise.
     pub alias: AliasName,
     /// What happens to open connections when an alias of the function moves and
     /// has no migration of its own.
     pub migration: Migration,
-    /// Further routes, distinct over all functions; at most [`TRIGGERS_MAX`].
+    /// How it is reached: at most [`TRIGGERS_MAX`](crate::trigger::TRIGGERS_MAX)
+    /// and the short form, `route`, which is the first.
     pub triggers: Vec<Trigger>,
     /// The automatic responses of every connection of the function; at most the
     /// limit `auto_responses`.
@@ -81,25 +84,6 @@ pub struct FunctionConfig {
     pub instance: InstancePolicy,
     /// The limits of a connection or a call.
     pub limit: FunctionLimits,
-}
-
-/// A further route of a function.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trigger {
-    /// Where it is reached.
-    pub route: Route,
-    /// The target of the route.
-    pub target: Target,
-}
-
-/// Which version of a function a route leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Target {
-    /// Where the alias points.
-    Alias(AliasName),
-    /// The version whose digest begins with these 6 to 64 characters of
-    /// `0-9a-f`.
-    Version(String),
 }
 
 impl Config {
@@ -111,16 +95,15 @@ impl Config {
 }
 
 impl FunctionConfig {
-    /// A function with defaults for everything else.
+    /// A function with one trigger, and defaults for everything else.
     pub fn new(name: FunctionName, component: Option<PathBuf>, route: Route) -> Self {
         Self {
             name,
             component,
             component_line: 0,
-            route,
             alias: AliasName::live(),
             migration: Migration::default(),
-            triggers: Vec::new(),
+            triggers: vec![Trigger::new(route)],
             auto_responses: Vec::new(),
             instance: InstancePolicy::default(),
             limit: FunctionLimits::default(),
@@ -130,3 +113,5 @@ impl FunctionConfig {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod trigger_tests;

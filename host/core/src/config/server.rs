@@ -175,6 +175,9 @@ limits! {
         /// The networks of proxies that are believed when they name their
         /// peers. None: without a proxy, such a name is a peer's invention.
         trusted_hops: Vec<IpNet>, as Vec<Spanned<String>> = Vec::new();
+        /// The networks whose peers reach triggers with `internet = false`:
+        /// loopback, private and link-local addresses.
+        private_networks: Vec<IpNet>, as Vec<Spanned<String>> = private();
     }
 }
 
@@ -183,4 +186,21 @@ impl ServerConfig {
     pub fn has_tls(&self) -> bool {
         !self.certificate.is_empty()
     }
+}
+
+/// The networks whose peers are not on the internet: loopback, private (RFC
+/// 1918, RFC 4193) and link-local addresses.
+fn private() -> Vec<IpNet> {
+    let networks = [
+        "127.0.0.0/8",
+        "10.0.0.0/8",
+        "172.16.0.0/12",
+        "192.168.0.0/16",
+        "169.254.0.0/16",
+        "::1/128",
+        "fc00::/7",
+        "fe80::/10",
+    ];
+    let networks = networks.iter().map(|text| text.parse());
+    networks.filter_map(Result::ok).collect()
 }

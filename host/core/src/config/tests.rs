@@ -22,12 +22,12 @@ message_bytes = "1 MiB"
 handler_timeout = "2 s"
 "#;
 
-fn errors(text: &str) -> Vec<ConfigError> {
+pub(super) fn errors(text: &str) -> Vec<ConfigError> {
     Config::parse(text).unwrap_err()
 }
 
 /// A file with one function, whose body ends with `lines`.
-fn function(lines: &str) -> String {
+pub(super) fn function(lines: &str) -> String {
     format!("[[function]]\nname = \"a\"\ncomponent = \"a.wasm\"\nroute = \"/a/{{p}}\"\n{lines}")
 }
 
@@ -126,15 +126,20 @@ fn all_errors_of_a_file_are_shown_at_once() {
     assert!(messages[0].contains("not an address"));
     assert!(messages[1].contains("no parameter `room`"));
     assert!(messages[2].contains("two functions are named `a`"));
-    assert!(messages[3].contains("matches the same paths"));
+    assert!(messages[3].contains("match the same requests"));
 }
 
 #[test]
 fn what_is_no_toml_and_what_is_missing() {
     assert!(errors("[server\n")[0].line >= 1);
     assert!(errors("")[0].message.contains("no function"));
-    let found = errors("[[function]]\nname = \"a\"\n");
+    let found = errors("[[function]]\nroute = \"/a\"\n");
     assert!(found[0].message.contains("missing field"), "{found:?}");
+    let found = errors("[[function]]\nname = \"a\"\n");
+    assert!(
+        found[0].message.contains("no route and no trigger"),
+        "{found:?}"
+    );
     let found = errors("[server]\npage = \"all\"\n");
     assert!(found[0].message.contains("unknown variant"), "{found:?}");
 }
@@ -259,7 +264,7 @@ fn what_happens_past_a_limit_is_a_word() {
 }
 
 /// A file with a `[server]` table of these lines.
-fn server(lines: &str) -> String {
+pub(super) fn server(lines: &str) -> String {
     format!("[server]\n{lines}\n{}", function(""))
 }
 
@@ -318,58 +323,6 @@ fn a_function_may_wait_for_a_deploy() {
     let with = Config::parse(&self::function("")).unwrap();
     assert_eq!(with.functions[0].alias, AliasName::live());
     assert_eq!(with.functions[0].migration, Migration::Migrate);
-}
-
-#[test]
-fn a_trigger_leads_to_an_alias_or_a_version() {
-    let trigger = |lines: &str| function(&format!("[[function.trigger]]\n{lines}\n"));
-    let beta = "route = \"/beta/{p}\"\nalias = \"beta\"";
-    let old = "route = \"/old/{p}\"\nversion = \"3f29ac\"";
-    let config = Config::parse(&trigger(&format!("{beta}\n[[function.trigger]]\n{old}"))).unwrap();
-    let triggers = &config.functions[0].triggers;
-    assert_eq!(triggers[0].route.as_str(), "/beta/{p}");
-    let beta_alias = AliasName::new("beta").unwrap();
-    assert_eq!(triggers[0].target, Target::Alias(beta_alias));
-    assert_eq!(triggers[1].target, Target::Version("3f29ac".into()));
-    let long = format!("route = \"/b\"\nversion = \"{}\"", "a".repeat(65));
-    for (lines, line, expected) in [
-        ("route = \"/b\"", 5, "one of `alias` and `version`"),
-        (
-            "route = \"/b\"\nalias = \"b\"\nversion = \"3f29ac\"",
-            5,
-            "one of `alias` and `version`",
-        ),
-        ("route = \"/b\"\nversion = \"3f29a\"", 7, "6 to 64"),
-        ("route = \"/b\"\nversion = \"3F29AC\"", 7, "6 to 64"),
-        (&long, 7, "6 to 64"),
-        ("route = \"/b\"\nalias = \"3f29ac\"", 7, "is not an alias"),
-        ("route = \"/a/{q}\"\nalias = \"b\"", 6, "the same paths"),
-        ("alias = \"b\"", 5, "missing field `route`"),
-    ] {
-        let found = errors(&trigger(lines));
-        assert!(found[0].message.contains(expected), "{lines}: {found:?}");
-        assert_eq!(found[0].line, line, "{lines}: {found:?}");
-    }
-    // Every route has the parameter that chooses the instance.
-    let affinity = "[function.instance]\naffinity = \"p\"\n[[function.trigger]]\n";
-    assert!(Config::parse(&function(&format!("{affinity}{beta}"))).is_ok());
-    let found = errors(&function(&format!(
-        "{affinity}route = \"/b\"\nalias = \"b\""
-    )));
-    assert!(found[0].message.contains("`/b` has no parameter `p`"));
-}
-
-#[test]
-fn triggers_at_their_number_and_past_it() {
-    let triggers = |count: usize| {
-        let tables: String = (0..count)
-            .map(|index| format!("[[function.trigger]]\nroute = \"/{index}\"\nalias = \"b\"\n"))
-            .collect();
-        Config::parse(&function(&tables))
-    };
-    assert!(triggers(TRIGGERS_MAX).is_ok());
-    let found = triggers(TRIGGERS_MAX + 1).unwrap_err();
-    assert!(found[0].message.contains("at most 64 triggers"));
 }
 
 #[test]

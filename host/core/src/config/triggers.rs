@@ -1,43 +1,191 @@
-//! The rules of a function's further routes.
+//! The rules of a function's triggers: each by itself, and all of them
+//! together.
 
 use toml::Spanned;
 
+use super::hints::{ORIGIN_HINT, host_hint, methods_hint, route_hint, trigger_hint};
 use super::validate::Check;
-use super::{Target, Trigger, file};
+use super::{FunctionConfig, file};
 use crate::digest::DIGEST_LETTERS_MIN;
-use crate::route::RouteTable;
-
-/// Further routes of one function: stages, versions and old paths, not
-/// tenants, which are parameters of a route.
-pub const TRIGGERS_MAX: usize = 64;
+use crate::name::{FunctionName, TriggerName};
+use crate::route::Route;
+use crate::trigger::{
+    HOSTS_MAX, HostPattern, Methods, ORIGINS_MAX, OriginPattern, TRIGGERS_MAX, Target, Trigger,
+    TriggerPlace, TriggerTable,
+};
 
 impl Check<'_> {
+    /// Reads the triggers of a function: the short form, `route`, first, and
+    /// then the tables.
     pub(super) fn triggers(
         &mut self,
+        name: &Spanned<FunctionName>,
+        route: Option<&Spanned<String>>,
         written: Vec<Spanned<file::Trigger>>,
-        routes: &mut RouteTable<()>,
+        known: &mut TriggerTable<()>,
     ) -> Vec<Trigger> {
+        if route.is_none() && written.is_empty() {
+            let message = format!("`{}` has no route and no trigger", name.get_ref());
+            let hint = "give it a `route`, as in \"/chat/{room}\", or a [[function.trigger]]";
+            self.error(Some(name.span()), &message, hint);
+        }
         if let Some(past) = written.get(TRIGGERS_MAX) {
             let message = format!("a function has at most {TRIGGERS_MAX} triggers");
             let hint = "a parameter, as in \"/chat/{room}\", makes one route of many";
             self.error(Some(past.span()), &message, hint);
         }
-        written
-            .into_iter()
-            .filter_map(|trigger| self.trigger(trigger, routes))
-            .collect()
+        let given = written.iter().filter_map(|it| it.get_ref().name.as_ref());
+        let given: Vec<TriggerName> = given.map(|name| name.get_ref().clone()).collect();
+        let mut triggers: Vec<Trigger> = Vec::new();
+        if let Some(written) = route
+            && let Some(route) = self.route(written)
+        {
+            let mut trigger = Trigger::new(route);
+            trigger.name = trigger.name.free(|name| given.contains(name));
+            self.enter(name, &trigger, written.span().clone(), known);
+            triggers.push(trigger);
+        }
+        for written in written {
+            let place = written.get_ref().route.span();
+            let Some(mut trigger) = self.trigger(&written) else {
+                continue;
+            };
+            let taken = |name: &TriggerName| triggers.iter().any(|it| it.name == *name);
+            match &written.get_ref().name {
+                None => {
+                    let used = |name: &TriggerName| taken(name) || given.contains(name);
+                    trigger.name = trigger.name.free(used);
+                }
+                Some(name) if taken(name.get_ref()) => {
+                    let message = format!("two triggers are named `{}`", name.get_ref());
+                    self.error(Some(name.span()), &message, "rename one of them");
+                }
+                Some(_) => {}
+            }
+            self.enter(name, &trigger, place, known);
+            triggers.push(trigger);
+        }
+        triggers
     }
 
-    fn trigger(
+    /// Checks that no trigger before it matches the same requests.
+    fn enter(
         &mut self,
-        written: Spanned<file::Trigger>,
-        routes: &mut RouteTable<()>,
-    ) -> Option<Trigger> {
-        let span = written.span();
-        let trigger = written.into_inner();
-        let route = self.route(&trigger.route, routes);
-        let target = match (trigger.alias, trigger.version) {
-            (Some(alias), None) => Target::Alias(alias),
+        function: &Spanned<FunctionName>,
+        trigger: &Trigger,
+        span: std::ops::Range<usize>,
+        known: &mut TriggerTable<()>,
+    ) {
+        let place = TriggerPlace {
+            function: function.get_ref().clone(),
+            trigger: trigger.name.clone(),
+        };
+        if let Err(error) = known.insert(trigger, &place, &()) {
+            self.error(Some(span), &error.to_string(), trigger_hint(&error));
+        }
+    }
+
+    /// Checks a route.
+    fn route(&mut self, written: &Spanned<String>) -> Option<Route> {
+        let route = Route::new(written.get_ref());
+        route
+            .map_err(|error| {
+                let hint = route_hint(&error);
+                self.error(Some(written.span()), &error.to_string(), &hint);
+            })
+            .ok()
+    }
+
+    fn trigger(&mut self, written: &Spanned<file::Trigger>) -> Option<Trigger> {
+        let trigger = written.get_ref();
+        let route = self.route(&trigger.route);
+        let hosts = self.hosts(trigger.hosts.as_ref());
+        let methods = self.methods(trigger.methods.as_ref());
+        let origins = self.origins(trigger.origins.as_ref());
+        let target = self.target(written);
+        let trigger = Trigger {
+            hosts,
+            methods: methods?,
+            target: target?,
+            internet: trigger.internet.unwrap_or(true),
+            origins,
+            origin_required: trigger.origin_required.unwrap_or(false),
+            ..Trigger::new(route?)
+        };
+        let name = written.get_ref().name.as_ref();
+        Some(match name {
+            Some(name) => Trigger {
+                name: name.get_ref().clone(),
+                ..trigger
+            },
+            None => trigger,
+        })
+    }
+
+    fn hosts(&mut self, written: Option<&Spanned<Vec<Spanned<String>>>>) -> Vec<HostPattern> {
+        let Some(written) = written else {
+            return Vec::new();
+        };
+        let listed = written.get_ref();
+        if listed.is_empty() {
+            let hint = "leave it out for a trigger on all hosts";
+            self.error(Some(written.span()), "`hosts` is empty", hint);
+        }
+        if let Some(past) = listed.get(HOSTS_MAX) {
+            let message = format!("a trigger has at most {HOSTS_MAX} hosts");
+            let hint = "a pattern, as in \"*.example.org\", stands for many";
+            self.error(Some(past.span()), &message, hint);
+        }
+        let mut hosts = Vec::new();
+        for each in listed {
+            match HostPattern::new(each.get_ref()) {
+                Ok(host) => hosts.push(host),
+                Err(error) => {
+                    let hint = host_hint(each.get_ref());
+                    self.error(Some(each.span()), &error.to_string(), hint);
+                }
+            }
+        }
+        hosts
+    }
+
+    fn origins(&mut self, written: Option<&Spanned<Vec<Spanned<String>>>>) -> Vec<OriginPattern> {
+        let listed = written.map_or(&[][..], |written| written.get_ref());
+        if let Some(past) = listed.get(ORIGINS_MAX) {
+            let message = format!("a trigger has at most {ORIGINS_MAX} origins");
+            let hint = "a pattern, as in \"https://*.example.org\", stands for many";
+            self.error(Some(past.span()), &message, hint);
+        }
+        let mut origins = Vec::new();
+        for each in listed {
+            match OriginPattern::new(each.get_ref()) {
+                Ok(origin) => origins.push(origin),
+                Err(error) => {
+                    self.error(Some(each.span()), &error.to_string(), ORIGIN_HINT);
+                }
+            }
+        }
+        origins
+    }
+
+    fn methods(&mut self, written: Option<&Spanned<Vec<String>>>) -> Option<Methods> {
+        let Some(written) = written else {
+            return Some(Methods::default());
+        };
+        let methods = Methods::new(written.get_ref());
+        methods
+            .map_err(|error| {
+                let hint = methods_hint(&error);
+                self.error(Some(written.span()), &error.to_string(), &hint);
+            })
+            .ok()
+    }
+
+    fn target(&mut self, written: &Spanned<file::Trigger>) -> Option<Target> {
+        let trigger = written.get_ref();
+        match (&trigger.alias, &trigger.version) {
+            (None, None) => Some(Target::Function),
+            (Some(alias), None) => Some(Target::Alias(alias.clone())),
             (None, Some(version)) => {
                 let letter = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
                 let digest = version.get_ref();
@@ -49,18 +197,22 @@ impl Check<'_> {
                     let hint = "`openline versions` lists the digests of a function's versions";
                     self.error(Some(version.span()), &message, hint);
                 }
-                Target::Version(version.into_inner())
+                Some(Target::Version(digest.clone()))
             }
-            _ => {
+            (Some(_), Some(_)) => {
                 let message = "a trigger leads to one of `alias` and `version`";
                 let hint = "as in `alias = \"beta\"` or `version = \"3f29ac\"`";
-                self.error(Some(span), message, hint);
-                return None;
+                self.error(Some(written.span()), message, hint);
+                None
             }
-        };
-        Some(Trigger {
-            route: route?,
-            target,
-        })
+        }
+    }
+}
+
+impl FunctionConfig {
+    /// Its first route, for commands that need one: that of the short form, if
+    /// it has that.
+    pub fn route(&self) -> Option<&Route> {
+        self.triggers.first().map(|trigger| &trigger.route)
     }
 }

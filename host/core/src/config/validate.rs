@@ -7,11 +7,12 @@ use toml::Spanned;
 
 use super::error::ConfigError;
 use super::file::{self, File, Maximum, error_at, line_of};
+use super::hints::trigger_hint;
 use super::server::{ServerConfigMaximum, ServerConfigWritten};
-use super::{Config, FunctionConfig, ServerConfig, Trigger};
+use super::{Config, FunctionConfig, ServerConfig};
 use crate::limits::{FunctionLimits, FunctionLimitsWritten, InstancePolicy, InstancePolicyWritten};
 use crate::name::AliasName;
-use crate::route::{Route, RouteError, RouteTable};
+use crate::trigger::{Trigger, TriggerTable};
 use crate::units::{ByteSize, Period};
 
 /// The longest `time_warning_message`, in bytes: a sentence.
@@ -24,7 +25,7 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
     };
     let server = check.server(file.server);
     check.maximum(&file.maximum);
-    let mut routes = RouteTable::default();
+    let mut triggers = TriggerTable::default();
     let mut functions: Vec<FunctionConfig> = Vec::new();
     // A host with a data directory may start without functions.
     if file.function.is_empty() && server.data.is_none() {
@@ -43,7 +44,7 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
             let message = format!("two functions are named `{}`", function.name.get_ref());
             check.error(Some(span), &message, "rename one of them");
         }
-        functions.extend(check.function(function, &file.maximum, &mut routes));
+        functions.push(check.function(function, &file.maximum, &mut triggers));
     }
     if check.errors.is_empty() {
         Ok(Config { server, functions })
@@ -89,6 +90,7 @@ impl Check<'_> {
         let tls = server.tls.take();
         let hops = server.trusted_hops.take();
         let proxy_protocol = server.proxy_protocol.clone();
+        let private = server.private_networks.take();
         let exit = server.watchdog_exit_timeout.as_ref().map(Spanned::span);
         self.admin_token(server.admin_token.as_ref());
         for folder in [&server.data, &server.cache].into_iter().flatten() {
@@ -128,6 +130,9 @@ impl Check<'_> {
             config.trusted_hops = self.trusted_hops(&hops);
         }
         self.proxy_protocol(proxy_protocol.as_ref(), &config);
+        if let Some(private) = private {
+            config.private_networks = self.networks("private_networks", &private);
+        }
         let (timeout, ends) = (config.watchdog_timeout, config.watchdog_exit_timeout);
         if !ends.is_zero() && ends < timeout {
             let message = format!(
@@ -149,65 +154,43 @@ impl Check<'_> {
         &mut self,
         function: file::Function,
         maximum: &Maximum,
-        routes: &mut RouteTable<()>,
-    ) -> Option<FunctionConfig> {
-        let route = self.route(&function.route, routes);
-        let triggers = self.triggers(function.trigger, routes);
-        let route = route?;
-        let instance = self.instance(function.instance, maximum, &route, &triggers);
+        known: &mut TriggerTable<()>,
+    ) -> FunctionConfig {
+        let (name, route) = (&function.name, function.route.as_ref());
+        let triggers = self.triggers(name, route, function.trigger, known);
+        let instance = self.instance(function.instance, maximum, &triggers);
         let limit = self.limit(function.limit, maximum);
         let auto_responses = self.auto_responses(function.auto_response, limit.auto_responses);
         let place = match &function.component {
             Some(component) => component.span(),
             None => function.name.span(),
         };
-        Some(FunctionConfig {
+        FunctionConfig {
             name: function.name.into_inner(),
             component_line: line_of(self.text, place.start),
             component: function.component.map(Spanned::into_inner),
-            route,
             alias: function.alias.unwrap_or_else(AliasName::live),
             migration: function.migration,
             triggers,
             auto_responses,
             instance,
             limit,
-        })
-    }
-
-    /// Checks a route and that no other function has it.
-    pub(super) fn route(
-        &mut self,
-        written: &Spanned<String>,
-        routes: &mut RouteTable<()>,
-    ) -> Option<Route> {
-        let route = Route::new(written.get_ref())
-            .and_then(|route| routes.insert(&route, ()).map(|()| route));
-        route
-            .map_err(|error| {
-                let hint = route_hint(&error);
-                self.error(Some(written.span()), &error.to_string(), hint);
-            })
-            .ok()
+        }
     }
 
     fn instance(
         &mut self,
         instance: InstancePolicyWritten,
         maximum: &Maximum,
-        route: &Route,
         triggers: &[Trigger],
     ) -> InstancePolicy {
         if let Some(written) = &instance.affinity
             && let Some(affinity) = written.get_ref()
         {
-            let routes = triggers.iter().map(|trigger| &trigger.route);
-            for route in [route].into_iter().chain(routes) {
-                if !route.parameters().contains(affinity) {
-                    let message = format!("the route `{route}` has no parameter `{affinity}`");
-                    let hint =
-                        "affinity names a parameter of the route, as `room` in \"/chat/{room}\"";
-                    self.error(Some(written.span()), &message, hint);
+            for trigger in triggers {
+                if let Err(error) = trigger.check_affinity(Some(affinity)) {
+                    let hint = trigger_hint(&error);
+                    self.error(Some(written.span()), &error.to_string(), hint);
                 }
             }
         }
@@ -288,15 +271,4 @@ impl Check<'_> {
 
 pub(super) fn bytes(bytes: usize) -> ByteSize {
     ByteSize(u64::try_from(bytes).unwrap_or(u64::MAX))
-}
-
-fn route_hint(error: &RouteError) -> &'static str {
-    match error {
-        RouteError::Syntax(_) => "only visible ASCII; percent-encode everything else",
-        RouteError::Parameter(_) => {
-            "as in \"/chat/{room}\"; a name has letters, digits, `-` and `_`"
-        }
-        RouteError::Reserved => "choose another first segment",
-        RouteError::Conflict(..) => "each function has routes of its own",
-    }
 }

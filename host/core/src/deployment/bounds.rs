@@ -1,7 +1,9 @@
 //! The bounds and the format of a deployment.
 
-/// The format of a written [`Deployment`](super::Deployment) that this release reads and writes.
-pub const DEPLOYMENT_FORMAT: u32 = 1;
+/// The newest format of a written [`Deployment`](super::Deployment) that this
+/// release reads. It has triggers; a deployment without any is written in
+/// format 1, which older releases read as well.
+pub const DEPLOYMENT_FORMAT: u32 = 2;
 /// Aliases of one function: stages and tenants, not connections.
 pub const ALIASES_MAX: usize = 64;
 /// How many changes of an alias can be rolled back. To go back further, name

@@ -6,7 +6,8 @@ use super::{
     NOTE_BYTES_MAX, Share, VersionRecord, shares,
 };
 use crate::digest::{DIGEST_LETTERS_MIN, Digest};
-use crate::name::AliasName;
+use crate::name::{AliasName, TriggerName};
+use crate::trigger::{TRIGGERS_MAX, Trigger};
 
 /// The changes that a deploy made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +132,38 @@ impl Deployment {
         let record = self.alias_mut(alias)?;
         let before = record.before.pop();
         record.shares = before.ok_or_else(|| DeploymentError::NoBefore(alias.clone()))?;
+        Ok(())
+    }
+
+    /// Sets a trigger of a running host, and returns whether it is new. The
+    /// caller checks whether it goes together with all others.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many.
+    pub fn set_trigger(&mut self, trigger: Trigger) -> Result<bool, DeploymentError> {
+        let place = self
+            .triggers
+            .binary_search_by(|other| other.name.cmp(&trigger.name));
+        match place {
+            Ok(place) => self.triggers[place] = trigger,
+            Err(_) if self.triggers.len() >= TRIGGERS_MAX => {
+                return Err(DeploymentError::TooManyTriggers);
+            }
+            Err(place) => self.triggers.insert(place, trigger),
+        }
+        Ok(place.is_err())
+    }
+
+    /// Removes a trigger of a running host.
+    ///
+    /// # Errors
+    ///
+    /// When there is none of this name.
+    pub fn remove_trigger(&mut self, name: &TriggerName) -> Result<(), DeploymentError> {
+        let place = self.triggers.iter().position(|other| other.name == *name);
+        let place = place.ok_or_else(|| DeploymentError::NoTrigger(name.clone()))?;
+        self.triggers.remove(place);
         Ok(())
     }
 

@@ -6,18 +6,24 @@ use openline_hint::Hint;
 
 use super::bounds::{ALIASES_MAX, DEPLOYMENT_FORMAT, DRAIN_PACE_MAX, HISTORY_MAX, NOTE_BYTES_MAX};
 use crate::digest::{DIGEST_LETTERS_MIN, Digest};
-use crate::name::AliasName;
+use crate::name::{AliasName, TriggerName};
+use crate::trigger::TRIGGERS_MAX;
 
 /// Why a change is refused, or why stored data is not a deployment. Nothing has
 /// changed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DeploymentError {
     /// Another release wrote it.
-    #[error("the deployment has format {0}, and this release knows format {DEPLOYMENT_FORMAT}")]
+    #[error(
+        "the deployment has format {0}, and this release knows formats up to {DEPLOYMENT_FORMAT}"
+    )]
     Format(u32),
     /// The same version twice in a list of versions.
     #[error("the version {} is listed twice", .0.short())]
     VersionTwice(Digest),
+    /// The same trigger twice in a list of triggers, or the list is not sorted.
+    #[error("the trigger `{0}` is listed twice, or not in its place")]
+    TriggerTwice(TriggerName),
     /// An alias remembers more than it may.
     #[error("an alias remembers at most {HISTORY_MAX} changes")]
     History,
@@ -30,6 +36,12 @@ pub enum DeploymentError {
     /// There are as many aliases as there can be.
     #[error("a function has at most {ALIASES_MAX} aliases")]
     TooManyAliases,
+    /// There is no such trigger.
+    #[error("there is no trigger `{0}`")]
+    NoTrigger(TriggerName),
+    /// There are as many triggers as there can be.
+    #[error("a function has at most {TRIGGERS_MAX} triggers")]
+    TooManyTriggers,
     /// There is no such alias.
     #[error("there is no alias `{0}`")]
     NoAlias(AliasName),
@@ -90,12 +102,16 @@ impl Hint for DeploymentError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
             Self::Format(_) => "use the release that wrote it, or a newer one",
-            Self::VersionTwice(_) | Self::History => {
+            Self::VersionTwice(_) | Self::TriggerTwice(_) | Self::History => {
                 "it was not written by this host, or is damaged"
             }
             Self::Note(_) => "a sentence is enough",
             Self::Pace(_) => "leave it out for the host's `drain_connections_per_second`",
             Self::TooManyAliases => "remove one that nothing leads to",
+            Self::NoTrigger(_) => "`openline triggers list` lists the triggers of a function",
+            Self::TooManyTriggers => {
+                "remove one; a parameter, as in \"/chat/{room}\", makes one route of many"
+            }
             Self::NoAlias(_) => "deploy to it with the full weight, which creates it",
             Self::LastAlias(_) => "remove the function, or make another alias first",
             Self::Weight(_) | Self::Sum(_) => {

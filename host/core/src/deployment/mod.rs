@@ -1,5 +1,5 @@
-//! A deployment: the versions of a function, and the aliases that point to
-//! them. Pure rules: the store keeps a deployment, and `control` carries it
+//! A deployment: the versions of a function, the aliases that point to them,
+//! and the triggers that were made in a running host. Pure rules: the store keeps a deployment, and `control` carries it
 //! out.
 //!
 //! A version never changes; an alias moves. An alias splits its connections by
@@ -7,7 +7,7 @@
 //! to the share whose range contains it. `change` holds the operations, each of
 //! which happens completely or changes nothing; `shares` holds the arithmetic.
 //!
-//! Bounded by [`ALIASES_MAX`], [`HISTORY_MAX`] and [`NOTE_BYTES_MAX`]; how many
+//! Bounded by [`ALIASES_MAX`], [`TRIGGERS_MAX`], [`HISTORY_MAX`] and [`NOTE_BYTES_MAX`]; how many
 //! versions are kept is the host's limit `versions`, see [`Deployment::trim`].
 
 mod bounds;
@@ -22,6 +22,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Digest;
 use crate::name::{AliasName, FunctionName};
 use crate::route::Route;
+use crate::trigger::{TRIGGERS_MAX, Trigger};
 
 pub use bounds::{ALIASES_MAX, DEPLOYMENT_FORMAT, DRAIN_PACE_MAX, HISTORY_MAX, NOTE_BYTES_MAX};
 pub use change::Deployed;
@@ -103,6 +104,8 @@ pub struct Deployment {
     configured: Option<Digest>,
     versions: Vec<VersionRecord>,
     aliases: BTreeMap<AliasName, AliasRecord>,
+    /// In the order of their names.
+    triggers: Vec<Trigger>,
 }
 
 /// A [`Deployment`] as it is written down.
@@ -115,6 +118,8 @@ struct Written {
     configured: Option<Digest>,
     versions: Vec<VersionRecord>,
     aliases: BTreeMap<AliasName, AliasRecord>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    triggers: Vec<Trigger>,
 }
 
 // === impl AliasRecord ===
@@ -167,6 +172,7 @@ impl Deployment {
             configured: None,
             versions: Vec::new(),
             aliases: BTreeMap::new(),
+            triggers: Vec::new(),
         }
     }
 
@@ -208,6 +214,12 @@ impl Deployment {
         self.aliases.get(alias)?.pick(point)
     }
 
+    /// The triggers that were made in a running host, in the order of their
+    /// names. Those of a configuration are not among them.
+    pub fn triggers(&self) -> &[Trigger] {
+        &self.triggers
+    }
+
     /// The version that a configuration named last. While it names the same
     /// one, later deploys stay in force.
     pub fn configured(&self) -> Option<Digest> {
@@ -236,6 +248,13 @@ impl Deployment {
         if self.aliases.len() > ALIASES_MAX {
             return Err(DeploymentError::TooManyAliases);
         }
+        if self.triggers.len() > TRIGGERS_MAX {
+            return Err(DeploymentError::TooManyTriggers);
+        }
+        let mut pairs = self.triggers.iter().zip(self.triggers.iter().skip(1));
+        if let Some((first, _)) = pairs.find(|(first, second)| first.name >= second.name) {
+            return Err(DeploymentError::TriggerTwice(first.name.clone()));
+        }
         for alias in self.aliases.values() {
             change::check_pace(alias.drain_connections_per_second)?;
             if alias.before.len() > HISTORY_MAX {
@@ -259,14 +278,20 @@ impl From<Deployment> for Written {
             configured,
             versions,
             aliases,
+            triggers,
         } = deployment;
         Self {
-            format: DEPLOYMENT_FORMAT,
+            format: if triggers.is_empty() {
+                1
+            } else {
+                DEPLOYMENT_FORMAT
+            },
             name,
             route,
             configured,
             versions,
             aliases,
+            triggers,
         }
     }
 }
@@ -275,7 +300,7 @@ impl TryFrom<Written> for Deployment {
     type Error = DeploymentError;
 
     fn try_from(written: Written) -> Result<Self, DeploymentError> {
-        if written.format != DEPLOYMENT_FORMAT {
+        if !(1..=DEPLOYMENT_FORMAT).contains(&written.format) {
             return Err(DeploymentError::Format(written.format));
         }
         let deployment = Self {
@@ -284,6 +309,7 @@ impl TryFrom<Written> for Deployment {
             configured: written.configured,
             versions: written.versions,
             aliases: written.aliases,
+            triggers: written.triggers,
         };
         deployment.check()?;
         Ok(deployment)

@@ -4,6 +4,7 @@ use openline_hint::Hint;
 use proptest::prelude::*;
 
 use super::*;
+use crate::name::TriggerName;
 
 fn digest(number: u8) -> Digest {
     Digest::new([number; 32])
@@ -376,7 +377,8 @@ fn it_reads_back_as_it_was_written_and_nothing_else_is_read() {
     // The words of data directories that are there.
     assert!(text.contains("\"handler\":\"plain\""), "{text}");
     for (from, to) in [
-        ("\"format\":1", "\"format\":2"),
+        ("\"format\":1", "\"format\":0"),
+        ("\"format\":1", "\"format\":3"),
         ("\"format\":1,", ""),
         ("\"format\":1", "\"format\":1,\"more\":1"),
         ("/chat/{room}", "chat"),
@@ -480,4 +482,39 @@ proptest! {
         let text = serde_json::to_string(&deployment).unwrap();
         prop_assert_eq!(serde_json::from_str::<Deployment>(&text).unwrap(), deployment);
     }
+}
+
+#[test]
+fn triggers_of_a_running_host_are_kept_in_the_order_of_their_names() {
+    let trigger = |number: usize, route: &str| Trigger {
+        name: TriggerName::new(&format!("t{number:02}")).unwrap(),
+        ..Trigger::new(Route::new(route).unwrap())
+    };
+    let mut deployment = Deployment::new(FunctionName::new("f").unwrap(), None);
+    let old = serde_json::to_string(&deployment).unwrap();
+    assert!(
+        old.contains("\"format\":1") && !old.contains("triggers"),
+        "{old}"
+    );
+    for number in (0..TRIGGERS_MAX).rev() {
+        assert_eq!(deployment.set_trigger(trigger(number, "/a")), Ok(true));
+    }
+    assert_eq!(deployment.set_trigger(trigger(7, "/b")), Ok(false));
+    let past = deployment.set_trigger(trigger(TRIGGERS_MAX, "/a"));
+    assert_eq!(past, Err(DeploymentError::TooManyTriggers));
+    let names = deployment.triggers().iter().map(|it| &it.name);
+    assert!(names.is_sorted());
+    assert_eq!(deployment.triggers()[7].route.as_str(), "/b");
+    let written = serde_json::to_string(&deployment).unwrap();
+    assert!(written.contains("\"format\":2"), "{written}");
+    let read: Deployment = serde_json::from_str(&written).unwrap();
+    assert_eq!(read, deployment);
+    let doubled = written.replace("\"t08\"", "\"t07\"");
+    assert!(serde_json::from_str::<Deployment>(&doubled).is_err());
+    let gone = trigger(3, "/").name;
+    assert_eq!(deployment.remove_trigger(&gone), Ok(()));
+    assert!(matches!(
+        deployment.remove_trigger(&gone),
+        Err(DeploymentError::NoTrigger(_))
+    ));
 }

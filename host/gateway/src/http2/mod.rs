@@ -27,6 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use crate::gateway::Permit;
 use crate::http as transport;
 use crate::http::{HEAD_BYTES_MAX, Site};
+use crate::request_id::{REQUEST_ID, RequestId};
 use crate::rescue::Refusal;
 use crate::reserved::Answer;
 use crate::upgrade::{Stream, WRITE_BYTES};
@@ -177,6 +178,7 @@ async fn answer(
     peer: &Peer,
     active: Active,
 ) -> Response<Tracked> {
+    let id = site.gateway.request_id();
     let streams = Arc::clone(active.streams());
     let active = Arc::new(active);
     // The stream lives as long as its place is held.
@@ -184,24 +186,25 @@ async fn answer(
         .gateway
         .stream(peer.ip(), Arc::clone(&active) as _)
         .await;
-    let answer = match &place {
+    let mut answer = match &place {
         Some(place) => {
-            let answering = transport::answer::<Stream>(site, request, peer, place.clone());
+            let answering = transport::answer::<Stream>(site, request, id, peer, place.clone());
             tokio::select! {
                 biased;
                 answer = answering => answer,
-                () = place.slot().closed() => refused(site),
+                () = place.slot().closed() => refused(site, id),
             }
         }
-        None => refused(site),
+        None => refused(site, id),
     };
+    answer.headers_mut().insert(REQUEST_ID, id.header());
     active.answered();
     answer.map(|body| Tracked::new(body, &streams))
 }
 
 /// The answer where there is no place.
-fn refused(site: &Site) -> Answer {
+fn refused(site: &Site, id: RequestId) -> Answer {
     let refusal = Refusal::Requests;
     site.gateway.tally().refuse(refusal.label());
-    refusal.answer()
+    refusal.answer_to(id)
 }

@@ -14,6 +14,7 @@ use openline_engine::binding::Binding;
 use super::handover::Handover;
 use crate::connection::Actor;
 use crate::gateway::{Gateway, Place};
+use crate::rescue::PEER_GONE;
 
 /// The task of a connection: waits for the stream, then serves it to its end.
 pub(super) async fn serve<S, B>(begun: Pin<Box<B>>)
@@ -55,7 +56,10 @@ pub(super) async fn begin<S: Handover>(
         Ok(None) => tracing::error!("hyper handed over a stream that it was not given"),
         // The peer went away before the 101 was written. The connection was
         // never open, so the function is not told.
-        Err(error) => tracing::debug!(function = %name, %error, "an upgrade was abandoned"),
+        Err(error) => {
+            joined.gateway.tally().refuse(PEER_GONE);
+            tracing::debug!(function = %name, %error, "an upgrade was abandoned");
+        }
     }
     None
 }

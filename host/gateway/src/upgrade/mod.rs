@@ -15,16 +15,17 @@ use http::{Method, Response, Version};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use openline_admission::admit::{self, Places};
-use openline_admission::peer::Peer;
+use openline_admission::normalise::Normal;
 use openline_admission::services::Service;
 use openline_channels::connection::{AttachError, Connection, Facts, SocketOwner};
 use openline_channels::hub::{Hub, SubscribeError};
-use openline_core::event::{Headers, UpgradeRequest};
+use openline_core::event::UpgradeRequest;
 use openline_core::name::{ChannelName, Tag};
 
 use crate::connection::wire::negotiation::{Agreement, Offers};
 use crate::gateway::{Gateway, Place};
 use crate::handshake::{self, Handshake};
+use crate::request_id::{Asked, REQUEST_ID, RequestId};
 use crate::rescue::Refusal;
 use crate::reserved::Answer;
 use answer::{rejected, switching};
@@ -42,26 +43,27 @@ pub(crate) struct Candidate {
     request: UpgradeRequest,
     places: Places,
     close_timeout: Duration,
+    id: RequestId,
 }
 
-/// Decides whether a request may ask its function: by its route and its limits,
-/// then by its handshake, then by the ledgers, then by the subprotocols and the
-/// extensions that it offers.
+/// Decides whether a request may ask its function: by the steps of admission,
+/// then by the subprotocols and the extensions that it offers. `led` learns
+/// which service it leads to.
 pub(crate) async fn prepare(
     gateway: &Gateway,
-    parts: &Parts,
-    peer: &Peer,
+    normal: &Normal,
+    asked: &Asked<'_>,
+    led: &mut Option<Arc<Service>>,
 ) -> Result<Candidate, Refusal> {
     let services = gateway.services();
     let table = services.table();
-    let routed = admit::route(&table, parts)?;
-    if !handshake::is_wanted(parts) {
-        return Err(Refusal::UpgradeRequired);
-    }
-    let handshake = handshake::check(parts)?;
-    let places = admit::admit(services, &table, &routed, peer).await?;
+    let Asked { id, parts, peer } = *asked;
+    let request = (normal, parts);
+    let admitting = admit::admit(services, &table, request, peer, led, handshake::check);
+    let (admitted, handshake) = admitting.await?;
     let subprotocols = handshake::subprotocols(&parts.headers)?;
     let extensions = handshake::extensions(&parts.headers)?;
+    let own = (REQUEST_ID.as_str().to_owned(), id.to_string().into_bytes());
     let request = UpgradeRequest {
         // Over HTTP/2 it is CONNECT, which means the same (RFC 8441 section 5).
         method: Method::GET.as_str().into(),
@@ -70,25 +72,26 @@ pub(crate) async fn prepare(
             .path_and_query()
             .map_or("/", |uri| uri.as_str())
             .into(),
-        headers: headers(parts),
+        headers: headers(parts).chain([own]).collect(),
         peer: peer.to_string(),
         subprotocols: subprotocols.clone(),
-        route_params: routed.params,
+        route_params: admitted.params,
     };
     Ok(Candidate {
-        service: routed.service,
+        service: admitted.service,
         handshake,
         extensions,
         subprotocols,
         request,
-        places,
+        places: admitted.places,
         close_timeout: table.config.close_timeout,
+        id,
     })
 }
 
-/// The headers that a function gets. HTTP/2 has the host in the target, where a
-/// function does not look for it.
-fn headers(parts: &Parts) -> Headers {
+/// The headers of a request that a function gets. HTTP/2 has the host in the
+/// target, where a function does not look for it.
+fn headers(parts: &Parts) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
     let own = parts.headers.iter();
     let own = own.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
     let authority = parts
@@ -96,7 +99,7 @@ fn headers(parts: &Parts) -> Headers {
         .authority()
         .filter(|_| parts.version == Version::HTTP_2 && !parts.headers.contains_key(HOST));
     let host = authority.map(|it| (HOST.as_str().into(), it.as_str().as_bytes().into()));
-    host.into_iter().chain(own).collect()
+    host.into_iter().chain(own)
 }
 
 /// Asks the function and answers the request. hyper hands the stream over
@@ -115,6 +118,7 @@ pub(crate) async fn upgrade<S: Handover>(
         request,
         places,
         close_timeout,
+        id,
     } = candidate;
     let alias = &service.alias;
     let route_params = request.route_params.clone();
@@ -179,6 +183,9 @@ pub(crate) async fn upgrade<S: Handover>(
     let begun = Box::pin(joined::begin::<S>(upgrade, joined, binding, close_timeout));
     tokio::spawn(joined::serve(begun));
 
+    let (function, trigger) = (alias.function(), &service.trigger.name);
+    let connection = connection.id();
+    tracing::debug!(request = %id, %function, %trigger, %connection, "accepted");
     let mut response = Response::new(Full::default());
     *response.status_mut() = status;
     *response.headers_mut() = headers;

@@ -68,10 +68,10 @@ pub(crate) async fn versions(arguments: &VersionsArguments) -> anyhow::Result<()
     })
 }
 
-/// A row for each route; columns that are the same are only in the first.
+/// A row for each trigger; columns that are the same are only in the first.
 fn function_rows(function: &Value) -> Vec<[String; 5]> {
-    let row = |(index, route): (usize, &Value)| {
-        let target = cell(&route["target"]);
+    let row = |(index, trigger): (usize, &Value)| {
+        let target = cell(&trigger["target"]);
         let alias = &function["aliases"][&target];
         let leads = match shares(&alias["shares"]) {
             shares if shares.is_empty() => target,
@@ -83,13 +83,26 @@ fn function_rows(function: &Value) -> Vec<[String; 5]> {
         };
         [
             first("name"),
-            cell(&route["route"]),
+            place(trigger),
             leads,
             first("connections"),
             first("instances"),
         ]
     };
-    each(&function["routes"]).enumerate().map(row).collect()
+    each(&function["triggers"]).enumerate().map(row).collect()
+}
+
+/// Where a trigger is: its hosts, if it is not on all, with its route.
+pub(super) fn place(trigger: &Value) -> String {
+    let route = cell(&trigger["route"]);
+    let hosts: Vec<_> = each(&trigger["hosts"])
+        .map(|host| cell(host) + &route)
+        .collect();
+    if hosts.is_empty() {
+        route
+    } else {
+        hosts.join(" ")
+    }
 }
 
 fn version_row(version: &Value, aliases: &Value) -> [String; 8] {
@@ -114,6 +127,6 @@ fn version_row(version: &Value, aliases: &Value) -> [String; 8] {
     ]
 }
 
-fn each(list: &Value) -> impl Iterator<Item = &Value> {
+pub(super) fn each(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }

@@ -18,5 +18,6 @@ pub(crate) mod remove;
 pub(crate) mod run;
 pub(crate) mod serve;
 mod table;
+pub(crate) mod triggers;
 pub(crate) mod update_sdk;
 mod workspace;

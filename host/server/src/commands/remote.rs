@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::commands::client::{AdminUrl, AdminUrlError, Ask, Client, ClientError, Reply};
 use anyhow::bail;
 use clap::Args;
-use openline_core::name::{AliasName, FunctionName};
+use openline_core::name::{AliasName, FunctionName, TriggerName};
 use openline_hint::{Hint, Hinted};
 use serde_json::Value;
 
@@ -181,4 +181,9 @@ pub(crate) fn function(text: &str) -> Result<FunctionName, String> {
 /// An alias, as an argument.
 pub(crate) fn alias(text: &str) -> Result<AliasName, String> {
     AliasName::new(text).map_err(|error| error.to_string())
+}
+
+/// A trigger, as an argument.
+pub(crate) fn trigger(text: &str) -> Result<TriggerName, String> {
+    TriggerName::new(text).map_err(|error| error.to_string())
 }

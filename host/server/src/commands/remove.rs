@@ -10,7 +10,7 @@ use super::remote::{EXIT_CODES, RemoteArguments, alias, function};
 const EXAMPLES: &str = "\
 Examples:
   openline remove chat a1b2c3            a version that no alias points to
-  openline remove chat --alias next      an alias that no route leads to
+  openline remove chat --alias next      an alias that no trigger leads to
   openline remove chat                   the function, with all it has kept";
 
 /// The words after `openline remove`.

@@ -17,8 +17,8 @@ export function connectTo(listen) {
   root = new URL(`${location.protocol}//${listen.replace(ANY_ADDRESS, location.hostname)}/`);
 }
 
-// `{name}` stands for one segment of the path.
-const PLACEHOLDER = /\{([^{}]*)\}/g;
+// `{name}` stands for one segment of the path, a last `{*name}` for the rest.
+const PLACEHOLDER = /\{(\*?)([^{}]*)\}/g;
 
 // RFC 9110 section 5.6.2: the characters of a subprotocol.
 const TOKEN = /^[!#$%&'*+.^_`|~0-9A-Za-z-]+$/;
@@ -41,14 +41,15 @@ export class FieldError extends Error {
  * FieldError for one that is empty or that would leave its place in the path.
  */
 export function fillRoute(route, values) {
-  return route.replace(PLACEHOLDER, (_, name) => {
+  return route.replace(PLACEHOLDER, (_, rest, name) => {
     const value = values.get(name) ?? "";
     if (value === "") throw new FieldError(parameterFieldName(name), `“${name}” is part of the path and cannot be empty.`);
-    if (value === "." || value === "..") {
+    const segments = rest ? value.split("/") : [value];
+    if (segments.some((segment) => segment === "." || segment === "..")) {
       // Browsers resolve these, encoded or not, and would request another path.
       throw new FieldError(parameterFieldName(name), `“.” and “..” cannot be part of a path.`);
     }
-    return encodeURIComponent(value);
+    return segments.map(encodeURIComponent).join("/");
   });
 }
 

@@ -1,4 +1,4 @@
-// The functions in the admin interface: routes, aliases, versions, live
+// The functions in the admin interface: triggers, aliases, versions, live
 // instances, and the operations on each.
 //
 // Everything is kept by name and updated in place each second: an open form,
@@ -56,7 +56,7 @@ class ManagedFunction {
     this.aliases = new Map();
     this.versions = new Map();
     this.instances = new Map();
-    this.routes = new Map();
+    this.triggers = new Map();
     const area = new DeployArea(this.element, { changed: hooks.changed, name });
     part(this.element, "deploy-slot").append(area.element);
     action(this.element, "connections").addEventListener("click", () => hooks.showConnections(name));
@@ -86,7 +86,7 @@ class ManagedFunction {
     this.element.dataset.connections = described.connections;
     this.element.dataset.instances = described.instances;
     this.#showCounts(described);
-    this.#showRoutes(described);
+    this.#showTriggers(described);
     setText(part(this.element, "origin"), described.configured ? "configured" : "deployed");
     // The page cannot change the configuration.
     part(this.element, "remove-place").hidden = described.configured;
@@ -122,19 +122,21 @@ class ManagedFunction {
     setText(chosen, affinity === null ? "" : `an instance for each {${affinity}}`);
   }
 
-  #showRoutes({ routes }) {
+  #showTriggers({ triggers }) {
     keep(
       part(this.element, "routes"),
-      this.routes,
-      routes,
-      ({ route, target }) => `${target} ${route}`,
-      ({ route, target }) => {
+      this.triggers,
+      triggers,
+      // Another trigger of the same name is shown anew.
+      ({ name, hosts, route, target }) => JSON.stringify([name, hosts, route, target]),
+      ({ name, hosts, route, target }) => {
         const element = document.createElement("li");
         const path = document.createElement("code");
         path.className = "function-route";
         path.textContent = route;
+        path.title = `trigger ${name}`;
         const leads = document.createElement("span");
-        leads.textContent = ` leads to ${target}`;
+        leads.textContent = `${hosts.length > 0 ? ` on ${hosts.join(", ")}` : ""} leads to ${target}`;
         element.append(path, leads);
         return { element, show() {} };
       },

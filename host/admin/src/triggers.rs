@@ -1,0 +1,221 @@
+//! Triggers of a function: lists, sets and removes them.
+
+use http::StatusCode;
+use openline_control::{TriggerView, schema};
+use openline_core::config::{ORIGIN_HINT, host_hint, methods_hint, route_hint};
+use openline_core::name::{AliasName, TriggerName};
+use openline_core::route::Route;
+use openline_core::trigger::{
+    HOSTS_MAX, HostPattern, Methods, ORIGINS_MAX, OriginPattern, Target, Trigger,
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::call::Call;
+use crate::change::to_its_end;
+use crate::json::json;
+use crate::problem::{Answered, Problem, nothing};
+use crate::responses::{BadBody, NotChanged, NotFound, Unprocessable};
+
+/// The triggers of a function.
+#[derive(Serialize, ToSchema)]
+struct Triggers {
+    /// Those of the configuration or of a deploy first, in their order; then
+    /// those that were made in the running host, by name.
+    triggers: Vec<TriggerView>,
+}
+
+/// A trigger that is to be set.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct SetTrigger {
+    /// The hosts that it is on, without ports: names, and `*.example.org` for
+    /// all below one. Without it, all hosts.
+    #[serde(default)]
+    #[schema(max_items = 64)]
+    hosts: Vec<String>,
+    /// The paths that it matches, such as `/chat/{room}` or `/files/{*path}`.
+    route: String,
+    /// The methods that it takes; without it, GET.
+    methods: Option<Vec<String>>,
+    /// The alias that it leads to; without it and `version`, the function's
+    /// own.
+    #[schema(value_type = Option<schema::AliasName>)]
+    alias: Option<AliasName>,
+    /// The version that it leads to instead: the beginning of its digest, at
+    /// least 6 letters.
+    version: Option<String>,
+    /// Whether it takes peers outside of the host's private networks; `true`
+    /// by default.
+    internet: Option<bool>,
+    /// The origins of web pages that it takes besides those of the host itself,
+    /// such as `https://app.example.org` or `https://*.example.org`; `*` stands
+    /// for all.
+    #[serde(default)]
+    #[schema(max_items = 64)]
+    origins: Vec<String>,
+    /// Whether it refuses requests without an origin; `false` by default.
+    origin_required: Option<bool>,
+}
+
+impl SetTrigger {
+    fn check(self, name: TriggerName) -> Result<Trigger, Problem> {
+        let wrong = |error: &dyn std::error::Error| Problem::new(422, "trigger", error.to_string());
+        let route = Route::new(&self.route);
+        let route = route.map_err(|error| wrong(&error).hint(route_hint(&error)))?;
+        if self.hosts.len() > HOSTS_MAX {
+            let message = format!("a trigger has at most {HOSTS_MAX} hosts");
+            let hint = "a pattern, as in \"*.example.org\", stands for many";
+            return Err(Problem::new(422, "trigger", message).hint(hint));
+        }
+        let host = |text: &String| {
+            let host = HostPattern::new(text);
+            host.map_err(|error| wrong(&error).hint(host_hint(text)))
+        };
+        let hosts = self.hosts.iter().map(host).collect::<Result<_, _>>()?;
+        if self.origins.len() > ORIGINS_MAX {
+            let message = format!("a trigger has at most {ORIGINS_MAX} origins");
+            let hint = "a pattern, as in \"https://*.example.org\", stands for many";
+            return Err(Problem::new(422, "trigger", message).hint(hint));
+        }
+        let origin = |text: &String| {
+            OriginPattern::new(text).map_err(|error| wrong(&error).hint(ORIGIN_HINT))
+        };
+        let origins = self.origins.iter().map(origin).collect::<Result<_, _>>()?;
+        let methods = match self.methods {
+            None => Methods::default(),
+            Some(words) => {
+                Methods::new(&words).map_err(|error| wrong(&error).hint(methods_hint(&error)))?
+            }
+        };
+        let target = match (self.alias, self.version) {
+            (None, None) => Target::Function,
+            (Some(alias), None) => Target::Alias(alias),
+            (None, Some(version)) => Target::Version(version),
+            (Some(_), Some(_)) => {
+                let message = "a trigger leads to one of `alias` and `version`";
+                return Err(Problem::new(422, "trigger", message).hint("leave one of them out"));
+            }
+        };
+        Ok(Trigger {
+            name,
+            hosts,
+            methods,
+            target,
+            internet: self.internet.unwrap_or(true),
+            origins,
+            origin_required: self.origin_required.unwrap_or(false),
+            ..Trigger::new(route)
+        })
+    }
+}
+
+impl Call {
+    /// The trigger that the path names.
+    fn trigger(&self) -> Result<TriggerName, Problem> {
+        Ok(TriggerName::new(&self.values[1])?)
+    }
+}
+
+#[utoipa::path(
+    get,
+    path = "/v1/functions/{name}/triggers",
+    operation_id = "triggers",
+    tag = "triggers",
+    summary = "The triggers of a function",
+    params(("name" = schema::FunctionName, Path, description = "The function.")),
+    responses(
+        (status = 200, description = "The triggers.", body = Triggers),
+        NotFound
+    )
+)]
+pub(crate) async fn list(call: Call) -> Answered {
+    let triggers = call.context.deployer.triggers_of(&call.function()?)?;
+    Ok(json(StatusCode::OK, &Triggers { triggers }))
+}
+
+#[utoipa::path(
+    get,
+    path = "/v1/functions/{name}/triggers/{trigger}",
+    operation_id = "trigger",
+    tag = "triggers",
+    summary = "A trigger of a function",
+    params(
+        ("name" = schema::FunctionName, Path, description = "The function."),
+        ("trigger" = schema::TriggerName, Path, description = "The trigger.")
+    ),
+    responses(
+        (status = 200, description = "The trigger.", body = TriggerView),
+        NotFound
+    )
+)]
+pub(crate) async fn show(call: Call) -> Answered {
+    let name = call.trigger()?;
+    let mut triggers = call
+        .context
+        .deployer
+        .triggers_of(&call.function()?)?
+        .into_iter();
+    match triggers.find(|trigger| trigger.name == name) {
+        Some(trigger) => Ok(json(StatusCode::OK, &trigger)),
+        None => Err(Problem::no_trigger(&name)),
+    }
+}
+
+#[utoipa::path(
+    put,
+    path = "/v1/functions/{name}/triggers/{trigger}",
+    operation_id = "setTrigger",
+    tag = "triggers",
+    summary = "Make or change a trigger",
+    params(
+        ("name" = schema::FunctionName, Path, description = "The function."),
+        ("trigger" = schema::TriggerName, Path, description = "The trigger.")
+    ),
+    description = "The first request after the answer meets the new trigger; open connections stay. It is kept with the function's deployment. A name that the configuration or the function's deploy has cannot be set.",
+    request_body = SetTrigger,
+    responses(
+        (status = 200, description = "The trigger that was changed.", body = TriggerView),
+        (status = 201, description = "The trigger that was made.", body = TriggerView),
+        NotChanged,
+        BadBody,
+        Unprocessable
+    )
+)]
+pub(crate) async fn set(call: Call) -> Answered {
+    let deployer = call.context.deployer.clone();
+    let (name, trigger) = (call.function()?, call.trigger()?);
+    let written: SetTrigger = call.body.json().await?;
+    let trigger = written.check(trigger)?;
+    let setting = async move { deployer.set_trigger(&name, trigger).await };
+    let (view, is_new) = to_its_end(setting).await??;
+    let status = if is_new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    Ok(json(status, &view))
+}
+
+#[utoipa::path(
+    delete,
+    path = "/v1/functions/{name}/triggers/{trigger}",
+    operation_id = "removeTrigger",
+    tag = "triggers",
+    summary = "Remove a trigger that was made in the running host",
+    params(
+        ("name" = schema::FunctionName, Path, description = "The function."),
+        ("trigger" = schema::TriggerName, Path, description = "The trigger.")
+    ),
+    description = "Connections that came by it stay.",
+    responses(
+        (status = 204, description = "The trigger is removed."),
+        NotChanged
+    )
+)]
+pub(crate) async fn remove(call: Call) -> Answered {
+    let deployer = call.context.deployer.clone();
+    let (name, trigger) = (call.function()?, call.trigger()?);
+    to_its_end(async move { deployer.remove_trigger(&name, &trigger).await }).await??;
+    Ok(nothing())
+}

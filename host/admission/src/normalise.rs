@@ -1,0 +1,187 @@
+//! The first step of admission: a request gets one spelling, or is refused
+//! because servers would read it in different ways.
+//!
+//! Everything after this step sees the host and the path in their one spelling:
+//! routes, limits, rules, the function, the log. So no second spelling can pass
+//! a rule that the first one would not.
+
+use http::header::{CONNECTION, HOST};
+use http::request::Parts;
+use http::uri::PathAndQuery;
+use http::{HeaderMap, Uri};
+use openline_core::path::{self, PathError};
+use openline_core::trigger::Authority;
+
+use crate::refusal::Refusal;
+
+/// Headers that are meant for the receiver of a request. A proxy removes the
+/// headers that `Connection` lists (RFC 9110 section 7.6.1), so a peer could
+/// have a proxy remove one of these, and this host would decide without it.
+const END_TO_END: [&str; 10] = [
+    "authorization",
+    "content-length",
+    "cookie",
+    "forwarded",
+    "host",
+    "origin",
+    "sec-websocket-extensions",
+    "sec-websocket-key",
+    "sec-websocket-protocol",
+    "sec-websocket-version",
+];
+
+/// What a request asks for, in its one spelling. Its path is in the `Parts`
+/// that were normalised.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Normal {
+    authority: Option<Authority>,
+}
+
+impl Normal {
+    /// The host with its port, if the request names one.
+    pub fn authority(&self) -> Option<&Authority> {
+        self.authority.as_ref()
+    }
+
+    /// The host without its port, if the request names one.
+    pub fn host(&self) -> Option<&str> {
+        self.authority().map(Authority::host)
+    }
+}
+
+/// Gives a request's path its one spelling, and reads its host.
+///
+/// # Errors
+///
+/// When the request is ambiguous: a path or a host that servers read in
+/// different ways, several hosts, or a `Connection` that names a header for the
+/// receiver.
+pub fn normalise(parts: &mut Parts) -> Result<Normal, Refusal> {
+    check_connection(&parts.headers)?;
+    let authority = authority(parts)?;
+    let spelled = match path::normalise(parts.uri.path()) {
+        Ok(spelled) => spelled,
+        // `*`, or the target of CONNECT.
+        Err(PathError::Relative) => return Err(Refusal::NotFound),
+        Err(error) => return Err(Refusal::Spelling(error)),
+    };
+    if *spelled != *parts.uri.path() {
+        let query = parts.uri.query();
+        let query = query.map_or_else(String::new, |query| format!("?{query}"));
+        let target = PathAndQuery::try_from(format!("{spelled}{query}"));
+        let mut uri = std::mem::take(&mut parts.uri).into_parts();
+        uri.path_and_query = Some(target.map_err(|_| Refusal::NotFound)?);
+        parts.uri = Uri::from_parts(uri).map_err(|_| Refusal::NotFound)?;
+    }
+    Ok(Normal { authority })
+}
+
+/// The host that a request names. A target with a host wins over `Host` (RFC
+/// 9112 section 3.2.2), but proxies do not all agree, so both must be the same.
+fn authority(parts: &Parts) -> Result<Option<Authority>, Refusal> {
+    let read = |text: &str| Authority::parse(text).ok_or(Refusal::Host("it is not a host"));
+    let mut named = parts.headers.get_all(HOST).iter();
+    let header = match (named.next(), named.next()) {
+        (None, _) => None,
+        (Some(value), None) => {
+            let text = value.to_str();
+            let text = text.map_err(|_| Refusal::Host("it is not a host"))?;
+            Some(read(text.trim())?)
+        }
+        (Some(_), Some(_)) => return Err(Refusal::Host("there are several")),
+    };
+    let target = match (parts.uri.scheme(), parts.uri.authority()) {
+        (Some(_), Some(target)) => read(target.as_str())?,
+        _ => return Ok(header),
+    };
+    match header {
+        Some(header) if header.host() != target.host() => {
+            Err(Refusal::Host("the request's target names another one"))
+        }
+        _ => Ok(Some(target)),
+    }
+}
+
+fn check_connection(headers: &HeaderMap) -> Result<(), Refusal> {
+    for value in headers.get_all(CONNECTION) {
+        for option in value.as_bytes().split(|byte| *byte == b',') {
+            let option = option.trim_ascii();
+            let is = |name: &&str| option.eq_ignore_ascii_case(name.as_bytes());
+            let begins = |begin: &str| {
+                let begun = option.get(..begin.len());
+                begun.is_some_and(|it| it.eq_ignore_ascii_case(begin.as_bytes()))
+            };
+            if END_TO_END.iter().any(|name| is(&name)) || begins("x-forwarded-") {
+                return Err(Refusal::Connection);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use http::Request;
+
+    use super::*;
+
+    fn asked(target: &str, headers: &[(&str, &str)]) -> Result<(Normal, String), Refusal> {
+        let request = Request::builder().uri(target);
+        let request = headers.iter().fold(request, |request, (name, value)| {
+            request.header(*name, *value)
+        });
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        let normal = normalise(&mut parts)?;
+        Ok((normal, parts.uri.to_string()))
+    }
+
+    #[test]
+    fn host_and_path_have_one_spelling_and_the_query_stays() {
+        let host = ("host", "Chat.Example.ORG.:80");
+        let (normal, uri) = asked("/%63hat//a%2fb?q=%63//..", &[host]).unwrap();
+        assert_eq!(uri, "/chat/a%2Fb?q=%63//..");
+        assert_eq!(normal.host(), Some("chat.example.org"));
+        assert_eq!(normal.authority().unwrap().port(), Some(80));
+        let (normal, uri) = asked("http://A.org:1/./b", &[("host", "a.org")]).unwrap();
+        assert_eq!(uri, "http://A.org:1/b");
+        assert_eq!(normal.authority().unwrap().port(), Some(1));
+        assert_eq!(asked("/", &[]).unwrap().0.host(), None);
+    }
+
+    #[test]
+    fn what_is_ambiguous_is_refused() {
+        let spelling = Refusal::Spelling(PathError::Ambiguous);
+        assert_eq!(asked("/a//../b", &[]), Err(spelling));
+        for headers in [
+            &[("host", "a"), ("host", "a")][..],
+            &[("host", "")],
+            &[("host", "a, b")],
+            &[("host", "user@a")],
+            &[("host", "a/b")],
+        ] {
+            let refused = asked("/", headers);
+            assert!(matches!(refused, Err(Refusal::Host(_))), "{headers:?}");
+        }
+        let other = asked("http://a.org/", &[("host", "b.org")]);
+        assert!(matches!(other, Err(Refusal::Host(_))));
+        for options in [
+            "upgrade, host",
+            "HOST",
+            "close,\tOrigin ",
+            "X-Forwarded-For",
+        ] {
+            let refused = asked("/", &[("connection", options)]);
+            assert_eq!(refused, Err(Refusal::Connection), "{options}");
+        }
+        let second = [("connection", "upgrade"), ("connection", "cookie")];
+        assert_eq!(asked("/", &second), Err(Refusal::Connection));
+        for fine in [
+            "keep-alive , Upgrade",
+            "HTTP2-Settings",
+            "hosts",
+            "x-forwarded",
+        ] {
+            assert!(asked("/", &[("connection", fine)]).is_ok(), "{fine}");
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! `openline triggers`: lists the triggers of a function, and makes, changes
+//! and removes them in a running host.
+
+use clap::builder::PossibleValuesParser;
+use clap::{Args, Subcommand};
+use openline_core::name::{AliasName, FunctionName, TriggerName};
+use openline_core::trigger::METHODS;
+use serde_json::{Map, Value, json};
+
+use super::functions::{each, place};
+use super::remote::{EXIT_CODES, RemoteArguments, alias, function, trigger};
+use super::table::{cell, table};
+
+const EXAMPLES: &str = "\
+Examples:
+  openline triggers list chat
+  openline triggers set chat beta --route /beta/{room} --alias beta
+  openline triggers set chat site --route /chat/{room} --host chat.example.org
+  openline triggers remove chat beta";
+
+const LIST_EXAMPLES: &str = "\
+Examples:
+  openline triggers list chat
+  openline triggers list chat --json";
+
+const SET_EXAMPLES: &str = "\
+Examples:
+  openline triggers set chat beta --route /beta/{room} --alias beta
+  openline triggers set chat site --route /chat/{room} --host chat.example.org --host '*.example.com'
+  openline triggers set chat site --route /chat/{room} --origin https://app.example.org
+  openline triggers set files inner --route '/files/{*path}' --no-internet";
+
+const REMOVE_EXAMPLES: &str = "\
+Examples:
+  openline triggers remove chat beta";
+
+/// The words after `openline triggers`.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES, after_long_help = format!("{EXAMPLES}\n\n{EXIT_CODES}"))]
+pub(crate) struct TriggersArguments {
+    #[command(subcommand)]
+    word: TriggersWord,
+}
+
+#[derive(Debug, Subcommand)]
+enum TriggersWord {
+    /// List the triggers of a function.
+    List(ListArguments),
+    /// Make a trigger, or change one that was made in the running host.
+    Set(SetArguments),
+    /// Remove a trigger that was made in the running host; its connections
+    /// stay.
+    Remove(RemoveArguments),
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = LIST_EXAMPLES, after_long_help = format!("{LIST_EXAMPLES}\n\n{EXIT_CODES}"))]
+struct ListArguments {
+    /// The function
+    #[arg(value_name = "NAME", value_parser = function)]
+    name: FunctionName,
+    #[command(flatten)]
+    remote: RemoteArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = SET_EXAMPLES, after_long_help = format!("{SET_EXAMPLES}\n\n{EXIT_CODES}"))]
+struct SetArguments {
+    /// The function
+    #[arg(value_name = "NAME", value_parser = function)]
+    name: FunctionName,
+    /// The trigger
+    #[arg(value_name = "TRIGGER", value_parser = trigger)]
+    trigger: TriggerName,
+    /// The paths that it matches: {name} stands for a segment, a last {*name}
+    /// for the rest
+    #[arg(long, value_name = "ROUTE")]
+    route: String,
+    /// A host that it is on, such as chat.example.org, or *.example.org for all
+    /// below; may be repeated [default: all hosts]
+    #[arg(long = "host", value_name = "HOST")]
+    hosts: Vec<String>,
+    /// A method that it takes; may be repeated [default: GET]
+    #[arg(long = "method", value_name = "METHOD", value_parser = PossibleValuesParser::new(METHODS))]
+    methods: Vec<String>,
+    /// The alias that it leads to [default: the function's]
+    #[arg(long, value_name = "ALIAS", value_parser = alias, conflicts_with = "digest")]
+    alias: Option<AliasName>,
+    /// The version that it leads to instead: the beginning of its digest
+    #[arg(long = "to-version", value_name = "VERSION")]
+    digest: Option<String>,
+    /// Refuse peers that are not in the host's `private_networks`
+    #[arg(long)]
+    no_internet: bool,
+    /// An origin of web pages that it takes besides those of the host itself,
+    /// such as https://app.example.org or https://*.example.org; * stands for
+    /// all; may be repeated
+    #[arg(long = "origin", value_name = "ORIGIN")]
+    origins: Vec<String>,
+    /// Refuse requests without an origin
+    #[arg(long)]
+    origin_required: bool,
+    #[command(flatten)]
+    remote: RemoteArguments,
+}
+
+#[derive(Debug, Args)]
+#[command(after_help = REMOVE_EXAMPLES, after_long_help = format!("{REMOVE_EXAMPLES}\n\n{EXIT_CODES}"))]
+struct RemoveArguments {
+    /// The function
+    #[arg(value_name = "NAME", value_parser = function)]
+    name: FunctionName,
+    /// The trigger
+    #[arg(value_name = "TRIGGER", value_parser = trigger)]
+    trigger: TriggerName,
+    #[command(flatten)]
+    remote: RemoteArguments,
+}
+
+pub(crate) async fn run(arguments: &TriggersArguments) -> anyhow::Result<()> {
+    match &arguments.word {
+        TriggersWord::List(arguments) => list(arguments).await,
+        TriggersWord::Set(arguments) => set(arguments).await,
+        TriggersWord::Remove(arguments) => remove(arguments).await,
+    }
+}
+
+async fn list(arguments: &ListArguments) -> anyhow::Result<()> {
+    let remote = arguments.remote.remote()?;
+    let path = format!("/v1/functions/{}/triggers", arguments.name);
+    let answer = remote.get(&path).await?;
+    remote.print(&answer["triggers"], |triggers| {
+        let head = ["TRIGGER", "ROUTE", "METHODS", "LEADS TO", "PEERS", "FROM"];
+        table(head, each(triggers).map(row).collect())
+    })
+}
+
+fn row(trigger: &Value) -> [String; 6] {
+    let methods: Vec<_> = each(&trigger["methods"]).map(cell).collect();
+    let peers = match trigger["internet"].as_bool() {
+        Some(false) => "private",
+        _ => "all",
+    };
+    [
+        cell(&trigger["name"]),
+        place(trigger),
+        methods.join(" "),
+        cell(&trigger["target"]),
+        peers.into(),
+        cell(&trigger["source"]),
+    ]
+}
+
+async fn set(arguments: &SetArguments) -> anyhow::Result<()> {
+    let remote = arguments.remote.remote()?;
+    let (name, trigger) = (&arguments.name, &arguments.trigger);
+    let mut body = Map::new();
+    body.insert("route".into(), json!(arguments.route));
+    body.insert("hosts".into(), json!(arguments.hosts));
+    body.insert("internet".into(), json!(!arguments.no_internet));
+    body.insert("origins".into(), json!(arguments.origins));
+    body.insert("origin_required".into(), json!(arguments.origin_required));
+    if !arguments.methods.is_empty() {
+        body.insert("methods".into(), json!(arguments.methods));
+    }
+    body.insert("alias".into(), json!(arguments.alias));
+    body.insert("version".into(), json!(arguments.digest));
+    let path = format!("/v1/functions/{name}/triggers/{trigger}");
+    let set = remote
+        .send("PUT", &path, Some(&Value::Object(body)))
+        .await?;
+    remote.print(&set, |set| {
+        let target = cell(&set["target"]);
+        format!(
+            "trigger  {name} {trigger}: {} leads to {target}",
+            place(set)
+        )
+    })
+}
+
+async fn remove(arguments: &RemoveArguments) -> anyhow::Result<()> {
+    let remote = arguments.remote.remote()?;
+    let (name, trigger) = (&arguments.name, &arguments.trigger);
+    let path = format!("/v1/functions/{name}/triggers/{trigger}");
+    remote.send("DELETE", &path, None).await?;
+    let removed = json!({"function": name, "trigger": trigger});
+    remote.print(&removed, |_| format!("removed  {name} {trigger}"))
+}
