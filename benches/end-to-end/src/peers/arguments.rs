@@ -282,7 +282,7 @@ mod tests {
         let arguments = Arguments::parse_from(["end_to_end"]).beside_native();
         let plan = arguments.plan(20_000).unwrap();
         assert_eq!(plan.peers, super::PEERS_NATIVE);
-        assert_eq!(plan.measurements.len(), 6);
+        assert_eq!(plan.measurements.len(), 7);
         assert_eq!(plan.conditions.duration.as_secs(), 4);
         let arguments = ["end_to_end", "--quick", "--only", "bun"];
         let plan = Arguments::parse_from(arguments).beside_native();

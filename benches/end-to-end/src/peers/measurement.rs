@@ -237,7 +237,9 @@ impl Measurement {
     pub(crate) fn connections(self) -> u32 {
         match self {
             Self::Saturation => SATURATING,
-            Self::Idle { connections } | Self::IdleCpu { connections } => connections,
+            Self::Idle { connections }
+            | Self::IdleCompressed { connections }
+            | Self::IdleCpu { connections } => connections,
             _ => 0,
         }
     }
