@@ -9,6 +9,7 @@ use openline_core::config::{HopHeader, ProxyProtocol, ServerConfig};
 use tokio::io::AsyncWriteExt;
 
 use crate::harness::{HANDSHAKE, Host, Raw, within};
+use crate::tls::curl;
 
 /// An address of this machine that is a trusted hop, and one that is not.
 const HOP: [u8; 4] = [127, 0, 0, 2];
@@ -211,5 +212,18 @@ async fn a_peer_behind_a_proxy_has_its_own_share_of_requests() {
     for raw in [&mut others[0], &mut second] {
         raw.send(request("").as_bytes()).await;
         assert!(raw.head().await.starts_with("HTTP/1.1 403 "));
+    }
+}
+
+#[tokio::test]
+async fn curl_speaks_the_proxy_protocol() {
+    let host = host(|server| {
+        server.trusted_hops = vec!["127.0.0.1/32".parse().unwrap()];
+        server.proxy_protocol = ProxyProtocol::Required;
+    })
+    .await;
+    let url = format!("http://{}/.openline/live", host.address);
+    if let Some(said) = curl(&["--haproxy-protocol", &url]).await {
+        assert_eq!(said, "live\n");
     }
 }

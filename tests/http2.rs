@@ -234,7 +234,10 @@ async fn paused_streams_full_of_the_smallest_messages_end_no_other() {
     // The host does not read from paused ones: a ping tells it that they are
     // gone.
     let host = Host::with(openline_guests::FAULT_PRESSURE, "/pressure")
-        .limit(|limit| limit.ping_interval = Duration::from_secs(1))
+        .limit(|limit| {
+            limit.ping_interval = Duration::from_secs(1);
+            limit.pong_timeout = Duration::from_secs(1);
+        })
         .and(openline_guests::ECHO, "/echo")
         .start()
         .await;

@@ -13,6 +13,9 @@ use tokio::task::JoinHandle;
 
 use super::{frame, within};
 
+/// The first byte of a ping.
+const PING: u8 = 0x89;
+
 /// A TCP connection that speaks HTTP/2; dropped, it is gone.
 pub struct Http2 {
     requests: SendRequest<Bytes>,
@@ -164,7 +167,7 @@ impl Stream {
         }
     }
 
-    /// Reads one unmasked frame; none at the end of the stream.
+    /// Reads one unmasked frame, past pings; none at the end of the stream.
     pub async fn frame(&mut self) -> Option<(u8, Vec<u8>)> {
         loop {
             if let Some((head, length)) = header(&self.rest)
@@ -173,6 +176,9 @@ impl Stream {
                 let first = self.rest[0];
                 let payload = self.rest[head..head + length].to_vec();
                 self.rest.drain(..head + length);
+                if first == PING {
+                    continue;
+                }
                 return Some((first, payload));
             }
             let piece = within("a piece of a stream", self.receive.data()).await?;
