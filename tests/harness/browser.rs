@@ -29,6 +29,9 @@ pub const ESCAPE: &str = "\u{e00c}";
 /// The longest that a browser may take to start: cold, from a slow disk.
 const START_TIMEOUT: Duration = Duration::from_secs(90);
 
+/// How often a chromedriver is started that ends before it listens.
+const STARTS_MAX: u32 = 5;
+
 /// One browser at a time: it is the largest thing that tests start.
 static TURN: Mutex<()> = Mutex::const_new(());
 
@@ -72,18 +75,12 @@ impl Browser {
         .expect(needs);
         let turn = TURN.lock().await;
         let profile = tempfile::tempdir().unwrap();
-        let mut process = Command::new(chromedriver)
-            .arg("--port=0")
-            // Files that the two leave behind go with the profile.
-            .env("TMPDIR", profile.path())
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn()
-            .unwrap();
-        let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
-        let port = within("chromedriver to listen", port(&mut output)).await;
+        let started = within("chromedriver to listen", driver(&chromedriver, &profile)).await;
+        let Driver {
+            process,
+            output,
+            port,
+        } = started;
         let mut browser = Self {
             driver: SocketAddr::from(([127, 0, 0, 1], port)),
             session: String::new(),
@@ -241,15 +238,48 @@ impl Drop for Browser {
     }
 }
 
-/// The port that chromedriver says it has chosen.
-async fn port(output: &mut Lines<BufReader<ChildStdout>>) -> u16 {
+/// A chromedriver that listens.
+struct Driver {
+    process: Child,
+    output: Lines<BufReader<ChildStdout>>,
+    port: u16,
+}
+
+/// Starts a chromedriver. It chooses a free port of IPv4 and then takes the same
+/// one of IPv6, which another test may have: then it ends, and is started again.
+async fn driver(program: &Path, profile: &TempDir) -> Driver {
+    for _ in 0..STARTS_MAX {
+        let mut process = Command::new(program)
+            .arg("--port=0")
+            // Files that the two leave behind go with the profile.
+            .env("TMPDIR", profile.path())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut output = BufReader::new(process.stdout.take().unwrap()).lines();
+        if let Some(port) = port(&mut output).await {
+            return Driver {
+                process,
+                output,
+                port,
+            };
+        }
+    }
+    panic!("chromedriver ended {STARTS_MAX} times before it listened");
+}
+
+/// The port that chromedriver says it has chosen; none if it has ended.
+async fn port(output: &mut Lines<BufReader<ChildStdout>>) -> Option<u16> {
     while let Some(line) = output.next_line().await.unwrap() {
         let told = line.strip_prefix("ChromeDriver was started successfully on port ");
         if let Some(port) = told {
-            return port.trim_end_matches('.').parse().unwrap();
+            return Some(port.trim_end_matches('.').parse().unwrap());
         }
     }
-    panic!("chromedriver ended before it listened");
+    None
 }
 
 fn program(names: &[&str]) -> Option<PathBuf> {
