@@ -8,6 +8,7 @@
 //! for the host itself go to an implementation of [`reserved::Reserved`].
 
 mod connection;
+mod cookie;
 pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;

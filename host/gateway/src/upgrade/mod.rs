@@ -7,7 +7,9 @@ mod joined;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::{Response, StatusCode};
+use http::header::SET_COOKIE;
+use http::request::Parts;
+use http::{HeaderValue, Response, StatusCode};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use openline_admission::admit::{self, Places};
@@ -18,6 +20,7 @@ use openline_channels::hub::{Hub, SubscribeError};
 use openline_core::event::UpgradeRequest;
 use openline_core::name::{ChannelName, Tag};
 
+use crate::cookie::{self, Sticky};
 use crate::gateway::{Gateway, Permit};
 use crate::handshake::{self, Handshake};
 use crate::request_id::{Asked, REQUEST_ID, RequestId};
@@ -36,6 +39,8 @@ pub(crate) struct Candidate {
     places: Places,
     close_timeout: Duration,
     id: RequestId,
+    /// The cookie for a peer that has none.
+    set_cookie: Option<HeaderValue>,
 }
 
 /// Decides whether a request may ask its function: by the steps of admission,
@@ -56,6 +61,7 @@ pub(crate) async fn prepare(
     let subprotocols = handshake::subprotocols(&parts.headers)?;
     let headers = parts.headers.iter();
     let headers = headers.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
+    let sticky = sticky(gateway, &admitted.service, parts);
     let own = (REQUEST_ID.as_str().to_owned(), id.to_string().into_bytes());
     let request = UpgradeRequest {
         method: parts.method.as_str().into(),
@@ -68,6 +74,7 @@ pub(crate) async fn prepare(
         peer: peer.to_string(),
         subprotocols: subprotocols.clone(),
         route_params: admitted.params,
+        sticky: sticky.as_ref().map(|sticky| sticky.value.clone()),
     };
     Ok(Candidate {
         service: admitted.service,
@@ -77,7 +84,17 @@ pub(crate) async fn prepare(
         places: admitted.places,
         close_timeout: table.config.close_timeout,
         id,
+        set_cookie: sticky.and_then(|sticky| sticky.set),
     })
+}
+
+/// The cookie that chooses the instance, if one does.
+fn sticky(gateway: &Gateway, service: &Service, parts: &Parts) -> Option<Sticky> {
+    let split = service.alias.split();
+    let name = split.affinity.as_ref()?.cookie()?;
+    let key = gateway.services().signing_key()?;
+    let function = service.alias.function();
+    Some(cookie::sticky(&parts.headers, function, name, key))
 }
 
 /// Asks the function and answers the request. hyper hands the stream over
@@ -96,6 +113,7 @@ pub(crate) async fn upgrade(
         places,
         close_timeout,
         id,
+        set_cookie,
     } = candidate;
     let alias = &service.alias;
     let route_params = request.route_params.clone();
@@ -105,12 +123,15 @@ pub(crate) async fn upgrade(
     };
     let (acceptance, split) = (accepted.acceptance, accepted.split);
     let limits = Arc::clone(&split.limits);
-    let headers = switching(
+    let mut headers = switching(
         &handshake,
         acceptance.headers,
         (&subprotocols, acceptance.subprotocol.as_deref()),
         &limits,
     )?;
+    if let Some(cookie) = set_cookie {
+        headers.append(SET_COOKIE, cookie);
+    }
     let facts = Facts {
         subprotocol: acceptance.subprotocol,
         route_params,
