@@ -365,8 +365,16 @@ async fn triggers_are_made_listed_and_removed() {
     let text = done(&host, &["functions"]).await;
     assert!(text.contains(places), "{text}");
 
+    triggers_that_are_refused(&host).await;
+    let text = done(&host, &["triggers", "remove", "echo", "site"]).await;
+    assert_eq!(text, "removed  echo site\n");
+    assert_eq!(host.refused("/site/a").await.status, 404);
+}
+
+/// Beside the triggers `echo`, of the configuration, and `inner`.
+async fn triggers_that_are_refused(host: &AdminHost) {
     let taken = run(
-        &host,
+        host,
         &["triggers", "set", "echo", "more", "--route", "/inner"],
     )
     .await;
@@ -378,7 +386,7 @@ async fn triggers_are_made_listed_and_removed() {
     ] {
         assert!(taken.stderr.contains(named), "{}", taken.stderr);
     }
-    let fixed = run(&host, &["triggers", "remove", "echo", "echo"]).await;
+    let fixed = run(host, &["triggers", "remove", "echo", "echo"]).await;
     assert_eq!(fixed.code, Some(REFUSED), "{}", fixed.stderr);
     for words in [
         &["triggers", "set", "echo", "x"][..],
@@ -388,10 +396,7 @@ async fn triggers_are_made_listed_and_removed() {
         ],
         &["triggers"],
     ] {
-        let wrong = run(&host, words).await;
+        let wrong = run(host, words).await;
         assert_eq!(wrong.code, Some(USAGE), "{words:?}: {}", wrong.stderr);
     }
-    let text = done(&host, &["triggers", "remove", "echo", "site"]).await;
-    assert_eq!(text, "removed  echo site\n");
-    assert_eq!(host.refused("/site/a").await.status, 404);
 }

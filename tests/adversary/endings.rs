@@ -103,7 +103,7 @@ impl Judge {
                 plan.has(|act| matches!(act, Act::Terminate))
             }
             (1012, _) => plan.drains() || self.is_removable(line),
-            (1001, _) if reason == "connection_time is up" => {
+            (1001, _) if reason.starts_with("connection_time is up") => {
                 function.is_some_and(|function| function.connection_time)
             }
             (1001, _) => plan.has(|act| matches!(act, Act::Terminate)),

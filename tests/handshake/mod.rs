@@ -1,6 +1,7 @@
 //! The opening handshake: which requests are refused and how, and the content
 //! of the 101. `decision` has the function's answers.
 
+mod affinity;
 mod decision;
 mod ids;
 mod request;

@@ -228,8 +228,8 @@ async fn a_trigger_that_is_not_for_the_internet_takes_peers_of_private_networks(
     assert_eq!(inner.ask(&by_default).await.status, 101);
 }
 
-#[tokio::test]
-async fn a_page_of_another_site_may_not_open_a_connection() {
+/// A host with triggers for pages of some, of all, and of no other sites.
+async fn with_origins() -> Host {
     let listed = |origins: &[&str]| Trigger {
         origins: origins
             .iter()
@@ -237,7 +237,7 @@ async fn a_page_of_another_site_may_not_open_a_connection() {
             .collect(),
         ..trigger(&[], "/listed")
     };
-    let host = Host::with(openline_guests::ECHO, "/echo")
+    Host::with(openline_guests::ECHO, "/echo")
         .function(|function| {
             function.triggers.extend([
                 listed(&["https://app.example.org", "*.example.com"]),
@@ -252,7 +252,12 @@ async fn a_page_of_another_site_may_not_open_a_connection() {
             ]);
         })
         .start()
-        .await;
+        .await
+}
+
+#[tokio::test]
+async fn a_page_of_another_site_may_not_open_a_connection() {
+    let host = with_origins().await;
     let from = |path: &str, origin: &str| {
         Request::right(path)
             .changed("Host", "chat.org:8080")

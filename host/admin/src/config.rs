@@ -230,7 +230,7 @@ fn limit(of: &FunctionLimits) -> FunctionLimitsView {
 
 fn instance(of: &InstancePolicy) -> InstancePolicyView {
     InstancePolicyView {
-        affinity: of.affinity.clone(),
+        affinity: of.affinity.as_ref().map(ToString::to_string),
         backoff: of.backoff,
         limits: limits(of.values()),
     }

@@ -31,6 +31,8 @@ pub struct Services {
     draining: AtomicBool,
     /// The port of the admin interface, whose page opens connections here.
     page_port: OnceLock<u16>,
+    /// Signs the cookies of affinity.
+    signing_key: OnceLock<[u8; 32]>,
     /// Aliases that no trigger leads to any more, but that connections may still
     /// hold.
     retired: Mutex<Vec<Weak<Alias>>>,
@@ -90,6 +92,7 @@ impl Services {
             drain,
             draining: AtomicBool::new(false),
             page_port: OnceLock::new(),
+            signing_key: OnceLock::new(),
             retired: Mutex::default(),
         })
     }
@@ -180,6 +183,17 @@ impl Services {
         let functions = self.functions();
         let asleep = functions.iter().map(|commons| commons.hub().asleep());
         asleep.sum()
+    }
+
+    /// The key that signs the cookies of affinity. None before
+    /// [`sign_with`](Self::sign_with): then there are no such cookies.
+    pub fn signing_key(&self) -> Option<&[u8; 32]> {
+        self.signing_key.get()
+    }
+
+    /// Sets the key that signs cookies. Only the first call has an effect.
+    pub fn sign_with(&self, key: [u8; 32]) {
+        let _ = self.signing_key.set(key);
     }
 
     /// The port of the admin interface, if there is one.

@@ -97,17 +97,28 @@ fn says_when_the_peer_is_slow() {
 fn what_was_sent_before_the_end_is_written_before_it() {
     let mut outbox = Fixture::new(10, 1000);
     outbox.push(1);
-    assert!(outbox.outbox.end(CloseReason::ShuttingDown));
+    assert!(
+        outbox
+            .outbox
+            .end(CloseReason::ShuttingDown { retry_after: 0 })
+    );
     assert!(!outbox.outbox.end(CloseReason::Lost));
     assert_eq!(outbox.next(), Next::Item(message(1)));
-    assert_eq!(outbox.next(), Next::End(CloseReason::ShuttingDown));
+    assert_eq!(
+        outbox.next(),
+        Next::End(CloseReason::ShuttingDown { retry_after: 0 })
+    );
 }
 
 #[test]
 fn one_that_is_terminated_writes_nothing_more() {
     let mut outbox = Fixture::new(100_000, 1_000_000);
     outbox.push(100_000);
-    assert!(outbox.outbox.end(CloseReason::ShuttingDown));
+    assert!(
+        outbox
+            .outbox
+            .end(CloseReason::ShuttingDown { retry_after: 0 })
+    );
     assert!(outbox.outbox.terminate(&outbox.budget));
     assert!(!outbox.outbox.terminate(&outbox.budget));
     assert_eq!(outbox.next(), Next::End(CloseReason::Terminated));

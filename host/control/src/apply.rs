@@ -174,7 +174,7 @@ fn check_triggers(functions: &Functions) -> Result<(), TriggerError> {
         if triggers.len() > TRIGGERS_MAX + 1 {
             return Err(TriggerError::TooMany(managed.config.name.clone()));
         }
-        let affinity = managed.config.instance.affinity.as_deref();
+        let affinity = managed.config.instance.affinity.as_ref();
         for (index, trigger) in triggers.iter().enumerate() {
             let place = managed.place(trigger);
             if triggers[..index].iter().any(|it| it.name == trigger.name) {

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use openline_core::affinity::Affinity;
 use openline_core::component::Component;
 use openline_core::config::FunctionConfig;
 use openline_core::deployment::{Deployed, Deployment};
@@ -10,6 +11,7 @@ use openline_core::name::FunctionName;
 use openline_core::route::Route;
 use openline_engine::alias::Alias;
 use openline_engine::version::{UpgradeError, Version};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::deployer::Deployer;
 use crate::error::ChangeError;
@@ -154,15 +156,26 @@ impl Deployer {
     ) -> Result<(), ChangeError> {
         let version = self.inner.loader.load_alone(config, component).await?;
         let parameters = config.route().map_or(&[][..], Route::parameters).iter();
+        let mut headers = vec![("host".into(), b"localhost".to_vec())];
+        let mut uri = "/probe".to_owned();
+        match &config.instance.affinity {
+            Some(Affinity::Header(name)) => headers.push((name.clone(), b"probe".to_vec())),
+            Some(Affinity::Query(name)) => {
+                let name = utf8_percent_encode(name, NON_ALPHANUMERIC);
+                uri += &format!("?{name}=probe");
+            }
+            _ => {}
+        }
         let request = UpgradeRequest {
             method: "GET".into(),
-            uri: "/probe".into(),
-            headers: vec![("host".into(), b"localhost".to_vec())],
+            uri,
+            headers,
             peer: "127.0.0.1:1".into(),
             subprotocols: Vec::new(),
             route_params: parameters
                 .map(|name| (name.clone(), "probe".into()))
                 .collect(),
+            sticky: Some("probe".into()),
         };
         let commons = Arc::clone(version.commons());
         let answered = Alias::to(version).upgrade(request).await.map(drop);

@@ -284,7 +284,12 @@ impl Managed {
             name: self.config.name.clone(),
             triggers: self.trigger_views(),
             configured: self.configured,
-            affinity: self.config.instance.affinity.clone(),
+            affinity: self
+                .config
+                .instance
+                .affinity
+                .as_ref()
+                .map(ToString::to_string),
             connections: self.commons.hub().connections(),
             instances: self.commons.instances(),
             versions: self.version_views(),

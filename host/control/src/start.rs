@@ -103,6 +103,7 @@ impl Deployer {
         components: Vec<ConfiguredComponent>,
     ) -> Result<Self, StartError> {
         let services = Services::new(config.server.clone(), Vec::new())?;
+        services.sign_with(*store.secret());
         let state = State {
             server: config.server.clone(),
             functions: Functions::new(),

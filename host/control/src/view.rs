@@ -26,7 +26,8 @@ pub struct FunctionView {
     /// Whether the configuration names it; if not, it was deployed with a
     /// route.
     pub configured: bool,
-    /// The route parameter that chooses the instance.
+    /// What chooses the instance: the name of a route parameter, or `header:`,
+    /// `query:` or `cookie:` with a name.
     pub affinity: Option<String>,
     /// Connections that are open.
     pub connections: usize,

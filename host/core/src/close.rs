@@ -74,7 +74,10 @@ pub enum CloseReason {
     /// The stream ended without a close frame.
     Lost,
     /// The host is shutting down.
-    ShuttingDown,
+    ShuttingDown {
+        /// As of [`Redeployed`](Self::Redeployed).
+        retry_after: u32,
+    },
     /// The peer broke RFC 6455.
     Protocol,
     /// A text message or a close reason was not UTF-8.
@@ -90,7 +93,11 @@ pub enum CloseReason {
     /// The peer passed `bytes_per_second`.
     ByteRate,
     /// `connection_time` is up, and `time_up` is `close`.
-    TimeUp,
+    TimeUp {
+        /// As of [`Redeployed`](Self::Redeployed): connections that were opened
+        /// together end together.
+        retry_after: u32,
+    },
     /// `connection_time` is up, and `time_up` is `abort`.
     TimeUpAbort,
     /// The peer sent nothing for `idle_timeout`.
@@ -150,7 +157,7 @@ impl CloseReason {
             Self::Peer(normal()),
             Self::Function(normal()),
             Self::Lost,
-            Self::ShuttingDown,
+            Self::ShuttingDown { retry_after: 1500 },
             Self::Protocol,
             Self::InvalidText,
             Self::InvalidCompression,
@@ -158,7 +165,7 @@ impl CloseReason {
             Self::Fragments,
             Self::MessageRate,
             Self::ByteRate,
-            Self::TimeUp,
+            Self::TimeUp { retry_after: 1500 },
             Self::TimeUpAbort,
             Self::Idle,
             Self::NoPong,
@@ -182,7 +189,7 @@ impl CloseReason {
             Self::Peer(_) => "peer",
             Self::Function(_) => "function",
             Self::Lost => "lost",
-            Self::ShuttingDown => "shutting_down",
+            Self::ShuttingDown { .. } => "shutting_down",
             Self::Protocol => "protocol",
             Self::InvalidText => "invalid_text",
             Self::InvalidCompression => "invalid_compression",
@@ -190,7 +197,7 @@ impl CloseReason {
             Self::Fragments => "fragments",
             Self::MessageRate => "messages_per_second",
             Self::ByteRate => "bytes_per_second",
-            Self::TimeUp => "connection_time",
+            Self::TimeUp { .. } => "connection_time",
             Self::TimeUpAbort => "connection_time_abort",
             Self::Idle => "idle_timeout",
             Self::NoPong => "pong_timeout",
@@ -209,16 +216,16 @@ impl CloseReason {
     pub fn info(&self) -> CloseInfo {
         let (code, reason) = match self {
             Self::Peer(info) | Self::Function(info) | Self::Operator(info) => return info.clone(),
-            Self::Redeployed { retry_after } => {
-                return CloseInfo {
-                    code: 1012,
-                    reason: format!("redeployed: come back after {retry_after} ms"),
-                };
+            Self::Redeployed { retry_after } => return come_back(1012, "redeployed", *retry_after),
+            Self::ShuttingDown { retry_after } => {
+                return come_back(1001, "host is shutting down", *retry_after);
+            }
+            Self::TimeUp { retry_after } => {
+                return come_back(1001, "connection_time is up", *retry_after);
             }
             Self::Terminated => (CODE_LOST, "the function ended it"),
             Self::BackedOff => (1013, "function keeps failing: come back later"),
             Self::Lost => (CODE_LOST, ""),
-            Self::ShuttingDown => (1001, "host is shutting down"),
             Self::Protocol => (1002, "protocol error"),
             Self::InvalidText => (1007, "text is not UTF-8"),
             Self::InvalidCompression => (1007, "message cannot be decompressed"),
@@ -226,7 +233,6 @@ impl CloseReason {
             Self::Fragments => (1008, "message has more than fragments frames"),
             Self::MessageRate => (1008, "more than messages_per_second"),
             Self::ByteRate => (1008, "more than bytes_per_second"),
-            Self::TimeUp => (1001, "connection_time is up"),
             Self::TimeUpAbort => (CODE_LOST, "connection_time is up"),
             Self::Idle => (1001, "nothing came for idle_timeout"),
             Self::NoPong => (CODE_LOST, "no answer to a ping for pong_timeout"),
@@ -268,8 +274,8 @@ impl CloseReason {
             | Self::OutboxOverflow
             | Self::HostOutboxOverflow => Reconnect::Later,
             Self::Lost
-            | Self::ShuttingDown
-            | Self::TimeUp
+            | Self::ShuttingDown { .. }
+            | Self::TimeUp { .. }
             | Self::TimeUpAbort
             | Self::Idle
             | Self::NoPong
@@ -286,6 +292,14 @@ impl CloseReason {
             Self::Lost => CloseOrigin::Lost,
             _ => CloseOrigin::Host,
         }
+    }
+}
+
+/// An end after which the peer should come back, but not at once.
+fn come_back(code: u16, why: &str, retry_after: u32) -> CloseInfo {
+    CloseInfo {
+        code,
+        reason: format!("{why}: come back after {retry_after} ms"),
     }
 }
 

@@ -4,6 +4,7 @@
 //! type that two packages exchange lives here; a type that only one package
 //! uses does not.
 
+pub mod affinity;
 pub mod auto_response;
 pub mod close;
 pub mod component;

@@ -63,7 +63,8 @@ impl Lifetime {
     pub fn check(&mut self, now: Duration, hearing: bool, limits: &FunctionLimits) -> Due {
         if limit(limits.connection_time).is_some_and(|end| now >= end) {
             return Due::End(match limits.time_up {
-                TimeUp::Close => CloseReason::TimeUp,
+                // The socket's owner knows when this peer should come back.
+                TimeUp::Close => CloseReason::TimeUp { retry_after: 0 },
                 TimeUp::Abort => CloseReason::TimeUpAbort,
             });
         }
@@ -165,7 +166,7 @@ mod tests {
                 (61, Due::Ping),
                 (90, Due::Warning),
                 (92, Due::Ping),
-                (100, Due::End(CloseReason::TimeUp)),
+                (100, Due::End(CloseReason::TimeUp { retry_after: 0 })),
             ]
         );
     }

@@ -9,6 +9,7 @@
 
 mod arrival;
 mod connection;
+mod cookie;
 pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;

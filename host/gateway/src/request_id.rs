@@ -2,8 +2,8 @@
 //! text of refusals, in lines of the log, and among the headers that a function
 //! gets.
 //!
-//! An id is unique, and costs one addition. It is no secret: who knows one can
-//! guess the next.
+//! An id is unique, and costs one addition. It is no secret: a reader of
+//! one can guess the next.
 
 use std::fmt;
 use std::hash::{BuildHasher, RandomState};

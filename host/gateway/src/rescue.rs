@@ -62,6 +62,9 @@ pub enum Refusal {
     /// The affinity value is too long.
     #[error("the value that chooses the instance is longer than {AFFINITY_BYTES_MAX} bytes")]
     Affinity,
+    /// There is no affinity value.
+    #[error("the request has no single value that chooses the instance")]
+    NoAffinity,
     /// The host backs off from the function for this long.
     #[error("the function keeps failing: try again later")]
     BackedOff(Duration),
@@ -98,7 +101,7 @@ impl Refusal {
             Self::Version => "unsupported_version",
             Self::Full => "no_capacity",
             Self::NotDeployed => "not_deployed",
-            Self::Affinity => "affinity",
+            Self::Affinity | Self::NoAffinity => "affinity",
             Self::BackedOff(_) => "backed_off",
             Self::Attached => "attached_bytes",
             Self::Requests => "requests",
@@ -124,6 +127,7 @@ impl Refusal {
             | Self::Handshake(_)
             | Self::Version
             | Self::Affinity
+            | Self::NoAffinity
             | Self::Requests => "peer",
             Self::Fault(fault) => match fault.blame() {
                 Blame::Guest => "function",
@@ -154,7 +158,7 @@ impl Refusal {
             Self::Denied(denied) => status(*denied),
             Self::UpgradeRequired | Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Handshake(_) | Self::Affinity => StatusCode::BAD_REQUEST,
+            Self::Handshake(_) | Self::Affinity | Self::NoAffinity => StatusCode::BAD_REQUEST,
             Self::Full
             | Self::NotDeployed
             | Self::BackedOff(_)
@@ -243,6 +247,7 @@ impl From<UpgradeError> for Refusal {
         match error {
             UpgradeError::NotDeployed => Self::NotDeployed,
             UpgradeError::Affinity => Self::Affinity,
+            UpgradeError::NoAffinity => Self::NoAffinity,
             UpgradeError::Full => Self::Full,
             UpgradeError::BackedOff(left) => Self::BackedOff(left),
             UpgradeError::Fault(fault) => Self::Fault(fault),
@@ -292,6 +297,7 @@ mod tests {
             Refusal::Full,
             Refusal::NotDeployed,
             Refusal::Affinity,
+            Refusal::NoAffinity,
             Refusal::BackedOff(Duration::from_secs(1)),
             Refusal::Attached,
             Refusal::Requests,
@@ -331,6 +337,7 @@ mod tests {
             | Refusal::Full
             | Refusal::NotDeployed
             | Refusal::Affinity
+            | Refusal::NoAffinity
             | Refusal::BackedOff(_)
             | Refusal::Attached
             | Refusal::Requests

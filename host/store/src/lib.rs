@@ -16,6 +16,7 @@ mod database;
 mod error;
 mod file;
 mod overlay;
+mod secret;
 mod store;
 mod tables;
 mod writer;

@@ -17,8 +17,8 @@ use crate::budget::{FunctionBudget, tags_cost};
 use crate::outbox::Next;
 use crate::sync::Ordering;
 
-/// After how many milliseconds the peers of a version that has gone should come
-/// back: at the earliest, and in a hundred steps of this length, so that those
+/// After how many milliseconds the peers of a version or a host that has gone,
+/// or whose time is up, should come back: at the earliest, and in a hundred steps of this length, so that those
 /// of one moment do not come back in one moment.
 const RETRY_AFTER: (u32, u32) = (500, 50);
 
@@ -89,13 +89,19 @@ impl SocketOwner {
     /// Why it is to end once what has arrived is handled, if it is.
     pub fn leaving(&self) -> Option<CloseReason> {
         if self.0.flags.has(Flag::Draining) {
-            return Some(CloseReason::ShuttingDown);
+            let retry_after = self.retry_after();
+            return Some(CloseReason::ShuttingDown { retry_after });
         }
-        let (least, step) = RETRY_AFTER;
         let redeployed = self.0.flags.has(Flag::Redeployed);
         redeployed.then(|| CloseReason::Redeployed {
-            retry_after: least + step * self.0.id.point(),
+            retry_after: self.retry_after(),
         })
+    }
+
+    /// After how many milliseconds its peer should come back.
+    pub fn retry_after(&self) -> u32 {
+        let (least, step) = RETRY_AFTER;
+        least + step * self.0.id.point()
     }
 
     // === writing ===

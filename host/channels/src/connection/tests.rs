@@ -152,7 +152,7 @@ fn alarms_are_announced_once_and_go_with_the_connection() {
 fn what_is_terminated_ends_without_the_rest_even_while_it_closes() {
     let (owner, connection, _) = opened(FunctionLimits::default(), 0);
     connection.push(text("waits"));
-    assert!(connection.end(CloseReason::ShuttingDown));
+    assert!(connection.end(CloseReason::ShuttingDown { retry_after: 0 }));
     assert!(connection.terminate() && !connection.terminate());
     assert!(owner.is_terminated());
     assert_eq!(owner.next(), Next::End(CloseReason::Terminated));

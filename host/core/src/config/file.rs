@@ -158,6 +158,12 @@ fn hint_for(message: &str) -> String {
     if message.contains("is not the name of a trigger") {
         return "leave it out to name the trigger after its route".into();
     }
+    if message.contains("is not an affinity yet") {
+        return "parts of a token come with authentication; until then, have the function's page send `query:NAME`".into();
+    }
+    if message.contains("is not an affinity") {
+        return "write a parameter of the route, as `room`, or \"header:x-room\", \"query:room\" or \"cookie:NAME\"".into();
+    }
     if message.contains("is not an alias") {
         return "the alias that serves unless something else is said is `live`".into();
     }

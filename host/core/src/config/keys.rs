@@ -298,7 +298,7 @@ pub const KEYS: &[Key] = &[
         "affinity",
         "none",
         NewConnections,
-        "a parameter of the route: connections with the same value share one instance",
+        "the part of a request that chooses the instance; connections with the same value share one: a parameter of the route (`\"room\"` or `\"param:room\"`), `\"header:x-room\"`, `\"query:room\"`, or `\"cookie:NAME\"`, which the host makes, signs and sets",
     ),
     key(
         "[function.instance]",

@@ -39,7 +39,7 @@ fn a_file_with_some_of_the_keys() {
     assert_eq!(chat.name.as_str(), "chat");
     assert_eq!(chat.component_line, 7);
     assert_eq!(chat.instance.concurrency, 7);
-    assert_eq!(chat.instance.affinity.as_deref(), Some("room"));
+    assert_eq!(chat.instance.affinity, Some("room".into()));
     assert_eq!(chat.limit.message_bytes, 1 << 20);
     assert_eq!(chat.limit.handler_timeout, Duration::from_secs(2));
     assert_eq!(

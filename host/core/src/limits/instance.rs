@@ -2,6 +2,7 @@
 //! `[function.instance]`.
 
 use super::table::limits;
+use crate::affinity::Affinity;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -61,9 +62,9 @@ limits! {
         handles: Count = 10_000, 16 => 1_000_000; "a fault, 1011"
     }
     with {
-        /// The route parameter whose value chooses the instance: all
+        /// The part of a request whose value chooses the instance: all
         /// connections with one value share one instance.
-        affinity: Option<String> = None;
+        affinity: Option<Affinity> = None;
         /// What happens to an open connection's events while the host backs off
         /// from the function.
         backoff: BackoffPolicy = BackoffPolicy::default();

@@ -14,6 +14,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::affinity::Affinity;
 use crate::name::{AliasName, FunctionName, TriggerName};
 use crate::route::Route;
 
@@ -131,8 +132,8 @@ impl Trigger {
     /// # Errors
     ///
     /// When it has not.
-    pub fn check_affinity(&self, affinity: Option<&str>) -> Result<(), TriggerError> {
-        match affinity {
+    pub fn check_affinity(&self, affinity: Option<&Affinity>) -> Result<(), TriggerError> {
+        match affinity.and_then(Affinity::parameter) {
             Some(parameter) if !self.route.parameters().iter().any(|it| it == parameter) => {
                 Err(TriggerError::Parameter {
                     route: Box::new(self.route.clone()),

@@ -48,9 +48,9 @@ struct Paths<T> {
 /// The routes that begin with the same segments.
 #[derive(Clone, Debug, Default)]
 struct Node {
-    literal: HashMap<Box<str>, Node>,
+    literal: HashMap<Box<str>, Self>,
     /// Behind `{name}`.
-    parameter: Option<Box<Node>>,
+    parameter: Option<Box<Self>>,
     /// The place in `leaves` of the route that ends with `{*name}` here.
     rest: Option<usize>,
     /// The place of the route that ends here.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use openline_channels::hub::Hub;
 use openline_core::deployment::Migration;
 use openline_core::digest::Digest;
-use openline_core::event::{Rejection, UpgradeRequest};
+use openline_core::event::{NoValue, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
 use openline_core::limits::{AFFINITY_BYTES_MAX, FunctionLimits};
 use openline_core::name::{AliasName, FunctionName};
@@ -206,6 +206,7 @@ impl Alias {
                 (self.generation(), Arc::clone(&led.split))
             };
             let key = split.key_of(&request);
+            let key = key.map_err(|NoValue| UpgradeError::NoAffinity)?;
             if key
                 .as_ref()
                 .is_some_and(|key| key.len() > AFFINITY_BYTES_MAX)

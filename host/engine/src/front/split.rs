@@ -3,10 +3,11 @@
 
 use std::sync::Arc;
 
+use openline_core::affinity::Affinity;
 use openline_core::auto_response::AutoResponse;
 use openline_core::deployment::{self, Migration};
 use openline_core::digest::Digest;
-use openline_core::event::UpgradeRequest;
+use openline_core::event::{NoValue, UpgradeRequest};
 use openline_core::limits::FunctionLimits;
 use sha2::{Digest as _, Sha256};
 
@@ -61,8 +62,8 @@ pub struct Split {
     pub migration: Migration,
     /// The limits of new connections.
     pub limits: Arc<FunctionLimits>,
-    /// The route parameter whose value chooses version and instance.
-    pub affinity: Option<String>,
+    /// The part of a request whose value chooses version and instance.
+    pub affinity: Option<Affinity>,
     /// The automatic responses of new connections.
     pub auto_responses: Arc<[AutoResponse]>,
 }
@@ -87,11 +88,9 @@ impl Split {
     }
 
     /// The affinity value of a connection, if the function has affinity.
-    pub(super) fn key_of(&self, request: &UpgradeRequest) -> Option<String> {
-        let affinity = self.affinity.as_deref()?;
-        let mut params = request.route_params.iter();
-        let param = params.find(|(name, _)| name == affinity);
-        param.map(|(_, value)| value.clone())
+    pub(super) fn key_of(&self, request: &UpgradeRequest) -> Result<Option<String>, NoValue> {
+        let affinity = self.affinity.as_ref();
+        affinity.map(|it| request.value_of(it)).transpose()
     }
 
     /// The version that an affinity value goes to.

@@ -45,6 +45,9 @@ pub enum UpgradeError {
     /// The affinity value is longer than it may be.
     #[error("the affinity value is too long")]
     Affinity,
+    /// The request has no value that chooses the instance.
+    #[error("the request has no affinity value")]
+    NoAffinity,
     /// No instance has room; try again later.
     #[error("no instance has room")]
     Full,

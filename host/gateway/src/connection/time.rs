@@ -72,7 +72,10 @@ impl<S: Socket> Actor<S> {
                     return Some(reason);
                 }
                 match reason {
-                    CloseReason::TimeUp => self.course.leave(reason),
+                    CloseReason::TimeUp { .. } => {
+                        let retry_after = self.owner.retry_after();
+                        self.course.leave(CloseReason::TimeUp { retry_after });
+                    }
                     _ => drop(self.owner.connection().end(reason)),
                 }
                 return None;

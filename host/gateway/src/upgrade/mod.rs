@@ -9,9 +9,9 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::header::HOST;
+use http::header::{HOST, SET_COOKIE};
 use http::request::Parts;
-use http::{Method, Response, Version};
+use http::{HeaderValue, Method, Response, Version};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use openline_admission::admit::{self, Places};
@@ -23,6 +23,7 @@ use openline_core::event::UpgradeRequest;
 use openline_core::name::{ChannelName, Tag};
 
 use crate::connection::wire::negotiation::{Agreement, Offers};
+use crate::cookie::{self, Sticky};
 use crate::gateway::{Gateway, Place};
 use crate::handshake::{self, Handshake};
 use crate::request_id::{Asked, REQUEST_ID, RequestId};
@@ -44,6 +45,8 @@ pub(crate) struct Candidate {
     places: Places,
     close_timeout: Duration,
     id: RequestId,
+    /// The cookie for a peer that has none.
+    set_cookie: Option<HeaderValue>,
 }
 
 /// Decides whether a request may ask its function: by the steps of admission,
@@ -63,6 +66,7 @@ pub(crate) async fn prepare(
     let (admitted, handshake) = admitting.await?;
     let subprotocols = handshake::subprotocols(&parts.headers)?;
     let extensions = handshake::extensions(&parts.headers)?;
+    let sticky = sticky(gateway, &admitted.service, parts);
     let own = (REQUEST_ID.as_str().to_owned(), id.to_string().into_bytes());
     let request = UpgradeRequest {
         // Over HTTP/2 it is CONNECT, which means the same (RFC 8441 section 5).
@@ -76,6 +80,7 @@ pub(crate) async fn prepare(
         peer: peer.to_string(),
         subprotocols: subprotocols.clone(),
         route_params: admitted.params,
+        sticky: sticky.as_ref().map(|sticky| sticky.value.clone()),
     };
     Ok(Candidate {
         service: admitted.service,
@@ -86,6 +91,7 @@ pub(crate) async fn prepare(
         places: admitted.places,
         close_timeout: table.config.close_timeout,
         id,
+        set_cookie: sticky.and_then(|sticky| sticky.set),
     })
 }
 
@@ -100,6 +106,15 @@ fn headers(parts: &Parts) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
         .filter(|_| parts.version == Version::HTTP_2 && !parts.headers.contains_key(HOST));
     let host = authority.map(|it| (HOST.as_str().into(), it.as_str().as_bytes().into()));
     host.into_iter().chain(own)
+}
+
+/// The cookie that chooses the instance, if one does.
+fn sticky(gateway: &Gateway, service: &Service, parts: &Parts) -> Option<Sticky> {
+    let split = service.alias.split();
+    let name = split.affinity.as_ref()?.cookie()?;
+    let key = gateway.services().signing_key()?;
+    let function = service.alias.function();
+    Some(cookie::sticky(&parts.headers, function, name, key))
 }
 
 /// Asks the function and answers the request. hyper hands the stream over
@@ -119,6 +134,7 @@ pub(crate) async fn upgrade<S: Handover>(
         places,
         close_timeout,
         id,
+        set_cookie,
     } = candidate;
     let alias = &service.alias;
     let route_params = request.route_params.clone();
@@ -139,6 +155,9 @@ pub(crate) async fn upgrade<S: Handover>(
     let agreement = extensions.agree(limits.compression);
     if let Some((name, value)) = agreement.as_ref().map(Agreement::header) {
         headers.insert(name, value);
+    }
+    if let Some(cookie) = set_cookie {
+        headers.append(SET_COOKIE, cookie);
     }
     let facts = Facts {
         peer,

@@ -314,7 +314,9 @@ pub fn an_outbox_counts_its_bytes_and_ends_once() {
         });
         let ending = Arc::clone(owner.connection());
         let ending = thread::spawn(move || ending.end(CloseReason::Terminated));
-        let first = owner.connection().end(CloseReason::ShuttingDown);
+        let first = owner
+            .connection()
+            .end(CloseReason::ShuttingDown { retry_after: 0 });
         let read = u64::from(matches!(owner.next(), Next::Item(_)));
         let second = ending.join().expect("it does not panic");
         let taken = writing.join().expect("it does not panic");
@@ -325,7 +327,10 @@ pub fn an_outbox_counts_its_bytes_and_ends_once() {
         // All is written, or the socket is gone before that.
         if first {
             while let Next::Item(_) = owner.next() {}
-            assert_eq!(owner.next(), Next::End(CloseReason::ShuttingDown));
+            assert_eq!(
+                owner.next(),
+                Next::End(CloseReason::ShuttingDown { retry_after: 0 })
+            );
         }
         owner.finish();
         assert_eq!(host.outboxes.used(), 0);
@@ -348,7 +353,8 @@ pub fn who_waits_for_a_writable_connection_is_woken() {
             .connection()
             .push(Message::Binary(vec![0; OUTBOX_LOW_BYTES].into()));
         let ending = Arc::clone(owner.connection());
-        let ending = thread::spawn(move || ending.end(CloseReason::ShuttingDown));
+        let ending =
+            thread::spawn(move || ending.end(CloseReason::ShuttingDown { retry_after: 0 }));
         assert!(block_on(pin!(owner.connection().writable())).is_err());
         ending.join().expect("it does not panic");
     });

@@ -27,6 +27,7 @@ use crate::components::{Components, make_folder, sync_folder};
 use crate::database::{Held, Medium, begin_read};
 use crate::error::{OpenError, StoreError};
 use crate::file::Place;
+use crate::secret::{self, SECRET_BYTES};
 use crate::tables::{self, StoredAlarm, Tables, Usage};
 use crate::writer::{self, Operation, QUEUE_KIBIBYTES_MAX, QUEUE_OPERATIONS_MAX, Shared, Work};
 
@@ -67,6 +68,7 @@ struct Inner {
     files: Arc<Semaphore>,
     shared: Arc<Shared>,
     components: Arc<Components>,
+    secret: [u8; SECRET_BYTES],
 }
 
 impl Store {
@@ -86,8 +88,10 @@ impl Store {
         let database = medium.create()?;
         let components = Components::open(folder.join("components")).map_err(wrong)?;
         sync_folder(folder).map_err(wrong)?;
+        let secret = secret::kept(folder).map_err(wrong)?;
         let held = Held::Writable(database);
-        let (store, started) = Self::start(medium, held, components, stored_bytes_max);
+        let kept = (components, secret);
+        let (store, started) = Self::start(medium, held, kept, stored_bytes_max);
         started.map_err(wrong)?;
         Ok(store)
     }
@@ -101,14 +105,15 @@ impl Store {
 
     pub(crate) fn over(medium: Medium, stored_bytes_max: u64) -> Self {
         let held = medium.create().map_or(Held::Closed, Held::Writable);
-        Self::start(medium, held, Components::memory(), stored_bytes_max).0
+        let kept = (Components::memory(), secret::random());
+        Self::start(medium, held, kept, stored_bytes_max).0
     }
 
     /// Starts the writer; without one nothing is written.
     fn start(
         medium: Medium,
         held: Held,
-        components: Components,
+        (components, secret): (Components, [u8; SECRET_BYTES]),
         stored_bytes_max: u64,
     ) -> (Self, std::io::Result<()>) {
         let shared = Arc::new(Shared {
@@ -141,9 +146,16 @@ impl Store {
             files: Arc::new(Semaphore::new(FILES_MAX)),
             shared,
             components: Arc::new(components),
+            secret,
         };
         let inner = Arc::new(inner);
         (Self { inner }, started)
+    }
+
+    /// The key with which the host signs what it gives to peers. It is the same
+    /// after a restart if the store is a data directory.
+    pub fn secret(&self) -> &[u8; SECRET_BYTES] {
+        &self.inner.secret
     }
 
     // === components ===

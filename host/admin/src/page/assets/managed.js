@@ -119,7 +119,8 @@ class ManagedFunction {
     setText(part(this.element, "instance-count"), count(instances, "instance"));
     const chosen = part(this.element, "affinity");
     chosen.hidden = affinity === null;
-    setText(chosen, affinity === null ? "" : `an instance for each {${affinity}}`);
+    const name = affinity?.includes(":") ? affinity : `{${affinity}}`;
+    setText(chosen, affinity === null ? "" : `an instance for each ${name}`);
   }
 
   #showTriggers({ triggers }) {

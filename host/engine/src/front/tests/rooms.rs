@@ -363,7 +363,11 @@ async fn a_connection_is_accepted_by_one_split_whatever_the_alias_does_meanwhile
     let mut limits = FunctionLimits::clone(first.limits());
     limits.message_bytes = 1;
     strict.limits = Arc::new(limits);
-    let accepted = function.upgrade(UpgradeRequest::default()).await;
+    let request = UpgradeRequest {
+        route_params: vec![("room".into(), "room".into())],
+        ..UpgradeRequest::default()
+    };
+    let accepted = function.upgrade(request).await;
     let accepted = accepted.unwrap().unwrap();
     function.replace(strict);
     let served: Vec<_> = accepted.split.shares.iter().collect();

@@ -223,7 +223,7 @@ fn a_wire_that_ends_gives_up_what_it_was_compressing() {
     drop(writer);
     assert!(!wire.is_empty() && budget.compressors.used() > 0);
     drop(peer);
-    let closing = wire.close(&CloseReason::ShuttingDown);
+    let closing = wire.close(&CloseReason::ShuttingDown { retry_after: 0 });
     let mut closing = std::pin::pin!(closing);
     assert_eq!(closing.as_mut().poll(&mut cx()), Poll::Ready(()));
     assert_eq!(budget.compressors.used(), 0);

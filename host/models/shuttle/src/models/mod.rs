@@ -140,7 +140,7 @@ fn policy(instances: u32, concurrency: u32) -> InstancePolicy {
 /// The same with an instance for each room.
 fn rooms(instances: u32, concurrency: u32) -> InstancePolicy {
     InstancePolicy {
-        affinity: Some("room".to_owned()),
+        affinity: Some("room".into()),
         ..policy(instances, concurrency)
     }
 }
@@ -415,7 +415,7 @@ pub fn a_function_that_is_removed_is_told_of_its_connections_end() {
         let peers = [Peer::asleep(&alias, ""), Peer::asleep(&alias, "")];
         let peers = peers.map(|mut peer| {
             thread::spawn(move || {
-                let close = Event::Close(CloseReason::ShuttingDown);
+                let close = Event::Close(CloseReason::ShuttingDown { retry_after: 0 });
                 assert_eq!(peer.tell(close), Outcome::Done);
             })
         });

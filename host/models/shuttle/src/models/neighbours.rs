@@ -24,7 +24,7 @@ pub fn a_function_that_is_removed_while_others_wait_for_its_place_leaves_it() {
         let peers = peers.map(|mut peer| {
             thread::spawn(move || {
                 assert_eq!(peer.say(AWAIT), Outcome::Done);
-                let close = Event::Close(CloseReason::ShuttingDown);
+                let close = Event::Close(CloseReason::ShuttingDown { retry_after: 0 });
                 assert_eq!(peer.tell(close), Outcome::Done);
             })
         });
