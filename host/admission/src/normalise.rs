@@ -111,7 +111,7 @@ fn check_connection(headers: &HeaderMap) -> Result<(), Refusal> {
                 let begun = option.get(..begin.len());
                 begun.is_some_and(|it| it.eq_ignore_ascii_case(begin.as_bytes()))
             };
-            if END_TO_END.iter().any(|name| is(name)) || begins("x-forwarded-") {
+            if END_TO_END.iter().any(is) || begins("x-forwarded-") {
                 return Err(Refusal::Connection);
             }
         }

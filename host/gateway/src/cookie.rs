@@ -9,10 +9,8 @@
 use http::HeaderMap;
 use http::header::{COOKIE, HeaderValue};
 use openline_core::name::FunctionName;
-use sha2::{Digest, Sha256};
+use ring::hmac;
 
-/// The bytes of a signature that a cookie has: 128 bits cannot be guessed.
-const SIGNATURE_BYTES: usize = 16;
 /// The letters of a value.
 const VALUE_LETTERS: usize = 32;
 
@@ -25,17 +23,19 @@ pub(crate) struct Sticky {
     pub(crate) set: Option<HeaderValue>,
 }
 
-/// Reads the cookie of a request, or makes one.
+/// Reads the cookie of a request, or makes one; `has_tls` says whether the
+/// request came by TLS, because the cookie is then sent only by TLS.
 pub(crate) fn sticky(
     headers: &HeaderMap,
     function: &FunctionName,
     name: &str,
     key: &[u8; 32],
+    has_tls: bool,
 ) -> Sticky {
     let signing = Signing {
         function,
         name,
-        key,
+        key: hmac::Key::new(hmac::HMAC_SHA256, key),
     };
     if let Some(value) = cookies(headers, name).find_map(|cookie| signing.verify(cookie)) {
         return Sticky { value, set: None };
@@ -43,8 +43,9 @@ pub(crate) fn sticky(
     let mut bits = [0; 16];
     getrandom::fill(&mut bits).expect("the operating system has random numbers");
     let value = hex(&bits);
-    let signature = hex(&signing.sign(&value));
-    let cookie = format!("{name}={value}.{signature}; Path=/; HttpOnly; SameSite=Lax");
+    let signature = hex(hmac::sign(&signing.key, &signing.signed(&value)).as_ref());
+    let secure = if has_tls { "; Secure" } else { "" };
+    let cookie = format!("{name}={value}.{signature}; Path=/; HttpOnly; SameSite=Lax{secure}");
     let set = HeaderValue::from_str(&cookie).expect("a token and hexadecimal digits");
     Sticky {
         value,
@@ -66,11 +67,12 @@ fn cookies<'a>(headers: &'a HeaderMap, name: &'a str) -> impl Iterator<Item = &'
 struct Signing<'a> {
     function: &'a FunctionName,
     name: &'a str,
-    key: &'a [u8; 32],
+    key: hmac::Key,
 }
 
 impl Signing<'_> {
-    fn sign(&self, value: &str) -> [u8; SIGNATURE_BYTES] {
+    /// The bytes that are signed for a value.
+    fn signed(&self, value: &str) -> Vec<u8> {
         // Neither a function's name nor a token has a zero byte.
         let parts = [
             "openline affinity",
@@ -78,40 +80,19 @@ impl Signing<'_> {
             self.name,
             value,
         ];
-        let whole = hmac(self.key, parts.join("\0").as_bytes());
-        let mut signature = [0; SIGNATURE_BYTES];
-        signature.copy_from_slice(&whole[..SIGNATURE_BYTES]);
-        signature
+        parts.join("\0").into_bytes()
     }
 
-    /// The value of a cookie, if this host has signed it. Compares in constant
-    /// time.
+    /// The value of a cookie, if this host has signed it.
     fn verify(&self, cookie: &str) -> Option<String> {
         let (value, signature) = cookie.split_once('.')?;
         if value.len() != VALUE_LETTERS {
             return None;
         }
-        let signature: [u8; SIGNATURE_BYTES] = from_hex(signature)?.try_into().ok()?;
-        let right = self.sign(value);
-        let different = right.iter().zip(signature);
-        let different = different.fold(0, |all, (one, other)| all | (one ^ other));
-        // Whatever of it is right, this takes the same time.
-        (std::hint::black_box(different) == 0).then(|| value.to_owned())
+        // Compares in constant time.
+        let verified = hmac::verify(&self.key, &self.signed(value), &from_hex(signature)?);
+        verified.is_ok().then(|| value.to_owned())
     }
-}
-
-/// HMAC-SHA256 (RFC 2104) with a key of half a block. The `hmac` package would
-/// do the same, but has all other users of `sha2` compiled with more of it.
-fn hmac(key: &[u8; 32], text: &[u8]) -> [u8; 32] {
-    let padded = |pad: u8| {
-        let mut block = [pad; 64];
-        for (byte, key) in block.iter_mut().zip(key) {
-            *byte ^= key;
-        }
-        Sha256::new().chain_update(block)
-    };
-    let inner = padded(0x36).chain_update(text).finalize();
-    padded(0x5c).chain_update(inner).finalize().into()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -146,45 +127,16 @@ mod tests {
     }
 
     fn made() -> (String, String) {
-        let sticky = sticky(&HeaderMap::new(), &function("f"), "line", &KEY);
+        let sticky = sticky(&HeaderMap::new(), &function("f"), "line", &KEY, false);
         let set = sticky.set.unwrap().to_str().unwrap().to_owned();
         (sticky.value, set.split(';').next().unwrap().to_owned())
-    }
-
-    #[test]
-    fn the_vectors_of_the_rfc() {
-        // RFC 4231, test cases 1, 2 and 3; a shorter key ends with zeros.
-        let key = |short: &[u8]| {
-            let mut key = [0; 32];
-            key[..short.len()].copy_from_slice(short);
-            key
-        };
-        for (short, text, expected) in [
-            (
-                &[0x0b; 20][..],
-                &b"Hi There"[..],
-                "b0344c61d8db38535ca8afceaf0bf12b881dc200c9833da726e9376c2e32cff7",
-            ),
-            (
-                b"Jefe",
-                b"what do ya want for nothing?",
-                "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843",
-            ),
-            (
-                &[0xaa; 20],
-                &[0xdd; 50],
-                "773ea91e36800e46854db8ebd09181a72959098b3ef8c122d9635514ced565fe",
-            ),
-        ] {
-            assert_eq!(hex(&hmac(&key(short), text)), expected);
-        }
     }
 
     #[test]
     fn a_cookie_that_was_set_is_known_again_and_nothing_else_is() {
         let (value, cookie) = made();
         let read = |cookie: &str, name: &str, of: &str, key: &[u8; 32]| {
-            sticky(&with(cookie), &function(of), name, key)
+            sticky(&with(cookie), &function(of), name, key, false)
         };
         let again = read(&cookie, "line", "f", &KEY);
         assert_eq!(
@@ -214,7 +166,7 @@ mod tests {
             let headers = HeaderValue::from_str(cookie);
             headers.map_or_else(|_| HeaderMap::new(), |_| with(cookie))
         });
-        let forged = forged.map(|headers| sticky(&headers, &function("f"), "line", &KEY));
+        let forged = forged.map(|headers| sticky(&headers, &function("f"), "line", &KEY, false));
         for new in [other, elsewhere, by_another_host]
             .into_iter()
             .chain(forged)
@@ -231,10 +183,13 @@ mod tests {
             cookie,
             format!("line={one}.{}", cookie.split_once('.').unwrap().1)
         );
-        let set = sticky(&HeaderMap::new(), &function("f"), "line", &KEY)
+        let set = sticky(&HeaderMap::new(), &function("f"), "line", &KEY, false)
             .set
             .unwrap();
         let set = set.to_str().unwrap();
         assert!(set.ends_with("; Path=/; HttpOnly; SameSite=Lax"), "{set}");
+        let by_tls = sticky(&HeaderMap::new(), &function("f"), "line", &KEY, true);
+        let set = by_tls.set.unwrap();
+        assert!(set.to_str().unwrap().ends_with("; SameSite=Lax; Secure"));
     }
 }

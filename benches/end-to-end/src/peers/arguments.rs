@@ -307,6 +307,7 @@ mod tests {
         let wanted = [
             "saturation",
             "15,000 idle connections",
+            "10,000 idle connections that have compressed",
             "8,000 idle connections with pings",
             "15,000 idle connections with pings",
         ];

@@ -66,7 +66,7 @@ pub(crate) async fn prepare(
     let (admitted, handshake) = admitting.await?;
     let subprotocols = handshake::subprotocols(&parts.headers)?;
     let extensions = handshake::extensions(&parts.headers)?;
-    let sticky = sticky(gateway, &admitted.service, parts);
+    let sticky = sticky(gateway, &admitted.service, asked);
     let own = (REQUEST_ID.as_str().to_owned(), id.to_string().into_bytes());
     let request = UpgradeRequest {
         // Over HTTP/2 it is CONNECT, which means the same (RFC 8441 section 5).
@@ -109,12 +109,14 @@ fn headers(parts: &Parts) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
 }
 
 /// The cookie that chooses the instance, if one does.
-fn sticky(gateway: &Gateway, service: &Service, parts: &Parts) -> Option<Sticky> {
+fn sticky(gateway: &Gateway, service: &Service, asked: &Asked<'_>) -> Option<Sticky> {
     let split = service.alias.split();
     let name = split.affinity.as_ref()?.cookie()?;
     let key = gateway.services().signing_key()?;
     let function = service.alias.function();
-    Some(cookie::sticky(&parts.headers, function, name, key))
+    let has_tls = asked.peer.tls().is_some();
+    let headers = &asked.parts.headers;
+    Some(cookie::sticky(headers, function, name, key, has_tls))
 }
 
 /// Asks the function and answers the request. hyper hands the stream over
@@ -145,20 +147,20 @@ pub(crate) async fn upgrade<S: Handover>(
     };
     let (acceptance, split) = (accepted.acceptance, accepted.split);
     let limits = Arc::clone(&split.limits);
-    let status = handshake.status();
-    let mut headers = switching(
+    let agreement = extensions.agree(limits.compression);
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = handshake.status();
+    *response.headers_mut() = switching(
         &handshake,
         acceptance.headers,
         (&subprotocols, acceptance.subprotocol.as_deref()),
         &limits,
     )?;
-    let agreement = extensions.agree(limits.compression);
-    if let Some((name, value)) = agreement.as_ref().map(Agreement::header) {
-        headers.insert(name, value);
-    }
-    if let Some(cookie) = set_cookie {
-        headers.append(SET_COOKIE, cookie);
-    }
+    let extension = agreement.as_ref().map(Agreement::header);
+    let cookie = set_cookie.map(|cookie| (SET_COOKIE, cookie));
+    response
+        .headers_mut()
+        .extend(extension.into_iter().chain(cookie));
     let facts = Facts {
         peer,
         subprotocol: acceptance.subprotocol,
@@ -169,12 +171,8 @@ pub(crate) async fn upgrade<S: Handover>(
     };
     let owner = SocketOwner::new(facts, limits, Arc::clone(&service.budget));
     let connection = Arc::clone(owner.connection());
-    connection
-        .set_attachment(acceptance.attachment)
-        .map_err(|error| match error {
-            AttachError::HostFull => Refusal::Attached,
-            _ => Refusal::Answer("the attachment is too large".into()),
-        })?;
+    let attached = connection.set_attachment(acceptance.attachment);
+    attached.map_err(|error| unattached(error, "the attachment is too large"))?;
     // From here on messages can be sent to the connection, and wait in its
     // outbox for the 101. `joined` undoes this if the 101 is never written.
     let joined = Joined {
@@ -187,12 +185,8 @@ pub(crate) async fn upgrade<S: Handover>(
     // Bind before it joins the hub, where a removal finds connections by their
     // version.
     let binding = alias.bind(Arc::clone(&connection), accepted.place);
-    join(
-        alias.hub(),
-        &connection,
-        acceptance.tags,
-        acceptance.channels,
-    )?;
+    let (tags, channels) = (acceptance.tags, acceptance.channels);
+    join(alias.hub(), &connection, tags, channels)?;
     if gateway.services().is_draining() {
         connection.drain();
     }
@@ -205,10 +199,16 @@ pub(crate) async fn upgrade<S: Handover>(
     let (function, trigger) = (alias.function(), &service.trigger.name);
     let connection = connection.id();
     tracing::debug!(request = %id, %function, %trigger, %connection, "accepted");
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = status;
-    *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// Why a connection cannot keep what its function has answered: the host has no
+/// room, or else the answer is not valid.
+fn unattached(error: AttachError, otherwise: &str) -> Refusal {
+    match error {
+        AttachError::HostFull => Refusal::Attached,
+        _ => Refusal::Answer(otherwise.into()),
+    }
 }
 
 /// Makes a connection findable: by its identity, its tags and its channels.
@@ -220,10 +220,7 @@ fn join(
 ) -> Result<(), Refusal> {
     hub.join(connection);
     hub.set_tags(connection, tags)
-        .map_err(|error| match error {
-            AttachError::HostFull => Refusal::Attached,
-            _ => Refusal::Answer("it has too many tags".into()),
-        })?;
+        .map_err(|error| unattached(error, "it has too many tags"))?;
     for channel in channels {
         let subscribed = hub.subscribe(connection, channel);
         subscribed.map_err(|error| match error {

@@ -367,14 +367,14 @@ async fn a_connection_is_accepted_by_one_split_whatever_the_alias_does_meanwhile
         route_params: vec![("room".into(), "room".into())],
         ..UpgradeRequest::default()
     };
-    let accepted = function.upgrade(request).await;
+    let accepted = function.upgrade(request.clone()).await;
     let accepted = accepted.unwrap().unwrap();
     function.replace(strict);
     let served: Vec<_> = accepted.split.shares.iter().collect();
     assert_eq!(served.len(), 1);
     assert!(Arc::ptr_eq(&served[0].0, &first));
     assert_eq!(accepted.split.limits, *first.limits());
-    let later = function.upgrade(UpgradeRequest::default()).await;
+    let later = function.upgrade(request).await;
     assert_eq!(later.unwrap().unwrap().split.limits.message_bytes, 1);
 }
 
