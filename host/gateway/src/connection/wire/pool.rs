@@ -7,6 +7,7 @@
 //! Those that were not used between two calls of [`release_unused`] are freed.
 
 use std::cell::{Cell, RefCell};
+use std::thread;
 
 use openline_channels::publication::VARIANTS;
 use openline_websocket::{Deflater, Inflater};
@@ -30,7 +31,9 @@ pub(super) struct Kind {
     window_bits: u8,
 }
 
-/// A compressor that is borrowed within a poll. Dropping it gives it back.
+/// A compressor that is borrowed within a poll. Dropping it gives it back,
+/// unless that is because of a panic: then it may be in the middle of a message,
+/// and the next one would have a part of that in it.
 #[derive(Debug)]
 pub(super) struct Lent {
     /// Taken only when it is dropped.
@@ -96,7 +99,8 @@ fn made(kind: Kind) -> Box<Deflater> {
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let Some(deflater) = self.deflater.take() else {
+        let taken = self.deflater.take();
+        let Some(deflater) = taken.filter(|_| !thread::panicking()) else {
             return;
         };
         let kept = Kept {
@@ -195,5 +199,17 @@ mod tests {
             assert!(kind.window_bits <= bits && kind.window_bits >= 9, "{bits}");
         }
         assert_eq!(Kind::new(4, 15).window_bits, 15);
+    }
+
+    #[test]
+    fn one_that_a_panic_may_have_left_in_the_middle_of_a_message_serves_no_other() {
+        let kind = Kind::new(1, 15);
+        let panicked = std::panic::catch_unwind(|| {
+            let mut lent = Lent::of(kind);
+            lent.deflater().deflate(b"a message", &mut Vec::new());
+            panic!("a defect");
+        });
+        assert!(panicked.is_err());
+        assert_eq!(kept(), []);
     }
 }
