@@ -345,3 +345,20 @@ fn a_released_compressor_begins_anew() {
     inflater.release();
     assert_eq!(inflater.allocated_bytes(), 0);
 }
+
+#[test]
+fn what_is_taken_counts_even_if_nothing_becomes_of_it() {
+    const MIB: usize = 1024 * 1024;
+    // Empty blocks. Those with codes of their own take a hundred times as long.
+    let message = [&[0, 0, 0, 0xff, 0xff].repeat(MIB / 5)[..], &[0]].concat();
+    let mut inflater = Inflater::new(15, false);
+    let mut turns = 1;
+    loop {
+        inflater.allow(MIB);
+        match inflater.inflate_allowed(&message, MIB).unwrap() {
+            Some(inflated) => break assert!(inflated.is_empty()),
+            None => turns += 1,
+        }
+    }
+    assert_eq!(turns, 32);
+}
