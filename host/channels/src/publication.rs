@@ -113,10 +113,12 @@ impl Publication {
         if let Some(made) = variant.made.get() {
             return Some(made.clone());
         }
-        let made = making
-            .get_or_insert_with(begin)
-            .advance(&self.message, allowed)?;
-        let encoder = making.take();
+        // Taken out meanwhile: after a panic it is begun anew.
+        let mut encoder = making.take().unwrap_or_else(begin);
+        let Some(made) = encoder.advance(&self.message, allowed) else {
+            *making = Some(encoder);
+            return None;
+        };
         let made = variant.made.get_or_init(|| made).clone();
         drop(making);
         drop(encoder);
@@ -200,6 +202,29 @@ mod tests {
                 .compressed(1, &mut 9, || first(5, true))
                 .is_some()
         );
+    }
+
+    /// Takes a part of the message and panics.
+    #[derive(Debug)]
+    struct Defective;
+
+    impl Encoder for Defective {
+        fn advance(&mut self, _: &Message, allowed: &mut usize) -> Option<Option<Bytes>> {
+            *allowed -= 1;
+            panic!("a defect");
+        }
+    }
+
+    #[test]
+    fn after_a_panic_nothing_of_a_form_is_used() {
+        let message = Message::Binary(Bytes::from_static(b"12345"));
+        let publication = Publication::new(message);
+        let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            publication.compressed(1, &mut 9, || Box::new(Defective))
+        }));
+        assert!(panicked.is_err());
+        let made = publication.compressed(1, &mut 9, || first(5, true));
+        assert_eq!(made, Some(Some(Bytes::from_static(b"1"))));
     }
 
     #[test]

@@ -2,17 +2,26 @@
 //! engines of a runtime share it; it stops when its last owner is dropped. Each
 //! function is an owner, because it may outlive the runtime that loaded it.
 //!
-//! While no guest code runs, it rests (see [`pulse`](super::pulse)).
+//! While no guest code runs, it rests (see [`pulse`](super::pulse)), and only
+//! advances the epoch every [`REST_MAX`].
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use openline_core::limits::EPOCH_TICK;
 use parking_lot::Mutex;
 use wasmtime::Engine;
 
 use super::pulse::{Pulse, QUIET_TICKS};
+
+/// How long the epoch stands still while the thread rests. Guest code reports
+/// itself just before wasmtime sets its next deadline, one epoch later. Where the
+/// system takes its CPU away in between, for so long that the thread rests
+/// again, only another epoch makes it yield and report itself. A wake-up each
+/// second costs less than ten idle connections.
+const REST_MAX: Duration = Duration::from_secs(1);
 
 /// Advances the epoch of all its engines every [`EPOCH_TICK`] while guest code
 /// runs.
@@ -67,14 +76,18 @@ impl Shared {
             // A wake-up that comes too early makes an epoch shorter, and
             // happens once, when the thread is about to rest.
             thread::park_timeout(EPOCH_TICK);
-            for engine in self.engines.lock().iter() {
-                engine.increment_epoch();
-            }
+            self.advance();
             quiet = if self.pulse.take() { 0 } else { quiet + 1 };
             if quiet >= QUIET_TICKS {
                 self.rest();
                 quiet = 0;
             }
+        }
+    }
+
+    fn advance(&self) {
+        for engine in self.engines.lock().iter() {
+            engine.increment_epoch();
         }
     }
 
@@ -84,7 +97,8 @@ impl Shared {
             return;
         }
         while self.pulse.is_resting() && !self.stopped.load(Ordering::Acquire) {
-            thread::park();
+            thread::park_timeout(REST_MAX);
+            self.advance();
         }
     }
 }
@@ -103,9 +117,13 @@ impl Drop for Ticker {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
+    use wasmtime::{Config, Instance, Module, Store};
 
     use super::*;
+
+    /// `(module (func (export "f") (loop (br 0))))`
+    const ENDLESS: &[u8] = b"\0asm\x01\0\0\0\x01\x04\x01\x60\0\0\x03\x02\x01\0\
+        \x07\x05\x01\x01f\0\0\x0a\x09\x01\x07\0\x03\x40\x0c\0\x0b\x0b";
 
     /// Waits for a thread; a bound for what should come at once.
     fn wait_until(what: impl Fn() -> bool) {
@@ -131,5 +149,22 @@ mod tests {
         }
         wait_until(|| ticker.shared.pulse.is_resting());
         drop(ticker);
+    }
+
+    #[test]
+    fn a_run_that_is_held_up_behind_its_report_meets_an_epoch() {
+        let engine = Engine::new(Config::new().epoch_interruption(true)).unwrap();
+        let module = Module::new(&engine, ENDLESS).unwrap();
+        let mut store = Store::new(&engine, ());
+        let instance = Instance::new(&mut store, &module, &[]).unwrap();
+        let endless = instance.get_typed_func::<(), ()>(&mut store, "f").unwrap();
+        let ticker = Ticker::start().unwrap();
+        ticker.add(engine);
+        ticker.note_run();
+        wait_until(|| ticker.shared.pulse.is_resting());
+        store.set_epoch_deadline(1);
+        let run = thread::spawn(move || endless.call(&mut store, ()));
+        wait_until(|| run.is_finished());
+        assert!(run.join().unwrap().is_err());
     }
 }

@@ -86,12 +86,12 @@ impl Clock {
         let now = self.now();
         let resume = self.pace.as_mut().and_then(|pace| pace.resume(now));
         let due = self.lifetime.due(limits);
-        // Something overdue waits for an event in flight, whose end wakes this
-        // task.
+        // An alarm that is overdue waits for an event in flight, whose end wakes
+        // this task. All else that is overdue, as it can be by its slack, is due
+        // at once.
         let later = |due: &Duration| *due > now;
-        let rest = look.filter(later);
         let alarm = self.alarm.map(|due| due - self.opened_at).filter(later);
-        let roughly = [due, rest].into_iter().flatten().min();
+        let roughly = [due, look].into_iter().flatten().min();
         let roughly = roughly.map(|due| {
             let left = due.saturating_sub(now);
             rounded(*ORIGIN, self.opened_at + due, left)
@@ -165,5 +165,20 @@ mod tests {
             let late = rounded(origin, at, left) - at;
             assert!(late <= SLACK_MAX && late <= left / SLACK_PART, "{left:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_look_that_is_overdue_by_its_slack_is_not_put_off() {
+        let limits = FunctionLimits {
+            ping_interval: ms(30_000),
+            ..FunctionLimits::default()
+        };
+        let mut clock = Clock::new(&limits);
+        let mut cx = Context::from_waker(std::task::Waker::noop());
+        // A pong comes when the look is due and the timer has not fired.
+        clock.opened_at -= ms(1_001);
+        clock.arm(&mut cx, &limits, Some(ms(1_000)));
+        let deadline = clock.timer.unwrap().deadline() - clock.opened_at;
+        assert_eq!(deadline, ms(1_000));
     }
 }

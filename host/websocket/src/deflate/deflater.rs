@@ -30,9 +30,14 @@ pub struct Deflater {
     level: u8,
     window_bits: u8,
     takeover: bool,
-    /// How many bytes of a message were compressed, and into what, if
-    /// [`Deflater::deflate_allowed`] has not come to its end.
-    progress: Option<(usize, Vec<u8>)>,
+}
+
+/// A message that [`Deflater::deflate_allowed`] has compressed in part.
+#[derive(Debug, Default)]
+pub struct Deflating {
+    /// Bytes of the message that were taken.
+    at: usize,
+    to: Vec<u8>,
 }
 
 impl Deflater {
@@ -44,7 +49,6 @@ impl Deflater {
             level: level.clamp(1, 9),
             window_bits: window_bits.clamp(WINDOW_BITS_MIN, WINDOW_BITS_MAX),
             takeover,
-            progress: None,
         }
     }
 
@@ -68,54 +72,60 @@ impl Deflater {
 
     /// Compresses a message as [`deflate`](Self::deflate) does, until `allowed`
     /// bytes of it have been taken, and takes those from `allowed`. None if that
-    /// is not the end: the next call has to have the same message and goes on.
-    /// So a large message does not hold a thread. A step takes up to 16 KiB,
-    /// even if fewer are allowed.
+    /// is not the end: the next call has to have the same message and the same
+    /// `so_far`, and goes on. So a large message does not hold a thread. A step
+    /// takes up to 16 KiB, even if fewer are allowed.
+    ///
+    /// Without takeover a part refers to none before it, so nothing but `so_far`
+    /// is kept between two calls: the compressor may serve other messages then,
+    /// and another one with the same window may go on.
     ///
     /// ```
-    /// use openline_websocket::deflate::{Deflater, LEVEL_DEFAULT};
+    /// use openline_websocket::deflate::{Deflater, Deflating, LEVEL_DEFAULT};
     ///
     /// let message = vec![7; 100_000];
     /// let mut deflater = Deflater::new(LEVEL_DEFAULT, 15, false);
-    /// let mut polls = 0;
+    /// let (mut so_far, mut polls) = (Deflating::default(), 0);
     /// let deflated = loop {
     ///     polls += 1;
-    ///     if let Some(deflated) = deflater.deflate_allowed(&message, &mut 40_000) {
-    ///         break deflated;
+    ///     if let Some(all) = deflater.deflate_allowed(&message, &mut so_far, &mut 40_000) {
+    ///         break all;
     ///     }
     /// };
     /// assert!(deflated.len() < 1000);
     /// assert_eq!(polls, 3);
     /// ```
-    pub fn deflate_allowed(&mut self, message: &[u8], allowed: &mut usize) -> Option<Vec<u8>> {
-        let (mut at, mut to) = self.progress.take().unwrap_or_default();
+    pub fn deflate_allowed(
+        &mut self,
+        message: &[u8],
+        so_far: &mut Deflating,
+        allowed: &mut usize,
+    ) -> Option<Vec<u8>> {
+        let Deflating { at, to } = so_far;
         if message.is_empty() {
-            self.deflate(message, &mut to);
-            return Some(to);
+            self.deflate(message, to);
+            return Some(std::mem::take(to));
         }
         let state = begun(&mut self.state, self.level, self.window_bits);
         while *allowed > 0 {
-            let piece = &message[at..];
+            let piece = &message[*at..];
             let piece = &piece[..piece.len().min(PIECE_BYTES)];
-            at += piece.len();
+            *at += piece.len();
             *allowed = allowed.saturating_sub(piece.len());
-            let flush = match at == message.len() {
-                true => FlushCompress::Sync,
-                false => FlushCompress::None,
-            };
-            feed(state, piece, &mut to, flush);
-            if at == message.len() {
-                self.end(&mut to);
-                return Some(to);
+            if *at == message.len() {
+                feed(state, piece, to, FlushCompress::Sync);
+                self.end(to);
+                return Some(std::mem::take(to));
+            }
+            if *allowed > 0 || self.takeover {
+                feed(state, piece, to, FlushCompress::None);
+            } else {
+                // Whole bytes, behind which another compressor can go on.
+                feed(state, piece, to, FlushCompress::Sync);
+                state.reset();
             }
         }
-        self.progress = Some((at, to));
         None
-    }
-
-    /// Whether a message is half compressed: then it serves no other.
-    pub fn is_busy(&self) -> bool {
-        self.progress.is_some()
     }
 
     /// Takes the tail of a message that was flushed away.
@@ -145,7 +155,6 @@ impl Deflater {
     /// before it, which the peer need not know.
     pub fn release(&mut self) {
         self.state = None;
-        self.progress = None;
     }
 
     /// Bytes that are allocated now.

@@ -17,7 +17,7 @@ mod extensions;
 mod inflater;
 
 pub use agree::{Agreed, NegotiationError, Settings};
-pub use deflater::{Deflater, LEVEL_DEFAULT};
+pub use deflater::{Deflater, Deflating, LEVEL_DEFAULT};
 pub use extensions::MalformedExtensions;
 pub use inflater::{InflateError, Inflater, Totals};
 

@@ -2,7 +2,7 @@
 //! that is fed as it is, without bounds or pools.
 
 use flate2::{Compress, Compression, Decompress, FlushCompress};
-use openline_websocket::deflate::{Deflater, InflateError, Inflater};
+use openline_websocket::deflate::{Deflater, Deflating, InflateError, Inflater};
 use openline_websocket::{Frame, Kind, Limits, Message, Received, Role, Violation};
 use proptest::prelude::*;
 
@@ -119,6 +119,35 @@ proptest! {
             deflated.extend(TAIL);
             let decompressed = decompress(&mut state, &deflated[3..]);
             prop_assert!(decompressed == Some((message, false)));
+        }
+    }
+
+    /// Two messages in turn, each in parts, by the same compressor.
+    #[test]
+    fn a_compressor_that_pauses_serves_others_meanwhile(
+        messages in [message(), message()],
+        level in 1u8..=9,
+        bits in 9u8..=15,
+        allowed in prop::collection::vec(1usize..50_000, 1..4),
+    ) {
+        let mut deflater = Deflater::new(level, bits, false);
+        let mut begun = [Deflating::default(), Deflating::default()];
+        let mut done = [None, None];
+        for allowed in allowed.iter().cycle() {
+            for (at, message) in messages.iter().enumerate() {
+                if done[at].is_none() {
+                    let mut allowed = *allowed;
+                    done[at] = deflater.deflate_allowed(message, &mut begun[at], &mut allowed);
+                }
+            }
+            if done.iter().all(Option::is_some) {
+                break;
+            }
+        }
+        for (deflated, message) in done.into_iter().flatten().zip(messages) {
+            let mut state = Decompress::new_with_window_bits(false, bits);
+            let whole = [&deflated[..], &TAIL].concat();
+            prop_assert!(decompress(&mut state, &whole) == Some((message, false)));
         }
     }
 
@@ -315,4 +344,21 @@ fn a_released_compressor_begins_anew() {
     }
     inflater.release();
     assert_eq!(inflater.allocated_bytes(), 0);
+}
+
+#[test]
+fn what_is_taken_counts_even_if_nothing_becomes_of_it() {
+    const MIB: usize = 1024 * 1024;
+    // Empty blocks. Those with codes of their own take a hundred times as long.
+    let message = [&[0, 0, 0, 0xff, 0xff].repeat(MIB / 5)[..], &[0]].concat();
+    let mut inflater = Inflater::new(15, false);
+    let mut turns = 1;
+    loop {
+        inflater.allow(MIB);
+        match inflater.inflate_allowed(&message, MIB).unwrap() {
+            Some(inflated) => break assert!(inflated.is_empty()),
+            None => turns += 1,
+        }
+    }
+    assert_eq!(turns, 32);
 }

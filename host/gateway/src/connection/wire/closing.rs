@@ -1,9 +1,11 @@
 //! The closing handshake (RFC 6455 section 7.1), and TCP's own end after it.
 //!
-//! Bounded by [`DISCARDED_BYTES_MAX`] of bytes that are read and discarded; the
-//! caller bounds the time.
+//! Bounded by [`DISCARDED_BYTES_MAX`] of bytes that are read and discarded, and
+//! by [`DISCARDED_FRAMES_PER_POLL_MAX`] for each poll; the caller bounds the
+//! time.
 
 use std::future::poll_fn;
+use std::task::{Context, Poll, ready};
 
 use openline_core::close::{CODE_ABSENT, CloseInfo, CloseReason};
 use openline_websocket::{Close, Frame};
@@ -17,6 +19,10 @@ use super::{Hold, Socket, Wire};
 /// of the largest message that can be configured, so that a peer whose message
 /// was too big can read the reason. A peer that sends more is cut off.
 const DISCARDED_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// How many messages and control frames one poll discards, before other
+/// connections have their turn.
+const DISCARDED_FRAMES_PER_POLL_MAX: usize = 1024;
 
 impl<S: Socket> Wire<S> {
     /// Ends the stream: what is unsent and our close frame, the peer's unless
@@ -61,11 +67,22 @@ impl<S: Socket> Wire<S> {
 
     /// Discards what comes until the peer's close frame.
     async fn await_close(&mut self) {
-        while self.counted.bytes <= DISCARDED_BYTES_MAX {
-            let received = poll_fn(|cx| self.reader().poll_received(cx));
-            if let Received::End(_) = received.await {
-                return;
+        poll_fn(|cx| self.poll_close(cx)).await;
+    }
+
+    /// Ready when that has come, or too much else. One reader for each poll, so
+    /// that its bounds of a poll hold.
+    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.counted.bytes > DISCARDED_BYTES_MAX {
+            return Poll::Ready(());
+        }
+        let mut reader = self.reader();
+        for _ in 0..DISCARDED_FRAMES_PER_POLL_MAX {
+            if let Received::End(_) = ready!(reader.poll_received(cx)) {
+                return Poll::Ready(());
             }
         }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }

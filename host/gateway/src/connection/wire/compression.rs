@@ -20,6 +20,7 @@ use openline_channels::connection::Compressed;
 use openline_channels::publication::{Encoder, Publication};
 use openline_core::limits::{Compression as Mode, FunctionLimits};
 use openline_core::message::{Compress, Message};
+use openline_websocket::deflate::Deflating;
 use openline_websocket::{Deflater, Inflater, Opcode};
 
 use super::pool::{Kind, Lent};
@@ -60,14 +61,16 @@ struct Own {
 /// A large message that is being compressed.
 #[derive(Debug)]
 enum Pending {
-    /// With the connection's own compressor if none is lent.
-    Message(Opcode, Bytes, Option<Lent>),
+    /// With the connection's own compressor, if it had one at the beginning.
+    /// Otherwise each poll borrows the thread's: thousands of connections can
+    /// have begun a message, and a compressor for each would be gigabytes.
+    Message(Opcode, Bytes, Deflating),
     Published(Arc<Publication>),
 }
 
 /// Makes the shared form of a publication.
 #[derive(Debug)]
-struct Sharing(Lent);
+struct Sharing(Kind, Deflating);
 
 /// A message that is ready to be sent.
 #[derive(Debug, PartialEq, Eq)]
@@ -194,11 +197,10 @@ impl Compression {
 
     /// Begins a message of any size; [`advance`](Self::advance) goes on with it.
     pub(super) fn begin(&mut self, opcode: Opcode, payload: Bytes) {
-        let lent = match self.own() {
-            Some(_) => None,
-            None => Some(Lent::of(self.kind())),
-        };
-        self.pending = Some(Box::new(Pending::Message(opcode, payload, lent)));
+        // Takes one if there is room. It stays until the message is done.
+        self.own();
+        let so_far = Deflating::default();
+        self.pending = Some(Box::new(Pending::Message(opcode, payload, so_far)));
     }
 
     /// Whether a message has begun that is not ready.
@@ -215,8 +217,8 @@ impl Compression {
     /// if it is not ready after that.
     pub(super) fn advance(&mut self, allowed: &mut usize) -> Option<Ready> {
         let mut pending = self.pending.take()?;
-        let (opcode, payload, lent) = match &mut *pending {
-            Pending::Message(opcode, payload, lent) => (*opcode, payload, lent),
+        let (opcode, payload, so_far) = match &mut *pending {
+            Pending::Message(opcode, payload, so_far) => (*opcode, payload, so_far),
             Pending::Published(publication) => {
                 let ready = self.advance_published(publication, allowed);
                 if ready.is_none() {
@@ -225,18 +227,20 @@ impl Compression {
                 return ready;
             }
         };
-        let deflater = match (lent.as_mut(), &mut self.own) {
-            (Some(lent), _) => lent.deflater(),
-            (None, Some(own)) => &mut own.deflater,
-            // The compressor is given up only between messages.
-            (None, None) => return Some(Ready::Plain(opcode, payload.clone())),
+        let kind = self.kind();
+        let deflated = match &mut self.own {
+            Some(own) => own.deflater.deflate_allowed(payload, so_far, allowed),
+            None => {
+                let mut lent = Lent::of(kind);
+                lent.deflater().deflate_allowed(payload, so_far, allowed)
+            }
         };
-        let Some(deflated) = deflater.deflate_allowed(payload, allowed) else {
+        let Some(deflated) = deflated else {
             self.pending = Some(pending);
             return None;
         };
         let payload = std::mem::take(payload);
-        if lent.is_some() && deflated.len() >= payload.len() {
+        if self.own.is_none() && deflated.len() >= payload.len() {
             return Some(Ready::Plain(opcode, payload));
         }
         self.note_sent(payload.len(), deflated.len());
@@ -269,7 +273,7 @@ impl Compression {
         allowed: &mut usize,
     ) -> Option<Ready> {
         let kind = self.kind();
-        let begin = || -> Box<dyn Encoder> { Box::new(Sharing(Lent::of(kind))) };
+        let begin = || -> Box<dyn Encoder> { Box::new(Sharing(kind, Deflating::default())) };
         let compressed = publication.compressed(kind.variant(), allowed, begin)?;
         let (opcode, payload) = parts(publication.message());
         Some(match compressed {
@@ -292,7 +296,9 @@ impl Encoder for Sharing {
             Message::Text(text) => text.as_bytes(),
             Message::Binary(bytes) => bytes,
         };
-        let deflated = self.0.deflater().deflate_allowed(payload, allowed)?;
+        let Self(kind, so_far) = self;
+        let mut lent = Lent::of(*kind);
+        let deflated = lent.deflater().deflate_allowed(payload, so_far, allowed)?;
         let is_smaller = deflated.len() < payload.len();
         Some(is_smaller.then(|| fitted(deflated)))
     }

@@ -7,6 +7,7 @@ use std::task::Poll;
 use futures_util::FutureExt;
 use openline_channels::budget::{FunctionBudget, HostBudget};
 use openline_channels::connection::{Compressed, Item};
+use openline_channels::publication::Publication;
 use openline_core::close::CloseReason;
 use openline_core::limits::Compression as Mode;
 use openline_core::message::Message;
@@ -150,6 +151,45 @@ fn a_poll_compresses_so_much_and_the_next_one_goes_on() {
         let (plain, _) = facts.sent.bytes();
         assert_eq!(plain, (2 * AT_ONCE_BYTES_MAX + 1 + MIB) as u64);
         assert!(wire.is_empty());
+    }
+}
+
+#[test]
+fn connections_that_have_begun_a_message_need_no_compressor_each() {
+    let budget = budget(0);
+    let payload: Vec<u8> = noise(MIB / 2).iter().map(|byte| byte & 0x0f).collect();
+    let message = Message::Binary(payload.clone().into());
+    let most = super::pool::MADE.get() + 1;
+    // As many messages, or as many publications.
+    for published in [false, true] {
+        let begin = |_| {
+            let (mut wire, peer, _) = pair(Mode::Shared, &budget, MIB);
+            let mut writer = wire.writer();
+            assert!(writer.poll_ready(&mut cx()).is_ready());
+            writer.start(match published {
+                false => Item::Message(message.clone()),
+                true => Item::Published(Publication::new(message.clone())),
+            });
+            assert!(writer.poll_flush(&mut cx()).is_pending());
+            drop(writer);
+            (wire, peer)
+        };
+        let mut wires: Vec<_> = (0..50).map(begin).collect();
+        assert!(super::pool::MADE.get() <= most);
+        // In turn, so that each compressor serves many messages.
+        let mut flushed = 0;
+        while flushed < wires.len() {
+            let polls = wires.iter_mut();
+            let polled = polls.map(|(wire, _)| wire.writer().poll_flush(&mut cx()));
+            flushed = polled.filter(Poll::is_ready).count();
+        }
+        for (wire, peer) in &mut wires {
+            let sent = drained(wire, peer);
+            assert!(sent.len() < payload.len() * 6 / 10, "{}", sent.len());
+            let read = read(&sent, &mut Inflater::new(15, false));
+            assert!(read == [Bytes::from(payload.clone())]);
+        }
+        assert!(super::pool::MADE.get() <= most);
     }
 }
 

@@ -2,10 +2,12 @@
 //! serves.
 //!
 //! Bounded by one decompressor and [`DEFLATERS_MAX`] compressors for each
-//! thread; a connection borrows one within a poll, or until its message is done.
+//! thread; a connection borrows them within a poll, and keeps the decompressor
+//! until its message is done.
 //! Those that were not used between two calls of [`release_unused`] are freed.
 
 use std::cell::{Cell, RefCell};
+use std::thread;
 
 use openline_channels::publication::VARIANTS;
 use openline_websocket::{Deflater, Inflater};
@@ -29,8 +31,9 @@ pub(super) struct Kind {
     window_bits: u8,
 }
 
-/// A borrowed compressor. Dropping it gives it to the pool of the thread that
-/// does, unless it is in the middle of a message.
+/// A compressor that is borrowed within a poll. Dropping it gives it back,
+/// unless that is because of a panic: then it may be in the middle of a message,
+/// and the next one would have a part of that in it.
 #[derive(Debug)]
 pub(super) struct Lent {
     /// Taken only when it is dropped.
@@ -89,13 +92,17 @@ impl Lent {
 }
 
 fn made(kind: Kind) -> Box<Deflater> {
+    #[cfg(test)]
+    MADE.set(MADE.get() + 1);
     Box::new(Deflater::new(kind.level, kind.window_bits, false))
 }
 
 impl Drop for Lent {
     fn drop(&mut self) {
-        let idle = self.deflater.take().filter(|it| !it.is_busy());
-        let Some(deflater) = idle else { return };
+        let taken = self.deflater.take();
+        let Some(deflater) = taken.filter(|_| !thread::panicking()) else {
+            return;
+        };
         let kept = Kept {
             deflater,
             kind: self.kind,
@@ -138,6 +145,12 @@ pub(crate) fn release_unused() {
         all.retain_mut(|kept| std::mem::take(&mut kept.used));
         all.shrink_to_fit();
     });
+}
+
+#[cfg(test)]
+thread_local! {
+    /// Compressors that this thread has made.
+    pub(super) static MADE: Cell<usize> = const { Cell::new(0) };
 }
 
 #[cfg(test)]
@@ -189,12 +202,14 @@ mod tests {
     }
 
     #[test]
-    fn one_that_is_in_the_middle_of_a_message_serves_no_other() {
+    fn one_that_a_panic_may_have_left_in_the_middle_of_a_message_serves_no_other() {
         let kind = Kind::new(1, 15);
-        let mut lent = Lent::of(kind);
-        let deflated = lent.deflater().deflate_allowed(&[7; 100_000], &mut 1);
-        assert_eq!(deflated, None);
-        drop(lent);
-        assert!(!kept().contains(&kind));
+        let panicked = std::panic::catch_unwind(|| {
+            let mut lent = Lent::of(kind);
+            lent.deflater().deflate(b"a message", &mut Vec::new());
+            panic!("a defect");
+        });
+        assert!(panicked.is_err());
+        assert_eq!(kept(), []);
     }
 }

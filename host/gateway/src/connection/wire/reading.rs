@@ -23,8 +23,8 @@ use super::{Hold, Socket, Wire};
 /// read may exceed it, by what the kernel had.
 pub(super) const READ_BYTES_PER_POLL_MAX: usize = 1024 * 1024;
 
-/// How many bytes one poll decompresses, before and after together: about a
-/// millisecond.
+/// How many bytes one poll decompresses; each that is taken counts as 32 (see
+/// [`Inflater::allow`]). About a millisecond, and four at the worst.
 pub(super) const INFLATED_BYTES_PER_POLL_MAX: usize = 1024 * 1024;
 
 /// What was received.

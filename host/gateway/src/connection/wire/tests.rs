@@ -315,3 +315,33 @@ fn what_a_socket_keeps_is_unsent_until_it_is_flushed() {
     assert!(wire.take_heard().1);
     assert!(wire.writer().poll_ready(&mut cx()).is_ready());
 }
+
+#[test]
+fn a_poll_discards_so_much_until_the_peer_s_close_and_the_next_one_goes_on() {
+    use std::future::Future;
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl std::task::Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    let (wire, mut peer) = pair(64 * 1024);
+    // In one read.
+    send(&mut peer, &PING.repeat(5 * 1024));
+    let count = Arc::<Count>::default();
+    let waker = Waker::from(Arc::clone(&count));
+    let mut closing = std::pin::pin!(wire.close(&CloseReason::ShuttingDown { retry_after: 0 }));
+    let mut polls = 0;
+    while count.0.load(Ordering::Relaxed) == polls {
+        polls += 1;
+        let polled = closing.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(polled.is_pending());
+    }
+    assert_eq!(polls, 6, "five with pings, and one without");
+}
