@@ -60,9 +60,17 @@ struct Own {
 /// A large message that is being compressed.
 #[derive(Debug)]
 enum Pending {
-    /// With the connection's own compressor if none is lent.
-    Message(Opcode, Bytes, Option<Lent>),
+    Message(Opcode, Bytes, Source),
     Published(Arc<Publication>),
+}
+
+/// Which compressor a message is compressed with.
+#[derive(Debug)]
+enum Source {
+    Own,
+    /// One of the thread's, borrowed when it is first needed: a connection that
+    /// cannot write yet keeps none.
+    Lent(Option<Lent>),
 }
 
 /// Makes the shared form of a publication.
@@ -98,6 +106,13 @@ impl Compression {
     /// Whether nothing is kept of a message.
     pub(super) fn is_empty(&self) -> bool {
         self.inflater.is_none() && self.pending.is_none()
+    }
+
+    /// Whether it has borrowed a compressor of the thread's.
+    #[cfg(test)]
+    pub(super) fn has_lent(&self) -> bool {
+        let pending = self.pending.as_deref();
+        matches!(pending, Some(Pending::Message(_, _, Source::Lent(Some(_)))))
     }
 
     /// Notes that the connection was found quiet; answers whether it keeps no
@@ -194,11 +209,11 @@ impl Compression {
 
     /// Begins a message of any size; [`advance`](Self::advance) goes on with it.
     pub(super) fn begin(&mut self, opcode: Opcode, payload: Bytes) {
-        let lent = match self.own() {
-            Some(_) => None,
-            None => Some(Lent::of(self.kind())),
+        let source = match self.own() {
+            Some(_) => Source::Own,
+            None => Source::Lent(None),
         };
-        self.pending = Some(Box::new(Pending::Message(opcode, payload, lent)));
+        self.pending = Some(Box::new(Pending::Message(opcode, payload, source)));
     }
 
     /// Whether a message has begun that is not ready.
@@ -214,9 +229,14 @@ impl Compression {
     /// Goes on with the message that has begun, for so many of its bytes; none
     /// if it is not ready after that.
     pub(super) fn advance(&mut self, allowed: &mut usize) -> Option<Ready> {
+        // Borrow nothing for a poll that has compressed enough.
+        if *allowed == 0 {
+            return None;
+        }
+        let kind = self.kind();
         let mut pending = self.pending.take()?;
-        let (opcode, payload, lent) = match &mut *pending {
-            Pending::Message(opcode, payload, lent) => (*opcode, payload, lent),
+        let (opcode, payload, source) = match &mut *pending {
+            Pending::Message(opcode, payload, source) => (*opcode, payload, source),
             Pending::Published(publication) => {
                 let ready = self.advance_published(publication, allowed);
                 if ready.is_none() {
@@ -225,18 +245,19 @@ impl Compression {
                 return ready;
             }
         };
-        let deflater = match (lent.as_mut(), &mut self.own) {
-            (Some(lent), _) => lent.deflater(),
-            (None, Some(own)) => &mut own.deflater,
+        let is_own = matches!(source, Source::Own);
+        let deflater = match (source, &mut self.own) {
+            (Source::Lent(lent), _) => lent.get_or_insert_with(|| Lent::of(kind)).deflater(),
+            (Source::Own, Some(own)) => &mut own.deflater,
             // The compressor is given up only between messages.
-            (None, None) => return Some(Ready::Plain(opcode, payload.clone())),
+            (Source::Own, None) => return Some(Ready::Plain(opcode, payload.clone())),
         };
         let Some(deflated) = deflater.deflate_allowed(payload, allowed) else {
             self.pending = Some(pending);
             return None;
         };
         let payload = std::mem::take(payload);
-        if lent.is_some() && deflated.len() >= payload.len() {
+        if !is_own && deflated.len() >= payload.len() {
             return Some(Ready::Plain(opcode, payload));
         }
         self.note_sent(payload.len(), deflated.len());

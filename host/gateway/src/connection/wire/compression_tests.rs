@@ -16,7 +16,7 @@ use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 use super::compression::{AT_ONCE_BYTES_MAX, QUIET_CHECKS};
 use super::reading::INFLATED_BYTES_PER_POLL_MAX;
 use super::tests::{cx, drained, receive};
-use super::writing::DEFLATED_BYTES_PER_POLL_MAX;
+use super::writing::{COPIED_BYTES_MAX, DEFLATED_BYTES_PER_POLL_MAX};
 use super::*;
 
 const MIB: usize = 1024 * 1024;
@@ -119,6 +119,25 @@ fn a_poll_decompresses_so_much_and_the_next_one_goes_on() {
     let header = (sent.len() - compressed_bytes(&payload)) as u64;
     assert_eq!(counted.bytes, payload.len() as u64 + header);
     wire.hold(Hold::Nothing);
+}
+
+#[test]
+fn a_message_that_waits_for_a_peer_borrows_no_compressor() {
+    let (mut wire, mut peer, _) = pair(Mode::Shared, &budget(0), 1024);
+    let (small, large) = (noise(COPIED_BYTES_MAX), vec![7; 100_000]);
+    let mut writer = wire.writer();
+    for payload in [&small, &large] {
+        assert!(writer.poll_ready(&mut cx()).is_ready());
+        let message = Message::Binary(Bytes::copy_from_slice(payload));
+        writer.start(Item::Message(message));
+    }
+    assert!(writer.poll_flush(&mut cx()).is_pending());
+    drop(writer);
+    let compression = wire.compression.as_ref().unwrap();
+    assert!(compression.is_pending() && !compression.has_lent());
+    let bytes = drained(&mut wire, &mut peer);
+    let arrived = read(&bytes, &mut Inflater::new(15, false));
+    assert!(arrived == [small, large]);
 }
 
 fn compressed_bytes(payload: &[u8]) -> usize {
