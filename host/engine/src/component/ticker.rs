@@ -131,7 +131,7 @@ mod tests {
             if what() {
                 return;
             }
-            thread::sleep(Duration::from_millis(1));
+            thread::park_timeout(Duration::from_millis(1));
         }
         panic!("it does not come");
     }
