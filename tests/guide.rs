@@ -30,8 +30,9 @@ const NOT_RUN: [(&str, &str); 5] = [
 ];
 
 /// The documents whose commands are run, in the order in which they are read.
-const DOCUMENTS: [&str; 12] = [
+const DOCUMENTS: [&str; 13] = [
     "README.md",
+    "docs/guide/coming-from.md",
     "docs/guide/functions.md",
     "docs/guide/develop.md",
     "docs/guide/deploy.md",
