@@ -478,7 +478,7 @@ async fn an_upgrade_whose_peer_has_gone_keeps_no_seat() {
 }
 
 #[tokio::test]
-async fn an_instance_that_nothing_waits_for_is_in_nothings_way() {
+async fn an_instance_that_nothing_waits_for_keeps_no_other_from_its_place() {
     let runtime = Arc::new(Runtime::new(options_of(2)).unwrap());
     let (busy, forever) = sleeper(&runtime).await;
     let mut busy = Box::pin(busy.upgrade(forever));

@@ -114,7 +114,7 @@ async fn a_publication_reaches_each_receiver_as_it_can_read_it() {
             // The last one does not remember the words of long ago.
             assert_eq!(sizes[4] > sizes[0], bytes > 32 * 1024, "{sizes:?}");
         }
-        // Nobody waits, and the next one comes too.
+        // No peer is left waiting: the next message comes, too.
         assert_eq!(sender.ask("publish news last").await, "6");
         for peer in &mut peers {
             assert_eq!(peer.next_text().await, "last");

@@ -4,8 +4,9 @@
 //! Bounded in bytes, by the function's `outbox_bytes` and by its share of the
 //! host's: each message counts its payload and a constant for its bookkeeping,
 //! so that empty messages are bounded too. A message that will be compressed
-//! counts as it is: it is compressed when it is written. An empty outbox takes any message up
-//! to `message_bytes`. `outbox_overflow` says what happens past the bound.
+//! counts as it is: it is compressed when it is written. An empty outbox takes
+//! any message up to `message_bytes`. `outbox_overflow` says what happens past
+//! the bound.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

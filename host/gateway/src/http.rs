@@ -227,7 +227,7 @@ pub(crate) async fn answer<S: Handover>(
 }
 
 /// A peer that waits while its function decides. hyper drops its request when
-/// it leaves: that is counted, and nobody's fault.
+/// the peer leaves; that is counted, and is no fault of the function.
 struct Waiting<'a> {
     gateway: &'a Gateway,
     asked: &'a Asked<'a>,

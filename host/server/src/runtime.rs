@@ -1,8 +1,8 @@
 //! The runtime that serves: its threads, and whose turn it is when more is ready
 //! than they can do.
 //!
-//! A worker of tokio has a queue of [`LOCAL_QUEUE`] tasks. What does not fit goes
-//! to a queue of all workers, from which a worker that has tasks of its own
+//! A worker of tokio has a queue of [`LOCAL_QUEUE`] tasks. Tasks that do not fit
+//! go to a queue of all workers, from which a worker that has tasks of its own
 //! takes only one now and then. With tokio's defaults, one look at the sockets
 //! wakes up to 1024 connections, so a busy worker goes on serving the 256 that
 //! fit and those that answer at once, while the others wait: with 9,000

@@ -81,7 +81,7 @@ pub const KEYS: &[Key] = &[
         "trusted_hops",
         "none",
         NewConnections,
-        "addresses and networks of the proxies in front of the host, as in `[\"10.0.0.0/8\"]`. The host believes them when they name their peers, and believes no other peer",
+        "addresses and networks of the proxies in front of the host, as in `[\"10.0.0.0/8\"]`. The host believes them when they name their peers, and believes no other peer; at most 256",
     ),
     key(
         "[server]",

@@ -1,11 +1,11 @@
 //! Configuration: the text of one TOML file becomes a [`Config`], or a list of
 //! errors, each with a line and a hint.
 //!
-//! `file` is the shape of the text, `server` the host's own limits, `edge` what it says about
-//! proxies and TLS, `keys` what
-//! each key is for and when a change of it takes effect, `validate` the rules
-//! between its parts; `admin`, `hops`, `networks`, `tls`, `triggers` and `answers` hold the
-//! longer of these rules. The server reads files and finds components.
+//! `file` is the shape of the text, `server` the host's own limits, `edge` what
+//! it says about proxies and TLS, `keys` the purpose of each key and when a
+//! change of it takes effect, `validate` the rules between its parts; `admin`,
+//! `hops`, `networks`, `tls`, `triggers` and `answers` hold the longer of these
+//! rules. The server reads files and finds components.
 
 mod admin;
 mod answers;
@@ -29,8 +29,8 @@ pub use edge::{
 };
 pub use error::ConfigError;
 pub use hints::{ORIGIN_HINT, host_hint, methods_hint, route_hint, trigger_hint};
-pub use hops::TRUSTED_HOPS_MAX;
 pub use keys::{KEYS, Key, effect_of};
+pub use networks::NETWORKS_MAX;
 pub use server::{AdminListen, PageAccess, ServerConfig};
 pub use tls::CERTIFICATES_MAX;
 

@@ -1,4 +1,6 @@
-//! The rules of lists of networks.
+//! The rules of lists of networks: trusted hops, and private networks.
+//!
+//! Bounded: [`NETWORKS_MAX`] in a list, each of which is compared with a peer.
 
 use std::net::IpAddr;
 
@@ -7,9 +9,9 @@ use toml::Spanned;
 
 use super::validate::Check;
 
-/// Networks in one list, each of which is compared with a peer: more than any
-/// organisation needs to describe its own.
-pub(super) const NETWORKS_MAX: usize = 256;
+/// Networks in one list: more than any organisation needs to describe its own,
+/// and than a provider of content delivery lists.
+pub const NETWORKS_MAX: usize = 256;
 
 impl Check<'_> {
     /// Reads a list of addresses and networks, which is the value of `key`.

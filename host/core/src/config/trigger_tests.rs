@@ -140,6 +140,9 @@ fn private_networks_at_their_number_and_past_it() {
     };
     let most = Config::parse(&list(NETWORKS_MAX)).unwrap();
     assert_eq!(most.server.private_networks.len(), NETWORKS_MAX);
+    let hops = list(NETWORKS_MAX).replace("private_networks", "trusted_hops");
+    let most = Config::parse(&hops).unwrap();
+    assert_eq!(most.server.trusted_hops.len(), NETWORKS_MAX);
     let none = Config::parse(&server("private_networks = []")).unwrap();
     assert!(none.server.private_networks.is_empty());
     for (line, expected) in [
@@ -159,11 +162,11 @@ fn private_networks_at_their_number_and_past_it() {
     let past: Vec<_> = (0..=NETWORKS_MAX)
         .map(|n| format!("\"fd00:{n:x}::/32\""))
         .collect();
-    let found = errors(&server(&format!("private_networks = [{}]", past.join(","))));
-    assert!(
-        found[0].message.contains("more than 256 networks"),
-        "{found:?}"
-    );
+    for key in ["private_networks", "trusted_hops"] {
+        let found = errors(&server(&format!("{key} = [{}]", past.join(","))));
+        let expected = format!("`{key}` has more than 256 networks");
+        assert!(found[0].message.contains(&expected), "{found:?}");
+    }
 }
 
 #[test]

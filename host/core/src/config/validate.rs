@@ -127,7 +127,7 @@ impl Check<'_> {
             config.tls = self.tls(tls, config.has_tls());
         }
         if let Some(hops) = hops {
-            config.trusted_hops = self.trusted_hops(&hops);
+            config.trusted_hops = self.networks("trusted_hops", &hops);
         }
         self.proxy_protocol(proxy_protocol.as_ref(), &config);
         if let Some(private) = private {

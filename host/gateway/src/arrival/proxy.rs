@@ -2,7 +2,7 @@
 //! a TCP connection: the address of its own peer, before any byte of that peer.
 //!
 //! Bounded: a header has at most [`HEADER_BYTES_MAX`], and the caller bounds
-//! the time. What follows the header stays in the socket.
+//! the time. The bytes behind the header stay in the socket.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};

@@ -2,8 +2,9 @@
 //! handshake has shown.
 //!
 //! [`files`] reads certificates, `names` finds the one for a host name, `facts`
-//! are the results of a handshake. What is in force is replaced as a whole:
-//! handshakes that have begun, and connections, keep what they began with.
+//! are the results of a handshake. The certificates in force are replaced as a
+//! whole: handshakes that have begun, and connections, keep those that they began
+//! with.
 //!
 //! Bounded: files of [`FILE_BYTES_MAX`](files::FILE_BYTES_MAX). A handshake
 //! takes place while its TCP connection waits for its first request, within

@@ -5,8 +5,9 @@
 //! Bounded by [`GATHERED_BYTES`] and one message: only when they have left does
 //! the outbox give up more. Where compression was agreed on, a message is
 //! compressed when it is taken from the outbox; bounded by
-//! [`DEFLATED_BYTES_PER_POLL_MAX`] for each poll. What the kernel does not take stays with the
-//! connection: a copy of the gathered bytes, and a reference to the payload.
+//! [`DEFLATED_BYTES_PER_POLL_MAX`] for each poll. The connection keeps the bytes
+//! that the kernel does not take: a copy of those that were gathered, and a
+//! reference to the payload.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
