@@ -1,5 +1,6 @@
 //! Tools for tests: the kit, and those that only this binary needs: a browser,
-//! a debugger, and peers that speak TLS and HTTP/2. Every wait is bounded by [`PATIENCE`].
+//! a debugger, and peers that speak TLS and HTTP/2. Every wait is bounded by
+//! [`PATIENCE`].
 
 mod browser;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]

@@ -4,8 +4,8 @@
 //! All changes take the same steps: `plan` says what a function should become,
 //! `prepare` loads its versions beside those that serve, and `apply` writes the
 //! result and then serves it, which cannot fail. `start` does this for a whole
-//! configuration, `deploy`, `operations` and `triggers` for one function. Changes are made
-//! one at a time, but components are compiled before.
+//! configuration, `deploy`, `operations` and `triggers` for one function.
+//! Changes are made one at a time, but components are compiled before.
 
 mod apply;
 mod connections;

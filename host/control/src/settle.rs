@@ -78,9 +78,9 @@ impl ChangeLock {
         drop(self.changing.lock().await);
     }
 
-    /// Does something in a task that holds the lock until it has ended. Its asker is
-    /// told after [`STORE_TIMEOUT`] that nothing has changed, unless the work has
-    /// [claimed](Claim::take) by then that it will.
+    /// Does something in a task that holds the lock until it has ended. Its
+    /// asker is told after [`STORE_TIMEOUT`] that nothing has changed, unless
+    /// the work has [claimed](Claim::take) by then that it will.
     pub(crate) async fn settle<T, E, F>(
         &self,
         guard: &ChangeGuard,

@@ -1,11 +1,12 @@
 //! The network side: the only package that knows the hyper server and the
 //! codec of frames.
 //!
-//! [`listen`] accepts, `arrival` finds out who the peer is, [`http`] answers requests, `handshake` checks those that
-//! ask for a WebSocket, `upgrade` asks the function, and `connection` serves
-//! the connection from then on. [`front`] answers probes even while all others
-//! hang. [`rescue`] is the only place where refusals become responses. Requests
-//! for the host itself go to an implementation of [`reserved::Reserved`].
+//! [`listen`] accepts, `arrival` finds out who the peer is, [`http`] answers
+//! requests, `handshake` checks those that ask for a WebSocket, `upgrade` asks
+//! the function, and `connection` serves the connection from then on. [`front`]
+//! answers probes even while all others hang. [`rescue`] is the only place
+//! where refusals become responses. Requests for the host itself go to an
+//! implementation of [`reserved::Reserved`].
 
 mod arrival;
 mod connection;

@@ -3,10 +3,11 @@
 //! waits that end, and tables.
 //!
 //! The modules have two styles. [`exchange`], [`socket`], [`process`],
-//! [`observed`], [`programs`] and [`configuration`] return errors, for benchmarks
-//! and for the adversary. Modules that only tests use ([`client`], [`raw`],
-//! [`openline`], `compressing`, `host`, `admin`) panic: a test that cannot go on should say so and
-//! fail. Every wait of theirs is bounded by [`PATIENCE`].
+//! [`observed`], [`programs`] and [`configuration`] return errors, for
+//! benchmarks and for the adversary. Modules that only tests use ([`client`],
+//! [`raw`], [`openline`], `compressing`, `host`, `admin`) panic: a test that
+//! cannot go on should say so and fail. Every wait of theirs is bounded by
+//! [`PATIENCE`].
 //!
 //! A client whose own cost is part of a measurement stays with that measurement:
 //! `openline-load`, `client/wire.rs` of the comparison with other servers, the

@@ -1,8 +1,9 @@
 //! Uses connections and channels as the message says, and answers with the
 //! result: a count, an outcome, or the code of an error. `fill C N` publishes N
-//! bytes; `always` and `never` say whether a message is compressed. `lose N` takes N handles of its own connection and keeps them; `hold`
-//! keeps one of another connection, to which `held` sends, and which `end-held`
-//! closes before it sends.
+//! bytes; `always` and `never` say whether a message is compressed. `lose N`
+//! takes N handles of its own connection and keeps them; `hold` keeps one of
+//! another connection, to which `held` sends, and which `end-held` closes
+//! before it sends.
 
 use openline_sdk::prelude::*;
 use openline_sdk::{

@@ -4,7 +4,8 @@
 //! body is the request's), `request_header=NAME` (the body is its value),
 //! `subprotocol=NAME`, `attachment_bytes=N`, `channel=NAME` (repeatable) fill
 //! the answer. `show=peer`, `show=method` and `show=host` put that part of the
-//! request into the answer's header `shown`. Messages of an accepted connection come back.
+//! request into the answer's header `shown`. Messages of an accepted connection
+//! come back.
 
 use openline_sdk::prelude::*;
 

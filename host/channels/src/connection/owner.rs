@@ -18,8 +18,9 @@ use crate::outbox::Next;
 use crate::sync::Ordering;
 
 /// After how many milliseconds the peers of a version or a host that has gone,
-/// or whose time is up, should come back: at the earliest, and in a hundred steps of this length, so that those
-/// of one moment do not come back in one moment.
+/// or whose time is up, should come back: at the earliest, and in a hundred
+/// steps of this length, so that those of one moment do not come back in one
+/// moment.
 const RETRY_AFTER: (u32, u32) = (500, 50);
 
 /// A connection as the owner of its socket has it. It is made with the

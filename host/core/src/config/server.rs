@@ -32,7 +32,8 @@ pub enum PageAccess {
 /// Where the admin interface listens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminListen {
-    /// On 127.0.0.1, at [`admin_port`](super::admin_port), or at a free port if that is taken.
+    /// On 127.0.0.1, at [`admin_port`](super::admin_port), or at a free port if
+    /// that is taken.
     Beside,
     /// At this address, or the host does not start.
     At(SocketAddr),

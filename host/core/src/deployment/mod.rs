@@ -1,14 +1,15 @@
 //! A deployment: the versions of a function, the aliases that point to them,
-//! and the triggers that were made in a running host. Pure rules: the store keeps a deployment, and `control` carries it
-//! out.
+//! and the triggers that were made in a running host. Pure rules: the store
+//! keeps a deployment, and `control` carries it out.
 //!
 //! A version never changes; an alias moves. An alias splits its connections by
 //! weight: each connection has a point of 0 to 99 that stays its own, and goes
 //! to the share whose range contains it. `change` holds the operations, each of
 //! which happens completely or changes nothing; `shares` holds the arithmetic.
 //!
-//! Bounded by [`ALIASES_MAX`], [`TRIGGERS_MAX`], [`HISTORY_MAX`] and [`NOTE_BYTES_MAX`]; how many
-//! versions are kept is the host's limit `versions`, see [`Deployment::trim`].
+//! Bounded by [`ALIASES_MAX`], [`TRIGGERS_MAX`], [`HISTORY_MAX`] and
+//! [`NOTE_BYTES_MAX`]; how many versions are kept is the host's limit
+//! `versions`, see [`Deployment::trim`].
 
 mod bounds;
 mod change;

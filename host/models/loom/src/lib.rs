@@ -5,7 +5,8 @@
 //! The files are the shipped ones, compiled a second time with loom's types in
 //! place of those that `sync.rs` names. There are stand-ins for the seat and
 //! the instance that they need. Bounded by two or three threads with a few
-//! steps each, and by [`models::PREEMPTIONS`] switches from a thread that could go on.
+//! steps each, and by [`models::PREEMPTIONS`] switches from a thread that could
+//! go on.
 
 // The files have tests for real threads, which do not belong here.
 #![cfg(not(test))]

@@ -40,8 +40,8 @@ pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Checks a component that was built just now against the contract, as the host would when it loads
-/// it, and says which handler it exports.
+/// Checks a component that was built just now against the contract, as the host
+/// would when it loads it, and says which handler it exports.
 pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<String> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,8 +1,9 @@
 //! Reading: from the socket to messages.
 //!
-//! Bounded by [`READ_BYTES_PER_POLL_MAX`] and [`INFLATED_BYTES_PER_POLL_MAX`] for
-//! each poll, and by the limits of a message. Small messages are copied once, from the thread's buffer; the rest
-//! of a large frame is read to where its message is made.
+//! Bounded by [`READ_BYTES_PER_POLL_MAX`] and [`INFLATED_BYTES_PER_POLL_MAX`]
+//! for each poll, and by the limits of a message. Small messages are copied
+//! once, from the thread's buffer; the rest of a large frame is read to where
+//! its message is made.
 
 use std::io;
 use std::ops::Range;
