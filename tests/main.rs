@@ -54,6 +54,7 @@ mod page;
 mod page_admin;
 mod pressure;
 mod protocol;
+mod received;
 mod reload;
 mod resources;
 mod samples;

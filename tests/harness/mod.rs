@@ -19,6 +19,6 @@ pub use openline_kit::openline::openline_that_may_not_execute;
 pub use openline_kit::openline::{
     Ended, Serving, openline, openline_in, openline_under, openline_with, shell, signal, spawned,
 };
-pub use openline_kit::raw::{HANDSHAKE, Raw, close_frame, frame};
+pub use openline_kit::raw::{HANDSHAKE, Raw, close_frame, frame, frame_saying};
 pub use openline_kit::versions::{deploy_options, variant};
 pub use openline_kit::{PATIENCE, eventually, within};

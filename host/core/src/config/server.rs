@@ -69,6 +69,13 @@ limits! {
         /// connection are not counted. A function that shares the host takes no
         /// more than it leaves free.
         outbox_bytes: Bytes = GIB, MIB => 1024 * GIB; "each function's `outbox_overflow`"
+        /// Bytes of messages that all connections have received and functions
+        /// have not handled, and of the parts of messages that have come; what
+        /// is decompressed counts as what it becomes. The first 16 KiB of each
+        /// connection are not counted. This is room for 170 messages of the
+        /// largest size that is allowed by default. A function that shares the
+        /// host takes no more than it leaves free.
+        received_bytes: Bytes = GIB, MIB => 1024 * GIB; "nothing more is read from further connections until there is room; meanwhile a message that has been arriving for 15 s ends its connection with 1013"
         /// Bytes of all connections' attachments, tags, alarms and automatic
         /// responses together: 4 KiB for each of 65,536 connections. A function
         /// that shares the host takes no more than it leaves free.

@@ -4,6 +4,7 @@
 //! side by side. `close_timeout` bounds the handshake. `handler_timeout` bounds
 //! each call of the function, and the calls wait for one back-off at most.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use openline_channels::connection::{Next, SocketOwner};
@@ -13,6 +14,7 @@ use openline_core::message::Message;
 use openline_engine::binding::{Binding, Outcome};
 
 use super::actor::Actor;
+use super::intake::Room;
 use super::wire::Socket;
 
 impl<S: Socket> Actor<S> {
@@ -23,13 +25,21 @@ impl<S: Socket> Actor<S> {
             owner,
             binding,
             inbox,
+            mut intake,
             ending,
             ..
         } = *self;
         let deadline = ending.deadline();
+        // What the function has not handled counts until it has been told.
+        let function = Arc::clone(owner.budget());
+        let room = Room {
+            intake: &mut intake,
+            function: &function,
+            kept: inbox.kept_bytes(),
+        };
         let handshake = async {
             tokio::select! {
-                () = wire.close(reason) => {}
+                () = wire.close(reason, room) => {}
                 () = deadline => {}
             }
         };

@@ -130,6 +130,13 @@ impl Compression {
         self.inflater.take().unwrap_or_else(super::pool::inflater)
     }
 
+    /// Bytes that were made of a message that is half decompressed.
+    pub(super) fn inflated_bytes(&self) -> usize {
+        self.inflater
+            .as_ref()
+            .map_or(0, |inflater| inflater.made_bytes())
+    }
+
     /// Takes the decompressor back at the end of a poll; answers how many bytes
     /// more than those on the wire were received.
     pub(super) fn give_back(&mut self, mut inflater: Box<Inflater>) -> u64 {

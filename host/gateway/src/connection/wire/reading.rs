@@ -1,7 +1,8 @@
 //! Reading: from the socket to messages.
 //!
 //! Bounded by [`READ_BYTES_PER_POLL_MAX`] and [`INFLATED_BYTES_PER_POLL_MAX`]
-//! for each poll, and by the limits of a message. Small messages are copied
+//! for each poll, by the limits of a message, and by the connection's [`Room`].
+//! Small messages are copied
 //! once, from the thread's buffer; the rest of a large frame is read to where
 //! its message is made.
 
@@ -12,10 +13,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes};
 use openline_core::close::{CODE_ABSENT, CloseInfo, CloseReason};
+use openline_core::limits::RECEIVED_SHARE_BYTES;
 use openline_core::message::Message;
 use openline_websocket::{self as websocket, Close, Inflater, Receiver, Role, Violation};
 use tokio::io::{AsyncReadExt, ReadBuf};
 
+use super::super::intake::Room;
 use super::scratch::{self, Scratch};
 use super::{Hold, Socket, Wire};
 
@@ -79,17 +82,36 @@ impl<'a, S: Socket> Reader<'a, S> {
     }
 
     /// What comes next. After [`Received::End`] it must not be called again.
-    pub(crate) fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+    pub(crate) fn poll_received(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: &mut Room<'_>,
+    ) -> Poll<Received> {
         loop {
+            if let Some(inflater) = &mut self.inflater {
+                inflater.set_room(room.left(self.receiver.arrived_bytes()));
+            }
             if let Some(received) = self.parse() {
                 return Poll::Ready(received);
             }
             if self.is_inflating() {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            if let Some(received) = ready!(self.poll_read(cx)) {
+                ready!(self.poll_inflating(cx, room));
+            } else if let Some(received) = ready!(self.poll_read(cx, room)) {
                 return Poll::Ready(received);
+            }
+        }
+    }
+
+    /// Ready when the message that is half decompressed may go on within this
+    /// poll, and has room to; otherwise the task is woken then.
+    #[cold]
+    fn poll_inflating(&mut self, cx: &mut Context<'_>, room: &mut Room<'_>) -> Poll<()> {
+        match &self.inflater {
+            // As much again, so that it is not moved for each piece.
+            Some(inflater) if inflater.needs_room() => room.poll_more(cx, inflater.made_bytes()),
+            _ => {
+                cx.waker().wake_by_ref();
+                Poll::Pending
             }
         }
     }
@@ -142,7 +164,7 @@ impl<'a, S: Socket> Reader<'a, S> {
 
     /// Reads once, into the thread's buffer or into a large message; `None` if
     /// that ended nothing.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut Room<'_>) -> Poll<Option<Received>> {
         let Wire {
             socket,
             hold,
@@ -157,12 +179,22 @@ impl<'a, S: Socket> Reader<'a, S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        let mut left = room.left(self.receiver.arrived_bytes());
+        let wanted = self.receiver.space().map_or(1, |(_, bytes)| bytes);
+        if left < wanted.min(RECEIVED_SHARE_BYTES) {
+            ready!(room.poll_more(cx, wanted - left));
+            left = room.left(self.receiver.arrived_bytes());
+        }
         let (read, is_message) = match self.receiver.space() {
             Some((message, bytes)) => {
-                let mut room = message.limit(bytes);
-                (ready!(pin!(socket.read_buf(&mut room)).poll(cx)), true)
+                let mut to = message.limit(bytes.min(left));
+                (ready!(pin!(socket.read_buf(&mut to)).poll(cx)), true)
             }
-            None => (ready!(poll_fill(socket, cx, &mut self.scratch)), false),
+            None => {
+                let bytes = room.read_bytes(self.scratch.len(), left);
+                let scratch = &mut self.scratch[..bytes];
+                (ready!(poll_fill(socket, cx, scratch)), false)
+            }
         };
         let Ok(bytes @ 1..) = read else {
             return Poll::Ready(Some(Received::End(CloseReason::Lost)));
