@@ -384,29 +384,43 @@ pub fn a_budget_is_never_exceeded_and_comes_back() {
     });
 }
 
-/// A connection that waits for room is woken when another one gives its room
-/// back, and when the one before it leaves the line.
+/// A connection that waits for room is woken when others give theirs back.
 pub fn a_connection_that_waits_for_room_to_receive_is_woken() {
     explore(|| {
         let host = HostBudget::new(0, 0).with_received(10);
         let function = host.function();
+        let [mut holding, mut exceeding, mut waiting] = [(); 3].map(|()| Share::new(&function));
+        assert!(holding.try_take(10));
+        let mut noop = Context::from_waker(Waker::noop());
+        assert!(exceeding.poll_take(&mut noop, 1).is_ready());
+        let other = thread::spawn(move || {
+            exceeding.keep(0);
+            holding.keep(5);
+            (exceeding, holding)
+        });
+        block_on(poll_fn(|cx| waiting.poll_take(cx, 5)));
+        drop(other.join().expect("it does not panic"));
+        assert!(!function.received.is_wanted());
+        drop(waiting);
+        assert_eq!((function.received.used(), host.received.used()), (0, 0));
+    });
+}
+
+/// The next one in the line is woken when the one before it leaves.
+pub fn the_next_that_waits_for_room_to_receive_is_woken() {
+    explore(|| {
+        let function = HostBudget::new(0, 0).with_received(10).function();
         let [mut holding, mut exceeding, mut first, mut second] =
             [(); 4].map(|()| Share::new(&function));
         assert!(holding.try_take(10));
         let mut noop = Context::from_waker(Waker::noop());
         assert!(exceeding.poll_take(&mut noop, 1).is_ready());
         assert!(first.poll_take(&mut noop, 10).is_pending());
-        let other = thread::spawn(move || {
-            holding.keep(5);
-            first.leave();
-            exceeding.keep(0);
-            drop((holding, exceeding, first));
-        });
+        drop((holding, exceeding));
+        let leaving = thread::spawn(move || first.leave());
         block_on(poll_fn(|cx| second.poll_take(cx, 10)));
-        other.join().expect("it does not panic");
+        leaving.join().expect("it does not panic");
         assert!(!function.received.is_wanted());
-        drop(second);
-        assert_eq!((function.received.used(), host.received.used()), (0, 0));
     });
 }
 
