@@ -116,15 +116,15 @@ impl Open {
         assert!(answer == message, "{} bytes", answer.len());
     }
 
-    /// Reads to a close frame: its code.
+    /// Reads to the end, which answers the close frame: its code.
     async fn closed(&mut self) -> u16 {
-        loop {
-            match within("a close frame", self.socket.next()).await {
-                Some(Ok(Message::Close(Some(frame)))) => return frame.code.into(),
-                Some(Ok(_)) => {}
-                other => panic!("{other:?}"),
+        let mut code = None;
+        while let Some(Ok(message)) = within("the end", self.socket.next()).await {
+            if let Message::Close(Some(frame)) = message {
+                code = Some(frame.code.into());
             }
         }
+        code.expect("a close frame")
     }
 }
 
