@@ -116,8 +116,9 @@ impl Open {
         assert!(answer == message, "{} bytes", answer.len());
     }
 
-    /// Reads to the end, which answers the close frame: its code.
-    async fn closed(&mut self) -> u16 {
+    /// Reads to the end, which answers the close frame, and ends its side: its
+    /// code.
+    async fn closed(mut self) -> u16 {
         let mut code = None;
         while let Some(Ok(message)) = within("the end", self.socket.next()).await {
             if let Message::Close(Some(frame)) = message {
@@ -158,7 +159,7 @@ async fn serves(host: &Host, proxy: &Proxy, trust: Option<&Authority>, has_port:
 }
 
 /// Ends a host behind a proxy: its connection is told.
-async fn drains(host: Host, mut open: Open) {
+async fn drains(host: Host, open: Open) {
     let (left, code) = tokio::join!(host.drain(), open.closed());
     assert_eq!((left, code), (0, 1001));
 }
@@ -370,7 +371,7 @@ async fn haproxy_leads_clients_of_a_host_that_drains_to_another() {
         )
     });
     let Some(proxy) = proxy.await else { return };
-    let mut first = open(&proxy, None).await.unwrap();
+    let first = open(&proxy, None).await.unwrap();
     assert_eq!((peers(&one).len(), peers(&other).len()), (1, 0));
     let (left, code) = tokio::join!(one.drain(), first.closed());
     assert_eq!((left, code), (0, 1001));
