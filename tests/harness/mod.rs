@@ -1,14 +1,15 @@
 //! Tools for tests: the kit, and those that only this binary needs: a browser,
-//! a debugger, and peers that speak TLS and HTTP/2. Every wait is bounded by
-//! [`PATIENCE`].
+//! a debugger, proxies, and peers that speak TLS and HTTP/2. Every wait is
+//! bounded by [`PATIENCE`].
 
 mod browser;
 #[cfg(all(target_os = "linux", target_arch = "x86_64"))]
 pub mod debugger;
 pub mod http2;
+pub mod proxy;
 pub mod tls;
 
-pub use browser::{Browser, ENTER, ESCAPE, TAB};
+pub use browser::{Browser, ENTER, ESCAPE, TAB, program};
 pub use openline_kit::admin::AdminHost;
 pub use openline_kit::client::{Client, Closed};
 pub use openline_kit::compressing::{Arrived, Compressing, TEXT, offer_on};
@@ -21,4 +22,4 @@ pub use openline_kit::openline::{
 };
 pub use openline_kit::raw::{HANDSHAKE, Raw, close_frame, frame, frame_saying};
 pub use openline_kit::versions::{deploy_options, variant};
-pub use openline_kit::{PATIENCE, eventually, within};
+pub use openline_kit::{ASK_AGAIN, PATIENCE, eventually, within};
