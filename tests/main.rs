@@ -26,6 +26,7 @@ mod components;
 mod compression;
 mod config;
 mod connections;
+mod cross_origin;
 mod deciding;
 mod deploying_cli;
 mod deploys;

@@ -89,7 +89,7 @@ fn much() -> String {
         "{server}listen = \"[::1]:0\"\nadmin = \"[::1]:0\"\nprobes = \"[::1]:0\"\nadmin_token = \"{TOKEN}\"\n\
          trusted_hops = [\"10.0.0.0/8\"]\nhop_header = \"forwarded\"\nproxy_protocol = \"hops\"\n\
          page = \"off\"\ndata = \"other-data\"\ncache = \"other-cache\"\n\
-         private_networks = []\n\
+         private_networks = []\nshared_hosts = [\"shared.example.org\"]\n\
          [server.tls]\nmin_version = \"1.3\"\nclient_certificates = \"optional\"\n\
          client_authorities = \"authority.pem\"\n\
          [[server.certificate]]\ncertificate = \"host.pem\"\nkey = \"host-key.pem\"\ndefault = true\n\
@@ -195,7 +195,7 @@ impl Configured {
                 ("[[function]]", "name") => &bounded["name"],
                 ("[[function]]", "route") => &function["triggers"][0]["route"],
                 ("[[function]]", name) => &function[name],
-                ("[[function.trigger]]", _) => &function["triggers"],
+                ("[[function.trigger]]" | "[function.trigger.cors]", _) => &function["triggers"],
                 ("[[function.auto_response]]", _) => &function["auto_responses"],
                 ("[function.limit]", name) => &function["limit"][name],
                 ("[function.instance]", name) => &function["instance"][name],

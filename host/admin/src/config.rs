@@ -53,6 +53,8 @@ struct ServerView {
     certificates: Vec<CertificateView>,
     /// The networks whose peers reach triggers that are not for the internet.
     private_networks: Vec<String>,
+    /// The hosts on which functions of several owners are.
+    shared_hosts: Vec<String>,
     #[schema(value_type = schema::PageAccess)]
     page: PageAccess,
     data: Option<String>,
@@ -179,6 +181,11 @@ pub(crate) async fn config(call: Call) -> Answer {
             certificates: server.certificate.iter().map(certificate).collect(),
             private_networks: server
                 .private_networks
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            shared_hosts: server
+                .shared_hosts
                 .iter()
                 .map(ToString::to_string)
                 .collect(),

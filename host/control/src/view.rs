@@ -8,7 +8,7 @@ use openline_core::deployment::{CallStyle, Migration, Share};
 use openline_core::digest::Digest;
 use openline_core::limits::Compression;
 use openline_core::name::{AliasName, FunctionName, TriggerName};
-use openline_core::trigger::Trigger;
+use openline_core::trigger::{Cors, CorsWritten, Trigger};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -64,6 +64,10 @@ pub struct TriggerView {
     pub origins: Vec<String>,
     /// Whether it refuses requests without an origin.
     pub origin_required: bool,
+    /// What pages of other sites may do by ordinary requests; `null` stands for
+    /// nothing.
+    #[schema(value_type = Option<schema::Cors>)]
+    pub cors: Option<CorsWritten>,
     /// Where it was made.
     pub source: TriggerSource,
 }
@@ -104,6 +108,7 @@ impl TriggerView {
             internet: trigger.internet,
             origins: trigger.origins.iter().map(ToString::to_string).collect(),
             origin_required: trigger.origin_required,
+            cors: trigger.cors.as_ref().map(Cors::written),
             source,
         }
     }

@@ -234,7 +234,9 @@ fn status(denied: Denied) -> StatusCode {
         | Denied::Spelling(_)
         | Denied::Parameter(_) => StatusCode::BAD_REQUEST,
         Denied::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-        Denied::Internet | Denied::Origin | Denied::NoOrigin => StatusCode::FORBIDDEN,
+        Denied::Internet | Denied::Origin | Denied::CrossOrigin | Denied::NoOrigin => {
+            StatusCode::FORBIDDEN
+        }
         Denied::Draining | Denied::HostReached(Reached::Connections) => {
             StatusCode::SERVICE_UNAVAILABLE
         }
@@ -286,6 +288,7 @@ mod tests {
             Denied::HeadersTooLarge(1).into(),
             Denied::TooManyHeaders.into(),
             Denied::Origin.into(),
+            Denied::CrossOrigin.into(),
             Denied::NoOrigin.into(),
             Denied::ReservedHeader.into(),
             Denied::Parameter(DecodeError::Text).into(),
@@ -323,6 +326,7 @@ mod tests {
                 | Denied::HeadersTooLarge(_)
                 | Denied::TooManyHeaders
                 | Denied::Origin
+                | Denied::CrossOrigin
                 | Denied::NoOrigin
                 | Denied::ReservedHeader
                 | Denied::Parameter(_)

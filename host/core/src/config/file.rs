@@ -15,6 +15,7 @@ use crate::limits::{
     FunctionLimitsMaximum, FunctionLimitsWritten, InstancePolicyMaximum, InstancePolicyWritten,
 };
 use crate::name::{AliasName, FunctionName, TriggerName};
+use crate::trigger::CorsWritten;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +69,7 @@ pub(super) struct Trigger {
     pub(super) internet: Option<bool>,
     pub(super) origins: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) origin_required: Option<bool>,
+    pub(super) cors: Option<Spanned<CorsWritten>>,
 }
 
 /// `[[function.auto_response]]`: what the host answers by itself.
@@ -144,7 +146,7 @@ fn hint_for(message: &str) -> String {
         };
     }
     if message.starts_with("missing field") {
-        return "every [[function]] needs a `name`, every [[function.trigger]] a `route`".into();
+        return "every [[function]] needs a `name`, every [[function.trigger]] a `route`, every `cors` table `allow_origins`".into();
     }
     if message.contains("unknown variant") {
         return "use one of the values that the message lists".into();

@@ -119,6 +119,13 @@ pub const KEYS: &[Key] = &[
         "the addresses and networks of peers that reach triggers with `internet = false`, as in `[\"10.0.0.0/8\", \"fd00::/8\"]`; at most 256",
     ),
     key(
+        "[server]",
+        "shared_hosts",
+        "none",
+        NewConnections,
+        "the hosts on which functions of several owners are, as in `[\"*.functions.example.org\"]`. What a function answers there, browsers save and do not show, so that no owner's page runs as the others'; at most 64",
+    ),
+    key(
         "[server.tls]",
         "min_version",
         "`\"1.2\"`",
@@ -259,6 +266,55 @@ pub const KEYS: &[Key] = &[
         "`true` refuses requests without `Origin`, which programs other than browsers send",
     ),
     key(
+        "[[function.trigger]]",
+        "cors",
+        "none",
+        NewConnections,
+        "what web pages of other sites may do by ordinary requests: the table `[function.trigger.cors]`, or `\"function-compute\"`, with which every page may read answers with its visitor's cookies, as there",
+    ),
+    key(
+        "[function.trigger.cors]",
+        "allow_origins",
+        "–",
+        NewConnections,
+        "the origins of these pages, written like `origins`; `[\"*\"]` stands for all, without credentials; at most 64",
+    ),
+    key(
+        "[function.trigger.cors]",
+        "allow_methods",
+        "those of the trigger",
+        NewConnections,
+        "the methods that they may use, some of those of the trigger. Browsers ask only about others than GET, HEAD and POST",
+    ),
+    key(
+        "[function.trigger.cors]",
+        "allow_headers",
+        "none",
+        NewConnections,
+        "the headers that they may send besides those that every page may, as in `[\"content-type\", \"authorization\"]`; without credentials, `\"*\"` stands for all but `authorization`; at most 64",
+    ),
+    key(
+        "[function.trigger.cors]",
+        "expose_headers",
+        "none",
+        NewConnections,
+        "the headers that they may read besides those that every page may, `retry-after` and the host's own; without credentials, `\"*\"` stands for all; at most 64",
+    ),
+    key(
+        "[function.trigger.cors]",
+        "allow_credentials",
+        "`false`",
+        NewConnections,
+        "whether they may ask with the cookies and certificates of their visitors. Then no list has `\"*\"`",
+    ),
+    key(
+        "[function.trigger.cors]",
+        "max_age",
+        "none: 5 s in browsers",
+        NewConnections,
+        "how long a browser may remember what it may ask, in whole seconds, at most a day",
+    ),
+    key(
         "[[function.auto_response]]",
         "text",
         "this or `binary_hex`",
@@ -393,6 +449,7 @@ mod tests {
     fn known(table: &str) -> Vec<String> {
         let header = match table {
             table if !table.contains("function") => table.to_owned(),
+            "[function.trigger.cors]" => format!("[[function]]\n[[function.trigger]]\n{table}"),
             table => format!("[[function]]\n{}", table.replace("[[function]]", "")),
         };
         let text = format!("{header}\nno-such-key = 1");
@@ -418,7 +475,7 @@ mod tests {
         tables.extend(TABLES.map(|(table, _)| table));
         tables.sort_unstable();
         tables.dedup();
-        assert_eq!(tables.len(), 10, "{tables:?}");
+        assert_eq!(tables.len(), 11, "{tables:?}");
         for table in tables.iter().filter(|table| !table.contains("maximum")) {
             let rows = TABLES.iter().filter(|(each, _)| each == table);
             let rows = rows.flat_map(|(_, rows)| rows.iter().map(|row| row.name));

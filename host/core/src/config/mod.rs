@@ -4,8 +4,8 @@
 //! `file` is the shape of the text, `server` the host's own limits, `edge` what
 //! it says about proxies and TLS, `keys` the purpose of each key and when a
 //! change of it takes effect, `validate` the rules between its parts; `admin`,
-//! `hops`, `networks`, `tls`, `triggers` and `answers` hold the longer of these
-//! rules. The server reads files and finds components.
+//! `hops`, `networks`, `shared`, `tls`, `triggers` and `answers` hold the longer
+//! of these rules. The server reads files and finds components.
 
 mod admin;
 mod answers;
@@ -17,6 +17,7 @@ mod hops;
 mod keys;
 mod networks;
 mod server;
+mod shared;
 mod tls;
 mod triggers;
 mod validate;
@@ -28,10 +29,11 @@ pub use edge::{
     CertificateConfig, ClientCertificates, HopHeader, MinVersion, ProxyProtocol, TlsConfig,
 };
 pub use error::ConfigError;
-pub use hints::{ORIGIN_HINT, host_hint, methods_hint, route_hint, trigger_hint};
+pub use hints::{ORIGIN_HINT, cors_hint, host_hint, methods_hint, route_hint, trigger_hint};
 pub use keys::{KEYS, Key, effect_of};
 pub use networks::NETWORKS_MAX;
 pub use server::{AdminListen, PageAccess, ServerConfig};
+pub use shared::SHARED_HOSTS_MAX;
 pub use tls::CERTIFICATES_MAX;
 
 use crate::auto_response::AutoResponse;

@@ -10,6 +10,7 @@ use super::edge::{
     CertificateConfig, CertificateWritten, HopHeader, ProxyProtocol, TlsConfig, TlsWritten,
 };
 use crate::limits::table::limits;
+use crate::trigger::HostPattern;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -186,6 +187,10 @@ limits! {
         /// The networks whose peers reach triggers with `internet = false`:
         /// loopback, private and link-local addresses.
         private_networks: Vec<IpNet>, as Vec<Spanned<String>> = private();
+        /// The hosts on which functions of several owners are, at most
+        /// [`SHARED_HOSTS_MAX`](super::SHARED_HOSTS_MAX). None: a host is one
+        /// owner's unless the operator knows better.
+        shared_hosts: Vec<HostPattern>, as Vec<Spanned<String>> = Vec::new();
     }
 }
 

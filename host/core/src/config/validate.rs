@@ -91,6 +91,7 @@ impl Check<'_> {
         let hops = server.trusted_hops.take();
         let proxy_protocol = server.proxy_protocol.clone();
         let private = server.private_networks.take();
+        let shared = server.shared_hosts.take();
         let exit = server.watchdog_exit_timeout.as_ref().map(Spanned::span);
         self.admin_token(server.admin_token.as_ref());
         for folder in [&server.data, &server.cache].into_iter().flatten() {
@@ -132,6 +133,9 @@ impl Check<'_> {
         self.proxy_protocol(proxy_protocol.as_ref(), &config);
         if let Some(private) = private {
             config.private_networks = self.networks("private_networks", &private);
+        }
+        if let Some(shared) = shared {
+            config.shared_hosts = self.shared_hosts(&shared);
         }
         let (timeout, ends) = (config.watchdog_timeout, config.watchdog_exit_timeout);
         if !ends.is_zero() && ends < timeout {
