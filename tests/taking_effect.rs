@@ -86,7 +86,7 @@ fn much() -> String {
         other_limits("[function.limit]"),
     );
     format!(
-        "{server}listen = \"[::1]:0\"\nadmin = \"[::1]:0\"\nprobes = \"[::1]:0\"\nadmin_token = \"{TOKEN}\"\n\
+        "{server}listen = \"[::1]:0\"\npublic_url = \"https://edge.example.org\"\nadmin = \"[::1]:0\"\nprobes = \"[::1]:0\"\nadmin_token = \"{TOKEN}\"\n\
          trusted_hops = [\"10.0.0.0/8\"]\nhop_header = \"forwarded\"\nproxy_protocol = \"hops\"\n\
          page = \"off\"\ndata = \"other-data\"\ncache = \"other-cache\"\n\
          private_networks = []\n\

@@ -36,6 +36,8 @@ struct ConfigView {
 #[schema(as = Server)]
 struct ServerView {
     listen: String,
+    /// The address by which peers reach the host, if it knows it.
+    public_url: Option<String>,
     admin: String,
     /// Whether there is a token. The token itself is never shown.
     admin_token: bool,
@@ -161,6 +163,7 @@ pub(crate) async fn config(call: Call) -> Answer {
     let view = ConfigView {
         server: ServerView {
             listen: context.listen.to_string(),
+            public_url: server.public_url.as_ref().map(ToString::to_string),
             admin: context.admin.to_string(),
             admin_token: server.admin_token.is_some(),
             probes: server.probes.map(|address| address.to_string()),

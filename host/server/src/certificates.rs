@@ -23,20 +23,21 @@ use tokio::task::spawn_blocking;
 
 use crate::causes;
 use crate::telemetry::tell;
+use crate::warnings::{Topic, Warnings};
 
 /// How often the files are looked at. Tools renew a certificate weeks before it
 /// ends; a person who replaces one wants to see that soon.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// Tells people what clients will not like about certificates.
-pub(crate) fn warn(files: Option<&Files>) {
-    for warning in files.map(Files::warnings).unwrap_or_default() {
-        tell(&format!("warning: {warning}"));
-    }
+/// Warns about what clients will not like about certificates.
+pub(crate) fn warn(files: Option<&Files>, warnings: &Warnings) {
+    let found = files.map(Files::warnings).unwrap_or_default();
+    warnings.tell(Topic::Certificates, found);
 }
 
-/// Reads the files again whenever they change.
-pub(crate) async fn watch(gateway: Arc<Gateway>) {
+/// Reads the files again whenever they change, and warns when a certificate is
+/// about to end.
+pub(crate) async fn watch(gateway: Arc<Gateway>, warnings: Arc<Warnings>) {
     let mut told = String::new();
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
@@ -49,7 +50,10 @@ pub(crate) async fn watch(gateway: Arc<Gateway>) {
         });
         let read = match looking.await {
             Ok(Some(read)) => read,
-            Ok(None) => continue,
+            Ok(None) => {
+                warn(Some(&files), &warnings);
+                continue;
+            }
             // Only where the host is ending.
             Err(_) => return,
         };
@@ -63,7 +67,7 @@ pub(crate) async fn watch(gateway: Arc<Gateway>) {
             Ok(new) => {
                 told.clear();
                 tell(&format!("read certificates again: {}", named(&new)));
-                warn(Some(&new));
+                warn(Some(&new), &warnings);
             }
             // Once, and not each time that the files are looked at.
             Err(error) if error != told => {

@@ -50,6 +50,13 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "[server]",
+        "public_url",
+        "none",
+        AtOnce,
+        "the address by which peers reach the host, as in `\"https://edge.example.org\"`, with the port and the prefix of a proxy if there are any. Commands, the page and the start show each trigger with it",
+    ),
+    key(
+        "[server]",
         "page",
         "`\"loopback\"`",
         AtOnce,

@@ -9,6 +9,7 @@ use toml::Spanned;
 use super::edge::{
     CertificateConfig, CertificateWritten, HopHeader, ProxyProtocol, TlsConfig, TlsWritten,
 };
+use super::public_url::PublicUrl;
 use crate::limits::table::limits;
 
 const KIB: u64 = 1024;
@@ -161,6 +162,9 @@ limits! {
         /// Where connections are accepted. Loopback, so that a host is exposed
         /// only on purpose.
         listen: SocketAddr, as String = SocketAddr::from(([127, 0, 0, 1], 8080));
+        /// The address by which peers reach the host, to give away. None: the
+        /// host only knows where it listens.
+        public_url: Option<PublicUrl>, as String = None;
         /// Where the admin interface listens: on a loopback address beside
         /// `listen`, or elsewhere, or nowhere.
         admin: AdminListen, as String = AdminListen::Beside;
@@ -191,7 +195,7 @@ impl ServerConfig {
 
 /// The networks whose peers are not on the internet: loopback, private (RFC
 /// 1918, RFC 4193) and link-local addresses.
-fn private() -> Vec<IpNet> {
+pub(super) fn private() -> Vec<IpNet> {
     let networks = [
         "127.0.0.0/8",
         "10.0.0.0/8",

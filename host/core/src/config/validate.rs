@@ -84,6 +84,7 @@ impl Check<'_> {
 
     fn server(&mut self, mut server: ServerConfigWritten) -> ServerConfig {
         let listen = server.listen.take();
+        let public_url = server.public_url.take();
         let admin = server.admin.take();
         let probes = server.probes.take();
         let certificates = server.certificate.take();
@@ -113,6 +114,9 @@ impl Check<'_> {
                     self.error(Some(listen.span()), &message, hint);
                 }
             }
+        }
+        if let Some(url) = public_url {
+            config.public_url = self.public_url(&url);
         }
         if let Some(admin) = admin {
             config.admin = self.admin(&admin, &config);

@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime};
 use openline_core::config::{
     CertificateConfig, ClientCertificates, MinVersion, ServerConfig, TlsConfig,
 };
-use openline_hint::Hint;
+use openline_hint::{Hint, Hinted};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -32,6 +32,9 @@ pub const FILE_BYTES_MAX: usize = 1 << 20;
 /// How long before the end of a certificate the host warns of it: tools that
 /// renew certificates do so earlier.
 const EXPIRES_SOON: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// What to do about a certificate that ends.
+const RENEW: &str = "let the tool that has requested it renew it; the host notices new files";
 
 /// Files that were read, and can be used.
 #[derive(Clone, Debug)]
@@ -164,25 +167,28 @@ impl Files {
         stamps.any(|(path, stamp)| Stamp::of(path) != *stamp)
     }
 
-    /// Sentences about certificates that some clients will not accept, or soon
-    /// none will.
-    pub fn warnings(&self) -> Vec<String> {
+    /// Warns about certificates that some clients will not accept, or soon none
+    /// will.
+    pub fn warnings(&self) -> Vec<Hinted> {
         let now = unix_seconds();
         let with_config = self.0.certificates.iter().zip(&self.0.configs);
         let warnings = with_config.filter_map(|(certificate, config)| {
             let shown = config.certificate.display();
             let soon = now + EXPIRES_SOON.as_secs();
-            Some(match certificate {
-                it if it.has_expired(now) => format!("{shown}: the certificate has expired"),
-                it if now < it.begins => format!("{shown}: the certificate is not valid yet"),
-                it if it.has_expired(soon) => {
-                    format!("{shown}: the certificate expires within a week")
-                }
-                it if it.names.is_empty() && !it.is_default => format!(
-                    "{shown}: the certificate is for no host name and is not the default, so no client gets it"
+            let (what, hint) = match certificate {
+                it if it.has_expired(now) => ("the certificate has expired", RENEW),
+                it if now < it.begins => (
+                    "the certificate is not valid yet",
+                    "set the machine's clock, or wait until it is",
+                ),
+                it if it.has_expired(soon) => ("the certificate expires within a week", RENEW),
+                it if it.names.is_empty() && !it.is_default => (
+                    "the certificate is for no host name and is not the default, so no client gets it",
+                    "set `default = true`, or request one with a name (`subjectAltName`)",
                 ),
                 _ => return None,
-            })
+            };
+            Some(Hinted::new(format!("{shown}: {what}"), hint))
         });
         warnings.collect()
     }
