@@ -15,6 +15,7 @@ mod harness;
 mod abuse;
 mod addresses;
 mod admin;
+mod admin_tls;
 mod alarms;
 mod attached;
 mod backoff;

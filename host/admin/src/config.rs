@@ -6,8 +6,8 @@ use std::path::Path;
 use http::StatusCode;
 use openline_control::{Deployer, TriggerView, schema};
 use openline_core::config::{
-    CertificateConfig, ClientCertificates, FunctionConfig, HopHeader, MinVersion, PageAccess,
-    ProxyProtocol,
+    CertificateConfig, ClientCertificates, FunctionConfig, HopHeader, Listener, MinVersion,
+    PageAccess, ProxyProtocol,
 };
 use openline_core::deployment::Migration;
 use openline_core::limits::{
@@ -80,6 +80,9 @@ struct CertificateView {
     certificate: String,
     key: String,
     default: bool,
+    /// The listeners that it is for.
+    #[schema(value_type = Vec<schema::Listener>)]
+    listeners: Vec<Listener>,
 }
 
 /// `[[function]]`.
@@ -200,6 +203,7 @@ fn certificate(of: &CertificateConfig) -> CertificateView {
         certificate: of.certificate.display().to_string(),
         key: of.key.display().to_string(),
         default: of.default,
+        listeners: of.listeners.clone(),
     }
 }
 

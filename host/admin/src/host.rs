@@ -4,6 +4,7 @@
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body_util::Full;
+use openline_core::config::Listener;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -50,7 +51,7 @@ pub(crate) async fn host(call: Call) -> Answer {
     let host = Host {
         version: env!("CARGO_PKG_VERSION"),
         listen: context.listen.to_string(),
-        tls: context.gateway.tls().files().is_some(),
+        tls: context.gateway.tls().is_spoken(Listener::Listen),
         public_url: public_url.map(|url| url.to_string()),
         started: context.started,
         in_memory: context.deployer.is_in_memory(),

@@ -11,7 +11,7 @@ use openline_admin::development::Development;
 use openline_admin::{Admin, AdminOptions, Page};
 use openline_control::{ConfiguredComponent, Deployer, Reloaded, StartError};
 use openline_core::config::{
-    AdminListen, Config, PageAccess, PublicUrl, ServerConfig, admin_port, trigger_warnings,
+    self, AdminListen, Config, Listener, PageAccess, PublicUrl, ServerConfig, admin_port,
 };
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
@@ -151,10 +151,10 @@ async fn serve_started(
         Arc::clone(&host.gateway),
         Arc::clone(&host.warnings),
     ));
-    let tls = if host.started.has_tls() { "s" } else { "" };
+    let tls = host.letter(Listener::Listen);
     announce(&format!("listening on http{tls}://{address}"));
     host.introduce(address, tls);
-    host.warn_of_triggers();
+    host.warn();
     let front = host.front(admin, probes)?;
 
     loop {
@@ -259,11 +259,15 @@ fn open_admin(
         Err(error) if !asked && error.kind() == ErrorKind::AddrInUse => {
             let listener = listen::bind(loopback(0))?;
             let address = listener.local_addr()?;
+            let scheme = match server.has_tls(Listener::Admin) {
+                true => "https",
+                false => "http",
+            };
             let what = format!(
                 "{wanted} is taken: the admin interface is at {address} until this host ends"
             );
             let hint = format!(
-                "commands find it with `--admin http://{address}`; choose a lasting address with `admin` in [server]"
+                "commands find it with `--admin {scheme}://{address}`; choose a lasting address with `admin` in [server]"
             );
             tell(&Hinted::new(what, hint).explained());
             listener
@@ -338,6 +342,14 @@ impl Host {
         }
     }
 
+    /// The letter of the schemes of a listener that speaks TLS.
+    fn letter(&self, listener: Listener) -> &'static str {
+        match self.started.has_tls(listener) {
+            true => "s",
+            false => "",
+        }
+    }
+
     /// Shows the page and the functions: at the address to give away, if the
     /// host knows one, and else at the one where it listens. `tls` is the
     /// letter of the addresses' schemes, where the host speaks it.
@@ -370,28 +382,27 @@ impl Host {
         }
         let example = served.find(|route| !route.contains('{'));
         let example = example.as_deref().unwrap_or("/");
-        // `openline bench` speaks no TLS.
-        let (untrusted, bench) = match tls {
-            "" => (
-                "",
-                format!("   or   openline bench ws://{address}{example} --duration 2s"),
-            ),
-            _ => (" --no-check", String::new()),
+        // The certificate may be for other names than the address.
+        let (untrusted, insecure) = match tls {
+            "" => ("", ""),
+            _ => (" --no-check", " --insecure"),
         };
+        let url = format!("ws{tls}://{address}{example}");
         tell(&format!(
-            "try           npx wscat -c ws{tls}://{address}{example}{untrusted}{bench}"
+            "try           npx wscat -c {url}{untrusted}   or   openline bench {url} --duration 2s{insecure}"
         ));
     }
 
-    /// Warns about the triggers in force, those of the running host as well.
-    fn warn_of_triggers(&self) {
+    /// Warns about the configuration in force, and about all triggers, those of
+    /// the running host as well.
+    fn warn(&self) {
         let triggers = self.deployer.triggers();
         let triggers = triggers
             .iter()
             .map(|(trigger, alias)| (alias.function(), trigger));
         let table = self.deployer.services().table();
-        let warnings = trigger_warnings(&table.config, triggers);
-        self.warnings.tell(Topic::Triggers, warnings);
+        let found = config::warnings(&table.config, triggers);
+        self.warnings.tell(Topic::Configuration, found);
     }
 
     /// Starts the thread that answers even while those that serve hang.
@@ -401,11 +412,15 @@ impl Host {
         probes: Option<TcpListener>,
     ) -> anyhow::Result<Front> {
         if let Some((address, _)) = &admin {
-            tell(&format!("admin         http://{address}/"));
+            let tls = self.letter(Listener::Admin);
+            tell(&format!("admin         http{tls}://{address}/"));
         }
         if let Some(listener) = &probes {
             let address = listener.local_addr()?;
-            tell(&format!("probes at     http://{address}/.openline/live"));
+            let tls = self.letter(Listener::Probes);
+            tell(&format!(
+                "probes at     http{tls}://{address}/.openline/live"
+            ));
         }
         let admin = admin.map(|(_, admin)| admin.into_listener());
         Ok(Front::start(&self.gateway, admin, probes)?)
@@ -468,7 +483,7 @@ impl Host {
         let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
         self.gateway.tls().put(prepared);
         self.watchdog.configure(&config.server);
-        self.warn_of_triggers();
+        self.warn();
         tell_what_waits(&waiting);
         Ok(changes(&reloaded))
     }

@@ -15,8 +15,8 @@ use crate::telemetry::tell;
 pub(crate) enum Topic {
     /// Certificates that clients will not accept.
     Certificates,
-    /// Triggers that are open to all, or to no WebSocket.
-    Triggers,
+    /// What the configuration and the triggers allow.
+    Configuration,
 }
 
 /// The warnings that were told.
@@ -51,12 +51,12 @@ mod tests {
         let (one, other) = (warning("one"), warning("other"));
         let all = vec![one.clone(), other.clone()];
         let take = |topic, list: &[Hinted]| warnings.take(topic, list.to_vec());
-        assert_eq!(take(Topic::Triggers, &all), all);
+        assert_eq!(take(Topic::Configuration, &all), all);
         assert_eq!(take(Topic::Certificates, &[]), []);
-        assert_eq!(take(Topic::Triggers, &all), []);
-        assert_eq!(take(Topic::Triggers, &all[..1]), []);
+        assert_eq!(take(Topic::Configuration, &all), []);
+        assert_eq!(take(Topic::Configuration, &all[..1]), []);
         // It was gone for a while.
-        assert_eq!(take(Topic::Triggers, &all), [other]);
+        assert_eq!(take(Topic::Configuration, &all), [other]);
         assert_eq!(take(Topic::Certificates, &all[..1]), [one]);
     }
 }

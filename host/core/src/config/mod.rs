@@ -28,7 +28,8 @@ use std::path::PathBuf;
 
 pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
 pub use edge::{
-    CertificateConfig, ClientCertificates, HopHeader, MinVersion, ProxyProtocol, TlsConfig,
+    CertificateConfig, ClientCertificates, HopHeader, Listener, MinVersion, ProxyProtocol,
+    TlsConfig,
 };
 pub use error::ConfigError;
 pub use hints::{ORIGIN_HINT, host_hint, methods_hint, route_hint, trigger_hint};
@@ -37,7 +38,7 @@ pub use networks::NETWORKS_MAX;
 pub use public_url::{PublicUrl, PublicUrlError};
 pub use server::{AdminListen, PageAccess, ServerConfig};
 pub use tls::CERTIFICATES_MAX;
-pub use warnings::trigger_warnings;
+pub use warnings::warnings;
 
 use crate::auto_response::AutoResponse;
 use crate::deployment::Migration;

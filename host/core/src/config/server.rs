@@ -7,7 +7,8 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use super::edge::{
-    CertificateConfig, CertificateWritten, HopHeader, ProxyProtocol, TlsConfig, TlsWritten,
+    CertificateConfig, CertificateWritten, HopHeader, Listener, ProxyProtocol, TlsConfig,
+    TlsWritten,
 };
 use super::public_url::PublicUrl;
 use crate::limits::table::limits;
@@ -174,8 +175,9 @@ limits! {
         probes: Option<SocketAddr>, as String = None;
         /// How the host speaks TLS, if it has a certificate.
         tls: TlsConfig, as TlsWritten = TlsConfig::default();
-        /// The certificates with which the host speaks TLS on `listen`. None:
-        /// a certificate is made for a host's own names.
+        /// The certificates with which the host speaks TLS, each for one
+        /// listener or more. None: a certificate is made for a host's own
+        /// names.
         certificate: Vec<CertificateConfig>, as Vec<Spanned<CertificateWritten>> = Vec::new();
         /// The networks of proxies that are believed when they name their
         /// peers. None: without a proxy, such a name is a peer's invention.
@@ -187,9 +189,10 @@ limits! {
 }
 
 impl ServerConfig {
-    /// Whether `listen` speaks TLS.
-    pub fn has_tls(&self) -> bool {
-        !self.certificate.is_empty()
+    /// Whether a listener speaks TLS.
+    pub fn has_tls(&self, listener: Listener) -> bool {
+        let mut certificates = self.certificate.iter();
+        certificates.any(|it| it.listeners.contains(&listener))
     }
 }
 

@@ -125,10 +125,10 @@ impl Check<'_> {
             config.probes = self.probes(&probes, &config);
         }
         if let Some(certificates) = certificates {
-            config.certificate = self.certificates(certificates.into_inner());
+            config.certificate = self.certificates(certificates.into_inner(), &config);
         }
         if let Some(tls) = tls {
-            config.tls = self.tls(tls, config.has_tls());
+            config.tls = self.tls(tls, &config);
         }
         if let Some(hops) = hops {
             config.trusted_hops = self.networks("trusted_hops", &hops);

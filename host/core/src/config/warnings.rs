@@ -5,13 +5,14 @@ use ipnet::IpNet;
 use openline_hint::Hinted;
 
 use super::server::private;
-use super::{ClientCertificates, ServerConfig};
+use super::{AdminListen, ClientCertificates, Listener, ServerConfig};
 use crate::name::FunctionName;
 use crate::trigger::Trigger;
 
-/// Warns about triggers, each with its function: those that anyone may use, and
-/// those that open no WebSocket.
-pub fn trigger_warnings<'a>(
+/// Warns about an admin interface whose token others can read, and about
+/// triggers, each with its function: those that anyone may use, and those that
+/// open no WebSocket.
+pub fn warnings<'a>(
     server: &ServerConfig,
     triggers: impl IntoIterator<Item = (&'a FunctionName, &'a Trigger)>,
 ) -> Vec<Hinted> {
@@ -41,10 +42,26 @@ pub fn trigger_warnings<'a>(
         let hint = "check in the function's `upgrade` who asks; or set `internet = false` on the trigger, ask for `client_certificates`, or listen on a loopback address";
         warnings.insert(0, Hinted::new(what, hint));
     }
+    warnings.extend(server.admin_warning());
     warnings
 }
 
 impl ServerConfig {
+    fn admin_warning(&self) -> Option<Hinted> {
+        let AdminListen::At(address) = self.admin else {
+            return None;
+        };
+        let is_here = address.ip().to_canonical().is_loopback();
+        if is_here || self.has_tls(Listener::Admin) {
+            return None;
+        }
+        let what = format!(
+            "the admin interface at {address} speaks no TLS, so its token can be read on the way"
+        );
+        let hint = "add \"admin\" to `listeners` of a [[server.certificate]], or listen on a loopback address";
+        Some(Hinted::new(what, hint))
+    }
+
     /// Where peers on other machines reach the host, for people; `None` if they
     /// do not. A host on a loopback address is reached through a proxy.
     fn reached_at(&self) -> Option<String> {
@@ -61,7 +78,7 @@ impl ServerConfig {
     /// trigger. Triggers have no authentication of their own.
     fn lets_anyone_use(&self, trigger: &Trigger) -> bool {
         let asks = self.tls.client_certificates == ClientCertificates::Required;
-        if asks && self.has_tls() {
+        if asks && self.has_tls(Listener::Listen) {
             return false;
         }
         // An operator can call all addresses private.
@@ -75,7 +92,6 @@ mod tests {
     use openline_hint::Hint;
 
     use super::super::Config;
-    use super::*;
 
     /// The warnings about a configuration, for people.
     fn warned(server: &str, trigger: &str) -> Vec<String> {
@@ -86,7 +102,7 @@ mod tests {
         let config = Config::parse(&text).unwrap();
         let function = &config.functions[0];
         let triggers = function.triggers.iter().map(|it| (&function.name, it));
-        let warnings = trigger_warnings(&config.server, triggers);
+        let warnings = super::warnings(&config.server, triggers);
         assert!(warnings.iter().all(|it| it.hint().is_some()));
         warnings.iter().map(ToString::to_string).collect()
     }
@@ -128,6 +144,33 @@ mod tests {
         let two = warned(OUTSIDE, "[[function.trigger]]\nroute = \"/g\"");
         assert_eq!(two.len(), 1, "{two:?}");
         assert!(two[0].ends_with("can use trigger `f` of `f` and 1 more"));
+    }
+
+    #[test]
+    fn a_token_that_others_can_read_is_warned_of() {
+        const TOKEN: &str = "admin_token = \"0123456789abcdef\"\nadmin =";
+        let certificate = "[[server.certificate]]\ncertificate = \"a\"\nkey = \"b\"\nlisteners =";
+        for (server, is_warned) in [
+            (String::new(), false),
+            (format!("{TOKEN} \"127.0.0.1:1\""), false),
+            (format!("{TOKEN} \"10.0.0.7:1\""), true),
+            (
+                format!("{TOKEN} \"10.0.0.7:1\"\n{certificate} [\"listen\"]"),
+                true,
+            ),
+            (
+                format!("{TOKEN} \"10.0.0.7:1\"\n{certificate} [\"admin\"]"),
+                false,
+            ),
+        ] {
+            let warned = warned(&server, "");
+            assert_eq!(warned.len(), usize::from(is_warned), "{server}: {warned:?}");
+            assert!(
+                warned
+                    .iter()
+                    .all(|it| it.contains("the admin interface at 10.0.0.7:1"))
+            );
+        }
     }
 
     #[test]

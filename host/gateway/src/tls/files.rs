@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use openline_core::config::{
-    CertificateConfig, ClientCertificates, MinVersion, ServerConfig, TlsConfig,
+    CertificateConfig, ClientCertificates, Listener, MinVersion, ServerConfig, TlsConfig,
 };
 use openline_hint::{Hint, Hinted};
 use rustls::RootCertStore;
@@ -66,6 +66,7 @@ pub(super) struct Certificate {
     /// Host names in lower case.
     names: Vec<Box<str>>,
     is_default: bool,
+    listeners: Vec<Listener>,
     /// Seconds since 1970.
     begins: u64,
     ends: u64,
@@ -182,7 +183,7 @@ impl Files {
                     "set the machine's clock, or wait until it is",
                 ),
                 it if it.has_expired(soon) => ("the certificate expires within a week", RENEW),
-                it if it.names.is_empty() && !it.is_default => (
+                it if it.serves_no_client() => (
                     "the certificate is for no host name and is not the default, so no client gets it",
                     "set `default = true`, or request one with a name (`subjectAltName`)",
                 ),
@@ -201,8 +202,12 @@ impl Files {
             .collect()
     }
 
-    pub(super) fn certificates(&self) -> &[Certificate] {
-        &self.0.certificates
+    /// The certificates of a listener, in their order.
+    pub(super) fn certificates(&self, listener: Listener) -> Vec<&Certificate> {
+        let certificates = self.0.certificates.iter();
+        certificates
+            .filter(|it| it.listeners.contains(&listener))
+            .collect()
     }
 
     pub(super) fn min_version(&self) -> MinVersion {
@@ -247,7 +252,7 @@ impl Certificate {
             };
             on_line(FileError::at(&config.key, kind))
         })?;
-        Self::new(chain, key, config.default).map_err(|kind| {
+        Self::new(chain, key, config).map_err(|kind| {
             let path = match kind {
                 Kind::Mismatch => &config.key,
                 _ => path,
@@ -259,7 +264,7 @@ impl Certificate {
     fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
-        is_default: bool,
+        config: &CertificateConfig,
     ) -> Result<Self, Kind> {
         let first = chain.first().ok_or(Kind::NoCertificate)?;
         let parsed = x509_cert::Certificate::from_der(first).map_err(Kind::Certificate)?;
@@ -282,7 +287,8 @@ impl Certificate {
         Ok(Self {
             key: Arc::new(key),
             names,
-            is_default,
+            is_default: config.default,
+            listeners: config.listeners.clone(),
             begins: begins.to_unix_duration().as_secs(),
             ends: ends.to_unix_duration().as_secs(),
         })
@@ -300,13 +306,25 @@ impl Certificate {
         self.is_default
     }
 
+    /// Whether it is neither for a name nor for clients that name none. Other
+    /// listeners than that of connections have a default in any case.
+    fn serves_no_client(&self) -> bool {
+        self.names.is_empty() && !self.is_default && self.listeners == [Listener::Listen]
+    }
+
     fn has_expired(&self, now: u64) -> bool {
         self.ends < now
     }
 }
 
-/// The certificates of authorities, and the file's bytes.
-fn authorities(path: &Path) -> Result<(Arc<RootCertStore>, Vec<u8>), FileError> {
+/// The certificates of authorities, and the file's bytes. Any certificate in it
+/// is trusted as one of an authority.
+///
+/// # Errors
+///
+/// When the file cannot be read, or holds no certificate or one that cannot be
+/// used.
+pub fn authorities(path: &Path) -> Result<(Arc<RootCertStore>, Vec<u8>), FileError> {
     let bytes = bytes(path)?;
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path, &bytes)? {

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use openline_core::config::{Config, ServerConfig, trigger_warnings};
+use openline_core::config::{self, Config, ServerConfig};
 use openline_core::name::FunctionName;
 use openline_core::trigger::Trigger;
 use openline_engine::CallStyle;
@@ -36,7 +36,7 @@ pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
         .as_ref()
         .map(Files::warnings)
         .unwrap_or_default();
-    warnings.extend(trigger_warnings(&config.server, triggers(&config)));
+    warnings.extend(config::warnings(&config.server, triggers(&config)));
     for warning in &warnings {
         tell(&format!("warning: {}", warning.explained()));
     }
