@@ -271,8 +271,8 @@ async fn a_host_that_is_not_there_and_addresses_that_are_none() {
         1,
         &["no connection to http://127.0.0.1:", "\nhint: ", "--admin"],
     );
-    let ended = openline(&["functions", "--admin", "https://host.example"]).await;
-    ended.failed(USAGE, &["plain HTTP", "ssh -L"]);
+    let ended = openline(&["functions", "--admin", "wss://host.example"]).await;
+    ended.failed(USAGE, &["`wss://` is not spoken", "https://host.example"]);
     let ended = openline_with(&[("OPENLINE_ADMIN", "localhost")], &["functions"]).await;
     ended.failed(USAGE, &["http://127.0.0.1:18080"]);
     // The listener for connections is not the admin interface.

@@ -13,7 +13,9 @@
 mod harness;
 
 mod abuse;
+mod addresses;
 mod admin;
+mod admin_tls;
 mod alarms;
 mod attached;
 mod backoff;

@@ -86,13 +86,14 @@ fn much() -> String {
         other_limits("[function.limit]"),
     );
     format!(
-        "{server}listen = \"[::1]:0\"\nadmin = \"[::1]:0\"\nprobes = \"[::1]:0\"\nadmin_token = \"{TOKEN}\"\n\
+        "{server}listen = \"[::1]:0\"\npublic_url = \"https://edge.example.org\"\nadmin = \"[::1]:0\"\nprobes = \"[::1]:0\"\nadmin_token = \"{TOKEN}\"\n\
          trusted_hops = [\"10.0.0.0/8\"]\nhop_header = \"forwarded\"\nproxy_protocol = \"hops\"\n\
          page = \"off\"\ndata = \"other-data\"\ncache = \"other-cache\"\n\
          private_networks = []\nshared_hosts = [\"shared.example.org\"]\n\
          [server.tls]\nmin_version = \"1.3\"\nclient_certificates = \"optional\"\n\
          client_authorities = \"authority.pem\"\n\
          [[server.certificate]]\ncertificate = \"host.pem\"\nkey = \"host-key.pem\"\ndefault = true\n\
+         listeners = [\"listen\", \"probes\"]\n\
          [maximum.limit]\ntags = 9\n[maximum.instance]\nhandles = 9999\n\
          [[function]]\nname = \"f\"\ncomponent = {echo:?}\nroute = \"/g/{{room}}\"\n\
          alias = \"other\"\nmigration = \"pin\"\n\

@@ -6,8 +6,8 @@ use std::path::Path;
 use http::StatusCode;
 use openline_control::{Deployer, TriggerView, schema};
 use openline_core::config::{
-    CertificateConfig, ClientCertificates, FunctionConfig, HopHeader, MinVersion, PageAccess,
-    ProxyProtocol,
+    CertificateConfig, ClientCertificates, FunctionConfig, HopHeader, Listener, MinVersion,
+    PageAccess, ProxyProtocol,
 };
 use openline_core::deployment::Migration;
 use openline_core::limits::{
@@ -36,6 +36,8 @@ struct ConfigView {
 #[schema(as = Server)]
 struct ServerView {
     listen: String,
+    /// The address by which peers reach the host, if it knows it.
+    public_url: Option<String>,
     admin: String,
     /// Whether there is a token. The token itself is never shown.
     admin_token: bool,
@@ -80,6 +82,9 @@ struct CertificateView {
     certificate: String,
     key: String,
     default: bool,
+    /// The listeners that it is for.
+    #[schema(value_type = Vec<schema::Listener>)]
+    listeners: Vec<Listener>,
 }
 
 /// `[[function]]`.
@@ -163,6 +168,7 @@ pub(crate) async fn config(call: Call) -> Answer {
     let view = ConfigView {
         server: ServerView {
             listen: context.listen.to_string(),
+            public_url: server.public_url.as_ref().map(ToString::to_string),
             admin: context.admin.to_string(),
             admin_token: server.admin_token.is_some(),
             probes: server.probes.map(|address| address.to_string()),
@@ -204,6 +210,7 @@ fn certificate(of: &CertificateConfig) -> CertificateView {
         certificate: of.certificate.display().to_string(),
         key: of.key.display().to_string(),
         default: of.default,
+        listeners: of.listeners.clone(),
     }
 }
 

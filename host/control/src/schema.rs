@@ -99,6 +99,8 @@ words! {
     ProxyProtocol = ["off", "hops", "required"];
     /// The oldest version of TLS that a client may speak.
     MinVersion = ["1.2", "1.3"];
+    /// A listener of the host.
+    Listener = ["listen", "admin", "probes"];
     /// Whether clients show a certificate.
     ClientCertificates = ["off", "optional", "required"];
     /// What happens when a connection's outbox is full.
@@ -194,6 +196,7 @@ mod tests {
         hold::<config::HopHeader>(HopHeader::WORDS);
         hold::<config::ProxyProtocol>(ProxyProtocol::WORDS);
         hold::<config::MinVersion>(MinVersion::WORDS);
+        hold::<config::Listener>(Listener::WORDS);
         hold::<config::ClientCertificates>(ClientCertificates::WORDS);
         hold::<limits::OutboxOverflow>(OutboxOverflow::WORDS);
         hold::<limits::RateExceeded>(RateExceeded::WORDS);

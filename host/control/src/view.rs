@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use openline_core::config::PublicUrl;
 use openline_core::deployment::{CallStyle, Migration, Share};
 use openline_core::digest::Digest;
 use openline_core::limits::Compression;
@@ -68,6 +69,9 @@ pub struct TriggerView {
     /// nothing.
     #[schema(value_type = Option<schema::Cors>)]
     pub cors: Option<CorsWritten>,
+    /// The addresses to give away, with the parameters of the route in braces;
+    /// none if the host does not know its `public_url`.
+    pub urls: Vec<String>,
     /// Where it was made.
     pub source: TriggerSource,
 }
@@ -98,7 +102,12 @@ impl fmt::Display for TriggerSource {
 
 impl TriggerView {
     /// The view of a trigger of a function with this alias of its own.
-    pub(crate) fn new(trigger: &Trigger, own: &AliasName, source: TriggerSource) -> Self {
+    pub(crate) fn new(
+        trigger: &Trigger,
+        own: &AliasName,
+        url: Option<&PublicUrl>,
+        source: TriggerSource,
+    ) -> Self {
         Self {
             name: trigger.name.clone(),
             hosts: trigger.hosts.iter().map(ToString::to_string).collect(),
@@ -109,6 +118,7 @@ impl TriggerView {
             origins: trigger.origins.iter().map(ToString::to_string).collect(),
             origin_required: trigger.origin_required,
             cors: trigger.cors.as_ref().map(Cors::written),
+            urls: url.map_or_else(Vec::new, |url| url.of_trigger(trigger)),
             source,
         }
     }

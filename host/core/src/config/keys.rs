@@ -50,6 +50,13 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "[server]",
+        "public_url",
+        "none",
+        AtOnce,
+        "the address by which peers reach the host, as in `\"https://edge.example.org\"`, with the port and the prefix of a proxy if there are any. Commands, the page and the start show each trigger with it",
+    ),
+    key(
+        "[server]",
         "page",
         "`\"loopback\"`",
         AtOnce,
@@ -137,7 +144,7 @@ pub const KEYS: &[Key] = &[
         "client_certificates",
         "`\"off\"`",
         NewConnections,
-        "whether clients show a certificate: `off`, `optional` (one that is not valid is refused), or `required`",
+        "whether clients of `listen` show a certificate: `off`, `optional` (one that is not valid is refused), or `required`",
     ),
     key(
         "[server.tls]",
@@ -151,7 +158,7 @@ pub const KEYS: &[Key] = &[
         "certificate",
         "–",
         NewConnections,
-        "the file of a certificate and of those of its issuers, in PEM. With one, `listen` speaks TLS. The host notices when the file changes. Relative to the file",
+        "the file of a certificate and of those of its issuers, in PEM. With one, a listener speaks TLS. The host notices when the file changes. Relative to the file",
     ),
     key(
         "[[server.certificate]]",
@@ -165,7 +172,14 @@ pub const KEYS: &[Key] = &[
         "default",
         "`false`",
         NewConnections,
-        "whether clients get it that name no host, or one that no certificate is for. Without a default, their handshake fails",
+        "whether clients get it that name no host, or one that no certificate is for. Without a default, their handshake fails; on `admin` and `probes` they get the first certificate",
+    ),
+    key(
+        "[[server.certificate]]",
+        "listeners",
+        "`[\"listen\"]`",
+        NewConnections,
+        "the listeners that speak TLS with it: `listen`, `admin`, `probes`. A listener that no certificate is for speaks plainly",
     ),
     key(
         "[[function]]",

@@ -7,8 +7,10 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use super::edge::{
-    CertificateConfig, CertificateWritten, HopHeader, ProxyProtocol, TlsConfig, TlsWritten,
+    CertificateConfig, CertificateWritten, HopHeader, Listener, ProxyProtocol, TlsConfig,
+    TlsWritten,
 };
+use super::public_url::PublicUrl;
 use crate::limits::table::limits;
 use crate::trigger::HostPattern;
 
@@ -169,6 +171,9 @@ limits! {
         /// Where connections are accepted. Loopback, so that a host is exposed
         /// only on purpose.
         listen: SocketAddr, as String = SocketAddr::from(([127, 0, 0, 1], 8080));
+        /// The address by which peers reach the host, to give away. None: the
+        /// host only knows where it listens.
+        public_url: Option<PublicUrl>, as String = None;
         /// Where the admin interface listens: on a loopback address beside
         /// `listen`, or elsewhere, or nowhere.
         admin: AdminListen, as String = AdminListen::Beside;
@@ -178,8 +183,9 @@ limits! {
         probes: Option<SocketAddr>, as String = None;
         /// How the host speaks TLS, if it has a certificate.
         tls: TlsConfig, as TlsWritten = TlsConfig::default();
-        /// The certificates with which the host speaks TLS on `listen`. None:
-        /// a certificate is made for a host's own names.
+        /// The certificates with which the host speaks TLS, each for one
+        /// listener or more. None: a certificate is made for a host's own
+        /// names.
         certificate: Vec<CertificateConfig>, as Vec<Spanned<CertificateWritten>> = Vec::new();
         /// The networks of proxies that are believed when they name their
         /// peers. None: without a proxy, such a name is a peer's invention.
@@ -195,15 +201,16 @@ limits! {
 }
 
 impl ServerConfig {
-    /// Whether `listen` speaks TLS.
-    pub fn has_tls(&self) -> bool {
-        !self.certificate.is_empty()
+    /// Whether a listener speaks TLS.
+    pub fn has_tls(&self, listener: Listener) -> bool {
+        let mut certificates = self.certificate.iter();
+        certificates.any(|it| it.listeners.contains(&listener))
     }
 }
 
 /// The networks whose peers are not on the internet: loopback, private (RFC
 /// 1918, RFC 4193) and link-local addresses.
-fn private() -> Vec<IpNet> {
+pub(super) fn private() -> Vec<IpNet> {
     let networks = [
         "127.0.0.0/8",
         "10.0.0.0/8",

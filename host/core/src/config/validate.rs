@@ -84,6 +84,7 @@ impl Check<'_> {
 
     fn server(&mut self, mut server: ServerConfigWritten) -> ServerConfig {
         let listen = server.listen.take();
+        let public_url = server.public_url.take();
         let admin = server.admin.take();
         let probes = server.probes.take();
         let certificates = server.certificate.take();
@@ -115,6 +116,9 @@ impl Check<'_> {
                 }
             }
         }
+        if let Some(url) = public_url {
+            config.public_url = self.public_url(&url);
+        }
         if let Some(admin) = admin {
             config.admin = self.admin(&admin, &config);
         }
@@ -122,10 +126,10 @@ impl Check<'_> {
             config.probes = self.probes(&probes, &config);
         }
         if let Some(certificates) = certificates {
-            config.certificate = self.certificates(certificates.into_inner());
+            config.certificate = self.certificates(certificates.into_inner(), &config);
         }
         if let Some(tls) = tls {
-            config.tls = self.tls(tls, config.has_tls());
+            config.tls = self.tls(tls, &config);
         }
         if let Some(hops) = hops {
             config.trusted_hops = self.networks("trusted_hops", &hops);

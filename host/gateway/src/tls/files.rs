@@ -15,9 +15,9 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use openline_core::config::{
-    CertificateConfig, ClientCertificates, MinVersion, ServerConfig, TlsConfig,
+    CertificateConfig, ClientCertificates, Listener, MinVersion, ServerConfig, TlsConfig,
 };
-use openline_hint::Hint;
+use openline_hint::{Hint, Hinted};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -32,6 +32,9 @@ pub const FILE_BYTES_MAX: usize = 1 << 20;
 /// How long before the end of a certificate the host warns of it: tools that
 /// renew certificates do so earlier.
 const EXPIRES_SOON: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// What to do about a certificate that ends.
+const RENEW: &str = "let the tool that has requested it renew it; the host notices new files";
 
 /// Files that were read, and can be used.
 #[derive(Clone, Debug)]
@@ -63,6 +66,7 @@ pub(super) struct Certificate {
     /// Host names in lower case.
     names: Vec<Box<str>>,
     is_default: bool,
+    listeners: Vec<Listener>,
     /// Seconds since 1970.
     begins: u64,
     ends: u64,
@@ -164,25 +168,28 @@ impl Files {
         stamps.any(|(path, stamp)| Stamp::of(path) != *stamp)
     }
 
-    /// Sentences about certificates that some clients will not accept, or soon
-    /// none will.
-    pub fn warnings(&self) -> Vec<String> {
+    /// Warns about certificates that some clients will not accept, or soon none
+    /// will.
+    pub fn warnings(&self) -> Vec<Hinted> {
         let now = unix_seconds();
         let with_config = self.0.certificates.iter().zip(&self.0.configs);
         let warnings = with_config.filter_map(|(certificate, config)| {
             let shown = config.certificate.display();
             let soon = now + EXPIRES_SOON.as_secs();
-            Some(match certificate {
-                it if it.has_expired(now) => format!("{shown}: the certificate has expired"),
-                it if now < it.begins => format!("{shown}: the certificate is not valid yet"),
-                it if it.has_expired(soon) => {
-                    format!("{shown}: the certificate expires within a week")
-                }
-                it if it.names.is_empty() && !it.is_default => format!(
-                    "{shown}: the certificate is for no host name and is not the default, so no client gets it"
+            let (what, hint) = match certificate {
+                it if it.has_expired(now) => ("the certificate has expired", RENEW),
+                it if now < it.begins => (
+                    "the certificate is not valid yet",
+                    "set the machine's clock, or wait until it is",
+                ),
+                it if it.has_expired(soon) => ("the certificate expires within a week", RENEW),
+                it if it.serves_no_client() => (
+                    "the certificate is for no host name and is not the default, so no client gets it",
+                    "set `default = true`, or request one with a name (`subjectAltName`)",
                 ),
                 _ => return None,
-            })
+            };
+            Some(Hinted::new(format!("{shown}: {what}"), hint))
         });
         warnings.collect()
     }
@@ -195,8 +202,12 @@ impl Files {
             .collect()
     }
 
-    pub(super) fn certificates(&self) -> &[Certificate] {
-        &self.0.certificates
+    /// The certificates of a listener, in their order.
+    pub(super) fn certificates(&self, listener: Listener) -> Vec<&Certificate> {
+        let certificates = self.0.certificates.iter();
+        certificates
+            .filter(|it| it.listeners.contains(&listener))
+            .collect()
     }
 
     pub(super) fn min_version(&self) -> MinVersion {
@@ -241,7 +252,7 @@ impl Certificate {
             };
             on_line(FileError::at(&config.key, kind))
         })?;
-        Self::new(chain, key, config.default).map_err(|kind| {
+        Self::new(chain, key, config).map_err(|kind| {
             let path = match kind {
                 Kind::Mismatch => &config.key,
                 _ => path,
@@ -253,7 +264,7 @@ impl Certificate {
     fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
-        is_default: bool,
+        config: &CertificateConfig,
     ) -> Result<Self, Kind> {
         let first = chain.first().ok_or(Kind::NoCertificate)?;
         let parsed = x509_cert::Certificate::from_der(first).map_err(Kind::Certificate)?;
@@ -276,7 +287,8 @@ impl Certificate {
         Ok(Self {
             key: Arc::new(key),
             names,
-            is_default,
+            is_default: config.default,
+            listeners: config.listeners.clone(),
             begins: begins.to_unix_duration().as_secs(),
             ends: ends.to_unix_duration().as_secs(),
         })
@@ -294,13 +306,25 @@ impl Certificate {
         self.is_default
     }
 
+    /// Whether it is neither for a name nor for clients that name none. Other
+    /// listeners than that of connections have a default in any case.
+    fn serves_no_client(&self) -> bool {
+        self.names.is_empty() && !self.is_default && self.listeners == [Listener::Listen]
+    }
+
     fn has_expired(&self, now: u64) -> bool {
         self.ends < now
     }
 }
 
-/// The certificates of authorities, and the file's bytes.
-fn authorities(path: &Path) -> Result<(Arc<RootCertStore>, Vec<u8>), FileError> {
+/// The certificates of authorities, and the file's bytes. Any certificate in it
+/// is trusted as one of an authority.
+///
+/// # Errors
+///
+/// When the file cannot be read, or holds no certificate or one that cannot be
+/// used.
+pub fn authorities(path: &Path) -> Result<(Arc<RootCertStore>, Vec<u8>), FileError> {
     let bytes = bytes(path)?;
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path, &bytes)? {

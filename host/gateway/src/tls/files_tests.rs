@@ -19,7 +19,14 @@ pub(in super::super) fn certificate(names: &[&str], is_default: bool) -> Certifi
     let (certificate, key) = made(names, |_| {});
     let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    Certificate::new(chain, key, is_default).unwrap()
+    let config = CertificateConfig {
+        listeners: vec![Listener::Listen],
+        certificate: PathBuf::new(),
+        key: PathBuf::new(),
+        default: is_default,
+        line: 0,
+    };
+    Certificate::new(chain, key, &config).unwrap()
 }
 
 /// A folder with a certificate, and a configuration that names it.
@@ -52,6 +59,7 @@ impl Folder {
     pub(in super::super) fn config(&self) -> ServerConfig {
         ServerConfig {
             certificate: vec![CertificateConfig {
+                listeners: vec![Listener::Listen],
                 certificate: self.path("certificate.pem"),
                 key: self.path("key.pem"),
                 default: true,
@@ -84,7 +92,7 @@ fn a_certificate_is_for_its_own_names() {
     let files = Folder::of(&["Chat.example.org", "*.example.com", "192.0.2.7"]).read();
     let files = files.unwrap();
     assert_eq!(files.names(), ["chat.example.org", "*.example.com"]);
-    assert_eq!(files.warnings(), [""; 0]);
+    assert_eq!(files.warnings(), []);
     let none = Files::read(&ServerConfig::default(), None).unwrap();
     assert!(none.is_none());
 }
@@ -155,7 +163,9 @@ fn an_expired_certificate_serves_until_there_is_another_and_replaces_none() {
     let old = folder.read().unwrap();
     let warnings = old.warnings();
     assert!(
-        warnings[0].ends_with("the certificate has expired"),
+        warnings[0]
+            .to_string()
+            .ends_with("the certificate has expired"),
         "{warnings:?}"
     );
     // It may be read again, and be replaced.
@@ -187,7 +197,15 @@ fn other_things_to_warn_of() {
         Files::read(&config, None).unwrap().unwrap().warnings()
     };
     let later: fn(&mut CertificateParams) = |it| it.not_before = date_time_ymd(2999, 1, 1);
-    assert!(warned(&["localhost"], later, true)[0].ends_with("is not valid yet"));
-    assert!(warned(&["192.0.2.7"], |_| {}, false)[0].contains("is for no host name"));
-    assert_eq!(warned(&["192.0.2.7"], |_| {}, true), [""; 0]);
+    assert!(
+        warned(&["localhost"], later, true)[0]
+            .to_string()
+            .ends_with("is not valid yet")
+    );
+    assert!(
+        warned(&["192.0.2.7"], |_| {}, false)[0]
+            .to_string()
+            .contains("is for no host name")
+    );
+    assert_eq!(warned(&["192.0.2.7"], |_| {}, true), []);
 }

@@ -1,5 +1,5 @@
-//! TLS on the listener for connections: certificates by host name, and what a
-//! handshake has shown.
+//! TLS on the host's listeners: certificates by host name, and what a handshake
+//! has shown.
 //!
 //! [`files`] reads certificates, `names` finds the one for a host name, `facts`
 //! are the results of a handshake. The certificates in force are replaced as a
@@ -18,7 +18,7 @@ mod names;
 
 use std::sync::Arc;
 
-use openline_core::config::{ClientCertificates, MinVersion};
+use openline_core::config::{ClientCertificates, Listener, MinVersion};
 use parking_lot::RwLock;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
@@ -54,7 +54,8 @@ pub struct Prepared(Option<Arc<Active>>);
 #[derive(Debug)]
 struct Active {
     files: Files,
-    config: Arc<ServerConfig>,
+    /// Of the listeners that speak TLS.
+    configs: Vec<(Listener, Arc<ServerConfig>)>,
 }
 
 impl Tls {
@@ -69,8 +70,8 @@ impl Tls {
         Ok(Prepared(active.transpose()?.map(Arc::new)))
     }
 
-    /// Puts certificates into force for new TCP connections; without any they
-    /// speak plainly.
+    /// Puts certificates into force for new TCP connections; a listener without
+    /// any speaks plainly.
     pub fn put(&self, prepared: Prepared) {
         *self.active.write() = prepared.0;
     }
@@ -84,16 +85,24 @@ impl Tls {
         }
     }
 
-    /// The files in force, if the host speaks TLS.
+    /// The files in force, if a listener speaks TLS.
     pub fn files(&self) -> Option<Files> {
         let active = self.active.read();
         active.as_ref().map(|active| active.files.clone())
     }
 
-    /// What accepts a handshake now; none if the host speaks plainly.
-    pub(crate) fn acceptor(&self) -> Option<TlsAcceptor> {
+    /// Whether a listener speaks TLS now.
+    pub fn is_spoken(&self, listener: Listener) -> bool {
         let active = self.active.read();
-        let config = active.as_ref().map(|active| Arc::clone(&active.config));
+        active
+            .as_ref()
+            .is_some_and(|it| it.config(listener).is_some())
+    }
+
+    /// What accepts a handshake on a listener now; none if it speaks plainly.
+    pub(crate) fn acceptor(&self, listener: Listener) -> Option<TlsAcceptor> {
+        let active = self.active.read();
+        let config = active.as_ref().and_then(|it| it.config(listener).cloned());
         config.map(TlsAcceptor::from)
     }
 }
@@ -103,12 +112,24 @@ impl Active {
     /// other certificates: a ticket says which one was shown.
     fn new(files: Files, before: Option<&Self>) -> Result<Self, rustls::Error> {
         let same = before.filter(|before| before.files.asks_like(&files));
-        let ticketer = match same {
-            Some(same) => Arc::clone(&same.config.ticketer),
-            None => ring::Ticketer::new()?,
-        };
-        let config = Arc::new(config(&files, ticketer)?);
-        Ok(Self { files, config })
+        let mut configs = Vec::new();
+        for listener in [Listener::Listen, Listener::Admin, Listener::Probes] {
+            if files.certificates(listener).is_empty() {
+                continue;
+            }
+            // A ticket of one listener is worth nothing to another.
+            let ticketer = match same.and_then(|same| same.config(listener)) {
+                Some(same) => Arc::clone(&same.ticketer),
+                None => ring::Ticketer::new()?,
+            };
+            configs.push((listener, Arc::new(config(&files, listener, ticketer)?)));
+        }
+        Ok(Self { files, configs })
+    }
+
+    fn config(&self, listener: Listener) -> Option<&Arc<ServerConfig>> {
+        let found = self.configs.iter().find(|(of, _)| *of == listener);
+        found.map(|(_, config)| config)
     }
 }
 
@@ -116,6 +137,7 @@ impl Active {
 /// that would be of use.
 fn config(
     files: &Files,
+    listener: Listener,
     ticketer: Arc<dyn ProducesTickets>,
 ) -> Result<ServerConfig, rustls::Error> {
     const ALL: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
@@ -127,7 +149,8 @@ fn config(
     };
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_protocol_versions(versions)?;
-    let builder = match files.authorities() {
+    let is_own = listener != Listener::Listen;
+    let builder = match files.authorities().filter(|_| !is_own) {
         None => builder.with_no_client_auth(),
         Some(authorities) => {
             let roots = Arc::clone(authorities);
@@ -143,8 +166,12 @@ fn config(
             builder.with_client_cert_verifier(verifier.map_err(unusable)?)
         }
     };
-    let mut config = builder.with_cert_resolver(Arc::new(Names::of(files.certificates())));
-    config.alpn_protocols = vec![ALPN_HTTP2.into(), ALPN_HTTP1.into()];
+    let names = Names::of(&files.certificates(listener), is_own);
+    let mut config = builder.with_cert_resolver(Arc::new(names));
+    config.alpn_protocols = vec![ALPN_HTTP1.into()];
+    if !is_own {
+        config.alpn_protocols.insert(0, ALPN_HTTP2.into());
+    }
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = ticketer;
     // A replayed handshake would open a second connection.

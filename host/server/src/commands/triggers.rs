@@ -9,9 +9,9 @@ use openline_core::name::{AliasName, FunctionName, TriggerName};
 use openline_core::trigger::{CorsWritten, METHODS};
 use serde_json::{Map, Value, json};
 
-use super::functions::{each, place};
+use super::functions::{each, place, with_urls};
 use super::remote::{EXIT_CODES, RemoteArguments, alias, function, trigger};
-use super::table::{cell, table};
+use super::table::cell;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -139,7 +139,7 @@ async fn list(arguments: &ListArguments) -> anyhow::Result<()> {
     let answer = remote.get(&path).await?;
     remote.print(&answer["triggers"], |triggers| {
         let head = ["TRIGGER", "ROUTE", "METHODS", "LEADS TO", "PEERS", "FROM"];
-        table(head, each(triggers).map(row).collect())
+        with_urls(head, each(triggers).map(row).collect(), each(triggers))
     })
 }
 
@@ -182,10 +182,12 @@ async fn set(arguments: &SetArguments) -> anyhow::Result<()> {
         .await?;
     remote.print(&set, |set| {
         let target = cell(&set["target"]);
-        format!(
+        let mut lines = vec![format!(
             "trigger  {name} {trigger}: {} leads to {target}",
             place(set)
-        )
+        )];
+        lines.extend(each(&set["urls"]).map(|url| format!("address  {}", cell(url))));
+        lines.join("\n")
     })
 }
 
