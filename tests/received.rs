@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::limits::{
     Compression, RECEIVED_FREE_BYTES, RECEIVED_SHARE_BYTES, RECEIVED_TIME,
 };
@@ -91,11 +92,11 @@ async fn what_small_messages_become_waits_for_room_too() {
     .await;
 }
 
-/// Sends most of a large message.
-async fn begin(host: &Host) -> Raw {
-    let mut raw = Raw::upgraded(host.address, "/echo").await;
+/// Sends all of a large message but for so many bytes.
+async fn begin(host: &Host, path: &str, missing: usize) -> Raw {
+    let mut raw = Raw::upgraded(host.address, path).await;
     let bytes = u64::try_from(MIB).unwrap();
-    let part = vec![0; MIB - 10 * 1024];
+    let part = vec![0; MIB - missing];
     let frame = frame_saying(0x82, bytes, Some([0; 4]), &part);
     raw.send(&frame).await;
     raw
@@ -104,10 +105,10 @@ async fn begin(host: &Host) -> Raw {
 #[tokio::test]
 async fn a_peer_that_stops_in_a_message_ends_when_others_wait_for_its_room() {
     let host = echo().start().await;
-    let mut stopped = begin(&host).await;
+    let mut stopped = begin(&host, "/echo", 10 * 1024).await;
     eventually("most of a message", || held(&host) >= MIB - MIB / 8).await;
     // This one goes past what there is.
-    let mut second = begin(&host).await;
+    let mut second = begin(&host, "/echo", 10 * 1024).await;
     eventually("a second one", || held(&host) > MIB).await;
     // Small messages need no room.
     let mut small = host.connect("/echo").await;
@@ -129,6 +130,61 @@ async fn a_peer_that_stops_in_a_message_ends_when_others_wait_for_its_room() {
     drop((stopped, second, small, waiting));
     host.nothing_is_left().await;
     assert_eq!(held(&host), 0);
+}
+
+#[tokio::test]
+async fn peers_that_stop_far_from_the_end_do_not_keep_others_waiting() {
+    let host = small(Host::with(openline_guests::FAULT_SLEEP, "/sleep"))
+        .limit(|limit| limit.handler_timeout = NEVER)
+        .start()
+        .await;
+    let mut stopped = Vec::new();
+    for _ in 0..2 {
+        stopped.push(begin(&host, "/sleep", MIB / 2).await);
+    }
+    eventually("their halves", || held(&host) >= MIB - MIB / 8).await;
+    let text = "x".repeat(MIB);
+    // The call of this one does not return, and its next message goes past.
+    let mut past = host.connect("/sleep").await;
+    past.text("600000").await;
+    past.text(&text).await;
+    let mut waiting = host.connect("/sleep").await;
+    waiting.text(&text).await;
+    for peer in &mut stopped {
+        assert_eq!(peer.read_close().await.0, 1013);
+    }
+    assert!(waiting.next_text().await == text);
+}
+
+#[tokio::test]
+async fn one_that_waits_and_ends_leaves_the_line() {
+    let host = small(Host::with(openline_guests::FAULT_SLEEP, "/sleep"))
+        .limit(|limit| limit.handler_timeout = NEVER)
+        .start()
+        .await;
+    let text = "x".repeat(MIB);
+    let mut full = Vec::new();
+    for _ in 0..2 {
+        let mut client = host.connect("/sleep").await;
+        client.text("600000").await;
+        client.text(&text).await;
+        full.push(client);
+    }
+    eventually("two messages", || held(&host) >= 2 * MIB - MIB / 8).await;
+    let mut waiting = begin(&host, "/sleep", 10 * 1024).await;
+    let function = host.function("fault-sleep");
+    let budget = &host.gateway.services().table().services[0].budget.clone();
+    eventually("one that waits", || budget.received.is_wanted()).await;
+    for connection in function.hub().snapshot() {
+        connection.end(CloseReason::Operator(CloseInfo {
+            code: 1000,
+            reason: String::new(),
+        }));
+    }
+    assert_eq!(waiting.read_close().await.0, 1000);
+    // The peer leaves the close unanswered.
+    eventually("nobody to wait", || !budget.received.is_wanted()).await;
+    drop((full, waiting));
 }
 
 #[tokio::test]
@@ -155,7 +211,7 @@ async fn a_peer_that_waits_for_room_is_not_taken_for_dead() {
 
 /// A client in the middle of a large message, which answers pings.
 async fn begin_ponging(host: &Host) -> tokio::task::JoinHandle<()> {
-    let mut raw = begin(host).await;
+    let mut raw = begin(host, "/echo", 10 * 1024).await;
     tokio::spawn(async move {
         loop {
             let (first, payload) = raw.read_frame().await;

@@ -6,9 +6,13 @@
 //! take what becomes free, so a large share is not overtaken by small ones for
 //! ever. Connections can wait for each other: each holds a part of its message,
 //! and there is no room for the rest of any. Therefore the first may go past
-//! the function's part if none has, and take what it needs. So the host keeps
-//! its `received_bytes` at most, and for each function what one connection may
-//! hold.
+//! the function's part if none has, and take what it needs to the end of its
+//! message. So the host keeps its `received_bytes` at most, and for each
+//! function what one connection may hold.
+//!
+//! A connection that waits is woken when connections of its function give
+//! something back. It also has to try again from time to time: what other
+//! functions give back wakes none.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -33,8 +37,12 @@ pub struct Received {
 struct Line {
     waiting: BTreeMap<Ticket, Waker>,
     issued: Ticket,
-    /// The turn of the connection that may go past the function's part.
+    /// The turn of the connection that went past the function's part last.
     turn: Ticket,
+    /// What it has taken so and not given back.
+    past: usize,
+    /// Whether it may take more so.
+    is_open: bool,
 }
 
 /// A connection's place in the line.
@@ -47,8 +55,9 @@ pub struct Share {
     function: Arc<FunctionBudget>,
     bytes: usize,
     ticket: Option<Ticket>,
-    /// Its turn to go past the function's part, which may be over.
-    turn: Option<Ticket>,
+    /// Its turn to go past the function's part, which may be over; 0 if it had
+    /// none.
+    turn: Ticket,
 }
 
 impl Received {
@@ -109,7 +118,7 @@ impl Share {
             function: Arc::clone(function),
             bytes: 0,
             ticket: None,
-            turn: None,
+            turn: 0,
         }
     }
 
@@ -126,19 +135,26 @@ impl Share {
     /// Takes more if that is possible without waiting.
     pub fn try_take(&mut self, bytes: usize) -> bool {
         let received = &self.function.received;
-        let taken = received.try_take(bytes) || {
-            let has_turn = self
-                .turn
-                .is_some_and(|turn| turn == received.line.lock().turn);
-            if has_turn {
-                received.budget.take_anyway(bytes);
-            }
-            has_turn
-        };
+        let taken = received.try_take(bytes) || self.take_past(bytes);
         if taken {
             self.bytes += bytes;
         }
         taken
+    }
+
+    /// Takes more past the function's part, if it has the turn.
+    fn take_past(&self, bytes: usize) -> bool {
+        if self.turn == 0 {
+            return false;
+        }
+        let received = &self.function.received;
+        let mut line = received.line.lock();
+        if self.turn != line.turn || !line.is_open {
+            return false;
+        }
+        line.past += bytes;
+        received.budget.take_anyway(bytes);
+        true
     }
 
     /// Takes more, and waits for it in the line if need be. The connection stays
@@ -163,11 +179,12 @@ impl Share {
             return Poll::Pending;
         }
         if !received.budget.take(bytes) {
-            if received.budget.is_exceeded() {
+            // What was past is not, once it could be taken in any case.
+            if line.past > 0 && received.budget.is_exceeded() {
                 return Poll::Pending;
             }
-            line.turn = ticket;
-            self.turn = Some(ticket);
+            self.turn = ticket;
+            (line.turn, line.past, line.is_open) = (ticket, bytes, true);
             received.budget.take_anyway(bytes);
         }
         self.bytes += bytes;
@@ -191,16 +208,32 @@ impl Share {
         wake(next);
     }
 
+    /// Ends its turn to go past the function's part: its message has ended.
+    pub fn end_turn(&mut self) {
+        if self.turn != 0 {
+            let mut line = self.function.received.line.lock();
+            line.is_open &= self.turn != line.turn;
+        }
+    }
+
     /// Gives back all but so many bytes.
     pub fn keep(&mut self, bytes: usize) {
         let Some(more @ 1..) = self.bytes.checked_sub(bytes) else {
             return;
         };
         self.bytes = bytes;
-        if bytes == 0 {
-            self.turn = None;
+        let received = &self.function.received;
+        if self.turn != 0 {
+            let mut line = received.line.lock();
+            if self.turn == line.turn {
+                line.past = line.past.saturating_sub(more);
+            }
+            if bytes == 0 {
+                line.is_open &= self.turn != line.turn;
+                self.turn = 0;
+            }
         }
-        self.function.received.give_back(more);
+        received.give_back(more);
     }
 }
 
@@ -330,6 +363,38 @@ mod tests {
         assert!(second.woken() > 0 && second.takes(30) && second.takes(30));
         assert!(!first.takes(1), "its turn is over");
         assert_eq!(function.received.used(), 160);
+    }
+
+    #[test]
+    fn a_turn_ends_with_its_message_and_the_next_one_waits_for_its_bytes() {
+        let function = host(100).function();
+        let mut others = [0; 3].map(|_| Connection::new(&function));
+        let [holder, first, second] = &mut others;
+        assert!(holder.takes(100) && first.takes(10) && first.takes(10));
+        first.share.end_turn();
+        assert!(!first.takes(1) && !second.takes(1));
+        first.share.leave();
+        first.share.keep(1);
+        assert!(!second.takes(1));
+        first.share.keep(0);
+        assert!(second.takes(1));
+    }
+
+    #[test]
+    fn what_other_functions_take_keeps_no_function_from_going_on() {
+        let host = host(100);
+        let (one, two) = (host.function(), host.function());
+        let mut others = [0; 2].map(|_| Connection::new(&one));
+        let [first, second] = &mut others;
+        let mut of_two = Connection::new(&two);
+        assert!(first.takes(25) && second.takes(25) && of_two.takes(25));
+        // Now it has more than it leaves free.
+        assert!(first.takes(30) && !second.takes(1));
+        // It is past what there is, and another function goes on as well.
+        let mut further = Connection::new(&two);
+        assert!(further.takes(30) && !of_two.takes(1));
+        first.share.keep(0);
+        assert!(second.woken() > 0 && second.takes(1));
     }
 
     #[test]

@@ -80,9 +80,14 @@ impl Inbox {
         self.given = 0;
     }
 
-    /// The batch of a connection that has stopped reading.
-    pub(super) fn into_batch(self) -> Vec<Message> {
-        self.batch
+    /// The batch of a connection that has stopped reading, or none if it is not
+    /// wanted, and how many bytes are kept with it.
+    pub(super) fn into_batch(mut self, wanted: bool) -> (Vec<Message>, usize) {
+        if !wanted {
+            (self.batch, self.bytes) = (Vec::new(), 0);
+        }
+        let kept = self.kept_bytes();
+        (self.batch, kept)
     }
 }
 
@@ -124,7 +129,7 @@ mod tests {
             }
             inbox.take();
             inbox.push(message(1));
-            assert_eq!(inbox.into_batch().capacity(), room);
+            assert_eq!(inbox.into_batch(true).0.capacity(), room);
             inbox = Inbox::default();
         }
     }

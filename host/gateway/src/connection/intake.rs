@@ -12,7 +12,9 @@ use std::time::Duration;
 
 use openline_channels::budget::FunctionBudget;
 use openline_channels::received::Share;
-use openline_core::limits::{RECEIVED_FREE_BYTES, RECEIVED_SHARE_BYTES, RECEIVED_TIME};
+use openline_core::limits::{
+    RECEIVED_BYTES_PER_SECOND_MIN, RECEIVED_FREE_BYTES, RECEIVED_SHARE_BYTES, RECEIVED_TIME,
+};
 
 /// The most that is taken at once, in bytes, so that a large message does not
 /// ask for each 64 KiB.
@@ -25,13 +27,27 @@ pub(crate) struct Intake(Option<Box<Held>>);
 #[derive(Debug)]
 struct Held {
     share: Share,
-    /// Since when the peer may send the message that is arriving, and of which
-    /// the connection holds much; counted from its opening.
+    /// How long the peer could send the message that is arriving, until `since`.
+    time: Duration,
+    /// Since when it can, counted from the connection's opening.
     since: Option<Duration>,
+    /// How much of the message has arrived.
+    arrived: usize,
     /// It has waited in this poll.
     waits: bool,
     /// It has waited, and need not any more.
     resumes: bool,
+}
+
+/// What a connection holds at the end of a poll, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Holding {
+    /// Of a message that is arriving.
+    pub(crate) arrived: usize,
+    /// Of others.
+    pub(crate) others: usize,
+    /// Whether the peer can send more of the message: the host reads.
+    pub(crate) hears: bool,
 }
 
 /// The room of a connection within one poll.
@@ -66,39 +82,46 @@ impl Intake {
     #[inline]
     pub(super) fn note_message(&mut self) {
         if let Some(held) = &mut self.0 {
-            held.since = None;
+            (held.time, held.since) = (Duration::ZERO, None);
+            held.share.end_turn();
+        }
+    }
+
+    /// Asks for no more room.
+    pub(crate) fn leave(&mut self) {
+        if let Some(held) = &mut self.0 {
+            held.share.leave();
+            held.waits = false;
         }
     }
 
     /// Fits the share to what the connection holds at the end of a poll.
-    /// `arriving` says that a part of it belongs to a message that has not
-    /// ended, and for which the host does not keep the peer waiting.
     #[inline]
     pub(super) fn settle(
         &mut self,
         function: &Arc<FunctionBudget>,
-        bytes: usize,
-        arriving: bool,
+        holding: Holding,
         now: impl FnOnce() -> Duration,
     ) {
-        if self.0.is_some() || bytes > RECEIVED_FREE_BYTES {
-            self.settle_much(function, bytes, arriving, now);
+        if self.0.is_some() || holding.arrived + holding.others > RECEIVED_FREE_BYTES {
+            self.settle_much(function, holding, now());
         }
     }
 
     #[cold]
-    fn settle_much(
-        &mut self,
-        function: &Arc<FunctionBudget>,
-        bytes: usize,
-        arriving: bool,
-        now: impl FnOnce() -> Duration,
-    ) {
+    fn settle_much(&mut self, function: &Arc<FunctionBudget>, holding: Holding, now: Duration) {
         let held = self.held(function);
+        let bytes = holding.arrived + holding.others;
         let needed = share_of(bytes);
-        if needed <= held.share.bytes() {
-            held.share.keep(needed);
-        } else if !held.share.is_waiting() {
+        // A peer that stops in a message asks for room once, and then its time
+        // runs; it would not if it were always about to wait.
+        let spare = match holding.arrived > 0 && bytes >= RECEIVED_FREE_BYTES {
+            true => RECEIVED_SHARE_BYTES,
+            false => 0,
+        };
+        if needed + spare < held.share.bytes() {
+            held.share.keep(needed + spare);
+        } else if needed > held.share.bytes() && !held.share.is_waiting() {
             // What is missing came with the last read; there is no next one
             // before it is there.
             held.share.try_take(needed - held.share.bytes());
@@ -106,28 +129,42 @@ impl Intake {
         if !held.waits {
             held.share.leave();
         }
-        match arriving && !held.waits {
-            true => _ = held.since.get_or_insert_with(now),
-            false => held.since = None,
+        held.arrived = holding.arrived;
+        match holding.arrived > 0 && holding.hears && !held.waits {
+            true => _ = held.since.get_or_insert(now),
+            false => {
+                held.time += held
+                    .since
+                    .take()
+                    .map_or(Duration::ZERO, |since| now.saturating_sub(since))
+            }
         }
-        if needed == 0 && !held.waits && !held.resumes {
+        if needed + held.share.bytes() == 0 && !held.waits && !held.resumes {
             self.0 = None;
         }
     }
 
-    /// Whether a message has been arriving for so long that the connection has
-    /// to end, because others wait for the room.
+    /// Whether a message has been arriving for so long, compared with what has
+    /// come of it, that the connection has to end, because others wait for the
+    /// room.
     pub(super) fn is_slow(&self, function: &FunctionBudget, now: Duration) -> bool {
-        let since = self.0.as_ref().and_then(|held| held.since);
-        let is_long = since.is_some_and(|since| now.saturating_sub(since) >= RECEIVED_TIME);
-        is_long && function.received.is_wanted()
+        let Some(held) = &self.0 else { return false };
+        let since = held
+            .since
+            .map_or(Duration::ZERO, |since| now.saturating_sub(since));
+        let seconds = held.arrived / RECEIVED_BYTES_PER_SECOND_MIN;
+        let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
+        let allowed = RECEIVED_TIME + Duration::from_secs(seconds);
+        held.time + since >= allowed && function.received.is_wanted()
     }
 
     fn held(&mut self, function: &Arc<FunctionBudget>) -> &mut Held {
         self.0.get_or_insert_with(|| {
             Box::new(Held {
                 share: Share::new(function),
+                time: Duration::ZERO,
                 since: None,
+                arrived: 0,
                 waits: false,
                 resumes: false,
             })
@@ -156,6 +193,24 @@ impl Room<'_> {
             true => buffer,
             false => buffer.min(left),
         }
+    }
+
+    /// Whether reading was found to wait for room, in this poll or an earlier
+    /// one.
+    pub(crate) fn is_waiting(&self) -> bool {
+        let held = self.intake.0.as_ref();
+        held.is_some_and(|held| held.share.is_waiting())
+    }
+
+    /// Nothing more is read: keeps room only for messages that the function has
+    /// not handled.
+    pub(super) fn finish(&mut self) {
+        let holding = Holding {
+            others: self.kept,
+            ..Holding::default()
+        };
+        let now = || Duration::ZERO;
+        self.intake.settle(self.function, holding, now);
     }
 
     /// Ready when it has taken room for more, as nearly `bytes` as pieces allow.
@@ -193,8 +248,12 @@ mod tests {
         HostBudget::new(0, 0).with_received(bytes).function()
     }
 
-    fn settle(intake: &mut Intake, function: &Arc<FunctionBudget>, bytes: usize) -> usize {
-        intake.settle(function, bytes, bytes > 0, || Duration::ZERO);
+    fn settle(intake: &mut Intake, function: &Arc<FunctionBudget>, others: usize) -> usize {
+        let holding = Holding {
+            others,
+            ..Holding::default()
+        };
+        intake.settle(function, holding, || Duration::ZERO);
         function.received.used()
     }
 
@@ -294,27 +353,70 @@ mod tests {
     }
 
     #[test]
+    fn a_peer_that_stops_in_a_message_keeps_a_piece_and_does_not_ask_again() {
+        let function = function(10 * PIECE);
+        let mut intake = Intake::default();
+        assert!(polls_more(&mut intake, &function) && polls_more(&mut intake, &function));
+        let holding = Holding {
+            arrived: FREE,
+            ..Holding::default()
+        };
+        intake.settle(&function, holding, || Duration::ZERO);
+        assert_eq!(function.received.used(), PIECE);
+        let room = Room {
+            intake: &mut intake,
+            function: &function,
+            kept: 0,
+        };
+        assert_eq!(room.left(FREE), PIECE);
+    }
+
+    #[test]
     fn a_message_is_slow_at_its_time_if_others_wait_and_a_new_one_is_not() {
         let function = function(PIECE);
         let mut intakes = [(); 3].map(|()| Intake::default());
         let [slow, exceeding, waiting] = &mut intakes;
-        let is_slow = |intake: &Intake, seconds| {
-            let now = Duration::from_secs(100 + seconds);
-            intake.is_slow(&function, now)
+        let at = |seconds| Duration::from_secs(100 + seconds);
+        let arrives = |intake: &mut Intake, seconds, hears| {
+            let holding = Holding {
+                arrived: FREE + 1,
+                others: 0,
+                hears,
+            };
+            intake.settle(&function, holding, || at(seconds));
         };
-        let arrives = |intake: &mut Intake| {
-            let now = || Duration::from_secs(100);
-            intake.settle(&function, FREE + 1, true, now);
-        };
-        arrives(slow);
+        let is_slow = |intake: &Intake, seconds| intake.is_slow(&function, at(seconds));
+        arrives(slow, 0, true);
         let time = RECEIVED_TIME.as_secs();
         assert!(!is_slow(slow, time), "no other waits");
         assert!(polls_more(exceeding, &function) && !polls_more(waiting, &function));
         assert!(!is_slow(slow, time - 1) && is_slow(slow, time));
         slow.note_message();
         assert!(!is_slow(slow, time));
-        arrives(slow);
-        slow.settle(&function, FREE + 1, false, || unreachable!());
-        assert!(!is_slow(slow, time), "messages that wait are not arriving");
+        // Time in which the host does not read does not count; the rest does.
+        arrives(slow, 0, true);
+        arrives(slow, 10, false);
+        assert!(!is_slow(slow, 1000));
+        arrives(slow, 1000, true);
+        assert!(!is_slow(slow, 1000 + time - 11) && is_slow(slow, 1000 + time - 10));
+    }
+
+    #[test]
+    fn a_large_message_has_more_time() {
+        let function = function(PIECE);
+        let mut intakes = [(); 3].map(|()| Intake::default());
+        let [slow, exceeding, waiting] = &mut intakes;
+        let holding = Holding {
+            arrived: 4 * RECEIVED_BYTES_PER_SECOND_MIN,
+            others: 0,
+            hears: true,
+        };
+        slow.settle(&function, holding, || Duration::ZERO);
+        assert!(polls_more(exceeding, &function));
+        let _ = polls_more(exceeding, &function);
+        assert!(!polls_more(waiting, &function));
+        let time = RECEIVED_TIME + Duration::from_secs(4);
+        let tick = Duration::from_millis(1);
+        assert!(!slow.is_slow(&function, time - tick) && slow.is_slow(&function, time));
     }
 }

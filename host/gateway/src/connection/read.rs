@@ -10,7 +10,7 @@ use openline_core::close::CloseReason;
 
 use super::actor::Actor;
 use super::inbox::{ANSWERS_UNWRITTEN_MAX, PINGS_UNANSWERED_MAX};
-use super::intake::Room;
+use super::intake::{Holding, Room};
 use super::wire::{Received, Socket};
 
 /// The most frames that one poll reads: control frames fill no batch, and a
@@ -41,13 +41,15 @@ impl<S: Socket> Actor<S> {
     /// Fits the connection's share of `received_bytes` to what it holds.
     #[inline]
     pub(super) fn settle_intake(&mut self) {
-        let (arriving, left) = self.wire.kept_bytes();
-        let bytes = self.inbox.kept_bytes() + arriving + left;
-        let arriving = arriving > 0 && !self.inbox.is_full();
+        let (arrived, left) = self.wire.kept_bytes();
+        let holding = Holding {
+            arrived,
+            others: self.inbox.kept_bytes() + left,
+            hears: !self.inbox.is_full() && !self.wire.is_held(),
+        };
         let opened_at = self.clock.opened_at;
-        let now = || opened_at.elapsed();
-        self.intake
-            .settle(self.owner.budget(), bytes, arriving, now);
+        let budget = self.owner.budget();
+        self.intake.settle(budget, holding, || opened_at.elapsed());
     }
 
     fn poll_received(&mut self, cx: &mut Context<'_>) -> Reading {

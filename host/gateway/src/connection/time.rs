@@ -214,7 +214,8 @@ impl<S: Socket> Actor<S> {
     fn fall_asleep(&mut self, now: Duration) {
         let wire = &mut self.wire;
         let can = || {
-            let is_quiet = wire.is_empty() && !self.course.is_refusing();
+            // One that waits for room has to try again.
+            let is_quiet = wire.is_empty() && !self.intake.waits() && !self.course.is_refusing();
             // A wire may have something to give up later.
             is_quiet && self.owner.connection().is_open() && wire.rest()
         };

@@ -224,6 +224,16 @@ impl Inflater {
         Ok(Some(to))
     }
 
+    /// Gives up what was made of a message that is half decompressed. The next
+    /// call has to have the same message, and begins with it anew. Only one
+    /// without takeover can do that; another one goes on.
+    pub fn restart(&mut self) {
+        if let (false, Some(state)) = (self.takeover, &mut self.state) {
+            self.progress = None;
+            state.reset(false);
+        }
+    }
+
     /// Whether it has stopped because of its [room](Self::set_room).
     pub fn needs_room(&self) -> bool {
         self.allowed > 0 && self.made_bytes() >= self.room

@@ -28,7 +28,7 @@ const DISCARDED_FRAMES_PER_POLL_MAX: usize = 1024;
 impl<S: Socket> Wire<S> {
     /// Ends the stream: what is unsent and our close frame, the peer's unless
     /// it has come, and then TCP's own.
-    pub(in super::super) async fn close(mut self, reason: &CloseReason, mut room: Room<'_>) {
+    pub(in super::super) async fn close(mut self, reason: &CloseReason, room: &mut Room<'_>) {
         let info = match (reason, reason.frame()) {
             // This ending has no close frame.
             (_, None) => return,
@@ -50,7 +50,7 @@ impl<S: Socket> Wire<S> {
         self.counted.bytes = 0;
         // After a violation there are no frames any more.
         if !self.over {
-            poll_fn(|cx| self.poll_close(cx, &mut room)).await;
+            poll_fn(|cx| self.poll_close(cx, room)).await;
         }
         // Closing a socket with unread bytes resets it, and a reset can overtake
         // our close frame, so the rest is read.
@@ -76,7 +76,8 @@ impl<S: Socket> Wire<S> {
         let mut reader = self.reader();
         for _ in 0..DISCARDED_FRAMES_PER_POLL_MAX {
             let received = reader.poll_received(cx, room);
-            if room.intake.waits() {
+            if room.is_waiting() {
+                room.intake.leave();
                 return Poll::Ready(());
             }
             if let Received::End(_) = ready!(received) {

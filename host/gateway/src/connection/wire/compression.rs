@@ -130,11 +130,10 @@ impl Compression {
         self.inflater.take().unwrap_or_else(super::pool::inflater)
     }
 
-    /// Bytes that were made of a message that is half decompressed.
-    pub(super) fn inflated_bytes(&self) -> usize {
-        self.inflater
-            .as_ref()
-            .map_or(0, |inflater| inflater.made_bytes())
+    /// Bytes of a message that is half decompressed, and of its decompressor.
+    pub(super) fn inflating_bytes(&self) -> usize {
+        let inflater = self.inflater.as_ref();
+        inflater.map_or(0, |inflater| inflater.made_bytes() + Inflater::MEMORY_BYTES)
     }
 
     /// Takes the decompressor back at the end of a poll; answers how many bytes

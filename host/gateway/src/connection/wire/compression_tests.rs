@@ -14,7 +14,7 @@ use openline_core::message::Message;
 use openline_websocket::{Deflater, Inflater, Kind, Limits, Received as Event, Receiver, Role};
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
-use super::super::intake::{Intake, Room};
+use super::super::intake::{Holding, Intake, Room};
 use super::compression::{AT_ONCE_BYTES_MAX, QUIET_CHECKS};
 use super::reading::INFLATED_BYTES_PER_POLL_MAX;
 use super::tests::{cx, drained, receive, receive_within};
@@ -265,13 +265,13 @@ fn a_wire_that_ends_gives_up_what_it_was_compressing() {
     assert!(!wire.is_empty() && budget.compressors.used() > 0);
     drop(peer);
     let (mut intake, function) = (Intake::default(), Arc::clone(&budget));
-    let room = Room {
+    let mut room = Room {
         intake: &mut intake,
         function: &function,
         kept: 0,
     };
     let reason = CloseReason::ShuttingDown { retry_after: 0 };
-    let closing = wire.close(&reason, room);
+    let closing = wire.close(&reason, &mut room);
     let mut closing = std::pin::pin!(closing);
     assert_eq!(closing.as_mut().poll(&mut cx()), Poll::Ready(()));
     assert_eq!(budget.compressors.used(), 0);
@@ -324,8 +324,13 @@ fn a_message_that_is_half_decompressed_waits_for_room_and_goes_on() {
                 *received += 1;
             }
             // The message goes to its function at once.
-            let (arriving, left) = wire.kept_bytes();
-            intake.settle(&function, arriving + left, arriving > 0, || Duration::ZERO);
+            let (arrived, others) = wire.kept_bytes();
+            let holding = Holding {
+                arrived,
+                others,
+                hears: true,
+            };
+            intake.settle(&function, holding, || Duration::ZERO);
         }
         // One message may go past what there is.
         let used = function.received.used();

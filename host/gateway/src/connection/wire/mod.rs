@@ -180,7 +180,7 @@ impl<S: Socket> Wire<S> {
         let partial = self.partial.as_ref();
         let partial = partial.map_or(0, |partial| partial.arrived_bytes());
         let inflated = self.compression.as_ref();
-        let inflated = inflated.map_or(0, |compression| compression.inflated_bytes());
+        let inflated = inflated.map_or(0, |compression| compression.inflating_bytes());
         (partial + inflated, self.rest.len())
     }
 

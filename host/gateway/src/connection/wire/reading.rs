@@ -13,7 +13,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes};
 use openline_core::close::{CODE_ABSENT, CloseInfo, CloseReason};
-use openline_core::limits::RECEIVED_SHARE_BYTES;
+use openline_core::limits::RECEIVED_FREE_BYTES;
 use openline_core::message::Message;
 use openline_websocket::{self as websocket, Close, Inflater, Receiver, Role, Violation};
 use tokio::io::{AsyncReadExt, ReadBuf};
@@ -87,6 +87,10 @@ impl<'a, S: Socket> Reader<'a, S> {
         cx: &mut Context<'_>,
         room: &mut Room<'_>,
     ) -> Poll<Received> {
+        // Not even begun until there is room.
+        if self.is_inflating() && room.is_waiting() {
+            ready!(room.poll_more(cx, 0));
+        }
         loop {
             if let Some(inflater) = &mut self.inflater {
                 inflater.set_room(room.left(self.receiver.arrived_bytes()));
@@ -106,14 +110,19 @@ impl<'a, S: Socket> Reader<'a, S> {
     /// poll, and has room to; otherwise the task is woken then.
     #[cold]
     fn poll_inflating(&mut self, cx: &mut Context<'_>, room: &mut Room<'_>) -> Poll<()> {
-        match &self.inflater {
-            // As much again, so that it is not moved for each piece.
-            Some(inflater) if inflater.needs_room() => room.poll_more(cx, inflater.made_bytes()),
-            _ => {
-                cx.waker().wake_by_ref();
-                Poll::Pending
-            }
+        let inflater = self.inflater.as_mut().filter(|it| it.needs_room());
+        let Some(inflater) = inflater else {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        };
+        // As much again, so that it is not moved for each piece.
+        let made = inflater.made_bytes();
+        let polled = room.poll_more(cx, made);
+        if polled.is_pending() && made <= RECEIVED_FREE_BYTES {
+            // Thousands may wait: then none keeps a decompressor for little.
+            inflater.restart();
         }
+        polled
     }
 
     /// Whether a whole message has come that is not yet decompressed. The task is
@@ -180,9 +189,9 @@ impl<'a, S: Socket> Reader<'a, S> {
             return Poll::Pending;
         }
         let mut left = room.left(self.receiver.arrived_bytes());
-        let wanted = self.receiver.space().map_or(1, |(_, bytes)| bytes);
-        if left < wanted.min(RECEIVED_SHARE_BYTES) {
-            ready!(room.poll_more(cx, wanted - left));
+        while left == 0 {
+            let wanted = self.receiver.space().map_or(0, |(_, bytes)| bytes);
+            ready!(room.poll_more(cx, wanted));
             left = room.left(self.receiver.arrived_bytes());
         }
         let (read, is_message) = match self.receiver.space() {

@@ -360,13 +360,13 @@ fn a_poll_discards_so_much_until_the_peer_s_close_and_the_next_one_goes_on() {
     let count = Arc::<Count>::default();
     let waker = Waker::from(Arc::clone(&count));
     let (mut intake, function) = (Intake::default(), unbounded());
-    let room = Room {
+    let mut room = Room {
         intake: &mut intake,
         function: &function,
         kept: 0,
     };
     let reason = CloseReason::ShuttingDown { retry_after: 0 };
-    let mut closing = std::pin::pin!(wire.close(&reason, room));
+    let mut closing = std::pin::pin!(wire.close(&reason, &mut room));
     let mut polls = 0;
     while count.0.load(Ordering::Relaxed) == polls {
         polls += 1;
