@@ -57,6 +57,8 @@ echo "installing $packages ..." >&2
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
     trap 'rm -f $policy' EXIT
+    trap 'exit 130' INT
+    trap 'exit 143' TERM
     printf '#!/bin/sh\nexit 101\n' >$policy
     chmod 755 $policy
 fi

@@ -461,6 +461,53 @@ async fn a_thousand_websockets_on_one_tcp_connection() {
 }
 
 #[tokio::test]
+async fn a_crowd_is_answered_gets_a_publication_and_is_closed() {
+    // `benches/end-to-end` does the same with a hundred thousand.
+    const TCP_CONNECTIONS: usize = 4;
+    const EACH: usize = 250;
+    let host = Host::with(openline_guests::FAULT_HUB, "/hub")
+        .server(|server| server.http2_streams = 250)
+        .start()
+        .await;
+    let mut shared = Vec::new();
+    let mut open = Vec::new();
+    for _ in 0..TCP_CONNECTIONS {
+        let mut http2 = Http2::connect_with(host.address, |builder| {
+            builder.initial_connection_window_size(1 << 24);
+        })
+        .await;
+        open.extend(streams(&mut http2, "/hub", EACH).await);
+        shared.push(http2);
+    }
+    for stream in &mut open {
+        stream.send(0x81, b"count nothing").await;
+    }
+    for stream in &mut open {
+        assert_eq!(stream.frame().await, Some((0x81, b"0".to_vec())));
+    }
+    open[0].send(0x81, b"broadcast to all").await;
+    for stream in &mut open {
+        let message = Some((0x81, b"to all".to_vec()));
+        assert_eq!(stream.frame().await, message);
+    }
+    let count = (TCP_CONNECTIONS * EACH).to_string().into_bytes();
+    assert_eq!(open[0].frame().await, Some((0x81, count)));
+    let closing = async {
+        for stream in &mut open {
+            assert_eq!(stream.closed().await, 1001);
+            stream.send(0x88, &1001u16.to_be_bytes()).await;
+        }
+    };
+    let (left, ()) = tokio::join!(host.drain(), closing);
+    assert_eq!(left, 0);
+    drop(open);
+    for http2 in shared {
+        http2.ended().await.unwrap();
+    }
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
 async fn headers_without_end_end_the_tcp_connection() {
     let host = echo().start().await;
     let mut beside = host.connect("/echo").await;

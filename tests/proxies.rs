@@ -255,7 +255,8 @@ async fn haproxy_names_its_peers_by_the_second_proxy_protocol() {
     let proxy = Proxy::start(Kind::Haproxy, |listen| {
         format!(
             "listen front\n    mode tcp\n    bind {listen}\n    \
-             server host {} source {HOP} send-proxy-v2 check inter 100ms\n",
+             server host {} source {HOP} send-proxy-v2 \
+             proxy-v2-options crc32c check inter 100ms\n",
             host.address
         )
     });
