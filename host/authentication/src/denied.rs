@@ -26,7 +26,9 @@ pub enum Denial {
     #[error("the signature is not valid")]
     SignatureInvalid,
     /// The date of the signature, or its end, is too far from now.
-    #[error("the date of the signature is too far from now, or the signature or its key has expired")]
+    #[error(
+        "the date of the signature is too far from now, or the signature or its key has expired"
+    )]
     SignatureExpired,
     /// The nonce was used before.
     #[error("the signature has been used before")]

@@ -94,7 +94,10 @@ impl Edits {
             }
         }
         if let Some(entry) = &self.subprotocol {
-            let kept: Vec<_> = subprotocols(headers).into_iter().filter(|it| it != entry).collect();
+            let kept: Vec<_> = subprotocols(headers)
+                .into_iter()
+                .filter(|it| it != entry)
+                .collect();
             replace(headers, &SEC_WEBSOCKET_PROTOCOL, &kept.join(", "));
         }
         if !self.cookies.is_empty() {
@@ -104,11 +107,18 @@ impl Edits {
         if self.query.is_empty() {
             return query.map(str::to_owned);
         }
-        let ours = |key: &str| decoded(key).is_some_and(|key| self.query.iter().any(|(it, _)| *it == key));
+        let ours =
+            |key: &str| decoded(key).is_some_and(|key| self.query.iter().any(|(it, _)| *it == key));
         let sent = query.unwrap_or_default();
         let mut kept: Vec<String> = pairs(sent)
             .filter(|(key, _)| !ours(key))
-            .map(|(key, value)| if value.is_empty() { key.into() } else { format!("{key}={value}") })
+            .map(|(key, value)| {
+                if value.is_empty() {
+                    key.into()
+                } else {
+                    format!("{key}={value}")
+                }
+            })
             .collect();
         for (key, value) in &self.query {
             if let Some(value) = value {
@@ -184,7 +194,9 @@ mod tests {
         }
         let query = edits.apply(&mut headers, Some(query).filter(|it| !it.is_empty()));
         let text = |value: &HeaderValue| String::from_utf8(value.as_bytes().to_vec()).unwrap();
-        let lines = headers.iter().map(|(name, value)| (name.to_string(), text(value)));
+        let lines = headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value)));
         (lines.collect(), query)
     }
 
@@ -233,7 +245,10 @@ mod tests {
         let has = Some(r#"{"b": true, "a": {"x": 1}}"#);
         let (_, query) = edited("query::", has, &[], "b=false&c=1");
         let query = query.unwrap();
-        assert!(query.starts_with("c=1&") && query.contains("b=true"), "{query}");
+        assert!(
+            query.starts_with("c=1&") && query.contains("b=true"),
+            "{query}"
+        );
         assert!(query.contains("a=%7B%22x%22%3A1%7D"), "{query}");
         let (lines, _) = edited("header::x-claims", Some(r#"{"a": 1}"#), &[], "");
         assert_eq!(lines, [line("x-claims", r#"{"a":1}"#)]);
@@ -258,7 +273,10 @@ mod tests {
             let left = headers.get(SEC_WEBSOCKET_PROTOCOL).cloned();
             left.map(|value| value.to_str().unwrap().to_owned())
         };
-        assert_eq!(apply("chat,bearer.a , news", "bearer.a").unwrap(), "chat, news");
+        assert_eq!(
+            apply("chat,bearer.a , news", "bearer.a").unwrap(),
+            "chat, news"
+        );
         assert_eq!(apply("bearer.a", "bearer.a"), None);
     }
 }

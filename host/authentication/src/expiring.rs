@@ -9,8 +9,11 @@ use std::collections::{BTreeMap, HashMap};
 use openline_core::authentication::UnixTime;
 use ring::digest;
 
-/// Seconds whose ends are forgotten together.
+/// Seconds whose ends are gathered.
 const SLOT: u64 = 60;
+/// Ended entries that one call forgets at most, so that no caller holds a lock
+/// for those of a whole minute. Each new entry forgets more than one.
+const FORGOTTEN_MAX: usize = 64;
 
 /// A hash that stands for a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -40,7 +43,10 @@ impl Mark {
             context.update(text.as_bytes());
         }
         let hash = context.finish();
-        let half = hash.as_ref().first_chunk::<16>().expect("SHA-256 has 32 bytes");
+        let half = hash
+            .as_ref()
+            .first_chunk::<16>()
+            .expect("SHA-256 has 32 bytes");
         Self(u128::from_be_bytes(*half))
     }
 
@@ -62,7 +68,7 @@ impl<V> Expiring<V> {
         }
     }
 
-    /// How many entries there are, ended ones of the last minute included.
+    /// How many entries there are, some ended ones included.
     pub(crate) fn count(&self) -> usize {
         self.entries.len()
     }
@@ -100,22 +106,33 @@ impl<V> Expiring<V> {
         Ok(())
     }
 
-    /// Forgets entries whose minute is over.
+    /// Forgets entries whose minute is over, at most [`FORGOTTEN_MAX`].
     pub(crate) fn forget(&mut self, now: UnixTime) {
-        while let Some(slot) = self.ends.first_entry()
+        let mut left = FORGOTTEN_MAX;
+        while left > 0
+            && let Some(mut slot) = self.ends.first_entry()
             && *slot.key() < now.0 / SLOT
         {
-            for mark in slot.remove() {
+            while left > 0
+                && let Some(mark) = slot.get_mut().pop()
+            {
+                left -= 1;
                 if self.entries.get(&mark).is_some_and(|(_, end)| *end <= now) {
                     self.entries.remove(&mark);
                 }
+            }
+            if slot.get().is_empty() {
+                slot.remove();
             }
         }
     }
 
     /// All entries that have not ended.
     pub(crate) fn iter(&self, now: UnixTime) -> impl Iterator<Item = (Mark, &V, UnixTime)> {
-        let all = self.entries.iter().map(|(mark, (value, end))| (*mark, value, *end));
+        let all = self
+            .entries
+            .iter()
+            .map(|(mark, (value, end))| (*mark, value, *end));
         all.filter(move |(_, _, end)| now < *end)
     }
 }
@@ -145,6 +162,23 @@ mod tests {
         assert_eq!(map.count(), 2, "their minute is not over");
         map.forget(at(1000));
         assert_eq!((map.count(), map.ends.len()), (0, 0));
+    }
+
+    #[test]
+    fn a_call_forgets_a_few_and_a_full_map_still_takes_one() {
+        let most = 10 * FORGOTTEN_MAX;
+        let mark = |number: usize| Mark::from_bits(number as u128);
+        let mut map = Expiring::new(most);
+        for number in 0..most {
+            map.insert(mark(number), (), at(59), at(0)).unwrap();
+        }
+        assert_eq!(map.insert(mark(most), (), at(59), at(0)), Err(Full));
+        map.insert(mark(most), (), at(600), at(60)).unwrap();
+        assert_eq!(map.count(), most - FORGOTTEN_MAX + 1);
+        for _ in 0..9 {
+            map.forget(at(60));
+        }
+        assert_eq!((map.count(), map.ends.len()), (1, 1));
     }
 
     #[test]

@@ -51,12 +51,17 @@ pub fn key_set(bytes: &[u8]) {
 pub fn signature(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let mut lines = text.lines();
-    let (method, target) = (lines.next().unwrap_or_default(), lines.next().unwrap_or_default());
+    let (method, target) = (
+        lines.next().unwrap_or_default(),
+        lines.next().unwrap_or_default(),
+    );
     let (written, query) = match target.split_once('?') {
         Some((path, query)) => (path, Some(query)),
         None => (target, None),
     };
-    let Ok(path) = path::normalise(written) else { return };
+    let Ok(path) = path::normalise(written) else {
+        return;
+    };
     let mut headers = HeaderMap::new();
     for line in lines.take(64) {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
@@ -72,7 +77,11 @@ pub fn signature(bytes: &[u8]) {
         subject: "fuzz".into(),
     };
     let config = SignatureConfig {
-        accept: vec![SignatureForm::Openline, SignatureForm::Fc, SignatureForm::Acs3],
+        accept: vec![
+            SignatureForm::Openline,
+            SignatureForm::Fc,
+            SignatureForm::Acs3,
+        ],
         ..SignatureConfig::default()
     };
     let keys = AccessKeys::of([("fuzz".to_owned(), key)]);

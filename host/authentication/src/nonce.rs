@@ -19,14 +19,11 @@ use parking_lot::Mutex;
 
 use crate::expiring::{Expiring, Mark};
 
-/// Parts of the memory with a lock each, so that handshakes do not wait for each
-/// other.
-const SHARDS: usize = 16;
-
 /// The nonces of one trigger.
 #[derive(Debug)]
 pub struct Nonces {
-    shards: [Mutex<Expiring<()>>; SHARDS],
+    /// Locked for one look-up, after the hash was made.
+    used: Mutex<Expiring<()>>,
     /// Dates up to this one are refused.
     start: Option<UnixTime>,
 }
@@ -38,7 +35,9 @@ pub(crate) enum NonceError {
     Used,
     #[error("no more nonces can be remembered: `nonces_max` is reached")]
     Full,
-    #[error("the date is not after the start of the host, which does not know the nonces before it")]
+    #[error(
+        "the date is not after the start of the host, which does not know the nonces before it"
+    )]
     BeforeStart,
 }
 
@@ -53,7 +52,7 @@ pub struct ExportedNonce {
 }
 
 impl Nonces {
-    /// A memory of at least `nonces_max` for a host that starts at `now` and does
+    /// A memory of `nonces_max` for a host that starts at `now` and does
     /// not know what passed before.
     pub fn new(nonces_max: usize, now: UnixTime) -> Self {
         Self {
@@ -70,44 +69,36 @@ impl Nonces {
         now: UnixTime,
     ) -> Self {
         let nonces = Self::empty(nonces_max);
-        for ExportedNonce { mark, end } in exported {
-            let mark = Mark::from_bits(mark);
-            let full = nonces.shard(mark).lock().insert(mark, (), end, now).is_err();
-            if full {
-                // The limit is smaller than before, and one of them is lost.
-                return Self {
-                    start: Some(now),
-                    ..nonces
-                };
-            }
+        let mut used = nonces.used.lock();
+        let mut entries = exported.into_iter();
+        let fits = |ExportedNonce { mark, end }: ExportedNonce| {
+            used.insert(Mark::from_bits(mark), (), end, now).is_ok()
+        };
+        let all = entries.all(fits);
+        drop(used);
+        Self {
+            // The limit is smaller than before, and some of them are lost.
+            start: (!all).then_some(now),
+            ..nonces
         }
-        nonces
     }
 
     fn empty(nonces_max: usize) -> Self {
-        // Marks are spread evenly, but not exactly.
-        let each = nonces_max.div_ceil(SHARDS);
         Self {
-            shards: std::array::from_fn(|_| Mutex::new(Expiring::new(each))),
+            used: Mutex::new(Expiring::new(nonces_max)),
             start: None,
         }
     }
 
-    fn shard(&self, mark: Mark) -> &Mutex<Expiring<()>> {
-        &self.shards[usize::from(mark.bits().to_le_bytes()[0]) % SHARDS]
-    }
-
-    /// All nonces that still matter, in no order. Takes one lock after the other.
+    /// All nonces that still matter, in no order. Holds the lock while it copies
+    /// them, so it is not for a thread that serves.
     pub fn export(&self, now: UnixTime) -> Vec<ExportedNonce> {
-        let mut exported = Vec::new();
-        for shard in &self.shards {
-            let shard = shard.lock();
-            exported.extend(shard.iter(now).map(|(mark, (), end)| ExportedNonce {
-                mark: mark.bits(),
-                end,
-            }));
-        }
-        exported
+        let used = self.used.lock();
+        let exported = used.iter(now).map(|(mark, (), end)| ExportedNonce {
+            mark: mark.bits(),
+            end,
+        });
+        exported.collect()
     }
 
     /// Uses a nonce of a key: of two requests with it, one passes. `end` is when
@@ -124,16 +115,17 @@ impl Nonces {
             return Err(NonceError::BeforeStart);
         }
         let mark = Mark::of(&[key, nonce]);
-        let mut shard = self.shard(mark).lock();
-        if shard.get(mark, now).is_some() {
+        let mut used = self.used.lock();
+        if used.get(mark, now).is_some() {
             return Err(NonceError::Used);
         }
-        shard.insert(mark, (), end, now).map_err(|_| NonceError::Full)
+        let entered = used.insert(mark, (), end, now);
+        entered.map_err(|_| NonceError::Full)
     }
 
-    /// How many are remembered.
+    /// How many are remembered, some ended ones included.
     pub fn count(&self) -> usize {
-        self.shards.iter().map(|shard| shard.lock().count()).sum()
+        self.used.lock().count()
     }
 }
 
@@ -185,21 +177,17 @@ mod tests {
 
     #[test]
     fn a_full_memory_refuses_until_entries_end() {
-        let nonces = Nonces::new(SHARDS, at(0));
-        let mut full = 0;
-        for number in 0..200 {
-            match take(&nonces, &number.to_string(), 1000) {
-                Ok(()) => {}
-                Err(error) => {
-                    assert_eq!(error, NonceError::Full);
-                    full += 1;
-                }
-            }
+        let nonces = Nonces::new(16, at(0));
+        for number in 0..16 {
+            assert_eq!(take(&nonces, &number.to_string(), 1000), Ok(()));
         }
-        assert!(nonces.count() <= SHARDS);
-        assert_eq!(full, 200 - nonces.count());
-        let used = (0..200).filter(|it| take(&nonces, &it.to_string(), 1000) == Err(NonceError::Used));
-        assert_eq!(used.count(), nonces.count(), "none was forgotten");
+        assert_eq!(take(&nonces, "new", 1000), Err(NonceError::Full));
+        assert_eq!(
+            take(&nonces, "7", 1000),
+            Err(NonceError::Used),
+            "none was forgotten"
+        );
+        assert_eq!(take(&nonces, "new", 1899), Err(NonceError::Full));
         assert_eq!(take(&nonces, "new", 2000), Ok(()));
     }
 
@@ -217,11 +205,13 @@ mod tests {
         assert_eq!(take(&after, "b", 1000), Ok(()), "a slow clock is no harm");
         assert_eq!(before.export(at(1900)), []);
         // A limit that is too small for the import makes the start strict.
-        let entry = |it: u128| ExportedNonce {
-            mark: it * SHARDS as u128,
+        let entry = |mark: u128| ExportedNonce {
+            mark,
             end: at(1900),
         };
-        let after = Nonces::import(SHARDS, (0..2).map(entry), at(1002));
+        let after = Nonces::import(2, (0..2).map(entry), at(1002));
+        assert_eq!(after.start, None);
+        let after = Nonces::import(1, (0..2).map(entry), at(1002));
         assert_eq!(take(&after, "b", 1002), Err(NonceError::BeforeStart));
     }
 }

@@ -89,13 +89,19 @@ fn header(
 ) -> Result<Vec<String>, FindError> {
     let mut found = Vec::new();
     for value in request.headers.get_all(name) {
-        let text = value.to_str().map_err(|_| FindError::Text(place.to_string()))?;
+        let text = value
+            .to_str()
+            .map_err(|_| FindError::Text(place.to_string()))?;
         let (begin, rest) = match text.split_at_checked(prefix.len()) {
             Some((begin, rest)) if begin.eq_ignore_ascii_case(prefix) => (begin, rest),
             _ => continue,
         };
         // RFC 9110 section 11.4 allows several spaces after a scheme.
-        let rest = if begin.ends_with(' ') { rest.trim() } else { rest };
+        let rest = if begin.ends_with(' ') {
+            rest.trim()
+        } else {
+            rest
+        };
         found.push(rest.to_owned());
     }
     Ok(found)
@@ -108,7 +114,10 @@ pub(crate) fn cookies(headers: &HeaderMap, name: &str) -> Vec<String> {
     let pairs = texts.flat_map(|line| line.split(';'));
     let found = pairs.filter_map(|pair| {
         let (found, value) = pair.trim().split_once('=')?;
-        let value = value.strip_prefix('"').and_then(|it| it.strip_suffix('"')).unwrap_or(value);
+        let value = value
+            .strip_prefix('"')
+            .and_then(|it| it.strip_suffix('"'))
+            .unwrap_or(value);
         (found.trim_end() == name).then(|| value.to_owned())
     });
     found.collect()
@@ -187,8 +196,18 @@ mod tests {
             assert_eq!(found(lookup, query, lines), expected, "{lookup}");
         };
         let bearer = "header:Authorization:Bearer ";
-        is(bearer, "", &[("authorization", "Bearer a.b.c")], Some("a.b.c"));
-        is(bearer, "", &[("authorization", "bearer  a.b.c ")], Some("a.b.c"));
+        is(
+            bearer,
+            "",
+            &[("authorization", "Bearer a.b.c")],
+            Some("a.b.c"),
+        );
+        is(
+            bearer,
+            "",
+            &[("authorization", "bearer  a.b.c ")],
+            Some("a.b.c"),
+        );
         is(bearer, "", &[("authorization", "Basic a.b.c")], None);
         is(bearer, "", &[("authorization", "Bearer")], None);
         is(bearer, "", &[("authorization", "Bearer ")], None);

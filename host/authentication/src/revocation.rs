@@ -75,7 +75,9 @@ pub enum RevocationError {
     #[error("no token has so long a `jti` or `sub`")]
     Long,
     /// No entry has this form.
-    #[error("not `jti NAME UNTIL`, `sub NAME BEFORE UNTIL` or `before TIME`, with times as in `2026-12-31T23:59:59Z`")]
+    #[error(
+        "not `jti NAME UNTIL`, `sub NAME BEFORE UNTIL` or `before TIME`, with times as in `2026-12-31T23:59:59Z`"
+    )]
     Form,
 }
 
@@ -88,9 +90,13 @@ impl Default for Revocations {
 impl Revocations {
     /// Nothing is revoked.
     pub fn new() -> Self {
+        Self::with_max(REVOCATIONS_MAX)
+    }
+
+    fn with_max(entries_max: usize) -> Self {
         Self {
-            tokens: Expiring::new(REVOCATIONS_MAX),
-            subjects: Expiring::new(REVOCATIONS_MAX),
+            tokens: Expiring::new(entries_max),
+            subjects: Expiring::new(entries_max),
             before: None,
         }
     }
@@ -146,7 +152,9 @@ impl Revocations {
                 let mark = Mark::of(&[subject]);
                 let known = self.subjects.get(mark, now);
                 let before = known.map_or(*before, |known| *before.max(known));
-                self.subjects.insert(mark, before, *expires, now).map_err(full)
+                self.subjects
+                    .insert(mark, before, *expires, now)
+                    .map_err(full)
             }
             Revocation::Before(moment) => {
                 self.before = self.before.max(Some(*moment));
@@ -278,7 +286,11 @@ mod tests {
             "before",
         ] {
             let text = format!("{}{bad}\n", "# fine\n".repeat(299));
-            assert_eq!(list(&text).err(), Some((300, RevocationError::Form)), "{bad}");
+            assert_eq!(
+                list(&text).err(),
+                Some((300, RevocationError::Form)),
+                "{bad}"
+            );
         }
         let name = |bytes: usize| format!("jti {} 2099-01-01T00:00:00Z", "a".repeat(bytes));
         assert!(list(&name(NAME_BYTES_MAX)).is_ok());
@@ -287,17 +299,40 @@ mod tests {
     }
 
     #[test]
-    fn a_million_entries_are_found_and_one_more_is_refused() {
-        let until = "2099-01-01T00:00:00Z";
-        let lines = (0..REVOCATIONS_MAX).map(|number| format!("jti {number} {until}\n"));
-        let mut revoked = list(&lines.collect::<String>()).unwrap();
-        assert_eq!(revoked.count(), REVOCATIONS_MAX);
-        let by = |id: String| revoked.revokes(&identity(json!({"jti": id})), NOW);
-        assert_eq!(by("777777".into()), Some(RevokedBy::Token));
-        assert_eq!(by(REVOCATIONS_MAX.to_string()), None);
-        let entry = Revocation::parse(&format!("jti more {until}")).unwrap();
-        assert_eq!(revoked.revoke(&entry, NOW), Err(RevocationError::Full));
-        let entry = Revocation::parse(&format!("jti 5 {until}")).unwrap();
-        assert_eq!(revoked.revoke(&entry, NOW), Ok(()), "it is there already");
+    fn past_the_limit_only_what_is_there_already_is_taken() {
+        let mut revoked = Revocations::with_max(2);
+        let mut revoke = |line: &str| {
+            let entry = Revocation::parse(&format!("{line} 2099-01-01T00:00:00Z")).unwrap();
+            revoked.revoke(&entry, NOW)
+        };
+        for kind in ["jti", "sub"] {
+            let before = if kind == "sub" {
+                " 2026-01-01T00:00:00Z"
+            } else {
+                ""
+            };
+            assert_eq!(revoke(&format!("{kind} a{before}")), Ok(()));
+            assert_eq!(revoke(&format!("{kind} b{before}")), Ok(()));
+            let past = revoke(&format!("{kind} c{before}"));
+            assert_eq!(past, Err(RevocationError::Full));
+            assert_eq!(revoke(&format!("{kind} b{before}")), Ok(()));
+        }
+        assert_eq!(revoked.count(), 4);
+    }
+
+    #[test]
+    fn a_million_tokens_are_revoked() {
+        let mut revoked = Revocations::new();
+        let expires = UnixTime(NOW.0 + 3600);
+        let names = (0..1_000_000).map(|number| format!("t{number}"));
+        for id in names {
+            revoked
+                .revoke(&Revocation::Token { id, expires }, NOW)
+                .unwrap();
+        }
+        assert_eq!(revoked.count(), 1_000_000);
+        let by = |id: &str| revoked.revokes(&identity(json!({"jti": id})), NOW);
+        assert_eq!(by("t777777"), Some(RevokedBy::Token));
+        assert_eq!(by("t1000000"), None);
     }
 }

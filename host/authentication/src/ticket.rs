@@ -107,7 +107,9 @@ impl Tickets {
             return Err(TicketError::Claims);
         }
         let mut random = [0; 2 * HALF];
-        self.random.fill(&mut random).map_err(|_| TicketError::Random)?;
+        self.random
+            .fill(&mut random)
+            .map_err(|_| TicketError::Random)?;
         let (mark, secret) = halves(random);
         let end = now.plus(time);
         let waiting = Waiting {
@@ -158,7 +160,7 @@ impl Tickets {
         is_right.then(|| waiting.take(mark, now)).flatten()
     }
 
-    /// How many are not used yet, ended ones of the last minute included.
+    /// How many are not used yet, some ended ones included.
     pub fn count(&self) -> usize {
         self.waiting.lock().count()
     }
@@ -228,12 +230,21 @@ mod tests {
         let query = |ticket: &str| format!("ticket={ticket}");
         let ann = redeem(&tickets, &query(&one), 1000).unwrap();
         assert_eq!(ann.subject(), Some("ann"));
-        assert_eq!(redeem(&tickets, &query(&one), 1000), Err(Denial::TicketInvalid));
+        assert_eq!(
+            redeem(&tickets, &query(&one), 1000),
+            Err(Denial::TicketInvalid)
+        );
         assert!(redeem(&tickets, &query(&two), 1029).is_ok());
-        assert_eq!(redeem(&tickets, &query(&three), 1030), Err(Denial::TicketInvalid));
+        assert_eq!(
+            redeem(&tickets, &query(&three), 1030),
+            Err(Denial::TicketInvalid)
+        );
         assert_eq!(redeem(&tickets, "", 1000), Err(Denial::TicketMissing));
         for bad in ["a", &"a".repeat(43), &"a".repeat(10_000), "%00", "!!!"] {
-            assert_eq!(redeem(&tickets, &query(bad), 1000), Err(Denial::TicketInvalid));
+            assert_eq!(
+                redeem(&tickets, &query(bad), 1000),
+                Err(Denial::TicketInvalid)
+            );
         }
     }
 
@@ -275,13 +286,19 @@ mod tests {
         issue(&tickets);
         let plain = TicketRequest::default;
         assert_eq!(tickets.issue(plain(), NOW), Err(TicketError::Full));
-        assert!(tickets.issue(plain(), UnixTime(1090)).is_ok(), "they have ended");
+        assert!(
+            tickets.issue(plain(), UnixTime(1090)).is_ok(),
+            "they have ended"
+        );
         let time = |milliseconds| TicketRequest {
             time: Some(Duration::from_millis(milliseconds)),
             ..plain()
         };
         let later = UnixTime(5000);
-        assert_eq!(tickets.issue(time(30_001), later), Err(TicketError::Time(30)));
+        assert_eq!(
+            tickets.issue(time(30_001), later),
+            Err(TicketError::Time(30))
+        );
         assert_eq!(tickets.issue(time(999), later), Err(TicketError::Time(30)));
         assert!(tickets.issue(time(30_000), later).is_ok());
         let claims = |bytes: usize| {

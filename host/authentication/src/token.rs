@@ -281,3 +281,7 @@ pub fn first_token(config: &FirstMessageConfig, message: &str) -> Result<String,
     }
     Ok(token)
 }
+
+#[cfg(test)]
+#[path = "token_tests.rs"]
+mod tests;

@@ -170,10 +170,7 @@ impl KeySet {
     /// # Errors
     ///
     /// See [`KeySetError`].
-    pub fn parse(
-        text: &[u8],
-        source: KeySource,
-    ) -> Result<(Self, Vec<KeyWarning>), KeySetError> {
+    pub fn parse(text: &[u8], source: KeySource) -> Result<(Self, Vec<KeyWarning>), KeySetError> {
         #[derive(Deserialize)]
         struct Set {
             keys: Vec<serde_json::Value>,
@@ -296,7 +293,11 @@ impl KeySet {
 impl Key {
     fn new(jwk: &Jwk, source: KeySource, warnings: &mut Vec<KeyWarning>) -> Result<Self, KeyError> {
         provider::install();
-        if jwk.kid.as_ref().is_some_and(|kid| kid.len() > KID_BYTES_MAX) {
+        if jwk
+            .kid
+            .as_ref()
+            .is_some_and(|kid| kid.len() > KID_BYTES_MAX)
+        {
             return Err(KeyError::Name);
         }
         if jwk.d.is_some() {
@@ -380,10 +381,15 @@ fn material(
     let coordinate = |text: &Option<String>, name, bytes: usize| {
         let coordinate = decoded(text.as_ref(), name)?;
         let is_right = coordinate.len() == bytes;
-        is_right.then_some(coordinate).ok_or(KeyError::Parameter(name))
+        is_right
+            .then_some(coordinate)
+            .ok_or(KeyError::Parameter(name))
     };
     let point = |bytes: usize| -> Result<Vec<u8>, KeyError> {
-        let (x, y) = (coordinate(&jwk.x, "x", bytes)?, coordinate(&jwk.y, "y", bytes)?);
+        let (x, y) = (
+            coordinate(&jwk.x, "x", bytes)?,
+            coordinate(&jwk.y, "y", bytes)?,
+        );
         Ok([&[4], &*x, &*y].concat())
     };
     Ok(match kind {

@@ -92,11 +92,7 @@ impl Verifier {
 }
 
 impl signature::Verifier<Vec<u8>> for Verifier {
-    fn verify(
-        &self,
-        message: &[u8],
-        given: &Vec<u8>,
-    ) -> std::result::Result<(), signature::Error> {
+    fn verify(&self, message: &[u8], given: &Vec<u8>) -> std::result::Result<(), signature::Error> {
         self.check(message, given).ok_or_else(signature::Error::new)
     }
 }

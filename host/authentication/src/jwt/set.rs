@@ -179,7 +179,10 @@ impl FetchedKeys {
     /// A token names a key that the set does not have. Returns whether the caller
     /// should look at [`due`](Self::due) again: the next fetch is earlier now.
     pub fn unknown(&mut self, now: Duration) -> bool {
-        let earliest = self.begun.map_or(now, |begun| begun + UNKNOWN_TIME).max(now);
+        let earliest = self
+            .begun
+            .map_or(now, |begun| begun + UNKNOWN_TIME)
+            .max(now);
         let earlier = !self.under_way && earliest < self.next;
         if earlier {
             self.next = earliest;
@@ -259,7 +262,11 @@ mod tests {
             (200, "[]", "not a key set"),
             (200, r#"{"keys": {}}"#, "not a key set"),
             (200, r#"{"keys": []}"#, "no key that can verify"),
-            (200, r#"{"keys": [{"kty": "oct", "k": "AAAAAAAAAAAAAAAAAAAAAA"}]}"#, "no key"),
+            (
+                200,
+                r#"{"keys": [{"kty": "oct", "k": "AAAAAAAAAAAAAAAAAAAAAA"}]}"#,
+                "no key",
+            ),
             (200, &twice, "two keys have the `kid` `one`"),
             (200, &huge, "longer than 262144 bytes"),
             (301, ONE, "status 301"),

@@ -142,17 +142,6 @@ pub fn verify(
     check_claims(claims, terms, now)
 }
 
-/// The `kid` of a token, for a search of keys that are not there yet. Nothing of
-/// it is verified.
-pub(crate) fn unverified_kid(token: &str) -> Option<String> {
-    if token.len() > TOKEN_BYTES_MAX {
-        return None;
-    }
-    let header = object(token.split('.').next()?)?;
-    let kid = header.get("kid")?.as_str()?;
-    (!kid.is_empty() && kid.len() <= KID_BYTES_MAX).then(|| kid.to_owned())
-}
-
 fn object(part: &str) -> Option<Map<String, Value>> {
     json::object(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
 }
@@ -187,7 +176,9 @@ fn read_header(part: &str, terms: &Terms) -> Result<Header, TokenError> {
     if let Some(expected) = &terms.token_type {
         let bare = |text: &str| {
             let lower = text.to_ascii_lowercase();
-            lower.strip_prefix("application/").map_or(lower.clone(), str::to_owned)
+            lower
+                .strip_prefix("application/")
+                .map_or(lower.clone(), str::to_owned)
         };
         if text("typ")?.map(bare) != Some(bare(expected)) {
             return Err(TokenError::Type);
@@ -226,10 +217,7 @@ fn check_signature(
 }
 
 /// A claim that is a moment: seconds since 1970, of which fractions are cut.
-fn moment(
-    claims: &Map<String, Value>,
-    name: &'static str,
-) -> Result<Option<UnixTime>, TokenError> {
+fn moment(claims: &Map<String, Value>, name: &'static str) -> Result<Option<UnixTime>, TokenError> {
     /// The whole seconds that a double holds exactly.
     const MOST: f64 = 9_007_199_254_740_992.0;
     let Some(value) = claims.get(name) else {
@@ -265,7 +253,11 @@ fn check_claims(
     terms: &Terms,
     now: UnixTime,
 ) -> Result<Verified, TokenError> {
-    if let Some(name) = terms.required.iter().find(|name| !claims.contains_key(*name)) {
+    if let Some(name) = terms
+        .required
+        .iter()
+        .find(|name| !claims.contains_key(*name))
+    {
         return Err(TokenError::Missing(name.clone()));
     }
     let issuer = text(&claims, "iss")?;

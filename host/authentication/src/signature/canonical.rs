@@ -22,7 +22,9 @@ pub(crate) enum CanonicalError {
     Escape,
     #[error("the path has an escaped slash, which this form of signature cannot tell from a slash")]
     Slash,
-    #[error("the path or the query has a control character, which this form cannot tell from its own line ends")]
+    #[error(
+        "the path or the query has a control character, which this form cannot tell from its own line ends"
+    )]
     Control,
     #[error("a key of the query has a `=`, which this form cannot tell from the one after a key")]
     Equals,
@@ -108,7 +110,11 @@ fn query(query: &str, without: &str) -> Result<String, CanonicalError> {
 }
 
 /// The value of a header: of several, all of them.
-fn header(form: SignatureForm, request: &Request<'_>, name: &str) -> Result<String, CanonicalError> {
+fn header(
+    form: SignatureForm,
+    request: &Request<'_>,
+    name: &str,
+) -> Result<String, CanonicalError> {
     if name == "host" {
         let host = request.host.ok_or(CanonicalError::Missing)?;
         return Ok(host.to_ascii_lowercase());

@@ -30,7 +30,8 @@ pub(super) enum Credentials {
         /// As written, because it is signed.
         expires: String,
         signature: String,
-        nonce: Option<String>,
+        /// A nonce, and the date that a URL with a nonce has.
+        nonce: Option<(String, String)>,
         security_token: Option<String>,
     },
 }
@@ -48,7 +49,9 @@ pub(super) enum CredentialsError {
     #[error("the signature has not the parts that its form has")]
     Form,
     /// A signed header's name.
-    #[error("`SignedHeaders` are not distinct names in lower case, sorted, and at most {SIGNED_HEADERS_MAX}")]
+    #[error(
+        "`SignedHeaders` are not distinct names in lower case, sorted, and at most {SIGNED_HEADERS_MAX}"
+    )]
     SignedHeaders,
 }
 
@@ -123,7 +126,10 @@ pub(super) struct PresignedNames {
     pub(super) id: &'static str,
     pub(super) expires: &'static str,
     pub(super) security_token: &'static str,
+    /// Empty if the form has none.
     pub(super) nonce: &'static str,
+    /// When a URL with a nonce was signed.
+    pub(super) date: &'static str,
     pub(super) signature: &'static str,
 }
 
@@ -134,6 +140,7 @@ pub(super) const PRESIGNED: [PresignedNames; 2] = [
         expires: "openline-expires",
         security_token: "openline-security-token",
         nonce: "openline-nonce",
+        date: "openline-date",
         signature: "openline-signature",
     },
     PresignedNames {
@@ -141,8 +148,8 @@ pub(super) const PRESIGNED: [PresignedNames; 2] = [
         id: "x-fc-access-key-id",
         expires: "x-fc-expires",
         security_token: "x-fc-security-token",
-        // Function Compute has none.
         nonce: "",
+        date: "",
         signature: "x-fc-signature",
     },
 ];
@@ -172,7 +179,14 @@ fn presigned(query: &str) -> Result<Option<Credentials>, CredentialsError> {
         if found.is_some() {
             return Err(CredentialsError::Several);
         }
-        let nonce = if names.nonce.is_empty() { None } else { one(names.nonce)? };
+        let nonce = match (names.nonce, names.date) {
+            ("", _) => None,
+            (nonce, date) => match (one(nonce)?, one(date)?) {
+                (Some(nonce), Some(date)) => Some((nonce, date)),
+                (None, None) => None,
+                _ => return Err(CredentialsError::Form),
+            },
+        };
         found = Some(Credentials::Presigned {
             form: names.form,
             id: one(names.id)?.ok_or(CredentialsError::Form)?,

@@ -36,10 +36,7 @@ impl AccessKeys {
     /// # Errors
     ///
     /// When a secret cannot be read, or is too short.
-    pub fn new(
-        written: &[AccessKeyConfig],
-        secrets: &dyn ReadSecret,
-    ) -> Result<Self, Hinted> {
+    pub fn new(written: &[AccessKeyConfig], secrets: &dyn ReadSecret) -> Result<Self, Hinted> {
         let mut keys = HashMap::new();
         for key in written {
             let read = |place| {
@@ -49,7 +46,8 @@ impl AccessKeys {
             let secret = read(&key.secret)?;
             let id = &key.id;
             if secret.bytes().len() < SECRET_BYTES_MIN {
-                let what = format!("the secret of key `{id}` has less than {SECRET_BYTES_MIN} bytes");
+                let what =
+                    format!("the secret of key `{id}` has less than {SECRET_BYTES_MIN} bytes");
                 return Err(Hinted::new(what, "make one with `openssl rand -hex 32`"));
             }
             let key = AccessKey {

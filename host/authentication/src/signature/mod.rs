@@ -21,10 +21,10 @@
 //! (`yyyy-MM-ddTHH:mm:ssZ`), `x-openline-nonce` and every other `x-openline-*` of
 //! the request are among them. It is ACS3's skeleton under a name of its own.
 //!
-//! A pre-signed URL has the keys `openline-access-key-id`, `openline-expires`
-//! (seconds since 1970) and, if it is good once, `openline-nonce` in its query;
-//! `openline-signature` signs it in the same way, with `host` as the only header
-//! and without itself.
+//! A pre-signed URL has the keys `openline-access-key-id` and `openline-expires`
+//! (seconds since 1970) in its query and, if it is good once, `openline-nonce` and
+//! `openline-date`. `openline-signature` signs it in the same way, with `host` as
+//! the only header and without itself.
 
 mod canonical;
 mod credentials;

@@ -100,10 +100,14 @@ impl Signing<'_> {
             add(names.date, &date.to_string());
             add(names.nonce, nonce);
             add(names.body_hash, EMPTY_SHA256);
-            self.security_token.into_iter().for_each(|token| add(names.security_token, token));
+            self.security_token
+                .into_iter()
+                .for_each(|token| add(names.security_token, token));
         } else {
             add("date", &http_date(date));
-            self.security_token.into_iter().for_each(|token| add("x-fc-security-token", token));
+            self.security_token
+                .into_iter()
+                .for_each(|token| add("x-fc-security-token", token));
         }
         let mut headers = HeaderMap::new();
         let own = self.headers.iter().map(|(name, value)| (*name, *value));
@@ -137,8 +141,8 @@ impl Signing<'_> {
         Ok(added)
     }
 
-    /// The target of a pre-signed URL that is good until a moment; once, if it
-    /// has a nonce, which only our form has.
+    /// The target of a pre-signed URL that is good until a moment. With a nonce
+    /// and the date of now, which only our form has, it is good once.
     ///
     /// # Errors
     ///
@@ -147,18 +151,25 @@ impl Signing<'_> {
         &self,
         form: SignatureForm,
         expires: UnixTime,
-        nonce: Option<&str>,
+        once: Option<(&str, UnixTime)>,
     ) -> Result<String, SignError> {
         let names = PresignedNames::of(form).ok_or(SignError::Presigned)?;
         let expires = expires.0.to_string();
+        let once = once.filter(|_| !names.nonce.is_empty());
+        let date = once.map(|(_, date)| date.0.to_string());
         let mut target = self.target.to_owned();
         let keys = [
             (names.id, Some(self.id)),
             (names.expires, Some(&*expires)),
             (names.security_token, self.security_token),
-            (names.nonce, nonce.filter(|_| !names.nonce.is_empty())),
+            (names.nonce, once.map(|(nonce, _)| nonce)),
+            (names.date, date.as_deref()),
         ];
-        for name in keys.map(|(name, _)| name).into_iter().chain([names.signature]) {
+        for name in keys
+            .map(|(name, _)| name)
+            .into_iter()
+            .chain([names.signature])
+        {
             let query = target.split_once('?').map_or("", |(_, query)| query);
             let mut keys = crate::request::pairs(query);
             if !name.is_empty() && keys.any(|(key, _)| key == name) {

@@ -99,7 +99,10 @@ impl SignatureVerifier {
         let subject = Value::String(good.key.subject.clone());
         Ok(Identity {
             claims: Map::from_iter([("sub".to_owned(), subject)]),
-            expires: good.key.not_after.map(|last| last.plus(Duration::from_secs(1))),
+            expires: good
+                .key
+                .not_after
+                .map(|last| last.plus(Duration::from_secs(1))),
             body_sha256: good.body_sha256,
             ..Identity::default()
         })
@@ -136,16 +139,20 @@ impl SignatureVerifier {
         else {
             return Err(invalid("these are other credentials"));
         };
-        let names = if *form == SignatureForm::Acs3 { &ACS3 } else { &OPENLINE };
+        let names = if *form == SignatureForm::Acs3 {
+            &ACS3
+        } else {
+            &OPENLINE
+        };
         let signed: Vec<&str> = signed.iter().map(String::as_str).collect();
         self.check_signed(names, request, &signed)?;
         let date = one(request, names.date)?.ok_or_else(|| invalid("there is no date"))?;
-        let date = UnixTime::parse(date).map_err(|error| invalid(format!("the date is {error}")))?;
+        let date =
+            UnixTime::parse(date).map_err(|error| invalid(format!("the date is {error}")))?;
         self.check_date(date, now)?;
         let nonce = one(request, names.nonce)?.filter(|nonce| is_nonce(nonce));
-        let nonce = nonce.ok_or_else(|| {
-            invalid("there is no nonce of 8 to 128 visible characters")
-        })?;
+        let nonce =
+            nonce.ok_or_else(|| invalid("there is no nonce of 8 to 128 visible characters"))?;
         let (body_hash, body_sha256) = body(names, request)?;
         let key = self.key(id)?;
         if !key.has_token(one(request, names.security_token)?) {
@@ -154,7 +161,9 @@ impl SignatureVerifier {
         let text = skeleton(names, request, &signed, body_hash, "").map_err(invalid)?;
         let expected = hex(mac(&key.secret, &text).as_ref());
         if !same(expected.as_bytes(), signature.as_bytes()) {
-            return Err(invalid("the signature does not fit the key and the request"));
+            return Err(invalid(
+                "the signature does not fit the key and the request",
+            ));
         }
         Ok(Good {
             id,
@@ -177,8 +186,14 @@ impl SignatureVerifier {
         signed: &[&str],
     ) -> Result<(), Denied> {
         let ours = request.headers.keys().map(http::HeaderName::as_str);
-        let ours = ours.filter(|name| name.starts_with(names.prefix)).map(str::to_owned);
-        let wanted = self.config.signed_headers.iter().map(|name| name.to_ascii_lowercase());
+        let ours = ours
+            .filter(|name| name.starts_with(names.prefix))
+            .map(str::to_owned);
+        let wanted = self
+            .config
+            .signed_headers
+            .iter()
+            .map(|name| name.to_ascii_lowercase());
         let form = ["host", names.date, names.nonce].map(str::to_owned);
         for name in ours.chain(wanted).chain(form) {
             if !signed.contains(&&*name) {
@@ -195,9 +210,8 @@ impl SignatureVerifier {
         signature: &str,
         now: UnixTime,
     ) -> Result<Good<'a>, Denied> {
-        let date = one(request, DATE.as_str())?.ok_or_else(|| {
-            Denial::SignatureMissing.because("there is no `Date`")
-        })?;
+        let date = one(request, DATE.as_str())?
+            .ok_or_else(|| Denial::SignatureMissing.because("there is no `Date`"))?;
         let read = httpdate::parse_http_date(date).ok();
         let read = read.and_then(|date| date.duration_since(SystemTime::UNIX_EPOCH).ok());
         let read = read.ok_or_else(|| invalid("`Date` is not as RFC 9110 writes it, in GMT"))?;
@@ -237,9 +251,7 @@ impl SignatureVerifier {
         if request.has_body {
             return Err(invalid("a pre-signed URL is for requests without a body"));
         }
-        let digits = expires.bytes().all(|byte| byte.is_ascii_digit());
-        let end = expires.parse().ok().filter(|_| digits).map(UnixTime);
-        let end = end.ok_or_else(|| invalid("its end is not a number of seconds"))?;
+        let end = seconds(expires).ok_or_else(|| invalid("its end is not a number of seconds"))?;
         let expired = |why: &str| Err(Denial::SignatureExpired.because(why));
         if end < now {
             return expired("the pre-signed URL has expired");
@@ -247,9 +259,16 @@ impl SignatureVerifier {
         if end.since(now) > self.config.presigned_time_max.0 {
             return expired("the pre-signed URL is valid for longer than `presigned_time_max`");
         }
-        if nonce.as_ref().is_some_and(|nonce| !is_nonce(nonce)) {
-            return Err(invalid("its nonce has not 8 to 128 visible characters"));
-        }
+        let nonce = match nonce {
+            None => None,
+            Some((nonce, date)) if is_nonce(nonce) => {
+                let date = seconds(date).filter(|date| *date <= now.plus(self.config.window.0));
+                let date =
+                    date.ok_or_else(|| invalid("its date is no number, or in the future"))?;
+                Some((nonce.as_str(), date, UnixTime(end.0.saturating_add(1))))
+            }
+            Some(_) => return Err(invalid("its nonce has not 8 to 128 visible characters")),
+        };
         let key = self.key(id)?;
         if !key.has_token(security_token.as_deref()) {
             return Err(invalid("the security token is not the key's"));
@@ -264,9 +283,6 @@ impl SignatureVerifier {
                 return Err(invalid("the signature does not fit the key and the URL"));
             }
         }
-        // Its date is its end: a host that started before it may have seen it.
-        let after = UnixTime(end.0 + 1);
-        let nonce = nonce.as_deref().map(|nonce| (nonce, end, after));
         Ok(Good {
             id,
             key,
@@ -276,6 +292,12 @@ impl SignatureVerifier {
     }
 }
 
+/// A number of seconds, which has only digits.
+fn seconds(text: &str) -> Option<UnixTime> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits).map(UnixTime)
+}
+
 /// A header that occurs at most once.
 fn one<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a str>, Denied> {
     let mut values = request.headers.get_all(name).iter();
@@ -283,17 +305,15 @@ fn one<'a>(request: &Request<'a>, name: &str) -> Result<Option<&'a str>, Denied>
         (None, _) => Ok(None),
         (Some(value), None) => {
             let text = value.to_str();
-            text.map(Some).map_err(|_| invalid(format!("`{name}` is not text")))
+            text.map(Some)
+                .map_err(|_| invalid(format!("`{name}` is not text")))
         }
         _ => Err(invalid(format!("`{name}` occurs more than once"))),
     }
 }
 
 /// The hash of the body that is signed, and the one that the caller must check.
-fn body<'a>(
-    names: &Names,
-    request: &Request<'a>,
-) -> Result<(&'a str, Option<[u8; 32]>), Denied> {
+fn body<'a>(names: &Names, request: &Request<'a>) -> Result<(&'a str, Option<[u8; 32]>), Denied> {
     let given = one(request, names.body_hash)?;
     match (given, request.has_body) {
         (None, false) => Ok((EMPTY_SHA256, None)),
@@ -312,6 +332,8 @@ fn check_base64(key: &AccessKey, text: &str, signature: &str) -> Result<(), Deni
     if same(expected.as_bytes(), signature.as_bytes()) {
         Ok(())
     } else {
-        Err(invalid("the signature does not fit the key and the request"))
+        Err(invalid(
+            "the signature does not fit the key and the request",
+        ))
     }
 }
