@@ -2,6 +2,7 @@
 //! fuzz targets: none may panic, whatever the bytes, and none may let in what is
 //! not signed.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -17,21 +18,22 @@ use crate::signature::{AccessKey, AccessKeys, SignatureVerifier};
 /// The moment of all inputs.
 const NOW: UnixTime = UnixTime(1_800_000_000);
 /// Keys of every sort, of which nobody has the private parts.
-const KEYS: &str = include_str!("../tests/tokens/fuzzing.json");
+static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
+    let text = include_bytes!("fuzzing.json");
+    let set = KeySet::parse(text, KeySource::Written);
+    set.expect("the file has a key of each sort").0
+});
 
 /// A token: the bytes are what `Authorization` would carry.
 pub fn token(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let Ok((keys, _)) = KeySet::parse(KEYS.as_bytes(), KeySource::Written) else {
-        unreachable!("the keys are those of the tests");
-    };
     let terms = Terms {
         issuers: vec!["issuer".into()],
         required: vec!["exp".into()],
         leeway: Duration::from_secs(30),
         ..Terms::default()
     };
-    let verified = verify(&text, &keys, &terms, NOW);
+    let verified = verify(&text, &KEYS, &terms, NOW);
     assert!(verified.is_err(), "a token that nobody signed is good");
     let long = text.len() > crate::jwt::TOKEN_BYTES_MAX;
     assert_eq!(long, verified == Err(TokenError::Long));
@@ -96,4 +98,28 @@ pub fn signature(bytes: &[u8]) {
     };
     let verified = verifier.authenticate(&request, NOW);
     assert!(verified.is_err(), "a request that nobody signed is good");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_takes_what_it_is_for() {
+        let files = [
+            include_str!("../tests/tokens/pyjwt.json"),
+            include_str!("../tests/tokens/jose.json"),
+        ];
+        for file in files {
+            let file: serde_json::Value = serde_json::from_str(file).unwrap();
+            for entry in file["tokens"].as_array().unwrap() {
+                token(entry["token"].as_str().unwrap().as_bytes());
+            }
+        }
+        token(&[b'a'; 10_000]);
+        key_set(include_bytes!("fuzzing.json"));
+        key_set(b"<html>");
+        signature(b"GET\n/a?openline-signature=1&openline-access-key-id=fuzz&openline-expires=1800000060\n");
+        signature(b"GET\n/\nauthorization: FC fuzz:AA\ndate: Fri, 15 Jan 2027 08:00:00 GMT\n");
+    }
 }

@@ -175,10 +175,11 @@ impl TokenVerifier {
             expires: verified.expires,
             ..Identity::default()
         };
-        if let Some(by) = self.revocations.read().revokes(&identity, now.wall) {
-            return Err(Denial::TokenRevoked.because(by));
+        let revoked = self.revocations.read().revokes(&identity, now.wall);
+        match revoked {
+            Some(by) => Err(Denial::TokenRevoked.because(by)),
+            None => Ok(identity),
         }
-        Ok(identity)
     }
 
     /// The token of a message that renews the connection's token; `None` if the

@@ -17,5 +17,4 @@ pub use set::{Answer, Fetch, FetchError, FetchedKeys};
 pub use verify::{TOKEN_BYTES_MAX, Terms, TokenError, Verified, verify};
 
 #[cfg(test)]
-#[path = "tests.rs"]
 mod tests;

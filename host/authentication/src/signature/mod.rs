@@ -38,5 +38,7 @@ pub use sign::{SignError, Signing, fresh_nonce};
 pub use verify::SignatureVerifier;
 
 #[cfg(test)]
-#[path = "tests.rs"]
+#[path = "property_tests.rs"]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -65,5 +65,5 @@ for alg, key, private, public in keys():
 made_by = f"PyJWT {jwt.__version__}, by make.py"
 write("pyjwt.json", {"made_by": made_by, "keys": publics, "tokens": tokens})
 unknown = [public | {"kid": alg} for alg, _, _, public in keys()]
-write("fuzzing.json", {"made_by": "make.py; the private parts are gone", "keys": unknown})
+write("../../src/fuzzing.json", {"made_by": "make.py; the private parts are gone", "keys": unknown})
 json.dump({"claims": CLAIMS, "keys": privates}, sys.stdout)

@@ -128,7 +128,7 @@ pub struct JwtConfig {
 }
 
 /// One JSON Web Key (RFC 7517). Parameters that no verifier needs are ignored.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Jwk {
     /// `RSA`, `EC`, `OKP` or `oct`.
@@ -312,25 +312,6 @@ impl fmt::Debug for Jwk {
             .field("alg", &self.alg)
             .field("crv", &self.crv)
             .finish_non_exhaustive()
-    }
-}
-
-impl Default for Jwk {
-    fn default() -> Self {
-        Self {
-            kty: String::new(),
-            kid: None,
-            alg: None,
-            usage: None,
-            key_ops: None,
-            crv: None,
-            n: None,
-            e: None,
-            x: None,
-            y: None,
-            k: None,
-            d: None,
-        }
     }
 }
 
