@@ -143,9 +143,10 @@ fn dependencies(manifest: &str) -> Vec<(String, String)> {
 }
 
 /// The packages of the host; each may use those above it.
-const LAYERS: [(&str, &str); 10] = [
+const LAYERS: [(&str, &str); 11] = [
     ("host/core/Cargo.toml", "openline-core"),
     ("host/websocket/Cargo.toml", "openline-websocket"),
+    ("host/authentication/Cargo.toml", "openline-authentication"),
     ("host/store/Cargo.toml", "openline-store"),
     ("host/channels/Cargo.toml", "openline-channels"),
     ("host/engine/Cargo.toml", "openline-engine"),

@@ -15,6 +15,9 @@ const INPUTS: usize = 100_000;
 /// Each is compressed in many pieces.
 const COMPRESSED: usize = 20_000;
 
+/// Each may verify a signature by a public key.
+const VERIFIED: usize = 20_000;
+
 /// Inputs of the target that compiles each.
 const DEPLOYED: usize = 150;
 
@@ -94,6 +97,21 @@ fn proxy() {
 #[test]
 fn hops() {
     run("hops");
+}
+
+#[test]
+fn token() {
+    run_for("token", VERIFIED);
+}
+
+#[test]
+fn keys() {
+    run_for("keys", VERIFIED);
+}
+
+#[test]
+fn signature() {
+    run("signature");
 }
 
 #[test]
