@@ -28,6 +28,7 @@ pub use edge::{
     CertificateConfig, ClientCertificates, HopHeader, MinVersion, ProxyProtocol, TlsConfig,
 };
 pub use error::ConfigError;
+pub use file::nearest_word;
 pub use hints::{ORIGIN_HINT, host_hint, methods_hint, route_hint, trigger_hint};
 pub use keys::{KEYS, Key, effect_of};
 pub use networks::NETWORKS_MAX;

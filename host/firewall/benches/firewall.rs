@@ -1,0 +1,2 @@
+//! The cost of decisions.
+fn main() {}
