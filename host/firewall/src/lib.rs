@@ -6,9 +6,11 @@
 //! about a [`request::Request`]. Nothing here does I/O or knows a clock: files
 //! and the time are passed in. Bounded by the numbers in [`limits`].
 
+pub mod azion;
 mod behavior;
 mod config;
 mod criteria;
+pub mod describe;
 pub mod evaluation;
 mod limiter;
 pub mod limits;

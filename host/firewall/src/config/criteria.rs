@@ -128,21 +128,25 @@ impl CriteriaReader<'_, '_, '_> {
     fn table<'t>(&mut self, node: Node<'t, '_>) -> Option<Written<'t>> {
         let table = self.reader.table(node, "a criterion")?;
         self.reader.keys(table, &KEYS);
-        let mut text = |key: &str| {
-            let value = table.get(key)?;
-            self.reader
-                .text(value, &format!("`{key}`"), ARGUMENT_BYTES_MAX)
-        };
-        let conditional = text("conditional");
-        let (variable, operator, argument) = (text("variable"), text("operator"), text("argument"));
-        let (Some(variable), Some(operator)) = (variable, operator) else {
-            let missing = ["variable", "operator"]
-                .into_iter()
-                .find(|it| table.get(*it).is_none());
-            if let Some(missing) = missing {
-                let message = format!("a criterion has no `{missing}`");
-                self.reader.error(node.span(), &message, FORM_HINT);
+        // A value that is wrong is an error of its own, one that is missing `None`.
+        let mut text = |key: &str| match table.get(key) {
+            None => Some(None),
+            Some(value) => {
+                let what = format!("`{key}`");
+                let text = self.reader.text(value, &what, ARGUMENT_BYTES_MAX)?;
+                Some(Some(text))
             }
+        };
+        let (conditional, argument) = (text("conditional")?, text("argument")?);
+        let (variable, operator) = (text("variable")?, text("operator")?);
+        let (Some(variable), Some(operator)) = (variable, operator) else {
+            let missing = if variable.is_none() {
+                "variable"
+            } else {
+                "operator"
+            };
+            let message = format!("a criterion has no `{missing}`");
+            self.reader.error(node.span(), &message, FORM_HINT);
             return None;
         };
         Some(Written {

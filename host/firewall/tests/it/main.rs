@@ -1,0 +1,13 @@
+//! Tests of the firewall through its public interface: texts of
+//! configurations, requests, decisions.
+
+mod azion;
+mod bad_input;
+mod behaviors;
+mod bounds;
+mod describe;
+mod lists;
+mod operators;
+mod plain;
+mod property;
+mod support;
