@@ -26,7 +26,7 @@ pub use mutate::Mutator;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 13] = [
     ("websocket", oracle::frames),
     ("deflate", oracle::deflate),
     ("extensions", oracle::extensions),
@@ -35,6 +35,9 @@ pub const TARGETS: [Target; 10] = [
     ("proxy", openline_gateway::fuzzing::proxy),
     ("hops", openline_gateway::fuzzing::hops),
     ("config", config),
+    ("rules", openline_firewall::fuzzing::rules),
+    ("lists", openline_firewall::fuzzing::lists),
+    ("azion", openline_firewall::fuzzing::azion),
     ("component", component),
     ("deploy", deploy),
 ];

@@ -15,6 +15,9 @@ const INPUTS: usize = 100_000;
 /// Each is compressed in many pieces.
 const COMPRESSED: usize = 20_000;
 
+/// Each may compile expressions and make tables of rates.
+const RULES: usize = 20_000;
+
 /// Inputs of the target that compiles each.
 const DEPLOYED: usize = 150;
 
@@ -99,6 +102,21 @@ fn hops() {
 #[test]
 fn config() {
     run("config");
+}
+
+#[test]
+fn rules() {
+    run_for("rules", RULES);
+}
+
+#[test]
+fn lists() {
+    run("lists");
+}
+
+#[test]
+fn azion() {
+    run_for("azion", RULES);
 }
 
 #[test]

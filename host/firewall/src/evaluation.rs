@@ -91,6 +91,8 @@ pub struct Evaluation<'a> {
     place: Place,
     /// The last rule that ended a firewall by `allow`.
     allowed: Option<RuleRef<'a>>,
+    /// The decision, once there is one: a finished evaluation repeats it.
+    decided: Option<Decision<'a>>,
     effects: Effects<'a>,
 }
 
@@ -123,6 +125,7 @@ impl<'a> Evaluation<'a> {
             ids: [host, trigger],
             place: Place::default(),
             allowed: None,
+            decided: None,
             effects: Effects::default(),
         }
     }
@@ -140,19 +143,10 @@ impl<'a> Evaluation<'a> {
         now: Duration,
         observe: &mut impl Observe,
     ) -> Step<'a> {
-        while let Some(id) = self.ids.get(self.place.firewall) {
-            let firewall = id.and_then(|id| self.firewalls.get(id));
-            let firewall = firewall.filter(|it| it.is_active);
-            let Some((firewall, rule)) =
-                firewall.and_then(|it| Some((it, it.rules.get(self.place.rule)?)))
-            else {
-                self.next_firewall();
-                continue;
-            };
-            let named = RuleRef {
-                firewall: &firewall.name,
-                rule: &rule.name,
-            };
+        if let Some(decision) = &self.decided {
+            return Step::Decided(decision.clone());
+        }
+        while let Some((rule, named)) = self.reached() {
             if self.place.behavior.is_none() {
                 if rule.is_active && rule.needs_claims && matches!(request.claims, Claims::Pending)
                 {
@@ -170,17 +164,35 @@ impl<'a> Evaluation<'a> {
                     self.next_firewall();
                 }
                 Next::Run(function) => return Step::Run(function),
-                Next::End(verdict) => {
-                    self.place.firewall = self.ids.len();
-                    let by = Some(named);
-                    return Step::Decided(Decision { verdict, by });
-                }
+                Next::End(verdict) => return self.end(verdict, Some(named)),
             }
         }
-        Step::Decided(Decision {
-            verdict: Verdict::Pass,
-            by: self.allowed,
-        })
+        self.end(Verdict::Pass, self.allowed)
+    }
+
+    fn end(&mut self, verdict: Verdict<'a>, by: Option<RuleRef<'a>>) -> Step<'a> {
+        let decision = Decision { verdict, by };
+        self.decided = Some(decision.clone());
+        Step::Decided(decision)
+    }
+
+    /// The rule at the place, which moves on to the next firewall at the end of
+    /// one. `None` when there is no more.
+    fn reached(&mut self) -> Option<(&'a Rule, RuleRef<'a>)> {
+        loop {
+            let id = *self.ids.get(self.place.firewall)?;
+            let firewall = id.and_then(|id| self.firewalls.get(id));
+            if let Some(firewall) = firewall.filter(|it| it.is_active)
+                && let Some(rule) = firewall.rules.get(self.place.rule)
+            {
+                let named = RuleRef {
+                    firewall: &firewall.name,
+                    rule: &rule.name,
+                };
+                return Some((rule, named));
+            }
+            self.next_firewall();
+        }
     }
 
     /// Whether the rule runs.

@@ -3,7 +3,8 @@
 //! [`Ran`] is for the requests of a host with `debug_rules`: the names of the
 //! rules that ran, as Azion's `stacktrace` has them. [`Trace`] is for one
 //! request that a person asks about: every rule with each criterion that was
-//! evaluated and the values that it saw. Bounded by the number of rules and
+//! evaluated and the values that it saw. These may be secrets, cookies for
+//! example, so a trace is not for a log. Bounded by the number of rules and
 //! criteria, [`TRACED_VALUES_MAX`] and [`TRACED_BYTES_MAX`].
 
 use std::fmt::{self, Display, Write};

@@ -3,8 +3,8 @@
 //! [`import`] takes the JSON of `azion.config`, of the CLI's manifest or of the
 //! API, and gives the text of a configuration with what has no counterpart. A
 //! rule is taken whole or left out: without one of its criteria it would meet
-//! other requests. Each rule that is written has been read again, so the text
-//! is always a configuration.
+//! other requests. Each rule that is written has been read again, and so has
+//! the whole text: a note says if it exceeds a bound.
 
 mod read;
 mod write;
@@ -349,7 +349,19 @@ impl Import {
             self.note("set_rate_limit", false, text);
         }
         let notes = self.imported.notes.iter().map(ToString::to_string);
-        self.imported.text = self.writer.finish(&notes.collect::<Vec<_>>());
+        let text = std::mem::take(&mut self.writer).finish(&notes.collect::<Vec<_>>());
+        // Each rule is right by itself, so what is wrong is a number.
+        if let Err(errors) = Rules::parse(&text, crate::Others::Refuse) {
+            for error in errors {
+                let line = error.line;
+                self.note(
+                    "the whole text",
+                    false,
+                    format!("line {line}: {}", error.message),
+                );
+            }
+        }
+        self.imported.text = text;
         self.imported
     }
 }

@@ -49,177 +49,191 @@ fn an_error_in_line_300_is_found_there() {
     assert_eq!(error.source, "criteria = ['uri is_eqal /99']");
 }
 
-#[test]
-fn criteria_that_are_wrong() {
-    let criteria = |criteria: &str, message: &str, hint: &str| {
-        wrong(
-            &format!("criteria = {criteria}\nbehaviors = ['deny']"),
-            message,
-            hint,
-        );
-    };
-    criteria("['urii is_equal /']", "no variable `urii`", "`uri`");
-    criteria(
+/// Criteria, what is wrong with them, and the hint.
+const CRITERIA: &[(&str, &str, &str)] = &[
+    ("['urii is_equal /']", "no variable `urii`", "`uri`"),
+    (
         "['weather is_equal sunny']",
         "no variable `weather`",
         "http_{name}",
-    );
-    criteria("['http_ exists']", "no variable `http_`", "");
-    criteria("['http_\u{fc} exists']", "no variable", "");
-    criteria("['uri equals /']", "no operator `equals`", "");
-    criteria("['uri']", "`uri` is not a criterion", "VARIABLE OPERATOR");
-    criteria("['']", "is not a criterion", "VARIABLE OPERATOR");
-    criteria("['uri is_equal']", "`is_equal` needs an argument", "exists");
-    criteria("['uri exists /']", "`exists` has no argument", "is_equal");
-    criteria("['uri contains \"\"']", "`contains` is empty", "exists");
-    criteria("['and uri is_equal /']", "is not joined", "`if`");
-    criteria(
+    ),
+    ("['http_ exists']", "no variable `http_`", ""),
+    ("['http_\u{fc} exists']", "no variable", ""),
+    ("['uri equals /']", "no operator `equals`", ""),
+    ("['uri']", "`uri` is not a criterion", "VARIABLE OPERATOR"),
+    ("['']", "is not a criterion", "VARIABLE OPERATOR"),
+    ("['uri is_equal']", "`is_equal` needs an argument", "exists"),
+    ("['uri exists /']", "`exists` has no argument", "is_equal"),
+    ("['uri contains \"\"']", "`contains` is empty", "exists"),
+    ("['and uri is_equal /']", "is not joined", "`if`"),
+    (
         "['uri is_equal /', 'if uri is_equal /']",
         "only for the first",
         "`or`",
-    );
-    criteria("[['or uri is_equal /']]", "is not joined", "`if`");
-    criteria("[7]", "a text in quotes", "");
-    criteria("'uri is_equal /'", "a list", "");
-    criteria("[]", "no criterion", "leave `criteria` out");
-    criteria("['uri is_equal /', []]", "no criterion", "");
-    criteria(
+    ),
+    ("[['or uri is_equal /']]", "is not joined", "`if`"),
+    ("[7]", "a text in quotes", ""),
+    ("'uri is_equal /'", "a list", ""),
+    ("[]", "no criterion", "leave `criteria` out"),
+    ("['uri is_equal /', []]", "no criterion", ""),
+    (
         "[{ variable = 'uri' }]",
         "no `operator`",
         "VARIABLE OPERATOR",
-    );
-    criteria(
+    ),
+    (
         "[{ variable = 'uri', operator = 'exists', argumnet = 'x' }]",
         "unknown key `argumnet`",
         "`argument`",
-    );
-    criteria(
+    ),
+    (
         "[{ conditional = 'xor', variable = 'uri', operator = 'exists' }]",
         "`xor` does not join",
         "`or`",
-    );
-    criteria(
+    ),
+    (
         "['remote_addr is_equal 10.0.0.1/8']",
         "bits behind its prefix",
         "10.0.0.0/8",
-    );
-    criteria(
+    ),
+    (
         "['remote_addr is_equal fe80::1%eth0']",
         "has a zone",
         "leave it out",
-    );
-    criteria(
+    ),
+    (
         "['remote_addr is_equal example.org']",
         "not an address",
         "10.0.0.7",
-    );
-    criteria("['uri is_in_list l']", "no list `l`", "[[list]]");
-    criteria("['uri matches (']", "unclosed group", "regex");
-    criteria("['uri matches (a)\\1']", "backreferences", "regex");
-    criteria(
+    ),
+    ("['uri is_in_list l']", "no list `l`", "[[list]]"),
+    ("['uri matches (']", "unclosed group", "regex"),
+    ("['uri matches (a)\\1']", "backreferences", "regex"),
+    (
         "['uri matches (?u)(\\w{100}){100}']",
         "more than 128 KiB",
         "regex",
-    );
+    ),
+];
+
+#[test]
+fn criteria_that_are_wrong() {
+    for (criteria, message, hint) in CRITERIA {
+        let rule = format!("criteria = {criteria}\nbehaviors = ['deny']");
+        wrong(&rule, message, hint);
+    }
 }
+
+/// Behaviours, what is wrong with them, and the hint.
+const BEHAVIORS: &[(&str, &str, &str)] = &[
+    ("[]", "no behaviour", "active = false"),
+    ("'deny'", "a list", ""),
+    ("['denny']", "no behaviour `denny`", "`deny`"),
+    ("[7]", "not one behaviour", "status_code"),
+    ("[{ deny = {}, drop = {} }]", "not one behaviour", ""),
+    ("[{ deny = { status_code = 399 } }]", "from 400 to 499", ""),
+    ("[{ deny = { status_code = 500 } }]", "from 400 to 499", ""),
+    (
+        "[{ deny = { status = 403 } }]",
+        "unknown key `status`",
+        "`status_code`",
+    ),
+    (
+        "[{ set_custom_response = {} }]",
+        "no `status_code`",
+        "as in",
+    ),
+    ("['set_custom_response']", "no `status_code`", "as in"),
+    (
+        "[{ set_custom_response = { status_code = 199 } }]",
+        "from 200 to 499",
+        "",
+    ),
+    (
+        "[{ set_custom_response = { status_code = 500 } }]",
+        "from 200 to 499",
+        "",
+    ),
+    (
+        "[{ set_custom_response = { status_code = '200' } }]",
+        "whole number",
+        "without quotes",
+    ),
+    (
+        "[{ set_custom_response = { status_code = 204, content_body = 'x' } }]",
+        "no body",
+        "200",
+    ),
+    (
+        "[{ deny = { content_body = 'x', content_type = \"a\\nb: c\" } }]",
+        "value of a header",
+        "ASCII",
+    ),
+    ("['deny', 'log']", "`log` never runs", "order"),
+    ("['allow', 'deny']", "never runs", "order"),
+    ("[{ allow = { status_code = 7 } }]", "unknown key", ""),
+    (
+        "[{ set_rate_limit = { type = 'second' } }]",
+        "no `average_rate_limit`",
+        "as in",
+    ),
+    (
+        "[{ set_rate_limit = { type = 'hour', average_rate_limit = 1 } }]",
+        "`hour` is not",
+        "minute",
+    ),
+    (
+        "[{ set_rate_limit = { average_rate_limit = 0 } }]",
+        "from 1 to",
+        "",
+    ),
+    (
+        "[{ set_rate_limit = { average_rate_limit = -1 } }]",
+        "from 1 to",
+        "",
+    ),
+    (
+        "[{ set_rate_limit = { average_rate_limit = 1.5 } }]",
+        "whole number",
+        "",
+    ),
+    (
+        "[{ set_rate_limit = { limit_by = 'mood', average_rate_limit = 1 } }]",
+        "limited by `mood`",
+        "client_ip",
+    ),
+    (
+        "[{ set_rate_limit = { limit_by = 'header:', average_rate_limit = 1 } }]",
+        "limited by",
+        "",
+    ),
+    (
+        "[{ set_header = { name = 'x y', value = 'a' } }]",
+        "not the name of a header",
+        "x-risk",
+    ),
+    (
+        "[{ set_header = { name = 'x', value = \"a\\r\\nb\" } }]",
+        "value of a header",
+        "",
+    ),
+    ("[{ set_header = { value = 'a' } }]", "no `name`", "as in"),
+    ("['run_function']", "names no function", "as in"),
+    (
+        "[{ run_function = 'a b' }]",
+        "not a function name",
+        "firewall",
+    ),
+];
 
 #[test]
 fn behaviours_that_are_wrong() {
     let behaviors = |behaviors: &str, message: &str, hint: &str| {
         wrong(&format!("behaviors = {behaviors}"), message, hint);
     };
-    behaviors("[]", "no behaviour", "active = false");
-    behaviors("'deny'", "a list", "");
-    behaviors("['denny']", "no behaviour `denny`", "`deny`");
-    behaviors("[7]", "not one behaviour", "status_code");
-    behaviors("[{ deny = {}, drop = {} }]", "not one behaviour", "");
-    behaviors("[{ deny = { status_code = 399 } }]", "from 400 to 499", "");
-    behaviors("[{ deny = { status_code = 500 } }]", "from 400 to 499", "");
-    behaviors(
-        "[{ deny = { status = 403 } }]",
-        "unknown key `status`",
-        "`status_code`",
-    );
-    behaviors(
-        "[{ set_custom_response = {} }]",
-        "no `status_code`",
-        "as in",
-    );
-    behaviors("['set_custom_response']", "no `status_code`", "as in");
-    behaviors(
-        "[{ set_custom_response = { status_code = 199 } }]",
-        "from 200 to 499",
-        "",
-    );
-    behaviors(
-        "[{ set_custom_response = { status_code = 500 } }]",
-        "from 200 to 499",
-        "",
-    );
-    behaviors(
-        "[{ set_custom_response = { status_code = '200' } }]",
-        "whole number",
-        "without quotes",
-    );
-    behaviors(
-        "[{ set_custom_response = { status_code = 204, content_body = 'x' } }]",
-        "no body",
-        "200",
-    );
-    behaviors(
-        "[{ deny = { content_body = 'x', content_type = \"a\\nb: c\" } }]",
-        "value of a header",
-        "ASCII",
-    );
-    behaviors("['deny', 'log']", "`log` never runs", "order");
-    behaviors("['allow', 'deny']", "never runs", "order");
-    behaviors("[{ allow = { status_code = 7 } }]", "unknown key", "");
-    behaviors(
-        "[{ set_rate_limit = { type = 'second' } }]",
-        "no `average_rate_limit`",
-        "as in",
-    );
-    behaviors(
-        "[{ set_rate_limit = { type = 'hour', average_rate_limit = 1 } }]",
-        "`hour` is not",
-        "minute",
-    );
-    behaviors(
-        "[{ set_rate_limit = { average_rate_limit = 0 } }]",
-        "from 1 to",
-        "",
-    );
-    behaviors(
-        "[{ set_rate_limit = { average_rate_limit = -1 } }]",
-        "from 1 to",
-        "",
-    );
-    behaviors(
-        "[{ set_rate_limit = { average_rate_limit = 1.5 } }]",
-        "whole number",
-        "",
-    );
-    behaviors(
-        "[{ set_rate_limit = { limit_by = 'mood', average_rate_limit = 1 } }]",
-        "limited by `mood`",
-        "client_ip",
-    );
-    behaviors(
-        "[{ set_rate_limit = { limit_by = 'header:', average_rate_limit = 1 } }]",
-        "limited by",
-        "",
-    );
-    behaviors(
-        "[{ set_header = { name = 'x y', value = 'a' } }]",
-        "not the name of a header",
-        "x-risk",
-    );
-    behaviors(
-        "[{ set_header = { name = 'x', value = \"a\\r\\nb\" } }]",
-        "value of a header",
-        "",
-    );
-    behaviors("[{ set_header = { value = 'a' } }]", "no `name`", "as in");
+    for (rule, message, hint) in BEHAVIORS {
+        behaviors(rule, message, hint);
+    }
     for reserved in [
         "Host",
         "connection",
@@ -235,93 +249,90 @@ fn behaviours_that_are_wrong() {
             "x-risk",
         );
     }
-    behaviors("['run_function']", "names no function", "as in");
-    behaviors(
-        "[{ run_function = 'a b' }]",
-        "not a function name",
-        "firewall",
-    );
 }
+
+/// Texts, the line of the error, what is wrong, and the hint.
+const TABLES: &[(&str, usize, &str, &str)] = &[
+    (
+        "[[firewal]]\nname = 'f'",
+        1,
+        "unknown key `firewal`",
+        "`firewall`",
+    ),
+    ("[firewall]\nname = 'f'", 1, "double brackets", ""),
+    ("firewall = 7", 1, "a list", ""),
+    ("[[firewall]]\nactive = true", 1, "no `name`", "logs"),
+    (
+        "[[firewall]]\nname = ' '",
+        2,
+        "is not the name of a firewall",
+        "",
+    ),
+    (
+        "[[firewall]]\nname = \"a\\u001b[2J\"",
+        2,
+        "is not the name of a firewall",
+        "",
+    ),
+    ("[[firewall]]\nname = 7", 2, "a text in quotes", ""),
+    (
+        "[[firewall]]\nname = 'f'\nactive = 'yes'",
+        3,
+        "`true` or `false`",
+        "",
+    ),
+    (
+        "[[firewall]]\nname = 'f'\nrules = []",
+        3,
+        "unknown key `rules`",
+        "`rule`",
+    ),
+    (
+        "[[firewall]]\nname = 'f'\n[[firewall]]\nname = 'f'",
+        4,
+        "two firewalls",
+        "rename",
+    ),
+    (
+        "[[list]]\nname = 'l'\ntype = 'networks'",
+        1,
+        "either a `file` or `items`",
+        "as in",
+    ),
+    (
+        "[[list]]\nname = 'l'\nfile = 'x'",
+        1,
+        "no `type`",
+        "networks",
+    ),
+    (
+        "[[list]]\nname = 'l'\ntype = 'asn'\nitems = []",
+        3,
+        "`asn` is not the type",
+        "networks",
+    ),
+    (
+        "[[list]]\nname = 'l'\ntype = 'networks'\nitems = ['::1',\n '10.0.0.1/8']",
+        5,
+        "bits behind",
+        "10.0.0.0/8",
+    ),
+    (
+        "[[list]]\nname = 'l'\ntype = 'texts'\nitems = [\"a\\nb\"]",
+        4,
+        "several lines",
+        "",
+    ),
+    ("[[firewall]\nname = 'f'", 1, "", "TOML"),
+    ("\u{0}", 1, "", "TOML"),
+];
 
 #[test]
 fn tables_and_names_that_are_wrong() {
-    for (text, line, message, hint) in [
-        (
-            "[[firewal]]\nname = 'f'",
-            1,
-            "unknown key `firewal`",
-            "`firewall`",
-        ),
-        ("[firewall]\nname = 'f'", 1, "double brackets", ""),
-        ("firewall = 7", 1, "a list", ""),
-        ("[[firewall]]\nactive = true", 1, "no `name`", "logs"),
-        (
-            "[[firewall]]\nname = ' '",
-            2,
-            "is not the name of a firewall",
-            "",
-        ),
-        (
-            "[[firewall]]\nname = \"a\\u001b[2J\"",
-            2,
-            "is not the name of a firewall",
-            "",
-        ),
-        ("[[firewall]]\nname = 7", 2, "a text in quotes", ""),
-        (
-            "[[firewall]]\nname = 'f'\nactive = 'yes'",
-            3,
-            "`true` or `false`",
-            "",
-        ),
-        (
-            "[[firewall]]\nname = 'f'\nrules = []",
-            3,
-            "unknown key `rules`",
-            "`rule`",
-        ),
-        (
-            "[[firewall]]\nname = 'f'\n[[firewall]]\nname = 'f'",
-            4,
-            "two firewalls",
-            "rename",
-        ),
-        (
-            "[[list]]\nname = 'l'\ntype = 'networks'",
-            1,
-            "either a `file` or `items`",
-            "as in",
-        ),
-        (
-            "[[list]]\nname = 'l'\nfile = 'x'",
-            1,
-            "no `type`",
-            "networks",
-        ),
-        (
-            "[[list]]\nname = 'l'\ntype = 'asn'\nitems = []",
-            3,
-            "`asn` is not the type",
-            "networks",
-        ),
-        (
-            "[[list]]\nname = 'l'\ntype = 'networks'\nitems = ['::1',\n '10.0.0.1/8']",
-            5,
-            "bits behind",
-            "10.0.0.0/8",
-        ),
-        (
-            "[[list]]\nname = 'l'\ntype = 'texts'\nitems = [\"a\\nb\"]",
-            4,
-            "several lines",
-            "",
-        ),
-        ("[[firewall]\nname = 'f'", 1, "", "TOML"),
-        ("\u{0}", 1, "", "TOML"),
-    ] {
+    for (text, line, message, hint) in TABLES {
         let errors = errors(text);
         assert_eq!(errors.len(), 1, "{text}: {errors:?}");
-        assert_eq!(errors[0].line, line, "{text}: {}", errors[0]);
+        assert_eq!(errors[0].line, *line, "{text}: {}", errors[0]);
         assert!(errors[0].message.contains(message), "{text}: {}", errors[0]);
         assert!(errors[0].hint.contains(hint), "{text}: {}", errors[0].hint);
         assert!(!errors[0].hint.is_empty());

@@ -59,6 +59,12 @@ fn all_rules_that_hold_run_until_one_ends_it() {
     );
     assert_eq!(decided(&firewalls, &Asked::at("/drop")), "drop by f/4");
     assert_eq!(decided(&firewalls, &Asked::at("/x")), "deny 451 by f/5");
+    // A finished evaluation repeats its decision.
+    let asked = Asked::at("/x");
+    let mut evaluation = Evaluation::new(&firewalls, firewalls.find("f"), None);
+    let first = evaluation.run(&asked.request(), Duration::ZERO, &mut ());
+    let second = evaluation.run(&asked.request(), Duration::ZERO, &mut ());
+    assert_eq!(first, second);
     let asked = Asked::at("/x");
     let mut evaluation = Evaluation::new(&firewalls, firewalls.find("f"), None);
     evaluation.run(&asked.request(), Duration::ZERO, &mut ());

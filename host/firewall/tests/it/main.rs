@@ -1,6 +1,12 @@
 //! Tests of the firewall through its public interface: texts of
 //! configurations, requests, decisions.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on should fail"
+)]
+
 mod azion;
 mod bad_input;
 mod behaviors;

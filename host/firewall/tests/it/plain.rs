@@ -25,7 +25,7 @@ pub(crate) enum PlainTerm {
     Criterion(PlainCriterion),
     /// Whether the group is joined by `or`, and its terms. `or` of the first
     /// does not count.
-    Group(bool, Vec<PlainTerm>),
+    Group(bool, Vec<Self>),
 }
 
 #[derive(Clone, Debug)]
