@@ -149,6 +149,7 @@ const LAYERS: [(&str, &str); 11] = [
     ("host/authentication/Cargo.toml", "openline-authentication"),
     ("host/store/Cargo.toml", "openline-store"),
     ("host/channels/Cargo.toml", "openline-channels"),
+    ("host/firewall/Cargo.toml", "openline-firewall"),
     ("host/engine/Cargo.toml", "openline-engine"),
     ("host/admission/Cargo.toml", "openline-admission"),
     ("host/control/Cargo.toml", "openline-control"),

@@ -38,6 +38,9 @@ pub const TARGETS: [Target; 13] = [
     ("keys", openline_authentication::fuzzing::key_set),
     ("signature", openline_authentication::fuzzing::signature),
     ("config", config),
+    ("rules", openline_firewall::fuzzing::rules),
+    ("lists", openline_firewall::fuzzing::lists),
+    ("azion", openline_firewall::fuzzing::azion),
     ("component", component),
     ("deploy", deploy),
 ];

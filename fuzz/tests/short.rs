@@ -18,6 +18,8 @@ const COMPRESSED: usize = 20_000;
 /// Each may verify a signature by a public key.
 const VERIFIED: usize = 20_000;
 
+/// Each may compile expressions and make tables of rates.
+const RULES: usize = 20_000;
 /// Inputs of the target that compiles each.
 const DEPLOYED: usize = 150;
 
@@ -117,6 +119,21 @@ fn signature() {
 #[test]
 fn config() {
     run("config");
+}
+
+#[test]
+fn rules() {
+    run_for("rules", RULES);
+}
+
+#[test]
+fn lists() {
+    run("lists");
+}
+
+#[test]
+fn azion() {
+    run_for("azion", RULES);
 }
 
 #[test]

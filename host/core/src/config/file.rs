@@ -182,8 +182,16 @@ fn hint_for(message: &str) -> String {
 /// backquotes was written, the others are known.
 fn nearest(message: &str) -> Option<&str> {
     let mut words = message.split('`').skip(1).step_by(2);
-    let written = words.next()?;
-    let (distance, name) = words.map(|name| (distance(written, name), name)).min()?;
+    nearest_word(words.next()?, words)
+}
+
+/// The known word that was probably meant, if one is near enough.
+pub fn nearest_word<'a>(
+    written: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let known = known.into_iter();
+    let (distance, name) = known.map(|name| (distance(written, name), name)).min()?;
     (distance <= written.len().max(name.len()) / 2).then_some(name)
 }
 

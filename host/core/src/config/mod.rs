@@ -33,6 +33,7 @@ pub use edge::{
     TlsConfig,
 };
 pub use error::ConfigError;
+pub use file::nearest_word;
 pub use hints::{ORIGIN_HINT, cors_hint, host_hint, methods_hint, route_hint, trigger_hint};
 pub use keys::{KEYS, Key, effect_of};
 pub use networks::NETWORKS_MAX;
