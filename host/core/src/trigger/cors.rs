@@ -2,7 +2,7 @@
 //! that come by a trigger (CORS, the Fetch standard, section 3.3).
 //!
 //! This is about ordinary requests. Browsers do not ask it for a WebSocket,
-//! which [`origin`](super::origin) decides about. Bounded by [`ORIGINS_MAX`]
+//! which `origin` decides about. Bounded by [`ORIGINS_MAX`]
 //! origins, [`CORS_HEADERS_MAX`] names of headers in a list, and
 //! [`HEADER_NAME_BYTES_MAX`] for each.
 

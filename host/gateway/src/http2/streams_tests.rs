@@ -77,8 +77,10 @@ async fn it_is_idle_without_a_stream_and_not_with_one() {
 
 #[tokio::test]
 async fn a_tcp_connection_with_a_stream_makes_no_room_for_others() {
-    let mut config = ServerConfig::default();
-    config.requests = 2;
+    let config = ServerConfig {
+        requests: 2,
+        ..ServerConfig::default()
+    };
     let services = Services::new(config, Vec::new()).unwrap();
     let gateway: Arc<_> = Gateway::new(Arc::new(services)).into();
     let streams = streams(&gateway);
@@ -164,7 +166,7 @@ async fn each_answered_request_forgives_one_and_no_more() {
 async fn a_body_comes_in_pieces_of_a_frame() {
     let gateway = gateway();
     let streams = streams(&gateway);
-    let bytes = |length: usize| Bytes::from((0..length).map(|it| it as u8).collect::<Vec<_>>());
+    let bytes = |length| (0..=u8::MAX).cycle().take(length).collect::<Bytes>();
     for (length, expected) in [
         (0, &[][..]),
         (1, &[1]),
