@@ -65,4 +65,5 @@ mod taking_effect;
 mod tidy;
 mod time_limits;
 mod tls;
+mod tls_facts;
 mod watchdog;
