@@ -69,4 +69,5 @@ mod tidy;
 mod time_limits;
 mod tls;
 mod tls_clients;
+mod tls_facts;
 mod watchdog;

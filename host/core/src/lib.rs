@@ -22,5 +22,6 @@ pub mod name;
 pub mod path;
 pub mod rate;
 pub mod route;
+pub mod tls;
 pub mod trigger;
 pub mod units;

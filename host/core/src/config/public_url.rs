@@ -6,9 +6,6 @@
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-use toml::Spanned;
-
-use super::validate::Check;
 use crate::path;
 use crate::trigger::{Authority, Scheme, Trigger};
 
@@ -131,7 +128,8 @@ impl fmt::Display for PublicUrl {
 }
 
 impl PublicUrlError {
-    fn hint(&self) -> &'static str {
+    /// What to do about it.
+    pub(super) fn hint(&self) -> &'static str {
         match self {
             Self::Scheme(_) => {
                 "write it as in \"https://edge.example.org\"; addresses that begin with `wss://` are made of it"
@@ -150,18 +148,6 @@ impl PublicUrlError {
                 "a proxy's prefix is written without doubled slashes, dot segments, braces and needless escapes, as in \"https://example.org/edge\""
             }
         }
-    }
-}
-
-impl Check<'_> {
-    /// Reads the address to give away.
-    pub(super) fn public_url(&mut self, written: &Spanned<String>) -> Option<PublicUrl> {
-        let url = PublicUrl::parse(written.get_ref());
-        url.map_err(|error| {
-            let message = format!("`public_url`: {error}");
-            self.error(Some(written.span()), &message, error.hint());
-        })
-        .ok()
     }
 }
 

@@ -8,6 +8,7 @@ use toml::Spanned;
 use super::error::ConfigError;
 use super::file::{self, File, Maximum, error_at, line_of};
 use super::hints::trigger_hint;
+use super::public_url::PublicUrl;
 use super::server::{ServerConfigMaximum, ServerConfigWritten};
 use super::{Config, FunctionConfig, ServerConfig};
 use crate::limits::{FunctionLimits, FunctionLimitsWritten, InstancePolicy, InstancePolicyWritten};
@@ -151,6 +152,16 @@ impl Check<'_> {
             self.error(exit, &message, "raise it, or lower `watchdog_timeout`");
         }
         config
+    }
+
+    /// Reads the address to give away.
+    fn public_url(&mut self, written: &Spanned<String>) -> Option<PublicUrl> {
+        let url = PublicUrl::parse(written.get_ref());
+        url.map_err(|error| {
+            let message = format!("`public_url`: {error}");
+            self.error(Some(written.span()), &message, error.hint());
+        })
+        .ok()
     }
 
     fn maximum(&mut self, maximum: &Maximum) {

@@ -106,6 +106,7 @@ pub(crate) async fn prepare(
         peer: peer.to_string(),
         subprotocols: subprotocols.clone(),
         route_params: admitted.params,
+        tls: peer.tls().cloned(),
         sticky: sticky.as_ref().map(|sticky| sticky.value.clone()),
     };
     Ok(Prepared::Candidate(Candidate {
@@ -166,7 +167,7 @@ pub(crate) async fn upgrade<S: Handover>(
     } = candidate;
     let alias = &service.alias;
     let route_params = request.route_params.clone();
-    let peer = request.peer.as_str().into();
+    let (peer, tls) = (request.peer.as_str().into(), request.tls.clone());
     let accepted = match alias.upgrade(request).await? {
         Ok(accepted) => accepted,
         Err(rejection) => return rejected(rejection, &alias.limits()).map(Decided::Rejected),
@@ -189,6 +190,7 @@ pub(crate) async fn upgrade<S: Handover>(
         .extend(extension.into_iter().chain(cookie));
     let facts = Facts {
         peer,
+        tls,
         subprotocol: acceptance.subprotocol,
         route_params,
         alias: alias.name().clone(),
