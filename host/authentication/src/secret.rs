@@ -8,8 +8,9 @@ use subtle::ConstantTimeEq;
 /// The longest secret that is read: no key is longer, and a log file is.
 const SECRET_BYTES_MAX: usize = 64 << 10;
 
-/// A secret. `Debug` does not show it.
-#[derive(Clone, PartialEq, Eq)]
+/// A secret. `Debug` does not show it, and `==` takes a time that depends on the
+/// lengths only.
+#[derive(Clone, Eq)]
 pub struct Secret(Vec<u8>);
 
 /// Why a secret cannot be had.
@@ -83,6 +84,12 @@ impl Secret {
     }
 }
 
+impl PartialEq for Secret {
+    fn eq(&self, other: &Self) -> bool {
+        same(&self.0, &other.0)
+    }
+}
+
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Secret")
@@ -140,12 +147,13 @@ mod tests {
         let mut users = 0;
         for (name, text) in crate::sources::all() {
             let shipped = text.split("#[cfg(test)]").next().unwrap();
-            if name != "secret.rs" {
+            if name != "secret.rs" && !name.ends_with("tests.rs") {
                 assert!(!shipped.contains("ct_eq"), "{name}");
                 assert!(!shipped.contains(".bytes() =="), "{name}");
                 users += shipped.matches("same(").count();
+                assert!(!shipped.contains("let same ="), "{name} hides it");
             }
         }
-        assert!(users >= 3, "{users} comparisons");
+        assert!(users >= 6, "{users} comparisons");
     }
 }

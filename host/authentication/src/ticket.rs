@@ -170,7 +170,7 @@ fn halves(random: [u8; 2 * HALF]) -> (Mark, [u8; HALF]) {
     let (mut mark, mut secret) = ([0; HALF], [0; HALF]);
     mark.copy_from_slice(&random[..HALF]);
     secret.copy_from_slice(&random[HALF..]);
-    (Mark::from_bits(u128::from_be_bytes(mark)), secret)
+    (Mark::from_bytes(mark), secret)
 }
 
 impl fmt::Debug for Tickets {

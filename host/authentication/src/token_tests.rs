@@ -284,6 +284,31 @@ fn keys_that_are_fetched_are_waited_for_and_hastened() {
     assert!(is("RS256").is_ok());
 }
 
+/// Neither an issuer nor an address in a token leads to keys.
+#[test]
+fn keys_are_fetched_from_one_address_whatever_a_token_says() {
+    let url = "https://issuer.example.org/jwks";
+    let verifier = made(&format!("jwks_url = \"{url}\""), None).unwrap();
+    let fetched = verifier.fetched().unwrap();
+    let file: Value = serde_json::from_str(PYJWT).unwrap();
+    let body = json!({"keys": [file["keys"][12]]}).to_string();
+    fetched.lock().begin(NOW.steady);
+    let answer = Answer {
+        status: 200,
+        body: body.as_bytes(),
+        tag: None,
+    };
+    fetched.lock().answered(answer, NOW.steady).unwrap();
+    let header = json!({"alg": "RS256", "kid": "evil", "jku": "https://evil.example.org/",
+        "x5u": "https://evil.example.org/", "jwk": file["keys"][3]});
+    let claims = json!({"iss": "https://evil.example.org/", "exp": NOW.wall.0 + 60});
+    let encoded = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+    let token = format!("{}.{}.AAAA", encoded(header), encoded(claims));
+    let denied = verifier.token(&token, NOW).unwrap_err();
+    assert_eq!(denied.denial, Denial::TokenInvalid);
+    assert_eq!(fetched.lock().begin(NOW.steady).url, url);
+}
+
 #[test]
 fn keys_that_are_not_good_have_an_error_and_a_hint() {
     assert!(made("keys_file = \"keys.json\"", Some(PYJWT.as_bytes())).is_ok());

@@ -84,3 +84,45 @@ impl AccessKey {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use openline_core::authentication::SecretSource;
+    use openline_hint::Hint;
+
+    use super::*;
+
+    #[test]
+    fn secrets_are_read_and_long_enough() {
+        let made = |length: usize, token: Option<&str>| {
+            let config = AccessKeyConfig {
+                id: "ak".into(),
+                secret: SecretSource::Environment("SECRET".into()),
+                not_after: Some(UnixTime(7)),
+                security_token: token.map(|name| SecretSource::Environment(name.into())),
+                subject: None,
+            };
+            let read = |place: &SecretSource| match place.to_string().as_str() {
+                "env:NONE" => Err("it is not set".to_owned()),
+                _ => Ok(vec![b'a'; length]),
+            };
+            AccessKeys::new(&[config], &read)
+        };
+        let keys = made(SECRET_BYTES_MIN, Some("TOKEN")).unwrap();
+        let key = keys.get("ak").unwrap();
+        assert_eq!((&*key.subject, key.not_after), ("ak", Some(UnixTime(7))));
+        let token = "a".repeat(SECRET_BYTES_MIN);
+        assert!(key.has_token(Some(&token)));
+        assert!(!key.has_token(Some("b")) && !key.has_token(None) && !key.has_token(Some("")));
+        assert!(keys.get("AK").is_none());
+        assert!(!format!("{keys:?}").contains(&token));
+        for (bad, why) in [
+            (made(SECRET_BYTES_MIN - 1, None), "less than 16 bytes"),
+            (made(SECRET_BYTES_MIN, Some("NONE")), "it is not set"),
+        ] {
+            let error = bad.unwrap_err();
+            assert!(error.to_string().contains(why), "{error}");
+            assert!(error.hint().is_some());
+        }
+    }
+}

@@ -1,5 +1,7 @@
 //! Makes signatures: for `openline sign`, for clients in Rust, and for tests.
 
+use std::fmt;
+
 use base64::Engine;
 use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -17,7 +19,7 @@ use crate::request::Request;
 use crate::secret::Secret;
 
 /// A request without a body that is to be signed, with a caller's key.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Signing<'a> {
     /// The key's id.
     pub id: &'a str,
@@ -56,6 +58,18 @@ pub enum SignError {
     /// The system gives no random numbers.
     #[error("the system gives no random numbers")]
     Random,
+}
+
+impl fmt::Debug for Signing<'_> {
+    /// Without the token, which is as good as a secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signing")
+            .field("id", &self.id)
+            .field("method", &self.method)
+            .field("host", &self.host)
+            .field("target", &self.target)
+            .finish_non_exhaustive()
+    }
 }
 
 impl From<CanonicalError> for SignError {

@@ -354,7 +354,7 @@ impl SignatureConfig {
             second..=HOUR,
             "1 s to 1 h",
         )?;
-        let hint = "1 to 16777216; each takes about 48 bytes";
+        let hint = "1 to 16777216; each takes about 90 bytes";
         within("signature.nonces_max", self.nonces_max, 1..=1 << 24, hint)?;
         let (key, range) = ("signature.presigned_time_max", second..=PRESIGNED_MAX);
         within(key, self.presigned_time_max.0, range, "1 s to 7 d")

@@ -184,7 +184,7 @@ pub struct SignatureConfig {
     #[serde(serialize_with = "shown")]
     pub window: Period,
     /// Nonces that the host remembers, for twice `window`: about 145 requests a
-    /// second, in 12 MiB. While it is full, requests are refused.
+    /// second, in 24 MiB. While it is full, requests are refused.
     pub nonces_max: usize,
     /// The longest that a pre-signed URL may be valid: an hour, because whoever
     /// sees it can use it.
