@@ -48,8 +48,9 @@ fn criterion() -> impl Strategy<Value = PlainCriterion> {
         prop::sample::select(&OPERATORS[..]),
         text(),
         0u8..3,
+        prop::bool::weighted(0.2),
     );
-    parts.prop_map(|(or, variable, operator, text, digit)| {
+    parts.prop_map(|(or, variable, operator, text, digit, empty)| {
         let text = match variable {
             "uri" => format!("/{text}"),
             "remote_addr" => format!("10.0.0.{digit}"),
@@ -57,6 +58,9 @@ fn criterion() -> impl Strategy<Value = PlainCriterion> {
         };
         let argument = match operator {
             "exists" | "does_not_exist" => String::new(),
+            "is_equal" | "is_not_equal" if empty && variable != "remote_addr" => String::new(),
+            "matches" | "does_not_match" if empty => "^$".into(),
+            "matches_glob" | "does_not_match_glob" if empty => "*".into(),
             "matches" | "does_not_match" => format!("^{text}$"),
             "matches_glob" | "does_not_match_glob" => format!("{text}*"),
             _ => text,
@@ -126,7 +130,10 @@ fn written(terms: &[PlainTerm], joined: Option<bool>, short: bool) -> String {
         };
         match term {
             PlainTerm::Criterion(it) if short => {
-                let argument = &it.argument;
+                let argument = match &*it.argument {
+                    "" if it.operator.ends_with("equal") => "\"\"",
+                    argument => argument,
+                };
                 format!(
                     "'{} {} {} {argument}'",
                     conditional(it.or),
