@@ -9,8 +9,8 @@ use openline_core::deployment::{CallStyle, Migration, Share};
 use openline_core::digest::Digest;
 use openline_core::limits::Compression;
 use openline_core::name::{AliasName, FunctionName, TriggerName};
-use openline_core::trigger::{Cors, CorsWritten, Trigger};
 use openline_core::tls::{ClientCertificate, TlsFacts};
+use openline_core::trigger::{Cors, CorsWritten, Trigger};
 use serde::Serialize;
 use utoipa::ToSchema;
 
