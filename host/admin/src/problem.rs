@@ -145,6 +145,7 @@ fn trigger(error: &TriggerError) -> (u16, &'static str) {
         TriggerError::Twice(_) => (409, "trigger_name"),
         TriggerError::TooMany(_) => (409, "triggers"),
         TriggerError::Parameter { .. } => (422, "affinity"),
+        TriggerError::Firewall { .. } => (422, "firewall"),
     }
 }
 

@@ -9,11 +9,14 @@ use std::sync::Arc;
 use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
+use openline_core::config::PublicUrl;
 use openline_core::event::RouteParams;
 use openline_core::limits::{FunctionLimits, REQUEST_HEADERS_MAX};
 use openline_core::trigger::{Authority, Cors, Found, Origin, OriginPattern, Scheme, Trigger};
+use openline_firewall::request::Claims;
 
 use crate::cors;
+use crate::firewall::{Check, Chosen, Edits, Next, Seen, Stopped};
 use crate::ledger::{Bounds, Entered};
 use crate::normalise::Normal;
 use crate::peer::Peer;
@@ -31,11 +34,20 @@ struct Routed {
     params: RouteParams,
 }
 
-/// What a request asks for.
-enum Wish<H> {
+/// A request after the step of authentication, or a preflight after that of
+/// origins.
+enum Proven<H> {
     Connection(H),
-    /// Whether pages may ask, by these rules.
-    Preflight(Cors),
+    Preflight(HeaderMap),
+}
+
+/// What the log is to know about a request, whatever becomes of it.
+#[derive(Debug, Default)]
+pub struct Noted {
+    /// Which service it leads to.
+    pub led: Option<Arc<Service>>,
+    /// What firewalls did.
+    pub firewall: Seen,
 }
 
 /// What becomes of a request that is not refused.
@@ -56,6 +68,8 @@ pub struct Admitted {
     pub params: RouteParams,
     /// Its places.
     pub places: Places,
+    /// What firewalls change about its headers.
+    pub edits: Edits,
 }
 
 /// A connection's places in the ledgers of the host and of its function.
@@ -68,9 +82,13 @@ pub struct Places {
 
 /// Decides about a [normalised](crate::normalise) request, step by step.
 /// `handshake` checks what the protocol demands that the request asks for;
-/// `led` learns which service it leads to, whatever happens then. It is
+/// `noted` learns what the log is to know, whatever happens then. It is
 /// asynchronous because later checks (fetched keys, counters shared by several
 /// hosts) will have to wait.
+///
+/// The firewall decides early, so that it also closes out peers that ask for no
+/// connection, or for a path that leads nowhere. A rule about the claims of a
+/// token makes the steps up to authentication come first.
 ///
 /// A preflight ends at the step of origins. It bears no credentials, and a page
 /// could not read a refusal of it by a later step, which the request that it
@@ -83,40 +101,110 @@ pub struct Places {
 pub async fn admit<H, E: From<Refusal>>(
     services: &Services,
     table: &Table,
-    (normal, parts): (&Normal, &Parts),
+    request: (&Normal, &Parts),
     peer: &Peer,
-    led: &mut Option<Arc<Service>>,
-    handshake: impl FnOnce(&Parts) -> Result<H, E>,
+    noted: &mut Noted,
+    handshake: impl Fn(&Parts) -> Result<H, E>,
 ) -> Result<Decision<H>, E> {
+    let (normal, parts) = request;
     reserved(parts)?;
-    // 1. Route: the trigger that the request leads to.
-    let mut routed = route(table, normal, parts, led)?;
-    // 2. Limits: the size of its head.
-    limits(parts, &routed.limits)?;
-    // 3. Handshake, by the gateway.
-    let wish = match routed.preflight.take() {
-        None => Wish::Connection(handshake(parts)?),
-        Some(cors) => Wish::Preflight(cors),
-    };
-    // 4. Firewall: so far, whether peers on the internet may use the trigger.
-    reach(table, &routed.service.trigger, peer)?;
-    // 5. Origin: whether the page that asks may.
-    let handshake = match wish {
-        Wish::Connection(handshake) => handshake,
-        Wish::Preflight(cors) => {
-            return Ok(Decision::Preflight(cors::allow(&cors, &parts.headers)?));
+    // Route: the trigger that the request leads to.
+    let routed = match route(table, normal, parts, &mut noted.led) {
+        Ok(routed) => routed,
+        // The host's firewall decides about it, too.
+        Err(refusal) => {
+            let chosen = table.firewalls.choose(None);
+            let mut check = check(services, table, chosen.as_ref(), request, peer);
+            check.run(Claims::Absent, &mut noted.firewall)?;
+            return Err(refusal.into());
         }
     };
-    origin(services, &routed.service.trigger, normal, parts, peer)?;
-    // 6. Authentication will be here.
-    // 7. Rates, and 8. capacity.
+    // Limits: the size of its head.
+    limits(parts, &routed.limits)?;
+    // Firewall: what the operator's rules say.
+    let chosen = table.firewalls.choose(routed.service.firewall);
+    let mut check = check(services, table, chosen.as_ref(), request, peer);
+    let prove = || prove(services, table, &routed, request, peer, &handshake);
+    let (edits, proven) = match check.run(Claims::Pending, &mut noted.firewall)? {
+        Next::Passed(edits) => (edits, prove()?),
+        Next::Authenticate => {
+            let proven = prove()?;
+            match check.run(Claims::Absent, &mut noted.firewall)? {
+                Next::Passed(edits) => (edits, proven),
+                // It has the claims that it wanted.
+                Next::Authenticate => return Err(Refusal::Firewall(Stopped::Failed).into()),
+            }
+        }
+    };
+    let handshake = match proven {
+        Proven::Connection(handshake) => handshake,
+        Proven::Preflight(headers) => return Ok(Decision::Preflight(headers)),
+    };
+    // Rates, and capacity.
     let places = places(services, table, &routed, peer)?;
     let admitted = Admitted {
         service: routed.service,
         params: routed.params,
         places,
+        edits,
     };
     Ok(Decision::Ask(admitted, handshake))
+}
+
+/// The steps from the handshake to authentication.
+fn prove<H, E: From<Refusal>>(
+    services: &Services,
+    table: &Table,
+    routed: &Routed,
+    (normal, parts): (&Normal, &Parts),
+    peer: &Peer,
+    handshake: &impl Fn(&Parts) -> Result<H, E>,
+) -> Result<Proven<H>, E> {
+    // Handshake, by the gateway; a preflight has none.
+    let handshake = match &routed.preflight {
+        None => Some(handshake(parts)?),
+        Some(_) => None,
+    };
+    // Peers: whether those on the internet may use the trigger.
+    reach(table, &routed.service.trigger, peer)?;
+    // Origin: whether the page that asks may.
+    let handshake = match (handshake, &routed.preflight) {
+        (Some(handshake), _) => handshake,
+        (None, Some(cors)) => {
+            let headers = cors::allow(cors, &parts.headers)?;
+            return Ok(Proven::Preflight(headers));
+        }
+        (None, None) => return Err(Refusal::NotFound.into()),
+    };
+    origin(services, &routed.service.trigger, normal, parts, peer)?;
+    // Authentication will be here.
+    Ok(Proven::Connection(handshake))
+}
+
+/// Begins the step of the firewall.
+fn check<'a>(
+    services: &Services,
+    table: &Table,
+    chosen: Option<&'a Chosen>,
+    request: (&'a Normal, &'a Parts),
+    peer: &'a Peer,
+) -> Check<'a> {
+    // Without TLS here, a proxy may have had it.
+    let url = table.config.public_url.as_ref();
+    let is_https =
+        peer.tls().is_some() || (!peer.hops().is_empty() && url.is_some_and(PublicUrl::is_https));
+    let scheme = if is_https { "https" } else { "http" };
+    let words = (asked_method(request.1).as_str(), scheme);
+    Check::new(chosen, request, words, peer, services.uptime())
+}
+
+/// The method of a request. A handshake over HTTP/2 is CONNECT, which means the
+/// same as GET (RFC 8441 section 5).
+fn asked_method(parts: &Parts) -> &Method {
+    match (parts.version, &parts.method) {
+        (Version::HTTP_2, &Method::CONNECT) => &Method::GET,
+        (_, method) => method,
+    }
 }
 
 /// Finds where a request leads.
@@ -126,12 +214,7 @@ fn route(
     parts: &Parts,
     led: &mut Option<Arc<Service>>,
 ) -> Result<Routed, Refusal> {
-    // A handshake over HTTP/2 is CONNECT, which means the same as GET (RFC 8441
-    // section 5).
-    let method = match (parts.version, &parts.method) {
-        (Version::HTTP_2, &Method::CONNECT) => &Method::GET,
-        (_, method) => method,
-    };
+    let method = asked_method(parts);
     let path = parts.uri.path();
     let find = |method: &str| table.triggers.find(normal.host(), path, method);
     let (service, params, preflight) = match find(method.as_str()) {

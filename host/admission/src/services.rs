@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use openline_channels::budget::{FunctionBudget, HostBudget};
 use openline_core::config::ServerConfig;
@@ -16,9 +17,12 @@ use openline_core::name::FunctionName;
 use openline_core::trigger::{Trigger, TriggerError, TriggerPlace, TriggerTable};
 use openline_engine::alias::Alias;
 use openline_engine::commons::Commons;
+use openline_firewall::rules::{FirewallId, Firewalls};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use crate::firewall::InForce;
 use crate::ledger::Ledger;
 
 /// The functions of a host and their counts.
@@ -39,6 +43,8 @@ pub struct Services {
     /// The accounts of each function, as long as a trigger or a connection holds
     /// them.
     accounts: Mutex<Accounts>,
+    /// The moment from which rates of firewalls count.
+    began: Instant,
 }
 
 /// The counts of each function, by its name. They outlive a function that
@@ -54,6 +60,8 @@ pub struct Table {
     pub services: Vec<Arc<Service>>,
     /// The same services, found by host, path and method.
     pub triggers: TriggerTable<Arc<Service>>,
+    /// The firewalls that their requests have to pass.
+    pub firewalls: Arc<InForce>,
 }
 
 /// A trigger, and the alias of a function that it leads to.
@@ -61,6 +69,8 @@ pub struct Table {
 pub struct Service {
     /// The requests that it takes.
     pub trigger: Trigger,
+    /// Its firewall, among those of the table.
+    pub firewall: Option<FirewallId>,
     /// The alias that it leads to.
     pub alias: Arc<Alias>,
     /// Counts the connections of the function by all its triggers.
@@ -70,11 +80,11 @@ pub struct Service {
 }
 
 impl Services {
-    /// Serves functions by their triggers.
+    /// Serves functions by their triggers, without a firewall.
     ///
     /// # Errors
     ///
-    /// When two triggers match the same requests.
+    /// When two triggers match the same requests, and when one names a firewall.
     pub fn new(
         config: ServerConfig,
         functions: Vec<(Trigger, Arc<Alias>)>,
@@ -84,7 +94,9 @@ impl Services {
         let budget = Arc::new(budget.with_received(config.received_bytes));
         let (drain, _) = watch::channel(false);
         let mut accounts = Accounts::new();
-        let table = Table::new(config, functions, &budget, &mut accounts)?;
+        let none = Firewalls::default();
+        let firewalls = InForce::of(&config, none);
+        let table = Table::new(config, functions, firewalls, &budget, &mut accounts)?;
         Ok(Self {
             table: RwLock::new(Arc::new(table)),
             accounts: Mutex::new(accounts),
@@ -95,25 +107,33 @@ impl Services {
             page_port: OnceLock::new(),
             signing_key: OnceLock::new(),
             retired: Mutex::default(),
+            began: Instant::now(),
         })
     }
 
     /// Replaces the configuration and the functions for new requests;
     /// connections keep the alias that took them. `outbox_bytes`,
     /// `received_bytes`, `attached_bytes` and `compression_bytes` of the host
-    /// stay as they were when it started.
+    /// stay as they were when it started. `firewalls` are those of the
+    /// configuration; without them, those in force stay.
     ///
     /// # Errors
     ///
-    /// When two triggers match the same requests; then nothing has changed.
+    /// When two triggers match the same requests, and when one names a firewall
+    /// that is not there; then nothing has changed.
     pub fn replace(
         &self,
         config: ServerConfig,
         functions: Vec<(Trigger, Arc<Alias>)>,
+        firewalls: Option<Firewalls>,
     ) -> Result<(), TriggerError> {
         let before = self.table();
+        let firewalls = match firewalls {
+            Some(firewalls) => InForce::of(&config, firewalls),
+            None => Arc::clone(&before.firewalls),
+        };
         let mut accounts = self.accounts.lock();
-        let table = Table::new(config, functions, &self.budget, &mut accounts);
+        let table = Table::new(config, functions, firewalls, &self.budget, &mut accounts);
         drop(accounts);
         let table = Arc::new(table?);
         let gone = before.services.iter().filter(|service| {
@@ -135,6 +155,17 @@ impl Services {
     /// The table in force.
     pub fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.read())
+    }
+
+    /// Takes lists of firewalls that were read again, unless the configuration
+    /// was read again meanwhile. Returns whether they are in force.
+    pub fn put_lists(&self, read: Firewalls) -> bool {
+        self.table().firewalls.put(read)
+    }
+
+    /// The time since these services were made.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.began.elapsed()
     }
 
     /// Counts the connections of all functions.
@@ -239,17 +270,21 @@ impl Table {
     fn new(
         config: ServerConfig,
         functions: Vec<(Trigger, Arc<Alias>)>,
+        firewalls: Arc<InForce>,
         budget: &HostBudget,
         accounts: &mut Accounts,
     ) -> Result<Self, TriggerError> {
         let mut triggers = TriggerTable::default();
         let mut services = Vec::new();
+        let known = firewalls.current();
         accounts.retain(|_, (ledger, budget)| ledger.strong_count() + budget.strong_count() > 0);
         for (trigger, alias) in functions {
             // One account for each function, however many triggers it has.
             let account = accounts.entry(alias.function().clone()).or_default();
+            let firewall = find(&known, &trigger, alias.function())?;
             let service = Arc::new(Service {
                 trigger,
+                firewall,
                 ledger: account.0.upgrade().unwrap_or_default(),
                 budget: account.1.upgrade().unwrap_or_else(|| budget.function()),
                 alias,
@@ -265,6 +300,30 @@ impl Table {
             config,
             services,
             triggers,
+            firewalls,
         })
     }
+}
+
+/// Finds the firewall of a trigger of a function.
+///
+/// # Errors
+///
+/// When the trigger names one that is not there.
+pub fn find(
+    firewalls: &Firewalls,
+    trigger: &Trigger,
+    function: &FunctionName,
+) -> Result<Option<FirewallId>, TriggerError> {
+    let Some(name) = &trigger.firewall else {
+        return Ok(None);
+    };
+    let found = firewalls.find(name);
+    found.map(Some).ok_or_else(|| TriggerError::Firewall {
+        place: Box::new(TriggerPlace {
+            function: function.clone(),
+            trigger: trigger.name.clone(),
+        }),
+        firewall: name.clone(),
+    })
 }

@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
+use openline_admission::services;
 use openline_core::component::Component;
 use openline_core::config::ServerConfig;
 use openline_core::deployment::Deployment;
 use openline_core::digest::Digest;
 use openline_core::trigger::{TRIGGERS_MAX, TriggerError, TriggerTable};
+use openline_firewall::rules::Firewalls;
 use openline_store::StoreError;
 
 use crate::deployer::{Deployer, State};
@@ -21,6 +23,8 @@ use crate::settle::{ChangeGuard, Claim};
 #[derive(Debug)]
 pub(crate) struct Next {
     pub(crate) server: ServerConfig,
+    /// The firewalls; those in force if there are none.
+    pub(crate) firewalls: Option<Firewalls>,
     pub(crate) functions: Functions,
     /// Those with a changed deployment.
     pub(crate) written: Vec<Arc<Managed>>,
@@ -32,7 +36,11 @@ impl Deployer {
     /// Puts these functions into service. After an error the host serves what
     /// it served before, and would find the same if it started again.
     pub(crate) async fn apply(&self, next: Next, guard: &ChangeGuard) -> Result<(), ApplyError> {
-        check_triggers(&next.functions)?;
+        let firewalls = match &next.firewalls {
+            Some(firewalls) => firewalls.clone(),
+            None => self.inner.services.table().firewalls.current(),
+        };
+        check_triggers(&next.functions, &firewalls)?;
         let deployer = self.clone();
         let applying = async move |claim, _| deployer.write_and_serve(next, claim).await;
         self.inner.changes.settle(guard, applying).await
@@ -41,6 +49,7 @@ impl Deployer {
     async fn write_and_serve(&self, next: Next, claim: Claim) -> Result<(), ApplyError> {
         let Next {
             server,
+            firewalls,
             functions,
             written,
             led,
@@ -66,7 +75,7 @@ impl Deployer {
             self.take_back(&written, &stored).await;
             return Ok(());
         }
-        self.replace(server.clone(), functions)?;
+        self.replace(server.clone(), functions, firewalls)?;
         for managed in &led {
             for moved in managed.lead() {
                 drain(managed, moved, &server);
@@ -93,14 +102,16 @@ impl Deployer {
     }
 
     /// Has the table of triggers lead to these functions, and no others.
+    /// Without `firewalls`, those in force stay.
     pub(crate) fn replace(
         &self,
         server: ServerConfig,
         functions: Functions,
+        firewalls: Option<Firewalls>,
     ) -> Result<(), ApplyError> {
         let mut state = self.inner.state.write();
         let services = &self.inner.services;
-        services.replace(server.clone(), led_triggers(&functions))?;
+        services.replace(server.clone(), led_triggers(&functions), firewalls)?;
         *state = State { server, functions };
         Ok(())
     }
@@ -165,8 +176,9 @@ impl Deployer {
     }
 }
 
-/// Checks that the triggers of all functions go together.
-fn check_triggers(functions: &Functions) -> Result<(), TriggerError> {
+/// Checks that the triggers of all functions go together, and that there are the
+/// firewalls that they name.
+fn check_triggers(functions: &Functions, firewalls: &Firewalls) -> Result<(), TriggerError> {
     let mut table = TriggerTable::default();
     for managed in functions.values() {
         let triggers: Vec<_> = managed.triggers().collect();
@@ -181,6 +193,7 @@ fn check_triggers(functions: &Functions) -> Result<(), TriggerError> {
                 return Err(TriggerError::Twice(Box::new(place)));
             }
             trigger.check_affinity(affinity)?;
+            services::find(firewalls, trigger, &managed.config.name)?;
             table.insert(trigger, &place, &())?;
         }
     }

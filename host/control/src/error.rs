@@ -125,6 +125,7 @@ impl Hint for StartError {
             Self::Trigger(TriggerError::Conflict { .. } | TriggerError::Twice(_)) => Some(
                 "change one of them in the file; `openline triggers` removes one that was made in the running host".into(),
             ),
+            Self::Trigger(TriggerError::Firewall { .. }) => Some("the trigger was made in the running host: add a [[firewall]] of that name to the configuration, or remove the trigger by `openline triggers`".into()),
             Self::Trigger(error) => Some(trigger_hint(error).into()),
             Self::Load(errors) => match errors.as_slice() {
                 [(_, only)] => only.hint(),

@@ -166,7 +166,7 @@ impl Deployer {
             mut functions,
         } = self.inner.state.read().clone();
         functions.remove(name);
-        self.replace(server, functions)
+        self.replace(server, functions, None)
     }
 
     /// The stored deployment of a function, served or not.
@@ -227,6 +227,7 @@ impl Deployer {
         functions.insert(managed.config.name.clone(), Arc::clone(&managed));
         let next = Next {
             server: state.server,
+            firewalls: None,
             functions,
             written: vec![Arc::clone(&managed)],
             led: vec![Arc::clone(&managed)],

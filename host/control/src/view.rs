@@ -70,6 +70,8 @@ pub struct TriggerView {
     /// nothing.
     #[schema(value_type = Option<schema::Cors>)]
     pub cors: Option<CorsWritten>,
+    /// The firewall that its requests have to pass after the host's.
+    pub firewall: Option<String>,
     /// The addresses to give away, with the parameters of the route in braces;
     /// none if the host does not know its `public_url`.
     pub urls: Vec<String>,
@@ -119,6 +121,7 @@ impl TriggerView {
             origins: trigger.origins.iter().map(ToString::to_string).collect(),
             origin_required: trigger.origin_required,
             cors: trigger.cors.as_ref().map(Cors::written),
+            firewall: trigger.firewall.clone(),
             urls: url.map_or_else(Vec::new, |url| url.of_trigger(trigger)),
             source,
         }
@@ -265,7 +268,7 @@ impl TlsView {
             subject: (*of.subject).to_owned(),
             issuer: (*of.issuer).to_owned(),
             serial: (*of.serial).to_owned(),
-            fingerprint: of.fingerprint_digits(),
+            fingerprint: of.fingerprint.to_string(),
         };
         Self {
             version: facts.version.number(),

@@ -8,11 +8,13 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{
     ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE,
 };
 use http::{Response, StatusCode};
 use http_body_util::Full;
+use openline_admission::firewall::{self, Stopped};
 use openline_admission::ledger::Reached;
 use openline_admission::refusal::Refusal as Denied;
 use openline_core::fault::{Blame, Fault};
@@ -22,6 +24,7 @@ use openline_engine::version::UpgradeError;
 use crate::request_id::RequestId;
 use crate::reserved::Answer;
 
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("openline-error-type");
 const WEBSOCKET_VERSION: HeaderName = HeaderName::from_static("sec-websocket-version");
 const ERROR_BLAME: HeaderName = HeaderName::from_static("openline-error-blame");
@@ -114,7 +117,11 @@ impl Refusal {
     /// host's operator.
     fn blame(&self) -> &'static str {
         match self {
-            Self::Denied(Denied::Draining | Denied::HostReached(Reached::Connections))
+            Self::Denied(
+                Denied::Draining
+                | Denied::HostReached(Reached::Connections)
+                | Denied::Firewall(Stopped::Failed),
+            )
             | Self::Full
             | Self::Attached => "host",
             Self::Denied(Denied::Reached(Reached::Connections))
@@ -139,7 +146,9 @@ impl Refusal {
     /// The seconds after which the peer should come back, if it should.
     fn retry_after(&self, id: Option<RequestId>) -> Option<u64> {
         let least = match self {
-            Self::BackedOff(left) => left.as_secs() + 1,
+            Self::BackedOff(left) | Self::Denied(Denied::Firewall(Stopped::Limit(left))) => {
+                left.as_secs() + 1
+            }
             Self::Full
             | Self::NotDeployed
             | Self::Attached
@@ -155,7 +164,7 @@ impl Refusal {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Denied(denied) => status(*denied),
+            Self::Denied(denied) => status(denied),
             Self::UpgradeRequired | Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::Handshake(_) | Self::Affinity | Self::NoAffinity => StatusCode::BAD_REQUEST,
@@ -168,6 +177,22 @@ impl Refusal {
             Self::Fault(fault) if fault.blame() == Blame::Host => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Fault(_) | Self::Answer(_) => StatusCode::BAD_GATEWAY,
         }
+    }
+
+    /// The answer of a rule that has one of its own.
+    fn own_body(&self) -> Option<&firewall::Answer> {
+        match self {
+            Self::Denied(Denied::Firewall(Stopped::Respond(answer))) => Some(answer),
+            Self::Denied(Denied::Firewall(Stopped::Deny(answer))) => {
+                Some(&**answer).filter(|answer| !answer.body.is_empty())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the peer is to get no answer at all.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self, Self::Denied(Denied::Firewall(Stopped::Drop)))
     }
 
     /// The response to a request.
@@ -185,13 +210,16 @@ impl Refusal {
             Some(id) => format!("{self} (request {id})\n"),
             None => format!("{self}\n"),
         };
-        let mut response = Response::new(Full::from(text));
+        let (kind, body) = match self.own_body() {
+            Some(own) => (own.content_type.clone(), own.body.clone()),
+            None => (Some(TEXT), Bytes::from(text)),
+        };
+        let mut response = Response::new(Full::from(body));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
+        if let Some(kind) = kind {
+            headers.insert(CONTENT_TYPE, kind);
+        }
         headers.insert(ERROR_TYPE, HeaderValue::from_static(self.label()));
         headers.insert(ERROR_BLAME, HeaderValue::from_static(self.blame()));
         if let Some(seconds) = self.retry_after(id) {
@@ -222,8 +250,14 @@ impl Refusal {
     }
 }
 
-fn status(denied: Denied) -> StatusCode {
+fn status(denied: &Denied) -> StatusCode {
     match denied {
+        Denied::Firewall(stopped) => match stopped {
+            Stopped::Deny(answer) | Stopped::Respond(answer) => answer.status,
+            // The peer does not get it.
+            Stopped::Drop | Stopped::Failed => StatusCode::FORBIDDEN,
+            Stopped::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
+        },
         Denied::NotFound => StatusCode::NOT_FOUND,
         Denied::UriTooLong(_)
         | Denied::HeadersTooLarge(_)
@@ -306,11 +340,27 @@ mod tests {
             Refusal::Requests,
             Refusal::Answer(String::new()),
         ];
+        let firewall = [
+            Stopped::Deny(own(StatusCode::FORBIDDEN)),
+            Stopped::Limit(Duration::from_secs(1)),
+            Stopped::Respond(own(StatusCode::OK)),
+            Stopped::Failed,
+        ];
+        all.extend(firewall.map(|it| Denied::Firewall(it).into()));
         all.extend(reached.map(|it| Denied::Reached(it).into()));
         all.extend(reached.map(|it| Denied::HostReached(it).into()));
         all.extend(Fault::ALL.map(Refusal::Fault));
         all.iter().for_each(named);
         all
+    }
+
+    /// An answer of a rule.
+    fn own(status: StatusCode) -> Box<firewall::Answer> {
+        Box::new(firewall::Answer {
+            status,
+            content_type: None,
+            body: Bytes::new(),
+        })
     }
 
     fn named(refusal: &Refusal) {
@@ -322,6 +372,13 @@ mod tests {
                 | Denied::NotFound
                 | Denied::Method(_)
                 | Denied::Internet
+                | Denied::Firewall(
+                    Stopped::Deny(_)
+                    | Stopped::Drop
+                    | Stopped::Limit(_)
+                    | Stopped::Respond(_)
+                    | Stopped::Failed,
+                )
                 | Denied::UriTooLong(_)
                 | Denied::HeadersTooLarge(_)
                 | Denied::TooManyHeaders
@@ -386,8 +443,13 @@ mod tests {
         );
         let explained = |cells: &Vec<String>| cells.len() == 8 && !cells[6].is_empty();
         assert!(rows.iter().all(explained), "each says what to do");
-        let gone = rows.iter().find(|cells| cells[2] == PEER_GONE);
-        assert!(gone.is_some_and(|cells| cells[1] == "–"));
+        for silent in [
+            PEER_GONE,
+            Refusal::from(Denied::Firewall(Stopped::Drop)).label(),
+        ] {
+            let row = rows.iter().find(|cells| cells[2] == silent);
+            assert!(row.is_some_and(|cells| cells[1] == "–"), "{silent}");
+        }
     }
 
     #[test]

@@ -23,9 +23,10 @@ use openline_hint::{Hint, Hinted};
 use openline_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::assemble::{self, Source};
+use crate::assemble::{self, Configured, Source};
+use crate::firewalls::{self, Lists, Loaded};
 use crate::signal::{Asked, Signals};
 use crate::telemetry::{announce, complain, tell};
 use crate::warnings::{Topic, Warnings};
@@ -41,6 +42,7 @@ struct Host {
     started: ServerConfig,
     watchdog: Watchdog,
     warnings: Arc<Warnings>,
+    lists: Arc<Lists>,
 }
 
 /// Requests for reloads in addition to signals; `openline dev` sends them and
@@ -83,7 +85,7 @@ pub(crate) async fn serve_with(
 ) -> anyhow::Result<()> {
     // In a task of its own, so that signals are handled whatever it waits for.
     let mut starting = tokio::spawn(start(source.clone(), reloads.is_some()));
-    let (deployer, config) = tokio::select! {
+    let (deployer, config, loaded) = tokio::select! {
         started = &mut starting => started.context("the host came to no end of its start")??,
         () = signals.stop() => {
             starting.abort();
@@ -91,7 +93,8 @@ pub(crate) async fn serve_with(
             return Ok(());
         }
     };
-    let serving = serve_started(source, &deployer, config, reloads, signals, watchdog);
+    let configured = (config, Arc::new(Lists::new(loaded)));
+    let serving = serve_started(source, &deployer, configured, reloads, signals, watchdog);
     let served = Box::pin(serving).await;
     // In every case, so that a disk that hangs does not delay the end of the
     // process.
@@ -103,7 +106,7 @@ pub(crate) async fn serve_with(
 async fn serve_started(
     source: Source,
     deployer: &Deployer,
-    config: Config,
+    (config, lists): (Config, Arc<Lists>),
     mut reloads: Option<Reloads>,
     mut signals: Signals,
     watchdog: Watchdog,
@@ -143,14 +146,12 @@ async fn serve_started(
         started: config.server,
         watchdog,
         warnings,
+        lists,
     };
     let accepting = tokio::spawn(listen::accept(listener, gateway, Some(page)));
     let services = Arc::clone(host.deployer.services());
     let tidying = tokio::spawn(memory::give_back(services));
-    let renewing = tokio::spawn(certificates::watch(
-        Arc::clone(&host.gateway),
-        Arc::clone(&host.warnings),
-    ));
+    let watching = host.watch_files();
     let tls = host.letter(Listener::Listen);
     announce(&format!("listening on http{tls}://{address}"));
     host.introduce(address, tls);
@@ -173,7 +174,7 @@ async fn serve_started(
     host.drain(&mut signals).await;
     accepting.abort();
     tidying.abort();
-    renewing.abort();
+    watching.iter().for_each(JoinHandle::abort);
     drop(front);
     Ok(())
 }
@@ -181,18 +182,25 @@ async fn serve_started(
 /// Reads the configuration, compiles, and makes everything that serves. In
 /// development it leaves out functions whose components do not load: the first
 /// reload reports why, and a later one takes them once they load.
-async fn start(source: Source, in_development: bool) -> anyhow::Result<(Deployer, Config)> {
+async fn start(source: Source, in_development: bool) -> anyhow::Result<(Deployer, Config, Loaded)> {
     let mut left_out = BTreeSet::new();
     loop {
         let read = spawn_blocking({
             let (source, left_out) = (source.clone(), left_out.clone());
             move || read(&source, in_development, &left_out)
         });
-        let (config, components, runtime, store) = read.await??;
+        let Read {
+            config,
+            firewalls,
+            components,
+            runtime,
+            store,
+        } = read.await??;
         runtime.expect(assemble::expected(&config, &components));
         let in_memory = config.server.data.is_none();
-        match Deployer::start(runtime, store, in_memory, config.clone(), components).await {
-            Ok(deployer) => return Ok((deployer, config)),
+        let configured = (config.clone(), firewalls.firewalls.clone());
+        match Deployer::start(runtime, store, in_memory, configured, components).await {
+            Ok(deployer) => return Ok((deployer, config, firewalls)),
             Err(StartError::Load(errors))
                 if in_development && errors.iter().any(|(name, _)| !left_out.contains(name)) =>
             {
@@ -203,7 +211,14 @@ async fn start(source: Source, in_development: bool) -> anyhow::Result<(Deployer
     }
 }
 
-type Read = (Config, Vec<ConfiguredComponent>, Arc<Runtime>, Store);
+/// All that a host starts with.
+struct Read {
+    config: Config,
+    firewalls: Loaded,
+    components: Vec<ConfiguredComponent>,
+    runtime: Arc<Runtime>,
+    store: Store,
+}
 
 /// Runs on a thread that serves no connection, because files may be pipes or on
 /// a network.
@@ -212,7 +227,8 @@ fn read(
     in_development: bool,
     left_out: &BTreeSet<FunctionName>,
 ) -> anyhow::Result<Read> {
-    let mut config = source.read()?;
+    let Configured { mut config, rules } = source.read()?;
+    let firewalls = assemble::firewalls(rules, source)?;
     for function in &mut config.functions {
         if left_out.contains(&function.name) {
             function.component = None;
@@ -224,7 +240,13 @@ fn read(
         assemble::prove(&runtime)?;
     }
     let store = assemble::store(&config)?;
-    Ok((config, components, runtime, store))
+    Ok(Read {
+        config,
+        firewalls,
+        components,
+        runtime,
+        store,
+    })
 }
 
 /// The next request for a reload; waits forever if none can come.
@@ -340,6 +362,17 @@ impl Host {
             }
             () = signals.stop() => tell("ended without draining"),
         }
+    }
+
+    /// Reads files again when they change: those of certificates, and those of
+    /// the lists of firewalls.
+    fn watch_files(&self) -> [JoinHandle<()>; 2] {
+        let (gateway, warnings) = (Arc::clone(&self.gateway), Arc::clone(&self.warnings));
+        let (services, lists) = (self.deployer.services(), Arc::clone(&self.lists));
+        [
+            tokio::spawn(certificates::watch(gateway, warnings)),
+            tokio::spawn(firewalls::watch(Arc::clone(services), lists)),
+        ]
     }
 
     /// The letter of the schemes of a listener that speaks TLS.
@@ -468,20 +501,28 @@ impl Host {
     async fn try_reload(&mut self) -> anyhow::Result<String> {
         let (source, started) = (self.source.clone(), self.started.clone());
         let before = self.gateway.tls().files();
+        let lists = self.lists.current();
         let read = spawn_blocking(move || {
-            let mut config = source.read()?;
+            let Configured {
+                mut config,
+                mut rules,
+            } = source.read()?;
             let (in_force, waiting) = config.server.in_force(&started);
             config.server = in_force;
+            rules.adopt_buckets(lists.firewalls.rules());
+            let loaded = assemble::firewalls(rules, &source)?;
             let certificates = assemble::certificates(&config, &source, before.as_ref())?;
             let components = assemble::components(&config);
-            anyhow::Ok((config, components, certificates, waiting))
+            anyhow::Ok(((config, loaded), components, certificates, waiting))
         });
-        let (config, components, certificates, waiting) = read.await??;
+        let ((config, loaded), components, certificates, waiting) = read.await??;
         certificates::warn(certificates.as_ref(), &self.warnings);
         let prepared = self.gateway.tls().prepare(certificates)?;
-        let reloaded = self.deployer.reload(config.clone(), components).await;
+        let configured = (config.clone(), loaded.firewalls.clone());
+        let reloaded = self.deployer.reload(configured, components).await;
         let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
         self.gateway.tls().put(prepared);
+        self.lists.put(loaded);
         self.watchdog.configure(&config.server);
         self.warn();
         tell_what_waits(&waiting);

@@ -10,6 +10,7 @@ mod cli;
 mod commands;
 mod component;
 mod dev;
+mod firewalls;
 mod hints;
 mod host;
 mod memory;
@@ -93,6 +94,8 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
         }
         Command::Limits(arguments) => return commands::limits::run(&arguments),
         Command::CloseCodes(arguments) => return commands::close_codes::run(&arguments),
+        Command::Firewall(arguments) => return commands::firewall::run(&arguments),
+        Command::Import(arguments) => return commands::import::run(&arguments),
         _ => {}
     }
     runtime::run(runtime::new()?, async {

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use toml::Spanned;
 
 use super::error::ConfigError;
@@ -26,6 +27,12 @@ pub(super) struct File {
     pub(super) maximum: Maximum,
     #[serde(default)]
     pub(super) function: Vec<Function>,
+    /// The firewalls, of which only the names are read here; the package
+    /// `openline-firewall` reads the rest, and reports what is wrong with it.
+    pub(super) firewall: Option<toml::Value>,
+    /// The lists of the firewalls, which that package reads.
+    #[serde(rename = "list")]
+    pub(super) _list: Option<IgnoredAny>,
 }
 
 /// `[maximum.limit]` and `[maximum.instance]`: upper bounds for every
@@ -70,6 +77,7 @@ pub(super) struct Trigger {
     pub(super) origins: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) origin_required: Option<bool>,
     pub(super) cors: Option<Spanned<CorsWritten>>,
+    pub(super) firewall: Option<Spanned<String>>,
 }
 
 /// `[[function.auto_response]]`: what the host answers by itself.

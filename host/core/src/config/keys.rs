@@ -133,6 +133,13 @@ pub const KEYS: &[Key] = &[
         "the hosts on which functions of several owners are, as in `[\"*.functions.example.org\"]`. What a function answers there, browsers save and do not show, so that no owner's page runs as the others'; at most 64",
     ),
     key(
+        "[server]",
+        "firewall",
+        "none",
+        NewConnections,
+        "the [firewall](firewall.md) that every request has to pass, by the name of a `[[firewall]]` in this file",
+    ),
+    key(
         "[server.tls]",
         "min_version",
         "`\"1.2\"`",
@@ -285,6 +292,13 @@ pub const KEYS: &[Key] = &[
         "none",
         NewConnections,
         "what web pages of other sites may do by ordinary requests: the table `[function.trigger.cors]`, or `\"function-compute\"`, with which every page may read answers with its visitor's cookies, as there",
+    ),
+    key(
+        "[[function.trigger]]",
+        "firewall",
+        "none",
+        NewConnections,
+        "the [firewall](firewall.md) that requests for the trigger have to pass after the host's, by the name of a `[[firewall]]` in this file",
     ),
     key(
         "[function.trigger.cors]",

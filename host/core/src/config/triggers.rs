@@ -104,6 +104,7 @@ impl Check<'_> {
         let origins = self.origins(trigger.origins.as_ref());
         let target = self.target(written);
         let cors = self.cors(trigger.cors.as_ref(), methods);
+        let firewall = self.firewall(trigger.firewall.as_ref());
         let trigger = Trigger {
             hosts,
             methods: methods?,
@@ -112,6 +113,7 @@ impl Check<'_> {
             origins,
             origin_required: trigger.origin_required.unwrap_or(false),
             cors,
+            firewall,
             ..Trigger::new(route?)
         };
         let name = written.get_ref().name.as_ref();

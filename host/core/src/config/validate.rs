@@ -6,7 +6,7 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::error::ConfigError;
-use super::file::{self, File, Maximum, error_at, line_of};
+use super::file::{self, File, Maximum, error_at, line_of, nearest_word};
 use super::hints::trigger_hint;
 use super::public_url::PublicUrl;
 use super::server::{ServerConfigMaximum, ServerConfigWritten};
@@ -22,6 +22,7 @@ const WARNING_BYTES_MAX: usize = 4 * 1024;
 pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError>> {
     let mut check = Check {
         text,
+        firewalls: firewalls(file.firewall.as_ref()),
         errors: Vec::new(),
     };
     let server = check.server(file.server);
@@ -56,6 +57,8 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
 
 pub(super) struct Check<'a> {
     text: &'a str,
+    /// The names of the firewalls.
+    firewalls: Vec<String>,
     errors: Vec<ConfigError>,
 }
 
@@ -94,6 +97,7 @@ impl Check<'_> {
         let proxy_protocol = server.proxy_protocol.clone();
         let private = server.private_networks.take();
         let shared = server.shared_hosts.take();
+        let firewall = server.firewall.take();
         let exit = server.watchdog_exit_timeout.as_ref().map(Spanned::span);
         self.admin_token(server.admin_token.as_ref());
         for folder in [&server.data, &server.cache].into_iter().flatten() {
@@ -136,6 +140,7 @@ impl Check<'_> {
             config.trusted_hops = self.networks("trusted_hops", &hops);
         }
         self.proxy_protocol(proxy_protocol.as_ref(), &config);
+        config.firewall = self.firewall(firewall.as_ref());
         if let Some(private) = private {
             config.private_networks = self.networks("private_networks", &private);
         }
@@ -162,6 +167,22 @@ impl Check<'_> {
             self.error(Some(written.span()), &message, error.hint());
         })
         .ok()
+    }
+
+    /// Reads the name of a firewall, of which there must be one.
+    pub(super) fn firewall(&mut self, written: Option<&Spanned<String>>) -> Option<String> {
+        let written = written?;
+        let name = written.get_ref();
+        if !self.firewalls.contains(name) {
+            let message = format!("there is no firewall `{name}`");
+            let known = self.firewalls.iter().map(String::as_str);
+            let hint = match nearest_word(name, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("add a [[firewall]] with `name = {name:?}`"),
+            };
+            self.error(Some(written.span()), &message, &hint);
+        }
+        Some(name.clone())
     }
 
     fn maximum(&mut self, maximum: &Maximum) {
@@ -286,6 +307,15 @@ impl Check<'_> {
         }
         limits
     }
+}
+
+/// The names of all `[[firewall]]` tables. What has no name has an error, which
+/// the package of firewalls reports.
+fn firewalls(written: Option<&toml::Value>) -> Vec<String> {
+    let tables = written.and_then(toml::Value::as_array);
+    let names = tables.into_iter().flatten();
+    let names = names.filter_map(|table| table.get("name")?.as_str());
+    names.map(str::to_owned).collect()
 }
 
 pub(super) fn bytes(bytes: usize) -> ByteSize {

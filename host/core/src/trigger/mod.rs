@@ -68,6 +68,10 @@ pub struct Trigger {
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// The firewall that its requests have to pass after the host's, by its
+    /// name in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firewall: Option<String>,
 }
 
 /// Which version of a function a trigger leads to.
@@ -118,6 +122,14 @@ pub enum TriggerError {
         /// The parameter's name.
         parameter: String,
     },
+    /// The configuration has no firewall of the name that the trigger has.
+    #[error("{place} names the firewall `{firewall}`, which the configuration does not have")]
+    Firewall {
+        /// The trigger.
+        place: Box<TriggerPlace>,
+        /// The firewall's name.
+        firewall: String,
+    },
 }
 
 impl Trigger {
@@ -134,6 +146,7 @@ impl Trigger {
             origins: Vec::new(),
             origin_required: false,
             cors: None,
+            firewall: None,
         }
     }
 

@@ -132,7 +132,8 @@ async fn a_clients_certificate_is_a_fact_also_when_its_session_is_resumed() {
             <sha2::Sha256 as sha2::Digest>::new_with_prefix(&certificate),
         )
         .into();
-        assert_eq!(shown.fingerprint, digest);
+        let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(*shown.fingerprint, *digits);
         assert!(!shown.serial.is_empty());
     }
     // Other authorities: the session is not resumed, and the client refused.

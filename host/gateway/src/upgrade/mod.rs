@@ -14,7 +14,8 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, Version};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
-use openline_admission::admit::{self, Decision, Places};
+use openline_admission::admit::{self, Decision, Noted, Places};
+use openline_admission::firewall::Edits;
 use openline_admission::normalise::Normal;
 use openline_admission::services::Service;
 use openline_channels::connection::{AttachError, Connection, Facts, SocketOwner};
@@ -70,19 +71,19 @@ pub(crate) enum Decided {
 }
 
 /// Decides whether a request may ask its function: by the steps of admission,
-/// then by the subprotocols and the extensions that it offers. `led` learns
-/// which service it leads to.
+/// then by the subprotocols and the extensions that it offers. `noted` learns
+/// what the log is to know.
 pub(crate) async fn prepare(
     gateway: &Gateway,
     normal: &Normal,
     asked: &Asked<'_>,
-    led: &mut Option<Arc<Service>>,
+    noted: &mut Noted,
 ) -> Result<Prepared, Refusal> {
     let services = gateway.services();
     let table = services.table();
     let Asked { id, parts, peer } = *asked;
     let request = (normal, parts);
-    let admitting = admit::admit(services, &table, request, peer, led, handshake::check);
+    let admitting = admit::admit(services, &table, request, peer, noted, handshake::check);
     let (admitted, handshake) = match admitting.await? {
         Decision::Ask(admitted, handshake) => (admitted, handshake),
         Decision::Preflight(headers) => {
@@ -102,7 +103,7 @@ pub(crate) async fn prepare(
             .path_and_query()
             .map_or("/", |uri| uri.as_str())
             .into(),
-        headers: headers(parts).chain([own]).collect(),
+        headers: headers(parts, &admitted.edits).chain([own]).collect(),
         peer: peer.to_string(),
         subprotocols: subprotocols.clone(),
         route_params: admitted.params,
@@ -122,10 +123,13 @@ pub(crate) async fn prepare(
     }))
 }
 
-/// The headers of a request that a function gets. HTTP/2 has the host in the
-/// target, where a function does not look for it.
-fn headers(parts: &Parts) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
-    let own = parts.headers.iter();
+/// The headers of a request that a function gets: the peer's without those that
+/// firewalls may set, and then these. HTTP/2 has the host in the target, where a
+/// function does not look for it.
+fn headers<'a>(parts: &'a Parts, edits: &'a Edits) -> impl Iterator<Item = (String, Vec<u8>)> + 'a {
+    let own = parts.headers.iter().filter(|(name, _)| edits.keeps(name));
+    let set = edits.set().map(|(name, value)| (name, value));
+    let own = own.chain(set);
     let own = own.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
     let authority = parts
         .uri

@@ -20,11 +20,14 @@ use openline_core::units::ByteSize;
 use openline_engine::LoadError;
 use openline_engine::compiler::Compiler;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_firewall::Others;
+use openline_firewall::rules::Rules;
 use openline_gateway::tls::files::Files;
 use openline_hint::{Hint, Hinted};
 use openline_store::Store;
 
 use self::development::DevelopmentSource;
+use crate::firewalls::Loaded;
 use crate::{causes, component};
 
 /// The exit code for a wrong configuration, as in BSD's sysexits.
@@ -42,14 +45,24 @@ pub(crate) struct ConfigFault {
     problems: Vec<Hinted>,
 }
 
+/// A configuration that was read and checked, without what it names: components,
+/// certificates and lists.
+#[derive(Debug)]
+pub(crate) struct Configured {
+    pub(crate) config: Config,
+    /// The rules of its firewalls.
+    pub(crate) rules: Rules,
+}
+
 /// Reads and checks a configuration file. Paths in it are relative to its own
 /// folder.
-pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
+pub(crate) fn read_config(path: &Path) -> anyhow::Result<Configured> {
     let shown = path.display();
     let unread =
         |error: Hinted| ConfigFault::of(Hinted::about(format!("{shown}: {error}"), &error));
     let text = read_text(path).map_err(unread)?;
-    let mut config = Config::parse(&text).map_err(|errors| config_errors(path, &errors))?;
+    let parsed = parse(&text).map_err(|errors| config_errors(path, &errors))?;
+    let Configured { mut config, rules } = parsed;
     let folder = path.parent().unwrap_or(Path::new(""));
     for function in &mut config.functions {
         function.component = function.component.take().map(|path| folder.join(path));
@@ -62,7 +75,28 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
     }
     let authorities = config.server.tls.client_authorities.take();
     config.server.tls.client_authorities = authorities.map(|path| folder.join(path));
-    Ok(config)
+    Ok(Configured { config, rules })
+}
+
+/// Reads both halves of a text, so that one run shows all errors.
+fn parse(text: &str) -> Result<Configured, Vec<ConfigError>> {
+    let config = Config::parse(text);
+    let rules = Rules::parse(text, Others::Ignore);
+    let (mut errors, others) = match (config, rules) {
+        (Ok(config), Ok(rules)) => return Ok(Configured { config, rules }),
+        (config, rules) => (
+            config.err().unwrap_or_default(),
+            rules.err().unwrap_or_default(),
+        ),
+    };
+    for other in others {
+        // Neither can read a text that is no TOML.
+        let is_told = |it: &ConfigError| it.line == other.line && it.message == other.message;
+        if !errors.iter().any(is_told) {
+            errors.push(other);
+        }
+    }
+    Err(errors)
 }
 
 /// The text of a configuration file.
@@ -138,10 +172,13 @@ pub(crate) enum Source {
 
 impl Source {
     /// Reads and checks.
-    pub(crate) fn read(&self) -> anyhow::Result<Config> {
+    pub(crate) fn read(&self) -> anyhow::Result<Configured> {
         match self {
             Self::File(path) => read_config(path),
-            Self::Words(config) => Ok((**config).clone()),
+            Self::Words(config) => Ok(Configured {
+                config: (**config).clone(),
+                rules: Rules::default(),
+            }),
             Self::Development(source) => source.read(),
         }
     }
@@ -218,6 +255,18 @@ pub(crate) fn certificates(
         });
         ConfigFault::of(Hinted::about(format!("{place}{error}"), &error))
     })?)
+}
+
+/// Reads the lists of firewalls that a configuration names.
+pub(crate) fn firewalls(rules: Rules, source: &Source) -> anyhow::Result<Loaded> {
+    if let Some((rule, function)) = rules.functions().next() {
+        let what = format!("{rule} runs the function `{function}`");
+        let hint = "firewalls of this version cannot ask functions: let the rule `deny`";
+        return Err(ConfigFault::of(Hinted::new(what, hint)).into());
+    }
+    let folder = source.file().and_then(Path::parent);
+    let loaded = Loaded::load(rules, folder.unwrap_or(Path::new("")));
+    Ok(loaded.map_err(|error| ConfigFault::said(&error))?)
 }
 
 /// Reads and hashes the components that a configuration names.

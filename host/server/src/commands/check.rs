@@ -12,7 +12,7 @@ use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_gateway::tls::files::Files;
 use openline_hint::Hint;
 
-use crate::assemble::{self, Source};
+use crate::assemble::{self, Configured, Source};
 use crate::telemetry::{print, tell};
 
 const EXAMPLES: &str = "\
@@ -30,7 +30,8 @@ pub(crate) struct CheckArguments {
 
 pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     let source = Source::File(arguments.config.clone());
-    let config = source.read()?;
+    let Configured { config, rules } = source.read()?;
+    assemble::firewalls(rules, &source)?;
     let certificates = assemble::certificates(&config, &source, None)?;
     let mut warnings = certificates
         .as_ref()
