@@ -26,12 +26,12 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::assemble::{self, Configured, Source};
-use crate::firewalls::{self, Lists, Loaded};
+use crate::lists::{Lists, Loaded};
 use crate::signal::{Asked, Signals};
 use crate::telemetry::{announce, complain, tell};
 use crate::warnings::{Topic, Warnings};
 use crate::watchdog::Watchdog;
-use crate::{causes, certificates, memory};
+use crate::{causes, certificates, firewalls, memory};
 
 /// The parts that stay the same as long as the process lives.
 struct Host {

@@ -13,6 +13,7 @@ mod dev;
 mod firewalls;
 mod hints;
 mod host;
+mod lists;
 mod memory;
 mod runtime;
 mod signal;

@@ -27,7 +27,7 @@ use openline_hint::{Hint, Hinted};
 use openline_store::Store;
 
 use self::development::DevelopmentSource;
-use crate::firewalls::Loaded;
+use crate::lists::Loaded;
 use crate::{causes, component};
 
 /// The exit code for a wrong configuration, as in BSD's sysexits.

@@ -43,7 +43,7 @@ struct AzionArguments {
     /// The JSON of `azion.config`, of the CLI's manifest, or of the API
     #[arg(value_name = "FILE")]
     file: PathBuf,
-    /// A folder to write to: `firewall.toml`, and a file for each long list
+    /// A folder to write the configuration to, and a file for each long list
     /// [default: the configuration is printed]
     #[arg(long, value_name = "FOLDER")]
     output: Option<PathBuf>,
