@@ -47,7 +47,6 @@ impl<S: Socket> Actor<S> {
                 () = wire.close(reason, &mut room) => {}
                 () = deadline => {}
             }
-            room.finish();
         };
         let telling = tell_function(binding, owner, batch, reason.clone());
         tokio::join!(handshake, telling);

@@ -96,6 +96,8 @@ impl<S: Socket> Actor<S> {
                     }
                     self.inbox.push(message);
                 }
+                // Only an ending connection skips.
+                Received::Skipped => {}
                 Received::Ping(payload) => {
                     self.rest.note_control();
                     reader.pong(&payload);

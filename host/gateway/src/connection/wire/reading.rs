@@ -35,6 +35,8 @@ pub(super) const INFLATED_BYTES_PER_POLL_MAX: usize = 1024 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     Message(Message),
+    /// A message that was skipped.
+    Skipped,
     /// A ping, which [`Reader::pong`] answers.
     Ping(Bytes),
     Pong(Bytes),
@@ -129,6 +131,11 @@ impl<'a, S: Socket> Reader<'a, S> {
     /// woken to go on.
     pub(crate) fn is_inflating(&self) -> bool {
         self.receiver.is_inflating()
+    }
+
+    /// Skips messages from now on.
+    pub(super) fn discard_messages(&mut self) {
+        self.receiver.discard_messages();
     }
 
     /// Answers a ping, before anything that is written later.
@@ -264,6 +271,7 @@ fn convert(received: Result<Option<websocket::Received>, Violation>) -> Option<R
         websocket::Received::Message(websocket::Message::Binary(bytes)) => {
             Received::Message(Message::Binary(bytes))
         }
+        websocket::Received::Skipped => Received::Skipped,
         websocket::Received::Ping(payload) => Received::Ping(payload),
         websocket::Received::Pong(payload) => Received::Pong(payload),
         websocket::Received::Close(close) => Received::End(closed_by_peer(close)),
