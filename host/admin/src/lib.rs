@@ -43,6 +43,7 @@ use std::time::SystemTime;
 
 use context::{Context, Description};
 use openline_core::config::{ADMIN_TOKEN_CHARACTERS_MIN, Listener};
+use openline_core::trigger::OwnPage;
 use serve::Interface;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -115,7 +116,10 @@ impl Admin {
             gateway.services().table().config.admin_token.as_deref(),
         )?;
         // The page here opens connections on the other listener.
-        gateway.services().take_page(admin.port());
+        gateway.services().take_page(OwnPage {
+            is_loopback: admin.ip().to_canonical().is_loopback(),
+            port: admin.port(),
+        });
         let places = listen::places(CONNECTIONS_MAX);
         let context = Context {
             workers: Handle::current(),

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
+use openline_core::config::Listener;
 use openline_core::event::RouteParams;
 use openline_core::limits::{FunctionLimits, REQUEST_HEADERS_MAX};
 use openline_core::trigger::{Authority, Cors, Found, Origin, OriginPattern, Scheme, Trigger};
@@ -107,7 +108,13 @@ pub async fn admit<H, E: From<Refusal>>(
             return Ok(Decision::Preflight(cors::allow(&cors, &parts.headers)?));
         }
     };
-    origin(services, &routed.service.trigger, normal, parts, peer)?;
+    origin(
+        (services, table),
+        &routed.service.trigger,
+        normal,
+        parts,
+        peer,
+    )?;
     // 6. Authentication will be here.
     // 7. Rates, and 8. capacity.
     let places = places(services, table, &routed, peer)?;
@@ -159,10 +166,10 @@ fn route(
 /// network.
 fn reach(table: &Table, trigger: &Trigger, peer: &Peer) -> Result<(), Refusal> {
     let private = || {
-        // An IPv4 peer of a socket for both is an IPv6 address.
-        let ip = peer.ip().to_canonical();
+        let ip = peer.ip();
         let mut networks = table.config.private_networks.iter();
-        networks.any(|network| network.contains(&ip))
+        // A peer that its hop has not named may be anywhere.
+        !peer.is_unnamed() && networks.any(|network| network.contains(&ip))
     };
     if trigger.internet || private() {
         Ok(())
@@ -174,7 +181,7 @@ fn reach(table: &Table, trigger: &Trigger, peer: &Peer) -> Result<(), Refusal> {
 /// Checks that a web page which asks is of the host that it asks, of the admin
 /// interface, or of one of the trigger's origins.
 fn origin(
-    services: &Services,
+    (services, table): (&Services, &Table),
     trigger: &Trigger,
     normal: &Normal,
     parts: &Parts,
@@ -193,10 +200,14 @@ fn origin(
     let origin = origin.ok_or(Refusal::Origin)?;
     let own = |asked: &Authority| match &origin {
         Origin::Site(site) => {
-            let page = services.page_port();
+            let page = services.page();
+            let scheme = match table.config.has_tls(Listener::Admin) {
+                true => Scheme::Https,
+                false => Scheme::Http,
+            };
             // Without TLS here, a proxy may have had it.
             let own = peer.tls().map(|_| Scheme::Https);
-            site.is_of(asked, own) || page.is_some_and(|port| site.is_beside(asked, port))
+            site.is_of(asked, own) || page.is_some_and(|page| site.is_beside(asked, page, scheme))
         }
         Origin::Null => false,
     };

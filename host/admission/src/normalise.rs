@@ -5,10 +5,10 @@
 //! routes, limits, rules, the function, the log. So no second spelling can pass
 //! a rule that the first one would not.
 
-use http::header::{CONNECTION, HOST};
+use http::header::{CONNECTION, COOKIE, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use openline_core::path::{self, PathError};
 use openline_core::trigger::Authority;
 
@@ -58,6 +58,7 @@ impl Normal {
 /// receiver.
 pub fn normalise(parts: &mut Parts) -> Result<Normal, Refusal> {
     check_connection(&parts.headers)?;
+    join_cookies(&mut parts.headers);
     let authority = authority(parts)?;
     let spelled = match path::normalise(parts.uri.path()) {
         Ok(spelled) => spelled,
@@ -102,6 +103,21 @@ fn authority(parts: &Parts) -> Result<Option<Authority>, Refusal> {
     }
 }
 
+/// Makes one line of all cookies: HTTP/2 lets clients send them one by one, and
+/// what reads them expects one line (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    if lines.next().is_none() || lines.next().is_none() {
+        return;
+    }
+    let lines: Vec<_> = headers.get_all(COOKIE).iter().collect();
+    let lines: Vec<_> = lines.iter().map(|line| line.as_bytes()).collect();
+    // Parts of valid values and a separator are a valid value.
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
+    }
+}
+
 fn check_connection(headers: &HeaderMap) -> Result<(), Refusal> {
     for value in headers.get_all(CONNECTION) {
         for option in value.as_bytes().split(|byte| *byte == b',') {
@@ -124,6 +140,18 @@ mod tests {
     use http::Request;
 
     use super::*;
+
+    #[test]
+    fn cookies_that_come_one_by_one_are_one_line() {
+        let request = Request::builder().uri("/").header("cookie", "a=1");
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        for line in ["b=2", "c=\"3\""] {
+            parts.headers.append(COOKIE, HeaderValue::from_static(line));
+        }
+        normalise(&mut parts).unwrap();
+        let lines: Vec<_> = parts.headers.get_all(COOKIE).iter().collect();
+        assert_eq!(lines, ["a=1; b=2; c=\"3\""]);
+    }
 
     fn asked(target: &str, headers: &[(&str, &str)]) -> Result<(Normal, String), Refusal> {
         let request = Request::builder().uri(target);

@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock, Weak};
 use openline_channels::budget::{FunctionBudget, HostBudget};
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
-use openline_core::trigger::{Trigger, TriggerError, TriggerPlace, TriggerTable};
+use openline_core::trigger::{OwnPage, Trigger, TriggerError, TriggerPlace, TriggerTable};
 use openline_engine::alias::Alias;
 use openline_engine::commons::Commons;
 use parking_lot::{Mutex, RwLock};
@@ -30,7 +30,7 @@ pub struct Services {
     drain: watch::Sender<bool>,
     draining: AtomicBool,
     /// The port of the admin interface, whose page opens connections here.
-    page_port: OnceLock<u16>,
+    page: OnceLock<OwnPage>,
     /// Signs the cookies of affinity.
     signing_key: OnceLock<[u8; 32]>,
     /// Aliases that no trigger leads to any more, but that connections may still
@@ -92,7 +92,7 @@ impl Services {
             budget,
             drain,
             draining: AtomicBool::new(false),
-            page_port: OnceLock::new(),
+            page: OnceLock::new(),
             signing_key: OnceLock::new(),
             retired: Mutex::default(),
         })
@@ -197,15 +197,14 @@ impl Services {
         let _ = self.signing_key.set(key);
     }
 
-    /// The port of the admin interface, if there is one.
-    pub fn page_port(&self) -> Option<u16> {
-        self.page_port.get().copied()
+    /// Where the page of the admin interface is, if there is one.
+    pub fn page(&self) -> Option<OwnPage> {
+        self.page.get().copied()
     }
 
-    /// Lets the page at this port of the same host open connections. Only the
-    /// first call has an effect.
-    pub fn take_page(&self, port: u16) {
-        let _ = self.page_port.set(port);
+    /// Lets the page there open connections. Only the first call has an effect.
+    pub fn take_page(&self, page: OwnPage) {
+        let _ = self.page.set(page);
     }
 
     /// Whether the host is ending. Takes no lock.

@@ -26,7 +26,7 @@ pub use cors::{
 };
 pub use host::{Authority, HostPattern, HostPatternError};
 pub use methods::{METHODS, Methods, MethodsError};
-pub use origin::{ORIGINS_MAX, Origin, OriginPattern, OriginPatternError, Scheme, Site};
+pub use origin::{ORIGINS_MAX, Origin, OriginPattern, OriginPatternError, OwnPage, Scheme, Site};
 pub use table::{Found, TriggerTable};
 
 /// Triggers of one function: stages, versions and old paths, not tenants,

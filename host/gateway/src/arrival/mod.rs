@@ -25,7 +25,7 @@ use crate::http::{Site, begun};
 use crate::http2;
 use crate::requests::Slot;
 use crate::tls;
-use proxy::ProxyError;
+use proxy::{ProxyError, Source};
 
 pub(crate) use proxy::{Header, Parsed, parse};
 
@@ -177,11 +177,11 @@ async fn peer(
             ProxyProtocol::Off | ProxyProtocol::Hops => Ok(Peer::at(from)),
         };
     }
-    let Some(source) = proxy::read(stream).await? else {
-        // The hop asks for itself.
-        return Ok(Peer::at(from));
+    let peer = match proxy::read(stream).await? {
+        Source::Proxy => return Ok(Peer::at(from)),
+        Source::Unknown => return Ok(Peer::unnamed(from)),
+        Source::At(source) => hops::announced(from, source),
     };
-    let peer = hops::announced(from, source);
     match permit.belongs_to(peer.ip()) {
         true => Ok(peer),
         false => Err(Turned::PeerRequests),

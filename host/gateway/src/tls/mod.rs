@@ -150,7 +150,9 @@ fn config(
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_protocol_versions(versions)?;
     let is_own = listener != Listener::Listen;
-    let builder = match files.authorities().filter(|_| !is_own) {
+    let authorities = files.authorities().filter(|_| !is_own);
+    let asks = authorities.is_some();
+    let builder = match authorities {
         None => builder.with_no_client_auth(),
         Some(authorities) => {
             let roots = Arc::clone(authorities);
@@ -173,7 +175,13 @@ fn config(
         config.alpn_protocols.insert(0, ALPN_HTTP2.into());
     }
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = ticketer;
+    if asks {
+        // A ticket has the client's certificate in it, which is not judged again
+        // when a session is resumed: it would outlive its end.
+        config.send_tls13_tickets = 0;
+    } else {
+        config.ticketer = ticketer;
+    }
     // A replayed handshake would open a second connection.
     config.max_early_data_size = 0;
     Ok(config)
