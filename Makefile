@@ -1,13 +1,14 @@
 # Everything that takes more than one command. `make run` and `make test` work
 # on a machine with git, a C compiler and a Rust toolchain; they find or install
-# everything else (see `setup`, scripts/browser.sh, scripts/conformance.sh).
+# everything else (see `setup`, scripts/browser.sh, scripts/pebble.sh,
+# scripts/conformance.sh).
 # Nothing here asks a question, and nothing waits for a network for longer than
 # minutes.
 
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser suite test adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-soak soak fmt deny lint
+.PHONY: help check-tools setup guests run browser pebble suite test adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-soak soak fmt deny lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -16,6 +17,7 @@ help: ## Say what there is
 	@echo
 	@echo 'OPENLINE_WASM_TARGET=wasm32-wasip2 or wasm32-wasip1 chooses how functions are'
 	@echo 'compiled; OPENLINE_SKIP_BROWSER=1 leaves out the test that needs a browser,'
+	@echo 'OPENLINE_SKIP_PEBBLE=1 the one that needs Pebble, an authority of certificates,'
 	@echo 'OPENLINE_SKIP_CONFORMANCE=1 the one that needs Python and the Autobahn suite,'
 	@echo 'OPENLINE_SKIP_INSTRUCTIONS=1 the counts that need valgrind.'
 
@@ -42,11 +44,14 @@ run: guests ## Start the host with the sample functions on 127.0.0.1:8080
 browser: # Find or install a browser, for `test`
 	@scripts/browser.sh
 
+pebble: # Find or install an authority of certificates, for `test`
+	@scripts/pebble.sh
+
 suite: # Find or install Python and the Autobahn test suite, for `test`
 	@scripts/conformance.sh setup
 
 # The build of the tests has made the host's program and the functions.
-test: setup browser suite ## Test everything, also the page in a real browser
+test: setup browser pebble suite ## Test everything, also the page in a real browser
 	$(CARGO) test --workspace
 	@scripts/conformance.sh quick
 

@@ -13,6 +13,7 @@
 mod harness;
 
 mod abuse;
+mod acme;
 mod admin;
 mod alarms;
 mod attached;

@@ -101,6 +101,8 @@ words! {
     MinVersion = ["1.2", "1.3"];
     /// Whether clients show a certificate.
     ClientCertificates = ["off", "optional", "required"];
+    /// How an ACME authority checks that the host serves a name.
+    AcmeChallenge = ["tls-alpn-01", "http-01"];
     /// What happens when a connection's outbox is full.
     OutboxOverflow = ["close", "drop-newest", "drop-oldest"];
     /// What happens to a peer that sends too fast.
@@ -152,6 +154,7 @@ mod tests {
         hold::<config::ProxyProtocol>(ProxyProtocol::WORDS);
         hold::<config::MinVersion>(MinVersion::WORDS);
         hold::<config::ClientCertificates>(ClientCertificates::WORDS);
+        hold::<config::AcmeChallenge>(AcmeChallenge::WORDS);
         hold::<limits::OutboxOverflow>(OutboxOverflow::WORDS);
         hold::<limits::RateExceeded>(RateExceeded::WORDS);
         hold::<limits::TimeUp>(TimeUp::WORDS);

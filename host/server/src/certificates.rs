@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use openline_acme::settings::Settings;
 use openline_core::config::{CertificateConfig, ServerConfig};
 use openline_gateway::gateway::Gateway;
 use openline_gateway::tls::files::Files;
@@ -33,6 +34,21 @@ pub(crate) fn warn(files: Option<&Files>) {
     for warning in files.map(Files::warnings).unwrap_or_default() {
         tell(&format!("warning: {warning}"));
     }
+}
+
+/// Tells people for which names there is no certificate yet, although the host
+/// requests them.
+pub(crate) fn tell_missing(files: Option<&Files>, settings: Option<&Settings>) {
+    let missing = files.map(Files::missing).unwrap_or_default();
+    let Some(settings) = settings.filter(|_| !missing.is_empty()) else {
+        return;
+    };
+    let (names, directory) = (missing.join(", "), settings.directory());
+    let what = format!("no valid certificate yet for {names}");
+    let hint = format!(
+        "a host that serves requests them of {directory}; until then handshakes for these names fail"
+    );
+    tell(&Hinted::new(what, hint).explained());
 }
 
 /// Reads the files again whenever they change.

@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use openline_acme::Acme;
 use openline_admin::development::Development;
 use openline_admin::{Admin, AdminOptions, Page};
 use openline_control::{ConfiguredComponent, Deployer, Reloaded, StartError};
@@ -34,6 +35,7 @@ struct Host {
     source: Source,
     deployer: Deployer,
     gateway: Arc<Gateway>,
+    acme: Acme,
     /// The configuration with which the host started.
     started: ServerConfig,
     watchdog: Watchdog,
@@ -104,11 +106,16 @@ async fn serve_started(
     mut signals: Signals,
     watchdog: Watchdog,
 ) -> anyhow::Result<()> {
-    let certificates = {
+    let (certificates, settings) = {
         let (source, config) = (source.clone(), config.clone());
-        spawn_blocking(move || assemble::certificates(&config, &source, None)).await??
+        let reading = move || {
+            let certificates = assemble::certificates(&config, &source, None)?;
+            anyhow::Ok((certificates, assemble::acme(&config, &source)?))
+        };
+        spawn_blocking(reading).await??
     };
     certificates::warn(certificates.as_ref());
+    certificates::tell_missing(certificates.as_ref(), settings.as_ref());
     // Each connection is a file; the soft limit is often 1024.
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) => warn_of_files(files, &config.server),
@@ -129,12 +136,15 @@ async fn serve_started(
     ));
     let admin = open_admin(&page, &config.server, address)?;
     let probes = open_probes(&config.server)?;
+    let challenges = open_challenges(&config.server)?;
+    let acme = Acme::new(&gateway, challenges);
     watchdog.configure(&config.server);
     gateway.watch(watchdog.liveness());
     let mut host = Host {
         source,
         deployer: deployer.clone(),
         gateway: Arc::clone(&gateway),
+        acme,
         started: config.server,
         watchdog,
     };
@@ -146,6 +156,7 @@ async fn serve_started(
     announce(&format!("listening on http{tls}://{address}"));
     host.introduce(&address.to_string(), tls);
     let front = host.front(admin, probes)?;
+    host.acme.want(settings)?;
 
     loop {
         let request = tokio::select! {
@@ -294,6 +305,22 @@ fn open_probes(server: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
     Ok(Some(listener))
 }
 
+/// Opens the listener for challenges, if one is configured.
+fn open_challenges(server: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
+    let Some(wanted) = server.acme_listen else {
+        return Ok(None);
+    };
+    let listener = listen::bind(wanted).map_err(|error| {
+        let key = "`acme_listen` in [server]";
+        unheard("cannot answer challenges on", wanted, &error, key)
+    })?;
+    let address = listener.local_addr()?;
+    tell(&format!(
+        "challenges at http://{address}/.well-known/acme-challenge/"
+    ));
+    Ok(Some(listener))
+}
+
 /// The settings that choose where connections are accepted.
 const LISTEN: &str = "`--listen`, or `listen` in [server]";
 
@@ -427,15 +454,18 @@ impl Host {
             let (in_force, waiting) = config.server.in_force(&started);
             config.server = in_force;
             let certificates = assemble::certificates(&config, &source, before.as_ref())?;
+            let requested = assemble::acme(&config, &source)?;
             let components = assemble::components(&config);
-            anyhow::Ok((config, components, certificates, waiting))
+            anyhow::Ok((config, components, (certificates, requested), waiting))
         });
-        let (config, components, certificates, waiting) = read.await??;
+        let (config, components, (certificates, requested), waiting) = read.await??;
         certificates::warn(certificates.as_ref());
+        certificates::tell_missing(certificates.as_ref(), requested.as_ref());
         let prepared = self.gateway.tls().prepare(certificates)?;
         let reloaded = self.deployer.reload(config.clone(), components).await;
         let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
         self.gateway.tls().put(prepared);
+        self.acme.want(requested)?;
         self.watchdog.configure(&config.server);
         tell_what_waits(&waiting);
         Ok(changes(&reloaded))

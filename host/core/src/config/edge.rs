@@ -1,10 +1,12 @@
 //! What a configuration says about the edge of a host: the proxies that it
-//! believes, and how it speaks TLS. The rules are in `hops` and `tls`.
+//! believes, and how it speaks TLS. The rules are in `hops`, `tls` and `acme`.
 
 use std::path::PathBuf;
 
 use serde::Deserialize;
 use toml::Spanned;
+
+use super::acme::{AcmeConfig, AcmeWritten};
 
 /// The header in which trusted hops name their peers. One of them, because a
 /// proxy that writes one passes on the other as its peer has sent it.
@@ -54,6 +56,8 @@ pub struct TlsConfig {
     pub client_certificates: ClientCertificates,
     /// The file of the authorities that issue these, in PEM.
     pub client_authorities: Option<PathBuf>,
+    /// The certificates that the host requests itself, if it does.
+    pub acme: Option<AcmeConfig>,
 }
 
 /// The oldest version of TLS that a client may speak.
@@ -98,4 +102,5 @@ pub(crate) struct TlsWritten {
     pub(super) min_version: MinVersion,
     pub(super) client_certificates: Option<Spanned<ClientCertificates>>,
     pub(super) client_authorities: Option<Spanned<PathBuf>>,
+    pub(super) acme: Option<Spanned<AcmeWritten>>,
 }

@@ -3,10 +3,11 @@
 //!
 //! `file` is the shape of the text, `server` the host's own limits, `edge` what
 //! it says about proxies and TLS, `keys` the purpose of each key and when a
-//! change of it takes effect, `validate` the rules between its parts; `admin`,
-//! `hops`, `networks`, `tls`, `triggers` and `answers` hold the longer of these
+//! change of it takes effect, `validate` the rules between its parts; `acme`,
+//! `admin`, `hops`, `networks`, `tls`, `triggers` and `answers` hold the longer of these
 //! rules. The server reads files and finds components.
 
+mod acme;
 mod admin;
 mod answers;
 mod edge;
@@ -23,6 +24,7 @@ mod validate;
 
 use std::path::PathBuf;
 
+pub use acme::{AcmeChallenge, AcmeConfig, ExternalAccount};
 pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
 pub use edge::{
     CertificateConfig, ClientCertificates, HopHeader, MinVersion, ProxyProtocol, TlsConfig,

@@ -168,6 +168,9 @@ limits! {
         /// answers even while the others hang. Without one, only the admin
         /// interface answers probes that way.
         probes: Option<SocketAddr>, as String = None;
+        /// A listener that answers challenges of an ACME authority (HTTP-01)
+        /// and nothing else, without TLS. None: the other challenge needs none.
+        acme_listen: Option<SocketAddr>, as String = None;
         /// How the host speaks TLS, if it has a certificate.
         tls: TlsConfig, as TlsWritten = TlsConfig::default();
         /// The certificates with which the host speaks TLS on `listen`. None:
@@ -185,7 +188,7 @@ limits! {
 impl ServerConfig {
     /// Whether `listen` speaks TLS.
     pub fn has_tls(&self) -> bool {
-        !self.certificate.is_empty()
+        !self.certificate.is_empty() || self.tls.acme.is_some()
     }
 }
 

@@ -10,7 +10,7 @@ use toml::Spanned;
 use super::edge::{CertificateWritten, TlsWritten};
 use super::file::line_of;
 use super::validate::Check;
-use super::{CertificateConfig, ClientCertificates, TlsConfig};
+use super::{CertificateConfig, ClientCertificates, ServerConfig, TlsConfig};
 
 /// Certificates of a host, at most: a name or a few for each customer of a
 /// small provider. All are read again when one changes.
@@ -48,10 +48,10 @@ impl Check<'_> {
     }
 
     /// Reads how the host speaks TLS.
-    pub(super) fn tls(&mut self, written: Spanned<TlsWritten>, has_certificate: bool) -> TlsConfig {
+    pub(super) fn tls(&mut self, written: Spanned<TlsWritten>, server: &ServerConfig) -> TlsConfig {
         let (span, written) = (written.span(), written.into_inner());
-        if !has_certificate {
-            let hint = "add a [[server.certificate]] with `certificate` and `key`, or remove the table; `openline run --tls` makes a certificate for trying it";
+        if server.certificate.is_empty() && written.acme.is_none() {
+            let hint = "add a [[server.certificate]] with `certificate` and `key`, or [server.tls.acme], or remove the table; `openline run --tls` makes a certificate for trying it";
             let message = "[server.tls] has no effect without a certificate";
             self.error(Some(span), message, hint);
         }
@@ -80,10 +80,11 @@ impl Check<'_> {
             min_version: written.min_version,
             client_certificates,
             client_authorities: written.client_authorities.map(Spanned::into_inner),
+            acme: written.acme.map(|acme| self.acme(acme, server)),
         }
     }
 
-    fn path(&mut self, written: &Spanned<PathBuf>) {
+    pub(super) fn path(&mut self, written: &Spanned<PathBuf>) {
         if written.get_ref().as_os_str().is_empty() {
             let hint = "name a file";
             self.error(Some(written.span()), "the path is empty", hint);

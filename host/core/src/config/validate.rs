@@ -86,6 +86,7 @@ impl Check<'_> {
         let listen = server.listen.take();
         let admin = server.admin.take();
         let probes = server.probes.take();
+        let acme_listen = server.acme_listen.take();
         let certificates = server.certificate.take();
         let tls = server.tls.take();
         let hops = server.trusted_hops.take();
@@ -120,11 +121,17 @@ impl Check<'_> {
         if let Some(probes) = probes {
             config.probes = self.probes(&probes, &config);
         }
+        if let Some(written) = &acme_listen {
+            config.acme_listen = self.acme_listen(written, &config);
+        }
         if let Some(certificates) = certificates {
             config.certificate = self.certificates(certificates.into_inner());
         }
         if let Some(tls) = tls {
-            config.tls = self.tls(tls, config.has_tls());
+            config.tls = self.tls(tls, &config);
+        }
+        if let Some(written) = &acme_listen {
+            self.acme_listens(written, &config);
         }
         if let Some(hops) = hops {
             config.trusted_hops = self.networks("trusted_hops", &hops);

@@ -65,6 +65,9 @@ pub(crate) enum Turned {
     Proxy(#[from] ProxyError),
     #[error("its TLS handshake failed: {0}")]
     Tls(io::Error),
+    /// RFC 8737 section 3: nothing follows such a handshake.
+    #[error("it has validated a host name")]
+    Validated,
     #[error("it has sent nothing: {0}")]
     Silent(#[from] io::Error),
     #[error("the host drains")]
@@ -136,6 +139,7 @@ async fn arrival(
     let stream = Box::new(accepting.await.map_err(Turned::Tls)?);
     let connection = stream.get_ref().1;
     let http = match connection.alpn_protocol() {
+        Some(tls::ALPN_ACME) => return Err(Turned::Validated),
         Some(tls::ALPN_HTTP2) => Http::Two,
         _ => Http::One,
     };

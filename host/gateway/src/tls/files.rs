@@ -1,5 +1,9 @@
 //! Reads the files of certificates, keys and authorities: all of them, or none.
 //!
+//! The certificates that the host has requested itself are read with them, as far
+//! as they are there: one that is missing or damaged is requested anew, and keeps
+//! no other from being used.
+//!
 //! A certificate must fit its key. One that has expired is taken only where
 //! there is no better one, and is warned of: at the start, a host that serves
 //! some clients is better than none. Bounded: [`FILE_BYTES_MAX`] for each file.
@@ -15,7 +19,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use openline_core::config::{
-    CertificateConfig, ClientCertificates, MinVersion, ServerConfig, TlsConfig,
+    AcmeConfig, CertificateConfig, ClientCertificates, MinVersion, ServerConfig, TlsConfig,
 };
 use openline_hint::Hint;
 use rustls::RootCertStore;
@@ -41,10 +45,19 @@ pub struct Files(Arc<Inner>);
 struct Inner {
     certificates: Vec<Certificate>,
     configs: Vec<CertificateConfig>,
+    requested: Vec<Requested>,
     tls: TlsConfig,
     authorities: Option<(Arc<RootCertStore>, Vec<u8>)>,
     /// Each file as it was before it was read.
     stamps: Vec<(PathBuf, Option<Stamp>)>,
+}
+
+/// A host name for which the host requests a certificate.
+#[derive(Clone, Debug)]
+struct Requested {
+    host: String,
+    /// The file of the certificate and its key.
+    file: PathBuf,
 }
 
 /// What changes when a file is written or replaced.
@@ -63,6 +76,10 @@ pub(super) struct Certificate {
     /// Host names in lower case.
     names: Vec<Box<str>>,
     is_default: bool,
+    /// The file that it was read from.
+    file: PathBuf,
+    /// Whether the host has requested it.
+    is_requested: bool,
     /// Seconds since 1970.
     begins: u64,
     ends: u64,
@@ -79,7 +96,7 @@ pub struct FileError {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Kind {
+pub(super) enum Kind {
     #[error("it cannot be read: {0}")]
     Unread(io::Error),
     #[error("it has more than 1 MiB")]
@@ -108,10 +125,12 @@ impl Files {
     ///
     /// When any file cannot be read or used.
     pub fn read(config: &ServerConfig, before: Option<&Self>) -> Result<Option<Self>, FileError> {
-        if config.certificate.is_empty() {
+        if !config.has_tls() {
             return Ok(None);
         }
-        Self::read_all(config.certificate.clone(), config.tls.clone(), before).map(Some)
+        let requested = Requested::of(config);
+        let (configs, tls) = (config.certificate.clone(), config.tls.clone());
+        Self::read_all(configs, requested, tls, before).map(Some)
     }
 
     /// Reads the same files again.
@@ -120,16 +139,24 @@ impl Files {
     ///
     /// As for [`read`](Self::read).
     pub fn read_again(&self) -> Result<Self, FileError> {
-        Self::read_all(self.0.configs.clone(), self.0.tls.clone(), Some(self))
+        let Inner {
+            configs,
+            requested,
+            tls,
+            ..
+        } = &*self.0;
+        Self::read_all(configs.clone(), requested.clone(), tls.clone(), Some(self))
     }
 
     fn read_all(
         configs: Vec<CertificateConfig>,
+        requested: Vec<Requested>,
         tls: TlsConfig,
         before: Option<&Self>,
     ) -> Result<Self, FileError> {
         let paths = configs.iter().flat_map(|it| [&it.certificate, &it.key]);
         let paths = paths.chain(&tls.client_authorities);
+        let paths = paths.chain(requested.iter().map(|it| &it.file));
         // Before the files are read: a change while they are is noticed later.
         let stamps = paths.map(|path| (path.clone(), Stamp::of(path))).collect();
         let now = unix_seconds();
@@ -143,11 +170,13 @@ impl Files {
             }
             certificates.push(certificate);
         }
+        certificates.extend(requested.iter().filter_map(Requested::read));
         let authorities = tls.client_authorities.as_deref().map(authorities);
         Ok(Self(Arc::new(Inner {
             certificates,
             authorities: authorities.transpose()?,
             configs,
+            requested,
             tls,
             stamps,
         })))
@@ -168,14 +197,14 @@ impl Files {
     /// none will.
     pub fn warnings(&self) -> Vec<String> {
         let now = unix_seconds();
-        let with_config = self.0.certificates.iter().zip(&self.0.configs);
-        let warnings = with_config.filter_map(|(certificate, config)| {
-            let shown = config.certificate.display();
+        let warnings = self.0.certificates.iter().filter_map(|certificate| {
+            let shown = certificate.file.display();
             let soon = now + EXPIRES_SOON.as_secs();
             Some(match certificate {
                 it if it.has_expired(now) => format!("{shown}: the certificate has expired"),
                 it if now < it.begins => format!("{shown}: the certificate is not valid yet"),
-                it if it.has_expired(soon) => {
+                // The host says itself what keeps it from renewing one.
+                it if it.has_expired(soon) && !it.is_requested => {
                     format!("{shown}: the certificate expires within a week")
                 }
                 it if it.names.is_empty() && !it.is_default => format!(
@@ -185,6 +214,17 @@ impl Files {
             })
         });
         warnings.collect()
+    }
+
+    /// The host names for which the host requests certificates, and has none that
+    /// is valid now.
+    pub fn missing(&self) -> Vec<&str> {
+        let now = unix_seconds();
+        let requested = self.0.requested.iter().filter(|requested| {
+            let mut certificates = self.0.certificates.iter();
+            !certificates.any(|it| !it.has_expired(now) && it.is_for(&requested.host))
+        });
+        requested.map(|requested| &*requested.host).collect()
     }
 
     /// The names that the certificates are for, in their order.
@@ -219,12 +259,8 @@ impl Files {
     }
 
     fn of(&self, config: &CertificateConfig) -> Option<&Certificate> {
-        let place = self
-            .0
-            .configs
-            .iter()
-            .position(|it| it.certificate == config.certificate);
-        self.0.certificates.get(place?)
+        let mut certificates = self.0.certificates.iter();
+        certificates.find(|it| it.file == config.certificate)
     }
 }
 
@@ -241,16 +277,20 @@ impl Certificate {
             };
             on_line(FileError::at(&config.key, kind))
         })?;
-        Self::new(chain, key, config.default).map_err(|kind| {
+        let made = Self::new(chain, key, config.default).map_err(|kind| {
             let path = match kind {
                 Kind::Mismatch => &config.key,
                 _ => path,
             };
             on_line(FileError::at(path, kind))
+        })?;
+        Ok(Self {
+            file: path.clone(),
+            ..made
         })
     }
 
-    fn new(
+    pub(super) fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
         is_default: bool,
@@ -277,6 +317,8 @@ impl Certificate {
             key: Arc::new(key),
             names,
             is_default,
+            file: PathBuf::new(),
+            is_requested: false,
             begins: begins.to_unix_duration().as_secs(),
             ends: ends.to_unix_duration().as_secs(),
         })
@@ -290,12 +332,68 @@ impl Certificate {
         &self.names
     }
 
+    /// When it begins and ends, since 1970.
+    pub(super) fn validity(&self) -> (Duration, Duration) {
+        let since = Duration::from_secs;
+        (since(self.begins), since(self.ends))
+    }
+
     pub(super) fn is_default(&self) -> bool {
         self.is_default
     }
 
     fn has_expired(&self, now: u64) -> bool {
         self.ends < now
+    }
+
+    /// Whether it has this very name, in lower case.
+    fn is_for(&self, host: &str) -> bool {
+        self.names.iter().any(|name| **name == *host)
+    }
+}
+
+// === impl Requested ===
+
+impl Requested {
+    /// Those of a configuration, which has a data directory if it has any.
+    fn of(config: &ServerConfig) -> Vec<Self> {
+        let (Some(acme), Some(data)) = (&config.tls.acme, &config.data) else {
+            return Vec::new();
+        };
+        let folder = acme.folder(data);
+        let hosts = acme.hosts.iter().map(|host| Self {
+            host: host.clone(),
+            file: AcmeConfig::file(&folder, host),
+        });
+        hosts.collect()
+    }
+
+    /// Its certificate, if there is one that can be used; whether or not it has
+    /// expired.
+    fn read(&self) -> Option<Certificate> {
+        let config = CertificateConfig {
+            certificate: self.file.clone(),
+            key: self.file.clone(),
+            default: false,
+            line: 0,
+        };
+        match Certificate::read(&config) {
+            Ok(certificate) if certificate.is_for(&self.host) => Some(Certificate {
+                is_requested: true,
+                ..certificate
+            }),
+            Ok(_) => {
+                let (host, file) = (&self.host, self.file.display());
+                tracing::warn!(%host, %file, "a certificate that the host has requested is for other names");
+                None
+            }
+            Err(error) => {
+                if !error.is_missing() {
+                    tracing::warn!(%error, "a certificate that the host has requested cannot be used");
+                }
+                None
+            }
+        }
     }
 }
 
@@ -378,6 +476,11 @@ impl FileError {
             line: Some(line),
             ..self
         }
+    }
+
+    /// Whether there is no such file.
+    fn is_missing(&self) -> bool {
+        matches!(&self.kind, Kind::Unread(error) if error.kind() == io::ErrorKind::NotFound)
     }
 
     /// The line of the configuration that names the certificate.

@@ -5,7 +5,10 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use super::*;
 
 /// A certificate of its own authority, in PEM, with its key.
-fn made(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+pub(in super::super) fn made(
+    names: &[&str],
+    change: impl FnOnce(&mut CertificateParams),
+) -> (String, String) {
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
     change(&mut params);

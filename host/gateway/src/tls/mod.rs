@@ -2,7 +2,8 @@
 //! handshake has shown.
 //!
 //! [`files`] reads certificates, `names` finds the one for a host name, `facts`
-//! are the results of a handshake. The certificates in force are replaced as a
+//! are the results of a handshake; [`challenges`] answers the authority of
+//! certificates that the host requests, and [`issued`] judges what it gives. The certificates in force are replaced as a
 //! whole: handshakes that have begun, and connections, keep those that they began
 //! with.
 //!
@@ -12,8 +13,10 @@
 //! head of HTTP may have. Sessions are resumed by tickets, so the host keeps
 //! none: two keys encrypt tickets, each for six hours.
 
+pub mod challenges;
 mod facts;
 pub mod files;
+pub mod issued;
 mod names;
 
 use std::sync::Arc;
@@ -21,12 +24,15 @@ use std::sync::Arc;
 use openline_core::config::{ClientCertificates, MinVersion};
 use parking_lot::RwLock;
 use rustls::crypto::{CryptoProvider, ring};
-use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::{ServerConfig, SupportedProtocolVersion};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+pub(crate) use challenges::ALPN_ACME;
+use challenges::{Challenges, is_validation};
 pub(crate) use facts::facts;
 use files::Files;
 use names::Names;
@@ -44,6 +50,7 @@ const ENCRYPTED_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub struct Tls {
     active: RwLock<Option<Arc<Active>>>,
+    challenges: Arc<Challenges>,
 }
 
 /// Certificates that can be put into force.
@@ -54,7 +61,15 @@ pub struct Prepared(Option<Arc<Active>>);
 #[derive(Debug)]
 struct Active {
     files: Files,
+    names: Arc<Names>,
     config: Arc<ServerConfig>,
+}
+
+/// What a handshake needs.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    active: Arc<Active>,
+    challenges: Arc<Challenges>,
 }
 
 impl Tls {
@@ -90,11 +105,16 @@ impl Tls {
         active.as_ref().map(|active| active.files.clone())
     }
 
+    /// The challenges of authorities that wait to be validated.
+    pub fn challenges(&self) -> &Arc<Challenges> {
+        &self.challenges
+    }
+
     /// What accepts a handshake now; none if the host speaks plainly.
-    pub(crate) fn acceptor(&self) -> Option<TlsAcceptor> {
-        let active = self.active.read();
-        let config = active.as_ref().map(|active| Arc::clone(&active.config));
-        config.map(TlsAcceptor::from)
+    pub(crate) fn acceptor(&self) -> Option<Acceptor> {
+        let active = self.active.read().clone()?;
+        let challenges = Arc::clone(&self.challenges);
+        Some(Acceptor { active, challenges })
     }
 }
 
@@ -107,8 +127,13 @@ impl Active {
             Some(same) => Arc::clone(&same.config.ticketer),
             None => ring::Ticketer::new()?,
         };
-        let config = Arc::new(config(&files, ticketer)?);
-        Ok(Self { files, config })
+        let names = Arc::new(Names::of(files.certificates()));
+        let config = Arc::new(config(&files, Arc::clone(&names), ticketer)?);
+        Ok(Self {
+            files,
+            names,
+            config,
+        })
     }
 }
 
@@ -116,6 +141,7 @@ impl Active {
 /// that would be of use.
 fn config(
     files: &Files,
+    names: Arc<Names>,
     ticketer: Arc<dyn ProducesTickets>,
 ) -> Result<ServerConfig, rustls::Error> {
     const ALL: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
@@ -143,7 +169,7 @@ fn config(
             builder.with_client_cert_verifier(verifier.map_err(unusable)?)
         }
     };
-    let mut config = builder.with_cert_resolver(Arc::new(Names::of(files.certificates())));
+    let mut config = builder.with_cert_resolver(names);
     config.alpn_protocols = vec![ALPN_HTTP2.into(), ALPN_HTTP1.into()];
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = ticketer;
@@ -159,13 +185,68 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// Makes a handshake. The caller bounds its time.
 pub(crate) async fn accept(
-    acceptor: TlsAcceptor,
+    acceptor: Acceptor,
     stream: TcpStream,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    let started = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
+    let mut started = started.await?;
+    let config = match acceptor.choose(&started.client_hello()) {
+        Ok(config) => config,
+        Err(unknown) => {
+            // A peer that does not read it loses only that.
+            let _ = started.io.write_all(&unknown.alert()).await;
+            return Err(std::io::Error::other(unknown));
+        }
+    };
     let bounded = |connection: &mut rustls::ServerConnection| {
         connection.set_buffer_limit(Some(ENCRYPTED_BYTES_MAX));
     };
-    acceptor.accept_with(stream, bounded).await
+    started.into_stream_with(config, bounded).await
+}
+
+/// There is no certificate for what a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Unknown {
+    #[error("no certificate is for the name that the client asks for")]
+    Name,
+    #[error("the client names no host, and no certificate is the default")]
+    Unnamed,
+    #[error("no challenge waits for a validation of the name that the client asks for")]
+    Challenge,
+}
+
+impl Unknown {
+    /// The alert, as a record that is not encrypted: nothing has been agreed
+    /// yet. rustls would answer all of these with `access_denied`.
+    fn alert(self) -> [u8; 7] {
+        const ALERT: u8 = 21;
+        const FATAL: u8 = 2;
+        let description = match self {
+            // RFC 6066 section 3.
+            Self::Name => 112,
+            // `missing_extension`: RFC 8446 section 9.2.
+            Self::Unnamed => 109,
+            // `no_application_protocol`: RFC 7301 section 3.2.
+            Self::Challenge => 120,
+        };
+        [ALERT, 3, 3, 0, 2, FATAL, description]
+    }
+}
+
+// === impl Acceptor ===
+
+impl Acceptor {
+    /// The settings for a client.
+    fn choose(&self, hello: &ClientHello<'_>) -> Result<Arc<ServerConfig>, Unknown> {
+        if is_validation(hello) {
+            return self.challenges.config(hello).ok_or(Unknown::Challenge);
+        }
+        match self.active.names.has(hello.server_name()) {
+            true => Ok(Arc::clone(&self.active.config)),
+            false if hello.server_name().is_none() => Err(Unknown::Unnamed),
+            false => Err(Unknown::Name),
+        }
+    }
 }
 
 #[cfg(test)]

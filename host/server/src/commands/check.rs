@@ -30,6 +30,8 @@ pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     let config = source.read()?;
     let certificates = assemble::certificates(&config, &source, None)?;
     certificates::warn(certificates.as_ref());
+    let acme = assemble::acme(&config, &source)?;
+    certificates::tell_missing(certificates.as_ref(), acme.as_ref());
     let runtime = assemble::runtime(&config, false)?;
     assemble::try_out(&runtime, &config, &source).await?;
     print(&format!(
