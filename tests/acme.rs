@@ -319,11 +319,6 @@ async fn an_order_that_is_refused_or_odd_is_told_of_and_tried_again() {
             "about 2 names",
             "the authority that you mean",
         ),
-        (
-            Fault::OddToken,
-            "the token of the challenge is not valid",
-            "",
-        ),
     ] {
         recovers(fault, words, hint).await;
     }

@@ -64,4 +64,5 @@ mod taking_effect;
 mod tidy;
 mod time_limits;
 mod tls;
+mod tls_handshakes;
 mod watchdog;

@@ -131,6 +131,7 @@ fn start(gateway: &Arc<Gateway>, listener: Option<TcpListener>) -> io::Result<Ru
 
 /// Requests what is wanted until nothing can be wanted any more.
 async fn request(gateway: &Gateway, mut reading: watch::Receiver<Wanted>) {
+    let mut before: Option<Worker> = None;
     loop {
         let wanted = reading.borrow_and_update().clone();
         let Some(settings) = wanted.settings else {
@@ -140,7 +141,8 @@ async fn request(gateway: &Gateway, mut reading: watch::Receiver<Wanted>) {
             continue;
         };
         let mut other = reading.clone();
-        let mut worker = Worker::new(Arc::clone(&settings), wanted.reads);
+        let worker = Worker::new(Arc::clone(&settings), wanted.reads, before.take());
+        let worker = before.insert(worker);
         tokio::select! {
             () = worker.run(gateway, &mut reading) => {}
             changed = other.wait_for(|wanted| wanted.settings.as_ref() != Some(&settings)) => {
@@ -161,6 +163,10 @@ struct Worker {
     /// Of the authority as a whole: its directory and the account.
     authority: Host,
     last: BTreeMap<String, LastAttempt>,
+    /// Whether it is the first of the process, which takes up the waits of the
+    /// process before. Others are there because the configuration has changed:
+    /// they try at once what has failed.
+    is_first: bool,
 }
 
 /// What is known of one host name.
@@ -177,15 +183,28 @@ struct Host {
 const AUTHORITY: &str = "";
 
 impl Worker {
-    fn new(settings: Arc<Settings>, reads: u64) -> Self {
-        let hosts = settings.config.hosts.iter();
-        let hosts = hosts.map(|host| (host.clone(), Host::default())).collect();
+    /// `before` is the one of the configuration before: the same authority gets
+    /// no more requests because the configuration has changed.
+    fn new(settings: Arc<Settings>, reads: u64, before: Option<Self>) -> Self {
+        let is_first = before.is_none();
+        let same = before.filter(|before| before.settings.folder == settings.folder);
+        let mut known = same.map(|before| before.hosts).unwrap_or_default();
+        let hosts = settings.config.hosts.iter().map(|host| {
+            let attempts = known.remove(host).map(|host| host.attempts);
+            let attempts = attempts.unwrap_or_default();
+            let fresh = Host {
+                attempts,
+                ..Host::default()
+            };
+            (host.clone(), fresh)
+        });
         Self {
+            hosts: hosts.collect(),
             settings,
             reads,
-            hosts,
             authority: Host::default(),
             last: BTreeMap::new(),
+            is_first,
         }
     }
 
@@ -220,7 +239,8 @@ impl Worker {
             let wait = match (last.failures, issued) {
                 (0, Some(issued)) => rest(&issued, Duration::from_secs(last.at)),
                 (0, None) => Duration::ZERO,
-                (failures, _) => backoff(failures, 0, None),
+                (failures, _) if self.is_first => backoff(failures, 0, None),
+                _ => Duration::ZERO,
             };
             let host = self.host(&name);
             host.failures = last.failures;

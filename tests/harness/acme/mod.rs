@@ -42,8 +42,6 @@ pub enum Fault {
     OtherName,
     /// An order has two authorizations.
     TwoNames,
-    /// The token would be another path.
-    OddToken,
     /// The certificate is for other names.
     OtherCertificate,
     /// The certificate has another key.

@@ -54,6 +54,11 @@ limits! {
         /// network). Half, so that one address, even a proxy's, leaves the rest
         /// to others. More than half of `requests` counts as half.
         peer_requests: Count = 2_048, 1 => 1_000_000, or none, effect NewConnections; "the peer's TCP connection that has waited longest is closed; if none waits, the new one is"
+        /// TLS handshakes in progress, each with tens of KiB and a millisecond of
+        /// computing. On a slow network one takes a quarter of a second, so these
+        /// are 2,000 in a second: more than two cores compute beside their
+        /// connections. One peer address (IPv6: one /64 network) may have half.
+        tls_handshakes: Count = 512, 1 => 1_000_000; "the peer with the most loses its oldest"
         /// Streams that one TCP connection over HTTP/2 may have at once: each
         /// is a request or a connection. A browser's page opens a few; more
         /// than this lets one TCP connection hold much of the host.

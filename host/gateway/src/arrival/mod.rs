@@ -5,6 +5,7 @@
 //! waits in its place like one that has sent no request, and loses it as soon
 //! as others need it.
 
+mod plain;
 mod proxy;
 mod sniff;
 
@@ -68,6 +69,10 @@ pub(crate) enum Turned {
     /// RFC 8737 section 3: nothing follows such a handshake.
     #[error("it has validated a host name")]
     Validated,
+    #[error("it sends HTTP without TLS")]
+    PlainHttp,
+    #[error("too many TLS handshakes are in progress, most of them of this peer (tls_handshakes)")]
+    Handshakes,
     #[error("it has sent nothing: {0}")]
     Silent(#[from] io::Error),
     #[error("the host drains")]
@@ -134,9 +139,21 @@ async fn arrival(
         let stream = Arrival::Plain(stream, http);
         return Ok(Arrived { peer, stream });
     };
+    if sniff::is_plain_http(&stream).await? {
+        plain::refuse(&mut stream, &peer, gateway).await?;
+        return Err(Turned::PlainHttp);
+    }
+    let slot = gateway.handshake(peer.ip()).await;
+    let slot = slot.ok_or(Turned::Handshakes)?;
     // Boxed: the state of a handshake is large, and needed for a moment.
     let accepting = Box::pin(tls::accept(acceptor, stream));
-    let stream = Box::new(accepting.await.map_err(Turned::Tls)?);
+    let accepted = tokio::select! {
+        biased;
+        accepted = accepting => accepted.map_err(Turned::Tls)?,
+        () = slot.closed() => return Err(Turned::Handshakes),
+    };
+    drop(slot);
+    let stream = Box::new(accepted);
     let connection = stream.get_ref().1;
     let http = match connection.alpn_protocol() {
         Some(tls::ALPN_ACME) => return Err(Turned::Validated),

@@ -22,6 +22,7 @@ use parking_lot::RwLock;
 use rustls::ServerConfig;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage};
+use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
 use crate::rescue::Refusal;
 use crate::reserved::{Answer, RequestBody, Reserved, check_method};
@@ -66,7 +67,7 @@ pub enum ChallengeError {
     /// Too many wait.
     #[error("{PENDING_MAX} challenges wait already")]
     Pending,
-    /// The certificate cannot be used.
+    /// The key of its certificate cannot be used.
     #[error("the certificate for the challenge cannot be used: {0}")]
     Certificate(#[from] rustls::Error),
 }
@@ -97,17 +98,22 @@ impl Challenges {
     ///
     /// # Errors
     ///
-    /// When the certificate does not fit its key, or too many challenges wait.
+    /// When the key cannot be used, or too many challenges wait.
     pub fn tls(
         self: &Arc<Self>,
         host: &str,
         certificate: CertificateDer<'static>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Pending, ChallengeError> {
-        let builder = ServerConfig::builder_with_provider(super::provider());
+        let provider = super::provider();
+        let key = provider.key_provider.load_private_key(key)?;
+        let builder = ServerConfig::builder_with_provider(provider);
         let builder = builder.with_safe_default_protocol_versions()?;
         let builder = builder.with_no_client_auth();
-        let mut config = builder.with_single_cert(vec![certificate], key)?;
+        // rustls cannot compare the certificate with its key: it reads none that
+        // has a critical extension which it does not know.
+        let shown = CertifiedKey::new(vec![certificate], key);
+        let mut config = builder.with_cert_resolver(Arc::new(SingleCertAndKey::from(shown)));
         config.alpn_protocols = vec![ALPN_ACME.into()];
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
