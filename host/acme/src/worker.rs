@@ -11,6 +11,7 @@ use std::thread;
 use std::time::{Duration, SystemTime};
 
 use instant_acme::Account;
+use openline_core::config::AcmeChallenge;
 use openline_gateway::front::ReservedListener;
 use openline_gateway::gateway::Gateway;
 use openline_gateway::tls::issued::Issued;
@@ -40,6 +41,8 @@ const LOOK_AGAIN: Duration = Duration::from_secs(60 * 60);
 pub struct Acme {
     gateway: Arc<Gateway>,
     listener: Option<TcpListener>,
+    /// Whether there is or was one.
+    has_listener: bool,
     running: Option<Running>,
 }
 
@@ -63,6 +66,7 @@ impl Acme {
     pub fn new(gateway: &Arc<Gateway>, listener: Option<TcpListener>) -> Self {
         Self {
             gateway: Arc::clone(gateway),
+            has_listener: listener.is_some(),
             listener,
             running: None,
         }
@@ -74,6 +78,14 @@ impl Acme {
     ///
     /// When the thread cannot be started.
     pub fn want(&mut self, settings: Option<Settings>) -> io::Result<()> {
+        let by_http = |it: &Settings| it.config.challenge == AcmeChallenge::Http01;
+        let unheard = settings.as_ref().is_some_and(by_http) && !self.has_listener;
+        if unheard {
+            tracing::warn!(
+                "no certificate is requested before the host starts again: `acme_listen` takes effect then"
+            );
+        }
+        let settings = settings.filter(|_| !unheard);
         if self.running.is_none() {
             if settings.is_none() && self.listener.is_none() {
                 return Ok(());

@@ -5,14 +5,13 @@
 //! [`CERTIFICATES_MAX`]; [`CONTACTS_MAX`] contacts.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use serde::Deserialize;
 use toml::Spanned;
 
+use super::edge::AcmeWritten;
 use super::validate::Check;
-use super::{CERTIFICATES_MAX, ServerConfig};
-use crate::digest::Digest;
+use super::{AcmeChallenge, AcmeConfig, CERTIFICATES_MAX, ExternalAccount, ServerConfig};
 use crate::trigger::HostPattern;
 
 /// The directory of Let's Encrypt, whose certificates every client trusts.
@@ -24,75 +23,6 @@ const CONTACTS_MAX: usize = 8;
 const HOST_BYTES_MAX: usize = 230;
 /// The longest URL of a directory, in bytes.
 const URL_BYTES_MAX: usize = 2048;
-
-/// Certificates that the host requests of an authority, one for each host name.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AcmeConfig {
-    /// The URL of the authority's directory; it begins with `https://`.
-    pub directory: String,
-    /// The host names, in lower case.
-    pub hosts: Vec<String>,
-    /// Where the authority writes to, as URLs.
-    pub contact: Vec<String>,
-    /// How the authority checks that the host serves a name.
-    pub challenge: AcmeChallenge,
-    /// The file of the authorities that the directory's own certificate is of,
-    /// in PEM; `None` means those that browsers trust.
-    pub ca_file: Option<PathBuf>,
-    /// The account with the authority that the host's account belongs to.
-    pub external_account: Option<ExternalAccount>,
-}
-
-/// An account that a person has with an authority (RFC 8555 section 7.3.4).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ExternalAccount {
-    /// The id of its key.
-    pub id: String,
-    /// The file of the key: base64, as the authority shows it.
-    pub key_file: PathBuf,
-}
-
-/// How an authority checks that the host serves a name.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub enum AcmeChallenge {
-    /// A TLS handshake with `listen`, which the authority reaches at port 443
-    /// (RFC 8737). It needs no further port.
-    #[default]
-    #[serde(rename = "tls-alpn-01")]
-    TlsAlpn01,
-    /// A request to `acme_listen`, which the authority reaches at port 80 (RFC
-    /// 8555 section 8.3).
-    #[serde(rename = "http-01")]
-    Http01,
-}
-
-/// `[server.tls.acme]`.
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub(crate) struct AcmeWritten {
-    directory: Option<Spanned<String>>,
-    hosts: Option<Spanned<Vec<Spanned<String>>>>,
-    contact: Option<Spanned<Vec<Spanned<String>>>>,
-    terms_agreed: bool,
-    challenge: Option<Spanned<AcmeChallenge>>,
-    ca_file: Option<Spanned<PathBuf>>,
-    external_account: Option<Spanned<String>>,
-    external_account_key_file: Option<Spanned<PathBuf>>,
-}
-
-impl AcmeConfig {
-    /// The folder in the data directory for what belongs to one authority: its
-    /// certificates are not those of another one.
-    pub fn folder(&self, data: &Path) -> PathBuf {
-        let digest = Digest::of(self.directory.as_bytes()).short();
-        data.join("acme").join(digest)
-    }
-
-    /// The file of a host's certificate and its key in that folder.
-    pub fn file(folder: &Path, host: &str) -> PathBuf {
-        folder.join(format!("{host}.pem"))
-    }
-}
 
 impl Check<'_> {
     /// Reads which certificates the host requests.

@@ -24,10 +24,10 @@ mod validate;
 
 use std::path::PathBuf;
 
-pub use acme::{AcmeChallenge, AcmeConfig, ExternalAccount};
 pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
 pub use edge::{
-    CertificateConfig, ClientCertificates, HopHeader, MinVersion, ProxyProtocol, TlsConfig,
+    AcmeChallenge, AcmeConfig, CertificateConfig, ClientCertificates, ExternalAccount, HopHeader,
+    MinVersion, ProxyProtocol, TlsConfig,
 };
 pub use error::ConfigError;
 pub use hints::{ORIGIN_HINT, host_hint, methods_hint, route_hint, trigger_hint};

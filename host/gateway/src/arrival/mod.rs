@@ -5,9 +5,9 @@
 //! waits in its place like one that has sent no request, and loses it as soon
 //! as others need it.
 
-mod plain;
 mod proxy;
 mod sniff;
+mod without_tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -140,7 +140,7 @@ async fn arrival(
         return Ok(Arrived { peer, stream });
     };
     if sniff::is_plain_http(&stream).await? {
-        plain::refuse(&mut stream, &peer, gateway).await?;
+        without_tls::refuse(&mut stream, &peer, gateway).await?;
         return Err(Turned::PlainHttp);
     }
     let slot = gateway.handshake(peer.ip()).await;

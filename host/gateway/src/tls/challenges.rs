@@ -24,6 +24,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, NoServerSessionStorage};
 use rustls::sign::{CertifiedKey, SingleCertAndKey};
 
+use super::provider::provider;
 use crate::rescue::Refusal;
 use crate::reserved::{Answer, RequestBody, Reserved, check_method};
 
@@ -105,7 +106,7 @@ impl Challenges {
         certificate: CertificateDer<'static>,
         key: PrivateKeyDer<'static>,
     ) -> Result<Pending, ChallengeError> {
-        let provider = super::provider();
+        let provider = provider();
         let key = provider.key_provider.load_private_key(key)?;
         let builder = ServerConfig::builder_with_provider(provider);
         let builder = builder.with_safe_default_protocol_versions()?;

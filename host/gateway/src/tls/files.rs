@@ -30,6 +30,8 @@ use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
+use super::provider::provider;
+
 /// The largest file, in bytes: three times all authorities that browsers trust.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
 
@@ -308,7 +310,7 @@ impl Certificate {
         let names = names.collect();
         let validity = certificate.validity();
         let (begins, ends) = (validity.not_before, validity.not_after);
-        let key = CertifiedKey::from_der(chain, key, &super::provider());
+        let key = CertifiedKey::from_der(chain, key, &provider());
         let key = key.map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => Kind::Mismatch,
             error => Kind::Unusable(error),

@@ -18,12 +18,13 @@ mod facts;
 pub mod files;
 pub mod issued;
 mod names;
+mod provider;
 
 use std::sync::Arc;
 
 use openline_core::config::{ClientCertificates, MinVersion};
 use parking_lot::RwLock;
-use rustls::crypto::{CryptoProvider, ring};
+use rustls::crypto::ring;
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::{ServerConfig, SupportedProtocolVersion};
 use tokio::io::AsyncWriteExt;
@@ -36,6 +37,7 @@ use challenges::{Challenges, is_validation};
 pub(crate) use facts::facts;
 use files::Files;
 use names::Names;
+use provider::provider;
 
 /// What a client asks for that speaks HTTP/2.
 pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
@@ -176,11 +178,6 @@ fn config(
     // A replayed handshake would open a second connection.
     config.max_early_data_size = 0;
     Ok(config)
-}
-
-/// The implementation of cryptography.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
 }
 
 /// Makes a handshake. The caller bounds its time.
