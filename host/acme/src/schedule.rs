@@ -122,16 +122,13 @@ mod tests {
         assert_eq!(waits, [1, 4, 16, 64, 256, 360]);
         assert_eq!(minutes(u32::MAX), 360);
         // No more than are allowed in an hour, without counting.
-        let hour: u64 = waits
-            .iter()
-            .scan(0, |sum, wait| {
-                *sum += wait;
-                Some(*sum)
-            })
-            .filter(|begun| *begun < 60)
-            .count() as u64
-            + 1;
-        assert!(hour as usize <= ATTEMPTS_PER_HOUR_MAX);
+        let mut begun = 0;
+        let begins = waits.iter().map(|wait| {
+            begun += wait;
+            begun
+        });
+        let in_an_hour = 1 + begins.filter(|begun| *begun < 60).count();
+        assert!(in_an_hour <= ATTEMPTS_PER_HOUR_MAX);
         assert_eq!(backoff(1, 0, Some(HOUR)), HOUR);
         assert_eq!(backoff(1, 0, Some(Duration::MAX)), RETRY_AFTER_MAX);
     }

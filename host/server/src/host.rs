@@ -136,8 +136,7 @@ async fn serve_started(
     ));
     let admin = open_admin(&page, &config.server, address)?;
     let probes = open_probes(&config.server)?;
-    let challenges = open_challenges(&config.server)?;
-    let acme = Acme::new(&gateway, challenges);
+    let acme = Acme::new(&gateway, open_challenges(&config.server)?);
     watchdog.configure(&config.server);
     gateway.watch(watchdog.liveness());
     let mut host = Host {

@@ -193,7 +193,8 @@ impl AcmeServer {
 
 impl Drop for AcmeServer {
     fn drop(&mut self) {
-        if let Some(serving) = self.serving.lock().take() {
+        let serving = self.serving.lock().take();
+        if let Some(serving) = serving {
             serving.abort();
         }
     }

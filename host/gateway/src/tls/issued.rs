@@ -57,7 +57,7 @@ impl Issued {
         let chain = CertificateDer::pem_slice_iter(pem).collect::<Result<Vec<_>, _>>();
         let chain = chain.map_err(IssuedError::Pem)?;
         let key = PrivateKeyDer::from_pem_slice(pem).map_err(IssuedError::Pem)?;
-        let first = chain.first().map(|first| Sha256::digest(first));
+        let first = chain.first().map(Sha256::digest);
         let certificate = Certificate::new(chain, key, false);
         let certificate = certificate.map_err(|kind| IssuedError::Unusable(kind.to_string()))?;
         let names = certificate.names();
