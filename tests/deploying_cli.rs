@@ -271,8 +271,8 @@ async fn a_host_that_is_not_there_and_addresses_that_are_none() {
         1,
         &["no connection to http://127.0.0.1:", "\nhint: ", "--admin"],
     );
-    let ended = openline(&["functions", "--admin", "https://host.example"]).await;
-    ended.failed(USAGE, &["plain HTTP", "ssh -L"]);
+    let ended = openline(&["functions", "--admin", "wss://host.example"]).await;
+    ended.failed(USAGE, &["`wss://` is not spoken", "https://host.example"]);
     let ended = openline_with(&[("OPENLINE_ADMIN", "localhost")], &["functions"]).await;
     ended.failed(USAGE, &["http://127.0.0.1:18080"]);
     // The listener for connections is not the admin interface.
@@ -371,6 +371,31 @@ async fn triggers_are_made_listed_and_removed() {
     assert_eq!(host.refused("/site/a").await.status, 404);
 }
 
+#[tokio::test]
+async fn a_trigger_says_what_pages_of_other_sites_may_do() {
+    let host = AdminHost::with(openline_guests::ECHO, "/echo")
+        .start()
+        .await;
+    let cors = async |text| {
+        let set = ["triggers", "set", "echo", "pages", "--route", "/pages"];
+        let words = [&set[..], &["--cors", text, "--json"]].concat();
+        run(&host, &words).await
+    };
+    let wrong = cors("everyone").await;
+    assert_eq!(wrong.code, Some(REFUSED), "{}", wrong.stderr);
+    for named in ["`everyone` is not a value", "\"function-compute\""] {
+        assert!(wrong.stderr.contains(named), "{}", wrong.stderr);
+    }
+    let right = cors("{allow_origins = [\"https://a.org\"], max_age = \"1 h\"}").await;
+    assert_eq!(right.code, Some(0), "{}", right.stderr);
+    let shown = json(&right.stdout);
+    assert_eq!(
+        shown["cors"]["allow_origins"],
+        serde_json::json!(["https://a.org"])
+    );
+    assert_eq!(shown["cors"]["max_age"], "1 h");
+}
+
 /// Beside the triggers `echo`, of the configuration, and `inner`.
 async fn triggers_that_are_refused(host: &AdminHost) {
     let taken = run(
@@ -395,6 +420,8 @@ async fn triggers_that_are_refused(host: &AdminHost) {
             "triggers", "set", "echo", "x", "--route", "/x", "--method", "TRACE",
         ],
         &["triggers"],
+        &["triggers", "set", "echo", "x", "--route=/x", "--cors={}"],
+        &["triggers", "set", "echo", "x", "--route=/x", "--cors={a=1}"],
     ] {
         let wrong = run(host, words).await;
         assert_eq!(wrong.code, Some(USAGE), "{words:?}: {}", wrong.stderr);

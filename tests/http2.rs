@@ -1,6 +1,7 @@
 //! HTTP/2: WebSockets that are streams of one TCP connection, beside each other
 //! and within their limits; peers that misbehave; the drain.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use h2::Reason;
@@ -9,7 +10,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::harness::http2::{Http2, Stream};
 use crate::harness::tls::{Authority, connect};
-use crate::harness::{Host, HostBuilder, Raw, eventually, within};
+use crate::harness::{Host, HostBuilder, Raw, eventually, frame, within};
 use crate::tls::curl;
 
 /// The beginning of each TCP connection, and empty settings.
@@ -130,24 +131,9 @@ async fn streams_at_their_number_and_one_more() {
     // none of which ends.
     let mut raw = Raw::connect(host.address).await;
     raw.send(PREFACE).await;
-    // `:method CONNECT`, `:protocol websocket`, `:scheme http`, `:path /echo`,
-    // `:authority a`, `sec-websocket-version 13`, each as a literal.
-    let mut block = Vec::new();
-    for (name, value) in [
-        (":method", "CONNECT"),
-        (":protocol", "websocket"),
-        (":scheme", "http"),
-        (":path", "/echo"),
-        (":authority", "a"),
-        ("sec-websocket-version", "13"),
-    ] {
-        block.extend([0, u8::try_from(name.len()).unwrap()]);
-        block.extend(name.as_bytes());
-        block.push(u8::try_from(value.len()).unwrap());
-        block.extend(value.as_bytes());
-    }
     for stream in [1, 3, 5, 7] {
-        raw.send(&frame_of(0x1, 0x4, stream, &block)).await;
+        raw.send(&frame_of(0x1, 0x4, stream, &asking("/echo")))
+            .await;
     }
     let refused = loop {
         let (kind, stream, payload) = next_frame(&mut raw).await;
@@ -161,6 +147,78 @@ async fn streams_at_their_number_and_one_more() {
     drop(raw);
     http2.vanish();
     host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn by_default_128_streams_pass_and_the_next_one_costs_none_of_them() {
+    const LAST: u32 = 2 * 128 - 1;
+    let host = echo().start().await;
+    let mut raw = Raw::connect(host.address).await;
+    raw.send(PREFACE).await;
+    let open = |stream| frame_of(0x1, 0x4, stream, &asking("/echo"));
+    let asked: Vec<_> = (1..=LAST + 2).step_by(2).flat_map(open).collect();
+    raw.send(&asked).await;
+    let (mut accepted, mut refused) = (BTreeSet::new(), Vec::new());
+    while accepted.len() + refused.len() < 129 {
+        let (kind, stream, payload) = next_frame(&mut raw).await;
+        match kind {
+            0x1 => assert!(accepted.insert(stream), "{stream} is answered twice"),
+            0x3 => refused.push((stream, payload)),
+            _ => assert_ne!(kind, 0x7, "the TCP connection ends"),
+        }
+    }
+    // REFUSED_STREAM.
+    assert_eq!(refused, [(LAST + 2, vec![0, 0, 0, 7])]);
+    let all: Vec<_> = (1..=LAST).step_by(2).collect();
+    assert_eq!(accepted.into_iter().collect::<Vec<_>>(), all);
+    // Each has a WebSocket of its own.
+    for stream in &all {
+        let message = frame(0x81, format!("stream {stream}").as_bytes());
+        raw.send(&frame_of(0x0, 0, *stream, &message)).await;
+    }
+    let mut echoed = BTreeMap::new();
+    while echoed.len() < all.len() {
+        let (kind, stream, payload) = next_frame(&mut raw).await;
+        match kind {
+            0x0 => assert!(echoed.insert(stream, payload).is_none(), "{stream}"),
+            _ => assert!(![0x3, 0x7].contains(&kind), "{stream} ends"),
+        }
+    }
+    for (stream, payload) in echoed {
+        assert_eq!(payload[2..], *format!("stream {stream}").as_bytes());
+    }
+    assert_eq!(host.state().await["connections"]["open"], 128);
+    // Where one ends (CANCEL), the next one has room.
+    raw.send(&frame_of(0x3, 0, 1, &[0, 0, 0, 8])).await;
+    raw.send(&open(LAST + 4)).await;
+    let (kind, stream) = loop {
+        let (kind, stream, _) = next_frame(&mut raw).await;
+        if [0x1, 0x3, 0x7].contains(&kind) {
+            break (kind, stream);
+        }
+    };
+    assert_eq!((kind, stream), (0x1, LAST + 4));
+    drop(raw);
+    host.nothing_is_left().await;
+}
+
+/// The headers of a handshake, each as a literal.
+fn asking(path: &str) -> Vec<u8> {
+    let mut block = Vec::new();
+    for (name, value) in [
+        (":method", "CONNECT"),
+        (":protocol", "websocket"),
+        (":scheme", "http"),
+        (":path", path),
+        (":authority", "a"),
+        ("sec-websocket-version", "13"),
+    ] {
+        block.extend([0, u8::try_from(name.len()).unwrap()]);
+        block.extend(name.as_bytes());
+        block.push(u8::try_from(value.len()).unwrap());
+        block.extend(value.as_bytes());
+    }
+    block
 }
 
 /// A frame of HTTP/2.
@@ -399,6 +457,53 @@ async fn a_thousand_websockets_on_one_tcp_connection() {
     assert_eq!(host.state().await["sockets"], 2);
     drop(open);
     http2.vanish();
+    host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn a_crowd_is_answered_gets_a_publication_and_is_closed() {
+    // `benches/end-to-end` does the same with a hundred thousand.
+    const TCP_CONNECTIONS: usize = 4;
+    const EACH: usize = 250;
+    let host = Host::with(openline_guests::FAULT_HUB, "/hub")
+        .server(|server| server.http2_streams = 250)
+        .start()
+        .await;
+    let mut shared = Vec::new();
+    let mut open = Vec::new();
+    for _ in 0..TCP_CONNECTIONS {
+        let mut http2 = Http2::connect_with(host.address, |builder| {
+            builder.initial_connection_window_size(1 << 24);
+        })
+        .await;
+        open.extend(streams(&mut http2, "/hub", EACH).await);
+        shared.push(http2);
+    }
+    for stream in &mut open {
+        stream.send(0x81, b"count nothing").await;
+    }
+    for stream in &mut open {
+        assert_eq!(stream.frame().await, Some((0x81, b"0".to_vec())));
+    }
+    open[0].send(0x81, b"broadcast to all").await;
+    for stream in &mut open {
+        let message = Some((0x81, b"to all".to_vec()));
+        assert_eq!(stream.frame().await, message);
+    }
+    let count = (TCP_CONNECTIONS * EACH).to_string().into_bytes();
+    assert_eq!(open[0].frame().await, Some((0x81, count)));
+    let closing = async {
+        for stream in &mut open {
+            assert_eq!(stream.closed().await, 1001);
+            stream.send(0x88, &1001u16.to_be_bytes()).await;
+        }
+    };
+    let (left, ()) = tokio::join!(host.drain(), closing);
+    assert_eq!(left, 0);
+    drop(open);
+    for http2 in shared {
+        http2.ended().await.unwrap();
+    }
     host.nothing_is_left().await;
 }
 

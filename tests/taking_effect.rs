@@ -86,16 +86,17 @@ fn much() -> String {
         other_limits("[function.limit]"),
     );
     format!(
-        "{server}listen = \"[::1]:0\"\nadmin = \"[::1]:0\"\nprobes = \"[::1]:0\"\nadmin_token = \"{TOKEN}\"\n\
+        "{server}listen = \"[::1]:0\"\npublic_url = \"https://edge.example.org\"\nadmin = \"[::1]:0\"\nprobes = \"[::1]:0\"\nadmin_token = \"{TOKEN}\"\n\
          trusted_hops = [\"10.0.0.0/8\"]\nhop_header = \"forwarded\"\nproxy_protocol = \"hops\"\n\
          page = \"off\"\ndata = \"other-data\"\ncache = \"other-cache\"\n\
-         private_networks = []\nacme_listen = \"[::1]:0\"\n\
+         private_networks = []\nshared_hosts = [\"shared.example.org\"]\nacme_listen = \"[::1]:0\"\n\
          [server.tls]\nmin_version = \"1.3\"\nclient_certificates = \"optional\"\n\
          client_authorities = \"authority.pem\"\n\
          [server.tls.acme]\nhosts = [\"localhost\"]\nterms_agreed = true\nchallenge = \"http-01\"\n\
          directory = \"https://127.0.0.1:1/\"\nca_file = \"authority.pem\"\ncontact = [\"a@example.org\"]\n\
          external_account = \"mine\"\nexternal_account_key_file = \"external-key\"\n\
          [[server.certificate]]\ncertificate = \"host.pem\"\nkey = \"host-key.pem\"\ndefault = true\n\
+         listeners = [\"listen\", \"probes\"]\n\
          [maximum.limit]\ntags = 9\n[maximum.instance]\nhandles = 9999\n\
          [[function]]\nname = \"f\"\ncomponent = {echo:?}\nroute = \"/g/{{room}}\"\n\
          alias = \"other\"\nmigration = \"pin\"\n\
@@ -199,7 +200,7 @@ impl Configured {
                 ("[[function]]", "name") => &bounded["name"],
                 ("[[function]]", "route") => &function["triggers"][0]["route"],
                 ("[[function]]", name) => &function[name],
-                ("[[function.trigger]]", _) => &function["triggers"],
+                ("[[function.trigger]]" | "[function.trigger.cors]", _) => &function["triggers"],
                 ("[[function.auto_response]]", _) => &function["auto_responses"],
                 ("[function.limit]", name) => &function["limit"][name],
                 ("[function.instance]", name) => &function["instance"][name],

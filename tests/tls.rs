@@ -391,9 +391,55 @@ async fn run_makes_a_certificate_and_keeps_it() {
         .await
         .unwrap();
     echo(&mut websocket(stream).await, Message::text("hello")).await;
+    // Commands of the same user trust it, and say so of no other.
+    let url = format!("wss://{}/echo", host.address);
+    let ended = openline(&[&["bench", &url][..], &SHORT].concat()).await;
+    assert_eq!(ended.code, Some(0), "{}", ended.stderr);
     drop(host);
     let (_host, again) = certificate().await;
     assert_eq!((&again, fs::read_to_string(&again).unwrap()), (&path, text));
+}
+
+/// A run of `openline bench` that takes no longer than it must.
+const SHORT: [&str; 7] = [
+    "--connections",
+    "2",
+    "--duration",
+    "100 ms",
+    "--warm-up",
+    "0",
+    "--json",
+];
+
+#[tokio::test]
+async fn bench_measures_over_tls_and_says_whom_it_does_not_trust() {
+    let authority = Authority::new();
+    let host = host(&authority, |_| {}).await;
+    let path = authority.path("authority.pem");
+    let path = path.to_str().unwrap();
+    let localhost = format!("wss://localhost:{}/echo", host.address.port());
+    let number = format!("wss://{}/echo", host.address);
+    let bench = async |url: &str, more: &[&str]| {
+        openline(&[&["bench", url][..], &SHORT, more].concat()).await
+    };
+    for (url, more) in [
+        (&localhost, &["--ca", path][..]),
+        (&number, &["--insecure"]),
+    ] {
+        let ended = bench(url, more).await;
+        assert_eq!(ended.code, Some(0), "{}", ended.stderr);
+        let report: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+        assert!(report["messages"]["answered"].as_u64().unwrap() > 0);
+    }
+    let refused = ["certificate is not accepted", "`--ca FILE`", "`--insecure`"];
+    bench(&localhost, &[]).await.failed(1, &refused);
+    bench(&number, &["--ca", path]).await.failed(1, &refused);
+    nothing_is_left(&host).await;
+
+    let plain = Host::with(openline_guests::ECHO, "/echo").start().await;
+    let url = format!("wss://{}/echo", plain.address);
+    let ended = bench(&url, &["--insecure"]).await;
+    ended.failed(1, &["no TLS handshake", "`ws://`"]);
 }
 
 /// Runs curl against a host; none where there is no curl.

@@ -26,7 +26,7 @@ pub use mutate::Mutator;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 16] = [
     ("websocket", oracle::frames),
     ("deflate", oracle::deflate),
     ("extensions", oracle::extensions),
@@ -34,7 +34,13 @@ pub const TARGETS: [Target; 10] = [
     ("handshake", openline_gateway::fuzzing::handshake),
     ("proxy", openline_gateway::fuzzing::proxy),
     ("hops", openline_gateway::fuzzing::hops),
+    ("token", openline_authentication::fuzzing::token),
+    ("keys", openline_authentication::fuzzing::key_set),
+    ("signature", openline_authentication::fuzzing::signature),
     ("config", config),
+    ("rules", openline_firewall::fuzzing::rules),
+    ("lists", openline_firewall::fuzzing::lists),
+    ("azion", openline_firewall::fuzzing::azion),
     ("component", component),
     ("deploy", deploy),
 ];

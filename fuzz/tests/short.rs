@@ -15,6 +15,11 @@ const INPUTS: usize = 100_000;
 /// Each is compressed in many pieces.
 const COMPRESSED: usize = 20_000;
 
+/// Each may verify a signature by a public key.
+const VERIFIED: usize = 20_000;
+
+/// Each may compile expressions and make tables of rates.
+const RULES: usize = 20_000;
 /// Inputs of the target that compiles each.
 const DEPLOYED: usize = 150;
 
@@ -97,8 +102,38 @@ fn hops() {
 }
 
 #[test]
+fn token() {
+    run_for("token", VERIFIED);
+}
+
+#[test]
+fn keys() {
+    run("keys");
+}
+
+#[test]
+fn signature() {
+    run("signature");
+}
+
+#[test]
 fn config() {
     run("config");
+}
+
+#[test]
+fn rules() {
+    run_for("rules", RULES);
+}
+
+#[test]
+fn lists() {
+    run("lists");
+}
+
+#[test]
+fn azion() {
+    run_for("azion", RULES);
 }
 
 #[test]

@@ -100,7 +100,7 @@ pub use handler::{AsyncHandler, Handler};
 pub use message::{AsMessage, Message, MessageRef};
 pub use options::{Compress, PublishOptions, SendOptions};
 pub use outcome::{Error, Published, SendOutcome};
-pub use upgrade::{Acceptance, Rejection, UpgradeRequest};
+pub use upgrade::{Acceptance, PeerCertificate, Rejection, TlsFacts, UpgradeRequest};
 
 /// The names that nearly every function uses: `use openline_sdk::prelude::*`.
 pub mod prelude {

@@ -8,7 +8,9 @@ use openline_core::route::Route;
 use openline_core::trigger::{TRIGGERS_MAX, Trigger};
 use openline_store::Store;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
+use crate::harness::http2::Http2;
 use crate::harness::{AdminHost, Host};
 
 const PATH: &str = "/v1/functions/echo/triggers";
@@ -49,7 +51,8 @@ async fn the_first_request_after_the_answer_meets_the_new_table() {
     let expected = json!({
         "name": "more", "hosts": [], "route": "/more/49", "methods": ["GET"], "target": "live",
         "internet": true,
-        "origins": [], "origin_required": false, "source": "interface",
+        "origins": [], "origin_required": false, "cors": null, "source": "interface",
+        "origins": [], "origin_required": false, "urls": [], "source": "interface",
     });
     assert_eq!(shown, expected);
     let own = ("echo".into(), "configuration".into());
@@ -64,6 +67,60 @@ async fn the_first_request_after_the_answer_meets_the_new_table() {
         .await
         .refused(404, "no_trigger");
     assert_eq!(witness.ask("still here").await, "still here");
+}
+
+#[tokio::test]
+async fn ten_thousand_connections_outlive_the_trigger_that_they_came_by() {
+    const TCP_CONNECTIONS: usize = 10;
+    const STREAMS: usize = 1_000;
+    let host = AdminHost::with(openline_guests::ECHO, "/echo")
+        .host(|host| {
+            host.server(|server| server.http2_streams = 1_000)
+                .instance(|instance| instance.concurrency = 10_001)
+        })
+        .start()
+        .await;
+    let path = format!("{PATH}/more");
+    let made = host.json("PUT", &path, &json!({"route": "/more"})).await;
+    assert_eq!(made.status, 201);
+    let mut peers = JoinSet::new();
+    for _ in 0..TCP_CONNECTIONS {
+        let address = host.address;
+        peers.spawn(async move {
+            let mut http2 = Http2::connect_with(address, |builder| {
+                builder.initial_connection_window_size(1 << 24);
+            })
+            .await;
+            let mut open = Vec::new();
+            for _ in 0..STREAMS {
+                open.push(http2.open("/more").await.unwrap());
+            }
+            (http2, open)
+        });
+    }
+    let mut peers = peers.join_all().await;
+    // The trigger goes while messages are on their way.
+    for stream in peers.iter_mut().flat_map(|(_, open)| open) {
+        stream.send(0x81, b"before").await;
+    }
+    assert_eq!(host.ask("DELETE", &path, None).await.status, 204);
+    assert_eq!(host.refused("/more").await.status, 404);
+    for stream in peers.iter_mut().flat_map(|(_, open)| open) {
+        assert_eq!(stream.frame().await.unwrap().1, b"before");
+    }
+    for stream in peers.iter_mut().flat_map(|(_, open)| open) {
+        stream.echo(b"after").await;
+    }
+    let open = host.state().await["connections"]["open"].clone();
+    assert_eq!(open, TCP_CONNECTIONS * STREAMS);
+    // They count as the function's, as those by its other trigger do.
+    let function = host.ask("GET", "/v1/functions/echo", None).await.value();
+    assert_eq!(function["connections"], TCP_CONNECTIONS * STREAMS);
+    for (http2, open) in peers {
+        drop(open);
+        http2.vanish();
+    }
+    host.nothing_is_left().await;
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 //! of the 101. `decision` has the function's answers.
 
 mod affinity;
+mod cors;
 mod decision;
 mod ids;
 mod request;

@@ -282,7 +282,8 @@ async fn port(output: &mut Lines<BufReader<ChildStdout>>) -> Option<u16> {
     None
 }
 
-fn program(names: &[&str]) -> Option<PathBuf> {
+/// The first of these programs that is on the path.
+pub fn program(names: &[&str]) -> Option<PathBuf> {
     let folders = std::env::var_os("PATH")?;
     let folders: Vec<_> = std::env::split_paths(&folders).collect();
     let mut paths = names

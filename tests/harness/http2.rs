@@ -102,12 +102,7 @@ impl Http2 {
 
     /// Opens a WebSocket; the answer where it is refused.
     pub async fn open(&mut self, path: &str) -> Result<Stream, Response<Bytes>> {
-        let (answer, send) = self.ask(path, |_| {}).await.unwrap();
-        let (head, receive) = within("an answer", answer).await.unwrap().into_parts();
-        if head.status != 200 {
-            let body = read(receive).await.unwrap();
-            return Err(Response::from_parts(head, body));
-        }
+        let (head, stream) = self.open_with_head(path).await?;
         // What HTTP/1.1 has for the same (RFC 8441 section 5).
         for name in [
             "sec-websocket-accept",
@@ -115,13 +110,28 @@ impl Http2 {
             "connection",
             "content-length",
         ] {
-            assert!(!head.headers.contains_key(name), "{name}");
+            assert!(!head.headers().contains_key(name), "{name}");
         }
-        Ok(Stream {
+        Ok(stream)
+    }
+
+    /// The same with the head of the answer, whatever is in it.
+    pub async fn open_with_head(
+        &mut self,
+        path: &str,
+    ) -> Result<(Response<()>, Stream), Response<Bytes>> {
+        let (answer, send) = self.ask(path, |_| {}).await.unwrap();
+        let (head, receive) = within("an answer", answer).await.unwrap().into_parts();
+        if head.status != 200 {
+            let body = read(receive).await.unwrap();
+            return Err(Response::from_parts(head, body));
+        }
+        let stream = Stream {
             send,
             receive,
             rest: Vec::new(),
-        })
+        };
+        Ok((Response::from_parts(head, ()), stream))
     }
 
     /// Waits until the host has ended it.

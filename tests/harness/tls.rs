@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use openline_core::config::CertificateConfig;
+use openline_core::config::{CertificateConfig, Listener};
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
@@ -76,6 +76,7 @@ impl Authority {
     pub fn certificate(&self, file: &str, names: &[&str], default: bool) -> CertificateConfig {
         self.write(file, names);
         CertificateConfig {
+            listeners: vec![Listener::Listen],
             certificate: self.path(&format!("{file}.pem")),
             key: self.path(&format!("{file}-key.pem")),
             default,

@@ -4,7 +4,7 @@
 //! Every measurement has a fresh server process and a fresh load process. A
 //! round measures every setting on every server; ratios are taken within a
 //! round, so that a change of the machine's mood between rounds cancels out.
-//! `peers` compares servers, `noisy` measures how the echo fares while other
+//! `edge` measures TLS and HTTP/2, `peers` compares servers, `noisy` measures how the echo fares while other
 //! functions compute, `idle` what connections cost on which nothing happens,
 //! `goes` what it costs that code comes and goes, `starts` how soon a host is
 //! there.
@@ -12,6 +12,7 @@
 //! Nothing here links wasmtime: the host is a program like any other.
 
 mod criterion;
+pub mod edge;
 pub mod goes;
 pub mod idle;
 mod load;

@@ -23,7 +23,7 @@ async fn server(flush_each: bool) -> String {
         read_buffer_bytes: 4 << 10,
         flush_each,
     };
-    tokio::spawn(serve(listener, options));
+    tokio::spawn(serve(listener, options, None));
     address
 }
 

@@ -39,7 +39,7 @@ pub use connect::ConnectFailure;
 pub use error::LoadError;
 pub use options::{
     CONNECTIONS_MAX, DEPTH_MAX, DURATION_MAX, MESSAGE_BYTES_MAX, MessageKind, Options, RATE_MAX,
-    THREADS_MAX,
+    THREADS_MAX, Tls,
 };
 pub use progress::{Activity, Progress};
 pub use report::{Connections, Latency, Messages, Report, Server};

@@ -2,10 +2,12 @@
 //! its default. Plain data; nothing here touches the network.
 
 use std::num::NonZero;
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use tokio_rustls::rustls::ClientConfig;
 
 use crate::error::LoadError;
 use crate::seconds;
@@ -38,6 +40,17 @@ pub enum MessageKind {
     Text,
     /// Binary messages.
     Binary,
+}
+
+/// How the server of a `wss://` target is verified.
+#[derive(Debug, Clone)]
+pub struct Tls(pub Arc<ClientConfig>);
+
+/// The same settings, and not only equal ones.
+impl PartialEq for Tls {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
 }
 
 /// The settings of one run.
@@ -78,6 +91,9 @@ pub struct Options {
     /// be secret.
     #[serde(skip)]
     pub headers: Vec<(String, String)>,
+    /// The settings of TLS, which a `wss://` target needs.
+    #[serde(skip)]
+    pub tls: Option<Tls>,
     /// The server's process on this machine: its CPU time and memory, with those
     /// of all processes below it, become part of the report (Linux only).
     pub process: Option<u32>,
@@ -112,6 +128,7 @@ impl Options {
             reply_timeout: Duration::from_secs(5),
             threads: threads_default(),
             headers: Vec::new(),
+            tls: None,
             process: None,
         }
     }
@@ -132,6 +149,12 @@ impl Options {
             1,
             CONNECTIONS_MAX,
         )?;
+        if self.target.has_tls() && self.tls.is_none() {
+            return Err(LoadError::Setting {
+                name: "tls",
+                problem: "a `wss://` target needs its settings".to_owned(),
+            });
+        }
         if let Some(rate) = self.rate {
             // The lowest rate: one message in the longest run.
             within("rate", rate, 1.0 / DURATION_MAX.as_secs_f64(), RATE_MAX)?;
@@ -188,6 +211,8 @@ mod tests {
     #[test]
     fn defaults_are_valid() {
         Options::new("ws://a/".parse().unwrap()).validate().unwrap();
+        let error = Options::new("wss://a/".parse().unwrap()).validate();
+        assert!(error.unwrap_err().to_string().starts_with("tls: "));
     }
 
     #[test]

@@ -1,7 +1,4 @@
-//! Where the load goes: a `ws://` URL, checked once, here.
-//!
-//! Deliberately absent: `wss://`. TLS would measure the encryption of both
-//! ends, and the host does not terminate TLS yet.
+//! Where the load goes: a `ws://` or `wss://` URL, checked once, here.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -11,10 +8,11 @@ use openline_hint::Hint;
 use serde::{Deserialize, Serialize};
 use tokio_tungstenite::tungstenite::http::Uri;
 
-/// The port of `ws://` where the URL names none (RFC 6455, section 3).
-const PORT_DEFAULT: u16 = 80;
+/// The ports of `ws://` and `wss://` where the URL names none (RFC 6455,
+/// section 3).
+const PORTS_DEFAULT: (u16, u16) = (80, 443);
 
-/// A valid `ws://` URL.
+/// A valid `ws://` or `wss://` URL.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Target {
@@ -29,11 +27,8 @@ pub enum TargetError {
     /// Not a URL at all, or one without a scheme or a host.
     #[error("`{0}` is not a URL of the form `ws://HOST:PORT/PATH`")]
     Malformed(String),
-    /// TLS was asked for.
-    #[error("`{0}` needs TLS, which the load generator does not speak")]
-    Tls(String),
-    /// A scheme other than `ws`.
-    #[error("`{url}` has the scheme `{scheme}`, not `ws`")]
+    /// A scheme other than `ws` and `wss`.
+    #[error("`{url}` has the scheme `{scheme}`, not `ws` or `wss`")]
     Scheme {
         /// The whole text.
         url: String,
@@ -49,15 +44,13 @@ impl Hint for TargetError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         Some(match self {
             Self::Malformed(_) => "for example `ws://127.0.0.1:8080/echo`".into(),
-            Self::Tls(url) => format!(
-                "measure the address behind the TLS proxy, as in `{}`",
-                url.replacen("wss://", "ws://", 1)
-            )
-            .into(),
             Self::Scheme { url, scheme } if scheme == "http" => {
                 format!("write `{}`", url.replacen("http://", "ws://", 1)).into()
             }
-            Self::Scheme { .. } => "use a URL that starts with `ws://`".into(),
+            Self::Scheme { url, scheme } if scheme == "https" => {
+                format!("write `{}`", url.replacen("https://", "wss://", 1)).into()
+            }
+            Self::Scheme { .. } => "use a URL that starts with `ws://` or `wss://`".into(),
             Self::Fragment(_) => "leave out `#` and what follows it".into(),
         })
     }
@@ -76,6 +69,12 @@ impl Target {
         self.port
     }
 
+    /// Whether messages go through TLS.
+    #[must_use]
+    pub fn has_tls(&self) -> bool {
+        self.uri.scheme_str() == Some("wss")
+    }
+
     pub(crate) fn uri(&self) -> &Uri {
         &self.uri
     }
@@ -92,8 +91,7 @@ impl FromStr for Target {
         let uri: Uri = text.parse().map_err(|_| malformed())?;
         let scheme = uri.scheme_str().ok_or_else(malformed)?;
         match scheme {
-            "ws" => {}
-            "wss" | "https" => return Err(TargetError::Tls(text.to_owned())),
+            "ws" | "wss" => {}
             other => {
                 return Err(TargetError::Scheme {
                     url: text.to_owned(),
@@ -105,7 +103,9 @@ impl FromStr for Target {
         let host = host.ok_or_else(malformed)?;
         let host = host.trim_start_matches('[').trim_end_matches(']');
         let host = host.to_owned();
-        let port = uri.port_u16().unwrap_or(PORT_DEFAULT);
+        let (plain, secure) = PORTS_DEFAULT;
+        let port = if scheme == "wss" { secure } else { plain };
+        let port = uri.port_u16().unwrap_or(port);
         Ok(Self { uri, host, port })
     }
 }
@@ -143,6 +143,9 @@ mod tests {
         assert_eq!(target.to_string(), "ws://127.0.0.1:8080/chat/lobby?nick=a");
         let target: Target = "ws://[::1]/echo".parse().unwrap();
         assert_eq!((target.host(), target.port()), ("::1", 80));
+        assert!(!target.has_tls());
+        let target: Target = "wss://edge.example.org/echo".parse().unwrap();
+        assert_eq!((target.port(), target.has_tls()), (443, true));
     }
 
     #[test]
@@ -151,7 +154,7 @@ mod tests {
         for text in ["", "/echo", "127.0.0.1:8080", "ws://", "ws:///echo", "a b"] {
             assert_eq!(error(text), TargetError::Malformed(text.to_owned()));
         }
-        assert!(matches!(error("wss://a/"), TargetError::Tls(_)));
+        assert!(matches!(error("https://a/"), TargetError::Scheme { .. }));
         assert!(matches!(error("ftp://a/"), TargetError::Scheme { .. }));
         assert!(matches!(error("ws://a/#x"), TargetError::Fragment(_)));
     }
@@ -160,7 +163,7 @@ mod tests {
     fn hints_name_the_url_to_write() {
         let error = "http://a:1/echo".parse::<Target>().unwrap_err();
         assert_eq!(error.hint().unwrap(), "write `ws://a:1/echo`");
-        let error = "wss://a:1/echo".parse::<Target>().unwrap_err();
-        assert!(error.hint().unwrap().contains("`ws://a:1/echo`"));
+        let error = "https://a:1/echo".parse::<Target>().unwrap_err();
+        assert_eq!(error.hint().unwrap(), "write `wss://a:1/echo`");
     }
 }

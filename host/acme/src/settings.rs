@@ -70,11 +70,6 @@ impl Settings {
         }))
     }
 
-    /// The URL of the directory.
-    pub fn directory(&self) -> &str {
-        &self.config.directory
-    }
-
     /// The authorities that the directory's own certificate may be of.
     pub(crate) fn roots(&self) -> Arc<RootCertStore> {
         let mut roots = RootCertStore::empty();

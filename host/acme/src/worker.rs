@@ -121,6 +121,8 @@ fn start(gateway: &Arc<Gateway>, listener: Option<TcpListener>) -> io::Result<Ru
                 let listener = ReservedListener {
                     name: "the address of challenges",
                     listener,
+                    // Authorities ask at port 80.
+                    tls: None,
                     connections_max: CHALLENGE_CONNECTIONS_MAX,
                     reserved: Arc::clone(gateway.tls().challenges()) as _,
                 };

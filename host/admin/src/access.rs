@@ -99,20 +99,22 @@ fn check_place(uri: &Uri, headers: &HeaderMap, peer: &Peer, scope: Scope) -> Res
             "without a token it must be addressed as `localhost` or 127.0.0.1, and not by a proxy",
         ));
     }
-    if scope == Scope::Interface && !is_own(headers) {
+    if scope == Scope::Interface && !is_own(headers, peer.tls().is_some()) {
         return Err(denied("a page of another origin may not ask"));
     }
     Ok(())
 }
 
 /// Whether a request comes from the host's own page, or from no page at all.
-fn is_own(headers: &HeaderMap) -> bool {
+/// With TLS the page is at `https`, and without at `http`.
+fn is_own(headers: &HeaderMap, has_tls: bool) -> bool {
+    let scheme: &[u8] = if has_tls { b"https://" } else { b"http://" };
     let mut sites = headers.get_all(FETCH_SITE).iter();
     let crossing = sites.any(|site| site != "same-origin" && site != "none");
     let host = headers.get(HOST).map_or(&[][..], HeaderValue::as_bytes);
     let mut origins = headers.get_all(ORIGIN).iter();
     let foreign = origins.any(|origin| {
-        let named = origin.as_bytes().strip_prefix(b"http://");
+        let named = origin.as_bytes().strip_prefix(scheme);
         !named.is_some_and(|named| named.eq_ignore_ascii_case(host))
     });
     !crossing && !foreign
@@ -121,6 +123,9 @@ fn is_own(headers: &HeaderMap) -> bool {
 #[cfg(test)]
 mod tests {
     use std::net::SocketAddr;
+    use std::sync::Arc;
+
+    use openline_admission::peer::{TlsFacts, TlsVersion};
 
     use super::*;
 
@@ -214,6 +219,21 @@ mod tests {
             ask(None, &pairs, Scope::Interface)
         };
         assert_eq!(from("http://localhost:8081"), 200);
+        let secure = TlsFacts {
+            version: TlsVersion::Tls13,
+            server_name: None,
+            client: None,
+        };
+        let secure = Peer::at(HERE).with_tls(Some(Arc::new(secure)));
+        for (origin, is_own) in [
+            ("https://localhost:8081", true),
+            ("http://localhost:8081", false),
+        ] {
+            let headers = headers(&[("host", "localhost:8081"), ("origin", origin)]);
+            let uri = Uri::from_static("/");
+            let checked = check(None, &uri, &headers, &secure, Scope::Interface);
+            assert_eq!(checked.is_ok(), is_own, "{origin}");
+        }
         for foreign in [
             "null",
             "",

@@ -7,7 +7,7 @@ use http::StatusCode;
 use openline_control::{Deployer, TriggerView, schema};
 use openline_core::config::{
     AcmeChallenge, AcmeConfig, CertificateConfig, ClientCertificates, FunctionConfig, HopHeader,
-    MinVersion, PageAccess, ProxyProtocol,
+    Listener, MinVersion, PageAccess, ProxyProtocol,
 };
 use openline_core::deployment::Migration;
 use openline_core::limits::{
@@ -36,6 +36,8 @@ struct ConfigView {
 #[schema(as = Server)]
 struct ServerView {
     listen: String,
+    /// The address by which peers reach the host, if it knows it.
+    public_url: Option<String>,
     admin: String,
     /// Whether there is a token. The token itself is never shown.
     admin_token: bool,
@@ -55,6 +57,8 @@ struct ServerView {
     certificates: Vec<CertificateView>,
     /// The networks whose peers reach triggers that are not for the internet.
     private_networks: Vec<String>,
+    /// The hosts on which functions of several owners are.
+    shared_hosts: Vec<String>,
     #[schema(value_type = schema::PageAccess)]
     page: PageAccess,
     data: Option<String>,
@@ -97,6 +101,9 @@ struct CertificateView {
     certificate: String,
     key: String,
     default: bool,
+    /// The listeners that it is for.
+    #[schema(value_type = Vec<schema::Listener>)]
+    listeners: Vec<Listener>,
 }
 
 /// `[[function]]`.
@@ -180,6 +187,7 @@ pub(crate) async fn config(call: Call) -> Answer {
     let view = ConfigView {
         server: ServerView {
             listen: context.listen.to_string(),
+            public_url: server.public_url.as_ref().map(ToString::to_string),
             admin: context.admin.to_string(),
             admin_token: server.admin_token.is_some(),
             probes: server.probes.map(|address| address.to_string()),
@@ -200,6 +208,11 @@ pub(crate) async fn config(call: Call) -> Answer {
             certificates: server.certificate.iter().map(certificate).collect(),
             private_networks: server
                 .private_networks
+                .iter()
+                .map(ToString::to_string)
+                .collect(),
+            shared_hosts: server
+                .shared_hosts
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
@@ -233,6 +246,7 @@ fn certificate(of: &CertificateConfig) -> CertificateView {
         certificate: of.certificate.display().to_string(),
         key: of.key.display().to_string(),
         default: of.default,
+        listeners: of.listeners.clone(),
     }
 }
 

@@ -4,6 +4,7 @@
 use http::StatusCode;
 use http::header::{CONTENT_TYPE, HeaderValue};
 use http_body_util::Full;
+use openline_core::config::Listener;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -21,6 +22,10 @@ struct Host {
     /// Where connections are accepted: address and port. 0.0.0.0 and `[::]` stand
     /// for all addresses of the machine.
     listen: String,
+    /// Whether TLS is spoken there.
+    tls: bool,
+    /// The address by which peers reach the host, if it knows it.
+    public_url: Option<String>,
     /// Milliseconds since 1970.
     started: u64,
     /// Whether the host forgets its deployments when the process ends.
@@ -42,9 +47,12 @@ struct Host {
 )]
 pub(crate) async fn host(call: Call) -> Answer {
     let context = call.context;
+    let public_url = context.deployer.public_url();
     let host = Host {
         version: env!("CARGO_PKG_VERSION"),
         listen: context.listen.to_string(),
+        tls: context.gateway.tls().is_spoken(Listener::Listen),
+        public_url: public_url.map(|url| url.to_string()),
         started: context.started,
         in_memory: context.deployer.is_in_memory(),
         draining: context.gateway.services().is_draining(),

@@ -42,7 +42,7 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use context::{Context, Description};
-use openline_core::config::ADMIN_TOKEN_CHARACTERS_MIN;
+use openline_core::config::{ADMIN_TOKEN_CHARACTERS_MIN, Listener};
 use serve::Interface;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -151,6 +151,7 @@ impl Admin {
         ReservedListener {
             name: "the admin interface",
             listener: self.listener,
+            tls: Some(Listener::Admin),
             connections_max: listen::places(CONNECTIONS_MAX),
             reserved: Arc::new(Interface::new(self.context)),
         }

@@ -2,11 +2,11 @@
 
 use http::StatusCode;
 use openline_control::{TriggerView, schema};
-use openline_core::config::{ORIGIN_HINT, host_hint, methods_hint, route_hint};
+use openline_core::config::{ORIGIN_HINT, cors_hint, host_hint, methods_hint, route_hint};
 use openline_core::name::{AliasName, TriggerName};
 use openline_core::route::Route;
 use openline_core::trigger::{
-    HOSTS_MAX, HostPattern, Methods, ORIGINS_MAX, OriginPattern, Target, Trigger,
+    Cors, CorsWritten, HOSTS_MAX, HostPattern, Methods, ORIGINS_MAX, OriginPattern, Target, Trigger,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -56,6 +56,10 @@ struct SetTrigger {
     origins: Vec<String>,
     /// Whether it refuses requests without an origin; `false` by default.
     origin_required: Option<bool>,
+    /// What pages of other sites may do by ordinary requests; nothing without
+    /// it.
+    #[schema(value_type = Option<schema::Cors>)]
+    cors: Option<CorsWritten>,
 }
 
 impl SetTrigger {
@@ -88,6 +92,10 @@ impl SetTrigger {
                 Methods::new(&words).map_err(|error| wrong(&error).hint(methods_hint(&error)))?
             }
         };
+        let cors = self.cors.map(|written| {
+            let cors = Cors::new(&written, methods);
+            cors.map_err(|error| wrong(&error).hint(cors_hint(&error)))
+        });
         let target = match (self.alias, self.version) {
             (None, None) => Target::Function,
             (Some(alias), None) => Target::Alias(alias),
@@ -105,6 +113,7 @@ impl SetTrigger {
             internet: self.internet.unwrap_or(true),
             origins,
             origin_required: self.origin_required.unwrap_or(false),
+            cors: cors.transpose()?,
             ..Trigger::new(route)
         })
     }

@@ -8,11 +8,12 @@ use std::sync::Arc;
 
 use http::header::ORIGIN;
 use http::request::Parts;
-use http::{Method, Version};
+use http::{HeaderMap, Method, Version};
 use openline_core::event::RouteParams;
 use openline_core::limits::{FunctionLimits, REQUEST_HEADERS_MAX};
-use openline_core::trigger::{Authority, Found, Origin, OriginPattern, Scheme, Trigger};
+use openline_core::trigger::{Authority, Cors, Found, Origin, OriginPattern, Scheme, Trigger};
 
+use crate::cors;
 use crate::ledger::{Bounds, Entered};
 use crate::normalise::Normal;
 use crate::peer::Peer;
@@ -23,9 +24,27 @@ use crate::services::{Service, Services, Table};
 #[derive(Debug)]
 struct Routed {
     service: Arc<Service>,
+    /// The rules by which the host answers it, if it is a preflight.
+    preflight: Option<Cors>,
     /// The limits that it is checked against.
     limits: Arc<FunctionLimits>,
     params: RouteParams,
+}
+
+/// What a request asks for.
+enum Wish<H> {
+    Connection(H),
+    /// Whether pages may ask, by these rules.
+    Preflight(Cors),
+}
+
+/// What becomes of a request that is not refused.
+#[derive(Debug)]
+pub enum Decision<H> {
+    /// It may ask its function, by this handshake.
+    Ask(Admitted, H),
+    /// It is a preflight, and these are the headers of the host's answer.
+    Preflight(HeaderMap),
 }
 
 /// A request that may ask its function.
@@ -53,6 +72,11 @@ pub struct Places {
 /// asynchronous because later checks (fetched keys, counters shared by several
 /// hosts) will have to wait.
 ///
+/// A preflight ends at the step of origins. It bears no credentials, and a page
+/// could not read a refusal of it by a later step, which the request that it
+/// announces gets anyway. It costs what a refusal costs, so it is not counted,
+/// either.
+///
 /// # Errors
 ///
 /// The refusal of the first step that refuses; then no place is taken.
@@ -63,17 +87,26 @@ pub async fn admit<H, E: From<Refusal>>(
     peer: &Peer,
     led: &mut Option<Arc<Service>>,
     handshake: impl FnOnce(&Parts) -> Result<H, E>,
-) -> Result<(Admitted, H), E> {
+) -> Result<Decision<H>, E> {
     reserved(parts)?;
     // 1. Route: the trigger that the request leads to.
-    let routed = route(table, normal, parts, led)?;
+    let mut routed = route(table, normal, parts, led)?;
     // 2. Limits: the size of its head.
     limits(parts, &routed.limits)?;
     // 3. Handshake, by the gateway.
-    let handshake = handshake(parts)?;
+    let wish = match routed.preflight.take() {
+        None => Wish::Connection(handshake(parts)?),
+        Some(cors) => Wish::Preflight(cors),
+    };
     // 4. Firewall: so far, whether peers on the internet may use the trigger.
     reach(table, &routed.service.trigger, peer)?;
     // 5. Origin: whether the page that asks may.
+    let handshake = match wish {
+        Wish::Connection(handshake) => handshake,
+        Wish::Preflight(cors) => {
+            return Ok(Decision::Preflight(cors::allow(&cors, &parts.headers)?));
+        }
+    };
     origin(services, &routed.service.trigger, normal, parts, peer)?;
     // 6. Authentication will be here.
     // 7. Rates, and 8. capacity.
@@ -83,7 +116,7 @@ pub async fn admit<H, E: From<Refusal>>(
         params: routed.params,
         places,
     };
-    Ok((admitted, handshake))
+    Ok(Decision::Ask(admitted, handshake))
 }
 
 /// Finds where a request leads.
@@ -99,15 +132,24 @@ fn route(
         (Version::HTTP_2, &Method::CONNECT) => &Method::GET,
         (_, method) => method,
     };
-    let (path, method) = (parts.uri.path(), method.as_str());
-    let (service, params) = match table.triggers.find(normal.host(), path, method) {
-        Found::Target(service, params) => (service, params),
-        Found::Methods(methods) => return Err(Refusal::Method(methods)),
+    let path = parts.uri.path();
+    let find = |method: &str| table.triggers.find(normal.host(), path, method);
+    let (service, params, preflight) = match find(method.as_str()) {
+        Found::Target(service, params) => (service, params, None),
+        Found::Methods(methods) => {
+            // The trigger of the method that a preflight asks about answers it.
+            let Some(Found::Target(service, params)) = cors::preflight(parts).map(find) else {
+                return Err(Refusal::Method(methods));
+            };
+            let cors = service.trigger.cors.clone();
+            (service, params, Some(cors.ok_or(Refusal::Method(methods))?))
+        }
         Found::Nothing => return Err(Refusal::NotFound),
     };
     *led = Some(Arc::clone(service));
     Ok(Routed {
         service: Arc::clone(service),
+        preflight,
         limits: service.alias.limits(),
         params: params.map_err(Refusal::Parameter)?,
     })

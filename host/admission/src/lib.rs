@@ -3,10 +3,11 @@
 //!
 //! [`normalise`] gives a request one spelling. [`services`] holds the functions
 //! by their triggers with their counts, and [`admit`] uses it to decide about a
-//! [`peer::Peer`]. Nothing here runs guest code or knows a socket. Memory is
+//! [`peer::Peer`]. [`cors`] tells browsers who may read an answer. Nothing here runs guest code or knows a socket. Memory is
 //! bounded by the triggers of functions and by the entries of a [`ledger`].
 
 pub mod admit;
+pub mod cors;
 pub mod hops;
 pub mod ledger;
 pub mod normalise;

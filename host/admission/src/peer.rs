@@ -10,6 +10,8 @@ use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+pub use openline_core::tls::{ClientCertificate, TlsFacts, TlsVersion};
+
 /// The program that asks: the other end of a TCP connection, or the client of
 /// the proxy that is there. `Display` writes its address, with the port where
 /// that is known.
@@ -22,39 +24,6 @@ pub struct Peer {
     /// the peer; none for a peer that has connected itself.
     hops: Arc<[IpAddr]>,
     tls: Option<Arc<TlsFacts>>,
-}
-
-/// The result of a TLS handshake with this host.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TlsFacts {
-    /// The version of the protocol.
-    pub version: TlsVersion,
-    /// The host name that the client asked for, in lower case.
-    pub server_name: Option<Box<str>>,
-    /// The client's certificate, if it has shown one; then it is valid.
-    pub client: Option<ClientCertificate>,
-}
-
-/// A version of TLS that this host speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TlsVersion {
-    /// TLS 1.2.
-    Tls12,
-    /// TLS 1.3.
-    Tls13,
-}
-
-/// A client's certificate that a configured authority has issued.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientCertificate {
-    /// The subject's distinguished name, as RFC 4514 writes it.
-    pub subject: Box<str>,
-    /// The issuer's.
-    pub issuer: Box<str>,
-    /// The serial number, in hexadecimal digits.
-    pub serial: Box<str>,
-    /// SHA-256 of the certificate.
-    pub fingerprint: [u8; 32],
 }
 
 impl Peer {
@@ -117,15 +86,6 @@ impl fmt::Display for Peer {
             Some(port) => SocketAddr::new(self.ip, port).fmt(f),
             None => self.ip.fmt(f),
         }
-    }
-}
-
-impl fmt::Display for TlsVersion {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tls12 => "TLS 1.2",
-            Self::Tls13 => "TLS 1.3",
-        })
     }
 }
 

@@ -42,6 +42,9 @@ pub enum Refusal {
     /// A page of another site asks.
     #[error("pages of this origin may not open connections here")]
     Origin,
+    /// A preflight of a page of another site that may not read.
+    #[error("pages of this origin may not ask here")]
+    CrossOrigin,
     /// The trigger wants an origin.
     #[error("a request for this function names its `Origin`")]
     NoOrigin,
@@ -82,7 +85,7 @@ impl Refusal {
             Self::NotFound => "not_found",
             Self::Method(_) => "method_not_allowed",
             Self::Internet => "internet_disabled",
-            Self::Origin | Self::NoOrigin => "origin_refused",
+            Self::Origin | Self::CrossOrigin | Self::NoOrigin => "origin_refused",
             Self::UriTooLong(_) => "request_uri_bytes",
             Self::HeadersTooLarge(_) => "request_header_bytes",
             Self::TooManyHeaders => "request_headers",

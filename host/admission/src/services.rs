@@ -80,7 +80,8 @@ impl Services {
         functions: Vec<(Trigger, Arc<Alias>)>,
     ) -> Result<Self, TriggerError> {
         let budget = HostBudget::new(config.outbox_bytes, config.attached_bytes);
-        let budget = Arc::new(budget.with_compression(config.compression_bytes));
+        let budget = budget.with_compression(config.compression_bytes);
+        let budget = Arc::new(budget.with_received(config.received_bytes));
         let (drain, _) = watch::channel(false);
         let mut accounts = Accounts::new();
         let table = Table::new(config, functions, &budget, &mut accounts)?;
@@ -99,8 +100,8 @@ impl Services {
 
     /// Replaces the configuration and the functions for new requests;
     /// connections keep the alias that took them. `outbox_bytes`,
-    /// `attached_bytes` and `compression_bytes` of the host stay as they were
-    /// when it started.
+    /// `received_bytes`, `attached_bytes` and `compression_bytes` of the host
+    /// stay as they were when it started.
     ///
     /// # Errors
     ///

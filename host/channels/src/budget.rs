@@ -13,6 +13,7 @@ use std::sync::{Arc, Weak};
 use openline_core::auto_response::AutoResponse;
 use openline_core::name::Tag;
 
+use crate::received::Received;
 use crate::sync::{AtomicUsize, Mutex, Ordering};
 
 /// The cost of each attached value in addition to its payload, in bytes: a
@@ -53,6 +54,8 @@ pub struct HostBudget {
     pub attached: Arc<Pot>,
     /// The host's `compression_bytes`.
     pub compressors: Arc<Pot>,
+    /// The host's `received_bytes`.
+    pub received: Arc<Pot>,
 }
 
 /// The budgets of one function.
@@ -64,6 +67,8 @@ pub struct FunctionBudget {
     pub attached: Budget,
     /// Its part of the host's `compression_bytes`.
     pub compressors: Budget,
+    /// Its part of the host's `received_bytes`.
+    pub received: Received,
     pairs: Mutex<Vec<Weak<Pairs>>>,
 }
 
@@ -141,6 +146,24 @@ impl Budget {
         taken.is_ok()
     }
 
+    /// Takes the bytes even if they are not free.
+    pub(crate) fn take_anyway(&self, bytes: usize) {
+        self.used.fetch_add(bytes, Ordering::Relaxed);
+        self.pot.used.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Whether more is taken than could be [taken](Self::take) now.
+    pub(crate) fn is_exceeded(&self) -> bool {
+        let alone = self.pot.functions.load(Ordering::Relaxed) <= 1;
+        let free = self.pot.most.checked_sub(self.pot.used());
+        free.is_none_or(|free| !alone && self.used() > free)
+    }
+
+    /// Whether less than an eighth of what all functions share is free.
+    pub(crate) fn is_nearly_full(&self) -> bool {
+        self.pot.used() > self.pot.most - self.pot.most / 8
+    }
+
     pub(crate) fn give_back(&self, bytes: usize) {
         self.used.fetch_sub(bytes, Ordering::Relaxed);
         self.pot.used.fetch_sub(bytes, Ordering::Relaxed);
@@ -165,12 +188,14 @@ impl Drop for Budget {
 
 impl HostBudget {
     /// The budgets of a host with these `outbox_bytes` and `attached_bytes`, in
-    /// which no connection has a compressor of its own.
+    /// which no connection has a compressor of its own, and what was received is
+    /// not bounded.
     pub fn new(outbox_bytes: usize, attached_bytes: usize) -> Self {
         Self {
             outboxes: Pot::new(outbox_bytes),
             attached: Pot::new(attached_bytes),
             compressors: Pot::new(0),
+            received: Pot::new(usize::MAX),
         }
     }
 
@@ -181,12 +206,20 @@ impl HostBudget {
         self
     }
 
+    /// The same with these `received_bytes`.
+    #[must_use]
+    pub fn with_received(mut self, received_bytes: usize) -> Self {
+        self.received = Pot::new(received_bytes);
+        self
+    }
+
     /// The budgets of one more function.
     pub fn function(&self) -> Arc<FunctionBudget> {
         Arc::new(FunctionBudget {
             outboxes: Budget::of(&self.outboxes),
             attached: Budget::of(&self.attached),
             compressors: Budget::of(&self.compressors),
+            received: Received::new(Budget::of(&self.received)),
             pairs: Mutex::default(),
         })
     }

@@ -11,6 +11,7 @@ pub mod hub;
 mod members;
 mod outbox;
 pub mod publication;
+pub mod received;
 mod sync;
 mod tags;
 pub mod wakeups;

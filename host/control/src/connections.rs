@@ -12,7 +12,7 @@ use openline_engine::commons::Commons;
 
 use crate::deployer::Deployer;
 use crate::options::ConnectionQuery;
-use crate::view::{CompressedView, CompressionView, ConnectionPage, ConnectionView};
+use crate::view::{CompressedView, CompressionView, ConnectionPage, ConnectionView, TlsView};
 
 impl Deployer {
     /// Connections in the order of their ids.
@@ -94,6 +94,7 @@ fn view(function: &Commons, live: &HashSet<u64>, connection: &Connection) -> Con
         id: connection.id().to_string(),
         function: function.name().clone(),
         peer: facts.peer.to_string(),
+        tls: facts.tls.as_deref().map(TlsView::new),
         alias: facts.alias.clone(),
         version: format!("{version:016x}"),
         instance: Some(instance).filter(|instance| live.contains(instance)),

@@ -175,6 +175,7 @@ impl Deployer {
             route_params: parameters
                 .map(|name| (name.clone(), "probe".into()))
                 .collect(),
+            tls: None,
             sticky: Some("probe".into()),
         };
         let commons = Arc::clone(version.commons());

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use openline_admission::services::Services;
-use openline_core::config::{FunctionConfig, ServerConfig};
+use openline_core::config::{FunctionConfig, PublicUrl, ServerConfig};
 use openline_core::name::FunctionName;
 use openline_core::trigger::Trigger;
 use openline_engine::alias::Alias;
@@ -58,12 +58,19 @@ impl Deployer {
     /// All functions by name.
     pub fn functions(&self) -> Vec<FunctionView> {
         let state = self.inner.state.read();
-        state.functions.values().map(|it| it.view()).collect()
+        let url = self.public_url();
+        let functions = state.functions.values();
+        functions.map(|it| it.view(url.as_ref())).collect()
     }
 
     /// One function.
     pub fn function(&self, name: &FunctionName) -> Result<FunctionView, ChangeError> {
-        Ok(self.managed(name)?.view())
+        Ok(self.managed(name)?.view(self.public_url().as_ref()))
+    }
+
+    /// The address to give away, as the configuration was last read.
+    pub fn public_url(&self) -> Option<PublicUrl> {
+        self.inner.services.table().config.public_url.clone()
     }
 
     /// All triggers, with the aliases that they lead to.

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use openline_core::config::FunctionConfig;
+use openline_core::config::{FunctionConfig, PublicUrl};
 use openline_core::deployment::{AliasRecord, Deployment, Migration, Share};
 use openline_core::digest::Digest;
 use openline_core::name::{AliasName, FunctionName};
@@ -278,11 +278,12 @@ impl Managed {
         self.commons.connections_of(*version)
     }
 
-    pub(crate) fn view(&self) -> FunctionView {
+    /// `url` is the address to give away, if the host knows it.
+    pub(crate) fn view(&self, url: Option<&PublicUrl>) -> FunctionView {
         let aliases = self.record.aliases().iter();
         FunctionView {
             name: self.config.name.clone(),
-            triggers: self.trigger_views(),
+            triggers: self.trigger_views(url),
             configured: self.configured,
             affinity: self
                 .config
@@ -309,7 +310,7 @@ impl Managed {
     }
 
     /// The views of its triggers, in the order in which they are listed.
-    pub(crate) fn trigger_views(&self) -> Vec<TriggerView> {
+    pub(crate) fn trigger_views(&self, url: Option<&PublicUrl>) -> Vec<TriggerView> {
         let source = self.source();
         let fixed = self.config.triggers.iter().map(|it| (it, source));
         let made = self.record.triggers().iter();
@@ -317,7 +318,7 @@ impl Managed {
         let own = &self.config.alias;
         fixed
             .chain(made)
-            .map(|(trigger, source)| TriggerView::new(trigger, own, source))
+            .map(|(trigger, source)| TriggerView::new(trigger, own, url, source))
             .collect()
     }
 

@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use utoipa::openapi::schema::{Object, ObjectBuilder, SchemaType, Type};
+use utoipa::openapi::schema::{Object, ObjectBuilder, OneOfBuilder, SchemaType, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{PartialSchema, ToSchema};
 
@@ -99,6 +99,8 @@ words! {
     ProxyProtocol = ["off", "hops", "required"];
     /// The oldest version of TLS that a client may speak.
     MinVersion = ["1.2", "1.3"];
+    /// A listener of the host.
+    Listener = ["listen", "admin", "probes"];
     /// Whether clients show a certificate.
     ClientCertificates = ["off", "optional", "required"];
     /// How an ACME authority checks that the host serves a name.
@@ -109,6 +111,8 @@ words! {
     RateExceeded = ["close", "pause"];
     /// How a connection ends whose time is up.
     TimeUp = ["close", "abort"];
+    /// The three headers that Function Compute fills in.
+    CorsWord = ["function-compute"];
     /// What happens to events while the host backs off from a function.
     Backoff = ["wait", "refuse"];
 }
@@ -122,6 +126,47 @@ pub struct Share {
     /// How many of a hundred.
     #[schema(minimum = 1, maximum = 100)]
     pub weight: u32,
+}
+
+/// What pages of other sites may do by ordinary requests.
+#[derive(Clone, Copy, Debug)]
+pub enum Cors {}
+
+impl PartialSchema for Cors {
+    fn schema() -> RefOr<Schema> {
+        let either = OneOfBuilder::new()
+            .item(CorsWord::schema())
+            .item(CorsRules::schema())
+            .description(Some("What pages of other sites may do by ordinary requests: the word `function-compute`, with which every page may read answers with its visitor's cookies, or rules."));
+        RefOr::T(Schema::OneOf(either.build()))
+    }
+}
+
+impl ToSchema for Cors {
+    fn name() -> Cow<'static, str> {
+        "Cors".into()
+    }
+}
+
+/// Which pages of other sites may do what.
+#[derive(Clone, Debug, ToSchema)]
+pub struct CorsRules {
+    /// The origins of these pages; `*` stands for all, without credentials.
+    #[schema(min_items = 1, max_items = 64)]
+    pub allow_origins: Vec<String>,
+    /// The methods that they may use; without it, those of the trigger.
+    pub allow_methods: Option<Vec<String>>,
+    /// The headers that they may send.
+    #[schema(required = false, max_items = 64)]
+    pub allow_headers: Vec<String>,
+    /// The headers that they may read.
+    #[schema(required = false, max_items = 64)]
+    pub expose_headers: Vec<String>,
+    /// Whether they may ask with cookies; `false` by default.
+    #[schema(required = false)]
+    pub allow_credentials: bool,
+    /// How long a browser may remember what it may ask, such as `1 h`.
+    pub max_age: Option<String>,
 }
 
 #[cfg(test)]
@@ -153,6 +198,7 @@ mod tests {
         hold::<config::HopHeader>(HopHeader::WORDS);
         hold::<config::ProxyProtocol>(ProxyProtocol::WORDS);
         hold::<config::MinVersion>(MinVersion::WORDS);
+        hold::<config::Listener>(Listener::WORDS);
         hold::<config::ClientCertificates>(ClientCertificates::WORDS);
         hold::<config::AcmeChallenge>(AcmeChallenge::WORDS);
         hold::<limits::OutboxOverflow>(OutboxOverflow::WORDS);

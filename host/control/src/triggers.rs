@@ -37,7 +37,8 @@ impl Deployer {
             before.record.find_version(prefix)?;
         }
         let own = &before.config.alias;
-        let view = TriggerView::new(&trigger, own, TriggerSource::Interface);
+        let url = self.public_url();
+        let view = TriggerView::new(&trigger, own, url.as_ref(), TriggerSource::Interface);
         let mut record = before.record.clone();
         let is_new = record.set_trigger(trigger)?;
         self.change(&before, record, &guard).await?;
@@ -73,7 +74,8 @@ impl Deployer {
     ///
     /// When there is no such function.
     pub fn triggers_of(&self, name: &FunctionName) -> Result<Vec<TriggerView>, ChangeError> {
-        Ok(self.managed(name)?.trigger_views())
+        let url = self.public_url();
+        Ok(self.managed(name)?.trigger_views(url.as_ref()))
     }
 }
 

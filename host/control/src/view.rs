@@ -4,11 +4,13 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use openline_core::config::PublicUrl;
 use openline_core::deployment::{CallStyle, Migration, Share};
 use openline_core::digest::Digest;
 use openline_core::limits::Compression;
 use openline_core::name::{AliasName, FunctionName, TriggerName};
-use openline_core::trigger::Trigger;
+use openline_core::tls::{ClientCertificate, TlsFacts};
+use openline_core::trigger::{Cors, CorsWritten, Trigger};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -64,6 +66,13 @@ pub struct TriggerView {
     pub origins: Vec<String>,
     /// Whether it refuses requests without an origin.
     pub origin_required: bool,
+    /// What pages of other sites may do by ordinary requests; `null` stands for
+    /// nothing.
+    #[schema(value_type = Option<schema::Cors>)]
+    pub cors: Option<CorsWritten>,
+    /// The addresses to give away, with the parameters of the route in braces;
+    /// none if the host does not know its `public_url`.
+    pub urls: Vec<String>,
     /// Where it was made.
     pub source: TriggerSource,
 }
@@ -94,7 +103,12 @@ impl fmt::Display for TriggerSource {
 
 impl TriggerView {
     /// The view of a trigger of a function with this alias of its own.
-    pub(crate) fn new(trigger: &Trigger, own: &AliasName, source: TriggerSource) -> Self {
+    pub(crate) fn new(
+        trigger: &Trigger,
+        own: &AliasName,
+        url: Option<&PublicUrl>,
+        source: TriggerSource,
+    ) -> Self {
         Self {
             name: trigger.name.clone(),
             hosts: trigger.hosts.iter().map(ToString::to_string).collect(),
@@ -104,6 +118,8 @@ impl TriggerView {
             internet: trigger.internet,
             origins: trigger.origins.iter().map(ToString::to_string).collect(),
             origin_required: trigger.origin_required,
+            cors: trigger.cors.as_ref().map(Cors::written),
+            urls: url.map_or_else(Vec::new, |url| url.of_trigger(trigger)),
             source,
         }
     }
@@ -183,6 +199,9 @@ pub struct ConnectionView {
     /// The address of its peer, behind all trusted hops; with the port where
     /// that is known.
     pub peer: String,
+    /// What its TLS handshake with the host has shown; null without TLS. With a
+    /// proxy in between it was made with the proxy.
+    pub tls: Option<TlsView>,
     /// The alias that it came by.
     #[schema(value_type = schema::AliasName)]
     pub alias: AliasName,
@@ -209,6 +228,51 @@ pub struct ConnectionView {
     /// What was agreed on compression, and what has come of it; null if nothing
     /// was.
     pub compression: Option<CompressionView>,
+}
+
+/// The TLS handshake of a connection's peer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = ConnectionTls)]
+pub struct TlsView {
+    /// The version of the protocol: `1.2` or `1.3`.
+    #[schema(pattern = "^1\\.[23]$")]
+    pub version: &'static str,
+    /// The host name that the peer asked for.
+    pub server_name: Option<String>,
+    /// The certificate that the peer has shown, which is valid.
+    pub certificate: Option<PeerCertificateView>,
+}
+
+/// A certificate that a peer has shown.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = PeerCertificate)]
+pub struct PeerCertificateView {
+    /// The subject's distinguished name, as RFC 4514 writes it.
+    pub subject: String,
+    /// The issuer's.
+    pub issuer: String,
+    /// The serial number, in hexadecimal digits.
+    pub serial: String,
+    /// SHA-256 of the certificate, in hexadecimal digits.
+    #[schema(pattern = "^[0-9a-f]{64}$")]
+    pub fingerprint: String,
+}
+
+impl TlsView {
+    /// The view of these facts.
+    pub(crate) fn new(facts: &TlsFacts) -> Self {
+        let certificate = |of: &ClientCertificate| PeerCertificateView {
+            subject: (*of.subject).to_owned(),
+            issuer: (*of.issuer).to_owned(),
+            serial: (*of.serial).to_owned(),
+            fingerprint: of.fingerprint_digits(),
+        };
+        Self {
+            version: facts.version.number(),
+            server_name: facts.server_name.as_deref().map(str::to_owned),
+            certificate: facts.client.as_ref().map(certificate),
+        }
+    }
 }
 
 /// The compression of a connection.

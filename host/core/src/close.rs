@@ -126,6 +126,9 @@ pub enum CloseReason {
     /// The peer did not read, and the host's `outbox_bytes` were waiting for
     /// all peers together.
     HostOutboxOverflow,
+    /// A message took too long to arrive while others waited for room in the
+    /// host's `received_bytes`.
+    SlowMessage,
 }
 
 // === impl CloseInfo ===
@@ -178,6 +181,7 @@ impl CloseReason {
             Self::Overloaded,
             Self::OutboxOverflow,
             Self::HostOutboxOverflow,
+            Self::SlowMessage,
         ];
         let faults = Fault::ALL.map(Self::Fault);
         first.into_iter().chain(faults).chain(last).collect()
@@ -209,6 +213,7 @@ impl CloseReason {
             Self::Overloaded => "overloaded",
             Self::OutboxOverflow => "outbox_bytes",
             Self::HostOutboxOverflow => "host_outbox_bytes",
+            Self::SlowMessage => "received_bytes",
         }
     }
 
@@ -240,6 +245,7 @@ impl CloseReason {
             Self::Overloaded => (1013, "no instance has room"),
             Self::OutboxOverflow => (1013, "outbox is full: read faster"),
             Self::HostOutboxOverflow => (1013, "the host has too much to write"),
+            Self::SlowMessage => (1013, "message took too long while others waited for room"),
         };
         CloseInfo {
             code,
@@ -272,7 +278,8 @@ impl CloseReason {
             Self::Overloaded
             | Self::BackedOff
             | Self::OutboxOverflow
-            | Self::HostOutboxOverflow => Reconnect::Later,
+            | Self::HostOutboxOverflow
+            | Self::SlowMessage => Reconnect::Later,
             Self::Lost
             | Self::ShuttingDown { .. }
             | Self::TimeUp { .. }

@@ -1,5 +1,7 @@
 //! The events of a function, and its answers.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use percent_encoding::percent_decode_str;
 
@@ -7,6 +9,7 @@ use crate::affinity::Affinity;
 use crate::close::CloseReason;
 use crate::message::Message;
 use crate::name::{AlarmName, ChannelName, Tag};
+use crate::tls::TlsFacts;
 
 /// Names and values of headers, in their order. Names are in lower case.
 pub type Headers = Vec<(String, Vec<u8>)>;
@@ -40,6 +43,8 @@ pub struct UpgradeRequest {
     pub subprotocols: Vec<String>,
     /// Parameters of the route, percent-decoded.
     pub route_params: RouteParams,
+    /// What the peer's TLS handshake with this host has shown.
+    pub tls: Option<Arc<TlsFacts>>,
     /// The value of the cookie that chooses the instance, if one does. The
     /// function does not get it.
     pub sticky: Option<String>,

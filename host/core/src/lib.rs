@@ -5,6 +5,7 @@
 //! uses does not.
 
 pub mod affinity;
+pub mod authentication;
 pub mod auto_response;
 pub mod close;
 pub mod component;
@@ -21,5 +22,6 @@ pub mod name;
 pub mod path;
 pub mod rate;
 pub mod route;
+pub mod tls;
 pub mod trigger;
 pub mod units;

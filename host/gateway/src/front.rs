@@ -4,7 +4,9 @@
 //! `probes`, on an asynchronous runtime of its own. It runs no code of the host
 //! that could wait: it passes every request to the admin interface that is not
 //! a probe on to the threads that serve. The locks that it takes are held for a
-//! few instructions, without another lock.
+//! few instructions, without another lock. A TLS handshake computes on this
+//! thread, for a millisecond at most; while its client is slow, others are
+//! answered.
 //!
 //! Each listener has a bound on its TCP connections; for `probes` it is
 //! [`PROBES_MAX`], or less where the process may open few files. Past the
@@ -16,13 +18,15 @@ use std::thread;
 use std::time::Duration;
 
 use openline_admission::peer::Peer;
+use openline_core::config::Listener;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 
 use crate::gateway::Gateway;
-use crate::requests::Requests;
+use crate::requests::{Requests, Slot};
 use crate::reserved::{Reserved, boxed};
-use crate::{http as transport, listen};
+use crate::{arrival, http as transport, listen, tls};
 
 /// TCP connections to `probes` at once: an orchestrator, some load balancers
 /// and a person, each with a few.
@@ -53,6 +57,7 @@ impl Front {
         let probes = probes.map(|listener| ReservedListener {
             name: "the address of probes",
             listener,
+            tls: Some(Listener::Probes),
             connections_max: listen::places(PROBES_MAX),
             reserved: Arc::clone(gateway) as _,
         });
@@ -89,6 +94,9 @@ pub struct ReservedListener {
     pub name: &'static str,
     /// Where it accepts.
     pub listener: TcpListener,
+    /// Which one it is: it speaks TLS if a certificate is for it. `None` never
+    /// does.
+    pub tls: Option<Listener>,
     /// TCP connections at once. Past this number, the one that has waited
     /// longest for a request is closed.
     pub connections_max: usize,
@@ -96,11 +104,24 @@ pub struct ReservedListener {
     pub reserved: Arc<dyn Reserved>,
 }
 
+/// Answers the requests of one TCP connection, or of the TLS on it.
+async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
+    stream: S,
+    peer: Peer,
+    gateway: &Gateway,
+    slot: &Slot,
+    reserved: &dyn Reserved,
+) {
+    let answer = |request, _| reserved.answer(boxed(request), peer.clone());
+    transport::serve_requests(stream, &peer, gateway, slot, answer).await;
+}
+
 /// A listener on its way to the runtime of another thread.
 #[derive(Debug)]
 struct Detached {
     name: &'static str,
     listener: std::net::TcpListener,
+    tls: Option<Listener>,
     connections_max: usize,
     reserved: Arc<dyn Reserved>,
 }
@@ -121,9 +142,22 @@ impl ReservedListener {
                     };
                     let (gateway, reserved) = (Arc::clone(&gateway), Arc::clone(&self.reserved));
                     let peer = Peer::at(address);
+                    let tls = self.tls.and_then(|it| gateway.tls().acceptor(it));
                     tokio::spawn(async move {
-                        let answer = |request, _| reserved.answer(boxed(request), peer.clone());
-                        transport::serve_requests(stream, &peer, &gateway, &slot, answer).await;
+                        let Some(acceptor) = tls else {
+                            return serve(stream, peer, &gateway, &slot, &*reserved).await;
+                        };
+                        // Boxed: a handshake is large, and there for a moment.
+                        let securing = Box::pin(arrival::secure(stream, acceptor, &slot, &gateway));
+                        match securing.await {
+                            Ok(stream) => {
+                                let peer = peer.with_tls(Some(tls::facts(stream.get_ref().1)));
+                                serve(stream, peer, &gateway, &slot, &*reserved).await;
+                            }
+                            Err(turned) => {
+                                tracing::debug!(%peer, %turned, "closed before its first request");
+                            }
+                        }
                     });
                 }
                 Err(error) => {
@@ -140,6 +174,7 @@ impl ReservedListener {
         Ok(Detached {
             name: self.name,
             listener: self.listener.into_std()?,
+            tls: self.tls,
             connections_max: self.connections_max,
             reserved: self.reserved,
         })
@@ -152,6 +187,7 @@ impl Detached {
         Ok(ReservedListener {
             name: self.name,
             listener: TcpListener::from_std(self.listener)?,
+            tls: self.tls,
             connections_max: self.connections_max,
             reserved: self.reserved,
         })

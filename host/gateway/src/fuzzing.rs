@@ -24,6 +24,7 @@ use openline_core::limits::{Compression as Mode, FunctionLimits};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use crate::arrival::{self, Header, Parsed};
+use crate::connection::intake::{Intake, Room};
 use crate::connection::wire::{Compression, Received, Socket, Wire};
 use crate::handshake;
 
@@ -90,11 +91,18 @@ pub fn frames(bytes: &[u8]) {
     });
     let mut wire = Wire::new(script, Bytes::new(), &limits, compression);
     let mut cx = Context::from_waker(Waker::noop());
+    let function = HostBudget::new(0, 0).with_received(64 * 1024).function();
+    let mut intake = Intake::default();
     let mut received = 0;
     let reason = 'all: loop {
         let mut reader = wire.reader();
+        let mut room = Room {
+            intake: &mut intake,
+            function: &function,
+            kept: 0,
+        };
         for _ in 0..=piece % 8 {
-            let Poll::Ready(next) = reader.poll_received(&mut cx) else {
+            let Poll::Ready(next) = reader.poll_received(&mut cx, &mut room) else {
                 // A poll has read as much as it may.
                 break;
             };

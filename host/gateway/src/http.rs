@@ -27,11 +27,12 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 
 use crate::gateway::{Gateway, Permit, Place};
+use crate::pages;
 use crate::request_id::{Asked, REQUEST_ID, RequestId};
 use crate::requests::Slot;
 use crate::rescue::{PEER_GONE, Refusal};
 use crate::reserved::{Answer, Reserved, boxed, is_reserved};
-use crate::upgrade::{self, Handover};
+use crate::upgrade::{self, Decided, Handover, Prepared};
 
 /// How much of a request's head hyper may buffer, in bytes: the maxima of
 /// `request_header_bytes` and `request_uri_bytes` together, and some room, so
@@ -199,7 +200,8 @@ pub(crate) async fn answer<S: Handover>(
     let mut led = None;
     let preparing = upgrade::prepare(gateway, &normal, &asked, &mut led);
     let answered = match preparing.await {
-        Ok(candidate) => {
+        Ok(Prepared::Preflight(answer)) => return *answer,
+        Ok(Prepared::Candidate(candidate)) => {
             let name = candidate.service.alias.function().clone();
             let mut waiting = Waiting {
                 gateway,
@@ -223,7 +225,18 @@ pub(crate) async fn answer<S: Handover>(
         }
         Err(refusal) => Err(refusal),
     };
-    answered.unwrap_or_else(|refusal| refuse(gateway, &refusal, &asked, led.as_deref()))
+    let mut answer = match answered {
+        Ok(Decided::Accepted(answer)) => return answer,
+        Ok(Decided::Rejected(mut answer)) => {
+            if gateway.services().table().config.is_shared(normal.host()) {
+                pages::save(answer.headers_mut());
+            }
+            answer
+        }
+        Err(refusal) => refuse(gateway, &refusal, &asked, led.as_deref()),
+    };
+    pages::expose(&mut answer, &parts.headers, led.as_deref());
+    answer
 }
 
 /// A peer that waits while its function decides. hyper drops its request when
@@ -263,12 +276,15 @@ fn refuse(
         .as_ref()
         .map(|place| tracing::field::display(&place.trigger));
     tracing::debug!(request = %id, %peer, path = parts.uri.path(), function, trigger, refusal = label, "refused");
-    if let Refusal::Denied(Denied::Origin | Denied::NoOrigin) = refusal
+    if let Refusal::Denied(Denied::Origin | Denied::CrossOrigin | Denied::NoOrigin) = refusal
         && gateway.tells()
     {
         let origin = parts.headers.get(ORIGIN);
         let origin = origin.and_then(|origin| origin.to_str().ok());
         let hint = match origin {
+            _ if matches!(refusal, Refusal::Denied(Denied::CrossOrigin)) => {
+                "if its pages may ask, add it to `allow_origins` in `cors` of the trigger"
+            }
             Some(_) => "if its pages may open connections, add it to `origins` of the trigger",
             None => "`origin_required` of the trigger lets only browsers in",
         };

@@ -5,7 +5,8 @@
 //! requests, `handshake` checks those that ask for a WebSocket, `upgrade` asks
 //! the function, and `connection` serves the connection from then on. [`front`]
 //! answers probes even while all others hang. [`rescue`] is the only place
-//! where refusals become responses. Requests for the host itself go to an
+//! where refusals become responses, and `pages` says what browsers may do with
+//! them. Requests for the host itself go to an
 //! implementation of [`reserved::Reserved`].
 
 mod arrival;
@@ -20,6 +21,7 @@ pub mod http;
 mod http2;
 pub mod listen;
 pub mod liveness;
+mod pages;
 mod probe;
 mod request_id;
 mod requests;

@@ -241,7 +241,9 @@ fn status(denied: Denied) -> StatusCode {
         | Denied::Spelling(_)
         | Denied::Parameter(_) => StatusCode::BAD_REQUEST,
         Denied::Method(_) => StatusCode::METHOD_NOT_ALLOWED,
-        Denied::Internet | Denied::Origin | Denied::NoOrigin => StatusCode::FORBIDDEN,
+        Denied::Internet | Denied::Origin | Denied::CrossOrigin | Denied::NoOrigin => {
+            StatusCode::FORBIDDEN
+        }
         Denied::Draining | Denied::HostReached(Reached::Connections) => {
             StatusCode::SERVICE_UNAVAILABLE
         }
@@ -293,6 +295,7 @@ mod tests {
             Denied::HeadersTooLarge(1).into(),
             Denied::TooManyHeaders.into(),
             Denied::Origin.into(),
+            Denied::CrossOrigin.into(),
             Denied::NoOrigin.into(),
             Denied::ReservedHeader.into(),
             Denied::Parameter(DecodeError::Text).into(),
@@ -331,6 +334,7 @@ mod tests {
                 | Denied::HeadersTooLarge(_)
                 | Denied::TooManyHeaders
                 | Denied::Origin
+                | Denied::CrossOrigin
                 | Denied::NoOrigin
                 | Denied::ReservedHeader
                 | Denied::Parameter(_)

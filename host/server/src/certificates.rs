@@ -5,6 +5,7 @@
 //! mounted where the system reports no changes. Whatever is wrong with new
 //! files, the old certificates stay in force; connections notice neither.
 
+use std::ffi::OsStr;
 use std::fs::{self, OpenOptions};
 use std::io::Write;
 use std::net::{IpAddr, SocketAddr};
@@ -14,8 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use openline_acme::settings::Settings;
-use openline_core::config::{CertificateConfig, ServerConfig};
+use openline_core::config::{CertificateConfig, Listener, ServerConfig};
 use openline_gateway::gateway::Gateway;
 use openline_gateway::tls::files::Files;
 use openline_hint::{Hint, Hinted};
@@ -24,35 +24,25 @@ use tokio::task::spawn_blocking;
 
 use crate::causes;
 use crate::telemetry::tell;
+use crate::warnings::{Topic, Warnings};
 
 /// How often the files are looked at. Tools renew a certificate weeks before it
 /// ends; a person who replaces one wants to see that soon.
 const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
-/// Tells people what clients will not like about certificates.
-pub(crate) fn warn(files: Option<&Files>) {
-    for warning in files.map(Files::warnings).unwrap_or_default() {
-        tell(&format!("warning: {warning}"));
-    }
+/// Certificates for trying TLS that commands trust: one for each address of a
+/// machine, and some.
+const MADE_MAX: usize = 64;
+
+/// Warns about what clients will not like about certificates.
+pub(crate) fn warn(files: Option<&Files>, warnings: &Warnings) {
+    let found = files.map(Files::warnings).unwrap_or_default();
+    warnings.tell(Topic::Certificates, found);
 }
 
-/// Tells people for which names there is no certificate yet, although the host
-/// requests them.
-pub(crate) fn tell_missing(files: Option<&Files>, settings: Option<&Settings>) {
-    let missing = files.map(Files::missing).unwrap_or_default();
-    let Some(settings) = settings.filter(|_| !missing.is_empty()) else {
-        return;
-    };
-    let (names, directory) = (missing.join(", "), settings.directory());
-    let what = format!("no valid certificate yet for {names}");
-    let hint = format!(
-        "a host that serves requests them of {directory}; until then handshakes for these names fail"
-    );
-    tell(&Hinted::new(what, hint).explained());
-}
-
-/// Reads the files again whenever they change.
-pub(crate) async fn watch(gateway: Arc<Gateway>) {
+/// Reads the files again whenever they change, and warns when a certificate is
+/// about to end.
+pub(crate) async fn watch(gateway: Arc<Gateway>, warnings: Arc<Warnings>) {
     let mut told = String::new();
     loop {
         tokio::time::sleep(LOOK_AGAIN).await;
@@ -65,7 +55,10 @@ pub(crate) async fn watch(gateway: Arc<Gateway>) {
         });
         let read = match looking.await {
             Ok(Some(read)) => read,
-            Ok(None) => continue,
+            Ok(None) => {
+                warn(Some(&files), &warnings);
+                continue;
+            }
             // Only where the host is ending.
             Err(_) => return,
         };
@@ -79,7 +72,7 @@ pub(crate) async fn watch(gateway: Arc<Gateway>) {
             Ok(new) => {
                 told.clear();
                 tell(&format!("read certificates again: {}", named(&new)));
-                warn(Some(&new));
+                warn(Some(&new), &warnings);
             }
             // Once, and not each time that the files are looked at.
             Err(error) if error != told => {
@@ -112,6 +105,7 @@ pub(crate) fn self_signed(listen: SocketAddr) -> anyhow::Result<CertificateConfi
         ip => ip.to_string().replace(':', "-"),
     };
     let config = CertificateConfig {
+        listeners: vec![Listener::Listen],
         certificate: folder.join(format!("{name}.pem")),
         key: folder.join(format!("{name}-key.pem")),
         default: true,
@@ -156,6 +150,18 @@ fn make(config: &CertificateConfig, listen: IpAddr, folder: &Path) -> anyhow::Re
     written.map_err(unwritten(&config.key))?;
     let written = fs::write(&config.certificate, certificate.pem());
     Ok(written.map_err(unwritten(&config.certificate))?)
+}
+
+/// The certificates in the user's data folder: those that [`self_signed`] has
+/// made, at most [`MADE_MAX`].
+pub(crate) fn made() -> Vec<PathBuf> {
+    let folder = data_home().and_then(|folder| fs::read_dir(folder).ok());
+    let files = folder.into_iter().flatten().flatten();
+    let files = files.map(|entry| entry.path()).filter(|path| {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        name.ends_with(".pem") && !name.ends_with("-key.pem")
+    });
+    files.take(MADE_MAX).collect()
 }
 
 /// `$XDG_DATA_HOME/openline`, or `~/.local/share/openline`.

@@ -11,7 +11,9 @@ use openline_acme::Acme;
 use openline_admin::development::Development;
 use openline_admin::{Admin, AdminOptions, Page};
 use openline_control::{ConfiguredComponent, Deployer, Reloaded, StartError};
-use openline_core::config::{AdminListen, Config, ServerConfig, admin_port};
+use openline_core::config::{
+    self, AdminListen, Config, Listener, PageAccess, PublicUrl, ServerConfig, admin_port,
+};
 use openline_core::digest::Digest;
 use openline_core::name::FunctionName;
 use openline_engine::runtime::Runtime;
@@ -27,6 +29,7 @@ use tokio::task::spawn_blocking;
 use crate::assemble::{self, Source};
 use crate::signal::{Asked, Signals};
 use crate::telemetry::{announce, complain, tell};
+use crate::warnings::{Topic, Warnings};
 use crate::watchdog::Watchdog;
 use crate::{causes, certificates, memory};
 
@@ -39,6 +42,7 @@ struct Host {
     /// The configuration with which the host started.
     started: ServerConfig,
     watchdog: Watchdog,
+    warnings: Arc<Warnings>,
 }
 
 /// Requests for reloads in addition to signals; `openline dev` sends them and
@@ -114,8 +118,8 @@ async fn serve_started(
         };
         spawn_blocking(reading).await??
     };
-    certificates::warn(certificates.as_ref());
-    certificates::tell_missing(certificates.as_ref(), settings.as_ref());
+    let warnings = Arc::<Warnings>::default();
+    certificates::warn(certificates.as_ref(), &warnings);
     // Each connection is a file; the soft limit is often 1024.
     match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) => warn_of_files(files, &config.server),
@@ -146,14 +150,19 @@ async fn serve_started(
         acme,
         started: config.server,
         watchdog,
+        warnings,
     };
     let accepting = tokio::spawn(listen::accept(listener, gateway, Some(page)));
     let services = Arc::clone(host.deployer.services());
     let tidying = tokio::spawn(memory::give_back(services));
-    let renewing = tokio::spawn(certificates::watch(Arc::clone(&host.gateway)));
-    let tls = if host.started.has_tls() { "s" } else { "" };
+    let renewing = tokio::spawn(certificates::watch(
+        Arc::clone(&host.gateway),
+        Arc::clone(&host.warnings),
+    ));
+    let tls = host.letter(Listener::Listen);
     announce(&format!("listening on http{tls}://{address}"));
-    host.introduce(&address.to_string(), tls);
+    host.introduce(address, tls);
+    host.warn();
     let front = host.front(admin, probes)?;
     host.acme.want(settings)?;
 
@@ -259,11 +268,15 @@ fn open_admin(
         Err(error) if !asked && error.kind() == ErrorKind::AddrInUse => {
             let listener = listen::bind(loopback(0))?;
             let address = listener.local_addr()?;
+            let scheme = match server.has_tls(Listener::Admin) {
+                true => "https",
+                false => "http",
+            };
             let what = format!(
                 "{wanted} is taken: the admin interface is at {address} until this host ends"
             );
             let hint = format!(
-                "commands find it with `--admin http://{address}`; choose a lasting address with `admin` in [server]"
+                "commands find it with `--admin {scheme}://{address}`; choose a lasting address with `admin` in [server]"
             );
             tell(&Hinted::new(what, hint).explained());
             listener
@@ -354,20 +367,38 @@ impl Host {
         }
     }
 
-    /// `tls` is the letter of the addresses' schemes, where the host speaks it.
-    fn introduce(&self, address: &str, tls: &str) {
-        tell(&format!("page          http{tls}://{address}/.openline/"));
+    /// The letter of the schemes of a listener that speaks TLS.
+    fn letter(&self, listener: Listener) -> &'static str {
+        match self.started.has_tls(listener) {
+            true => "s",
+            false => "",
+        }
+    }
+
+    /// Shows the page and the functions: at the address to give away, if the
+    /// host knows one, and else at the one where it listens. `tls` is the
+    /// letter of the addresses' schemes, where the host speaks it.
+    fn introduce(&self, address: SocketAddr, tls: &str) {
+        let own = PublicUrl::of_listener(address, !tls.is_empty());
+        let public = self.deployer.public_url();
+        let page = public
+            .as_ref()
+            .filter(|_| self.started.page == PageAccess::Everyone);
+        let page = page.unwrap_or(&own);
+        tell(&format!("page          {page}/.openline/"));
         let triggers = self.deployer.introduction();
         for (trigger, unserved) in &triggers {
-            let route = &trigger.route;
             let unserved = unserved.as_ref();
             let unserved = unserved.map(|why| format!(", which is not served: {why}"));
             let unserved = unserved.unwrap_or_default();
-            tell(&format!(
-                "function at   ws{tls}://{address}{route}{unserved}"
-            ));
+            for url in public.as_ref().unwrap_or(&own).of_trigger(trigger) {
+                tell(&format!("function at   {url}{unserved}"));
+            }
         }
-        let served = triggers.iter().filter(|(_, unserved)| unserved.is_none());
+        // Those that the example's address reaches.
+        let served = triggers.iter().filter(|(trigger, unserved)| {
+            unserved.is_none() && trigger.hosts.is_empty() && trigger.methods.contains("GET")
+        });
         let mut served = served
             .map(|(trigger, _)| trigger.route.to_string())
             .peekable();
@@ -376,17 +407,27 @@ impl Host {
         }
         let example = served.find(|route| !route.contains('{'));
         let example = example.as_deref().unwrap_or("/");
-        // `openline bench` speaks no TLS.
-        let (untrusted, bench) = match tls {
-            "" => (
-                "",
-                format!("   or   openline bench ws://{address}{example} --duration 2s"),
-            ),
-            _ => (" --no-check", String::new()),
+        // The certificate may be for other names than the address.
+        let (untrusted, insecure) = match tls {
+            "" => ("", ""),
+            _ => (" --no-check", " --insecure"),
         };
+        let url = format!("ws{tls}://{address}{example}");
         tell(&format!(
-            "try           npx wscat -c ws{tls}://{address}{example}{untrusted}{bench}"
+            "try           npx wscat -c {url}{untrusted}   or   openline bench {url} --duration 2s{insecure}"
         ));
+    }
+
+    /// Warns about the configuration in force, and about all triggers, those of
+    /// the running host as well.
+    fn warn(&self) {
+        let triggers = self.deployer.triggers();
+        let triggers = triggers
+            .iter()
+            .map(|(trigger, alias)| (alias.function(), trigger));
+        let table = self.deployer.services().table();
+        let found = config::warnings(&table.config, triggers);
+        self.warnings.tell(Topic::Configuration, found);
     }
 
     /// Starts the thread that answers even while those that serve hang.
@@ -396,11 +437,15 @@ impl Host {
         probes: Option<TcpListener>,
     ) -> anyhow::Result<Front> {
         if let Some((address, _)) = &admin {
-            tell(&format!("admin         http://{address}/"));
+            let tls = self.letter(Listener::Admin);
+            tell(&format!("admin         http{tls}://{address}/"));
         }
         if let Some(listener) = &probes {
             let address = listener.local_addr()?;
-            tell(&format!("probes at     http://{address}/.openline/live"));
+            let tls = self.letter(Listener::Probes);
+            tell(&format!(
+                "probes at     http{tls}://{address}/.openline/live"
+            ));
         }
         let admin = admin.map(|(_, admin)| admin.into_listener());
         Ok(Front::start(&self.gateway, admin, probes)?)
@@ -458,14 +503,14 @@ impl Host {
             anyhow::Ok((config, components, (certificates, requested), waiting))
         });
         let (config, components, (certificates, requested), waiting) = read.await??;
-        certificates::warn(certificates.as_ref());
-        certificates::tell_missing(certificates.as_ref(), requested.as_ref());
+        certificates::warn(certificates.as_ref(), &self.warnings);
         let prepared = self.gateway.tls().prepare(certificates)?;
         let reloaded = self.deployer.reload(config.clone(), components).await;
         let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
         self.gateway.tls().put(prepared);
         self.acme.want(requested)?;
         self.watchdog.configure(&config.server);
+        self.warn();
         tell_what_waits(&waiting);
         Ok(changes(&reloaded))
     }

@@ -17,6 +17,7 @@ mod runtime;
 mod signal;
 mod telemetry;
 mod threads;
+mod warnings;
 mod watchdog;
 
 use std::io::ErrorKind;

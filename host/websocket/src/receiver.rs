@@ -119,6 +119,12 @@ impl Receiver {
         std::mem::replace(&mut self.begun, 0)
     }
 
+    /// Bytes that have come of a message that has not ended, or not been
+    /// decompressed.
+    pub const fn arrived_bytes(&self) -> usize {
+        self.partial.len()
+    }
+
     /// Bytes allocated for a message that has not ended.
     pub const fn allocated_bytes(&self) -> usize {
         self.partial.capacity()

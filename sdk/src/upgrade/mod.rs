@@ -6,4 +6,4 @@ mod query;
 mod request;
 
 pub use answer::{Acceptance, Rejection};
-pub use request::UpgradeRequest;
+pub use request::{PeerCertificate, TlsFacts, UpgradeRequest};

@@ -35,6 +35,37 @@ pub struct UpgradeRequest {
     peer: String,
     subprotocols: Vec<String>,
     route_params: Vec<(String, String)>,
+    tls: Option<TlsFacts>,
+}
+
+/// What a TLS handshake has shown about the other end. Make one for tests with
+/// `TlsFacts::default()` and its fields.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TlsFacts {
+    /// The version of the protocol: `1.2` or `1.3`.
+    pub version: String,
+    /// The host name that the peer asked for (SNI), in lower case.
+    pub server_name: Option<String>,
+    /// The certificate that the peer has shown, where the host asks for one. It
+    /// is valid, and an authority that the host's operator trusts has issued
+    /// it.
+    pub certificate: Option<PeerCertificate>,
+}
+
+/// The certificate of a peer. Names are distinguished names as RFC 4514 writes
+/// them, of at most 1 KiB.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PeerCertificate {
+    /// Whom it is for.
+    pub subject: String,
+    /// The authority that has issued it.
+    pub issuer: String,
+    /// The serial number, in hexadecimal digits.
+    pub serial: String,
+    /// SHA-256 of the certificate: 64 hexadecimal digits in lower case.
+    pub fingerprint: String,
 }
 
 impl UpgradeRequest {
@@ -96,6 +127,26 @@ impl UpgradeRequest {
         &self.peer
     }
 
+    /// The TLS handshake with the host; `None` for a request without TLS. Behind
+    /// a proxy it is the proxy's: what its client has shown to the proxy is not
+    /// in it.
+    ///
+    /// ```
+    /// use openline_sdk::{Rejection, UpgradeRequest};
+    ///
+    /// fn name(request: &UpgradeRequest) -> Result<&str, Rejection> {
+    ///     let certificate = request.tls().and_then(|tls| tls.certificate.as_ref());
+    ///     let certificate = certificate.ok_or(Rejection::text(403, "show a certificate\n"))?;
+    ///     Ok(&certificate.subject)
+    /// }
+    ///
+    /// assert_eq!(name(&UpgradeRequest::new("/")).unwrap_err().status(), 403);
+    /// ```
+    #[must_use]
+    pub fn tls(&self) -> Option<&TlsFacts> {
+        self.tls.as_ref()
+    }
+
     /// The subprotocols that the peer offers, the preferred one first.
     #[must_use]
     pub fn subprotocols(&self) -> &[String] {
@@ -132,6 +183,7 @@ impl UpgradeRequest {
             peer: "127.0.0.1:1".to_owned(),
             subprotocols: Vec::new(),
             route_params: Vec::new(),
+            tls: None,
         }
     }
 
@@ -162,6 +214,13 @@ impl UpgradeRequest {
         self.peer = peer.into();
         self
     }
+
+    /// Adds the facts of a TLS handshake.
+    #[must_use]
+    pub fn with_tls(mut self, tls: TlsFacts) -> Self {
+        self.tls = Some(tls);
+        self
+    }
 }
 
 impl From<types::UpgradeRequest> for UpgradeRequest {
@@ -173,6 +232,22 @@ impl From<types::UpgradeRequest> for UpgradeRequest {
             peer: request.peer,
             subprotocols: request.subprotocols,
             route_params: request.route_params,
+            tls: request.tls.map(Into::into),
+        }
+    }
+}
+
+impl From<types::TlsFacts> for TlsFacts {
+    fn from(facts: types::TlsFacts) -> Self {
+        Self {
+            version: facts.version,
+            server_name: facts.server_name,
+            certificate: facts.certificate.map(|certificate| PeerCertificate {
+                subject: certificate.subject,
+                issuer: certificate.issuer,
+                serial: certificate.serial,
+                fingerprint: certificate.fingerprint,
+            }),
         }
     }
 }

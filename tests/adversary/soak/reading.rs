@@ -13,13 +13,14 @@ use super::super::peer::Calm;
 
 /// A count: its word, its place in the state, and its value in a host at rest
 /// that serves one function and one peer; `None` where the host decides.
-const COUNTS: [(&str, &str, Option<u64>); 16] = [
+const COUNTS: [(&str, &str, Option<u64>); 17] = [
     ("tasks", "/tasks", None),
     ("TCP connections", "/sockets", Some(1)),
     ("permits of requests", "/requests", Some(1)),
     ("open connections", "/connections/open", Some(0)),
     ("connections asleep", "/connections/asleep", Some(0)),
     ("bytes in outboxes", "/outbox_bytes", Some(0)),
+    ("bytes of received messages", "/received_bytes", Some(0)),
     ("bytes kept with connections", "/attached_bytes", Some(0)),
     ("bytes of compressors", "/compression_bytes", Some(0)),
     ("instances", "/instances", Some(0)),

@@ -11,14 +11,14 @@ const STRANGERS_MAX: usize = 25;
 pub fn strangers(rng: &mut Rng, functions: usize) -> Vec<Stranger> {
     let count = rng.usize(3..STRANGERS_MAX);
     // One kind of violation, or all together.
-    let theme = rng.u32(0..6);
+    let theme = rng.u32(0..7);
     (0..count)
         .map(|number| stranger(rng, number, theme, functions))
         .collect()
 }
 
 fn stranger(rng: &mut Rng, number: usize, theme: u32, functions: usize) -> Stranger {
-    let theme = if theme < 4 { theme } else { rng.u32(0..4) };
+    let theme = if theme < 5 { theme } else { rng.u32(0..5) };
     let mut stranger = Stranger {
         number,
         at_ms: rng.u64(0..LENGTH_MS),
@@ -54,6 +54,7 @@ fn stranger(rng: &mut Rng, number: usize, theme: u32, functions: usize) -> Stran
                 stranger.stop_at = Some(rng.usize(0..1000));
             }
         }
+        3 => compressed(rng, &mut stranger),
         _ => {
             // It leaves while a function decides about it.
             let (function, room) = (rng.usize(0..functions), rng.u32(0..3));
@@ -77,6 +78,102 @@ fn handshakes(rng: &mut Rng, stranger: &mut Stranger) {
     stranger.frames = good(rng);
     if rng.u32(0..3) == 0 {
         stranger.stop_at = Some(rng.usize(0..1000));
+    }
+}
+
+/// Messages that are compressed, in any frames, between others; perhaps one that
+/// breaks a rule at the end. Where no offer was met, each breaks one.
+fn compressed(rng: &mut Rng, stranger: &mut Stranger) {
+    let offers = match rng.u32(0..6) {
+        0 => request::ODD_OFFERS,
+        _ => request::OFFERS,
+    };
+    let refused = ["no-list-of-offers", "no-token-of-offers"];
+    let refused = (0..rng.usize(0..2)).map(|_| pick(rng, &refused).to_owned());
+    stranger.requests = refused.collect();
+    stranger.requests.push(pick(rng, &offers).into());
+    for _ in 0..rng.usize(1..8) {
+        match rng.u32(0..3) {
+            0 => stranger.frames.extend(good(rng)),
+            _ => stranger.frames.extend(deflated(rng)),
+        }
+    }
+    if rng.bool() {
+        stranger.frames.extend(wrongly_deflated(rng));
+        stranger.frames.extend(good(rng));
+    }
+    if rng.u32(0..3) == 0 {
+        stranger.stop_at = Some(rng.usize(0..1000));
+    }
+}
+
+/// Valid messages, compressed.
+fn deflated(rng: &mut Rng) -> Vec<Frame> {
+    match rng.u32(0..5) {
+        0 => vec![Frame {
+            times: pick(rng, &[1, 1, 20, 300]),
+            ..frame(
+                0xc1,
+                Payload::Deflated("grüß dich, und noch einmal: grüß dich".into()),
+            )
+        }],
+        1 => vec![frame(0xc1, Payload::Deflated(String::new()))],
+        2 => vec![frame(
+            pick(rng, &[0xc1, 0xc2]),
+            Payload::DeflatedLong(pick(rng, &[1, 99, 100, 126, 4000, MESSAGE_BYTES])),
+        )],
+        // Larger on the wire than it is.
+        3 => vec![frame(
+            0xc2,
+            Payload::DeflatedNoise(pick(rng, &[1, 1000, MESSAGE_BYTES])),
+        )],
+        // The bit is on the first frame only, and a ping comes between.
+        _ => vec![
+            frame(0x42, text("")),
+            frame(0x89, text("between")),
+            frame(0x00, text("")),
+            frame(0x80, Payload::DeflatedNoise(rng.usize(1..2000))),
+        ],
+    }
+}
+
+/// Frames that break a rule of compression.
+fn wrongly_deflated(rng: &mut Rng) -> Vec<Frame> {
+    let message = || Payload::Deflated("a message".into());
+    match rng.u32(0..9) {
+        // A bomb: a few bytes on the wire.
+        0 => {
+            let bytes = pick(rng, &[MESSAGE_BYTES + 1, 1 << 16, 1 << 22]);
+            vec![frame(
+                pick(rng, &[0xc1, 0xc2]),
+                Payload::DeflatedLong(bytes),
+            )]
+        }
+        // The same in two frames.
+        1 => vec![
+            frame(0x42, text("")),
+            frame(0x80, Payload::DeflatedLong(1 << 20)),
+        ],
+        // There is no third type of block.
+        2 => vec![frame(0xc1, Payload::Bytes(vec![0b111, 0, 0]))],
+        3 => vec![frame(0xc2, Payload::Bytes(Vec::new()))],
+        4 => vec![frame(
+            0xc2,
+            Payload::Bytes((0..1000).map(|_| rng.u8(..)).collect()),
+        )],
+        // A compressed text that is none, and half a letter.
+        5 => {
+            // Stored blocks: the length, its complement, and the bytes.
+            let stored: &[&[u8]] = &[
+                &[0, 4, 0, 0xfb, 0xff, b'c', b'a', b'f', 0xe9, 0],
+                &[0, 1, 0, 0xfe, 0xff, 0xc3, 0],
+            ];
+            vec![frame(0xc1, Payload::Bytes(pick(rng, stored).to_vec()))]
+        }
+        // The bit where it must not be.
+        6 => vec![frame(0x42, text("")), frame(0xc0, message())],
+        7 => vec![frame(pick(rng, &[0xc8, 0xc9, 0xca]), text(""))],
+        _ => vec![frame(pick(rng, &[0xe1, 0xd1, 0xf2]), message())],
     }
 }
 

@@ -1,6 +1,6 @@
 //! Compares what a stranger is owed for its bytes with what it has received.
 
-use super::rfc6455::{End, Owed, owed};
+use super::rfc6455::{End, Owed, inflated, owed};
 use super::run::Heard;
 use super::{Ending, Stranger, request};
 
@@ -49,7 +49,8 @@ pub(super) fn due(stranger: &Stranger, sent: &[u8], frames_at: usize) -> Due {
         }
     }
     let upgraded = statuses.last() == Some(&101) && at == frames_at;
-    let frames = upgraded.then(|| owed(&sent[frames_at..]));
+    let compresses = stranger.compresses();
+    let frames = upgraded.then(|| owed(&sent[frames_at..], compresses));
     Due {
         statuses,
         frames,
@@ -208,7 +209,7 @@ fn told(parsed: &Parsed, owed: &Owed) -> String {
 }
 
 /// Responses up to a 101, and the frames after it.
-pub(super) fn parse(bytes: &[u8]) -> Parsed {
+pub(super) fn parse(bytes: &[u8], compresses: bool) -> Parsed {
     let mut parsed = Parsed::default();
     let mut rest = bytes;
     while parsed.statuses.last() != Some(&101) {
@@ -244,6 +245,10 @@ pub(super) fn parse(bytes: &[u8]) -> Parsed {
         }
         match first {
             0x81 | 0x82 => parsed.echoes.push((first, payload.to_vec())),
+            0xc1 | 0xc2 if compresses => match inflated(payload) {
+                Ok(inflated) => parsed.echoes.push((first & !0x40, inflated)),
+                Err(code) => parsed.wrong = Some(format!("a frame that is worth {code}")),
+            },
             0x8a => parsed.pongs.push(payload.to_vec()),
             0x88 => {
                 let code = payload.first_chunk().map(|code| u16::from_be_bytes(*code));

@@ -13,6 +13,7 @@ pub mod run;
 
 use std::path::Path;
 
+use flate2::{Compress, Compression, FlushCompress};
 use openline_kit::bytes::frame_saying;
 use serde::{Deserialize, Serialize};
 
@@ -62,6 +63,12 @@ pub enum Payload {
     Bytes(Vec<u8>),
     /// This many letters.
     Long(usize),
+    /// A text, compressed to one whole stream of deflate.
+    Deflated(String),
+    /// This many letters, compressed likewise.
+    DeflatedLong(usize),
+    /// Bytes that change without a rule, compressed likewise.
+    DeflatedNoise(usize),
 }
 
 /// A pause at a place, in thousandths of all bytes.
@@ -94,6 +101,12 @@ impl Stranger {
         self.path == PATH
     }
 
+    /// Whether both ends may compress.
+    fn compresses(&self) -> bool {
+        let last = self.requests.last();
+        last.is_some_and(|kind| request::compresses(kind))
+    }
+
     /// All its bytes, and where its frames begin.
     fn bytes(&self) -> (Vec<u8>, usize) {
         let requests = self.requests.iter();
@@ -121,11 +134,32 @@ impl Frame {
             Payload::Text(text) => text.as_bytes().to_vec(),
             Payload::Bytes(bytes) => bytes.clone(),
             Payload::Long(bytes) => vec![b'L'; *bytes],
+            Payload::Deflated(text) => deflated(text.as_bytes()),
+            Payload::DeflatedLong(bytes) => deflated(&vec![b'L'; *bytes]),
+            Payload::DeflatedNoise(bytes) => {
+                let mut noise = vec![0; *bytes];
+                fastrand::Rng::with_seed(*bytes as u64).fill(&mut noise);
+                deflated(&noise)
+            }
         };
         let mask = (!self.unmasked).then_some(MASK);
         let bytes = self.length.unwrap_or(payload.len() as u64);
         frame_saying(self.first, bytes, mask, &payload)
     }
+}
+
+/// A message as the payload of compressed frames (RFC 7692 section 7.2.1).
+fn deflated(message: &[u8]) -> Vec<u8> {
+    let mut compress = Compress::new(Compression::default(), false);
+    let mut deflated = Vec::with_capacity(message.len() + message.len() / 100 + 64);
+    let flush = FlushCompress::Sync;
+    compress
+        .compress_vec(message, &mut deflated, flush)
+        .expect("there is room for it");
+    assert_eq!(compress.total_in(), message.len() as u64);
+    // The empty block at the end is left out.
+    deflated.truncate(deflated.len() - 4);
+    deflated
 }
 
 /// The function of strict strangers, in the configuration.
@@ -134,7 +168,7 @@ pub fn toml(plan: &Plan, echo: &Path) -> String {
         return String::new();
     }
     format!(
-        "\n[[function]]\nname = \"echo\"\ncomponent = \"{}\"\nroute = \"{PATH}\"\n[function.limit]\nmessage_bytes = \"4 KiB\"\nfragments = {FRAGMENTS}\n",
+        "\n[[function]]\nname = \"echo\"\ncomponent = \"{}\"\nroute = \"{PATH}\"\n[function.limit]\nmessage_bytes = \"4 KiB\"\nfragments = {FRAGMENTS}\ncompression = \"shared\"\ncompression_threshold = \"100 B\"\n",
         echo.display()
     )
 }

@@ -5,8 +5,24 @@ use openline_kit::head::Head;
 /// Kinds that are accepted, however odd they look.
 pub const RIGHT: [&str; 5] = ["right", "lower-case", "spaces", "list", "loose-key"];
 
+/// Kinds that offer compression, and are accepted.
+pub const OFFERS: [&str; 4] = [
+    "offer",
+    "offer-windows",
+    "offer-second",
+    "offer-on-two-lines",
+];
+
+/// Kinds whose offers no host can meet: they are accepted without compression.
+pub const ODD_OFFERS: [&str; 4] = [
+    "offer-other",
+    "offer-window-16",
+    "offer-twice-the-same",
+    "offer-unknown-parameter",
+];
+
 /// Kinds that are refused, with the status. The TCP connection goes on.
-pub const REFUSED: [(&str, u16); 20] = [
+pub const REFUSED: [(&str, u16); 22] = [
     ("not-found", 404),
     ("live", 200),
     ("plain-get", 426),
@@ -27,6 +43,8 @@ pub const REFUSED: [(&str, u16); 20] = [
     ("bad-subprotocol", 400),
     ("long-path", 400),
     ("no-websocket", 426),
+    ("no-list-of-offers", 400),
+    ("no-token-of-offers", 400),
 ];
 
 /// Kinds after which the TCP connection may end.
@@ -43,7 +61,12 @@ pub const LAST: [(&str, u16); 9] = [
 ];
 
 pub fn is_right(kind: &str) -> bool {
-    RIGHT.contains(&kind)
+    RIGHT.contains(&kind) || ODD_OFFERS.contains(&kind) || compresses(kind)
+}
+
+/// Whether both ends may compress after it.
+pub fn compresses(kind: &str) -> bool {
+    OFFERS.contains(&kind)
 }
 
 /// The status that answers a kind.
@@ -123,6 +146,31 @@ fn more(kind: &str, head: Head) -> Head {
         "zero-byte" => head.with("X-Zero", "a\0b"),
         "body" => head.with("Content-Length", "5"),
         "chunked" => head.with("Transfer-Encoding", "chunked"),
-        _ => head,
+        _ => offers(kind).iter().fold(head, |head, offer| {
+            head.with("Sec-WebSocket-Extensions", offer)
+        }),
+    }
+}
+
+/// The lines of a kind that offer extensions (RFC 7692 section 7.1).
+fn offers(kind: &str) -> &'static [&'static str] {
+    match kind {
+        "offer" => &["permessage-deflate"],
+        "offer-windows" => {
+            &["permessage-deflate; client_max_window_bits; server_max_window_bits=\"10\""]
+        }
+        "offer-second" => &[
+            "x-other; a=b, permessage-deflate; unknown, permessage-deflate; server_no_context_takeover",
+        ],
+        "offer-on-two-lines" => &["x-other", "permessage-deflate; client_no_context_takeover"],
+        "offer-other" => &["x-webkit-deflate-frame"],
+        "offer-window-16" => &["permessage-deflate; server_max_window_bits=16"],
+        "offer-twice-the-same" => {
+            &["permessage-deflate; client_no_context_takeover; client_no_context_takeover"]
+        }
+        "offer-unknown-parameter" => &["permessage-deflate; fastest=1"],
+        "no-list-of-offers" => &["permessage-deflate; =9"],
+        "no-token-of-offers" => &["permessage-deflate", "a b"],
+        _ => &[],
     }
 }

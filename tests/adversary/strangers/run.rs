@@ -71,6 +71,7 @@ async fn converse(
     let sent = stranger
         .stop_at
         .map_or(all.len(), |at| all.len() * at / 1000);
+    let compresses = stranger.compresses();
     let due = due(stranger, &all[..sent], frames_at.min(sent));
     let (read, mut write) = socket.into_split();
     let heard = Rc::new(RefCell::new(Heard::default()));
@@ -105,12 +106,12 @@ async fn converse(
         if !ended && ends && stranger.is_strict() {
             return Err(format!(
                 "the host does not end the stream within {ENDS_WITHIN:?}: {}",
-                told(&heard.borrow())
+                told(&heard.borrow(), compresses)
             ));
         }
     } else {
         let paid = until(
-            &|heard| heard.ended || due.is_paid(&parse(&heard.bytes)),
+            &|heard| heard.ended || due.is_paid(&parse(&heard.bytes, compresses)),
             STUCK,
         )
         .await;
@@ -127,13 +128,13 @@ async fn converse(
     if !stranger.is_strict() {
         return Ok("loose");
     }
-    let parsed = parse(&heard.bytes);
+    let parsed = parse(&heard.bytes, compresses);
     let starved = parsed.statuses.contains(&503) || parsed.close == Some(Some(1013));
     if starved && !has_room {
         return Ok("without room");
     }
     due.judge(&parsed, &heard, stranger, is_slow)
-        .map_err(|text| format!("{text}; {}", told(&heard)))
+        .map_err(|text| format!("{text}; {}", told(&heard, compresses)))
 }
 
 /// Writes with pauses at the cuts; `false` if the stream takes no more.
@@ -175,8 +176,8 @@ async fn listen(
     }
 }
 
-fn told(heard: &Heard) -> String {
-    let parsed = parse(&heard.bytes);
+fn told(heard: &Heard, compresses: bool) -> String {
+    let parsed = parse(&heard.bytes, compresses);
     let ended = if heard.ended { "the end" } else { "no end" };
     let (statuses, echoes, pongs) = (&parsed.statuses, parsed.echoes.len(), parsed.pongs.len());
     format!(

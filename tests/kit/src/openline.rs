@@ -53,6 +53,7 @@ fn prepared(mut command: Command, arguments: &[&str]) -> Command {
         .args(arguments)
         .env_remove("OPENLINE_LOG")
         .env_remove("OPENLINE_ADMIN")
+        .env_remove("OPENLINE_ADMIN_CA")
         .env_remove("OPENLINE_ADMIN_TOKEN")
         // Not the user's: compiled components are kept with the tests.
         .env("XDG_CACHE_HOME", kept())

@@ -7,7 +7,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 
 use crate::bytes::handshake;
-pub use crate::bytes::{HANDSHAKE, close_frame, frame};
+pub use crate::bytes::{HANDSHAKE, close_frame, frame, frame_saying};
 use crate::exchange::Answer;
 use crate::within;
 

@@ -3,6 +3,7 @@
 
 use std::io::Write;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Parser;
@@ -33,6 +34,14 @@ struct Arguments {
     /// Flush after each message instead of after all that were there
     #[arg(long)]
     flush_each: bool,
+
+    /// A certificate for TLS, in PEM
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -50,13 +59,17 @@ async fn serve(arguments: Arguments) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = listener.local_addr()?;
-    writeln!(std::io::stdout(), "listening on http://{address}")?;
+    let tls = arguments.certificate.zip(arguments.key);
+    let tls = tls.map(|(certificate, key)| native::acceptor(&certificate, &key));
+    let tls = tls.transpose()?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
+    writeln!(std::io::stdout(), "listening on {scheme}://{address}")?;
     let options = EchoOptions {
         read_buffer_bytes: arguments.read_buffer,
         flush_each: arguments.flush_each,
     };
     // On a worker, not on the thread that waits here.
-    match tokio::spawn(native::serve(listener, options)).await {
+    match tokio::spawn(native::serve(listener, options, tls)).await {
         Ok(never) => match never {},
         Err(error) => Err(error.into()),
     }

@@ -16,11 +16,10 @@ use futures_util::task::AtomicWaker;
 use futures_util::{Sink, Stream, StreamExt};
 use hyper::upgrade::OnUpgrade;
 use parking_lot::Mutex;
-use tokio::net::TcpStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::{EchoOptions, socket};
+use super::{EchoOptions, Socket, socket};
 
 /// Messages that may wait for one subscriber: many times more than any peer
 /// has in flight here.
@@ -51,8 +50,12 @@ impl Room {
 }
 
 /// Publishes all that the connection sends.
-pub(super) async fn publisher(upgraded: OnUpgrade, options: EchoOptions, room: Arc<Room>) {
-    let Some(mut socket) = socket(upgraded, options).await else {
+pub(super) async fn publisher<S: Socket>(
+    upgraded: OnUpgrade,
+    options: EchoOptions,
+    room: Arc<Room>,
+) {
+    let Some(mut socket) = socket::<S>(upgraded, options).await else {
         return;
     };
     while let Some(Ok(message)) = socket.next().await {
@@ -63,8 +66,12 @@ pub(super) async fn publisher(upgraded: OnUpgrade, options: EchoOptions, room: A
 }
 
 /// Delivers to the connection what is published, until it ends.
-pub(super) async fn subscriber(upgraded: OnUpgrade, options: EchoOptions, room: Arc<Room>) {
-    let Some(socket) = socket(upgraded, options).await else {
+pub(super) async fn subscriber<S: Socket>(
+    upgraded: OnUpgrade,
+    options: EchoOptions,
+    room: Arc<Room>,
+) {
+    let Some(socket) = socket::<S>(upgraded, options).await else {
         return;
     };
     let outbox = Arc::new(Outbox::default());
@@ -79,13 +86,13 @@ pub(super) async fn subscriber(upgraded: OnUpgrade, options: EchoOptions, room: 
     room.0.lock().retain(|other| !Arc::ptr_eq(other, &outbox));
 }
 
-struct Subscriber {
-    socket: WebSocketStream<TcpStream>,
+struct Subscriber<S> {
+    socket: WebSocketStream<S>,
     outbox: Arc<Outbox>,
     flushed: bool,
 }
 
-impl Subscriber {
+impl<S: Socket> Subscriber<S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         self.outbox.waker.register(context.waker());
         let mut socket = Pin::new(&mut self.socket);

@@ -6,18 +6,21 @@
 //! the read buffer, and a write buffer of one message more than
 //! `WRITE_BUFFER_BYTES`, after which reading stops until the peer has read.
 //!
-//! Two paths do something else: see [`fan_out`].
+//! Two paths do something else: see [`fan_out`]. With a certificate it speaks
+//! TLS by rustls, as the host does: on the stream itself, with tickets.
 
 mod fan_out;
 
 use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use futures_util::{Sink, Stream};
 use http_body_util::Empty;
@@ -31,7 +34,15 @@ use hyper::service::service_fn;
 use hyper::upgrade::{OnUpgrade, Parts};
 use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
+use rustls::ServerConfig;
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::{Role, WebSocketConfig};
@@ -58,25 +69,73 @@ pub struct EchoOptions {
     pub flush_each: bool,
 }
 
-/// Accepts and serves connections for ever.
-pub async fn serve(listener: TcpListener, options: EchoOptions) -> Infallible {
+/// Accepts and serves connections for ever; over TLS where there is an acceptor.
+pub async fn serve(
+    listener: TcpListener,
+    options: EchoOptions,
+    tls: Option<TlsAcceptor>,
+) -> Infallible {
     let room = Arc::new(Room::default());
     loop {
         match listener.accept().await {
             Ok((stream, _)) => {
-                tokio::spawn(connection(stream, options, Arc::clone(&room)));
+                let (tls, room) = (tls.clone(), Arc::clone(&room));
+                tokio::spawn(connection(stream, options, tls, room));
             }
             Err(_) => tokio::time::sleep(ACCEPT_BACKOFF).await,
         }
     }
 }
 
-async fn connection(stream: TcpStream, options: EchoOptions, room: Arc<Room>) {
+/// What accepts TLS with a certificate and its key, in PEM files.
+///
+/// # Errors
+///
+/// Where they cannot be read, or do not fit.
+pub fn acceptor(certificate: &Path, key: &Path) -> anyhow::Result<TlsAcceptor> {
+    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<Result<_, _>>()?;
+    let key = PrivateKeyDer::from_pem_file(key)?;
+    let provider = Arc::new(ring::default_provider());
+    let builder = ServerConfig::builder_with_provider(provider);
+    let builder = builder.with_safe_default_protocol_versions()?;
+    let mut config = builder
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .context("the key does not fit the certificate")?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = ring::Ticketer::new()?;
+    Ok(TlsAcceptor::from(Arc::new(config)))
+}
+
+async fn connection(
+    stream: TcpStream,
+    options: EchoOptions,
+    tls: Option<TlsAcceptor>,
+    room: Arc<Room>,
+) {
     if stream.set_nodelay(true).is_err() {
         return;
     }
+    match tls {
+        None => requests(stream, options, room).await,
+        // A peer may break off a handshake: this is ignored here.
+        Some(tls) => {
+            if let Ok(stream) = Box::pin(tls.accept(stream)).await {
+                Box::pin(requests(stream, options, room)).await;
+            }
+        }
+    }
+}
+
+/// A stream that WebSockets travel on.
+trait Socket: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+impl Socket for TcpStream {}
+impl Socket for TlsStream<TcpStream> {}
+
+async fn requests<S: Socket>(stream: S, options: EchoOptions, room: Arc<Room>) {
     let service = service_fn(|request| {
-        let response = upgrade(request, options, &room);
+        let response = upgrade::<S>(request, options, &room);
         async move { Ok::<_, Infallible>(response) }
     });
     // A peer may break off a handshake: this is ignored here.
@@ -88,7 +147,7 @@ async fn connection(stream: TcpStream, options: EchoOptions, room: Arc<Room>) {
 
 /// Answers the handshake (RFC 6455, section 4.2.2), as far as a benchmark
 /// needs it: the load generator's handshakes are valid.
-fn upgrade(
+fn upgrade<S: Socket>(
     mut request: Request<Incoming>,
     options: EchoOptions,
     room: &Arc<Room>,
@@ -106,13 +165,17 @@ fn upgrade(
     let upgraded = hyper::upgrade::on(&mut request);
     match request.uri().path() {
         "/fan-out/subscribe" => {
-            tokio::spawn(fan_out::subscriber(upgraded, options, Arc::clone(room)));
+            tokio::spawn(fan_out::subscriber::<S>(
+                upgraded,
+                options,
+                Arc::clone(room),
+            ));
         }
         "/fan-out/publish" => {
-            tokio::spawn(fan_out::publisher(upgraded, options, Arc::clone(room)));
+            tokio::spawn(fan_out::publisher::<S>(upgraded, options, Arc::clone(room)));
         }
         _ => {
-            tokio::spawn(echo(upgraded, options));
+            tokio::spawn(echo::<S>(upgraded, options));
         }
     }
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -124,11 +187,14 @@ fn upgrade(
 }
 
 /// The WebSocket of an upgraded connection, unless the peer has gone.
-async fn socket(upgraded: OnUpgrade, options: EchoOptions) -> Option<WebSocketStream<TcpStream>> {
+async fn socket<S: Socket>(
+    upgraded: OnUpgrade,
+    options: EchoOptions,
+) -> Option<WebSocketStream<S>> {
     let upgraded = upgraded.await.ok()?;
     // hyper boxes the stream; taking it out saves a virtual call for each read
     // and write.
-    let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<TcpStream>>().ok()?;
+    let Parts { io, read_buf, .. } = upgraded.downcast::<TokioIo<S>>().ok()?;
     let socket = WebSocketStream::from_partially_read(
         io.into_inner(),
         read_buf.to_vec(),
@@ -139,8 +205,8 @@ async fn socket(upgraded: OnUpgrade, options: EchoOptions) -> Option<WebSocketSt
     Some(socket.await)
 }
 
-async fn echo(upgraded: OnUpgrade, options: EchoOptions) {
-    let Some(socket) = socket(upgraded, options).await else {
+async fn echo<S: Socket>(upgraded: OnUpgrade, options: EchoOptions) {
+    let Some(socket) = socket::<S>(upgraded, options).await else {
         return;
     };
     let mut echo = Echo {
@@ -163,15 +229,15 @@ fn config(options: EchoOptions) -> WebSocketConfig {
         .accept_unmasked_frames(false)
 }
 
-struct Echo {
-    socket: WebSocketStream<TcpStream>,
+struct Echo<S> {
+    socket: WebSocketStream<S>,
     flush_each: bool,
     flushed: bool,
     /// Read, and not written yet.
     waiting: Option<Message>,
 }
 
-impl Echo {
+impl<S: Socket> Echo<S> {
     fn poll(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Error>> {
         loop {
             if let Some(message) = self.waiting.take() {

@@ -6,6 +6,7 @@ use std::io;
 use std::time::Duration;
 
 use openline_hint::Hint;
+use tokio_rustls::rustls;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::error::ProtocolError;
 use tokio_tungstenite::tungstenite::handshake::client::Response;
@@ -34,6 +35,10 @@ pub enum ConnectFailure {
     OpenFiles,
     /// No local port is left for this server.
     Ports,
+    /// The server's certificate is not accepted.
+    Certificate(String),
+    /// The TLS handshake failed otherwise.
+    Tls(String),
     /// The network failed.
     Io(io::Error),
     /// The other end answered, but does not speak WebSocket.
@@ -41,6 +46,18 @@ pub enum ConnectFailure {
 }
 
 impl ConnectFailure {
+    /// Why a TLS handshake has failed.
+    pub(crate) fn of_tls(error: io::Error) -> Self {
+        let cause = error.get_ref().and_then(|cause| cause.downcast_ref());
+        match cause {
+            Some(rustls::Error::InvalidCertificate(problem)) => {
+                Self::Certificate(problem.to_string())
+            }
+            Some(other) => Self::Tls(other.to_string()),
+            None => error.into(),
+        }
+    }
+
     /// A name for counting, the same for failures of one cause.
     pub(crate) fn kind(&self) -> String {
         match self {
@@ -48,6 +65,8 @@ impl ConnectFailure {
             Self::Refused { status, .. } => format!("connect: HTTP {status}"),
             Self::OpenFiles => "connect: too many open files".to_owned(),
             Self::Ports => "connect: no local port left".to_owned(),
+            Self::Certificate(_) => "connect: certificate not accepted".to_owned(),
+            Self::Tls(_) => "connect: no TLS handshake".to_owned(),
             Self::Io(error) => format!("connect: {}", error.kind()),
             Self::Protocol(_) => "connect: no WebSocket handshake".to_owned(),
         }
@@ -63,6 +82,12 @@ impl Hint for ConnectFailure {
             Self::Ports => "widen `net.ipv4.ip_local_port_range`, or open fewer connections",
             Self::Io(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
                 "no server listens there; `openline run COMPONENT` starts one"
+            }
+            Self::Certificate(_) => {
+                "trust the authority that has issued it with `--ca FILE`, or any certificate with `--insecure`"
+            }
+            Self::Tls(_) => {
+                "does the server speak TLS there? without it the URL begins with `ws://`"
             }
             Self::Io(_) => return None,
             Self::Protocol(_) => "is this the port of a WebSocket server?",
@@ -97,6 +122,13 @@ impl fmt::Display for ConnectFailure {
             }
             Self::OpenFiles => formatter.write_str("too many open files"),
             Self::Ports => formatter.write_str("no local port is left"),
+            Self::Certificate(problem) => {
+                write!(
+                    formatter,
+                    "the server's certificate is not accepted: {problem}"
+                )
+            }
+            Self::Tls(problem) => write!(formatter, "no TLS handshake: {problem}"),
             Self::Io(error) => error.fmt(formatter),
             Self::Protocol(problem) => write!(formatter, "no WebSocket handshake: {problem}"),
         }

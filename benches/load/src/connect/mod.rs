@@ -1,18 +1,25 @@
-//! Opens one connection: TCP, then the handshake, both under one deadline.
+//! Opens one connection: TCP, TLS for a `wss://` target, then the handshake, all
+//! under one deadline.
 
 mod failure;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 use tokio::time::Instant;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
+use tokio_rustls::rustls::ClientConfig;
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::handshake::client::Request;
 use tokio_tungstenite::tungstenite::http::{HeaderName, HeaderValue};
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{WebSocketStream, client_async_with_config};
+use tokio_util::either::Either;
 
 use crate::error::LoadError;
 use crate::options::{MESSAGE_BYTES_MAX, Options};
@@ -34,13 +41,16 @@ const READ_BUFFER_BYTES_IDLE: usize = 1 << 10;
 /// is due at one time is flushed at once; this only bounds the memory.
 const WRITE_BUFFER_BYTES: usize = 64 << 10;
 
-pub(crate) type Socket = WebSocketStream<TcpStream>;
+/// A stream with TLS is boxed, so that one without is no larger for it.
+pub(crate) type Socket = WebSocketStream<Either<TcpStream, Box<TlsStream<TcpStream>>>>;
 
 /// Opens connections for one run.
 #[derive(Debug, Clone)]
 pub(crate) struct Connector {
     request: Request,
     addresses: Vec<SocketAddr>,
+    /// For a target with TLS, with the name that its certificate must have.
+    tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
     config: WebSocketConfig,
     timeout: Duration,
 }
@@ -63,6 +73,7 @@ impl Connector {
         Ok(Self {
             request: request(options)?,
             addresses,
+            tls: tls(options)?,
             config: config(options),
             timeout: options.connect_timeout,
         })
@@ -82,6 +93,14 @@ impl Connector {
         let stream = TcpStream::connect(&self.addresses[..]).await?;
         // A message must leave when it is due, not when more has gathered.
         stream.set_nodelay(true)?;
+        let stream = match &self.tls {
+            None => Either::Left(stream),
+            Some((config, name)) => {
+                let connector = TlsConnector::from(Arc::clone(config));
+                let secured = connector.connect(name.clone(), stream).await;
+                Either::Right(Box::new(secured.map_err(ConnectFailure::of_tls)?))
+            }
+        };
         let request = self.fresh_request()?;
         let (socket, _) = client_async_with_config(request, stream, Some(self.config)).await?;
         Ok(socket)
@@ -95,6 +114,19 @@ impl Connector {
         }
         Ok(request)
     }
+}
+
+/// The settings of TLS, if the target has it.
+fn tls(options: &Options) -> Result<Option<(Arc<ClientConfig>, ServerName<'static>)>, LoadError> {
+    let Some(settings) = options.tls.as_ref().filter(|_| options.target.has_tls()) else {
+        return Ok(None);
+    };
+    let host = options.target.host().to_owned();
+    let name = ServerName::try_from(host).map_err(|error| LoadError::Setting {
+        name: "host",
+        problem: error.to_string(),
+    })?;
+    Ok(Some((Arc::clone(&settings.0), name)))
 }
 
 /// The target and the headers that the user added.

@@ -3,8 +3,8 @@
 //! `header=NAME:VALUE` (repeatable), `body=TEXT`, `body_bytes=N`, `uri` (the
 //! body is the request's), `request_header=NAME` (the body is its value),
 //! `subprotocol=NAME`, `attachment_bytes=N`, `channel=NAME` (repeatable) fill
-//! the answer. `show=peer`, `show=method` and `show=host` put that part of the
-//! request into the answer's header `shown`. Messages of an accepted connection
+//! the answer. `show=peer`, `show=method`, `show=tls` and `show=host` put that
+//! part of the request into the answer's header `shown`. Messages of an accepted connection
 //! come back.
 
 use openline_sdk::prelude::*;
@@ -31,6 +31,7 @@ impl Handler for Reject {
                     let shown = match &*value {
                         "peer" => request.peer().to_owned(),
                         "method" => request.method().to_owned(),
+                        "tls" => tls(request),
                         name => request.header(name).unwrap_or_default().to_owned(),
                     };
                     acceptance = acceptance.header("shown", &*shown);
@@ -59,6 +60,20 @@ impl Handler for Reject {
     fn message(&mut self, connection: &Connection, message: Message) {
         connection.send(message);
     }
+}
+
+/// The facts of the handshake, each behind a slash.
+fn tls(request: &UpgradeRequest) -> String {
+    let Some(facts) = request.tls() else {
+        return "none".to_owned();
+    };
+    let name = facts.server_name.as_deref().unwrap_or_default();
+    let certificate = facts.certificate.as_ref();
+    let certificate = certificate.map_or_else(String::new, |it| {
+        let (subject, issuer) = (&it.subject, &it.issuer);
+        format!("{subject}/{issuer}/{}/{}", it.serial, it.fingerprint)
+    });
+    format!("{}/{name}/{certificate}", facts.version)
 }
 
 openline_sdk::export!(Reject);

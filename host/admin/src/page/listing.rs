@@ -25,6 +25,9 @@ pub(crate) struct FunctionEntry {
     /// The route as configured: `{name}` stands for one segment, a last
     /// `{*name}` for the rest.
     pub(crate) route: String,
+    /// The addresses of its trigger to give away; none if the host does not
+    /// know its `public_url`.
+    pub(crate) urls: Vec<String>,
     /// How its WebSocket handler is called.
     pub(crate) handler: CallStyle,
     /// The names in the route, in its order, without braces and asterisk.
@@ -49,6 +52,7 @@ mod tests {
             functions: vec![FunctionEntry {
                 name: "chat".to_owned(),
                 route: "/chat/{room}".to_owned(),
+                urls: vec!["wss://edge.example.org/chat/{room}".to_owned()],
                 handler: CallStyle::Async,
                 parameters: vec!["room".to_owned()],
                 connections: 3,
@@ -57,7 +61,7 @@ mod tests {
         };
         assert_eq!(
             serde_json::to_string(&listing).unwrap(),
-            r#"{"version":"0.1.0","admin":false,"functions":[{"name":"chat","route":"/chat/{room}","handler":"async","parameters":["room"],"connections":3,"instances":1}]}"#
+            r#"{"version":"0.1.0","admin":false,"functions":[{"name":"chat","route":"/chat/{room}","urls":["wss://edge.example.org/chat/{room}"],"handler":"async","parameters":["room"],"connections":3,"instances":1}]}"#
         );
     }
 

@@ -148,6 +148,7 @@ fn listing(services: &Services, listener: PageListener) -> Listing {
             }
         }
     }
+    let url = table.config.public_url.as_ref();
     let entry = |service: &&Arc<Service>| {
         let (route, alias) = (&service.trigger.route, &service.alias);
         let split = alias.split();
@@ -156,6 +157,7 @@ fn listing(services: &Services, listener: PageListener) -> Listing {
         FunctionEntry {
             name: alias.function().to_string(),
             route: route.to_string(),
+            urls: url.map_or_else(Vec::new, |url| url.of_trigger(&service.trigger)),
             handler,
             parameters: route.parameters().to_vec(),
             connections: u64::try_from(alias.hub().connections()).unwrap_or(u64::MAX),

@@ -21,6 +21,9 @@ pub(crate) struct State {
     /// Bytes that wait to be written to all connections. Only what exceeds 4
     /// KiB of a connection counts, in pieces of 64 KiB.
     outbox_bytes: usize,
+    /// Bytes that were received on all connections and are not handled. Only
+    /// what exceeds 16 KiB of a connection counts, in pieces of 64 KiB.
+    received_bytes: usize,
     /// Bytes that connections keep with the host: attachments, tags, alarms and
     /// automatic responses.
     attached_bytes: usize,
@@ -92,6 +95,7 @@ impl State {
                 ended: tally.ended(),
             },
             outbox_bytes: services.budget().outboxes.used(),
+            received_bytes: services.budget().received.used(),
             attached_bytes: services.budget().attached.used(),
             compression_bytes: services.budget().compressors.used(),
             instances: services.instances(),

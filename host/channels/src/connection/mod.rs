@@ -20,6 +20,7 @@ use openline_core::auto_response::AutoResponse;
 use openline_core::event::RouteParams;
 use openline_core::limits::FunctionLimits;
 use openline_core::name::{AliasName, ChannelName, ConnectionId, Tag};
+use openline_core::tls::TlsFacts;
 
 use self::flags::{Flag, Flags};
 use crate::attached::Attached;
@@ -39,6 +40,8 @@ pub use crate::outbox::{Gone, Item, Next};
 pub struct Facts {
     /// Its peer, as the function has seen it.
     pub peer: Box<str>,
+    /// What its TLS handshake with this host has shown.
+    pub tls: Option<Arc<TlsFacts>>,
     /// The subprotocol the function chose.
     pub subprotocol: Option<String>,
     /// The parameters of the route.

@@ -33,15 +33,31 @@ pub enum ProxyProtocol {
     Required,
 }
 
+/// A listener of the host. It speaks TLS if it has a certificate, and nothing
+/// else then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Listener {
+    /// That of connections.
+    Listen,
+    /// That of the admin interface.
+    Admin,
+    /// That of probes.
+    Probes,
+}
+
 /// A certificate with its key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CertificateConfig {
+    /// The listeners that it is for; at least one.
+    pub listeners: Vec<Listener>,
     /// The file of the certificate, followed by those of its issuers, in PEM.
     pub certificate: PathBuf,
     /// The file of its private key, in PEM.
     pub key: PathBuf,
     /// Whether a client gets it that names no host, or one that no certificate
-    /// is for.
+    /// is for. The listeners of the admin interface and of probes take their
+    /// first certificate if none is the default.
     pub default: bool,
     /// The line of the configuration that names it.
     pub line: usize,
@@ -52,7 +68,7 @@ pub struct CertificateConfig {
 pub struct TlsConfig {
     /// The oldest version of the protocol.
     pub min_version: MinVersion,
-    /// Whether clients show certificates.
+    /// Whether clients of the listener of connections show certificates.
     pub client_certificates: ClientCertificates,
     /// The file of the authorities that issue these, in PEM.
     pub client_authorities: Option<PathBuf>,
@@ -83,6 +99,17 @@ pub enum ClientCertificates {
     Optional,
     /// They must.
     Required,
+}
+
+impl Listener {
+    /// Its key in `[server]`, and its word in `listeners`.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Listen => "listen",
+            Self::Admin => "admin",
+            Self::Probes => "probes",
+        }
+    }
 }
 
 /// Certificates that the host requests of an authority, one for each host name.
@@ -134,6 +161,7 @@ pub(crate) struct CertificateWritten {
     pub(super) key: Spanned<PathBuf>,
     #[serde(default)]
     pub(super) default: bool,
+    pub(super) listeners: Option<Spanned<Vec<Listener>>>,
 }
 
 /// `[server.tls]`.

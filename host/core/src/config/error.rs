@@ -2,9 +2,11 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use openline_hint::Hint;
 
+use super::file::error_at;
 use crate::escape::Escaped;
 
 /// The longest text of an error that quotes the file: what a terminal shows on
@@ -22,6 +24,14 @@ pub struct ConfigError {
     pub message: String,
     /// The way to fix it.
     pub hint: String,
+}
+
+impl ConfigError {
+    /// An error at a place in a text, in bytes; without one it is about the
+    /// whole text.
+    pub fn at(text: &str, span: Option<Range<usize>>, message: String, hint: String) -> Self {
+        error_at(text, span, message, hint)
+    }
 }
 
 impl fmt::Display for ConfigError {

@@ -15,6 +15,7 @@ use crate::limits::{
     FunctionLimitsMaximum, FunctionLimitsWritten, InstancePolicyMaximum, InstancePolicyWritten,
 };
 use crate::name::{AliasName, FunctionName, TriggerName};
+use crate::trigger::CorsWritten;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -68,6 +69,7 @@ pub(super) struct Trigger {
     pub(super) internet: Option<bool>,
     pub(super) origins: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) origin_required: Option<bool>,
+    pub(super) cors: Option<Spanned<CorsWritten>>,
 }
 
 /// `[[function.auto_response]]`: what the host answers by itself.
@@ -144,7 +146,7 @@ fn hint_for(message: &str) -> String {
         };
     }
     if message.starts_with("missing field") {
-        return "every [[function]] needs a `name`, every [[function.trigger]] a `route`".into();
+        return "every [[function]] needs a `name`, every [[function.trigger]] a `route`, every `cors` table `allow_origins`".into();
     }
     if message.contains("unknown variant") {
         return "use one of the values that the message lists".into();
@@ -180,8 +182,16 @@ fn hint_for(message: &str) -> String {
 /// backquotes was written, the others are known.
 fn nearest(message: &str) -> Option<&str> {
     let mut words = message.split('`').skip(1).step_by(2);
-    let written = words.next()?;
-    let (distance, name) = words.map(|name| (distance(written, name), name)).min()?;
+    nearest_word(words.next()?, words)
+}
+
+/// The known word that was probably meant, if one is near enough.
+pub fn nearest_word<'a>(
+    written: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
+    let known = known.into_iter();
+    let (distance, name) = known.map(|name| (distance(written, name), name)).min()?;
     (distance <= written.len().max(name.len()) / 2).then_some(name)
 }
 

@@ -2,7 +2,9 @@
 //! host.
 
 use crate::route::RouteError;
-use crate::trigger::{METHODS, MethodsError, TriggerError};
+use crate::trigger::{
+    CorsError, FUNCTION_COMPUTE, HEADER_NAME_BYTES_MAX, METHODS, MethodsError, TriggerError,
+};
 
 /// The way out of an error about a route.
 pub fn route_hint(error: &RouteError) -> String {
@@ -59,5 +61,41 @@ pub fn methods_hint(error: &MethodsError) -> String {
             "a WebSocket needs \"GET\"; leave `methods` out for that alone".into()
         }
         MethodsError::Unknown(_) => format!("in upper case, one of {all}"),
+    }
+}
+
+/// The way out of an error about `cors`.
+pub fn cors_hint(error: &CorsError) -> String {
+    match error {
+        CorsError::Word(_) => format!(
+            "write \"{FUNCTION_COMPUTE}\", or a table with `allow_origins` and the other keys"
+        ),
+        CorsError::NoOrigins => {
+            "name the origins whose pages may read answers, or leave `cors` out".into()
+        }
+        CorsError::TooManyOrigins => {
+            "a pattern, as in \"https://*.example.org\", stands for many".into()
+        }
+        CorsError::Origin(_) => ORIGIN_HINT.into(),
+        CorsError::Methods(_) => {
+            let all = METHODS.join(", ");
+            format!("in upper case, some of {all}; without `allow_methods`, those of the trigger")
+        }
+        CorsError::NotTaken(word) => {
+            format!("add \"{word}\" to `methods` of the trigger, or remove it here")
+        }
+        CorsError::TooManyHeaders(_) => "without credentials, \"*\" stands for all".into(),
+        CorsError::Header(..) => {
+            format!("as in \"content-type\", with at most {HEADER_NAME_BYTES_MAX} bytes")
+        }
+        CorsError::Credentials("allow_origins") => {
+            "a page of any site could read with its visitor's cookies: list the origins, as in \"https://*.example.org\", or leave `allow_credentials` out".into()
+        }
+        CorsError::Credentials(_) => {
+            "with credentials, browsers take `*` for a name: list the headers".into()
+        }
+        CorsError::Period(_) | CorsError::MaxAge(_) => {
+            "as in \"1 h\"; no browser keeps the result of a preflight for more than a day".into()
+        }
     }
 }

@@ -53,6 +53,13 @@ pub const KEYS: &[Key] = &[
     ),
     key(
         "[server]",
+        "public_url",
+        "none",
+        AtOnce,
+        "the address by which peers reach the host, as in `\"https://edge.example.org\"`, with the port and the prefix of a proxy if there are any. Commands, the page and the start show each trigger with it",
+    ),
+    key(
+        "[server]",
         "page",
         "`\"loopback\"`",
         AtOnce,
@@ -129,6 +136,13 @@ pub const KEYS: &[Key] = &[
         "the addresses and networks of peers that reach triggers with `internet = false`, as in `[\"10.0.0.0/8\", \"fd00::/8\"]`; at most 256",
     ),
     key(
+        "[server]",
+        "shared_hosts",
+        "none",
+        NewConnections,
+        "the hosts on which functions of several owners are, as in `[\"*.functions.example.org\"]`. What a function answers there, browsers save and do not show, so that no owner's page runs as the others'; at most 64",
+    ),
+    key(
         "[server.tls]",
         "min_version",
         "`\"1.2\"`",
@@ -140,7 +154,7 @@ pub const KEYS: &[Key] = &[
         "client_certificates",
         "`\"off\"`",
         NewConnections,
-        "whether clients show a certificate: `off`, `optional` (one that is not valid is refused), or `required`",
+        "whether clients of `listen` show a certificate: `off`, `optional` (one that is not valid is refused), or `required`",
     ),
     key(
         "[server.tls]",
@@ -210,7 +224,7 @@ pub const KEYS: &[Key] = &[
         "certificate",
         "–",
         NewConnections,
-        "the file of a certificate and of those of its issuers, in PEM. With one, `listen` speaks TLS. The host notices when the file changes. Relative to the file",
+        "the file of a certificate and of those of its issuers, in PEM. With one, a listener speaks TLS. The host notices when the file changes. Relative to the file",
     ),
     key(
         "[[server.certificate]]",
@@ -224,7 +238,14 @@ pub const KEYS: &[Key] = &[
         "default",
         "`false`",
         NewConnections,
-        "whether clients get it that name no host, or one that no certificate is for. Without a default, their handshake fails",
+        "whether clients get it that name no host, or one that no certificate is for. Without a default, their handshake fails; on `admin` and `probes` they get the first certificate",
+    ),
+    key(
+        "[[server.certificate]]",
+        "listeners",
+        "`[\"listen\"]`",
+        NewConnections,
+        "the listeners that speak TLS with it: `listen`, `admin`, `probes`. A listener that no certificate is for speaks plainly",
     ),
     key(
         "[[function]]",
@@ -323,6 +344,55 @@ pub const KEYS: &[Key] = &[
         "`false`",
         NewConnections,
         "`true` refuses requests without `Origin`, which programs other than browsers send",
+    ),
+    key(
+        "[[function.trigger]]",
+        "cors",
+        "none",
+        NewConnections,
+        "what web pages of other sites may do by ordinary requests: the table `[function.trigger.cors]`, or `\"function-compute\"`, with which every page may read answers with its visitor's cookies, as there",
+    ),
+    key(
+        "[function.trigger.cors]",
+        "allow_origins",
+        "–",
+        NewConnections,
+        "the origins of these pages, written like `origins`; `[\"*\"]` stands for all, without credentials; at most 64",
+    ),
+    key(
+        "[function.trigger.cors]",
+        "allow_methods",
+        "those of the trigger",
+        NewConnections,
+        "the methods that they may use, some of those of the trigger. Browsers ask only about others than GET, HEAD and POST",
+    ),
+    key(
+        "[function.trigger.cors]",
+        "allow_headers",
+        "none",
+        NewConnections,
+        "the headers that they may send besides those that every page may, as in `[\"content-type\", \"authorization\"]`; without credentials, `\"*\"` stands for all but `authorization`; at most 64",
+    ),
+    key(
+        "[function.trigger.cors]",
+        "expose_headers",
+        "none",
+        NewConnections,
+        "the headers that they may read besides those that every page may, `retry-after` and the host's own; without credentials, `\"*\"` stands for all; at most 64",
+    ),
+    key(
+        "[function.trigger.cors]",
+        "allow_credentials",
+        "`false`",
+        NewConnections,
+        "whether they may ask with the cookies and certificates of their visitors. Then no list has `\"*\"`",
+    ),
+    key(
+        "[function.trigger.cors]",
+        "max_age",
+        "none: 5 s in browsers",
+        NewConnections,
+        "how long a browser may remember what it may ask, in whole seconds, at most a day",
     ),
     key(
         "[[function.auto_response]]",
@@ -459,6 +529,7 @@ mod tests {
     fn known(table: &str) -> Vec<String> {
         let header = match table {
             table if !table.contains("function") => table.to_owned(),
+            "[function.trigger.cors]" => format!("[[function]]\n[[function.trigger]]\n{table}"),
             table => format!("[[function]]\n{}", table.replace("[[function]]", "")),
         };
         let text = format!("{header}\nno-such-key = 1");

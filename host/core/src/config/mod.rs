@@ -4,8 +4,9 @@
 //! `file` is the shape of the text, `server` the host's own limits, `edge` what
 //! it says about proxies and TLS, `keys` the purpose of each key and when a
 //! change of it takes effect, `validate` the rules between its parts; `acme`,
-//! `admin`, `hops`, `networks`, `tls`, `triggers` and `answers` hold the longer of these
-//! rules. The server reads files and finds components.
+//! `admin`, `hops`, `networks`, `public_url`, `shared`, `tls`, `triggers` and
+//! `answers` hold the longer of these rules. `warnings` has what is allowed and
+//! probably not meant. The server reads files and finds components.
 
 mod acme;
 mod admin;
@@ -17,24 +18,31 @@ mod hints;
 mod hops;
 mod keys;
 mod networks;
+mod public_url;
 mod server;
+mod shared;
 mod tls;
 mod triggers;
 mod validate;
+mod warnings;
 
 use std::path::PathBuf;
 
 pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
 pub use edge::{
     AcmeChallenge, AcmeConfig, CertificateConfig, ClientCertificates, ExternalAccount, HopHeader,
-    MinVersion, ProxyProtocol, TlsConfig,
+    Listener, MinVersion, ProxyProtocol, TlsConfig,
 };
 pub use error::ConfigError;
-pub use hints::{ORIGIN_HINT, host_hint, methods_hint, route_hint, trigger_hint};
+pub use file::nearest_word;
+pub use hints::{ORIGIN_HINT, cors_hint, host_hint, methods_hint, route_hint, trigger_hint};
 pub use keys::{KEYS, Key, effect_of};
 pub use networks::NETWORKS_MAX;
+pub use public_url::{PublicUrl, PublicUrlError};
 pub use server::{AdminListen, PageAccess, ServerConfig};
+pub use shared::SHARED_HOSTS_MAX;
 pub use tls::CERTIFICATES_MAX;
+pub use warnings::warnings;
 
 use crate::auto_response::AutoResponse;
 use crate::deployment::Migration;

@@ -7,9 +7,12 @@ use ipnet::IpNet;
 use toml::Spanned;
 
 use super::edge::{
-    CertificateConfig, CertificateWritten, HopHeader, ProxyProtocol, TlsConfig, TlsWritten,
+    CertificateConfig, CertificateWritten, HopHeader, Listener, ProxyProtocol, TlsConfig,
+    TlsWritten,
 };
+use super::public_url::PublicUrl;
 use crate::limits::table::limits;
+use crate::trigger::HostPattern;
 
 const KIB: u64 = 1024;
 const MIB: u64 = 1024 * KIB;
@@ -54,10 +57,11 @@ limits! {
         /// network). Half, so that one address, even a proxy's, leaves the rest
         /// to others. More than half of `requests` counts as half.
         peer_requests: Count = 2_048, 1 => 1_000_000, or none, effect NewConnections; "the peer's TCP connection that has waited longest is closed; if none waits, the new one is"
-        /// TLS handshakes in progress, each with tens of KiB and a millisecond of
-        /// computing. On a slow network one takes a quarter of a second, so these
-        /// are 2,000 in a second: more than two cores compute beside their
-        /// connections. One peer address (IPv6: one /64 network) may have half.
+        /// TLS handshakes in progress on `listen`, each with tens of KiB and a
+        /// millisecond of computing. On a slow network one takes a quarter of a
+        /// second, so these are 2,000 in a second: more than two cores compute
+        /// beside their connections. One peer address (IPv6: one /64 network) may
+        /// have half.
         tls_handshakes: Count = 512, 1 => 1_000_000; "the peer with the most loses its oldest"
         /// Streams that one TCP connection over HTTP/2 may have at once: each
         /// is a request or a connection. A browser's page opens a few; more
@@ -74,6 +78,13 @@ limits! {
         /// connection are not counted. A function that shares the host takes no
         /// more than it leaves free.
         outbox_bytes: Bytes = GIB, MIB => 1024 * GIB; "each function's `outbox_overflow`"
+        /// Bytes of messages that all connections have received and functions
+        /// have not handled, and of the parts of messages that have come; what
+        /// is decompressed counts as what it becomes. The first 16 KiB of each
+        /// connection are not counted. This is room for 170 messages of the
+        /// largest size that is allowed by default. A function that shares the
+        /// host takes no more than it leaves free.
+        received_bytes: Bytes = GIB, MIB => 1024 * GIB; "nothing more is read from further connections until there is room; meanwhile a message that has been arriving for 15 s ends its connection with 1013"
         /// Bytes of all connections' attachments, tags, alarms and automatic
         /// responses together: 4 KiB for each of 65,536 connections. A function
         /// that shares the host takes no more than it leaves free.
@@ -166,6 +177,9 @@ limits! {
         /// Where connections are accepted. Loopback, so that a host is exposed
         /// only on purpose.
         listen: SocketAddr, as String = SocketAddr::from(([127, 0, 0, 1], 8080));
+        /// The address by which peers reach the host, to give away. None: the
+        /// host only knows where it listens.
+        public_url: Option<PublicUrl>, as String = None;
         /// Where the admin interface listens: on a loopback address beside
         /// `listen`, or elsewhere, or nowhere.
         admin: AdminListen, as String = AdminListen::Beside;
@@ -178,8 +192,9 @@ limits! {
         acme_listen: Option<SocketAddr>, as String = None;
         /// How the host speaks TLS, if it has a certificate.
         tls: TlsConfig, as TlsWritten = TlsConfig::default();
-        /// The certificates with which the host speaks TLS on `listen`. None:
-        /// a certificate is made for a host's own names.
+        /// The certificates with which the host speaks TLS, each for one
+        /// listener or more. None: a certificate is made for a host's own
+        /// names.
         certificate: Vec<CertificateConfig>, as Vec<Spanned<CertificateWritten>> = Vec::new();
         /// The networks of proxies that are believed when they name their
         /// peers. None: without a proxy, such a name is a peer's invention.
@@ -187,19 +202,26 @@ limits! {
         /// The networks whose peers reach triggers with `internet = false`:
         /// loopback, private and link-local addresses.
         private_networks: Vec<IpNet>, as Vec<Spanned<String>> = private();
+        /// The hosts on which functions of several owners are, at most
+        /// [`SHARED_HOSTS_MAX`](super::SHARED_HOSTS_MAX). None: a host is one
+        /// owner's unless the operator knows better.
+        shared_hosts: Vec<HostPattern>, as Vec<Spanned<String>> = Vec::new();
     }
 }
 
 impl ServerConfig {
-    /// Whether `listen` speaks TLS.
-    pub fn has_tls(&self) -> bool {
-        !self.certificate.is_empty() || self.tls.acme.is_some()
+    /// Whether a listener speaks TLS. `listen` does also before there is a
+    /// certificate, if the host requests some itself.
+    pub fn has_tls(&self, listener: Listener) -> bool {
+        let mut certificates = self.certificate.iter();
+        let requests = listener == Listener::Listen && self.tls.acme.is_some();
+        requests || certificates.any(|it| it.listeners.contains(&listener))
     }
 }
 
 /// The networks whose peers are not on the internet: loopback, private (RFC
 /// 1918, RFC 4193) and link-local addresses.
-fn private() -> Vec<IpNet> {
+pub(super) fn private() -> Vec<IpNet> {
     let networks = [
         "127.0.0.0/8",
         "10.0.0.0/8",

@@ -10,17 +10,20 @@ use toml::Spanned;
 use super::edge::{CertificateWritten, TlsWritten};
 use super::file::line_of;
 use super::validate::Check;
-use super::{CertificateConfig, ClientCertificates, ServerConfig, TlsConfig};
+use super::{
+    AdminListen, CertificateConfig, ClientCertificates, Listener, ServerConfig, TlsConfig,
+};
 
 /// Certificates of a host, at most: a name or a few for each customer of a
 /// small provider. All are read again when one changes.
 pub const CERTIFICATES_MAX: usize = 256;
 
 impl Check<'_> {
-    /// Reads the certificates, of which one may be the default.
+    /// Reads the certificates, of which one may be the default of a listener.
     pub(super) fn certificates(
         &mut self,
         written: Vec<Spanned<CertificateWritten>>,
+        server: &ServerConfig,
     ) -> Vec<CertificateConfig> {
         if let Some(past) = written.get(CERTIFICATES_MAX) {
             let message = format!("a host has at most {CERTIFICATES_MAX} certificates");
@@ -33,11 +36,16 @@ impl Check<'_> {
             for path in [&each.certificate, &each.key] {
                 self.path(path);
             }
-            if each.default && found.iter().any(|other| other.default) {
+            let listeners = self.listeners(each.listeners, server);
+            let clashes = |other: &CertificateConfig| {
+                other.default && other.listeners.iter().any(|it| listeners.contains(it))
+            };
+            if each.default && found.iter().any(clashes) {
                 let hint = "leave `default` out of the others: a client gets theirs by the name of the host";
                 self.error(Some(span.clone()), "two certificates are the default", hint);
             }
             found.push(CertificateConfig {
+                listeners,
                 line: line_of(self.text(), each.certificate.span().start),
                 certificate: each.certificate.into_inner(),
                 key: each.key.into_inner(),
@@ -45,6 +53,38 @@ impl Check<'_> {
             });
         }
         found
+    }
+
+    /// Reads the listeners that a certificate is for: `listen` alone, unless it
+    /// says otherwise.
+    fn listeners(
+        &mut self,
+        written: Option<Spanned<Vec<Listener>>>,
+        server: &ServerConfig,
+    ) -> Vec<Listener> {
+        let Some(written) = written else {
+            return vec![Listener::Listen];
+        };
+        let (span, listeners) = (written.span(), written.into_inner());
+        if listeners.is_empty() {
+            let hint = "leave it out for \"listen\" alone";
+            self.error(Some(span.clone()), "`listeners` is empty", hint);
+        }
+        for listener in &listeners {
+            let is_there = match listener {
+                Listener::Listen => true,
+                Listener::Admin => server.admin != AdminListen::Off,
+                Listener::Probes => server.probes.is_some(),
+            };
+            if !is_there {
+                let key = listener.key();
+                let message =
+                    format!("a certificate is for `{key}`, and there is no such listener");
+                let hint = format!("give `{key}` in [server] an address, or leave it out here");
+                self.error(Some(span.clone()), &message, &hint);
+            }
+        }
+        listeners
     }
 
     /// Reads how the host speaks TLS.
@@ -61,6 +101,16 @@ impl Check<'_> {
         let asked = written.client_certificates;
         let client_certificates = asked.as_ref().map(|it| *it.get_ref()).unwrap_or_default();
         let is_on = client_certificates != ClientCertificates::Off;
+        if let Some(asked) = asked.as_ref().filter(|_| is_on)
+            && !server.certificate.is_empty()
+            && !server.has_tls(Listener::Listen)
+            && written.acme.is_none()
+        {
+            let message =
+                "`client_certificates` are asked for on `listen`, which has no certificate";
+            let hint = "add a [[server.certificate]] for \"listen\", or leave this out";
+            self.error(Some(asked.span()), message, hint);
+        }
         match (&asked, &written.client_authorities) {
             (Some(asked), None) if is_on => {
                 let message = "`client_certificates` are asked for, and no authority issues them";
@@ -89,5 +139,36 @@ impl Check<'_> {
             let hint = "name a file";
             self.error(Some(written.span()), "the path is empty", hint);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::*;
+
+    #[test]
+    fn certificates_that_the_host_requests_are_for_connections_alone() {
+        let parse = |acme: &str| {
+            let text = format!(
+                "[server]\ndata = \"data\"\nadmin = \"127.0.0.1:1\"\n\
+                 [[server.certificate]]\ncertificate = \"a\"\nkey = \"b\"\nlisteners = [\"admin\"]\n\
+                 [server.tls]\nclient_authorities = \"c\"\nclient_certificates = \"required\"\n{acme}\n\
+                 [[function]]\nname = \"f\"\nroute = \"/f\"\n"
+            );
+            Config::parse(&text)
+        };
+        let errors = parse("").unwrap_err();
+        let words = "are asked for on `listen`, which has no certificate";
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].to_string().contains(words), "{}", errors[0]);
+        let acme = "[server.tls.acme]\nhosts = [\"chat.example.org\"]\nterms_agreed = true";
+        let server = parse(acme).unwrap().server;
+        let spoken = [Listener::Listen, Listener::Admin, Listener::Probes];
+        assert_eq!(
+            spoken.map(|it| server.has_tls(it)),
+            [true, true, false],
+            "a listener without a certificate speaks plainly"
+        );
     }
 }

@@ -181,3 +181,65 @@ fn triggers_at_their_number_and_past_it() {
     let found = triggers(TRIGGERS_MAX + 1).unwrap_err();
     assert!(found[0].message.contains("at most 64 triggers"));
 }
+
+#[test]
+fn pages_of_other_sites_by_a_word_or_a_table() {
+    use crate::trigger::Cors;
+    let trigger =
+        |lines: &str| function(&format!("[[function.trigger]]\nroute = \"/b\"\n{lines}\n"));
+    let cors = |lines: &str| {
+        let mut config = Config::parse(&trigger(lines)).unwrap();
+        config.functions[0].triggers.remove(1).cors
+    };
+    assert_eq!(cors(""), None);
+    let word = cors("cors = \"function-compute\"");
+    assert_eq!(word, Some(Cors::FunctionCompute));
+    let table = "[function.trigger.cors]\nallow_origins = [\"https://a.org\"]\n";
+    let Some(Cors::Rules(rules)) = cors(table) else {
+        panic!("{:?}", cors(table));
+    };
+    assert_eq!(rules.allow_methods.to_string(), "GET");
+    for (lines, line, expected) in [
+        ("cors = \"all\"", 7, "`all` is not a value of `cors`"),
+        ("cors = {allow_origins = []}", 7, "`allow_origins` is empty"),
+        (
+            "cors = {allow_origins = [\"*\"], allow_credentials = true}",
+            7,
+            "do not go together",
+        ),
+        (
+            "[function.trigger.cors]\nallow_origins = [\"a.org\"]\nallow_methods = [\"PUT\"]",
+            7,
+            "PUT, which the trigger does not take",
+        ),
+        ("cors = {}", 7, "missing field `allow_origins`"),
+        (
+            "cors = {allow_origin = []}",
+            7,
+            "unknown field `allow_origin`",
+        ),
+        ("cors = true", 7, "invalid type"),
+    ] {
+        let found = errors(&trigger(lines));
+        assert_eq!(found.len(), 1, "{lines}: {found:?}");
+        assert!(found[0].message.contains(expected), "{lines}: {found:?}");
+        assert!(!found[0].hint.is_empty(), "{found:?}");
+        assert_eq!(found[0].line, line, "{lines}: {found:?}");
+    }
+}
+
+#[test]
+fn shared_hosts_at_their_number_and_past_it() {
+    let list = |count: usize| {
+        let hosts: Vec<_> = (0..count).map(|n| format!("\"*.h{n}.org\"")).collect();
+        server(&format!("shared_hosts = [{}]", hosts.join(",")))
+    };
+    let config = Config::parse(&list(SHARED_HOSTS_MAX)).unwrap().server;
+    assert_eq!(config.shared_hosts.len(), SHARED_HOSTS_MAX);
+    assert!(config.is_shared(Some("a.h0.org")));
+    assert!(!config.is_shared(Some("h0.org")) && !config.is_shared(None));
+    let found = errors(&list(SHARED_HOSTS_MAX + 1));
+    assert!(found[0].message.contains("more than 64 hosts"), "{found:?}");
+    let found = errors(&server("shared_hosts = [\"*\"]"));
+    assert!(found[0].message.contains("`*` is not a host"), "{found:?}");
+}

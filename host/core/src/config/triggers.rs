@@ -3,15 +3,15 @@
 
 use toml::Spanned;
 
-use super::hints::{ORIGIN_HINT, host_hint, methods_hint, route_hint, trigger_hint};
+use super::hints::{ORIGIN_HINT, cors_hint, host_hint, methods_hint, route_hint, trigger_hint};
 use super::validate::Check;
 use super::{FunctionConfig, file};
 use crate::digest::DIGEST_LETTERS_MIN;
 use crate::name::{FunctionName, TriggerName};
 use crate::route::Route;
 use crate::trigger::{
-    HOSTS_MAX, HostPattern, Methods, ORIGINS_MAX, OriginPattern, TRIGGERS_MAX, Target, Trigger,
-    TriggerPlace, TriggerTable,
+    Cors, CorsWritten, HOSTS_MAX, HostPattern, Methods, ORIGINS_MAX, OriginPattern, TRIGGERS_MAX,
+    Target, Trigger, TriggerPlace, TriggerTable,
 };
 
 impl Check<'_> {
@@ -103,6 +103,7 @@ impl Check<'_> {
         let methods = self.methods(trigger.methods.as_ref());
         let origins = self.origins(trigger.origins.as_ref());
         let target = self.target(written);
+        let cors = self.cors(trigger.cors.as_ref(), methods);
         let trigger = Trigger {
             hosts,
             methods: methods?,
@@ -110,6 +111,7 @@ impl Check<'_> {
             internet: trigger.internet.unwrap_or(true),
             origins,
             origin_required: trigger.origin_required.unwrap_or(false),
+            cors,
             ..Trigger::new(route?)
         };
         let name = written.get_ref().name.as_ref();
@@ -136,6 +138,11 @@ impl Check<'_> {
             let hint = "a pattern, as in \"*.example.org\", stands for many";
             self.error(Some(past.span()), &message, hint);
         }
+        self.host_patterns(listed)
+    }
+
+    /// Reads a list of hosts.
+    pub(super) fn host_patterns(&mut self, listed: &[Spanned<String>]) -> Vec<HostPattern> {
         let mut hosts = Vec::new();
         for each in listed {
             match HostPattern::new(each.get_ref()) {
@@ -166,6 +173,21 @@ impl Check<'_> {
             }
         }
         origins
+    }
+
+    /// Reads what pages of other sites may do. Methods that are not right have
+    /// an error of their own.
+    fn cors(
+        &mut self,
+        written: Option<&Spanned<CorsWritten>>,
+        methods: Option<Methods>,
+    ) -> Option<Cors> {
+        let written = written?;
+        let cors = Cors::new(written.get_ref(), methods?);
+        cors.map_err(|error| {
+            self.error(Some(written.span()), &error.to_string(), &cors_hint(&error));
+        })
+        .ok()
     }
 
     fn methods(&mut self, written: Option<&Spanned<Vec<String>>>) -> Option<Methods> {

@@ -8,6 +8,7 @@ use toml::Spanned;
 use super::error::ConfigError;
 use super::file::{self, File, Maximum, error_at, line_of};
 use super::hints::trigger_hint;
+use super::public_url::PublicUrl;
 use super::server::{ServerConfigMaximum, ServerConfigWritten};
 use super::{Config, FunctionConfig, ServerConfig};
 use crate::limits::{FunctionLimits, FunctionLimitsWritten, InstancePolicy, InstancePolicyWritten};
@@ -84,6 +85,7 @@ impl Check<'_> {
 
     fn server(&mut self, mut server: ServerConfigWritten) -> ServerConfig {
         let listen = server.listen.take();
+        let public_url = server.public_url.take();
         let admin = server.admin.take();
         let probes = server.probes.take();
         let acme_listen = server.acme_listen.take();
@@ -92,6 +94,7 @@ impl Check<'_> {
         let hops = server.trusted_hops.take();
         let proxy_protocol = server.proxy_protocol.clone();
         let private = server.private_networks.take();
+        let shared = server.shared_hosts.take();
         let exit = server.watchdog_exit_timeout.as_ref().map(Spanned::span);
         self.admin_token(server.admin_token.as_ref());
         for folder in [&server.data, &server.cache].into_iter().flatten() {
@@ -115,6 +118,9 @@ impl Check<'_> {
                 }
             }
         }
+        if let Some(url) = public_url {
+            config.public_url = self.public_url(&url);
+        }
         if let Some(admin) = admin {
             config.admin = self.admin(&admin, &config);
         }
@@ -125,7 +131,7 @@ impl Check<'_> {
             config.acme_listen = self.acme_listen(written, &config);
         }
         if let Some(certificates) = certificates {
-            config.certificate = self.certificates(certificates.into_inner());
+            config.certificate = self.certificates(certificates.into_inner(), &config);
         }
         if let Some(tls) = tls {
             config.tls = self.tls(tls, &config);
@@ -140,6 +146,9 @@ impl Check<'_> {
         if let Some(private) = private {
             config.private_networks = self.networks("private_networks", &private);
         }
+        if let Some(shared) = shared {
+            config.shared_hosts = self.shared_hosts(&shared);
+        }
         let (timeout, ends) = (config.watchdog_timeout, config.watchdog_exit_timeout);
         if !ends.is_zero() && ends < timeout {
             let message = format!(
@@ -150,6 +159,16 @@ impl Check<'_> {
             self.error(exit, &message, "raise it, or lower `watchdog_timeout`");
         }
         config
+    }
+
+    /// Reads the address to give away.
+    fn public_url(&mut self, written: &Spanned<String>) -> Option<PublicUrl> {
+        let url = PublicUrl::parse(written.get_ref());
+        url.map_err(|error| {
+            let message = format!("`public_url`: {error}");
+            self.error(Some(written.span()), &message, error.hint());
+        })
+        .ok()
     }
 
     fn maximum(&mut self, maximum: &Maximum) {

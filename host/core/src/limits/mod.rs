@@ -66,6 +66,20 @@ pub const OUTBOX_FREE_BYTES: usize = 4 * 1024;
 /// The size of the pieces in which an outbox takes its share.
 pub const OUTBOX_SHARE_BYTES: usize = 64 * 1024;
 
+/// How much of what it has received a connection holds without taking a share
+/// of the host's `received_bytes`: messages that the function has not handled,
+/// and the parts of one that have come. So the usual messages need no share.
+pub const RECEIVED_FREE_BYTES: usize = 16 * 1024;
+/// The size of the pieces in which a connection takes its share.
+pub const RECEIVED_SHARE_BYTES: usize = 64 * 1024;
+/// How long a message may take to arrive while others of its function wait for
+/// room. Without a bound, peers that send slowly or stop in the middle could
+/// keep all of it.
+pub const RECEIVED_TIME: Duration = Duration::from_secs(15);
+/// It may take a second longer for each time that so many bytes of it have
+/// arrived, so that large messages can come as fast as small ones.
+pub const RECEIVED_BYTES_PER_SECOND_MIN: usize = 1024 * 1024;
+
 /// How often the epoch advances. Guest code yields its thread at the next tick,
 /// so this bounds how long one guest can keep a thread at a time. It is small
 /// against `cpu_timeout`, and 200 wake-ups a second cost under 0.1 % of a core.

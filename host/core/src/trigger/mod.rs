@@ -1,10 +1,12 @@
 //! Triggers: which requests reach a function, and where in it they lead.
 //!
 //! `host` has names of hosts, `methods` methods of requests, `origin` the web
-//! pages that may ask, `table` which trigger a request leads to. Bounded by
-//! [`TRIGGERS_MAX`] for each function, and [`HOSTS_MAX`] and [`ORIGINS_MAX`] for
-//! each trigger.
+//! pages that may open connections, `cors` those that may read answers, `table`
+//! which trigger a request leads to. Bounded by [`TRIGGERS_MAX`] for each
+//! function, and [`HOSTS_MAX`], [`ORIGINS_MAX`] and [`CORS_HEADERS_MAX`] for each
+//! trigger.
 
+mod cors;
 mod host;
 mod methods;
 mod origin;
@@ -18,6 +20,10 @@ use crate::affinity::Affinity;
 use crate::name::{AliasName, FunctionName, TriggerName};
 use crate::route::Route;
 
+pub use cors::{
+    CORS_HEADERS_MAX, Cors, CorsError, CorsRules, CorsRulesWritten, CorsWritten, FUNCTION_COMPUTE,
+    HEADER_NAME_BYTES_MAX,
+};
 pub use host::{Authority, HostPattern, HostPatternError};
 pub use methods::{METHODS, Methods, MethodsError};
 pub use origin::{ORIGINS_MAX, Origin, OriginPattern, OriginPatternError, Scheme, Site};
@@ -58,6 +64,10 @@ pub struct Trigger {
     /// browsers send.
     #[serde(default)]
     pub origin_required: bool,
+    /// What pages of other sites may do by ordinary requests; nothing without
+    /// it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cors: Option<Cors>,
 }
 
 /// Which version of a function a trigger leads to.
@@ -123,6 +133,7 @@ impl Trigger {
             internet: true,
             origins: Vec::new(),
             origin_required: false,
+            cors: None,
         }
     }
 

@@ -62,14 +62,15 @@ pub struct OriginPatternError(String);
 
 impl Scheme {
     /// The usual port.
-    fn port(self) -> u16 {
+    pub(crate) fn port(self) -> u16 {
         match self {
             Self::Http => 80,
             Self::Https => 443,
         }
     }
 
-    fn split(text: &str) -> Option<(Self, &str)> {
+    /// The scheme of a text, and what follows `://`.
+    pub(crate) fn split(text: &str) -> Option<(Self, &str)> {
         let (scheme, rest) = text.split_once("://")?;
         if scheme.eq_ignore_ascii_case("https") {
             Some((Self::Https, rest))

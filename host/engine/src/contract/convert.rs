@@ -5,6 +5,7 @@ use openline_core::close::{CloseInfo, CloseOrigin, CloseReason};
 use openline_core::event::{Acceptance, Rejection, SendOutcome, UpgradeRequest};
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, Tag};
+use openline_core::tls::{ClientCertificate, TlsFacts};
 
 use super::bindings::{MessageOwned, MessageRef, common, types};
 
@@ -19,6 +20,21 @@ pub(crate) fn request(request: UpgradeRequest) -> types::UpgradeRequest {
         peer: request.peer,
         subprotocols: request.subprotocols,
         route_params: request.route_params,
+        tls: request.tls.as_deref().map(tls),
+    }
+}
+
+fn tls(facts: &TlsFacts) -> types::TlsFacts {
+    let certificate = |of: &ClientCertificate| types::PeerCertificate {
+        subject: (*of.subject).to_owned(),
+        issuer: (*of.issuer).to_owned(),
+        serial: (*of.serial).to_owned(),
+        fingerprint: of.fingerprint_digits(),
+    };
+    types::TlsFacts {
+        version: facts.version.number().to_owned(),
+        server_name: facts.server_name.as_deref().map(str::to_owned),
+        certificate: facts.client.as_ref().map(certificate),
     }
 }
 

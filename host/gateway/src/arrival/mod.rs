@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 use openline_admission::hops;
 use openline_admission::peer::Peer;
-use openline_core::config::ProxyProtocol;
+use openline_core::config::{Listener, ProxyProtocol};
 use tokio::net::TcpStream;
 use tokio_rustls::server::TlsStream;
 
@@ -23,7 +23,8 @@ use crate::gateway::{Gateway, Permit};
 use crate::http as transport;
 use crate::http::{Site, begun};
 use crate::http2;
-use crate::tls;
+use crate::requests::Slot;
+use crate::tls::{self, Acceptor};
 use proxy::ProxyError;
 
 pub(crate) use proxy::{Header, Parsed, parse};
@@ -106,6 +107,23 @@ pub(crate) enum Http {
     Two,
 }
 
+/// Makes the TLS handshake on a listener of the host's own, where nothing else
+/// comes before the first request.
+pub(crate) async fn secure(
+    stream: TcpStream,
+    acceptor: Acceptor,
+    slot: &Slot,
+    gateway: &Gateway,
+) -> Result<TlsStream<TcpStream>, Turned> {
+    let patience = gateway.services().table().config.request_timeout;
+    let accepting = tokio::time::timeout(patience, tls::accept(acceptor, stream));
+    tokio::select! {
+        biased;
+        accepted = accepting => accepted.map_err(|_| Turned::Late)?.map_err(Turned::Tls),
+        () = slot.closed() => Err(Turned::Displaced),
+    }
+}
+
 /// Does all that comes before the first request.
 pub(crate) async fn arrive(
     stream: TcpStream,
@@ -134,7 +152,7 @@ async fn arrival(
     gateway: &Gateway,
 ) -> Result<Arrived, Turned> {
     let peer = peer(&mut stream, from, permit, gateway).await?;
-    let Some(acceptor) = gateway.tls().acceptor() else {
+    let Some(acceptor) = gateway.tls().acceptor(Listener::Listen) else {
         let http = sniff::http(&stream).await?;
         let stream = Arrival::Plain(stream, http);
         return Ok(Arrived { peer, stream });

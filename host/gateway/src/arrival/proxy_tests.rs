@@ -129,11 +129,15 @@ async fn a_header_in_pieces_is_read_to_its_end_and_no_further() {
         peer.set_nodelay(true).unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         let sending = async {
-            for byte in &header {
+            let (last, first) = header.split_last().unwrap();
+            for byte in first {
                 peer.write_all(&[*byte]).await.unwrap();
                 tokio::task::yield_now().await;
             }
-            peer.write_all(b"GET /").await.unwrap();
+            // With what is behind it in one piece.
+            let end = [&[*last], &b"GET /"[..]].concat();
+            peer.write_all(&end).await.unwrap();
+            peer.shutdown().await.unwrap();
         };
         let (read, ()) = tokio::join!(read(&mut stream), sending);
         assert_eq!(read.unwrap(), Some("192.0.2.7:12345".parse().unwrap()));

@@ -12,6 +12,7 @@ use openline_engine::binding::{Binding, Outcome};
 use super::clock::Clock;
 use super::ending::Ending;
 use super::inbox::Inbox;
+use super::intake::Intake;
 use super::read::is_violation;
 use super::rest::Rest;
 use super::unflushed::{Probe, Unflushed};
@@ -24,6 +25,7 @@ pub(crate) struct Actor<S> {
     pub(super) owner: SocketOwner,
     pub(super) binding: Binding,
     pub(super) inbox: Inbox,
+    pub(super) intake: Intake,
     pub(super) unflushed: Unflushed,
     pub(super) course: Course,
     pub(super) given: Given,
@@ -72,6 +74,7 @@ impl<S: Socket> Actor<S> {
             owner,
             binding,
             inbox: Inbox::default(),
+            intake: Intake::default(),
             unflushed: Unflushed::default(),
             course: Course::Stays,
             given: Given::Messages,
@@ -93,8 +96,10 @@ impl<S: Socket> Actor<S> {
         .await;
     }
 
-    /// Ends the connection if its last event was not handled.
+    /// Notes that the last event has been handled, and ends the connection if it
+    /// has not.
     pub(super) fn take_outcome(&mut self, outcome: Outcome) {
+        self.inbox.note_handled();
         let reason = match outcome {
             Outcome::Done => return,
             Outcome::Fault(fault) => CloseReason::Fault(fault),

@@ -4,6 +4,7 @@
 //! side by side. `close_timeout` bounds the handshake. `handler_timeout` bounds
 //! each call of the function, and the calls wait for one back-off at most.
 
+use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use openline_channels::connection::{Next, SocketOwner};
@@ -13,6 +14,7 @@ use openline_core::message::Message;
 use openline_engine::binding::{Binding, Outcome};
 
 use super::actor::Actor;
+use super::intake::Room;
 use super::wire::Socket;
 
 impl<S: Socket> Actor<S> {
@@ -23,17 +25,30 @@ impl<S: Socket> Actor<S> {
             owner,
             binding,
             inbox,
+            mut intake,
             ending,
             ..
         } = *self;
         let deadline = ending.deadline();
+        // Messages that the peer sent before its close must be handled. Messages
+        // that came before the host's own close need not be.
+        let by_peer = matches!(reason, CloseReason::Peer(_) | CloseReason::Lost);
+        let (batch, kept) = inbox.into_batch(by_peer);
+        // What the function has not handled counts until it has been told.
+        intake.leave();
+        let function = Arc::clone(owner.budget());
+        let mut room = Room {
+            intake: &mut intake,
+            function: &function,
+            kept,
+        };
         let handshake = async {
             tokio::select! {
-                () = wire.close(reason) => {}
+                () = wire.close(reason, &mut room) => {}
                 () = deadline => {}
             }
+            room.finish();
         };
-        let batch = inbox.into_batch();
         let telling = tell_function(binding, owner, batch, reason.clone());
         tokio::join!(handshake, telling);
     }
@@ -58,7 +73,7 @@ impl<S: Socket> Actor<S> {
     }
 }
 
-/// Tells the function of the remaining messages, and then of the end, each when
+/// Tells the function of the remaining messages, if there are any, and then of the end, each when
 /// the call before it has returned.
 async fn tell_function(
     mut binding: Binding,
@@ -72,10 +87,7 @@ async fn tell_function(
     if !binding.is_opened() {
         return;
     }
-    let by_peer = matches!(reason, CloseReason::Peer(_) | CloseReason::Lost);
-    // Messages that the peer sent before its close must be handled. Messages
-    // that came before the host's own close need not be.
-    if !batch.is_empty() && by_peer && last == Outcome::Done {
+    if !batch.is_empty() && last == Outcome::Done {
         last = match binding.dispatch(Event::Messages(batch)) {
             Ok(()) => settle(&mut binding, &owner).await,
             Err(outcome) => outcome,

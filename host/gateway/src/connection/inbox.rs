@@ -21,9 +21,11 @@ const BATCH_EXPECTED_MAX: usize = 64;
 pub(super) struct Inbox {
     batch: Vec<Message>,
     bytes: usize,
+    /// The bytes of the batch that the function has and has not handled.
+    given: u32,
     /// The number of messages in the last batch: the next one often has as
     /// many.
-    expected: usize,
+    expected: u32,
 }
 
 impl Default for Inbox {
@@ -31,6 +33,7 @@ impl Default for Inbox {
         Self {
             batch: Vec::new(),
             bytes: 0,
+            given: 0,
             expected: 1,
         }
     }
@@ -50,21 +53,41 @@ impl Inbox {
     pub(super) fn push(&mut self, message: Message) {
         self.bytes += message.bytes();
         if self.batch.capacity() == 0 {
-            self.batch = Vec::with_capacity(self.expected);
+            self.batch = Vec::with_capacity(self.expected as usize);
         }
         self.batch.push(message);
     }
 
-    /// Takes the batch.
+    /// The bytes of the batch, and of the one that the function has.
+    #[inline]
+    pub(super) fn kept_bytes(&self) -> usize {
+        self.bytes + self.given as usize
+    }
+
+    /// Takes the batch for the function.
     pub(super) fn take(&mut self) -> Vec<Message> {
+        // A batch and one message: the limit of a message is far from 4 GiB.
+        self.given = u32::try_from(self.bytes).unwrap_or(u32::MAX);
         self.bytes = 0;
-        self.expected = self.batch.len().min(BATCH_EXPECTED_MAX);
+        let expected = self.batch.len().min(BATCH_EXPECTED_MAX);
+        self.expected = u32::try_from(expected).unwrap_or(u32::MAX);
         std::mem::take(&mut self.batch)
     }
 
-    /// The batch of a connection that has stopped reading.
-    pub(super) fn into_batch(self) -> Vec<Message> {
-        self.batch
+    /// Notes that the function has handled what it was given.
+    #[inline]
+    pub(super) fn note_handled(&mut self) {
+        self.given = 0;
+    }
+
+    /// The batch of a connection that has stopped reading, or none if it is not
+    /// wanted, and how many bytes are kept with it.
+    pub(super) fn into_batch(mut self, wanted: bool) -> (Vec<Message>, usize) {
+        if !wanted {
+            (self.batch, self.bytes) = (Vec::new(), 0);
+        }
+        let kept = self.kept_bytes();
+        (self.batch, kept)
     }
 }
 
@@ -87,7 +110,11 @@ mod tests {
         assert!(inbox.is_full());
         assert_eq!(inbox.take().len(), BATCH_MESSAGES_MAX);
         assert!(inbox.is_empty() && !inbox.is_full());
+        assert_eq!(inbox.kept_bytes(), BATCH_MESSAGES_MAX);
         inbox.push(message(BATCH_BYTES_MAX - 1));
+        assert_eq!(inbox.kept_bytes(), BATCH_MESSAGES_MAX + BATCH_BYTES_MAX - 1);
+        inbox.note_handled();
+        assert_eq!(inbox.kept_bytes(), BATCH_BYTES_MAX - 1);
         assert!(!inbox.is_full());
         inbox.push(message(1));
         assert!(inbox.is_full());
@@ -102,7 +129,7 @@ mod tests {
             }
             inbox.take();
             inbox.push(message(1));
-            assert_eq!(inbox.into_batch().capacity(), room);
+            assert_eq!(inbox.into_batch(true).0.capacity(), room);
             inbox = Inbox::default();
         }
     }

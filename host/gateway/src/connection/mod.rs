@@ -15,6 +15,7 @@ mod clock;
 mod close;
 mod ending;
 mod inbox;
+pub(crate) mod intake;
 mod pace;
 mod read;
 mod rest;

@@ -1,6 +1,7 @@
 //! Reading: frames become messages, and messages a batch.
 //!
-//! Bounded by one batch, by the frames of one poll, and by the pings and
+//! Bounded by one batch, by the connection's room for what it has received
+//! ([`intake`](super::intake)), by the frames of one poll, and by the pings and
 //! messages that wait for the host's own answers.
 
 use std::task::{Context, Poll};
@@ -9,6 +10,7 @@ use openline_core::close::CloseReason;
 
 use super::actor::Actor;
 use super::inbox::{ANSWERS_UNWRITTEN_MAX, PINGS_UNANSWERED_MAX};
+use super::intake::{Holding, Room};
 use super::wire::{Received, Socket};
 
 /// The most frames that one poll reads: control frames fill no batch, and a
@@ -27,6 +29,30 @@ pub(super) enum Reading {
 impl<S: Socket> Actor<S> {
     /// Reads everything available, up to one batch.
     pub(super) fn poll_read(&mut self, cx: &mut Context<'_>) -> Reading {
+        self.intake.begin();
+        let reading = self.poll_received(cx);
+        if self.intake.take_resumes() {
+            self.resume_hearing();
+        }
+        self.settle_intake();
+        reading
+    }
+
+    /// Fits the connection's share of `received_bytes` to what it holds.
+    #[inline]
+    pub(super) fn settle_intake(&mut self) {
+        let (arrived, left) = self.wire.kept_bytes();
+        let holding = Holding {
+            arrived,
+            others: self.inbox.kept_bytes() + left,
+            hears: !self.inbox.is_full() && !self.wire.is_held(),
+        };
+        let opened_at = self.clock.opened_at;
+        let budget = self.owner.budget();
+        self.intake.settle(budget, holding, || opened_at.elapsed());
+    }
+
+    fn poll_received(&mut self, cx: &mut Context<'_>) -> Reading {
         if self.course.is_refusing() {
             return Reading::Dry;
         }
@@ -50,7 +76,12 @@ impl<S: Socket> Actor<S> {
             if self.unflushed.answers > ANSWERS_UNWRITTEN_MAX {
                 return Reading::Full;
             }
-            let Poll::Ready(received) = reader.poll_received(cx) else {
+            let mut room = Room {
+                intake: &mut self.intake,
+                function: self.owner.budget(),
+                kept: self.inbox.kept_bytes(),
+            };
+            let Poll::Ready(received) = reader.poll_received(cx, &mut room) else {
                 return match reader.is_inflating() {
                     true => Reading::Full,
                     false => Reading::Dry,
@@ -58,6 +89,7 @@ impl<S: Socket> Actor<S> {
             };
             match received {
                 Received::Message(message) => {
+                    self.intake.note_message();
                     if self.owner.answer(&message) {
                         self.unflushed.answers += 1;
                         continue;

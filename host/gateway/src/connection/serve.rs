@@ -90,8 +90,10 @@ impl<S: Socket> Actor<S> {
         let outcome = dispatched.err().or_else(|| self.binding.outcome());
         let Some(outcome) = outcome else { return };
         self.take_outcome(outcome);
+        self.settle_intake();
         // No later return of the function will wake this task.
-        if !dry || !self.inbox.is_empty() || self.is_alarm_due() {
+        let waits = self.intake.waits();
+        if !dry || waits || !self.inbox.is_empty() || self.is_alarm_due() {
             cx.waker().wake_by_ref();
         }
     }

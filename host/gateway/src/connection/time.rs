@@ -31,7 +31,11 @@ impl<S: Socket> Actor<S> {
     pub(super) fn check_time(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
         let now = self.clock.now();
         self.fall_asleep(now);
-        let hearing = !self.wire.is_held() && !self.inbox.is_full();
+        if self.intake.is_slow(self.owner.budget(), now) {
+            self.owner.connection().end(CloseReason::SlowMessage);
+        }
+        let stopped = self.wire.is_held() || self.intake.waits();
+        let hearing = !stopped && !self.inbox.is_full();
         if hearing {
             self.stop_watching();
         }
@@ -165,11 +169,15 @@ impl<S: Socket> Actor<S> {
         };
         let was_held = self.wire.hold(hold);
         if was_held && !held {
-            // The peer's bytes of the meantime are read next.
-            let now = self.clock.now();
-            self.clock.lifetime.hear(now);
-            self.stop_watching();
+            self.resume_hearing();
         }
+    }
+
+    /// Notes that the peer is read again: its bytes of the meantime come next.
+    pub(super) fn resume_hearing(&mut self) {
+        let now = self.clock.now();
+        self.clock.lifetime.hear(now);
+        self.stop_watching();
     }
 
     /// Notes what was read: it shows that the peer is alive, and how fast it
@@ -206,7 +214,8 @@ impl<S: Socket> Actor<S> {
     fn fall_asleep(&mut self, now: Duration) {
         let wire = &mut self.wire;
         let can = || {
-            let is_quiet = wire.is_empty() && !self.course.is_refusing();
+            // One that waits for room has to try again.
+            let is_quiet = wire.is_empty() && !self.intake.waits() && !self.course.is_refusing();
             // A wire may have something to give up later.
             is_quiet && self.owner.connection().is_open() && wire.rest()
         };

@@ -209,3 +209,7 @@ impl Body for Tracked {
         SizeHint::with_exact(rest + body)
     }
 }
+
+#[cfg(test)]
+#[path = "streams_tests.rs"]
+mod tests;

@@ -19,9 +19,10 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use openline_core::config::{
-    AcmeConfig, CertificateConfig, ClientCertificates, MinVersion, ServerConfig, TlsConfig,
+    AcmeConfig, CertificateConfig, ClientCertificates, Listener, MinVersion, ServerConfig,
+    TlsConfig,
 };
-use openline_hint::Hint;
+use openline_hint::{Hint, Hinted};
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -38,6 +39,9 @@ pub const FILE_BYTES_MAX: usize = 1 << 20;
 /// How long before the end of a certificate the host warns of it: tools that
 /// renew certificates do so earlier.
 const EXPIRES_SOON: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+
+/// What to do about a certificate that ends.
+const RENEW: &str = "let the tool that has requested it renew it; the host notices new files";
 
 /// Files that were read, and can be used.
 #[derive(Clone, Debug)]
@@ -78,6 +82,8 @@ pub(super) struct Certificate {
     /// Host names in lower case.
     names: Vec<Box<str>>,
     is_default: bool,
+    /// The listeners that show it.
+    listeners: Vec<Listener>,
     /// The file that it was read from.
     file: PathBuf,
     /// Whether the host has requested it.
@@ -127,7 +133,7 @@ impl Files {
     ///
     /// When any file cannot be read or used.
     pub fn read(config: &ServerConfig, before: Option<&Self>) -> Result<Option<Self>, FileError> {
-        if !config.has_tls() {
+        if config.certificate.is_empty() && config.tls.acme.is_none() {
             return Ok(None);
         }
         let requested = Requested::of(config);
@@ -195,38 +201,52 @@ impl Files {
         stamps.any(|(path, stamp)| Stamp::of(path) != *stamp)
     }
 
-    /// Sentences about certificates that some clients will not accept, or soon
-    /// none will.
-    pub fn warnings(&self) -> Vec<String> {
+    /// Warns about certificates that some clients will not accept, or soon none
+    /// will, and about those that the host requests and does not have.
+    pub fn warnings(&self) -> Vec<Hinted> {
         let now = unix_seconds();
         let warnings = self.0.certificates.iter().filter_map(|certificate| {
             let shown = certificate.file.display();
             let soon = now + EXPIRES_SOON.as_secs();
-            Some(match certificate {
-                it if it.has_expired(now) => format!("{shown}: the certificate has expired"),
-                it if now < it.begins => format!("{shown}: the certificate is not valid yet"),
+            let (what, hint) = match certificate {
                 // The host says itself what keeps it from renewing one.
-                it if it.has_expired(soon) && !it.is_requested => {
-                    format!("{shown}: the certificate expires within a week")
-                }
-                it if it.names.is_empty() && !it.is_default => format!(
-                    "{shown}: the certificate is for no host name and is not the default, so no client gets it"
+                it if it.is_requested && it.has_expired(soon) => return None,
+                it if it.has_expired(now) => ("the certificate has expired", RENEW),
+                it if now < it.begins => (
+                    "the certificate is not valid yet",
+                    "set the machine's clock, or wait until it is",
+                ),
+                it if it.has_expired(soon) => ("the certificate expires within a week", RENEW),
+                it if it.serves_no_client() => (
+                    "the certificate is for no host name and is not the default, so no client gets it",
+                    "set `default = true`, or request one with a name (`subjectAltName`)",
                 ),
                 _ => return None,
-            })
+            };
+            Some(Hinted::new(format!("{shown}: {what}"), hint))
         });
-        warnings.collect()
+        warnings.chain(self.missing(now)).collect()
     }
 
-    /// The host names for which the host requests certificates, and has none that
-    /// is valid now.
-    pub fn missing(&self) -> Vec<&str> {
-        let now = unix_seconds();
-        let requested = self.0.requested.iter().filter(|requested| {
-            let mut certificates = self.0.certificates.iter();
-            !certificates.any(|it| !it.has_expired(now) && it.is_for(&requested.host))
-        });
-        requested.map(|requested| &*requested.host).collect()
+    /// Warns of each name for which the host requests a certificate, and has none
+    /// that is valid now. One for each name, so that those that are left are not
+    /// told again when one has come.
+    fn missing(&self, now: u64) -> impl Iterator<Item = Hinted> {
+        let shows = move |host: &str| {
+            let mut certificates = self.certificates(Listener::Listen).into_iter();
+            certificates.any(|it| !it.has_expired(now) && it.is_for(host))
+        };
+        let acme = self.0.tls.acme.iter();
+        let hosts = acme.flat_map(|acme| acme.hosts.iter().map(move |host| (acme, host)));
+        let missing = hosts.filter(move |(_, host)| !shows(host));
+        missing.map(|(acme, host)| {
+            let what = format!("no valid certificate yet for {host}");
+            let hint = format!(
+                "a host that serves requests it of {}; until then handshakes for this name fail, unless another certificate is the default",
+                acme.directory
+            );
+            Hinted::new(what, hint)
+        })
     }
 
     /// The names that the certificates are for, in their order.
@@ -237,8 +257,19 @@ impl Files {
             .collect()
     }
 
-    pub(super) fn certificates(&self) -> &[Certificate] {
-        &self.0.certificates
+    /// Whether a listener speaks TLS; that of connections does also before there
+    /// is a certificate that the host requests.
+    pub(super) fn are_for(&self, listener: Listener) -> bool {
+        let requests = listener == Listener::Listen && self.0.tls.acme.is_some();
+        requests || !self.certificates(listener).is_empty()
+    }
+
+    /// The certificates of a listener, in their order.
+    pub(super) fn certificates(&self, listener: Listener) -> Vec<&Certificate> {
+        let certificates = self.0.certificates.iter();
+        certificates
+            .filter(|it| it.listeners.contains(&listener))
+            .collect()
     }
 
     pub(super) fn min_version(&self) -> MinVersion {
@@ -279,7 +310,7 @@ impl Certificate {
             };
             on_line(FileError::at(&config.key, kind))
         })?;
-        let made = Self::new(chain, key, config.default).map_err(|kind| {
+        let made = Self::new(chain, key).map_err(|kind| {
             let path = match kind {
                 Kind::Mismatch => &config.key,
                 _ => path,
@@ -287,15 +318,17 @@ impl Certificate {
             on_line(FileError::at(path, kind))
         })?;
         Ok(Self {
+            is_default: config.default,
+            listeners: config.listeners.clone(),
             file: path.clone(),
             ..made
         })
     }
 
+    /// One for `listen` that is not the default.
     pub(super) fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
-        is_default: bool,
     ) -> Result<Self, Kind> {
         let first = chain.first().ok_or(Kind::NoCertificate)?;
         let parsed = x509_cert::Certificate::from_der(first).map_err(Kind::Certificate)?;
@@ -318,7 +351,8 @@ impl Certificate {
         Ok(Self {
             key: Arc::new(key),
             names,
-            is_default,
+            is_default: false,
+            listeners: vec![Listener::Listen],
             file: PathBuf::new(),
             is_requested: false,
             begins: begins.to_unix_duration().as_secs(),
@@ -342,6 +376,12 @@ impl Certificate {
 
     pub(super) fn is_default(&self) -> bool {
         self.is_default
+    }
+
+    /// Whether it is neither for a name nor for clients that name none. Other
+    /// listeners than that of connections have a default in any case.
+    fn serves_no_client(&self) -> bool {
+        self.names.is_empty() && !self.is_default && self.listeners == [Listener::Listen]
     }
 
     fn has_expired(&self, now: u64) -> bool {
@@ -374,6 +414,7 @@ impl Requested {
     /// expired.
     fn read(&self) -> Option<Certificate> {
         let config = CertificateConfig {
+            listeners: vec![Listener::Listen],
             certificate: self.file.clone(),
             key: self.file.clone(),
             default: false,
@@ -399,8 +440,14 @@ impl Requested {
     }
 }
 
-/// The certificates of authorities, and the file's bytes.
-fn authorities(path: &Path) -> Result<(Arc<RootCertStore>, Vec<u8>), FileError> {
+/// The certificates of authorities, and the file's bytes. Any certificate in it
+/// is trusted as one of an authority.
+///
+/// # Errors
+///
+/// When the file cannot be read, or holds no certificate or one that cannot be
+/// used.
+pub fn authorities(path: &Path) -> Result<(Arc<RootCertStore>, Vec<u8>), FileError> {
     let bytes = bytes(path)?;
     let mut roots = RootCertStore::empty();
     for certificate in certificates(path, &bytes)? {

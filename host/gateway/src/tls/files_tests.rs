@@ -22,7 +22,10 @@ pub(in super::super) fn certificate(names: &[&str], is_default: bool) -> Certifi
     let (certificate, key) = made(names, |_| {});
     let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    Certificate::new(chain, key, is_default).unwrap()
+    Certificate {
+        is_default,
+        ..Certificate::new(chain, key).unwrap()
+    }
 }
 
 /// A folder with a certificate, and a configuration that names it.
@@ -55,6 +58,7 @@ impl Folder {
     pub(in super::super) fn config(&self) -> ServerConfig {
         ServerConfig {
             certificate: vec![CertificateConfig {
+                listeners: vec![Listener::Listen],
                 certificate: self.path("certificate.pem"),
                 key: self.path("key.pem"),
                 default: true,
@@ -87,7 +91,7 @@ fn a_certificate_is_for_its_own_names() {
     let files = Folder::of(&["Chat.example.org", "*.example.com", "192.0.2.7"]).read();
     let files = files.unwrap();
     assert_eq!(files.names(), ["chat.example.org", "*.example.com"]);
-    assert_eq!(files.warnings(), [""; 0]);
+    assert_eq!(files.warnings(), []);
     let none = Files::read(&ServerConfig::default(), None).unwrap();
     assert!(none.is_none());
 }
@@ -158,7 +162,9 @@ fn an_expired_certificate_serves_until_there_is_another_and_replaces_none() {
     let old = folder.read().unwrap();
     let warnings = old.warnings();
     assert!(
-        warnings[0].ends_with("the certificate has expired"),
+        warnings[0]
+            .to_string()
+            .ends_with("the certificate has expired"),
         "{warnings:?}"
     );
     // It may be read again, and be replaced.
@@ -190,7 +196,62 @@ fn other_things_to_warn_of() {
         Files::read(&config, None).unwrap().unwrap().warnings()
     };
     let later: fn(&mut CertificateParams) = |it| it.not_before = date_time_ymd(2999, 1, 1);
-    assert!(warned(&["localhost"], later, true)[0].ends_with("is not valid yet"));
-    assert!(warned(&["192.0.2.7"], |_| {}, false)[0].contains("is for no host name"));
-    assert_eq!(warned(&["192.0.2.7"], |_| {}, true), [""; 0]);
+    assert!(
+        warned(&["localhost"], later, true)[0]
+            .to_string()
+            .ends_with("is not valid yet")
+    );
+    assert!(
+        warned(&["192.0.2.7"], |_| {}, false)[0]
+            .to_string()
+            .contains("is for no host name")
+    );
+    assert_eq!(warned(&["192.0.2.7"], |_| {}, true), []);
+}
+
+#[test]
+fn a_name_without_its_certificate_is_warned_of_and_listen_speaks_tls_without_any() {
+    let folder = Folder::of(&["other.example.org"]);
+    let mut config = folder.config();
+    // The same name on another listener does not help.
+    config.certificate[0].listeners = vec![Listener::Admin];
+    config.data = Some(folder.path("data"));
+    let acme = AcmeConfig {
+        directory: "https://acme.example/directory".into(),
+        hosts: vec!["chat.example.org".into(), "other.example.org".into()],
+        contact: Vec::new(),
+        challenge: openline_core::config::AcmeChallenge::TlsAlpn01,
+        ca_file: None,
+        external_account: None,
+    };
+    let kept = acme.folder(&folder.path("data"));
+    fs::create_dir_all(&kept).unwrap();
+    config.tls.acme = Some(acme);
+    let missing = |files: &Files| {
+        let warnings = files.warnings();
+        let names = warnings.iter().map(|it| {
+            let hint = it.hint().unwrap();
+            assert!(hint.contains("https://acme.example/directory"), "{hint}");
+            let text = it.to_string();
+            let name = text.strip_prefix("no valid certificate yet for ");
+            name.unwrap().to_owned()
+        });
+        names.collect::<Vec<_>>()
+    };
+    let files = Files::read(&config, None).unwrap().unwrap();
+    assert_eq!(missing(&files), ["chat.example.org", "other.example.org"]);
+    assert!(files.are_for(Listener::Listen) && files.are_for(Listener::Admin));
+    assert!(!files.are_for(Listener::Probes));
+    let keep = |name: &str, change: fn(&mut CertificateParams)| {
+        let (certificate, key) = made(&[name], change);
+        fs::write(AcmeConfig::file(&kept, name), certificate + &key).unwrap();
+    };
+    keep("chat.example.org", |_| {});
+    // Warned of once, and not as a file that a tool has written.
+    keep("other.example.org", expired);
+    assert!(files.have_changed());
+    let files = files.read_again().unwrap();
+    assert_eq!(missing(&files), ["other.example.org"]);
+    assert_eq!(files.certificates(Listener::Listen).len(), 2);
+    assert_eq!(files.certificates(Listener::Admin).len(), 1);
 }

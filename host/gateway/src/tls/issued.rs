@@ -58,7 +58,7 @@ impl Issued {
         let chain = chain.map_err(IssuedError::Pem)?;
         let key = PrivateKeyDer::from_pem_slice(pem).map_err(IssuedError::Pem)?;
         let first = chain.first().map(Sha256::digest);
-        let certificate = Certificate::new(chain, key, false);
+        let certificate = Certificate::new(chain, key);
         let certificate = certificate.map_err(|kind| IssuedError::Unusable(kind.to_string()))?;
         let names = certificate.names();
         if names.len() != 1 || names.iter().any(|name| **name != *host) {

@@ -1,11 +1,11 @@
-//! TLS on the listener for connections: certificates by host name, and what a
-//! handshake has shown.
+//! TLS on the host's listeners: certificates by host name, and what a handshake
+//! has shown.
 //!
 //! [`files`] reads certificates, `names` finds the one for a host name, `facts`
 //! are the results of a handshake; [`challenges`] answers the authority of
-//! certificates that the host requests, and [`issued`] judges what it gives. The certificates in force are replaced as a
-//! whole: handshakes that have begun, and connections, keep those that they began
-//! with.
+//! certificates that the host requests, and [`issued`] judges what it gives. The
+//! certificates in force are replaced as a whole: handshakes that have begun, and
+//! connections, keep those that they began with.
 //!
 //! Bounded: files of [`FILE_BYTES_MAX`](files::FILE_BYTES_MAX). A handshake
 //! takes place while its TCP connection waits for its first request, within
@@ -22,7 +22,7 @@ mod provider;
 
 use std::sync::Arc;
 
-use openline_core::config::{ClientCertificates, MinVersion};
+use openline_core::config::{ClientCertificates, Listener, MinVersion};
 use parking_lot::RwLock;
 use rustls::crypto::ring;
 use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
@@ -63,6 +63,13 @@ pub struct Prepared(Option<Arc<Active>>);
 #[derive(Debug)]
 struct Active {
     files: Files,
+    /// What the listeners need that speak TLS.
+    spoken: Vec<(Listener, Spoken)>,
+}
+
+/// The certificates of one listener.
+#[derive(Clone, Debug)]
+struct Spoken {
     names: Arc<Names>,
     config: Arc<ServerConfig>,
 }
@@ -70,8 +77,9 @@ struct Active {
 /// What a handshake needs.
 #[derive(Debug)]
 pub(crate) struct Acceptor {
-    active: Arc<Active>,
-    challenges: Arc<Challenges>,
+    spoken: Spoken,
+    /// Those that a client may validate here, if it may.
+    challenges: Option<Arc<Challenges>>,
 }
 
 impl Tls {
@@ -86,8 +94,8 @@ impl Tls {
         Ok(Prepared(active.transpose()?.map(Arc::new)))
     }
 
-    /// Puts certificates into force for new TCP connections; without any they
-    /// speak plainly.
+    /// Puts certificates into force for new TCP connections; a listener without
+    /// any speaks plainly.
     pub fn put(&self, prepared: Prepared) {
         *self.active.write() = prepared.0;
     }
@@ -101,10 +109,18 @@ impl Tls {
         }
     }
 
-    /// The files in force, if the host speaks TLS.
+    /// The files in force, if a listener speaks TLS.
     pub fn files(&self) -> Option<Files> {
         let active = self.active.read();
         active.as_ref().map(|active| active.files.clone())
+    }
+
+    /// Whether a listener speaks TLS now.
+    pub fn is_spoken(&self, listener: Listener) -> bool {
+        let active = self.active.read();
+        active
+            .as_ref()
+            .is_some_and(|it| it.spoken(listener).is_some())
     }
 
     /// The challenges of authorities that wait to be validated.
@@ -112,11 +128,16 @@ impl Tls {
         &self.challenges
     }
 
-    /// What accepts a handshake now; none if the host speaks plainly.
-    pub(crate) fn acceptor(&self) -> Option<Acceptor> {
-        let active = self.active.read().clone()?;
-        let challenges = Arc::clone(&self.challenges);
-        Some(Acceptor { active, challenges })
+    /// What accepts a handshake on a listener now; none if it speaks plainly.
+    pub(crate) fn acceptor(&self, listener: Listener) -> Option<Acceptor> {
+        let active = self.active.read();
+        let spoken = active.as_ref().and_then(|it| it.spoken(listener));
+        // Authorities validate names at the listener of connections.
+        let validates = listener == Listener::Listen;
+        Some(Acceptor {
+            spoken: spoken?.clone(),
+            challenges: validates.then(|| Arc::clone(&self.challenges)),
+        })
     }
 }
 
@@ -125,17 +146,37 @@ impl Active {
     /// other certificates: a ticket says which one was shown.
     fn new(files: Files, before: Option<&Self>) -> Result<Self, rustls::Error> {
         let same = before.filter(|before| before.files.asks_like(&files));
-        let ticketer = match same {
-            Some(same) => Arc::clone(&same.config.ticketer),
-            None => ring::Ticketer::new()?,
-        };
-        let names = Arc::new(Names::of(files.certificates()));
-        let config = Arc::new(config(&files, Arc::clone(&names), ticketer)?);
-        Ok(Self {
-            files,
-            names,
-            config,
-        })
+        let mut spoken = Vec::new();
+        for listener in [Listener::Listen, Listener::Admin, Listener::Probes] {
+            if !files.are_for(listener) {
+                continue;
+            }
+            // A ticket of one listener is worth nothing to another.
+            let ticketer = match same.and_then(|same| same.spoken(listener)) {
+                Some(same) => Arc::clone(&same.config.ticketer),
+                None => ring::Ticketer::new()?,
+            };
+            spoken.push((listener, Spoken::new(&files, listener, ticketer)?));
+        }
+        Ok(Self { files, spoken })
+    }
+
+    fn spoken(&self, listener: Listener) -> Option<&Spoken> {
+        let found = self.spoken.iter().find(|(of, _)| *of == listener);
+        found.map(|(_, spoken)| spoken)
+    }
+}
+
+impl Spoken {
+    fn new(
+        files: &Files,
+        listener: Listener,
+        ticketer: Arc<dyn ProducesTickets>,
+    ) -> Result<Self, rustls::Error> {
+        let is_own = listener != Listener::Listen;
+        let names = Arc::new(Names::of(&files.certificates(listener), is_own));
+        let config = Arc::new(config(files, listener, Arc::clone(&names), ticketer)?);
+        Ok(Self { names, config })
     }
 }
 
@@ -143,6 +184,7 @@ impl Active {
 /// that would be of use.
 fn config(
     files: &Files,
+    listener: Listener,
     names: Arc<Names>,
     ticketer: Arc<dyn ProducesTickets>,
 ) -> Result<ServerConfig, rustls::Error> {
@@ -155,7 +197,8 @@ fn config(
     };
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_protocol_versions(versions)?;
-    let builder = match files.authorities() {
+    let is_own = listener != Listener::Listen;
+    let builder = match files.authorities().filter(|_| !is_own) {
         None => builder.with_no_client_auth(),
         Some(authorities) => {
             let roots = Arc::clone(authorities);
@@ -172,7 +215,10 @@ fn config(
         }
     };
     let mut config = builder.with_cert_resolver(names);
-    config.alpn_protocols = vec![ALPN_HTTP2.into(), ALPN_HTTP1.into()];
+    config.alpn_protocols = vec![ALPN_HTTP1.into()];
+    if !is_own {
+        config.alpn_protocols.insert(0, ALPN_HTTP2.into());
+    }
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = ticketer;
     // A replayed handshake would open a second connection.
@@ -235,11 +281,13 @@ impl Unknown {
 impl Acceptor {
     /// The settings for a client.
     fn choose(&self, hello: &ClientHello<'_>) -> Result<Arc<ServerConfig>, Unknown> {
-        if is_validation(hello) {
-            return self.challenges.config(hello).ok_or(Unknown::Challenge);
+        if let Some(challenges) = &self.challenges
+            && is_validation(hello)
+        {
+            return challenges.config(hello).ok_or(Unknown::Challenge);
         }
-        match self.active.names.has(hello.server_name()) {
-            true => Ok(Arc::clone(&self.active.config)),
+        match self.spoken.names.has(hello.server_name()) {
+            true => Ok(Arc::clone(&self.spoken.config)),
             false if hello.server_name().is_none() => Err(Unknown::Unnamed),
             false => Err(Unknown::Name),
         }

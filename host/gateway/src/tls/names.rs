@@ -22,8 +22,9 @@ pub(super) struct Names {
 }
 
 impl Names {
-    /// Of two certificates for a name, the first one is taken.
-    pub(super) fn of(certificates: &[Certificate]) -> Self {
+    /// Of two certificates for a name, the first one is taken. With
+    /// `always_one` the first one is the default if none is.
+    pub(super) fn of(certificates: &[&Certificate], always_one: bool) -> Self {
         let mut names = Self::default();
         for certificate in certificates {
             let key = certificate.key();
@@ -38,6 +39,9 @@ impl Names {
             if certificate.is_default() {
                 names.default = Some(Arc::clone(key));
             }
+        }
+        if always_one && names.default.is_none() {
+            names.default = certificates.first().map(|it| Arc::clone(it.key()));
         }
         names
     }
@@ -80,10 +84,11 @@ mod tests {
             certificate(&["chat.example.org", "example.com"], false),
             certificate(&["example.com", "localhost"], true),
         ];
-        let names = Names::of(&certificates);
+        let certificates: Vec<&Certificate> = certificates.iter().collect();
+        let names = Names::of(&certificates, false);
         let found = |name| {
             let found = names.find(name)?;
-            let is = |it: &Certificate| Arc::ptr_eq(it.key(), found);
+            let is = |it: &&Certificate| Arc::ptr_eq(it.key(), found);
             certificates.iter().position(is)
         };
         for (name, expected) in [
@@ -99,7 +104,12 @@ mod tests {
         ] {
             assert_eq!(found(name), Some(expected), "{name:?}");
         }
-        let without = Names::of(&certificates[..2]);
+        let without = Names::of(&certificates[..2], false);
         assert!(without.find(None).is_none() && without.find(Some("localhost")).is_none());
+        for (listed, default) in [(&certificates[..2], 0), (&certificates[..], 2)] {
+            let names = Names::of(listed, true);
+            let found = names.find(None).unwrap();
+            assert!(Arc::ptr_eq(found, certificates[default].key()));
+        }
     }
 }

@@ -54,7 +54,9 @@ async fn shake(
     };
     let answering = async {
         let (stream, _) = listener.accept().await.unwrap();
-        let mut stream = accept(tls.acceptor().unwrap(), stream).await.ok()?;
+        let mut stream = accept(tls.acceptor(Listener::Listen).unwrap(), stream)
+            .await
+            .ok()?;
         stream.write_all(b"x").await.ok()?;
         stream.flush().await.ok()?;
         Some(facts(stream.get_ref().1))

@@ -14,7 +14,7 @@ use http::request::Parts;
 use http::{HeaderValue, Method, Response, Version};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
-use openline_admission::admit::{self, Places};
+use openline_admission::admit::{self, Decision, Places};
 use openline_admission::normalise::Normal;
 use openline_admission::services::Service;
 use openline_channels::connection::{AttachError, Connection, Facts, SocketOwner};
@@ -26,6 +26,7 @@ use crate::connection::wire::negotiation::{Agreement, Offers};
 use crate::cookie::{self, Sticky};
 use crate::gateway::{Gateway, Place};
 use crate::handshake::{self, Handshake};
+use crate::pages;
 use crate::request_id::{Asked, REQUEST_ID, RequestId};
 use crate::rescue::Refusal;
 use crate::reserved::Answer;
@@ -49,6 +50,25 @@ pub(crate) struct Candidate {
     set_cookie: Option<HeaderValue>,
 }
 
+/// A request after the steps of admission.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all are candidates, which need no allocation"
+)]
+pub(crate) enum Prepared {
+    Candidate(Candidate),
+    /// A preflight, answered.
+    Preflight(Box<Answer>),
+}
+
+/// An answer that a function has decided about.
+#[derive(Debug)]
+pub(crate) enum Decided {
+    Accepted(Answer),
+    Rejected(Answer),
+}
+
 /// Decides whether a request may ask its function: by the steps of admission,
 /// then by the subprotocols and the extensions that it offers. `led` learns
 /// which service it leads to.
@@ -57,13 +77,19 @@ pub(crate) async fn prepare(
     normal: &Normal,
     asked: &Asked<'_>,
     led: &mut Option<Arc<Service>>,
-) -> Result<Candidate, Refusal> {
+) -> Result<Prepared, Refusal> {
     let services = gateway.services();
     let table = services.table();
     let Asked { id, parts, peer } = *asked;
     let request = (normal, parts);
     let admitting = admit::admit(services, &table, request, peer, led, handshake::check);
-    let (admitted, handshake) = admitting.await?;
+    let (admitted, handshake) = match admitting.await? {
+        Decision::Ask(admitted, handshake) => (admitted, handshake),
+        Decision::Preflight(headers) => {
+            tracing::debug!(request = %id, path = parts.uri.path(), "a preflight");
+            return Ok(Prepared::Preflight(Box::new(pages::preflight(headers))));
+        }
+    };
     let subprotocols = handshake::subprotocols(&parts.headers)?;
     let extensions = handshake::extensions(&parts.headers)?;
     let sticky = sticky(gateway, &admitted.service, asked);
@@ -80,9 +106,10 @@ pub(crate) async fn prepare(
         peer: peer.to_string(),
         subprotocols: subprotocols.clone(),
         route_params: admitted.params,
+        tls: peer.tls().cloned(),
         sticky: sticky.as_ref().map(|sticky| sticky.value.clone()),
     };
-    Ok(Candidate {
+    Ok(Prepared::Candidate(Candidate {
         service: admitted.service,
         handshake,
         extensions,
@@ -92,7 +119,7 @@ pub(crate) async fn prepare(
         close_timeout: table.config.close_timeout,
         id,
         set_cookie: sticky.and_then(|sticky| sticky.set),
-    })
+    }))
 }
 
 /// The headers of a request that a function gets. HTTP/2 has the host in the
@@ -126,7 +153,7 @@ pub(crate) async fn upgrade<S: Handover>(
     candidate: Candidate,
     upgrade: OnUpgrade,
     place: Place,
-) -> Result<Answer, Refusal> {
+) -> Result<Decided, Refusal> {
     let Candidate {
         service,
         handshake,
@@ -140,10 +167,10 @@ pub(crate) async fn upgrade<S: Handover>(
     } = candidate;
     let alias = &service.alias;
     let route_params = request.route_params.clone();
-    let peer = request.peer.as_str().into();
+    let (peer, tls) = (request.peer.as_str().into(), request.tls.clone());
     let accepted = match alias.upgrade(request).await? {
         Ok(accepted) => accepted,
-        Err(rejection) => return rejected(rejection, &alias.limits()),
+        Err(rejection) => return rejected(rejection, &alias.limits()).map(Decided::Rejected),
     };
     let (acceptance, split) = (accepted.acceptance, accepted.split);
     let limits = Arc::clone(&split.limits);
@@ -163,6 +190,7 @@ pub(crate) async fn upgrade<S: Handover>(
         .extend(extension.into_iter().chain(cookie));
     let facts = Facts {
         peer,
+        tls,
         subprotocol: acceptance.subprotocol,
         route_params,
         alias: alias.name().clone(),
@@ -199,7 +227,7 @@ pub(crate) async fn upgrade<S: Handover>(
     let (function, trigger) = (alias.function(), &service.trigger.name);
     let connection = connection.id();
     tracing::debug!(request = %id, %function, %trigger, %connection, "accepted");
-    Ok(response)
+    Ok(Decided::Accepted(response))
 }
 
 /// Why a connection cannot keep what its function has answered: the host has no

@@ -33,6 +33,8 @@ mod pool;
 pub mod publication;
 #[path = "../../../engine/src/component/pulse.rs"]
 mod pulse;
+#[path = "../../../channels/src/received.rs"]
+pub mod received;
 mod sync;
 #[path = "../../../channels/src/wakeups.rs"]
 pub mod wakeups;

@@ -5,7 +5,7 @@ use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::Poll;
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use loom::future::block_on;
@@ -28,6 +28,7 @@ use crate::instance::seat::Seat;
 use crate::outbox::MESSAGE_OVERHEAD_BYTES;
 use crate::pool::backoff::Backoff;
 use crate::pulse::Pulse;
+use crate::received::Share;
 use crate::wakeups::Wakeups;
 
 /// Switches from a thread that could go on, unless `LOOM_MAX_PREEMPTIONS` sets
@@ -380,6 +381,46 @@ pub fn a_budget_is_never_exceeded_and_comes_back() {
         }
         assert_eq!(other.join().expect("it does not panic"), 0);
         assert_eq!((one.outboxes.used(), host.outboxes.used()), (0, 0));
+    });
+}
+
+/// A connection that waits for room is woken when others give theirs back.
+pub fn a_connection_that_waits_for_room_to_receive_is_woken() {
+    explore(|| {
+        let host = HostBudget::new(0, 0).with_received(10);
+        let function = host.function();
+        let [mut holding, mut exceeding, mut waiting] = [(); 3].map(|()| Share::new(&function));
+        assert!(holding.try_take(10));
+        let mut noop = Context::from_waker(Waker::noop());
+        assert!(exceeding.poll_take(&mut noop, 1).is_ready());
+        let other = thread::spawn(move || {
+            exceeding.keep(0);
+            holding.keep(5);
+            (exceeding, holding)
+        });
+        block_on(poll_fn(|cx| waiting.poll_take(cx, 5)));
+        drop(other.join().expect("it does not panic"));
+        assert!(!function.received.is_wanted());
+        drop(waiting);
+        assert_eq!((function.received.used(), host.received.used()), (0, 0));
+    });
+}
+
+/// The next one in the line is woken when the one before it leaves.
+pub fn the_next_that_waits_for_room_to_receive_is_woken() {
+    explore(|| {
+        let function = HostBudget::new(0, 0).with_received(10).function();
+        let [mut holding, mut exceeding, mut first, mut second] =
+            [(); 4].map(|()| Share::new(&function));
+        assert!(holding.try_take(10));
+        let mut noop = Context::from_waker(Waker::noop());
+        assert!(exceeding.poll_take(&mut noop, 1).is_ready());
+        assert!(first.poll_take(&mut noop, 10).is_pending());
+        drop((holding, exceeding));
+        let leaving = thread::spawn(move || first.leave());
+        block_on(poll_fn(|cx| second.poll_take(cx, 10)));
+        leaving.join().expect("it does not panic");
+        assert!(!function.received.is_wanted());
     });
 }
 

@@ -17,6 +17,8 @@ models! {
     an_outbox_counts_its_bytes_and_ends_once,
     who_waits_for_a_writable_connection_is_woken,
     a_budget_is_never_exceeded_and_comes_back,
+    a_connection_that_waits_for_room_to_receive_is_woken,
+    the_next_that_waits_for_room_to_receive_is_woken,
     a_ticket_is_begun_or_cancelled,
     who_waits_for_a_back_off_is_woken_at_its_end,
     guest_code_that_runs_wakes_the_thread_of_the_epoch,

@@ -4,6 +4,7 @@
 //! `openline-load` explains each setting and its bounds.
 
 use std::io::{self, IsTerminal};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,9 +12,10 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use openline_core::units::{ByteSize, Period};
 use openline_hint::Hint;
-use openline_load::{Activity, MessageKind, Options, Progress, Report, Target};
+use openline_load::{Activity, MessageKind, Options, Progress, Report, Target, Tls};
 
 use crate::commands::table::plain_json;
+use crate::commands::trust::{self, Trust};
 use crate::telemetry;
 
 const EXAMPLES: &str = "\
@@ -27,6 +29,9 @@ Examples:
   Many in flight, large text messages, results for a program:
     openline bench ws://127.0.0.1:8080/echo --depth 16 --size '16 KiB' --text --json
 
+  Over TLS, with a certificate that no authority has issued:
+    openline bench wss://127.0.0.1:8080/echo --insecure
+
   Memory per idle connection of a server on this machine:
     openline bench ws://127.0.0.1:8080/echo --idle --connections 5000 --process PID
 
@@ -36,7 +41,8 @@ The function at URL must send each message back unchanged, as the sample `echo` 
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub(crate) struct BenchArguments {
-    /// Where to connect, such as ws://127.0.0.1:8080/echo
+    /// Where to connect, such as ws://127.0.0.1:8080/echo or
+    /// wss://edge.example.org/echo
     #[arg(value_name = "URL", value_parser = target)]
     target: Target,
 
@@ -93,6 +99,15 @@ pub(crate) struct BenchArguments {
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(String, String)>,
 
+    /// A file with the certificates of the authorities to trust, in PEM, for
+    /// wss:// [default: those of the system]
+    #[arg(long, value_name = "FILE", conflicts_with = "insecure")]
+    ca: Option<PathBuf>,
+
+    /// Trust any certificate
+    #[arg(long)]
+    insecure: bool,
+
     /// Also report CPU time and memory of this process, the server's, where it
     /// runs on this machine (Linux)
     #[arg(long, value_name = "PID")]
@@ -104,7 +119,7 @@ pub(crate) struct BenchArguments {
 }
 
 impl BenchArguments {
-    fn options(&self) -> Options {
+    fn options(&self) -> anyhow::Result<Options> {
         let mut options = Options::new(self.target.clone());
         options.connections = self.connections;
         options.depth = self.depth;
@@ -122,7 +137,14 @@ impl BenchArguments {
         options.threads = self.threads.unwrap_or(options.threads);
         options.headers.clone_from(&self.headers);
         options.process = self.process;
-        options
+        if self.target.has_tls() {
+            let trust = match self.insecure {
+                true => Trust::Anyone,
+                false => Trust::Authorities(self.ca.as_deref()),
+            };
+            options.tls = Some(Tls(trust::client(trust)?));
+        }
+        Ok(options)
     }
 }
 
@@ -132,9 +154,10 @@ impl BenchArguments {
 ///
 /// When the run could not be made, or no message was answered.
 pub(crate) async fn run(arguments: &BenchArguments) -> anyhow::Result<()> {
+    let options = arguments.options()?;
     let bar = io::stderr().is_terminal().then(progress_bar);
     let mut rate = Rate::default();
-    let outcome = openline_load::run(arguments.options(), |progress| {
+    let outcome = openline_load::run(options, |progress| {
         if let Some(bar) = &bar {
             show(bar, &progress, &mut rate);
         }

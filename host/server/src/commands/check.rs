@@ -4,13 +4,16 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use clap::Args;
-use openline_core::config::ServerConfig;
+use openline_core::config::{self, Config, ServerConfig};
+use openline_core::name::FunctionName;
+use openline_core::trigger::Trigger;
 use openline_engine::CallStyle;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_gateway::tls::files::Files;
+use openline_hint::Hint;
 
 use crate::assemble::{self, Source};
-use crate::certificates;
-use crate::telemetry::print;
+use crate::telemetry::{print, tell};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -29,17 +32,34 @@ pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     let source = Source::File(arguments.config.clone());
     let config = source.read()?;
     let certificates = assemble::certificates(&config, &source, None)?;
-    certificates::warn(certificates.as_ref());
-    let acme = assemble::acme(&config, &source)?;
-    certificates::tell_missing(certificates.as_ref(), acme.as_ref());
+    // The files that it names can be read.
+    assemble::acme(&config, &source)?;
+    let mut warnings = certificates
+        .as_ref()
+        .map(Files::warnings)
+        .unwrap_or_default();
+    warnings.extend(config::warnings(&config.server, triggers(&config)));
+    for warning in &warnings {
+        tell(&format!("warning: {}", warning.explained()));
+    }
     let runtime = assemble::runtime(&config, false)?;
     assemble::try_out(&runtime, &config, &source).await?;
+    let warned = match warnings.len() {
+        0 => String::new(),
+        found => format!(", {found} warning(s)"),
+    };
     print(&format!(
-        "{}: {} function(s), no errors",
+        "{}: {} function(s), no errors{warned}",
         arguments.config.display(),
         config.functions.len()
     ))?;
     Ok(())
+}
+
+/// Its triggers, each with its function.
+fn triggers(config: &Config) -> impl Iterator<Item = (&FunctionName, &Trigger)> {
+    let functions = config.functions.iter();
+    functions.flat_map(|it| it.triggers.iter().map(|trigger| (&it.name, trigger)))
 }
 
 /// Checks a component that was built just now against the contract, as the host

@@ -2,8 +2,8 @@
 //! connection of its own, and its answer is JSON.
 //!
 //! Bounded by [`CONNECT_TIMEOUT`], by the timeout of each request, and by
-//! [`ANSWER_BYTES_MAX`]. It speaks HTTP/1.1 without TLS: users outside the
-//! host's machine and network need a tunnel.
+//! [`ANSWER_BYTES_MAX`]. It speaks HTTP/1.1, with TLS for an address that
+//! begins with `https://`; `trust` decides whether it is the right host.
 
 use std::borrow::Cow;
 use std::error::Error as _;
@@ -11,6 +11,7 @@ use std::fmt;
 use std::io::{self, ErrorKind};
 use std::pin::Pin;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,12 +22,18 @@ use http_body_util::{BodyExt, Limited};
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
-use openline_hint::Hint;
+use openline_hint::{Hint, Hinted};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
 use serde_json::Value;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::early::AnsweredEarly;
+use super::trust;
 
 /// How long to wait for a TCP connection: longer than a bad network needs,
 /// shorter than a person's patience.
@@ -48,6 +55,7 @@ const PLAIN: &AsciiSet = &NON_ALPHANUMERIC
 /// Where an admin interface is: `http://127.0.0.1:18080`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AdminUrl {
+    has_tls: bool,
     host: String,
     port: u16,
     /// Comes before all paths; does not end in a slash.
@@ -57,8 +65,8 @@ pub(crate) struct AdminUrl {
 /// Why a text is not the address of an admin interface.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum AdminUrlError {
-    /// A scheme other than http.
-    #[error("`{0}://` is not spoken: the admin interface is asked over plain HTTP")]
+    /// A scheme other than http and https.
+    #[error("`{0}://` is not spoken: the admin interface is asked over HTTP")]
     Scheme(String),
     /// Not an address, or an address with more than host, port and path.
     #[error("`{0}` is not the address of an admin interface")]
@@ -71,6 +79,9 @@ pub(crate) enum ClientError {
     /// The TCP connection could not be made.
     #[error("no connection to {0}: {1}")]
     Connect(AdminUrl, String),
+    /// The TLS handshake failed, and why; the hint is in there.
+    #[error("{0} {1}")]
+    Tls(AdminUrl, Hinted),
     /// The stream ended without an answer.
     #[error("{0} has closed the connection without an answer")]
     Closed(AdminUrl),
@@ -112,6 +123,8 @@ pub(crate) struct Reply {
 pub(crate) struct Client {
     url: AdminUrl,
     token: Option<String>,
+    /// For an address with TLS.
+    tls: Option<Arc<ClientConfig>>,
 }
 
 /// Encodes a text as one segment of a path, or as a value of a query.
@@ -125,9 +138,9 @@ impl Hint for AdminUrlError {
     fn hint(&self) -> Option<Cow<'_, str>> {
         let hint = match self {
             Self::Scheme(_) => {
-                "make a tunnel, as in `ssh -L 18080:127.0.0.1:18080 HOST`, and use http://127.0.0.1:18080"
+                "write it as in http://127.0.0.1:18080, or with TLS as in https://host.example:18080"
             }
-            Self::Form(_) => "write it as in http://127.0.0.1:18080",
+            Self::Form(_) => "write it as in http://127.0.0.1:18080 or https://host.example:18080",
         };
         Some(hint.into())
     }
@@ -139,11 +152,12 @@ impl Hint for ClientError {
             Self::Connect(..) => {
                 "is the host running? it says at its start where its admin interface is; `--admin URL` or OPENLINE_ADMIN names it here"
             }
+            Self::Tls(_, failure) => return failure.hint(),
             Self::Closed(_) => {
                 "a host that stops does so, and whether it has done what was asked is not known: ask again when it has started; or name the admin interface, as the host says at its start, with `--admin URL` or OPENLINE_ADMIN"
             }
             Self::Broken(..) => {
-                "something else listens there, perhaps the port of connections or one that speaks TLS: name the admin interface, as the host says at its start, with `--admin URL` or OPENLINE_ADMIN"
+                "something else listens there, perhaps the port of connections or one that speaks TLS (then write `https://`): name the admin interface, as the host says at its start, with `--admin URL` or OPENLINE_ADMIN"
             }
             Self::Timeout(..) => {
                 "the host is busy, or something on the way swallows what is sent: ask `/.openline/live` of it"
@@ -156,6 +170,18 @@ impl Hint for ClientError {
     }
 }
 
+impl AdminUrl {
+    /// Whether TLS is spoken there.
+    pub(crate) fn has_tls(&self) -> bool {
+        self.has_tls
+    }
+
+    /// The host without the brackets of an IPv6 address.
+    fn host(&self) -> &str {
+        self.host.trim_matches(['[', ']'])
+    }
+}
+
 impl FromStr for AdminUrl {
     type Err = AdminUrlError;
 
@@ -163,9 +189,11 @@ impl FromStr for AdminUrl {
         let form = || AdminUrlError::Form(text.chars().take(80).collect());
         let uri: Uri = text.parse().map_err(|_| form())?;
         let scheme = uri.scheme_str().ok_or_else(form)?;
-        if scheme != "http" {
-            return Err(AdminUrlError::Scheme(scheme.into()));
-        }
+        let has_tls = match scheme {
+            "http" => false,
+            "https" => true,
+            other => return Err(AdminUrlError::Scheme(other.into())),
+        };
         let authority = uri.authority().ok_or_else(form)?;
         // Otherwise a port that is not a number would be taken for 80.
         let port = authority.as_str().strip_prefix(authority.host());
@@ -175,8 +203,11 @@ impl FromStr for AdminUrl {
             return Err(form());
         }
         Ok(Self {
+            has_tls,
             host: authority.host().into(),
-            port: authority.port_u16().unwrap_or(80),
+            port: authority
+                .port_u16()
+                .unwrap_or(if has_tls { 443 } else { 80 }),
             prefix: uri.path().trim_end_matches('/').into(),
         })
     }
@@ -184,17 +215,28 @@ impl FromStr for AdminUrl {
 
 impl fmt::Display for AdminUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port, prefix } = self;
-        write!(f, "http://{host}:{port}{prefix}")
+        let Self {
+            has_tls,
+            host,
+            port,
+            prefix,
+        } = self;
+        let scheme = if *has_tls { "https" } else { "http" };
+        write!(f, "{scheme}://{host}:{port}{prefix}")
     }
 }
 
 // === impl Client ===
 
 impl Client {
-    /// A client for an address, with a token or without one.
-    pub(crate) fn new(url: AdminUrl, token: Option<String>) -> Self {
-        Self { url, token }
+    /// A client for an address, with a token or without one, and with the
+    /// settings of TLS if the address has that.
+    pub(crate) fn new(
+        url: AdminUrl,
+        token: Option<String>,
+        tls: Option<Arc<ClientConfig>>,
+    ) -> Self {
+        Self { url, token, tls }
     }
 
     /// Sends a request. `sent` is called with the number of bytes of the body
@@ -206,15 +248,22 @@ impl Client {
     ) -> Result<Reply, ClientError> {
         let timeout = ask.timeout;
         let stream = self.connect().await?;
-        let answering = Box::pin(self.exchange(stream, ask, sent));
+        let answering = Box::pin(async {
+            match &self.tls {
+                None => self.exchange(stream, ask, sent).await,
+                Some(config) => {
+                    let stream = self.secure(config, stream).await?;
+                    self.exchange(stream, ask, sent).await
+                }
+            }
+        });
         let answered = tokio::time::timeout(timeout, answering).await;
         answered.map_err(|_| ClientError::Timeout(self.url.clone(), timeout))?
     }
 
     async fn connect(&self) -> Result<TcpStream, ClientError> {
         let failed = |cause: String| ClientError::Connect(self.url.clone(), cause);
-        let host = self.url.host.trim_matches(['[', ']']);
-        let connecting = TcpStream::connect((host, self.url.port));
+        let connecting = TcpStream::connect((self.url.host(), self.url.port));
         match tokio::time::timeout(CONNECT_TIMEOUT, connecting).await {
             Ok(Ok(stream)) => Ok(stream),
             Ok(Err(error)) => Err(failed(error.to_string())),
@@ -222,9 +271,30 @@ impl Client {
         }
     }
 
+    /// Makes the TLS handshake.
+    async fn secure(
+        &self,
+        config: &Arc<ClientConfig>,
+        stream: TcpStream,
+    ) -> Result<TlsStream<TcpStream>, ClientError> {
+        let host = self.url.host();
+        let name = ServerName::try_from(host.to_owned()).map_err(|_| {
+            let hint = "name it by a host name or an address";
+            let what = format!("cannot be verified: `{host}` is no name for a certificate");
+            ClientError::Tls(self.url.clone(), Hinted::new(what, hint))
+        })?;
+        let connecting = TlsConnector::from(Arc::clone(config)).connect(name, stream);
+        connecting
+            .await
+            .map_err(|error| match trust::failure(&error, host) {
+                Some(failure) => ClientError::Tls(self.url.clone(), failure),
+                None => ClientError::Closed(self.url.clone()),
+            })
+    }
+
     async fn exchange(
         &self,
-        stream: TcpStream,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
         ask: Ask,
         sent: impl FnMut(u64) + Send + 'static,
     ) -> Result<Reply, ClientError> {
@@ -365,10 +435,12 @@ mod tests {
             ("http://localhost:8081/", "http://localhost:8081"),
             ("http://host.example", "http://host.example:80"),
             ("http://[::1]:9/admin/", "http://[::1]:9/admin"),
+            ("https://host.example", "https://host.example:443"),
+            ("https://[::1]:9", "https://[::1]:9"),
         ] {
             assert_eq!(text.parse::<AdminUrl>().unwrap().to_string(), shown);
         }
-        for text in ["https://127.0.0.1:18080", "ws://127.0.0.1:18080"] {
+        for text in ["wss://127.0.0.1:18080", "ws://127.0.0.1:18080"] {
             let error = text.parse::<AdminUrl>().unwrap_err();
             assert!(matches!(error, AdminUrlError::Scheme(_)), "{text}");
         }
@@ -393,7 +465,7 @@ mod tests {
     async fn a_host_that_ends_is_told_from_what_is_no_host() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let client = Client::new(url.parse().unwrap(), None);
+        let client = Client::new(url.parse().unwrap(), None, None);
         let ask = || Ask {
             method: "GET",
             path: "/v1/functions".into(),

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::aliases::shares;
 use super::remote::{EXIT_CODES, RemoteArguments, function};
-use super::table::{ago, cell, short, size, table};
+use super::table::{ago, cell, columns, short, size, table};
 
 const FUNCTIONS_EXAMPLES: &str = "\
 Examples:
@@ -42,8 +42,9 @@ pub(crate) async fn functions(arguments: &FunctionsArguments) -> anyhow::Result<
     let answer = remote.get("/v1/functions").await?;
     remote.print(&answer["functions"], |functions| {
         let head = ["NAME", "ROUTE", "LEADS TO", "CONNECTIONS", "INSTANCES"];
-        let rows = each(functions).flat_map(function_rows).collect();
-        table(head, rows)
+        let rows: Vec<_> = each(functions).flat_map(function_rows).collect();
+        let triggers = each(functions).flat_map(|function| each(&function["triggers"]));
+        with_urls(head, rows, triggers)
     })
 }
 
@@ -90,6 +91,24 @@ fn function_rows(function: &Value) -> Vec<[String; 5]> {
         ]
     };
     each(&function["triggers"]).enumerate().map(row).collect()
+}
+
+/// A table with a row for each trigger. If the host knows its `public_url`, the
+/// last column has the addresses to give away.
+pub(super) fn with_urls<'a, const N: usize>(
+    head: [&str; N],
+    rows: Vec<[String; N]>,
+    triggers: impl Iterator<Item = &'a Value>,
+) -> String {
+    let urls = triggers.map(|trigger| each(&trigger["urls"]).map(cell).collect());
+    let urls: Vec<Vec<_>> = urls.collect();
+    if urls.iter().all(Vec::is_empty) {
+        return table(head, rows);
+    }
+    let row = |(row, urls): ([String; N], Vec<String>)| [&row[..], &[urls.join(" ")]].concat();
+    let head = (head.map(str::to_owned), vec!["ADDRESS".to_owned()]);
+    let rows = rows.into_iter().zip(urls);
+    columns(std::iter::once(head).chain(rows).map(row))
 }
 
 /// Where a trigger is: its hosts, if it is not on all, with its route.

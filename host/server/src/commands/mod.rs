@@ -19,5 +19,6 @@ pub(crate) mod run;
 pub(crate) mod serve;
 mod table;
 pub(crate) mod triggers;
+pub(crate) mod trust;
 pub(crate) mod update_sdk;
 mod workspace;

@@ -12,6 +12,7 @@ use openline_hint::{Hint, Hinted};
 use serde_json::Value;
 
 use crate::causes;
+use crate::commands::trust::{self, Trust};
 use crate::hints::Refused;
 use crate::telemetry::print;
 
@@ -43,6 +44,10 @@ pub(crate) struct RemoteArguments {
         value_parser = url
     )]
     admin: AdminUrl,
+    /// A file with the certificates of the authorities to trust, in PEM, for a
+    /// host that is asked by https:// [default: those of the system]
+    #[arg(long, env = "OPENLINE_ADMIN_CA", value_name = "FILE")]
+    ca: Option<PathBuf>,
     /// A file that holds the host's token
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -86,8 +91,10 @@ impl RemoteArguments {
         if !token.iter().all(is_sendable) {
             return Err(unasked(&ClientError::Token));
         }
+        let tls = self.admin.has_tls();
+        let tls = tls.then(|| trust::client(Trust::Authorities(self.ca.as_deref())));
         Ok(Remote {
-            client: Client::new(self.admin.clone(), token),
+            client: Client::new(self.admin.clone(), token, tls.transpose()?),
             json: self.json,
         })
     }

@@ -15,13 +15,25 @@ const SHORT: usize = 12;
 /// A head and rows below it, with two spaces between columns. The last column
 /// is not padded.
 pub(crate) fn table<const N: usize>(head: [&str; N], rows: Vec<[String; N]>) -> String {
-    let rows: Vec<[String; N]> = std::iter::once(head.map(str::to_owned))
-        .chain(rows.into_iter().map(|row| row.map(|cell| plain(&cell))))
+    let head = head.map(str::to_owned).to_vec();
+    let rows = rows.into_iter().map(|row| row.to_vec());
+    columns(std::iter::once(head).chain(rows))
+}
+
+/// The same for rows of any length, of which the first is the head.
+pub(crate) fn columns(rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let rows = rows.into_iter();
+    let rows: Vec<Vec<_>> = rows
+        .map(|row| row.iter().map(|cell| plain(cell)).collect())
         .collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
-    let line = |row: &[String; N]| {
-        let cells = row.iter().zip(widths);
+    let width = |column: usize| {
+        let cells = rows.iter().filter_map(|row: &Vec<String>| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths);
         let padded = cells.map(|(cell, width)| format!("{cell:<width$}"));
         let line: Vec<_> = padded.collect();
         line.join("  ").trim_end().to_owned()

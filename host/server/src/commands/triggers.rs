@@ -1,15 +1,17 @@
 //! `openline triggers`: lists the triggers of a function, and makes, changes
 //! and removes them in a running host.
 
+use std::collections::BTreeMap;
+
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
 use openline_core::name::{AliasName, FunctionName, TriggerName};
-use openline_core::trigger::METHODS;
+use openline_core::trigger::{CorsWritten, METHODS};
 use serde_json::{Map, Value, json};
 
-use super::functions::{each, place};
+use super::functions::{each, place, with_urls};
 use super::remote::{EXIT_CODES, RemoteArguments, alias, function, trigger};
-use super::table::{cell, table};
+use super::table::cell;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -28,6 +30,7 @@ Examples:
   openline triggers set chat beta --route /beta/{room} --alias beta
   openline triggers set chat site --route /chat/{room} --host chat.example.org --host '*.example.com'
   openline triggers set chat site --route /chat/{room} --origin https://app.example.org
+  openline triggers set chat site --route /chat/{room} --cors '{allow_origins = [\"https://app.example.org\"]}'
   openline triggers set files inner --route '/files/{*path}' --no-internet";
 
 const REMOVE_EXAMPLES: &str = "\
@@ -100,6 +103,11 @@ struct SetArguments {
     /// Refuse requests without an origin
     #[arg(long)]
     origin_required: bool,
+    /// What web pages of other sites may do by ordinary requests:
+    /// `function-compute`, or the keys of `cors` in braces, as in the
+    /// configuration
+    #[arg(long, value_name = "CORS", value_parser = cors)]
+    cors: Option<CorsWritten>,
     #[command(flatten)]
     remote: RemoteArguments,
 }
@@ -131,7 +139,7 @@ async fn list(arguments: &ListArguments) -> anyhow::Result<()> {
     let answer = remote.get(&path).await?;
     remote.print(&answer["triggers"], |triggers| {
         let head = ["TRIGGER", "ROUTE", "METHODS", "LEADS TO", "PEERS", "FROM"];
-        table(head, each(triggers).map(row).collect())
+        with_urls(head, each(triggers).map(row).collect(), each(triggers))
     })
 }
 
@@ -163,6 +171,9 @@ async fn set(arguments: &SetArguments) -> anyhow::Result<()> {
     if !arguments.methods.is_empty() {
         body.insert("methods".into(), json!(arguments.methods));
     }
+    if let Some(cors) = &arguments.cors {
+        body.insert("cors".into(), json!(cors));
+    }
     body.insert("alias".into(), json!(arguments.alias));
     body.insert("version".into(), json!(arguments.digest));
     let path = format!("/v1/functions/{name}/triggers/{trigger}");
@@ -171,11 +182,24 @@ async fn set(arguments: &SetArguments) -> anyhow::Result<()> {
         .await?;
     remote.print(&set, |set| {
         let target = cell(&set["target"]);
-        format!(
+        let mut lines = vec![format!(
             "trigger  {name} {trigger}: {} leads to {target}",
             place(set)
-        )
+        )];
+        lines.extend(each(&set["urls"]).map(|url| format!("address  {}", cell(url))));
+        lines.join("\n")
     })
+}
+
+/// What `cors` is in the configuration, as an argument.
+fn cors(text: &str) -> Result<CorsWritten, String> {
+    if !text.trim_start().starts_with('{') {
+        return Ok(CorsWritten::Word(text.into()));
+    }
+    let written = toml::from_str::<BTreeMap<String, CorsWritten>>(&format!("cors = {text}"));
+    let written = written.map_err(|error| error.message().to_owned());
+    let written = written?.remove("cors");
+    written.ok_or_else(|| "the braces are empty".to_owned())
 }
 
 async fn remove(arguments: &RemoveArguments) -> anyhow::Result<()> {

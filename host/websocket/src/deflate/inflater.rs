@@ -56,6 +56,8 @@ pub struct Inflater {
     /// The message that is being decompressed.
     progress: Option<Progress>,
     allowed: usize,
+    /// How many bytes of a message it may have made.
+    room: usize,
     totals: Totals,
 }
 
@@ -83,6 +85,7 @@ struct Inflating<'a> {
     state: &'a mut Decompress,
     progress: &'a mut Progress,
     bytes_max: usize,
+    room: usize,
 }
 
 /// The result of one call of the decompressor.
@@ -113,6 +116,7 @@ impl Inflater {
             takeover,
             progress: None,
             allowed: usize::MAX,
+            room: usize::MAX,
             totals: Totals::default(),
         }
     }
@@ -130,10 +134,11 @@ impl Inflater {
     /// [`InflateError`]; the connection cannot go on.
     pub fn inflate(&mut self, message: &[u8], bytes_max: usize) -> Result<Vec<u8>, InflateError> {
         let allowed = std::mem::replace(&mut self.allowed, usize::MAX);
+        let room = std::mem::replace(&mut self.room, usize::MAX);
         loop {
             let inflated = self.inflate_allowed(message, bytes_max).transpose();
             if let Some(inflated) = inflated {
-                self.allowed = allowed;
+                (self.allowed, self.room) = (allowed, room);
                 return inflated;
             }
         }
@@ -147,8 +152,15 @@ impl Inflater {
         self.allowed = bytes;
     }
 
+    /// Sets how large a message [`inflate_allowed`](Self::inflate_allowed) makes
+    /// before it stops; unbounded at first. It allocates no more, but for a few
+    /// bytes.
+    pub fn set_room(&mut self, bytes: usize) {
+        self.room = bytes;
+    }
+
     /// Decompresses a message as [`inflate`](Self::inflate) does, as far as it
-    /// is [allowed](Self::allow). None if that is not the end: the next call has
+    /// is [allowed](Self::allow) and has [room](Self::set_room). None if that is not the end: the next call has
     /// to have the same arguments and goes on.
     ///
     /// ```
@@ -183,6 +195,7 @@ impl Inflater {
         let state = self.state.get_or_insert_with(make);
         let begin = || {
             let room = message.len().saturating_mul(RATIO).max(ROOM_BYTES_MIN);
+            let room = room.min(self.room).max(ROOM_BYTES_MIN);
             Progress {
                 to: Vec::with_capacity(room.min(bytes_max)),
                 at: 0,
@@ -194,6 +207,7 @@ impl Inflater {
             state,
             progress: self.progress.get_or_insert_with(begin),
             bytes_max,
+            room: self.room,
         };
         let advanced = inflating.advance(message, self.takeover, &mut self.allowed);
         if advanced == Ok(false) {
@@ -208,6 +222,28 @@ impl Inflater {
         self.totals.compressed += message.len() as u64;
         self.totals.inflated += to.len() as u64;
         Ok(Some(to))
+    }
+
+    /// Gives up what was made of a message that is half decompressed. The next
+    /// call has to have the same message, and begins with it anew. Only one
+    /// without takeover can do that; another one goes on.
+    pub fn restart(&mut self) {
+        if let (false, Some(state)) = (self.takeover, &mut self.state) {
+            self.progress = None;
+            state.reset(false);
+        }
+    }
+
+    /// Whether it has stopped because of its [room](Self::set_room).
+    pub fn needs_room(&self) -> bool {
+        self.allowed > 0 && self.made_bytes() >= self.room
+    }
+
+    /// Bytes that were made of a message that is half decompressed.
+    pub fn made_bytes(&self) -> usize {
+        self.progress
+            .as_ref()
+            .map_or(0, |progress| progress.to.len())
     }
 
     /// Whether a message is half decompressed: then it serves no other.
@@ -281,7 +317,7 @@ impl Inflating<'_> {
     /// it, and nothing if it was not allowed to come that far.
     fn feed(&mut self, source: &[u8], allowed: &mut usize) -> Result<Option<bool>, InflateError> {
         loop {
-            if *allowed == 0 {
+            if *allowed == 0 || self.lacks_room() {
                 return Ok(None);
             }
             let part = &source[self.progress.at..];
@@ -312,6 +348,13 @@ impl Inflating<'_> {
         }
     }
 
+    /// Whether it has to stop because of its room, and not of the message's
+    /// bound.
+    fn lacks_room(&self) -> bool {
+        let made = self.progress.to.len();
+        made >= self.room && made < self.bytes_max
+    }
+
     /// Decompresses into the room that there is, or into one more byte, which
     /// must stay empty, if the message has all that it may.
     fn step(&mut self, part: &[u8]) -> Result<Step, InflateError> {
@@ -320,8 +363,9 @@ impl Inflating<'_> {
         let mut excess = [0];
         let is_full = to.len() >= self.bytes_max;
         if !is_full && to.len() == to.capacity() {
+            let most = self.bytes_max.min(self.room);
             let more = to.len().max(ROOM_BYTES_MIN);
-            to.reserve_exact(more.min(self.bytes_max - to.len()));
+            to.reserve_exact(more.min(most - to.len()));
         }
         let made_before = self.state.total_out();
         let sync = FlushDecompress::Sync;

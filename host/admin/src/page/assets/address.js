@@ -11,10 +11,10 @@ const ANY_ADDRESS = /^(0\.0\.0\.0|\[::\])(?=:\d+$)/;
 
 /**
  * Connections are opened at `listen`, address and port of the host's main
- * listener, and not where this page came from.
+ * listener, which speaks TLS or not, and not where this page came from.
  */
-export function connectTo(listen) {
-  root = new URL(`${location.protocol}//${listen.replace(ANY_ADDRESS, location.hostname)}/`);
+export function connectTo({ listen, tls }) {
+  root = new URL(`${tls ? "https:" : "http:"}//${listen.replace(ANY_ADDRESS, location.hostname)}/`);
 }
 
 // `{name}` stands for one segment of the path, a last `{*name}` for the rest.

@@ -27,7 +27,7 @@ export class AdminViews {
   /** Shows the views. Rejects when the host does not say where it listens. */
   async begin() {
     const host = await read(["host"]);
-    connectTo(host.listen);
+    connectTo(host);
     this.#showHost(host);
     part(document, "views").hidden = false;
     document.body.classList.add("admin");

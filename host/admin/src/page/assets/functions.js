@@ -87,8 +87,10 @@ class FunctionEntry {
     this.#preview();
   }
 
-  /** Shows what the host says now: kind and counts. */
-  show({ handler, connections, instances }) {
+  /** Shows what the host says now: kind, addresses to give away, counts. */
+  show({ handler, urls, connections, instances }) {
+    part(this.element, "public").hidden = urls.length === 0;
+    setText(part(this.element, "public-urls"), urls.join(" "));
     this.element.dataset.handler = handler;
     const kind = part(this.element, "handler");
     setText(kind, handler);

@@ -129,8 +129,8 @@ class ManagedFunction {
       this.triggers,
       triggers,
       // Another trigger of the same name is shown anew.
-      ({ name, hosts, route, target }) => JSON.stringify([name, hosts, route, target]),
-      ({ name, hosts, route, target }) => {
+      ({ name, hosts, route, target, urls }) => JSON.stringify([name, hosts, route, target, urls]),
+      ({ name, hosts, route, target, urls }) => {
         const element = document.createElement("li");
         const path = document.createElement("code");
         path.className = "function-route";
@@ -139,6 +139,12 @@ class ManagedFunction {
         const leads = document.createElement("span");
         leads.textContent = `${hosts.length > 0 ? ` on ${hosts.join(", ")}` : ""} leads to ${target}`;
         element.append(path, leads);
+        for (const url of urls) {
+          const address = document.createElement("code");
+          address.className = "function-url";
+          address.textContent = url;
+          element.append(" ", address);
+        }
         return { element, show() {} };
       },
     );

@@ -11,6 +11,7 @@ use openline_core::close::{CODE_ABSENT, CloseInfo, CloseReason};
 use openline_websocket::{Close, Frame};
 use tokio::io::AsyncWriteExt;
 
+use super::super::intake::Room;
 use super::reading::{Received, poll_fill};
 use super::scratch;
 use super::{Hold, Socket, Wire};
@@ -27,7 +28,7 @@ const DISCARDED_FRAMES_PER_POLL_MAX: usize = 1024;
 impl<S: Socket> Wire<S> {
     /// Ends the stream: what is unsent and our close frame, the peer's unless
     /// it has come, and then TCP's own.
-    pub(in super::super) async fn close(mut self, reason: &CloseReason) {
+    pub(in super::super) async fn close(mut self, reason: &CloseReason, room: &mut Room<'_>) {
         let info = match (reason, reason.frame()) {
             // This ending has no close frame.
             (_, None) => return,
@@ -49,7 +50,7 @@ impl<S: Socket> Wire<S> {
         self.counted.bytes = 0;
         // After a violation there are no frames any more.
         if !self.over {
-            self.await_close().await;
+            poll_fn(|cx| self.poll_close(cx, room)).await;
         }
         // Closing a socket with unread bytes resets it, and a reset can overtake
         // our close frame, so the rest is read.
@@ -65,20 +66,21 @@ impl<S: Socket> Wire<S> {
         }
     }
 
-    /// Discards what comes until the peer's close frame.
-    async fn await_close(&mut self) {
-        poll_fn(|cx| self.poll_close(cx)).await;
-    }
-
-    /// Ready when that has come, or too much else. One reader for each poll, so
-    /// that its bounds of a poll hold.
-    fn poll_close(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    /// Discards what comes until the peer's close frame. Ready when that has
+    /// come, or too much else, or a message for which there is no room. One
+    /// reader for each poll, so that its bounds of a poll hold.
+    fn poll_close(&mut self, cx: &mut Context<'_>, room: &mut Room<'_>) -> Poll<()> {
         if self.counted.bytes > DISCARDED_BYTES_MAX {
             return Poll::Ready(());
         }
         let mut reader = self.reader();
         for _ in 0..DISCARDED_FRAMES_PER_POLL_MAX {
-            if let Received::End(_) = ready!(reader.poll_received(cx)) {
+            let received = reader.poll_received(cx, room);
+            if room.is_waiting() {
+                room.intake.leave();
+                return Poll::Ready(());
+            }
+            if let Received::End(_) = ready!(received) {
                 return Poll::Ready(());
             }
         }

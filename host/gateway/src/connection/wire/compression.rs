@@ -130,6 +130,12 @@ impl Compression {
         self.inflater.take().unwrap_or_else(super::pool::inflater)
     }
 
+    /// Bytes of a message that is half decompressed, and of its decompressor.
+    pub(super) fn inflating_bytes(&self) -> usize {
+        let inflater = self.inflater.as_ref();
+        inflater.map_or(0, |inflater| inflater.made_bytes() + Inflater::MEMORY_BYTES)
+    }
+
     /// Takes the decompressor back at the end of a poll; answers how many bytes
     /// more than those on the wire were received.
     pub(super) fn give_back(&mut self, mut inflater: Box<Inflater>) -> u64 {

@@ -14,9 +14,10 @@ use openline_core::message::Message;
 use openline_websocket::{Deflater, Inflater, Kind, Limits, Received as Event, Receiver, Role};
 use tokio::io::{AsyncWriteExt, DuplexStream, duplex};
 
+use super::super::intake::{Holding, Intake, Room};
 use super::compression::{AT_ONCE_BYTES_MAX, QUIET_CHECKS};
 use super::reading::INFLATED_BYTES_PER_POLL_MAX;
-use super::tests::{cx, drained, receive};
+use super::tests::{cx, drained, receive, receive_within};
 use super::writing::DEFLATED_BYTES_PER_POLL_MAX;
 use super::*;
 
@@ -263,7 +264,14 @@ fn a_wire_that_ends_gives_up_what_it_was_compressing() {
     drop(writer);
     assert!(!wire.is_empty() && budget.compressors.used() > 0);
     drop(peer);
-    let closing = wire.close(&CloseReason::ShuttingDown { retry_after: 0 });
+    let (mut intake, function) = (Intake::default(), Arc::clone(&budget));
+    let mut room = Room {
+        intake: &mut intake,
+        function: &function,
+        kept: 0,
+    };
+    let reason = CloseReason::ShuttingDown { retry_after: 0 };
+    let closing = wire.close(&reason, &mut room);
     let mut closing = std::pin::pin!(closing);
     assert_eq!(closing.as_mut().poll(&mut cx()), Poll::Ready(()));
     assert_eq!(budget.compressors.used(), 0);
@@ -294,4 +302,41 @@ fn ten_thousand_connections_stay_within_the_budget() {
     assert_eq!(own, COMPRESSORS);
     drop(wires);
     assert_eq!(budget.compressors.used(), 0);
+}
+
+#[test]
+fn a_message_that_is_half_decompressed_waits_for_room_and_goes_on() {
+    let function = HostBudget::new(0, 0).with_received(MIB).function();
+    let sent = compressed(&vec![0; 3 * MIB]);
+    let message = || Received::Message(Message::Binary(vec![0; 3 * MIB].into()));
+    let mut connections = [(); 3].map(|()| {
+        let (mut wire, mut peer, _) = pair(Mode::Shared, &budget(0), 64 * 1024);
+        send(&mut peer, &sent);
+        wire.hold(Hold::Nothing);
+        (wire, peer, Intake::default())
+    });
+    let mut received = [0; 3];
+    for _ in 0..100 {
+        for (received, (wire, _, intake)) in received.iter_mut().zip(&mut connections) {
+            intake.begin();
+            for next in receive_within(wire, 1, intake, &function) {
+                assert!(next == message());
+                *received += 1;
+            }
+            // The message goes to its function at once.
+            let (arrived, others) = wire.kept_bytes();
+            let holding = Holding {
+                arrived,
+                others,
+                hears: true,
+            };
+            intake.settle(&function, holding, || Duration::ZERO);
+        }
+        // One message may go past what there is.
+        let used = function.received.used();
+        assert!(used <= MIB + 4 * MIB, "{used}");
+    }
+    assert_eq!(received, [1, 1, 1]);
+    assert_eq!(function.received.used(), 0);
+    assert!(!function.received.is_wanted());
 }

@@ -173,6 +173,17 @@ impl<S: Socket> Wire<S> {
         (counted, std::mem::take(&mut self.progress))
     }
 
+    /// How many bytes it keeps of a message that is arriving, and how many that
+    /// it has not parsed.
+    #[inline]
+    pub(super) fn kept_bytes(&self) -> (usize, usize) {
+        let partial = self.partial.as_ref();
+        let partial = partial.map_or(0, |partial| partial.arrived_bytes());
+        let inflated = self.compression.as_ref();
+        let inflated = inflated.map_or(0, |compression| compression.inflating_bytes());
+        (partial + inflated, self.rest.len())
+    }
+
     /// Whether nothing is kept of what came or is to go.
     pub(super) fn is_empty(&self) -> bool {
         self.partial.is_none()

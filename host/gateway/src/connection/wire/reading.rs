@@ -1,7 +1,8 @@
 //! Reading: from the socket to messages.
 //!
 //! Bounded by [`READ_BYTES_PER_POLL_MAX`] and [`INFLATED_BYTES_PER_POLL_MAX`]
-//! for each poll, and by the limits of a message. Small messages are copied
+//! for each poll, by the limits of a message, and by the connection's [`Room`].
+//! Small messages are copied
 //! once, from the thread's buffer; the rest of a large frame is read to where
 //! its message is made.
 
@@ -12,10 +13,12 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, BufMut, Bytes};
 use openline_core::close::{CODE_ABSENT, CloseInfo, CloseReason};
+use openline_core::limits::RECEIVED_FREE_BYTES;
 use openline_core::message::Message;
 use openline_websocket::{self as websocket, Close, Inflater, Receiver, Role, Violation};
 use tokio::io::{AsyncReadExt, ReadBuf};
 
+use super::super::intake::Room;
 use super::scratch::{self, Scratch};
 use super::{Hold, Socket, Wire};
 
@@ -79,19 +82,47 @@ impl<'a, S: Socket> Reader<'a, S> {
     }
 
     /// What comes next. After [`Received::End`] it must not be called again.
-    pub(crate) fn poll_received(&mut self, cx: &mut Context<'_>) -> Poll<Received> {
+    pub(crate) fn poll_received(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: &mut Room<'_>,
+    ) -> Poll<Received> {
+        // Not even begun until there is room.
+        if self.is_inflating() && room.is_waiting() {
+            ready!(room.poll_more(cx, 0));
+        }
         loop {
+            if let Some(inflater) = &mut self.inflater {
+                inflater.set_room(room.left(self.receiver.arrived_bytes()));
+            }
             if let Some(received) = self.parse() {
                 return Poll::Ready(received);
             }
             if self.is_inflating() {
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            if let Some(received) = ready!(self.poll_read(cx)) {
+                ready!(self.poll_inflating(cx, room));
+            } else if let Some(received) = ready!(self.poll_read(cx, room)) {
                 return Poll::Ready(received);
             }
         }
+    }
+
+    /// Ready when the message that is half decompressed may go on within this
+    /// poll, and has room to; otherwise the task is woken then.
+    #[cold]
+    fn poll_inflating(&mut self, cx: &mut Context<'_>, room: &mut Room<'_>) -> Poll<()> {
+        let inflater = self.inflater.as_mut().filter(|it| it.needs_room());
+        let Some(inflater) = inflater else {
+            cx.waker().wake_by_ref();
+            return Poll::Pending;
+        };
+        // As much again, so that it is not moved for each piece.
+        let made = inflater.made_bytes();
+        let polled = room.poll_more(cx, made);
+        if polled.is_pending() && made <= RECEIVED_FREE_BYTES {
+            // Thousands may wait: then none keeps a decompressor for little.
+            inflater.restart();
+        }
+        polled
     }
 
     /// Whether a whole message has come that is not yet decompressed. The task is
@@ -142,7 +173,7 @@ impl<'a, S: Socket> Reader<'a, S> {
 
     /// Reads once, into the thread's buffer or into a large message; `None` if
     /// that ended nothing.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Option<Received>> {
+    fn poll_read(&mut self, cx: &mut Context<'_>, room: &mut Room<'_>) -> Poll<Option<Received>> {
         let Wire {
             socket,
             hold,
@@ -157,12 +188,22 @@ impl<'a, S: Socket> Reader<'a, S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
+        let mut left = room.left(self.receiver.arrived_bytes());
+        while left == 0 {
+            let wanted = self.receiver.space().map_or(0, |(_, bytes)| bytes);
+            ready!(room.poll_more(cx, wanted));
+            left = room.left(self.receiver.arrived_bytes());
+        }
         let (read, is_message) = match self.receiver.space() {
             Some((message, bytes)) => {
-                let mut room = message.limit(bytes);
-                (ready!(pin!(socket.read_buf(&mut room)).poll(cx)), true)
+                let mut to = message.limit(bytes.min(left));
+                (ready!(pin!(socket.read_buf(&mut to)).poll(cx)), true)
             }
-            None => (ready!(poll_fill(socket, cx, &mut self.scratch)), false),
+            None => {
+                let bytes = room.read_bytes(self.scratch.len(), left);
+                let scratch = &mut self.scratch[..bytes];
+                (ready!(poll_fill(socket, cx, scratch)), false)
+            }
         };
         let Ok(bytes @ 1..) = read else {
             return Poll::Ready(Some(Received::End(CloseReason::Lost)));

@@ -1,15 +1,18 @@
 //! What a wire keeps, and what it does not: with sockets in memory, outside of
 //! a runtime, whose budget for a task would end a poll early.
 
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use futures_util::FutureExt;
+use openline_channels::budget::{FunctionBudget, HostBudget};
 use openline_channels::connection::Item;
 use openline_channels::publication::Publication;
 use openline_core::close::CloseReason;
 use openline_core::message::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, DuplexStream, duplex};
 
+use super::super::intake::{Intake, Room};
 use super::reading::READ_BYTES_PER_POLL_MAX;
 use super::scratch::READ_BYTES;
 use super::writing::{COPIED_BYTES_MAX, GATHERED_BYTES};
@@ -51,10 +54,30 @@ fn binary(payload: &[u8]) -> Vec<u8> {
 
 /// Receives at most so many in one poll.
 pub(super) fn receive(wire: &mut Wire<DuplexStream>, most: usize) -> Vec<Received> {
+    receive_within(wire, most, &mut Intake::default(), &unbounded())
+}
+
+/// The budget of a function that may keep anything.
+fn unbounded() -> Arc<FunctionBudget> {
+    HostBudget::new(0, 0).function()
+}
+
+/// Receives at most so many in one poll, as far as there is room for them.
+pub(super) fn receive_within(
+    wire: &mut Wire<DuplexStream>,
+    most: usize,
+    intake: &mut Intake,
+    function: &Arc<FunctionBudget>,
+) -> Vec<Received> {
     let mut reader = wire.reader();
     let mut all = Vec::new();
+    let mut room = Room {
+        intake,
+        function,
+        kept: 0,
+    };
     while all.len() < most
-        && let Poll::Ready(received) = reader.poll_received(&mut cx())
+        && let Poll::Ready(received) = reader.poll_received(&mut cx(), &mut room)
     {
         all.push(received);
     }
@@ -336,7 +359,14 @@ fn a_poll_discards_so_much_until_the_peer_s_close_and_the_next_one_goes_on() {
     send(&mut peer, &PING.repeat(5 * 1024));
     let count = Arc::<Count>::default();
     let waker = Waker::from(Arc::clone(&count));
-    let mut closing = std::pin::pin!(wire.close(&CloseReason::ShuttingDown { retry_after: 0 }));
+    let (mut intake, function) = (Intake::default(), unbounded());
+    let mut room = Room {
+        intake: &mut intake,
+        function: &function,
+        kept: 0,
+    };
+    let reason = CloseReason::ShuttingDown { retry_after: 0 };
+    let mut closing = std::pin::pin!(wire.close(&reason, &mut room));
     let mut polls = 0;
     while count.0.load(Ordering::Relaxed) == polls {
         polls += 1;

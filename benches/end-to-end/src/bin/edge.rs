@@ -1,0 +1,14 @@
+//! Measures what TLS and HTTP/2 cost, as a program; see the library for the
+//! details.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use openline_end_to_end::edge::{self, Arguments};
+use openline_end_to_end::ended;
+
+// The clients' processes have one CPU.
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    ended(Box::pin(edge::run(&Arguments::parse())).await)
+}

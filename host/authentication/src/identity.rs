@@ -1,0 +1,58 @@
+//! Who a request is from, once that is certain.
+
+use openline_core::authentication::UnixTime;
+use serde_json::{Map, Value};
+
+use crate::edits::{Edits, text_of};
+
+/// Who a request is from. Without claims, the request needed no credential.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Identity {
+    /// The claims of the token or the ticket. A signature makes one, `sub`, of
+    /// its key.
+    pub claims: Map<String, Value>,
+    /// When the credential ends, and the connection with it. From that second on
+    /// it is not good any more.
+    pub expires: Option<UnixTime>,
+    /// The changes of the request.
+    pub edits: Edits,
+    /// The SHA-256 that the body must have. The signature holds only for this
+    /// body, so the caller refuses another one.
+    pub body_sha256: Option<[u8; 32]>,
+}
+
+impl Identity {
+    /// Whom the credential stands for (`sub`).
+    pub fn subject(&self) -> Option<&str> {
+        self.claims.get("sub")?.as_str()
+    }
+
+    /// The name of the token (`jti`).
+    pub fn token_id(&self) -> Option<&str> {
+        self.claims.get("jti")?.as_str()
+    }
+
+    /// When the token was made (`iat`).
+    pub fn issued(&self) -> Option<UnixTime> {
+        self.claims.get("iat")?.as_u64().map(UnixTime)
+    }
+
+    /// A claim as text, for affinity: texts as they are, other values as JSON.
+    /// `None` if the claim is missing or `null`.
+    pub fn claim(&self, name: &str) -> Option<String> {
+        text_of(self.claims.get(name)?)
+    }
+
+    /// The claims as JSON, for the function; `None` if there are none.
+    pub fn claims_json(&self) -> Option<String> {
+        let some = Some(&self.claims).filter(|claims| !claims.is_empty());
+        some.and_then(|claims| serde_json::to_string(claims).ok())
+    }
+
+    /// Whether a new token may take the place of this one on an open connection:
+    /// it stands for the same subject, and its issuer is the same.
+    pub fn is_renewed_by(&self, new: &Self) -> bool {
+        let equal = |name: &str| self.claims.get(name) == new.claims.get(name);
+        equal("sub") && equal("iss")
+    }
+}

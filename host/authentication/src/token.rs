@@ -1,0 +1,288 @@
+//! Authentication by a token: in the request, in the first message, or in a
+//! message that renews the one before.
+//!
+//! A verifier belongs to one trigger. Keys that are fetched sit behind a lock
+//! that is held for a few instructions; the task that fetches them shares it.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use openline_core::authentication::{FirstMessageConfig, JwtConfig, UnixTime};
+use openline_hint::Hinted;
+use parking_lot::{Mutex, RwLock};
+
+use crate::denied::{Denial, Denied};
+use crate::edits::Edits;
+use crate::identity::Identity;
+use crate::json;
+use crate::jwt::{
+    Algorithm, FetchedKeys, KeySet, KeySource, KeyWarning, TOKEN_BYTES_MAX, Terms, TokenError,
+    verify,
+};
+use crate::request::{Request, find};
+use crate::revocation::Revocations;
+use crate::secret::{ReadSecret, Secret};
+
+/// A moment on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    /// The clock on the wall, for dates that others wrote.
+    pub wall: UnixTime,
+    /// A clock that does not jump, since any one moment, for waits of our own.
+    pub steady: Duration,
+}
+
+/// Verifies the tokens of one trigger.
+pub struct TokenVerifier {
+    config: JwtConfig,
+    terms: Terms,
+    keys: Keys,
+    revocations: Arc<RwLock<Revocations>>,
+}
+
+enum Keys {
+    Fixed(KeySet),
+    Fetched {
+        keys: Arc<Mutex<FetchedKeys>>,
+        /// Wakes the task that fetches.
+        wake: Box<dyn Fn() + Send + Sync>,
+    },
+}
+
+impl TokenVerifier {
+    /// Makes a verifier of a table that was checked. `file` has the text of
+    /// `keys_file`; `wake` is called when a key set should be fetched earlier
+    /// than it said.
+    ///
+    /// # Errors
+    ///
+    /// When the keys are not good, or a secret cannot be read.
+    pub fn new(
+        config: &JwtConfig,
+        file: Option<&[u8]>,
+        secrets: &dyn ReadSecret,
+        revocations: Arc<RwLock<Revocations>>,
+        now: Now,
+        wake: Box<dyn Fn() + Send + Sync>,
+    ) -> Result<(Self, Vec<KeyWarning>), Hinted> {
+        let named = config.algorithms.iter();
+        let mut algorithms: Vec<_> = named.filter_map(|name| Algorithm::parse(name)).collect();
+        if config.secret.is_some() && algorithms.is_empty() {
+            algorithms.push(Algorithm::Hs256);
+        }
+        let (keys, warnings) = match &config.jwks_url {
+            Some(url) => {
+                let (refresh, stale) = (config.jwks_refresh.0, config.jwks_stale.0);
+                let keys = FetchedKeys::new(url.clone(), refresh, stale, now.steady);
+                let keys = Arc::new(Mutex::new(keys));
+                (Keys::Fetched { keys, wake }, Vec::new())
+            }
+            None => {
+                let (keys, warnings) = fixed(config, file, secrets, &algorithms)?;
+                (Keys::Fixed(keys), warnings)
+            }
+        };
+        let terms = Terms {
+            algorithms,
+            issuers: config.issuer.clone(),
+            audiences: config.audience.clone(),
+            required: config.required.clone(),
+            token_type: config.token_type.clone(),
+            leeway: config.leeway.0,
+        };
+        let verifier = Self {
+            config: config.clone(),
+            terms,
+            keys,
+            revocations,
+        };
+        Ok((verifier, warnings))
+    }
+
+    /// The keys that a task has to fetch, if they are fetched.
+    pub fn fetched(&self) -> Option<&Arc<Mutex<FetchedKeys>>> {
+        match &self.keys {
+            Keys::Fixed(_) => None,
+            Keys::Fetched { keys, .. } => Some(keys),
+        }
+    }
+
+    /// Authenticates a request.
+    ///
+    /// # Errors
+    ///
+    /// When its path is checked and it has no good token.
+    pub fn authenticate(&self, request: &Request<'_>, now: Now) -> Result<Identity, Denied> {
+        let lookup = &self.config.lookup;
+        let invalid = |error: &dyn fmt::Display| Denial::TokenInvalid.because(error);
+        let is_checked = self.config.checks(request.path);
+        let found = match find(request, lookup) {
+            Ok(found) => found,
+            Err(_) if !is_checked => None,
+            Err(error) => return Err(invalid(&error)),
+        };
+        let subprotocol = found.as_ref().and_then(|found| found.subprotocol.clone());
+        if !is_checked {
+            let edits = Edits::new(&self.config.claims, None).map_err(|error| invalid(&error))?;
+            return Ok(Identity {
+                edits: edits.without_subprotocol(subprotocol),
+                ..Identity::default()
+            });
+        }
+        let found = found.ok_or_else(|| {
+            let places: Vec<_> = lookup.places().iter().map(ToString::to_string).collect();
+            Denial::TokenMissing.because(format!("no token in {}", places.join(", ")))
+        })?;
+        let mut identity = self.token(&found.text, now)?;
+        let edits = Edits::new(&self.config.claims, Some(&identity.claims));
+        let edits = edits.map_err(|error| invalid(&error))?;
+        identity.edits = edits.without_subprotocol(subprotocol);
+        Ok(identity)
+    }
+
+    /// Verifies a bare token. The identity has no edits.
+    ///
+    /// # Errors
+    ///
+    /// When it is not good.
+    pub fn token(&self, token: &str, now: Now) -> Result<Identity, Denied> {
+        let verified = match &self.keys {
+            Keys::Fixed(keys) => verify(token, keys, &self.terms, now.wall),
+            Keys::Fetched { keys, wake } => {
+                let known = keys.lock().keys(now.steady).cloned();
+                let known = known.ok_or_else(|| {
+                    Denial::KeysUnavailable.because("the issuer's keys are not known")
+                })?;
+                let verified = verify(token, &known, &self.terms, now.wall);
+                if matches!(verified, Err(TokenError::UnknownKey(_)))
+                    && keys.lock().unknown(now.steady)
+                {
+                    wake();
+                }
+                verified
+            }
+        };
+        let verified = verified.map_err(|error| {
+            let denial = match error {
+                TokenError::Expired { .. } => Denial::TokenExpired,
+                _ => Denial::TokenInvalid,
+            };
+            denial.because(error)
+        })?;
+        let identity = Identity {
+            claims: verified.claims,
+            expires: verified.expires,
+            ..Identity::default()
+        };
+        let revoked = self.revocations.read().revokes(&identity, now.wall);
+        match revoked {
+            Some(by) => Err(Denial::TokenRevoked.because(by)),
+            None => Ok(identity),
+        }
+    }
+
+    /// The token of a message that renews the connection's token; `None` if the
+    /// message is for the function.
+    pub fn renewal<'a>(&self, message: &'a str) -> Option<&'a str> {
+        let prefix = self.config.renewal_prefix.as_deref()?;
+        message.strip_prefix(prefix)
+    }
+
+    /// Verifies a token that takes the place of another one.
+    ///
+    /// # Errors
+    ///
+    /// When it is not good, or stands for someone else. The connection keeps the
+    /// one that it has.
+    pub fn renew(&self, old: &Identity, token: &str, now: Now) -> Result<Identity, Denied> {
+        let new = self.token(token, now)?;
+        if !old.is_renewed_by(&new) {
+            let why = "the token has another `sub` or `iss` than the connection's";
+            return Err(Denial::TokenInvalid.because(why));
+        }
+        Ok(Identity {
+            edits: old.edits.clone(),
+            ..new
+        })
+    }
+}
+
+impl fmt::Debug for TokenVerifier {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TokenVerifier")
+            .field("config", &self.config)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Keys that are known from the beginning.
+fn fixed(
+    config: &JwtConfig,
+    file: Option<&[u8]>,
+    secrets: &dyn ReadSecret,
+    algorithms: &[Algorithm],
+) -> Result<(KeySet, Vec<KeyWarning>), Hinted> {
+    let hint = "a key set as its issuer publishes it: RSA of 2048 bits or more, EC or Ed25519, each with a `kid`";
+    if let Some(place) = &config.secret {
+        let read = |place| {
+            let hint = "export the variable, or write the secret into the file";
+            Secret::read(place, secrets).map_err(|error| Hinted::new(error.to_string(), hint))
+        };
+        let secret = read(place)?;
+        let previous = config.previous_secret.as_ref().map(read).transpose()?;
+        let previous = previous.as_ref().zip(config.valid_until);
+        let keys = KeySet::of_secret(&secret, previous, algorithms);
+        let hint = "make one with `openssl rand -hex 32`";
+        return keys.map_err(|error| Hinted::new(format!("`secret`: {error}"), hint));
+    }
+    match (&config.keys_file, file) {
+        (Some(path), Some(text)) => {
+            let keys = KeySet::parse(text, KeySource::Written);
+            let path = path.display();
+            keys.map_err(|error| Hinted::new(format!("`keys_file` {path}: {error}"), hint))
+        }
+        (Some(path), None) => {
+            let what = format!("`keys_file` {} was not read", path.display());
+            Err(Hinted::new(what, "the file must exist and be readable"))
+        }
+        (None, _) => {
+            let keys = KeySet::new(&config.keys);
+            keys.map_err(|error| Hinted::new(format!("`keys`: {error}"), hint))
+        }
+    }
+}
+
+/// The token in the first message of a connection.
+///
+/// # Errors
+///
+/// When the message has none.
+pub fn first_token(config: &FirstMessageConfig, message: &str) -> Result<String, Denied> {
+    let missing = |why: &str| Denial::TokenMissing.because(why);
+    let limit = usize::try_from(config.message_bytes_max.0).unwrap_or(usize::MAX);
+    if message.len() > limit {
+        let why = "the first message is larger than `message_bytes_max`";
+        return Err(Denial::TokenInvalid.because(why));
+    }
+    let token = match &config.field {
+        None => message.trim().to_owned(),
+        Some(field) => {
+            let object = json::object(message.as_bytes());
+            let object = object.map_err(|_| missing("the first message is not a JSON object"))?;
+            let token = object.get(field).and_then(serde_json::Value::as_str);
+            token.unwrap_or_default().to_owned()
+        }
+    };
+    if token.is_empty() {
+        return Err(missing("the first message has no token"));
+    }
+    if token.len() > TOKEN_BYTES_MAX {
+        return Err(Denial::TokenInvalid.because(TokenError::Long));
+    }
+    Ok(token)
+}
+
+#[cfg(test)]
+#[path = "token_tests.rs"]
+mod tests;

@@ -1,0 +1,79 @@
+//! Behaviours: what a rule does when its criteria hold.
+
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, StatusCode};
+use openline_core::name::FunctionName;
+
+use crate::limiter::{LimitBy, Limiter};
+
+/// What a rule does. `Display` writes its name and its main argument.
+#[derive(Clone, Debug)]
+pub(crate) enum Behavior {
+    /// The firewall is done, and the request passes.
+    Allow,
+    /// The request is refused with 400 to 499.
+    Deny(Answer),
+    /// The connection is closed without an answer.
+    Drop,
+    /// The request is answered.
+    Respond(Answer),
+    /// Something is written to the log.
+    Log,
+    /// The request is refused if too many came.
+    Limit(LimitBy, Arc<Limiter>),
+    /// The function sees this header, and not what the peer sent by that name.
+    SetHeader(HeaderName, HeaderValue),
+    /// A function decides.
+    Run(FunctionName),
+}
+
+/// An answer to a request. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: StatusCode,
+    /// The type of the body, if there is one.
+    pub content_type: Option<HeaderValue>,
+    /// The body, which may be empty.
+    pub body: Bytes,
+}
+
+impl Behavior {
+    /// Whether no later behaviour of the rule can run.
+    pub(crate) fn is_final(&self) -> bool {
+        match self {
+            Self::Allow | Self::Deny(_) | Self::Drop | Self::Respond(_) => true,
+            Self::Log | Self::Limit(..) | Self::SetHeader(..) | Self::Run(_) => false,
+        }
+    }
+
+    /// Whether it needs the claims of the peer.
+    pub(crate) fn needs_claims(&self) -> bool {
+        matches!(self, Self::Limit(LimitBy::Claim(_), _))
+    }
+}
+
+impl fmt::Display for Behavior {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Allow => f.write_str("allow"),
+            Self::Deny(answer) => write!(f, "deny {}", answer.status.as_u16()),
+            Self::Drop => f.write_str("drop"),
+            Self::Respond(answer) => write!(f, "set_custom_response {}", answer.status.as_u16()),
+            Self::Log => f.write_str("log"),
+            Self::Limit(by, limiter) => {
+                let rate = limiter.rate();
+                write!(
+                    f,
+                    "set_rate_limit {} a {} by {by}",
+                    rate.average, rate.period
+                )
+            }
+            Self::SetHeader(name, _) => write!(f, "set_header {name}"),
+            Self::Run(function) => write!(f, "run_function {function}"),
+        }
+    }
+}

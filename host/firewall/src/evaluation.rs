@@ -1,0 +1,279 @@
+//! The evaluation of a request: the rules of one or two firewalls, in order,
+//! until one ends it.
+//!
+//! All rules whose criteria hold run, until a behaviour ends the evaluation.
+//! `allow` ends its own firewall only, so a firewall of the host cannot open
+//! what that of a trigger closes. An evaluation stops where something else has
+//! to happen first, and continues there: see [`Step`]. It allocates only for
+//! rules that set a header or log.
+
+use std::time::Duration;
+
+use http::{HeaderName, HeaderValue};
+use openline_core::name::FunctionName;
+
+use crate::behavior::{Answer, Behavior};
+use crate::criteria::{Criterion, Subject};
+use crate::limiter::{LimitBy, Limiter};
+use crate::request::{Claims, Request};
+use crate::rules::{FirewallId, Firewalls, Rule, RuleRef};
+
+/// Where an evaluation stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Step<'a> {
+    /// The next rule needs the claims of the peer, and the request's are
+    /// [`Claims::Pending`]. The host authenticates the peer, and continues with
+    /// a request that has them. So the rules before this one run before
+    /// authentication.
+    Authenticate,
+    /// A function decides. The host calls it, and continues if it allows the
+    /// request; if it fails, the host denies.
+    Run(&'a FunctionName),
+    /// It is decided.
+    Decided(Decision<'a>),
+}
+
+/// A decision, and the rule that made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Decision<'a> {
+    /// What happens to the request.
+    pub verdict: Verdict<'a>,
+    /// The rule that decided; `None` if no rule did, and so the request passes.
+    pub by: Option<RuleRef<'a>>,
+}
+
+/// What happens to a request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict<'a> {
+    /// It passes.
+    Pass,
+    /// It is refused with an answer.
+    Deny(&'a Answer),
+    /// Its connection is closed without an answer.
+    Drop,
+    /// It is refused because too many came; one may pass after this time.
+    Limit(Duration),
+    /// It is answered.
+    Respond(&'a Answer),
+}
+
+/// What rules did besides deciding.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Effects<'a> {
+    /// Headers for the function, the last one of a name counts. They replace
+    /// those of the peer; see [`Firewalls::headers`].
+    pub headers: Vec<(&'a HeaderName, &'a HeaderValue)>,
+    /// The rules that log.
+    pub logged: Vec<RuleRef<'a>>,
+}
+
+/// Sees what an evaluation does. The implementation for `()` does nothing and
+/// costs nothing.
+pub trait Observe {
+    /// A rule is reached; one that is not active is passed over.
+    fn rule(&mut self, _rule: RuleRef<'_>, _is_active: bool) {}
+    /// A criterion of that rule was evaluated.
+    fn criterion(&mut self, _criterion: &Criterion, _request: &Request<'_>, _holds: bool) {}
+    /// All criteria of that rule together hold, and it runs; or they do not.
+    fn matched(&mut self, _rule: RuleRef<'_>, _holds: bool) {}
+    /// A behaviour of that rule runs. `text` writes its name and main argument.
+    fn behavior(&mut self, _text: &dyn std::fmt::Display) {}
+}
+
+impl Observe for () {}
+
+/// An evaluation under way.
+#[derive(Debug)]
+pub struct Evaluation<'a> {
+    firewalls: &'a Firewalls,
+    /// The host's firewall, and the trigger's.
+    ids: [Option<FirewallId>; 2],
+    place: Place,
+    /// The last rule that ended a firewall by `allow`.
+    allowed: Option<RuleRef<'a>>,
+    /// The decision, once there is one: a finished evaluation repeats it.
+    decided: Option<Decision<'a>>,
+    effects: Effects<'a>,
+}
+
+/// The next thing to do: a rule of a firewall, or a behaviour of a rule whose
+/// criteria hold.
+#[derive(Clone, Copy, Debug, Default)]
+struct Place {
+    firewall: usize,
+    rule: usize,
+    behavior: Option<usize>,
+}
+
+/// What a behaviour leads to.
+enum Next<'a> {
+    Behavior,
+    Firewall,
+    Run(&'a FunctionName),
+    End(Verdict<'a>),
+}
+
+impl<'a> Evaluation<'a> {
+    /// Begins an evaluation: first the host's firewall, then the trigger's.
+    pub fn new(
+        firewalls: &'a Firewalls,
+        host: Option<FirewallId>,
+        trigger: Option<FirewallId>,
+    ) -> Self {
+        Self {
+            firewalls,
+            ids: [host, trigger],
+            place: Place::default(),
+            allowed: None,
+            decided: None,
+            effects: Effects::default(),
+        }
+    }
+
+    /// What the rules did so far.
+    pub fn effects(&self) -> &Effects<'a> {
+        &self.effects
+    }
+
+    /// Evaluates up to the next [`Step`]. `now` is the time since a fixed
+    /// moment, the same one for all evaluations.
+    pub fn run(
+        &mut self,
+        request: &Request<'_>,
+        now: Duration,
+        observe: &mut impl Observe,
+    ) -> Step<'a> {
+        if let Some(decision) = &self.decided {
+            return Step::Decided(decision.clone());
+        }
+        while let Some((rule, named)) = self.reached() {
+            if self.place.behavior.is_none() {
+                if rule.is_active && rule.needs_claims && matches!(request.claims, Claims::Pending)
+                {
+                    return Step::Authenticate;
+                }
+                if !self.is_entered(rule, named, request, observe) {
+                    self.next_rule();
+                    continue;
+                }
+            }
+            match self.behave(rule, named, request, now, observe) {
+                Next::Behavior => {}
+                Next::Firewall => {
+                    self.allowed = Some(named);
+                    self.next_firewall();
+                }
+                Next::Run(function) => return Step::Run(function),
+                Next::End(verdict) => return self.end(verdict, Some(named)),
+            }
+        }
+        self.end(Verdict::Pass, self.allowed)
+    }
+
+    fn end(&mut self, verdict: Verdict<'a>, by: Option<RuleRef<'a>>) -> Step<'a> {
+        let decision = Decision { verdict, by };
+        self.decided = Some(decision.clone());
+        Step::Decided(decision)
+    }
+
+    /// The rule at the place, which moves on to the next firewall at the end of
+    /// one. `None` when there is no more.
+    fn reached(&mut self) -> Option<(&'a Rule, RuleRef<'a>)> {
+        loop {
+            let id = *self.ids.get(self.place.firewall)?;
+            let firewall = id.and_then(|id| self.firewalls.get(id));
+            if let Some(firewall) = firewall.filter(|it| it.is_active)
+                && let Some(rule) = firewall.rules.get(self.place.rule)
+            {
+                let named = RuleRef {
+                    firewall: &firewall.name,
+                    rule: &rule.name,
+                };
+                return Some((rule, named));
+            }
+            self.next_firewall();
+        }
+    }
+
+    /// Whether the rule runs.
+    fn is_entered(
+        &self,
+        rule: &Rule,
+        named: RuleRef<'_>,
+        request: &Request<'_>,
+        observe: &mut impl Observe,
+    ) -> bool {
+        observe.rule(named, rule.is_active);
+        if !rule.is_active {
+            return false;
+        }
+        let subject = Subject {
+            request,
+            lists: &self.firewalls.lists,
+        };
+        let holds = rule.criteria.holds(subject, &mut |criterion, holds| {
+            observe.criterion(criterion, request, holds);
+        });
+        observe.matched(named, holds);
+        holds
+    }
+
+    /// Runs the next behaviour of a rule.
+    fn behave(
+        &mut self,
+        rule: &'a Rule,
+        named: RuleRef<'a>,
+        request: &Request<'_>,
+        now: Duration,
+        observe: &mut impl Observe,
+    ) -> Next<'a> {
+        let index = self.place.behavior.unwrap_or(0);
+        let Some(behavior) = rule.behaviors.get(index) else {
+            self.next_rule();
+            return Next::Behavior;
+        };
+        self.place.behavior = Some(index + 1);
+        observe.behavior(behavior);
+        match behavior {
+            Behavior::Allow => return Next::Firewall,
+            Behavior::Deny(answer) => return Next::End(Verdict::Deny(answer)),
+            Behavior::Drop => return Next::End(Verdict::Drop),
+            Behavior::Respond(answer) => return Next::End(Verdict::Respond(answer)),
+            Behavior::Run(function) => return Next::Run(function),
+            Behavior::Log => self.effects.logged.push(named),
+            Behavior::SetHeader(name, value) => self.effects.headers.push((name, value)),
+            Behavior::Limit(by, limiter) => {
+                if let Err(wait) = limited(by, limiter, request, now) {
+                    return Next::End(Verdict::Limit(wait));
+                }
+            }
+        }
+        Next::Behavior
+    }
+
+    fn next_rule(&mut self) {
+        self.place.rule += 1;
+        self.place.behavior = None;
+    }
+
+    fn next_firewall(&mut self) {
+        self.place = Place {
+            firewall: self.place.firewall + 1,
+            ..Place::default()
+        };
+    }
+}
+
+fn limited(
+    by: &LimitBy,
+    limiter: &Limiter,
+    request: &Request<'_>,
+    now: Duration,
+) -> Result<(), Duration> {
+    match by {
+        LimitBy::Address => limiter.take_address(request.peer, now),
+        LimitBy::All => limiter.take_all(now),
+        LimitBy::Header(name) => limiter.take_header(request.headers, name, now),
+        LimitBy::Claim(name) => limiter.take_text(&request.claims.text(name), now),
+    }
+}

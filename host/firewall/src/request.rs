@@ -1,0 +1,81 @@
+//! The facts of a request, as the rules see it. All are borrowed.
+
+use std::net::IpAddr;
+
+use http::HeaderMap;
+use serde_json::{Map, Value};
+
+/// A request after it has got its one spelling. Everything is borrowed, so
+/// that evaluating rules copies nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Request<'a> {
+    /// The address of the peer. An IPv4-mapped IPv6 address is the IPv4
+    /// address.
+    pub peer: IpAddr,
+    /// The peer's port, if it is known.
+    pub peer_port: Option<u16>,
+    /// The method, which is case-sensitive.
+    pub method: &'a str,
+    /// `http` or `https`: how peers reach the host.
+    pub scheme: &'a str,
+    /// The host without its port, in lower case, if the request names one.
+    pub host: Option<&'a str>,
+    /// The path in its one spelling.
+    pub path: &'a str,
+    /// The query as it was sent, without `?`.
+    pub query: Option<&'a str>,
+    /// The headers.
+    pub headers: &'a HeaderMap,
+    /// The TLS handshake with this host, if there was one.
+    pub tls: Option<Tls<'a>>,
+    /// The claims of the peer's token.
+    pub claims: Claims<'a>,
+}
+
+/// The facts of a TLS handshake.
+#[derive(Clone, Copy, Debug)]
+pub struct Tls<'a> {
+    /// `TLSv1.2` or `TLSv1.3`, as nginx writes it.
+    pub protocol: &'a str,
+    /// The host name that the client asked for, in lower case.
+    pub server_name: Option<&'a str>,
+    /// What the check of the client's certificate found.
+    pub verification: Verification,
+    /// The client's certificate, if it has shown one.
+    pub client: Option<Certificate<'a>>,
+}
+
+/// The result of checking a client's certificate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verification {
+    /// It was issued by a configured authority and is valid.
+    Success,
+    /// The client has shown none.
+    Missing,
+    /// It is not valid.
+    Failed,
+}
+
+/// A client's certificate.
+#[derive(Clone, Copy, Debug)]
+pub struct Certificate<'a> {
+    /// The subject's distinguished name, as RFC 4514 writes it.
+    pub subject: &'a str,
+    /// The issuer's.
+    pub issuer: &'a str,
+    /// The serial number, in hexadecimal digits.
+    pub serial: &'a str,
+    /// SHA-256 of the certificate, in hexadecimal digits.
+    pub fingerprint: &'a str,
+}
+
+/// What is known of the claims of a peer's token.
+#[derive(Clone, Copy, Debug)]
+pub enum Claims<'a> {
+    /// No token was checked yet. A rule that needs a claim has to wait.
+    Pending,
+    /// The peer has no token, or its trigger checks none.
+    Absent,
+    /// The verified claims.
+    Verified(&'a Map<String, Value>),
+}
