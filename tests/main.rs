@@ -13,6 +13,7 @@
 mod harness;
 
 mod abuse;
+mod acme;
 mod addresses;
 mod admin;
 mod admin_tls;
@@ -70,4 +71,5 @@ mod time_limits;
 mod tls;
 mod tls_clients;
 mod tls_facts;
+mod tls_handshakes;
 mod watchdog;

@@ -89,9 +89,12 @@ fn much() -> String {
         "{server}listen = \"[::1]:0\"\npublic_url = \"https://edge.example.org\"\nadmin = \"[::1]:0\"\nprobes = \"[::1]:0\"\nadmin_token = \"{TOKEN}\"\n\
          trusted_hops = [\"10.0.0.0/8\"]\nhop_header = \"forwarded\"\nproxy_protocol = \"hops\"\n\
          page = \"off\"\ndata = \"other-data\"\ncache = \"other-cache\"\n\
-         private_networks = []\nshared_hosts = [\"shared.example.org\"]\n\
+         private_networks = []\nshared_hosts = [\"shared.example.org\"]\nacme_listen = \"[::1]:0\"\n\
          [server.tls]\nmin_version = \"1.3\"\nclient_certificates = \"optional\"\n\
          client_authorities = \"authority.pem\"\n\
+         [server.tls.acme]\nhosts = [\"localhost\"]\nterms_agreed = true\nchallenge = \"http-01\"\n\
+         directory = \"https://127.0.0.1:1/\"\nca_file = \"authority.pem\"\ncontact = [\"a@example.org\"]\n\
+         external_account = \"mine\"\nexternal_account_key_file = \"external-key\"\n\
          [[server.certificate]]\ncertificate = \"host.pem\"\nkey = \"host-key.pem\"\ndefault = true\n\
          listeners = [\"listen\", \"probes\"]\n\
          [maximum.limit]\ntags = 9\n[maximum.instance]\nhandles = 9999\n\
@@ -192,6 +195,7 @@ impl Configured {
             let value = match (key.table, key.name) {
                 ("[server]", name) => &config["server"][name],
                 ("[server.tls]", name) => &config["server"]["tls"][name],
+                ("[server.tls.acme]", name) => &config["server"]["tls"]["acme"][name],
                 ("[[server.certificate]]", _) => &config["server"]["certificates"],
                 ("[[function]]", "name") => &bounded["name"],
                 ("[[function]]", "route") => &function["triggers"][0]["route"],
@@ -215,6 +219,7 @@ async fn every_key_takes_effect_when_the_tables_say() {
     let authority = Authority::new();
     authority.write("host", &["localhost"]);
     let folder = authority.folder;
+    fs::write(folder.path().join("external-key"), "a2V5").unwrap();
     fs::write(folder.path().join("openline.toml"), little()).unwrap();
     let mut configured = Configured::start(folder).await;
     let before = configured.in_force().await;

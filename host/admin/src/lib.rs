@@ -155,7 +155,7 @@ impl Admin {
         ReservedListener {
             name: "the admin interface",
             listener: self.listener,
-            tls: Listener::Admin,
+            tls: Some(Listener::Admin),
             connections_max: listen::places(CONNECTIONS_MAX),
             reserved: Arc::new(Interface::new(self.context)),
         }

@@ -1,5 +1,5 @@
 //! The state that all TCP connections of a host share: the functions, places
-//! for TCP connections that are not upgraded, counts, and whether the host
+//! for TCP connections that are not upgraded and for TLS handshakes, counts, and whether the host
 //! hangs.
 
 use std::fmt;
@@ -29,6 +29,12 @@ pub struct Gateway {
     tally: Tally,
     tls: Tls,
     requests: Arc<Requests>,
+    /// TLS handshakes in progress.
+    handshakes: Arc<Requests>,
+    /// Half of them, for one peer.
+    peer_handshakes: u32,
+    /// Makes room for one newcomer after the other, as [`Requests`] needs it.
+    handshake_turn: tokio::sync::Mutex<()>,
     /// The most that `peer_requests` can be: half of `requests`.
     peer_requests_max: u32,
     sockets: AtomicUsize,
@@ -72,12 +78,17 @@ impl Gateway {
     /// Makes the gateway of these functions. `requests` stays as it was when
     /// the host started.
     pub fn new(services: Arc<Services>) -> Self {
-        let most = services.table().config.requests;
+        let table = services.table();
+        let (most, handshakes) = (table.config.requests, table.config.tls_handshakes);
+        drop(table);
         Self {
             services,
             tally: Tally::default(),
             tls: Tls::default(),
             requests: Requests::new(most as usize),
+            handshakes: Requests::new(handshakes as usize),
+            peer_handshakes: handshakes.div_ceil(2),
+            handshake_turn: tokio::sync::Mutex::default(),
             peer_requests_max: most.div_ceil(2),
             sockets: AtomicUsize::new(0),
             liveness: OnceLock::new(),
@@ -152,6 +163,19 @@ impl Gateway {
             slot,
             _stream: stream,
         })))
+    }
+
+    /// Takes a place for a TLS handshake, and waits for one if necessary: the
+    /// oldest of the peer with the most ends for it. Waiting is bounded by
+    /// `requests` and by the caller's time.
+    pub(crate) async fn handshake(&self, peer: IpAddr) -> Option<Slot> {
+        let _turn = self.handshake_turn.lock().await;
+        self.handshakes.enter(peer, self.peer_handshakes).await
+    }
+
+    /// TLS handshakes in progress.
+    pub fn handshakes(&self) -> usize {
+        self.handshakes.taken()
     }
 
     /// How many places a peer may have; 0 means no limit.

@@ -41,6 +41,9 @@ pub enum Refusal {
     /// It may not ask the function.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// It comes without TLS where the host speaks TLS.
+    #[error("this port speaks TLS: use https:// or wss://")]
+    PlainHttp,
     /// It does not ask for an upgrade.
     #[error("this path only speaks WebSocket: send an upgrade request")]
     UpgradeRequired,
@@ -95,6 +98,7 @@ impl Refusal {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Denied(denied) => denied.label(),
+            Self::PlainHttp => "plain_http",
             Self::UpgradeRequired => "upgrade_required",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::Handshake(_) => "bad_handshake",
@@ -122,6 +126,7 @@ impl Refusal {
             | Self::BackedOff(_)
             | Self::Answer(_) => "function",
             Self::Denied(_)
+            | Self::PlainHttp
             | Self::UpgradeRequired
             | Self::MethodNotAllowed(_)
             | Self::Handshake(_)
@@ -158,7 +163,9 @@ impl Refusal {
             Self::Denied(denied) => status(*denied),
             Self::UpgradeRequired | Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Handshake(_) | Self::Affinity | Self::NoAffinity => StatusCode::BAD_REQUEST,
+            Self::PlainHttp | Self::Handshake(_) | Self::Affinity | Self::NoAffinity => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Full
             | Self::NotDeployed
             | Self::BackedOff(_)
@@ -293,6 +300,7 @@ mod tests {
             Denied::ReservedHeader.into(),
             Denied::Parameter(DecodeError::Text).into(),
             Denied::Draining.into(),
+            Refusal::PlainHttp,
             Refusal::UpgradeRequired,
             Refusal::MethodNotAllowed("GET"),
             Refusal::Handshake(""),
@@ -334,7 +342,8 @@ mod tests {
                 | Denied::HostReached(_)
                 | Denied::Draining => {}
             },
-            Refusal::UpgradeRequired
+            Refusal::PlainHttp
+            | Refusal::UpgradeRequired
             | Refusal::MethodNotAllowed(_)
             | Refusal::Handshake(_)
             | Refusal::Version

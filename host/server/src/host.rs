@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use openline_acme::Acme;
 use openline_admin::development::Development;
 use openline_admin::{Admin, AdminOptions, Page};
 use openline_control::{ConfiguredComponent, Deployer, Reloaded, StartError};
@@ -37,6 +38,7 @@ struct Host {
     source: Source,
     deployer: Deployer,
     gateway: Arc<Gateway>,
+    acme: Acme,
     /// The configuration with which the host started.
     started: ServerConfig,
     watchdog: Watchdog,
@@ -108,9 +110,13 @@ async fn serve_started(
     mut signals: Signals,
     watchdog: Watchdog,
 ) -> anyhow::Result<()> {
-    let certificates = {
+    let (certificates, settings) = {
         let (source, config) = (source.clone(), config.clone());
-        spawn_blocking(move || assemble::certificates(&config, &source, None)).await??
+        let reading = move || {
+            let certificates = assemble::certificates(&config, &source, None)?;
+            anyhow::Ok((certificates, assemble::acme(&config, &source)?))
+        };
+        spawn_blocking(reading).await??
     };
     let warnings = Arc::<Warnings>::default();
     certificates::warn(certificates.as_ref(), &warnings);
@@ -134,12 +140,14 @@ async fn serve_started(
     ));
     let admin = open_admin(&page, &config.server, address)?;
     let probes = open_probes(&config.server)?;
+    let acme = Acme::new(&gateway, open_challenges(&config.server)?);
     watchdog.configure(&config.server);
     gateway.watch(watchdog.liveness());
     let mut host = Host {
         source,
         deployer: deployer.clone(),
         gateway: Arc::clone(&gateway),
+        acme,
         started: config.server,
         watchdog,
         warnings,
@@ -156,6 +164,7 @@ async fn serve_started(
     host.introduce(address, tls);
     host.warn();
     let front = host.front(admin, probes)?;
+    host.acme.want(settings)?;
 
     loop {
         let request = tokio::select! {
@@ -305,6 +314,22 @@ fn open_probes(server: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
             "`probes` in [server]",
         )
     })?;
+    Ok(Some(listener))
+}
+
+/// Opens the listener for challenges, if one is configured.
+fn open_challenges(server: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
+    let Some(wanted) = server.acme_listen else {
+        return Ok(None);
+    };
+    let listener = listen::bind(wanted).map_err(|error| {
+        let key = "`acme_listen` in [server]";
+        unheard("cannot answer challenges on", wanted, &error, key)
+    })?;
+    let address = listener.local_addr()?;
+    tell(&format!(
+        "challenges at http://{address}/.well-known/acme-challenge/"
+    ));
     Ok(Some(listener))
 }
 
@@ -473,15 +498,17 @@ impl Host {
             let (in_force, waiting) = config.server.in_force(&started);
             config.server = in_force;
             let certificates = assemble::certificates(&config, &source, before.as_ref())?;
+            let requested = assemble::acme(&config, &source)?;
             let components = assemble::components(&config);
-            anyhow::Ok((config, components, certificates, waiting))
+            anyhow::Ok((config, components, (certificates, requested), waiting))
         });
-        let (config, components, certificates, waiting) = read.await??;
+        let (config, components, (certificates, requested), waiting) = read.await??;
         certificates::warn(certificates.as_ref(), &self.warnings);
         let prepared = self.gateway.tls().prepare(certificates)?;
         let reloaded = self.deployer.reload(config.clone(), components).await;
         let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
         self.gateway.tls().put(prepared);
+        self.acme.want(requested)?;
         self.watchdog.configure(&config.server);
         self.warn();
         tell_what_waits(&waiting);

@@ -39,6 +39,9 @@ const fn key(
 
 use Effect::{AsBounded, AtOnce, NewConnections, NextEvent, NextStart};
 
+/// The table of the certificates that the host requests itself.
+const ACME: &str = "[server.tls.acme]";
+
 /// All these keys, in the order of the file.
 pub const KEYS: &[Key] = &[
     key(
@@ -75,6 +78,13 @@ pub const KEYS: &[Key] = &[
         "none",
         NextStart,
         "address and port of a listener for `/.openline/live` and `/.openline/ready` only. It answers even while the host hangs, as the admin interface does",
+    ),
+    key(
+        "[server]",
+        "acme_listen",
+        "none",
+        NextStart,
+        "address and port of a listener that answers challenges of an ACME authority (HTTP-01) and nothing else, without TLS, as in `\"0.0.0.0:80\"`. Authorities ask at port 80 of each host name",
     ),
     key(
         "[server]",
@@ -152,6 +162,62 @@ pub const KEYS: &[Key] = &[
         "none",
         NewConnections,
         "the file of the authorities that issue these certificates, in PEM. Relative to the file",
+    ),
+    key(
+        ACME,
+        "hosts",
+        "–",
+        AtOnce,
+        "the names for which the host requests certificates, one for each, as in `[\"chat.example.org\"]`; no wildcards. A certificate of a file wins over these",
+    ),
+    key(
+        ACME,
+        "terms_agreed",
+        "–",
+        AtOnce,
+        "`true` says that you agree to the terms of the authority, and has to be set",
+    ),
+    key(
+        ACME,
+        "contact",
+        "none",
+        AtOnce,
+        "addresses of e-mail to which the authority may write; at most 8",
+    ),
+    key(
+        ACME,
+        "challenge",
+        "`\"tls-alpn-01\"`",
+        AtOnce,
+        "how the authority checks that the host serves a name: `tls-alpn-01` (a handshake with `listen`, at port 443 of the name), or `http-01` (a request to `acme_listen`, at port 80)",
+    ),
+    key(
+        ACME,
+        "directory",
+        "Let's Encrypt: `\"https://acme-v02.api.letsencrypt.org/directory\"`",
+        AtOnce,
+        "the URL of the authority's directory",
+    ),
+    key(
+        ACME,
+        "ca_file",
+        "those that browsers trust",
+        AtOnce,
+        "the file of the authorities that the directory's own certificate is of, in PEM, for a private directory. Relative to the file",
+    ),
+    key(
+        ACME,
+        "external_account",
+        "none",
+        AtOnce,
+        "the id of the key of your account with the authority, if it asks for one (external account binding)",
+    ),
+    key(
+        ACME,
+        "external_account_key_file",
+        "none",
+        AtOnce,
+        "the file of that key, in base64 as the authority shows it. Relative to the file",
     ),
     key(
         "[[server.certificate]]",
@@ -475,6 +541,7 @@ mod tests {
         // Nested tables have rows of their own.
         let nested: &[&str] = match table {
             "[server]" => &["tls", "certificate"],
+            "[server.tls]" => &["acme"],
             "[[function]]" => &["trigger", "auto_response", "instance", "limit"],
             _ => &[],
         };

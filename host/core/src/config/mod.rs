@@ -3,11 +3,12 @@
 //!
 //! `file` is the shape of the text, `server` the host's own limits, `edge` what
 //! it says about proxies and TLS, `keys` the purpose of each key and when a
-//! change of it takes effect, `validate` the rules between its parts; `admin`,
-//! `hops`, `networks`, `public_url`, `shared`, `tls`, `triggers` and `answers`
-//! hold the longer of these rules. `warnings` has what is allowed and probably
-//! not meant. The server reads files and finds components.
+//! change of it takes effect, `validate` the rules between its parts; `acme`,
+//! `admin`, `hops`, `networks`, `public_url`, `shared`, `tls`, `triggers` and
+//! `answers` hold the longer of these rules. `warnings` has what is allowed and
+//! probably not meant. The server reads files and finds components.
 
+mod acme;
 mod admin;
 mod answers;
 mod edge;
@@ -29,8 +30,8 @@ use std::path::PathBuf;
 
 pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
 pub use edge::{
-    CertificateConfig, ClientCertificates, HopHeader, Listener, MinVersion, ProxyProtocol,
-    TlsConfig,
+    AcmeChallenge, AcmeConfig, CertificateConfig, ClientCertificates, ExternalAccount, HopHeader,
+    Listener, MinVersion, ProxyProtocol, TlsConfig,
 };
 pub use error::ConfigError;
 pub use file::nearest_word;

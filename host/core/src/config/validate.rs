@@ -88,6 +88,7 @@ impl Check<'_> {
         let public_url = server.public_url.take();
         let admin = server.admin.take();
         let probes = server.probes.take();
+        let acme_listen = server.acme_listen.take();
         let certificates = server.certificate.take();
         let tls = server.tls.take();
         let hops = server.trusted_hops.take();
@@ -126,11 +127,17 @@ impl Check<'_> {
         if let Some(probes) = probes {
             config.probes = self.probes(&probes, &config);
         }
+        if let Some(written) = &acme_listen {
+            config.acme_listen = self.acme_listen(written, &config);
+        }
         if let Some(certificates) = certificates {
             config.certificate = self.certificates(certificates.into_inner(), &config);
         }
         if let Some(tls) = tls {
             config.tls = self.tls(tls, &config);
+        }
+        if let Some(written) = &acme_listen {
+            self.acme_listens(written, &config);
         }
         if let Some(hops) = hops {
             config.trusted_hops = self.networks("trusted_hops", &hops);

@@ -1,4 +1,5 @@
-//! Which HTTP a peer speaks without TLS: HTTP/2 by prior knowledge begins with
+//! Which HTTP a peer speaks without TLS, or whether it does where it should not.
+//! HTTP/2 by prior knowledge begins with
 //! words that no request of HTTP/1.1 begins with (RFC 9113 section 3.4).
 //!
 //! It looks at the first bytes and takes none; the caller bounds the time.
@@ -36,6 +37,14 @@ pub(super) async fn http(stream: &TcpStream) -> io::Result<Http> {
             _ => had = peeked,
         }
     }
+}
+
+/// Waits for the first byte and says whether it begins a request of HTTP without
+/// TLS: a method is letters, and no record of TLS begins with one.
+pub(super) async fn is_plain_http(stream: &TcpStream) -> io::Result<bool> {
+    let mut byte = [0];
+    let peeked = stream.peek(&mut byte).await?;
+    Ok(peeked == 1 && byte[0].is_ascii_alphabetic())
 }
 
 #[cfg(test)]

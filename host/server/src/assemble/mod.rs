@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use openline_acme::settings::Settings;
 use openline_control::{ConfiguredComponent, StartError};
 use openline_core::component::Component;
 use openline_core::config::{Config, ConfigError, FunctionConfig};
@@ -62,6 +63,12 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
     }
     let authorities = config.server.tls.client_authorities.take();
     config.server.tls.client_authorities = authorities.map(|path| folder.join(path));
+    if let Some(acme) = &mut config.server.tls.acme {
+        acme.ca_file = acme.ca_file.take().map(|path| folder.join(path));
+        if let Some(account) = &mut acme.external_account {
+            account.key_file = folder.join(&account.key_file);
+        }
+    }
     Ok(config)
 }
 
@@ -216,6 +223,16 @@ pub(crate) fn certificates(
                 .map_or_else(String::new, |line| format!(", line {line}"));
             format!("{}{line}: ", file.display())
         });
+        ConfigFault::of(Hinted::about(format!("{place}{error}"), &error))
+    })?)
+}
+
+/// Reads which certificates the host requests itself.
+pub(crate) fn acme(config: &Config, source: &Source) -> anyhow::Result<Option<Settings>> {
+    let settings = Settings::read(&config.server);
+    Ok(settings.map_err(|error| {
+        let place = source.file().map(|file| format!("{}: ", file.display()));
+        let place = place.unwrap_or_default();
         ConfigFault::of(Hinted::about(format!("{place}{error}"), &error))
     })?)
 }

@@ -32,6 +32,8 @@ pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     let source = Source::File(arguments.config.clone());
     let config = source.read()?;
     let certificates = assemble::certificates(&config, &source, None)?;
+    // The files that it names can be read.
+    assemble::acme(&config, &source)?;
     let mut warnings = certificates
         .as_ref()
         .map(Files::warnings)
