@@ -272,18 +272,15 @@ impl Worker {
     /// The names for which a certificate is to be requested now.
     fn due(&mut self, folder: &Folder) -> Vec<String> {
         let now = Instant::now();
-        if self.authority.until(now).is_some() {
+        if self.authority.until(now, true).is_some() {
             return Vec::new();
         }
         let (wall, hosts) = (since_1970(), self.hosts.iter_mut());
         let due = hosts.filter_map(|(name, host)| {
-            let waits = host.until(now).is_some();
-            let valid = || {
-                folder
-                    .certificate(name)
-                    .is_some_and(|it| renewal(&it) > wall)
-            };
-            (!waits && !valid()).then(|| name.clone())
+            let issued = folder.certificate(name);
+            let waits = host.until(now, issued.is_some()).is_some();
+            let valid = issued.is_some_and(|it| renewal(&it) > wall);
+            (!waits && !valid).then(|| name.clone())
         });
         due.collect()
     }
@@ -291,11 +288,12 @@ impl Worker {
     /// How long nothing is to be done.
     fn pause(&mut self, folder: &Folder) -> Duration {
         let (now, wall) = (Instant::now(), since_1970());
-        let authority = self.authority.until(now).unwrap_or(now) - now;
+        let authority = self.authority.until(now, true).unwrap_or(now) - now;
         let hosts = self.hosts.iter_mut().map(|(name, host)| {
             let issued = folder.certificate(name);
+            let until = host.until(now, issued.is_some());
             let due = issued.map_or(Duration::ZERO, |it| renewal(&it).saturating_sub(wall));
-            due.max(host.until(now).unwrap_or(now) - now)
+            due.max(until.unwrap_or(now) - now)
         });
         let soonest = hosts.min().unwrap_or(LOOK_AGAIN);
         soonest.max(authority).min(LOOK_AGAIN)
@@ -426,9 +424,12 @@ async fn certificate(
 // === impl Host ===
 
 impl Host {
-    /// Until when nothing is requested; none if something may be now.
-    fn until(&mut self, now: Instant) -> Option<Instant> {
-        let waits = self.waits.filter(|until| *until > now);
+    /// Until when nothing is requested; none if something may be now. A
+    /// certificate that has been lost (not `is_there`) is not waited for until
+    /// it would have been renewed.
+    fn until(&mut self, now: Instant, is_there: bool) -> Option<Instant> {
+        let waits = self.waits.filter(|_| is_there || self.failures > 0);
+        let waits = waits.filter(|until| *until > now);
         waits.max(self.attempts.allowed(now))
     }
 }

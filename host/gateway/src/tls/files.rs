@@ -76,7 +76,7 @@ struct Stamp {
 }
 
 /// A certificate with its key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Certificate {
     key: Arc<CertifiedKey>,
     /// Host names in lower case.
@@ -178,7 +178,10 @@ impl Files {
             }
             certificates.push(certificate);
         }
-        certificates.extend(requested.iter().filter_map(Requested::read));
+        certificates.extend(requested.iter().filter_map(|it| {
+            let before = || before.and_then(|before| before.of_requested(it));
+            it.read().or_else(before)
+        }));
         let authorities = tls.client_authorities.as_deref().map(authorities);
         Ok(Self(Arc::new(Inner {
             certificates,
@@ -289,6 +292,14 @@ impl Files {
     pub(super) fn asks_like(&self, other: &Self) -> bool {
         let bytes = |files: &Self| files.0.authorities.as_ref().map(|(_, bytes)| bytes.clone());
         self.client_certificates() == other.client_certificates() && bytes(self) == bytes(other)
+    }
+
+    /// The certificate that was requested before and is still valid.
+    fn of_requested(&self, requested: &Requested) -> Option<Certificate> {
+        let now = unix_seconds();
+        let mut certificates = self.0.certificates.iter();
+        let found = certificates.find(|it| it.is_requested && it.file == requested.file);
+        found.filter(|it| !it.has_expired(now)).cloned()
     }
 
     fn of(&self, config: &CertificateConfig) -> Option<&Certificate> {
@@ -410,8 +421,8 @@ impl Requested {
         hosts.collect()
     }
 
-    /// Its certificate, if there is one that can be used; whether or not it has
-    /// expired.
+    /// Its certificate, if the file has one that can be used; whether or not it
+    /// has expired.
     fn read(&self) -> Option<Certificate> {
         let config = CertificateConfig {
             listeners: vec![Listener::Listen],

@@ -254,4 +254,13 @@ fn a_name_without_its_certificate_is_warned_of_and_listen_speaks_tls_without_any
     assert_eq!(missing(&files), ["other.example.org"]);
     assert_eq!(files.certificates(Listener::Listen).len(), 2);
     assert_eq!(files.certificates(Listener::Admin).len(), 1);
+    // Half a file, and none: the valid one stays in force.
+    let chat = AcmeConfig::file(&kept, "chat.example.org");
+    let whole = fs::read(&chat).unwrap();
+    fs::write(&chat, &whole[..whole.len() / 2]).unwrap();
+    let files = files.read_again().unwrap();
+    fs::remove_file(&chat).unwrap();
+    let files = files.read_again().unwrap();
+    assert_eq!(missing(&files), ["other.example.org"]);
+    assert_eq!(files.certificates(Listener::Listen).len(), 2);
 }
