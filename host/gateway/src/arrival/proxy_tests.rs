@@ -39,8 +39,8 @@ fn lines_of_version_1() {
             "PROXY TCP6 2001:db8::7 fd00::1 0 65535\r\nGET /",
             Some("[2001:db8::7]:0"),
         ),
-        ("PROXY UNKNOWN\r\n", None),
-        ("PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", None),
+        ("PROXY UNKNOWN\r\n", Some("unknown")),
+        ("PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", Some("unknown")),
     ] {
         assert_eq!(
             source(text.as_bytes()),
@@ -115,7 +115,7 @@ fn headers_of_version_2() {
 #[test]
 fn a_header_of_the_most_bytes_and_one_of_more() {
     let of = |bytes: usize| binary_of(0x21, 0x00, &vec![0; bytes - FIXED_BYTES]);
-    assert_eq!(source(&of(HEADER_BYTES_MAX)), Ok(None));
+    assert_eq!(source(&of(HEADER_BYTES_MAX)), Ok(Some("unknown".into())));
     // It is refused by its length, before its bytes have come.
     let long = of(HEADER_BYTES_MAX + 1);
     assert_eq!(parse(&long[..FIXED_BYTES]), Err(Malformed::Long));
