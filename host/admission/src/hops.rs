@@ -123,7 +123,7 @@ fn node(text: &str) -> Option<Node> {
     }
     if let Some((address, port)) = text.rsplit_once(':')
         && port.strip_prefix('_').is_some_and(is_token)
-        && !address.contains(':') == !address.starts_with('[')
+        && address.contains(':') == address.starts_with('[')
     {
         // A port that is not told (RFC 7239 section 6.2).
         return node(address);

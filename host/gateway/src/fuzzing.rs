@@ -115,7 +115,7 @@ pub fn frames(bytes: &[u8]) {
                 Received::Ping(payload) | Received::Pong(payload) => {
                     assert!(payload.len() <= 125, "{} bytes", payload.len());
                 }
-                Received::Skipped => panic!("nothing is skipped"),
+                Received::Skipped => unreachable!("nothing is skipped"),
                 Received::End(reason) => break 'all reason,
             }
         }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use openline_acme::Acme;
+use openline_acme::settings::Settings;
 use openline_admin::development::Development;
 use openline_admin::{Admin, AdminOptions, Page};
 use openline_control::{ConfiguredComponent, Deployer, Reloaded, StartError};
@@ -20,6 +21,7 @@ use openline_engine::runtime::Runtime;
 use openline_gateway::front::Front;
 use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
+use openline_gateway::tls::files::Files;
 use openline_hint::{Hint, Hinted};
 use openline_store::Store;
 use tokio::net::TcpListener;
@@ -101,6 +103,12 @@ pub(crate) async fn serve_with(
     served
 }
 
+/// Reads what TLS needs.
+fn read_tls(config: &Config, source: &Source) -> anyhow::Result<(Option<Files>, Option<Settings>)> {
+    let certificates = assemble::certificates(config, source, None)?;
+    Ok((certificates, assemble::acme(config, source)?))
+}
+
 /// Listens and serves until a signal asks to stop, then drains.
 async fn serve_started(
     source: Source,
@@ -110,14 +118,9 @@ async fn serve_started(
     mut signals: Signals,
     watchdog: Watchdog,
 ) -> anyhow::Result<()> {
-    let (certificates, settings) = {
-        let (source, config) = (source.clone(), config.clone());
-        let reading = move || {
-            let certificates = assemble::certificates(&config, &source, None)?;
-            anyhow::Ok((certificates, assemble::acme(&config, &source)?))
-        };
-        spawn_blocking(reading).await??
-    };
+    let (source_read, config_read) = (source.clone(), config.clone());
+    let reading = move || read_tls(&config_read, &source_read);
+    let (certificates, settings) = spawn_blocking(reading).await??;
     let warnings = Arc::<Warnings>::default();
     certificates::warn(certificates.as_ref(), &warnings);
     // Each connection is a file; the soft limit is often 1024.

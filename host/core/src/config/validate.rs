@@ -149,6 +149,12 @@ impl Check<'_> {
         if let Some(shared) = shared {
             config.shared_hosts = self.shared_hosts(&shared);
         }
+        self.watchdog(exit, &config);
+        config
+    }
+
+    /// Checks that the host ends no sooner than it is taken for hanging.
+    fn watchdog(&mut self, exit: Option<Range<usize>>, config: &ServerConfig) {
         let (timeout, ends) = (config.watchdog_timeout, config.watchdog_exit_timeout);
         if !ends.is_zero() && ends < timeout {
             let message = format!(
@@ -158,7 +164,6 @@ impl Check<'_> {
             );
             self.error(exit, &message, "raise it, or lower `watchdog_timeout`");
         }
-        config
     }
 
     /// Reads the address to give away.
