@@ -146,8 +146,8 @@ impl Gateway {
     /// the place holds the stream. `None` if its peer has all the places that it
     /// may have.
     pub(crate) async fn stream(&self, peer: IpAddr, stream: Arc<dyn Held>) -> Option<Place> {
-        let slot = self.requests.enter(peer, self.peer_requests()).await?;
-        slot.begin();
+        let most = self.peer_requests();
+        let slot = self.requests.enter_busy(peer, most).await?;
         Some(Place::Stream(Arc::new(StreamPlace {
             slot,
             _stream: stream,
