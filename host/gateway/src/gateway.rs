@@ -56,17 +56,18 @@ pub(crate) enum Place {
 }
 
 /// A stream's place in `requests`, until it is upgraded. Its TCP connection has
-/// one of its own.
+/// one of its own, unless all of its streams are WebSockets.
 #[derive(Debug)]
 pub(crate) struct StreamPlace {
     slot: Slot,
-    _stream: Arc<dyn Held>,
+    stream: Arc<dyn Held>,
 }
 
-/// Whatever a place holds.
-pub(crate) trait Held: fmt::Debug + Send + Sync {}
-
-impl<T: fmt::Debug + Send + Sync> Held for T {}
+/// The stream that a place holds.
+pub(crate) trait Held: fmt::Debug + Send + Sync {
+    /// It has become a WebSocket, which is counted elsewhere.
+    fn upgraded(&self);
+}
 
 impl Gateway {
     /// Makes the gateway of these functions. `requests` stays as it was when
@@ -148,10 +149,7 @@ impl Gateway {
     pub(crate) async fn stream(&self, peer: IpAddr, stream: Arc<dyn Held>) -> Option<Place> {
         let most = self.peer_requests();
         let slot = self.requests.enter_busy(peer, most).await?;
-        Some(Place::Stream(Arc::new(StreamPlace {
-            slot,
-            _stream: stream,
-        })))
+        Some(Place::Stream(Arc::new(StreamPlace { slot, stream })))
     }
 
     /// How many places a peer may have; 0 means no limit.
@@ -192,6 +190,12 @@ impl Permit {
         self.slot.belongs_to(peer, most)
     }
 
+    /// Its last stream has ended: it waits for its next request; see
+    /// [`Slot::return_to`].
+    pub(crate) fn return_to(&self) {
+        self.slot.return_to(self.gateway.peer_requests());
+    }
+
     /// Its place among the TCP connections that are not upgraded.
     pub(crate) fn slot(&self) -> &Slot {
         &self.slot
@@ -203,6 +207,9 @@ impl Place {
     /// connection, which is counted elsewhere.
     pub(crate) fn upgraded(&self) {
         self.slot().leave();
+        if let Self::Stream(place) = self {
+            place.stream.upgraded();
+        }
     }
 
     /// The place among the requests.

@@ -96,6 +96,9 @@ enum Standing {
     Busy,
     /// It waits for a request, under this key.
     Waits(u64),
+    /// It has returned its place until it waits again: all of its streams are
+    /// WebSockets.
+    Away,
     /// It has lost its place.
     Gone,
 }
@@ -361,6 +364,44 @@ impl Slot {
         }
     }
 
+    /// Gives the place back until [`return_to`](Self::return_to): all that the
+    /// TCP connection carries is counted elsewhere.
+    pub(crate) fn step_aside(&self) {
+        let mut state = self.requests.state.lock();
+        let standing = *self.signal.standing.lock();
+        if standing == Standing::Busy {
+            *self.signal.standing.lock() = Standing::Away;
+            state.forget(self.peer, None);
+            drop(state);
+            self.place.lock().take();
+        }
+    }
+
+    /// The TCP connection waits for its next request, in a new place if it has
+    /// given up its own. If no place is free, or its peer has `peer_max` places
+    /// (0 means no limit), it is closed.
+    pub(crate) fn return_to(&self, peer_max: u32) {
+        let mut state = self.requests.state.lock();
+        let standing = *self.signal.standing.lock();
+        match standing {
+            Standing::Busy => state.wait_again(self.peer, &self.signal),
+            Standing::Away => {
+                let place = Arc::clone(&self.requests.places).try_acquire_owned();
+                match place {
+                    Ok(place) if state.count(self.peer, peer_max) => {
+                        *self.place.lock() = Some(place);
+                        state.wait_again(self.peer, &self.signal);
+                    }
+                    _ => {
+                        *self.signal.standing.lock() = Standing::Gone;
+                        self.signal.closed.notify_one();
+                    }
+                }
+            }
+            Standing::Waits(_) | Standing::Gone => {}
+        }
+    }
+
     /// A function begins to decide about the handshake.
     pub(crate) fn decide(&self) -> Deciding<'_> {
         let displaced = Arc::<Notify>::default();
@@ -420,7 +461,7 @@ impl Slot {
                 state.waiting.remove(&number);
                 state.forget(self.peer, Some(number));
             }
-            Standing::Gone => {}
+            Standing::Away | Standing::Gone => {}
         }
         drop(state);
         self.place.lock().take();

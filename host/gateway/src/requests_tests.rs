@@ -102,6 +102,58 @@ fn those_of_a_peer_at_their_number_and_one_past_it() {
     assert_eq!(requests.state.lock().peers[&peer(1)].connections, 1);
 }
 
+#[test]
+fn one_that_stepped_aside_returns_if_there_is_a_place() {
+    let requests = Requests::new(1);
+    let first = enter(&requests, 1, 0).unwrap();
+    first.begin();
+    first.step_aside();
+    assert_eq!(requests.taken(), 0);
+    let second = enter(&requests, 2, 0).unwrap();
+    assert!(!is_closed(&first) && !is_closed(&second));
+    drop(second);
+    first.return_to(0);
+    assert_eq!(requests.taken(), 1);
+    assert!(!is_closed(&first));
+    // It waits like others.
+    let mut third = Box::pin(requests.enter(peer(3), 0));
+    assert!(third.as_mut().now_or_never().is_none());
+    assert!(is_closed(&first));
+    drop((first, third));
+    // None is free.
+    let fourth = enter(&requests, 4, 0).unwrap();
+    fourth.begin();
+    fourth.step_aside();
+    let _fifth = enter(&requests, 5, 0).unwrap();
+    fourth.return_to(0);
+    assert!(is_closed(&fourth));
+    drop(fourth);
+    let state = requests.state.lock();
+    assert_eq!((state.connections, state.peers.len()), (1, 1));
+}
+
+#[test]
+fn one_that_stepped_aside_returns_within_its_peers_number() {
+    let requests = Requests::new(10);
+    let aside = [1, 1, 1].map(|last| {
+        let slot = enter(&requests, last, 1).unwrap();
+        slot.begin();
+        slot.step_aside();
+        slot
+    });
+    let [first, second, third] = aside;
+    first.return_to(1);
+    assert!(!is_closed(&first));
+    // The one that waits makes room for the next.
+    second.return_to(1);
+    assert!(is_closed(&first) && !is_closed(&second));
+    second.begin();
+    third.return_to(1);
+    assert!(is_closed(&third) && !is_closed(&second));
+    drop((first, third));
+    assert_eq!(requests.taken(), 1);
+}
+
 /// Requests on streams of HTTP/2, say: many of a peer may wait at once.
 #[test]
 fn those_of_a_peer_that_wait_for_a_place_count_as_well() {
