@@ -45,6 +45,7 @@ mod hibernation;
 mod hints;
 mod hops;
 mod http2;
+mod http2_places;
 mod identity;
 mod instances;
 mod invariants;

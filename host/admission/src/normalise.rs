@@ -78,7 +78,8 @@ pub fn normalise(parts: &mut Parts) -> Result<Normal, Refusal> {
 }
 
 /// The host that a request names. A target with a host wins over `Host` (RFC
-/// 9112 section 3.2.2), but proxies do not all agree, so both must be the same.
+/// 9112 section 3.2.2), but proxies do not all agree, so both must be the same,
+/// with their ports; one without a port has that of the target's scheme.
 fn authority(parts: &Parts) -> Result<Option<Authority>, Refusal> {
     let read = |text: &str| Authority::parse(text).ok_or(Refusal::Host("it is not a host"));
     let mut named = parts.headers.get_all(HOST).iter();
@@ -91,12 +92,18 @@ fn authority(parts: &Parts) -> Result<Option<Authority>, Refusal> {
         }
         (Some(_), Some(_)) => return Err(Refusal::Host("there are several")),
     };
-    let target = match (parts.uri.scheme(), parts.uri.authority()) {
-        (Some(_), Some(target)) => read(target.as_str())?,
+    let (scheme, target) = match (parts.uri.scheme_str(), parts.uri.authority()) {
+        (Some(scheme), Some(target)) => (scheme, read(target.as_str())?),
         _ => return Ok(header),
     };
+    let default = match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    };
+    let port = |of: &Authority| of.port().or(default);
     match header {
-        Some(header) if header.host() != target.host() => {
+        Some(header) if header.host() != target.host() || port(&header) != port(&target) => {
             Err(Refusal::Host("the request's target names another one"))
         }
         _ => Ok(Some(target)),
@@ -170,7 +177,7 @@ mod tests {
         assert_eq!(uri, "/chat/a%2Fb?q=%63//..");
         assert_eq!(normal.host(), Some("chat.example.org"));
         assert_eq!(normal.authority().unwrap().port(), Some(80));
-        let (normal, uri) = asked("http://A.org:1/./b", &[("host", "a.org")]).unwrap();
+        let (normal, uri) = asked("http://A.org:1/./b", &[("host", "a.org:1")]).unwrap();
         assert_eq!(uri, "http://A.org:1/b");
         assert_eq!(normal.authority().unwrap().port(), Some(1));
         assert_eq!(asked("/", &[]).unwrap().0.host(), None);
@@ -192,6 +199,20 @@ mod tests {
         }
         let other = asked("http://a.org/", &[("host", "b.org")]);
         assert!(matches!(other, Err(Refusal::Host(_))));
+        for (target, host, same) in [
+            ("http://a.org:1/", "a.org:2", false),
+            ("http://a.org:1/", "a.org", false),
+            ("http://a.org/", "a.org:443", false),
+            ("https://a.org/", "a.org:80", false),
+            ("http://a.org/", "A.org.:80", true),
+            ("https://a.org:443/", "a.org", true),
+            ("wss://a.org/", "a.org:443", true),
+            ("ws://a.org:80/", "a.org:", true),
+            ("http://a.org:1/", "a.org:01", true),
+        ] {
+            let asked = asked(target, &[("host", host)]);
+            assert_eq!(asked.is_ok(), same, "{target} {host}");
+        }
         for options in [
             "upgrade, host",
             "HOST",

@@ -62,17 +62,18 @@ pub(crate) enum Place {
 }
 
 /// A stream's place in `requests`, until it is upgraded. Its TCP connection has
-/// one of its own.
+/// one of its own, unless all of its streams are WebSockets.
 #[derive(Debug)]
 pub(crate) struct StreamPlace {
     slot: Slot,
-    _stream: Arc<dyn Held>,
+    stream: Arc<dyn Held>,
 }
 
-/// Whatever a place holds.
-pub(crate) trait Held: fmt::Debug + Send + Sync {}
-
-impl<T: fmt::Debug + Send + Sync> Held for T {}
+/// The stream that a place holds.
+pub(crate) trait Held: fmt::Debug + Send + Sync {
+    /// It has become a WebSocket, which is counted elsewhere.
+    fn upgraded(&self);
+}
 
 impl Gateway {
     /// Makes the gateway of these functions. `requests` stays as it was when
@@ -157,12 +158,9 @@ impl Gateway {
     /// the place holds the stream. `None` if its peer has all the places that it
     /// may have.
     pub(crate) async fn stream(&self, peer: IpAddr, stream: Arc<dyn Held>) -> Option<Place> {
-        let slot = self.requests.enter(peer, self.peer_requests()).await?;
-        slot.begin();
-        Some(Place::Stream(Arc::new(StreamPlace {
-            slot,
-            _stream: stream,
-        })))
+        let most = self.peer_requests();
+        let slot = self.requests.enter_busy(peer, most).await?;
+        Some(Place::Stream(Arc::new(StreamPlace { slot, stream })))
     }
 
     /// Takes a place for a TLS handshake, and waits for one if necessary: the
@@ -216,6 +214,12 @@ impl Permit {
         self.slot.belongs_to(peer, most)
     }
 
+    /// Its last stream has ended: it waits for its next request; see
+    /// [`Slot::return_to`].
+    pub(crate) fn return_to(&self) {
+        self.slot.return_to(self.gateway.peer_requests());
+    }
+
     /// Its place among the TCP connections that are not upgraded.
     pub(crate) fn slot(&self) -> &Slot {
         &self.slot
@@ -227,6 +231,9 @@ impl Place {
     /// connection, which is counted elsewhere.
     pub(crate) fn upgraded(&self) {
         self.slot().leave();
+        if let Self::Stream(place) = self {
+            place.stream.upgraded();
+        }
     }
 
     /// The place among the requests.

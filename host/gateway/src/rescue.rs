@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE,
 };
 use http::{Response, StatusCode};
 use http_body_util::Full;
@@ -199,6 +199,9 @@ impl Refusal {
             CONTENT_TYPE,
             HeaderValue::from_static("text/plain; charset=utf-8"),
         );
+        // Some caches keep errors by themselves, and the next request may be
+        // one that the host takes.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(ERROR_TYPE, HeaderValue::from_static(self.label()));
         headers.insert(ERROR_BLAME, HeaderValue::from_static(self.blame()));
         if let Some(seconds) = self.retry_after(id) {
@@ -397,6 +400,14 @@ mod tests {
         assert!(rows.iter().all(explained), "each says what to do");
         let gone = rows.iter().find(|cells| cells[2] == PEER_GONE);
         assert!(gone.is_some_and(|cells| cells[1] == "–"));
+    }
+
+    #[test]
+    fn no_cache_keeps_a_refusal() {
+        for refusal in all() {
+            let answer = refusal.answer();
+            assert_eq!(answer.headers()[CACHE_CONTROL], "no-store", "{refusal}");
+        }
     }
 
     #[test]

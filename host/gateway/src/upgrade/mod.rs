@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use http::header::{HOST, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, Version};
+use http::{HeaderValue, Method, Response};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use openline_admission::admit::{self, Decision, Places};
@@ -102,7 +102,7 @@ pub(crate) async fn prepare(
             .path_and_query()
             .map_or("/", |uri| uri.as_str())
             .into(),
-        headers: headers(parts).chain([own]).collect(),
+        headers: headers(normal, parts).chain([own]).collect(),
         peer: peer.to_string(),
         subprotocols: subprotocols.clone(),
         route_params: admitted.params,
@@ -122,16 +122,18 @@ pub(crate) async fn prepare(
     }))
 }
 
-/// The headers of a request that a function gets. HTTP/2 has the host in the
-/// target, where a function does not look for it.
-fn headers(parts: &Parts) -> impl Iterator<Item = (String, Vec<u8>)> + '_ {
-    let own = parts.headers.iter();
-    let own = own.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
-    let authority = parts
-        .uri
+/// The headers of a request that a function gets: the host in its one spelling,
+/// which HTTP/2 has in the target, where a function does not look for it, and
+/// the others as they are.
+fn headers<'a>(
+    normal: &Normal,
+    parts: &'a Parts,
+) -> impl Iterator<Item = (String, Vec<u8>)> + use<'a> {
+    let host = normal
         .authority()
-        .filter(|_| parts.version == Version::HTTP_2 && !parts.headers.contains_key(HOST));
-    let host = authority.map(|it| (HOST.as_str().into(), it.as_str().as_bytes().into()));
+        .map(|it| (HOST.as_str().into(), it.to_string().into()));
+    let own = parts.headers.iter().filter(|(name, _)| *name != HOST);
+    let own = own.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
     host.into_iter().chain(own)
 }
 
