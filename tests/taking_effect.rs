@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 
-use openline_core::config::{KEYS, TABLES, effect_of};
+use openline_core::config::{TABLES, effect_of, keys};
 use openline_core::limits::Effect;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -191,7 +191,7 @@ impl Configured {
                 found.insert((table, row.name), limit.unwrap()["value"].to_string());
             }
         }
-        for key in KEYS {
+        for key in keys() {
             let value = match (key.table, key.name) {
                 ("[server]", name) => &config["server"][name],
                 ("[server.tls]", name) => &config["server"]["tls"][name],
@@ -200,7 +200,7 @@ impl Configured {
                 ("[[function]]", "name") => &bounded["name"],
                 ("[[function]]", "route") => &function["triggers"][0]["route"],
                 ("[[function]]", name) => &function[name],
-                ("[[function.trigger]]" | "[function.trigger.cors]", _) => &function["triggers"],
+                (table, _) if table.contains("function.trigger") => &function["triggers"],
                 ("[[function.auto_response]]", _) => &function["auto_responses"],
                 ("[function.limit]", name) => &function["limit"][name],
                 ("[function.instance]", name) => &function["instance"][name],

@@ -262,16 +262,23 @@ fn the_gateway_and_control_do_not_know_each_other() {
     }
 }
 
-/// In the binary only the client of commands speaks HTTP.
+/// In the binary only the client of commands, and what fetches key sets, speak
+/// HTTP.
 #[test]
-fn only_the_client_of_commands_speaks_http_in_the_binary() {
+fn only_two_clients_speak_http_in_the_binary() {
     let mut speakers: Vec<_> = texts(".rs")
         .into_iter()
         .filter(|(name, text)| name.starts_with("host/server/src/") && text.contains("hyper::"))
         .map(|(name, _)| name)
         .collect();
     speakers.sort();
-    assert_eq!(speakers, ["host/server/src/commands/client.rs"]);
+    assert_eq!(
+        speakers,
+        [
+            "host/server/src/commands/client.rs",
+            "host/server/src/key_sets.rs"
+        ]
+    );
 }
 
 /// The wire of a connection hides the codec, and no other library is in the

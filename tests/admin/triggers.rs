@@ -51,7 +51,7 @@ async fn the_first_request_after_the_answer_meets_the_new_table() {
     let expected = json!({
         "name": "more", "hosts": [], "route": "/more/49", "methods": ["GET"], "target": "live",
         "internet": true,
-        "origins": [], "origin_required": false, "cors": null, "source": "interface",
+        "origins": [], "origin_required": false, "cors": null, "auth": "none",
         "origins": [], "origin_required": false, "urls": [], "source": "interface",
     });
     assert_eq!(shown, expected);

@@ -22,6 +22,7 @@ mod change;
 mod config;
 mod connections;
 mod context;
+mod credentials;
 pub mod development;
 mod document;
 mod functions;

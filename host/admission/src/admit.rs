@@ -9,6 +9,7 @@ use std::sync::Arc;
 use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
+use openline_authentication::{Denial, Denied, Identity};
 use openline_core::config::Listener;
 use openline_core::event::RouteParams;
 use openline_core::limits::{FunctionLimits, REQUEST_HEADERS_MAX};
@@ -55,6 +56,8 @@ pub struct Admitted {
     pub service: Arc<Service>,
     /// The parameters of the route with their values, decoded.
     pub params: RouteParams,
+    /// Who asks, if the trigger authenticates.
+    pub identity: Option<Identity>,
     /// Its places.
     pub places: Places,
 }
@@ -81,7 +84,7 @@ pub struct Places {
 /// # Errors
 ///
 /// The refusal of the first step that refuses; then no place is taken.
-pub async fn admit<H, E: From<Refusal>>(
+pub async fn admit<H, E: From<Refusal> + From<Denied>>(
     services: &Services,
     table: &Table,
     (normal, parts): (&Normal, &Parts),
@@ -115,12 +118,14 @@ pub async fn admit<H, E: From<Refusal>>(
         parts,
         peer,
     )?;
-    // 6. Authentication will be here.
+    // 6. Authentication: who asks.
+    let identity = authenticate(&routed.service, parts)?;
     // 7. Rates, and 8. capacity.
     let places = places(services, table, &routed, peer)?;
     let admitted = Admitted {
         service: routed.service,
         params: routed.params,
+        identity,
         places,
     };
     Ok(Decision::Ask(admitted, handshake))
@@ -216,6 +221,19 @@ fn origin(
         Ok(())
     } else {
         Err(Refusal::Origin)
+    }
+}
+
+/// Authenticates the request. A trigger that authenticates, but has no
+/// authenticator, refuses all.
+fn authenticate(service: &Service, parts: &Parts) -> Result<Option<Identity>, Denied> {
+    match &service.authenticator {
+        Some(authenticator) => authenticator.authenticate(parts).map(Some),
+        None if service.trigger.authenticates() => Err(Denied {
+            denial: Denial::KeysUnavailable,
+            detail: "the trigger has no authenticator".into(),
+        }),
+        None => Ok(None),
     }
 }
 

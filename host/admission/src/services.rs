@@ -17,9 +17,11 @@ use openline_core::trigger::{OwnPage, Trigger, TriggerError, TriggerPlace, Trigg
 use openline_engine::alias::Alias;
 use openline_engine::commons::Commons;
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
+use crate::authenticate::Authenticator;
 use crate::ledger::Ledger;
+use crate::sessions::Sessions;
 
 /// The functions of a host and their counts.
 #[derive(Debug)]
@@ -39,11 +41,27 @@ pub struct Services {
     /// The accounts of each function, as long as a trigger or a connection holds
     /// them.
     accounts: Mutex<Accounts>,
+    /// The sessions of each function that authenticates, for as long as the host
+    /// runs: what is revoked stays so.
+    sessions: Mutex<HashMap<FunctionName, Arc<Sessions>>>,
+    /// Notified when the table was replaced.
+    replaced: Arc<Notify>,
 }
 
 /// The counts of each function, by its name. They outlive a function that
 /// leaves the configuration for a while, because its connections still count.
 type Accounts = HashMap<FunctionName, (Weak<Ledger>, Weak<FunctionBudget>)>;
+
+/// A trigger, the alias that it leads to, and what authenticates its requests.
+#[derive(Clone, Debug)]
+pub struct Led {
+    /// The trigger.
+    pub trigger: Trigger,
+    /// The alias.
+    pub alias: Arc<Alias>,
+    /// Nothing, where the trigger says so.
+    pub authenticator: Option<Arc<Authenticator>>,
+}
 
 /// A configuration, ready to be used.
 #[derive(Debug)]
@@ -67,6 +85,8 @@ pub struct Service {
     pub ledger: Arc<Ledger>,
     /// The budget of what the function's connections keep with the host.
     pub budget: Arc<FunctionBudget>,
+    /// Authenticates its requests, if the trigger says so.
+    pub authenticator: Option<Arc<Authenticator>>,
 }
 
 impl Services {
@@ -75,10 +95,7 @@ impl Services {
     /// # Errors
     ///
     /// When two triggers match the same requests.
-    pub fn new(
-        config: ServerConfig,
-        functions: Vec<(Trigger, Arc<Alias>)>,
-    ) -> Result<Self, TriggerError> {
+    pub fn new(config: ServerConfig, functions: Vec<Led>) -> Result<Self, TriggerError> {
         let budget = HostBudget::new(config.outbox_bytes, config.attached_bytes);
         let budget = budget.with_compression(config.compression_bytes);
         let budget = Arc::new(budget.with_received(config.received_bytes));
@@ -95,6 +112,8 @@ impl Services {
             page: OnceLock::new(),
             signing_key: OnceLock::new(),
             retired: Mutex::default(),
+            sessions: Mutex::default(),
+            replaced: Arc::default(),
         })
     }
 
@@ -106,11 +125,7 @@ impl Services {
     /// # Errors
     ///
     /// When two triggers match the same requests; then nothing has changed.
-    pub fn replace(
-        &self,
-        config: ServerConfig,
-        functions: Vec<(Trigger, Arc<Alias>)>,
-    ) -> Result<(), TriggerError> {
+    pub fn replace(&self, config: ServerConfig, functions: Vec<Led>) -> Result<(), TriggerError> {
         let before = self.table();
         let mut accounts = self.accounts.lock();
         let table = Table::new(config, functions, &self.budget, &mut accounts);
@@ -129,12 +144,25 @@ impl Services {
         retired.retain(|alias| alias.strong_count() > 0 && !serves(alias));
         retired.extend(gone.map(|service| Arc::downgrade(&service.alias)));
         *self.table.write() = table;
+        self.replaced.notify_one();
         Ok(())
     }
 
     /// The table in force.
     pub fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.read())
+    }
+
+    /// Is notified when the table was replaced; for one task.
+    pub fn replaced(&self) -> &Arc<Notify> {
+        &self.replaced
+    }
+
+    /// The sessions of a function that authenticates, which are made if there are
+    /// none yet.
+    pub fn sessions(&self, function: &FunctionName) -> Arc<Sessions> {
+        let mut sessions = self.sessions.lock();
+        Arc::clone(sessions.entry(function.clone()).or_default())
     }
 
     /// Counts the connections of all functions.
@@ -237,14 +265,19 @@ impl Service {
 impl Table {
     fn new(
         config: ServerConfig,
-        functions: Vec<(Trigger, Arc<Alias>)>,
+        functions: Vec<Led>,
         budget: &HostBudget,
         accounts: &mut Accounts,
     ) -> Result<Self, TriggerError> {
         let mut triggers = TriggerTable::default();
         let mut services = Vec::new();
         accounts.retain(|_, (ledger, budget)| ledger.strong_count() + budget.strong_count() > 0);
-        for (trigger, alias) in functions {
+        for led in functions {
+            let Led {
+                trigger,
+                alias,
+                authenticator,
+            } = led;
             // One account for each function, however many triggers it has.
             let account = accounts.entry(alias.function().clone()).or_default();
             let service = Arc::new(Service {
@@ -252,6 +285,7 @@ impl Table {
                 ledger: account.0.upgrade().unwrap_or_default(),
                 budget: account.1.upgrade().unwrap_or_else(|| budget.function()),
                 alias,
+                authenticator,
             });
             *account = (
                 Arc::downgrade(&service.ledger),

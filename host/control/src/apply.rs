@@ -11,10 +11,11 @@ use openline_core::digest::Digest;
 use openline_core::trigger::{TRIGGERS_MAX, TriggerError, TriggerTable};
 use openline_store::StoreError;
 
+use crate::authenticators::{self, Authenticators, Reading, led};
 use crate::deployer::{Deployer, State};
 use crate::drain::drain;
 use crate::error::ApplyError;
-use crate::managed::{Functions, Managed, led_triggers};
+use crate::managed::{Functions, Managed};
 use crate::settle::{ChangeGuard, Claim};
 
 /// The functions that are to serve.
@@ -26,6 +27,8 @@ pub(crate) struct Next {
     pub(crate) written: Vec<Arc<Managed>>,
     /// Those whose aliases may move.
     pub(crate) led: Vec<Arc<Managed>>,
+    /// Whether the secrets of known triggers are read again.
+    pub(crate) secrets: Reading,
 }
 
 impl Deployer {
@@ -33,17 +36,27 @@ impl Deployer {
     /// it served before, and would find the same if it started again.
     pub(crate) async fn apply(&self, next: Next, guard: &ChangeGuard) -> Result<(), ApplyError> {
         check_triggers(&next.functions)?;
+        let services = &self.inner.services;
+        let authenticators = authenticators::prepare(&next.functions, services, next.secrets);
+        let authenticators = authenticators.await?;
         let deployer = self.clone();
-        let applying = async move |claim, _| deployer.write_and_serve(next, claim).await;
+        let applying =
+            async move |claim, _| deployer.write_and_serve(next, authenticators, claim).await;
         self.inner.changes.settle(guard, applying).await
     }
 
-    async fn write_and_serve(&self, next: Next, claim: Claim) -> Result<(), ApplyError> {
+    async fn write_and_serve(
+        &self,
+        next: Next,
+        authenticators: Authenticators,
+        claim: Claim,
+    ) -> Result<(), ApplyError> {
         let Next {
             server,
             functions,
             written,
             led,
+            secrets: _,
         } = next;
         let inner = &self.inner;
         let store = &inner.loader.store;
@@ -66,7 +79,7 @@ impl Deployer {
             self.take_back(&written, &stored).await;
             return Ok(());
         }
-        self.replace(server.clone(), functions)?;
+        self.replace(server.clone(), functions, &authenticators)?;
         for managed in &led {
             for moved in managed.lead() {
                 drain(managed, moved, &server);
@@ -97,10 +110,11 @@ impl Deployer {
         &self,
         server: ServerConfig,
         functions: Functions,
+        authenticators: &Authenticators,
     ) -> Result<(), ApplyError> {
         let mut state = self.inner.state.write();
         let services = &self.inner.services;
-        services.replace(server.clone(), led_triggers(&functions))?;
+        services.replace(server.clone(), led(&functions, authenticators))?;
         *state = State { server, functions };
         Ok(())
     }

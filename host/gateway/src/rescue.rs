@@ -10,11 +10,13 @@ use std::time::Duration;
 
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE,
+    WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use openline_admission::ledger::Reached;
 use openline_admission::refusal::Refusal as Denied;
+use openline_authentication::{Denial, Denied as Unauthenticated};
 use openline_core::fault::{Blame, Fault};
 use openline_core::limits::AFFINITY_BYTES_MAX;
 use openline_engine::version::UpgradeError;
@@ -44,6 +46,9 @@ pub enum Refusal {
     /// It comes without TLS where the host speaks TLS.
     #[error("this port speaks TLS: use https:// or wss://")]
     PlainHttp,
+    /// It does not show who asks; the log has the details.
+    #[error(transparent)]
+    Unauthenticated(#[from] Unauthenticated),
     /// It does not ask for an upgrade.
     #[error("this path only speaks WebSocket: send an upgrade request")]
     UpgradeRequired,
@@ -99,6 +104,7 @@ impl Refusal {
         match self {
             Self::Denied(denied) => denied.label(),
             Self::PlainHttp => "plain_http",
+            Self::Unauthenticated(denied) => denied.denial.label(),
             Self::UpgradeRequired => "upgrade_required",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::Handshake(_) => "bad_handshake",
@@ -121,6 +127,10 @@ impl Refusal {
             Self::Denied(Denied::Draining | Denied::HostReached(Reached::Connections))
             | Self::Full
             | Self::Attached => "host",
+            Self::Unauthenticated(denied) => match denied.denial {
+                Denial::KeysUnavailable | Denial::SignatureNonces => "host",
+                _ => "peer",
+            },
             Self::Denied(Denied::Reached(Reached::Connections))
             | Self::NotDeployed
             | Self::BackedOff(_)
@@ -152,6 +162,7 @@ impl Refusal {
             | Self::Denied(Denied::Draining | Denied::Reached(_) | Denied::HostReached(_)) => {
                 RETRY_AFTER_SECONDS
             }
+            Self::Unauthenticated(denied) if denied.denial.status() == 503 => RETRY_AFTER_SECONDS,
             _ => return None,
         };
         let most = least.min(RETRY_SPREAD_SECONDS_MAX);
@@ -161,6 +172,10 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::Denied(denied) => status(*denied),
+            Self::Unauthenticated(denied) => {
+                let status = StatusCode::from_u16(denied.denial.status());
+                status.unwrap_or(StatusCode::FORBIDDEN)
+            }
             Self::UpgradeRequired | Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
             Self::PlainHttp | Self::Handshake(_) | Self::Affinity | Self::NoAffinity => {
@@ -220,6 +235,12 @@ impl Refusal {
             }
             Self::MethodNotAllowed(allowed) => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));
+            }
+            Self::Unauthenticated(denied) => {
+                let challenge = denied.denial.challenge();
+                if let Some(challenge) = challenge.map(HeaderValue::from_static) {
+                    headers.insert(WWW_AUTHENTICATE, challenge);
+                }
             }
             Self::Denied(Denied::Method(allowed)) => {
                 if let Ok(allowed) = HeaderValue::from_str(&allowed.to_string()) {
@@ -320,6 +341,12 @@ mod tests {
         all.extend(reached.map(|it| Denied::Reached(it).into()));
         all.extend(reached.map(|it| Denied::HostReached(it).into()));
         all.extend(Fault::ALL.map(Refusal::Fault));
+        all.extend(Denial::ALL.map(|denial| {
+            Refusal::Unauthenticated(Unauthenticated {
+                denial,
+                detail: String::new(),
+            })
+        }));
         all.iter().for_each(named);
         all
     }
@@ -346,6 +373,7 @@ mod tests {
                 | Denied::Draining => {}
             },
             Refusal::PlainHttp
+            | Refusal::Unauthenticated(_)
             | Refusal::UpgradeRequired
             | Refusal::MethodNotAllowed(_)
             | Refusal::Handshake(_)

@@ -33,7 +33,7 @@ use crate::signal::{Asked, Signals};
 use crate::telemetry::{announce, complain, tell};
 use crate::warnings::{Topic, Warnings};
 use crate::watchdog::Watchdog;
-use crate::{causes, certificates, memory};
+use crate::{causes, certificates, key_sets, memory};
 
 /// The parts that stay the same as long as the process lives.
 struct Host {
@@ -162,6 +162,7 @@ async fn serve_started(
         Arc::clone(&host.gateway),
         Arc::clone(&host.warnings),
     ));
+    let fetching = tokio::spawn(key_sets::fetch_all(Arc::clone(host.deployer.services())));
     let tls = host.letter(Listener::Listen);
     announce(&format!("listening on http{tls}://{address}"));
     host.introduce(address, tls);
@@ -186,6 +187,7 @@ async fn serve_started(
     accepting.abort();
     tidying.abort();
     renewing.abort();
+    fetching.abort();
     drop(front);
     Ok(())
 }

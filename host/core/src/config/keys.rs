@@ -3,6 +3,7 @@
 //! with the rows of [`TABLES`] these are all keys; a test compares both with
 //! the keys that a file may have.
 
+use super::keys_authentication::AUTHENTICATION;
 use super::{ServerConfig, TABLES};
 use crate::limits::Effect;
 
@@ -42,8 +43,12 @@ use Effect::{AsBounded, AtOnce, NewConnections, NextEvent, NextStart};
 /// The table of the certificates that the host requests itself.
 const ACME: &str = "[server.tls.acme]";
 
-/// All these keys, in the order of the file.
-pub const KEYS: &[Key] = &[
+/// All these keys, in the order of the file; those of authentication last.
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(AUTHENTICATION)
+}
+
+const KEYS: &[Key] = &[
     key(
         "[server]",
         "listen",
@@ -434,7 +439,7 @@ pub const KEYS: &[Key] = &[
         "affinity",
         "none",
         NewConnections,
-        "the part of a request that chooses the instance; connections with the same value share one: a parameter of the route (`\"room\"` or `\"param:room\"`), `\"header:x-room\"`, `\"query:room\"`, or `\"cookie:NAME\"`, which the host makes, signs and sets",
+        "the part of a request that chooses the instance; connections with the same value share one: a parameter of the route (`\"room\"` or `\"param:room\"`), `\"header:x-room\"`, `\"query:room\"`, `\"cookie:NAME\"`, which the host makes, signs and sets, or `\"claim:NAME\"` of the peer's token, ticket or signature",
     ),
     key(
         "[function.instance]",
@@ -499,7 +504,7 @@ pub fn effect_of(table: &str, name: &str) -> Option<Effect> {
     let rows = TABLES.iter().filter(|(each, _)| *each == table);
     let limits = rows.flat_map(|(_, rows)| *rows);
     let limits = limits.map(|row| (row.name, row.effect));
-    let others = KEYS.iter().filter(|key| key.table == table);
+    let others = keys().filter(|key| key.table == table);
     let others = others.map(|key| (key.name, key.effect));
     let mut all = limits.chain(others);
     all.find(|(each, _)| *each == name)
@@ -529,7 +534,9 @@ mod tests {
     fn known(table: &str) -> Vec<String> {
         let header = match table {
             table if !table.contains("function") => table.to_owned(),
-            "[function.trigger.cors]" => format!("[[function]]\n[[function.trigger]]\n{table}"),
+            table if table.contains("function.trigger.") => {
+                format!("[[function]]\n[[function.trigger]]\n{table}")
+            }
             table => format!("[[function]]\n{}", table.replace("[[function]]", "")),
         };
         let text = format!("{header}\nno-such-key = 1");
@@ -542,6 +549,8 @@ mod tests {
         let nested: &[&str] = match table {
             "[server]" => &["tls", "certificate"],
             "[server.tls]" => &["acme"],
+            "[[function.trigger]]" => &["jwt", "signature", "ticket", "first_message"],
+            "[function.trigger.signature]" => &["keys"],
             "[[function]]" => &["trigger", "auto_response", "instance", "limit"],
             _ => &[],
         };
@@ -552,15 +561,15 @@ mod tests {
 
     #[test]
     fn each_key_that_a_file_may_have_says_when_it_takes_effect() {
-        let mut tables: Vec<_> = KEYS.iter().map(|key| key.table).collect();
+        let mut tables: Vec<_> = keys().map(|key| key.table).collect();
         tables.extend(TABLES.map(|(table, _)| table));
         tables.sort_unstable();
         tables.dedup();
-        assert_eq!(tables.len(), 12, "{tables:?}");
+        assert_eq!(tables.len(), 16, "{tables:?}");
         for table in tables.iter().filter(|table| !table.contains("maximum")) {
             let rows = TABLES.iter().filter(|(each, _)| each == table);
             let rows = rows.flat_map(|(_, rows)| rows.iter().map(|row| row.name));
-            let others = KEYS.iter().filter(|key| key.table == *table);
+            let others = keys().filter(|key| key.table == *table);
             let mut listed: Vec<_> = rows.chain(others.map(|key| key.name)).collect();
             listed.sort_unstable();
             assert_eq!(listed, known(table), "{table}");

@@ -17,6 +17,7 @@ mod file;
 mod hints;
 mod hops;
 mod keys;
+mod keys_authentication;
 mod networks;
 mod public_url;
 mod server;
@@ -36,7 +37,7 @@ pub use edge::{
 pub use error::ConfigError;
 pub use file::nearest_word;
 pub use hints::{ORIGIN_HINT, cors_hint, host_hint, methods_hint, route_hint, trigger_hint};
-pub use keys::{KEYS, Key, effect_of};
+pub use keys::{Key, effect_of, keys};
 pub use networks::NETWORKS_MAX;
 pub use public_url::{PublicUrl, PublicUrlError};
 pub use server::{AdminListen, PageAccess, ServerConfig};

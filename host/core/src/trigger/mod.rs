@@ -17,6 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::affinity::Affinity;
+use crate::authentication::{AuthMethod, Authentication};
 use crate::name::{AliasName, FunctionName, TriggerName};
 use crate::route::Route;
 
@@ -68,6 +69,10 @@ pub struct Trigger {
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// How it authenticates its requests. Without it, and with the method
+    /// `none`, it takes all; the method says that this is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Box<Authentication>>,
 }
 
 /// Which version of a function a trigger leads to.
@@ -118,6 +123,16 @@ pub enum TriggerError {
         /// The parameter's name.
         parameter: String,
     },
+    /// No request of the trigger has the claim that chooses the instance.
+    #[error(
+        "the trigger `{trigger}` does not authenticate, so no request has the claim `{claim}`, which chooses the instance"
+    )]
+    Claim {
+        /// The trigger.
+        trigger: Box<TriggerName>,
+        /// The claim's name.
+        claim: String,
+    },
 }
 
 impl Trigger {
@@ -134,16 +149,31 @@ impl Trigger {
             origins: Vec::new(),
             origin_required: false,
             cors: None,
+            auth: None,
         }
     }
 
-    /// Checks that its route has the parameter that chooses the instance, if
-    /// one does.
+    /// Whether it authenticates requests.
+    pub fn authenticates(&self) -> bool {
+        let auth = self.auth.as_ref();
+        auth.is_some_and(|auth| auth.method != AuthMethod::None)
+    }
+
+    /// Checks that its requests have the parameter of the route, or the claim,
+    /// that chooses the instance, if one does.
     ///
     /// # Errors
     ///
     /// When it has not.
     pub fn check_affinity(&self, affinity: Option<&Affinity>) -> Result<(), TriggerError> {
+        if let Some(Affinity::Claim(claim)) = affinity
+            && !self.authenticates()
+        {
+            return Err(TriggerError::Claim {
+                trigger: Box::new(self.name.clone()),
+                claim: claim.clone(),
+            });
+        }
         match affinity.and_then(Affinity::parameter) {
             Some(parameter) if !self.route.parameters().iter().any(|it| it == parameter) => {
                 Err(TriggerError::Parameter {

@@ -54,6 +54,11 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
     let folder = path.parent().unwrap_or(Path::new(""));
     for function in &mut config.functions {
         function.component = function.component.take().map(|path| folder.join(path));
+        for trigger in &mut function.triggers {
+            if let Some(auth) = &mut trigger.auth {
+                auth.be_relative_to(folder);
+            }
+        }
     }
     config.server.cache = config.server.cache.map(|cache| folder.join(cache));
     config.server.data = config.server.data.map(|data| folder.join(data));
