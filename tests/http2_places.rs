@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::Instant;
 
 use crate::harness::http2::Http2;
-use crate::harness::{Host, Raw, eventually, frame};
+use crate::harness::tls::{Authority, connect};
+use crate::harness::{Host, Raw, eventually, frame, within};
 use crate::http2::{PREFACE, asking, frame_of, next_frame};
 
 /// The host says that it takes no more streams, and waits for a ping's answer
@@ -37,6 +39,31 @@ async fn a_websocket_that_begins_before_the_peer_has_heard_of_the_end_stays() {
     }
     drop(raw);
     host.nothing_is_left().await;
+}
+
+#[tokio::test]
+async fn over_tls_one_that_begins_wrongly_is_told_that_the_stream_ends() {
+    let authority = Authority::new();
+    let host = Host::with(openline_guests::ECHO, "/echo")
+        .server(|server| {
+            server.certificate = vec![authority.certificate("host", &["localhost"], true)];
+        })
+        .start()
+        .await;
+    let connecting = connect(host.address, "localhost", authority.client(&[b"h2"]));
+    let mut stream = connecting.await.unwrap();
+    let request = b"GET /.openline/live HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    stream.write_all(request).await.unwrap();
+    stream.flush().await.unwrap();
+    // Without a word of the end it is an error.
+    let mut rest = Vec::new();
+    let ended = within("the end", stream.read_to_end(&mut rest)).await;
+    ended.unwrap();
+    let gateway = &host.gateway;
+    eventually("the TCP connection to be forgotten", || {
+        gateway.sockets() == 0 && gateway.requests() == 0
+    })
+    .await;
 }
 
 /// With a place each, two would keep all others out.

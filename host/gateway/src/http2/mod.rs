@@ -9,6 +9,7 @@
 //! its peer does not read, and a TCP connection without requests, are given
 //! the same time as over HTTP/1.1.
 
+mod closing;
 mod streams;
 
 use std::convert::Infallible;
@@ -32,6 +33,7 @@ use crate::rescue::Refusal;
 use crate::reserved::Answer;
 use crate::upgrade::{Stream, WRITE_BYTES};
 
+use closing::Closing;
 use streams::{Active, Streams, Tracked};
 
 /// How much a peer may send on a stream before the host reads, in bytes: what
@@ -94,7 +96,7 @@ where
             })
         }
     });
-    let connection = builder(&config).serve_connection(TokioIo::new(stream), service);
+    let connection = builder(&config).serve_connection(TokioIo::new(Closing(stream)), service);
     let mut connection = std::pin::pin!(connection);
     if last {
         connection.as_mut().graceful_shutdown();
