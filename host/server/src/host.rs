@@ -26,7 +26,7 @@ use openline_hint::{Hint, Hinted};
 use openline_store::Store;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::spawn_blocking;
+use tokio::task::{JoinHandle, spawn_blocking};
 
 use crate::assemble::{self, Source};
 use crate::signal::{Asked, Signals};
@@ -184,10 +184,8 @@ async fn serve_started(
         }
     }
     host.drain(&mut signals).await;
-    accepting.abort();
-    tidying.abort();
-    renewing.abort();
-    fetching.abort();
+    let tasks = [accepting, tidying, renewing, fetching];
+    tasks.iter().for_each(JoinHandle::abort);
     drop(front);
     Ok(())
 }
