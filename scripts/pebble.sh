@@ -7,8 +7,7 @@
 # OPENLINE_SKIP_PEBBLE=1 skips all this, and that test.
 set -eu
 
-UPDATE_SECONDS=180   # lists of packages, some 10 MB
-INSTALL_SECONDS=300  # the package, 3 MB
+INSTALL_SECONDS=300 # the package, 3 MB
 
 give_up() {
     echo "error: the test with an authority of certificates needs Pebble: $1" >&2
@@ -17,13 +16,7 @@ give_up() {
     exit 1
 }
 
-apt_get() {
-    seconds=$1
-    shift
-    DEBIAN_FRONTEND=noninteractive timeout --kill-after=10 "$seconds" apt-get --quiet \
-        -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 \
-        -o Acquire::Retries=1 -o DPkg::Lock::Timeout=60 "$@" </dev/null >&2
-}
+. "$(dirname "$0")/debian.sh"
 
 if [ "${OPENLINE_SKIP_PEBBLE:-}" = 1 ]; then
     echo "the test with Pebble is left out (OPENLINE_SKIP_PEBBLE=1)" >&2
@@ -31,11 +24,6 @@ if [ "${OPENLINE_SKIP_PEBBLE:-}" = 1 ]; then
 fi
 if command -v pebble; then exit 0; fi
 
-command -v apt-get >/dev/null || give_up "it is missing"
-[ "$(id -u)" = 0 ] || give_up "it is missing, and installing takes root"
-echo "installing pebble ..." >&2
-# Lists that cannot be updated may still be good enough to install from.
-apt_get $UPDATE_SECONDS update || true
-apt_get $INSTALL_SECONDS install --yes --no-install-recommends pebble ||
-    give_up "\`apt-get install\` failed"
+may_install "it is missing"
+install_packages $INSTALL_SECONDS pebble
 command -v pebble || give_up "Debian's package did not bring it"
