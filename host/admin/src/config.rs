@@ -57,7 +57,7 @@ struct ServerView {
     certificates: Vec<CertificateView>,
     /// The networks whose peers reach triggers that are not for the internet.
     private_networks: Vec<String>,
-    /// The hosts on which functions of several owners are.
+    /// The hosts that functions of several owners share.
     shared_hosts: Vec<String>,
     #[schema(value_type = schema::PageAccess)]
     page: PageAccess,

@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use crate::arrival::{self, Header, Parsed};
 use crate::connection::intake::{Intake, Room};
 use crate::connection::wire::{Compression, Received, Socket, Wire};
-use crate::handshake;
+use crate::{handshake, tls};
 
 /// A peer that has sent all its bytes, in pieces.
 struct Script<'a> {
@@ -136,6 +136,13 @@ pub fn frames(bytes: &[u8]) {
     assert!(received <= counted.frames + 1, "{received} of {counted:?}");
     // Compressed messages count as what they become.
     assert!(compresses || counted.bytes <= rest.len() as u64);
+}
+
+/// The first bytes of a TLS connection.
+pub fn hello(bytes: &[u8]) {
+    if let Some((&piece, rest)) = bytes.split_first() {
+        tls::refuse_hello(rest, usize::from(piece) + 1);
+    }
 }
 
 /// The first bytes of a proxy's TCP connection. Whatever comes behind a header

@@ -145,7 +145,7 @@ const KEYS: &[Key] = &[
         "shared_hosts",
         "none",
         NewConnections,
-        "the hosts on which functions of several owners are, as in `[\"*.functions.example.org\"]`. What a function answers there, browsers save and do not show, so that no owner's page runs as the others'; at most 64",
+        "the hosts that functions of several owners share, as in `[\"*.functions.example.org\"]`. Browsers save what a function answers there instead of showing it, so that the pages of one owner cannot act for the others; at most 64",
     ),
     key(
         "[server.tls]",
@@ -439,7 +439,7 @@ const KEYS: &[Key] = &[
         "affinity",
         "none",
         NewConnections,
-        "the part of a request that chooses the instance; connections with the same value share one: a parameter of the route (`\"room\"` or `\"param:room\"`), `\"header:x-room\"`, `\"query:room\"`, `\"cookie:NAME\"`, which the host makes, signs and sets, or `\"claim:NAME\"` of the peer's token, ticket or signature",
+        "the part of a request that chooses the instance; connections with the same value share one: a parameter of the route (`\"room\"` or `\"param:room\"`), `\"header:x-room\"`, `\"query:room\"`, `\"cookie:NAME\"`, which the host makes, signs and sets (functions on one host name need names of their own), or `\"claim:NAME\"` of the peer's token, ticket or signature",
     ),
     key(
         "[function.instance]",

@@ -130,7 +130,7 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         JWT,
         "claims",
         "none",
-        "the claims that the request carries on to the function, in Function Compute's syntax: `header:CLAIM:NAME`, `query:…`, `cookie:…`, with commas between them. What the peer sent under these names is removed",
+        "the claims that are passed on to the function with the request, in Function Compute's syntax: `header:CLAIM:NAME`, `query:…`, `cookie:…`, with commas between them. Whatever the peer sent under these names is removed",
     ),
     key(
         JWT,
@@ -238,6 +238,6 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         TICKET,
         "claims",
         "none",
-        "the claims that the request carries on to the function, written like `claims` of `[function.trigger.jwt]`",
+        "the claims that are passed on to the function with the request, written like `claims` of `[function.trigger.jwt]`",
     ),
 ];

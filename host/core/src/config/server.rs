@@ -202,7 +202,7 @@ limits! {
         /// The networks whose peers reach triggers with `internet = false`:
         /// loopback, private and link-local addresses.
         private_networks: Vec<IpNet>, as Vec<Spanned<String>> = private();
-        /// The hosts on which functions of several owners are, at most
+        /// The hosts that functions of several owners share, at most
         /// [`SHARED_HOSTS_MAX`](super::SHARED_HOSTS_MAX). None: a host is one
         /// owner's unless the operator knows better.
         shared_hosts: Vec<HostPattern>, as Vec<Spanned<String>> = Vec::new();

@@ -255,6 +255,47 @@ pub(crate) async fn accept(
     started.into_stream_with(config, bounded).await
 }
 
+/// Reads what a client sends first, in pieces of at most so many bytes, where no
+/// certificate is in force and no challenge waits: for the fuzz targets. Panics
+/// if it would be served, or refused for another reason than its own.
+pub(crate) fn refuse_hello(mut bytes: &[u8], piece: usize) {
+    let names = Arc::new(Names::default());
+    let builder = ServerConfig::builder_with_provider(provider());
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]);
+    let builder = builder.expect("the provider has this version");
+    let resolver = Arc::clone(&names);
+    let config = builder.with_no_client_auth().with_cert_resolver(resolver);
+    let acceptor = Acceptor {
+        spoken: Spoken {
+            names,
+            config: Arc::new(config),
+        },
+        challenges: Some(Arc::default()),
+    };
+    let mut reading = rustls::server::Acceptor::default();
+    while !bytes.is_empty() {
+        let part = &bytes[..bytes.len().min(piece)];
+        let Ok(read @ 1..) = reading.read_tls(&mut &part[..]) else {
+            return;
+        };
+        bytes = &bytes[read..];
+        match reading.accept() {
+            Ok(None) => {}
+            Err(_) => return,
+            Ok(Some(accepted)) => {
+                let hello = accepted.client_hello();
+                let expected = match (is_validation(&hello), hello.server_name()) {
+                    (true, _) => Unknown::Challenge,
+                    (false, None) => Unknown::Unnamed,
+                    (false, Some(_)) => Unknown::Name,
+                };
+                assert_eq!(acceptor.choose(&hello).err(), Some(expected));
+                return;
+            }
+        }
+    }
+}
+
 /// There is no certificate for what a client asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 enum Unknown {
