@@ -23,24 +23,24 @@ use tempfile::TempDir;
 
 use crate::harness::{Client, Closed, Host, Serving, openline};
 
-const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
+pub const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
 /// The time now, in seconds since 1970.
 #[expect(
     clippy::disallowed_methods,
     reason = "tokens end by the clock on the wall"
 )]
-fn now() -> u64 {
+pub fn now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
     since.unwrap().as_secs()
 }
 
 /// A token that is signed by HS256.
-fn token(claims: &Value) -> String {
+pub fn token(claims: &Value) -> String {
     signed(claims, SECRET)
 }
 
-fn signed(claims: &Value, secret: &[u8]) -> String {
+pub fn signed(claims: &Value, secret: &[u8]) -> String {
     let encoded = |text: &str| URL_SAFE_NO_PAD.encode(text);
     let text = format!(
         "{}.{}",
@@ -60,10 +60,10 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 /// Files of secrets, and hosts that name them.
-struct Files(TempDir);
+pub struct Files(pub TempDir);
 
 impl Files {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("secret"), SECRET).unwrap();
         Self(folder)
@@ -75,7 +75,7 @@ impl Files {
 
     /// The configuration of a function with a trigger at `/reject` that has
     /// these lines.
-    fn config(&self, lines: &str) -> Config {
+    pub fn config(&self, lines: &str) -> Config {
         let component = openline_guests::FAULT_REJECT;
         let lines = lines.replace("{place}", &self.place());
         let text = format!(
@@ -85,7 +85,7 @@ impl Files {
         Config::parse(&text).unwrap_or_else(|errors| panic!("{text}: {errors:?}"))
     }
 
-    async fn host(&self, lines: &str) -> Host {
+    pub async fn host(&self, lines: &str) -> Host {
         let config = self.config(lines);
         Host::with(openline_guests::FAULT_REJECT, "/reject")
             .function(move |function| {
@@ -97,7 +97,7 @@ impl Files {
     }
 }
 
-const JWT: &str = "auth = \"jwt\"\n[function.trigger.jwt]\nsecret = \"{place}\"\n";
+pub const JWT: &str = "auth = \"jwt\"\n[function.trigger.jwt]\nsecret = \"{place}\"\n";
 
 /// A header of an answer; empty if it has none.
 fn header(headers: &HeaderMap, name: &str) -> String {
@@ -105,7 +105,7 @@ fn header(headers: &HeaderMap, name: &str) -> String {
     value.unwrap_or_default().to_owned()
 }
 
-fn end(code: u16, reason: &str) -> Closed {
+pub fn end(code: u16, reason: &str) -> Closed {
     Closed {
         code,
         reason: reason.into(),
@@ -114,7 +114,7 @@ fn end(code: u16, reason: &str) -> Closed {
 
 /// Asks to open a connection: the client with the answer's header `shown`, or
 /// the status, the word and the challenge of the refusal.
-async fn ask(
+pub async fn ask(
     host: &Host,
     target: &str,
     headers: &[(&str, &str)],
@@ -145,7 +145,7 @@ async fn refused(host: &Host, target: &str, headers: &[(&str, &str)]) -> (u16, S
     }
 }
 
-fn bearer(token: &str) -> String {
+pub fn bearer(token: &str) -> String {
     format!("Bearer {token}")
 }
 
@@ -265,41 +265,6 @@ async fn a_claim_chooses_the_instance() {
         let answer = ask_as(none).await.unwrap_err();
         assert_eq!((answer.0, &*answer.1), (400, "affinity"));
     }
-}
-
-#[tokio::test]
-async fn a_connection_ends_with_its_token_unless_it_is_renewed() {
-    let lines =
-        format!("{JWT}leeway = \"0 s\"\nexpired_close_code = 4001\nrenewal_prefix = \"token:\"\n");
-    let host = Files::new().host(&lines).await;
-    let open = async |claims: Value| {
-        let authorization = bearer(&token(&claims));
-        let opened = ask(&host, "/reject/a", &[("authorization", &authorization)]).await;
-        opened.unwrap().0
-    };
-    // Long enough for a busy machine to open both.
-    let soon = now() + 6;
-    let claims = |end: u64| json!({"sub": "ann", "exp": end});
-    let mut ends = open(claims(soon)).await;
-    let mut stays = open(claims(soon)).await;
-    let other = token(&json!({"sub": "bob", "exp": now() + 600}));
-    for (message, answer) in [
-        (format!("token:{other}"), "token:token_invalid"),
-        ("token:".to_owned(), "token:token_invalid"),
-        (format!("token:{}", token(&claims(now() + 600))), "token:ok"),
-        ("tokens".to_owned(), "tokens"),
-    ] {
-        assert_eq!(stays.ask(&message).await, answer, "{message}");
-    }
-    let closed = ends.closed().await;
-    let expected = end(4001, "the token has expired");
-    assert_eq!(closed, expected);
-    assert!(now() >= soon);
-    assert_eq!(stays.ask("still here").await, "still here");
-    // A new token may also end earlier.
-    let earlier = token(&claims(now() + 5));
-    assert_eq!(stays.ask(&format!("token:{earlier}")).await, "token:ok");
-    assert_eq!(stays.closed().await, expected);
 }
 
 #[tokio::test]
@@ -459,7 +424,7 @@ async fn a_signature_passes_once_and_within_its_window() {
 }
 
 /// Reads a configuration again in a running host.
-async fn reload(deployer: &Deployer, config: Config) -> Result<(), String> {
+pub async fn reload(deployer: &Deployer, config: Config) -> Result<(), String> {
     let bytes = fs::read(openline_guests::FAULT_REJECT).unwrap();
     let component = ConfiguredComponent {
         function: config.functions[0].name.clone(),

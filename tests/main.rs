@@ -64,6 +64,7 @@ mod protocol;
 mod proxies;
 mod received;
 mod reload;
+mod renewals;
 mod resources;
 mod samples;
 mod soaking;

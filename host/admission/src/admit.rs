@@ -118,10 +118,11 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
         parts,
         peer,
     )?;
-    // 6. Authentication: who asks.
-    let identity = authenticate(&routed.service, parts)?;
-    // 7. Rates, and 8. capacity.
+    // 6. Rates, and 7. capacity. Before authentication, which takes milliseconds
+    // with some keys, and uses up a nonce or a ticket.
     let places = places(services, table, &routed, peer)?;
+    // 8. Authentication: who asks.
+    let identity = authenticate(&routed.service, parts)?;
     let admitted = Admitted {
         service: routed.service,
         params: routed.params,

@@ -8,7 +8,7 @@
 //! limits of the trigger's tables.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 use std::time::{Duration, SystemTime};
 
 use http::header::HOST;
@@ -42,6 +42,8 @@ pub struct Authenticator {
     sessions: Arc<Sessions>,
     /// Wakes the task that fetches keys.
     wake: Arc<Notify>,
+    /// The one that has taken its place.
+    successor: OnceLock<Arc<Authenticator>>,
 }
 
 #[derive(Debug)]
@@ -156,6 +158,7 @@ impl Authenticator {
             verifier,
             sessions,
             wake,
+            successor: OnceLock::new(),
         };
         Ok((made, warnings))
     }
@@ -163,6 +166,21 @@ impl Authenticator {
     /// Whether it is what this table and these secrets would make.
     pub fn is(&self, config: &Authentication, material: Option<&Material>) -> bool {
         self.config == *config && material.is_none_or(|material| self.material == *material)
+    }
+
+    /// Notes that another one has taken its place, once and for all.
+    pub(crate) fn replace_by(&self, successor: &Arc<Self>) {
+        let _ = self.successor.set(Arc::clone(successor));
+    }
+
+    /// The one that is in force in its place: for connections that it has let
+    /// in, and that stay.
+    pub(crate) fn current(self: &Arc<Self>) -> &Arc<Self> {
+        let mut current = self;
+        while let Some(successor) = current.successor.get() {
+            current = successor;
+        }
+        current
     }
 
     /// The nonces, if a verifier of another table can go on with them: with a

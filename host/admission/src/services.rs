@@ -143,6 +143,7 @@ impl Services {
         };
         retired.retain(|alias| alias.strong_count() > 0 && !serves(alias));
         retired.extend(gone.map(|service| Arc::downgrade(&service.alias)));
+        succeed(&before, &table);
         *self.table.write() = table;
         self.replaced.notify_one();
         Ok(())
@@ -299,5 +300,20 @@ impl Table {
             services,
             triggers,
         })
+    }
+}
+/// Tells authenticators which others take their place, for the connections that
+/// they have let in.
+fn succeed(before: &Table, after: &Table) {
+    let places = after.services.iter();
+    let places = places.filter_map(|it| Some((it.place(), it.authenticator.as_ref()?)));
+    let places: HashMap<_, _> = places.collect();
+    for service in &before.services {
+        if let Some(own) = &service.authenticator
+            && let Some(next) = places.get(&service.place())
+            && !Arc::ptr_eq(own, next)
+        {
+            own.replace_by(next);
+        }
     }
 }

@@ -19,6 +19,13 @@ use parking_lot::{Mutex, RwLock};
 
 use crate::authenticate::{Authenticator, now, wall};
 
+/// Between two tokens of one connection that are verified: one by a public key
+/// takes milliseconds of a thread that serves, and a token is good for minutes.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
+
+/// The word of the answer to a token that comes sooner.
+const TOO_SOON: &str = "token_too_soon";
+
 /// The longest time until a connection looks again, so that no end is too late
 /// for a timer.
 const LEFT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
@@ -37,6 +44,8 @@ pub struct Session {
     connection: Weak<Connection>,
     id: ConnectionId,
     identity: Mutex<Identity>,
+    /// When it may show the next token, on the steady clock.
+    next_renewal: Mutex<Duration>,
 }
 
 /// What has become of a message.
@@ -48,6 +57,8 @@ pub enum Renewal {
     Renewed(String),
     /// It keeps the one that it has; the answer to the peer, and why.
     Refused(String, Denied),
+    /// It was not looked at; the answer to the peer.
+    TooSoon(String),
 }
 
 impl Sessions {
@@ -88,6 +99,7 @@ impl Session {
             connection: Arc::downgrade(connection),
             id,
             identity: Mutex::new(identity),
+            next_renewal: Mutex::default(),
         });
         let open = &authenticator.sessions().open;
         open.insert(id, Arc::downgrade(&session));
@@ -123,22 +135,31 @@ impl Session {
     /// Why a connection ends whose credential has expired.
     pub fn expired(&self) -> CloseReason {
         CloseReason::Expired {
-            code: self.authenticator.expired_close_code(),
+            code: self.authenticator.current().expired_close_code(),
         }
     }
 
-    /// Takes a message that has a new token. The answer is the prefix with `ok`,
-    /// or with the word of the refusal.
+    /// Takes a message that has a new token, which is verified by what is in force
+    /// now: a key that was withdrawn renews nothing. The answer is the prefix with
+    /// `ok`, or with the word of the refusal.
     pub fn renew(&self, message: &str) -> Renewal {
-        let Some(tokens) = self.authenticator.tokens() else {
+        let Some(tokens) = self.authenticator.current().tokens() else {
             return Renewal::None;
         };
         let Some(token) = tokens.renewal(message) else {
             return Renewal::None;
         };
         let prefix = &message[..message.len() - token.len()];
+        let now = now();
+        {
+            let mut next = self.next_renewal.lock();
+            if now.steady < *next {
+                return Renewal::TooSoon(format!("{prefix}{TOO_SOON}"));
+            }
+            *next = now.steady + RENEWAL_PAUSE;
+        }
         let old = self.identity.lock().clone();
-        match tokens.renew(&old, token.trim(), now()) {
+        match tokens.renew(&old, token.trim(), now) {
             Ok(new) => {
                 *self.identity.lock() = new;
                 self.close_if_revoked();

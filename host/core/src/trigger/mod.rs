@@ -90,7 +90,7 @@ pub enum Target {
 }
 
 /// Names a trigger of a host. `Display` writes it for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TriggerPlace {
     /// Its function.
     pub function: FunctionName,

@@ -105,7 +105,9 @@ impl<S: Socket> Actor<S> {
                         self.owner.connection().push(Message::Text(answer.into()));
                         self.unflushed.answers += 1;
                         self.is_renewed = true;
-                        continue;
+                        // Verifying takes long: others have their turn.
+                        cx.waker().wake_by_ref();
+                        return Reading::Full;
                     }
                     if self.owner.answer(&message) {
                         self.unflushed.answers += 1;
@@ -140,7 +142,7 @@ fn renewal(session: &Session, message: &Message) -> Option<String> {
     };
     match session.renew(text) {
         Renewal::None => None,
-        Renewal::Renewed(answer) => Some(answer),
+        Renewal::Renewed(answer) | Renewal::TooSoon(answer) => Some(answer),
         Renewal::Refused(answer, denied) => {
             let detail: String = denied.detail.chars().take(DETAIL_LETTERS_MAX).collect();
             let detail = detail.escape_debug();

@@ -131,7 +131,7 @@ pub(crate) async fn prepare(
         request,
         places: admitted.places,
         // One that needed no credential has nothing that could end.
-        identity: identity.filter(|identity| !identity.claims.is_empty()),
+        identity: identity.filter(|it| !it.claims.is_empty() || it.expires.is_some()),
         close_timeout: table.config.close_timeout,
         id,
         set_cookie: sticky.and_then(|sticky| sticky.set),
