@@ -7,6 +7,7 @@ use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::limits::{
     Compression, RECEIVED_FREE_BYTES, RECEIVED_SHARE_BYTES, RECEIVED_TIME,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Compressing, Host, HostBuilder, Raw, eventually, frame, frame_saying};
@@ -268,4 +269,44 @@ async fn at_what_a_connection_holds_for_free_and_one_past_it() {
     let mut again = host.connect("/sleep").await;
     assert_eq!(again.ask("again").await, "again");
     assert_eq!(held(&host), RECEIVED_SHARE_BYTES);
+}
+
+#[tokio::test]
+async fn a_peer_that_is_held_for_its_rate_has_no_more_time_for_its_message() {
+    let host = echo()
+        .limit(|limit| limit.messages_per_second = 5)
+        .start()
+        .await;
+    // What is missing never comes; pings do, always past the rate.
+    let stopped = [begin_pinging(&host).await, begin_pinging(&host).await];
+    eventually("both of them", || held(&host) > MIB).await;
+    let text = "x".repeat(MIB);
+    let mut waiting = host.connect("/echo").await;
+    waiting.text(&text).await;
+    let (code, ..) = futures_util::future::select_all(stopped).await;
+    assert_eq!(code.unwrap(), 1013);
+    assert!(waiting.next_text().await == text);
+}
+
+/// A client in the middle of a large message that pings ten times as often as
+/// its rate allows; the code that ends it.
+async fn begin_pinging(host: &Host) -> tokio::task::JoinHandle<u16> {
+    let raw = begin(host, "/echo", 10 * 1024).await;
+    let (mut reading, mut writing) = raw.socket.into_split();
+    let pinging = tokio::spawn(async move {
+        while writing.write_all(&frame(0x89, b"")).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    tokio::spawn(async move {
+        let mut frame = [0; 2];
+        loop {
+            reading.read_exact(&mut frame).await.unwrap();
+            if frame[0] == 0x88 {
+                pinging.abort();
+                return reading.read_u16().await.unwrap();
+            }
+            assert_eq!(frame, [0x8a, 0], "a pong");
+        }
+    })
 }

@@ -43,7 +43,7 @@ pub struct Authenticator {
     /// Wakes the task that fetches keys.
     wake: Arc<Notify>,
     /// The one that has taken its place.
-    successor: OnceLock<Arc<Authenticator>>,
+    successor: OnceLock<Arc<Self>>,
 }
 
 #[derive(Debug)]

@@ -151,7 +151,15 @@ impl Requests {
     /// busy and others may be waiting to be accepted after it.
     pub(crate) async fn enter(self: &Arc<Self>, peer: IpAddr, peer_max: u32) -> Option<Slot> {
         let slot = self.enter_busy(peer, peer_max).await?;
-        self.state.lock().wait(slot.peer, &slot.signal);
+        let mut state = self.state.lock();
+        state.wait(slot.peer, &slot.signal);
+        // A request that has come goes before a TCP connection that waits for
+        // one, even if it asked for the place later.
+        if state.connections > state.most {
+            let oldest = state.ranks.last().map(|(_, oldest, _)| oldest.0);
+            oldest.map(|number| state.close(number));
+        }
+        drop(state);
         Some(slot)
     }
 
@@ -317,7 +325,7 @@ impl State {
         let (before, decided) = (entry.rank(peer), entry.deciding.len());
         change(entry);
         let (after, deciding) = (entry.rank(peer), entry.deciding.len());
-        if entry.connections == 0 {
+        if entry.connections == 0 && deciding == 0 {
             self.peers.remove(&peer);
         }
         if let Some(before) = before {

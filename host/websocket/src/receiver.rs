@@ -134,6 +134,11 @@ impl Receiver {
         (self.checked, self.lent_from) = (0, None);
     }
 
+    /// Whether messages are [skipped](Self::discard_messages).
+    pub const fn discards_messages(&self) -> bool {
+        self.discards
+    }
+
     /// Bytes that have come of a message that has not ended, or not been
     /// decompressed.
     pub const fn arrived_bytes(&self) -> usize {

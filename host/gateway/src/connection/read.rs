@@ -54,7 +54,7 @@ impl<S: Socket> Actor<S> {
         let holding = Holding {
             arrived,
             others: self.inbox.kept_bytes() + left,
-            hears: !self.inbox.is_full() && !self.wire.is_held(),
+            hears: !self.inbox.is_full() && !self.owner.connection().is_paused(),
         };
         let opened_at = self.clock.opened_at;
         let budget = self.owner.budget();

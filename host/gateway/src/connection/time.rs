@@ -31,7 +31,8 @@ impl<S: Socket> Actor<S> {
     pub(super) fn check_time(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
         let now = self.clock.now();
         self.fall_asleep(now);
-        if self.intake.is_slow(self.owner.budget(), now) {
+        let limits = self.owner.connection().limits();
+        if self.intake.is_slow(self.owner.budget(), limits, now) {
             self.owner.connection().end(CloseReason::SlowMessage);
         }
         if let Some(session) = &self.clock.session
@@ -222,8 +223,8 @@ impl<S: Socket> Actor<S> {
     fn fall_asleep(&mut self, now: Duration) {
         let wire = &mut self.wire;
         let can = || {
-            // One that waits for room has to try again.
-            let is_quiet = wire.is_empty() && !self.intake.waits() && !self.course.is_refusing();
+            // One that waits for room, or has a share of it, looks at it again.
+            let is_quiet = wire.is_empty() && self.intake.is_empty() && !self.course.is_refusing();
             // A wire may have something to give up later.
             is_quiet && self.owner.connection().is_open() && wire.rest()
         };

@@ -195,12 +195,11 @@ impl<'a, S: Socket> Reader<'a, S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let mut left = room.left(self.receiver.arrived_bytes());
-        while left == 0 {
-            let wanted = self.receiver.space().map_or(0, |(_, bytes)| bytes);
-            ready!(room.poll_more(cx, wanted));
-            left = room.left(self.receiver.arrived_bytes());
-        }
+        // What is skipped needs no room.
+        let left = match self.receiver.discards_messages() {
+            true => usize::MAX,
+            false => ready!(poll_room(&mut self.receiver, cx, room)),
+        };
         let (read, is_message) = match self.receiver.space() {
             Some((message, bytes)) => {
                 let mut to = message.limit(bytes.min(left));
@@ -243,6 +242,18 @@ impl<S> Drop for Reader<'_, S> {
         if !self.unparsed.is_empty() {
             self.wire.rest = Bytes::copy_from_slice(&self.scratch[self.unparsed.clone()]);
         }
+    }
+}
+
+/// Ready when there is room to read, with its bytes.
+fn poll_room(receiver: &mut Receiver, cx: &mut Context<'_>, room: &mut Room<'_>) -> Poll<usize> {
+    loop {
+        let left = room.left(receiver.arrived_bytes());
+        if left > 0 {
+            return Poll::Ready(left);
+        }
+        let wanted = receiver.space().map_or(0, |(_, bytes)| bytes);
+        ready!(room.poll_more(cx, wanted));
     }
 }
 
