@@ -1,14 +1,14 @@
 # Everything that takes more than one command. `make run` and `make test` work
 # on a machine with git, a C compiler and a Rust toolchain; they find or install
 # everything else (see `setup`, scripts/browser.sh, scripts/edge.sh,
-# scripts/conformance.sh).
+# scripts/pebble.sh, scripts/conformance.sh).
 # Nothing here asks a question, and nothing waits for a network for longer than
 # minutes.
 
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser edge suite test adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-edge bench-soak soak fmt deny lint
+.PHONY: help check-tools setup guests run browser edge pebble suite test adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-edge bench-soak soak fmt deny lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -18,6 +18,7 @@ help: ## Say what there is
 	@echo 'OPENLINE_WASM_TARGET=wasm32-wasip2 or wasm32-wasip1 chooses how functions are'
 	@echo 'compiled; OPENLINE_SKIP_BROWSER=1 leaves out the test that needs a browser,'
 	@echo 'OPENLINE_SKIP_EDGE=1 those that need nginx, HAProxy, OpenSSL, Node and Python,'
+	@echo 'OPENLINE_SKIP_PEBBLE=1 the one that needs Pebble, an authority of certificates,'
 	@echo 'OPENLINE_SKIP_CONFORMANCE=1 the one that needs Python and the Autobahn suite,'
 	@echo 'OPENLINE_SKIP_INSTRUCTIONS=1 the counts that need valgrind.'
 
@@ -47,11 +48,14 @@ browser: # Find or install a browser, for `test`
 edge: # Find or install proxies and clients, for `test`
 	@scripts/edge.sh
 
+pebble: # Find or install an authority of certificates, for `test`
+	@scripts/pebble.sh
+
 suite: # Find or install Python and the Autobahn test suite, for `test`
 	@scripts/conformance.sh setup
 
 # The build of the tests has made the host's program and the functions.
-test: setup browser edge suite ## Test everything, also the page in a real browser
+test: setup browser edge pebble suite ## Test everything, also the page in a real browser
 	$(CARGO) test --workspace
 	@scripts/conformance.sh quick
 
@@ -98,7 +102,7 @@ counts-accept: setup ## Accept what a message costs now, as benches/counts.toml
 TARGET ?= frames
 SECONDS ?= 60
 
-fuzz: check-tools ## Search with libFuzzer (TARGET=websocket|deflate|extensions|frames|handshake|proxy|hops|token|keys|signature|config|component|deploy, SECONDS=60)
+fuzz: check-tools ## Search with libFuzzer (TARGET=websocket|deflate|extensions|frames|handshake|hello|proxy|hops|token|keys|signature|config|rules|lists|azion|component|deploy, SECONDS=60)
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/scripts/coverage-rustc.sh \
 	    $(CARGO) build -p openline-fuzz --features libfuzzer
 	@mkdir -p target/fuzz/found/$(TARGET)

@@ -7,8 +7,7 @@
 # OPENLINE_SKIP_BROWSER=1 skips all this, and the test of the page.
 set -eu
 
-UPDATE_SECONDS=180   # lists of packages, some 10 MB
-INSTALL_SECONDS=900  # the packages, some 150 MB
+INSTALL_SECONDS=900 # the packages, some 150 MB
 
 first_of() {
     for program in "$@"; do
@@ -27,13 +26,7 @@ give_up() {
     exit 1
 }
 
-apt_get() {
-    seconds=$1
-    shift
-    DEBIAN_FRONTEND=noninteractive timeout --kill-after=10 "$seconds" apt-get --quiet \
-        -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 \
-        -o Acquire::Retries=1 -o DPkg::Lock::Timeout=60 "$@" </dev/null >&2
-}
+. "$(dirname "$0")/debian.sh"
 
 if [ "${OPENLINE_SKIP_BROWSER:-}" = 1 ]; then
     echo "the test of the page is left out (OPENLINE_SKIP_BROWSER=1)" >&2
@@ -41,11 +34,6 @@ if [ "${OPENLINE_SKIP_BROWSER:-}" = 1 ]; then
 fi
 if browser && driver; then exit 0; fi
 
-command -v apt-get >/dev/null || give_up "Chromium or chromedriver is missing"
-[ "$(id -u)" = 0 ] || give_up "Chromium or chromedriver is missing, and installing takes root"
-echo "installing chromium and chromium-driver ..." >&2
-# Lists that cannot be updated may still be good enough to install from.
-apt_get $UPDATE_SECONDS update || true
-apt_get $INSTALL_SECONDS install --yes --no-install-recommends chromium chromium-driver ||
-    give_up "\`apt-get install\` failed"
+may_install "Chromium or chromedriver is missing"
+install_packages $INSTALL_SECONDS chromium chromium-driver
 browser && driver || give_up "Debian's packages did not bring it"

@@ -22,16 +22,16 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-readonly UPDATE_SECONDS=180   # lists of packages, some 10 MB
 readonly INSTALL_SECONDS=900  # the packages, some 15 MB
 readonly START_SECONDS=60     # it compiles two functions first
 readonly END_SECONDS=30       # above its drain_timeout of 20
 readonly results=target/conformance
 readonly skip_hint="or set OPENLINE_SKIP_CONFORMANCE=1 to leave that test out"
 
-give_up() {
+# The hint may be one that its caller has set.
+give_up() { # REASON [HINT]
     echo "error: $1" >&2
-    echo "hint: $2" >&2
+    echo "hint: ${2:-$hint}" >&2
     exit 1
 }
 
@@ -47,25 +47,14 @@ python() {
     return 1
 }
 
-apt_get() {
-    local seconds=$1
-    shift
-    DEBIAN_FRONTEND=noninteractive timeout --kill-after=10 "$seconds" apt-get --quiet \
-        -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 \
-        -o Acquire::Retries=1 -o DPkg::Lock::Timeout=60 "$@" </dev/null >&2
-}
+. scripts/debian.sh
 
 find_python() {
     if python >/dev/null; then return; fi
     local missing="the conformance test needs Python 3 with venv and pip"
     local hint="install them (Debian: \`apt-get install python3-venv\`), $skip_hint"
-    command -v apt-get >/dev/null || give_up "$missing" "$hint"
-    [ "$(id -u)" = 0 ] || give_up "$missing, and installing takes root" "$hint"
-    echo "installing python3-venv ..." >&2
-    # Lists that cannot be updated may still be good enough to install from.
-    apt_get $UPDATE_SECONDS update || true
-    apt_get $INSTALL_SECONDS install --yes --no-install-recommends python3-venv ||
-        give_up "$missing: \`apt-get install\` failed" "$hint"
+    may_install "$missing"
+    install_packages "$INSTALL_SECONDS" python3-venv
     python >/dev/null || give_up "$missing: Debian's packages did not bring it" "$hint"
 }
 

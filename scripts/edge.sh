@@ -8,8 +8,7 @@
 # OPENLINE_SKIP_EDGE=1 skips all this, and the tests that need them.
 set -eu
 
-UPDATE_SECONDS=180   # lists of packages, some 10 MB
-INSTALL_SECONDS=600  # the packages, some 40 MB
+INSTALL_SECONDS=600 # the packages, some 40 MB
 
 NODE_PATH=/usr/share/nodejs # where Debian has packages of Node
 PATH=$PATH:/usr/sbin        # where Debian has proxies
@@ -35,13 +34,7 @@ give_up() {
     exit 1
 }
 
-apt_get() {
-    seconds=$1
-    shift
-    DEBIAN_FRONTEND=noninteractive timeout --kill-after=10 "$seconds" apt-get --quiet \
-        -o Acquire::http::Timeout=20 -o Acquire::https::Timeout=20 \
-        -o Acquire::Retries=1 -o DPkg::Lock::Timeout=60 "$@" </dev/null >&2
-}
+. "$(dirname "$0")/debian.sh"
 
 if [ "${OPENLINE_SKIP_EDGE:-}" = 1 ]; then
     echo "the tests behind proxies and with other people's clients are left out (OPENLINE_SKIP_EDGE=1)" >&2
@@ -50,9 +43,7 @@ fi
 packages=$(missing | paste -s -d ' ' -)
 [ -n "$packages" ] || exit 0
 
-command -v apt-get >/dev/null || give_up "some are missing"
-[ "$(id -u)" = 0 ] || give_up "some are missing, and installing takes root"
-echo "installing $packages ..." >&2
+may_install "some are missing"
 # Debian starts a service when it installs one, unless this says no.
 policy=/usr/sbin/policy-rc.d
 if [ ! -e $policy ]; then
@@ -62,11 +53,8 @@ if [ ! -e $policy ]; then
     printf '#!/bin/sh\nexit 101\n' >$policy
     chmod 755 $policy
 fi
-# Lists that cannot be updated may still be good enough to install from.
-apt_get $UPDATE_SECONDS update || true
 # The names of packages are words.
 # shellcheck disable=SC2086
-apt_get $INSTALL_SECONDS install --yes --no-install-recommends $packages ||
-    give_up "\`apt-get install\` failed"
+install_packages $INSTALL_SECONDS $packages
 packages=$(missing | paste -s -d ' ' -)
 [ -z "$packages" ] || give_up "Debian's packages did not bring all"

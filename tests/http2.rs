@@ -14,7 +14,7 @@ use crate::harness::{Host, HostBuilder, Raw, eventually, frame, within};
 use crate::tls::curl;
 
 /// The beginning of each TCP connection, and empty settings.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 
 fn echo() -> HostBuilder {
     Host::with(openline_guests::ECHO, "/echo")
@@ -203,7 +203,7 @@ async fn by_default_128_streams_pass_and_the_next_one_costs_none_of_them() {
 }
 
 /// The headers of a handshake, each as a literal.
-fn asking(path: &str) -> Vec<u8> {
+pub fn asking(path: &str) -> Vec<u8> {
     let mut block = Vec::new();
     for (name, value) in [
         (":method", "CONNECT"),
@@ -222,14 +222,14 @@ fn asking(path: &str) -> Vec<u8> {
 }
 
 /// A frame of HTTP/2.
-fn frame_of(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub fn frame_of(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let stream = stream.to_be_bytes();
     [&length[1..], &[kind, flags], &stream, payload].concat()
 }
 
 /// The kind, the stream and the payload of the next frame of HTTP/2.
-async fn next_frame(raw: &mut Raw) -> (u8, u32, Vec<u8>) {
+pub async fn next_frame(raw: &mut Raw) -> (u8, u32, Vec<u8>) {
     let mut head = [0; 9];
     within("a frame", raw.socket.read_exact(&mut head))
         .await

@@ -119,7 +119,7 @@ async fn frames_that_break_the_protocol_are_closed_with_1002() {
     let short = [0, 125].map(|length| vec![BINARY, 0x80 | 126, 0, length, 0, 0, 0, 0]);
     peers.extend(long.map(|bytes| ("a length in eight bytes", bytes)));
     peers.extend(short.map(|bytes| ("a length in two bytes", bytes)));
-    each_is_closed_with(1002, peers).await;
+    Box::pin(each_is_closed_with(1002, peers)).await;
 }
 
 #[tokio::test]
@@ -131,7 +131,7 @@ async fn a_bad_close_frame_is_closed_with_1002() {
         peers.push(("a code that is never sent", close(code, b"")));
         peers.push(("the same with a reason", close(code, b"why")));
     }
-    each_is_closed_with(1002, peers).await;
+    Box::pin(each_is_closed_with(1002, peers)).await;
 }
 
 #[tokio::test]
@@ -164,7 +164,7 @@ async fn text_that_is_not_utf_8_is_closed_with_1007() {
         ),
         ("a reason", close(1000, b"\xff")),
     ];
-    each_is_closed_with(1007, peers).await;
+    Box::pin(each_is_closed_with(1007, peers)).await;
 }
 
 #[tokio::test]
@@ -194,7 +194,7 @@ async fn a_message_past_its_bytes_is_closed_with_1009() {
         ),
         ("by an absurd header", header(BINARY, u64::MAX >> 1)),
     ];
-    each_is_closed_with(1009, peers).await;
+    Box::pin(each_is_closed_with(1009, peers)).await;
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::limits::{
     Compression, RECEIVED_FREE_BYTES, RECEIVED_SHARE_BYTES, RECEIVED_TIME,
 };
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::Message;
 
 use crate::harness::{Compressing, Host, HostBuilder, Raw, eventually, frame, frame_saying};
@@ -135,14 +136,15 @@ async fn a_peer_that_stops_in_a_message_ends_when_others_wait_for_its_room() {
 #[tokio::test]
 async fn peers_that_stop_far_from_the_end_do_not_keep_others_waiting() {
     let host = small(Host::with(openline_guests::FAULT_SLEEP, "/sleep"))
+        .server(|server| server.received_bytes = 2 * MIB)
         .limit(|limit| limit.handler_timeout = NEVER)
         .start()
         .await;
     let mut stopped = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..4 {
         stopped.push(begin(&host, "/sleep", MIB / 2).await);
     }
-    eventually("their halves", || held(&host) >= MIB - MIB / 8).await;
+    eventually("their halves", || held(&host) >= 2 * MIB - MIB / 8).await;
     let text = "x".repeat(MIB);
     // The call of this one does not return, and its next message goes past.
     let mut past = host.connect("/sleep").await;
@@ -150,9 +152,9 @@ async fn peers_that_stop_far_from_the_end_do_not_keep_others_waiting() {
     past.text(&text).await;
     let mut waiting = host.connect("/sleep").await;
     waiting.text(&text).await;
-    for peer in &mut stopped {
-        assert_eq!(peer.read_close().await.0, 1013);
-    }
+    let closes = stopped.iter_mut().map(|peer| Box::pin(peer.read_close()));
+    let ((code, _), ..) = futures_util::future::select_all(closes).await;
+    assert_eq!(code, 1013);
     assert!(waiting.next_text().await == text);
 }
 
@@ -267,4 +269,44 @@ async fn at_what_a_connection_holds_for_free_and_one_past_it() {
     let mut again = host.connect("/sleep").await;
     assert_eq!(again.ask("again").await, "again");
     assert_eq!(held(&host), RECEIVED_SHARE_BYTES);
+}
+
+#[tokio::test]
+async fn a_peer_that_is_held_for_its_rate_has_no_more_time_for_its_message() {
+    let host = echo()
+        .limit(|limit| limit.messages_per_second = 5)
+        .start()
+        .await;
+    // What is missing never comes; pings do, always past the rate.
+    let stopped = [begin_pinging(&host).await, begin_pinging(&host).await];
+    eventually("both of them", || held(&host) > MIB).await;
+    let text = "x".repeat(MIB);
+    let mut waiting = host.connect("/echo").await;
+    waiting.text(&text).await;
+    let (code, ..) = futures_util::future::select_all(stopped).await;
+    assert_eq!(code.unwrap(), 1013);
+    assert!(waiting.next_text().await == text);
+}
+
+/// A client in the middle of a large message that pings ten times as often as
+/// its rate allows; the code that ends it.
+async fn begin_pinging(host: &Host) -> tokio::task::JoinHandle<u16> {
+    let raw = begin(host, "/echo", 10 * 1024).await;
+    let (mut reading, mut writing) = raw.socket.into_split();
+    let pinging = tokio::spawn(async move {
+        while writing.write_all(&frame(0x89, b"")).await.is_ok() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    tokio::spawn(async move {
+        let mut frame = [0; 2];
+        loop {
+            reading.read_exact(&mut frame).await.unwrap();
+            if frame[0] == 0x88 {
+                pinging.abort();
+                return reading.read_u16().await.unwrap();
+            }
+            assert_eq!(frame, [0x8a, 0], "a pong");
+        }
+    })
 }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs;
 
-use openline_core::config::{KEYS, TABLES, effect_of};
+use openline_core::config::{TABLES, effect_of, keys};
 use openline_core::limits::Effect;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -90,8 +90,12 @@ fn much() -> String {
          trusted_hops = [\"10.0.0.0/8\"]\nhop_header = \"forwarded\"\nproxy_protocol = \"hops\"\n\
          page = \"off\"\ndata = \"other-data\"\ncache = \"other-cache\"\n\
          firewall = \"edge\"\nprivate_networks = []\nshared_hosts = [\"shared.example.org\"]\n\
+         acme_listen = \"[::1]:0\"\n\
          [server.tls]\nmin_version = \"1.3\"\nclient_certificates = \"optional\"\n\
          client_authorities = \"authority.pem\"\n\
+         [server.tls.acme]\nhosts = [\"localhost\"]\nterms_agreed = true\nchallenge = \"http-01\"\n\
+         directory = \"https://127.0.0.1:1/\"\nca_file = \"authority.pem\"\ncontact = [\"a@example.org\"]\n\
+         external_account = \"mine\"\nexternal_account_key_file = \"external-key\"\n\
          [[server.certificate]]\ncertificate = \"host.pem\"\nkey = \"host-key.pem\"\ndefault = true\n\
          listeners = [\"listen\", \"probes\"]\n\
          [[firewall]]\nname = \"edge\"\n\
@@ -189,15 +193,16 @@ impl Configured {
                 found.insert((table, row.name), limit.unwrap()["value"].to_string());
             }
         }
-        for key in KEYS {
+        for key in keys() {
             let value = match (key.table, key.name) {
                 ("[server]", name) => &config["server"][name],
                 ("[server.tls]", name) => &config["server"]["tls"][name],
+                ("[server.tls.acme]", name) => &config["server"]["tls"]["acme"][name],
                 ("[[server.certificate]]", _) => &config["server"]["certificates"],
                 ("[[function]]", "name") => &bounded["name"],
                 ("[[function]]", "route") => &function["triggers"][0]["route"],
                 ("[[function]]", name) => &function[name],
-                ("[[function.trigger]]" | "[function.trigger.cors]", _) => &function["triggers"],
+                (table, _) if table.contains("function.trigger") => &function["triggers"],
                 ("[[function.auto_response]]", _) => &function["auto_responses"],
                 ("[function.limit]", name) => &function["limit"][name],
                 ("[function.instance]", name) => &function["instance"][name],
@@ -216,6 +221,7 @@ async fn every_key_takes_effect_when_the_tables_say() {
     let authority = Authority::new();
     authority.write("host", &["localhost"]);
     let folder = authority.folder;
+    fs::write(folder.path().join("external-key"), "a2V5").unwrap();
     fs::write(folder.path().join("openline.toml"), little()).unwrap();
     let mut configured = Configured::start(folder).await;
     let before = configured.in_force().await;

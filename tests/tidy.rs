@@ -143,7 +143,7 @@ fn dependencies(manifest: &str) -> Vec<(String, String)> {
 }
 
 /// The packages of the host; each may use those above it.
-const LAYERS: [(&str, &str); 12] = [
+const LAYERS: [(&str, &str); 13] = [
     ("host/core/Cargo.toml", "openline-core"),
     ("host/websocket/Cargo.toml", "openline-websocket"),
     ("host/authentication/Cargo.toml", "openline-authentication"),
@@ -154,6 +154,7 @@ const LAYERS: [(&str, &str); 12] = [
     ("host/admission/Cargo.toml", "openline-admission"),
     ("host/control/Cargo.toml", "openline-control"),
     ("host/gateway/Cargo.toml", "openline-gateway"),
+    ("host/acme/Cargo.toml", "openline-acme"),
     ("host/admin/Cargo.toml", "openline-admin"),
     ("host/server/Cargo.toml", "openline"),
 ];
@@ -231,9 +232,12 @@ fn only_the_gateway_knows_sockets_and_those_who_test_and_measure_it() {
         for (path, section) in users {
             // Commands ask a host over HTTP.
             let asks = dependency == "hyper" && path == "host/server/Cargo.toml";
+            // So does the client of an authority.
+            let requests = dependency == "hyper" && path == "host/acme/Cargo.toml";
             let serves = dependency == "hyper" && path == "host/gateway/Cargo.toml";
             let allowed = serves
                 || asks
+                || requests
                 || path == "tests/kit/Cargo.toml"
                 || path.starts_with("benches/")
                 || path == "fuzz/Cargo.toml"
@@ -258,16 +262,23 @@ fn the_gateway_and_control_do_not_know_each_other() {
     }
 }
 
-/// In the binary only the client of commands speaks HTTP.
+/// In the binary only the client of commands, and what fetches key sets, speak
+/// HTTP.
 #[test]
-fn only_the_client_of_commands_speaks_http_in_the_binary() {
+fn only_two_clients_speak_http_in_the_binary() {
     let mut speakers: Vec<_> = texts(".rs")
         .into_iter()
         .filter(|(name, text)| name.starts_with("host/server/src/") && text.contains("hyper::"))
         .map(|(name, _)| name)
         .collect();
     speakers.sort();
-    assert_eq!(speakers, ["host/server/src/commands/client.rs"]);
+    assert_eq!(
+        speakers,
+        [
+            "host/server/src/commands/client.rs",
+            "host/server/src/key_sets.rs"
+        ]
+    );
 }
 
 /// The wire of a connection hides the codec, and no other library is in the

@@ -26,12 +26,13 @@ pub use mutate::Mutator;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 17] = [
     ("websocket", oracle::frames),
     ("deflate", oracle::deflate),
     ("extensions", oracle::extensions),
     ("frames", openline_gateway::fuzzing::frames),
     ("handshake", openline_gateway::fuzzing::handshake),
+    ("hello", openline_gateway::fuzzing::hello),
     ("proxy", openline_gateway::fuzzing::proxy),
     ("hops", openline_gateway::fuzzing::hops),
     ("token", openline_authentication::fuzzing::token),

@@ -18,8 +18,12 @@ const COMPRESSED: usize = 20_000;
 /// Each may verify a signature by a public key.
 const VERIFIED: usize = 20_000;
 
+/// Each makes the settings of a listener.
+const HANDSHAKES: usize = 20_000;
+
 /// Each may compile expressions and make tables of rates.
 const RULES: usize = 20_000;
+
 /// Inputs of the target that compiles each.
 const DEPLOYED: usize = 150;
 
@@ -89,6 +93,11 @@ fn frames() {
 #[test]
 fn handshake() {
     run("handshake");
+}
+
+#[test]
+fn hello() {
+    run_for("hello", HANDSHAKES);
 }
 
 #[test]

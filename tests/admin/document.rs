@@ -5,6 +5,9 @@ use std::collections::BTreeSet;
 
 use boon::{Compiler, Draft, SchemaIndex, Schemas};
 use openline_admin::{endpoints, openapi};
+use openline_core::authentication::{AuthMethod, Authentication};
+use openline_core::route::Route;
+use openline_core::trigger::Trigger;
 use serde_json::{Value, json};
 
 use super::{WASM, component};
@@ -86,7 +89,10 @@ impl Document {
 #[tokio::test]
 async fn every_operation_of_the_document_is_answered_as_it_says() {
     let host = AdminHost::with(openline_guests::FAULT_VERSION_A, "/numbered/{room}")
-        .host(|host| host.instance(|instance| instance.affinity = Some("room".into())))
+        .host(|host| {
+            let host = host.instance(|instance| instance.affinity = Some("room".into()));
+            host.function(|function| function.triggers.push(tickets()))
+        })
         .start()
         .await;
     let mut document = Document::read();
@@ -150,6 +156,61 @@ async fn triggers(host: &AdminHost, document: &mut Document) {
     }
 }
 
+/// A trigger that takes tickets.
+fn tickets() -> Trigger {
+    let auth = Authentication {
+        method: AuthMethod::Ticket,
+        ..Authentication::default()
+    };
+    Trigger {
+        auth: Some(Box::new(auth)),
+        ..Trigger::new(Route::new("/tickets/{room}").unwrap())
+    }
+}
+
+/// Makes a ticket and revokes it.
+async fn credentials(host: &AdminHost, document: &mut Document) {
+    let tickets = "/v1/functions/{name}/triggers/{trigger}/tickets";
+    let revocations = "/v1/functions/{name}/revocations";
+    let one = "/v1/functions/fault-version-a/triggers/tickets-room/tickets";
+    let other = "/v1/functions/fault-version-a/triggers/none/tickets";
+    let revoke = "/v1/functions/fault-version-a/revocations";
+    for (described, path, body, status) in [
+        (
+            tickets,
+            one,
+            json!({"subject": "ann", "claims": {"a": 1}, "seconds": 5}),
+            201,
+        ),
+        (tickets, one, json!({"seconds": 31}), 422),
+        (tickets, other, json!({}), 404),
+        (
+            revocations,
+            revoke,
+            json!({"token": "a", "until": "2099-01-01T00:00:00Z"}),
+            200,
+        ),
+        (revocations, revoke, json!({"subject": "ann"}), 200),
+        (
+            revocations,
+            revoke,
+            json!({"before": "2026-01-01T00:00:00Z"}),
+            200,
+        ),
+        (revocations, revoke, json!({}), 422),
+        (
+            revocations,
+            revoke,
+            json!({"token": "a", "subject": "b"}),
+            422,
+        ),
+    ] {
+        let got = host.json("POST", path, &body).await;
+        assert_eq!(got.status, status, "{path} {body}: {got:?}");
+        document.check("POST", described, &got);
+    }
+}
+
 /// Deploys, moves aliases, removes.
 async fn changes(host: &AdminHost, document: &mut Document) {
     let versions = "/v1/functions/{name}/versions";
@@ -169,6 +230,7 @@ async fn changes(host: &AdminHost, document: &mut Document) {
     document.check("GET", "/v1/functions", &all);
 
     triggers(host, document).await;
+    credentials(host, document).await;
     let alias = "/v1/functions/{name}/aliases/{alias}";
     let live = "/v1/functions/fault-version-a/aliases/live";
     let got = host.ask("POST", &format!("{live}/promote"), None).await;

@@ -52,8 +52,8 @@ async fn the_first_request_after_the_answer_meets_the_new_table() {
     let expected = json!({
         "name": "more", "hosts": [], "route": "/more/49", "methods": ["GET"], "target": "live",
         "internet": true,
-        "origins": [], "origin_required": false, "cors": null, "firewall": null, "urls": [],
-        "source": "interface",
+        "origins": [], "origin_required": false, "cors": null, "firewall": null, "auth": "none",
+        "urls": [], "source": "interface",
     });
     assert_eq!(shown, expected);
     let own = ("echo".into(), "configuration".into());

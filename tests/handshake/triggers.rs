@@ -57,10 +57,27 @@ async fn the_host_of_a_request_chooses_the_function() {
     }
     // A target with a host counts, and may not contradict `Host`.
     let absolute = |name: &str| on(name, "/a").with_line("GET http://chat.example.org/a HTTP/1.1");
-    let answer = absolute("Chat.example.org:1").ask(&host).await;
+    let answer = absolute("Chat.example.org:80").ask(&host).await;
     assert_eq!(answer.status, 101);
-    let other = absolute("other.example.org");
-    other.refused(&host, 400, "bad_host").await;
+    for other in ["other.example.org", "chat.example.org:81"] {
+        absolute(other).refused(&host, 400, "bad_host").await;
+    }
+}
+
+#[tokio::test]
+async fn a_function_reads_the_one_spelling_of_its_host() {
+    let host = Host::with(openline_guests::FAULT_REJECT, "/reject")
+        .start()
+        .await;
+    for (sent, read) in [
+        ("localhost", "localhost"),
+        ("LocalHost.:0080", "localhost:80"),
+        ("[0:0::1]:", "[::1]"),
+    ] {
+        let asked = on(sent, "/reject?status=403&body=no&show=host");
+        let answer = asked.ask(&host).await;
+        assert_eq!((answer.status, answer.header("shown")), (403, Some(read)));
+    }
 }
 
 #[tokio::test]

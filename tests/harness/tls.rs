@@ -43,6 +43,11 @@ impl Authority {
         self.folder.path().join(name)
     }
 
+    /// What issues certificates.
+    pub fn issuer(&self) -> &Issuer<'static, KeyPair> {
+        &self.issuer
+    }
+
     /// Issues a certificate; its text and that of its key.
     pub fn issue(
         &self,

@@ -6,8 +6,8 @@ use std::path::Path;
 use http::StatusCode;
 use openline_control::{Deployer, TriggerView, schema};
 use openline_core::config::{
-    CertificateConfig, ClientCertificates, FunctionConfig, HopHeader, Listener, MinVersion,
-    PageAccess, ProxyProtocol,
+    AcmeChallenge, AcmeConfig, CertificateConfig, ClientCertificates, FunctionConfig, HopHeader,
+    Listener, MinVersion, PageAccess, ProxyProtocol,
 };
 use openline_core::deployment::Migration;
 use openline_core::limits::{
@@ -44,6 +44,8 @@ struct ServerView {
     /// Address of the listener for probes; without one, only this interface
     /// answers probes while the host hangs.
     probes: Option<String>,
+    /// Address of the listener for challenges of an ACME authority.
+    acme_listen: Option<String>,
     /// Networks of the proxies that are believed.
     trusted_hops: Vec<String>,
     #[schema(value_type = schema::HopHeader)]
@@ -55,7 +57,7 @@ struct ServerView {
     certificates: Vec<CertificateView>,
     /// The networks whose peers reach triggers that are not for the internet.
     private_networks: Vec<String>,
-    /// The hosts on which functions of several owners are.
+    /// The hosts that functions of several owners share.
     shared_hosts: Vec<String>,
     /// The firewall that every request has to pass.
     firewall: Option<String>,
@@ -75,6 +77,23 @@ struct TlsView {
     #[schema(value_type = schema::ClientCertificates)]
     client_certificates: ClientCertificates,
     client_authorities: Option<String>,
+    /// The certificates that the host requests itself, if it does.
+    acme: Option<AcmeView>,
+}
+
+/// `[server.tls.acme]`. The key of the external account is not in it.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Acme)]
+struct AcmeView {
+    hosts: Vec<String>,
+    terms_agreed: bool,
+    contact: Vec<String>,
+    #[schema(value_type = schema::AcmeChallenge)]
+    challenge: AcmeChallenge,
+    directory: String,
+    ca_file: Option<String>,
+    external_account: Option<String>,
+    external_account_key_file: Option<String>,
 }
 
 /// `[[server.certificate]]`.
@@ -174,6 +193,7 @@ pub(crate) async fn config(call: Call) -> Answer {
             admin: context.admin.to_string(),
             admin_token: server.admin_token.is_some(),
             probes: server.probes.map(|address| address.to_string()),
+            acme_listen: server.acme_listen.map(|address| address.to_string()),
             trusted_hops: server
                 .trusted_hops
                 .iter()
@@ -185,6 +205,7 @@ pub(crate) async fn config(call: Call) -> Answer {
                 min_version: server.tls.min_version,
                 client_certificates: server.tls.client_certificates,
                 client_authorities: shown(server.tls.client_authorities.as_deref()),
+                acme: server.tls.acme.as_ref().map(acme),
             },
             certificates: server.certificate.iter().map(certificate).collect(),
             private_networks: server
@@ -206,6 +227,21 @@ pub(crate) async fn config(call: Call) -> Answer {
         functions: configs.iter().map(|of| function(deployer, of)).collect(),
     };
     json(StatusCode::OK, &view)
+}
+
+fn acme(of: &AcmeConfig) -> AcmeView {
+    let external = of.external_account.as_ref();
+    AcmeView {
+        hosts: of.hosts.clone(),
+        // A configuration without it is not read.
+        terms_agreed: true,
+        contact: of.contact.clone(),
+        challenge: of.challenge,
+        directory: of.directory.clone(),
+        ca_file: shown(of.ca_file.as_deref()),
+        external_account: external.map(|account| account.id.clone()),
+        external_account_key_file: external.and_then(|it| shown(Some(&it.key_file))),
+    }
 }
 
 fn certificate(of: &CertificateConfig) -> CertificateView {

@@ -12,7 +12,15 @@ use crate::responses::ERRORS;
 use crate::routes;
 
 /// Bodies of requests, in which missing keys have their defaults.
-const REQUESTS: [&str; 5] = ["SetAlias", "ShareNamed", "Promote", "SetTrigger", "Close"];
+const REQUESTS: [&str; 7] = [
+    "SetAlias",
+    "ShareNamed",
+    "Promote",
+    "SetTrigger",
+    "Close",
+    "MakeTicket",
+    "Revoke",
+];
 
 /// Methods in the order in which an answer lists them.
 const METHODS: [(&str, &str); 4] = [
@@ -231,6 +239,6 @@ mod tests {
         let asked = keys("HEAD", "/v1/connections");
         assert_eq!(asked, ["function", "tag", "after", "limit"]);
         assert!(keys("GET", "/v1/host").is_empty());
-        assert_eq!(endpoints().count(), 23);
+        assert_eq!(endpoints().count(), 25);
     }
 }

@@ -22,6 +22,7 @@ mod change;
 mod config;
 mod connections;
 mod context;
+mod credentials;
 pub mod development;
 mod document;
 mod functions;
@@ -43,6 +44,7 @@ use std::time::SystemTime;
 
 use context::{Context, Description};
 use openline_core::config::{ADMIN_TOKEN_CHARACTERS_MIN, Listener};
+use openline_core::trigger::OwnPage;
 use serve::Interface;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
@@ -115,7 +117,10 @@ impl Admin {
             gateway.services().table().config.admin_token.as_deref(),
         )?;
         // The page here opens connections on the other listener.
-        gateway.services().take_page(admin.port());
+        gateway.services().take_page(OwnPage {
+            is_loopback: admin.ip().to_canonical().is_loopback(),
+            port: admin.port(),
+        });
         let places = listen::places(CONNECTIONS_MAX);
         let context = Context {
             workers: Handle::current(),
@@ -151,7 +156,7 @@ impl Admin {
         ReservedListener {
             name: "the admin interface",
             listener: self.listener,
-            tls: Listener::Admin,
+            tls: Some(Listener::Admin),
             connections_max: listen::places(CONNECTIONS_MAX),
             reserved: Arc::new(Interface::new(self.context)),
         }

@@ -16,6 +16,7 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::json::json;
+use openline_authentication::{RevocationError, TicketError};
 use openline_control::ChangeError;
 use openline_gateway::reserved::Answer;
 
@@ -124,6 +125,12 @@ impl From<ChangeError> for Problem {
             ChangeError::Configured(_) => (409, "configured"),
             ChangeError::Routed(_) => (409, "routed"),
             ChangeError::Connected { .. } => (409, "connected"),
+            ChangeError::Authentication(_) => (422, "authentication"),
+            ChangeError::NoTickets(_) => (409, "no_tickets"),
+            ChangeError::Ticket(TicketError::Full) => (503, "tickets_max"),
+            ChangeError::Ticket(_) => (422, "ticket"),
+            ChangeError::Revocation(RevocationError::Full) => (409, "revocations"),
+            ChangeError::Revocation(_) => (422, "revocation"),
             ChangeError::Rule(error) => rule(error),
             ChangeError::Load(error) => load(error),
             ChangeError::Probe(_) => (422, "probe"),
@@ -144,7 +151,7 @@ fn trigger(error: &TriggerError) -> (u16, &'static str) {
         TriggerError::Conflict { .. } => (409, "conflict"),
         TriggerError::Twice(_) => (409, "trigger_name"),
         TriggerError::TooMany(_) => (409, "triggers"),
-        TriggerError::Parameter { .. } => (422, "affinity"),
+        TriggerError::Parameter { .. } | TriggerError::Claim { .. } => (422, "affinity"),
         TriggerError::Firewall { .. } => (422, "firewall"),
     }
 }

@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use crate::context::Context;
 use crate::responses::Base;
-use crate::{aliases, config, connections, functions, host, triggers};
+use crate::{aliases, config, connections, credentials, functions, host, triggers};
 
 /// All routes with their descriptions.
 pub(crate) fn routes() -> OpenApiRouter<Arc<Context>> {
@@ -27,6 +27,8 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(aliases::rollback))
         .routes(routes!(triggers::list))
         .routes(routes!(triggers::show, triggers::set, triggers::remove))
+        .routes(routes!(credentials::ticket))
+        .routes(routes!(credentials::revoke))
         .routes(routes!(connections::list))
         .routes(routes!(connections::show))
         .routes(routes!(connections::send))

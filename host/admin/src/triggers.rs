@@ -125,7 +125,7 @@ impl SetTrigger {
 
 impl Call {
     /// The trigger that the path names.
-    fn trigger(&self) -> Result<TriggerName, Problem> {
+    pub(crate) fn trigger(&self) -> Result<TriggerName, Problem> {
         Ok(TriggerName::new(&self.values[1])?)
     }
 }

@@ -9,7 +9,8 @@ use std::sync::Arc;
 use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
-use openline_core::config::PublicUrl;
+use openline_authentication::{Denial, Denied, Identity};
+use openline_core::config::{Listener, PublicUrl};
 use openline_core::event::RouteParams;
 use openline_core::limits::{FunctionLimits, REQUEST_HEADERS_MAX};
 use openline_core::trigger::{Authority, Cors, Found, Origin, OriginPattern, Scheme, Trigger};
@@ -34,11 +35,18 @@ struct Routed {
     params: RouteParams,
 }
 
-/// A request after the step of authentication, or a preflight after that of
-/// origins.
-enum Proven<H> {
-    Connection(H),
+/// What a request asks for, after the steps that decide about it.
+enum Wish<H> {
+    Connection(Proven<H>),
+    /// Whether pages may ask: these headers say so.
     Preflight(HeaderMap),
+}
+
+/// A request after the step of authentication.
+struct Proven<H> {
+    handshake: H,
+    places: Places,
+    identity: Option<Identity>,
 }
 
 /// What the log is to know about a request, whatever becomes of it.
@@ -66,6 +74,8 @@ pub struct Admitted {
     pub service: Arc<Service>,
     /// The parameters of the route with their values, decoded.
     pub params: RouteParams,
+    /// Who asks, if the trigger authenticates.
+    pub identity: Option<Identity>,
     /// Its places.
     pub places: Places,
     /// What firewalls change about its headers.
@@ -87,10 +97,11 @@ pub struct Places {
 /// hosts) will have to wait.
 ///
 /// The firewall decides early, so that it also closes out peers that ask for no
-/// connection, or for a path that leads nowhere. A rule about the claims of a
-/// token makes the steps up to authentication come first.
+/// connection, or for a path that leads nowhere. At the first rule about claims
+/// it stops, and continues after authentication.
 ///
-/// A preflight ends at the step of origins. It bears no credentials, and a page
+/// A preflight ends at the step of origins, and meets no rule from the first one
+/// about claims on. It bears no credentials, and a page
 /// could not read a refusal of it by a later step, which the request that it
 /// announces gets anyway. It costs what a refusal costs, so it is not counted,
 /// either.
@@ -98,13 +109,13 @@ pub struct Places {
 /// # Errors
 ///
 /// The refusal of the first step that refuses; then no place is taken.
-pub async fn admit<H, E: From<Refusal>>(
+pub async fn admit<H, E: From<Refusal> + From<Denied>>(
     services: &Services,
     table: &Table,
     request: (&Normal, &Parts),
     peer: &Peer,
     noted: &mut Noted,
-    handshake: impl Fn(&Parts) -> Result<H, E>,
+    handshake: impl FnOnce(&Parts) -> Result<H, E>,
 ) -> Result<Decision<H>, E> {
     let (normal, parts) = request;
     reserved(parts)?;
@@ -115,70 +126,80 @@ pub async fn admit<H, E: From<Refusal>>(
         Err(refusal) => {
             let chosen = table.firewalls.choose(None);
             let mut check = check(services, table, chosen.as_ref(), request, peer);
-            check.run(Claims::Absent, &mut noted.firewall)?;
+            check.run(Claims::Absent, &mut noted.firewall).await?;
             return Err(refusal.into());
         }
     };
     // Limits: the size of its head.
     limits(parts, &routed.limits)?;
-    // Firewall: what the operator's rules say.
+    // Firewall: what the operator's rules say, up to the first about claims.
     let chosen = table.firewalls.choose(routed.service.firewall);
     let mut check = check(services, table, chosen.as_ref(), request, peer);
-    let prove = || prove(services, table, &routed, request, peer, &handshake);
-    let (edits, proven) = match check.run(Claims::Pending, &mut noted.firewall)? {
-        Next::Passed(edits) => (edits, prove()?),
+    let first = check.run(Claims::Pending, &mut noted.firewall).await?;
+    let proven = match prove(services, table, &routed, request, peer, handshake)? {
+        Wish::Connection(proven) => proven,
+        Wish::Preflight(headers) => return Ok(Decision::Preflight(headers)),
+    };
+    // The rest of the firewall, from the first rule about claims.
+    let edits = match first {
+        Next::Passed(edits) => edits,
         Next::Authenticate => {
-            let proven = prove()?;
-            match check.run(Claims::Absent, &mut noted.firewall)? {
-                Next::Passed(edits) => (edits, proven),
+            let claims = claims(proven.identity.as_ref());
+            match check.run(claims, &mut noted.firewall).await? {
+                Next::Passed(edits) => edits,
                 // It has the claims that it wanted.
                 Next::Authenticate => return Err(Refusal::Firewall(Stopped::Failed).into()),
             }
         }
     };
-    let handshake = match proven {
-        Proven::Connection(handshake) => handshake,
-        Proven::Preflight(headers) => return Ok(Decision::Preflight(headers)),
-    };
-    // Rates, and capacity.
-    let places = places(services, table, &routed, peer)?;
     let admitted = Admitted {
         service: routed.service,
         params: routed.params,
-        places,
+        identity: proven.identity,
+        places: proven.places,
         edits,
     };
-    Ok(Decision::Ask(admitted, handshake))
+    Ok(Decision::Ask(admitted, proven.handshake))
 }
 
-/// The steps from the handshake to authentication.
-fn prove<H, E: From<Refusal>>(
+/// The steps from the handshake to authentication; for a preflight, to origins.
+fn prove<H, E: From<Refusal> + From<Denied>>(
     services: &Services,
     table: &Table,
     routed: &Routed,
     (normal, parts): (&Normal, &Parts),
     peer: &Peer,
-    handshake: &impl Fn(&Parts) -> Result<H, E>,
-) -> Result<Proven<H>, E> {
-    // Handshake, by the gateway; a preflight has none.
-    let handshake = match &routed.preflight {
-        None => Some(handshake(parts)?),
-        Some(_) => None,
-    };
+    handshake: impl FnOnce(&Parts) -> Result<H, E>,
+) -> Result<Wish<H>, E> {
+    let trigger = &routed.service.trigger;
+    if let Some(cors) = &routed.preflight {
+        reach(table, trigger, peer)?;
+        let headers = cors::allow(cors, &parts.headers)?;
+        return Ok(Wish::Preflight(headers));
+    }
+    // Handshake, by the gateway.
+    let handshake = handshake(parts)?;
     // Peers: whether those on the internet may use the trigger.
-    reach(table, &routed.service.trigger, peer)?;
+    reach(table, trigger, peer)?;
     // Origin: whether the page that asks may.
-    let handshake = match (handshake, &routed.preflight) {
-        (Some(handshake), _) => handshake,
-        (None, Some(cors)) => {
-            let headers = cors::allow(cors, &parts.headers)?;
-            return Ok(Proven::Preflight(headers));
-        }
-        (None, None) => return Err(Refusal::NotFound.into()),
-    };
-    origin(services, &routed.service.trigger, normal, parts, peer)?;
-    // Authentication will be here.
-    Ok(Proven::Connection(handshake))
+    origin((services, table), trigger, normal, parts, peer)?;
+    // Rates, and capacity. Before authentication, which takes milliseconds with
+    // some keys, and uses up a nonce or a ticket.
+    let places = places(services, table, routed, peer)?;
+    // Authentication: who asks.
+    let identity = authenticate(&routed.service, parts)?;
+    Ok(Wish::Connection(Proven {
+        handshake,
+        places,
+        identity,
+    }))
+}
+
+/// The claims of a request, for rules. One that needed no credential has none.
+fn claims(identity: Option<&Identity>) -> Claims<'_> {
+    let claims = identity.map(|identity| &identity.claims);
+    let claims = claims.filter(|claims| !claims.is_empty());
+    claims.map_or(Claims::Absent, Claims::Verified)
 }
 
 /// Begins the step of the firewall.
@@ -242,10 +263,10 @@ fn route(
 /// network.
 fn reach(table: &Table, trigger: &Trigger, peer: &Peer) -> Result<(), Refusal> {
     let private = || {
-        // An IPv4 peer of a socket for both is an IPv6 address.
-        let ip = peer.ip().to_canonical();
+        let ip = peer.ip();
         let mut networks = table.config.private_networks.iter();
-        networks.any(|network| network.contains(&ip))
+        // A peer that its hop has not named may be anywhere.
+        !peer.is_unnamed() && networks.any(|network| network.contains(&ip))
     };
     if trigger.internet || private() {
         Ok(())
@@ -257,7 +278,7 @@ fn reach(table: &Table, trigger: &Trigger, peer: &Peer) -> Result<(), Refusal> {
 /// Checks that a web page which asks is of the host that it asks, of the admin
 /// interface, or of one of the trigger's origins.
 fn origin(
-    services: &Services,
+    (services, table): (&Services, &Table),
     trigger: &Trigger,
     normal: &Normal,
     parts: &Parts,
@@ -276,10 +297,14 @@ fn origin(
     let origin = origin.ok_or(Refusal::Origin)?;
     let own = |asked: &Authority| match &origin {
         Origin::Site(site) => {
-            let page = services.page_port();
+            let page = services.page();
+            let scheme = match table.config.has_tls(Listener::Admin) {
+                true => Scheme::Https,
+                false => Scheme::Http,
+            };
             // Without TLS here, a proxy may have had it.
             let own = peer.tls().map(|_| Scheme::Https);
-            site.is_of(asked, own) || page.is_some_and(|port| site.is_beside(asked, port))
+            site.is_of(asked, own) || page.is_some_and(|page| site.is_beside(asked, page, scheme))
         }
         Origin::Null => false,
     };
@@ -288,6 +313,19 @@ fn origin(
         Ok(())
     } else {
         Err(Refusal::Origin)
+    }
+}
+
+/// Authenticates the request. A trigger that authenticates, but has no
+/// authenticator, refuses all.
+fn authenticate(service: &Service, parts: &Parts) -> Result<Option<Identity>, Denied> {
+    match &service.authenticator {
+        Some(authenticator) => authenticator.authenticate(parts).map(Some),
+        None if service.trigger.authenticates() => Err(Denied {
+            denial: Denial::KeysUnavailable,
+            detail: "the trigger has no authenticator".into(),
+        }),
+        None => Ok(None),
     }
 }
 

@@ -10,9 +10,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use http::HeaderMap;
 use http::header::{HeaderName, HeaderValue};
 use http::request::Parts;
 use openline_core::config::ServerConfig;
+use openline_core::name::FunctionName;
 pub use openline_firewall::Answer;
 use openline_firewall::evaluation::{Decision, Effects, Evaluation, Step, Verdict};
 use openline_firewall::request::{Certificate, Claims, Request, Tls, Verification};
@@ -189,12 +191,17 @@ impl<'a> Check<'a> {
         }
     }
 
-    /// Runs the rules up to the next step that is not theirs.
+    /// Runs the rules up to the next step that is not theirs, and asks the
+    /// functions that have to decide.
     ///
     /// # Errors
     ///
     /// When a rule ends the request.
-    pub(crate) fn run(&mut self, claims: Claims<'_>, seen: &mut Seen) -> Result<Next, Refusal> {
+    pub(crate) async fn run(
+        &mut self,
+        claims: Claims<'_>,
+        seen: &mut Seen,
+    ) -> Result<Next, Refusal> {
         let (Some(evaluation), Some(chosen)) = (&mut self.evaluation, self.chosen) else {
             return Ok(Next::Passed(Edits::default()));
         };
@@ -208,26 +215,25 @@ impl<'a> Check<'a> {
         if seen.ran.is_none() && chosen.ids().any(|id| chosen.firewalls.debug_rules(id)) {
             seen.ran = Some(Ran::default());
         }
-        let step = match &mut seen.ran {
-            Some(ran) => evaluation.run(&request, self.now, ran),
-            None => evaluation.run(&request, self.now, &mut ()),
-        };
-        let effects = evaluation.effects();
-        let decision = match step {
-            Step::Authenticate => return Ok(Next::Authenticate),
-            // The host refuses a configuration with such a rule; if there is one
-            // all the same, the request does not pass.
-            Step::Run(function) => {
-                seen.note(effects);
-                seen.by = Some(format!("function `{function}`"));
-                return Err(Refusal::Firewall(Stopped::Failed));
+        let Decision { verdict, by } = loop {
+            let step = match &mut seen.ran {
+                Some(ran) => evaluation.run(&request, self.now, ran),
+                None => evaluation.run(&request, self.now, &mut ()),
+            };
+            seen.note(evaluation.effects());
+            match step {
+                Step::Authenticate => return Ok(Next::Authenticate),
+                Step::Run(function) => {
+                    if let Err(stopped) = ask(function, &request).await {
+                        seen.by = Some(format!("function `{function}`"));
+                        return Err(Refusal::Firewall(stopped));
+                    }
+                }
+                Step::Decided(decision) => break decision,
             }
-            Step::Decided(decision) => decision,
         };
-        seen.note(effects);
-        let Decision { verdict, by } = decision;
         let stopped = match verdict {
-            Verdict::Pass => return Ok(Next::Passed(Edits::new(chosen, effects))),
+            Verdict::Pass => return Ok(Next::Passed(Edits::new(chosen, evaluation.effects()))),
             Verdict::Deny(answer) => Stopped::Deny(Box::new(answer.clone())),
             Verdict::Drop => Stopped::Drop,
             Verdict::Limit(wait) => Stopped::Limit(wait),
@@ -236,6 +242,17 @@ impl<'a> Check<'a> {
         seen.by = by.map(|rule| rule.to_string());
         Err(Refusal::Firewall(stopped))
     }
+}
+
+/// Asks a function about a request; the rules continue if it allows it. So far
+/// none can be asked: the host refuses a configuration with such a rule, and if
+/// there is one all the same, the request does not pass.
+///
+/// # Errors
+///
+/// What ends the request.
+async fn ask(_function: &FunctionName, _request: &Request<'_>) -> Result<(), Stopped> {
+    Err(Stopped::Failed)
 }
 
 impl Seen {
@@ -260,14 +277,19 @@ impl Edits {
         }
     }
 
-    /// Whether a header of the peer stays.
-    pub fn keeps(&self, name: &HeaderName) -> bool {
-        !self.removed.contains(name)
+    /// Whether it changes nothing.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.removed.is_empty() && self.set.is_empty()
     }
 
-    /// The headers that rules have set.
-    pub fn set(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
-        self.set.iter()
+    /// Changes the headers of a request.
+    pub(crate) fn apply(&self, headers: &mut HeaderMap) {
+        for name in &self.removed {
+            headers.remove(name);
+        }
+        for (name, value) in &self.set {
+            headers.insert(name, value.clone());
+        }
     }
 }
 

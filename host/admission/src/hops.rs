@@ -5,8 +5,9 @@
 //! added its own peer: as long as an address is that of a trusted hop, the
 //! entry before it counts, and the first address that is not is the peer. What
 //! stands further left may be the peer's own invention, and is not looked at.
-//! An entry that is no address ends the search at the hop that wrote it, so
-//! that a peer gains nothing by sending nonsense: it counts as that hop.
+//! An entry that is no address ends the search at the hop that wrote it: the
+//! peer counts as that hop, but as one that may be anywhere
+//! ([`Peer::is_unnamed`]).
 //!
 //! Bounded: at most [`HOPS_MAX`] entries are read.
 
@@ -55,7 +56,7 @@ impl<'a> Hops<'a> {
     /// The peer of a request that came from `from`, on whose behalf a trusted
     /// hop may speak; `None` if `from` itself is the peer.
     pub fn peer(&self, from: &Peer, headers: &HeaderMap) -> Option<Peer> {
-        if self.trusted.is_empty() || !self.trusts(from.ip()) {
+        if self.trusted.is_empty() || from.is_unnamed() || !self.trusts(from.ip()) {
             return None;
         }
         let (name, read) = match self.header {
@@ -69,19 +70,33 @@ impl<'a> Hops<'a> {
         let entries = lines.flat_map(|line| line.as_bytes().rsplit(|byte| *byte == b','));
         let mut hops = from.hops().to_vec();
         let (mut ip, mut port) = (from.ip(), from.port());
+        let mut is_unnamed = false;
         for entry in entries {
             if hops.len() == HOPS_MAX || !self.trusts(ip) {
                 break;
             }
             let entry = std::str::from_utf8(entry).ok().map(str::trim);
+            // Empty elements of a list do not count (RFC 9110 section 5.6.1).
+            if entry == Some("") {
+                continue;
+            }
             let Some(next) = entry.and_then(read) else {
+                is_unnamed = true;
                 break;
             };
             hops.push(ip);
             (ip, port) = next;
         }
-        (hops.len() > from.hops().len())
-            .then(|| Peer::behind(hops, ip, port).with_tls(from.tls().cloned()))
+        let peer = match hops.len() > from.hops().len() {
+            true => Peer::behind(hops, ip, port).with_tls(from.tls().cloned()),
+            false if is_unnamed => from.clone(),
+            false => return None,
+        };
+        Some(if is_unnamed {
+            peer.without_name()
+        } else {
+            peer
+        })
     }
 }
 
@@ -105,6 +120,13 @@ fn node(text: &str) -> Option<Node> {
     }
     if let Ok(address) = text.parse::<SocketAddr>() {
         return Some((address.ip(), Some(address.port())));
+    }
+    if let Some((address, port)) = text.rsplit_once(':')
+        && port.strip_prefix('_').is_some_and(is_token)
+        && address.contains(':') == address.starts_with('[')
+    {
+        // A port that is not told (RFC 7239 section 6.2).
+        return node(address);
     }
     let bare = text.strip_prefix('[')?.strip_suffix(']')?;
     Some((bare.parse::<Ipv6Addr>().ok()?.into(), None))
@@ -139,6 +161,11 @@ fn forwarded(element: &str) -> Option<Node> {
         match behind.trim_start() {
             "" => break,
             behind => rest = behind.strip_prefix(';')?.trim_start(),
+        }
+        // Pairs may be left out.
+        rest = rest.trim_start_matches([';', ' ']);
+        if rest.is_empty() {
+            break;
         }
     }
     // IPv6 is always in brackets, and therefore quoted.

@@ -107,9 +107,9 @@ impl Ledger {
         }
         let mut entry = self.peers.entry(peer).or_default();
         let rate = u64::from(bounds.peer_handshakes_per_second);
-        if rate == 0 {
-            entry.handshakes = None;
-        } else if entry.handshakes.is_none() {
+        // A reload may have changed the rate of a peer that is known.
+        let has = entry.handshakes.as_ref().map_or(0, TokenBucket::per_second);
+        if has != rate {
             entry.handshakes = TokenBucket::new(rate, now);
         }
         if let Some(bucket) = &mut entry.handshakes
@@ -263,6 +263,26 @@ mod tests {
         assert_eq!(second.unwrap_err(), Reached::PeerHandshakes);
         assert!(ledger.enter(peer("10.0.0.2"), bounds).is_ok());
         ledger.emptied().await;
+    }
+
+    #[test]
+    fn a_changed_rate_of_handshakes_counts_for_peers_that_are_known() {
+        let ledger = Arc::new(Ledger::default());
+        let bounds = |peer_handshakes_per_second| Bounds {
+            peer_handshakes_per_second,
+            ..NONE
+        };
+        let enter = |rate| ledger.enter(peer("10.0.0.1"), bounds(rate));
+        // It stays, so that its peer is known.
+        let _open = enter(1_000_000).unwrap();
+        drop(enter(1).unwrap());
+        assert_eq!(enter(1).unwrap_err(), Reached::PeerHandshakes);
+        // A second's worth of the new rate.
+        drop(enter(2).unwrap());
+        drop(enter(2).unwrap());
+        // None, and the first one again.
+        drop(enter(0).unwrap());
+        drop(enter(1).unwrap());
     }
 
     #[test]

@@ -4,11 +4,13 @@
 //! [`normalise`] gives a request one spelling. [`services`] holds the functions
 //! by their triggers with their counts, and [`admit`] uses it to decide about a
 //! [`peer::Peer`]. [`firewall`] is the step that runs the operator's rules, [`cors`]
-//! tells browsers who may read an answer. Nothing here runs guest code or knows a
-//! socket. Memory is
+//! tells browsers who may read an answer, [`authenticate`] finds out who asks, and
+//! [`sessions`] knows as whom connections are authenticated. Nothing here runs guest
+//! code or knows a socket. Memory is
 //! bounded by the triggers of functions and by the entries of a [`ledger`].
 
 pub mod admit;
+pub mod authenticate;
 pub mod cors;
 pub mod firewall;
 pub mod hops;
@@ -17,3 +19,4 @@ pub mod normalise;
 pub mod peer;
 pub mod refusal;
 pub mod services;
+pub mod sessions;

@@ -5,10 +5,10 @@
 //! routes, limits, rules, the function, the log. So no second spelling can pass
 //! a rule that the first one would not.
 
-use http::header::{CONNECTION, HOST};
+use http::header::{CONNECTION, COOKIE, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, Uri};
+use http::{HeaderMap, HeaderValue, Uri};
 use openline_core::path::{self, PathError};
 use openline_core::trigger::Authority;
 
@@ -58,6 +58,7 @@ impl Normal {
 /// receiver.
 pub fn normalise(parts: &mut Parts) -> Result<Normal, Refusal> {
     check_connection(&parts.headers)?;
+    join_cookies(&mut parts.headers);
     let authority = authority(parts)?;
     let spelled = match path::normalise(parts.uri.path()) {
         Ok(spelled) => spelled,
@@ -77,7 +78,8 @@ pub fn normalise(parts: &mut Parts) -> Result<Normal, Refusal> {
 }
 
 /// The host that a request names. A target with a host wins over `Host` (RFC
-/// 9112 section 3.2.2), but proxies do not all agree, so both must be the same.
+/// 9112 section 3.2.2), but proxies do not all agree, so both must be the same,
+/// with their ports; one without a port has that of the target's scheme.
 fn authority(parts: &Parts) -> Result<Option<Authority>, Refusal> {
     let read = |text: &str| Authority::parse(text).ok_or(Refusal::Host("it is not a host"));
     let mut named = parts.headers.get_all(HOST).iter();
@@ -90,15 +92,36 @@ fn authority(parts: &Parts) -> Result<Option<Authority>, Refusal> {
         }
         (Some(_), Some(_)) => return Err(Refusal::Host("there are several")),
     };
-    let target = match (parts.uri.scheme(), parts.uri.authority()) {
-        (Some(_), Some(target)) => read(target.as_str())?,
+    let (scheme, target) = match (parts.uri.scheme_str(), parts.uri.authority()) {
+        (Some(scheme), Some(target)) => (scheme, read(target.as_str())?),
         _ => return Ok(header),
     };
+    let default = match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    };
+    let port = |of: &Authority| of.port().or(default);
     match header {
-        Some(header) if header.host() != target.host() => {
+        Some(header) if header.host() != target.host() || port(&header) != port(&target) => {
             Err(Refusal::Host("the request's target names another one"))
         }
         _ => Ok(Some(target)),
+    }
+}
+
+/// Makes one line of all cookies: HTTP/2 lets clients send them one by one, and
+/// what reads them expects one line (RFC 9113 section 8.2.3).
+fn join_cookies(headers: &mut HeaderMap) {
+    let mut lines = headers.get_all(COOKIE).iter();
+    if lines.next().is_none() || lines.next().is_none() {
+        return;
+    }
+    let lines: Vec<_> = headers.get_all(COOKIE).iter().collect();
+    let lines: Vec<_> = lines.iter().map(|line| line.as_bytes()).collect();
+    // Parts of valid values and a separator are a valid value.
+    if let Ok(joined) = HeaderValue::from_bytes(&lines.join(&b"; "[..])) {
+        headers.insert(COOKIE, joined);
     }
 }
 
@@ -125,6 +148,18 @@ mod tests {
 
     use super::*;
 
+    #[test]
+    fn cookies_that_come_one_by_one_are_one_line() {
+        let request = Request::builder().uri("/").header("cookie", "a=1");
+        let (mut parts, ()) = request.body(()).unwrap().into_parts();
+        for line in ["b=2", "c=\"3\""] {
+            parts.headers.append(COOKIE, HeaderValue::from_static(line));
+        }
+        normalise(&mut parts).unwrap();
+        let lines: Vec<_> = parts.headers.get_all(COOKIE).iter().collect();
+        assert_eq!(lines, ["a=1; b=2; c=\"3\""]);
+    }
+
     fn asked(target: &str, headers: &[(&str, &str)]) -> Result<(Normal, String), Refusal> {
         let request = Request::builder().uri(target);
         let request = headers.iter().fold(request, |request, (name, value)| {
@@ -142,7 +177,7 @@ mod tests {
         assert_eq!(uri, "/chat/a%2Fb?q=%63//..");
         assert_eq!(normal.host(), Some("chat.example.org"));
         assert_eq!(normal.authority().unwrap().port(), Some(80));
-        let (normal, uri) = asked("http://A.org:1/./b", &[("host", "a.org")]).unwrap();
+        let (normal, uri) = asked("http://A.org:1/./b", &[("host", "a.org:1")]).unwrap();
         assert_eq!(uri, "http://A.org:1/b");
         assert_eq!(normal.authority().unwrap().port(), Some(1));
         assert_eq!(asked("/", &[]).unwrap().0.host(), None);
@@ -164,6 +199,20 @@ mod tests {
         }
         let other = asked("http://a.org/", &[("host", "b.org")]);
         assert!(matches!(other, Err(Refusal::Host(_))));
+        for (target, host, same) in [
+            ("http://a.org:1/", "a.org:2", false),
+            ("http://a.org:1/", "a.org", false),
+            ("http://a.org/", "a.org:443", false),
+            ("https://a.org/", "a.org:80", false),
+            ("http://a.org/", "A.org.:80", true),
+            ("https://a.org:443/", "a.org", true),
+            ("wss://a.org/", "a.org:443", true),
+            ("ws://a.org:80/", "a.org:", true),
+            ("http://a.org:1/", "a.org:01", true),
+        ] {
+            let asked = asked(target, &[("host", host)]);
+            assert_eq!(asked.is_ok(), same, "{target} {host}");
+        }
         for options in [
             "upgrade, host",
             "HOST",

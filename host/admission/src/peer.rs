@@ -23,6 +23,9 @@ pub struct Peer {
     /// Where the TCP connection came from first, and then nearer and nearer to
     /// the peer; none for a peer that has connected itself.
     hops: Arc<[IpAddr]>,
+    /// The last hop speaks for it and has not said who it is: the address is
+    /// that of the hop.
+    is_unnamed: bool,
     tls: Option<Arc<TlsFacts>>,
 }
 
@@ -30,19 +33,35 @@ impl Peer {
     /// A peer that has connected from an address.
     pub fn at(address: SocketAddr) -> Self {
         Self {
-            ip: address.ip(),
+            ip: address.ip().to_canonical(),
             port: Some(address.port()),
             hops: Arc::default(),
+            is_unnamed: false,
             tls: None,
+        }
+    }
+
+    /// The peer of a hop that has passed on its connection, and no address.
+    pub fn unnamed(hop: SocketAddr) -> Self {
+        Self::at(hop).without_name()
+    }
+
+    /// The same address, for which a hop speaks that has not said who asks.
+    #[must_use]
+    pub(crate) fn without_name(self) -> Self {
+        Self {
+            is_unnamed: true,
+            ..self
         }
     }
 
     /// A peer for which the last of these hops speaks.
     pub(crate) fn behind(hops: Vec<IpAddr>, ip: IpAddr, port: Option<u16>) -> Self {
         Self {
-            ip,
+            ip: ip.to_canonical(),
             port,
             hops: hops.into(),
+            is_unnamed: false,
             tls: None,
         }
     }
@@ -53,7 +72,14 @@ impl Peer {
         Self { tls: facts, ..self }
     }
 
-    /// Its address, without the port.
+    /// Whether the address is that of a hop, because the hop did not name the
+    /// peer. Such a peer may be anywhere.
+    pub fn is_unnamed(&self) -> bool {
+        self.is_unnamed
+    }
+
+    /// Its address, without the port. One of IPv4 is never written as one of
+    /// IPv6.
     pub fn ip(&self) -> IpAddr {
         self.ip
     }
@@ -76,7 +102,7 @@ impl Peer {
 
     /// Whether it is on this machine.
     pub fn is_loopback(&self) -> bool {
-        self.ip.to_canonical().is_loopback()
+        self.ip.is_loopback()
     }
 }
 
@@ -103,7 +129,9 @@ mod tests {
             ("[2001:db8::1]:5", false),
         ] {
             let peer = Peer::at(text.parse().unwrap());
-            assert_eq!((peer.is_loopback(), peer.to_string()), (here, text.into()));
+            // One spelling, whatever the listener is of.
+            let shown = text.replace("[::ffff:127.0.0.1]", "127.0.0.1");
+            assert_eq!((peer.is_loopback(), peer.to_string()), (here, shown));
         }
     }
 

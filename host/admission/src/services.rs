@@ -14,16 +14,18 @@ use std::time::Duration;
 use openline_channels::budget::{FunctionBudget, HostBudget};
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
-use openline_core::trigger::{Trigger, TriggerError, TriggerPlace, TriggerTable};
+use openline_core::trigger::{OwnPage, Trigger, TriggerError, TriggerPlace, TriggerTable};
 use openline_engine::alias::Alias;
 use openline_engine::commons::Commons;
 use openline_firewall::rules::{FirewallId, Firewalls};
 use parking_lot::{Mutex, RwLock};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
+use crate::authenticate::Authenticator;
 use crate::firewall::InForce;
 use crate::ledger::Ledger;
+use crate::sessions::Sessions;
 
 /// The functions of a host and their counts.
 #[derive(Debug)]
@@ -34,7 +36,7 @@ pub struct Services {
     drain: watch::Sender<bool>,
     draining: AtomicBool,
     /// The port of the admin interface, whose page opens connections here.
-    page_port: OnceLock<u16>,
+    page: OnceLock<OwnPage>,
     /// Signs the cookies of affinity.
     signing_key: OnceLock<[u8; 32]>,
     /// Aliases that no trigger leads to any more, but that connections may still
@@ -43,6 +45,11 @@ pub struct Services {
     /// The accounts of each function, as long as a trigger or a connection holds
     /// them.
     accounts: Mutex<Accounts>,
+    /// The sessions of each function that authenticates, for as long as the host
+    /// runs: what is revoked stays so.
+    sessions: Mutex<HashMap<FunctionName, Arc<Sessions>>>,
+    /// Notified when the table was replaced.
+    replaced: Arc<Notify>,
     /// The moment from which rates of firewalls count.
     began: Instant,
 }
@@ -50,6 +57,17 @@ pub struct Services {
 /// The counts of each function, by its name. They outlive a function that
 /// leaves the configuration for a while, because its connections still count.
 type Accounts = HashMap<FunctionName, (Weak<Ledger>, Weak<FunctionBudget>)>;
+
+/// A trigger, the alias that it leads to, and what authenticates its requests.
+#[derive(Clone, Debug)]
+pub struct Led {
+    /// The trigger.
+    pub trigger: Trigger,
+    /// The alias.
+    pub alias: Arc<Alias>,
+    /// Nothing, where the trigger says so.
+    pub authenticator: Option<Arc<Authenticator>>,
+}
 
 /// A configuration, ready to be used.
 #[derive(Debug)]
@@ -77,6 +95,8 @@ pub struct Service {
     pub ledger: Arc<Ledger>,
     /// The budget of what the function's connections keep with the host.
     pub budget: Arc<FunctionBudget>,
+    /// Authenticates its requests, if the trigger says so.
+    pub authenticator: Option<Arc<Authenticator>>,
 }
 
 impl Services {
@@ -85,10 +105,7 @@ impl Services {
     /// # Errors
     ///
     /// When two triggers match the same requests, and when one names a firewall.
-    pub fn new(
-        config: ServerConfig,
-        functions: Vec<(Trigger, Arc<Alias>)>,
-    ) -> Result<Self, TriggerError> {
+    pub fn new(config: ServerConfig, functions: Vec<Led>) -> Result<Self, TriggerError> {
         let budget = HostBudget::new(config.outbox_bytes, config.attached_bytes);
         let budget = budget.with_compression(config.compression_bytes);
         let budget = Arc::new(budget.with_received(config.received_bytes));
@@ -104,9 +121,11 @@ impl Services {
             budget,
             drain,
             draining: AtomicBool::new(false),
-            page_port: OnceLock::new(),
+            page: OnceLock::new(),
             signing_key: OnceLock::new(),
             retired: Mutex::default(),
+            sessions: Mutex::default(),
+            replaced: Arc::default(),
             began: Instant::now(),
         })
     }
@@ -124,7 +143,7 @@ impl Services {
     pub fn replace(
         &self,
         config: ServerConfig,
-        functions: Vec<(Trigger, Arc<Alias>)>,
+        functions: Vec<Led>,
         firewalls: Option<Firewalls>,
     ) -> Result<(), TriggerError> {
         let before = self.table();
@@ -148,13 +167,27 @@ impl Services {
         };
         retired.retain(|alias| alias.strong_count() > 0 && !serves(alias));
         retired.extend(gone.map(|service| Arc::downgrade(&service.alias)));
+        succeed(&before, &table);
         *self.table.write() = table;
+        self.replaced.notify_one();
         Ok(())
     }
 
     /// The table in force.
     pub fn table(&self) -> Arc<Table> {
         Arc::clone(&self.table.read())
+    }
+
+    /// Is notified when the table was replaced; for one task.
+    pub fn replaced(&self) -> &Arc<Notify> {
+        &self.replaced
+    }
+
+    /// The sessions of a function that authenticates, which are made if there are
+    /// none yet.
+    pub fn sessions(&self, function: &FunctionName) -> Arc<Sessions> {
+        let mut sessions = self.sessions.lock();
+        Arc::clone(sessions.entry(function.clone()).or_default())
     }
 
     /// Takes lists of firewalls that were read again, unless the configuration
@@ -228,15 +261,14 @@ impl Services {
         let _ = self.signing_key.set(key);
     }
 
-    /// The port of the admin interface, if there is one.
-    pub fn page_port(&self) -> Option<u16> {
-        self.page_port.get().copied()
+    /// Where the page of the admin interface is, if there is one.
+    pub fn page(&self) -> Option<OwnPage> {
+        self.page.get().copied()
     }
 
-    /// Lets the page at this port of the same host open connections. Only the
-    /// first call has an effect.
-    pub fn take_page(&self, port: u16) {
-        let _ = self.page_port.set(port);
+    /// Lets the page there open connections. Only the first call has an effect.
+    pub fn take_page(&self, page: OwnPage) {
+        let _ = self.page.set(page);
     }
 
     /// Whether the host is ending. Takes no lock.
@@ -269,7 +301,7 @@ impl Service {
 impl Table {
     fn new(
         config: ServerConfig,
-        functions: Vec<(Trigger, Arc<Alias>)>,
+        functions: Vec<Led>,
         firewalls: Arc<InForce>,
         budget: &HostBudget,
         accounts: &mut Accounts,
@@ -278,7 +310,12 @@ impl Table {
         let mut services = Vec::new();
         let known = firewalls.current();
         accounts.retain(|_, (ledger, budget)| ledger.strong_count() + budget.strong_count() > 0);
-        for (trigger, alias) in functions {
+        for led in functions {
+            let Led {
+                trigger,
+                alias,
+                authenticator,
+            } = led;
             // One account for each function, however many triggers it has.
             let account = accounts.entry(alias.function().clone()).or_default();
             let firewall = find(&known, &trigger, alias.function())?;
@@ -288,6 +325,7 @@ impl Table {
                 ledger: account.0.upgrade().unwrap_or_default(),
                 budget: account.1.upgrade().unwrap_or_else(|| budget.function()),
                 alias,
+                authenticator,
             });
             *account = (
                 Arc::downgrade(&service.ledger),
@@ -326,4 +364,19 @@ pub fn find(
         }),
         firewall: name.clone(),
     })
+}
+/// Tells authenticators which others take their place, for the connections that
+/// they have let in.
+fn succeed(before: &Table, after: &Table) {
+    let places = after.services.iter();
+    let places = places.filter_map(|it| Some((it.place(), it.authenticator.as_ref()?)));
+    let places: HashMap<_, _> = places.collect();
+    for service in &before.services {
+        if let Some(own) = &service.authenticator
+            && let Some(next) = places.get(&service.place())
+            && !Arc::ptr_eq(own, next)
+        {
+            own.replace_by(next);
+        }
+    }
 }

@@ -85,6 +85,11 @@ impl Edits {
         self.subprotocol.as_deref()
     }
 
+    /// Whether it changes nothing.
+    pub fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
     /// Changes the headers, and returns the query that replaces the request's.
     pub fn apply(&self, headers: &mut HeaderMap, query: Option<&str>) -> Option<String> {
         for (name, value) in &self.headers {

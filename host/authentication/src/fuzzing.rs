@@ -17,7 +17,7 @@ use crate::signature::{AccessKey, AccessKeys, SignatureVerifier};
 
 /// The moment of all inputs.
 const NOW: UnixTime = UnixTime(1_800_000_000);
-/// Keys of every sort, of which nobody has the private parts.
+/// Keys of every kind; their private parts have been thrown away.
 static KEYS: LazyLock<KeySet> = LazyLock::new(|| {
     let text = include_bytes!("fuzzing.json");
     let set = KeySet::parse(text, KeySource::Written);

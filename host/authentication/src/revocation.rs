@@ -121,8 +121,8 @@ impl Revocations {
         Ok(revocations)
     }
 
-    /// Revokes. What is revoked already stays so: of two moments the later one
-    /// counts.
+    /// Revokes. Whatever has been revoked before stays revoked: if the same
+    /// thing is revoked twice, the later moment counts.
     ///
     /// # Errors
     ///

@@ -100,6 +100,15 @@ impl TokenVerifier {
         Ok((verifier, warnings))
     }
 
+    /// Goes on with the keys that the verifier before it has fetched from the
+    /// same address, if it has.
+    pub fn inherit(&self, before: &Self, now: Duration) {
+        if let (Some(own), Some(other)) = (self.fetched(), before.fetched()) {
+            let other = other.lock().clone();
+            own.lock().inherit(&other, now);
+        }
+    }
+
     /// The keys that a task has to fetch, if they are fetched.
     pub fn fetched(&self) -> Option<&Arc<Mutex<FetchedKeys>>> {
         match &self.keys {

@@ -93,7 +93,8 @@ impl Received {
     fn give_back(&self, bytes: usize) {
         self.budget.give_back(bytes);
         if self.waiting.fetch_add(0, Ordering::AcqRel) > 0 {
-            wake(self.line.lock().first());
+            let first = self.line.lock().first();
+            wake(first);
         }
     }
 }
@@ -166,6 +167,7 @@ impl Share {
         let function = Arc::clone(&self.function);
         let received = &function.received;
         let mut line = received.line.lock();
+        let is_new = self.ticket.is_none();
         let ticket = match self.ticket {
             Some(ticket) => ticket,
             None => {
@@ -176,6 +178,10 @@ impl Share {
         };
         line.waiting.insert(ticket, cx.waker().clone());
         if !line.is_first(ticket) {
+            // What this one tried to take may have kept it from the first.
+            let first = if is_new { line.first() } else { None };
+            drop(line);
+            wake(first);
             return Poll::Pending;
         }
         if !received.budget.take(bytes) {

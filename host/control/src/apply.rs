@@ -13,10 +13,11 @@ use openline_core::trigger::{TRIGGERS_MAX, TriggerError, TriggerTable};
 use openline_firewall::rules::Firewalls;
 use openline_store::StoreError;
 
+use crate::authenticators::{self, Authenticators, Reading, led};
 use crate::deployer::{Deployer, State};
 use crate::drain::drain;
 use crate::error::ApplyError;
-use crate::managed::{Functions, Managed, led_triggers};
+use crate::managed::{Functions, Managed};
 use crate::settle::{ChangeGuard, Claim};
 
 /// The functions that are to serve.
@@ -30,6 +31,8 @@ pub(crate) struct Next {
     pub(crate) written: Vec<Arc<Managed>>,
     /// Those whose aliases may move.
     pub(crate) led: Vec<Arc<Managed>>,
+    /// Whether the secrets of known triggers are read again.
+    pub(crate) secrets: Reading,
 }
 
 impl Deployer {
@@ -41,18 +44,28 @@ impl Deployer {
             None => self.inner.services.table().firewalls.current(),
         };
         check_triggers(&next.functions, &firewalls)?;
+        let services = &self.inner.services;
+        let authenticators = authenticators::prepare(&next.functions, services, next.secrets);
+        let authenticators = authenticators.await?;
         let deployer = self.clone();
-        let applying = async move |claim, _| deployer.write_and_serve(next, claim).await;
+        let applying =
+            async move |claim, _| deployer.write_and_serve(next, authenticators, claim).await;
         self.inner.changes.settle(guard, applying).await
     }
 
-    async fn write_and_serve(&self, next: Next, claim: Claim) -> Result<(), ApplyError> {
+    async fn write_and_serve(
+        &self,
+        next: Next,
+        authenticators: Authenticators,
+        claim: Claim,
+    ) -> Result<(), ApplyError> {
         let Next {
             server,
             firewalls,
             functions,
             written,
             led,
+            secrets: _,
         } = next;
         let inner = &self.inner;
         let store = &inner.loader.store;
@@ -75,7 +88,7 @@ impl Deployer {
             self.take_back(&written, &stored).await;
             return Ok(());
         }
-        self.replace(server.clone(), functions, firewalls)?;
+        self.replace(server.clone(), functions, &authenticators, firewalls)?;
         for managed in &led {
             for moved in managed.lead() {
                 drain(managed, moved, &server);
@@ -107,11 +120,12 @@ impl Deployer {
         &self,
         server: ServerConfig,
         functions: Functions,
+        authenticators: &Authenticators,
         firewalls: Option<Firewalls>,
     ) -> Result<(), ApplyError> {
         let mut state = self.inner.state.write();
         let services = &self.inner.services;
-        services.replace(server.clone(), led_triggers(&functions), firewalls)?;
+        services.replace(server.clone(), led(&functions, authenticators), firewalls)?;
         *state = State { server, functions };
         Ok(())
     }

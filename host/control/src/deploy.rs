@@ -176,7 +176,9 @@ impl Deployer {
                 .map(|name| (name.clone(), "probe".into()))
                 .collect(),
             tls: None,
+            claims: None,
             sticky: Some("probe".into()),
+            claim: Some("probe".into()),
         };
         let commons = Arc::clone(version.commons());
         let answered = Alias::to(version).upgrade(request).await.map(drop);

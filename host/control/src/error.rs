@@ -2,16 +2,40 @@
 
 use std::borrow::Cow;
 
+use openline_authentication::{RevocationError, TicketError};
 use openline_core::config::trigger_hint;
 use openline_core::deployment::DeploymentError;
 use openline_core::digest::Digest;
 use openline_core::name::{FunctionName, TriggerName};
-use openline_core::trigger::TriggerError;
+use openline_core::trigger::{TriggerError, TriggerPlace};
 use openline_engine::LoadError;
-use openline_hint::Hint;
+use openline_hint::{Hint, Hinted};
 use openline_store::StoreError;
 
 use crate::view::TriggerSource;
+
+/// Why a trigger cannot authenticate its requests.
+#[derive(Debug, thiserror::Error)]
+#[error("{place}: {error}")]
+pub struct AuthenticationError {
+    place: TriggerPlace,
+    error: Hinted,
+}
+
+impl AuthenticationError {
+    pub(crate) fn new(place: &TriggerPlace, error: Hinted) -> Self {
+        Self {
+            place: place.clone(),
+            error,
+        }
+    }
+}
+
+impl Hint for AuthenticationError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        self.error.hint()
+    }
+}
 
 /// Why a change was not made. Nothing has changed.
 #[derive(Debug, thiserror::Error)]
@@ -28,6 +52,18 @@ pub enum ChangeError {
     /// The configuration names the function.
     #[error("`{0}` is in the host's configuration")]
     Configured(FunctionName),
+    /// The trigger cannot authenticate its requests.
+    #[error(transparent)]
+    Authentication(#[from] AuthenticationError),
+    /// The trigger takes no tickets.
+    #[error("{0} takes no tickets")]
+    NoTickets(TriggerPlace),
+    /// No ticket can be made.
+    #[error(transparent)]
+    Ticket(#[from] TicketError),
+    /// No more can be revoked.
+    #[error(transparent)]
+    Revocation(RevocationError),
     /// The trigger is not one that was made in the running host.
     #[error("the trigger `{trigger}` of `{function}` comes from {from}")]
     Fixed {
@@ -92,6 +128,11 @@ impl Hint for ChangeError {
                 "wait until they have ended, or force it: they are closed with 1012"
             }
             Self::Rule(error) => return error.hint(),
+            Self::Authentication(error) => return error.hint(),
+            Self::NoTickets(_) => "set `auth = \"ticket\"` of the trigger in the configuration",
+            Self::Ticket(TicketError::Full) => "raise `tickets_max` of the trigger",
+            Self::Ticket(_) => "claims are a JSON object, and times are in seconds",
+            Self::Revocation(_) => "say with `until` when the tokens end",
             Self::Load(error) => return error.hint(),
             Self::Probe(_) => "deploy without the probe if `upgrade` needs what a probe has not",
             Self::Stopping => "ask again when it, or the host in its place, has started",
@@ -111,6 +152,9 @@ pub enum StartError {
     /// Components that a configuration names cannot be versions.
     #[error("{} components do not load", .0.len())]
     Load(Vec<(FunctionName, LoadError)>),
+    /// A trigger cannot authenticate its requests.
+    #[error(transparent)]
+    Authentication(#[from] AuthenticationError),
     /// The rules of deployments.
     #[error("`{0}`: {1}")]
     Rule(FunctionName, DeploymentError),
@@ -132,6 +176,7 @@ impl Hint for StartError {
                 _ => None,
             },
             Self::Rule(_, error) => error.hint(),
+            Self::Authentication(error) => error.hint(),
             Self::Store(error) => error.hint(),
         }
     }
@@ -142,6 +187,8 @@ impl Hint for StartError {
 pub(crate) enum ApplyError {
     #[error(transparent)]
     Trigger(#[from] TriggerError),
+    #[error(transparent)]
+    Authentication(#[from] AuthenticationError),
     #[error(transparent)]
     Store(#[from] StoreError),
 }
@@ -156,6 +203,7 @@ impl From<ApplyError> for ChangeError {
     fn from(error: ApplyError) -> Self {
         match error {
             ApplyError::Trigger(error) => error.into(),
+            ApplyError::Authentication(error) => error.into(),
             ApplyError::Store(error) => error.into(),
         }
     }
@@ -165,6 +213,7 @@ impl From<ApplyError> for StartError {
     fn from(error: ApplyError) -> Self {
         match error {
             ApplyError::Trigger(error) => error.into(),
+            ApplyError::Authentication(error) => error.into(),
             ApplyError::Store(error) => error.into(),
         }
     }

@@ -8,7 +8,9 @@
 //! Changes are made one at a time, but components are compiled before.
 
 mod apply;
+mod authenticators;
 mod connections;
+mod credentials;
 mod deploy;
 mod deployer;
 mod drain;
@@ -26,12 +28,13 @@ mod stop;
 mod triggers;
 mod view;
 
+pub use authenticators::check_secrets;
 pub use deploy::Prepared;
 pub use deployer::Deployer;
-pub use error::{ChangeError, StartError};
+pub use error::{AuthenticationError, ChangeError, StartError};
 pub use options::{ConnectionQuery, DeployOptions};
 pub use start::{ConfiguredComponent, Reloaded};
 pub use view::{
     AliasView, CompressedView, CompressionView, ConnectionPage, ConnectionView, DeployedView,
-    FunctionView, InstanceView, TriggerSource, TriggerView, VersionView,
+    FunctionView, InstanceView, RevokedView, TriggerSource, TriggerView, VersionView,
 };

@@ -9,6 +9,7 @@ use openline_core::name::{AliasName, FunctionName};
 use openline_core::trigger::Trigger;
 
 use crate::apply::Next;
+use crate::authenticators::{self, Reading};
 use crate::deployer::{Deployer, State};
 use crate::drain::drain_all;
 use crate::error::{ApplyError, ChangeError};
@@ -166,7 +167,8 @@ impl Deployer {
             mut functions,
         } = self.inner.state.read().clone();
         functions.remove(name);
-        self.replace(server, functions, None)
+        let authenticators = authenticators::known(&self.inner.services);
+        self.replace(server, functions, &authenticators, None)
     }
 
     /// The stored deployment of a function, served or not.
@@ -231,6 +233,7 @@ impl Deployer {
             functions,
             written: vec![Arc::clone(&managed)],
             led: vec![Arc::clone(&managed)],
+            secrets: Reading::New,
         };
         self.apply(next, guard).await?;
         Ok(managed)

@@ -103,6 +103,8 @@ words! {
     Listener = ["listen", "admin", "probes"];
     /// Whether clients show a certificate.
     ClientCertificates = ["off", "optional", "required"];
+    /// How an ACME authority checks that the host serves a name.
+    AcmeChallenge = ["tls-alpn-01", "http-01"];
     /// What happens when a connection's outbox is full.
     OutboxOverflow = ["close", "drop-newest", "drop-oldest"];
     /// What happens to a peer that sends too fast.
@@ -198,6 +200,7 @@ mod tests {
         hold::<config::MinVersion>(MinVersion::WORDS);
         hold::<config::Listener>(Listener::WORDS);
         hold::<config::ClientCertificates>(ClientCertificates::WORDS);
+        hold::<config::AcmeChallenge>(AcmeChallenge::WORDS);
         hold::<limits::OutboxOverflow>(OutboxOverflow::WORDS);
         hold::<limits::RateExceeded>(RateExceeded::WORDS);
         hold::<limits::TimeUp>(TimeUp::WORDS);

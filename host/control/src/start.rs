@@ -21,6 +21,7 @@ use openline_store::{Store, StoreError};
 use parking_lot::RwLock;
 
 use crate::apply::Next;
+use crate::authenticators::Reading;
 use crate::deployer::{Deployer, Inner, State};
 use crate::error::StartError;
 use crate::identity::Identities;
@@ -162,6 +163,7 @@ impl Deployer {
             led: ready.functions.values().cloned().collect(),
             functions: ready.functions,
             written: ready.changed,
+            secrets: Reading::Again,
         };
         self.apply(next, guard).await?;
         Ok(reloaded)

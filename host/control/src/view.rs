@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use openline_core::authentication::AuthMethod;
 use openline_core::config::PublicUrl;
 use openline_core::deployment::{CallStyle, Migration, Share};
 use openline_core::digest::Digest;
@@ -72,6 +73,8 @@ pub struct TriggerView {
     pub cors: Option<CorsWritten>,
     /// The firewall that its requests have to pass after the host's.
     pub firewall: Option<String>,
+    /// How it authenticates requests: `none`, `jwt`, `signature` or `ticket`.
+    pub auth: &'static str,
     /// The addresses to give away, with the parameters of the route in braces;
     /// none if the host does not know its `public_url`.
     pub urls: Vec<String>,
@@ -122,10 +125,25 @@ impl TriggerView {
             origin_required: trigger.origin_required,
             cors: trigger.cors.as_ref().map(Cors::written),
             firewall: trigger.firewall.clone(),
+            auth: trigger
+                .auth
+                .as_ref()
+                .map_or(AuthMethod::None, |auth| auth.method)
+                .as_str(),
             urls: url.map_or_else(Vec::new, |url| url.of_trigger(trigger)),
             source,
         }
     }
+}
+
+/// Tokens that were revoked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[schema(as = Revoked)]
+pub struct RevokedView {
+    /// How many connections were closed.
+    pub closed: usize,
+    /// How many entries the function's list has.
+    pub revocations: usize,
 }
 
 /// A version of a function.

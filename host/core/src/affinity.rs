@@ -20,25 +20,24 @@ pub enum Affinity {
     Query(String),
     /// A cookie that the host makes, signs and sets on the 101.
     Cookie(String),
+    /// A claim of the peer's token, ticket or signature.
+    Claim(String),
 }
 
 /// Why a text is not an affinity.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AffinityError {
-    /// The word before the colon is none of the four.
+    /// The word before the colon is none of the five.
     #[error("`{0}` is not an affinity: there is no such kind")]
     Kind(String),
-    /// A part of a token, for which there is no authentication yet.
-    #[error("`{0}` is not an affinity yet")]
-    Claim(String),
     /// The name behind the colon.
     #[error("`{0}` is not an affinity: the name is empty, too long, or has other characters")]
     Name(String),
 }
 
 impl Affinity {
-    /// Reads `param:room`, `header:x-room`, `query:room`, `cookie:NAME`; a bare
-    /// name is a parameter.
+    /// Reads `param:room`, `header:x-room`, `query:room`, `cookie:NAME`,
+    /// `claim:sub`; a bare name is a parameter.
     ///
     /// # Errors
     ///
@@ -56,7 +55,7 @@ impl Affinity {
             ),
             "query" => (all(|byte| byte.is_ascii_graphic()), Self::Query),
             "cookie" => (all(is_token), Self::Cookie),
-            "claim" => return Err(AffinityError::Claim(shown())),
+            "claim" => (all(|byte| byte.is_ascii_graphic()), Self::Claim),
             _ => return Err(AffinityError::Kind(shown())),
         };
         if valid {
@@ -107,6 +106,7 @@ impl fmt::Display for Affinity {
             Self::Header(name) => write!(f, "header:{name}"),
             Self::Query(name) => write!(f, "query:{name}"),
             Self::Cookie(name) => write!(f, "cookie:{name}"),
+            Self::Claim(name) => write!(f, "claim:{name}"),
         }
     }
 }
@@ -128,13 +128,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn four_kinds_and_a_bare_parameter() {
+    fn five_kinds_and_a_bare_parameter() {
         for (text, shown) in [
             ("room", "room"),
             ("param:room", "room"),
             ("header:X-Room", "header:x-room"),
             ("query:room[id]", "query:room[id]"),
             ("cookie:line", "cookie:line"),
+            ("claim:https://a.org/room", "claim:https://a.org/room"),
         ] {
             let affinity = Affinity::new(text).unwrap();
             assert_eq!(affinity.to_string(), shown);
@@ -152,12 +153,12 @@ mod tests {
             "cookie:a;b",
             "query:",
             "query:a b",
+            "claim:",
+            "claim:a b",
             "room:x",
             &format!("cookie:{most}n"),
         ] {
             assert!(Affinity::new(bad).is_err(), "{bad}");
         }
-        let claim = Affinity::new("claim:sub");
-        assert_eq!(claim, Err(AffinityError::Claim("claim:sub".into())));
     }
 }

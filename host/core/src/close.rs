@@ -129,6 +129,13 @@ pub enum CloseReason {
     /// A message took too long to arrive while others waited for room in the
     /// host's `received_bytes`.
     SlowMessage,
+    /// The peer's token, ticket or key has expired.
+    Expired {
+        /// As the trigger says.
+        code: u16,
+    },
+    /// The peer's token was revoked.
+    Revoked,
 }
 
 // === impl CloseInfo ===
@@ -182,6 +189,8 @@ impl CloseReason {
             Self::OutboxOverflow,
             Self::HostOutboxOverflow,
             Self::SlowMessage,
+            Self::Expired { code: 1008 },
+            Self::Revoked,
         ];
         let faults = Fault::ALL.map(Self::Fault);
         first.into_iter().chain(faults).chain(last).collect()
@@ -214,6 +223,8 @@ impl CloseReason {
             Self::OutboxOverflow => "outbox_bytes",
             Self::HostOutboxOverflow => "host_outbox_bytes",
             Self::SlowMessage => "received_bytes",
+            Self::Expired { .. } => "token_expired",
+            Self::Revoked => "token_revoked",
         }
     }
 
@@ -245,6 +256,8 @@ impl CloseReason {
             Self::Overloaded => (1013, "no instance has room"),
             Self::OutboxOverflow => (1013, "outbox is full: read faster"),
             Self::HostOutboxOverflow => (1013, "the host has too much to write"),
+            Self::Expired { code } => (*code, "the token has expired"),
+            Self::Revoked => (1008, "the token has been revoked"),
             Self::SlowMessage => (1013, "message took too long while others waited for room"),
         };
         CloseInfo {
@@ -274,7 +287,9 @@ impl CloseReason {
             | Self::MessageTooBig
             | Self::Fragments
             | Self::MessageRate
-            | Self::ByteRate => Reconnect::No,
+            | Self::ByteRate
+            | Self::Expired { .. }
+            | Self::Revoked => Reconnect::No,
             Self::Overloaded
             | Self::BackedOff
             | Self::OutboxOverflow

@@ -45,9 +45,13 @@ pub struct UpgradeRequest {
     pub route_params: RouteParams,
     /// What the peer's TLS handshake with this host has shown.
     pub tls: Option<Arc<TlsFacts>>,
+    /// The verified claims of the peer, as a JSON object.
+    pub claims: Option<String>,
     /// The value of the cookie that chooses the instance, if one does. The
     /// function does not get it.
     pub sticky: Option<String>,
+    /// The claim that chooses the instance, if one does, as a text.
+    pub claim: Option<String>,
 }
 
 /// Parameters of a route in the route's order: name and decoded value.
@@ -131,6 +135,7 @@ impl UpgradeRequest {
                 decoded(value).and_then(some)
             }
             Affinity::Cookie(_) => self.sticky.clone().ok_or(NoValue),
+            Affinity::Claim(_) => self.claim.clone().ok_or(NoValue).and_then(some),
         }
     }
 }

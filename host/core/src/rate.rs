@@ -28,6 +28,11 @@ impl TokenBucket {
         })
     }
 
+    /// The rate that it was made with, in tokens per second.
+    pub fn per_second(&self) -> u64 {
+        self.per_second
+    }
+
     /// Takes tokens whether there are enough or not; [`TokenBucket::wait`] says
     /// how long it takes to pay the debt.
     pub fn take(&mut self, tokens: u64, now: Duration) {

@@ -57,7 +57,7 @@ impl Front {
         let probes = probes.map(|listener| ReservedListener {
             name: "the address of probes",
             listener,
-            tls: Listener::Probes,
+            tls: Some(Listener::Probes),
             connections_max: listen::places(PROBES_MAX),
             reserved: Arc::clone(gateway) as _,
         });
@@ -94,8 +94,9 @@ pub struct ReservedListener {
     pub name: &'static str,
     /// Where it accepts.
     pub listener: TcpListener,
-    /// Which one it is: it speaks TLS if a certificate is for it.
-    pub tls: Listener,
+    /// Which one it is: it speaks TLS if a certificate is for it. `None` never
+    /// does.
+    pub tls: Option<Listener>,
     /// TCP connections at once. Past this number, the one that has waited
     /// longest for a request is closed.
     pub connections_max: usize,
@@ -123,7 +124,7 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
 struct Detached {
     name: &'static str,
     listener: std::net::TcpListener,
-    tls: Listener,
+    tls: Option<Listener>,
     connections_max: usize,
     reserved: Arc<dyn Reserved>,
 }
@@ -144,7 +145,7 @@ impl ReservedListener {
                     };
                     let (gateway, reserved) = (Arc::clone(&gateway), Arc::clone(&self.reserved));
                     let peer = Peer::at(address);
-                    let tls = gateway.tls().acceptor(self.tls);
+                    let tls = self.tls.and_then(|it| gateway.tls().acceptor(it));
                     tokio::spawn(async move {
                         let Some(acceptor) = tls else {
                             return serve(stream, peer, &gateway, &slot, &*reserved).await;

@@ -1,5 +1,5 @@
 //! The state that all TCP connections of a host share: the functions, places
-//! for TCP connections that are not upgraded, counts, and whether the host
+//! for TCP connections that are not upgraded and for TLS handshakes, counts, and whether the host
 //! hangs.
 
 use std::fmt;
@@ -29,6 +29,12 @@ pub struct Gateway {
     tally: Tally,
     tls: Tls,
     requests: Arc<Requests>,
+    /// TLS handshakes in progress.
+    handshakes: Arc<Requests>,
+    /// Half of them, for one peer.
+    peer_handshakes: u32,
+    /// Makes room for one newcomer after the other, as [`Requests`] needs it.
+    handshake_turn: tokio::sync::Mutex<()>,
     /// The most that `peer_requests` can be: half of `requests`.
     peer_requests_max: u32,
     sockets: AtomicUsize,
@@ -56,28 +62,34 @@ pub(crate) enum Place {
 }
 
 /// A stream's place in `requests`, until it is upgraded. Its TCP connection has
-/// one of its own.
+/// one of its own, unless all of its streams are WebSockets.
 #[derive(Debug)]
 pub(crate) struct StreamPlace {
     slot: Slot,
-    _stream: Arc<dyn Held>,
+    stream: Arc<dyn Held>,
 }
 
-/// Whatever a place holds.
-pub(crate) trait Held: fmt::Debug + Send + Sync {}
-
-impl<T: fmt::Debug + Send + Sync> Held for T {}
+/// The stream that a place holds.
+pub(crate) trait Held: fmt::Debug + Send + Sync {
+    /// It has become a WebSocket, which is counted elsewhere.
+    fn upgraded(&self);
+}
 
 impl Gateway {
     /// Makes the gateway of these functions. `requests` stays as it was when
     /// the host started.
     pub fn new(services: Arc<Services>) -> Self {
-        let most = services.table().config.requests;
+        let table = services.table();
+        let (most, handshakes) = (table.config.requests, table.config.tls_handshakes);
+        drop(table);
         Self {
             services,
             tally: Tally::default(),
             tls: Tls::default(),
             requests: Requests::new(most as usize),
+            handshakes: Requests::new(handshakes as usize),
+            peer_handshakes: handshakes.div_ceil(2),
+            handshake_turn: tokio::sync::Mutex::default(),
             peer_requests_max: most.div_ceil(2),
             sockets: AtomicUsize::new(0),
             liveness: OnceLock::new(),
@@ -146,12 +158,22 @@ impl Gateway {
     /// the place holds the stream. `None` if its peer has all the places that it
     /// may have.
     pub(crate) async fn stream(&self, peer: IpAddr, stream: Arc<dyn Held>) -> Option<Place> {
-        let slot = self.requests.enter(peer, self.peer_requests()).await?;
-        slot.begin();
-        Some(Place::Stream(Arc::new(StreamPlace {
-            slot,
-            _stream: stream,
-        })))
+        let most = self.peer_requests();
+        let slot = self.requests.enter_busy(peer, most).await?;
+        Some(Place::Stream(Arc::new(StreamPlace { slot, stream })))
+    }
+
+    /// Takes a place for a TLS handshake, and waits for one if necessary: the
+    /// oldest of the peer with the most ends for it. Waiting is bounded by
+    /// `requests` and by the caller's time.
+    pub(crate) async fn handshake(&self, peer: IpAddr) -> Option<Slot> {
+        let _turn = self.handshake_turn.lock().await;
+        self.handshakes.enter(peer, self.peer_handshakes).await
+    }
+
+    /// TLS handshakes in progress.
+    pub fn handshakes(&self) -> usize {
+        self.handshakes.taken()
     }
 
     /// How many places a peer may have; 0 means no limit.
@@ -192,6 +214,12 @@ impl Permit {
         self.slot.belongs_to(peer, most)
     }
 
+    /// Its last stream has ended: it waits for its next request; see
+    /// [`Slot::return_to`].
+    pub(crate) fn return_to(&self) {
+        self.slot.return_to(self.gateway.peer_requests());
+    }
+
     /// Its place among the TCP connections that are not upgraded.
     pub(crate) fn slot(&self) -> &Slot {
         &self.slot
@@ -203,6 +231,9 @@ impl Place {
     /// connection, which is counted elsewhere.
     pub(crate) fn upgraded(&self) {
         self.slot().leave();
+        if let Self::Stream(place) = self {
+            place.stream.upgraded();
+        }
     }
 
     /// The place among the requests.

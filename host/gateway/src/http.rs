@@ -46,6 +46,9 @@ pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// each before it reads a head.
 const HEADERS_MAX: usize = 2 * REQUEST_HEADERS_MAX;
 
+/// How much of the reason why a request is not authenticated is logged.
+const DETAIL_LETTERS_MAX: usize = 256;
+
 /// Everything that the listener for connections needs to answer requests.
 #[derive(Debug)]
 pub(crate) struct Site {
@@ -320,6 +323,12 @@ fn refuse(gateway: &Gateway, refusal: &Refusal, asked: &Asked<'_>, noted: &Noted
         .as_ref()
         .map(|place| tracing::field::display(&place.trigger));
     tracing::debug!(request = %id, %peer, path = parts.uri.path(), function, trigger, rule, refusal = label, "refused");
+    if let Refusal::Unauthenticated(denied) = refusal {
+        // It has parts of the request.
+        let detail: String = denied.detail.chars().take(DETAIL_LETTERS_MAX).collect();
+        let detail = detail.escape_debug();
+        tracing::debug!(request = %id, function, trigger, %detail, "not authenticated");
+    }
     if let Refusal::Denied(Denied::Origin | Denied::CrossOrigin | Denied::NoOrigin) = refusal
         && gateway.tells()
     {

@@ -3,7 +3,9 @@
 //!
 //! Bounded by the lists of [`cors`]; nothing here waits.
 
-use http::header::{CONTENT_DISPOSITION, HeaderValue, X_CONTENT_TYPE_OPTIONS};
+use http::header::{
+    CONTENT_DISPOSITION, HeaderName, HeaderValue, STRICT_TRANSPORT_SECURITY, X_CONTENT_TYPE_OPTIONS,
+};
 use http::{HeaderMap, Response, StatusCode};
 use http_body_util::Full;
 use openline_admission::cors;
@@ -27,9 +29,16 @@ pub(crate) fn expose(answer: &mut Answer, asked: &HeaderMap, led: Option<&Servic
     }
 }
 
+/// Headers by which one answer changes what a browser does with the whole host.
+const OF_THE_HOST: [HeaderName; 2] = [
+    HeaderName::from_static("clear-site-data"),
+    STRICT_TRANSPORT_SECURITY,
+];
+
 /// Makes a browser save a function's answer and not show it, so that no page of
 /// one owner runs with the cookies and the storage of all others on the host.
-/// Nor is it taken for a script that does not call itself one.
+/// Nor is it taken for a script that does not call itself one, or changes what
+/// the browser keeps for the others.
 pub(crate) fn save(headers: &mut HeaderMap) {
     let is_saved = |value: &HeaderValue| {
         let bytes = value.as_bytes();
@@ -43,6 +52,9 @@ pub(crate) fn save(headers: &mut HeaderMap) {
         headers.insert(CONTENT_DISPOSITION, HeaderValue::from_static("attachment"));
     }
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    for name in &OF_THE_HOST {
+        headers.remove(name);
+    }
 }
 
 #[cfg(test)]
@@ -71,5 +83,17 @@ mod tests {
             assert_eq!(headers[X_CONTENT_TYPE_OPTIONS], "nosniff");
             assert_eq!(headers.get_all(X_CONTENT_TYPE_OPTIONS).iter().count(), 1);
         }
+    }
+
+    #[test]
+    fn no_owner_speaks_for_the_whole_host() {
+        let mut headers = HeaderMap::new();
+        for name in ["clear-site-data", "strict-transport-security", "x-own"] {
+            headers.append(name, HeaderValue::from_static("1"));
+            headers.append(name, HeaderValue::from_static("2"));
+        }
+        save(&mut headers);
+        assert_eq!(headers.get_all("x-own").iter().count(), 2);
+        assert!(OF_THE_HOST.iter().all(|name| !headers.contains_key(name)));
     }
 }

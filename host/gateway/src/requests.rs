@@ -1,7 +1,8 @@
 //! TCP connections that are not upgraded: how many each peer has, and which of
 //! them is closed to make room.
 //!
-//! Bounded by the number of places, and by a number for each peer address. When
+//! Bounded by the number of places, and by a number for each peer address, which
+//! counts those that wait for a place as well. When
 //! a place is needed, a TCP connection that waits for a request is closed: the
 //! one that has waited longest, of the peer that has the most of these. So a
 //! peer that opens sockets and sends nothing cannot keep others out, and a slow
@@ -40,7 +41,13 @@ pub(crate) struct Requests {
 
 #[derive(Debug, Default)]
 struct State {
+    /// How many places there are.
+    most: usize,
     peers: HashMap<IpAddr, Peer>,
+    /// The connections of all peers. While there are more than places, some
+    /// wait for a place, and TCP connections that begin to wait for a request
+    /// are closed.
+    connections: usize,
     /// TCP connections that wait for a request, by the number of their wait.
     waiting: HashMap<u64, Waiting>,
     /// The peers of TCP connections that wait. The last one makes room.
@@ -50,13 +57,12 @@ struct State {
     deciding: BTreeSet<(usize, IpAddr)>,
     /// Numbers the waits and the decisions.
     number: u64,
-    /// Close the next TCP connection that waits: none did when a place was
-    /// needed.
-    wanted: bool,
 }
 
 #[derive(Debug, Default)]
 struct Peer {
+    /// Those that have a place, less those that were told to return it; and
+    /// those that wait for one.
     connections: u32,
     /// Keys of [`State::waiting`], oldest first.
     waiting: BTreeSet<u64>,
@@ -90,6 +96,9 @@ enum Standing {
     Busy,
     /// It waits for a request, under this key.
     Waits(u64),
+    /// It has returned its place until it waits again: all of its streams are
+    /// WebSockets.
+    Away,
     /// It has lost its place.
     Gone,
 }
@@ -118,7 +127,10 @@ impl Requests {
         Arc::new(Self {
             places: Arc::new(Semaphore::new(places)),
             most: places,
-            state: Mutex::default(),
+            state: Mutex::new(State {
+                most: places,
+                ..State::default()
+            }),
         })
     }
 
@@ -138,31 +150,46 @@ impl Requests {
     /// waits (0 means no limit), or if the peer itself helps to keep all places
     /// busy and others may be waiting to be accepted after it.
     pub(crate) async fn enter(self: &Arc<Self>, peer: IpAddr, peer_max: u32) -> Option<Slot> {
+        let slot = self.enter_busy(peer, peer_max).await?;
+        let mut state = self.state.lock();
+        state.wait(slot.peer, &slot.signal);
+        // A request that has come goes before a TCP connection that waits for
+        // one, even if it asked for the place later.
+        if state.connections > state.most {
+            let oldest = state.ranks.last().map(|(_, oldest, _)| oldest.0);
+            oldest.map(|number| state.close(number));
+        }
+        drop(state);
+        Some(slot)
+    }
+
+    /// The same for a request that has come, so that its place makes no room
+    /// for others.
+    pub(crate) async fn enter_busy(self: &Arc<Self>, peer: IpAddr, peer_max: u32) -> Option<Slot> {
         let peer = network(peer);
-        if !self.state.lock().has_share(peer, peer_max) {
+        if !self.state.lock().count(peer, peer_max) {
             return None;
         }
+        // From here on, dropping it takes it out of the count, whether it has
+        // its place by then or not.
+        let mut slot = Slot {
+            requests: Arc::clone(self),
+            peer,
+            signal: Arc::default(),
+            place: Mutex::default(),
+        };
         let place = match Arc::clone(&self.places).try_acquire_owned() {
             Ok(place) => place,
             Err(_) => {
-                if !self.state.lock().make_room(peer) {
+                let may_wait = self.state.lock().make_room(peer);
+                if !may_wait {
                     return None;
                 }
                 let place = Arc::clone(&self.places).acquire_owned().await;
                 place.expect("the semaphore is never closed")
             }
         };
-        let slot = Slot {
-            requests: Arc::clone(self),
-            peer,
-            signal: Arc::default(),
-            place: Mutex::new(Some(place)),
-        };
-        let mut state = self.state.lock();
-        state.wanted = false;
-        state.change(peer, |entry| entry.connections += 1);
-        state.wait(peer, &slot.signal);
-        drop(state);
+        *slot.place.get_mut() = Some(place);
         Some(slot)
     }
 }
@@ -170,6 +197,16 @@ impl Requests {
 // === impl State ===
 
 impl State {
+    /// Counts one more connection of a peer, if the peer may have one.
+    fn count(&mut self, peer: IpAddr, peer_max: u32) -> bool {
+        let has_share = self.has_share(peer, peer_max);
+        if has_share {
+            self.connections += 1;
+            self.change(peer, |entry| entry.connections += 1);
+        }
+        has_share
+    }
+
     /// Whether a peer may have one more place, if necessary that of one of its
     /// waiting TCP connections.
     fn has_share(&mut self, peer: IpAddr, peer_max: u32) -> bool {
@@ -183,21 +220,23 @@ impl State {
         oldest.is_some_and(|number| self.close(number))
     }
 
-    /// Makes room: closes the oldest waiting TCP connection of the peer that
-    /// has the most of them. If none waits, it refuses a handshake or closes
-    /// the next TCP connection that begins to wait. Returns whether the
-    /// newcomer may wait for the place; while it waits, no other peer is
-    /// accepted.
+    /// Makes room for a newcomer that is counted: closes the oldest waiting TCP
+    /// connection of the peer that has the most of them. If none waits, it
+    /// refuses a handshake; the next TCP connection that begins to wait is
+    /// closed. Returns whether the newcomer may wait for the place; while it
+    /// waits, no other peer is accepted.
     fn make_room(&mut self, newcomer: IpAddr) -> bool {
+        if self.connections <= self.most {
+            // A place is about to be returned.
+            return true;
+        }
         let oldest = self.ranks.last().map(|(_, oldest, _)| oldest.0);
         if oldest.is_some_and(|number| self.close(number)) {
-            self.wanted = false;
             return true;
         }
         let own = self.peers.get(&newcomer);
         let is_cause = own.is_some_and(|entry| !entry.deciding.is_empty());
-        self.wanted = self.displace(newcomer) || !is_cause || self.peers.len() == 1;
-        self.wanted
+        self.displace(newcomer) || !is_cause || self.peers.len() == 1
     }
 
     /// Refuses the newest handshake of the peer that has the most of them, if
@@ -208,7 +247,7 @@ impl State {
             return false;
         };
         let has = self.peers.get(&newcomer);
-        if most <= has.map_or(0, |entry| entry.connections as usize) + 1 {
+        if most <= has.map_or(0, |entry| entry.connections as usize) {
             return false;
         }
         let mut newest = None;
@@ -251,8 +290,14 @@ impl State {
         let since = Instant::now();
         self.waiting.insert(number, Waiting { peer, since, slot });
         self.change(peer, |entry| _ = entry.waiting.insert(number));
-        if std::mem::take(&mut self.wanted) {
-            self.close(number);
+    }
+
+    /// Notes that a TCP connection waits for its next request, and closes it if
+    /// another one waits for its place.
+    fn wait_again(&mut self, peer: IpAddr, slot: &Arc<Signal>) {
+        self.wait(peer, slot);
+        if self.connections > self.most {
+            self.close(self.number);
         }
     }
 
@@ -264,6 +309,7 @@ impl State {
 
     /// Forgets a TCP connection that has returned or lost its place.
     fn forget(&mut self, peer: IpAddr, number: Option<u64>) {
+        self.connections -= 1;
         self.change(peer, |entry| {
             if let Some(number) = number {
                 entry.waiting.remove(&number);
@@ -279,7 +325,7 @@ impl State {
         let (before, decided) = (entry.rank(peer), entry.deciding.len());
         change(entry);
         let (after, deciding) = (entry.rank(peer), entry.deciding.len());
-        if entry.connections == 0 {
+        if entry.connections == 0 && deciding == 0 {
             self.peers.remove(&peer);
         }
         if let Some(before) = before {
@@ -322,7 +368,45 @@ impl Slot {
         let mut state = self.requests.state.lock();
         let standing = *self.signal.standing.lock();
         if standing == Standing::Busy {
-            state.wait(self.peer, &self.signal);
+            state.wait_again(self.peer, &self.signal);
+        }
+    }
+
+    /// Gives the place back until [`return_to`](Self::return_to): all that the
+    /// TCP connection carries is counted elsewhere.
+    pub(crate) fn step_aside(&self) {
+        let mut state = self.requests.state.lock();
+        let standing = *self.signal.standing.lock();
+        if standing == Standing::Busy {
+            *self.signal.standing.lock() = Standing::Away;
+            state.forget(self.peer, None);
+            drop(state);
+            self.place.lock().take();
+        }
+    }
+
+    /// The TCP connection waits for its next request, in a new place if it has
+    /// given up its own. If no place is free, or its peer has `peer_max` places
+    /// (0 means no limit), it is closed.
+    pub(crate) fn return_to(&self, peer_max: u32) {
+        let mut state = self.requests.state.lock();
+        let standing = *self.signal.standing.lock();
+        match standing {
+            Standing::Busy => state.wait_again(self.peer, &self.signal),
+            Standing::Away => {
+                let place = Arc::clone(&self.requests.places).try_acquire_owned();
+                match place {
+                    Ok(place) if state.count(self.peer, peer_max) => {
+                        *self.place.lock() = Some(place);
+                        state.wait_again(self.peer, &self.signal);
+                    }
+                    _ => {
+                        *self.signal.standing.lock() = Standing::Gone;
+                        self.signal.closed.notify_one();
+                    }
+                }
+            }
+            Standing::Waits(_) | Standing::Gone => {}
         }
     }
 
@@ -355,13 +439,12 @@ impl Slot {
         if peer == self.peer {
             return true;
         }
-        if !state.has_share(peer, peer_max) {
+        if !state.count(peer, peer_max) {
             return false;
         }
         state.waiting.remove(&number);
         state.forget(self.peer, Some(number));
         self.peer = peer;
-        state.change(peer, |entry| entry.connections += 1);
         state.wait(peer, &self.signal);
         true
     }
@@ -386,7 +469,7 @@ impl Slot {
                 state.waiting.remove(&number);
                 state.forget(self.peer, Some(number));
             }
-            Standing::Gone => {}
+            Standing::Away | Standing::Gone => {}
         }
         drop(state);
         self.place.lock().take();

@@ -50,14 +50,20 @@ fn the_peer_that_has_most_of_those_that_wait_makes_room() {
     let requests = Requests::new(4);
     let slow = enter(&requests, 1, 0).unwrap();
     let many = [2, 2, 2].map(|last| enter(&requests, last, 0).unwrap());
+    let mut newcomers = Vec::new();
+    let mut newcomer = || {
+        let mut newcomer = Box::pin(requests.enter(peer(3), 0));
+        assert!(newcomer.as_mut().now_or_never().is_none());
+        newcomers.push(newcomer);
+    };
     for closed in 0..2 {
-        assert!(requests.enter(peer(3), 0).now_or_never().is_none());
+        newcomer();
         let are_closed = many.each_ref().map(is_closed);
         assert_eq!(are_closed.iter().position(|it| *it), Some(closed));
         assert!(!is_closed(&slow));
     }
     // Both have one: the older one is the slow one's.
-    assert!(requests.enter(peer(3), 0).now_or_never().is_none());
+    newcomer();
     assert!(is_closed(&slow) && !is_closed(&many[2]));
 }
 
@@ -94,6 +100,113 @@ fn those_of_a_peer_at_their_number_and_one_past_it() {
     let _fourth = enter(&requests, 1, 2).unwrap();
     drop((first, second));
     assert_eq!(requests.state.lock().peers[&peer(1)].connections, 1);
+}
+
+#[test]
+fn one_that_stepped_aside_returns_if_there_is_a_place() {
+    let requests = Requests::new(1);
+    let first = enter(&requests, 1, 0).unwrap();
+    first.begin();
+    first.step_aside();
+    assert_eq!(requests.taken(), 0);
+    let second = enter(&requests, 2, 0).unwrap();
+    assert!(!is_closed(&first) && !is_closed(&second));
+    drop(second);
+    first.return_to(0);
+    assert_eq!(requests.taken(), 1);
+    assert!(!is_closed(&first));
+    // It waits like others.
+    let mut third = Box::pin(requests.enter(peer(3), 0));
+    assert!(third.as_mut().now_or_never().is_none());
+    assert!(is_closed(&first));
+    drop((first, third));
+    // None is free.
+    let fourth = enter(&requests, 4, 0).unwrap();
+    fourth.begin();
+    fourth.step_aside();
+    let _fifth = enter(&requests, 5, 0).unwrap();
+    fourth.return_to(0);
+    assert!(is_closed(&fourth));
+    drop(fourth);
+    let state = requests.state.lock();
+    assert_eq!((state.connections, state.peers.len()), (1, 1));
+}
+
+#[test]
+fn one_that_stepped_aside_returns_within_its_peers_number() {
+    let requests = Requests::new(10);
+    let aside = [1, 1, 1].map(|last| {
+        let slot = enter(&requests, last, 1).unwrap();
+        slot.begin();
+        slot.step_aside();
+        slot
+    });
+    let [first, second, third] = aside;
+    first.return_to(1);
+    assert!(!is_closed(&first));
+    // The one that waits makes room for the next.
+    second.return_to(1);
+    assert!(is_closed(&first) && !is_closed(&second));
+    second.begin();
+    third.return_to(1);
+    assert!(is_closed(&third) && !is_closed(&second));
+    drop((first, third));
+    assert_eq!(requests.taken(), 1);
+}
+
+/// Requests on streams of HTTP/2, say: many of a peer may wait at once.
+#[test]
+fn those_of_a_peer_that_wait_for_a_place_count_as_well() {
+    let requests = Requests::new(1);
+    let busy = enter(&requests, 1, 2).unwrap();
+    busy.begin();
+    let mut first = Box::pin(requests.enter_busy(peer(2), 2));
+    let mut second = Box::pin(requests.enter_busy(peer(2), 2));
+    assert!(first.as_mut().now_or_never().is_none());
+    assert!(second.as_mut().now_or_never().is_none());
+    let third = requests.enter_busy(peer(2), 2).now_or_never();
+    assert!(third.unwrap().is_none(), "two of the peer wait");
+    // One that is given up counts no longer.
+    drop(second);
+    let mut fourth = Box::pin(requests.enter_busy(peer(2), 2));
+    assert!(fourth.as_mut().now_or_never().is_none());
+    drop(busy);
+    drop(first.now_or_never().unwrap().unwrap());
+    drop(fourth.now_or_never().unwrap().unwrap());
+    let state = requests.state.lock();
+    assert!(state.peers.is_empty() && state.connections == 0);
+}
+
+#[test]
+fn each_that_waits_for_a_place_closes_one_that_was_answered() {
+    let requests = Requests::new(3);
+    let slots = [1, 2, 3].map(|last| enter(&requests, last, 0).unwrap());
+    slots.iter().for_each(Slot::begin);
+    let mut first = Box::pin(requests.enter_busy(peer(4), 0));
+    let mut second = Box::pin(requests.enter_busy(peer(5), 0));
+    assert!(first.as_mut().now_or_never().is_none());
+    assert!(second.as_mut().now_or_never().is_none());
+    let [one, two, three] = slots;
+    // The first gets a place that was returned; the second still needs one.
+    drop(one);
+    let first = first.now_or_never().unwrap().unwrap();
+    two.end();
+    assert!(is_closed(&two));
+    three.end();
+    assert!(!is_closed(&three), "none waits for its place");
+    drop(two);
+    let second = second.now_or_never().unwrap().unwrap();
+    assert!(!is_closed(&first) && !is_closed(&second));
+}
+
+#[test]
+fn one_that_waited_for_a_place_and_has_gone_closes_none() {
+    let requests = Requests::new(1);
+    let busy = enter(&requests, 1, 0).unwrap();
+    busy.begin();
+    assert!(requests.enter(peer(2), 0).now_or_never().is_none());
+    busy.end();
+    assert!(!is_closed(&busy));
 }
 
 #[test]

@@ -10,13 +10,15 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{
-    ALLOW, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE,
+    ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE,
+    WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
 use http_body_util::Full;
 use openline_admission::firewall::{self, Stopped};
 use openline_admission::ledger::Reached;
 use openline_admission::refusal::Refusal as Denied;
+use openline_authentication::{Denial, Denied as Unauthenticated};
 use openline_core::fault::{Blame, Fault};
 use openline_core::limits::AFFINITY_BYTES_MAX;
 use openline_engine::version::UpgradeError;
@@ -44,6 +46,12 @@ pub enum Refusal {
     /// It may not ask the function.
     #[error(transparent)]
     Denied(#[from] Denied),
+    /// It comes without TLS where the host speaks TLS.
+    #[error("this port speaks TLS: use https:// or wss://")]
+    PlainHttp,
+    /// It does not show who asks; the log has the details.
+    #[error(transparent)]
+    Unauthenticated(#[from] Unauthenticated),
     /// It does not ask for an upgrade.
     #[error("this path only speaks WebSocket: send an upgrade request")]
     UpgradeRequired,
@@ -98,6 +106,8 @@ impl Refusal {
     pub fn label(&self) -> &'static str {
         match self {
             Self::Denied(denied) => denied.label(),
+            Self::PlainHttp => "plain_http",
+            Self::Unauthenticated(denied) => denied.denial.label(),
             Self::UpgradeRequired => "upgrade_required",
             Self::MethodNotAllowed(_) => "method_not_allowed",
             Self::Handshake(_) => "bad_handshake",
@@ -124,11 +134,16 @@ impl Refusal {
             )
             | Self::Full
             | Self::Attached => "host",
+            Self::Unauthenticated(denied) => match denied.denial {
+                Denial::KeysUnavailable | Denial::SignatureNonces => "host",
+                _ => "peer",
+            },
             Self::Denied(Denied::Reached(Reached::Connections))
             | Self::NotDeployed
             | Self::BackedOff(_)
             | Self::Answer(_) => "function",
             Self::Denied(_)
+            | Self::PlainHttp
             | Self::UpgradeRequired
             | Self::MethodNotAllowed(_)
             | Self::Handshake(_)
@@ -156,6 +171,7 @@ impl Refusal {
             | Self::Denied(Denied::Draining | Denied::Reached(_) | Denied::HostReached(_)) => {
                 RETRY_AFTER_SECONDS
             }
+            Self::Unauthenticated(denied) if denied.denial.status() == 503 => RETRY_AFTER_SECONDS,
             _ => return None,
         };
         let most = least.min(RETRY_SPREAD_SECONDS_MAX);
@@ -165,9 +181,15 @@ impl Refusal {
     fn status(&self) -> StatusCode {
         match self {
             Self::Denied(denied) => status(denied),
+            Self::Unauthenticated(denied) => {
+                let status = StatusCode::from_u16(denied.denial.status());
+                status.unwrap_or(StatusCode::FORBIDDEN)
+            }
             Self::UpgradeRequired | Self::Version => StatusCode::UPGRADE_REQUIRED,
             Self::MethodNotAllowed(_) => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Handshake(_) | Self::Affinity | Self::NoAffinity => StatusCode::BAD_REQUEST,
+            Self::PlainHttp | Self::Handshake(_) | Self::Affinity | Self::NoAffinity => {
+                StatusCode::BAD_REQUEST
+            }
             Self::Full
             | Self::NotDeployed
             | Self::BackedOff(_)
@@ -220,6 +242,9 @@ impl Refusal {
         if let Some(kind) = kind {
             headers.insert(CONTENT_TYPE, kind);
         }
+        // Some caches keep errors by themselves, and the next request may be
+        // one that the host takes.
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         headers.insert(ERROR_TYPE, HeaderValue::from_static(self.label()));
         headers.insert(ERROR_BLAME, HeaderValue::from_static(self.blame()));
         if let Some(seconds) = self.retry_after(id) {
@@ -238,6 +263,12 @@ impl Refusal {
             }
             Self::MethodNotAllowed(allowed) => {
                 headers.insert(ALLOW, HeaderValue::from_static(allowed));
+            }
+            Self::Unauthenticated(denied) => {
+                let challenge = denied.denial.challenge();
+                if let Some(challenge) = challenge.map(HeaderValue::from_static) {
+                    headers.insert(WWW_AUTHENTICATE, challenge);
+                }
             }
             Self::Denied(Denied::Method(allowed)) => {
                 if let Ok(allowed) = HeaderValue::from_str(&allowed.to_string()) {
@@ -327,6 +358,7 @@ mod tests {
             Denied::ReservedHeader.into(),
             Denied::Parameter(DecodeError::Text).into(),
             Denied::Draining.into(),
+            Refusal::PlainHttp,
             Refusal::UpgradeRequired,
             Refusal::MethodNotAllowed("GET"),
             Refusal::Handshake(""),
@@ -350,6 +382,12 @@ mod tests {
         all.extend(reached.map(|it| Denied::Reached(it).into()));
         all.extend(reached.map(|it| Denied::HostReached(it).into()));
         all.extend(Fault::ALL.map(Refusal::Fault));
+        all.extend(Denial::ALL.map(|denial| {
+            Refusal::Unauthenticated(Unauthenticated {
+                denial,
+                detail: String::new(),
+            })
+        }));
         all.iter().for_each(named);
         all
     }
@@ -391,7 +429,9 @@ mod tests {
                 | Denied::HostReached(_)
                 | Denied::Draining => {}
             },
-            Refusal::UpgradeRequired
+            Refusal::PlainHttp
+            | Refusal::Unauthenticated(_)
+            | Refusal::UpgradeRequired
             | Refusal::MethodNotAllowed(_)
             | Refusal::Handshake(_)
             | Refusal::Version
@@ -449,6 +489,14 @@ mod tests {
         ] {
             let row = rows.iter().find(|cells| cells[2] == silent);
             assert!(row.is_some_and(|cells| cells[1] == "–"), "{silent}");
+        }
+    }
+
+    #[test]
+    fn no_cache_keeps_a_refusal() {
+        for refusal in all() {
+            let answer = refusal.answer();
+            assert_eq!(answer.headers()[CACHE_CONTROL], "no-store", "{refusal}");
         }
     }
 

@@ -8,6 +8,7 @@ use crate::commands::build::BuildArguments;
 use crate::commands::check::CheckArguments;
 use crate::commands::close_codes::CloseCodesArguments;
 use crate::commands::connections::{CloseArguments, ConnectionsArguments, SendArguments};
+use crate::commands::credentials::{RevokeArguments, TicketArguments};
 use crate::commands::deploy::DeployArguments;
 use crate::commands::dev::DevArguments;
 use crate::commands::firewall::FirewallArguments;
@@ -18,6 +19,7 @@ use crate::commands::new::NewArguments;
 use crate::commands::remove::RemoveArguments;
 use crate::commands::run::RunArguments;
 use crate::commands::serve::ServeArguments;
+use crate::commands::sign::SignArguments;
 use crate::commands::triggers::TriggersArguments;
 use crate::commands::update_sdk::UpdateSdkArguments;
 
@@ -68,6 +70,12 @@ pub(crate) enum Command {
     Aliases(AliasesArguments),
     /// List the triggers of a function; make, change or remove one.
     Triggers(TriggersArguments),
+    /// Make a ticket, which opens one connection.
+    Ticket(TicketArguments),
+    /// Revoke tokens, and close the connections that were opened with them.
+    Revoke(RevokeArguments),
+    /// Sign a request, or make a pre-signed URL.
+    Sign(SignArguments),
     /// Remove a version, an alias, or a function that was deployed.
     Remove(RemoveArguments),
     /// List open connections.

@@ -7,6 +7,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use anyhow::Context;
+use openline_acme::Acme;
+use openline_acme::settings::Settings;
 use openline_admin::development::Development;
 use openline_admin::{Admin, AdminOptions, Page};
 use openline_control::{ConfiguredComponent, Deployer, Reloaded, StartError};
@@ -19,6 +21,7 @@ use openline_engine::runtime::Runtime;
 use openline_gateway::front::Front;
 use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
+use openline_gateway::tls::files::Files;
 use openline_hint::{Hint, Hinted};
 use openline_store::Store;
 use tokio::net::TcpListener;
@@ -31,13 +34,14 @@ use crate::signal::{Asked, Signals};
 use crate::telemetry::{announce, complain, tell};
 use crate::warnings::{Topic, Warnings};
 use crate::watchdog::Watchdog;
-use crate::{causes, certificates, firewalls, memory};
+use crate::{causes, certificates, firewalls, key_sets, memory};
 
 /// The parts that stay the same as long as the process lives.
 struct Host {
     source: Source,
     deployer: Deployer,
     gateway: Arc<Gateway>,
+    acme: Acme,
     /// The configuration with which the host started.
     started: ServerConfig,
     watchdog: Watchdog,
@@ -102,6 +106,12 @@ pub(crate) async fn serve_with(
     served
 }
 
+/// Reads what TLS needs.
+fn read_tls(config: &Config, source: &Source) -> anyhow::Result<(Option<Files>, Option<Settings>)> {
+    let certificates = assemble::certificates(config, source, None)?;
+    Ok((certificates, assemble::acme(config, source)?))
+}
+
 /// Listens and serves until a signal asks to stop, then drains.
 async fn serve_started(
     source: Source,
@@ -111,10 +121,9 @@ async fn serve_started(
     mut signals: Signals,
     watchdog: Watchdog,
 ) -> anyhow::Result<()> {
-    let certificates = {
-        let (source, config) = (source.clone(), config.clone());
-        spawn_blocking(move || assemble::certificates(&config, &source, None)).await??
-    };
+    let (source_read, config_read) = (source.clone(), config.clone());
+    let reading = move || read_tls(&config_read, &source_read);
+    let (certificates, settings) = spawn_blocking(reading).await??;
     let warnings = Arc::<Warnings>::default();
     certificates::warn(certificates.as_ref(), &warnings);
     // Each connection is a file; the soft limit is often 1024.
@@ -137,12 +146,14 @@ async fn serve_started(
     ));
     let admin = open_admin(&page, &config.server, address)?;
     let probes = open_probes(&config.server)?;
+    let acme = Acme::new(&gateway, open_challenges(&config.server)?);
     watchdog.configure(&config.server);
     gateway.watch(watchdog.liveness());
     let mut host = Host {
         source,
         deployer: deployer.clone(),
         gateway: Arc::clone(&gateway),
+        acme,
         started: config.server,
         watchdog,
         warnings,
@@ -152,11 +163,13 @@ async fn serve_started(
     let services = Arc::clone(host.deployer.services());
     let tidying = tokio::spawn(memory::give_back(services));
     let watching = host.watch_files();
+    let fetching = tokio::spawn(key_sets::fetch_all(Arc::clone(host.deployer.services())));
     let tls = host.letter(Listener::Listen);
     announce(&format!("listening on http{tls}://{address}"));
     host.introduce(address, tls);
     host.warn();
     let front = host.front(admin, probes)?;
+    host.acme.want(settings)?;
 
     loop {
         let request = tokio::select! {
@@ -172,9 +185,8 @@ async fn serve_started(
         }
     }
     host.drain(&mut signals).await;
-    accepting.abort();
-    tidying.abort();
-    watching.iter().for_each(JoinHandle::abort);
+    let tasks = [accepting, tidying, fetching].into_iter().chain(watching);
+    tasks.for_each(|task| task.abort());
     drop(front);
     Ok(())
 }
@@ -327,6 +339,22 @@ fn open_probes(server: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
             "`probes` in [server]",
         )
     })?;
+    Ok(Some(listener))
+}
+
+/// Opens the listener for challenges, if one is configured.
+fn open_challenges(server: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
+    let Some(wanted) = server.acme_listen else {
+        return Ok(None);
+    };
+    let listener = listen::bind(wanted).map_err(|error| {
+        let key = "`acme_listen` in [server]";
+        unheard("cannot answer challenges on", wanted, &error, key)
+    })?;
+    let address = listener.local_addr()?;
+    tell(&format!(
+        "challenges at http://{address}/.well-known/acme-challenge/"
+    ));
     Ok(Some(listener))
 }
 
@@ -512,10 +540,16 @@ impl Host {
             rules.adopt_buckets(lists.firewalls.rules());
             let loaded = assemble::firewalls(rules, &source)?;
             let certificates = assemble::certificates(&config, &source, before.as_ref())?;
+            let requested = assemble::acme(&config, &source)?;
             let components = assemble::components(&config);
-            anyhow::Ok(((config, loaded), components, certificates, waiting))
+            anyhow::Ok((
+                (config, loaded),
+                components,
+                (certificates, requested),
+                waiting,
+            ))
         });
-        let ((config, loaded), components, certificates, waiting) = read.await??;
+        let ((config, loaded), components, (certificates, requested), waiting) = read.await??;
         certificates::warn(certificates.as_ref(), &self.warnings);
         let prepared = self.gateway.tls().prepare(certificates)?;
         let configured = (config.clone(), loaded.firewalls.clone());
@@ -523,6 +557,7 @@ impl Host {
         let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
         self.gateway.tls().put(prepared);
         self.lists.put(loaded);
+        self.acme.want(requested)?;
         self.watchdog.configure(&config.server);
         self.warn();
         tell_what_waits(&waiting);

@@ -13,6 +13,7 @@ mod dev;
 mod firewalls;
 mod hints;
 mod host;
+mod key_sets;
 mod lists;
 mod memory;
 mod runtime;
@@ -94,6 +95,7 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
             return commands::build::run(&arguments, commands::check::contract);
         }
         Command::Limits(arguments) => return commands::limits::run(&arguments),
+        Command::Sign(arguments) => return commands::sign::run(&arguments),
         Command::CloseCodes(arguments) => return commands::close_codes::run(&arguments),
         Command::Firewall(arguments) => return commands::firewall::run(&arguments),
         Command::Import(arguments) => return commands::import::run(&arguments),
@@ -110,6 +112,8 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
             Command::Versions(arguments) => commands::functions::versions(&arguments).await,
             Command::Aliases(arguments) => commands::aliases::aliases(&arguments).await,
             Command::Triggers(arguments) => commands::triggers::run(&arguments).await,
+            Command::Ticket(arguments) => commands::credentials::ticket(&arguments).await,
+            Command::Revoke(arguments) => commands::credentials::revoke(&arguments).await,
             Command::Remove(arguments) => commands::remove::run(&arguments).await,
             Command::Connections(arguments) => commands::connections::connections(&arguments).await,
             Command::Send(arguments) => commands::connections::send(&arguments).await,

@@ -133,7 +133,7 @@ impl Connection {
         loop {
             let (frame, is_over) = match self.receiver.receive(&mut read, self.inflater.as_mut()) {
                 Ok(None) => return false,
-                Ok(Some(Received::Pong(_))) => continue,
+                Ok(Some(Received::Pong(_) | Received::Skipped)) => continue,
                 Ok(Some(Received::Ping(payload))) => {
                     let pong = Frame::pong(payload);
                     (pong.expect("it is as long as the ping"), false)

@@ -128,7 +128,7 @@ impl Connection {
         loop {
             let close = match self.receiver.receive(&mut read, self.inflater.as_mut()) {
                 Ok(None) => return false,
-                Ok(Some(Received::Pong(_))) => continue,
+                Ok(Some(Received::Pong(_) | Received::Skipped)) => continue,
                 Ok(Some(Received::Ping(payload))) => {
                     let pong = Frame::pong(payload).expect("it is as long as the ping");
                     pong.append_to(&mut self.answer);

@@ -33,7 +33,7 @@
 //!         let frame = match received {
 //!             Received::Message(message) => Frame::from(message),
 //!             Received::Ping(payload) => Frame::pong(payload).expect("as long as the ping"),
-//!             Received::Pong(_) => continue,
+//!             Received::Pong(_) | Received::Skipped => continue,
 //!             Received::Close(close) => Frame::close(close.as_ref()),
 //!         };
 //!         frame.append_to(write);

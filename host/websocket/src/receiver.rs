@@ -32,6 +32,8 @@ const SPACE_BYTES_MIN: u64 = 32 * 1024;
 pub enum Received {
     /// A whole message.
     Message(Message),
+    /// A whole message that was skipped: see [`Receiver::discard_messages`].
+    Skipped,
     /// A ping: to be answered with a pong of the same payload, unless a close
     /// frame has been sent.
     Ping(Bytes),
@@ -73,6 +75,8 @@ pub struct Receiver {
     /// first on; `usize::MAX` if the caller could change them since.
     checked: usize,
     begun: u64,
+    /// Messages are skipped.
+    discards: bool,
     /// Where in `partial` the caller's bytes begin, if it has been lent.
     lent_from: Option<usize>,
 }
@@ -90,6 +94,7 @@ impl Receiver {
             text: Utf8::new(),
             checked: 0,
             begun: 0,
+            discards: false,
             lent_from: None,
         }
     }
@@ -117,6 +122,21 @@ impl Receiver {
     /// each costs something whether or not it ends.
     pub const fn take_begun(&mut self) -> u64 {
         std::mem::replace(&mut self.begun, 0)
+    }
+
+    /// Skips messages from now on, the one that is arriving with its bytes so far
+    /// as well: only control frames and violations of framing are received. What
+    /// skipped texts and compressed messages hold is not looked at.
+    pub fn discard_messages(&mut self) {
+        self.discards = true;
+        self.partial = Vec::new();
+        self.inflating = false;
+        (self.checked, self.lent_from) = (0, None);
+    }
+
+    /// Whether messages are [skipped](Self::discard_messages).
+    pub const fn discards_messages(&self) -> bool {
+        self.discards
     }
 
     /// Bytes that have come of a message that has not ended, or not been
@@ -149,6 +169,9 @@ impl Receiver {
     ) -> Result<Option<Received>, Violation> {
         if self.inflating {
             return self.inflated(inflater);
+        }
+        if self.discards {
+            return self.receive_in_pieces(input, inflater);
         }
         if let Some((kind, payload)) = self.decoder.next_whole(input) {
             self.begun += 1;
@@ -198,7 +221,7 @@ impl Receiver {
     pub fn space(&mut self) -> Option<(&mut Vec<u8>, usize)> {
         let left = self.decoder.data_bytes_left();
         // Before the first byte there is nothing to measure a promise by.
-        if left < SPACE_BYTES_MIN || self.partial.is_empty() {
+        if left < SPACE_BYTES_MIN || self.partial.is_empty() || self.discards {
             return None;
         }
         let have = self.partial.len();
@@ -264,6 +287,8 @@ impl Receiver {
                     self.is_last = frame.is_last;
                     continue;
                 }
+                Event::Payload(_) if self.discards => continue,
+                Event::End if self.discards => return Ok(Some(Received::Skipped)),
                 Event::Payload(payload) => match self.payload(payload) {
                     Ok(()) => continue,
                     Err(violation) => return Err(self.fail(violation)),
@@ -408,6 +433,54 @@ fn fitted(mut payload: Vec<u8>) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A masked frame with a mask of zeros.
+    fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
+        let mut frame = vec![first];
+        match u8::try_from(payload.len()) {
+            Ok(bytes @ ..126) => frame.push(0x80 | bytes),
+            _ => {
+                frame.push(0x80 | 126);
+                frame.extend(u16::try_from(payload.len()).unwrap().to_be_bytes());
+            }
+        }
+        frame.extend([0; 4]);
+        frame.extend(payload);
+        frame
+    }
+
+    #[test]
+    fn messages_are_skipped_and_nothing_of_them_is_kept() {
+        let mut receiver = Receiver::new(Role::Server, Limits::DEFAULT);
+        let begun = frame(0x01, &[0xff; 1000]);
+        assert_eq!(
+            receiver.receive(&mut &frame(0x02, &[7; 500])[..], None),
+            Ok(None)
+        );
+        assert_eq!(receiver.arrived_bytes(), 500);
+        receiver.discard_messages();
+        assert_eq!(
+            (receiver.arrived_bytes(), receiver.allocated_bytes()),
+            (0, 0)
+        );
+        assert!(!receiver.is_between_messages());
+        let mut rest = [
+            frame(0x80, &[7; 40_000]),
+            begun,
+            frame(0x80, b""),
+            frame(0x89, b"x"),
+        ];
+        rest[3].extend(frame(0xff, b""));
+        let all = rest.concat();
+        let mut input = &all[..];
+        let mut next = || receiver.receive(&mut input, None);
+        assert_eq!(next(), Ok(Some(Received::Skipped)));
+        // Neither is the text looked at.
+        assert_eq!(next(), Ok(Some(Received::Skipped)));
+        assert_eq!(next(), Ok(Some(Received::Ping(Bytes::from_static(b"x")))));
+        assert!(next().is_err(), "framing is judged");
+        assert_eq!(receiver.allocated_bytes(), 0);
+    }
 
     #[test]
     fn what_is_kept_for_a_connection_is_small() {

@@ -36,6 +36,7 @@ pub struct UpgradeRequest {
     subprotocols: Vec<String>,
     route_params: Vec<(String, String)>,
     tls: Option<TlsFacts>,
+    claims: Option<String>,
 }
 
 /// What a TLS handshake has shown about the other end. Make one for tests with
@@ -147,6 +148,21 @@ impl UpgradeRequest {
         self.tls.as_ref()
     }
 
+    /// The claims of the peer's token, ticket or signature as a JSON object,
+    /// which the host has verified; `None` where the trigger does not
+    /// authenticate, or does not check this path.
+    ///
+    /// ```
+    /// use openline_sdk::UpgradeRequest;
+    ///
+    /// let request = UpgradeRequest::new("/").with_claims(r#"{"sub": "ann"}"#);
+    /// assert_eq!(request.claims(), Some(r#"{"sub": "ann"}"#));
+    /// ```
+    #[must_use]
+    pub fn claims(&self) -> Option<&str> {
+        self.claims.as_deref()
+    }
+
     /// The subprotocols that the peer offers, the preferred one first.
     #[must_use]
     pub fn subprotocols(&self) -> &[String] {
@@ -184,6 +200,7 @@ impl UpgradeRequest {
             subprotocols: Vec::new(),
             route_params: Vec::new(),
             tls: None,
+            claims: None,
         }
     }
 
@@ -221,6 +238,13 @@ impl UpgradeRequest {
         self.tls = Some(tls);
         self
     }
+
+    /// Adds verified claims, a JSON object.
+    #[must_use]
+    pub fn with_claims(mut self, claims: impl Into<String>) -> Self {
+        self.claims = Some(claims.into());
+        self
+    }
 }
 
 impl From<types::UpgradeRequest> for UpgradeRequest {
@@ -233,6 +257,7 @@ impl From<types::UpgradeRequest> for UpgradeRequest {
             subprotocols: request.subprotocols,
             route_params: request.route_params,
             tls: request.tls.map(Into::into),
+            claims: request.claims,
         }
     }
 }

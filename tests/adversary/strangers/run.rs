@@ -68,9 +68,8 @@ async fn converse(
 ) -> Result<&'static str, String> {
     let _ = socket.set_nodelay(true);
     let (all, frames_at) = stranger.bytes();
-    let sent = stranger
-        .stop_at
-        .map_or(all.len(), |at| all.len() * at / 1000);
+    let stop = |at| all.len() * at / 1000;
+    let sent = stranger.stop_at.map_or(all.len(), stop);
     let compresses = stranger.compresses();
     let due = due(stranger, &all[..sent], frames_at.min(sent));
     let (read, mut write) = socket.into_split();

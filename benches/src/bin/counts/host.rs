@@ -9,7 +9,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use anyhow::Context;
-use openline_admission::services::Services;
+use openline_admission::services::{Led, Services};
 use openline_core::config::ServerConfig;
 use openline_core::route::Route;
 use openline_core::trigger::Trigger;
@@ -36,7 +36,11 @@ impl Host {
         let route = Route::new("/echo").context("the route")?;
         let services = Services::new(
             ServerConfig::default(),
-            vec![(Trigger::new(route), function)],
+            vec![Led {
+                trigger: Trigger::new(route),
+                alias: function,
+                authenticator: None,
+            }],
         )?;
         let gateway = Gateway::new(Arc::new(services));
         let listener = listen::bind((Ipv4Addr::LOCALHOST, 0).into())?;

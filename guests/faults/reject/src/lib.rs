@@ -3,9 +3,9 @@
 //! `header=NAME:VALUE` (repeatable), `body=TEXT`, `body_bytes=N`, `uri` (the
 //! body is the request's), `request_header=NAME` (the body is its value),
 //! `subprotocol=NAME`, `attachment_bytes=N`, `channel=NAME` (repeatable) fill
-//! the answer. `show=peer`, `show=method`, `show=tls` and `show=host` put that
-//! part of the request into the answer's header `shown`. Messages of an accepted connection
-//! come back.
+//! the answer. `show=peer`, `show=method`, `show=tls`, `show=claims` and
+//! `show=host` put that part of the request into the answer's header `shown`.
+//! Messages of an accepted connection come back.
 
 use openline_sdk::prelude::*;
 
@@ -32,6 +32,7 @@ impl Handler for Reject {
                         "peer" => request.peer().to_owned(),
                         "method" => request.method().to_owned(),
                         "tls" => tls(request),
+                        "claims" => request.claims().unwrap_or("none").to_owned(),
                         name => request.header(name).unwrap_or_default().to_owned(),
                     };
                     acceptance = acceptance.header("shown", &*shown);

@@ -178,13 +178,15 @@ pub(crate) fn names_loopback(uri: &Uri, headers: &HeaderMap) -> bool {
         return false;
     }
     // RFC 9112 section 3.2: there is one `Host`, and an authority in the target
-    // takes precedence.
-    let mut hosts = headers.get_all(HOST).iter();
-    let (Some(host), None) = (hosts.next(), hosts.next()) else {
-        return false;
-    };
+    // takes precedence. Over HTTP/2 there need not be one beside `:authority`.
     let target = uri.authority().map(http::uri::Authority::as_str);
-    host.to_str().is_ok_and(is_loopback) && target.is_none_or(is_loopback)
+    let mut hosts = headers.get_all(HOST).iter();
+    let named = match (hosts.next(), hosts.next()) {
+        (Some(host), None) => host.to_str().is_ok_and(is_loopback),
+        (None, _) => target.is_some(),
+        (Some(_), Some(_)) => false,
+    };
+    named && target.is_none_or(is_loopback)
 }
 
 /// Whether a host, perhaps followed by a port, is this machine.
@@ -268,5 +270,15 @@ mod tests {
         }
         headers.append(HOST, HeaderValue::from_static("localhost"));
         assert!(!names_loopback(&Uri::from_static("/"), &headers));
+        // Over HTTP/2.
+        let none = HeaderMap::new();
+        assert!(names_loopback(
+            &Uri::from_static("https://localhost/"),
+            &none
+        ));
+        assert!(!names_loopback(
+            &Uri::from_static("https://evil.example/"),
+            &none
+        ));
     }
 }

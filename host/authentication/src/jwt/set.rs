@@ -30,7 +30,7 @@ const FETCH_TIME: Duration = Duration::from_secs(10);
 const TAG_BYTES_MAX: usize = 256;
 
 /// The keys of an issuer, as far as they are known.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct FetchedKeys {
     url: String,
     refresh: Duration,
@@ -100,6 +100,17 @@ impl FetchedKeys {
             under_way: false,
             failures: 0,
             begun: None,
+        }
+    }
+
+    /// Goes on with the keys of another set that was fetched from the same
+    /// address. The next fetch stays due at once.
+    pub fn inherit(&mut self, other: &Self, now: Duration) {
+        if self.url == other.url {
+            self.keys = other.keys.clone();
+            self.tag = other.tag.clone();
+            self.good = other.good;
+            self.next = now;
         }
     }
 

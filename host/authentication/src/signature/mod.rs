@@ -38,6 +38,9 @@ pub use sign::{SignError, Signing, fresh_nonce};
 pub use verify::SignatureVerifier;
 
 #[cfg(test)]
+#[path = "presigned_tests.rs"]
+mod presigned;
+#[cfg(test)]
 #[path = "property_tests.rs"]
 mod properties;
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! Everything that costs nothing comes first, then the signature, and the nonce
 //! last: only a request whose signature is good uses one.
 
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use base64::Engine;
@@ -27,7 +28,7 @@ use crate::secret::same;
 pub struct SignatureVerifier {
     config: SignatureConfig,
     keys: AccessKeys,
-    nonces: Nonces,
+    nonces: Arc<Nonces>,
 }
 
 /// A signature that is good, before its nonce is used.
@@ -46,11 +47,11 @@ fn invalid(why: impl ToString) -> Denied {
 impl SignatureVerifier {
     /// A verifier of a table that was checked, with its keys and the nonces that
     /// were used before.
-    pub fn new(config: &SignatureConfig, keys: AccessKeys, nonces: Nonces) -> Self {
+    pub fn new(config: &SignatureConfig, keys: AccessKeys, nonces: impl Into<Arc<Nonces>>) -> Self {
         Self {
             config: config.clone(),
             keys,
-            nonces,
+            nonces: nonces.into(),
         }
     }
 

@@ -6,6 +6,7 @@ use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+use super::written::{Entry, Written};
 use crate::affinity::is_token;
 
 /// Places of one lookup: each costs a search of the request.
@@ -180,19 +181,7 @@ impl Serialize for Lookup {
 
 impl<'de> Deserialize<'de> for Lookup {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Entry {
-            Text(String),
-            Table(Listed),
-        }
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Text(String),
-            List(Vec<Entry>),
-        }
-        let place = |entry: Entry| match entry {
+        let place = |entry: Entry<Listed>| match entry {
             Entry::Text(text) => Place::parse(&text),
             Entry::Table(table) => {
                 let (kind, name) = (&*table.read_position, &*table.parameter_name);
@@ -200,7 +189,7 @@ impl<'de> Deserialize<'de> for Lookup {
                 Place::of(kind, name, &table.prefix, &shown)
             }
         };
-        let lookup = match Written::deserialize(deserializer)? {
+        let lookup = match Written::<Listed>::deserialize(deserializer)? {
             Written::Text(text) => Self::parse(&text),
             Written::List(list) => Self::new(list.into_iter().map(place)),
         };

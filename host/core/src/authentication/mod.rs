@@ -2,11 +2,11 @@
 //! `[function.trigger.jwt]`, `signature`, `ticket` and `first_message`.
 //!
 //! Plain data with the rules that need no cryptography. `lookup` is where a
-//! token is, `pass` what of its claims a request carries on, `paths` which paths
-//! are checked, `secret` where a secret comes from, `time` a moment on the wall
-//! clock,
-//! `shapes` the tables and `check` their rules. `openline-authentication` makes verifiers of them. Bounded by the
-//! constants here; each list has one.
+//! token is, `pass` which of its claims are passed on with the request, `written`
+//! the two ways to write both, `paths` which paths are checked, `secret` where a
+//! secret comes from, `time` a moment on the wall clock, `shapes` the tables and
+//! `check` their rules. `openline-authentication` makes verifiers of them.
+//! Bounded by the constants here; each list has one.
 
 mod check;
 mod lookup;
@@ -15,6 +15,7 @@ mod paths;
 mod secret;
 mod shapes;
 mod time;
+mod written;
 
 pub use check::AuthenticationError;
 pub use lookup::{LOOKUP_MAX, Lookup, LookupError, Place};

@@ -1,11 +1,12 @@
-//! Which claims of a token a request carries on to the function: Function
-//! Compute's `claimPassBy`, in its string and list forms.
+//! Which claims of a token are passed on to the function with the request:
+//! Function Compute's `claimPassBy`, in its string and list forms.
 
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use super::lookup::NAME_BYTES_MAX;
+use super::written::{Entry, Written};
 use crate::affinity::is_token;
 
 /// Claims that are passed on: each makes the request larger.
@@ -211,19 +212,7 @@ impl Serialize for ClaimPass {
 
 impl<'de> Deserialize<'de> for ClaimPass {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Entry {
-            Text(String),
-            Table(Listed),
-        }
-        #[derive(Deserialize)]
-        #[serde(untagged)]
-        enum Written {
-            Text(String),
-            List(Vec<Entry>),
-        }
-        let passed = |entry: Entry| match entry {
+        let passed = |entry: Entry<Listed>| match entry {
             Entry::Text(text) => Passed::parse(&text),
             Entry::Table(table) => {
                 let (kind, claim) = (&*table.mapping_parameter_position, &*table.claim_name);
@@ -231,7 +220,7 @@ impl<'de> Deserialize<'de> for ClaimPass {
                 Passed::of(kind, claim, name, &format!("{kind}:{claim}:{name}"))
             }
         };
-        let pass = match Written::deserialize(deserializer)? {
+        let pass = match Written::<Listed>::deserialize(deserializer)? {
             Written::Text(text) => Self::parse(&text),
             Written::List(list) => Self::new(list.into_iter().map(passed)),
         };

@@ -2,7 +2,7 @@
 //! secret itself, so that it can be shown and kept like any other text.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
@@ -53,6 +53,13 @@ impl SecretSource {
             Some("") => Err(SecretSourceError::Path),
             Some(path) => Ok(Self::File(path.into())),
             None => Err(SecretSourceError::Kind),
+        }
+    }
+
+    /// Makes the path of a file relative to a folder.
+    pub(super) fn be_relative_to(&mut self, folder: &Path) {
+        if let Self::File(path) = self {
+            *path = folder.join(&*path);
         }
     }
 }

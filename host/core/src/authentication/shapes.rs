@@ -4,7 +4,7 @@
 //! shows.
 
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -272,6 +272,42 @@ fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>
         Written::One(one) => vec![one],
         Written::Many(many) => many,
     })
+}
+
+// === impl Authentication ===
+
+impl Authentication {
+    /// Makes all its paths relative to a folder.
+    pub fn be_relative_to(&mut self, folder: &Path) {
+        if let Some(jwt) = &mut self.jwt {
+            let file = jwt.keys_file.take();
+            jwt.keys_file = file.map(|path| folder.join(path));
+            let secrets = [&mut jwt.secret, &mut jwt.previous_secret];
+            secrets
+                .into_iter()
+                .flatten()
+                .for_each(|it| it.be_relative_to(folder));
+        }
+        for key in self.signature.iter_mut().flat_map(|it| &mut it.keys) {
+            key.secret.be_relative_to(folder);
+            if let Some(token) = &mut key.security_token {
+                token.be_relative_to(folder);
+            }
+        }
+    }
+}
+
+impl AuthMethod {
+    /// The word of the configuration.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Jwt => "jwt",
+            Self::Signature => "signature",
+            Self::FirstMessage => "first-message",
+            Self::Ticket => "ticket",
+        }
+    }
 }
 
 // === impl JwtConfig ===

@@ -74,9 +74,23 @@ impl Check<'_> {
         written: &Spanned<String>,
         server: &ServerConfig,
     ) -> Option<SocketAddr> {
+        let hint = "probes have a listener of their own: choose another port";
+        self.own_listener("probes", "probes", hint, written, server)
+    }
+
+    /// Reads the address of a listener of its own, which must not clash with the
+    /// others. `purpose` says what it is for, `hint` what to do if it does.
+    pub(super) fn own_listener(
+        &mut self,
+        key: &'static str,
+        purpose: &str,
+        hint: &str,
+        written: &Spanned<String>,
+        server: &ServerConfig,
+    ) -> Option<SocketAddr> {
         let text = written.get_ref().as_str();
         let Ok(address) = text.parse::<SocketAddr>() else {
-            let message = format!("`{text}` is not an address for probes");
+            let message = format!("`{text}` is not an address for {purpose}");
             let hint = "write address and port, as in \"0.0.0.0:8081\" or \"[::]:8081\"";
             self.error(Some(written.span()), &message, hint);
             return None;
@@ -90,11 +104,11 @@ impl Check<'_> {
                     AdminListen::Beside | AdminListen::Off => None,
                 },
             ),
+            ("probes", server.probes),
         ];
-        for (key, other) in taken {
-            if let Some(message) = other.and_then(|other| clash(("probes", address), (key, other)))
+        for (other_key, other) in taken {
+            if let Some(message) = other.and_then(|other| clash((key, address), (other_key, other)))
             {
-                let hint = "probes have a listener of their own: choose another port";
                 self.error(Some(written.span()), &message, hint);
             }
         }

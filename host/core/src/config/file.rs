@@ -10,6 +10,9 @@ use toml::Spanned;
 
 use super::error::ConfigError;
 use super::server::ServerConfigWritten;
+use crate::authentication::{
+    AuthMethod, FirstMessageConfig, JwtConfig, SignatureConfig, TicketConfig,
+};
 use crate::auto_response::MatchKind;
 use crate::deployment::Migration;
 use crate::limits::{
@@ -78,6 +81,11 @@ pub(super) struct Trigger {
     pub(super) origin_required: Option<bool>,
     pub(super) cors: Option<Spanned<CorsWritten>>,
     pub(super) firewall: Option<Spanned<String>>,
+    pub(super) auth: Option<Spanned<AuthMethod>>,
+    pub(super) jwt: Option<Spanned<Box<JwtConfig>>>,
+    pub(super) signature: Option<Spanned<Box<SignatureConfig>>>,
+    pub(super) ticket: Option<Spanned<Box<TicketConfig>>>,
+    pub(super) first_message: Option<Spanned<Box<FirstMessageConfig>>>,
 }
 
 /// `[[function.auto_response]]`: what the host answers by itself.
@@ -96,7 +104,13 @@ pub(super) fn read(text: &str) -> Result<File, ConfigError> {
     toml::from_str(text).map_err(|error| {
         let message = error.message().trim().to_owned();
         let hint = hint_for(&message);
-        error_at(text, error.span(), shortened(message), hint)
+        let has_secret = message.contains("a secret is not written");
+        let mut error = error_at(text, error.span(), shortened(message), hint);
+        // The line may have the secret.
+        if has_secret {
+            error.source.clear();
+        }
+        error
     })
 }
 
@@ -168,11 +182,8 @@ fn hint_for(message: &str) -> String {
     if message.contains("is not the name of a trigger") {
         return "leave it out to name the trigger after its route".into();
     }
-    if message.contains("is not an affinity yet") {
-        return "parts of a token come with authentication; until then, have the function's page send `query:NAME`".into();
-    }
     if message.contains("is not an affinity") {
-        return "write a parameter of the route, as `room`, or \"header:x-room\", \"query:room\" or \"cookie:NAME\"".into();
+        return "write a parameter of the route, as `room`, or \"header:x-room\", \"query:room\", \"cookie:NAME\" or \"claim:sub\"".into();
     }
     if message.contains("is not an alias") {
         return "the alias that serves unless something else is said is `live`".into();

@@ -33,7 +33,10 @@ pub fn trigger_hint(error: &TriggerError) -> &'static str {
             "add a [[firewall]] of that name to the configuration, or have the trigger name another"
         }
         TriggerError::Parameter { .. } => {
-            "affinity names a parameter of the route, as `room` in \"/chat/{room}\", or `header:`, `query:` or `cookie:` and a name"
+            "affinity names a parameter of the route, as `room` in \"/chat/{room}\", or `header:`, `query:`, `cookie:` or `claim:` and a name"
+        }
+        TriggerError::Claim { .. } => {
+            "set `auth` of the trigger, as in `auth = \"jwt\"`, or let another part of the request choose"
         }
     }
 }

@@ -3,6 +3,7 @@
 //! with the rows of [`TABLES`] these are all keys; a test compares both with
 //! the keys that a file may have.
 
+use super::keys_authentication::AUTHENTICATION;
 use super::{ServerConfig, TABLES};
 use crate::limits::Effect;
 
@@ -39,8 +40,15 @@ const fn key(
 
 use Effect::{AsBounded, AtOnce, NewConnections, NextEvent, NextStart};
 
-/// All these keys, in the order of the file.
-pub const KEYS: &[Key] = &[
+/// The table of the certificates that the host requests itself.
+const ACME: &str = "[server.tls.acme]";
+
+/// All these keys, in the order of the file; those of authentication last.
+pub fn keys() -> impl Iterator<Item = &'static Key> {
+    KEYS.iter().chain(AUTHENTICATION)
+}
+
+const KEYS: &[Key] = &[
     key(
         "[server]",
         "listen",
@@ -75,6 +83,13 @@ pub const KEYS: &[Key] = &[
         "none",
         NextStart,
         "address and port of a listener for `/.openline/live` and `/.openline/ready` only. It answers even while the host hangs, as the admin interface does",
+    ),
+    key(
+        "[server]",
+        "acme_listen",
+        "none",
+        NextStart,
+        "address and port of a listener that answers challenges of an ACME authority (HTTP-01) and nothing else, without TLS, as in `\"0.0.0.0:80\"`. Authorities ask at port 80 of each host name",
     ),
     key(
         "[server]",
@@ -130,7 +145,7 @@ pub const KEYS: &[Key] = &[
         "shared_hosts",
         "none",
         NewConnections,
-        "the hosts on which functions of several owners are, as in `[\"*.functions.example.org\"]`. What a function answers there, browsers save and do not show, so that no owner's page runs as the others'; at most 64",
+        "the hosts that functions of several owners share, as in `[\"*.functions.example.org\"]`. Browsers save what a function answers there instead of showing it, so that the pages of one owner cannot act for the others; at most 64",
     ),
     key(
         "[server]",
@@ -159,6 +174,62 @@ pub const KEYS: &[Key] = &[
         "none",
         NewConnections,
         "the file of the authorities that issue these certificates, in PEM. Relative to the file",
+    ),
+    key(
+        ACME,
+        "hosts",
+        "–",
+        AtOnce,
+        "the names for which the host requests certificates, one for each, as in `[\"chat.example.org\"]`; no wildcards. A certificate of a file wins over these",
+    ),
+    key(
+        ACME,
+        "terms_agreed",
+        "–",
+        AtOnce,
+        "`true` says that you agree to the terms of the authority, and has to be set",
+    ),
+    key(
+        ACME,
+        "contact",
+        "none",
+        AtOnce,
+        "addresses of e-mail to which the authority may write; at most 8",
+    ),
+    key(
+        ACME,
+        "challenge",
+        "`\"tls-alpn-01\"`",
+        AtOnce,
+        "how the authority checks that the host serves a name: `tls-alpn-01` (a handshake with `listen`, at port 443 of the name), or `http-01` (a request to `acme_listen`, at port 80)",
+    ),
+    key(
+        ACME,
+        "directory",
+        "Let's Encrypt: `\"https://acme-v02.api.letsencrypt.org/directory\"`",
+        AtOnce,
+        "the URL of the authority's directory",
+    ),
+    key(
+        ACME,
+        "ca_file",
+        "those that browsers trust",
+        AtOnce,
+        "the file of the authorities that the directory's own certificate is of, in PEM, for a private directory. Relative to the file",
+    ),
+    key(
+        ACME,
+        "external_account",
+        "none",
+        AtOnce,
+        "the id of the key of your account with the authority, if it asks for one (external account binding)",
+    ),
+    key(
+        ACME,
+        "external_account_key_file",
+        "none",
+        AtOnce,
+        "the file of that key, in base64 as the authority shows it. Relative to the file",
     ),
     key(
         "[[server.certificate]]",
@@ -382,7 +453,7 @@ pub const KEYS: &[Key] = &[
         "affinity",
         "none",
         NewConnections,
-        "the part of a request that chooses the instance; connections with the same value share one: a parameter of the route (`\"room\"` or `\"param:room\"`), `\"header:x-room\"`, `\"query:room\"`, or `\"cookie:NAME\"`, which the host makes, signs and sets",
+        "the part of a request that chooses the instance; connections with the same value share one: a parameter of the route (`\"room\"` or `\"param:room\"`), `\"header:x-room\"`, `\"query:room\"`, `\"cookie:NAME\"`, which the host makes, signs and sets (functions on one host name need names of their own), or `\"claim:NAME\"` of the peer's token, ticket or signature",
     ),
     key(
         "[function.instance]",
@@ -447,7 +518,7 @@ pub fn effect_of(table: &str, name: &str) -> Option<Effect> {
     let rows = TABLES.iter().filter(|(each, _)| *each == table);
     let limits = rows.flat_map(|(_, rows)| *rows);
     let limits = limits.map(|row| (row.name, row.effect));
-    let others = KEYS.iter().filter(|key| key.table == table);
+    let others = keys().filter(|key| key.table == table);
     let others = others.map(|key| (key.name, key.effect));
     let mut all = limits.chain(others);
     all.find(|(each, _)| *each == name)
@@ -466,79 +537,5 @@ impl ServerConfig {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::time::Duration;
-
-    use super::*;
-    use crate::config::file::File;
-
-    /// The keys that a table may have, taken from serde's error about an
-    /// unknown one.
-    fn known(table: &str) -> Vec<String> {
-        let header = match table {
-            table if !table.contains("function") => table.to_owned(),
-            "[function.trigger.cors]" => format!("[[function]]\n[[function.trigger]]\n{table}"),
-            table => format!("[[function]]\n{}", table.replace("[[function]]", "")),
-        };
-        let text = format!("{header}\nno-such-key = 1");
-        let error = toml::from_str::<File>(&text).unwrap_err();
-        let message = error.message();
-        let words = message.split('`').skip(1).step_by(2).map(str::to_owned);
-        let mut words: Vec<_> = words.collect();
-        assert_eq!(words.remove(0), "no-such-key", "{message}");
-        // Nested tables have rows of their own.
-        let nested: &[&str] = match table {
-            "[server]" => &["tls", "certificate"],
-            "[[function]]" => &["trigger", "auto_response", "instance", "limit"],
-            _ => &[],
-        };
-        words.retain(|word| !nested.contains(&&**word));
-        words.sort_unstable();
-        words
-    }
-
-    #[test]
-    fn each_key_that_a_file_may_have_says_when_it_takes_effect() {
-        let mut tables: Vec<_> = KEYS.iter().map(|key| key.table).collect();
-        tables.extend(TABLES.map(|(table, _)| table));
-        tables.sort_unstable();
-        tables.dedup();
-        assert_eq!(tables.len(), 11, "{tables:?}");
-        for table in tables.iter().filter(|table| !table.contains("maximum")) {
-            let rows = TABLES.iter().filter(|(each, _)| each == table);
-            let rows = rows.flat_map(|(_, rows)| rows.iter().map(|row| row.name));
-            let others = KEYS.iter().filter(|key| key.table == *table);
-            let mut listed: Vec<_> = rows.chain(others.map(|key| key.name)).collect();
-            listed.sort_unstable();
-            assert_eq!(listed, known(table), "{table}");
-            for name in listed {
-                assert!(effect_of(table, name).is_some(), "{table} {name}");
-            }
-        }
-        for (maximum, bounded) in [
-            ("[maximum.limit]", "[function.limit]"),
-            ("[maximum.instance]", "[function.instance]"),
-        ] {
-            for name in known(maximum) {
-                assert!(effect_of(bounded, &name).is_some(), "{maximum} {name}");
-            }
-        }
-    }
-
-    #[test]
-    fn what_waits_for_the_next_start_stays_in_force_and_is_named() {
-        let started = ServerConfig::default();
-        let read = ServerConfig {
-            drain_timeout: Duration::from_secs(1),
-            instances: 7,
-            data: Some("data".into()),
-            ..started.clone()
-        };
-        let (in_force, waiting) = read.clone().in_force(&started);
-        assert_eq!(in_force.drain_timeout, read.drain_timeout);
-        assert_eq!(in_force.instances, started.instances);
-        assert_eq!(in_force.data, started.data);
-        assert_eq!(waiting, ["instances", "data"]);
-        assert_eq!(started.clone().in_force(&started), (started, vec![]));
-    }
-}
+#[path = "keys_tests.rs"]
+mod tests;

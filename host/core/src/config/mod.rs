@@ -3,11 +3,12 @@
 //!
 //! `file` is the shape of the text, `server` the host's own limits, `edge` what
 //! it says about proxies and TLS, `keys` the purpose of each key and when a
-//! change of it takes effect, `validate` the rules between its parts; `admin`,
-//! `hops`, `networks`, `public_url`, `shared`, `tls`, `triggers` and `answers`
-//! hold the longer of these rules. `warnings` has what is allowed and probably
-//! not meant. The server reads files and finds components.
+//! change of it takes effect, `validate` the rules between its parts; `acme`,
+//! `admin`, `hops`, `networks`, `public_url`, `shared`, `tls`, `triggers` and
+//! `answers` hold the longer of these rules. `warnings` has what is allowed and
+//! probably not meant. The server reads files and finds components.
 
+mod acme;
 mod admin;
 mod answers;
 mod edge;
@@ -16,6 +17,7 @@ mod file;
 mod hints;
 mod hops;
 mod keys;
+mod keys_authentication;
 mod networks;
 mod public_url;
 mod server;
@@ -29,13 +31,13 @@ use std::path::PathBuf;
 
 pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
 pub use edge::{
-    CertificateConfig, ClientCertificates, HopHeader, Listener, MinVersion, ProxyProtocol,
-    TlsConfig,
+    AcmeChallenge, AcmeConfig, CertificateConfig, ClientCertificates, ExternalAccount, HopHeader,
+    Listener, MinVersion, ProxyProtocol, TlsConfig,
 };
 pub use error::ConfigError;
 pub use file::nearest_word;
 pub use hints::{ORIGIN_HINT, cors_hint, host_hint, methods_hint, route_hint, trigger_hint};
-pub use keys::{KEYS, Key, effect_of};
+pub use keys::{Key, effect_of, keys};
 pub use networks::NETWORKS_MAX;
 pub use public_url::{PublicUrl, PublicUrlError};
 pub use server::{AdminListen, PageAccess, ServerConfig};

@@ -57,6 +57,12 @@ limits! {
         /// network). Half, so that one address, even a proxy's, leaves the rest
         /// to others. More than half of `requests` counts as half.
         peer_requests: Count = 2_048, 1 => 1_000_000, or none, effect NewConnections; "the peer's TCP connection that has waited longest is closed; if none waits, the new one is"
+        /// TLS handshakes in progress on `listen`, each with tens of KiB and a
+        /// millisecond of computing. On a slow network one takes a quarter of a
+        /// second, so these are 2,000 in a second: more than two cores compute
+        /// beside their connections. One peer address (IPv6: one /64 network) may
+        /// have half.
+        tls_handshakes: Count = 512, 1 => 1_000_000; "the peer with the most loses its oldest"
         /// Streams that one TCP connection over HTTP/2 may have at once: each
         /// is a request or a connection. A browser's page opens a few; more
         /// than this lets one TCP connection hold much of the host.
@@ -184,6 +190,9 @@ limits! {
         /// answers even while the others hang. Without one, only the admin
         /// interface answers probes that way.
         probes: Option<SocketAddr>, as String = None;
+        /// A listener that answers challenges of an ACME authority (HTTP-01)
+        /// and nothing else, without TLS. None: the other challenge needs none.
+        acme_listen: Option<SocketAddr>, as String = None;
         /// How the host speaks TLS, if it has a certificate.
         tls: TlsConfig, as TlsWritten = TlsConfig::default();
         /// The certificates with which the host speaks TLS, each for one
@@ -196,7 +205,7 @@ limits! {
         /// The networks whose peers reach triggers with `internet = false`:
         /// loopback, private and link-local addresses.
         private_networks: Vec<IpNet>, as Vec<Spanned<String>> = private();
-        /// The hosts on which functions of several owners are, at most
+        /// The hosts that functions of several owners share, at most
         /// [`SHARED_HOSTS_MAX`](super::SHARED_HOSTS_MAX). None: a host is one
         /// owner's unless the operator knows better.
         shared_hosts: Vec<HostPattern>, as Vec<Spanned<String>> = Vec::new();
@@ -204,10 +213,12 @@ limits! {
 }
 
 impl ServerConfig {
-    /// Whether a listener speaks TLS.
+    /// Whether a listener speaks TLS. `listen` does also before there is a
+    /// certificate, if the host requests some itself.
     pub fn has_tls(&self, listener: Listener) -> bool {
         let mut certificates = self.certificate.iter();
-        certificates.any(|it| it.listeners.contains(&listener))
+        let requests = listener == Listener::Listen && self.tls.acme.is_some();
+        requests || certificates.any(|it| it.listeners.contains(&listener))
     }
 }
 

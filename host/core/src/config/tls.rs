@@ -90,8 +90,8 @@ impl Check<'_> {
     /// Reads how the host speaks TLS.
     pub(super) fn tls(&mut self, written: Spanned<TlsWritten>, server: &ServerConfig) -> TlsConfig {
         let (span, written) = (written.span(), written.into_inner());
-        if server.certificate.is_empty() {
-            let hint = "add a [[server.certificate]] with `certificate` and `key`, or remove the table; `openline run --tls` makes a certificate for trying it";
+        if server.certificate.is_empty() && written.acme.is_none() {
+            let hint = "add a [[server.certificate]] with `certificate` and `key`, or [server.tls.acme], or remove the table; `openline run --tls` makes a certificate for trying it";
             let message = "[server.tls] has no effect without a certificate";
             self.error(Some(span), message, hint);
         }
@@ -104,6 +104,7 @@ impl Check<'_> {
         if let Some(asked) = asked.as_ref().filter(|_| is_on)
             && !server.certificate.is_empty()
             && !server.has_tls(Listener::Listen)
+            && written.acme.is_none()
         {
             let message =
                 "`client_certificates` are asked for on `listen`, which has no certificate";
@@ -129,13 +130,45 @@ impl Check<'_> {
             min_version: written.min_version,
             client_certificates,
             client_authorities: written.client_authorities.map(Spanned::into_inner),
+            acme: written.acme.map(|acme| self.acme(acme, server)),
         }
     }
 
-    fn path(&mut self, written: &Spanned<PathBuf>) {
+    pub(super) fn path(&mut self, written: &Spanned<PathBuf>) {
         if written.get_ref().as_os_str().is_empty() {
             let hint = "name a file";
             self.error(Some(written.span()), "the path is empty", hint);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Config;
+    use super::*;
+
+    #[test]
+    fn certificates_that_the_host_requests_are_for_connections_alone() {
+        let parse = |acme: &str| {
+            let text = format!(
+                "[server]\ndata = \"data\"\nadmin = \"127.0.0.1:1\"\n\
+                 [[server.certificate]]\ncertificate = \"a\"\nkey = \"b\"\nlisteners = [\"admin\"]\n\
+                 [server.tls]\nclient_authorities = \"c\"\nclient_certificates = \"required\"\n{acme}\n\
+                 [[function]]\nname = \"f\"\nroute = \"/f\"\n"
+            );
+            Config::parse(&text)
+        };
+        let errors = parse("").unwrap_err();
+        let words = "are asked for on `listen`, which has no certificate";
+        assert_eq!(errors.len(), 1, "{errors:?}");
+        assert!(errors[0].to_string().contains(words), "{}", errors[0]);
+        let acme = "[server.tls.acme]\nhosts = [\"chat.example.org\"]\nterms_agreed = true";
+        let server = parse(acme).unwrap().server;
+        let spoken = [Listener::Listen, Listener::Admin, Listener::Probes];
+        assert_eq!(
+            spoken.map(|it| server.has_tls(it)),
+            [true, true, false],
+            "a listener without a certificate speaks plainly"
+        );
     }
 }

@@ -2,6 +2,7 @@
 
 use super::tests::{errors, function, server};
 use super::*;
+use crate::authentication::AuthMethod;
 use crate::trigger::{HOSTS_MAX, ORIGINS_MAX, TRIGGERS_MAX, Target};
 
 #[test]
@@ -242,4 +243,73 @@ fn shared_hosts_at_their_number_and_past_it() {
     assert!(found[0].message.contains("more than 64 hosts"), "{found:?}");
     let found = errors(&server("shared_hosts = [\"*\"]"));
     assert!(found[0].message.contains("`*` is not a host"), "{found:?}");
+}
+
+#[test]
+fn a_trigger_authenticates_by_one_method_and_its_table() {
+    let trigger =
+        |lines: &str| function(&format!("[[function.trigger]]\nroute = \"/b\"\n{lines}\n"));
+    let auth = |lines: &str| {
+        let config = Config::parse(&trigger(lines)).unwrap();
+        config.functions[0].triggers[1].auth.clone()
+    };
+    assert_eq!(auth(""), None);
+    let none = auth("auth = \"none\"").unwrap();
+    assert_eq!(none.method, AuthMethod::None);
+    let jwt = "auth = \"jwt\"\n[function.trigger.jwt]\n";
+    let read = auth(&format!("{jwt}secret = \"env:S\"\naudience = \"chat\"")).unwrap();
+    assert_eq!(read.method, AuthMethod::Jwt);
+    assert_eq!(read.jwt.unwrap().audience, ["chat"]);
+    assert!(
+        auth("auth = \"ticket\"").is_some(),
+        "the defaults need no table"
+    );
+    for (lines, line, expected) in [
+        ("auth = \"basic\"", 7, "unknown variant `basic`"),
+        ("auth = \"jwt\"", 7, "needs keys for its tokens"),
+        ("auth = \"signature\"", 7, "needs keys for its signatures"),
+        ("auth = \"first-message\"", 7, "not supported yet"),
+        (
+            "auth = \"ticket\"\n[function.trigger.jwt]\nsecret = \"env:S\"",
+            8,
+            "the table `jwt` has no effect",
+        ),
+        (
+            "[function.trigger.ticket]\ntime = \"5 s\"",
+            7,
+            "the table `ticket` has no effect",
+        ),
+        (
+            "auth = \"ticket\"\n[function.trigger.ticket]\ntime = \"11 min\"",
+            8,
+            "`time` is out of its range",
+        ),
+        (&format!("{jwt}key = 1"), 9, "unknown field `key`"),
+    ] {
+        let found = errors(&trigger(lines));
+        assert!(found[0].message.contains(expected), "{lines}: {found:?}");
+        assert_eq!(found[0].line, line, "{lines}: {found:?}");
+    }
+    // A secret that was written into the file is not shown.
+    let found = errors(&trigger(&format!("{jwt}secret = \"hunter2hunter2\"")));
+    assert!(found[0].message.contains("a secret is not written"));
+    assert!(!format!("{found:?}").contains("hunter2"), "{found:?}");
+}
+
+#[test]
+fn a_claim_chooses_the_instance_where_every_trigger_authenticates() {
+    let with = |auth: &str| {
+        let text = "[[function]]\nname = \"a\"\n[function.instance]\naffinity = \"claim:sub\"\n\
+                    [[function.trigger]]\nroute = \"/b\"\n";
+        format!("{text}{auth}\n")
+    };
+    assert!(Config::parse(&with("auth = \"ticket\"")).is_ok());
+    for auth in ["", "auth = \"none\""] {
+        let found = errors(&with(auth));
+        assert!(
+            found[0].message.contains("does not authenticate"),
+            "{found:?}"
+        );
+        assert_eq!(found[0].line, 4);
+    }
 }

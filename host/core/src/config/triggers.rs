@@ -1,11 +1,13 @@
 //! The rules of a function's triggers: each by itself, and all of them
 //! together.
 
+use openline_hint::Hint;
 use toml::Spanned;
 
 use super::hints::{ORIGIN_HINT, cors_hint, host_hint, methods_hint, route_hint, trigger_hint};
 use super::validate::Check;
 use super::{FunctionConfig, file};
+use crate::authentication::{AuthMethod, Authentication};
 use crate::digest::DIGEST_LETTERS_MIN;
 use crate::name::{FunctionName, TriggerName};
 use crate::route::Route;
@@ -105,6 +107,7 @@ impl Check<'_> {
         let target = self.target(written);
         let cors = self.cors(trigger.cors.as_ref(), methods);
         let firewall = self.firewall(trigger.firewall.as_ref());
+        let auth = self.authentication(written);
         let trigger = Trigger {
             hosts,
             methods: methods?,
@@ -114,6 +117,7 @@ impl Check<'_> {
             origin_required: trigger.origin_required.unwrap_or(false),
             cors,
             firewall,
+            auth,
             ..Trigger::new(route?)
         };
         let name = written.get_ref().name.as_ref();
@@ -190,6 +194,49 @@ impl Check<'_> {
             self.error(Some(written.span()), &error.to_string(), &cors_hint(&error));
         })
         .ok()
+    }
+
+    /// Reads how a trigger authenticates: `auth` and its tables.
+    fn authentication(&mut self, written: &Spanned<file::Trigger>) -> Option<Box<Authentication>> {
+        let trigger = written.get_ref();
+        let spans = [
+            ("jwt", trigger.jwt.as_ref().map(Spanned::span)),
+            ("signature", trigger.signature.as_ref().map(Spanned::span)),
+            ("ticket", trigger.ticket.as_ref().map(Spanned::span)),
+            (
+                "first_message",
+                trigger.first_message.as_ref().map(Spanned::span),
+            ),
+        ];
+        if trigger.auth.is_none() && spans.iter().all(|(_, span)| span.is_none()) {
+            return None;
+        }
+        fn inner<T: Clone>(table: Option<&Spanned<T>>) -> Option<T> {
+            table.map(|table| table.get_ref().clone())
+        }
+        let auth = Authentication {
+            method: inner(trigger.auth.as_ref()).unwrap_or_default(),
+            jwt: inner(trigger.jwt.as_ref()),
+            signature: inner(trigger.signature.as_ref()),
+            ticket: inner(trigger.ticket.as_ref()),
+            first_message: inner(trigger.first_message.as_ref()),
+        };
+        if auth.method == AuthMethod::FirstMessage {
+            let span = trigger.auth.as_ref().map(Spanned::span);
+            let message = "`auth = \"first-message\"` is not supported yet";
+            let hint =
+                "for browsers use `auth = \"ticket\"`, or `jwt` with `subprotocol:` in `lookup`";
+            self.error(span, message, hint);
+        } else if let Err(error) = auth.check() {
+            let table = error.key.split('.').next();
+            let blamed = spans.into_iter().find(|(name, _)| Some(*name) == table);
+            let blamed = blamed.and_then(|(_, span)| span);
+            let own = trigger.auth.as_ref().map(Spanned::span);
+            let span = blamed.or(own).unwrap_or_else(|| written.span());
+            let hint = error.hint().unwrap_or_default();
+            self.error(Some(span), &error.to_string(), &hint);
+        }
+        Some(Box::new(auth))
     }
 
     fn methods(&mut self, written: Option<&Spanned<Vec<String>>>) -> Option<Methods> {

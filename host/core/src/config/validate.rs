@@ -91,6 +91,7 @@ impl Check<'_> {
         let public_url = server.public_url.take();
         let admin = server.admin.take();
         let probes = server.probes.take();
+        let acme_listen = server.acme_listen.take();
         let certificates = server.certificate.take();
         let tls = server.tls.take();
         let hops = server.trusted_hops.take();
@@ -130,11 +131,17 @@ impl Check<'_> {
         if let Some(probes) = probes {
             config.probes = self.probes(&probes, &config);
         }
+        if let Some(written) = &acme_listen {
+            config.acme_listen = self.acme_listen(written, &config);
+        }
         if let Some(certificates) = certificates {
             config.certificate = self.certificates(certificates.into_inner(), &config);
         }
         if let Some(tls) = tls {
             config.tls = self.tls(tls, &config);
+        }
+        if let Some(written) = &acme_listen {
+            self.acme_listens(written, &config);
         }
         if let Some(hops) = hops {
             config.trusted_hops = self.networks("trusted_hops", &hops);
@@ -147,6 +154,12 @@ impl Check<'_> {
         if let Some(shared) = shared {
             config.shared_hosts = self.shared_hosts(&shared);
         }
+        self.watchdog(exit, &config);
+        config
+    }
+
+    /// Checks that the host ends no sooner than it is taken for hanging.
+    fn watchdog(&mut self, exit: Option<Range<usize>>, config: &ServerConfig) {
         let (timeout, ends) = (config.watchdog_timeout, config.watchdog_exit_timeout);
         if !ends.is_zero() && ends < timeout {
             let message = format!(
@@ -156,7 +169,6 @@ impl Check<'_> {
             );
             self.error(exit, &message, "raise it, or lower `watchdog_timeout`");
         }
-        config
     }
 
     /// Reads the address to give away.

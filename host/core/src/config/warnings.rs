@@ -39,7 +39,7 @@ pub fn warnings<'a>(
             others => format!(" and {others} more"),
         };
         let what = format!("anyone who reaches {place} can use {first}{others}");
-        let hint = "check in the function's `upgrade` who asks; or set `internet = false` on the trigger, ask for `client_certificates`, or listen on a loopback address";
+        let hint = "set `auth` on the trigger, or `auth = \"none\"` if the function checks its peers in `upgrade`; or set `internet = false` on the trigger, ask for `client_certificates`, or listen on a loopback address";
         warnings.insert(0, Hinted::new(what, hint));
     }
     warnings.extend(server.admin_warning());
@@ -75,8 +75,11 @@ impl ServerConfig {
     }
 
     /// Whether nothing but the function itself keeps a peer from using a
-    /// trigger. Triggers have no authentication of their own.
+    /// trigger, and its author has not said so by `auth = "none"`.
     fn lets_anyone_use(&self, trigger: &Trigger) -> bool {
+        if trigger.auth.is_some() {
+            return false;
+        }
         let asks = self.tls.client_certificates == ClientCertificates::Required;
         if asks && self.has_tls(Listener::Listen) {
             return false;
@@ -131,6 +134,8 @@ mod tests {
                 Some("the proxy 127.0.0.1/32 (`trusted_hops`)"),
             ),
             (OUTSIDE, "internet = false", None),
+            (OUTSIDE, "auth = \"none\"", None),
+            (OUTSIDE, "auth = \"ticket\"", None),
             (&inside, "internet = false", None),
             (&everywhere, "internet = false", Some("0.0.0.0:8080")),
             (&certificates("required"), "", None),

@@ -67,6 +67,17 @@ impl Authority {
     }
 }
 
+/// In its one spelling, with its port if it has one.
+impl fmt::Display for Authority {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.host)?;
+        match self.port {
+            Some(port) => write!(f, ":{port}"),
+            None => Ok(()),
+        }
+    }
+}
+
 /// Reads a port. RFC 3986 allows an empty one, which is none.
 fn port(digits: &str) -> Option<Option<u16>> {
     if digits.is_empty() {
@@ -173,6 +184,8 @@ mod tests {
         ] {
             let found = Authority::parse(text).unwrap();
             assert_eq!((found.host(), found.port()), (host, port), "{text}");
+            let spelled = found.to_string();
+            assert_eq!(Authority::parse(&spelled), Some(found), "{spelled}");
         }
         let longest = format!("{}.org", "a.".repeat(125).trim_end_matches('.'));
         assert_eq!(longest.len(), HOST_BYTES_MAX);

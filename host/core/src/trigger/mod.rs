@@ -17,6 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::affinity::Affinity;
+use crate::authentication::{AuthMethod, Authentication};
 use crate::name::{AliasName, FunctionName, TriggerName};
 use crate::route::Route;
 
@@ -26,7 +27,7 @@ pub use cors::{
 };
 pub use host::{Authority, HostPattern, HostPatternError};
 pub use methods::{METHODS, Methods, MethodsError};
-pub use origin::{ORIGINS_MAX, Origin, OriginPattern, OriginPatternError, Scheme, Site};
+pub use origin::{ORIGINS_MAX, Origin, OriginPattern, OriginPatternError, OwnPage, Scheme, Site};
 pub use table::{Found, TriggerTable};
 
 /// Triggers of one function: stages, versions and old paths, not tenants,
@@ -72,6 +73,10 @@ pub struct Trigger {
     /// name in the configuration.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub firewall: Option<String>,
+    /// How it authenticates its requests. Without it, and with the method
+    /// `none`, it takes all; the method says that this is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Box<Authentication>>,
 }
 
 /// Which version of a function a trigger leads to.
@@ -89,7 +94,7 @@ pub enum Target {
 }
 
 /// Names a trigger of a host. `Display` writes it for people.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TriggerPlace {
     /// Its function.
     pub function: FunctionName,
@@ -130,6 +135,16 @@ pub enum TriggerError {
         /// The firewall's name.
         firewall: String,
     },
+    /// No request of the trigger has the claim that chooses the instance.
+    #[error(
+        "the trigger `{trigger}` does not authenticate, so no request has the claim `{claim}`, which chooses the instance"
+    )]
+    Claim {
+        /// The trigger.
+        trigger: Box<TriggerName>,
+        /// The claim's name.
+        claim: String,
+    },
 }
 
 impl Trigger {
@@ -147,16 +162,31 @@ impl Trigger {
             origin_required: false,
             cors: None,
             firewall: None,
+            auth: None,
         }
     }
 
-    /// Checks that its route has the parameter that chooses the instance, if
-    /// one does.
+    /// Whether it authenticates requests.
+    pub fn authenticates(&self) -> bool {
+        let auth = self.auth.as_ref();
+        auth.is_some_and(|auth| auth.method != AuthMethod::None)
+    }
+
+    /// Checks that its requests have the parameter of the route, or the claim,
+    /// that chooses the instance, if one does.
     ///
     /// # Errors
     ///
     /// When it has not.
     pub fn check_affinity(&self, affinity: Option<&Affinity>) -> Result<(), TriggerError> {
+        if let Some(Affinity::Claim(claim)) = affinity
+            && !self.authenticates()
+        {
+            return Err(TriggerError::Claim {
+                trigger: Box::new(self.name.clone()),
+                claim: claim.clone(),
+            });
+        }
         match affinity.and_then(Affinity::parameter) {
             Some(parameter) if !self.route.parameters().iter().any(|it| it == parameter) => {
                 Err(TriggerError::Parameter {

@@ -106,6 +106,15 @@ impl Origin {
     }
 }
 
+/// Where the host's own page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnPage {
+    /// Whether it is there for this machine only.
+    pub is_loopback: bool,
+    /// Its port.
+    pub port: u16,
+}
+
 impl Site {
     /// The port, or else the usual one.
     fn port(&self) -> u16 {
@@ -128,12 +137,13 @@ impl Site {
             && own.is_none_or(|own| own == self.scheme)
     }
 
-    /// Whether it is at this port of the host that it asks, or of this machine
-    /// if both are names of it.
-    pub fn is_beside(&self, asked: &Authority, port: u16) -> bool {
-        let same = self.host() == asked.host();
+    /// Whether it is the host's own page, reached by this scheme, at the host that it asks, or at this
+    /// machine if both are names of it. A page that only this machine can open is
+    /// at no other name: another program may have its port there.
+    pub fn is_beside(&self, asked: &Authority, page: OwnPage, scheme: Scheme) -> bool {
+        let same = !page.is_loopback && self.host() == asked.host();
         let here = is_loopback(self.host()) && is_loopback(asked.host());
-        (same || here) && self.port() == port
+        (same || here) && self.scheme == scheme && self.port() == page.port
     }
 }
 
@@ -329,13 +339,23 @@ mod tests {
     #[test]
     fn a_page_of_this_machine_at_another_port() {
         let asked = |text: &str| Authority::parse(text).unwrap();
-        let page = site("http://localhost:18080");
-        assert!(page.is_beside(&asked("127.0.0.1:8080"), 18_080));
-        assert!(page.is_beside(&asked("[::1]:8080"), 18_080));
-        assert!(!page.is_beside(&asked("127.0.0.1:8080"), 18_081));
-        assert!(!page.is_beside(&asked("a.org:8080"), 18_080));
-        let other = site("http://a.org:18080");
-        assert!(other.is_beside(&asked("a.org:8080"), 18_080));
-        assert!(!other.is_beside(&asked("127.0.0.1:8080"), 18_080));
+        let own = |is_loopback, port| OwnPage { is_loopback, port };
+        let http = Scheme::Http;
+        for is_loopback in [true, false] {
+            let page = site("http://localhost:18080");
+            let is_beside =
+                |text: &str, port| page.is_beside(&asked(text), own(is_loopback, port), http);
+            assert!(is_beside("127.0.0.1:8080", 18_080));
+            assert!(is_beside("[::1]:8080", 18_080));
+            assert!(!is_beside("127.0.0.1:8080", 18_081));
+            assert!(!is_beside("a.org:8080", 18_080));
+            let other = site("http://a.org:18080");
+            let is_beside =
+                |text: &str| other.is_beside(&asked(text), own(is_loopback, 18_080), http);
+            assert_eq!(is_beside("a.org:8080"), !is_loopback);
+            assert!(!is_beside("127.0.0.1:8080"));
+            let secure = site("https://localhost:18080");
+            assert!(!secure.is_beside(&asked("localhost:8080"), own(is_loopback, 18_080), http));
+        }
     }
 }

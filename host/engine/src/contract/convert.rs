@@ -21,6 +21,7 @@ pub(crate) fn request(request: UpgradeRequest) -> types::UpgradeRequest {
         subprotocols: request.subprotocols,
         route_params: request.route_params,
         tls: request.tls.as_deref().map(tls),
+        claims: request.claims,
     }
 }
 

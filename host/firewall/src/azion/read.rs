@@ -3,8 +3,8 @@
 //! There are several shapes, and all are taken: `azion.config` as JSON, with
 //! names like `setRateLimit`; the manifest that the CLI makes of it, with names
 //! like `set_rate_limit` below `type` and `attributes`; and the answers of the
-//! API, versions 3 and 4. What is not there is left out; rules are checked when
-//! they have been written.
+//! API, versions 3 and 4. Keys that are missing are left out. The rules are
+//! checked once they have been written in our own form.
 
 use serde_json::{Map, Value};
 

@@ -14,6 +14,6 @@ mod bounds;
 mod describe;
 mod lists;
 mod operators;
-mod plain;
+mod plain_rules;
 mod property;
 mod support;

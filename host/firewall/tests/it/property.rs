@@ -7,7 +7,9 @@ use openline_firewall::evaluation::{Evaluation, Step, Verdict};
 use openline_firewall::trace::{Ran, Trace};
 use proptest::prelude::*;
 
-use crate::plain::{PlainBehavior, PlainCriterion, PlainRequest, PlainRule, PlainTerm, evaluate};
+use crate::plain_rules::{
+    PlainBehavior, PlainCriterion, PlainRequest, PlainRule, PlainTerm, evaluate,
+};
 use crate::support::{Asked, firewalls};
 
 const OPERATORS: [&str; 14] = [

@@ -7,6 +7,7 @@
 
 mod proxy;
 mod sniff;
+mod without_tls;
 
 use std::io;
 use std::net::SocketAddr;
@@ -16,7 +17,6 @@ use openline_admission::hops;
 use openline_admission::peer::Peer;
 use openline_core::config::{Listener, ProxyProtocol};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
 use crate::gateway::{Gateway, Permit};
@@ -24,8 +24,8 @@ use crate::http as transport;
 use crate::http::{Site, begun};
 use crate::http2;
 use crate::requests::Slot;
-use crate::tls;
-use proxy::ProxyError;
+use crate::tls::{self, Acceptor};
+use proxy::{ProxyError, Source};
 
 pub(crate) use proxy::{Header, Parsed, parse};
 
@@ -67,6 +67,13 @@ pub(crate) enum Turned {
     Proxy(#[from] ProxyError),
     #[error("its TLS handshake failed: {0}")]
     Tls(io::Error),
+    /// RFC 8737 section 3: nothing follows such a handshake.
+    #[error("it has validated a host name")]
+    Validated,
+    #[error("it sends HTTP without TLS")]
+    PlainHttp,
+    #[error("too many TLS handshakes are in progress, most of them of this peer (tls_handshakes)")]
+    Handshakes,
     #[error("it has sent nothing: {0}")]
     Silent(#[from] io::Error),
     #[error("the host drains")]
@@ -104,7 +111,7 @@ pub(crate) enum Http {
 /// comes before the first request.
 pub(crate) async fn secure(
     stream: TcpStream,
-    acceptor: TlsAcceptor,
+    acceptor: Acceptor,
     slot: &Slot,
     gateway: &Gateway,
 ) -> Result<TlsStream<TcpStream>, Turned> {
@@ -150,11 +157,24 @@ async fn arrival(
         let stream = Arrival::Plain(stream, http);
         return Ok(Arrived { peer, stream });
     };
+    if sniff::is_plain_http(&stream).await? {
+        without_tls::refuse(&mut stream, &peer, gateway).await?;
+        return Err(Turned::PlainHttp);
+    }
+    let slot = gateway.handshake(peer.ip()).await;
+    let slot = slot.ok_or(Turned::Handshakes)?;
     // Boxed: the state of a handshake is large, and needed for a moment.
     let accepting = Box::pin(tls::accept(acceptor, stream));
-    let stream = Box::new(accepting.await.map_err(Turned::Tls)?);
+    let accepted = tokio::select! {
+        biased;
+        accepted = accepting => accepted.map_err(Turned::Tls)?,
+        () = slot.closed() => return Err(Turned::Handshakes),
+    };
+    drop(slot);
+    let stream = Box::new(accepted);
     let connection = stream.get_ref().1;
     let http = match connection.alpn_protocol() {
+        Some(tls::ALPN_ACME) => return Err(Turned::Validated),
         Some(tls::ALPN_HTTP2) => Http::Two,
         _ => Http::One,
     };
@@ -177,11 +197,11 @@ async fn peer(
             ProxyProtocol::Off | ProxyProtocol::Hops => Ok(Peer::at(from)),
         };
     }
-    let Some(source) = proxy::read(stream).await? else {
-        // The hop asks for itself.
-        return Ok(Peer::at(from));
+    let peer = match proxy::read(stream).await? {
+        Source::Proxy => return Ok(Peer::at(from)),
+        Source::Unknown => return Ok(Peer::unnamed(from)),
+        Source::At(source) => hops::announced(from, source),
     };
-    let peer = hops::announced(from, source);
     match permit.belongs_to(peer.ip()) {
         true => Ok(peer),
         false => Err(Turned::PeerRequests),

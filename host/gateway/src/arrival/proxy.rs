@@ -37,9 +37,19 @@ pub(crate) enum Parsed {
 pub(crate) struct Header {
     /// How long it is, in bytes.
     pub(crate) bytes: usize,
-    /// The proxy's peer; none if the proxy speaks for itself, as in a health
-    /// check, or if its peer has no address of the internet.
-    pub(crate) source: Option<SocketAddr>,
+    /// The proxy's peer.
+    pub(crate) source: Source,
+}
+
+/// Whom a proxy speaks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// Its peer, which is there.
+    At(SocketAddr),
+    /// A peer whose address is not told, or is none of the internet.
+    Unknown,
+    /// Itself, as in a health check.
+    Proxy,
 }
 
 /// Why bytes are no header.
@@ -72,9 +82,8 @@ pub(crate) enum ProxyError {
     Io(#[from] io::Error),
 }
 
-/// Reads a header, and not a byte more. Returns the address of the proxy's
-/// peer, if the header has one.
-pub(super) async fn read(stream: &mut TcpStream) -> Result<Option<SocketAddr>, ProxyError> {
+/// Reads a header, and not a byte more.
+pub(super) async fn read(stream: &mut TcpStream) -> Result<Source, ProxyError> {
     let mut buffer = Vec::new();
     loop {
         let had = buffer.len();
@@ -130,11 +139,11 @@ fn binary(bytes: &[u8]) -> Result<Parsed, Malformed> {
     };
     // TLVs follow the addresses.
     let source = match family {
-        _ if is_local => None,
-        0x11 => Some(addresses::<4>(rest)?),
-        0x21 => Some(addresses::<16>(rest)?),
+        _ if is_local => Source::Proxy,
+        0x11 => Source::At(addresses::<4>(rest)?),
+        0x21 => Source::At(addresses::<16>(rest)?),
         // Unspecified, and a Unix socket.
-        0x00 | 0x31 => None,
+        0x00 | 0x31 => Source::Unknown,
         _ => return Err(Malformed::Family),
     };
     Ok(Parsed::Header(Header { bytes, source }))
@@ -164,10 +173,10 @@ fn line(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let text = std::str::from_utf8(&bytes[WORD.len()..end]).map_err(|_| Malformed::Addresses)?;
     let mut words = text.split(' ');
     let source = match words.next() {
-        // Whatever follows it.
-        Some("UNKNOWN") => None,
-        Some("TCP4") => Some(words_source::<Ipv4Addr>(words)?),
-        Some("TCP6") => Some(words_source::<Ipv6Addr>(words)?),
+        // Whatever follows it. Health checks say so, too, but cannot be told.
+        Some("UNKNOWN") => Source::Unknown,
+        Some("TCP4") => Source::At(words_source::<Ipv4Addr>(words)?),
+        Some("TCP6") => Source::At(words_source::<Ipv6Addr>(words)?),
         _ => return Err(Malformed::Family),
     };
     let bytes = end + 2;

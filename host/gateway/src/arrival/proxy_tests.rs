@@ -17,7 +17,11 @@ fn source(bytes: &[u8]) -> Result<Option<String>, Malformed> {
         Parsed::Partial => panic!("it is whole"),
         Parsed::Header(header) => {
             assert!(header.bytes <= bytes.len());
-            Ok(header.source.map(|source| source.to_string()))
+            Ok(match header.source {
+                Source::At(source) => Some(source.to_string()),
+                Source::Unknown => Some("unknown".into()),
+                Source::Proxy => None,
+            })
         }
     }
 }
@@ -35,8 +39,8 @@ fn lines_of_version_1() {
             "PROXY TCP6 2001:db8::7 fd00::1 0 65535\r\nGET /",
             Some("[2001:db8::7]:0"),
         ),
-        ("PROXY UNKNOWN\r\n", None),
-        ("PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", None),
+        ("PROXY UNKNOWN\r\n", Some("unknown")),
+        ("PROXY UNKNOWN ffff::1 ffff::2 1 2\r\n", Some("unknown")),
     ] {
         assert_eq!(
             source(text.as_bytes()),
@@ -73,7 +77,7 @@ fn a_line_of_the_most_bytes_and_one_of_more() {
         text.extend(b"\r\n");
         text
     };
-    assert_eq!(source(&of(LINE_BYTES_MAX)), Ok(None));
+    assert_eq!(source(&of(LINE_BYTES_MAX)), Ok(Some("unknown".into())));
     assert_eq!(parse(&of(LINE_BYTES_MAX + 1)), Err(Malformed::Line));
 }
 
@@ -85,8 +89,8 @@ fn headers_of_version_2() {
         (binary_of(0x21, 0x11, &BODY_4), Some("192.0.2.7:12345")),
         (binary_of(0x21, 0x11, &with_tlvs), Some("192.0.2.7:12345")),
         (binary_of(0x21, 0x21, &body_6), Some("[2001:db8::]:7")),
-        (binary_of(0x21, 0x00, &[]), None),
-        (binary_of(0x21, 0x31, &[0; 216]), None),
+        (binary_of(0x21, 0x00, &[]), Some("unknown")),
+        (binary_of(0x21, 0x31, &[0; 216]), Some("unknown")),
         // A proxy's own: whatever its addresses are.
         (binary_of(0x20, 0x00, &[]), None),
         (binary_of(0x20, 0x11, &BODY_4), None),
@@ -111,7 +115,7 @@ fn headers_of_version_2() {
 #[test]
 fn a_header_of_the_most_bytes_and_one_of_more() {
     let of = |bytes: usize| binary_of(0x21, 0x00, &vec![0; bytes - FIXED_BYTES]);
-    assert_eq!(source(&of(HEADER_BYTES_MAX)), Ok(None));
+    assert_eq!(source(&of(HEADER_BYTES_MAX)), Ok(Some("unknown".into())));
     // It is refused by its length, before its bytes have come.
     let long = of(HEADER_BYTES_MAX + 1);
     assert_eq!(parse(&long[..FIXED_BYTES]), Err(Malformed::Long));
@@ -140,7 +144,10 @@ async fn a_header_in_pieces_is_read_to_its_end_and_no_further() {
             peer.shutdown().await.unwrap();
         };
         let (read, ()) = tokio::join!(read(&mut stream), sending);
-        assert_eq!(read.unwrap(), Some("192.0.2.7:12345".parse().unwrap()));
+        assert_eq!(
+            read.unwrap(),
+            Source::At("192.0.2.7:12345".parse().unwrap())
+        );
         let mut rest = [0; 5];
         stream.read_exact(&mut rest).await.unwrap();
         assert_eq!(&rest, b"GET /");
@@ -174,7 +181,7 @@ proptest! {
         for end in 0..bytes.len() {
             prop_assert_eq!(parse(&bytes[..end]), Ok(Parsed::Partial));
         }
-        let source = Some(SocketAddr::new(ip.into(), port));
+        let source = Source::At(SocketAddr::new(ip.into(), port));
         let whole = Ok(Parsed::Header(Header { bytes: bytes.len(), source }));
         prop_assert_eq!(parse(&bytes), whole);
     }

@@ -1,15 +1,17 @@
 //! The state of a connection's task, and whether the connection goes on.
 
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use bytes::Bytes;
+use openline_admission::sessions::Session;
 use openline_channels::connection::SocketOwner;
 use openline_core::close::CloseReason;
 use openline_core::event::Event;
 use openline_engine::binding::{Binding, Outcome};
 
-use super::clock::Clock;
+use super::clock::{Clock, Watcher};
 use super::ending::Ending;
 use super::inbox::Inbox;
 use super::intake::Intake;
@@ -29,6 +31,12 @@ pub(crate) struct Actor<S> {
     pub(super) unflushed: Unflushed,
     pub(super) course: Course,
     pub(super) given: Given,
+    /// The timer waits for the answer to a ping. Once the answer is there,
+    /// something may be due earlier.
+    pub(super) awaits_pong: bool,
+    pub(super) watcher: Watcher,
+    /// The peer has shown another token since the timer was set.
+    pub(super) is_renewed: bool,
     pub(super) clock: Clock,
     pub(super) rest: Rest,
     pub(super) probe: Option<Box<Probe>>,
@@ -78,10 +86,18 @@ impl<S: Socket> Actor<S> {
             unflushed: Unflushed::default(),
             course: Course::Stays,
             given: Given::Messages,
+            awaits_pong: false,
+            watcher: Watcher::Host,
+            is_renewed: false,
             rest: Rest::default(),
             probe: None,
             ending: Ending::within(close_timeout),
         })
+    }
+
+    /// Sets as whom the peer is authenticated, before the connection is opened.
+    pub(crate) fn authenticate(&mut self, session: Option<Arc<Session>>) {
+        self.clock.session = session;
     }
 
     /// Calls the function's `open`.

@@ -7,10 +7,11 @@
 //! that pings stay spread.
 
 use std::pin::Pin;
-use std::sync::LazyLock;
+use std::sync::{Arc, LazyLock};
 use std::task::Context;
 use std::time::Duration;
 
+use openline_admission::sessions::Session;
 use openline_core::lifetime::Lifetime;
 use openline_core::limits::FunctionLimits;
 use tokio::time::{Instant, Sleep};
@@ -32,14 +33,12 @@ pub(super) struct Clock {
     pub(super) opened_at: Instant,
     pub(super) lifetime: Lifetime,
     pub(super) pace: Option<Box<Pace>>,
+    /// As whom the peer is authenticated, if it is.
+    pub(super) session: Option<Arc<Session>>,
     /// When the connection's next alarm is due.
     pub(super) alarm: Option<Instant>,
     /// Polled only to see whether it has fired.
     pub(super) timer: Option<Pin<Box<Sleep>>>,
-    /// The timer waits for the answer to a ping. Once the answer is there,
-    /// something may be due earlier.
-    pub(super) awaits_pong: bool,
-    pub(super) watcher: Watcher,
 }
 
 /// The means of noticing that a peer has gone.
@@ -58,10 +57,9 @@ impl Clock {
             opened_at: Instant::now(),
             lifetime: Lifetime::default(),
             pace: Pace::new(limits),
+            session: None,
             alarm: None,
             timer: None,
-            awaits_pong: false,
-            watcher: Watcher::Host,
         }
     }
 
@@ -96,7 +94,9 @@ impl Clock {
             let left = due.saturating_sub(now);
             rounded(*ORIGIN, self.opened_at + due, left)
         });
-        let exactly = [resume, alarm].into_iter().flatten().min();
+        let expiry = self.session.as_ref().and_then(|session| session.left());
+        let expiry = expiry.map(|left| now + left);
+        let exactly = [resume, alarm, expiry].into_iter().flatten().min();
         let exactly = exactly.map(|due| self.opened_at + due);
         let Some(at) = [roughly, exactly].into_iter().flatten().min() else {
             return;

@@ -47,7 +47,9 @@ impl<S: Socket> Actor<S> {
                 () = wire.close(reason, &mut room) => {}
                 () = deadline => {}
             }
-            room.finish();
+            // The calls of the function that follow may take long: this
+            // connection keeps no place in the line for received bytes.
+            room.intake.leave();
         };
         let telling = tell_function(binding, owner, batch, reason.clone());
         tokio::join!(handshake, telling);

@@ -4,7 +4,7 @@
 //! The first [`RECEIVED_FREE_BYTES`] are its own. Past them it has a share of
 //! the host's `received_bytes`, in pieces, and reads nothing while it can get
 //! no more. A read brings up to 64 KiB before they are counted; once room is
-//! scarce, it brings no more than there is room for.
+//! scarce, it brings no more than there is room for, or [`READ_BYTES_MIN`].
 
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -13,8 +13,13 @@ use std::time::Duration;
 use openline_channels::budget::FunctionBudget;
 use openline_channels::received::Share;
 use openline_core::limits::{
-    RECEIVED_BYTES_PER_SECOND_MIN, RECEIVED_FREE_BYTES, RECEIVED_SHARE_BYTES, RECEIVED_TIME,
+    FunctionLimits, RECEIVED_BYTES_PER_SECOND_MIN, RECEIVED_FREE_BYTES, RECEIVED_SHARE_BYTES,
+    RECEIVED_TIME,
 };
+
+/// The least that a read brings where room is scarce, in bytes: with less, a
+/// peer that leaves room for one byte would have the host read byte by byte.
+const READ_BYTES_MIN: usize = 4 * 1024;
 
 /// The most that is taken at once, in bytes, so that a large message does not
 /// ask for each 64 KiB.
@@ -46,7 +51,8 @@ pub(crate) struct Holding {
     pub(crate) arrived: usize,
     /// Of others.
     pub(crate) others: usize,
-    /// Whether the peer can send more of the message: the host reads.
+    /// Whether it is up to the peer to send more of the message. A rate that it
+    /// exceeds does not keep it from that.
     pub(crate) hears: bool,
 }
 
@@ -65,6 +71,11 @@ impl Intake {
         if let Some(held) = &mut self.0 {
             held.waits = false;
         }
+    }
+
+    /// Whether it has no share, and waits for none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_none()
     }
 
     /// Whether reading waits for room.
@@ -147,12 +158,22 @@ impl Intake {
     /// Whether a message has been arriving for so long, compared with what has
     /// come of it, that the connection has to end, because others wait for the
     /// room.
-    pub(super) fn is_slow(&self, function: &FunctionBudget, now: Duration) -> bool {
+    pub(super) fn is_slow(
+        &self,
+        function: &FunctionBudget,
+        limits: &FunctionLimits,
+        now: Duration,
+    ) -> bool {
         let Some(held) = &self.0 else { return false };
         let since = held
             .since
             .map_or(Duration::ZERO, |since| now.saturating_sub(since));
-        let seconds = held.arrived / RECEIVED_BYTES_PER_SECOND_MIN;
+        // No faster than the peer may send.
+        let rate = match limits.bytes_per_second {
+            0 => RECEIVED_BYTES_PER_SECOND_MIN,
+            most => most.min(RECEIVED_BYTES_PER_SECOND_MIN),
+        };
+        let seconds = held.arrived / rate;
         let seconds = u64::try_from(seconds).unwrap_or(u64::MAX);
         let allowed = RECEIVED_TIME + Duration::from_secs(seconds);
         held.time + since >= allowed && function.received.is_wanted()
@@ -191,7 +212,7 @@ impl Room<'_> {
     pub(crate) fn read_bytes(&self, buffer: usize, left: usize) -> usize {
         match left >= buffer || !self.function.received.is_scarce() {
             true => buffer,
-            false => buffer.min(left),
+            false => buffer.min(left.max(READ_BYTES_MIN)),
         }
     }
 
@@ -320,7 +341,8 @@ mod tests {
         settle(&mut intake, &function, FREE + 7 * PIECE);
         assert_eq!(bytes(&mut intake, 1), PIECE);
         settle(&mut intake, &function, FREE + 7 * PIECE + 1);
-        assert_eq!(bytes(&mut intake, 1), 1);
+        assert_eq!(bytes(&mut intake, 1), READ_BYTES_MIN);
+        assert_eq!(bytes(&mut intake, READ_BYTES_MIN + 1), READ_BYTES_MIN + 1);
         assert_eq!(bytes(&mut intake, PIECE), PIECE);
     }
 
@@ -385,7 +407,9 @@ mod tests {
             };
             intake.settle(&function, holding, || at(seconds));
         };
-        let is_slow = |intake: &Intake, seconds| intake.is_slow(&function, at(seconds));
+        let is_slow = |intake: &Intake, seconds| {
+            intake.is_slow(&function, &FunctionLimits::default(), at(seconds))
+        };
         arrives(slow, 0, true);
         let time = RECEIVED_TIME.as_secs();
         assert!(!is_slow(slow, time), "no other waits");
@@ -417,6 +441,12 @@ mod tests {
         assert!(!polls_more(waiting, &function));
         let time = RECEIVED_TIME + Duration::from_secs(4);
         let tick = Duration::from_millis(1);
-        assert!(!slow.is_slow(&function, time - tick) && slow.is_slow(&function, time));
+        let mut limits = FunctionLimits::default();
+        let is_slow = |limits: &FunctionLimits, at| slow.is_slow(&function, limits, at);
+        assert!(!is_slow(&limits, time - tick) && is_slow(&limits, time));
+        // A peer that may send half as fast has twice as long.
+        limits.bytes_per_second = RECEIVED_BYTES_PER_SECOND_MIN / 2;
+        let time = RECEIVED_TIME + Duration::from_secs(8);
+        assert!(!is_slow(&limits, time - tick) && is_slow(&limits, time));
     }
 }

@@ -6,7 +6,9 @@
 
 use std::task::{Context, Poll};
 
+use openline_admission::sessions::{Renewal, Session};
 use openline_core::close::CloseReason;
+use openline_core::message::Message;
 
 use super::actor::Actor;
 use super::inbox::{ANSWERS_UNWRITTEN_MAX, PINGS_UNANSWERED_MAX};
@@ -16,6 +18,9 @@ use super::wire::{Received, Socket};
 /// The most frames that one poll reads: control frames fill no batch, and a
 /// flood of them must not keep a thread busy.
 const FRAMES_PER_POLL_MAX: usize = 1024;
+
+/// How much of the reason why a token is refused is logged.
+const DETAIL_LETTERS_MAX: usize = 256;
 
 /// How far reading came.
 pub(super) enum Reading {
@@ -34,6 +39,10 @@ impl<S: Socket> Actor<S> {
         if self.intake.take_resumes() {
             self.resume_hearing();
         }
+        // The new token may end earlier.
+        if std::mem::take(&mut self.is_renewed) {
+            self.arm(cx);
+        }
         self.settle_intake();
         reading
     }
@@ -45,7 +54,7 @@ impl<S: Socket> Actor<S> {
         let holding = Holding {
             arrived,
             others: self.inbox.kept_bytes() + left,
-            hears: !self.inbox.is_full() && !self.wire.is_held(),
+            hears: !self.inbox.is_full() && !self.owner.connection().is_paused(),
         };
         let opened_at = self.clock.opened_at;
         let budget = self.owner.budget();
@@ -90,12 +99,24 @@ impl<S: Socket> Actor<S> {
             match received {
                 Received::Message(message) => {
                     self.intake.note_message();
+                    if let Some(session) = &self.clock.session
+                        && let Some(answer) = renewal(session, &message)
+                    {
+                        self.owner.connection().push(Message::Text(answer.into()));
+                        self.unflushed.answers += 1;
+                        self.is_renewed = true;
+                        // Verifying takes long: others have their turn.
+                        cx.waker().wake_by_ref();
+                        return Reading::Full;
+                    }
                     if self.owner.answer(&message) {
                         self.unflushed.answers += 1;
                         continue;
                     }
                     self.inbox.push(message);
                 }
+                // Only an ending connection skips.
+                Received::Skipped => {}
                 Received::Ping(payload) => {
                     self.rest.note_control();
                     reader.pong(&payload);
@@ -111,6 +132,23 @@ impl<S: Socket> Actor<S> {
             }
         }
         Reading::Full
+    }
+}
+
+/// The answer to a message that renews the peer's token; `None` for any other.
+fn renewal(session: &Session, message: &Message) -> Option<String> {
+    let Message::Text(text) = message else {
+        return None;
+    };
+    match session.renew(text) {
+        Renewal::None => None,
+        Renewal::Renewed(answer) | Renewal::TooSoon(answer) => Some(answer),
+        Renewal::Refused(answer, denied) => {
+            let detail: String = denied.detail.chars().take(DETAIL_LETTERS_MAX).collect();
+            let detail = detail.escape_debug();
+            tracing::debug!(%detail, "a token was not renewed");
+            Some(answer)
+        }
     }
 }
 

@@ -88,7 +88,13 @@ impl<S: Socket> Actor<S> {
             .owner
             .hushed(cx.waker(), seen, || binding.dispatch(event));
         let outcome = dispatched.err().or_else(|| self.binding.outcome());
-        let Some(outcome) = outcome else { return };
+        let Some(outcome) = outcome else {
+            // The batch was full: what is behind it is read meanwhile.
+            if !dry {
+                cx.waker().wake_by_ref();
+            }
+            return;
+        };
         self.take_outcome(outcome);
         self.settle_intake();
         // No later return of the function will wake this task.

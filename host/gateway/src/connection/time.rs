@@ -31,8 +31,17 @@ impl<S: Socket> Actor<S> {
     pub(super) fn check_time(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
         let now = self.clock.now();
         self.fall_asleep(now);
-        if self.intake.is_slow(self.owner.budget(), now) {
+        let limits = self.owner.connection().limits();
+        if self.intake.is_slow(self.owner.budget(), limits, now) {
             self.owner.connection().end(CloseReason::SlowMessage);
+        }
+        if let Some(session) = &self.clock.session
+            && session.left() == Some(Duration::ZERO)
+        {
+            // Only the end can still become due.
+            self.clock.timer = None;
+            self.owner.connection().end(session.expired());
+            return None;
         }
         let stopped = self.wire.is_held() || self.intake.waits();
         let hearing = !stopped && !self.inbox.is_full();
@@ -49,7 +58,7 @@ impl<S: Socket> Actor<S> {
                 if !hearing {
                     self.watch();
                 }
-                self.clock.awaits_pong = true;
+                self.awaits_pong = true;
                 // The ping goes into the outbox, after the messages that wait,
                 // so its answer shows that the peer has read those. No ping is
                 // sent while the kernel takes no bytes: progress on the socket
@@ -99,13 +108,13 @@ impl<S: Socket> Actor<S> {
             return;
         }
         let time = limits.ping_interval + limits.pong_timeout;
-        self.clock.watcher = Watcher::System;
+        self.watcher = Watcher::System;
         self.wire.give_up_after(Some(time));
     }
 
     fn stop_watching(&mut self) {
-        if self.clock.watcher == Watcher::System {
-            self.clock.watcher = Watcher::Host;
+        if self.watcher == Watcher::System {
+            self.watcher = Watcher::Host;
             self.wire.give_up_after(None);
         }
     }
@@ -192,7 +201,7 @@ impl<S: Socket> Actor<S> {
         let now = self.clock.now();
         if is_heard {
             self.clock.lifetime.hear(now);
-            if std::mem::take(&mut self.clock.awaits_pong) {
+            if std::mem::take(&mut self.awaits_pong) {
                 self.arm(cx);
             }
         }
@@ -214,8 +223,8 @@ impl<S: Socket> Actor<S> {
     fn fall_asleep(&mut self, now: Duration) {
         let wire = &mut self.wire;
         let can = || {
-            // One that waits for room has to try again.
-            let is_quiet = wire.is_empty() && !self.intake.waits() && !self.course.is_refusing();
+            // One that waits for room, or has a share of it, looks at it again.
+            let is_quiet = wire.is_empty() && self.intake.is_empty() && !self.course.is_refusing();
             // A wire may have something to give up later.
             is_quiet && self.owner.connection().is_open() && wire.rest()
         };

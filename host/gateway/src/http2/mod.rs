@@ -9,6 +9,7 @@
 //! its peer does not read, and a TCP connection without requests, are given
 //! the same time as over HTTP/1.1.
 
+mod closing;
 mod streams;
 
 use std::sync::Arc;
@@ -31,6 +32,7 @@ use crate::rescue::Refusal;
 use crate::reserved::Answer;
 use crate::upgrade::{Stream, WRITE_BYTES};
 
+use closing::Closing;
 use streams::{Active, Streams, Tracked};
 
 /// How much a peer may send on a stream before the host reads, in bytes: what
@@ -90,7 +92,7 @@ where
             Box::pin(async move { answer(&site, request, &peer, active).await })
         }
     });
-    let connection = builder(&config).serve_connection(TokioIo::new(stream), service);
+    let connection = builder(&config).serve_connection(TokioIo::new(Closing(stream)), service);
     let mut connection = std::pin::pin!(connection);
     if last {
         connection.as_mut().graceful_shutdown();
@@ -110,18 +112,20 @@ where
             tracing::debug!(%peer, "closed: the peer cancels its requests");
             return;
         }
-        idle = gone_or_draining(&streams, patience, &mut drain, last) => {
-            // No further streams: the library says so to the peer.
+        () = idle_or_draining(&streams, patience, &mut drain, last) => {
+            // No further streams: the library says so to the peer. Until the
+            // peer has heard it, it may still begin some, and they are served.
             connection.as_mut().graceful_shutdown();
+            streams.restart();
             tokio::select! {
                 biased;
                 ended = connection => ended,
                 () = permit.slot().closed() => return,
                 () = streams.unread(patience) => return,
                 () = streams.cancelled() => return,
-                // A peer may keep a stream whose end it takes no bytes of.
-                () = tokio::time::sleep(patience), if idle => return,
-                () = streams.idle(patience), if !idle => return,
+                // A peer may not answer, or keep a stream whose end it takes no
+                // bytes of.
+                () = streams.idle(patience) => return,
             }
         }
     };
@@ -131,16 +135,16 @@ where
 }
 
 /// Waits until a TCP connection has had no request for a while, or the host
-/// drains. Returns whether it was the former.
-async fn gone_or_draining(
+/// drains.
+async fn idle_or_draining(
     streams: &Streams,
     patience: Duration,
     drain: &mut tokio::sync::watch::Receiver<bool>,
     last: bool,
-) -> bool {
+) {
     tokio::select! {
-        () = streams.idle(patience) => true,
-        () = transport::begun(drain), if !last => false,
+        () = streams.idle(patience) => {}
+        () = transport::begun(drain), if !last => {}
     }
 }
 

@@ -2,6 +2,10 @@
 //! long an answer has waited for its peer to read it, and how many requests the
 //! peer has cancelled.
 //!
+//! The TCP connection gives its place in `requests` back as soon as all of its
+//! streams are WebSockets, which the ledgers count. It takes one again when the
+//! last stream has ended; a request that comes before that has its own.
+//!
 //! Bounded by `http2_streams`: an entry for each answer on its way.
 
 use std::collections::BTreeMap;
@@ -20,7 +24,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::{CANCELLED_MAX, FRAME_BYTES};
-use crate::gateway::Permit;
+use crate::gateway::{Held, Permit};
 
 /// The streams of one TCP connection.
 #[derive(Debug)]
@@ -35,7 +39,9 @@ pub(crate) struct Streams {
 struct State {
     /// Requests that are being answered, and WebSockets.
     active: usize,
-    /// When there was last one.
+    /// How many of them are WebSockets.
+    upgraded: usize,
+    /// When there was last one, or the peer was told that there may be no more.
     since: Instant,
     /// Answers that are not sent, by number, with the time of each.
     unread: BTreeMap<u64, Instant>,
@@ -49,6 +55,8 @@ struct State {
 pub(crate) struct Active {
     streams: Arc<Streams>,
     is_answered: AtomicBool,
+    /// Changes while the state of the streams is locked.
+    is_upgraded: AtomicBool,
 }
 
 /// The body of an answer, until the library has sent it or given it up. It
@@ -69,6 +77,7 @@ impl Streams {
             permit,
             state: Mutex::new(State {
                 active: 0,
+                upgraded: 0,
                 since: Instant::now(),
                 unread: BTreeMap::new(),
                 number: 0,
@@ -89,6 +98,16 @@ impl Streams {
         Active {
             streams: Arc::clone(this),
             is_answered: AtomicBool::new(false),
+            is_upgraded: AtomicBool::new(false),
+        }
+    }
+
+    /// Keeps or returns the TCP connection's place, after a change.
+    fn settle(&self, state: &State) {
+        if state.active == 0 {
+            self.permit.return_to();
+        } else if state.active == state.upgraded {
+            self.permit.slot().step_aside();
         }
     }
 
@@ -107,6 +126,11 @@ impl Streams {
             }
             tokio::time::sleep_until(next).await;
         }
+    }
+
+    /// Begins the time without a stream anew: the peer has to answer.
+    pub(super) fn restart(&self) {
+        self.state.lock().since = Instant::now();
     }
 
     /// Waits until an answer is too old to be read.
@@ -137,14 +161,27 @@ impl Active {
     }
 }
 
+impl Held for Active {
+    fn upgraded(&self) {
+        let mut state = self.streams.state.lock();
+        if !self.is_upgraded.swap(true, Ordering::Relaxed) {
+            state.upgraded += 1;
+            self.streams.settle(&state);
+        }
+    }
+}
+
 impl Drop for Active {
     fn drop(&mut self) {
         let mut state = self.streams.state.lock();
         state.active -= 1;
+        if *self.is_upgraded.get_mut() {
+            state.upgraded -= 1;
+        }
         if state.active == 0 {
             state.since = Instant::now();
-            self.streams.permit.slot().end();
         }
+        self.streams.settle(&state);
         state.cancelled = match *self.is_answered.get_mut() {
             true => state.cancelled.saturating_sub(1),
             false => state.cancelled + 1,

@@ -105,6 +105,45 @@ async fn a_tcp_connection_with_a_stream_makes_no_room_for_others() {
 }
 
 #[tokio::test]
+async fn a_tcp_connection_has_a_place_unless_all_of_its_streams_are_websockets() {
+    let gateway = gateway();
+    let streams = streams(&gateway);
+    assert_eq!(gateway.requests(), 1);
+    let (first, second) = (Streams::begin(&streams), Streams::begin(&streams));
+    first.upgraded();
+    assert_eq!(gateway.requests(), 1, "the second is a request");
+    second.answered();
+    drop(second);
+    assert_eq!(gateway.requests(), 0);
+    // A request has a place of its own.
+    let third = Streams::begin(&streams);
+    third.upgraded();
+    drop(first);
+    assert_eq!(gateway.requests(), 0);
+    drop(third);
+    assert_eq!(gateway.requests(), 1);
+    assert!(streams.permit.slot().closed().now_or_never().is_none());
+    let fourth = Streams::begin(&streams);
+    fourth.upgraded();
+    assert_eq!(gateway.requests(), 0);
+    drop(fourth);
+    drop(streams);
+    assert_eq!((gateway.requests(), gateway.sockets()), (0, 0));
+}
+
+#[tokio::test]
+async fn the_time_without_a_stream_begins_anew_when_the_peer_is_told() {
+    let gateway = gateway();
+    let streams = streams(&gateway);
+    streams.state.lock().since = an_hour_ago();
+    assert!(is_idle(&streams));
+    streams.restart();
+    assert!(!is_idle(&streams));
+    streams.state.lock().since = an_hour_ago();
+    assert!(is_idle(&streams));
+}
+
+#[tokio::test]
 async fn an_answer_is_unread_until_it_is_sent_or_given_up() {
     let gateway = gateway();
     let streams = streams(&gateway);

@@ -1,5 +1,9 @@
 //! Reads the files of certificates, keys and authorities: all of them, or none.
 //!
+//! The certificates that the host has requested itself are read with them, as far
+//! as they are there: one that is missing or damaged is requested anew, and keeps
+//! no other from being used.
+//!
 //! A certificate must fit its key. One that has expired is taken only where
 //! there is no better one, and is warned of: at the start, a host that serves
 //! some clients is better than none. Bounded: [`FILE_BYTES_MAX`] for each file.
@@ -15,7 +19,8 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use openline_core::config::{
-    CertificateConfig, ClientCertificates, Listener, MinVersion, ServerConfig, TlsConfig,
+    AcmeConfig, CertificateConfig, ClientCertificates, Listener, MinVersion, ServerConfig,
+    TlsConfig,
 };
 use openline_hint::{Hint, Hinted};
 use rustls::RootCertStore;
@@ -25,6 +30,8 @@ use rustls::sign::CertifiedKey;
 use x509_cert::der::Decode;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
+
+use super::provider::provider;
 
 /// The largest file, in bytes: three times all authorities that browsers trust.
 pub const FILE_BYTES_MAX: usize = 1 << 20;
@@ -44,10 +51,19 @@ pub struct Files(Arc<Inner>);
 struct Inner {
     certificates: Vec<Certificate>,
     configs: Vec<CertificateConfig>,
+    requested: Vec<Requested>,
     tls: TlsConfig,
     authorities: Option<(Arc<RootCertStore>, Vec<u8>)>,
     /// Each file as it was before it was read.
     stamps: Vec<(PathBuf, Option<Stamp>)>,
+}
+
+/// A host name for which the host requests a certificate.
+#[derive(Clone, Debug)]
+struct Requested {
+    host: String,
+    /// The file of the certificate and its key.
+    file: PathBuf,
 }
 
 /// What changes when a file is written or replaced.
@@ -60,13 +76,18 @@ struct Stamp {
 }
 
 /// A certificate with its key.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Certificate {
     key: Arc<CertifiedKey>,
     /// Host names in lower case.
     names: Vec<Box<str>>,
     is_default: bool,
+    /// The listeners that show it.
     listeners: Vec<Listener>,
+    /// The file that it was read from.
+    file: PathBuf,
+    /// Whether the host has requested it.
+    is_requested: bool,
     /// Seconds since 1970.
     begins: u64,
     ends: u64,
@@ -83,7 +104,7 @@ pub struct FileError {
 }
 
 #[derive(Debug, thiserror::Error)]
-enum Kind {
+pub(super) enum Kind {
     #[error("it cannot be read: {0}")]
     Unread(io::Error),
     #[error("it has more than 1 MiB")]
@@ -112,10 +133,12 @@ impl Files {
     ///
     /// When any file cannot be read or used.
     pub fn read(config: &ServerConfig, before: Option<&Self>) -> Result<Option<Self>, FileError> {
-        if config.certificate.is_empty() {
+        if config.certificate.is_empty() && config.tls.acme.is_none() {
             return Ok(None);
         }
-        Self::read_all(config.certificate.clone(), config.tls.clone(), before).map(Some)
+        let requested = Requested::of(config);
+        let (configs, tls) = (config.certificate.clone(), config.tls.clone());
+        Self::read_all(configs, requested, tls, before).map(Some)
     }
 
     /// Reads the same files again.
@@ -124,16 +147,24 @@ impl Files {
     ///
     /// As for [`read`](Self::read).
     pub fn read_again(&self) -> Result<Self, FileError> {
-        Self::read_all(self.0.configs.clone(), self.0.tls.clone(), Some(self))
+        let Inner {
+            configs,
+            requested,
+            tls,
+            ..
+        } = &*self.0;
+        Self::read_all(configs.clone(), requested.clone(), tls.clone(), Some(self))
     }
 
     fn read_all(
         configs: Vec<CertificateConfig>,
+        requested: Vec<Requested>,
         tls: TlsConfig,
         before: Option<&Self>,
     ) -> Result<Self, FileError> {
         let paths = configs.iter().flat_map(|it| [&it.certificate, &it.key]);
         let paths = paths.chain(&tls.client_authorities);
+        let paths = paths.chain(requested.iter().map(|it| &it.file));
         // Before the files are read: a change while they are is noticed later.
         let stamps = paths.map(|path| (path.clone(), Stamp::of(path))).collect();
         let now = unix_seconds();
@@ -147,11 +178,16 @@ impl Files {
             }
             certificates.push(certificate);
         }
+        certificates.extend(requested.iter().filter_map(|it| {
+            let before = || before.and_then(|before| before.of_requested(it));
+            it.read().or_else(before)
+        }));
         let authorities = tls.client_authorities.as_deref().map(authorities);
         Ok(Self(Arc::new(Inner {
             certificates,
             authorities: authorities.transpose()?,
             configs,
+            requested,
             tls,
             stamps,
         })))
@@ -169,14 +205,15 @@ impl Files {
     }
 
     /// Warns about certificates that some clients will not accept, or soon none
-    /// will.
+    /// will, and about those that the host requests and does not have.
     pub fn warnings(&self) -> Vec<Hinted> {
         let now = unix_seconds();
-        let with_config = self.0.certificates.iter().zip(&self.0.configs);
-        let warnings = with_config.filter_map(|(certificate, config)| {
-            let shown = config.certificate.display();
+        let warnings = self.0.certificates.iter().filter_map(|certificate| {
+            let shown = certificate.file.display();
             let soon = now + EXPIRES_SOON.as_secs();
             let (what, hint) = match certificate {
+                // The host says itself what keeps it from renewing one.
+                it if it.is_requested && it.has_expired(soon) => return None,
                 it if it.has_expired(now) => ("the certificate has expired", RENEW),
                 it if now < it.begins => (
                     "the certificate is not valid yet",
@@ -191,7 +228,28 @@ impl Files {
             };
             Some(Hinted::new(format!("{shown}: {what}"), hint))
         });
-        warnings.collect()
+        warnings.chain(self.missing(now)).collect()
+    }
+
+    /// Warns of each name for which the host requests a certificate, and has none
+    /// that is valid now. One for each name, so that those that are left are not
+    /// told again when one has come.
+    fn missing(&self, now: u64) -> impl Iterator<Item = Hinted> {
+        let shows = move |host: &str| {
+            let mut certificates = self.certificates(Listener::Listen).into_iter();
+            certificates.any(|it| !it.has_expired(now) && it.is_for(host))
+        };
+        let acme = self.0.tls.acme.iter();
+        let hosts = acme.flat_map(|acme| acme.hosts.iter().map(move |host| (acme, host)));
+        let missing = hosts.filter(move |(_, host)| !shows(host));
+        missing.map(|(acme, host)| {
+            let what = format!("no valid certificate yet for {host}");
+            let hint = format!(
+                "a host that serves requests it of {}; until then handshakes for this name fail, unless another certificate is the default",
+                acme.directory
+            );
+            Hinted::new(what, hint)
+        })
     }
 
     /// The names that the certificates are for, in their order.
@@ -200,6 +258,13 @@ impl Files {
         certificates
             .flat_map(|it| it.names.iter().map(|name| &**name))
             .collect()
+    }
+
+    /// Whether a listener speaks TLS; that of connections does also before there
+    /// is a certificate that the host requests.
+    pub(super) fn are_for(&self, listener: Listener) -> bool {
+        let requests = listener == Listener::Listen && self.0.tls.acme.is_some();
+        requests || !self.certificates(listener).is_empty()
     }
 
     /// The certificates of a listener, in their order.
@@ -229,13 +294,17 @@ impl Files {
         self.client_certificates() == other.client_certificates() && bytes(self) == bytes(other)
     }
 
+    /// The certificate that was requested before and is still valid.
+    fn of_requested(&self, requested: &Requested) -> Option<Certificate> {
+        let now = unix_seconds();
+        let mut certificates = self.0.certificates.iter();
+        let found = certificates.find(|it| it.is_requested && it.file == requested.file);
+        found.filter(|it| !it.has_expired(now)).cloned()
+    }
+
     fn of(&self, config: &CertificateConfig) -> Option<&Certificate> {
-        let place = self
-            .0
-            .configs
-            .iter()
-            .position(|it| it.certificate == config.certificate);
-        self.0.certificates.get(place?)
+        let mut certificates = self.0.certificates.iter();
+        certificates.find(|it| it.file == config.certificate)
     }
 }
 
@@ -252,19 +321,25 @@ impl Certificate {
             };
             on_line(FileError::at(&config.key, kind))
         })?;
-        Self::new(chain, key, config).map_err(|kind| {
+        let made = Self::new(chain, key).map_err(|kind| {
             let path = match kind {
                 Kind::Mismatch => &config.key,
                 _ => path,
             };
             on_line(FileError::at(path, kind))
+        })?;
+        Ok(Self {
+            is_default: config.default,
+            listeners: config.listeners.clone(),
+            file: path.clone(),
+            ..made
         })
     }
 
-    fn new(
+    /// One for `listen` that is not the default.
+    pub(super) fn new(
         chain: Vec<CertificateDer<'static>>,
         key: PrivateKeyDer<'static>,
-        config: &CertificateConfig,
     ) -> Result<Self, Kind> {
         let first = chain.first().ok_or(Kind::NoCertificate)?;
         let parsed = x509_cert::Certificate::from_der(first).map_err(Kind::Certificate)?;
@@ -279,7 +354,7 @@ impl Certificate {
         let names = names.collect();
         let validity = certificate.validity();
         let (begins, ends) = (validity.not_before, validity.not_after);
-        let key = CertifiedKey::from_der(chain, key, &super::provider());
+        let key = CertifiedKey::from_der(chain, key, &provider());
         let key = key.map_err(|error| match error {
             rustls::Error::InconsistentKeys(_) => Kind::Mismatch,
             error => Kind::Unusable(error),
@@ -287,8 +362,10 @@ impl Certificate {
         Ok(Self {
             key: Arc::new(key),
             names,
-            is_default: config.default,
-            listeners: config.listeners.clone(),
+            is_default: false,
+            listeners: vec![Listener::Listen],
+            file: PathBuf::new(),
+            is_requested: false,
             begins: begins.to_unix_duration().as_secs(),
             ends: ends.to_unix_duration().as_secs(),
         })
@@ -300,6 +377,12 @@ impl Certificate {
 
     pub(super) fn names(&self) -> &[Box<str>] {
         &self.names
+    }
+
+    /// When it begins and ends, since 1970.
+    pub(super) fn validity(&self) -> (Duration, Duration) {
+        let since = Duration::from_secs;
+        (since(self.begins), since(self.ends))
     }
 
     pub(super) fn is_default(&self) -> bool {
@@ -314,6 +397,57 @@ impl Certificate {
 
     fn has_expired(&self, now: u64) -> bool {
         self.ends < now
+    }
+
+    /// Whether it has this very name, in lower case.
+    fn is_for(&self, host: &str) -> bool {
+        self.names.iter().any(|name| **name == *host)
+    }
+}
+
+// === impl Requested ===
+
+impl Requested {
+    /// Those of a configuration, which has a data directory if it has any.
+    fn of(config: &ServerConfig) -> Vec<Self> {
+        let (Some(acme), Some(data)) = (&config.tls.acme, &config.data) else {
+            return Vec::new();
+        };
+        let folder = acme.folder(data);
+        let hosts = acme.hosts.iter().map(|host| Self {
+            host: host.clone(),
+            file: AcmeConfig::file(&folder, host),
+        });
+        hosts.collect()
+    }
+
+    /// Its certificate, if the file has one that can be used; whether or not it
+    /// has expired.
+    fn read(&self) -> Option<Certificate> {
+        let config = CertificateConfig {
+            listeners: vec![Listener::Listen],
+            certificate: self.file.clone(),
+            key: self.file.clone(),
+            default: false,
+            line: 0,
+        };
+        match Certificate::read(&config) {
+            Ok(certificate) if certificate.is_for(&self.host) => Some(Certificate {
+                is_requested: true,
+                ..certificate
+            }),
+            Ok(_) => {
+                let (host, file) = (&self.host, self.file.display());
+                tracing::warn!(%host, %file, "a certificate that the host has requested is for other names");
+                None
+            }
+            Err(error) => {
+                if !error.is_missing() {
+                    tracing::warn!(%error, "a certificate that the host has requested cannot be used");
+                }
+                None
+            }
+        }
     }
 }
 
@@ -402,6 +536,11 @@ impl FileError {
             line: Some(line),
             ..self
         }
+    }
+
+    /// Whether there is no such file.
+    fn is_missing(&self) -> bool {
+        matches!(&self.kind, Kind::Unread(error) if error.kind() == io::ErrorKind::NotFound)
     }
 
     /// The line of the configuration that names the certificate.

@@ -5,7 +5,10 @@ use rcgen::{CertificateParams, KeyPair, date_time_ymd};
 use super::*;
 
 /// A certificate of its own authority, in PEM, with its key.
-fn made(names: &[&str], change: impl FnOnce(&mut CertificateParams)) -> (String, String) {
+pub(in super::super) fn made(
+    names: &[&str],
+    change: impl FnOnce(&mut CertificateParams),
+) -> (String, String) {
     let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
     let mut params = CertificateParams::new(names).unwrap();
     change(&mut params);
@@ -19,14 +22,10 @@ pub(in super::super) fn certificate(names: &[&str], is_default: bool) -> Certifi
     let (certificate, key) = made(names, |_| {});
     let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
     let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
-    let config = CertificateConfig {
-        listeners: vec![Listener::Listen],
-        certificate: PathBuf::new(),
-        key: PathBuf::new(),
-        default: is_default,
-        line: 0,
-    };
-    Certificate::new(chain, key, &config).unwrap()
+    Certificate {
+        is_default,
+        ..Certificate::new(chain, key).unwrap()
+    }
 }
 
 /// A folder with a certificate, and a configuration that names it.
@@ -208,4 +207,60 @@ fn other_things_to_warn_of() {
             .contains("is for no host name")
     );
     assert_eq!(warned(&["192.0.2.7"], |_| {}, true), []);
+}
+
+#[test]
+fn a_name_without_its_certificate_is_warned_of_and_listen_speaks_tls_without_any() {
+    let folder = Folder::of(&["other.example.org"]);
+    let mut config = folder.config();
+    // The same name on another listener does not help.
+    config.certificate[0].listeners = vec![Listener::Admin];
+    config.data = Some(folder.path("data"));
+    let acme = AcmeConfig {
+        directory: "https://acme.example/directory".into(),
+        hosts: vec!["chat.example.org".into(), "other.example.org".into()],
+        contact: Vec::new(),
+        challenge: openline_core::config::AcmeChallenge::TlsAlpn01,
+        ca_file: None,
+        external_account: None,
+    };
+    let kept = acme.folder(&folder.path("data"));
+    fs::create_dir_all(&kept).unwrap();
+    config.tls.acme = Some(acme);
+    let missing = |files: &Files| {
+        let warnings = files.warnings();
+        let names = warnings.iter().map(|it| {
+            let hint = it.hint().unwrap();
+            assert!(hint.contains("https://acme.example/directory"), "{hint}");
+            let text = it.to_string();
+            let name = text.strip_prefix("no valid certificate yet for ");
+            name.unwrap().to_owned()
+        });
+        names.collect::<Vec<_>>()
+    };
+    let files = Files::read(&config, None).unwrap().unwrap();
+    assert_eq!(missing(&files), ["chat.example.org", "other.example.org"]);
+    assert!(files.are_for(Listener::Listen) && files.are_for(Listener::Admin));
+    assert!(!files.are_for(Listener::Probes));
+    let keep = |name: &str, change: fn(&mut CertificateParams)| {
+        let (certificate, key) = made(&[name], change);
+        fs::write(AcmeConfig::file(&kept, name), certificate + &key).unwrap();
+    };
+    keep("chat.example.org", |_| {});
+    // Warned of once, and not as a file that a tool has written.
+    keep("other.example.org", expired);
+    assert!(files.have_changed());
+    let files = files.read_again().unwrap();
+    assert_eq!(missing(&files), ["other.example.org"]);
+    assert_eq!(files.certificates(Listener::Listen).len(), 2);
+    assert_eq!(files.certificates(Listener::Admin).len(), 1);
+    // Half a file, and none: the valid one stays in force.
+    let chat = AcmeConfig::file(&kept, "chat.example.org");
+    let whole = fs::read(&chat).unwrap();
+    fs::write(&chat, &whole[..whole.len() / 2]).unwrap();
+    let files = files.read_again().unwrap();
+    fs::remove_file(&chat).unwrap();
+    let files = files.read_again().unwrap();
+    assert_eq!(missing(&files), ["other.example.org"]);
+    assert_eq!(files.certificates(Listener::Listen).len(), 2);
 }

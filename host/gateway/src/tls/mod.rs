@@ -2,9 +2,10 @@
 //! has shown.
 //!
 //! [`files`] reads certificates, `names` finds the one for a host name, `facts`
-//! are the results of a handshake. The certificates in force are replaced as a
-//! whole: handshakes that have begun, and connections, keep those that they began
-//! with.
+//! are the results of a handshake; [`challenges`] answers the authority of
+//! certificates that the host requests, and [`issued`] judges what it gives. The
+//! certificates in force are replaced as a whole: handshakes that have begun, and
+//! connections, keep those that they began with.
 //!
 //! Bounded: files of [`FILE_BYTES_MAX`](files::FILE_BYTES_MAX). A handshake
 //! takes place while its TCP connection waits for its first request, within
@@ -12,24 +13,31 @@
 //! head of HTTP may have. Sessions are resumed by tickets, so the host keeps
 //! none: two keys encrypt tickets, each for six hours.
 
+pub mod challenges;
 mod facts;
 pub mod files;
+pub mod issued;
 mod names;
+mod provider;
 
 use std::sync::Arc;
 
 use openline_core::config::{ClientCertificates, Listener, MinVersion};
 use parking_lot::RwLock;
-use rustls::crypto::{CryptoProvider, ring};
-use rustls::server::{NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
+use rustls::crypto::ring;
+use rustls::server::{ClientHello, NoServerSessionStorage, ProducesTickets, WebPkiClientVerifier};
 use rustls::{ServerConfig, SupportedProtocolVersion};
+use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
-use tokio_rustls::TlsAcceptor;
+use tokio_rustls::LazyConfigAcceptor;
 use tokio_rustls::server::TlsStream;
 
+pub(crate) use challenges::ALPN_ACME;
+use challenges::{Challenges, is_validation};
 pub(crate) use facts::facts;
 use files::Files;
 use names::Names;
+use provider::provider;
 
 /// What a client asks for that speaks HTTP/2.
 pub(crate) const ALPN_HTTP2: &[u8] = b"h2";
@@ -44,6 +52,7 @@ const ENCRYPTED_BYTES_MAX: usize = 64 * 1024;
 #[derive(Debug, Default)]
 pub struct Tls {
     active: RwLock<Option<Arc<Active>>>,
+    challenges: Arc<Challenges>,
 }
 
 /// Certificates that can be put into force.
@@ -54,8 +63,23 @@ pub struct Prepared(Option<Arc<Active>>);
 #[derive(Debug)]
 struct Active {
     files: Files,
-    /// Of the listeners that speak TLS.
-    configs: Vec<(Listener, Arc<ServerConfig>)>,
+    /// What the listeners need that speak TLS.
+    spoken: Vec<(Listener, Spoken)>,
+}
+
+/// The certificates of one listener.
+#[derive(Clone, Debug)]
+struct Spoken {
+    names: Arc<Names>,
+    config: Arc<ServerConfig>,
+}
+
+/// What a handshake needs.
+#[derive(Debug)]
+pub(crate) struct Acceptor {
+    spoken: Spoken,
+    /// Those that a client may validate here, if it may.
+    challenges: Option<Arc<Challenges>>,
 }
 
 impl Tls {
@@ -96,14 +120,24 @@ impl Tls {
         let active = self.active.read();
         active
             .as_ref()
-            .is_some_and(|it| it.config(listener).is_some())
+            .is_some_and(|it| it.spoken(listener).is_some())
+    }
+
+    /// The challenges of authorities that wait to be validated.
+    pub fn challenges(&self) -> &Arc<Challenges> {
+        &self.challenges
     }
 
     /// What accepts a handshake on a listener now; none if it speaks plainly.
-    pub(crate) fn acceptor(&self, listener: Listener) -> Option<TlsAcceptor> {
+    pub(crate) fn acceptor(&self, listener: Listener) -> Option<Acceptor> {
         let active = self.active.read();
-        let config = active.as_ref().and_then(|it| it.config(listener).cloned());
-        config.map(TlsAcceptor::from)
+        let spoken = active.as_ref().and_then(|it| it.spoken(listener));
+        // Authorities validate names at the listener of connections.
+        let validates = listener == Listener::Listen;
+        Some(Acceptor {
+            spoken: spoken?.clone(),
+            challenges: validates.then(|| Arc::clone(&self.challenges)),
+        })
     }
 }
 
@@ -112,24 +146,37 @@ impl Active {
     /// other certificates: a ticket says which one was shown.
     fn new(files: Files, before: Option<&Self>) -> Result<Self, rustls::Error> {
         let same = before.filter(|before| before.files.asks_like(&files));
-        let mut configs = Vec::new();
+        let mut spoken = Vec::new();
         for listener in [Listener::Listen, Listener::Admin, Listener::Probes] {
-            if files.certificates(listener).is_empty() {
+            if !files.are_for(listener) {
                 continue;
             }
             // A ticket of one listener is worth nothing to another.
-            let ticketer = match same.and_then(|same| same.config(listener)) {
-                Some(same) => Arc::clone(&same.ticketer),
+            let ticketer = match same.and_then(|same| same.spoken(listener)) {
+                Some(same) => Arc::clone(&same.config.ticketer),
                 None => ring::Ticketer::new()?,
             };
-            configs.push((listener, Arc::new(config(&files, listener, ticketer)?)));
+            spoken.push((listener, Spoken::new(&files, listener, ticketer)?));
         }
-        Ok(Self { files, configs })
+        Ok(Self { files, spoken })
     }
 
-    fn config(&self, listener: Listener) -> Option<&Arc<ServerConfig>> {
-        let found = self.configs.iter().find(|(of, _)| *of == listener);
-        found.map(|(_, config)| config)
+    fn spoken(&self, listener: Listener) -> Option<&Spoken> {
+        let found = self.spoken.iter().find(|(of, _)| *of == listener);
+        found.map(|(_, spoken)| spoken)
+    }
+}
+
+impl Spoken {
+    fn new(
+        files: &Files,
+        listener: Listener,
+        ticketer: Arc<dyn ProducesTickets>,
+    ) -> Result<Self, rustls::Error> {
+        let is_own = listener != Listener::Listen;
+        let names = Arc::new(Names::of(&files.certificates(listener), is_own));
+        let config = Arc::new(config(files, listener, Arc::clone(&names), ticketer)?);
+        Ok(Self { names, config })
     }
 }
 
@@ -138,6 +185,7 @@ impl Active {
 fn config(
     files: &Files,
     listener: Listener,
+    names: Arc<Names>,
     ticketer: Arc<dyn ProducesTickets>,
 ) -> Result<ServerConfig, rustls::Error> {
     const ALL: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13, &rustls::version::TLS12];
@@ -150,7 +198,9 @@ fn config(
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider));
     let builder = builder.with_protocol_versions(versions)?;
     let is_own = listener != Listener::Listen;
-    let builder = match files.authorities().filter(|_| !is_own) {
+    let authorities = files.authorities().filter(|_| !is_own);
+    let asks = authorities.is_some();
+    let builder = match authorities {
         None => builder.with_no_client_auth(),
         Some(authorities) => {
             let roots = Arc::clone(authorities);
@@ -166,33 +216,131 @@ fn config(
             builder.with_client_cert_verifier(verifier.map_err(unusable)?)
         }
     };
-    let names = Names::of(&files.certificates(listener), is_own);
-    let mut config = builder.with_cert_resolver(Arc::new(names));
+    let mut config = builder.with_cert_resolver(names);
     config.alpn_protocols = vec![ALPN_HTTP1.into()];
     if !is_own {
         config.alpn_protocols.insert(0, ALPN_HTTP2.into());
     }
     config.session_storage = Arc::new(NoServerSessionStorage {});
-    config.ticketer = ticketer;
+    if asks {
+        // A ticket has the client's certificate in it, which is not judged again
+        // when a session is resumed: it would outlive its end.
+        config.send_tls13_tickets = 0;
+    } else {
+        config.ticketer = ticketer;
+    }
     // A replayed handshake would open a second connection.
     config.max_early_data_size = 0;
     Ok(config)
 }
 
-/// The implementation of cryptography.
-fn provider() -> Arc<CryptoProvider> {
-    Arc::new(ring::default_provider())
-}
-
 /// Makes a handshake. The caller bounds its time.
 pub(crate) async fn accept(
-    acceptor: TlsAcceptor,
+    acceptor: Acceptor,
     stream: TcpStream,
 ) -> std::io::Result<TlsStream<TcpStream>> {
+    let started = LazyConfigAcceptor::new(rustls::server::Acceptor::default(), stream);
+    let mut started = started.await?;
+    let config = match acceptor.choose(&started.client_hello()) {
+        Ok(config) => config,
+        Err(unknown) => {
+            // A peer that does not read it loses only that.
+            let _ = started.io.write_all(&unknown.alert()).await;
+            return Err(std::io::Error::other(unknown));
+        }
+    };
     let bounded = |connection: &mut rustls::ServerConnection| {
         connection.set_buffer_limit(Some(ENCRYPTED_BYTES_MAX));
     };
-    acceptor.accept_with(stream, bounded).await
+    started.into_stream_with(config, bounded).await
+}
+
+/// Reads what a client sends first, in pieces of at most so many bytes, where no
+/// certificate is in force and no challenge waits: for the fuzz targets. Panics
+/// if it would be served, or refused for another reason than its own.
+pub(crate) fn refuse_hello(mut bytes: &[u8], piece: usize) {
+    let names = Arc::new(Names::default());
+    let builder = ServerConfig::builder_with_provider(provider());
+    let builder = builder.with_protocol_versions(&[&rustls::version::TLS13]);
+    let builder = builder.expect("the provider has this version");
+    let resolver = Arc::clone(&names);
+    let config = builder.with_no_client_auth().with_cert_resolver(resolver);
+    let acceptor = Acceptor {
+        spoken: Spoken {
+            names,
+            config: Arc::new(config),
+        },
+        challenges: Some(Arc::default()),
+    };
+    let mut reading = rustls::server::Acceptor::default();
+    while !bytes.is_empty() {
+        let part = &bytes[..bytes.len().min(piece)];
+        let Ok(read @ 1..) = reading.read_tls(&mut &part[..]) else {
+            return;
+        };
+        bytes = &bytes[read..];
+        match reading.accept() {
+            Ok(None) => {}
+            Err(_) => return,
+            Ok(Some(accepted)) => {
+                let hello = accepted.client_hello();
+                let expected = match (is_validation(&hello), hello.server_name()) {
+                    (true, _) => Unknown::Challenge,
+                    (false, None) => Unknown::Unnamed,
+                    (false, Some(_)) => Unknown::Name,
+                };
+                assert_eq!(acceptor.choose(&hello).err(), Some(expected));
+                return;
+            }
+        }
+    }
+}
+
+/// There is no certificate for what a client asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+enum Unknown {
+    #[error("no certificate is for the name that the client asks for")]
+    Name,
+    #[error("the client names no host, and no certificate is the default")]
+    Unnamed,
+    #[error("no challenge waits for a validation of the name that the client asks for")]
+    Challenge,
+}
+
+impl Unknown {
+    /// The alert, as a record that is not encrypted: nothing has been agreed
+    /// yet. rustls would answer all of these with `access_denied`.
+    fn alert(self) -> [u8; 7] {
+        const ALERT: u8 = 21;
+        const FATAL: u8 = 2;
+        let description = match self {
+            // RFC 6066 section 3.
+            Self::Name => 112,
+            // `missing_extension`: RFC 8446 section 9.2.
+            Self::Unnamed => 109,
+            // `no_application_protocol`: RFC 7301 section 3.2.
+            Self::Challenge => 120,
+        };
+        [ALERT, 3, 3, 0, 2, FATAL, description]
+    }
+}
+
+// === impl Acceptor ===
+
+impl Acceptor {
+    /// The settings for a client.
+    fn choose(&self, hello: &ClientHello<'_>) -> Result<Arc<ServerConfig>, Unknown> {
+        if let Some(challenges) = &self.challenges
+            && is_validation(hello)
+        {
+            return challenges.config(hello).ok_or(Unknown::Challenge);
+        }
+        match self.spoken.names.has(hello.server_name()) {
+            true => Ok(Arc::clone(&self.spoken.config)),
+            false if hello.server_name().is_none() => Err(Unknown::Unnamed),
+            false => Err(Unknown::Name),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -56,10 +56,16 @@ impl Names {
         });
         named.or(self.default.as_ref())
     }
+
+    /// Whether there is a certificate for a name, or for a client that has named
+    /// none.
+    pub(super) fn has(&self, name: Option<&str>) -> bool {
+        let name = name.map(str::to_ascii_lowercase);
+        self.find(name.as_deref()).is_some()
+    }
 }
 
 impl ResolvesServerCert for Names {
-    /// rustls answers `None` with an alert.
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let name = hello.server_name().map(str::to_ascii_lowercase);
         self.find(name.as_deref()).cloned()

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use hyper::upgrade::OnUpgrade;
 use openline_admission::admit::Places;
+use openline_admission::sessions::Session;
 use openline_channels::connection::SocketOwner;
 use openline_engine::alias::Alias;
 use openline_engine::binding::Binding;
@@ -39,8 +40,7 @@ pub(super) type Begun<S> = (Joined, Box<Actor<S>>);
 /// Waits for the stream and calls `open`.
 pub(super) async fn begin<S: Handover>(
     upgrade: OnUpgrade,
-    joined: Joined,
-    binding: Binding,
+    (joined, binding, session): (Joined, Binding, Option<Arc<Session>>),
     close_timeout: Duration,
 ) -> Option<Begun<S>> {
     let name = joined.alias.function();
@@ -50,6 +50,7 @@ pub(super) async fn begin<S: Handover>(
             joined.place.upgraded();
             let owner = joined.owner.clone();
             let mut actor = Actor::new(socket, read, owner, binding, close_timeout);
+            actor.authenticate(session);
             actor.open().await;
             return Some((joined, actor));
         }

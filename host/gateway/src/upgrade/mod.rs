@@ -11,15 +11,18 @@ use std::time::Duration;
 
 use http::header::{HOST, SET_COOKIE};
 use http::request::Parts;
-use http::{HeaderValue, Method, Response, Version};
+use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use openline_admission::admit::{self, Decision, Noted, Places};
-use openline_admission::firewall::Edits;
+use openline_admission::authenticate::edited;
 use openline_admission::normalise::Normal;
 use openline_admission::services::Service;
+use openline_admission::sessions::Session;
+use openline_authentication::Identity;
 use openline_channels::connection::{AttachError, Connection, Facts, SocketOwner};
 use openline_channels::hub::{Hub, SubscribeError};
+use openline_core::affinity::Affinity;
 use openline_core::event::UpgradeRequest;
 use openline_core::name::{ChannelName, Tag};
 
@@ -45,6 +48,7 @@ pub(crate) struct Candidate {
     subprotocols: Vec<String>,
     request: UpgradeRequest,
     places: Places,
+    identity: Option<Identity>,
     close_timeout: Duration,
     id: RequestId,
     /// The cookie for a peer that has none.
@@ -91,23 +95,30 @@ pub(crate) async fn prepare(
             return Ok(Prepared::Preflight(Box::new(pages::preflight(headers))));
         }
     };
-    let subprotocols = handshake::subprotocols(&parts.headers)?;
+    let identity = admitted.identity;
+    let edited = edited(&admitted.edits, identity.as_ref(), parts);
+    let shown = edited.as_ref().map_or(&parts.headers, |it| &it.headers);
+    let subprotocols = handshake::subprotocols(shown)?;
     let extensions = handshake::extensions(&parts.headers)?;
     let sticky = sticky(gateway, &admitted.service, asked);
+    let claim = identity
+        .as_ref()
+        .and_then(|identity| claim(&admitted.service, identity));
     let own = (REQUEST_ID.as_str().to_owned(), id.to_string().into_bytes());
     let request = UpgradeRequest {
         // Over HTTP/2 it is CONNECT, which means the same (RFC 8441 section 5).
         method: Method::GET.as_str().into(),
-        uri: parts
-            .uri
-            .path_and_query()
-            .map_or("/", |uri| uri.as_str())
-            .into(),
-        headers: headers(parts, &admitted.edits).chain([own]).collect(),
+        uri: match &edited {
+            Some(edited) => edited.target.clone(),
+            None => target(parts).into(),
+        },
+        headers: headers(normal, shown).chain([own]).collect(),
         peer: peer.to_string(),
         subprotocols: subprotocols.clone(),
         route_params: admitted.params,
         tls: peer.tls().cloned(),
+        claims: identity.as_ref().and_then(Identity::claims_json),
+        claim,
         sticky: sticky.as_ref().map(|sticky| sticky.value.clone()),
     };
     Ok(Prepared::Candidate(Candidate {
@@ -117,26 +128,41 @@ pub(crate) async fn prepare(
         subprotocols,
         request,
         places: admitted.places,
+        // One that needed no credential has nothing that could end.
+        identity: identity.filter(|it| !it.claims.is_empty() || it.expires.is_some()),
         close_timeout: table.config.close_timeout,
         id,
         set_cookie: sticky.and_then(|sticky| sticky.set),
     }))
 }
 
-/// The headers of a request that a function gets: the peer's without those that
-/// firewalls may set, and then these. HTTP/2 has the host in the target, where a
-/// function does not look for it.
-fn headers<'a>(parts: &'a Parts, edits: &'a Edits) -> impl Iterator<Item = (String, Vec<u8>)> + 'a {
-    let own = parts.headers.iter().filter(|(name, _)| edits.keeps(name));
-    let set = edits.set().map(|(name, value)| (name, value));
-    let own = own.chain(set);
-    let own = own.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
-    let authority = parts
-        .uri
+/// Path and query.
+fn target(parts: &Parts) -> &str {
+    let target = parts.uri.path_and_query();
+    target.map_or("/", |target| target.as_str())
+}
+
+/// The headers of a request that a function gets: the host in its one spelling,
+/// which HTTP/2 has in the target, where a function does not look for it, and
+/// the others as they are.
+fn headers<'a>(
+    normal: &Normal,
+    headers: &'a HeaderMap,
+) -> impl Iterator<Item = (String, Vec<u8>)> + use<'a> {
+    let host = normal
         .authority()
-        .filter(|_| parts.version == Version::HTTP_2 && !parts.headers.contains_key(HOST));
-    let host = authority.map(|it| (HOST.as_str().into(), it.as_str().as_bytes().into()));
+        .map(|it| (HOST.as_str().into(), it.to_string().into()));
+    let own = headers.iter().filter(|(name, _)| *name != HOST);
+    let own = own.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
     host.into_iter().chain(own)
+}
+
+/// The claim that chooses the instance, if one does.
+fn claim(service: &Service, identity: &Identity) -> Option<String> {
+    match service.alias.split().affinity.as_ref()? {
+        Affinity::Claim(name) => identity.claim(name),
+        _ => None,
+    }
 }
 
 /// The cookie that chooses the instance, if one does.
@@ -165,6 +191,7 @@ pub(crate) async fn upgrade<S: Handover>(
         subprotocols,
         request,
         places,
+        identity,
         close_timeout,
         id,
         set_cookie,
@@ -179,19 +206,12 @@ pub(crate) async fn upgrade<S: Handover>(
     let (acceptance, split) = (accepted.acceptance, accepted.split);
     let limits = Arc::clone(&split.limits);
     let agreement = extensions.agree(limits.compression);
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = handshake.status();
-    *response.headers_mut() = switching(
-        &handshake,
-        acceptance.headers,
-        (&subprotocols, acceptance.subprotocol.as_deref()),
-        &limits,
-    )?;
+    let chosen = acceptance.subprotocol.as_deref();
+    let headers = acceptance.headers;
+    let mut headers = switching(&handshake, headers, (&subprotocols, chosen), &limits)?;
     let extension = agreement.as_ref().map(Agreement::header);
     let cookie = set_cookie.map(|cookie| (SET_COOKIE, cookie));
-    response
-        .headers_mut()
-        .extend(extension.into_iter().chain(cookie));
+    headers.extend(extension.into_iter().chain(cookie));
     let facts = Facts {
         peer,
         tls,
@@ -203,6 +223,7 @@ pub(crate) async fn upgrade<S: Handover>(
     };
     let owner = SocketOwner::new(facts, limits, Arc::clone(&service.budget));
     let connection = Arc::clone(owner.connection());
+    let session = session(&service, &connection, identity);
     let attached = connection.set_attachment(acceptance.attachment);
     attached.map_err(|error| unattached(error, "the attachment is too large"))?;
     // From here on messages can be sent to the connection, and wait in its
@@ -225,13 +246,27 @@ pub(crate) async fn upgrade<S: Handover>(
     binding.catch_up();
     // Boxed, here and below: this task lives as long as the connection, and
     // would otherwise keep room for values that it needs only for a moment.
-    let begun = Box::pin(joined::begin::<S>(upgrade, joined, binding, close_timeout));
+    let owned = (joined, binding, session);
+    let begun = Box::pin(joined::begin::<S>(upgrade, owned, close_timeout));
     tokio::spawn(joined::serve(begun));
 
     let (function, trigger) = (alias.function(), &service.trigger.name);
     let connection = connection.id();
     tracing::debug!(request = %id, %function, %trigger, %connection, "accepted");
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = handshake.status();
+    *response.headers_mut() = headers;
     Ok(Decided::Accepted(response))
+}
+
+/// The session of a peer that is authenticated.
+fn session(
+    service: &Service,
+    connection: &Arc<Connection>,
+    identity: Option<Identity>,
+) -> Option<Arc<Session>> {
+    let authenticator = service.authenticator.as_ref()?;
+    Some(Session::begin(authenticator, connection, identity?))
 }
 
 /// Why a connection cannot keep what its function has answered: the host has no

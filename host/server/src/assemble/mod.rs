@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
+use openline_acme::settings::Settings;
 use openline_control::{ConfiguredComponent, StartError};
 use openline_core::component::Component;
 use openline_core::config::{Config, ConfigError, FunctionConfig};
@@ -66,6 +67,11 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Configured> {
     let folder = path.parent().unwrap_or(Path::new(""));
     for function in &mut config.functions {
         function.component = function.component.take().map(|path| folder.join(path));
+        for trigger in &mut function.triggers {
+            if let Some(auth) = &mut trigger.auth {
+                auth.be_relative_to(folder);
+            }
+        }
     }
     config.server.cache = config.server.cache.map(|cache| folder.join(cache));
     config.server.data = config.server.data.map(|data| folder.join(data));
@@ -75,6 +81,12 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Configured> {
     }
     let authorities = config.server.tls.client_authorities.take();
     config.server.tls.client_authorities = authorities.map(|path| folder.join(path));
+    if let Some(acme) = &mut config.server.tls.acme {
+        acme.ca_file = acme.ca_file.take().map(|path| folder.join(path));
+        if let Some(account) = &mut acme.external_account {
+            account.key_file = folder.join(&account.key_file);
+        }
+    }
     Ok(Configured { config, rules })
 }
 
@@ -267,6 +279,16 @@ pub(crate) fn firewalls(rules: Rules, source: &Source) -> anyhow::Result<Loaded>
     let folder = source.file().and_then(Path::parent);
     let loaded = Loaded::load(rules, folder.unwrap_or(Path::new("")));
     Ok(loaded.map_err(|error| ConfigFault::said(&error))?)
+}
+
+/// Reads which certificates the host requests itself.
+pub(crate) fn acme(config: &Config, source: &Source) -> anyhow::Result<Option<Settings>> {
+    let settings = Settings::read(&config.server);
+    Ok(settings.map_err(|error| {
+        let place = source.file().map(|file| format!("{}: ", file.display()));
+        let place = place.unwrap_or_default();
+        ConfigFault::of(Hinted::about(format!("{place}{error}"), &error))
+    })?)
 }
 
 /// Reads and hashes the components that a configuration names.

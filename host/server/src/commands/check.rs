@@ -10,7 +10,7 @@ use openline_core::trigger::Trigger;
 use openline_engine::CallStyle;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_gateway::tls::files::Files;
-use openline_hint::Hint;
+use openline_hint::{Hint, Hinted};
 
 use crate::assemble::{self, Configured, Source};
 use crate::telemetry::{print, tell};
@@ -33,6 +33,10 @@ pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     let Configured { config, rules } = source.read()?;
     assemble::firewalls(rules, &source)?;
     let certificates = assemble::certificates(&config, &source, None)?;
+    // The files that it names can be read.
+    assemble::acme(&config, &source)?;
+    openline_control::check_secrets(&config)
+        .map_err(|error| Hinted::about(error.to_string(), &error))?;
     let mut warnings = certificates
         .as_ref()
         .map(Files::warnings)

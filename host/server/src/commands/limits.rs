@@ -3,7 +3,7 @@
 //! it says when a change takes effect in a running host.
 
 use clap::Args;
-use openline_core::config::{KEYS, Key, TABLES};
+use openline_core::config::{Key, TABLES, keys as all_keys};
 use openline_core::limits::Row;
 use openline_hint::Hinted;
 
@@ -75,7 +75,7 @@ fn line(row: &Row) -> String {
 
 /// Formats all keys that are not limits.
 fn keys(wanted: &str, markdown: bool) -> String {
-    let keys = KEYS.iter().filter(|key| key.name.contains(wanted));
+    let keys = all_keys().filter(|key| key.name.contains(wanted));
     let show = if markdown { key_line } else { show_key };
     let shown: Vec<_> = keys.map(show).collect();
     let head = match (markdown, shown.is_empty()) {

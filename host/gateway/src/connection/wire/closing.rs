@@ -27,8 +27,15 @@ const DISCARDED_FRAMES_PER_POLL_MAX: usize = 1024;
 
 impl<S: Socket> Wire<S> {
     /// Ends the stream: what is unsent and our close frame, the peer's unless
-    /// it has come, and then TCP's own.
+    /// it has come, and then TCP's own. Nothing is kept of messages.
     pub(in super::super) async fn close(mut self, reason: &CloseReason, room: &mut Room<'_>) {
+        if let Some(partial) = &mut self.partial {
+            partial.discard_messages();
+        }
+        if let Some(compression) = &mut self.compression {
+            compression.abandon();
+        }
+        room.finish();
         let info = match (reason, reason.frame()) {
             // This ending has no close frame.
             (_, None) => return,
@@ -39,9 +46,6 @@ impl<S: Socket> Wire<S> {
             code,
             reason: reason.into(),
         });
-        if let Some(compression) = &mut self.compression {
-            compression.abandon();
-        }
         Frame::close(close.as_ref()).append_to(&mut self.control);
         if poll_fn(|cx| self.writer().poll_flush(cx)).await.is_err() {
             return;
@@ -67,20 +71,16 @@ impl<S: Socket> Wire<S> {
     }
 
     /// Discards what comes until the peer's close frame. Ready when that has
-    /// come, or too much else, or a message for which there is no room. One
-    /// reader for each poll, so that its bounds of a poll hold.
+    /// come, or too much else. One reader for each poll, so that its bounds of a
+    /// poll hold.
     fn poll_close(&mut self, cx: &mut Context<'_>, room: &mut Room<'_>) -> Poll<()> {
         if self.counted.bytes > DISCARDED_BYTES_MAX {
             return Poll::Ready(());
         }
         let mut reader = self.reader();
+        reader.discard_messages();
         for _ in 0..DISCARDED_FRAMES_PER_POLL_MAX {
-            let received = reader.poll_received(cx, room);
-            if room.is_waiting() {
-                room.intake.leave();
-                return Poll::Ready(());
-            }
-            if let Received::End(_) = ready!(received) {
+            if let Received::End(_) = ready!(reader.poll_received(cx, room)) {
                 return Poll::Ready(());
             }
         }

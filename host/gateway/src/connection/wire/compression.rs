@@ -214,9 +214,14 @@ impl Compression {
         self.pending.is_some()
     }
 
-    /// Gives up the message that has begun, and with it all later ones.
+    /// Gives up the messages that are being compressed and decompressed, and all
+    /// later ones.
     pub(super) fn abandon(&mut self) {
         self.pending = None;
+        if let Some(mut inflater) = self.inflater.take() {
+            inflater.restart();
+            super::pool::give_back(inflater);
+        }
     }
 
     /// Goes on with the message that has begun, for so many of its bytes; none

@@ -35,6 +35,8 @@ pub(super) const INFLATED_BYTES_PER_POLL_MAX: usize = 1024 * 1024;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Received {
     Message(Message),
+    /// A message that was skipped.
+    Skipped,
     /// A ping, which [`Reader::pong`] answers.
     Ping(Bytes),
     Pong(Bytes),
@@ -131,6 +133,11 @@ impl<'a, S: Socket> Reader<'a, S> {
         self.receiver.is_inflating()
     }
 
+    /// Skips messages from now on.
+    pub(super) fn discard_messages(&mut self) {
+        self.receiver.discard_messages();
+    }
+
     /// Answers a ping, before anything that is written later.
     pub(crate) fn pong(&mut self, payload: &Bytes) {
         self.wire.pong(payload);
@@ -188,12 +195,11 @@ impl<'a, S: Socket> Reader<'a, S> {
             cx.waker().wake_by_ref();
             return Poll::Pending;
         }
-        let mut left = room.left(self.receiver.arrived_bytes());
-        while left == 0 {
-            let wanted = self.receiver.space().map_or(0, |(_, bytes)| bytes);
-            ready!(room.poll_more(cx, wanted));
-            left = room.left(self.receiver.arrived_bytes());
-        }
+        // What is skipped needs no room.
+        let left = match self.receiver.discards_messages() {
+            true => usize::MAX,
+            false => ready!(poll_room(&mut self.receiver, cx, room)),
+        };
         let (read, is_message) = match self.receiver.space() {
             Some((message, bytes)) => {
                 let mut to = message.limit(bytes.min(left));
@@ -239,6 +245,18 @@ impl<S> Drop for Reader<'_, S> {
     }
 }
 
+/// Ready when there is room to read, with its bytes.
+fn poll_room(receiver: &mut Receiver, cx: &mut Context<'_>, room: &mut Room<'_>) -> Poll<usize> {
+    loop {
+        let left = room.left(receiver.arrived_bytes());
+        if left > 0 {
+            return Poll::Ready(left);
+        }
+        let wanted = receiver.space().map_or(0, |(_, bytes)| bytes);
+        ready!(room.poll_more(cx, wanted));
+    }
+}
+
 /// Reads once into the beginning of a buffer; 0 is the end of the stream.
 pub(super) fn poll_fill<S: Socket>(
     socket: &mut S,
@@ -264,6 +282,7 @@ fn convert(received: Result<Option<websocket::Received>, Violation>) -> Option<R
         websocket::Received::Message(websocket::Message::Binary(bytes)) => {
             Received::Message(Message::Binary(bytes))
         }
+        websocket::Received::Skipped => Received::Skipped,
         websocket::Received::Ping(payload) => Received::Ping(payload),
         websocket::Received::Pong(payload) => Received::Pong(payload),
         websocket::Received::Close(close) => Received::End(closed_by_peer(close)),

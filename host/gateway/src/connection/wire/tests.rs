@@ -8,7 +8,9 @@ use futures_util::FutureExt;
 use openline_channels::budget::{FunctionBudget, HostBudget};
 use openline_channels::connection::Item;
 use openline_channels::publication::Publication;
+use openline_channels::received::Share;
 use openline_core::close::CloseReason;
+use openline_core::limits::RECEIVED_FREE_BYTES;
 use openline_core::message::Message;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufWriter, DuplexStream, duplex};
 
@@ -374,4 +376,36 @@ fn a_poll_discards_so_much_until_the_peer_s_close_and_the_next_one_goes_on() {
         assert!(polled.is_pending());
     }
     assert_eq!(polls, 6, "five with pings, and one without");
+}
+
+#[test]
+fn an_ending_wire_asks_for_no_room_and_reads_more_than_byte_by_byte() {
+    const PIECE: usize = 64 * 1024;
+    let function = HostBudget::new(0, 0).with_received(PIECE).function();
+    let mut other = Share::new(&function);
+    assert!(other.try_take(PIECE));
+    for kept in [RECEIVED_FREE_BYTES, RECEIVED_FREE_BYTES - 1] {
+        let (wire, mut peer) = pair(256 * 1024);
+        // A part of a message, and its end is not there.
+        let mut sent = vec![0x02, 0x80 | 127];
+        sent.extend(100_000_u64.to_be_bytes());
+        sent.extend([0; 4]);
+        sent.resize(90_000, 0);
+        send(&mut peer, &sent);
+        let mut intake = Intake::default();
+        let mut room = Room {
+            intake: &mut intake,
+            function: &function,
+            kept,
+        };
+        let reason = CloseReason::ShuttingDown { retry_after: 0 };
+        let mut closing = std::pin::pin!(wire.close(&reason, &mut room));
+        for _ in 0..3 {
+            assert!(closing.as_mut().poll(&mut cx()).is_pending());
+        }
+        assert!(!function.received.is_wanted(), "{kept}");
+        // All has been read: its place in the pipe is free.
+        let more = vec![0; 250 * 1024];
+        assert!(peer.write_all(&more).now_or_never().is_some(), "{kept}");
+    }
 }

@@ -1,0 +1,319 @@
+//! Authentication, a step of admission, by the rules of
+//! `openline_authentication`.
+//!
+//! Each trigger that authenticates has one [`Authenticator`], which outlives a
+//! configuration that does not change it: nonces and tickets are remembered, and
+//! fetched keys stay in force. It reads clocks, and nothing else: `control` reads
+//! secrets and files, and a task of the server fetches key sets. Bounded by the
+//! limits of the trigger's tables.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, LazyLock, OnceLock};
+use std::time::{Duration, SystemTime};
+
+use http::header::HOST;
+use http::request::Parts;
+use http::{HeaderMap, Method, Version};
+use openline_authentication::jwt::{FetchedKeys, KeyWarning};
+use openline_authentication::signature::{AccessKeys, SignatureVerifier};
+use openline_authentication::{
+    Denial, Denied, Identity, Nonces, Now, Request, Secret, TicketError, TicketRequest, Tickets,
+    TokenVerifier,
+};
+use openline_core::authentication::{
+    AuthMethod, Authentication, SecretSource, SignatureConfig, TicketConfig, UnixTime,
+};
+use openline_hint::Hinted;
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+use crate::firewall::Edits;
+use crate::sessions::Sessions;
+
+/// Steady times are counted from here.
+static STARTED: LazyLock<Instant> = LazyLock::new(Instant::now);
+
+/// Verifies the requests of one trigger.
+#[derive(Debug)]
+pub struct Authenticator {
+    config: Authentication,
+    material: Material,
+    verifier: Verifier,
+    sessions: Arc<Sessions>,
+    /// Wakes the task that fetches keys.
+    wake: Arc<Notify>,
+    /// The one that has taken its place.
+    successor: OnceLock<Arc<Self>>,
+}
+
+#[derive(Debug)]
+enum Verifier {
+    Token(Box<TokenVerifier>),
+    Signature(Box<SignatureVerifier>, Arc<Nonces>),
+    Ticket(Tickets),
+}
+
+/// What a table refers to: secrets by the texts of their places, and the file
+/// of keys. Each is there, or why it cannot be read.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Material {
+    /// The bytes at each place.
+    pub secrets: BTreeMap<String, Result<Secret, String>>,
+    /// The text of `keys_file`.
+    pub keys_file: Option<Result<Vec<u8>, String>>,
+}
+
+/// The moment, on both clocks.
+pub fn now() -> Now {
+    Now {
+        wall: UnixTime(wall().as_secs()),
+        steady: steady(),
+    }
+}
+
+/// The time since 1970, by the clock on the wall.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "tokens and tickets end by the clock on the wall"
+)]
+pub(crate) fn wall() -> Duration {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+    since.unwrap_or_default()
+}
+
+/// The time on the clock that does not jump.
+pub fn steady() -> Duration {
+    STARTED.elapsed()
+}
+
+/// The places of all secrets of a trigger.
+pub fn secrets(config: &Authentication) -> Vec<&SecretSource> {
+    let tokens = config.jwt.iter();
+    let tokens = tokens.flat_map(|jwt| jwt.secret.iter().chain(&jwt.previous_secret));
+    let callers = config.signature.iter().flat_map(|it| &it.keys);
+    let callers = callers.flat_map(|key| [Some(&key.secret), key.security_token.as_ref()]);
+    tokens.chain(callers.flatten()).collect()
+}
+
+impl Authenticator {
+    /// Makes the authenticator of a table that was checked, and says what is odd
+    /// about its keys. It goes on with the nonces and the fetched keys of the one
+    /// `before` it, where that is safe.
+    ///
+    /// # Errors
+    ///
+    /// When a secret or a file cannot be read, or the keys are not good.
+    pub fn new(
+        config: &Authentication,
+        material: Material,
+        before: Option<&Self>,
+        sessions: Arc<Sessions>,
+    ) -> Result<(Self, Vec<KeyWarning>), Hinted> {
+        let wake = Arc::<Notify>::default();
+        let mut warnings = Vec::new();
+        let read = |place: &SecretSource| match material.secrets.get(&place.to_string()) {
+            Some(Ok(secret)) => Ok(secret.bytes().to_vec()),
+            Some(Err(why)) => Err(why.clone()),
+            None => Err("it was not read".to_owned()),
+        };
+        let verifier = match (config.method, &config.jwt, &config.signature) {
+            (AuthMethod::Jwt, Some(jwt), _) => {
+                let file = match (&jwt.keys_file, &material.keys_file) {
+                    (Some(path), Some(Err(why))) => {
+                        let what = format!("`keys_file` {}: {why}", path.display());
+                        return Err(Hinted::new(what, "the file must exist and be readable"));
+                    }
+                    (_, file) => file.as_ref().and_then(|file| file.as_deref().ok()),
+                };
+                let waking = Arc::clone(&wake);
+                let waking = Box::new(move || waking.notify_one());
+                let revoked = Arc::clone(sessions.revocations());
+                let made = TokenVerifier::new(jwt, file, &read, revoked, now(), waking)?;
+                warnings = made.1;
+                if let Some(Verifier::Token(before)) = before.map(|it| &it.verifier) {
+                    made.0.inherit(before, steady());
+                }
+                Verifier::Token(Box::new(made.0))
+            }
+            (AuthMethod::Signature, _, Some(signature)) => {
+                let keys = AccessKeys::new(&signature.keys, &read)?;
+                let nonces = before.and_then(|before| before.nonces(signature));
+                let nonces = nonces
+                    .unwrap_or_else(|| Arc::new(Nonces::new(signature.nonces_max, now().wall)));
+                let verifier = SignatureVerifier::new(signature, keys, Arc::clone(&nonces));
+                Verifier::Signature(Box::new(verifier), nonces)
+            }
+            (AuthMethod::Ticket, _, _) => {
+                let default = TicketConfig::default();
+                Verifier::Ticket(Tickets::new(config.ticket.as_deref().unwrap_or(&default)))
+            }
+            _ => {
+                let what = format!("`auth` = {:?} cannot be served", config.method);
+                return Err(Hinted::new(what, "one of `jwt`, `signature` and `ticket`"));
+            }
+        };
+        let made = Self {
+            config: config.clone(),
+            material,
+            verifier,
+            sessions,
+            wake,
+            successor: OnceLock::new(),
+        };
+        Ok((made, warnings))
+    }
+
+    /// Whether it is what this table and these secrets would make.
+    pub fn is(&self, config: &Authentication, material: Option<&Material>) -> bool {
+        self.config == *config && material.is_none_or(|material| self.material == *material)
+    }
+
+    /// Notes that another one has taken its place, once and for all.
+    pub(crate) fn replace_by(&self, successor: &Arc<Self>) {
+        let _ = self.successor.set(Arc::clone(successor));
+    }
+
+    /// The one that is in force in its place: for connections that it has let
+    /// in, and that stay.
+    pub(crate) fn current(self: &Arc<Self>) -> &Arc<Self> {
+        let mut current = self;
+        while let Some(successor) = current.successor.get() {
+            current = successor;
+        }
+        current
+    }
+
+    /// The nonces, if a verifier of another table can go on with them: with a
+    /// longer window, some would be forgotten too early.
+    fn nonces(&self, next: &SignatureConfig) -> Option<Arc<Nonces>> {
+        let own = self.config.signature.as_ref()?;
+        let Verifier::Signature(_, nonces) = &self.verifier else {
+            return None;
+        };
+        let safe = own.nonces_max == next.nonces_max && own.window.0 >= next.window.0;
+        safe.then(|| Arc::clone(nonces))
+    }
+
+    /// Authenticates a request. Uses up its nonce or its ticket, so it is called
+    /// once for each request.
+    ///
+    /// # Errors
+    ///
+    /// When the request must not pass.
+    pub fn authenticate(&self, parts: &Parts) -> Result<Identity, Denied> {
+        let header = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
+        let target = parts.uri.authority().map(http::uri::Authority::as_str);
+        // A handshake over HTTP/2 is CONNECT, which means the same as GET.
+        let method = match (parts.version, &parts.method) {
+            (Version::HTTP_2, &Method::CONNECT) => &Method::GET,
+            (_, method) => method,
+        };
+        let request = Request {
+            method: method.as_str(),
+            host: header.or(target),
+            path: parts.uri.path(),
+            query: parts.uri.query(),
+            headers: &parts.headers,
+            has_body: false,
+        };
+        let now = now();
+        match &self.verifier {
+            Verifier::Token(tokens) => tokens.authenticate(&request, now),
+            Verifier::Signature(signatures, _) => signatures.authenticate(&request, now.wall),
+            Verifier::Ticket(tickets) => {
+                let identity = tickets.authenticate(&request, now.wall)?;
+                let revoked = self.sessions.revocations().read();
+                match revoked.revokes(&identity, now.wall) {
+                    Some(by) => Err(Denied {
+                        denial: Denial::TicketInvalid,
+                        detail: by.to_string(),
+                    }),
+                    None => Ok(identity),
+                }
+            }
+        }
+    }
+
+    /// The verifier of its tokens, if it has one.
+    pub(crate) fn tokens(&self) -> Option<&TokenVerifier> {
+        match &self.verifier {
+            Verifier::Token(tokens) => Some(tokens),
+            _ => None,
+        }
+    }
+
+    /// Whether its identities can be revoked: they come from tokens.
+    pub(crate) fn is_revocable(&self) -> bool {
+        !matches!(self.verifier, Verifier::Signature(..))
+    }
+
+    /// The code that closes a connection whose credential has expired.
+    pub(crate) fn expired_close_code(&self) -> u16 {
+        let jwt = self.config.jwt.as_ref();
+        jwt.map_or(1008, |jwt| jwt.expired_close_code)
+    }
+
+    /// What its function's connections are authenticated as.
+    pub(crate) fn sessions(&self) -> &Arc<Sessions> {
+        &self.sessions
+    }
+
+    /// The keys that a task has to fetch, if they are fetched.
+    pub fn fetched(&self) -> Option<&Arc<Mutex<FetchedKeys>>> {
+        self.tokens().and_then(TokenVerifier::fetched)
+    }
+
+    /// Wakes the task that fetches keys, when it should look earlier.
+    pub fn wake(&self) -> &Arc<Notify> {
+        &self.wake
+    }
+
+    /// Makes a ticket, and says when it ends; `None` if the trigger takes no
+    /// tickets.
+    ///
+    /// # Errors
+    ///
+    /// See [`TicketError`].
+    pub fn ticket(
+        &self,
+        request: TicketRequest,
+    ) -> Option<Result<(String, UnixTime), TicketError>> {
+        match &self.verifier {
+            Verifier::Ticket(tickets) => Some(tickets.issue(request, now().wall)),
+            _ => None,
+        }
+    }
+}
+
+/// A request as the function sees it: the target and the headers.
+#[derive(Debug)]
+pub struct Edited {
+    /// The path and the query.
+    pub target: String,
+    /// The headers.
+    pub headers: HeaderMap,
+}
+
+/// What the rules of firewalls and an identity change about a request; `None` if
+/// they change nothing. The identity's changes come last: rules cannot write
+/// claims.
+pub fn edited(rules: &Edits, identity: Option<&Identity>, parts: &Parts) -> Option<Edited> {
+    let identity = identity.filter(|identity| !identity.edits.is_empty());
+    if identity.is_none() && rules.is_empty() {
+        return None;
+    }
+    let mut headers = parts.headers.clone();
+    rules.apply(&mut headers);
+    let query = parts.uri.query();
+    let query = match identity {
+        Some(identity) => identity.edits.apply(&mut headers, query),
+        None => query.map(str::to_owned),
+    };
+    let path = parts.uri.path();
+    let target = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    Some(Edited { target, headers })
+}

@@ -1,0 +1,177 @@
+//! The authenticated connections of a function: the end of each credential, its
+//! renewal, and revocation.
+//!
+//! A revocation is written first and then compared with all sessions; a session
+//! is entered first and then compared with all revocations. So whichever comes
+//! first, no revoked peer stays. Bounded by the connections of the function, and
+//! by the limits of revocations.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use dashmap::DashMap;
+use openline_authentication::{Denied, Identity, Revocation, RevocationError, Revocations};
+use openline_channels::connection::Connection;
+use openline_core::authentication::UnixTime;
+use openline_core::close::CloseReason;
+use openline_core::name::ConnectionId;
+use parking_lot::{Mutex, RwLock};
+
+use crate::authenticate::{Authenticator, now, wall};
+
+/// Between two tokens of one connection that are verified: one by a public key
+/// takes milliseconds of a thread that serves, and a token is good for minutes.
+const RENEWAL_PAUSE: Duration = Duration::from_secs(1);
+
+/// The word of the answer to a token that comes sooner.
+const TOO_SOON: &str = "token_too_soon";
+
+/// The longest time until a connection looks again, so that no end is too late
+/// for a timer.
+const LEFT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
+
+/// The sessions of one function, and what is revoked for it.
+#[derive(Debug, Default)]
+pub struct Sessions {
+    revocations: Arc<RwLock<Revocations>>,
+    open: DashMap<ConnectionId, Weak<Session>>,
+}
+
+/// An authenticated connection.
+#[derive(Debug)]
+pub struct Session {
+    authenticator: Arc<Authenticator>,
+    connection: Weak<Connection>,
+    id: ConnectionId,
+    identity: Mutex<Identity>,
+    /// When it may show the next token, on the steady clock.
+    next_renewal: Mutex<Duration>,
+}
+
+/// What has become of a message.
+#[derive(Debug)]
+pub enum Renewal {
+    /// It is for the function.
+    None,
+    /// The connection has a new credential; the answer to the peer.
+    Renewed(String),
+    /// It keeps the one that it has; the answer to the peer, and why.
+    Refused(String, Denied),
+    /// It was not looked at; the answer to the peer.
+    TooSoon(String),
+}
+
+impl Sessions {
+    /// What is revoked.
+    pub(crate) fn revocations(&self) -> &Arc<RwLock<Revocations>> {
+        &self.revocations
+    }
+
+    /// How many entries are revoked.
+    pub fn revoked(&self) -> usize {
+        self.revocations.read().count()
+    }
+
+    /// Revokes, and closes the connections that this is about. Looks at all of
+    /// them, so it is not for a thread that serves. Returns how many it has
+    /// closed.
+    ///
+    /// # Errors
+    ///
+    /// When the entry cannot be taken. Nothing has changed then.
+    pub fn revoke(&self, entry: &Revocation) -> Result<usize, RevocationError> {
+        self.revocations.write().revoke(entry, now().wall)?;
+        let open: Vec<_> = self.open.iter().filter_map(|it| it.upgrade()).collect();
+        Ok(open.iter().filter(|it| it.close_if_revoked()).count())
+    }
+}
+
+impl Session {
+    /// Begins the session of a connection that is about to open.
+    pub fn begin(
+        authenticator: &Arc<Authenticator>,
+        connection: &Arc<Connection>,
+        identity: Identity,
+    ) -> Arc<Self> {
+        let id = connection.id();
+        let session = Arc::new(Self {
+            authenticator: Arc::clone(authenticator),
+            connection: Arc::downgrade(connection),
+            id,
+            identity: Mutex::new(identity),
+            next_renewal: Mutex::default(),
+        });
+        let open = &authenticator.sessions().open;
+        open.insert(id, Arc::downgrade(&session));
+        session.close_if_revoked();
+        session
+    }
+
+    /// Closes the connection if its credential is revoked.
+    fn close_if_revoked(&self) -> bool {
+        if !self.authenticator.is_revocable() {
+            return false;
+        }
+        let revocations = self.authenticator.sessions().revocations().read();
+        let revoked = revocations.revokes(&self.identity.lock(), now().wall);
+        drop(revocations);
+        let connection = revoked.and_then(|_| self.connection.upgrade());
+        connection.is_some_and(|connection| {
+            let ends = connection.end(CloseReason::Revoked);
+            connection.wake();
+            ends
+        })
+    }
+
+    /// How long the credential is still good; `None` if it does not end. Reads
+    /// the wall clock, so that one that is set, or goes on while the machine
+    /// sleeps, counts.
+    pub fn left(&self) -> Option<Duration> {
+        let UnixTime(end) = self.identity.lock().expires?;
+        let left = Duration::from_secs(end).saturating_sub(wall());
+        Some(left.min(LEFT_MAX))
+    }
+
+    /// Why a connection ends whose credential has expired.
+    pub fn expired(&self) -> CloseReason {
+        CloseReason::Expired {
+            code: self.authenticator.current().expired_close_code(),
+        }
+    }
+
+    /// Takes a message that has a new token, which is verified by what is in force
+    /// now: a key that was withdrawn renews nothing. The answer is the prefix with
+    /// `ok`, or with the word of the refusal.
+    pub fn renew(&self, message: &str) -> Renewal {
+        let Some(tokens) = self.authenticator.current().tokens() else {
+            return Renewal::None;
+        };
+        let Some(token) = tokens.renewal(message) else {
+            return Renewal::None;
+        };
+        let prefix = &message[..message.len() - token.len()];
+        let now = now();
+        {
+            let mut next = self.next_renewal.lock();
+            if now.steady < *next {
+                return Renewal::TooSoon(format!("{prefix}{TOO_SOON}"));
+            }
+            *next = now.steady + RENEWAL_PAUSE;
+        }
+        let old = self.identity.lock().clone();
+        match tokens.renew(&old, token.trim(), now) {
+            Ok(new) => {
+                *self.identity.lock() = new;
+                self.close_if_revoked();
+                Renewal::Renewed(format!("{prefix}ok"))
+            }
+            Err(denied) => Renewal::Refused(format!("{prefix}{}", denied.denial.label()), denied),
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.authenticator.sessions().open.remove(&self.id);
+    }
+}

@@ -1,0 +1,212 @@
+//! Key sets that a host fetches from issuers, which fail in every way. Runs the
+//! real binary, and an issuer that is a few lines of HTTP.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::SystemTime;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use parking_lot::Mutex;
+use ring::rand::SystemRandom;
+use ring::signature::{Ed25519KeyPair, KeyPair};
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+use crate::harness::{ASK_AGAIN, Client, Serving, within};
+
+/// How the issuer fails at each path, until it is asked to do well.
+const FAILURES: [&str; 7] = [
+    "html", "empty", "huge", "twice", "redirect", "closed", "slow",
+];
+
+struct Issuer {
+    address: SocketAddr,
+    key: Ed25519KeyPair,
+    state: Arc<State>,
+    serving: JoinHandle<()>,
+}
+
+struct State {
+    set: String,
+    /// All paths are as they should be.
+    well: AtomicBool,
+    asked: Mutex<BTreeMap<String, u32>>,
+}
+
+impl Issuer {
+    async fn start() -> Self {
+        let bytes = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
+        let key = Ed25519KeyPair::from_pkcs8(bytes.as_ref()).unwrap();
+        let x = URL_SAFE_NO_PAD.encode(key.public_key());
+        let jwk = json!({"kty": "OKP", "crv": "Ed25519", "kid": "one", "x": x});
+        let state = Arc::new(State {
+            set: json!({"keys": [jwk]}).to_string(),
+            well: AtomicBool::new(false),
+            asked: Mutex::default(),
+        });
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let serving = tokio::spawn({
+            let state = Arc::clone(&state);
+            async move {
+                while let Ok((socket, _)) = listener.accept().await {
+                    tokio::spawn(answer(socket, Arc::clone(&state)));
+                }
+            }
+        });
+        Self {
+            address,
+            key,
+            state,
+            serving,
+        }
+    }
+
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "tokens end by the clock on the wall"
+    )]
+    fn token(&self) -> String {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let end = since.unwrap().as_secs() + 600;
+        let encoded = |value: Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        let header = encoded(json!({"alg": "EdDSA", "kid": "one"}));
+        let claims = encoded(json!({"sub": "ann", "exp": end, "iss": "http://127.0.0.1:9"}));
+        let text = format!("{header}.{claims}");
+        let signature = URL_SAFE_NO_PAD.encode(self.key.sign(text.as_bytes()));
+        format!("{text}.{signature}")
+    }
+
+    fn asked(&self, path: &str) -> u32 {
+        self.state.asked.lock().get(path).copied().unwrap_or(0)
+    }
+}
+
+impl Drop for Issuer {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+/// Answers one request, well or not.
+async fn answer(socket: TcpStream, state: Arc<State>) {
+    let mut socket = BufReader::new(socket);
+    let mut target = String::new();
+    socket.read_line(&mut target).await.unwrap_or(0);
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        if socket.read_line(&mut line).await.unwrap_or(0) == 0 {
+            return;
+        }
+    }
+    let path = target.split(' ').nth(1).unwrap_or_default().to_owned();
+    let path = path.trim_start_matches('/').to_owned();
+    *state.asked.lock().entry(path.clone()).or_default() += 1;
+    let set = state.set.clone();
+    let failing = if state.well.load(Ordering::SeqCst) {
+        ""
+    } else {
+        path.as_str()
+    };
+    let (head, body) = match failing {
+        "html" => ("200 OK", "<!doctype html><title>sign in</title>".to_owned()),
+        "empty" => ("200 OK", String::new()),
+        "huge" => ("200 OK", format!("{set}{}", " ".repeat(1 << 20))),
+        "twice" => ("200 OK", set.replace("]}", &format!(",{}", &set[9..]))),
+        "redirect" => ("302 Found\r\nLocation: /elsewhere", String::new()),
+        "closed" => return,
+        _ => ("200 OK", set),
+    };
+    let mut text = format!(
+        "HTTP/1.1 {head}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+        body.len()
+    );
+    let is_slow = failing == "slow";
+    if is_slow {
+        text.truncate(text.len() - 1);
+    }
+    // A host that has read enough goes away.
+    let _ = socket.get_mut().write_all(text.as_bytes()).await;
+    if is_slow {
+        // Until the host gives up.
+        let _ = socket.read_line(&mut line).await;
+    }
+}
+
+/// The status and the word of a refusal; nothing if the token lets in.
+async fn ask(host: SocketAddr, path: &str, token: &str) -> Option<(u16, String)> {
+    let authorization = format!("Bearer {token}");
+    let asked = Client::open(host, path, &[("authorization", &authorization)]).await;
+    let refused = asked.err()?;
+    let word = refused.headers.get("openline-error-type").unwrap();
+    Some((refused.status, word.to_str().unwrap().to_owned()))
+}
+
+#[tokio::test]
+async fn a_failing_issuer_keeps_only_its_own_peers_out_until_it_is_well() {
+    let issuer = Issuer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let component = openline_guests::ECHO;
+    let mut text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"off\"\n\
+         [[function]]\nname = \"f\"\ncomponent = {component:?}\n"
+    );
+    for path in FAILURES.iter().chain(&["good"]) {
+        text += &format!(
+            "[[function.trigger]]\nroute = \"/{path}\"\nauth = \"jwt\"\n\
+             [function.trigger.jwt]\njwks_url = \"http://{}/{path}\"\n",
+            issuer.address
+        );
+    }
+    let config = folder.path().join("openline.toml");
+    fs::write(&config, text).unwrap();
+    let serving = Serving::start(&["serve", "--config", config.to_str().unwrap()]).await;
+    let (host, token) = (serving.address, issuer.token());
+    let until_let_in = async |path: &str| {
+        let trying = async {
+            while let Some(refused) = ask(host, path, &token).await {
+                assert_eq!(refused, (503, "token_keys_unavailable".into()), "{path}");
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        };
+        within("the keys", trying).await;
+    };
+    until_let_in("/good").await;
+    for path in FAILURES {
+        let asking = async {
+            while issuer.asked(path) == 0 {
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        };
+        within("the host to ask", asking).await;
+        let refused = ask(host, &format!("/{path}"), &token).await;
+        assert_eq!(
+            refused,
+            Some((503, "token_keys_unavailable".into())),
+            "{path}"
+        );
+    }
+    issuer.state.well.store(true, Ordering::SeqCst);
+    for path in FAILURES {
+        until_let_in(&format!("/{path}")).await;
+    }
+    assert_eq!(issuer.asked("elsewhere"), 0, "redirects are not followed");
+    // Without the issuer, what is known stays in force.
+    let asked = issuer.asked("good");
+    let forged = {
+        let other = Issuer::start().await;
+        other.token()
+    };
+    drop(issuer);
+    assert_eq!(asked, 1);
+    assert_eq!(ask(host, "/good", &token).await, None);
+    let answer = ask(host, "/good", &forged).await;
+    assert_eq!(answer, Some((401, "token_invalid".into())));
+}
