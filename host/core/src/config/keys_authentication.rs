@@ -124,13 +124,13 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         JWT,
         "lookup",
         "`\"header:Authorization:Bearer \"`",
-        "where the token is, in Function Compute's syntax: `header:NAME:PREFIX`, `cookie:NAME`, `query:NAME`, with commas between them, the first that is there; and `subprotocol:PREFIX` for browsers, which is removed from what the function sees",
+        "where the token is, in Function Compute's syntax: `header:NAME:PREFIX`, `cookie:NAME`, `query:NAME`, with commas between them, the first that is there; and `subprotocol:PREFIX` for browsers: the function sees no entry with that prefix",
     ),
     key(
         JWT,
         "claims",
         "none",
-        "the claims that are passed on to the function with the request, in Function Compute's syntax: `header:CLAIM:NAME`, `query:…`, `cookie:…`, with commas between them. Whatever the peer sent under these names is removed",
+        "the claims that are passed on to the function with the request, in Function Compute's syntax: `header:CLAIM:NAME`, `query:…`, `cookie:…`, with commas between them. Whatever the peer sent under these names is removed, on `unchecked` paths as well. `query::` passes all claims under their own names, and removes the peer's whole query",
     ),
     key(
         JWT,
