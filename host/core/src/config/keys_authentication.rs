@@ -46,13 +46,13 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         JWT,
         "keys_file",
         "none",
-        "a file with a JSON Web Key Set. Relative to the file",
+        "a file with a JSON Web Key Set, whose keys have distinct `kid`s. Relative to the file",
     ),
     key(
         JWT,
         "jwks_url",
         "none",
-        "the address of a JSON Web Key Set, `https`, or `http` on this machine. The host fetches it in the background",
+        "the address of a JSON Web Key Set, `https`, or `http` on this machine. The host fetches it in the background. A set in which two keys have one `kid` is refused as a whole, and the keys before it stay",
     ),
     key(
         JWT,
@@ -166,7 +166,7 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         SIGNATURE,
         "signed_headers",
         "none",
-        "the headers that must be signed besides `host`, the date and the nonce, at most 32",
+        "the headers that must be signed besides `host`, the date and the nonce, at most 32. Pre-signed URLs sign no headers and are refused then; not with `fc`",
     ),
     key(
         SIGNATURE,
