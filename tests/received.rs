@@ -162,6 +162,7 @@ async fn peers_that_stop_far_from_the_end_do_not_keep_others_waiting() {
 async fn one_that_waits_and_ends_leaves_the_line() {
     let host = small(Host::with(openline_guests::FAULT_SLEEP, "/sleep"))
         .limit(|limit| limit.handler_timeout = NEVER)
+        .server(|server| server.close_timeout = NEVER)
         .start()
         .await;
     let text = "x".repeat(MIB);
