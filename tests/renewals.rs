@@ -109,6 +109,34 @@ async fn a_secret_that_was_replaced_renews_nothing() {
 }
 
 #[tokio::test]
+async fn a_trigger_that_is_gone_renews_nothing_until_it_returns() {
+    const NEXT: &[u8] = b"fedcba9876543210fedcba9876543210";
+    let lines = format!("{JWT}renewal_prefix = \"token:\"\n");
+    let files = Files::new();
+    let host = files.host(&lines).await;
+    let claims = json!({"sub": "ann", "exp": now() + 600});
+    let headers = [("authorization", &*bearer(&token(&claims)))];
+    let mut client = ask(&host, "/reject/a", &headers).await.unwrap().0;
+    fs::write(files.0.path().join("secret"), NEXT).unwrap();
+    let old = format!("token:{}", token(&claims));
+    let new = format!("token:{}", signed(&claims, NEXT));
+    // Renamed.
+    let mut config = files.config(&lines);
+    config.functions[0].triggers[0].name = TriggerName::new("other").unwrap();
+    reload(&host.deployer, config).await.unwrap();
+    for message in [&old, &new] {
+        let answer = renew(&mut client, message).await;
+        assert_eq!(answer, "token:token_invalid");
+    }
+    // It needs no token any more: the function does not see one either.
+    reload(&host.deployer, files.config("")).await.unwrap();
+    assert_eq!(renew(&mut client, &new).await, "token:token_invalid");
+    reload(&host.deployer, files.config(&lines)).await.unwrap();
+    assert_eq!(renew(&mut client, &old).await, "token:token_invalid");
+    assert_eq!(renew(&mut client, &new).await, "token:ok");
+}
+
+#[tokio::test]
 async fn a_peer_past_its_rate_has_no_credential_looked_at() {
     let files = Files::new();
     let config = files.config("auth = \"ticket\"\n");

@@ -8,7 +8,7 @@
 //! limits of the trigger's tables.
 
 use std::collections::BTreeMap;
-use std::sync::{Arc, LazyLock, OnceLock};
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
 use http::header::HOST;
@@ -24,7 +24,7 @@ use openline_core::authentication::{
     AuthMethod, Authentication, SecretSource, SignatureConfig, TicketConfig, UnixTime,
 };
 use openline_hint::Hinted;
-use parking_lot::Mutex;
+use parking_lot::{Mutex, RwLock};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -43,9 +43,13 @@ pub struct Authenticator {
     sessions: Arc<Sessions>,
     /// Wakes the task that fetches keys.
     wake: Arc<Notify>,
-    /// The one that has taken its place.
-    successor: OnceLock<Arc<Self>>,
 }
+
+/// The authenticator by which a trigger lets in peers now: nothing once the
+/// trigger is gone, or needs no credential any more. A connection looks here
+/// when its peer shows another token, so that what was withdrawn renews nothing.
+#[derive(Debug, Default)]
+pub struct Post(RwLock<Option<Arc<Authenticator>>>);
 
 #[derive(Debug)]
 enum Verifier {
@@ -158,7 +162,6 @@ impl Authenticator {
             verifier,
             sessions,
             wake,
-            successor: OnceLock::new(),
         };
         Ok((made, warnings))
     }
@@ -166,21 +169,6 @@ impl Authenticator {
     /// Whether it is what this table and these secrets would make.
     pub fn is(&self, config: &Authentication, material: Option<&Material>) -> bool {
         self.config == *config && material.is_none_or(|material| self.material == *material)
-    }
-
-    /// Notes that another one has taken its place, once and for all.
-    pub(crate) fn replace_by(&self, successor: &Arc<Self>) {
-        let _ = self.successor.set(Arc::clone(successor));
-    }
-
-    /// The one that is in force in its place: for connections that it has let
-    /// in, and that stay.
-    pub(crate) fn current(self: &Arc<Self>) -> &Arc<Self> {
-        let mut current = self;
-        while let Some(successor) = current.successor.get() {
-            current = successor;
-        }
-        current
     }
 
     /// The nonces, if it has any, for the verifier of another table, which goes on
@@ -282,6 +270,19 @@ impl Authenticator {
             Verifier::Ticket(tickets) => Some(tickets.issue(request, now().wall)),
             _ => None,
         }
+    }
+}
+
+impl Post {
+    /// What is in force.
+    pub(crate) fn authenticator(&self) -> Option<Arc<Authenticator>> {
+        self.0.read().clone()
+    }
+
+    /// Puts another one in force, or none.
+    pub(crate) fn take(&self, authenticator: Option<Arc<Authenticator>>) {
+        let before = std::mem::replace(&mut *self.0.write(), authenticator);
+        drop(before);
     }
 }
 

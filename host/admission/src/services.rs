@@ -22,7 +22,7 @@ use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-use crate::authenticate::Authenticator;
+use crate::authenticate::{Authenticator, Post};
 use crate::firewall::InForce;
 use crate::ledger::Ledger;
 use crate::sessions::Sessions;
@@ -48,6 +48,9 @@ pub struct Services {
     /// The sessions of each function that authenticates, for as long as the host
     /// runs: what is revoked stays so.
     sessions: Mutex<HashMap<FunctionName, Arc<Sessions>>>,
+    /// What authenticates by each trigger now, as long as the table or a
+    /// connection looks at it.
+    posts: Mutex<Posts>,
     /// Notified when the table was replaced.
     replaced: Arc<Notify>,
     /// The moment from which rates of firewalls count.
@@ -57,6 +60,9 @@ pub struct Services {
 /// The counts of each function, by its name. They outlive a function that
 /// leaves the configuration for a while, because its connections still count.
 type Accounts = HashMap<FunctionName, (Weak<Ledger>, Weak<FunctionBudget>)>;
+
+/// The posts of all triggers that have one.
+type Posts = HashMap<TriggerPlace, Weak<Post>>;
 
 /// A trigger, the alias that it leads to, and what authenticates its requests.
 #[derive(Clone, Debug)]
@@ -97,6 +103,8 @@ pub struct Service {
     pub budget: Arc<FunctionBudget>,
     /// Authenticates its requests, if the trigger says so.
     pub authenticator: Option<Arc<Authenticator>>,
+    /// What does so now, for connections that stay longer than this table.
+    pub post: Arc<Post>,
 }
 
 impl Services {
@@ -113,7 +121,10 @@ impl Services {
         let mut accounts = Accounts::new();
         let none = Firewalls::default();
         let firewalls = InForce::of(&config, none);
-        let table = Table::new(config, functions, firewalls, &budget, &mut accounts)?;
+        let mut posts = Posts::new();
+        let kept = (&mut accounts, &mut posts);
+        let table = Table::new(config, functions, firewalls, &budget, kept)?;
+        take_posts(&table, &posts);
         Ok(Self {
             table: RwLock::new(Arc::new(table)),
             accounts: Mutex::new(accounts),
@@ -125,6 +136,7 @@ impl Services {
             signing_key: OnceLock::new(),
             retired: Mutex::default(),
             sessions: Mutex::default(),
+            posts: Mutex::new(posts),
             replaced: Arc::default(),
             began: Instant::now(),
         })
@@ -151,8 +163,9 @@ impl Services {
             Some(firewalls) => InForce::of(&config, firewalls),
             None => Arc::clone(&before.firewalls),
         };
-        let mut accounts = self.accounts.lock();
-        let table = Table::new(config, functions, firewalls, &self.budget, &mut accounts);
+        let (mut accounts, mut posts) = (self.accounts.lock(), self.posts.lock());
+        let kept = (&mut *accounts, &mut *posts);
+        let table = Table::new(config, functions, firewalls, &self.budget, kept);
         drop(accounts);
         let table = Arc::new(table?);
         let gone = before.services.iter().filter(|service| {
@@ -167,7 +180,8 @@ impl Services {
         };
         retired.retain(|alias| alias.strong_count() > 0 && !serves(alias));
         retired.extend(gone.map(|service| Arc::downgrade(&service.alias)));
-        succeed(&before, &table);
+        take_posts(&table, &posts);
+        drop(posts);
         *self.table.write() = table;
         self.replaced.notify_one();
         Ok(())
@@ -304,12 +318,13 @@ impl Table {
         functions: Vec<Led>,
         firewalls: Arc<InForce>,
         budget: &HostBudget,
-        accounts: &mut Accounts,
+        (accounts, posts): (&mut Accounts, &mut Posts),
     ) -> Result<Self, TriggerError> {
         let mut triggers = TriggerTable::default();
         let mut services = Vec::new();
         let known = firewalls.current();
         accounts.retain(|_, (ledger, budget)| ledger.strong_count() + budget.strong_count() > 0);
+        posts.retain(|_, post| post.strong_count() > 0);
         for led in functions {
             let Led {
                 trigger,
@@ -319,6 +334,13 @@ impl Table {
             // One account for each function, however many triggers it has.
             let account = accounts.entry(alias.function().clone()).or_default();
             let firewall = find(&known, &trigger, alias.function())?;
+            let place = TriggerPlace {
+                function: alias.function().clone(),
+                trigger: trigger.name.clone(),
+            };
+            let kept = posts.entry(place).or_default();
+            let post = kept.upgrade().unwrap_or_default();
+            *kept = Arc::downgrade(&post);
             let service = Arc::new(Service {
                 trigger,
                 firewall,
@@ -326,6 +348,7 @@ impl Table {
                 budget: account.1.upgrade().unwrap_or_else(|| budget.function()),
                 alias,
                 authenticator,
+                post,
             });
             *account = (
                 Arc::downgrade(&service.ledger),
@@ -365,18 +388,15 @@ pub fn find(
         firewall: name.clone(),
     })
 }
-/// Tells authenticators which others take their place, for the connections that
-/// they have let in.
-fn succeed(before: &Table, after: &Table) {
-    let places = after.services.iter();
-    let places = places.filter_map(|it| Some((it.place(), it.authenticator.as_ref()?)));
-    let places: HashMap<_, _> = places.collect();
-    for service in &before.services {
-        if let Some(own) = &service.authenticator
-            && let Some(next) = places.get(&service.place())
-            && !Arc::ptr_eq(own, next)
-        {
-            own.replace_by(next);
+
+/// Lets the authenticators of a table take their posts. A trigger that is not in
+/// the table has nothing there until it returns.
+fn take_posts(table: &Table, posts: &Posts) {
+    let places = table.services.iter();
+    let places: HashMap<_, _> = places.map(|it| (it.place(), &it.authenticator)).collect();
+    for (place, post) in posts {
+        if let Some(post) = post.upgrade() {
+            post.take(places.get(place).copied().cloned().flatten());
         }
     }
 }

@@ -10,14 +10,14 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use openline_authentication::{Denied, Identity, Revocation, RevocationError, Revocations};
+use openline_authentication::{Denial, Denied, Identity, Revocation, RevocationError, Revocations};
 use openline_channels::connection::Connection;
 use openline_core::authentication::UnixTime;
 use openline_core::close::CloseReason;
 use openline_core::name::ConnectionId;
 use parking_lot::{Mutex, RwLock};
 
-use crate::authenticate::{Authenticator, now, wall};
+use crate::authenticate::{Authenticator, Post, now, wall};
 
 /// Between two tokens of one connection that are verified: one by a public key
 /// takes milliseconds of a thread that serves, and a token is good for minutes.
@@ -40,7 +40,10 @@ pub struct Sessions {
 /// An authenticated connection.
 #[derive(Debug)]
 pub struct Session {
+    /// What has let the peer in.
     authenticator: Arc<Authenticator>,
+    /// What lets in peers by the same trigger now.
+    post: Arc<Post>,
     connection: Weak<Connection>,
     id: ConnectionId,
     identity: Mutex<Identity>,
@@ -89,13 +92,14 @@ impl Sessions {
 impl Session {
     /// Begins the session of a connection that is about to open.
     pub fn begin(
-        authenticator: &Arc<Authenticator>,
+        (authenticator, post): (&Arc<Authenticator>, &Arc<Post>),
         connection: &Arc<Connection>,
         identity: Identity,
     ) -> Arc<Self> {
         let id = connection.id();
         let session = Arc::new(Self {
             authenticator: Arc::clone(authenticator),
+            post: Arc::clone(post),
             connection: Arc::downgrade(connection),
             id,
             identity: Mutex::new(identity),
@@ -134,19 +138,22 @@ impl Session {
 
     /// Why a connection ends whose credential has expired.
     pub fn expired(&self) -> CloseReason {
+        let in_force = self.post.authenticator();
+        let authenticator = in_force.as_ref().unwrap_or(&self.authenticator);
         CloseReason::Expired {
-            code: self.authenticator.current().expired_close_code(),
+            code: authenticator.expired_close_code(),
         }
     }
 
     /// Takes a message that has a new token, which is verified by what is in force
-    /// now: a key that was withdrawn renews nothing. The answer is the prefix with
-    /// `ok`, or with the word of the refusal.
+    /// now: a key or a trigger that was withdrawn renews nothing. The answer is the
+    /// prefix with `ok`, or with the word of the refusal.
     pub fn renew(&self, message: &str) -> Renewal {
-        let Some(tokens) = self.authenticator.current().tokens() else {
-            return Renewal::None;
-        };
-        let Some(token) = tokens.renewal(message) else {
+        let in_force = self.post.authenticator();
+        let tokens = in_force.as_ref().and_then(|it| it.tokens());
+        // A function never sees what its peer means for the host.
+        let reads = tokens.or_else(|| self.authenticator.tokens());
+        let Some(token) = reads.and_then(|reads| reads.renewal(message)) else {
             return Renewal::None;
         };
         let prefix = &message[..message.len() - token.len()];
@@ -159,7 +166,14 @@ impl Session {
             *next = now.steady + RENEWAL_PAUSE;
         }
         let old = self.identity.lock().clone();
-        match tokens.renew(&old, token.trim(), now) {
+        let renewed = match tokens {
+            Some(tokens) => tokens.renew(&old, token.trim(), now),
+            None => Err(Denied {
+                denial: Denial::TokenInvalid,
+                detail: "the trigger is gone, or takes no tokens any more".to_owned(),
+            }),
+        };
+        match renewed {
             Ok(new) => {
                 *self.identity.lock() = new;
                 self.close_if_revoked();

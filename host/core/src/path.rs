@@ -1,12 +1,16 @@
 //! One spelling of a request's path, which every rule and every function sees.
 //!
 //! Two spellings that servers treat alike become the same text here (RFC 3986
-//! section 6.2.2): escapes of unreserved characters are decoded, the digits of
-//! other escapes become upper case, characters that no path may contain are
-//! escaped, and dot segments are removed. Doubled slashes become one, as nginx
-//! does by default. Escapes of reserved characters stay: `%2F` is no slash. A
-//! path that servers read in different ways is refused. The query is not
-//! touched.
+//! section 6.2.2): escapes of characters that a segment may contain as they are
+//! are decoded, the digits of other escapes become upper case, characters that
+//! no path may contain are escaped, and dot segments are removed. Doubled slashes
+//! become one, as nginx does by default. Escapes of `/`, `?`, `#`, `%` and `\`
+//! stay: `%2F` is no slash. A path that servers read in different ways is
+//! refused. The query is not touched.
+//!
+//! So two paths whose segments are equal once they are decoded are equal here:
+//! parameters of routes are decoded, and a rule about `/@staff` must hold for
+//! `/%40staff` as well.
 //!
 //! Bounded by the path: the result is at most three times as long.
 
@@ -110,7 +114,7 @@ fn segment(written: &str) -> Result<String, PathError> {
                 let byte = u8::try_from(high << 4 | low).map_err(|_| PathError::Escape)?;
                 match byte {
                     0 => return Err(PathError::Zero),
-                    byte if is_unreserved(byte) => normal.push(char::from(byte)),
+                    byte if is_plain(byte) => normal.push(char::from(byte)),
                     byte => escape(&mut normal, byte),
                 }
             }
@@ -173,6 +177,11 @@ mod tests {
             ("//a///b//", "/a/b/"),
             ("//", "/"),
             ("/a;b=c/d,e", "/a;b=c/d,e"),
+            (
+                "/%40a%3ab%3Bc%2c%2A%2b/%21%24%26%27%28%29%3d",
+                "/@a:b;c,*+/!$&'()=",
+            ),
+            ("/a%3Fb%23c%5c%7e", "/a%3Fb%23c%5C~"),
             ("/a%25b", "/a%25b"),
             ("/%2e%2e%2f", "/..%2F"),
             ("/.%2F..", "/.%2F.."),
@@ -220,7 +229,7 @@ mod tests {
                 [byte] if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) => {
                     text.push(char::from(byte));
                 }
-                [byte] if plain && b"/!$&'()*+,;=:@".contains(&byte) => {
+                [byte] if b"!$&'()*+,;=:@".contains(&byte) || (plain && byte == b'/') => {
                     text.push(char::from(byte));
                 }
                 _ => decoded
@@ -266,6 +275,25 @@ mod tests {
                 }
                 Err(error) => prop_assert_eq!(error, PathError::Ambiguous),
             }
+        }
+
+        /// However the letters of a segment are escaped, the path is the same.
+        #[test]
+        fn paths_that_decode_alike_are_one(
+            letters in prop::collection::vec((1_u8..=126, any::<bool>(), any::<bool>()), 1..20),
+        ) {
+            let spelled = |pick: fn(&(u8, bool, bool)) -> bool| {
+                letters.iter().fold(String::from("/"), |mut path, letter| {
+                    let raw = is_plain(letter.0) && !pick(letter);
+                    match raw {
+                        true => path.push(char::from(letter.0)),
+                        false => path += &format!("%{:02x}", letter.0),
+                    }
+                    path
+                })
+            };
+            let (one, other) = (spelled(|it| it.1), spelled(|it| it.2));
+            prop_assert_eq!(normal(&one), normal(&other), "{} and {}", one, other);
         }
 
         /// Any text has one spelling or an error, and the spelling is plain.

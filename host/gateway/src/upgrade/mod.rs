@@ -266,6 +266,7 @@ fn session(
     identity: Option<Identity>,
 ) -> Option<Arc<Session>> {
     let authenticator = service.authenticator.as_ref()?;
+    let authenticator = (authenticator, &service.post);
     Some(Session::begin(authenticator, connection, identity?))
 }
 
