@@ -1,9 +1,12 @@
 //! Wire protocols of existing clients and publishers of channels, without I/O.
 
 mod action;
+mod base64;
 pub mod centrifugo;
 mod dialect;
 mod filter;
+pub mod grip;
+mod http;
 mod json;
 pub mod limits;
 mod outcome;
@@ -11,6 +14,7 @@ pub mod pushflo;
 mod query;
 mod reply;
 mod session;
+mod time;
 mod view;
 
 pub use action::{
@@ -22,6 +26,7 @@ pub use filter::{
     FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_NODES_MAX, FILTER_VALUES_MAX, Filter, FilterError,
     Test,
 };
+pub use http::Answer;
 pub use json::{DEPTH_MAX as JSON_DEPTH_MAX, JsonError};
 pub use outcome::{
     Close, HostSubscription, PresenceStats, Recovery, Refusal, Subscribed, Welcome,

@@ -15,6 +15,9 @@ mod push;
 pub(crate) mod reply;
 pub mod server;
 
+#[cfg(test)]
+mod tests;
+
 pub use codes::Unsubscribed;
 pub use push::Pushes;
 
