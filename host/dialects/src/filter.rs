@@ -210,7 +210,10 @@ mod tests {
                 tag("price", Test::GreaterOrEqual("1.5".into())),
                 tag("a", Test::NotExists),
             ]),
-            Filter::Not(Box::new(tag("source", Test::In(vec!["x".into(), "y".into()])))),
+            Filter::Not(Box::new(tag(
+                "source",
+                Test::In(vec!["x".into(), "y".into()]),
+            ))),
         ]);
         assert_eq!(read(text), Ok(expected));
         for cmp in ["eq", "neq", "sw", "ew", "ct", "lt", "lte", "gt", "gte"] {

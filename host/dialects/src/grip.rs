@@ -241,8 +241,7 @@ fn text_of(
 ) -> Result<Option<String>, GripError> {
     let Some(value) = value else { return Ok(None) };
     let wrong = |how: &str| format(&format!("{what} contains '{name}' with {how}"));
-    let text: Text<'_> =
-        serde_json::from_str(value.get()).map_err(|_| wrong("wrong type"))?;
+    let text: Text<'_> = serde_json::from_str(value.get()).map_err(|_| wrong("wrong type"))?;
     if text.len() > bytes_max {
         return Err(wrong("invalid value"));
     }
@@ -315,7 +314,11 @@ fn action(value: &RawValue, what: &str) -> Result<Action, GripError> {
         Some("text") => false,
         Some("binary") => true,
         Some("ping" | "pong") => return Ok(Action::Nothing),
-        Some(_) => return Err(format(&format!("{what} contains 'type' with unknown value"))),
+        Some(_) => {
+            return Err(format(&format!(
+                "{what} contains 'type' with unknown value"
+            )));
+        }
     };
     let bytes = if let Some(encoded) = text(read.binary, "content-bin")? {
         decoded(&encoded).ok_or_else(|| wrong_value(what, "content-bin"))?
@@ -399,9 +402,15 @@ mod tests {
         let binary = |bytes: &'static [u8]| Ok(Action::Binary(Bytes::from_static(bytes)));
         assert_eq!(action_of(r#"{"content-bin":"AP8="}"#), binary(&[0, 255]));
         assert_eq!(action_of(r#"{"content-bin":"AP8"}"#), binary(&[0, 255]));
-        assert_eq!(action_of(r#"{"content":"a","type":"binary"}"#), binary(b"a"));
+        assert_eq!(
+            action_of(r#"{"content":"a","type":"binary"}"#),
+            binary(b"a")
+        );
         let text = Ok(Action::Text("a".into()));
-        assert_eq!(action_of(r#"{"content-bin":"YQ==","type":"text","action":"send"}"#), text);
+        assert_eq!(
+            action_of(r#"{"content-bin":"YQ==","type":"text","action":"send"}"#),
+            text
+        );
         for nothing in [
             r#"{"action":"refresh"}"#,
             r#"{"action":"hint"}"#,
@@ -436,9 +445,18 @@ mod tests {
             ("{", "Body is not valid JSON."),
             ("[]", "Invalid format."),
             ("{}", "Invalid format: object does not contain 'items'"),
-            (r#"{"items":{}}"#, "Invalid format: object contains 'items' with wrong type"),
-            (r#"{"items":[1]}"#, "Invalid format: publish item object is not an object"),
-            (r#"{"items":[{}]}"#, "Invalid format: publish item object does not contain 'channel'"),
+            (
+                r#"{"items":{}}"#,
+                "Invalid format: object contains 'items' with wrong type",
+            ),
+            (
+                r#"{"items":[1]}"#,
+                "Invalid format: publish item object is not an object",
+            ),
+            (
+                r#"{"items":[{}]}"#,
+                "Invalid format: publish item object does not contain 'channel'",
+            ),
             (
                 r#"{"items":[{"channel":1}]}"#,
                 "Invalid format: publish item object contains 'channel' with wrong type",
@@ -447,28 +465,59 @@ mod tests {
                 r#"{"items":[{"channel":"c","meta":{"a":1}}]}"#,
                 "Invalid format: 'meta' contains 'a' with wrong type",
             ),
-            (r#"{"items":[{"channel":"c","formats":[]}]}"#, "Invalid format: 'formats' is not an object"),
+            (
+                r#"{"items":[{"channel":"c","formats":[]}]}"#,
+                "Invalid format: 'formats' is not an object",
+            ),
         ] {
             assert_eq!(refused(body), expected, "{body}");
         }
         for (format, expected) in [
             ("1", "'ws-message' is not an object"),
-            ("{}", "'ws-message' does not contain 'content' or 'content-bin'"),
-            (r#"{"content":1}"#, "'ws-message' contains 'content' with wrong type"),
-            (r#"{"content-bin":"*"}"#, "'ws-message' contains 'content-bin' with invalid value"),
+            (
+                "{}",
+                "'ws-message' does not contain 'content' or 'content-bin'",
+            ),
+            (
+                r#"{"content":1}"#,
+                "'ws-message' contains 'content' with wrong type",
+            ),
+            (
+                r#"{"content-bin":"*"}"#,
+                "'ws-message' contains 'content-bin' with invalid value",
+            ),
             (
                 r#"{"content-bin":"/w==","type":"text"}"#,
                 "'ws-message' contains 'content-bin' with invalid value",
             ),
-            (r#"{"content":"a","type":"x"}"#, "'ws-message' contains 'type' with unknown value"),
-            (r#"{"action":"x"}"#, "'ws-message' contains 'action' with invalid value"),
-            (r#"{"action":"close","code":"x"}"#, "'ws-message' contains 'code' with wrong type"),
-            (r#"{"action":"close","code":-1}"#, "'ws-message' contains 'code' with invalid value"),
+            (
+                r#"{"content":"a","type":"x"}"#,
+                "'ws-message' contains 'type' with unknown value",
+            ),
+            (
+                r#"{"action":"x"}"#,
+                "'ws-message' contains 'action' with invalid value",
+            ),
+            (
+                r#"{"action":"close","code":"x"}"#,
+                "'ws-message' contains 'code' with wrong type",
+            ),
+            (
+                r#"{"action":"close","code":-1}"#,
+                "'ws-message' contains 'code' with invalid value",
+            ),
         ] {
-            assert_eq!(action_of(format), Err(format!("Invalid format: {expected}")), "{format}");
+            assert_eq!(
+                action_of(format),
+                Err(format!("Invalid format: {expected}")),
+                "{format}"
+            );
         }
         let answer = read(b"").unwrap_err().answer();
-        assert_eq!((answer.status, &*answer.body), (400, "Body is not valid JSON.\n"));
+        assert_eq!(
+            (answer.status, &*answer.body),
+            (400, "Body is not valid JSON.\n")
+        );
     }
 
     #[test]
@@ -481,7 +530,18 @@ mod tests {
         let with = |name: &str, bytes: usize| {
             let value = "a".repeat(bytes);
             let body = format!(r#"{{"items":[{{"{name}":"{value}","channel":"c"}}]}}"#);
-            read(body.replace(r#","channel":"c""#, if name == "channel" { "" } else { r#","channel":"c""# }).as_bytes()).is_ok()
+            read(
+                body.replace(
+                    r#","channel":"c""#,
+                    if name == "channel" {
+                        ""
+                    } else {
+                        r#","channel":"c""#
+                    },
+                )
+                .as_bytes(),
+            )
+            .is_ok()
         };
         assert!(with("channel", CHANNEL_BYTES_MAX) && !with("channel", CHANNEL_BYTES_MAX + 1));
         assert!(with("id", KEY_BYTES_MAX) && !with("id", KEY_BYTES_MAX + 1));
@@ -490,7 +550,10 @@ mod tests {
             let members: Vec<_> = (0..count)
                 .map(|number| format!(r#""{number:0name$}":"{}""#, "v".repeat(value)))
                 .collect();
-            let body = format!(r#"{{"items":[{{"channel":"c","meta":{{{}}}}}]}}"#, members.join(","));
+            let body = format!(
+                r#"{{"items":[{{"channel":"c","meta":{{{}}}}}]}}"#,
+                members.join(",")
+            );
             read(body.as_bytes()).is_ok()
         };
         assert!(meta(TAGS_MAX, 3, 1) && !meta(TAGS_MAX + 1, 3, 1));
@@ -511,7 +574,10 @@ mod tests {
             assert_eq!(Accepted::of(accept), expected, "{accept:?}");
         }
         assert_eq!(Accepted::Text.published().body, "Published\n");
-        assert_eq!(Accepted::Json.published().body, "{\"message\":\"Published\"}\n");
+        assert_eq!(
+            Accepted::Json.published().body,
+            "{\"message\":\"Published\"}\n"
+        );
         assert_eq!(not_acceptable().status, 406);
         assert_eq!(method_not_allowed().header, Some(("allow", "POST")));
     }

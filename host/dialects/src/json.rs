@@ -201,7 +201,10 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Elements<T
                 Ok(Elements(Vec::new()))
             }
 
-            fn visit_seq<A: de::SeqAccess<'de>>(self, mut array: A) -> Result<Self::Value, A::Error> {
+            fn visit_seq<A: de::SeqAccess<'de>>(
+                self,
+                mut array: A,
+            ) -> Result<Self::Value, A::Error> {
                 let mut elements = Vec::new();
                 while let Some(element) = array.next_element()? {
                     if elements.len() == MAX {
@@ -220,7 +223,10 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Deserialize<'de> for Elements<T
 pub(crate) fn text(out: &mut String, text: &str) {
     out.push('"');
     let mut rest = text;
-    while let Some(at) = rest.bytes().position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20)) {
+    while let Some(at) = rest
+        .bytes()
+        .position(|byte| matches!(byte, b'"' | b'\\' | 0..0x20))
+    {
         out.push_str(&rest[..at]);
         match rest.as_bytes()[at] {
             b'"' => out.push_str("\\\""),
@@ -429,7 +435,10 @@ mod tests {
         assert!(read::<Shape<'_>>(br#"{"list":[1,2,3]}"#).is_err());
         assert!(read::<Members<(Text<'_>, u8), 1>>(br#"{"a":1}"#).is_ok());
         assert!(read::<Members<(Text<'_>, u8), 1>>(br#"{"a":1,"b":2}"#).is_err());
-        assert!(matches!(read::<Shape<'_>>(b"[]x"), Err(JsonError::Malformed(_))));
+        assert!(matches!(
+            read::<Shape<'_>>(b"[]x"),
+            Err(JsonError::Malformed(_))
+        ));
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Wire protocols of existing clients and publishers of channels, without I/O.
 
 mod action;
+pub mod aws;
 mod base64;
 pub mod centrifugo;
 mod dialect;
@@ -28,9 +29,7 @@ pub use filter::{
 };
 pub use http::Answer;
 pub use json::{DEPTH_MAX as JSON_DEPTH_MAX, JsonError};
-pub use outcome::{
-    Close, HostSubscription, PresenceStats, Recovery, Refusal, Subscribed, Welcome,
-};
+pub use outcome::{Close, HostSubscription, PresenceStats, Recovery, Refusal, Subscribed, Welcome};
 pub use reply::Reply;
 pub use session::{Busy, Rejection, Session, read_connect};
 pub use view::{DataView, MemberView, PositionView, PublicationView, Tags};

@@ -5,9 +5,9 @@
 
 use bytestring::ByteString;
 
+use super::DATA_TAG;
 use super::codes::Unsubscribed;
 use super::reply::{connect, lifetime, subscription_result};
-use super::DATA_TAG;
 use crate::json::{self, Object};
 use crate::outcome::{Close, Subscribed, Welcome};
 use crate::view::{DataView, MemberView, PublicationView};
@@ -68,7 +68,9 @@ impl Pushes {
     pub fn subscribed(self, channel: &str, outcome: &Subscribed<'_>) -> ByteString {
         self.write(128, |push| {
             push.text("channel", channel);
-            push.object("subscribe", |result| subscription_result(result, 0, outcome));
+            push.object("subscribe", |result| {
+                subscription_result(result, 0, outcome)
+            });
         })
     }
 
@@ -93,12 +95,16 @@ impl Pushes {
 
     /// The peer is connected, over a transport that has no replies.
     pub fn connected(self, welcome: &Welcome<'_>) -> ByteString {
-        self.write(256, |push| push.object("connect", |result| connect(result, welcome)))
+        self.write(256, |push| {
+            push.object("connect", |result| connect(result, welcome))
+        })
     }
 
     /// How long the connection lasts now.
     pub fn refreshed(self, ttl_s: Option<u32>) -> ByteString {
-        self.write(32, |push| push.object("refresh", |refresh| lifetime(refresh, ttl_s)))
+        self.write(32, |push| {
+            push.object("refresh", |refresh| lifetime(refresh, ttl_s))
+        })
     }
 
     /// The connection is about to be closed. Over a WebSocket the close frame

@@ -79,11 +79,7 @@ pub(crate) fn subscribed(id: u32, since: u64, outcome: &Subscribed<'_>) -> ByteS
 
 /// The result of a subscription. One that recovers repeats the offset that was
 /// asked for: its publications take the client from there to the present.
-pub(super) fn subscription_result(
-    result: &mut Object<'_>,
-    since: u64,
-    outcome: &Subscribed<'_>,
-) {
+pub(super) fn subscription_result(result: &mut Object<'_>, since: u64, outcome: &Subscribed<'_>) {
     lifetime(result, outcome.ttl_s);
     result.flag_if_set("recoverable", outcome.recoverable);
     if let Some(position) = outcome.position {
@@ -108,7 +104,9 @@ pub(crate) fn presence<'a>(
     id: u32,
     members: impl IntoIterator<Item = MemberView<'a>>,
 ) -> ByteString {
-    reply(id, "presence", 256, |result| presence_result(result, members))
+    reply(id, "presence", 256, |result| {
+        presence_result(result, members)
+    })
 }
 
 pub(super) fn presence_result<'a>(

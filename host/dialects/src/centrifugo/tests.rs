@@ -87,7 +87,8 @@ fn every_other_push() {
         channel_info: Some("1"),
         ..SENDER
     };
-    let joined = r#"{"push":{"channel":"c","join":{"info":{"user":"42","client":"c7","chan_info":1}}}}"#;
+    let joined =
+        r#"{"push":{"channel":"c","join":{"info":{"user":"42","client":"c7","chan_info":1}}}}"#;
     assert_eq!(wrapped.joined("c", &member), joined);
     assert_eq!(wrapped.left("c", &member), joined.replace("join", "leave"));
     assert_eq!(
@@ -198,8 +199,14 @@ fn every_other_reply() {
         reply::refreshed(4, "c", Some(9)),
         r#"{"id":4,"refresh":{"client":"c","expires":true,"ttl":9}}"#
     );
-    assert_eq!(reply::subscription_refreshed(4, None), r#"{"id":4,"sub_refresh":{}}"#);
-    assert_eq!(reply::returned(4, DataView::Text("")), r#"{"id":4,"rpc":{}}"#);
+    assert_eq!(
+        reply::subscription_refreshed(4, None),
+        r#"{"id":4,"sub_refresh":{}}"#
+    );
+    assert_eq!(
+        reply::returned(4, DataView::Text("")),
+        r#"{"id":4,"rpc":{}}"#
+    );
     let function = Refusal::Function {
         code: 1_000,
         message: "no \"luck\"".into(),

@@ -22,11 +22,19 @@ mod tests {
 
     #[test]
     fn hyphens_stand_between_letters() {
-        for good in ["a", "my-channel", "channel-123", "9", &"a".repeat(SLUG_BYTES_MAX)] {
+        for good in [
+            "a",
+            "my-channel",
+            "channel-123",
+            "9",
+            &"a".repeat(SLUG_BYTES_MAX),
+        ] {
             assert!(is_slug(good), "{good}");
         }
         let long = "a".repeat(SLUG_BYTES_MAX + 1);
-        for bad in ["", "My", "-a", "a-", "a--b", "a:b", "a_b", "é", "a b", &long] {
+        for bad in [
+            "", "My", "-a", "a-", "a--b", "a:b", "a_b", "é", "a b", &long,
+        ] {
             assert!(!is_slug(bad), "{bad}");
         }
     }

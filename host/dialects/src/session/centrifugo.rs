@@ -382,9 +382,7 @@ fn connect(frame: &Bytes, request: &ConnectRequest<'_>) -> Result<Connect, Close
     let headers = headers.map(|(name, value)| (shared(frame, name), shared(frame, value)));
     Ok(Connect {
         token: shared(frame, &request.token),
-        data: request
-            .data
-            .map(|data| kept(frame, data.get().as_bytes())),
+        data: request.data.map(|data| kept(frame, data.get().as_bytes())),
         name: named(&request.name),
         version: named(&request.version),
         headers: headers.collect(),

@@ -102,8 +102,8 @@ impl Session {
 
     /// Whether it may receive another frame.
     pub fn is_ready(&self) -> bool {
-        let waits = matches!(self.state, State::Connecting(_))
-            || matches!(self.state, State::New(Some(_)));
+        let waits =
+            matches!(self.state, State::Connecting(_)) || matches!(self.state, State::New(Some(_)));
         self.frame.is_empty() && !waits
     }
 

@@ -125,15 +125,35 @@ fn a_frame_of_many_commands_is_taken_in_order() {
                 let since = subscribe.since.as_ref();
                 let since = since.map(|since| (&*since.epoch, since.offset));
                 let reply = reply.unsubscribed();
-                (&*subscribe.channel, since, subscribe.reject_unrecovered, reply)
+                (
+                    &*subscribe.channel,
+                    since,
+                    subscribe.reject_unrecovered,
+                    reply,
+                )
             }
             other => panic!("{other:?}"),
         })
         .collect();
     let expected = [
-        ("chat:1", Some(("WHBN", 0)), false, r#"{"id":222,"unsubscribe":{}}"#.into()),
-        ("chat:2", Some(("yenC", 7)), false, r#"{"id":223,"unsubscribe":{}}"#.into()),
-        ("chat:index", None, true, r#"{"id":224,"unsubscribe":{}}"#.into()),
+        (
+            "chat:1",
+            Some(("WHBN", 0)),
+            false,
+            r#"{"id":222,"unsubscribe":{}}"#.into(),
+        ),
+        (
+            "chat:2",
+            Some(("yenC", 7)),
+            false,
+            r#"{"id":223,"unsubscribe":{}}"#.into(),
+        ),
+        (
+            "chat:index",
+            None,
+            true,
+            r#"{"id":224,"unsubscribe":{}}"#.into(),
+        ),
     ];
     assert_eq!(read, expected);
 }
@@ -194,13 +214,19 @@ fn each_command_is_an_action() {
     }
     match action(r#"{"id":6,"rpc":{"method":"getCurrentYear","data":{}}}"#) {
         Action::Call(reply, call) => {
-            assert_eq!((&*call.method, &call.data[..]), ("getCurrentYear", &b"{}"[..]));
+            assert_eq!(
+                (&*call.method, &call.data[..]),
+                ("getCurrentYear", &b"{}"[..])
+            );
             let returned = reply.returned(crate::DataView::Json(r#"{"year":2020}"#));
             assert_eq!(returned, r#"{"id":6,"rpc":{"data":{"year":2020}}}"#);
         }
         other => panic!("{other:?}"),
     }
-    for frame in [r#"{"send":{"data":"hi"}}"#, r#"{"id":7,"send":{"data":"hi"}}"#] {
+    for frame in [
+        r#"{"send":{"data":"hi"}}"#,
+        r#"{"id":7,"send":{"data":"hi"}}"#,
+    ] {
         assert!(matches!(action(frame), Action::Message(data) if data == "\"hi\""));
     }
     let on_channel = |request: &str| format!(r#"{{"id":8,"{request}":{{"channel":"c"}}}}"#);
@@ -267,9 +293,18 @@ fn what_makes_no_sense_is_refused() {
     for (frame, expected) in [
         (r#"{"id":1,"publish":{"channel":"c"}}"#, bad),
         (r#"{"id":1,"sub_refresh":{"channel":"c"}}"#, bad),
-        (r#"{"id":1,"subscribe":{"channel":"c","tf":{"op":"xor"}}}"#, bad),
-        (r#"{"id":1,"subscribe":{"channel":"c","type":1}}"#, unavailable),
-        (r#"{"id":1,"publish":{"channel":"c","data":1,"type":1,"key":"k"}}"#, unavailable),
+        (
+            r#"{"id":1,"subscribe":{"channel":"c","tf":{"op":"xor"}}}"#,
+            bad,
+        ),
+        (
+            r#"{"id":1,"subscribe":{"channel":"c","type":1}}"#,
+            unavailable,
+        ),
+        (
+            r#"{"id":1,"publish":{"channel":"c","data":1,"type":1,"key":"k"}}"#,
+            unavailable,
+        ),
     ] {
         assert_eq!(sends(frame).unwrap(), expected, "{frame}");
     }
@@ -281,29 +316,62 @@ fn each_bound_of_a_command_has_its_last_and_its_first_too_many() {
         let channel = "c".repeat(bytes);
         format!(r#"{{"id":1,"presence":{{"channel":"{channel}"}}}}"#)
     };
-    assert!(matches!(action(&named(CHANNEL_BYTES_MAX)), Action::Presence(..)));
-    assert!(sends(&named(CHANNEL_BYTES_MAX + 1)).unwrap().contains("107"));
+    assert!(matches!(
+        action(&named(CHANNEL_BYTES_MAX)),
+        Action::Presence(..)
+    ));
+    assert!(
+        sends(&named(CHANNEL_BYTES_MAX + 1))
+            .unwrap()
+            .contains("107")
+    );
 
     let method = |bytes: usize| format!(r#"{{"id":1,"rpc":{{"method":"{}"}}}}"#, "m".repeat(bytes));
-    assert!(matches!(action(&method(METHOD_BYTES_MAX)), Action::Call(..)));
-    assert!(sends(&method(METHOD_BYTES_MAX + 1)).unwrap().contains("104"));
+    assert!(matches!(
+        action(&method(METHOD_BYTES_MAX)),
+        Action::Call(..)
+    ));
+    assert!(
+        sends(&method(METHOD_BYTES_MAX + 1))
+            .unwrap()
+            .contains("104")
+    );
 
-    let token = |bytes: usize| format!(r#"{{"id":1,"refresh":{{"token":"{}"}}}}"#, "t".repeat(bytes));
-    assert!(matches!(action(&token(TOKEN_BYTES_MAX)), Action::Refresh(..)));
-    assert_eq!(closes(&token(TOKEN_BYTES_MAX + 1)), Some(codes::INVALID_TOKEN));
+    let token = |bytes: usize| {
+        format!(
+            r#"{{"id":1,"refresh":{{"token":"{}"}}}}"#,
+            "t".repeat(bytes)
+        )
+    };
+    assert!(matches!(
+        action(&token(TOKEN_BYTES_MAX)),
+        Action::Refresh(..)
+    ));
+    assert_eq!(
+        closes(&token(TOKEN_BYTES_MAX + 1)),
+        Some(codes::INVALID_TOKEN)
+    );
 
     let connect = |text: String| read_connect(&Bytes::from(text));
     let token = |bytes: usize| connect(format!(r#"{{"token":"{}"}}"#, "t".repeat(bytes)));
     assert!(token(TOKEN_BYTES_MAX).is_ok());
     assert_eq!(token(TOKEN_BYTES_MAX + 1), Err(codes::INVALID_TOKEN));
     let members = |name: &str, count: usize, value: &str| {
-        let members: Vec<_> = (0..count).map(|number| format!("\"{number}\":{value}")).collect();
+        let members: Vec<_> = (0..count)
+            .map(|number| format!("\"{number}\":{value}"))
+            .collect();
         connect(format!("{{\"{name}\":{{{}}}}}", members.join(",")))
     };
     assert!(members("headers", HEADERS_MAX, "\"v\"").is_ok());
-    assert_eq!(members("headers", HEADERS_MAX + 1, "\"v\""), Err(codes::BAD_REQUEST));
+    assert_eq!(
+        members("headers", HEADERS_MAX + 1, "\"v\""),
+        Err(codes::BAD_REQUEST)
+    );
     assert!(members("subs", SUBSCRIPTIONS_MAX, "{}").is_ok());
-    assert_eq!(members("subs", SUBSCRIPTIONS_MAX + 1, "{}"), Err(codes::BAD_REQUEST));
+    assert_eq!(
+        members("subs", SUBSCRIPTIONS_MAX + 1, "{}"),
+        Err(codes::BAD_REQUEST)
+    );
     let long = "é".repeat(NAME_BYTES_MAX);
     let named = connect(format!(r#"{{"name":"{long}"}}"#)).unwrap().name;
     assert_eq!(named, long[..NAME_BYTES_MAX]);
@@ -314,8 +382,14 @@ fn each_bound_of_a_command_has_its_last_and_its_first_too_many() {
         let data = "[".repeat(levels) + &"]".repeat(levels);
         format!(r#"{{"id":1,"rpc":{{"data":{data}}}}}"#)
     };
-    assert!(matches!(action(&deep(crate::JSON_DEPTH_MAX - 2)), Action::Call(..)));
-    assert_eq!(closes(&deep(crate::JSON_DEPTH_MAX - 1)), Some(codes::BAD_REQUEST));
+    assert!(matches!(
+        action(&deep(crate::JSON_DEPTH_MAX - 2)),
+        Action::Call(..)
+    ));
+    assert_eq!(
+        closes(&deep(crate::JSON_DEPTH_MAX - 1)),
+        Some(codes::BAD_REQUEST)
+    );
     assert_eq!(closes(&deep(1_000_000)), Some(codes::BAD_REQUEST));
 
     let commands = |count: u32| {
@@ -370,9 +444,15 @@ fn a_refused_client_hears_a_code_that_it_understands() {
         frame: None,
         close: Some(close),
     };
-    assert_eq!(refused(&Refusal::Unauthorized), closed(codes::INVALID_TOKEN));
+    assert_eq!(
+        refused(&Refusal::Unauthorized),
+        closed(codes::INVALID_TOKEN)
+    );
     assert_eq!(refused(&Refusal::Denied), closed(codes::PERMISSION_DENIED));
-    assert_eq!(refused(&Refusal::LimitExceeded), closed(codes::CONNECTION_LIMIT));
+    assert_eq!(
+        refused(&Refusal::LimitExceeded),
+        closed(codes::CONNECTION_LIMIT)
+    );
     let expired = r#"{"id":1,"error":{"code":109,"message":"token expired"}}"#;
     let told = |text: &'static str| Rejection {
         frame: Some(ByteString::from_static(text)),
@@ -406,7 +486,10 @@ fn a_pushflo_client_is_welcomed_and_subscribes() {
         Some(Action::Subscribe(reply, subscribe)) => {
             assert_eq!(subscribe.channel, "test-channel");
             let subscribed = reply.subscribed(&crate::Subscribed::default());
-            assert_eq!(subscribed, r#"{"type":"subscribed","channel":"test-channel"}"#);
+            assert_eq!(
+                subscribed,
+                r#"{"type":"subscribed","channel":"test-channel"}"#
+            );
             let refused = reply.refused(&Refusal::Denied);
             let expected = r#"{"type":"error","error":"permission denied","code":"FORBIDDEN","channel":"test-channel"}"#;
             assert_eq!(refused, expected);
@@ -435,7 +518,10 @@ fn a_pushflo_client_is_welcomed_and_subscribes() {
         &format!(r#"{{"type":"subscribe","channel":"{long}"}}"#),
     ] {
         let error = r#"{"type":"error","error":"bad request","code":"VALIDATION_ERROR"}"#;
-        assert!(matches!(one(bad), Some(Action::Send(sent)) if sent == error), "{bad}");
+        assert!(
+            matches!(one(bad), Some(Action::Send(sent)) if sent == error),
+            "{bad}"
+        );
     }
     let last = format!(r#"{{"type":"subscribe","channel":"{}"}}"#, &long[1..]);
     assert!(matches!(one(&last), Some(Action::Subscribe(..))));
