@@ -14,6 +14,7 @@ mod outcome;
 pub mod pushflo;
 mod query;
 mod reply;
+pub mod rest;
 mod session;
 mod time;
 mod view;
