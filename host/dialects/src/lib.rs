@@ -16,6 +16,7 @@ mod query;
 mod reply;
 pub mod rest;
 mod session;
+pub mod sse;
 mod time;
 mod view;
 
