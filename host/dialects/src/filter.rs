@@ -22,11 +22,11 @@ pub const FILTER_BYTES_MAX: usize = 4 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
     /// All hold. There is at least one.
-    All(Vec<Filter>),
+    All(Vec<Self>),
     /// One holds. There is at least one.
-    Any(Vec<Filter>),
+    Any(Vec<Self>),
     /// It does not hold.
-    Not(Box<Filter>),
+    Not(Box<Self>),
     /// A tag passes a test.
     Tag(Box<str>, Test),
 }
@@ -92,7 +92,7 @@ pub(crate) struct Node<'a> {
     #[serde(borrow, default)]
     vals: Elements<Text<'a>, FILTER_VALUES_MAX>,
     #[serde(borrow, default)]
-    nodes: Elements<Node<'a>, FILTER_NODES_MAX>,
+    nodes: Elements<Self, FILTER_NODES_MAX>,
 }
 
 /// What may still be used.

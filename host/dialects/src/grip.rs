@@ -99,14 +99,14 @@ impl Accepted {
         let Some(accept) = accept else {
             return Some(Self::Text);
         };
-        let types = accept.split(',').filter_map(|entry| {
+        let mut types = accept.split(',').filter_map(|entry| {
             match entry.split(';').next().unwrap_or_default().trim() {
                 "text/plain" | "text/*" | "*/*" | "*" => Some(Self::Text),
                 "application/json" | "application/*" => Some(Self::Json),
                 _ => None,
             }
         });
-        types.last()
+        types.next_back()
     }
 
     /// The answer to items that were published.
@@ -472,6 +472,10 @@ mod tests {
         ] {
             assert_eq!(refused(body), expected, "{body}");
         }
+    }
+
+    #[test]
+    fn errors_of_formats_are_pushpins() {
         for (format, expected) in [
             ("1", "'ws-message' is not an object"),
             (

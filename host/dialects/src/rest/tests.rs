@@ -192,7 +192,7 @@ fn outcomes_are_true_on_many_nodes() {
 }
 
 #[test]
-fn lists_have_pages() {
+fn publications_of_histories_and_polls() {
     let tags = [("t", "v")];
     let view = PublicationView {
         channel: "c",
@@ -244,12 +244,20 @@ fn lists_have_pages() {
         polled([], None, false).body,
         r#"{"publications":[],"recovered":false}"#
     );
+}
 
+#[test]
+fn lists_have_pages() {
     let stats = PresenceStats {
         connections: 2,
         users: 1,
     };
-    let member = view.sender.unwrap();
+    let member = MemberView {
+        connection: "c7",
+        user: "",
+        connection_info: Some("{}"),
+        channel_info: None,
+    };
     assert_eq!(
         presence(stats, [member], Some("c7")).body,
         r#"{"connections":2,"users":1,"members":[{"connection":"c7","info":{}}],"next":"c7"}"#

@@ -351,7 +351,10 @@ fn each_bound_of_a_command_has_its_last_and_its_first_too_many() {
         closes(&token(TOKEN_BYTES_MAX + 1)),
         Some(codes::INVALID_TOKEN)
     );
+}
 
+#[test]
+fn each_bound_of_connecting_has_its_last_and_its_first_too_many() {
     let connect = |text: String| read_connect(&Bytes::from(text));
     let token = |bytes: usize| connect(format!(r#"{{"token":"{}"}}"#, "t".repeat(bytes)));
     assert!(token(TOKEN_BYTES_MAX).is_ok());
@@ -377,7 +380,10 @@ fn each_bound_of_a_command_has_its_last_and_its_first_too_many() {
     assert_eq!(named, long[..NAME_BYTES_MAX]);
     let odd = connect(format!(r#"{{"name":"a{long}"}}"#)).unwrap().name;
     assert_eq!(odd.len(), NAME_BYTES_MAX - 1);
+}
 
+#[test]
+fn depth_and_number_of_commands_have_their_bounds() {
     let deep = |levels: usize| {
         let data = "[".repeat(levels) + &"]".repeat(levels);
         format!(r#"{{"id":1,"rpc":{{"data":{data}}}}}"#)
