@@ -8,6 +8,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 
 use crate::filter::Filter;
+use crate::history::HistoryLimit;
 use crate::outcome::Close;
 use crate::reply::Reply;
 
@@ -123,28 +124,6 @@ pub struct HistoryQuery {
     pub reverse: bool,
 }
 
-/// How many publications of a history.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum HistoryLimit {
-    /// None: only the position of its end.
-    Position,
-    /// At most so many.
-    AtMost(u32),
-    /// As many as the host allows.
-    All,
-}
-
-impl HistoryLimit {
-    /// The limit of a number of Centrifugo's, in which -1 stands for all.
-    pub fn of_number(number: i32) -> Self {
-        match u32::try_from(number) {
-            Ok(0) => Self::Position,
-            Ok(most) => Self::AtMost(most),
-            Err(_) => Self::All,
-        }
-    }
-}
-
 /// A call of the function.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
@@ -161,53 +140,4 @@ pub struct RefreshSubscription {
     pub channel: ByteString,
     /// The token.
     pub token: ByteString,
-}
-
-/// A text of a frame, which shares its memory if it has no escapes.
-pub(crate) fn shared(frame: &Bytes, text: &str) -> ByteString {
-    let range = frame.as_ptr_range();
-    if range.contains(&text.as_ptr()) {
-        let part = frame.slice_ref(text.as_bytes());
-        ByteString::try_from(part).unwrap_or_default()
-    } else {
-        ByteString::from(text)
-    }
-}
-
-/// The data of a frame, which may be kept.
-pub(crate) fn kept(frame: &Bytes, part: &[u8]) -> Bytes {
-    // A part of at least half may hold the whole: it costs no more than twice
-    // what is charged for it.
-    let shares = part.len() >= frame.len() / 2;
-    let range = frame.as_ptr_range();
-    if shares && range.contains(&part.as_ptr()) {
-        frame.slice_ref(part)
-    } else {
-        Bytes::copy_from_slice(part)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_small_part_does_not_hold_the_frame() {
-        let frame = Bytes::from(vec![b'a'; 1_000]);
-        let large = kept(&frame, &frame[..500]);
-        assert_eq!(large.as_ptr(), frame.as_ptr());
-        let small = kept(&frame, &frame[..499]);
-        assert_ne!(small.as_ptr(), frame.as_ptr());
-        assert_eq!(small, frame[..499]);
-        // What was unescaped is not in the frame.
-        let other = vec![b'b'; 900];
-        assert_eq!(kept(&frame, &other), other);
-        assert_eq!(kept(&Bytes::new(), b""), b""[..]);
-
-        let frame = Bytes::from("a text");
-        let text = std::str::from_utf8(&frame[2..]).unwrap();
-        let part = shared(&frame, text);
-        assert_eq!((&*part, part.as_ptr()), ("text", text.as_ptr()));
-        assert_eq!(shared(&frame, "other"), "other");
-    }
 }

@@ -104,6 +104,7 @@ mod dialect;
 mod filter;
 pub mod fuzzing;
 pub mod grip;
+mod history;
 mod http;
 mod json;
 pub mod limits;
@@ -113,19 +114,20 @@ mod query;
 mod reply;
 pub mod rest;
 mod session;
+mod share;
 pub mod sse;
 mod time;
 mod view;
 
 pub use action::{
-    Action, Call, Connect, HistoryLimit, HistoryQuery, Publish, RefreshSubscription, Since,
-    Subscribe,
+    Action, Call, Connect, HistoryQuery, Publish, RefreshSubscription, Since, Subscribe,
 };
 pub use dialect::{Dialect, Ending};
 pub use filter::{
     FILTER_BYTES_MAX, FILTER_DEPTH_MAX, FILTER_NODES_MAX, FILTER_VALUES_MAX, Filter, FilterError,
     Test,
 };
+pub use history::HistoryLimit;
 pub use http::Answer;
 pub use json::{DEPTH_MAX as JSON_DEPTH_MAX, JsonError};
 pub use outcome::{Close, HostSubscription, PresenceStats, Recovery, Refusal, Subscribed, Welcome};

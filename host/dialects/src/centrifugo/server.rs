@@ -13,12 +13,13 @@ use serde_json::value::RawValue;
 
 use super::codes::{DISCONNECT, error_of};
 use super::reply::{history_result, presence_result, presence_stats_result};
-use crate::action::{HistoryLimit, kept};
 use crate::base64::decoded;
+use crate::history::HistoryLimit;
 use crate::http::Answer;
 use crate::json::{self, Elements, Members, Object, Text, or_default, raw};
 use crate::limits::{BATCH_MAX, CHANNEL_BYTES_MAX, KEY_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX};
 use crate::outcome::{PresenceStats, Refusal};
+use crate::share::kept;
 use crate::view::{MemberView, PositionView, PublicationView};
 
 /// What a backend asks for.

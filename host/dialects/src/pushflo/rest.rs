@@ -19,12 +19,12 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::frame::code_of;
-use crate::action::kept;
 use crate::http::Answer;
 use crate::json::{self, Object, Text, raw};
 use crate::limits::{CHANNEL_BYTES_MAX, EVENT_BYTES_MAX};
 use crate::outcome::Refusal;
 use crate::query;
+use crate::share::kept;
 use crate::time::iso8601;
 use crate::view::{DataView, PublicationView};
 

@@ -5,13 +5,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::ApiError;
-use crate::action::kept;
 use crate::base64::decoded;
 use crate::json::{self, Elements, JsonError, Members, Text, or_default, raw};
 use crate::limits::{
     BATCH_MAX, CHANNEL_BYTES_MAX, EVENT_BYTES_MAX, KEY_BYTES_MAX, POSITION_BYTES_MAX,
     TAG_BYTES_MAX, TAGS_MAX,
 };
+use crate::share::kept;
 
 /// What is to be published.
 #[derive(Clone, Debug, PartialEq, Eq)]

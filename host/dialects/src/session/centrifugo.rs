@@ -10,11 +10,11 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::action::{
-    Action, Call, Connect, HistoryLimit, HistoryQuery, Publish, RefreshSubscription, Since,
-    Subscribe, kept, shared,
+    Action, Call, Connect, HistoryQuery, Publish, RefreshSubscription, Since, Subscribe,
 };
 use crate::centrifugo::codes::{BAD_REQUEST, INVALID_TOKEN};
 use crate::filter::{Filter, Node};
+use crate::history::HistoryLimit;
 use crate::json::{self, Members, Text, or_default, raw};
 use crate::limits::{
     CHANNEL_BYTES_MAX, HEADERS_MAX, METHOD_BYTES_MAX, NAME_BYTES_MAX, SUBSCRIPTIONS_MAX,
@@ -22,6 +22,7 @@ use crate::limits::{
 };
 use crate::outcome::{Close, Refusal};
 use crate::reply::{Kind, Reply};
+use crate::share::{kept, shared};
 
 #[derive(Debug, Deserialize)]
 struct Command<'a> {

@@ -6,12 +6,13 @@
 use bytes::Bytes;
 use serde::Deserialize;
 
-use crate::action::{Action, Subscribe, shared};
+use crate::action::{Action, Subscribe};
 use crate::json::{self, Text};
 use crate::limits::CHANNEL_BYTES_MAX;
 use crate::outcome::{Close, Refusal};
 use crate::pushflo::frame;
 use crate::reply::{Kind, Reply};
+use crate::share::shared;
 
 /// How a connection without a good key ends, after its error.
 pub(super) const UNAUTHORIZED: Close = Close {

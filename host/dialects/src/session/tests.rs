@@ -5,8 +5,9 @@ use bytestring::ByteString;
 use proptest::prelude::*;
 
 use super::*;
-use crate::action::{HistoryLimit, Since};
+use crate::action::Since;
 use crate::filter::{Filter, Test};
+use crate::history::HistoryLimit;
 use crate::limits::{
     CHANNEL_BYTES_MAX, HEADERS_MAX, METHOD_BYTES_MAX, NAME_BYTES_MAX, SUBSCRIPTIONS_MAX,
     TOKEN_BYTES_MAX,
