@@ -10,6 +10,7 @@ use std::fmt::Write;
 
 use ::base64::Engine;
 use ::base64::engine::general_purpose::STANDARD;
+use memchr::memchr2;
 use serde::de::{self, Deserialize, Deserializer, Visitor};
 use serde_json::value::RawValue;
 
@@ -249,7 +250,7 @@ pub(crate) fn text(out: &mut String, text: &str) {
 /// by line feeds, and lines of event streams end with either. Between tokens,
 /// the only place where JSON can have them, both are white space.
 pub(crate) fn value(out: &mut String, json: &str) {
-    if json.bytes().any(|byte| matches!(byte, b'\n' | b'\r')) {
+    if memchr2(b'\n', b'\r', json.as_bytes()).is_some() {
         for line in json.split(['\n', '\r']) {
             out.push_str(line);
         }

@@ -13,6 +13,7 @@ mod tests;
 
 use bytes::Bytes;
 use bytestring::ByteString;
+use memchr::memchr;
 
 use self::centrifugo::Read;
 pub use self::centrifugo::read_connect;
@@ -161,8 +162,7 @@ impl Session {
 
     fn next_command(&mut self) -> Action {
         let rest = &self.frame[self.next..];
-        let length = rest.iter().position(|byte| *byte == b'\n');
-        let line = &rest[..length.unwrap_or(rest.len())];
+        let line = &rest[..memchr(b'\n', rest).unwrap_or(rest.len())];
         let read = centrifugo::read(&self.frame, line);
         self.next += line.len() + 1;
         self.commands += 1;
