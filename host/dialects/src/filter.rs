@@ -18,6 +18,11 @@ pub const FILTER_VALUES_MAX: usize = 256;
 /// The most bytes of all texts of a filter.
 pub const FILTER_BYTES_MAX: usize = 4 << 10;
 
+/// The most bytes of a filter as JSON: what is within the other bounds fits, and
+/// what is not takes no more memory than that while it is read. A node of two
+/// bytes takes a hundred.
+pub(crate) const FILTER_JSON_BYTES_MAX: usize = 32 << 10;
+
 /// A condition on the tags of a publication.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Filter {
@@ -80,7 +85,7 @@ pub enum FilterError {
 
 /// A node as it is written.
 #[derive(Debug, serde::Deserialize)]
-pub(crate) struct Node<'a> {
+struct Node<'a> {
     #[serde(borrow, default)]
     op: Text<'a>,
     #[serde(borrow, default)]
@@ -108,8 +113,16 @@ fn take(room: &mut usize, amount: usize) -> Result<(), FilterError> {
 }
 
 impl Filter {
-    /// Checks a filter that was read.
-    pub(crate) fn of(node: &Node<'_>) -> Result<Self, FilterError> {
+    /// Reads a filter.
+    pub(crate) fn read(json: &str) -> Result<Self, FilterError> {
+        if json.len() > FILTER_JSON_BYTES_MAX {
+            return Err(FilterError::Large);
+        }
+        let node: Node<'_> = serde_json::from_str(json).map_err(|_| FilterError::Malformed)?;
+        Self::of(&node)
+    }
+
+    fn of(node: &Node<'_>) -> Result<Self, FilterError> {
         let mut room = Room {
             nodes: FILTER_NODES_MAX,
             values: FILTER_VALUES_MAX,
@@ -194,7 +207,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Filter, FilterError> {
-        Filter::of(&crate::json::read::<Node<'_>>(text.as_bytes()).unwrap())
+        Filter::read(text)
     }
 
     #[test]
@@ -270,6 +283,11 @@ mod tests {
         };
         assert!(values(1, FILTER_VALUES_MAX - 1).is_ok());
         assert_eq!(values(1, FILTER_VALUES_MAX), Err(FilterError::Large));
+
+        let padded = |bytes: usize| read(&format!("{leaf:bytes$}"));
+        assert!(padded(FILTER_JSON_BYTES_MAX).is_ok());
+        let past = padded(FILTER_JSON_BYTES_MAX + 1);
+        assert_eq!(past, Err(FilterError::Large));
 
         let long = |bytes: usize| {
             let value = "v".repeat(bytes - 1);

@@ -16,7 +16,7 @@ use crate::outcome::{PresenceStats, Recovery, Refusal, Subscribed, Welcome};
 use crate::pushflo::rest as pushflo;
 use crate::reply::Reply;
 use crate::rest::{HistoryPage, ListQuery, PollQuery, Publications, Route, Stored};
-use crate::session::{Session, read_connect};
+use crate::session::{Session, connect_of_query, read_connect};
 use crate::view::{DataView, MemberView, PositionView, PublicationView};
 use crate::{grip, sse};
 
@@ -214,6 +214,7 @@ pub fn request(bytes: &[u8]) {
         }
     }
     let _ = read_connect(&body);
+    let _ = connect_of_query(query);
     let _ = sse::since(Some(line.as_bytes()), query);
 
     let _ = Target::of_path(path);

@@ -21,7 +21,7 @@ use serde_json::value::RawValue;
 
 use crate::base64::decoded;
 use crate::http::Answer;
-use crate::json::{self, Text};
+use crate::json::{self, Elements, Text};
 use crate::limits::{CHANNEL_BYTES_MAX, ITEMS_MAX, KEY_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX};
 
 /// One item: something to do in a channel.
@@ -205,12 +205,12 @@ pub fn read(body: &[u8]) -> Result<Vec<Item>, GripError> {
     let items = read
         .items
         .ok_or_else(|| format("object does not contain 'items'"))?;
-    let items: Vec<&RawValue> = serde_json::from_str(items.get())
-        .map_err(|_| format("object contains 'items' with wrong type"))?;
-    if items.len() > ITEMS_MAX {
-        return Err(format(&format!("more than {ITEMS_MAX} items")));
+    if !items.get().starts_with('[') {
+        return Err(format("object contains 'items' with wrong type"));
     }
-    items.into_iter().map(item).collect()
+    let items: Elements<&RawValue, ITEMS_MAX> = serde_json::from_str(items.get())
+        .map_err(|_| format(&format!("more than {ITEMS_MAX} items")))?;
+    items.0.into_iter().map(item).collect()
 }
 
 fn is_object(text: &[u8]) -> bool {
@@ -291,7 +291,11 @@ fn tags(meta: &RawValue) -> Result<Vec<(String, String)>, GripError> {
         }
         Ok((name.0.into_owned(), text.unwrap_or_default()))
     });
-    tags.collect()
+    let tags = tags.collect::<Result<Vec<_>, _>>()?;
+    if !json::are_distinct(&tags) {
+        return Err(format("'meta' contains a name twice"));
+    }
+    Ok(tags)
 }
 
 fn action(value: &RawValue, what: &str) -> Result<Action, GripError> {
@@ -464,6 +468,10 @@ mod tests {
             (
                 r#"{"items":[{"channel":"c","meta":{"a":1}}]}"#,
                 "Invalid format: 'meta' contains 'a' with wrong type",
+            ),
+            (
+                r#"{"items":[{"channel":"c","meta":{"a":"1","a":"1"}}]}"#,
+                "Invalid format: 'meta' contains a name twice",
             ),
             (
                 r#"{"items":[{"channel":"c","formats":[]}]}"#,

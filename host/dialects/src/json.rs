@@ -178,6 +178,15 @@ where
     }
 }
 
+/// Whether all names differ. Of a name that occurs twice, readers take one value
+/// or the other. Only for lists of few.
+pub(crate) fn are_distinct(members: &[(String, String)]) -> bool {
+    let twice = |(at, (name, _)): (usize, &(String, String))| {
+        members[..at].iter().any(|(other, _)| other == name)
+    };
+    !members.iter().enumerate().any(twice)
+}
+
 /// An array of at most so many elements. `null` is an empty one.
 #[derive(Debug)]
 pub(crate) struct Elements<T, const MAX: usize>(pub(crate) Vec<T>);

@@ -132,5 +132,5 @@ pub use http::Answer;
 pub use json::{DEPTH_MAX as JSON_DEPTH_MAX, JsonError};
 pub use outcome::{Close, HostSubscription, PresenceStats, Recovery, Refusal, Subscribed, Welcome};
 pub use reply::Reply;
-pub use session::{Busy, Rejection, Session, read_connect};
+pub use session::{Busy, Rejection, Session, connect_of_query, read_connect};
 pub use view::{DataView, MemberView, PositionView, PublicationView, Tags};

@@ -16,7 +16,7 @@ use super::reply::{history_result, presence_result, presence_stats_result};
 use crate::base64::decoded;
 use crate::history::HistoryLimit;
 use crate::http::Answer;
-use crate::json::{self, Elements, Members, Object, Text, or_default, raw};
+use crate::json::{self, Elements, Members, Object, Text, are_distinct, or_default, raw};
 use crate::limits::{BATCH_MAX, CHANNEL_BYTES_MAX, KEY_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX};
 use crate::outcome::{PresenceStats, Refusal};
 use crate::share::kept;
@@ -281,12 +281,16 @@ fn publish(
             bounded(value, TAG_BYTES_MAX)?,
         ))
     });
+    let tags = tags.collect::<Result<Vec<_>, _>>()?;
+    if !are_distinct(&tags) {
+        return Err(RequestError::BadRequest);
+    }
     let key = bounded(&read.idempotency_key, KEY_BYTES_MAX)?;
     Ok(Publish {
         channels,
         is_broadcast,
         data,
-        tags: tags.collect::<Result<_, _>>()?,
+        tags,
         skip_history: read.skip_history,
         idempotency_key: (!key.is_empty()).then_some(key),
         version: read.version,

@@ -6,7 +6,7 @@ use serde_json::value::RawValue;
 
 use super::error::ApiError;
 use crate::base64::decoded;
-use crate::json::{self, Elements, JsonError, Members, Text, or_default, raw};
+use crate::json::{self, Elements, JsonError, Members, Text, are_distinct, or_default, raw};
 use crate::limits::{
     BATCH_MAX, CHANNEL_BYTES_MAX, EVENT_BYTES_MAX, KEY_BYTES_MAX, POSITION_BYTES_MAX,
     TAG_BYTES_MAX, TAGS_MAX,
@@ -216,12 +216,16 @@ impl Publication {
             }
             Ok((name.0.into_owned(), value.0.into_owned()))
         });
+        let tags = tags.collect::<Result<Vec<_>, _>>()?;
+        if !are_distinct(&tags) {
+            return Err(invalid("tags", "has a name twice"));
+        }
         Ok(Self {
             channels: names.collect::<Result<_, _>>()?,
             is_broadcast,
             body,
             event: bounded("event", read.event, EVENT_BYTES_MAX)?,
-            tags: tags.collect::<Result<_, _>>()?,
+            tags,
             idempotency_key: bounded("idempotency_key", read.idempotency_key, KEY_BYTES_MAX)?,
             version,
             expect: bounded("expect", read.expect, POSITION_BYTES_MAX)?,

@@ -97,6 +97,10 @@ fn what_is_wrong_is_named() {
             "`version` is missing",
         ),
         (r#"{"channel":"a","data":1,"event":""}"#, "`event` is empty"),
+        (
+            r#"{"channel":"a","data":1,"tags":{"t":"1","t":"2"}}"#,
+            "`tags` has a name twice",
+        ),
     ] {
         assert_eq!(refused(text), expected, "{text}");
         assert_eq!(read(text).unwrap_err().answer().status, 400);

@@ -13,7 +13,7 @@ use crate::action::{
     Action, Call, Connect, HistoryQuery, Publish, RefreshSubscription, Since, Subscribe,
 };
 use crate::centrifugo::codes::{BAD_REQUEST, INVALID_TOKEN};
-use crate::filter::{Filter, Node};
+use crate::filter::Filter;
 use crate::history::HistoryLimit;
 use crate::json::{self, Members, Text, or_default, raw};
 use crate::limits::{
@@ -21,6 +21,7 @@ use crate::limits::{
     TOKEN_BYTES_MAX,
 };
 use crate::outcome::{Close, Refusal};
+use crate::query;
 use crate::reply::{Kind, Reply};
 use crate::share::{kept, shared};
 
@@ -99,7 +100,7 @@ struct SubscribeRequest<'a> {
     #[serde(default, deserialize_with = "or_default")]
     join_leave: bool,
     #[serde(borrow)]
-    tf: Option<Node<'a>>,
+    tf: Option<&'a RawValue>,
     #[serde(default, deserialize_with = "or_default")]
     flag: i64,
     /// 0 is a channel; the others are maps and shared polls.
@@ -309,7 +310,8 @@ impl Reader<'_> {
             if request.kind != 0 {
                 return self.refuse(&Refusal::NotAvailable);
             }
-            let Ok(filter) = request.tf.as_ref().map(Filter::of).transpose() else {
+            let filter = request.tf.map(|filter| Filter::read(filter.get()));
+            let Ok(filter) = filter.transpose() else {
                 return self.refuse(&Refusal::BadRequest);
             };
             let since = request.recover.then(|| Since {
@@ -391,6 +393,17 @@ fn connect(frame: &Bytes, request: &ConnectRequest<'_>) -> Result<Connect, Close
     })
 }
 
+/// Reads the query parameter `cf_connect` of a request for an event stream: see
+/// [`read_connect`].
+///
+/// # Errors
+///
+/// When the request is to be refused, also because there are two of them.
+pub fn connect_of_query(query: &str) -> Result<Connect, Close> {
+    let connect = query::one(query, "cf_connect").map_err(|_| BAD_REQUEST)?;
+    read_connect(&Bytes::from(connect.unwrap_or_default().into_owned()))
+}
+
 /// Reads the wish to connect of a transport that has no commands: the query
 /// parameter `cf_connect`, or the body, of a request for an event stream.
 /// Nothing, and `null`, is an empty one.
@@ -404,4 +417,33 @@ pub fn read_connect(text: &Bytes) -> Result<Connect, Close> {
     }
     let request: Option<ConnectRequest<'_>> = json::read(text).map_err(|_| BAD_REQUEST)?;
     connect(text, &request.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_connects_in_its_query() {
+        let query = "cf_connect=%7B%22token%22%3A%22t%22%2C%22subs%22%3A%7B%22c%22%3A%7B%7D%7D%7D";
+        let connect = connect_of_query(query).unwrap();
+        assert_eq!(connect.token, "t");
+        assert_eq!(connect.subscriptions, [("c".into(), None)]);
+        for empty in ["", "cf_connect=", "cf_connect=null", "cf_connect=%7B%7D"] {
+            assert_eq!(connect_of_query(empty), Ok(Connect::default()), "{empty}");
+        }
+        for bad in [
+            "cf_connect=x",
+            "cf_connect=1",
+            "cf_connect={}&cf_connect={}",
+        ] {
+            assert_eq!(connect_of_query(bad), Err(BAD_REQUEST), "{bad}");
+        }
+        let channel = |bytes: usize| {
+            let body = format!(r#"{{"subs":{{"{}":{{}}}}}}"#, "c".repeat(bytes));
+            read_connect(&Bytes::from(body))
+        };
+        assert!(channel(CHANNEL_BYTES_MAX).is_ok());
+        assert_eq!(channel(CHANNEL_BYTES_MAX + 1), Err(BAD_REQUEST));
+    }
 }

@@ -16,7 +16,7 @@ use bytestring::ByteString;
 use memchr::memchr;
 
 use self::centrifugo::Read;
-pub use self::centrifugo::read_connect;
+pub use self::centrifugo::{connect_of_query, read_connect};
 use crate::action::{Action, Connect};
 use crate::centrifugo as protocol;
 use crate::centrifugo::codes;
@@ -118,6 +118,9 @@ impl Session {
     pub fn receive(&mut self, frame: Bytes) -> Result<(), Busy> {
         if !self.is_ready() {
             return Err(Busy);
+        }
+        if matches!(self.state, State::Closed) {
+            return Ok(());
         }
         // Nothing is not a command.
         self.frame = if frame.is_empty() {

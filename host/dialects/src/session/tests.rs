@@ -106,6 +106,8 @@ fn a_javascript_client_connects_and_answers_pings() {
     assert!(matches!(&second[..], [Action::Close(codes::BAD_REQUEST)]));
     assert_eq!(session.ping(), None);
     assert!(session.next_action().is_none());
+    // Nothing of it is kept.
+    assert!(super::tests::actions(&mut session, "{}").is_empty() && session.is_ready());
 }
 
 #[test]
