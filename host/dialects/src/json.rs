@@ -293,71 +293,92 @@ impl<'a> Object<'a> {
         Self { out, empty: true }
     }
 
-    /// Begins a member, whose value the caller writes.
-    pub(crate) fn key(&mut self, name: &str) -> &mut String {
+    fn separate(&mut self) {
         if !self.empty {
             self.out.push(',');
         }
         self.empty = false;
+    }
+
+    /// Begins a member, whose value the caller writes. The name needs no escapes.
+    pub(crate) fn key(&mut self, name: &'static str) -> &mut String {
+        self.separate();
+        self.out.push('"');
+        self.out.push_str(name);
+        self.out.push_str("\":");
+        self.out
+    }
+
+    /// Begins a member whose name is not ours.
+    pub(crate) fn foreign_key(&mut self, name: &str) -> &mut String {
+        self.separate();
         text(self.out, name);
         self.out.push(':');
         self.out
     }
 
-    pub(crate) fn text(&mut self, name: &str, content: &str) {
+    /// A member whose name is not ours.
+    pub(crate) fn foreign_text(&mut self, name: &str, content: &str) {
+        text(self.foreign_key(name), content);
+    }
+
+    /// An object as a member whose name is not ours.
+    pub(crate) fn foreign_object(&mut self, name: &str, write: impl FnOnce(&mut Object<'_>)) {
+        object(self.foreign_key(name), write);
+    }
+
+    pub(crate) fn text(&mut self, name: &'static str, content: &str) {
         text(self.key(name), content);
     }
 
     /// Leaves the member out if the text is empty.
-    pub(crate) fn text_if_any(&mut self, name: &str, content: &str) {
+    pub(crate) fn text_if_any(&mut self, name: &'static str, content: &str) {
         if !content.is_empty() {
             self.text(name, content);
         }
     }
 
-    pub(crate) fn number(&mut self, name: &str, number: u64) {
+    pub(crate) fn number(&mut self, name: &'static str, number: u64) {
         let _ = write!(self.key(name), "{number}");
     }
 
     /// Leaves the member out if the number is 0.
-    pub(crate) fn number_if_any(&mut self, name: &str, number: u64) {
+    pub(crate) fn number_if_any(&mut self, name: &'static str, number: u64) {
         if number != 0 {
             self.number(name, number);
         }
     }
 
-    pub(crate) fn flag(&mut self, name: &str, flag: bool) {
+    pub(crate) fn flag(&mut self, name: &'static str, flag: bool) {
         self.key(name).push_str(if flag { "true" } else { "false" });
     }
 
     /// Leaves the member out unless it is true.
-    pub(crate) fn flag_if_set(&mut self, name: &str, flag: bool) {
+    pub(crate) fn flag_if_set(&mut self, name: &'static str, flag: bool) {
         if flag {
             self.flag(name, true);
         }
     }
 
-    pub(crate) fn value(&mut self, name: &str, json: &str) {
+    pub(crate) fn value(&mut self, name: &'static str, json: &str) {
         value(self.key(name), json);
     }
 
     /// Leaves the member out if there is no value.
-    pub(crate) fn value_if_any(&mut self, name: &str, json: Option<&str>) {
+    pub(crate) fn value_if_any(&mut self, name: &'static str, json: Option<&str>) {
         if let Some(json) = json {
             self.value(name, json);
         }
     }
 
-    pub(crate) fn object(&mut self, name: &str, write: impl FnOnce(&mut Object<'_>)) {
-        let mut inner = Object::begin(self.key(name));
-        write(&mut inner);
-        inner.end();
+    pub(crate) fn object(&mut self, name: &'static str, write: impl FnOnce(&mut Object<'_>)) {
+        object(self.key(name), write);
     }
 
     /// An array, each element of which the caller writes.
     pub(crate) fn array<T>(
         &mut self,
-        name: &str,
+        name: &'static str,
         elements: impl IntoIterator<Item = T>,
         write: impl FnMut(&mut String, T),
     ) {

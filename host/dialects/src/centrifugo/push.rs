@@ -55,7 +55,7 @@ impl Pushes {
         self.presence("leave", channel, view)
     }
 
-    fn presence(self, what: &str, channel: &str, view: &MemberView<'_>) -> ByteString {
+    fn presence(self, what: &'static str, channel: &str, view: &MemberView<'_>) -> ByteString {
         self.write(128, |push| {
             push.text("channel", channel);
             push.object(what, |change| {
@@ -134,7 +134,7 @@ pub(super) fn publication(out: &mut String, view: &PublicationView<'_>) {
                     given.each(&mut |name, value| {
                         // The one of the host says what is true.
                         if !(encoded && name == DATA_TAG.0) {
-                            tags.text(name, value);
+                            tags.foreign_text(name, value);
                         }
                     });
                 }

@@ -11,7 +11,12 @@ use crate::outcome::{PresenceStats, Recovery, Refusal, Subscribed, Welcome};
 use crate::view::{DataView, MemberView, PositionView, PublicationView};
 
 /// A reply with what the command asked for.
-fn reply(id: u32, request: &str, room: usize, write: impl FnOnce(&mut Object<'_>)) -> ByteString {
+fn reply(
+    id: u32,
+    request: &'static str,
+    room: usize,
+    write: impl FnOnce(&mut Object<'_>),
+) -> ByteString {
     let mut out = String::with_capacity(64 + room);
     json::object(&mut out, |reply| {
         reply.number("id", id.into());
@@ -21,7 +26,7 @@ fn reply(id: u32, request: &str, room: usize, write: impl FnOnce(&mut Object<'_>
 }
 
 /// The reply to a request that has no result.
-pub(crate) fn empty(id: u32, request: &str) -> ByteString {
+pub(crate) fn empty(id: u32, request: &'static str) -> ByteString {
     reply(id, request, 0, |_| ())
 }
 
@@ -47,7 +52,7 @@ pub(super) fn connect(result: &mut Object<'_>, welcome: &Welcome<'_>) {
     if !welcome.subscriptions.is_empty() {
         result.object("subs", |subs| {
             for subscription in welcome.subscriptions {
-                subs.object(subscription.channel, |result| {
+                subs.foreign_object(subscription.channel, |result| {
                     subscription_result(result, subscription.since, &subscription.outcome);
                 });
             }
@@ -115,7 +120,7 @@ pub(super) fn presence_result<'a>(
 ) {
     result.object("presence", |presence| {
         for view in members {
-            presence.object(view.connection, |info| member(info, &view));
+            presence.foreign_object(view.connection, |info| member(info, &view));
         }
     });
 }

@@ -372,7 +372,7 @@ pub fn channels<'a>(channels: impl IntoIterator<Item = (&'a str, u32)>) -> Answe
     result(|result| {
         result.object("channels", |list| {
             for (channel, subscribers) in channels {
-                list.object(channel, |info| {
+                list.foreign_object(channel, |info| {
                     info.number("num_clients", subscribers.into())
                 });
             }

@@ -203,7 +203,7 @@ fn write(out: &mut String, stored: &Stored<'_>) {
         json::data(publication.key(name), view.data);
         if let Some(tags) = view.tags {
             publication.object("tags", |object| {
-                tags.each(&mut |name, value| object.text(name, value));
+                tags.each(&mut |name, value| object.foreign_text(name, value));
             });
         }
         if let Some(sender) = &view.sender {

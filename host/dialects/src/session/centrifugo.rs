@@ -12,6 +12,7 @@ use serde_json::value::RawValue;
 use crate::action::{
     Action, Call, Connect, HistoryQuery, Publish, RefreshSubscription, Since, Subscribe,
 };
+use crate::centrifugo::PING;
 use crate::centrifugo::codes::{BAD_REQUEST, INVALID_TOKEN};
 use crate::filter::Filter;
 use crate::history::HistoryLimit;
@@ -187,6 +188,10 @@ pub(crate) enum Read {
 ///
 /// When the connection is to be closed.
 pub(crate) fn read(frame: &Bytes, line: &[u8]) -> Result<Read, Close> {
+    // The most frequent command.
+    if line == PING.as_bytes() {
+        return Ok(Read::Pong);
+    }
     // A structure could be written as an array, too.
     if line.trim_ascii_start().first() != Some(&b'{') {
         return Err(BAD_REQUEST);
