@@ -228,7 +228,7 @@ pub fn request(bytes: &[u8]) {
             body: &body,
         };
         let verified = authorization.verify(&request, b"a secret", SERVICE, 1_440_938_160);
-        assert!(verified.is_err(), "a request that nobody signed is good");
+        assert!(verified.is_err(), "an unsigned request is good");
     }
 }
 

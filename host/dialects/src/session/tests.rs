@@ -412,7 +412,7 @@ fn depth_and_number_of_commands_have_their_bounds() {
 }
 
 #[test]
-fn nobody_is_served_before_connecting() {
+fn a_peer_is_served_once_it_is_connected() {
     for frame in [
         "{}",
         r#"{"id":1,"subscribe":{"channel":"c"}}"#,
