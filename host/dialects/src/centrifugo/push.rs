@@ -21,9 +21,12 @@ pub enum Pushes {
     Bare,
 }
 
+/// The bytes of a push with its names, a code and a reason.
+pub(super) const PUSH_BYTES: usize = 96;
+
 impl Pushes {
     fn write(self, room: usize, write: impl FnOnce(&mut Object<'_>)) -> ByteString {
-        let mut out = String::with_capacity(96 + room);
+        let mut out = String::with_capacity(PUSH_BYTES + room);
         match self {
             Self::Wrapped => json::object(&mut out, |reply| reply.object("push", write)),
             Self::Bare => json::object(&mut out, write),
@@ -35,11 +38,7 @@ impl Pushes {
     /// place in this protocol: a publisher that wants them seen puts them into
     /// tags.
     pub fn publication(self, view: &PublicationView<'_>) -> ByteString {
-        let room = match view.data {
-            DataView::Binary(bytes) => bytes.len() / 3 * 4 + 64,
-            DataView::Json(_) | DataView::Text(_) => view.data.len() + 64,
-        };
-        self.write(room + view.channel.len(), |push| {
+        self.write(room(view), |push| {
             push.text("channel", view.channel);
             publication(push.key("pub"), view);
         })
@@ -117,6 +116,25 @@ impl Pushes {
             });
         })
     }
+}
+
+/// The bytes of a publication beside what is always there, so that it is written
+/// without moving its data; escapes, which are rare, are not counted.
+pub(super) fn room(view: &PublicationView<'_>) -> usize {
+    let data = match view.data {
+        DataView::Binary(bytes) => bytes.len().div_ceil(3) * 4 + 64,
+        DataView::Json(_) | DataView::Text(_) => view.data.len(),
+    };
+    let sender = view.sender.map_or(0, |sender| {
+        let infos = [sender.connection_info, sender.channel_info];
+        let infos = infos.iter().flatten().map(|info| info.len() + 16);
+        64 + sender.connection.len() + sender.user.len() + infos.sum::<usize>()
+    });
+    let mut tags = 0;
+    if let Some(given) = view.tags {
+        given.each(&mut |name, value| tags += name.len() + value.len() + 8);
+    }
+    view.channel.len() + data + sender + tags + 64
 }
 
 /// Writes a publication.

@@ -5,7 +5,7 @@
 use bytestring::ByteString;
 
 use super::codes::error_of;
-use super::push::{member, publication};
+use super::push::{member, publication, room};
 use crate::json::{self, Object};
 use crate::outcome::{PresenceStats, Recovery, Refusal, Subscribed, Welcome};
 use crate::view::{DataView, MemberView, PositionView, PublicationView};
@@ -73,11 +73,11 @@ pub(super) fn lifetime(result: &mut Object<'_>, ttl_s: Option<u32>) {
 }
 
 pub(crate) fn subscribed(id: u32, since: u64, outcome: &Subscribed<'_>) -> ByteString {
-    let room = match outcome.recovery {
-        Recovery::Recovered(missed) => missed.iter().map(|missed| missed.data.len() + 64).sum(),
+    let bytes = match outcome.recovery {
+        Recovery::Recovered(missed) => missed.iter().map(room).sum(),
         Recovery::NotAsked | Recovery::Failed => 0,
     };
-    reply(id, "subscribe", 128 + room, |result| {
+    reply(id, "subscribe", 128 + bytes, |result| {
         subscription_result(result, since, outcome);
     })
 }

@@ -67,15 +67,27 @@ fn data_that_is_not_json_becomes_json() {
 }
 
 #[test]
-fn a_push_is_written_in_one_allocation() {
+fn a_push_is_written_without_moving_its_data() {
     let data = format!("\"{}\"", "a".repeat(10_000));
-    for data in [DataView::Json(&data), DataView::Binary(data.as_bytes())] {
-        let push = Pushes::Wrapped.publication(&publication(data, 1));
-        let room = match data {
-            DataView::Binary(bytes) => bytes.len() / 3 * 4 + 164,
-            _ => data.len() + 164,
+    let tags = [("name", "value"), ("other", "value")];
+    for data in [
+        DataView::Json(&data),
+        DataView::Text(&data[1..data.len() - 1]),
+        DataView::Binary(data.as_bytes()),
+    ] {
+        let small = publication(data, 0);
+        let large = PublicationView {
+            offset: u64::MAX,
+            tags: Some(&tags),
+            sender: Some(SENDER),
+            time_ms: u64::MAX,
+            ..small
         };
-        assert!(push.len() <= room, "{} of {room}", push.len());
+        for view in [small, large] {
+            let push = Pushes::Wrapped.publication(&view);
+            let most = push::PUSH_BYTES + push::room(&view);
+            assert!(push.len() <= most, "{} of {most}", push.len());
+        }
     }
 }
 

@@ -38,7 +38,12 @@ fn of_channel(kind: &str, channel: &str) -> ByteString {
 /// A publication, the same for all subscribers. The client drops it without a
 /// channel or an identity.
 pub(crate) fn publication(view: &PublicationView<'_>) -> ByteString {
-    let mut out = String::with_capacity(192 + view.channel.len() + view.data.len() / 3 * 4);
+    let data = match view.data {
+        DataView::Binary(bytes) => bytes.len().div_ceil(3) * 4,
+        DataView::Json(_) | DataView::Text(_) => view.data.len(),
+    };
+    // So much that the data is not moved; escapes are rare.
+    let mut out = String::with_capacity(288 + view.channel.len() + data);
     json::object(&mut out, |frame| {
         frame.text("type", "message");
         frame.text("channel", view.channel);

@@ -58,7 +58,7 @@ pub struct Rejection {
     /// The close frame after it. If there is none, the peer closes by itself
     /// when it has read the frame, and would take a close that overtakes it for
     /// a broken connection: the host closes after a grace period, as
-    /// [`codes::STALE`](crate::centrifugo::codes::STALE).
+    /// [`codes::STALE`].
     pub close: Option<Close>,
 }
 
@@ -240,7 +240,7 @@ impl Session {
     /// A ping for the peer, if its dialect has pings of the host and it is
     /// connected. The host sends one after each
     /// [`Welcome::ping_s`] without other traffic, and closes with
-    /// [`codes::NO_PONG`](crate::centrifugo::codes::NO_PONG) if no
+    /// [`codes::NO_PONG`] if no
     /// [`Action::Pong`] comes.
     pub fn ping(&mut self) -> Option<ByteString> {
         if self.dialect != Dialect::Centrifugo || !self.is_connected() {
