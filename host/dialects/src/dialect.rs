@@ -130,3 +130,98 @@ impl Dialect {
         (self == Self::Pushflo).then(|| pushflo::frame::error(refusal, None))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MEMBER: MemberView<'_> = MemberView {
+        connection: "c7",
+        user: "42",
+        connection_info: None,
+        channel_info: None,
+    };
+
+    fn publication(data: DataView<'_>) -> PublicationView<'_> {
+        PublicationView {
+            channel: "test-channel",
+            offset: 3,
+            id: "msg-1",
+            event: None,
+            data,
+            tags: None,
+            sender: Some(MEMBER),
+            time_ms: 1_700_000_000_000,
+        }
+    }
+
+    #[test]
+    fn a_pushflo_client_gets_channel_and_identity() {
+        let frame = Dialect::Pushflo.publication(&publication(DataView::Json(r#"{"a": 1}"#)));
+        let expected = concat!(
+            r#"{"type":"message","channel":"test-channel","messageId":"msg-1","#,
+            r#""eventType":"message","clientId":"c7","data":{"a": 1},"timestamp":1700000000000}"#
+        );
+        assert_eq!(frame, expected);
+        let binary = PublicationView {
+            event: Some("e"),
+            sender: None,
+            ..publication(DataView::Binary(b"ab"))
+        };
+        let expected = concat!(
+            r#"{"type":"message","channel":"test-channel","messageId":"msg-1","eventType":"e","#,
+            r#""clientId":"","data":"YWI=","encoding":"base64","timestamp":1700000000000}"#
+        );
+        assert_eq!(Dialect::Pushflo.publication(&binary), expected);
+    }
+
+    #[test]
+    fn what_is_sent_without_being_asked() {
+        let [pushflo, centrifugo] = Dialect::ALL;
+        assert_eq!(
+            (pushflo.name(), centrifugo.name()),
+            ("pushflo", "centrifugo")
+        );
+        assert_eq!(pushflo.joined("c", &MEMBER), None);
+        assert_eq!(pushflo.left("c", &MEMBER), None);
+        assert!(centrifugo.joined("c", &MEMBER).unwrap().contains("join"));
+        assert!(centrifugo.left("c", &MEMBER).unwrap().contains("leave"));
+        assert_eq!(pushflo.message(DataView::Text("a")), "\"a\"");
+        let message = r#"{"push":{"message":{"data":"a"}}}"#;
+        assert_eq!(centrifugo.message(DataView::Text("a")), message);
+        let subscribed = pushflo.subscribed("c", &Subscribed::default());
+        assert_eq!(subscribed, r#"{"type":"subscribed","channel":"c"}"#);
+        let unsubscribed = pushflo.unsubscribed("c", Unsubscribed::ByHost);
+        assert_eq!(unsubscribed, r#"{"type":"unsubscribed","channel":"c"}"#);
+        assert_eq!(
+            centrifugo.unsubscribed("c", Unsubscribed::ByHost),
+            r#"{"push":{"channel":"c","unsubscribe":{"code":2000,"reason":"server unsubscribe"}}}"#
+        );
+        assert_eq!(
+            pushflo.farewell(&Refusal::TokenExpired).unwrap(),
+            r#"{"type":"error","error":"token expired","code":"INVALID_TOKEN"}"#
+        );
+        assert_eq!(centrifugo.farewell(&Refusal::TokenExpired), None);
+    }
+
+    /// Clients come back after a code below 3500, and stay away after others.
+    #[test]
+    fn endings_say_whether_to_come_back() {
+        let comes_back = |ending| Dialect::Centrifugo.close(ending).unwrap().code < 3_500;
+        for ending in [
+            Ending::Shutdown,
+            Ending::Failed,
+            Ending::Expired,
+            Ending::Slow,
+            Ending::Behind,
+            Ending::NoPong,
+            Ending::TooManyRequests,
+        ] {
+            assert!(comes_back(ending), "{ending:?}");
+            assert_eq!(Dialect::Pushflo.close(ending), None);
+        }
+        for ending in [Ending::Revoked, Ending::Stale, Ending::Unwanted] {
+            assert!(!comes_back(ending), "{ending:?}");
+        }
+    }
+}
