@@ -26,7 +26,7 @@ pub use mutate::Mutator;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 20] = [
     ("websocket", oracle::frames),
     ("deflate", oracle::deflate),
     ("extensions", oracle::extensions),
@@ -38,6 +38,9 @@ pub const TARGETS: [Target; 17] = [
     ("token", openline_authentication::fuzzing::token),
     ("keys", openline_authentication::fuzzing::key_set),
     ("signature", openline_authentication::fuzzing::signature),
+    ("session", openline_dialects::fuzzing::session),
+    ("request", openline_dialects::fuzzing::request),
+    ("publish", openline_dialects::fuzzing::publish),
     ("config", config),
     ("rules", openline_firewall::fuzzing::rules),
     ("lists", openline_firewall::fuzzing::lists),

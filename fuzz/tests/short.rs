@@ -24,6 +24,9 @@ const HANDSHAKES: usize = 20_000;
 /// Each may compile expressions and make tables of rates.
 const RULES: usize = 20_000;
 
+/// Each is written in twelve forms.
+const PUBLISHED: usize = 20_000;
+
 /// Inputs of the target that compiles each.
 const DEPLOYED: usize = 150;
 
@@ -123,6 +126,21 @@ fn keys() {
 #[test]
 fn signature() {
     run("signature");
+}
+
+#[test]
+fn session() {
+    run("session");
+}
+
+#[test]
+fn request() {
+    run("request");
+}
+
+#[test]
+fn publish() {
+    run_for("publish", PUBLISHED);
 }
 
 #[test]
