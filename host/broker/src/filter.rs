@@ -13,6 +13,7 @@
 use std::cmp::Ordering;
 
 use bytestring::ByteString;
+use openline_core::channel::ChannelTerms;
 use openline_core::name::ConnectionId;
 use serde::Deserialize;
 
@@ -119,6 +120,12 @@ impl Filter {
         }
         let tags = self.tags.as_ref();
         tags.is_none_or(|filter| filter.accepts(&publication.tags))
+    }
+
+    /// Whether a peer may have it under these terms: what it sent itself, every
+    /// peer may skip.
+    pub fn is_allowed(&self, terms: &ChannelTerms) -> bool {
+        terms.filters || (self.tags.is_none() && self.skip_user.is_none())
     }
 
     /// Whether it wants everything.

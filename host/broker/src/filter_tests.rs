@@ -55,6 +55,15 @@ fn a_subscriber_skips_itself_a_user_or_other_tags() {
     assert!(!skip_user.accepts(&sent(2, Some("ann")), own));
     assert!(skip_user.accepts(&sent(2, Some("bob")), own));
     assert!(skip_user.accepts(&sent(2, None), own));
+    let (closed, open) = (
+        ChannelTerms::default(),
+        ChannelTerms {
+            filters: true,
+            ..ChannelTerms::default()
+        },
+    );
+    assert!(skip_own.is_allowed(&closed) && !skip_user.is_allowed(&closed));
+    assert!(skip_user.is_allowed(&open));
     let room = |number: &str| Filter {
         tags: Some(read(&format!(r#"{{"key":"room","cmp":"eq","val":"{number}"}}"#)).unwrap()),
         ..Filter::default()

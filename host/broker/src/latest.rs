@@ -92,14 +92,12 @@ impl Keyed {
         }
     }
 
-    /// Whether a value of this cost fits. `others` is by how much values that are
-    /// on their way will change count and bytes.
-    pub(crate) fn fits(&self, key: &str, cost: usize, others: Others, terms: &KeyedTerms) -> Fit {
+    /// Whether a value of this cost fits.
+    pub(crate) fn fits(&self, key: &str, cost: usize, terms: &KeyedTerms) -> Fit {
         let before = self.get(key).map(|it| value_cost(it.cost()));
-        let is_new = before.is_none() && !others.has_key;
-        let count = self.count() + others.count + usize::from(is_new);
-        let bytes = self.bytes + others.bytes + value_cost(cost) - before.unwrap_or(0);
-        if is_new && count > usize::try_from(terms.keys).unwrap_or(usize::MAX) {
+        let bytes = self.bytes + value_cost(cost) - before.unwrap_or(0);
+        let keys = usize::try_from(terms.keys).unwrap_or(usize::MAX);
+        if before.is_none() && self.count() >= keys {
             Fit::Keys
         } else if bytes > terms.bytes {
             Fit::Bytes
@@ -132,15 +130,6 @@ impl Keyed {
     pub fn cost(&self) -> usize {
         self.bytes
     }
-}
-
-/// Values that are being written, and what they will add.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Others {
-    pub(crate) count: usize,
-    pub(crate) bytes: usize,
-    /// Whether the key in question is one of them.
-    pub(crate) has_key: bool,
 }
 
 /// Whether a value fits, or which bound it exceeds.
@@ -226,30 +215,15 @@ mod tests {
             bytes: 2 * value_cost(cost),
             time: None,
         };
-        let none = Others::default();
-        let fits = |keyed: &Keyed, key, cost, others| keyed.fits(key, cost, others, &terms);
+        let fits = |keyed: &Keyed, key, cost| keyed.fits(key, cost, &terms);
         keyed.apply(&change("a", Some("1"), 1));
-        assert_eq!(fits(&keyed, "b", cost, none), Fit::Yes);
-        let one = Others {
-            count: 1,
-            bytes: value_cost(cost),
-            has_key: false,
-        };
-        assert_eq!(
-            fits(&keyed, "b", cost, one),
-            Fit::Keys,
-            "another one is on its way"
-        );
+        assert_eq!(fits(&keyed, "b", cost), Fit::Yes);
         keyed.apply(&change("b", Some("2"), 2));
-        assert_eq!(fits(&keyed, "c", cost, none), Fit::Keys);
-        assert_eq!(
-            fits(&keyed, "b", cost, none),
-            Fit::Yes,
-            "it replaces a value"
-        );
-        assert_eq!(fits(&keyed, "b", cost + 1, none), Fit::Bytes);
+        assert_eq!(fits(&keyed, "c", cost), Fit::Keys);
+        assert_eq!(fits(&keyed, "b", cost), Fit::Yes, "it replaces a value");
+        assert_eq!(fits(&keyed, "b", cost + 1), Fit::Bytes);
         keyed.apply(&change("a", None, 3));
-        assert_eq!(fits(&keyed, "c", cost, none), Fit::Yes);
+        assert_eq!(fits(&keyed, "c", cost), Fit::Yes);
         assert_eq!(keyed.growth("b", cost), 0);
         assert_eq!(keyed.growth("c", cost), value_cost(cost));
     }

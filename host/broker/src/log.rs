@@ -263,7 +263,7 @@ impl Log {
             .bytes
             .map_or(usize::MAX, |bytes| bytes.saturating_sub(self.bytes));
         // The ring doubles.
-        let slots = if self.ring.len() == self.ring.capacity() && !is_full {
+        let slots = if self.ring.len() == self.ring.capacity() {
             self.ring.len().max(4) * size_of::<Publication>()
         } else {
             0

@@ -191,7 +191,7 @@ impl Publication {
         let channel = reader.text(CHANNEL_NAME_BYTES_MAX)?;
         let channel = ChannelName::new(&channel).map_err(|_| reader.error())?;
         let position = has(0).then(|| read_position(&mut reader)).transpose()?;
-        let mut text = |flag: u8, most: usize, reader: &mut Reader| {
+        let text = |flag: u8, most: usize, reader: &mut Reader| {
             has(flag).then(|| reader.text(most)).transpose()
         };
         let id = text(1, ID_BYTES_MAX, &mut reader)?;

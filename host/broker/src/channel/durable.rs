@@ -176,7 +176,7 @@ impl Channel {
                 .insert(key, outcome, time);
         }
         let mut changes = Vec::new();
-        if bounds(&channel.terms).count == Some(0) {
+        if bounds(&channel.terms).count == Some(0) && base < head.top.offset {
             changes = channel.clear();
         }
         channel.evict(now, &mut changes);

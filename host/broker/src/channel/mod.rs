@@ -23,7 +23,9 @@
 //! [settles](Channel::settle) it, and only then it is in the history and is
 //! delivered. So no subscriber has seen what a kill takes back, and offsets are
 //! never given twice. If the rows cannot be written, all that is staged is
-//! [abandoned](Channel::abandon) and their publishers get `unavailable`.
+//! [abandoned](Channel::abandon) and their publishers get `unavailable`; of the
+//! groups behind the one that failed, none may be written either, because their
+//! offsets follow it.
 //!
 //! Decisions count what is staged: a repeated key, a stale version and an
 //! expected position are compared with it. Therefore a caller holds back each
@@ -294,7 +296,8 @@ impl Channel {
     }
 
     /// When [`expire`](Self::expire) has something to do next, or a little
-    /// earlier; and when the channel may become removable.
+    /// earlier. Values that wait for a full line of the store are due when it is
+    /// settled.
     pub fn due_at(&self) -> Option<Moment> {
         let memory = self.memory.as_deref();
         let bounds = self.bounds();
@@ -303,31 +306,30 @@ impl Channel {
         let terms = self.terms.keyed.as_ref();
         let keyed = memory.and_then(|it| it.keyed.as_ref()?.ages_at(terms?));
         let presence = self.presence.as_ref().and_then(|it| it.ages_at());
-        let removal = memory.map(|_| self.used.plus(self.terms.position_time));
-        [log, receipts, keyed, presence, removal]
-            .into_iter()
-            .flatten()
-            .min()
+        [log, receipts, keyed, presence].into_iter().flatten().min()
+    }
+
+    /// From when on the channel is removable, if nothing happens to it before;
+    /// `None` while it has content or members.
+    pub fn removable_at(&self) -> Option<Moment> {
+        if self.presence.is_some() {
+            return None;
+        }
+        let Some(memory) = &self.memory else {
+            return Some(self.used);
+        };
+        let is_empty = memory.staged.is_empty()
+            && memory.log.as_ref().is_none_or(|log| log.count() == 0)
+            && memory.keyed.as_ref().is_none_or(|keyed| keyed.count() == 0)
+            && memory.receipts.as_ref().is_none_or(|it| it.count() == 0);
+        is_empty.then(|| self.used.plus(self.terms.position_time))
     }
 
     /// Whether nothing is lost when the channel is forgotten: it has no content
     /// and no members, and its position has been kept for its time after the last
     /// use. Rows of a durable channel are then [cleared](Change::Clear), too.
     pub fn is_removable(&self, now: Moment) -> bool {
-        if self.presence.is_some() {
-            return false;
-        }
-        let Some(memory) = &self.memory else {
-            return true;
-        };
-        let is_empty = memory.staged.is_empty()
-            && memory.log.as_ref().is_none_or(|log| log.count() == 0)
-            && memory.keyed.as_ref().is_none_or(|keyed| keyed.count() == 0)
-            && memory
-                .receipts
-                .as_ref()
-                .is_none_or(|receipts| receipts.count() == 0);
-        is_empty && self.used.has_aged(self.terms.position_time, now)
+        self.removable_at().is_some_and(|at| at <= now)
     }
 
     /// Whether a durable channel may be dropped from memory, because the store
@@ -410,6 +412,9 @@ impl Channel {
         if self.memory.is_none() {
             return Ok(changes);
         }
+        if was_durable && self.bounds().count == Some(0) {
+            changes.extend(self.clear());
+        }
         match (was_durable, self.is_durable()) {
             (true, false) => {
                 changes.push(Change::Clear);
@@ -480,3 +485,11 @@ impl Memory {
         ALLOCATION + size_of::<Self>() + log + staged + values + boxed(versions) + boxed(receipts)
     }
 }
+
+#[cfg(test)]
+#[path = "tests.rs"]
+mod tests;
+
+#[cfg(test)]
+#[path = "model_tests.rs"]
+mod model_tests;

@@ -23,7 +23,7 @@ use bytestring::ByteString;
 
 use super::{Channel, Memory, STAGED_MAX, Staged};
 use crate::idempotency::{self, IDEMPOTENCY_KEY_BYTES_MAX};
-use crate::latest::{Fit, Others, value_cost};
+use crate::latest::{Fit, Keyed};
 use crate::log::{Bounds, Log};
 use crate::moment::Moment;
 use crate::outcome::{Outcome, PublishError, Suppressed};
@@ -239,6 +239,13 @@ impl Channel {
         })
     }
 
+    /// The outcome of the publish that was done with an idempotency key. On durable
+    /// channels `local` is counted once it is settled; it is not stored.
+    pub fn receipt(&self, key: &str, now: Moment) -> Option<Outcome> {
+        let receipts = self.memory.as_ref()?.receipts.as_ref()?;
+        receipts.get(key, now).copied()
+    }
+
     /// Whether a publish is suppressed or refused because of what was published
     /// before.
     fn judge(&self, request: &Publish, now: Moment) -> Result<Option<Outcome>, PublishError> {
@@ -316,17 +323,9 @@ impl Channel {
             && !parts.removed
         {
             let keyed = memory.and_then(|memory| memory.keyed.as_ref());
-            let others = Others::default();
-            let fit = keyed.map_or_else(
-                || {
-                    if value_cost(cost) > terms.bytes {
-                        Fit::Bytes
-                    } else {
-                        Fit::Yes
-                    }
-                },
-                |keyed| keyed.fits(key, cost, others, terms),
-            );
+            let none = Keyed::default();
+            let keyed = keyed.map_or(&none, |keyed| keyed);
+            let fit = keyed.fits(key, cost, terms);
             match fit {
                 Fit::Keys => return Err(PublishError::Full { what: "keyed.keys" }),
                 Fit::Bytes => {
@@ -337,7 +336,7 @@ impl Channel {
                 Fit::Yes => {}
             }
             let maps = 1 + usize::from(self.is_durable());
-            growth += maps * keyed.map_or(value_cost(cost), |keyed| keyed.growth(key, cost));
+            growth += maps * keyed.growth(key, cost);
         }
         if memory.is_some_and(|memory| memory.staged.len() >= STAGED_MAX) {
             return Err(PublishError::Full {

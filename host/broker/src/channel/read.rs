@@ -94,15 +94,21 @@ impl Channel {
         let Some(log) = self.memory.as_ref().and_then(|it| it.log.as_ref()) else {
             return Backlog::default();
         };
-        let recovered = since.map(|since| latest::recovered(log, since));
-        let value = match recovered {
-            None => latest::current(log),
-            Some(value) => value.flatten(),
+        let Some(since) = since else {
+            let value = latest::current(log);
+            return Backlog {
+                is_snapshot: value.is_some(),
+                publications: value.into_iter().collect(),
+                ..Backlog::default()
+            };
         };
+        let recovered = latest::recovered(log, since);
+        let is_recovered = recovered.is_some();
+        let value = recovered.flatten();
         Backlog {
             is_snapshot: value.is_some(),
             publications: value.into_iter().collect(),
-            recovered: recovered.map(|value| value.is_some()),
+            recovered: Some(is_recovered),
             position: None,
         }
     }
