@@ -436,6 +436,25 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn tags_have_one_order() {
+        let pairs = [("a", "1"), ("b", "2")].map(|(name, value)| (name.into(), value.into()));
+        let tags = Tags::new(pairs.to_vec()).unwrap();
+        let parts = (*plain("", None, 0)).clone();
+        let bytes = Publication::new(Parts { tags, ..parts }).encode();
+        assert!(bytes.ends_with(b"\x02\x01a\x011\x01b\x012"));
+        let with = |end: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            bytes.truncate(bytes.len() - end.len());
+            bytes.extend_from_slice(end);
+            Publication::decode(bytes.into())
+        };
+        assert!(with(b"\x02\x01a\x011\x01b\x012").is_ok());
+        assert!(with(b"\x02\x01a\x011\x01a\x012").is_err(), "twice");
+        assert!(with(b"\x02\x01b\x012\x01a\x011").is_err(), "not in order");
+        assert!(with(b"\x02\x00\x0211\x01b\x012").is_err(), "without a name");
+    }
+
+    #[test]
     fn its_cost_follows_its_parts() {
         let empty = plain("", None, 0).cost();
         assert!(empty >= size_of::<Parts>() && empty < 400, "{empty}");

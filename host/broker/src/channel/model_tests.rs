@@ -12,7 +12,7 @@ use proptest::prelude::*;
 use super::tests::{at, channel, epoch, keyed, name, text, version, with_history};
 use super::*;
 use crate::log::{PageLimit, PageQuery};
-use crate::outcome::Suppressed;
+use crate::outcome::{Outcome, Suppressed};
 use crate::rows::Row;
 
 const ALL: PageLimit = PageLimit {
@@ -59,6 +59,32 @@ fn see(channel: &mut Channel, now: Moment) -> Seen {
         history: page.map(|page| page.publications).unwrap_or_default(),
         values: channel.value_page(0, usize::MAX),
     }
+}
+
+/// How a channel decides about each of some publishes, if it is the next.
+fn decide(channel: &Channel, now: Moment) -> Vec<Result<Outcome, PublishError>> {
+    let mut decisions = Vec::new();
+    for number in 0..3 * 4 * 4 * 2 {
+        let (key, id, rest) = (number % 3, number / 3 % 4, number / 12);
+        let request = Publish {
+            idempotency_key: Some(id.to_string().into()).filter(|_| id < 3),
+            version: version(rest % 4 + 1),
+            expected: (rest / 4 == 1).then(|| match channel.position() {
+                Some(top) if channel.terms().keyed.is_none() => Expected::Top(top),
+                top => Expected::Key(top),
+            }),
+            key: channel.terms().keyed.map(|_| key.to_string().into()),
+            ..text("next")
+        };
+        let mut channel = channel.clone();
+        let published = channel.publish(request, now, &Room::ANY, |_| 0);
+        // How many took it, the store does not know.
+        decisions.push(published.map(|it| Outcome {
+            local: 0,
+            ..it.outcome
+        }));
+    }
+    decisions
 }
 
 #[derive(Clone, Debug)]
@@ -177,6 +203,18 @@ impl Host {
     }
 }
 
+impl Host {
+    /// With nothing on its way, a restart changes no decision.
+    fn compare_decisions(&self) {
+        if self.store.is_empty() {
+            return;
+        }
+        let (restored, _) = restore(&self.store, &self.terms, self.now);
+        let decisions = decide(&self.channel, self.now);
+        assert_eq!(decide(&restored, self.now), decisions);
+    }
+}
+
 fn some_request(terms: &ChannelTerms) -> Publish {
     Publish {
         key: terms.keyed.map(|_| "0".into()),
@@ -229,6 +267,7 @@ fn run(terms: ChannelTerms, steps: Vec<Step>) {
                 host.pending.clear();
                 assert_eq!(see(&mut host.channel, host.now), before);
                 assert_eq!(host.channel.staged(), None);
+                host.compare_decisions();
             }
             Step::Wait(wait) => {
                 host.now = host.now.plus(Duration::from_millis(wait));
@@ -261,6 +300,7 @@ fn run(terms: ChannelTerms, steps: Vec<Step>) {
         .channel
         .expire(host.now, |_| panic!("no value ends"), |_| ());
     write(&mut host.store, &expired.changes);
+    host.compare_decisions();
     // Subscribers have got every offset once, in order.
     let offsets: Vec<_> = host.delivered.iter().map(Publication::offset).collect();
     let top = host.channel.position().unwrap();
@@ -443,6 +483,29 @@ fn rows_are_made_to_fit_the_terms_of_the_next_start() {
         );
         assert_eq!(changes, [Change::Clear]);
     }
+}
+
+#[test]
+fn what_is_written_of_an_epoch_that_has_ended_settles_nothing() {
+    let mut channel = channel(ChannelTerms {
+        durable: true,
+        ..with_history(3)
+    });
+    let publish = |channel: &mut Channel| {
+        let published = channel.publish(text("1"), Moment(0), &Room::ANY, |_| 0);
+        published.unwrap().outcome.position.unwrap()
+    };
+    let before = publish(&mut channel);
+    assert_eq!(channel.reset(Epoch::from_random(6)), [Change::Clear]);
+    let after = publish(&mut channel);
+    assert_eq!(before.offset, after.offset);
+    channel.settle(before, Moment(0), |_| panic!("it is not written"));
+    let mut delivered = 0;
+    channel.settle(after, Moment(0), |_| {
+        delivered += 1;
+        1
+    });
+    assert_eq!((delivered, channel.position()), (1, Some(after)));
 }
 
 #[test]
