@@ -26,7 +26,7 @@ pub use mutate::Mutator;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 17] = [
+pub const TARGETS: [Target; 20] = [
     ("websocket", oracle::frames),
     ("deflate", oracle::deflate),
     ("extensions", oracle::extensions),
@@ -42,6 +42,9 @@ pub const TARGETS: [Target; 17] = [
     ("rules", openline_firewall::fuzzing::rules),
     ("lists", openline_firewall::fuzzing::lists),
     ("azion", openline_firewall::fuzzing::azion),
+    ("publication", openline_broker::fuzzing::publication),
+    ("position", openline_broker::fuzzing::texts),
+    ("rows", openline_broker::fuzzing::rows),
     ("component", component),
     ("deploy", deploy),
 ];

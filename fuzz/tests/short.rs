@@ -146,6 +146,21 @@ fn azion() {
 }
 
 #[test]
+fn publication() {
+    run("publication");
+}
+
+#[test]
+fn position() {
+    run("position");
+}
+
+#[test]
+fn rows() {
+    run("rows");
+}
+
+#[test]
 fn component() {
     run("component");
 }
