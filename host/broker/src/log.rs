@@ -220,21 +220,22 @@ impl Log {
         let index =
             |offset: u64| usize::try_from(offset.saturating_sub(base)).unwrap_or(usize::MAX);
         let mut publications = Vec::new();
+        // The next one in this direction is evicted.
+        let is_gone = |next: u64| (1..=base).contains(&next);
         let (has_gap, has_more) = if query.reverse {
-            let end = query
-                .since
-                .map_or(self.ring.len(), |it| index(it.offset.saturating_sub(1)));
-            let has_gap = query
-                .since
-                .is_some_and(|it| it.offset.saturating_sub(1) < base);
-            let all = self.ring.range(..end).rev();
-            (has_gap, take(all, limit, &mut publications))
+            let before = query.since.map(|it| it.offset.saturating_sub(1));
+            let all = self
+                .ring
+                .range(..before.map_or(self.ring.len(), index))
+                .rev();
+            let has_more = take(all, limit, &mut publications);
+            (before.is_some_and(is_gone), has_more)
         } else {
             let begin = query.since.map_or(0, |it| index(it.offset));
-            let has_gap = query.since.is_some_and(|it| it.offset < base);
+            let has_more = take(self.ring.range(begin..), limit, &mut publications);
             (
-                has_gap,
-                take(self.ring.range(begin..), limit, &mut publications),
+                query.since.is_some_and(|it| is_gone(it.offset + 1)),
+                has_more,
             )
         };
         Ok(Page {

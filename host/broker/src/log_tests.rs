@@ -209,6 +209,12 @@ fn pages_in_both_directions() {
     assert_eq!(page(Some(2), false, 9), (vec![3, 4, 5], false, false));
     assert_eq!(page(Some(2), true, 9), (vec![], true, false));
     assert_eq!(
+        page(Some(3), true, 9),
+        (vec![], true, false),
+        "2 is missing"
+    );
+    assert_eq!(page(Some(1), true, 9), (vec![], false, false));
+    assert_eq!(
         page(None, false, 0),
         (vec![], false, true),
         "only the position"
@@ -274,6 +280,45 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
     vec(step, 0..60)
 }
 
+/// Pages after and before a position, of a log that has lost the first `base`
+/// of all publications.
+fn check_page(
+    log: &Log,
+    all: &[Publication],
+    base: usize,
+    since: Position,
+    limit: PageLimit,
+) -> Result<(), TestCaseError> {
+    let at = usize::try_from(since.offset).unwrap();
+    for reverse in [false, true] {
+        let wanted: Vec<_> = if reverse {
+            all[..at.saturating_sub(1)].iter().rev().collect()
+        } else {
+            all[at..].iter().collect()
+        };
+        let is_gone = |it: &&Publication| it.offset() <= u64::try_from(base).unwrap();
+        let has_gap = wanted.first().is_some_and(is_gone);
+        let left: Vec<_> = wanted.into_iter().filter(|it| !is_gone(it)).collect();
+        let bytes = |count: usize| {
+            left[..count]
+                .iter()
+                .map(|it| it.data.bytes())
+                .sum::<usize>()
+        };
+        let fits =
+            |count: &usize| *count <= limit.count && (*count == 1 || bytes(*count) <= limit.bytes);
+        let count = (1..=left.len()).take_while(fits).count();
+        let query = PageQuery {
+            since: Some(since),
+            reverse,
+        };
+        let page = log.page(query, limit).unwrap();
+        prop_assert!(page.publications.iter().eq(left[..count].iter().copied()));
+        prop_assert_eq!((page.has_gap, page.has_more), (has_gap, count < left.len()));
+    }
+    Ok(())
+}
+
 proptest! {
     /// The model has everything that was ever published, and which of it must
     /// still be there.
@@ -334,6 +379,10 @@ proptest! {
                 });
                 let since = at(since.try_into().unwrap());
                 prop_assert_eq!(log.since(since, limit), expected.map(<[_]>::to_vec));
+                if since.offset <= log.top().offset {
+                    let base = all.len() - kept;
+                    check_page(&log, &all, base, since, limit)?;
+                }
             }
         }
     }

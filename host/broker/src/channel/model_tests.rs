@@ -317,7 +317,6 @@ fn run(terms: ChannelTerms, steps: Vec<Step>) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(500))]
     #[test]
     fn a_kill_after_any_write_leaves_what_was_there(terms in terms(), steps in steps()) {
         run(terms, steps);

@@ -16,7 +16,7 @@ pub struct Subscribe<'a> {
     /// Where the subscriber was before; `None` if it is new.
     pub since: Option<Position>,
     /// The most that a recovery may have. If more was missed, nothing is
-    /// recovered.
+    /// recovered. A snapshot of values is not limited: the terms bound it.
     pub limit: PageLimit,
     /// How many of the last publications the subscriber wants if it cannot
     /// recover. It then knows that others are missing.
