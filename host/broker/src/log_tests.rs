@@ -77,89 +77,35 @@ fn the_bound_that_is_reached_first_evicts() {
     let cost = plain("abc", Some(at(1)), 0).cost();
     let second = Duration::from_secs(1);
     let unbounded = Bounds::default();
+    let count = |count| Bounds {
+        count: Some(count),
+        ..unbounded
+    };
+    let bytes = |bytes| Bounds {
+        bytes: Some(bytes),
+        ..unbounded
+    };
+    let time = Bounds {
+        time: Some(second),
+        ..unbounded
+    };
+    let all = Bounds {
+        count: Some(1),
+        bytes: Some(2 * cost),
+        ..time
+    };
     for (bounds, now, kept) in [
         (unbounded, u64::MAX, 3),
-        (
-            Bounds {
-                count: Some(3),
-                ..unbounded
-            },
-            0,
-            3,
-        ),
-        (
-            Bounds {
-                count: Some(2),
-                ..unbounded
-            },
-            0,
-            2,
-        ),
-        (
-            Bounds {
-                count: Some(0),
-                ..unbounded
-            },
-            0,
-            0,
-        ),
-        (
-            Bounds {
-                bytes: Some(3 * cost),
-                ..unbounded
-            },
-            0,
-            3,
-        ),
-        (
-            Bounds {
-                bytes: Some(3 * cost - 1),
-                ..unbounded
-            },
-            0,
-            2,
-        ),
-        (
-            Bounds {
-                bytes: Some(cost - 1),
-                ..unbounded
-            },
-            0,
-            0,
-        ),
-        (
-            Bounds {
-                time: Some(second),
-                ..unbounded
-            },
-            1000,
-            3,
-        ),
-        (
-            Bounds {
-                time: Some(second),
-                ..unbounded
-            },
-            1001,
-            2,
-        ),
-        (
-            Bounds {
-                time: Some(second),
-                ..unbounded
-            },
-            1003,
-            0,
-        ),
-        (
-            Bounds {
-                count: Some(1),
-                bytes: Some(2 * cost),
-                time: Some(second),
-            },
-            1001,
-            1,
-        ),
+        (count(3), 0, 3),
+        (count(2), 0, 2),
+        (count(0), 0, 0),
+        (bytes(3 * cost), 0, 3),
+        (bytes(3 * cost - 1), 0, 2),
+        (bytes(cost - 1), 0, 0),
+        (time, 1000, 3),
+        (time, 1001, 2),
+        (time, 1003, 0),
+        (all, 1001, 1),
     ] {
         let mut log = Log::new(epoch());
         for time in 1..=3 {

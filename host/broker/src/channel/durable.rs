@@ -85,6 +85,8 @@ impl Channel {
             }
         }
         memory.staged_bytes = 0;
+        // The store was perhaps told in what is not written. It is told again.
+        memory.stored_from = 0;
         if let Some(settled) = &memory.settled {
             memory.keyed = Some(settled.clone());
         }

@@ -493,3 +493,7 @@ mod tests;
 #[cfg(test)]
 #[path = "model_tests.rs"]
 mod model_tests;
+
+#[cfg(test)]
+#[path = "publish_tests.rs"]
+mod publish_tests;

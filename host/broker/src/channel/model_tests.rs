@@ -124,7 +124,10 @@ fn terms() -> impl Strategy<Value = ChannelTerms> {
     (history, 0..4u8).prop_map(|(history, sort)| ChannelTerms {
         history: (sort != 3).then_some(history),
         latest: sort == 1,
-        keyed: (sort >= 2).then(KeyedTerms::default),
+        keyed: (sort >= 2).then(|| KeyedTerms {
+            time: history.time.map(|time| 2 * time),
+            ..KeyedTerms::default()
+        }),
         durable: true,
         ..with_history(1)
     })
@@ -222,20 +225,23 @@ fn some_request(terms: &ChannelTerms) -> Publish {
     }
 }
 
-fn run(terms: ChannelTerms, steps: Vec<Step>) {
-    let terms = Arc::new(terms);
-    let mut host = Host {
-        channel: Channel::new(name(), Arc::clone(&terms), epoch(), Moment(0)),
-        terms,
-        store: Store::new(),
-        queue: VecDeque::new(),
-        delivered: Vec::new(),
-        acknowledged: BTreeMap::new(),
-        pending: Vec::new(),
-        now: Moment(0),
-    };
-    let is_keyed = host.terms.keyed.is_some();
-    for step in steps {
+impl Host {
+    fn new(terms: ChannelTerms) -> Self {
+        let terms = Arc::new(terms);
+        Self {
+            channel: Channel::new(name(), Arc::clone(&terms), epoch(), Moment(0)),
+            terms,
+            store: Store::new(),
+            queue: VecDeque::new(),
+            delivered: Vec::new(),
+            acknowledged: BTreeMap::new(),
+            pending: Vec::new(),
+            now: Moment(0),
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        let is_keyed = self.terms.keyed.is_some();
         match step {
             Step::Publish(data, key, id, number) => {
                 let request = Publish {
@@ -244,70 +250,77 @@ fn run(terms: ChannelTerms, steps: Vec<Step>) {
                     version: number.and_then(|it| version(u64::from(it) + 1)),
                     ..text(&data.to_string())
                 };
-                host.publish(request, id);
+                self.publish(request, id);
             }
             Step::Remove(key) if is_keyed => {
                 let key = Some(key.to_string().into());
-                host.publish(
-                    Publish {
-                        key,
-                        remove: true,
-                        ..text("")
-                    },
-                    None,
-                );
+                let request = Publish {
+                    key,
+                    remove: true,
+                    ..text("")
+                };
+                self.publish(request, None);
             }
             Step::Remove(_) => {}
-            Step::Write(groups) => (0..groups).for_each(|_| host.write()),
+            Step::Write(groups) => (0..groups).for_each(|_| self.write()),
             Step::Fail => {
                 // Groups that settle nothing are written later all the same.
-                host.queue.retain(|(_, settles)| settles.is_none());
-                let before = see(&mut host.channel, host.now);
-                host.channel.abandon();
-                host.pending.clear();
-                assert_eq!(see(&mut host.channel, host.now), before);
-                assert_eq!(host.channel.staged(), None);
-                host.compare_decisions();
+                self.queue.retain(|(_, settles)| settles.is_none());
+                let before = see(&mut self.channel, self.now);
+                self.channel.abandon();
+                self.pending.clear();
+                assert_eq!(see(&mut self.channel, self.now), before);
+                assert_eq!(self.channel.staged(), None);
+                self.compare_decisions();
             }
             Step::Wait(wait) => {
-                host.now = host.now.plus(Duration::from_millis(wait));
-                // Receipts end; the model below knows only that they are there.
-                if host.now.0 > 290_000 {
-                    host.acknowledged.clear();
-                    return;
-                }
-                let expired = host
-                    .channel
-                    .expire(host.now, |_| panic!("no value ends"), |_| ());
-                host.queue.push_back((expired.changes, None));
+                self.now = self.now.plus(Duration::from_millis(wait));
+                self.expire();
             }
             Step::Clear => {
                 // What is on its way first, so that the queue has one order.
-                while !host.queue.is_empty() {
-                    host.write();
-                }
-                let changes = host.channel.clear();
-                host.queue.push_back((changes, None));
-                host.write();
+                self.write_all();
+                let changes = self.channel.clear();
+                self.queue.push_back((changes, None));
+                self.write();
             }
         }
     }
-    while !host.queue.is_empty() {
-        host.write();
+
+    fn expire(&mut self) {
+        let deliver = |_: &Publication| panic!("a durable channel delivers what is written");
+        let before = self.channel.staged();
+        let expired = self.channel.expire(self.now, deliver, |_| ());
+        let settles = self.channel.staged().filter(|it| Some(*it) != before);
+        self.queue.push_back((expired.changes, settles));
     }
+
+    fn write_all(&mut self) {
+        while !self.queue.is_empty() {
+            self.write();
+        }
+    }
+}
+
+fn run(terms: ChannelTerms, steps: Vec<Step>) {
+    let mut host = Host::new(terms);
+    for step in steps {
+        host.step(step);
+        // Then keys end, which the model knows nothing of.
+        if host.now.0 > 280_000 {
+            break;
+        }
+    }
+    host.write_all();
     // Reading has evicted what the store is told of with the next change.
-    let expired = host
-        .channel
-        .expire(host.now, |_| panic!("no value ends"), |_| ());
-    write(&mut host.store, &expired.changes);
+    host.expire();
+    host.write_all();
     host.compare_decisions();
     // Subscribers have got every offset once, in order.
     let offsets: Vec<_> = host.delivered.iter().map(Publication::offset).collect();
     let top = host.channel.position().unwrap();
-    assert!(
-        offsets.iter().copied().eq(1..=top.offset),
-        "{offsets:?} {top}"
-    );
+    let expected = 1..=top.offset;
+    assert!(offsets.iter().copied().eq(expected), "{offsets:?} {top}");
     let (mut restored, changes) = restore(&host.store, &host.terms, host.now);
     assert_eq!(changes, [], "everything was told");
     if top.offset > 0 {
