@@ -7,7 +7,7 @@
 //! publish that was refused or suppressed leaves no key: repeated, it is judged
 //! again.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -24,24 +24,33 @@ pub const IDEMPOTENCY_KEYS_MAX: usize = 65_536;
 /// The longest key, in bytes.
 pub const IDEMPOTENCY_KEY_BYTES_MAX: usize = 128;
 
-/// What a receipt takes beside its key, about: its places in a map and a line.
+/// What a receipt takes beside its key, about: its places in two maps.
 const PLACES: usize = 176;
 
 /// The outcomes of publishes with a key.
 #[derive(Clone, Debug, Default)]
 pub struct Receipts {
-    outcomes: HashMap<ByteString, (Outcome, Moment)>,
-    /// Keys with the moment of their publish, in that order. A key that was
-    /// removed, or published again, leaves an entry that is of no use.
-    order: VecDeque<(Moment, ByteString)>,
+    receipts: HashMap<ByteString, Receipt>,
+    /// The keys by the numbers of their receipts: the oldest first.
+    order: BTreeMap<u64, ByteString>,
+    next: u64,
     bytes: usize,
+}
+
+/// What is remembered of one publish.
+#[derive(Clone, Copy, Debug)]
+struct Receipt {
+    outcome: Outcome,
+    time: Moment,
+    number: u64,
 }
 
 impl Receipts {
     /// The outcome of the first publish with a key, if it is remembered.
     pub fn get(&self, key: &str, now: Moment) -> Option<&Outcome> {
-        let (outcome, time) = self.outcomes.get(key)?;
-        (!time.has_aged(IDEMPOTENCY_TIME, now)).then_some(outcome)
+        let receipt = self.receipts.get(key)?;
+        let has_aged = receipt.time.has_aged(IDEMPOTENCY_TIME, now);
+        (!has_aged).then_some(&receipt.outcome)
     }
 
     /// Remembers an outcome. Answers a key that was forgotten for it.
@@ -52,83 +61,74 @@ impl Receipts {
         time: Moment,
     ) -> Option<ByteString> {
         self.remove(&key);
-        let is_full = self.outcomes.len() >= IDEMPOTENCY_KEYS_MAX;
-        let forgotten = if is_full { self.remove_oldest() } else { None };
-        self.bytes += cost(&key);
-        self.order.push_back((time, key.clone()));
-        self.outcomes.insert(key, (outcome, time));
-        // At most half of the line is of no use.
-        if self.order.len() > 2 * self.outcomes.len() + 16 {
-            let outcomes = &self.outcomes;
-            self.order.retain(|entry| is_in_force(outcomes, entry));
+        let is_full = self.receipts.len() >= IDEMPOTENCY_KEYS_MAX;
+        let oldest = self.order.first_key_value().filter(|_| is_full);
+        let forgotten = oldest.map(|(_, key)| key.clone());
+        if let Some(key) = &forgotten {
+            self.remove(key);
         }
+        let number = self.next;
+        self.next += 1;
+        self.bytes += cost(&key);
+        self.order.insert(number, key.clone());
+        let receipt = Receipt {
+            outcome,
+            time,
+            number,
+        };
+        self.receipts.insert(key, receipt);
         forgotten
     }
 
     /// Says how many subscribers took the publication of a key.
     pub fn delivered(&mut self, key: &str, local: u64) {
-        if let Some((outcome, _)) = self.outcomes.get_mut(key) {
-            outcome.local = local;
+        if let Some(receipt) = self.receipts.get_mut(key) {
+            receipt.outcome.local = local;
         }
     }
 
     /// Forgets a key, as if it had never been published.
     pub fn remove(&mut self, key: &str) {
-        if self.outcomes.remove(key).is_some() {
+        if let Some(receipt) = self.receipts.remove(key) {
+            self.order.remove(&receipt.number);
             self.bytes -= cost(key);
+        }
+        if self.receipts.is_empty() {
+            *self = Self::default();
         }
     }
 
     /// Forgets a key that has reached its time; `None` if there is none.
     pub fn forget(&mut self, now: Moment) -> Option<ByteString> {
-        while let Some(entry) = self.order.front() {
-            if is_in_force(&self.outcomes, entry) {
-                let has_aged = entry.0.has_aged(IDEMPOTENCY_TIME, now);
-                return if has_aged { self.remove_oldest() } else { None };
-            }
-            self.order.pop_front();
-        }
-        *self = Self::default();
-        None
-    }
-
-    fn remove_oldest(&mut self) -> Option<ByteString> {
-        while let Some(entry) = self.order.pop_front() {
-            if is_in_force(&self.outcomes, &entry) {
-                self.remove(&entry.1);
-                return Some(entry.1);
-            }
-        }
-        None
+        let ages_at = self.ages_at()?;
+        let (_, key) = self.order.first_key_value().filter(|_| ages_at <= now)?;
+        let key = key.clone();
+        self.remove(&key);
+        Some(key)
     }
 
     /// All of them, in no order.
     pub fn iter(&self) -> impl Iterator<Item = (&ByteString, &Outcome, Moment)> {
-        let all = self.outcomes.iter();
-        all.map(|(key, (outcome, time))| (key, outcome, *time))
+        let all = self.receipts.iter();
+        all.map(|(key, receipt)| (key, &receipt.outcome, receipt.time))
     }
 
-    /// When the next key reaches its time, or a little earlier.
+    /// When the oldest key reaches its time.
     pub fn ages_at(&self) -> Option<Moment> {
-        Some(self.order.front()?.0.plus(IDEMPOTENCY_TIME))
+        let (_, key) = self.order.first_key_value()?;
+        let receipt = self.receipts.get(key)?;
+        Some(receipt.time.plus(IDEMPOTENCY_TIME))
     }
 
     /// How many keys are remembered.
     pub fn count(&self) -> usize {
-        self.outcomes.len()
+        self.receipts.len()
     }
 
     /// What they take.
     pub fn cost(&self) -> usize {
         self.bytes
     }
-}
-
-fn is_in_force(
-    outcomes: &HashMap<ByteString, (Outcome, Moment)>,
-    (time, key): &(Moment, ByteString),
-) -> bool {
-    outcomes.get(key).is_some_and(|(_, of)| of == time)
 }
 
 /// What a receipt takes.
@@ -254,7 +254,7 @@ mod tests {
                     }
                 }
                 prop_assert_eq!(receipts.count(), model.len());
-                prop_assert!(receipts.order.len() <= 2 * model.len() + 16);
+                prop_assert_eq!(receipts.order.len(), model.len());
                 for (key, (outcome, time)) in &model {
                     let expected = (now < time + TIME).then_some(outcome);
                     prop_assert_eq!(receipts.get(key, Moment(now)), expected);

@@ -196,7 +196,7 @@ impl Presence {
         }
     }
 
-    /// Whether nobody is there.
+    /// Whether there are no members.
     pub fn is_empty(&self) -> bool {
         self.members.is_empty()
     }

@@ -1,10 +1,10 @@
 //! How a durable channel gets into a store and back.
 //!
 //! What is written is described in [`rows`](crate::rows). A restored channel is as
-//! it was after some group of changes: with all that was settled, and with what was
-//! written and not settled before the process ended. Nobody has seen the latter,
-//! and nobody was told that it failed, so it is as if it had been settled in the
-//! last moment.
+//! it was after some group of changes: with all that was settled, and with what
+//! was written and not settled before the process ended. No subscriber has seen
+//! the latter, and no publisher was told that it failed, so it is as if it had
+//! been settled in the last moment.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;

@@ -164,6 +164,12 @@ impl Publish {
     }
 }
 
+/// A copy that outlives the publication: a text may be a part of a larger buffer,
+/// which it would keep.
+fn owned(text: &ByteString) -> ByteString {
+    ByteString::from(&**text)
+}
+
 impl Channel {
     /// Publishes, unless a check decides otherwise. `deliver` hands the
     /// publication to the subscribers of this node, and answers how many took it;
@@ -400,8 +406,7 @@ impl Channel {
         let memory = self.memory();
         if let Some(key) = &idempotency_key {
             let receipts = memory.receipts.get_or_insert_default();
-            // A clone of its own: a key may be a part of a larger buffer.
-            let key = ByteString::from(&**key);
+            let key = owned(key);
             let forgotten = receipts.insert(key.clone(), outcome, publication.time);
             if is_durable {
                 changes.extend(forgotten.map(|key| Change::Delete(Row::Receipt(key))));
@@ -410,7 +415,7 @@ impl Channel {
             }
         }
         let version = version.map(|version| {
-            let slot = publication.key.clone();
+            let slot = publication.key.as_ref().map(owned);
             let bytes = is_durable.then(|| version.encode());
             let versions = memory.versions.get_or_insert_default();
             let (before, forgotten) = versions.set(slot.clone(), version);

@@ -46,13 +46,13 @@ pub struct SharedChannelWritten {
     pub keyed: Option<KeyedWritten>,
     /// Knows its subscribers.
     pub presence: Option<bool>,
-    /// Tells who comes and goes.
+    /// Tells subscribers of comings and goings.
     pub join_leave: Option<JoinLeave>,
     /// Survives the process.
     pub durable: Option<bool>,
-    /// Who may subscribe.
+    /// The callers that may subscribe.
     pub subscribe: Option<Access>,
-    /// Who may publish.
+    /// The callers that may publish.
     pub publish: Option<Access>,
     /// Peers may filter.
     pub filters: Option<bool>,
