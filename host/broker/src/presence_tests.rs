@@ -87,6 +87,18 @@ fn each_user_is_told_of_with_its_first_and_last_connection() {
 }
 
 #[test]
+fn a_connection_keeps_its_user() {
+    let mut presence = Presence::default();
+    join(&mut presence, 1, "ann", JoinLeave::Users);
+    assert_eq!(join(&mut presence, 1, "bob", JoinLeave::Users), None);
+    let left = presence.leave(id(1), JoinLeave::Users);
+    assert_eq!(
+        left,
+        Some(PresenceEvent::Leave(member(1, Some("ann"), None)))
+    );
+}
+
+#[test]
 fn information_at_its_bytes_and_past_them() {
     let mut presence = Presence::default();
     let mut with = |bytes: usize| {

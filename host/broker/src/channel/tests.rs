@@ -449,6 +449,36 @@ fn terms_that_change() {
 }
 
 #[test]
+fn values_stay_when_terms_change() {
+    let next = Epoch::from_random(6);
+    let mut channel = channel(keyed());
+    publish(&mut channel, value("a", "1")).unwrap();
+    let durable = ChannelTerms {
+        durable: true,
+        ..keyed()
+    };
+    let changes = channel.set_terms(Arc::new(durable.clone()), next, Moment(0));
+    assert_eq!(changes.unwrap().len(), 4, "head, publication and value");
+    publish(&mut channel, value("b", "2")).unwrap();
+    assert_eq!(
+        said(&channel.value_page(0, 9).unwrap()),
+        ["1"],
+        "not settled"
+    );
+    channel.settle(at(2), Moment(0), |_| 0);
+    assert_eq!(said(&channel.value_page(0, 9).unwrap()), ["1", "2"]);
+    // Without its history it still counts, and the store forgets it, too.
+    let without = ChannelTerms {
+        history: None,
+        ..durable
+    };
+    let changes = channel.set_terms(Arc::new(without), next, Moment(0));
+    assert_eq!(changes, Ok(vec![Change::Forget { before: 3 }]));
+    assert_eq!(channel.position(), Some(at(2)));
+    assert_eq!(said(&channel.value_page(0, 9).unwrap()), ["1", "2"]);
+}
+
+#[test]
 fn an_idle_channel_is_small() {
     assert!(size_of::<Channel>() <= 64, "{}", size_of::<Channel>());
     let mut idle = channel(with_history(3));
