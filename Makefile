@@ -102,7 +102,7 @@ counts-accept: setup ## Accept what a message costs now, as benches/counts.toml
 TARGET ?= frames
 SECONDS ?= 60
 
-fuzz: check-tools ## Search with libFuzzer (TARGET=websocket|deflate|extensions|frames|handshake|hello|proxy|hops|token|keys|signature|session|request|publish|config|rules|lists|azion|component|deploy, SECONDS=60)
+fuzz: check-tools ## Search with libFuzzer (TARGET=websocket|deflate|extensions|frames|handshake|hello|proxy|hops|token|keys|signature|session|request|publish|config|rules|lists|azion|publication|position|rows|component|deploy, SECONDS=60)
 	RUSTC_WORKSPACE_WRAPPER=$(CURDIR)/scripts/coverage-rustc.sh \
 	    $(CARGO) build -p openline-fuzz --features libfuzzer
 	@mkdir -p target/fuzz/found/$(TARGET)

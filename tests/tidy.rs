@@ -143,12 +143,13 @@ fn dependencies(manifest: &str) -> Vec<(String, String)> {
 }
 
 /// The packages of the host; each may use those above it.
-const LAYERS: [(&str, &str); 14] = [
+const LAYERS: [(&str, &str); 15] = [
     ("host/core/Cargo.toml", "openline-core"),
     ("host/websocket/Cargo.toml", "openline-websocket"),
     ("host/dialects/Cargo.toml", "openline-dialects"),
     ("host/authentication/Cargo.toml", "openline-authentication"),
     ("host/store/Cargo.toml", "openline-store"),
+    ("host/broker/Cargo.toml", "openline-broker"),
     ("host/channels/Cargo.toml", "openline-channels"),
     ("host/firewall/Cargo.toml", "openline-firewall"),
     ("host/engine/Cargo.toml", "openline-engine"),

@@ -26,7 +26,7 @@ pub use mutate::Mutator;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets; the corpus has a folder for each.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 26] = [
     ("websocket", oracle::frames),
     ("deflate", oracle::deflate),
     ("extensions", oracle::extensions),
@@ -45,6 +45,9 @@ pub const TARGETS: [Target; 20] = [
     ("rules", openline_firewall::fuzzing::rules),
     ("lists", openline_firewall::fuzzing::lists),
     ("azion", openline_firewall::fuzzing::azion),
+    ("publication", openline_broker::fuzzing::publication),
+    ("position", openline_broker::fuzzing::texts),
+    ("rows", openline_broker::fuzzing::rows),
     ("component", component),
     ("deploy", deploy),
 ];

@@ -164,6 +164,21 @@ fn azion() {
 }
 
 #[test]
+fn publication() {
+    run("publication");
+}
+
+#[test]
+fn position() {
+    run("position");
+}
+
+#[test]
+fn rows() {
+    run("rows");
+}
+
+#[test]
 fn component() {
     run("component");
 }

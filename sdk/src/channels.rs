@@ -16,8 +16,8 @@ use crate::raw::channels;
 ///
 /// # Errors
 ///
-/// `invalid` if the channel's name does not have 1 to 256 bytes, `limit` if the
-/// message is larger than `message_bytes`.
+/// `invalid` if the channel's name does not have 1 to 256 bytes or has control
+/// characters, `limit` if the message is larger than `message_bytes`.
 ///
 /// ```no_run
 /// # fn announce() -> Result<(), openline_sdk::Error> {

@@ -7,6 +7,7 @@
 pub mod affinity;
 pub mod authentication;
 pub mod auto_response;
+pub mod channel;
 pub mod close;
 pub mod component;
 pub mod config;

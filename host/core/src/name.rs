@@ -18,8 +18,9 @@ pub const FUNCTION_NAME_BYTES_MAX: usize = 64;
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct FunctionName(Arc<str>);
 
-/// The name of a channel: 1 to 256 bytes of UTF-8. Cheap to clone.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+/// The name of a channel: 1 to 256 bytes of UTF-8 without control characters.
+/// Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ChannelName(Arc<str>);
 
 /// A tag, to find connections by: 1 to 256 bytes of UTF-8. Cheap to clone.
@@ -56,6 +57,9 @@ pub enum NameError {
     /// Not a channel's name.
     #[error("a channel name has 1 to {CHANNEL_NAME_BYTES_MAX} bytes, this one has {0}")]
     Channel(usize),
+    /// A channel's name that a log or a terminal would obey.
+    #[error("a channel name has no control characters, this one has one at byte {0}")]
+    ChannelControl(usize),
     /// Not a tag.
     #[error("a tag has 1 to {TAG_BYTES_MAX} bytes, this one has {0}")]
     Tag(usize),
@@ -179,10 +183,12 @@ impl<'de> Deserialize<'de> for TriggerName {
 impl ChannelName {
     /// Checks a name.
     pub fn new(name: &str) -> Result<Self, NameError> {
-        if (1..=CHANNEL_NAME_BYTES_MAX).contains(&name.len()) {
-            Ok(Self(name.into()))
-        } else {
-            Err(NameError::Channel(name.len()))
+        if !(1..=CHANNEL_NAME_BYTES_MAX).contains(&name.len()) {
+            return Err(NameError::Channel(name.len()));
+        }
+        match name.find(char::is_control) {
+            None => Ok(Self(name.into())),
+            Some(at) => Err(NameError::ChannelControl(at)),
         }
     }
 
@@ -322,6 +328,11 @@ impl ConnectionId {
 }
 
 impl ConnectionId {
+    /// Its bits, as `from_random` takes them.
+    pub fn bits(self) -> u128 {
+        self.0
+    }
+
     /// The connection's point of 0 to 99, which never changes. It decides where
     /// the connection goes when an alias splits connections by weight.
     pub fn point(self) -> u32 {
@@ -387,6 +398,10 @@ mod tests {
         assert!(ChannelName::new("").is_err());
         assert!(ChannelName::new(&"c".repeat(CHANNEL_NAME_BYTES_MAX)).is_ok());
         assert!(ChannelName::new(&"c".repeat(CHANNEL_NAME_BYTES_MAX + 1)).is_err());
+        for (bad, at) in [("a\nb", 1), ("\0", 0), ("é\u{85}", 2), ("ab\x7f", 2)] {
+            assert_eq!(ChannelName::new(bad), Err(NameError::ChannelControl(at)));
+        }
+        assert!(ChannelName::new("chat:*.> é").is_ok());
     }
 
     #[test]

@@ -57,9 +57,9 @@ impl Connection {
     ///
     /// # Errors
     ///
-    /// `invalid` if the name does not have 1 to 256 bytes, `limit` if the
-    /// connection has 128 channels, `gone` if the connection is closing or
-    /// closed.
+    /// `invalid` if the name does not have 1 to 256 bytes or has control
+    /// characters, `limit` if the connection has 128 channels, `gone` if the
+    /// connection is closing or closed.
     pub fn subscribe(&self, channel: &str) -> Result<(), Error> {
         Ok(self.raw.subscribe(channel)?)
     }

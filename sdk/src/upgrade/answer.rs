@@ -73,7 +73,8 @@ impl Acceptance {
     }
 
     /// Adds a channel to which the connection is subscribed before `open` is
-    /// called. A name has 1 to 256 bytes; a connection has at most 128.
+    /// called. A name has 1 to 256 bytes and no control characters; a connection has
+    /// at most 128 channels.
     pub fn channel(mut self, channel: impl Into<String>) -> Self {
         self.channels.push(channel.into());
         self
