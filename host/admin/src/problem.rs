@@ -121,6 +121,7 @@ impl From<ChangeError> for Problem {
             ChangeError::NoFunction(_) => (404, "no_function"),
             ChangeError::NoRoute(_) => (422, "no_route"),
             ChangeError::Trigger(error) => trigger(error),
+            ChangeError::Handler(_) => (422, "handler"),
             ChangeError::Fixed { .. } => (409, "fixed_trigger"),
             ChangeError::Configured(_) => (409, "configured"),
             ChangeError::Routed(_) => (409, "routed"),

@@ -15,6 +15,7 @@ use crate::authenticators::{self, Authenticators, Reading, led};
 use crate::deployer::{Deployer, State};
 use crate::drain::drain;
 use crate::error::ApplyError;
+use crate::handlers;
 use crate::managed::{Functions, Managed};
 use crate::settle::{ChangeGuard, Claim};
 
@@ -36,6 +37,7 @@ impl Deployer {
     /// it served before, and would find the same if it started again.
     pub(crate) async fn apply(&self, next: Next, guard: &ChangeGuard) -> Result<(), ApplyError> {
         check_triggers(&next.functions)?;
+        handlers::check(&next.functions)?;
         let services = &self.inner.services;
         let authenticators = authenticators::prepare(&next.functions, services, next.secrets);
         let authenticators = authenticators.await?;

@@ -12,6 +12,7 @@ use openline_engine::LoadError;
 use openline_hint::{Hint, Hinted};
 use openline_store::StoreError;
 
+use crate::handlers::HandlerError;
 use crate::view::TriggerSource;
 
 /// Why a trigger cannot authenticate its requests.
@@ -49,6 +50,9 @@ pub enum ChangeError {
     /// The triggers would not go together.
     #[error(transparent)]
     Trigger(#[from] TriggerError),
+    /// A trigger or a rule leads to a component without its handler.
+    #[error(transparent)]
+    Handler(#[from] HandlerError),
     /// The configuration names the function.
     #[error("`{0}` is in the host's configuration")]
     Configured(FunctionName),
@@ -112,6 +116,7 @@ impl Hint for ChangeError {
             Self::NoFunction(_) => "list the functions, or deploy it with a route",
             Self::NoRoute(_) => "give it one, as in `--route /chat/{room}`",
             Self::Trigger(error) => trigger_hint(error),
+            Self::Handler(error) => return error.hint(),
             Self::Fixed { from, .. } => match from {
                 TriggerSource::Configuration => {
                     "change it there and reload the host, or choose another name"
@@ -149,6 +154,9 @@ pub enum StartError {
     /// The triggers do not go together.
     #[error(transparent)]
     Trigger(#[from] TriggerError),
+    /// A trigger or a rule leads to a component without its handler.
+    #[error(transparent)]
+    Handler(#[from] HandlerError),
     /// Components that a configuration names cannot be versions.
     #[error("{} components do not load", .0.len())]
     Load(Vec<(FunctionName, LoadError)>),
@@ -170,6 +178,7 @@ impl Hint for StartError {
                 "change one of them in the file; `openline triggers` removes one that was made in the running host".into(),
             ),
             Self::Trigger(error) => Some(trigger_hint(error).into()),
+            Self::Handler(error) => error.hint(),
             Self::Load(errors) => match errors.as_slice() {
                 [(_, only)] => only.hint(),
                 _ => None,
@@ -187,6 +196,8 @@ pub(crate) enum ApplyError {
     #[error(transparent)]
     Trigger(#[from] TriggerError),
     #[error(transparent)]
+    Handler(#[from] HandlerError),
+    #[error(transparent)]
     Authentication(#[from] AuthenticationError),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -202,6 +213,7 @@ impl From<ApplyError> for ChangeError {
     fn from(error: ApplyError) -> Self {
         match error {
             ApplyError::Trigger(error) => error.into(),
+            ApplyError::Handler(error) => error.into(),
             ApplyError::Authentication(error) => error.into(),
             ApplyError::Store(error) => error.into(),
         }
@@ -212,6 +224,7 @@ impl From<ApplyError> for StartError {
     fn from(error: ApplyError) -> Self {
         match error {
             ApplyError::Trigger(error) => error.into(),
+            ApplyError::Handler(error) => error.into(),
             ApplyError::Authentication(error) => error.into(),
             ApplyError::Store(error) => error.into(),
         }

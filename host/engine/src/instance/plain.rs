@@ -18,10 +18,11 @@ use super::live::Instance;
 use super::mailbox::Job;
 use super::program::Program;
 use super::run::Run;
+use super::served::served;
 use super::store::{self, StoreData};
 use crate::component::failure::Failure;
 use crate::contract::bindings::MessageRef;
-use crate::contract::convert::{close_arguments, judge, lowered, request};
+use crate::contract::convert::{close_arguments, inspected, judge, lowered, request, verdict};
 use crate::contract::exports::PlainExports;
 use crate::contract::handles::Handle;
 
@@ -85,7 +86,8 @@ async fn start(program: &Arc<Program>, instance: &Instance) -> Result<Guest, Fai
 
 impl Guest {
     async fn handle(&mut self, program: &Program, job: Job) -> Result<(), (Failure, Asker)> {
-        let Some(job) = job.begin() else {
+        let job = job.begin();
+        let Some(job) = job.and_then(|job| served(program, &self.exports, job)) else {
             return Ok(());
         };
         let limits = &program.limits;
@@ -97,20 +99,38 @@ impl Guest {
                 Job::Upgrade(_, seat, reply) => Err((error.into(), Asker::Upgrade(seat, reply))),
                 Job::Event(_, turn) => Err((error.into(), Asker::Event(turn))),
                 Job::Alarm(_, seat, reply) => Err((error.into(), Asker::Alarm(seat, reply))),
+                Job::Inspect(_, seat, reply) => Err((error.into(), Asker::Inspect(seat, reply))),
             };
         }
         match job {
             Job::Upgrade(asked, seat, reply) => {
-                let call = self
-                    .exports
-                    .upgrade
-                    .call_async(&mut self.store, (request(*asked),));
+                let asker = Asker::Upgrade(seat, reply);
+                let Some(exports) = &self.exports.websocket else {
+                    return Ok(());
+                };
+                let asked = (request(*asked),);
+                let call = exports.upgrade.call_async(&mut self.store, asked);
                 match enforce(&self.run, program.limits.handler_timeout, call).await {
                     Ok((decision,)) => {
-                        Asker::Upgrade(seat, reply).decided(judge(decision));
+                        asker.decided(judge(decision));
                         Ok(())
                     }
-                    Err(failure) => Err((failure, Asker::Upgrade(seat, reply))),
+                    Err(failure) => Err((failure, asker)),
+                }
+            }
+            Job::Inspect(inspection, seat, reply) => {
+                let asker = Asker::Inspect(seat, reply);
+                let Some(export) = &self.exports.inspect else {
+                    return Ok(());
+                };
+                let call = export.call_async(&mut self.store, (inspected(*inspection),));
+                match enforce(&self.run, program.limits.handler_timeout, call).await {
+                    Ok((decided,)) => {
+                        program.note_inspection();
+                        asker.inspected(verdict(decided));
+                        Ok(())
+                    }
+                    Err(failure) => Err((failure, asker)),
                 }
             }
             Job::Alarm(alarm, seat, reply) => {
@@ -184,6 +204,9 @@ impl Guest {
             run,
             exports,
         } = self;
+        let Some(exports) = &exports.websocket else {
+            return Ok(());
+        };
         match event {
             Event::Open => enforce(run, time, exports.open.call_async(store, (connection,))).await,
             Event::Messages(batch) => {

@@ -14,7 +14,7 @@ use wasmtime::component::Accessor;
 use super::flight::{Completion, Flight};
 use super::late::{Begun, BegunCall};
 use super::start::{Call, Returned, Starter};
-use crate::contract::convert::judge;
+use crate::contract::convert::{judge, verdict};
 use crate::contract::exports::AsyncExports;
 use crate::instance::asker::Asker;
 use crate::instance::idleness::{Idleness, Wake};
@@ -22,6 +22,7 @@ use crate::instance::live::Instance;
 use crate::instance::mailbox::Job;
 use crate::instance::program::Program;
 use crate::instance::run::Run;
+use crate::instance::served::served;
 use crate::instance::store::StoreData;
 
 /// Why the event loop ended.
@@ -159,12 +160,17 @@ impl<'a> Calls<'a> {
                 asker.done();
             }
             Returned::Decision(decision) => asker.decided(judge(decision)),
+            Returned::Verdict(decided) => {
+                self.program.note_inspection();
+                asker.inspected(verdict(decided));
+            }
         }
         Ok(())
     }
 
     fn begin(&mut self, job: Job) -> wasmtime::Result<()> {
-        let Some(job) = job.begin() else {
+        let job = job.begin();
+        let Some(job) = job.and_then(|job| served(self.program, self.starter.exports, job)) else {
             return Ok(());
         };
         self.active = self.run.clock.entered();
@@ -189,6 +195,12 @@ impl<'a> Calls<'a> {
                 self.refuel()?;
                 let call = self.starter.alarm(None, &alarm.name, alarm.attempt)?;
                 self.slots[slot].call = Some(call);
+                return self.poll_slot(slot);
+            }
+            Job::Inspect(inspection, seat, reply) => {
+                self.flight.askers.lock()[slot] = Some(Asker::Inspect(seat, reply));
+                self.refuel()?;
+                self.slots[slot].call = Some(self.starter.inspect(*inspection)?);
                 return self.poll_slot(slot);
             }
             Job::Event(event, turn) => (turn, event),
