@@ -9,8 +9,8 @@ use http::{HeaderName, HeaderValue, StatusCode};
 use crate::function::FunctionRef;
 use crate::limiter::{LimitBy, Limiter};
 
-/// Headers that no rule and no function may set: they say how the request was sent, or whom the
-/// host believes.
+/// Headers that no rule and no function may set: they say how the request was
+/// sent, or whom the host believes.
 const RESERVED: [&str; 14] = [
     "connection",
     "content-length",
