@@ -292,7 +292,10 @@ mod tests {
         for name in ["", "a b", "é"] {
             assert!(matches!(allow(&[(name, "1")]), Err(BadVerdict::Header(_))));
         }
-        assert!(matches!(allow(&[("a", "b\r\nc: d")]), Err(BadVerdict::Header(_))));
+        assert!(matches!(
+            allow(&[("a", "b\r\nc: d")]),
+            Err(BadVerdict::Header(_))
+        ));
         for name in ["Host", "origin", "openline-x", "x-forwarded-for", "upgrade"] {
             let set = allow(&[(name, "1")]);
             assert!(matches!(set, Err(BadVerdict::Reserved(_))), "{name}");

@@ -30,6 +30,19 @@ use crate::raw::plain_firewall::exports::openline::firewall::firewall;
 ///
 /// openline_sdk::export_firewall!(NoBots);
 /// ```
+///
+/// ```compile_fail,E0428
+/// # use openline_sdk::firewall::{Firewall, Request, Verdict};
+/// # #[derive(Default)]
+/// # struct Open;
+/// # impl Firewall for Open {
+/// #     fn inspect(&mut self, request: &Request) -> Verdict {
+/// #         Verdict::allow()
+/// #     }
+/// # }
+/// openline_sdk::export_firewall!(Open);
+/// openline_sdk::export_firewall!(Open); // one too many
+/// ```
 #[macro_export]
 macro_rules! export_firewall {
     ($firewall:ty) => {

@@ -79,7 +79,9 @@ impl Orders {
 
 /// What the function sees, a line for each fact.
 fn facts(request: &Request) -> String {
-    let target = request.target().map(|it| format!("{}/{}", it.function, it.trigger));
+    let target = request
+        .target()
+        .map(|it| format!("{}/{}", it.function, it.trigger));
     let tls = request.tls().map(|tls| {
         let name = tls.server_name.as_deref().unwrap_or_default();
         let client = tls.certificate.as_ref().map(|it| it.subject.as_str());

@@ -230,7 +230,9 @@ mod tests {
             let handlers = of(&exports).unwrap();
             assert_eq!(handlers.get(Handler::Firewall), Some(style));
             assert_eq!(handlers.call_style(), style);
-            let has_connections = exports.iter().any(|it| it.ends_with("websocket-handler@0.2.0"));
+            let has_connections = exports
+                .iter()
+                .any(|it| it.ends_with("websocket-handler@0.2.0"));
             assert_eq!(handlers.get(Handler::WebSocket).is_some(), has_connections);
         }
         assert_eq!(of(&[FIREWALL, ASYNC_FIREWALL]), Err(Unserved::BothHandlers));

@@ -318,7 +318,9 @@ impl BehaviorsReader<'_, '_> {
                 .error(node.span(), "`run_function` names no function", hint);
             return None;
         };
-        let name = self.reader.text(value, "`run_function`", 2 * NAME_BYTES_MAX)?;
+        let name = self
+            .reader
+            .text(value, "`run_function`", 2 * NAME_BYTES_MAX)?;
         match FunctionRef::new(name) {
             Ok(function) => Some(Behavior::Run(function)),
             Err(error) => {

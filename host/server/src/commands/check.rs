@@ -7,8 +7,8 @@ use clap::Args;
 use openline_core::config::{self, Config, ServerConfig};
 use openline_core::name::FunctionName;
 use openline_core::trigger::Trigger;
-use openline_engine::{CallStyle, Handler};
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_engine::{CallStyle, Handler};
 use openline_gateway::tls::files::Files;
 use openline_hint::{Hint, Hinted};
 

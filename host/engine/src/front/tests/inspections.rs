@@ -293,7 +293,10 @@ async fn a_canary_decides_about_its_share_of_the_requests() {
     let asked = |version: &Arc<Version>| version.instances();
     assert_eq!((asked(&first), asked(&second)), (1, 1));
     let last = ask(&function, "").await;
-    assert!(last == allowed(91) || last == allowed(11), "{counts:?} {last:?}");
+    assert!(
+        last == allowed(91) || last == allowed(11),
+        "{counts:?} {last:?}"
+    );
 }
 
 #[tokio::test]
