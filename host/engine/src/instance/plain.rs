@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use openline_core::event::Event;
 use openline_core::fault::Fault;
+use openline_core::inspection::Inspection;
 use openline_core::name::AlarmName;
 use smallvec::SmallVec;
 use wasmtime::Store;
@@ -18,7 +19,7 @@ use super::live::Instance;
 use super::mailbox::Job;
 use super::program::Program;
 use super::run::Run;
-use super::served::served;
+use super::served::is_served;
 use super::store::{self, StoreData};
 use crate::component::failure::Failure;
 use crate::contract::bindings::MessageRef;
@@ -86,21 +87,19 @@ async fn start(program: &Arc<Program>, instance: &Instance) -> Result<Guest, Fai
 
 impl Guest {
     async fn handle(&mut self, program: &Program, job: Job) -> Result<(), (Failure, Asker)> {
-        let job = job.begin();
-        let Some(job) = job.and_then(|job| served(program, &self.exports, job)) else {
+        let Some(job) = job.begin() else {
             return Ok(());
         };
+        if !is_served(program, &self.exports, &job) {
+            job.fail(Fault::Start);
+            return Ok(());
+        }
         let limits = &program.limits;
         self.store.set_epoch_deadline(1);
         if program.loaded.metered
             && let Err(error) = self.store.set_fuel(limits.fuel_per_event)
         {
-            return match job {
-                Job::Upgrade(_, seat, reply) => Err((error.into(), Asker::Upgrade(seat, reply))),
-                Job::Event(_, turn) => Err((error.into(), Asker::Event(turn))),
-                Job::Alarm(_, seat, reply) => Err((error.into(), Asker::Alarm(seat, reply))),
-                Job::Inspect(_, seat, reply) => Err((error.into(), Asker::Inspect(seat, reply))),
-            };
+            return Err((error.into(), asker_of(job)));
         }
         match job {
             Job::Upgrade(asked, seat, reply) => {
@@ -120,18 +119,7 @@ impl Guest {
             }
             Job::Inspect(inspection, seat, reply) => {
                 let asker = Asker::Inspect(seat, reply);
-                let Some(export) = &self.exports.inspect else {
-                    return Ok(());
-                };
-                let call = export.call_async(&mut self.store, (inspected(*inspection),));
-                match enforce(&self.run, program.limits.handler_timeout, call).await {
-                    Ok((decided,)) => {
-                        program.note_inspection();
-                        asker.inspected(verdict(decided));
-                        Ok(())
-                    }
-                    Err(failure) => Err((failure, asker)),
-                }
+                self.inspect(program, *inspection, asker).await
             }
             Job::Alarm(alarm, seat, reply) => {
                 match self.alarm(program, None, &alarm.name, alarm.attempt).await {
@@ -161,6 +149,26 @@ impl Guest {
                     Err(failure) => Err((failure, Asker::Event(turn))),
                 }
             }
+        }
+    }
+
+    async fn inspect(
+        &mut self,
+        program: &Program,
+        inspection: Inspection,
+        asker: Asker,
+    ) -> Result<(), (Failure, Asker)> {
+        let Some(export) = &self.exports.inspect else {
+            return Ok(());
+        };
+        let call = export.call_async(&mut self.store, (inspected(inspection),));
+        match enforce(&self.run, program.limits.handler_timeout, call).await {
+            Ok((decided,)) => {
+                program.note_inspection();
+                asker.inspected(verdict(decided));
+                Ok(())
+            }
+            Err(failure) => Err((failure, asker)),
         }
     }
 
@@ -228,5 +236,15 @@ impl Guest {
                 enforce(run, time, call).await
             }
         }
+    }
+}
+
+/// The caller that waits for a job.
+fn asker_of(job: Job) -> Asker {
+    match job {
+        Job::Upgrade(_, seat, reply) => Asker::Upgrade(seat, reply),
+        Job::Event(_, turn) => Asker::Event(turn),
+        Job::Alarm(_, seat, reply) => Asker::Alarm(seat, reply),
+        Job::Inspect(_, seat, reply) => Asker::Inspect(seat, reply),
     }
 }

@@ -4,21 +4,18 @@
 //! a connection may follow its alias to a version that has it no more, after the
 //! last trigger was removed.
 
-use openline_core::fault::Fault;
-
 use super::mailbox::Job;
 use super::program::Program;
 use crate::contract::exports::Exports;
 
-/// Hands the job on if its handler is there, and fails it otherwise.
-pub(super) fn served<M>(program: &Program, exports: &Exports<M>, job: Job) -> Option<Job> {
-    let missing = match &job {
+/// Whether the handler of a job is there. If not, that is logged.
+pub(super) fn is_served<M>(program: &Program, exports: &Exports<M>, job: &Job) -> bool {
+    let missing = match job {
         Job::Upgrade(..) | Job::Event(..) if exports.websocket.is_none() => "WebSocket",
         Job::Inspect(..) if exports.inspect.is_none() => "firewall",
-        _ => return Some(job),
+        _ => return true,
     };
     let (function, version) = (&program.name, program.digest.short());
     tracing::warn!(%function, version, "the version has no {missing} handler");
-    job.fail(Fault::Start);
-    None
+    false
 }

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use openline_core::fault::Fault;
 use tokio::time::Instant;
 use wasmtime::AsContextMut;
 use wasmtime::component::Accessor;
@@ -22,7 +23,7 @@ use crate::instance::live::Instance;
 use crate::instance::mailbox::Job;
 use crate::instance::program::Program;
 use crate::instance::run::Run;
-use crate::instance::served::served;
+use crate::instance::served::is_served;
 use crate::instance::store::StoreData;
 
 /// Why the event loop ended.
@@ -169,10 +170,13 @@ impl<'a> Calls<'a> {
     }
 
     fn begin(&mut self, job: Job) -> wasmtime::Result<()> {
-        let job = job.begin();
-        let Some(job) = job.and_then(|job| served(self.program, self.starter.exports, job)) else {
+        let Some(job) = job.begin() else {
             return Ok(());
         };
+        if !is_served(self.program, self.starter.exports, &job) {
+            job.fail(Fault::Start);
+            return Ok(());
+        }
         self.active = self.run.clock.entered();
         let slot = self.slot();
         self.serial += 1;
