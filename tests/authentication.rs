@@ -17,6 +17,7 @@ use openline_core::authentication::UnixTime;
 use openline_core::component::Component;
 use openline_core::config::Config;
 use openline_core::name::{FunctionName, TriggerName};
+use openline_firewall::rules::Firewalls;
 use ring::{digest, hmac};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -430,7 +431,8 @@ pub async fn reload(deployer: &Deployer, config: Config) -> Result<(), String> {
         function: config.functions[0].name.clone(),
         component: Ok(Component::from(bytes)),
     };
-    let reloaded = deployer.reload(config, vec![component]).await;
+    let configured = (config, Firewalls::default());
+    let reloaded = deployer.reload(configured, vec![component]).await;
     reloaded.map(|_| ()).map_err(|error| error.to_string())
 }
 

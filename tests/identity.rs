@@ -9,6 +9,7 @@ use openline_core::deployment::Migration;
 use openline_core::digest::Digest;
 use openline_core::name::{AliasName, FunctionName};
 use openline_core::route::Route;
+use openline_firewall::rules::Firewalls;
 use openline_store::{Store, Usage};
 
 use crate::harness::{Client, Host, HostBuilder, deploy_options, eventually, variant, within};
@@ -30,7 +31,9 @@ async fn reload(host: &Host, functions: &[FunctionConfig]) {
         server: host.server(),
         functions: functions.to_vec(),
     };
-    let reloaded = host.deployer.reload(config, components.collect());
+    let reloaded = host
+        .deployer
+        .reload((config, Firewalls::default()), components.collect());
     reloaded.await.unwrap();
 }
 

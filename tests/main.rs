@@ -40,6 +40,8 @@ mod draining;
 mod durable;
 mod echo;
 mod faults;
+mod firewall;
+mod firewall_files;
 mod guide;
 mod handshake;
 mod hibernation;

@@ -89,7 +89,8 @@ fn much() -> String {
         "{server}listen = \"[::1]:0\"\npublic_url = \"https://edge.example.org\"\nadmin = \"[::1]:0\"\nprobes = \"[::1]:0\"\nadmin_token = \"{TOKEN}\"\n\
          trusted_hops = [\"10.0.0.0/8\"]\nhop_header = \"forwarded\"\nproxy_protocol = \"hops\"\n\
          page = \"off\"\ndata = \"other-data\"\ncache = \"other-cache\"\n\
-         private_networks = []\nshared_hosts = [\"shared.example.org\"]\nacme_listen = \"[::1]:0\"\n\
+         firewall = \"edge\"\nprivate_networks = []\nshared_hosts = [\"shared.example.org\"]\n\
+         acme_listen = \"[::1]:0\"\n\
          [server.tls]\nmin_version = \"1.3\"\nclient_certificates = \"optional\"\n\
          client_authorities = \"authority.pem\"\n\
          [server.tls.acme]\nhosts = [\"localhost\"]\nterms_agreed = true\nchallenge = \"http-01\"\n\
@@ -97,6 +98,7 @@ fn much() -> String {
          external_account = \"mine\"\nexternal_account_key_file = \"external-key\"\n\
          [[server.certificate]]\ncertificate = \"host.pem\"\nkey = \"host-key.pem\"\ndefault = true\n\
          listeners = [\"listen\", \"probes\"]\n\
+         [[firewall]]\nname = \"edge\"\n\
          [maximum.limit]\ntags = 9\n[maximum.instance]\nhandles = 9999\n\
          [[function]]\nname = \"f\"\ncomponent = {echo:?}\nroute = \"/g/{{room}}\"\n\
          alias = \"other\"\nmigration = \"pin\"\n\
@@ -104,7 +106,7 @@ fn much() -> String {
          {limit}compression = \"shared\"\noutbox_overflow = \"drop-newest\"\nrate_exceeded = \"close\"\ntime_up = \"abort\"\n\
          time_warning_message = \"soon\"\n\
          [[function.trigger]]\nroute = \"/t/{{room}}\"\nalias = \"live\"\n\
-         [[function.trigger]]\nroute = \"/v/{{room}}\"\nversion = \"000000\"\n\
+         [[function.trigger]]\nroute = \"/v/{{room}}\"\nversion = \"000000\"\nfirewall = \"edge\"\n\
          [[function.auto_response]]\ntext = \"a\"\nreply = \"b\"\nmatch = \"prefix\"\n\
          [[function.auto_response]]\nbinary_hex = \"00\"\nreply_hex = \"01\"\n\
          [[function]]\nname = \"after\"\ncomponent = {echo:?}\nroute = \"/bounded\"\n"

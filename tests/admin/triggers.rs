@@ -6,6 +6,7 @@ use openline_core::config::{Config, FunctionConfig};
 use openline_core::name::{FunctionName, TriggerName};
 use openline_core::route::Route;
 use openline_core::trigger::{TRIGGERS_MAX, Trigger};
+use openline_firewall::rules::Firewalls;
 use openline_store::Store;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
@@ -51,8 +52,8 @@ async fn the_first_request_after_the_answer_meets_the_new_table() {
     let expected = json!({
         "name": "more", "hosts": [], "route": "/more/49", "methods": ["GET"], "target": "live",
         "internet": true,
-        "origins": [], "origin_required": false, "cors": null, "auth": "none",
-        "origins": [], "origin_required": false, "urls": [], "source": "interface",
+        "origins": [], "origin_required": false, "cors": null, "firewall": null, "auth": "none",
+        "urls": [], "source": "interface",
     });
     assert_eq!(shown, expected);
     let own = ("echo".into(), "configuration".into());
@@ -286,7 +287,8 @@ async fn triggers_survive_a_restart_and_a_reload_but_not_their_removal() {
             function: name.clone(),
             component: Ok(bytes.into()),
         }];
-        second.deployer.reload(config(change), components).await
+        let configured = (config(change), Firewalls::default());
+        second.deployer.reload(configured, components).await
     };
     reload(&|_| {}).await.unwrap();
     assert_eq!(second.refused("/echo").await.status, 404);

@@ -59,6 +59,8 @@ struct ServerView {
     private_networks: Vec<String>,
     /// The hosts that functions of several owners share.
     shared_hosts: Vec<String>,
+    /// The firewall that every request has to pass.
+    firewall: Option<String>,
     #[schema(value_type = schema::PageAccess)]
     page: PageAccess,
     data: Option<String>,
@@ -211,6 +213,7 @@ pub(crate) async fn config(call: Call) -> Answer {
                 .iter()
                 .map(ToString::to_string)
                 .collect(),
+            firewall: server.firewall.clone(),
             shared_hosts: server
                 .shared_hosts
                 .iter()

@@ -125,6 +125,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Fixed { .. } => (409, "fixed_trigger"),
             ChangeError::Configured(_) => (409, "configured"),
             ChangeError::Routed(_) => (409, "routed"),
+            ChangeError::Ruled(_) => (409, "ruled"),
             ChangeError::Connected { .. } => (409, "connected"),
             ChangeError::Authentication(_) => (422, "authentication"),
             ChangeError::NoTickets(_) => (409, "no_tickets"),
@@ -153,6 +154,7 @@ fn trigger(error: &TriggerError) -> (u16, &'static str) {
         TriggerError::Twice(_) => (409, "trigger_name"),
         TriggerError::TooMany(_) => (409, "triggers"),
         TriggerError::Parameter { .. } | TriggerError::Claim { .. } => (422, "affinity"),
+        TriggerError::Firewall { .. } => (422, "firewall"),
     }
 }
 

@@ -60,6 +60,9 @@ struct SetTrigger {
     /// it.
     #[schema(value_type = Option<schema::Cors>)]
     cors: Option<CorsWritten>,
+    /// The firewall of the configuration that its requests have to pass after
+    /// the host's; none without it.
+    firewall: Option<String>,
 }
 
 impl SetTrigger {
@@ -114,6 +117,7 @@ impl SetTrigger {
             origins,
             origin_required: self.origin_required.unwrap_or(false),
             cors: cors.transpose()?,
+            firewall: self.firewall,
             ..Trigger::new(route)
         })
     }

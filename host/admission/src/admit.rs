@@ -1,21 +1,25 @@
 //! Admission: whether a request may ask a function. [`admit`] is the one
-//! ordered list of its steps; none runs guest code, and each sees only what the
-//! steps before it have let through.
+//! ordered list of its steps; each sees only what the steps before it have let
+//! through. Only a rule of the firewall that names a function has guest code run.
 //!
 //! Whether an instance has room shows only when the function is asked.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
 use openline_authentication::{Denial, Denied, Identity};
-use openline_core::config::Listener;
+use openline_core::config::{Listener, PublicUrl};
 use openline_core::event::RouteParams;
 use openline_core::limits::{FunctionLimits, REQUEST_HEADERS_MAX};
 use openline_core::trigger::{Authority, Cors, Found, Origin, OriginPattern, Scheme, Trigger};
+use openline_firewall::request::Claims;
 
 use crate::cors;
+use crate::firewall::{Check, Chosen, Edits, Next, Seen, Stopped};
+use crate::inspectors::{Told, Undecided};
 use crate::ledger::{Bounds, Entered};
 use crate::normalise::Normal;
 use crate::peer::Peer;
@@ -33,11 +37,27 @@ struct Routed {
     params: RouteParams,
 }
 
-/// What a request asks for.
+/// What a request asks for, after the steps that decide about it.
 enum Wish<H> {
-    Connection(H),
-    /// Whether pages may ask, by these rules.
-    Preflight(Cors),
+    Connection(Proven<H>),
+    /// Whether pages may ask: these headers say so.
+    Preflight(HeaderMap),
+}
+
+/// A request after the step of authentication.
+struct Proven<H> {
+    handshake: H,
+    places: Places,
+    identity: Option<Identity>,
+}
+
+/// What the log is to know about a request, whatever becomes of it.
+#[derive(Debug, Default)]
+pub struct Noted {
+    /// Which service it leads to.
+    pub led: Option<Arc<Service>>,
+    /// What firewalls did.
+    pub firewall: Seen,
 }
 
 /// What becomes of a request that is not refused.
@@ -60,6 +80,8 @@ pub struct Admitted {
     pub identity: Option<Identity>,
     /// Its places.
     pub places: Places,
+    /// What firewalls change about its headers.
+    pub edits: Edits,
 }
 
 /// A connection's places in the ledgers of the host and of its function.
@@ -72,11 +94,16 @@ pub struct Places {
 
 /// Decides about a [normalised](crate::normalise) request, step by step.
 /// `handshake` checks what the protocol demands that the request asks for;
-/// `led` learns which service it leads to, whatever happens then. It is
-/// asynchronous because later checks (fetched keys, counters shared by several
-/// hosts) will have to wait.
+/// `noted` learns what the log is to know, whatever happens then, and `id` is how
+/// the log names the request. It waits for the functions that rules of the
+/// firewall ask, and for nothing else.
 ///
-/// A preflight ends at the step of origins. It bears no credentials, and a page
+/// The firewall decides early, so that it also closes out peers that ask for no
+/// connection, or for a path that leads nowhere. At the first rule about claims
+/// it stops, and continues after authentication.
+///
+/// A preflight ends at the step of origins, and meets no rule from the first one
+/// about claims on. It bears no credentials, and a page
 /// could not read a refusal of it by a later step, which the request that it
 /// announces gets anyway. It costs what a refusal costs, so it is not counted,
 /// either.
@@ -87,49 +114,133 @@ pub struct Places {
 pub async fn admit<H, E: From<Refusal> + From<Denied>>(
     services: &Services,
     table: &Table,
-    (normal, parts): (&Normal, &Parts),
+    request: (&Normal, &Parts),
     peer: &Peer,
-    led: &mut Option<Arc<Service>>,
+    (id, noted): (&(dyn Display + Sync), &mut Noted),
     handshake: impl FnOnce(&Parts) -> Result<H, E>,
 ) -> Result<Decision<H>, E> {
+    let (normal, parts) = request;
     reserved(parts)?;
-    // 1. Route: the trigger that the request leads to.
-    let mut routed = route(table, normal, parts, led)?;
-    // 2. Limits: the size of its head.
-    limits(parts, &routed.limits)?;
-    // 3. Handshake, by the gateway.
-    let wish = match routed.preflight.take() {
-        None => Wish::Connection(handshake(parts)?),
-        Some(cors) => Wish::Preflight(cors),
+    let told = |led| Told {
+        inspectors: &table.inspectors,
+        normal,
+        peer,
+        id,
+        led,
     };
-    // 4. Firewall: so far, whether peers on the internet may use the trigger.
-    reach(table, &routed.service.trigger, peer)?;
-    // 5. Origin: whether the page that asks may.
-    let handshake = match wish {
-        Wish::Connection(handshake) => handshake,
-        Wish::Preflight(cors) => {
-            return Ok(Decision::Preflight(cors::allow(&cors, &parts.headers)?));
+    // Route: the trigger that the request leads to.
+    let routed = match route(table, normal, parts, &mut noted.led) {
+        Ok(routed) => routed,
+        // The host's firewall decides about it, too.
+        Err(refusal) => {
+            let chosen = table.firewalls.choose(None);
+            let mut check = check(services, table, chosen.as_ref(), request, peer);
+            let told = told(None);
+            check.run(Claims::Absent, told, &mut noted.firewall).await?;
+            return Err(refusal.into());
         }
     };
-    origin(
-        (services, table),
-        &routed.service.trigger,
-        normal,
-        parts,
-        peer,
-    )?;
-    // 6. Rates, and 7. capacity. Before authentication, which takes milliseconds
-    // with some keys, and uses up a nonce or a ticket.
-    let places = places(services, table, &routed, peer)?;
-    // 8. Authentication: who asks.
-    let identity = authenticate(&routed.service, parts)?;
+    // Limits: the size of its head.
+    limits(parts, &routed.limits)?;
+    // Firewall: what the operator's rules say, up to the first about claims.
+    let chosen = table.firewalls.choose(routed.service.firewall);
+    let mut check = check(services, table, chosen.as_ref(), request, peer);
+    let told = told(Some(&*routed.service));
+    let seen = &mut noted.firewall;
+    let first = check.run(Claims::Pending, told, seen).await?;
+    let proven = match prove(services, table, &routed, request, peer, handshake)? {
+        Wish::Connection(proven) => proven,
+        Wish::Preflight(headers) => return Ok(Decision::Preflight(headers)),
+    };
+    // The rest of the firewall, from the first rule about claims.
+    let edits = match first {
+        Next::Passed(edits) => edits,
+        Next::Authenticate => {
+            let claims = claims(proven.identity.as_ref());
+            match check.run(claims, told, seen).await? {
+                Next::Passed(edits) => edits,
+                // It has the claims that it wanted.
+                Next::Authenticate => {
+                    let failed = Stopped::Failed(Box::new(Undecided::Host));
+                    return Err(Refusal::Firewall(failed).into());
+                }
+            }
+        }
+    };
     let admitted = Admitted {
         service: routed.service,
         params: routed.params,
-        identity,
-        places,
+        identity: proven.identity,
+        places: proven.places,
+        edits,
     };
-    Ok(Decision::Ask(admitted, handshake))
+    Ok(Decision::Ask(admitted, proven.handshake))
+}
+
+/// The steps from the handshake to authentication; for a preflight, to origins.
+fn prove<H, E: From<Refusal> + From<Denied>>(
+    services: &Services,
+    table: &Table,
+    routed: &Routed,
+    (normal, parts): (&Normal, &Parts),
+    peer: &Peer,
+    handshake: impl FnOnce(&Parts) -> Result<H, E>,
+) -> Result<Wish<H>, E> {
+    let trigger = &routed.service.trigger;
+    if let Some(cors) = &routed.preflight {
+        reach(table, trigger, peer)?;
+        let headers = cors::allow(cors, &parts.headers)?;
+        return Ok(Wish::Preflight(headers));
+    }
+    // Handshake, by the gateway.
+    let handshake = handshake(parts)?;
+    // Peers: whether those on the internet may use the trigger.
+    reach(table, trigger, peer)?;
+    // Origin: whether the page that asks may.
+    origin((services, table), trigger, normal, parts, peer)?;
+    // Rates, and capacity. Before authentication, which takes milliseconds with
+    // some keys, and uses up a nonce or a ticket.
+    let places = places(services, table, routed, peer)?;
+    // Authentication: who asks.
+    let identity = authenticate(&routed.service, parts)?;
+    Ok(Wish::Connection(Proven {
+        handshake,
+        places,
+        identity,
+    }))
+}
+
+/// The claims of a request, for rules. One that needed no credential has none.
+fn claims(identity: Option<&Identity>) -> Claims<'_> {
+    let claims = identity.map(|identity| &identity.claims);
+    let claims = claims.filter(|claims| !claims.is_empty());
+    claims.map_or(Claims::Absent, Claims::Verified)
+}
+
+/// Begins the step of the firewall.
+fn check<'a>(
+    services: &Services,
+    table: &Table,
+    chosen: Option<&'a Chosen>,
+    request: (&'a Normal, &'a Parts),
+    peer: &'a Peer,
+) -> Check<'a> {
+    // Without TLS here, a proxy may have had it.
+    let url = table.config.public_url.as_ref();
+    let is_https =
+        peer.tls().is_some() || (!peer.hops().is_empty() && url.is_some_and(PublicUrl::is_https));
+    let scheme = if is_https { "https" } else { "http" };
+    let words = (asked_method(request.1).as_str(), scheme);
+    Check::new(chosen, request, words, peer, services.uptime())
+}
+
+/// The method of a request. A handshake over HTTP/2 is CONNECT, which means the
+/// same as GET (RFC 8441 section 5).
+fn asked_method(parts: &Parts) -> &Method {
+    match (parts.version, &parts.method) {
+        (Version::HTTP_2, &Method::CONNECT) => &Method::GET,
+        (_, method) => method,
+    }
 }
 
 /// Finds where a request leads.
@@ -139,12 +250,7 @@ fn route(
     parts: &Parts,
     led: &mut Option<Arc<Service>>,
 ) -> Result<Routed, Refusal> {
-    // A handshake over HTTP/2 is CONNECT, which means the same as GET (RFC 8441
-    // section 5).
-    let method = match (parts.version, &parts.method) {
-        (Version::HTTP_2, &Method::CONNECT) => &Method::GET,
-        (_, method) => method,
-    };
+    let method = asked_method(parts);
     let path = parts.uri.path();
     let find = |method: &str| table.triggers.find(normal.host(), path, method);
     let (service, params, preflight) = match find(method.as_str()) {

@@ -28,6 +28,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::firewall::Edits;
 use crate::sessions::Sessions;
 
 /// Steady times are counted from here.
@@ -294,14 +295,23 @@ pub struct Edited {
     pub headers: HeaderMap,
 }
 
-/// What an identity changes about a request; `None` if it changes nothing.
-pub fn edited(identity: &Identity, parts: &Parts) -> Option<Edited> {
-    if identity.edits.is_empty() {
+/// What the rules of firewalls and an identity change about a request; `None` if
+/// they change nothing. The identity's changes come last: rules cannot write
+/// claims.
+pub fn edited(rules: &Edits, identity: Option<&Identity>, parts: &Parts) -> Option<Edited> {
+    let identity = identity.filter(|identity| !identity.edits.is_empty());
+    if identity.is_none() && rules.is_empty() {
         return None;
     }
     let mut headers = parts.headers.clone();
+    rules.apply(&mut headers);
+    let query = parts.uri.query();
+    let query = match identity {
+        Some(identity) => identity.edits.apply(&mut headers, query),
+        None => query.map(str::to_owned),
+    };
     let path = parts.uri.path();
-    let target = match identity.edits.apply(&mut headers, parts.uri.query()) {
+    let target = match query {
         Some(query) => format!("{path}?{query}"),
         None => path.to_owned(),
     };

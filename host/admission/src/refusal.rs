@@ -6,11 +6,12 @@ use openline_core::path::PathError;
 use openline_core::route::DecodeError;
 use openline_core::trigger::Methods;
 
+use crate::firewall::Stopped;
 use crate::ledger::Reached;
 
 /// Why a request may not ask a function. Peers read these sentences, so they
 /// reveal nothing about the host that a peer need not know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
     /// `Connection` lists a header that is meant for the receiver.
     #[error("`Connection` lists a header that is not about this connection")]
@@ -27,6 +28,9 @@ pub enum Refusal {
     /// Triggers match, but take only these methods.
     #[error("this path allows only {0}")]
     Method(Methods),
+    /// A rule of a firewall has ended it.
+    #[error(transparent)]
+    Firewall(Stopped),
     /// The trigger is not for peers on the internet.
     #[error("this function is not reachable from the internet")]
     Internet,
@@ -77,13 +81,20 @@ impl Reached {
 
 impl Refusal {
     /// The stable word, for `openline-error-type` and for counting.
-    pub fn label(self) -> &'static str {
+    pub fn label(&self) -> &'static str {
         match self {
             Self::Connection => "bad_connection",
             Self::Host(_) => "bad_host",
             Self::Spelling(_) | Self::Parameter(_) => "bad_path",
             Self::NotFound => "not_found",
             Self::Method(_) => "method_not_allowed",
+            Self::Firewall(stopped) => match stopped {
+                Stopped::Deny(_) => "firewall_denied",
+                Stopped::Drop => "firewall_dropped",
+                Stopped::Limit(_) => "firewall_rate_limit",
+                Stopped::Respond(_) => "firewall_answered",
+                Stopped::Failed(_) => "firewall_failed",
+            },
             Self::Internet => "internet_disabled",
             Self::Origin | Self::CrossOrigin | Self::NoOrigin => "origin_refused",
             Self::UriTooLong(_) => "request_uri_bytes",

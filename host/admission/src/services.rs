@@ -9,6 +9,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use openline_channels::budget::{FunctionBudget, HostBudget};
 use openline_core::config::ServerConfig;
@@ -16,10 +17,14 @@ use openline_core::name::FunctionName;
 use openline_core::trigger::{OwnPage, Trigger, TriggerError, TriggerPlace, TriggerTable};
 use openline_engine::alias::Alias;
 use openline_engine::commons::Commons;
+use openline_firewall::rules::{FirewallId, Firewalls};
 use parking_lot::{Mutex, RwLock};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 use crate::authenticate::Authenticator;
+use crate::firewall::InForce;
+use crate::inspectors::Inspectors;
 use crate::ledger::Ledger;
 use crate::sessions::Sessions;
 
@@ -46,6 +51,8 @@ pub struct Services {
     sessions: Mutex<HashMap<FunctionName, Arc<Sessions>>>,
     /// Notified when the table was replaced.
     replaced: Arc<Notify>,
+    /// The moment from which rates of firewalls count.
+    began: Instant,
 }
 
 /// The counts of each function, by its name. They outlive a function that
@@ -72,6 +79,10 @@ pub struct Table {
     pub services: Vec<Arc<Service>>,
     /// The same services, found by host, path and method.
     pub triggers: TriggerTable<Arc<Service>>,
+    /// The firewalls that their requests have to pass.
+    pub firewalls: Arc<InForce>,
+    /// The functions that rules of these firewalls ask.
+    pub inspectors: Inspectors,
 }
 
 /// A trigger, and the alias of a function that it leads to.
@@ -79,6 +90,8 @@ pub struct Table {
 pub struct Service {
     /// The requests that it takes.
     pub trigger: Trigger,
+    /// Its firewall, among those of the table.
+    pub firewall: Option<FirewallId>,
     /// The alias that it leads to.
     pub alias: Arc<Alias>,
     /// Counts the connections of the function by all its triggers.
@@ -90,18 +103,20 @@ pub struct Service {
 }
 
 impl Services {
-    /// Serves functions by their triggers.
+    /// Serves functions by their triggers, without a firewall.
     ///
     /// # Errors
     ///
-    /// When two triggers match the same requests.
+    /// When two triggers match the same requests, and when one names a firewall.
     pub fn new(config: ServerConfig, functions: Vec<Led>) -> Result<Self, TriggerError> {
         let budget = HostBudget::new(config.outbox_bytes, config.attached_bytes);
         let budget = budget.with_compression(config.compression_bytes);
         let budget = Arc::new(budget.with_received(config.received_bytes));
         let (drain, _) = watch::channel(false);
         let mut accounts = Accounts::new();
-        let table = Table::new(config, functions, &budget, &mut accounts)?;
+        let none = Firewalls::default();
+        let firewalls = (InForce::of(&config, none), Inspectors::default());
+        let table = Table::new(config, functions, firewalls, &budget, &mut accounts)?;
         Ok(Self {
             table: RwLock::new(Arc::new(table)),
             accounts: Mutex::new(accounts),
@@ -114,35 +129,49 @@ impl Services {
             retired: Mutex::default(),
             sessions: Mutex::default(),
             replaced: Arc::default(),
+            began: Instant::now(),
         })
     }
 
     /// Replaces the configuration and the functions for new requests;
     /// connections keep the alias that took them. `outbox_bytes`,
     /// `received_bytes`, `attached_bytes` and `compression_bytes` of the host
-    /// stay as they were when it started.
+    /// stay as they were when it started. `firewalls` are those of the
+    /// configuration; without them, those in force stay. `inspectors` are the
+    /// functions that their rules ask.
     ///
     /// # Errors
     ///
-    /// When two triggers match the same requests; then nothing has changed.
-    pub fn replace(&self, config: ServerConfig, functions: Vec<Led>) -> Result<(), TriggerError> {
+    /// When two triggers match the same requests, and when one names a firewall
+    /// that is not there; then nothing has changed.
+    pub fn replace(
+        &self,
+        config: ServerConfig,
+        functions: Vec<Led>,
+        firewalls: Option<Firewalls>,
+        inspectors: Inspectors,
+    ) -> Result<(), TriggerError> {
         let before = self.table();
+        let firewalls = match firewalls {
+            Some(firewalls) => InForce::of(&config, firewalls),
+            None => Arc::clone(&before.firewalls),
+        };
+        let firewalls = (firewalls, inspectors);
         let mut accounts = self.accounts.lock();
-        let table = Table::new(config, functions, &self.budget, &mut accounts);
+        let table = Table::new(config, functions, firewalls, &self.budget, &mut accounts);
         drop(accounts);
         let table = Arc::new(table?);
-        let gone = before.services.iter().filter(|service| {
-            let stays = |other: &Arc<Service>| Arc::ptr_eq(&other.alias, &service.alias);
-            !table.services.iter().any(stays)
-        });
+        let gone = before
+            .aliases()
+            .filter(|alias| !table.aliases().any(|it| Arc::ptr_eq(it, alias)));
         let mut retired = self.retired.lock();
         // An alias that routes lead to again is in the table.
         let serves = |alias: &Weak<Alias>| {
-            let mut services = table.services.iter();
-            services.any(|service| std::ptr::eq(Arc::as_ptr(&service.alias), alias.as_ptr()))
+            let mut serving = table.aliases();
+            serving.any(|it| std::ptr::eq(Arc::as_ptr(it), alias.as_ptr()))
         };
         retired.retain(|alias| alias.strong_count() > 0 && !serves(alias));
-        retired.extend(gone.map(|service| Arc::downgrade(&service.alias)));
+        retired.extend(gone.map(Arc::downgrade));
         succeed(&before, &table);
         *self.table.write() = table;
         self.replaced.notify_one();
@@ -166,6 +195,17 @@ impl Services {
         Arc::clone(sessions.entry(function.clone()).or_default())
     }
 
+    /// Takes lists of firewalls that were read again, unless the configuration
+    /// was read again meanwhile. Returns whether they are in force.
+    pub fn put_lists(&self, read: Firewalls) -> bool {
+        self.table().firewalls.put(read)
+    }
+
+    /// The time since these services were made.
+    pub(crate) fn uptime(&self) -> Duration {
+        self.began.elapsed()
+    }
+
     /// Counts the connections of all functions.
     pub fn ledger(&self) -> &Arc<Ledger> {
         &self.ledger
@@ -176,19 +216,16 @@ impl Services {
         &self.budget
     }
 
-    /// All aliases through which connections may have come.
+    /// All aliases through which connections may have come, and those of firewall
+    /// functions.
     pub fn aliases(&self) -> Vec<Arc<Alias>> {
         let table = self.table();
-        let serving = table.services.iter();
         let retired = self.retired.lock();
         let retired = retired.iter().filter_map(Weak::upgrade);
-        serving
-            .map(|service| Arc::clone(&service.alias))
-            .chain(retired)
-            .collect()
+        table.aliases().cloned().chain(retired).collect()
     }
 
-    /// All functions that may have connections.
+    /// All functions that may have connections or instances.
     pub fn functions(&self) -> Vec<Arc<Commons>> {
         let mut functions: Vec<Arc<Commons>> = Vec::new();
         for alias in self.aliases() {
@@ -267,11 +304,13 @@ impl Table {
     fn new(
         config: ServerConfig,
         functions: Vec<Led>,
+        (firewalls, inspectors): (Arc<InForce>, Inspectors),
         budget: &HostBudget,
         accounts: &mut Accounts,
     ) -> Result<Self, TriggerError> {
         let mut triggers = TriggerTable::default();
         let mut services = Vec::new();
+        let known = firewalls.current();
         accounts.retain(|_, (ledger, budget)| ledger.strong_count() + budget.strong_count() > 0);
         for led in functions {
             let Led {
@@ -281,8 +320,10 @@ impl Table {
             } = led;
             // One account for each function, however many triggers it has.
             let account = accounts.entry(alias.function().clone()).or_default();
+            let firewall = find(&known, &trigger, alias.function())?;
             let service = Arc::new(Service {
                 trigger,
+                firewall,
                 ledger: account.0.upgrade().unwrap_or_default(),
                 budget: account.1.upgrade().unwrap_or_else(|| budget.function()),
                 alias,
@@ -299,8 +340,40 @@ impl Table {
             config,
             services,
             triggers,
+            firewalls,
+            inspectors,
         })
     }
+
+    /// The aliases that its triggers and its rules lead to, with repetitions.
+    fn aliases(&self) -> impl Iterator<Item = &Arc<Alias>> {
+        let services = self.services.iter();
+        let services = services.map(|service| &service.alias);
+        services.chain(self.inspectors.aliases())
+    }
+}
+
+/// Finds the firewall of a trigger of a function.
+///
+/// # Errors
+///
+/// When the trigger names one that is not there.
+pub fn find(
+    firewalls: &Firewalls,
+    trigger: &Trigger,
+    function: &FunctionName,
+) -> Result<Option<FirewallId>, TriggerError> {
+    let Some(name) = &trigger.firewall else {
+        return Ok(None);
+    };
+    let found = firewalls.find(name);
+    found.map(Some).ok_or_else(|| TriggerError::Firewall {
+        place: Box::new(TriggerPlace {
+            function: function.clone(),
+            trigger: trigger.name.clone(),
+        }),
+        firewall: name.clone(),
+    })
 }
 /// Tells authenticators which others take their place, for the connections that
 /// they have let in.

@@ -4,11 +4,13 @@
 
 use std::sync::Arc;
 
+use openline_admission::services;
 use openline_core::component::Component;
 use openline_core::config::ServerConfig;
 use openline_core::deployment::Deployment;
 use openline_core::digest::Digest;
 use openline_core::trigger::{TRIGGERS_MAX, TriggerError, TriggerTable};
+use openline_firewall::rules::Firewalls;
 use openline_store::StoreError;
 
 use crate::authenticators::{self, Authenticators, Reading, led};
@@ -23,6 +25,8 @@ use crate::settle::{ChangeGuard, Claim};
 #[derive(Debug)]
 pub(crate) struct Next {
     pub(crate) server: ServerConfig,
+    /// The firewalls; those in force if there are none.
+    pub(crate) firewalls: Option<Firewalls>,
     pub(crate) functions: Functions,
     /// Those with a changed deployment.
     pub(crate) written: Vec<Arc<Managed>>,
@@ -36,8 +40,12 @@ impl Deployer {
     /// Puts these functions into service. After an error the host serves what
     /// it served before, and would find the same if it started again.
     pub(crate) async fn apply(&self, next: Next, guard: &ChangeGuard) -> Result<(), ApplyError> {
-        check_triggers(&next.functions)?;
-        handlers::check(&next.functions)?;
+        let firewalls = match &next.firewalls {
+            Some(firewalls) => firewalls.clone(),
+            None => self.inner.services.table().firewalls.current(),
+        };
+        check_triggers(&next.functions, &firewalls)?;
+        handlers::check(&next.functions, firewalls.rules())?;
         let services = &self.inner.services;
         let authenticators = authenticators::prepare(&next.functions, services, next.secrets);
         let authenticators = authenticators.await?;
@@ -55,6 +63,7 @@ impl Deployer {
     ) -> Result<(), ApplyError> {
         let Next {
             server,
+            firewalls,
             functions,
             written,
             led,
@@ -81,7 +90,7 @@ impl Deployer {
             self.take_back(&written, &stored).await;
             return Ok(());
         }
-        self.replace(server.clone(), functions, &authenticators)?;
+        self.replace(server.clone(), functions, &authenticators, firewalls)?;
         for managed in &led {
             for moved in managed.lead() {
                 drain(managed, moved, &server);
@@ -108,15 +117,23 @@ impl Deployer {
     }
 
     /// Has the table of triggers lead to these functions, and no others.
+    /// Without `firewalls`, those in force stay.
     pub(crate) fn replace(
         &self,
         server: ServerConfig,
         functions: Functions,
         authenticators: &Authenticators,
+        firewalls: Option<Firewalls>,
     ) -> Result<(), ApplyError> {
         let mut state = self.inner.state.write();
         let services = &self.inner.services;
-        services.replace(server.clone(), led(&functions, authenticators))?;
+        let rules = match &firewalls {
+            Some(firewalls) => Arc::clone(firewalls.rules()),
+            None => Arc::clone(services.table().firewalls.current().rules()),
+        };
+        let inspectors = handlers::inspectors(&functions, &rules);
+        let led = led(&functions, authenticators);
+        services.replace(server.clone(), led, firewalls, inspectors)?;
         *state = State { server, functions };
         Ok(())
     }
@@ -181,8 +198,9 @@ impl Deployer {
     }
 }
 
-/// Checks that the triggers of all functions go together.
-fn check_triggers(functions: &Functions) -> Result<(), TriggerError> {
+/// Checks that the triggers of all functions go together, and that there are the
+/// firewalls that they name.
+fn check_triggers(functions: &Functions, firewalls: &Firewalls) -> Result<(), TriggerError> {
     let mut table = TriggerTable::default();
     for managed in functions.values() {
         let triggers: Vec<_> = managed.triggers().collect();
@@ -197,6 +215,7 @@ fn check_triggers(functions: &Functions) -> Result<(), TriggerError> {
                 return Err(TriggerError::Twice(Box::new(place)));
             }
             trigger.check_affinity(affinity)?;
+            services::find(firewalls, trigger, &managed.config.name)?;
             table.insert(trigger, &place, &())?;
         }
     }

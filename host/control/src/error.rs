@@ -81,6 +81,9 @@ pub enum ChangeError {
     /// A trigger leads to the alias or the version.
     #[error("the trigger {0} leads to it")]
     Routed(String),
+    /// A rule of a firewall names it.
+    #[error("{0} names it")]
+    Ruled(String),
     /// Connections are pinned to the version.
     #[error("{connections} connections are bound to the version {}", .version.short())]
     Connected {
@@ -128,6 +131,9 @@ impl Hint for ChangeError {
             Self::Configured(_) => "take it out of the configuration and reload the host",
             Self::Routed(_) => {
                 "have it lead elsewhere first: in the host's configuration, or by `openline triggers`"
+            }
+            Self::Ruled(_) => {
+                "take it out of the rule in the host's configuration, and reload the host"
             }
             Self::Connected { .. } => {
                 "wait until they have ended, or force it: they are closed with 1012"
@@ -177,6 +183,7 @@ impl Hint for StartError {
             Self::Trigger(TriggerError::Conflict { .. } | TriggerError::Twice(_)) => Some(
                 "change one of them in the file; `openline triggers` removes one that was made in the running host".into(),
             ),
+            Self::Trigger(TriggerError::Firewall { .. }) => Some("the trigger was made in the running host: add a [[firewall]] of that name to the configuration, or remove the trigger by `openline triggers`".into()),
             Self::Trigger(error) => Some(trigger_hint(error).into()),
             Self::Handler(error) => error.hint(),
             Self::Load(errors) => match errors.as_slice() {

@@ -33,7 +33,7 @@ pub use authenticators::check_secrets;
 pub use deploy::Prepared;
 pub use deployer::Deployer;
 pub use error::{AuthenticationError, ChangeError, StartError};
-pub use handlers::HandlerError;
+pub use handlers::{HandlerError, check_version};
 pub use options::{ConnectionQuery, DeployOptions};
 pub use start::{ConfiguredComponent, Reloaded};
 pub use view::{

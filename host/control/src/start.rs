@@ -15,6 +15,7 @@ use openline_core::name::FunctionName;
 use openline_engine::LoadError;
 use openline_engine::runtime::Runtime;
 use openline_engine::version::Version;
+use openline_firewall::rules::Firewalls;
 use openline_hint::Hint;
 use openline_store::{Store, StoreError};
 use parking_lot::RwLock;
@@ -95,12 +96,12 @@ struct Ready {
 
 impl Deployer {
     /// Loads the functions of a configuration and earlier deployments, and puts
-    /// them onto their routes.
+    /// them onto their routes, behind the firewalls of that configuration.
     pub async fn start(
         runtime: Arc<Runtime>,
         store: Store,
         in_memory: bool,
-        config: Config,
+        (config, firewalls): (Config, Firewalls),
         components: Vec<ConfiguredComponent>,
     ) -> Result<Self, StartError> {
         let services = Services::new(config.server.clone(), Vec::new())?;
@@ -123,19 +124,22 @@ impl Deployer {
             }),
         };
         let guard = deployer.inner.changes.lock().await?;
-        deployer.configure(config, components, &guard).await?;
+        deployer
+            .configure((config, firewalls), components, &guard)
+            .await?;
         deployer.clean(&guard).await?;
         Ok(deployer)
     }
 
-    /// Takes another configuration. After an error nothing has changed.
+    /// Takes another configuration with its firewalls. After an error nothing has
+    /// changed.
     pub async fn reload(
         &self,
-        config: Config,
+        configured: (Config, Firewalls),
         components: Vec<ConfiguredComponent>,
     ) -> Result<Reloaded, StartError> {
         let guard = self.inner.changes.lock().await?;
-        let reloaded = self.configure(config, components, &guard).await?;
+        let reloaded = self.configure(configured, components, &guard).await?;
         // Nothing leads to the trimmed versions any more, so their components
         // can go.
         if let Err(error) = self.clean(&guard).await {
@@ -147,7 +151,7 @@ impl Deployer {
     /// Puts a configuration into service.
     async fn configure(
         &self,
-        config: Config,
+        (config, firewalls): (Config, Firewalls),
         components: Vec<ConfiguredComponent>,
         guard: &ChangeGuard,
     ) -> Result<Reloaded, StartError> {
@@ -155,6 +159,7 @@ impl Deployer {
         let reloaded = compare(&self.inner.state.read().functions, &ready.functions);
         let next = Next {
             server: config.server,
+            firewalls: Some(firewalls),
             led: ready.functions.values().cloned().collect(),
             functions: ready.functions,
             written: ready.changed,

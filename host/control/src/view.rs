@@ -71,6 +71,8 @@ pub struct TriggerView {
     /// nothing.
     #[schema(value_type = Option<schema::Cors>)]
     pub cors: Option<CorsWritten>,
+    /// The firewall that its requests have to pass after the host's.
+    pub firewall: Option<String>,
     /// How it authenticates requests: `none`, `jwt`, `signature` or `ticket`.
     pub auth: &'static str,
     /// The addresses to give away, with the parameters of the route in braces;
@@ -122,6 +124,7 @@ impl TriggerView {
             origins: trigger.origins.iter().map(ToString::to_string).collect(),
             origin_required: trigger.origin_required,
             cors: trigger.cors.as_ref().map(Cors::written),
+            firewall: trigger.firewall.clone(),
             auth: trigger
                 .auth
                 .as_ref()
@@ -283,7 +286,7 @@ impl TlsView {
             subject: (*of.subject).to_owned(),
             issuer: (*of.issuer).to_owned(),
             serial: (*of.serial).to_owned(),
-            fingerprint: of.fingerprint_digits(),
+            fingerprint: of.fingerprint.to_string(),
         };
         Self {
             version: facts.version.number(),

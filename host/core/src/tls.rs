@@ -32,8 +32,9 @@ pub struct ClientCertificate {
     pub issuer: Box<str>,
     /// The serial number, in hexadecimal digits.
     pub serial: Box<str>,
-    /// SHA-256 of the certificate.
-    pub fingerprint: [u8; 32],
+    /// SHA-256 of the certificate in hexadecimal digits, as `openssl x509
+    /// -fingerprint` shows it, in lower case and without colons.
+    pub fingerprint: Box<str>,
 }
 
 impl TlsVersion {
@@ -44,19 +45,18 @@ impl TlsVersion {
             Self::Tls13 => "1.3",
         }
     }
+
+    /// The name that nginx writes, which rules of firewalls compare.
+    pub fn nginx_name(self) -> &'static str {
+        match self {
+            Self::Tls12 => "TLSv1.2",
+            Self::Tls13 => "TLSv1.3",
+        }
+    }
 }
 
 impl fmt::Display for TlsVersion {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "TLS {}", self.number())
-    }
-}
-
-impl ClientCertificate {
-    /// The fingerprint in hexadecimal digits, as `openssl x509 -fingerprint`
-    /// shows it, in lower case and without colons.
-    pub fn fingerprint_digits(&self) -> String {
-        let digits = self.fingerprint.iter();
-        digits.map(|byte| format!("{byte:02x}")).collect()
     }
 }

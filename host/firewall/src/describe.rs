@@ -170,6 +170,17 @@ pub fn describe(
 }
 
 impl Described {
+    /// The host that the request names, and its path, in their one spelling: what
+    /// finds its trigger.
+    ///
+    /// # Errors
+    ///
+    /// When the description is not a request.
+    pub fn place(&self) -> Result<(Option<String>, String), Hinted> {
+        let prepared = Prepared::new(self)?;
+        Ok((prepared.host, prepared.path))
+    }
+
     fn tls<'a>(&'a self, scheme: &str, host: Option<&'a str>) -> Option<Tls<'a>> {
         let Some(tls) = &self.tls else {
             return (scheme == "https").then_some(Tls {

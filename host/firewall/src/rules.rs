@@ -13,6 +13,7 @@ use http::HeaderName;
 
 use crate::behavior::Behavior;
 use crate::criteria::Expression;
+use crate::function::FunctionRef;
 use crate::list::{List, ListCause, ListError, ListKind};
 
 /// All firewalls of a configuration, without their lists.
@@ -59,8 +60,8 @@ pub(crate) enum ListSource {
     Inline(Arc<List>),
 }
 
-/// Rules with one state of their lists. Cheap to clone.
-#[derive(Clone, Debug)]
+/// Rules with one state of their lists. Cheap to clone. None by default.
+#[derive(Clone, Debug, Default)]
 pub struct Firewalls {
     pub(crate) rules: Arc<Rules>,
     pub(crate) lists: Arc<[Arc<List>]>,
@@ -82,6 +83,28 @@ pub struct RuleRef<'a> {
 // === impl Rules ===
 
 impl Rules {
+    /// The rules that ask a function, with the functions that they name.
+    pub fn functions(&self) -> impl Iterator<Item = (RuleRef<'_>, &FunctionRef)> {
+        let rules = self
+            .firewalls
+            .iter()
+            .flat_map(|firewall| firewall.rules.iter().map(move |rule| (firewall, rule)));
+        rules.flat_map(|(firewall, rule)| {
+            rule.behaviors
+                .iter()
+                .filter_map(move |behavior| match behavior {
+                    Behavior::Run(function) => {
+                        let named = RuleRef {
+                            firewall: &firewall.name,
+                            rule: &rule.name,
+                        };
+                        Some((named, function))
+                    }
+                    _ => None,
+                })
+        })
+    }
+
     /// The files of the lists, as written: relative to the configuration file.
     /// The host watches them.
     pub fn files(&self) -> impl Iterator<Item = &Path> {

@@ -112,7 +112,10 @@ async fn serve<S: AsyncRead + AsyncWrite + Unpin + Send + 'static>(
     slot: &Slot,
     reserved: &dyn Reserved,
 ) {
-    let answer = |request, _| reserved.answer(boxed(request), peer.clone());
+    let answer = |request, _| {
+        let answering = reserved.answer(boxed(request), peer.clone());
+        async { Ok(answering.await) }
+    };
     transport::serve_requests(stream, &peer, gateway, slot, answer).await;
 }
 

@@ -5,7 +5,6 @@
 //! head must arrive. A peer that sends its head too slowly is cut off, and so
 //! is one that does not read its answer.
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,9 +13,13 @@ use http::header::ORIGIN;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use openline_admission::admit::Noted;
+use openline_admission::firewall::{Seen, Stopped};
 use openline_admission::hops::Hops;
-use openline_admission::normalise::normalise;
+use openline_admission::inspectors::Undecided;
+use openline_admission::normalise::{Normal, normalise};
 use openline_admission::peer::Peer;
 use openline_admission::refusal::Refusal as Denied;
 use openline_admission::services::Service;
@@ -32,7 +35,7 @@ use crate::request_id::{Asked, REQUEST_ID, RequestId};
 use crate::requests::Slot;
 use crate::rescue::{PEER_GONE, Refusal};
 use crate::reserved::{Answer, Reserved, boxed, is_reserved};
-use crate::upgrade::{self, Decided, Handover, Prepared};
+use crate::upgrade::{self, Candidate, Decided, Handover, Prepared};
 
 /// How much of a request's head hyper may buffer, in bytes: the maxima of
 /// `request_header_bytes` and `request_uri_bytes` together, and some room, so
@@ -55,6 +58,12 @@ pub(crate) struct Site {
     pub(crate) reserved: Option<Arc<dyn Reserved>>,
 }
 
+/// A rule of a firewall gives a request no answer: hyper then closes the TCP
+/// connection, or resets the stream of HTTP/2.
+#[derive(Debug, thiserror::Error)]
+#[error("a firewall has dropped the request")]
+pub(crate) struct Dropped;
+
 /// Serves one TCP connection, or the TLS on it, that speaks HTTP/1.1.
 pub(crate) async fn serve<S: Handover>(stream: S, peer: &Peer, permit: Permit, site: &Site) {
     let permit = Arc::new(permit);
@@ -74,7 +83,7 @@ pub(crate) async fn serve_requests<S, F, A>(
 ) where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     F: Fn(Request<Incoming>, RequestId) -> A,
-    A: Future<Output = Answer>,
+    A: Future<Output = Result<Answer, Dropped>>,
 {
     let patience = gateway.services().table().config.request_timeout;
     let mut drain = gateway.services().watch_drain();
@@ -88,11 +97,11 @@ pub(crate) async fn serve_requests<S, F, A>(
         async move {
             slot.begin();
             answered.begin();
-            let mut answer = answering.await;
+            let mut answer = answering.await?;
             answer.headers_mut().insert(REQUEST_ID, id.header());
             answered.end();
             slot.end();
-            Ok::<_, Infallible>(answer)
+            Ok::<_, Dropped>(answer)
         }
     });
     let connection = http1::Builder::new()
@@ -167,13 +176,17 @@ pub(crate) async fn begun(drain: &mut watch::Receiver<bool>) {
 }
 
 /// Answers one request, which may become a connection on a stream of type `S`.
+///
+/// # Errors
+///
+/// When a firewall wants the peer to get no answer.
 pub(crate) async fn answer<S: Handover>(
     site: &Site,
     mut request: Request<Incoming>,
     id: RequestId,
     peer: &Peer,
     place: Place,
-) -> Answer {
+) -> Result<Answer, Dropped> {
     let table = site.gateway.services().table();
     let behind = Hops::of(&table.config).peer(peer, request.headers());
     let peer = behind.as_ref().unwrap_or(peer);
@@ -189,57 +202,121 @@ pub(crate) async fn answer<S: Handover>(
                 parts: &parts,
                 peer,
             };
-            return refuse(gateway, &refusal.into(), &asked, None);
+            let noted = Noted::default();
+            return Ok(refuse(gateway, &refusal.into(), &asked, &noted));
         }
     };
     if is_reserved(parts.uri.path()) {
-        return answer_reserved(site, Request::from_parts(parts, body), peer).await;
+        return Ok(answer_reserved(site, Request::from_parts(parts, body), peer).await);
     }
     let asked = Asked {
         id,
         parts: &parts,
         peer,
     };
-    let mut led = None;
-    let preparing = upgrade::prepare(gateway, &normal, &asked, &mut led);
-    let answered = match preparing.await {
-        Ok(Prepared::Preflight(answer)) => return *answer,
+    let mut noted = Noted::default();
+    let prepared = prepare(gateway, &normal, &asked, &mut noted, &place).await;
+    log_rules(&asked, &noted.firewall);
+    let answered = match prepared {
+        Ok(Prepared::Preflight(answer)) => return Ok(*answer),
         Ok(Prepared::Candidate(candidate)) => {
-            let name = candidate.service.alias.function().clone();
-            let mut waiting = Waiting {
-                gateway,
-                asked: &asked,
-                decided: false,
-            };
-            let slot = place.clone();
-            let deciding = slot.slot().decide();
-            let upgrading = upgrade::upgrade::<S>(gateway, candidate, on_upgrade, place);
-            let decided = tokio::select! {
-                biased;
-                decided = upgrading => decided,
-                () = deciding.displaced() => Err(Refusal::Requests),
-            };
-            waiting.decided = true;
-            decided.inspect_err(|refusal| {
-                if let Refusal::Answer(details) = refusal {
-                    tracing::warn!(request = %id, function = %name, %details, "an answer of a function is not valid");
-                }
-            })
+            decide::<S>(gateway, candidate, &asked, on_upgrade, place).await
         }
         Err(refusal) => Err(refusal),
     };
     let mut answer = match answered {
-        Ok(Decided::Accepted(answer)) => return answer,
+        Ok(Decided::Accepted(answer)) => return Ok(answer),
         Ok(Decided::Rejected(mut answer)) => {
             if gateway.services().table().config.is_shared(normal.host()) {
                 pages::save(answer.headers_mut());
             }
             answer
         }
-        Err(refusal) => refuse(gateway, &refusal, &asked, led.as_deref()),
+        Err(refusal) => {
+            let answer = refuse(gateway, &refusal, &asked, &noted);
+            if refusal.is_silent() {
+                return Err(Dropped);
+            }
+            answer
+        }
     };
-    pages::expose(&mut answer, &parts.headers, led.as_deref());
-    answer
+    pages::expose(&mut answer, &parts.headers, noted.led.as_deref());
+    Ok(answer)
+}
+
+/// Decides whether a request may ask its function. If rules of a firewall ask
+/// functions, it may wait for them, unless its place is needed for another peer.
+async fn prepare(
+    gateway: &Gateway,
+    normal: &Normal,
+    asked: &Asked<'_>,
+    noted: &mut Noted,
+    place: &Place,
+) -> Result<Prepared, Refusal> {
+    let preparing = upgrade::prepare(gateway, normal, asked, noted);
+    if gateway.services().table().inspectors.is_empty() {
+        return preparing.await;
+    }
+    let mut waiting = Waiting {
+        gateway,
+        asked,
+        decided: false,
+    };
+    let deciding = place.slot().decide();
+    let prepared = tokio::select! {
+        biased;
+        prepared = preparing => prepared,
+        () = deciding.displaced() => Err(Refusal::Requests),
+    };
+    waiting.decided = true;
+    prepared
+}
+
+/// Has a function decide about a handshake, unless its place is needed for
+/// another peer.
+async fn decide<S: Handover>(
+    gateway: &Arc<Gateway>,
+    candidate: Candidate,
+    asked: &Asked<'_>,
+    on_upgrade: OnUpgrade,
+    place: Place,
+) -> Result<Decided, Refusal> {
+    let id = asked.id;
+    let name = candidate.service.alias.function().clone();
+    let mut waiting = Waiting {
+        gateway,
+        asked,
+        decided: false,
+    };
+    let slot = place.clone();
+    let deciding = slot.slot().decide();
+    let upgrading = upgrade::upgrade::<S>(gateway, candidate, on_upgrade, place);
+    let decided = tokio::select! {
+        biased;
+        decided = upgrading => decided,
+        () = deciding.displaced() => Err(Refusal::Requests),
+    };
+    waiting.decided = true;
+    decided.inspect_err(|refusal| {
+        if let Refusal::Answer(details) = refusal {
+            tracing::warn!(request = %id, function = %name, %details, "an answer of a function is not valid");
+        }
+    })
+}
+
+/// Writes what firewalls did about a request: the rules that log, and those that
+/// ran where a firewall has `debug_rules`. Any peer can cause these lines; the
+/// log drops and counts those for which it has no room.
+fn log_rules(asked: &Asked<'_>, seen: &Seen) {
+    let Asked { id, parts, peer } = asked;
+    let (method, path) = (&parts.method, parts.uri.path());
+    for rule in &seen.logged {
+        tracing::info!(request = %id, %peer, %method, path, rule, "a rule logs a request");
+    }
+    if let Some(ran) = &seen.ran {
+        let by = seen.by.as_deref();
+        tracing::info!(request = %id, %peer, %method, path, rules = %ran, by, "rules ran");
+    }
 }
 
 /// A peer that waits while its function decides. hyper drops its request when
@@ -262,23 +339,30 @@ impl Drop for Waiting<'_> {
 }
 
 /// Counts and logs a refusal, and makes its answer.
-fn refuse(
-    gateway: &Gateway,
-    refusal: &Refusal,
-    asked: &Asked<'_>,
-    led: Option<&Service>,
-) -> Answer {
+fn refuse(gateway: &Gateway, refusal: &Refusal, asked: &Asked<'_>, noted: &Noted) -> Answer {
     let Asked { id, parts, peer } = asked;
     let label = refusal.label();
     gateway.tally().refuse(label);
-    let place = led.map(Service::place);
+    let place = noted.led.as_deref().map(Service::place);
+    let rule = noted.firewall.by.as_deref();
     let function = place
         .as_ref()
         .map(|place| tracing::field::display(&place.function));
     let trigger = place
         .as_ref()
         .map(|place| tracing::field::display(&place.trigger));
-    tracing::debug!(request = %id, %peer, path = parts.uri.path(), function, trigger, refusal = label, "refused");
+    tracing::debug!(request = %id, %peer, path = parts.uri.path(), function, trigger, rule, refusal = label, "refused");
+    if let Refusal::Denied(Denied::Firewall(Stopped::Failed(undecided))) = refusal {
+        let (by, blame) = (rule, undecided.blame());
+        match &**undecided {
+            Undecided::Answer(details) => {
+                tracing::warn!(request = %id, by, ?blame, %details, "an answer of a firewall function is not valid");
+            }
+            cause => {
+                tracing::debug!(request = %id, by, ?blame, %cause, "a firewall function has not decided");
+            }
+        }
+    }
     if let Refusal::Unauthenticated(denied) = refusal {
         // It has parts of the request.
         let detail: String = denied.detail.chars().take(DETAIL_LETTERS_MAX).collect();

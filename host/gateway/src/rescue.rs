@@ -8,12 +8,14 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use http::header::{
     ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderName, HeaderValue, RETRY_AFTER, UPGRADE,
     WWW_AUTHENTICATE,
 };
 use http::{Response, StatusCode};
 use http_body_util::Full;
+use openline_admission::firewall::{self, Stopped};
 use openline_admission::ledger::Reached;
 use openline_admission::refusal::Refusal as Denied;
 use openline_authentication::{Denial, Denied as Unauthenticated};
@@ -24,6 +26,7 @@ use openline_engine::version::UpgradeError;
 use crate::request_id::RequestId;
 use crate::reserved::Answer;
 
+const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 const ERROR_TYPE: HeaderName = HeaderName::from_static("openline-error-type");
 const WEBSOCKET_VERSION: HeaderName = HeaderName::from_static("sec-websocket-version");
 const ERROR_BLAME: HeaderName = HeaderName::from_static("openline-error-blame");
@@ -131,6 +134,9 @@ impl Refusal {
                 Denial::KeysUnavailable | Denial::SignatureNonces => "host",
                 _ => "peer",
             },
+            Self::Denied(Denied::Firewall(Stopped::Failed(undecided))) => {
+                blamed(undecided.blame())
+            }
             Self::Denied(Denied::Reached(Reached::Connections))
             | Self::NotDeployed
             | Self::BackedOff(_)
@@ -144,24 +150,26 @@ impl Refusal {
             | Self::Affinity
             | Self::NoAffinity
             | Self::Requests => "peer",
-            Self::Fault(fault) => match fault.blame() {
-                Blame::Guest => "function",
-                Blame::Host => "host",
-            },
+            Self::Fault(fault) => blamed(fault.blame()),
         }
     }
 
     /// The seconds after which the peer should come back, if it should.
     fn retry_after(&self, id: Option<RequestId>) -> Option<u64> {
         let least = match self {
-            Self::BackedOff(left) => left.as_secs() + 1,
+            Self::BackedOff(left) | Self::Denied(Denied::Firewall(Stopped::Limit(left))) => {
+                left.as_secs() + 1
+            }
             Self::Full
             | Self::NotDeployed
             | Self::Attached
             | Self::Requests
-            | Self::Denied(Denied::Draining | Denied::Reached(_) | Denied::HostReached(_)) => {
-                RETRY_AFTER_SECONDS
-            }
+            | Self::Denied(
+                Denied::Draining
+                | Denied::Reached(_)
+                | Denied::HostReached(_)
+                | Denied::Firewall(Stopped::Failed(_)),
+            ) => RETRY_AFTER_SECONDS,
             Self::Unauthenticated(denied) if denied.denial.status() == 503 => RETRY_AFTER_SECONDS,
             _ => return None,
         };
@@ -171,7 +179,7 @@ impl Refusal {
 
     fn status(&self) -> StatusCode {
         match self {
-            Self::Denied(denied) => status(*denied),
+            Self::Denied(denied) => status(denied),
             Self::Unauthenticated(denied) => {
                 let status = StatusCode::from_u16(denied.denial.status());
                 status.unwrap_or(StatusCode::FORBIDDEN)
@@ -192,6 +200,22 @@ impl Refusal {
         }
     }
 
+    /// The answer of a rule that has one of its own.
+    fn own_body(&self) -> Option<&firewall::Answer> {
+        match self {
+            Self::Denied(Denied::Firewall(Stopped::Respond(answer))) => Some(answer),
+            Self::Denied(Denied::Firewall(Stopped::Deny(answer))) => {
+                Some(&**answer).filter(|answer| !answer.body.is_empty())
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether the peer is to get no answer at all.
+    pub(crate) fn is_silent(&self) -> bool {
+        matches!(self, Self::Denied(Denied::Firewall(Stopped::Drop)))
+    }
+
     /// The response to a request.
     pub(crate) fn answer_to(&self, id: RequestId) -> Answer {
         self.respond(Some(id))
@@ -207,13 +231,16 @@ impl Refusal {
             Some(id) => format!("{self} (request {id})\n"),
             None => format!("{self}\n"),
         };
-        let mut response = Response::new(Full::from(text));
+        let (kind, body) = match self.own_body() {
+            Some(own) => (own.content_type.clone(), own.body.clone()),
+            None => (Some(TEXT), Bytes::from(text)),
+        };
+        let mut response = Response::new(Full::from(body));
         *response.status_mut() = self.status();
         let headers = response.headers_mut();
-        headers.insert(
-            CONTENT_TYPE,
-            HeaderValue::from_static("text/plain; charset=utf-8"),
-        );
+        if let Some(kind) = kind {
+            headers.insert(CONTENT_TYPE, kind);
+        }
         // Some caches keep errors by themselves, and the next request may be
         // one that the host takes.
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -253,8 +280,23 @@ impl Refusal {
     }
 }
 
-fn status(denied: Denied) -> StatusCode {
+fn blamed(blame: Blame) -> &'static str {
+    match blame {
+        Blame::Guest => "function",
+        Blame::Host => "host",
+    }
+}
+
+fn status(denied: &Denied) -> StatusCode {
     match denied {
+        Denied::Firewall(stopped) => match stopped {
+            Stopped::Deny(answer) | Stopped::Respond(answer) => answer.status,
+            // The peer does not get it.
+            Stopped::Drop => StatusCode::FORBIDDEN,
+            // It says nothing about the peer, who may come back.
+            Stopped::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Stopped::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
+        },
         Denied::NotFound => StatusCode::NOT_FOUND,
         Denied::UriTooLong(_)
         | Denied::HeadersTooLarge(_)
@@ -294,9 +336,11 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
+    use openline_admission::inspectors::Undecided;
     use openline_core::path::PathError;
     use openline_core::route::DecodeError;
     use openline_core::trigger::Methods;
+    use openline_engine::version::InspectError;
 
     use super::*;
     use crate::request_id::RequestIds;
@@ -338,6 +382,16 @@ mod tests {
             Refusal::Requests,
             Refusal::Answer(String::new()),
         ];
+        let firewall = [
+            Stopped::Deny(own(StatusCode::FORBIDDEN)),
+            Stopped::Limit(Duration::from_secs(1)),
+            Stopped::Respond(own(StatusCode::OK)),
+            Stopped::Failed(Box::new(Undecided::Host)),
+            Stopped::Failed(Box::new(Undecided::Call(InspectError::BackedOff(
+                Duration::from_secs(1),
+            )))),
+        ];
+        all.extend(firewall.map(|it| Denied::Firewall(it).into()));
         all.extend(reached.map(|it| Denied::Reached(it).into()));
         all.extend(reached.map(|it| Denied::HostReached(it).into()));
         all.extend(Fault::ALL.map(Refusal::Fault));
@@ -351,6 +405,15 @@ mod tests {
         all
     }
 
+    /// An answer of a rule.
+    fn own(status: StatusCode) -> Box<firewall::Answer> {
+        Box::new(firewall::Answer {
+            status,
+            content_type: None,
+            body: Bytes::new(),
+        })
+    }
+
     fn named(refusal: &Refusal) {
         match refusal {
             Refusal::Denied(denied) => match denied {
@@ -360,6 +423,13 @@ mod tests {
                 | Denied::NotFound
                 | Denied::Method(_)
                 | Denied::Internet
+                | Denied::Firewall(
+                    Stopped::Deny(_)
+                    | Stopped::Drop
+                    | Stopped::Limit(_)
+                    | Stopped::Respond(_)
+                    | Stopped::Failed(_),
+                )
                 | Denied::UriTooLong(_)
                 | Denied::HeadersTooLarge(_)
                 | Denied::TooManyHeaders
@@ -395,6 +465,9 @@ mod tests {
         let ran = match refusal {
             Refusal::Answer(_) => true,
             Refusal::Fault(fault) => fault.blame() == Blame::Guest,
+            Refusal::Denied(Denied::Firewall(Stopped::Failed(undecided))) => {
+                undecided.blame() == Blame::Guest
+            }
             _ => false,
         };
         [
@@ -426,8 +499,13 @@ mod tests {
         );
         let explained = |cells: &Vec<String>| cells.len() == 8 && !cells[6].is_empty();
         assert!(rows.iter().all(explained), "each says what to do");
-        let gone = rows.iter().find(|cells| cells[2] == PEER_GONE);
-        assert!(gone.is_some_and(|cells| cells[1] == "–"));
+        for silent in [
+            PEER_GONE,
+            Refusal::from(Denied::Firewall(Stopped::Drop)).label(),
+        ] {
+            let row = rows.iter().find(|cells| cells[2] == silent);
+            assert!(row.is_some_and(|cells| cells[1] == "–"), "{silent}");
+        }
     }
 
     #[test]

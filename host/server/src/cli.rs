@@ -11,7 +11,9 @@ use crate::commands::connections::{CloseArguments, ConnectionsArguments, SendArg
 use crate::commands::credentials::{RevokeArguments, TicketArguments};
 use crate::commands::deploy::DeployArguments;
 use crate::commands::dev::DevArguments;
+use crate::commands::firewall::FirewallArguments;
 use crate::commands::functions::{FunctionsArguments, VersionsArguments};
+use crate::commands::import::ImportArguments;
 use crate::commands::limits::LimitsArguments;
 use crate::commands::new::NewArguments;
 use crate::commands::remove::RemoveArguments;
@@ -82,6 +84,10 @@ pub(crate) enum Command {
     Send(SendArguments),
     /// Close a connection.
     Close(CloseArguments),
+    /// Ask the rules of a configuration about a described request.
+    Firewall(FirewallArguments),
+    /// Write another system's configuration as ours.
+    Import(ImportArguments),
     /// Measure an echo over WebSocket.
     Bench(BenchArguments),
     /// List every limit: its default, its range, what happens past it.

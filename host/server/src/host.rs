@@ -28,12 +28,13 @@ use tokio::net::TcpListener;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, spawn_blocking};
 
-use crate::assemble::{self, Source};
+use crate::assemble::{self, Configured, Source};
+use crate::lists::{Lists, Loaded};
 use crate::signal::{Asked, Signals};
 use crate::telemetry::{announce, complain, tell};
 use crate::warnings::{Topic, Warnings};
 use crate::watchdog::Watchdog;
-use crate::{causes, certificates, key_sets, memory};
+use crate::{causes, certificates, firewalls, key_sets, memory};
 
 /// The parts that stay the same as long as the process lives.
 struct Host {
@@ -45,6 +46,7 @@ struct Host {
     started: ServerConfig,
     watchdog: Watchdog,
     warnings: Arc<Warnings>,
+    lists: Arc<Lists>,
 }
 
 /// Requests for reloads in addition to signals; `openline dev` sends them and
@@ -87,7 +89,7 @@ pub(crate) async fn serve_with(
 ) -> anyhow::Result<()> {
     // In a task of its own, so that signals are handled whatever it waits for.
     let mut starting = tokio::spawn(start(source.clone(), reloads.is_some()));
-    let (deployer, config) = tokio::select! {
+    let (deployer, config, loaded) = tokio::select! {
         started = &mut starting => started.context("the host came to no end of its start")??,
         () = signals.stop() => {
             starting.abort();
@@ -95,7 +97,8 @@ pub(crate) async fn serve_with(
             return Ok(());
         }
     };
-    let serving = serve_started(source, &deployer, config, reloads, signals, watchdog);
+    let configured = (config, Arc::new(Lists::new(loaded)));
+    let serving = serve_started(source, &deployer, configured, reloads, signals, watchdog);
     let served = Box::pin(serving).await;
     // In every case, so that a disk that hangs does not delay the end of the
     // process.
@@ -113,7 +116,7 @@ fn read_tls(config: &Config, source: &Source) -> anyhow::Result<(Option<Files>, 
 async fn serve_started(
     source: Source,
     deployer: &Deployer,
-    config: Config,
+    (config, lists): (Config, Arc<Lists>),
     mut reloads: Option<Reloads>,
     mut signals: Signals,
     watchdog: Watchdog,
@@ -154,14 +157,12 @@ async fn serve_started(
         started: config.server,
         watchdog,
         warnings,
+        lists,
     };
     let accepting = tokio::spawn(listen::accept(listener, gateway, Some(page)));
     let services = Arc::clone(host.deployer.services());
     let tidying = tokio::spawn(memory::give_back(services));
-    let renewing = tokio::spawn(certificates::watch(
-        Arc::clone(&host.gateway),
-        Arc::clone(&host.warnings),
-    ));
+    let watching = host.watch_files();
     let fetching = tokio::spawn(key_sets::fetch_all(Arc::clone(host.deployer.services())));
     let tls = host.letter(Listener::Listen);
     announce(&format!("listening on http{tls}://{address}"));
@@ -184,8 +185,8 @@ async fn serve_started(
         }
     }
     host.drain(&mut signals).await;
-    let tasks = [accepting, tidying, renewing, fetching];
-    tasks.iter().for_each(JoinHandle::abort);
+    let tasks = [accepting, tidying, fetching].into_iter().chain(watching);
+    tasks.for_each(|task| task.abort());
     drop(front);
     Ok(())
 }
@@ -193,18 +194,25 @@ async fn serve_started(
 /// Reads the configuration, compiles, and makes everything that serves. In
 /// development it leaves out functions whose components do not load: the first
 /// reload reports why, and a later one takes them once they load.
-async fn start(source: Source, in_development: bool) -> anyhow::Result<(Deployer, Config)> {
+async fn start(source: Source, in_development: bool) -> anyhow::Result<(Deployer, Config, Loaded)> {
     let mut left_out = BTreeSet::new();
     loop {
         let read = spawn_blocking({
             let (source, left_out) = (source.clone(), left_out.clone());
             move || read(&source, in_development, &left_out)
         });
-        let (config, components, runtime, store) = read.await??;
+        let Read {
+            config,
+            firewalls,
+            components,
+            runtime,
+            store,
+        } = read.await??;
         runtime.expect(assemble::expected(&config, &components));
         let in_memory = config.server.data.is_none();
-        match Deployer::start(runtime, store, in_memory, config.clone(), components).await {
-            Ok(deployer) => return Ok((deployer, config)),
+        let configured = (config.clone(), firewalls.firewalls.clone());
+        match Deployer::start(runtime, store, in_memory, configured, components).await {
+            Ok(deployer) => return Ok((deployer, config, firewalls)),
             Err(StartError::Load(errors))
                 if in_development && errors.iter().any(|(name, _)| !left_out.contains(name)) =>
             {
@@ -215,7 +223,14 @@ async fn start(source: Source, in_development: bool) -> anyhow::Result<(Deployer
     }
 }
 
-type Read = (Config, Vec<ConfiguredComponent>, Arc<Runtime>, Store);
+/// All that a host starts with.
+struct Read {
+    config: Config,
+    firewalls: Loaded,
+    components: Vec<ConfiguredComponent>,
+    runtime: Arc<Runtime>,
+    store: Store,
+}
 
 /// Runs on a thread that serves no connection, because files may be pipes or on
 /// a network.
@@ -224,7 +239,8 @@ fn read(
     in_development: bool,
     left_out: &BTreeSet<FunctionName>,
 ) -> anyhow::Result<Read> {
-    let mut config = source.read()?;
+    let Configured { mut config, rules } = source.read()?;
+    let firewalls = assemble::firewalls(&config, rules, source)?;
     for function in &mut config.functions {
         if left_out.contains(&function.name) {
             function.component = None;
@@ -236,7 +252,13 @@ fn read(
         assemble::prove(&runtime)?;
     }
     let store = assemble::store(&config)?;
-    Ok((config, components, runtime, store))
+    Ok(Read {
+        config,
+        firewalls,
+        components,
+        runtime,
+        store,
+    })
 }
 
 /// The next request for a reload; waits forever if none can come.
@@ -370,6 +392,17 @@ impl Host {
         }
     }
 
+    /// Reads files again when they change: those of certificates, and those of
+    /// the lists of firewalls.
+    fn watch_files(&self) -> [JoinHandle<()>; 2] {
+        let (gateway, warnings) = (Arc::clone(&self.gateway), Arc::clone(&self.warnings));
+        let (services, lists) = (self.deployer.services(), Arc::clone(&self.lists));
+        [
+            tokio::spawn(certificates::watch(gateway, warnings)),
+            tokio::spawn(firewalls::watch(Arc::clone(services), lists)),
+        ]
+    }
+
     /// The letter of the schemes of a listener that speaks TLS.
     fn letter(&self, listener: Listener) -> &'static str {
         match self.started.has_tls(listener) {
@@ -496,21 +529,34 @@ impl Host {
     async fn try_reload(&mut self) -> anyhow::Result<String> {
         let (source, started) = (self.source.clone(), self.started.clone());
         let before = self.gateway.tls().files();
+        let lists = self.lists.current();
         let read = spawn_blocking(move || {
-            let mut config = source.read()?;
+            let Configured {
+                mut config,
+                mut rules,
+            } = source.read()?;
             let (in_force, waiting) = config.server.in_force(&started);
             config.server = in_force;
+            rules.adopt_buckets(lists.firewalls.rules());
+            let loaded = assemble::firewalls(&config, rules, &source)?;
             let certificates = assemble::certificates(&config, &source, before.as_ref())?;
             let requested = assemble::acme(&config, &source)?;
             let components = assemble::components(&config);
-            anyhow::Ok((config, components, (certificates, requested), waiting))
+            anyhow::Ok((
+                (config, loaded),
+                components,
+                (certificates, requested),
+                waiting,
+            ))
         });
-        let (config, components, (certificates, requested), waiting) = read.await??;
+        let ((config, loaded), components, (certificates, requested), waiting) = read.await??;
         certificates::warn(certificates.as_ref(), &self.warnings);
         let prepared = self.gateway.tls().prepare(certificates)?;
-        let reloaded = self.deployer.reload(config.clone(), components).await;
+        let configured = (config.clone(), loaded.firewalls.clone());
+        let reloaded = self.deployer.reload(configured, components).await;
         let reloaded = reloaded.map_err(|error| assemble::explain(error, &config, &self.source))?;
         self.gateway.tls().put(prepared);
+        self.lists.put(loaded);
         self.acme.want(requested)?;
         self.watchdog.configure(&config.server);
         self.warn();

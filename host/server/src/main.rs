@@ -10,9 +10,11 @@ mod cli;
 mod commands;
 mod component;
 mod dev;
+mod firewalls;
 mod hints;
 mod host;
 mod key_sets;
+mod lists;
 mod memory;
 mod runtime;
 mod signal;
@@ -95,6 +97,8 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
         Command::Limits(arguments) => return commands::limits::run(&arguments),
         Command::Sign(arguments) => return commands::sign::run(&arguments),
         Command::CloseCodes(arguments) => return commands::close_codes::run(&arguments),
+        Command::Firewall(arguments) => return commands::firewall::run(&arguments),
+        Command::Import(arguments) => return commands::import::run(&arguments),
         _ => {}
     }
     runtime::run(runtime::new()?, async {

@@ -1,7 +1,7 @@
 //! A host in this process, on a port of its own, for tests.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
@@ -14,6 +14,8 @@ use openline_core::name::FunctionName;
 use openline_core::route::Route;
 use openline_engine::alias::Alias;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_firewall::Others;
+use openline_firewall::rules::{Firewalls, Rules};
 use openline_gateway::gateway::Gateway;
 use openline_gateway::listen;
 use openline_gateway::tls::files::Files;
@@ -66,6 +68,7 @@ pub struct HostBuilder {
     server: ServerConfig,
     functions: Vec<FunctionConfig>,
     store: Store,
+    firewalls: Firewalls,
 }
 
 impl Host {
@@ -81,6 +84,7 @@ impl Host {
             server,
             functions: Vec::new(),
             store: Store::memory(1 << 30),
+            firewalls: Firewalls::default(),
         }
         .and(component, route)
     }
@@ -241,6 +245,16 @@ impl HostBuilder {
         self
     }
 
+    /// Gives it firewalls: the tables `[[firewall]]` and `[[list]]` of a
+    /// configuration, without files.
+    #[must_use]
+    pub fn firewalls(mut self, text: &str) -> Self {
+        let rules = Rules::parse(text, Others::Refuse).unwrap();
+        let none = |_: &Path| Err(std::io::ErrorKind::NotFound.into());
+        self.firewalls = Firewalls::load(Arc::new(rules), none).unwrap();
+        self
+    }
+
     /// Changes the host itself.
     #[must_use]
     pub fn server(mut self, change: impl FnOnce(&mut ServerConfig)) -> Self {
@@ -266,6 +280,7 @@ impl HostBuilder {
             server,
             functions,
             store,
+            firewalls,
         } = self;
         let components = functions.iter().filter_map(|config| {
             let bytes = std::fs::read(config.component.as_ref()?).unwrap();
@@ -282,7 +297,7 @@ impl HostBuilder {
             server: server.clone(),
             functions,
         };
-        let started = Deployer::start(runtime, store, true, config, components).await;
+        let started = Deployer::start(runtime, store, true, (config, firewalls), components).await;
         let deployer = started.unwrap();
         let gateway = Arc::new(Gateway::new(Arc::clone(deployer.services())));
         let certificates = Files::read(&server, None).unwrap();

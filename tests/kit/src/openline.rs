@@ -245,6 +245,11 @@ impl Serving {
 
     /// Reads what is told to people up to a line with a word.
     pub async fn told(&mut self, word: &str) {
+        self.told_within(word, PATIENCE).await;
+    }
+
+    /// The same about something that takes longer.
+    pub async fn told_within(&mut self, word: &str, patience: Duration) {
         let telling = async {
             while let Some(line) = self.stderr.next_line().await.unwrap() {
                 if line.contains(word) {
@@ -253,7 +258,8 @@ impl Serving {
             }
             panic!("it ended without `{word}`");
         };
-        within(&format!("`{word}` to be told"), telling).await;
+        let told = tokio::time::timeout(patience, telling).await;
+        told.unwrap_or_else(|_| panic!("waited in vain for `{word}` to be told"));
     }
 
     /// All that is told to people from now to the end.

@@ -5,6 +5,7 @@ use std::ops::Range;
 use std::path::PathBuf;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 use toml::Spanned;
 
 use super::error::ConfigError;
@@ -29,6 +30,12 @@ pub(super) struct File {
     pub(super) maximum: Maximum,
     #[serde(default)]
     pub(super) function: Vec<Function>,
+    /// The firewalls, of which only the names are read here; the package
+    /// `openline-firewall` reads the rest, and reports what is wrong with it.
+    pub(super) firewall: Option<toml::Value>,
+    /// The lists of the firewalls, which that package reads.
+    #[serde(rename = "list")]
+    pub(super) _list: Option<IgnoredAny>,
 }
 
 /// `[maximum.limit]` and `[maximum.instance]`: upper bounds for every
@@ -73,6 +80,7 @@ pub(super) struct Trigger {
     pub(super) origins: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) origin_required: Option<bool>,
     pub(super) cors: Option<Spanned<CorsWritten>>,
+    pub(super) firewall: Option<Spanned<String>>,
     pub(super) auth: Option<Spanned<AuthMethod>>,
     pub(super) jwt: Option<Spanned<Box<JwtConfig>>>,
     pub(super) signature: Option<Spanned<Box<SignatureConfig>>>,

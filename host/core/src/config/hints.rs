@@ -29,6 +29,9 @@ pub fn trigger_hint(error: &TriggerError) -> &'static str {
         }
         TriggerError::Twice(_) => "rename one of them",
         TriggerError::TooMany(_) => "a parameter, as in \"/chat/{room}\", makes one route of many",
+        TriggerError::Firewall { .. } => {
+            "add a [[firewall]] of that name to the configuration, or have the trigger name another"
+        }
         TriggerError::Parameter { .. } => {
             "affinity names a parameter of the route, as `room` in \"/chat/{room}\", or `header:`, `query:`, `cookie:` or `claim:` and a name"
         }

@@ -148,6 +148,13 @@ const KEYS: &[Key] = &[
         "the hosts that functions of several owners share, as in `[\"*.functions.example.org\"]`. Browsers save what a function answers there instead of showing it, so that the pages of one owner cannot act for the others; at most 64",
     ),
     key(
+        "[server]",
+        "firewall",
+        "none",
+        NewConnections,
+        "the [firewall](firewall.md) that every request has to pass, by the name of a `[[firewall]]` in this file",
+    ),
+    key(
         "[server.tls]",
         "min_version",
         "`\"1.2\"`",
@@ -356,6 +363,13 @@ const KEYS: &[Key] = &[
         "none",
         NewConnections,
         "what web pages of other sites may do by ordinary requests: the table `[function.trigger.cors]`, or `\"function-compute\"`, with which every page may read answers with its visitor's cookies, as there",
+    ),
+    key(
+        "[[function.trigger]]",
+        "firewall",
+        "none",
+        NewConnections,
+        "the [firewall](firewall.md) that requests for the trigger have to pass after the host's, by the name of a `[[firewall]]` in this file",
     ),
     key(
         "[function.trigger.cors]",

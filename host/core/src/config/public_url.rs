@@ -110,6 +110,11 @@ impl PublicUrl {
         trigger.hosts.iter().map(|host| at(host)).collect()
     }
 
+    /// Whether peers reach it by TLS.
+    pub fn is_https(&self) -> bool {
+        self.scheme == Scheme::Https
+    }
+
     /// Whether only this machine reaches it.
     pub fn is_loopback(&self) -> bool {
         let address = self.host.trim_matches(['[', ']']).parse::<IpAddr>();

@@ -174,6 +174,9 @@ limits! {
         cache: Option<PathBuf> = None;
     }
     by hand {
+        /// The firewall that every request has to pass, by its name. None:
+        /// rules are the operator's to write.
+        firewall: Option<String>, as String = None;
         /// Where connections are accepted. Loopback, so that a host is exposed
         /// only on purpose.
         listen: SocketAddr, as String = SocketAddr::from(([127, 0, 0, 1], 8080));

@@ -6,13 +6,13 @@ use std::ops::Range;
 use toml::Spanned;
 
 use super::error::ConfigError;
-use super::file::{self, File, Maximum, error_at, line_of};
+use super::file::{self, File, Maximum, error_at, line_of, nearest_word};
 use super::hints::trigger_hint;
 use super::public_url::PublicUrl;
 use super::server::{ServerConfigMaximum, ServerConfigWritten};
 use super::{Config, FunctionConfig, ServerConfig};
 use crate::limits::{FunctionLimits, FunctionLimitsWritten, InstancePolicy, InstancePolicyWritten};
-use crate::name::AliasName;
+use crate::name::{AliasName, FunctionName};
 use crate::trigger::{Trigger, TriggerTable};
 use crate::units::{ByteSize, Period};
 
@@ -22,6 +22,8 @@ const WARNING_BYTES_MAX: usize = 4 * 1024;
 pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError>> {
     let mut check = Check {
         text,
+        firewalls: firewalls(file.firewall.as_ref()),
+        inspecting: inspecting(file.firewall.as_ref()),
         errors: Vec::new(),
     };
     let server = check.server(file.server);
@@ -56,6 +58,10 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
 
 pub(super) struct Check<'a> {
     text: &'a str,
+    /// The names of the firewalls.
+    firewalls: Vec<String>,
+    /// The functions that rules of firewalls name.
+    inspecting: Vec<String>,
     errors: Vec<ConfigError>,
 }
 
@@ -95,6 +101,7 @@ impl Check<'_> {
         let proxy_protocol = server.proxy_protocol.clone();
         let private = server.private_networks.take();
         let shared = server.shared_hosts.take();
+        let firewall = server.firewall.take();
         let exit = server.watchdog_exit_timeout.as_ref().map(Spanned::span);
         self.admin_token(server.admin_token.as_ref());
         for folder in [&server.data, &server.cache].into_iter().flatten() {
@@ -143,6 +150,7 @@ impl Check<'_> {
             config.trusted_hops = self.networks("trusted_hops", &hops);
         }
         self.proxy_protocol(proxy_protocol.as_ref(), &config);
+        config.firewall = self.firewall(firewall.as_ref());
         if let Some(private) = private {
             config.private_networks = self.networks("private_networks", &private);
         }
@@ -174,6 +182,28 @@ impl Check<'_> {
             self.error(Some(written.span()), &message, error.hint());
         })
         .ok()
+    }
+
+    /// Reads the name of a firewall, of which there must be one.
+    pub(super) fn firewall(&mut self, written: Option<&Spanned<String>>) -> Option<String> {
+        let written = written?;
+        let name = written.get_ref();
+        if !self.firewalls.contains(name) {
+            let message = format!("there is no firewall `{name}`");
+            let known = self.firewalls.iter().map(String::as_str);
+            let hint = match nearest_word(name, known) {
+                Some(near) => format!("did you mean `{near}`?"),
+                None => format!("add a [[firewall]] with `name = {name:?}`"),
+            };
+            self.error(Some(written.span()), &message, &hint);
+        }
+        Some(name.clone())
+    }
+
+    /// Whether a rule of a firewall names the function.
+    pub(super) fn inspects(&self, function: &FunctionName) -> bool {
+        let mut named = self.inspecting.iter();
+        named.any(|name| name == function.as_str())
     }
 
     fn maximum(&mut self, maximum: &Maximum) {
@@ -298,6 +328,31 @@ impl Check<'_> {
         }
         limits
     }
+}
+
+/// The names of all `[[firewall]]` tables. What has no name has an error, which
+/// the package of firewalls reports.
+fn firewalls(written: Option<&toml::Value>) -> Vec<String> {
+    let tables = written.and_then(toml::Value::as_array);
+    let names = tables.into_iter().flatten();
+    let names = names.filter_map(|table| table.get("name")?.as_str());
+    names.map(str::to_owned).collect()
+}
+
+/// The functions that the rules of all firewalls name. What is wrong with a rule
+/// has an error, which the package of firewalls reports.
+fn inspecting(written: Option<&toml::Value>) -> Vec<String> {
+    fn tables<'a>(of: &'a toml::Value, name: &str) -> impl Iterator<Item = &'a toml::Value> {
+        let tables = of.get(name).and_then(toml::Value::as_array);
+        tables.into_iter().flatten()
+    }
+    let firewalls = written.and_then(toml::Value::as_array);
+    let firewalls = firewalls.into_iter().flatten();
+    let rules = firewalls.flat_map(|firewall| tables(firewall, "rule"));
+    let behaviors = rules.flat_map(|rule| tables(rule, "behaviors"));
+    let named = behaviors.filter_map(|it| it.get("run_function")?.as_str());
+    let function = |named: &str| named.split('@').next().map(str::to_owned);
+    named.filter_map(function).collect()
 }
 
 pub(super) fn bytes(bytes: usize) -> ByteSize {

@@ -69,6 +69,10 @@ pub struct Trigger {
     /// it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cors: Option<Cors>,
+    /// The firewall that its requests have to pass after the host's, by its
+    /// name in the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub firewall: Option<String>,
     /// How it authenticates its requests. Without it, and with the method
     /// `none`, it takes all; the method says that this is meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -123,6 +127,14 @@ pub enum TriggerError {
         /// The parameter's name.
         parameter: String,
     },
+    /// The configuration has no firewall of the name that the trigger has.
+    #[error("{place} names the firewall `{firewall}`, which the configuration does not have")]
+    Firewall {
+        /// The trigger.
+        place: Box<TriggerPlace>,
+        /// The firewall's name.
+        firewall: String,
+    },
     /// No request of the trigger has the claim that chooses the instance.
     #[error(
         "the trigger `{trigger}` does not authenticate, so no request has the claim `{claim}`, which chooses the instance"
@@ -149,6 +161,7 @@ impl Trigger {
             origins: Vec::new(),
             origin_required: false,
             cors: None,
+            firewall: None,
             auth: None,
         }
     }

@@ -67,7 +67,7 @@ fn tls(facts: &TlsFacts) -> types::TlsFacts {
         subject: (*of.subject).to_owned(),
         issuer: (*of.issuer).to_owned(),
         serial: (*of.serial).to_owned(),
-        fingerprint: of.fingerprint_digits(),
+        fingerprint: of.fingerprint.to_string(),
     };
     types::TlsFacts {
         version: facts.version.number().to_owned(),

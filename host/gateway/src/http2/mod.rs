@@ -12,7 +12,6 @@
 mod closing;
 mod streams;
 
-use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::gateway::Permit;
 use crate::http as transport;
-use crate::http::{HEAD_BYTES_MAX, Site};
+use crate::http::{Dropped, HEAD_BYTES_MAX, Site};
 use crate::request_id::{REQUEST_ID, RequestId};
 use crate::rescue::Refusal;
 use crate::reserved::Answer;
@@ -90,10 +89,7 @@ where
             let (site, peer) = (Arc::clone(&site), peer.clone());
             // Boxed: a task of its own holds it together with the library's
             // state, and most of it is only needed for a WebSocket.
-            Box::pin(async move {
-                let answer = answer(&site, request, &peer, active).await;
-                Ok::<_, Infallible>(answer)
-            })
+            Box::pin(async move { answer(&site, request, &peer, active).await })
         }
     });
     let connection = builder(&config).serve_connection(TokioIo::new(Closing(stream)), service);
@@ -181,7 +177,7 @@ async fn answer(
     request: Request<Incoming>,
     peer: &Peer,
     active: Active,
-) -> Response<Tracked> {
+) -> Result<Response<Tracked>, Dropped> {
     let id = site.gateway.request_id();
     let streams = Arc::clone(active.streams());
     let active = Arc::new(active);
@@ -190,20 +186,22 @@ async fn answer(
         .gateway
         .stream(peer.ip(), Arc::clone(&active) as _)
         .await;
-    let mut answer = match &place {
+    let answered = match &place {
         Some(place) => {
             let answering = transport::answer::<Stream>(site, request, id, peer, place.clone());
             tokio::select! {
                 biased;
                 answer = answering => answer,
-                () = place.slot().closed() => refused(site, id),
+                () = place.slot().closed() => Ok(refused(site, id)),
             }
         }
-        None => refused(site, id),
+        None => Ok(refused(site, id)),
     };
-    answer.headers_mut().insert(REQUEST_ID, id.header());
+    // A request that a firewall drops was not cancelled by its peer.
     active.answered();
-    answer.map(|body| Tracked::new(body, &streams))
+    let mut answer = answered?;
+    answer.headers_mut().insert(REQUEST_ID, id.header());
+    Ok(answer.map(|body| Tracked::new(body, &streams)))
 }
 
 /// The answer where there is no place.

@@ -36,10 +36,11 @@ fn certificate(der: &[u8]) -> Option<ClientCertificate> {
     let certificate = parsed.tbs_certificate();
     let shown = |name: String| Escaped::new(&name, NAME_BYTES_MAX).to_string().into();
     let serial = certificate.serial_number().as_bytes();
+    let digest = Sha256::digest(der);
     Some(ClientCertificate {
         subject: shown(certificate.subject().to_string()),
         issuer: shown(certificate.issuer().to_string()),
         serial: serial.iter().map(|byte| format!("{byte:02x}")).collect(),
-        fingerprint: Sha256::digest(der).into(),
+        fingerprint: digest.iter().map(|byte| format!("{byte:02x}")).collect(),
     })
 }

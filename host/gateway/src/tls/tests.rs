@@ -133,7 +133,8 @@ async fn a_clients_certificate_is_judged_in_each_handshake() {
             <sha2::Sha256 as sha2::Digest>::new_with_prefix(&certificate),
         )
         .into();
-        assert_eq!(shown.fingerprint, digest);
+        let digits: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(*shown.fingerprint, *digits);
         assert!(!shown.serial.is_empty());
     }
     // Other authorities: the client is refused.

@@ -14,7 +14,7 @@ use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
-use openline_admission::admit::{self, Decision, Places};
+use openline_admission::admit::{self, Decision, Noted, Places};
 use openline_admission::authenticate::edited;
 use openline_admission::normalise::Normal;
 use openline_admission::services::Service;
@@ -75,19 +75,26 @@ pub(crate) enum Decided {
 }
 
 /// Decides whether a request may ask its function: by the steps of admission,
-/// then by the subprotocols and the extensions that it offers. `led` learns
-/// which service it leads to.
+/// then by the subprotocols and the extensions that it offers. `noted` learns
+/// what the log is to know.
 pub(crate) async fn prepare(
     gateway: &Gateway,
     normal: &Normal,
     asked: &Asked<'_>,
-    led: &mut Option<Arc<Service>>,
+    noted: &mut Noted,
 ) -> Result<Prepared, Refusal> {
     let services = gateway.services();
     let table = services.table();
     let Asked { id, parts, peer } = *asked;
     let request = (normal, parts);
-    let admitting = admit::admit(services, &table, request, peer, led, handshake::check);
+    let admitting = admit::admit(
+        services,
+        &table,
+        request,
+        peer,
+        (&id, noted),
+        handshake::check,
+    );
     let (admitted, handshake) = match admitting.await? {
         Decision::Ask(admitted, handshake) => (admitted, handshake),
         Decision::Preflight(headers) => {
@@ -96,9 +103,7 @@ pub(crate) async fn prepare(
         }
     };
     let identity = admitted.identity;
-    let edited = identity
-        .as_ref()
-        .and_then(|identity| edited(identity, parts));
+    let edited = edited(&admitted.edits, identity.as_ref(), parts);
     let shown = edited.as_ref().map_or(&parts.headers, |it| &it.headers);
     let subprotocols = handshake::subprotocols(shown)?;
     let extensions = handshake::extensions(&parts.headers)?;

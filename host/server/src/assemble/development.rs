@@ -5,9 +5,7 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use openline_core::config::Config;
-
-use super::Source;
+use super::{Configured, Source};
 
 /// The most versions of a function that are kept: versions of an hour ago are
 /// of no use, and a component in development has some MiB.
@@ -37,8 +35,9 @@ pub(crate) struct BuiltPaths {
 
 impl DevelopmentSource {
     /// Reads and checks the configuration.
-    pub(crate) fn read(&self) -> anyhow::Result<Config> {
-        let mut config = self.base.read()?;
+    pub(crate) fn read(&self) -> anyhow::Result<Configured> {
+        let mut read = self.base.read()?;
+        let config = &mut read.config;
         if let Some(listen) = self.listen {
             config.server.listen = listen;
         }
@@ -59,7 +58,7 @@ impl DevelopmentSource {
                 function.component = None;
             }
         }
-        Ok(config)
+        Ok(read)
     }
 
     /// Files to watch: the configuration, and components that are made
@@ -68,7 +67,7 @@ impl DevelopmentSource {
         let file = self.base.file().map(Path::to_owned);
         // A configuration with errors names no components until it is
         // corrected.
-        let functions = self.base.read().map(|config| config.functions);
+        let functions = self.base.read().map(|read| read.config.functions);
         let components = functions.unwrap_or_default().into_iter();
         let built = self.built.as_ref().map(|built| real(&built.release));
         components
@@ -111,7 +110,7 @@ mod tests {
             }),
         };
         let components = || {
-            let config = source.read().unwrap();
+            let config = source.read().unwrap().config;
             assert_eq!(config.server.listen.port(), 1);
             let functions = config.functions.into_iter();
             functions

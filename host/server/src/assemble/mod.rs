@@ -14,18 +14,23 @@ use bytes::Bytes;
 use openline_acme::settings::Settings;
 use openline_control::{ConfiguredComponent, StartError};
 use openline_core::component::Component;
-use openline_core::config::{Config, ConfigError, FunctionConfig};
+use openline_core::config::{self, Config, ConfigError, FunctionConfig};
 use openline_core::escape::Escaped;
 use openline_core::limits::FunctionLimits;
+use openline_core::name::FunctionName;
 use openline_core::units::ByteSize;
 use openline_engine::LoadError;
 use openline_engine::compiler::Compiler;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_firewall::Others;
+use openline_firewall::function::FunctionRef;
+use openline_firewall::rules::Rules;
 use openline_gateway::tls::files::Files;
 use openline_hint::{Hint, Hinted};
 use openline_store::Store;
 
 use self::development::DevelopmentSource;
+use crate::lists::Loaded;
 use crate::{causes, component};
 
 /// The exit code for a wrong configuration, as in BSD's sysexits.
@@ -43,14 +48,24 @@ pub(crate) struct ConfigFault {
     problems: Vec<Hinted>,
 }
 
+/// A configuration that was read and checked, without what it names: components,
+/// certificates and lists.
+#[derive(Debug)]
+pub(crate) struct Configured {
+    pub(crate) config: Config,
+    /// The rules of its firewalls.
+    pub(crate) rules: Rules,
+}
+
 /// Reads and checks a configuration file. Paths in it are relative to its own
 /// folder.
-pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
+pub(crate) fn read_config(path: &Path) -> anyhow::Result<Configured> {
     let shown = path.display();
     let unread =
         |error: Hinted| ConfigFault::of(Hinted::about(format!("{shown}: {error}"), &error));
     let text = read_text(path).map_err(unread)?;
-    let mut config = Config::parse(&text).map_err(|errors| config_errors(path, &errors))?;
+    let parsed = parse(&text).map_err(|errors| config_errors(path, &errors))?;
+    let Configured { mut config, rules } = parsed;
     let folder = path.parent().unwrap_or(Path::new(""));
     for function in &mut config.functions {
         function.component = function.component.take().map(|path| folder.join(path));
@@ -74,7 +89,28 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Config> {
             account.key_file = folder.join(&account.key_file);
         }
     }
-    Ok(config)
+    Ok(Configured { config, rules })
+}
+
+/// Reads both halves of a text, so that one run shows all errors.
+fn parse(text: &str) -> Result<Configured, Vec<ConfigError>> {
+    let config = Config::parse(text);
+    let rules = Rules::parse(text, Others::Ignore);
+    let (mut errors, others) = match (config, rules) {
+        (Ok(config), Ok(rules)) => return Ok(Configured { config, rules }),
+        (config, rules) => (
+            config.err().unwrap_or_default(),
+            rules.err().unwrap_or_default(),
+        ),
+    };
+    for other in others {
+        // Neither can read a text that is no TOML.
+        let is_told = |it: &ConfigError| it.line == other.line && it.message == other.message;
+        if !errors.iter().any(is_told) {
+            errors.push(other);
+        }
+    }
+    Err(errors)
 }
 
 /// The text of a configuration file.
@@ -150,10 +186,13 @@ pub(crate) enum Source {
 
 impl Source {
     /// Reads and checks.
-    pub(crate) fn read(&self) -> anyhow::Result<Config> {
+    pub(crate) fn read(&self) -> anyhow::Result<Configured> {
         match self {
             Self::File(path) => read_config(path),
-            Self::Words(config) => Ok((**config).clone()),
+            Self::Words(config) => Ok(Configured {
+                config: (**config).clone(),
+                rules: Rules::default(),
+            }),
             Self::Development(source) => source.read(),
         }
     }
@@ -232,6 +271,26 @@ pub(crate) fn certificates(
     })?)
 }
 
+/// Reads the lists of firewalls that a configuration names, and checks that the
+/// functions that rules name are in the same configuration.
+pub(crate) fn firewalls(config: &Config, rules: Rules, source: &Source) -> anyhow::Result<Loaded> {
+    let functions = || config.functions.iter().map(|it| &it.name);
+    let is_unknown = |named: &FunctionRef| !functions().any(|it| *it == named.function);
+    if let Some((rule, named)) = rules.functions().find(|(_, named)| is_unknown(named)) {
+        let name = &named.function;
+        let what = format!("{rule} names the function `{name}`, which is not there");
+        let hint = match config::nearest_word(name.as_str(), functions().map(FunctionName::as_str))
+        {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("add a [[function]] with `name = \"{name}\"`; it needs no route"),
+        };
+        return Err(ConfigFault::of(Hinted::new(what, hint)).into());
+    }
+    let folder = source.file().and_then(Path::parent);
+    let loaded = Loaded::load(rules, folder.unwrap_or(Path::new("")));
+    Ok(loaded.map_err(|error| ConfigFault::said(&error))?)
+}
+
 /// Reads which certificates the host requests itself.
 pub(crate) fn acme(config: &Config, source: &Source) -> anyhow::Result<Option<Settings>> {
     let settings = Settings::read(&config.server);
@@ -275,9 +334,10 @@ pub(crate) fn expected(
 pub(crate) async fn try_out(
     runtime: &Arc<Runtime>,
     config: &Config,
+    rules: &Rules,
     source: &Source,
 ) -> anyhow::Result<()> {
-    let mut errors = Vec::new();
+    let (mut errors, mut lacking) = (Vec::new(), Vec::new());
     for component in components(config) {
         let named = |function: &&FunctionConfig| function.name == component.function;
         let Some(function) = config.functions.iter().find(named) else {
@@ -288,15 +348,33 @@ pub(crate) async fn try_out(
             Ok(version) => {
                 let handler = version.call_style();
                 tracing::info!(function = %function.name, ?handler, "loaded");
+                if let Err(error) = openline_control::check_version(function, &version, rules) {
+                    let place = place(function, source);
+                    lacking.push(Hinted::about(format!("{place}{error}"), &error));
+                }
             }
             Err(error) => errors.push((component.function, error)),
         }
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(explain(StartError::Load(errors), config, source))
+    if !errors.is_empty() {
+        return Err(explain(StartError::Load(errors), config, source));
     }
+    if !lacking.is_empty() {
+        let fault = ConfigFault {
+            head: None,
+            problems: lacking,
+        };
+        return Err(fault.into());
+    }
+    Ok(())
+}
+
+/// The place of a function's component in the configuration, for the beginning of
+/// an error.
+fn place(function: &FunctionConfig, source: &Source) -> String {
+    source.file().map_or_else(String::new, |file| {
+        format!("{}, line {}: ", file.display(), function.component_line)
+    })
 }
 
 /// Adds the line of the configuration that caused an error.
@@ -327,9 +405,7 @@ fn blame(
     source: &Source,
     error: &LoadError,
 ) -> Hinted {
-    let place = source.file().map_or_else(String::new, |file| {
-        format!("{}, line {}: ", file.display(), function.component_line)
-    });
+    let place = place(function, source);
     let what = format!(
         "{place}function `{}`: {}: {error}",
         function.name,

@@ -12,7 +12,7 @@ use openline_engine::{CallStyle, Handler};
 use openline_gateway::tls::files::Files;
 use openline_hint::{Hint, Hinted};
 
-use crate::assemble::{self, Source};
+use crate::assemble::{self, Configured, Source};
 use crate::telemetry::{print, tell};
 
 const EXAMPLES: &str = "\
@@ -30,7 +30,8 @@ pub(crate) struct CheckArguments {
 
 pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     let source = Source::File(arguments.config.clone());
-    let config = source.read()?;
+    let Configured { config, rules } = source.read()?;
+    let firewalls = assemble::firewalls(&config, rules, &source)?.firewalls;
     let certificates = assemble::certificates(&config, &source, None)?;
     // The files that it names can be read.
     assemble::acme(&config, &source)?;
@@ -45,7 +46,7 @@ pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
         tell(&format!("warning: {}", warning.explained()));
     }
     let runtime = assemble::runtime(&config, false)?;
-    assemble::try_out(&runtime, &config, &source).await?;
+    assemble::try_out(&runtime, &config, firewalls.rules(), &source).await?;
     let warned = match warnings.len() {
         0 => String::new(),
         found => format!(", {found} warning(s)"),

@@ -108,6 +108,10 @@ struct SetArguments {
     /// configuration
     #[arg(long, value_name = "CORS", value_parser = cors)]
     cors: Option<CorsWritten>,
+    /// The firewall of the host's configuration that its requests have to pass
+    /// after the host's own
+    #[arg(long, value_name = "NAME")]
+    firewall: Option<String>,
     #[command(flatten)]
     remote: RemoteArguments,
 }
@@ -173,6 +177,9 @@ async fn set(arguments: &SetArguments) -> anyhow::Result<()> {
     }
     if let Some(cors) = &arguments.cors {
         body.insert("cors".into(), json!(cors));
+    }
+    if let Some(firewall) = &arguments.firewall {
+        body.insert("firewall".into(), json!(firewall));
     }
     body.insert("alias".into(), json!(arguments.alias));
     body.insert("version".into(), json!(arguments.digest));

@@ -39,7 +39,7 @@ pub(crate) async fn run(
     mut signals: Signals,
     watchdog: Watchdog,
 ) -> anyhow::Result<()> {
-    if project.source.base.read()?.server.data.is_some() {
+    if project.source.base.read()?.config.server.data.is_some() {
         tell("`data` is not used in development: what functions keep is forgotten at the end");
     }
     let watcher = Watcher::new().context("changes of files cannot be watched")?;
@@ -281,7 +281,8 @@ impl Developer {
     }
 
     fn tell_who_waits(&mut self) {
-        let config = self.project.source.read();
+        let read = self.project.source.read();
+        let config = read.map(|read| read.config);
         let functions = config.map(|config| config.functions).unwrap_or_default();
         let waiting = functions.iter().filter(|each| each.component.is_none());
         let waiting: Vec<_> = waiting.map(|each| each.name.to_string()).collect();
