@@ -441,11 +441,22 @@ async fn nonces_survive_a_reload_and_a_bad_secret_changes_nothing() {
     let files = Files::new();
     let host = files.host(SIGNATURE).await;
     let target = "/reject/a";
-    let headers = by_hand(&host, target, now() + 2, "nonce-00001");
+    // Its clock is ahead, so that the date is after any reload.
+    let headers = by_hand(&host, target, now() + 600, "nonce-00001");
     assert!(ask_signed(&host, target, &headers).await.is_ok());
     let replayed = Err((403, "signature_replayed".to_owned()));
-    for more in ["", "not_after = \"2099-01-01T00:00:00Z\"\n"] {
-        let config = files.config(&format!("{SIGNATURE}{more}"));
+    let table = |keys: &str| {
+        let keys = format!("[function.trigger.signature]\n{keys}\n[[");
+        SIGNATURE.replacen("[[", &keys, 1)
+    };
+    for text in [
+        SIGNATURE.to_owned(),
+        format!("{SIGNATURE}not_after = \"2099-01-01T00:00:00Z\"\n"),
+        table("window = \"20 min\""),
+        table("window = \"1 h\"\nnonces_max = 1000"),
+        table("window = \"15 min\""),
+    ] {
+        let config = files.config(&text);
         reload(&host.deployer, config).await.unwrap();
         assert_eq!(ask_signed(&host, target, &headers).await, replayed);
     }

@@ -30,7 +30,7 @@ const NOT_RUN: [(&str, &str); 5] = [
 ];
 
 /// The documents whose commands are run, in the order in which they are read.
-const DOCUMENTS: [&str; 13] = [
+const DOCUMENTS: [&str; 14] = [
     "README.md",
     "docs/guide/coming-from.md",
     "docs/guide/functions.md",
@@ -39,6 +39,7 @@ const DOCUMENTS: [&str; 13] = [
     "docs/guide/operate.md",
     "docs/guide/measure.md",
     "docs/reference/configuration.md",
+    "docs/reference/firewall.md",
     "docs/reference/limits.md",
     "docs/reference/close-codes.md",
     "docs/reference/refusals.md",

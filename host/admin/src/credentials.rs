@@ -51,8 +51,8 @@ struct Ticket {
 struct Revoke {
     /// The `jti` of one token.
     token: Option<String>,
-    /// The `sub` of tokens; those that were made before `before`, or before now
-    /// without it.
+    /// The `sub` of tokens; those that were made before `before`. Without it,
+    /// those that were made until now, the whole second included.
     subject: Option<String>,
     /// Tokens that were made (`iat`) before this moment, or do not say when.
     #[schema(value_type = Option<String>)]
@@ -70,7 +70,7 @@ impl Revoke {
             (Some(id), None, None, _) => Ok(Revocation::Token { id, expires }),
             (None, Some(subject), before, _) => Ok(Revocation::Subject {
                 subject,
-                before: before.unwrap_or_else(|| openline_admission::authenticate::now().wall),
+                before: before.unwrap_or_else(next_second),
                 expires,
             }),
             (None, None, Some(before), None) => Ok(Revocation::Before(before)),
@@ -81,6 +81,14 @@ impl Revoke {
             }
         }
     }
+}
+
+/// The end of the current second. The moments at which tokens and tickets were
+/// made are whole seconds, so the beginning of this one would spare those that were
+/// made in it.
+fn next_second() -> UnixTime {
+    let now = openline_admission::authenticate::now();
+    now.wall.plus(Duration::from_secs(1))
 }
 
 #[utoipa::path(

@@ -62,6 +62,10 @@ pub struct Noted {
 
 /// What becomes of a request that is not refused.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all ask, and need no allocation"
+)]
 pub enum Decision<H> {
     /// It may ask its function, by this handshake.
     Ask(Admitted, H),

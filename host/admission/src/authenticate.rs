@@ -139,8 +139,7 @@ impl Authenticator {
             (AuthMethod::Signature, _, Some(signature)) => {
                 let keys = AccessKeys::new(&signature.keys, &read)?;
                 let nonces = before.and_then(|before| before.nonces(signature));
-                let nonces = nonces
-                    .unwrap_or_else(|| Arc::new(Nonces::new(signature.nonces_max, now().wall)));
+                let nonces = nonces.unwrap_or_else(|| Arc::new(Nonces::new(now().wall)));
                 let verifier = SignatureVerifier::new(signature, keys, Arc::clone(&nonces));
                 Verifier::Signature(Box::new(verifier), nonces)
             }
@@ -184,15 +183,15 @@ impl Authenticator {
         current
     }
 
-    /// The nonces, if a verifier of another table can go on with them: with a
-    /// longer window, some would be forgotten too early.
+    /// The nonces, if it has any, for the verifier of another table, which goes on
+    /// with them.
     fn nonces(&self, next: &SignatureConfig) -> Option<Arc<Nonces>> {
         let own = self.config.signature.as_ref()?;
         let Verifier::Signature(_, nonces) = &self.verifier else {
             return None;
         };
-        let safe = own.nonces_max == next.nonces_max && own.window.0 >= next.window.0;
-        safe.then(|| Arc::clone(nonces))
+        nonces.change_window(own.window.0, next.window.0);
+        Some(Arc::clone(nonces))
     }
 
     /// Authenticates a request. Uses up its nonce or its ticket, so it is called

@@ -3,7 +3,8 @@
 //!
 //! A name that carries a claim is the host's: what the peer itself sent under
 //! that name is removed, on paths that are not checked as well. Otherwise a peer
-//! could write its own claims. Bounded by the claims, which are part of a token.
+//! could write its own claims. Where all claims travel in the query under their
+//! own names, every name is the host's. Bounded by the claims, which are part of a token.
 
 use http::header::{COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName, HeaderValue};
@@ -11,7 +12,7 @@ use openline_core::authentication::{ClaimPass, Position};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
 
-use crate::request::{decoded, pairs, subprotocols};
+use crate::request::{cookie_pairs, decoded, pairs, subprotocols};
 
 /// All but `unreserved` (RFC 3986 section 2.3).
 pub(crate) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
@@ -25,8 +26,10 @@ pub(crate) const ESCAPED: &AsciiSet = &NON_ALPHANUMERIC
 pub struct Edits {
     headers: Vec<(HeaderName, Option<HeaderValue>)>,
     query: Vec<(String, Option<String>)>,
+    /// Whether nothing is kept of the query that the peer sent.
+    drops_query: bool,
     cookies: Vec<(String, Option<String>)>,
-    subprotocol: Option<String>,
+    subprotocols: Vec<String>,
 }
 
 /// A claim that cannot be carried on.
@@ -45,7 +48,9 @@ impl Edits {
         for passed in pass.entries() {
             let name = passed.parameter();
             if name.is_empty() {
-                // Each claim under its own name.
+                // Each claim under its own name. Any name may be one of a claim
+                // that this token does not have, so none is left to the peer.
+                edits.drops_query = true;
                 for (claim, value) in claims.into_iter().flatten() {
                     edits.query.push((claim.clone(), text_of(value)));
                 }
@@ -73,16 +78,16 @@ impl Edits {
         Ok(edits)
     }
 
-    /// Also removes an entry of `Sec-WebSocket-Protocol`.
-    pub(crate) fn without_subprotocol(mut self, entry: Option<String>) -> Self {
-        self.subprotocol = entry;
+    /// Also removes entries of `Sec-WebSocket-Protocol`.
+    pub(crate) fn without_subprotocols(mut self, entries: Vec<String>) -> Self {
+        self.subprotocols = entries;
         self
     }
 
-    /// The entry of `Sec-WebSocket-Protocol` that carried the credential: the
-    /// handshake neither offers it to the function nor answers with it.
-    pub fn subprotocol(&self) -> Option<&str> {
-        self.subprotocol.as_deref()
+    /// The entries of `Sec-WebSocket-Protocol` that carry credentials: the
+    /// handshake neither offers them to the function nor answers with one.
+    pub fn subprotocols(&self) -> &[String] {
+        &self.subprotocols
     }
 
     /// Whether it changes nothing.
@@ -98,20 +103,19 @@ impl Edits {
                 None => drop(headers.remove(name)),
             }
         }
-        if let Some(entry) = &self.subprotocol {
-            let kept: Vec<_> = subprotocols(headers)
-                .into_iter()
-                .filter(|it| it != entry)
-                .collect();
-            replace(headers, &SEC_WEBSOCKET_PROTOCOL, &kept.join(", "));
+        if !self.subprotocols.is_empty() {
+            let mut kept = subprotocols(headers);
+            kept.retain(|entry| !self.subprotocols.contains(entry));
+            replace(headers, &SEC_WEBSOCKET_PROTOCOL, kept.join(", ").as_bytes());
         }
         if !self.cookies.is_empty() {
             let cookies = self.cookies(headers);
             replace(headers, &COOKIE, &cookies);
         }
-        if self.query.is_empty() {
+        if self.query.is_empty() && !self.drops_query {
             return query.map(str::to_owned);
         }
+        let query = query.filter(|_| !self.drops_query);
         let ours =
             |key: &str| decoded(key).is_some_and(|key| self.query.iter().any(|(it, _)| *it == key));
         let sent = query.unwrap_or_default();
@@ -135,29 +139,42 @@ impl Edits {
     }
 
     /// The value of `Cookie` with the changes.
-    fn cookies(&self, headers: &HeaderMap) -> String {
-        let mut kept = Vec::new();
-        for line in headers.get_all(COOKIE) {
-            // A line that is not text is no cookie that anybody could read.
-            for pair in line.to_str().unwrap_or_default().split(';') {
-                let name = pair.split('=').next().unwrap_or_default().trim();
-                let is_ours = self.cookies.iter().any(|(ours, _)| ours == name);
-                if !is_ours && !pair.trim().is_empty() {
-                    kept.push(pair.trim().to_owned());
-                }
-            }
-        }
+    fn cookies(&self, headers: &HeaderMap) -> Vec<u8> {
+        let is_ours = |pair: &&[u8]| {
+            let name = visible(pair.split(|byte| *byte == b'=').next().unwrap_or_default());
+            let mut ours = self.cookies.iter();
+            ours.any(|(ours, _)| ours.as_bytes() == name)
+        };
+        let sent = cookie_pairs(headers).filter(|pair| !pair.is_empty() && !is_ours(pair));
+        let mut kept: Vec<Vec<u8>> = sent.map(<[u8]>::to_vec).collect();
         for (name, value) in &self.cookies {
-            kept.extend(value.as_ref().map(|value| format!("{name}={value}")));
+            let pair = value.as_ref().map(|value| format!("{name}={value}"));
+            kept.extend(pair.map(String::into_bytes));
         }
-        kept.join("; ")
+        kept.join(&b"; "[..])
     }
 }
 
+/// A name without whatever is around it that is not visible ASCII: some readers
+/// take more letters for spaces than others, as U+00A0.
+fn visible(mut name: &[u8]) -> &[u8] {
+    while let [rest @ .., last] = name
+        && !last.is_ascii_graphic()
+    {
+        name = rest;
+    }
+    while let [first, rest @ ..] = name
+        && !first.is_ascii_graphic()
+    {
+        name = rest;
+    }
+    name
+}
+
 /// Replaces all lines of a header by one; by none if it would be empty.
-fn replace(headers: &mut HeaderMap, name: &HeaderName, text: &str) {
+fn replace(headers: &mut HeaderMap, name: &HeaderName, text: &[u8]) {
     headers.remove(name);
-    if let Ok(value) = HeaderValue::from_bytes(text.as_bytes())
+    if let Ok(value) = HeaderValue::from_bytes(text)
         && !text.is_empty()
     {
         headers.insert(name, value);
@@ -236,6 +253,21 @@ mod tests {
         assert_eq!(lines, [line("cookie", "a=1; b=2; role=%5B%22a%3Bb%22%5D")]);
     }
 
+    /// A reader that takes U+00A0 for a space would find the claim's name behind
+    /// it.
+    #[test]
+    fn cookies_that_are_not_ascii_stay_unless_they_look_like_a_claims() {
+        let sent = "caf\u{e9}=1; \u{a0}role=root; role\u{85}=root; a=\u{e9}; \u{a0}";
+        let (lines, _) = edited(
+            "cookie:role:role",
+            Some(r#"{"role": "user"}"#),
+            &[("cookie", sent)],
+            "",
+        );
+        let kept = "caf\u{e9}=1; a=\u{e9}; \u{a0}; role=user";
+        assert_eq!(lines, [line("cookie", kept)]);
+    }
+
     #[test]
     fn without_a_token_the_names_of_claims_are_free_of_the_peers_words() {
         let pass = "header:sub:x-user,query:sub:user,cookie:sub:user";
@@ -249,14 +281,24 @@ mod tests {
     fn all_claims_travel_as_one_or_each_by_itself() {
         let has = Some(r#"{"b": true, "a": {"x": 1}}"#);
         let (_, query) = edited("query::", has, &[], "b=false&c=1");
-        let query = query.unwrap();
-        assert!(
-            query.starts_with("c=1&") && query.contains("b=true"),
-            "{query}"
-        );
-        assert!(query.contains("a=%7B%22x%22%3A1%7D"), "{query}");
+        assert_eq!(query.as_deref(), Some("a=%7B%22x%22%3A1%7D&b=true"));
         let (lines, _) = edited("header::x-claims", Some(r#"{"a": 1}"#), &[], "");
         assert_eq!(lines, [line("x-claims", r#"{"a":1}"#)]);
+    }
+
+    /// A claim that the token does not have may not be the peer's word.
+    #[test]
+    fn where_all_claims_are_the_query_nothing_of_the_peers_is() {
+        let pass = "query::,query:sub:user";
+        let has = Some(r#"{"sub": "ann"}"#);
+        let sent = "role=admin&%72ole=x&room=a";
+        let (_, query) = edited(pass, has, &[], sent);
+        assert_eq!(query.as_deref(), Some("sub=ann&user=ann"));
+        for has in [None, Some("{}"), Some(r#"{"role": null}"#)] {
+            assert_eq!(edited("query::", has, &[], sent), (vec![], None));
+        }
+        let unchecked = Edits::new(&ClaimPass::parse("query::").unwrap(), None).unwrap();
+        assert!(!unchecked.is_empty());
     }
 
     #[test]
@@ -269,9 +311,10 @@ mod tests {
     }
 
     #[test]
-    fn the_subprotocol_of_a_token_is_removed() {
-        let apply = |sent: &'static str, entry: &str| {
-            let edits = Edits::default().without_subprotocol(Some(entry.into()));
+    fn the_subprotocols_of_tokens_are_removed() {
+        let apply = |sent: &'static str, entries: &[&str]| {
+            let entries = entries.iter().map(|entry| (*entry).to_owned()).collect();
+            let edits = Edits::default().without_subprotocols(entries);
             let mut headers = HeaderMap::new();
             headers.insert(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(sent));
             edits.apply(&mut headers, None);
@@ -279,9 +322,9 @@ mod tests {
             left.map(|value| value.to_str().unwrap().to_owned())
         };
         assert_eq!(
-            apply("chat,bearer.a , news", "bearer.a").unwrap(),
+            apply("chat,bearer.a , news,bearer.b", &["bearer.a", "bearer.b"]).unwrap(),
             "chat, news"
         );
-        assert_eq!(apply("bearer.a", "bearer.a"), None);
+        assert_eq!(apply("bearer.a", &["bearer.a"]), None);
     }
 }

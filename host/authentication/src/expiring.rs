@@ -27,6 +27,7 @@ pub(crate) struct Expiring<V> {
     entries: HashMap<Mark, (V, UnixTime)>,
     ends: BTreeSet<(UnixTime, Mark)>,
     entries_max: usize,
+    forgotten: Option<UnixTime>,
 }
 
 impl Mark {
@@ -58,7 +59,20 @@ impl<V> Expiring<V> {
             entries: HashMap::new(),
             ends: BTreeSet::new(),
             entries_max,
+            forgotten: None,
         }
+    }
+
+    /// Changes how many entries there may be. If there are more, they stay, and
+    /// new ones wait until there is room.
+    pub(crate) fn set_max(&mut self, entries_max: usize) {
+        self.entries_max = entries_max;
+    }
+
+    /// The latest end of the entries that [`forget`](Self::forget) has removed
+    /// since the last call of this.
+    pub(crate) fn take_forgotten(&mut self) -> Option<UnixTime> {
+        self.forgotten.take()
     }
 
     /// How many entries there are, some ended ones included.
@@ -106,6 +120,7 @@ impl<V> Expiring<V> {
         for _ in 0..FORGOTTEN_MAX {
             match self.ends.first() {
                 Some((end, mark)) if *end <= now => {
+                    self.forgotten = self.forgotten.max(Some(*end));
                     self.entries.remove(mark);
                     self.ends.pop_first();
                 }
@@ -147,10 +162,29 @@ mod tests {
         assert_eq!(map.get(one, at(70)), None, "it ends at its end");
         assert_eq!(map.insert(three, 3, at(300), at(69)), Err(Full));
         assert_eq!(map.insert(three, 3, at(300), at(70)), Ok(()));
+        assert_eq!(map.take_forgotten(), Some(at(70)));
+        assert_eq!(map.take_forgotten(), None);
         map.forget(at(199));
         assert_eq!(map.count(), 2);
         map.forget(at(1000));
         assert_eq!((map.count(), map.ends.len()), (0, 0));
+        assert_eq!(map.take_forgotten(), Some(at(300)));
+    }
+
+    #[test]
+    fn a_smaller_limit_removes_nothing() {
+        let mut map = Expiring::new(3);
+        for number in 0..3 {
+            map.insert(mark(number), (), at(60 + number as u64), at(0))
+                .unwrap();
+        }
+        map.set_max(2);
+        assert_eq!(map.count(), 3);
+        assert_eq!(map.insert(mark(3), (), at(99), at(60)), Err(Full));
+        assert_eq!(map.insert(mark(3), (), at(99), at(61)), Ok(()));
+        map.set_max(3);
+        assert_eq!(map.insert(mark(4), (), at(99), at(61)), Ok(()));
+        assert_eq!(map.insert(mark(5), (), at(99), at(61)), Err(Full));
     }
 
     #[test]

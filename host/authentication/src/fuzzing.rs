@@ -87,7 +87,7 @@ pub fn signature(bytes: &[u8]) {
         ..SignatureConfig::default()
     };
     let keys = AccessKeys::of([("fuzz".to_owned(), key)]);
-    let verifier = SignatureVerifier::new(&config, keys, Nonces::new(16, UnixTime(0)));
+    let verifier = SignatureVerifier::new(&config, keys, Nonces::new(UnixTime(0)));
     let request = Request {
         method,
         host: Some("a.example.org"),

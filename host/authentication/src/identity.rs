@@ -14,6 +14,9 @@ pub struct Identity {
     /// When the credential ends, and the connection with it. From that second on
     /// it is not good any more.
     pub expires: Option<UnixTime>,
+    /// When the credential was made: the `iat` of a token, or the moment at which
+    /// the host made the ticket. `None` if the token does not say.
+    pub issued: Option<UnixTime>,
     /// The changes of the request.
     pub edits: Edits,
     /// The SHA-256 that the body must have. The signature holds only for this
@@ -32,11 +35,6 @@ impl Identity {
         self.claims.get("jti")?.as_str()
     }
 
-    /// When the token was made (`iat`).
-    pub fn issued(&self) -> Option<UnixTime> {
-        self.claims.get("iat")?.as_u64().map(UnixTime)
-    }
-
     /// A claim as text, for affinity: texts as they are, other values as JSON.
     /// `None` if the claim is missing or `null`.
     pub fn claim(&self, name: &str) -> Option<String> {
@@ -50,9 +48,11 @@ impl Identity {
     }
 
     /// Whether a new token may take the place of this one on an open connection:
-    /// it stands for the same subject, and its issuer is the same.
+    /// it stands for the same subject, and its issuer is the same. A token without
+    /// a subject says nothing about whom it stands for, so it is never renewed.
     pub fn is_renewed_by(&self, new: &Self) -> bool {
         let equal = |name: &str| self.claims.get(name) == new.claims.get(name);
-        equal("sub") && equal("iss")
+        let named = self.subject().is_some_and(|subject| !subject.is_empty());
+        named && equal("sub") && equal("iss")
     }
 }

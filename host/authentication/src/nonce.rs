@@ -5,6 +5,13 @@
 //! good, so strangers cannot fill the memory; while it is full, requests are
 //! refused, because forgetting a nonce early would let it pass again.
 //!
+//! **When a reload changes the window** or the limit, the verifier of the new
+//! configuration goes on with the nonces of the one before it
+//! ([`Nonces::change_window`]). A longer window would let dates pass whose nonces
+//! are forgotten already: these dates are refused. The nonces that are there stay
+//! for as much longer as the window has grown. A window that is made shorter and
+//! longer again keeps those of that time for longer than they need.
+//!
 //! **After a restart** the memory is empty, unless the host gives back what
 //! [`Nonces::export`] wrote. Without it, requests whose date is not after the
 //! start are refused: their nonces may have passed before. So callers are
@@ -13,6 +20,8 @@
 //! dated a request after the start, and that request passes a second time if the
 //! host did not keep its nonces. Export often, or keep `window` small, where that
 //! matters.
+
+use std::time::Duration;
 
 use openline_core::authentication::UnixTime;
 use parking_lot::Mutex;
@@ -23,9 +32,48 @@ use crate::expiring::{Expiring, Mark};
 #[derive(Debug)]
 pub struct Nonces {
     /// Locked for one look-up, after the hash was made.
-    used: Mutex<Expiring<()>>,
+    used: Mutex<Used>,
     /// Dates up to this one are refused.
     start: Option<UnixTime>,
+}
+
+/// What is remembered.
+#[derive(Debug)]
+struct Used {
+    /// The ends that they have are `later` than the ends that are written here.
+    /// So a longer window moves all of them at once, however many there are.
+    entries: Expiring<()>,
+    later: Duration,
+    /// The window of the latest verifier. One whose configuration is not in force
+    /// yet, or never will be, counts as well.
+    window: Duration,
+    /// The latest end of those that were forgotten before the latest change.
+    ended: Option<UnixTime>,
+    /// Nonces of dates up to this one may be forgotten, although the window takes
+    /// these dates.
+    forgotten: Option<UnixTime>,
+}
+
+/// A nonce of a request whose signature is good.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Nonce<'a> {
+    /// The id of the caller's key: each has nonces of its own.
+    pub(crate) key: &'a str,
+    /// The nonce itself.
+    pub(crate) text: &'a str,
+    /// When the request was signed.
+    pub(crate) date: UnixTime,
+    /// How long it must be remembered.
+    pub(crate) kept: Kept,
+}
+
+/// How long a nonce is remembered.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Kept {
+    /// While its date is within the window.
+    Window(Duration),
+    /// Until the moment at which its URL is not good any more.
+    Until(UnixTime),
 }
 
 /// Why a nonce does not pass.
@@ -39,6 +87,8 @@ pub(crate) enum NonceError {
         "the date is not after the start of the host, which does not know the nonces before it"
     )]
     BeforeStart,
+    #[error("the date is from the time before `window` grew, whose nonces are forgotten")]
+    Forgotten,
 }
 
 /// A nonce that was exported: its mark, and when it ends. Neither reveals the
@@ -51,42 +101,39 @@ pub struct ExportedNonce {
     pub end: UnixTime,
 }
 
+/// The first moment at which a date is too old.
+fn end(date: UnixTime, window: Duration) -> UnixTime {
+    date.plus(window).plus(Duration::from_secs(1))
+}
+
 impl Nonces {
-    /// A memory of `nonces_max` for a host that starts at `now` and does
-    /// not know what passed before.
-    pub fn new(nonces_max: usize, now: UnixTime) -> Self {
+    /// The memory of a host that starts at `now` and does not know what passed
+    /// before.
+    pub fn new(now: UnixTime) -> Self {
         Self {
             start: Some(now),
-            ..Self::empty(nonces_max)
+            used: Mutex::new(Used::new(0)),
         }
     }
 
-    /// A memory that continues where an export, taken after the last request,
-    /// ended.
+    /// A memory of `nonces_max` that continues where an export, taken after the
+    /// last request, ended. The window is the same, or shorter.
     pub fn import(
         nonces_max: usize,
         exported: impl IntoIterator<Item = ExportedNonce>,
         now: UnixTime,
     ) -> Self {
-        let nonces = Self::empty(nonces_max);
-        let mut used = nonces.used.lock();
+        let mut used = Used::new(nonces_max);
         let mut entries = exported.into_iter();
         let fits = |ExportedNonce { mark, end }: ExportedNonce| {
-            used.insert(Mark::from_bytes(mark), (), end, now).is_ok()
+            let mark = Mark::from_bytes(mark);
+            used.entries.insert(mark, (), end, now).is_ok()
         };
         let all = entries.all(fits);
-        drop(used);
         Self {
             // The limit is smaller than before, and some of them are lost.
             start: (!all).then_some(now),
-            ..nonces
-        }
-    }
-
-    fn empty(nonces_max: usize) -> Self {
-        Self {
-            used: Mutex::new(Expiring::new(nonces_max)),
-            start: None,
+            used: Mutex::new(used),
         }
     }
 
@@ -94,124 +141,91 @@ impl Nonces {
     /// them, so it is not for a thread that serves.
     pub fn export(&self, now: UnixTime) -> Vec<ExportedNonce> {
         let used = self.used.lock();
-        let exported = used.iter(now).map(|(mark, (), end)| ExportedNonce {
+        let entries = used.entries.iter(now.minus(used.later));
+        let exported = entries.map(|(mark, (), end)| ExportedNonce {
             mark: mark.bytes(),
-            end,
+            end: end.plus(used.later),
         });
         exported.collect()
     }
 
-    /// Uses a nonce of a key: of two requests with it, one passes. `end` is when
-    /// its date is too old.
+    /// Prepares the memory for a verifier with another window, before that one is
+    /// made. `before` is the window of the verifier in force, which may go on with
+    /// the memory: nothing that it decides becomes wrong, also if the other one
+    /// never is in force. Once replaced, it ends what it has begun and decides
+    /// nothing more. Takes the same time whatever is remembered.
+    pub fn change_window(&self, before: Duration, after: Duration) {
+        self.used.lock().change_window(before, after);
+    }
+
+    /// Uses a nonce: of two requests with it, one passes. Up to `nonces_max` are
+    /// remembered.
     pub(crate) fn take(
         &self,
-        key: &str,
-        nonce: &str,
-        date: UnixTime,
-        end: UnixTime,
+        nonce: &Nonce<'_>,
+        nonces_max: usize,
         now: UnixTime,
     ) -> Result<(), NonceError> {
-        if self.start.is_some_and(|start| date <= start) {
+        if self.start.is_some_and(|start| nonce.date <= start) {
             return Err(NonceError::BeforeStart);
         }
-        let mark = Mark::of(&[key, nonce]);
+        let mark = Mark::of(&[nonce.key, nonce.text]);
         let mut used = self.used.lock();
-        if used.get(mark, now).is_some() {
-            return Err(NonceError::Used);
-        }
-        let entered = used.insert(mark, (), end, now);
-        entered.map_err(|_| NonceError::Full)
+        used.entries.set_max(nonces_max);
+        used.take(mark, nonce, now)
     }
 
     /// How many are remembered, some ended ones included.
     pub fn count(&self) -> usize {
-        self.used.lock().count()
+        self.used.lock().entries.count()
+    }
+}
+
+impl Used {
+    fn new(nonces_max: usize) -> Self {
+        Self {
+            entries: Expiring::new(nonces_max),
+            later: Duration::ZERO,
+            window: Duration::ZERO,
+            ended: None,
+            forgotten: None,
+        }
+    }
+
+    fn change_window(&mut self, before: Duration, after: Duration) {
+        // Moments are whole seconds.
+        let [before, after] = [before, after].map(|it| Duration::from_secs(it.as_secs()));
+        // Read before `later` changes, by which they were late.
+        let ended = self.entries.take_forgotten();
+        self.ended = self.ended.max(ended.map(|end| end.plus(self.later)));
+        // All entries are, or were, kept for this window at least.
+        let before = before.max(self.window);
+        if after > before {
+            let second = Duration::from_secs(1);
+            let date = self.ended.map(|end| end.minus(before).minus(second));
+            self.forgotten = self.forgotten.max(date);
+            self.later = self.later.saturating_add(after - before);
+        }
+        self.window = after;
+    }
+
+    fn take(&mut self, mark: Mark, nonce: &Nonce<'_>, now: UnixTime) -> Result<(), NonceError> {
+        let end = match nonce.kept {
+            Kept::Window(_) if self.forgotten.is_some_and(|last| nonce.date <= last) => {
+                return Err(NonceError::Forgotten);
+            }
+            Kept::Window(window) => end(nonce.date, window.max(self.window)),
+            Kept::Until(end) => end,
+        };
+        let (end, now) = (end.minus(self.later), now.minus(self.later));
+        if self.entries.get(mark, now).is_some() {
+            return Err(NonceError::Used);
+        }
+        let entered = self.entries.insert(mark, (), end, now);
+        entered.map_err(|_| NonceError::Full)
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Barrier;
-    use std::sync::atomic::{AtomicUsize, Ordering};
-
-    use super::*;
-
-    fn at(seconds: u64) -> UnixTime {
-        UnixTime(seconds)
-    }
-
-    fn take(nonces: &Nonces, nonce: &str, date: u64) -> Result<(), NonceError> {
-        nonces.take("key", nonce, at(date), at(date + 900), at(date))
-    }
-
-    #[test]
-    fn a_nonce_of_a_key_passes_once() {
-        let nonces = Nonces::new(100, at(999));
-        assert_eq!(take(&nonces, "a", 1000), Ok(()));
-        assert_eq!(take(&nonces, "a", 1000), Err(NonceError::Used));
-        assert_eq!(take(&nonces, "a", 1001), Err(NonceError::Used));
-        assert_eq!(take(&nonces, "b", 1000), Ok(()));
-        let other = nonces.take("other", "a", at(1000), at(1900), at(1000));
-        assert_eq!(other, Ok(()), "keys have nonces of their own");
-        assert_eq!(take(&nonces, "a", 1900), Ok(()), "after its end");
-    }
-
-    #[test]
-    fn of_many_at_once_one_passes() {
-        let (nonces, passed) = (Nonces::new(100, at(0)), AtomicUsize::new(0));
-        for round in 0..50 {
-            let barrier = Barrier::new(4);
-            std::thread::scope(|scope| {
-                for _ in 0..4 {
-                    scope.spawn(|| {
-                        barrier.wait();
-                        if take(&nonces, &round.to_string(), 1000).is_ok() {
-                            passed.fetch_add(1, Ordering::Relaxed);
-                        }
-                    });
-                }
-            });
-            assert_eq!(passed.load(Ordering::Relaxed), round + 1);
-        }
-    }
-
-    #[test]
-    fn a_full_memory_refuses_until_entries_end() {
-        let nonces = Nonces::new(16, at(0));
-        for number in 0..16 {
-            assert_eq!(take(&nonces, &number.to_string(), 1000), Ok(()));
-        }
-        assert_eq!(take(&nonces, "new", 1000), Err(NonceError::Full));
-        assert_eq!(
-            take(&nonces, "7", 1000),
-            Err(NonceError::Used),
-            "none was forgotten"
-        );
-        assert_eq!(take(&nonces, "new", 1899), Err(NonceError::Full));
-        assert_eq!(take(&nonces, "new", 2000), Ok(()));
-    }
-
-    #[test]
-    fn after_a_restart_nothing_passes_twice() {
-        let before = Nonces::new(100, at(999));
-        take(&before, "a", 1000).unwrap();
-        let after = Nonces::new(100, at(1002));
-        assert_eq!(take(&after, "a", 1000), Err(NonceError::BeforeStart));
-        assert_eq!(take(&after, "b", 1002), Err(NonceError::BeforeStart));
-        assert_eq!(take(&after, "b", 1003), Ok(()));
-        let exported = before.export(at(1001));
-        let after = Nonces::import(100, exported.clone(), at(1002));
-        assert_eq!(take(&after, "a", 1000), Err(NonceError::Used));
-        assert_eq!(take(&after, "b", 1000), Ok(()), "a slow clock is no harm");
-        assert_eq!(before.export(at(1900)), []);
-        // A limit that is too small for the import makes the start strict.
-        let entry = |byte: u8| ExportedNonce {
-            mark: [byte; 16],
-            end: at(1900),
-        };
-        let after = Nonces::import(2, (0..2).map(entry), at(1002));
-        assert_eq!(after.start, None);
-        let after = Nonces::import(1, (0..2).map(entry), at(1002));
-        assert_eq!(take(&after, "b", 1002), Err(NonceError::BeforeStart));
-    }
-}
+#[path = "nonce_tests.rs"]
+mod tests;

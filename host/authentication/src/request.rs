@@ -25,17 +25,6 @@ pub struct Request<'a> {
     pub has_body: bool,
 }
 
-/// A credential that was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Found<'a> {
-    /// The credential, without its prefix.
-    pub(crate) text: String,
-    /// Where it was.
-    pub(crate) place: &'a Place,
-    /// The whole entry of `Sec-WebSocket-Protocol`, if it was one.
-    pub(crate) subprotocol: Option<String>,
-}
-
 /// Why a credential is not taken from a place that has it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum FindError {
@@ -45,40 +34,41 @@ pub(crate) enum FindError {
     Text(String),
 }
 
-/// Finds the first credential, in the order of the lookup.
-pub(crate) fn find<'a>(
-    request: &Request<'_>,
-    lookup: &'a Lookup,
-) -> Result<Option<Found<'a>>, FindError> {
+/// Finds the first credential, in the order of the lookup, without its prefix.
+pub(crate) fn find(request: &Request<'_>, lookup: &Lookup) -> Result<Option<String>, FindError> {
     for place in lookup.places() {
         let mut found = match place {
             Place::Header { name, prefix } => header(request, name, prefix, place)?,
-            Place::Cookie(name) => cookies(request.headers, name),
+            Place::Cookie(name) => cookies(request.headers, name, place)?,
             Place::Query(name) => query(request.query.unwrap_or_default(), name, place)?,
             Place::Subprotocol(prefix) => subprotocols(request.headers)
                 .into_iter()
-                .filter(|entry| entry.starts_with(prefix))
+                .filter_map(|entry| entry.strip_prefix(&**prefix).map(str::to_owned))
                 .collect(),
         };
         if found.len() > 1 {
             return Err(FindError::Twice(place.to_string()));
         }
-        let Some(text) = found.pop() else { continue };
-        let (text, subprotocol) = match place {
-            Place::Subprotocol(prefix) => (text[prefix.len()..].to_owned(), Some(text)),
-            _ => (text, None),
-        };
         // An empty one is as good as none, as browsers send cookies that were
         // emptied.
-        if !text.is_empty() {
-            return Ok(Some(Found {
-                text,
-                place,
-                subprotocol,
-            }));
+        if let Some(text) = found.pop().filter(|text| !text.is_empty()) {
+            return Ok(Some(text));
         }
     }
     Ok(None)
+}
+
+/// The entries of `Sec-WebSocket-Protocol` that are there for a credential. The
+/// function must see none of them, whichever place the credential came from.
+pub(crate) fn secret_subprotocols(request: &Request<'_>, lookup: &Lookup) -> Vec<String> {
+    let is_secret = |entry: &String| {
+        lookup.places().iter().any(|place| match place {
+            Place::Subprotocol(prefix) => entry.starts_with(prefix),
+            _ => false,
+        })
+    };
+    let entries = subprotocols(request.headers).into_iter();
+    entries.filter(is_secret).collect()
 }
 
 fn header(
@@ -107,20 +97,31 @@ fn header(
     Ok(found)
 }
 
-/// The values of all cookies of a name.
-pub(crate) fn cookies(headers: &HeaderMap, name: &str) -> Vec<String> {
+/// The values of all cookies of a name. Lines are read as bytes: a cookie of
+/// another name that is not text must not hide the others.
+fn cookies(headers: &HeaderMap, name: &str, place: &Place) -> Result<Vec<String>, FindError> {
+    let mut found = Vec::new();
+    for pair in cookie_pairs(headers) {
+        let Some(at) = pair.iter().position(|byte| *byte == b'=') else {
+            continue;
+        };
+        if pair[..at].trim_ascii_end() == name.as_bytes() {
+            let value = &pair[at + 1..];
+            let bare = value.strip_prefix(b"\"");
+            let value = bare.and_then(|it| it.strip_suffix(b"\"")).unwrap_or(value);
+            let value = std::str::from_utf8(value);
+            let value = value.map_err(|_| FindError::Text(place.to_string()))?;
+            found.push(value.to_owned());
+        }
+    }
+    Ok(found)
+}
+
+/// The cookies of all lines, as they were sent, without the spaces around them.
+pub(crate) fn cookie_pairs(headers: &HeaderMap) -> impl Iterator<Item = &[u8]> {
     let lines = headers.get_all(COOKIE).iter();
-    let texts = lines.filter_map(|value| value.to_str().ok());
-    let pairs = texts.flat_map(|line| line.split(';'));
-    let found = pairs.filter_map(|pair| {
-        let (found, value) = pair.trim().split_once('=')?;
-        let value = value
-            .strip_prefix('"')
-            .and_then(|it| it.strip_suffix('"'))
-            .unwrap_or(value);
-        (found.trim_end() == name).then(|| value.to_owned())
-    });
-    found.collect()
+    let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
+    pairs.map(<[u8]>::trim_ascii)
 }
 
 /// The values of all keys of a name, decoded. A `+` is a plus: no credential has
@@ -185,8 +186,7 @@ mod tests {
             has_body: false,
         };
         let lookup = Lookup::parse(lookup).unwrap();
-        let found = find(&request, &lookup).map_err(|error| error.to_string())?;
-        Ok(found.map(|found| found.text))
+        find(&request, &lookup).map_err(|error| error.to_string())
     }
 
     #[test]
@@ -219,6 +219,9 @@ mod tests {
         is("query:t", "a=1&%74=x%2By&tt=3", &[], Some("x+y"));
         is("query:t", "t=a+b", &[], Some("a+b"));
         is("query:t", "t", &[], None);
+        let bytes = [("cookie", "caf\u{e9}=\u{e9}; t=one")];
+        is("cookie:t", "", &bytes, Some("one"));
+        is("cookie:caf", "", &bytes, None);
         let offered = [("sec-websocket-protocol", "chat, bearer.a.b.c")];
         is("subprotocol:bearer.", "", &offered, Some("a.b.c"));
         is("subprotocol:Bearer.", "", &offered, None);
@@ -252,5 +255,19 @@ mod tests {
         assert!(found("query:t", "t=%2", &[]).is_err());
         assert!(found("query:t", "t=%ff", &[]).is_err());
         assert!(found("header:x:", "", &[("x", "\u{e9}")]).is_err());
+    }
+
+    /// A site may have set a cookie in an old encoding before it had tokens.
+    #[test]
+    fn bytes_of_one_cookie_hide_no_other_one() {
+        let found = |line: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(COOKIE, HeaderValue::from_bytes(line).unwrap());
+            let place = Place::Cookie("t".into());
+            cookies(&headers, "t", &place).map_err(|error| error.to_string())
+        };
+        assert_eq!(found(b"a=caf\xe9; t=one; \xff"), Ok(vec!["one".into()]));
+        assert_eq!(found(b"a=1; t\xff=one"), Ok(vec![]));
+        assert_eq!(found(b"t=\xe9"), Err("`cookie:t` is not text".into()));
     }
 }

@@ -42,7 +42,8 @@ pub enum Revocation {
     Subject {
         /// Their `sub`.
         subject: String,
-        /// The moment. Tokens without `iat` were made before it.
+        /// The moment. Tokens without `iat` count as made before it. Tickets have
+        /// the time at which the host made them.
         before: UnixTime,
         /// When the last of them ends.
         expires: UnixTime,
@@ -167,7 +168,7 @@ impl Revocations {
     /// that are open, after each change.
     pub fn revokes(&self, identity: &Identity, now: UnixTime) -> Option<RevokedBy> {
         // A token that does not say when it was made may be as old as any.
-        let made = identity.issued().unwrap_or(UnixTime(0));
+        let made = identity.issued.unwrap_or(UnixTime(0));
         let token = identity.token_id().map(|id| Mark::of(&[id]));
         if token.is_some_and(|mark| self.tokens.get(mark, now).is_some()) {
             return Some(RevokedBy::Token);
@@ -226,6 +227,7 @@ mod tests {
 
     fn identity(claims: serde_json::Value) -> Identity {
         Identity {
+            issued: claims["iat"].as_u64().map(UnixTime),
             claims: claims.as_object().unwrap().clone(),
             ..Identity::default()
         }

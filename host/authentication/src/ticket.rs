@@ -21,7 +21,7 @@ use crate::denied::{Denial, Denied};
 use crate::edits::Edits;
 use crate::expiring::{Expiring, Mark};
 use crate::identity::Identity;
-use crate::request::{Request, find};
+use crate::request::{Request, find, secret_subprotocols};
 use crate::secret::same;
 
 /// The most claims of one ticket, as JSON: what a token could carry.
@@ -41,6 +41,8 @@ struct Waiting {
     claims: Map<String, Value>,
     /// When the connection ends that is opened with it.
     expires: Option<UnixTime>,
+    /// When it was made.
+    issued: UnixTime,
 }
 
 /// What a ticket is to be.
@@ -116,6 +118,7 @@ impl Tickets {
             secret,
             claims,
             expires: request.expires,
+            issued: now,
         };
         let entered = self.waiting.lock().insert(mark, waiting, end, now);
         entered.map_err(|_| TicketError::Full)?;
@@ -131,12 +134,13 @@ impl Tickets {
         let invalid = |error: &dyn fmt::Display| Denial::TicketInvalid.because(error);
         let found = find(request, &self.config.lookup).map_err(|error| invalid(&error))?;
         let found = found.ok_or_else(|| Denial::TicketMissing.because("no ticket"))?;
-        let used = self.take(&found.text, now);
+        let used = self.take(&found, now);
         let used = used.ok_or_else(|| invalid(&"there is no such ticket, or not any more"))?;
         let edits = self.edits(&used.claims).map_err(|error| invalid(&error))?;
         Ok(Identity {
             expires: used.expires,
-            edits: edits.without_subprotocol(found.subprotocol),
+            issued: Some(used.issued),
+            edits: edits.without_subprotocols(secret_subprotocols(request, &self.config.lookup)),
             claims: used.claims,
             body_sha256: None,
         })
@@ -190,6 +194,7 @@ mod tests {
     use openline_core::units::Period;
 
     use super::*;
+    use crate::revocation::{Revocation, Revocations, RevokedBy};
 
     const NOW: UnixTime = UnixTime(1000);
 
@@ -245,6 +250,37 @@ mod tests {
                 redeem(&tickets, &query(bad), 1000),
                 Err(Denial::TicketInvalid)
             );
+        }
+    }
+
+    /// A claim `iat` of the ticket's maker is not what counts.
+    #[test]
+    fn a_ticket_was_made_when_the_host_made_it() {
+        let tickets = tickets(8);
+        let made = |at: u64| {
+            let request = TicketRequest {
+                subject: Some("ann".into()),
+                claims: Map::from_iter([("iat".to_owned(), Value::from(1))]),
+                ..TicketRequest::default()
+            };
+            let ticket = tickets.issue(request, UnixTime(at)).unwrap().0;
+            redeem(&tickets, &format!("ticket={ticket}"), at + 5).unwrap()
+        };
+        let (old, new) = (made(999), made(1000));
+        assert_eq!((old.issued, new.issued), (Some(UnixTime(999)), Some(NOW)));
+        let by_subject = Revocation::Subject {
+            subject: "ann".into(),
+            before: NOW,
+            expires: UnixTime(u64::MAX),
+        };
+        for (entry, by) in [
+            (by_subject, RevokedBy::Subject),
+            (Revocation::Before(NOW), RevokedBy::Before),
+        ] {
+            let mut revoked = Revocations::new();
+            revoked.revoke(&entry, NOW).unwrap();
+            assert_eq!(revoked.revokes(&old, NOW), Some(by));
+            assert_eq!(revoked.revokes(&new, NOW), None, "{by:?}");
         }
     }
 

@@ -20,7 +20,7 @@ use crate::jwt::{
     Algorithm, FetchedKeys, KeySet, KeySource, KeyWarning, TOKEN_BYTES_MAX, Terms, TokenError,
     verify,
 };
-use crate::request::{Request, find};
+use crate::request::{Request, find, secret_subprotocols};
 use crate::revocation::Revocations;
 use crate::secret::{ReadSecret, Secret};
 
@@ -126,27 +126,23 @@ impl TokenVerifier {
         let lookup = &self.config.lookup;
         let invalid = |error: &dyn fmt::Display| Denial::TokenInvalid.because(error);
         let is_checked = self.config.checks(request.path);
-        let found = match find(request, lookup) {
-            Ok(found) => found,
-            Err(_) if !is_checked => None,
-            Err(error) => return Err(invalid(&error)),
-        };
-        let subprotocol = found.as_ref().and_then(|found| found.subprotocol.clone());
+        let secret = secret_subprotocols(request, lookup);
         if !is_checked {
             let edits = Edits::new(&self.config.claims, None).map_err(|error| invalid(&error))?;
             return Ok(Identity {
-                edits: edits.without_subprotocol(subprotocol),
+                edits: edits.without_subprotocols(secret),
                 ..Identity::default()
             });
         }
+        let found = find(request, lookup).map_err(|error| invalid(&error))?;
         let found = found.ok_or_else(|| {
             let places: Vec<_> = lookup.places().iter().map(ToString::to_string).collect();
             Denial::TokenMissing.because(format!("no token in {}", places.join(", ")))
         })?;
-        let mut identity = self.token(&found.text, now)?;
+        let mut identity = self.token(&found, now)?;
         let edits = Edits::new(&self.config.claims, Some(&identity.claims));
         let edits = edits.map_err(|error| invalid(&error))?;
-        identity.edits = edits.without_subprotocol(subprotocol);
+        identity.edits = edits.without_subprotocols(secret);
         Ok(identity)
     }
 
@@ -182,6 +178,7 @@ impl TokenVerifier {
         let identity = Identity {
             claims: verified.claims,
             expires: verified.expires,
+            issued: verified.issued,
             ..Identity::default()
         };
         let revoked = self.revocations.read().revokes(&identity, now.wall);
@@ -207,7 +204,7 @@ impl TokenVerifier {
     pub fn renew(&self, old: &Identity, token: &str, now: Now) -> Result<Identity, Denied> {
         let new = self.token(token, now)?;
         if !old.is_renewed_by(&new) {
-            let why = "the token has another `sub` or `iss` than the connection's";
+            let why = "a renewal needs a `sub`, and the `sub` and `iss` of the connection's token";
             return Err(Denial::TokenInvalid.because(why));
         }
         Ok(Identity {

@@ -99,11 +99,11 @@ fn a_request_with_a_good_token_is_from_its_subject() {
         Some(UnixTime(NOW.wall.0 + 90)),
         "leeway included"
     );
-    assert_eq!(identity.edits.subprotocol(), None);
+    assert!(identity.edits.subprotocols().is_empty());
     let entry = format!("bearer.{}", ann());
     let offered = format!("chat, {entry}");
     let identity = asked(&verifier, "/", &[("sec-websocket-protocol", &offered)]).unwrap();
-    assert_eq!(identity.edits.subprotocol(), Some(&*entry));
+    assert_eq!(identity.edits.subprotocols(), [entry]);
     assert_eq!(asked(&verifier, "/", &[]), Err(Denial::TokenMissing));
     let invalid = [("authorization", "Bearer a.b.c")];
     assert_eq!(asked(&verifier, "/", &invalid), Err(Denial::TokenInvalid));
@@ -121,6 +121,27 @@ fn a_request_with_a_good_token_is_from_its_subject() {
         Err(Denial::TokenInvalid),
         "`exp` is required by default"
     );
+}
+
+/// The function could echo an entry that it sees, and with it the token.
+#[test]
+fn tokens_among_the_subprotocols_are_removed_whichever_place_wins() {
+    let places = "lookup = \"query:token,subprotocol:bearer.\"\nunchecked = [\"/public/*\"]";
+    let verifier = verifier(places);
+    let (one, two) = (format!("bearer.{}", ann()), "bearer.other");
+    let offered = format!("chat, {one},{two}, news");
+    let lines = [("sec-websocket-protocol", &*offered)];
+    let target = format!("/?token={}", ann());
+    for target in [&*target, "/public/a"] {
+        let identity = asked(&verifier, target, &lines).unwrap();
+        assert_eq!(identity.edits.subprotocols(), [&one, two], "{target}");
+        let mut headers = HeaderMap::new();
+        headers.insert(lines[0].0, HeaderValue::from_str(&offered).unwrap());
+        identity.edits.apply(&mut headers, None);
+        assert_eq!(headers[lines[0].0], "chat, news", "{target}");
+    }
+    let twice = asked(&verifier, "/", &lines);
+    assert_eq!(twice, Err(Denial::TokenInvalid), "no place has one token");
 }
 
 /// A path that is not checked must not become a way to write claims.
@@ -152,7 +173,7 @@ fn a_revoked_token_is_told_from_an_invalid_one() {
     let token = token(&claims);
     let identity = verifier.token(&token, NOW).unwrap();
     assert_eq!(
-        (identity.token_id(), identity.issued()),
+        (identity.token_id(), identity.issued),
         (Some("t1"), Some(UnixTime(now.0 - 5)))
     );
     let entry = Revocation::Token {
@@ -161,6 +182,24 @@ fn a_revoked_token_is_told_from_an_invalid_one() {
     };
     verifier.revocations.write().revoke(&entry, now).unwrap();
     let denied = verifier.token(&token, NOW).unwrap_err();
+    assert_eq!(denied.denial, Denial::TokenRevoked);
+}
+
+/// Some issuers write fractions of a second (RFC 7519 section 2 allows them).
+#[test]
+fn a_fraction_in_iat_says_when_a_token_was_made() {
+    let verifier = verifier("");
+    let now = NOW.wall;
+    let made = |second: f64| token(&json!({"sub": "ann", "iat": second, "exp": now.0 + 60}));
+    #[expect(clippy::cast_precision_loss, reason = "the second is small enough")]
+    let second = now.0 as f64;
+    let (old, new) = (made(second - 0.5), made(second + 0.5));
+    let identity = verifier.token(&new, NOW).unwrap();
+    assert_eq!(identity.issued, Some(now));
+    let before = Revocation::Before(now);
+    verifier.revocations.write().revoke(&before, now).unwrap();
+    assert!(verifier.token(&new, NOW).is_ok());
+    let denied = verifier.token(&old, NOW).unwrap_err();
     assert_eq!(denied.denial, Denial::TokenRevoked);
 }
 
@@ -182,6 +221,22 @@ fn a_message_renews_a_token_of_the_same_subject_only() {
     ] {
         let denied = verifier.renew(&old, &token(&other), NOW).unwrap_err();
         assert_eq!(denied.denial, Denial::TokenInvalid, "{other}");
+    }
+}
+
+/// Any two of them would be equal, whoever they were made for.
+#[test]
+fn tokens_that_name_no_subject_renew_nothing() {
+    let verifier = verifier("");
+    let exp = NOW.wall.0 + 60;
+    for claims in [
+        json!({"iss": "x", "exp": exp}),
+        json!({"iss": "x", "sub": "", "exp": exp}),
+    ] {
+        let token = token(&claims);
+        let old = verifier.token(&token, NOW).unwrap();
+        let denied = verifier.renew(&old, &token, NOW).unwrap_err();
+        assert_eq!(denied.denial, Denial::TokenInvalid, "{claims}");
     }
 }
 

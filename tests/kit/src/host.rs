@@ -297,8 +297,10 @@ impl HostBuilder {
             server: server.clone(),
             functions,
         };
-        let started = Deployer::start(runtime, store, true, (config, firewalls), components).await;
-        let deployer = started.unwrap();
+        let configured = (config, firewalls);
+        let starting = Deployer::start(runtime, store, true, configured, components);
+        // Its future is too large for those of tests, one in the other.
+        let deployer = Box::pin(starting).await.unwrap();
         let gateway = Arc::new(Gateway::new(Arc::clone(deployer.services())));
         let certificates = Files::read(&server, None).unwrap();
         let certificates = gateway.tls().prepare(certificates).unwrap();

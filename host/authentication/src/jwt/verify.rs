@@ -45,6 +45,8 @@ pub struct Verified {
     pub claims: Map<String, Value>,
     /// When it ends, leeway included: then it is no longer good.
     pub expires: Option<UnixTime>,
+    /// When it was made (`iat`).
+    pub issued: Option<UnixTime>,
 }
 
 /// Why a token is not good. The texts are for the log: they may show parts of
@@ -269,8 +271,8 @@ fn check_claims(
         return Err(TokenError::Issuer);
     }
     check_audience(&claims, terms)?;
-    for claim in ["nbf", "iat"] {
-        let begin = moment(&claims, claim)?;
+    let issued = moment(&claims, "iat")?;
+    for (claim, begin) in [("nbf", moment(&claims, "nbf")?), ("iat", issued)] {
         if let Some(begin) = begin.filter(|begin| *begin > now.plus(terms.leeway)) {
             let seconds = begin.since(now).as_secs();
             return Err(TokenError::Early { claim, seconds });
@@ -282,7 +284,11 @@ fn check_claims(
         let seconds = now.since(end.minus(terms.leeway)).as_secs();
         return Err(TokenError::Expired { seconds });
     }
-    Ok(Verified { claims, expires })
+    Ok(Verified {
+        claims,
+        expires,
+        issued,
+    })
 }
 
 fn check_audience(claims: &Map<String, Value>, terms: &Terms) -> Result<(), TokenError> {

@@ -30,7 +30,7 @@ pub(crate) enum CanonicalError {
     Equals,
     #[error("a signed header is missing")]
     Missing,
-    #[error("a header that is signed once occurs twice")]
+    #[error("a signed header occurs more than once")]
     Twice,
     #[error("a signed header is not text")]
     Text,
@@ -109,28 +109,21 @@ fn query(query: &str, without: &str) -> Result<String, CanonicalError> {
     Ok(found.join("&"))
 }
 
-/// The value of a header: of several, all of them.
-fn header(
-    form: SignatureForm,
-    request: &Request<'_>,
-    name: &str,
-) -> Result<String, CanonicalError> {
+/// The value of a header that occurs once. Two lines joined by a comma would have
+/// the text of one line with a comma in it, and a function may read only one of the
+/// two. Several lines of cookies became one when the request was normalised.
+fn header(request: &Request<'_>, name: &str) -> Result<String, CanonicalError> {
     if name == "host" {
         let host = request.host.ok_or(CanonicalError::Missing)?;
         return Ok(host.to_ascii_lowercase());
     }
-    let mut values = Vec::new();
-    for value in request.headers.get_all(name) {
-        let value = std::str::from_utf8(value.as_bytes());
-        values.push(value.map_err(|_| CanonicalError::Text)?.trim());
+    let mut values = request.headers.get_all(name).iter();
+    let value = values.next().ok_or(CanonicalError::Missing)?;
+    if values.next().is_some() {
+        return Err(CanonicalError::Twice);
     }
-    if values.is_empty() {
-        return Err(CanonicalError::Missing);
-    }
-    if form == SignatureForm::Acs3 {
-        values.sort_unstable();
-    }
-    Ok(values.join(","))
+    let value = std::str::from_utf8(value.as_bytes());
+    Ok(value.map_err(|_| CanonicalError::Text)?.trim().to_owned())
 }
 
 /// The text that is signed in our form and in ACS3's. `signed` are names in
@@ -146,7 +139,7 @@ pub(super) fn skeleton(
     let query = query(request.query.unwrap_or_default(), without)?;
     let mut text = format!("{}\n{path}\n{query}\n", request.method);
     for name in signed {
-        let value = header(names.form, request, name)?;
+        let value = header(request, name)?;
         text.push_str(&format!("{name}:{value}\n"));
     }
     let signed = signed.join(";");
@@ -163,22 +156,23 @@ pub(super) fn function_compute(
     without: &str,
 ) -> Result<String, CanonicalError> {
     let path = path(SignatureForm::Fc, request.path)?;
-    let once = |name: &str| match request.headers.get_all(name).iter().count() {
-        0 => Ok(String::new()),
-        1 => header(SignatureForm::Fc, request, name),
-        _ => Err(CanonicalError::Twice),
+    let value = |name: &str| match header(request, name) {
+        Err(CanonicalError::Missing) => Ok(String::new()),
+        other => other,
     };
-    let (md5, kind) = (once("content-md5")?, once("content-type")?);
+    let (md5, kind) = (value("content-md5")?, value("content-type")?);
     let mut text = format!("{}\n{md5}\n{kind}\n{date}\n", request.method);
     let names = request.headers.keys().map(http::HeaderName::as_str);
     let mut names: Vec<_> = names.filter(|name| name.starts_with("x-fc-")).collect();
     names.sort_unstable();
     for name in names {
-        text.push_str(&format!("{name}:{}\n", once(name)?));
+        text.push_str(&format!("{name}:{}\n", value(name)?));
     }
     let mut resource = Vec::new();
     for (key, value) in pairs(request.query.unwrap_or_default()) {
-        // Its clients escape a space as a form does.
+        // The form demands it: its clients escape a space as a form does, so `a+b`
+        // and `a%20b` are one text. A function that reads a `+` as a plus, which
+        // would be `%2B` in a form, sees two values where one was signed.
         let plain = |text: &str| decoded(&text.replace('+', " ")).ok_or(CanonicalError::Escape);
         let (key, value) = (plain(key)?, plain(value)?);
         if key == without {

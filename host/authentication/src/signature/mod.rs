@@ -19,7 +19,8 @@
 //! all but `A-Za-z0-9-._~` escaped, sorted, a key without a value alone. The
 //! signed headers are in lower case and sorted; `host`, `x-openline-date`
 //! (`yyyy-MM-ddTHH:mm:ssZ`), `x-openline-nonce` and every other `x-openline-*` of
-//! the request are among them. It is ACS3's skeleton under a name of its own.
+//! the request are among them. A signed header occurs once in the request. It is
+//! ACS3's skeleton under a name of its own.
 //!
 //! A pre-signed URL has the keys `openline-access-key-id` and `openline-expires`
 //! (seconds since 1970) in its query and, if it is good once, `openline-nonce` and
@@ -37,6 +38,9 @@ pub use keys::{AccessKey, AccessKeys};
 pub use sign::{SignError, Signing, fresh_nonce};
 pub use verify::SignatureVerifier;
 
+#[cfg(test)]
+#[path = "header_tests.rs"]
+mod headers;
 #[cfg(test)]
 #[path = "presigned_tests.rs"]
 mod presigned;

@@ -19,7 +19,7 @@ use super::credentials::{self, Credentials, CredentialsError, PresignedNames, is
 use super::keys::{AccessKey, AccessKeys};
 use crate::denied::{Denial, Denied};
 use crate::identity::Identity;
-use crate::nonce::{NonceError, Nonces};
+use crate::nonce::{Kept, Nonce, NonceError, Nonces};
 use crate::request::Request;
 use crate::secret::same;
 
@@ -36,8 +36,7 @@ struct Good<'a> {
     id: &'a str,
     key: &'a AccessKey,
     body_sha256: Option<[u8; 32]>,
-    /// The nonce with its date and its end.
-    nonce: Option<(&'a str, UnixTime, UnixTime)>,
+    nonce: Option<Nonce<'a>>,
 }
 
 fn invalid(why: impl ToString) -> Denied {
@@ -78,6 +77,14 @@ impl SignatureVerifier {
             let why = "this form of signature is not one of `accept`";
             return Err(Denial::SignatureMissing.because(why));
         }
+        // A pre-signed URL and Function Compute's form have no `SignedHeaders`: a
+        // peer could add a header to a request that somebody else has signed.
+        let signs_headers = matches!(credentials, Credentials::Skeleton { .. });
+        if !signs_headers && !self.config.signed_headers.is_empty() {
+            let why =
+                "`signed_headers` must be signed, and this form of signature signs no headers";
+            return Err(invalid(why));
+        }
         let good = match &credentials {
             Credentials::Skeleton { .. } => self.skeleton(request, &credentials, now),
             Credentials::FunctionCompute { id, signature } => {
@@ -89,12 +96,14 @@ impl SignatureVerifier {
             let why = format!("the key `{}` has expired", good.id);
             return Err(Denial::SignatureExpired.because(why));
         }
-        if let Some((nonce, date, end)) = good.nonce {
-            let taken = self.nonces.take(good.id, nonce, date, end, now);
+        if let Some(nonce) = good.nonce {
+            let taken = self.nonces.take(&nonce, self.config.nonces_max, now);
             taken.map_err(|error| match error {
                 NonceError::Used => Denial::SignatureReplayed.because(error),
                 NonceError::Full => Denial::SignatureNonces.because(error),
-                NonceError::BeforeStart => Denial::SignatureExpired.because(error),
+                NonceError::BeforeStart | NonceError::Forgotten => {
+                    Denial::SignatureExpired.because(error)
+                }
             })?;
         }
         let subject = Value::String(good.key.subject.clone());
@@ -166,17 +175,18 @@ impl SignatureVerifier {
                 "the signature does not fit the key and the request",
             ));
         }
+        let nonce = Nonce {
+            key: id,
+            text: nonce,
+            date,
+            kept: Kept::Window(self.config.window.0),
+        };
         Ok(Good {
             id,
             key,
             body_sha256,
-            nonce: Some((nonce, date, self.end(date))),
+            nonce: Some(nonce),
         })
-    }
-
-    /// The first moment at which a date is too old.
-    fn end(&self, date: UnixTime) -> UnixTime {
-        date.plus(self.config.window.0 + Duration::from_secs(1))
     }
 
     /// All that the form and the configuration want signed must be signed.
@@ -266,7 +276,12 @@ impl SignatureVerifier {
                 let date = seconds(date).filter(|date| *date <= now.plus(self.config.window.0));
                 let date =
                     date.ok_or_else(|| invalid("its date is no number, or in the future"))?;
-                Some((nonce.as_str(), date, UnixTime(end.0.saturating_add(1))))
+                Some(Nonce {
+                    key: id,
+                    text: nonce,
+                    date,
+                    kept: Kept::Until(end.plus(Duration::from_secs(1))),
+                })
             }
             Some(_) => return Err(invalid("its nonce has not 8 to 128 visible characters")),
         };

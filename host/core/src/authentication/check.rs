@@ -11,8 +11,8 @@ use super::PathPattern;
 use super::paths::CHECKED_PATHS_MAX;
 use super::shapes::{
     ACCESS_KEYS_MAX, AuthMethod, Authentication, FirstMessageConfig, HOUR, JWK_KEYS_MAX,
-    JWKS_TIME_MIN, JwtConfig, LEEWAY_MAX, NAMES_MAX, SignatureConfig, TICKET_TIME_MAX,
-    TicketConfig,
+    JWKS_TIME_MIN, JwtConfig, LEEWAY_MAX, NAMES_MAX, SignatureConfig, SignatureForm,
+    TICKET_TIME_MAX, TicketConfig,
 };
 use crate::affinity::is_token;
 
@@ -346,6 +346,11 @@ impl SignatureConfig {
                 "an entry is no name of a header",
                 hint,
             );
+        }
+        if !self.signed_headers.is_empty() && self.accept.contains(&SignatureForm::Fc) {
+            let what = "the form `fc` does not sign the headers of `signed_headers`";
+            let hint = "remove \"fc\" from `accept`, or remove `signed_headers`";
+            return error("signature.signed_headers", what, hint);
         }
         let second = Duration::from_secs(1);
         within(

@@ -220,6 +220,17 @@ fn access_keys_are_few_and_distinct() {
     assert_eq!(with(week, KEY), Some("signature.presigned_time_max"));
     let header = "signed_headers = [\"a b\"]";
     assert_eq!(with(header, KEY), Some("signature.signed_headers"));
+    let both = |forms: &str, headers: &str| {
+        with(
+            &format!("accept = [{forms}]\nsigned_headers = [{headers}]"),
+            KEY,
+        )
+    };
+    assert_eq!(both("\"openline\", \"acs3\"", "\"x-user\""), None);
+    assert_eq!(both("\"openline\", \"fc\"", ""), None);
+    for fc in ["\"fc\"", "\"openline\", \"fc\""] {
+        assert_eq!(both(fc, "\"x-user\""), Some("signature.signed_headers"));
+    }
 }
 
 #[test]

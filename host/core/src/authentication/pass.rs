@@ -54,7 +54,8 @@ pub struct Passed {
 pub enum Position {
     /// A header. The peer's own header of that name is removed.
     Header,
-    /// A key of the query. The peer's own keys of that name are removed.
+    /// A key of the query. The peer's own keys of that name are removed; its whole
+    /// query, if each claim has its own name.
     Query,
     /// A cookie. The peer's own cookies of that name are removed.
     Cookie,

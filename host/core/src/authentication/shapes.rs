@@ -177,7 +177,10 @@ pub struct SignatureConfig {
     pub accept: Vec<SignatureForm>,
     /// The keys of callers, 1 to [`ACCESS_KEYS_MAX`].
     pub keys: Vec<AccessKeyConfig>,
-    /// Headers that must be signed beside `host`, the date and the nonce.
+    /// Headers that must be signed beside `host`, the date and the nonce. Forms
+    /// that sign no headers are refused then: pre-signed URLs, and [`Fc`].
+    ///
+    /// [`Fc`]: SignatureForm::Fc
     pub signed_headers: Vec<String>,
     /// The most that a date may differ from now, either way: 15 minutes, as with
     /// Function Compute and AWS.

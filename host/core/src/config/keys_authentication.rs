@@ -46,13 +46,13 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         JWT,
         "keys_file",
         "none",
-        "a file with a JSON Web Key Set. Relative to the file",
+        "a file with a JSON Web Key Set, whose keys have distinct `kid`s. Relative to the file",
     ),
     key(
         JWT,
         "jwks_url",
         "none",
-        "the address of a JSON Web Key Set, `https`, or `http` on this machine. The host fetches it in the background",
+        "the address of a JSON Web Key Set, `https`, or `http` on this machine. The host fetches it in the background. A set in which two keys have one `kid` is refused as a whole, and the keys before it stay",
     ),
     key(
         JWT,
@@ -124,13 +124,13 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         JWT,
         "lookup",
         "`\"header:Authorization:Bearer \"`",
-        "where the token is, in Function Compute's syntax: `header:NAME:PREFIX`, `cookie:NAME`, `query:NAME`, with commas between them, the first that is there; and `subprotocol:PREFIX` for browsers, which is removed from what the function sees",
+        "where the token is, in Function Compute's syntax: `header:NAME:PREFIX`, `cookie:NAME`, `query:NAME`, with commas between them, the first that is there; and `subprotocol:PREFIX` for browsers: the function sees no entry with that prefix",
     ),
     key(
         JWT,
         "claims",
         "none",
-        "the claims that are passed on to the function with the request, in Function Compute's syntax: `header:CLAIM:NAME`, `query:…`, `cookie:…`, with commas between them. Whatever the peer sent under these names is removed",
+        "the claims that are passed on to the function with the request, in Function Compute's syntax: `header:CLAIM:NAME`, `query:…`, `cookie:…`, with commas between them. Whatever the peer sent under these names is removed, on `unchecked` paths as well. `query::` passes all claims under their own names, and removes the peer's whole query",
     ),
     key(
         JWT,
@@ -166,7 +166,7 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         SIGNATURE,
         "signed_headers",
         "none",
-        "the headers that must be signed besides `host`, the date and the nonce, at most 32",
+        "the headers that must be signed besides `host`, the date and the nonce, at most 32. Pre-signed URLs sign no headers and are refused then; not with `fc`",
     ),
     key(
         SIGNATURE,
