@@ -253,9 +253,7 @@ impl<'a> Check<'a> {
 /// # Errors
 ///
 /// When it ends the request, or has failed.
-fn allowed(
-    ruling: Result<Ruling, Undecided>,
-) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+fn allowed(ruling: Result<Ruling, Undecided>) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
     let stopped = match ruling {
         Ok(Ruling::Allow(headers)) => return Ok(headers),
         Ok(Ruling::Deny(answer)) => Stopped::Deny(Box::new(answer)),

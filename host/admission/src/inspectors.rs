@@ -105,7 +105,11 @@ impl Told<'_> {
     fn inspection(&self, request: &Request<'_>, edits: &Edits) -> Inspection {
         Inspection {
             method: request.method.to_owned(),
-            scheme: if request.scheme == "https" { "https" } else { "http" },
+            scheme: if request.scheme == "https" {
+                "https"
+            } else {
+                "http"
+            },
             host: request.host.map(str::to_owned),
             path: request.path.to_owned(),
             query: request.query.map(str::to_owned),

@@ -177,7 +177,10 @@ impl Managed {
         match &trigger.target {
             Target::Version(prefix) => {
                 let found = self.record.find_version(prefix).ok();
-                found.and_then(|it| self.versions.get(&it)).into_iter().collect()
+                found
+                    .and_then(|it| self.versions.get(&it))
+                    .into_iter()
+                    .collect()
             }
             target => match target.alias(&self.config.alias) {
                 Some(alias) => self.versions_of(alias),

@@ -134,9 +134,7 @@ impl Refusal {
                 Denial::KeysUnavailable | Denial::SignatureNonces => "host",
                 _ => "peer",
             },
-            Self::Denied(Denied::Firewall(Stopped::Failed(undecided))) => {
-                blamed(undecided.blame())
-            }
+            Self::Denied(Denied::Firewall(Stopped::Failed(undecided))) => blamed(undecided.blame()),
             Self::Denied(Denied::Reached(Reached::Connections))
             | Self::NotDeployed
             | Self::BackedOff(_)
