@@ -154,7 +154,11 @@ async fn a_firewall_that_is_not_there_is_an_error_wherever_it_is_named() {
     // A rule names functions of the same file.
     configured.write(&rules("{ run_function = \"ehco\" }"));
     let checked = configured.run(&["check"]).await;
-    let expected = ["rule `stop` of firewall `edge`", "`ehco`", "did you mean `echo`?"];
+    let expected = [
+        "rule `stop` of firewall `edge`",
+        "`ehco`",
+        "did you mean `echo`?",
+    ];
     checked.failed(78, &expected);
 }
 

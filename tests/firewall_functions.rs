@@ -345,17 +345,16 @@ async fn a_deploy_in_the_middle_of_a_call_and_a_rule_that_names_an_alias() {
 
     // A rule may name an alias before it leads anywhere: then the rule denies.
     is_failed(&ask(&host, "/open?next", &[]).await, "function");
+    let alias = AliasName::new("next").unwrap();
     let to_next = DeployOptions {
-        alias: AliasName::new("next").unwrap(),
+        alias: alias.clone(),
         ..options()
     };
     let next = component(openline_guests::FAULT_FIREWALL, 2);
     host.deployer.deploy(&name(), next, to_next).await.unwrap();
     assert_eq!(seen(&host, "next", "inspected").await, "1");
-    let removed = host
-        .deployer
-        .remove_alias(&name(), &AliasName::new("next").unwrap());
-    let refused = removed.await.unwrap_err();
+    let refused = host.deployer.remove_alias(&name(), &alias).await;
+    let refused = refused.unwrap_err();
     assert!(matches!(refused, ChangeError::Ruled(_)), "{refused}");
     assert!(refused.hint().is_some());
 }
