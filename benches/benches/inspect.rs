@@ -35,7 +35,7 @@ fn headers() -> Headers {
 fn inspection() -> Inspection {
     Inspection {
         method: "GET".into(),
-        scheme: "https",
+        scheme: "https".into(),
         host: Some("example.org".into()),
         path: "/chat/lobby".into(),
         query: Some("nick=ada".into()),

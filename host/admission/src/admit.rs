@@ -18,8 +18,8 @@ use openline_core::trigger::{Authority, Cors, Found, Origin, OriginPattern, Sche
 use openline_firewall::request::Claims;
 
 use crate::cors;
-use crate::firewall::{Check, Chosen, Edits, Next, Seen, Stopped};
-use crate::inspectors::{Told, Undecided};
+use crate::firewall::{Check, Chosen, Edits, Next, Seen, Stopped, Told};
+use crate::inspectors::Undecided;
 use crate::ledger::{Bounds, Entered};
 use crate::normalise::Normal;
 use crate::peer::Peer;
@@ -149,7 +149,8 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
     // Firewall: what the operator's rules say, up to the first about claims.
     let chosen = table.firewalls.choose(routed.service.firewall);
     let mut check = check(services, table, chosen.as_ref(), request, peer);
-    let told = told(Some(&*routed.service));
+    let service = &*routed.service;
+    let told = told(Some((&service.trigger.name, service.alias.function())));
     let seen = &mut noted.firewall;
     let first = check.run(Claims::Pending, told, seen).await?;
     let proven = match prove(services, table, &routed, request, peer, handshake)? {

@@ -7,13 +7,18 @@
 //! writes it with the id of the request. Bounded by the numbers of rules and
 //! behaviours; nothing is allocated for a request that no firewall is for.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{HOST, HeaderName, HeaderValue};
 use http::request::Parts;
 use openline_core::config::ServerConfig;
+use openline_core::event::Headers;
+use openline_core::inspection::Inspection;
+use openline_core::name::{FunctionName, TriggerName};
+use openline_core::trigger::TriggerPlace;
 pub use openline_firewall::Answer;
 use openline_firewall::evaluation::{Decision, Effects, Evaluation, Step, Verdict};
 use openline_firewall::function::{FunctionRef, Ruling};
@@ -22,7 +27,7 @@ use openline_firewall::rules::{FirewallId, Firewalls};
 use openline_firewall::trace::Ran;
 use parking_lot::RwLock;
 
-use crate::inspectors::{Told, Undecided};
+use crate::inspectors::{Inspectors, Undecided};
 use crate::normalise::Normal;
 use crate::peer::{Peer, TlsFacts};
 use crate::refusal::Refusal;
@@ -95,6 +100,18 @@ pub(crate) struct Check<'a> {
     chosen: Option<&'a Chosen>,
     request: Request<'a>,
     now: Duration,
+}
+
+/// What a firewall function is told about a request, beside what rules see.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    pub(crate) inspectors: &'a Inspectors,
+    pub(crate) normal: &'a Normal,
+    pub(crate) peer: &'a Peer,
+    /// The id of the request.
+    pub(crate) id: &'a (dyn Display + Sync),
+    /// The trigger that takes it, and that trigger's function.
+    pub(crate) led: Option<(&'a TriggerName, &'a FunctionName)>,
 }
 
 /// Where a check stops.
@@ -229,7 +246,8 @@ impl<'a> Check<'a> {
                 Step::Authenticate => return Ok(Next::Authenticate),
                 Step::Run(function) => {
                     let edits = Edits::new(chosen, evaluation.effects());
-                    let ruling = told.ask(function, &request, &edits).await;
+                    let inspection = told.inspection(&request, &edits);
+                    let ruling = told.inspectors.ask(function, inspection).await;
                     seen.note_verdict(function, &ruling);
                     evaluation.set_headers(allowed(ruling)?);
                 }
@@ -262,6 +280,50 @@ fn allowed(ruling: Result<Ruling, Undecided>) -> Result<Vec<(HeaderName, HeaderV
         Err(undecided) => Stopped::Failed(Box::new(undecided)),
     };
     Err(Refusal::Firewall(stopped))
+}
+
+impl Told<'_> {
+    /// A request for a function, with the changes that rules and functions have
+    /// made so far.
+    fn inspection(&self, request: &Request<'_>, edits: &Edits) -> Inspection {
+        Inspection {
+            method: request.method.to_owned(),
+            scheme: request.scheme.to_owned(),
+            host: request.host.map(str::to_owned),
+            path: request.path.to_owned(),
+            query: request.query.map(str::to_owned),
+            headers: self.headers(request.headers, edits),
+            peer: request.peer,
+            peer_port: request.peer_port,
+            tls: self.peer.tls().cloned(),
+            id: self.id.to_string(),
+            target: self.led.map(|(trigger, function)| TriggerPlace {
+                function: function.clone(),
+                trigger: trigger.clone(),
+            }),
+            claims: match request.claims {
+                Claims::Verified(claims) => serde_json::to_string(claims).ok(),
+                Claims::Pending | Claims::Absent => None,
+            },
+        }
+    }
+
+    /// The headers that the trigger's function would get, before authentication
+    /// changes some: the host in its one spelling, which HTTP/2 has in the
+    /// target, and the others with their edits.
+    fn headers(&self, headers: &HeaderMap, edits: &Edits) -> Headers {
+        let edited = (!edits.is_empty()).then(|| {
+            let mut edited = headers.clone();
+            edits.apply(&mut edited);
+            edited
+        });
+        let headers = edited.as_ref().unwrap_or(headers);
+        let host = self.normal.authority();
+        let host = host.map(|it| (HOST.as_str().to_owned(), it.to_string().into_bytes()));
+        let others = headers.iter().filter(|(name, _)| *name != HOST);
+        let others = others.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
+        host.into_iter().chain(others).collect()
+    }
 }
 
 impl Seen {

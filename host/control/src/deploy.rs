@@ -170,7 +170,7 @@ impl Deployer {
         }
         let inspection = Inspection {
             method: "GET".into(),
-            scheme: "http",
+            scheme: "http".into(),
             host: Some("localhost".into()),
             path: "/probe".into(),
             query: None,

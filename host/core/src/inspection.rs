@@ -15,7 +15,7 @@ pub struct Inspection {
     /// The method; `GET` for a handshake over HTTP/2.
     pub method: String,
     /// `http` or `https`: how the peer reaches the host.
-    pub scheme: &'static str,
+    pub scheme: String,
     /// The host without its port, in lower case, if the request names one.
     pub host: Option<String>,
     /// The path in its one spelling.

@@ -30,7 +30,7 @@ pub(crate) fn request(request: UpgradeRequest) -> types::UpgradeRequest {
 pub(crate) fn inspected(inspection: Inspection) -> firewall::Request {
     firewall::Request {
         method: inspection.method,
-        scheme: inspection.scheme.to_owned(),
+        scheme: inspection.scheme,
         host: inspection.host,
         path: inspection.path,
         query: inspection.query,

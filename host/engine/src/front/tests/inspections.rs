@@ -65,7 +65,7 @@ async fn next(runtime: &Runtime, before: &Arc<Version>, component: &str) -> Arc<
 fn request(orders: &str) -> Inspection {
     Inspection {
         method: "POST".into(),
-        scheme: "https",
+        scheme: "https".into(),
         host: Some("example.org".into()),
         path: "/a".into(),
         query: Some("b=c".into()),
