@@ -2,6 +2,7 @@
 //! which version decides, and what the host refuses to serve.
 
 use std::fs;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use openline_control::{ChangeError, DeployOptions, HandlerError};
@@ -11,10 +12,12 @@ use openline_core::name::{AliasName, FunctionName};
 use openline_hint::Hint;
 use openline_kit::head::Head;
 use serde_json::json;
+use tempfile::TempDir;
 
 use crate::authentication::{Files, JWT, now, token};
 use crate::harness::{
-    Answer, Client, Host, HostBuilder, Raw, deploy_options as options, eventually, variant,
+    Answer, Client, Host, HostBuilder, Raw, Serving, deploy_options as options, eventually,
+    openline, variant,
 };
 
 /// The host's firewall: requests with orders are given to the function.
@@ -192,8 +195,8 @@ async fn a_function_that_fails_denies_and_the_next_request_is_asked_about_again(
         // It traps, computes or takes memory without end, or waits too long and
         // then allows everything.
         for orders in ["trap", "compute", "grow", "sleep=600000"] {
-            let failed = ask(&host, &format!("/open?do={orders}"), &[]).await;
-            is_failed(&failed, "function");
+            let path = format!("/open?do={orders}&status=200");
+            is_failed(&ask(&host, &path, &[]).await, "function");
             assert_eq!(status(&host, "").await, 101, "{orders}");
         }
         // Requests that it is not asked about go on.
@@ -455,4 +458,107 @@ async fn the_gate_keeps_out_peers_that_ask_for_what_scanners_ask_for() {
     let mut other = Raw::connect_from([127, 0, 0, 2], host.address).await;
     other.send(Head::right("/open").text().as_bytes()).await;
     assert!(other.head().await.starts_with("HTTP/1.1 101 "));
+}
+
+/// A host of the real binary, whose configuration has this function beside the
+/// echo, and a rule that names the one or the other.
+struct Configured(TempDir);
+
+impl Configured {
+    fn new(function: &str, component: &str, named: &str) -> Self {
+        let configured = Self(TempDir::new().unwrap());
+        configured.write(function, component, named);
+        configured
+    }
+
+    fn write(&self, function: &str, component: &str, named: &str) {
+        let echo = openline_guests::ECHO;
+        let text = format!(
+            "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"off\"\nfirewall = \"edge\"\n\
+             [[function]]\nname = \"echo\"\ncomponent = {echo:?}\nroute = \"/echo\"\n\
+             [[function]]\n{function}\ncomponent = {component:?}\n\
+             [[firewall]]\nname = \"edge\"\ndebug_rules = true\n\
+             [[firewall.rule]]\nname = \"asked\"\nbehaviors = [{{ run_function = \"{named}\" }}]\n"
+        );
+        fs::write(self.path(), text).unwrap();
+    }
+
+    fn path(&self) -> PathBuf {
+        self.0.path().join("openline.toml")
+    }
+
+    /// Runs a command, which is to fail with these words.
+    async fn fails(&self, command: &str, words: &[&str]) {
+        let path = self.path();
+        let ended = openline(&[command, "--config", path.to_str().unwrap()]).await;
+        ended.failed(ended.code.unwrap_or_default(), words);
+        assert_ne!(ended.code, Some(0), "{}", ended.stderr);
+    }
+}
+
+#[tokio::test]
+async fn the_log_has_what_a_function_has_decided_where_rules_are_recorded() {
+    let configured = Configured::new("name = \"gate\"", openline_guests::GATE, "gate");
+    let path = configured.path();
+    let mut host = Serving::start(&["serve", "--config", path.to_str().unwrap()]).await;
+    let passed = Client::open(host.address, "/echo", &[]).await;
+    assert!(passed.is_ok());
+    host.told("edge/asked (gate: allow)").await;
+    let refused = Client::open(host.address, "/.env", &[]).await;
+    assert_eq!(refused.err().unwrap().status, 403);
+    host.told("edge/asked (gate: deny)").await;
+
+    // A reload that takes the handler away, or leads a trigger to it, is refused.
+    configured.write("name = \"gate\"", openline_guests::CHAT, "gate");
+    host.signal("HUP").await;
+    host.told("does not export `firewall`").await;
+    host.told("not reloaded").await;
+    configured.write(
+        "name = \"gate\"\nroute = \"/gate\"",
+        openline_guests::GATE,
+        "gate",
+    );
+    host.signal("HUP").await;
+    host.told("exports no WebSocket handler").await;
+    host.told("not reloaded").await;
+    let out = Client::open(host.address, "/echo", &[]).await;
+    assert_eq!(out.err().unwrap().status, 403, "the gate is as it was");
+}
+
+#[tokio::test]
+async fn a_configuration_whose_functions_lack_a_handler_is_refused() {
+    let routed = "name = \"gate\"\nroute = \"/gate\"";
+    let configured = Configured::new(routed, openline_guests::GATE, "gate");
+    let expected = [
+        "trigger `gate` of `gate`",
+        "exports no WebSocket handler",
+        "run_function",
+    ];
+    configured.fails("check", &expected).await;
+    configured.fails("serve", &expected).await;
+
+    let routed = "name = \"chat\"\nroute = \"/chat\"";
+    configured.write(routed, openline_guests::CHAT, "chat@live");
+    let expected = [
+        "rule `asked` of firewall `edge`",
+        "`chat@live`",
+        "does not export `firewall`",
+        "export_firewall!",
+    ];
+    configured.fails("check", &expected).await;
+    configured.fails("serve", &expected).await;
+
+    // One that no rule names needs a route.
+    configured.write("name = \"gate\"", openline_guests::GATE, "echo");
+    let expected = ["`gate` has no route and no trigger", "run_function"];
+    configured.fails("check", &expected).await;
+
+    configured.write("name = \"gate\"", openline_guests::GATE, "gate");
+    let path = configured.path();
+    let path = path.to_str().unwrap();
+    let words = ["firewall", "test", "--config", path, "/echo"];
+    let tested = openline(&words).await;
+    assert_eq!(tested.code, Some(0), "{}", tested.stderr);
+    let decides = "asks the function `gate`, which decides";
+    assert!(tested.stdout.contains(decides), "{}", tested.stdout);
 }
