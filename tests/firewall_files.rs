@@ -151,10 +151,15 @@ async fn a_firewall_that_is_not_there_is_an_error_wherever_it_is_named() {
     ));
     let checked = configured.run(&["check"]).await;
     checked.failed(78, &["no firewall `none`"]);
-    // No function can decide yet, so no rule may rely on one.
-    configured.write(&rules("{ run_function = \"guard\" }"));
+    // A rule names functions of the same file.
+    configured.write(&rules("{ run_function = \"ehco\" }"));
     let checked = configured.run(&["check"]).await;
-    checked.failed(78, &["rule `stop` of firewall `edge`", "`guard`", "hint: "]);
+    let expected = [
+        "rule `stop` of firewall `edge`",
+        "`ehco`",
+        "did you mean `echo`?",
+    ];
+    checked.failed(78, &expected);
 }
 
 #[tokio::test]

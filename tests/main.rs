@@ -42,6 +42,7 @@ mod echo;
 mod faults;
 mod firewall;
 mod firewall_files;
+mod firewall_functions;
 mod guide;
 mod handshake;
 mod hibernation;

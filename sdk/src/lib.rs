@@ -70,8 +70,12 @@
 //! [attachment](Connection::set_attachment), or in the [`state`] if it belongs
 //! to more than one connection. An [alarm](alarms) calls the function later,
 //! whether there is an instance then or not.
+//!
+//! A function of another kind decides about requests before connections are
+//! asked for: see [`firewall`].
 
 pub mod alarms;
+pub mod firewall;
 pub mod state;
 pub mod time;
 

@@ -15,6 +15,7 @@
 //! data, and values that it passes to an import borrow it. So sending copies
 //! nothing.
 
+pub use crate::export::firewall::{AsyncFirewallFunction, FirewallFunction};
 pub use crate::export::{AsyncFunction, Asynchronous, Plain, PlainFunction};
 
 /// The plain world, and the types and imports of both worlds.
@@ -85,6 +86,51 @@ pub mod both {
     });
 }
 
+/// The world of plain firewall functions, and the types of both kinds of them. It
+/// is a world of its own, because a component may export it alone or beside
+/// another.
+pub mod plain_firewall {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "
+            package openline:sdk;
+            world plain-firewall {
+                export openline:firewall/firewall@0.2.0;
+            }
+        ",
+        with: {
+            "openline:websocket/types@0.2.0": super::plain::openline::websocket::types,
+        },
+        generate_all,
+        ownership: Borrowing { duplicate_if_necessary: true },
+        pub_export_macro: true,
+        export_macro_name: "export_plain_firewall",
+        default_bindings_module: "openline_sdk::raw::plain_firewall",
+    });
+}
+
+/// The world of asynchronous firewall functions.
+pub mod asynchronous_firewall {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "
+            package openline:sdk;
+            world asynchronous-firewall {
+                export openline:firewall/async-firewall@0.2.0;
+            }
+        ",
+        with: {
+            "openline:websocket/types@0.2.0": super::plain::openline::websocket::types,
+            "openline:firewall/types@0.2.0": super::plain_firewall::openline::firewall::types,
+        },
+        generate_all,
+        ownership: Borrowing { duplicate_if_necessary: true },
+        pub_export_macro: true,
+        export_macro_name: "export_asynchronous_firewall",
+        default_bindings_module: "openline_sdk::raw::asynchronous_firewall",
+    });
+}
+
 /// The clock of WASI 0.3, because the contract has no timer of its own.
 /// `wit-deps/clocks.wit` is the interface as wasmtime 48 serves it.
 pub(crate) mod clock {
@@ -107,3 +153,4 @@ pub(crate) use plain::openline::channels::channels;
 pub(crate) use plain::openline::common::types as common;
 pub(crate) use plain::openline::state::state;
 pub(crate) use plain::openline::websocket::{backpressure, connections, types};
+pub(crate) use plain_firewall::openline::firewall::types as firewall;

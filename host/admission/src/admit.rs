@@ -1,9 +1,10 @@
 //! Admission: whether a request may ask a function. [`admit`] is the one
-//! ordered list of its steps; none runs guest code, and each sees only what the
-//! steps before it have let through.
+//! ordered list of its steps; each sees only what the steps before it have let
+//! through. Only a rule of the firewall that names a function has guest code run.
 //!
 //! Whether an instance has room shows only when the function is asked.
 
+use std::fmt::Display;
 use std::sync::Arc;
 
 use http::header::ORIGIN;
@@ -17,7 +18,8 @@ use openline_core::trigger::{Authority, Cors, Found, Origin, OriginPattern, Sche
 use openline_firewall::request::Claims;
 
 use crate::cors;
-use crate::firewall::{Check, Chosen, Edits, Next, Seen, Stopped};
+use crate::firewall::{Check, Chosen, Edits, Next, Seen, Stopped, Told};
+use crate::inspectors::Undecided;
 use crate::ledger::{Bounds, Entered};
 use crate::normalise::Normal;
 use crate::peer::Peer;
@@ -96,9 +98,9 @@ pub struct Places {
 
 /// Decides about a [normalised](crate::normalise) request, step by step.
 /// `handshake` checks what the protocol demands that the request asks for;
-/// `noted` learns what the log is to know, whatever happens then. It is
-/// asynchronous because later checks (fetched keys, counters shared by several
-/// hosts) will have to wait.
+/// `noted` learns what the log is to know, whatever happens then, and `id` is how
+/// the log names the request. It waits for the functions that rules of the
+/// firewall ask, and for nothing else.
 ///
 /// The firewall decides early, so that it also closes out peers that ask for no
 /// connection, or for a path that leads nowhere. At the first rule about claims
@@ -118,11 +120,18 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
     table: &Table,
     request: (&Normal, &Parts),
     peer: &Peer,
-    noted: &mut Noted,
+    (id, noted): (&(dyn Display + Sync), &mut Noted),
     handshake: impl FnOnce(&Parts) -> Result<H, E>,
 ) -> Result<Decision<H>, E> {
     let (normal, parts) = request;
     reserved(parts)?;
+    let told = |led| Told {
+        inspectors: &table.inspectors,
+        normal,
+        peer,
+        id,
+        led,
+    };
     // Route: the trigger that the request leads to.
     let routed = match route(table, normal, parts, &mut noted.led) {
         Ok(routed) => routed,
@@ -130,7 +139,8 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
         Err(refusal) => {
             let chosen = table.firewalls.choose(None);
             let mut check = check(services, table, chosen.as_ref(), request, peer);
-            check.run(Claims::Absent, &mut noted.firewall).await?;
+            let told = told(None);
+            check.run(Claims::Absent, told, &mut noted.firewall).await?;
             return Err(refusal.into());
         }
     };
@@ -139,7 +149,10 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
     // Firewall: what the operator's rules say, up to the first about claims.
     let chosen = table.firewalls.choose(routed.service.firewall);
     let mut check = check(services, table, chosen.as_ref(), request, peer);
-    let first = check.run(Claims::Pending, &mut noted.firewall).await?;
+    let service = &*routed.service;
+    let told = told(Some((&service.trigger.name, service.alias.function())));
+    let seen = &mut noted.firewall;
+    let first = check.run(Claims::Pending, told, seen).await?;
     let proven = match prove(services, table, &routed, request, peer, handshake)? {
         Wish::Connection(proven) => proven,
         Wish::Preflight(headers) => return Ok(Decision::Preflight(headers)),
@@ -149,10 +162,13 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
         Next::Passed(edits) => edits,
         Next::Authenticate => {
             let claims = claims(proven.identity.as_ref());
-            match check.run(claims, &mut noted.firewall).await? {
+            match check.run(claims, told, seen).await? {
                 Next::Passed(edits) => edits,
                 // It has the claims that it wanted.
-                Next::Authenticate => return Err(Refusal::Firewall(Stopped::Failed).into()),
+                Next::Authenticate => {
+                    let failed = Stopped::Failed(Box::new(Undecided::Host));
+                    return Err(Refusal::Firewall(failed).into());
+                }
             }
         }
     };

@@ -7,21 +7,27 @@
 //! writes it with the id of the request. Bounded by the numbers of rules and
 //! behaviours; nothing is allocated for a request that no firewall is for.
 
+use std::fmt::Display;
 use std::sync::Arc;
 use std::time::Duration;
 
 use http::HeaderMap;
-use http::header::{HeaderName, HeaderValue};
+use http::header::{HOST, HeaderName, HeaderValue};
 use http::request::Parts;
 use openline_core::config::ServerConfig;
-use openline_core::name::FunctionName;
+use openline_core::event::Headers;
+use openline_core::inspection::Inspection;
+use openline_core::name::{FunctionName, TriggerName};
+use openline_core::trigger::TriggerPlace;
 pub use openline_firewall::Answer;
 use openline_firewall::evaluation::{Decision, Effects, Evaluation, Step, Verdict};
+use openline_firewall::function::{FunctionRef, Ruling};
 use openline_firewall::request::{Certificate, Claims, Request, Tls, Verification};
 use openline_firewall::rules::{FirewallId, Firewalls};
 use openline_firewall::trace::Ran;
 use parking_lot::RwLock;
 
+use crate::inspectors::{Inspectors, Undecided};
 use crate::normalise::Normal;
 use crate::peer::{Peer, TlsFacts};
 use crate::refusal::Refusal;
@@ -61,9 +67,9 @@ pub enum Stopped {
     /// A rule answers it.
     #[error("the firewall answers this request")]
     Respond(Box<Answer>),
-    /// A function had to decide, and did not.
-    #[error("the firewall cannot decide about this request")]
-    Failed,
+    /// A function had to decide, and did not. The log says more.
+    #[error("the firewall cannot decide about this request: try again later")]
+    Failed(Box<Undecided>),
 }
 
 /// What firewalls did about a request, for the log.
@@ -77,7 +83,8 @@ pub struct Seen {
     pub by: Option<String>,
 }
 
-/// What firewalls change about the headers that a function gets.
+/// What firewalls and their functions change about the headers that a function
+/// gets.
 #[derive(Clone, Debug, Default)]
 pub struct Edits {
     /// Names that rules may set: those of the peer are removed, whichever rules
@@ -93,6 +100,18 @@ pub(crate) struct Check<'a> {
     chosen: Option<&'a Chosen>,
     request: Request<'a>,
     now: Duration,
+}
+
+/// What a firewall function is told about a request, beside what rules see.
+#[derive(Clone, Copy)]
+pub(crate) struct Told<'a> {
+    pub(crate) inspectors: &'a Inspectors,
+    pub(crate) normal: &'a Normal,
+    pub(crate) peer: &'a Peer,
+    /// The id of the request.
+    pub(crate) id: &'a (dyn Display + Sync),
+    /// The trigger that takes it, and that trigger's function.
+    pub(crate) led: Option<(&'a TriggerName, &'a FunctionName)>,
 }
 
 /// Where a check stops.
@@ -196,17 +215,19 @@ impl<'a> Check<'a> {
     ///
     /// # Errors
     ///
-    /// When a rule ends the request.
+    /// When a rule or a function ends the request.
     pub(crate) async fn run(
         &mut self,
         claims: Claims<'_>,
+        told: Told<'_>,
         seen: &mut Seen,
     ) -> Result<Next, Refusal> {
         let (Some(evaluation), Some(chosen)) = (&mut self.evaluation, self.chosen) else {
             return Ok(Next::Passed(Edits::default()));
         };
         if chosen.is_missing {
-            return Err(Refusal::Firewall(Stopped::Failed));
+            let missing = Stopped::Failed(Box::new(Undecided::Host));
+            return Err(Refusal::Firewall(missing));
         }
         let request = Request {
             claims,
@@ -224,10 +245,11 @@ impl<'a> Check<'a> {
             match step {
                 Step::Authenticate => return Ok(Next::Authenticate),
                 Step::Run(function) => {
-                    if let Err(stopped) = ask(function, &request).await {
-                        seen.by = Some(format!("function `{function}`"));
-                        return Err(Refusal::Firewall(stopped));
-                    }
+                    let edits = Edits::new(chosen, evaluation.effects());
+                    let inspection = told.inspection(&request, &edits);
+                    let ruling = told.inspectors.ask(function, inspection).await;
+                    seen.note_verdict(function, &ruling);
+                    evaluation.set_headers(allowed(ruling)?);
                 }
                 Step::Decided(decision) => break decision,
             }
@@ -244,21 +266,83 @@ impl<'a> Check<'a> {
     }
 }
 
-/// Asks a function about a request; the rules continue if it allows it. So far
-/// none can be asked: the host refuses a configuration with such a rule, and if
-/// there is one all the same, the request does not pass.
+/// The headers that a function sets if it allows the request.
 ///
 /// # Errors
 ///
-/// What ends the request.
-async fn ask(_function: &FunctionName, _request: &Request<'_>) -> Result<(), Stopped> {
-    Err(Stopped::Failed)
+/// When it ends the request, or has failed.
+fn allowed(ruling: Result<Ruling, Undecided>) -> Result<Vec<(HeaderName, HeaderValue)>, Refusal> {
+    let stopped = match ruling {
+        Ok(Ruling::Allow(headers)) => return Ok(headers),
+        Ok(Ruling::Deny(answer)) => Stopped::Deny(Box::new(answer)),
+        Ok(Ruling::Drop) => Stopped::Drop,
+        Ok(Ruling::Respond(answer)) => Stopped::Respond(Box::new(answer)),
+        Err(undecided) => Stopped::Failed(Box::new(undecided)),
+    };
+    Err(Refusal::Firewall(stopped))
+}
+
+impl Told<'_> {
+    /// A request for a function, with the changes that rules and functions have
+    /// made so far.
+    fn inspection(&self, request: &Request<'_>, edits: &Edits) -> Inspection {
+        Inspection {
+            method: request.method.to_owned(),
+            scheme: request.scheme.to_owned(),
+            host: request.host.map(str::to_owned),
+            path: request.path.to_owned(),
+            query: request.query.map(str::to_owned),
+            headers: self.headers(request.headers, edits),
+            peer: request.peer,
+            peer_port: request.peer_port,
+            tls: self.peer.tls().cloned(),
+            id: self.id.to_string(),
+            target: self.led.map(|(trigger, function)| TriggerPlace {
+                function: function.clone(),
+                trigger: trigger.clone(),
+            }),
+            claims: match request.claims {
+                Claims::Verified(claims) => serde_json::to_string(claims).ok(),
+                Claims::Pending | Claims::Absent => None,
+            },
+        }
+    }
+
+    /// The headers that the trigger's function would get, before authentication
+    /// changes some: the host in its one spelling, which HTTP/2 has in the
+    /// target, and the others with their edits.
+    fn headers(&self, headers: &HeaderMap, edits: &Edits) -> Headers {
+        let edited = (!edits.is_empty()).then(|| {
+            let mut edited = headers.clone();
+            edits.apply(&mut edited);
+            edited
+        });
+        let headers = edited.as_ref().unwrap_or(headers);
+        let host = self.normal.authority();
+        let host = host.map(|it| (HOST.as_str().to_owned(), it.to_string().into_bytes()));
+        let others = headers.iter().filter(|(name, _)| *name != HOST);
+        let others = others.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
+        host.into_iter().chain(others).collect()
+    }
 }
 
 impl Seen {
     fn note(&mut self, effects: &Effects<'_>) {
         let logged = effects.logged.iter();
         self.logged = logged.map(ToString::to_string).collect();
+    }
+
+    fn note_verdict(&mut self, function: &FunctionRef, ruling: &Result<Ruling, Undecided>) {
+        let verdict = match ruling {
+            Ok(ruling) => ruling.label(),
+            Err(_) => "failed",
+        };
+        if let Some(ran) = &mut self.ran {
+            ran.note_verdict(function, verdict);
+        }
+        if !matches!(ruling, Ok(Ruling::Allow(_))) {
+            self.by = Some(format!("function `{function}`"));
+        }
     }
 }
 
@@ -268,8 +352,8 @@ impl Edits {
         let mut set: Vec<(HeaderName, HeaderValue)> = Vec::new();
         for (name, value) in &effects.headers {
             // The last one of a name counts.
-            set.retain(|(other, _)| other != *name);
-            set.push(((*name).clone(), (*value).clone()));
+            set.retain(|(other, _)| *other != **name);
+            set.push((name.clone().into_owned(), value.clone().into_owned()));
         }
         Self {
             removed: removed.cloned().collect(),

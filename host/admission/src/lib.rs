@@ -3,10 +3,11 @@
 //!
 //! [`normalise`] gives a request one spelling. [`services`] holds the functions
 //! by their triggers with their counts, and [`admit`] uses it to decide about a
-//! [`peer::Peer`]. [`firewall`] is the step that runs the operator's rules, [`cors`]
+//! [`peer::Peer`]. [`firewall`] is the step that runs the operator's rules, with the
+//! functions that some of them ask ([`inspectors`]), [`cors`]
 //! tells browsers who may read an answer, [`authenticate`] finds out who asks, and
-//! [`sessions`] knows as whom connections are authenticated. Nothing here runs guest
-//! code or knows a socket. Memory is
+//! [`sessions`] knows as whom connections are authenticated. Nothing else here
+//! runs guest code, and nothing knows a socket. Memory is
 //! bounded by the triggers of functions and by the entries of a [`ledger`].
 
 pub mod admit;
@@ -14,6 +15,7 @@ pub mod authenticate;
 pub mod cors;
 pub mod firewall;
 pub mod hops;
+pub mod inspectors;
 pub mod ledger;
 pub mod normalise;
 pub mod peer;

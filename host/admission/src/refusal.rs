@@ -93,7 +93,7 @@ impl Refusal {
                 Stopped::Drop => "firewall_dropped",
                 Stopped::Limit(_) => "firewall_rate_limit",
                 Stopped::Respond(_) => "firewall_answered",
-                Stopped::Failed => "firewall_failed",
+                Stopped::Failed(_) => "firewall_failed",
             },
             Self::Internet => "internet_disabled",
             Self::Origin | Self::CrossOrigin | Self::NoOrigin => "origin_refused",

@@ -24,6 +24,7 @@ use tokio::time::Instant;
 
 use crate::authenticate::{Authenticator, Post};
 use crate::firewall::InForce;
+use crate::inspectors::Inspectors;
 use crate::ledger::Ledger;
 use crate::sessions::Sessions;
 
@@ -86,6 +87,8 @@ pub struct Table {
     pub triggers: TriggerTable<Arc<Service>>,
     /// The firewalls that their requests have to pass.
     pub firewalls: Arc<InForce>,
+    /// The functions that rules of these firewalls ask.
+    pub inspectors: Inspectors,
 }
 
 /// A trigger, and the alias of a function that it leads to.
@@ -120,7 +123,7 @@ impl Services {
         let (drain, _) = watch::channel(false);
         let mut accounts = Accounts::new();
         let none = Firewalls::default();
-        let firewalls = InForce::of(&config, none);
+        let firewalls = (InForce::of(&config, none), Inspectors::default());
         let mut posts = Posts::new();
         let kept = (&mut accounts, &mut posts);
         let table = Table::new(config, functions, firewalls, &budget, kept)?;
@@ -146,7 +149,8 @@ impl Services {
     /// connections keep the alias that took them. `outbox_bytes`,
     /// `received_bytes`, `attached_bytes` and `compression_bytes` of the host
     /// stay as they were when it started. `firewalls` are those of the
-    /// configuration; without them, those in force stay.
+    /// configuration; without them, those in force stay. `inspectors` are the
+    /// functions that their rules ask.
     ///
     /// # Errors
     ///
@@ -157,29 +161,30 @@ impl Services {
         config: ServerConfig,
         functions: Vec<Led>,
         firewalls: Option<Firewalls>,
+        inspectors: Inspectors,
     ) -> Result<(), TriggerError> {
         let before = self.table();
         let firewalls = match firewalls {
             Some(firewalls) => InForce::of(&config, firewalls),
             None => Arc::clone(&before.firewalls),
         };
+        let firewalls = (firewalls, inspectors);
         let (mut accounts, mut posts) = (self.accounts.lock(), self.posts.lock());
         let kept = (&mut *accounts, &mut *posts);
         let table = Table::new(config, functions, firewalls, &self.budget, kept);
         drop(accounts);
         let table = Arc::new(table?);
-        let gone = before.services.iter().filter(|service| {
-            let stays = |other: &Arc<Service>| Arc::ptr_eq(&other.alias, &service.alias);
-            !table.services.iter().any(stays)
-        });
+        let gone = before
+            .aliases()
+            .filter(|alias| !table.aliases().any(|it| Arc::ptr_eq(it, alias)));
         let mut retired = self.retired.lock();
         // An alias that routes lead to again is in the table.
         let serves = |alias: &Weak<Alias>| {
-            let mut services = table.services.iter();
-            services.any(|service| std::ptr::eq(Arc::as_ptr(&service.alias), alias.as_ptr()))
+            let mut serving = table.aliases();
+            serving.any(|it| std::ptr::eq(Arc::as_ptr(it), alias.as_ptr()))
         };
         retired.retain(|alias| alias.strong_count() > 0 && !serves(alias));
-        retired.extend(gone.map(|service| Arc::downgrade(&service.alias)));
+        retired.extend(gone.map(Arc::downgrade));
         take_posts(&table, &posts);
         drop(posts);
         *self.table.write() = table;
@@ -225,19 +230,16 @@ impl Services {
         &self.budget
     }
 
-    /// All aliases through which connections may have come.
+    /// All aliases through which connections may have come, and those of firewall
+    /// functions.
     pub fn aliases(&self) -> Vec<Arc<Alias>> {
         let table = self.table();
-        let serving = table.services.iter();
         let retired = self.retired.lock();
         let retired = retired.iter().filter_map(Weak::upgrade);
-        serving
-            .map(|service| Arc::clone(&service.alias))
-            .chain(retired)
-            .collect()
+        table.aliases().cloned().chain(retired).collect()
     }
 
-    /// All functions that may have connections.
+    /// All functions that may have connections or instances.
     pub fn functions(&self) -> Vec<Arc<Commons>> {
         let mut functions: Vec<Arc<Commons>> = Vec::new();
         for alias in self.aliases() {
@@ -316,7 +318,7 @@ impl Table {
     fn new(
         config: ServerConfig,
         functions: Vec<Led>,
-        firewalls: Arc<InForce>,
+        (firewalls, inspectors): (Arc<InForce>, Inspectors),
         budget: &HostBudget,
         (accounts, posts): (&mut Accounts, &mut Posts),
     ) -> Result<Self, TriggerError> {
@@ -362,7 +364,15 @@ impl Table {
             services,
             triggers,
             firewalls,
+            inspectors,
         })
+    }
+
+    /// The aliases that its triggers and its rules lead to, with repetitions.
+    fn aliases(&self) -> impl Iterator<Item = &Arc<Alias>> {
+        let services = self.services.iter();
+        let services = services.map(|service| &service.alias);
+        services.chain(self.inspectors.aliases())
     }
 }
 

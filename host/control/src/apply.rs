@@ -17,6 +17,7 @@ use crate::authenticators::{self, Authenticators, Reading, led};
 use crate::deployer::{Deployer, State};
 use crate::drain::drain;
 use crate::error::ApplyError;
+use crate::handlers;
 use crate::managed::{Functions, Managed};
 use crate::settle::{ChangeGuard, Claim};
 
@@ -44,6 +45,7 @@ impl Deployer {
             None => self.inner.services.table().firewalls.current(),
         };
         check_triggers(&next.functions, &firewalls)?;
+        handlers::check(&next.functions, firewalls.rules())?;
         let services = &self.inner.services;
         let authenticators = authenticators::prepare(&next.functions, services, next.secrets);
         let authenticators = authenticators.await?;
@@ -125,7 +127,13 @@ impl Deployer {
     ) -> Result<(), ApplyError> {
         let mut state = self.inner.state.write();
         let services = &self.inner.services;
-        services.replace(server.clone(), led(&functions, authenticators), firewalls)?;
+        let rules = match &firewalls {
+            Some(firewalls) => Arc::clone(firewalls.rules()),
+            None => Arc::clone(services.table().firewalls.current().rules()),
+        };
+        let inspectors = handlers::inspectors(&functions, &rules);
+        let led = led(&functions, authenticators);
+        services.replace(server.clone(), led, firewalls, inspectors)?;
         *state = State { server, functions };
         Ok(())
     }

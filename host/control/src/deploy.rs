@@ -1,5 +1,6 @@
 //! A deploy: a component becomes a version, and an alias moves to it.
 
+use std::net::Ipv4Addr;
 use std::sync::Arc;
 
 use openline_core::affinity::Affinity;
@@ -7,10 +8,11 @@ use openline_core::component::Component;
 use openline_core::config::FunctionConfig;
 use openline_core::deployment::{Deployed, Deployment};
 use openline_core::event::UpgradeRequest;
+use openline_core::inspection::Inspection;
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
 use openline_engine::alias::Alias;
-use openline_engine::version::{UpgradeError, Version};
+use openline_engine::version::{InspectError, UpgradeError, Version};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::deployer::Deployer;
@@ -147,8 +149,8 @@ impl Deployer {
         Ok(loader.version(&Changing, config, component, known).await?)
     }
 
-    /// Asks the function about a made-up connection. The function may accept or
-    /// refuse it, but has to answer.
+    /// Asks the function about a made-up connection, and a firewall function about a
+    /// made-up request. The function may accept or refuse it, but has to answer.
     async fn probe(
         &self,
         config: &FunctionConfig,
@@ -166,6 +168,20 @@ impl Deployer {
             }
             _ => {}
         }
+        let inspection = Inspection {
+            method: "GET".into(),
+            scheme: "http".into(),
+            host: Some("localhost".into()),
+            path: "/probe".into(),
+            query: None,
+            headers: headers.clone(),
+            peer: Ipv4Addr::LOCALHOST.into(),
+            peer_port: Some(1),
+            tls: None,
+            id: "probe".into(),
+            target: None,
+            claims: None,
+        };
         let request = UpgradeRequest {
             method: "GET".into(),
             uri,
@@ -181,11 +197,23 @@ impl Deployer {
             claim: Some("probe".into()),
         };
         let commons = Arc::clone(version.commons());
-        let answered = Alias::to(version).upgrade(request).await.map(drop);
+        let (upgrades, inspects) = (version.takes_connections(), version.takes_inspections());
+        let alias = Alias::to(version);
+        let answered = match upgrades {
+            true => alias.upgrade(request).await.map(drop),
+            false => Ok(()),
+        };
+        let inspected = match inspects {
+            true => alias.inspect(inspection).await.map(drop),
+            false => Ok(()),
+        };
         // The probe's instance takes one of the host's places, which others may
         // need.
         commons.stop();
         commons.ended().await;
+        if let Err(InspectError::Fault(fault)) = inspected {
+            return Err(ChangeError::Probe(fault.reason().into()));
+        }
         match answered {
             Ok(()) => Ok(()),
             Err(error @ (UpgradeError::Fault(_) | UpgradeError::Invalid(_))) => {

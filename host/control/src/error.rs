@@ -12,6 +12,7 @@ use openline_engine::LoadError;
 use openline_hint::{Hint, Hinted};
 use openline_store::StoreError;
 
+use crate::handlers::HandlerError;
 use crate::view::TriggerSource;
 
 /// Why a trigger cannot authenticate its requests.
@@ -49,6 +50,9 @@ pub enum ChangeError {
     /// The triggers would not go together.
     #[error(transparent)]
     Trigger(#[from] TriggerError),
+    /// A trigger or a rule leads to a component without its handler.
+    #[error(transparent)]
+    Handler(#[from] HandlerError),
     /// The configuration names the function.
     #[error("`{0}` is in the host's configuration")]
     Configured(FunctionName),
@@ -77,6 +81,9 @@ pub enum ChangeError {
     /// A trigger leads to the alias or the version.
     #[error("the trigger {0} leads to it")]
     Routed(String),
+    /// A rule of a firewall names it.
+    #[error("{0} names it")]
+    Ruled(String),
     /// Connections are pinned to the version.
     #[error("{connections} connections are bound to the version {}", .version.short())]
     Connected {
@@ -112,6 +119,7 @@ impl Hint for ChangeError {
             Self::NoFunction(_) => "list the functions, or deploy it with a route",
             Self::NoRoute(_) => "give it one, as in `--route /chat/{room}`",
             Self::Trigger(error) => trigger_hint(error),
+            Self::Handler(error) => return error.hint(),
             Self::Fixed { from, .. } => match from {
                 TriggerSource::Configuration => {
                     "change it there and reload the host, or choose another name"
@@ -123,6 +131,9 @@ impl Hint for ChangeError {
             Self::Configured(_) => "take it out of the configuration and reload the host",
             Self::Routed(_) => {
                 "have it lead elsewhere first: in the host's configuration, or by `openline triggers`"
+            }
+            Self::Ruled(_) => {
+                "take it out of the rule in the host's configuration, and reload the host"
             }
             Self::Connected { .. } => {
                 "wait until they have ended, or force it: they are closed with 1012"
@@ -149,6 +160,9 @@ pub enum StartError {
     /// The triggers do not go together.
     #[error(transparent)]
     Trigger(#[from] TriggerError),
+    /// A trigger or a rule leads to a component without its handler.
+    #[error(transparent)]
+    Handler(#[from] HandlerError),
     /// Components that a configuration names cannot be versions.
     #[error("{} components do not load", .0.len())]
     Load(Vec<(FunctionName, LoadError)>),
@@ -171,6 +185,7 @@ impl Hint for StartError {
             ),
             Self::Trigger(TriggerError::Firewall { .. }) => Some("the trigger was made in the running host: add a [[firewall]] of that name to the configuration, or remove the trigger by `openline triggers`".into()),
             Self::Trigger(error) => Some(trigger_hint(error).into()),
+            Self::Handler(error) => error.hint(),
             Self::Load(errors) => match errors.as_slice() {
                 [(_, only)] => only.hint(),
                 _ => None,
@@ -188,6 +203,8 @@ pub(crate) enum ApplyError {
     #[error(transparent)]
     Trigger(#[from] TriggerError),
     #[error(transparent)]
+    Handler(#[from] HandlerError),
+    #[error(transparent)]
     Authentication(#[from] AuthenticationError),
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -203,6 +220,7 @@ impl From<ApplyError> for ChangeError {
     fn from(error: ApplyError) -> Self {
         match error {
             ApplyError::Trigger(error) => error.into(),
+            ApplyError::Handler(error) => error.into(),
             ApplyError::Authentication(error) => error.into(),
             ApplyError::Store(error) => error.into(),
         }
@@ -213,6 +231,7 @@ impl From<ApplyError> for StartError {
     fn from(error: ApplyError) -> Self {
         match error {
             ApplyError::Trigger(error) => error.into(),
+            ApplyError::Handler(error) => error.into(),
             ApplyError::Authentication(error) => error.into(),
             ApplyError::Store(error) => error.into(),
         }

@@ -15,6 +15,7 @@ mod deploy;
 mod deployer;
 mod drain;
 mod error;
+mod handlers;
 mod identity;
 mod managed;
 mod operations;
@@ -32,6 +33,7 @@ pub use authenticators::check_secrets;
 pub use deploy::Prepared;
 pub use deployer::Deployer;
 pub use error::{AuthenticationError, ChangeError, StartError};
+pub use handlers::{HandlerError, check_version};
 pub use options::{ConnectionQuery, DeployOptions};
 pub use start::{ConfiguredComponent, Reloaded};
 pub use view::{

@@ -239,7 +239,7 @@ impl Managed {
     }
 
     /// The versions that an alias leads to.
-    fn led(&self, name: &AliasName) -> Vec<Digest> {
+    pub(crate) fn led(&self, name: &AliasName) -> Vec<Digest> {
         let shares = self.record.alias(name).map_or(&[][..], AliasRecord::shares);
         shares.iter().map(|share| share.version).collect()
     }

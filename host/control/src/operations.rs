@@ -74,7 +74,7 @@ impl Deployer {
             .await
     }
 
-    /// Removes an alias that no trigger leads to.
+    /// Removes an alias that no trigger and no rule leads to.
     pub async fn remove_alias(
         &self,
         name: &FunctionName,
@@ -84,6 +84,10 @@ impl Deployer {
         let before = self.managed(name)?;
         if let Some(trigger) = before.trigger_to(alias) {
             return Err(routed(trigger));
+        }
+        let firewalls = self.inner.services.table().firewalls.current();
+        if let Some(rule) = before.rule_to(alias, firewalls.rules()) {
+            return Err(ChangeError::Ruled(rule.to_string()));
         }
         let mut record = before.record.clone();
         record.remove_alias(alias)?;
@@ -129,6 +133,11 @@ impl Deployer {
         let before = self.managed(name).ok();
         if before.as_ref().is_some_and(|before| before.configured) {
             return Err(ChangeError::Configured(name.clone()));
+        }
+        let firewalls = self.inner.services.table().firewalls.current();
+        let mut rules = firewalls.rules().functions();
+        if let Some((rule, _)) = rules.find(|(_, function)| function.function == *name) {
+            return Err(ChangeError::Ruled(rule.to_string()));
         }
         let record = match &before {
             Some(before) => Some(before.record.clone()),

@@ -16,6 +16,7 @@ pub mod digest;
 pub mod escape;
 pub mod event;
 pub mod fault;
+pub mod inspection;
 pub mod lifetime;
 pub mod limits;
 pub mod message;

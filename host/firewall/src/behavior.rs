@@ -5,9 +5,34 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
-use openline_core::name::FunctionName;
 
+use crate::function::FunctionRef;
 use crate::limiter::{LimitBy, Limiter};
+
+/// Headers that no rule and no function may set: they say how the request was
+/// sent, or whom the host believes.
+const RESERVED: [&str; 14] = [
+    "connection",
+    "content-length",
+    "content-encoding",
+    "expect",
+    "forwarded",
+    "host",
+    "http2-settings",
+    "keep-alive",
+    "origin",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+/// How names of reserved headers begin.
+const RESERVED_BEGINS: [&str; 3] = ["openline-", "sec-websocket-", "x-forwarded-"];
+
+/// The type of a body that has no other.
+pub(crate) const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-8");
 
 /// What a rule does. `Display` writes its name and its main argument.
 #[derive(Clone, Debug)]
@@ -27,7 +52,7 @@ pub(crate) enum Behavior {
     /// The function sees this header, and not what the peer sent by that name.
     SetHeader(HeaderName, HeaderValue),
     /// A function decides.
-    Run(FunctionName),
+    Run(FunctionRef),
 }
 
 /// An answer to a request. Cheap to clone.
@@ -76,4 +101,21 @@ impl fmt::Display for Behavior {
             Self::Run(function) => write!(f, "run_function {function}"),
         }
     }
+}
+
+/// Whether no rule may set a header.
+pub(crate) fn is_reserved(header: &HeaderName) -> bool {
+    let name = header.as_str();
+    RESERVED.contains(&name) || RESERVED_BEGINS.iter().any(|begin| name.starts_with(begin))
+}
+
+/// Whether answers of a status have a body; these end with their headers
+/// (RFC 9110).
+pub(crate) fn may_have_body(status: StatusCode) -> bool {
+    ![
+        StatusCode::NO_CONTENT,
+        StatusCode::RESET_CONTENT,
+        StatusCode::NOT_MODIFIED,
+    ]
+    .contains(&status)
 }

@@ -155,7 +155,7 @@ pub fn describe(
                 let claims = described.claims.as_ref();
                 request.claims = claims.map_or(Claims::Absent, Claims::Verified);
             }
-            Step::Run(function) => functions.push(function.as_str().to_owned()),
+            Step::Run(function) => functions.push(function.to_string()),
             Step::Decided(decision) => break decision,
         }
     };
@@ -356,7 +356,7 @@ impl fmt::Display for Report {
         for function in &self.functions {
             writeln!(
                 f,
-                "asks the function `{function}`, here taken to allow the request"
+                "asks the function `{function}`, which decides; here it is taken to allow the request"
             )?;
         }
         write!(f, "{}", self.decision)?;
@@ -365,6 +365,9 @@ impl fmt::Display for Report {
         }
         match (&self.firewall, &self.rule) {
             (Some(firewall), Some(rule)) => write!(f, ": rule `{rule}` of firewall `{firewall}`"),
+            _ if !self.functions.is_empty() => {
+                f.write_str(": no rule decides, if the functions allow the request")
+            }
             _ => f.write_str(": no rule decides"),
         }
     }

@@ -7,13 +7,14 @@
 //! to happen first, and continues there: see [`Step`]. It allocates only for
 //! rules that set a header or log.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
-use openline_core::name::FunctionName;
 
 use crate::behavior::{Answer, Behavior};
 use crate::criteria::{Criterion, Subject};
+use crate::function::FunctionRef;
 use crate::limiter::{LimitBy, Limiter};
 use crate::request::{Claims, Request};
 use crate::rules::{FirewallId, Firewalls, Rule, RuleRef};
@@ -27,8 +28,9 @@ pub enum Step<'a> {
     /// authentication.
     Authenticate,
     /// A function decides. The host calls it, and continues if it allows the
-    /// request; if it fails, the host denies.
-    Run(&'a FunctionName),
+    /// request, with the headers that it [sets](Evaluation::set_headers); if it
+    /// fails, the host denies.
+    Run(&'a FunctionRef),
     /// It is decided.
     Decided(Decision<'a>),
 }
@@ -62,7 +64,7 @@ pub enum Verdict<'a> {
 pub struct Effects<'a> {
     /// Headers for the function, the last one of a name counts. They replace
     /// those of the peer; see [`Firewalls::headers`].
-    pub headers: Vec<(&'a HeaderName, &'a HeaderValue)>,
+    pub headers: Vec<(Cow<'a, HeaderName>, Cow<'a, HeaderValue>)>,
     /// The rules that log.
     pub logged: Vec<RuleRef<'a>>,
 }
@@ -109,7 +111,7 @@ struct Place {
 enum Next<'a> {
     Behavior,
     Firewall,
-    Run(&'a FunctionName),
+    Run(&'a FunctionRef),
     End(Verdict<'a>),
 }
 
@@ -133,6 +135,14 @@ impl<'a> Evaluation<'a> {
     /// What the rules did so far.
     pub fn effects(&self) -> &Effects<'a> {
         &self.effects
+    }
+
+    /// Adds the headers that a function has set with its verdict. They come after
+    /// those of the rules so far.
+    pub fn set_headers(&mut self, headers: Vec<(HeaderName, HeaderValue)>) {
+        let headers = headers.into_iter();
+        let owned = headers.map(|(name, value)| (Cow::Owned(name), Cow::Owned(value)));
+        self.effects.headers.extend(owned);
     }
 
     /// Evaluates up to the next [`Step`]. `now` is the time since a fixed
@@ -241,7 +251,10 @@ impl<'a> Evaluation<'a> {
             Behavior::Respond(answer) => return Next::End(Verdict::Respond(answer)),
             Behavior::Run(function) => return Next::Run(function),
             Behavior::Log => self.effects.logged.push(named),
-            Behavior::SetHeader(name, value) => self.effects.headers.push((name, value)),
+            Behavior::SetHeader(name, value) => {
+                let header = (Cow::Borrowed(name), Cow::Borrowed(value));
+                self.effects.headers.push(header);
+            }
             Behavior::Limit(by, limiter) => {
                 if let Err(wait) = limited(by, limiter, request, now) {
                     return Next::End(Verdict::Limit(wait));

@@ -53,7 +53,7 @@
 //! | `set_custom_response` | an answer of 200 to 499: `status_code`, `content_type`, `content_body` |
 //! | `set_rate_limit` | 429 at once for what exceeds `average_rate_limit` for each `type` (`second`, `minute`), with `maximum_burst_size` at once; `limit_by` is `client_ip`, `global`, `header:NAME` or `claim:NAME` |
 //! | `set_header` | `name` and `value` for the function |
-//! | `run_function` | a function decides, too |
+//! | `run_function` | a [function] decides, too: `name` or `name@alias` |
 //! | `log` | the rule is written to the log |
 
 pub mod azion;
@@ -62,6 +62,7 @@ mod config;
 mod criteria;
 pub mod describe;
 pub mod evaluation;
+pub mod function;
 pub mod fuzzing;
 mod limiter;
 pub mod limits;

@@ -10,10 +10,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use http::HeaderName;
-use openline_core::name::FunctionName;
 
 use crate::behavior::Behavior;
 use crate::criteria::Expression;
+use crate::function::FunctionRef;
 use crate::list::{List, ListCause, ListError, ListKind};
 
 /// All firewalls of a configuration, without their lists.
@@ -83,8 +83,8 @@ pub struct RuleRef<'a> {
 // === impl Rules ===
 
 impl Rules {
-    /// The rules that ask a function, with the names of these functions.
-    pub fn functions(&self) -> impl Iterator<Item = (RuleRef<'_>, &FunctionName)> {
+    /// The rules that ask a function, with the functions that they name.
+    pub fn functions(&self) -> impl Iterator<Item = (RuleRef<'_>, &FunctionRef)> {
         let rules = self
             .firewalls
             .iter()

@@ -14,12 +14,14 @@ use serde::Serialize;
 
 use crate::criteria::Criterion;
 use crate::evaluation::Observe;
+use crate::function::FunctionRef;
 use crate::limits::{TRACED_BYTES_MAX, TRACED_VALUES_MAX};
 use crate::request::Request;
 use crate::rules::RuleRef;
 
 /// The rules whose criteria hold, in the order in which they ran. `Display`
-/// writes `firewall/rule`, separated by commas.
+/// writes `firewall/rule`, separated by commas, each with the verdicts of the
+/// functions that it asked.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Ran {
     names: String,
@@ -60,6 +62,14 @@ pub struct TracedCriterion {
     pub values: Vec<String>,
     /// Whether it holds.
     pub holds: bool,
+}
+
+impl Ran {
+    /// Adds what a function has decided for the rule that ran last.
+    pub fn note_verdict(&mut self, function: &FunctionRef, verdict: &str) {
+        // Writing to a string does not fail.
+        let _ = write!(self.names, " ({function}: {verdict})");
+    }
 }
 
 impl Observe for Ran {

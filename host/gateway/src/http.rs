@@ -16,9 +16,10 @@ use hyper::service::service_fn;
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use openline_admission::admit::Noted;
-use openline_admission::firewall::Seen;
+use openline_admission::firewall::{Seen, Stopped};
 use openline_admission::hops::Hops;
-use openline_admission::normalise::normalise;
+use openline_admission::inspectors::Undecided;
+use openline_admission::normalise::{Normal, normalise};
 use openline_admission::peer::Peer;
 use openline_admission::refusal::Refusal as Denied;
 use openline_admission::services::Service;
@@ -214,7 +215,7 @@ pub(crate) async fn answer<S: Handover>(
         peer,
     };
     let mut noted = Noted::default();
-    let prepared = upgrade::prepare(gateway, &normal, &asked, &mut noted).await;
+    let prepared = prepare(gateway, &normal, &asked, &mut noted, &place).await;
     log_rules(&asked, &noted.firewall);
     let answered = match prepared {
         Ok(Prepared::Preflight(answer)) => return Ok(*answer),
@@ -241,6 +242,34 @@ pub(crate) async fn answer<S: Handover>(
     };
     pages::expose(&mut answer, &parts.headers, noted.led.as_deref());
     Ok(answer)
+}
+
+/// Decides whether a request may ask its function. If rules of a firewall ask
+/// functions, it may wait for them, unless its place is needed for another peer.
+async fn prepare(
+    gateway: &Gateway,
+    normal: &Normal,
+    asked: &Asked<'_>,
+    noted: &mut Noted,
+    place: &Place,
+) -> Result<Prepared, Refusal> {
+    let preparing = upgrade::prepare(gateway, normal, asked, noted);
+    if gateway.services().table().inspectors.is_empty() {
+        return preparing.await;
+    }
+    let mut waiting = Waiting {
+        gateway,
+        asked,
+        decided: false,
+    };
+    let deciding = place.slot().decide();
+    let prepared = tokio::select! {
+        biased;
+        prepared = preparing => prepared,
+        () = deciding.displaced() => Err(Refusal::Requests),
+    };
+    waiting.decided = true;
+    prepared
 }
 
 /// Has a function decide about a handshake, unless its place is needed for
@@ -323,6 +352,17 @@ fn refuse(gateway: &Gateway, refusal: &Refusal, asked: &Asked<'_>, noted: &Noted
         .as_ref()
         .map(|place| tracing::field::display(&place.trigger));
     tracing::debug!(request = %id, %peer, path = parts.uri.path(), function, trigger, rule, refusal = label, "refused");
+    if let Refusal::Denied(Denied::Firewall(Stopped::Failed(undecided))) = refusal {
+        let (by, blame) = (rule, undecided.blame());
+        match &**undecided {
+            Undecided::Answer(details) => {
+                tracing::warn!(request = %id, by, ?blame, %details, "an answer of a firewall function is not valid");
+            }
+            cause => {
+                tracing::debug!(request = %id, by, ?blame, %cause, "a firewall function has not decided");
+            }
+        }
+    }
     if let Refusal::Unauthenticated(denied) = refusal {
         // It has parts of the request.
         let detail: String = denied.detail.chars().take(DETAIL_LETTERS_MAX).collect();

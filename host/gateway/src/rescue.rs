@@ -127,17 +127,14 @@ impl Refusal {
     /// host's operator.
     fn blame(&self) -> &'static str {
         match self {
-            Self::Denied(
-                Denied::Draining
-                | Denied::HostReached(Reached::Connections)
-                | Denied::Firewall(Stopped::Failed),
-            )
+            Self::Denied(Denied::Draining | Denied::HostReached(Reached::Connections))
             | Self::Full
             | Self::Attached => "host",
             Self::Unauthenticated(denied) => match denied.denial {
                 Denial::KeysUnavailable | Denial::SignatureNonces => "host",
                 _ => "peer",
             },
+            Self::Denied(Denied::Firewall(Stopped::Failed(undecided))) => blamed(undecided.blame()),
             Self::Denied(Denied::Reached(Reached::Connections))
             | Self::NotDeployed
             | Self::BackedOff(_)
@@ -151,10 +148,7 @@ impl Refusal {
             | Self::Affinity
             | Self::NoAffinity
             | Self::Requests => "peer",
-            Self::Fault(fault) => match fault.blame() {
-                Blame::Guest => "function",
-                Blame::Host => "host",
-            },
+            Self::Fault(fault) => blamed(fault.blame()),
         }
     }
 
@@ -168,9 +162,12 @@ impl Refusal {
             | Self::NotDeployed
             | Self::Attached
             | Self::Requests
-            | Self::Denied(Denied::Draining | Denied::Reached(_) | Denied::HostReached(_)) => {
-                RETRY_AFTER_SECONDS
-            }
+            | Self::Denied(
+                Denied::Draining
+                | Denied::Reached(_)
+                | Denied::HostReached(_)
+                | Denied::Firewall(Stopped::Failed(_)),
+            ) => RETRY_AFTER_SECONDS,
             Self::Unauthenticated(denied) if denied.denial.status() == 503 => RETRY_AFTER_SECONDS,
             _ => return None,
         };
@@ -281,12 +278,21 @@ impl Refusal {
     }
 }
 
+fn blamed(blame: Blame) -> &'static str {
+    match blame {
+        Blame::Guest => "function",
+        Blame::Host => "host",
+    }
+}
+
 fn status(denied: &Denied) -> StatusCode {
     match denied {
         Denied::Firewall(stopped) => match stopped {
             Stopped::Deny(answer) | Stopped::Respond(answer) => answer.status,
             // The peer does not get it.
-            Stopped::Drop | Stopped::Failed => StatusCode::FORBIDDEN,
+            Stopped::Drop => StatusCode::FORBIDDEN,
+            // It says nothing about the peer, who may come back.
+            Stopped::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
             Stopped::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
         },
         Denied::NotFound => StatusCode::NOT_FOUND,
@@ -328,9 +334,11 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
+    use openline_admission::inspectors::Undecided;
     use openline_core::path::PathError;
     use openline_core::route::DecodeError;
     use openline_core::trigger::Methods;
+    use openline_engine::version::InspectError;
 
     use super::*;
     use crate::request_id::RequestIds;
@@ -376,7 +384,10 @@ mod tests {
             Stopped::Deny(own(StatusCode::FORBIDDEN)),
             Stopped::Limit(Duration::from_secs(1)),
             Stopped::Respond(own(StatusCode::OK)),
-            Stopped::Failed,
+            Stopped::Failed(Box::new(Undecided::Host)),
+            Stopped::Failed(Box::new(Undecided::Call(InspectError::BackedOff(
+                Duration::from_secs(1),
+            )))),
         ];
         all.extend(firewall.map(|it| Denied::Firewall(it).into()));
         all.extend(reached.map(|it| Denied::Reached(it).into()));
@@ -415,7 +426,7 @@ mod tests {
                     | Stopped::Drop
                     | Stopped::Limit(_)
                     | Stopped::Respond(_)
-                    | Stopped::Failed,
+                    | Stopped::Failed(_),
                 )
                 | Denied::UriTooLong(_)
                 | Denied::HeadersTooLarge(_)
@@ -452,6 +463,9 @@ mod tests {
         let ran = match refusal {
             Refusal::Answer(_) => true,
             Refusal::Fault(fault) => fault.blame() == Blame::Guest,
+            Refusal::Denied(Denied::Firewall(Stopped::Failed(undecided))) => {
+                undecided.blame() == Blame::Guest
+            }
             _ => false,
         };
         [

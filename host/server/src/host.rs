@@ -240,7 +240,7 @@ fn read(
     left_out: &BTreeSet<FunctionName>,
 ) -> anyhow::Result<Read> {
     let Configured { mut config, rules } = source.read()?;
-    let firewalls = assemble::firewalls(rules, source)?;
+    let firewalls = assemble::firewalls(&config, rules, source)?;
     for function in &mut config.functions {
         if left_out.contains(&function.name) {
             function.component = None;
@@ -538,7 +538,7 @@ impl Host {
             let (in_force, waiting) = config.server.in_force(&started);
             config.server = in_force;
             rules.adopt_buckets(lists.firewalls.rules());
-            let loaded = assemble::firewalls(rules, &source)?;
+            let loaded = assemble::firewalls(&config, rules, &source)?;
             let certificates = assemble::certificates(&config, &source, before.as_ref())?;
             let requested = assemble::acme(&config, &source)?;
             let components = assemble::components(&config);

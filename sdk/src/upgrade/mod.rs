@@ -2,7 +2,7 @@
 //! to it. All of this is data; nothing here asks the host.
 
 mod answer;
-mod query;
+pub(crate) mod query;
 mod request;
 
 pub use answer::{Acceptance, Rejection};

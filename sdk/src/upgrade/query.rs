@@ -6,14 +6,18 @@
 use std::borrow::Cow;
 
 /// The path of a URI, up to its query.
-pub(super) fn path(uri: &str) -> &str {
+pub(crate) fn path(uri: &str) -> &str {
     uri.split_once('?').map_or(uri, |(path, _)| path)
 }
 
 /// The pairs of a URI's query, decoded, in order. A key without `=` has an
 /// empty value; an empty part (`&&`) is not a pair.
-pub(super) fn pairs(uri: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    let query = uri.split_once('?').map_or("", |(_, query)| query);
+pub(crate) fn pairs(uri: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    pairs_of(uri.split_once('?').map_or("", |(_, query)| query))
+}
+
+/// The pairs of a query, with the same rules.
+pub(crate) fn pairs_of(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())

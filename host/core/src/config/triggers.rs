@@ -26,9 +26,10 @@ impl Check<'_> {
         written: Vec<Spanned<file::Trigger>>,
         known: &mut TriggerTable<()>,
     ) -> Vec<Trigger> {
-        if route.is_none() && written.is_empty() {
+        let has_none = route.is_none() && written.is_empty();
+        if has_none && !self.inspects(name.get_ref()) {
             let message = format!("`{}` has no route and no trigger", name.get_ref());
-            let hint = "give it a `route`, as in \"/chat/{room}\", or a [[function.trigger]]";
+            let hint = "give it a `route`, as in \"/chat/{room}\", or a [[function.trigger]]; or have a rule of a firewall name it with `run_function`";
             self.error(Some(name.span()), &message, hint);
         }
         if let Some(past) = written.get(TRIGGERS_MAX) {

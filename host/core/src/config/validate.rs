@@ -12,7 +12,7 @@ use super::public_url::PublicUrl;
 use super::server::{ServerConfigMaximum, ServerConfigWritten};
 use super::{Config, FunctionConfig, ServerConfig};
 use crate::limits::{FunctionLimits, FunctionLimitsWritten, InstancePolicy, InstancePolicyWritten};
-use crate::name::AliasName;
+use crate::name::{AliasName, FunctionName};
 use crate::trigger::{Trigger, TriggerTable};
 use crate::units::{ByteSize, Period};
 
@@ -23,6 +23,7 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
     let mut check = Check {
         text,
         firewalls: firewalls(file.firewall.as_ref()),
+        inspecting: inspecting(file.firewall.as_ref()),
         errors: Vec::new(),
     };
     let server = check.server(file.server);
@@ -59,6 +60,8 @@ pub(super) struct Check<'a> {
     text: &'a str,
     /// The names of the firewalls.
     firewalls: Vec<String>,
+    /// The functions that rules of firewalls name.
+    inspecting: Vec<String>,
     errors: Vec<ConfigError>,
 }
 
@@ -197,6 +200,12 @@ impl Check<'_> {
         Some(name.clone())
     }
 
+    /// Whether a rule of a firewall names the function.
+    pub(super) fn inspects(&self, function: &FunctionName) -> bool {
+        let mut named = self.inspecting.iter();
+        named.any(|name| name == function.as_str())
+    }
+
     fn maximum(&mut self, maximum: &Maximum) {
         maximum.limit.check(&mut self.report());
         maximum.instance.check(&mut self.report());
@@ -328,6 +337,22 @@ fn firewalls(written: Option<&toml::Value>) -> Vec<String> {
     let names = tables.into_iter().flatten();
     let names = names.filter_map(|table| table.get("name")?.as_str());
     names.map(str::to_owned).collect()
+}
+
+/// The functions that the rules of all firewalls name. What is wrong with a rule
+/// has an error, which the package of firewalls reports.
+fn inspecting(written: Option<&toml::Value>) -> Vec<String> {
+    fn tables<'a>(of: &'a toml::Value, name: &str) -> impl Iterator<Item = &'a toml::Value> {
+        let tables = of.get(name).and_then(toml::Value::as_array);
+        tables.into_iter().flatten()
+    }
+    let firewalls = written.and_then(toml::Value::as_array);
+    let firewalls = firewalls.into_iter().flatten();
+    let rules = firewalls.flat_map(|firewall| tables(firewall, "rule"));
+    let behaviors = rules.flat_map(|rule| tables(rule, "behaviors"));
+    let named = behaviors.filter_map(|it| it.get("run_function")?.as_str());
+    let function = |named: &str| named.split('@').next().map(str::to_owned);
+    named.filter_map(function).collect()
 }
 
 pub(super) fn bytes(bytes: usize) -> ByteSize {

@@ -70,11 +70,12 @@ limits! {
         request_header_bytes: Bytes = 8 * KIB, 256 => 32 * KIB; "400"
         /// Path and query of a handshake. Function Compute has the same limit.
         request_uri_bytes: Bytes = 8 * KIB, 64 => 16 * KIB; "400"
-        /// Names and values of the headers that a function adds to its answer.
-        /// Function Compute has the same limit.
-        response_header_bytes: Bytes = 8 * KIB, 0 => 64 * KIB; "502"
-        /// The body of a rejection: an explanation, not a document.
-        rejection_body_bytes: Bytes = 64 * KIB, 0 => MIB; "502"
+        /// Names and values of the headers that a function adds to its answer, or a
+        /// firewall function to the request. Function Compute has the same limit.
+        response_header_bytes: Bytes = 8 * KIB, 0 => 64 * KIB; "502; 503 for a firewall function"
+        /// The body of a rejection, or of a firewall function's answer: an
+        /// explanation, not a document.
+        rejection_body_bytes: Bytes = 64 * KIB, 0 => MIB; "502; 503 for a firewall function"
         /// One message, in either direction. Function Compute has the same
         /// limit. The host may have to hold the largest message in one piece
         /// for each connection.
@@ -142,9 +143,9 @@ limits! {
         /// second's worth may come at once. This is many times what a person
         /// reads.
         log_lines_per_second: Count = 1_000, 1 => 1_000_000, effect NextEvent; "further lines are counted and not shown"
-        /// How long `upgrade` has to decide, including the wait for its turn. A
-        /// peer that waits longer has usually gone.
-        upgrade_timeout: Time = 10 * SECOND, 5 => DAY; "504"
+        /// How long `upgrade` or a firewall function has to decide, including the
+        /// wait for its turn. A peer that waits longer has usually gone.
+        upgrade_timeout: Time = 10 * SECOND, 5 => DAY; "504; 503 for a firewall function"
         /// One call, from its start to its return, including awaits. A slow
         /// answer of a third party fits; a hanging one frees its connection
         /// before a person gives up.

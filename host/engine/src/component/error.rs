@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use openline_hint::Hint;
 
-use crate::contract::handlers::{ASYNC_WEBSOCKET, WEBSOCKET};
+use crate::contract::handlers::{ASYNC_FIREWALL, ASYNC_WEBSOCKET, FIREWALL, WEBSOCKET};
 
 /// Why a component cannot be a function.
 #[derive(Debug, thiserror::Error)]
@@ -58,9 +58,11 @@ pub enum LoadError {
     #[error("the component is damaged: {0}")]
     Damaged(String),
     /// It exports no handler.
-    #[error("the component exports neither `{WEBSOCKET}` nor `{ASYNC_WEBSOCKET}`; it exports {0}")]
+    #[error(
+        "the component exports neither a WebSocket handler (`{WEBSOCKET}` or `{ASYNC_WEBSOCKET}`) nor one of the firewall (`{FIREWALL}` or `{ASYNC_FIREWALL}`); it exports {0}"
+    )]
     NoHandler(String),
-    /// It exports both handlers.
+    /// It exports a handler in both call styles.
     #[error("the component exports both handlers, and the host cannot tell which to call")]
     BothHandlers,
     /// It exports something of the contract that the host does not call: of another
@@ -95,7 +97,9 @@ impl LoadError {
     /// is that was built with the SDK of another release.
     pub fn is_of_another_contract(&self) -> bool {
         match self {
-            Self::NoHandler(exports) => exports.contains("openline:websocket/"),
+            Self::NoHandler(exports) => {
+                exports.contains("openline:websocket/") || exports.contains("openline:firewall/")
+            }
             Self::WrongTypes(_) => true,
             _ => false,
         }
@@ -121,11 +125,13 @@ impl Hint for LoadError {
             Self::NoHandler(_) if self.is_of_another_contract() => {
                 "it is made for another version of the contract: build it with the SDK of this release"
             }
-            Self::NoHandler(_) => "export a handler with `openline_sdk::export!`",
+            Self::NoHandler(_) => {
+                "export a handler with `openline_sdk::export!`, or a firewall function with `openline_sdk::export_firewall!`"
+            }
             Self::NotCalled(_) => {
                 "export all interfaces in the version of this release, and those for the kind of its handler: build it with the SDK of this release"
             }
-            Self::BothHandlers => "export one handler in each crate",
+            Self::BothHandlers => "export one handler of each kind, plain or asynchronous",
             Self::WrongTypes(_) => "build it with the SDK of this release",
             Self::UnknownImport(_) => {
                 "a function may import version 0.2 of openline:websocket, openline:channels, openline:alarms and openline:state, and wasi 0.2, an asynchronous one also wasi 0.3; to wait for an outbox, plain handlers have `block_until_writable` and asynchronous ones `writable`"

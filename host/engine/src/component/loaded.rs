@@ -50,6 +50,16 @@ impl<T: Send + 'static> Loaded<T> {
         })
     }
 
+    /// Whether it has a WebSocket handler.
+    pub(crate) fn takes_connections(&self) -> bool {
+        self.indices.has_websocket()
+    }
+
+    /// Whether it has a handler of the firewall.
+    pub(crate) fn takes_inspections(&self) -> bool {
+        self.indices.has_firewall()
+    }
+
     /// Whether it has a handler for alarms.
     pub(crate) fn takes_alarms(&self) -> bool {
         self.indices.has_alarm()

@@ -16,6 +16,7 @@ mod generated {
                 import openline:channels/channels@0.2.0;
                 import openline:alarms/alarms@0.2.0;
                 import openline:state/state@0.2.0;
+                import openline:firewall/types@0.2.0;
             }
         ",
         path: "../../wit",
@@ -42,6 +43,7 @@ mod generated {
 pub(crate) use generated::openline::alarms::alarms;
 pub(crate) use generated::openline::channels::channels;
 pub(crate) use generated::openline::common::types as common;
+pub(crate) use generated::openline::firewall::types as firewall;
 pub(crate) use generated::openline::state::state;
 pub(crate) use generated::openline::websocket::{
     async_backpressure, backpressure, connections, types,

@@ -3,11 +3,12 @@
 use bytes::Bytes;
 use openline_core::close::{CloseInfo, CloseOrigin, CloseReason};
 use openline_core::event::{Acceptance, Rejection, SendOutcome, UpgradeRequest};
+use openline_core::inspection::{Answered, Inspection, Verdict};
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, Tag};
 use openline_core::tls::{ClientCertificate, TlsFacts};
 
-use super::bindings::{MessageOwned, MessageRef, common, types};
+use super::bindings::{MessageOwned, MessageRef, common, firewall, types};
 
 /// The result of `upgrade`.
 pub(crate) type Decision = Result<types::Acceptance, types::Rejection>;
@@ -22,6 +23,42 @@ pub(crate) fn request(request: UpgradeRequest) -> types::UpgradeRequest {
         route_params: request.route_params,
         tls: request.tls.as_deref().map(tls),
         claims: request.claims,
+    }
+}
+
+/// A request for a firewall function.
+pub(crate) fn inspected(inspection: Inspection) -> firewall::Request {
+    firewall::Request {
+        method: inspection.method,
+        scheme: inspection.scheme,
+        host: inspection.host,
+        path: inspection.path,
+        query: inspection.query,
+        headers: inspection.headers,
+        peer_address: inspection.peer.to_string(),
+        peer_port: inspection.peer_port,
+        tls: inspection.tls.as_deref().map(tls),
+        id: inspection.id,
+        target: inspection.target.map(|place| firewall::Target {
+            function: place.function.as_str().to_owned(),
+            trigger: place.trigger.as_str().to_owned(),
+        }),
+        claims: inspection.claims,
+    }
+}
+
+/// The answer of a firewall function. The rules of answers are checked later.
+pub(crate) fn verdict(verdict: firewall::Verdict) -> Verdict {
+    let answered = |answer: firewall::Answer| Answered {
+        status: answer.status,
+        content_type: answer.content_type,
+        body: answer.body.into(),
+    };
+    match verdict {
+        firewall::Verdict::Allow(headers) => Verdict::Allow(headers),
+        firewall::Verdict::Deny(answer) => Verdict::Deny(answered(answer)),
+        firewall::Verdict::Drop => Verdict::Drop,
+        firewall::Verdict::Respond(answer) => Verdict::Respond(answered(answer)),
     }
 }
 

@@ -8,31 +8,42 @@ use wasmtime::component::{
     Component, ComponentExportIndex, ComponentNamedList, Instance, Lower, Resource, TypedFunc,
 };
 
-use super::bindings::{MessageOwned, MessageRef, types};
+use super::bindings::{MessageOwned, MessageRef, firewall, types};
 use super::convert::Decision;
 use super::handlers::{Handler, Handlers};
 use super::handles::Handle;
 
 /// Where the functions of the handlers are in a component.
 pub(crate) struct Indices {
+    websocket: Option<WebSocketIndices>,
+    alarm: Option<ComponentExportIndex>,
+    hibernate: Option<ComponentExportIndex>,
+    inspect: Option<ComponentExportIndex>,
+}
+
+struct WebSocketIndices {
     upgrade: ComponentExportIndex,
     open: ComponentExportIndex,
     messages: ComponentExportIndex,
     close: ComponentExportIndex,
-    alarm: Option<ComponentExportIndex>,
-    hibernate: Option<ComponentExportIndex>,
 }
 
 type Connection = Resource<Handle>;
 
 /// The exports of one instance; `M` is how it takes messages.
 pub(crate) struct Exports<M: 'static> {
+    pub(crate) websocket: Option<WebSocketExports<M>>,
+    pub(crate) alarm: Option<AlarmExport>,
+    pub(crate) hibernate: Option<TypedFunc<(), ()>>,
+    pub(crate) inspect: Option<TypedFunc<(firewall::Request,), (firewall::Verdict,)>>,
+}
+
+/// The functions of a WebSocket handler.
+pub(crate) struct WebSocketExports<M: 'static> {
     pub(crate) upgrade: TypedFunc<(types::UpgradeRequest,), (Decision,)>,
     pub(crate) open: TypedFunc<(Connection,), ()>,
     pub(crate) messages: TypedFunc<(Connection, M), ()>,
     pub(crate) close: TypedFunc<(Connection, types::CloseInfo, types::CloseOrigin), ()>,
-    pub(crate) alarm: Option<AlarmExport>,
-    pub(crate) hibernate: Option<TypedFunc<(), ()>>,
 }
 
 /// The arguments are connection, name and attempt.
@@ -52,20 +63,49 @@ impl Indices {
             let interface = component.get_export_index(None, handlers.interface(handler)?)?;
             component.get_export_index(Some(&interface), name)
         };
-        let find = |name: &'static str| optional(Handler::WebSocket, name).ok_or(Missing(name));
+        // A handler that is there has all its functions.
+        let find = |handler: Handler, name: &'static str| match handlers.get(handler) {
+            Some(_) => optional(handler, name).map(Some).ok_or(Missing(name)),
+            None => Ok(None),
+        };
+        let websocket = |name| find(Handler::WebSocket, name);
+        let websocket = (
+            websocket("upgrade")?,
+            websocket("open")?,
+            websocket("messages")?,
+            websocket("close")?,
+        );
         Ok(Self {
-            upgrade: find("upgrade")?,
-            open: find("open")?,
-            messages: find("messages")?,
-            close: find("close")?,
+            websocket: match websocket {
+                (Some(upgrade), Some(open), Some(messages), Some(close)) => {
+                    Some(WebSocketIndices {
+                        upgrade,
+                        open,
+                        messages,
+                        close,
+                    })
+                }
+                _ => None,
+            },
             alarm: optional(Handler::Alarm, "alarm"),
             hibernate: optional(Handler::Hibernation, "hibernate"),
+            inspect: find(Handler::Firewall, "inspect")?,
         })
+    }
+
+    /// Whether there is a WebSocket handler.
+    pub(crate) fn has_websocket(&self) -> bool {
+        self.websocket.is_some()
     }
 
     /// Whether there is a handler for alarms.
     pub(crate) fn has_alarm(&self) -> bool {
         self.alarm.is_some()
+    }
+
+    /// Whether there is a handler of the firewall.
+    pub(crate) fn has_firewall(&self) -> bool {
+        self.inspect.is_some()
     }
 
     /// The functions of one instance.
@@ -78,15 +118,24 @@ impl Indices {
         (Connection, M): ComponentNamedList + Lower,
     {
         Ok(Exports {
-            upgrade: instance.get_typed_func(&mut *store, self.upgrade)?,
-            open: instance.get_typed_func(&mut *store, self.open)?,
-            messages: instance.get_typed_func(&mut *store, self.messages)?,
-            close: instance.get_typed_func(&mut *store, self.close)?,
+            websocket: match &self.websocket {
+                Some(indices) => Some(WebSocketExports {
+                    upgrade: instance.get_typed_func(&mut *store, indices.upgrade)?,
+                    open: instance.get_typed_func(&mut *store, indices.open)?,
+                    messages: instance.get_typed_func(&mut *store, indices.messages)?,
+                    close: instance.get_typed_func(&mut *store, indices.close)?,
+                }),
+                None => None,
+            },
             alarm: match self.alarm {
                 Some(index) => Some(instance.get_typed_func(&mut *store, index)?),
                 None => None,
             },
             hibernate: match self.hibernate {
+                Some(index) => Some(instance.get_typed_func(&mut *store, index)?),
+                None => None,
+            },
+            inspect: match self.inspect {
                 Some(index) => Some(instance.get_typed_func(&mut *store, index)?),
                 None => None,
             },

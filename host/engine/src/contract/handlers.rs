@@ -18,6 +18,8 @@ pub enum Handler {
     Alarm,
     /// The end of an idle instance.
     Hibernation,
+    /// Requests that a rule of the firewall has it decide about.
+    Firewall,
 }
 
 /// An interface of the contract that a component may export.
@@ -30,10 +32,12 @@ struct Interface {
 
 pub(crate) const WEBSOCKET: &str = "openline:websocket/websocket-handler@0.2.0";
 pub(crate) const ASYNC_WEBSOCKET: &str = "openline:websocket/async-websocket-handler@0.2.0";
+pub(crate) const FIREWALL: &str = "openline:firewall/firewall@0.2.0";
+pub(crate) const ASYNC_FIREWALL: &str = "openline:firewall/async-firewall@0.2.0";
 
-const INTERFACES: [Interface; 5] = {
+const INTERFACES: [Interface; 7] = {
     use CallStyle::{Async, Plain};
-    use Handler::{Alarm, Hibernation, WebSocket};
+    use Handler::{Alarm, Firewall, Hibernation, WebSocket};
     const fn interface(handler: Handler, style: CallStyle, name: &'static str) -> Interface {
         Interface {
             handler,
@@ -51,6 +55,8 @@ const INTERFACES: [Interface; 5] = {
             Plain,
             "openline:state/hibernation-handler@0.2.0",
         ),
+        interface(Firewall, Plain, FIREWALL),
+        interface(Firewall, Async, ASYNC_FIREWALL),
     ]
 };
 
@@ -61,9 +67,9 @@ pub struct Handlers(BTreeMap<Handler, CallStyle>);
 /// Why the host cannot serve a component with such exports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Unserved {
-    /// It exports no WebSocket handler.
+    /// It exports neither a WebSocket handler nor one of the firewall.
     NoHandler,
-    /// It exports a WebSocket handler in each call style.
+    /// It exports one of these handlers in each call style.
     BothHandlers,
     /// It exports these interfaces of the contract, which the host would never
     /// call.
@@ -99,20 +105,25 @@ impl Interface {
 
 impl Handlers {
     /// Those among the exports of a component. A function serves WebSocket
-    /// connections, so it has that handler, in one call style; its other
-    /// handlers have the same.
+    /// connections or decides for the firewall, so it has one of these handlers,
+    /// in one call style; its other handlers have the same.
     pub(crate) fn of(exports: &[String]) -> Result<Self, Unserved> {
         let interfaces = || exports.iter().filter_map(|export| Interface::of(export));
-        let serves = |style: CallStyle| {
-            let mut interfaces = interfaces();
-            interfaces.any(|it| it.handler == Handler::WebSocket && it.style == style)
+        let style_of = |handler: Handler| {
+            let exported = |style: CallStyle| {
+                let mut interfaces = interfaces();
+                interfaces.any(|it| it.handler == handler && it.style == style)
+            };
+            match (exported(CallStyle::Plain), exported(CallStyle::Async)) {
+                (true, false) => Ok(Some(CallStyle::Plain)),
+                (false, true) => Ok(Some(CallStyle::Async)),
+                (true, true) => Err(Unserved::BothHandlers),
+                (false, false) => Ok(None),
+            }
         };
-        let style = match (serves(CallStyle::Plain), serves(CallStyle::Async)) {
-            (true, false) => CallStyle::Plain,
-            (false, true) => CallStyle::Async,
-            (true, true) => return Err(Unserved::BothHandlers),
-            (false, false) => return Err(Unserved::NoHandler),
-        };
+        let websocket = style_of(Handler::WebSocket)?;
+        let firewall = style_of(Handler::Firewall)?;
+        let style = websocket.or(firewall).ok_or(Unserved::NoHandler)?;
         // One that is left over from another version would never be called, and
         // its author would look for the reason for long.
         let is_uncalled = |export: &&String| {
@@ -206,6 +217,36 @@ mod tests {
         assert_eq!(asynchronous.call_style(), CallStyle::Async);
         let name = asynchronous.interface(Handler::Hibernation);
         assert_eq!(name, Some(HIBERNATION));
+    }
+
+    #[test]
+    fn a_firewall_function_needs_no_websocket_handler_and_may_have_one_of_its_style() {
+        for (exports, style) in [
+            (vec![FIREWALL], CallStyle::Plain),
+            (vec![WEBSOCKET, FIREWALL, ALARM], CallStyle::Plain),
+            (vec![ASYNC_FIREWALL, HIBERNATION], CallStyle::Async),
+            (vec![ASYNC_FIREWALL, ASYNC_WEBSOCKET], CallStyle::Async),
+        ] {
+            let handlers = of(&exports).unwrap();
+            assert_eq!(handlers.get(Handler::Firewall), Some(style));
+            assert_eq!(handlers.call_style(), style);
+            let has_connections = exports
+                .iter()
+                .any(|it| it.ends_with("websocket-handler@0.2.0"));
+            assert_eq!(handlers.get(Handler::WebSocket).is_some(), has_connections);
+        }
+        assert_eq!(of(&[FIREWALL, ASYNC_FIREWALL]), Err(Unserved::BothHandlers));
+        for (served, other) in [
+            (WEBSOCKET, ASYNC_FIREWALL),
+            (ASYNC_WEBSOCKET, FIREWALL),
+            (FIREWALL, ASYNC_ALARM),
+            (FIREWALL, "openline:firewall/firewall@0.3.0"),
+        ] {
+            let uncalled = Unserved::NotCalled(vec![other.to_owned()]);
+            assert_eq!(of(&[served, other]), Err(uncalled));
+        }
+        let alone = of(&["openline:firewall/firewall@0.1.0", HIBERNATION]);
+        assert_eq!(alone, Err(Unserved::NoHandler));
     }
 
     #[test]

@@ -20,10 +20,10 @@ use crate::pool::seats::Wanted;
 use crate::pool::version::{UpgradeError, Version};
 use crate::sync::{self, AtomicU32, AtomicU64, Ordering, RwLock};
 
-/// How often an upgrade is tried again because its instance ended before its
+/// How often an upgrade or an inspection is tried again because its instance ended before its
 /// turn, through faults of other calls or because another version took over.
 /// More than this is no accident.
-const UPGRADE_TRIES_MAX: usize = 16;
+pub(super) const UPGRADE_TRIES_MAX: usize = 16;
 
 /// A name that leads to versions of one function.
 #[derive(Debug)]
@@ -35,6 +35,9 @@ pub struct Alias {
     generation: AtomicU64,
     /// Counts connections to give them points.
     counter: AtomicU32,
+    /// Counts inspections to give them points, so that each kind of call is
+    /// split by weight however the other comes.
+    pub(super) inspections: AtomicU32,
 }
 
 impl Alias {
@@ -50,6 +53,7 @@ impl Alias {
             led: RwLock::new(led),
             generation: AtomicU64::new(1),
             counter: AtomicU32::new(0),
+            inspections: AtomicU32::new(0),
         })
     }
 

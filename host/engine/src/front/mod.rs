@@ -4,6 +4,7 @@
 mod accepted;
 pub mod alias;
 pub mod binding;
+mod inspect;
 mod options;
 mod ring;
 pub mod runtime;

@@ -2,9 +2,13 @@
 
 use openline_core::event::{Acceptance, Rejection};
 use openline_core::fault::Fault;
+use openline_core::inspection::Verdict;
 
 use super::end::Freed;
-use super::mailbox::{AlarmOutcome, AlarmReply, EventOutcome, Turn, UpgradeOutcome, UpgradeReply};
+use super::mailbox::{
+    AlarmOutcome, AlarmReply, EventOutcome, InspectOutcome, InspectReply, Turn, UpgradeOutcome,
+    UpgradeReply,
+};
 use super::seat::Seat;
 
 /// A caller that waits for a call in flight.
@@ -13,6 +17,7 @@ pub(crate) enum Asker {
     Upgrade(Seat, UpgradeReply),
     Event(Turn),
     Alarm(Seat, AlarmReply),
+    Inspect(Seat, InspectReply),
 }
 
 impl Asker {
@@ -25,8 +30,9 @@ impl Asker {
                 drop(seat);
                 let _ = reply.send(AlarmOutcome::Done);
             }
-            // An upgrade is answered with its decision.
+            // These are answered with their decisions.
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(Fault::Host))),
+            Self::Inspect(_, reply) => drop(reply.send(InspectOutcome::Fault(Fault::Host))),
         }
     }
 
@@ -40,6 +46,19 @@ impl Asker {
             })),
             Self::Event(turn) => turn.finish(EventOutcome::Done),
             Self::Alarm(_, reply) => drop(reply.send(AlarmOutcome::Done)),
+            Self::Inspect(_, reply) => drop(reply.send(InspectOutcome::Fault(Fault::Host))),
+        }
+    }
+
+    /// Answers with the verdict of `inspect`.
+    pub(crate) fn inspected(self, verdict: Verdict) {
+        match self {
+            Self::Inspect(seat, reply) => {
+                // The next request finds room there.
+                drop(seat);
+                let _ = reply.send(InspectOutcome::Decided(verdict));
+            }
+            other => other.done(),
         }
     }
 
@@ -49,6 +68,7 @@ impl Asker {
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Full)),
             Self::Event(turn) => turn.finish(EventOutcome::Full),
             Self::Alarm(_, reply) => drop(reply.send(AlarmOutcome::Full)),
+            Self::Inspect(_, reply) => drop(reply.send(InspectOutcome::Full)),
         }
     }
 
@@ -59,6 +79,7 @@ impl Asker {
             Self::Upgrade(_, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
             Self::Event(turn) => turn.finish(EventOutcome::Fault(fault)),
             Self::Alarm(_, reply) => drop(reply.send(AlarmOutcome::Fault(fault))),
+            Self::Inspect(_, reply) => drop(reply.send(InspectOutcome::Fault(fault))),
         }
     }
 }

@@ -2,9 +2,9 @@
 //! outcomes.
 //!
 //! Bounded by the seats of the instance: a connection holds one seat and has at
-//! most one job at a time, and an upgrade's seat travels in its job. When the peer
-//! of an upgrade goes away before its turn, the job leaves the queue, and its seat
-//! is free with it. If the instance ends before a job has begun, the job is given
+//! most one job at a time, and the seat of an upgrade or an inspection travels in
+//! its job. When the peer of such a job goes away before its turn, the job leaves
+//! the queue, and its seat is free with it. If the instance ends before a job has begun, the job is given
 //! back, not lost.
 
 use std::collections::VecDeque;
@@ -13,6 +13,7 @@ use std::sync::Arc;
 use openline_channels::connection::Connection;
 use openline_core::event::{Acceptance, Event, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
+use openline_core::inspection::{Inspection, Verdict};
 use tokio::sync::oneshot;
 
 use super::seat::Seat;
@@ -33,6 +34,8 @@ pub(crate) enum Job {
     Event(Event, Turn),
     /// Handle an alarm that belongs to no connection.
     Alarm(AlarmCall, Seat, AlarmReply),
+    /// Decide about a request for the firewall.
+    Inspect(Box<Inspection>, Seat, InspectReply),
 }
 
 /// How the handling of an alarm without a connection went.
@@ -62,6 +65,19 @@ pub(crate) enum UpgradeOutcome {
 }
 
 pub(crate) type UpgradeReply = oneshot::Sender<UpgradeOutcome>;
+
+/// How an inspection went.
+#[derive(Debug)]
+pub(crate) enum InspectOutcome {
+    Decided(Verdict),
+    Fault(Fault),
+    /// The host has no room for the instance.
+    Full,
+    /// The instance ended before it began; ask another one.
+    Returned(Box<Inspection>),
+}
+
+pub(crate) type InspectReply = oneshot::Sender<InspectOutcome>;
 
 /// How the handling of an event went.
 #[derive(Debug)]
@@ -159,6 +175,7 @@ impl Job {
     pub(crate) fn begin(self) -> Option<Self> {
         let moot = match &self {
             Self::Upgrade(_, _, reply) => reply.is_closed(),
+            Self::Inspect(_, _, reply) => reply.is_closed(),
             Self::Event(Event::Alarm(name), turn) => {
                 let connection = turn.connection();
                 !connection.is_some_and(|connection| connection.begin_alarm(name))
@@ -177,14 +194,20 @@ impl Job {
 
     /// Whether its asker has gone, and nothing else wants it done.
     fn is_forsaken(&self) -> bool {
-        matches!(self, Self::Upgrade(_, _, reply) if reply.is_closed())
+        match self {
+            Self::Upgrade(_, _, reply) => reply.is_closed(),
+            Self::Inspect(_, _, reply) => reply.is_closed(),
+            Self::Event(..) | Self::Alarm(..) => false,
+        }
     }
 
     /// Whether it is one that its instance was made for, which it is once. An
     /// event's seat is its connection's: see [`Seat::submit`].
     pub(crate) fn take_awaited(&mut self) -> bool {
         match self {
-            Self::Upgrade(_, seat, _) | Self::Alarm(_, seat, _) => seat.take_awaited(),
+            Self::Upgrade(_, seat, _) | Self::Alarm(_, seat, _) | Self::Inspect(_, seat, _) => {
+                seat.take_awaited()
+            }
             Self::Event(..) => false,
         }
     }
@@ -198,6 +221,9 @@ impl Job {
             }
             Self::Event(event, turn) => turn.finish(EventOutcome::Returned(event)),
             Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Returned)),
+            Self::Inspect(inspection, _, reply) => {
+                drop(reply.send(InspectOutcome::Returned(inspection)));
+            }
         }
     }
 
@@ -207,6 +233,7 @@ impl Job {
             Self::Upgrade(_, _, reply) => drop(reply.send(UpgradeOutcome::Fault(fault))),
             Self::Event(_, turn) => turn.finish(EventOutcome::Fault(fault)),
             Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Fault(fault))),
+            Self::Inspect(_, _, reply) => drop(reply.send(InspectOutcome::Fault(fault))),
         }
     }
 }
@@ -219,6 +246,7 @@ impl Job {
             Self::Event(_, turn) => turn.finish(EventOutcome::Full),
             // The alarm is tried again later.
             Self::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Full)),
+            Self::Inspect(_, _, reply) => drop(reply.send(InspectOutcome::Full)),
         }
     }
 }
@@ -337,7 +365,7 @@ impl Mailbox {
         std::mem::replace(&mut queue.jobs, waiting)
     }
 
-    /// An asker of an upgrade has gone. Takes the jobs out whose askers have gone;
+    /// An asker of an upgrade or an inspection has gone. Takes the jobs out whose askers have gone;
     /// drop them without a lock, because their seats are given back then.
     pub(crate) fn forsake(&self) -> VecDeque<Job> {
         let mut queue = self.queue.lock();

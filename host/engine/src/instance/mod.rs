@@ -21,6 +21,7 @@ pub(crate) mod poller;
 pub(crate) mod program;
 mod run;
 pub(crate) mod seat;
+mod served;
 pub(crate) mod store;
 pub(crate) mod task;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use openline_core::event::Event;
 use openline_core::fault::Fault;
+use openline_core::inspection::Inspection;
 use openline_core::name::AlarmName;
 use smallvec::SmallVec;
 use wasmtime::Store;
@@ -18,10 +19,11 @@ use super::live::Instance;
 use super::mailbox::Job;
 use super::program::Program;
 use super::run::Run;
+use super::served::is_served;
 use super::store::{self, StoreData};
 use crate::component::failure::Failure;
 use crate::contract::bindings::MessageRef;
-use crate::contract::convert::{close_arguments, judge, lowered, request};
+use crate::contract::convert::{close_arguments, inspected, judge, lowered, request, verdict};
 use crate::contract::exports::PlainExports;
 use crate::contract::handles::Handle;
 
@@ -88,30 +90,36 @@ impl Guest {
         let Some(job) = job.begin() else {
             return Ok(());
         };
+        if !is_served(program, &self.exports, &job) {
+            job.fail(Fault::Start);
+            return Ok(());
+        }
         let limits = &program.limits;
         self.store.set_epoch_deadline(1);
         if program.loaded.metered
             && let Err(error) = self.store.set_fuel(limits.fuel_per_event)
         {
-            return match job {
-                Job::Upgrade(_, seat, reply) => Err((error.into(), Asker::Upgrade(seat, reply))),
-                Job::Event(_, turn) => Err((error.into(), Asker::Event(turn))),
-                Job::Alarm(_, seat, reply) => Err((error.into(), Asker::Alarm(seat, reply))),
-            };
+            return Err((error.into(), asker_of(job)));
         }
         match job {
             Job::Upgrade(asked, seat, reply) => {
-                let call = self
-                    .exports
-                    .upgrade
-                    .call_async(&mut self.store, (request(*asked),));
+                let asker = Asker::Upgrade(seat, reply);
+                let Some(exports) = &self.exports.websocket else {
+                    return Ok(());
+                };
+                let asked = (request(*asked),);
+                let call = exports.upgrade.call_async(&mut self.store, asked);
                 match enforce(&self.run, program.limits.handler_timeout, call).await {
                     Ok((decision,)) => {
-                        Asker::Upgrade(seat, reply).decided(judge(decision));
+                        asker.decided(judge(decision));
                         Ok(())
                     }
-                    Err(failure) => Err((failure, Asker::Upgrade(seat, reply))),
+                    Err(failure) => Err((failure, asker)),
                 }
+            }
+            Job::Inspect(inspection, seat, reply) => {
+                let asker = Asker::Inspect(seat, reply);
+                self.inspect(program, *inspection, asker).await
             }
             Job::Alarm(alarm, seat, reply) => {
                 match self.alarm(program, None, &alarm.name, alarm.attempt).await {
@@ -141,6 +149,26 @@ impl Guest {
                     Err(failure) => Err((failure, Asker::Event(turn))),
                 }
             }
+        }
+    }
+
+    async fn inspect(
+        &mut self,
+        program: &Program,
+        inspection: Inspection,
+        asker: Asker,
+    ) -> Result<(), (Failure, Asker)> {
+        let Some(export) = &self.exports.inspect else {
+            return Ok(());
+        };
+        let call = export.call_async(&mut self.store, (inspected(inspection),));
+        match enforce(&self.run, program.limits.handler_timeout, call).await {
+            Ok((decided,)) => {
+                program.note_inspection();
+                asker.inspected(verdict(decided));
+                Ok(())
+            }
+            Err(failure) => Err((failure, asker)),
         }
     }
 
@@ -184,6 +212,9 @@ impl Guest {
             run,
             exports,
         } = self;
+        let Some(exports) = &exports.websocket else {
+            return Ok(());
+        };
         match event {
             Event::Open => enforce(run, time, exports.open.call_async(store, (connection,))).await,
             Event::Messages(batch) => {
@@ -205,5 +236,15 @@ impl Guest {
                 enforce(run, time, call).await
             }
         }
+    }
+}
+
+/// The caller that waits for a job.
+fn asker_of(job: Job) -> Asker {
+    match job {
+        Job::Upgrade(_, seat, reply) => Asker::Upgrade(seat, reply),
+        Job::Event(_, turn) => Asker::Event(turn),
+        Job::Alarm(_, seat, reply) => Asker::Alarm(seat, reply),
+        Job::Inspect(_, seat, reply) => Asker::Inspect(seat, reply),
     }
 }

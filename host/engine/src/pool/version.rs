@@ -6,6 +6,7 @@ use std::time::Duration;
 use openline_core::digest::Digest;
 use openline_core::event::{Acceptance, Rejection, UpgradeRequest};
 use openline_core::fault::Fault;
+use openline_core::inspection::{Inspection, Verdict};
 use openline_core::limits::{BackoffPolicy, FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
 use tokio::sync::oneshot;
@@ -16,7 +17,7 @@ use super::commons::Commons;
 use super::seats::{Full, Seats, Wanted};
 use crate::contract::handlers::CallStyle;
 use crate::instance::live::Instance;
-use crate::instance::mailbox::{Job, UpgradeOutcome};
+use crate::instance::mailbox::{InspectOutcome, Job, UpgradeOutcome};
 use crate::instance::program::Program;
 use crate::instance::seat::Seat;
 use crate::sync::{AtomicBool, AtomicU32, Mutex, Ordering};
@@ -62,6 +63,26 @@ pub enum UpgradeError {
     Invalid(String),
 }
 
+/// Why a firewall function has not decided about a request.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum InspectError {
+    /// The function has no version yet.
+    #[error("the function is not deployed")]
+    NotDeployed,
+    /// The version has no handler of the firewall.
+    #[error("the function's component does not export `firewall`")]
+    NoHandler,
+    /// No instance has room.
+    #[error("no instance has room")]
+    Full,
+    /// The function keeps failing; it is asked again after this time.
+    #[error("the function keeps failing")]
+    BackedOff(Duration),
+    /// The function failed.
+    #[error("{}", .0.reason())]
+    Fault(Fault),
+}
+
 /// One live instance, for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct InstanceInfo {
@@ -82,12 +103,12 @@ pub(crate) type Answer = Result<Result<(Acceptance, Seat), Rejection>, Box<Upgra
 #[derive(Debug)]
 pub(crate) struct Counted(Arc<Version>);
 
-/// An upgrade that waits for its answer. If it is dropped before that, because
-/// the peer has gone or the time is over, it leaves the queue.
-struct Asking<'a> {
+/// An upgrade or an inspection that waits for its answer. If it is dropped before
+/// that, because the peer has gone or the time is over, it leaves the queue.
+struct Asking<'a, T> {
     version: &'a Version,
     instance: Arc<Instance>,
-    answer: oneshot::Receiver<UpgradeOutcome>,
+    answer: oneshot::Receiver<T>,
 }
 
 impl Version {
@@ -119,6 +140,16 @@ impl Version {
     /// The state that it shares with the function's other versions.
     pub fn commons(&self) -> &Arc<Commons> {
         &self.commons
+    }
+
+    /// Whether its component has a WebSocket handler.
+    pub fn takes_connections(&self) -> bool {
+        self.program.loaded.takes_connections()
+    }
+
+    /// Whether its component has a handler of the firewall.
+    pub fn takes_inspections(&self) -> bool {
+        self.program.loaded.takes_inspections()
     }
 
     /// How its instances make calls.
@@ -209,7 +240,8 @@ impl Version {
             instance,
             answer,
         };
-        match asking.answer().await {
+        let answer = asking.answer().await;
+        match answer.unwrap_or(UpgradeOutcome::Fault(Fault::Host)) {
             UpgradeOutcome::Decided(decision) => Ok(Ok(decision)),
             UpgradeOutcome::Invalid(text) => Err(UpgradeError::Invalid(text)),
             UpgradeOutcome::Fault(fault) => Err(UpgradeError::Fault(fault)),
@@ -217,18 +249,57 @@ impl Version {
             UpgradeOutcome::Returned(again) => Ok(Err(again)),
         }
     }
+
+    /// Has an instance decide about a request, and notes which one in `asked`.
+    /// Hands the request back if it must be asked again.
+    pub(crate) async fn inspect(
+        self: &Arc<Self>,
+        inspection: Box<Inspection>,
+        asked: &mut Option<Arc<Instance>>,
+    ) -> Result<Result<Verdict, Box<Inspection>>, InspectError> {
+        if !self.takes_inspections() {
+            return Err(InspectError::NoHandler);
+        }
+        if let Some(left) = self.backoff.left() {
+            return Err(InspectError::BackedOff(left));
+        }
+        // Whatever the function's affinity: an instance without a value.
+        let wanted = Wanted {
+            key: None,
+            joins: true,
+            follows: false,
+        };
+        let seat = self.seat(wanted).map_err(|Full| InspectError::Full)?;
+        let instance = Arc::clone(asked.insert(Arc::clone(&seat.instance)));
+        let (reply, answer) = oneshot::channel();
+        if let Err(job) = instance.submit(Job::Inspect(inspection, seat, reply)) {
+            job.give_back();
+        }
+        let asking = Asking {
+            version: self,
+            instance,
+            answer,
+        };
+        let answer = asking.answer().await;
+        match answer.unwrap_or(InspectOutcome::Fault(Fault::Host)) {
+            InspectOutcome::Decided(verdict) => Ok(Ok(verdict)),
+            InspectOutcome::Fault(fault) => Err(InspectError::Fault(fault)),
+            InspectOutcome::Full => Err(InspectError::Full),
+            InspectOutcome::Returned(again) => Ok(Err(again)),
+        }
+    }
 }
 
 // === impl Asking ===
 
-impl Asking<'_> {
-    async fn answer(mut self) -> UpgradeOutcome {
-        let answered = (&mut self.answer).await;
-        answered.unwrap_or(UpgradeOutcome::Fault(Fault::Host))
+impl<T> Asking<'_, T> {
+    /// The answer; none if the driver was dropped.
+    async fn answer(mut self) -> Option<T> {
+        (&mut self.answer).await.ok()
     }
 }
 
-impl Drop for Asking<'_> {
+impl<T> Drop for Asking<'_, T> {
     fn drop(&mut self) {
         if !self.answer.is_terminated() {
             self.answer.close();

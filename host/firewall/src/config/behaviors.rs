@@ -7,11 +7,11 @@
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
 use openline_core::config::nearest_word;
-use openline_core::name::FunctionName;
 use toml::de::{DeTable, DeValue};
 
 use super::reader::{Node, Reader, listed};
-use crate::behavior::{Answer, Behavior};
+use crate::behavior::{Answer, Behavior, TEXT, is_reserved, may_have_body};
+use crate::function::FunctionRef;
 use crate::limiter::{LimitBy, Limiter, Period, Rate};
 use crate::limits::{
     BEHAVIORS_MAX, BODY_BYTES_MAX, HEADER_VALUE_BYTES_MAX, NAME_BYTES_MAX, RATE_LIMITS_MAX,
@@ -28,28 +28,6 @@ const NAMES: [&str; 8] = [
     "set_header",
     "run_function",
 ];
-
-/// Headers that no rule may set: they say how the request was sent, or whom the
-/// host believes.
-const RESERVED: [&str; 14] = [
-    "connection",
-    "content-length",
-    "content-encoding",
-    "expect",
-    "forwarded",
-    "host",
-    "http2-settings",
-    "keep-alive",
-    "origin",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
-/// How names of reserved headers begin.
-const RESERVED_BEGINS: [&str; 3] = ["openline-", "sec-websocket-", "x-forwarded-"];
 
 /// Reads behaviours, and counts what is bounded.
 pub(super) struct BehaviorsReader<'r, 'a> {
@@ -198,7 +176,7 @@ impl BehaviorsReader<'_, '_> {
                 Some(self.header_value(value, text)?)
             }
             None if body.is_empty() => None,
-            None => Some(HeaderValue::from_static("text/plain; charset=utf-8")),
+            None => Some(TEXT),
         };
         let status = status.and_then(|it| StatusCode::from_u16(it).ok());
         let status = status.filter(|it| body.is_empty() || may_have_body(*it));
@@ -323,10 +301,7 @@ impl BehaviorsReader<'_, '_> {
             self.reader.error(name_node.span(), &message, hint);
             return None;
         };
-        let lower = header.as_str();
-        let is_reserved = RESERVED.contains(&lower)
-            || RESERVED_BEGINS.iter().any(|begin| lower.starts_with(begin));
-        if is_reserved {
+        if is_reserved(&header) {
             let message = format!("no rule may set `{name}`");
             let hint = "the host needs this header as the peer sent it: choose a name of your own, as `x-risk`";
             self.reader.error(name_node.span(), &message, hint);
@@ -343,24 +318,16 @@ impl BehaviorsReader<'_, '_> {
                 .error(node.span(), "`run_function` names no function", hint);
             return None;
         };
-        let name = self.reader.text(value, "`run_function`", NAME_BYTES_MAX)?;
-        match FunctionName::new(name) {
+        let name = self
+            .reader
+            .text(value, "`run_function`", 2 * NAME_BYTES_MAX)?;
+        match FunctionRef::new(name) {
             Ok(function) => Some(Behavior::Run(function)),
             Err(error) => {
-                let hint = "the name of a [[function]] whose component exports `firewall`";
+                let hint = "the name of a [[function]] whose component exports `firewall`, with `@` and an alias behind it or not";
                 self.reader.error(value.span(), &error.to_string(), hint);
                 None
             }
         }
     }
-}
-
-/// Answers of these statuses end with their headers (RFC 9110).
-fn may_have_body(status: StatusCode) -> bool {
-    ![
-        StatusCode::NO_CONTENT,
-        StatusCode::RESET_CONTENT,
-        StatusCode::NOT_MODIFIED,
-    ]
-    .contains(&status)
 }

@@ -224,6 +224,8 @@ const BEHAVIORS: &[(&str, &str, &str)] = &[
         "not a function name",
         "firewall",
     ),
+    ("[{ run_function = 'a@' }]", "not an alias", "firewall"),
+    ("[{ run_function = 'a@b@c' }]", "not an alias", "firewall"),
 ];
 
 #[test]

@@ -302,7 +302,7 @@ fn a_function_decides_in_its_place_and_the_rest_of_its_rule_runs_afterwards() {
     let mut run = || evaluation.run(&request, Duration::ZERO, &mut trace);
     for expected in ["inspect", "again"] {
         let Step::Run(function) = run() else { panic!() };
-        assert_eq!(function.as_str(), expected);
+        assert_eq!(function.to_string(), expected);
     }
     assert_eq!(run(), pass());
     // A finished evaluation stays finished.

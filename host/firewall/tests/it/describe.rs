@@ -100,8 +100,8 @@ edge / inspect: runs
 edge / rate: runs
   ->   set_rate_limit 1 a second by client_ip
 
-asks the function `inspector`, here taken to allow the request
-pass: no rule decides"
+asks the function `inspector`, which decides; here it is taken to allow the request
+pass: no rule decides, if the functions allow the request"
     );
     assert_eq!(
         (&json["rule"], &json["status"]),

@@ -87,7 +87,14 @@ pub(crate) async fn prepare(
     let table = services.table();
     let Asked { id, parts, peer } = *asked;
     let request = (normal, parts);
-    let admitting = admit::admit(services, &table, request, peer, noted, handshake::check);
+    let admitting = admit::admit(
+        services,
+        &table,
+        request,
+        peer,
+        (&id, noted),
+        handshake::check,
+    );
     let (admitted, handshake) = match admitting.await? {
         Decision::Ask(admitted, handshake) => (admitted, handshake),
         Decision::Preflight(headers) => {

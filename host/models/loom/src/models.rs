@@ -58,7 +58,7 @@ fn handle(job: Job) {
     match job {
         Job::Alarm(_, _, reply) => drop(reply.send(AlarmOutcome::Done)),
         Job::Event(_, turn) => turn.finish(EventOutcome::Done),
-        Job::Upgrade(..) => {}
+        Job::Upgrade(..) | Job::Inspect(..) => {}
     }
 }
 

@@ -118,6 +118,17 @@ pub(crate) mod program {
         pub(crate) is_broken: bool,
     }
 
+    #[expect(clippy::unused_self, reason = "the engine's interface")]
+    impl Loaded {
+        pub(crate) fn takes_connections(&self) -> bool {
+            true
+        }
+
+        pub(crate) fn takes_inspections(&self) -> bool {
+            true
+        }
+    }
+
     /// Guests reach nothing.
     #[derive(Debug)]
     pub(crate) struct Reach {
@@ -170,6 +181,7 @@ pub(crate) mod plain {
 
     use openline_core::event::{Acceptance, Event};
     use openline_core::fault::Fault;
+    use openline_core::inspection::Verdict;
     use openline_core::message::Message;
 
     use crate::component::failure::Failure;
@@ -239,6 +251,9 @@ pub(crate) mod plain {
                 asker.done();
             }
             Some(Job::Alarm(_, seat, reply)) => Asker::Alarm(seat, reply).done(),
+            Some(Job::Inspect(_, seat, reply)) => {
+                Asker::Inspect(seat, reply).inspected(Verdict::Drop);
+            }
             None => {}
         }
         Ok(())

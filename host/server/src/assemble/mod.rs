@@ -14,14 +14,16 @@ use bytes::Bytes;
 use openline_acme::settings::Settings;
 use openline_control::{ConfiguredComponent, StartError};
 use openline_core::component::Component;
-use openline_core::config::{Config, ConfigError, FunctionConfig};
+use openline_core::config::{self, Config, ConfigError, FunctionConfig};
 use openline_core::escape::Escaped;
 use openline_core::limits::FunctionLimits;
+use openline_core::name::FunctionName;
 use openline_core::units::ByteSize;
 use openline_engine::LoadError;
 use openline_engine::compiler::Compiler;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
 use openline_firewall::Others;
+use openline_firewall::function::FunctionRef;
 use openline_firewall::rules::Rules;
 use openline_gateway::tls::files::Files;
 use openline_hint::{Hint, Hinted};
@@ -269,11 +271,19 @@ pub(crate) fn certificates(
     })?)
 }
 
-/// Reads the lists of firewalls that a configuration names.
-pub(crate) fn firewalls(rules: Rules, source: &Source) -> anyhow::Result<Loaded> {
-    if let Some((rule, function)) = rules.functions().next() {
-        let what = format!("{rule} runs the function `{function}`");
-        let hint = "firewalls of this version cannot ask functions: let the rule `deny`";
+/// Reads the lists of firewalls that a configuration names, and checks that the
+/// functions that rules name are in the same configuration.
+pub(crate) fn firewalls(config: &Config, rules: Rules, source: &Source) -> anyhow::Result<Loaded> {
+    let functions = || config.functions.iter().map(|it| &it.name);
+    let is_unknown = |named: &FunctionRef| !functions().any(|it| *it == named.function);
+    if let Some((rule, named)) = rules.functions().find(|(_, named)| is_unknown(named)) {
+        let name = &named.function;
+        let what = format!("{rule} names the function `{name}`, which is not there");
+        let hint = match config::nearest_word(name.as_str(), functions().map(FunctionName::as_str))
+        {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("add a [[function]] with `name = \"{name}\"`; it needs no route"),
+        };
         return Err(ConfigFault::of(Hinted::new(what, hint)).into());
     }
     let folder = source.file().and_then(Path::parent);
@@ -324,9 +334,10 @@ pub(crate) fn expected(
 pub(crate) async fn try_out(
     runtime: &Arc<Runtime>,
     config: &Config,
+    rules: &Rules,
     source: &Source,
 ) -> anyhow::Result<()> {
-    let mut errors = Vec::new();
+    let (mut errors, mut lacking) = (Vec::new(), Vec::new());
     for component in components(config) {
         let named = |function: &&FunctionConfig| function.name == component.function;
         let Some(function) = config.functions.iter().find(named) else {
@@ -337,15 +348,33 @@ pub(crate) async fn try_out(
             Ok(version) => {
                 let handler = version.call_style();
                 tracing::info!(function = %function.name, ?handler, "loaded");
+                if let Err(error) = openline_control::check_version(function, &version, rules) {
+                    let place = place(function, source);
+                    lacking.push(Hinted::about(format!("{place}{error}"), &error));
+                }
             }
             Err(error) => errors.push((component.function, error)),
         }
     }
-    if errors.is_empty() {
-        Ok(())
-    } else {
-        Err(explain(StartError::Load(errors), config, source))
+    if !errors.is_empty() {
+        return Err(explain(StartError::Load(errors), config, source));
     }
+    if !lacking.is_empty() {
+        let fault = ConfigFault {
+            head: None,
+            problems: lacking,
+        };
+        return Err(fault.into());
+    }
+    Ok(())
+}
+
+/// The place of a function's component in the configuration, for the beginning of
+/// an error.
+fn place(function: &FunctionConfig, source: &Source) -> String {
+    source.file().map_or_else(String::new, |file| {
+        format!("{}, line {}: ", file.display(), function.component_line)
+    })
 }
 
 /// Adds the line of the configuration that caused an error.
@@ -376,9 +405,7 @@ fn blame(
     source: &Source,
     error: &LoadError,
 ) -> Hinted {
-    let place = source.file().map_or_else(String::new, |file| {
-        format!("{}, line {}: ", file.display(), function.component_line)
-    });
+    let place = place(function, source);
     let what = format!(
         "{place}function `{}`: {}: {error}",
         function.name,

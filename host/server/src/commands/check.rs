@@ -7,8 +7,8 @@ use clap::Args;
 use openline_core::config::{self, Config, ServerConfig};
 use openline_core::name::FunctionName;
 use openline_core::trigger::Trigger;
-use openline_engine::CallStyle;
 use openline_engine::runtime::{Runtime, RuntimeOptions};
+use openline_engine::{CallStyle, Handler};
 use openline_gateway::tls::files::Files;
 use openline_hint::{Hint, Hinted};
 
@@ -31,7 +31,7 @@ pub(crate) struct CheckArguments {
 pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     let source = Source::File(arguments.config.clone());
     let Configured { config, rules } = source.read()?;
-    assemble::firewalls(rules, &source)?;
+    let firewalls = assemble::firewalls(&config, rules, &source)?.firewalls;
     let certificates = assemble::certificates(&config, &source, None)?;
     // The files that it names can be read.
     assemble::acme(&config, &source)?;
@@ -46,7 +46,7 @@ pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
         tell(&format!("warning: {}", warning.explained()));
     }
     let runtime = assemble::runtime(&config, false)?;
-    assemble::try_out(&runtime, &config, &source).await?;
+    assemble::try_out(&runtime, &config, firewalls.rules(), &source).await?;
     let warned = match warnings.len() {
         0 => String::new(),
         found => format!(", {found} warning(s)"),
@@ -81,10 +81,17 @@ pub(crate) fn contract(bytes: &[u8]) -> anyhow::Result<String> {
     let engine = Arc::new(Runtime::new(options)?);
     let checked = runtime.block_on(engine.check(bytes.to_vec()));
     match checked {
-        Ok(contract) => Ok(match contract.handlers.call_style() {
-            CallStyle::Plain => "websocket-handler".into(),
-            CallStyle::Async => "async-websocket-handler".into(),
-        }),
+        Ok(contract) => {
+            let named = |handler, plain, asynchronous| match contract.handlers.get(handler)? {
+                CallStyle::Plain => Some(plain),
+                CallStyle::Async => Some(asynchronous),
+            };
+            let websocket = ("websocket-handler", "async-websocket-handler");
+            let websocket = named(Handler::WebSocket, websocket.0, websocket.1);
+            let firewall = named(Handler::Firewall, "firewall", "async-firewall");
+            let named: Vec<_> = websocket.into_iter().chain(firewall).collect();
+            Ok(named.join(" and "))
+        }
         Err(error) => Err(assemble::built(error.to_string(), &error).into()),
     }
 }

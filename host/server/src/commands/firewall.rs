@@ -97,7 +97,7 @@ pub(crate) fn run(arguments: &FirewallArguments) -> anyhow::Result<()> {
 fn test(arguments: &TestArguments) -> anyhow::Result<()> {
     let source = Source::File(arguments.config.clone());
     let Configured { config, rules } = source.read()?;
-    let firewalls = assemble::firewalls(rules, &source)?.firewalls;
+    let firewalls = assemble::firewalls(&config, rules, &source)?.firewalls;
     let described = match &arguments.request {
         Some(file) => read(file)?,
         None => Described {

@@ -43,7 +43,7 @@ pub(crate) async fn functions(arguments: &FunctionsArguments) -> anyhow::Result<
     remote.print(&answer["functions"], |functions| {
         let head = ["NAME", "ROUTE", "LEADS TO", "CONNECTIONS", "INSTANCES"];
         let rows: Vec<_> = each(functions).flat_map(function_rows).collect();
-        let triggers = each(functions).flat_map(|function| each(&function["triggers"]));
+        let triggers = each(functions).flat_map(triggers);
         with_urls(head, rows, triggers)
     })
 }
@@ -69,14 +69,32 @@ pub(crate) async fn versions(arguments: &VersionsArguments) -> anyhow::Result<()
     })
 }
 
+/// The triggers of a function. A firewall function may have none, and has a row all
+/// the same.
+fn triggers(function: &Value) -> Vec<&Value> {
+    static NONE: Value = Value::Null;
+    let triggers: Vec<_> = each(&function["triggers"]).collect();
+    match triggers.is_empty() {
+        true => vec![&NONE],
+        false => triggers,
+    }
+}
+
 /// A row for each trigger; columns that are the same are only in the first.
 fn function_rows(function: &Value) -> Vec<[String; 5]> {
+    let leads = |target: &str| match shares(&function["aliases"][target]["shares"]) {
+        shares if shares.is_empty() => target.to_owned(),
+        shares => format!("{target} = {shares}"),
+    };
     let row = |(index, trigger): (usize, &Value)| {
-        let target = cell(&trigger["target"]);
-        let alias = &function["aliases"][&target];
-        let leads = match shares(&alias["shares"]) {
-            shares if shares.is_empty() => target,
-            shares => format!("{target} = {shares}"),
+        let leads = match trigger {
+            Value::Null => {
+                let aliases = function["aliases"].as_object();
+                let aliases = aliases.into_iter().flat_map(|aliases| aliases.keys());
+                let led: Vec<_> = aliases.map(|alias| leads(alias)).collect();
+                led.join(", ")
+            }
+            trigger => leads(&cell(&trigger["target"])),
         };
         let first = |key: &str| match index {
             0 => cell(&function[key]),
@@ -90,7 +108,11 @@ fn function_rows(function: &Value) -> Vec<[String; 5]> {
             first("instances"),
         ]
     };
-    each(&function["triggers"]).enumerate().map(row).collect()
+    triggers(function)
+        .into_iter()
+        .enumerate()
+        .map(row)
+        .collect()
 }
 
 /// A table with a row for each trigger. If the host knows its `public_url`, the
@@ -148,4 +170,31 @@ fn version_row(version: &Value, aliases: &Value) -> [String; 8] {
 
 pub(super) fn each(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_function_without_a_trigger_has_a_row_with_its_aliases() {
+        let digest = "0123456789abcdef";
+        let share = json!({"version": digest, "weight": 100});
+        let function = json!({
+            "name": "gate",
+            "triggers": [],
+            "connections": 0,
+            "instances": 1,
+            "aliases": {"live": {"shares": [share]}, "next": {"shares": []}},
+        });
+        let rows = function_rows(&function);
+        assert_eq!(rows.len(), 1);
+        let [name, route, leads, ..] = &rows[0];
+        assert_eq!((name.as_str(), route.as_str()), ("gate", "-"));
+        assert!(leads.starts_with("live = 0123"), "{leads}");
+        assert!(leads.ends_with(", next"), "{leads}");
+        assert_eq!(triggers(&function).len(), rows.len(), "one address each");
+    }
 }

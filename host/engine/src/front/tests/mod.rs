@@ -27,6 +27,7 @@ use crate::instance::imports;
 use crate::instance::store::StoreData;
 
 mod endings;
+mod inspections;
 mod queues;
 mod rooms;
 

@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
+use openline_core::fault::Fault;
 use tokio::time::Instant;
 use wasmtime::AsContextMut;
 use wasmtime::component::Accessor;
@@ -14,7 +15,7 @@ use wasmtime::component::Accessor;
 use super::flight::{Completion, Flight};
 use super::late::{Begun, BegunCall};
 use super::start::{Call, Returned, Starter};
-use crate::contract::convert::judge;
+use crate::contract::convert::{judge, verdict};
 use crate::contract::exports::AsyncExports;
 use crate::instance::asker::Asker;
 use crate::instance::idleness::{Idleness, Wake};
@@ -22,6 +23,7 @@ use crate::instance::live::Instance;
 use crate::instance::mailbox::Job;
 use crate::instance::program::Program;
 use crate::instance::run::Run;
+use crate::instance::served::is_served;
 use crate::instance::store::StoreData;
 
 /// Why the event loop ended.
@@ -159,6 +161,10 @@ impl<'a> Calls<'a> {
                 asker.done();
             }
             Returned::Decision(decision) => asker.decided(judge(decision)),
+            Returned::Verdict(decided) => {
+                self.program.note_inspection();
+                asker.inspected(verdict(decided));
+            }
         }
         Ok(())
     }
@@ -167,6 +173,10 @@ impl<'a> Calls<'a> {
         let Some(job) = job.begin() else {
             return Ok(());
         };
+        if !is_served(self.program, self.starter.exports, &job) {
+            job.fail(Fault::Start);
+            return Ok(());
+        }
         self.active = self.run.clock.entered();
         let slot = self.slot();
         self.serial += 1;
@@ -189,6 +199,12 @@ impl<'a> Calls<'a> {
                 self.refuel()?;
                 let call = self.starter.alarm(None, &alarm.name, alarm.attempt)?;
                 self.slots[slot].call = Some(call);
+                return self.poll_slot(slot);
+            }
+            Job::Inspect(inspection, seat, reply) => {
+                self.flight.askers.lock()[slot] = Some(Asker::Inspect(seat, reply));
+                self.refuel()?;
+                self.slots[slot].call = Some(self.starter.inspect(*inspection)?);
                 return self.poll_slot(slot);
             }
             Job::Event(event, turn) => (turn, event),

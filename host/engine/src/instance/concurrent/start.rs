@@ -4,11 +4,13 @@ use std::future::Future;
 use std::pin::Pin;
 
 use openline_core::event::{Event, UpgradeRequest};
+use openline_core::inspection::Inspection;
 use openline_core::name::{AlarmName, FunctionName};
 use wasmtime::component::{Accessor, Resource};
 
-use crate::contract::convert::{Decision, close_arguments, owned, request};
-use crate::contract::exports::AsyncExports;
+use crate::contract::bindings::{MessageOwned, firewall};
+use crate::contract::convert::{Decision, close_arguments, inspected, owned, request};
+use crate::contract::exports::{AsyncExports, WebSocketExports};
 use crate::contract::handles::Handle;
 use crate::instance::store::StoreData;
 
@@ -21,6 +23,7 @@ pub(super) enum Returned {
     /// Messages or an alarm were handled.
     Work,
     Decision(Decision),
+    Verdict(firewall::Verdict),
 }
 
 /// Begins calls of the exports of one instance, within its event loop.
@@ -31,9 +34,27 @@ pub(super) struct Starter<'a> {
 }
 
 impl<'a> Starter<'a> {
+    /// The WebSocket handler, which is there: see [`crate::instance::served`].
+    fn websocket(&self) -> wasmtime::Result<&'a WebSocketExports<Vec<MessageOwned>>> {
+        let exports = self.exports.websocket.as_ref();
+        exports.ok_or_else(|| wasmtime::Error::msg("no WebSocket handler"))
+    }
+
+    pub(super) fn inspect(&self, inspection: Inspection) -> wasmtime::Result<Call<'a>> {
+        let accessor = self.accessor;
+        let inspect = self.exports.inspect;
+        let inspect = inspect.ok_or_else(|| wasmtime::Error::msg("no firewall handler"))?;
+        let inspection = (inspected(inspection),);
+        let call = accessor.with(|access| inspect.start_call_concurrent(access, inspection))?;
+        Ok(Box::pin(async move {
+            let (verdict,) = inspect.finish_call_concurrent(accessor, call).await?;
+            Ok(Returned::Verdict(verdict))
+        }))
+    }
+
     pub(super) fn upgrade(&self, asked: UpgradeRequest) -> wasmtime::Result<Call<'a>> {
         let accessor = self.accessor;
-        let upgrade = self.exports.upgrade;
+        let upgrade = self.websocket()?.upgrade;
         let asked = (request(asked),);
         let call = accessor.with(|access| upgrade.start_call_concurrent(access, asked))?;
         Ok(Box::pin(async move {
@@ -69,7 +90,7 @@ impl<'a> Starter<'a> {
         let accessor = self.accessor;
         Ok(match event {
             Event::Open => {
-                let open = self.exports.open;
+                let open = self.websocket()?.open;
                 let call =
                     accessor.with(|access| open.start_call_concurrent(access, (connection,)))?;
                 Box::pin(async move {
@@ -78,7 +99,7 @@ impl<'a> Starter<'a> {
                 })
             }
             Event::Messages(batch) => {
-                let messages = self.exports.messages;
+                let messages = self.websocket()?.messages;
                 let batch: Vec<_> = batch.into_iter().map(owned).collect();
                 let call = accessor
                     .with(|access| messages.start_call_concurrent(access, (connection, batch)))?;
@@ -89,7 +110,7 @@ impl<'a> Starter<'a> {
             }
             Event::Alarm(name) => self.alarm(Some(connection), &name, 1)?,
             Event::Close(reason) => {
-                let close = self.exports.close;
+                let close = self.websocket()?.close;
                 let (info, origin) = close_arguments(&reason);
                 let call = accessor.with(|access| {
                     close.start_call_concurrent(access, (connection, info, origin))
