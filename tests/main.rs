@@ -40,6 +40,7 @@ mod draining;
 mod durable;
 mod echo;
 mod faults;
+mod first_message;
 mod guide;
 mod handshake;
 mod hibernation;

@@ -17,6 +17,7 @@ use http_body_util::Full;
 use openline_admission::ledger::Reached;
 use openline_admission::refusal::Refusal as Denied;
 use openline_authentication::{Denial, Denied as Unauthenticated};
+use openline_core::close::CloseReason;
 use openline_core::fault::{Blame, Fault};
 use openline_core::limits::AFFINITY_BYTES_MAX;
 use openline_engine::version::UpgradeError;
@@ -189,6 +190,20 @@ impl Refusal {
             Self::Fault(Fault::HandlerTimeout | Fault::CpuTimeout) => StatusCode::GATEWAY_TIMEOUT,
             Self::Fault(fault) if fault.blame() == Blame::Host => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Fault(_) | Self::Answer(_) => StatusCode::BAD_GATEWAY,
+        }
+    }
+
+    /// How a connection ends that was upgraded before its request was refused,
+    /// with the same word.
+    pub(crate) fn close_reason(&self) -> CloseReason {
+        let code = match self.status().as_u16() {
+            429 | 503 => 1013,
+            500.. => 1011,
+            _ => 1008,
+        };
+        CloseReason::Refused {
+            code,
+            word: self.label(),
         }
     }
 

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use openline_hint::Hint;
 
-use super::PathPattern;
 use super::paths::CHECKED_PATHS_MAX;
 use super::shapes::{
     ACCESS_KEYS_MAX, AuthMethod, Authentication, FirstMessageConfig, HOUR, JWK_KEYS_MAX,
     JWKS_TIME_MIN, JwtConfig, LEEWAY_MAX, NAMES_MAX, SignatureConfig, TICKET_TIME_MAX,
     TicketConfig,
 };
+use super::{Lookup, PathPattern};
 use crate::affinity::is_token;
+use crate::limits::RECEIVED_FREE_BYTES;
 
 /// The longest that a pre-signed URL is valid, as with S3.
 const PRESIGNED_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -128,6 +129,16 @@ impl Authentication {
             return error("auth", "`auth` needs keys for its signatures", hint);
         }
         self.jwt.as_ref().map_or(Ok(()), |jwt| jwt.check())?;
+        if self.method == AuthMethod::FirstMessage
+            && self
+                .jwt
+                .as_ref()
+                .is_some_and(|jwt| jwt.lookup != Lookup::bearer())
+        {
+            let what = "`lookup` has no effect: the token comes in the first message";
+            let hint = "remove it; `field` and `prefix` of `first_message` say where the token is";
+            return error("jwt.lookup", what, hint);
+        }
         self.signature.as_ref().map_or(Ok(()), |it| it.check())?;
         self.ticket.as_ref().map_or(Ok(()), |it| it.check())?;
         self.first_message.as_ref().map_or(Ok(()), |it| it.check())
@@ -377,21 +388,32 @@ impl TicketConfig {
 impl FirstMessageConfig {
     fn check(&self) -> Result<(), AuthenticationError> {
         let range = Duration::from_millis(100)..=HOUR;
-        within(
-            "first_message.deadline",
-            self.deadline.0,
-            range,
-            "100 ms to 1 h",
-        )?;
+        let (key, timeout) = ("first_message.timeout", self.timeout.0);
+        within(key, timeout, range, "100 ms to 1 h")?;
         let (key, bytes) = ("first_message.message_bytes_max", self.message_bytes_max.0);
-        within(key, bytes, 1 << 10..=1 << 20, "1 KiB to 1 MiB")?;
-        match &self.field {
-            Some(field) if field.is_empty() || field.len() > 128 => {
-                let hint = "the key of the token, as in \"token\"; leave it out for a bare token";
-                error("first_message.field", "`field` has 1 to 128 bytes", hint)
-            }
-            _ => Ok(()),
+        let most = RECEIVED_FREE_BYTES as u64;
+        within(key, bytes, 1 << 10..=most, "1 KiB to 16 KiB")?;
+        if let Some(field) = &self.field
+            && (field.len() > 128 || field.split('.').any(str::is_empty))
+        {
+            let what = "`field` has 1 to 128 bytes, and something before and after each dot";
+            let hint = "a key, as in \"token\" or \"payload.token\"; leave it out for a bare token";
+            return error("first_message.field", what, hint);
         }
+        if let Some(prefix) = &self.prefix
+            && !(1..=128).contains(&prefix.len())
+        {
+            let hint = "what stands before the token, as in \"Bearer \"; leave it out for none";
+            let what = "`prefix` has 1 to 128 bytes";
+            return error("first_message.prefix", what, hint);
+        }
+        let key = "first_message.subprotocols";
+        words(key, &self.subprotocols)?;
+        if !self.subprotocols.iter().all(|it| it.bytes().all(is_token)) {
+            let hint = "names as in [\"chat.v2\", \"chat.v1\"]";
+            return error(key, "an entry is no name of a subprotocol", hint);
+        }
+        Ok(())
     }
 }
 

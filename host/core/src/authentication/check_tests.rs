@@ -235,21 +235,39 @@ fn tickets_and_first_messages_are_short() {
         let jwt = JWT.replace("\"jwt\"", "\"first-message\"");
         blamed(&format!("{jwt}[first_message]\n{line}"))
     };
-    assert_eq!(
-        first("deadline = \"100 ms\"\nmessage_bytes_max = \"1 MiB\""),
-        None
-    );
-    assert_eq!(
-        first("deadline = \"99 ms\""),
-        Some("first_message.deadline")
-    );
-    assert_eq!(
-        first("deadline = \"3601 s\""),
-        Some("first_message.deadline")
-    );
-    let bytes = "message_bytes_max = \"1025 KiB\"";
-    assert_eq!(first(bytes), Some("first_message.message_bytes_max"));
-    let bytes = "message_bytes_max = \"1023 B\"";
-    assert_eq!(first(bytes), Some("first_message.message_bytes_max"));
-    assert_eq!(first("field = \"\""), Some("first_message.field"));
+    let most = "timeout = \"1 h\"\nmessage_bytes_max = \"16 KiB\"";
+    let least = "timeout = \"100 ms\"\nmessage_bytes_max = \"1 KiB\"";
+    assert_eq!([first(most), first(least)], [None, None]);
+    for timeout in ["99 ms", "3601 s"] {
+        let line = format!("timeout = \"{timeout}\"");
+        assert_eq!(first(&line), Some("first_message.timeout"));
+    }
+    for bytes in ["16385 B", "1023 B"] {
+        let line = format!("message_bytes_max = \"{bytes}\"");
+        assert_eq!(first(&line), Some("first_message.message_bytes_max"));
+    }
+    let longest = "a".repeat(128);
+    for good in ["token", "connect.token", "a.b.c", &longest] {
+        assert_eq!(first(&format!("field = \"{good}\"")), None, "{good}");
+    }
+    for bad in ["", ".", "a.", ".a", "a..b", &format!("{longest}a")] {
+        let line = format!("field = \"{bad}\"");
+        assert_eq!(first(&line), Some("first_message.field"), "{bad}");
+    }
+    assert_eq!(first(&format!("prefix = \"{longest}\"")), None);
+    for bad in ["", &format!("{longest}a")] {
+        let line = format!("prefix = \"{bad}\"");
+        assert_eq!(first(&line), Some("first_message.prefix"), "{bad}");
+    }
+    let subprotocols = |count: usize| format!("subprotocols = [{}]", "\"a\",".repeat(count));
+    assert_eq!(first(&subprotocols(NAMES_MAX)), None);
+    for bad in [
+        &*subprotocols(NAMES_MAX + 1),
+        "subprotocols = [\"\"]",
+        "subprotocols = [\"a b\"]",
+    ] {
+        assert_eq!(first(bad), Some("first_message.subprotocols"), "{bad}");
+    }
+    let lookup = JWT.replace("\"jwt\"", "\"first-message\"") + "lookup = \"query:t\"";
+    assert_eq!(blamed(&lookup), Some("jwt.lookup"));
 }
