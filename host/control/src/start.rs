@@ -21,6 +21,7 @@ use parking_lot::RwLock;
 
 use crate::apply::Next;
 use crate::authenticators::Reading;
+use crate::credentials;
 use crate::deployer::{Deployer, Inner, State};
 use crate::error::StartError;
 use crate::identity::Identities;
@@ -122,6 +123,7 @@ impl Deployer {
                 state: RwLock::new(state),
             }),
         };
+        credentials::restore(&deployer.inner.loader.store, deployer.services()).await?;
         let guard = deployer.inner.changes.lock().await?;
         deployer.configure(config, components, &guard).await?;
         deployer.clean(&guard).await?;
