@@ -13,7 +13,7 @@ use super::shapes::{
     JWKS_TIME_MIN, JwtConfig, LEEWAY_MAX, NAMES_MAX, SignatureConfig, TICKET_TIME_MAX,
     TicketConfig,
 };
-use super::{Lookup, PathPattern};
+use super::{Lookup, PathPattern, SecretSource};
 use crate::affinity::is_token;
 use crate::limits::RECEIVED_FREE_BYTES;
 
@@ -142,6 +142,47 @@ impl Authentication {
         self.signature.as_ref().map_or(Ok(()), |it| it.check())?;
         self.ticket.as_ref().map_or(Ok(()), |it| it.check())?;
         self.first_message.as_ref().map_or(Ok(()), |it| it.check())
+    }
+
+    /// Checks what is set from outside of the host, beside [`check`](Self::check):
+    /// its paths are the host's, and no secret is among its keys, because it is
+    /// kept with the deployment.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, with the key to blame.
+    pub fn check_remote(&self) -> Result<(), AuthenticationError> {
+        let hint = "write it as the host sees it, from `/` on";
+        if let Some(jwt) = &self.jwt {
+            if jwt
+                .keys
+                .iter()
+                .any(|key| key.kty == "oct" || key.k.is_some())
+            {
+                let what = "a secret among `keys` would be kept with the deployment";
+                let hint =
+                    "put it into a variable or a file of the host, and name that in `secret`";
+                return error("jwt.keys", what, hint);
+            }
+            if jwt.keys_file.as_ref().is_some_and(|it| it.is_relative()) {
+                return error("jwt.keys_file", "`keys_file` is a relative path", hint);
+            }
+            let secrets = [&jwt.secret, &jwt.previous_secret];
+            if secrets.into_iter().flatten().any(SecretSource::is_relative) {
+                return error(
+                    "jwt.secret",
+                    "the place of a secret is a relative path",
+                    hint,
+                );
+            }
+        }
+        let keys = self.signature.iter().flat_map(|it| &it.keys);
+        let mut places = keys.flat_map(|key| [Some(&key.secret), key.security_token.as_ref()]);
+        if places.any(|place| place.is_some_and(SecretSource::is_relative)) {
+            let what = "the place of a secret is a relative path";
+            return error("signature.keys", what, hint);
+        }
+        Ok(())
     }
 }
 

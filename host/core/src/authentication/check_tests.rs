@@ -191,6 +191,37 @@ fn numbers_and_lists_have_their_ranges() {
 }
 
 #[test]
+fn from_outside_come_the_hosts_own_paths_and_no_secrets() {
+    let blamed = |text: &str| {
+        let read = read(text).unwrap();
+        assert_eq!(read.check(), Ok(()), "{text}");
+        let error = read.check_remote().err()?;
+        assert!(error.hint().is_some_and(|hint| !hint.is_empty()));
+        Some(error.key)
+    };
+    let jwt = |keys: &str| blamed(&format!("method = \"jwt\"\n[jwt]\n{keys}"));
+    let until = "valid_until = \"2027-01-01T00:00:00Z\"";
+    assert_eq!(jwt("secret = \"env:A\""), None);
+    assert_eq!(jwt("secret = \"file:/run/a\""), None);
+    assert_eq!(jwt("secret = \"file:a\""), Some("jwt.secret"));
+    let both = format!("secret = \"env:A\"\nprevious_secret = \"file:a\"\n{until}");
+    assert_eq!(jwt(&both), Some("jwt.secret"));
+    assert_eq!(jwt("keys_file = \"/etc/keys\""), None);
+    assert_eq!(jwt("keys_file = \"keys\""), Some("jwt.keys_file"));
+    assert_eq!(jwt("keys = [{ kty = \"RSA\" }]"), None);
+    for secret in ["{ kty = \"oct\" }", "{ kty = \"RSA\", k = \"a\" }"] {
+        assert_eq!(jwt(&format!("keys = [{secret}]")), Some("jwt.keys"));
+    }
+    let signature = |key: &str| blamed(&format!("{SIGNATURE}{key}"));
+    assert_eq!(signature(KEY), None);
+    let file = KEY.replace("env:A", "file:a");
+    assert_eq!(signature(&file), Some("signature.keys"));
+    let token = format!("{KEY}security_token = \"file:a\"\n");
+    assert_eq!(signature(&token), Some("signature.keys"));
+    assert_eq!(blamed("method = \"ticket\""), None);
+}
+
+#[test]
 fn access_keys_are_few_and_distinct() {
     let with = |line: &str, keys: &str| blamed(&format!("{SIGNATURE}{line}\n{keys}"));
     assert_eq!(with("", ""), Some("signature.keys"));
