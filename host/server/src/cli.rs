@@ -12,6 +12,7 @@ use crate::commands::credentials::{RevokeArguments, TicketArguments};
 use crate::commands::deploy::DeployArguments;
 use crate::commands::dev::DevArguments;
 use crate::commands::functions::{FunctionsArguments, VersionsArguments};
+use crate::commands::import::ImportArguments;
 use crate::commands::limits::LimitsArguments;
 use crate::commands::new::NewArguments;
 use crate::commands::remove::RemoveArguments;
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Revoke(RevokeArguments),
     /// Sign a request, or make a pre-signed URL.
     Sign(SignArguments),
+    /// Write another system's configuration as ours.
+    Import(ImportArguments),
     /// Remove a version, an alias, or a function that was deployed.
     Remove(RemoveArguments),
     /// List open connections.

@@ -12,6 +12,7 @@ mod component;
 mod dev;
 mod hints;
 mod host;
+mod import;
 mod key_sets;
 mod memory;
 mod runtime;
@@ -94,6 +95,7 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
         }
         Command::Limits(arguments) => return commands::limits::run(&arguments),
         Command::Sign(arguments) => return commands::sign::run(&arguments),
+        Command::Import(arguments) => return commands::import::run(&arguments),
         Command::CloseCodes(arguments) => return commands::close_codes::run(&arguments),
         _ => {}
     }

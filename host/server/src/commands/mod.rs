@@ -12,6 +12,8 @@ pub(crate) mod deploy;
 pub(crate) mod dev;
 mod early;
 pub(crate) mod functions;
+pub(crate) mod import;
+mod import_fc;
 pub(crate) mod limits;
 pub(crate) mod new;
 pub(crate) mod remote;
