@@ -10,7 +10,7 @@ use openline_core::name::{FunctionName, TriggerName};
 use serde_json::{Value, json};
 
 use crate::authentication::{Files, JWT, ask, bearer, end, now, reload, signed, token};
-use crate::harness::Client;
+use crate::harness::{Client, Serving, openline};
 
 const TOO_SOON: &str = "token:token_too_soon";
 
@@ -179,4 +179,58 @@ async fn a_ticket_without_claims_ends_its_connection() {
     let mut client = ask(&host, &target, &[]).await.unwrap().0;
     assert_eq!(client.closed().await, end(1008, "the token has expired"));
     assert!(now() >= soon);
+}
+
+/// Not even a process that is killed forgets what was revoked.
+#[tokio::test]
+async fn what_is_revoked_stays_so_after_a_restart() {
+    let files = Files::new();
+    let folder = files.0.path();
+    let path = folder.join("openline.toml");
+    let component = openline_guests::FAULT_REJECT;
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndata = \"data\"\n\
+         [[function]]\nname = \"f\"\ncomponent = {component:?}\n\
+         [[function.trigger]]\nroute = \"/a\"\nauth = \"jwt\"\n\
+         [function.trigger.jwt]\nsecret = \"file:secret\"\n"
+    );
+    fs::write(&path, text).unwrap();
+    let serve = ["serve", "--config", path.to_str().unwrap()];
+    let made = now() - 10;
+    let open = async |host: &Serving, id: &str, sub: &str, made: u64| {
+        let claims = json!({"jti": id, "sub": sub, "iat": made, "exp": made + 600});
+        let headers = [("authorization", &*bearer(&token(&claims)))];
+        let opened = Client::open(host.address, "/a", &headers).await;
+        opened.map_err(|refused| {
+            let word = refused.headers["openline-error-type"].to_str().unwrap();
+            (refused.status, word.to_owned())
+        })
+    };
+    let mut host = Serving::start(&serve).await;
+    let admin = format!("http://{}", host.admin().await);
+    let until = UnixTime(made + 600).to_string();
+    let before = UnixTime(now()).to_string();
+    for words in [
+        &["--token", "one", "--until", &until][..],
+        &["--subject", "ann", "--before", &before],
+    ] {
+        let revoke = [&["revoke", "f", "--admin", &admin], words].concat();
+        let ended = openline(&revoke).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+    }
+    host.signal("KILL").await;
+    drop(host);
+    let revoked = (401, "token_revoked".to_owned());
+    for _ in 0..2 {
+        let host = Serving::start(&serve).await;
+        let refused = open(&host, "one", "bob", made).await;
+        assert_eq!(refused.err(), Some(revoked.clone()));
+        let refused = open(&host, "two", "ann", made).await;
+        assert_eq!(refused.err(), Some(revoked.clone()));
+        // Others, and later ones of the same subject, are let in.
+        assert!(open(&host, "two", "bob", made).await.is_ok());
+        assert!(open(&host, "two", "ann", now() + 1).await.is_ok());
+        host.signal("TERM").await;
+        host.ended().await;
+    }
 }

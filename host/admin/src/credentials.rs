@@ -135,7 +135,7 @@ pub(crate) async fn ticket(call: Call) -> Answered {
     tag = "functions",
     summary = "Revoke tokens of a function's peers",
     params(("name" = schema::FunctionName, Path, description = "The function.")),
-    description = "Connections that were opened with them, or with tickets that have the same claims, are closed with 1008. It does not outlive the host's process.",
+    description = "Connections that were opened with them, or with tickets that have the same claims, are closed with 1008. With a data directory it outlives the host's process.",
     request_body = Revoke,
     responses(
         (status = 200, description = "They are revoked.", body = RevokedView),

@@ -138,6 +138,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Probe(_) => (422, "probe"),
             ChangeError::Stopping => (503, "draining"),
             ChangeError::Store(_) => (503, "store"),
+            ChangeError::NotKept(_) => (503, "store"),
             ChangeError::Missing(_) => (409, "missing"),
         };
         let problem = Self::new(status, word, error.to_string());

@@ -2,12 +2,16 @@
 
 use http::StatusCode;
 use openline_control::{TriggerView, schema};
+use openline_core::authentication::{
+    AuthMethod, Authentication, FirstMessageConfig, JwtConfig, SignatureConfig, TicketConfig,
+};
 use openline_core::config::{ORIGIN_HINT, cors_hint, host_hint, methods_hint, route_hint};
 use openline_core::name::{AliasName, TriggerName};
 use openline_core::route::Route;
 use openline_core::trigger::{
     Cors, CorsWritten, HOSTS_MAX, HostPattern, Methods, ORIGINS_MAX, OriginPattern, Target, Trigger,
 };
+use openline_hint::Hint;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -63,10 +67,48 @@ struct SetTrigger {
     /// The firewall of the configuration that its requests have to pass after
     /// the host's; none without it.
     firewall: Option<String>,
+    /// How it authenticates requests: `none`, `jwt`, `first-message`, `signature`
+    /// or `ticket`. Without it, it takes all.
+    #[schema(value_type = Option<String>)]
+    auth: Option<AuthMethod>,
+    /// The table of `jwt` and `first-message`, with the keys that
+    /// `[function.trigger.jwt]` has in a configuration. Secrets are places on the
+    /// host, `env:NAME` or `file:/PATH`, and paths begin at `/`.
+    #[schema(value_type = Option<Object>)]
+    jwt: Option<Box<JwtConfig>>,
+    /// The table of `signature`; as above.
+    #[schema(value_type = Option<Object>)]
+    signature: Option<Box<SignatureConfig>>,
+    /// The table of `ticket`.
+    #[schema(value_type = Option<Object>)]
+    ticket: Option<Box<TicketConfig>>,
+    /// The table of `first-message`.
+    #[schema(value_type = Option<Object>)]
+    first_message: Option<Box<FirstMessageConfig>>,
 }
 
 impl SetTrigger {
-    fn check(self, name: TriggerName) -> Result<Trigger, Problem> {
+    /// How it authenticates; checked like a configuration.
+    fn authentication(&mut self) -> Result<Option<Box<Authentication>>, Problem> {
+        let auth = Authentication {
+            method: self.auth.unwrap_or_default(),
+            jwt: self.jwt.take(),
+            signature: self.signature.take(),
+            ticket: self.ticket.take(),
+            first_message: self.first_message.take(),
+        };
+        let checked = auth.check().and_then(|()| auth.check_remote());
+        checked.map_err(|error| {
+            let message = format!("{}: {error}", error.key);
+            let hint = error.hint().unwrap_or_default().into_owned();
+            Problem::new(422, "authentication", message).hint(hint)
+        })?;
+        let is_empty = self.auth.is_none();
+        Ok((!is_empty).then(|| Box::new(auth)))
+    }
+
+    fn check(mut self, name: TriggerName) -> Result<Trigger, Problem> {
+        let auth = self.authentication()?;
         let wrong = |error: &dyn std::error::Error| Problem::new(422, "trigger", error.to_string());
         let route = Route::new(&self.route);
         let route = route.map_err(|error| wrong(&error).hint(route_hint(&error)))?;
@@ -118,6 +160,7 @@ impl SetTrigger {
             origin_required: self.origin_required.unwrap_or(false),
             cors: cors.transpose()?,
             firewall: self.firewall,
+            auth,
             ..Trigger::new(route)
         })
     }
@@ -185,7 +228,7 @@ pub(crate) async fn show(call: Call) -> Answered {
         ("name" = schema::FunctionName, Path, description = "The function."),
         ("trigger" = schema::TriggerName, Path, description = "The trigger.")
     ),
-    description = "The first request after the answer meets the new trigger; open connections stay. It is kept with the function's deployment. A name that the configuration or the function's deploy has cannot be set.",
+    description = "The first request after the answer meets the new trigger; open connections stay. It is kept with the function's deployment. Secrets of its authentication are read at once, and again with the configuration. A name that the configuration or the function's deploy has cannot be set.",
     request_body = SetTrigger,
     responses(
         (status = 200, description = "The trigger that was changed.", body = TriggerView),

@@ -21,7 +21,8 @@ use openline_authentication::{
     TokenVerifier,
 };
 use openline_core::authentication::{
-    AuthMethod, Authentication, SecretSource, SignatureConfig, TicketConfig, UnixTime,
+    AuthMethod, Authentication, FirstMessageConfig, SecretSource, SignatureConfig, TicketConfig,
+    UnixTime,
 };
 use openline_hint::Hinted;
 use parking_lot::{Mutex, RwLock};
@@ -54,6 +55,7 @@ pub struct Post(RwLock<Option<Arc<Authenticator>>>);
 #[derive(Debug)]
 enum Verifier {
     Token(Box<TokenVerifier>),
+    FirstMessage(Box<TokenVerifier>, Box<FirstMessageConfig>),
     Signature(Box<SignatureVerifier>, Arc<Nonces>),
     Ticket(Tickets),
 }
@@ -122,7 +124,7 @@ impl Authenticator {
             None => Err("it was not read".to_owned()),
         };
         let verifier = match (config.method, &config.jwt, &config.signature) {
-            (AuthMethod::Jwt, Some(jwt), _) => {
+            (AuthMethod::Jwt | AuthMethod::FirstMessage, Some(jwt), _) => {
                 let file = match (&jwt.keys_file, &material.keys_file) {
                     (Some(path), Some(Err(why))) => {
                         let what = format!("`keys_file` {}: {why}", path.display());
@@ -135,10 +137,17 @@ impl Authenticator {
                 let revoked = Arc::clone(sessions.revocations());
                 let made = TokenVerifier::new(jwt, file, &read, revoked, now(), waking)?;
                 warnings = made.1;
-                if let Some(Verifier::Token(before)) = before.map(|it| &it.verifier) {
+                if let Some(before) = before.and_then(Self::tokens) {
                     made.0.inherit(before, steady());
                 }
-                Verifier::Token(Box::new(made.0))
+                let tokens = Box::new(made.0);
+                match config.method {
+                    AuthMethod::FirstMessage => {
+                        let first = config.first_message.clone();
+                        Verifier::FirstMessage(tokens, first.unwrap_or_default())
+                    }
+                    _ => Verifier::Token(tokens),
+                }
             }
             (AuthMethod::Signature, _, Some(signature)) => {
                 let keys = AccessKeys::new(&signature.keys, &read)?;
@@ -153,7 +162,8 @@ impl Authenticator {
             }
             _ => {
                 let what = format!("`auth` = {:?} cannot be served", config.method);
-                return Err(Hinted::new(what, "one of `jwt`, `signature` and `ticket`"));
+                let hint = "one of `jwt`, `first-message`, `signature` and `ticket`";
+                return Err(Hinted::new(what, hint));
             }
         };
         let made = Self {
@@ -207,6 +217,7 @@ impl Authenticator {
         let now = now();
         match &self.verifier {
             Verifier::Token(tokens) => tokens.authenticate(&request, now),
+            Verifier::FirstMessage(tokens, _) => tokens.unproven(),
             Verifier::Signature(signatures, _) => signatures.authenticate(&request, now.wall),
             Verifier::Ticket(tickets) => {
                 let identity = tickets.authenticate(&request, now.wall)?;
@@ -225,7 +236,16 @@ impl Authenticator {
     /// The verifier of its tokens, if it has one.
     pub(crate) fn tokens(&self) -> Option<&TokenVerifier> {
         match &self.verifier {
-            Verifier::Token(tokens) => Some(tokens),
+            Verifier::Token(tokens) | Verifier::FirstMessage(tokens, _) => Some(tokens),
+            _ => None,
+        }
+    }
+
+    /// How a request on this path shows who asks, if it does so by its
+    /// connection's first message.
+    pub fn first_message(&self, path: &str) -> Option<&FirstMessageConfig> {
+        match &self.verifier {
+            Verifier::FirstMessage(tokens, first) if tokens.checks(path) => Some(first),
             _ => None,
         }
     }
@@ -277,6 +297,26 @@ impl Post {
     /// What is in force.
     pub(crate) fn authenticator(&self) -> Option<Arc<Authenticator>> {
         self.0.read().clone()
+    }
+
+    /// Authenticates a connection by its first message, by what is in force now.
+    /// The connection was upgraded by `config`.
+    ///
+    /// # Errors
+    ///
+    /// When the message has no good token.
+    pub fn authenticate_first(
+        &self,
+        config: &FirstMessageConfig,
+        message: &str,
+    ) -> Result<Identity, Denied> {
+        let in_force = self.authenticator();
+        let tokens = in_force.as_ref().and_then(|it| it.tokens());
+        let tokens = tokens.ok_or_else(|| Denied {
+            denial: Denial::KeysUnavailable,
+            detail: "the trigger is gone, or takes no tokens any more".into(),
+        })?;
+        tokens.first_message(config, message, now())
     }
 
     /// Puts another one in force, or none.

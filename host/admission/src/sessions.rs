@@ -10,7 +10,9 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use openline_authentication::{Denial, Denied, Identity, Revocation, RevocationError, Revocations};
+use openline_authentication::{
+    Denial, Denied, Identity, KeptRevocation, Revocation, RevocationError, Revocations,
+};
 use openline_channels::connection::Connection;
 use openline_core::authentication::UnixTime;
 use openline_core::close::CloseReason;
@@ -77,15 +79,39 @@ impl Sessions {
 
     /// Revokes, and closes the connections that this is about. Looks at all of
     /// them, so it is not for a thread that serves. Returns how many it has
-    /// closed.
+    /// closed, and what is to be kept for the next process.
     ///
     /// # Errors
     ///
     /// When the entry cannot be taken. Nothing has changed then.
-    pub fn revoke(&self, entry: &Revocation) -> Result<usize, RevocationError> {
-        self.revocations.write().revoke(entry, now().wall)?;
+    pub fn revoke(
+        &self,
+        entry: &Revocation,
+    ) -> Result<(usize, Option<KeptRevocation>), RevocationError> {
+        let mut revocations = self.revocations.write();
+        revocations.revoke(entry, now().wall)?;
+        let kept = revocations.kept(entry);
+        drop(revocations);
         let open: Vec<_> = self.open.iter().filter_map(|it| it.upgrade()).collect();
-        Ok(open.iter().filter(|it| it.close_if_revoked()).count())
+        let closed = open.iter().filter(|it| it.close_if_revoked()).count();
+        Ok((closed, kept))
+    }
+
+    /// Revokes what an earlier process has kept, before there are connections.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many.
+    pub fn restore(
+        &self,
+        kept: impl Iterator<Item = KeptRevocation>,
+    ) -> Result<(), RevocationError> {
+        let now = now().wall;
+        let mut revocations = self.revocations.write();
+        for each in kept {
+            revocations.restore(each, now)?;
+        }
+        Ok(())
     }
 }
 

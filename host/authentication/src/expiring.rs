@@ -86,6 +86,11 @@ impl<V> Expiring<V> {
         (now < *end).then_some(value)
     }
 
+    /// The entry with its end, whether that has come or not.
+    pub(crate) fn known(&self, mark: Mark) -> Option<&(V, UnixTime)> {
+        self.entries.get(&mark)
+    }
+
     /// Removes the entry and returns it, if it has not ended.
     pub(crate) fn take(&mut self, mark: Mark, now: UnixTime) -> Option<V> {
         let (value, end) = self.entries.remove(&mark)?;

@@ -28,7 +28,9 @@ pub use edits::{EditError, Edits};
 pub use identity::Identity;
 pub use nonce::{ExportedNonce, Nonces};
 pub use request::Request;
-pub use revocation::{REVOCATIONS_MAX, Revocation, RevocationError, Revocations, RevokedBy};
+pub use revocation::{
+    KeptRevocation, REVOCATIONS_MAX, Revocation, RevocationError, Revocations, RevokedBy,
+};
 pub use secret::{ReadSecret, Secret, SecretError};
 pub use ticket::{CLAIMS_BYTES_MAX, TicketError, TicketRequest, Tickets};
 pub use token::{Now, TokenVerifier, first_token};

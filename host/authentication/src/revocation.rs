@@ -4,12 +4,18 @@
 //!
 //! An entry is forgotten when the last token that it could be about has ended.
 //! Each takes the same room, and whether a token is revoked takes constant time.
-//! Bounded by [`REVOCATIONS_MAX`].
+//! Bounded by [`REVOCATIONS_MAX`]. The caller [keeps](kept) what must survive
+//! the process.
+
+#[path = "revocation_kept.rs"]
+mod kept;
 
 use openline_core::authentication::UnixTime;
 
 use crate::expiring::{Expiring, Mark};
 use crate::identity::Identity;
+
+pub use kept::KeptRevocation;
 
 /// Entries, of names and of subjects, each: a million revoked tokens take about
 /// 100 MB, and more than that is a change of keys.

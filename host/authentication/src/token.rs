@@ -1,28 +1,31 @@
-//! Authentication by a token: in the request, in the first message, or in a
-//! message that renews the one before.
+//! Authentication by a token: in the request, in the [first message](first_message),
+//! or in a message that renews the one before.
 //!
 //! A verifier belongs to one trigger. Keys that are fetched sit behind a lock
 //! that is held for a few instructions; the task that fetches them shares it.
+
+#[path = "first_message.rs"]
+mod first_message;
 
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use openline_core::authentication::{FirstMessageConfig, JwtConfig, UnixTime};
+use openline_core::authentication::{JwtConfig, UnixTime};
 use openline_hint::Hinted;
 use parking_lot::{Mutex, RwLock};
 
 use crate::denied::{Denial, Denied};
 use crate::edits::Edits;
 use crate::identity::Identity;
-use crate::json;
 use crate::jwt::{
-    Algorithm, FetchedKeys, KeySet, KeySource, KeyWarning, TOKEN_BYTES_MAX, Terms, TokenError,
-    verify,
+    Algorithm, FetchedKeys, KeySet, KeySource, KeyWarning, Terms, TokenError, verify,
 };
 use crate::request::{Request, find, secret_subprotocols};
 use crate::revocation::Revocations;
 use crate::secret::{ReadSecret, Secret};
+
+pub use first_message::first_token;
 
 /// A moment on both clocks.
 #[derive(Clone, Copy, Debug)]
@@ -257,36 +260,6 @@ fn fixed(
             keys.map_err(|error| Hinted::new(format!("`keys`: {error}"), hint))
         }
     }
-}
-
-/// The token in the first message of a connection.
-///
-/// # Errors
-///
-/// When the message has none.
-pub fn first_token(config: &FirstMessageConfig, message: &str) -> Result<String, Denied> {
-    let missing = |why: &str| Denial::TokenMissing.because(why);
-    let limit = usize::try_from(config.message_bytes_max.0).unwrap_or(usize::MAX);
-    if message.len() > limit {
-        let why = "the first message is larger than `message_bytes_max`";
-        return Err(Denial::TokenInvalid.because(why));
-    }
-    let token = match &config.field {
-        None => message.trim().to_owned(),
-        Some(field) => {
-            let object = json::object(message.as_bytes());
-            let object = object.map_err(|_| missing("the first message is not a JSON object"))?;
-            let token = object.get(field).and_then(serde_json::Value::as_str);
-            token.unwrap_or_default().to_owned()
-        }
-    };
-    if token.is_empty() {
-        return Err(missing("the first message has no token"));
-    }
-    if token.len() > TOKEN_BYTES_MAX {
-        return Err(Denial::TokenInvalid.because(TokenError::Long));
-    }
-    Ok(token)
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use http::{HeaderMap, HeaderName, HeaderValue};
-use openline_core::authentication::SecretSource;
+use openline_core::authentication::{FirstMessageConfig, SecretSource};
 use openline_core::units::ByteSize;
 use openline_hint::Hint;
 use ring::hmac;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::jwt::Answer;
+use crate::jwt::{Answer, TOKEN_BYTES_MAX};
 use crate::revocation::Revocation;
 
 const NOW: Now = Now {
@@ -255,6 +255,27 @@ fn the_first_message_is_a_token_or_has_one() {
         found(&field, r#"{"type": "hi", "token": "a.b.c"}"#),
         Ok("a.b.c".into())
     );
+    let deep = FirstMessageConfig {
+        field: Some("connect.token".into()),
+        prefix: Some("Bearer ".into()),
+        ..FirstMessageConfig::default()
+    };
+    let message = r#"{"id": 1, "connect": {"token": "Bearer  a.b.c"}}"#;
+    assert_eq!(found(&deep, message), Ok("a.b.c".into()));
+    for missing in [
+        r#"{"connect": {"token": "a.b.c"}}"#,
+        r#"{"connect": {"token": "bearer a.b.c"}}"#,
+        r#"{"connect": {"token": "Bearer "}}"#,
+        r#"{"connect": "Bearer a.b.c"}"#,
+        r#"{"connect": {"token": {"a": 1}}}"#,
+        r#"{"connect.token": "Bearer a.b.c"}"#,
+    ] {
+        assert_eq!(
+            found(&deep, missing),
+            Err(Denial::TokenMissing),
+            "{missing}"
+        );
+    }
     for missing in [
         "",
         "{}",

@@ -108,6 +108,9 @@ pub enum ChangeError {
     /// done when the data directory answers.
     #[error("the change could not be written: {0}")]
     Store(String),
+    /// A revocation is in force, and may not be after the process.
+    #[error("it is revoked until the process ends, and could not be kept for the next: {0}")]
+    NotKept(String),
     /// A version's component is missing.
     #[error("the component of version {} is not in the data directory", .0.short())]
     Missing(Digest),
@@ -148,6 +151,7 @@ impl Hint for ChangeError {
             Self::Probe(_) => "deploy without the probe if `upgrade` needs what a probe has not",
             Self::Stopping => "ask again when it, or the host in its place, has started",
             Self::Store(_) => "look at the host's data directory and its log",
+            Self::NotKept(_) => "look at the host's data directory and its log, then revoke again",
             Self::Missing(_) => "deploy the component again",
         };
         Some(hint.into())

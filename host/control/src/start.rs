@@ -22,6 +22,7 @@ use parking_lot::RwLock;
 
 use crate::apply::Next;
 use crate::authenticators::Reading;
+use crate::credentials;
 use crate::deployer::{Deployer, Inner, State};
 use crate::error::StartError;
 use crate::identity::Identities;
@@ -123,6 +124,7 @@ impl Deployer {
                 state: RwLock::new(state),
             }),
         };
+        credentials::restore(&deployer.inner.loader.store, deployer.services()).await?;
         let guard = deployer.inner.changes.lock().await?;
         deployer
             .configure((config, firewalls), components, &guard)

@@ -136,6 +136,19 @@ pub enum CloseReason {
     },
     /// The peer's token was revoked.
     Revoked,
+    /// The peer was upgraded before its token came, and then refused.
+    Refused {
+        /// 1008, 1009, 1011 or 1013.
+        code: u16,
+        /// The word that a refused handshake has in `openline-error-type`.
+        word: &'static str,
+    },
+    /// The peer was upgraded before its token came, and then the function's
+    /// `upgrade` rejected it.
+    Rejected {
+        /// The status of the rejection.
+        status: u16,
+    },
 }
 
 // === impl CloseInfo ===
@@ -191,6 +204,11 @@ impl CloseReason {
             Self::SlowMessage,
             Self::Expired { code: 1008 },
             Self::Revoked,
+            Self::Refused {
+                code: 1008,
+                word: "token_invalid",
+            },
+            Self::Rejected { status: 403 },
         ];
         let faults = Fault::ALL.map(Self::Fault);
         first.into_iter().chain(faults).chain(last).collect()
@@ -225,6 +243,8 @@ impl CloseReason {
             Self::SlowMessage => "received_bytes",
             Self::Expired { .. } => "token_expired",
             Self::Revoked => "token_revoked",
+            Self::Refused { .. } => "refused",
+            Self::Rejected { .. } => "rejected",
         }
     }
 
@@ -238,6 +258,11 @@ impl CloseReason {
             }
             Self::TimeUp { retry_after } => {
                 return come_back(1001, "connection_time is up", *retry_after);
+            }
+            Self::Rejected { status } => {
+                let reason = format!("rejected: {status}");
+                let code = if is_temporary(*status) { 1013 } else { 1008 };
+                return CloseInfo { code, reason };
             }
             Self::Terminated => (CODE_LOST, "the function ended it"),
             Self::BackedOff => (1013, "function keeps failing: come back later"),
@@ -258,6 +283,7 @@ impl CloseReason {
             Self::HostOutboxOverflow => (1013, "the host has too much to write"),
             Self::Expired { code } => (*code, "the token has expired"),
             Self::Revoked => (1008, "the token has been revoked"),
+            Self::Refused { code, word } => (*code, *word),
             Self::SlowMessage => (1013, "message took too long while others waited for room"),
         };
         CloseInfo {
@@ -290,11 +316,15 @@ impl CloseReason {
             | Self::ByteRate
             | Self::Expired { .. }
             | Self::Revoked => Reconnect::No,
-            Self::Overloaded
+            Self::Refused { code: 1013, .. }
+            | Self::Overloaded
             | Self::BackedOff
             | Self::OutboxOverflow
             | Self::HostOutboxOverflow
             | Self::SlowMessage => Reconnect::Later,
+            Self::Rejected { status } if is_temporary(*status) => Reconnect::Later,
+            Self::Refused { code: 1011, .. } => Reconnect::Yes,
+            Self::Refused { .. } | Self::Rejected { .. } => Reconnect::No,
             Self::Lost
             | Self::ShuttingDown { .. }
             | Self::TimeUp { .. }
@@ -315,6 +345,11 @@ impl CloseReason {
             _ => CloseOrigin::Host,
         }
     }
+}
+
+/// Whether a status says that the same request may be good later.
+fn is_temporary(status: u16) -> bool {
+    matches!(status, 429 | 503)
 }
 
 /// An end after which the peer should come back, but not at once.
@@ -378,6 +413,39 @@ mod tests {
             } else {
                 assert_eq!(reason.info().code, CODE_LOST);
             }
+        }
+    }
+
+    #[test]
+    fn a_refusal_after_the_upgrade_says_whether_to_come_back() {
+        let refused = |code| CloseReason::Refused { code, word: "w" };
+        for (reason, code, text, reconnect) in [
+            (refused(1008), 1008, "w", Reconnect::No),
+            (refused(1009), 1009, "w", Reconnect::No),
+            (refused(1011), 1011, "w", Reconnect::Yes),
+            (refused(1013), 1013, "w", Reconnect::Later),
+            (
+                CloseReason::Rejected { status: 403 },
+                1008,
+                "rejected: 403",
+                Reconnect::No,
+            ),
+            (
+                CloseReason::Rejected { status: 429 },
+                1013,
+                "rejected: 429",
+                Reconnect::Later,
+            ),
+            (
+                CloseReason::Rejected { status: 503 },
+                1013,
+                "rejected: 503",
+                Reconnect::Later,
+            ),
+        ] {
+            let info = reason.info();
+            assert_eq!((info.code, &*info.reason), (code, text));
+            assert_eq!(reason.reconnect(), reconnect, "{reason}");
         }
     }
 

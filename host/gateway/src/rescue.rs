@@ -19,6 +19,7 @@ use openline_admission::firewall::{self, Stopped};
 use openline_admission::ledger::Reached;
 use openline_admission::refusal::Refusal as Denied;
 use openline_authentication::{Denial, Denied as Unauthenticated};
+use openline_core::close::CloseReason;
 use openline_core::fault::{Blame, Fault};
 use openline_core::limits::AFFINITY_BYTES_MAX;
 use openline_engine::version::UpgradeError;
@@ -212,6 +213,20 @@ impl Refusal {
     /// Whether the peer is to get no answer at all.
     pub(crate) fn is_silent(&self) -> bool {
         matches!(self, Self::Denied(Denied::Firewall(Stopped::Drop)))
+    }
+
+    /// How a connection ends that was upgraded before its request was refused,
+    /// with the same word.
+    pub(crate) fn close_reason(&self) -> CloseReason {
+        let code = match self.status().as_u16() {
+            429 | 503 => 1013,
+            500.. => 1011,
+            _ => 1008,
+        };
+        CloseReason::Refused {
+            code,
+            word: self.label(),
+        }
     }
 
     /// The response to a request.

@@ -13,6 +13,7 @@ mod dev;
 mod firewalls;
 mod hints;
 mod host;
+mod import;
 mod key_sets;
 mod lists;
 mod memory;

@@ -1,5 +1,5 @@
-//! The data directory: deployments, states and durable alarms. Acknowledged
-//! writes survive the end of the process at any moment.
+//! The data directory: deployments, states, durable alarms and revocations.
+//! Acknowledged writes survive the end of the process at any moment.
 //!
 //! It is a folder with `store.redb` and `components/DIGEST.wasm`, which one
 //! process uses at a time; without a folder everything is in memory, and ends
@@ -16,11 +16,13 @@ mod database;
 mod error;
 mod file;
 mod overlay;
+mod revocations;
 mod secret;
 mod store;
 mod tables;
 mod writer;
 
 pub use error::{OpenError, SaveError, StoreError};
+pub use revocations::{StoredRevocation, StoredRevocations};
 pub use store::{FunctionStore, Store};
 pub use tables::{ENTRY_BYTES, Snapshot, StoredAlarm, Usage};

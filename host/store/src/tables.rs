@@ -14,6 +14,7 @@ use redb::{
 
 use crate::database::begin_read;
 use crate::error::SaveError;
+use crate::revocations::{self, StoredRevocation};
 
 /// How much each state and each alarm counts in addition to its names and its
 /// bytes: what the database needs to find it.
@@ -68,6 +69,8 @@ pub struct Usage {
 
 /// The tables in a transaction of the writer.
 pub(crate) struct Tables<'t> {
+    /// For tables that few operations need.
+    transaction: &'t WriteTransaction,
     meta: Table<'t, &'static str, u64>,
     deployments: Table<'t, &'static str, &'static [u8]>,
     states: Table<'t, (&'static str, &'static str), (u64, &'static [u8])>,
@@ -142,6 +145,7 @@ impl<'t> Tables<'t> {
         let meta = transaction.open_table(META)?;
         let usage = usage_in(&meta)?;
         Ok(Self {
+            transaction,
             meta,
             deployments: transaction.open_table(DEPLOYMENTS)?,
             states: transaction.open_table(STATES)?,
@@ -316,6 +320,17 @@ impl<'t> Tables<'t> {
         Ok(())
     }
 
+    pub(crate) fn keep_revocation(
+        &mut self,
+        function: &str,
+        revocation: StoredRevocation,
+        now: u64,
+    ) -> Result<(), redb::Error> {
+        revocations::keep(self.transaction, function, revocation, now)
+    }
+
+    /// Its revocations stay: credentials that the next function of its name gets
+    /// may be the same.
     pub(crate) fn forget_function(&mut self, function: &str) -> Result<(), redb::Error> {
         self.deployments.remove(function)?;
         self.shares.remove(function)?;

@@ -4,10 +4,14 @@
 //! body is the request's), `request_header=NAME` (the body is its value),
 //! `subprotocol=NAME`, `attachment_bytes=N`, `channel=NAME` (repeatable) fill
 //! the answer. `show=peer`, `show=method`, `show=tls`, `show=claims` and
-//! `show=host` put that part of the request into the answer's header `shown`.
-//! Messages of an accepted connection come back.
+//! `show=host` put that part of the request into the answer's header `shown`;
+//! `greet=` and the same names send it as the first message of an accepted
+//! connection. Messages come back.
 
 use openline_sdk::prelude::*;
+
+/// What an attachment begins with that is to be sent.
+const GREETING: &str = "greet:";
 
 #[derive(Default)]
 struct Reject;
@@ -28,15 +32,13 @@ impl Handler for Reject {
                     rejection = rejection.header(name, text);
                 }
                 "show" => {
-                    let shown = match &*value {
-                        "peer" => request.peer().to_owned(),
-                        "method" => request.method().to_owned(),
-                        "tls" => tls(request),
-                        "claims" => request.claims().unwrap_or("none").to_owned(),
-                        name => request.header(name).unwrap_or_default().to_owned(),
-                    };
+                    let shown = shown(request, &value);
                     acceptance = acceptance.header("shown", &*shown);
                     rejection = rejection.header("shown", &*shown);
+                }
+                "greet" => {
+                    let greeting = format!("{GREETING}{}", shown(request, &value));
+                    acceptance = acceptance.attachment(greeting);
                 }
                 "body" => rejection = rejection.body(value.as_bytes()),
                 "body_bytes" => rejection = rejection.body(bytes()),
@@ -58,8 +60,27 @@ impl Handler for Reject {
         }
     }
 
+    fn open(&mut self, connection: &Connection) {
+        let attachment = connection.attachment();
+        if let Some(greeting) = attachment.strip_prefix(GREETING.as_bytes()) {
+            connection.send(Message::Text(String::from_utf8_lossy(greeting).into()));
+        }
+    }
+
     fn message(&mut self, connection: &Connection, message: Message) {
         connection.send(message);
+    }
+}
+
+/// A part of the request.
+fn shown(request: &UpgradeRequest, part: &str) -> String {
+    match part {
+        "peer" => request.peer().to_owned(),
+        "method" => request.method().to_owned(),
+        "tls" => tls(request),
+        "claims" => request.claims().unwrap_or("none").to_owned(),
+        "target" => request.uri().to_owned(),
+        name => request.header(name).unwrap_or_default().to_owned(),
     }
 }
 

@@ -7,14 +7,15 @@ use std::time::Duration;
 
 use openline_hint::Hint;
 
-use super::PathPattern;
 use super::paths::CHECKED_PATHS_MAX;
 use super::shapes::{
     ACCESS_KEYS_MAX, AuthMethod, Authentication, FirstMessageConfig, HOUR, JWK_KEYS_MAX,
     JWKS_TIME_MIN, JwtConfig, LEEWAY_MAX, NAMES_MAX, SignatureConfig, SignatureForm,
     TICKET_TIME_MAX, TicketConfig,
 };
+use super::{Lookup, PathPattern, SecretSource};
 use crate::affinity::is_token;
+use crate::limits::RECEIVED_FREE_BYTES;
 
 /// The longest that a pre-signed URL is valid, as with S3.
 const PRESIGNED_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -128,9 +129,60 @@ impl Authentication {
             return error("auth", "`auth` needs keys for its signatures", hint);
         }
         self.jwt.as_ref().map_or(Ok(()), |jwt| jwt.check())?;
+        if self.method == AuthMethod::FirstMessage
+            && self
+                .jwt
+                .as_ref()
+                .is_some_and(|jwt| jwt.lookup != Lookup::bearer())
+        {
+            let what = "`lookup` has no effect: the token comes in the first message";
+            let hint = "remove it; `field` and `prefix` of `first_message` say where the token is";
+            return error("jwt.lookup", what, hint);
+        }
         self.signature.as_ref().map_or(Ok(()), |it| it.check())?;
         self.ticket.as_ref().map_or(Ok(()), |it| it.check())?;
         self.first_message.as_ref().map_or(Ok(()), |it| it.check())
+    }
+
+    /// Checks what is set from outside of the host, beside [`check`](Self::check):
+    /// its paths are the host's, and no secret is among its keys, because it is
+    /// kept with the deployment.
+    ///
+    /// # Errors
+    ///
+    /// The first thing that is wrong, with the key to blame.
+    pub fn check_remote(&self) -> Result<(), AuthenticationError> {
+        let hint = "write it as the host sees it, from `/` on";
+        if let Some(jwt) = &self.jwt {
+            if jwt
+                .keys
+                .iter()
+                .any(|key| key.kty == "oct" || key.k.is_some())
+            {
+                let what = "a secret among `keys` would be kept with the deployment";
+                let hint =
+                    "put it into a variable or a file of the host, and name that in `secret`";
+                return error("jwt.keys", what, hint);
+            }
+            if jwt.keys_file.as_ref().is_some_and(|it| it.is_relative()) {
+                return error("jwt.keys_file", "`keys_file` is a relative path", hint);
+            }
+            let secrets = [&jwt.secret, &jwt.previous_secret];
+            if secrets.into_iter().flatten().any(SecretSource::is_relative) {
+                return error(
+                    "jwt.secret",
+                    "the place of a secret is a relative path",
+                    hint,
+                );
+            }
+        }
+        let keys = self.signature.iter().flat_map(|it| &it.keys);
+        let mut places = keys.flat_map(|key| [Some(&key.secret), key.security_token.as_ref()]);
+        if places.any(|place| place.is_some_and(SecretSource::is_relative)) {
+            let what = "the place of a secret is a relative path";
+            return error("signature.keys", what, hint);
+        }
+        Ok(())
     }
 }
 
@@ -382,21 +434,32 @@ impl TicketConfig {
 impl FirstMessageConfig {
     fn check(&self) -> Result<(), AuthenticationError> {
         let range = Duration::from_millis(100)..=HOUR;
-        within(
-            "first_message.deadline",
-            self.deadline.0,
-            range,
-            "100 ms to 1 h",
-        )?;
+        let (key, timeout) = ("first_message.timeout", self.timeout.0);
+        within(key, timeout, range, "100 ms to 1 h")?;
         let (key, bytes) = ("first_message.message_bytes_max", self.message_bytes_max.0);
-        within(key, bytes, 1 << 10..=1 << 20, "1 KiB to 1 MiB")?;
-        match &self.field {
-            Some(field) if field.is_empty() || field.len() > 128 => {
-                let hint = "the key of the token, as in \"token\"; leave it out for a bare token";
-                error("first_message.field", "`field` has 1 to 128 bytes", hint)
-            }
-            _ => Ok(()),
+        let most = RECEIVED_FREE_BYTES as u64;
+        within(key, bytes, 1 << 10..=most, "1 KiB to 16 KiB")?;
+        if let Some(field) = &self.field
+            && (field.len() > 128 || field.split('.').any(str::is_empty))
+        {
+            let what = "`field` has 1 to 128 bytes, and something before and after each dot";
+            let hint = "a key, as in \"token\" or \"payload.token\"; leave it out for a bare token";
+            return error("first_message.field", what, hint);
         }
+        if let Some(prefix) = &self.prefix
+            && !(1..=128).contains(&prefix.len())
+        {
+            let hint = "what stands before the token, as in \"Bearer \"; leave it out for none";
+            let what = "`prefix` has 1 to 128 bytes";
+            return error("first_message.prefix", what, hint);
+        }
+        let key = "first_message.subprotocols";
+        words(key, &self.subprotocols)?;
+        if !self.subprotocols.iter().all(|it| it.bytes().all(is_token)) {
+            let hint = "names as in [\"chat.v2\", \"chat.v1\"]";
+            return error(key, "an entry is no name of a subprotocol", hint);
+        }
+        Ok(())
     }
 }
 

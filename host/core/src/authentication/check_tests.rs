@@ -191,6 +191,37 @@ fn numbers_and_lists_have_their_ranges() {
 }
 
 #[test]
+fn from_outside_come_the_hosts_own_paths_and_no_secrets() {
+    let blamed = |text: &str| {
+        let read = read(text).unwrap();
+        assert_eq!(read.check(), Ok(()), "{text}");
+        let error = read.check_remote().err()?;
+        assert!(error.hint().is_some_and(|hint| !hint.is_empty()));
+        Some(error.key)
+    };
+    let jwt = |keys: &str| blamed(&format!("method = \"jwt\"\n[jwt]\n{keys}"));
+    let until = "valid_until = \"2027-01-01T00:00:00Z\"";
+    assert_eq!(jwt("secret = \"env:A\""), None);
+    assert_eq!(jwt("secret = \"file:/run/a\""), None);
+    assert_eq!(jwt("secret = \"file:a\""), Some("jwt.secret"));
+    let both = format!("secret = \"env:A\"\nprevious_secret = \"file:a\"\n{until}");
+    assert_eq!(jwt(&both), Some("jwt.secret"));
+    assert_eq!(jwt("keys_file = \"/etc/keys\""), None);
+    assert_eq!(jwt("keys_file = \"keys\""), Some("jwt.keys_file"));
+    assert_eq!(jwt("keys = [{ kty = \"RSA\" }]"), None);
+    for secret in ["{ kty = \"oct\" }", "{ kty = \"RSA\", k = \"a\" }"] {
+        assert_eq!(jwt(&format!("keys = [{secret}]")), Some("jwt.keys"));
+    }
+    let signature = |key: &str| blamed(&format!("{SIGNATURE}{key}"));
+    assert_eq!(signature(KEY), None);
+    let file = KEY.replace("env:A", "file:a");
+    assert_eq!(signature(&file), Some("signature.keys"));
+    let token = format!("{KEY}security_token = \"file:a\"\n");
+    assert_eq!(signature(&token), Some("signature.keys"));
+    assert_eq!(blamed("method = \"ticket\""), None);
+}
+
+#[test]
 fn access_keys_are_few_and_distinct() {
     let with = |line: &str, keys: &str| blamed(&format!("{SIGNATURE}{line}\n{keys}"));
     assert_eq!(with("", ""), Some("signature.keys"));
@@ -246,21 +277,39 @@ fn tickets_and_first_messages_are_short() {
         let jwt = JWT.replace("\"jwt\"", "\"first-message\"");
         blamed(&format!("{jwt}[first_message]\n{line}"))
     };
-    assert_eq!(
-        first("deadline = \"100 ms\"\nmessage_bytes_max = \"1 MiB\""),
-        None
-    );
-    assert_eq!(
-        first("deadline = \"99 ms\""),
-        Some("first_message.deadline")
-    );
-    assert_eq!(
-        first("deadline = \"3601 s\""),
-        Some("first_message.deadline")
-    );
-    let bytes = "message_bytes_max = \"1025 KiB\"";
-    assert_eq!(first(bytes), Some("first_message.message_bytes_max"));
-    let bytes = "message_bytes_max = \"1023 B\"";
-    assert_eq!(first(bytes), Some("first_message.message_bytes_max"));
-    assert_eq!(first("field = \"\""), Some("first_message.field"));
+    let most = "timeout = \"1 h\"\nmessage_bytes_max = \"16 KiB\"";
+    let least = "timeout = \"100 ms\"\nmessage_bytes_max = \"1 KiB\"";
+    assert_eq!([first(most), first(least)], [None, None]);
+    for timeout in ["99 ms", "3601 s"] {
+        let line = format!("timeout = \"{timeout}\"");
+        assert_eq!(first(&line), Some("first_message.timeout"));
+    }
+    for bytes in ["16385 B", "1023 B"] {
+        let line = format!("message_bytes_max = \"{bytes}\"");
+        assert_eq!(first(&line), Some("first_message.message_bytes_max"));
+    }
+    let longest = "a".repeat(128);
+    for good in ["token", "connect.token", "a.b.c", &longest] {
+        assert_eq!(first(&format!("field = \"{good}\"")), None, "{good}");
+    }
+    for bad in ["", ".", "a.", ".a", "a..b", &format!("{longest}a")] {
+        let line = format!("field = \"{bad}\"");
+        assert_eq!(first(&line), Some("first_message.field"), "{bad}");
+    }
+    assert_eq!(first(&format!("prefix = \"{longest}\"")), None);
+    for bad in ["", &format!("{longest}a")] {
+        let line = format!("prefix = \"{bad}\"");
+        assert_eq!(first(&line), Some("first_message.prefix"), "{bad}");
+    }
+    let subprotocols = |count: usize| format!("subprotocols = [{}]", "\"a\",".repeat(count));
+    assert_eq!(first(&subprotocols(NAMES_MAX)), None);
+    for bad in [
+        &*subprotocols(NAMES_MAX + 1),
+        "subprotocols = [\"\"]",
+        "subprotocols = [\"a b\"]",
+    ] {
+        assert_eq!(first(bad), Some("first_message.subprotocols"), "{bad}");
+    }
+    let lookup = JWT.replace("\"jwt\"", "\"first-message\"") + "lookup = \"query:t\"";
+    assert_eq!(blamed(&lookup), Some("jwt.lookup"));
 }

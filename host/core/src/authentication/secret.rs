@@ -56,6 +56,11 @@ impl SecretSource {
         }
     }
 
+    /// Whether it is a file whose path depends on a folder.
+    pub(super) fn is_relative(&self) -> bool {
+        matches!(self, Self::File(path) if path.is_relative())
+    }
+
     /// Makes the path of a file relative to a folder.
     pub(super) fn be_relative_to(&mut self, folder: &Path) {
         if let Self::File(path) = self {

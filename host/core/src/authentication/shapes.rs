@@ -10,6 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::{ClaimPass, Lookup, PathPattern, SecretSource, UnixTime};
+use crate::limits::RECEIVED_FREE_BYTES;
 use crate::units::{ByteSize, Period};
 
 /// Keys of one set: an issuer has two or three, one for each kind of key and
@@ -251,13 +252,20 @@ pub struct FirstMessageConfig {
     /// How long the host waits for it: ten seconds, for a page that has to fetch
     /// a token first.
     #[serde(serialize_with = "shown")]
-    pub deadline: Period,
-    /// The largest first message: a token and some JSON around it.
+    pub timeout: Period,
+    /// The largest first message: a token of the largest size, and as much JSON
+    /// around it. A peer that has shown nothing takes no more than every
+    /// connection may hold.
     #[serde(serialize_with = "shown")]
     pub message_bytes_max: ByteSize,
-    /// The key of the token, if the message is a JSON object; otherwise the whole
-    /// text is the token.
+    /// Where the token is, if the message is a JSON object: a key, or keys with
+    /// dots between them; otherwise the whole text is the token.
     pub field: Option<String>,
+    /// What stands before the token.
+    pub prefix: Option<String>,
+    /// The subprotocols that the host agrees to, before the function is asked,
+    /// the preferred one first.
+    pub subprotocols: Vec<String>,
 }
 
 fn shown<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
@@ -387,9 +395,11 @@ impl Default for TicketConfig {
 impl Default for FirstMessageConfig {
     fn default() -> Self {
         Self {
-            deadline: Period(Duration::from_secs(10)),
-            message_bytes_max: ByteSize(16 << 10),
+            timeout: Period(Duration::from_secs(10)),
+            message_bytes_max: ByteSize(RECEIVED_FREE_BYTES as u64),
             field: None,
+            prefix: None,
+            subprotocols: Vec::new(),
         }
     }
 }

@@ -28,13 +28,16 @@ const CALLER: &str = "[[function.trigger.signature.keys]]";
 /// The table of tickets.
 const TICKET: &str = "[function.trigger.ticket]";
 
+/// The table of tokens that come in the first message.
+const FIRST_MESSAGE: &str = "[function.trigger.first_message]";
+
 /// All these keys, in the order of the file.
 pub(super) const AUTHENTICATION: &[Key] = &[
     key(
         "[[function.trigger]]",
         "auth",
         "none, with a warning where others reach the host",
-        "how the trigger authenticates requests: `jwt`, `signature`, `ticket`, or `none`, which says that the function checks peers itself or takes all. Each method but `none` has a table of its own below",
+        "how the trigger authenticates requests: `jwt`, `first-message`, `signature`, `ticket`, or `none`, which says that the function checks peers itself or takes all. Each method but `none` has a table of its own below",
     ),
     key(
         JWT,
@@ -239,5 +242,35 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         "claims",
         "none",
         "the claims that are passed on to the function with the request, written like `claims` of `[function.trigger.jwt]`",
+    ),
+    key(
+        FIRST_MESSAGE,
+        "timeout",
+        "10 s",
+        "how long a connection waits for its token, 100 ms to 1 h; then it is closed with 1008 and `token_missing`",
+    ),
+    key(
+        FIRST_MESSAGE,
+        "message_bytes_max",
+        "16 KiB",
+        "how large the first message may be, 1 KiB to 16 KiB; a larger one closes the connection with 1009",
+    ),
+    key(
+        FIRST_MESSAGE,
+        "field",
+        "none: the text is the token",
+        "where the token is in a first message that is a JSON object: a key, or keys with dots between them, as in `\"payload.token\"`",
+    ),
+    key(
+        FIRST_MESSAGE,
+        "prefix",
+        "none",
+        "what stands before the token and is not part of it, as in `\"Bearer \"`; without it there is no token",
+    ),
+    key(
+        FIRST_MESSAGE,
+        "subprotocols",
+        "none",
+        "the subprotocols that the host agrees to before the function is asked, the preferred one first, at most 32. The function sees the one that was agreed on, and can choose no other",
     ),
 ];

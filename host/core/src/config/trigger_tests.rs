@@ -268,7 +268,12 @@ fn a_trigger_authenticates_by_one_method_and_its_table() {
         ("auth = \"basic\"", 7, "unknown variant `basic`"),
         ("auth = \"jwt\"", 7, "needs keys for its tokens"),
         ("auth = \"signature\"", 7, "needs keys for its signatures"),
-        ("auth = \"first-message\"", 7, "not supported yet"),
+        ("auth = \"first-message\"", 7, "needs keys for its tokens"),
+        (
+            "auth = \"jwt\"\n[function.trigger.jwt]\nsecret = \"env:S\"\n[function.trigger.first_message]",
+            10,
+            "the table `first_message` has no effect",
+        ),
         (
             "auth = \"ticket\"\n[function.trigger.jwt]\nsecret = \"env:S\"",
             8,

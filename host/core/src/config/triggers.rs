@@ -7,7 +7,7 @@ use toml::Spanned;
 use super::hints::{ORIGIN_HINT, cors_hint, host_hint, methods_hint, route_hint, trigger_hint};
 use super::validate::Check;
 use super::{FunctionConfig, file};
-use crate::authentication::{AuthMethod, Authentication};
+use crate::authentication::Authentication;
 use crate::digest::DIGEST_LETTERS_MIN;
 use crate::name::{FunctionName, TriggerName};
 use crate::route::Route;
@@ -222,13 +222,7 @@ impl Check<'_> {
             ticket: inner(trigger.ticket.as_ref()),
             first_message: inner(trigger.first_message.as_ref()),
         };
-        if auth.method == AuthMethod::FirstMessage {
-            let span = trigger.auth.as_ref().map(Spanned::span);
-            let message = "`auth = \"first-message\"` is not supported yet";
-            let hint =
-                "for browsers use `auth = \"ticket\"`, or `jwt` with `subprotocol:` in `lookup`";
-            self.error(span, message, hint);
-        } else if let Err(error) = auth.check() {
+        if let Err(error) = auth.check() {
             let table = error.key.split('.').next();
             let blamed = spans.into_iter().find(|(name, _)| Some(*name) == table);
             let blamed = blamed.and_then(|(_, span)| span);

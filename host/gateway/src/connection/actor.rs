@@ -76,9 +76,19 @@ impl<S: Socket> Actor<S> {
         let compressed = owner.connection().facts().compressed.as_ref();
         let compression = compressed.map(|it| Compression::new(it, limits, owner.budget()));
         let wire = Wire::new(socket, read, limits, compression);
+        Self::over(wire, owner, binding, close_timeout)
+    }
+
+    /// Owns a wire that is open already.
+    pub(super) fn over(
+        wire: Wire<S>,
+        owner: SocketOwner,
+        binding: Binding,
+        close_timeout: Duration,
+    ) -> Box<Self> {
         Box::new(Self {
             wire,
-            clock: Clock::new(limits),
+            clock: Clock::new(owner.connection().limits()),
             owner,
             binding,
             inbox: Inbox::default(),

@@ -22,7 +22,9 @@ mod rest;
 mod serve;
 mod time;
 mod unflushed;
+mod unproven;
 pub(crate) mod wire;
 mod write;
 
 pub(crate) use actor::Actor;
+pub(crate) use unproven::Unproven;

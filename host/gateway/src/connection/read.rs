@@ -17,7 +17,7 @@ use super::wire::{Received, Socket};
 
 /// The most frames that one poll reads: control frames fill no batch, and a
 /// flood of them must not keep a thread busy.
-const FRAMES_PER_POLL_MAX: usize = 1024;
+pub(super) const FRAMES_PER_POLL_MAX: usize = 1024;
 
 /// How much of the reason why a token is refused is logged.
 const DETAIL_LETTERS_MAX: usize = 256;

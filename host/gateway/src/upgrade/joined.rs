@@ -34,13 +34,16 @@ where
     tracing::debug!(function = %name, %reason, "a connection ended");
 }
 
+/// All that an accepted connection consists of, but its stream.
+pub(super) type Owned = (Joined, Binding, Option<Arc<Session>>);
+
 /// An open connection.
 pub(super) type Begun<S> = (Joined, Box<Actor<S>>);
 
 /// Waits for the stream and calls `open`.
 pub(super) async fn begin<S: Handover>(
     upgrade: OnUpgrade,
-    (joined, binding, session): (Joined, Binding, Option<Arc<Session>>),
+    (joined, binding, session): Owned,
     close_timeout: Duration,
 ) -> Option<Begun<S>> {
     let name = joined.alias.function();

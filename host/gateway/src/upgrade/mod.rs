@@ -2,6 +2,7 @@
 //! When hyper has written the 101, the connection begins.
 
 mod answer;
+mod first_message;
 mod handover;
 mod joined;
 mod stream;
@@ -23,8 +24,10 @@ use openline_authentication::Identity;
 use openline_channels::connection::{AttachError, Connection, Facts, SocketOwner};
 use openline_channels::hub::{Hub, SubscribeError};
 use openline_core::affinity::Affinity;
+use openline_core::authentication::FirstMessageConfig;
 use openline_core::event::UpgradeRequest;
 use openline_core::name::{ChannelName, Tag};
+use openline_engine::alias::Accepted;
 
 use crate::connection::wire::negotiation::{Agreement, Offers};
 use crate::cookie::{self, Sticky};
@@ -36,7 +39,7 @@ use crate::rescue::Refusal;
 use crate::reserved::Answer;
 use answer::{rejected, switching};
 pub(crate) use handover::Handover;
-use joined::Joined;
+use joined::{Joined, Owned};
 pub(crate) use stream::{Stream, WRITE_BYTES};
 
 /// A request that may ask its function.
@@ -49,6 +52,8 @@ pub(crate) struct Candidate {
     request: UpgradeRequest,
     places: Places,
     identity: Option<Identity>,
+    /// It shows who asks by its first message.
+    first_message: Option<Box<FirstMessageConfig>>,
     close_timeout: Duration,
     id: RequestId,
     /// The cookie for a peer that has none.
@@ -105,7 +110,13 @@ pub(crate) async fn prepare(
     let identity = admitted.identity;
     let edited = edited(&admitted.edits, identity.as_ref(), parts);
     let shown = edited.as_ref().map_or(&parts.headers, |it| &it.headers);
-    let subprotocols = handshake::subprotocols(shown)?;
+    let mut subprotocols = handshake::subprotocols(shown)?;
+    let authenticator = admitted.service.authenticator.as_ref();
+    let first = authenticator.and_then(|it| it.first_message(parts.uri.path()));
+    if let Some(first) = first {
+        subprotocols = first_message::agreed(first, &subprotocols);
+    }
+    let first_message = first.map(|first| Box::new(first.clone()));
     let extensions = handshake::extensions(&parts.headers)?;
     let sticky = sticky(gateway, &admitted.service, asked);
     let claim = identity
@@ -137,6 +148,7 @@ pub(crate) async fn prepare(
         places: admitted.places,
         // One that needed no credential has nothing that could end.
         identity: identity.filter(|it| !it.claims.is_empty() || it.expires.is_some()),
+        first_message,
         close_timeout: table.config.close_timeout,
         id,
         set_cookie: sticky.and_then(|sticky| sticky.set),
@@ -187,10 +199,13 @@ fn sticky(gateway: &Gateway, service: &Service, asked: &Asked<'_>) -> Option<Sti
 /// through `upgrade`.
 pub(crate) async fn upgrade<S: Handover>(
     gateway: &Arc<Gateway>,
-    candidate: Candidate,
+    mut candidate: Candidate,
     upgrade: OnUpgrade,
     place: Place,
 ) -> Result<Decided, Refusal> {
+    if let Some(first) = candidate.first_message.take() {
+        return first_message::upgrade::<S>(gateway, (candidate, first), upgrade, place);
+    }
     let Candidate {
         service,
         handshake,
@@ -202,19 +217,19 @@ pub(crate) async fn upgrade<S: Handover>(
         close_timeout,
         id,
         set_cookie,
+        first_message: _,
     } = candidate;
     let alias = &service.alias;
     let route_params = request.route_params.clone();
     let (peer, tls) = (request.peer.as_str().into(), request.tls.clone());
-    let accepted = match alias.upgrade(request).await? {
+    let mut accepted = match alias.upgrade(request).await? {
         Ok(accepted) => accepted,
         Err(rejection) => return rejected(rejection, &alias.limits()).map(Decided::Rejected),
     };
-    let (acceptance, split) = (accepted.acceptance, accepted.split);
-    let limits = Arc::clone(&split.limits);
+    let limits = Arc::clone(&accepted.split.limits);
     let agreement = extensions.agree(limits.compression);
-    let chosen = acceptance.subprotocol.as_deref();
-    let headers = acceptance.headers;
+    let headers = std::mem::take(&mut accepted.acceptance.headers);
+    let chosen = accepted.acceptance.subprotocol.as_deref();
     let mut headers = switching(&handshake, headers, (&subprotocols, chosen), &limits)?;
     let extension = agreement.as_ref().map(Agreement::header);
     let cookie = set_cookie.map(|cookie| (SET_COOKIE, cookie));
@@ -222,19 +237,51 @@ pub(crate) async fn upgrade<S: Handover>(
     let facts = Facts {
         peer,
         tls,
-        subprotocol: acceptance.subprotocol,
+        subprotocol: accepted.acceptance.subprotocol.take(),
         route_params,
         alias: alias.name().clone(),
-        auto_responses: Arc::clone(&split.auto_responses),
+        auto_responses: Arc::clone(&accepted.split.auto_responses),
         compressed: agreement.map(|agreement| Arc::new(agreement.compressed())),
     };
+    let held = (places, place);
+    let owned = connect(gateway, &service, accepted, facts, identity, held)?;
+    let connection = owned.0.owner.connection().id();
+    // Boxed, here and below: this task lives as long as the connection, and
+    // would otherwise keep room for values that it needs only for a moment.
+    let begun = Box::pin(joined::begin::<S>(upgrade, owned, close_timeout));
+    tokio::spawn(joined::serve(begun));
+
+    let (function, trigger) = (alias.function(), &service.trigger.name);
+    tracing::debug!(request = %id, %function, %trigger, %connection, "accepted");
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = handshake.status();
+    *response.headers_mut() = headers;
+    Ok(Decided::Accepted(response))
+}
+
+/// Makes the connection of a peer that its function has accepted. From here on
+/// messages can be sent to it, and wait in its outbox until its stream is there.
+fn connect(
+    gateway: &Arc<Gateway>,
+    service: &Service,
+    accepted: Accepted,
+    facts: Facts,
+    identity: Option<Identity>,
+    (places, place): (Places, Place),
+) -> Result<Owned, Refusal> {
+    let alias = &service.alias;
+    let Accepted {
+        acceptance,
+        place: seat,
+        split,
+    } = accepted;
+    let limits = Arc::clone(&split.limits);
     let owner = SocketOwner::new(facts, limits, Arc::clone(&service.budget));
     let connection = Arc::clone(owner.connection());
-    let session = session(&service, &connection, identity);
+    let session = session(service, &connection, identity);
     let attached = connection.set_attachment(acceptance.attachment);
     attached.map_err(|error| unattached(error, "the attachment is too large"))?;
-    // From here on messages can be sent to the connection, and wait in its
-    // outbox for the 101. `joined` undoes this if the 101 is never written.
+    // `joined` undoes this if the connection is never opened.
     let joined = Joined {
         gateway: Arc::clone(gateway),
         alias: Arc::clone(alias),
@@ -244,26 +291,14 @@ pub(crate) async fn upgrade<S: Handover>(
     };
     // Bind before it joins the hub, where a removal finds connections by their
     // version.
-    let binding = alias.bind(Arc::clone(&connection), accepted.place);
+    let binding = alias.bind(Arc::clone(&connection), seat);
     let (tags, channels) = (acceptance.tags, acceptance.channels);
     join(alias.hub(), &connection, tags, channels)?;
     if gateway.services().is_draining() {
         connection.drain();
     }
     binding.catch_up();
-    // Boxed, here and below: this task lives as long as the connection, and
-    // would otherwise keep room for values that it needs only for a moment.
-    let owned = (joined, binding, session);
-    let begun = Box::pin(joined::begin::<S>(upgrade, owned, close_timeout));
-    tokio::spawn(joined::serve(begun));
-
-    let (function, trigger) = (alias.function(), &service.trigger.name);
-    let connection = connection.id();
-    tracing::debug!(request = %id, %function, %trigger, %connection, "accepted");
-    let mut response = Response::new(Full::default());
-    *response.status_mut() = handshake.status();
-    *response.headers_mut() = headers;
-    Ok(Decided::Accepted(response))
+    Ok((joined, binding, session))
 }
 
 /// The session of a peer that is authenticated.

@@ -14,6 +14,8 @@ mod early;
 pub(crate) mod firewall;
 pub(crate) mod functions;
 pub(crate) mod import;
+mod import_azion;
+mod import_fc;
 pub(crate) mod limits;
 pub(crate) mod new;
 pub(crate) mod remote;

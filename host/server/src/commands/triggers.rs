@@ -5,8 +5,12 @@ use std::collections::BTreeMap;
 
 use clap::builder::PossibleValuesParser;
 use clap::{Args, Subcommand};
+use openline_core::authentication::{
+    AuthMethod, FirstMessageConfig, JwtConfig, SignatureConfig, TicketConfig,
+};
 use openline_core::name::{AliasName, FunctionName, TriggerName};
 use openline_core::trigger::{CorsWritten, METHODS};
+use serde::de::DeserializeOwned;
 use serde_json::{Map, Value, json};
 
 use super::functions::{each, place, with_urls};
@@ -31,6 +35,8 @@ Examples:
   openline triggers set chat site --route /chat/{room} --host chat.example.org --host '*.example.com'
   openline triggers set chat site --route /chat/{room} --origin https://app.example.org
   openline triggers set chat site --route /chat/{room} --cors '{allow_origins = [\"https://app.example.org\"]}'
+  openline triggers set chat pages --route /chat/{room} --auth ticket
+  openline triggers set chat app --route /app/{room} --auth jwt --jwt '{secret = \"env:APP_SECRET\"}'
   openline triggers set files inner --route '/files/{*path}' --no-internet";
 
 const REMOVE_EXAMPLES: &str = "\
@@ -112,6 +118,24 @@ struct SetArguments {
     /// after the host's own
     #[arg(long, value_name = "NAME")]
     firewall: Option<String>,
+    /// How it authenticates requests: none, jwt, first-message, signature or
+    /// ticket [default: it takes all]
+    #[arg(long, value_name = "METHOD", value_parser = method)]
+    auth: Option<AuthMethod>,
+    /// The keys of `[function.trigger.jwt]` in braces, as in the configuration.
+    /// Secrets are places on the host, `env:NAME` or `file:/PATH`, and paths
+    /// begin at `/`
+    #[arg(long, value_name = "TABLE", value_parser = table::<JwtConfig>)]
+    jwt: Option<Box<JwtConfig>>,
+    /// Those of `[function.trigger.signature]`
+    #[arg(long, value_name = "TABLE", value_parser = table::<SignatureConfig>)]
+    signature: Option<Box<SignatureConfig>>,
+    /// Those of `[function.trigger.ticket]`
+    #[arg(long, value_name = "TABLE", value_parser = table::<TicketConfig>)]
+    ticket: Option<Box<TicketConfig>>,
+    /// Those of `[function.trigger.first_message]`
+    #[arg(long, value_name = "TABLE", value_parser = table::<FirstMessageConfig>)]
+    first_message: Option<Box<FirstMessageConfig>>,
     #[command(flatten)]
     remote: RemoteArguments,
 }
@@ -142,12 +166,14 @@ async fn list(arguments: &ListArguments) -> anyhow::Result<()> {
     let path = format!("/v1/functions/{}/triggers", arguments.name);
     let answer = remote.get(&path).await?;
     remote.print(&answer["triggers"], |triggers| {
-        let head = ["TRIGGER", "ROUTE", "METHODS", "LEADS TO", "PEERS", "FROM"];
+        let head = [
+            "TRIGGER", "ROUTE", "METHODS", "LEADS TO", "PEERS", "AUTH", "FROM",
+        ];
         with_urls(head, each(triggers).map(row).collect(), each(triggers))
     })
 }
 
-fn row(trigger: &Value) -> [String; 6] {
+fn row(trigger: &Value) -> [String; 7] {
     let methods: Vec<_> = each(&trigger["methods"]).map(cell).collect();
     let peers = match trigger["internet"].as_bool() {
         Some(false) => "private",
@@ -159,6 +185,7 @@ fn row(trigger: &Value) -> [String; 6] {
         methods.join(" "),
         cell(&trigger["target"]),
         peers.into(),
+        cell(&trigger["auth"]),
         cell(&trigger["source"]),
     ]
 }
@@ -180,6 +207,17 @@ async fn set(arguments: &SetArguments) -> anyhow::Result<()> {
     }
     if let Some(firewall) = &arguments.firewall {
         body.insert("firewall".into(), json!(firewall));
+    }
+    for (key, value) in [
+        ("auth", json!(arguments.auth)),
+        ("jwt", json!(arguments.jwt)),
+        ("signature", json!(arguments.signature)),
+        ("ticket", json!(arguments.ticket)),
+        ("first_message", json!(arguments.first_message)),
+    ] {
+        if !value.is_null() {
+            body.insert(key.into(), value);
+        }
     }
     body.insert("alias".into(), json!(arguments.alias));
     body.insert("version".into(), json!(arguments.digest));
@@ -203,9 +241,30 @@ fn cors(text: &str) -> Result<CorsWritten, String> {
     if !text.trim_start().starts_with('{') {
         return Ok(CorsWritten::Word(text.into()));
     }
-    let written = toml::from_str::<BTreeMap<String, CorsWritten>>(&format!("cors = {text}"));
+    inline(text)
+}
+
+/// A table of authentication, as an argument.
+fn table<T: DeserializeOwned>(text: &str) -> Result<Box<T>, String> {
+    if !text.trim_start().starts_with('{') {
+        return Err("a table is in braces, as in {time = \"10 s\"}".to_owned());
+    }
+    inline(text).map(Box::new)
+}
+
+/// A way to authenticate.
+fn method(text: &str) -> Result<AuthMethod, String> {
+    let written = toml::Value::String(text.into());
+    written
+        .try_into()
+        .map_err(|error: toml::de::Error| error.message().to_owned())
+}
+
+/// A table in braces.
+fn inline<T: DeserializeOwned>(text: &str) -> Result<T, String> {
+    let written = toml::from_str::<BTreeMap<String, T>>(&format!("table = {text}"));
     let written = written.map_err(|error| error.message().to_owned());
-    let written = written?.remove("cors");
+    let written = written?.remove("table");
     written.ok_or_else(|| "the braces are empty".to_owned())
 }
 

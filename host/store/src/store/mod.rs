@@ -27,6 +27,7 @@ use crate::components::{Components, make_folder, sync_folder};
 use crate::database::{Held, Medium, begin_read};
 use crate::error::{OpenError, StoreError};
 use crate::file::Place;
+use crate::revocations::{self, StoredRevocation, StoredRevocations};
 use crate::secret::{self, SECRET_BYTES};
 use crate::tables::{self, StoredAlarm, Tables, Usage};
 use crate::writer::{self, Operation, QUEUE_KIBIBYTES_MAX, QUEUE_OPERATIONS_MAX, Shared, Work};
@@ -303,6 +304,35 @@ impl Store {
     /// When the store does not answer.
     pub async fn usage(&self) -> Result<Usage, StoreError> {
         self.read(tables::usage).await
+    }
+
+    // === revocations ===
+
+    /// Keeps a revocation of a function; see [`StoredRevocation`]. Of two with
+    /// the same kind and mark, the later times count.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn keep_revocation(
+        &self,
+        function: &FunctionName,
+        revocation: StoredRevocation,
+        now: u64,
+    ) -> Result<(), StoreError> {
+        let function = function.clone();
+        self.write(move |tables| tables.keep_revocation(function.as_str(), revocation, now))
+            .await
+    }
+
+    /// All revocations that have not ended, by function.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn revocations(&self, now: u64) -> Result<StoredRevocations, StoreError> {
+        self.read(move |transaction| revocations::all(transaction, now))
+            .await
     }
 
     // === how ===

@@ -146,6 +146,14 @@ impl<S: Socket> Wire<S> {
         }
     }
 
+    /// Bounds the messages that begin from now on.
+    pub(super) fn bound(&mut self, message_bytes: usize, fragments: u32) {
+        self.limits = Limits {
+            message_bytes,
+            fragments,
+        };
+    }
+
     /// Reads what the peer has sent, within this poll.
     pub(crate) fn reader(&mut self) -> Reader<'_, S> {
         Reader::new(self)

@@ -1,0 +1,174 @@
+//! Revocations as they are kept: by marks, so that each has the same size and no
+//! name of a peer is on the disk.
+
+use openline_core::authentication::UnixTime;
+
+use super::{Revocation, RevocationError, Revocations, RevokedBy};
+use crate::expiring::Mark;
+
+/// One revocation that is in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeptRevocation {
+    /// What it is about.
+    pub by: RevokedBy,
+    /// The mark of the token or the subject; nothing where age decides.
+    pub mark: [u8; 16],
+    /// What was made before this moment is revoked; 0 for a single token.
+    pub before: UnixTime,
+    /// From then on nothing is left that it could be about.
+    pub end: UnixTime,
+}
+
+impl Revocations {
+    /// An entry as it is in force, together with what was revoked before; `None`
+    /// if it is not in force, because it has ended.
+    pub fn kept(&self, entry: &Revocation) -> Option<KeptRevocation> {
+        let never = UnixTime(u64::MAX);
+        match entry {
+            Revocation::Token { id, .. } => {
+                let mark = Mark::of(&[id]);
+                self.tokens.known(mark).map(|((), end)| KeptRevocation {
+                    by: RevokedBy::Token,
+                    mark: mark.bytes(),
+                    before: UnixTime(0),
+                    end: *end,
+                })
+            }
+            Revocation::Subject { subject, .. } => {
+                let mark = Mark::of(&[subject]);
+                let known = self.subjects.known(mark);
+                known.map(|(before, end)| KeptRevocation {
+                    by: RevokedBy::Subject,
+                    mark: mark.bytes(),
+                    before: *before,
+                    end: *end,
+                })
+            }
+            Revocation::Before(_) => self.before.map(|before| KeptRevocation {
+                by: RevokedBy::Before,
+                mark: [0; 16],
+                before,
+                end: never,
+            }),
+        }
+    }
+
+    /// Revokes again what was kept. What has ended meanwhile is left out.
+    ///
+    /// # Errors
+    ///
+    /// When there are too many.
+    pub fn restore(&mut self, kept: KeptRevocation, now: UnixTime) -> Result<(), RevocationError> {
+        let KeptRevocation {
+            by,
+            mark,
+            before,
+            end,
+        } = kept;
+        if end <= now {
+            return Ok(());
+        }
+        let mark = Mark::from_bytes(mark);
+        let full = |_| RevocationError::Full;
+        match by {
+            RevokedBy::Token => self.tokens.insert(mark, (), end, now).map_err(full),
+            RevokedBy::Subject => {
+                let known = self.subjects.get(mark, now);
+                let before = known.map_or(before, |known| before.max(*known));
+                self.subjects.insert(mark, before, end, now).map_err(full)
+            }
+            RevokedBy::Before => {
+                self.before = self.before.max(Some(before));
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: UnixTime = UnixTime(1000);
+
+    fn entries() -> [Revocation; 3] {
+        [
+            Revocation::Token {
+                id: "one".into(),
+                expires: UnixTime(2000),
+            },
+            Revocation::Subject {
+                subject: "ann".into(),
+                before: UnixTime(900),
+                expires: UnixTime(3000),
+            },
+            Revocation::Before(UnixTime(800)),
+        ]
+    }
+
+    #[test]
+    fn what_was_kept_is_revoked_again() {
+        let mut first = Revocations::new();
+        let mut next = Revocations::new();
+        for entry in entries() {
+            assert_eq!(first.kept(&entry), None, "it is not in force");
+            first.revoke(&entry, NOW).unwrap();
+            next.restore(first.kept(&entry).unwrap(), NOW).unwrap();
+            assert_eq!(next.kept(&entry), first.kept(&entry));
+        }
+        assert_eq!(next.count(), 3);
+        let mut late = Revocations::new();
+        for entry in entries() {
+            late.restore(first.kept(&entry).unwrap(), UnixTime(2000))
+                .unwrap();
+        }
+        assert_eq!(late.count(), 2, "one has ended");
+    }
+
+    #[test]
+    fn the_later_of_two_is_kept() {
+        let subject = |before, expires| Revocation::Subject {
+            subject: "ann".into(),
+            before: UnixTime(before),
+            expires: UnixTime(expires),
+        };
+        let mut revocations = Revocations::new();
+        revocations.revoke(&subject(900, 2000), NOW).unwrap();
+        let second = subject(500, 3000);
+        revocations.revoke(&second, NOW).unwrap();
+        let kept = revocations.kept(&second).unwrap();
+        assert_eq!((kept.before, kept.end), (UnixTime(900), UnixTime(3000)));
+        revocations
+            .restore(
+                KeptRevocation {
+                    before: UnixTime(1),
+                    ..kept
+                },
+                NOW,
+            )
+            .unwrap();
+        assert_eq!(revocations.kept(&second), Some(kept));
+        let ended = subject(900, 1000);
+        let mut none = Revocations::new();
+        none.revoke(&ended, NOW).unwrap();
+        assert_eq!(none.kept(&ended), None);
+    }
+
+    #[test]
+    fn no_more_are_restored_than_can_be_in_force() {
+        let kept = |number: u8| KeptRevocation {
+            by: RevokedBy::Token,
+            mark: [number; 16],
+            before: UnixTime(0),
+            end: UnixTime(2000),
+        };
+        let mut revocations = Revocations::with_max(2);
+        assert_eq!(revocations.restore(kept(1), NOW), Ok(()));
+        assert_eq!(revocations.restore(kept(2), NOW), Ok(()));
+        assert_eq!(
+            revocations.restore(kept(3), NOW),
+            Err(RevocationError::Full)
+        );
+        assert_eq!(revocations.restore(kept(2), NOW), Ok(()));
+    }
+}

@@ -1,0 +1,350 @@
+//! Authentication by the first message. The host accepts the handshake itself,
+//! waits for a token, and then asks the function as it would ask about a
+//! handshake. What would have been a refusal closes the connection.
+//!
+//! Until the function has taken it, the connection counts like a TCP connection
+//! that waits for its request: it has a place of `requests`, and loses it to
+//! others by the same rules. It has its places in the ledgers, too. Bounded in
+//! time by `timeout` of the trigger, then by `upgrade_timeout`; the host ends
+//! those that wait when it drains.
+
+use std::sync::Arc;
+
+use http::{HeaderMap, HeaderName, HeaderValue, Response};
+use http_body_util::Full;
+use hyper::upgrade::OnUpgrade;
+use openline_authentication::{Denial, Denied, Identity};
+use openline_channels::connection::{Compressed, Facts};
+use openline_core::authentication::FirstMessageConfig;
+use openline_core::close::CloseReason;
+use openline_core::event::{Headers, UpgradeRequest};
+use openline_core::message::Message;
+
+use super::answer::{rejected, switching};
+use super::handover::Handover;
+use super::joined::{self, Begun};
+use super::{Candidate, Decided, claim, connect};
+use crate::connection::Unproven;
+use crate::connection::wire::negotiation::Agreement;
+use crate::gateway::{Gateway, Place};
+use crate::rescue::{PEER_GONE, Refusal};
+
+/// The least and the most that a peer waits which the host closes because it
+/// ends, in milliseconds: as with connections.
+const RETRY_AFTER: (u32, u64) = (500, 5000);
+
+/// How much of the reason why a token is refused is logged.
+const DETAIL_LETTERS_MAX: usize = 256;
+
+/// A connection whose peer has not shown who it is.
+struct Awaited {
+    gateway: Arc<Gateway>,
+    candidate: Candidate,
+    first: Box<FirstMessageConfig>,
+    compressed: Option<Arc<Compressed>>,
+    place: Place,
+}
+
+/// Why it ends.
+enum Ended {
+    /// By this close frame.
+    Closed(CloseReason),
+    /// The request that was made of it is refused.
+    Refused(Refusal),
+    /// Its place is needed.
+    Displaced,
+}
+
+/// The subprotocols that the host agrees to: one, or none.
+pub(super) fn agreed(first: &FirstMessageConfig, offered: &[String]) -> Vec<String> {
+    let mut ours = first.subprotocols.iter();
+    let agreed = ours.find(|it| offered.contains(it));
+    agreed.cloned().into_iter().collect()
+}
+
+/// Accepts the handshake, and waits for the first message in a task of its own.
+pub(super) fn upgrade<S: Handover>(
+    gateway: &Arc<Gateway>,
+    (mut candidate, first): (Candidate, Box<FirstMessageConfig>),
+    upgrade: OnUpgrade,
+    place: Place,
+) -> Result<Decided, Refusal> {
+    let limits = candidate.service.alias.limits();
+    let agreement = candidate.extensions.agree(limits.compression);
+    let offered = &candidate.subprotocols;
+    let chosen = offered.first().map(String::as_str);
+    let own = Headers::new();
+    let mut headers = switching(&candidate.handshake, own, (offered, chosen), &limits)?;
+    headers.extend(agreement.as_ref().map(Agreement::header));
+    let cookie = candidate.set_cookie.take();
+    headers.extend(cookie.map(|cookie| (http::header::SET_COOKIE, cookie)));
+    let mut response = Response::new(Full::default());
+    *response.status_mut() = candidate.handshake.status();
+    *response.headers_mut() = headers;
+    tracing::debug!(request = %candidate.id, "upgraded, and waits for a token");
+    let awaited = Box::new(Awaited {
+        gateway: Arc::clone(gateway),
+        candidate,
+        first,
+        compressed: agreement.map(|agreement| Arc::new(agreement.compressed())),
+        place,
+    });
+    tokio::spawn(joined::serve(Box::pin(begin::<S>(upgrade, awaited))));
+    Ok(Decided::Accepted(response))
+}
+
+/// Waits for the stream, the token and the function, and calls `open`.
+async fn begin<S: Handover>(upgrade: OnUpgrade, awaited: Box<Awaited>) -> Option<Begun<S>> {
+    let (socket, read) = match upgrade.await.map(S::of) {
+        Ok(Some(given)) => given,
+        Ok(None) => {
+            tracing::error!("hyper handed over a stream that it was not given");
+            return None;
+        }
+        // The peer went away before the 101 was written.
+        Err(error) => {
+            awaited.gateway.tally().refuse(PEER_GONE);
+            tracing::debug!(request = %awaited.candidate.id, %error, "an upgrade was abandoned");
+            return None;
+        }
+    };
+    // Over HTTP/1.1 it waits already, because its request is answered.
+    awaited.place.slot().end();
+    let service = Arc::clone(&awaited.candidate.service);
+    let limits = service.alias.limits();
+    let message_bytes = awaited.first.message_bytes_max.0;
+    let message_bytes = usize::try_from(message_bytes).unwrap_or(usize::MAX);
+    let compressed = awaited.compressed.as_ref();
+    let compressed = compressed.map(|it| (it, &service.budget));
+    let mut unproven = Unproven::new(socket, read, &limits, message_bytes, compressed);
+    drop(limits);
+    let waited = awaited.identity(&mut unproven).await;
+    let gateway = Arc::clone(&awaited.gateway);
+    let (id, close_timeout) = (awaited.candidate.id, awaited.candidate.close_timeout);
+    // Boxed, because it needs much for a moment.
+    let ended = match waited {
+        Ok(identity) => match Box::pin(awaited.ask(identity)).await {
+            Ok((joined, binding, session)) => {
+                joined.gateway.tally().open();
+                joined.place.upgraded();
+                let owner = joined.owner.clone();
+                let mut actor = unproven.prove(owner, binding, session, close_timeout);
+                actor.open().await;
+                return Some((joined, actor));
+            }
+            Err(ended) => ended,
+        },
+        Err(ended) => {
+            drop(awaited);
+            ended
+        }
+    };
+    let reason = match ended {
+        Ended::Closed(reason) => reason,
+        Ended::Refused(refusal) => refusal.close_reason(),
+        Ended::Displaced => {
+            tracing::debug!(request = %id, "closed: its place was needed");
+            gateway.tally().refuse(Refusal::Requests.label());
+            return None;
+        }
+    };
+    let word = match &reason {
+        CloseReason::Refused { word, .. } => word,
+        CloseReason::Peer(_) | CloseReason::Lost => PEER_GONE,
+        other => other.label(),
+    };
+    // What a function rejects is not counted, as with a handshake.
+    if !matches!(reason, CloseReason::Rejected { .. }) {
+        gateway.tally().refuse(word);
+    }
+    let (function, trigger) = (service.alias.function(), &service.trigger.name);
+    tracing::debug!(request = %id, %function, %trigger, refusal = word, "refused after the upgrade");
+    unproven
+        .close(&reason, &service.budget, close_timeout)
+        .await;
+    None
+}
+
+impl Awaited {
+    /// Waits for the first message, and verifies the token in it.
+    async fn identity<S: Handover>(&self, unproven: &mut Unproven<S>) -> Result<Identity, Ended> {
+        let Candidate { service, id, .. } = &self.candidate;
+        let mut drain = self.gateway.services().watch_drain();
+        let message = tokio::select! {
+            biased;
+            // First, because it may have been there in time although the process
+            // could not run.
+            message = unproven.message(&service.budget) => message.map_err(ended)?,
+            () = self.place.slot().closed() => return Err(Ended::Displaced),
+            // An error would mean that the host is already gone.
+            _ = drain.wait_for(|draining| *draining) => {
+                let (least, most) = RETRY_AFTER;
+                let more = u32::try_from(id.spread(most)).unwrap_or_default();
+                let retry_after = least + more;
+                return Err(Ended::Closed(CloseReason::ShuttingDown { retry_after }));
+            }
+            () = tokio::time::sleep(self.first.timeout.0) => {
+                return Err(self.denied(Denied {
+                    denial: Denial::TokenMissing,
+                    detail: "no message came within `timeout`".into(),
+                }));
+            }
+        };
+        let Message::Text(text) = &message else {
+            return Err(self.denied(Denied {
+                denial: Denial::TokenMissing,
+                detail: "the first message is binary".into(),
+            }));
+        };
+        let verified = service.post.authenticate_first(&self.first, text);
+        verified.map_err(|denied| self.denied(denied))
+    }
+
+    fn denied(&self, denied: Denied) -> Ended {
+        // It has parts of the message.
+        let detail: String = denied.detail.chars().take(DETAIL_LETTERS_MAX).collect();
+        let detail = detail.escape_debug();
+        tracing::debug!(request = %self.candidate.id, %detail, "not authenticated");
+        Ended::Refused(denied.into())
+    }
+
+    /// Asks the function, with what the token says.
+    async fn ask(self: Box<Self>, identity: Identity) -> Result<joined::Owned, Ended> {
+        let Self {
+            gateway,
+            candidate,
+            compressed,
+            place,
+            ..
+        } = *self;
+        let Candidate {
+            service,
+            subprotocols,
+            mut request,
+            places,
+            id,
+            ..
+        } = candidate;
+        let alias = &service.alias;
+        let claim = claim(&service, &identity);
+        identify(&mut request, &identity, claim);
+        let route_params = request.route_params.clone();
+        let (peer, tls) = (request.peer.as_str().into(), request.tls.clone());
+        let slot = place.clone();
+        slot.slot().begin();
+        let deciding = slot.slot().decide();
+        let asked = tokio::select! {
+            biased;
+            asked = alias.upgrade(request) => asked.map_err(Refusal::from),
+            () = deciding.displaced() => Err(Refusal::Requests),
+            () = slot.slot().closed() => Err(Refusal::Requests),
+        };
+        drop(deciding);
+        let decided = asked.map_err(Ended::Refused)?;
+        let mut accepted = match decided {
+            Ok(accepted) => accepted,
+            Err(rejection) => {
+                let answer =
+                    rejected(rejection, &alias.limits()).map_err(|it| bad(&service, id, it))?;
+                let status = answer.status().as_u16();
+                return Err(Ended::Closed(CloseReason::Rejected { status }));
+            }
+        };
+        let acceptance = &mut accepted.acceptance;
+        let agreed = subprotocols.into_iter().next();
+        let chosen = acceptance.subprotocol.take();
+        if chosen.is_some() && chosen != agreed {
+            let chosen = chosen.unwrap_or_default();
+            let what = format!(
+                "the subprotocol `{}` comes too late: `first_message.subprotocols` chooses it",
+                chosen.escape_debug()
+            );
+            return Err(bad(&service, id, Refusal::Answer(what)));
+        }
+        if !std::mem::take(&mut acceptance.headers).is_empty() && gateway.tells() {
+            let (function, trigger) = (alias.function(), &service.trigger.name);
+            let hint = "the host answers handshakes of this trigger itself: send it in `open`";
+            tracing::info!(request = %id, %function, %trigger, hint, "headers of a function are lost");
+        }
+        let facts = Facts {
+            peer,
+            tls,
+            subprotocol: agreed,
+            route_params,
+            alias: alias.name().clone(),
+            auto_responses: Arc::clone(&accepted.split.auto_responses),
+            compressed,
+        };
+        let held = (places, place);
+        let connected = connect(&gateway, &service, accepted, facts, Some(identity), held);
+        connected.map_err(|refusal| bad(&service, id, refusal))
+    }
+}
+
+/// Why a connection ends that has shown nothing.
+fn ended(reason: CloseReason) -> Ended {
+    Ended::Closed(match reason {
+        CloseReason::MessageTooBig => CloseReason::Refused {
+            code: 1009,
+            word: "message_bytes_max",
+        },
+        reason => reason,
+    })
+}
+
+/// The end of a connection whose function has not kept the contract, or has
+/// asked for what there is no room for.
+fn bad(service: &super::Service, id: crate::request_id::RequestId, refusal: Refusal) -> Ended {
+    if let Refusal::Answer(details) = &refusal {
+        let function = service.alias.function();
+        tracing::warn!(request = %id, %function, %details, "an answer of a function is not valid");
+    }
+    Ended::Refused(refusal)
+}
+
+/// Puts what a token says into the request that waited for it.
+fn identify(request: &mut UpgradeRequest, identity: &Identity, claim: Option<String>) {
+    request.claims = identity.claims_json();
+    request.claim = claim;
+    if identity.edits.is_empty() {
+        return;
+    }
+    let (path, query) = match request.uri.split_once('?') {
+        Some((path, query)) => (path, Some(query)),
+        None => (&*request.uri, None),
+    };
+    let mut headers = HeaderMap::with_capacity(request.headers.len());
+    for (name, value) in &request.headers {
+        // They were headers before.
+        let name = HeaderName::try_from(name);
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value)) {
+            headers.append(name, value);
+        }
+    }
+    let query = identity.edits.apply(&mut headers, query);
+    request.uri = match query {
+        Some(query) => format!("{path}?{query}"),
+        None => path.to_owned(),
+    };
+    let headers = headers.iter();
+    let headers = headers.map(|(name, value)| (name.as_str().into(), value.as_bytes().into()));
+    request.headers = headers.collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_host_agrees_to_what_it_prefers() {
+        let list = |words: &[&str]| words.iter().map(|it| (*it).to_owned()).collect();
+        let first = FirstMessageConfig {
+            subprotocols: list(&["v2", "v1"]),
+            ..FirstMessageConfig::default()
+        };
+        let agreed = |offered: &[&str]| agreed(&first, &list(offered));
+        assert_eq!(agreed(&["v1", "v2"]), ["v2"]);
+        assert_eq!(agreed(&["v0", "v1"]), ["v1"]);
+        assert!(agreed(&["v0"]).is_empty() && agreed(&[]).is_empty());
+    }
+}
