@@ -19,10 +19,13 @@ fn meaning(target: &str) -> (String, Vec<(String, String)>) {
     (path::normalise(path).unwrap().into_owned(), pairs)
 }
 
+/// A key and its value, as readers of URIs and readers of forms understand them.
+type Pair = [(String, Option<String>); 2];
+
 /// What a request asks for by our form: also in which order the values of a key
 /// are, which values are empty and which are missing, and how readers of forms,
 /// to whom a `+` is a space, understand it.
-fn strict_meaning(target: &str) -> (String, Vec<[(String, Option<String>); 2]>) {
+fn strict_meaning(target: &str) -> (String, Vec<Pair>) {
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let plain = |text: &str| crate::request::decoded(text).unwrap();
     let of_form = |text: &str| plain(&text.replace('+', "%20"));
@@ -35,7 +38,7 @@ fn strict_meaning(target: &str) -> (String, Vec<[(String, Option<String>); 2]>) 
             ]
         })
         .collect();
-    let key = |pair: &[(String, Option<String>); 2]| pair.each_ref().map(|(key, _)| key.clone());
+    let key = |pair: &Pair| pair.each_ref().map(|(key, _)| key.clone());
     pairs.sort_by_key(key);
     (path::normalise(path).unwrap().into_owned(), pairs)
 }
