@@ -35,7 +35,7 @@ pub(crate) async fn connect(url: &Uri, time: Duration) -> Result<TcpStream, Stri
 
 /// An error with its causes: the last one is the system's.
 fn explained(error: &(dyn Error + 'static)) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
+    let causes = std::iter::successors(Some(error), |error| (*error).source());
     let causes: Vec<_> = causes.map(ToString::to_string).collect();
     causes.join(": ")
 }
