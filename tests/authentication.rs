@@ -18,11 +18,12 @@ use openline_core::component::Component;
 use openline_core::config::Config;
 use openline_core::name::{FunctionName, TriggerName};
 use openline_firewall::rules::Firewalls;
+use openline_kit::head::Head;
 use ring::{digest, hmac};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use crate::harness::{Client, Closed, Host, Serving, openline};
+use crate::harness::{Client, Closed, Host, Raw, Serving, openline};
 
 pub const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 
@@ -228,11 +229,16 @@ async fn a_browser_carries_its_token_as_a_subprotocol_that_the_function_does_not
 async fn unchecked_paths_are_open_but_no_peer_writes_its_own_claims() {
     let lines = format!("{JWT}unchecked = [\"/reject/open/*\"]\nclaims = \"header:sub:x-user\"\n");
     let host = Files::new().host(&lines).await;
-    let forged = [("x-user", "root")];
-    for (show, expected) in [("x-user", ""), ("claims", "none")] {
+    let forged = [("x-user", "root"), ("X_User", "root"), ("x.user", "root")];
+    for (show, expected) in [
+        ("x-user", ""),
+        ("x_user", ""),
+        ("x.user", ""),
+        ("claims", "none"),
+    ] {
         let target = format!("/reject/open/a?show={show}");
         let (_, shown) = ask(&host, &target, &forged).await.unwrap();
-        assert_eq!(shown, expected);
+        assert_eq!(shown, expected, "{show}");
     }
     for closed in ["/reject/open", "/reject/closed/a", "/reject/open/../a"] {
         let answer = refused(&host, closed, &forged).await;
@@ -422,6 +428,29 @@ async fn a_signature_passes_once_and_within_its_window() {
     }
     let missing = ask_signed(&host, target, &[]).await;
     assert_eq!(missing, Err((401, "signature_missing".into())));
+}
+
+/// Clients leave out user information and the default port of their scheme.
+#[tokio::test]
+async fn a_url_is_signed_for_the_host_that_clients_send() {
+    let files = Files::new();
+    let host = files.host(SIGNATURE).await;
+    for (written, sent) in [
+        ("wss://edge.example:443", "edge.example"),
+        ("wss://edge.example", "edge.example:443"),
+        ("ws://ann:word@Edge.example:80", "edge.example"),
+        ("wss://edge.example:8443", "edge.example:8443"),
+    ] {
+        let url = format!("{written}/reject/a?show=claims");
+        let place = files.place();
+        let sign = ["sign", &url, "--id", "ak", "--secret", &place];
+        let ended = openline(&[&sign[..], &["--presign", "1min"]].concat()).await;
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        let target = ended.stdout.trim().strip_prefix(written).unwrap();
+        let head = Head::right(target).changed("Host", sent);
+        let answer = Raw::request(host.address, &head.text()).await;
+        assert!(answer.starts_with("HTTP/1.1 101 "), "{written}: {answer}");
+    }
 }
 
 /// Reads a configuration again in a running host.

@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::net::SocketAddr;
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -14,8 +14,8 @@ use parking_lot::Mutex;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 use crate::harness::{ASK_AGAIN, Client, Serving, within};
@@ -119,7 +119,11 @@ async fn answer(socket: TcpStream, state: Arc<State>) {
         "html" => ("200 OK", "<!doctype html><title>sign in</title>".to_owned()),
         "empty" => ("200 OK", String::new()),
         "huge" => ("200 OK", format!("{set}{}", " ".repeat(1 << 20))),
-        "twice" => ("200 OK", set.replace("]}", &format!(",{}", &set[9..]))),
+        "twice" => ("200 OK", {
+            let other = URL_SAFE_NO_PAD.encode([1; 32]);
+            let other = json!({"kty": "OKP", "crv": "Ed25519", "kid": "one", "x": other});
+            set.replace("]}", &format!(",{other}]}}"))
+        }),
         "redirect" => ("302 Found\r\nLocation: /elsewhere", String::new()),
         "closed" => return,
         _ => ("200 OK", set),
@@ -209,4 +213,133 @@ async fn a_failing_issuer_keeps_only_its_own_peers_out_until_it_is_well() {
     assert_eq!(ask(host, "/good", &token).await, None);
     let answer = ask(host, "/good", &forged).await;
     assert_eq!(answer, Some((401, "token_invalid".into())));
+}
+
+/// A configuration with a trigger for the key set at each of these addresses.
+fn config(urls: &[String]) -> String {
+    let component = openline_guests::ECHO;
+    let mut text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"off\"\n\
+         [[function]]\nname = \"f\"\ncomponent = {component:?}\n"
+    );
+    for (number, url) in urls.iter().enumerate() {
+        text += &format!(
+            "[[function.trigger]]\nname = \"t{number}\"\nroute = \"/{number}\"\nauth = \"jwt\"\n\
+             [function.trigger.jwt]\njwks_url = \"{url}\"\naudience = \"chat\"\n"
+        );
+    }
+    text
+}
+
+/// The status and the text of the answer to `/.openline/ready`.
+async fn ready(host: SocketAddr) -> (u16, String) {
+    let mut socket = TcpStream::connect(host).await.unwrap();
+    let request = "GET /.openline/ready HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n";
+    socket.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    let reading = socket.read_to_string(&mut answer);
+    within("the answer to a probe", reading).await.unwrap();
+    let status = answer.split(' ').nth(1).unwrap().parse().unwrap();
+    let (_, text) = answer.split_once("\r\n\r\n").unwrap();
+    (status, text.to_owned())
+}
+
+async fn until_ready(host: SocketAddr) {
+    let trying = async {
+        while ready(host).await.0 != 200 {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    };
+    within("the host to be ready", trying).await;
+}
+
+#[tokio::test]
+async fn a_host_is_ready_when_it_has_asked_each_issuer_once() {
+    // An issuer that does not answer before it is told to.
+    let held = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let held_at = held.local_addr().unwrap();
+    // An issuer that is down, and one that fails.
+    let closed = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let closed_at = closed.local_addr().unwrap();
+    drop(closed);
+    let issuer = Issuer::start().await;
+    let urls = [
+        format!("http://{held_at}/"),
+        format!("http://{closed_at}/"),
+        format!("http://{}/html", issuer.address),
+    ];
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("openline.toml");
+    fs::write(&path, config(&urls)).unwrap();
+    let serving = Serving::start(&["serve", "--config", path.to_str().unwrap()]).await;
+    let accepting = within("the host to ask", held.accept());
+    let (mut asked, _) = accepting.await.unwrap();
+    let expected = (503, "waiting for keys\n".to_owned());
+    assert_eq!(ready(serving.address).await, expected);
+    let set = issuer.state.set.clone();
+    let answer = format!(
+        "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{set}",
+        set.len()
+    );
+    asked.write_all(answer.as_bytes()).await.unwrap();
+    until_ready(serving.address).await;
+
+    // A reload with another issuer that does not answer does not take it away.
+    let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let other_at = other.local_addr().unwrap();
+    let more = [&urls[..], &[format!("http://{other_at}/")]].concat();
+    fs::write(&path, config(&more)).unwrap();
+    serving.signal("HUP").await;
+    let accepting = within("the host to ask the new issuer", other.accept());
+    let _asked = accepting.await.unwrap();
+    assert_eq!(ready(serving.address).await.0, 200);
+}
+
+/// An issuer that never answers keeps only its own peers out.
+#[tokio::test]
+async fn a_host_is_ready_without_an_issuer_that_never_answers() {
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", silent.local_addr().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("openline.toml");
+    fs::write(&path, config(&[url])).unwrap();
+    let serving = Serving::start(&["serve", "--config", path.to_str().unwrap()]).await;
+    until_ready(serving.address).await;
+    let refused = ask(serving.address, "/0", "a.b.c").await;
+    assert_eq!(refused, Some((503, "token_keys_unavailable".into())));
+}
+
+/// A listener whose queue is full, so that the system drops what else connects,
+/// and the connections that fill it. Nothing on a machine without IPv6.
+async fn black_hole(port: u16) -> Option<(TcpListener, Vec<TcpStream>)> {
+    let address = SocketAddr::from((Ipv6Addr::LOCALHOST, port));
+    let socket = TcpSocket::new_v6().ok()?;
+    socket.bind(address).ok()?;
+    let listener = socket.listen(1).ok()?;
+    let mut filling = Vec::new();
+    // Where it never fills up, the host is not held up, either.
+    for _ in 0..64 {
+        let connecting = TcpStream::connect(address);
+        match tokio::time::timeout(Duration::from_millis(500), connecting).await {
+            Ok(connected) => filling.push(connected.ok()?),
+            Err(_) => break,
+        }
+    }
+    Some((listener, filling))
+}
+
+#[tokio::test]
+async fn one_dead_address_of_an_issuer_keeps_no_keys_away() {
+    let issuer = Issuer::start().await;
+    let port = issuer.address.port();
+    let _dead = black_hole(port).await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("openline.toml");
+    let text = config(&[format!("http://localhost:{port}/good")]);
+    fs::write(&path, text.replace("audience = \"chat\"\n", "")).unwrap();
+    let serving = Serving::start(&["serve", "--config", path.to_str().unwrap()]).await;
+    until_ready(serving.address).await;
+    let token = issuer.token();
+    assert_eq!(ask(serving.address, "/0", &token).await, None);
+    assert_eq!(issuer.asked("good"), 1, "by the first fetch");
 }

@@ -213,7 +213,7 @@ async fn nginx_upgrades_and_names_its_peers_in_a_header() {
                         proxy_pass http://{};
                         proxy_bind {HOP};
                         proxy_http_version 1.1;
-                        proxy_set_header Host $host;
+                        proxy_set_header Host $http_host;
                         proxy_set_header Upgrade $http_upgrade;
                         proxy_set_header Connection upgrade;
                         proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;

@@ -11,6 +11,7 @@ use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
 use openline_authentication::{Denial, Denied, Identity};
+use openline_core::alias::begins_like_header;
 use openline_core::config::{Listener, PublicUrl};
 use openline_core::event::RouteParams;
 use openline_core::limits::{FunctionLimits, REQUEST_HEADERS_MAX};
@@ -406,7 +407,7 @@ fn reserved(parts: &Parts) -> Result<(), Refusal> {
     if parts
         .headers
         .keys()
-        .any(|name| name.as_str().starts_with("openline-"))
+        .any(|name| begins_like_header(name.as_str(), "openline-"))
     {
         return Err(Refusal::ReservedHeader);
     }

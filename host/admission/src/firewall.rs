@@ -14,6 +14,7 @@ use std::time::Duration;
 use http::HeaderMap;
 use http::header::{HOST, HeaderName, HeaderValue};
 use http::request::Parts;
+use openline_core::alias::are_header_aliases;
 use openline_core::config::ServerConfig;
 use openline_core::event::Headers;
 use openline_core::inspection::Inspection;
@@ -368,7 +369,13 @@ impl Edits {
 
     /// Changes the headers of a request.
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
-        for name in &self.removed {
+        // Programs take several names for one.
+        let is_ours = |name: &HeaderName| {
+            let mut ours = self.removed.iter();
+            ours.any(|ours| are_header_aliases(ours.as_str(), name.as_str()))
+        };
+        let removed: Vec<_> = headers.keys().filter(|it| is_ours(it)).cloned().collect();
+        for name in removed {
             headers.remove(name);
         }
         for (name, value) in &self.set {

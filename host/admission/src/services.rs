@@ -36,6 +36,7 @@ pub struct Services {
     budget: Arc<HostBudget>,
     drain: watch::Sender<bool>,
     draining: AtomicBool,
+    awaiting_keys: AtomicBool,
     /// The port of the admin interface, whose page opens connections here.
     page: OnceLock<OwnPage>,
     /// Signs the cookies of affinity.
@@ -135,6 +136,7 @@ impl Services {
             budget,
             drain,
             draining: AtomicBool::new(false),
+            awaiting_keys: AtomicBool::new(false),
             page: OnceLock::new(),
             signing_key: OnceLock::new(),
             retired: Mutex::default(),
@@ -290,6 +292,17 @@ impl Services {
     /// Whether the host is ending. Takes no lock.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Acquire)
+    }
+
+    /// Whether the host has started and does not have the keys of its issuers yet,
+    /// so it should get no connections. Takes no lock.
+    pub fn is_awaiting_keys(&self) -> bool {
+        self.awaiting_keys.load(Ordering::Acquire)
+    }
+
+    /// Says whether the host waits for the keys of its issuers.
+    pub fn set_awaiting_keys(&self, is_awaiting: bool) {
+        self.awaiting_keys.store(is_awaiting, Ordering::Release);
     }
 
     /// A receiver that learns when the host begins to end.

@@ -2,12 +2,14 @@
 //! claims that it carries on, and the credential that it must not show.
 //!
 //! A name that carries a claim is the host's: what the peer itself sent under
-//! that name is removed, on paths that are not checked as well. Otherwise a peer
-//! could write its own claims. Where all claims travel in the query under their
+//! that name, or under one that programs take for it ([`alias`](openline_core::alias)), is removed, on
+//! paths that are not checked as well. Otherwise a peer could write its own
+//! claims. Where all claims travel in the query under their
 //! own names, every name is the host's. Bounded by the claims, which are part of a token.
 
 use http::header::{COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName, HeaderValue};
+use openline_core::alias::{are_header_aliases, are_variable_aliases};
 use openline_core::authentication::{ClaimPass, Position};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Map, Value};
@@ -97,12 +99,7 @@ impl Edits {
 
     /// Changes the headers, and returns the query that replaces the request's.
     pub fn apply(&self, headers: &mut HeaderMap, query: Option<&str>) -> Option<String> {
-        for (name, value) in &self.headers {
-            match value {
-                Some(value) => drop(headers.insert(name, value.clone())),
-                None => drop(headers.remove(name)),
-            }
-        }
+        self.change_headers(headers);
         if !self.subprotocols.is_empty() {
             let mut kept = subprotocols(headers);
             kept.retain(|entry| !self.subprotocols.contains(entry));
@@ -116,8 +113,11 @@ impl Edits {
             return query.map(str::to_owned);
         }
         let query = query.filter(|_| !self.drops_query);
-        let ours =
-            |key: &str| decoded(key).is_some_and(|key| self.query.iter().any(|(it, _)| *it == key));
+        let is = |key: &str| {
+            let mut ours = self.query.iter();
+            ours.any(|(it, _)| are_variable_aliases(it.as_bytes(), key.as_bytes()))
+        };
+        let ours = |key: &str| decoded(key).is_some_and(|key| is(&key));
         let sent = query.unwrap_or_default();
         let mut kept: Vec<String> = pairs(sent)
             .filter(|(key, _)| !ours(key))
@@ -138,12 +138,30 @@ impl Edits {
         (!kept.is_empty()).then(|| kept.join("&"))
     }
 
+    /// Removes all that the peer sent under the names before it writes any: two
+    /// names of claims may be aliases.
+    fn change_headers(&self, headers: &mut HeaderMap) {
+        let ours = |name: &HeaderName| {
+            let mut ours = self.headers.iter();
+            ours.any(|(ours, _)| are_header_aliases(ours.as_str(), name.as_str()))
+        };
+        let removed: Vec<_> = headers.keys().filter(|name| ours(name)).cloned().collect();
+        for name in removed {
+            headers.remove(name);
+        }
+        for (name, value) in &self.headers {
+            if let Some(value) = value {
+                headers.insert(name, value.clone());
+            }
+        }
+    }
+
     /// The value of `Cookie` with the changes.
     fn cookies(&self, headers: &HeaderMap) -> Vec<u8> {
         let is_ours = |pair: &&[u8]| {
             let name = visible(pair.split(|byte| *byte == b'=').next().unwrap_or_default());
             let mut ours = self.cookies.iter();
-            ours.any(|(ours, _)| ours.as_bytes() == name)
+            ours.any(|(ours, _)| are_variable_aliases(ours.as_bytes(), name))
         };
         let sent = cookie_pairs(headers).filter(|pair| !pair.is_empty() && !is_ours(pair));
         let mut kept: Vec<Vec<u8>> = sent.map(<[u8]>::to_vec).collect();
@@ -266,6 +284,34 @@ mod tests {
         );
         let kept = "caf\u{e9}=1; a=\u{e9}; \u{a0}; role=user";
         assert_eq!(lines, [line("cookie", kept)]);
+    }
+
+    /// Programs behind gateways such as CGI read one variable for all of these.
+    #[test]
+    fn aliases_of_the_names_are_not_the_peers_either() {
+        let sent = [
+            ("X_User", "root"),
+            ("x.user", "root"),
+            ("x-us-er", "kept"),
+            ("cookie", "user.id=root; user_id=root; user-id=kept"),
+        ];
+        let query = "user.id=root&user%20id=root&user+id=root&user-id=kept";
+        let pass = "header:sub:x-user,cookie:sub:user_id,query:sub:user_id";
+        let kept = line("x-us-er", "kept");
+        let (mut lines, left) = edited(pass, None, &sent, query);
+        lines.sort();
+        assert_eq!(lines, [line("cookie", "user-id=kept"), kept.clone()]);
+        assert_eq!(left.as_deref(), Some("user-id=kept"));
+        let (mut lines, left) = edited(pass, Some(r#"{"sub": "ann"}"#), &sent, query);
+        lines.sort();
+        let cookie = line("cookie", "user-id=kept; user_id=ann");
+        assert_eq!(lines, [cookie, kept, line("x-user", "ann")]);
+        assert_eq!(left.as_deref(), Some("user-id=kept&user_id=ann"));
+        // Two names of the host's do not remove each other.
+        let pass = "header:sub:x-user,header:sub:x_user";
+        let (mut lines, _) = edited(pass, Some(r#"{"sub": "ann"}"#), &[("x.user", "root")], "");
+        lines.sort();
+        assert_eq!(lines, [line("x-user", "ann"), line("x_user", "ann")]);
     }
 
     #[test]

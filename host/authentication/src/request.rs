@@ -140,8 +140,16 @@ fn query(query: &str, name: &str, place: &Place) -> Result<Vec<String>, FindErro
 /// The keys and values of a query, as they were sent; an empty value where there
 /// is none.
 pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (&str, &str)> {
+    split_pairs(query).map(|(key, value)| (key, value.unwrap_or_default()))
+}
+
+/// The same, with the difference between no value and an empty one.
+pub(crate) fn split_pairs(query: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    pairs.map(|pair| pair.split_once('=').unwrap_or((pair, "")))
+    pairs.map(|pair| match pair.split_once('=') {
+        Some((key, value)) => (key, Some(value)),
+        None => (pair, None),
+    })
 }
 
 /// A text without its escapes; `None` if an escape is broken or the result is

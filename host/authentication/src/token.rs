@@ -163,9 +163,8 @@ impl TokenVerifier {
                     Denial::KeysUnavailable.because("the issuer's keys are not known")
                 })?;
                 let verified = verify(token, &known, &self.terms, now.wall);
-                if matches!(verified, Err(TokenError::UnknownKey(_)))
-                    && keys.lock().unknown(now.steady)
-                {
+                let is_missed = verified.as_ref().is_err_and(TokenError::is_about_keys);
+                if is_missed && keys.lock().missed(now.steady) {
                     wake();
                 }
                 verified

@@ -360,6 +360,85 @@ fn keys_that_are_fetched_are_waited_for_and_hastened() {
     assert!(is("RS256").is_ok());
 }
 
+/// Whether a token makes the host fetch the keys anew, and how often three such
+/// tokens do.
+fn hastens(keys: &Value, token: &str) -> usize {
+    let woken = Arc::new(AtomicUsize::new(0));
+    let config: JwtConfig = toml::from_str("jwks_url = \"https://issuer.example.org\"").unwrap();
+    let revoked = Arc::new(RwLock::new(Revocations::new()));
+    let wake = Arc::clone(&woken);
+    let wake = Box::new(move || {
+        wake.fetch_add(1, Ordering::Relaxed);
+    });
+    let (verifier, _) = TokenVerifier::new(&config, None, &read, revoked, NOW, wake).unwrap();
+    let fetched = verifier.fetched().unwrap();
+    fetched.lock().begin(NOW.steady);
+    let body = json!({ "keys": keys }).to_string();
+    let answer = Answer {
+        status: 200,
+        body: body.as_bytes(),
+        tag: None,
+    };
+    fetched.lock().answered(answer, NOW.steady).unwrap();
+    let planned = fetched.lock().due().unwrap();
+    for _ in 0..3 {
+        assert!(verifier.token(token, NOW).is_err());
+    }
+    let woken = woken.load(Ordering::Relaxed);
+    let due = match woken {
+        0 => planned,
+        _ => NOW.steady + Duration::from_secs(30),
+    };
+    assert_eq!(fetched.lock().due(), Some(due));
+    woken
+}
+
+/// An issuer may replace a key under its old name or under none. Forged tokens
+/// look the same, so that many ask and one fetch is planned.
+#[test]
+fn whatever_newer_keys_could_verify_hastens_a_fetch_once() {
+    let file: Value = serde_json::from_str(PYJWT).unwrap();
+    let find = |list: &str, name: &str, value: &str| {
+        let all = file[list].as_array().unwrap();
+        let found = all.iter().find(|entry| entry[name] == value).unwrap();
+        found.clone()
+    };
+    let named = find("tokens", "alg", "EdDSA");
+    let named = named["token"].as_str().unwrap();
+    let own = find("keys", "kid", "EdDSA");
+    let other = |kid: Option<&str>| {
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": kid,
+            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})
+    };
+    let mut elliptic = find("keys", "kid", "ES256");
+    elliptic["kid"] = json!("EdDSA");
+    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
+    let forged = |header: &str| format!("{}.{}.{}", part(header), part("{}"), "A".repeat(86));
+    let nameless = forged(r#"{"alg":"EdDSA"}"#);
+    for (what, keys, token) in [
+        ("another name", json!([other(Some("a"))]), named),
+        ("another key", json!([other(Some("EdDSA"))]), named),
+        ("another sort", json!([elliptic]), named),
+        ("no name, one key", json!([other(None)]), &*nameless),
+        (
+            "no name, two keys",
+            json!([other(Some("a")), own]),
+            &*nameless,
+        ),
+        (
+            "no name, too many keys",
+            (0..9).map(|it| other(Some(&it.to_string()))).collect(),
+            &*nameless,
+        ),
+    ] {
+        assert_eq!(hastens(&keys, token), 1, "{what}");
+    }
+    let unsigned = forged(r#"{"alg":"none"}"#);
+    for token in ["a.b.c", "", &*unsigned] {
+        assert_eq!(hastens(&json!([own]), token), 0, "{token}");
+    }
+}
+
 /// Neither an issuer nor an address in a token leads to keys.
 #[test]
 fn keys_are_fetched_from_one_address_whatever_a_token_says() {

@@ -5,6 +5,7 @@
 //! uses does not.
 
 pub mod affinity;
+pub mod alias;
 pub mod authentication;
 pub mod auto_response;
 pub mod channel;

@@ -1,6 +1,6 @@
 //! Probes, which load balancers and orchestrators send. Any peer may.
 //!
-//! Two atomic values decide the answer, so that the thread of
+//! Three atomic values decide the answer, so that the thread of
 //! [`front`](crate::front) can give it while all others hang.
 
 use bytes::Bytes;
@@ -15,7 +15,8 @@ use crate::reserved::{Answer, RequestBody, Reserved, check_method, reserved_resp
 
 /// Whether the process lives: 200, or 503 while it hangs.
 const LIVE_PATH: &str = "/.openline/live";
-/// Whether it takes connections: 200, or 503 while it drains or hangs.
+/// Whether it takes connections: 200, or 503 while it drains or hangs, or starts
+/// and fetches the keys of issuers.
 const READY_PATH: &str = "/.openline/ready";
 
 impl Gateway {
@@ -33,6 +34,9 @@ impl Gateway {
             (LIVE_PATH, None) => (StatusCode::OK, Bytes::from_static(b"live\n")),
             (READY_PATH, None) if self.services().is_draining() => {
                 (unavailable, Bytes::from_static(b"draining\n"))
+            }
+            (READY_PATH, None) if self.services().is_awaiting_keys() => {
+                (unavailable, Bytes::from_static(b"waiting for keys\n"))
             }
             (READY_PATH, None) => (StatusCode::OK, Bytes::from_static(b"ready\n")),
             _ => return None,

@@ -159,11 +159,15 @@ async fn serve_started(
         warnings,
         lists,
     };
+    // Before a probe can be answered.
+    let (first_keys, keys) = key_sets::wait_for_keys(host.deployer.services());
     let accepting = tokio::spawn(listen::accept(listener, gateway, Some(page)));
     let services = Arc::clone(host.deployer.services());
-    let tidying = tokio::spawn(memory::give_back(services));
+    let tidying = tokio::spawn(memory::give_back(Arc::clone(&services)));
     let watching = host.watch_files();
-    let fetching = tokio::spawn(key_sets::fetch_all(Arc::clone(host.deployer.services())));
+    let fetching = tokio::spawn(async move {
+        tokio::join!(key_sets::fetch_all(services, first_keys), keys);
+    });
     let tls = host.letter(Listener::Listen);
     announce(&format!("listening on http{tls}://{address}"));
     host.introduce(address, tls);

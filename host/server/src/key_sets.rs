@@ -4,8 +4,14 @@
 //! [`FetchedKeys`] says: when to fetch, which bytes to read at most, and for how
 //! long to wait. It follows no redirects, and asks no address but the configured
 //! one. A task ends when no table has its trigger any more.
+//!
+//! A host that starts is not ready until each task has fetched once, for better
+//! or worse, or until [`FIRST_TIME`] is over: a load balancer that sends it
+//! handshakes earlier gets refusals. Keys that a reload adds do not count, because
+//! the host serves its other triggers meanwhile.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::future::pending;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -25,13 +31,19 @@ use rustls::crypto::ring;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, RootCertStore};
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::sync::{Notify, OnceCell};
+use tokio::sync::{Notify, OnceCell, mpsc};
 use tokio::task::{AbortHandle, JoinSet, spawn_blocking};
 use tokio_rustls::TlsConnector;
 
+use crate::connect::connect;
+
 /// How much of an error is logged. An issuer can have chosen parts of it.
 const ERROR_BYTES_MAX: usize = 300;
+
+/// How long a host that starts waits for the keys of issuers before it is ready
+/// without them: as long as one fetch may take. An issuer that is down must not
+/// keep the other functions down.
+const FIRST_TIME: Duration = Duration::from_secs(10);
 
 /// The settings of TLS, which trust the authorities of the system.
 static TLS: OnceCell<Option<Arc<ClientConfig>>> = OnceCell::const_new();
@@ -43,8 +55,36 @@ struct Fetched {
     body: Vec<u8>,
 }
 
-/// Fetches the key sets of all triggers, as long as it is polled.
-pub(crate) async fn fetch_all(services: Arc<Services>) {
+/// Ends when all of its clones are dropped: those of the tasks that have not
+/// fetched yet.
+type First = mpsc::Sender<Infallible>;
+
+/// Keeps a host that starts from being ready if it has key sets to fetch. The
+/// future makes it ready when they are fetched: to be polled beside
+/// [`fetch_all`], which takes the other half.
+pub(crate) fn wait_for_keys(services: &Arc<Services>) -> (First, impl Future<Output = ()> + use<>) {
+    let (first, mut all) = mpsc::channel(1);
+    let table = services.table();
+    let mut authenticators = table
+        .services
+        .iter()
+        .filter_map(|it| it.authenticator.as_ref());
+    let has_key_sets = authenticators.any(|it| it.fetched().is_some());
+    services.set_awaiting_keys(has_key_sets);
+    let services = Arc::clone(services);
+    let waiting = async move {
+        if tokio::time::timeout(FIRST_TIME, all.recv()).await.is_err() {
+            tracing::warn!("ready without the keys of some issuers, which have not answered");
+        }
+        services.set_awaiting_keys(false);
+    };
+    (first, waiting)
+}
+
+/// Fetches the key sets of all triggers, as long as it is polled. The tasks of
+/// the first table hold `first` until they have fetched once.
+pub(crate) async fn fetch_all(services: Arc<Services>, first: First) {
+    let mut first = Some(first);
     let mut tasks = JoinSet::new();
     let mut followed: HashMap<usize, AbortHandle> = HashMap::new();
     loop {
@@ -58,11 +98,12 @@ pub(crate) async fn fetch_all(services: Arc<Services>) {
             let running = followed.remove(&place).filter(|it| !it.is_finished());
             let task = running.unwrap_or_else(|| {
                 let wake = Arc::clone(authenticator.wake());
-                tasks.spawn(follow(Arc::downgrade(authenticator), wake))
+                tasks.spawn(follow(Arc::downgrade(authenticator), wake, first.clone()))
             });
             kept.insert(place, task);
         }
         drop(table);
+        first = None;
         followed.values().for_each(AbortHandle::abort);
         followed = kept;
         tokio::select! {
@@ -74,7 +115,7 @@ pub(crate) async fn fetch_all(services: Arc<Services>) {
 }
 
 /// Keeps the keys of one trigger fresh.
-async fn follow(authenticator: Weak<Authenticator>, wake: Arc<Notify>) {
+async fn follow(authenticator: Weak<Authenticator>, wake: Arc<Notify>, mut first: Option<First>) {
     loop {
         let Some(keys) = authenticator.upgrade().and_then(|it| it.fetched().cloned()) else {
             return;
@@ -82,7 +123,10 @@ async fn follow(authenticator: Weak<Authenticator>, wake: Arc<Notify>) {
         let due = keys.lock().due();
         let due = due.map(|due| due.saturating_sub(steady()));
         match due {
-            Some(Duration::ZERO) => refresh(&keys).await,
+            Some(Duration::ZERO) => {
+                refresh(&keys).await;
+                drop(first.take());
+            }
             Some(left) => {
                 drop(keys);
                 tokio::select! {
@@ -142,9 +186,7 @@ async fn ask(fetch: &Fetch) -> Result<Fetched, String> {
     let host = uri.host().ok_or("it names no host")?;
     let host = host.trim_matches(['[', ']']);
     let has_tls = uri.scheme_str() == Some("https");
-    let port = uri.port_u16().unwrap_or(if has_tls { 443 } else { 80 });
-    let stream = TcpStream::connect((host, port)).await;
-    let stream = stream.map_err(|error| error.to_string())?;
+    let stream = connect(&uri, fetch.time / 2).await?;
     if !has_tls {
         return exchange(stream, fetch, &uri).await;
     }

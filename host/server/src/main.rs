@@ -9,6 +9,7 @@ mod certificates;
 mod cli;
 mod commands;
 mod component;
+mod connect;
 mod dev;
 mod firewalls;
 mod hints;

@@ -3,12 +3,18 @@
 //! A key is checked when it is read, so verifying finds only keys that are
 //! strong enough and whose sort is certain. Bounded: [`JWK_KEYS_MAX`] keys, read
 //! from at most [`JWKS_BYTES_MAX`].
+//!
+//! Issuers use one `kid` for several keys: one RSA key under each of its
+//! algorithms, or an RSA and an EC key of the same age. A set may do so as long
+//! as the `kid` and the algorithm of a token together mean one key.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::DecodingKey;
 use openline_core::authentication::{JWK_KEYS_MAX, Jwk, UnixTime};
 use p521::ecdsa::VerifyingKey;
+use ring::agreement::{self, EphemeralPrivateKey, UnparsedPublicKey, agree_ephemeral};
+use ring::rand::SystemRandom;
 use serde::Deserialize;
 
 use super::algorithm::{Algorithm, KeyKind};
@@ -104,12 +110,9 @@ pub enum KeySetError {
     /// More than [`JWK_KEYS_MAX`].
     #[error("the key set has more than {JWK_KEYS_MAX} keys")]
     TooMany,
-    /// Two keys have one name.
-    #[error("two keys have the `kid` `{0}`")]
+    /// Two keys of one sort have one name.
+    #[error("two different keys for the same algorithm have the `kid` `{0}`")]
     Twice(String),
-    /// Several keys have no name.
-    #[error("two keys have no `kid`, so no token could say which it means")]
-    Unnamed,
     /// A key is not right.
     #[error("key {place}: {why}")]
     Key {
@@ -150,6 +153,9 @@ pub enum KeyError {
     /// A parameter is wrong.
     #[error("`{0}` is not right for this sort of key")]
     Parameter(&'static str),
+    /// Coordinates that are not on the curve.
+    #[error("`x` and `y` are not a point of the curve")]
+    Point,
     /// An RSA key of another length.
     #[error("an RSA key has 2048 to 8192 bits")]
     Bits,
@@ -199,7 +205,7 @@ impl KeySet {
         if written.len() > JWK_KEYS_MAX {
             return Err(KeySetError::TooMany);
         }
-        let (mut keys, mut warnings) = (Vec::<Key>::new(), Vec::new());
+        let (mut keys, mut warnings) = (Vec::<(Key, Vec<u8>)>::new(), Vec::new());
         for (number, jwk) in written.enumerate() {
             let place = match jwk.as_ref().and_then(|jwk| jwk.kid.as_deref()) {
                 Some(kid) => format!("`{}`", kid.chars().take(80).collect::<String>()),
@@ -207,22 +213,17 @@ impl KeySet {
             };
             let key = jwk.ok_or(KeyError::Form);
             match key.and_then(|jwk| Key::new(&jwk, source, &mut warnings)) {
-                Ok(key) => keys.push(key),
+                Ok((key, bytes)) => add(&mut keys, key, bytes)?,
                 Err(why) if source == KeySource::Fetched => {
                     warnings.push(KeyWarning::LeftOut { place, why });
                 }
                 Err(why) => return Err(KeySetError::Key { place, why }),
             }
         }
-        for (at, key) in keys.iter().enumerate() {
-            if keys[..at].iter().any(|other| other.id == key.id) {
-                let name = key.id.clone();
-                return Err(name.map_or(KeySetError::Unnamed, KeySetError::Twice));
-            }
-        }
         if keys.is_empty() {
             return Err(KeySetError::Empty);
         }
+        let keys = keys.into_iter().map(|(key, _)| key).collect();
         Ok((Self { keys }, warnings))
     }
 
@@ -269,8 +270,9 @@ impl KeySet {
         self.keys.iter().any(|key| key.id.as_deref() == Some(kid))
     }
 
-    /// The keys that a token may mean: the one that it names; else those without
-    /// a name, or the only one if the token names none.
+    /// The keys that a token may mean, of whatever algorithm: those of the name
+    /// that it gives, or those without a name if there are none. If the token
+    /// gives no name, all keys.
     pub(crate) fn candidates<'a>(
         &'a self,
         kid: Option<&'a str>,
@@ -278,20 +280,43 @@ impl KeySet {
     ) -> impl Iterator<Item = &'a Key> {
         let kid = kid.filter(|kid| !kid.is_empty());
         let named = kid.is_some_and(|kid| self.has(kid));
-        let only = kid.is_none() && self.keys.len() == 1;
         self.keys.iter().filter(move |key| {
-            let meant = match (&key.id, named) {
-                (id, true) => id.as_deref() == kid,
-                (None, false) => true,
-                (Some(_), false) => only,
+            let meant = match kid {
+                None => true,
+                Some(_) if named => key.id.as_deref() == kid,
+                Some(_) => key.id.is_none(),
             };
             meant && key.not_after.is_none_or(|last| now <= last)
         })
     }
 }
 
+/// Adds a key with its bytes, unless the set has it already.
+fn add(keys: &mut Vec<(Key, Vec<u8>)>, key: Key, bytes: Vec<u8>) -> Result<(), KeySetError> {
+    for (other, theirs) in &*keys {
+        if !key.shares_tokens(other) {
+            continue;
+        }
+        match &key.id {
+            _ if bytes == *theirs && key.algorithm == other.algorithm => return Ok(()),
+            // Tokens that name no key are tried with each of these.
+            None => {}
+            Some(_) if bytes == *theirs => {}
+            Some(name) => return Err(KeySetError::Twice(name.clone())),
+        }
+    }
+    keys.push((key, bytes));
+    Ok(())
+}
+
 impl Key {
-    fn new(jwk: &Jwk, source: KeySource, warnings: &mut Vec<KeyWarning>) -> Result<Self, KeyError> {
+    /// Also returns the bytes that make it this key: two keys with the same ones
+    /// verify the same signatures.
+    fn new(
+        jwk: &Jwk,
+        source: KeySource,
+        warnings: &mut Vec<KeyWarning>,
+    ) -> Result<(Self, Vec<u8>), KeyError> {
         provider::install();
         if jwk
             .kid
@@ -328,14 +353,23 @@ impl Key {
         if algorithm.is_some_and(|algorithm| algorithm.kind() != kind) {
             return Err(KeyError::Mismatch);
         }
-        let material = material(jwk, kind, algorithm, warnings)?;
-        Ok(Self {
+        let (material, bytes) = material(jwk, kind, algorithm, warnings)?;
+        let key = Self {
             id: jwk.kid.clone().filter(|kid| !kid.is_empty()),
             algorithm,
             kind,
             material,
             not_after: None,
-        })
+        };
+        Ok((key, bytes))
+    }
+
+    /// Whether a token could mean either of the two.
+    fn shares_tokens(&self, other: &Self) -> bool {
+        let algorithms = self.algorithm.zip(other.algorithm);
+        self.id == other.id
+            && self.kind == other.kind
+            && algorithms.is_none_or(|(own, theirs)| own == theirs)
     }
 
     /// Whether it may verify by an algorithm.
@@ -377,7 +411,7 @@ fn material(
     kind: KeyKind,
     algorithm: Option<Algorithm>,
     warnings: &mut Vec<KeyWarning>,
-) -> Result<Material, KeyError> {
+) -> Result<(Material, Vec<u8>), KeyError> {
     let coordinate = |text: &Option<String>, name, bytes: usize| {
         let coordinate = decoded(text.as_ref(), name)?;
         let is_right = coordinate.len() == bytes;
@@ -396,7 +430,7 @@ fn material(
         KeyKind::Shared => {
             let secret = decoded(jwk.k.as_ref(), "k")?;
             check_secret(&secret, algorithm.unwrap_or(Algorithm::Hs256), warnings)?;
-            Material::Library(DecodingKey::from_secret(&secret))
+            (Material::Library(DecodingKey::from_secret(&secret)), secret)
         }
         KeyKind::Rsa => {
             let (n, e) = (decoded(jwk.n.as_ref(), "n")?, decoded(jwk.e.as_ref(), "e")?);
@@ -406,22 +440,47 @@ fn material(
             if !RSA_BYTES.contains(&n.len()) {
                 return Err(KeyError::Bits);
             }
-            let is_odd = e.last().is_some_and(|byte| byte % 2 == 1);
-            if e.len() > EXPONENT_BYTES_MAX || !is_odd || e == [1] {
+            let is_odd = |number: &[u8]| number.last().is_some_and(|byte| byte % 2 == 1);
+            if !is_odd(n) {
+                return Err(KeyError::Parameter("n"));
+            }
+            if e.len() > EXPONENT_BYTES_MAX || !is_odd(e) || e == [1] {
                 return Err(KeyError::Parameter("e"));
             }
-            Material::Library(DecodingKey::from_rsa_raw_components(n, e))
+            let key = DecodingKey::from_rsa_raw_components(n, e);
+            // The length keeps the two apart.
+            let bytes = [&n.len().to_be_bytes(), n, e].concat();
+            (Material::Library(key), bytes)
         }
-        KeyKind::P256 => Material::Library(DecodingKey::from_ec_der(&point(32)?)),
-        KeyKind::P384 => Material::Library(DecodingKey::from_ec_der(&point(48)?)),
+        KeyKind::P256 | KeyKind::P384 => {
+            let (bytes, curve) = match kind {
+                KeyKind::P256 => (32, &agreement::ECDH_P256),
+                _ => (48, &agreement::ECDH_P384),
+            };
+            let point = point(bytes)?;
+            if !is_on_curve(curve, &point) {
+                return Err(KeyError::Point);
+            }
+            (Material::Library(DecodingKey::from_ec_der(&point)), point)
+        }
         KeyKind::P521 => {
-            let key = VerifyingKey::from_sec1_bytes(&point(66)?);
-            Material::P521(Box::new(key.map_err(|_| KeyError::Parameter("x"))?))
+            let point = point(66)?;
+            let key = VerifyingKey::from_sec1_bytes(&point).map_err(|_| KeyError::Point)?;
+            (Material::P521(Box::new(key)), point)
         }
         KeyKind::Ed25519 => {
-            Material::Library(DecodingKey::from_ed_der(&coordinate(&jwk.x, "x", 32)?))
+            let point = coordinate(&jwk.x, "x", 32)?;
+            (Material::Library(DecodingKey::from_ed_der(&point)), point)
         }
     })
+}
+
+/// Whether a curve has a point. ring looks at the points of signatures only when
+/// it verifies one, but an agreement on a key begins with the same question.
+fn is_on_curve(curve: &'static agreement::Algorithm, point: &[u8]) -> bool {
+    let own = EphemeralPrivateKey::generate(curve, &SystemRandom::new());
+    own.and_then(|own| agree_ephemeral(own, &UnparsedPublicKey::new(curve, point), |_| ()))
+        .is_ok()
 }
 
 fn check_secret(

@@ -17,4 +17,6 @@ pub use set::{Answer, Fetch, FetchError, FetchedKeys};
 pub use verify::{TOKEN_BYTES_MAX, Terms, TokenError, Verified, verify};
 
 #[cfg(test)]
+mod key_tests;
+#[cfg(test)]
 mod tests;

@@ -7,24 +7,26 @@
 //! never changes, whatever a token or an answer says.
 //!
 //! An answer that is not a good key set changes nothing: the keys before it stay
-//! in force, for `stale` after the last good answer. Tokens with an unknown `kid`
-//! hasten the next fetch, but at most once in [`UNKNOWN_TIME`], so that peers
-//! cannot make the host flood an issuer.
+//! in force, for `stale` after the last good answer. A token that no key verifies
+//! hastens the next fetch, as the issuer may have replaced a key, with or without
+//! a new `kid`. No peer can make the host flood an issuer in this way: a fetch is
+//! hastened to [`MISSED_TIME`] after the one before it, however many tokens come.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use super::keys::{JWKS_BYTES_MAX, KeySet, KeySetError, KeySource, KeyWarning};
 
-/// The least time between two fetches that unknown names ask for: a rotation
-/// that was not announced is noticed within it.
-pub(crate) const UNKNOWN_TIME: Duration = Duration::from_secs(30);
+/// The least time between two fetches that tokens ask for: a rotation that was
+/// not announced is noticed within it.
+pub(crate) const MISSED_TIME: Duration = Duration::from_secs(30);
 /// The first wait after a failure, which doubles with each.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 /// The longest wait after a failure: an issuer that is back is noticed within
 /// it.
 const RETRY_MAX: Duration = Duration::from_secs(60);
-/// How long a fetch may take: handshakes wait for the first one.
+/// How long a fetch may take: a host that starts is not ready before the first
+/// one has ended.
 const FETCH_TIME: Duration = Duration::from_secs(10);
 /// The longest entity tag that is sent back.
 const TAG_BYTES_MAX: usize = 256;
@@ -187,13 +189,11 @@ impl FetchedKeys {
         self.next = now + wait.min(RETRY_MAX).min(self.refresh);
     }
 
-    /// A token names a key that the set does not have. Returns whether the caller
+    /// No key verifies a token: it names another one, or its signature fits none,
+    /// which may be a forgery as well as a new key. Returns whether the caller
     /// should look at [`due`](Self::due) again: the next fetch is earlier now.
-    pub fn unknown(&mut self, now: Duration) -> bool {
-        let earliest = self
-            .begun
-            .map_or(now, |begun| begun + UNKNOWN_TIME)
-            .max(now);
+    pub fn missed(&mut self, now: Duration) -> bool {
+        let earliest = self.begun.map_or(now, |begun| begun + MISSED_TIME).max(now);
         let earlier = !self.under_way && earliest < self.next;
         if earlier {
             self.next = earliest;
@@ -265,7 +265,7 @@ mod tests {
 
     #[test]
     fn whatever_else_comes_the_old_keys_stay() {
-        let twice = ONE.replace("}]", "}, {\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"kid\": \"one\", \"x\": \"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo\"}]");
+        let twice = ONE.replace("}]", "}, {\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"kid\": \"one\", \"x\": \"Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE\"}]");
         let huge = format!("{ONE}{}", " ".repeat(JWKS_BYTES_MAX));
         for (status, body, why) in [
             (200, "<html>", "not a key set"),
@@ -278,7 +278,7 @@ mod tests {
                 r#"{"keys": [{"kty": "oct", "k": "AAAAAAAAAAAAAAAAAAAAAA"}]}"#,
                 "no key",
             ),
-            (200, &twice, "two keys have the `kid` `one`"),
+            (200, &twice, "have the `kid` `one`"),
             (200, &huge, "longer than 262144 bytes"),
             (301, ONE, "status 301"),
             (404, "", "status 404"),
@@ -327,22 +327,22 @@ mod tests {
     }
 
     #[test]
-    fn unknown_names_hasten_a_fetch_at_most_so_often() {
+    fn tokens_hasten_a_fetch_at_most_so_often() {
         let mut set = fetched();
-        assert!(set.unknown(at(110)));
+        assert!(set.missed(at(110)));
         assert_eq!(set.due(), Some(at(130)), "30 s after the last one began");
-        assert!(!set.unknown(at(111)), "it is planned already");
-        assert!(!set.unknown(at(131)), "it is due");
+        assert!(!set.missed(at(111)), "it is planned already");
+        assert!(!set.missed(at(131)), "it is due");
         set.begin(at(131));
-        assert!(!set.unknown(at(132)), "it is under way");
+        assert!(!set.missed(at(132)), "it is under way");
         set.answered(answer(ONE), at(132)).unwrap();
-        assert!(set.unknown(at(133)));
+        assert!(set.missed(at(133)));
         assert_eq!(set.due(), Some(at(161)));
         // A failing issuer is not asked more often than its pauses allow.
         let mut set = fetched();
         set.begin(at(701));
         set.failed("no route", at(701));
-        assert!(!set.unknown(at(701)));
+        assert!(!set.missed(at(701)));
         assert_eq!(set.due(), Some(at(702)));
     }
 }

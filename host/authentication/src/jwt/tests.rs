@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use openline_core::authentication::{JWK_KEYS_MAX, UnixTime};
+use openline_core::authentication::UnixTime;
 use proptest::prelude::*;
 use ring::hmac;
 use serde_json::{Value, json};
@@ -14,27 +14,27 @@ use super::*;
 use crate::secret::Secret;
 
 const RFC: &str = include_str!("../../tests/tokens/rfc.json");
-const PYJWT: &str = include_str!("../../tests/tokens/pyjwt.json");
+pub(super) const PYJWT: &str = include_str!("../../tests/tokens/pyjwt.json");
 const JOSE: &str = include_str!("../../tests/tokens/jose.json");
 /// Within the time of all tokens in the files.
-const NOW: UnixTime = UnixTime(1_795_000_000);
+pub(super) const NOW: UnixTime = UnixTime(1_795_000_000);
 const SECRET: &[u8; 32] = b"0123456789abcdef0123456789abcdef";
 
-fn read(text: &str) -> Value {
+pub(super) fn read(text: &str) -> Value {
     serde_json::from_str(text).unwrap()
 }
 
-fn keys(keys: &Value) -> Result<(KeySet, Vec<KeyWarning>), KeySetError> {
+pub(super) fn keys(keys: &Value) -> Result<(KeySet, Vec<KeyWarning>), KeySetError> {
     let text = json!({ "keys": keys }).to_string();
     KeySet::parse(text.as_bytes(), KeySource::Written)
 }
 
-fn encoded(bytes: impl AsRef<[u8]>) -> String {
+pub(super) fn encoded(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
 /// A token that is signed with a secret by HS256, whatever its header says.
-fn signed(header: &str, claims: &str, secret: &[u8]) -> String {
+pub(super) fn signed(header: &str, claims: &str, secret: &[u8]) -> String {
     let text = format!("{}.{}", encoded(header), encoded(claims));
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
     let signature = encoded(hmac::sign(&key, text.as_bytes()));
@@ -357,148 +357,6 @@ fn a_secret_is_replaced_without_a_break() {
         assert_eq!(short(least, algorithm).unwrap(), []);
         assert_eq!(short(least - 1, algorithm).unwrap().len(), 1);
     }
-}
-
-fn rsa(n: Vec<u8>, e: &str) -> Value {
-    json!({"kty": "RSA", "n": encoded(n), "e": e})
-}
-
-/// Keys that are wrong, and what is wrong with each.
-fn wrong_keys() -> Vec<(Value, KeyError)> {
-    let (x, y) = (encoded([1; 32]), encoded([2; 32]));
-    let ed = |name: &str, value: Value| {
-        let mut key = json!({"kty": "OKP", "crv": "Ed25519", "x": x});
-        key[name] = value;
-        key
-    };
-    vec![
-        (json!(7), KeyError::Form),
-        (json!({}), KeyError::Type),
-        (json!({"kty": "DSA"}), KeyError::Type),
-        (
-            json!({"kty": "EC", "x": x, "y": y}),
-            KeyError::Missing("crv"),
-        ),
-        (
-            json!({"kty": "EC", "crv": "secp256k1", "x": x, "y": y}),
-            KeyError::Curve,
-        ),
-        (
-            json!({"kty": "OKP", "crv": "Ed448", "x": x}),
-            KeyError::Curve,
-        ),
-        (
-            json!({"kty": "EC", "crv": "P-256", "x": x}),
-            KeyError::Missing("y"),
-        ),
-        (
-            json!({"kty": "EC", "crv": "P-384", "x": x, "y": y}),
-            KeyError::Parameter("x"),
-        ),
-        (
-            json!({"kty": "EC", "crv": "P-256", "x": "!", "y": y}),
-            KeyError::Parameter("x"),
-        ),
-        (
-            json!({"kty": "EC", "crv": "P-521", "x": encoded([1; 66]), "y": encoded([1; 66])}),
-            KeyError::Parameter("x"),
-        ),
-        (rsa(vec![255; 255], "AQAB"), KeyError::Bits),
-        (rsa(vec![255; 1025], "AQAB"), KeyError::Bits),
-        (
-            rsa([vec![0; 9], vec![255; 255]].concat(), "AQAB"),
-            KeyError::Bits,
-        ),
-        (rsa(vec![255; 256], "AQ"), KeyError::Parameter("e")),
-        (rsa(vec![255; 256], "Ag"), KeyError::Parameter("e")),
-        (rsa(vec![255; 256], "AQAAAAE"), KeyError::Parameter("e")),
-        (
-            json!({"kty": "RSA", "n": encoded([255; 256])}),
-            KeyError::Missing("e"),
-        ),
-        (ed("alg", json!("ES256")), KeyError::Mismatch),
-        (ed("alg", json!("RSA-OAEP")), KeyError::Algorithm),
-        (ed("use", json!("enc")), KeyError::Use),
-        (ed("key_ops", json!(["sign"])), KeyError::Use),
-        (ed("d", json!(y)), KeyError::Private),
-        (ed("kid", json!("k".repeat(257))), KeyError::Name),
-    ]
-}
-
-#[test]
-fn a_key_set_with_a_wrong_key_is_refused_or_has_it_left_out() {
-    let good = json!({"kty": "OKP", "crv": "Ed25519", "kid": "good",
-        "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"});
-    for (bad, why) in wrong_keys() {
-        let text = json!({"keys": [bad, good]}).to_string();
-        let written = KeySet::parse(text.as_bytes(), KeySource::Written);
-        let Err(KeySetError::Key { why: found, .. }) = written else {
-            panic!("{bad} is taken");
-        };
-        assert_eq!(found, why, "{bad}");
-        let (fetched, warnings) = KeySet::parse(text.as_bytes(), KeySource::Fetched).unwrap();
-        assert_eq!((fetched.count(), warnings.len()), (1, 1), "{bad}");
-        assert!(warnings[0].to_string().contains(&why.to_string()));
-    }
-    for good in [rsa(vec![255; 256], "AQAB"), rsa(vec![255; 1024], "Aw")] {
-        assert!(keys(&json!([good])).is_ok());
-    }
-}
-
-#[test]
-fn the_keys_of_a_set_are_few_and_have_distinct_names() {
-    let key = |kid: Option<&str>| {
-        json!({"kty": "OKP", "crv": "Ed25519", "kid": kid,
-            "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"})
-    };
-    let set = |kids: &[Option<&str>]| {
-        let list: Vec<_> = kids.iter().map(|kid| key(*kid)).collect();
-        keys(&Value::Array(list)).map(|(set, _)| set.count())
-    };
-    assert_eq!(set(&[Some("a"), Some("b"), None]), Ok(3));
-    assert_eq!(
-        set(&[Some("a"), Some("a")]),
-        Err(KeySetError::Twice("a".into()))
-    );
-    assert_eq!(set(&[None, None]), Err(KeySetError::Unnamed));
-    assert_eq!(set(&[None, Some("")]), Err(KeySetError::Unnamed));
-    assert_eq!(set(&[]), Err(KeySetError::Empty));
-    let many = |count: usize| {
-        let names: Vec<_> = (0..count).map(|it| it.to_string()).collect();
-        let kids: Vec<_> = names.iter().map(|name| Some(&**name)).collect();
-        set(&kids)
-    };
-    assert_eq!(many(JWK_KEYS_MAX), Ok(JWK_KEYS_MAX));
-    assert_eq!(many(JWK_KEYS_MAX + 1), Err(KeySetError::TooMany));
-    let text = json!({ "keys": [key(None)] }).to_string();
-    let padded = |bytes: usize| {
-        let text = format!("{text}{}", " ".repeat(bytes - text.len()));
-        KeySet::parse(text.as_bytes(), KeySource::Written).map(|(set, _)| set.count())
-    };
-    assert_eq!(padded(JWKS_BYTES_MAX), Ok(1));
-    assert_eq!(padded(JWKS_BYTES_MAX + 1), Err(KeySetError::Long));
-}
-
-/// A token without a `kid` means the key without one, or the only one.
-#[test]
-fn a_token_without_a_name_means_a_key_without_one() {
-    let key = |kid: Option<&str>, secret: u8| json!({"kty": "oct", "kid": kid, "k": encoded([secret; 32])});
-    let token = |header: &str, secret: u8| signed(header, "{}", &[secret; 32]);
-    let (plain, named) = (r#"{"alg":"HS256"}"#, r#"{"alg":"HS256","kid":"c"}"#);
-    let verified = |set: Value, token: String| {
-        let (set, _) = keys(&set).unwrap();
-        verify(&token, &set, &Terms::default(), NOW).map(|_| ())
-    };
-    let two = || json!([key(Some("a"), 1), key(None, 2)]);
-    assert_eq!(verified(two(), token(plain, 2)), Ok(()));
-    assert_eq!(verified(two(), token(plain, 1)), Err(TokenError::Signature));
-    assert_eq!(verified(two(), token(named, 2)), Ok(()));
-    let unknown = Err(TokenError::UnknownKey("c".into()));
-    assert_eq!(verified(two(), token(named, 1)), unknown);
-    let one = json!([key(Some("a"), 1)]);
-    assert_eq!(verified(one, token(plain, 1)), Ok(()));
-    let both = json!([key(Some("a"), 1), key(Some("b"), 2)]);
-    assert_eq!(verified(both, token(plain, 1)), Err(TokenError::NoKey));
 }
 
 proptest! {

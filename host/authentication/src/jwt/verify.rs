@@ -13,12 +13,17 @@ use openline_core::authentication::UnixTime;
 use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
-use super::keys::{KID_BYTES_MAX, KeySet};
+use super::keys::{KID_BYTES_MAX, Key, KeySet};
 use crate::json;
 
 /// The longest token: what fits into the 8 KiB of headers that proxies take by
 /// default.
 pub const TOKEN_BYTES_MAX: usize = 8 << 10;
+
+/// The most keys that one token is tried with. A token without a `kid` is tried
+/// with each key of its algorithm, which costs up to a millisecond each, and any
+/// peer can send one. Issuers that change their keys have two or three.
+pub(super) const KEYS_TRIED_MAX: usize = 8;
 
 /// What a token must be like, beside its signature.
 #[derive(Clone, Debug, Default)]
@@ -74,8 +79,8 @@ pub enum TokenError {
     /// No key has the name that the token gives.
     #[error("no key has the `kid` `{0}`")]
     UnknownKey(String),
-    /// The token names no key, and several could be meant.
-    #[error("the token has no `kid`, and no key is without one")]
+    /// The token names no key, and more than [`KEYS_TRIED_MAX`] could be meant.
+    #[error("the token has no `kid`, and more than {KEYS_TRIED_MAX} keys are for its algorithm")]
     NoKey,
     /// The key is for another algorithm.
     #[error("the key is not for the algorithm {0}")]
@@ -109,6 +114,17 @@ pub enum TokenError {
         /// How long ago.
         seconds: u64,
     },
+}
+
+impl TokenError {
+    /// Whether newer keys of the issuer could make the token good: it may have
+    /// replaced a key under the same name, or under none.
+    pub(crate) fn is_about_keys(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownKey(_) | Self::NoKey | Self::Mismatch(_) | Self::Signature
+        )
+    }
 }
 
 /// The header's parameters that matter.
@@ -200,20 +216,20 @@ fn check_signature(
     now: UnixTime,
 ) -> Result<(), TokenError> {
     let kid = header.kid.as_deref();
-    let (mut meant, mut fitting) = (false, false);
-    for key in keys.candidates(kid, now) {
-        meant = true;
-        fitting |= key.fits(header.algorithm);
-        if key.verifies(header.algorithm, signed.as_bytes(), signature) {
-            return Ok(());
-        }
+    let fitting = |key: &&Key| key.fits(header.algorithm);
+    let tried: Vec<_> = keys.candidates(kid, now).filter(fitting).collect();
+    // Which of too many are tried must not depend on their order.
+    let too_many = tried.len() > KEYS_TRIED_MAX;
+    let verifies = |key: &&Key| key.verifies(header.algorithm, signed.as_bytes(), signature);
+    if !too_many && tried.iter().any(verifies) {
+        return Ok(());
     }
     let unknown = kid.filter(|kid| !kid.is_empty() && !keys.has(kid));
     Err(match unknown {
         // Keys without a name were tried, but another one is meant.
         Some(kid) => TokenError::UnknownKey(shortened(kid)),
-        None if !meant => TokenError::NoKey,
-        None if !fitting => TokenError::Mismatch(header.algorithm.name()),
+        None if too_many => TokenError::NoKey,
+        None if tried.is_empty() => TokenError::Mismatch(header.algorithm.name()),
         None => TokenError::Signature,
     })
 }

@@ -1,14 +1,20 @@
 //! The texts that are signed.
 //!
-//! Each maps two different requests to two different texts, or refuses one of
-//! them: otherwise a signature of one would be good for the other.
+//! Ours maps two different requests to two different texts, or refuses one of
+//! them: otherwise a signature of one would be good for the other. Requests are
+//! the same if they differ only in what clients and proxies spell in their own
+//! ways: the escapes of the query, the order of different keys, empty pieces as
+//! in `a&&b`, and the port of the host, if it is 80 or 443. The texts of the other
+//! forms are Alibaba Cloud's: there, `a` and `a=` are one, as is any order of the
+//! values of one key.
 
+use openline_core::alias::begins_like_header;
 use openline_core::authentication::SignatureForm;
 use percent_encoding::utf8_percent_encode;
 use ring::{digest, hmac};
 
 use crate::edits::ESCAPED;
-use crate::request::{Request, decoded, pairs};
+use crate::request::{Request, decoded, pairs, split_pairs};
 use crate::secret::Secret;
 
 /// The hash of no body.
@@ -90,31 +96,68 @@ fn path(form: SignatureForm, path: &str) -> Result<String, CanonicalError> {
     Ok(segments.join("/"))
 }
 
-/// The query with one spelling of its escapes, sorted, without one key.
-fn query(query: &str, without: &str) -> Result<String, CanonicalError> {
+/// A key or a value of the query with one spelling of its escapes. In our form a
+/// `+` stays one: readers of forms take it for a space, and `%2B` for a plus.
+fn spelled(form: SignatureForm, text: &str) -> Result<String, CanonicalError> {
+    let spelled = |text| {
+        let plain = decoded(text).ok_or(CanonicalError::Escape)?;
+        Ok(escaped(&plain))
+    };
+    if form != SignatureForm::Openline {
+        return spelled(text);
+    }
+    let parts: Result<Vec<_>, _> = text.split('+').map(spelled).collect();
+    Ok(parts?.join("+"))
+}
+
+/// The query with one spelling of its escapes, sorted by keys, without one key.
+fn query(form: SignatureForm, query: &str, without: &str) -> Result<String, CanonicalError> {
     let mut found = Vec::new();
-    for (key, value) in pairs(query) {
-        let key = decoded(key).ok_or(CanonicalError::Escape)?;
-        let value = decoded(value).ok_or(CanonicalError::Escape)?;
-        if key != without {
-            found.push((escaped(&key), escaped(&value)));
+    for (key, value) in split_pairs(query) {
+        if decoded(key).ok_or(CanonicalError::Escape)? != without {
+            let value = value.map(|value| spelled(form, value)).transpose()?;
+            found.push((spelled(form, key)?, value));
         }
     }
-    found.sort();
-    let pair = |(key, value): (String, String)| match value.as_str() {
-        "" => key,
-        value => format!("{key}={value}"),
+    let is_ours = form == SignatureForm::Openline;
+    if is_ours {
+        // The order of the values of one key means something, and stays.
+        found.sort_by(|(one, _), (other, _)| one.cmp(other));
+    } else {
+        found.sort();
+    }
+    let pair = |(key, value): (String, Option<String>)| match value {
+        Some(value) if is_ours || !value.is_empty() => format!("{key}={value}"),
+        _ => key,
     };
     let found: Vec<_> = found.into_iter().map(pair).collect();
     Ok(found.join("&"))
 }
 
+/// The host without a port that is the default of `http` or `https`: clients
+/// leave it out, and behind a proxy the host does not know which of the two its
+/// peer has used.
+fn without_default_port(host: &str) -> &str {
+    let bare = [":443", ":80", ":"]
+        .iter()
+        .find_map(|it| host.strip_suffix(it));
+    bare.unwrap_or(host)
+}
+
 /// The value of a header that occurs once. Two lines joined by a comma would have
 /// the text of one line with a comma in it, and a function may read only one of the
 /// two. Several lines of cookies became one when the request was normalised.
-fn header(request: &Request<'_>, name: &str) -> Result<String, CanonicalError> {
+fn header(
+    form: SignatureForm,
+    request: &Request<'_>,
+    name: &str,
+) -> Result<String, CanonicalError> {
     if name == "host" {
         let host = request.host.ok_or(CanonicalError::Missing)?;
+        let host = match form {
+            SignatureForm::Openline => without_default_port(host),
+            _ => host,
+        };
         return Ok(host.to_ascii_lowercase());
     }
     let mut values = request.headers.get_all(name).iter();
@@ -123,7 +166,9 @@ fn header(request: &Request<'_>, name: &str) -> Result<String, CanonicalError> {
         return Err(CanonicalError::Twice);
     }
     let value = std::str::from_utf8(value.as_bytes());
-    Ok(value.map_err(|_| CanonicalError::Text)?.trim().to_owned())
+    let value = value.map_err(|_| CanonicalError::Text)?;
+    // What HTTP itself does not count. Other spaces are part of the value.
+    Ok(value.trim_matches([' ', '\t']).to_owned())
 }
 
 /// The text that is signed in our form and in ACS3's. `signed` are names in
@@ -136,10 +181,10 @@ pub(super) fn skeleton(
     without: &str,
 ) -> Result<String, CanonicalError> {
     let path = path(names.form, request.path)?;
-    let query = query(request.query.unwrap_or_default(), without)?;
+    let query = query(names.form, request.query.unwrap_or_default(), without)?;
     let mut text = format!("{}\n{path}\n{query}\n", request.method);
     for name in signed {
-        let value = header(request, name)?;
+        let value = header(names.form, request, name)?;
         text.push_str(&format!("{name}:{value}\n"));
     }
     let signed = signed.join(";");
@@ -156,14 +201,16 @@ pub(super) fn function_compute(
     without: &str,
 ) -> Result<String, CanonicalError> {
     let path = path(SignatureForm::Fc, request.path)?;
-    let value = |name: &str| match header(request, name) {
+    let value = |name: &str| match header(SignatureForm::Fc, request, name) {
         Err(CanonicalError::Missing) => Ok(String::new()),
         other => other,
     };
     let (md5, kind) = (value("content-md5")?, value("content-type")?);
     let mut text = format!("{}\n{md5}\n{kind}\n{date}\n", request.method);
     let names = request.headers.keys().map(http::HeaderName::as_str);
-    let mut names: Vec<_> = names.filter(|name| name.starts_with("x-fc-")).collect();
+    // With what programs take for such a header, which no client signs.
+    let is_signed = |name: &&str| begins_like_header(name, "x-fc-");
+    let mut names: Vec<_> = names.filter(is_signed).collect();
     names.sort_unstable();
     for name in names {
         text.push_str(&format!("{name}:{}\n", value(name)?));

@@ -15,12 +15,16 @@
 //! HEX = hex(hmac-sha256(secret, S))
 //! ```
 //!
-//! `PATH` is the path in its one spelling; `QUERY` has its keys and values with
-//! all but `A-Za-z0-9-._~` escaped, sorted, a key without a value alone. The
-//! signed headers are in lower case and sorted; `host`, `x-openline-date`
+//! `PATH` is the path in its one spelling. `QUERY` has its keys and values with
+//! all but `A-Za-z0-9-._~+` escaped (so `+`, `%2B` and `%20` are three texts). It is
+//! sorted by its keys as they are then; the values of one key keep their order.
+//! `a` and `a=` stay as they are, and empty pieces (`a&&b`) are left out. The
+//! signed headers are in lower case and sorted. The value of `host` is in lower
+//! case, without the port if that is 80 or 443: clients leave out the default of
+//! their scheme, and the scheme is not signed. `host`, `x-openline-date`
 //! (`yyyy-MM-ddTHH:mm:ssZ`), `x-openline-nonce` and every other `x-openline-*` of
 //! the request are among them. A signed header occurs once in the request. It is
-//! ACS3's skeleton under a name of its own.
+//! ACS3's skeleton under a name of its own, and with a stricter query.
 //!
 //! A pre-signed URL has the keys `openline-access-key-id` and `openline-expires`
 //! (seconds since 1970) in its query and, if it is good once, `openline-nonce` and
@@ -49,3 +53,6 @@ mod presigned;
 mod properties;
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+#[path = "canonical_tests.rs"]
+mod texts;

@@ -29,7 +29,8 @@ pub struct Signing<'a> {
     pub security_token: Option<&'a str>,
     /// The method.
     pub method: &'a str,
-    /// The host, with its port if the URL names one.
+    /// The host as the client sends it, without user information: with its port,
+    /// unless that is the default of the URL's scheme.
     pub host: &'a str,
     /// Path and query, escaped.
     pub target: &'a str,

@@ -196,9 +196,9 @@ fn the_vector_of_acs3() {
 /// it.
 #[test]
 fn the_vector_of_our_form() {
-    let target = "/chat/a%2Fb?b=2&a=x%20y&a&c=%7E";
+    let target = "/chat/a%2Fb?b=2&a=x%20y&&a&c=%7E&a=&d=1+2%2b3";
     let sent = signed(SignatureForm::Openline, target, NOW);
-    let text = "GET\n/chat/a%2Fb\na&a=x%20y&b=2&c=~\nhost:chat.example.org\nx-openline-content-sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\nx-openline-date:2026-11-18T11:06:40Z\nx-openline-nonce:0123456789abcdef\n\nhost;x-openline-content-sha256;x-openline-date;x-openline-nonce\ne3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
+    let text = "GET\n/chat/a%2Fb\na=x%20y&a&a=&b=2&c=~&d=1+2%2B3\nhost:chat.example.org\nx-openline-content-sha256:e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855\nx-openline-date:2026-11-18T11:06:40Z\nx-openline-nonce:0123456789abcdef\n\nhost;x-openline-content-sha256;x-openline-date;x-openline-nonce\ne3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
     let hash = hex(ring::digest::digest(&ring::digest::SHA256, text.as_bytes()).as_ref());
     let text = format!("OPENLINE-HMAC-SHA256\n{hash}");
     let signature = hex(mac(&Secret::new(SECRET), &text).as_ref());

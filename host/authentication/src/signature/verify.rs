@@ -9,6 +9,7 @@ use std::time::{Duration, SystemTime};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::DATE;
+use openline_core::alias::{are_header_aliases, begins_like_header};
 use openline_core::authentication::{SignatureConfig, SignatureForm, UnixTime};
 use serde_json::{Map, Value};
 
@@ -189,24 +190,29 @@ impl SignatureVerifier {
         })
     }
 
-    /// All that the form and the configuration want signed must be signed.
+    /// All that the form and the configuration want signed must be signed, and
+    /// whatever programs would take for such a header: a peer could add that to a
+    /// request that somebody else has signed.
     fn check_signed(
         &self,
         names: &Names,
         request: &Request<'_>,
         signed: &[&str],
     ) -> Result<(), Denied> {
-        let ours = request.headers.keys().map(http::HeaderName::as_str);
-        let ours = ours
-            .filter(|name| name.starts_with(names.prefix))
-            .map(str::to_owned);
+        let is_wanted = |name: &&str| {
+            let mut wanted = self.config.signed_headers.iter();
+            begins_like_header(name, names.prefix)
+                || wanted.any(|wanted| are_header_aliases(wanted, name))
+        };
+        let sent = request.headers.keys().map(http::HeaderName::as_str);
+        let sent = sent.filter(is_wanted).map(str::to_owned);
         let wanted = self
             .config
             .signed_headers
             .iter()
             .map(|name| name.to_ascii_lowercase());
         let form = ["host", names.date, names.nonce].map(str::to_owned);
-        for name in ours.chain(wanted).chain(form) {
+        for name in sent.chain(wanted).chain(form) {
             if !signed.contains(&&*name) {
                 return Err(invalid(format!("the header `{name}` is not signed")));
             }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use super::lookup::NAME_BYTES_MAX;
 use super::written::{Entry, Written};
 use crate::affinity::is_token;
+use crate::alias::{are_header_aliases, begins_like_header};
 
 /// Claims that are passed on: each makes the request larger.
 pub const CLAIM_PASS_MAX: usize = 16;
@@ -52,12 +53,13 @@ pub struct Passed {
 /// The part of a request that gets a claim.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Position {
-    /// A header. The peer's own header of that name is removed.
+    /// A header. The peer's own headers of that name and of its aliases
+    /// ([`alias`](crate::alias)) are removed.
     Header,
-    /// A key of the query. The peer's own keys of that name are removed; its whole
-    /// query, if each claim has its own name.
+    /// A key of the query. The peer's own keys of that name and of its aliases are
+    /// removed; its whole query, if each claim has its own name.
     Query,
-    /// A cookie. The peer's own cookies of that name are removed.
+    /// A cookie. The peer's own cookies of that name and of its aliases are removed.
     Cookie,
 }
 
@@ -174,9 +176,9 @@ impl Passed {
         if !valid || !bounded || claim.chars().any(char::is_control) {
             return Err(PassError::Name(shown()));
         }
-        let lower = name.to_ascii_lowercase();
-        let begins = |beginning: &&str| lower.starts_with(*beginning);
-        let reserved = RESERVED.contains(&&*lower) || RESERVED_BEGINNINGS.iter().any(begins);
+        let is = |header: &&str| are_header_aliases(name, header);
+        let begins = |beginning: &&str| begins_like_header(name, beginning);
+        let reserved = RESERVED.iter().any(is) || RESERVED_BEGINNINGS.iter().any(begins);
         if position == Position::Header && reserved {
             return Err(PassError::Reserved(shown()));
         }

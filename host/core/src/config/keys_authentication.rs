@@ -49,19 +49,19 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         JWT,
         "keys_file",
         "none",
-        "a file with a JSON Web Key Set, whose keys have distinct `kid`s. Relative to the file",
+        "a file with a JSON Web Key Set. Keys with the same `kid` differ in `kty` or `alg`. Relative to the file",
     ),
     key(
         JWT,
         "jwks_url",
         "none",
-        "the address of a JSON Web Key Set, `https`, or `http` on this machine. The host fetches it in the background. A set in which two keys have one `kid` is refused as a whole, and the keys before it stay",
+        "the address of a JSON Web Key Set, `https`, or `http` on this machine. The host fetches it in the background. A set in which two different keys have the same `kid`, `kty` and `alg` is refused as a whole, and the keys before it stay",
     ),
     key(
         JWT,
         "jwks_refresh",
         "10 min",
-        "how often it is fetched, 30 s to 24 h. A token with an unknown `kid` hastens the next fetch, at most every 30 s",
+        "how often it is fetched, 30 s to 24 h. A token that no key verifies hastens the next fetch, at most every 30 s",
     ),
     key(
         JWT,
@@ -103,7 +103,7 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         JWT,
         "audience",
         "any",
-        "the audiences of which a token must have one (`aud`): one or a list, at most 32",
+        "the audiences of which a token must have one (`aud`): one or a list, at most 32. The host warns of a `jwks_url` without them",
     ),
     key(
         JWT,
@@ -133,7 +133,7 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         JWT,
         "claims",
         "none",
-        "the claims that are passed on to the function with the request, in Function Compute's syntax: `header:CLAIM:NAME`, `query:…`, `cookie:…`, with commas between them. Whatever the peer sent under these names is removed, on `unchecked` paths as well. `query::` passes all claims under their own names, and removes the peer's whole query",
+        "the claims that are passed on to the function with the request, in Function Compute's syntax: `header:CLAIM:NAME`, `query:…`, `cookie:…`, with commas between them. Whatever the peer sent under these names, or under names that programs take for them, as `x_user` for `x-user`, is removed, on `unchecked` paths as well. `query::` passes all claims under their own names, and removes the peer's whole query",
     ),
     key(
         JWT,

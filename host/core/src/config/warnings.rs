@@ -10,8 +10,8 @@ use crate::name::FunctionName;
 use crate::trigger::Trigger;
 
 /// Warns about an admin interface whose token others can read, and about
-/// triggers, each with its function: those that anyone may use, and those that
-/// open no WebSocket.
+/// triggers, each with its function: those that anyone may use, those that take
+/// tokens for other services, and those that open no WebSocket.
 pub fn warnings<'a>(
     server: &ServerConfig,
     triggers: impl IntoIterator<Item = (&'a FunctionName, &'a Trigger)>,
@@ -22,6 +22,14 @@ pub fn warnings<'a>(
         let name = format!("trigger `{}` of `{function}`", trigger.name);
         if place.is_some() && server.lets_anyone_use(trigger) {
             open.push(name.clone());
+        }
+        let jwt = trigger.auth.as_ref().and_then(|auth| auth.jwt.as_ref());
+        if jwt.is_some_and(|jwt| jwt.jwks_url.is_some() && jwt.audience.is_empty()) {
+            let what = format!(
+                "{name} takes every token of its `jwks_url`, also those that the issuer signs for other services"
+            );
+            let hint = "set `audience` to the `aud` that the issuer gives tokens for this service";
+            warnings.push(Hinted::new(what, hint));
         }
         // So far all functions are for WebSockets.
         if !trigger.methods.contains("GET") {
@@ -175,6 +183,28 @@ mod tests {
                     .iter()
                     .all(|it| it.contains("the admin interface at 10.0.0.7:1"))
             );
+        }
+    }
+
+    /// An issuer signs tokens for many services by the same keys.
+    #[test]
+    fn a_key_set_without_an_audience_is_warned_of() {
+        const JWT: &str = "auth = \"jwt\"\n[function.trigger.jwt]\n";
+        let url = "jwks_url = \"https://issuer.example.org/jwks\"";
+        for (keys, is_warned) in [
+            (url.to_owned(), true),
+            (
+                format!("{url}\nissuer = \"https://issuer.example.org\""),
+                true,
+            ),
+            (format!("{url}\naudience = \"chat\""), false),
+            // Whoever has the secret signs for this service.
+            ("secret = \"env:SECRET\"".to_owned(), false),
+        ] {
+            let warned = warned("", &format!("{JWT}{keys}"));
+            assert_eq!(warned.len(), usize::from(is_warned), "{keys}: {warned:?}");
+            let begin = "trigger `f` of `f` takes every token of its `jwks_url`";
+            assert!(warned.iter().all(|it| it.starts_with(begin)), "{warned:?}");
         }
     }
 

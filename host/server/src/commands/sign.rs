@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use clap::{Args, ValueEnum};
 use http::Uri;
+use http::uri::Authority;
 use openline_admission::authenticate::now;
 use openline_authentication::Secret;
 use openline_authentication::signature::{SignError, Signing, fresh_nonce};
@@ -116,7 +117,7 @@ pub(crate) fn run(arguments: &SignArguments) -> anyhow::Result<()> {
         secret: &secret,
         security_token: token,
         method: "GET",
-        host: host.as_str(),
+        host: &sent_host(scheme, host),
         target: url.path_and_query().map_or("/", |it| it.as_str()),
         headers: &headers,
     };
@@ -146,6 +147,21 @@ pub(crate) fn run(arguments: &SignArguments) -> anyhow::Result<()> {
             let object = json!({ "headers": object.collect::<Map<_, _>>() });
             show(arguments.json, &object, &lines.join("\n"))
         }
+    }
+}
+
+/// The host as clients send it (RFC 9110 section 7.2): without user information,
+/// and without a port that is the default of the scheme.
+fn sent_host(scheme: &str, authority: &Authority) -> String {
+    let default = match scheme {
+        "http" | "ws" => Some(80),
+        "https" | "wss" => Some(443),
+        _ => None,
+    };
+    let host = authority.host();
+    match authority.port_u16().filter(|port| Some(*port) != default) {
+        Some(port) => format!("{host}:{port}"),
+        None => host.to_owned(),
     }
 }
 
