@@ -296,6 +296,12 @@ async fn over_http2_a_drop_resets_its_stream_and_no_other() {
     open.echo(b"still here").await;
     let (answer, _) = peer.get("/open?stop=respond").await.unwrap();
     assert_eq!(answer.status(), 200);
+    // To a handshake, that status would be an open connection.
+    let answered = peer.open("/open?stop=respond").await.err().unwrap();
+    assert_eq!(answered.status(), 403);
+    assert_eq!(answered.headers()["openline-error-type"], "firewall_answered");
+    let probed = peer.open("/.openline/live").await.err().unwrap();
+    assert_eq!(probed.status(), 403);
     drop(open);
     peer.vanish();
     host.nothing_is_left().await;

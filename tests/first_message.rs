@@ -507,3 +507,23 @@ async fn a_handshake_needs_no_token_and_a_bad_one_is_refused_as_ever() {
     let answer = ask(&host, "/elsewhere", &[]).await.unwrap_err();
     assert_eq!(answer.0, 404);
 }
+
+/// The claims come after the handshake: a rule about them would let all pass.
+#[tokio::test]
+async fn a_rule_about_claims_refuses_what_it_cannot_decide_about() {
+    const RULES: &str = r#"
+[[firewall]]
+name = "edge"
+[[firewall.rule]]
+name = "banned"
+criteria = ["if arg_rule exists", "and claim_plan is_equal banned"]
+behaviors = ["deny"]
+"#;
+    let by_claims = |builder: HostBuilder| {
+        let named = builder.server(|server| server.firewall = Some("edge".into()));
+        named.firewalls(RULES)
+    };
+    let host = host_with(FIRST, by_claims).await;
+    let refused = ask(&host, "/reject/a", &[]).await.err().unwrap();
+    assert_eq!((refused.0, &*refused.1), (503, "firewall_failed"));
+}

@@ -125,7 +125,6 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
     handshake: impl FnOnce(&Parts) -> Result<H, E>,
 ) -> Result<Decision<H>, E> {
     let (normal, parts) = request;
-    reserved(parts)?;
     let told = |led| Told {
         inspectors: &table.inspectors,
         normal,
@@ -133,10 +132,16 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
         id,
         led,
     };
-    // Route: the trigger that the request leads to.
-    let routed = match route(table, normal, parts, &mut noted.led) {
+    // Route: the trigger that the request leads to. Limits: the size of its head.
+    let routed = reserved(parts).and_then(|()| {
+        let routed = route(table, normal, parts, &mut noted.led)?;
+        limits(parts, &routed.limits)?;
+        Ok(routed)
+    });
+    let routed = match routed {
         Ok(routed) => routed,
-        // The host's firewall decides about it, too.
+        // The host's firewall decides about it, too: it counts such requests, and
+        // a peer that it drops learns nothing by them.
         Err(refusal) => {
             let chosen = table.firewalls.choose(None);
             let mut check = check(services, table, chosen.as_ref(), request, peer);
@@ -145,8 +150,6 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
             return Err(refusal.into());
         }
     };
-    // Limits: the size of its head.
-    limits(parts, &routed.limits)?;
     // Firewall: what the operator's rules say, up to the first about claims.
     let chosen = table.firewalls.choose(routed.service.firewall);
     let mut check = check(services, table, chosen.as_ref(), request, peer);
@@ -161,6 +164,10 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
     // The rest of the firewall, from the first rule about claims.
     let edits = match first {
         Next::Passed(edits) => edits,
+        Next::Authenticate if awaits_token(&routed.service, parts) => {
+            let failed = Stopped::Failed(Box::new(Undecided::FirstMessage));
+            return Err(Refusal::Firewall(failed).into());
+        }
         Next::Authenticate => {
             let claims = claims(proven.identity.as_ref());
             match check.run(claims, told, seen).await? {
@@ -214,6 +221,12 @@ fn prove<H, E: From<Refusal> + From<Denied>>(
         places,
         identity,
     }))
+}
+
+/// Whether the peer shows who it is after the handshake only.
+fn awaits_token(service: &Service, parts: &Parts) -> bool {
+    let authenticator = service.authenticator.as_ref();
+    authenticator.is_some_and(|it| it.first_message(parts.uri.path()).is_some())
 }
 
 /// The claims of a request, for rules. One that needed no credential has none.

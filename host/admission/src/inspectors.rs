@@ -26,6 +26,11 @@ pub enum Undecided {
     /// firewall that its configuration names.
     #[error("the host lacks what the firewall needs")]
     Host,
+    /// A rule about claims came before the first message, which has the token.
+    #[error(
+        "rules about claims cannot decide about a trigger with `auth = \"first-message\"`, whose claims come after the handshake"
+    )]
+    FirstMessage,
     /// The function has no such alias, or no version yet.
     #[error("the function is not deployed")]
     NotDeployed,
@@ -80,7 +85,7 @@ impl Undecided {
     /// Who can mend it.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::Host | Self::Call(InspectError::Full) => Blame::Host,
+            Self::Host | Self::FirstMessage | Self::Call(InspectError::Full) => Blame::Host,
             Self::Call(InspectError::Fault(fault)) => fault.blame(),
             Self::NotDeployed | Self::Answer(_) => Blame::Guest,
             Self::Call(

@@ -8,8 +8,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use http::Request;
 use http::header::ORIGIN;
+use http::{Method, Request, StatusCode, Version};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -206,8 +206,14 @@ pub(crate) async fn answer<S: Handover>(
             return Ok(refuse(gateway, &refusal.into(), &asked, &noted));
         }
     };
+    // What RFC 8441 asks for: the stream becomes the connection.
+    let connects = parts.version == Version::HTTP_2 && parts.method == Method::CONNECT;
     if is_reserved(parts.uri.path()) {
-        return Ok(answer_reserved(site, Request::from_parts(parts, body), peer).await);
+        let mut answer = answer_reserved(site, Request::from_parts(parts, body), peer).await;
+        if connects {
+            decline(&mut answer);
+        }
+        return Ok(answer);
     }
     let asked = Asked {
         id,
@@ -240,8 +246,20 @@ pub(crate) async fn answer<S: Handover>(
             answer
         }
     };
+    if connects {
+        decline(&mut answer);
+    }
     pages::expose(&mut answer, &parts.headers, noted.led.as_deref());
     Ok(answer)
+}
+
+/// Makes an answer without a connection one that the peer takes for that: over
+/// HTTP/2 any status of 2xx accepts a WebSocket (RFC 8441 section 5), and the
+/// body of the answer would be its first bytes.
+fn decline(answer: &mut Answer) {
+    if answer.status().is_success() {
+        *answer.status_mut() = StatusCode::FORBIDDEN;
+    }
 }
 
 /// Decides whether a request may ask its function. If rules of a firewall ask
