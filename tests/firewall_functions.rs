@@ -186,8 +186,8 @@ async fn a_function_that_fails_denies_and_the_next_request_is_asked_about_again(
     ] {
         let host = host_of(firewall)
             .limit(|limit| {
-                limit.handler_timeout = Duration::from_millis(500);
-                limit.cpu_timeout = Duration::from_millis(200);
+                limit.handler_timeout = Duration::from_secs(2);
+                limit.cpu_timeout = Duration::from_millis(500);
             })
             .instance(|instance| instance.memory_bytes = 8 << 20)
             .start()

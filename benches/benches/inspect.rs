@@ -1,8 +1,10 @@
 //! A firewall function's call on a warm instance, beside the other call that
 //! decides about a request, `upgrade` of the echo.
 
+#![expect(clippy::disallowed_types, reason = "a benchmark measures real time")]
+
 use std::net::Ipv4Addr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use openline_benches::function;
@@ -49,6 +51,16 @@ fn inspection() -> Inspection {
     }
 }
 
+fn handshake() -> UpgradeRequest {
+    UpgradeRequest {
+        method: "GET".into(),
+        uri: "/chat/lobby?nick=ada".into(),
+        headers: headers(),
+        peer: "192.0.2.1:4711".into(),
+        ..UpgradeRequest::default()
+    }
+}
+
 fn inspect(criterion: &mut Criterion) {
     let runtime = Builder::new_current_thread()
         .enable_all()
@@ -62,16 +74,15 @@ fn inspect(criterion: &mut Criterion) {
     let echo = runtime.block_on(function(openline_guests::ECHO, warm()));
     let echo = echo.expect("the component loads");
     group.bench_function("upgrade/plain", |bencher| {
-        bencher.iter(|| {
-            let request = UpgradeRequest {
-                method: "GET".into(),
-                uri: "/chat/lobby?nick=ada".into(),
-                headers: headers(),
-                peer: "192.0.2.1:4711".into(),
-                ..UpgradeRequest::default()
-            };
-            let decided = runtime.block_on(echo.upgrade(request));
-            drop(decided.expect("there is room"));
+        bencher.iter_custom(|iterations| {
+            runtime.block_on(async {
+                let started = Instant::now();
+                for _ in 0..iterations {
+                    let decided = echo.upgrade(handshake()).await;
+                    drop(decided.expect("there is room"));
+                }
+                started.elapsed()
+            })
         });
     });
     for (name, component) in [
@@ -81,9 +92,15 @@ fn inspect(criterion: &mut Criterion) {
         let gate = runtime.block_on(function(component, warm()));
         let gate = gate.expect("the component loads");
         group.bench_function(name, |bencher| {
-            bencher.iter(|| {
-                let decided = runtime.block_on(gate.inspect(inspection()));
-                drop(decided.expect("there is room"));
+            bencher.iter_custom(|iterations| {
+                runtime.block_on(async {
+                    let started = Instant::now();
+                    for _ in 0..iterations {
+                        let decided = gate.inspect(inspection()).await;
+                        drop(decided.expect("there is room"));
+                    }
+                    started.elapsed()
+                })
             });
         });
     }
