@@ -46,7 +46,7 @@ pub struct Services {
     /// them.
     accounts: Mutex<Accounts>,
     /// The sessions of each function that authenticates, for as long as the host
-    /// runs: what is revoked stays so.
+    /// runs: what is revoked stays so, and nonces that were used.
     sessions: Mutex<HashMap<FunctionName, Arc<Sessions>>>,
     /// Notified when the table was replaced.
     replaced: Arc<Notify>,
@@ -365,18 +365,23 @@ pub fn find(
         firewall: name.clone(),
     })
 }
-/// Tells authenticators which others take their place, for the connections that
-/// they have let in.
+/// Tells authenticators that they are not in force any more, and which others take
+/// their place, for the connections that they have let in.
 fn succeed(before: &Table, after: &Table) {
     let places = after.services.iter();
     let places = places.filter_map(|it| Some((it.place(), it.authenticator.as_ref()?)));
     let places: HashMap<_, _> = places.collect();
     for service in &before.services {
-        if let Some(own) = &service.authenticator
-            && let Some(next) = places.get(&service.place())
-            && !Arc::ptr_eq(own, next)
-        {
-            own.replace_by(next);
+        let Some(own) = &service.authenticator else {
+            continue;
+        };
+        match places.get(&service.place()) {
+            Some(next) if Arc::ptr_eq(own, next) => {}
+            Some(next) => {
+                own.replace_by(next);
+                own.retire();
+            }
+            None => own.retire(),
         }
     }
 }

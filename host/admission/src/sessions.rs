@@ -1,5 +1,5 @@
 //! The authenticated connections of a function: the end of each credential, its
-//! renewal, and revocation.
+//! renewal, and revocation; and the nonces that its triggers have seen.
 //!
 //! A revocation is written first and then compared with all sessions; a session
 //! is entered first and then compared with all revocations. So whichever comes
@@ -10,7 +10,7 @@ use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use dashmap::DashMap;
-use openline_authentication::{Denied, Identity, Revocation, RevocationError, Revocations};
+use openline_authentication::{Denied, Identity, Nonces, Revocation, RevocationError, Revocations};
 use openline_channels::connection::Connection;
 use openline_core::authentication::UnixTime;
 use openline_core::close::CloseReason;
@@ -30,10 +30,12 @@ const TOO_SOON: &str = "token_too_soon";
 /// for a timer.
 const LEFT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The sessions of one function, and what is revoked for it.
-#[derive(Debug, Default)]
+/// The sessions of one function, what is revoked for it, and its nonces. A trigger
+/// that is renamed, or made anew, lets nothing pass that passed before.
+#[derive(Debug)]
 pub struct Sessions {
     revocations: Arc<RwLock<Revocations>>,
+    nonces: Arc<Nonces>,
     open: DashMap<ConnectionId, Weak<Session>>,
 }
 
@@ -61,10 +63,27 @@ pub enum Renewal {
     TooSoon(String),
 }
 
+impl Default for Sessions {
+    /// None yet, and nothing is revoked.
+    fn default() -> Self {
+        let now = now();
+        Self {
+            revocations: Arc::new(RwLock::new(Revocations::new(now))),
+            nonces: Arc::new(Nonces::new(now.wall)),
+            open: DashMap::new(),
+        }
+    }
+}
+
 impl Sessions {
     /// What is revoked.
     pub(crate) fn revocations(&self) -> &Arc<RwLock<Revocations>> {
         &self.revocations
+    }
+
+    /// The nonces that were used, by whichever trigger.
+    pub(crate) fn nonces(&self) -> &Arc<Nonces> {
+        &self.nonces
     }
 
     /// How many entries are revoked.
@@ -80,7 +99,7 @@ impl Sessions {
     ///
     /// When the entry cannot be taken. Nothing has changed then.
     pub fn revoke(&self, entry: &Revocation) -> Result<usize, RevocationError> {
-        self.revocations.write().revoke(entry, now().wall)?;
+        self.revocations.write().revoke(entry, now())?;
         let open: Vec<_> = self.open.iter().filter_map(|it| it.upgrade()).collect();
         Ok(open.iter().filter(|it| it.close_if_revoked()).count())
     }
@@ -113,7 +132,7 @@ impl Session {
             return false;
         }
         let revocations = self.authenticator.sessions().revocations().read();
-        let revoked = revocations.revokes(&self.identity.lock(), now().wall);
+        let revoked = revocations.revokes(&self.identity.lock(), now());
         drop(revocations);
         let connection = revoked.and_then(|_| self.connection.upgrade());
         connection.is_some_and(|connection| {
