@@ -78,4 +78,5 @@ mod tls;
 mod tls_clients;
 mod tls_facts;
 mod tls_handshakes;
+mod used_once;
 mod watchdog;
