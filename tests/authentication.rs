@@ -88,12 +88,18 @@ impl Files {
     }
 
     pub async fn host(&self, lines: &str) -> Host {
-        let config = self.config(lines);
+        self.host_behind(lines, "").await
+    }
+
+    /// The same, with firewalls.
+    pub async fn host_behind(&self, lines: &str, firewalls: &str) -> Host {
+        let config = self.config(&format!("{lines}{firewalls}"));
         Host::with(openline_guests::FAULT_REJECT, "/reject")
             .function(move |function| {
                 function.triggers = config.functions[0].triggers.clone();
                 function.instance.affinity = config.functions[0].instance.affinity.clone();
             })
+            .firewalls(firewalls)
             .start()
             .await
     }
@@ -352,7 +358,7 @@ async fn a_ticket_opens_one_connection() {
 
 /// A request that is signed by hand, as `host/authentication/src/signature`
 /// describes it.
-fn by_hand(host: &Host, target: &str, date: u64, nonce: &str) -> Vec<(String, String)> {
+pub fn by_hand(host: &Host, target: &str, date: u64, nonce: &str) -> Vec<(String, String)> {
     let date = UnixTime(date).to_string();
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let signed = [
@@ -380,9 +386,9 @@ fn by_hand(host: &Host, target: &str, date: u64, nonce: &str) -> Vec<(String, St
     ]
 }
 
-const SIGNATURE: &str = "auth = \"signature\"\n[[function.trigger.signature.keys]]\nid = \"ak\"\nsecret = \"{place}\"\nsubject = \"ann\"\n";
+pub const SIGNATURE: &str = "auth = \"signature\"\n[[function.trigger.signature.keys]]\nid = \"ak\"\nsecret = \"{place}\"\nsubject = \"ann\"\n";
 
-async fn ask_signed(
+pub async fn ask_signed(
     host: &Host,
     target: &str,
     headers: &[(String, String)],

@@ -299,7 +299,10 @@ async fn over_http2_a_drop_resets_its_stream_and_no_other() {
     // To a handshake, that status would be an open connection.
     let answered = peer.open("/open?stop=respond").await.err().unwrap();
     assert_eq!(answered.status(), 403);
-    assert_eq!(answered.headers()["openline-error-type"], "firewall_answered");
+    assert_eq!(
+        answered.headers()["openline-error-type"],
+        "firewall_answered"
+    );
     let probed = peer.open("/.openline/live").await.err().unwrap();
     assert_eq!(probed.status(), 403);
     drop(open);

@@ -82,4 +82,5 @@ mod tls_clients;
 mod tls_facts;
 mod tls_handshakes;
 mod trigger_authentication;
+mod used_once;
 mod watchdog;

@@ -57,8 +57,8 @@ struct Revoke {
     /// Tokens that were made (`iat`) before this moment, or do not say when.
     #[schema(value_type = Option<String>)]
     before: Option<UnixTime>,
-    /// When the last of the tokens ends, with `token` and `subject`: until then
-    /// the host remembers. By default it does not forget.
+    /// When the last of the tokens ends, with `token` and `subject`: until then,
+    /// and 5 minutes more, the host remembers. By default it does not forget.
     #[schema(value_type = Option<String>)]
     until: Option<UnixTime>,
 }

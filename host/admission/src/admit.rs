@@ -10,7 +10,7 @@ use std::sync::Arc;
 use http::header::ORIGIN;
 use http::request::Parts;
 use http::{HeaderMap, Method, Version};
-use openline_authentication::{Denial, Denied, Identity};
+use openline_authentication::{Denial, Denied, Identity, Spending};
 use openline_core::alias::begins_like_header;
 use openline_core::config::{Listener, PublicUrl};
 use openline_core::event::RouteParams;
@@ -39,6 +39,10 @@ struct Routed {
 }
 
 /// What a request asks for, after the steps that decide about it.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly all ask for a connection, and need no allocation"
+)]
 enum Wish<H> {
     Connection(Proven<H>),
     /// Whether pages may ask: these headers say so.
@@ -50,6 +54,8 @@ struct Proven<H> {
     handshake: H,
     places: Places,
     identity: Option<Identity>,
+    /// Its nonce or its ticket, which it gets back if the steps after refuse it.
+    spending: Spending,
 }
 
 /// What the log is to know about a request, whatever becomes of it.
@@ -180,6 +186,7 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
             }
         }
     };
+    proven.spending.commit();
     let admitted = Admitted {
         service: routed.service,
         params: routed.params,
@@ -215,11 +222,12 @@ fn prove<H, E: From<Refusal> + From<Denied>>(
     // some keys, and uses up a nonce or a ticket.
     let places = places(services, table, routed, peer)?;
     // Authentication: who asks.
-    let identity = authenticate(&routed.service, parts)?;
+    let (identity, spending) = authenticate(&routed.service, parts)?;
     Ok(Wish::Connection(Proven {
         handshake,
         places,
         identity,
+        spending,
     }))
 }
 
@@ -352,14 +360,17 @@ fn origin(
 
 /// Authenticates the request. A trigger that authenticates, but has no
 /// authenticator, refuses all.
-fn authenticate(service: &Service, parts: &Parts) -> Result<Option<Identity>, Denied> {
+fn authenticate(service: &Service, parts: &Parts) -> Result<(Option<Identity>, Spending), Denied> {
     match &service.authenticator {
-        Some(authenticator) => authenticator.authenticate(parts).map(Some),
+        Some(authenticator) => {
+            let (identity, spending) = authenticator.authenticate(parts)?;
+            Ok((Some(identity), spending))
+        }
         None if service.trigger.authenticates() => Err(Denied {
             denial: Denial::KeysUnavailable,
             detail: "the trigger has no authenticator".into(),
         }),
-        None => Ok(None),
+        None => Ok((None, Spending::nothing())),
     }
 }
 

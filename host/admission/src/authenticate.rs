@@ -2,10 +2,10 @@
 //! `openline_authentication`.
 //!
 //! Each trigger that authenticates has one [`Authenticator`], which outlives a
-//! configuration that does not change it: nonces and tickets are remembered, and
-//! fetched keys stay in force. It reads clocks, and nothing else: `control` reads
-//! secrets and files, and a task of the server fetches key sets. Bounded by the
-//! limits of the trigger's tables.
+//! configuration that does not change it: tickets are remembered, and fetched
+//! keys stay in force. Nonces and revocations belong to the function. It reads
+//! clocks, and nothing else: `control` reads secrets and files, and a task of the
+//! server fetches key sets. Bounded by the limits of the trigger's tables.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
@@ -17,12 +17,11 @@ use http::{HeaderMap, Method, Version};
 use openline_authentication::jwt::{FetchedKeys, KeyWarning};
 use openline_authentication::signature::{AccessKeys, SignatureVerifier};
 use openline_authentication::{
-    Denial, Denied, Identity, Nonces, Now, Request, Secret, TicketError, TicketRequest, Tickets,
+    Denial, Denied, Identity, Now, Request, Secret, Spending, TicketError, TicketRequest, Tickets,
     TokenVerifier,
 };
 use openline_core::authentication::{
-    AuthMethod, Authentication, FirstMessageConfig, SecretSource, SignatureConfig, TicketConfig,
-    UnixTime,
+    AuthMethod, Authentication, FirstMessageConfig, SecretSource, TicketConfig, UnixTime,
 };
 use openline_hint::Hinted;
 use parking_lot::{Mutex, RwLock};
@@ -56,7 +55,7 @@ pub struct Post(RwLock<Option<Arc<Authenticator>>>);
 enum Verifier {
     Token(Box<TokenVerifier>),
     FirstMessage(Box<TokenVerifier>, Box<FirstMessageConfig>),
-    Signature(Box<SignatureVerifier>, Arc<Nonces>),
+    Signature(Box<SignatureVerifier>),
     Ticket(Tickets),
 }
 
@@ -104,8 +103,8 @@ pub fn secrets(config: &Authentication) -> Vec<&SecretSource> {
 
 impl Authenticator {
     /// Makes the authenticator of a table that was checked, and says what is odd
-    /// about its keys. It goes on with the nonces and the fetched keys of the one
-    /// `before` it, where that is safe.
+    /// about its keys. It goes on with the fetched keys of the one `before` it,
+    /// where that is safe, and with the nonces of its function.
     ///
     /// # Errors
     ///
@@ -151,10 +150,8 @@ impl Authenticator {
             }
             (AuthMethod::Signature, _, Some(signature)) => {
                 let keys = AccessKeys::new(&signature.keys, &read)?;
-                let nonces = before.and_then(|before| before.nonces(signature));
-                let nonces = nonces.unwrap_or_else(|| Arc::new(Nonces::new(now().wall)));
-                let verifier = SignatureVerifier::new(signature, keys, Arc::clone(&nonces));
-                Verifier::Signature(Box::new(verifier), nonces)
+                let nonces = Arc::clone(sessions.nonces());
+                Verifier::Signature(Box::new(SignatureVerifier::new(signature, keys, nonces)))
             }
             (AuthMethod::Ticket, _, _) => {
                 let default = TicketConfig::default();
@@ -181,24 +178,21 @@ impl Authenticator {
         self.config == *config && material.is_none_or(|material| self.material == *material)
     }
 
-    /// The nonces, if it has any, for the verifier of another table, which goes on
-    /// with them.
-    fn nonces(&self, next: &SignatureConfig) -> Option<Arc<Nonces>> {
-        let own = self.config.signature.as_ref()?;
-        let Verifier::Signature(_, nonces) = &self.verifier else {
-            return None;
-        };
-        nonces.change_window(own.window.0, next.window.0);
-        Some(Arc::clone(nonces))
+    /// Notes that it is not in force any more: what its table says about the
+    /// nonces of its function does not count.
+    pub(crate) fn retire(&self) {
+        if let Verifier::Signature(signatures) = &self.verifier {
+            signatures.retire();
+        }
     }
 
-    /// Authenticates a request. Uses up its nonce or its ticket, so it is called
-    /// once for each request.
+    /// Authenticates a request. Uses up its nonce or its ticket, unless what it
+    /// spends is given back; so it is called once for each request.
     ///
     /// # Errors
     ///
     /// When the request must not pass.
-    pub fn authenticate(&self, parts: &Parts) -> Result<Identity, Denied> {
+    pub fn authenticate(&self, parts: &Parts) -> Result<(Identity, Spending), Denied> {
         let header = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
         let target = parts.uri.authority().map(http::uri::Authority::as_str);
         // A handshake over HTTP/2 is CONNECT, which means the same as GET.
@@ -215,19 +209,23 @@ impl Authenticator {
             has_body: false,
         };
         let now = now();
+        let free = |identity| (identity, Spending::nothing());
         match &self.verifier {
-            Verifier::Token(tokens) => tokens.authenticate(&request, now),
-            Verifier::FirstMessage(tokens, _) => tokens.unproven(),
-            Verifier::Signature(signatures, _) => signatures.authenticate(&request, now.wall),
+            Verifier::Token(tokens) => tokens.authenticate(&request, now).map(free),
+            Verifier::FirstMessage(tokens, _) => tokens.unproven().map(free),
+            Verifier::Signature(signatures) => signatures.authenticate(&request, now.wall),
             Verifier::Ticket(tickets) => {
-                let identity = tickets.authenticate(&request, now.wall)?;
+                let (identity, spending) = tickets.authenticate(&request, now.wall)?;
                 let revoked = self.sessions.revocations().read();
-                match revoked.revokes(&identity, now.wall) {
-                    Some(by) => Err(Denied {
-                        denial: Denial::TicketInvalid,
-                        detail: by.to_string(),
-                    }),
-                    None => Ok(identity),
+                match revoked.revokes(&identity, now) {
+                    Some(by) => {
+                        spending.commit();
+                        Err(Denied {
+                            denial: Denial::TicketInvalid,
+                            detail: by.to_string(),
+                        })
+                    }
+                    None => Ok((identity, spending)),
                 }
             }
         }

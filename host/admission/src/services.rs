@@ -48,7 +48,7 @@ pub struct Services {
     /// them.
     accounts: Mutex<Accounts>,
     /// The sessions of each function that authenticates, for as long as the host
-    /// runs: what is revoked stays so.
+    /// runs: what is revoked stays so, and nonces that were used.
     sessions: Mutex<HashMap<FunctionName, Arc<Sessions>>>,
     /// What authenticates by each trigger now, as long as the table or a
     /// connection looks at it.
@@ -189,6 +189,7 @@ impl Services {
         retired.extend(gone.map(Arc::downgrade));
         take_posts(&table, &posts);
         drop(posts);
+        retire(&before, &table);
         *self.table.write() = table;
         self.replaced.notify_one();
         Ok(())
@@ -420,6 +421,23 @@ fn take_posts(table: &Table, posts: &Posts) {
     for (place, post) in posts {
         if let Some(post) = post.upgrade() {
             post.take(places.get(place).copied().cloned().flatten());
+        }
+    }
+}
+
+/// Tells the authenticators that a table has no more.
+fn retire(before: &Table, after: &Table) {
+    for own in before
+        .services
+        .iter()
+        .filter_map(|it| it.authenticator.as_ref())
+    {
+        let mut stay = after
+            .services
+            .iter()
+            .filter_map(|it| it.authenticator.as_ref());
+        if !stay.any(|it| Arc::ptr_eq(it, own)) {
+            own.retire();
         }
     }
 }

@@ -1,5 +1,5 @@
 //! The authenticated connections of a function: the end of each credential, its
-//! renewal, and revocation.
+//! renewal, and revocation; and the nonces that its triggers have seen.
 //!
 //! A revocation is written first and then compared with all sessions; a session
 //! is entered first and then compared with all revocations. So whichever comes
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use dashmap::DashMap;
 use openline_authentication::{
-    Denial, Denied, Identity, KeptRevocation, Revocation, RevocationError, Revocations,
+    Denial, Denied, Identity, KeptRevocation, Nonces, Revocation, RevocationError, Revocations,
 };
 use openline_channels::connection::Connection;
 use openline_core::authentication::UnixTime;
@@ -32,10 +32,12 @@ const TOO_SOON: &str = "token_too_soon";
 /// for a timer.
 const LEFT_MAX: Duration = Duration::from_secs(365 * 24 * 60 * 60);
 
-/// The sessions of one function, and what is revoked for it.
-#[derive(Debug, Default)]
+/// The sessions of one function, what is revoked for it, and its nonces. A trigger
+/// that is renamed, or made anew, lets nothing pass that passed before.
+#[derive(Debug)]
 pub struct Sessions {
     revocations: Arc<RwLock<Revocations>>,
+    nonces: Arc<Nonces>,
     open: DashMap<ConnectionId, Weak<Session>>,
 }
 
@@ -66,10 +68,27 @@ pub enum Renewal {
     TooSoon(String),
 }
 
+impl Default for Sessions {
+    /// None yet, and nothing is revoked.
+    fn default() -> Self {
+        let now = now();
+        Self {
+            revocations: Arc::new(RwLock::new(Revocations::new(now))),
+            nonces: Arc::new(Nonces::new(now.wall)),
+            open: DashMap::new(),
+        }
+    }
+}
+
 impl Sessions {
     /// What is revoked.
     pub(crate) fn revocations(&self) -> &Arc<RwLock<Revocations>> {
         &self.revocations
+    }
+
+    /// The nonces that were used, by whichever trigger.
+    pub(crate) fn nonces(&self) -> &Arc<Nonces> {
+        &self.nonces
     }
 
     /// How many entries are revoked.
@@ -89,12 +108,18 @@ impl Sessions {
         entry: &Revocation,
     ) -> Result<(usize, Option<KeptRevocation>), RevocationError> {
         let mut revocations = self.revocations.write();
-        revocations.revoke(entry, now().wall)?;
+        revocations.revoke(entry, now())?;
         let kept = revocations.kept(entry);
         drop(revocations);
         let open: Vec<_> = self.open.iter().filter_map(|it| it.upgrade()).collect();
         let closed = open.iter().filter(|it| it.close_if_revoked()).count();
         Ok((closed, kept))
+    }
+
+    /// The earliest moment that it may be: by this one, what is kept of revocations
+    /// is forgotten.
+    pub fn earliest(&self) -> UnixTime {
+        self.revocations.read().earliest(now())
     }
 
     /// Revokes what an earlier process has kept, before there are connections.
@@ -106,7 +131,7 @@ impl Sessions {
         &self,
         kept: impl Iterator<Item = KeptRevocation>,
     ) -> Result<(), RevocationError> {
-        let now = now().wall;
+        let now = now();
         let mut revocations = self.revocations.write();
         for each in kept {
             revocations.restore(each, now)?;
@@ -143,7 +168,7 @@ impl Session {
             return false;
         }
         let revocations = self.authenticator.sessions().revocations().read();
-        let revoked = revocations.revokes(&self.identity.lock(), now().wall);
+        let revoked = revocations.revokes(&self.identity.lock(), now());
         drop(revocations);
         let connection = revoked.and_then(|_| self.connection.upgrade());
         connection.is_some_and(|connection| {

@@ -91,6 +91,19 @@ impl<V> Expiring<V> {
         self.entries.get(&mark)
     }
 
+    /// The entry, to change its value, if it has not ended.
+    pub(crate) fn get_mut(&mut self, mark: Mark, now: UnixTime) -> Option<&mut V> {
+        let (value, end) = self.entries.get_mut(&mark)?;
+        (now < *end).then_some(value)
+    }
+
+    /// Removes the entry that has this end; one that was put in its place stays.
+    pub(crate) fn remove(&mut self, mark: Mark, end: UnixTime) {
+        if self.ends.remove(&(end, mark)) {
+            self.entries.remove(&mark);
+        }
+    }
+
     /// Removes the entry and returns it, if it has not ended.
     pub(crate) fn take(&mut self, mark: Mark, now: UnixTime) -> Option<V> {
         let (value, end) = self.entries.remove(&mark)?;
@@ -220,6 +233,21 @@ mod tests {
             }
             assert_eq!(map.count(), map.ends.len());
         }
+    }
+
+    #[test]
+    fn an_entry_is_removed_by_its_own_end() {
+        let mut map = Expiring::new(1);
+        map.insert(mark(1), 1, at(60), at(0)).unwrap();
+        map.insert(mark(1), 2, at(600), at(0)).unwrap();
+        map.remove(mark(1), at(60));
+        assert_eq!(map.get(mark(1), at(0)), Some(&2));
+        *map.get_mut(mark(1), at(599)).unwrap() = 3;
+        assert_eq!(map.get_mut(mark(1), at(600)), None);
+        assert_eq!(map.get(mark(1), at(0)), Some(&3));
+        map.remove(mark(1), at(600));
+        assert_eq!((map.count(), map.ends.len()), (0, 0));
+        assert_eq!(map.take_forgotten(), None, "it was not forgotten");
     }
 
     #[test]

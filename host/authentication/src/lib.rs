@@ -9,6 +9,7 @@
 //! configure them are in `openline_core::authentication`.
 
 mod denied;
+mod earliest;
 mod edits;
 mod expiring;
 pub mod fuzzing;
@@ -20,6 +21,7 @@ mod request;
 mod revocation;
 mod secret;
 pub mod signature;
+mod spending;
 mod ticket;
 mod token;
 
@@ -32,6 +34,7 @@ pub use revocation::{
     KeptRevocation, REVOCATIONS_MAX, Revocation, RevocationError, Revocations, RevokedBy,
 };
 pub use secret::{ReadSecret, Secret, SecretError};
+pub use spending::Spending;
 pub use ticket::{CLAIMS_BYTES_MAX, TicketError, TicketRequest, Tickets};
 pub use token::{Now, TokenVerifier, first_token};
 

@@ -5,12 +5,22 @@
 //! good, so strangers cannot fill the memory; while it is full, requests are
 //! refused, because forgetting a nonce early would let it pass again.
 //!
-//! **When a reload changes the window** or the limit, the verifier of the new
-//! configuration goes on with the nonces of the one before it
-//! ([`Nonces::change_window`]). A longer window would let dates pass whose nonces
-//! are forgotten already: these dates are refused. The nonces that are there stay
-//! for as much longer as the window has grown. A window that is made shorter and
-//! longer again keeps those of that time for longer than they need.
+//! **The verifiers of all triggers of a function share a memory**, and it
+//! outlives each of them: whatever becomes of a trigger's name, table and place, a
+//! nonce stays used. Each verifier has a [`Share`]. The widest window of all
+//! shares says how long a nonce is remembered, because the request may come to any
+//! of them; the largest `nonces_max` bounds their number, so that no trigger is
+//! refused what its own table promises.
+//!
+//! **When a reload changes the widest window**, the nonces that are there stay for
+//! as much longer as it has grown. A wider window would let dates pass whose
+//! nonces are forgotten already: these dates are refused. A window that is made
+//! narrower and wider again keeps those of that time for longer than they need.
+//!
+//! **When the clock jumps** ahead, nonces end early. So dates whose nonces would
+//! have ended with the latest that is forgotten are refused; with a clock that is
+//! right, such dates are too old anyway. After a jump back that lasts until the
+//! time has come again.
 //!
 //! **After a restart** the memory is empty, unless the host gives back what
 //! [`Nonces::export`] wrote. Without it, requests whose date is not after the
@@ -18,9 +28,11 @@
 //! refused for the second of the start, and those whose clock is behind for as
 //! long as it is behind. One gap is left: a caller whose clock is *ahead* has
 //! dated a request after the start, and that request passes a second time if the
-//! host did not keep its nonces. Export often, or keep `window` small, where that
-//! matters.
+//! host did not keep its nonces. So does one that passed before a start at which
+//! the host's own clock is behind. Export often, or keep `window` small, where
+//! that matters.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use openline_core::authentication::UnixTime;
@@ -28,7 +40,7 @@ use parking_lot::Mutex;
 
 use crate::expiring::{Expiring, Mark};
 
-/// The nonces of one trigger.
+/// The nonces of one function.
 #[derive(Debug)]
 pub struct Nonces {
     /// Locked for one look-up, after the hash was made.
@@ -41,17 +53,46 @@ pub struct Nonces {
 #[derive(Debug)]
 struct Used {
     /// The ends that they have are `later` than the ends that are written here.
-    /// So a longer window moves all of them at once, however many there are.
+    /// So a wider window moves all of them at once, however many there are.
     entries: Expiring<()>,
     later: Duration,
-    /// The window of the latest verifier. One whose configuration is not in force
-    /// yet, or never will be, counts as well.
-    window: Duration,
-    /// The latest end of those that were forgotten before the latest change.
+    /// What each verifier needs. One whose configuration is not in force yet, or
+    /// never will be, counts until it is dropped.
+    shares: Vec<Needs>,
+    /// The number of the next share.
+    next: u64,
+    /// The widest window of the shares; without any, that of the last one. `None`
+    /// before the first.
+    window: Option<Duration>,
+    /// The latest end of those that are forgotten.
     ended: Option<UnixTime>,
     /// Nonces of dates up to this one may be forgotten, although the window takes
     /// these dates.
     forgotten: Option<UnixTime>,
+}
+
+/// What one verifier needs.
+#[derive(Clone, Copy, Debug)]
+struct Needs {
+    share: u64,
+    window: Duration,
+    nonces_max: usize,
+}
+
+/// A verifier's part in a memory. It ends when it is dropped.
+#[derive(Debug)]
+pub(crate) struct Share {
+    nonces: Arc<Nonces>,
+    id: u64,
+    window: Duration,
+}
+
+/// A nonce that a request has used up.
+#[derive(Debug)]
+pub(crate) struct Taken {
+    mark: Mark,
+    /// As it is written in the memory.
+    end: UnixTime,
 }
 
 /// A nonce of a request whose signature is good.
@@ -70,8 +111,8 @@ pub(crate) struct Nonce<'a> {
 /// How long a nonce is remembered.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Kept {
-    /// While its date is within the window.
-    Window(Duration),
+    /// While its date is within the widest window.
+    Window,
     /// Until the moment at which its URL is not good any more.
     Until(UnixTime),
 }
@@ -87,7 +128,7 @@ pub(crate) enum NonceError {
         "the date is not after the start of the host, which does not know the nonces before it"
     )]
     BeforeStart,
-    #[error("the date is from the time before `window` grew, whose nonces are forgotten")]
+    #[error("the nonces of its date are forgotten: `window` has grown, or the clock was ahead")]
     Forgotten,
 }
 
@@ -101,9 +142,11 @@ pub struct ExportedNonce {
     pub end: UnixTime,
 }
 
+const SECOND: Duration = Duration::from_secs(1);
+
 /// The first moment at which a date is too old.
 fn end(date: UnixTime, window: Duration) -> UnixTime {
-    date.plus(window).plus(Duration::from_secs(1))
+    date.plus(window + SECOND)
 }
 
 impl Nonces {
@@ -117,7 +160,7 @@ impl Nonces {
     }
 
     /// A memory of `nonces_max` that continues where an export, taken after the
-    /// last request, ended. The window is the same, or shorter.
+    /// last request, ended. The widest window is the same, or narrower.
     pub fn import(
         nonces_max: usize,
         exported: impl IntoIterator<Item = ExportedNonce>,
@@ -149,35 +192,54 @@ impl Nonces {
         exported.collect()
     }
 
-    /// Prepares the memory for a verifier with another window, before that one is
-    /// made. `before` is the window of the verifier in force, which may go on with
-    /// the memory: nothing that it decides becomes wrong, also if the other one
-    /// never is in force. Once replaced, it ends what it has begun and decides
-    /// nothing more. Takes the same time whatever is remembered.
-    pub fn change_window(&self, before: Duration, after: Duration) {
-        self.used.lock().change_window(before, after);
-    }
-
-    /// Uses a nonce: of two requests with it, one passes. Up to `nonces_max` are
-    /// remembered.
-    pub(crate) fn take(
-        &self,
-        nonce: &Nonce<'_>,
-        nonces_max: usize,
-        now: UnixTime,
-    ) -> Result<(), NonceError> {
-        if self.start.is_some_and(|start| nonce.date <= start) {
-            return Err(NonceError::BeforeStart);
-        }
-        let mark = Mark::of(&[nonce.key, nonce.text]);
-        let mut used = self.used.lock();
-        used.entries.set_max(nonces_max);
-        used.take(mark, nonce, now)
-    }
-
     /// How many are remembered, some ended ones included.
     pub fn count(&self) -> usize {
         self.used.lock().entries.count()
+    }
+}
+
+impl Share {
+    /// A part for a verifier with these values. Prepares the memory for its
+    /// window; nothing that the others decide becomes wrong. Takes the same time
+    /// whatever is remembered.
+    pub(crate) fn new(nonces: Arc<Nonces>, window: Duration, nonces_max: usize) -> Self {
+        // Moments are whole seconds.
+        let window = Duration::from_secs(window.as_secs());
+        let id = nonces.used.lock().join(window, nonces_max);
+        Self { nonces, id, window }
+    }
+
+    /// Whose part it is.
+    pub(crate) fn nonces(&self) -> &Arc<Nonces> {
+        &self.nonces
+    }
+
+    /// Uses a nonce: of two requests with it, one passes.
+    pub(crate) fn take(&self, nonce: &Nonce<'_>, now: UnixTime) -> Result<Taken, NonceError> {
+        if self.nonces.start.is_some_and(|start| nonce.date <= start) {
+            return Err(NonceError::BeforeStart);
+        }
+        let mark = Mark::of(&[nonce.key, nonce.text]);
+        self.nonces.used.lock().take(mark, nonce, self.window, now)
+    }
+
+    /// Ends it before it is dropped: its verifier ends what it has begun, and
+    /// decides nothing more.
+    pub(crate) fn leave(&self) {
+        self.nonces.used.lock().leave(self.id);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        self.leave();
+    }
+}
+
+impl Nonces {
+    /// Gives back a nonce that was used for nothing.
+    pub(crate) fn give_back(&self, taken: &Taken) {
+        self.used.lock().entries.remove(taken.mark, taken.end);
     }
 }
 
@@ -186,43 +248,86 @@ impl Used {
         Self {
             entries: Expiring::new(nonces_max),
             later: Duration::ZERO,
-            window: Duration::ZERO,
+            shares: Vec::new(),
+            next: 0,
+            window: None,
             ended: None,
             forgotten: None,
         }
     }
 
-    fn change_window(&mut self, before: Duration, after: Duration) {
-        // Moments are whole seconds.
-        let [before, after] = [before, after].map(|it| Duration::from_secs(it.as_secs()));
-        // Read before `later` changes, by which they were late.
-        let ended = self.entries.take_forgotten();
-        self.ended = self.ended.max(ended.map(|end| end.plus(self.later)));
-        // All entries are, or were, kept for this window at least.
-        let before = before.max(self.window);
-        if after > before {
-            let second = Duration::from_secs(1);
-            let date = self.ended.map(|end| end.minus(before).minus(second));
+    fn join(&mut self, window: Duration, nonces_max: usize) -> u64 {
+        self.note_ended();
+        if let Some(before) = self.window
+            && window > before
+        {
+            // All entries are, or were, kept for `before` at least.
+            let date = self.ended.map(|end| end.minus(before + SECOND));
             self.forgotten = self.forgotten.max(date);
-            self.later = self.later.saturating_add(after - before);
+            self.later = self.later.saturating_add(window - before);
         }
-        self.window = after;
+        let share = self.next;
+        self.next += 1;
+        self.shares.push(Needs {
+            share,
+            window,
+            nonces_max,
+        });
+        self.settle();
+        share
     }
 
-    fn take(&mut self, mark: Mark, nonce: &Nonce<'_>, now: UnixTime) -> Result<(), NonceError> {
+    fn leave(&mut self, share: u64) {
+        self.shares.retain(|it| it.share != share);
+        self.settle();
+    }
+
+    /// Takes over what the shares need together. Without any, all stays as it is
+    /// for the next one.
+    fn settle(&mut self) {
+        let windows = self.shares.iter().map(|it| it.window);
+        self.window = windows.max().or(self.window);
+        if let Some(most) = self.shares.iter().map(|it| it.nonces_max).max() {
+            self.entries.set_max(most);
+        }
+    }
+
+    /// Notes which ends are past, before `later` changes, by which they were late.
+    fn note_ended(&mut self) {
+        let ended = self.entries.take_forgotten();
+        self.ended = self.ended.max(ended.map(|end| end.plus(self.later)));
+    }
+
+    fn take(
+        &mut self,
+        mark: Mark,
+        nonce: &Nonce<'_>,
+        own: Duration,
+        now: UnixTime,
+    ) -> Result<Taken, NonceError> {
+        self.note_ended();
         let end = match nonce.kept {
-            Kept::Window(_) if self.forgotten.is_some_and(|last| nonce.date <= last) => {
+            Kept::Window if self.forgotten.is_some_and(|last| nonce.date <= last) => {
                 return Err(NonceError::Forgotten);
             }
-            Kept::Window(window) => end(nonce.date, window.max(self.window)),
+            // A verifier that has left may still end what it has begun.
+            Kept::Window => end(
+                nonce.date,
+                self.window.map_or(own, |widest| widest.max(own)),
+            ),
             Kept::Until(end) => end,
         };
+        let is_forgotten = self.ended.is_some_and(|last| end <= last);
         let (end, now) = (end.minus(self.later), now.minus(self.later));
         if self.entries.get(mark, now).is_some() {
             return Err(NonceError::Used);
         }
+        if is_forgotten {
+            return Err(NonceError::Forgotten);
+        }
         let entered = self.entries.insert(mark, (), end, now);
-        entered.map_err(|_| NonceError::Full)
+        entered.map_err(|_| NonceError::Full)?;
+        Ok(Taken { mark, end })
     }
 }
 

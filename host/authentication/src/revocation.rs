@@ -2,18 +2,21 @@
 //! name (`jti`), their subject (`sub`), or the moment before which they were
 //! made (`iat`).
 //!
-//! An entry is forgotten when the last token that it could be about has ended.
-//! Each takes the same room, and whether a token is revoked takes constant time.
-//! Bounded by [`REVOCATIONS_MAX`]. The caller [keeps](kept) what must survive
-//! the process.
+//! An entry is forgotten when the last token that it could be about has ended,
+//! also with the longest leeway that a trigger may have, and even if the clock on
+//! the wall was ahead for a time. Each takes the same room, and whether a token is
+//! revoked takes constant time. Bounded by [`REVOCATIONS_MAX`]. The caller
+//! [keeps](kept) what must survive the process.
 
 #[path = "revocation_kept.rs"]
 mod kept;
 
-use openline_core::authentication::UnixTime;
+use openline_core::authentication::{LEEWAY_MAX, UnixTime};
 
+use crate::earliest::Earliest;
 use crate::expiring::{Expiring, Mark};
 use crate::identity::Identity;
+use crate::token::Now;
 
 pub use kept::KeptRevocation;
 
@@ -32,6 +35,7 @@ pub struct Revocations {
     subjects: Expiring<UnixTime>,
     /// All tokens that were made before this moment.
     before: Option<UnixTime>,
+    earliest: Earliest,
 }
 
 /// One entry of a list.
@@ -41,7 +45,8 @@ pub enum Revocation {
     Token {
         /// Its `jti`.
         id: String,
-        /// When it ends, if that is known: then the entry is forgotten.
+        /// When it ends (`exp`): until then, and for the longest leeway, the entry
+        /// is in force.
         expires: UnixTime,
     },
     /// All tokens of a subject that were made before a moment.
@@ -51,7 +56,7 @@ pub enum Revocation {
         /// The moment. Tokens without `iat` count as made before it. Tickets have
         /// the time at which the host made them.
         before: UnixTime,
-        /// When the last of them ends.
+        /// When the last of them ends, as with one token.
         expires: UnixTime,
     },
     /// All tokens that were made before a moment.
@@ -88,23 +93,18 @@ pub enum RevocationError {
     Form,
 }
 
-impl Default for Revocations {
-    fn default() -> Self {
-        Self::new()
-    }
-}
-
 impl Revocations {
     /// Nothing is revoked.
-    pub fn new() -> Self {
-        Self::with_max(REVOCATIONS_MAX)
+    pub fn new(now: Now) -> Self {
+        Self::with_max(REVOCATIONS_MAX, now)
     }
 
-    fn with_max(entries_max: usize) -> Self {
+    fn with_max(entries_max: usize, now: Now) -> Self {
         Self {
             tokens: Expiring::new(entries_max),
             subjects: Expiring::new(entries_max),
             before: None,
+            earliest: Earliest::new(now),
         }
     }
 
@@ -115,8 +115,8 @@ impl Revocations {
     ///
     /// The number of the first line that is wrong, counted from 1, and why. The
     /// entries before it are not kept: half a list is no list.
-    pub fn parse(text: &str, now: UnixTime) -> Result<Self, (usize, RevocationError)> {
-        let mut revocations = Self::new();
+    pub fn parse(text: &str, now: Now) -> Result<Self, (usize, RevocationError)> {
+        let mut revocations = Self::new(now);
         for (index, line) in text.lines().enumerate() {
             let line = line.trim();
             if !line.is_empty() && !line.starts_with('#') {
@@ -134,34 +134,23 @@ impl Revocations {
     /// # Errors
     ///
     /// See [`RevocationError`].
-    pub fn revoke(&mut self, entry: &Revocation, now: UnixTime) -> Result<(), RevocationError> {
-        let full = |_| RevocationError::Full;
+    pub fn revoke(&mut self, entry: &Revocation, now: Now) -> Result<(), RevocationError> {
         match entry {
             Revocation::Token { id: name, .. } | Revocation::Subject { subject: name, .. }
                 if name.len() > NAME_BYTES_MAX =>
             {
                 Err(RevocationError::Long)
             }
-            Revocation::Token { expires, .. } | Revocation::Subject { expires, .. }
-                if *expires <= now =>
-            {
-                Ok(())
-            }
             Revocation::Token { id, expires } => {
-                let mark = Mark::of(&[id]);
-                self.tokens.insert(mark, (), *expires, now).map_err(full)
+                self.enter_token(Mark::of(&[id]), expires.plus(LEEWAY_MAX), now)
             }
             Revocation::Subject {
                 subject,
                 before,
                 expires,
             } => {
-                let mark = Mark::of(&[subject]);
-                let known = self.subjects.get(mark, now);
-                let before = known.map_or(*before, |known| *before.max(known));
-                self.subjects
-                    .insert(mark, before, *expires, now)
-                    .map_err(full)
+                let end = expires.plus(LEEWAY_MAX);
+                self.enter_subject(Mark::of(&[subject]), *before, end, now)
             }
             Revocation::Before(moment) => {
                 self.before = self.before.max(Some(*moment));
@@ -170,9 +159,42 @@ impl Revocations {
         }
     }
 
+    /// Enters a token until `end`, unless that has come.
+    fn enter_token(&mut self, mark: Mark, end: UnixTime, now: Now) -> Result<(), RevocationError> {
+        let earliest = self.earliest.see(now);
+        if end <= earliest {
+            return Ok(());
+        }
+        let entered = self.tokens.insert(mark, (), end, earliest);
+        // Before a new one is refused, the clock on the wall decides which have
+        // ended: otherwise one that was behind by years would fill the list.
+        let entered = entered.or_else(|_| self.tokens.insert(mark, (), end, now.wall));
+        entered.map_err(|_| RevocationError::Full)
+    }
+
+    /// Enters a subject until `end`, unless that has come.
+    fn enter_subject(
+        &mut self,
+        mark: Mark,
+        before: UnixTime,
+        end: UnixTime,
+        now: Now,
+    ) -> Result<(), RevocationError> {
+        let earliest = self.earliest.see(now);
+        if end <= earliest {
+            return Ok(());
+        }
+        let known = self.subjects.get(mark, earliest);
+        let before = known.map_or(before, |known| before.max(*known));
+        let entered = self.subjects.insert(mark, before, end, earliest);
+        let entered = entered.or_else(|_| self.subjects.insert(mark, before, end, now.wall));
+        entered.map_err(|_| RevocationError::Full)
+    }
+
     /// Whether an identity is revoked, and by what. Also asked for connections
     /// that are open, after each change.
-    pub fn revokes(&self, identity: &Identity, now: UnixTime) -> Option<RevokedBy> {
+    pub fn revokes(&self, identity: &Identity, now: Now) -> Option<RevokedBy> {
+        let now = self.earliest.at(now);
         // A token that does not say when it was made may be as old as any.
         let made = identity.issued.unwrap_or(UnixTime(0));
         let token = identity.token_id().map(|id| Mark::of(&[id]));
@@ -188,6 +210,12 @@ impl Revocations {
         }
         let before = self.before.filter(|before| made < *before);
         before.map(|_| RevokedBy::Before)
+    }
+
+    /// The earliest moment that it may be: by this one, and not by the clock on
+    /// the wall, revocations that are kept elsewhere are forgotten.
+    pub fn earliest(&self, now: Now) -> UnixTime {
+        self.earliest.at(now)
     }
 
     /// How many entries there are.
@@ -225,11 +253,21 @@ impl Revocation {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use serde_json::json;
 
     use super::*;
 
     const NOW: UnixTime = UnixTime(1_800_000_000);
+
+    /// A moment at which the clock on the wall is right.
+    fn at(wall: UnixTime) -> Now {
+        Now {
+            wall,
+            steady: wall.since(UnixTime(NOW.0 - 1000)),
+        }
+    }
 
     fn identity(claims: serde_json::Value) -> Identity {
         Identity {
@@ -240,15 +278,15 @@ mod tests {
     }
 
     fn list(text: &str) -> Result<Revocations, (usize, RevocationError)> {
-        Revocations::parse(text, NOW)
+        Revocations::parse(text, at(NOW))
     }
 
     #[test]
     fn by_name_by_subject_and_by_age() {
-        let until = NOW.plus(std::time::Duration::from_secs(60));
+        let until = NOW.plus(Duration::from_secs(60));
         let text = format!("# revoked\n\njti a%20b {until}\nsub ann {NOW} {until}\n");
         let revoked = list(&text).unwrap();
-        let by = |claims| revoked.revokes(&identity(claims), NOW);
+        let by = |claims| revoked.revokes(&identity(claims), at(NOW));
         assert_eq!(by(json!({"jti": "a b"})), Some(RevokedBy::Token));
         assert_eq!(by(json!({"jti": "a"})), None);
         let made = NOW.0;
@@ -258,28 +296,131 @@ mod tests {
         assert_eq!(by(json!({"sub": "ann", "iat": made})), None);
         assert_eq!(by(json!({"sub": "bob", "iat": made - 1})), None);
         assert_eq!(by(json!({})), None);
-        let ended = revoked.revokes(&identity(json!({"jti": "a b"})), until);
-        assert_eq!(ended, None, "the token has ended by itself");
+        for claims in [json!({"jti": "a b"}), json!({"sub": "ann"})] {
+            let by = |wall| revoked.revokes(&identity(claims.clone()), at(wall));
+            let end = until.plus(LEEWAY_MAX);
+            assert!(by(until).is_some(), "a leeway may let it in");
+            assert!(by(UnixTime(end.0 - 1)).is_some());
+            assert_eq!(by(end), None, "it has ended by itself");
+        }
         let all = list(&format!("before {NOW}\nbefore 2020-01-01T00:00:00Z")).unwrap();
-        let by = |claims| all.revokes(&identity(claims), NOW);
+        let by = |claims| all.revokes(&identity(claims), at(NOW));
         assert_eq!(by(json!({"iat": made - 1})), Some(RevokedBy::Before));
         assert_eq!(by(json!({})), Some(RevokedBy::Before));
         assert_eq!(by(json!({"iat": made})), None);
     }
 
+    fn token(id: &str, expires: UnixTime) -> Revocation {
+        Revocation::Token {
+            id: id.into(),
+            expires,
+        }
+    }
+
+    fn subject(subject: &str, expires: UnixTime) -> Revocation {
+        Revocation::Subject {
+            subject: subject.into(),
+            before: NOW,
+            expires,
+        }
+    }
+
+    /// It passes for as long as a trigger's leeway says, and may be revoked then.
+    #[test]
+    fn what_ended_within_the_longest_leeway_can_be_revoked() {
+        for (ago, is_in_force) in [(0, true), (299, true), (300, false)] {
+            let mut revoked = Revocations::new(at(NOW));
+            let expires = UnixTime(NOW.0 - ago);
+            for entry in [token("a", expires), subject("ann", expires)] {
+                revoked.revoke(&entry, at(NOW)).unwrap();
+            }
+            for claims in [json!({"jti": "a"}), json!({"sub": "ann"})] {
+                let by = revoked.revokes(&identity(claims), at(NOW));
+                assert_eq!(by.is_some(), is_in_force, "{ago}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_clock_that_jumps_ahead_and_back_makes_nothing_good_again() {
+        let until = NOW.plus(Duration::from_secs(300));
+        let mut revoked = Revocations::new(at(NOW));
+        for entry in [token("a", until), subject("ann", until)] {
+            revoked.revoke(&entry, at(NOW)).unwrap();
+        }
+        let ahead = Now {
+            wall: NOW.plus(Duration::from_secs(3600)),
+            ..at(NOW.plus(Duration::from_secs(5)))
+        };
+        // Others are revoked meanwhile; one would have ended by that clock.
+        for entry in [
+            token("b", UnixTime(u64::MAX)),
+            subject("bob", UnixTime(u64::MAX)),
+            token("c", until),
+            subject("eve", until),
+        ] {
+            revoked.revoke(&entry, ahead).unwrap();
+        }
+        let right = at(NOW.plus(Duration::from_secs(10)));
+        for claims in [
+            json!({"jti": "a"}),
+            json!({"sub": "ann"}),
+            json!({"jti": "c"}),
+            json!({"sub": "eve"}),
+        ] {
+            let identity = identity(claims);
+            for now in [ahead, right] {
+                assert!(revoked.revokes(&identity, now).is_some(), "{identity:?}");
+            }
+        }
+        assert_eq!(revoked.count(), 6);
+        assert_eq!(revoked.earliest(ahead), NOW.plus(Duration::from_secs(5)));
+        // Each is forgotten in the end.
+        let end = at(until.plus(LEEWAY_MAX));
+        revoked
+            .revoke(&token("d", UnixTime(u64::MAX)), end)
+            .unwrap();
+        revoked
+            .revoke(&subject("dan", UnixTime(u64::MAX)), end)
+            .unwrap();
+        assert_eq!(revoked.count(), 4);
+    }
+
+    /// A clock without a battery may begin in 1970.
+    #[test]
+    fn a_clock_that_was_behind_fills_no_list() {
+        let behind = Now {
+            wall: UnixTime(0),
+            ..at(NOW)
+        };
+        let mut revoked = Revocations::with_max(1, behind);
+        let until = UnixTime(NOW.0 + 10);
+        for entry in [token("a", until), subject("ann", until)] {
+            assert_eq!(revoked.revoke(&entry, at(NOW)), Ok(()));
+        }
+        let end = at(until.plus(LEEWAY_MAX));
+        let before = at(UnixTime(end.wall.0 - 1));
+        let later = until.plus(2 * LEEWAY_MAX);
+        for entry in [token("b", later), subject("bob", later)] {
+            assert_eq!(revoked.revoke(&entry, before), Err(RevocationError::Full));
+            assert_eq!(revoked.revoke(&entry, end), Ok(()));
+        }
+        assert_eq!(revoked.count(), 2);
+    }
+
     #[test]
     fn of_two_moments_of_a_subject_the_later_one_counts() {
-        let mut revoked = Revocations::new();
+        let mut revoked = Revocations::new(at(NOW));
         for before in [NOW.0, NOW.0 - 100] {
             let entry = Revocation::Subject {
                 subject: "ann".into(),
                 before: UnixTime(before),
                 expires: UnixTime(NOW.0 + 60),
             };
-            revoked.revoke(&entry, NOW).unwrap();
+            revoked.revoke(&entry, at(NOW)).unwrap();
         }
         let ann = identity(json!({"sub": "ann", "iat": NOW.0 - 1}));
-        assert_eq!(revoked.revokes(&ann, NOW), Some(RevokedBy::Subject));
+        assert_eq!(revoked.revokes(&ann, at(NOW)), Some(RevokedBy::Subject));
     }
 
     #[test]
@@ -308,10 +449,10 @@ mod tests {
 
     #[test]
     fn past_the_limit_only_what_is_there_already_is_taken() {
-        let mut revoked = Revocations::with_max(2);
+        let mut revoked = Revocations::with_max(2, at(NOW));
         let mut revoke = |line: &str| {
             let entry = Revocation::parse(&format!("{line} 2099-01-01T00:00:00Z")).unwrap();
-            revoked.revoke(&entry, NOW)
+            revoked.revoke(&entry, at(NOW))
         };
         for kind in ["jti", "sub"] {
             let before = if kind == "sub" {
@@ -332,16 +473,16 @@ mod tests {
     /// revoked does not depend on the number.
     #[test]
     fn many_tokens_are_revoked() {
-        let mut revoked = Revocations::new();
+        let mut revoked = Revocations::new(at(NOW));
         let expires = UnixTime(NOW.0 + 3600);
         let names = (0..100_000).map(|number| format!("t{number}"));
         for id in names {
             revoked
-                .revoke(&Revocation::Token { id, expires }, NOW)
+                .revoke(&Revocation::Token { id, expires }, at(NOW))
                 .unwrap();
         }
         assert_eq!(revoked.count(), 100_000);
-        let by = |id: &str| revoked.revokes(&identity(json!({"jti": id})), NOW);
+        let by = |id: &str| revoked.revokes(&identity(json!({"jti": id})), at(NOW));
         assert_eq!(by("t77777"), Some(RevokedBy::Token));
         assert_eq!(by("t100000"), None);
     }

@@ -5,6 +5,7 @@ use openline_core::authentication::UnixTime;
 
 use super::{Revocation, RevocationError, Revocations, RevokedBy};
 use crate::expiring::Mark;
+use crate::token::Now;
 
 /// One revocation that is in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,25 +59,17 @@ impl Revocations {
     /// # Errors
     ///
     /// When there are too many.
-    pub fn restore(&mut self, kept: KeptRevocation, now: UnixTime) -> Result<(), RevocationError> {
+    pub fn restore(&mut self, kept: KeptRevocation, now: Now) -> Result<(), RevocationError> {
         let KeptRevocation {
             by,
             mark,
             before,
             end,
         } = kept;
-        if end <= now {
-            return Ok(());
-        }
         let mark = Mark::from_bytes(mark);
-        let full = |_| RevocationError::Full;
         match by {
-            RevokedBy::Token => self.tokens.insert(mark, (), end, now).map_err(full),
-            RevokedBy::Subject => {
-                let known = self.subjects.get(mark, now);
-                let before = known.map_or(before, |known| before.max(*known));
-                self.subjects.insert(mark, before, end, now).map_err(full)
-            }
+            RevokedBy::Token => self.enter_token(mark, end, now),
+            RevokedBy::Subject => self.enter_subject(mark, before, end, now),
             RevokedBy::Before => {
                 self.before = self.before.max(Some(before));
                 Ok(())
@@ -87,9 +80,20 @@ impl Revocations {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use openline_core::authentication::LEEWAY_MAX;
+
     use super::*;
 
-    const NOW: UnixTime = UnixTime(1000);
+    const NOW: Now = at(1000);
+
+    const fn at(wall: u64) -> Now {
+        Now {
+            wall: UnixTime(wall),
+            steady: Duration::from_secs(wall),
+        }
+    }
 
     fn entries() -> [Revocation; 3] {
         [
@@ -108,8 +112,8 @@ mod tests {
 
     #[test]
     fn what_was_kept_is_revoked_again() {
-        let mut first = Revocations::new();
-        let mut next = Revocations::new();
+        let mut first = Revocations::new(NOW);
+        let mut next = Revocations::new(NOW);
         for entry in entries() {
             assert_eq!(first.kept(&entry), None, "it is not in force");
             first.revoke(&entry, NOW).unwrap();
@@ -117,9 +121,9 @@ mod tests {
             assert_eq!(next.kept(&entry), first.kept(&entry));
         }
         assert_eq!(next.count(), 3);
-        let mut late = Revocations::new();
+        let mut late = Revocations::new(NOW);
         for entry in entries() {
-            late.restore(first.kept(&entry).unwrap(), UnixTime(2000))
+            late.restore(first.kept(&entry).unwrap(), at(2000 + LEEWAY_MAX.as_secs()))
                 .unwrap();
         }
         assert_eq!(late.count(), 2, "one has ended");
@@ -132,12 +136,13 @@ mod tests {
             before: UnixTime(before),
             expires: UnixTime(expires),
         };
-        let mut revocations = Revocations::new();
+        let mut revocations = Revocations::new(NOW);
         revocations.revoke(&subject(900, 2000), NOW).unwrap();
         let second = subject(500, 3000);
         revocations.revoke(&second, NOW).unwrap();
         let kept = revocations.kept(&second).unwrap();
-        assert_eq!((kept.before, kept.end), (UnixTime(900), UnixTime(3000)));
+        let end = UnixTime(3000).plus(LEEWAY_MAX);
+        assert_eq!((kept.before, kept.end), (UnixTime(900), end));
         revocations
             .restore(
                 KeptRevocation {
@@ -148,8 +153,8 @@ mod tests {
             )
             .unwrap();
         assert_eq!(revocations.kept(&second), Some(kept));
-        let ended = subject(900, 1000);
-        let mut none = Revocations::new();
+        let ended = subject(900, 1000 - LEEWAY_MAX.as_secs());
+        let mut none = Revocations::new(NOW);
         none.revoke(&ended, NOW).unwrap();
         assert_eq!(none.kept(&ended), None);
     }
@@ -162,7 +167,7 @@ mod tests {
             before: UnixTime(0),
             end: UnixTime(2000),
         };
-        let mut revocations = Revocations::with_max(2);
+        let mut revocations = Revocations::with_max(2, NOW);
         assert_eq!(revocations.restore(kept(1), NOW), Ok(()));
         assert_eq!(revocations.restore(kept(2), NOW), Ok(()));
         assert_eq!(

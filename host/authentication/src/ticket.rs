@@ -2,12 +2,14 @@
 //! and uses once.
 //!
 //! A ticket is 256 random bits. Half of them find it, and the other half are
-//! compared in constant time, so no timing helps to guess. Bounded by
-//! `tickets_max`, and [`CLAIMS_BYTES_MAX`] of claims for each. Tickets live in
+//! compared in constant time, so no timing helps to guess. A ticket counts until
+//! the request that uses it has passed; one that is refused later gives it back.
+//! Bounded by `tickets_max`, and [`CLAIMS_BYTES_MAX`] of claims for each. Tickets live in
 //! memory: a restart ends them all, which is safe, and their page asks for
 //! another one.
 
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use base64::Engine;
@@ -23,6 +25,7 @@ use crate::expiring::{Expiring, Mark};
 use crate::identity::Identity;
 use crate::request::{Request, find, secret_subprotocols};
 use crate::secret::same;
+use crate::spending::Spending;
 
 /// The most claims of one ticket, as JSON: what a token could carry.
 pub const CLAIMS_BYTES_MAX: usize = 8 << 10;
@@ -32,17 +35,33 @@ const HALF: usize = 16;
 /// The tickets of one trigger that are not used yet.
 pub struct Tickets {
     config: TicketConfig,
-    waiting: Mutex<Expiring<Waiting>>,
+    waiting: Arc<Mutex<Expiring<Waiting>>>,
     random: SystemRandom,
 }
 
 struct Waiting {
     secret: [u8; HALF],
-    claims: Map<String, Value>,
+    claims: Arc<Map<String, Value>>,
     /// When the connection ends that is opened with it.
     expires: Option<UnixTime>,
     /// When it was made.
     issued: UnixTime,
+    /// Whether a request has it, about which nothing is decided yet.
+    is_held: bool,
+}
+
+/// A ticket that a request has.
+pub(crate) struct Held {
+    waiting: Arc<Mutex<Expiring<Waiting>>>,
+    mark: Mark,
+}
+
+/// What a request learns from its ticket.
+struct Shown {
+    claims: Arc<Map<String, Value>>,
+    expires: Option<UnixTime>,
+    issued: UnixTime,
+    spending: Spending,
 }
 
 /// What a ticket is to be.
@@ -80,7 +99,7 @@ impl Tickets {
     pub fn new(config: &TicketConfig) -> Self {
         Self {
             config: config.clone(),
-            waiting: Mutex::new(Expiring::new(config.tickets_max)),
+            waiting: Arc::new(Mutex::new(Expiring::new(config.tickets_max))),
             random: SystemRandom::new(),
         }
     }
@@ -116,34 +135,41 @@ impl Tickets {
         let end = now.plus(time);
         let waiting = Waiting {
             secret,
-            claims,
+            claims: Arc::new(claims),
             expires: request.expires,
             issued: now,
+            is_held: false,
         };
         let entered = self.waiting.lock().insert(mark, waiting, end, now);
         entered.map_err(|_| TicketError::Full)?;
         Ok((URL_SAFE_NO_PAD.encode(random), end))
     }
 
-    /// Authenticates a request by its ticket, which is then used.
+    /// Authenticates a request by its ticket, which no other request can use then,
+    /// unless this one gives it back.
     ///
     /// # Errors
     ///
     /// When there is none, or when it is not good.
-    pub fn authenticate(&self, request: &Request<'_>, now: UnixTime) -> Result<Identity, Denied> {
+    pub fn authenticate(
+        &self,
+        request: &Request<'_>,
+        now: UnixTime,
+    ) -> Result<(Identity, Spending), Denied> {
         let invalid = |error: &dyn fmt::Display| Denial::TicketInvalid.because(error);
         let found = find(request, &self.config.lookup).map_err(|error| invalid(&error))?;
         let found = found.ok_or_else(|| Denial::TicketMissing.because("no ticket"))?;
-        let used = self.take(&found, now);
-        let used = used.ok_or_else(|| invalid(&"there is no such ticket, or not any more"))?;
-        let edits = self.edits(&used.claims).map_err(|error| invalid(&error))?;
-        Ok(Identity {
-            expires: used.expires,
-            issued: Some(used.issued),
+        let shown = self.hold(&found, now);
+        let shown = shown.ok_or_else(|| invalid(&"there is no such ticket, or not any more"))?;
+        let edits = self.edits(&shown.claims).map_err(|error| invalid(&error))?;
+        let identity = Identity {
+            expires: shown.expires,
+            issued: Some(shown.issued),
             edits: edits.without_subprotocols(secret_subprotocols(request, &self.config.lookup)),
-            claims: used.claims,
+            claims: (*shown.claims).clone(),
             body_sha256: None,
-        })
+        };
+        Ok((identity, shown.spending))
     }
 
     fn edits(&self, claims: &Map<String, Value>) -> Result<Edits, crate::edits::EditError> {
@@ -151,7 +177,7 @@ impl Tickets {
         Edits::new(pass, Some(claims))
     }
 
-    fn take(&self, text: &str, now: UnixTime) -> Option<Waiting> {
+    fn hold(&self, text: &str, now: UnixTime) -> Option<Shown> {
         let mut random = [0; 2 * HALF];
         let length = URL_SAFE_NO_PAD.decode_slice(text, &mut random).ok()?;
         if length != random.len() {
@@ -159,14 +185,47 @@ impl Tickets {
         }
         let (mark, secret) = halves(random);
         let mut waiting = self.waiting.lock();
+        let found = waiting.get_mut(mark, now)?;
         // A guess must not end a ticket.
-        let is_right = same(&waiting.get(mark, now)?.secret, &secret);
-        is_right.then(|| waiting.take(mark, now)).flatten()
+        if !same(&found.secret, &secret) || found.is_held {
+            return None;
+        }
+        found.is_held = true;
+        let held = Held {
+            waiting: Arc::clone(&self.waiting),
+            mark,
+        };
+        Some(Shown {
+            claims: Arc::clone(&found.claims),
+            expires: found.expires,
+            issued: found.issued,
+            spending: Spending::ticket(held),
+        })
     }
 
-    /// How many are not used yet, some ended ones included.
+    /// How many are not used for good yet, some ended ones included.
     pub fn count(&self) -> usize {
         self.waiting.lock().count()
+    }
+}
+
+impl Held {
+    /// It was used. One that has ended meanwhile may be forgotten already.
+    pub(crate) fn use_up(self) {
+        self.waiting.lock().take(self.mark, UnixTime(0));
+    }
+
+    /// It was used for nothing, and waits again until its end.
+    pub(crate) fn give_back(self) {
+        if let Some(waiting) = self.waiting.lock().get_mut(self.mark, UnixTime(0)) {
+            waiting.is_held = false;
+        }
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Held").finish_non_exhaustive()
     }
 }
 
@@ -195,6 +254,7 @@ mod tests {
 
     use super::*;
     use crate::revocation::{Revocation, Revocations, RevokedBy};
+    use crate::token::Now;
 
     const NOW: UnixTime = UnixTime(1000);
 
@@ -214,17 +274,22 @@ mod tests {
         tickets.issue(request, NOW).unwrap().0
     }
 
-    fn redeem(tickets: &Tickets, query: &str, now: u64) -> Result<Identity, Denial> {
-        let request = Request {
+    fn with_request<T>(query: &str, ask: impl FnOnce(&Request<'_>) -> T) -> T {
+        ask(&Request {
             method: "GET",
             host: None,
             path: "/",
             query: Some(query),
             headers: &HeaderMap::new(),
             has_body: false,
-        };
-        let redeemed = tickets.authenticate(&request, UnixTime(now));
-        redeemed.map_err(|denied| denied.denial)
+        })
+    }
+
+    fn redeem(tickets: &Tickets, query: &str, now: u64) -> Result<Identity, Denial> {
+        let redeemed = with_request(query, |it| tickets.authenticate(it, UnixTime(now)));
+        let (identity, spending) = redeemed.map_err(|denied| denied.denial)?;
+        spending.commit();
+        Ok(identity)
     }
 
     #[test]
@@ -277,10 +342,14 @@ mod tests {
             (by_subject, RevokedBy::Subject),
             (Revocation::Before(NOW), RevokedBy::Before),
         ] {
-            let mut revoked = Revocations::new();
-            revoked.revoke(&entry, NOW).unwrap();
-            assert_eq!(revoked.revokes(&old, NOW), Some(by));
-            assert_eq!(revoked.revokes(&new, NOW), None, "{by:?}");
+            let now = Now {
+                wall: NOW,
+                steady: Duration::ZERO,
+            };
+            let mut revoked = Revocations::new(now);
+            revoked.revoke(&entry, now).unwrap();
+            assert_eq!(revoked.revokes(&old, now), Some(by));
+            assert_eq!(revoked.revokes(&new, now), None, "{by:?}");
         }
     }
 
@@ -313,6 +382,31 @@ mod tests {
             assert_eq!(passed.into_inner(), 1);
         }
         assert_eq!(tickets.count(), 0);
+    }
+
+    #[test]
+    fn a_request_that_is_refused_later_gives_its_ticket_back() {
+        let tickets = tickets(1);
+        let query = format!("ticket={}", issue(&tickets));
+        let hold = |now| with_request(&query, |it| tickets.authenticate(it, UnixTime(now)));
+        let plain = TicketRequest::default;
+        for now in [1000, 1029] {
+            let (ann, spending) = hold(now).unwrap();
+            assert_eq!(ann.subject(), Some("ann"));
+            // Meanwhile no other request has it, and its place is taken.
+            assert_eq!(redeem(&tickets, &query, now), Err(Denial::TicketInvalid));
+            let another = tickets.issue(plain(), UnixTime(now));
+            assert_eq!(another, Err(TicketError::Full));
+            drop(spending);
+        }
+        // Given back, it ends when it would have ended.
+        assert_eq!(redeem(&tickets, &query, 1030), Err(Denial::TicketInvalid));
+        let spending = hold(1029).unwrap().1;
+        let later = UnixTime(1030);
+        assert!(tickets.issue(plain(), later).is_ok(), "it is forgotten");
+        drop(spending);
+        assert_eq!(redeem(&tickets, &query, 1029), Err(Denial::TicketInvalid));
+        assert_eq!(tickets.count(), 1);
     }
 
     #[test]

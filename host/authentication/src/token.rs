@@ -183,7 +183,7 @@ impl TokenVerifier {
             issued: verified.issued,
             ..Identity::default()
         };
-        let revoked = self.revocations.read().revokes(&identity, now.wall);
+        let revoked = self.revocations.read().revokes(&identity, now);
         match revoked {
             Some(by) => Err(Denial::TokenRevoked.because(by)),
             None => Ok(identity),

@@ -33,7 +33,7 @@ fn read(place: &SecretSource) -> Result<Vec<u8>, String> {
 
 fn made(table: &str, file: Option<&[u8]>) -> Result<TokenVerifier, Hinted> {
     let config: JwtConfig = toml::from_str(table).unwrap();
-    let revoked = Arc::new(RwLock::new(Revocations::new()));
+    let revoked = Arc::new(RwLock::new(Revocations::new(NOW)));
     let verifier = TokenVerifier::new(&config, file, &read, revoked, NOW, Box::new(|| ()));
     verifier.map(|(verifier, _)| verifier)
 }
@@ -180,9 +180,34 @@ fn a_revoked_token_is_told_from_an_invalid_one() {
         id: "t1".into(),
         expires: UnixTime(now.0 + 60),
     };
-    verifier.revocations.write().revoke(&entry, now).unwrap();
+    verifier.revocations.write().revoke(&entry, NOW).unwrap();
     let denied = verifier.token(&token, NOW).unwrap_err();
     assert_eq!(denied.denial, Denial::TokenRevoked);
+}
+
+/// An operator who revokes it until its `exp` means it: no leeway makes it good
+/// again.
+#[test]
+fn a_revoked_token_is_not_good_again_while_the_leeway_lasts() {
+    let later = |seconds: u64| Now {
+        wall: UnixTime(NOW.wall.0 + seconds),
+        steady: NOW.steady + Duration::from_secs(seconds),
+    };
+    for leeway in [0, 30, 300] {
+        let verifier = verifier(&format!("leeway = \"{leeway} s\""));
+        let end = UnixTime(NOW.wall.0 + 60);
+        let token = token(&json!({"sub": "ann", "jti": "t1", "exp": end.0}));
+        let entry = Revocation::Token {
+            id: "t1".into(),
+            expires: end,
+        };
+        verifier.revocations.write().revoke(&entry, NOW).unwrap();
+        let denial = |seconds| verifier.token(&token, later(seconds)).unwrap_err().denial;
+        for seconds in 0..60 + leeway {
+            assert_eq!(denial(seconds), Denial::TokenRevoked, "{seconds}");
+        }
+        assert_eq!(denial(60 + leeway), Denial::TokenExpired);
+    }
 }
 
 /// Some issuers write fractions of a second (RFC 7519 section 2 allows them).
@@ -197,7 +222,7 @@ fn a_fraction_in_iat_says_when_a_token_was_made() {
     let identity = verifier.token(&new, NOW).unwrap();
     assert_eq!(identity.issued, Some(now));
     let before = Revocation::Before(now);
-    verifier.revocations.write().revoke(&before, now).unwrap();
+    verifier.revocations.write().revoke(&before, NOW).unwrap();
     assert!(verifier.token(&new, NOW).is_ok());
     let denied = verifier.token(&old, NOW).unwrap_err();
     assert_eq!(denied.denial, Denial::TokenRevoked);
@@ -311,7 +336,7 @@ fn keys_that_are_fetched_are_waited_for_and_hastened() {
     let woken = Arc::new(AtomicUsize::new(0));
     let config = "jwks_url = \"https://issuer.example.org/jwks\"";
     let config: JwtConfig = toml::from_str(config).unwrap();
-    let revoked = Arc::new(RwLock::new(Revocations::new()));
+    let revoked = Arc::new(RwLock::new(Revocations::new(NOW)));
     let wake = Arc::clone(&woken);
     let wake = Box::new(move || {
         wake.fetch_add(1, Ordering::Relaxed);

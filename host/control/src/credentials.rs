@@ -70,10 +70,10 @@ impl Deployer {
                 closed,
                 revocations: sessions.revoked(),
             };
-            Ok((revoked, kept))
+            Ok((revoked, kept, sessions.earliest()))
         });
         let revoked = revoking.await.map_err(|_| ChangeError::Stopping)?;
-        let (revoked, kept) = revoked.map_err(ChangeError::Revocation)?;
+        let (revoked, kept, earliest) = revoked.map_err(ChangeError::Revocation)?;
         let RevokedView {
             closed,
             revocations,
@@ -82,7 +82,7 @@ impl Deployer {
         // First in force, then kept: a slow disk lets no peer stay.
         if let Some(kept) = kept {
             let store = &self.inner.loader.store;
-            let keeping = store.keep_revocation(function, stored(kept), now().wall.0);
+            let keeping = store.keep_revocation(function, stored(kept), earliest.0);
             let kept = answered(keeping).await;
             kept.map_err(|error| ChangeError::NotKept(error.to_string()))?;
         }

@@ -165,9 +165,8 @@ async fn serve_started(
     let services = Arc::clone(host.deployer.services());
     let tidying = tokio::spawn(memory::give_back(Arc::clone(&services)));
     let watching = host.watch_files();
-    let fetching = tokio::spawn(async move {
-        tokio::join!(key_sets::fetch_all(services, first_keys), keys);
-    });
+    let fetching = key_sets::fetch_all(services, first_keys);
+    let fetching = tokio::spawn(async move { tokio::join!(fetching, keys) });
     let tls = host.letter(Listener::Listen);
     announce(&format!("listening on http{tls}://{address}"));
     host.introduce(address, tls);
@@ -189,7 +188,8 @@ async fn serve_started(
         }
     }
     host.drain(&mut signals).await;
-    let tasks = [accepting, tidying, fetching].into_iter().chain(watching);
+    fetching.abort();
+    let tasks = [accepting, tidying].into_iter().chain(watching);
     tasks.for_each(|task| task.abort());
     drop(front);
     Ok(())

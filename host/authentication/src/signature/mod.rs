@@ -46,6 +46,9 @@ pub use verify::SignatureVerifier;
 #[path = "header_tests.rs"]
 mod headers;
 #[cfg(test)]
+#[path = "nonce_tests.rs"]
+mod nonce_tests;
+#[cfg(test)]
 #[path = "presigned_tests.rs"]
 mod presigned;
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::request::Request;
 use crate::secret::Secret;
 
 pub(super) const NOW: UnixTime = UnixTime(1_795_000_000);
-const WINDOW: u64 = 900;
+pub(super) const WINDOW: u64 = 900;
 pub(super) const NONCE: &str = "0123456789abcdef";
 pub(super) const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
@@ -120,9 +120,10 @@ pub(super) fn asked(
     now: UnixTime,
 ) -> Result<Identity, Denial> {
     with_request(target, lines, |request| {
-        verifier
-            .authenticate(request, now)
-            .map_err(|denied| denied.denial)
+        let asked = verifier.authenticate(request, now);
+        let (identity, spending) = asked.map_err(|denied| denied.denial)?;
+        spending.commit();
+        Ok(identity)
     })
 }
 
@@ -357,8 +358,6 @@ fn a_longer_window_lets_nothing_pass_twice() {
     assert!(asked(&before, "/", &old, NOW).is_ok());
     let later = UnixTime(NOW.0 + 1);
     assert!(asked(&before, "/", &sent(later.0, "a-third-one"), later).is_ok());
-    let windows = [WINDOW, 3600].map(Duration::from_secs);
-    nonces.change_window(windows[0], windows[1]);
     let after = with(3600);
     let end = UnixTime(NOW.0 + 600 + 3600);
     for now in [later, end] {
@@ -537,7 +536,7 @@ fn the_hash_of_a_body_is_signed_and_handed_on() {
         headers: &headers,
         has_body: true,
     };
-    let identity = key(|_| ()).authenticate(&request, NOW).unwrap();
+    let identity = key(|_| ()).authenticate(&request, NOW).unwrap().0;
     let hash = ring::digest::digest(&ring::digest::SHA256, b"");
     assert_eq!(identity.body_sha256.unwrap().as_slice(), hash.as_ref());
     let mut without = headers.clone();

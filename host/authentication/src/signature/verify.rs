@@ -20,16 +20,17 @@ use super::credentials::{self, Credentials, CredentialsError, PresignedNames, is
 use super::keys::{AccessKey, AccessKeys};
 use crate::denied::{Denial, Denied};
 use crate::identity::Identity;
-use crate::nonce::{Kept, Nonce, NonceError, Nonces};
+use crate::nonce::{Kept, Nonce, NonceError, Nonces, Share};
 use crate::request::Request;
 use crate::secret::same;
+use crate::spending::Spending;
 
 /// Verifies the signatures of one trigger.
 #[derive(Debug)]
 pub struct SignatureVerifier {
     config: SignatureConfig,
     keys: AccessKeys,
-    nonces: Arc<Nonces>,
+    nonces: Share,
 }
 
 /// A signature that is good, before its nonce is used.
@@ -45,27 +46,38 @@ fn invalid(why: impl ToString) -> Denied {
 }
 
 impl SignatureVerifier {
-    /// A verifier of a table that was checked, with its keys and the nonces that
-    /// were used before.
+    /// A verifier of a table that was checked, with its keys and the nonces of its
+    /// function, which it shares with others.
     pub fn new(config: &SignatureConfig, keys: AccessKeys, nonces: impl Into<Arc<Nonces>>) -> Self {
         Self {
             config: config.clone(),
             keys,
-            nonces: nonces.into(),
+            nonces: Share::new(nonces.into(), config.window.0, config.nonces_max),
         }
     }
 
     /// The nonces, to export them.
     pub fn nonces(&self) -> &Nonces {
-        &self.nonces
+        self.nonces.nonces()
     }
 
-    /// Authenticates a request.
+    /// Notes that another one is in force, or none: its window and its
+    /// `nonces_max` do not count any more. It may end what it has begun.
+    pub fn retire(&self) {
+        self.nonces.leave();
+    }
+
+    /// Authenticates a request, and uses up its nonce, unless the request gives it
+    /// back.
     ///
     /// # Errors
     ///
     /// When it has no good signature, or one that was used before.
-    pub fn authenticate(&self, request: &Request<'_>, now: UnixTime) -> Result<Identity, Denied> {
+    pub fn authenticate(
+        &self,
+        request: &Request<'_>,
+        now: UnixTime,
+    ) -> Result<(Identity, Spending), Denied> {
         let credentials = credentials::read(request).map_err(|error| match error {
             CredentialsError::None => Denial::SignatureMissing.because(error),
             _ => invalid(error),
@@ -97,18 +109,21 @@ impl SignatureVerifier {
             let why = format!("the key `{}` has expired", good.id);
             return Err(Denial::SignatureExpired.because(why));
         }
-        if let Some(nonce) = good.nonce {
-            let taken = self.nonces.take(&nonce, self.config.nonces_max, now);
-            taken.map_err(|error| match error {
-                NonceError::Used => Denial::SignatureReplayed.because(error),
-                NonceError::Full => Denial::SignatureNonces.because(error),
-                NonceError::BeforeStart | NonceError::Forgotten => {
-                    Denial::SignatureExpired.because(error)
-                }
-            })?;
-        }
+        let spending = match good.nonce {
+            None => Spending::nothing(),
+            Some(nonce) => {
+                let taken = self.nonces.take(&nonce, now).map_err(|error| match error {
+                    NonceError::Used => Denial::SignatureReplayed.because(error),
+                    NonceError::Full => Denial::SignatureNonces.because(error),
+                    NonceError::BeforeStart | NonceError::Forgotten => {
+                        Denial::SignatureExpired.because(error)
+                    }
+                })?;
+                Spending::nonce(self.nonces.nonces(), taken)
+            }
+        };
         let subject = Value::String(good.key.subject.clone());
-        Ok(Identity {
+        let identity = Identity {
             claims: Map::from_iter([("sub".to_owned(), subject)]),
             expires: good
                 .key
@@ -116,7 +131,8 @@ impl SignatureVerifier {
                 .map(|last| last.plus(Duration::from_secs(1))),
             body_sha256: good.body_sha256,
             ..Identity::default()
-        })
+        };
+        Ok((identity, spending))
     }
 
     fn key(&self, id: &str) -> Result<&AccessKey, Denied> {
@@ -180,7 +196,7 @@ impl SignatureVerifier {
             key: id,
             text: nonce,
             date,
-            kept: Kept::Window(self.config.window.0),
+            kept: Kept::Window,
         };
         Ok(Good {
             id,

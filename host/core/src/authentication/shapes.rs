@@ -187,8 +187,9 @@ pub struct SignatureConfig {
     /// Function Compute and AWS.
     #[serde(serialize_with = "shown")]
     pub window: Period,
-    /// Nonces that the host remembers, for twice `window`: about 145 requests a
-    /// second, in 24 MiB. While it is full, requests are refused.
+    /// Nonces that the host remembers for the function, for twice `window`: about
+    /// 145 requests a second, in 24 MiB. While it is full, requests are refused. The
+    /// largest of the function's triggers counts.
     pub nonces_max: usize,
     /// The longest that a pre-signed URL may be valid: an hour, because whoever
     /// sees it can use it.

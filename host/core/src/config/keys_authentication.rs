@@ -181,7 +181,7 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         SIGNATURE,
         "nonces_max",
         "262144",
-        "how many nonces the host remembers, each for up to twice `window`, at most 16777216 of about 90 bytes; while there are as many, requests are refused",
+        "how many nonces the host remembers for the function, each for up to twice `window`, at most 16777216 of about 90 bytes; while there are as many, requests are refused. Of several triggers of a function the widest `window` and the largest `nonces_max` count",
     ),
     key(
         SIGNATURE,

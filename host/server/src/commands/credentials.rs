@@ -62,7 +62,7 @@ pub(crate) struct RevokeArguments {
     /// Tokens that were made before this moment, as in 2026-12-31T23:59:59Z
     #[arg(long, value_name = "TIME", value_parser = moment, required_unless_present_any = ["token", "subject"])]
     before: Option<UnixTime>,
-    /// When the last of these tokens ends; until then the host remembers
+    /// When the last of these tokens ends; until then, and 5 minutes more, the host remembers
     #[arg(long, value_name = "TIME", value_parser = moment)]
     until: Option<UnixTime>,
     #[command(flatten)]

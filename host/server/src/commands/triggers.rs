@@ -56,7 +56,7 @@ enum TriggersWord {
     /// List the triggers of a function.
     List(ListArguments),
     /// Make a trigger, or change one that was made in the running host.
-    Set(SetArguments),
+    Set(Box<SetArguments>),
     /// Remove a trigger that was made in the running host; its connections
     /// stay.
     Remove(RemoveArguments),
