@@ -248,7 +248,8 @@ impl Awaited {
             () = slot.slot().closed() => Err(Refusal::Requests),
         };
         drop(deciding);
-        let mut accepted = match asked.map_err(Ended::Refused)? {
+        let answer = asked.map_err(Ended::Refused)?;
+        let mut accepted = match answer {
             Ok(accepted) => accepted,
             Err(rejection) => {
                 let answer =
