@@ -8,6 +8,91 @@ use crate::harness::{openline, openline_with};
 
 const SECRET: (&str, &str) = ("FC_ACCESS_KEY_SECRET", "0123456789abcdef0123456789abcdef");
 
+/// What is written in the place of what, the text in whose line the error is,
+/// and its words; without words there is no error.
+const WRONG: &[(&str, &str, &str, &str)] = &[
+    (
+        "authType: jwt\n            disable",
+        "authType: basic\n            disable",
+        "authType: jwt",
+        "`basic` is no `authType`",
+    ),
+    (
+        "timeout: 3600",
+        "timeout: an hour",
+        "timeout: 3600",
+        "`timeout` is not a whole number",
+    ),
+    (
+        "functionName: ${env('ROOMS', 'rooms')}",
+        "functionName: ${env('ROOMS')}",
+        "ROOMS",
+        "only `s` can evaluate",
+    ),
+    (
+        "functionName: ${env('ROOMS', 'rooms')}",
+        "functionName: ${vars.rooms}",
+        "ROOMS",
+        "only `s` can evaluate",
+    ),
+    (
+        "region: cn-hangzhou",
+        "region: ${vars.region}",
+        "domainName",
+        "",
+    ),
+    ("cpu: 0.5", "cpu: [0.5", "", "this is not YAML"),
+    (
+        "cpu: 0.5",
+        "timeout: 5",
+        "cpu: 0.5",
+        "the key `timeout` is also in line",
+    ),
+    (
+        "memorySize: *memory",
+        "memorySize: *other",
+        "*memory",
+        "this is not YAML",
+    ),
+    (
+        "whiteList:",
+        "blackList:\n                - /a\n              whiteList:",
+        "jwks:",
+        "a whitelist and a blacklist",
+    ),
+    (
+        "tokenLookup: 'header:Authorization",
+        "tokenLookup: 'body:Authorization",
+        "tokenLookup: 'header",
+        "`tokenLookup`:",
+    ),
+    (
+        "disableURLInternet: true",
+        "disableURLInternet: maybe",
+        "disableURLInternet: true",
+        "neither `true` nor `false`",
+    ),
+    ("methods: [GET]\n", "methods: ['GET IT']\n", "", "GET IT"),
+    (
+        "instanceConcurrency: 20",
+        "instanceConcurrency: 20\n      concurrency: 1",
+        "",
+        "",
+    ),
+    (
+        "functionName: backend",
+        "functionName: rooms",
+        "functionName: backend",
+        "two functions are named `rooms`",
+    ),
+    (
+        "resources:\n",
+        "services:\n",
+        "edition:",
+        "the file has no `resources`",
+    ),
+];
+
 /// The files beside these tests.
 fn example(name: &str) -> String {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/import");
@@ -53,88 +138,7 @@ async fn an_error_says_the_line_and_what_to_do() {
         let found = good.lines().position(|line| line.contains(text));
         found.unwrap() + 1
     };
-    for (from, to, line, what) in [
-        (
-            "authType: jwt\n            disable",
-            "authType: basic\n            disable",
-            at("authType: jwt"),
-            "`basic` is no `authType`",
-        ),
-        (
-            "timeout: 3600",
-            "timeout: an hour",
-            at("timeout: 3600"),
-            "`timeout` is not a whole number",
-        ),
-        (
-            "functionName: ${env('ROOMS', 'rooms')}",
-            "functionName: ${env('ROOMS')}",
-            at("ROOMS"),
-            "only `s` can evaluate",
-        ),
-        (
-            "functionName: ${env('ROOMS', 'rooms')}",
-            "functionName: ${vars.rooms}",
-            at("ROOMS"),
-            "only `s` can evaluate",
-        ),
-        (
-            "region: cn-hangzhou",
-            "region: ${vars.region}",
-            at("domainName"),
-            "",
-        ),
-        ("cpu: 0.5", "cpu: [0.5", 0, "this is not YAML"),
-        (
-            "cpu: 0.5",
-            "timeout: 5",
-            at("cpu: 0.5"),
-            "the key `timeout` is also in line",
-        ),
-        (
-            "memorySize: *memory",
-            "memorySize: *other",
-            at("*memory"),
-            "this is not YAML",
-        ),
-        (
-            "whiteList:",
-            "blackList:\n                - /a\n              whiteList:",
-            at("jwks:"),
-            "a whitelist and a blacklist",
-        ),
-        (
-            "tokenLookup: 'header:Authorization",
-            "tokenLookup: 'body:Authorization",
-            at("tokenLookup: 'header"),
-            "`tokenLookup`:",
-        ),
-        (
-            "disableURLInternet: true",
-            "disableURLInternet: maybe",
-            at("disableURLInternet: true"),
-            "neither `true` nor `false`",
-        ),
-        ("methods: [GET]\n", "methods: ['GET IT']\n", 0, "GET IT"),
-        (
-            "instanceConcurrency: 20",
-            "instanceConcurrency: 20\n      concurrency: 1",
-            0,
-            "",
-        ),
-        (
-            "functionName: backend",
-            "functionName: rooms",
-            at("functionName: backend"),
-            "two functions are named `rooms`",
-        ),
-        (
-            "resources:\n",
-            "services:\n",
-            2,
-            "the file has no `resources`",
-        ),
-    ] {
+    for (from, to, beside, what) in WRONG {
         let text = good.replacen(from, to, 1);
         assert_ne!(text, good, "{from}");
         fs::write(&path, text).unwrap();
@@ -145,8 +149,8 @@ async fn an_error_says_the_line_and_what_to_do() {
             continue;
         }
         ended.failed(1, &[what, "hint: "]);
-        if line > 0 {
-            let line = format!("s.yaml: line {line}: ");
+        if !beside.is_empty() {
+            let line = format!("s.yaml: line {}: ", at(beside));
             assert!(ended.stderr.contains(&line), "{to}: {line}: {ended:?}");
         }
     }

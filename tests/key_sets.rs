@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::net::{Ipv6Addr, SocketAddr};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime};
@@ -13,11 +14,16 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use parking_lot::Mutex;
 use ring::rand::SystemRandom;
 use ring::signature::{Ed25519KeyPair, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 
+use crate::harness::tls::Authority;
 use crate::harness::{ASK_AGAIN, Client, Serving, within};
 
 /// How the issuer fails at each path, until it is asked to do well.
@@ -37,10 +43,17 @@ struct State {
     /// All paths are as they should be.
     well: AtomicBool,
     asked: Mutex<BTreeMap<String, u32>>,
+    /// A handshake of TLS has failed.
+    distrusted: AtomicBool,
 }
 
 impl Issuer {
     async fn start() -> Self {
+        Self::start_with(None).await
+    }
+
+    /// With TLS, if it has a certificate.
+    async fn start_with(tls: Option<TlsAcceptor>) -> Self {
         let bytes = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new()).unwrap();
         let key = Ed25519KeyPair::from_pkcs8(bytes.as_ref()).unwrap();
         let x = URL_SAFE_NO_PAD.encode(key.public_key());
@@ -49,6 +62,7 @@ impl Issuer {
             set: json!({"keys": [jwk]}).to_string(),
             well: AtomicBool::new(false),
             asked: Mutex::default(),
+            distrusted: AtomicBool::new(false),
         });
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -56,7 +70,17 @@ impl Issuer {
             let state = Arc::clone(&state);
             async move {
                 while let Ok((socket, _)) = listener.accept().await {
-                    tokio::spawn(answer(socket, Arc::clone(&state)));
+                    let (state, tls) = (Arc::clone(&state), tls.clone());
+                    tokio::spawn(async move {
+                        match tls {
+                            None => answer(socket, state).await,
+                            // A host that does not trust it ends the handshake.
+                            Some(tls) => match tls.accept(socket).await {
+                                Ok(socket) => answer(socket, state).await,
+                                Err(_) => state.distrusted.store(true, Ordering::SeqCst),
+                            },
+                        }
+                    });
                 }
             }
         });
@@ -95,7 +119,7 @@ impl Drop for Issuer {
 }
 
 /// Answers one request, well or not.
-async fn answer(socket: TcpStream, state: Arc<State>) {
+async fn answer(socket: impl AsyncRead + AsyncWrite + Unpin, state: Arc<State>) {
     let mut socket = BufReader::new(socket);
     let mut target = String::new();
     socket.read_line(&mut target).await.unwrap_or(0);
@@ -342,4 +366,104 @@ async fn one_dead_address_of_an_issuer_keeps_no_keys_away() {
     let token = issuer.token();
     assert_eq!(ask(serving.address, "/0", &token).await, None);
     assert_eq!(issuer.asked("good"), 1, "by the first fetch");
+}
+
+/// A configuration with one trigger at `/a`, whose keys come from there.
+fn configured(folder: &Path, url: &str, more: &str) -> String {
+    let component = openline_guests::ECHO;
+    let text = format!(
+        "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"off\"\n\
+         [[function]]\nname = \"f\"\ncomponent = {component:?}\n\
+         [[function.trigger]]\nroute = \"/a\"\nauth = \"jwt\"\n\
+         [function.trigger.jwt]\njwks_url = \"{url}\"\n{more}"
+    );
+    let path = folder.join("openline.toml");
+    fs::write(&path, text).unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+const UNAVAILABLE: &str = "token_keys_unavailable";
+
+/// An issuer with a certificate of this authority, for this name.
+async fn with_tls(authority: &Authority, name: &str) -> Issuer {
+    let (certificate, key) = authority.issue(&[name], |_| {});
+    let chain = vec![CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap()];
+    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key)
+        .unwrap();
+    Issuer::start_with(Some(TlsAcceptor::from(Arc::new(config)))).await
+}
+
+/// The authorities of the system are those of `SSL_CERT_FILE`, if that is set.
+#[tokio::test]
+async fn over_tls_keys_come_from_those_whom_the_system_trusts() {
+    let authority = Authority::new();
+    let trusted = authority.path("authority.pem").display().to_string();
+    let stranger = Authority::new();
+    for (issuer, is_trusted) in [
+        (with_tls(&authority, "localhost").await, true),
+        (with_tls(&stranger, "localhost").await, false),
+        (with_tls(&authority, "elsewhere.example.org").await, false),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("https://localhost:{}/a", issuer.address.port());
+        let config = configured(folder.path(), &url, "");
+        let export = format!("export SSL_CERT_FILE='{trusted}'");
+        let serving = Serving::under(&export, &["serve", "--config", &config]).await;
+        let (host, token) = (serving.address, issuer.token());
+        let asking = async {
+            loop {
+                let answer = ask(host, "/a", &token).await;
+                match (answer, is_trusted) {
+                    (None, true) => return,
+                    (None, false) => panic!("keys of a stranger were taken"),
+                    (Some(refused), _) => assert_eq!(refused, (503, UNAVAILABLE.into())),
+                }
+                if issuer.state.distrusted.load(Ordering::SeqCst) {
+                    assert!(!is_trusted);
+                    return;
+                }
+                tokio::time::sleep(ASK_AGAIN).await;
+            }
+        };
+        within("the host to ask", asking).await;
+        assert_eq!(issuer.asked("a") > 0, is_trusted);
+    }
+}
+
+/// The shortest `jwks_stale` is half a minute, and this waits for it.
+#[tokio::test]
+async fn keys_end_when_their_issuer_is_away_for_too_long() {
+    const STALE: Duration = Duration::from_secs(30);
+    let issuer = Issuer::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let url = format!("http://{}/a", issuer.address);
+    let times = "jwks_refresh = \"30 s\"\njwks_stale = \"30 s\"\n";
+    let config = configured(folder.path(), &url, times);
+    let begun = tokio::time::Instant::now();
+    let serving = Serving::start(&["serve", "--config", &config]).await;
+    let (host, token) = (serving.address, issuer.token());
+    let letting_in = async {
+        while ask(host, "/a", &token).await.is_some() {
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    };
+    within("the keys", letting_in).await;
+    drop(issuer);
+    let ending = async {
+        loop {
+            if let Some(refused) = ask(host, "/a", &token).await {
+                return refused;
+            }
+            tokio::time::sleep(ASK_AGAIN).await;
+        }
+    };
+    let refused = tokio::time::timeout(4 * STALE, ending).await;
+    assert_eq!(refused.unwrap(), (503, UNAVAILABLE.into()));
+    assert!(begun.elapsed() >= STALE, "{:?}", begun.elapsed());
 }

@@ -2,6 +2,7 @@
 //! of a configuration, kept with the deployment, and never shown with a secret.
 
 use std::fs;
+use std::path::Path;
 
 use serde_json::{Value, json};
 
@@ -134,12 +135,9 @@ async fn what_is_wrong_is_told_with_its_key_and_changes_nothing() {
     assert_eq!(status(&host, None).await, 101, "nothing has changed");
 }
 
-/// The command sets one, the data directory keeps it, and secrets come from the
-/// host's environment.
-#[tokio::test]
-async fn it_is_kept_with_the_deployment_and_read_from_the_environment() {
-    let folder = tempfile::tempdir().unwrap();
-    let path = folder.path().join("openline.toml");
+/// A file whose trigger at `/a` takes its secret from the environment.
+fn configured(folder: &Path) -> String {
+    let path = folder.join("openline.toml");
     let component = openline_guests::FAULT_REJECT;
     let text = format!(
         "[server]\nlisten = \"127.0.0.1:0\"\nadmin = \"127.0.0.1:0\"\ndata = \"data\"\n\
@@ -148,21 +146,33 @@ async fn it_is_kept_with_the_deployment_and_read_from_the_environment() {
          [function.trigger.jwt]\nsecret = \"env:CHAT_SECRET\"\n"
     );
     fs::write(&path, text).unwrap();
-    let config = path.to_str().unwrap();
+    path.to_str().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn a_file_is_good_only_where_its_variable_is_set() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = configured(folder.path());
     let secret = std::str::from_utf8(SECRET).unwrap();
-    // A file is good only where its variable is set.
-    let check = ["check", "--config", config];
-    openline(&check)
-        .await
-        .failed(1, &["env:CHAT_SECRET", "the variable is not set", "hint:"]);
+    let check = ["check", "--config", &config];
+    let words = ["env:CHAT_SECRET", "the variable is not set", "hint:"];
+    openline(&check).await.failed(1, &words);
     let checked = openline_with(&[("CHAT_SECRET", "short")], &check).await;
     checked.failed(1, &["at least 16 bytes"]);
     let checked = openline_with(&[("CHAT_SECRET", secret)], &check).await;
     assert_eq!(checked.code, Some(0), "{checked:?}");
     assert!(!checked.stdout.contains(secret) && !checked.stderr.contains(secret));
+}
 
+/// The command sets one, the data directory keeps it, and secrets come from the
+/// host's environment.
+#[tokio::test]
+async fn it_is_kept_with_the_deployment_and_read_from_the_environment() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = configured(folder.path());
+    let secret = std::str::from_utf8(SECRET).unwrap();
     let export = format!("export CHAT_SECRET={secret}");
-    let serve = ["serve", "--config", config];
+    let serve = ["serve", "--config", &config];
     let good = token(&json!({"sub": "ann", "exp": now() + 600}));
     let headers = [("authorization", &*bearer(&good))];
     let opens = async |host: &Serving, target: &str| {

@@ -159,14 +159,13 @@ async fn serve_started(
         warnings,
         lists,
     };
-    // Before a probe can be answered.
-    let (first_keys, keys) = key_sets::wait_for_keys(host.deployer.services());
+    // It begins before a probe can be answered.
+    let fetching = key_sets::fetch(host.deployer.services());
     let accepting = tokio::spawn(listen::accept(listener, gateway, Some(page)));
     let services = Arc::clone(host.deployer.services());
-    let tidying = tokio::spawn(memory::give_back(Arc::clone(&services)));
+    let tidying = tokio::spawn(memory::give_back(services));
     let watching = host.watch_files();
-    let fetching = key_sets::fetch_all(services, first_keys);
-    let fetching = tokio::spawn(async move { tokio::join!(fetching, keys) });
+    let fetching = tokio::spawn(fetching);
     let tls = host.letter(Listener::Listen);
     announce(&format!("listening on http{tls}://{address}"));
     host.introduce(address, tls);
@@ -188,8 +187,7 @@ async fn serve_started(
         }
     }
     host.drain(&mut signals).await;
-    fetching.abort();
-    let tasks = [accepting, tidying].into_iter().chain(watching);
+    let tasks = [accepting, tidying, fetching].into_iter().chain(watching);
     tasks.for_each(|task| task.abort());
     drop(front);
     Ok(())

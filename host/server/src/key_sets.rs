@@ -59,10 +59,20 @@ struct Fetched {
 /// fetched yet.
 type First = mpsc::Sender<Infallible>;
 
+/// Fetches the key sets of all triggers, as long as it is polled. A host that
+/// starts is not ready from now on until each was fetched once, or could not be.
+pub(crate) fn fetch(services: &Arc<Services>) -> impl Future<Output = ()> + use<> {
+    let (first, ready) = wait_for_keys(services);
+    let fetching = fetch_all(Arc::clone(services), first);
+    async move {
+        tokio::join!(fetching, ready);
+    }
+}
+
 /// Keeps a host that starts from being ready if it has key sets to fetch. The
 /// future makes it ready when they are fetched: to be polled beside
 /// [`fetch_all`], which takes the other half.
-pub(crate) fn wait_for_keys(services: &Arc<Services>) -> (First, impl Future<Output = ()> + use<>) {
+fn wait_for_keys(services: &Arc<Services>) -> (First, impl Future<Output = ()> + use<>) {
     let (first, mut all) = mpsc::channel(1);
     let table = services.table();
     let mut authenticators = table
@@ -83,7 +93,7 @@ pub(crate) fn wait_for_keys(services: &Arc<Services>) -> (First, impl Future<Out
 
 /// Fetches the key sets of all triggers, as long as it is polled. The tasks of
 /// the first table hold `first` until they have fetched once.
-pub(crate) async fn fetch_all(services: Arc<Services>, first: First) {
+async fn fetch_all(services: Arc<Services>, first: First) {
     let mut first = Some(first);
     let mut tasks = JoinSet::new();
     let mut followed: HashMap<usize, AbortHandle> = HashMap::new();

@@ -117,49 +117,11 @@ fn jwt(document: &mut Document<'_>, node: &Node, about: &str) -> Result<Jwt, Wro
     for key in list(Table::of(jwks, "jwks")?.needed("keys", "`jwks`")?, "keys")? {
         jwt.keys.push(parameters(document, key)?);
     }
-    if let Some(lookup) = table.take("tokenLookup") {
-        let words = places(document, lookup, "tokenLookup", about, |document, entry| {
-            let mut entry = Table::of(entry, "tokenLookup")?;
-            let mut word = |key: &str| -> Result<String, Wrong> {
-                document.text(entry.needed(key, "an entry of `tokenLookup`")?, key)
-            };
-            let (place, name) = (word("readPosition")?, word("parameterName")?);
-            let prefix = entry.take("prefix");
-            let prefix = prefix.map(|it| document.text(it, "prefix")).transpose()?;
-            let prefix = prefix.map_or_else(String::new, |prefix| format!(":{prefix}"));
-            Ok(format!("{place}:{name}{prefix}"))
-        })?;
-        let text = words.join(",");
-        if !text.is_empty() {
-            Lookup::parse(&text).map_err(|error| {
-                let hint = "as in `header:Authorization:Bearer ,cookie:token,query:access_token`";
-                Wrong::new(lookup.line, format!("`tokenLookup`: {error}"), hint)
-            })?;
-            jwt.lookup = Some(text);
-        }
+    if let Some(node) = table.take("tokenLookup") {
+        jwt.lookup = lookup(document, node, about)?;
     }
-    if let Some(pass) = table.take("claimPassBy") {
-        let words = places(document, pass, "claimPassBy", about, |document, entry| {
-            let mut entry = Table::of(entry, "claimPassBy")?;
-            let claim = entry.take("claimName");
-            let claim = claim.map(|it| document.text(it, "claimName")).transpose()?;
-            let mut word = |key: &str| -> Result<String, Wrong> {
-                document.text(entry.needed(key, "an entry of `claimPassBy`")?, key)
-            };
-            let (position, name) = (
-                word("mappingParameterPosition")?,
-                word("mappingParameterName")?,
-            );
-            Ok(format!("{position}:{}:{name}", claim.unwrap_or_default()))
-        })?;
-        let text = words.join(",");
-        if !text.is_empty() {
-            ClaimPass::parse(&text).map_err(|error| {
-                let hint = "as in `header:sub:x-user,query:role:role`";
-                Wrong::new(pass.line, format!("`claimPassBy`: {error}"), hint)
-            })?;
-        }
-        jwt.claims = text;
+    if let Some(node) = table.take("claimPassBy") {
+        jwt.claims = claims(document, node, about)?;
     }
     for (keys, paths) in [
         (["whitelist", "whiteList"], &mut jwt.unchecked),
@@ -183,6 +145,58 @@ fn jwt(document: &mut Document<'_>, node: &Node, about: &str) -> Result<Jwt, Wro
         );
     }
     Ok(jwt)
+}
+
+/// `tokenLookup` as a text; `None` if nothing of it is left.
+fn lookup(
+    document: &mut Document<'_>,
+    lookup: &Node,
+    about: &str,
+) -> Result<Option<String>, Wrong> {
+    let words = places(document, lookup, "tokenLookup", about, |document, entry| {
+        let mut entry = Table::of(entry, "tokenLookup")?;
+        let mut word = |key: &str| -> Result<String, Wrong> {
+            document.text(entry.needed(key, "an entry of `tokenLookup`")?, key)
+        };
+        let (place, name) = (word("readPosition")?, word("parameterName")?);
+        let prefix = entry.take("prefix");
+        let prefix = prefix.map(|it| document.text(it, "prefix")).transpose()?;
+        let prefix = prefix.map_or_else(String::new, |prefix| format!(":{prefix}"));
+        Ok(format!("{place}:{name}{prefix}"))
+    })?;
+    let text = words.join(",");
+    if !text.is_empty() {
+        Lookup::parse(&text).map_err(|error| {
+            let hint = "as in `header:Authorization:Bearer ,cookie:token,query:access_token`";
+            Wrong::new(lookup.line, format!("`tokenLookup`: {error}"), hint)
+        })?;
+    }
+    Ok(Some(text).filter(|text| !text.is_empty()))
+}
+
+/// `claimPassBy` as a text.
+fn claims(document: &mut Document<'_>, pass: &Node, about: &str) -> Result<String, Wrong> {
+    let words = places(document, pass, "claimPassBy", about, |document, entry| {
+        let mut entry = Table::of(entry, "claimPassBy")?;
+        let claim = entry.take("claimName");
+        let claim = claim.map(|it| document.text(it, "claimName")).transpose()?;
+        let mut word = |key: &str| -> Result<String, Wrong> {
+            document.text(entry.needed(key, "an entry of `claimPassBy`")?, key)
+        };
+        let (position, name) = (
+            word("mappingParameterPosition")?,
+            word("mappingParameterName")?,
+        );
+        Ok(format!("{position}:{}:{name}", claim.unwrap_or_default()))
+    })?;
+    let text = words.join(",");
+    if !text.is_empty() {
+        ClaimPass::parse(&text).map_err(|error| {
+            let hint = "as in `header:sub:x-user,query:role:role`";
+            Wrong::new(pass.line, format!("`claimPassBy`: {error}"), hint)
+        })?;
+    }
+    Ok(text)
 }
 
 /// The entries of a list that is also written as a text with commas, without
