@@ -16,8 +16,9 @@ use http::request::Parts;
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
 pub use openline_firewall::Answer;
-use openline_firewall::evaluation::{Decision, Effects, Evaluation, Step, Verdict};
+use openline_firewall::evaluation::{Decision, Effects, Evaluation, Step, Unclear, Verdict};
 use openline_firewall::request::{Certificate, Claims, Request, Tls, Verification};
+use openline_firewall::request::{one_names, remove_all_spellings};
 use openline_firewall::rules::{FirewallId, Firewalls};
 use openline_firewall::trace::Ran;
 use parking_lot::RwLock;
@@ -61,6 +62,12 @@ pub enum Stopped {
     /// A rule answers it.
     #[error("the firewall answers this request")]
     Respond(Box<Answer>),
+    /// A rule compares a key of the query or a cookie that occurs more than once.
+    #[error("a key of the query or a cookie occurs more than once: send it once")]
+    Repeated,
+    /// To compare it with the rules is too much work.
+    #[error("the request takes too long to check: send shorter headers and a shorter query")]
+    Work,
     /// A function had to decide, and did not.
     #[error("the firewall cannot decide about this request")]
     Failed,
@@ -75,6 +82,8 @@ pub struct Seen {
     pub ran: Option<Ran>,
     /// The rule that ended the request.
     pub by: Option<String>,
+    /// Why that rule cannot tell whether it is for the request.
+    pub why: Option<String>,
 }
 
 /// What firewalls change about the headers that a function gets.
@@ -92,6 +101,9 @@ pub(crate) struct Check<'a> {
     evaluation: Option<Evaluation<'a>>,
     chosen: Option<&'a Chosen>,
     request: Request<'a>,
+    /// The headers by the names under which rules compare them, if they are not
+    /// so already.
+    renamed: Option<HeaderMap>,
     now: Duration,
 }
 
@@ -184,6 +196,7 @@ impl<'a> Check<'a> {
             claims: Claims::Pending,
         };
         Self {
+            renamed: chosen.and_then(|_| one_names(&parts.headers)),
             evaluation,
             chosen,
             request,
@@ -210,6 +223,7 @@ impl<'a> Check<'a> {
         }
         let request = Request {
             claims,
+            headers: self.renamed.as_ref().unwrap_or(self.request.headers),
             ..self.request
         };
         if seen.ran.is_none() && chosen.ids().any(|id| chosen.firewalls.debug_rules(id)) {
@@ -223,6 +237,8 @@ impl<'a> Check<'a> {
             seen.note(evaluation.effects());
             match step {
                 Step::Authenticate => return Ok(Next::Authenticate),
+                // Other requests of this thread have their turn.
+                Step::Pause => tokio::task::yield_now().await,
                 Step::Run(function) => {
                     if let Err(stopped) = ask(function, &request).await {
                         seen.by = Some(format!("function `{function}`"));
@@ -238,6 +254,13 @@ impl<'a> Check<'a> {
             Verdict::Drop => Stopped::Drop,
             Verdict::Limit(wait) => Stopped::Limit(wait),
             Verdict::Respond(answer) => Stopped::Respond(Box::new(answer.clone())),
+            Verdict::Refuse(unclear) => {
+                seen.why = Some(unclear.to_string());
+                match unclear {
+                    Unclear::Repeated(_) => Stopped::Repeated,
+                    Unclear::Work => Stopped::Work,
+                }
+            }
         };
         seen.by = by.map(|rule| rule.to_string());
         Err(Refusal::Firewall(stopped))
@@ -285,7 +308,7 @@ impl Edits {
     /// Changes the headers of a request.
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
         for name in &self.removed {
-            headers.remove(name);
+            remove_all_spellings(headers, name);
         }
         for (name, value) in &self.set {
             headers.insert(name, value.clone());

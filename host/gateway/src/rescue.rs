@@ -288,6 +288,7 @@ fn status(denied: &Denied) -> StatusCode {
             // The peer does not get it.
             Stopped::Drop | Stopped::Failed => StatusCode::FORBIDDEN,
             Stopped::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
+            Stopped::Repeated | Stopped::Work => StatusCode::BAD_REQUEST,
         },
         Denied::NotFound => StatusCode::NOT_FOUND,
         Denied::UriTooLong(_)
@@ -375,6 +376,8 @@ mod tests {
         let firewall = [
             Stopped::Deny(own(StatusCode::FORBIDDEN)),
             Stopped::Limit(Duration::from_secs(1)),
+            Stopped::Repeated,
+            Stopped::Work,
             Stopped::Respond(own(StatusCode::OK)),
             Stopped::Failed,
         ];
@@ -415,6 +418,8 @@ mod tests {
                     | Stopped::Drop
                     | Stopped::Limit(_)
                     | Stopped::Respond(_)
+                    | Stopped::Repeated
+                    | Stopped::Work
                     | Stopped::Failed,
                 )
                 | Denied::UriTooLong(_)
