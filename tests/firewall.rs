@@ -59,6 +59,21 @@ criteria = ["if arg_mark exists"]
 behaviors = [{ set_header = { name = "x-risk", value = "high" } }]
 
 [[firewall.rule]]
+name = "numbers"
+criteria = ["if uri is_equal /nowhere", "and arg_id does_not_match ^[0-9]+$"]
+behaviors = ["deny"]
+
+[[firewall.rule]]
+name = "debugged"
+criteria = ["if http_x_debug exists"]
+behaviors = ["deny"]
+
+[[firewall.rule]]
+name = "costly"
+criteria = ["if http_x_t matches (?i)(?:;|\\||&).{0,100}(?:cat|wget).{0,100}/0001"]
+behaviors = ["deny"]
+
+[[firewall.rule]]
 name = "office"
 criteria = ["if arg_office exists"]
 behaviors = ["allow"]
@@ -218,6 +233,42 @@ async fn requests_that_are_no_handshakes_and_paths_that_lead_nowhere_are_decided
 }
 
 #[tokio::test]
+async fn what_a_rule_cannot_tell_is_refused() {
+    let host = host().await;
+    let asked = |query: &str| Head::right(&format!("/nowhere?{query}"));
+    let evil = ask(&host, asked("id=evil")).await;
+    is_word(&evil, 403, "firewall_denied");
+    for query in ["id=evil&id=1", "id=1&id=evil", "id=1&ID=1", "id=1&%69d=1"] {
+        let answer = ask(&host, asked(query)).await;
+        is_word(&answer, 400, "firewall_repeated");
+    }
+    let once = ask(&host, asked("id=1")).await;
+    is_word(&once, 404, "not_found");
+    // Nor does another spelling of a header's name hide it.
+    for name in ["x-debug", "x_debug", "x.debug"] {
+        let answer = ask(&host, Head::right("/open").with(name, "1")).await;
+        is_word(&answer, 403, "firewall_denied");
+    }
+    // All states of the expression are busy all the time, in 7,000 bytes without
+    // a pattern.
+    let mut number = 12_345_u64;
+    let words = std::iter::repeat_with(|| {
+        number ^= number << 13;
+        number ^= number >> 7;
+        number ^= number << 17;
+        [";", "|", "cat", "&a", "wget", "b", "c"][usize::try_from(number % 7).unwrap()]
+    });
+    let costly: String = words.take(3_500).collect();
+    let costly = &costly[..7_000];
+    let answer = ask(&host, Head::right("/open").with("x-t", costly)).await;
+    is_word(&answer, 400, "firewall_work");
+    let state = host.state().await;
+    let refused = &state["handshakes"]["refused"];
+    assert_eq!(refused["firewall_repeated"], 4, "{refused}");
+    assert_eq!(refused["firewall_work"], 1, "{refused}");
+}
+
+#[tokio::test]
 async fn a_rate_refuses_what_exceeds_it_and_says_when_to_come_back() {
     let host = host().await;
     let rated = || Head::right("/open?stop=rate");
@@ -240,6 +291,7 @@ async fn a_function_sees_the_headers_that_rules_set_and_none_of_those_that_a_pee
     let seen = async |path: &str| {
         let path = format!("{path}status=200&request_header=x-risk");
         let head = Head::right(&path).with("x-risk", "none at all");
+        let head = head.with("x_risk", "none").with("x.risk", "none");
         let mut raw = Raw::connect(host.address).await;
         raw.send(head.with("connection", "close").text().as_bytes())
             .await;

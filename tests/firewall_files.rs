@@ -207,6 +207,31 @@ async fn a_list_is_read_again_when_its_file_changes_and_kept_when_it_is_wrong() 
     assert!(!passes(&host, eight).await && passes(&host, nine).await);
 }
 
+#[tokio::test]
+async fn a_list_that_shrinks_is_told_and_a_change_of_the_same_size_and_time_is_seen() {
+    let configured = Configured::new(LISTED);
+    configured.replace("blocked.txt", "127.0.0.7\n127.0.0.9\n127.0.0.11\n");
+    let mut host = configured.serve().await;
+    let (path, nine) = (configured.path("blocked.txt"), [127, 0, 0, 9]);
+    assert!(!passes(&host, nine).await);
+
+    // One that is emptied is told aloud.
+    fs::write(&path, "").unwrap();
+    host.told("warning: the list `blocked` has 0 ranges").await;
+    host.told("read the lists of firewalls again").await;
+    assert!(passes(&host, nine).await);
+
+    // The same size and time say nothing.
+    fs::write(&path, "127.0.0.8\n").unwrap();
+    host.told("read the lists of firewalls again").await;
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    fs::write(&path, "127.0.0.9\n").unwrap();
+    let file = fs::File::options().write(true).open(&path).unwrap();
+    file.set_modified(modified).unwrap();
+    host.told("read the lists of firewalls again").await;
+    assert!(!passes(&host, nine).await);
+}
+
 /// Two million networks of one address each, none of them of this machine, and
 /// one more.
 fn millions(last: &str) -> String {

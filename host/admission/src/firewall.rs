@@ -21,8 +21,9 @@ use openline_core::inspection::Inspection;
 use openline_core::name::{FunctionName, TriggerName};
 use openline_core::trigger::TriggerPlace;
 pub use openline_firewall::Answer;
-use openline_firewall::evaluation::{Decision, Effects, Evaluation, Step, Verdict};
+use openline_firewall::evaluation::{Decision, Effects, Evaluation, Step, Unclear, Verdict};
 use openline_firewall::function::{FunctionRef, Ruling};
+use openline_firewall::request::one_names;
 use openline_firewall::request::{Certificate, Claims, Request, Tls, Verification};
 use openline_firewall::rules::{FirewallId, Firewalls};
 use openline_firewall::trace::Ran;
@@ -68,6 +69,12 @@ pub enum Stopped {
     /// A rule answers it.
     #[error("the firewall answers this request")]
     Respond(Box<Answer>),
+    /// A rule compares a key of the query or a cookie that occurs more than once.
+    #[error("a key of the query or a cookie occurs more than once: send it once")]
+    Repeated,
+    /// To compare it with the rules is too much work.
+    #[error("the request takes too long to check: send shorter headers and a shorter query")]
+    Work,
     /// A function had to decide, and did not. The log says more.
     #[error("the firewall cannot decide about this request: try again later")]
     Failed(Box<Undecided>),
@@ -82,6 +89,8 @@ pub struct Seen {
     pub ran: Option<Ran>,
     /// The rule that ended the request.
     pub by: Option<String>,
+    /// Why that rule cannot tell whether it is for the request.
+    pub why: Option<String>,
 }
 
 /// What firewalls and their functions change about the headers that a function
@@ -100,6 +109,9 @@ pub(crate) struct Check<'a> {
     evaluation: Option<Evaluation<'a>>,
     chosen: Option<&'a Chosen>,
     request: Request<'a>,
+    /// The headers by the names under which rules compare them, if they are not
+    /// so already.
+    renamed: Option<HeaderMap>,
     now: Duration,
 }
 
@@ -204,6 +216,7 @@ impl<'a> Check<'a> {
             claims: Claims::Pending,
         };
         Self {
+            renamed: chosen.and_then(|_| one_names(&parts.headers)),
             evaluation,
             chosen,
             request,
@@ -232,6 +245,7 @@ impl<'a> Check<'a> {
         }
         let request = Request {
             claims,
+            headers: self.renamed.as_ref().unwrap_or(self.request.headers),
             ..self.request
         };
         if seen.ran.is_none() && chosen.ids().any(|id| chosen.firewalls.debug_rules(id)) {
@@ -245,9 +259,17 @@ impl<'a> Check<'a> {
             seen.note(evaluation.effects());
             match step {
                 Step::Authenticate => return Ok(Next::Authenticate),
+                // Other requests of this thread have their turn.
+                Step::Pause => tokio::task::yield_now().await,
                 Step::Run(function) => {
                     let edits = Edits::new(chosen, evaluation.effects());
-                    let inspection = told.inspection(&request, &edits);
+                    // Rules have one spelling of a header's name. A function gets
+                    // the headers that the other one will get.
+                    let shown = Request {
+                        headers: self.request.headers,
+                        ..request
+                    };
+                    let inspection = told.inspection(&shown, &edits);
                     let ruling = told.inspectors.ask(function, inspection).await;
                     seen.note_verdict(function, &ruling);
                     evaluation.set_headers(allowed(ruling)?);
@@ -261,6 +283,13 @@ impl<'a> Check<'a> {
             Verdict::Drop => Stopped::Drop,
             Verdict::Limit(wait) => Stopped::Limit(wait),
             Verdict::Respond(answer) => Stopped::Respond(Box::new(answer.clone())),
+            Verdict::Refuse(unclear) => {
+                seen.why = Some(unclear.to_string());
+                match unclear {
+                    Unclear::Repeated(_) => Stopped::Repeated,
+                    Unclear::Work => Stopped::Work,
+                }
+            }
         };
         seen.by = by.map(|rule| rule.to_string());
         Err(Refusal::Firewall(stopped))

@@ -93,6 +93,8 @@ impl Refusal {
                 Stopped::Drop => "firewall_dropped",
                 Stopped::Limit(_) => "firewall_rate_limit",
                 Stopped::Respond(_) => "firewall_answered",
+                Stopped::Repeated => "firewall_repeated",
+                Stopped::Work => "firewall_work",
                 Stopped::Failed(_) => "firewall_failed",
             },
             Self::Internet => "internet_disabled",

@@ -390,7 +390,7 @@ fn keys_that_are_fetched_are_waited_for_and_hastened() {
 fn hastens(keys: &Value, token: &str) -> usize {
     let woken = Arc::new(AtomicUsize::new(0));
     let config: JwtConfig = toml::from_str("jwks_url = \"https://issuer.example.org\"").unwrap();
-    let revoked = Arc::new(RwLock::new(Revocations::new()));
+    let revoked = Arc::new(RwLock::new(Revocations::new(NOW)));
     let wake = Arc::clone(&woken);
     let wake = Box::new(move || {
         wake.fetch_add(1, Ordering::Relaxed);

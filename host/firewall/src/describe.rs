@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::evaluation::{Decision, Effects, Evaluation, Step, Verdict};
-use crate::request::{Certificate, Claims, Request, Tls, Verification};
+use crate::request::{Certificate, Claims, Request, Tls, Verification, one_names};
 use crate::rules::{FirewallId, Firewalls};
 use crate::trace::Trace;
 
@@ -78,10 +78,14 @@ pub struct DescribedCertificate {
 /// serde for programs.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// `pass`, `deny`, `drop`, `limit` or `respond`.
+    /// `pass`, `deny`, `drop`, `limit`, `respond`, or `refuse` if a rule cannot
+    /// tell whether it is for the request.
     pub decision: &'static str,
     /// The status of the answer, if there is one.
     pub status: Option<u16>,
+    /// Why a rule cannot tell, as `arg_id occurs more than once`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
     /// The firewall of the rule that decided.
     pub firewall: Option<String>,
     /// The rule that decided; none if no rule did.
@@ -133,6 +137,7 @@ pub fn describe(
     described: &Described,
 ) -> Result<Report, Hinted> {
     let prepared = Prepared::new(described)?;
+    let renamed = one_names(&prepared.headers);
     let tls = described.tls(prepared.scheme, prepared.host.as_deref());
     let mut request = Request {
         peer: prepared.peer,
@@ -142,7 +147,7 @@ pub fn describe(
         host: prepared.host.as_deref(),
         path: &prepared.path,
         query: prepared.query.as_deref(),
-        headers: &prepared.headers,
+        headers: renamed.as_ref().unwrap_or(&prepared.headers),
         tls,
         claims: Claims::Pending,
     };
@@ -156,6 +161,8 @@ pub fn describe(
                 request.claims = claims.map_or(Claims::Absent, Claims::Verified);
             }
             Step::Run(function) => functions.push(function.to_string()),
+            // There are no other requests.
+            Step::Pause => {}
             Step::Decided(decision) => break decision,
         }
     };
@@ -321,6 +328,11 @@ impl Report {
             Verdict::Drop => ("drop", None),
             Verdict::Limit(_) => ("limit", Some(429)),
             Verdict::Respond(answer) => ("respond", Some(answer.status.as_u16())),
+            Verdict::Refuse(_) => ("refuse", Some(400)),
+        };
+        let why = match &decision.verdict {
+            Verdict::Refuse(unclear) => Some(unclear.to_string()),
+            _ => None,
         };
         let headers = effects.headers.iter().map(|(name, value)| {
             let value = value.to_str().unwrap_or_default();
@@ -330,6 +342,7 @@ impl Report {
         Self {
             decision: word,
             status,
+            why,
             firewall: decision.by.map(|it| it.firewall.into()),
             rule: decision.by.map(|it| it.rule.into()),
             request,
@@ -362,6 +375,9 @@ impl fmt::Display for Report {
         write!(f, "{}", self.decision)?;
         if let Some(status) = self.status {
             write!(f, " {status}")?;
+        }
+        if let Some(why) = &self.why {
+            write!(f, ", because {why}")?;
         }
         match (&self.firewall, &self.rule) {
             (Some(firewall), Some(rule)) => write!(f, ": rule `{rule}` of firewall `{firewall}`"),

@@ -5,19 +5,23 @@
 //! `allow` ends its own firewall only, so a firewall of the host cannot open
 //! what that of a trigger closes. An evaluation stops where something else has
 //! to happen first, and continues there: see [`Step`]. It allocates only for
-//! rules that set a header or log.
+//! rules that set a header or log. Its work is counted and bounded by
+//! [`REQUEST_WORK_MAX`](crate::limits::REQUEST_WORK_MAX).
 
 use std::borrow::Cow;
+use std::fmt;
 use std::time::Duration;
 
 use http::{HeaderName, HeaderValue};
 
 use crate::behavior::{Answer, Behavior};
-use crate::criteria::{Criterion, Subject};
+use crate::criteria::{Criterion, Progress, Stop, Subject, Walk};
 use crate::function::FunctionRef;
 use crate::limiter::{LimitBy, Limiter};
 use crate::request::{Claims, Request};
 use crate::rules::{FirewallId, Firewalls, Rule, RuleRef};
+use crate::variable::Variable;
+use crate::work::Meter;
 
 /// Where an evaluation stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -31,6 +35,9 @@ pub enum Step<'a> {
     /// request, with the headers that it [sets](Evaluation::set_headers); if it
     /// fails, the host denies.
     Run(&'a FunctionRef),
+    /// It has worked for as long as it may at a time. The host lets other requests
+    /// have their turn, and continues with the same request.
+    Pause,
     /// It is decided.
     Decided(Decision<'a>),
 }
@@ -57,6 +64,39 @@ pub enum Verdict<'a> {
     Limit(Duration),
     /// It is answered.
     Respond(&'a Answer),
+    /// It is refused, because the rule cannot tell whether it is for the request.
+    Refuse(Unclear<'a>),
+}
+
+/// Why a rule cannot tell whether it is for a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unclear<'a> {
+    /// A criterion compares a key of the query or a cookie that occurs more than
+    /// once, in whatever spelling. No choice of one is safe: the rule may allow or
+    /// deny, and the function may take another one.
+    Repeated(Repeated<'a>),
+    /// To compare the request with the rules so far has been more work than a
+    /// request may be.
+    Work,
+}
+
+/// A key of the query or a cookie. `Display` writes it as a variable of rules.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Repeated<'a>(&'a Variable);
+
+impl fmt::Display for Unclear<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Repeated(name) => write!(f, "`{name}` occurs more than once"),
+            Self::Work => f.write_str("comparing it with the rules is too much work"),
+        }
+    }
+}
+
+impl fmt::Display for Repeated<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
 }
 
 /// What rules did besides deciding.
@@ -96,6 +136,11 @@ pub struct Evaluation<'a> {
     /// The decision, once there is one: a finished evaluation repeats it.
     decided: Option<Decision<'a>>,
     effects: Effects<'a>,
+    meter: Meter,
+    /// How far the rule at the place has come.
+    progress: Progress,
+    /// Whether it has paused within that rule.
+    is_paused: bool,
 }
 
 /// The next thing to do: a rule of a firewall, or a behaviour of a rule whose
@@ -129,6 +174,9 @@ impl<'a> Evaluation<'a> {
             allowed: None,
             decided: None,
             effects: Effects::default(),
+            meter: Meter::new(),
+            progress: Progress::default(),
+            is_paused: false,
         }
     }
 
@@ -156,15 +204,27 @@ impl<'a> Evaluation<'a> {
         if let Some(decision) = &self.decided {
             return Step::Decided(decision.clone());
         }
+        self.meter.begin_step();
         while let Some((rule, named)) = self.reached() {
             if self.place.behavior.is_none() {
                 if rule.is_active && rule.needs_claims && matches!(request.claims, Claims::Pending)
                 {
                     return Step::Authenticate;
                 }
-                if !self.is_entered(rule, named, request, observe) {
-                    self.next_rule();
-                    continue;
+                match self.is_entered(rule, named, request, observe) {
+                    Ok(true) => {}
+                    Ok(false) => {
+                        self.next_rule();
+                        continue;
+                    }
+                    Err(Stop::Pause) => return Step::Pause,
+                    Err(Stop::Repeated(variable)) => {
+                        let unclear = Unclear::Repeated(Repeated(variable));
+                        return self.end(Verdict::Refuse(unclear), Some(named));
+                    }
+                    Err(Stop::Work) => {
+                        return self.end(Verdict::Refuse(Unclear::Work), Some(named));
+                    }
                 }
             }
             match self.behave(rule, named, request, now, observe) {
@@ -207,24 +267,35 @@ impl<'a> Evaluation<'a> {
 
     /// Whether the rule runs.
     fn is_entered(
-        &self,
-        rule: &Rule,
+        &mut self,
+        rule: &'a Rule,
         named: RuleRef<'_>,
         request: &Request<'_>,
         observe: &mut impl Observe,
-    ) -> bool {
-        observe.rule(named, rule.is_active);
-        if !rule.is_active {
-            return false;
+    ) -> Result<bool, Stop<'a>> {
+        if !self.is_paused {
+            observe.rule(named, rule.is_active);
         }
-        let subject = Subject {
-            request,
-            lists: &self.firewalls.lists,
+        if !rule.is_active {
+            return Ok(false);
+        }
+        let mut walk = Walk {
+            subject: Subject {
+                request,
+                lists: &self.firewalls.lists,
+            },
+            meter: &mut self.meter,
+            progress: &mut self.progress,
+            seen: |criterion: &Criterion, holds| observe.criterion(criterion, request, holds),
         };
-        let holds = rule.criteria.holds(subject, &mut |criterion, holds| {
-            observe.criterion(criterion, request, holds);
-        });
-        observe.matched(named, holds);
+        let holds = rule.criteria.holds(&mut walk);
+        self.is_paused = holds == Err(Stop::Pause);
+        if !self.is_paused {
+            self.progress = Progress::default();
+        }
+        if let Ok(holds) = holds {
+            observe.matched(named, holds);
+        }
         holds
     }
 

@@ -24,8 +24,8 @@
 //! | `request_method`, `scheme`, `host` | hosts are compared in lower case |
 //! | `uri` (`request_uri`) | the path in its one spelling, without the query |
 //! | `args` (`request_args`, `query_string`) | the query as it was sent |
-//! | `arg_{n}`, `cookie_{n}` | keys of the query, decoded, and cookies; names without regard to case, as in nginx |
-//! | `http_{n}` (`header_{n}`), `user_agent`, `origin` | headers; `_` stands for `-` |
+//! | `arg_{n}`, `cookie_{n}` | keys of the query, decoded, and cookies; names without regard to case, as in nginx; what occurs twice is refused |
+//! | `http_{n}` (`header_{n}`), `user_agent`, `origin` | headers; `_` and `.` stand for `-`; several lines are one value |
 //! | `ssl_protocol`, `ssl_server_name` | the TLS handshake |
 //! | `ssl_client_verify` | `SUCCESS`, `NONE`, `FAILED`, as in nginx |
 //! | `ssl_verification_status` | `SUCCESS`, `MISSING_CLIENT_CERTIFICATE`, `CERTIFICATE_VERIFICATION_ERROR`, as Azion's |
@@ -42,8 +42,8 @@
 //! | `exists` | `does_not_exist` | is there, even an empty one |
 //!
 //! A variable without a value reads as the empty text, except for `exists`. An
-//! opposite holds exactly if its operator does not: with several values, if it
-//! holds for none of them.
+//! opposite holds exactly if its operator does not: with several values, which only
+//! claims have, if it holds for none of them.
 //!
 //! | behaviour | what happens |
 //! | --- | --- |
@@ -73,6 +73,7 @@ pub mod request;
 pub mod rules;
 pub mod trace;
 mod variable;
+mod work;
 
 pub use behavior::Answer;
 pub use config::Others;

@@ -34,9 +34,30 @@ pub const ARGUMENT_BYTES_MAX: usize = 1_024;
 pub const PATTERNS_MAX: usize = 2_048;
 
 /// The most memory of one compiled expression, in bytes; its cache, of which
-/// each thread has one, may have as much. Far more than expressions of ASCII need;
-/// a class of Unicode, `(?u)\w`, takes some 20 KiB each time it is repeated.
+/// each thread has one, may have as much. Far more than expressions of ASCII
+/// need: some 2,500 states. A class of Unicode, `(?u)\w`, takes some 20 KiB each
+/// time it is repeated. With [`SEARCH_WORK_MAX`] it lets every expression decide
+/// about every value of up to 350 bytes, whatever is in it.
 pub const PATTERN_SIZE_MAX: usize = 128 * 1024;
+
+/// The work of one request, in units of about 5 ns (1 to 10 were measured), so
+/// about 20 ms. A thousand
+/// rules of the usual kind take less than a tenth of it for a large request, and
+/// less than a hundredth for what browsers send. What takes more was made to take
+/// long.
+pub const REQUEST_WORK_MAX: usize = 4_000_000;
+
+/// The work of one criterion, so about 5 ms: it is not interrupted.
+pub const SEARCH_WORK_MAX: usize = 1_000_000;
+
+/// The work after which an evaluation lets other requests have their turn, about
+/// 1 ms.
+pub const STEP_WORK_MAX: usize = 200_000;
+
+/// The part of a request's work that may go into what expressions remember for
+/// the next requests, about 2 ms. They all remember what common requests need
+/// after a few of them; and what a peer makes them remember instead costs no more.
+pub const WARM_UP_WORK_MAX: usize = 400_000;
 
 /// How deep an expression may nest: its parser is recursive.
 pub const PATTERN_DEPTH_MAX: u32 = 64;

@@ -1,8 +1,9 @@
 //! The facts of a request, as the rules see it. All are borrowed.
 
+use std::borrow::Cow;
 use std::net::IpAddr;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use serde_json::{Map, Value};
 
 /// A request after it has got its one spelling. Everything is borrowed, so
@@ -24,12 +25,49 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The query as it was sent, without `?`.
     pub query: Option<&'a str>,
-    /// The headers.
+    /// The headers, by their [one name](one_names).
     pub headers: &'a HeaderMap,
     /// The TLS handshake with this host, if there was one.
     pub tls: Option<Tls<'a>>,
     /// The claims of the peer's token.
     pub claims: Claims<'a>,
+}
+
+/// A name of a header in the spelling in which rules compare it: many servers and
+/// libraries read `_` and `.` as `-`, so that `X_User` reaches code that asks for
+/// `X-User`.
+pub fn one_name(name: &HeaderName) -> Cow<'_, HeaderName> {
+    let has_other = |it: &str| it.bytes().any(|byte| matches!(byte, b'_' | b'.'));
+    if !has_other(name.as_str()) {
+        return Cow::Borrowed(name);
+    }
+    let spelled = name.as_str().replace(['_', '.'], "-");
+    let spelled = HeaderName::try_from(spelled);
+    spelled.map_or(Cow::Borrowed(name), Cow::Owned)
+}
+
+/// The headers of a request as rules see them, each under its one name. `None` if
+/// they are so already.
+pub fn one_names(headers: &HeaderMap) -> Option<HeaderMap> {
+    let is_one = |name: &HeaderName| matches!(one_name(name), Cow::Borrowed(_));
+    if headers.keys().all(is_one) {
+        return None;
+    }
+    let mut renamed = HeaderMap::with_capacity(headers.len());
+    for (name, value) in headers {
+        renamed.append(one_name(name).into_owned(), value.clone());
+    }
+    Some(renamed)
+}
+
+/// Removes a header in every spelling of its name.
+pub fn remove_all_spellings(headers: &mut HeaderMap, name: &HeaderName) {
+    let name = one_name(name);
+    let spelled = headers.keys().filter(|it| one_name(it) == name);
+    let spelled: Vec<HeaderName> = spelled.cloned().collect();
+    for other in spelled {
+        headers.remove(other);
+    }
 }
 
 /// The facts of a TLS handshake.
@@ -78,4 +116,32 @@ pub enum Claims<'a> {
     Absent,
     /// The verified claims.
     Verified(&'a Map<String, Value>),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_header_is_one_in_every_spelling_of_its_name() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("x-user", "a"),
+            ("x_user", "b"),
+            ("x.user", "c"),
+            ("x-us", "d"),
+        ] {
+            headers.append(name, value.parse().unwrap());
+        }
+        let seen = one_names(&headers).unwrap();
+        let values: Vec<_> = seen.get_all("x-user").iter().collect();
+        assert_eq!(values, ["a", "b", "c"]);
+        assert_eq!(one_names(&seen), None);
+        for name in ["x-user", "x_user", "x.user"] {
+            let mut headers = headers.clone();
+            remove_all_spellings(&mut headers, &name.parse().unwrap());
+            let left: Vec<_> = headers.keys().map(HeaderName::as_str).collect();
+            assert_eq!(left, ["x-us"], "{name}");
+        }
+    }
 }

@@ -186,6 +186,13 @@ impl Firewalls {
         Self::load(Arc::clone(&self.rules), read)
     }
 
+    /// The lists in files, with their names.
+    pub fn listed(&self) -> impl Iterator<Item = (&str, &List)> {
+        let lists = self.rules.lists.iter().zip(&*self.lists);
+        let in_files = lists.filter(|(spec, _)| matches!(spec.source, ListSource::File(_)));
+        in_files.map(|(spec, list)| (&*spec.name, &**list))
+    }
+
     /// The rules.
     pub fn rules(&self) -> &Arc<Rules> {
         &self.rules

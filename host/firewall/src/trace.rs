@@ -102,9 +102,10 @@ impl Observe for Trace {
 
     fn criterion(&mut self, criterion: &Criterion, request: &Request<'_>, holds: bool) {
         let mut values = Vec::new();
-        criterion.variable.find(request, |value| {
-            values.push(Escaped::new(value, TRACED_BYTES_MAX).to_string());
-            values.len() >= TRACED_VALUES_MAX
+        criterion.variable.each(request, |value| {
+            if values.len() < TRACED_VALUES_MAX {
+                values.push(Escaped::new(value, TRACED_BYTES_MAX).to_string());
+            }
         });
         if let Some(rule) = self.rules.last_mut() {
             rule.criteria.push(TracedCriterion {

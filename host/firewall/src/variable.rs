@@ -1,14 +1,19 @@
 //! The variables of criteria: which facts of a request a name stands for, and
 //! how many values a request has for it.
 //!
-//! A variable has no value, one, or several: a header in several lines, a key
-//! of the query or a cookie that is repeated. Reading them copies nothing,
-//! unless a value has escapes or is not UTF-8.
+//! A variable has no value or one; only a claim may have several, the elements of
+//! an array. The lines of a header are one value, joined as RFC 9110 section 5.3
+//! says, and as functions read it. A key of the query or a cookie that occurs
+//! twice has no value that is safe to compare: which of them a function takes is
+//! its own business, so [`Found::Repeated`] says that there are several. Reading
+//! a value copies nothing, unless it has escapes, is not UTF-8, or has several
+//! lines.
 
 use std::borrow::Cow;
 use std::fmt::{self, Write};
 
-use http::header::{COOKIE, HeaderName};
+use http::HeaderMap;
+use http::header::{COOKIE, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
@@ -24,7 +29,8 @@ pub(crate) enum Variable {
     /// `arg_{n}`: the values of a key of the query, decoded. Names are compared
     /// without regard to case, as nginx does.
     Argument(Box<str>),
-    /// `http_{n}`: the lines of a header.
+    /// `http_{n}`: a header. Several lines are joined by `, `, those of `Cookie`
+    /// by `; `.
     Header(HeaderName),
     /// `cookie_{n}`: a cookie. Names are compared without regard to case, as
     /// nginx does.
@@ -115,6 +121,8 @@ pub(crate) enum Found {
     No,
     /// One passes.
     Yes,
+    /// A key of the query, or a cookie, occurs more than once.
+    Repeated,
 }
 
 impl Found {
@@ -158,7 +166,7 @@ impl Variable {
             "arg_" => Some(Self::Argument(rest.into())),
             "cookie_" => Some(Self::Cookie(rest.into())),
             _ => {
-                let header = HeaderName::try_from(rest.replace('_', "-"));
+                let header = HeaderName::try_from(rest.replace(['_', '.'], "-"));
                 header.ok().map(Self::Header)
             }
         }
@@ -176,16 +184,47 @@ impl Variable {
         matches!(self, Self::Claim(_))
     }
 
+    /// Shows each value, those of a key or a cookie that is repeated, too.
+    pub(crate) fn each(&self, request: &Request<'_>, mut show: impl FnMut(&str)) {
+        match self {
+            Self::Argument(name) => {
+                let values = arguments(request.query, name).flatten();
+                values.for_each(|value| show(&decoded(value)));
+            }
+            Self::Cookie(name) => {
+                let values = cookies(request.headers, name).flatten();
+                values.for_each(|value| show(&String::from_utf8_lossy(value)));
+            }
+            _ => {
+                self.find(request, |value| {
+                    show(value);
+                    false
+                });
+            }
+        }
+    }
+
+    /// How many bytes of a request are read to find its values.
+    pub(crate) fn reads(&self, request: &Request<'_>) -> usize {
+        match self {
+            Self::Address => 0,
+            Self::Fixed(fixed) => fixed.reads(request),
+            Self::Argument(_) => request.query.map_or(0, str::len),
+            Self::Header(name) => lines_len(request.headers, name),
+            Self::Cookie(_) => lines_len(request.headers, &COOKIE),
+            // A token is bounded, and its claims were read before.
+            Self::Claim(_) => 0,
+        }
+    }
+
     /// Tests each value until one passes.
     pub(crate) fn find(&self, request: &Request<'_>, mut test: impl FnMut(&str) -> bool) -> Found {
         match self {
             Self::Address => Found::of(test(Short::of(request.peer.to_canonical()).as_str())),
             Self::Fixed(fixed) => fixed.find(request, test),
             Self::Argument(name) => argument(request.query, name, test),
-            Self::Header(name) => any(request.headers.get_all(name), |value| {
-                Some(test(&String::from_utf8_lossy(value.as_bytes())))
-            }),
-            Self::Cookie(name) => cookie(request, name, test),
+            Self::Header(name) => header(request.headers, name, test),
+            Self::Cookie(name) => cookie(request.headers, name, test),
             Self::Claim(name) => match request.claims {
                 Claims::Verified(claims) => match claim(claims, name) {
                     None | Some(Value::Null) => Found::Missing,
@@ -211,15 +250,52 @@ fn any<T>(items: impl IntoIterator<Item = T>, mut test: impl FnMut(T) -> Option<
     found
 }
 
-/// The values of a key of a query. Names and values are decoded as forms are:
+/// The one value among some items, if there is one: `None` is none.
+fn only<T>(items: impl IntoIterator<Item = Option<T>>, test: impl FnOnce(T) -> bool) -> Found {
+    let mut values = items.into_iter().flatten();
+    match (values.next(), values.next()) {
+        (None, _) => Found::Missing,
+        (Some(value), None) => Found::of(test(value)),
+        (Some(_), Some(_)) => Found::Repeated,
+    }
+}
+
+/// The value of a key of a query. Names and values are decoded as forms are:
 /// `%41` and `+`.
-fn argument(query: Option<&str>, name: &str, mut test: impl FnMut(&str) -> bool) -> Found {
-    any(query.unwrap_or_default().split('&'), |pair| {
+fn argument(query: Option<&str>, name: &str, test: impl FnOnce(&str) -> bool) -> Found {
+    only(arguments(query, name), |value| test(&decoded(value)))
+}
+
+/// The values of a key of a query as they were sent; `None` for other keys.
+fn arguments<'r>(query: Option<&'r str>, name: &'r str) -> impl Iterator<Item = Option<&'r str>> {
+    query.unwrap_or_default().split('&').map(move |pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        decoded(key)
-            .eq_ignore_ascii_case(name)
-            .then(|| test(&decoded(value)))
+        decoded(key).eq_ignore_ascii_case(name).then_some(value)
     })
+}
+
+/// The value of a header, of all its lines.
+fn header(headers: &HeaderMap, name: &HeaderName, test: impl FnOnce(&str) -> bool) -> Found {
+    let mut lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let Some(first) = lines.next() else {
+        return Found::Missing;
+    };
+    let Some(second) = lines.next() else {
+        return Found::of(test(&String::from_utf8_lossy(first)));
+    };
+    // RFC 9113 section 8.2.3 joins these otherwise.
+    let between: &[u8] = if *name == COOKIE { b"; " } else { b", " };
+    let mut joined = first.to_vec();
+    for line in std::iter::once(second).chain(lines) {
+        joined.extend_from_slice(between);
+        joined.extend_from_slice(line);
+    }
+    Found::of(test(&String::from_utf8_lossy(&joined)))
+}
+
+fn lines_len(headers: &HeaderMap, name: &HeaderName) -> usize {
+    let lines = headers.get_all(name).iter();
+    lines.map(|line| line.len() + 2).sum()
 }
 
 fn decoded(text: &str) -> Cow<'_, str> {
@@ -230,14 +306,20 @@ fn decoded(text: &str) -> Cow<'_, str> {
     Cow::Owned(percent_decode_str(&spaced).decode_utf8_lossy().into_owned())
 }
 
-fn cookie(request: &Request<'_>, name: &str, mut test: impl FnMut(&str) -> bool) -> Found {
-    let lines = request.headers.get_all(COOKIE).iter();
+fn cookie(headers: &HeaderMap, name: &str, test: impl FnOnce(&str) -> bool) -> Found {
+    only(cookies(headers, name), |value| {
+        test(&String::from_utf8_lossy(value))
+    })
+}
+
+/// The values of a cookie; `None` for other cookies.
+fn cookies<'r>(headers: &'r HeaderMap, name: &'r str) -> impl Iterator<Item = Option<&'r [u8]>> {
+    let lines = headers.get_all(COOKIE).iter();
     let pairs = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b';'));
-    any(pairs, |pair| {
+    pairs.map(move |pair| {
         let at = pair.iter().position(|byte| *byte == b'=')?;
         let (key, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
-        key.eq_ignore_ascii_case(name.as_bytes())
-            .then(|| test(&String::from_utf8_lossy(value)))
+        key.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
     })
 }
 
@@ -323,6 +405,20 @@ impl Fixed {
             Self::Serial => client(|it| it.serial),
         };
         Found::first(value, test)
+    }
+
+    /// How long its value may be: only what peers choose counts.
+    fn reads(self, request: &Request<'_>) -> usize {
+        match self {
+            Self::Path => request.path.len(),
+            Self::Query => request.query.map_or(0, str::len),
+            Self::Method => request.method.len(),
+            // A name of DNS, or words of the host's own.
+            Self::Host | Self::ServerName | Self::Port | Self::Scheme | Self::Protocol => 0,
+            Self::Verify | Self::VerificationStatus | Self::Fingerprint => 0,
+            // Issued by an authority that the operator has named.
+            Self::Subject | Self::Issuer | Self::Serial => 0,
+        }
     }
 
     /// Whether its values are in lower case, so that an argument has to be.

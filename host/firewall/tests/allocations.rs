@@ -75,7 +75,6 @@ fn decisions(query: &str) -> usize {
     let mut headers = HeaderMap::new();
     for (name, value) in [
         ("x-a", "aac"),
-        ("x-a", "aacc"),
         ("user-agent", "Mozilla/5.0"),
         ("cookie", "a=b; c=d"),
         ("origin", "https://example.org"),

@@ -381,6 +381,9 @@ fn refuse(gateway: &Gateway, refusal: &Refusal, asked: &Asked<'_>, noted: &Noted
             }
         }
     }
+    if let Some(why) = &noted.firewall.why {
+        tracing::info!(request = %id, %peer, path = parts.uri.path(), rule, why, "a firewall cannot tell whether a rule is for a request");
+    }
     if let Refusal::Unauthenticated(denied) = refusal {
         // It has parts of the request.
         let detail: String = denied.detail.chars().take(DETAIL_LETTERS_MAX).collect();

@@ -309,6 +309,7 @@ fn status(denied: &Denied) -> StatusCode {
             // It says nothing about the peer, who may come back.
             Stopped::Failed(_) => StatusCode::SERVICE_UNAVAILABLE,
             Stopped::Limit(_) => StatusCode::TOO_MANY_REQUESTS,
+            Stopped::Repeated | Stopped::Work => StatusCode::BAD_REQUEST,
         },
         Denied::NotFound => StatusCode::NOT_FOUND,
         Denied::UriTooLong(_)
@@ -398,6 +399,8 @@ mod tests {
         let firewall = [
             Stopped::Deny(own(StatusCode::FORBIDDEN)),
             Stopped::Limit(Duration::from_secs(1)),
+            Stopped::Repeated,
+            Stopped::Work,
             Stopped::Respond(own(StatusCode::OK)),
             Stopped::Failed(Box::new(Undecided::Host)),
             Stopped::Failed(Box::new(Undecided::Call(InspectError::BackedOff(
@@ -441,6 +444,8 @@ mod tests {
                     | Stopped::Drop
                     | Stopped::Limit(_)
                     | Stopped::Respond(_)
+                    | Stopped::Repeated
+                    | Stopped::Work
                     | Stopped::Failed(_),
                 )
                 | Denied::UriTooLong(_)

@@ -43,6 +43,9 @@ pub(crate) struct Stamp {
     inode: u64,
     bytes: u64,
     modified: Option<SystemTime>,
+    /// When the file or its entry was changed, in seconds and nanoseconds: a
+    /// program can set the time above, and not this one.
+    changed: (i64, i64),
 }
 
 /// The files of all lists in their order; `None` for one that is not there.
@@ -51,6 +54,8 @@ pub(crate) type Stamps = Vec<Option<Stamp>>;
 /// What became of a look at the files.
 pub(crate) enum Look {
     Same,
+    /// They have changed since the last look, and were like this.
+    Changing(Stamps),
     Read(Loaded),
     /// They were wrong when they were like this.
     Wrong(Box<ListError>, Stamps),
@@ -74,14 +79,22 @@ impl Loaded {
         })
     }
 
-    /// Reads all lists again if one has changed. `tried` are the files of the
-    /// last look if they were wrong.
-    pub(crate) fn look(&self, tried: Option<&Stamps>) -> Look {
-        let now = stamps(self.firewalls.rules(), &self.folder);
+    /// Reads all lists again if one has changed, and has not since the last look:
+    /// otherwise a program may still write it. `last` are the files of the last
+    /// look, and `tried` those that were wrong.
+    pub(crate) fn look(&self, last: &Stamps, tried: Option<&Stamps>) -> Look {
+        let now = self.now();
         if now == self.stamps || Some(&now) == tried {
             return Look::Same;
         }
+        if now != *last {
+            return Look::Changing(now);
+        }
         let read = self.firewalls.reload(|file| read(&self.folder.join(file)));
+        // What was written meanwhile may be the half of it.
+        if self.now() != now {
+            return Look::Changing(now);
+        }
         match read {
             Ok(firewalls) => Look::Read(Self {
                 firewalls,
@@ -90,6 +103,11 @@ impl Loaded {
             }),
             Err(error) => Look::Wrong(Box::new(error), now),
         }
+    }
+
+    /// The files as they are.
+    fn now(&self) -> Stamps {
+        stamps(self.firewalls.rules(), &self.folder)
     }
 }
 
@@ -120,6 +138,7 @@ impl Stamp {
             inode: metadata.ino(),
             bytes: metadata.len(),
             modified: metadata.modified().ok(),
+            changed: (metadata.ctime(), metadata.ctime_nsec()),
         })
     }
 }
@@ -147,5 +166,61 @@ impl Lists {
         if Arc::ptr_eq(&current, before) {
             *current = Arc::new(loaded);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use openline_firewall::Others;
+    use tempfile::TempDir;
+
+    use super::*;
+
+    const RULES: &str = "[[list]]\nname = \"l\"\ntype = \"networks\"\nfile = \"l.txt\"\n";
+
+    /// A program writes a list in its place, and is not done at the first look.
+    #[test]
+    fn a_file_is_read_when_two_looks_have_found_the_same() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("l.txt");
+        fs::write(&path, "10.0.0.1\n").unwrap();
+        let rules = Rules::parse(RULES, Others::Refuse).unwrap();
+        let loaded = Loaded::load(rules, folder.path()).unwrap();
+        assert!(matches!(loaded.look(&Stamps::new(), None), Look::Same));
+
+        let mut seen = Stamps::new();
+        for text in ["", "10.0.0.1\n10.0", "10.0.0.1\n10.0.0.3\n"] {
+            fs::write(&path, text).unwrap();
+            let Look::Changing(now) = loaded.look(&seen, None) else {
+                panic!("`{text}` was read");
+            };
+            seen = now;
+        }
+        let Look::Read(read) = loaded.look(&seen, None) else {
+            panic!("it was not read");
+        };
+        assert_eq!(read.firewalls.listed().next().unwrap().1.len(), 2);
+        assert!(matches!(read.look(&Stamps::new(), None), Look::Same));
+    }
+
+    #[test]
+    fn a_change_is_seen_in_a_file_of_the_same_size_and_time() {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("l.txt");
+        fs::write(&path, "10.0.0.1\n").unwrap();
+        let before = Stamp::of(&path).unwrap();
+        let file = File::options().write(true).open(&path).unwrap();
+        // The clock of the file system may stand still for some milliseconds.
+        let mut after = before;
+        while after.changed == before.changed {
+            fs::write(&path, "10.0.0.2\n").unwrap();
+            file.set_modified(before.modified.unwrap()).unwrap();
+            after = Stamp::of(&path).unwrap();
+        }
+        assert_eq!(
+            (after.bytes, after.modified),
+            (before.bytes, before.modified)
+        );
+        assert_ne!(after, before);
     }
 }

@@ -75,6 +75,7 @@ pub fn import(text: &str) -> Result<Imported, Hinted> {
         lists: Vec::new(),
         writer: Writer::default(),
         delays: false,
+        compares: false,
     };
     for list in read::lists(&document) {
         import.list(list);
@@ -93,6 +94,8 @@ struct Import {
     writer: Writer,
     /// Whether a burst was delayed.
     delays: bool,
+    /// Whether keys of the query or cookies are compared.
+    compares: bool,
 }
 
 impl Import {
@@ -259,6 +262,9 @@ impl Import {
                 other => other,
             };
         }
+        let bare = variable.trim_start_matches("${");
+        let is_named = bare.starts_with("arg_") || bare.starts_with("cookie_");
+        self.compares |= is_named && !operator.ends_with("exist") && operator != "exists";
         match operator {
             "is_in_list" | "is_not_in_list" => {
                 let named = argument.unwrap_or_default();
@@ -347,6 +353,10 @@ impl Import {
         if self.delays {
             let text = "Azion delays the requests of a burst; here as many pass at once, and those past it are refused with 429";
             self.note("set_rate_limit", false, text);
+        }
+        if self.compares {
+            let text = "Azion compares the first value of a key of the query or a cookie that occurs several times; here the request is refused with 400";
+            self.note("`arg_…` and `cookie_…`", false, text);
         }
         let notes = self.imported.notes.iter().map(ToString::to_string);
         let text = std::mem::take(&mut self.writer).finish(&notes.collect::<Vec<_>>());

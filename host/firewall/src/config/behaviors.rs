@@ -17,6 +17,7 @@ use crate::limits::{
     BEHAVIORS_MAX, BODY_BYTES_MAX, HEADER_VALUE_BYTES_MAX, NAME_BYTES_MAX, RATE_LIMITS_MAX,
     RATE_MAX,
 };
+use crate::request::one_name;
 
 const NAMES: [&str; 8] = [
     "allow",
@@ -262,7 +263,10 @@ impl BehaviorsReader<'_, '_> {
 
     fn limit_by(&mut self, node: Node<'_, '_>) -> Option<LimitBy> {
         let text = self.reader.text(node, "`limit_by`", NAME_BYTES_MAX)?;
-        let header = |name: &str| HeaderName::try_from(name).ok().map(LimitBy::Header);
+        let header = |name: &str| {
+            let name = HeaderName::try_from(name).ok()?;
+            Some(LimitBy::Header(one_name(&name).into_owned()))
+        };
         let by = match text.split_once(':') {
             None if text == "client_ip" => Some(LimitBy::Address),
             None if text == "global" => Some(LimitBy::All),

@@ -297,9 +297,12 @@ impl CriteriaReader<'_, '_, '_> {
             Relation::InList => self.list(variable, argument),
             Relation::Matches => {
                 self.count_pattern()?;
-                let hint = "the syntax is that of Rust's regex crate, which has neither look-around nor backreferences";
                 let pattern = pattern::expression(argument);
                 let pattern = pattern.map_err(|why| {
+                    let hint = match why.contains("takes more than") {
+                        true => "a repetition such as `.{0,500}` takes as much as what it repeats, so many times: use `*` and `+`, or smaller numbers, and `(?u)` only where it is needed",
+                        false => "the syntax is that of Rust's regex crate, which has neither look-around nor backreferences",
+                    };
                     (
                         format!("the expression `{argument}` is wrong: {why}"),
                         hint.into(),

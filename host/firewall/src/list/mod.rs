@@ -141,6 +141,9 @@ impl List {
                 let message = format!("the line has more than {LIST_LINE_BYTES_MAX} bytes");
                 return Err(error(number, b"", message, "write one entry on a line"));
             }
+            if let Some((message, hint)) = not_a_line(line) {
+                return Err(error(number, b"", message.into(), hint));
+            }
             let entry = without_comment(line);
             if entry.is_empty() {
                 continue;
@@ -177,6 +180,19 @@ impl List {
         })
     }
 
+    /// How many entries it has; of networks, the ranges that they were joined to.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Networks(networks) => networks.ranges(),
+            Self::Texts(texts) => texts.len(),
+        }
+    }
+
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// Its kind.
     pub fn kind(&self) -> ListKind {
         match self {
@@ -203,6 +219,19 @@ fn error(line: usize, source: &[u8], message: String, hint: &str) -> ConfigError
         message,
         hint: hint.into(),
     }
+}
+
+/// Why a line is none of a text in UTF-8, with a hint. Read as one it would be an
+/// entry that is never found.
+fn not_a_line(line: &[u8]) -> Option<(&'static str, &'static str)> {
+    if line.contains(&0) {
+        let hint = "save the file as UTF-8: a text in UTF-16 has such characters";
+        return Some(("the line has the character NUL", hint));
+    }
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let hint = "end lines with LF, or with CR and LF";
+    line.contains(&b'\r')
+        .then_some(("the line has the character CR before its end", hint))
 }
 
 /// An entry of a line. `#` within a word is part of it: texts may have it.
@@ -302,6 +331,26 @@ mod tests {
         }
         let error = List::read(ListKind::Texts, b"a\n\xff\n").unwrap_err();
         assert_eq!((error.line, error.hint.is_empty()), (2, false));
+    }
+
+    #[test]
+    fn a_file_that_is_no_text_with_lines_in_utf_8_is_refused_with_the_line() {
+        for kind in [ListKind::Texts, ListKind::Networks] {
+            for (text, line, hint) in [
+                (&b"a\0b\n"[..], 1, "UTF-16"),
+                (b"# x\n# \0\n", 2, "UTF-16"),
+                (b"# x\r# y\r", 1, "LF"),
+                (b"# x\r\n# y\r# z", 2, "LF"),
+                // UTF-16 in both orders, without a mark.
+                (b"a\0\n\0b\0", 1, "UTF-16"),
+                (b"\0a\0\n\0b", 1, "UTF-16"),
+            ] {
+                let error = List::read(kind, text).unwrap_err();
+                assert_eq!(error.line, line, "{text:?}");
+                assert!(error.hint.contains(hint), "{}", error.hint);
+            }
+        }
+        assert!(read(ListKind::Texts, "a\r\nb\r\n").is_ok());
     }
 
     #[test]

@@ -277,3 +277,29 @@ fn documents_that_are_none() {
         loaded(&import(text).unwrap());
     }
 }
+
+#[test]
+fn a_note_says_what_becomes_of_keys_and_cookies_that_are_repeated() {
+    for (variable, operator, expected) in [
+        ("arg_id", "does_not_match", true),
+        ("${arg_id}", "does_not_match", true),
+        ("cookie_role", "is_equal", true),
+        ("arg_id", "exists", false),
+        ("arg_id", "does_not_exist", false),
+        ("header_x_id", "is_equal", false),
+    ] {
+        let mut criterion =
+            json!({"variable": variable, "operator": operator, "conditional": "if"});
+        if !operator.ends_with("exist") && operator != "exists" {
+            criterion["argument"] = "1".into();
+        }
+        let document = json!({"firewall": [{"name": "f", "rules": [
+            {"name": "r", "criteria": [criterion], "behaviors": [{"deny": true}]},
+        ]}]});
+        let notes = notes(&imported(&document));
+        let said = notes
+            .iter()
+            .any(|note| note.contains("occurs several times"));
+        assert_eq!(said, expected, "{variable} {operator}: {notes:?}");
+    }
+}

@@ -112,7 +112,7 @@ const CRITERIA: &[(&str, &str, &str)] = &[
     (
         "['uri matches (?u)(\\w{100}){100}']",
         "more than 128 KiB",
-        "regex",
+        "a repetition",
     ),
 ];
 

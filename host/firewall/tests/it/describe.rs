@@ -57,7 +57,7 @@ fn a_report_shows_each_rule_and_the_criterion_that_decided() {
 GET https://chat.example.org/office/x?key=a&key=b from 198.51.100.7
 
 edge / mark: runs
-  yes  http_x_a exists    (the request has `1`, `two\u{fe}`)
+  yes  http_x_a exists    (the request has `1, two\u{fe}`)
   ->   log
   ->   set_header x-seen
 edge / off: is not active
@@ -75,6 +75,33 @@ deny 404: rule `office` of firewall `edge`"
     assert_eq!(json["logged"], json!(["edge/mark"]));
     assert_eq!(json["trace"]["rules"][2]["criteria"][1]["holds"], true);
     assert_eq!(json["trace"]["rules"][1]["active"], false);
+}
+
+#[test]
+fn a_request_that_a_rule_cannot_tell_about_shows_why() {
+    let firewalls = firewalls(
+        "
+    [[firewall]]
+    name = 'edge'
+    [[firewall.rule]]
+    name = 'key'
+    criteria = ['arg_key exists', 'and arg_key is_equal a']
+    behaviors = ['deny']",
+    );
+    let described = json!({"url": "/?key=a&%6bey=b"});
+    let (text, json) = report(&firewalls, described).unwrap();
+    assert_eq!(
+        text,
+        "\
+GET /?key=a&%6bey=b from 127.0.0.1
+
+edge / key: does not run
+  yes  arg_key exists    (the request has `a`, `b`)
+
+refuse 400, because `arg_key` occurs more than once: rule `key` of firewall `edge`"
+    );
+    assert_eq!(json["decision"], "refuse");
+    assert_eq!(json["why"], "`arg_key` occurs more than once");
 }
 
 #[test]

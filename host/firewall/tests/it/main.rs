@@ -17,3 +17,4 @@ mod operators;
 mod plain_rules;
 mod property;
 mod support;
+mod work;

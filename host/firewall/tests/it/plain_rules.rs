@@ -1,6 +1,6 @@
 //! An evaluator that is slow and obviously right, for comparison: it reads
 //! rules as data, knows no compiled form, and computes every part of every
-//! criterion.
+//! criterion that is reached.
 
 /// A request that has texts only.
 #[derive(Clone, Debug)]
@@ -43,7 +43,12 @@ pub(crate) enum PlainBehavior {
     Drop,
     Allow,
     Respond,
+    /// A rule that is reached compares a key of the query that is repeated.
+    Refuse,
 }
+
+/// A criterion compares a key of the query that is repeated.
+pub(crate) struct Repeated;
 
 impl PlainTerm {
     fn is_or(&self) -> bool {
@@ -53,7 +58,7 @@ impl PlainTerm {
         }
     }
 
-    fn holds(&self, request: &PlainRequest) -> bool {
+    fn holds(&self, request: &PlainRequest) -> Result<bool, Repeated> {
         match self {
             Self::Criterion(criterion) => criterion.holds(request),
             Self::Group(_, terms) => all_hold(terms, request),
@@ -61,24 +66,33 @@ impl PlainTerm {
     }
 }
 
-/// First the results of all terms, then all `and`, then all `or`.
-fn all_hold(terms: &[PlainTerm], request: &PlainRequest) -> bool {
-    let mut products: Vec<bool> = Vec::new();
+/// First cuts the terms before each `or`. Then one part after the other: up to
+/// its first term that does not hold, and no part after one that holds.
+fn all_hold(terms: &[PlainTerm], request: &PlainRequest) -> Result<bool, Repeated> {
+    let mut parts: Vec<Vec<&PlainTerm>> = Vec::new();
     for (index, term) in terms.iter().enumerate() {
-        let result = term.holds(request);
         if index == 0 || term.is_or() {
-            products.push(result);
-        } else {
-            let last = products.pop().unwrap();
-            products.push(last && result);
+            parts.push(Vec::new());
+        }
+        parts.last_mut().unwrap().push(term);
+    }
+    for part in &parts {
+        let mut failed = 0;
+        for term in part {
+            if failed == 0 && !term.holds(request)? {
+                failed += 1;
+            }
+        }
+        if failed == 0 {
+            return Ok(true);
         }
     }
-    terms.is_empty() || products.contains(&true)
+    Ok(terms.is_empty())
 }
 
 impl PlainCriterion {
     fn values(&self, request: &PlainRequest) -> Vec<String> {
-        let named = |all: &[(String, String)], name: &str| {
+        let named = |all: &[(String, String)], name: &str| -> Vec<String> {
             let found = all.iter().filter(|(key, _)| key == name);
             found.map(|(_, value)| value.clone()).collect()
         };
@@ -88,14 +102,28 @@ impl PlainCriterion {
                 let [a, b, c, d] = request.peer;
                 vec![format!("{a}.{b}.{c}.{d}")]
             }
-            Some(("http", name)) => named(&request.headers, &name.replace('_', "-")),
+            Some(("http", name)) => {
+                let lines: Vec<String> = named(&request.headers, &name.replace('_', "-"));
+                if lines.is_empty() {
+                    return lines;
+                }
+                vec![lines.join(", ")]
+            }
             Some(("arg", name)) => named(&request.arguments, name),
             _ => panic!("{} is not a plain variable", self.variable),
         }
     }
 
-    fn holds(&self, request: &PlainRequest) -> bool {
-        let mut values = self.values(request);
+    fn holds(&self, request: &PlainRequest) -> Result<bool, Repeated> {
+        let values = self.values(request);
+        let is_about_existence = self.operator.contains("exist");
+        if values.len() > 1 && !is_about_existence {
+            return Err(Repeated);
+        }
+        Ok(self.compare(values))
+    }
+
+    fn compare(&self, mut values: Vec<String>) -> bool {
         let argument = self.argument.as_str();
         match self.operator {
             "exists" => return !values.is_empty(),
@@ -134,8 +162,13 @@ pub(crate) fn evaluate(
 ) -> (Option<(usize, PlainBehavior)>, Vec<usize>) {
     let mut logged = Vec::new();
     for (number, rule) in rules.iter().enumerate() {
-        if !rule.active || !all_hold(&rule.criteria, request) {
+        if !rule.active {
             continue;
+        }
+        match all_hold(&rule.criteria, request) {
+            Ok(true) => {}
+            Ok(false) => continue,
+            Err(Repeated) => return (Some((number, PlainBehavior::Refuse)), logged),
         }
         if rule.behavior != PlainBehavior::Log {
             return (Some((number, rule.behavior)), logged);

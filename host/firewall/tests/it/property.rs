@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use openline_firewall::evaluation::{Evaluation, Step, Verdict};
+use openline_firewall::evaluation::{Evaluation, Step, Unclear, Verdict};
 use openline_firewall::trace::{Ran, Trace};
 use proptest::prelude::*;
 
@@ -172,6 +172,7 @@ fn configuration(rules: &[PlainRule], short: bool) -> String {
             PlainBehavior::Deny => "'deny'",
             PlainBehavior::Drop => "'drop'",
             PlainBehavior::Allow => "'allow'",
+            PlainBehavior::Refuse => panic!("no rule has it"),
             PlainBehavior::Respond => "{ set_custom_response = { status_code = 200 } }",
         };
         let criteria = match &*rule.criteria {
@@ -224,6 +225,8 @@ proptest! {
                 Verdict::Deny(_) => Some(PlainBehavior::Deny),
                 Verdict::Drop => Some(PlainBehavior::Drop),
                 Verdict::Respond(_) => Some(PlainBehavior::Respond),
+                Verdict::Refuse(Unclear::Repeated(_)) => Some(PlainBehavior::Refuse),
+                Verdict::Refuse(Unclear::Work) => panic!("it is little work"),
                 Verdict::Limit(_) => panic!("no rule limits"),
             };
             let rule = decision.by.map(|by| by.rule.parse::<usize>().unwrap());
@@ -242,7 +245,8 @@ proptest! {
             let names = trace.rules.iter().filter(|rule| rule.matched);
             let names: Vec<_> = names.map(|rule| format!("f/{}", rule.rule)).collect();
             prop_assert_eq!(ran.to_string(), names.join(", "));
-            let matched = logged.len() + usize::from(decided.is_some());
+            let ends = decided.is_some_and(|(_, how)| how != PlainBehavior::Refuse);
+            let matched = logged.len() + usize::from(ends);
             prop_assert_eq!(names.len(), matched);
         }
     }

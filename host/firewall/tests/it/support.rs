@@ -125,6 +125,7 @@ pub(crate) fn decided_at(firewalls: &Firewalls, asked: &Asked, now: Duration) ->
         Verdict::Drop => "drop".into(),
         Verdict::Limit(wait) => format!("limit {wait:?}"),
         Verdict::Respond(answer) => format!("respond {}", answer.status.as_u16()),
+        Verdict::Refuse(unclear) => format!("refuse: {unclear}"),
     };
     match decision.by {
         Some(rule) => format!("{verdict} by {}/{}", rule.firewall, rule.rule),
