@@ -20,6 +20,9 @@ use crate::front::runtime::Runtime;
 use crate::pool::version::{InspectError, UpgradeError, Version};
 
 const PATIENCE: Duration = Duration::from_secs(20);
+/// A change of a function's configuration.
+type Change = fn(&mut FunctionConfig);
+
 /// Long enough for an instance to start on a busy machine.
 const IMPATIENCE: Duration = Duration::from_secs(2);
 /// Nothing ends during a test unless something has it end.
@@ -152,7 +155,7 @@ async fn a_function_sees_the_request_and_its_answer_is_taken_over_whole() {
 #[tokio::test]
 async fn a_call_that_fails_is_its_functions_fault_and_the_next_one_is_not() {
     // Each has one limit that it meets, whatever else the machine does.
-    let cases: [(&str, Fault, fn(&mut FunctionConfig)); 4] = [
+    let cases: [(&str, Fault, Change); 4] = [
         ("trap", Fault::Trap, |_| {}),
         ("compute", Fault::CpuTimeout, |config| {
             config.limit.cpu_timeout = Duration::from_millis(100);
