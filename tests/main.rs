@@ -41,6 +41,7 @@ mod durable;
 mod echo;
 mod faults;
 mod firewall;
+mod firewall_claims;
 mod firewall_files;
 mod guide;
 mod handshake;
