@@ -15,7 +15,7 @@ use anyhow::Context;
 use clap::{Parser, Subcommand};
 use openline_kit::bytes::handshake;
 use openline_kit::programs;
-use openline_kit::table::{Table, spread};
+use openline_kit::table::{Table, grouped, spread};
 
 use crate::native;
 use crate::pinning::{self, Pinning};
@@ -77,7 +77,7 @@ fn measurements(site: &Site) -> Vec<Measurement> {
     );
     for count in ADDRESSES {
         let (name, path) = (
-            format!("accepted, list of {count}"),
+            format!("accepted, list of {}", thousands(count)),
             format!("/listed-{count}"),
         );
         add(&name, &path, "", Some(101));
@@ -105,7 +105,7 @@ fn measurements(site: &Site) -> Vec<Measurement> {
     add("refused: page of another site", "/open", evil, Some(403));
     add("refused: first rule", "/first", "", Some(403));
     add(
-        &format!("refused: the rule after {RULES}"),
+        &format!("refused: the rule after {}", thousands(RULES)),
         "/last",
         "",
         Some(403),
@@ -123,6 +123,10 @@ fn measurements(site: &Site) -> Vec<Measurement> {
         );
     }
     all
+}
+
+fn thousands(count: u32) -> String {
+    grouped(f64::from(count), 0)
 }
 
 /// The token with another signature, which takes as long to verify.
@@ -220,7 +224,7 @@ fn table(measurements: &[Measurement], figures: &[Vec<Figures>]) -> String {
 fn lists(checks: &[Vec<f64>]) -> String {
     let mut table = Table::new(["`openline check`, addresses in a list", "seconds"]);
     for (count, times) in ADDRESSES.into_iter().zip(checks) {
-        table.row([count.to_string(), spread(times.iter().copied(), 2)]);
+        table.row([thousands(count), spread(times.iter().copied(), 2)]);
     }
     table.markdown()
 }

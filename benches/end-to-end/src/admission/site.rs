@@ -37,7 +37,7 @@ const SECRET: &[u8] = b"0123456789abcdef0123456789abcdef";
 const EXPIRES: u64 = 4_102_444_800;
 
 /// Rules of a firewall that has many.
-pub(super) const RULES: usize = 1_000;
+pub(super) const RULES: u32 = 1_000;
 
 /// Addresses in the lists that are compared.
 pub(super) const ADDRESSES: [u32; 2] = [1_000, 2_000_000];
@@ -100,11 +100,12 @@ impl Site {
         fs::write(&file, self.configuration(&[count]).text())?;
         let mut command = pinning::command(&self.programs.host, cpus);
         command.args(["check", "--config"]).arg(&file);
-        command.stdout(Stdio::null()).stderr(Stdio::null());
         let began = Instant::now();
-        let status = command.status().await?;
-        ensure!(status.success(), "`openline check` ended with {status}");
-        Ok(began.elapsed())
+        let ended = command.output().await?;
+        let time = began.elapsed();
+        let told = String::from_utf8_lossy(&ended.stderr);
+        ensure!(ended.status.success(), "`openline check`: {told}");
+        Ok(time)
     }
 
     fn configuration(&self, lists: &[u32]) -> Configuration {
@@ -142,11 +143,11 @@ impl Site {
         }
         for count in lists {
             let file = list(self.folder.path(), *count);
-            let listed = format!("'remote_addr is_in_list \"of {count}\"'");
+            let listed = format!("'remote_addr is_in_list of-{count}'");
             let listed = rule("listed", &listed, "\"deny\"");
             let _ = write!(
                 text,
-                "[[list]]\nname = \"of {count}\"\ntype = \"networks\"\nfile = {file:?}\n\
+                "[[list]]\nname = \"of-{count}\"\ntype = \"networks\"\nfile = {file:?}\n\
                  [[firewall]]\nname = \"listed {count}\"\n{listed}"
             );
         }
@@ -161,13 +162,15 @@ fn trigger(text: &mut String, route: &str, lines: &str) {
 }
 
 fn rule(name: &str, criteria: &str, behavior: &str) -> String {
-    format!(
-        "[[firewall.rule]]\nname = {name:?}\ncriteria = [{criteria}]\nbehaviors = [{behavior}]\n"
-    )
+    let criteria = match criteria {
+        "" => String::new(),
+        criteria => format!("criteria = [{criteria}]\n"),
+    };
+    format!("[[firewall.rule]]\nname = {name:?}\n{criteria}behaviors = [{behavior}]\n")
 }
 
 /// Rules of three kinds in turn, none of which holds.
-fn rules(count: usize) -> String {
+fn rules(count: u32) -> String {
     let rules = (0..count).map(|number| {
         let criteria = match number % 3 {
             0 => format!("'uri starts_with /private/{number}'"),
