@@ -70,7 +70,7 @@ fn measurements(site: &Site) -> Vec<Measurement> {
     let bearer = |token: &str| format!("Authorization: Bearer {token}\r\n");
     add("accepted", "/open", "", Some(101));
     add(
-        &format!("accepted, {RULES} rules"),
+        &format!("accepted, {} rules", thousands(RULES)),
         "/thousand",
         "",
         Some(101),
