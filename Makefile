@@ -8,7 +8,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser edge pebble suite test adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-edge bench-soak soak fmt deny lint
+.PHONY: help check-tools setup guests run browser edge pebble suite test adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-edge bench-admission bench-soak soak fmt deny lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -138,6 +138,10 @@ bench-peers: guests ## Measure beside Bun, Deno, Node, workerd and websocketd (a
 bench-edge: guests ## Measure what TLS and HTTP/2 cost (15 minutes; ARGUMENTS='--crowd 100000')
 	$(CARGO) build --release -p openline -p openline-end-to-end
 	$(CARGO) run --release --quiet -p openline-end-to-end --bin edge -- $(ARGUMENTS)
+
+bench-admission: guests ## Measure refused handshakes beside accepted ones (5 minutes; ARGUMENTS='--rounds 3')
+	$(CARGO) build --release -p openline -p openline-end-to-end
+	$(CARGO) run --release --quiet -p openline-end-to-end --bin admission -- $(ARGUMENTS)
 
 bench-soak: guests ## 10,000 connections that misbehave, then a search for leaks (8 minutes)
 	$(CARGO) build --release -p openline -p openline-soak

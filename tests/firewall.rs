@@ -332,6 +332,80 @@ async fn a_rule_about_claims_waits_until_the_page_that_asks_is_checked() {
 }
 
 #[tokio::test]
+async fn a_peer_that_its_hop_does_not_name_is_in_no_network_and_in_no_list() {
+    let host = Host::with(openline_guests::FAULT_REJECT, "/open")
+        .server(|server| {
+            server.firewall = Some("office".into());
+            server.trusted_hops = vec!["127.0.0.1/32".parse().unwrap()];
+        })
+        .firewalls(OFFICE)
+        .start()
+        .await;
+    for (named, expected) in [
+        ("127.0.0.7", 101),
+        ("127.0.0.8", 403),
+        ("10.0.0.1", 403),
+        // The hop is of the network, and whoever is behind it may not be.
+        ("unknown", 403),
+        ("127.0.0.7, nonsense", 403),
+    ] {
+        let head = Head::right("/open").with("x-forwarded-for", named);
+        let answer = ask(&host, head).await;
+        let status = format!("http/1.1 {expected} ");
+        assert!(answer.starts_with(&status), "{named}: {answer}");
+    }
+    let own = ask(&host, Head::right("/open")).await;
+    assert!(own.starts_with("http/1.1 101 "), "{own}");
+}
+
+/// One address of the machine stays out, and so do all other networks.
+const OFFICE: &str = r#"
+[[list]]
+name = "known"
+type = "networks"
+items = ["127.0.0.0/29"]
+
+[[firewall]]
+name = "office"
+
+[[firewall.rule]]
+name = "others"
+criteria = ["if remote_addr is_not_equal 127.0.0.0/8", "or remote_addr is_not_in_list known", "or remote_addr does_not_exist"]
+behaviors = ["deny"]
+"#;
+
+/// Long enough for an expression that tries all ways to split it.
+const REPEATED: usize = 7 * 1024;
+
+#[tokio::test]
+async fn an_expression_that_takes_others_minutes_takes_no_time() {
+    let host = Host::with(openline_guests::FAULT_REJECT, "/open")
+        .server(|server| server.firewall = Some("edge".into()))
+        .firewalls(EXPRESSIONS)
+        .start()
+        .await;
+    let text = "a".repeat(REPEATED);
+    for _ in 0..20 {
+        let head = Head::right(&format!("/open?v={text}!"));
+        let answer = ask(&host, head).await;
+        assert!(answer.starts_with("http/1.1 101 "), "{answer}");
+    }
+    let head = Head::right(&format!("/open?v={text}"));
+    is_word(&ask(&host, head).await, 403, "firewall_denied");
+}
+
+/// Expressions for which an engine that goes back takes longer with each letter.
+const EXPRESSIONS: &str = r#"
+[[firewall]]
+name = "edge"
+
+[[firewall.rule]]
+name = "repeated"
+criteria = ["if arg_v matches ^(a+)+$", "or arg_v matches ^(a|aa)+$", "or arg_v matches a*a*a*a*a*a*b", "or arg_v matches ^(([a-z])+.)+[A-Z]([a-z])+$"]
+behaviors = ["deny"]
+"#;
+
+#[tokio::test]
 async fn over_http2_a_drop_resets_its_stream_and_no_other() {
     let host = host().await;
     let mut peer = Http2::connect(host.address).await;

@@ -41,6 +41,7 @@ mod durable;
 mod echo;
 mod faults;
 mod firewall;
+mod firewall_claims;
 mod firewall_files;
 mod firewall_functions;
 mod first_message;

@@ -205,7 +205,8 @@ impl<'a> Check<'a> {
         });
         let request = Request {
             peer: peer.ip().to_canonical(),
-            peer_port: peer.port(),
+            peer_is_unnamed: peer.is_unnamed(),
+            peer_port: peer.port().filter(|_| !peer.is_unnamed()),
             method,
             scheme,
             host: normal.host(),

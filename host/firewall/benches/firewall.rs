@@ -64,6 +64,7 @@ fn decisions(criterion: &mut Criterion) {
     let headers = headers();
     let request = Request {
         peer: IpAddr::from([192, 0, 2, 1]),
+        peer_is_unnamed: false,
         peer_port: Some(50_000),
         method: "GET",
         scheme: "https",

@@ -194,8 +194,12 @@ impl Criterion {
                 let found = self.variable.find(request, |_| true);
                 matches!(found, Found::Yes | Found::Repeated)
             }
-            Matcher::Network(network) => network.contains(&request.peer.to_canonical()),
-            Matcher::Networks(index) => lists[*index].has_address(request.peer),
+            Matcher::Network(network) => {
+                !request.peer_is_unnamed && network.contains(&request.peer.to_canonical())
+            }
+            Matcher::Networks(index) => {
+                !request.peer_is_unnamed && lists[*index].has_address(request.peer)
+            }
             Matcher::Texts(index) => self.is_found(request, |it| lists[*index].has_text(it))?,
             Matcher::Text(text) => self.is_found(request, |it| *it == **text)?,
             Matcher::Prefix(text) => self.is_found(request, |it| it.starts_with(&**text))?,

@@ -141,6 +141,7 @@ pub fn describe(
     let tls = described.tls(prepared.scheme, prepared.host.as_deref());
     let mut request = Request {
         peer: prepared.peer,
+        peer_is_unnamed: false,
         peer_port: prepared.peer_port,
         method: &described.method,
         scheme: prepared.scheme,

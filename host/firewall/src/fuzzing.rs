@@ -40,6 +40,7 @@ pub fn rules(bytes: &[u8]) {
     }
     let request = Request {
         peer: IpAddr::from([10, 0, 0, 1]),
+        peer_is_unnamed: false,
         peer_port: None,
         method: "GET",
         scheme: "https",

@@ -13,6 +13,10 @@ pub struct Request<'a> {
     /// The address of the peer. An IPv4-mapped IPv6 address is the IPv4
     /// address.
     pub peer: IpAddr,
+    /// Whether the address is that of a hop which has not said for whom it
+    /// speaks. Then the address is no value: it is in no network and in no
+    /// list. Rates count the hop.
+    pub peer_is_unnamed: bool,
     /// The peer's port, if it is known.
     pub peer_port: Option<u16>,
     /// The method, which is case-sensitive.

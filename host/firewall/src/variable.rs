@@ -220,6 +220,7 @@ impl Variable {
     /// Tests each value until one passes.
     pub(crate) fn find(&self, request: &Request<'_>, mut test: impl FnMut(&str) -> bool) -> Found {
         match self {
+            Self::Address if request.peer_is_unnamed => Found::Missing,
             Self::Address => Found::of(test(Short::of(request.peer.to_canonical()).as_str())),
             Self::Fixed(fixed) => fixed.find(request, test),
             Self::Argument(name) => argument(request.query, name, test),

@@ -84,6 +84,7 @@ fn decisions(query: &str) -> usize {
     let claims = serde_json::json!({"sub": "ann"});
     let request = Request {
         peer: IpAddr::from([192, 0, 2, 1]),
+        peer_is_unnamed: false,
         peer_port: Some(50_000),
         method: "GET",
         scheme: "https",

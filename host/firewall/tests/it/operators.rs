@@ -438,3 +438,26 @@ fn and_binds_tighter_than_or_and_groups_bind_tightest() {
         assert_eq!(found, expected, "{criteria}");
     }
 }
+
+#[test]
+fn an_address_whose_owner_is_not_named_is_in_no_network_and_in_no_list() {
+    for (criterion, expected) in [
+        ("remote_addr is_equal 192.0.2.0/24", false),
+        ("remote_addr is_not_equal 192.0.2.0/24", true),
+        ("remote_addr starts_with 192.", false),
+        ("remote_addr exists", false),
+        ("remote_addr does_not_exist", true),
+        ("remote_addr is_equal 192.0.2.7", false),
+    ] {
+        let asked = Asked {
+            peer: "192.0.2.7".into(),
+            is_unnamed: true,
+            ..Asked::default()
+        };
+        assert_eq!(
+            holds(&format!("'{criterion}'"), &asked),
+            expected,
+            "{criterion}"
+        );
+    }
+}

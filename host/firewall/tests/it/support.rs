@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug)]
 pub(crate) struct Asked {
     pub(crate) peer: String,
+    pub(crate) is_unnamed: bool,
     pub(crate) method: String,
     pub(crate) host: Option<String>,
     pub(crate) path: String,
@@ -30,6 +31,7 @@ impl Default for Asked {
     fn default() -> Self {
         Self {
             peer: "192.0.2.1".into(),
+            is_unnamed: false,
             method: "GET".into(),
             host: None,
             path: "/".into(),
@@ -69,6 +71,7 @@ impl Asked {
     pub(crate) fn request(&self) -> Request<'_> {
         Request {
             peer: self.peer.parse().unwrap(),
+            peer_is_unnamed: self.is_unnamed,
             peer_port: Some(40_000),
             method: &self.method,
             scheme: "https",
