@@ -60,7 +60,7 @@ behaviors = [{ set_header = { name = "x-risk", value = "high" } }]
 
 [[firewall.rule]]
 name = "numbers"
-criteria = ["if uri is_equal /nowhere", "and arg_id does_not_match ^[0-9]+$"]
+criteria = ["if uri is_equal /nowhere", "and arg_id exists", "and arg_id does_not_match ^[0-9]+$"]
 behaviors = ["deny"]
 
 [[firewall.rule]]
@@ -258,7 +258,7 @@ async fn what_a_rule_cannot_tell_is_refused() {
         number ^= number << 17;
         [";", "|", "cat", "&a", "wget", "b", "c"][usize::try_from(number % 7).unwrap()]
     });
-    let costly: String = words.take(3_500).collect();
+    let costly: String = words.take(5_000).collect();
     let costly = &costly[..7_000];
     let answer = ask(&host, Head::right("/open").with("x-t", costly)).await;
     is_word(&answer, 400, "firewall_work");
@@ -429,8 +429,6 @@ async fn over_http2_a_drop_resets_its_stream_and_no_other() {
         answered.headers()["openline-error-type"],
         "firewall_answered"
     );
-    let probed = peer.open("/.openline/live").await.err().unwrap();
-    assert_eq!(probed.status(), 403);
     drop(open);
     peer.vanish();
     host.nothing_is_left().await;

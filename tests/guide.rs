@@ -119,6 +119,8 @@ fn components(folder: &Path) {
     // The same with one more custom section, so another version.
     fs::write(folder.join("chat.wasm"), [&*chat, b"\0\x02\x01x"].concat()).unwrap();
     fs::copy(openline_guests::ECHO, folder.join("news.wasm")).unwrap();
+    let moved = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/import/chat.yaml");
+    fs::copy(moved, folder.join("s.yaml")).unwrap();
 }
 
 #[tokio::test]

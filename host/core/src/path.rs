@@ -88,6 +88,17 @@ pub fn normalise(path: &str) -> Result<Cow<'_, str>, PathError> {
     })
 }
 
+/// The spelling of a part of a path, without regard to dot segments: how a
+/// normal path would have these characters.
+///
+/// # Errors
+///
+/// When no path can have them; see [`PathError`].
+pub fn spell(part: &str) -> Result<String, PathError> {
+    let segments: Result<Vec<_>, _> = part.split('/').map(segment).collect();
+    Ok(segments?.join("/"))
+}
+
 /// Whether a path without its first slash needs no change.
 fn is_normal(relative: &str) -> bool {
     let mut segments = relative.split('/').peekable();
@@ -209,6 +220,14 @@ mod tests {
         ] {
             assert_eq!(normal(written), Err(error), "{written}");
         }
+    }
+
+    #[test]
+    fn a_part_of_a_path_has_the_same_spelling() {
+        assert_eq!(spell("/caf\u{e9}/%40x").as_deref(), Ok("/caf%C3%A9/@x"));
+        assert_eq!(spell("b/c%2f").as_deref(), Ok("b/c%2F"));
+        assert_eq!(spell("").as_deref(), Ok(""));
+        assert_eq!(spell("/a%2"), Err(PathError::Escape));
     }
 
     /// The rules of RFC 3986 applied one at a time to the text until none

@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
+use http::header::HOST;
 use http::{HeaderName, HeaderValue};
 
 use crate::behavior::{Answer, Behavior};
@@ -357,6 +358,8 @@ fn limited(
     match by {
         LimitBy::Address => limiter.take_address(request.peer, now),
         LimitBy::All => limiter.take_all(now),
+        // Each spelling of a host would have a bucket of its own.
+        LimitBy::Header(HOST) => limiter.take_text(request.host.unwrap_or_default(), now),
         LimitBy::Header(name) => limiter.take_header(request.headers, name, now),
         LimitBy::Claim(name) => limiter.take_text(&request.claims.text(name), now),
     }

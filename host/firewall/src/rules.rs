@@ -141,14 +141,15 @@ impl Rule {
             });
             of.collect::<Vec<_>>()
         };
-        let earlier = limits(&earlier.behaviors);
+        let mut earlier = limits(&earlier.behaviors);
         for behavior in &mut self.behaviors {
             if let Behavior::Limit(by, limiter) = behavior {
-                let same = earlier.iter().find(|(earlier_by, earlier)| {
+                let same = earlier.iter().position(|(earlier_by, earlier)| {
                     earlier_by == by && earlier.rate() == limiter.rate()
                 });
-                if let Some((_, same)) = same {
-                    *limiter = Arc::clone(same);
+                // Two equal rates of one rule have a table each.
+                if let Some(same) = same {
+                    *limiter = earlier.remove(same).1;
                 }
             }
         }

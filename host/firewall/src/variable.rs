@@ -13,7 +13,7 @@ use std::borrow::Cow;
 use std::fmt::{self, Write};
 
 use http::HeaderMap;
-use http::header::{COOKIE, HeaderName, HeaderValue};
+use http::header::{COOKIE, HOST, HeaderName, HeaderValue};
 use percent_encoding::percent_decode_str;
 use serde_json::Value;
 
@@ -167,7 +167,12 @@ impl Variable {
             "cookie_" => Some(Self::Cookie(rest.into())),
             _ => {
                 let header = HeaderName::try_from(rest.replace(['_', '.'], "-"));
-                header.ok().map(Self::Header)
+                header.ok().map(|header| match header {
+                    // The header has several spellings, and HTTP/2 may have it in
+                    // the target: rules see the host that the function sees.
+                    HOST => Self::Fixed(Fixed::Host),
+                    header => Self::Header(header),
+                })
             }
         }
     }
@@ -320,7 +325,13 @@ fn cookies<'r>(headers: &'r HeaderMap, name: &'r str) -> impl Iterator<Item = Op
     pairs.map(move |pair| {
         let at = pair.iter().position(|byte| *byte == b'=')?;
         let (key, value) = (pair[..at].trim_ascii(), pair[at + 1..].trim_ascii());
-        key.eq_ignore_ascii_case(name.as_bytes()).then_some(value)
+        // Quotes belong to the syntax (RFC 6265 section 4.1.1), as authentication
+        // reads them.
+        let bare = value
+            .strip_prefix(b"\"")
+            .and_then(|it| it.strip_suffix(b"\""));
+        let is_ours = key.eq_ignore_ascii_case(name.as_bytes());
+        is_ours.then_some(bare.unwrap_or(value))
     })
 }
 

@@ -5,10 +5,12 @@
 //! by `if`, or by nothing; the others by `and`, which may be left out, or `or`.
 //! A list among them is a group, which is joined as its first criterion says.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use ipnet::IpNet;
 use openline_core::config::nearest_word;
+use openline_core::path;
 use toml::de::DeValue;
 
 use super::reader::{Node, Reader};
@@ -18,7 +20,7 @@ use crate::list::{self, ListKind};
 use crate::operator::{Operator, Relation};
 use crate::pattern;
 use crate::rules::ListSpec;
-use crate::variable::Variable;
+use crate::variable::{Fixed, Variable};
 
 /// The keys of a criterion that is a table.
 const KEYS: [&str; 4] = ["conditional", "variable", "operator", "argument"];
@@ -277,6 +279,9 @@ impl CriteriaReader<'_, '_, '_> {
             let message = format!("the argument of `{operator}` is empty");
             return wrong(message, "use `exists` or `does_not_exist`");
         }
+        if let Variable::Fixed(fixed) = variable {
+            spelled(*fixed, operator.relation, argument)?;
+        }
         let lower = match variable {
             Variable::Fixed(fixed) if fixed.is_lower_case() => Some(argument.to_lowercase()),
             _ => None,
@@ -365,6 +370,52 @@ fn network(text: &str) -> Result<IpNet, (String, String)> {
         (message, wrong.hint())
     })?;
     Ok(list::unmapped(network))
+}
+
+/// Checks that a request can have this text in its path or its host: a rule
+/// about another spelling would never run.
+fn spelled(fixed: Fixed, relation: Relation, argument: &str) -> Result<(), (String, String)> {
+    let compares = matches!(
+        relation,
+        Relation::Equal | Relation::StartsWith | Relation::EndsWith | Relation::Contains
+    );
+    if !compares || argument.is_empty() {
+        return Ok(());
+    }
+    match fixed {
+        Fixed::Path => {
+            let spelled = match relation {
+                Relation::Equal => path::normalise(argument).map(Cow::into_owned),
+                _ => path::spell(argument),
+            };
+            let spelled = spelled.map_err(|error| {
+                let message = format!("no path is `{argument}`: {error}");
+                (message, "write the path as requests have it".to_owned())
+            })?;
+            let begins = relation != Relation::StartsWith || argument.starts_with('/');
+            if spelled == argument && begins {
+                return Ok(());
+            }
+            let slash = if begins { "" } else { "/" };
+            let message = format!("`{argument}` is not how the host spells a path");
+            Err((message, format!("write `{slash}{spelled}`")))
+        }
+        Fixed::Host => {
+            let message = format!("`{argument}` is not how the host spells a host");
+            if !argument.is_ascii() {
+                return Err((message, "write it in Punycode, as `xn--…`".into()));
+            }
+            let is_whole = relation == Relation::Equal;
+            if is_whole && argument.contains(':') && !argument.starts_with('[') {
+                return Err((message, "leave out the port".into()));
+            }
+            if (is_whole || relation == Relation::EndsWith) && argument.ends_with('.') {
+                return Err((message, "leave out the last dot".into()));
+            }
+            Ok(())
+        }
+        _ => Ok(()),
+    }
 }
 
 /// The first word of a text, and the rest.

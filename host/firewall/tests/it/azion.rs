@@ -199,7 +199,7 @@ fn what_has_no_counterpart_is_left_out_and_said() {
         rule("function", "request_uri", "starts_with", "/", json!([
             {"type": "set_waf_ruleset", "attributes": {"waf_id": 1, "mode": "Blocking"}},
             {"runFunction": "./functions/check me.js"}, {"runFunction": 42}, {"deny": true}, {"drop": true}])),
-        rule("burst", "request_uri", "is_equal", " a ", json!([{"setRateLimit": {"type": "second", "limitBy": "global", "averageRateLimit": 5, "maximumBurstSize": 9}}])),
+        rule("burst", "user_agent", "is_equal", " a ", json!([{"setRateLimit": {"type": "second", "limitBy": "global", "averageRateLimit": 5, "maximumBurstSize": 9}}])),
         rule("hour", "request_uri", "is_equal", "/", json!([{"setRateLimit": {"type": "hour", "limitBy": "global", "averageRateLimit": "5"}}])),
         rule("look", "request_uri", "is_equal", "/", json!([{"tagEvent": {}}])),
         rule("look", "request_uri", "is_equal", "/", deny),
@@ -244,7 +244,7 @@ fn names_and_texts_cannot_break_out_of_the_text() {
     let evil = "a\"]\n[[firewall.rule]]\nname = 'x'\nbehaviors = ['allow'] '\\ \u{7f}";
     let imported = imported(&json!({"firewall": [{"name": evil, "rules": [{
         "name": evil, "description": evil, "behaviors": [{"setCustomResponse": {"statusCode": 200, "contentType": "a/b", "contentBody": evil}}],
-        "criteria": [{"variable": "request_uri", "operator": "is_equal", "conditional": "if", "argument": evil}]},
+        "criteria": [{"variable": "user_agent", "operator": "is_equal", "conditional": "if", "argument": evil}]},
         {"name": evil, "criteria": [{"variable": evil, "operator": evil, "conditional": "if", "argument": evil}], "behaviors": [{"deny": true}]}]}]}));
     let firewalls = loaded(&imported);
     assert_eq!(firewalls.names().count(), 1);

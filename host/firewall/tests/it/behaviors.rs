@@ -182,6 +182,37 @@ fn a_new_configuration_keeps_the_buckets_of_rates_that_stay() {
 }
 
 #[test]
+fn two_equal_rates_of_one_rule_stay_two() {
+    let rate = "{ set_rate_limit = { type = 'minute', average_rate_limit = 2 } }";
+    let text = format!(
+        "[[firewall]]\nname = 'f'\n[[firewall.rule]]\nname = 'a'\nbehaviors = [{rate}, {rate}]"
+    );
+    let before = firewalls(&text);
+    let mut rules = Rules::parse(&text, Others::Refuse).unwrap();
+    rules.adopt_buckets(before.rules());
+    let after = Firewalls::load(Arc::new(rules), no_files).unwrap();
+    assert_eq!(decided(&after, &Asked::default()), "pass");
+    assert_eq!(decided(&after, &Asked::default()), "pass");
+    assert_eq!(decided(&after, &Asked::default()), "limit 30s by f/a");
+}
+
+#[test]
+fn a_rate_by_host_counts_the_host_however_it_is_written() {
+    let firewalls = firewalls(
+        "[[firewall]]\nname = 'f'\n[[firewall.rule]]\nname = 'a'\nbehaviors = [{ set_rate_limit = { type = 'minute', limit_by = 'header:Host', average_rate_limit = 2 } }]",
+    );
+    let ask = |written: &str, host: &str| {
+        let mut asked = Asked::default().header("host", written.as_bytes());
+        asked.host = Some(host.into());
+        decided(&firewalls, &asked)
+    };
+    assert_eq!(ask("a.example", "a.example"), "pass");
+    assert_eq!(ask("A.example.", "a.example"), "pass");
+    assert_eq!(ask("a.example:80", "a.example"), "limit 30s by f/a");
+    assert_eq!(ask("b.example", "b.example"), "pass");
+}
+
+#[test]
 fn the_trigger_s_firewall_runs_after_the_host_s_whatever_that_allows() {
     let text = "
         [[firewall]]

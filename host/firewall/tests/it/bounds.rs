@@ -127,13 +127,14 @@ fn names_and_texts() {
     });
     for operator in ["is_equal", "matches", "matches_glob"] {
         bounded(ARGUMENT_BYTES_MAX, "more than 1024", |count| {
-            let criterion = format!("'uri {operator} {}'", a(count));
+            let criterion = format!("'user_agent {operator} {}'", a(count));
             one_rule(&format!("criteria = [{criterion}]\nbehaviors = ['log']"))
         });
         bounded(ARGUMENT_BYTES_MAX, "more than 1024", |count| {
             let argument = a(count);
-            let criterion =
-                format!("{{ variable = 'uri', operator = '{operator}', argument = '{argument}' }}");
+            let criterion = format!(
+                "{{ variable = 'user_agent', operator = '{operator}', argument = '{argument}' }}"
+            );
             one_rule(&format!("criteria = [{criterion}]\nbehaviors = ['log']"))
         });
     }

@@ -461,3 +461,28 @@ fn an_address_whose_owner_is_not_named_is_in_no_network_and_in_no_list() {
         );
     }
 }
+
+/// HTTP/2 has the host in the target, and `Host` has several spellings.
+#[test]
+fn the_host_header_is_the_host_of_the_request() {
+    let mut asked = Asked::default().header("host", b"INTRANET.example.:8080");
+    asked.host = Some("intranet.example".into());
+    for variable in ["http_host", "header_host", "host"] {
+        let criterion = format!("'{variable} is_equal Intranet.example'");
+        assert!(holds(&criterion, &asked), "{variable}");
+    }
+}
+
+#[test]
+fn quotes_around_a_cookie_are_no_part_of_it() {
+    for sent in [
+        &b"role=guest"[..],
+        b"role=\"guest\"",
+        b"a=1; role=\"guest\" ; b",
+    ] {
+        let asked = Asked::default().header("cookie", sent);
+        assert!(holds("'cookie_role is_equal guest'", &asked), "{sent:?}");
+    }
+    let odd = Asked::default().header("cookie", b"role=\"guest");
+    assert!(!holds("'cookie_role is_equal guest'", &odd));
+}
