@@ -527,3 +527,32 @@ behaviors = ["deny"]
     let refused = ask(&host, "/reject/a", &[]).await.err().unwrap();
     assert_eq!((refused.0, &*refused.1), (503, "firewall_failed"));
 }
+
+/// A peer that leaves the close unanswered keeps its places until then.
+#[tokio::test]
+async fn one_that_is_refused_counts_until_it_is_closed() {
+    let refusing = ["/reject/a", "/reject/a?status=403"];
+    for (target, message) in [(refusing[0], "no token".to_owned()), (refusing[1], good())] {
+        let one = |host: HostBuilder| {
+            host.server(|server| {
+                server.peer_connections = 1;
+                server.close_timeout = Duration::from_secs(600);
+            })
+        };
+        let host = host_with(FIRST, one).await;
+        let mut raw = Raw::upgraded(host.address, target).await;
+        raw.send(&frame(TEXT, message.as_bytes())).await;
+        assert_eq!(raw.read_close().await.0, 1008, "{target}");
+        let next = ask(&host, "/reject/a", &[]).await.err().unwrap();
+        assert_eq!(
+            (next.0, &*next.1),
+            (429, "host_peer_connections"),
+            "{target}"
+        );
+        assert_eq!(host.gateway.requests(), 1, "{target}");
+        raw.send(&frame(0x88, &1008_u16.to_be_bytes())).await;
+        drop(raw);
+        eventually("its place to be free", || host.gateway.requests() == 0).await;
+        assert_eq!(host.gateway.services().ledger().connections(), 0);
+    }
+}

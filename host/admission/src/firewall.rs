@@ -18,11 +18,12 @@ use openline_core::alias::are_header_aliases;
 use openline_core::config::ServerConfig;
 use openline_core::event::Headers;
 use openline_core::inspection::Inspection;
+use openline_core::limits::REQUEST_HEADERS_MAX;
 use openline_core::name::{FunctionName, TriggerName};
 use openline_core::trigger::TriggerPlace;
 pub use openline_firewall::Answer;
 use openline_firewall::evaluation::{Decision, Effects, Evaluation, Step, Unclear, Verdict};
-use openline_firewall::function::{FunctionRef, Ruling};
+use openline_firewall::function::{BadVerdict, FunctionRef, Ruling};
 use openline_firewall::request::one_names;
 use openline_firewall::request::{Certificate, Claims, Request, Tls, Verification};
 use openline_firewall::rules::{FirewallId, Firewalls};
@@ -274,6 +275,13 @@ impl<'a> Check<'a> {
                     let ruling = told.inspectors.ask(function, inspection).await;
                     seen.note_verdict(function, &ruling);
                     evaluation.set_headers(allowed(ruling)?);
+                    // Several functions together, as each by itself.
+                    let count = evaluation.effects().headers.len();
+                    if count > REQUEST_HEADERS_MAX {
+                        let undecided = BadVerdict::HeaderCount { count }.into();
+                        let failed = Stopped::Failed(Box::new(undecided));
+                        return Err(Refusal::Firewall(failed));
+                    }
                 }
                 Step::Decided(decision) => break decision,
             }
@@ -401,7 +409,8 @@ impl Edits {
     pub(crate) fn apply(&self, headers: &mut HeaderMap) {
         // Programs take several names for one.
         let is_ours = |name: &HeaderName| {
-            let mut ours = self.removed.iter();
+            let set = self.set.iter().map(|(name, _)| name);
+            let mut ours = self.removed.iter().chain(set);
             ours.any(|ours| are_header_aliases(ours.as_str(), name.as_str()))
         };
         let removed: Vec<_> = headers.keys().filter(|it| is_ours(it)).cloned().collect();

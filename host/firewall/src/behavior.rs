@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderName, HeaderValue, StatusCode};
+use openline_core::alias::{are_header_aliases, begins_like_header};
 
 use crate::function::FunctionRef;
 use crate::limiter::{LimitBy, Limiter};
@@ -106,7 +107,9 @@ impl fmt::Display for Behavior {
 /// Whether no rule may set a header.
 pub(crate) fn is_reserved(header: &HeaderName) -> bool {
     let name = header.as_str();
-    RESERVED.contains(&name) || RESERVED_BEGINS.iter().any(|begin| name.starts_with(begin))
+    let is_reserved = |reserved: &&str| are_header_aliases(reserved, name);
+    let begins = |begin: &&str| begins_like_header(name, begin);
+    RESERVED.iter().any(is_reserved) || RESERVED_BEGINS.iter().any(begins)
 }
 
 /// Whether answers of a status have a body; these end with their headers

@@ -8,6 +8,7 @@ use std::fmt;
 use http::{HeaderName, HeaderValue, StatusCode};
 use openline_core::event::Headers;
 use openline_core::inspection::{Answered, Verdict};
+use openline_core::limits::REQUEST_HEADERS_MAX;
 use openline_core::name::{AliasName, FunctionName, NameError};
 
 use crate::behavior::{Answer, TEXT, is_reserved, may_have_body};
@@ -63,6 +64,8 @@ pub enum BadVerdict {
     ContentType,
     #[error("the headers have {bytes} bytes, more than {most} (response_header_bytes)")]
     Headers { bytes: usize, most: usize },
+    #[error("there are {count} headers, more than {REQUEST_HEADERS_MAX}")]
+    HeaderCount { count: usize },
     #[error("`{0}` is not a valid header")]
     Header(String),
     #[error("no rule and no function may set the header `{0}`")]
@@ -173,6 +176,10 @@ fn checked(headers: Headers, most: usize) -> Result<Vec<(HeaderName, HeaderValue
     let bytes = sizes.sum();
     if bytes > most {
         return Err(BadVerdict::Headers { bytes, most });
+    }
+    let count = headers.len();
+    if count > REQUEST_HEADERS_MAX {
+        return Err(BadVerdict::HeaderCount { count });
     }
     let checked = headers.into_iter().map(|(name, value)| {
         let invalid = || BadVerdict::Header(name.escape_debug().to_string());

@@ -9,6 +9,7 @@
 //! those that wait when it drains.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body_util::Full;
@@ -23,10 +24,11 @@ use openline_core::message::Message;
 use super::answer::{rejected, switching};
 use super::handover::Handover;
 use super::joined::{self, Begun};
-use super::{Candidate, Decided, claim, connect};
+use super::{Accepted, Candidate, Decided, claim, connect};
 use crate::connection::Unproven;
 use crate::connection::wire::negotiation::Agreement;
 use crate::gateway::{Gateway, Place};
+use crate::request_id::RequestId;
 use crate::rescue::{PEER_GONE, Refusal};
 
 /// The least and the most that a peer waits which the host closes because it
@@ -94,7 +96,7 @@ pub(super) fn upgrade<S: Handover>(
 }
 
 /// Waits for the stream, the token and the function, and calls `open`.
-async fn begin<S: Handover>(upgrade: OnUpgrade, awaited: Box<Awaited>) -> Option<Begun<S>> {
+async fn begin<S: Handover>(upgrade: OnUpgrade, mut awaited: Box<Awaited>) -> Option<Begun<S>> {
     let (socket, read) = match upgrade.await.map(S::of) {
         Ok(Some(given)) => given,
         Ok(None) => {
@@ -118,12 +120,20 @@ async fn begin<S: Handover>(upgrade: OnUpgrade, awaited: Box<Awaited>) -> Option
     let compressed = compressed.map(|it| (it, &service.budget));
     let mut unproven = Unproven::new(socket, read, &limits, message_bytes, compressed);
     drop(limits);
-    let waited = awaited.identity(&mut unproven).await;
-    let gateway = Arc::clone(&awaited.gateway);
     let (id, close_timeout) = (awaited.candidate.id, awaited.candidate.close_timeout);
+    let refused = Refused {
+        gateway: Arc::clone(&awaited.gateway),
+        service,
+        place: awaited.place.clone(),
+        id,
+    };
     // Boxed, because it needs much for a moment.
-    let ended = match waited {
-        Ok(identity) => match Box::pin(awaited.ask(identity)).await {
+    let asked = match awaited.identity(&mut unproven).await {
+        Ok(identity) => Box::pin(awaited.ask(identity)).await,
+        Err(ended) => Err(ended),
+    };
+    match asked {
+        Ok(asked) => match awaited.connect(*asked) {
             Ok((joined, binding, session)) => {
                 joined.gateway.tally().open();
                 joined.place.upgraded();
@@ -132,37 +142,58 @@ async fn begin<S: Handover>(upgrade: OnUpgrade, awaited: Box<Awaited>) -> Option
                 actor.open().await;
                 return Some((joined, actor));
             }
-            Err(ended) => ended,
+            Err(ended) => refused.close(unproven, ended, close_timeout).await,
         },
         Err(ended) => {
+            refused.close(unproven, ended, close_timeout).await;
+            // Until now it has counted for its peer.
             drop(awaited);
-            ended
         }
-    };
-    let reason = match ended {
-        Ended::Closed(reason) => reason,
-        Ended::Refused(refusal) => refusal.close_reason(),
-        Ended::Displaced => {
-            tracing::debug!(request = %id, "closed: its place was needed");
-            gateway.tally().refuse(Refusal::Requests.label());
-            return None;
-        }
-    };
-    let word = match &reason {
-        CloseReason::Refused { word, .. } => word,
-        CloseReason::Peer(_) | CloseReason::Lost => PEER_GONE,
-        other => other.label(),
-    };
-    // What a function rejects is not counted, as with a handshake.
-    if !matches!(reason, CloseReason::Rejected { .. }) {
-        gateway.tally().refuse(word);
     }
-    let (function, trigger) = (service.alias.function(), &service.trigger.name);
-    tracing::debug!(request = %id, %function, %trigger, refusal = word, "refused after the upgrade");
-    unproven
-        .close(&reason, &service.budget, close_timeout)
-        .await;
     None
+}
+
+/// A connection that ends before its function knows of it.
+struct Refused {
+    gateway: Arc<Gateway>,
+    service: Arc<super::Service>,
+    place: Place,
+    id: RequestId,
+}
+
+impl Refused {
+    /// Says why it ends, and waits for the peer's answer. Meanwhile it counts like
+    /// a TCP connection that waits for a request, and makes room like one.
+    async fn close<S: Handover>(&self, unproven: Unproven<S>, ended: Ended, within: Duration) {
+        let (id, tally) = (self.id, self.gateway.tally());
+        let reason = match ended {
+            Ended::Closed(reason) => reason,
+            Ended::Refused(refusal) => refusal.close_reason(),
+            Ended::Displaced => {
+                tracing::debug!(request = %id, "closed: its place was needed");
+                tally.refuse(Refusal::Requests.label());
+                return;
+            }
+        };
+        let word = match &reason {
+            CloseReason::Refused { word, .. } => word,
+            CloseReason::Peer(_) | CloseReason::Lost => PEER_GONE,
+            other => other.label(),
+        };
+        // What a function rejects is not counted, as with a handshake.
+        if !matches!(reason, CloseReason::Rejected { .. }) {
+            tally.refuse(word);
+        }
+        let service = &self.service;
+        let (function, trigger) = (service.alias.function(), &service.trigger.name);
+        tracing::debug!(request = %id, %function, %trigger, refusal = word, "refused after the upgrade");
+        let slot = self.place.slot();
+        slot.end();
+        tokio::select! {
+            () = unproven.close(&reason, &service.budget, within) => {}
+            () = slot.closed() => {}
+        }
+    }
 }
 
 impl Awaited {
@@ -209,35 +240,36 @@ impl Awaited {
     }
 
     /// Asks the function, with what the token says.
-    async fn ask(self: Box<Self>, identity: Identity) -> Result<joined::Owned, Ended> {
+    async fn ask(&mut self, identity: Identity) -> Result<Box<Taken>, Ended> {
         let Self {
             gateway,
             candidate,
             compressed,
             place,
             ..
-        } = *self;
+        } = self;
         let Candidate {
             service,
             subprotocols,
-            mut request,
-            places,
+            request,
             id,
             ..
         } = candidate;
+        let (service, id) = (&**service, *id);
         let alias = &service.alias;
-        let claim = claim(&service, &identity);
+        let claim = claim(service, &identity);
+        let mut request = std::mem::take(request);
         identify(&mut request, &identity, claim);
         let route_params = request.route_params.clone();
         let (peer, tls) = (request.peer.as_str().into(), request.tls.clone());
-        let slot = place.clone();
-        slot.slot().begin();
-        let deciding = slot.slot().decide();
+        let slot = place.slot();
+        slot.begin();
+        let deciding = slot.decide();
         let asked = tokio::select! {
             biased;
             asked = alias.upgrade(request) => asked.map_err(Refusal::from),
             () = deciding.displaced() => Err(Refusal::Requests),
-            () = slot.slot().closed() => Err(Refusal::Requests),
+            () = slot.closed() => Err(Refusal::Requests),
         };
         drop(deciding);
         let decided = asked.map_err(Ended::Refused)?;
@@ -245,21 +277,16 @@ impl Awaited {
             Ok(accepted) => accepted,
             Err(rejection) => {
                 let answer =
-                    rejected(rejection, &alias.limits()).map_err(|it| bad(&service, id, it))?;
+                    rejected(rejection, &alias.limits()).map_err(|it| bad(service, id, it))?;
                 let status = answer.status().as_u16();
                 return Err(Ended::Closed(CloseReason::Rejected { status }));
             }
         };
         let acceptance = &mut accepted.acceptance;
-        let agreed = subprotocols.into_iter().next();
+        let agreed = std::mem::take(subprotocols).into_iter().next();
         let chosen = acceptance.subprotocol.take();
-        if chosen.is_some() && chosen != agreed {
-            let chosen = chosen.unwrap_or_default();
-            let what = format!(
-                "the subprotocol `{}` comes too late: `first_message.subprotocols` chooses it",
-                chosen.escape_debug()
-            );
-            return Err(bad(&service, id, Refusal::Answer(what)));
+        if let Some(chosen) = chosen.filter(|chosen| Some(chosen) != agreed.as_ref()) {
+            return Err(bad(service, id, too_late(&chosen)));
         }
         if !std::mem::take(&mut acceptance.headers).is_empty() && gateway.tells() {
             let (function, trigger) = (alias.function(), &service.trigger.name);
@@ -273,12 +300,48 @@ impl Awaited {
             route_params,
             alias: alias.name().clone(),
             auto_responses: Arc::clone(&accepted.split.auto_responses),
-            compressed,
+            compressed: compressed.take(),
         };
-        let held = (places, place);
+        Ok(Box::new(Taken {
+            accepted,
+            facts,
+            identity,
+        }))
+    }
+
+    /// Makes a connection of one that the function has taken.
+    fn connect(self: Box<Self>, taken: Taken) -> Result<joined::Owned, Ended> {
+        let Self {
+            gateway,
+            candidate,
+            place,
+            ..
+        } = *self;
+        let (service, id) = (candidate.service, candidate.id);
+        let Taken {
+            accepted,
+            facts,
+            identity,
+        } = taken;
+        let held = (candidate.places, place);
         let connected = connect(&gateway, &service, accepted, facts, Some(identity), held);
         connected.map_err(|refusal| bad(&service, id, refusal))
     }
+}
+
+/// A function chooses a subprotocol when the handshake is answered.
+fn too_late(chosen: &str) -> Refusal {
+    Refusal::Answer(format!(
+        "the subprotocol `{}` comes too late: `first_message.subprotocols` chooses it",
+        chosen.escape_debug()
+    ))
+}
+
+/// What a function has taken.
+struct Taken {
+    accepted: Accepted,
+    facts: Facts,
+    identity: Identity,
 }
 
 /// Why a connection ends that has shown nothing.
@@ -294,7 +357,7 @@ fn ended(reason: CloseReason) -> Ended {
 
 /// The end of a connection whose function has not kept the contract, or has
 /// asked for what there is no room for.
-fn bad(service: &super::Service, id: crate::request_id::RequestId, refusal: Refusal) -> Ended {
+fn bad(service: &super::Service, id: RequestId, refusal: Refusal) -> Ended {
     if let Refusal::Answer(details) = &refusal {
         let function = service.alias.function();
         tracing::warn!(request = %id, %function, %details, "an answer of a function is not valid");
