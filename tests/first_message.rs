@@ -549,7 +549,7 @@ async fn one_that_is_refused_counts_until_it_is_closed() {
             (429, "host_peer_connections"),
             "{target}"
         );
-        assert_eq!(host.gateway.requests(), 1, "{target}");
+        eventually("only it to have a place", || host.gateway.requests() == 1).await;
         raw.send(&frame(0x88, &1008_u16.to_be_bytes())).await;
         drop(raw);
         eventually("its place to be free", || host.gateway.requests() == 0).await;
