@@ -30,6 +30,7 @@ mod components;
 mod compression;
 mod config;
 mod connections;
+mod contract_layout;
 mod cross_origin;
 mod deciding;
 mod deploying_cli;

@@ -85,22 +85,25 @@ fn inspect(criterion: &mut Criterion) {
             })
         });
     });
-    // An asynchronous one would not last: wit-bindgen 0.61 does not free the texts
-    // that it returns.
-    let gate = runtime.block_on(function(openline_guests::GATE, warm()));
-    let gate = gate.expect("the component loads");
-    group.bench_function("inspect/plain", |bencher| {
-        bencher.iter_custom(|iterations| {
-            runtime.block_on(async {
-                let started = Instant::now();
-                for _ in 0..iterations {
-                    let decided = gate.inspect(inspection()).await;
-                    drop(decided.expect("there is room"));
-                }
-                started.elapsed()
-            })
+    for (name, component) in [
+        ("inspect/plain", openline_guests::GATE),
+        ("inspect/async", openline_guests::FAULT_FIREWALL_ASYNC),
+    ] {
+        let gate = runtime.block_on(function(component, warm()));
+        let gate = gate.expect("the component loads");
+        group.bench_function(name, |bencher| {
+            bencher.iter_custom(|iterations| {
+                runtime.block_on(async {
+                    let started = Instant::now();
+                    for _ in 0..iterations {
+                        let decided = gate.inspect(inspection()).await;
+                        drop(decided.expect("there is room"));
+                    }
+                    started.elapsed()
+                })
+            });
         });
-    });
+    }
     group.finish();
 }
 

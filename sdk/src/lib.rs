@@ -83,6 +83,8 @@ mod channels;
 mod close;
 mod connection;
 mod export;
+#[doc(hidden)]
+pub mod freeing;
 mod handler;
 mod message;
 mod options;

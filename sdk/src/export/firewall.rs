@@ -115,7 +115,7 @@ macro_rules! export_async_firewall {
 
             #[cfg(target_family = "wasm")]
             $crate::raw::asynchronous_firewall::export_asynchronous_firewall!(
-                OpenlineExportedFirewall with_types_in $crate::raw::asynchronous_firewall
+                OpenlineExportedFirewall with_types_in $crate::freeing::asynchronous_firewall
             );
             // On other targets nothing calls it, but it is not dead code.
             #[cfg(not(target_family = "wasm"))]

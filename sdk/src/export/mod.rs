@@ -130,7 +130,7 @@ macro_rules! export_async {
 
             #[cfg(target_family = "wasm")]
             $crate::raw::asynchronous::export_asynchronous!(
-                OpenlineExportedFunction with_types_in $crate::raw::asynchronous
+                OpenlineExportedFunction with_types_in $crate::freeing::asynchronous
             );
             #[cfg(target_family = "wasm")]
             type OpenlineHibernation = $crate::raw::Asynchronous<OpenlineExportedFunction>;

@@ -178,6 +178,26 @@ async fn a_call_that_fails_is_its_functions_fault_and_the_next_one_is_not() {
     }
 }
 
+/// The memory of an instance is small, and its calls pass 2 MB of parameters.
+#[tokio::test]
+async fn decisions_leave_nothing_behind_in_an_instance() {
+    for component in BOTH {
+        let small = |config: &mut FunctionConfig| config.instance.memory_bytes = 2 << 20;
+        let function = function(component, small).await;
+        for calls in 1..=12_000 {
+            assert_eq!(ask(&function, "").await, allowed(calls), "{component}");
+        }
+    }
+    for component in [openline_guests::ECHO, openline_guests::ECHO_ASYNC] {
+        let small = |config: &mut FunctionConfig| config.instance.memory_bytes = 2 << 20;
+        let function = function(component, small).await;
+        for _ in 0..16_000 {
+            let decided = function.upgrade(UpgradeRequest::default()).await;
+            assert!(decided.is_ok_and(|it| it.is_ok()), "{component}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn fuel_of_a_call() {
     for component in BOTH {
