@@ -10,6 +10,7 @@ use futures_util::FutureExt;
 use openline_core::fault::{Blame, Fault};
 use tracing::field;
 
+use super::asker::Asker;
 use super::end::{End, Ended};
 use super::live::Instance;
 use super::mailbox::Job;
@@ -59,9 +60,14 @@ async fn drive_to_end(program: Arc<Program>, mut ended: Ended) {
         End::Failed(failure, askers) => {
             let fault = failure.fault;
             report(&program, &failure);
+            // Any peer may make a firewall function fail by its request, and a
+            // back-off would deny the requests of all others. A new instance
+            // costs less than that.
+            let is_inspection = |asker: &Asker| matches!(asker, Asker::Inspect(..));
+            let counts = askers.is_empty() || !askers.iter().all(is_inspection);
             // Before its place is free: what is queued would begin in it, and
             // no back-off would keep it from failing as well.
-            if let Some(time) = ended.keeper.fail() {
+            if counts && let Some(time) = ended.keeper.fail() {
                 tracing::warn!(function = %name, "it keeps failing and is given nothing for {time:?}");
             }
             let freed = ended.free();
