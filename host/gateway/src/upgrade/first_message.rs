@@ -35,9 +35,6 @@ use crate::rescue::{PEER_GONE, Refusal};
 /// ends, in milliseconds: as with connections.
 const RETRY_AFTER: (u32, u64) = (500, 5000);
 
-/// How much of the reason why a token is refused is logged.
-const DETAIL_LETTERS_MAX: usize = 256;
-
 /// A connection whose peer has not shown who it is.
 struct Awaited {
     gateway: Arc<Gateway>,
@@ -232,9 +229,7 @@ impl Awaited {
     }
 
     fn denied(&self, denied: Denied) -> Ended {
-        // It has parts of the message.
-        let detail: String = denied.detail.chars().take(DETAIL_LETTERS_MAX).collect();
-        let detail = detail.escape_debug();
+        let detail = denied.logged();
         tracing::debug!(request = %self.candidate.id, %detail, "not authenticated");
         Ended::Refused(denied.into())
     }
