@@ -48,10 +48,7 @@ impl TokenVerifier {
         now: Now,
     ) -> Result<Identity, Denied> {
         let token = first_token(config, message)?;
-        let mut identity = self.token(&token, now)?;
-        let edits = Edits::new(&self.config.claims, Some(&identity.claims));
-        identity.edits = edits.map_err(|error| Denial::TokenInvalid.because(error))?;
-        Ok(identity)
+        self.proven(&token, now)
     }
 }
 
