@@ -7,9 +7,9 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use http::header::ORIGIN;
 use http::request::Parts;
-use http::{HeaderMap, Method, Version};
 use openline_authentication::{Denial, Denied, Identity, Spending};
 use openline_core::alias::begins_like_header;
 use openline_core::config::{Listener, PublicUrl};
@@ -22,7 +22,7 @@ use crate::cors;
 use crate::firewall::{Check, Chosen, Edits, Next, Seen, Stopped, Told};
 use crate::inspectors::Undecided;
 use crate::ledger::{Bounds, Entered};
-use crate::normalise::Normal;
+use crate::normalise::{Normal, asked_method};
 use crate::peer::Peer;
 use crate::refusal::Refusal;
 use crate::services::{Service, Services, Table};
@@ -259,15 +259,6 @@ fn check<'a>(
     let scheme = if is_https { "https" } else { "http" };
     let words = (asked_method(request.1).as_str(), scheme);
     Check::new(chosen, request, words, peer, services.uptime())
-}
-
-/// The method of a request. A handshake over HTTP/2 is CONNECT, which means the
-/// same as GET (RFC 8441 section 5).
-fn asked_method(parts: &Parts) -> &Method {
-    match (parts.version, &parts.method) {
-        (Version::HTTP_2, &Method::CONNECT) => &Method::GET,
-        (_, method) => method,
-    }
 }
 
 /// Finds where a request leads.

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
+use http::HeaderMap;
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderMap, Method, Version};
 use openline_authentication::jwt::{FetchedKeys, KeyWarning};
 use openline_authentication::signature::{AccessKeys, SignatureVerifier};
 use openline_authentication::{
@@ -29,6 +29,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::firewall::Edits;
+use crate::normalise::asked_method;
 use crate::sessions::Sessions;
 
 /// Steady times are counted from here.
@@ -195,13 +196,8 @@ impl Authenticator {
     pub fn authenticate(&self, parts: &Parts) -> Result<(Identity, Spending), Denied> {
         let header = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
         let target = parts.uri.authority().map(http::uri::Authority::as_str);
-        // A handshake over HTTP/2 is CONNECT, which means the same as GET.
-        let method = match (parts.version, &parts.method) {
-            (Version::HTTP_2, &Method::CONNECT) => &Method::GET,
-            (_, method) => method,
-        };
         let request = Request {
-            method: method.as_str(),
+            method: asked_method(parts).as_str(),
             host: header.or(target),
             path: parts.uri.path(),
             query: parts.uri.query(),
