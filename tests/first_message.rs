@@ -182,7 +182,7 @@ async fn a_first_message_at_its_bytes_and_one_more() {
     raw.send(&frame(TEXT, &[b'a'; 1024])).await;
     assert_eq!(raw.read_close().await, (1008, "token_invalid".into()));
     let too_big = (1009, "message_bytes_max".to_owned());
-    // What its header says is enough.
+    // The length in its header is enough.
     for bytes in [1025, 6 << 20] {
         let mut raw = open().await;
         let mask = Some([1, 2, 3, 4]);
@@ -448,7 +448,7 @@ async fn a_token_that_came_first_ends_and_is_renewed_like_another() {
     assert_eq!(stays.closed().await.code, 1008);
 }
 
-/// What comes behind the token waits for the function, and counts.
+/// Messages after the token wait for the function, and their bytes count.
 #[tokio::test]
 async fn what_waits_for_a_slow_decision_counts() {
     let files = Files::new();
@@ -465,7 +465,7 @@ async fn what_waits_for_a_slow_decision_counts() {
         .until("the function to be asked", |state| state["instances"] == 1)
         .await;
     assert_eq!(waiting["connections"]["opened"], 0, "{waiting:#}");
-    // Those of a read, past what every connection may hold.
+    // The bytes of one read, past those that every connection may hold.
     host.until("its bytes to count", |state| {
         state["received_bytes"].as_u64() > Some(0) || state["connections"]["opened"] == 1
     })

@@ -87,7 +87,7 @@ pub struct Admitted {
     pub service: Arc<Service>,
     /// The parameters of the route with their values, decoded.
     pub params: RouteParams,
-    /// Who asks, if the trigger authenticates.
+    /// The peer's identity, if the trigger authenticates.
     pub identity: Option<Identity>,
     /// Its places.
     pub places: Places,
@@ -178,7 +178,7 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
             let claims = claims(proven.identity.as_ref());
             match check.run(claims, told, seen).await? {
                 Next::Passed(edits) => edits,
-                // It has the claims that it wanted.
+                // Never: the rules have the claims now.
                 Next::Authenticate => {
                     let failed = Stopped::Failed(Box::new(Undecided::Host));
                     return Err(Refusal::Firewall(failed).into());
@@ -221,7 +221,7 @@ fn prove<H, E: From<Refusal> + From<Denied>>(
     // Rates, and capacity. Before authentication, which takes milliseconds with
     // some keys, and uses up a nonce or a ticket.
     let places = places(services, table, routed, peer)?;
-    // Authentication: who asks.
+    // Authentication: the identity of the peer.
     let (identity, spending) = authenticate(&routed.service, parts)?;
     Ok(Wish::Connection(Proven {
         handshake,
@@ -231,7 +231,7 @@ fn prove<H, E: From<Refusal> + From<Denied>>(
     }))
 }
 
-/// Whether the peer shows who it is after the handshake only.
+/// Whether the peer authenticates only after the handshake.
 fn awaits_token(service: &Service, parts: &Parts) -> bool {
     let authenticator = service.authenticator.as_ref();
     authenticator.is_some_and(|it| it.first_message(parts.uri.path()).is_some())

@@ -104,8 +104,8 @@ pub fn secrets(config: &Authentication) -> Vec<&SecretSource> {
 
 impl Authenticator {
     /// Makes the authenticator of a table that was checked, and says what is odd
-    /// about its keys. It goes on with the fetched keys of the one `before` it,
-    /// where that is safe, and with the nonces of its function.
+    /// about its keys. It continues with the fetched keys of the one `before` it,
+    /// if they are from the same address, and with the nonces of its function.
     ///
     /// # Errors
     ///
@@ -235,8 +235,8 @@ impl Authenticator {
         }
     }
 
-    /// How a request on this path shows who asks, if it does so by its
-    /// connection's first message.
+    /// How a connection on this path authenticates by its first message, if it
+    /// does.
     pub fn first_message(&self, path: &str) -> Option<&FirstMessageConfig> {
         match &self.verifier {
             Verifier::FirstMessage(tokens, first) if tokens.checks(path) => Some(first),
@@ -255,7 +255,7 @@ impl Authenticator {
         jwt.map_or(1008, |jwt| jwt.expired_close_code)
     }
 
-    /// What its function's connections are authenticated as.
+    /// The authenticated connections of its function.
     pub(crate) fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
     }
@@ -288,7 +288,7 @@ impl Authenticator {
 }
 
 impl Post {
-    /// What is in force.
+    /// The one that is in force.
     pub(crate) fn authenticator(&self) -> Option<Arc<Authenticator>> {
         self.0.read().clone()
     }

@@ -78,7 +78,7 @@ pub fn first_token(config: &FirstMessageConfig, message: &str) -> Result<String,
     let text = text.trim();
     let token = match &config.prefix {
         None => text,
-        // A space at the end of the prefix may be all that stands behind it.
+        // The text was trimmed, so spaces before the prefix are gone.
         Some(prefix) => text
             .strip_prefix(prefix.trim_start())
             .ok_or_else(|| missing("the token has not the prefix"))?

@@ -127,7 +127,6 @@ impl TokenVerifier {
     /// When its path is checked and it has no good token.
     pub fn authenticate(&self, request: &Request<'_>, now: Now) -> Result<Identity, Denied> {
         let lookup = &self.config.lookup;
-        let invalid = |error: &dyn fmt::Display| Denial::TokenInvalid.because(error);
         let is_checked = self.config.checks(request.path);
         let secret = secret_subprotocols(request, lookup);
         if !is_checked {
@@ -135,7 +134,7 @@ impl TokenVerifier {
             identity.edits = identity.edits.without_subprotocols(secret);
             return Ok(identity);
         }
-        let found = find(request, lookup).map_err(|error| invalid(&error))?;
+        let found = find(request, lookup).map_err(|error| Denial::TokenInvalid.because(error))?;
         let found = found.ok_or_else(|| {
             let places: Vec<_> = lookup.places().iter().map(ToString::to_string).collect();
             Denial::TokenMissing.because(format!("no token in {}", places.join(", ")))

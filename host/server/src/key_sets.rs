@@ -48,7 +48,7 @@ const FIRST_TIME: Duration = Duration::from_secs(10);
 /// The settings of TLS, which trust the authorities of the system.
 static TLS: OnceCell<Option<Arc<ClientConfig>>> = OnceCell::const_new();
 
-/// What an issuer has answered.
+/// The answer of an issuer.
 struct Fetched {
     status: u16,
     tag: Option<String>,
@@ -118,7 +118,7 @@ async fn fetch_all(services: Arc<Services>, first: First) {
         followed = kept;
         tokio::select! {
             () = services.replaced().notified() => {}
-            // Only those end that are not needed any more.
+                // A task ends only when its trigger is gone.
             _ = tasks.join_next(), if !tasks.is_empty() => {}
         }
     }

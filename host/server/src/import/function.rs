@@ -78,7 +78,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("vpcConfig", "a function opens no connections of its own"),
     (
         "vpcBinding",
-        "`private_networks` and `internet = false` bound who may ask",
+        "`private_networks` and `internet = false` limit access to private networks",
     ),
     ("nasConfig", "a function has no file system"),
     ("ossMountConfig", "a function has no file system"),
@@ -202,7 +202,7 @@ fn limits(
     Ok(())
 }
 
-/// What of a request chooses the instance.
+/// The part of a request that chooses the instance.
 fn affinity(
     document: &mut Document<'_>,
     table: &mut Table<'_>,
