@@ -118,7 +118,7 @@ async fn fetch_all(services: Arc<Services>, first: First) {
         followed = kept;
         tokio::select! {
             () = services.replaced().notified() => {}
-                // A task ends only when its trigger is gone.
+            // A task ends only when its trigger is gone.
             _ = tasks.join_next(), if !tasks.is_empty() => {}
         }
     }
