@@ -211,12 +211,14 @@ impl Builder {
 
 /// Adds an entry, in the place of one that was merged.
 fn enter(map: &mut Vec<Entry>, entry: Entry) -> Result<(), Wrong> {
-    if map.len() == KEYS_MAX {
-        let what = format!("a map has more than {KEYS_MAX} keys");
-        return Err(Wrong::new(entry.line, what, "give the path of an `s.yaml`"));
-    }
     match map.iter_mut().find(|it| it.key == entry.key) {
-        None => map.push(entry),
+        None => {
+            if map.len() == KEYS_MAX {
+                let what = format!("a map has more than {KEYS_MAX} keys");
+                return Err(Wrong::new(entry.line, what, "give the path of an `s.yaml`"));
+            }
+            map.push(entry);
+        }
         Some(known) if known.is_merged => *known = entry,
         Some(known) => {
             let what = format!("the key `{}` is also in line {}", entry.key, known.line);
