@@ -47,6 +47,25 @@ pub(super) struct Entry {
     pub(super) is_merged: bool,
 }
 
+impl Node {
+    /// The node with all of it in one line, because it was within a text there.
+    pub(super) fn at(self, line: usize) -> Self {
+        let value = match self.value {
+            Value::List(list) => Value::List(list.into_iter().map(|it| it.at(line)).collect()),
+            Value::Map(map) => {
+                let entries = map.into_iter().map(|entry| Entry {
+                    line,
+                    node: entry.node.at(line),
+                    ..entry
+                });
+                Value::Map(entries.collect())
+            }
+            value => value,
+        };
+        Self { line, value }
+    }
+}
+
 /// A list or a map that has begun.
 struct Open {
     node: Node,
