@@ -171,6 +171,7 @@ async fn refresh(keys: &Mutex<FetchedKeys>) {
         ),
         Err(why) => Err(keys.failed(why.as_str(), steady())),
     };
+    let has_keys = keys.keys(steady()).is_some();
     drop(keys);
     match learned {
         Ok(warnings) => {
@@ -184,7 +185,11 @@ async fn refresh(keys: &Mutex<FetchedKeys>) {
         Err(error) => {
             let error = error.to_string();
             let error = Escaped::new(&error, ERROR_BYTES_MAX);
-            let hint = "the keys before it stay in force for `jwks_stale`";
+            let hint = if has_keys {
+                "see whether `jwks_url` answers: the keys before it stay in force for `jwks_stale`"
+            } else {
+                "see whether `jwks_url` answers: until it does, tokens are refused with 503"
+            };
             tracing::warn!(%url, %error, hint, "a key set was not fetched");
         }
     }
