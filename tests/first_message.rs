@@ -1,6 +1,7 @@
 //! Authentication by the first message: nothing reaches a function before a good
 //! token has, and a peer that shows none costs little and does not stay.
 
+use std::fs;
 use std::time::Duration;
 
 use openline_authentication::Revocation;
@@ -9,7 +10,7 @@ use openline_core::name::FunctionName;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::authentication::{Files, ask, end, now, signed, token};
+use crate::authentication::{Files, ask, end, now, reload, signed, token};
 use crate::harness::http2::Http2;
 use crate::harness::{
     Client, Compressing, Host, HostBuilder, Raw, eventually, frame, frame_saying, within,
@@ -446,6 +447,33 @@ async fn a_token_that_came_first_ends_and_is_renewed_like_another() {
     let revoked = host.deployer.revoke(&function, revocation).await.unwrap();
     assert_eq!(revoked.closed, 1);
     assert_eq!(stays.closed().await.code, 1008);
+}
+
+/// Keys that were replaced while a connection waited let no peer in, and neither
+/// does a trigger that takes no tokens any more.
+#[tokio::test]
+async fn a_token_is_verified_by_what_is_in_force_when_it_comes() {
+    const NEXT: &[u8] = b"fedcba9876543210fedcba9876543210";
+    let files = Files::new();
+    let host = files.host(FIRST).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(host.connect("/reject/a").await);
+    }
+    let [old, new, late] = &mut clients[..] else {
+        panic!("three are connected");
+    };
+    fs::write(files.0.path().join("secret"), NEXT).unwrap();
+    reload(&host.deployer, files.config(FIRST)).await.unwrap();
+    old.text(&good()).await;
+    assert_eq!(old.closed().await, end(1008, "token_invalid"));
+    let next = signed(&json!({"sub": "ann", "exp": now() + 600}), NEXT);
+    new.text(&next).await;
+    assert_eq!(new.ask("x").await, "x");
+    reload(&host.deployer, files.config("")).await.unwrap();
+    late.text(&next).await;
+    assert_eq!(late.closed().await, end(1013, "token_keys_unavailable"));
+    assert_eq!(refused(&host, "token_keys_unavailable"), 1);
 }
 
 /// Messages after the token wait for the function, and their bytes count.
