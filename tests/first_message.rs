@@ -454,8 +454,9 @@ async fn a_token_that_came_first_ends_and_is_renewed_like_another() {
 #[tokio::test]
 async fn a_token_is_verified_by_what_is_in_force_when_it_comes() {
     const NEXT: &[u8] = b"fedcba9876543210fedcba9876543210";
+    let lines = first("timeout = \"1 h\"");
     let files = Files::new();
-    let host = files.host(FIRST).await;
+    let host = files.host(&lines).await;
     let mut clients = Vec::new();
     for _ in 0..3 {
         clients.push(host.connect("/reject/a").await);
@@ -464,7 +465,7 @@ async fn a_token_is_verified_by_what_is_in_force_when_it_comes() {
         panic!("three are connected");
     };
     fs::write(files.0.path().join("secret"), NEXT).unwrap();
-    reload(&host.deployer, files.config(FIRST)).await.unwrap();
+    reload(&host.deployer, files.config(&lines)).await.unwrap();
     old.text(&good()).await;
     assert_eq!(old.closed().await, end(1008, "token_invalid"));
     let next = signed(&json!({"sub": "ann", "exp": now() + 600}), NEXT);
