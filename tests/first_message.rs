@@ -1,6 +1,7 @@
 //! Authentication by the first message: nothing reaches a function before a good
 //! token has, and a peer that shows none costs little and does not stay.
 
+use std::fs;
 use std::time::Duration;
 
 use openline_authentication::Revocation;
@@ -9,7 +10,7 @@ use openline_core::name::FunctionName;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::authentication::{Files, ask, end, now, signed, token};
+use crate::authentication::{Files, ask, end, now, reload, signed, token};
 use crate::harness::http2::Http2;
 use crate::harness::{
     Client, Compressing, Host, HostBuilder, Raw, eventually, frame, frame_saying, within,
@@ -182,7 +183,7 @@ async fn a_first_message_at_its_bytes_and_one_more() {
     raw.send(&frame(TEXT, &[b'a'; 1024])).await;
     assert_eq!(raw.read_close().await, (1008, "token_invalid".into()));
     let too_big = (1009, "message_bytes_max".to_owned());
-    // What its header says is enough.
+    // The length in its header is enough.
     for bytes in [1025, 6 << 20] {
         let mut raw = open().await;
         let mask = Some([1, 2, 3, 4]);
@@ -448,7 +449,35 @@ async fn a_token_that_came_first_ends_and_is_renewed_like_another() {
     assert_eq!(stays.closed().await.code, 1008);
 }
 
-/// What comes behind the token waits for the function, and counts.
+/// Keys that were replaced while a connection waited let no peer in, and neither
+/// does a trigger that takes no tokens any more.
+#[tokio::test]
+async fn a_token_is_verified_by_what_is_in_force_when_it_comes() {
+    const NEXT: &[u8] = b"fedcba9876543210fedcba9876543210";
+    let lines = first("timeout = \"1 h\"");
+    let files = Files::new();
+    let host = files.host(&lines).await;
+    let mut clients = Vec::new();
+    for _ in 0..3 {
+        clients.push(host.connect("/reject/a").await);
+    }
+    let [old, new, late] = &mut clients[..] else {
+        panic!("three are connected");
+    };
+    fs::write(files.0.path().join("secret"), NEXT).unwrap();
+    reload(&host.deployer, files.config(&lines)).await.unwrap();
+    old.text(&good()).await;
+    assert_eq!(old.closed().await, end(1008, "token_invalid"));
+    let next = signed(&json!({"sub": "ann", "exp": now() + 600}), NEXT);
+    new.text(&next).await;
+    assert_eq!(new.ask("x").await, "x");
+    reload(&host.deployer, files.config("")).await.unwrap();
+    late.text(&next).await;
+    assert_eq!(late.closed().await, end(1013, "token_keys_unavailable"));
+    assert_eq!(refused(&host, "token_keys_unavailable"), 1);
+}
+
+/// Messages after the token wait for the function, and their bytes count.
 #[tokio::test]
 async fn what_waits_for_a_slow_decision_counts() {
     let files = Files::new();
@@ -465,7 +494,7 @@ async fn what_waits_for_a_slow_decision_counts() {
         .until("the function to be asked", |state| state["instances"] == 1)
         .await;
     assert_eq!(waiting["connections"]["opened"], 0, "{waiting:#}");
-    // Those of a read, past what every connection may hold.
+    // The bytes of one read, past those that every connection may hold.
     host.until("its bytes to count", |state| {
         state["received_bytes"].as_u64() > Some(0) || state["connections"]["opened"] == 1
     })

@@ -1,5 +1,5 @@
-//! `openline import fc`: what it writes is what the host takes, and what it
-//! cannot write it says, with the line.
+//! `openline import fc`: the host takes what it writes, and it reports everything
+//! that it leaves out, with the line.
 
 use std::fs;
 use std::path::Path;
@@ -8,8 +8,8 @@ use crate::harness::{openline, openline_with};
 
 const SECRET: (&str, &str) = ("FC_ACCESS_KEY_SECRET", "0123456789abcdef0123456789abcdef");
 
-/// What is written in the place of what, the text in whose line the error is,
-/// and its words; without words there is no error.
+/// A text of the example and its replacement, the text in whose line the error
+/// is, and words of the error; without words there is no error.
 const WRONG: &[(&str, &str, &str, &str)] = &[
     (
         "authType: jwt\n            disable",

@@ -1,5 +1,5 @@
-//! Credentials of open connections: they are renewed, by what is in force, and
-//! end. What it costs to find out is bounded.
+//! Credentials of open connections: they end, unless they are renewed by keys
+//! that are in force. The work of verifying renewals is bounded.
 
 use std::fs;
 use std::time::Duration;

@@ -51,7 +51,7 @@ async fn a_trigger_authenticates_from_the_first_request_on() {
         let text = answer.value().to_string();
         assert!(!text.contains(&secret) && !text.contains("file:"), "{text}");
     }
-    // What is changed counts for the next request.
+    // A change counts from the next request on.
     for (with, without_token, word) in [
         (json!({"auth": "ticket"}), 401, "ticket"),
         (json!({"auth": "none"}), 101, "none"),

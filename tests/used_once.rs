@@ -11,7 +11,7 @@ use crate::authentication::{
 };
 use crate::harness::Host;
 
-/// Refuses what it may refuse only once it knows who asks.
+/// A rule about claims, which can refuse a request only after authentication.
 const LATER: &str = r#"
 [[firewall]]
 name = "later"

@@ -9,7 +9,7 @@ use std::collections::{HashSet, VecDeque};
 
 use openline_sdk::firewall::{Allow, Answer, Firewall, Request, Verdict};
 
-/// What nobody asks for who wants to open a connection.
+/// How paths begin that only scanners ask for.
 const BAIT: [&str; 5] = ["/.env", "/.git/", "/wp-", "/cgi-bin/", "/phpmyadmin"];
 /// How many peers it remembers; then it forgets the first.
 const SCANNERS_MAX: usize = 10_000;

@@ -7,9 +7,9 @@
 use std::fmt::Display;
 use std::sync::Arc;
 
+use http::HeaderMap;
 use http::header::ORIGIN;
 use http::request::Parts;
-use http::{HeaderMap, Method, Version};
 use openline_authentication::{Denial, Denied, Identity, Spending};
 use openline_core::alias::begins_like_header;
 use openline_core::config::{Listener, PublicUrl};
@@ -22,7 +22,7 @@ use crate::cors;
 use crate::firewall::{Check, Chosen, Edits, Next, Seen, Stopped, Told};
 use crate::inspectors::Undecided;
 use crate::ledger::{Bounds, Entered};
-use crate::normalise::Normal;
+use crate::normalise::{Normal, asked_method};
 use crate::peer::Peer;
 use crate::refusal::Refusal;
 use crate::services::{Service, Services, Table};
@@ -87,7 +87,7 @@ pub struct Admitted {
     pub service: Arc<Service>,
     /// The parameters of the route with their values, decoded.
     pub params: RouteParams,
-    /// Who asks, if the trigger authenticates.
+    /// The peer's identity, if the trigger authenticates.
     pub identity: Option<Identity>,
     /// Its places.
     pub places: Places,
@@ -178,7 +178,7 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
             let claims = claims(proven.identity.as_ref());
             match check.run(claims, told, seen).await? {
                 Next::Passed(edits) => edits,
-                // It has the claims that it wanted.
+                // Never: the rules have the claims now.
                 Next::Authenticate => {
                     let failed = Stopped::Failed(Box::new(Undecided::Host));
                     return Err(Refusal::Firewall(failed).into());
@@ -221,7 +221,7 @@ fn prove<H, E: From<Refusal> + From<Denied>>(
     // Rates, and capacity. Before authentication, which takes milliseconds with
     // some keys, and uses up a nonce or a ticket.
     let places = places(services, table, routed, peer)?;
-    // Authentication: who asks.
+    // Authentication: the identity of the peer.
     let (identity, spending) = authenticate(&routed.service, parts)?;
     Ok(Wish::Connection(Proven {
         handshake,
@@ -231,7 +231,7 @@ fn prove<H, E: From<Refusal> + From<Denied>>(
     }))
 }
 
-/// Whether the peer shows who it is after the handshake only.
+/// Whether the peer authenticates only after the handshake.
 fn awaits_token(service: &Service, parts: &Parts) -> bool {
     let authenticator = service.authenticator.as_ref();
     authenticator.is_some_and(|it| it.first_message(parts.uri.path()).is_some())
@@ -259,15 +259,6 @@ fn check<'a>(
     let scheme = if is_https { "https" } else { "http" };
     let words = (asked_method(request.1).as_str(), scheme);
     Check::new(chosen, request, words, peer, services.uptime())
-}
-
-/// The method of a request. A handshake over HTTP/2 is CONNECT, which means the
-/// same as GET (RFC 8441 section 5).
-fn asked_method(parts: &Parts) -> &Method {
-    match (parts.version, &parts.method) {
-        (Version::HTTP_2, &Method::CONNECT) => &Method::GET,
-        (_, method) => method,
-    }
 }
 
 /// Finds where a request leads.

@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, LazyLock};
 use std::time::{Duration, SystemTime};
 
+use http::HeaderMap;
 use http::header::HOST;
 use http::request::Parts;
-use http::{HeaderMap, Method, Version};
 use openline_authentication::jwt::{FetchedKeys, KeyWarning};
 use openline_authentication::signature::{AccessKeys, SignatureVerifier};
 use openline_authentication::{
@@ -29,6 +29,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::firewall::Edits;
+use crate::normalise::asked_method;
 use crate::sessions::Sessions;
 
 /// Steady times are counted from here.
@@ -103,8 +104,8 @@ pub fn secrets(config: &Authentication) -> Vec<&SecretSource> {
 
 impl Authenticator {
     /// Makes the authenticator of a table that was checked, and says what is odd
-    /// about its keys. It goes on with the fetched keys of the one `before` it,
-    /// where that is safe, and with the nonces of its function.
+    /// about its keys. It continues with the fetched keys of the one `before` it,
+    /// if they are from the same address, and with the nonces of its function.
     ///
     /// # Errors
     ///
@@ -195,13 +196,8 @@ impl Authenticator {
     pub fn authenticate(&self, parts: &Parts) -> Result<(Identity, Spending), Denied> {
         let header = parts.headers.get(HOST).and_then(|host| host.to_str().ok());
         let target = parts.uri.authority().map(http::uri::Authority::as_str);
-        // A handshake over HTTP/2 is CONNECT, which means the same as GET.
-        let method = match (parts.version, &parts.method) {
-            (Version::HTTP_2, &Method::CONNECT) => &Method::GET,
-            (_, method) => method,
-        };
         let request = Request {
-            method: method.as_str(),
+            method: asked_method(parts).as_str(),
             host: header.or(target),
             path: parts.uri.path(),
             query: parts.uri.query(),
@@ -239,8 +235,8 @@ impl Authenticator {
         }
     }
 
-    /// How a request on this path shows who asks, if it does so by its
-    /// connection's first message.
+    /// How a connection on this path authenticates by its first message, if it
+    /// does.
     pub fn first_message(&self, path: &str) -> Option<&FirstMessageConfig> {
         match &self.verifier {
             Verifier::FirstMessage(tokens, first) if tokens.checks(path) => Some(first),
@@ -259,7 +255,7 @@ impl Authenticator {
         jwt.map_or(1008, |jwt| jwt.expired_close_code)
     }
 
-    /// What its function's connections are authenticated as.
+    /// The authenticated connections of its function.
     pub(crate) fn sessions(&self) -> &Arc<Sessions> {
         &self.sessions
     }
@@ -292,7 +288,7 @@ impl Authenticator {
 }
 
 impl Post {
-    /// What is in force.
+    /// The one that is in force.
     pub(crate) fn authenticator(&self) -> Option<Arc<Authenticator>> {
         self.0.read().clone()
     }

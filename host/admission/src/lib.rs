@@ -5,8 +5,8 @@
 //! by their triggers with their counts, and [`admit`] uses it to decide about a
 //! [`peer::Peer`]. [`firewall`] is the step that runs the operator's rules, with the
 //! functions that some of them ask ([`inspectors`]), [`cors`]
-//! tells browsers who may read an answer, [`authenticate`] finds out who asks, and
-//! [`sessions`] knows as whom connections are authenticated. Nothing else here
+//! tells browsers who may read an answer, [`authenticate`] verifies credentials, and
+//! [`sessions`] has the identities of open connections. Nothing else here
 //! runs guest code, and nothing knows a socket. Memory is
 //! bounded by the triggers of functions and by the entries of a [`ledger`].
 

@@ -8,7 +8,7 @@
 use http::header::{CONNECTION, COOKIE, HOST};
 use http::request::Parts;
 use http::uri::PathAndQuery;
-use http::{HeaderMap, HeaderValue, Uri};
+use http::{HeaderMap, HeaderValue, Method, Uri, Version};
 use openline_core::path::{self, PathError};
 use openline_core::trigger::Authority;
 
@@ -75,6 +75,15 @@ pub fn normalise(parts: &mut Parts) -> Result<Normal, Refusal> {
         parts.uri = Uri::from_parts(uri).map_err(|_| Refusal::NotFound)?;
     }
     Ok(Normal { authority })
+}
+
+/// The method of a request. A handshake over HTTP/2 is CONNECT, which means the
+/// same as GET (RFC 8441 section 5).
+pub(crate) fn asked_method(parts: &Parts) -> &Method {
+    match (parts.version, &parts.method) {
+        (Version::HTTP_2, &Method::CONNECT) => &Method::GET,
+        (_, method) => method,
+    }
 }
 
 /// The host that a request names. A target with a host wins over `Host` (RFC

@@ -50,8 +50,7 @@ pub struct Services {
     /// The sessions of each function that authenticates, for as long as the host
     /// runs: what is revoked stays so, and nonces that were used.
     sessions: Mutex<HashMap<FunctionName, Arc<Sessions>>>,
-    /// What authenticates by each trigger now, as long as the table or a
-    /// connection looks at it.
+    /// The posts of triggers, each as long as the table or a connection has it.
     posts: Mutex<Posts>,
     /// Notified when the table was replaced.
     replaced: Arc<Notify>,
@@ -66,14 +65,14 @@ type Accounts = HashMap<FunctionName, (Weak<Ledger>, Weak<FunctionBudget>)>;
 /// The posts of all triggers that have one.
 type Posts = HashMap<TriggerPlace, Weak<Post>>;
 
-/// A trigger, the alias that it leads to, and what authenticates its requests.
+/// A trigger, the alias that it leads to, and its authenticator.
 #[derive(Clone, Debug)]
 pub struct Led {
     /// The trigger.
     pub trigger: Trigger,
     /// The alias.
     pub alias: Arc<Alias>,
-    /// Nothing, where the trigger says so.
+    /// `None` if the trigger does not authenticate.
     pub authenticator: Option<Arc<Authenticator>>,
 }
 
@@ -107,7 +106,7 @@ pub struct Service {
     pub budget: Arc<FunctionBudget>,
     /// Authenticates its requests, if the trigger says so.
     pub authenticator: Option<Arc<Authenticator>>,
-    /// What does so now, for connections that stay longer than this table.
+    /// Holds the one that is in force, for connections that outlive this table.
     pub post: Arc<Post>,
 }
 

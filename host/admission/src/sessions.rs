@@ -44,9 +44,9 @@ pub struct Sessions {
 /// An authenticated connection.
 #[derive(Debug)]
 pub struct Session {
-    /// What has let the peer in.
+    /// The authenticator that has let the peer in.
     authenticator: Arc<Authenticator>,
-    /// What lets in peers by the same trigger now.
+    /// The authenticator that is in force for the same trigger now.
     post: Arc<Post>,
     connection: Weak<Connection>,
     id: ConnectionId,
@@ -116,13 +116,14 @@ impl Sessions {
         Ok((closed, kept))
     }
 
-    /// The earliest moment that it may be: by this one, what is kept of revocations
-    /// is forgotten.
+    /// The earliest moment that it may be, by which kept revocations are
+    /// forgotten.
     pub fn earliest(&self) -> UnixTime {
         self.revocations.read().earliest(now())
     }
 
-    /// Revokes what an earlier process has kept, before there are connections.
+    /// Puts the revocations of an earlier process into force again, before there
+    /// are connections.
     ///
     /// # Errors
     ///

@@ -1,6 +1,12 @@
 //! Why a request is not let in: a stable word, a sentence for the peer, a text
 //! for the log, and the challenge of the answer.
 
+use openline_core::escape::Escaped;
+
+/// How much of a detail the log shows, in bytes: all of what the host itself
+/// writes, and the beginning of what a peer has chosen.
+const DETAIL_BYTES_MAX: usize = 256;
+
 /// Why a request is denied, as far as its peer may know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Denial {
@@ -50,9 +56,16 @@ pub enum Denial {
 pub struct Denied {
     /// The reason, as the peer gets it.
     pub denial: Denial,
-    /// The whole reason, for the log. It has parts of the request that the peer
-    /// chose: escape and bound it.
+    /// The whole reason, with parts of the request that the peer chose. The log
+    /// shows it as [`logged`](Self::logged).
     pub detail: String,
+}
+
+impl Denied {
+    /// The detail for the log: on one line, and of bounded length.
+    pub fn logged(&self) -> Escaped<'_> {
+        Escaped::new(&self.detail, DETAIL_BYTES_MAX)
+    }
 }
 
 impl Denial {
@@ -133,6 +146,21 @@ impl Denial {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_detail_is_logged_on_one_line_and_up_to_its_bound() {
+        let logged = |detail: &str| {
+            let denied = Denial::TokenInvalid.because(detail);
+            denied.logged().to_string()
+        };
+        assert_eq!(logged("no key `a\nb`"), "no key `a\\nb`");
+        let most = "a".repeat(DETAIL_BYTES_MAX);
+        assert_eq!(logged(&most), most);
+        assert_eq!(
+            logged(&format!("{most}b")),
+            format!("{most}... (1 more bytes)")
+        );
+    }
 
     #[test]
     fn each_has_a_word_of_its_own_and_a_401_has_a_challenge() {

@@ -1,11 +1,12 @@
 //! What authentication changes about a request before its function sees it:
 //! claims that it carries on, and the credential that it must not show.
 //!
-//! A name that carries a claim is the host's: what the peer itself sent under
-//! that name, or under one that programs take for it ([`alias`](openline_core::alias)), is removed, on
-//! paths that are not checked as well. Otherwise a peer could write its own
-//! claims. Where all claims travel in the query under their
-//! own names, every name is the host's. Bounded by the claims, which are part of a token.
+//! A name that carries a claim is the host's: whatever the peer itself sent under
+//! that name, or under one that programs take for it
+//! ([`alias`](openline_core::alias)), is removed, on paths that are not checked as
+//! well. Otherwise a peer could write its own claims. Where all claims travel in
+//! the query under their own names, every name is the host's. Bounded by the
+//! claims, which are part of a token.
 
 use http::header::{COOKIE, SEC_WEBSOCKET_PROTOCOL};
 use http::{HeaderMap, HeaderName, HeaderValue};

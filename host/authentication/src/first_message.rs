@@ -48,10 +48,7 @@ impl TokenVerifier {
         now: Now,
     ) -> Result<Identity, Denied> {
         let token = first_token(config, message)?;
-        let mut identity = self.token(&token, now)?;
-        let edits = Edits::new(&self.config.claims, Some(&identity.claims));
-        identity.edits = edits.map_err(|error| Denial::TokenInvalid.because(error))?;
-        Ok(identity)
+        self.proven(&token, now)
     }
 }
 
@@ -81,7 +78,7 @@ pub fn first_token(config: &FirstMessageConfig, message: &str) -> Result<String,
     let text = text.trim();
     let token = match &config.prefix {
         None => text,
-        // A space at the end of the prefix may be all that stands behind it.
+        // The text was trimmed, so spaces before the prefix are gone.
         Some(prefix) => text
             .strip_prefix(prefix.trim_start())
             .ok_or_else(|| missing("the token has not the prefix"))?

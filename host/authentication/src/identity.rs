@@ -1,11 +1,12 @@
-//! Who a request is from, once that is certain.
+//! The identity of a peer, once its credential is verified.
 
 use openline_core::authentication::UnixTime;
 use serde_json::{Map, Value};
 
 use crate::edits::{Edits, text_of};
 
-/// Who a request is from. Without claims, the request needed no credential.
+/// The identity of the peer that a request is from. Without claims, the request
+/// needed no credential.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Identity {
     /// The claims of the token or the ticket. A signature makes one, `sub`, of
@@ -25,7 +26,7 @@ pub struct Identity {
 }
 
 impl Identity {
-    /// Whom the credential stands for (`sub`).
+    /// The subject of the credential (`sub`).
     pub fn subject(&self) -> Option<&str> {
         self.claims.get("sub")?.as_str()
     }

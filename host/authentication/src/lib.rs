@@ -1,4 +1,4 @@
-//! Who asks: the tokens, signatures and tickets of requests.
+//! Authentication: the tokens, signatures and tickets of requests.
 //!
 //! Rules without I/O: no sockets, no tasks, no clock. The caller passes the time,
 //! reads secrets, and fetches key sets when [`jwt::FetchedKeys`] says so. Each

@@ -1,7 +1,7 @@
 //! A request as authentication sees it, and where its credentials are found.
 //!
-//! What occurs twice is not found but refused: a proxy could have checked one of
-//! them, and the function could read the other.
+//! A credential that occurs twice is refused: a proxy could have checked one of
+//! the two, and the function could read the other.
 
 use http::HeaderMap;
 use http::header::{COOKIE, SEC_WEBSOCKET_PROTOCOL};

@@ -14,9 +14,9 @@ pub struct KeptRevocation {
     pub by: RevokedBy,
     /// The mark of the token or the subject; nothing where age decides.
     pub mark: [u8; 16],
-    /// What was made before this moment is revoked; 0 for a single token.
+    /// Tokens that were made before this moment are revoked; 0 for a single token.
     pub before: UnixTime,
-    /// From then on nothing is left that it could be about.
+    /// By then, every token that it could be about has ended.
     pub end: UnixTime,
 }
 
@@ -54,7 +54,8 @@ impl Revocations {
         }
     }
 
-    /// Revokes again what was kept. What has ended meanwhile is left out.
+    /// Puts a revocation that was kept into force again, unless it has ended
+    /// meanwhile.
     ///
     /// # Errors
     ///

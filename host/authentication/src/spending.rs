@@ -1,16 +1,15 @@
-//! What a request has used up: a nonce or a ticket.
+//! The nonce or the ticket that a request has used up.
 //!
-//! A request uses it at once, so that one of two passes, before it is known
-//! whether the request passes the checks that come later. One that they refuse
-//! has used it for nothing, and gets it back.
+//! A request uses it up at once, so that only one of two requests with it passes.
+//! If a later check refuses the request, it is given back.
 
 use std::sync::Arc;
 
 use crate::nonce::{Nonces, Taken};
 use crate::ticket::Held;
 
-/// What a request has used up. Dropped, it is given back;
-/// [committed](Self::commit), it is gone.
+/// The nonce or the ticket of a request. Dropping this gives it back;
+/// [committing](Self::commit) uses it up for good.
 #[derive(Debug)]
 #[must_use = "what is not committed is given back, and can be used again"]
 pub struct Spending(Option<Spent>);

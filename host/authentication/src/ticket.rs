@@ -1,11 +1,11 @@
-//! Tickets: what a page gets from its own server a moment before it connects,
-//! and uses once.
+//! Tickets: credentials that a page gets from its own server a moment before it
+//! connects, and uses once.
 //!
 //! A ticket is 256 random bits. Half of them find it, and the other half are
 //! compared in constant time, so no timing helps to guess. A ticket counts until
 //! the request that uses it has passed; one that is refused later gives it back.
-//! Bounded by `tickets_max`, and [`CLAIMS_BYTES_MAX`] of claims for each. Tickets live in
-//! memory: a restart ends them all, which is safe, and their page asks for
+//! Bounded by `tickets_max`, and [`CLAIMS_BYTES_MAX`] of claims for each. Tickets
+//! live in memory: a restart ends them all, which is safe, because a page asks for
 //! another one.
 
 use std::fmt;
@@ -67,7 +67,7 @@ struct Shown {
 /// What a ticket is to be.
 #[derive(Clone, Debug, Default)]
 pub struct TicketRequest {
-    /// Whom it stands for; becomes the claim `sub`.
+    /// The subject of the connection; becomes the claim `sub`.
     pub subject: Option<String>,
     /// Its claims.
     pub claims: Map<String, Value>,

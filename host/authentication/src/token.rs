@@ -127,25 +127,29 @@ impl TokenVerifier {
     /// When its path is checked and it has no good token.
     pub fn authenticate(&self, request: &Request<'_>, now: Now) -> Result<Identity, Denied> {
         let lookup = &self.config.lookup;
-        let invalid = |error: &dyn fmt::Display| Denial::TokenInvalid.because(error);
         let is_checked = self.config.checks(request.path);
         let secret = secret_subprotocols(request, lookup);
         if !is_checked {
-            let edits = Edits::new(&self.config.claims, None).map_err(|error| invalid(&error))?;
-            return Ok(Identity {
-                edits: edits.without_subprotocols(secret),
-                ..Identity::default()
-            });
+            let mut identity = self.unproven()?;
+            identity.edits = identity.edits.without_subprotocols(secret);
+            return Ok(identity);
         }
-        let found = find(request, lookup).map_err(|error| invalid(&error))?;
+        let found = find(request, lookup).map_err(|error| Denial::TokenInvalid.because(error))?;
         let found = found.ok_or_else(|| {
             let places: Vec<_> = lookup.places().iter().map(ToString::to_string).collect();
             Denial::TokenMissing.because(format!("no token in {}", places.join(", ")))
         })?;
-        let mut identity = self.token(&found, now)?;
+        let mut identity = self.proven(&found, now)?;
+        identity.edits = identity.edits.without_subprotocols(secret);
+        Ok(identity)
+    }
+
+    /// Verifies the token of a request. The identity has the edits that carry its
+    /// claims on.
+    fn proven(&self, token: &str, now: Now) -> Result<Identity, Denied> {
+        let mut identity = self.token(token, now)?;
         let edits = Edits::new(&self.config.claims, Some(&identity.claims));
-        let edits = edits.map_err(|error| invalid(&error))?;
-        identity.edits = edits.without_subprotocols(secret);
+        identity.edits = edits.map_err(|error| Denial::TokenInvalid.because(error))?;
         Ok(identity)
     }
 

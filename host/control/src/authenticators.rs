@@ -46,7 +46,7 @@ pub(crate) enum Reading {
     New,
 }
 
-/// Those that are in force.
+/// The authenticators that are in force.
 pub(crate) fn known(services: &Services) -> Authenticators {
     let table = services.table();
     let known = table.services.iter().filter_map(|service| {

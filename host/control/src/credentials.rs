@@ -1,4 +1,5 @@
-//! What an operator does about who asks: makes tickets, and revokes tokens.
+//! What an operator does about the credentials of peers: makes tickets, and
+//! revokes tokens.
 //!
 //! Neither changes a deployment. Tickets end with the process; revocations are
 //! kept in the data directory, and the next process begins with them. Bounded by
@@ -112,17 +113,20 @@ pub(crate) async fn restore(store: &Store, services: &Services) -> Result<(), St
     Ok(())
 }
 
-/// The numbers of kinds in the data directory.
-const KINDS: [(RevokedBy, u8); 3] = [
-    (RevokedBy::Token, 0),
-    (RevokedBy::Subject, 1),
-    (RevokedBy::Before, 2),
-];
+const KINDS: [RevokedBy; 3] = [RevokedBy::Token, RevokedBy::Subject, RevokedBy::Before];
+
+/// The number of a kind in the data directory.
+const fn number(by: RevokedBy) -> u8 {
+    match by {
+        RevokedBy::Token => 0,
+        RevokedBy::Subject => 1,
+        RevokedBy::Before => 2,
+    }
+}
 
 fn stored(kept: KeptRevocation) -> StoredRevocation {
-    let kind = KINDS.into_iter().find(|(by, _)| *by == kept.by);
     StoredRevocation {
-        kind: kind.map_or(u8::MAX, |(_, kind)| kind),
+        kind: number(kept.by),
         mark: kept.mark,
         before: kept.before.0,
         end: kept.end.0,
@@ -131,8 +135,8 @@ fn stored(kept: KeptRevocation) -> StoredRevocation {
 
 /// `None` for a kind that a later release has written.
 fn kept(stored: StoredRevocation) -> Option<KeptRevocation> {
-    let kind = KINDS.into_iter().find(|(_, kind)| *kind == stored.kind);
-    kind.map(|(by, _)| KeptRevocation {
+    let kind = KINDS.into_iter().find(|by| number(*by) == stored.kind);
+    kind.map(|by| KeptRevocation {
         by,
         mark: stored.mark,
         before: UnixTime(stored.before),
@@ -146,7 +150,7 @@ mod tests {
 
     #[test]
     fn what_is_stored_is_what_was_kept() {
-        for (by, _) in KINDS {
+        for by in KINDS {
             let one = KeptRevocation {
                 by,
                 mark: [7; 16],

@@ -145,8 +145,19 @@ impl Hint for ChangeError {
             Self::Authentication(error) => return error.hint(),
             Self::NoTickets(_) => "set `auth = \"ticket\"` of the trigger in the configuration",
             Self::Ticket(TicketError::Full) => "raise `tickets_max` of the trigger",
-            Self::Ticket(_) => "claims are a JSON object, and times are in seconds",
-            Self::Revocation(_) => "say with `until` when the tokens end",
+            Self::Ticket(TicketError::Claims) => {
+                "send fewer claims: the function can look up the rest"
+            }
+            Self::Ticket(TicketError::Time(_)) => {
+                "give such a time, or raise `time` of the trigger"
+            }
+            Self::Ticket(TicketError::Random) => "look at the host's system, then ask again",
+            Self::Revocation(RevocationError::Full) => {
+                "say with `until` when tokens end: their revocations are forgotten after that"
+            }
+            Self::Revocation(RevocationError::Long | RevocationError::Form) => {
+                "give the `jti` or the `sub` as the token has it"
+            }
             Self::Load(error) => return error.hint(),
             Self::Probe(_) => "deploy without the probe if `upgrade` needs what a probe has not",
             Self::Stopping => "ask again when it, or the host in its place, has started",

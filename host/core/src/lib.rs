@@ -25,6 +25,7 @@ pub mod name;
 pub mod path;
 pub mod rate;
 pub mod route;
+pub mod table_error;
 pub mod tls;
 pub mod trigger;
 pub mod units;

@@ -47,9 +47,6 @@ pub(crate) const HEAD_BYTES_MAX: usize = 64 * 1024;
 /// each before it reads a head.
 const HEADERS_MAX: usize = 2 * REQUEST_HEADERS_MAX;
 
-/// How much of the reason why a request is not authenticated is logged.
-const DETAIL_LETTERS_MAX: usize = 256;
-
 /// Everything that the listener for connections needs to answer requests.
 #[derive(Debug)]
 pub(crate) struct Site {
@@ -385,9 +382,7 @@ fn refuse(gateway: &Gateway, refusal: &Refusal, asked: &Asked<'_>, noted: &Noted
         tracing::info!(request = %id, %peer, path = parts.uri.path(), rule, why, "a firewall cannot tell whether a rule is for a request");
     }
     if let Refusal::Unauthenticated(denied) = refusal {
-        // It has parts of the request.
-        let detail: String = denied.detail.chars().take(DETAIL_LETTERS_MAX).collect();
-        let detail = detail.escape_debug();
+        let detail = denied.logged();
         tracing::debug!(request = %id, function, trigger, %detail, "not authenticated");
     }
     if let Refusal::Denied(Denied::Origin | Denied::CrossOrigin | Denied::NoOrigin) = refusal

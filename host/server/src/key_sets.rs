@@ -48,7 +48,7 @@ const FIRST_TIME: Duration = Duration::from_secs(10);
 /// The settings of TLS, which trust the authorities of the system.
 static TLS: OnceCell<Option<Arc<ClientConfig>>> = OnceCell::const_new();
 
-/// What an issuer has answered.
+/// The answer of an issuer.
 struct Fetched {
     status: u16,
     tag: Option<String>,
@@ -118,7 +118,7 @@ async fn fetch_all(services: Arc<Services>, first: First) {
         followed = kept;
         tokio::select! {
             () = services.replaced().notified() => {}
-            // Only those end that are not needed any more.
+            // A task ends only when its trigger is gone.
             _ = tasks.join_next(), if !tasks.is_empty() => {}
         }
     }
@@ -171,6 +171,7 @@ async fn refresh(keys: &Mutex<FetchedKeys>) {
         ),
         Err(why) => Err(keys.failed(why.as_str(), steady())),
     };
+    let has_keys = keys.keys(steady()).is_some();
     drop(keys);
     match learned {
         Ok(warnings) => {
@@ -184,7 +185,11 @@ async fn refresh(keys: &Mutex<FetchedKeys>) {
         Err(error) => {
             let error = error.to_string();
             let error = Escaped::new(&error, ERROR_BYTES_MAX);
-            let hint = "the keys before it stay in force for `jwks_stale`";
+            let hint = if has_keys {
+                "see whether `jwks_url` answers: the keys before it stay in force for `jwks_stale`"
+            } else {
+                "see whether `jwks_url` answers: until it does, tokens are refused with 503"
+            };
             tracing::warn!(%url, %error, hint, "a key set was not fetched");
         }
     }

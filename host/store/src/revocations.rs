@@ -1,4 +1,4 @@
-//! Revoked credentials, by function: what must not pass again after a restart.
+//! Revoked credentials, by function: they must not pass again after a restart.
 //!
 //! A row has marks instead of names, so each takes the same room, whoever chose
 //! the name. Rows are found by their end as well, and each new one removes some
@@ -15,8 +15,8 @@ const REVOCATIONS: TableDefinition<'_, (&str, u8, [u8; 16]), (u64, u64)> =
 const ENDS: TableDefinition<'_, (u64, &str, u8, [u8; 16]), ()> =
     TableDefinition::new("revocation_ends");
 
-/// Rows that have ended, and that one new row removes at most: more than it
-/// adds, and few enough for a transaction of milliseconds.
+/// How many ended rows a new row removes at most: more than one, so that the
+/// table shrinks, and few enough for a transaction of milliseconds.
 const REMOVED_MAX: usize = 64;
 
 /// A revocation. The caller knows what its numbers mean; times are in seconds
@@ -27,7 +27,7 @@ pub struct StoredRevocation {
     pub kind: u8,
     /// What is revoked.
     pub mark: [u8; 16],
-    /// What was made before this moment is revoked.
+    /// Credentials that were made before this moment are revoked.
     pub before: u64,
     /// From this moment on it need not be known any more.
     pub end: u64,

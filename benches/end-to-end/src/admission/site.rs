@@ -27,7 +27,8 @@ use tokio::time::Instant;
 
 use crate::pinning;
 
-/// A key and a token whose private key nobody has: ring makes no keys for RSA.
+/// An RSA key and a token that it verifies, made beforehand: ring makes no keys
+/// for RSA. The private key was not kept.
 const RS256: &str = include_str!("rs256.json");
 
 /// The secret of HS256.

@@ -100,7 +100,12 @@ fn a_key_set_with_a_wrong_key_is_refused_or_has_it_left_out() {
         assert_eq!((fetched.count(), warnings.len()), (1, 1), "{bad}");
         assert!(warnings[0].to_string().contains(&why.to_string()));
     }
-    for good in [rsa(vec![255; 256], "AQAB"), rsa(vec![255; 1024], "Aw")] {
+    for good in [
+        rsa(vec![255; 256], "AQAB"),
+        rsa(vec![255; 1024], "Aw"),
+        rsa(vec![255; 256], "AQAAAQ"),
+        json!({"kty": "OKP", "crv": "Ed25519", "kid": "k".repeat(256), "x": ONE}),
+    ] {
         assert!(keys(&json!([good])).is_ok());
     }
 }

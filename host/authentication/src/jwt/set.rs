@@ -264,6 +264,22 @@ mod tests {
     }
 
     #[test]
+    fn a_tag_is_sent_back_up_to_its_length() {
+        for (bytes, is_kept) in [(TAG_BYTES_MAX, true), (TAG_BYTES_MAX + 1, false)] {
+            let tag = "t".repeat(bytes);
+            let mut set = set();
+            set.begin(at(100));
+            let answer = Answer {
+                tag: Some(&tag),
+                ..answer(ONE)
+            };
+            set.answered(answer, at(101)).unwrap();
+            let sent = set.begin(at(701)).if_none_match;
+            assert_eq!(sent, is_kept.then_some(tag));
+        }
+    }
+
+    #[test]
     fn whatever_else_comes_the_old_keys_stay() {
         let twice = ONE.replace("}]", "}, {\"kty\": \"OKP\", \"crv\": \"Ed25519\", \"kid\": \"one\", \"x\": \"Gb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE\"}]");
         let huge = format!("{ONE}{}", " ".repeat(JWKS_BYTES_MAX));

@@ -349,6 +349,7 @@ fn a_secret_is_replaced_without_a_break() {
         KeySet::of_secret(&secret, None, &[algorithm]).map(|(_, warnings)| warnings)
     };
     assert_eq!(short(15, Algorithm::Hs256), Err(KeyError::Short));
+    assert!(short(16, Algorithm::Hs256).is_ok());
     for (algorithm, least) in [
         (Algorithm::Hs256, 32),
         (Algorithm::Hs384, 48),

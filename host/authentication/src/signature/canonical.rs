@@ -167,7 +167,8 @@ fn header(
     }
     let value = std::str::from_utf8(value.as_bytes());
     let value = value.map_err(|_| CanonicalError::Text)?;
-    // What HTTP itself does not count. Other spaces are part of the value.
+    // HTTP does not count these (RFC 9110 section 5.5). Other spaces are part of
+    // the value.
     Ok(value.trim_matches([' ', '\t']).to_owned())
 }
 

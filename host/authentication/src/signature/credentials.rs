@@ -203,3 +203,29 @@ fn presigned(query: &str) -> Result<Option<Credentials>, CredentialsError> {
 pub(super) fn is_nonce(text: &str) -> bool {
     NONCE_BYTES.contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_nonce_at_its_lengths_and_past_them() {
+        for (bytes, good) in [(7, false), (8, true), (128, true), (129, false)] {
+            assert_eq!(is_nonce(&"n".repeat(bytes)), good, "{bytes}");
+        }
+        assert!(!is_nonce("with space") && !is_nonce("\u{fc}mlaut-8"));
+    }
+
+    #[test]
+    fn signed_headers_at_their_number_and_one_more() {
+        let read = |count: usize| {
+            let names: Vec<_> = (0..count).map(|it| format!("x-{it:03}")).collect();
+            let names = names.join(";");
+            let text = format!("Credential=a,SignedHeaders={names},Signature=00");
+            skeleton(&OPENLINE, &text).map(|_| ())
+        };
+        assert_eq!(read(SIGNED_HEADERS_MAX), Ok(()));
+        let past = read(SIGNED_HEADERS_MAX + 1);
+        assert_eq!(past, Err(CredentialsError::SignedHeaders));
+    }
+}

@@ -20,7 +20,7 @@ pub struct AccessKey {
     pub not_after: Option<UnixTime>,
     /// The token that every request with it must carry.
     pub security_token: Option<Secret>,
-    /// Whom it stands for.
+    /// The subject of its requests.
     pub subject: String,
 }
 

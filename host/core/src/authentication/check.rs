@@ -1,11 +1,7 @@
 //! The rules between the keys of a trigger's authentication, and the ranges of
 //! its numbers.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::time::Duration;
-
-use openline_hint::Hint;
 
 use super::paths::CHECKED_PATHS_MAX;
 use super::shapes::{
@@ -16,6 +12,7 @@ use super::shapes::{
 use super::{Lookup, PathPattern, SecretSource};
 use crate::affinity::is_token;
 use crate::limits::RECEIVED_FREE_BYTES;
+use crate::table_error::{TableError, error};
 
 /// The longest that a pre-signed URL is valid, as with S3.
 const PRESIGNED_MAX: Duration = Duration::from_secs(7 * 24 * 60 * 60);
@@ -29,34 +26,13 @@ const ALGORITHMS: [&str; 13] = [
     "ES384", "ES512", "EdDSA",
 ];
 
-/// What is wrong with the tables of a trigger's authentication.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct AuthenticationError {
-    /// The key to blame, as in `jwt.valid_until`.
-    pub key: &'static str,
-    what: String,
-    hint: &'static str,
-}
-
-fn error<T>(
-    key: &'static str,
-    what: impl Into<String>,
-    hint: &'static str,
-) -> Result<T, AuthenticationError> {
-    Err(AuthenticationError {
-        key,
-        what: what.into(),
-        hint,
-    })
-}
-
 /// Checks that a number or a time is within its range.
 fn within<T: PartialOrd + Copy>(
     key: &'static str,
     value: T,
     range: std::ops::RangeInclusive<T>,
     words: &'static str,
-) -> Result<(), AuthenticationError> {
+) -> Result<(), TableError> {
     if range.contains(&value) {
         return Ok(());
     }
@@ -65,7 +41,7 @@ fn within<T: PartialOrd + Copy>(
 }
 
 /// Checks the length of a list, and that its words are neither empty nor long.
-fn words(key: &'static str, list: &[String]) -> Result<(), AuthenticationError> {
+fn words(key: &'static str, list: &[String]) -> Result<(), TableError> {
     let name = key.rsplit('.').next().unwrap_or(key);
     if list.len() > NAMES_MAX {
         let what = format!("`{name}` has more than {NAMES_MAX} entries");
@@ -90,7 +66,7 @@ impl Authentication {
     /// # Errors
     ///
     /// The first thing that is wrong, with the key to blame.
-    pub fn check(&self) -> Result<(), AuthenticationError> {
+    pub fn check(&self) -> Result<(), TableError> {
         let by_token = matches!(self.method, AuthMethod::Jwt | AuthMethod::FirstMessage);
         let has = [
             ("jwt", self.jwt.is_some(), by_token),
@@ -151,7 +127,7 @@ impl Authentication {
     /// # Errors
     ///
     /// The first thing that is wrong, with the key to blame.
-    pub fn check_remote(&self) -> Result<(), AuthenticationError> {
+    pub fn check_remote(&self) -> Result<(), TableError> {
         let hint = "write it as the host sees it, from `/` on";
         if let Some(jwt) = &self.jwt {
             if jwt
@@ -199,7 +175,7 @@ impl JwtConfig {
         }
     }
 
-    fn check(&self) -> Result<(), AuthenticationError> {
+    fn check(&self) -> Result<(), TableError> {
         self.check_sources()?;
         let lists = [
             ("jwt.algorithms", &self.algorithms),
@@ -270,7 +246,7 @@ impl JwtConfig {
     }
 
     /// Where the keys come from.
-    fn check_sources(&self) -> Result<(), AuthenticationError> {
+    fn check_sources(&self) -> Result<(), TableError> {
         let given = [
             !self.keys.is_empty(),
             self.keys_file.is_some(),
@@ -329,7 +305,7 @@ impl JwtConfig {
 
 /// A URL that is fetched must be authentic: by TLS, or because it never leaves
 /// the machine.
-fn check_url(url: &str) -> Result<(), AuthenticationError> {
+fn check_url(url: &str) -> Result<(), TableError> {
     let hint = "write it as in \"https://issuer.example.org/.well-known/jwks.json\"";
     let bad = |what: &str| error("jwt.jwks_url", what, hint);
     if url.len() > 2048 || !url.bytes().all(|byte| byte.is_ascii_graphic()) {
@@ -361,7 +337,7 @@ fn check_url(url: &str) -> Result<(), AuthenticationError> {
 // === impl SignatureConfig ===
 
 impl SignatureConfig {
-    fn check(&self) -> Result<(), AuthenticationError> {
+    fn check(&self) -> Result<(), TableError> {
         if self.accept.is_empty() {
             let hint = "as in `accept = [\"openline\", \"fc\", \"acs3\"]`";
             return error("signature.accept", "`accept` names no form", hint);
@@ -421,7 +397,7 @@ impl SignatureConfig {
 // === impl TicketConfig ===
 
 impl TicketConfig {
-    fn check(&self) -> Result<(), AuthenticationError> {
+    fn check(&self) -> Result<(), TableError> {
         let range = Duration::from_secs(1)..=TICKET_TIME_MAX;
         within("ticket.time", self.time.0, range, "1 s to 10 min")?;
         let hint = "1 to 1048576; each may keep 8 KiB of claims";
@@ -432,7 +408,7 @@ impl TicketConfig {
 // === impl FirstMessageConfig ===
 
 impl FirstMessageConfig {
-    fn check(&self) -> Result<(), AuthenticationError> {
+    fn check(&self) -> Result<(), TableError> {
         let range = Duration::from_millis(100)..=HOUR;
         let (key, timeout) = ("first_message.timeout", self.timeout.0);
         within(key, timeout, range, "100 ms to 1 h")?;
@@ -460,22 +436,6 @@ impl FirstMessageConfig {
             return error(key, "an entry is no name of a subprotocol", hint);
         }
         Ok(())
-    }
-}
-
-// === impl AuthenticationError ===
-
-impl fmt::Display for AuthenticationError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
-}
-
-impl std::error::Error for AuthenticationError {}
-
-impl Hint for AuthenticationError {
-    fn hint(&self) -> Option<Cow<'_, str>> {
-        Some(Cow::Borrowed(self.hint))
     }
 }
 

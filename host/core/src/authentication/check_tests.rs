@@ -1,13 +1,15 @@
 //! Tests of the tables of authentication: what is read from TOML, and each rule
 //! between their keys.
 
+use openline_hint::Hint;
+
 use super::*;
 
 fn read(text: &str) -> Result<Authentication, String> {
     toml::from_str(text).map_err(|error| error.message().to_owned())
 }
 
-fn checked(text: &str) -> Result<(), AuthenticationError> {
+fn checked(text: &str) -> Result<(), TableError> {
     read(text).unwrap().check()
 }
 
@@ -144,6 +146,8 @@ fn a_key_set_is_fetched_from_an_authentic_place() {
     ] {
         assert_eq!(url(bad), Some("jwt.jwks_url"), "{bad}");
     }
+    let long = |bytes: usize| url(&format!("https://a/{}", "b".repeat(bytes - 10)));
+    assert_eq!([long(2048), long(2049)], [None, Some("jwt.jwks_url")]);
     let times = |times: &str| {
         blamed(&format!(
             "method = \"jwt\"\n[jwt]\njwks_url = \"https://a/\"\n{times}"
@@ -154,6 +158,11 @@ fn a_key_set_is_fetched_from_an_authentic_place() {
         None
     );
     assert_eq!(times("jwks_refresh = \"29 s\""), Some("jwt.jwks_refresh"));
+    assert_eq!(times("jwks_refresh = \"24 h\""), None);
+    assert_eq!(
+        times("jwks_refresh = \"86401 s\"\njwks_stale = \"30 d\""),
+        Some("jwt.jwks_refresh")
+    );
     assert_eq!(times("jwks_stale = \"9 min\""), Some("jwt.jwks_stale"));
     assert_eq!(times("jwks_stale = \"30 d\""), None);
     assert_eq!(times("jwks_stale = \"721 h\""), Some("jwt.jwks_stale"));
@@ -180,7 +189,14 @@ fn numbers_and_lists_have_their_ranges() {
     assert_eq!(jwt(&list(NAMES_MAX)), None);
     assert_eq!(jwt(&list(NAMES_MAX + 1)), Some("jwt.audience"));
     assert_eq!(jwt("issuer = \"\""), Some("jwt.issuer"));
-    assert_eq!(jwt("renewal_prefix = \"\""), Some("jwt.renewal_prefix"));
+    let word = |bytes: usize| format!("issuer = \"{}\"", "a".repeat(bytes));
+    assert_eq!(jwt(&word(WORD_BYTES_MAX)), None);
+    assert_eq!(jwt(&word(WORD_BYTES_MAX + 1)), Some("jwt.issuer"));
+    let prefix = |bytes: usize| format!("renewal_prefix = \"{}\"", "a".repeat(bytes));
+    assert_eq!([jwt(&prefix(1)), jwt(&prefix(128))], [None, None]);
+    for bytes in [0, 129] {
+        assert_eq!(jwt(&prefix(bytes)), Some("jwt.renewal_prefix"));
+    }
     assert_eq!(
         jwt("checked = [\"/a\"]\nunchecked = [\"/b\"]"),
         Some("jwt.checked")
@@ -236,6 +252,13 @@ fn access_keys_are_few_and_distinct() {
         let key = KEY.replace("\"a\"", &format!("\"{bad}\""));
         assert_eq!(with("", &key), Some("signature.keys"), "{bad}");
     }
+    let id = |bytes: usize| {
+        with(
+            "",
+            &KEY.replace("\"a\"", &format!("\"{}\"", "a".repeat(bytes))),
+        )
+    };
+    assert_eq!([id(128), id(129)], [None, Some("signature.keys")]);
     assert_eq!(with("accept = []", KEY), Some("signature.accept"));
     assert_eq!(with("window = \"1 h\"", KEY), None);
     assert_eq!(with("window = \"3601 s\"", KEY), Some("signature.window"));
@@ -249,6 +272,10 @@ fn access_keys_are_few_and_distinct() {
     assert_eq!(with("presigned_time_max = \"7 d\"", KEY), None);
     let week = "presigned_time_max = \"169 h\"";
     assert_eq!(with(week, KEY), Some("signature.presigned_time_max"));
+    assert_eq!(with("presigned_time_max = \"1 s\"", KEY), None);
+    let nothing = "presigned_time_max = \"0\"";
+    assert_eq!(with(nothing, KEY), Some("signature.presigned_time_max"));
+    assert_eq!(with("window = \"1 s\"", KEY), None);
     let header = "signed_headers = [\"a b\"]";
     assert_eq!(with(header, KEY), Some("signature.signed_headers"));
     let both = |forms: &str, headers: &str| {
@@ -268,6 +295,7 @@ fn access_keys_are_few_and_distinct() {
 fn tickets_and_first_messages_are_short() {
     let ticket = |line: &str| blamed(&format!("method = \"ticket\"\n[ticket]\n{line}"));
     assert_eq!(ticket("time = \"10 min\"\ntickets_max = 1"), None);
+    assert_eq!(ticket("time = \"1 s\""), None);
     assert_eq!(ticket("time = \"601 s\""), Some("ticket.time"));
     assert_eq!(ticket("time = \"0\""), Some("ticket.time"));
     assert_eq!(ticket("tickets_max = 0"), Some("ticket.tickets_max"));

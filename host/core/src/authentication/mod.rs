@@ -17,7 +17,6 @@ mod shapes;
 mod time;
 mod written;
 
-pub use check::AuthenticationError;
 pub use lookup::{LOOKUP_MAX, Lookup, LookupError, Place};
 pub use pass::{CLAIM_PASS_MAX, ClaimPass, PassError, Passed, Position};
 pub use paths::{CHECKED_PATHS_MAX, PathPattern, PathPatternError};

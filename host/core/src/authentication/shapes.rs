@@ -224,7 +224,7 @@ pub struct AccessKeyConfig {
     /// The token of a temporary key (STS), which every request must carry.
     #[serde(default)]
     pub security_token: Option<SecretSource>,
-    /// Whom it stands for; its id if absent.
+    /// The subject of its requests (`sub`); the key's id if absent.
     #[serde(default)]
     pub subject: Option<String>,
 }
@@ -262,7 +262,7 @@ pub struct FirstMessageConfig {
     /// Where the token is, if the message is a JSON object: a key, or keys with
     /// dots between them; otherwise the whole text is the token.
     pub field: Option<String>,
-    /// What stands before the token.
+    /// The text before the token.
     pub prefix: Option<String>,
     /// The subprotocols that the host agrees to, before the function is asked,
     /// the preferred one first.

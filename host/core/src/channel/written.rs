@@ -4,12 +4,9 @@
 //! serde reads a table; [`ChannelTable::check`] then finds what no single key
 //! shows. The two have the same keys, except `functions`.
 
-use std::borrow::Cow;
-use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-use openline_hint::Hint;
 use serde::Deserialize;
 
 use super::access::Access;
@@ -19,6 +16,7 @@ use super::terms::{
     KeyedTerms, MEMORY_TIME_MAX,
 };
 use crate::name::FunctionName;
+use crate::table_error::{TableError, error};
 use crate::units::{ByteSize, Period};
 
 /// Tables in one list: a channel's name is compared with each of them once.
@@ -115,15 +113,6 @@ pub struct KeyedWritten {
     pub time: Option<Period>,
 }
 
-/// What is wrong with a table of channels.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TermsError {
-    /// The key to blame, as in `history.count`.
-    pub key: &'static str,
-    what: String,
-    hint: &'static str,
-}
-
 /// A checked table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChannelTable {
@@ -135,24 +124,12 @@ pub struct ChannelTable {
     pub functions: Option<Vec<FunctionName>>,
 }
 
-fn error<T>(
-    key: &'static str,
-    what: impl Into<String>,
-    hint: &'static str,
-) -> Result<T, TermsError> {
-    Err(TermsError {
-        key,
-        what: what.into(),
-        hint,
-    })
-}
-
 fn within<T: PartialOrd + Copy>(
     key: &'static str,
     value: T,
     range: &RangeInclusive<T>,
     hint: &'static str,
-) -> Result<T, TermsError> {
+) -> Result<T, TableError> {
     if range.contains(&value) {
         return Ok(value);
     }
@@ -160,7 +137,7 @@ fn within<T: PartialOrd + Copy>(
 }
 
 /// A time, or none if it is zero.
-fn age(key: &'static str, written: Period) -> Result<Option<Duration>, TermsError> {
+fn age(key: &'static str, written: Period) -> Result<Option<Duration>, TableError> {
     if written.0.is_zero() {
         return Ok(None);
     }
@@ -168,7 +145,7 @@ fn age(key: &'static str, written: Period) -> Result<Option<Duration>, TermsErro
     within(key, written.0, &(SECOND..=MEMORY_TIME_MAX), hint).map(Some)
 }
 
-fn bytes(key: &'static str, written: ByteSize) -> Result<usize, TermsError> {
+fn bytes(key: &'static str, written: ByteSize) -> Result<usize, TableError> {
     let bytes = usize::try_from(written.0).unwrap_or(usize::MAX);
     within(key, bytes, &(1 << 10..=HISTORY_BYTES_MAX), "1 KiB to 1 GiB")
 }
@@ -183,7 +160,7 @@ impl ChannelTable {
     /// other, or the pattern of another one; and when there are too many.
     pub fn check_shared(
         written: Vec<SharedChannelWritten>,
-    ) -> Result<Vec<Self>, (usize, TermsError)> {
+    ) -> Result<Vec<Self>, (usize, TableError)> {
         check_all(written, |written| {
             let functions = written.functions.clone();
             if functions.as_ref().is_some_and(Vec::is_empty) {
@@ -201,7 +178,7 @@ impl ChannelTable {
     /// # Errors
     ///
     /// As above.
-    pub fn check_own(written: Vec<ChannelWritten>) -> Result<Vec<Self>, (usize, TermsError)> {
+    pub fn check_own(written: Vec<ChannelWritten>) -> Result<Vec<Self>, (usize, TableError)> {
         check_all(written, Self::check)
     }
 
@@ -210,7 +187,7 @@ impl ChannelTable {
     /// # Errors
     ///
     /// When a value is out of its range, or keys do not fit each other.
-    pub fn check(written: ChannelWritten) -> Result<Self, TermsError> {
+    pub fn check(written: ChannelWritten) -> Result<Self, TableError> {
         let usual = ChannelTerms::default();
         let history = written.history.map(HistoryWritten::check).transpose()?;
         let keyed = written.keyed.map(KeyedWritten::check).transpose()?;
@@ -249,8 +226,8 @@ impl ChannelTable {
 
 fn check_all<W>(
     written: Vec<W>,
-    check: impl Fn(W) -> Result<ChannelTable, TermsError>,
-) -> Result<Vec<ChannelTable>, (usize, TermsError)> {
+    check: impl Fn(W) -> Result<ChannelTable, TableError>,
+) -> Result<Vec<ChannelTable>, (usize, TableError)> {
     let mut tables: Vec<ChannelTable> = Vec::new();
     for (at, written) in written.into_iter().enumerate() {
         let checked = if at == CHANNEL_PATTERNS_MAX {
@@ -273,14 +250,7 @@ fn check_all<W>(
                 other.pattern, table.pattern
             );
             let hint = "put the keys of both into one table";
-            return Err((
-                at,
-                TermsError {
-                    key: "pattern",
-                    what,
-                    hint,
-                },
-            ));
+            return Err((at, TableError::new("pattern", what, hint)));
         }
         tables.push(table);
     }
@@ -288,7 +258,7 @@ fn check_all<W>(
 }
 
 /// The rules between keys.
-fn fit(terms: &ChannelTerms, pattern: &ChannelPattern) -> Result<(), TermsError> {
+fn fit(terms: &ChannelTerms, pattern: &ChannelPattern) -> Result<(), TableError> {
     if terms.latest && terms.keyed.is_some() {
         let hint = "a channel is one current value (`latest`) or many (`keyed`)";
         return error("latest", "`latest` and `keyed` exclude each other", hint);
@@ -321,7 +291,7 @@ fn fit(terms: &ChannelTerms, pattern: &ChannelPattern) -> Result<(), TermsError>
 }
 
 impl HistoryWritten {
-    fn check(self) -> Result<HistoryTerms, TermsError> {
+    fn check(self) -> Result<HistoryTerms, TableError> {
         let usual = HistoryTerms::default();
         let count = self.count.unwrap_or(usual.count);
         let (key, hint) = (
@@ -341,7 +311,7 @@ impl HistoryWritten {
 }
 
 impl KeyedWritten {
-    fn check(self) -> Result<KeyedTerms, TermsError> {
+    fn check(self) -> Result<KeyedTerms, TableError> {
         let usual = KeyedTerms::default();
         let keys = self.keys.unwrap_or(usual.keys);
         Ok(KeyedTerms {
@@ -372,20 +342,6 @@ impl From<SharedChannelWritten> for ChannelWritten {
             publish: shared.publish,
             filters: shared.filters,
         }
-    }
-}
-
-impl fmt::Display for TermsError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
-    }
-}
-
-impl std::error::Error for TermsError {}
-
-impl Hint for TermsError {
-    fn hint(&self) -> Option<Cow<'_, str>> {
-        Some(Cow::Borrowed(self.hint))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Tables of channels, good and bad.
 
+use openline_hint::Hint;
+
 use super::*;
 
 #[derive(Deserialize)]
@@ -8,12 +10,12 @@ struct File {
     channel: Vec<SharedChannelWritten>,
 }
 
-fn shared(text: &str) -> Result<Vec<ChannelTable>, (usize, TermsError)> {
+fn shared(text: &str) -> Result<Vec<ChannelTable>, (usize, TableError)> {
     let file: File = toml::from_str(text).unwrap();
     ChannelTable::check_shared(file.channel)
 }
 
-fn own(text: &str) -> Result<ChannelTerms, TermsError> {
+fn own(text: &str) -> Result<ChannelTerms, TableError> {
     let text = format!("pattern = 'a:{{sub}}'\n{text}");
     ChannelTable::check(toml::from_str(&text).unwrap()).map(|table| table.terms)
 }

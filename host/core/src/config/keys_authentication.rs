@@ -217,7 +217,7 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         CALLER,
         "subject",
         "the `id`",
-        "whom it stands for: the claim `sub`",
+        "the subject of its requests: the claim `sub`",
     ),
     key(
         TICKET,
@@ -265,7 +265,7 @@ pub(super) const AUTHENTICATION: &[Key] = &[
         FIRST_MESSAGE,
         "prefix",
         "none",
-        "what stands before the token and is not part of it, as in `\"Bearer \"`; without it there is no token",
+        "the text before the token, as in `\"Bearer \"`; a message without it has no token",
     ),
     key(
         FIRST_MESSAGE,

@@ -19,9 +19,6 @@ use super::wire::{Received, Socket};
 /// flood of them must not keep a thread busy.
 pub(super) const FRAMES_PER_POLL_MAX: usize = 1024;
 
-/// How much of the reason why a token is refused is logged.
-const DETAIL_LETTERS_MAX: usize = 256;
-
 /// How far reading came.
 pub(super) enum Reading {
     /// Everything available has been read.
@@ -144,8 +141,7 @@ fn renewal(session: &Session, message: &Message) -> Option<String> {
         Renewal::None => None,
         Renewal::Renewed(answer) | Renewal::TooSoon(answer) => Some(answer),
         Renewal::Refused(answer, denied) => {
-            let detail: String = denied.detail.chars().take(DETAIL_LETTERS_MAX).collect();
-            let detail = detail.escape_debug();
+            let detail = denied.logged();
             tracing::debug!(%detail, "a token was not renewed");
             Some(answer)
         }

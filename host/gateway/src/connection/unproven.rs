@@ -1,11 +1,10 @@
-//! A WebSocket whose peer has not shown who it is: the host waits for its first
+//! A WebSocket whose peer has not authenticated: the host waits for its first
 //! message.
 //!
-//! Nothing of it reaches a function, and no function has a seat for it. It holds
-//! no more than one first message, which fits into what every connection may
-//! hold ([`intake`](super::intake)), and what came with it in one read.
-//! [`CONTROLS_MAX`] bounds what else a peer may send; the caller bounds the
-//! time.
+//! None of its messages reaches a function, and it has no seat. It holds at most
+//! one first message, which fits into the bytes that every connection may hold
+//! ([`intake`](super::intake)), and the bytes of the same read. [`CONTROLS_MAX`]
+//! bounds the control frames before it; the caller bounds the time.
 
 use std::future::poll_fn;
 use std::sync::Arc;
@@ -32,7 +31,7 @@ use super::wire::{Compression, Received, Socket, Wire};
 /// longest time that it may take.
 const CONTROLS_MAX: u32 = 3600;
 
-/// The reason of a peer that sends more.
+/// The reason with which a peer that sends more is closed.
 const TOO_MANY_CONTROLS: CloseReason = CloseReason::Refused {
     code: 1008,
     word: "control_frames",
@@ -72,8 +71,8 @@ impl<S: Socket> Unproven<S> {
         }
     }
 
-    /// Waits for the first message, and answers pings meanwhile. What comes
-    /// behind it waits.
+    /// Waits for the first message, and answers pings meanwhile. Later messages
+    /// are not read yet.
     ///
     /// # Errors
     ///

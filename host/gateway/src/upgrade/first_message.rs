@@ -1,6 +1,6 @@
 //! Authentication by the first message. The host accepts the handshake itself,
 //! waits for a token, and then asks the function as it would ask about a
-//! handshake. What would have been a refusal closes the connection.
+//! handshake. A refusal after the handshake closes the connection.
 //!
 //! Until the function has taken it, the connection counts like a TCP connection
 //! that waits for its request: it has a place of `requests`, and loses it to
@@ -31,14 +31,11 @@ use crate::gateway::{Gateway, Place};
 use crate::request_id::RequestId;
 use crate::rescue::{PEER_GONE, Refusal};
 
-/// The least and the most that a peer waits which the host closes because it
-/// ends, in milliseconds: as with connections.
+/// When the host drains, a peer is told to come back after at least the first of
+/// these and at most the sum of both, in milliseconds: as with connections.
 const RETRY_AFTER: (u32, u64) = (500, 5000);
 
-/// How much of the reason why a token is refused is logged.
-const DETAIL_LETTERS_MAX: usize = 256;
-
-/// A connection whose peer has not shown who it is.
+/// A connection whose peer has not authenticated yet.
 struct Awaited {
     gateway: Arc<Gateway>,
     candidate: Candidate,
@@ -180,7 +177,7 @@ impl Refused {
             CloseReason::Peer(_) | CloseReason::Lost => PEER_GONE,
             other => other.label(),
         };
-        // What a function rejects is not counted, as with a handshake.
+        // As with a handshake, rejections by a function are not counted.
         if !matches!(reason, CloseReason::Rejected { .. }) {
             tally.refuse(word);
         }
@@ -203,8 +200,8 @@ impl Awaited {
         let mut drain = self.gateway.services().watch_drain();
         let message = tokio::select! {
             biased;
-            // First, because it may have been there in time although the process
-            // could not run.
+            // Polled first: the message may have arrived in time although the
+            // process could not run.
             message = unproven.message(&service.budget) => message.map_err(ended)?,
             () = self.place.slot().closed() => return Err(Ended::Displaced),
             // An error would mean that the host is already gone.
@@ -232,9 +229,7 @@ impl Awaited {
     }
 
     fn denied(&self, denied: Denied) -> Ended {
-        // It has parts of the message.
-        let detail: String = denied.detail.chars().take(DETAIL_LETTERS_MAX).collect();
-        let detail = detail.escape_debug();
+        let detail = denied.logged();
         tracing::debug!(request = %self.candidate.id, %detail, "not authenticated");
         Ended::Refused(denied.into())
     }
@@ -337,14 +332,14 @@ fn too_late(chosen: &str) -> Refusal {
     ))
 }
 
-/// What a function has taken.
+/// A connection that its function has accepted.
 struct Taken {
     accepted: Accepted,
     facts: Facts,
     identity: Identity,
 }
 
-/// Why a connection ends that has shown nothing.
+/// Why a connection ends before it has shown a token.
 fn ended(reason: CloseReason) -> Ended {
     Ended::Closed(match reason {
         CloseReason::MessageTooBig => CloseReason::Refused {
@@ -365,7 +360,7 @@ fn bad(service: &super::Service, id: RequestId, refusal: Refusal) -> Ended {
     Ended::Refused(refusal)
 }
 
-/// Puts what a token says into the request that waited for it.
+/// Puts the claims of a token into the request that waited for it.
 fn identify(request: &mut UpgradeRequest, identity: &Identity, claim: Option<String>) {
     request.claims = identity.claims_json();
     request.claim = claim;

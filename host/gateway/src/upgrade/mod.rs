@@ -52,7 +52,7 @@ pub(crate) struct Candidate {
     request: UpgradeRequest,
     places: Places,
     identity: Option<Identity>,
-    /// It shows who asks by its first message.
+    /// Its peer authenticates by the first message.
     first_message: Option<Box<FirstMessageConfig>>,
     close_timeout: Duration,
     id: RequestId,

@@ -65,18 +65,8 @@ pub(super) fn read(
                 let hint = "it has the `jwks` that verify the tokens";
                 return Err(Wrong::new(kind.line, what, hint));
             };
-            let jwt = match &config.value {
-                // On custom domains it is JSON within a text. JSON is YAML.
-                Value::Text(_) => {
-                    let text = document.text(config, config_key)?;
-                    let inner = super::yaml::read(&text).map_err(|wrong| Wrong {
-                        line: config.line,
-                        ..wrong
-                    })?;
-                    jwt(document, &at(inner, config.line), about)?
-                }
-                _ => jwt(document, config, about)?,
-            };
+            let config = document.embedded(config, config_key)?;
+            let jwt = jwt(document, &config, about)?;
             Ok(Some(Auth::Jwt(Box::new(jwt))))
         }
         other => {
@@ -85,25 +75,6 @@ pub(super) fn read(
             Err(Wrong::new(kind.line, what, hint))
         }
     }
-}
-
-/// A node whose lines are all one, because it was within a text there.
-fn at(node: Node, line: usize) -> Node {
-    let value = match node.value {
-        Value::List(list) => Value::List(list.into_iter().map(|it| at(it, line)).collect()),
-        Value::Map(mut map) => {
-            for entry in &mut map {
-                let inner = Node {
-                    line,
-                    value: std::mem::replace(&mut entry.node.value, Value::Nothing),
-                };
-                (entry.line, entry.node) = (line, at(inner, line));
-            }
-            Value::Map(map)
-        }
-        value => value,
-    };
-    Node { line, value }
 }
 
 fn jwt(document: &mut Document<'_>, node: &Node, about: &str) -> Result<Jwt, Wrong> {

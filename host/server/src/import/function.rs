@@ -4,7 +4,7 @@
 use super::Wrong;
 use super::authentication::{self, Auth};
 use super::values::{Document, Table, list};
-use super::yaml::{Node, Value};
+use super::yaml::Node;
 
 /// A function, as far as it can be written.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -78,7 +78,7 @@ const WITHOUT: &[(&str, &str)] = &[
     ("vpcConfig", "a function opens no connections of its own"),
     (
         "vpcBinding",
-        "`private_networks` and `internet = false` bound who may ask",
+        "`private_networks` and `internet = false` limit access to private networks",
     ),
     ("nasConfig", "a function has no file system"),
     ("ossMountConfig", "a function has no file system"),
@@ -202,7 +202,7 @@ fn limits(
     Ok(())
 }
 
-/// What of a request chooses the instance.
+/// The part of a request that chooses the instance.
 fn affinity(
     document: &mut Document<'_>,
     table: &mut Table<'_>,
@@ -213,21 +213,12 @@ fn affinity(
     let Some(kind) = table.take("sessionAffinity") else {
         return Ok(());
     };
-    // JSON within a text, or a map. JSON is YAML.
-    let parsed = match config {
-        Some(node) if matches!(node.value, Value::Text(_)) => {
-            let text = document.text(node, "sessionAffinityConfig")?;
-            let read = super::yaml::read(&text);
-            Some(read.map_err(|wrong| Wrong {
-                line: node.line,
-                ..wrong
-            })?)
-        }
-        other => other.cloned(),
-    };
+    let embedded = config
+        .map(|node| document.embedded(node, "sessionAffinityConfig"))
+        .transpose()?;
     let line = config.map_or(kind.line, |node| node.line);
-    let mut config = parsed
-        .as_ref()
+    let mut config = embedded
+        .as_deref()
         .map(|node| Table::of(node, "sessionAffinityConfig"))
         .transpose()?;
     let mut text = |document: &Document<'_>, key: &str| {

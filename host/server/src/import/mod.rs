@@ -1,7 +1,7 @@
 //! Configurations of other systems, written as ours.
 //!
-//! A reader does no I/O: it gets a text and gives a text, with notes about what
-//! is not the same afterwards. `commands/import` reads and writes files.
+//! A reader does no I/O: it takes a text and returns a text, with notes about the
+//! differences. `commands/import` reads and writes files.
 
 mod authentication;
 mod fc;
@@ -14,7 +14,7 @@ use std::fmt;
 
 pub(crate) use fc::import as fc;
 
-/// A configuration, and what it is without.
+/// A configuration, with notes about everything that it lacks.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Imported {
     /// A configuration of the host, in TOML.
@@ -30,11 +30,11 @@ pub(crate) struct Note {
     pub(crate) line: usize,
     /// Whether it is missing from the configuration.
     pub(crate) left_out: bool,
-    /// What it is about, and why or what is different.
+    /// The key or the value, and the reason or the difference.
     pub(crate) text: String,
 }
 
-/// What keeps a file from being read.
+/// Why a file cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Wrong {
     /// The line that is wrong, counted from 1.

@@ -37,6 +37,11 @@ fn a_document_has_so_many_values_and_levels() {
     let keys = |keys: usize| -> String { (0..keys).map(|it| format!("k{it}: 1\n")).collect() };
     assert!(reads(&keys(KEYS_MAX)).is_ok());
     assert!(reads(&keys(KEYS_MAX + 1)).unwrap_err().contains("keys"));
+    // A key in the place of a merged one is not one more.
+    let base = keys(KEYS_MAX).replace("k", "  k");
+    let merged = |key: &str| format!("a: &a\n{base}b:\n  <<: *a\n  {key}: 2\n");
+    assert!(reads(&merged("k0")).is_ok());
+    assert!(reads(&merged("k")).unwrap_err().contains("keys"));
     // Brackets that nothing closes are as many levels.
     assert!(reads(&"[".repeat(100_000)).is_err());
     assert!(reads(&"{a: ".repeat(100_000)).is_err());

@@ -5,7 +5,9 @@
 //! An expression that only the tool can evaluate is an error where its value is
 //! needed. Bounded by the document, and by [`EXPANSIONS_MAX`] of one text.
 
-use super::yaml::{Entry, Node, Value};
+use std::borrow::Cow;
+
+use super::yaml::{self, Entry, Node, Value};
 use super::{Note, Wrong};
 
 /// Expressions that are replaced in one text, those in what they stand for
@@ -115,6 +117,19 @@ impl<'a> Document<'a> {
             Value::Text(text) => Some(text.clone()),
             _ => None,
         }
+    }
+
+    /// A map that may also be JSON within a text, as those of custom domains and of
+    /// affinity are. JSON is YAML.
+    pub(super) fn embedded<'n>(&self, node: &'n Node, name: &str) -> Result<Cow<'n, Node>, Wrong> {
+        if !matches!(node.value, Value::Text(_)) {
+            return Ok(Cow::Borrowed(node));
+        }
+        let inner = yaml::read(&self.text(node, name)?).map_err(|wrong| Wrong {
+            line: node.line,
+            ..wrong
+        })?;
+        Ok(Cow::Owned(inner.at(node.line)))
     }
 
     /// A whole number.

@@ -10,7 +10,7 @@ use super::authentication::{Auth, Jwt, Parameter};
 use super::function::{Function, HttpTrigger};
 use super::values::Document;
 
-/// What a trigger is to be.
+/// A trigger, as it is to be written.
 struct Written<'a> {
     line: usize,
     name: Option<&'a str>,

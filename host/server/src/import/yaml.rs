@@ -47,6 +47,25 @@ pub(super) struct Entry {
     pub(super) is_merged: bool,
 }
 
+impl Node {
+    /// The node with all of it in one line, because it was within a text there.
+    pub(super) fn at(self, line: usize) -> Self {
+        let value = match self.value {
+            Value::List(list) => Value::List(list.into_iter().map(|it| it.at(line)).collect()),
+            Value::Map(map) => {
+                let entries = map.into_iter().map(|entry| Entry {
+                    line,
+                    node: entry.node.at(line),
+                    ..entry
+                });
+                Value::Map(entries.collect())
+            }
+            value => value,
+        };
+        Self { line, value }
+    }
+}
+
 /// A list or a map that has begun.
 struct Open {
     node: Node,
@@ -211,12 +230,14 @@ impl Builder {
 
 /// Adds an entry, in the place of one that was merged.
 fn enter(map: &mut Vec<Entry>, entry: Entry) -> Result<(), Wrong> {
-    if map.len() == KEYS_MAX {
-        let what = format!("a map has more than {KEYS_MAX} keys");
-        return Err(Wrong::new(entry.line, what, "give the path of an `s.yaml`"));
-    }
     match map.iter_mut().find(|it| it.key == entry.key) {
-        None => map.push(entry),
+        None => {
+            if map.len() == KEYS_MAX {
+                let what = format!("a map has more than {KEYS_MAX} keys");
+                return Err(Wrong::new(entry.line, what, "give the path of an `s.yaml`"));
+            }
+            map.push(entry);
+        }
         Some(known) if known.is_merged => *known = entry,
         Some(known) => {
             let what = format!("the key `{}` is also in line {}", entry.key, known.line);
