@@ -84,9 +84,11 @@ mod close;
 mod connection;
 mod export;
 mod handler;
+mod headers;
 mod message;
 mod options;
 mod outcome;
+mod query;
 #[doc(hidden)]
 pub mod raw;
 mod upgrade;
