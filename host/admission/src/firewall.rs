@@ -275,7 +275,8 @@ impl<'a> Check<'a> {
                     let ruling = told.inspectors.ask(function, inspection).await;
                     seen.note_verdict(function, &ruling);
                     evaluation.set_headers(allowed(ruling)?);
-                    // Several functions together, as each by itself.
+                    // Rules and functions together may set as many as a
+                    // function by itself.
                     let count = evaluation.effects().headers.len();
                     if count > REQUEST_HEADERS_MAX {
                         let undecided = BadVerdict::HeaderCount { count }.into();

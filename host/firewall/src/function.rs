@@ -296,6 +296,18 @@ mod tests {
             most: 20,
         };
         assert_eq!(past, Err(expected));
+        let many = |count: usize| {
+            let bounds = Bounds {
+                header_bytes: count,
+                ..BOUNDS
+            };
+            let headers = vec![("a".to_owned(), Vec::new()); count];
+            Ruling::check(Verdict::Allow(headers), bounds)
+        };
+        let most = many(REQUEST_HEADERS_MAX);
+        assert!(matches!(most, Ok(Ruling::Allow(all)) if all.len() == REQUEST_HEADERS_MAX));
+        let count = REQUEST_HEADERS_MAX + 1;
+        assert_eq!(many(count), Err(BadVerdict::HeaderCount { count }));
         for name in ["", "a b", "é"] {
             assert!(matches!(allow(&[(name, "1")]), Err(BadVerdict::Header(_))));
         }
