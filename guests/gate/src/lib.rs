@@ -2,14 +2,14 @@
 //! is refused from then on, whatever it asks for. A rule gives it the requests,
 //! with `run_function = "gate"`.
 //!
-//! What it knows is in the memory of an instance: with `instances = 1` there is
+//! It remembers them in the memory of an instance: with `instances = 1` there is
 //! only one, and all requests meet it. It forgets when the instance is dropped.
 
 use std::collections::{HashSet, VecDeque};
 
 use openline_sdk::firewall::{Allow, Answer, Firewall, Request, Verdict};
 
-/// What nobody asks for who wants to open a connection.
+/// How paths begin that only scanners ask for.
 const BAIT: [&str; 5] = ["/.env", "/.git/", "/wp-", "/cgi-bin/", "/phpmyadmin"];
 /// How many peers it remembers; then it forgets the first.
 const SCANNERS_MAX: usize = 10_000;

@@ -1,6 +1,6 @@
 //! Firewall functions: how a rule names one, and what one may answer.
 //!
-//! What a function answers is bounded by its own limits, and by the rules for the
+//! A verdict is bounded by the function's own limits, and by the rules for the
 //! answers and headers of rules: a function can do nothing that a rule cannot.
 
 use std::fmt;
@@ -45,8 +45,7 @@ pub enum Ruling {
     Respond(Answer),
 }
 
-/// What a function has answered is not valid. The texts of functions in it are
-/// escaped.
+/// Why a verdict is not valid. Texts of functions in it are escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum BadVerdict {
