@@ -107,7 +107,7 @@ async fn a_rule_about_claims_sees_those_that_were_verified() {
             assert_eq!(shown["role"], claims["role"]);
         }
     }
-    // What was not verified is no claim, whoever says so.
+    // Claims that were not verified count for nothing.
     let forged = json!({"role": "staff", "exp": now() + 600});
     let forged = bearer(&signed(&forged, &SECRET.repeat(2)));
     let expired = bearer(&token(&json!({"role": "staff", "exp": now() - 100})));
@@ -226,7 +226,7 @@ async fn a_preflight_meets_the_rules_up_to_the_first_about_claims() {
     let other = answer("https://evil.example", "browser").await;
     assert_eq!(other.status, 403);
     assert!(other.head.contains("origin_refused"), "{}", other.head);
-    // What it announces meets all rules.
+    // The request that it announces meets all rules.
     let user = claiming(json!({"role": "user"}));
     let asked = status(&host, "/reject/staff/a", &user).await;
     assert_eq!(asked, word(451, "firewall_denied"));

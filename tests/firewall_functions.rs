@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use openline_control::{ChangeError, DeployOptions, HandlerError};
 use openline_core::component::Component;
-use openline_core::limits::{FunctionLimits, InstancePolicy};
+use openline_core::limits::{FunctionLimits, InstancePolicy, REQUEST_HEADERS_MAX};
 use openline_core::name::{AliasName, FunctionName};
 use openline_hint::Hint;
 use openline_kit::head::Head;
@@ -306,6 +306,36 @@ async fn requests_that_make_it_fail_are_denied_and_no_others() {
     }
     is_failed(&ask(&host, "/open?do", &[("do", "trap")]).await, "function");
     assert_eq!(ask(&host, "/open?after", &[]).await.status, 410);
+}
+
+/// Two functions that set headers, and a rule that sets one more.
+const HEADERS: &str = r#"
+[[firewall]]
+name = "edge"
+
+[[firewall.rule]]
+name = "first"
+behaviors = [{ run_function = "fault-firewall" }]
+
+[[firewall.rule]]
+name = "one more"
+criteria = ["if arg_more exists"]
+behaviors = [{ set_header = { name = "x-more", value = "1" } }]
+
+[[firewall.rule]]
+name = "second"
+behaviors = [{ run_function = "fault-firewall" }]
+"#;
+
+#[tokio::test]
+async fn headers_of_several_functions_and_rules_have_one_bound() {
+    let host = host().firewalls(HEADERS).start().await;
+    // Each call sets `inspected`, too.
+    let orders = vec!["header=a:"; REQUEST_HEADERS_MAX / 2 - 1].join(" ");
+    let most = ask(&host, "/open?status=200", &[("do", &orders)]).await;
+    assert_eq!(most.status, 200, "{}", most.head);
+    let past = ask(&host, "/open?status=200&more", &[("do", &orders)]).await;
+    is_failed(&past, "function");
 }
 
 /// The calls in flight of the firewall function, in all versions.

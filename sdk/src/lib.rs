@@ -86,9 +86,11 @@ mod export;
 #[doc(hidden)]
 pub mod freeing;
 mod handler;
+mod headers;
 mod message;
 mod options;
 mod outcome;
+mod query;
 #[doc(hidden)]
 pub mod raw;
 mod upgrade;

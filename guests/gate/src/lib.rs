@@ -2,7 +2,7 @@
 //! is refused from then on, whatever it asks for. A rule gives it the requests,
 //! with `run_function = "gate"`.
 //!
-//! What it knows is in the memory of an instance: with `instances = 1` there is
+//! It remembers them in the memory of an instance: with `instances = 1` there is
 //! only one, and all requests meet it. It forgets when the instance is dropped.
 
 use std::collections::{HashSet, VecDeque};

@@ -114,10 +114,9 @@ pub struct Places {
 /// it stops, and continues after authentication.
 ///
 /// A preflight ends at the step of origins, and meets no rule from the first one
-/// about claims on. It bears no credentials, and a page
-/// could not read a refusal of it by a later step, which the request that it
-/// announces gets anyway. It costs what a refusal costs, so it is not counted,
-/// either.
+/// about claims on. It bears no credentials, and a page could not read a refusal
+/// of it by a later step, which the request that it announces gets anyway. It
+/// costs what a refusal costs, so it is not counted, either.
 ///
 /// # Errors
 ///

@@ -22,7 +22,7 @@ use openline_core::limits::REQUEST_HEADERS_MAX;
 use openline_core::name::{FunctionName, TriggerName};
 use openline_core::trigger::TriggerPlace;
 pub use openline_firewall::Answer;
-use openline_firewall::evaluation::{Decision, Effects, Evaluation, Step, Unclear, Verdict};
+use openline_firewall::evaluation::{Decision, Effects, Evaluation, Outcome, Step, Unclear};
 use openline_firewall::function::{BadVerdict, FunctionRef, Ruling};
 use openline_firewall::request::one_names;
 use openline_firewall::request::{Certificate, Claims, Request, Tls, Verification};
@@ -253,7 +253,7 @@ impl<'a> Check<'a> {
         if seen.ran.is_none() && chosen.ids().any(|id| chosen.firewalls.debug_rules(id)) {
             seen.ran = Some(Ran::default());
         }
-        let Decision { verdict, by } = loop {
+        let Decision { outcome, by } = loop {
             let step = match &mut seen.ran {
                 Some(ran) => evaluation.run(&request, self.now, ran),
                 None => evaluation.run(&request, self.now, &mut ()),
@@ -275,7 +275,8 @@ impl<'a> Check<'a> {
                     let ruling = told.inspectors.ask(function, inspection).await;
                     seen.note_verdict(function, &ruling);
                     evaluation.set_headers(allowed(ruling)?);
-                    // Several functions together, as each by itself.
+                    // Rules and functions together may set as many as a
+                    // function by itself.
                     let count = evaluation.effects().headers.len();
                     if count > REQUEST_HEADERS_MAX {
                         let undecided = BadVerdict::HeaderCount { count }.into();
@@ -286,13 +287,13 @@ impl<'a> Check<'a> {
                 Step::Decided(decision) => break decision,
             }
         };
-        let stopped = match verdict {
-            Verdict::Pass => return Ok(Next::Passed(Edits::new(chosen, evaluation.effects()))),
-            Verdict::Deny(answer) => Stopped::Deny(Box::new(answer.clone())),
-            Verdict::Drop => Stopped::Drop,
-            Verdict::Limit(wait) => Stopped::Limit(wait),
-            Verdict::Respond(answer) => Stopped::Respond(Box::new(answer.clone())),
-            Verdict::Refuse(unclear) => {
+        let stopped = match outcome {
+            Outcome::Pass => return Ok(Next::Passed(Edits::new(chosen, evaluation.effects()))),
+            Outcome::Deny(answer) => Stopped::Deny(Box::new(answer.clone())),
+            Outcome::Drop => Stopped::Drop,
+            Outcome::Limit(wait) => Stopped::Limit(wait),
+            Outcome::Respond(answer) => Stopped::Respond(Box::new(answer.clone())),
+            Outcome::Refuse(unclear) => {
                 seen.why = Some(unclear.to_string());
                 match unclear {
                     Unclear::Repeated(_) => Stopped::Repeated,

@@ -82,7 +82,7 @@ impl Inspectors {
 }
 
 impl Undecided {
-    /// Who can mend it.
+    /// Whether the host or the function is to blame.
     pub fn blame(&self) -> Blame {
         match self {
             Self::Host | Self::FirstMessage | Self::Call(InspectError::Full) => Blame::Host,

@@ -14,7 +14,7 @@ use openline_hint::Hinted;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use crate::evaluation::{Decision, Effects, Evaluation, Step, Verdict};
+use crate::evaluation::{Decision, Effects, Evaluation, Outcome, Step};
 use crate::request::{Certificate, Claims, Request, Tls, Verification, one_names};
 use crate::rules::{FirewallId, Firewalls};
 use crate::trace::Trace;
@@ -323,16 +323,16 @@ impl Report {
         functions: Vec<String>,
         trace: Trace,
     ) -> Self {
-        let (word, status) = match &decision.verdict {
-            Verdict::Pass => ("pass", None),
-            Verdict::Deny(answer) => ("deny", Some(answer.status.as_u16())),
-            Verdict::Drop => ("drop", None),
-            Verdict::Limit(_) => ("limit", Some(429)),
-            Verdict::Respond(answer) => ("respond", Some(answer.status.as_u16())),
-            Verdict::Refuse(_) => ("refuse", Some(400)),
+        let (word, status) = match &decision.outcome {
+            Outcome::Pass => ("pass", None),
+            Outcome::Deny(answer) => ("deny", Some(answer.status.as_u16())),
+            Outcome::Drop => ("drop", None),
+            Outcome::Limit(_) => ("limit", Some(429)),
+            Outcome::Respond(answer) => ("respond", Some(answer.status.as_u16())),
+            Outcome::Refuse(_) => ("refuse", Some(400)),
         };
-        let why = match &decision.verdict {
-            Verdict::Refuse(unclear) => Some(unclear.to_string()),
+        let why = match &decision.outcome {
+            Outcome::Refuse(unclear) => Some(unclear.to_string()),
             _ => None,
         };
         let headers = effects.headers.iter().map(|(name, value)| {

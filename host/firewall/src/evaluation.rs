@@ -47,14 +47,14 @@ pub enum Step<'a> {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decision<'a> {
     /// What happens to the request.
-    pub verdict: Verdict<'a>,
+    pub outcome: Outcome<'a>,
     /// The rule that decided; `None` if no rule did, and so the request passes.
     pub by: Option<RuleRef<'a>>,
 }
 
 /// What happens to a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Verdict<'a> {
+pub enum Outcome<'a> {
     /// It passes.
     Pass,
     /// It is refused with an answer.
@@ -158,7 +158,7 @@ enum Next<'a> {
     Behavior,
     Firewall,
     Run(&'a FunctionRef),
-    End(Verdict<'a>),
+    End(Outcome<'a>),
 }
 
 impl<'a> Evaluation<'a> {
@@ -221,10 +221,10 @@ impl<'a> Evaluation<'a> {
                     Err(Stop::Pause) => return Step::Pause,
                     Err(Stop::Repeated(variable)) => {
                         let unclear = Unclear::Repeated(Repeated(variable));
-                        return self.end(Verdict::Refuse(unclear), Some(named));
+                        return self.end(Outcome::Refuse(unclear), Some(named));
                     }
                     Err(Stop::Work) => {
-                        return self.end(Verdict::Refuse(Unclear::Work), Some(named));
+                        return self.end(Outcome::Refuse(Unclear::Work), Some(named));
                     }
                 }
             }
@@ -235,14 +235,14 @@ impl<'a> Evaluation<'a> {
                     self.next_firewall();
                 }
                 Next::Run(function) => return Step::Run(function),
-                Next::End(verdict) => return self.end(verdict, Some(named)),
+                Next::End(outcome) => return self.end(outcome, Some(named)),
             }
         }
-        self.end(Verdict::Pass, self.allowed)
+        self.end(Outcome::Pass, self.allowed)
     }
 
-    fn end(&mut self, verdict: Verdict<'a>, by: Option<RuleRef<'a>>) -> Step<'a> {
-        let decision = Decision { verdict, by };
+    fn end(&mut self, outcome: Outcome<'a>, by: Option<RuleRef<'a>>) -> Step<'a> {
+        let decision = Decision { outcome, by };
         self.decided = Some(decision.clone());
         Step::Decided(decision)
     }
@@ -318,9 +318,9 @@ impl<'a> Evaluation<'a> {
         observe.behavior(behavior);
         match behavior {
             Behavior::Allow => return Next::Firewall,
-            Behavior::Deny(answer) => return Next::End(Verdict::Deny(answer)),
-            Behavior::Drop => return Next::End(Verdict::Drop),
-            Behavior::Respond(answer) => return Next::End(Verdict::Respond(answer)),
+            Behavior::Deny(answer) => return Next::End(Outcome::Deny(answer)),
+            Behavior::Drop => return Next::End(Outcome::Drop),
+            Behavior::Respond(answer) => return Next::End(Outcome::Respond(answer)),
             Behavior::Run(function) => return Next::Run(function),
             Behavior::Log => self.effects.logged.push(named),
             Behavior::SetHeader(name, value) => {
@@ -329,7 +329,7 @@ impl<'a> Evaluation<'a> {
             }
             Behavior::Limit(by, limiter) => {
                 if let Err(wait) = limited(by, limiter, request, now) {
-                    return Next::End(Verdict::Limit(wait));
+                    return Next::End(Outcome::Limit(wait));
                 }
             }
         }

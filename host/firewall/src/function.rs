@@ -1,6 +1,6 @@
 //! Firewall functions: how a rule names one, and what one may answer.
 //!
-//! What a function answers is bounded by its own limits, and by the rules for the
+//! A verdict is bounded by the function's own limits, and by the rules for the
 //! answers and headers of rules: a function can do nothing that a rule cannot.
 
 use std::fmt;
@@ -45,8 +45,7 @@ pub enum Ruling {
     Respond(Answer),
 }
 
-/// What a function has answered is not valid. The texts of functions in it are
-/// escaped.
+/// Why a verdict is not valid. Texts of functions in it are escaped.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[expect(missing_docs, reason = "the messages say it")]
 pub enum BadVerdict {
@@ -296,6 +295,18 @@ mod tests {
             most: 20,
         };
         assert_eq!(past, Err(expected));
+        let many = |count: usize| {
+            let bounds = Bounds {
+                header_bytes: count,
+                ..BOUNDS
+            };
+            let headers = vec![("a".to_owned(), Vec::new()); count];
+            Ruling::check(Verdict::Allow(headers), bounds)
+        };
+        let most = many(REQUEST_HEADERS_MAX);
+        assert!(matches!(most, Ok(Ruling::Allow(all)) if all.len() == REQUEST_HEADERS_MAX));
+        let count = REQUEST_HEADERS_MAX + 1;
+        assert_eq!(many(count), Err(BadVerdict::HeaderCount { count }));
         for name in ["", "a b", "é"] {
             assert!(matches!(allow(&[(name, "1")]), Err(BadVerdict::Header(_))));
         }

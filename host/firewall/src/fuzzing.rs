@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderValue};
 
 use crate::azion;
 use crate::config::Others;
-use crate::evaluation::{Evaluation, Step, Unclear, Verdict};
+use crate::evaluation::{Evaluation, Outcome, Step, Unclear};
 use crate::list::{self, List, ListKind};
 use crate::request::{Claims, Request};
 use crate::rules::{FirewallId, Firewalls, Rules};
@@ -89,7 +89,7 @@ fn is_too_much(step: &Step<'_>) -> bool {
     let Step::Decided(decision) = step else {
         return false;
     };
-    decision.verdict == Verdict::Refuse(Unclear::Work)
+    decision.outcome == Outcome::Refuse(Unclear::Work)
 }
 
 /// Reads a list: the first byte is its kind. Every network of its lines is in

@@ -41,10 +41,9 @@ pub const PATTERNS_MAX: usize = 2_048;
 pub const PATTERN_SIZE_MAX: usize = 128 * 1024;
 
 /// The work of one request, in units of about 5 ns (1 to 10 were measured), so
-/// about 20 ms. A thousand
-/// rules of the usual kind take less than a tenth of it for a large request, and
-/// less than a hundredth for what browsers send. What takes more was made to take
-/// long.
+/// about 20 ms. A thousand rules of the usual kind take less than a tenth of it
+/// for a large request, and less than a hundredth for one of a browser. A request
+/// that takes more was made to take long.
 pub const REQUEST_WORK_MAX: usize = 4_000_000;
 
 /// The work of one criterion, so about 5 ms: it is not interrupted.

@@ -91,7 +91,7 @@ impl Loaded {
             return Look::Changing(now);
         }
         let read = self.firewalls.reload(|file| read(&self.folder.join(file)));
-        // What was written meanwhile may be the half of it.
+        // A program has written meanwhile, and may not be done.
         if self.now() != now {
             return Look::Changing(now);
         }

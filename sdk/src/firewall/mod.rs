@@ -1,8 +1,8 @@
 //! Firewall functions: they decide about requests that a rule of the host's
 //! firewall gives them, before any function is asked about a connection.
 //!
-//! A rule names the function with `run_function`. What the function remembers
-//! lasts from call to call as long as its instance; there may be several.
+//! A rule names the function with `run_function`. Its memory lasts from call to
+//! call, as long as the instance; there may be several instances.
 //!
 //! ```
 //! use openline_sdk::firewall::{Answer, Firewall, Request, Verdict};

@@ -2,8 +2,10 @@
 
 use std::borrow::Cow;
 
+use crate::headers::Headers;
+use crate::query;
 use crate::raw::firewall;
-use crate::upgrade::{TlsFacts, query};
+use crate::upgrade::TlsFacts;
 
 /// A request before any function is asked about it. It need not be a WebSocket
 /// handshake: the host checks that later.
@@ -32,7 +34,7 @@ pub struct Request {
     host: Option<String>,
     path: String,
     query: Option<String>,
-    headers: Vec<(String, Vec<u8>)>,
+    headers: Headers,
     peer_address: String,
     peer_port: Option<u16>,
     tls: Option<TlsFacts>,
@@ -87,30 +89,25 @@ impl Request {
     /// [`UpgradeRequest::query`](crate::UpgradeRequest::query).
     #[must_use]
     pub fn query(&self, key: &str) -> Option<Cow<'_, str>> {
-        self.query_pairs()
-            .find(|(candidate, _)| candidate == key)
-            .map(|(_, value)| value)
+        query::value(self.query.as_deref()?, key)
     }
 
     /// The whole query, decoded, in the order in which it was sent.
     pub fn query_pairs(&self) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-        query::pairs_of(self.query.as_deref().unwrap_or_default())
+        query::pairs(self.query.as_deref().unwrap_or_default())
     }
 
     /// The first header of this name, in any case, if its value is UTF-8.
     #[must_use]
     pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers()
-            .find(|(candidate, _)| candidate.eq_ignore_ascii_case(name))
-            .and_then(|(_, value)| std::str::from_utf8(value).ok())
+        self.headers.first(name)
     }
 
     /// All headers in the order in which they were sent, with names in lower
     /// case. Rules and firewall functions that ran before have made their
     /// changes.
     pub fn headers(&self) -> impl Iterator<Item = (&str, &[u8])> {
-        let headers = self.headers.iter();
-        headers.map(|(name, value)| (name.as_str(), value.as_slice()))
+        self.headers.iter()
     }
 
     /// The IP address of the peer; `parse` makes a [`std::net::IpAddr`] of it.
@@ -172,7 +169,7 @@ impl Request {
             host: None,
             path: path.to_owned(),
             query,
-            headers: Vec::new(),
+            headers: Headers::default(),
             peer_address: "127.0.0.1".to_owned(),
             peer_port: Some(1),
             tls: None,
@@ -199,7 +196,7 @@ impl Request {
     /// Adds a header; the name is converted to lower case, as the host does.
     #[must_use]
     pub fn with_header(mut self, name: &str, value: impl Into<Vec<u8>>) -> Self {
-        self.headers.push((name.to_ascii_lowercase(), value.into()));
+        self.headers.add(name, value);
         self
     }
 
@@ -245,7 +242,7 @@ impl From<firewall::Request> for Request {
             host: request.host,
             path: request.path,
             query: request.query,
-            headers: request.headers,
+            headers: request.headers.into(),
             peer_address: request.peer_address,
             peer_port: request.peer_port,
             tls: request.tls.map(Into::into),

@@ -64,7 +64,7 @@ impl Allow {
 
     /// Sets a header that the function gets, in place of what the peer has sent
     /// by this name. It must not be one that rules may not set, such as `host`
-    /// and `openline-…`; at most 8 KiB in all.
+    /// and `openline-…`; at most 8 KiB and 512 headers in all.
     pub fn header(mut self, name: impl Into<String>, value: impl Into<Vec<u8>>) -> Self {
         self.headers.push((name.into(), value.into()));
         self

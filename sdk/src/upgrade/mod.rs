@@ -2,7 +2,6 @@
 //! to it. All of this is data; nothing here asks the host.
 
 mod answer;
-pub(crate) mod query;
 mod request;
 
 pub use answer::{Acceptance, Rejection};

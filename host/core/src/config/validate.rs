@@ -339,8 +339,8 @@ fn firewalls(written: Option<&toml::Value>) -> Vec<String> {
     names.map(str::to_owned).collect()
 }
 
-/// The functions that the rules of all firewalls name. What is wrong with a rule
-/// has an error, which the package of firewalls reports.
+/// The functions that the rules of all firewalls name. It passes over rules that
+/// are wrong: the package of firewalls reports them.
 fn inspecting(written: Option<&toml::Value>) -> Vec<String> {
     fn tables<'a>(of: &'a toml::Value, name: &str) -> impl Iterator<Item = &'a toml::Value> {
         let tables = of.get(name).and_then(toml::Value::as_array);

@@ -17,8 +17,8 @@ use crate::pool::version::InspectError;
 use crate::sync::{self, Ordering};
 
 impl Alias {
-    /// Has the function decide about a request for the firewall. What it answers
-    /// is not checked here.
+    /// Has the function decide about a request for the firewall. The verdict is
+    /// not checked here.
     ///
     /// Takes at most `upgrade_timeout`, including the wait for other calls. If no
     /// place has become free until then, the host is full, and the function has

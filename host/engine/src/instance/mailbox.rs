@@ -4,8 +4,8 @@
 //! Bounded by the seats of the instance: a connection holds one seat and has at
 //! most one job at a time, and the seat of an upgrade or an inspection travels in
 //! its job. When the peer of such a job goes away before its turn, the job leaves
-//! the queue, and its seat is free with it. If the instance ends before a job has begun, the job is given
-//! back, not lost.
+//! the queue, and its seat is free with it. If the instance ends before a job has
+//! begun, the job is given back, not lost.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -365,8 +365,9 @@ impl Mailbox {
         std::mem::replace(&mut queue.jobs, waiting)
     }
 
-    /// An asker of an upgrade or an inspection has gone. Takes the jobs out whose askers have gone;
-    /// drop them without a lock, because their seats are given back then.
+    /// An asker of an upgrade or an inspection has gone. Takes the jobs out whose
+    /// askers have gone; drop them without a lock, because their seats are given
+    /// back then.
     pub(crate) fn forsake(&self) -> VecDeque<Job> {
         let mut queue = self.queue.lock();
         queue.gone = queue.gone.saturating_add(1);

@@ -1,7 +1,7 @@
 //! Whether an instance has the handler that a job needs.
 //!
 //! The host leads triggers and rules only to functions that have the handler. But
-//! a connection may follow its alias to a version that has it no more, after the
+//! a connection may follow its alias to a version that no longer has it, once the
 //! last trigger was removed.
 
 use super::mailbox::Job;

@@ -229,18 +229,9 @@ impl Version {
         if let Some(left) = self.backoff.left() {
             return Err(UpgradeError::BackedOff(left));
         }
-        let seat = self.seat(wanted).map_err(|Full| UpgradeError::Full)?;
-        let instance = Arc::clone(asked.insert(Arc::clone(&seat.instance)));
-        let (reply, answer) = oneshot::channel();
-        if let Err(job) = instance.submit(Job::Upgrade(request, seat, reply)) {
-            job.give_back();
-        }
-        let asking = Asking {
-            version: self,
-            instance,
-            answer,
-        };
-        let answer = asking.answer().await;
+        let job = |seat, reply| Job::Upgrade(request, seat, reply);
+        let answer = self.give(wanted, asked, job).await;
+        let answer = answer.map_err(|Full| UpgradeError::Full)?;
         match answer.unwrap_or(UpgradeOutcome::Fault(Fault::Host)) {
             UpgradeOutcome::Decided(decision) => Ok(Ok(decision)),
             UpgradeOutcome::Invalid(text) => Err(UpgradeError::Invalid(text)),
@@ -269,10 +260,29 @@ impl Version {
             joins: true,
             follows: false,
         };
-        let seat = self.seat(wanted).map_err(|Full| InspectError::Full)?;
+        let job = |seat, reply| Job::Inspect(inspection, seat, reply);
+        let answer = self.give(wanted, asked, job).await;
+        let answer = answer.map_err(|Full| InspectError::Full)?;
+        match answer.unwrap_or(InspectOutcome::Fault(Fault::Host)) {
+            InspectOutcome::Decided(verdict) => Ok(Ok(verdict)),
+            InspectOutcome::Fault(fault) => Err(InspectError::Fault(fault)),
+            InspectOutcome::Full => Err(InspectError::Full),
+            InspectOutcome::Returned(again) => Ok(Err(again)),
+        }
+    }
+
+    /// Gives an instance a job, notes which one in `asked`, and waits for the
+    /// answer; there is none if the driver was dropped.
+    async fn give<T>(
+        self: &Arc<Self>,
+        wanted: Wanted<'_>,
+        asked: &mut Option<Arc<Instance>>,
+        job: impl FnOnce(Seat, oneshot::Sender<T>) -> Job,
+    ) -> Result<Option<T>, Full> {
+        let seat = self.seat(wanted)?;
         let instance = Arc::clone(asked.insert(Arc::clone(&seat.instance)));
         let (reply, answer) = oneshot::channel();
-        if let Err(job) = instance.submit(Job::Inspect(inspection, seat, reply)) {
+        if let Err(job) = instance.submit(job(seat, reply)) {
             job.give_back();
         }
         let asking = Asking {
@@ -280,13 +290,7 @@ impl Version {
             instance,
             answer,
         };
-        let answer = asking.answer().await;
-        match answer.unwrap_or(InspectOutcome::Fault(Fault::Host)) {
-            InspectOutcome::Decided(verdict) => Ok(Ok(verdict)),
-            InspectOutcome::Fault(fault) => Err(InspectError::Fault(fault)),
-            InspectOutcome::Full => Err(InspectError::Full),
-            InspectOutcome::Returned(again) => Ok(Err(again)),
-        }
+        Ok(asking.answer().await)
     }
 }
 

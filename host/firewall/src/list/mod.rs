@@ -221,8 +221,8 @@ fn error(line: usize, source: &[u8], message: String, hint: &str) -> ConfigError
     }
 }
 
-/// Why a line is none of a text in UTF-8, with a hint. Read as one it would be an
-/// entry that is never found.
+/// Why a line cannot be one of a text in UTF-8, with a hint. If it were read, it
+/// would be an entry that no request equals.
 fn not_a_line(line: &[u8]) -> Option<(&'static str, &'static str)> {
     if line.contains(&0) {
         let hint = "save the file as UTF-8: a text in UTF-16 has such characters";

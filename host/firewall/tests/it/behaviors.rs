@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openline_firewall::Others;
-use openline_firewall::evaluation::{Decision, Evaluation, Step, Verdict};
+use openline_firewall::evaluation::{Decision, Evaluation, Outcome, Step};
 use openline_firewall::request::Claims;
 use openline_firewall::rules::{Firewalls, Rules};
 use openline_firewall::trace::Trace;
@@ -28,7 +28,7 @@ fn rules(rules: &[(&str, &str)]) -> String {
 
 fn pass<'a>() -> Step<'a> {
     Step::Decided(Decision {
-        verdict: Verdict::Pass,
+        outcome: Outcome::Pass,
         by: None,
     })
 }
@@ -97,7 +97,7 @@ fn answers_have_a_status_a_type_and_a_body() {
         let mut evaluation = Evaluation::new(&firewalls, firewalls.find("f"), None);
         match evaluation.run(&asked.request(), Duration::ZERO, &mut ()) {
             Step::Decided(Decision {
-                verdict: Verdict::Deny(answer) | Verdict::Respond(answer),
+                outcome: Outcome::Deny(answer) | Outcome::Respond(answer),
                 ..
             }) => {
                 let kind = answer

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use openline_firewall::evaluation::{Evaluation, Step, Unclear, Verdict};
+use openline_firewall::evaluation::{Evaluation, Outcome, Step, Unclear};
 use openline_firewall::trace::{Ran, Trace};
 use proptest::prelude::*;
 
@@ -219,15 +219,15 @@ proptest! {
             let mut evaluation = Evaluation::new(&firewalls, id, None);
             let step = evaluation.run(&asked.request(), Duration::ZERO, &mut ());
             let Step::Decided(decision) = &step else { panic!("it stopped") };
-            let behavior = match decision.verdict {
-                Verdict::Pass if decision.by.is_none() => None,
-                Verdict::Pass => Some(PlainBehavior::Allow),
-                Verdict::Deny(_) => Some(PlainBehavior::Deny),
-                Verdict::Drop => Some(PlainBehavior::Drop),
-                Verdict::Respond(_) => Some(PlainBehavior::Respond),
-                Verdict::Refuse(Unclear::Repeated(_)) => Some(PlainBehavior::Refuse),
-                Verdict::Refuse(Unclear::Work) => panic!("it is little work"),
-                Verdict::Limit(_) => panic!("no rule limits"),
+            let behavior = match decision.outcome {
+                Outcome::Pass if decision.by.is_none() => None,
+                Outcome::Pass => Some(PlainBehavior::Allow),
+                Outcome::Deny(_) => Some(PlainBehavior::Deny),
+                Outcome::Drop => Some(PlainBehavior::Drop),
+                Outcome::Respond(_) => Some(PlainBehavior::Respond),
+                Outcome::Refuse(Unclear::Repeated(_)) => Some(PlainBehavior::Refuse),
+                Outcome::Refuse(Unclear::Work) => panic!("it is little work"),
+                Outcome::Limit(_) => panic!("no rule limits"),
             };
             let rule = decision.by.map(|by| by.rule.parse::<usize>().unwrap());
             prop_assert_eq!(rule.zip(behavior), decided, "{}\n{:?}", text, request);

@@ -8,7 +8,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue};
 use openline_core::config::ConfigError;
 use openline_firewall::Others;
-use openline_firewall::evaluation::{Evaluation, Step, Verdict};
+use openline_firewall::evaluation::{Evaluation, Outcome, Step};
 use openline_firewall::request::{Claims, Request, Tls};
 use openline_firewall::rules::{Firewalls, Rules};
 use serde_json::{Map, Value};
@@ -111,7 +111,7 @@ pub(crate) fn denying(criteria: &str) -> Firewalls {
     ))
 }
 
-/// What happens to a request: `pass`, or the verdict and its rule.
+/// What happens to a request: `pass`, or the outcome and its rule.
 pub(crate) fn decided(firewalls: &Firewalls, asked: &Asked) -> String {
     decided_at(firewalls, asked, Duration::ZERO)
 }
@@ -122,17 +122,17 @@ pub(crate) fn decided_at(firewalls: &Firewalls, asked: &Asked, now: Duration) ->
     let Step::Decided(decision) = evaluation.run(&asked.request(), now, &mut ()) else {
         panic!("the evaluation stopped before its end");
     };
-    let verdict = match decision.verdict {
-        Verdict::Pass => "pass".into(),
-        Verdict::Deny(answer) => format!("deny {}", answer.status.as_u16()),
-        Verdict::Drop => "drop".into(),
-        Verdict::Limit(wait) => format!("limit {wait:?}"),
-        Verdict::Respond(answer) => format!("respond {}", answer.status.as_u16()),
-        Verdict::Refuse(unclear) => format!("refuse: {unclear}"),
+    let outcome = match decision.outcome {
+        Outcome::Pass => "pass".into(),
+        Outcome::Deny(answer) => format!("deny {}", answer.status.as_u16()),
+        Outcome::Drop => "drop".into(),
+        Outcome::Limit(wait) => format!("limit {wait:?}"),
+        Outcome::Respond(answer) => format!("respond {}", answer.status.as_u16()),
+        Outcome::Refuse(unclear) => format!("refuse: {unclear}"),
     };
     match decision.by {
-        Some(rule) => format!("{verdict} by {}/{}", rule.firewall, rule.rule),
-        None => verdict,
+        Some(rule) => format!("{outcome} by {}/{}", rule.firewall, rule.rule),
+        None => outcome,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use openline_firewall::evaluation::{Decision, Evaluation, Step, Unclear, Verdict};
+use openline_firewall::evaluation::{Decision, Evaluation, Outcome, Step, Unclear};
 use openline_firewall::rules::Firewalls;
 use openline_firewall::trace::{Ran, Trace};
 
@@ -51,8 +51,8 @@ fn run(firewalls: &Firewalls, asked: &Asked) -> (usize, Option<String>, bool) {
     loop {
         match evaluation.run(&asked.request(), Duration::ZERO, &mut ()) {
             Step::Pause => pauses += 1,
-            Step::Decided(Decision { verdict, by }) => {
-                let is_too_much = verdict == Verdict::Refuse(Unclear::Work);
+            Step::Decided(Decision { outcome, by }) => {
+                let is_too_much = outcome == Outcome::Refuse(Unclear::Work);
                 return (pauses, by.map(|by| by.rule.to_owned()), is_too_much);
             }
             other => panic!("{other:?}"),

@@ -10,14 +10,21 @@ pub(crate) fn path(uri: &str) -> &str {
     uri.split_once('?').map_or(uri, |(path, _)| path)
 }
 
-/// The pairs of a URI's query, decoded, in order. A key without `=` has an
-/// empty value; an empty part (`&&`) is not a pair.
-pub(crate) fn pairs(uri: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    pairs_of(uri.split_once('?').map_or("", |(_, query)| query))
+/// The query of a URI, without `?`; empty if it has none.
+pub(crate) fn of(uri: &str) -> &str {
+    uri.split_once('?').map_or("", |(_, query)| query)
 }
 
-/// The pairs of a query, with the same rules.
-pub(crate) fn pairs_of(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+/// The first value of a key, decoded.
+pub(crate) fn value<'a>(query: &'a str, key: &str) -> Option<Cow<'a, str>> {
+    pairs(query)
+        .find(|(candidate, _)| candidate == key)
+        .map(|(_, value)| value)
+}
+
+/// The pairs of a query, decoded, in order. A key without `=` has an empty value;
+/// an empty part (`&&`) is not a pair.
+pub(crate) fn pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
     query
         .split('&')
         .filter(|pair| !pair.is_empty())
@@ -68,7 +75,7 @@ mod tests {
 
     fn read(uri: &str) -> Vec<(String, String)> {
         let owned = |(key, value): (Cow<str>, Cow<str>)| (key.into_owned(), value.into_owned());
-        pairs(uri).map(owned).collect()
+        pairs(of(uri)).map(owned).collect()
     }
 
     fn one(value: &str) -> String {
