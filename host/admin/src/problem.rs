@@ -132,7 +132,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Ticket(TicketError::Full) => (503, "tickets_max"),
             ChangeError::Ticket(_) => (422, "ticket"),
             ChangeError::Revocation(RevocationError::Full) => (409, "revocations"),
-            ChangeError::Revocation(_) => (422, "revocation"),
+            ChangeError::Revocation(_) | ChangeError::RevocationEnded => (422, "revocation"),
             ChangeError::Rule(error) => rule(error),
             ChangeError::Load(error) => load(error),
             ChangeError::Probe(_) => (422, "probe"),

@@ -75,18 +75,17 @@ impl Deployer {
         });
         let revoked = revoking.await.map_err(|_| ChangeError::Stopping)?;
         let (revoked, kept, earliest) = revoked.map_err(ChangeError::Revocation)?;
+        let kept = kept.ok_or(ChangeError::RevocationEnded)?;
         let RevokedView {
             closed,
             revocations,
         } = revoked;
         tracing::info!(%function, closed, revocations, "tokens are revoked");
         // First in force, then kept: a slow disk lets no peer stay.
-        if let Some(kept) = kept {
-            let store = &self.inner.loader.store;
-            let keeping = store.keep_revocation(function, stored(kept), earliest.0);
-            let kept = answered(keeping).await;
-            kept.map_err(|error| ChangeError::NotKept(error.to_string()))?;
-        }
+        let store = &self.inner.loader.store;
+        let keeping = store.keep_revocation(function, stored(kept), earliest.0);
+        let kept = answered(keeping).await;
+        kept.map_err(|error| ChangeError::NotKept(error.to_string()))?;
         Ok(revoked)
     }
 }

@@ -111,6 +111,9 @@ pub enum ChangeError {
     /// A revocation is in force, and may not be after the process.
     #[error("it is revoked until the process ends, and could not be kept for the next: {0}")]
     NotKept(String),
+    /// What is to be revoked has ended, so nothing has changed.
+    #[error("`until` is over: such tokens are not good any more")]
+    RevocationEnded,
     /// A version's component is missing.
     #[error("the component of version {} is not in the data directory", .0.short())]
     Missing(Digest),
@@ -163,6 +166,9 @@ impl Hint for ChangeError {
             Self::Stopping => "ask again when it, or the host in its place, has started",
             Self::Store(_) => "look at the host's data directory and its log",
             Self::NotKept(_) => "look at the host's data directory and its log, then revoke again",
+            Self::RevocationEnded => {
+                "look at the year of `until`; without it, the host does not forget"
+            }
             Self::Missing(_) => "deploy the component again",
         };
         Some(hint.into())

@@ -64,7 +64,8 @@ async fn drive_to_end(program: Arc<Program>, mut ended: Ended) {
             // back-off would deny the requests of all others. A new instance
             // costs less than that.
             let is_inspection = |asker: &Asker| matches!(asker, Asker::Inspect(..));
-            let counts = askers.is_empty() || !askers.iter().all(is_inspection);
+            let by_peers = !askers.is_empty() && askers.iter().all(is_inspection);
+            let counts = fault == Fault::Start || !by_peers;
             // Before its place is free: what is queued would begin in it, and
             // no back-off would keep it from failing as well.
             if counts && let Some(time) = ended.keeper.fail() {

@@ -1,6 +1,6 @@
 //! Tests of what a file may have: at its bounds, and past them.
 
-use super::yaml::{DEPTH_MAX, KEYS_MAX, NODES_MAX};
+use super::yaml::{COPIED_BYTES_MAX, DEPTH_MAX, Entry, KEYS_MAX, NODES_MAX};
 use super::*;
 
 fn wrong(text: &str) -> Wrong {
@@ -58,6 +58,20 @@ fn aliases_do_not_multiply_without_end() {
     let error = wrong(&text);
     assert!(error.what.contains("more than 100000 values"), "{error:?}");
     assert_eq!(error.line, 5);
+}
+
+#[test]
+fn anchors_and_aliases_copy_so_many_bytes() {
+    // A copy takes one MiB: the anchor's own, and one for each alias.
+    let text = "x".repeat((1 << 20) - size_of::<Entry>());
+    let copies = COPIED_BYTES_MAX >> 20;
+    let read = |aliases: usize| {
+        let text = format!("a: &a {text}\nb: [{}]\n", "*a,".repeat(aliases));
+        yaml::read(&text).map_err(|wrong| (wrong.line, wrong.what))
+    };
+    assert!(read(copies - 1).is_ok());
+    let (line, what) = read(copies).unwrap_err();
+    assert!(line == 2 && what.contains("more than 16 MiB"), "{what}");
 }
 
 #[test]

@@ -2,9 +2,10 @@
 //!
 //! `saphyr-parser` finds the structure. The tree is made here, because anchors
 //! make a document as large as its author likes: bounded by [`NODES_MAX`], with
-//! those that aliases repeat, and by [`DEPTH_MAX`].
+//! those that aliases repeat, by [`DEPTH_MAX`], and by [`COPIED_BYTES_MAX`].
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
 use saphyr_parser::{Event, Parser, ScalarStyle};
 
@@ -12,6 +13,8 @@ use super::Wrong;
 
 /// Nodes of a document: a hundred functions with all their keys.
 pub(super) const NODES_MAX: usize = 100_000;
+/// What anchors and aliases copy, in bytes: four times the largest file.
+pub(super) const COPIED_BYTES_MAX: usize = 16 << 20;
 /// Keys of one map: a function has some forty, and environment variables as many
 /// as fit into 4 KiB.
 pub(super) const KEYS_MAX: usize = 1024;
@@ -77,8 +80,9 @@ struct Open {
 #[derive(Default)]
 struct Builder {
     open: Vec<Open>,
-    anchors: HashMap<usize, Node>,
+    anchors: HashMap<usize, Rc<Node>>,
     nodes: usize,
+    copied_bytes: usize,
     root: Option<Node>,
 }
 
@@ -126,8 +130,9 @@ pub(super) fn read(text: &str) -> Result<Node, Wrong> {
                     let hint = "an anchor (`&name`) stands before its aliases (`*name`), and not around them";
                     return Err(Wrong::new(line, "this alias has no anchor", hint));
                 };
-                let node = node.clone();
+                let node = Rc::clone(node);
                 builder.count(line, size(&node))?;
+                let node = builder.copy(line, &node)?;
                 builder.add(node)?;
             }
             _ => {}
@@ -137,6 +142,20 @@ pub(super) fn read(text: &str) -> Result<Node, Wrong> {
         let hint = "give the path of an `s.yaml`";
         Wrong::new(1, "the file is empty", hint)
     })
+}
+
+/// What a copy of a node takes, in bytes, with all below it.
+fn bytes(node: &Node) -> usize {
+    size_of::<Entry>()
+        + match &node.value {
+            Value::Nothing => 0,
+            Value::Text(text) => text.len(),
+            Value::List(list) => list.iter().map(bytes).sum(),
+            Value::Map(map) => {
+                let entries = map.iter();
+                entries.map(|it| it.key.len() + bytes(&it.node)).sum()
+            }
+        }
 }
 
 /// A node, and all below it.
@@ -159,11 +178,30 @@ impl Builder {
         Ok(())
     }
 
+    /// Copies a node, within the bound of all copies.
+    fn copy(&mut self, line: usize, node: &Node) -> Result<Node, Wrong> {
+        self.copied_bytes += bytes(node);
+        if self.copied_bytes > COPIED_BYTES_MAX {
+            let most = COPIED_BYTES_MAX >> 20;
+            let what = format!("anchors and aliases repeat more than {most} MiB");
+            let hint = "an alias repeats all that its anchor has; split the file";
+            return Err(Wrong::new(line, what, hint));
+        }
+        Ok(node.clone())
+    }
+
+    /// Keeps a node for the aliases of its anchor, if it has one.
+    fn keep(&mut self, node: &Node, anchor: usize) -> Result<(), Wrong> {
+        if anchor > 0 {
+            let kept = self.copy(node.line, node)?;
+            self.anchors.insert(anchor, Rc::new(kept));
+        }
+        Ok(())
+    }
+
     fn whole(&mut self, node: Node, anchor: usize) -> Result<(), Wrong> {
         self.count(node.line, 1)?;
-        if anchor > 0 {
-            self.anchors.insert(anchor, node.clone());
-        }
+        self.keep(&node, anchor)?;
         self.add(node)
     }
 
@@ -185,9 +223,7 @@ impl Builder {
         let Some(Open { node, anchor, .. }) = self.open.pop() else {
             return Ok(());
         };
-        if anchor > 0 {
-            self.anchors.insert(anchor, node.clone());
-        }
+        self.keep(&node, anchor)?;
         self.add(node)
     }
 
