@@ -57,6 +57,17 @@ struct Scratch {
     stack: Vec<StateID>,
 }
 
+/// Why a text is not an expression, on one line.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PatternError {
+    /// It takes more memory than one may, in bytes.
+    #[error("it takes more than {} KiB", .0 / 1024)]
+    TooLarge(usize),
+    /// It is written wrongly.
+    #[error("{0}")]
+    Invalid(String),
+}
+
 /// Why the first way has no result.
 enum NoResult {
     /// The table may not grow.
@@ -78,13 +89,12 @@ struct States {
 ///
 /// # Errors
 ///
-/// When it is not one, or is larger than its bounds; with the place, if that is
-/// known, on one line.
-pub(crate) fn expression(text: &str) -> Result<Pattern, String> {
+/// When it is not one, or is larger than its bounds.
+pub(crate) fn expression(text: &str) -> Result<Pattern, PatternError> {
     build(text, false)
 }
 
-fn build(text: &str, is_unicode: bool) -> Result<Pattern, String> {
+fn build(text: &str, is_unicode: bool) -> Result<Pattern, PatternError> {
     let config = syntax::Config::new()
         .nest_limit(PATTERN_DEPTH_MAX)
         .unicode(is_unicode)
@@ -95,7 +105,7 @@ fn build(text: &str, is_unicode: bool) -> Result<Pattern, String> {
     let hir = syntax::parse_with(text, &config).map_err(|error| {
         let text = error.to_string();
         let last = text.lines().last().unwrap_or_default();
-        last.trim_start_matches("error: ").to_owned()
+        PatternError::Invalid(last.trim_start_matches("error: ").to_owned())
     })?;
     let config = thompson::Config::new()
         .utf8(false)
@@ -105,12 +115,12 @@ fn build(text: &str, is_unicode: bool) -> Result<Pattern, String> {
         .configure(config)
         .build_from_hir(&hir);
     let nfa = compiled.map_err(|error| match error.size_limit() {
-        Some(most) => format!("it takes more than {} KiB", most / 1024),
-        None => error.to_string(),
+        Some(most) => PatternError::TooLarge(most),
+        None => PatternError::Invalid(error.to_string()),
     })?;
     nfa.look_set_any()
         .available()
-        .map_err(|error| error.to_string())?;
+        .map_err(|error| PatternError::Invalid(error.to_string()))?;
     let config = DFA::config()
         .match_kind(MatchKind::LeftmostFirst)
         .cache_capacity(PATTERN_SIZE_MAX)
@@ -135,7 +145,7 @@ fn build(text: &str, is_unicode: bool) -> Result<Pattern, String> {
 /// # Errors
 ///
 /// When it is larger than its bounds.
-pub(crate) fn glob(text: &str) -> Result<Pattern, String> {
+pub(crate) fn glob(text: &str) -> Result<Pattern, PatternError> {
     let mut pattern = String::from(r"\A");
     for letter in text.chars() {
         match letter {
@@ -398,7 +408,7 @@ mod tests {
             (r"(?u)\w{20}", "more than 128 KiB"),
             (r"((((a{100}){100}){100}){100}){100}", "more than 128 KiB"),
         ] {
-            let error = expression(text).unwrap_err();
+            let error = expression(text).unwrap_err().to_string();
             assert!(error.contains(expected), "{text}: {error}");
             assert!(!error.contains('\n'));
         }

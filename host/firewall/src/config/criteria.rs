@@ -18,7 +18,7 @@ use crate::criteria::{Criterion, Expression, Matcher, Term};
 use crate::limits::{ARGUMENT_BYTES_MAX, CRITERIA_MAX, GROUP_DEPTH_MAX, PATTERNS_MAX};
 use crate::list::{self, ListKind};
 use crate::operator::{Operator, Relation};
-use crate::pattern;
+use crate::pattern::{self, PatternError};
 use crate::rules::ListSpec;
 use crate::variable::{Fixed, Variable};
 
@@ -304,9 +304,9 @@ impl CriteriaReader<'_, '_, '_> {
                 self.count_pattern()?;
                 let pattern = pattern::expression(argument);
                 let pattern = pattern.map_err(|why| {
-                    let hint = match why.contains("takes more than") {
-                        true => "a repetition such as `.{0,500}` takes as much as what it repeats, so many times: use `*` and `+`, or smaller numbers, and `(?u)` only where it is needed",
-                        false => "the syntax is that of Rust's regex crate, which has neither look-around nor backreferences",
+                    let hint = match why {
+                        PatternError::TooLarge(_) => "a repetition such as `.{0,500}` takes as much as what it repeats, so many times: use `*` and `+`, or smaller numbers, and `(?u)` only where it is needed",
+                        PatternError::Invalid(_) => "the syntax is that of Rust's regex crate, which has neither look-around nor backreferences",
                     };
                     (
                         format!("the expression `{argument}` is wrong: {why}"),
