@@ -197,7 +197,7 @@ fn outcomes_are_true_on_many_nodes() {
 
 #[test]
 fn publications_of_histories_and_polls() {
-    let tags = [("t", "v")];
+    let tags = &[("t", "v")][..];
     let view = PublicationView {
         channel: "c",
         offset: 1,
