@@ -369,6 +369,13 @@ impl<'a> Object<'a> {
         }
     }
 
+    /// Leaves the member out if there is no text. An empty one is written.
+    pub(crate) fn text_if_some(&mut self, name: &'static str, content: Option<&str>) {
+        if let Some(content) = content {
+            self.text(name, content);
+        }
+    }
+
     pub(crate) fn number(&mut self, name: &'static str, number: u64) {
         let _ = write!(self.key(name), "{number}");
     }
