@@ -53,10 +53,9 @@ pub struct ChannelWritten {
     pub join_leave: Option<JoinLeave>,
     /// Whether it survives the process.
     pub durable: Option<bool>,
-    /// `"nobody"`, `"function"`, `"peers"`, `"claim:NAME"`, `"own:NAME"` or
-    /// `"key"`.
+    /// The callers that may subscribe: see [`Access::new`].
     pub subscribe: Option<Access>,
-    /// The same.
+    /// The callers that may publish, in the same words.
     pub publish: Option<Access>,
     /// Whether peers may filter by tags.
     pub filters: Option<bool>,
