@@ -1,9 +1,10 @@
 //! Which publications of a channel a subscriber wants.
 //!
-//! A filter skips what the subscriber sent itself, what a user sent, or what does
-//! not have the right tags. It is judged for each publication and subscriber, so
-//! it is compiled at the subscription and then allocates nothing. It is bounded by
-//! [`NODES_MAX`], [`DEPTH_MAX`] and [`FILTER_BYTES_MAX`].
+//! A filter skips publications: those of the subscriber's own connection, those
+//! of a user, and those whose tags do not fit a condition. It is judged for each
+//! publication and subscriber, so it is compiled at the subscription and then
+//! allocates nothing. It is bounded by [`NODES_MAX`], [`DEPTH_MAX`],
+//! [`VALUES_MAX`] and [`FILTER_BYTES_MAX`].
 //!
 //! The written form is Centrifugo's `tf`: a leaf compares one tag (`key`, `cmp`,
 //! `val` or `vals`), and `op` joins others (`and`, `or`, `not`). The meaning is
@@ -28,14 +29,14 @@ pub const FILTER_BYTES_MAX: usize = 4096;
 /// Values of one filter: `in` compares with each.
 pub const VALUES_MAX: usize = 256;
 
-/// What a subscriber does not want.
+/// Which publications a subscriber skips.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
-    /// What its own connection published.
+    /// Those of its own connection.
     pub skip_own: bool,
-    /// What this user published, on any connection.
+    /// Those of this user, on any connection.
     pub skip_user: Option<ByteString>,
-    /// What does not have the right tags.
+    /// Those whose tags do not fit this condition.
     pub tags: Option<TagFilter>,
 }
 
@@ -65,13 +66,13 @@ pub struct FilterNode {
     pub nodes: Vec<Self>,
 }
 
-/// Why a condition is none.
+/// Why a condition is refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
-    /// A word that is none.
+    /// An unknown `op`.
     #[error("`op` is `and`, `or`, `not`, or absent for a comparison")]
     Word,
-    /// A comparison that is none.
+    /// An unknown `cmp`.
     #[error("`cmp` is eq, neq, in, nin, ex, nex, sw, ew, ct, gt, gte, lt or lte")]
     Comparison,
     /// The wrong operands.
@@ -122,13 +123,13 @@ impl Filter {
         tags.is_none_or(|filter| filter.accepts(&publication.tags))
     }
 
-    /// Whether a peer may have it under these terms: what it sent itself, every
-    /// peer may skip.
+    /// Whether a peer may have it under these terms. Every peer may skip its own
+    /// publications.
     pub fn is_allowed(&self, terms: &ChannelTerms) -> bool {
         terms.filters || (self.tags.is_none() && self.skip_user.is_none())
     }
 
-    /// Whether it wants everything.
+    /// Whether it skips nothing.
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
     }
@@ -148,7 +149,7 @@ impl TagFilter {
         })
     }
 
-    /// Whether tags are as they should be.
+    /// Whether tags fit the condition.
     pub fn accepts(&self, tags: &Tags) -> bool {
         self.judge(0, tags).0
     }

@@ -26,9 +26,9 @@ use crate::publication::Publication;
 /// What a value takes beside its publication, about: its places in two maps.
 const PLACES: usize = 96;
 
-/// What a subscriber of a `latest` channel gets that was here before, at
-/// `since`: nothing if that is where the channel is, otherwise the value. `None`
-/// if the value that it missed is gone.
+/// The backlog of a subscriber of a `latest` channel that comes back from
+/// `since`: nothing if the channel is still there, otherwise the value. `None` if
+/// the value that it missed is gone.
 pub fn recovered(log: &Log, since: Position) -> Option<Option<Publication>> {
     if since == log.top() {
         return Some(None);

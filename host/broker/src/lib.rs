@@ -2,10 +2,10 @@
 //! has seen, and its subscribers.
 //!
 //! Plain state and pure functions: no I/O, no asynchronous code, no locks, no
-//! clock and no random numbers; moments and epochs are arguments. The hub of
-//! `openline-channels` keeps a [`channel::Channel`] under the lock of the
-//! channel's subscribers, so that a publish appends and delivers, and a
-//! subscription reads and joins, each as one step.
+//! clock and no random numbers; moments and epochs are arguments. The caller
+//! keeps a [`channel::Channel`] under the lock of the channel's subscribers, so
+//! that a publish appends and delivers, and a subscription reads and joins, each
+//! as one step. The host does not use it yet.
 //!
 //! The words are chosen so that they stay true when a channel is spread over
 //! nodes: a [`position::Position`] is opaque, an [`outcome::Outcome`] says how

@@ -292,8 +292,8 @@ impl Tags {
     }
 
     /// Names and values, in the order of the names.
-    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(name, value)| (&**name, &**value))
+    pub fn as_slice(&self) -> &[(ByteString, ByteString)] {
+        &self.0
     }
 
     fn cost(&self) -> usize {
@@ -424,7 +424,7 @@ pub(crate) mod tests {
         let tags = Tags::new(vec![pair("b"), pair("a")]).unwrap();
         assert_eq!(tags.get("b"), Some("1"));
         assert_eq!(tags.get("c"), None);
-        assert_eq!(tags.iter().next(), Some(("a", "1")));
+        assert_eq!(tags.as_slice(), [pair("a"), pair("b")]);
     }
 
     #[test]

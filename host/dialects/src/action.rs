@@ -18,7 +18,7 @@ use crate::reply::Reply;
 /// answers may be sent in any order: peers match them by themselves.
 #[derive(Debug)]
 pub enum Action {
-    /// Find out who the peer is, and answer with
+    /// Authenticate the peer, and answer with
     /// [`Session::connected`](crate::Session::connected) or
     /// [`Session::refused`](crate::Session::refused). It is the first action of
     /// a session, and there is no other until it is answered.
@@ -29,9 +29,9 @@ pub enum Action {
     Unsubscribe(Reply, ByteString),
     /// Publish to a channel.
     Publish(Reply, Publish),
-    /// Say who is subscribed to a channel.
+    /// List the subscribers of a channel.
     Presence(Reply, ByteString),
-    /// Say how many are.
+    /// Count them.
     PresenceStats(Reply, ByteString),
     /// Read a channel's history.
     History(Reply, HistoryQuery),

@@ -35,7 +35,7 @@ pub enum Ending {
     Behind,
     /// It did not answer a ping.
     NoPong,
-    /// It did not say in time who it is.
+    /// It did not connect in time.
     Stale,
     /// It sends too much.
     TooManyRequests,
@@ -124,8 +124,8 @@ impl Dialect {
         })
     }
 
-    /// What a peer is told before it is closed for one of these, if the dialect
-    /// says it in a frame.
+    /// A last frame that tells the peer why its connection is closed, if the
+    /// dialect has one.
     pub fn farewell(self, refusal: &Refusal) -> Option<ByteString> {
         (self == Self::Pushflo).then(|| pushflo::frame::error(refusal, None))
     }

@@ -4,7 +4,7 @@
 //! Reading it costs memory of the peer's connection, and it is evaluated for
 //! each publication: so it has few nodes.
 
-use crate::json::{Elements, Text};
+use crate::json::{Elements, Fields, Text};
 
 /// The most nodes of a filter.
 pub const FILTER_NODES_MAX: usize = 64;
@@ -36,7 +36,8 @@ pub enum Filter {
     Tag(Box<str>, Test),
 }
 
-/// A test of a tag. A tag that is not there passes those with `Not` alone.
+/// A test of a tag. An absent tag passes those with `Not`; to `In` and `NotIn` it
+/// is an empty text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Test {
     /// It is this text.
@@ -97,7 +98,7 @@ struct Node<'a> {
     #[serde(borrow, default)]
     vals: Elements<Text<'a>, FILTER_VALUES_MAX>,
     #[serde(borrow, default)]
-    nodes: Elements<Self, FILTER_NODES_MAX>,
+    nodes: Elements<Fields<Self>, FILTER_NODES_MAX>,
 }
 
 /// What may still be used.
@@ -118,7 +119,8 @@ impl Filter {
         if json.len() > FILTER_JSON_BYTES_MAX {
             return Err(FilterError::Large);
         }
-        let node: Node<'_> = serde_json::from_str(json).map_err(|_| FilterError::Malformed)?;
+        let node: Fields<Node<'_>> =
+            serde_json::from_str(json).map_err(|_| FilterError::Malformed)?;
         Self::of(&node)
     }
 
@@ -239,6 +241,7 @@ mod tests {
     fn a_node_has_its_parts_and_no_others() {
         for bad in [
             "{}",
+            r#"["","a","ex","",[],[]]"#,
             r#"{"cmp":"eq","val":"a"}"#,
             r#"{"key":"a","cmp":"eq"}"#,
             r#"{"key":"a","cmp":"eq","val":"a","vals":["a"]}"#,

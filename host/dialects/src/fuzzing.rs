@@ -236,7 +236,7 @@ pub fn request(bytes: &[u8]) {
 /// as the names around it.
 pub fn publish(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let tags = [(&*text, &*text)];
+    let tags = &[(&*text, &*text)][..];
     for data in [
         DataView::of_text(&text),
         DataView::Text(&text),

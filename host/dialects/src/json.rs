@@ -113,6 +113,37 @@ impl<'de: 'a, 'a> Deserialize<'de> for Text<'a> {
     }
 }
 
+/// A structure, written as an object. serde would also read it from an array of
+/// its members, which no other reader takes.
+#[derive(Debug, Default)]
+pub(crate) struct Fields<T>(T);
+
+impl<T> std::ops::Deref for Fields<T> {
+    type Target = T;
+
+    fn deref(&self) -> &T {
+        &self.0
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Fields<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Read<T>(std::marker::PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Read<T> {
+            type Value = Fields<T>;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: de::MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(de::value::MapAccessDeserializer::new(map)).map(Fields)
+            }
+        }
+        deserializer.deserialize_map(Read(std::marker::PhantomData))
+    }
+}
+
 /// `null` is the default, as for readers in Go.
 pub(crate) fn or_default<'de, T, D>(deserializer: D) -> Result<T, D::Error>
 where
@@ -334,6 +365,13 @@ impl<'a> Object<'a> {
     /// Leaves the member out if the text is empty.
     pub(crate) fn text_if_any(&mut self, name: &'static str, content: &str) {
         if !content.is_empty() {
+            self.text(name, content);
+        }
+    }
+
+    /// Leaves the member out if there is no text. An empty one is written.
+    pub(crate) fn text_if_some(&mut self, name: &'static str, content: Option<&str>) {
+        if let Some(content) = content {
             self.text(name, content);
         }
     }

@@ -5,7 +5,7 @@
 //! Whatever strangers send is bounded in bytes by the host's limit on messages
 //! and bodies, in depth by [`JSON_DEPTH_MAX`], and in number by [`limits`].
 //!
-//! | module | who speaks it |
+//! | module | spoken by |
 //! | --- | --- |
 //! | [`Session`], [`centrifugo`] | Centrifugo's clients, over a WebSocket in JSON |
 //! | [`Session`], [`pushflo`] | PushFlo's client, over a WebSocket |

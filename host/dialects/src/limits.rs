@@ -1,8 +1,8 @@
 //! All bounds of this package that are not a frame's or a body's own: those the
 //! host sets.
 
-/// The most bytes of a channel's name: what Centrifugo allows, and one more, so
-/// that a length fits a byte.
+/// The most bytes of a channel's name. Centrifugo allows 255; the host's names
+/// have up to 256.
 pub const CHANNEL_BYTES_MAX: usize = 256;
 
 /// The most bytes of a token or a key. It is what headers may have in most

@@ -39,7 +39,7 @@ pub enum Recovery<'a> {
     Failed,
 }
 
-/// Who is there.
+/// How many subscribers a channel has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PresenceStats {
     /// Connections.

@@ -151,7 +151,7 @@ pub fn since(last_event_id: Option<&[u8]>, query: &str) -> Result<Option<String>
     Ok((!text.is_empty()).then_some(text))
 }
 
-/// What a peer sends as a position is none.
+/// The peer sent a text that is not a position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`Last-Event-ID` or `since` is not a position")]
 pub struct SinceError;

@@ -21,7 +21,7 @@ pub struct Subscribe<'a> {
     /// How many of the last publications the subscriber wants if it cannot
     /// recover. It then knows that others are missing.
     pub otherwise: usize,
-    /// What the subscriber does not want, and which connection it is.
+    /// Which publications the subscriber skips, and which connection it is.
     pub filter: Option<(&'a Filter, ConnectionId)>,
 }
 
@@ -56,7 +56,7 @@ impl Subscribe<'_> {
 }
 
 impl Channel {
-    /// What a subscriber gets that joins now. The caller adds it to the
+    /// The backlog of a subscriber that joins now. The caller adds it to the
     /// subscribers under the same lock, so that it gets all that comes after and
     /// nothing twice.
     ///

@@ -14,7 +14,7 @@ use crate::name::ChannelName;
 /// The longest name of a claim or of a segment, in bytes: a word.
 const NAME_BYTES_MAX: usize = 64;
 
-/// The callers that may do one of the two.
+/// The callers that have a [`Right`].
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Access {
     /// The operator alone.
@@ -35,7 +35,7 @@ pub enum Access {
     Key,
 }
 
-/// What is asked.
+/// What a caller may be allowed to do on a channel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
     /// To subscribe, and to read history and presence.
@@ -54,19 +54,22 @@ pub trait PeerRights {
     fn key_allows(&self, channel: &ChannelName, right: Right) -> bool;
 }
 
-/// Why a text is no access.
+/// Why a text is refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AccessError {
     /// An unknown word.
-    #[error("`{0}` says nothing about access")]
+    #[error(
+        "`{0}` is not one of `nobody`, `function`, `peers`, `claim:NAME`, `own:NAME` and `key`"
+    )]
     Word(String),
     /// The name behind the colon.
-    #[error("`{0}` names no claim: 1 to {NAME_BYTES_MAX} visible characters")]
+    #[error("the name in `{0}` does not have 1 to {NAME_BYTES_MAX} visible ASCII characters")]
     Name(String),
 }
 
 impl Access {
-    /// Reads `nobody`, `function`, `peers`, `claim:NAME`, `own:NAME` or `key`.
+    /// Reads an access as a configuration writes it: `nobody`, `function`,
+    /// `peers`, `claim:NAME`, `own:NAME` or `key`.
     ///
     /// # Errors
     ///

@@ -20,4 +20,4 @@ pub use terms::{
     ChannelTerms, HISTORY_BYTES_MAX, HISTORY_COUNT_MAX, HistoryTerms, JoinLeave, KEYS_MAX,
     KeyedTerms, MEMORY_TIME_MAX,
 };
-pub use written::{CHANNEL_PATTERNS_MAX, ChannelTable, ChannelWritten, SharedChannelWritten};
+pub use written::{CHANNEL_PATTERNS_MAX, ChannelTable, ChannelWritten};

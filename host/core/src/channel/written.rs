@@ -1,8 +1,8 @@
 //! The tables `[[channel]]`, for channels that functions share, and
 //! `[[function.channel]]`, for a function's own.
 //!
-//! serde reads a table; [`ChannelTable::check`] then finds what no single key
-//! shows. The two have the same keys, except `functions`.
+//! serde reads a table; the checks of [`ChannelTable`] then find what no single
+//! key shows. Both kinds of table have the same keys, except `functions`.
 
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -24,44 +24,15 @@ pub const CHANNEL_PATTERNS_MAX: usize = 256;
 
 const SECOND: Duration = Duration::from_secs(1);
 
-/// `[[channel]]`: channels that several functions share.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SharedChannelWritten {
-    /// The functions that share them; all, if it is absent.
-    pub functions: Option<Vec<FunctionName>>,
-    /// Which names.
-    pub pattern: ChannelPattern,
-    /// See [`ChannelWritten`], here and below.
-    pub history: Option<HistoryWritten>,
-    /// Outlives the publications.
-    pub position_time: Option<Period>,
-    /// Gives what was missed.
-    pub recovery: Option<bool>,
-    /// A current value.
-    pub latest: Option<bool>,
-    /// Current values, one a key.
-    pub keyed: Option<KeyedWritten>,
-    /// Knows its subscribers.
-    pub presence: Option<bool>,
-    /// Tells subscribers of comings and goings.
-    pub join_leave: Option<JoinLeave>,
-    /// Survives the process.
-    pub durable: Option<bool>,
-    /// The callers that may subscribe.
-    pub subscribe: Option<Access>,
-    /// The callers that may publish.
-    pub publish: Option<Access>,
-    /// Peers may filter.
-    pub filters: Option<bool>,
-}
-
-/// `[[function.channel]]`: channels of one function.
+/// A `[[channel]]` or a `[[function.channel]]`.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ChannelWritten {
     /// Which names.
     pub pattern: ChannelPattern,
+    /// The functions that share the channels; all, if it is absent. Only in a
+    /// `[[channel]]`.
+    pub functions: Option<Vec<FunctionName>>,
     /// `history = { count = 100, time = "5 min", bytes = "1 MiB" }`; `{}` has
     /// the defaults.
     pub history: Option<HistoryWritten>,
@@ -80,10 +51,9 @@ pub struct ChannelWritten {
     pub join_leave: Option<JoinLeave>,
     /// Whether it survives the process.
     pub durable: Option<bool>,
-    /// `"nobody"`, `"function"`, `"peers"`, `"claim:NAME"`, `"own:NAME"` or
-    /// `"key"`.
+    /// The callers that may subscribe: see [`Access::new`].
     pub subscribe: Option<Access>,
-    /// The same.
+    /// The callers that may publish, in the same words.
     pub publish: Option<Access>,
     /// Whether peers may filter by tags.
     pub filters: Option<bool>,
@@ -158,18 +128,13 @@ impl ChannelTable {
     ///
     /// When a table has a value out of its range, keys that do not fit each
     /// other, or the pattern of another one; and when there are too many.
-    pub fn check_shared(
-        written: Vec<SharedChannelWritten>,
-    ) -> Result<Vec<Self>, (usize, TableError)> {
+    pub fn check_shared(written: Vec<ChannelWritten>) -> Result<Vec<Self>, (usize, TableError)> {
         check_all(written, |written| {
-            let functions = written.functions.clone();
-            if functions.as_ref().is_some_and(Vec::is_empty) {
+            if written.functions.as_ref().is_some_and(Vec::is_empty) {
                 let hint = "name the functions that share the channels, or leave it out for all";
                 return error("functions", "`functions` is empty", hint);
             }
-            let mut table = Self::check(written.into())?;
-            table.functions = functions;
-            Ok(table)
+            Self::check(written)
         })
     }
 
@@ -177,17 +142,20 @@ impl ChannelTable {
     ///
     /// # Errors
     ///
-    /// As above.
+    /// As above, and when a table has `functions`.
     pub fn check_own(written: Vec<ChannelWritten>) -> Result<Vec<Self>, (usize, TableError)> {
-        check_all(written, Self::check)
+        check_all(written, |written| {
+            if written.functions.is_some() {
+                let hint = "move the table to `[[channel]]`, or remove `functions`";
+                let what = "the channels of a `[[function.channel]]` belong to one function";
+                return error("functions", what, hint);
+            }
+            Self::check(written)
+        })
     }
 
-    /// Checks one table.
-    ///
-    /// # Errors
-    ///
-    /// When a value is out of its range, or keys do not fit each other.
-    pub fn check(written: ChannelWritten) -> Result<Self, TableError> {
+    /// Checks what holds for tables of both kinds.
+    fn check(written: ChannelWritten) -> Result<Self, TableError> {
         let usual = ChannelTerms::default();
         let history = written.history.map(HistoryWritten::check).transpose()?;
         let keyed = written.keyed.map(KeyedWritten::check).transpose()?;
@@ -219,7 +187,7 @@ impl ChannelTable {
         Ok(Self {
             pattern: written.pattern,
             terms,
-            functions: None,
+            functions: written.functions,
         })
     }
 }
@@ -250,7 +218,7 @@ fn check_all<W>(
                 other.pattern, table.pattern
             );
             let hint = "put the keys of both into one table";
-            return Err((at, TableError::new("pattern", what, hint)));
+            return error("pattern", what, hint).map_err(|error| (at, error));
         }
         tables.push(table);
     }
@@ -323,25 +291,6 @@ impl KeyedWritten {
                 .bytes
                 .map_or(Ok(usual.bytes), |it| bytes("keyed.bytes", it))?,
         })
-    }
-}
-
-impl From<SharedChannelWritten> for ChannelWritten {
-    fn from(shared: SharedChannelWritten) -> Self {
-        Self {
-            pattern: shared.pattern,
-            history: shared.history,
-            position_time: shared.position_time,
-            recovery: shared.recovery,
-            latest: shared.latest,
-            keyed: shared.keyed,
-            presence: shared.presence,
-            join_leave: shared.join_leave,
-            durable: shared.durable,
-            subscribe: shared.subscribe,
-            publish: shared.publish,
-            filters: shared.filters,
-        }
     }
 }
 

@@ -6,8 +6,7 @@ use super::*;
 
 #[derive(Deserialize)]
 struct File {
-    #[serde(default)]
-    channel: Vec<SharedChannelWritten>,
+    channel: Vec<ChannelWritten>,
 }
 
 fn shared(text: &str) -> Result<Vec<ChannelTable>, (usize, TableError)> {
@@ -17,7 +16,11 @@ fn shared(text: &str) -> Result<Vec<ChannelTable>, (usize, TableError)> {
 
 fn own(text: &str) -> Result<ChannelTerms, TableError> {
     let text = format!("pattern = 'a:{{sub}}'\n{text}");
-    ChannelTable::check(toml::from_str(&text).unwrap()).map(|table| table.terms)
+    let table = toml::from_str(&text).unwrap();
+    match ChannelTable::check_own(vec![table]) {
+        Ok(mut tables) => Ok(tables.remove(0).terms),
+        Err((_, error)) => Err(error),
+    }
 }
 
 #[test]
@@ -175,6 +178,7 @@ fn keys_that_do_not_fit_each_other() {
         ("join_leave = 'connections'", "join_leave"),
         ("subscribe = 'own:user'", "subscribe"),
         ("publish = 'own:user'", "publish"),
+        ("functions = ['chat']", "functions"),
     ] {
         assert_eq!(own(bad).unwrap_err().key, key, "{bad}");
     }

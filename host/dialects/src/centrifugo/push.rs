@@ -165,7 +165,7 @@ pub(super) fn publication(out: &mut String, view: &PublicationView<'_>) {
     });
 }
 
-/// Writes who a connection is.
+/// Writes a connection, with its user and what is known of it.
 pub(super) fn member(info: &mut Object<'_>, view: &MemberView<'_>) {
     info.text("user", view.user);
     info.text("client", view.connection);

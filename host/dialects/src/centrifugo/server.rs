@@ -11,12 +11,13 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::PositionRequest;
 use super::codes::{DISCONNECT, error_of};
 use super::reply::{history_result, presence_result, presence_stats_result};
 use crate::base64::decoded;
 use crate::history::HistoryLimit;
 use crate::http::Answer;
-use crate::json::{self, Elements, Members, Object, Text, are_distinct, or_default, raw};
+use crate::json::{self, Elements, Fields, Members, Object, Text, are_distinct, or_default, raw};
 use crate::limits::{BATCH_MAX, CHANNEL_BYTES_MAX, KEY_BYTES_MAX, TAG_BYTES_MAX, TAGS_MAX};
 use crate::outcome::{PresenceStats, Refusal};
 use crate::share::kept;
@@ -33,9 +34,9 @@ pub enum Request {
     Unsubscribe(String, Who),
     /// Close connections: [`done`].
     Disconnect(Who, u16, String),
-    /// Who is there: [`presence`].
+    /// The subscribers of a channel: [`presence`].
     Presence(String),
-    /// How many: [`presence_stats`].
+    /// How many there are: [`presence_stats`].
     PresenceStats(String),
     /// A channel's history: [`history`].
     History(History),
@@ -124,56 +125,50 @@ impl RequestError {
     }
 }
 
-/// The members of all requests: none means different things in two of them.
+/// The members of all requests. Each means the same wherever it occurs.
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct Body<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     channel: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     channels: Elements<Text<'a>, BATCH_MAX>,
-    #[serde(borrow, default, deserialize_with = "raw")]
+    #[serde(borrow, deserialize_with = "raw")]
     data: Option<&'a RawValue>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     b64data: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     tags: Members<(Text<'a>, Text<'a>), TAGS_MAX>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     skip_history: bool,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     idempotency_key: Text<'a>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     version: u64,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     version_epoch: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     user: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     client: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     pattern: Text<'a>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     limit: i32,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     reverse: bool,
     #[serde(borrow)]
-    since: Option<Since<'a>>,
+    since: Option<Fields<PositionRequest<'a>>>,
     #[serde(borrow)]
-    disconnect: Option<Disconnect<'a>>,
+    disconnect: Option<Fields<Disconnect<'a>>>,
 }
 
-#[derive(Debug, Deserialize)]
-struct Since<'a> {
-    #[serde(default, deserialize_with = "or_default")]
-    offset: u64,
-    #[serde(borrow, default)]
-    epoch: Text<'a>,
-}
-
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct Disconnect<'a> {
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     code: u16,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     reason: Text<'a>,
 }
 
@@ -209,7 +204,7 @@ impl Request {
             "subscribe" => Self::Subscribe(channel()?, who(&read)?),
             "unsubscribe" => Self::Unsubscribe(channel()?, who(&read)?),
             "disconnect" => {
-                let (code, reason) = close(read.disconnect.as_ref())?;
+                let (code, reason) = close(read.disconnect.as_deref())?;
                 Self::Disconnect(who(&read)?, code, reason)
             }
             "presence" => Self::Presence(channel()?),
@@ -349,12 +344,12 @@ pub fn done() -> Answer {
     result(|_| ())
 }
 
-/// The answer with who is there.
+/// The answer with the subscribers of a channel.
 pub fn presence<'a>(members: impl IntoIterator<Item = MemberView<'a>>) -> Answer {
     result(|result| presence_result(result, members))
 }
 
-/// The answer with how many are.
+/// The answer with their number.
 pub fn presence_stats(stats: PresenceStats) -> Answer {
     result(|result| presence_stats_result(result, stats))
 }

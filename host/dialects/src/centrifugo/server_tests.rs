@@ -85,6 +85,11 @@ fn each_method() {
 fn what_is_refused() {
     for (method, body, error) in [
         ("publish", "[]", RequestError::Body),
+        (
+            "history",
+            r#"{"channel":"c","since":[1,"e"]}"#,
+            RequestError::Body,
+        ),
         ("publish", "{", RequestError::Body),
         ("explode", "{}", RequestError::Method),
         ("publish", r#"{"data":1}"#, RequestError::BadRequest),

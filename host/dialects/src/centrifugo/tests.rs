@@ -34,7 +34,7 @@ fn a_publication_is_one_line_with_its_data_as_it_was() {
     let bare = r#"{"channel":"news","pub":{"data":{"value": "test message"}}}"#;
     assert_eq!(Pushes::Bare.publication(&plain), bare);
 
-    let tags = [("a", "b\"")];
+    let tags = &[("a", "b\"")][..];
     let full = PublicationView {
         tags: Some(&tags),
         sender: Some(SENDER),
@@ -54,7 +54,7 @@ fn data_that_is_not_json_becomes_json() {
     let expected = r#"{"channel":"news","pub":{"data":"not \"json\"\n"}}"#;
     assert_eq!(Pushes::Bare.publication(&text), expected);
 
-    let tags = [("a", "b"), (DATA_TAG.0, "forged")];
+    let tags = &[("a", "b"), (DATA_TAG.0, "forged")][..];
     let binary = PublicationView {
         tags: Some(&tags),
         ..publication(DataView::Binary(&[0, 255, 1]), 3)
@@ -69,7 +69,7 @@ fn data_that_is_not_json_becomes_json() {
 #[test]
 fn a_push_is_written_without_moving_its_data() {
     let data = format!("\"{}\"", "a".repeat(10_000));
-    let tags = [("name", "value"), ("other", "value")];
+    let tags = &[("name", "value"), ("other", "value")][..];
     for data in [
         DataView::Json(&data),
         DataView::Text(&data[1..data.len() - 1]),

@@ -67,9 +67,7 @@ pub(crate) fn error(refusal: &Refusal, channel: Option<&str>) -> ByteString {
         frame.text("type", "error");
         frame.text("error", &refusal.to_string());
         frame.text("code", code_of(refusal));
-        if let Some(channel) = channel {
-            frame.text("channel", channel);
-        }
+        frame.text_if_some("channel", channel);
     });
     frame.into()
 }

@@ -169,7 +169,7 @@ pub struct PublishedView<'a> {
     pub channel: &'a str,
     /// The name of its event.
     pub event: Option<&'a str>,
-    /// Who published: the key.
+    /// The key that published it.
     pub client: &'a str,
     /// How many subscribers of this node take it.
     pub delivered: u64,

@@ -189,12 +189,8 @@ fn write(out: &mut String, stored: &Stored<'_>) {
     json::object(out, |publication| {
         publication.text("channel", view.channel);
         publication.text("id", view.id);
-        if let Some(position) = stored.position {
-            publication.text("position", position);
-        }
-        if let Some(event) = view.event {
-            publication.text("event", event);
-        }
+        publication.text_if_some("position", stored.position);
+        publication.text_if_some("event", view.event);
         let name = match view.data {
             DataView::Json(_) => "data",
             DataView::Text(_) => "text",
@@ -228,6 +224,17 @@ pub fn published_event(stored: &Stored<'_>) -> String {
     out
 }
 
+fn write_page<'a>(
+    answer: &mut Object<'_>,
+    publications: impl IntoIterator<Item = Stored<'a>>,
+    position: Option<&str>,
+) {
+    answer.array("publications", publications, |out, stored| {
+        write(out, &stored)
+    });
+    answer.text_if_some("position", position);
+}
+
 /// The answer to a history, with the position of its last publication, or of
 /// the channel if there is none.
 pub fn history<'a>(
@@ -235,12 +242,7 @@ pub fn history<'a>(
     position: Option<&str>,
 ) -> Answer {
     let body = json::document(|answer| {
-        answer.array("publications", publications, |out, stored| {
-            write(out, &stored)
-        });
-        if let Some(position) = position {
-            answer.text("position", position);
-        }
+        write_page(answer, publications, position);
     });
     Answer::json(200, body)
 }
@@ -254,12 +256,7 @@ pub fn polled<'a>(
     recovered: bool,
 ) -> Answer {
     let body = json::document(|answer| {
-        answer.array("publications", publications, |out, stored| {
-            write(out, &stored)
-        });
-        if let Some(position) = position {
-            answer.text("position", position);
-        }
+        write_page(answer, publications, position);
         answer.flag("recovered", recovered);
     });
     Answer::json(200, body)
@@ -278,9 +275,7 @@ pub fn presence<'a>(
         answer.array("members", members, |out, view| {
             json::object(out, |object| member(object, &view));
         });
-        if let Some(next) = next {
-            answer.text("next", next);
-        }
+        answer.text_if_some("next", next);
     });
     Answer::json(200, body)
 }
@@ -296,14 +291,10 @@ pub fn channels<'a>(
                 channel.text("channel", view.channel);
                 channel.number("subscribers", view.subscribers);
                 channel.number("kept", view.kept);
-                if let Some(position) = view.position {
-                    channel.text("position", position);
-                }
+                channel.text_if_some("position", view.position);
             });
         });
-        if let Some(next) = next {
-            answer.text("next", next);
-        }
+        answer.text_if_some("next", next);
     });
     Answer::json(200, body)
 }
@@ -317,9 +308,7 @@ pub fn connections<'a>(
         answer.array("connections", connections, |out, view| {
             json::object(out, |connection| write_connection(connection, &view));
         });
-        if let Some(next) = next {
-            answer.text("next", next);
-        }
+        answer.text_if_some("next", next);
     });
     Answer::json(200, body)
 }

@@ -43,13 +43,13 @@
 //!     expect: position         # published only if the channel is there
 //!     key: text                # of a channel that keeps one value for each key
 //!     remove: true             # the key is removed
-//!     skip_connection: text    # who does not get it
-//!     skip_user: text
+//!     skip_connection: text    # this connection does not get it
+//!     skip_user: text          # nor do this user's
 //!   Result:                    # or `channel` and an Error
 //!     channel, id: text
 //!     position: position       # if the channel keeps history
 //!     delivered: number        # subscribers of this node that take it
-//!     scope: local | all       # which nodes have it now
+//!     scope: everywhere | local # all nodes, or this one alone
 //!     suppressed: repeated | stale
 //!   Stored:
 //!     channel, id: text
@@ -83,6 +83,6 @@ pub use list::{
     ChannelSummary, ConnectionSummary, HistoryPage, ListQuery, PollQuery, Stored, channels,
     connection, connections, history, polled, presence, published_event,
 };
-pub use outcome::{Published, Reached, Suppressed, batch, published};
+pub use outcome::{Published, Scope, Suppressed, batch, published};
 pub use publish::{Body, Publication, Publications, Version};
 pub use route::Route;

@@ -15,19 +15,20 @@ pub struct Published<'a> {
     pub position: Option<&'a str>,
     /// How many subscribers of this node take it.
     pub delivered: u64,
-    /// Which nodes have it.
-    pub reached: Reached,
+    /// How far it went.
+    pub scope: Scope,
     /// Why it was not published, although nothing is wrong.
     pub suppressed: Option<Suppressed>,
 }
 
-/// Which nodes have a publication when it is answered.
+/// How far a publication went.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reached {
-    /// This one; others may be cut off, and get it when they are back.
+pub enum Scope {
+    /// To all nodes. A host by itself is all nodes.
+    Everywhere,
+    /// To the subscribers of this node; others could not be reached and will not
+    /// be.
     Local,
-    /// All.
-    All,
 }
 
 /// Why a publication was not published.
@@ -70,13 +71,11 @@ pub fn batch<'a>(
 fn write(answer: &mut Object<'_>, outcome: &Published<'_>) {
     answer.text("channel", outcome.channel);
     answer.text("id", outcome.id);
-    if let Some(position) = outcome.position {
-        answer.text("position", position);
-    }
+    answer.text_if_some("position", outcome.position);
     answer.number("delivered", outcome.delivered);
-    let scope = match outcome.reached {
-        Reached::Local => "local",
-        Reached::All => "all",
+    let scope = match outcome.scope {
+        Scope::Everywhere => "everywhere",
+        Scope::Local => "local",
     };
     answer.text("scope", scope);
     if let Some(suppressed) = outcome.suppressed {

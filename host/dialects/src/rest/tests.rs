@@ -172,14 +172,14 @@ fn outcomes_are_true_on_many_nodes() {
         id: "m1",
         position: Some("p1"),
         delivered: 3,
-        reached: Reached::Local,
+        scope: Scope::Local,
         suppressed: None,
     };
     let expected = r#"{"channel":"c","id":"m1","position":"p1","delivered":3,"scope":"local"}"#;
     assert_eq!(published(Ok(outcome)).body, expected);
     let stale = Published {
         position: None,
-        reached: Reached::All,
+        scope: Scope::Everywhere,
         suppressed: Some(Suppressed::Stale),
         ..outcome
     };
@@ -188,7 +188,7 @@ fn outcomes_are_true_on_many_nodes() {
     };
     let answer = batch([("c", Ok(stale)), ("d", Err(&conflict))]);
     let expected = json!({"results": [
-        {"channel": "c", "id": "m1", "delivered": 3, "scope": "all", "suppressed": "stale"},
+        {"channel": "c", "id": "m1", "delivered": 3, "scope": "everywhere", "suppressed": "stale"},
         {"channel": "d", "error": {"code": "conflict",
             "message": "the channel is not at the expected position", "position": "p2"}}]});
     assert_eq!((answer.status, value(&answer)), (200, expected));
@@ -197,7 +197,7 @@ fn outcomes_are_true_on_many_nodes() {
 
 #[test]
 fn publications_of_histories_and_polls() {
-    let tags = [("t", "v")];
+    let tags = &[("t", "v")][..];
     let view = PublicationView {
         channel: "c",
         offset: 1,

@@ -12,11 +12,11 @@ use serde_json::value::RawValue;
 use crate::action::{
     Action, Call, Connect, HistoryQuery, Publish, RefreshSubscription, Since, Subscribe,
 };
-use crate::centrifugo::PING;
 use crate::centrifugo::codes::{BAD_REQUEST, INVALID_TOKEN};
+use crate::centrifugo::{PING, PositionRequest};
 use crate::filter::Filter;
 use crate::history::HistoryLimit;
-use crate::json::{self, Members, Text, or_default, raw};
+use crate::json::{self, Fields, Members, Text, or_default, raw};
 use crate::limits::{
     CHANNEL_BYTES_MAX, HEADERS_MAX, METHOD_BYTES_MAX, NAME_BYTES_MAX, SUBSCRIPTIONS_MAX,
     TOKEN_BYTES_MAX,
@@ -26,145 +26,147 @@ use crate::query;
 use crate::reply::{Kind, Reply};
 use crate::share::{kept, shared};
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct Command<'a> {
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     id: u32,
     #[serde(borrow)]
-    connect: Option<ConnectRequest<'a>>,
+    connect: Option<Fields<ConnectRequest<'a>>>,
     #[serde(borrow)]
-    subscribe: Option<SubscribeRequest<'a>>,
+    subscribe: Option<Fields<SubscribeRequest<'a>>>,
     #[serde(borrow)]
-    unsubscribe: Option<ChannelRequest<'a>>,
+    unsubscribe: Option<Fields<ChannelRequest<'a>>>,
     #[serde(borrow)]
-    publish: Option<PublishRequest<'a>>,
+    publish: Option<Fields<PublishRequest<'a>>>,
     #[serde(borrow)]
-    presence: Option<ChannelRequest<'a>>,
+    presence: Option<Fields<ChannelRequest<'a>>>,
     #[serde(borrow)]
-    presence_stats: Option<ChannelRequest<'a>>,
+    presence_stats: Option<Fields<ChannelRequest<'a>>>,
     #[serde(borrow)]
-    history: Option<HistoryRequest<'a>>,
+    history: Option<Fields<HistoryRequest<'a>>>,
     #[serde(borrow)]
-    rpc: Option<RpcRequest<'a>>,
+    rpc: Option<Fields<RpcRequest<'a>>>,
     #[serde(borrow)]
-    send: Option<SendRequest<'a>>,
+    send: Option<Fields<SendRequest<'a>>>,
     #[serde(borrow)]
-    refresh: Option<TokenRequest<'a>>,
+    refresh: Option<Fields<TokenRequest<'a>>>,
     #[serde(borrow)]
-    sub_refresh: Option<TokenRequest<'a>>,
+    sub_refresh: Option<Fields<TokenRequest<'a>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct ConnectRequest<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     token: Text<'a>,
-    #[serde(borrow, default, deserialize_with = "raw")]
+    #[serde(borrow, deserialize_with = "raw")]
     data: Option<&'a RawValue>,
-    #[serde(borrow, default)]
-    subs: Members<(Text<'a>, SinceRequest<'a>), SUBSCRIPTIONS_MAX>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
+    subs: Members<(Text<'a>, Fields<SinceRequest<'a>>), SUBSCRIPTIONS_MAX>,
+    #[serde(borrow)]
     name: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     version: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     headers: Members<(Text<'a>, Text<'a>), HEADERS_MAX>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct SinceRequest<'a> {
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     recover: bool,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     offset: u64,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     epoch: Text<'a>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct SubscribeRequest<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     channel: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     token: Text<'a>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     recover: bool,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     offset: u64,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     epoch: Text<'a>,
-    #[serde(borrow, default, deserialize_with = "raw")]
+    #[serde(borrow, deserialize_with = "raw")]
     data: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     positioned: bool,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     recoverable: bool,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     join_leave: bool,
     #[serde(borrow)]
     tf: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     flag: i64,
     /// 0 is a channel; the others are maps and shared polls.
-    #[serde(default, rename = "type", deserialize_with = "or_default")]
+    #[serde(rename = "type", deserialize_with = "or_default")]
     kind: i32,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct ChannelRequest<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     channel: Text<'a>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct PublishRequest<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     channel: Text<'a>,
-    #[serde(borrow, default, deserialize_with = "raw")]
+    #[serde(borrow, deserialize_with = "raw")]
     data: Option<&'a RawValue>,
     /// As in [`SubscribeRequest`].
-    #[serde(default, rename = "type", deserialize_with = "or_default")]
+    #[serde(rename = "type", deserialize_with = "or_default")]
     kind: i32,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct HistoryRequest<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     channel: Text<'a>,
     #[serde(borrow)]
-    since: Option<PositionRequest<'a>>,
-    #[serde(default, deserialize_with = "or_default")]
+    since: Option<Fields<PositionRequest<'a>>>,
+    #[serde(deserialize_with = "or_default")]
     limit: i32,
-    #[serde(default, deserialize_with = "or_default")]
+    #[serde(deserialize_with = "or_default")]
     reverse: bool,
 }
 
-#[derive(Debug, Deserialize)]
-struct PositionRequest<'a> {
-    #[serde(default, deserialize_with = "or_default")]
-    offset: u64,
-    #[serde(borrow, default)]
-    epoch: Text<'a>,
-}
-
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct RpcRequest<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     method: Text<'a>,
-    #[serde(borrow, default, deserialize_with = "raw")]
+    #[serde(borrow, deserialize_with = "raw")]
     data: Option<&'a RawValue>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct SendRequest<'a> {
-    #[serde(borrow, default, deserialize_with = "raw")]
+    #[serde(borrow, deserialize_with = "raw")]
     data: Option<&'a RawValue>,
 }
 
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
 struct TokenRequest<'a> {
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     channel: Text<'a>,
-    #[serde(borrow, default)]
+    #[serde(borrow)]
     token: Text<'a>,
 }
 
@@ -192,18 +194,14 @@ pub(crate) fn read(frame: &Bytes, line: &[u8]) -> Result<Read, Close> {
     if line == PING.as_bytes() {
         return Ok(Read::Pong);
     }
-    // A structure could be written as an array, too.
-    if line.trim_ascii_start().first() != Some(&b'{') {
-        return Err(BAD_REQUEST);
-    }
-    let command: Command<'_> = json::read(line).map_err(|_| BAD_REQUEST)?;
+    let command: Fields<Command<'_>> = json::read(line).map_err(|_| BAD_REQUEST)?;
     let reader = Reader {
         frame,
         id: command.id,
     };
     if command.id == 0 {
-        return match command.send {
-            Some(send) => Ok(Read::Other(reader.message(&send))),
+        return match &command.send {
+            Some(send) => Ok(Read::Other(reader.message(send))),
             None => Ok(Read::Pong),
         };
     }
@@ -237,6 +235,13 @@ impl Reader<'_> {
         shared(self.frame, text)
     }
 
+    fn since(&self, epoch: &str, offset: u64) -> Since {
+        Since {
+            epoch: self.text(epoch),
+            offset,
+        }
+    }
+
     fn data(&self, data: Option<&RawValue>) -> Option<Bytes> {
         data.map(|data| kept(self.frame, data.get().as_bytes()))
     }
@@ -256,10 +261,10 @@ impl Reader<'_> {
             self.on_channel(&request.channel, |reply, channel| {
                 let query = HistoryQuery {
                     channel,
-                    since: request.since.as_ref().map(|since| Since {
-                        epoch: self.text(&since.epoch),
-                        offset: since.offset,
-                    }),
+                    since: request
+                        .since
+                        .as_ref()
+                        .map(|since| self.since(&since.epoch, since.offset)),
                     limit: HistoryLimit::of_number(request.limit),
                     reverse: request.reverse,
                 };
@@ -319,10 +324,9 @@ impl Reader<'_> {
             let Ok(filter) = filter.transpose() else {
                 return self.refuse(&Refusal::BadRequest);
             };
-            let since = request.recover.then(|| Since {
-                epoch: self.text(&request.epoch),
-                offset: request.offset,
-            });
+            let since = request
+                .recover
+                .then(|| self.since(&request.epoch, request.offset));
             let subscribe = Subscribe {
                 channel,
                 token,
@@ -420,7 +424,7 @@ pub fn read_connect(text: &Bytes) -> Result<Connect, Close> {
     if text.is_empty() {
         return Ok(Connect::default());
     }
-    let request: Option<ConnectRequest<'_>> = json::read(text).map_err(|_| BAD_REQUEST)?;
+    let request: Option<Fields<ConnectRequest<'_>>> = json::read(text).map_err(|_| BAD_REQUEST)?;
     connect(text, &request.unwrap_or_default())
 }
 
@@ -443,6 +447,10 @@ mod tests {
             "cf_connect={}&cf_connect={}",
         ] {
             assert_eq!(connect_of_query(bad), Err(BAD_REQUEST), "{bad}");
+        }
+        for array in [r#"["t"]"#, r#"{"subs":{"c":[true,1,"e"]}}"#] {
+            let refused = read_connect(&Bytes::from(array));
+            assert_eq!(refused, Err(BAD_REQUEST), "{array}");
         }
         let channel = |bytes: usize| {
             let body = format!(r#"{{"subs":{{"{}":{{}}}}}}"#, "c".repeat(bytes));

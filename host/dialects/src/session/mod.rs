@@ -50,7 +50,7 @@ enum State {
     Closed,
 }
 
-/// What a peer is told that is not welcome.
+/// How a peer that is not welcome is sent away.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     /// A frame to send.

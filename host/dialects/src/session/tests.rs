@@ -257,6 +257,7 @@ fn what_breaks_the_protocol_closes() {
         "null",
         "[]",
         "[1,{}]",
+        r#"{"id":1,"unsubscribe":["a"]}"#,
         "{",
         r#"{"id":1}"#,
         r#"{"id":1,"ping":{}}"#,
