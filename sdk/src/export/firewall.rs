@@ -21,7 +21,7 @@ use crate::raw::plain_firewall::exports::openline::firewall::firewall;
 ///
 /// impl Firewall for NoBots {
 ///     fn inspect(&mut self, request: &Request) -> Verdict {
-///         match request.header("user-agent") {
+///         match request.header("user-agent").as_deref() {
 ///             Some(agent) if agent.contains("bot") => Verdict::Deny(Answer::new(403)),
 ///             _ => Verdict::allow(),
 ///         }

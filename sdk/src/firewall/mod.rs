@@ -15,7 +15,7 @@
 //!
 //! impl Firewall for Gate {
 //!     fn inspect(&mut self, request: &Request) -> Verdict {
-//!         if request.header("x-word") == Some("sesame") {
+//!         if request.header("x-word").as_deref() == Some("sesame") {
 //!             return Verdict::allow();
 //!         }
 //!         self.refused += 1;

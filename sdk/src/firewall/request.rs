@@ -23,7 +23,7 @@ use crate::upgrade::TlsFacts;
 ///
 /// assert_eq!(request.path(), "/chat/lobby");
 /// assert_eq!(request.query("nick").as_deref(), Some("Ada Löwe"));
-/// assert_eq!(request.header("user-agent"), Some("bot"));
+/// assert_eq!(request.header("user-agent").as_deref(), Some("bot"));
 /// assert_eq!(request.peer_address(), "192.0.2.7");
 /// assert_eq!(request.target().unwrap().function, "chat");
 /// ```
@@ -85,8 +85,10 @@ impl Request {
         self.query.as_deref()
     }
 
-    /// A value of the query, decoded, with the rules of
-    /// [`UpgradeRequest::query`](crate::UpgradeRequest::query).
+    /// The first value of a key of the query, decoded, with the rules of
+    /// [`UpgradeRequest::query`](crate::UpgradeRequest::query). The peer may send
+    /// the key again: look at all [pairs](Self::query_pairs) before you allow
+    /// something by it.
     #[must_use]
     pub fn query(&self, key: &str) -> Option<Cow<'_, str>> {
         query::value(self.query.as_deref()?, key)
@@ -97,10 +99,12 @@ impl Request {
         query::pairs(self.query.as_deref().unwrap_or_default())
     }
 
-    /// The first header of this name, in any case, if its value is UTF-8.
+    /// The headers of this name, in any case, as one value, as rules of a firewall
+    /// read it: lines are joined by `, `, those of `cookie` by `; `, and bytes that
+    /// are not UTF-8 become U+FFFD. So no second line hides behind the first.
     #[must_use]
-    pub fn header(&self, name: &str) -> Option<&str> {
-        self.headers.first(name)
+    pub fn header(&self, name: &str) -> Option<Cow<'_, str>> {
+        self.headers.joined(name)
     }
 
     /// All headers in the order in which they were sent, with names in lower

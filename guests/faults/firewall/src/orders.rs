@@ -25,7 +25,7 @@ pub(crate) struct Orders {
 /// The orders in a request.
 fn of(request: &Request) -> String {
     match request.header("do") {
-        Some(orders) => orders.to_owned(),
+        Some(orders) => orders.into_owned(),
         None => request.query("do").unwrap_or_default().into_owned(),
     }
 }
