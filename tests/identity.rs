@@ -29,6 +29,7 @@ async fn reload(host: &Host, functions: &[FunctionConfig]) {
     });
     let config = Config {
         server: host.server(),
+        channels: Vec::new(),
         functions: functions.to_vec(),
     };
     let reloaded = host

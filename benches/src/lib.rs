@@ -7,6 +7,7 @@ use std::sync::Arc;
 use anyhow::Context;
 use openline_channels::budget::HostBudget;
 use openline_channels::connection::{Facts, Item, Next, SocketOwner};
+use openline_channels::hub::Hub;
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::event::{Event, UpgradeRequest};
 use openline_core::limits::InstancePolicy;
@@ -40,7 +41,8 @@ pub async fn function_with_cache(
         ..FunctionConfig::new(FunctionName::new("bench")?, None, Route::new("/bench")?)
     };
     let bytes = std::fs::read(component).with_context(|| component.to_owned())?;
-    let commons = runtime.commons(&config.name, &Store::memory(1 << 30));
+    let hub = Arc::new(Hub::alone());
+    let commons = runtime.commons(&config.name, &Store::memory(1 << 30), hub);
     Ok(Alias::to(runtime.load(&config, bytes, &commons).await?))
 }
 

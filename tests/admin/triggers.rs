@@ -278,6 +278,7 @@ async fn triggers_survive_a_restart_and_a_reload_but_not_their_removal() {
         change(&mut function);
         Config {
             server: second.server(),
+            channels: Vec::new(),
             functions: vec![function],
         }
     };

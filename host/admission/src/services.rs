@@ -11,7 +11,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
+use openline_broker::terms::TermsTable;
 use openline_channels::budget::{FunctionBudget, HostBudget};
+use openline_channels::hub::Hub;
+use openline_channels::space::Space;
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
 use openline_core::trigger::{OwnPage, Trigger, TriggerError, TriggerPlace, TriggerTable};
@@ -34,6 +37,8 @@ pub struct Services {
     table: RwLock<Arc<Table>>,
     ledger: Arc<Ledger>,
     budget: Arc<HostBudget>,
+    /// The channels that functions share.
+    shared: Arc<Space>,
     drain: watch::Sender<bool>,
     draining: AtomicBool,
     awaiting_keys: AtomicBool,
@@ -119,7 +124,9 @@ impl Services {
     pub fn new(config: ServerConfig, functions: Vec<Led>) -> Result<Self, TriggerError> {
         let budget = HostBudget::new(config.outbox_bytes, config.attached_bytes);
         let budget = budget.with_compression(config.compression_bytes);
-        let budget = Arc::new(budget.with_received(config.received_bytes));
+        let budget = budget.with_received(config.received_bytes);
+        let budget = Arc::new(budget.with_channels(config.channel_bytes));
+        let shared = Space::new(TermsTable::default(), budget.channels());
         let (drain, _) = watch::channel(false);
         let mut accounts = Accounts::new();
         let none = Firewalls::default();
@@ -133,6 +140,7 @@ impl Services {
             accounts: Mutex::new(accounts),
             ledger: Arc::default(),
             budget,
+            shared,
             drain,
             draining: AtomicBool::new(false),
             awaiting_keys: AtomicBool::new(false),
@@ -230,6 +238,17 @@ impl Services {
     /// The budget of what all connections keep with the host.
     pub fn budget(&self) -> &HostBudget {
         &self.budget
+    }
+
+    /// The channels that functions share.
+    pub fn shared(&self) -> &Arc<Space> {
+        &self.shared
+    }
+
+    /// The hub of one more function.
+    pub fn hub(&self) -> Arc<Hub> {
+        let own = Space::new(TermsTable::default(), self.budget.channels());
+        Arc::new(Hub::new(own, Arc::clone(&self.shared)))
     }
 
     /// All aliases through which connections may have come, and those of firewall

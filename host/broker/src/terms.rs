@@ -13,11 +13,18 @@ use openline_core::name::{ChannelName, FunctionName};
 
 /// The patterns of one function, the most specific one first. At most two lists
 /// of [`CHANNEL_PATTERNS_MAX`].
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct TermsTable {
-    entries: Vec<Found>,
+    entries: Vec<Entry>,
     /// The terms of channels that no pattern matches.
     usual: Arc<ChannelTerms>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Entry {
+    found: Found,
+    /// Whether the function is one of those that share it.
+    is_its: bool,
 }
 
 /// The terms of a channel.
@@ -57,9 +64,11 @@ impl TermsTable {
             let functions = table.functions.as_ref();
             functions.is_none_or(|functions| functions.contains(function))
         };
-        let shared: Vec<_> = shared.iter().filter(has_it).collect();
         for own in own {
-            let alike = shared.iter().find(|it| it.pattern.is_alike(&own.pattern));
+            let alike = shared.iter().filter(has_it);
+            let alike = alike
+                .into_iter()
+                .find(|it| it.pattern.is_alike(&own.pattern));
             if let Some(shared) = alike {
                 return Err(Ambiguous {
                     own: own.pattern.to_string(),
@@ -67,40 +76,70 @@ impl TermsTable {
                 });
             }
         }
-        let entry = |table: &ChannelTable, is_shared| {
-            let pattern = Arc::new(table.pattern.clone());
-            let found = Found {
-                terms: Arc::new(table.terms.clone()),
-                is_shared,
-                pattern: Some(Arc::clone(&pattern)),
-            };
-            (pattern, found)
-        };
-        let own = own.iter().map(|table| entry(table, false));
-        let mut entries: Vec<_> = own
-            .chain(shared.into_iter().map(|table| entry(table, true)))
-            .collect();
-        entries.sort_by(|(one, _), (other, _)| one.specificity(other));
-        Ok(Self {
-            entries: entries.into_iter().map(|(_, found)| found).collect(),
-            usual: Arc::default(),
-        })
+        let own = own.iter().map(|table| Entry::new(table, false, true));
+        let shared = shared
+            .iter()
+            .map(|table| Entry::new(table, true, has_it(&table)));
+        Ok(Self::sorted(own.chain(shared).collect()))
     }
 
-    /// The terms of a channel.
+    /// The table of the channels that functions share.
+    pub fn of_shared(shared: &[ChannelTable]) -> Self {
+        let entries = shared.iter().map(|table| Entry::new(table, true, true));
+        Self::sorted(entries.collect())
+    }
+
+    fn sorted(mut entries: Vec<Entry>) -> Self {
+        let pattern = |entry: &Entry| entry.found.pattern.clone();
+        entries.sort_by(|one, other| match (pattern(one), pattern(other)) {
+            (Some(one), Some(other)) => one.specificity(&other),
+            _ => std::cmp::Ordering::Equal,
+        });
+        Self {
+            entries,
+            usual: Arc::default(),
+        }
+    }
+
+    /// Whether any channels are shared.
+    pub fn has_shared(&self) -> bool {
+        let mut entries = self.entries.iter();
+        entries.any(|entry| entry.found.is_shared && entry.is_its)
+    }
+
+    /// The terms of a channel. A name has at most one shared channel: if the most
+    /// specific shared pattern that matches it is not the function's, the name is
+    /// not shared with it, whatever else matches.
     pub fn find(&self, channel: &ChannelName) -> Found {
-        let matches = |found: &&Found| {
-            found
-                .pattern
-                .as_ref()
-                .is_some_and(|pattern| pattern.matches(channel))
-        };
-        let found = self.entries.iter().find(matches).cloned();
-        found.unwrap_or_else(|| Found {
+        let mut may_share = true;
+        for Entry { found, is_its } in &self.entries {
+            let matches = |pattern: &Arc<ChannelPattern>| pattern.matches(channel);
+            if !found.pattern.as_ref().is_some_and(matches) {
+                continue;
+            }
+            if *is_its && (may_share || !found.is_shared) {
+                return found.clone();
+            }
+            may_share &= !found.is_shared;
+        }
+        Found {
             terms: Arc::clone(&self.usual),
             is_shared: false,
             pattern: None,
-        })
+        }
+    }
+}
+
+impl Entry {
+    fn new(table: &ChannelTable, is_shared: bool, is_its: bool) -> Self {
+        Self {
+            found: Found {
+                terms: Arc::new(table.terms.clone()),
+                is_shared,
+                pattern: Some(Arc::new(table.pattern.clone())),
+            },
+            is_its,
+        }
     }
 }
 
@@ -133,6 +172,7 @@ mod tests {
             table("room:lobby", None),
             table("news:*", None),
             table("secret:*", Some(&["other"])),
+            table("news:inner:*", Some(&["other"])),
         ];
         let terms = TermsTable::new(&function("chat"), &own, &shared).unwrap();
         for (name, pattern, is_shared) in [
@@ -140,6 +180,7 @@ mod tests {
             ("room:lobby", "room:lobby", true),
             ("news:1:2", "news:*", true),
             ("secret:1", "*", false),
+            ("news:inner:1", "*", false),
             ("x", "*", false),
         ] {
             let found = terms.find(&ChannelName::new(name).unwrap());

@@ -56,6 +56,8 @@ pub struct HostBudget {
     pub compressors: Arc<Pot>,
     /// The host's `received_bytes`.
     pub received: Arc<Pot>,
+    /// The host's `channel_bytes`.
+    pub channels: Arc<Pot>,
 }
 
 /// The budgets of one function.
@@ -146,6 +148,16 @@ impl Budget {
         taken.is_ok()
     }
 
+    /// How many bytes could be [taken](Self::take) now.
+    pub(crate) fn left(&self) -> usize {
+        let free = self.pot.most.saturating_sub(self.pot.used());
+        if self.pot.functions.load(Ordering::Relaxed) <= 1 {
+            return free;
+        }
+        // After taking x, own + x must be at most free - x.
+        free.saturating_sub(self.used()) / 2
+    }
+
     /// Takes the bytes even if they are not free.
     pub(crate) fn take_anyway(&self, bytes: usize) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
@@ -196,7 +208,21 @@ impl HostBudget {
             attached: Pot::new(attached_bytes),
             compressors: Pot::new(0),
             received: Pot::new(usize::MAX),
+            channels: Pot::new(0),
         }
+    }
+
+    /// The same with these `channel_bytes`.
+    #[must_use]
+    pub fn with_channels(mut self, channel_bytes: usize) -> Self {
+        self.channels = Pot::new(channel_bytes);
+        self
+    }
+
+    /// What the channels of one more function, or those that functions share,
+    /// may remember.
+    pub fn channels(&self) -> Budget {
+        Budget::of(&self.channels)
     }
 
     /// The same with these `compression_bytes`.

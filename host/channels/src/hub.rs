@@ -1,32 +1,40 @@
-//! The hub finds the connections of one function: by id, by channel, by tag, or
-//! all.
+//! The hub finds the connections of one function, by id, by tag, or all, and its
+//! channels: the function's own and those that functions share.
 //!
 //! Its maps are sharded. A shard stays locked while messages are put into
 //! outboxes, which never waits. Bounded by its connections: each is in the hub
-//! once, and once in each of its `channels` and `tags`. A channel without
-//! subscribers is removed.
+//! once, and once in each of its `channels` and `tags`.
 
-use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
-use dashmap::DashMap;
-use openline_core::event::SendOutcome;
+use openline_broker::channel::Backlog;
+use openline_broker::filter::Filter;
+use openline_broker::outcome::{Outcome, PublishError};
+use openline_broker::position::Position;
+use openline_broker::publication::Data;
+use openline_broker::terms::{Found, TermsTable};
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId, Tag};
 
-use crate::budget::tags_cost;
+use crate::budget::{HostBudget, tags_cost};
 use crate::connection::{AttachError, Connection};
+use crate::entry;
 use crate::members::Members;
-use crate::publication::Publication;
+use crate::shared::SharedMessage;
+use crate::space::{Publishing, Space};
 use crate::tags::TagIndex;
 use crate::wakeups::Wakeups;
 
 /// The connections of one function on this node.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Hub {
     connections: Members,
     tags: TagIndex,
-    channels: DashMap<ChannelName, HashMap<ConnectionId, Arc<Connection>>>,
+    own: Arc<Space>,
+    shared: Arc<Space>,
+    /// Whether the function shares any channels: asked before each use of one.
+    shares: AtomicBool,
 }
 
 /// Why a connection was not subscribed.
@@ -34,13 +42,58 @@ pub struct Hub {
 pub enum SubscribeError {
     /// It has as many channels as it may have.
     TooMany,
-    /// The channel has as many subscribers as it may have.
+    /// The channel has as many subscribers or members as it may have.
     Crowded,
+    /// What the host's channels remember is as much as they may.
+    HostFull,
+    /// What it missed cannot be had, and it wants all or nothing.
+    Unrecoverable,
+    /// It is subscribed already.
+    Repeated,
     /// It has left.
     Gone,
 }
 
+/// How to subscribe.
+#[derive(Default)]
+#[expect(missing_debug_implementations, reason = "it has a closure")]
+pub struct Subscribing<'a> {
+    /// Where the subscriber was before.
+    pub since: Option<Position>,
+    /// How many of the last publications it wants if it cannot recover.
+    pub otherwise: usize,
+    /// Whether it would rather not be subscribed than miss publications after
+    /// `since`.
+    pub all_or_nothing: bool,
+    /// Which publications it wants.
+    pub filter: Option<Filter>,
+    /// Whether it is told of others that come and go.
+    pub join_leave: bool,
+    /// What others see of it.
+    pub info: Option<Data>,
+    /// Whether a second subscription is an error; otherwise it does nothing.
+    pub is_once: bool,
+    /// Makes the messages that it gets before anything new. By default, each
+    /// publication of the backlog.
+    pub answer: Option<Answer<'a>>,
+}
+
+/// Makes the messages that a subscriber gets first, of the channel's position and
+/// what it missed.
+pub type Answer<'a> = &'a mut dyn FnMut(&Backlog) -> Vec<Message>;
+
 impl Hub {
+    /// A hub with these channels of its own, and those that functions share.
+    pub fn new(own: Arc<Space>, shared: Arc<Space>) -> Self {
+        Self {
+            connections: Members::default(),
+            tags: TagIndex::default(),
+            own,
+            shared,
+            shares: AtomicBool::new(false),
+        }
+    }
+
     /// Makes a connection findable until it [leaves](Hub::leave).
     pub fn join(&self, connection: &Arc<Connection>) {
         self.connections.insert(connection);
@@ -63,7 +116,7 @@ impl Hub {
             (channels, tags)
         };
         for channel in channels {
-            self.forget(&channel, connection.id());
+            channel.leave(connection.id());
         }
         self.tags.remove(connection.id(), &tags);
         self.connections.remove(connection.id());
@@ -144,63 +197,119 @@ impl Hub {
         shards.into_iter().flatten().collect()
     }
 
+    /// A hub without terms, which remembers nothing: for tests.
+    pub fn alone() -> Self {
+        let host = HostBudget::new(0, 0);
+        let space = || Space::new(TermsTable::default(), host.channels());
+        Self::new(space(), space())
+    }
+
+    /// The space of a channel's name.
+    pub fn space(&self, channel: &ChannelName) -> &Arc<Space> {
+        if self.shares.load(Ordering::Acquire) && self.own.find(channel).is_shared {
+            return &self.shared;
+        }
+        &self.own
+    }
+
+    /// The function's own channels.
+    pub fn own(&self) -> &Arc<Space> {
+        &self.own
+    }
+
+    /// The channels that functions share.
+    pub fn shared(&self) -> &Arc<Space> {
+        &self.shared
+    }
+
+    /// The terms of a channel.
+    pub fn terms(&self, channel: &ChannelName) -> Found {
+        self.own.find(channel)
+    }
+
+    /// Replaces the terms of the function's channels.
+    pub fn set_table(&self, table: TermsTable) {
+        self.shares.store(table.has_shared(), Ordering::Release);
+        self.own.set_table(table);
+    }
+
     /// Subscribes a connection; a second time does nothing.
+    ///
+    /// # Errors
+    ///
+    /// See [`SubscribeError`].
     pub fn subscribe(
         &self,
         connection: &Arc<Connection>,
-        channel: ChannelName,
+        channel: &ChannelName,
+        wakeups: &mut Wakeups,
     ) -> Result<(), SubscribeError> {
+        self.subscribe_with(connection, channel, Subscribing::default(), wakeups)
+            .map(|_| ())
+    }
+
+    /// Subscribes a connection, and puts what it gets first into its outbox. The
+    /// publications of the backlog are in there, too; `None` if it was subscribed
+    /// before.
+    ///
+    /// # Errors
+    ///
+    /// See [`SubscribeError`].
+    pub fn subscribe_with(
+        &self,
+        connection: &Arc<Connection>,
+        channel: &ChannelName,
+        subscribing: Subscribing<'_>,
+        wakeups: &mut Wakeups,
+    ) -> Result<Option<Backlog>, SubscribeError> {
         let mut membership = connection.membership.lock();
         if membership.left {
             return Err(SubscribeError::Gone);
         }
-        if membership.channels.contains(&channel) {
-            return Ok(());
+        if membership.channels.iter().any(|it| it.name() == channel) {
+            return match subscribing.is_once {
+                true => Err(SubscribeError::Repeated),
+                false => Ok(None),
+            };
         }
-        let limits = connection.limits();
-        if membership.channels.len() >= limits.channels as usize {
+        if membership.channels.len() >= connection.limits().channels as usize {
             return Err(SubscribeError::TooMany);
         }
-        let mut subscribers = self.channels.entry(channel.clone()).or_default();
-        if subscribers.len() >= limits.subscribers as usize {
-            return Err(SubscribeError::Crowded);
-        }
-        subscribers.insert(connection.id(), Arc::clone(connection));
-        membership.channels.push(channel);
-        Ok(())
+        let space = self.space(channel);
+        let (entry, backlog) = space.subscribe(connection, channel, subscribing, wakeups)?;
+        membership.channels.push(entry);
+        Ok(Some(backlog))
     }
 
-    /// Ends a subscription, if there is one.
-    pub fn unsubscribe(&self, connection: &Connection, channel: &ChannelName) {
+    /// Ends a subscription; whether there was one.
+    pub fn unsubscribe(&self, connection: &Connection, channel: &ChannelName) -> bool {
         let mut membership = connection.membership.lock();
         let list = &mut membership.channels;
-        if let Some(index) = list.iter().position(|other| other == channel) {
-            list.swap_remove(index);
-            self.forget(channel, connection.id());
-        }
+        let Some(index) = list.iter().position(|other| other.name() == channel) else {
+            return false;
+        };
+        list.swap_remove(index).leave(connection.id());
+        true
     }
 
-    /// How many connections are subscribed.
+    /// How many connections of this node are subscribed.
     pub fn subscribers(&self, channel: &ChannelName) -> usize {
-        self.channels
-            .get(channel)
-            .map_or(0, |subscribers| subscribers.len())
+        self.space(channel).subscribers(channel)
     }
 
-    /// Puts a message into the outbox of each subscriber except `except`, and
-    /// returns how many took it.
+    /// Publishes on a channel: puts a message into the outbox of each subscriber
+    /// except those left out.
+    ///
+    /// # Errors
+    ///
+    /// See [`PublishError`].
     pub fn publish(
         &self,
         channel: &ChannelName,
-        (message, compress): (&Message, Compress),
-        except: Option<ConnectionId>,
+        publishing: Publishing,
         wakeups: &mut Wakeups,
-    ) -> u64 {
-        let Some(subscribers) = self.channels.get(channel) else {
-            return 0;
-        };
-        let publication = Publication::with(message.clone(), compress);
-        deliver(subscribers.values(), &publication, except, wakeups)
+    ) -> Result<Outcome, PublishError> {
+        self.space(channel).publish(channel, publishing, wakeups)
     }
 
     /// Puts a message into the outbox of each connection except `except`, and
@@ -211,42 +320,28 @@ impl Hub {
         except: Option<ConnectionId>,
         wakeups: &mut Wakeups,
     ) -> u64 {
-        let publication = Publication::with(message.clone(), compress);
+        let message = SharedMessage::with(message.clone(), compress);
         let shards = self
             .connections
-            .each(|some| deliver(some, &publication, except, wakeups));
+            .each(|some| deliver(some, &message, except, wakeups));
         shards.into_iter().sum()
-    }
-
-    fn forget(&self, channel: &ChannelName, id: ConnectionId) {
-        self.channels.remove_if_mut(channel, |_, subscribers| {
-            subscribers.remove(&id);
-            subscribers.is_empty()
-        });
     }
 }
 
+/// Puts a shared message into the outboxes of connections, and answers how many
+/// took it.
 fn deliver<'a>(
     connections: impl IntoIterator<Item = &'a Arc<Connection>>,
-    publication: &Arc<Publication>,
+    message: &Arc<SharedMessage>,
     except: Option<ConnectionId>,
     wakeups: &mut Wakeups,
 ) -> u64 {
-    let mut taken = 0;
-    for connection in connections {
-        if except == Some(connection.id()) {
-            continue;
-        }
-        let outcome = connection.push_published(publication);
-        if matches!(outcome, SendOutcome::Sent | SendOutcome::Queued(_)) {
-            taken += 1;
-        }
-        // A connection that overflowed is woken, too: its owner has to end it.
-        if outcome != SendOutcome::Gone {
-            wakeups.add(connection);
-        }
-    }
-    taken
+    let wanted = connections
+        .into_iter()
+        .filter(|connection| except != Some(connection.id()));
+    wanted
+        .map(|connection| u64::from(entry::push(connection, message, wakeups)))
+        .sum()
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use crate::budget::{ATTACHED_OVERHEAD_BYTES, HostBudget};
 use crate::connection::{Facts, Item, Next, SocketOwner};
 
 fn written(message: Message) -> Next {
-    Next::Item(Item::Published(Publication::new(message)))
+    Next::Item(Item::Published(SharedMessage::new(message)))
 }
 
 fn owned(limits: FunctionLimits) -> SocketOwner {
@@ -34,27 +34,32 @@ fn name(index: usize) -> ChannelName {
     ChannelName::new(&format!("channel {index}")).unwrap()
 }
 
+fn subscribe(
+    hub: &Hub,
+    connection: &Arc<Connection>,
+    channel: ChannelName,
+) -> Result<(), SubscribeError> {
+    hub.subscribe(connection, &channel, &mut Wakeups::default())
+}
+
 fn text(text: &'static str) -> Message {
     Message::Text(text.into())
 }
 
 #[test]
 fn a_channel_reaches_its_subscribers_but_the_sender() {
-    let hub = Hub::default();
+    let hub = Hub::alone();
     let (first, second, third) = (peer(&hub), peer(&hub), peer(&hub));
-    hub.subscribe(first.connection(), name(1)).unwrap();
-    hub.subscribe(second.connection(), name(1)).unwrap();
-    hub.subscribe(second.connection(), name(1)).unwrap();
+    subscribe(&hub, first.connection(), name(1)).unwrap();
+    subscribe(&hub, second.connection(), name(1)).unwrap();
+    subscribe(&hub, second.connection(), name(1)).unwrap();
     assert_eq!(hub.subscribers(&name(1)), 2);
     let mut wakeups = Wakeups::default();
     let sender = Some(first.connection().id());
-    let reached = hub.publish(
-        &name(1),
-        (&text("a"), Compress::default()),
-        sender,
-        &mut wakeups,
-    );
-    assert_eq!(reached, 1);
+    let mut publishing = Publishing::of(text("a"));
+    publishing.except.connection = sender;
+    let outcome = hub.publish(&name(1), publishing, &mut wakeups).unwrap();
+    assert_eq!((outcome.local, outcome.position), (1, None));
     assert_eq!(
         hub.broadcast((&text("b"), Compress::default()), None, &mut wakeups),
         3
@@ -66,7 +71,7 @@ fn a_channel_reaches_its_subscribers_but_the_sender() {
 
 #[test]
 fn a_publication_is_encoded_once_and_shared_by_its_receivers() {
-    let hub = Hub::default();
+    let hub = Hub::alone();
     let (first, second) = (peer(&hub), peer(&hub));
     let message = Message::Binary(vec![7; 1000].into());
     hub.broadcast(
@@ -87,26 +92,26 @@ fn a_publication_is_encoded_once_and_shared_by_its_receivers() {
 
 #[test]
 fn channels_of_a_connection_at_their_limit_and_past_it() {
-    let hub = Hub::default();
+    let hub = Hub::alone();
     let connection = limited(FunctionLimits {
         channels: 3,
         ..FunctionLimits::default()
     });
     hub.join(&connection);
     for index in 0..3 {
-        hub.subscribe(&connection, name(index)).unwrap();
+        subscribe(&hub, &connection, name(index)).unwrap();
     }
     assert_eq!(
-        hub.subscribe(&connection, name(3)),
+        subscribe(&hub, &connection, name(3)),
         Err(SubscribeError::TooMany)
     );
     hub.unsubscribe(&connection, &name(0));
-    assert_eq!(hub.subscribe(&connection, name(3)), Ok(()));
+    assert_eq!(subscribe(&hub, &connection, name(3)), Ok(()));
 }
 
 #[test]
 fn subscribers_of_a_channel_at_their_limit_and_past_it() {
-    let hub = Hub::default();
+    let hub = Hub::alone();
     let connections: Vec<_> = (0..3)
         .map(|_| {
             let connection = limited(FunctionLimits {
@@ -117,26 +122,26 @@ fn subscribers_of_a_channel_at_their_limit_and_past_it() {
             connection
         })
         .collect();
-    assert_eq!(hub.subscribe(&connections[0], name(1)), Ok(()));
-    assert_eq!(hub.subscribe(&connections[1], name(1)), Ok(()));
+    assert_eq!(subscribe(&hub, &connections[0], name(1)), Ok(()));
+    assert_eq!(subscribe(&hub, &connections[1], name(1)), Ok(()));
     assert_eq!(
-        hub.subscribe(&connections[2], name(1)),
+        subscribe(&hub, &connections[2], name(1)),
         Err(SubscribeError::Crowded)
     );
     hub.leave(&connections[0]);
-    assert_eq!(hub.subscribe(&connections[2], name(1)), Ok(()));
+    assert_eq!(subscribe(&hub, &connections[2], name(1)), Ok(()));
 }
 
 #[test]
 fn who_leaves_leaves_nothing_behind() {
-    let hub = Hub::default();
+    let hub = Hub::alone();
     let connection = joined(&hub);
-    hub.subscribe(&connection, name(1)).unwrap();
+    subscribe(&hub, &connection, name(1)).unwrap();
     hub.set_tags(&connection, vec![tag("a"), tag("b")]).unwrap();
     hub.leave(&connection);
     hub.leave(&connection);
     assert_eq!(
-        hub.subscribe(&connection, name(2)),
+        subscribe(&hub, &connection, name(2)),
         Err(SubscribeError::Gone)
     );
     assert_eq!(
@@ -144,14 +149,14 @@ fn who_leaves_leaves_nothing_behind() {
         Err(AttachError::Gone)
     );
     assert!(hub.get(connection.id()).is_none());
-    assert!(hub.channels.is_empty() && hub.connections.count() == 0 && hub.tags.is_empty());
+    assert!(hub.own.count() == 0 && hub.connections.count() == 0 && hub.tags.is_empty());
     assert_eq!(connection.tags(), [tag("a"), tag("b")]);
     assert_eq!(Arc::strong_count(&connection), 1);
 }
 
 #[test]
 fn a_full_outbox_hurts_nobody_else() {
-    let hub = Hub::default();
+    let hub = Hub::alone();
     let slow = limited(FunctionLimits {
         outbox_bytes: 200,
         ..FunctionLimits::default()
@@ -173,7 +178,7 @@ fn tag(word: &str) -> Tag {
 
 #[test]
 fn tags_at_their_number_and_one_past_it() {
-    let hub = Hub::default();
+    let hub = Hub::alone();
     let connection = limited(FunctionLimits {
         tags: 2,
         ..FunctionLimits::default()
@@ -194,7 +199,7 @@ fn tags_count_for_the_host_and_are_given_back_at_the_connections_end() {
     let limits = Arc::new(FunctionLimits::default());
     let owner = SocketOwner::new(Facts::default(), limits, Arc::clone(&budget));
     let connection = Arc::clone(owner.connection());
-    let hub = Hub::default();
+    let hub = Hub::alone();
     hub.join(&connection);
     hub.set_tags(&connection, vec![tag("abc"), tag("def")])
         .unwrap();
@@ -227,7 +232,7 @@ fn all(page: impl Fn(Option<ConnectionId>) -> Vec<Arc<Connection>>) -> Vec<Conne
 
 #[test]
 fn pages_are_in_order_whole_and_of_open_connections() {
-    let hub = Hub::default();
+    let hub = Hub::alone();
     let connections: Vec<_> = (0..500).map(|_| joined(&hub)).collect();
     for connection in connections.iter().step_by(2) {
         hub.set_tags(connection, vec![tag("even")]).unwrap();
@@ -257,7 +262,7 @@ fn pages_are_in_order_whole_and_of_open_connections() {
 
 #[test]
 fn who_sets_tags_while_it_leaves_leaves_nothing_behind() {
-    let hub = Hub::default();
+    let hub = Hub::alone();
     for _ in 0..200 {
         let connection = joined(&hub);
         std::thread::scope(|scope| {

@@ -1,4 +1,5 @@
-//! The common parts of connections: their outboxes and the hub that finds them.
+//! The common parts of connections: their outboxes, the channels that they are
+//! subscribed to, and the hub that finds them.
 //!
 //! Nothing here does I/O or waits. A connection's socket belongs to the
 //! gateway, its function to the engine; both hold the same
@@ -7,11 +8,15 @@
 mod attached;
 pub mod budget;
 pub mod connection;
+pub mod entry;
+pub mod forms;
 pub mod hub;
 mod members;
 mod outbox;
-pub mod publication;
 pub mod received;
+pub mod shared;
+pub mod space;
 mod sync;
 mod tags;
+pub mod time;
 pub mod wakeups;

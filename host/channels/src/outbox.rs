@@ -21,7 +21,7 @@ use openline_core::limits::{
 use openline_core::message::Message;
 
 use crate::budget::Budget;
-use crate::publication::Publication;
+use crate::shared::SharedMessage;
 
 /// The cost of a waiting message in addition to its payload, in bytes: its
 /// place in the queue and the header of a shared buffer.
@@ -70,7 +70,7 @@ pub enum Item {
     /// The same, not compressed.
     Plain(Message),
     /// A message that is shared with other connections.
-    Published(Arc<Publication>),
+    Published(Arc<SharedMessage>),
     /// A ping with this payload, at most 125 bytes.
     Ping(Bytes),
 }
@@ -98,7 +98,7 @@ impl Item {
             Self::Message(message) | Self::Compress(message) | Self::Plain(message) => {
                 message.bytes()
             }
-            Self::Published(publication) => publication.message().bytes(),
+            Self::Published(shared) => shared.message().bytes(),
             Self::Ping(payload) => payload.len(),
         }
     }

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use openline_admission::services;
+use openline_core::channel::ChannelTable;
 use openline_core::component::Component;
 use openline_core::config::ServerConfig;
 use openline_core::deployment::Deployment;
@@ -14,6 +15,7 @@ use openline_firewall::rules::Firewalls;
 use openline_store::StoreError;
 
 use crate::authenticators::{self, Authenticators, Reading, led};
+use crate::channels;
 use crate::deployer::{Deployer, State};
 use crate::drain::drain;
 use crate::error::ApplyError;
@@ -25,6 +27,8 @@ use crate::settle::{ChangeGuard, Claim};
 #[derive(Debug)]
 pub(crate) struct Next {
     pub(crate) server: ServerConfig,
+    /// The channels that functions share; those in force if there are none.
+    pub(crate) channels: Option<Arc<[ChannelTable]>>,
     /// The firewalls; those in force if there are none.
     pub(crate) firewalls: Option<Firewalls>,
     pub(crate) functions: Functions,
@@ -63,6 +67,7 @@ impl Deployer {
     ) -> Result<(), ApplyError> {
         let Next {
             server,
+            channels,
             firewalls,
             functions,
             written,
@@ -90,7 +95,8 @@ impl Deployer {
             self.take_back(&written, &stored).await;
             return Ok(());
         }
-        self.replace(server.clone(), functions, &authenticators, firewalls)?;
+        let others = (channels, firewalls);
+        self.replace(server.clone(), functions, &authenticators, others)?;
         for managed in &led {
             for moved in managed.lead() {
                 drain(managed, moved, &server);
@@ -117,13 +123,13 @@ impl Deployer {
     }
 
     /// Has the table of triggers lead to these functions, and no others.
-    /// Without `firewalls`, those in force stay.
+    /// Without channels that functions share, or firewalls, those in force stay.
     pub(crate) fn replace(
         &self,
         server: ServerConfig,
         functions: Functions,
         authenticators: &Authenticators,
-        firewalls: Option<Firewalls>,
+        (channels, firewalls): (Option<Arc<[ChannelTable]>>, Option<Firewalls>),
     ) -> Result<(), ApplyError> {
         let mut state = self.inner.state.write();
         let services = &self.inner.services;
@@ -134,7 +140,13 @@ impl Deployer {
         let inspectors = handlers::inspectors(&functions, &rules);
         let led = led(&functions, authenticators);
         services.replace(server.clone(), led, firewalls, inspectors)?;
-        *state = State { server, functions };
+        let channels = channels.unwrap_or_else(|| Arc::clone(&state.channels));
+        channels::apply(services, &functions, &state, &channels);
+        *state = State {
+            server,
+            channels,
+            functions,
+        };
         Ok(())
     }
 

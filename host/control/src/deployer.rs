@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use openline_admission::services::Services;
+use openline_core::channel::ChannelTable;
 use openline_core::config::{FunctionConfig, PublicUrl, ServerConfig};
 use openline_core::name::FunctionName;
 use openline_core::trigger::Trigger;
@@ -36,6 +37,8 @@ pub(crate) struct Inner {
 #[derive(Clone, Debug)]
 pub(crate) struct State {
     pub(crate) server: ServerConfig,
+    /// The channels that functions share.
+    pub(crate) channels: Arc<[ChannelTable]>,
     pub(crate) functions: Functions,
 }
 

@@ -9,6 +9,7 @@
 
 mod apply;
 mod authenticators;
+mod channels;
 mod connections;
 mod credentials;
 mod deploy;

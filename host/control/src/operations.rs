@@ -173,11 +173,12 @@ impl Deployer {
         self.inner.loader.identities.forget(name);
         let State {
             server,
+            channels: _,
             mut functions,
         } = self.inner.state.read().clone();
         functions.remove(name);
         let authenticators = authenticators::known(&self.inner.services);
-        self.replace(server, functions, &authenticators, None)
+        self.replace(server, functions, &authenticators, (None, None))
     }
 
     /// The stored deployment of a function, served or not.
@@ -238,6 +239,7 @@ impl Deployer {
         functions.insert(managed.config.name.clone(), Arc::clone(&managed));
         let next = Next {
             server: state.server,
+            channels: None,
             firewalls: None,
             functions,
             written: vec![Arc::clone(&managed)],

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use openline_admission::services::Services;
 use openline_core::component::Component;
 use openline_core::config::FunctionConfig;
 use openline_core::digest::Digest;
@@ -33,6 +34,8 @@ pub(crate) struct Loader {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) store: Store,
     pub(crate) identities: Identities,
+    /// What functions share, and their channels.
+    pub(crate) services: Arc<Services>,
 }
 
 /// Why a version in a deployment cannot serve.
@@ -85,7 +88,10 @@ impl Occasion for Changing {
 impl Loader {
     /// The state that all versions of a function share.
     pub(crate) fn commons(&self, name: &FunctionName) -> Arc<Commons> {
-        let make = || self.runtime.commons(name, &self.store);
+        let make = || {
+            let hub = self.services.hub();
+            self.runtime.commons(name, &self.store, hub)
+        };
         self.identities.commons(name, make)
     }
 

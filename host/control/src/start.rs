@@ -105,10 +105,11 @@ impl Deployer {
         (config, firewalls): (Config, Firewalls),
         components: Vec<ConfiguredComponent>,
     ) -> Result<Self, StartError> {
-        let services = Services::new(config.server.clone(), Vec::new())?;
+        let services = Arc::new(Services::new(config.server.clone(), Vec::new())?);
         services.sign_with(*store.secret());
         let state = State {
             server: config.server.clone(),
+            channels: Arc::default(),
             functions: Functions::new(),
         };
         let deployer = Self {
@@ -117,9 +118,10 @@ impl Deployer {
                     runtime,
                     store,
                     identities: Identities::default(),
+                    services: Arc::clone(&services),
                 },
                 in_memory,
-                services: Arc::new(services),
+                services,
                 changes: ChangeLock::default(),
                 state: RwLock::new(state),
             }),
@@ -161,6 +163,7 @@ impl Deployer {
         let reloaded = compare(&self.inner.state.read().functions, &ready.functions);
         let next = Next {
             server: config.server,
+            channels: Some(config.channels.into()),
             firewalls: Some(firewalls),
             led: ready.functions.values().cloned().collect(),
             functions: ready.functions,
@@ -325,6 +328,7 @@ fn compare(before: &Functions, after: &Functions) -> Reloaded {
             && old.config.alias == new.config.alias
             && old.config.migration == new.config.migration
             && old.config.auto_responses == new.config.auto_responses
+            && old.config.channels == new.config.channels
             && old.record.aliases() == new.record.aliases()
             && one.len() == other.len()
             && one

@@ -13,6 +13,7 @@ pub mod close;
 pub mod component;
 pub mod config;
 pub mod deployment;
+pub mod dialect;
 pub mod digest;
 pub mod escape;
 pub mod event;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use openline_admin::Page;
 use openline_control::{ConfiguredComponent, Deployer};
+use openline_core::channel::ChannelTable;
 use openline_core::component::Component;
 use openline_core::config::{Config, FunctionConfig, PageAccess, ServerConfig};
 use openline_core::limits::{FunctionLimits, InstancePolicy};
@@ -27,6 +28,9 @@ use crate::client::{Client, Refused};
 use crate::deadlocks::watch_for_deadlocks;
 use crate::programs::kept;
 use crate::{ASK_AGAIN, PATIENCE, state, within};
+
+/// A configuration that tables of channels follow.
+const CHANNELS_HEAD: &str = "[[function]]\nname = \"f\"\nroute = \"/\"\n";
 
 /// One for all tests: engines are made once, and components are compiled once.
 static RUNTIME: LazyLock<Arc<Runtime>> = LazyLock::new(|| {
@@ -66,6 +70,7 @@ pub struct Host {
 #[derive(Debug)]
 pub struct HostBuilder {
     server: ServerConfig,
+    channels: Vec<ChannelTable>,
     functions: Vec<FunctionConfig>,
     store: Store,
     firewalls: Firewalls,
@@ -82,6 +87,7 @@ impl Host {
         };
         HostBuilder {
             server,
+            channels: Vec::new(),
             functions: Vec::new(),
             store: Store::memory(1 << 30),
             firewalls: Firewalls::default(),
@@ -268,6 +274,23 @@ impl HostBuilder {
         self.server(|server| server.close_timeout = Duration::from_millis(200))
     }
 
+    /// Takes channels that functions share, as a configuration has them.
+    #[must_use]
+    pub fn shared_channels(mut self, tables: &str) -> Self {
+        self.channels = Config::parse(&format!("{CHANNELS_HEAD}{tables}"))
+            .unwrap()
+            .channels;
+        self
+    }
+
+    /// Takes channels of the first function's own, as a configuration has them.
+    #[must_use]
+    pub fn channels(mut self, tables: &str) -> Self {
+        let config = Config::parse(&format!("{CHANNELS_HEAD}{tables}")).unwrap();
+        self.functions[0].channels = config.functions[0].channels.clone();
+        self
+    }
+
     /// Starts it on the runtime that all tests share.
     pub async fn start(self) -> Host {
         self.start_on(&RUNTIME).await
@@ -278,6 +301,7 @@ impl HostBuilder {
         watch_for_deadlocks();
         let Self {
             server,
+            channels,
             functions,
             store,
             firewalls,
@@ -295,6 +319,7 @@ impl HostBuilder {
         let runtime = Arc::clone(runtime);
         let config = Config {
             server: server.clone(),
+            channels,
             functions,
         };
         let configured = (config, firewalls);

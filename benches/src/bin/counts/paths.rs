@@ -10,10 +10,11 @@ use openline_benches::{Line, function_with_cache};
 use openline_channels::budget::HostBudget;
 use openline_channels::connection::{Facts, Next, SocketOwner};
 use openline_channels::hub::Hub;
+use openline_channels::space::Publishing;
 use openline_channels::wakeups::Wakeups;
 use openline_core::event::Event;
 use openline_core::limits::{FunctionLimits, InstancePolicy};
-use openline_core::message::{Compress, Message};
+use openline_core::message::Message;
 use openline_core::name::ChannelName;
 use openline_engine::alias::Alias;
 
@@ -167,7 +168,7 @@ pub(crate) struct Room {
 
 impl Room {
     fn new() -> anyhow::Result<Self> {
-        let hub = Hub::default();
+        let hub = Hub::alone();
         let channel = ChannelName::new("room").context("the channel's name")?;
         let limits = Arc::new(FunctionLimits::default());
         let budget = HostBudget::new(1 << 30, 1 << 30).function();
@@ -176,7 +177,7 @@ impl Room {
             let limits = Arc::clone(&limits);
             let owner = SocketOwner::new(Facts::default(), limits, Arc::clone(&budget));
             hub.join(owner.connection());
-            let subscribed = hub.subscribe(owner.connection(), channel.clone());
+            let subscribed = hub.subscribe(owner.connection(), &channel, &mut Wakeups::default());
             anyhow::ensure!(subscribed.is_ok(), "there is room in the channel");
             owners.push(owner);
         }
@@ -191,13 +192,10 @@ impl Room {
     fn rounds(&self, rounds: usize) -> anyhow::Result<()> {
         for _ in 0..rounds {
             let mut wakeups = Wakeups::default();
-            let reached = self.hub.publish(
-                &self.channel,
-                (&self.message, Compress::default()),
-                None,
-                &mut wakeups,
-            );
-            anyhow::ensure!(reached == SUBSCRIBERS as u64, "not all were reached");
+            let publishing = Publishing::of(self.message.clone());
+            let outcome = self.hub.publish(&self.channel, publishing, &mut wakeups)?;
+            let reached = outcome.local == SUBSCRIBERS as u64;
+            anyhow::ensure!(reached, "not all were reached");
             for owner in &self.owners {
                 let next = owner.next();
                 anyhow::ensure!(matches!(next, Next::Item(_)), "a message is missing");

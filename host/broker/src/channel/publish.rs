@@ -114,7 +114,13 @@ impl Publish {
         }
     }
 
-    fn check(&self, is_keyed: bool, room: &Room) -> Result<(), PublishError> {
+    /// Checks what needs no channel: sizes, names, and whether keys are used as
+    /// the terms want.
+    ///
+    /// # Errors
+    ///
+    /// [`PublishError::TooLarge`] and [`PublishError::InvalidName`].
+    pub fn check(&self, is_keyed: bool, room: &Room) -> Result<(), PublishError> {
         let check = PublishError::check_bytes;
         let length = |text: &Option<ByteString>| text.as_ref().map_or(0, |it| it.len());
         check("the data", self.data.bytes(), room.data_bytes)?;

@@ -16,7 +16,9 @@ mod send;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytestring::ByteString;
 use openline_core::auto_response::AutoResponse;
+use openline_core::dialect::DialectName;
 use openline_core::event::RouteParams;
 use openline_core::limits::FunctionLimits;
 use openline_core::name::{AliasName, ChannelName, ConnectionId, Tag};
@@ -52,6 +54,19 @@ pub struct Facts {
     pub auto_responses: Arc<[AutoResponse]>,
     /// What was agreed on compression; `None` if nothing was.
     pub compressed: Option<Arc<Compressed>>,
+    /// What it speaks instead of raw messages.
+    pub dialect: Option<DialectName>,
+    /// Who its peer is, if that is known.
+    pub user: Option<ByteString>,
+}
+
+/// A channel as its subscribers know it.
+pub trait SubscribedChannel: std::fmt::Debug + Send + Sync {
+    /// Its name.
+    fn name(&self) -> &ChannelName;
+
+    /// Forgets a subscriber.
+    fn leave(&self, connection: ConnectionId);
 }
 
 /// One connection, as functions and the host have it. Shared by reference; it
@@ -80,7 +95,7 @@ pub struct Connection {
 pub(crate) struct Membership {
     /// Whether it has left: then nothing more may be added.
     pub(crate) left: bool,
-    pub(crate) channels: Vec<ChannelName>,
+    pub(crate) channels: Vec<Arc<dyn SubscribedChannel>>,
     /// Kept when it has left, too: the function may want them at the end.
     pub(crate) tags: Box<[Tag]>,
 }

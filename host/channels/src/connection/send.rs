@@ -18,7 +18,7 @@ use openline_core::message::{Compress, Message};
 use super::Connection;
 use super::flags::Flag;
 use crate::outbox::{Gone, Item, Ticket};
-use crate::publication::Publication;
+use crate::shared::SharedMessage;
 
 /// The payload of a ping is larger than 125 bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,8 +48,8 @@ impl Connection {
     }
 
     /// Puts a message into the outbox that other connections get, too.
-    pub(crate) fn push_published(&self, publication: &Arc<Publication>) -> SendOutcome {
-        self.put(Item::Published(Arc::clone(publication)))
+    pub(crate) fn push_shared(&self, shared: &Arc<SharedMessage>) -> SendOutcome {
+        self.put(Item::Published(Arc::clone(shared)))
     }
 
     /// Puts a ping into the outbox.

@@ -14,7 +14,9 @@ use crate::authentication::{
     AuthMethod, FirstMessageConfig, JwtConfig, SignatureConfig, TicketConfig,
 };
 use crate::auto_response::MatchKind;
+use crate::channel::ChannelWritten;
 use crate::deployment::Migration;
+use crate::dialect::DialectName;
 use crate::limits::{
     FunctionLimitsMaximum, FunctionLimitsWritten, InstancePolicyMaximum, InstancePolicyWritten,
 };
@@ -30,6 +32,9 @@ pub(super) struct File {
     pub(super) maximum: Maximum,
     #[serde(default)]
     pub(super) function: Vec<Function>,
+    /// The channels that functions share.
+    #[serde(default)]
+    pub(super) channel: Vec<Spanned<ChannelWritten>>,
     /// The firewalls, of which only the names are read here; the package
     /// `openline-firewall` reads the rest, and reports what is wrong with it.
     pub(super) firewall: Option<toml::Value>,
@@ -61,6 +66,8 @@ pub(super) struct Function {
     #[serde(default)]
     pub(super) auto_response: Vec<Spanned<AutoResponse>>,
     #[serde(default)]
+    pub(super) channel: Vec<Spanned<ChannelWritten>>,
+    #[serde(default)]
     pub(super) instance: InstancePolicyWritten,
     #[serde(default)]
     pub(super) limit: FunctionLimitsWritten,
@@ -76,6 +83,7 @@ pub(super) struct Trigger {
     pub(super) methods: Option<Spanned<Vec<String>>>,
     pub(super) alias: Option<AliasName>,
     pub(super) version: Option<Spanned<String>>,
+    pub(super) dialect: Option<DialectName>,
     pub(super) internet: Option<bool>,
     pub(super) origins: Option<Spanned<Vec<Spanned<String>>>>,
     pub(super) origin_required: Option<bool>,
@@ -181,6 +189,10 @@ fn hint_for(message: &str) -> String {
     }
     if message.contains("is not the name of a trigger") {
         return "leave it out to name the trigger after its route".into();
+    }
+    if message.contains("is not one of `nobody`") {
+        return "as in `subscribe = \"peers\"`, or \"claim:channels\" for the patterns of a claim"
+            .into();
     }
     if message.contains("is not an affinity") {
         return "write a parameter of the route, as `room`, or \"header:x-room\", \"query:room\", \"cookie:NAME\" or \"claim:sub\"".into();

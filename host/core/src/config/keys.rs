@@ -4,6 +4,7 @@
 //! the keys that a file may have.
 
 use super::keys_authentication::AUTHENTICATION;
+use super::keys_channels::CHANNELS;
 use super::{ServerConfig, TABLES};
 use crate::limits::Effect;
 
@@ -43,9 +44,11 @@ use Effect::{AsBounded, AtOnce, NewConnections, NextEvent, NextStart};
 /// The table of the certificates that the host requests itself.
 const ACME: &str = "[server.tls.acme]";
 
-/// All these keys, in the order of the file; those of authentication last.
+/// All these keys, in the order of the file; those of authentication and of
+/// channels last.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(AUTHENTICATION)
+    let others = KEYS.iter().chain(AUTHENTICATION);
+    others.chain(CHANNELS.into_iter().flatten())
 }
 
 const KEYS: &[Key] = &[
@@ -335,6 +338,13 @@ const KEYS: &[Key] = &[
         "none",
         NewConnections,
         "the version that it leads to instead of an alias, by the first characters of its digest",
+    ),
+    key(
+        "[[function.trigger]]",
+        "dialect",
+        "raw messages",
+        NewConnections,
+        "what its connections speak: `\"pushflo\"` or `\"centrifugo\"`, for the clients of those systems",
     ),
     key(
         "[[function.trigger]]",

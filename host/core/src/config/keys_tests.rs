@@ -9,10 +9,14 @@ use crate::config::file::File;
 /// unknown one.
 fn known(table: &str) -> Vec<String> {
     let header = match table {
-        table if !table.contains("function") => table.to_owned(),
         table if table.contains("function.trigger.") => {
             format!("[[function]]\n[[function.trigger]]\n{table}")
         }
+        "[channel.history]" | "[channel.keyed]" => format!("[[channel]]\n{table}"),
+        "[function.channel.history]" | "[function.channel.keyed]" => {
+            format!("[[function]]\n[[function.channel]]\n{table}")
+        }
+        table if !table.contains("function") => table.to_owned(),
         table => format!("[[function]]\n{}", table.replace("[[function]]", "")),
     };
     let text = format!("{header}\nno-such-key = 1");
@@ -27,7 +31,10 @@ fn known(table: &str) -> Vec<String> {
         "[server.tls]" => &["acme"],
         "[[function.trigger]]" => &["jwt", "signature", "ticket", "first_message"],
         "[function.trigger.signature]" => &["keys"],
-        "[[function]]" => &["trigger", "auto_response", "instance", "limit"],
+        "[[function]]" => &["trigger", "auto_response", "channel", "instance", "limit"],
+        "[[channel]]" => &["history", "keyed"],
+        // A function's own list refuses it with a sentence.
+        "[[function.channel]]" => &["history", "keyed", "functions"],
         _ => &[],
     };
     words.retain(|word| !nested.contains(&&**word));
@@ -41,7 +48,7 @@ fn each_key_that_a_file_may_have_says_when_it_takes_effect() {
     tables.extend(TABLES.map(|(table, _)| table));
     tables.sort_unstable();
     tables.dedup();
-    assert_eq!(tables.len(), 17, "{tables:?}");
+    assert_eq!(tables.len(), 23, "{tables:?}");
     for table in tables.iter().filter(|table| !table.contains("maximum")) {
         let rows = TABLES.iter().filter(|(each, _)| each == table);
         let rows = rows.flat_map(|(_, rows)| rows.iter().map(|row| row.name));

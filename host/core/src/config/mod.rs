@@ -11,6 +11,7 @@
 mod acme;
 mod admin;
 mod answers;
+mod channels;
 mod edge;
 mod error;
 mod file;
@@ -18,6 +19,7 @@ mod hints;
 mod hops;
 mod keys;
 mod keys_authentication;
+mod keys_channels;
 mod networks;
 mod public_url;
 mod server;
@@ -46,6 +48,7 @@ pub use tls::CERTIFICATES_MAX;
 pub use warnings::warnings;
 
 use crate::auto_response::AutoResponse;
+use crate::channel::ChannelTable;
 use crate::deployment::Migration;
 use crate::limits::{FunctionLimits, InstancePolicy, Row};
 use crate::name::{AliasName, FunctionName};
@@ -64,6 +67,8 @@ pub const TABLES: [(&str, &[Row]); 3] = [
 pub struct Config {
     /// The host itself.
     pub server: ServerConfig,
+    /// The channels that functions share.
+    pub channels: Vec<ChannelTable>,
     /// The functions, in the file's order. Names are distinct, and no two
     /// triggers match the same requests.
     pub functions: Vec<FunctionConfig>,
@@ -91,6 +96,8 @@ pub struct FunctionConfig {
     /// The automatic responses of every connection of the function; at most the
     /// limit `auto_responses`.
     pub auto_responses: Vec<AutoResponse>,
+    /// The terms of its own channels.
+    pub channels: Vec<ChannelTable>,
     /// How many instances and what each may hold.
     pub instance: InstancePolicy,
     /// The limits of a connection or a call.
@@ -116,6 +123,7 @@ impl FunctionConfig {
             migration: Migration::default(),
             triggers: vec![Trigger::new(route)],
             auto_responses: Vec::new(),
+            channels: Vec::new(),
             instance: InstancePolicy::default(),
             limit: FunctionLimits::default(),
         }

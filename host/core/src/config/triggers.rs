@@ -119,6 +119,7 @@ impl Check<'_> {
             cors,
             firewall,
             auth,
+            dialect: trigger.dialect,
             ..Trigger::new(route?)
         };
         let name = written.get_ref().name.as_ref();

@@ -11,6 +11,7 @@ use super::hints::trigger_hint;
 use super::public_url::PublicUrl;
 use super::server::{ServerConfigMaximum, ServerConfigWritten};
 use super::{Config, FunctionConfig, ServerConfig};
+use crate::channel::ChannelTable;
 use crate::limits::{FunctionLimits, FunctionLimitsWritten, InstancePolicy, InstancePolicyWritten};
 use crate::name::{AliasName, FunctionName};
 use crate::trigger::{Trigger, TriggerTable};
@@ -28,6 +29,7 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
     };
     let server = check.server(file.server);
     check.maximum(&file.maximum);
+    let channels = check.shared_channels(file.channel);
     let mut triggers = TriggerTable::default();
     let mut functions: Vec<FunctionConfig> = Vec::new();
     // A host with a data directory may start without functions.
@@ -47,10 +49,15 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
             let message = format!("two functions are named `{}`", function.name.get_ref());
             check.error(Some(span), &message, "rename one of them");
         }
-        functions.push(check.function(function, &file.maximum, &mut triggers));
+        let others = (&file.maximum, &channels[..]);
+        functions.push(check.function(function, others, &mut triggers));
     }
     if check.errors.is_empty() {
-        Ok(Config { server, functions })
+        Ok(Config {
+            server,
+            channels,
+            functions,
+        })
     } else {
         Err(check.errors)
     }
@@ -214,7 +221,7 @@ impl Check<'_> {
     fn function(
         &mut self,
         function: file::Function,
-        maximum: &Maximum,
+        (maximum, shared): (&Maximum, &[ChannelTable]),
         known: &mut TriggerTable<()>,
     ) -> FunctionConfig {
         let (name, route) = (&function.name, function.route.as_ref());
@@ -222,6 +229,7 @@ impl Check<'_> {
         let instance = self.instance(function.instance, maximum, &triggers);
         let limit = self.limit(function.limit, maximum);
         let auto_responses = self.auto_responses(function.auto_response, limit.auto_responses);
+        let channels = self.own_channels(name.get_ref(), function.channel, shared);
         let place = match &function.component {
             Some(component) => component.span(),
             None => function.name.span(),
@@ -234,6 +242,7 @@ impl Check<'_> {
             migration: function.migration,
             triggers,
             auto_responses,
+            channels,
             instance,
             limit,
         }

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::affinity::Affinity;
 use crate::authentication::{AuthMethod, Authentication};
+use crate::dialect::DialectName;
 use crate::name::{AliasName, FunctionName, TriggerName};
 use crate::route::Route;
 
@@ -77,6 +78,9 @@ pub struct Trigger {
     /// `none`, it takes all; the method says that this is meant.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub auth: Option<Box<Authentication>>,
+    /// What its connections speak instead of raw messages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dialect: Option<DialectName>,
 }
 
 /// Which version of a function a trigger leads to.
@@ -163,6 +167,7 @@ impl Trigger {
             cors: None,
             firewall: None,
             auth: None,
+            dialect: None,
         }
     }
 

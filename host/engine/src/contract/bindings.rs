@@ -14,6 +14,7 @@ mod generated {
                 import openline:websocket/backpressure@0.2.0;
                 import openline:websocket/async-backpressure@0.2.0;
                 import openline:channels/channels@0.2.0;
+                import openline:channels/publications@0.2.0;
                 import openline:alarms/alarms@0.2.0;
                 import openline:state/state@0.2.0;
                 import openline:firewall/types@0.2.0;
@@ -32,6 +33,8 @@ mod generated {
             "openline:state/state.load": async | trappable,
             "openline:state/state.save": async | trappable,
             "openline:state/state.clear": async | trappable,
+            "openline:channels/publications.publish": async | trappable,
+            "openline:channels/publications.remove": async | trappable,
             default: trappable,
         },
         with: {
@@ -41,7 +44,7 @@ mod generated {
 }
 
 pub(crate) use generated::openline::alarms::alarms;
-pub(crate) use generated::openline::channels::channels;
+pub(crate) use generated::openline::channels::{channels, publications};
 pub(crate) use generated::openline::common::types as common;
 pub(crate) use generated::openline::firewall::types as firewall;
 pub(crate) use generated::openline::state::state;

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use openline_channels::hub::Hub;
 use openline_core::component::Component;
 use openline_core::config::FunctionConfig;
 use openline_core::digest::Digest;
@@ -109,9 +110,10 @@ impl Runtime {
 
     /// Makes the state that all versions of a function will share. Each call
     /// makes another one, so the caller must see that a function has only one.
-    pub fn commons(&self, name: &FunctionName, store: &Store) -> Arc<Commons> {
+    pub fn commons(&self, name: &FunctionName, store: &Store, hub: Arc<Hub>) -> Arc<Commons> {
         let clock = Arc::clone(&self.clock);
-        Arc::new(Commons::new(store.function(name), name.clone(), clock))
+        let store = store.function(name);
+        Arc::new(Commons::new(store, name.clone(), clock, hub))
     }
 
     /// Makes a version from a component: compiles it, or finds its compiled
@@ -173,7 +175,8 @@ impl Runtime {
     fn commons_alone(&self, name: &FunctionName) -> Arc<Commons> {
         let clock = Arc::new(AlarmClock::new(self.options.alarms));
         let store = Store::memory(0).function(name);
-        Arc::new(Commons::new(store, name.clone(), clock))
+        let hub = Arc::new(Hub::alone());
+        Arc::new(Commons::new(store, name.clone(), clock, hub))
     }
 
     /// The same without the trial, and with a wrong number of places for an

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use openline_channels::budget::HostBudget;
 use openline_channels::connection::{Facts, Item, Next, SocketOwner};
+use openline_channels::hub::Hub;
 use openline_core::component::Component;
 use openline_core::config::{FunctionConfig, ServerConfig};
 use openline_core::event::Event;
@@ -102,7 +103,7 @@ async fn program(component: &str, change: impl FnOnce(&mut FunctionConfig)) -> A
     change(&mut config);
     let clock = Arc::new(AlarmClock::default());
     let reach = Reach {
-        hub: Arc::default(),
+        hub: Arc::new(Hub::alone()),
         owner: StandIn::of(&clock),
         clock,
     };

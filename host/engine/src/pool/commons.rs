@@ -54,10 +54,15 @@ pub struct Commons {
 }
 
 impl Commons {
-    pub(crate) fn new(store: FunctionStore, name: FunctionName, clock: Arc<AlarmClock>) -> Self {
+    pub(crate) fn new(
+        store: FunctionStore,
+        name: FunctionName,
+        clock: Arc<AlarmClock>,
+        hub: Arc<Hub>,
+    ) -> Self {
         Self {
             name,
-            hub: Arc::default(),
+            hub,
             store,
             number: clock.join(),
             clock,
@@ -275,10 +280,14 @@ mod tests {
 
     use super::*;
 
+    fn hub() -> Arc<Hub> {
+        Arc::new(Hub::alone())
+    }
+
     fn commons() -> Arc<Commons> {
         let name = FunctionName::new("function").unwrap();
         let store = Store::memory(0).function(&name);
-        Arc::new(Commons::new(store, name, Arc::default()))
+        Arc::new(Commons::new(store, name, Arc::default(), hub()))
     }
 
     fn alarm() -> AlarmCall {
@@ -330,7 +339,7 @@ mod tests {
         let clock = Arc::new(AlarmClock::default());
         let name = FunctionName::new("function").unwrap();
         let store = Store::memory(0).function(&name);
-        let commons = Arc::new(Commons::new(store, name, Arc::clone(&clock)));
+        let commons = Arc::new(Commons::new(store, name, Arc::clone(&clock), hub()));
         let reach = commons.reach();
         drop(commons);
         assert_eq!(clock.functions(), 1, "a guest may still set an alarm");

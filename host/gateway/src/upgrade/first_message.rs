@@ -296,6 +296,8 @@ impl Awaited {
             alias: alias.name().clone(),
             auto_responses: Arc::clone(&accepted.split.auto_responses),
             compressed: compressed.take(),
+            dialect: None,
+            user: super::subject(&identity),
         };
         Ok(Box::new(Taken {
             accepted,

@@ -10,6 +10,7 @@ mod stream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytestring::ByteString;
 use http::header::{HOST, SET_COOKIE};
 use http::request::Parts;
 use http::{HeaderMap, HeaderValue, Method, Response};
@@ -23,6 +24,7 @@ use openline_admission::sessions::Session;
 use openline_authentication::Identity;
 use openline_channels::connection::{AttachError, Connection, Facts, SocketOwner};
 use openline_channels::hub::{Hub, SubscribeError};
+use openline_channels::wakeups::Wakeups;
 use openline_core::affinity::Affinity;
 use openline_core::authentication::FirstMessageConfig;
 use openline_core::event::UpgradeRequest;
@@ -176,6 +178,11 @@ fn headers<'a>(
     host.into_iter().chain(own)
 }
 
+/// Who the peer is, for others: the subject of its credential.
+fn subject(identity: &Identity) -> Option<ByteString> {
+    identity.claim("sub").map(ByteString::from)
+}
+
 /// The claim that chooses the instance, if one does.
 fn claim(service: &Service, identity: &Identity) -> Option<String> {
     match service.alias.split().affinity.as_ref()? {
@@ -242,6 +249,8 @@ pub(crate) async fn upgrade<S: Handover>(
         alias: alias.name().clone(),
         auto_responses: Arc::clone(&accepted.split.auto_responses),
         compressed: agreement.map(|agreement| Arc::new(agreement.compressed())),
+        dialect: None,
+        user: identity.as_ref().and_then(subject),
     };
     let held = (places, place);
     let owned = connect(gateway, &service, accepted, facts, identity, held)?;
@@ -331,10 +340,14 @@ fn join(
     hub.join(connection);
     hub.set_tags(connection, tags)
         .map_err(|error| unattached(error, "it has too many tags"))?;
+    let mut wakeups = Wakeups::default();
     for channel in channels {
-        let subscribed = hub.subscribe(connection, channel);
+        if !hub.terms(&channel).terms.subscribe.allows_function() {
+            return Err(Refusal::Answer("it may not use one of its channels".into()));
+        }
+        let subscribed = hub.subscribe(connection, &channel, &mut wakeups);
         subscribed.map_err(|error| match error {
-            SubscribeError::Crowded => Refusal::Full,
+            SubscribeError::Crowded | SubscribeError::HostFull => Refusal::Full,
             _ => Refusal::Answer("it has too many channels".into()),
         })?;
     }

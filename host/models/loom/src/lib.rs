@@ -29,12 +29,12 @@ mod instance;
 #[path = "../../../channels/src/outbox.rs"]
 mod outbox;
 mod pool;
-#[path = "../../../channels/src/publication.rs"]
-pub mod publication;
 #[path = "../../../engine/src/component/pulse.rs"]
 mod pulse;
 #[path = "../../../channels/src/received.rs"]
 pub mod received;
+#[path = "../../../channels/src/shared.rs"]
+pub mod shared;
 mod sync;
 #[path = "../../../channels/src/wakeups.rs"]
 pub mod wakeups;

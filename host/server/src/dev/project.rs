@@ -115,6 +115,7 @@ fn alone(package: &Crate) -> anyhow::Result<Config> {
     let route = Route::new(&format!("/{name}"))?;
     let component = Some(package.paths.release.clone());
     Ok(Config {
+        channels: Vec::new(),
         server: ServerConfig::default(),
         functions: vec![FunctionConfig::new(name, component, route)],
     })

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openline_channels::connection::{Item, Next};
+use openline_channels::hub::Hub;
 use openline_core::config::ServerConfig;
 use openline_core::event::UpgradeRequest;
 use openline_core::fault::Fault;
@@ -90,7 +91,7 @@ async fn a_component_that_keeps_failing_at_start_leaves_nothing_and_nobody_waiti
         config.instance.memory_bytes = 64 * 1024;
         let bytes = std::fs::read(component).unwrap();
         config.instance.faults_in_a_row = 0;
-        let commons = runtime.commons(&config.name, &Store::memory(0));
+        let commons = runtime.commons(&config.name, &Store::memory(0), Arc::new(Hub::alone()));
         let untried = runtime.load_untried(&config, bytes, &commons, None).await;
         let function = Alias::to(untried.unwrap());
         // More often than the host may have instances.
@@ -130,7 +131,7 @@ async fn a_start_for_which_the_pools_have_no_room_is_no_fault_of_the_function() 
         config.instance.concurrency = 1;
         config.instance.faults_in_a_row = 1;
         let bytes = std::fs::read(component).unwrap();
-        let commons = runtime.commons(&config.name, &Store::memory(0));
+        let commons = runtime.commons(&config.name, &Store::memory(0), Arc::new(Hub::alone()));
         // Each instance claims to need no place, so more are made than fit.
         let untried = runtime.load_untried(&config, bytes, &commons, Some(0));
         let version = untried.await.unwrap();

@@ -1,5 +1,8 @@
 //! `openline:channels/channels`: the broadcast helpers.
 
+use openline_broker::outcome::PublishError;
+use openline_channels::entry::Except;
+use openline_channels::space::Publishing;
 use openline_core::message::Message;
 use openline_core::name::{ChannelName, ConnectionId};
 use wasmtime::Result;
@@ -16,9 +19,9 @@ impl Host for StoreData {
         options: PublishOptions,
     ) -> Result<Result<Outcome, Error>> {
         let (except, compress) = (self.except(&options)?, options.compress.into());
-        let channel = match ChannelName::new(&channel) {
+        let channel = match self.channel(&channel) {
             Ok(channel) => channel,
-            Err(error) => return Ok(Err(Error::Invalid(error.to_string()))),
+            Err(error) => return Ok(Err(error)),
         };
         let message = match self.allowed(message) {
             Ok(message) => message,
@@ -26,8 +29,16 @@ impl Host for StoreData {
         };
         let mut wakeups = self.run.wakeups.lock();
         let hub = &self.program.reach.hub;
-        let deliveries = hub.publish(&channel, (&message, compress), except, &mut wakeups);
-        Ok(Ok(outcome(deliveries)))
+        let publishing = Publishing {
+            compress,
+            except: Except::connection(except),
+            ..Publishing::of(message)
+        };
+        let published = hub.publish(&channel, publishing, &mut wakeups);
+        Ok(match published {
+            Ok(published) => Ok(outcome(published.local)),
+            Err(error) => Err(refused(&error)),
+        })
     }
 
     fn broadcast(
@@ -61,7 +72,26 @@ fn outcome(deliveries: u64) -> Outcome {
     }
 }
 
+/// Why a publication was refused, for functions that only know of limits.
+fn refused(error: &PublishError) -> Error {
+    match error {
+        PublishError::Full { .. } | PublishError::Unavailable => Error::Limit(error.to_string()),
+        _ => Error::Invalid(error.to_string()),
+    }
+}
+
 impl StoreData {
+    /// A channel on which the function may publish.
+    fn channel(&self, name: &str) -> std::result::Result<ChannelName, Error> {
+        let channel = ChannelName::new(name).map_err(|error| Error::Invalid(error.to_string()))?;
+        let found = self.program.reach.hub.terms(&channel);
+        if !found.terms.publish.allows_function() {
+            let denied = "the configuration lets no function publish on this channel";
+            return Err(Error::Invalid(denied.into()));
+        }
+        Ok(channel)
+    }
+
     fn except(&self, options: &PublishOptions) -> Result<Option<ConnectionId>> {
         let handle = options.except.as_ref();
         handle
@@ -69,7 +99,7 @@ impl StoreData {
             .transpose()
     }
 
-    fn allowed(&self, message: common::Message) -> std::result::Result<Message, Error> {
+    pub(super) fn allowed(&self, message: common::Message) -> std::result::Result<Message, Error> {
         let message = Message::from(message);
         let most = self.program.limits.message_bytes;
         if message.bytes() > most {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use openline_channels::connection::{AttachError, Connection};
-use openline_channels::hub::SubscribeError;
+use openline_channels::hub::Subscribing;
 use openline_core::auto_response::{AutoResponse, MatchKind};
 use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::event::SendOutcome;
@@ -175,26 +175,9 @@ impl HostConnection for StoreData {
         channel: String,
     ) -> Result<Result<(), Error>> {
         let connection = Arc::clone(self.handles.get(&handle)?);
-        let channel = match ChannelName::new(&channel) {
-            Ok(channel) => channel,
-            Err(error) => return Ok(Err(Error::Invalid(error.to_string()))),
-        };
-        let subscribed = self.program.reach.hub.subscribe(&connection, channel);
-        Ok(subscribed.map_err(|error| match error {
-            SubscribeError::TooMany => {
-                let most = connection.limits().channels;
-                Error::Limit(format!(
-                    "a connection has at most {most} channels (channels)"
-                ))
-            }
-            SubscribeError::Crowded => {
-                let most = connection.limits().subscribers;
-                Error::Limit(format!(
-                    "a channel has at most {most} subscribers (subscribers)"
-                ))
-            }
-            SubscribeError::Gone => Error::Gone,
-        }))
+        Ok(self
+            .subscribe_with(&connection, &channel, Subscribing::default())
+            .map(|_| ()))
     }
 
     fn unsubscribe(&mut self, handle: Resource<Handle>, channel: String) -> Result<()> {

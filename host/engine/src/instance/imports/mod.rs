@@ -8,6 +8,7 @@ mod alarms;
 mod backpressure;
 mod channels;
 mod connections;
+mod publications;
 mod state;
 
 use wasmtime::component::{HasSelf, Linker};
@@ -30,6 +31,7 @@ pub(crate) fn add_to_linker(
     bindings::types::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::connections::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::channels::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
+    bindings::publications::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::alarms::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     bindings::state::add_to_linker::<_, HasSelf<StoreData>>(linker, |data| data)?;
     // One waits by suspending the instance, the other by its event loop: a

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use openline_channels::budget::{CompressorPlace, FunctionBudget};
 use openline_channels::connection::Compressed;
-use openline_channels::publication::{Encoder, Publication};
+use openline_channels::shared::{Encoder, SharedMessage};
 use openline_core::limits::{Compression as Mode, FunctionLimits};
 use openline_core::message::{Compress, Message};
 use openline_websocket::deflate::Deflating;
@@ -65,7 +65,7 @@ enum Pending {
     /// Otherwise each poll borrows the thread's: thousands of connections can
     /// have begun a message, and a compressor for each would be gigabytes.
     Message(Opcode, Bytes, Deflating),
-    Published(Arc<Publication>),
+    Published(Arc<SharedMessage>),
 }
 
 /// Makes the shared form of a publication.
@@ -272,7 +272,7 @@ impl Compression {
 
     /// Begins a publication that is not ready; [`advance`](Self::advance) goes on
     /// with it.
-    pub(super) fn begin_published(&mut self, publication: Arc<Publication>) {
+    pub(super) fn begin_published(&mut self, publication: Arc<SharedMessage>) {
         self.pending = Some(Box::new(Pending::Published(publication)));
     }
 
@@ -280,7 +280,7 @@ impl Compression {
     /// its bytes.
     pub(super) fn advance_published(
         &mut self,
-        publication: &Arc<Publication>,
+        publication: &Arc<SharedMessage>,
         allowed: &mut usize,
     ) -> Option<Ready> {
         let kind = self.kind();

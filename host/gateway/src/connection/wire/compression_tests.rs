@@ -7,7 +7,7 @@ use std::task::Poll;
 use futures_util::FutureExt;
 use openline_channels::budget::{FunctionBudget, HostBudget};
 use openline_channels::connection::{Compressed, Item};
-use openline_channels::publication::Publication;
+use openline_channels::shared::SharedMessage;
 use openline_core::close::CloseReason;
 use openline_core::limits::Compression as Mode;
 use openline_core::message::Message;
@@ -169,7 +169,7 @@ fn connections_that_have_begun_a_message_need_no_compressor_each() {
             assert!(writer.poll_ready(&mut cx()).is_ready());
             writer.start(match published {
                 false => Item::Message(message.clone()),
-                true => Item::Published(Publication::new(message.clone())),
+                true => Item::Published(SharedMessage::new(message.clone())),
             });
             assert!(writer.poll_flush(&mut cx()).is_pending());
             drop(writer);

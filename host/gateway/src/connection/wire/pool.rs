@@ -9,7 +9,7 @@
 use std::cell::{Cell, RefCell};
 use std::thread;
 
-use openline_channels::publication::VARIANTS;
+use openline_channels::shared::VARIANTS;
 use openline_websocket::{Deflater, Inflater};
 
 /// The most compressors that a thread keeps: they differ by window and level,

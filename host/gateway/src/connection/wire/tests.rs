@@ -7,8 +7,8 @@ use std::task::{Context, Poll, Waker};
 use futures_util::FutureExt;
 use openline_channels::budget::{FunctionBudget, HostBudget};
 use openline_channels::connection::Item;
-use openline_channels::publication::Publication;
 use openline_channels::received::Share;
+use openline_channels::shared::SharedMessage;
 use openline_core::close::CloseReason;
 use openline_core::limits::RECEIVED_FREE_BYTES;
 use openline_core::message::Message;
@@ -117,7 +117,7 @@ fn a_publication_is_written_as_a_message_is_whatever_its_size() {
         COPIED_BYTES_MAX,
         70_000,
     ] {
-        let published = Item::Published(Publication::new(message(vec![7; bytes])));
+        let published = Item::Published(SharedMessage::new(message(vec![7; bytes])));
         let written = [Item::Message(message(vec![7; bytes])), published].map(|item| {
             wire.writer().start(item);
             drained(&mut wire, &mut peer)

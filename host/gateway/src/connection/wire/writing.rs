@@ -16,7 +16,7 @@ use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes};
 use openline_channels::connection::Item;
-use openline_channels::publication::Publication;
+use openline_channels::shared::SharedMessage;
 use openline_core::close::CloseReason;
 use openline_core::message::{Compress, Message};
 use openline_websocket::{HEADER_BYTES_MAX, Header, Opcode};
@@ -124,7 +124,7 @@ impl<'a, S: Socket> Writer<'a, S> {
         }
     }
 
-    fn start_published(&mut self, publication: Arc<Publication>) {
+    fn start_published(&mut self, publication: Arc<SharedMessage>) {
         let message = publication.message();
         if let Some(compression) = &self.wire.compression
             && compression.wants(message.bytes(), publication.compress())
@@ -242,7 +242,7 @@ impl<'a, S: Socket> Writer<'a, S> {
     /// or begins to make it. A connection with a compressor of its own
     /// compresses it for itself.
     #[inline(never)]
-    fn compress_published(&mut self, publication: Arc<Publication>) {
+    fn compress_published(&mut self, publication: Arc<SharedMessage>) {
         let Some(compression) = &mut self.wire.compression else {
             return;
         };

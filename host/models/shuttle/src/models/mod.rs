@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use openline_channels::budget::HostBudget;
 use openline_channels::connection::{Facts, SocketOwner};
+use openline_channels::hub::Hub;
 use openline_core::close::CloseReason;
 use openline_core::deployment::Migration;
 use openline_core::digest::Digest;
@@ -78,7 +79,12 @@ impl Host {
     fn beside(capacity: &Arc<Capacity>) -> Self {
         let name = FunctionName::new("function").expect("a name");
         Self {
-            commons: Arc::new(Commons::new(FunctionStore, name, Arc::default())),
+            commons: Arc::new(Commons::new(
+                FunctionStore,
+                name,
+                Arc::default(),
+                Arc::new(Hub::alone()),
+            )),
             capacity: Arc::clone(capacity),
         }
     }

@@ -1,10 +1,10 @@
 //! A message for many connections, which is encoded once.
 //!
-//! A publication is one shared object: each outbox has a reference to it, so
+//! A shared message is one object: each outbox has a reference to it, so
 //! that a subscriber costs no allocation. It keeps what the first connection
 //! that writes it makes of the message, for all that write it later; what that
 //! is only the code that writes knows. A message that is sent to one connection
-//! is no publication and pays for none of this.
+//! is not shared and pays for none of this.
 //!
 //! Compressed encodings belong here, too: without context takeover they depend
 //! only on the size of the peer's window. Each is made once, bit by bit, by the
@@ -26,7 +26,7 @@ pub const VARIANTS: usize = 3;
 
 /// A message, and its encoding once a connection has written it.
 #[derive(Debug)]
-pub struct Publication {
+pub struct SharedMessage {
     message: Message,
     compress: Compress,
     frame: OnceLock<Bytes>,
@@ -49,8 +49,8 @@ pub trait Encoder: Debug + Send {
     fn advance(&mut self, message: &Message, allowed: &mut usize) -> Option<Option<Bytes>>;
 }
 
-impl Publication {
-    /// A publication that nothing has written yet.
+impl SharedMessage {
+    /// A message that nothing has written yet.
     pub fn new(message: Message) -> Arc<Self> {
         Self::with(message, Compress::Configured)
     }
@@ -83,7 +83,7 @@ impl Publication {
     }
 }
 
-impl Publication {
+impl SharedMessage {
     fn variant(&self, index: usize) -> &Variant {
         &self.variants.get_or_init(Box::default)[index]
     }
@@ -127,13 +127,13 @@ impl Publication {
 }
 
 /// Equal messages, whether or not they were written.
-impl PartialEq for Publication {
+impl PartialEq for SharedMessage {
     fn eq(&self, other: &Self) -> bool {
         self.message == other.message
     }
 }
 
-impl Eq for Publication {}
+impl Eq for SharedMessage {}
 
 #[cfg(test)]
 mod tests {
@@ -167,25 +167,25 @@ mod tests {
     #[test]
     fn a_compressed_form_is_made_once_by_all_that_want_it() {
         let message = Message::Binary(Bytes::from_static(b"12345"));
-        let publication = Publication::with(message, Compress::Always);
-        assert_eq!(publication.compress(), Compress::Always);
-        assert!(!publication.is_compressed(2));
+        let shared = SharedMessage::with(message, Compress::Always);
+        assert_eq!(shared.compress(), Compress::Always);
+        assert!(!shared.is_compressed(2));
         // Two connections, each for a part.
         let mut allowed = 3;
-        let begun = publication.compressed(2, &mut allowed, || first(5, true));
+        let begun = shared.compressed(2, &mut allowed, || first(5, true));
         assert_eq!((begun, allowed), (None, 0));
         allowed = 3;
-        let made = publication.compressed(2, &mut allowed, || panic!("it has begun"));
+        let made = shared.compressed(2, &mut allowed, || panic!("it has begun"));
         assert_eq!(made, Some(Some(Bytes::from_static(b"1"))));
         assert_eq!(allowed, 1);
-        let again = publication.compressed(2, &mut allowed, || panic!("it is made"));
+        let again = shared.compressed(2, &mut allowed, || panic!("it is made"));
         assert_eq!((again, allowed), (made, 1));
-        assert!(publication.is_compressed(2));
+        assert!(shared.is_compressed(2));
         // Another one, which is no smaller.
-        let other = publication.compressed(0, &mut 9, || first(5, false));
+        let other = shared.compressed(0, &mut 9, || first(5, false));
         assert_eq!(other, Some(None));
         assert_eq!(
-            publication.compressed(0, &mut 0, || panic!("it is made")),
+            shared.compressed(0, &mut 0, || panic!("it is made")),
             Some(None)
         );
     }
@@ -193,15 +193,11 @@ mod tests {
     #[test]
     fn a_thread_that_goes_on_with_a_form_is_not_waited_for() {
         let message = Message::Binary(Bytes::from_static(b"12345"));
-        let publication = Publication::new(message);
-        let held = publication.variant(1).making.lock();
-        assert_eq!(publication.compressed(1, &mut 9, || first(5, true)), None);
+        let shared = SharedMessage::new(message);
+        let held = shared.variant(1).making.lock();
+        assert_eq!(shared.compressed(1, &mut 9, || first(5, true)), None);
         drop(held);
-        assert!(
-            publication
-                .compressed(1, &mut 9, || first(5, true))
-                .is_some()
-        );
+        assert!(shared.compressed(1, &mut 9, || first(5, true)).is_some());
     }
 
     /// Takes a part of the message and panics.
@@ -218,24 +214,24 @@ mod tests {
     #[test]
     fn after_a_panic_nothing_of_a_form_is_used() {
         let message = Message::Binary(Bytes::from_static(b"12345"));
-        let publication = Publication::new(message);
+        let shared = SharedMessage::new(message);
         let panicked = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
-            publication.compressed(1, &mut 9, || Box::new(Defective))
+            shared.compressed(1, &mut 9, || Box::new(Defective))
         }));
         assert!(panicked.is_err());
-        let made = publication.compressed(1, &mut 9, || first(5, true));
+        let made = shared.compressed(1, &mut 9, || first(5, true));
         assert_eq!(made, Some(Some(Bytes::from_static(b"1"))));
     }
 
     #[test]
     fn it_is_encoded_once() {
-        let publication = Publication::new(Message::Text("a".into()));
-        let first = publication.frame(|message| {
-            assert_eq!(message, publication.message());
+        let shared = SharedMessage::new(Message::Text("a".into()));
+        let first = shared.frame(|message| {
+            assert_eq!(message, shared.message());
             Bytes::from_static(b"\x81\x01a")
         });
-        let again = publication.frame(|_| panic!("it is there"));
+        let again = shared.frame(|_| panic!("it is there"));
         assert_eq!(first.as_ptr(), again.as_ptr());
-        assert_eq!(*publication, *Publication::new(Message::Text("a".into())));
+        assert_eq!(*shared, *SharedMessage::new(Message::Text("a".into())));
     }
 }

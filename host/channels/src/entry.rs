@@ -1,0 +1,297 @@
+//! One channel as this node has it: what it remembers, and who is subscribed.
+//!
+//! Each channel has a lock of its own. Under it a publish is decided, takes its
+//! position and is put into outboxes, and a subscription reads what was missed
+//! and joins: each as one step, so every subscriber gets every publication once
+//! and in order. Nothing waits under the lock. It is taken after the lock of a
+//! connection's membership and before those of outboxes.
+//!
+//! Bounded by the channel's terms, `subscribers`, and the host's
+//! `channel_bytes`, which the owner charges.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Weak};
+
+use openline_broker::channel::Channel;
+use openline_broker::filter::Filter;
+use openline_broker::moment::Moment;
+use openline_broker::position::Epoch;
+use openline_broker::presence::PresenceEvent;
+use openline_broker::publication::Publication;
+use openline_core::channel::ChannelTerms;
+use openline_core::event::SendOutcome;
+use openline_core::message::Compress;
+use openline_core::name::{ChannelName, ConnectionId};
+use parking_lot::Mutex;
+
+use crate::connection::{Connection, SubscribedChannel};
+use crate::forms::{self, Forms};
+use crate::shared::SharedMessage;
+use crate::space::Space;
+use crate::wakeups::Wakeups;
+
+/// A channel in its space.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    pub(crate) name: ChannelName,
+    pub(crate) space: Weak<Space>,
+    pub(crate) state: Mutex<State>,
+}
+
+/// What is under the lock.
+#[derive(Debug)]
+pub(crate) struct State {
+    /// It is no longer in its space: whoever has found it looks again.
+    pub(crate) removed: bool,
+    /// The generation of the space's table by which it got its terms.
+    pub(crate) generation: u64,
+    pub(crate) terms: Arc<ChannelTerms>,
+    /// There as soon as something is to be remembered.
+    pub(crate) channel: Option<Box<Channel>>,
+    /// What it is charged with.
+    pub(crate) charged: usize,
+    /// When the space looks at it next.
+    pub(crate) due: Option<Moment>,
+    pub(crate) subscribers: HashMap<ConnectionId, Subscriber>,
+    /// Subscribers that need more than the raw message.
+    pub(crate) special: usize,
+    /// How many publications there were.
+    pub(crate) published: u64,
+}
+
+/// One that is subscribed.
+#[derive(Debug)]
+pub(crate) struct Subscriber {
+    pub(crate) connection: Arc<Connection>,
+    pub(crate) wishes: Option<Box<Wishes>>,
+}
+
+/// What a subscriber wants beside all publications.
+#[derive(Debug, Default)]
+pub(crate) struct Wishes {
+    /// Not all of them.
+    pub(crate) filter: Option<Filter>,
+    /// To be told of others that come and go.
+    pub(crate) join_leave: bool,
+}
+
+/// Who does not get a publication.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Except {
+    /// This connection.
+    pub connection: Option<ConnectionId>,
+    /// All connections of this user.
+    pub user: Option<bytestring::ByteString>,
+}
+
+impl Entry {
+    pub(crate) fn new(
+        name: ChannelName,
+        space: &Arc<Space>,
+        terms: Arc<ChannelTerms>,
+        generation: u64,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            space: Arc::downgrade(space),
+            state: Mutex::new(State {
+                removed: false,
+                generation,
+                terms,
+                channel: None,
+                charged: 0,
+                due: None,
+                subscribers: HashMap::new(),
+                special: 0,
+                published: 0,
+            }),
+        })
+    }
+}
+
+impl SubscribedChannel for Entry {
+    fn name(&self) -> &ChannelName {
+        &self.name
+    }
+
+    fn leave(&self, connection: ConnectionId) {
+        if let Some(space) = self.space.upgrade() {
+            space.forget(self, connection);
+        }
+    }
+}
+
+impl State {
+    /// What it remembers; made if it is not there.
+    pub(crate) fn channel(&mut self, name: &ChannelName, now: Moment) -> &mut Channel {
+        let terms = &self.terms;
+        self.channel.get_or_insert_with(|| {
+            let epoch = Epoch::from_random(forms::random());
+            Box::new(Channel::new(name.clone(), Arc::clone(terms), epoch, now))
+        })
+    }
+
+    /// Whether there is nothing in it.
+    pub(crate) fn is_idle(&self, now: Moment) -> bool {
+        let channel = self.channel.as_ref();
+        self.subscribers.is_empty() && channel.is_none_or(|channel| channel.is_removable(now))
+    }
+
+    /// When there is something to do.
+    pub(crate) fn due_at(&self) -> Option<Moment> {
+        let channel = self.channel.as_ref()?;
+        let idle = self.subscribers.is_empty();
+        let removable = idle.then(|| channel.removable_at()).flatten();
+        [channel.due_at(), removable].into_iter().flatten().min()
+    }
+
+    /// Asks all subscribers to come back and subscribe again, because the channel
+    /// that they know is no longer there.
+    pub(crate) fn ask_back(&self) {
+        for subscriber in self.subscribers.values() {
+            subscriber.connection.redeploy();
+            subscriber.connection.wake();
+        }
+    }
+
+    pub(crate) fn insert(&mut self, connection: &Arc<Connection>, wishes: Wishes) {
+        let wants = wishes.filter.is_some() || wishes.join_leave;
+        let is_special = wants || connection.facts().dialect.is_some();
+        let subscriber = Subscriber {
+            connection: Arc::clone(connection),
+            wishes: wants.then(|| Box::new(wishes)),
+        };
+        self.special += usize::from(is_special);
+        self.subscribers.insert(connection.id(), subscriber);
+    }
+
+    /// Takes a subscriber out, and tells the others; whether it was there.
+    pub(crate) fn take_out(&mut self, id: ConnectionId, now: Moment) -> bool {
+        let Some(subscriber) = self.subscribers.remove(&id) else {
+            return false;
+        };
+        let is_special =
+            subscriber.wishes.is_some() || subscriber.connection.facts().dialect.is_some();
+        self.special -= usize::from(is_special);
+        let event = self
+            .channel
+            .as_mut()
+            .and_then(|channel| channel.leave(id, now));
+        if let Some(event) = event {
+            let mut wakeups = Wakeups::default();
+            let name = self.channel.as_ref().map(|channel| channel.name().clone());
+            if let Some(name) = name {
+                tell(&self.subscribers, &name, &event, &mut wakeups);
+            }
+        }
+        true
+    }
+}
+
+/// Puts a publication into the outbox of each subscriber that wants it, and
+/// answers how many took it.
+pub(crate) fn deliver(
+    subscribers: &HashMap<ConnectionId, Subscriber>,
+    publication: &Publication,
+    compress: Compress,
+    except: &Except,
+    wakeups: &mut Wakeups,
+) -> u64 {
+    let mut forms = Forms::new(publication, compress);
+    let mut taken = 0;
+    for (id, subscriber) in subscribers {
+        let connection = &subscriber.connection;
+        if except.covers(connection) {
+            continue;
+        }
+        let filter = subscriber.wishes.as_ref().and_then(|it| it.filter.as_ref());
+        if filter.is_some_and(|filter| !filter.accepts(publication, *id)) {
+            continue;
+        }
+        let form = forms.of(connection.facts().dialect);
+        taken += u64::from(push(connection, form, wakeups));
+    }
+    taken
+}
+
+/// The same for a message that all subscribers get as it is.
+pub(crate) fn deliver_raw(
+    subscribers: &HashMap<ConnectionId, Subscriber>,
+    message: &Arc<SharedMessage>,
+    except: &Except,
+    wakeups: &mut Wakeups,
+) -> u64 {
+    let wanting = subscribers
+        .values()
+        .map(|subscriber| &subscriber.connection)
+        .filter(|connection| !except.covers(connection));
+    wanting
+        .map(|connection| u64::from(push(connection, message, wakeups)))
+        .sum()
+}
+
+/// Tells subscribers that want it who has come or gone.
+pub(crate) fn tell(
+    subscribers: &HashMap<ConnectionId, Subscriber>,
+    channel: &ChannelName,
+    event: &PresenceEvent,
+    wakeups: &mut Wakeups,
+) {
+    let (member, joins) = match event {
+        PresenceEvent::Join(member) => (member, true),
+        PresenceEvent::Leave(member) => (member, false),
+    };
+    let mut made: [Option<Option<Arc<SharedMessage>>>; 2] = [None, None];
+    for subscriber in subscribers.values() {
+        let wants = subscriber.wishes.as_ref().is_some_and(|it| it.join_leave);
+        let Some(dialect) = subscriber.connection.facts().dialect.filter(|_| wants) else {
+            continue;
+        };
+        let news = made[dialect as usize].get_or_insert_with(|| {
+            let text = forms::news(dialect, channel.as_str(), member, joins)?;
+            let message = openline_core::message::Message::Text(text);
+            Some(SharedMessage::new(message))
+        });
+        if let Some(news) = news {
+            push(&subscriber.connection, news, wakeups);
+        }
+    }
+}
+
+/// Puts a shared message into an outbox; whether it took it.
+pub(crate) fn push(
+    connection: &Arc<Connection>,
+    message: &Arc<SharedMessage>,
+    wakeups: &mut Wakeups,
+) -> bool {
+    let outcome = connection.push_shared(message);
+    // A connection that overflowed is woken, too: its owner has to end it.
+    if outcome != SendOutcome::Gone {
+        wakeups.add(connection);
+    }
+    matches!(outcome, SendOutcome::Sent | SendOutcome::Queued(_))
+}
+
+// === impl Except ===
+
+impl Except {
+    /// Nobody is left out.
+    pub const NOBODY: Self = Self {
+        connection: None,
+        user: None,
+    };
+
+    /// One connection is left out.
+    pub fn connection(connection: Option<ConnectionId>) -> Self {
+        Self {
+            connection,
+            user: None,
+        }
+    }
+
+    #[inline]
+    fn covers(&self, connection: &Connection) -> bool {
+        self.connection == Some(connection.id())
+            || (self.user.is_some() && self.user == connection.facts().user)
+    }
+}

@@ -1,0 +1,637 @@
+//! A set of channels: one function's own, or those that functions share.
+//!
+//! A channel is in its space while it has subscribers, something to remember, or
+//! a position that is still kept. What it remembers is charged to the space's
+//! part of the host's `channel_bytes`; publications that would exceed it are
+//! refused. Moments at which something ends are in a heap, so [`Space::sweep`]
+//! looks at nothing else.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeSet, BinaryHeap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use dashmap::DashMap;
+use openline_broker::channel::{Backlog, Publish, Room, Subscribe};
+use openline_broker::log::{Page, PageLimit, PageQuery, Unrecoverable};
+use openline_broker::moment::Moment;
+use openline_broker::outcome::{Outcome, PublishError};
+use openline_broker::position::Epoch;
+use openline_broker::presence::{Member, PresenceCounts};
+use openline_broker::publication::{Parts, Publication};
+use openline_broker::terms::{Found, TermsTable};
+use openline_core::event::SendOutcome;
+use openline_core::message::{Compress, Message};
+use openline_core::name::{ChannelName, ConnectionId};
+use parking_lot::{Mutex, RwLock};
+
+use crate::budget::Budget;
+use crate::connection::Connection;
+use crate::entry::{self, Entry, Except, State, Wishes};
+use crate::forms;
+use crate::hub::{Answer, SubscribeError, Subscribing};
+use crate::shared::SharedMessage;
+use crate::time::now;
+use crate::wakeups::Wakeups;
+
+/// Channels that one sweep looks at, so that it does not keep its thread.
+const SWEPT_MAX: usize = 4_096;
+
+/// A set of channels.
+#[derive(Debug)]
+pub struct Space {
+    entries: DashMap<ChannelName, Arc<Entry>>,
+    table: RwLock<Arc<TermsTable>>,
+    /// Counts the tables.
+    generation: AtomicU64,
+    budget: Budget,
+    /// When a channel is to be looked at. A channel may be here several times.
+    due: Mutex<BinaryHeap<Reverse<(Moment, ChannelName)>>>,
+}
+
+/// What is to be published, and to whom.
+#[derive(Clone, Debug)]
+pub struct Publishing {
+    /// The publication.
+    pub request: Publish,
+    /// Whether it is compressed.
+    pub compress: Compress,
+    /// Who does not get it.
+    pub except: Except,
+}
+
+/// A channel, for a list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChannelView {
+    /// Its name.
+    pub name: ChannelName,
+    /// Subscribers of this node.
+    pub subscribers: usize,
+    /// Publications since it is there.
+    pub published: u64,
+    /// The bytes that it takes.
+    pub bytes: usize,
+}
+
+impl Space {
+    /// An empty space with these terms.
+    pub fn new(table: TermsTable, budget: Budget) -> Arc<Self> {
+        Arc::new(Self {
+            entries: DashMap::new(),
+            table: RwLock::new(Arc::new(table)),
+            generation: AtomicU64::new(0),
+            budget,
+            due: Mutex::default(),
+        })
+    }
+
+    /// The terms of a channel.
+    pub fn find(&self, name: &ChannelName) -> Found {
+        self.table.read().find(name)
+    }
+
+    /// Replaces the table. Channels get their new terms when they are used next;
+    /// the caller calls [`refresh`](Self::refresh) for the others.
+    pub fn set_table(&self, table: TermsTable) {
+        let mut held = self.table.write();
+        *held = Arc::new(table);
+        // Under the lock: whoever sees the number finds the table.
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// Gives all channels their terms. Looks at each, so it is not for a thread
+    /// that serves. `is_here` says whether a name belongs to this space; the
+    /// subscribers of others are asked to come back.
+    pub fn refresh(self: &Arc<Self>, is_here: impl Fn(&ChannelName) -> bool) {
+        let names: Vec<_> = self.entries.iter().map(|it| it.key().clone()).collect();
+        for name in names {
+            let stays = is_here(&name);
+            self.with(&name, false, |_, state, _| {
+                if !stays {
+                    state.ask_back();
+                }
+            });
+        }
+    }
+
+    /// How many bytes its channels take.
+    pub fn bytes(&self) -> usize {
+        self.budget.used()
+    }
+
+    /// How many channels there are.
+    pub fn count(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether there is a channel of this name.
+    pub fn has(&self, name: &ChannelName) -> bool {
+        self.entries.contains_key(name)
+    }
+
+    /// Runs `act` under the lock of a channel, which is made if `makes`. Charges
+    /// what changed, notes when to look at it again, and removes it if nothing is
+    /// left.
+    pub(crate) fn with<T>(
+        self: &Arc<Self>,
+        name: &ChannelName,
+        makes: bool,
+        act: impl FnOnce(&Arc<Entry>, &mut State, Moment) -> T,
+    ) -> Option<T> {
+        let now = now();
+        loop {
+            let found = self.entries.get(name).map(|entry| Arc::clone(&entry));
+            let entry = match found {
+                Some(entry) => entry,
+                None if !makes => return None,
+                None => {
+                    let generation = self.generation.load(Ordering::Acquire);
+                    let terms = self.find(name).terms;
+                    let make = || Entry::new(name.clone(), self, terms, generation);
+                    Arc::clone(&self.entries.entry(name.clone()).or_insert_with(make))
+                }
+            };
+            let mut state = entry.state.lock();
+            if state.removed {
+                continue;
+            }
+            self.renew(name, &mut state, now);
+            let done = act(&entry, &mut state, now);
+            self.settle(&entry, state, now);
+            return Some(done);
+        }
+    }
+
+    /// Gives a channel the terms that are in force.
+    fn renew(&self, name: &ChannelName, state: &mut State, now: Moment) {
+        let generation = self.generation.load(Ordering::Acquire);
+        if state.generation == generation {
+            return;
+        }
+        let terms = self.find(name).terms;
+        if *terms != *state.terms {
+            if let Some(channel) = &mut state.channel {
+                let epoch = Epoch::from_random(forms::random());
+                let before = channel.position();
+                // While something waits for the store, the old terms hold.
+                if channel.set_terms(Arc::clone(&terms), epoch, now).is_err() {
+                    return;
+                }
+                let is_same = |it| channel.position().is_some_and(|now| now.epoch == it);
+                if before.is_some_and(|before| !is_same(before.epoch)) {
+                    state.ask_back();
+                }
+            }
+            state.terms = terms;
+        }
+        state.generation = generation;
+    }
+
+    /// Charges and schedules a channel after it was used, or removes it.
+    fn settle(
+        &self,
+        entry: &Arc<Entry>,
+        mut state: parking_lot::MutexGuard<'_, State>,
+        now: Moment,
+    ) {
+        let removed = state.is_idle(now);
+        if removed {
+            state.removed = true;
+            state.channel = None;
+        }
+        let cost = state.channel.as_ref().map_or(0, |channel| channel.cost());
+        match cost.checked_sub(state.charged) {
+            Some(more) => self.budget.take_anyway(more),
+            None => self.budget.give_back(state.charged - cost),
+        }
+        state.charged = cost;
+        let due = state.due_at();
+        let is_sooner = due.is_some_and(|due| state.due.is_none_or(|known| due < known));
+        if is_sooner {
+            state.due = due;
+        }
+        drop(state);
+        if let Some(due) = due.filter(|_| is_sooner) {
+            self.due.lock().push(Reverse((due, entry.name.clone())));
+        }
+        if removed {
+            self.entries
+                .remove_if(&entry.name, |_, held| Arc::ptr_eq(held, entry));
+        }
+    }
+
+    /// Forgets a subscriber.
+    pub(crate) fn forget(self: &Arc<Self>, entry: &Entry, connection: ConnectionId) {
+        // The entry is the one in the map as long as it has subscribers.
+        self.with(&entry.name, false, |_, state, now| {
+            state.take_out(connection, now);
+        });
+    }
+
+    /// Subscribes a connection. The caller holds its membership, so that it is
+    /// subscribed once.
+    pub(crate) fn subscribe(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        name: &ChannelName,
+        subscribing: Subscribing<'_>,
+        wakeups: &mut Wakeups,
+    ) -> Result<(Arc<Entry>, Backlog), SubscribeError> {
+        let subscribed = self.with(name, true, |entry, state, now| {
+            if state.subscribers.len() >= connection.limits().subscribers as usize {
+                return Err(SubscribeError::Crowded);
+            }
+            let remembers = state.terms.has_positions() || state.terms.presence;
+            if remembers && self.budget.is_exceeded() {
+                return Err(SubscribeError::HostFull);
+            }
+            let backlog = join(name, state, (connection, subscribing), now, wakeups)?;
+            Ok((Arc::clone(entry), backlog))
+        });
+        subscribed.expect("the channel is made if it is not there")
+    }
+
+    /// Publishes.
+    ///
+    /// # Errors
+    ///
+    /// See [`PublishError`]. Nothing was published then.
+    pub fn publish(
+        self: &Arc<Self>,
+        name: &ChannelName,
+        publishing: Publishing,
+        wakeups: &mut Wakeups,
+    ) -> Result<Outcome, PublishError> {
+        let remembers = publishing.is_remembered() || {
+            // A publish that nothing keeps makes no channel.
+            !self.has(name) && self.find(name).terms.has_positions()
+        };
+        let mut rest = Some(publishing);
+        let published = self.with(name, remembers, |_, state, now| {
+            let publishing = rest.take().expect("it is called once");
+            self.publish_in(name, state, publishing, now, wakeups)
+        });
+        published.unwrap_or(Ok(Outcome::published(None, 0)))
+    }
+
+    fn publish_in(
+        &self,
+        name: &ChannelName,
+        state: &mut State,
+        publishing: Publishing,
+        now: Moment,
+        wakeups: &mut Wakeups,
+    ) -> Result<Outcome, PublishError> {
+        let Publishing {
+            request,
+            compress,
+            except,
+        } = publishing;
+        state.published += 1;
+        let keeps = state.terms.has_positions() || needs_memory(&request);
+        if !keeps {
+            request.check(false, &self.room())?;
+            let local = publish_plain(name, state, request, (compress, &except), now, wakeups);
+            return Ok(Outcome::published(None, local));
+        }
+        let room = self.room();
+        state.channel(name, now);
+        let State {
+            channel,
+            subscribers,
+            ..
+        } = state;
+        let channel = channel.as_mut().expect("it was made above");
+        let published = channel.publish(request, now, &room, |publication| {
+            entry::deliver(subscribers, publication, compress, &except, wakeups)
+        })?;
+        Ok(published.outcome)
+    }
+
+    /// How much a publish may take.
+    fn room(&self) -> Room {
+        Room {
+            data_bytes: usize::MAX,
+            growth_bytes: self.budget.left(),
+        }
+    }
+
+    /// How many connections of this node are subscribed.
+    pub fn subscribers(&self, name: &ChannelName) -> usize {
+        let entry = self.entries.get(name).map(|entry| Arc::clone(&entry));
+        entry.map_or(0, |entry| entry.state.lock().subscribers.len())
+    }
+
+    /// A page of the history; `None` on channels that keep none.
+    ///
+    /// # Errors
+    ///
+    /// When the page is to continue from a position that is not the channel's.
+    pub fn history(
+        self: &Arc<Self>,
+        name: &ChannelName,
+        query: PageQuery,
+        limit: PageLimit,
+    ) -> Result<Option<Page>, Unrecoverable> {
+        let keeps = self.find(name).terms.has_positions();
+        let page = self.with(
+            name,
+            keeps && !self.budget.is_exceeded(),
+            |_, state, now| {
+                let channel = match keeps {
+                    true => Some(state.channel(name, now)),
+                    false => state.channel.as_deref_mut(),
+                };
+                channel.map(|channel| channel.history(query, limit, now))
+            },
+        );
+        page.flatten().transpose().map(Option::flatten)
+    }
+
+    /// Values of a keyed channel in the order of their last change, after an
+    /// offset; `None` on others.
+    pub fn values(
+        self: &Arc<Self>,
+        name: &ChannelName,
+        after: u64,
+        limit: usize,
+    ) -> Option<Vec<Publication>> {
+        self.find(name).terms.keyed.as_ref()?;
+        let values = self.with(name, false, |_, state, _| {
+            let channel = state.channel.as_ref();
+            channel.and_then(|channel| channel.value_page(after, limit))
+        });
+        Some(values.flatten().unwrap_or_default())
+    }
+
+    /// The value of a key of a keyed channel.
+    pub fn value_of(self: &Arc<Self>, name: &ChannelName, key: &str) -> Option<Publication> {
+        let value = self.with(name, false, |_, state, _| {
+            let channel = state.channel.as_ref();
+            channel.and_then(|channel| channel.value_of(key))
+        });
+        value.flatten()
+    }
+
+    /// Members of a channel in the order of their connections' ids; `None` where
+    /// there is no presence.
+    pub fn members(
+        self: &Arc<Self>,
+        name: &ChannelName,
+        after: Option<ConnectionId>,
+        limit: usize,
+    ) -> Option<Vec<Member>> {
+        self.find(name).terms.presence.then_some(())?;
+        let members = self.with(name, false, |_, state, _| {
+            let channel = state.channel.as_ref();
+            channel.map(|channel| channel.members(after, limit))
+        });
+        Some(members.flatten().unwrap_or_default())
+    }
+
+    /// How many members a channel has; `None` where there is no presence.
+    pub fn counts(self: &Arc<Self>, name: &ChannelName) -> Option<PresenceCounts> {
+        self.find(name).terms.presence.then_some(())?;
+        let counts = self.with(name, false, |_, state, _| {
+            let channel = state.channel.as_ref();
+            channel.map(|channel| channel.counts())
+        });
+        Some(counts.flatten().unwrap_or_default())
+    }
+
+    /// Forgets the history of a channel; whether there was the channel.
+    pub fn clear(self: &Arc<Self>, name: &ChannelName) -> bool {
+        let cleared = self.with(name, false, |_, state, _| {
+            if let Some(channel) = &mut state.channel {
+                channel.clear();
+            }
+        });
+        cleared.is_some()
+    }
+
+    /// One channel, for people.
+    pub fn view(self: &Arc<Self>, name: &ChannelName) -> Option<ChannelView> {
+        self.with(name, false, |entry, state, _| view(entry, state))
+    }
+
+    /// Channels in the order of their names, after one, at most `limit`. Looks at
+    /// all names, so it is not for a thread that serves.
+    pub fn channels(
+        self: &Arc<Self>,
+        after: Option<&ChannelName>,
+        limit: usize,
+        is_wanted: impl Fn(&ChannelName) -> bool,
+    ) -> Vec<ChannelView> {
+        let mut first: BTreeSet<ChannelName> = BTreeSet::new();
+        for entry in &self.entries {
+            let name = entry.key();
+            let is_in = after.is_none_or(|after| name > after)
+                && (first.len() < limit || first.last().is_some_and(|last| name < last));
+            if is_in && is_wanted(name) {
+                first.insert(name.clone());
+                if first.len() > limit {
+                    first.pop_last();
+                }
+            }
+        }
+        let views = first.iter().filter_map(|name| self.view(name));
+        views.collect()
+    }
+
+    /// Does what has become due, for at most [`SWEPT_MAX`] channels; whether
+    /// there is more.
+    pub fn sweep(self: &Arc<Self>) -> bool {
+        let now = now();
+        for _ in 0..SWEPT_MAX {
+            let name = {
+                let mut due = self.due.lock();
+                match due.peek() {
+                    Some(Reverse((at, _))) if *at <= now => {}
+                    _ => return false,
+                }
+                due.pop().map(|Reverse((_, name))| name)
+            };
+            if let Some(name) = name {
+                self.expire(&name);
+            }
+        }
+        true
+    }
+
+    fn expire(self: &Arc<Self>, name: &ChannelName) {
+        let mut wakeups = Wakeups::default();
+        self.with(name, false, |_, state, now| {
+            state.due = None;
+            let State {
+                channel,
+                subscribers,
+                ..
+            } = state;
+            let Some(channel) = channel else { return };
+            let mut told = Vec::new();
+            channel.expire(
+                now,
+                |publication| {
+                    let (compress, except) = (Compress::Configured, &Except::NOBODY);
+                    entry::deliver(subscribers, publication, compress, except, &mut wakeups)
+                },
+                |event| told.push(event),
+            );
+            for event in told {
+                entry::tell(subscribers, name, &event, &mut wakeups);
+            }
+        });
+    }
+}
+
+impl Publishing {
+    /// A publish for all subscribers.
+    pub fn new(request: Publish) -> Self {
+        Self {
+            request,
+            compress: Compress::Configured,
+            except: Except::NOBODY,
+        }
+    }
+
+    /// A publish of a message and nothing else.
+    pub fn of(message: Message) -> Self {
+        Self::new(Publish::new(forms::data_of(message)))
+    }
+
+    fn is_remembered(&self) -> bool {
+        needs_memory(&self.request)
+    }
+}
+
+/// Makes a connection a subscriber: reads what it missed, puts that into its
+/// outbox, and tells the others, all before anything new.
+fn join(
+    name: &ChannelName,
+    state: &mut State,
+    (connection, subscribing): (&Arc<Connection>, Subscribing<'_>),
+    now: Moment,
+    wakeups: &mut Wakeups,
+) -> Result<Backlog, SubscribeError> {
+    let terms = Arc::clone(&state.terms);
+    let mut backlog = Backlog::default();
+    if terms.has_positions() {
+        let limits = connection.limits();
+        let filter = subscribing.filter.as_ref();
+        let wish = Subscribe {
+            since: subscribing.since,
+            limit: PageLimit {
+                count: usize::MAX,
+                // All of it may have to be one message.
+                bytes: limits.message_bytes.min(limits.outbox_bytes) / 2,
+            },
+            otherwise: subscribing.otherwise,
+            filter: filter.map(|filter| (filter, connection.id())),
+        };
+        backlog = state.channel(name, now).subscribe(&wish, now);
+    }
+    if subscribing.all_or_nothing && subscribing.since.is_some() && backlog.recovered != Some(true)
+    {
+        return Err(SubscribeError::Unrecoverable);
+    }
+    let mut event = None;
+    if terms.presence {
+        let member = Member {
+            connection: connection.id(),
+            user: connection.facts().user.clone(),
+            info: subscribing.info,
+            node: None,
+        };
+        let joined = state.channel(name, now).join(member, now);
+        event = joined.map_err(|_| SubscribeError::Crowded)?;
+    }
+    if let Some(lost) = greet(connection, &backlog, subscribing.answer, wakeups) {
+        backlog = lost;
+    }
+    let wishes = Wishes {
+        filter: subscribing.filter,
+        join_leave: subscribing.join_leave,
+    };
+    state.insert(connection, wishes);
+    if let Some(event) = event {
+        entry::tell(&state.subscribers, name, &event, wakeups);
+    }
+    Ok(backlog)
+}
+
+/// Puts what a subscriber gets first into its outbox. If that does not take it,
+/// the subscriber is told that it has missed something, and the backlog that it
+/// has instead is answered.
+fn greet(
+    connection: &Arc<Connection>,
+    backlog: &Backlog,
+    answer: Option<Answer<'_>>,
+    wakeups: &mut Wakeups,
+) -> Option<Backlog> {
+    let put = |messages: Vec<Message>, wakeups: &mut Wakeups| {
+        let mut all = true;
+        for message in messages {
+            all &= !matches!(connection.push(message), SendOutcome::Dropped);
+            wakeups.add(connection);
+        }
+        all
+    };
+    let Some(answer) = answer else {
+        let publications = backlog.publications.iter();
+        let messages = publications.map(|it| forms::raw(&it.data)).collect();
+        put(messages, wakeups);
+        return None;
+    };
+    if put(answer(backlog), wakeups) || backlog.publications.is_empty() {
+        return None;
+    }
+    let lost = Backlog {
+        position: backlog.position,
+        recovered: Some(false),
+        ..Backlog::default()
+    };
+    put(answer(&lost), wakeups);
+    Some(lost)
+}
+
+/// Whether a publish is remembered whatever the terms are.
+fn needs_memory(request: &Publish) -> bool {
+    request.idempotency_key.is_some() || request.version.is_some() || request.expected.is_some()
+}
+
+/// Publishes on a channel that remembers nothing.
+fn publish_plain(
+    name: &ChannelName,
+    state: &State,
+    request: Publish,
+    (compress, except): (Compress, &Except),
+    now: Moment,
+    wakeups: &mut Wakeups,
+) -> u64 {
+    if state.special == 0 {
+        let message = SharedMessage::with(forms::raw(&request.data), compress);
+        return entry::deliver_raw(&state.subscribers, &message, except, wakeups);
+    }
+    let publication = Publication::new(Parts {
+        channel: name.clone(),
+        position: None,
+        id: request.id,
+        event: request.event,
+        key: None,
+        removed: false,
+        data: request.data,
+        tags: request.tags,
+        sender: request.sender,
+        time: now,
+    });
+    entry::deliver(&state.subscribers, &publication, compress, except, wakeups)
+}
+
+fn view(entry: &Entry, state: &State) -> ChannelView {
+    ChannelView {
+        name: entry.name.clone(),
+        subscribers: state.subscribers.len(),
+        published: state.published,
+        bytes: state.charged,
+    }
+}

@@ -1,0 +1,61 @@
+//! Gives functions the terms of their channels: those of their own
+//! configuration, and those of the host's that they share.
+
+use std::sync::Arc;
+
+use openline_admission::services::Services;
+use openline_broker::terms::TermsTable;
+use openline_channels::hub::Hub;
+use openline_core::channel::ChannelTable;
+
+use crate::deployer::State;
+use crate::managed::{Functions, Managed};
+
+/// Puts the terms of these functions, and of the channels that they share, into
+/// force. Channels get them when they are used next; a task gives them to the
+/// others, so that what is not kept any more is forgotten.
+pub(crate) fn apply(
+    services: &Arc<Services>,
+    functions: &Functions,
+    before: &State,
+    shared: &[ChannelTable],
+) {
+    let is_other = *before.channels != *shared;
+    if is_other {
+        services.shared().set_table(TermsTable::of_shared(shared));
+    }
+    let known = |managed: &Managed| {
+        let before = before.functions.get(&managed.config.name);
+        before.is_some_and(|it| {
+            it.config.channels == managed.config.channels
+                && Arc::ptr_eq(&it.commons, &managed.commons)
+        })
+    };
+    let mut changed: Vec<Arc<Hub>> = Vec::new();
+    for managed in functions.values() {
+        if !is_other && known(managed) {
+            continue;
+        }
+        let (name, own) = (&managed.config.name, &managed.config.channels);
+        // A configuration with two such patterns was refused; one that is not
+        // configured any more has none of its own.
+        let Ok(table) = TermsTable::new(name, own, shared) else {
+            continue;
+        };
+        let hub = managed.commons.hub();
+        hub.set_table(table);
+        changed.push(Arc::clone(hub));
+    }
+    if changed.is_empty() && !is_other {
+        return;
+    }
+    let shared = is_other.then(|| Arc::clone(services.shared()));
+    tokio::task::spawn_blocking(move || {
+        for hub in changed {
+            hub.own().refresh(|name| !hub.terms(name).is_shared);
+        }
+        if let Some(shared) = shared {
+            shared.refresh(|name| shared.find(name).is_shared);
+        }
+    });
+}

@@ -1,0 +1,25 @@
+//! The protocols of existing clients that a trigger can speak, by their names.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// A protocol of existing clients, which the connections of a trigger speak
+/// instead of raw messages. `openline-dialects` implements them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum DialectName {
+    /// PushFlo's client protocol.
+    Pushflo,
+    /// Centrifugo's client protocol, in JSON.
+    Centrifugo,
+}
+
+impl fmt::Display for DialectName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Pushflo => "pushflo",
+            Self::Centrifugo => "centrifugo",
+        })
+    }
+}
