@@ -15,6 +15,7 @@ use openline_broker::terms::TermsTable;
 use openline_channels::budget::{FunctionBudget, HostBudget};
 use openline_channels::hub::Hub;
 use openline_channels::space::Space;
+use openline_channels::sweeps::Sweeps;
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
 use openline_core::trigger::{OwnPage, Trigger, TriggerError, TriggerPlace, TriggerTable};
@@ -39,6 +40,7 @@ pub struct Services {
     budget: Arc<HostBudget>,
     /// The channels that functions share.
     shared: Arc<Space>,
+    sweeps: Arc<Sweeps>,
     drain: watch::Sender<bool>,
     draining: AtomicBool,
     awaiting_keys: AtomicBool,
@@ -126,7 +128,8 @@ impl Services {
         let budget = budget.with_compression(config.compression_bytes);
         let budget = budget.with_received(config.received_bytes);
         let budget = Arc::new(budget.with_channels(config.channel_bytes));
-        let shared = Space::new(TermsTable::default(), budget.channels());
+        let sweeps = Arc::default();
+        let shared = Space::new(TermsTable::default(), budget.channels(), &sweeps);
         let (drain, _) = watch::channel(false);
         let mut accounts = Accounts::new();
         let none = Firewalls::default();
@@ -141,6 +144,7 @@ impl Services {
             ledger: Arc::default(),
             budget,
             shared,
+            sweeps,
             drain,
             draining: AtomicBool::new(false),
             awaiting_keys: AtomicBool::new(false),
@@ -245,9 +249,15 @@ impl Services {
         &self.shared
     }
 
+    /// Forgets what channels no longer keep: a task of the host runs it.
+    pub fn sweeps(&self) -> &Arc<Sweeps> {
+        &self.sweeps
+    }
+
     /// The hub of one more function.
     pub fn hub(&self) -> Arc<Hub> {
-        let own = Space::new(TermsTable::default(), self.budget.channels());
+        let budget = self.budget.channels();
+        let own = Space::new(TermsTable::default(), budget, &self.sweeps);
         Arc::new(Hub::new(own, Arc::clone(&self.shared)))
     }
 

@@ -200,7 +200,8 @@ impl Hub {
     /// A hub without terms, which remembers nothing: for tests.
     pub fn alone() -> Self {
         let host = HostBudget::new(0, 0);
-        let space = || Space::new(TermsTable::default(), host.channels());
+        let sweeps = Arc::default();
+        let space = || Space::new(TermsTable::default(), host.channels(), &sweeps);
         Self::new(space(), space())
     }
 

@@ -16,6 +16,7 @@ mod outbox;
 pub mod received;
 pub mod shared;
 pub mod space;
+pub mod sweeps;
 mod sync;
 mod tags;
 pub mod time;

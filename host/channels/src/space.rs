@@ -9,7 +9,7 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use dashmap::DashMap;
 use openline_broker::channel::{Backlog, Publish, Room, Subscribe};
@@ -31,6 +31,7 @@ use crate::entry::{self, Entry, Except, State, Wishes};
 use crate::forms;
 use crate::hub::{Answer, SubscribeError, Subscribing};
 use crate::shared::SharedMessage;
+use crate::sweeps::Sweeps;
 use crate::time::now;
 use crate::wakeups::Wakeups;
 
@@ -47,6 +48,9 @@ pub struct Space {
     budget: Budget,
     /// When a channel is to be looked at. A channel may be here several times.
     due: Mutex<BinaryHeap<Reverse<(Moment, ChannelName)>>>,
+    sweeps: Arc<Sweeps>,
+    /// Whether it is in the list of the sweeps.
+    is_listed: AtomicBool,
 }
 
 /// What is to be published, and to whom.
@@ -75,13 +79,15 @@ pub struct ChannelView {
 
 impl Space {
     /// An empty space with these terms.
-    pub fn new(table: TermsTable, budget: Budget) -> Arc<Self> {
+    pub fn new(table: TermsTable, budget: Budget, sweeps: &Arc<Sweeps>) -> Arc<Self> {
         Arc::new(Self {
             entries: DashMap::new(),
             table: RwLock::new(Arc::new(table)),
             generation: AtomicU64::new(0),
             budget,
             due: Mutex::default(),
+            sweeps: Arc::clone(sweeps),
+            is_listed: AtomicBool::new(false),
         })
     }
 
@@ -189,7 +195,7 @@ impl Space {
 
     /// Charges and schedules a channel after it was used, or removes it.
     fn settle(
-        &self,
+        self: &Arc<Self>,
         entry: &Arc<Entry>,
         mut state: parking_lot::MutexGuard<'_, State>,
         now: Moment,
@@ -213,6 +219,7 @@ impl Space {
         drop(state);
         if let Some(due) = due.filter(|_| is_sooner) {
             self.due.lock().push(Reverse((due, entry.name.clone())));
+            self.list();
         }
         if removed {
             self.entries
@@ -436,6 +443,19 @@ impl Space {
         }
         let views = first.iter().filter_map(|name| self.view(name));
         views.collect()
+    }
+
+    /// Has the sweeps look at it, if it has anything for them.
+    pub(crate) fn list(self: &Arc<Self>) {
+        if !self.due.lock().is_empty() && !self.is_listed.swap(true, Ordering::AcqRel) {
+            self.sweeps.add(self);
+        }
+    }
+
+    /// The sweeps are about to look at it: what becomes due from now on is listed
+    /// again.
+    pub(crate) fn unlist(&self) {
+        self.is_listed.store(false, Ordering::Release);
     }
 
     /// Does what has become due, for at most [`SWEPT_MAX`] channels; whether

@@ -126,6 +126,8 @@ impl Deployer {
                 state: RwLock::new(state),
             }),
         };
+        // It ends with the runtime.
+        tokio::spawn(Arc::clone(deployer.services().sweeps()).run());
         credentials::restore(&deployer.inner.loader.store, deployer.services()).await?;
         let guard = deployer.inner.changes.lock().await?;
         deployer
