@@ -1,7 +1,7 @@
 # Everything that takes more than one command. `make run` and `make test` work
 # on a machine with git, a C compiler and a Rust toolchain; they find or install
 # everything else (see `setup`, scripts/browser.sh, scripts/edge.sh,
-# scripts/pebble.sh, scripts/conformance.sh).
+# scripts/socket-io.sh, scripts/pebble.sh, scripts/conformance.sh).
 # Nothing here asks a question, and nothing waits for a network for longer than
 # minutes.
 
@@ -47,6 +47,7 @@ browser: # Find or install a browser, for `test`
 
 edge: # Find or install proxies and clients, for `test`
 	@scripts/edge.sh
+	@scripts/socket-io.sh
 
 pebble: # Find or install an authority of certificates, for `test`
 	@scripts/pebble.sh
@@ -57,6 +58,7 @@ suite: # Find or install Python and the Autobahn test suite, for `test`
 # The build of the tests has made the host's program and the functions.
 test: setup browser edge pebble suite ## Test everything, also the page in a real browser
 	$(CARGO) test --workspace
+	$(CARGO) test --quiet --manifest-path guests/Cargo.toml --target-dir target/guests/tests -p socket-io
 	@scripts/conformance.sh quick
 
 # Another first seed each time; a failure prints its own.

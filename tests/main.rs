@@ -76,6 +76,7 @@ mod renewals;
 mod resources;
 mod samples;
 mod soaking;
+mod socket_io;
 mod starting;
 mod taking_effect;
 mod tidy;
