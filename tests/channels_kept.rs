@@ -246,9 +246,10 @@ async fn presence_knows_who_is_there() {
     second.closed().await;
     // The peer sees the end of TCP after its connection has left.
     assert_eq!(first.ask("counts lobby").await, "1 0");
-    let long = format!("subscribe lobby info={}", "i".repeat(1_025));
+    let long = format!("subscribe lobby info={}", "i".repeat(4_097));
     let mut third = host.connect("/broker").await;
     assert_eq!(third.ask(&long).await, "limit");
+    assert_eq!(third.ask(&long[..long.len() - 1]).await, "- - 0");
 }
 
 #[tokio::test]

@@ -162,7 +162,7 @@ impl<'a> Subscribe<'a> {
         self
     }
 
-    /// What others are told of it, on channels with presence: at most 1 KiB.
+    /// What others are told of it, on channels with presence: at most 4 KiB.
     #[must_use]
     pub fn info(mut self, info: impl Into<Message>) -> Self {
         self.info = Some(info.into());
