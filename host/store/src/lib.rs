@@ -1,4 +1,5 @@
-//! The data directory: deployments, states, durable alarms and revocations.
+//! The data directory: deployments, states, durable alarms, rows of durable
+//! channels, and revocations.
 //! Acknowledged writes survive the end of the process at any moment.
 //!
 //! It is a folder with `store.redb` and `components/DIGEST.wasm`, which one
@@ -15,14 +16,18 @@ mod components;
 mod database;
 mod error;
 mod file;
+mod line;
 mod overlay;
 mod revocations;
+mod rows;
 mod secret;
 mod store;
 mod tables;
 mod writer;
 
-pub use error::{OpenError, SaveError, StoreError};
+pub use error::{GroupError, LineError, OpenError, SaveError, StoreError};
+pub use line::{Attempt, LINE_BYTES_MAX, LINE_GROUPS_MAX, Place, RowChange};
 pub use revocations::{StoredRevocation, StoredRevocations};
-pub use store::{FunctionStore, Store};
+pub use rows::StoredRow;
+pub use store::{ChannelStore, FunctionStore, Store};
 pub use tables::{ENTRY_BYTES, Snapshot, StoredAlarm, Usage};
