@@ -13,6 +13,7 @@ use std::time::Duration;
 
 use openline_broker::terms::TermsTable;
 use openline_channels::budget::{FunctionBudget, HostBudget};
+use openline_channels::durable::Settling;
 use openline_channels::hub::Hub;
 use openline_channels::space::Space;
 use openline_channels::sweeps::Sweeps;
@@ -41,6 +42,7 @@ pub struct Services {
     /// The channels that functions share.
     shared: Arc<Space>,
     sweeps: Arc<Sweeps>,
+    settling: Arc<Settling>,
     drain: watch::Sender<bool>,
     draining: AtomicBool,
     awaiting_keys: AtomicBool,
@@ -145,6 +147,7 @@ impl Services {
             budget,
             shared,
             sweeps,
+            settling: Arc::default(),
             drain,
             draining: AtomicBool::new(false),
             awaiting_keys: AtomicBool::new(false),
@@ -252,6 +255,12 @@ impl Services {
     /// Forgets what channels no longer keep: a task of the host runs it.
     pub fn sweeps(&self) -> &Arc<Sweeps> {
         &self.sweeps
+    }
+
+    /// Takes what durable channels have written into them: a task of the host runs
+    /// it.
+    pub fn settling(&self) -> &Arc<Settling> {
+        &self.settling
     }
 
     /// The hub of one more function.

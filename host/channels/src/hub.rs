@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use openline_broker::channel::Backlog;
 use openline_broker::filter::Filter;
-use openline_broker::outcome::{Outcome, PublishError};
 use openline_broker::position::Position;
 use openline_broker::publication::Data;
 use openline_broker::terms::{Found, TermsTable};
@@ -19,6 +18,7 @@ use openline_core::name::{ChannelName, ConnectionId, Tag};
 
 use crate::budget::{HostBudget, tags_cost};
 use crate::connection::{AttachError, Connection};
+use crate::durable::Answered;
 use crate::entry;
 use crate::members::Members;
 use crate::shared::SharedMessage;
@@ -299,17 +299,14 @@ impl Hub {
     }
 
     /// Publishes on a channel: puts a message into the outbox of each subscriber
-    /// except those left out.
-    ///
-    /// # Errors
-    ///
-    /// See [`PublishError`].
+    /// except those left out. The answer is there at once, except on durable
+    /// channels.
     pub fn publish(
         &self,
         channel: &ChannelName,
         publishing: Publishing,
         wakeups: &mut Wakeups,
-    ) -> Result<Outcome, PublishError> {
+    ) -> Answered {
         self.space(channel).publish(channel, publishing, wakeups)
     }
 

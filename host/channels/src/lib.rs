@@ -8,6 +8,7 @@
 mod attached;
 pub mod budget;
 pub mod connection;
+pub mod durable;
 pub mod entry;
 pub mod forms;
 pub mod hub;

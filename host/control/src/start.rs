@@ -126,8 +126,9 @@ impl Deployer {
                 state: RwLock::new(state),
             }),
         };
-        // It ends with the runtime.
+        // They end with the runtime.
         tokio::spawn(Arc::clone(deployer.services().sweeps()).run());
+        tokio::spawn(Arc::clone(deployer.services().settling()).run());
         credentials::restore(&deployer.inner.loader.store, deployer.services()).await?;
         let guard = deployer.inner.changes.lock().await?;
         deployer

@@ -197,7 +197,7 @@ impl StoreData {
             except,
         };
         let published = hub.publish(&channel, publishing, &mut self.run.wakeups.lock());
-        Ok(match published {
+        Ok(match published.wait().await {
             Ok(outcome) => Ok(wit::Outcome {
                 position: outcome.position.map(|position| position.to_string()),
                 deliveries: outcome.local,
