@@ -8,7 +8,7 @@
 CARGO ?= cargo
 
 .DEFAULT_GOAL := help
-.PHONY: help check-tools setup guests run browser edge pebble suite test adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-edge bench-admission bench-soak soak fmt deny lint
+.PHONY: help check-tools setup guests run browser edge pebble suite test js-client adversary mutants models conformance fuzz counts counts-accept bench bench-noisy bench-idle bench-goes bench-starts bench-peers bench-edge bench-admission bench-soak soak fmt deny lint
 
 help: ## Say what there is
 	@echo 'usage: make TARGET'
@@ -47,6 +47,7 @@ browser: # Find or install a browser, for `test`
 
 edge: # Find or install proxies and clients, for `test`
 	@scripts/edge.sh
+	@scripts/npm.sh
 
 pebble: # Find or install an authority of certificates, for `test`
 	@scripts/pebble.sh
@@ -58,6 +59,10 @@ suite: # Find or install Python and the Autobahn test suite, for `test`
 test: setup browser edge pebble suite ## Test everything, also the page in a real browser
 	$(CARGO) test --workspace
 	@scripts/conformance.sh quick
+
+js-client: browser ## Test the JavaScript client, its types, and it in a real browser
+	@scripts/js-client.sh types
+	@scripts/js-client.sh browser
 
 # Another first seed each time; a failure prints its own.
 BUDGET ?= 3600

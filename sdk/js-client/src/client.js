@@ -379,10 +379,10 @@ export class Client extends Emitter {
       if (!wasConnected) this._emit('error', error);
       return this.#finish(code, reason, error);
     }
-    this.#halt();
     this.#state = 'connecting';
-    this.#retryAfter(verdict);
     const broken = this.#break();
+    this.#halt();
+    this.#retryAfter(verdict);
     if (wasConnected) this._emit('connecting', { code, reason });
     else this._emit('error', error);
     this.#tell(broken, code, reason);
@@ -404,9 +404,10 @@ export class Client extends Emitter {
   #finish(code, reason, error) {
     if (this.#state === 'disconnected') return;
     this.#state = 'disconnected';
+    // First: what waited for answers hears of the end, and must not mind.
+    const broken = this.#break();
     this.#halt();
     this.#asleep?.();
-    const broken = this.#break();
     for (const queued of this.#queue) {
       this._runtime.clearTimeout(queued.timer);
       queued.callback(notConnected(), undefined);

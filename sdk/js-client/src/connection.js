@@ -61,9 +61,11 @@ export class Connection {
       handlers.opened();
     };
     socket.onmessage = (/** @type {any} */ event) => this.#receive(event.data);
-    // It stays: Node's `ws` throws errors that nobody listens to.
+    // It stays: Node's `ws` throws errors that nobody listens to. Before the
+    // handshake is done it is the end, and some platforms fire no close then.
     socket.onerror = (/** @type {any} */ event) => {
       this.#failure = String(event?.message ?? '');
+      if (!this.#isOpen) this.end(LOST, this.#failure);
     };
     socket.onclose = (/** @type {any} */ event) => {
       const code = Number(event?.code) || LOST;

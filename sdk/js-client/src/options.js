@@ -38,7 +38,9 @@ export function misconfigured(what, hint) {
  * @param {string} what
  */
 export function asJson(data, what) {
-  const hint = 'give a value that JSON has: no undefined, BigInt, function or cycle';
+  const hint = 'give a value that JSON has: no undefined, BigInt, function, cycle or bytes';
+  // They would become an object with a member for each byte.
+  if (data instanceof ArrayBuffer || ArrayBuffer.isView(data)) data = undefined;
   let json;
   try {
     json = JSON.stringify(data);

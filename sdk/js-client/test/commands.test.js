@@ -62,7 +62,7 @@ test('what is not JSON is refused before it is sent', async () => {
   await connected();
   const cyclic = {};
   cyclic.self = cyclic;
-  for (const data of [undefined, 1n, () => 1, Symbol('x'), cyclic]) {
+  for (const data of [undefined, 1n, () => 1, Symbol('x'), cyclic, new Uint8Array(2)]) {
     const refused = [refusal(client.publish('a', data)), refusal(client.send(data))];
     for (const { code, hint } of await Promise.all(refused)) {
       assert.deepEqual([code, typeof hint], [codes.BAD_CONFIGURATION, 'string']);

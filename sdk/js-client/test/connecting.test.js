@@ -42,6 +42,12 @@ test('addresses', async () => {
   for (const url of ['', '/chat', 'ftp://h/', 'ws://', undefined, 7]) {
     assert.throws(() => new Client(url, { websocket }), { code: codes.BAD_CONFIGURATION }, url);
   }
+  globalThis.location = { href: 'https://page.test/a/b?c' };
+  const ofPage = kit({ url: '/chat' });
+  ofPage.client.connect();
+  await ofPage.time.pass(1);
+  assert.equal(ofPage.network.sockets[0].url, 'wss://page.test/chat');
+  delete globalThis.location;
   let ticket = 0;
   const { network, connected, time, host } = kit({ url: async () => `https://h/?ticket=${++ticket}#x` });
   await connected();

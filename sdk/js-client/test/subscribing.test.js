@@ -232,6 +232,16 @@ test('an unsubscribe that crosses the answer to a subscribe', async () => {
   assert.equal([...host.connections][0].subscriptions.size, 0);
 });
 
+test('a disconnect while a subscribe waits is no error of it', async () => {
+  const { client, time, connected } = kit();
+  await connected();
+  const { subscription, names } = listen(client, 'a');
+  await time.pass(1);
+  client.disconnect();
+  await time.pass(100);
+  assert.deepEqual([names(), subscription.state, time.timers], [[], 'subscribing', 0]);
+});
+
 test('the host ends subscriptions for good or for a while', async () => {
   for (const [code, isLast] of [[2000, true], [2499, true], [2500, false], [2999, false]]) {
     const { client, host, time, connected } = kit();
