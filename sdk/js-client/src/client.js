@@ -289,7 +289,9 @@ export class Client extends Emitter {
       socket = new WebSocket(address, protocols);
     } catch (error) {
       // The platform refuses the address; it would refuse it again.
-      misconfigured(`cannot connect to ${address}: ${error}`, 'a page of https takes wss only');
+      const { name } = /** @type {Error} */ (error);
+      const { origin } = new URL(address);
+      misconfigured(`${origin} is refused here: ${name}`, 'a page of https takes wss only');
     }
     /** @type {Connection} */
     const connection = new Connection(socket, this._options, this._runtime, {

@@ -84,6 +84,36 @@ export class Cursor {
   }
 
   /**
+   * Tells listeners the outcome of a subscription, and what was missed.
+   * @param {import('./events.js').Emitter} listeners
+   * @param {string} channel
+   * @param {any} result
+   * @param {() => boolean} isCurrent whether no listener has ended it
+   */
+  deliver(listeners, channel, result, isCurrent) {
+    listeners._emit('subscribed', this.begin(channel, result));
+    for (const pub of publicationsOf(result)) {
+      // What is not delivered now is asked for when it begins again.
+      if (!isCurrent()) return;
+      this.push(listeners, channel, { pub });
+    }
+    this.caughtUp(result);
+  }
+
+  /**
+   * Tells listeners of a push: a publication that is new, or who comes and goes.
+   * @param {import('./events.js').Emitter} listeners
+   * @param {string} channel
+   * @param {any} push
+   */
+  push(listeners, channel, { pub, join, leave }) {
+    if (isObject(pub)) {
+      if (this.accept(pub)) listeners._emit('publication', publicationOf(channel, pub));
+    } else if (join) listeners._emit('join', { channel, ...memberOf(join.info) });
+    else if (leave) listeners._emit('leave', { channel, ...memberOf(leave.info) });
+  }
+
+  /**
    * Takes the outcome of a subscription.
    * @param {string} channel
    * @param {any} result
@@ -100,8 +130,6 @@ export class Cursor {
     const [first] = publicationsOf(result);
     if (!isSame || offset < this.#offset) {
       this.#offset = first ? Math.max(0, asOffset(first.offset) - 1) : offset;
-    } else if (!first) {
-      this.#offset = offset;
     }
     this.#epoch = epoch;
     this.#isKnown = result.positioned === true || result.recoverable === true || epoch !== '';

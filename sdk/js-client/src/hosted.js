@@ -1,7 +1,7 @@
 //! Subscriptions that the host makes by itself: the client's events name their
 //! channels, and after a break they continue where they were.
 
-import { Cursor, isObject, memberOf, publicationOf, publicationsOf } from './cursor.js';
+import { Cursor, isObject } from './cursor.js';
 
 /** The most channels that a connect command may name. */
 const RECOVERED_MAX = 1_024;
@@ -54,12 +54,11 @@ export class Hosted {
     if (isObject(push.subscribe)) return this.#begin(channel, push.subscribe, isCurrent);
     const cursor = this.#cursors.get(channel);
     if (!cursor) return;
-    if (isObject(push.pub)) this.#publication(channel, cursor, push.pub);
-    else if (push.join) this.#client._emit('join', { channel, ...memberOf(push.join.info) });
-    else if (push.leave) this.#client._emit('leave', { channel, ...memberOf(push.leave.info) });
-    else if (push.unsubscribe) {
+    if (isObject(push.unsubscribe)) {
       const { code, reason } = push.unsubscribe;
       this.#leave(channel, Number(code) || 0, String(reason ?? ''));
+    } else {
+      cursor.push(this.#client, channel, push);
     }
   }
 
@@ -71,21 +70,7 @@ export class Hosted {
   #begin(channel, result, isCurrent) {
     let cursor = this.#cursors.get(channel);
     if (!cursor) this.#cursors.set(channel, (cursor = new Cursor()));
-    this.#client._emit('subscribed', cursor.begin(channel, result));
-    for (const pub of publicationsOf(result)) {
-      if (!isCurrent()) return;
-      this.#publication(channel, cursor, pub);
-    }
-    if (isCurrent()) cursor.caughtUp(result);
-  }
-
-  /**
-   * @param {string} channel
-   * @param {Cursor} cursor
-   * @param {any} pub
-   */
-  #publication(channel, cursor, pub) {
-    if (cursor.accept(pub)) this.#client._emit('publication', publicationOf(channel, pub));
+    cursor.deliver(this.#client, channel, result, isCurrent);
   }
 
   /**

@@ -82,15 +82,17 @@ export function optionsOf(given) {
  */
 export function addressOf(url) {
   const hint = 'give an address such as wss://host.example/chat';
+  // The query may have a secret, and messages are logged.
+  const [shown] = String(url).split('?');
   let address;
   try {
     address = new URL(String(url), globalThis.location?.href);
   } catch {
-    return misconfigured(`"${url}" is not an address`, hint);
+    return misconfigured(`"${shown}" is not an address`, hint);
   }
   address.protocol = address.protocol.replace(/^http/, 'ws');
   address.hash = '';
-  if (!/^wss?:$/.test(address.protocol)) misconfigured(`"${url}" is not a WebSocket's`, hint);
+  if (!/^wss?:$/.test(address.protocol)) misconfigured(`"${shown}" is not a WebSocket's`, hint);
   return address.href;
 }
 

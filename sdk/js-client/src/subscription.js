@@ -4,7 +4,7 @@
 //! was missed, the event `subscribed` says so, once for each break.
 
 import { Backoff } from './backoff.js';
-import { Cursor, isObject, memberOf, publicationOf, publicationsOf } from './cursor.js';
+import { Cursor } from './cursor.js';
 import { ClientError, TOKEN_EXPIRED, codes } from './error.js';
 import { Emitter } from './events.js';
 import { iterate } from './iterate.js';
@@ -147,11 +147,7 @@ export class Subscription extends Emitter {
   /** @param {any} push */
   _push(push) {
     if (push.unsubscribe) return this.#unsubscribed(push.unsubscribe);
-    if (this.#state !== 'subscribed') return;
-    const channel = this.#channel;
-    if (isObject(push.pub)) this.#publication(push.pub);
-    else if (push.join) this._emit('join', { channel, ...memberOf(push.join.info) });
-    else if (push.leave) this._emit('leave', { channel, ...memberOf(push.leave.info) });
+    if (this.#state === 'subscribed') this.#cursor.push(this, this.#channel, push);
   }
 
   #halt() {
@@ -198,18 +194,7 @@ export class Subscription extends Emitter {
     this.#state = 'subscribed';
     this.#backoff.succeeded();
     if (this.#options.getToken) this.#refresher.schedule(result);
-    this._emit('subscribed', this.#cursor.begin(this.#channel, result));
-    for (const pub of publicationsOf(result)) {
-      // A listener may have ended it; what was not delivered is asked for again.
-      if (attempt !== this.#attempt) return;
-      this.#publication(pub);
-    }
-    if (attempt === this.#attempt) this.#cursor.caughtUp(result);
-  }
-
-  /** @param {any} pub */
-  #publication(pub) {
-    if (this.#cursor.accept(pub)) this._emit('publication', publicationOf(this.#channel, pub));
+    this.#cursor.deliver(this, this.#channel, result, () => attempt === this.#attempt);
   }
 
   /** @param {ClientError} error */

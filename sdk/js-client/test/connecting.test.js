@@ -227,14 +227,15 @@ test('a connection that does not come about is given up', async () => {
 test('an address that the platform refuses is not tried again', async () => {
   const websocket = class {
     constructor() {
-      throw new SyntaxError('mixed content');
+      throw new SyntaxError('wss://host.test/?ticket=secret');
     }
   };
-  const { client, events, time } = kit({ websocket });
+  const { client, events, time } = kit({ websocket, url: 'wss://host.test/?ticket=secret' });
   client.connect();
   await time.pass(100_000);
   assert.equal(client.state, 'disconnected');
-  assert.match(events.at(-1)[1].error.message, /mixed content/);
+  assert.equal(events.at(-1)[1].error.message, 'wss://host.test is refused here: SyntaxError');
+  assert.throws(() => new Client('x?ticket=secret', { websocket }), { message: '"x" is not an address' });
 });
 
 test('a listener that throws stops nobody', async () => {

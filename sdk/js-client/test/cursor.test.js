@@ -72,6 +72,9 @@ test('before the first publication is delivered, the position is before it', () 
   const cursor = at(7, 'e');
   cursor.begin('a', { ...KEPT, epoch: 'f', offset: 9, publications: pubs(8, 9) });
   assert.deepEqual(cursor.position, { offset: 7, epoch: 'f' });
+  const fresh = new Cursor();
+  fresh.begin('a', { ...KEPT, epoch: 'e', offset: 9, publications: pubs(8, 9) });
+  assert.deepEqual(fresh.position, { offset: 7, epoch: 'e' });
 });
 
 test('a channel that cannot recover is not asked to', () => {
