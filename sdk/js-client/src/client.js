@@ -204,9 +204,7 @@ export class Client extends Emitter {
     if (!isTold || this.#state !== 'connected') return;
     // A new subscription to the channel waits until the old one is gone.
     this.#leaving.add(channel);
-    const generation = this.#generation;
     this._request('unsubscribe', { channel }, (error) => {
-      if (generation !== this.#generation) return;
       if (error?.code === codes.TIMEOUT) return this._restart(error.message);
       this.#leaving.delete(channel);
       this.#subscriptions.get(channel)?._start();

@@ -161,6 +161,16 @@ test('a listener that ends in the middle of a frame', async () => {
   assert.equal(subscription.position.offset, 1);
 });
 
+test('the same with messages to the connection', async () => {
+  const { client, host, time, connected, events } = kit();
+  await connected();
+  client.on('message', () => client.disconnect());
+  const lines = [1, 2].map((data) => JSON.stringify({ push: { message: { data } } }));
+  for (const { peer } of host.connections) peer.send(lines.join('\n'));
+  await time.pass(100);
+  assert.deepEqual(events.filter(([name]) => name === 'message').map(([, { data }]) => data), [1]);
+});
+
 test('a listener that ends in the middle of what was missed', async () => {
   const all = numbers(3).map((offset) => ({ offset, data: offset }));
   const subscribe = ({ offset = 0 }) => ({
