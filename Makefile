@@ -18,6 +18,7 @@ help: ## Say what there is
 	@echo 'OPENLINE_WASM_TARGET=wasm32-wasip2 or wasm32-wasip1 chooses how functions are'
 	@echo 'compiled; OPENLINE_SKIP_BROWSER=1 leaves out the test that needs a browser,'
 	@echo 'OPENLINE_SKIP_EDGE=1 those that need nginx, HAProxy, OpenSSL, Node and Python,'
+	@echo 'OPENLINE_SKIP_JS=1 those of the JavaScript client, which need Node,'
 	@echo 'OPENLINE_SKIP_PEBBLE=1 the one that needs Pebble, an authority of certificates,'
 	@echo 'OPENLINE_SKIP_CONFORMANCE=1 the one that needs Python and the Autobahn suite,'
 	@echo 'OPENLINE_SKIP_INSTRUCTIONS=1 the counts that need valgrind.'
