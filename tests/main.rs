@@ -71,6 +71,7 @@ mod pressure;
 mod protocol;
 mod proxies;
 mod received;
+mod reconnecting;
 mod reload;
 mod renewals;
 mod resources;
