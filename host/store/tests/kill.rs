@@ -216,7 +216,7 @@ impl Acknowledged {
             let expected: BTreeMap<_, _> = all
                 .map(|change| match change {
                     RowChange::Put(name, bytes) => (name, bytes),
-                    other => panic!("{other:?}"),
+                    _ => unreachable!("`group` only puts"),
                 })
                 .collect();
             assert!(rows == expected, "{number}: a gap, or half a group");

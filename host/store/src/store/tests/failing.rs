@@ -162,7 +162,7 @@ async fn rows_behind_a_failed_write_are_never_written() {
     let mut written = 0;
     for state in [READ_ONLY, GONE, READ_ONLY] {
         let attempt = Attempt::new();
-        let (done, answers) = std::sync::mpsc::channel();
+        let (done, answers) = sync_channel(600);
         let mut sent = 0;
         // A new disk state takes hold somewhere in the line.
         for number in 0..600 {

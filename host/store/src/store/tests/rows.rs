@@ -1,7 +1,7 @@
 //! Rows of durable channels: order, failures, budgets, and the bounds of the
 //! line.
 
-use std::sync::mpsc::{channel, sync_channel};
+use std::sync::mpsc::sync_channel;
 
 use openline_core::name::ChannelName;
 
@@ -124,7 +124,7 @@ async fn nothing_behind_a_group_without_room_is_written() {
     let own = store.function(&name("chat")).channels();
     let go_on = hold(&store).await;
     let (attempt, other) = (Attempt::new(), Attempt::new());
-    let (done, answers) = channel();
+    let (done, answers) = sync_channel(4);
     let elsewhere = ChannelName::new("else").unwrap();
     let groups = [
         (room(), &attempt, vec![put("a", 0)]),
@@ -291,7 +291,6 @@ async fn the_format_is_raised_with_the_first_row() {
 /// `--ignored --nocapture`.
 #[tokio::test]
 #[ignore = "it measures"]
-#[expect(clippy::print_stdout, reason = "it measures")]
 async fn groups_in_a_second() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), 1 << 30).unwrap();
