@@ -22,6 +22,7 @@ mod attached;
 mod authentication;
 mod backoff;
 mod channels;
+mod channels_durable;
 mod channels_kept;
 mod cli;
 mod closing;
