@@ -71,6 +71,22 @@ fn position(answer: &str) -> (String, u64) {
     (epoch.to_owned(), offset.parse().unwrap())
 }
 
+/// All that the channel has, page by page.
+async fn kept(client: &mut Client, epoch: &str) -> Vec<String> {
+    let mut kept = Vec::new();
+    loop {
+        let since = format!("history room:1 since={epoch}-{}", kept.len());
+        let page = client.ask(&since).await;
+        let more = page.strip_suffix(" more");
+        let texts = more.unwrap_or(&page);
+        assert!(!texts.ends_with(" gap"), "{texts}");
+        kept.extend(texts.split(' ').map(str::to_owned));
+        if more.is_none() {
+            return kept;
+        }
+    }
+}
+
 #[tokio::test]
 async fn what_was_acknowledged_survives_kills_once_and_in_order() {
     let disk = Disk::new();
@@ -121,18 +137,7 @@ async fn what_was_acknowledged_survives_kills_once_and_in_order() {
     assert_eq!(epochs.len(), 1, "the channel began anew");
     let host = disk.start(CHANNELS).await;
     let mut client = connect(&host).await;
-    let (mut kept, mut since) = (Vec::new(), format!("{}-0", epochs[0]));
-    loop {
-        let page = client.ask(&format!("history room:1 since={since}")).await;
-        let more = page.strip_suffix(" more");
-        let texts = more.unwrap_or(&page);
-        assert!(!texts.ends_with(" gap"), "{texts}");
-        kept.extend(texts.split(' ').map(str::to_owned));
-        if more.is_none() {
-            break;
-        }
-        since = format!("{}-{}", epochs[0], kept.len());
-    }
+    let kept = kept(&mut client, &epochs[0]).await;
     for (offset, text) in &acknowledged {
         let index = usize::try_from(offset - 1).unwrap();
         assert_eq!(kept.get(index), Some(text), "offset {offset}");

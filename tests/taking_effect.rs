@@ -99,6 +99,7 @@ fn much() -> String {
          [[server.certificate]]\ncertificate = \"host.pem\"\nkey = \"host-key.pem\"\ndefault = true\n\
          listeners = [\"listen\", \"probes\"]\n\
          [[firewall]]\nname = \"edge\"\n\
+         [[channel]]\npattern = \"all:*\"\npresence = true\n\
          [maximum.limit]\ntags = 9\n[maximum.instance]\nhandles = 9999\n\
          [[function]]\nname = \"f\"\ncomponent = {echo:?}\nroute = \"/g/{{room}}\"\n\
          alias = \"other\"\nmigration = \"pin\"\n\
@@ -109,6 +110,7 @@ fn much() -> String {
          [[function.trigger]]\nroute = \"/v/{{room}}\"\nversion = \"000000\"\nfirewall = \"edge\"\n\
          [[function.auto_response]]\ntext = \"a\"\nreply = \"b\"\nmatch = \"prefix\"\n\
          [[function.auto_response]]\nbinary_hex = \"00\"\nreply_hex = \"01\"\n\
+         [[function.channel]]\npattern = \"room:*\"\nhistory = {{}}\n\
          [[function]]\nname = \"after\"\ncomponent = {echo:?}\nroute = \"/bounded\"\n"
     )
 }
@@ -204,6 +206,8 @@ impl Configured {
                 ("[[function]]", name) => &function[name],
                 (table, _) if table.contains("function.trigger") => &function["triggers"],
                 ("[[function.auto_response]]", _) => &function["auto_responses"],
+                (table, _) if table.contains("function.channel") => &function["channels"],
+                (table, _) if table.contains("channel") => &config["channels"],
                 ("[function.limit]", name) => &function["limit"][name],
                 ("[function.instance]", name) => &function["instance"][name],
                 ("[maximum.limit]", _) => &bounded["limit"]["limits"],

@@ -154,7 +154,8 @@ async fn a_disk_that_is_gone_is_an_error_until_it_is_back() {
 /// and whenever they came.
 #[tokio::test]
 async fn rows_behind_a_failed_write_are_never_written() {
-    use crate::line::{Attempt, RowChange};
+    use crate::line::Attempt;
+    use crate::rows::RowChange;
     let (disk, store) = on_a_disk();
     let own = store.function(&name("chat")).channels();
     let room = openline_core::name::ChannelName::new("room").unwrap();

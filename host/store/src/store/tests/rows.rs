@@ -7,7 +7,8 @@ use openline_core::name::ChannelName;
 
 use super::*;
 use crate::error::{GroupError, LineError};
-use crate::line::{Attempt, LINE_BYTES_MAX, LINE_GROUPS_MAX, RowChange};
+use crate::line::{Attempt, LINE_BYTES_MAX, LINE_GROUPS_MAX};
+use crate::rows::RowChange;
 
 fn room() -> ChannelName {
     ChannelName::new("room").unwrap()
