@@ -3,6 +3,7 @@
 //! with the rows of [`TABLES`] these are all keys; a test compares both with
 //! the keys that a file may have.
 
+use super::keys_access::ACCESS;
 use super::keys_authentication::AUTHENTICATION;
 use super::{ServerConfig, TABLES};
 use crate::limits::Effect;
@@ -43,9 +44,10 @@ use Effect::{AsBounded, AtOnce, NewConnections, NextEvent, NextStart};
 /// The table of the certificates that the host requests itself.
 const ACME: &str = "[server.tls.acme]";
 
-/// All these keys, in the order of the file; those of authentication last.
+/// All these keys, in the order of the file; those of authentication and of API
+/// keys last.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
-    KEYS.iter().chain(AUTHENTICATION)
+    KEYS.iter().chain(AUTHENTICATION).chain(ACCESS)
 }
 
 const KEYS: &[Key] = &[

@@ -28,6 +28,7 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
     };
     let server = check.server(file.server);
     check.maximum(&file.maximum);
+    let keys = check.keys(file.key);
     let mut triggers = TriggerTable::default();
     let mut functions: Vec<FunctionConfig> = Vec::new();
     // A host with a data directory may start without functions.
@@ -50,7 +51,11 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
         functions.push(check.function(function, &file.maximum, &mut triggers));
     }
     if check.errors.is_empty() {
-        Ok(Config { server, functions })
+        Ok(Config {
+            server,
+            functions,
+            keys,
+        })
     } else {
         Err(check.errors)
     }
