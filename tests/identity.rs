@@ -30,6 +30,7 @@ async fn reload(host: &Host, functions: &[FunctionConfig]) {
     let config = Config {
         server: host.server(),
         functions: functions.to_vec(),
+        keys: Vec::new(),
     };
     let reloaded = host
         .deployer

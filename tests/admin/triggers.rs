@@ -279,6 +279,7 @@ async fn triggers_survive_a_restart_and_a_reload_but_not_their_removal() {
         Config {
             server: second.server(),
             functions: vec![function],
+            keys: Vec::new(),
         }
     };
     let reload = async |change: &dyn Fn(&mut FunctionConfig)| {

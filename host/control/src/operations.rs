@@ -239,6 +239,7 @@ impl Deployer {
         let next = Next {
             server: state.server,
             firewalls: None,
+            keys: None,
             functions,
             written: vec![Arc::clone(&managed)],
             led: vec![Arc::clone(&managed)],

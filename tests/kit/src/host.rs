@@ -296,6 +296,7 @@ impl HostBuilder {
         let config = Config {
             server: server.clone(),
             functions,
+            keys: Vec::new(),
         };
         let configured = (config, firewalls);
         let starting = Deployer::start(runtime, store, true, configured, components);

@@ -68,7 +68,11 @@ pub(crate) async fn run(
         }
         functions.push(function);
     }
-    let config = Config { server, functions };
+    let config = Config {
+        server,
+        functions,
+        keys: Vec::new(),
+    };
     host::serve(Source::Words(Box::new(config)), signals, watchdog).await
 }
 

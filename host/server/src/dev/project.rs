@@ -117,6 +117,7 @@ fn alone(package: &Crate) -> anyhow::Result<Config> {
     Ok(Config {
         server: ServerConfig::default(),
         functions: vec![FunctionConfig::new(name, component, route)],
+        keys: Vec::new(),
     })
 }
 
