@@ -126,7 +126,7 @@ const KEYS: &[Key] = &[
         "data",
         "none",
         NextStart,
-        "the data directory: deployed versions, states, durable alarms. Without one the host forgets all of these when the process ends. One process at a time may use it. Relative to the file",
+        "the data directory: deployed versions, states, durable alarms, API keys. Without one the host forgets all of these when the process ends. One process at a time may use it. Relative to the file",
     ),
     key(
         "[server]",
