@@ -37,6 +37,12 @@ fn table(name: &str, more: &str) -> String {
     )
 }
 
+/// Writes the file of a host with a data directory and these tables.
+fn write(folder: &Path, tables: &str) {
+    let text = configuration("data = \"data\"", tables);
+    fs::write(folder.join("openline.toml"), text).unwrap();
+}
+
 /// A host that reads `openline.toml` of a folder.
 struct Keyed {
     host: Serving,
@@ -63,6 +69,23 @@ impl Keyed {
         assert_eq!(listed.code, Some(0), "{listed:?}");
         let listed: Value = serde_json::from_str(&listed.stdout).unwrap();
         listed["keys"].as_array().unwrap().clone()
+    }
+
+    /// Makes a pair for AWS's tools that is named `aws`.
+    async fn make_pair(&self) -> (String, String) {
+        let made = self
+            .keys(&["make", "aws", "--scope", "manage", "--aws"])
+            .await;
+        assert_eq!(made.code, Some(0), "{made:?}");
+        let mut lines = made.stdout.lines();
+        let mut value = |name: &str| {
+            let value = lines.next().and_then(|line| line.strip_prefix(name));
+            value.unwrap().to_owned()
+        };
+        let pair = (value("AWS_ACCESS_KEY_ID="), value("AWS_SECRET_ACCESS_KEY="));
+        assert_eq!((pair.0.len(), pair.1.len()), (20, 40), "{made:?}");
+        assert_eq!(lines.next(), None);
+        pair
     }
 
     /// Reads the configuration again, and returns the line that says how it went
@@ -94,21 +117,10 @@ fn names(keys: &[Value]) -> Vec<&str> {
 #[tokio::test]
 async fn a_key_is_shown_once_listed_kept_and_revoked() {
     let folder = TempDir::new().unwrap();
-    let text = configuration("data = \"data\"", "");
-    fs::write(folder.path().join("openline.toml"), text).unwrap();
+    write(folder.path(), "");
     let keyed = Keyed::start(folder.path()).await;
-    let make = [
-        "make",
-        "web",
-        "--scope",
-        "subscribe",
-        "--channel",
-        "room:*",
-        "--function",
-        "echo",
-        "--expires",
-        "30d",
-    ];
+    let words = "make web --scope subscribe --channel room:* --function echo --expires 30d";
+    let make: Vec<_> = words.split(' ').collect();
     let made = keyed.keys(&make).await;
     assert_eq!(made.code, Some(0), "{made:?}");
     let key = made.stdout.trim();
@@ -121,26 +133,7 @@ async fn a_key_is_shown_once_listed_kept_and_revoked() {
     assert!(made.stderr.contains("shown only now"), "{made:?}");
     assert!(!made.stderr.contains(key) && !made.stderr.contains("no data directory"));
 
-    let pair = keyed
-        .keys(&["make", "aws", "--scope", "manage", "--aws"])
-        .await;
-    let mut lines = pair.stdout.lines();
-    let id = lines
-        .next()
-        .unwrap()
-        .strip_prefix("AWS_ACCESS_KEY_ID=")
-        .unwrap();
-    let secret = lines
-        .next()
-        .unwrap()
-        .strip_prefix("AWS_SECRET_ACCESS_KEY=")
-        .unwrap();
-    assert_eq!(
-        (id.len(), secret.len(), lines.next()),
-        (20, 40, None),
-        "{pair:?}"
-    );
-
+    let (id, secret) = keyed.make_pair().await;
     let before = keyed.list().await;
     assert_eq!(names(&before), ["aws", "web"]);
     let web = &before[1];
@@ -153,7 +146,7 @@ async fn a_key_is_shown_once_listed_kept_and_revoked() {
         (&web["source"], &web["state"]),
         (&json!("interface"), &json!("in_force"))
     );
-    assert_eq!(before[0]["access_key_id"], id);
+    assert_eq!(before[0]["access_key_id"], *id);
     let listed = keyed.keys(&["list"]).await;
     let line = listed
         .stdout
@@ -164,12 +157,12 @@ async fn a_key_is_shown_once_listed_kept_and_revoked() {
         line.contains("room:*") && line.contains("in force"),
         "{listed:?}"
     );
-    assert!(!listed.stdout.contains(key) && !listed.stdout.contains(secret));
+    assert!(!listed.stdout.contains(key) && !listed.stdout.contains(&secret));
 
-    // Nothing secret is in the folder, either.
+    // Nothing secret is in the folder, either, and the next process has the rest.
     keyed.kill().await;
     let database = fs::read(folder.path().join("data/store.redb")).unwrap();
-    for hidden in [key, secret] {
+    for hidden in [key, &*secret] {
         let mut windows = database.windows(hidden.len());
         assert!(!windows.any(|window| window == hidden.as_bytes()));
     }
@@ -214,14 +207,10 @@ async fn a_host_without_a_data_directory_says_that_keys_end_with_it() {
 #[tokio::test]
 async fn keys_of_the_file_are_replaced_with_it_and_not_revoked_by_command() {
     let folder = TempDir::new().unwrap();
-    let write = |tables: &str| {
-        let text = configuration("data = \"data\"", tables);
-        fs::write(folder.path().join("openline.toml"), text).unwrap();
-    };
     let secret = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     secret("web", &format!("{TEXT}\n"));
     secret("other", "sec_another0123456789abcdef");
-    write(&table("web", ""));
+    write(folder.path(), &table("web", ""));
     let mut keyed = Keyed::start(folder.path()).await;
     let listed = keyed.list().await;
     assert_eq!(names(&listed), ["web"]);
@@ -241,7 +230,10 @@ async fn keys_of_the_file_are_replaced_with_it_and_not_revoked_by_command() {
         .failed(3, &words);
 
     let more = "channels = [\"lobby\"]\nfunctions = [\"ehco\"]";
-    write(&(table("web", more) + &table("other", "expires = \"2020-01-01T00:00:00Z\"")));
+    write(
+        folder.path(),
+        &(table("web", more) + &table("other", "expires = \"2020-01-01T00:00:00Z\"")),
+    );
     let told = keyed.read_again().await;
     assert!(
         told.contains("warning: the key `other` has expired"),
@@ -258,7 +250,18 @@ async fn keys_of_the_file_are_replaced_with_it_and_not_revoked_by_command() {
         (&json!("expired"), &json!(["lobby"]))
     );
 
-    // Whatever is wrong with the next file, these stay.
+    write(folder.path(), "");
+    assert!(!keyed.read_again().await.contains("not reloaded"));
+    assert!(keyed.list().await.is_empty());
+}
+
+#[tokio::test]
+async fn whatever_is_wrong_with_the_next_file_the_keys_stay() {
+    let folder = TempDir::new().unwrap();
+    let secret = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    secret("web", TEXT);
+    write(folder.path(), &table("web", ""));
+    let mut keyed = Keyed::start(folder.path()).await;
     keyed.keys(&["make", "made", "--scope", "read"]).await;
     secret("short", "sec_0123456789");
     secret("twice", TEXT);
@@ -278,18 +281,18 @@ async fn keys_of_the_file_are_replaced_with_it_and_not_revoked_by_command() {
             "the keys `web` and `twice` have the same text",
         ),
     ] {
-        write(&tables);
+        write(folder.path(), &tables);
         let told = keyed.read_again().await;
         assert!(told.contains(words) && told.contains("hint: "), "{told}");
         assert!(told.contains("not reloaded"), "{told}");
         assert!(!told.contains("sec_"), "{told}");
-        assert_eq!(names(&keyed.list().await), ["made", "other", "web"]);
+        assert_eq!(names(&keyed.list().await), ["made", "web"]);
     }
-    write("");
+    write(folder.path(), "");
     assert!(!keyed.read_again().await.contains("not reloaded"));
     assert_eq!(names(&keyed.list().await), ["made"]);
     // A file that takes the name of a key that is kept does not start.
-    write(&table("made", ""));
+    write(folder.path(), &table("made", ""));
     keyed.kill().await;
     let path = folder.path().join("openline.toml");
     let started = openline(&["serve", "--config", path.to_str().unwrap()]).await;
