@@ -60,6 +60,7 @@ mod import_fc;
 mod instances;
 mod invariants;
 mod key_sets;
+mod keys;
 mod layers;
 mod lifetimes;
 mod limits_engine;

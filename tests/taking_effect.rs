@@ -98,6 +98,7 @@ fn much() -> String {
          external_account = \"mine\"\nexternal_account_key_file = \"external-key\"\n\
          [[server.certificate]]\ncertificate = \"host.pem\"\nkey = \"host-key.pem\"\ndefault = true\n\
          listeners = [\"listen\", \"probes\"]\n\
+         [[key]]\nname = \"web\"\nscopes = [\"publish\"]\nsecret = \"file:external-key\"\n\
          [[firewall]]\nname = \"edge\"\n\
          [[channel]]\npattern = \"all:*\"\npresence = true\n\
          [maximum.limit]\ntags = 9\n[maximum.instance]\nhandles = 9999\n\
@@ -181,6 +182,7 @@ impl Configured {
         let named = |name: &str| functions.iter().find(|it| it["name"] == name);
         let function = named("f").unwrap();
         let bounded = named("before").or(named("after")).unwrap();
+        let api_keys = self.get("/v1/keys").await;
         let mut found = BTreeMap::new();
         for (table, rows) in TABLES {
             let view = match table {
@@ -201,6 +203,7 @@ impl Configured {
                 ("[server.tls]", name) => &config["server"]["tls"][name],
                 ("[server.tls.acme]", name) => &config["server"]["tls"]["acme"][name],
                 ("[[server.certificate]]", _) => &config["server"]["certificates"],
+                ("[[key]]", _) => &api_keys["keys"],
                 ("[[function]]", "name") => &bounded["name"],
                 ("[[function]]", "route") => &function["triggers"][0]["route"],
                 ("[[function]]", name) => &function[name],
@@ -225,7 +228,11 @@ async fn every_key_takes_effect_when_the_tables_say() {
     let authority = Authority::new();
     authority.write("host", &["localhost"]);
     let folder = authority.folder;
-    fs::write(folder.path().join("external-key"), "a2V5").unwrap();
+    fs::write(
+        folder.path().join("external-key"),
+        "a2V5a2V5a2V5a2V5a2V5a2V5",
+    )
+    .unwrap();
     fs::write(folder.path().join("openline.toml"), little()).unwrap();
     let mut configured = Configured::start(folder).await;
     let before = configured.in_force().await;

@@ -29,6 +29,7 @@ mod document;
 mod functions;
 mod host;
 mod json;
+mod keys;
 mod page;
 mod problem;
 mod query;
