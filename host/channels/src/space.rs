@@ -3,13 +3,13 @@
 //! A channel is in its space while it has subscribers, something to remember, or
 //! a position that is still kept. What it remembers is charged to the space's
 //! part of the host's `channel_bytes`; publications that would exceed it are
-//! refused. Moments at which something ends are in a heap, so [`Space::sweep`]
+//! refused. Moments at which something ends are in order, so [`Space::sweep`]
 //! looks at nothing else.
 
-use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use dashmap::DashMap;
 use openline_broker::channel::{Backlog, Publish, Room, Subscribe};
@@ -21,6 +21,7 @@ use openline_broker::presence::{Member, PresenceCounts};
 use openline_broker::publication::{Parts, Publication};
 use openline_broker::rows::Change;
 use openline_broker::terms::{Found, TermsTable};
+use openline_core::channel::ChannelTerms;
 use openline_core::event::SendOutcome;
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId};
@@ -41,6 +42,10 @@ use crate::wakeups::Wakeups;
 /// Channels that one sweep looks at, so that it does not keep its thread.
 const SWEPT_MAX: usize = 4_096;
 
+/// When a channel is looked at again of which something is due that could not be
+/// done, because of the store.
+const AGAIN: Duration = Duration::from_millis(500);
+
 /// A set of channels.
 #[derive(Debug)]
 pub struct Space {
@@ -49,8 +54,8 @@ pub struct Space {
     /// Counts the tables.
     generation: AtomicU64,
     budget: Budget,
-    /// When a channel is to be looked at. A channel may be here several times.
-    due: Mutex<BinaryHeap<Reverse<(Moment, ChannelName)>>>,
+    /// When a channel is to be looked at: each is here at most once.
+    due: Mutex<BTreeSet<(Moment, ChannelName)>>,
     sweeps: Arc<Sweeps>,
     keeper: OnceLock<Keeper>,
     /// Whether it is in the list of the sweeps.
@@ -99,6 +104,13 @@ impl Space {
     /// The terms of a channel.
     pub fn find(&self, name: &ChannelName) -> Found {
         self.table.read().find(name)
+    }
+
+    /// The terms that a channel has in this space: none that keep anything if its
+    /// name belongs to another one.
+    fn terms(&self, name: &ChannelName) -> Arc<ChannelTerms> {
+        let table = Arc::clone(&self.table.read());
+        table.find_here(name)
     }
 
     /// Replaces the table. Channels get their new terms when they are used next;
@@ -157,7 +169,7 @@ impl Space {
                 None if !makes => return None,
                 None => {
                     let generation = self.generation.load(Ordering::Acquire);
-                    let terms = self.find(name).terms;
+                    let terms = self.terms(name);
                     let make = || Entry::new(name.clone(), self, terms, generation);
                     Arc::clone(&self.entries.entry(name.clone()).or_insert_with(make))
                 }
@@ -183,6 +195,8 @@ impl Space {
         let mut state = entry.state.lock();
         if !state.removed {
             act(entry, &mut state, now);
+            // New terms have perhaps waited for what was written.
+            self.renew(entry, &mut state, now);
             self.settle(entry, state, now);
         }
     }
@@ -228,7 +242,7 @@ impl Space {
         if state.generation == generation {
             return;
         }
-        let terms = self.find(name).terms;
+        let terms = self.terms(name);
         if *terms != *state.terms {
             if let Some(channel) = &mut state.channel {
                 let epoch = Epoch::from_random(forms::random());
@@ -272,14 +286,19 @@ impl Space {
             None => self.budget.give_back(state.charged - cost),
         }
         state.charged = cost;
-        let due = state.due_at();
+        let due = state.due_at().map(|due| due.max(state.not_before));
         let is_sooner = due.is_some_and(|due| state.due.is_none_or(|known| due < known));
-        if is_sooner {
+        if is_sooner || removed {
+            // Under the lock of the channel, so that the list has what it says.
+            let mut list = self.due.lock();
+            if let Some(known) = state.due.take() {
+                list.remove(&(known, entry.name.clone()));
+            }
+            list.extend(due.map(|due| (due, entry.name.clone())));
             state.due = due;
         }
         drop(state);
-        if let Some(due) = due.filter(|_| is_sooner) {
-            self.due.lock().push(Reverse((due, entry.name.clone())));
+        if is_sooner {
             self.list();
         }
         if removed {
@@ -326,12 +345,9 @@ impl Space {
         publishing: Publishing,
         wakeups: &mut Wakeups,
     ) -> Answered {
-        let remembers = publishing.is_remembered() || {
-            // A publish that nothing keeps makes no channel.
-            !self.has(name) && self.find(name).terms.has_positions()
-        };
+        let remembers = publishing.is_remembered();
         let mut rest = Some(publishing);
-        let published = self.with(name, remembers, |entry, state, now| {
+        let mut publish = |entry: &Arc<Entry>, state: &mut State, now| {
             let publishing = rest.take().expect("it is called once");
             if !(state.terms.durable && state.terms.has_positions()) {
                 let published = self.publish_in(name, state, publishing, now, wakeups);
@@ -344,6 +360,13 @@ impl Space {
             let delivery = (publishing.compress, publishing.except);
             let turn = (now, &self.room());
             keeper.publish(entry, state, (publishing.request, delivery), turn)
+        };
+        // A publish that nothing keeps makes no channel. Whether it is kept is
+        // asked once the channel is not there: it may just have been removed.
+        let published = self.with(name, remembers, &mut publish);
+        let published = published.or_else(|| {
+            let keeps = self.terms(name).has_positions();
+            keeps.then(|| self.with(name, true, &mut publish)).flatten()
         });
         published.unwrap_or(Answered::Now(Ok(Outcome::published(None, 0))))
     }
@@ -407,7 +430,7 @@ impl Space {
         query: PageQuery,
         limit: PageLimit,
     ) -> Result<Option<Page>, Unrecoverable> {
-        let keeps = self.find(name).terms.has_positions();
+        let keeps = self.terms(name).has_positions();
         let page = self.with(
             name,
             keeps && !self.budget.is_exceeded(),
@@ -534,11 +557,11 @@ impl Space {
         for _ in 0..SWEPT_MAX {
             let name = {
                 let mut due = self.due.lock();
-                match due.peek() {
-                    Some(Reverse((at, _))) if *at <= now => {}
+                match due.first() {
+                    Some((at, _)) if *at <= now => {}
                     _ => return false,
                 }
-                due.pop().map(|Reverse((_, name))| name)
+                due.pop_first().map(|(_, name)| name)
             };
             if let Some(name) = name {
                 self.expire(&name);
@@ -569,9 +592,15 @@ impl Space {
             for event in told {
                 entry::tell(subscribers, name, &event, &mut wakeups);
             }
+            let mut has_more = expired.has_more;
             if let Some(keeper) = self.keeper() {
-                keeper.write(entry, state, expired.changes, None);
+                has_more &= keeper.write(entry, state, expired.changes, None);
             }
+            // What is still due could not be done: not again at once.
+            state.not_before = match has_more {
+                true => Moment::default(),
+                false => now.plus(AGAIN),
+            };
         });
     }
 }
@@ -637,7 +666,7 @@ fn join(
         let joined = state.channel(name, now).join(member, now);
         event = joined.map_err(|_| SubscribeError::Crowded)?;
     }
-    if let Some(lost) = greet(connection, &backlog, subscribing.answer, wakeups) {
+    if let Some(lost) = greet(connection, &mut backlog, subscribing.answer, wakeups) {
         backlog = lost;
     }
     let wishes = Wishes {
@@ -656,7 +685,7 @@ fn join(
 /// has instead is answered.
 fn greet(
     connection: &Arc<Connection>,
-    backlog: &Backlog,
+    backlog: &mut Backlog,
     answer: Option<Answer<'_>>,
     wakeups: &mut Wakeups,
 ) -> Option<Backlog> {
@@ -669,9 +698,13 @@ fn greet(
         all
     };
     let Some(answer) = answer else {
-        let publications = backlog.publications.iter();
-        let messages = publications.map(|it| forms::raw(&it.data)).collect();
-        put(messages, wakeups);
+        let is_taken = |it: &&Publication| put(vec![forms::raw(&it.data)], wakeups);
+        let publications = &mut backlog.publications;
+        let taken = publications.iter().take_while(is_taken).count();
+        if taken < publications.len() {
+            publications.truncate(taken);
+            backlog.recovered = backlog.recovered.map(|_| false);
+        }
         return None;
     };
     if put(answer(backlog), wakeups) || backlog.publications.is_empty() {
@@ -727,3 +760,7 @@ fn view(entry: &Entry, state: &State) -> ChannelView {
         bytes: state.charged,
     }
 }
+
+#[cfg(test)]
+#[path = "space_tests.rs"]
+mod tests;
