@@ -474,3 +474,7 @@ fn row_change(change: Change) -> RowChange {
         Change::Clear => RowChange::Clear,
     }
 }
+
+#[cfg(test)]
+#[path = "durable_tests.rs"]
+mod tests;
