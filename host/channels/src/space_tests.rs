@@ -98,11 +98,9 @@ fn a_publish_that_races_with_a_removal_is_kept() {
                 own.clear(&name("a"));
             }
         });
-        for _ in 0..20_000 {
-            let outcome = publish(&own, "a", text("1"));
-            assert!(outcome.position.is_some(), "it is counted");
-        }
+        let kept = (0..20_000).all(|_| publish(&own, "a", text("1")).position.is_some());
         ends.store(true, Ordering::Relaxed);
+        assert!(kept, "one was not counted");
     });
 }
 
@@ -201,7 +199,7 @@ fn a_backlog_that_is_dropped_is_not_recovered() {
     let own = space(&host, terms("a", &[table("*", history(10), None)], &[]));
     let hub = Hub::new(Arc::clone(&own), space(&host, TermsTable::default()));
     let first = publish(&own, "a", text("1")).position;
-    let large = "x".repeat(20_000);
+    let large = "x".repeat(6_000);
     for _ in 0..2 {
         publish(&own, "a", text(&large));
     }
@@ -217,7 +215,7 @@ fn a_backlog_that_is_dropped_is_not_recovered() {
         // What fills the outbox before.
         owner
             .connection()
-            .push(Message::Text("y".repeat(5_000).into()));
+            .push(Message::Text("y".repeat(20_000).into()));
         let subscribing = Subscribing {
             since: first,
             ..Subscribing::default()
