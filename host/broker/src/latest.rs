@@ -14,6 +14,7 @@
 //! age are listed by [`Keyed::aged`], and removed by changes like others.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Bound;
 
 use bytestring::ByteString;
 use openline_core::channel::KeyedTerms;
@@ -70,6 +71,12 @@ impl Keyed {
     /// All values, in the order of their last change.
     pub fn iter(&self) -> impl Iterator<Item = &Publication> {
         self.values.values()
+    }
+
+    /// Values whose last change is after an offset, in the order of that.
+    pub fn after(&self, offset: u64) -> impl Iterator<Item = &Publication> {
+        let after = (Bound::Excluded(offset), Bound::Unbounded);
+        self.values.range(after).map(|(_, value)| value)
     }
 
     /// Takes a change, of any size: [`fits`](Self::fits) was asked before. A

@@ -18,6 +18,8 @@ pub struct TermsTable {
     entries: Vec<Entry>,
     /// The terms of channels that no pattern matches.
     usual: Arc<ChannelTerms>,
+    /// Whether it is that of the channels that functions share.
+    is_of_shared: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,7 +88,10 @@ impl TermsTable {
     /// The table of the channels that functions share.
     pub fn of_shared(shared: &[ChannelTable]) -> Self {
         let entries = shared.iter().map(|table| Entry::new(table, true, true));
-        Self::sorted(entries.collect())
+        Self {
+            is_of_shared: true,
+            ..Self::sorted(entries.collect())
+        }
     }
 
     fn sorted(mut entries: Vec<Entry>) -> Self {
@@ -98,6 +103,17 @@ impl TermsTable {
         Self {
             entries,
             usual: Arc::default(),
+            is_of_shared: false,
+        }
+    }
+
+    /// The terms of a channel among those of the table's owner: the usual ones if
+    /// the name belongs to the other, so that nothing is kept there.
+    pub fn find_here(&self, channel: &ChannelName) -> Arc<ChannelTerms> {
+        let found = self.find(channel);
+        match found.is_shared == self.is_of_shared {
+            true => found.terms,
+            false => Arc::clone(&self.usual),
         }
     }
 

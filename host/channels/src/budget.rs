@@ -195,6 +195,8 @@ impl Budget {
 impl Drop for Budget {
     fn drop(&mut self) {
         self.pot.functions.fetch_sub(1, Ordering::Relaxed);
+        // What its owner had when it went, went with it.
+        self.pot.used.fetch_sub(self.used(), Ordering::Relaxed);
     }
 }
 

@@ -16,8 +16,10 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::{Arc, Weak};
 use std::task::{Context, Poll};
+use std::time::Duration;
 
-use openline_broker::channel::{Channel, Publish};
+use openline_broker::channel::{Channel, Publish, STAGED_MAX};
+use openline_broker::moment::Moment;
 use openline_broker::outcome::{Outcome, PublishError};
 use openline_broker::position::{Epoch, Position};
 use openline_broker::rows::{Change, Row};
@@ -35,6 +37,12 @@ use crate::wakeups::Wakeups;
 /// What a publish takes in the line beside its data, about, before its rows are
 /// known.
 const ROWS_BYTES: usize = 1_024;
+const STORED_BYTES: &str = "the data directory (stored_bytes)";
+/// How long a data directory that was full is not asked again.
+const FULL_TIME: Duration = Duration::from_millis(100);
+/// Publishers that wait at most, for one channel: those of all that may be staged,
+/// and as many whose answers are held back.
+const WAITING_MAX: usize = 2 * STAGED_MAX;
 /// Channels that are read from the store at once.
 const RESTORED_AT_ONCE: usize = 256;
 
@@ -52,11 +60,14 @@ pub enum Answered {
 pub struct Awaited(oneshot::Receiver<Result<Outcome, PublishError>>);
 
 /// What a durable channel keeps while rows are being written.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Writing {
     attempt: Attempt,
     /// The store may have other rows than the channel: the next group writes all.
     rewrites: bool,
+    /// Until then the data directory is taken to be full: each attempt takes the
+    /// work of a rewrite.
+    full_until: Moment,
     /// In the order of the positions.
     waiting: VecDeque<Waiting>,
 }
@@ -105,6 +116,19 @@ impl Default for Settling {
         Self {
             sender,
             receiver: Mutex::new(Some(receiver)),
+        }
+    }
+}
+
+impl Default for Writing {
+    fn default() -> Self {
+        Self {
+            attempt: Attempt::new(),
+            // A channel of this name may have been removed a moment ago, and its
+            // rows be there nevertheless.
+            rewrites: true,
+            full_until: Moment::default(),
+            waiting: VecDeque::new(),
         }
     }
 }
@@ -168,18 +192,19 @@ impl Keeper {
         entry: &Arc<Entry>,
         state: &mut State,
         (request, delivery): (Publish, (Compress, Except)),
-        turn: (
-            openline_broker::moment::Moment,
-            &openline_broker::channel::Room,
-        ),
+        turn: (Moment, &openline_broker::channel::Room),
     ) -> Answered {
+        let (now, room) = turn;
+        let is_full = |writing: &Writing| now < writing.full_until;
+        if state.writing.as_deref().is_some_and(is_full) {
+            return Answered::Now(Err(PublishError::Full { what: STORED_BYTES }));
+        }
         let bytes = request.data.bytes() * 2 + ROWS_BYTES;
         let place = self.store.reserve(u64::try_from(bytes).unwrap_or(u64::MAX));
         let Ok(place) = place else {
             let what = "more waits to be written than may";
             return Answered::Now(Err(PublishError::Full { what }));
         };
-        let (now, room) = turn;
         let channel = state.channel(&entry.name, now);
         let published = channel.publish(request, now, room, |_| 0);
         let staged = channel.staged();
@@ -203,27 +228,35 @@ impl Keeper {
             }
             answer => {
                 let answer = answer.map(|published| published.outcome);
-                state.hold_back(staged, answer)
+                match (staged, answer) {
+                    (Some(staged), Ok(_) | Err(PublishError::Conflict { .. })) => {
+                        state.hold_back(staged, answer)
+                    }
+                    // Other refusals are true whatever is written.
+                    _ => Answered::Now(answer),
+                }
             }
         }
     }
 
     /// Puts changes into the line, with the place that was taken for them. If that
-    /// fails, what is staged is taken back.
+    /// fails, what is staged is taken back, and the answer is `false`.
     pub(crate) fn write(
         &self,
         entry: &Arc<Entry>,
         state: &mut State,
         changes: Vec<Change>,
         place: Option<Place>,
-    ) {
+    ) -> bool {
         if changes.is_empty() {
-            return;
+            return true;
         }
         let staged = state.channel.as_ref().and_then(|channel| channel.staged());
         let writing = state.writing.get_or_insert_default();
         let mut group = Vec::new();
+        let begins_anew = changes.first() == Some(&Change::Clear);
         if std::mem::take(&mut writing.rewrites)
+            && !begins_anew
             && let Some(channel) = &state.channel
         {
             group.extend(channel.rows().into_iter().map(row_change));
@@ -252,6 +285,7 @@ impl Keeper {
         if put.is_err() {
             state.abandon(PublishError::Unavailable);
         }
+        put.is_ok()
     }
 
     /// Reads all channels of the store into a space.
@@ -288,6 +322,8 @@ impl Keeper {
                 .and_then(|rows| Channel::restore(name.clone(), terms, epoch, rows, now));
             match restored {
                 Ok((channel, changes)) => {
+                    // The store has its rows, and no others.
+                    state.writing.get_or_insert_default().rewrites = false;
                     state.channel = Some(Box::new(channel));
                     self.write(entry, state, changes, None);
                 }
@@ -305,20 +341,17 @@ impl Keeper {
 impl State {
     /// Answers when everything that is staged now is written: a decision may
     /// depend on it.
-    fn hold_back(
-        &mut self,
-        staged: Option<Position>,
-        answer: Result<Outcome, PublishError>,
-    ) -> Answered {
-        let Some(position) = staged else {
-            return Answered::Now(answer);
-        };
+    fn hold_back(&mut self, position: Position, answer: Result<Outcome, PublishError>) -> Answered {
+        let writing = self.writing.get_or_insert_default();
+        if writing.waiting.len() >= WAITING_MAX {
+            let what = "publishers that wait for the store";
+            return Answered::Now(Err(PublishError::Full { what }));
+        }
         let (publisher, awaited) = oneshot::channel();
         let (answer, refused) = match answer {
             Ok(answer) => (answer, None),
             Err(refused) => (Outcome::published(None, 0), Some(refused)),
         };
-        let writing = self.writing.get_or_insert_default();
         writing.waiting.push_back(Waiting {
             position,
             delivery: None,
@@ -372,12 +405,14 @@ fn settle(space: &Arc<Space>, entry: &Arc<Entry>, written: Written) {
         if let Err(error) = &written.result {
             let channel = entry.name.as_str();
             tracing::error!(channel, %error, "publications are not written");
-            state.abandon(match error {
-                GroupError::Full | GroupError::Share => PublishError::Full {
-                    what: "the data directory (stored_bytes)",
-                },
-                _ => PublishError::Unavailable,
+            let is_full = matches!(error, GroupError::Full | GroupError::Share);
+            state.abandon(match is_full {
+                true => PublishError::Full { what: STORED_BYTES },
+                false => PublishError::Unavailable,
             });
+            if let Some(writing) = state.writing.as_mut().filter(|_| is_full) {
+                writing.full_until = now.plus(FULL_TIME);
+            }
             return;
         }
         let Some(upto) = written.upto else { return };
@@ -390,12 +425,7 @@ fn settle(space: &Arc<Space>, entry: &Arc<Entry>, written: Written) {
 
 /// Takes publications up to a position into the history, delivers them, and
 /// answers their publishers.
-fn take_in(
-    state: &mut State,
-    upto: Position,
-    now: openline_broker::moment::Moment,
-    wakeups: &mut Wakeups,
-) -> Vec<Change> {
+fn take_in(state: &mut State, upto: Position, now: Moment, wakeups: &mut Wakeups) -> Vec<Change> {
     let State {
         channel,
         subscribers,
@@ -405,11 +435,17 @@ fn take_in(
     let (Some(channel), Some(writing)) = (channel, writing) else {
         return Vec::new();
     };
+    // Both are in the order of the positions, so each is passed once.
+    let mut next = 0;
     let changes = channel.settle(upto, now, |publication| {
-        let of_it = |waiting: &Waiting| {
-            waiting.delivery.is_some() && Some(waiting.position) == publication.position
-        };
-        let waiting = writing.waiting.iter_mut().find(|it| of_it(it));
+        let offset = publication.position.map_or(0, |it| it.offset);
+        let is_before = |it: &Waiting| it.position.offset < offset;
+        while writing.waiting.get(next).is_some_and(is_before) {
+            next += 1;
+        }
+        let waiting = writing.waiting.get_mut(next);
+        let waiting =
+            waiting.filter(|it| it.delivery.is_some() && Some(it.position) == publication.position);
         let delivery = waiting.as_ref().and_then(|it| it.delivery.clone());
         let (compress, except) = delivery.unwrap_or_default();
         let local = entry::deliver(subscribers, publication, compress, &except, wakeups);
@@ -438,3 +474,7 @@ fn row_change(change: Change) -> RowChange {
         Change::Clear => RowChange::Clear,
     }
 }
+
+#[cfg(test)]
+#[path = "durable_tests.rs"]
+mod tests;

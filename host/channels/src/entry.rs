@@ -55,6 +55,8 @@ pub(crate) struct State {
     pub(crate) charged: usize,
     /// When the space looks at it next.
     pub(crate) due: Option<Moment>,
+    /// The space does not look at it before: it has just looked.
+    pub(crate) not_before: Moment,
     pub(crate) subscribers: HashMap<ConnectionId, Subscriber>,
     /// Subscribers that need more than the raw message.
     pub(crate) special: usize,
@@ -105,6 +107,7 @@ impl Entry {
                 writing: None,
                 charged: 0,
                 due: None,
+                not_before: Moment::default(),
                 subscribers: HashMap::new(),
                 special: 0,
                 published: 0,
@@ -116,6 +119,10 @@ impl Entry {
 impl SubscribedChannel for Entry {
     fn name(&self) -> &ChannelName {
         &self.name
+    }
+
+    fn is_in(&self, space: &Space) -> bool {
+        std::ptr::eq(self.space.as_ptr(), space)
     }
 
     fn leave(&self, connection: ConnectionId) {

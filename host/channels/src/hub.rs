@@ -187,6 +187,30 @@ impl Hub {
         self.own.set_table(table);
     }
 
+    /// Gives all of the function's channels their terms. Connections that are
+    /// subscribed where their function has no such channel any more, because it
+    /// shares the name now, or no longer does, are taken out and asked to come
+    /// back. Looks at each channel and connection, so it is not for a thread that
+    /// serves.
+    pub fn refresh(&self) {
+        self.own.refresh(|name| !self.terms(name).is_shared);
+        for connection in self.snapshot() {
+            let astray: Vec<_> = {
+                let membership = connection.membership.lock();
+                let channels = membership.channels.iter();
+                let astray = channels.filter(|it| !it.is_in(self.space(it.name())));
+                astray.map(|it| it.name().clone()).collect()
+            };
+            for channel in &astray {
+                self.unsubscribe(&connection, channel);
+            }
+            if !astray.is_empty() {
+                connection.redeploy();
+                connection.wake();
+            }
+        }
+    }
+
     /// Subscribes a connection; a second time does nothing.
     ///
     /// # Errors

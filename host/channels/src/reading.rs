@@ -37,7 +37,7 @@ impl Space {
         query: PageQuery,
         limit: PageLimit,
     ) -> Result<Option<Page>, Unrecoverable> {
-        let keeps = self.find(name).terms.has_positions();
+        let keeps = self.terms(name).has_positions();
         let page = self.with(
             name,
             keeps && !self.budget.is_exceeded(),

@@ -3,25 +3,23 @@
 //! A channel is in its space while it has subscribers, something to remember, or
 //! a position that is still kept. What it remembers is charged to the space's
 //! part of the host's `channel_bytes`; publications that would exceed it are
-//! refused. Moments at which something ends are in a heap, so [`Space::sweep`]
+//! refused. Moments at which something ends are in order, so [`Space::sweep`]
 //! looks at nothing else.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, Weak};
+use std::time::Duration;
 
 use dashmap::DashMap;
-use openline_broker::channel::{Backlog, Publish, Room, Subscribe};
-use openline_broker::log::PageLimit;
+use openline_broker::channel::{Backlog, Publish, Room};
 use openline_broker::moment::Moment;
 use openline_broker::outcome::{Outcome, PublishError};
 use openline_broker::position::Epoch;
-use openline_broker::presence::Member;
 use openline_broker::publication::{Parts, Publication};
 use openline_broker::rows::Change;
 use openline_broker::terms::{Found, TermsTable};
-use openline_core::event::SendOutcome;
+use openline_core::channel::ChannelTerms;
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId};
 use openline_store::{ChannelStore, StoreError};
@@ -30,16 +28,21 @@ use parking_lot::{Mutex, RwLock};
 use crate::budget::Budget;
 use crate::connection::Connection;
 use crate::durable::{Answered, Keeper, Settling};
-use crate::entry::{self, Entry, Except, State, Wishes};
+use crate::entry::{self, Entry, Except, State};
 use crate::forms;
+use crate::joining;
 use crate::shared::SharedMessage;
-use crate::subscribing::{Answer, SubscribeError, Subscribing};
+use crate::subscribing::{SubscribeError, Subscribing};
 use crate::sweeps::{Sweeps, Swept};
 use crate::time::now;
 use crate::wakeups::Wakeups;
 
 /// Channels that one sweep looks at, so that it does not keep its thread.
 const SWEPT_MAX: usize = 4_096;
+
+/// When a channel is looked at again of which something is due that could not be
+/// done, because of the store.
+const AGAIN: Duration = Duration::from_millis(500);
 
 /// A set of channels.
 #[derive(Debug)]
@@ -49,8 +52,8 @@ pub struct Space {
     /// Counts the tables.
     generation: AtomicU64,
     pub(crate) budget: Budget,
-    /// When a channel is to be looked at. A channel may be here several times.
-    due: Mutex<BinaryHeap<Reverse<(Moment, ChannelName)>>>,
+    /// When a channel is to be looked at: each is here at most once.
+    due: Mutex<BTreeSet<(Moment, ChannelName)>>,
     sweeps: Arc<Sweeps>,
     keeper: OnceLock<Keeper>,
     /// Whether it is in the list of the sweeps.
@@ -86,6 +89,13 @@ impl Space {
     /// The terms of a channel.
     pub fn find(&self, name: &ChannelName) -> Found {
         self.table.read().find(name)
+    }
+
+    /// The terms that a channel has in this space: none that keep anything if its
+    /// name belongs to another one.
+    pub(crate) fn terms(&self, name: &ChannelName) -> Arc<ChannelTerms> {
+        let table = Arc::clone(&self.table.read());
+        table.find_here(name)
     }
 
     /// Replaces the table. Channels get their new terms when they are used next;
@@ -144,7 +154,7 @@ impl Space {
                 None if !makes => return None,
                 None => {
                     let generation = self.generation.load(Ordering::Acquire);
-                    let terms = self.find(name).terms;
+                    let terms = self.terms(name);
                     let make = || Entry::new(name.clone(), self, terms, generation);
                     Arc::clone(&self.entries.entry(name.clone()).or_insert_with(make))
                 }
@@ -170,6 +180,8 @@ impl Space {
         let mut state = entry.state.lock();
         if !state.removed {
             act(entry, &mut state, now);
+            // New terms have perhaps waited for what was written.
+            self.renew(entry, &mut state, now);
             self.settle(entry, state, now);
         }
     }
@@ -215,7 +227,7 @@ impl Space {
         if state.generation == generation {
             return;
         }
-        let terms = self.find(name).terms;
+        let terms = self.terms(name);
         if *terms != *state.terms {
             if let Some(channel) = &mut state.channel {
                 let epoch = Epoch::from_random(forms::random());
@@ -259,14 +271,19 @@ impl Space {
             None => self.budget.give_back(state.charged - cost),
         }
         state.charged = cost;
-        let due = state.due_at();
+        let due = state.due_at().map(|due| due.max(state.not_before));
         let is_sooner = due.is_some_and(|due| state.due.is_none_or(|known| due < known));
-        if is_sooner {
+        if is_sooner || removed {
+            // Under the lock of the channel, so that the list has what it says.
+            let mut list = self.due.lock();
+            if let Some(known) = state.due.take() {
+                list.remove(&(known, entry.name.clone()));
+            }
+            list.extend(due.map(|due| (due, entry.name.clone())));
             state.due = due;
         }
         drop(state);
-        if let Some(due) = due.filter(|_| is_sooner) {
-            self.due.lock().push(Reverse((due, entry.name.clone())));
+        if is_sooner {
             self.list();
         }
         if removed {
@@ -300,7 +317,7 @@ impl Space {
             if remembers && self.budget.is_exceeded() {
                 return Err(SubscribeError::HostFull);
             }
-            let backlog = join(name, state, (connection, subscribing), now, wakeups)?;
+            let backlog = joining::join(name, state, (connection, subscribing), now, wakeups)?;
             Ok((Arc::clone(entry), backlog))
         });
         subscribed.expect("the channel is made if it is not there")
@@ -313,12 +330,9 @@ impl Space {
         publishing: Publishing,
         wakeups: &mut Wakeups,
     ) -> Answered {
-        let remembers = publishing.is_remembered() || {
-            // A publish that nothing keeps makes no channel.
-            !self.has(name) && self.find(name).terms.has_positions()
-        };
+        let remembers = publishing.is_remembered();
         let mut rest = Some(publishing);
-        let published = self.with(name, remembers, |entry, state, now| {
+        let mut publish = |entry: &Arc<Entry>, state: &mut State, now| {
             let publishing = rest.take().expect("it is called once");
             if !(state.terms.durable && state.terms.has_positions()) {
                 let published = self.publish_in(name, state, publishing, now, wakeups);
@@ -331,6 +345,13 @@ impl Space {
             let delivery = (publishing.compress, publishing.except);
             let turn = (now, &self.room());
             keeper.publish(entry, state, (publishing.request, delivery), turn)
+        };
+        // A publish that nothing keeps makes no channel. Whether it is kept is
+        // asked once the channel is not there: it may just have been removed.
+        let published = self.with(name, remembers, &mut publish);
+        let published = published.or_else(|| {
+            let keeps = self.terms(name).has_positions();
+            keeps.then(|| self.with(name, true, &mut publish)).flatten()
         });
         published.unwrap_or(Answered::Now(Ok(Outcome::published(None, 0))))
     }
@@ -398,11 +419,11 @@ impl Space {
         for _ in 0..SWEPT_MAX {
             let name = {
                 let mut due = self.due.lock();
-                match due.peek() {
-                    Some(Reverse((at, _))) if *at <= now => {}
+                match due.first() {
+                    Some((at, _)) if *at <= now => {}
                     _ => return false,
                 }
-                due.pop().map(|Reverse((_, name))| name)
+                due.pop_first().map(|(_, name)| name)
             };
             if let Some(name) = name {
                 self.expire(&name);
@@ -433,9 +454,15 @@ impl Space {
             for event in told {
                 entry::tell(subscribers, name, &event, &mut wakeups);
             }
+            let mut has_more = expired.has_more;
             if let Some(keeper) = self.keeper() {
-                keeper.write(entry, state, expired.changes, None);
+                has_more &= keeper.write(entry, state, expired.changes, None);
             }
+            // What is still due could not be done: not again at once.
+            state.not_before = match has_more {
+                true => Moment::default(),
+                false => now.plus(AGAIN),
+            };
         });
     }
 }
@@ -474,96 +501,6 @@ impl Publishing {
     }
 }
 
-/// Makes a connection a subscriber: reads what it missed, puts that into its
-/// outbox, and tells the others, all before anything new.
-fn join(
-    name: &ChannelName,
-    state: &mut State,
-    (connection, subscribing): (&Arc<Connection>, Subscribing<'_>),
-    now: Moment,
-    wakeups: &mut Wakeups,
-) -> Result<Backlog, SubscribeError> {
-    let terms = Arc::clone(&state.terms);
-    let mut backlog = Backlog::default();
-    if terms.has_positions() {
-        let limits = connection.limits();
-        let filter = subscribing.filter.as_ref();
-        let wish = Subscribe {
-            since: subscribing.since,
-            limit: PageLimit {
-                count: usize::MAX,
-                // All of it may have to be one message.
-                bytes: limits.message_bytes.min(limits.outbox_bytes) / 2,
-            },
-            otherwise: subscribing.otherwise,
-            filter: filter.map(|filter| (filter, connection.id())),
-        };
-        backlog = state.channel(name, now).subscribe(&wish, now);
-    }
-    if subscribing.all_or_nothing && subscribing.since.is_some() && backlog.recovered != Some(true)
-    {
-        return Err(SubscribeError::Unrecoverable);
-    }
-    let mut event = None;
-    if terms.presence {
-        let member = Member {
-            connection: connection.id(),
-            user: connection.facts().user.clone(),
-            info: subscribing.info,
-            node: None,
-        };
-        let joined = state.channel(name, now).join(member, now);
-        event = joined.map_err(|_| SubscribeError::Crowded)?;
-    }
-    if let Some(lost) = greet(connection, &backlog, subscribing.answer, wakeups) {
-        backlog = lost;
-    }
-    let wishes = Wishes {
-        filter: subscribing.filter,
-        join_leave: subscribing.join_leave,
-    };
-    state.insert(connection, wishes);
-    if let Some(event) = event {
-        entry::tell(&state.subscribers, name, &event, wakeups);
-    }
-    Ok(backlog)
-}
-
-/// Puts what a subscriber gets first into its outbox. If that does not take it,
-/// the subscriber is told that it has missed something, and the backlog that it
-/// has instead is answered.
-fn greet(
-    connection: &Arc<Connection>,
-    backlog: &Backlog,
-    answer: Option<Answer<'_>>,
-    wakeups: &mut Wakeups,
-) -> Option<Backlog> {
-    let put = |messages: Vec<Message>, wakeups: &mut Wakeups| {
-        let mut all = true;
-        for message in messages {
-            all &= !matches!(connection.push(message), SendOutcome::Dropped);
-            wakeups.add(connection);
-        }
-        all
-    };
-    let Some(answer) = answer else {
-        let publications = backlog.publications.iter();
-        let messages = publications.map(|it| forms::raw(&it.data)).collect();
-        put(messages, wakeups);
-        return None;
-    };
-    if put(answer(backlog), wakeups) || backlog.publications.is_empty() {
-        return None;
-    }
-    let lost = Backlog {
-        position: backlog.position,
-        recovered: Some(false),
-        ..Backlog::default()
-    };
-    put(answer(&lost), wakeups);
-    Some(lost)
-}
-
 /// Whether a publish is remembered whatever the terms are.
 fn needs_memory(request: &Publish) -> bool {
     request.idempotency_key.is_some() || request.version.is_some() || request.expected.is_some()
@@ -596,3 +533,7 @@ fn publish_plain(
     });
     entry::deliver(&state.subscribers, &publication, compress, except, wakeups)
 }
+
+#[cfg(test)]
+#[path = "space_tests.rs"]
+mod tests;

@@ -90,7 +90,7 @@ pub(crate) fn apply(
     let shared = is_other.then(|| Arc::clone(services.shared()));
     tokio::task::spawn_blocking(move || {
         for hub in changed {
-            hub.own().refresh(|name| !hub.terms(name).is_shared);
+            hub.refresh();
         }
         if let Some(shared) = shared {
             shared.refresh(|name| shared.find(name).is_shared);

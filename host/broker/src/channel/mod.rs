@@ -201,14 +201,16 @@ impl Channel {
             .join(member, told, now)
     }
 
-    /// A member goes.
+    /// A subscriber goes, member or not.
     pub fn leave(&mut self, connection: ConnectionId, now: Moment) -> Option<PresenceEvent> {
+        // Its position is kept for its time from now on: the one that goes may
+        // come back with it.
+        self.used = self.used.max(now);
         let presence = self.presence.as_mut()?;
         let event = presence.leave(connection, self.terms.join_leave);
         if presence.is_empty() {
             self.presence = None;
         }
-        self.used = self.used.max(now);
         event
     }
 

@@ -186,10 +186,7 @@ impl Channel {
     pub fn value_page(&self, after: u64, limit: usize) -> Option<Vec<Publication>> {
         self.terms.keyed.as_ref()?;
         let shown = self.memory.as_ref().and_then(|memory| memory.shown());
-        let values = shown.map(|values| {
-            let later = values.iter().filter(|it| it.offset() > after);
-            later.take(limit).cloned().collect()
-        });
+        let values = shown.map(|values| values.after(after).take(limit).cloned().collect());
         Some(values.unwrap_or_default())
     }
 

@@ -28,6 +28,7 @@ use self::flags::{Flag, Flags};
 use crate::attached::Attached;
 use crate::budget::{FunctionBudget, tags_cost};
 use crate::outbox::Outbox;
+use crate::space::Space;
 use crate::sync::{AtomicU64, AtomicWaker, Mutex, Ordering};
 
 pub use self::compressed::{Compressed, Sizes};
@@ -64,6 +65,9 @@ pub struct Facts {
 pub trait SubscribedChannel: std::fmt::Debug + Send + Sync {
     /// Its name.
     fn name(&self) -> &ChannelName;
+
+    /// Whether it is one of these.
+    fn is_in(&self, space: &Space) -> bool;
 
     /// Forgets a subscriber.
     fn leave(&self, connection: ConnectionId);

@@ -11,6 +11,7 @@ use openline_broker::filter::Filter;
 use openline_broker::log::{PageLimit, PageQuery};
 use openline_broker::outcome::{PublishError, Suppressed};
 use openline_broker::position::Position;
+use openline_broker::presence::INFO_BYTES_MAX;
 use openline_broker::publication::{Data, Publication, Sender, Tags};
 use openline_broker::versions::Version;
 use openline_channels::connection::Connection;
@@ -96,7 +97,7 @@ impl wit::Host for StoreData {
         limit: u32,
     ) -> Result<Read<Vec<wit::Member>>> {
         Ok(self.read(&channel, |space, name| {
-            let after = after.as_deref().and_then(ConnectionId::parse);
+            let after = after.as_deref().map(connection_id).transpose()?;
             let members = space.members(name, after, page_limit(limit));
             let members = members.ok_or(wit::ReadError::NotKept)?;
             let members = members.into_iter().map(|member| wit::Member {
@@ -137,6 +138,11 @@ impl wit::Host for StoreData {
             tags: None,
         };
         let info = options.info.map(|info| forms::data_of(info.into()));
+        if info.as_ref().is_some_and(|it| it.bytes() > INFO_BYTES_MAX) {
+            return Ok(Err(Error::Limit(format!(
+                "what a member says of itself has at most {INFO_BYTES_MAX} bytes"
+            ))));
+        }
         let subscribing = Subscribing {
             since,
             otherwise: usize::try_from(options.otherwise).unwrap_or(usize::MAX),
@@ -346,6 +352,11 @@ fn refused(error: PublishError) -> wit::PublishError {
 fn position(text: &str) -> Read<Position> {
     let position = text.parse::<Position>();
     position.map_err(|error| wit::ReadError::Invalid(error.to_string()))
+}
+
+fn connection_id(text: &str) -> Read<ConnectionId> {
+    let id = ConnectionId::parse(text);
+    id.ok_or_else(|| wit::ReadError::Invalid("`after` is not the id of a connection".into()))
 }
 
 fn page_limit(limit: u32) -> usize {

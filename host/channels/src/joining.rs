@@ -1,0 +1,113 @@
+//! How a connection becomes a subscriber: what it gets before anything new, and
+//! what the others are told.
+
+use std::sync::Arc;
+
+use openline_broker::channel::{Backlog, Subscribe};
+use openline_broker::log::PageLimit;
+use openline_broker::moment::Moment;
+use openline_broker::presence::Member;
+use openline_broker::publication::Publication;
+use openline_core::event::SendOutcome;
+use openline_core::message::Message;
+use openline_core::name::ChannelName;
+
+use crate::connection::Connection;
+use crate::entry::{self, State, Wishes};
+use crate::forms;
+use crate::subscribing::{Answer, SubscribeError, Subscribing};
+use crate::wakeups::Wakeups;
+
+/// Makes a connection a subscriber: reads what it missed, puts that into its
+/// outbox, and tells the others, all before anything new.
+pub(crate) fn join(
+    name: &ChannelName,
+    state: &mut State,
+    (connection, subscribing): (&Arc<Connection>, Subscribing<'_>),
+    now: Moment,
+    wakeups: &mut Wakeups,
+) -> Result<Backlog, SubscribeError> {
+    let terms = Arc::clone(&state.terms);
+    let mut backlog = Backlog::default();
+    if terms.has_positions() {
+        let limits = connection.limits();
+        let filter = subscribing.filter.as_ref();
+        let wish = Subscribe {
+            since: subscribing.since,
+            limit: PageLimit {
+                count: usize::MAX,
+                // All of it may have to be one message.
+                bytes: limits.message_bytes.min(limits.outbox_bytes) / 2,
+            },
+            otherwise: subscribing.otherwise,
+            filter: filter.map(|filter| (filter, connection.id())),
+        };
+        backlog = state.channel(name, now).subscribe(&wish, now);
+    }
+    if subscribing.all_or_nothing && subscribing.since.is_some() && backlog.recovered != Some(true)
+    {
+        return Err(SubscribeError::Unrecoverable);
+    }
+    let mut event = None;
+    if terms.presence {
+        let member = Member {
+            connection: connection.id(),
+            user: connection.facts().user.clone(),
+            info: subscribing.info,
+            node: None,
+        };
+        let joined = state.channel(name, now).join(member, now);
+        event = joined.map_err(|_| SubscribeError::Crowded)?;
+    }
+    if let Some(lost) = greet(connection, &mut backlog, subscribing.answer, wakeups) {
+        backlog = lost;
+    }
+    let wishes = Wishes {
+        filter: subscribing.filter,
+        join_leave: subscribing.join_leave,
+    };
+    state.insert(connection, wishes);
+    if let Some(event) = event {
+        entry::tell(&state.subscribers, name, &event, wakeups);
+    }
+    Ok(backlog)
+}
+
+/// Puts what a subscriber gets first into its outbox. If that does not take it,
+/// the subscriber is told that it has missed something, and the backlog that it
+/// has instead is answered.
+fn greet(
+    connection: &Arc<Connection>,
+    backlog: &mut Backlog,
+    answer: Option<Answer<'_>>,
+    wakeups: &mut Wakeups,
+) -> Option<Backlog> {
+    let put = |messages: Vec<Message>, wakeups: &mut Wakeups| {
+        let mut all = true;
+        for message in messages {
+            all &= !matches!(connection.push(message), SendOutcome::Dropped);
+            wakeups.add(connection);
+        }
+        all
+    };
+    let Some(answer) = answer else {
+        let is_taken = |it: &&Publication| put(vec![forms::raw(&it.data)], wakeups);
+        let publications = &mut backlog.publications;
+        let taken = publications.iter().take_while(is_taken).count();
+        if taken < publications.len() {
+            publications.truncate(taken);
+            backlog.recovered = backlog.recovered.map(|_| false);
+        }
+        return None;
+    };
+    if put(answer(backlog), wakeups) || backlog.publications.is_empty() {
+        return None;
+    }
+    let lost = Backlog {
+        position: backlog.position,
+        recovered: Some(false),
+        ..Backlog::default()
+    };
+    put(answer(&lost), wakeups);
+    Some(lost)
+}
