@@ -1,4 +1,5 @@
-//! The data directory: deployments, states, durable alarms and revocations.
+//! The data directory: deployments, states, durable alarms,
+//! revocations and API keys.
 //! Acknowledged writes survive the end of the process at any moment.
 //!
 //! It is a folder with `store.redb` and `components/DIGEST.wasm`, which one
@@ -15,6 +16,7 @@ mod components;
 mod database;
 mod error;
 mod file;
+mod keys;
 mod overlay;
 mod revocations;
 mod secret;
