@@ -16,7 +16,7 @@ use openline_broker::channel::{Backlog, Publish, Room, Subscribe};
 use openline_broker::log::{Page, PageLimit, PageQuery, Unrecoverable};
 use openline_broker::moment::Moment;
 use openline_broker::outcome::{Outcome, PublishError};
-use openline_broker::position::Epoch;
+use openline_broker::position::{Epoch, Position};
 use openline_broker::presence::{Member, PresenceCounts};
 use openline_broker::publication::{Parts, Publication};
 use openline_broker::terms::{Found, TermsTable};
@@ -322,6 +322,15 @@ impl Space {
         entry.map_or(0, |entry| entry.state.lock().subscribers.len())
     }
 
+    /// Where a channel is; `None` on channels that do not count, and on one that
+    /// is not there.
+    pub fn position(self: &Arc<Self>, name: &ChannelName) -> Option<Position> {
+        let position = self.with(name, false, |_, state, _| {
+            state.channel.as_ref().and_then(|channel| channel.position())
+        });
+        position.flatten()
+    }
+
     /// A page of the history; `None` on channels that keep none.
     ///
     /// # Errors
@@ -523,7 +532,8 @@ fn join(
             limit: PageLimit {
                 count: usize::MAX,
                 // All of it may have to be one message.
-                bytes: limits.message_bytes.min(limits.outbox_bytes) / 2,
+                bytes: (limits.message_bytes.min(limits.outbox_bytes) / 2)
+                    .min(subscribing.backlog_bytes.unwrap_or(usize::MAX)),
             },
             otherwise: subscribing.otherwise,
             filter: filter.map(|filter| (filter, connection.id())),
@@ -545,7 +555,7 @@ fn join(
         let joined = state.channel(name, now).join(member, now);
         event = joined.map_err(|_| SubscribeError::Crowded)?;
     }
-    if let Some(lost) = greet(connection, &backlog, subscribing.answer, wakeups) {
+    if let Some(lost) = greet(name, connection, &backlog, subscribing.answer, wakeups) {
         backlog = lost;
     }
     let wishes = Wishes {
@@ -563,6 +573,7 @@ fn join(
 /// the subscriber is told that it has missed something, and the backlog that it
 /// has instead is answered.
 fn greet(
+    name: &ChannelName,
     connection: &Arc<Connection>,
     backlog: &Backlog,
     answer: Option<Answer<'_>>,
@@ -571,15 +582,22 @@ fn greet(
     let put = |messages: Vec<Message>, wakeups: &mut Wakeups| {
         let mut all = true;
         for message in messages {
-            all &= !matches!(connection.push(message), SendOutcome::Dropped);
+            all &= !matches!(connection.push_frame(message), SendOutcome::Dropped);
             wakeups.add(connection);
         }
         all
     };
+    let usual = |backlog: &Backlog| match connection.facts().dialect {
+        None => {
+            let publications = backlog.publications.iter();
+            publications.map(|it| forms::raw(&it.data)).collect()
+        }
+        Some(dialect) => forms::greeting(dialect, backlog, |outcome| {
+            forms::spoken(dialect).subscribed(name.as_str(), outcome)
+        }),
+    };
     let Some(answer) = answer else {
-        let publications = backlog.publications.iter();
-        let messages = publications.map(|it| forms::raw(&it.data)).collect();
-        put(messages, wakeups);
+        put(usual(backlog), wakeups);
         return None;
     };
     if put(answer(backlog), wakeups) || backlog.publications.is_empty() {
