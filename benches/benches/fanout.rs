@@ -37,7 +37,7 @@ fn fan_out(criterion: &mut Criterion) {
                 let mut wakeups = Wakeups::default();
                 let publishing = Publishing::of(message.clone());
                 let outcome = hub.publish(&channel, publishing, &mut wakeups);
-                let outcome = outcome.expect("nothing is kept");
+                let outcome = outcome.now().expect("nothing is kept");
                 assert_eq!(outcome.local, subscribers as u64);
                 for owner in &owners {
                     assert!(matches!(owner.next(), Next::Item(_)));

@@ -75,6 +75,7 @@
 //! asked for: see [`firewall`].
 
 pub mod alarms;
+pub mod channel;
 pub mod firewall;
 pub mod state;
 pub mod time;

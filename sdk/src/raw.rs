@@ -28,6 +28,7 @@ pub mod plain {
                 import openline:websocket/connections@0.2.0;
                 import openline:websocket/backpressure@0.2.0;
                 import openline:channels/channels@0.2.0;
+                import openline:channels/publications@0.2.0;
                 import openline:alarms/alarms@0.2.0;
                 import openline:state/state@0.2.0;
                 export openline:websocket/websocket-handler@0.2.0;
@@ -149,7 +150,7 @@ pub(crate) mod clock {
 pub(crate) use asynchronous::openline::websocket::async_backpressure;
 pub(crate) use clock::wasi::clocks::monotonic_clock;
 pub(crate) use plain::openline::alarms::alarms;
-pub(crate) use plain::openline::channels::channels;
+pub(crate) use plain::openline::channels::{channels, publications};
 pub(crate) use plain::openline::common::types as common;
 pub(crate) use plain::openline::state::state;
 pub(crate) use plain::openline::websocket::{backpressure, connections, types};

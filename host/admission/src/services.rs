@@ -13,8 +13,10 @@ use std::time::Duration;
 
 use openline_broker::terms::TermsTable;
 use openline_channels::budget::{FunctionBudget, HostBudget};
+use openline_channels::durable::Settling;
 use openline_channels::hub::Hub;
 use openline_channels::space::Space;
+use openline_channels::sweeps::Sweeps;
 use openline_core::config::ServerConfig;
 use openline_core::name::FunctionName;
 use openline_core::trigger::{OwnPage, Trigger, TriggerError, TriggerPlace, TriggerTable};
@@ -40,6 +42,8 @@ pub struct Services {
     budget: Arc<HostBudget>,
     /// The channels that functions share.
     shared: Arc<Space>,
+    sweeps: Arc<Sweeps>,
+    settling: Arc<Settling>,
     drain: watch::Sender<bool>,
     draining: AtomicBool,
     awaiting_keys: AtomicBool,
@@ -129,7 +133,8 @@ impl Services {
         let budget = budget.with_compression(config.compression_bytes);
         let budget = budget.with_received(config.received_bytes);
         let budget = Arc::new(budget.with_channels(config.channel_bytes));
-        let shared = Space::new(TermsTable::default(), budget.channels());
+        let sweeps = Arc::default();
+        let shared = Space::new(TermsTable::default(), budget.channels(), &sweeps);
         let (drain, _) = watch::channel(false);
         let mut accounts = Accounts::new();
         let none = Firewalls::default();
@@ -144,6 +149,8 @@ impl Services {
             ledger: Arc::default(),
             budget,
             shared,
+            sweeps,
+            settling: Arc::default(),
             drain,
             draining: AtomicBool::new(false),
             awaiting_keys: AtomicBool::new(false),
@@ -254,9 +261,21 @@ impl Services {
         &self.shared
     }
 
+    /// Forgets what channels no longer keep: a task of the host runs it.
+    pub fn sweeps(&self) -> &Arc<Sweeps> {
+        &self.sweeps
+    }
+
+    /// Takes what durable channels have written into them: a task of the host runs
+    /// it.
+    pub fn settling(&self) -> &Arc<Settling> {
+        &self.settling
+    }
+
     /// The hub of one more function.
     pub fn hub(&self) -> Arc<Hub> {
-        let own = Space::new(TermsTable::default(), self.budget.channels());
+        let budget = self.budget.channels();
+        let own = Space::new(TermsTable::default(), budget, &self.sweeps);
         Arc::new(Hub::new(own, Arc::clone(&self.shared)))
     }
 

@@ -25,6 +25,7 @@ use openline_core::name::{ChannelName, ConnectionId};
 use parking_lot::Mutex;
 
 use crate::connection::{Connection, SubscribedChannel};
+use crate::durable::Writing;
 use crate::forms::{self, Forms};
 use crate::shared::SharedMessage;
 use crate::space::Space;
@@ -48,6 +49,8 @@ pub(crate) struct State {
     pub(crate) terms: Arc<ChannelTerms>,
     /// There as soon as something is to be remembered.
     pub(crate) channel: Option<Box<Channel>>,
+    /// Of a durable channel, once something was written.
+    pub(crate) writing: Option<Box<Writing>>,
     /// What it is charged with.
     pub(crate) charged: usize,
     /// When the space looks at it next.
@@ -99,6 +102,7 @@ impl Entry {
                 generation,
                 terms,
                 channel: None,
+                writing: None,
                 charged: 0,
                 due: None,
                 subscribers: HashMap::new(),

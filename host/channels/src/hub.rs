@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use openline_broker::channel::Backlog;
 use openline_broker::filter::Filter;
-use openline_broker::outcome::{Outcome, PublishError};
 use openline_broker::position::Position;
 use openline_broker::publication::Data;
 use openline_broker::terms::{Found, TermsTable};
@@ -20,6 +19,7 @@ use openline_dialects::centrifugo::Unsubscribed;
 
 use crate::budget::{HostBudget, tags_cost};
 use crate::connection::{AttachError, Connection};
+use crate::durable::Answered;
 use crate::entry;
 use crate::forms;
 use crate::members::Members;
@@ -206,7 +206,8 @@ impl Hub {
     /// A hub without terms, which remembers nothing: for tests.
     pub fn alone() -> Self {
         let host = HostBudget::new(0, 0);
-        let space = || Space::new(TermsTable::default(), host.channels());
+        let sweeps = Arc::default();
+        let space = || Space::new(TermsTable::default(), host.channels(), &sweeps);
         Self::new(space(), space())
     }
 
@@ -327,17 +328,14 @@ impl Hub {
     }
 
     /// Publishes on a channel: puts a message into the outbox of each subscriber
-    /// except those left out.
-    ///
-    /// # Errors
-    ///
-    /// See [`PublishError`].
+    /// except those left out. The answer is there at once, except on durable
+    /// channels.
     pub fn publish(
         &self,
         channel: &ChannelName,
         publishing: Publishing,
         wakeups: &mut Wakeups,
-    ) -> Result<Outcome, PublishError> {
+    ) -> Answered {
         self.space(channel).publish(channel, publishing, wakeups)
     }
 

@@ -58,7 +58,8 @@ fn a_channel_reaches_its_subscribers_but_the_sender() {
     let sender = Some(first.connection().id());
     let mut publishing = Publishing::of(text("a"));
     publishing.except.connection = sender;
-    let outcome = hub.publish(&name(1), publishing, &mut wakeups).unwrap();
+    let outcome = hub.publish(&name(1), publishing, &mut wakeups);
+    let outcome = outcome.now().unwrap();
     assert_eq!((outcome.local, outcome.position), (1, None));
     assert_eq!(
         hub.broadcast((&text("b"), Compress::default()), None, &mut wakeups),

@@ -8,6 +8,7 @@
 mod attached;
 pub mod budget;
 pub mod connection;
+pub mod durable;
 pub mod entry;
 pub mod forms;
 pub mod hub;
@@ -16,6 +17,7 @@ mod outbox;
 pub mod received;
 pub mod shared;
 pub mod space;
+pub mod sweeps;
 mod sync;
 mod tags;
 pub mod time;

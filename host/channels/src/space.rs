@@ -8,8 +8,8 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeSet, BinaryHeap};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use dashmap::DashMap;
 use openline_broker::channel::{Backlog, Publish, Room, Subscribe};
@@ -19,18 +19,22 @@ use openline_broker::outcome::{Outcome, PublishError};
 use openline_broker::position::{Epoch, Position};
 use openline_broker::presence::{Member, PresenceCounts};
 use openline_broker::publication::{Parts, Publication};
+use openline_broker::rows::Change;
 use openline_broker::terms::{Found, TermsTable};
 use openline_core::event::SendOutcome;
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId};
+use openline_store::{ChannelStore, StoreError};
 use parking_lot::{Mutex, RwLock};
 
 use crate::budget::Budget;
 use crate::connection::Connection;
+use crate::durable::{Answered, Keeper, Settling};
 use crate::entry::{self, Entry, Except, State, Wishes};
 use crate::forms;
 use crate::hub::{Answer, SubscribeError, Subscribing};
 use crate::shared::SharedMessage;
+use crate::sweeps::Sweeps;
 use crate::time::now;
 use crate::wakeups::Wakeups;
 
@@ -47,6 +51,10 @@ pub struct Space {
     budget: Budget,
     /// When a channel is to be looked at. A channel may be here several times.
     due: Mutex<BinaryHeap<Reverse<(Moment, ChannelName)>>>,
+    sweeps: Arc<Sweeps>,
+    keeper: OnceLock<Keeper>,
+    /// Whether it is in the list of the sweeps.
+    is_listed: AtomicBool,
 }
 
 /// What is to be published, and to whom.
@@ -75,13 +83,16 @@ pub struct ChannelView {
 
 impl Space {
     /// An empty space with these terms.
-    pub fn new(table: TermsTable, budget: Budget) -> Arc<Self> {
+    pub fn new(table: TermsTable, budget: Budget, sweeps: &Arc<Sweeps>) -> Arc<Self> {
         Arc::new(Self {
             entries: DashMap::new(),
             table: RwLock::new(Arc::new(table)),
             generation: AtomicU64::new(0),
             budget,
             due: Mutex::default(),
+            sweeps: Arc::clone(sweeps),
+            keeper: OnceLock::new(),
+            is_listed: AtomicBool::new(false),
         })
     }
 
@@ -155,15 +166,64 @@ impl Space {
             if state.removed {
                 continue;
             }
-            self.renew(name, &mut state, now);
+            self.renew(&entry, &mut state, now);
             let done = act(&entry, &mut state, now);
             self.settle(&entry, state, now);
             return Some(done);
         }
     }
 
+    /// The same for a channel that may have been removed.
+    pub(crate) fn with_entry(
+        self: &Arc<Self>,
+        entry: &Arc<Entry>,
+        act: impl FnOnce(&Arc<Entry>, &mut State, Moment),
+    ) {
+        let now = now();
+        let mut state = entry.state.lock();
+        if !state.removed {
+            act(entry, &mut state, now);
+            self.settle(entry, state, now);
+        }
+    }
+
+    /// Whether its durable channels were read.
+    pub fn is_restored(&self) -> bool {
+        self.keeper.get().is_some()
+    }
+
+    /// Where its durable channels are kept.
+    pub(crate) fn keeper(&self) -> Option<&Keeper> {
+        self.keeper.get()
+    }
+
+    /// Reads the durable channels of the store, and keeps them there from now on.
+    /// A second time does nothing.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer: then they are not kept.
+    pub async fn restore(
+        self: &Arc<Self>,
+        store: ChannelStore,
+        settling: &Arc<Settling>,
+    ) -> Result<(), StoreError> {
+        if self.keeper.get().is_some() {
+            return Ok(());
+        }
+        let keeper = Keeper {
+            store,
+            settling: Arc::clone(settling),
+        };
+        keeper.restore(self).await?;
+        // A second caller has read the same.
+        let _ = self.keeper.set(keeper);
+        Ok(())
+    }
+
     /// Gives a channel the terms that are in force.
-    fn renew(&self, name: &ChannelName, state: &mut State, now: Moment) {
+    fn renew(&self, entry: &Arc<Entry>, state: &mut State, now: Moment) {
+        let name = &entry.name;
         let generation = self.generation.load(Ordering::Acquire);
         if state.generation == generation {
             return;
@@ -174,12 +234,15 @@ impl Space {
                 let epoch = Epoch::from_random(forms::random());
                 let before = channel.position();
                 // While something waits for the store, the old terms hold.
-                if channel.set_terms(Arc::clone(&terms), epoch, now).is_err() {
+                let Ok(changes) = channel.set_terms(Arc::clone(&terms), epoch, now) else {
                     return;
-                }
+                };
                 let is_same = |it| channel.position().is_some_and(|now| now.epoch == it);
                 if before.is_some_and(|before| !is_same(before.epoch)) {
                     state.ask_back();
+                }
+                if let Some(keeper) = self.keeper() {
+                    keeper.write(entry, state, changes, None);
                 }
             }
             state.terms = terms;
@@ -189,13 +252,17 @@ impl Space {
 
     /// Charges and schedules a channel after it was used, or removes it.
     fn settle(
-        &self,
+        self: &Arc<Self>,
         entry: &Arc<Entry>,
         mut state: parking_lot::MutexGuard<'_, State>,
         now: Moment,
     ) {
-        let removed = state.is_idle(now);
+        let removed = state.is_idle(now) && !state.is_writing();
         if removed {
+            let was_kept = state.channel.as_ref().is_some_and(|it| it.is_durable());
+            if let Some(keeper) = self.keeper().filter(|_| was_kept) {
+                keeper.write(entry, &mut state, vec![Change::Clear], None);
+            }
             state.removed = true;
             state.channel = None;
         }
@@ -213,6 +280,7 @@ impl Space {
         drop(state);
         if let Some(due) = due.filter(|_| is_sooner) {
             self.due.lock().push(Reverse((due, entry.name.clone())));
+            self.list();
         }
         if removed {
             self.entries
@@ -251,27 +319,33 @@ impl Space {
         subscribed.expect("the channel is made if it is not there")
     }
 
-    /// Publishes.
-    ///
-    /// # Errors
-    ///
-    /// See [`PublishError`]. Nothing was published then.
+    /// Publishes. The answer is there at once, except on durable channels.
     pub fn publish(
         self: &Arc<Self>,
         name: &ChannelName,
         publishing: Publishing,
         wakeups: &mut Wakeups,
-    ) -> Result<Outcome, PublishError> {
+    ) -> Answered {
         let remembers = publishing.is_remembered() || {
             // A publish that nothing keeps makes no channel.
             !self.has(name) && self.find(name).terms.has_positions()
         };
         let mut rest = Some(publishing);
-        let published = self.with(name, remembers, |_, state, now| {
+        let published = self.with(name, remembers, |entry, state, now| {
             let publishing = rest.take().expect("it is called once");
-            self.publish_in(name, state, publishing, now, wakeups)
+            if !(state.terms.durable && state.terms.has_positions()) {
+                let published = self.publish_in(name, state, publishing, now, wakeups);
+                return Answered::Now(published);
+            }
+            let Some(keeper) = self.keeper() else {
+                return Answered::Now(Err(PublishError::Unavailable));
+            };
+            state.published += 1;
+            let delivery = (publishing.compress, publishing.except);
+            let turn = (now, &self.room());
+            keeper.publish(entry, state, (publishing.request, delivery), turn)
         });
-        published.unwrap_or(Ok(Outcome::published(None, 0)))
+        published.unwrap_or(Answered::Now(Ok(Outcome::published(None, 0))))
     }
 
     fn publish_in(
@@ -410,9 +484,11 @@ impl Space {
 
     /// Forgets the history of a channel; whether there was the channel.
     pub fn clear(self: &Arc<Self>, name: &ChannelName) -> bool {
-        let cleared = self.with(name, false, |_, state, _| {
-            if let Some(channel) = &mut state.channel {
-                channel.clear();
+        let cleared = self.with(name, false, |entry, state, _| {
+            let channel = state.channel.as_mut();
+            let changes = channel.map_or_else(Vec::new, |channel| channel.clear());
+            if let Some(keeper) = self.keeper() {
+                keeper.write(entry, state, changes, None);
             }
         });
         cleared.is_some()
@@ -447,6 +523,19 @@ impl Space {
         views.collect()
     }
 
+    /// Has the sweeps look at it, if it has anything for them.
+    pub(crate) fn list(self: &Arc<Self>) {
+        if !self.due.lock().is_empty() && !self.is_listed.swap(true, Ordering::AcqRel) {
+            self.sweeps.add(self);
+        }
+    }
+
+    /// The sweeps are about to look at it: what becomes due from now on is listed
+    /// again.
+    pub(crate) fn unlist(&self) {
+        self.is_listed.store(false, Ordering::Release);
+    }
+
     /// Does what has become due, for at most [`SWEPT_MAX`] channels; whether
     /// there is more.
     pub fn sweep(self: &Arc<Self>) -> bool {
@@ -469,7 +558,7 @@ impl Space {
 
     fn expire(self: &Arc<Self>, name: &ChannelName) {
         let mut wakeups = Wakeups::default();
-        self.with(name, false, |_, state, now| {
+        self.with(name, false, |entry, state, now| {
             state.due = None;
             let State {
                 channel,
@@ -478,7 +567,7 @@ impl Space {
             } = state;
             let Some(channel) = channel else { return };
             let mut told = Vec::new();
-            channel.expire(
+            let expired = channel.expire(
                 now,
                 |publication| {
                     let (compress, except) = (Compress::Configured, &Except::NOBODY);
@@ -488,6 +577,9 @@ impl Space {
             );
             for event in told {
                 entry::tell(subscribers, name, &event, &mut wakeups);
+            }
+            if let Some(keeper) = self.keeper() {
+                keeper.write(entry, state, expired.changes, None);
             }
         });
     }

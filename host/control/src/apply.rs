@@ -81,8 +81,12 @@ impl Deployer {
         } = next;
         let inner = &self.inner;
         let store = &inner.loader.store;
+        let shared = channels.clone();
+        let shared = shared.unwrap_or_else(|| Arc::clone(&inner.state.read().channels));
+        channels::restore(&inner.services, store, &shared).await?;
         for managed in &led {
             managed.commons.restore_alarms().await?;
+            channels::restore_own(&inner.services, managed, &shared).await?;
         }
         let stored = match written[..] {
             [] => Vec::new(),

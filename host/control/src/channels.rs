@@ -7,9 +7,50 @@ use openline_admission::services::Services;
 use openline_broker::terms::TermsTable;
 use openline_channels::hub::Hub;
 use openline_core::channel::ChannelTable;
+use openline_store::{Store, StoreError};
 
 use crate::deployer::State;
 use crate::managed::{Functions, Managed};
+
+/// Reads the durable channels that functions share, once. Their terms are in force
+/// before that: a channel that is not durable any more is forgotten.
+pub(crate) async fn restore(
+    services: &Services,
+    store: &Store,
+    shared: &[ChannelTable],
+) -> Result<(), StoreError> {
+    let space = services.shared();
+    if space.is_restored() {
+        return Ok(());
+    }
+    space.set_table(TermsTable::of_shared(shared));
+    let rows = store.shared_channels();
+    space.restore(rows, services.settling()).await
+}
+
+/// Reads a function's own durable channels, once.
+pub(crate) async fn restore_own(
+    services: &Services,
+    managed: &Managed,
+    shared: &[ChannelTable],
+) -> Result<(), StoreError> {
+    let hub = managed.commons.hub();
+    if hub.own().is_restored() {
+        return Ok(());
+    }
+    if let Some(table) = table(managed, shared) {
+        hub.set_table(table);
+    }
+    let rows = managed.commons.store().channels();
+    hub.own().restore(rows, services.settling()).await
+}
+
+/// The terms of a function's channels. A configuration with two such patterns was
+/// refused; one that is not configured any more has none of its own.
+fn table(managed: &Managed, shared: &[ChannelTable]) -> Option<TermsTable> {
+    let (name, own) = (&managed.config.name, &managed.config.channels);
+    TermsTable::new(name, own, shared).ok()
+}
 
 /// Puts the terms of these functions, and of the channels that they share, into
 /// force. Channels get them when they are used next; a task gives them to the
@@ -36,10 +77,7 @@ pub(crate) fn apply(
         if !is_other && known(managed) {
             continue;
         }
-        let (name, own) = (&managed.config.name, &managed.config.channels);
-        // A configuration with two such patterns was refused; one that is not
-        // configured any more has none of its own.
-        let Ok(table) = TermsTable::new(name, own, shared) else {
+        let Some(table) = table(managed, shared) else {
             continue;
         };
         let hub = managed.commons.hub();

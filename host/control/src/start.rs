@@ -127,6 +127,9 @@ impl Deployer {
                 state: RwLock::new(state),
             }),
         };
+        // They end with the runtime.
+        tokio::spawn(Arc::clone(deployer.services().sweeps()).run());
+        tokio::spawn(Arc::clone(deployer.services().settling()).run());
         credentials::restore(&deployer.inner.loader.store, deployer.services()).await?;
         keys::restore(&deployer.inner.loader.store, deployer.services().keys()).await?;
         let guard = deployer.inner.changes.lock().await?;

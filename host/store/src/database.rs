@@ -17,7 +17,10 @@ use crate::tables;
 
 /// The newest format of the tables that this release knows. It is raised when
 /// an older release would misread what a newer one writes.
-pub(crate) const FORMAT: u64 = 1;
+pub(crate) const FORMAT: u64 = 2;
+/// The format of a new database. It becomes the newest with the first row of a
+/// channel, so an older release can read a folder that has none.
+pub(crate) const FORMAT_NEW: u64 = 1;
 
 /// Pages in memory: little compared with what connections take, and enough for
 /// the states in use.
@@ -148,7 +151,7 @@ impl Medium {
         let format = tables::format(&database).map_err(|error| self.fault(error))?;
         self.check_format(format)?;
         if format.is_none() {
-            tables::create(&database, FORMAT).map_err(|error| self.fault(error))?;
+            tables::create(&database, FORMAT_NEW).map_err(|error| self.fault(error))?;
         }
         tables::check_shares(&database).map_err(|error| self.fault(error))?;
         Ok(database)

@@ -90,6 +90,39 @@ pub enum SaveError {
     Unavailable(#[from] StoreError),
 }
 
+/// Why a group of rows is not accepted; nothing of it is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LineError {
+    /// The disk writes slower than channels publish.
+    #[error("too many publications wait for the data directory")]
+    Full,
+    /// A group before it has failed, and the attempt is over.
+    #[error("an earlier publication on the channel could not be written")]
+    Failed,
+    /// Nothing can be written any more.
+    #[error("the data directory is closed")]
+    Closed,
+}
+
+/// Why a group of rows was not written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GroupError {
+    /// The store holds as much as it may. Nothing of the group is there.
+    #[error("there is no room for more: `stored_bytes` is reached")]
+    Full,
+    /// The owner stores as much as it leaves free for others. Nothing of the
+    /// group is there.
+    #[error("the channels keep as much of `stored_bytes` as they leave free for others")]
+    Share,
+    /// A group before it has failed. Nothing of it is there.
+    #[error("an earlier publication on the channel could not be written")]
+    Behind,
+    /// The store does not answer, and the group may be there or not; or the
+    /// function is forgotten.
+    #[error(transparent)]
+    Unavailable(#[from] StoreError),
+}
+
 // === impl OpenError ===
 
 impl Hint for OpenError {
@@ -185,6 +218,34 @@ impl Hint for SaveError {
             Self::Full | Self::Share => {
                 "remove states that are not needed, or raise `stored_bytes` in [server]"
             }
+            Self::Unavailable(error) => return error.hint(),
+        };
+        Some(hint.into())
+    }
+}
+
+// === impl LineError ===
+
+impl Hint for LineError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
+            Self::Full => "publish less at a time, or give the host a faster disk",
+            Self::Failed => "publish again; the log says why it could not be written",
+            Self::Closed => "the host is ending; publish again when it has started",
+        };
+        Some(hint.into())
+    }
+}
+
+// === impl GroupError ===
+
+impl Hint for GroupError {
+    fn hint(&self) -> Option<Cow<'_, str>> {
+        let hint = match self {
+            Self::Full | Self::Share => {
+                "keep less history, remove states that are not needed, or raise `stored_bytes` in [server]"
+            }
+            Self::Behind => "publish again; the log says why it could not be written",
             Self::Unavailable(error) => return error.hint(),
         };
         Some(hint.into())

@@ -1,5 +1,5 @@
-//! The data directory: deployments, states, durable alarms,
-//! revocations and API keys.
+//! The data directory: deployments, states, durable alarms, rows of durable
+//! channels, revocations and API keys.
 //! Acknowledged writes survive the end of the process at any moment.
 //!
 //! It is a folder with `store.redb` and `components/DIGEST.wasm`, which one
@@ -17,14 +17,18 @@ mod database;
 mod error;
 mod file;
 mod keys;
+mod line;
 mod overlay;
 mod revocations;
+mod rows;
 mod secret;
 mod store;
 mod tables;
 mod writer;
 
-pub use error::{OpenError, SaveError, StoreError};
+pub use error::{GroupError, LineError, OpenError, SaveError, StoreError};
+pub use line::{Attempt, LINE_BYTES_MAX, LINE_GROUPS_MAX, Place, RowChange};
 pub use revocations::{StoredRevocation, StoredRevocations};
-pub use store::{FunctionStore, Store};
+pub use rows::StoredRow;
+pub use store::{ChannelStore, FunctionStore, Store};
 pub use tables::{ENTRY_BYTES, Snapshot, StoredAlarm, Usage};

@@ -17,20 +17,24 @@ use crate::database::begin_read;
 use crate::error::SaveError;
 use crate::keys;
 use crate::revocations::{self, StoredRevocation};
+use crate::rows::{self, RowsTable};
 
-/// How much each state and each alarm counts in addition to its names and its
-/// bytes: what the database needs to find it.
+/// How much each state, each alarm and each row of a channel counts in addition
+/// to its names and its bytes: what the database needs to find it.
 pub const ENTRY_BYTES: u64 = 64;
 
 /// `format`, and the fields of [`Usage`].
 const META: TableDefinition<'_, &str, u64> = TableDefinition::new("meta");
+/// The format of a database that has rows of channels; without them it is 1.
+const FORMAT_WITH_ROWS: u64 = 2;
 /// By function, as JSON.
 const DEPLOYMENTS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("deployments");
 /// By function and key: version and content.
 const STATES: TableDefinition<'_, (&str, &str), (u64, &[u8])> = TableDefinition::new("states");
 /// By function, key and name: when it is due, and the attempt.
 const ALARMS: TableDefinition<'_, (&str, &str, &str), (u64, u32)> = TableDefinition::new("alarms");
-/// By function: the bytes of its states and alarms.
+/// By owner, which is a function or [`rows::SHARED`]: the bytes of its states,
+/// alarms and rows.
 const SHARES: TableDefinition<'_, &str, u64> = TableDefinition::new("shares");
 
 /// The last saved state.
@@ -60,8 +64,8 @@ pub struct StoredAlarm {
 /// How much functions have stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Usage {
-    /// Bytes of states and alarms together, with their names and
-    /// [`ENTRY_BYTES`].
+    /// Bytes of states, alarms and rows of channels together, with their names
+    /// and [`ENTRY_BYTES`].
     pub bytes: u64,
     /// How many states.
     pub states: u64,
@@ -80,6 +84,11 @@ pub(crate) struct Tables<'t> {
     shares: Table<'t, &'static str, u64>,
     usage: Usage,
     stored_bytes_max: u64,
+    /// Once it was needed.
+    pub(crate) rows: Option<RowsTable<'t>>,
+    /// Whether there may be rows of channels, which older releases would leave
+    /// to the next function of the same name.
+    has_rows: bool,
 }
 
 /// The format that a database has, if it has one.
@@ -127,9 +136,9 @@ fn cost(parts: &[&str], bytes: usize) -> u64 {
     ENTRY_BYTES + (names + bytes) as u64
 }
 
-/// The first text that sorts after a function's name.
-fn behind(function: &str) -> String {
-    format!("{function}\0")
+/// The first text that sorts after a name, none of which contains a zero.
+pub(crate) fn behind(name: &str) -> String {
+    format!("{name}\0")
 }
 
 /// Subtracts, and stops at 0, which a damaged file might otherwise pass.
@@ -155,6 +164,8 @@ impl<'t> Tables<'t> {
             shares: transaction.open_table(SHARES)?,
             usage,
             stored_bytes_max,
+            rows: None,
+            has_rows: false,
         })
     }
 
@@ -168,13 +179,38 @@ impl<'t> Tables<'t> {
         for (name, count) in [("bytes", bytes), ("states", states), ("alarms", alarms)] {
             self.meta.insert(name, count)?;
         }
+        if self.has_rows {
+            self.meta.insert("format", FORMAT_WITH_ROWS)?;
+        }
         Ok(())
+    }
+
+    /// Takes the table of the channels' rows; who takes it puts it back.
+    pub(crate) fn rows(
+        &mut self,
+        table: TableDefinition<'static, (&'static str, &'static str, &'static [u8]), &'static [u8]>,
+    ) -> Result<RowsTable<'t>, redb::Error> {
+        match self.rows.take() {
+            Some(rows) => Ok(rows),
+            None => Ok(self.transaction.open_table(table)?),
+        }
+    }
+
+    /// Changes the counts for rows of an owner.
+    pub(crate) fn change_rows(
+        &mut self,
+        owner: &str,
+        less: u64,
+        more: u64,
+    ) -> Result<(), redb::Error> {
+        self.has_rows |= more > 0;
+        self.change(owner, less, more)
     }
 
     /// Whether a function's bytes may change in this way. They may always
     /// become less. A function that shares the host takes no more than it
     /// leaves free.
-    fn has_room(
+    pub(crate) fn has_room(
         &self,
         function: &str,
         less: u64,
@@ -234,6 +270,7 @@ impl<'t> Tables<'t> {
             let (function, key, name) = at.value();
             *shares.entry(function.into()).or_default() += cost(&[function, key, name], 0);
         }
+        rows::count(self, &mut shares)?;
         self.shares.retain(|_, _| false)?;
         for (function, share) in shares {
             self.shares.insert(&*function, share)?;
@@ -339,11 +376,19 @@ impl<'t> Tables<'t> {
         keys::remove(self.transaction, credential)
     }
 
+    /// Deletes the rows of channels of an owner.
+    pub(crate) fn forget_rows(&mut self, owner: &str) -> Result<(), redb::Error> {
+        let less = rows::forget(self, owner)?;
+        self.change(owner, less, 0)
+    }
+
     /// Its revocations stay: credentials that the next function of its name gets
     /// may be the same.
     pub(crate) fn forget_function(&mut self, function: &str) -> Result<(), redb::Error> {
         self.deployments.remove(function)?;
         self.shares.remove(function)?;
+        let less = rows::forget(self, function)?;
+        subtract(&mut self.usage.bytes, less);
         let next = behind(function);
         let usage = &mut self.usage;
         self.states

@@ -16,7 +16,9 @@ use redb::Database;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::database::{Held, Medium};
-use crate::error::StoreError;
+use crate::error::{GroupError, SaveError, StoreError};
+use crate::line::{Group, Line};
+use crate::rows;
 use crate::tables::Tables;
 
 /// Operations that wait for the writer; past this number, callers wait.
@@ -28,6 +30,13 @@ pub(crate) const QUEUE_KIBIBYTES_MAX: u32 = 64 * 1024;
 /// takes milliseconds.
 pub(crate) const BATCH_OPERATIONS_MAX: usize = 256;
 
+/// Rows of channels in one transaction, as the line counts them: past it, no
+/// further group joins.
+const BATCH_ROWS_BYTES_MAX: u64 = 8 << 20;
+/// Groups that are taken before the operations that wait, and the number of
+/// operations that have a place in each transaction however many groups wait.
+const BATCH_GROUPS_FIRST: usize = BATCH_OPERATIONS_MAX / 2;
+
 /// A part of a transaction.
 pub(crate) type Work = Box<dyn for<'t> FnOnce(&mut Tables<'t>) -> Result<(), redb::Error> + Send>;
 
@@ -37,6 +46,13 @@ pub(crate) struct Operation {
     /// Answered when the operation is on the disk, or when it has failed and
     /// the database has been opened again.
     pub(crate) done: oneshot::Sender<Result<(), StoreError>>,
+}
+
+/// What the writer is told.
+pub(crate) enum Message {
+    Operation(Operation),
+    /// There are groups in the line.
+    Rows,
 }
 
 /// The state that the writer shares with readers.
@@ -51,6 +67,7 @@ pub(crate) struct Shared {
     /// Why the last write failed, if it did.
     pub(crate) trouble: Mutex<Option<String>>,
     pub(crate) stored_bytes_max: u64,
+    pub(crate) line: Arc<Line>,
 }
 
 /// The step at which a write failed.
@@ -59,42 +76,104 @@ enum Failed {
     Before,
 }
 
-/// Writes until the queue is closed, then closes the database.
-pub(crate) fn run(shared: &Arc<Shared>, mut queue: mpsc::Receiver<Operation>) {
-    while let Some(first) = queue.blocking_recv() {
-        let mut batch = vec![first];
-        while batch.len() < BATCH_OPERATIONS_MAX
+/// Writes until the queue is closed and the line is empty, then closes the
+/// database.
+pub(crate) fn run(shared: &Arc<Shared>, mut queue: mpsc::Receiver<Message>) {
+    loop {
+        let mut batch = Vec::new();
+        if shared.line.is_empty() {
+            match queue.blocking_recv() {
+                Some(Message::Operation(operation)) => batch.push(operation),
+                Some(Message::Rows) => {}
+                None => break,
+            }
+        }
+        let mut groups = shared.line.pop(BATCH_GROUPS_FIRST, BATCH_ROWS_BYTES_MAX);
+        while batch.len() + groups.len() < BATCH_OPERATIONS_MAX
             && let Ok(next) = queue.try_recv()
         {
-            batch.push(next);
+            if let Message::Operation(operation) = next {
+                batch.push(operation);
+            }
         }
-        shared.write(batch);
+        // The queue leaves places.
+        let bytes = groups.iter().map(|group| group.place.bytes()).sum();
+        let bytes = BATCH_ROWS_BYTES_MAX.saturating_sub(bytes);
+        let left = BATCH_OPERATIONS_MAX - batch.len() - groups.len();
+        groups.extend(shared.line.pop(left, bytes));
+        if !(batch.is_empty() && groups.is_empty()) {
+            shared.write(batch, groups);
+        }
     }
     *shared.database.write() = Held::Closed;
+}
+
+/// What became of the groups in a transaction, if it is committed.
+type Outcomes = Vec<Result<(), GroupError>>;
+
+/// Writes a group unless one before it has failed.
+fn write_group(
+    tables: &mut Tables<'_>,
+    group: &mut Group,
+) -> Result<Result<(), GroupError>, redb::Error> {
+    if group.attempt.has_failed() {
+        return Ok(Err(GroupError::Behind));
+    }
+    let written = if group.forgotten.load(Ordering::Acquire) {
+        Err(StoreError::Forgotten.into())
+    } else {
+        let changes = std::mem::take(&mut group.changes);
+        let written = rows::write(tables, &group.owner, &group.channel, changes)?;
+        written.map_err(|error| match error {
+            SaveError::Share => GroupError::Share,
+            SaveError::Unavailable(error) => error.into(),
+            SaveError::Full | SaveError::Conflict(_) => GroupError::Full,
+        })
+    };
+    if written.is_err() {
+        // The next one may be in the same transaction.
+        group.attempt.fail();
+    }
+    Ok(written)
 }
 
 // === impl Shared ===
 
 impl Shared {
-    fn write(&self, batch: Vec<Operation>) {
+    fn write(&self, batch: Vec<Operation>, mut groups: Vec<Group>) {
         let (work, done): (Vec<_>, Vec<_>) = batch
             .into_iter()
             .map(|operation| (operation.work, operation.done))
             .unzip();
+        let mut outcomes = Outcomes::new();
         let mut answer = self.unless_lost();
         if answer.is_ok() {
-            answer = self.try_write(work);
-            // If the file is not in its place any more, it ends with the
-            // process, and so does the data that was just written to it.
-            answer = answer.and_then(|()| self.unless_lost());
+            answer = self.try_write(work, &mut groups).and_then(|written| {
+                outcomes = written;
+                // If the file is not in its place any more, it ends with the
+                // process, and so does the data that was just written to it.
+                self.unless_lost()
+            });
         }
         for done in done {
             // The caller may have gone.
             let _ = done.send(answer.clone());
         }
+        if answer.is_err() {
+            // First all of them: what follows an answer may be a new attempt.
+            groups.iter().for_each(|group| group.attempt.fail());
+        }
+        let mut outcomes = outcomes.into_iter();
+        for group in groups {
+            let outcome = outcomes.next();
+            let failed = answer.clone().err().map(GroupError::from);
+            // Each group of a transaction that is committed has an outcome.
+            let written = failed.map_or_else(|| outcome.unwrap_or(Err(GroupError::Behind)), Err);
+            group.answer(written);
+        }
     }
 
-    fn try_write(&self, work: Vec<Work>) -> Result<(), StoreError> {
+    fn try_write(&self, work: Vec<Work>, groups: &mut [Group]) -> Result<Outcomes, StoreError> {
         let writable = matches!(*self.database.read(), Held::Writable(_));
         if self.failed.swap(false, Ordering::AcqRel) || !writable {
             self.open_again();
@@ -102,7 +181,7 @@ impl Shared {
         let written = match &*self.database.read() {
             Held::Writable(database) => {
                 // redb may panic on a file that something else has changed.
-                catch_unwind(AssertUnwindSafe(|| self.commit(database, work)))
+                catch_unwind(AssertUnwindSafe(|| self.commit(database, work, groups)))
                     .unwrap_or_else(|_| Err(redb::Error::Corrupted("a write has panicked".into())))
                     .map_err(StoreError::from)
                     .map_err(Failed::Now)
@@ -110,11 +189,11 @@ impl Shared {
             _ => Err(Failed::Before),
         };
         match written {
-            Ok(()) => {
+            Ok(outcomes) => {
                 if self.trouble.lock().take().is_some() {
                     tracing::info!("the data directory can be written to again");
                 }
-                Ok(())
+                Ok(outcomes)
             }
             Err(Failed::Now(error)) => {
                 self.in_trouble(error.to_string());
@@ -136,7 +215,12 @@ impl Shared {
         }
     }
 
-    fn commit(&self, database: &Database, batch: Vec<Work>) -> Result<(), redb::Error> {
+    fn commit(
+        &self,
+        database: &Database,
+        batch: Vec<Work>,
+        groups: &mut [Group],
+    ) -> Result<Outcomes, redb::Error> {
         let mut transaction = database.begin_write()?;
         // With this, a database of any size opens in milliseconds after a
         // crash.
@@ -145,8 +229,13 @@ impl Shared {
         for work in batch {
             work(&mut tables)?;
         }
+        let mut outcomes = Outcomes::with_capacity(groups.len());
+        for group in groups {
+            outcomes.push(write_group(&mut tables, group)?);
+        }
         tables.finish()?;
-        Ok(transaction.commit()?)
+        transaction.commit()?;
+        Ok(outcomes)
     }
 
     /// The error that says why the database cannot be used.

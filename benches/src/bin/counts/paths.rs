@@ -193,7 +193,8 @@ impl Room {
         for _ in 0..rounds {
             let mut wakeups = Wakeups::default();
             let publishing = Publishing::of(self.message.clone());
-            let outcome = self.hub.publish(&self.channel, publishing, &mut wakeups)?;
+            let outcome = self.hub.publish(&self.channel, publishing, &mut wakeups);
+            let outcome = outcome.now()?;
             let reached = outcome.local == SUBSCRIBERS as u64;
             anyhow::ensure!(reached, "not all were reached");
             for owner in &self.owners {

@@ -94,7 +94,7 @@ impl Channel {
     }
 
     /// All rows of the channel as it is settled, as one group.
-    pub(super) fn rows(&self) -> Vec<Change> {
+    pub fn rows(&self) -> Vec<Change> {
         let mut changes = vec![Change::Clear];
         let Some(memory) = self.memory.as_deref() else {
             return changes;

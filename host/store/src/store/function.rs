@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use bytes::Bytes;
 use openline_core::name::{AlarmName, FunctionName};
 
-use super::Store;
+use super::{ChannelStore, Store};
 use crate::error::{SaveError, StoreError};
 use crate::tables::{self, Snapshot, StoredAlarm, Tables};
 use crate::writer::QUEUE_KIBIBYTES_MAX;
@@ -34,6 +34,12 @@ impl FunctionStore {
             function,
             forgotten: Arc::default(),
         }
+    }
+
+    /// The rows of its durable channels, until it is forgotten.
+    pub fn channels(&self) -> ChannelStore {
+        let owner = self.function.as_str();
+        ChannelStore::new(self.store.clone(), owner, self.forgotten.clone())
     }
 
     /// Its state for a key, if there is one; `None` once the function is
@@ -144,7 +150,8 @@ impl FunctionStore {
         Ok(found)
     }
 
-    /// Removes the function's deployment, states and alarms, all or none. From
+    /// Removes the function's deployment, states, alarms and rows of channels,
+    /// all or none. From
     /// then on this value and its clones can store nothing.
     ///
     /// # Errors

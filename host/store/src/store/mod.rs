@@ -29,13 +29,19 @@ use crate::database::{Held, Medium, begin_read};
 use crate::error::{OpenError, StoreError};
 use crate::file::Place;
 use crate::keys;
+use crate::line::Line;
 use crate::revocations::{self, StoredRevocation, StoredRevocations};
+use crate::rows::SHARED;
 use crate::secret::{self, SECRET_BYTES};
 use crate::tables::{self, StoredAlarm, Tables, Usage};
-use crate::writer::{self, Operation, QUEUE_KIBIBYTES_MAX, QUEUE_OPERATIONS_MAX, Shared, Work};
+use crate::writer::{
+    self, Message, Operation, QUEUE_KIBIBYTES_MAX, QUEUE_OPERATIONS_MAX, Shared, Work,
+};
 
+mod channels;
 mod function;
 
+pub use channels::ChannelStore;
 pub use function::FunctionStore;
 
 /// Reads of the database at once: more than a disk does at once. A read whose
@@ -57,7 +63,7 @@ pub struct Store {
 
 struct Inner {
     /// Taken when the store is dropped, which ends the writer.
-    queue: Option<mpsc::Sender<Operation>>,
+    queue: Option<mpsc::Sender<Message>>,
     writer: Option<JoinHandle<()>>,
     /// Disconnected when the writer has ended.
     ended: Mutex<Receiver<()>>,
@@ -125,6 +131,7 @@ impl Store {
             failed: false.into(),
             trouble: Mutex::new(None),
             stored_bytes_max,
+            line: Arc::default(),
         });
         let (queue, operations) = mpsc::channel(QUEUE_OPERATIONS_MAX);
         let (alive, ended) = std::sync::mpsc::sync_channel(1);
@@ -290,6 +297,20 @@ impl Store {
         FunctionStore::new(self.clone(), function.clone())
     }
 
+    /// The rows of the durable channels that functions share.
+    pub fn shared_channels(&self) -> ChannelStore {
+        ChannelStore::new(self.clone(), SHARED, Arc::default())
+    }
+
+    /// Deletes the rows of all channels that functions share.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn remove_shared_channels(&self) -> Result<(), StoreError> {
+        self.write(|tables| tables.forget_rows(SHARED)).await
+    }
+
     /// All alarms of all functions.
     ///
     /// # Errors
@@ -394,7 +415,9 @@ impl Store {
         });
         if let Some(queue) = &self.inner.queue {
             // If the writer has ended, `told` reports it.
-            let _ = queue.send(Operation { work, done }).await;
+            let _ = queue
+                .send(Message::Operation(Operation { work, done }))
+                .await;
         }
         let shared = &self.inner.shared;
         told.await.map_err(|_| shared.unavailable())??;
@@ -460,12 +483,23 @@ impl fmt::Debug for Store {
 
 // === impl Inner ===
 
+impl Inner {
+    fn line(&self) -> &Arc<Line> {
+        &self.shared.line
+    }
+}
+
 impl Drop for Inner {
     fn drop(&mut self) {
         drop(self.queue.take());
         let Some(writer) = self.writer.take() else {
             return;
         };
+        if writer.thread().id() == std::thread::current().id() {
+            // What followed a group had the last clone. The writer cannot wait
+            // for itself; it ends by itself.
+            return;
+        }
         if let Some(deadline) = *self.patience.get_mut() {
             let left = deadline.saturating_duration_since(Instant::now());
             // Nothing is ever sent: the receive fails when the writer's end is

@@ -35,7 +35,8 @@ impl Host for StoreData {
             ..Publishing::of(message)
         };
         let published = hub.publish(&channel, publishing, &mut wakeups);
-        Ok(match published {
+        // The disk is not waited for.
+        Ok(match published.now() {
             Ok(published) => Ok(outcome(published.local)),
             Err(error) => Err(refused(&error)),
         })

@@ -29,6 +29,10 @@ use crate::contract::bindings::publications as wit;
 use crate::contract::handles::Handle;
 use crate::instance::store::StoreData;
 
+/// Data of one page, in bytes: a page is copied into the instance's memory, and
+/// one publication always fits.
+const PAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
+
 type Read<T> = std::result::Result<T, wit::ReadError>;
 
 impl wit::Host for StoreData {
@@ -193,7 +197,7 @@ impl StoreData {
             except,
         };
         let published = hub.publish(&channel, publishing, &mut self.run.wakeups.lock());
-        Ok(match published {
+        Ok(match published.wait().await {
             Ok(outcome) => Ok(wit::Outcome {
                 position: outcome.position.map(|position| position.to_string()),
                 deliveries: outcome.local,
@@ -212,7 +216,7 @@ impl StoreData {
             let since = query.since.as_deref().map(position).transpose()?;
             let limit = PageLimit {
                 count: page_limit(query.limit),
-                bytes: self.program.limits.hostcall_bytes,
+                bytes: PAGE_BYTES_MAX,
             };
             let query = PageQuery {
                 since,

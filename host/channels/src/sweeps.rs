@@ -1,0 +1,50 @@
+//! Which spaces have something that ends with time, and the task that looks at
+//! them each second while there are any.
+//!
+//! Bounded by the spaces: each is listed once.
+
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+use crate::space::Space;
+
+/// How often spaces are looked at. What has reached its age is not given away
+/// before that either; only its room is taken for so much longer.
+const INTERVAL: Duration = Duration::from_secs(1);
+
+/// The spaces of a host that have something to forget.
+#[derive(Debug, Default)]
+pub struct Sweeps {
+    spaces: Mutex<Vec<Weak<Space>>>,
+    listed: Notify,
+}
+
+impl Sweeps {
+    /// Lists a space, which has not listed itself yet.
+    pub(crate) fn add(&self, space: &Arc<Space>) {
+        self.spaces.lock().push(Arc::downgrade(space));
+        self.listed.notify_one();
+    }
+
+    /// Sweeps until it is dropped.
+    pub async fn run(self: Arc<Self>) {
+        loop {
+            let listed = std::mem::take(&mut *self.spaces.lock());
+            if listed.is_empty() {
+                self.listed.notified().await;
+                continue;
+            }
+            tokio::time::sleep(INTERVAL).await;
+            for space in listed.iter().filter_map(Weak::upgrade) {
+                space.unlist();
+                while space.sweep() {
+                    tokio::task::yield_now().await;
+                }
+                space.list();
+            }
+        }
+    }
+}
