@@ -172,57 +172,99 @@ pub fn greeting(
     backlog: &Backlog,
     announce: impl FnOnce(&Subscribed<'_>) -> ByteString,
 ) -> Vec<Message> {
-    let has_all = backlog.recovered == Some(true);
-    let first = with_outcome(backlog, announce);
-    let rest = match has_all {
-        true => &[][..],
-        false => &backlog.publications[..],
-    };
-    let rest = rest.iter().map(|it| publication(Some(dialect), it));
-    std::iter::once(Message::Text(first)).chain(rest).collect()
+    let joined = Joined::new(backlog);
+    let first = announce(&joined.outcome(&joined.views()));
+    let first = std::iter::once(Message::Text(first));
+    first.chain(unannounced(dialect, backlog)).collect()
 }
 
-/// Shows the outcome of a subscription. Publications are part of it if they are
-/// all that was missed; those of a peer that is new, or has lost some, are not.
-pub fn with_outcome<T>(backlog: &Backlog, show: impl FnOnce(&Subscribed<'_>) -> T) -> T {
-    let epoch = backlog.position.map(|position| position.epoch.to_string());
-    let position = backlog.position.zip(epoch.as_deref());
-    let position = position.map(|(position, epoch)| PositionView {
-        epoch,
-        offset: position.offset,
-    });
-    let recovered = match backlog.recovered {
-        Some(true) => &backlog.publications[..],
-        _ => &[],
+/// The publications of a backlog that are not part of the outcome of its
+/// subscription: those of a peer that is new, or has lost some.
+pub fn unannounced(
+    dialect: DialectName,
+    backlog: &Backlog,
+) -> impl Iterator<Item = Message> + use<'_> {
+    let rest = match backlog.recovered {
+        Some(true) => &[][..],
+        _ => &backlog.publications[..],
     };
-    with_views(recovered, |views| {
-        show(&Subscribed {
+    rest.iter()
+        .map(move |it| publication(Some(dialect), it))
+}
+
+/// The outcome of a subscription in the words of the dialects. Publications are
+/// part of it if they are all that was missed.
+#[expect(missing_debug_implementations, reason = "it has views")]
+pub struct Joined<'a> {
+    backlog: &'a Backlog,
+    epoch: Option<String>,
+    recovered: Vec<Shown<'a>>,
+}
+
+impl<'a> Joined<'a> {
+    /// The outcome with this backlog.
+    pub fn new(backlog: &'a Backlog) -> Self {
+        let recovered = match backlog.recovered {
+            Some(true) => &backlog.publications[..],
+            _ => &[],
+        };
+        Self {
+            backlog,
+            epoch: backlog.position.map(|position| position.epoch.to_string()),
+            recovered: recovered.iter().map(Shown::new).collect(),
+        }
+    }
+
+    /// Its publications, for [`outcome`](Self::outcome).
+    pub fn views(&self) -> Vec<PublicationView<'_>> {
+        self.recovered.iter().map(Shown::view).collect()
+    }
+
+    /// The outcome, with its [`views`](Self::views).
+    pub fn outcome<'v>(&'v self, views: &'v [PublicationView<'v>]) -> Subscribed<'v> {
+        let position = self.backlog.position.zip(self.epoch.as_deref());
+        let position = position.map(|(position, epoch)| PositionView {
+            epoch,
+            offset: position.offset,
+        });
+        Subscribed {
             position,
             recoverable: position.is_some(),
-            recovery: match backlog.recovered {
+            recovery: match self.backlog.recovered {
                 None => Recovery::NotAsked,
                 Some(true) => Recovery::Recovered(views),
                 Some(false) => Recovery::Failed,
             },
             ttl_s: None,
             data: None,
-        })
-    })
+        }
+    }
+}
+
+/// Shows members in the words of the dialects, in their order.
+pub fn with_members<T>(members: &[Member], show: impl FnOnce(&[MemberView<'_>]) -> T) -> T {
+    let names: Vec<_> = members.iter().map(|it| it.connection.to_string()).collect();
+    let views: Vec<_> = members.iter().zip(&names).map(member_view).collect();
+    show(&views)
+}
+
+fn member_view<'a>((member, connection): (&'a Member, &'a String)) -> MemberView<'a> {
+    let info = member.info.as_ref().and_then(|info| match info {
+        Data::Json(text) => Some(&**text),
+        _ => None,
+    });
+    MemberView {
+        connection,
+        user: member.user.as_deref().unwrap_or_default(),
+        connection_info: None,
+        channel_info: info,
+    }
 }
 
 /// Shows a member in the words of the dialects.
 pub fn with_member<T>(member: &Member, show: impl FnOnce(&MemberView<'_>) -> T) -> T {
     let connection = member.connection.to_string();
-    let info = member.info.as_ref().and_then(|info| match info {
-        Data::Json(text) => Some(&**text),
-        _ => None,
-    });
-    show(&MemberView {
-        connection: &connection,
-        user: member.user.as_deref().unwrap_or_default(),
-        connection_info: None,
-        channel_info: info,
-    })
+    show(&member_view((member, &connection)))
 }
 
 /// What others are told of a member, in the words of a dialect that has such

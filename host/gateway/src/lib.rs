@@ -11,6 +11,7 @@
 
 mod arrival;
 mod connection;
+mod dialect;
 mod cookie;
 pub mod front;
 #[doc(hidden)]

@@ -14,6 +14,7 @@ use super::actor::Actor;
 use super::inbox::{ANSWERS_UNWRITTEN_MAX, PINGS_UNANSWERED_MAX};
 use super::intake::{Holding, Room};
 use super::wire::{Received, Socket};
+use crate::dialect::{COMMANDS_PER_POLL_MAX, Peer, Step};
 
 /// The most frames that one poll reads: control frames fill no batch, and a
 /// flood of them must not keep a thread busy.
@@ -48,9 +49,10 @@ impl<S: Socket> Actor<S> {
     #[inline]
     pub(super) fn settle_intake(&mut self) {
         let (arrived, left) = self.wire.kept_bytes();
+        let commands = self.speaking.as_ref().map_or(0, |it| it.held_bytes());
         let holding = Holding {
             arrived,
-            others: self.inbox.kept_bytes() + left,
+            others: self.inbox.kept_bytes() + left + commands,
             hears: !self.inbox.is_full() && !self.owner.connection().is_paused(),
         };
         let opened_at = self.clock.opened_at;
@@ -63,6 +65,11 @@ impl<S: Socket> Actor<S> {
             return Reading::Dry;
         }
         let mut frames = 0;
+        let is_stopped = self.wire.is_stopped();
+        let mut commands = Commands::default();
+        if let Some(speaking) = &mut self.speaking {
+            speaking.poll_published(cx, self.owner.connection());
+        }
         let mut reader = self.wire.reader();
         while !self.inbox.is_full() {
             if frames == FRAMES_PER_POLL_MAX {
@@ -82,10 +89,47 @@ impl<S: Socket> Actor<S> {
             if self.unflushed.answers > ANSWERS_UNWRITTEN_MAX {
                 return Reading::Full;
             }
+            let mut kept = self.inbox.kept_bytes();
+            if let Some(speaking) = &mut self.speaking {
+                if is_stopped {
+                    return Reading::Dry;
+                }
+                let peer = Peer {
+                    connection: self.owner.connection(),
+                    session: self.clock.session.as_ref(),
+                };
+                if commands.is_enough() {
+                    cx.waker().wake_by_ref();
+                    return Reading::Full;
+                }
+                match commands.take(speaking.step(peer)) {
+                    Taken::Next => {}
+                    Taken::Message(message) => {
+                        self.inbox.push(message);
+                        continue;
+                    }
+                    Taken::Answered => {
+                        self.unflushed.answers += 1;
+                        continue;
+                    }
+                    Taken::Pong => {
+                        self.rest.note_control();
+                        continue;
+                    }
+                    Taken::Renewed => {
+                        self.is_renewed = true;
+                        cx.waker().wake_by_ref();
+                        return Reading::Full;
+                    }
+                    Taken::Waits => return Reading::Full,
+                    Taken::End(reason) => return Reading::End(reason),
+                }
+                kept += speaking.held_bytes();
+            }
             let mut room = Room {
                 intake: &mut self.intake,
                 function: self.owner.budget(),
-                kept: self.inbox.kept_bytes(),
+                kept,
             };
             let Poll::Ready(received) = reader.poll_received(cx, &mut room) else {
                 return match reader.is_inflating() {
@@ -96,6 +140,10 @@ impl<S: Socket> Actor<S> {
             match received {
                 Received::Message(message) => {
                     self.intake.note_message();
+                    if let Some(speaking) = &mut self.speaking {
+                        speaking.receive(message);
+                        continue;
+                    }
                     if let Some(session) = &self.clock.session
                         && let Some(answer) = renewal(session, &message)
                     {
@@ -132,6 +180,43 @@ impl<S: Socket> Actor<S> {
     }
 }
 
+/// What a command of a dialect means for reading.
+enum Taken {
+    /// There is none: a frame is read.
+    Next,
+    Message(Message),
+    Answered,
+    Pong,
+    Renewed,
+    Waits,
+    End(CloseReason),
+}
+
+/// The commands that one poll has done.
+#[derive(Default)]
+struct Commands(u32);
+
+impl Commands {
+    fn take(&mut self, step: Step) -> Taken {
+        let taken = match step {
+            Step::None => return Taken::Next,
+            Step::Waits => return Taken::Waits,
+            Step::Renewed => return Taken::Renewed,
+            Step::Close(reason) => return Taken::End(reason),
+            Step::Message(message) => Taken::Message(message),
+            Step::Pong => Taken::Pong,
+            Step::Done => Taken::Answered,
+        };
+        self.0 += 1;
+        taken
+    }
+
+    /// Whether the next one waits for the next poll.
+    fn is_enough(&self) -> bool {
+        self.0 >= COMMANDS_PER_POLL_MAX
+    }
+}
+
 /// The answer to a message that renews the peer's token; `None` for any other.
 fn renewal(session: &Session, message: &Message) -> Option<String> {
     let Message::Text(text) = message else {
@@ -158,5 +243,6 @@ pub(super) fn is_violation(reason: &CloseReason) -> bool {
             | CloseReason::InvalidCompression
             | CloseReason::MessageTooBig
             | CloseReason::Fragments
+            | CloseReason::Dialect { .. }
     )
 }
