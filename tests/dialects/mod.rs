@@ -2,6 +2,7 @@
 //! send and read them, over real sockets.
 
 mod centrifugo;
+mod functions;
 mod pushflo;
 mod refusals;
 

@@ -59,7 +59,8 @@ async fn a_token_of_the_request_is_good_too() {
 
 #[tokio::test]
 async fn a_connection_ends_with_its_token_unless_it_shows_another_one() {
-    let host = host_of_tokens().await;
+    let lines = format!("dialect = \"centrifugo\"\n{JWT}leeway = \"0s\"\n");
+    let host = host_with(openline_guests::ECHO, &lines, |host| host).await;
     let mut peer = Speaker::connect_with(&host, json!({"token": good("ann", 2)})).await;
     assert_eq!(peer.connect["ttl"], 1);
     let mut renewed = Speaker::connect_with(&host, json!({"token": good("ann", 3)})).await;

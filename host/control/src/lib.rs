@@ -7,6 +7,7 @@
 //! configuration, `deploy`, `operations` and `triggers` for one function.
 //! Changes are made one at a time, but components are compiled before.
 
+mod bare;
 mod apply;
 mod authenticators;
 mod channels;

@@ -206,6 +206,13 @@ impl Drop for Host {
 }
 
 impl HostBuilder {
+    /// Takes the component of the last function away: it is deployed later, or has
+    /// the host's own.
+    #[must_use]
+    pub fn without_component(self) -> Self {
+        self.function(|function| function.component = None)
+    }
+
     /// One more function.
     #[must_use]
     pub fn and(mut self, component: &str, route: &str) -> Self {
