@@ -34,7 +34,9 @@ async fn a_peer_subscribes_publishes_and_reads() {
     assert_eq!(subscribed["subscribe"]["recoverable"], true, "{subscribed}");
     assert_eq!(subscribed["subscribe"]["positioned"], true);
     let data = json!({"text": "é\n", "n": 1});
-    let published = other.ask("publish", json!({"channel": "news", "data": data})).await;
+    let published = other
+        .ask("publish", json!({"channel": "news", "data": data}))
+        .await;
     assert_eq!(published["publish"], json!({}));
     let publication = one.publication("news").await;
     assert_eq!(publication["data"], data);
@@ -46,10 +48,16 @@ async fn a_peer_subscribes_publishes_and_reads() {
     assert_eq!(history["history"]["publications"][0]["data"], data);
     assert_eq!(history["history"]["offset"], 1);
     let position = one.ask("history", json!({"channel": "news"})).await;
-    assert!(position["history"].get("publications").is_none_or(|it| it == &json!([])));
+    assert!(
+        position["history"]
+            .get("publications")
+            .is_none_or(|it| it == &json!([]))
+    );
     assert_eq!(position["history"]["offset"], 1);
     one.ask("unsubscribe", json!({"channel": "news"})).await;
-    other.ask("publish", json!({"channel": "news", "data": 2})).await;
+    other
+        .ask("publish", json!({"channel": "news", "data": 2}))
+        .await;
     // Nothing came of the channel: the next frame is this reply.
     one.ask("unsubscribe", json!({"channel": "news"})).await;
     drop((one, other));
@@ -61,16 +69,28 @@ async fn subscribers_are_known_and_told_of() {
     let host = host_of_tokens().await;
     let mut ann = Speaker::connect_with(&host, json!({"token": good("ann", 600)})).await;
     assert_eq!(ann.connect["expires"], true);
-    ann.ask("subscribe", json!({"channel": "lobby", "join_leave": true})).await;
+    ann.ask("subscribe", json!({"channel": "lobby", "join_leave": true}))
+        .await;
     let mut bob = Speaker::connect_with(&host, json!({"token": good("bob", 600)})).await;
     bob.ask("subscribe", json!({"channel": "lobby"})).await;
     let join = ann.next().await;
-    let join = if join["push"]["join"]["info"]["user"] == "ann" { ann.next().await } else { join };
+    let join = if join["push"]["join"]["info"]["user"] == "ann" {
+        ann.next().await
+    } else {
+        join
+    };
     assert_eq!(join["push"]["join"]["info"]["user"], "bob", "{join}");
     let presence = ann.ask("presence", json!({"channel": "lobby"})).await;
-    assert_eq!(presence["presence"]["presence"][bob.id()]["user"], "bob", "{presence}");
+    assert_eq!(
+        presence["presence"]["presence"][bob.id()]["user"],
+        "bob",
+        "{presence}"
+    );
     let stats = ann.ask("presence_stats", json!({"channel": "lobby"})).await;
-    assert_eq!(stats["presence_stats"], json!({"num_clients": 2, "num_users": 2}));
+    assert_eq!(
+        stats["presence_stats"],
+        json!({"num_clients": 2, "num_users": 2})
+    );
     drop(bob);
     let leave = ann.next().await;
     assert_eq!(leave["push"]["leave"]["info"]["user"], "bob", "{leave}");
@@ -81,14 +101,20 @@ async fn a_function_gets_messages_and_its_own_are_wrapped() {
     let host = host().await;
     let mut peer = Speaker::connect(&host).await;
     peer.client.text(r#"{"send":{"data":{"a":[1]}}}"#).await;
-    assert_eq!(peer.next().await, json!({"push": {"message": {"data": {"a": [1]}}}}));
+    assert_eq!(
+        peer.next().await,
+        json!({"push": {"message": {"data": {"a": [1]}}}})
+    );
     assert_eq!(peer.refused("rpc", json!({"method": "m"})).await, 104);
     // Commands behind the first one of a frame are done in their order.
     let frame = "{\"send\":{\"data\":1}}\n{\"id\":9,\"subscribe\":{\"channel\":\"plain:1\"}}";
     peer.client.text(frame).await;
     let mut both = [peer.next().await, peer.next().await].map(|it| it.to_string());
     both.sort();
-    let expected = [r#"{"id":9,"subscribe":{}}"#, r#"{"push":{"message":{"data":1}}}"#];
+    let expected = [
+        r#"{"id":9,"subscribe":{}}"#,
+        r#"{"push":{"message":{"data":1}}}"#,
+    ];
     assert_eq!(both, expected);
 }
 
@@ -97,29 +123,45 @@ async fn what_was_missed_comes_in_the_reply_before_all_that_is_new() {
     let host = host().await;
     let mut peer = Speaker::connect(&host).await;
     let subscribed = peer.ask("subscribe", json!({"channel": "news"})).await;
-    let epoch = subscribed["subscribe"]["epoch"].as_str().unwrap().to_owned();
+    let epoch = subscribed["subscribe"]["epoch"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     peer.client.vanish();
     for number in 1..=3 {
         publish(&host, "news", &number.to_string());
     }
-    let since = |offset, epoch: &str| {
-        json!({"channel": "news", "recover": true, "offset": offset, "epoch": epoch})
-    };
+    let since = |offset, epoch: &str| json!({"channel": "news", "recover": true, "offset": offset, "epoch": epoch});
     let mut peer = Speaker::connect(&host).await;
     let reply = peer.ask("subscribe", since(1, &epoch)).await;
     let result = &reply["subscribe"];
-    assert_eq!((&result["recovered"], &result["was_recovering"]), (&json!(true), &json!(true)));
+    assert_eq!(
+        (&result["recovered"], &result["was_recovering"]),
+        (&json!(true), &json!(true))
+    );
     let missed = result["publications"].as_array().unwrap();
-    let offsets: Vec<_> = missed.iter().map(|it| it["offset"].as_u64().unwrap()).collect();
+    let offsets: Vec<_> = missed
+        .iter()
+        .map(|it| it["offset"].as_u64().unwrap())
+        .collect();
     assert_eq!(offsets, [2, 3]);
     publish(&host, "news", "4");
     assert_eq!(peer.publication("news").await["offset"], 4);
     // Evicted, of the future, of another epoch: nothing, and it is said.
-    for (offset, epoch) in [(0, &*epoch), (99, &epoch), (2, "1"), (2, "x"), (u64::MAX, &epoch)] {
+    for (offset, epoch) in [
+        (0, &*epoch),
+        (99, &epoch),
+        (2, "1"),
+        (2, "x"),
+        (u64::MAX, &epoch),
+    ] {
         let mut late = Speaker::connect(&host).await;
         let reply = late.ask("subscribe", since(offset, epoch)).await;
         let result = &reply["subscribe"];
-        assert!(result.get("recovered").is_none(), "{offset} {epoch} {reply}");
+        assert!(
+            result.get("recovered").is_none(),
+            "{offset} {epoch} {reply}"
+        );
         assert_eq!(result["was_recovering"], true);
         assert!(result.get("publications").is_none());
         let mut strict = since(offset, epoch);
@@ -141,7 +183,10 @@ async fn channels_of_the_connection_recover_with_its_first_reply() {
     let subs = json!({"subs": {"news": {}, "inbox:ann": {}, "plain:1": {}}});
     let peer = Speaker::connect_with(&host, subs).await;
     let subs = &peer.connect["subs"];
-    assert!(subs["plain:1"].is_object() && subs.get("inbox:ann").is_none(), "{subs}");
+    assert!(
+        subs["plain:1"].is_object() && subs.get("inbox:ann").is_none(),
+        "{subs}"
+    );
     let epoch = subs["news"]["epoch"].as_str().unwrap();
     assert_eq!(subs["news"]["offset"], 1);
     publish(&host, "news", "2");
@@ -183,7 +228,11 @@ async fn thousands_of_commands_in_one_frame_are_answered_in_turn() {
         let reply = peer.next().await;
         assert_eq!(reply, json!({"id": number + 10, "subscribe": {}}));
     }
-    assert_eq!(peer.refused("subscribe", json!({"channel": "plain:more"})).await, 106);
+    assert_eq!(
+        peer.refused("subscribe", json!({"channel": "plain:more"}))
+            .await,
+        106
+    );
 }
 
 #[tokio::test]

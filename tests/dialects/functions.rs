@@ -18,8 +18,12 @@ async fn a_trigger_with_a_dialect_needs_no_function() {
     one.ask("subscribe", json!({"channel": "news"})).await;
     // What no function takes is not answered, whatever its size.
     let large = "x".repeat(900_000);
-    one.client.text(&json!({"send": {"data": large}}).to_string()).await;
-    other.ask("publish", json!({"channel": "news", "data": 1})).await;
+    one.client
+        .text(&json!({"send": {"data": large}}).to_string())
+        .await;
+    other
+        .ask("publish", json!({"channel": "news", "data": 1}))
+        .await;
     assert_eq!(one.publication("news").await["data"], 1);
     let function = host.function("echo");
     assert_eq!(function.instances(), 1);
@@ -31,7 +35,8 @@ async fn a_trigger_with_a_dialect_needs_no_function() {
 async fn channels_of_the_function_come_with_the_first_reply() {
     let change = |host: crate::harness::HostBuilder| {
         host.function(|function| {
-            function.triggers[0].route = openline_core::route::Route::new("/reject/{role}").unwrap();
+            function.triggers[0].route =
+                openline_core::route::Route::new("/reject/{role}").unwrap();
         })
     };
     let host = host_with(FAN_OUT, DIALECT, change).await;
@@ -81,6 +86,7 @@ async fn a_function_that_subscribes_its_peer_is_shown_to_it() {
     let mut raw = host.connect("/raw").await;
     let subscribed = raw.ask("subscribe news").await;
     assert!(subscribed.ends_with(" - 0"), "{subscribed}");
-    peer.ask("publish", json!({"channel": "news", "data": {"a": 3}})).await;
+    peer.ask("publish", json!({"channel": "news", "data": {"a": 3}}))
+        .await;
     assert_eq!(raw.next_text().await, "{\"a\":3}");
 }

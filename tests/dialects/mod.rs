@@ -2,6 +2,7 @@
 //! send and read them, over real sockets.
 
 mod centrifugo;
+mod clients;
 mod functions;
 mod pushflo;
 mod refusals;
@@ -71,7 +72,10 @@ async fn host_with(
 
 /// A host for Centrifugo's clients, which need no token.
 async fn host() -> Host {
-    host_with(openline_guests::ECHO, "dialect = \"centrifugo\"", |host| host).await
+    host_with(openline_guests::ECHO, "dialect = \"centrifugo\"", |host| {
+        host
+    })
+    .await
 }
 
 /// The same with tokens.
@@ -143,7 +147,9 @@ impl Speaker {
     /// Sends a command that is refused; the code of the error.
     async fn refused(&mut self, method: &str, parameters: Value) -> u64 {
         let reply = self.ask(method, parameters).await;
-        reply["error"]["code"].as_u64().unwrap_or_else(|| panic!("{reply}"))
+        reply["error"]["code"]
+            .as_u64()
+            .unwrap_or_else(|| panic!("{reply}"))
     }
 
     /// The data of the next publication, which must be on this channel.

@@ -35,18 +35,26 @@ async fn a_client_with_a_key_subscribes_within_it() {
     assert_eq!(connected["clientId"].as_str().unwrap().len(), 32);
     let subscribe = |channel: &str| json!({"type": "subscribe", "channel": channel}).to_string();
     client.text(&subscribe("keyed-1")).await;
-    assert_eq!(next(&mut client).await, json!({"type": "subscribed", "channel": "keyed-1"}));
+    assert_eq!(
+        next(&mut client).await,
+        json!({"type": "subscribed", "channel": "keyed-1"})
+    );
     client.text(&subscribe("other-1")).await;
     assert_eq!(next(&mut client).await["code"], "FORBIDDEN");
     super::centrifugo::publish(&host, "keyed-1", r#"{"a":1}"#);
     let message = next(&mut client).await;
-    assert_eq!((&message["type"], &message["data"]), (&json!("message"), &json!({"a": 1})));
+    assert_eq!(
+        (&message["type"], &message["data"]),
+        (&json!("message"), &json!({"a": 1}))
+    );
     assert!(message["messageId"].is_string());
     client.text(r#"{"type":"ping"}"#).await;
     assert_eq!(next(&mut client).await, json!({"type": "pong"}));
     client.text("x").await;
     assert_eq!(next(&mut client).await["code"], "VALIDATION_ERROR");
-    client.text(r#"{"type":"unsubscribe","channel":"keyed-1"}"#).await;
+    client
+        .text(r#"{"type":"unsubscribe","channel":"keyed-1"}"#)
+        .await;
     assert_eq!(next(&mut client).await["type"], "unsubscribed");
     drop(client);
     host.nothing_is_left().await;

@@ -24,8 +24,16 @@ async fn a_token_lets_in_whom_it_is_for() {
     let host = host_of_tokens().await;
     let mut ann = Speaker::connect_with(&host, json!({"token": good("ann", 600)})).await;
     ann.ask("subscribe", json!({"channel": "inbox:ann"})).await;
-    assert_eq!(ann.refused("subscribe", json!({"channel": "inbox:bob"})).await, 103);
-    assert_eq!(ann.refused("publish", json!({"channel": "inbox:ann", "data": 1})).await, 103);
+    assert_eq!(
+        ann.refused("subscribe", json!({"channel": "inbox:bob"}))
+            .await,
+        103
+    );
+    assert_eq!(
+        ann.refused("publish", json!({"channel": "inbox:ann", "data": 1}))
+            .await,
+        103
+    );
     let other = signed(&json!({"sub": "ann"}), &[7; 32]);
     for bad in ["", "x", "pub_of_nobody", &other] {
         let mut client = first(&host, &connect(bad)).await;
@@ -46,9 +54,16 @@ async fn a_token_of_the_request_is_good_too() {
     let host = host_of_tokens().await;
     let bearer = format!("Bearer {}", good("ann", 600));
     let headers = [("authorization", &*bearer)];
-    let mut client = Client::open(host.address, "/reject/a", &headers).await.unwrap();
+    let mut client = Client::open(host.address, "/reject/a", &headers)
+        .await
+        .unwrap();
     client.text(r#"{"id":1,"connect":{}}"#).await;
-    assert!(client.next_text().await.starts_with(r#"{"id":1,"connect":{"client":""#));
+    assert!(
+        client
+            .next_text()
+            .await
+            .starts_with(r#"{"id":1,"connect":{"client":""#)
+    );
     let wanted = r#"{"id":2,"subscribe":{"channel":"inbox:ann"}}"#;
     assert_eq!(client.ask(wanted).await, r#"{"id":2,"subscribe":{}}"#);
     // One that is not good is refused as on any trigger.
@@ -65,14 +80,28 @@ async fn a_connection_ends_with_its_token_unless_it_shows_another_one() {
     assert_eq!(peer.connect["ttl"], 1);
     let mut renewed = Speaker::connect_with(&host, json!({"token": good("ann", 3)})).await;
     // Of another peer, and not good: it keeps the one that it has.
-    assert_eq!(renewed.refused("refresh", json!({"token": good("bob", 600)})).await, 101);
-    assert_eq!(renewed.refused("refresh", json!({"token": good("ann", 600)})).await, 111);
+    assert_eq!(
+        renewed
+            .refused("refresh", json!({"token": good("bob", 600)}))
+            .await,
+        101
+    );
+    assert_eq!(
+        renewed
+            .refused("refresh", json!({"token": good("ann", 600)}))
+            .await,
+        111
+    );
     assert_eq!(peer.client.closed().await, end(3005, "connection expired"));
-    let reply = renewed.ask("refresh", json!({"token": good("ann", 600)})).await;
+    let reply = renewed
+        .ask("refresh", json!({"token": good("ann", 600)}))
+        .await;
     assert_eq!(reply["refresh"]["expires"], true, "{reply}");
     assert!(reply["refresh"]["ttl"].as_u64().unwrap() > 500);
     assert_eq!(
-        renewed.refused("sub_refresh", json!({"channel": "news", "token": "t"})).await,
+        renewed
+            .refused("sub_refresh", json!({"channel": "news", "token": "t"}))
+            .await,
         108
     );
 }
@@ -88,7 +117,11 @@ async fn each_wish_that_cannot_be_granted_has_its_code() {
     assert_eq!(peer.refused("subscribe", on("own")).await, 103);
     assert_eq!(peer.refused("subscribe", on("inbox:ann")).await, 103);
     assert_eq!(peer.refused("subscribe", on("keyed-1")).await, 103);
-    assert_eq!(peer.refused("publish", json!({"channel": "own", "data": 1})).await, 103);
+    assert_eq!(
+        peer.refused("publish", json!({"channel": "own", "data": 1}))
+            .await,
+        103
+    );
     assert_eq!(peer.refused("subscribe", on("a\nb")).await, 102);
     assert_eq!(peer.refused("presence", on("news")).await, 108);
     assert_eq!(peer.refused("presence_stats", on("news")).await, 108);
@@ -107,7 +140,13 @@ async fn each_wish_that_cannot_be_granted_has_its_code() {
 #[tokio::test]
 async fn frames_that_break_the_protocol_end_the_connection() {
     let host = host().await;
-    for bad in ["", "x", "{}", r#"{"id":1,"subscribe":{"channel":"news"}}"#, "[1]"] {
+    for bad in [
+        "",
+        "x",
+        "{}",
+        r#"{"id":1,"subscribe":{"channel":"news"}}"#,
+        "[1]",
+    ] {
         let mut client = first(&host, bad).await;
         assert_eq!(client.closed().await, end(3501, "bad request"), "{bad}");
     }
@@ -177,7 +216,9 @@ async fn a_slow_reader_is_closed_and_loses_nothing_silently() {
     let data = "x".repeat(30 * 1024);
     // The socket's own buffers take some.
     for _ in 0..1000 {
-        writer.ask("publish", json!({"channel": "plain:1", "data": data})).await;
+        writer
+            .ask("publish", json!({"channel": "plain:1", "data": data}))
+            .await;
         if host.state().await["connections"]["open"] == 1 {
             break;
         }

@@ -188,8 +188,7 @@ pub fn unannounced(
         Some(true) => &[][..],
         _ => &backlog.publications[..],
     };
-    rest.iter()
-        .map(move |it| publication(Some(dialect), it))
+    rest.iter().map(move |it| publication(Some(dialect), it))
 }
 
 /// The outcome of a subscription in the words of the dialects. Publications are

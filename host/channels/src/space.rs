@@ -400,7 +400,10 @@ impl Space {
     /// is not there.
     pub fn position(self: &Arc<Self>, name: &ChannelName) -> Option<Position> {
         let position = self.with(name, false, |_, state, _| {
-            state.channel.as_ref().and_then(|channel| channel.position())
+            state
+                .channel
+                .as_ref()
+                .and_then(|channel| channel.position())
         });
         position.flatten()
     }

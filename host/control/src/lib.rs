@@ -7,9 +7,9 @@
 //! configuration, `deploy`, `operations` and `triggers` for one function.
 //! Changes are made one at a time, but components are compiled before.
 
-mod bare;
 mod apply;
 mod authenticators;
+mod bare;
 mod channels;
 mod connections;
 mod credentials;

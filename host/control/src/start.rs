@@ -20,9 +20,9 @@ use openline_hint::Hint;
 use openline_store::{Store, StoreError};
 use parking_lot::RwLock;
 
-use crate::bare;
 use crate::apply::Next;
 use crate::authenticators::Reading;
+use crate::bare;
 use crate::credentials;
 use crate::deployer::{Deployer, Inner, State};
 use crate::error::StartError;
@@ -285,7 +285,11 @@ impl Loader {
             Some(_) => None,
             None => bare::of(config, &record),
         };
-        let note = if own.is_some() { bare::NOTE } else { CONFIGURED };
+        let note = if own.is_some() {
+            bare::NOTE
+        } else {
+            CONFIGURED
+        };
         if let Some(component) = component.or(own) {
             let known = self.known(&config.name);
             let version = self.version(&Starting, config, &component, &known).await?;

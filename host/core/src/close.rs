@@ -338,7 +338,9 @@ impl CloseReason {
             Self::Rejected { status } if is_temporary(*status) => Reconnect::Later,
             Self::Refused { code: 1011, .. } => Reconnect::Yes,
             // Centrifugo's clients come back below 3500, others know no such codes.
-            Self::Dialect { code: 3000..3500, .. } => Reconnect::Yes,
+            Self::Dialect {
+                code: 3000..3500, ..
+            } => Reconnect::Yes,
             Self::Refused { .. } | Self::Rejected { .. } | Self::Dialect { .. } => Reconnect::No,
             Self::Lost
             | Self::ShuttingDown { .. }

@@ -11,8 +11,8 @@
 
 mod arrival;
 mod connection;
-mod dialect;
 mod cookie;
+mod dialect;
 pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -105,12 +105,7 @@ impl Speaking {
         self.service.alias.hub()
     }
 
-    fn answer(
-        &self,
-        reply: &Reply,
-        answer: Result<ByteString, Refusal>,
-        peer: Peer<'_>,
-    ) -> Step {
+    fn answer(&self, reply: &Reply, answer: Result<ByteString, Refusal>, peer: Peer<'_>) -> Step {
         let answer = answer.unwrap_or_else(|refusal| reply.refused(&refusal));
         self.send(peer.connection, answer)
     }
@@ -211,7 +206,9 @@ impl Speaking {
             Err(refusal) => reply.refused(&refusal),
             Ok(Answered::Now(outcome)) => told(&reply, &outcome),
             Ok(later) => {
-                let publishing = self.publishing.get_or_insert_with(|| Box::new(FuturesUnordered::new()));
+                let publishing = self
+                    .publishing
+                    .get_or_insert_with(|| Box::new(FuturesUnordered::new()));
                 publishing.push(Box::pin(async move { told(&reply, &later.wait().await) }));
                 return Step::Done;
             }

@@ -28,8 +28,8 @@ use openline_core::close::CloseReason;
 use openline_core::message::Message;
 use openline_dialects::{Action, Session};
 
-use pings::Pings;
 pub(crate) use peer::Peer;
+use pings::Pings;
 pub(crate) use welcome::{Greeting, greet};
 
 /// Commands that one poll does, before other connections have their turn: a
@@ -161,7 +161,8 @@ impl Speaking {
         connection: &Connection,
     ) -> bool {
         let (is_late, pings) = self.pings.check(now, hearing && !blocked);
-        if pings && !blocked
+        if pings
+            && !blocked
             && let Some(ping) = self.session.ping()
         {
             connection.push_frame(Message::Text(ping));

@@ -90,7 +90,10 @@ mod tests {
         assert_eq!(pings.check(s(25), true), (false, true));
         pings.sent(s(25));
         assert_eq!(pings.check(s(40), false), (false, false));
-        assert_eq!(pings.check(s(41) - Duration::from_nanos(1), true), (false, false));
+        assert_eq!(
+            pings.check(s(41) - Duration::from_nanos(1), true),
+            (false, false)
+        );
         assert_eq!(pings.check(s(41), true), (true, false));
     }
 

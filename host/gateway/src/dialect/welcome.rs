@@ -86,13 +86,19 @@ pub(crate) fn greet(
     let interval = limits.ping_interval;
     let ping_s = interval.as_secs() + u64::from(interval.subsec_nanos() > 0);
     let ttl_s = session.and_then(|session| ttl_s(session));
-    let joined: Vec<_> = joined.iter().map(|it| (it, forms::Joined::new(&it.backlog))).collect();
+    let joined: Vec<_> = joined
+        .iter()
+        .map(|it| (it, forms::Joined::new(&it.backlog)))
+        .collect();
     let views: Vec<_> = joined.iter().map(|(_, outcome)| outcome.views()).collect();
-    let subscriptions = joined.iter().zip(&views).map(|((it, outcome), views)| HostSubscription {
-        channel: it.channel.as_str(),
-        since: it.since,
-        outcome: outcome.outcome(views),
-    });
+    let subscriptions = joined
+        .iter()
+        .zip(&views)
+        .map(|((it, outcome), views)| HostSubscription {
+            channel: it.channel.as_str(),
+            since: it.since,
+            outcome: outcome.outcome(views),
+        });
     let subscriptions: Vec<_> = subscriptions.collect();
     let frame = spoken.connected(&Welcome {
         connection: &id,

@@ -168,7 +168,10 @@ impl Awaited {
                 key: None,
             }),
             None if identity.is_some() => Ok(by_request()),
-            None => Err(denied(Denial::TokenMissing, "the first command has no token")),
+            None => Err(denied(
+                Denial::TokenMissing,
+                "the first command has no token",
+            )),
         }
     }
 
@@ -181,7 +184,9 @@ impl Awaited {
         match services.keys().authenticate(text, now().wall) {
             Ok(key) => {
                 let function = self.candidate.service.alias.function();
-                let is_its = Scope::ALL.into_iter().any(|it| key.allows_any(it, function));
+                let is_its = Scope::ALL
+                    .into_iter()
+                    .any(|it| key.allows_any(it, function));
                 let denied = || denied(Denial::TokenInvalid, "the key is not for this function");
                 is_its.then_some(Some(key)).ok_or_else(denied)
             }
@@ -197,7 +202,9 @@ impl Awaited {
                     KeyDenial::Revoked => Denial::TokenRevoked,
                     KeyDenial::Unknown => Denial::TokenInvalid,
                 };
-                let name = key.name.map_or_else(|| "unknown".to_owned(), |it| it.to_string());
+                let name = key
+                    .name
+                    .map_or_else(|| "unknown".to_owned(), |it| it.to_string());
                 Err(denied(denial, &format!("the API key is refused: {name}")))
             }
         }

@@ -24,9 +24,9 @@ use openline_core::limits::RECEIVED_FREE_BYTES;
 use openline_core::message::Message;
 
 use super::answer::{rejected, switching};
+use super::first_command::Spoken;
 use super::handover::Handover;
 use super::joined::{self, Begun};
-use super::first_command::Spoken;
 use super::{Accepted, Candidate, Decided, Proof, Shown, claim, connect};
 use crate::connection::Unproven;
 use crate::connection::wire::negotiation::Agreement;
@@ -150,10 +150,16 @@ async fn begin<S: Handover>(upgrade: OnUpgrade, mut awaited: Box<Awaited>) -> Op
                 actor.open().await;
                 return Some((joined, actor));
             }
-            Err(ended) => refused.close((unproven, spoken), ended, close_timeout).await,
+            Err(ended) => {
+                refused
+                    .close((unproven, spoken), ended, close_timeout)
+                    .await
+            }
         },
         Err(ended) => {
-            refused.close((unproven, spoken), ended, close_timeout).await;
+            refused
+                .close((unproven, spoken), ended, close_timeout)
+                .await;
             // Until now it has counted for its peer.
             drop(awaited);
         }

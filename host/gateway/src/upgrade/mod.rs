@@ -341,7 +341,10 @@ fn connect(
     hub.join(&connection);
     hub.set_tags(&connection, tags)
         .map_err(|error| unattached(error, "it has too many tags"))?;
-    if !channels.iter().all(|it| hub.terms(it).terms.subscribe.allows_function()) {
+    if !channels
+        .iter()
+        .all(|it| hub.terms(it).terms.subscribe.allows_function())
+    {
         return Err(Refusal::Answer("it may not use one of its channels".into()));
     }
     match greeting {
