@@ -245,6 +245,11 @@ impl Authenticator {
         self.tokens().map(TokenVerifier::unproven)
     }
 
+    /// Whether a peer on this path needs a credential.
+    pub fn asks(&self, path: &str) -> bool {
+        self.tokens().is_none_or(|tokens| tokens.checks(path))
+    }
+
     /// How a connection on this path authenticates by its first message, if it
     /// does.
     pub fn first_message(&self, path: &str) -> Option<&FirstMessageConfig> {

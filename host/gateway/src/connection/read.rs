@@ -6,15 +6,13 @@
 
 use std::task::{Context, Poll};
 
-use openline_admission::sessions::{Renewal, Session};
 use openline_core::close::CloseReason;
-use openline_core::message::Message;
 
 use super::actor::Actor;
-use super::inbox::{ANSWERS_UNWRITTEN_MAX, PINGS_UNANSWERED_MAX};
+use super::inbox::PINGS_UNANSWERED_MAX;
 use super::intake::{Holding, Room};
+use super::taking::Taking;
 use super::wire::{Received, Socket};
-use crate::dialect::{COMMANDS_PER_POLL_MAX, Peer, Step};
 
 /// The most frames that one poll reads: control frames fill no batch, and a
 /// flood of them must not keep a thread busy.
@@ -66,12 +64,19 @@ impl<S: Socket> Actor<S> {
         }
         let mut frames = 0;
         let is_stopped = self.wire.is_stopped();
-        let mut commands = Commands::default();
-        if let Some(speaking) = &mut self.speaking {
-            speaking.poll_published(cx, self.owner.connection());
-        }
         let mut reader = self.wire.reader();
-        while !self.inbox.is_full() {
+        let mut taking = Taking {
+            owner: &self.owner,
+            session: self.clock.session.as_ref(),
+            speaking: self.speaking.as_deref_mut(),
+            inbox: &mut self.inbox,
+            unflushed: &mut self.unflushed,
+            rest: &mut self.rest,
+            is_renewed: &mut self.is_renewed,
+            commands: 0,
+        };
+        taking.poll_published(cx);
+        while !taking.inbox.is_full() {
             if frames == FRAMES_PER_POLL_MAX {
                 cx.waker().wake_by_ref();
                 return Reading::Full;
@@ -79,57 +84,19 @@ impl<S: Socket> Actor<S> {
             frames += 1;
             // Writing the answers wakes the task, which then reads on. A peer
             // that does not read them keeps no connection from leaving.
-            if self.unflushed.pings > PINGS_UNANSWERED_MAX {
+            if taking.unflushed.pings > PINGS_UNANSWERED_MAX {
                 return match reader.is_blocked() {
                     true => Reading::Dry,
                     false => Reading::Full,
                 };
             }
-            // Writing the answers wakes the task, which then reads on.
-            if self.unflushed.answers > ANSWERS_UNWRITTEN_MAX {
-                return Reading::Full;
-            }
-            let mut kept = self.inbox.kept_bytes();
-            if let Some(speaking) = &mut self.speaking {
-                if is_stopped {
-                    return Reading::Dry;
-                }
-                let peer = Peer {
-                    connection: self.owner.connection(),
-                    session: self.clock.session.as_ref(),
-                };
-                if commands.is_enough() {
-                    cx.waker().wake_by_ref();
-                    return Reading::Full;
-                }
-                match commands.take(speaking.step(peer)) {
-                    Taken::Next => {}
-                    Taken::Message(message) => {
-                        self.inbox.push(message);
-                        continue;
-                    }
-                    Taken::Answered => {
-                        self.unflushed.answers += 1;
-                        continue;
-                    }
-                    Taken::Pong => {
-                        self.rest.note_control();
-                        continue;
-                    }
-                    Taken::Renewed => {
-                        self.is_renewed = true;
-                        cx.waker().wake_by_ref();
-                        return Reading::Full;
-                    }
-                    Taken::Waits => return Reading::Full,
-                    Taken::End(reason) => return Reading::End(reason),
-                }
-                kept += speaking.held_bytes();
+            if let Some(reading) = taking.act(cx, is_stopped) {
+                return reading;
             }
             let mut room = Room {
                 intake: &mut self.intake,
                 function: self.owner.budget(),
-                kept,
+                kept: taking.inbox.kept_bytes(),
             };
             let Poll::Ready(received) = reader.poll_received(cx, &mut room) else {
                 return match reader.is_inflating() {
@@ -140,35 +107,19 @@ impl<S: Socket> Actor<S> {
             match received {
                 Received::Message(message) => {
                     self.intake.note_message();
-                    if let Some(speaking) = &mut self.speaking {
-                        speaking.receive(message);
-                        continue;
+                    if let Some(reading) = taking.message(cx, message) {
+                        return reading;
                     }
-                    if let Some(session) = &self.clock.session
-                        && let Some(answer) = renewal(session, &message)
-                    {
-                        self.owner.connection().push(Message::Text(answer.into()));
-                        self.unflushed.answers += 1;
-                        self.is_renewed = true;
-                        // Verifying takes long: others have their turn.
-                        cx.waker().wake_by_ref();
-                        return Reading::Full;
-                    }
-                    if self.owner.answer(&message) {
-                        self.unflushed.answers += 1;
-                        continue;
-                    }
-                    self.inbox.push(message);
                 }
                 // Only an ending connection skips.
                 Received::Skipped => {}
                 Received::Ping(payload) => {
-                    self.rest.note_control();
+                    taking.rest.note_control();
                     reader.pong(&payload);
-                    self.unflushed.pings += 1;
+                    taking.unflushed.pings += 1;
                 }
                 Received::Pong(payload) => {
-                    self.rest.note_control();
+                    taking.rest.note_control();
                     if let Some(probe) = self.probe.take_if(|probe| probe.payload == payload) {
                         self.owner.set_round_trip(probe.sent.elapsed());
                     }
@@ -177,59 +128,6 @@ impl<S: Socket> Actor<S> {
             }
         }
         Reading::Full
-    }
-}
-
-/// What a command of a dialect means for reading.
-enum Taken {
-    /// There is none: a frame is read.
-    Next,
-    Message(Message),
-    Answered,
-    Pong,
-    Renewed,
-    Waits,
-    End(CloseReason),
-}
-
-/// The commands that one poll has done.
-#[derive(Default)]
-struct Commands(u32);
-
-impl Commands {
-    fn take(&mut self, step: Step) -> Taken {
-        let taken = match step {
-            Step::None => return Taken::Next,
-            Step::Waits => return Taken::Waits,
-            Step::Renewed => return Taken::Renewed,
-            Step::Close(reason) => return Taken::End(reason),
-            Step::Message(message) => Taken::Message(message),
-            Step::Pong => Taken::Pong,
-            Step::Done => Taken::Answered,
-        };
-        self.0 += 1;
-        taken
-    }
-
-    /// Whether the next one waits for the next poll.
-    fn is_enough(&self) -> bool {
-        self.0 >= COMMANDS_PER_POLL_MAX
-    }
-}
-
-/// The answer to a message that renews the peer's token; `None` for any other.
-fn renewal(session: &Session, message: &Message) -> Option<String> {
-    let Message::Text(text) = message else {
-        return None;
-    };
-    match session.renew(text) {
-        Renewal::None => None,
-        Renewal::Renewed(answer) | Renewal::TooSoon(answer) => Some(answer),
-        Renewal::Refused(answer, denied) => {
-            let detail = denied.logged();
-            tracing::debug!(%detail, "a token was not renewed");
-            Some(answer)
-        }
     }
 }
 

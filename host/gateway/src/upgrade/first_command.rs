@@ -139,7 +139,10 @@ impl Awaited {
     /// Who a peer is that shows this, which may be nothing.
     fn prove(&self, token: &str, dialect: openline_dialects::Dialect) -> Result<Shown, Denied> {
         let Candidate {
-            service, identity, ..
+            service,
+            identity,
+            request,
+            ..
         } = &self.candidate;
         if let Some(key) = self.key(token)? {
             return Ok(Shown {
@@ -155,7 +158,10 @@ impl Awaited {
             key: None,
         };
         // Without a credential that is asked for, everybody is welcome.
-        if !service.trigger.authenticates() {
+        let path = request.uri.split('?').next().unwrap_or_default();
+        let authenticator = service.authenticator.as_ref();
+        let asks = authenticator.is_none_or(|authenticator| authenticator.asks(path));
+        if !(service.trigger.authenticates() && asks) {
             return Ok(Shown::default());
         }
         let verified = match token.is_empty() {

@@ -15,7 +15,7 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
-use openline_authentication::{Denial, Denied, Identity};
+use openline_authentication::{Denial, Denied};
 use openline_channels::connection::{Compressed, Facts};
 use openline_core::authentication::FirstMessageConfig;
 use openline_core::close::CloseReason;
@@ -304,10 +304,7 @@ impl Awaited {
         let (service, id) = (&**service, *id);
         let alias = &service.alias;
         let mut request = std::mem::take(request);
-        if let Some(identity) = &shown.identity {
-            let claim = claim(service, identity);
-            identify(&mut request, identity, claim);
-        }
+        identify(service, &mut request, &shown);
         let route_params = request.route_params.clone();
         let (peer, tls) = (request.peer.as_str().into(), request.tls.clone());
         let slot = place.slot();
@@ -446,9 +443,12 @@ fn bad(service: &super::Service, id: RequestId, refusal: Refusal) -> Ended {
 }
 
 /// Puts the claims of a token into the request that waited for it.
-fn identify(request: &mut UpgradeRequest, identity: &Identity, claim: Option<String>) {
+fn identify(service: &super::Service, request: &mut UpgradeRequest, shown: &Shown) {
+    let Some(identity) = &shown.identity else {
+        return;
+    };
+    request.claim = claim(service, identity);
     request.claims = identity.claims_json();
-    request.claim = claim;
     if identity.edits.is_empty() {
         return;
     }
