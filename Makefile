@@ -50,6 +50,7 @@ edge: # Find or install proxies and clients, for `test`
 	@scripts/edge.sh
 	@scripts/socket-io.sh
 	@scripts/npm.sh
+	@scripts/python.sh
 
 pebble: # Find or install an authority of certificates, for `test`
 	@scripts/pebble.sh

@@ -38,6 +38,7 @@ mod deciding;
 mod deploying_cli;
 mod deploys;
 mod dev;
+mod dialects;
 mod documents;
 mod draining;
 mod durable;

@@ -13,6 +13,7 @@ use http::request::Parts;
 use openline_authentication::{Denial, Denied, Identity, Spending};
 use openline_core::alias::begins_like_header;
 use openline_core::config::{Listener, PublicUrl};
+use openline_core::dialect::DialectName;
 use openline_core::event::RouteParams;
 use openline_core::limits::{FunctionLimits, REQUEST_HEADERS_MAX};
 use openline_core::trigger::{Authority, Cors, Found, Origin, OriginPattern, Scheme, Trigger};
@@ -169,7 +170,7 @@ pub async fn admit<H, E: From<Refusal> + From<Denied>>(
     // The rest of the firewall, from the first rule about claims.
     let edits = match first {
         Next::Passed(edits) => edits,
-        Next::Authenticate if awaits_token(&routed.service, parts) => {
+        Next::Authenticate if awaits_token(&routed.service, parts, proven.identity.as_ref()) => {
             let failed = Stopped::Failed(Box::new(Undecided::FirstMessage));
             return Err(Refusal::Firewall(failed).into());
         }
@@ -231,9 +232,18 @@ fn prove<H, E: From<Refusal> + From<Denied>>(
 }
 
 /// Whether the peer authenticates only after the handshake.
-fn awaits_token(service: &Service, parts: &Parts) -> bool {
-    let authenticator = service.authenticator.as_ref();
-    authenticator.is_some_and(|it| it.first_message(parts.uri.path()).is_some())
+fn awaits_token(service: &Service, parts: &Parts, identity: Option<&Identity>) -> bool {
+    let Some(authenticator) = &service.authenticator else {
+        return false;
+    };
+    let is_unproven = identity.is_none_or(|identity| identity.claims.is_empty());
+    authenticator.first_message(parts.uri.path()).is_some()
+        || (brings_token(service) && is_unproven)
+}
+
+/// Whether peers may show a token in the first command of the trigger's dialect.
+fn brings_token(service: &Service) -> bool {
+    service.trigger.dialect == Some(DialectName::Centrifugo)
 }
 
 /// The claims of a request, for rules. One that needed no credential has none.
@@ -353,7 +363,15 @@ fn origin(
 fn authenticate(service: &Service, parts: &Parts) -> Result<(Option<Identity>, Spending), Denied> {
     match &service.authenticator {
         Some(authenticator) => {
-            let (identity, spending) = authenticator.authenticate(parts)?;
+            let authenticated = authenticator.authenticate(parts);
+            if let Err(denied) = &authenticated
+                && denied.denial == Denial::TokenMissing
+                && brings_token(service)
+                && let Some(unproven) = authenticator.unproven()
+            {
+                return Ok((Some(unproven?), Spending::nothing()));
+            }
+            let (identity, spending) = authenticated?;
             Ok((Some(identity), spending))
         }
         None if service.trigger.authenticates() => Err(Denied {

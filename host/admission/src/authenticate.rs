@@ -208,6 +208,21 @@ impl Authenticator {
         }
     }
 
+    /// The identity of a request whose peer may show a token later; `None` if the
+    /// trigger takes no tokens.
+    ///
+    /// # Errors
+    ///
+    /// When the names of claims cannot be freed in it.
+    pub(crate) fn unproven(&self) -> Option<Result<Identity, Denied>> {
+        self.tokens().map(TokenVerifier::unproven)
+    }
+
+    /// Whether a peer on this path needs a credential.
+    pub fn asks(&self, path: &str) -> bool {
+        self.tokens().is_none_or(|tokens| tokens.checks(path))
+    }
+
     /// How a connection on this path authenticates by its first message, if it
     /// does.
     pub fn first_message(&self, path: &str) -> Option<&FirstMessageConfig> {
@@ -284,6 +299,18 @@ impl Post {
             detail: "the trigger is gone, or takes no tokens any more".into(),
         })?;
         tokens.first_message(config, message, now())
+    }
+
+    /// Authenticates a connection by a token that its dialect has brought, by what
+    /// is in force now; `None` if the trigger takes no tokens.
+    ///
+    /// # Errors
+    ///
+    /// When the token is not good.
+    pub fn authenticate_token(&self, token: &str) -> Option<Result<Identity, Denied>> {
+        let in_force = self.authenticator();
+        let tokens = in_force.as_ref().and_then(|it| it.tokens())?;
+        Some(tokens.proven(token, now()))
     }
 
     /// Puts another one in force, or none.

@@ -13,12 +13,14 @@ use std::time::Duration;
 use dashmap::DashMap;
 use openline_authentication::{
     Denial, Denied, Identity, KeptRevocation, Nonces, Revocation, RevocationError, Revocations,
+    TokenVerifier,
 };
 use openline_channels::connection::Connection;
 use openline_core::authentication::UnixTime;
 use openline_core::close::CloseReason;
 use openline_core::name::ConnectionId;
 use parking_lot::{Mutex, RwLock};
+use serde_json::Value;
 
 use crate::authenticate::{Authenticator, Post};
 use crate::clock::{now, wall};
@@ -74,6 +76,17 @@ struct Proven {
     identity: Mutex<Identity>,
     /// When it may show the next token, on the steady clock.
     next_renewal: Mutex<Duration>,
+}
+
+/// Why a connection keeps the token that it has.
+#[derive(Debug)]
+pub enum NotRenewed {
+    /// It was let in by something else, which nothing renews.
+    Never,
+    /// The last one came a moment ago.
+    TooSoon,
+    /// The new one is not good.
+    Denied(Denied),
 }
 
 /// What has become of a message.
@@ -274,6 +287,38 @@ impl Session {
         }
         renewal
     }
+
+    /// Takes a new token, which is verified by what is in force now.
+    ///
+    /// # Errors
+    ///
+    /// See [`NotRenewed`].
+    pub fn renew_by(&self, token: &str) -> Result<(), NotRenewed> {
+        let Proof::Identity(proven) = &self.proof else {
+            return Err(NotRenewed::Never);
+        };
+        let in_force = proven.post.authenticator();
+        let tokens = in_force.as_ref().and_then(|it| it.tokens());
+        if tokens.is_none() && proven.authenticator.tokens().is_none() {
+            return Err(NotRenewed::Never);
+        }
+        proven.take(tokens, token)?;
+        self.close_if_revoked();
+        Ok(())
+    }
+
+    /// Whether `is_it` holds for a claim of the peer's token, now: for its text, or
+    /// for a text of its list.
+    pub fn claims(&self, claim: &str, is_it: &mut dyn FnMut(&str) -> bool) -> bool {
+        let Proof::Identity(proven) = &self.proof else {
+            return false;
+        };
+        match proven.identity.lock().claims.get(claim) {
+            Some(Value::String(text)) => is_it(text),
+            Some(Value::Array(list)) => list.iter().filter_map(Value::as_str).any(is_it),
+            _ => false,
+        }
+    }
 }
 
 impl Proven {
@@ -286,29 +331,37 @@ impl Proven {
             return Renewal::None;
         };
         let prefix = &message[..message.len() - token.len()];
+        match self.take(tokens, token.trim()) {
+            Ok(()) => Renewal::Renewed(format!("{prefix}ok")),
+            Err(NotRenewed::Denied(denied)) => {
+                Renewal::Refused(format!("{prefix}{}", denied.denial.label()), denied)
+            }
+            Err(NotRenewed::TooSoon | NotRenewed::Never) => {
+                Renewal::TooSoon(format!("{prefix}{TOO_SOON}"))
+            }
+        }
+    }
+
+    /// Takes a token in the place of the one before, if it is not too soon.
+    fn take(&self, tokens: Option<&TokenVerifier>, token: &str) -> Result<(), NotRenewed> {
         let now = now();
         {
             let mut next = self.next_renewal.lock();
             if now.steady < *next {
-                return Renewal::TooSoon(format!("{prefix}{TOO_SOON}"));
+                return Err(NotRenewed::TooSoon);
             }
             *next = now.steady + RENEWAL_PAUSE;
         }
         let old = self.identity.lock().clone();
         let renewed = match tokens {
-            Some(tokens) => tokens.renew(&old, token.trim(), now),
+            Some(tokens) => tokens.renew(&old, token, now),
             None => Err(Denied {
                 denial: Denial::TokenInvalid,
                 detail: "the trigger is gone, or takes no tokens any more".to_owned(),
             }),
         };
-        match renewed {
-            Ok(new) => {
-                *self.identity.lock() = new;
-                Renewal::Renewed(format!("{prefix}ok"))
-            }
-            Err(denied) => Renewal::Refused(format!("{prefix}{}", denied.denial.label()), denied),
-        }
+        *self.identity.lock() = renewed.map_err(NotRenewed::Denied)?;
+        Ok(())
     }
 }
 

@@ -144,9 +144,13 @@ impl TokenVerifier {
         Ok(identity)
     }
 
-    /// Verifies the token of a request. The identity has the edits that carry its
-    /// claims on.
-    fn proven(&self, token: &str, now: Now) -> Result<Identity, Denied> {
+    /// Verifies the token of a request, wherever that has it. The identity has the
+    /// edits that carry its claims on.
+    ///
+    /// # Errors
+    ///
+    /// When it is not good.
+    pub fn proven(&self, token: &str, now: Now) -> Result<Identity, Denied> {
         let mut identity = self.token(token, now)?;
         let edits = Edits::new(&self.config.claims, Some(&identity.claims));
         identity.edits = edits.map_err(|error| Denial::TokenInvalid.because(error))?;

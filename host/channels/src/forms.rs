@@ -4,16 +4,20 @@
 //!
 //! Bounded by the publication and one encoding of it for each dialect.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytestring::ByteString;
+use openline_broker::channel::Backlog;
 use openline_broker::presence::Member;
 use openline_broker::publication::{Data, Publication};
 use openline_core::dialect::DialectName;
 use openline_core::message::{Compress, Message};
-use openline_dialects::{DataView, Dialect, MemberView, PublicationView, Tags};
+use openline_dialects::{
+    DataView, Dialect, MemberView, PositionView, PublicationView, Recovery, Subscribed, Tags,
+};
 
 use crate::shared::SharedMessage;
 
@@ -43,14 +47,7 @@ impl<'a> Forms<'a> {
         let index = dialect.map_or(0, |dialect| 1 + dialect as usize);
         let (publication, compress) = (self.publication, self.compress);
         self.made[index].get_or_insert_with(|| {
-            let message = match dialect {
-                None => raw(&publication.data),
-                Some(dialect) => {
-                    let text = with_view(publication, |view| spoken(dialect).publication(view));
-                    Message::Text(text)
-                }
-            };
-            SharedMessage::with(message, compress)
+            SharedMessage::with(self::publication(dialect, publication), compress)
         })
     }
 }
@@ -60,6 +57,23 @@ pub fn spoken(name: DialectName) -> Dialect {
     match name {
         DialectName::Pushflo => Dialect::Pushflo,
         DialectName::Centrifugo => Dialect::Centrifugo,
+    }
+}
+
+/// A message of a function, in the frame that a peer of a dialect gets.
+pub fn spoken_message(dialect: DialectName, message: Message) -> Message {
+    let data = data_of(message);
+    Message::Text(spoken(dialect).message(data_view(&data)))
+}
+
+/// A publication for one peer, in the words of its dialect if it has one.
+pub fn publication(dialect: Option<DialectName>, publication: &Publication) -> Message {
+    match dialect {
+        None => raw(&publication.data),
+        Some(dialect) => {
+            let text = with_view(publication, |view| spoken(dialect).publication(view));
+            Message::Text(text)
+        }
     }
 }
 
@@ -92,52 +106,164 @@ pub fn data_view(data: &Data) -> DataView<'_> {
 
 /// Shows a publication in the words of the dialects.
 pub fn with_view<T>(publication: &Publication, show: impl FnOnce(&PublicationView<'_>) -> T) -> T {
-    let made_id;
-    let id = match (&publication.id, publication.position) {
-        (Some(id), _) => &**id,
-        (None, Some(position)) => {
-            made_id = position.to_string();
-            &made_id
+    show(&Shown::new(publication).view())
+}
+
+/// Shows publications in the words of the dialects, in their order.
+pub fn with_views<T>(
+    publications: &[Publication],
+    show: impl FnOnce(&[PublicationView<'_>]) -> T,
+) -> T {
+    let shown: Vec<_> = publications.iter().map(Shown::new).collect();
+    let views: Vec<_> = shown.iter().map(Shown::view).collect();
+    show(&views)
+}
+
+/// What a view of a publication refers to.
+struct Shown<'a> {
+    publication: &'a Publication,
+    id: Cow<'a, str>,
+    connection: Option<String>,
+    tags: &'a [(ByteString, ByteString)],
+}
+
+impl<'a> Shown<'a> {
+    fn new(publication: &'a Publication) -> Self {
+        let id = match (&publication.id, publication.position) {
+            (Some(id), _) => Cow::Borrowed(&**id),
+            (None, Some(position)) => Cow::Owned(position.to_string()),
+            (None, None) => Cow::Owned(unique()),
+        };
+        let sender = publication.sender.as_ref();
+        Self {
+            publication,
+            id,
+            connection: sender.map(|sender| sender.connection.to_string()),
+            tags: publication.tags.as_slice(),
         }
-        (None, None) => {
-            made_id = unique();
-            &made_id
+    }
+
+    fn view(&self) -> PublicationView<'_> {
+        let publication = self.publication;
+        let sender = publication.sender.as_ref().zip(self.connection.as_deref());
+        PublicationView {
+            channel: publication.channel.as_str(),
+            offset: publication.position.map_or(0, |position| position.offset),
+            id: &self.id,
+            event: publication.event.as_deref(),
+            data: data_view(&publication.data),
+            tags: (!self.tags.is_empty()).then_some(&self.tags as &dyn Tags),
+            sender: sender.map(|(sender, connection)| MemberView {
+                connection,
+                user: sender.user.as_deref().unwrap_or_default(),
+                connection_info: None,
+                channel_info: None,
+            }),
+            time_ms: publication.time.0,
         }
+    }
+}
+
+/// What a subscriber gets before anything new, in the words of its dialect: what
+/// `announce` makes of the outcome of its subscription, and publications that are
+/// not part of that.
+pub fn greeting(
+    dialect: DialectName,
+    backlog: &Backlog,
+    announce: impl FnOnce(&Subscribed<'_>) -> ByteString,
+) -> Vec<Message> {
+    let joined = Joined::new(backlog);
+    let first = announce(&joined.outcome(&joined.views()));
+    let first = std::iter::once(Message::Text(first));
+    first.chain(unannounced(dialect, backlog)).collect()
+}
+
+/// The publications of a backlog that are not part of the outcome of its
+/// subscription: those of a peer that is new, or has lost some.
+pub fn unannounced(
+    dialect: DialectName,
+    backlog: &Backlog,
+) -> impl Iterator<Item = Message> + use<'_> {
+    let rest = match backlog.recovered {
+        Some(true) => &[][..],
+        _ => &backlog.publications[..],
     };
-    let sender = publication.sender.as_ref();
-    let connection = sender.map(|sender| sender.connection.to_string());
-    let sender = sender.zip(connection.as_deref());
-    let tags = publication.tags.as_slice();
-    show(&PublicationView {
-        channel: publication.channel.as_str(),
-        offset: publication.position.map_or(0, |position| position.offset),
-        id,
-        event: publication.event.as_deref(),
-        data: data_view(&publication.data),
-        tags: (!tags.is_empty()).then_some(&tags as &dyn Tags),
-        sender: sender.map(|(sender, connection)| MemberView {
-            connection,
-            user: sender.user.as_deref().unwrap_or_default(),
-            connection_info: None,
-            channel_info: None,
-        }),
-        time_ms: publication.time.0,
-    })
+    rest.iter().map(move |it| publication(Some(dialect), it))
+}
+
+/// The outcome of a subscription in the words of the dialects. Publications are
+/// part of it if they are all that was missed.
+#[expect(missing_debug_implementations, reason = "it has views")]
+pub struct Joined<'a> {
+    backlog: &'a Backlog,
+    epoch: Option<String>,
+    recovered: Vec<Shown<'a>>,
+}
+
+impl<'a> Joined<'a> {
+    /// The outcome with this backlog.
+    pub fn new(backlog: &'a Backlog) -> Self {
+        let recovered = match backlog.recovered {
+            Some(true) => &backlog.publications[..],
+            _ => &[],
+        };
+        Self {
+            backlog,
+            epoch: backlog.position.map(|position| position.epoch.to_string()),
+            recovered: recovered.iter().map(Shown::new).collect(),
+        }
+    }
+
+    /// Its publications, for [`outcome`](Self::outcome).
+    pub fn views(&self) -> Vec<PublicationView<'_>> {
+        self.recovered.iter().map(Shown::view).collect()
+    }
+
+    /// The outcome, with its [`views`](Self::views).
+    pub fn outcome<'v>(&'v self, views: &'v [PublicationView<'v>]) -> Subscribed<'v> {
+        let position = self.backlog.position.zip(self.epoch.as_deref());
+        let position = position.map(|(position, epoch)| PositionView {
+            epoch,
+            offset: position.offset,
+        });
+        Subscribed {
+            position,
+            recoverable: position.is_some(),
+            recovery: match self.backlog.recovered {
+                None => Recovery::NotAsked,
+                Some(true) => Recovery::Recovered(views),
+                Some(false) => Recovery::Failed,
+            },
+            ttl_s: None,
+            data: None,
+        }
+    }
+}
+
+/// Shows members in the words of the dialects, in their order.
+pub fn with_members<T>(members: &[Member], show: impl FnOnce(&[MemberView<'_>]) -> T) -> T {
+    let names: Vec<_> = members.iter().map(|it| it.connection.to_string()).collect();
+    let views: Vec<_> = members.iter().zip(&names).map(member_view).collect();
+    show(&views)
+}
+
+fn member_view<'a>((member, connection): (&'a Member, &'a String)) -> MemberView<'a> {
+    let info = member.info.as_ref().and_then(|info| match info {
+        Data::Json(text) => Some(&**text),
+        _ => None,
+    });
+    MemberView {
+        connection,
+        user: member.user.as_deref().unwrap_or_default(),
+        connection_info: None,
+        channel_info: info,
+    }
 }
 
 /// Shows a member in the words of the dialects.
 pub fn with_member<T>(member: &Member, show: impl FnOnce(&MemberView<'_>) -> T) -> T {
     let connection = member.connection.to_string();
-    let info = member.info.as_ref().and_then(|info| match info {
-        Data::Json(text) => Some(&**text),
-        _ => None,
-    });
-    show(&MemberView {
-        connection: &connection,
-        user: member.user.as_deref().unwrap_or_default(),
-        connection_info: None,
-        channel_info: info,
-    })
+    show(&member_view((member, &connection)))
 }
 
 /// What others are told of a member, in the words of a dialect that has such

@@ -12,11 +12,13 @@ use openline_broker::channel::Backlog;
 use openline_broker::terms::{Found, TermsTable};
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId, Tag};
+use openline_dialects::centrifugo::Unsubscribed;
 
 use crate::budget::{HostBudget, tags_cost};
 use crate::connection::{AttachError, Connection};
 use crate::durable::Answered;
 use crate::entry;
+use crate::forms;
 use crate::members::Members;
 use crate::shared::SharedMessage;
 use crate::space::{Publishing, Space};
@@ -270,6 +272,29 @@ impl Hub {
         true
     }
 
+    /// Ends a subscription for the function, and tells a peer of a dialect;
+    /// whether there was one.
+    pub fn dismiss(
+        &self,
+        connection: &Arc<Connection>,
+        channel: &ChannelName,
+        wakeups: &mut Wakeups,
+    ) -> bool {
+        let mut membership = connection.membership.lock();
+        let list = &mut membership.channels;
+        let Some(index) = list.iter().position(|other| other.name() == channel) else {
+            return false;
+        };
+        list.swap_remove(index).leave(connection.id());
+        if let Some(dialect) = connection.facts().dialect {
+            let dialect = forms::spoken(dialect);
+            let news = dialect.unsubscribed(channel.as_str(), Unsubscribed::ByHost);
+            connection.push_frame(Message::Text(news));
+            wakeups.add(connection);
+        }
+        true
+    }
+
     /// How many connections of this node are subscribed.
     pub fn subscribers(&self, channel: &ChannelName) -> usize {
         self.space(channel).subscribers(channel)
@@ -314,8 +339,18 @@ fn deliver<'a>(
     let wanted = connections
         .into_iter()
         .filter(|connection| except != Some(connection.id()));
+    let mut made: [Option<Arc<SharedMessage>>; 2] = [None, None];
     wanted
-        .map(|connection| u64::from(entry::push(connection, message, wakeups)))
+        .map(|connection| {
+            let form = match connection.facts().dialect {
+                None => message,
+                Some(dialect) => made[dialect as usize].get_or_insert_with(|| {
+                    let spoken = forms::spoken_message(dialect, message.message().clone());
+                    SharedMessage::with(spoken, message.compress())
+                }),
+            };
+            u64::from(entry::push(connection, form, wakeups))
+        })
         .sum()
 }
 

@@ -37,7 +37,8 @@ pub(crate) fn join(
             limit: PageLimit {
                 count: usize::MAX,
                 // All of it may have to be one message.
-                bytes: limits.message_bytes.min(limits.outbox_bytes) / 2,
+                bytes: (limits.message_bytes.min(limits.outbox_bytes) / 2)
+                    .min(subscribing.backlog_bytes.unwrap_or(usize::MAX)),
             },
             otherwise: subscribing.otherwise,
             filter: filter.map(|filter| (filter, connection.id())),
@@ -59,7 +60,7 @@ pub(crate) fn join(
         let joined = state.channel(name, now).join(member, now);
         event = joined.map_err(|_| SubscribeError::Crowded)?;
     }
-    if let Some(lost) = greet(connection, &mut backlog, subscribing.answer, wakeups) {
+    if let Some(lost) = greet(name, connection, &mut backlog, subscribing.answer, wakeups) {
         backlog = lost;
     }
     let wishes = Wishes {
@@ -77,6 +78,7 @@ pub(crate) fn join(
 /// the subscriber is told that it has missed something, and the backlog that it
 /// has instead is answered.
 fn greet(
+    name: &ChannelName,
     connection: &Arc<Connection>,
     backlog: &mut Backlog,
     answer: Option<Answer<'_>>,
@@ -85,12 +87,19 @@ fn greet(
     let put = |messages: Vec<Message>, wakeups: &mut Wakeups| {
         let mut all = true;
         for message in messages {
-            all &= !matches!(connection.push(message), SendOutcome::Dropped);
+            all &= !matches!(connection.push_frame(message), SendOutcome::Dropped);
             wakeups.add(connection);
         }
         all
     };
     let Some(answer) = answer else {
+        if let Some(dialect) = connection.facts().dialect {
+            let frames = forms::greeting(dialect, backlog, |outcome| {
+                forms::spoken(dialect).subscribed(name.as_str(), outcome)
+            });
+            put(frames, wakeups);
+            return None;
+        }
         let is_taken = |it: &&Publication| put(vec![forms::raw(&it.data)], wakeups);
         let publications = &mut backlog.publications;
         let taken = publications.iter().take_while(is_taken).count();

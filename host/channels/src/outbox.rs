@@ -6,7 +6,9 @@
 //! so that empty messages are bounded too. A message that will be compressed
 //! counts as it is: it is compressed when it is written. An empty outbox takes
 //! any message up to `message_bytes`. `outbox_overflow` says what happens past
-//! the bound.
+//! the bound. One of a dialect is whole or nothing: its peer counts publications,
+//! so it drops none, also not those that their frame makes larger than
+//! `message_bytes`, and past the bound its connection is closed.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -35,6 +37,8 @@ pub(crate) struct Outbox {
     share: usize,
     state: State,
     writers: Writers,
+    /// Nothing is dropped: past the bound the connection ends.
+    is_whole: bool,
 }
 
 /// How far a connection is from its end.
@@ -110,6 +114,26 @@ impl Item {
 }
 
 impl Outbox {
+    /// One that drops nothing, whatever the function's `outbox_overflow` says.
+    pub(crate) fn whole() -> Self {
+        Self {
+            is_whole: true,
+            ..Self::default()
+        }
+    }
+
+    /// Puts an item before all others, whatever the bound, or drops it if the
+    /// outbox has ended.
+    pub(crate) fn push_first(&mut self, item: Item, budget: &Budget) {
+        if !self.is_open() {
+            return;
+        }
+        self.bytes += item.cost();
+        self.items.push_front(item);
+        // It is sent at once; what the host lacks for it comes back then.
+        let _ = self.grow(self.bytes, budget);
+    }
+
     #[inline]
     pub(crate) fn push(
         &mut self,
@@ -135,7 +159,8 @@ impl Outbox {
         if !self.is_open() {
             return SendOutcome::Gone;
         }
-        if item.bytes() > limits.message_bytes && !matches!(item, Item::Ping(_)) {
+        let is_bounded = !matches!(item, Item::Ping(_)) && !self.is_whole;
+        if item.bytes() > limits.message_bytes && is_bounded {
             return SendOutcome::Dropped;
         }
         let cost = item.cost();
@@ -144,7 +169,11 @@ impl Outbox {
             if fits && self.grow(self.bytes + cost, budget) {
                 break;
             }
-            match limits.outbox_overflow {
+            let overflow = match self.is_whole {
+                true => OutboxOverflow::Close,
+                false => limits.outbox_overflow,
+            };
+            match overflow {
                 OutboxOverflow::Close => {
                     self.clear(budget);
                     self.state = State::Ending(if fits {

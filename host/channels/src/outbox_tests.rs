@@ -52,6 +52,24 @@ fn takes_up_to_its_bytes_and_ends_past_them() {
 }
 
 #[test]
+fn one_of_a_dialect_drops_nothing_and_its_first_frame_leaves_first() {
+    let mut outbox = Fixture {
+        outbox: Outbox::whole(),
+        ..Fixture::new(100, 2 * (100 + MESSAGE_OVERHEAD_BYTES))
+    };
+    outbox.limits.outbox_overflow = OutboxOverflow::DropOldest;
+    // Larger than a message may be, because of its frame.
+    assert_eq!(outbox.push(101), SendOutcome::Sent);
+    outbox.outbox.push_first(message(1_000), &outbox.budget);
+    assert_eq!(outbox.next(), Next::Item(message(1_000)));
+    assert_eq!(outbox.push(99), SendOutcome::Sent);
+    assert_eq!(outbox.push(0), SendOutcome::Dropped);
+    assert_eq!(outbox.next(), Next::End(CloseReason::OutboxOverflow));
+    outbox.outbox.push_first(message(1), &outbox.budget);
+    assert_eq!(outbox.next(), Next::End(CloseReason::OutboxOverflow));
+}
+
+#[test]
 fn past_its_bytes_the_newest_or_the_oldest_is_dropped() {
     for (overflow, left) in [
         (OutboxOverflow::DropNewest, [1, 2]),

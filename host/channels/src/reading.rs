@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use openline_broker::log::{Page, PageLimit, PageQuery, Unrecoverable};
+use openline_broker::position::Position;
 use openline_broker::presence::{Member, PresenceCounts};
 use openline_broker::publication::Publication;
 use openline_core::name::{ChannelName, ConnectionId};
@@ -26,6 +27,16 @@ pub struct ChannelView {
 }
 
 impl Space {
+    /// Where a channel is; `None` on channels that do not count, and on one that
+    /// is not there.
+    pub fn position(self: &Arc<Self>, name: &ChannelName) -> Option<Position> {
+        let position = self.with(name, false, |_, state, _| {
+            let channel = state.channel.as_ref();
+            channel.and_then(|channel| channel.position())
+        });
+        position.flatten()
+    }
+
     /// A page of the history; `None` on channels that keep none.
     ///
     /// # Errors

@@ -34,6 +34,9 @@ pub struct Subscribing<'a> {
     /// Whether it would rather not be subscribed than miss publications after
     /// `since`.
     pub all_or_nothing: bool,
+    /// The most bytes of data that a recovery may have, if less than the limits of
+    /// the connection allow.
+    pub backlog_bytes: Option<usize>,
     /// Which publications it wants.
     pub filter: Option<Filter>,
     /// Whether it is told of others that come and go.
@@ -42,8 +45,9 @@ pub struct Subscribing<'a> {
     pub info: Option<Data>,
     /// Whether a second subscription is an error; otherwise it does nothing.
     pub is_once: bool,
-    /// Makes the messages that it gets before anything new. By default, each
-    /// publication of the backlog.
+    /// Makes the messages that it gets before anything new, which are frames if it
+    /// has a dialect. By default, each publication of the backlog, behind the news
+    /// of the subscription in a dialect.
     pub answer: Option<Answer<'a>>,
 }
 

@@ -9,6 +9,7 @@
 
 mod apply;
 mod authenticators;
+mod bare;
 mod channels;
 mod connections;
 mod credentials;

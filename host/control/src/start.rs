@@ -22,6 +22,7 @@ use parking_lot::RwLock;
 
 use crate::apply::Next;
 use crate::authenticators::Reading;
+use crate::bare;
 use crate::credentials;
 use crate::deployer::{Deployer, Inner, State};
 use crate::error::StartError;
@@ -280,13 +281,22 @@ impl Loader {
         record.set_route(None);
         let mut new_component = None;
         let mut loaded = None;
-        if let Some(component) = component {
+        let own = match component {
+            Some(_) => None,
+            None => bare::of(config, &record),
+        };
+        let note = if own.is_some() {
+            bare::NOTE
+        } else {
+            CONFIGURED
+        };
+        if let Some(component) = component.or(own) {
             let known = self.known(&config.name);
             let version = self.version(&Starting, config, &component, &known).await?;
             let digest = component.digest();
             if is_new(&record, &digest, &config.alias) {
                 let new = NewVersion {
-                    note: Some(CONFIGURED.into()),
+                    note: Some(note.into()),
                     // Keeps the alias's own setting, or else the
                     // configuration's.
                     migration: None,

@@ -149,6 +149,13 @@ pub enum CloseReason {
         /// The status of the rejection.
         status: u16,
     },
+    /// An ending in the words of the trigger's dialect: the peer broke its rules.
+    Dialect {
+        /// A code of the dialect.
+        code: u16,
+        /// Its reason.
+        reason: &'static str,
+    },
 }
 
 // === impl CloseInfo ===
@@ -209,6 +216,10 @@ impl CloseReason {
                 word: "token_invalid",
             },
             Self::Rejected { status: 403 },
+            Self::Dialect {
+                code: 3501,
+                reason: "bad request",
+            },
         ];
         let faults = Fault::ALL.map(Self::Fault);
         first.into_iter().chain(faults).chain(last).collect()
@@ -245,6 +256,7 @@ impl CloseReason {
             Self::Revoked => "token_revoked",
             Self::Refused { .. } => "refused",
             Self::Rejected { .. } => "rejected",
+            Self::Dialect { .. } => "dialect",
         }
     }
 
@@ -284,6 +296,7 @@ impl CloseReason {
             Self::Expired { code } => (*code, "the token has expired"),
             Self::Revoked => (1008, "the token has been revoked"),
             Self::Refused { code, word } => (*code, *word),
+            Self::Dialect { code, reason } => (*code, *reason),
             Self::SlowMessage => (1013, "message took too long while others waited for room"),
         };
         CloseInfo {
@@ -324,7 +337,11 @@ impl CloseReason {
             | Self::SlowMessage => Reconnect::Later,
             Self::Rejected { status } if is_temporary(*status) => Reconnect::Later,
             Self::Refused { code: 1011, .. } => Reconnect::Yes,
-            Self::Refused { .. } | Self::Rejected { .. } => Reconnect::No,
+            // Centrifugo's clients come back below 3500, others know no such codes.
+            Self::Dialect {
+                code: 3000..3500, ..
+            } => Reconnect::Yes,
+            Self::Refused { .. } | Self::Rejected { .. } | Self::Dialect { .. } => Reconnect::No,
             Self::Lost
             | Self::ShuttingDown { .. }
             | Self::TimeUp { .. }

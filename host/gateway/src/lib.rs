@@ -12,6 +12,7 @@
 mod arrival;
 mod connection;
 mod cookie;
+mod dialect;
 pub mod front;
 #[doc(hidden)]
 pub mod fuzzing;

@@ -10,6 +10,7 @@ use openline_control::{ConfiguredComponent, Deployer};
 use openline_core::channel::ChannelTable;
 use openline_core::component::Component;
 use openline_core::config::{Config, FunctionConfig, PageAccess, ServerConfig};
+use openline_core::key::KeyTable;
 use openline_core::limits::{FunctionLimits, InstancePolicy};
 use openline_core::name::FunctionName;
 use openline_core::route::Route;
@@ -72,6 +73,7 @@ pub struct HostBuilder {
     server: ServerConfig,
     channels: Vec<ChannelTable>,
     functions: Vec<FunctionConfig>,
+    keys: Vec<KeyTable>,
     store: Store,
     firewalls: Firewalls,
 }
@@ -89,6 +91,7 @@ impl Host {
             server,
             channels: Vec::new(),
             functions: Vec::new(),
+            keys: Vec::new(),
             store: Store::memory(1 << 30),
             firewalls: Firewalls::default(),
         }
@@ -203,6 +206,13 @@ impl Drop for Host {
 }
 
 impl HostBuilder {
+    /// Takes the component of the last function away: it is deployed later, or has
+    /// the host's own.
+    #[must_use]
+    pub fn without_component(self) -> Self {
+        self.function(|function| function.component = None)
+    }
+
     /// One more function.
     #[must_use]
     pub fn and(mut self, component: &str, route: &str) -> Self {
@@ -291,6 +301,28 @@ impl HostBuilder {
         self
     }
 
+    /// Takes API keys, each with a name, its scopes, its patterns and its text, which
+    /// it reads from a file while it starts.
+    #[must_use]
+    pub fn keys(mut self, keys: &[(&str, &str, &str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let tables = keys.iter().map(|(name, scopes, channels, text)| {
+            let path = folder.path().join(name);
+            std::fs::write(&path, text).unwrap();
+            format!(
+                "[[key]]\nname = {name:?}\nscopes = [{scopes:?}]\nchannels = [{channels:?}]\n\
+                 secret = \"file:{}\"\n",
+                path.display()
+            )
+        });
+        let tables: String = tables.collect();
+        let config = Config::parse(&format!("{CHANNELS_HEAD}{tables}")).unwrap();
+        self.keys = config.keys;
+        // They are read once, when the host starts.
+        let _ = folder.keep();
+        self
+    }
+
     /// Starts it on the runtime that all tests share.
     pub async fn start(self) -> Host {
         self.start_on(&RUNTIME).await
@@ -303,6 +335,7 @@ impl HostBuilder {
             server,
             channels,
             functions,
+            keys,
             store,
             firewalls,
         } = self;
@@ -321,7 +354,7 @@ impl HostBuilder {
             server: server.clone(),
             channels,
             functions,
-            keys: Vec::new(),
+            keys,
         };
         let configured = (config, firewalls);
         let starting = Deployer::start(runtime, store, true, configured, components);

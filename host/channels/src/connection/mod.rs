@@ -110,12 +110,16 @@ impl Connection {
         getrandom::fill(&mut bits).expect("the operating system has random numbers");
         let flags = Flags::new();
         flags.set(Flag::Answers, !facts.auto_responses.is_empty());
+        let outbox = match facts.dialect {
+            Some(_) => Outbox::whole(),
+            None => Outbox::default(),
+        };
         Self {
             id: ConnectionId::from_random(u128::from_ne_bytes(bits)),
             facts,
             limits,
             budget,
-            outbox: Mutex::default(),
+            outbox: Mutex::new(outbox),
             waker: AtomicWaker::new(),
             flags,
             round_trip: AtomicU64::new(0),

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use super::flags::{Flag, Seen};
 use super::{Connection, Facts};
 use crate::budget::{FunctionBudget, tags_cost};
-use crate::outbox::Next;
+use crate::outbox::{Item, Next};
 use crate::sync::Ordering;
 
 /// After how many milliseconds the peers of a version or a host that has gone,
@@ -106,6 +106,13 @@ impl SocketOwner {
     }
 
     // === writing ===
+
+    /// Puts a frame before all that waits: the answer that a peer gets first,
+    /// although others could send to it before that was known.
+    pub fn push_first(&self, frame: Message) {
+        let outbox = &mut self.0.outbox.lock();
+        outbox.push_first(Item::Message(frame), &self.0.budget.outboxes);
+    }
 
     /// The next thing to write.
     #[inline]

@@ -17,6 +17,7 @@ use openline_core::message::{Compress, Message};
 
 use super::Connection;
 use super::flags::Flag;
+use crate::forms;
 use crate::outbox::{Gone, Item, Ticket};
 use crate::shared::SharedMessage;
 
@@ -33,13 +34,29 @@ pub struct Writable {
 }
 
 impl Connection {
-    /// Puts a message into the outbox.
+    /// Puts a message of the function or the host into the outbox. Its peer gets
+    /// it in the frame of its dialect, if it has one.
     pub fn push(&self, message: Message) -> SendOutcome {
-        self.put(Item::Message(message))
+        self.put(Item::Message(self.spoken(message)))
+    }
+
+    /// Puts a frame of the peer's dialect into the outbox, or a message of a peer
+    /// without one.
+    pub fn push_frame(&self, frame: Message) -> SendOutcome {
+        self.put(Item::Message(frame))
+    }
+
+    #[inline]
+    fn spoken(&self, message: Message) -> Message {
+        match self.facts.dialect {
+            None => message,
+            Some(dialect) => forms::spoken_message(dialect, message),
+        }
     }
 
     /// Puts a message into the outbox, and says whether it is compressed.
     pub fn push_with(&self, message: Message, compress: Compress) -> SendOutcome {
+        let message = self.spoken(message);
         self.put(match compress {
             Compress::Configured => Item::Message(message),
             Compress::Always => Item::Compress(message),

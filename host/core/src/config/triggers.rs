@@ -7,7 +7,8 @@ use toml::Spanned;
 use super::hints::{ORIGIN_HINT, cors_hint, host_hint, methods_hint, route_hint, trigger_hint};
 use super::validate::Check;
 use super::{FunctionConfig, file};
-use crate::authentication::Authentication;
+use crate::authentication::{AuthMethod, Authentication};
+use crate::dialect::DialectName;
 use crate::digest::DIGEST_LETTERS_MIN;
 use crate::name::{FunctionName, TriggerName};
 use crate::route::Route;
@@ -109,6 +110,7 @@ impl Check<'_> {
         let cors = self.cors(trigger.cors.as_ref(), methods);
         let firewall = self.firewall(trigger.firewall.as_ref());
         let auth = self.authentication(written);
+        self.dialect(trigger, auth.as_deref());
         let trigger = Trigger {
             hosts,
             methods: methods?,
@@ -233,6 +235,26 @@ impl Check<'_> {
             self.error(Some(span), &error.to_string(), &hint);
         }
         Some(Box::new(auth))
+    }
+
+    /// Checks that peers can authenticate in the words of the trigger's dialect.
+    fn dialect(&mut self, trigger: &file::Trigger, auth: Option<&Authentication>) {
+        let Some((dialect, auth)) = trigger.dialect.zip(auth) else {
+            return;
+        };
+        let hint = match (dialect, auth.method) {
+            (DialectName::Pushflo, _) => {
+                "leave out `auth`: the key in the address is one of the [[key]] tables or of `openline keys`"
+            }
+            (DialectName::Centrifugo, AuthMethod::FirstMessage) => {
+                "use `auth = \"jwt\"`: the first command of these clients has the token"
+            }
+            (DialectName::Centrifugo, _) => return,
+        };
+        let message = format!("peers of the dialect `{dialect}` cannot authenticate like this");
+        let span = trigger.auth.as_ref().map(Spanned::span);
+        let span = span.unwrap_or_else(|| trigger.route.span());
+        self.error(Some(span), &message, hint);
     }
 
     fn methods(&mut self, written: Option<&Spanned<Vec<String>>>) -> Option<Methods> {

@@ -108,6 +108,12 @@ impl Session {
         self.frame.is_empty() && !waits
     }
 
+    /// The bytes of the frame that it holds: all of them, until the last command
+    /// is taken.
+    pub fn held_bytes(&self) -> usize {
+        self.frame.len()
+    }
+
     /// Takes a frame of the peer, text or binary. Its actions are those that
     /// [`Session::next_action`] returns until it returns none.
     ///

@@ -19,6 +19,7 @@ use super::read::is_violation;
 use super::rest::Rest;
 use super::unflushed::{Probe, Unflushed};
 use super::wire::{Compression, Socket, Wire};
+use crate::dialect::Speaking;
 
 /// Owns the socket from the 101 to the end.
 #[derive(Debug)]
@@ -41,6 +42,8 @@ pub(crate) struct Actor<S> {
     pub(super) rest: Rest,
     pub(super) probe: Option<Box<Probe>>,
     pub(super) ending: Ending,
+    /// What it needs for its dialect, if it has one.
+    pub(super) speaking: Option<Box<Speaking>>,
 }
 
 /// Whether the connection goes on. Reasons are boxed, because every connection
@@ -102,12 +105,20 @@ impl<S: Socket> Actor<S> {
             rest: Rest::default(),
             probe: None,
             ending: Ending::within(close_timeout),
+            speaking: None,
         })
     }
 
     /// Sets as whom the peer is authenticated, before the connection is opened.
     pub(crate) fn authenticate(&mut self, session: Option<Arc<Session>>) {
         self.clock.session = session;
+    }
+
+    /// Sets what it needs for its dialect, before the connection is opened.
+    pub(crate) fn speak(&mut self, mut speaking: Box<Speaking>) {
+        let limits = self.owner.connection().limits();
+        speaking.begin_pings(limits.ping_interval, limits.pong_timeout);
+        self.speaking = Some(speaking);
     }
 
     /// Calls the function's `open`.

@@ -16,6 +16,7 @@ use openline_engine::binding::{Binding, Outcome};
 use super::actor::Actor;
 use super::intake::Room;
 use super::wire::Socket;
+use crate::dialect::words::closing;
 
 impl<S: Socket> Actor<S> {
     /// Ends a connection that takes no more messages.
@@ -42,9 +43,12 @@ impl<S: Socket> Actor<S> {
             function: &function,
             kept,
         };
+        let dialect = owner.connection().facts().dialect;
+        let spoken = dialect.map(|dialect| closing(dialect, reason));
+        let frame = spoken.as_ref().unwrap_or(reason);
         let handshake = async {
             tokio::select! {
-                () = wire.close(reason, &mut room) => {}
+                () = wire.close(frame, &mut room) => {}
                 () = deadline => {}
             }
             // The calls of the function that follow may take long: this

@@ -6,13 +6,12 @@
 
 use std::task::{Context, Poll};
 
-use openline_admission::sessions::{Renewal, Session};
 use openline_core::close::CloseReason;
-use openline_core::message::Message;
 
 use super::actor::Actor;
-use super::inbox::{ANSWERS_UNWRITTEN_MAX, PINGS_UNANSWERED_MAX};
+use super::inbox::PINGS_UNANSWERED_MAX;
 use super::intake::{Holding, Room};
+use super::taking::Taking;
 use super::wire::{Received, Socket};
 
 /// The most frames that one poll reads: control frames fill no batch, and a
@@ -48,9 +47,10 @@ impl<S: Socket> Actor<S> {
     #[inline]
     pub(super) fn settle_intake(&mut self) {
         let (arrived, left) = self.wire.kept_bytes();
+        let commands = self.speaking.as_ref().map_or(0, |it| it.held_bytes());
         let holding = Holding {
             arrived,
-            others: self.inbox.kept_bytes() + left,
+            others: self.inbox.kept_bytes() + left + commands,
             hears: !self.inbox.is_full() && !self.owner.connection().is_paused(),
         };
         let opened_at = self.clock.opened_at;
@@ -63,8 +63,20 @@ impl<S: Socket> Actor<S> {
             return Reading::Dry;
         }
         let mut frames = 0;
+        let is_stopped = self.wire.is_stopped();
         let mut reader = self.wire.reader();
-        while !self.inbox.is_full() {
+        let mut taking = Taking {
+            owner: &self.owner,
+            session: self.clock.session.as_ref(),
+            speaking: self.speaking.as_deref_mut(),
+            inbox: &mut self.inbox,
+            unflushed: &mut self.unflushed,
+            rest: &mut self.rest,
+            is_renewed: &mut self.is_renewed,
+            commands: 0,
+        };
+        taking.poll_published(cx);
+        while !taking.inbox.is_full() {
             if frames == FRAMES_PER_POLL_MAX {
                 cx.waker().wake_by_ref();
                 return Reading::Full;
@@ -72,20 +84,19 @@ impl<S: Socket> Actor<S> {
             frames += 1;
             // Writing the answers wakes the task, which then reads on. A peer
             // that does not read them keeps no connection from leaving.
-            if self.unflushed.pings > PINGS_UNANSWERED_MAX {
+            if taking.unflushed.pings > PINGS_UNANSWERED_MAX {
                 return match reader.is_blocked() {
                     true => Reading::Dry,
                     false => Reading::Full,
                 };
             }
-            // Writing the answers wakes the task, which then reads on.
-            if self.unflushed.answers > ANSWERS_UNWRITTEN_MAX {
-                return Reading::Full;
+            if let Some(reading) = taking.act(cx, is_stopped) {
+                return reading;
             }
             let mut room = Room {
                 intake: &mut self.intake,
                 function: self.owner.budget(),
-                kept: self.inbox.kept_bytes(),
+                kept: taking.inbox.kept_bytes(),
             };
             let Poll::Ready(received) = reader.poll_received(cx, &mut room) else {
                 return match reader.is_inflating() {
@@ -96,31 +107,19 @@ impl<S: Socket> Actor<S> {
             match received {
                 Received::Message(message) => {
                     self.intake.note_message();
-                    if let Some(session) = &self.clock.session
-                        && let Some(answer) = renewal(session, &message)
-                    {
-                        self.owner.connection().push(Message::Text(answer.into()));
-                        self.unflushed.answers += 1;
-                        self.is_renewed = true;
-                        // Verifying takes long: others have their turn.
-                        cx.waker().wake_by_ref();
-                        return Reading::Full;
+                    if let Some(reading) = taking.message(cx, message) {
+                        return reading;
                     }
-                    if self.owner.answer(&message) {
-                        self.unflushed.answers += 1;
-                        continue;
-                    }
-                    self.inbox.push(message);
                 }
                 // Only an ending connection skips.
                 Received::Skipped => {}
                 Received::Ping(payload) => {
-                    self.rest.note_control();
+                    taking.rest.note_control();
                     reader.pong(&payload);
-                    self.unflushed.pings += 1;
+                    taking.unflushed.pings += 1;
                 }
                 Received::Pong(payload) => {
-                    self.rest.note_control();
+                    taking.rest.note_control();
                     if let Some(probe) = self.probe.take_if(|probe| probe.payload == payload) {
                         self.owner.set_round_trip(probe.sent.elapsed());
                     }
@@ -129,22 +128,6 @@ impl<S: Socket> Actor<S> {
             }
         }
         Reading::Full
-    }
-}
-
-/// The answer to a message that renews the peer's token; `None` for any other.
-fn renewal(session: &Session, message: &Message) -> Option<String> {
-    let Message::Text(text) = message else {
-        return None;
-    };
-    match session.renew(text) {
-        Renewal::None => None,
-        Renewal::Renewed(answer) | Renewal::TooSoon(answer) => Some(answer),
-        Renewal::Refused(answer, denied) => {
-            let detail = denied.logged();
-            tracing::debug!(%detail, "a token was not renewed");
-            Some(answer)
-        }
     }
 }
 
@@ -158,5 +141,6 @@ pub(super) fn is_violation(reason: &CloseReason) -> bool {
             | CloseReason::InvalidCompression
             | CloseReason::MessageTooBig
             | CloseReason::Fragments
+            | CloseReason::Dialect { .. }
     )
 }

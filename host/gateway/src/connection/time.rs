@@ -18,13 +18,15 @@ use tokio::time::Instant;
 
 use super::actor::Actor;
 use super::clock::Watcher;
-use super::wire::{Hold, Socket};
+use super::wire::{Counted, Hold, Socket};
 
 impl<S: Socket> Actor<S> {
     /// Sets the timer to the next moment at which something is due.
     pub(super) fn arm(&mut self, cx: &mut Context<'_>) {
         let limits = self.owner.connection().limits();
-        self.clock.arm(cx, limits, self.rest.look());
+        let pings = self.speaking.as_ref().and_then(|speaking| speaking.due());
+        let look = [self.rest.look(), pings].into_iter().flatten().min();
+        self.clock.arm(cx, limits, look);
     }
 
     /// Does what is due after the timer has fired, and sets it again.
@@ -47,6 +49,12 @@ impl<S: Socket> Actor<S> {
         let hearing = !stopped && !self.inbox.is_full();
         if hearing {
             self.stop_watching();
+        }
+        if let Some(speaking) = &mut self.speaking {
+            let can = (hearing, self.wire.is_blocked());
+            if speaking.check_pings(now, can, self.owner.connection()) {
+                return Some(CloseReason::NoPong);
+            }
         }
         match self
             .clock
@@ -194,7 +202,8 @@ impl<S: Socket> Actor<S> {
     pub(super) fn measure(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
         let (counted, progress) = self.wire.take_heard();
         let is_heard = counted.bytes > 0 || progress;
-        if !is_heard && counted.frames == 0 {
+        let commands = self.speaking.as_mut().map_or(0, |it| it.take_uncounted());
+        if !is_heard && counted.frames == 0 && commands == 0 {
             return None;
         }
         self.rest.note_read(counted.frames);
@@ -207,6 +216,11 @@ impl<S: Socket> Actor<S> {
         }
         let pace = self.clock.pace.as_mut()?;
         let exceeded = self.owner.connection().limits().rate_exceeded;
+        // Commands in one frame are as many messages.
+        let counted = Counted {
+            frames: counted.frames + commands,
+            ..counted
+        };
         if let Err(reason) = pace.charge(counted, now, exceeded) {
             return Some(reason);
         }

@@ -12,9 +12,10 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use openline_admission::sessions::Session;
 use openline_channels::budget::FunctionBudget;
-use openline_channels::connection::{Compressed, SocketOwner};
+use openline_channels::connection::{Compressed, Item, SocketOwner};
 use openline_core::close::CloseReason;
 use openline_core::limits::FunctionLimits;
 use openline_core::message::Message;
@@ -152,6 +153,22 @@ impl<S: Socket> Unproven<S> {
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Sends a message, and waits until the kernel has it. Answers whether it has.
+    pub(crate) async fn say(&mut self, text: ByteString) -> bool {
+        let mut message = Some(Item::Message(Message::Text(text)));
+        let saying = poll_fn(|cx| {
+            let mut writer = self.wire.writer();
+            if message.is_some() {
+                ready!(writer.poll_ready(cx))?;
+            }
+            if let Some(message) = message.take() {
+                writer.start(message);
+            }
+            writer.poll_flush(cx)
+        });
+        saying.await.is_ok()
     }
 
     /// The connection, which a function has taken. The peer's first message

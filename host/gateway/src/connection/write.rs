@@ -4,6 +4,8 @@ use std::task::{Context, Poll};
 
 use openline_channels::connection::{Item, Next};
 use openline_core::close::CloseReason;
+use openline_core::message::Message;
+use openline_dialects::centrifugo::PING;
 use tokio::time::Instant;
 
 use super::actor::Actor;
@@ -15,6 +17,7 @@ impl<S: Socket> Actor<S> {
     /// Writes everything that waits.
     pub(super) fn poll_write(&mut self, cx: &mut Context<'_>) -> Option<CloseReason> {
         let course = &self.course;
+        let is_spoken = self.speaking.is_some();
         let mut writer = self.wire.writer();
         loop {
             match writer.poll_ready(cx) {
@@ -25,6 +28,8 @@ impl<S: Socket> Actor<S> {
             match self.owner.next() {
                 Next::Item(item) => {
                     match &item {
+                        // A ping of a dialect, which rouses no more than any other.
+                        Item::Message(Message::Text(text)) if is_spoken && *text == PING => {}
                         Item::Message(_)
                         | Item::Compress(_)
                         | Item::Plain(_)

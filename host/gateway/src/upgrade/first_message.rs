@@ -1,6 +1,7 @@
-//! Authentication by the first message. The host accepts the handshake itself,
-//! waits for a token, and then asks the function as it would ask about a
-//! handshake. A refusal after the handshake closes the connection.
+//! Authentication by the first message, or by the first command of a dialect. The
+//! host accepts the handshake itself, waits for a token, and then asks the
+//! function as it would ask about a handshake. A refusal after the handshake
+//! closes the connection.
 //!
 //! Until the function has taken it, the connection counts like a TCP connection
 //! that waits for its request: it has a place of `requests`, and loses it to
@@ -14,19 +15,22 @@ use std::time::Duration;
 use http::{HeaderMap, HeaderName, HeaderValue, Response};
 use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
-use openline_authentication::{Denial, Denied, Identity};
+use openline_authentication::{Denial, Denied};
 use openline_channels::connection::{Compressed, Facts};
 use openline_core::authentication::FirstMessageConfig;
 use openline_core::close::CloseReason;
 use openline_core::event::{Headers, UpgradeRequest};
+use openline_core::limits::RECEIVED_FREE_BYTES;
 use openline_core::message::Message;
 
 use super::answer::{rejected, switching};
+use super::first_command::Spoken;
 use super::handover::Handover;
 use super::joined::{self, Begun};
-use super::{Accepted, Candidate, Decided, claim, connect};
+use super::{Accepted, Candidate, Decided, Proof, Shown, claim, connect};
 use crate::connection::Unproven;
 use crate::connection::wire::negotiation::Agreement;
+use crate::dialect::Speaking;
 use crate::gateway::{Gateway, Place};
 use crate::request_id::RequestId;
 use crate::rescue::{PEER_GONE, Refusal};
@@ -36,16 +40,16 @@ use crate::rescue::{PEER_GONE, Refusal};
 const RETRY_AFTER: (u32, u64) = (500, 5000);
 
 /// A connection whose peer has not authenticated yet.
-struct Awaited {
-    gateway: Arc<Gateway>,
-    candidate: Candidate,
-    first: Box<FirstMessageConfig>,
+pub(super) struct Awaited {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) candidate: Candidate,
+    proof: Box<Proof>,
     compressed: Option<Arc<Compressed>>,
     place: Place,
 }
 
 /// Why it ends.
-enum Ended {
+pub(super) enum Ended {
     /// By this close frame.
     Closed(CloseReason),
     /// The request that was made of it is refused.
@@ -64,7 +68,7 @@ pub(super) fn agreed(first: &FirstMessageConfig, offered: &[String]) -> Vec<Stri
 /// Accepts the handshake, and waits for the first message in a task of its own.
 pub(super) fn upgrade<S: Handover>(
     gateway: &Arc<Gateway>,
-    (mut candidate, first): (Candidate, Box<FirstMessageConfig>),
+    (mut candidate, proof): (Candidate, Box<Proof>),
     upgrade: OnUpgrade,
     place: Place,
 ) -> Result<Decided, Refusal> {
@@ -84,7 +88,7 @@ pub(super) fn upgrade<S: Handover>(
     let awaited = Box::new(Awaited {
         gateway: Arc::clone(gateway),
         candidate,
-        first,
+        proof,
         compressed: agreement.map(|agreement| Arc::new(agreement.compressed())),
         place,
     });
@@ -111,8 +115,7 @@ async fn begin<S: Handover>(upgrade: OnUpgrade, mut awaited: Box<Awaited>) -> Op
     awaited.place.slot().end();
     let service = Arc::clone(&awaited.candidate.service);
     let limits = service.alias.limits();
-    let message_bytes = awaited.first.message_bytes_max.0;
-    let message_bytes = usize::try_from(message_bytes).unwrap_or(usize::MAX);
+    let message_bytes = awaited.proof.message_bytes();
     let compressed = awaited.compressed.as_ref();
     let compressed = compressed.map(|it| (it, &service.budget));
     let mut unproven = Unproven::new(socket, read, &limits, message_bytes, compressed);
@@ -120,29 +123,43 @@ async fn begin<S: Handover>(upgrade: OnUpgrade, mut awaited: Box<Awaited>) -> Op
     let (id, close_timeout) = (awaited.candidate.id, awaited.candidate.close_timeout);
     let refused = Refused {
         gateway: Arc::clone(&awaited.gateway),
-        service,
+        service: Arc::clone(&service),
         place: awaited.place.clone(),
         id,
     };
+    let mut spoken = awaited.proof.take_spoken();
     // Boxed, because it needs much for a moment.
-    let asked = match awaited.identity(&mut unproven).await {
-        Ok(identity) => Box::pin(awaited.ask(identity)).await,
+    let shown = match &mut spoken {
+        None => awaited.identity(&mut unproven).await,
+        Some(spoken) => Box::pin(awaited.command(&mut unproven, spoken)).await,
+    };
+    let asked = match shown {
+        Ok(shown) => Box::pin(awaited.ask(shown)).await,
         Err(ended) => Err(ended),
     };
     match asked {
-        Ok(asked) => match awaited.connect(*asked) {
+        Ok(asked) => match awaited.connect(*asked, spoken.as_deref_mut()) {
             Ok((joined, binding, session)) => {
                 joined.gateway.tally().open();
                 joined.place.upgraded();
                 let owner = joined.owner.clone();
                 let mut actor = unproven.prove(owner, binding, session, close_timeout);
+                if let Some(spoken) = spoken {
+                    actor.speak(Speaking::new(spoken.session, &service));
+                }
                 actor.open().await;
                 return Some((joined, actor));
             }
-            Err(ended) => refused.close(unproven, ended, close_timeout).await,
+            Err(ended) => {
+                refused
+                    .close((unproven, spoken), ended, close_timeout)
+                    .await
+            }
         },
         Err(ended) => {
-            refused.close(unproven, ended, close_timeout).await;
+            refused
+                .close((unproven, spoken), ended, close_timeout)
+                .await;
             // Until now it has counted for its peer.
             drop(awaited);
         }
@@ -161,8 +178,17 @@ struct Refused {
 impl Refused {
     /// Says why it ends, and waits for the peer's answer. Meanwhile it counts like
     /// a TCP connection that waits for a request, and makes room like one.
-    async fn close<S: Handover>(&self, unproven: Unproven<S>, ended: Ended, within: Duration) {
+    async fn close<S: Handover>(
+        &self,
+        (mut unproven, spoken): (Unproven<S>, Option<Box<Spoken>>),
+        ended: Ended,
+        within: Duration,
+    ) {
         let (id, tally) = (self.id, self.gateway.tally());
+        let denial = match &ended {
+            Ended::Refused(Refusal::Unauthenticated(denied)) => Some(denied.denial),
+            _ => None,
+        };
         let reason = match ended {
             Ended::Closed(reason) => reason,
             Ended::Refused(refusal) => refusal.close_reason(),
@@ -186,8 +212,18 @@ impl Refused {
         tracing::debug!(request = %id, %function, %trigger, refusal = word, "refused after the upgrade");
         let slot = self.place.slot();
         slot.end();
+        let closing = async {
+            let reason = match spoken {
+                None => reason,
+                Some(spoken) => {
+                    let telling = spoken.refuse(&mut unproven, (reason, denial), &service.budget);
+                    telling.await
+                }
+            };
+            unproven.close(&reason, &service.budget, within).await;
+        };
         tokio::select! {
-            () = unproven.close(&reason, &service.budget, within) => {}
+            () = closing => {}
             () = slot.closed() => {}
         }
     }
@@ -195,47 +231,62 @@ impl Refused {
 
 impl Awaited {
     /// Waits for the first message, and verifies the token in it.
-    async fn identity<S: Handover>(&self, unproven: &mut Unproven<S>) -> Result<Identity, Ended> {
+    async fn identity<S: Handover>(&self, unproven: &mut Unproven<S>) -> Result<Shown, Ended> {
+        let Proof::FirstMessage(first) = &*self.proof else {
+            return Ok(Shown::default());
+        };
+        let missing = |detail: &str| {
+            self.denied(Denied {
+                denial: Denial::TokenMissing,
+                detail: detail.into(),
+            })
+        };
+        let message = self.message(unproven, first.timeout.0).await?;
+        let message = message.ok_or_else(|| missing("no message came within `timeout`"))?;
+        let Message::Text(text) = &message else {
+            return Err(missing("the first message is binary"));
+        };
+        let verified = self.candidate.service.post.authenticate_first(first, text);
+        let identity = verified.map_err(|denied| self.denied(denied))?;
+        Ok(Shown {
+            identity: Some(identity),
+            key: None,
+        })
+    }
+
+    /// Waits for the first message; none comes in time.
+    pub(super) async fn message<S: Handover>(
+        &self,
+        unproven: &mut Unproven<S>,
+        time: Duration,
+    ) -> Result<Option<Message>, Ended> {
         let Candidate { service, id, .. } = &self.candidate;
         let mut drain = self.gateway.services().watch_drain();
-        let message = tokio::select! {
+        tokio::select! {
             biased;
             // Polled first: the message may have arrived in time although the
             // process could not run.
-            message = unproven.message(&service.budget) => message.map_err(ended)?,
-            () = self.place.slot().closed() => return Err(Ended::Displaced),
+            message = unproven.message(&service.budget) => message.map(Some).map_err(ended),
+            () = self.place.slot().closed() => Err(Ended::Displaced),
             // An error would mean that the host is already gone.
             _ = drain.wait_for(|draining| *draining) => {
                 let (least, most) = RETRY_AFTER;
                 let more = u32::try_from(id.spread(most)).unwrap_or_default();
                 let retry_after = least + more;
-                return Err(Ended::Closed(CloseReason::ShuttingDown { retry_after }));
+                Err(Ended::Closed(CloseReason::ShuttingDown { retry_after }))
             }
-            () = tokio::time::sleep(self.first.timeout.0) => {
-                return Err(self.denied(Denied {
-                    denial: Denial::TokenMissing,
-                    detail: "no message came within `timeout`".into(),
-                }));
-            }
-        };
-        let Message::Text(text) = &message else {
-            return Err(self.denied(Denied {
-                denial: Denial::TokenMissing,
-                detail: "the first message is binary".into(),
-            }));
-        };
-        let verified = service.post.authenticate_first(&self.first, text);
-        verified.map_err(|denied| self.denied(denied))
+            () = tokio::time::sleep(time) => Ok(None),
+        }
     }
 
-    fn denied(&self, denied: Denied) -> Ended {
+    pub(super) fn denied(&self, denied: Denied) -> Ended {
         let detail = denied.logged();
         tracing::debug!(request = %self.candidate.id, %detail, "not authenticated");
         Ended::Refused(denied.into())
     }
 
     /// Asks the function, with what the token says.
-    async fn ask(&mut self, identity: Identity) -> Result<Box<Taken>, Ended> {
+    async fn ask(&mut self, shown: Shown) -> Result<Box<Taken>, Ended> {
         let Self {
             gateway,
             candidate,
@@ -252,9 +303,8 @@ impl Awaited {
         } = candidate;
         let (service, id) = (&**service, *id);
         let alias = &service.alias;
-        let claim = claim(service, &identity);
         let mut request = std::mem::take(request);
-        identify(&mut request, &identity, claim);
+        identify(service, &mut request, &shown);
         let route_params = request.route_params.clone();
         let (peer, tls) = (request.peer.as_str().into(), request.tls.clone());
         let slot = place.slot();
@@ -296,18 +346,22 @@ impl Awaited {
             alias: alias.name().clone(),
             auto_responses: Arc::clone(&accepted.split.auto_responses),
             compressed: compressed.take(),
-            dialect: None,
-            user: super::subject(&identity),
+            dialect: service.trigger.dialect,
+            user: shown.identity.as_ref().and_then(super::subject),
         };
         Ok(Box::new(Taken {
             accepted,
             facts,
-            identity,
+            shown,
         }))
     }
 
     /// Makes a connection of one that the function has taken.
-    fn connect(self: Box<Self>, taken: Taken) -> Result<joined::Owned, Ended> {
+    fn connect(
+        self: Box<Self>,
+        taken: Taken,
+        spoken: Option<&mut Spoken>,
+    ) -> Result<joined::Owned, Ended> {
         let Self {
             gateway,
             candidate,
@@ -318,11 +372,37 @@ impl Awaited {
         let Taken {
             accepted,
             facts,
-            identity,
+            shown,
         } = taken;
         let held = (candidate.places, place);
-        let connected = connect(&gateway, &service, accepted, facts, Some(identity), held);
+        let accepted = (accepted, spoken.map(Spoken::greeting));
+        let connected = connect(&gateway, &service, accepted, facts, shown, held);
         connected.map_err(|refusal| bad(&service, id, refusal))
+    }
+}
+
+impl Proof {
+    /// The most bytes of the first message: no more than every connection may
+    /// hold.
+    fn message_bytes(&self) -> usize {
+        match self {
+            Self::FirstMessage(first) => {
+                usize::try_from(first.message_bytes_max.0).unwrap_or(usize::MAX)
+            }
+            Self::Command(_) => RECEIVED_FREE_BYTES,
+        }
+    }
+
+    /// What the peer speaks, if it has a dialect. A second time there is nothing.
+    fn take_spoken(&mut self) -> Option<Box<Spoken>> {
+        let proof = std::mem::replace(self, Self::FirstMessage(FirstMessageConfig::default()));
+        match proof {
+            Self::Command(spoken) => Some(spoken),
+            Self::FirstMessage(first) => {
+                *self = Self::FirstMessage(first);
+                None
+            }
+        }
     }
 }
 
@@ -338,7 +418,7 @@ fn too_late(chosen: &str) -> Refusal {
 struct Taken {
     accepted: Accepted,
     facts: Facts,
-    identity: Identity,
+    shown: Shown,
 }
 
 /// Why a connection ends before it has shown a token.
@@ -363,9 +443,12 @@ fn bad(service: &super::Service, id: RequestId, refusal: Refusal) -> Ended {
 }
 
 /// Puts the claims of a token into the request that waited for it.
-fn identify(request: &mut UpgradeRequest, identity: &Identity, claim: Option<String>) {
+fn identify(service: &super::Service, request: &mut UpgradeRequest, shown: &Shown) {
+    let Some(identity) = &shown.identity else {
+        return;
+    };
+    request.claim = claim(service, identity);
     request.claims = identity.claims_json();
-    request.claim = claim;
     if identity.edits.is_empty() {
         return;
     }

@@ -2,6 +2,7 @@
 //! When hyper has written the 101, the connection begins.
 
 mod answer;
+mod first_command;
 mod first_message;
 mod handover;
 mod joined;
@@ -18,6 +19,7 @@ use http_body_util::Full;
 use hyper::upgrade::OnUpgrade;
 use openline_admission::admit::{self, Decision, Noted, Places};
 use openline_admission::authenticate::edited;
+use openline_admission::keys::Key;
 use openline_admission::normalise::Normal;
 use openline_admission::services::Service;
 use openline_admission::sessions::Session;
@@ -28,11 +30,12 @@ use openline_channels::wakeups::Wakeups;
 use openline_core::affinity::Affinity;
 use openline_core::authentication::FirstMessageConfig;
 use openline_core::event::UpgradeRequest;
-use openline_core::name::{ChannelName, Tag};
+use openline_core::name::ChannelName;
 use openline_engine::alias::Accepted;
 
 use crate::connection::wire::negotiation::{Agreement, Offers};
 use crate::cookie::{self, Sticky};
+use crate::dialect::{Greeting, greet};
 use crate::gateway::{Gateway, Place};
 use crate::handshake::{self, Handshake};
 use crate::pages;
@@ -40,6 +43,7 @@ use crate::request_id::{Asked, REQUEST_ID, RequestId};
 use crate::rescue::Refusal;
 use crate::reserved::Answer;
 use answer::{rejected, switching};
+use first_command::Spoken;
 pub(crate) use handover::Handover;
 use joined::{Joined, Owned};
 pub(crate) use stream::{Stream, WRITE_BYTES};
@@ -54,12 +58,30 @@ pub(crate) struct Candidate {
     request: UpgradeRequest,
     places: Places,
     identity: Option<Identity>,
-    /// Its peer authenticates by the first message.
-    first_message: Option<Box<FirstMessageConfig>>,
+    /// Its peer says who it is after the handshake.
+    proof: Option<Box<Proof>>,
     close_timeout: Duration,
     id: RequestId,
     /// The cookie for a peer that has none.
     set_cookie: Option<HeaderValue>,
+}
+
+/// How a peer says who it is after the handshake.
+#[derive(Debug)]
+enum Proof {
+    /// By a token in its first message.
+    FirstMessage(FirstMessageConfig),
+    /// By the first command of its dialect.
+    Command(Box<Spoken>),
+}
+
+/// Who a peer is.
+#[derive(Debug, Default)]
+struct Shown {
+    /// By its token, its signature or its ticket.
+    identity: Option<Identity>,
+    /// By its API key.
+    key: Option<Arc<Key>>,
 }
 
 /// A request after the steps of admission.
@@ -113,12 +135,7 @@ pub(crate) async fn prepare(
     let edited = edited(&admitted.edits, identity.as_ref(), parts);
     let shown = edited.as_ref().map_or(&parts.headers, |it| &it.headers);
     let mut subprotocols = handshake::subprotocols(shown)?;
-    let authenticator = admitted.service.authenticator.as_ref();
-    let first = authenticator.and_then(|it| it.first_message(parts.uri.path()));
-    if let Some(first) = first {
-        subprotocols = first_message::agreed(first, &subprotocols);
-    }
-    let first_message = first.map(|first| Box::new(first.clone()));
+    let proof = proof(&admitted.service, parts, &mut subprotocols);
     let extensions = handshake::extensions(&parts.headers)?;
     let sticky = sticky(gateway, &admitted.service, asked);
     let claim = identity
@@ -150,11 +167,25 @@ pub(crate) async fn prepare(
         places: admitted.places,
         // One that needed no credential has nothing that could end.
         identity: identity.filter(|it| !it.claims.is_empty() || it.expires.is_some()),
-        first_message,
+        proof: proof.map(Box::new),
         close_timeout: table.config.close_timeout,
         id,
         set_cookie: sticky.and_then(|sticky| sticky.set),
     }))
+}
+
+/// How a peer says who it is after the handshake, if it does. The subprotocols are
+/// then the one that the host agrees to, if there is one.
+fn proof(service: &Service, parts: &Parts, subprotocols: &mut Vec<String>) -> Option<Proof> {
+    if let Some(dialect) = service.trigger.dialect {
+        // Centrifugo's clients offer one for Protobuf alone.
+        subprotocols.clear();
+        return Some(Proof::Command(Box::new(Spoken::new(dialect, parts))));
+    }
+    let authenticator = service.authenticator.as_ref()?;
+    let first = authenticator.first_message(parts.uri.path())?;
+    *subprotocols = first_message::agreed(first, subprotocols);
+    Some(Proof::FirstMessage(first.clone()))
 }
 
 /// Path and query.
@@ -210,8 +241,8 @@ pub(crate) async fn upgrade<S: Handover>(
     upgrade: OnUpgrade,
     place: Place,
 ) -> Result<Decided, Refusal> {
-    if let Some(first) = candidate.first_message.take() {
-        return first_message::upgrade::<S>(gateway, (candidate, first), upgrade, place);
+    if let Some(proof) = candidate.proof.take() {
+        return first_message::upgrade::<S>(gateway, (candidate, proof), upgrade, place);
     }
     let Candidate {
         service,
@@ -224,7 +255,7 @@ pub(crate) async fn upgrade<S: Handover>(
         close_timeout,
         id,
         set_cookie,
-        first_message: _,
+        proof: _,
     } = candidate;
     let alias = &service.alias;
     let route_params = request.route_params.clone();
@@ -253,7 +284,11 @@ pub(crate) async fn upgrade<S: Handover>(
         user: identity.as_ref().and_then(subject),
     };
     let held = (places, place);
-    let owned = connect(gateway, &service, accepted, facts, identity, held)?;
+    let shown = Shown {
+        identity,
+        key: None,
+    };
+    let owned = connect(gateway, &service, (accepted, None), facts, shown, held)?;
     let connection = owned.0.owner.connection().id();
     // Boxed, here and below: this task lives as long as the connection, and
     // would otherwise keep room for values that it needs only for a moment.
@@ -273,9 +308,9 @@ pub(crate) async fn upgrade<S: Handover>(
 fn connect(
     gateway: &Arc<Gateway>,
     service: &Service,
-    accepted: Accepted,
+    (accepted, greeting): (Accepted, Option<Greeting<'_>>),
     facts: Facts,
-    identity: Option<Identity>,
+    shown: Shown,
     (places, place): (Places, Place),
 ) -> Result<Owned, Refusal> {
     let alias = &service.alias;
@@ -287,7 +322,7 @@ fn connect(
     let limits = Arc::clone(&split.limits);
     let owner = SocketOwner::new(facts, limits, Arc::clone(&service.budget));
     let connection = Arc::clone(owner.connection());
-    let session = session(service, &connection, identity);
+    let session = session(service, &connection, shown);
     let attached = connection.set_attachment(acceptance.attachment);
     attached.map_err(|error| unattached(error, "the attachment is too large"))?;
     // `joined` undoes this if the connection is never opened.
@@ -302,7 +337,24 @@ fn connect(
     // version.
     let binding = alias.bind(Arc::clone(&connection), seat);
     let (tags, channels) = (acceptance.tags, acceptance.channels);
-    join(alias.hub(), &connection, tags, channels)?;
+    let hub = alias.hub();
+    hub.join(&connection);
+    hub.set_tags(&connection, tags)
+        .map_err(|error| unattached(error, "it has too many tags"))?;
+    if !channels
+        .iter()
+        .all(|it| hub.terms(it).terms.subscribe.allows_function())
+    {
+        return Err(Refusal::Answer("it may not use one of its channels".into()));
+    }
+    match greeting {
+        None => join(hub, &connection, channels),
+        Some(greeting) => {
+            let session = session.as_ref();
+            greet(greeting, service, &joined.owner, session, channels)
+        }
+    }
+    .map_err(unsubscribed)?;
     if gateway.services().is_draining() {
         connection.drain();
     }
@@ -314,8 +366,11 @@ fn connect(
 fn session(
     service: &Service,
     connection: &Arc<Connection>,
-    identity: Option<Identity>,
+    Shown { identity, key }: Shown,
 ) -> Option<Arc<Session>> {
+    if let Some(key) = key {
+        return Some(Session::begin_by_key(&key, connection));
+    }
     let authenticator = service.authenticator.as_ref()?;
     let authenticator = (authenticator, &service.post);
     Some(Session::begin(authenticator, connection, identity?))
@@ -330,26 +385,22 @@ fn unattached(error: AttachError, otherwise: &str) -> Refusal {
     }
 }
 
-/// Makes a connection findable: by its identity, its tags and its channels.
+/// Subscribes a connection to the channels of its function.
 fn join(
     hub: &Hub,
     connection: &Arc<Connection>,
-    tags: Vec<Tag>,
     channels: Vec<ChannelName>,
-) -> Result<(), Refusal> {
-    hub.join(connection);
-    hub.set_tags(connection, tags)
-        .map_err(|error| unattached(error, "it has too many tags"))?;
+) -> Result<(), SubscribeError> {
     let mut wakeups = Wakeups::default();
     for channel in channels {
-        if !hub.terms(&channel).terms.subscribe.allows_function() {
-            return Err(Refusal::Answer("it may not use one of its channels".into()));
-        }
-        let subscribed = hub.subscribe(connection, &channel, &mut wakeups);
-        subscribed.map_err(|error| match error {
-            SubscribeError::Crowded | SubscribeError::HostFull => Refusal::Full,
-            _ => Refusal::Answer("it has too many channels".into()),
-        })?;
+        hub.subscribe(connection, &channel, &mut wakeups)?;
     }
     Ok(())
+}
+
+fn unsubscribed(error: SubscribeError) -> Refusal {
+    match error {
+        SubscribeError::Crowded | SubscribeError::HostFull => Refusal::Full,
+        _ => Refusal::Answer("it has too many channels".into()),
+    }
 }

@@ -25,6 +25,15 @@ mod attached;
 pub mod budget;
 #[path = "../../../channels/src/connection/mod.rs"]
 pub mod connection;
+/// Frames of dialects, which no model speaks.
+mod forms {
+    use openline_core::dialect::DialectName;
+    use openline_core::message::Message;
+
+    pub(crate) fn spoken_message(_: DialectName, message: Message) -> Message {
+        message
+    }
+}
 mod instance;
 #[path = "../../../channels/src/outbox.rs"]
 mod outbox;

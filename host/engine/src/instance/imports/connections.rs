@@ -183,7 +183,9 @@ impl HostConnection for StoreData {
     fn unsubscribe(&mut self, handle: Resource<Handle>, channel: String) -> Result<()> {
         let connection = self.handles.get(&handle)?;
         if let Ok(channel) = ChannelName::new(&channel) {
-            self.program.reach.hub.unsubscribe(connection, &channel);
+            let mut wakeups = self.run.wakeups.lock();
+            let hub = &self.program.reach.hub;
+            hub.dismiss(connection, &channel, &mut wakeups);
         }
         Ok(())
     }

@@ -174,6 +174,11 @@ impl<S: Socket> Wire<S> {
         self.hold != Hold::Nothing
     }
 
+    /// Whether nothing is taken and nothing parsed.
+    pub(super) fn is_stopped(&self) -> bool {
+        self.hold == Hold::Everything
+    }
+
     /// What was received since this was last called, and whether the peer's
     /// machine has shown that it is alive by taking bytes.
     pub(crate) fn take_heard(&mut self) -> (Counted, bool) {
