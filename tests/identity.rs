@@ -31,6 +31,7 @@ async fn reload(host: &Host, functions: &[FunctionConfig]) {
         server: host.server(),
         channels: Vec::new(),
         functions: functions.to_vec(),
+        keys: Vec::new(),
     };
     let reloaded = host
         .deployer

@@ -280,6 +280,7 @@ async fn triggers_survive_a_restart_and_a_reload_but_not_their_removal() {
             server: second.server(),
             channels: Vec::new(),
             functions: vec![function],
+            keys: Vec::new(),
         }
     };
     let reload = async |change: &dyn Fn(&mut FunctionConfig)| {

@@ -12,7 +12,7 @@ use crate::responses::ERRORS;
 use crate::routes;
 
 /// Bodies of requests, in which missing keys have their defaults.
-const REQUESTS: [&str; 7] = [
+const REQUESTS: [&str; 8] = [
     "SetAlias",
     "ShareNamed",
     "Promote",
@@ -20,6 +20,7 @@ const REQUESTS: [&str; 7] = [
     "Close",
     "MakeTicket",
     "Revoke",
+    "MakeKey",
 ];
 
 /// Methods in the order in which an answer lists them.
@@ -239,6 +240,6 @@ mod tests {
         let asked = keys("HEAD", "/v1/connections");
         assert_eq!(asked, ["function", "tag", "after", "limit"]);
         assert!(keys("GET", "/v1/host").is_empty());
-        assert_eq!(endpoints().count(), 25);
+        assert_eq!(endpoints().count(), 28);
     }
 }

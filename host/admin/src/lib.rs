@@ -28,6 +28,7 @@ mod document;
 mod functions;
 mod host;
 mod json;
+mod keys;
 mod page;
 mod problem;
 mod query;

@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use http::StatusCode;
 use http::header::{HeaderName, HeaderValue};
+use openline_admission::keys::KeyError;
 use openline_core::deployment::DeploymentError;
 use openline_core::name::{NameError, TriggerName};
 use openline_core::trigger::TriggerError;
@@ -133,6 +134,7 @@ impl From<ChangeError> for Problem {
             ChangeError::Ticket(_) => (422, "ticket"),
             ChangeError::Revocation(RevocationError::Full) => (409, "revocations"),
             ChangeError::Revocation(_) | ChangeError::RevocationEnded => (422, "revocation"),
+            ChangeError::Key(error) => key(error),
             ChangeError::Rule(error) => rule(error),
             ChangeError::Load(error) => load(error),
             ChangeError::Probe(_) => (422, "probe"),
@@ -156,6 +158,17 @@ fn trigger(error: &TriggerError) -> (u16, &'static str) {
         TriggerError::TooMany(_) => (409, "triggers"),
         TriggerError::Parameter { .. } | TriggerError::Claim { .. } => (422, "affinity"),
         TriggerError::Firewall { .. } => (422, "firewall"),
+    }
+}
+
+fn key(error: &KeyError) -> (u16, &'static str) {
+    match error {
+        KeyError::None(_) => (404, "no_key"),
+        KeyError::Name(_) | KeyError::Made(_) => (409, "key_name"),
+        KeyError::Configured(_) => (409, "configured"),
+        KeyError::Full => (409, "keys"),
+        KeyError::Same(..) | KeyError::Expired => (422, "key"),
+        KeyError::Random(_) => (503, "host"),
     }
 }
 

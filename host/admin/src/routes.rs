@@ -8,7 +8,7 @@ use utoipa_axum::routes;
 
 use crate::context::Context;
 use crate::responses::Base;
-use crate::{aliases, config, connections, credentials, functions, host, triggers};
+use crate::{aliases, config, connections, credentials, functions, host, keys, triggers};
 
 /// All routes with their descriptions.
 pub(crate) fn routes() -> OpenApiRouter<Arc<Context>> {
@@ -29,6 +29,8 @@ pub(crate) fn routes() -> OpenApiRouter<Arc<Context>> {
         .routes(routes!(triggers::show, triggers::set, triggers::remove))
         .routes(routes!(credentials::ticket))
         .routes(routes!(credentials::revoke))
+        .routes(routes!(keys::list, keys::make))
+        .routes(routes!(keys::revoke))
         .routes(routes!(connections::list))
         .routes(routes!(connections::show))
         .routes(routes!(connections::send))

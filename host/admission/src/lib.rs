@@ -6,7 +6,8 @@
 //! [`peer::Peer`]. [`firewall`] is the step that runs the operator's rules, with the
 //! functions that some of them ask ([`inspectors`]), [`cors`]
 //! tells browsers who may read an answer, [`authenticate`] verifies credentials, and
-//! [`sessions`] has the identities of open connections. Nothing else here
+//! [`keys`] has the API keys of callers from outside, and [`sessions`] the
+//! identities of open connections. Nothing else here
 //! runs guest code, and nothing knows a socket. Memory is
 //! bounded by the triggers of functions and by the entries of a [`ledger`].
 
@@ -16,6 +17,7 @@ pub mod cors;
 pub mod firewall;
 pub mod hops;
 pub mod inspectors;
+pub mod keys;
 pub mod ledger;
 pub mod normalise;
 pub mod peer;

@@ -30,6 +30,7 @@ use tokio::time::Instant;
 use crate::authenticate::{Authenticator, Post};
 use crate::firewall::InForce;
 use crate::inspectors::Inspectors;
+use crate::keys::Keys;
 use crate::ledger::Ledger;
 use crate::sessions::Sessions;
 
@@ -59,6 +60,8 @@ pub struct Services {
     /// The sessions of each function that authenticates, for as long as the host
     /// runs: what is revoked stays so, and nonces that were used.
     sessions: Mutex<HashMap<FunctionName, Arc<Sessions>>>,
+    /// The API keys.
+    keys: Arc<Keys>,
     /// The posts of triggers, each as long as the table or a connection has it.
     posts: Mutex<Posts>,
     /// Notified when the table was replaced.
@@ -155,6 +158,7 @@ impl Services {
             signing_key: OnceLock::new(),
             retired: Mutex::default(),
             sessions: Mutex::default(),
+            keys: Arc::default(),
             posts: Mutex::new(posts),
             replaced: Arc::default(),
             began: Instant::now(),
@@ -224,6 +228,11 @@ impl Services {
     pub fn sessions(&self, function: &FunctionName) -> Arc<Sessions> {
         let mut sessions = self.sessions.lock();
         Arc::clone(sessions.entry(function.clone()).or_default())
+    }
+
+    /// The API keys of callers from outside.
+    pub fn keys(&self) -> &Arc<Keys> {
+        &self.keys
     }
 
     /// Takes lists of firewalls that were read again, unless the configuration
@@ -312,9 +321,11 @@ impl Services {
         self.signing_key.get()
     }
 
-    /// Sets the key that signs cookies. Only the first call has an effect.
+    /// Sets the key that signs cookies, and of which secrets of API keys are
+    /// derived. Only the first call has an effect.
     pub fn sign_with(&self, key: [u8; 32]) {
         let _ = self.signing_key.set(key);
+        self.keys.derive_from(key);
     }
 
     /// Where the page of the admin interface is, if there is one.

@@ -1,5 +1,6 @@
 //! The authenticated connections of a function: the end of each credential, its
-//! renewal, and revocation; and the nonces that its triggers have seen.
+//! renewal, and revocation; the connections that API keys have let in; and the
+//! nonces that a function's triggers have seen.
 //!
 //! A revocation is written first and then compared with all sessions; a session
 //! is entered first and then compared with all revocations. So whichever comes
@@ -20,6 +21,7 @@ use openline_core::name::ConnectionId;
 use parking_lot::{Mutex, RwLock};
 
 use crate::authenticate::{Authenticator, Post, now, wall};
+use crate::keys::Key;
 
 /// Between two tokens of one connection that are verified: one by a public key
 /// takes milliseconds of a thread that serves, and a token is good for minutes.
@@ -44,12 +46,30 @@ pub struct Sessions {
 /// An authenticated connection.
 #[derive(Debug)]
 pub struct Session {
+    proof: Proof,
+    connection: Weak<Connection>,
+    id: ConnectionId,
+}
+
+/// By what a connection was let in.
+#[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are identities, and need no allocation of their own"
+)]
+enum Proof {
+    Identity(Proven),
+    /// An API key, which is asked each time.
+    Key(Arc<Key>),
+}
+
+/// A connection that an authenticator has let in.
+#[derive(Debug)]
+struct Proven {
     /// The authenticator that has let the peer in.
     authenticator: Arc<Authenticator>,
     /// The authenticator that is in force for the same trigger now.
     post: Arc<Post>,
-    connection: Weak<Connection>,
-    id: ConnectionId,
     identity: Mutex<Identity>,
     /// When it may show the next token, on the steady clock.
     next_renewal: Mutex<Duration>,
@@ -148,28 +168,61 @@ impl Session {
         connection: &Arc<Connection>,
         identity: Identity,
     ) -> Arc<Self> {
-        let id = connection.id();
-        let session = Arc::new(Self {
+        let proven = Proven {
             authenticator: Arc::clone(authenticator),
             post: Arc::clone(post),
-            connection: Arc::downgrade(connection),
-            id,
             identity: Mutex::new(identity),
             next_renewal: Mutex::default(),
-        });
+        };
+        let session = Self::of(Proof::Identity(proven), connection);
         let open = &authenticator.sessions().open;
-        open.insert(id, Arc::downgrade(&session));
+        open.insert(session.id, Arc::downgrade(&session));
         session.close_if_revoked();
         session
     }
 
+    /// Begins the session of a connection that an API key has let in, and that is
+    /// about to open. It ends with the key: when that is revoked, gone from the
+    /// configuration, or expired.
+    pub fn begin_by_key(key: &Arc<Key>, connection: &Arc<Connection>) -> Arc<Self> {
+        let session = Self::of(Proof::Key(Arc::clone(key)), connection);
+        key.enter(connection);
+        session
+    }
+
+    fn of(proof: Proof, connection: &Arc<Connection>) -> Arc<Self> {
+        Arc::new(Self {
+            proof,
+            connection: Arc::downgrade(connection),
+            id: connection.id(),
+        })
+    }
+
+    /// The API key that has let the peer in, if one has.
+    pub fn key(&self) -> Option<&Arc<Key>> {
+        match &self.proof {
+            Proof::Identity(_) => None,
+            Proof::Key(key) => Some(key),
+        }
+    }
+
+    /// The [generation](Key::generation) of the API key that has let the peer in;
+    /// 0 for other peers, whose credentials have no terms that change.
+    pub fn generation(&self) -> u64 {
+        self.key().map_or(0, |key| key.generation())
+    }
+
     /// Closes the connection if its credential is revoked.
     fn close_if_revoked(&self) -> bool {
-        if !self.authenticator.is_revocable() {
+        let Proof::Identity(proven) = &self.proof else {
+            // A key closes its connections itself.
+            return false;
+        };
+        if !proven.authenticator.is_revocable() {
             return false;
         }
-        let revocations = self.authenticator.sessions().revocations().read();
-        let revoked = revocations.revokes(&self.identity.lock(), now());
+        let revocations = proven.authenticator.sessions().revocations().read();
+        let revoked = revocations.revokes(&proven.identity.lock(), now());
         drop(revocations);
         let connection = revoked.and_then(|_| self.connection.upgrade());
         connection.is_some_and(|connection| {
@@ -183,24 +236,47 @@ impl Session {
     /// the wall clock, so that one that is set, or goes on while the machine
     /// sleeps, counts.
     pub fn left(&self) -> Option<Duration> {
-        let UnixTime(end) = self.identity.lock().expires?;
-        let left = Duration::from_secs(end).saturating_sub(wall());
+        let left = match &self.proof {
+            Proof::Identity(proven) => {
+                let UnixTime(end) = proven.identity.lock().expires?;
+                Duration::from_secs(end).saturating_sub(wall())
+            }
+            Proof::Key(key) => key.left()?,
+        };
         Some(left.min(LEFT_MAX))
     }
 
     /// Why a connection ends whose credential has expired.
     pub fn expired(&self) -> CloseReason {
-        let in_force = self.post.authenticator();
-        let authenticator = in_force.as_ref().unwrap_or(&self.authenticator);
-        CloseReason::Expired {
-            code: authenticator.expired_close_code(),
+        match &self.proof {
+            Proof::Identity(proven) => {
+                let in_force = proven.post.authenticator();
+                let authenticator = in_force.as_ref().unwrap_or(&proven.authenticator);
+                CloseReason::Expired {
+                    code: authenticator.expired_close_code(),
+                }
+            }
+            Proof::Key(key) => key.expired(),
         }
     }
 
     /// Takes a message that has a new token, which is verified by what is in force
     /// now: a key or a trigger that was withdrawn renews nothing. The answer is the
-    /// prefix with `ok`, or with the word of the refusal.
+    /// prefix with `ok`, or with the word of the refusal. API keys are not renewed.
     pub fn renew(&self, message: &str) -> Renewal {
+        let renewal = match &self.proof {
+            Proof::Identity(proven) => proven.renew(message),
+            Proof::Key(_) => Renewal::None,
+        };
+        if matches!(renewal, Renewal::Renewed(_)) {
+            self.close_if_revoked();
+        }
+        renewal
+    }
+}
+
+impl Proven {
+    fn renew(&self, message: &str) -> Renewal {
         let in_force = self.post.authenticator();
         let tokens = in_force.as_ref().and_then(|it| it.tokens());
         // A function never sees what its peer means for the host.
@@ -228,7 +304,6 @@ impl Session {
         match renewed {
             Ok(new) => {
                 *self.identity.lock() = new;
-                self.close_if_revoked();
                 Renewal::Renewed(format!("{prefix}ok"))
             }
             Err(denied) => Renewal::Refused(format!("{prefix}{}", denied.denial.label()), denied),
@@ -238,6 +313,11 @@ impl Session {
 
 impl Drop for Session {
     fn drop(&mut self) {
-        self.authenticator.sessions().open.remove(&self.id);
+        match &self.proof {
+            Proof::Identity(proven) => {
+                proven.authenticator.sessions().open.remove(&self.id);
+            }
+            Proof::Key(key) => key.leave(self.id),
+        }
     }
 }

@@ -16,6 +16,7 @@ pub mod fuzzing;
 mod identity;
 mod json;
 pub mod jwt;
+pub mod key;
 mod nonce;
 mod request;
 mod revocation;

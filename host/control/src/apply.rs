@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use openline_admission::keys::PreparedKeys;
 use openline_admission::services;
 use openline_core::channel::ChannelTable;
 use openline_core::component::Component;
@@ -13,6 +14,7 @@ use openline_core::digest::Digest;
 use openline_core::trigger::{TRIGGERS_MAX, TriggerError, TriggerTable};
 use openline_firewall::rules::Firewalls;
 use openline_store::StoreError;
+use tokio::task::spawn_blocking;
 
 use crate::authenticators::{self, Authenticators, Reading, led};
 use crate::channels;
@@ -31,6 +33,8 @@ pub(crate) struct Next {
     pub(crate) channels: Option<Arc<[ChannelTable]>>,
     /// The firewalls; those in force if there are none.
     pub(crate) firewalls: Option<Firewalls>,
+    /// The API keys of the configuration; those in force if there are none.
+    pub(crate) keys: Option<PreparedKeys>,
     pub(crate) functions: Functions,
     /// Those with a changed deployment.
     pub(crate) written: Vec<Arc<Managed>>,
@@ -69,6 +73,7 @@ impl Deployer {
             server,
             channels,
             firewalls,
+            keys,
             functions,
             written,
             led,
@@ -101,6 +106,13 @@ impl Deployer {
         }
         let others = (channels, firewalls);
         self.replace(server.clone(), functions, &authenticators, others)?;
+        if let Some(prepared) = keys {
+            let keys = Arc::clone(inner.services.keys());
+            // It looks at the connections of all keys that are gone.
+            let putting = spawn_blocking(move || keys.put(prepared));
+            // It does not fail, and the runtime ends only after this task.
+            let _ = putting.await;
+        }
         for managed in &led {
             for moved in managed.lead() {
                 drain(managed, moved, &server);

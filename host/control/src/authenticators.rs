@@ -158,20 +158,22 @@ fn find(
 
 /// Reads all that a trigger's tables refer to.
 fn read(auth: &Authentication) -> Material {
-    let secret = |place: &SecretSource| {
-        let bytes = match place {
-            SecretSource::File(path) => read_file(path, SECRET_BYTES_MAX),
-            SecretSource::Environment(name) => match std::env::var_os(name) {
-                Some(value) => Ok(value.into_vec()),
-                None => Err("the variable is not set".to_owned()),
-            },
-        };
-        (place.to_string(), bytes.map(Secret::new))
-    };
+    let secret = |place: &SecretSource| (place.to_string(), read_secret(place).map(Secret::new));
     let file = auth.jwt.as_ref().and_then(|jwt| jwt.keys_file.as_ref());
     Material {
         secrets: secrets(auth).into_iter().map(secret).collect(),
         keys_file: file.map(|path| read_file(path, JWKS_BYTES_MAX + 1)),
+    }
+}
+
+/// Reads the bytes at the place of a secret.
+pub(crate) fn read_secret(place: &SecretSource) -> Result<Vec<u8>, String> {
+    match place {
+        SecretSource::File(path) => read_file(path, SECRET_BYTES_MAX),
+        SecretSource::Environment(name) => match std::env::var_os(name) {
+            Some(value) => Ok(value.into_vec()),
+            None => Err("the variable is not set".to_owned()),
+        },
     }
 }
 

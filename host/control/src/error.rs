@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 
+use openline_admission::keys::KeyError;
 use openline_authentication::{RevocationError, TicketError};
 use openline_core::config::trigger_hint;
 use openline_core::deployment::DeploymentError;
@@ -13,6 +14,7 @@ use openline_hint::{Hint, Hinted};
 use openline_store::StoreError;
 
 use crate::handlers::HandlerError;
+use crate::keys::{self, KeysError};
 use crate::view::TriggerSource;
 
 /// Why a trigger cannot authenticate its requests.
@@ -68,6 +70,9 @@ pub enum ChangeError {
     /// No more can be revoked.
     #[error(transparent)]
     Revocation(RevocationError),
+    /// A key cannot be made or revoked.
+    #[error(transparent)]
+    Key(KeyError),
     /// The trigger is not one that was made in the running host.
     #[error("the trigger `{trigger}` of `{function}` comes from {from}")]
     Fixed {
@@ -161,6 +166,7 @@ impl Hint for ChangeError {
             Self::Revocation(RevocationError::Long | RevocationError::Form) => {
                 "give the `jti` or the `sub` as the token has it"
             }
+            Self::Key(error) => keys::hint(error),
             Self::Load(error) => return error.hint(),
             Self::Probe(_) => "deploy without the probe if `upgrade` needs what a probe has not",
             Self::Stopping => "ask again when it, or the host in its place, has started",
@@ -190,6 +196,9 @@ pub enum StartError {
     /// A trigger cannot authenticate its requests.
     #[error(transparent)]
     Authentication(#[from] AuthenticationError),
+    /// The API keys of the configuration are not good.
+    #[error(transparent)]
+    Keys(#[from] KeysError),
     /// The rules of deployments.
     #[error("`{0}`: {1}")]
     Rule(FunctionName, DeploymentError),
@@ -213,6 +222,7 @@ impl Hint for StartError {
             },
             Self::Rule(_, error) => error.hint(),
             Self::Authentication(error) => error.hint(),
+            Self::Keys(error) => error.hint(),
             Self::Store(error) => error.hint(),
         }
     }

@@ -18,6 +18,7 @@ mod drain;
 mod error;
 mod handlers;
 mod identity;
+mod keys;
 mod managed;
 mod operations;
 mod options;
@@ -35,6 +36,10 @@ pub use deploy::Prepared;
 pub use deployer::Deployer;
 pub use error::{AuthenticationError, ChangeError, StartError};
 pub use handlers::{HandlerError, check_version};
+pub use keys::{
+    KeyOrigin, KeyState, KeyView, KeysError, NewKeyView, RevokedKeyView, check_keys,
+    configured_key_warnings,
+};
 pub use options::{ConnectionQuery, DeployOptions};
 pub use start::{ConfiguredComponent, Reloaded};
 pub use view::{

@@ -241,6 +241,7 @@ impl Deployer {
             server: state.server,
             channels: None,
             firewalls: None,
+            keys: None,
             functions,
             written: vec![Arc::clone(&managed)],
             led: vec![Arc::clone(&managed)],

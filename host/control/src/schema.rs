@@ -76,6 +76,10 @@ texts! {
     AliasName = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
     /// The name of a trigger.
     TriggerName = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
+    /// The name of an API key.
+    KeyName = "^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$";
+    /// The public half of a pair for AWS's tools.
+    AccessKeyId = "^[A-Z0-9]{20}$";
     /// Names a connection.
     ConnectionId = "^[0-9a-f]{32}$";
 }
@@ -113,6 +117,9 @@ words! {
     TimeUp = ["close", "abort"];
     /// The three headers that Function Compute fills in.
     CorsWord = ["function-compute"];
+    /// What an API key is for: to subscribe; to publish; to read history,
+    /// presence, counts and connections; to manage channels and connections.
+    KeyScope = ["subscribe", "publish", "read", "manage"];
     /// What happens to events while the host backs off from a function.
     Backoff = ["wait", "refuse"];
 }
@@ -205,5 +212,6 @@ mod tests {
         hold::<limits::RateExceeded>(RateExceeded::WORDS);
         hold::<limits::TimeUp>(TimeUp::WORDS);
         hold::<limits::BackoffPolicy>(Backoff::WORDS);
+        hold::<openline_core::key::Scope>(KeyScope::WORDS);
     }
 }

@@ -26,6 +26,7 @@ use crate::credentials;
 use crate::deployer::{Deployer, Inner, State};
 use crate::error::StartError;
 use crate::identity::Identities;
+use crate::keys;
 use crate::managed::{Functions, Managed};
 use crate::plan::{NewVersion, Plan, config_of, is_new};
 use crate::prepare::{Damage, Loader, Occasion, Versions};
@@ -130,6 +131,7 @@ impl Deployer {
         tokio::spawn(Arc::clone(deployer.services().sweeps()).run());
         tokio::spawn(Arc::clone(deployer.services().settling()).run());
         credentials::restore(&deployer.inner.loader.store, deployer.services()).await?;
+        keys::restore(&deployer.inner.loader.store, deployer.services().keys()).await?;
         let guard = deployer.inner.changes.lock().await?;
         deployer
             .configure((config, firewalls), components, &guard)
@@ -162,12 +164,14 @@ impl Deployer {
         components: Vec<ConfiguredComponent>,
         guard: &ChangeGuard,
     ) -> Result<Reloaded, StartError> {
+        let keys = keys::prepare(self.services().keys(), &config.keys).await?;
         let ready = self.ready(&config, components, guard).await?;
         let reloaded = compare(&self.inner.state.read().functions, &ready.functions);
         let next = Next {
             server: config.server,
             channels: Some(config.channels.into()),
             firewalls: Some(firewalls),
+            keys: Some(keys),
             led: ready.functions.values().cloned().collect(),
             functions: ready.functions,
             written: ready.changed,

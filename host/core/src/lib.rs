@@ -19,6 +19,7 @@ pub mod escape;
 pub mod event;
 pub mod fault;
 pub mod inspection;
+pub mod key;
 pub mod lifetime;
 pub mod limits;
 pub mod message;

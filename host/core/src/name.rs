@@ -40,6 +40,10 @@ pub struct AliasName(Arc<str>);
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TriggerName(Arc<str>);
 
+/// The name of an API key: like a function's name. Cheap to clone.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct KeyName(Arc<str>);
+
 /// Names one connection on every node: 128 random bits, written as 32
 /// characters of `0-9a-f`. Code that knows the id can send to the connection,
 /// so it must not be guessable.
@@ -71,6 +75,11 @@ pub enum NameError {
         "`{0}` is not the name of a trigger: 1 to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit"
     )]
     Trigger(String),
+    /// Not a key's name.
+    #[error(
+        "`{0}` is not the name of a key: 1 to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit"
+    )]
+    Key(String),
     /// Not an alias.
     #[error(
         "`{0}` is not an alias: 1 to 64 letters, digits, `-`, `_` and `.`, the first a letter or digit, and not the digest of a version"
@@ -173,6 +182,42 @@ impl Serialize for TriggerName {
 }
 
 impl<'de> Deserialize<'de> for TriggerName {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(&String::deserialize(deserializer)?).map_err(de::Error::custom)
+    }
+}
+
+// === impl KeyName ===
+
+impl KeyName {
+    /// Checks a name.
+    pub fn new(name: &str) -> Result<Self, NameError> {
+        if is_word(name) {
+            Ok(Self(name.into()))
+        } else {
+            Err(NameError::Key(shortened(name)))
+        }
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for KeyName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl Serialize for KeyName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for KeyName {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         Self::new(&String::deserialize(deserializer)?).map_err(de::Error::custom)
     }
@@ -367,7 +412,10 @@ mod tests {
         assert!(FunctionName::new(&"a".repeat(FUNCTION_NAME_BYTES_MAX + 1)).is_err());
         for bad in ["", "-a", "a/b", "ä", "a b", "../x"] {
             assert!(FunctionName::new(bad).is_err(), "{bad}");
+            assert!(KeyName::new(bad).is_err(), "{bad}");
         }
+        assert!(KeyName::new(&"a".repeat(FUNCTION_NAME_BYTES_MAX)).is_ok());
+        assert!(KeyName::new(&"a".repeat(FUNCTION_NAME_BYTES_MAX + 1)).is_err());
     }
 
     #[test]

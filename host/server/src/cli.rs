@@ -14,6 +14,7 @@ use crate::commands::dev::DevArguments;
 use crate::commands::firewall::FirewallArguments;
 use crate::commands::functions::{FunctionsArguments, VersionsArguments};
 use crate::commands::import::ImportArguments;
+use crate::commands::keys::KeysArguments;
 use crate::commands::limits::LimitsArguments;
 use crate::commands::new::NewArguments;
 use crate::commands::remove::RemoveArguments;
@@ -74,6 +75,8 @@ pub(crate) enum Command {
     Ticket(TicketArguments),
     /// Revoke tokens, and close the connections that were opened with them.
     Revoke(RevokeArguments),
+    /// Make, list and revoke API keys, which callers from outside show.
+    Keys(KeysArguments),
     /// Sign a request, or make a pre-signed URL.
     Sign(SignArguments),
     /// Remove a version, an alias, or a function that was deployed.

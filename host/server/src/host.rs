@@ -464,7 +464,8 @@ impl Host {
             .iter()
             .map(|(trigger, alias)| (alias.function(), trigger));
         let table = self.deployer.services().table();
-        let found = config::warnings(&table.config, triggers);
+        let mut found = config::warnings(&table.config, triggers);
+        found.extend(self.deployer.key_warnings());
         self.warnings.tell(Topic::Configuration, found);
     }
 

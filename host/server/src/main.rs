@@ -116,6 +116,7 @@ fn execute(command: Command, log: Option<&str>) -> anyhow::Result<()> {
             Command::Triggers(arguments) => commands::triggers::run(&arguments).await,
             Command::Ticket(arguments) => commands::credentials::ticket(&arguments).await,
             Command::Revoke(arguments) => commands::credentials::revoke(&arguments).await,
+            Command::Keys(arguments) => commands::keys::run(&arguments).await,
             Command::Remove(arguments) => commands::remove::run(&arguments).await,
             Command::Connections(arguments) => commands::connections::connections(&arguments).await,
             Command::Send(arguments) => commands::connections::send(&arguments).await,

@@ -1,5 +1,5 @@
 //! The data directory: deployments, states, durable alarms, rows of durable
-//! channels, and revocations.
+//! channels, revocations and API keys.
 //! Acknowledged writes survive the end of the process at any moment.
 //!
 //! It is a folder with `store.redb` and `components/DIGEST.wasm`, which one
@@ -16,6 +16,7 @@ mod components;
 mod database;
 mod error;
 mod file;
+mod keys;
 mod line;
 mod overlay;
 mod revocations;

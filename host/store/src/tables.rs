@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use openline_core::deployment::Deployment;
+use openline_core::key::KeyCredential;
 use openline_core::name::{AlarmName, FunctionName};
 use redb::{
     AccessGuard, Database, ReadTransaction, ReadableDatabase, ReadableTable, ReadableTableMetadata,
@@ -14,6 +15,7 @@ use redb::{
 
 use crate::database::begin_read;
 use crate::error::SaveError;
+use crate::keys;
 use crate::revocations::{self, StoredRevocation};
 use crate::rows::{self, RowsTable};
 
@@ -370,6 +372,14 @@ impl<'t> Tables<'t> {
     pub(crate) fn forget_rows(&mut self, owner: &str) -> Result<(), redb::Error> {
         let less = rows::forget(self, owner)?;
         self.change(owner, less, 0)
+    }
+
+    pub(crate) fn keep_key(&mut self, credential: &str, json: &[u8]) -> Result<(), redb::Error> {
+        keys::keep(self.transaction, credential, json)
+    }
+
+    pub(crate) fn remove_key(&mut self, credential: &KeyCredential) -> Result<(), redb::Error> {
+        keys::remove(self.transaction, credential)
     }
 
     /// Its revocations stay: credentials that the next function of its name gets

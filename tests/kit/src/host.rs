@@ -321,6 +321,7 @@ impl HostBuilder {
             server: server.clone(),
             channels,
             functions,
+            keys: Vec::new(),
         };
         let configured = (config, firewalls);
         let starting = Deployer::start(runtime, store, true, configured, components);

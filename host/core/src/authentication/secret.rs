@@ -62,7 +62,7 @@ impl SecretSource {
     }
 
     /// Makes the path of a file relative to a folder.
-    pub(super) fn be_relative_to(&mut self, folder: &Path) {
+    pub(crate) fn be_relative_to(&mut self, folder: &Path) {
         if let Self::File(path) = self {
             *path = folder.join(&*path);
         }

@@ -17,6 +17,7 @@ use crate::auto_response::MatchKind;
 use crate::channel::ChannelWritten;
 use crate::deployment::Migration;
 use crate::dialect::DialectName;
+use crate::key::KeyWritten;
 use crate::limits::{
     FunctionLimitsMaximum, FunctionLimitsWritten, InstancePolicyMaximum, InstancePolicyWritten,
 };
@@ -35,6 +36,9 @@ pub(super) struct File {
     /// The channels that functions share.
     #[serde(default)]
     pub(super) channel: Vec<Spanned<ChannelWritten>>,
+    /// The API keys.
+    #[serde(default)]
+    pub(super) key: Vec<Spanned<KeyWritten>>,
     /// The firewalls, of which only the names are read here; the package
     /// `openline-firewall` reads the rest, and reports what is wrong with it.
     pub(super) firewall: Option<toml::Value>,
@@ -176,7 +180,7 @@ fn hint_for(message: &str) -> String {
         };
     }
     if message.starts_with("missing field") {
-        return "every [[function]] needs a `name`, every [[function.trigger]] a `route`, every `cors` table `allow_origins`".into();
+        return "every [[function]] needs a `name`, every [[function.trigger]] a `route`, every `cors` table `allow_origins`, every [[key]] a `name`, `scopes` and a `secret`".into();
     }
     if message.contains("unknown variant") {
         return "use one of the values that the message lists".into();

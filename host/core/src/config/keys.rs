@@ -3,6 +3,7 @@
 //! with the rows of [`TABLES`] these are all keys; a test compares both with
 //! the keys that a file may have.
 
+use super::keys_access::ACCESS;
 use super::keys_authentication::AUTHENTICATION;
 use super::keys_channels::CHANNELS;
 use super::{ServerConfig, TABLES};
@@ -44,10 +45,10 @@ use Effect::{AsBounded, AtOnce, NewConnections, NextEvent, NextStart};
 /// The table of the certificates that the host requests itself.
 const ACME: &str = "[server.tls.acme]";
 
-/// All these keys, in the order of the file; those of authentication and of
-/// channels last.
+/// All these keys, in the order of the file; those of authentication,
+/// of API keys and of channels last.
 pub fn keys() -> impl Iterator<Item = &'static Key> {
-    let others = KEYS.iter().chain(AUTHENTICATION);
+    let others = KEYS.iter().chain(AUTHENTICATION).chain(ACCESS);
     others.chain(CHANNELS.into_iter().flatten())
 }
 

@@ -3,11 +3,12 @@
 //!
 //! `file` is the shape of the text, `server` the host's own limits, `edge` what
 //! it says about proxies and TLS, `keys` the purpose of each key and when a
-//! change of it takes effect, `validate` the rules between its parts; `acme`,
+//! change of it takes effect, `validate` the rules between its parts; `access`, `acme`,
 //! `admin`, `hops`, `networks`, `public_url`, `shared`, `tls`, `triggers` and
 //! `answers` hold the longer of these rules. `warnings` has what is allowed and
 //! probably not meant. The server reads files and finds components.
 
+mod access;
 mod acme;
 mod admin;
 mod answers;
@@ -18,6 +19,7 @@ mod file;
 mod hints;
 mod hops;
 mod keys;
+mod keys_access;
 mod keys_authentication;
 mod keys_channels;
 mod networks;
@@ -31,6 +33,7 @@ mod warnings;
 
 use std::path::PathBuf;
 
+pub use access::key_warnings;
 pub use admin::{ADMIN_TOKEN_CHARACTERS_MIN, admin_port};
 pub use edge::{
     AcmeChallenge, AcmeConfig, CertificateConfig, ClientCertificates, ExternalAccount, HopHeader,
@@ -50,6 +53,7 @@ pub use warnings::warnings;
 use crate::auto_response::AutoResponse;
 use crate::channel::ChannelTable;
 use crate::deployment::Migration;
+use crate::key::KeyTable;
 use crate::limits::{FunctionLimits, InstancePolicy, Row};
 use crate::name::{AliasName, FunctionName};
 use crate::route::Route;
@@ -72,6 +76,8 @@ pub struct Config {
     /// The functions, in the file's order. Names are distinct, and no two
     /// triggers match the same requests.
     pub functions: Vec<FunctionConfig>,
+    /// The API keys, in the file's order. Names are distinct.
+    pub keys: Vec<KeyTable>,
 }
 
 /// One function.

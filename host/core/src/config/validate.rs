@@ -30,6 +30,7 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
     let server = check.server(file.server);
     check.maximum(&file.maximum);
     let channels = check.shared_channels(file.channel);
+    let keys = check.keys(file.key);
     let mut triggers = TriggerTable::default();
     let mut functions: Vec<FunctionConfig> = Vec::new();
     // A host with a data directory may start without functions.
@@ -57,6 +58,7 @@ pub(super) fn validate(text: &str, file: File) -> Result<Config, Vec<ConfigError
             server,
             channels,
             functions,
+            keys,
         })
     } else {
         Err(check.errors)

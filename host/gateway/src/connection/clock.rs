@@ -35,6 +35,8 @@ pub(super) struct Clock {
     pub(super) pace: Option<Box<Pace>>,
     /// As whom the peer is authenticated, if it is.
     pub(super) session: Option<Arc<Session>>,
+    /// The [`Session::generation`] by which the timer was set.
+    pub(super) generation: u64,
     /// When the connection's next alarm is due.
     pub(super) alarm: Option<Instant>,
     /// Polled only to see whether it has fired.
@@ -58,6 +60,7 @@ impl Clock {
             lifetime: Lifetime::default(),
             pace: Pace::new(limits),
             session: None,
+            generation: 0,
             alarm: None,
             timer: None,
         }
@@ -66,6 +69,14 @@ impl Clock {
     /// The time since the connection was opened.
     pub(super) fn now(&self) -> Duration {
         self.opened_at.elapsed()
+    }
+
+    /// Whether the API key of the peer has other terms since this was last asked,
+    /// so that it may end earlier than the timer knows.
+    pub(super) fn has_new_terms(&mut self) -> bool {
+        let session = self.session.as_ref();
+        let generation = session.map_or(0, |session| session.generation());
+        std::mem::replace(&mut self.generation, generation) != generation
     }
 
     /// Whether the timer has fired.

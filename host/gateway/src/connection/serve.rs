@@ -44,6 +44,9 @@ impl<S: Socket> Actor<S> {
         if self.owner.take_alarm_set() {
             self.note_alarm(cx);
         }
+        if self.clock.has_new_terms() {
+            self.arm(cx);
+        }
         // This comes after reading: if the process could not run for a while,
         // the peer's bytes that arrived in time are read first.
         if self.clock.has_fired()

@@ -75,6 +75,9 @@ pub(crate) fn read_config(path: &Path) -> anyhow::Result<Configured> {
             }
         }
     }
+    for key in &mut config.keys {
+        key.be_relative_to(folder);
+    }
     config.server.cache = config.server.cache.map(|cache| folder.join(cache));
     config.server.data = config.server.data.map(|data| folder.join(data));
     for certificate in &mut config.server.certificate {

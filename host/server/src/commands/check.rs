@@ -37,11 +37,14 @@ pub(crate) async fn run(arguments: &CheckArguments) -> anyhow::Result<()> {
     assemble::acme(&config, &source)?;
     openline_control::check_secrets(&config)
         .map_err(|error| Hinted::about(error.to_string(), &error))?;
+    openline_control::check_keys(&config)
+        .map_err(|error| Hinted::about(error.to_string(), &error))?;
     let mut warnings = certificates
         .as_ref()
         .map(Files::warnings)
         .unwrap_or_default();
     warnings.extend(config::warnings(&config.server, triggers(&config)));
+    warnings.extend(openline_control::configured_key_warnings(&config));
     for warning in &warnings {
         tell(&format!("warning: {}", warning.explained()));
     }

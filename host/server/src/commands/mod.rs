@@ -16,6 +16,7 @@ pub(crate) mod functions;
 pub(crate) mod import;
 mod import_azion;
 mod import_fc;
+pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod new;
 pub(crate) mod remote;

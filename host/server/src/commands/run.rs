@@ -72,6 +72,7 @@ pub(crate) async fn run(
         server,
         channels: Vec::new(),
         functions,
+        keys: Vec::new(),
     };
     host::serve(Source::Words(Box::new(config)), signals, watchdog).await
 }

@@ -118,6 +118,7 @@ fn alone(package: &Crate) -> anyhow::Result<Config> {
         channels: Vec::new(),
         server: ServerConfig::default(),
         functions: vec![FunctionConfig::new(name, component, route)],
+        keys: Vec::new(),
     })
 }
 

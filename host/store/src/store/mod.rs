@@ -15,6 +15,7 @@ use std::thread::JoinHandle;
 use openline_core::component::Component;
 use openline_core::deployment::Deployment;
 use openline_core::digest::Digest;
+use openline_core::key::{KeyCredential, KeyRecord};
 use openline_core::name::FunctionName;
 use parking_lot::{Mutex, RwLock};
 use redb::ReadTransaction;
@@ -27,6 +28,7 @@ use crate::components::{Components, make_folder, sync_folder};
 use crate::database::{Held, Medium, begin_read};
 use crate::error::{OpenError, StoreError};
 use crate::file::Place;
+use crate::keys;
 use crate::line::Line;
 use crate::revocations::{self, StoredRevocation, StoredRevocations};
 use crate::rows::SHARED;
@@ -356,6 +358,40 @@ impl Store {
             .await
     }
 
+    // === keys ===
+
+    /// Keeps an API key.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn put_key(&self, key: &KeyRecord) -> Result<(), StoreError> {
+        let credential = key.credential.to_string();
+        let json = serde_json::to_vec(key)?;
+        self.write(move |tables| tables.keep_key(&credential, &json))
+            .await
+    }
+
+    /// Removes an API key, if it is there.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer.
+    pub async fn remove_key(&self, credential: &KeyCredential) -> Result<(), StoreError> {
+        let credential = credential.clone();
+        self.write(move |tables| tables.remove_key(&credential))
+            .await
+    }
+
+    /// All API keys that were made.
+    ///
+    /// # Errors
+    ///
+    /// When the store does not answer, and when one of them is not a valid key.
+    pub async fn keys(&self) -> Result<Vec<KeyRecord>, StoreError> {
+        self.read(keys::all).await
+    }
+
     // === how ===
 
     async fn files<T: Send + 'static>(
@@ -366,7 +402,7 @@ impl Store {
         blocking(&self.inner.files, move || work(&components)).await?
     }
 
-    async fn write<T: Send + 'static>(
+    pub(crate) async fn write<T: Send + 'static>(
         &self,
         work: impl for<'t> FnOnce(&mut Tables<'t>) -> Result<T, redb::Error> + Send + 'static,
     ) -> Result<T, StoreError> {
