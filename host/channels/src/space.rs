@@ -16,11 +16,12 @@ use openline_broker::channel::{Backlog, Publish, Room, Subscribe};
 use openline_broker::log::{Page, PageLimit, PageQuery, Unrecoverable};
 use openline_broker::moment::Moment;
 use openline_broker::outcome::{Outcome, PublishError};
-use openline_broker::position::Epoch;
+use openline_broker::position::{Epoch, Position};
 use openline_broker::presence::{Member, PresenceCounts};
 use openline_broker::publication::{Parts, Publication};
 use openline_broker::rows::Change;
 use openline_broker::terms::{Found, TermsTable};
+use openline_core::close::{CloseInfo, CloseReason};
 use openline_core::event::SendOutcome;
 use openline_core::message::{Compress, Message};
 use openline_core::name::{ChannelName, ConnectionId};
@@ -79,6 +80,10 @@ pub struct ChannelView {
     pub published: u64,
     /// The bytes that it takes.
     pub bytes: usize,
+    /// The publications that it keeps.
+    pub kept: usize,
+    /// Where it is, if it counts.
+    pub position: Option<Position>,
 }
 
 impl Space {
@@ -296,6 +301,38 @@ impl Space {
         });
     }
 
+    /// Subscribes a connection, which need not be in a hub, and puts what it gets
+    /// first into its outbox. The publications of the backlog are in there, too;
+    /// `None` if it was subscribed before.
+    ///
+    /// # Errors
+    ///
+    /// See [`SubscribeError`].
+    pub fn subscribe_with(
+        self: &Arc<Self>,
+        connection: &Arc<Connection>,
+        channel: &ChannelName,
+        subscribing: Subscribing<'_>,
+        wakeups: &mut Wakeups,
+    ) -> Result<Option<Backlog>, SubscribeError> {
+        let mut membership = connection.membership.lock();
+        if membership.left {
+            return Err(SubscribeError::Gone);
+        }
+        if membership.channels.iter().any(|it| it.name() == channel) {
+            return match subscribing.is_once {
+                true => Err(SubscribeError::Repeated),
+                false => Ok(None),
+            };
+        }
+        if membership.channels.len() >= connection.limits().channels as usize {
+            return Err(SubscribeError::TooMany);
+        }
+        let (entry, backlog) = self.subscribe(connection, channel, subscribing, wakeups)?;
+        membership.channels.push(entry);
+        Ok(Some(backlog))
+    }
+
     /// Subscribes a connection. The caller holds its membership, so that it is
     /// subscribed once.
     pub(crate) fn subscribe(
@@ -483,6 +520,23 @@ impl Space {
             }
         });
         cleared.is_some()
+    }
+
+    /// Ends the connections of all subscribers, and returns how many it has ended.
+    /// Looks at all of them, so it is not for a thread that serves.
+    pub fn close_all(self: &Arc<Self>, name: &ChannelName, info: &CloseInfo) -> usize {
+        let subscribers = self.with(name, false, |_, state, _| {
+            let subscribers = state.subscribers.values();
+            let subscribers = subscribers.map(|it| Arc::clone(&it.connection));
+            subscribers.collect::<Vec<_>>()
+        });
+        let subscribers = subscribers.unwrap_or_default();
+        let ended = subscribers.iter().filter(|connection| {
+            let first = connection.end(CloseReason::Operator(info.clone()));
+            connection.wake();
+            first
+        });
+        ended.count()
     }
 
     /// One channel, for people.
@@ -725,5 +779,7 @@ fn view(entry: &Entry, state: &State) -> ChannelView {
         subscribers: state.subscribers.len(),
         published: state.published,
         bytes: state.charged,
+        kept: state.channel.as_ref().map_or(0, |it| it.kept()),
+        position: state.channel.as_ref().and_then(|it| it.position()),
     }
 }

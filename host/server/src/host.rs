@@ -11,6 +11,7 @@ use openline_acme::Acme;
 use openline_acme::settings::Settings;
 use openline_admin::development::Development;
 use openline_admin::{Admin, AdminOptions, Page};
+use openline_api::Api;
 use openline_control::{ConfiguredComponent, Deployer, Reloaded, StartError};
 use openline_core::config::{
     self, AdminListen, Config, Listener, PageAccess, PublicUrl, ServerConfig, admin_port,
@@ -20,7 +21,7 @@ use openline_core::name::FunctionName;
 use openline_engine::runtime::Runtime;
 use openline_gateway::front::Front;
 use openline_gateway::gateway::Gateway;
-use openline_gateway::listen;
+use openline_gateway::listen::{self, Answering};
 use openline_gateway::tls::files::Files;
 use openline_hint::{Hint, Hinted};
 use openline_store::Store;
@@ -146,6 +147,7 @@ async fn serve_started(
     ));
     let admin = open_admin(&page, &config.server, address)?;
     let probes = open_probes(&config.server)?;
+    let publishers = open_publishers(&config.server)?;
     let acme = Acme::new(&gateway, open_challenges(&config.server)?);
     watchdog.configure(&config.server);
     gateway.watch(watchdog.liveness());
@@ -161,7 +163,14 @@ async fn serve_started(
     };
     // It begins before a probe can be answered.
     let fetching = key_sets::fetch(host.deployer.services());
-    let accepting = tokio::spawn(listen::accept(listener, gateway, Some(page)));
+    let outside = Arc::new(Api::new(host.deployer.services()));
+    let answering = Answering {
+        reserved: Some(page),
+        outside: Some(Arc::clone(&outside) as _),
+    };
+    let publishing = host.accept_publishers(publishers, outside)?;
+    let accepting = listen::accept_at(Listener::Listen, listener, gateway, answering);
+    let accepting = tokio::spawn(accepting);
     let services = Arc::clone(host.deployer.services());
     let tidying = tokio::spawn(memory::give_back(services));
     let watching = host.watch_files();
@@ -188,6 +197,7 @@ async fn serve_started(
     }
     host.drain(&mut signals).await;
     let tasks = [accepting, tidying, fetching].into_iter().chain(watching);
+    let tasks = tasks.chain(publishing);
     tasks.for_each(|task| task.abort());
     drop(front);
     Ok(())
@@ -344,6 +354,18 @@ fn open_probes(server: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
     Ok(Some(listener))
 }
 
+/// Opens the listener of publishers, if one is configured.
+fn open_publishers(server: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
+    let Some(wanted) = server.api.listen else {
+        return Ok(None);
+    };
+    let listener = listen::bind(wanted).map_err(|error| {
+        let key = "`listen` in [server.api]";
+        unheard("cannot take publishers on", wanted, &error, key)
+    })?;
+    Ok(Some(listener))
+}
+
 /// Opens the listener for challenges, if one is configured.
 fn open_challenges(server: &ServerConfig) -> anyhow::Result<Option<TcpListener>> {
     let Some(wanted) = server.acme_listen else {
@@ -403,6 +425,26 @@ impl Host {
             tokio::spawn(certificates::watch(gateway, warnings)),
             tokio::spawn(firewalls::watch(Arc::clone(services), lists)),
         ]
+    }
+
+    /// Begins to accept publishers on their own listener, if there is one.
+    fn accept_publishers(
+        &self,
+        listener: Option<TcpListener>,
+        outside: Arc<Api>,
+    ) -> io::Result<Option<JoinHandle<()>>> {
+        let Some(listener) = listener else {
+            return Ok(None);
+        };
+        let (address, tls) = (listener.local_addr()?, self.letter(Listener::Api));
+        tell(&format!("publishers at http{tls}://{address}/"));
+        let answering = Answering {
+            reserved: None,
+            outside: Some(outside),
+        };
+        let gateway = Arc::clone(&self.gateway);
+        let accepting = listen::accept_at(Listener::Api, listener, gateway, answering);
+        Ok(Some(tokio::spawn(accepting)))
     }
 
     /// The letter of the schemes of a listener that speaks TLS.

@@ -334,11 +334,13 @@ impl HostBuilder {
         let page = Page::new(deployer.clone(), Arc::clone(&gateway), None);
         let page = Arc::new(page);
         let reserved = Arc::clone(&page);
-        let accepting = tokio::spawn(listen::accept(
-            listener,
-            Arc::clone(&gateway),
-            Some(reserved),
-        ));
+        let answering = Answering {
+            reserved: Some(reserved),
+            outside: Some(Arc::new(Api::new(deployer.services()))),
+        };
+        let gateway_of = Arc::clone(&gateway);
+        let accepting = listen::accept_at(Listener::Listen, listener, gateway_of, answering);
+        let accepting = tokio::spawn(accepting);
         Host {
             address,
             gateway,

@@ -94,7 +94,7 @@ impl Check<'_> {
     }
 
     /// Collects the errors that a table of limits reports.
-    fn report(&mut self) -> impl FnMut(Range<usize>, String, String) {
+    pub(super) fn report(&mut self) -> impl FnMut(Range<usize>, String, String) {
         |span, message, hint| self.error(Some(span), &message, &hint)
     }
 
@@ -104,6 +104,7 @@ impl Check<'_> {
         let admin = server.admin.take();
         let probes = server.probes.take();
         let acme_listen = server.acme_listen.take();
+        let api = server.api.take();
         let certificates = server.certificate.take();
         let tls = server.tls.take();
         let hops = server.trusted_hops.take();
@@ -145,6 +146,9 @@ impl Check<'_> {
         }
         if let Some(written) = &acme_listen {
             config.acme_listen = self.acme_listen(written, &config);
+        }
+        if let Some(api) = api {
+            config.api = self.api(api.into_inner());
         }
         if let Some(certificates) = certificates {
             config.certificate = self.certificates(certificates.into_inner(), &config);

@@ -298,6 +298,7 @@ impl Awaited {
             compressed: compressed.take(),
             dialect: None,
             user: super::subject(&identity),
+            opened_ms: openline_channels::time::now().0,
         };
         Ok(Box::new(Taken {
             accepted,

@@ -251,6 +251,7 @@ pub(crate) async fn upgrade<S: Handover>(
         compressed: agreement.map(|agreement| Arc::new(agreement.compressed())),
         dialect: None,
         user: identity.as_ref().and_then(subject),
+        opened_ms: openline_channels::time::now().0,
     };
     let held = (places, place);
     let owned = connect(gateway, &service, accepted, facts, identity, held)?;
