@@ -24,7 +24,7 @@ pub(super) const API: &[Key] = &[
         "listen",
         "none",
         NextStart,
-        "address and port of a listener for [publishers](publishing.md), as in `\"127.0.0.1:8081\"`. It speaks TLS if a certificate has `\"api\"` in its `listeners`",
+        "address and port of a listener for [publishers](../guide/publishing.md), as in `\"127.0.0.1:8081\"`. It speaks TLS if a certificate has `\"api\"` in its `listeners`",
     ),
     key(
         "hosts",
